@@ -1,0 +1,1 @@
+"""What runs in the hospital: receive, screen, de-identify, validate, seal, submit, federate."""

@@ -1,0 +1,170 @@
+"""How far a study has come, as types.
+
+`Received -> Included | Review | Excluded -> Deidentified -> Validated -> Sealed -> Submitted`. A stage takes one of
+these and returns the next, so a study cannot be sealed before it is validated: `seal` accepts nothing but `Validated`,
+and only `validate` makes one. A refusal is a value that carries its reasons.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import Field
+
+from shared.frozen import Frozen
+from shared.ids import PatientPseudonym, Sha256, SiteId, StudyKey, Uid
+from shared.manifest import SignedManifest
+
+
+class Severity(StrEnum):
+    """What one rule says."""
+
+    ACCEPT = "accept"
+    WARN = "warn"
+    REVIEW = "review"
+    REJECT = "reject"
+
+
+class Ending(StrEnum):
+    """Where every instance and study visibly ends (design section 2)."""
+
+    SUBMITTED = "submitted"
+    EXCLUDED = "excluded"  # by the criteria
+    QUARANTINED = "quarantined"  # a person must look
+    REFUSED = "refused"  # cannot be processed safely
+    WAITING = "waiting"
+
+
+class Reason(Frozen):
+    """Why: a stable code, a sentence without any patient's value, and the attribute (keyword) it rests on."""
+
+    code: str
+    message: str
+    severity: Severity
+    attribute: str | None = None
+
+
+class Identity(Frozen):
+    """Who the patient is at this hospital: (IssuerOfPatientID, PatientID), stripped of padding. PHI, never shown."""
+
+    issuer: str = Field(repr=False)
+    patient_id: str = Field(repr=False, min_length=1)
+
+
+class Instance(Frozen):
+    """One DICOM file in the spool, under an opaque name, as it came. Its UIDs are the hospital's own: PHI."""
+
+    path: Path
+    size: int
+    sha256: Sha256
+    sop_instance_uid: str = Field(repr=False)
+    sop_class_uid: str
+    series_instance_uid: str = Field(repr=False)
+    transfer_syntax_uid: str
+
+
+class LeftOut(Frozen):
+    """An instance that does not go on with its study, and why."""
+
+    instance: Instance
+    ending: Ending
+    reasons: tuple[Reason, ...]
+
+
+class Received(Frozen):
+    """A study as it came: one StudyInstanceUID, one patient (`None`: no PatientID), at least one instance."""
+
+    key: StudyKey
+    study_instance_uid: str = Field(repr=False)
+    identity: Identity | None = Field(repr=False)
+    instances: tuple[Instance, ...] = Field(min_length=1)
+
+
+class Included(Frozen):
+    """A study that meets the criteria, in whole or in part."""
+
+    study: Received
+    kept: tuple[Instance, ...] = Field(min_length=1)
+    left_out: tuple[LeftOut, ...]
+    warnings: tuple[Reason, ...]
+
+    @property
+    def key(self) -> StudyKey:
+        """The site's own name for the study."""
+        return self.study.key
+
+
+class Review(Frozen):
+    """A study that a person must look at before it goes on."""
+
+    study: Received
+    reasons: tuple[Reason, ...] = Field(min_length=1)
+
+
+class Excluded(Frozen):
+    """A study that the criteria leave out."""
+
+    study: Received
+    reasons: tuple[Reason, ...] = Field(min_length=1)
+
+
+class Refused(Frozen):
+    """A study that a later stage cannot process safely (`REFUSED`) or that a person must see (`QUARANTINED`)."""
+
+    key: StudyKey
+    ending: Ending
+    reasons: tuple[Reason, ...] = Field(min_length=1)
+
+
+class DeidentifiedInstance(Frozen):
+    """One rewritten file; `source` is what it was made from, for the validator's eyes only."""
+
+    path: Path
+    size: int
+    sha256: Sha256
+    sop_instance_uid: Uid
+    series_instance_uid: Uid
+    source: Instance = Field(repr=False)
+
+
+class Deidentified(Frozen):
+    """A study under its pseudonyms; nothing has checked it yet, so nothing may leave with it."""
+
+    key: StudyKey
+    site_id: SiteId
+    patient: PatientPseudonym
+    study_instance_uid: Uid
+    profile_digest: Sha256
+    instances: tuple[DeidentifiedInstance, ...] = Field(min_length=1)
+    left_out: tuple[LeftOut, ...]
+    clinical: dict[str, str | int | float | None] | None = None  # the de-identified clinical row, by dictionary name
+
+
+class Validated(Frozen):
+    """A study that a second pair of eyes found clean. Only `site_node.validate` makes one. PHI ends here."""
+
+    study: Deidentified
+    report_sha256: Sha256
+    checked_at: datetime
+
+    @property
+    def key(self) -> StudyKey:
+        """The site's own name for the study."""
+        return self.study.key
+
+
+class Sealed(Frozen):
+    """A study encrypted to the curator, with its signed manifest, in the outbox."""
+
+    key: StudyKey
+    ciphertext: Path
+    manifest: SignedManifest
+
+
+class Submitted(Frozen):
+    """A study whose receipt, signed by the coordinator, the site holds."""
+
+    key: StudyKey
+    receipt: Path
+    sequence: int
+    received_at: datetime
