@@ -407,9 +407,7 @@ TEXTS = MappingProxyType(
             ExitCode.UNREACHABLE,
             "ABORTED",
         ),
-        "run-refused": Text(
-            "The site's policy refuses this run: {problem}.", ExitCode.REFUSED, "FAILED_PRECONDITION"
-        ),
+        "run-refused": Text("The site's policy refuses this run: {problem}.", ExitCode.REFUSED, "FAILED_PRECONDITION"),
         "too-few-sites": Text(
             "{present} sites take part, the minimum is {minimum}; nothing was computed.",
             ExitCode.REFUSED,
