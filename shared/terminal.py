@@ -1,0 +1,168 @@
+"""What both commands do at a terminal: run an app, print JSON, and turn every failure into one sentence.
+
+No traceback reaches a user. `--debug`, accepted anywhere in the command line, shows where a failure arose: files,
+lines, functions and exception classes, and never an exception's text or a variable, since either may hold a patient's
+value. For the same reason the warnings of libraries, which quote what they read, are not printed.
+"""
+
+import json
+import os
+import sys
+import threading
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from types import MappingProxyType, TracebackType
+from typing import Any, NoReturn
+
+import click
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from shared.errors import ExitCode, InternalError, RicordError
+from shared.frozen import Frozen
+
+EXIT_TEXTS = MappingProxyType(
+    {
+        ExitCode.DONE: "done",
+        ExitCode.FAILED: "could not run",
+        ExitCode.USAGE: "wrong arguments or settings, or nothing to work on",
+        ExitCode.PARTIAL: "ran, and some studies or files were not taken",
+        ExitCode.REFUSED: "the other side refused (token, certificate, agreement, protocol)",
+        ExitCode.UNREACHABLE: "the other side was not there; try again later",
+    }
+)
+
+EXIT_CODES = "Exit codes: " + "; ".join(f"{int(code)} {text}" for code, text in EXIT_TEXTS.items()) + "."
+
+INTERRUPTED = 130  # what shells expect after Ctrl-C
+
+
+def make_app(explanation: str, *, epilog: str = EXIT_CODES) -> typer.Typer:
+    """An app, or a group of verbs in one, that shows its help when called with nothing."""
+    return typer.Typer(
+        help=explanation,
+        epilog=f"{epilog} Add --debug to any command to see where a failure arose.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="markdown",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+
+def run_app(app: typer.Typer, program: str) -> NoReturn:
+    """Run `app` with the process's arguments and end the process with the exit code that fits.
+
+    A `RicordError` is shown as its public sentence; anything else, which is a defect of ours, as `InternalError`'s.
+    With `--json` among the arguments the error is one JSON object instead. Both go to standard error.
+    """
+    arguments, debug = _without_debug(sys.argv[1:])
+    as_json = "--json" in arguments
+    _be_quiet()
+    try:
+        code = typer.main.get_command(app).main(arguments, prog_name=program, standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        _say({"code": "usage", "message": _usage_sentence(error)}, as_json=as_json)
+        sys.exit(ExitCode.USAGE)
+    except click.Abort:
+        code = INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output (`| head`) went away; Python would complain again while closing stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(ExitCode.DONE)
+    except Exception as error:  # noqa: BLE001 -- the one place where a defect is turned into a sentence
+        sys.exit(report(error, as_json=as_json, debug=debug))
+    if code == INTERRUPTED:  # typer turns Ctrl-C into this code and prints nothing
+        _say({"code": "interrupted", "message": "Stopped; start again to go on where it ended."}, as_json=as_json)
+    sys.exit(code if isinstance(code, int) else ExitCode.DONE)
+
+
+def report(error: BaseException, *, as_json: bool = False, debug: bool = False) -> ExitCode:
+    """Print `error` as one sentence on standard error and return the exit code it asks for."""
+    shown = error if isinstance(error, RicordError) else InternalError()
+    if debug:
+        sys.stderr.write("\n".join(trace_lines(error)) + "\n")
+    _say({"code": shown.code, "message": shown.public, "fields": shown.fields}, as_json=as_json)
+    return shown.exit_code
+
+
+def trace_lines(error: BaseException) -> tuple[str, ...]:
+    """Where `error` and what led to it arose: file, line, function and exception class; no value of any kind."""
+    lines: list[str] = []
+    for link in reversed(tuple(_chain(error))):
+        lines += [f'  File "{file}", line {line}, in {function}' for file, line, function in _frames(link)]
+        lines.append(f"{type(link).__module__}.{type(link).__qualname__}")
+    return tuple(lines)
+
+
+def print_json(value: Frozen | dict[str, Any] | Sequence[Any]) -> None:
+    """Write one value as one line of JSON on standard output: what a script reads."""
+    plain = value.model_dump(mode="json") if isinstance(value, Frozen) else value
+    sys.stdout.write(json.dumps(plain, ensure_ascii=False, default=_plain) + "\n")
+
+
+def print_line(text: str) -> None:
+    """Write one line for a person on standard output."""
+    sys.stdout.write(text + "\n")
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Show a table for a person; cells are plain text, not markup."""
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(str(cell).replace("[", r"\[") for cell in row))
+    Console(file=sys.stdout).print(table)
+
+
+def _plain(value: object) -> object:
+    return value.model_dump(mode="json") if isinstance(value, Frozen) else str(value)
+
+
+def _without_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
+    """Arguments without `--debug`, and whether it was there; after `--` everything is the verb's own."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    kept = [argument for argument in arguments[:end] if argument != "--debug"]
+    return kept + list(arguments[end:]), len(kept) < end
+
+
+def _be_quiet() -> None:
+    """Keep libraries' warnings and a thread's traceback, either of which may quote a value, off the terminal."""
+    warnings.simplefilter("ignore")
+    threading.excepthook = lambda caught: None if caught.exc_value is None else _thread_failed(caught.exc_value)
+
+
+def _thread_failed(error: BaseException) -> None:
+    if not isinstance(error, SystemExit):
+        report(error)
+
+
+def _say(error: dict[str, Any], *, as_json: bool) -> None:
+    text = json.dumps({"error": error}, ensure_ascii=False) if as_json else f"error: {error['message']}"
+    sys.stderr.write(text + "\n")
+
+
+def _usage_sentence(error: click.ClickException) -> str:
+    """Click's message, which names the option or argument, as a sentence with the way to the help."""
+    message = " ".join(error.format_message().split()).rstrip(".")
+    command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx is not None else ""
+    return f"{message}; see `{command} --help`." if command else f"{message}."
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def _frames(error: BaseException) -> Iterator[tuple[str, int, str]]:
+    step: TracebackType | None = error.__traceback__
+    while step is not None:
+        code = step.tb_frame.f_code
+        yield code.co_filename, step.tb_lineno, code.co_name
+        step = step.tb_next

@@ -1,0 +1,96 @@
+"""The library: the site's validated, de-identified studies, kept for federated work.
+
+`library/<new study UID>/` holds `study.json` and the instances as `<series>/<sop>.dcm`. Everything in it has passed
+`validate`, so nothing here is PHI. A study whose folder is gone, because it was withdrawn, is in no later result.
+"""
+
+import shutil
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+
+from shared.errors import NotFound
+from shared.frozen import Frozen
+from shared.ids import PatientPseudonym, Sha256, Uid
+
+RECORD = "study.json"
+_STAGING = ".staging-"
+
+
+class LibrarySeries(Frozen):
+    """One series, as federated work selects it; the attributes are those of the de-identified files."""
+
+    uid: Uid
+    modality: str
+    instance_count: int = Field(ge=1)
+    manufacturer: str = ""
+    slice_thickness: float | None = None  # mm
+
+
+class LibraryInstance(Frozen):
+    """One instance: its file relative to the study's folder, and the digest it was validated under."""
+
+    file: str
+    sop_instance_uid: Uid
+    series: Uid
+    sha256: Sha256
+
+
+class LibraryStudy(Frozen):
+    """One study of the library. All identifiers are pseudonyms; `study_date` is shifted (YYYYMMDD, or empty)."""
+
+    format: Literal["ricord-library/1"] = "ricord-library/1"
+    study: Uid
+    patient: PatientPseudonym
+    study_date: str = ""
+    modalities: tuple[str, ...]
+    series: tuple[LibrarySeries, ...] = Field(min_length=1)
+    instances: tuple[LibraryInstance, ...] = Field(min_length=1)
+    clinical: dict[str, str | int | float | None] | None = None
+
+
+def load_library(path: Path) -> tuple[LibraryStudy, ...]:
+    """Every study in the library at `path`, ordered by its UID; an absent or empty folder holds none.
+
+    Raises `NotFound` when a study's record is missing or damaged: a result over an unknown rest would be wrong.
+    """
+    folders = sorted(path.iterdir()) if path.is_dir() else []
+    return tuple(load_study(folder) for folder in folders if folder.is_dir() and not folder.name.startswith("."))
+
+
+def load_study(folder: Path) -> LibraryStudy:
+    """The study whose folder this is; raises `NotFound` when its record is missing or damaged."""
+    try:
+        return LibraryStudy.model_validate_json((folder / RECORD).read_bytes())
+    except (OSError, ValidationError) as error:
+        raise NotFound(f"library record in {folder}", kind="readable library record", name=folder.name) from error
+
+
+def add_study(library: Path, study: LibraryStudy, files: dict[str, Path]) -> Path:
+    """Put a study into the library whole or not at all, and return its folder.
+
+    `files` maps each instance's relative name to the validated file, which is linked, or copied across file systems.
+    Adding the same study again replaces it, so a restarted pipeline may repeat this stage.
+    """
+    staging, target = library / f"{_STAGING}{study.study}", library / study.study
+    shutil.rmtree(staging, ignore_errors=True)
+    for instance in study.instances:
+        _place(files[instance.file], staging / instance.file)
+    (staging / RECORD).write_text(study.model_dump_json(indent=1), encoding="utf-8")
+    remove_study(library, study.study)
+    staging.rename(target)
+    return target
+
+
+def remove_study(library: Path, study: Uid) -> None:
+    """Take a study out; one that is not there is already out."""
+    shutil.rmtree(library / study, ignore_errors=True)
+
+
+def _place(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        shutil.copyfile(source, target)

@@ -1,0 +1,134 @@
+"""What a person or a script sees of an app's end."""
+
+import json
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+
+import pytest
+import typer
+
+from shared import terminal
+from shared.errors import ExitCode, NoDicomFound, TokenUsed
+
+PLANTED = "Doe^Jane"
+FAILURES = {"known": NoDicomFound(PLANTED, source="/archive"), "refused": TokenUsed(), "defect": ValueError(PLANTED)}
+
+
+def sample_app() -> typer.Typer:
+    app = terminal.make_app("A program for this test.")
+
+    @app.command()
+    def succeed(code: int = 0) -> None:
+        terminal.print_line("worked")
+        raise typer.Exit(code)
+
+    @app.command()
+    def fail(kind: str, *, as_json: bool = typer.Option(False, "--json")) -> None:
+        raise FAILURES[kind] from KeyError(PLANTED)
+
+    @app.command()
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    return app
+
+
+@pytest.fixture(autouse=True)
+def _restore() -> Iterator[None]:
+    """`run_app` changes the process, which it normally is about to end."""
+    hook = threading.excepthook
+    with warnings.catch_warnings():
+        yield
+    threading.excepthook = hook
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["sample", *arguments])
+    with pytest.raises(SystemExit) as end:
+        terminal.run_app(sample_app(), "sample")
+    return int(end.value.code or 0)
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_verbs_exit_code_is_the_processes(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    assert run(monkeypatch, "succeed", "--code", str(code)) == code
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("known", (ExitCode.USAGE, "/archive holds no DICOM")),
+        ("refused", (ExitCode.REFUSED, "already used")),
+        ("defect", (ExitCode.FAILED, "defect of its own")),
+    ],
+)
+def test_every_failure_is_one_sentence_without_a_value(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    kind: str,
+    expected: tuple[ExitCode, str],
+) -> None:
+    """Known or not, with `--debug` or without: one `error:` line, its exit code, and never what an exception holds."""
+    code, words = expected
+    for debug in ((), ("--debug",)):
+        assert run(monkeypatch, "fail", kind, *debug) == code
+        shown = capsys.readouterr().err
+        assert [line for line in shown.splitlines() if line.startswith("error: ")] == [shown.splitlines()[-1]]
+        assert words in shown
+        assert PLANTED not in shown
+        assert ("KeyError" in shown and "in fail" in shown) == bool(debug)
+
+
+def test_with_json_the_error_is_an_object(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(monkeypatch, "fail", "known", "--json") == ExitCode.USAGE
+    error = json.loads(capsys.readouterr().err)["error"]
+    assert (error["code"], error["fields"]) == ("no-dicom-found", {"source": "/archive"})
+
+
+@pytest.mark.parametrize(
+    "arguments", [("nothing-like-this",), ("succeed", "--nope"), ("fail",), ("succeed", "--code", "x")]
+)
+def test_wrong_usage_is_one_sentence_that_names_the_help(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+) -> None:
+    assert run(monkeypatch, *arguments) == ExitCode.USAGE
+    shown = capsys.readouterr().err
+    assert shown.startswith("error: ")
+    assert shown.count("\n") == 1
+    assert "--help" in shown
+
+
+def test_an_interrupt_says_that_work_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "stop") == terminal.INTERRUPTED
+    assert "start again" in capsys.readouterr().err
+
+
+def test_help_names_every_exit_code(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(monkeypatch, "--help") == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for code, text in terminal.EXIT_TEXTS.items():
+        assert f"{int(code)} {text}" in shown
+    assert set(terminal.EXIT_TEXTS) == set(ExitCode)
+
+
+def test_a_threads_failure_shows_no_value(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    run(monkeypatch, "succeed")
+
+    def work() -> None:
+        raise ValueError(PLANTED)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    shown = capsys.readouterr().err
+    assert "defect" in shown
+    assert PLANTED not in shown
+
+
+def test_a_table_shows_its_cells_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal.print_table("Studies", ["state", "count"], [("[bold]waiting[/bold]", 3)])
+    assert "[bold]waiting[/bold]" in capsys.readouterr().out
