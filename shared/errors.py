@@ -1,33 +1,16 @@
 """One tree of errors, two texts.
 
-The public text of an error stands in `TEXTS`, is one sentence that says what, where and what to do, and may be shown
-to anyone. The private text is for the operator's own log. Neither ever carries a patient's value: the fields a public
-sentence names are settings, addresses, codes and digests. `tests/laws/test_errors.py` proves the table complete.
+The public text of an error stands in `shared/error_texts.py`: one sentence that says what, where and what to do, and
+may be shown to anyone. The private text is for the operator's own log. Neither ever carries a patient's value: the
+fields a public sentence names are settings, addresses, codes and digests. `tests/laws/test_errors.py` proves the table
+complete.
 """
 
 import re
-from enum import IntEnum
-from types import MappingProxyType
-from typing import NamedTuple
 
+from shared.error_texts import TEXTS, ExitCode
 
-class ExitCode(IntEnum):
-    """What a shell sees; both programs document it in `--help`."""
-
-    DONE = 0
-    FAILED = 1  # could not run
-    USAGE = 2  # wrong arguments or settings, or nothing to work on
-    PARTIAL = 3  # ran, and some studies or files were not taken
-    REFUSED = 4  # the other side refused: token, certificate, agreement, protocol
-    UNREACHABLE = 5  # the other side was not there; try again later
-
-
-class Text(NamedTuple):
-    """The public side of an error: its sentence, the process's exit code and the gRPC status name it travels under."""
-
-    sentence: str
-    exit_code: ExitCode
-    status: str
+__all__ = ["TEXTS", "ExitCode"]  # the tree and its table are read together; the classes are public as they stand
 
 
 class RicordError(Exception):
@@ -280,145 +263,3 @@ class RunFailed(FederationError):
 
 class InternalError(RicordError):
     """A defect of this program; the private text is in its log."""
-
-
-_DONE_NOTHING = "Nothing was changed."
-
-TEXTS = MappingProxyType(
-    {
-        "unknown-setting": Text(
-            "{file}, line {line}: there is no setting `{key}`; remove it or see `--help` for the names.",
-            ExitCode.USAGE,
-            "INVALID_ARGUMENT",
-        ),
-        "invalid-setting": Text(
-            "{file}, line {line}: setting `{key}` is not valid: {problem}.", ExitCode.USAGE, "INVALID_ARGUMENT"
-        ),
-        "settings-missing": Text(
-            "No settings file at {file}; run `{program} init` first or name the folder with --home.",
-            ExitCode.USAGE,
-            "FAILED_PRECONDITION",
-        ),
-        "settings-unreadable": Text(
-            "{file}, line {line}: this is not TOML; mend the file.", ExitCode.USAGE, "INVALID_ARGUMENT"
-        ),
-        "port-in-use": Text(
-            "Port {port} on {host} is already in use; stop the other program or set `{key}` to another port.",
-            ExitCode.FAILED,
-            "UNAVAILABLE",
-        ),
-        "home-exists": Text(
-            "{folder} already holds a home; " + _DONE_NOTHING + " Choose another folder with --home.",
-            ExitCode.USAGE,
-            "ALREADY_EXISTS",
-        ),
-        "key-file-missing": Text(
-            "There is no key file at {file}; restore it from its backup or create it.", ExitCode.FAILED, "NOT_FOUND"
-        ),
-        "key-file-open": Text(
-            "The key file {file} can be read by others; run `chmod 600` on it.", ExitCode.FAILED, "FAILED_PRECONDITION"
-        ),
-        "key-file-invalid": Text(
-            "{file} does not hold a {kind}; restore it from its backup.", ExitCode.FAILED, "FAILED_PRECONDITION"
-        ),
-        "source-missing": Text("{source} does not exist or cannot be read.", ExitCode.USAGE, "NOT_FOUND"),
-        "no-dicom-found": Text(
-            "{source} holds no DICOM file; name a folder that does. " + _DONE_NOTHING, ExitCode.USAGE, "NOT_FOUND"
-        ),
-        "invalid-identifier": Text("This is not a valid {kind}.", ExitCode.USAGE, "INVALID_ARGUMENT"),
-        "invalid-argument": Text("{name} is not valid: {problem}.", ExitCode.USAGE, "INVALID_ARGUMENT"),
-        "clinical-sheet-invalid": Text(
-            "The clinical sheet cannot be used: {problem}. " + _DONE_NOTHING, ExitCode.USAGE, "INVALID_ARGUMENT"
-        ),
-        "not-found": Text("There is no {kind} {name}.", ExitCode.USAGE, "NOT_FOUND"),
-        "disk-full": Text(
-            "There is no room left in {folder}; free some and start again, nothing was lost.",
-            ExitCode.FAILED,
-            "RESOURCE_EXHAUSTED",
-        ),
-        "dicom-unreadable": Text("This file is no readable DICOM: {problem}.", ExitCode.PARTIAL, "INVALID_ARGUMENT"),
-        "dicom-unsupported": Text(
-            "This DICOM file cannot be processed safely: {problem}.", ExitCode.PARTIAL, "INVALID_ARGUMENT"
-        ),
-        "protocol-invalid": Text(
-            "The protocol file {file} cannot be used: {problem}.", ExitCode.FAILED, "FAILED_PRECONDITION"
-        ),
-        "protocol-mismatch": Text(
-            "This node holds protocol {held}, the coordinator {wanted}; install the release that carries {wanted}.",
-            ExitCode.REFUSED,
-            "FAILED_PRECONDITION",
-        ),
-        "token-invalid": Text(
-            "This token is not valid; copy it whole, or ask the coordinator for a new one.",
-            ExitCode.REFUSED,
-            "UNAUTHENTICATED",
-        ),
-        "token-expired": Text(
-            "This token has expired; ask the coordinator for a new one.", ExitCode.REFUSED, "UNAUTHENTICATED"
-        ),
-        "token-used": Text(
-            "This token was already used; ask the coordinator for a new one.", ExitCode.REFUSED, "UNAUTHENTICATED"
-        ),
-        "certificate-expired": Text(
-            "The certificate of {peer} has expired; enrol again with a new token.", ExitCode.REFUSED, "UNAUTHENTICATED"
-        ),
-        "certificate-foreign": Text(
-            "The certificate of {peer} is not one of this federation, or was revoked; enrol again with a new token.",
-            ExitCode.REFUSED,
-            "UNAUTHENTICATED",
-        ),
-        "role-not-allowed": Text("The role {role} may not do this.", ExitCode.REFUSED, "PERMISSION_DENIED"),
-        "signature-invalid": Text(
-            "The signature on {what} is not valid; nothing was accepted.", ExitCode.REFUSED, "PERMISSION_DENIED"
-        ),
-        "agreement-not-executed": Text(
-            "The agreement is {state}, not executed; nothing is accepted outside an agreement in force.",
-            ExitCode.REFUSED,
-            "FAILED_PRECONDITION",
-        ),
-        "agreement-mode-not-allowed": Text(
-            "The agreement does not cover `{mode}`; ask the coordinator for an amendment.",
-            ExitCode.REFUSED,
-            "PERMISSION_DENIED",
-        ),
-        "agreement-text-changed": Text(
-            "The agreement's text is not the one that was shown; read it again before signing.",
-            ExitCode.REFUSED,
-            "FAILED_PRECONDITION",
-        ),
-        "agreement-transition-invalid": Text(
-            "An agreement that is {state} cannot become {wanted}.", ExitCode.REFUSED, "FAILED_PRECONDITION"
-        ),
-        "sealed-file-invalid": Text(
-            "The sealed study cannot be opened: {problem}; nothing was written.", ExitCode.REFUSED, "DATA_LOSS"
-        ),
-        "manifest-invalid": Text(
-            "The manifest does not fit its study: {problem}; nothing was accepted.",
-            ExitCode.REFUSED,
-            "INVALID_ARGUMENT",
-        ),
-        "coordinator-unreachable": Text(
-            "No coordinator answers at {address}; check the address and the network, then try again. Nothing was lost.",
-            ExitCode.UNREACHABLE,
-            "UNAVAILABLE",
-        ),
-        "upload-interrupted": Text(
-            "The upload was interrupted; what arrived is kept, and the next try resumes it.",
-            ExitCode.UNREACHABLE,
-            "ABORTED",
-        ),
-        "run-refused": Text("The site's policy refuses this run: {problem}.", ExitCode.REFUSED, "FAILED_PRECONDITION"),
-        "too-few-sites": Text(
-            "{present} sites take part, the minimum is {minimum}; nothing was computed.",
-            ExitCode.REFUSED,
-            "FAILED_PRECONDITION",
-        ),
-        "plan-invalid": Text("The run's plan cannot hold: {problem}.", ExitCode.USAGE, "INVALID_ARGUMENT"),
-        "run-failed": Text("The federated run ended without a result: {problem}.", ExitCode.FAILED, "ABORTED"),
-        "internal-error": Text(
-            "This program met a defect of its own; its log says more, and nothing half-done was kept.",
-            ExitCode.FAILED,
-            "INTERNAL",
-        ),
-    }
-)

@@ -1,0 +1,56 @@
+# The few commands of this project. Everything is installed into .venv from constraints.txt; nothing else is touched.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+PACKAGES := site_node coordinator shared compose tests
+
+.PHONY: help install federation test lint code-lint bench soak proto format clean
+
+help: ## Show the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+install: $(INSTALLED) ## Make .venv with the pinned packages
+
+# torch is asked for first and exactly: any range would fetch gigabytes of CUDA libraries.
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[site,coordinator,curation,federation,dev]'
+	# The OCR package asks for the OpenCV that opens windows and so needs display libraries; the one without takes its place.
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --force-reinstall opencv-python-headless==5.0.0.93
+	@touch $@
+
+federation: $(INSTALLED) ## Three hospitals and a coordinator on this machine (ARGS="--keep --data DIR --json FILE")
+	$(BIN)/python compose/local.py $(ARGS)
+
+code-lint: $(INSTALLED)
+	$(BIN)/ruff check $(PACKAGES)
+	$(BIN)/ruff format --check $(PACKAGES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: code-lint ## Linters, types, import rules, then every test
+	$(BIN)/pytest
+
+lint: code-lint ## code-lint plus protos, container files and compose files
+	$(BIN)/buf lint shared/proto
+	$(BIN)/python shared/proto/generate.py --check
+	$(BIN)/hadolint compose/*.Containerfile
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose/federation.yaml
+
+proto: $(INSTALLED) ## Generate the code of shared/proto
+	$(BIN)/python shared/proto/generate.py
+
+bench: $(INSTALLED) ## Speed, side by side with peers and physical floors, as ratios
+	$(BIN)/python -m tests.benchmarks
+
+soak: $(INSTALLED) ## The long figures: thousands of kills, mutations and tampers
+	$(BIN)/pytest -m soak
+
+format: $(INSTALLED) ## Let ruff write the layout
+	$(BIN)/ruff format $(PACKAGES)
+	$(BIN)/ruff check --fix --quiet $(PACKAGES)
+
+clean: ## Remove what these targets made
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis federation-run

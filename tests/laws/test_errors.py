@@ -1,0 +1,43 @@
+"""The error tree and its public table."""
+
+import string
+
+import pytest
+
+from shared.errors import TEXTS, ExitCode, InternalError, RicordError, all_errors, code_of, error_for
+
+
+def test_every_error_has_a_public_text_and_every_text_an_error() -> None:
+    """The table is complete: nothing can be raised that has no sentence, and no sentence is dead."""
+    assert {code_of(kind) for kind in all_errors()} == set(TEXTS)
+
+
+@pytest.mark.parametrize("kind", all_errors(), ids=code_of)
+def test_a_public_text_is_one_sentence_that_ends(kind: type[RicordError]) -> None:
+    """A person reads whole sentences, and the process never ends with success."""
+    text = TEXTS[code_of(kind)]
+    assert text.sentence.endswith(".")
+    assert text.exit_code is not ExitCode.DONE
+    assert text.status.isupper()
+
+
+@pytest.mark.parametrize("kind", all_errors(), ids=code_of)
+def test_an_error_survives_the_wire(kind: type[RicordError]) -> None:
+    """Code and fields are enough to build the same error on the other side; the private text stays behind."""
+    names = [name for _, name, _, _ in string.Formatter().parse(TEXTS[code_of(kind)].sentence) if name]
+    sent = kind("for the log only", **dict.fromkeys(names, "x"))
+    arrived = error_for(sent.code, sent.fields)
+    assert type(arrived) is kind
+    assert arrived.public == sent.public
+    assert "for the log only" not in arrived.public
+    assert arrived.private == ""
+
+
+def test_an_unknown_code_becomes_an_internal_error() -> None:
+    """A newer peer's error is still an error."""
+    assert isinstance(error_for("no-such-code", {}), InternalError)
+
+
+def test_a_missing_field_does_not_hide_the_sentence() -> None:
+    """A defect in raising an error must not replace it by another one."""
+    assert "?" in error_for("port-in-use", {}).public

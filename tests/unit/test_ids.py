@@ -1,0 +1,63 @@
+"""Identifiers are parsed once and carry their kind from there on."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from shared.errors import InvalidIdentifier
+from shared.frozen import Frozen
+from shared.ids import AgreementId, Identifier, PatientPseudonym, RunId, Sha256, SiteId, StudyKey, Uid
+
+KINDS = (SiteId, Uid, Sha256, StudyKey, PatientPseudonym, AgreementId, RunId)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(text=st.text(max_size=80))
+def test_text_is_either_of_the_form_or_refused(kind: type[Identifier], text: str) -> None:
+    """There is no third way, and a refusal never quotes the text: it may be a patient's."""
+    if kind.pattern.fullmatch(text):
+        assert kind(text) == text
+    else:
+        with pytest.raises(InvalidIdentifier) as caught:
+            kind(text)
+        assert caught.value.public == f"This is not a valid {kind.__name__}."
+
+
+@given(st.from_regex(SiteId.pattern, fullmatch=True))
+def test_a_model_gives_its_identifiers_back_parsed(text: str) -> None:
+    """JSON and back keeps the type, so a field typed `SiteId` is one."""
+
+    class Holder(Frozen):
+        site: SiteId
+
+    if not text.isascii():
+        return
+    again = Holder.model_validate_json(Holder(site=SiteId(text)).model_dump_json())
+    assert type(again.site) is SiteId
+
+
+def test_a_site_id_has_six_digits_and_no_leading_zero() -> None:
+    """It is a UID component (PS3.5 section 9.1)."""
+    assert all(SiteId.pattern.fullmatch(SiteId.random()) for _ in range(1000))
+    for wrong in ("012345", "12345", "1234567", "12345a", "123456\n", "\uff11\uff12\uff13\uff14\uff15\uff16"):
+        with pytest.raises(InvalidIdentifier):
+            SiteId(wrong)
+
+
+@pytest.mark.parametrize("wrong", ["1.02.3", "1..2", ".1", "1.", "1" * 65, "1.2\n", ""])
+def test_a_uid_follows_the_standard(wrong: str) -> None:
+    """No leading zeros, no empty components, 64 characters at most (PS3.5 section 9.1)."""
+    with pytest.raises(InvalidIdentifier):
+        Uid(wrong)
+
+
+def test_pydantic_refuses_without_quoting() -> None:
+    """A validation error is often logged."""
+
+    class Holder(Frozen):
+        study: Uid
+
+    with pytest.raises(ValidationError) as caught:
+        Holder.model_validate({"study": "DOE^JANE"})
+    assert "DOE" not in str(caught.value)

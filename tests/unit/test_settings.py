@@ -1,0 +1,66 @@
+"""Settings files: a wrong key stops the start with its name and line."""
+
+from pathlib import Path
+
+import pytest
+
+from shared.errors import InvalidSetting, SettingsMissing, SettingsUnreadable, UnknownSetting
+from shared.frozen import Frozen
+from shared.settings import load_settings
+
+
+class Ports(Frozen):
+    main: int
+
+
+class Program(Frozen):
+    name: str
+    ports: Ports
+
+
+GOOD = 'name = "x"\n\n[ports]\nmain = 7000\n'
+
+
+def load(tmp_path: Path, text: str) -> Program:
+    file = tmp_path / "program.toml"
+    file.write_text(text)
+    return load_settings(file, Program, program="program")
+
+
+def test_good_settings_load(tmp_path: Path) -> None:
+    assert load(tmp_path, GOOD).ports.main == 7000
+
+
+def test_an_unknown_key_is_named_with_its_line(tmp_path: Path) -> None:
+    """`extra="forbid"`: a key nobody knows is a mistake that would otherwise stay silent."""
+    with pytest.raises(UnknownSetting) as caught:
+        load(tmp_path, GOOD + "mian = 3\n")
+    assert caught.value.fields["key"] == "ports.mian"
+    assert caught.value.fields["line"] == "5"
+
+
+def test_a_wrong_value_is_named_with_its_line_and_never_quoted(tmp_path: Path) -> None:
+    """A setting may be a secret, so its value is not shown."""
+    with pytest.raises(InvalidSetting) as caught:
+        load(tmp_path, 'name = "x"\n[ports]\nmain = "hunter2"\n')
+    assert caught.value.fields["line"] == "3"
+    assert "hunter2" not in caught.value.public
+
+
+def test_a_missing_key_points_to_its_table(tmp_path: Path) -> None:
+    """There is no line to point to but the table's."""
+    with pytest.raises(InvalidSetting) as caught:
+        load(tmp_path, 'name = "x"\n[ports]\n')
+    assert caught.value.fields["line"] == "2"
+
+
+def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(SettingsMissing) as caught:
+        load_settings(tmp_path / "none.toml", Program, program="ricord-site")
+    assert "ricord-site init" in caught.value.public
+
+
+def test_broken_toml_names_the_line(tmp_path: Path) -> None:
+    with pytest.raises(SettingsUnreadable) as caught:
+        load(tmp_path, 'name = "x"\nports = = 3\n')
+    assert caught.value.fields["line"] == "2"
