@@ -5,7 +5,7 @@ these and returns the next, so a study cannot be sealed before it is validated: 
 and only `validate` makes one. A refusal is a value that carries its reasons.
 """
 
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
 
@@ -49,6 +49,17 @@ class Identity(Frozen):
 
     issuer: str = Field(repr=False)
     patient_id: str = Field(repr=False, min_length=1)
+
+
+class ClinicalRow(Frozen):
+    """One row of the hospital's clinical sheet: typed and coded values by dictionary name. PHI, never shown.
+
+    `keys` are the hospital's identifiers (MRN, accession, study UID) that join it to studies; they never leave.
+    """
+
+    row: int = Field(ge=1)  # as the sheet's reader counts, headings included
+    keys: dict[str, str] = Field(repr=False)
+    values: dict[str, str | int | float | date | None] = Field(repr=False)
 
 
 class Instance(Frozen):

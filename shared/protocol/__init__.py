@@ -1,0 +1,1 @@
+"""The RICORD protocol as versioned data: inclusion criteria, de-identification tables, clinical dictionary, cohort."""
