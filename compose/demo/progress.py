@@ -29,4 +29,4 @@ class Steps:
     def skipped(self, title: str, reason: str) -> None:
         """Say that a step had no input."""
         self.done.append({"step": title, "seconds": 0.0, "outcome": f"skipped: {reason}"})
-        self.console.print(f"          [yellow]–[/yellow] {title}: skipped: {reason}")
+        self.console.print(f"          [yellow]-[/yellow] {title}: skipped: {reason}")
