@@ -1,4 +1,4 @@
-"""Make the Python of the `.proto` files: `python shared/proto/generate.py` writes it, `--check` says whether it is fresh.
+"""Make the Python of the `.proto` files: `generate.py` writes it, `--check` says whether it is fresh.
 
 The compiler writes absolute imports from its own root (`from ricord.v1 import ...`); here the root is the package
 `shared.proto`, so those lines are rewritten.
