@@ -63,6 +63,11 @@ TEXTS = MappingProxyType(
         "key-file-invalid": Text(
             "{file} does not hold a {kind}; restore it from its backup.", ExitCode.FAILED, "FAILED_PRECONDITION"
         ),
+        "key-file-exists": Text(
+            "{file} already holds a key; " + _DONE_NOTHING + " Move it away first if you mean to replace it.",
+            ExitCode.USAGE,
+            "ALREADY_EXISTS",
+        ),
         "source-missing": Text("{source} does not exist or cannot be read.", ExitCode.USAGE, "NOT_FOUND"),
         "no-dicom-found": Text(
             "{source} holds no DICOM file; name a folder that does. " + _DONE_NOTHING, ExitCode.USAGE, "NOT_FOUND"

@@ -109,6 +109,10 @@ class KeyFileInvalid(SettingsError):
     """A key file does not hold a key of the kind it should."""
 
 
+class KeyFileExists(SettingsError):
+    """A key would overwrite another."""
+
+
 class InputError(RicordError):
     """What was given to work on cannot be worked on."""
 

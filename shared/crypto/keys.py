@@ -1,0 +1,144 @@
+"""Private key files: made where they are used, readable by their owner only, never half-written, never overwritten.
+
+`make_…` creates a file and returns the key; `load_…` reads one. Forms: signing and TLS keys are PKCS #8 PEM, the
+Flower node key is OpenSSH's PEM (the form its SuperNode reads), the pseudonym secret is 32 raw bytes, an age identity
+is its own text line.
+"""
+
+import os
+import secrets
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+    load_ssh_private_key,
+)
+
+from shared.crypto.signing import SigningKey
+from shared.durable import write_whole
+from shared.errors import InvalidIdentifier, KeyFileExists, KeyFileInvalid, KeyFileMissing, KeyFileOpen
+
+SECRET_BYTES = 32
+_LARGEST = 64 * 1024  # bytes; no key file comes near
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+Key = TypeVar("Key")
+
+
+def write_private(path: Path, data: bytes, *, replace: bool = False) -> None:
+    """Write a key file of mode 0600, whole and durable; its folder is made with mode 0700.
+
+    Raises `KeyFileExists` unless `replace`: a lost pseudonym secret or identity cannot be made again.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if path.exists() and not replace:
+        raise KeyFileExists(file=str(path))
+    write_whole(path, data, mode=0o600)
+
+
+def read_private(path: Path, kind: str) -> bytes:
+    """The bytes of a key file.
+
+    Raises `KeyFileMissing`, `KeyFileOpen` when group or others have any right on it, `KeyFileInvalid` (naming `kind`)
+    when it is no plain file of a key's size.
+    """
+    try:
+        with path.open("rb") as file:
+            state = os.fstat(file.fileno())  # of what was opened, so that nobody swaps it in between
+            if state.st_mode & _OTHERS:
+                raise KeyFileOpen(file=str(path))
+            data = file.read(_LARGEST + 1)
+    except FileNotFoundError as error:
+        raise KeyFileMissing(file=str(path)) from error
+    except OSError as error:
+        raise KeyFileInvalid(f"cannot read: {error.strerror}", file=str(path), kind=kind) from error
+    if not stat.S_ISREG(state.st_mode) or not 0 < len(data) <= _LARGEST:
+        raise KeyFileInvalid(file=str(path), kind=kind)
+    return data
+
+
+def make_signing(path: Path) -> SigningKey:
+    """A new Ed25519 signing key, kept at `path`."""
+    key = SigningKey.generate()
+    write_private(path, key.to_pem())
+    return key
+
+
+def load_signing(path: Path) -> SigningKey:
+    """The signing key at `path`."""
+    return _load(path, "signing key", SigningKey.from_pem)
+
+
+def make_tls(path: Path) -> ec.EllipticCurvePrivateKey:
+    """A new P-256 key for TLS, kept at `path`."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    write_private(path, private_pem(key))
+    return key
+
+
+def load_tls(path: Path) -> ec.EllipticCurvePrivateKey:
+    """The TLS key at `path`."""
+    return _load(path, "TLS key", lambda data: _curve(load_pem_private_key(data, password=None), ec.SECP256R1))
+
+
+def make_secret(path: Path) -> bytes:
+    """A new pseudonym secret of 32 random bytes, kept at `path`."""
+    secret = secrets.token_bytes(SECRET_BYTES)
+    write_private(path, secret)
+    return secret
+
+
+def load_secret(path: Path) -> bytes:
+    """The pseudonym secret at `path`."""
+    return _load(path, "pseudonym secret", _secret)
+
+
+def make_flower(path: Path) -> str:
+    """A new P-384 node key for Flower, kept at `path`; returns its public half as an OpenSSH line."""
+    key = ec.generate_private_key(ec.SECP384R1())
+    write_private(path, key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
+    return _ssh_line(key)
+
+
+def load_flower_public(path: Path) -> str:
+    """The public half, as an OpenSSH line, of the Flower node key at `path`."""
+    key = _load(path, "Flower node key", lambda data: _curve(load_ssh_private_key(data, password=None), ec.SECP384R1))
+    return _ssh_line(key)
+
+
+def private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """PKCS #8 PEM of an elliptic-curve key, as gRPC wants it; keep it in memory or in `write_private`."""
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def _load(path: Path, kind: str, parse: Callable[[bytes], Key]) -> Key:
+    try:
+        return parse(read_private(path, kind))
+    except (ValueError, TypeError, UnsupportedAlgorithm, InvalidIdentifier):
+        # `from None`: a parser's message may quote the key
+        raise KeyFileInvalid(file=str(path), kind=kind) from None
+
+
+def _curve(key: object, curve: type[ec.EllipticCurve]) -> ec.EllipticCurvePrivateKey:
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, curve):
+        raise TypeError("another kind of key")
+    return key
+
+
+def _secret(data: bytes) -> bytes:
+    if len(data) != SECRET_BYTES:
+        raise ValueError("another length")
+    return data
+
+
+def _ssh_line(key: ec.EllipticCurvePrivateKey) -> str:
+    return key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()

@@ -1,0 +1,261 @@
+"""The federation's certificates: one root, short-lived leaves, one SPIFFE name in each.
+
+A leaf's only identity is its URI SAN `spiffe://<federation>/<role>/<name>` (SPIFFE X.509-SVID section 2); host names
+are added for servers so that TLS clients can check whom they called. The root signs leaves directly (path length 0),
+so a chain has two links and is checked here without a path builder. All PEM values are bytes.
+"""
+
+import hashlib
+import ipaddress
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Self
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from shared.crypto.keys import private_pem
+from shared.errors import CertificateExpired, CertificateForeign, InvalidArgument, InvalidIdentifier
+from shared.frozen import Frozen
+from shared.ids import Sha256, SiteId
+
+LEAF_DAYS = 30
+ROOT_DAYS = 3650
+_SKEW = timedelta(minutes=5)  # clocks differ; a fresh certificate must work at once
+_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_FEDERATION = re.compile(rf"(?=.{{1,255}}$){_LABEL}(?:\.{_LABEL})*")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_SPIFFE = re.compile(r"spiffe://([^/]+)/([^/]+)/([^/]+)")
+
+
+class Role(StrEnum):
+    """What a peer is."""
+
+    SITE = "site"
+    COORDINATOR = "coordinator"
+    CURATOR = "curator"
+    RESEARCHER = "researcher"
+
+
+class Peer(Frozen):
+    """Who holds a certificate."""
+
+    federation: str
+    role: Role
+    name: str  # a site's is its SITEID
+
+    @property
+    def uri(self) -> str:
+        """The SPIFFE name."""
+        return f"spiffe://{self.federation}/{self.role}/{self.name}"
+
+
+@dataclass(frozen=True)
+class Authority:
+    """The root: its key never leaves the coordinator's `ca/` folder."""
+
+    key: ec.EllipticCurvePrivateKey
+    certificate: x509.Certificate
+
+    @classmethod
+    def from_pem(cls, key_pem: bytes, certificate_pem: bytes) -> Self:
+        """Read both halves; raises `ValueError` when they do not fit."""
+        key = load_pem_private_key(key_pem, password=None)
+        certificate = x509.load_pem_x509_certificate(certificate_pem)
+        if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
+            raise ValueError("the key is not this certificate's")
+        return cls(key, certificate)
+
+    @property
+    def key_pem(self) -> bytes:
+        """PKCS #8 PEM, for `shared.crypto.keys.write_private` only."""
+        return private_pem(self.key)
+
+    @property
+    def certificate_pem(self) -> bytes:
+        """What every member holds as its only root of trust."""
+        return self.certificate.public_bytes(Encoding.PEM)
+
+    @property
+    def federation(self) -> str:
+        """The federation this root speaks for: its trust domain."""
+        return _only_uri(self.certificate).removeprefix("spiffe://")
+
+
+def parse_spiffe(uri: str) -> Peer:
+    """The peer a SPIFFE name means; raises `InvalidIdentifier` on any other text."""
+    found = _SPIFFE.fullmatch(uri)
+    if found is None:
+        raise InvalidIdentifier(kind="SPIFFE name")
+    federation, role, name = found.groups()
+    if not _FEDERATION.fullmatch(federation) or role not in set(Role) or not _NAME.fullmatch(name):
+        raise InvalidIdentifier(kind="SPIFFE name")
+    return Peer(federation=federation, role=Role(role), name=SiteId(name) if role == Role.SITE else name)
+
+
+def make_ca(federation: str, *, days: int = ROOT_DAYS) -> Authority:
+    """A new P-384 root for `federation`, a DNS-like label; raises `InvalidIdentifier` on any other text."""
+    if not _FEDERATION.fullmatch(federation):
+        raise InvalidIdentifier(kind="federation name")
+    key = ec.generate_private_key(ec.SECP384R1())
+    name = _name(f"{federation} root"[:64])
+    builder = (
+        _builder(name, name, key.public_key(), days)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(signs_certificates=True), critical=True)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.UniformResourceIdentifier(f"spiffe://{federation}")]), critical=False
+        )
+    )
+    return Authority(key, builder.sign(key, hashes.SHA384()))
+
+
+def make_csr(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """A PEM request that proves possession of `key` and asks for no name: the issuer decides that."""
+    return (
+        x509.CertificateSigningRequestBuilder()
+        .subject_name(x509.Name([]))
+        .sign(key, hashes.SHA256())
+        .public_bytes(Encoding.PEM)
+    )
+
+
+def issue(ca: Authority, csr: bytes, spiffe_uri: str, *, days: int = LEAF_DAYS, dns: Sequence[str] = ()) -> bytes:
+    """A leaf certificate (PEM) for the key that signed `csr`, named `spiffe_uri` and nothing the request says.
+
+    `dns` are the host names and addresses of a server; a leaf without them is for clients only. Raises
+    `InvalidArgument` when the request is damaged, its signature is not its key's, or the key is not P-256;
+    `InvalidIdentifier` when the name is malformed; `CertificateForeign` when it belongs to another federation.
+    """
+    peer = parse_spiffe(spiffe_uri)
+    if peer.federation != ca.federation:
+        raise CertificateForeign(peer=peer.uri)
+    public = _requested_key(csr)
+    purposes = [ExtendedKeyUsageOID.CLIENT_AUTH] + ([ExtendedKeyUsageOID.SERVER_AUTH] if dns else [])
+    names = [x509.UniformResourceIdentifier(peer.uri), *(_host(name) for name in dns)]
+    builder = (
+        _builder(_name(f"{peer.role} {peer.name}"[:64]), ca.certificate.subject, public, days)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(signs_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(ca.key.public_key()),
+            critical=False,
+        )
+    )
+    return builder.sign(ca.key, hashes.SHA384()).public_bytes(Encoding.PEM)
+
+
+def check_certificate(certificate_pem: bytes, root_pem: bytes, *, now: datetime | None = None) -> Peer:
+    """Who a leaf certificate names, once it is seen to be issued by `root_pem` and in its time.
+
+    Raises `CertificateForeign` when it is no leaf of this root, `CertificateExpired` when its time is over or not
+    yet come. Revocation is the store's to ask, by `serial_of`.
+    """
+    now = now or datetime.now(UTC)
+    try:
+        root = x509.load_pem_x509_certificate(root_pem)
+        leaf = x509.load_pem_x509_certificate(certificate_pem)
+        leaf.verify_directly_issued_by(root)
+        peer = parse_spiffe(_only_uri(leaf))
+        is_ca = leaf.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm, InvalidIdentifier, x509.ExtensionNotFound):
+        raise CertificateForeign(peer="an unknown peer") from None
+    if is_ca or peer.federation != _only_uri(root).removeprefix("spiffe://"):
+        raise CertificateForeign(peer=peer.uri)
+    if not leaf.not_valid_before_utc <= now < leaf.not_valid_after_utc:
+        raise CertificateExpired(peer=peer.uri)
+    return peer
+
+
+def renew_at(certificate_pem: bytes) -> datetime:
+    """When to renew: two thirds of a certificate's life after its start (UTC)."""
+    certificate = x509.load_pem_x509_certificate(certificate_pem)
+    start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    return start + (end - start) * 2 / 3
+
+
+def serial_of(certificate_pem: bytes) -> str:
+    """A certificate's serial number in lower-case hexadecimal: the store's name for it."""
+    return f"{x509.load_pem_x509_certificate(certificate_pem).serial_number:x}"
+
+
+def expires_at(certificate_pem: bytes) -> datetime:
+    """When a certificate's time is over (UTC)."""
+    return x509.load_pem_x509_certificate(certificate_pem).not_valid_after_utc
+
+
+def fingerprint_of(certificate_pem: bytes) -> Sha256:
+    """SHA-256 of the DER form, which two people can compare."""
+    der = x509.load_pem_x509_certificate(certificate_pem).public_bytes(Encoding.DER)
+    return Sha256(hashlib.sha256(der).hexdigest())
+
+
+def _requested_key(csr: bytes) -> ec.EllipticCurvePublicKey:
+    try:
+        request = x509.load_pem_x509_csr(csr)
+        public, proven = request.public_key(), request.is_signature_valid
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise InvalidArgument(name="The certificate request", problem="it cannot be read") from error
+    if not isinstance(public, ec.EllipticCurvePublicKey) or not isinstance(public.curve, ec.SECP256R1):
+        raise InvalidArgument(name="The certificate request", problem="its key is not on the curve P-256")
+    if not proven:
+        raise InvalidArgument(name="The certificate request", problem="its signature is not its key's")
+    return public
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, public: ec.EllipticCurvePublicKey, days: int
+) -> x509.CertificateBuilder:
+    now = datetime.now(UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(public)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _SKEW)
+        .not_valid_after(now + timedelta(days=days))
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+    )
+
+
+def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _name(common: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
+
+
+def _host(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def _only_uri(certificate: x509.Certificate) -> str:
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+    if len(uris) != 1:  # an X.509-SVID has exactly one
+        raise ValueError("not one URI name")
+    return uris[0]

@@ -1,0 +1,97 @@
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.serialization import load_ssh_public_key
+
+from shared.crypto import keys
+from shared.errors import KeyFileExists, KeyFileInvalid, KeyFileMissing, KeyFileOpen
+
+MAKERS = (keys.make_signing, keys.make_tls, keys.make_secret, keys.make_flower)
+LOADERS = (keys.load_signing, keys.load_tls, keys.load_secret, keys.load_flower_public)
+PAIRS = tuple(zip(MAKERS, LOADERS, strict=True))
+
+
+@pytest.mark.parametrize(("make", "load"), PAIRS)
+def test_a_key_file_is_its_owners_alone_and_reads_back(
+    make: Callable[[Path], object], load: Callable[[Path], object], tmp_path: Path
+) -> None:
+    path = tmp_path / "keys" / "key"
+    made = make(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert [entry.name for entry in path.parent.iterdir()] == ["key"]
+    loaded = load(path)
+    assert getattr(made, "fingerprint", None) == getattr(loaded, "fingerprint", None)
+    assert made == loaded or not isinstance(made, bytes | str)
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_a_key_never_overwrites_another(make: Callable[[Path], object], tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    make(path)
+    before = path.read_bytes()
+    with pytest.raises(KeyFileExists):
+        make(path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("load", LOADERS)
+def test_a_key_file_that_is_missing_is_named(load: Callable[[Path], object], tmp_path: Path) -> None:
+    with pytest.raises(KeyFileMissing, match="key"):
+        load(tmp_path / "key")
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644, 0o601])
+def test_a_key_file_that_others_can_touch_is_refused(mode: int, tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    keys.make_secret(path)
+    path.chmod(mode)
+    with pytest.raises(KeyFileOpen):
+        keys.load_secret(path)
+
+
+@pytest.mark.parametrize(
+    ("make", "load"), [(m, load) for i, m in enumerate(MAKERS) for j, load in enumerate(LOADERS) if i != j]
+)
+def test_a_key_of_another_kind_is_refused(
+    make: Callable[[Path], object], load: Callable[[Path], object], tmp_path: Path
+) -> None:
+    path = tmp_path / "key"
+    make(path)
+    with pytest.raises(KeyFileInvalid):
+        load(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00", b"text", b"-----BEGIN PRIVATE KEY-----\n", b"x" * 100_000])
+@pytest.mark.parametrize("load", LOADERS)
+def test_a_damaged_key_file_is_refused(load: Callable[[Path], object], content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.write_bytes(content)
+    path.chmod(0o600)
+    with pytest.raises(KeyFileInvalid):
+        load(path)
+
+
+def test_a_folder_is_no_key_file(tmp_path: Path) -> None:
+    (tmp_path / "key").mkdir(mode=0o700)
+    with pytest.raises(KeyFileInvalid):
+        keys.load_secret(tmp_path / "key")
+
+
+def test_the_flower_key_has_the_form_its_supernode_reads(tmp_path: Path) -> None:
+    line = keys.make_flower(tmp_path / "flower.pem")
+    assert (tmp_path / "flower.pem").read_bytes().startswith(b"-----BEGIN OPENSSH PRIVATE KEY-----")
+    assert line.startswith("ecdsa-sha2-nistp384 ")
+    load_ssh_public_key(line.encode())
+
+
+def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(handle: int) -> None:
+        raise OSError(5, "broken disk")
+
+    monkeypatch.setattr("shared.durable.os.fsync", broken)
+    with pytest.raises(OSError, match="broken disk"):
+        keys.write_private(tmp_path / "key", b"secret")
+    assert list(tmp_path.iterdir()) == []
