@@ -1,0 +1,3 @@
+"""stub"""
+from flwr.serverapp import ServerApp
+app = ServerApp()

@@ -1,0 +1,169 @@
+"""The plan of a federated run: what it may do and with whom, in canonical JSON, signed by the coordinator.
+
+A plan travels with every message of its run, so a site can judge each message by itself. A person writes a
+`PlanRequest` (`ricord-coordinator run start PLAN.toml`); the coordinator completes it to a `Plan` with a run id, the
+roster and its fingerprints, and signs that. `check_plan` refuses what cannot hold.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from shared.crypto.signing import SigningKey, VerifyKey
+from shared.errors import PlanInvalid, SignatureInvalid
+from shared.frozen import Frozen
+from shared.ids import RunId, Sha256, SiteId
+from shared.signed import Signed
+
+MODEL_NAMES = ("small-cnn",)  # shared.federation.models.registry holds the networks; a test holds the two together
+LEAST_SITES = 3
+LIFETIME = timedelta(days=2)
+
+Purpose = Literal["statistics", "training"]
+StrategyName = Literal["fedavg", "fedprox", "fedadam", "fedavgm", "fedyogi", "fedadagrad"]
+
+
+class TrainingTask(Frozen):
+    """What is learned: `label` is a field of the clinical dictionary whose value is yes or no."""
+
+    model: str = MODEL_NAMES[0]
+    label: str = Field(default="pneumonia", pattern=r"[a-z][a-z0-9_]{0,63}")
+    image_size: int = Field(default=64, ge=32, le=256, multiple_of=16)  # pixels of each side after resampling
+    rounds: int = Field(default=3, ge=1, le=500)
+    local_epochs: int = Field(default=1, ge=1, le=50)
+    batch_size: int = Field(default=16, ge=1, le=1024)
+    optimizer: Literal["sgd", "adam"] = "adam"
+    learning_rate: float = Field(default=0.001, gt=0, le=10)
+    strategy: StrategyName = "fedavg"
+    server_learning_rate: float = Field(default=0.01, gt=0, le=10)  # of the strategies that have a server optimiser
+    proximal_mu: float = Field(default=0.0, ge=0, le=100)  # FedProx only
+    validation_share: float = Field(default=0.25, gt=0, lt=1)  # of the patients
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    site_metrics: bool = True  # ask for figures of each site, not only pooled ones
+    minimum_cases: int = Field(default=11, ge=1)  # of each class at a site, or its figures stay there
+
+
+class StatisticsTask(Frozen):
+    """What is counted: a cohort definition of the protocol by name; `options` is canonical JSON for it."""
+
+    cohort: str = Field(pattern=r"[a-z][a-z0-9-]{0,63}")
+    policy: str = Field(default="cms-11", pattern=r"[a-z0-9-]{1,63}")
+    options: str = Field(default="{}", max_length=65536)
+
+
+class PlanRequest(Frozen):
+    """What a person asks for. No sites: every site whose agreement covers the purpose."""
+
+    purpose: Purpose
+    sites: tuple[SiteId, ...] = ()
+    minimum_sites: int = Field(default=LEAST_SITES, ge=LEAST_SITES)
+    training: TrainingTask | None = None
+    statistics: StatisticsTask | None = None
+    timeout_seconds: int = Field(default=3600, ge=1, le=86400)  # for one round of answers
+
+
+class Member(Frozen):
+    """A site of the roster and the fingerprint of its registered signing key."""
+
+    site_id: SiteId
+    fingerprint: str = Field(pattern=r"SHA256:[A-Za-z0-9+/]{43}")
+
+
+class Plan(Frozen):
+    """A complete plan; only the coordinator makes one."""
+
+    format: Literal["ricord-plan/1"] = "ricord-plan/1"
+    run: RunId
+    purpose: Purpose
+    protocol_digest: Sha256
+    sites: tuple[Member, ...]
+    minimum_sites: int = Field(ge=LEAST_SITES)
+    training: TrainingTask | None = None
+    statistics: StatisticsTask | None = None
+    timeout_seconds: int = Field(default=3600, ge=1, le=86400)
+    created_at: datetime
+    expires_at: datetime
+
+    @model_validator(mode="after")
+    def _aware(self) -> Self:
+        if self.created_at.tzinfo is None or self.expires_at.tzinfo is None:
+            raise ValueError("times carry their zone")
+        return self
+
+    @property
+    def roster(self) -> tuple[SiteId, ...]:
+        """The sites that take part."""
+        return tuple(member.site_id for member in self.sites)
+
+
+def complete_plan(request: PlanRequest, *, members: tuple[Member, ...], protocol_digest: Sha256) -> Plan:
+    """The plan that fits a request; raises `PlanInvalid` when it cannot hold."""
+    now = datetime.now(UTC)
+    plan = Plan(
+        run=RunId.random(),
+        purpose=request.purpose,
+        protocol_digest=protocol_digest,
+        sites=members,
+        minimum_sites=request.minimum_sites,
+        training=request.training,
+        statistics=request.statistics,
+        timeout_seconds=request.timeout_seconds,
+        created_at=now,
+        expires_at=now + LIFETIME,
+    )
+    check_plan(plan)
+    return plan
+
+
+def check_plan(plan: Plan) -> None:
+    """Raise `PlanInvalid` when the plan asks for what cannot hold; ranges of single values are checked by its type."""
+    problem = next((text for wrong, text in _rules(plan) if wrong), None)
+    if problem is not None:
+        raise PlanInvalid(problem=problem)
+
+
+def _rules(plan: Plan) -> tuple[tuple[bool, str], ...]:
+    training, statistics, roster = plan.training, plan.statistics, plan.roster
+    return (
+        (len(set(roster)) != len(roster), "a site is named twice"),
+        (len({member.fingerprint for member in plan.sites}) != len(roster), "two sites share one signing key"),
+        (len(roster) < plan.minimum_sites, f"{len(roster)} sites are fewer than the minimum of {plan.minimum_sites}"),
+        ((training is not None) != (plan.purpose == "training"), "`training` stands with the purpose training only"),
+        ((statistics is not None) != (plan.purpose == "statistics"), "`statistics` stands with its purpose only"),
+        (training is not None and training.model not in MODEL_NAMES, "there is no model of that name"),
+        (
+            training is not None and training.proximal_mu > 0 and training.strategy != "fedprox",
+            "`proximal_mu` is for the strategy fedprox",
+        ),
+        (plan.expires_at <= plan.created_at, "it expires before it begins"),
+    )
+
+
+def sign_plan(plan: Plan, key: SigningKey) -> str:
+    """The plan signed by the coordinator, as the JSON text that travels."""
+    return Signed.by(key, plan).model_dump_json()
+
+
+def verify_plan(text: str, key: VerifyKey) -> Plan:
+    """The plan in the text that `sign_plan` made, once its signature is seen to be `key`'s and the plan can hold.
+
+    Raises `SignatureInvalid` or `PlanInvalid`.
+    """
+    try:
+        signed = Signed.model_validate_json(text)
+    except ValidationError as error:
+        raise SignatureInvalid("not a signed plan", what="the plan") from error
+    plan = signed.verified(key, Plan, what="the plan")
+    check_plan(plan)
+    return plan
+
+
+def parse_request(text: str | bytes) -> PlanRequest:
+    """A request from its JSON text; raises `PlanInvalid` naming the field that is wrong."""
+    try:
+        return PlanRequest.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the plan"
+        raise PlanInvalid(problem=f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}") from None

@@ -1,0 +1,121 @@
+"""The site's word on federated work: what `federation-policy.toml` does not allow is refused before anything runs.
+
+Every message is judged by itself: the bundle's digest by the executor, then the signed plan, the kind of message and
+its round, then, after the answer is computed, the records and bytes that would leave.
+"""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from pydantic import Field
+
+from shared.errors import RunRefused
+from shared.federation.bundle import bundle_digest
+from shared.federation.plan import LEAST_SITES, MODEL_NAMES, Plan, Purpose
+from shared.frozen import Frozen
+from shared.ids import Sha256, SiteId
+from shared.settings import load_settings
+
+POLICY_FILE = "federation-policy.toml"
+_SKEW = timedelta(minutes=5)  # between two clocks
+KINDS = {"training": ("train", "evaluate"), "statistics": ("query",)}
+
+
+class SitePolicy(Frozen):
+    """What this site takes part in. An empty list allows nothing."""
+
+    bundles: tuple[Sha256, ...] = ()  # SHA-256 of the FABs that may run here
+    purposes: tuple[Purpose, ...] = ()
+    models: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()  # clinical fields that may be learned; empty: every one of the dictionary
+    max_rounds: int = Field(default=20, ge=1)
+    minimum_sites: int = Field(default=LEAST_SITES, ge=LEAST_SITES)
+    minimum_cases: int = Field(default=11, ge=1)  # of each class, before a figure of this site alone may leave
+    site_metrics: bool = True  # whether a figure of this site alone may leave at all
+    max_answer_bytes: int = Field(default=64 * 1024 * 1024, ge=1)
+    pins: dict[SiteId, str] = Field(default_factory=dict)  # fingerprints of peers, exchanged out of band
+
+
+def load_policy(path: Path) -> SitePolicy:
+    """Read the policy; raises the errors of `shared.settings.load_settings`. No file means no federated work."""
+    return load_settings(path, SitePolicy, program="ricord-site")
+
+
+def default_policy() -> str:
+    """The text of a first policy: this release's bundle, both purposes, the models that are shipped, no pins."""
+    quoted = ", ".join(f'"{name}"' for name in MODEL_NAMES)
+    return f"""\
+# What this site takes part in. Everything that is not allowed here is refused, visibly, with "SITE_POLICY: ...".
+bundles = ["{bundle_digest()}"]  # SHA-256 of the FABs that may run here; this one carries no code
+purposes = ["statistics", "training"]
+models = [{quoted}]
+labels = []              # clinical fields that may be learned; empty: every one of the dictionary
+max_rounds = 20
+minimum_sites = {LEAST_SITES}        # with pins below, only pinned peers (and this site) count
+minimum_cases = 11       # of each class, before a figure of this site alone may leave
+site_metrics = true      # whether a figure of this site alone may leave at all
+max_answer_bytes = 67108864
+
+[pins]                   # SITEID = "SHA256:..." of each peer, exchanged by telephone or on paper, not by the coordinator
+"""
+
+
+def write_default_policy(path: Path) -> None:
+    """Put the first policy in place; one that is there already stays as it is."""
+    if not path.exists():
+        path.write_text(default_policy(), encoding="utf-8")
+
+
+def check_bundle(policy: SitePolicy, digest: str) -> None:
+    """Raise `RunRefused` unless the policy lists this FAB; called before anything in it is looked at."""
+    if digest not in policy.bundles:
+        raise RunRefused(problem="this bundle's digest is not on the site's list")
+
+
+def check_message(
+    policy: SitePolicy, plan: Plan, *, site_id: SiteId, fingerprint: str, protocol_digest: str, kind: str, turn: int
+) -> None:
+    """Raise `RunRefused` unless the policy allows a message of `kind` in round `turn` (0: no round) under this plan.
+
+    The plan's signature must have been verified before.
+    """
+    task = plan.training
+    own = next((member for member in plan.sites if member.site_id == site_id), None)
+    rules = (
+        (own is None, "this site is not on the plan's roster"),
+        (own is not None and own.fingerprint != fingerprint, "the roster names another key for this site"),
+        (plan.protocol_digest != protocol_digest, "the plan is for another edition of the protocol"),
+        (plan.created_at > datetime.now(UTC) + _SKEW, "the plan is from the future"),
+        (plan.expires_at <= datetime.now(UTC), "the plan has expired"),
+        (plan.purpose not in policy.purposes, f"the purpose {plan.purpose} is not allowed"),
+        (kind not in KINDS[plan.purpose], f"a {kind} message does not belong to the purpose {plan.purpose}"),
+        (task is not None and task.model not in policy.models, "the model is not allowed"),
+        (task is not None and bool(policy.labels) and task.label not in policy.labels, "the label is not allowed"),
+        (task is not None and task.rounds > policy.max_rounds, f"more than {policy.max_rounds} rounds"),
+        (task is not None and not 1 <= turn <= task.rounds, "the round is outside the plan"),
+        (plan.minimum_sites < policy.minimum_sites, f"fewer than {policy.minimum_sites} sites would do for the plan"),
+    )
+    problem = next((text for wrong, text in rules if wrong), None) or _pins(policy, plan, site_id)
+    if problem is not None:
+        raise RunRefused(problem=problem)
+
+
+def _pins(policy: SitePolicy, plan: Plan, site_id: SiteId) -> str | None:
+    """With pins, a pinned peer under another key is a lie, and only pinned peers count towards the minimum."""
+    if not policy.pins:
+        return None
+    others = [member for member in plan.sites if member.site_id != site_id]
+    pinned = [member for member in others if member.site_id in policy.pins]
+    if any(policy.pins[member.site_id] != member.fingerprint for member in pinned):
+        return "a pinned site appears under another key"
+    if len(pinned) + 1 < policy.minimum_sites:
+        return f"fewer than {policy.minimum_sites} of the sites are known here"
+    return None
+
+
+def may_tell(policy: SitePolicy, plan: Plan, cases: tuple[int, int]) -> bool:
+    """Whether a figure of this site alone may leave: asked for, approved, and enough cases of each class behind it."""
+    task = plan.training
+    if task is None or not (task.site_metrics and policy.site_metrics):
+        return False
+    return min(cases) >= max(task.minimum_cases, policy.minimum_cases)

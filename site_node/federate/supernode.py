@@ -1,0 +1,207 @@
+"""The adapter to Flower 1.41.0's SuperNode: the only module of the site that touches Flower's internals.
+
+Flower's own `flower-supernode` runs as a child process with `--isolation process`: it keeps the authenticated TLS
+connection to the SuperLink and fetches messages, and it runs no app. Its Runtime API, on loopback behind a SuperExec
+secret, gives each message as a task to this process, which answers it with the app of the installed wheel; a FAB is
+never unpacked. The child ends when this process does, however that happens: its standard input is a pipe from here.
+
+`python -m site_node.federate.supernode` is that child.
+"""
+
+import hashlib
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+from flwr.app import Context, Error, Message
+from flwr.common.constant import ErrorCode, SubStatus
+from flwr.proto.runtime_pb2 import AcquireTaskRequest, SendTaskHeartbeatRequest
+from flwr.supercore.constant import TaskType
+from flwr.supercore.heartbeat import HeartbeatSender
+from flwr.supercore.interceptors import (
+    RuntimeTokenHttpInterceptor,
+    RuntimeVersionHttpInterceptor,
+    SuperExecAuthHttpInterceptor,
+)
+from flwr.supercore.runtime import RuntimeHttpClient
+from flwr.supernode import start_client_internal
+from flwr.supernode.cli.flower_supernode import flower_supernode
+from flwr.supernode.runtime.run_clientapp import pull_task_input, push_message, push_task_output
+
+from shared.errors import CoordinatorUnreachable, RunFailed
+from shared.frozen import Frozen
+
+KNOWN_VERSIONS = ("1.41.0",)
+_ACQUIRE = "/flwr.proto.Runtime/AcquireTask"
+_START_SECONDS = 60.0
+_POLL = "RICORD_SUPERNODE_POLL"
+
+
+class SuperNodeSettings(Frozen):
+    """Where the child keeps its files and whom it connects to; `node_key` is the P-384 key in OpenSSH form."""
+
+    folder: Path
+    fleet_address: str  # host:port
+    root: Path  # PEM of the root that signed the fleet port's certificate
+    node_key: Path
+    poll_seconds: float = 0.5  # how often an idle node asks for messages; Flower's own figure is 3
+
+
+class Task:
+    """One message for this site, with the digest of the FAB it came with."""
+
+    def __init__(self, client: RuntimeHttpClient) -> None:
+        self._client = client
+        self.message, self.context, _run, fab = pull_task_input(client)
+        self.bundle_digest = hashlib.sha256(fab.content).hexdigest()
+
+    def answer(self, reply: Message, context: Context) -> None:
+        """Hand the reply over to be sent."""
+        push_message(self._client, reply, context)
+        push_task_output(self._client, context, SubStatus.COMPLETED, "")
+
+
+class SuperNode:
+    """Flower's SuperNode as a child of this process. Use as a context manager."""
+
+    def __init__(self, settings: SuperNodeSettings) -> None:
+        self._settings = settings
+        self._secret = secrets.token_bytes(32)
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> "SuperNode":
+        """Start the child and wait for its Runtime API; raises `CoordinatorUnreachable` or `RunFailed`."""
+        self._settings.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._address = f"127.0.0.1:{_free_port()}"
+        self._child = _start(self._settings, self._address, self._secret)
+        self._client = _client(
+            self._address, SuperExecAuthHttpInterceptor(master_secret=self._secret, protected_methods=[_ACQUIRE])
+        )
+        deadline = time.monotonic() + _START_SECONDS
+        while not _answers(self._address):
+            if time.monotonic() > deadline or not self.alive:
+                self.__exit__()
+                raise RunFailed(problem="Flower's SuperNode did not start; see its log")
+            time.sleep(0.05)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the child: it signs off at the SuperLink, or is killed after five seconds."""
+        if self._child is None:
+            return
+        if self._child.stdin is not None:
+            self._child.stdin.close()
+        try:
+            self._child.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.wait()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the child runs."""
+        return self._child is not None and self._child.poll() is None
+
+    @contextmanager
+    def task(self) -> Iterator[Task | None]:
+        """The next message, or `None`; the task is kept alive towards Flower while the block runs.
+
+        Raises `CoordinatorUnreachable` when the child is gone.
+        """
+        if not self.alive:
+            raise CoordinatorUnreachable("the SuperNode ended", address=self._settings.fleet_address)
+        given = self._client.AcquireTask(AcquireTaskRequest(supported_task_types=[TaskType.CLIENT_APP]))
+        if not given.token:
+            yield None
+            return
+        client = _client(self._address, RuntimeTokenHttpInterceptor(given.token))
+        heartbeat = HeartbeatSender(lambda: bool(client.SendTaskHeartbeat(SendTaskHeartbeatRequest()).success))
+        heartbeat.start()
+        try:
+            yield Task(client)
+        finally:
+            heartbeat.stop()
+            client.close()
+
+
+def refusal(message: Message, reason: str) -> Message:
+    """The visible answer to a message that is refused or failed."""
+    return Message(Error(code=ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason=reason), reply_to=message)
+
+
+def _client(address: str, *interceptors: Any) -> RuntimeHttpClient:
+    return RuntimeHttpClient.from_server_address(
+        server_address=address,
+        insecure=True,  # loopback
+        root_certificates=None,
+        interceptors=[RuntimeVersionHttpInterceptor(component_name="flwr-clientapp"), *interceptors],
+    )
+
+
+def _answers(address: str) -> bool:
+    try:
+        return httpx.get(f"http://{address}/health", timeout=5).status_code < httpx.codes.INTERNAL_SERVER_ERROR
+    except httpx.HTTPError:
+        return False
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _start(settings: SuperNodeSettings, address: str, secret: bytes) -> subprocess.Popen[bytes]:
+    secret_file = settings.folder / "superexec.secret"
+    secret_file.unlink(missing_ok=True)
+    with os.fdopen(os.open(secret_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(secret)
+    host, port = address.split(":")
+    arguments = ["--superlink", settings.fleet_address, "--root-certificates", str(settings.root)]
+    arguments += ["--auth-supernode-private-key", str(settings.node_key), "--isolation", "process"]
+    arguments += ["--superexec-auth-secret-file", str(secret_file), "--host", host, "--port", port]
+    with (settings.folder / "supernode.log").open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "site_node.federate.supernode", *arguments],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=os.environ | environment(settings.folder) | {_POLL: str(settings.poll_seconds)},
+            start_new_session=True,  # a Ctrl-C at the terminal is ours to pass on
+        )
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """What every Flower process needs: its files in our folder, no telemetry, no update check."""
+    return {"FLWR_HOME": str(folder / "flwr"), "FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}
+
+
+def _follow_parent() -> None:
+    """End this process when the pipe from its parent closes, which the system does even when the parent is killed."""
+    sys.stdin.buffer.read()
+    signal.raise_signal(signal.SIGINT)
+    time.sleep(4)
+    os._exit(1)  # signing off hung
+
+
+def _child() -> None:
+    threading.Thread(target=_follow_parent, daemon=True).start()
+    poll = float(os.environ[_POLL])
+    # Flower's worker loop sleeps 3 s when idle and 0.5 s between looks for a reply, written into its code
+    start_client_internal.time = SimpleNamespace(sleep=lambda seconds: time.sleep(min(seconds, poll)))
+    flower_supernode()
+
+
+if __name__ == "__main__":
+    _child()
