@@ -1,0 +1,195 @@
+"""Take a source into the spool: every file is copied under an opaque name, then looked at, then put with its study.
+
+The copy is made before it is read, so a file that changes meanwhile is taken as it was copied. A copy is durable before
+it has its final name, which is its own digest: receiving the same source again after a kill finds the same names.
+"""
+
+import errno
+import hashlib
+import os
+import shutil
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Protocol
+from zipfile import BadZipFile
+from zlib import error as DeflateError  # noqa: N812 -- zlib gives its one exception a variable's name
+
+from pydantic import Field
+
+from shared.durable import sync_folder
+from shared.errors import DicomUnreadable, DiskFull, NoDicomFound
+from shared.frozen import Frozen
+from shared.ids import Sha256, StudyKey
+from site_node.receive.reading import Header, RefusedFile, looks_like_dicom, read_header, refused, unreadable
+from site_node.receive.source import Candidate, candidates
+from site_node.study import Instance, Reason, Received, Severity
+
+_BLOCK = 1 << 20
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+_ARRIVING = "arriving"
+_NO_DICOM = frozenset(
+    {"not-dicom", "empty-file", "link-outside", "link-loop", "link-broken", "not-a-file", "path-outside", "unreadable"}
+)
+
+NO_PATIENT_ID = Reason(
+    code="no-patient-id",
+    message="The study has no PatientID, so it cannot be told whose it is.",
+    severity=Severity.REVIEW,
+    attribute="PatientID",
+)
+MIXED_PATIENTS = Reason(
+    code="mixed-patients",
+    message="The study's files name more than one patient; correct them at the source.",
+    severity=Severity.REVIEW,
+    attribute="PatientID",
+)
+
+
+class StudyKeys(Protocol):
+    """The part of `Pseudonyms` that this stage needs."""
+
+    def study_key(self, study_uid: str) -> StudyKey:
+        """The site's own opaque name for a study."""
+
+
+class Reception(Frozen):
+    """What came in. `held` names the studies that a person must see before anything else is done with them."""
+
+    studies: tuple[Received, ...]
+    held: dict[StudyKey, Reason] = Field(default_factory=dict)
+    refused: tuple[RefusedFile, ...]
+    duplicates: int  # further copies of an instance, byte for byte the same
+
+
+class _Arrived(Frozen):
+    """One file in the spool with what it says of itself."""
+
+    source: str
+    header: Header
+    instance: Instance
+
+
+def receive_folder(source: Path, spool: Path, pseudonyms: StudyKeys) -> Reception:
+    """Receive a folder, a zip archive, a DICOMDIR or one file into `spool/<study key>/<digest>.dcm`.
+
+    Raises `SourceMissing`, `NoDicomFound` when no file in it is DICOM, and `DiskFull`.
+    """
+    arriving = spool / _ARRIVING
+    shutil.rmtree(arriving, ignore_errors=True)  # what a killed run left
+    arriving.mkdir(parents=True, mode=0o700)
+    arrived: list[_Arrived] = []
+    left: list[RefusedFile] = []
+    for candidate in candidates(source):
+        try:
+            arrived.append(_take(candidate, spool, pseudonyms))
+        except DicomUnreadable as error:
+            left.append(refused(candidate.name, error.fields["reason"]))
+    arriving.rmdir()
+    if not arrived and all(one.reason.code in _NO_DICOM for one in left):
+        raise NoDicomFound(source=str(source))
+    return _sorted_into_studies(arrived, left, pseudonyms)
+
+
+def _take(candidate: Candidate, spool: Path, pseudonyms: StudyKeys) -> _Arrived:
+    """Copy one file and read the copy; raises `DicomUnreadable`, and then no copy is left."""
+    copy = spool / _ARRIVING / "file"
+    try:
+        size, digest = _copy(candidate, copy)
+        with copy.open("rb") as stream:
+            header = read_header(stream, size)
+        path = spool / pseudonyms.study_key(header.study_instance_uid) / f"{digest[:32]}.dcm"
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        copy.replace(path)
+    finally:
+        copy.unlink(missing_ok=True)
+    instance = Instance(
+        path=path,
+        size=size,
+        sha256=digest,
+        sop_instance_uid=header.sop_instance_uid,
+        sop_class_uid=header.sop_class_uid,
+        series_instance_uid=header.series_instance_uid,
+        transfer_syntax_uid=header.transfer_syntax_uid,
+    )
+    return _Arrived(source=candidate.name, header=header, instance=instance)
+
+
+def _copy(candidate: Candidate, target: Path) -> tuple[int, Sha256]:
+    """Copy durably and hash on the way; what does not start like DICOM is not copied at all. Raises `DiskFull`."""
+    digest, size = hashlib.sha256(), 0
+    with _opened(candidate) as source, os.fdopen(os.open(target, _NEW, 0o600), "wb") as file:
+        while block := _block(source):
+            if size == 0 and not looks_like_dicom(block):
+                raise unreadable("not-dicom")
+            digest.update(block)
+            size += _write(file, block, target)
+        if size == 0:
+            raise unreadable("empty-file")
+        file.flush()
+        os.fsync(file.fileno())
+    return size, Sha256(digest.hexdigest())
+
+
+def _opened(candidate: Candidate) -> IO[bytes]:
+    try:
+        if candidate.open is not None:
+            return candidate.open()
+    except (OSError, BadZipFile, RuntimeError, NotImplementedError):
+        raise unreadable("unreadable") from None
+    raise unreadable(candidate.refusal or "unreadable")
+
+
+def _block(source: IO[bytes]) -> bytes:
+    try:
+        return source.read(_BLOCK)
+    except OSError:
+        raise unreadable("unreadable") from None
+    except (BadZipFile, DeflateError, EOFError):
+        raise unreadable("archive-damaged") from None
+
+
+def _write(file: IO[bytes], block: bytes, target: Path) -> int:
+    try:
+        return file.write(block)
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise DiskFull(folder=str(target.parent.parent)) from error
+        raise
+
+
+def _sorted_into_studies(arrived: Sequence[_Arrived], left: Sequence[RefusedFile], pseudonyms: StudyKeys) -> Reception:
+    """Group by study; copies of an instance count once, and versions that differ are all quarantined."""
+    versions: dict[str, set[str]] = defaultdict(set)
+    for one in arrived:
+        versions[one.header.sop_instance_uid].add(one.instance.sha256)
+    studies: dict[str, dict[str, _Arrived]] = defaultdict(dict)
+    conflicts: list[RefusedFile] = []
+    for one in arrived:
+        if len(versions[one.header.sop_instance_uid]) > 1:
+            one.instance.path.unlink(missing_ok=True)  # the source keeps both for the person who looks
+            conflicts.append(refused(one.source, "other-bytes"))
+        else:
+            studies[one.header.study_instance_uid].setdefault(one.header.sop_instance_uid, one)
+    built = [_study(uid, list(files.values()), pseudonyms) for uid, files in sorted(studies.items())]
+    for study, _ in built:
+        sync_folder(study.instances[0].path.parent)
+    return Reception(
+        studies=tuple(study for study, _ in built),
+        held={study.key: reason for study, reason in built if reason is not None},
+        refused=(*left, *conflicts),
+        duplicates=len(arrived) - len(conflicts) - sum(len(study.instances) for study, _ in built),
+    )
+
+
+def _study(uid: str, files: Sequence[_Arrived], pseudonyms: StudyKeys) -> tuple[Received, Reason | None]:
+    """One study and, where a person must see it first, why. Two patients in a study are as good as none."""
+    patients = {one.header.identity for one in files}
+    reason = MIXED_PATIENTS if len(patients) > 1 else NO_PATIENT_ID if patients == {None} else None
+    study = Received(
+        key=pseudonyms.study_key(uid),
+        study_instance_uid=uid,
+        identity=files[0].header.identity if reason is None else None,
+        instances=tuple(sorted((one.instance for one in files), key=lambda instance: instance.path.name)),
+    )
+    return study, reason

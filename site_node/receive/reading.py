@@ -1,0 +1,213 @@
+"""Read just enough of a DICOM file to know whose it is, and refuse one that is cut off.
+
+pydicom is lenient: it returns what it could read of a file that ends early, and its warnings quote values. Both are
+dealt with here, so that nothing after this module meets a file whose elements or pixels end before they should.
+"""
+
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import MappingProxyType
+from typing import BinaryIO
+
+from pydicom.dataset import FileDataset
+from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.filereader import read_partial
+from pydicom.tag import Tag
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian, MediaStorageDirectoryStorage
+
+from shared.errors import DicomUnreadable
+from shared.frozen import Frozen
+from site_node.study import Ending, Identity, Reason, Severity
+
+MESSAGES = MappingProxyType(
+    {
+        "not-dicom": "the file is no DICOM",
+        "empty-file": "the file is empty",
+        "truncated": "the file ends before its data do",
+        "corrupt": "the file's structure is broken",
+        "dicomdir": "a DICOMDIR is an index, not an image; the files it names are taken by themselves",
+        "no-study-uid": "the file lacks a StudyInstanceUID",
+        "no-series-uid": "the file lacks a SeriesInstanceUID",
+        "no-sop-uid": "the file lacks a SOPInstanceUID",
+        "no-sop-class": "the file lacks a SOPClassUID",
+        "unreadable": "the file cannot be opened or read",
+        "not-a-file": "this is no plain file (a device, socket or pipe)",
+        "link-outside": "a link leads out of the folder named",
+        "link-loop": "a link leads back to a folder that contains it",
+        "link-broken": "a link leads nowhere",
+        "path-outside": "a name leads out of the folder or archive named",
+        "nested-archive": "an archive inside an archive is not opened",
+        "archive-damaged": "the archive is damaged or encrypted",
+        "listed-but-missing": "the DICOMDIR names a file that is not there",
+        "other-bytes": "two files bear one SOPInstanceUID but differ; neither can be trusted",
+    }
+)
+
+_WANTED = ("SOPClassUID", "SOPInstanceUID", "PatientID", "IssuerOfPatientID", "StudyInstanceUID", "SeriesInstanceUID")
+_PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
+_UNDEFINED = 0xFFFFFFFF
+_ITEM, _DELIMITER = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
+_LONG_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
+_BROKEN = (InvalidDicomError, BytesLengthException, struct.error, zlib.error, ValueError, TypeError, KeyError,
+           AttributeError, NotImplementedError, EOFError, RecursionError, LookupError, OverflowError)  # fmt: skip
+
+
+class RefusedFile(Frozen):
+    """A file that did not become part of a study, and why. `source` is its name below what was received: PHI."""
+
+    source: str
+    ending: Ending
+    reason: Reason
+
+    def __repr__(self) -> str:
+        """The reason alone; a file name may hold a patient's."""
+        return f"RefusedFile({self.reason.code})"
+
+
+class Header(Frozen):
+    """What a file says of itself; a patient of `None` means it has no PatientID. PHI."""
+
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_instance_uid: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    identity: Identity | None
+
+    def __repr__(self) -> str:
+        """Nothing: every field identifies."""
+        return "Header(…)"
+
+
+def refused(source: str, code: str) -> RefusedFile:
+    """The record of a file refused for the reason `code` names; conflicting bytes are for a person to look at."""
+    conflict = code == "other-bytes"
+    reason = Reason(
+        code=code,
+        message=MESSAGES[code][:1].upper() + MESSAGES[code][1:] + ".",
+        severity=Severity.REVIEW if conflict else Severity.REJECT,
+    )
+    return RefusedFile(source=source, ending=Ending.QUARANTINED if conflict else Ending.REFUSED, reason=reason)
+
+
+def unreadable(code: str) -> DicomUnreadable:
+    """The error for one of `MESSAGES`; its `reason` field carries the code."""
+    return DicomUnreadable(reason=code, problem=MESSAGES[code])
+
+
+def looks_like_dicom(start: bytes) -> bool:
+    """Whether a file that starts so may be DICOM: `DICM` at 128, or, without a preamble, group 0002 or 0008 first."""
+    if start[128:132] == b"DICM":
+        return True
+    return start[0:2] in {b"\x02\x00", b"\x08\x00"} and start[3:4] == b"\x00"
+
+
+def read_header(stream: BinaryIO, size: int) -> Header:
+    """What the file in `stream`, of `size` bytes, says of itself.
+
+    Raises `DicomUnreadable` whose field `reason` is a code of `MESSAGES`.
+    """
+    start = stream.read(132)
+    if not start:
+        raise unreadable("empty-file")
+    if not looks_like_dicom(start):
+        raise unreadable("not-dicom")
+    stream.seek(0)
+    with _strictly():
+        return _header(_parse(stream, size))
+
+
+@contextmanager
+def _strictly() -> Iterator[None]:
+    """Keep pydicom's warnings, which quote values, to itself, and make one error of the many it raises."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except EOFError:
+        raise unreadable("truncated") from None
+    except _BROKEN:
+        raise unreadable("corrupt") from None  # `from None`: the text may quote a value
+
+
+def _parse(stream: BinaryIO, size: int) -> FileDataset:
+    """Read the elements wanted and walk the others; raises `DicomUnreadable` where the file ends too early."""
+    pixels: list[tuple[str | None, int]] = []
+
+    def at_pixels(tag: int, vr: str | None, length: int) -> bool:
+        if int(tag) in _PIXELS:
+            pixels.append((vr, length))
+        return bool(pixels)
+
+    dataset = read_partial(stream, at_pixels, force=True, specific_tags=[Tag(name) for name in _WANTED])
+    if dataset.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
+        raise unreadable("dicomdir")
+    if _syntax(dataset) != DeflatedExplicitVRLittleEndian and not _is_whole(stream, size, pixels):
+        raise unreadable("truncated")
+    return dataset
+
+
+def _is_whole(stream: BinaryIO, size: int, pixels: list[tuple[str | None, int]]) -> bool:
+    """Whether what follows fits in the file; `stream` stands at the pixel data, or where the elements ended."""
+    if not pixels:
+        return stream.tell() <= size  # skipping a value that is cut off leads past the end
+    vr, length = pixels[0]
+    begin = stream.tell() + (12 if vr in _LONG_VRS else 8)
+    if length != _UNDEFINED:
+        return begin + length <= size
+    stream.seek(begin)
+    return _ends_with_delimiter(stream, size)
+
+
+def _ends_with_delimiter(stream: BinaryIO, size: int) -> bool:
+    """Step over the items of encapsulated pixel data (PS3.5 section A.4) to their delimiter."""
+    while len(head := stream.read(8)) == 8:  # noqa: PLR2004 -- a tag and a length of four bytes each
+        if head[:4] == _DELIMITER:
+            return True
+        if head[:4] != _ITEM:
+            return False
+        position = stream.tell() + int.from_bytes(head[4:], "little")
+        if position > size:
+            return False
+        stream.seek(position)
+    return False
+
+
+def _header(dataset: FileDataset) -> Header:
+    texts = {keyword: _text(dataset, keyword) for keyword in _WANTED}
+    required = {
+        "StudyInstanceUID": "no-study-uid",
+        "SeriesInstanceUID": "no-series-uid",
+        "SOPInstanceUID": "no-sop-uid",
+        "SOPClassUID": "no-sop-class",
+    }
+    for keyword, code in required.items():
+        if not texts[keyword]:
+            raise unreadable(code)
+    patient = texts["PatientID"]
+    return Header(
+        study_instance_uid=texts["StudyInstanceUID"],
+        series_instance_uid=texts["SeriesInstanceUID"],
+        sop_instance_uid=texts["SOPInstanceUID"],
+        sop_class_uid=texts["SOPClassUID"],
+        transfer_syntax_uid=_syntax(dataset),
+        identity=Identity(issuer=texts["IssuerOfPatientID"], patient_id=patient) if patient else None,
+    )
+
+
+def _syntax(dataset: FileDataset) -> str:
+    """The transfer syntax; a file without file meta information is implicit or explicit little endian, as found."""
+    named = dataset.file_meta.get("TransferSyntaxUID")
+    if named:
+        return str(named)
+    return str(ImplicitVRLittleEndian if dataset.original_encoding[0] else UID("1.2.840.10008.1.2.1"))
+
+
+def _text(dataset: FileDataset, keyword: str) -> str:
+    """One attribute without padding: trailing spaces and NULs do not make another patient (PS3.5 section 6.2)."""
+    value = dataset.get(keyword)
+    values = [value] if isinstance(value, str) or value is None else list(value)
+    return "\\".join(str(part).strip(" \0") for part in values if part is not None)

@@ -1,0 +1,312 @@
+"""What comes in, and what is refused at the door."""
+
+import hashlib
+import os
+import warnings
+import zipfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.sequence import Sequence
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    MediaStorageDirectoryStorage,
+)
+
+from shared.errors import DicomUnreadable, NoDicomFound, SourceMissing
+from shared.ids import StudyKey
+from site_node.receive.folder import Reception, receive_folder
+from site_node.receive.reading import MESSAGES, read_header, refused
+from site_node.study import Ending
+from tests.factories.dicom import make_ct, make_dx, write_file
+
+
+class Keys:
+    """Study keys of this test."""
+
+    def study_key(self, study_uid: str) -> StudyKey:
+        return StudyKey(hashlib.sha256(study_uid.encode()).hexdigest()[:32])
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    folder = tmp_path / "source"
+    folder.mkdir()
+    return folder
+
+
+def receive(source: Path) -> Reception:
+    spool = source.parent / "spool"
+    spool.mkdir(exist_ok=True)
+    return receive_folder(source, spool, Keys())
+
+
+def codes(reception: Reception) -> dict[str, str]:
+    return {one.source: one.reason.code for one in reception.refused}
+
+
+def write_ct(folder: Path, **changes: object) -> list[Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    datasets = make_ct(slices=3, rows=8, **changes)  # type: ignore[arg-type]  # attribute changes are any
+    return [write_file(one, folder / f"slice{number}.dcm") for number, one in enumerate(datasets)]
+
+
+def test_a_folder_however_deep_becomes_studies_under_opaque_names(source: Path) -> None:
+    """Two studies in nested folders arrive whole, byte for byte, under names that say nothing."""
+    write_ct(source / "DOE^JANE" / "deep" / "deeper", study="one")
+    film = write_file(make_dx(rows=8, study="two"), source / "film.dcm")
+    reception = receive(source)
+    assert sorted(len(study.instances) for study in reception.studies) == [1, 3]
+    assert (reception.refused, reception.duplicates, reception.held) == ((), 0, {})
+    spool = source.parent / "spool"
+    names = {path.relative_to(spool).as_posix() for path in spool.rglob("*.dcm")}
+    assert names == {f"{s.key}/{i.sha256[:32]}.dcm" for s in reception.studies for i in s.instances}
+    (dx,) = (study for study in reception.studies if len(study.instances) == 1)
+    assert dx.instances[0].path.read_bytes() == film.read_bytes()
+    assert dx.instances[0].path.stat().st_mode & 0o077 == 0
+
+
+def test_receiving_again_finds_the_same(source: Path) -> None:
+    """A reception killed half-way is repeated whole: same studies, same names, nothing left over."""
+    write_ct(source)
+    first = receive(source)
+    (source.parent / "spool" / "arriving").mkdir()
+    (source.parent / "spool" / "arriving" / "file").write_bytes(b"half")
+    assert receive(source) == first
+    assert not (source.parent / "spool" / "arriving").exists()
+
+
+def test_a_zip_archive_is_read_without_unpacking_names(source: Path, tmp_path: Path) -> None:
+    """Members arrive; a name that leads out, an archive in the archive and text are refused; nothing lands outside."""
+    files = write_ct(tmp_path / "files")
+    with zipfile.ZipFile(source / "export.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in files:
+            archive.write(file, f"PAT/{file.name}")
+        archive.write(files[0], "../../outside.dcm")
+        archive.writestr("inner.zip", b"PK")
+        archive.writestr("note.txt", b"hello")
+    for given_source in (source, source / "export.zip"):
+        reception = receive(given_source)
+        assert [len(study.instances) for study in reception.studies] == [3]
+        assert codes(reception) == {
+            "export.zip!../../outside.dcm": "path-outside",
+            "export.zip!inner.zip": "nested-archive",
+            "export.zip!note.txt": "not-dicom",
+        }
+    assert not list(tmp_path.rglob("outside.dcm"))
+
+
+def test_a_damaged_archive_is_refused_and_the_rest_goes_on(source: Path) -> None:
+    write_ct(source / "ct")
+    with zipfile.ZipFile(source / "bad.zip", "w") as archive:
+        archive.writestr("film.dcm", write_file(make_dx(rows=8), source / "x").read_bytes())
+    (source / "x").unlink()
+    content = bytearray((source / "bad.zip").read_bytes())
+    content[700] ^= 0xFF
+    (source / "bad.zip").write_bytes(content)
+    reception = receive(source)
+    assert codes(reception) == {"bad.zip!film.dcm": "archive-damaged"}
+    assert len(reception.studies) == 1
+
+
+def test_a_dicomdir_finds_files_and_leads_nowhere_else(source: Path) -> None:
+    """Listed files are taken; one that is missing, or whose name leads out of the medium, is refused."""
+    for number, file in enumerate(write_ct(source / "IMAGES")):
+        file.rename(source / "IMAGES" / f"SLICE{number}")
+    write_file(make_dx(rows=8), source.parent / "SECRET")
+    directory = make_dicomdir([["IMAGES", "SLICE0"], ["IMAGES", "SLICE1"], ["GONE"], ["..", "SECRET"]])
+    directory.save_as(source / "DICOMDIR", enforce_file_format=True)
+    reception = receive(source / "DICOMDIR")
+    assert [len(study.instances) for study in reception.studies] == [2]
+    assert codes(reception) == {"GONE": "listed-but-missing", "../SECRET": "path-outside"}
+    assert codes(receive(source)) == {"DICOMDIR": "dicomdir"}
+
+
+def make_dicomdir(names: list[list[str]]) -> Dataset:
+    directory = Dataset()
+    directory.file_meta = FileMetaDataset()
+    directory.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    directory.file_meta.MediaStorageSOPClassUID = MediaStorageDirectoryStorage
+    directory.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+    records = []
+    for parts in names:
+        record = Dataset()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pydicom rightly calls `..` no valid component
+            record.ReferencedFileID = parts
+        records.append(record)
+    directory.DirectoryRecordSequence = Sequence(records)
+    return directory
+
+
+def test_links_are_never_followed_out_or_round(source: Path) -> None:
+    """A link out, round or nowhere is refused by name; one to a neighbour adds nothing; a pipe is not opened."""
+    write_ct(source / "ct")
+    outside = write_file(make_dx(rows=8), source.parent / "outside.dcm")
+    (source / "out.dcm").symlink_to(outside)
+    (source / "round").symlink_to(source)
+    (source / "self").symlink_to(source / "self")
+    (source / "gone").symlink_to(source / "nothing")
+    (source / "again").symlink_to(source / "ct")
+    os.mkfifo(source / "pipe")
+    reception = receive(source)
+    assert [len(study.instances) for study in reception.studies] == [3]
+    assert reception.duplicates == 0
+    assert codes(reception) == {
+        "out.dcm": "link-outside",
+        "round": "link-loop",
+        "self": "link-loop",
+        "gone": "link-broken",
+        "pipe": "not-a-file",
+    }
+
+
+def test_what_is_no_whole_dicom_is_refused_with_its_reason(source: Path) -> None:
+    files = write_ct(source)
+    whole = files[0].read_bytes()
+    (source / "empty.dcm").write_bytes(b"")
+    (source / "text.dcm").write_text("this is a letter about Jane Doe\n" * 20)
+    (source / "cut-pixels.dcm").write_bytes(whole[:-20])
+    (source / "cut-header.dcm").write_bytes(whole[:300])
+    (source / "preamble-only.dcm").write_bytes(whole[:132])
+    reception = receive(source)
+    assert [len(study.instances) for study in reception.studies] == [3]
+    found = codes(reception)
+    assert found["empty.dcm"] == "empty-file"
+    assert found["text.dcm"] == "not-dicom"
+    assert found["cut-pixels.dcm"] == "truncated"
+    assert set(found) == {"empty.dcm", "text.dcm", "cut-pixels.dcm", "cut-header.dcm", "preamble-only.dcm"}
+    assert all(one.ending is Ending.REFUSED for one in reception.refused)
+    assert sum(1 for _ in (source.parent / "spool").rglob("*.dcm")) == 3
+
+
+@pytest.mark.parametrize(
+    "syntax",
+    [
+        ExplicitVRLittleEndian,
+        ImplicitVRLittleEndian,
+        ExplicitVRBigEndian,
+        DeflatedExplicitVRLittleEndian,
+        JPEG2000Lossless,
+    ],
+)
+def test_every_transfer_syntax_is_taken_whole_and_refused_cut(source: Path, syntax: str) -> None:
+    path = write_file(make_dx(rows=64), source / "film.dcm", syntax)
+    (study,) = receive(source).studies
+    assert study.instances[0].transfer_syntax_uid == syntax
+    path.write_bytes(path.read_bytes()[:-30])
+    reception = receive(source)
+    if syntax != DeflatedExplicitVRLittleEndian:  # what inflates is judged by later stages
+        assert [one.reason.code for one in reception.refused] == ["truncated"]
+
+
+def test_a_file_without_a_preamble_is_taken(source: Path) -> None:
+    """Part of what old archives hold; de-identification then takes its slow path."""
+    path = write_file(make_dx(rows=8), source / "film.dcm")
+    (source / "film.dcm").write_bytes(path.read_bytes()[132:])
+    assert len(receive(source).studies) == 1
+
+
+def test_the_same_instance_twice_counts_once(source: Path) -> None:
+    (path, *_) = write_ct(source / "a")
+    (source / "copy.dcm").write_bytes(path.read_bytes())
+    reception = receive(source)
+    assert [len(study.instances) for study in reception.studies] == [3]
+    assert reception.duplicates == 1
+
+
+def test_one_uid_with_other_bytes_quarantines_every_version(source: Path) -> None:
+    """Nothing is guessed: neither version goes on, the rest of the study does."""
+    (first, *_) = make_ct(slices=3, rows=8)
+    write_ct(source)
+    first.ImageComments = "changed"
+    write_file(first, source / "other.dcm")
+    reception = receive(source)
+    assert [len(study.instances) for study in reception.studies] == [2]
+    assert codes(reception) == {"other.dcm": "other-bytes", "slice0.dcm": "other-bytes"}
+    assert {one.ending for one in reception.refused} == {Ending.QUARANTINED}
+    assert sum(1 for _ in (source.parent / "spool").rglob("*.dcm")) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"), [({"PatientID": None}, "no-patient-id"), ({"PatientID": "  "}, "no-patient-id")]
+)
+def test_a_study_without_patient_is_held(source: Path, changes: dict[str, object], code: str) -> None:
+    write_ct(source, **changes)
+    reception = receive(source)
+    (study,) = reception.studies
+    assert study.identity is None
+    assert reception.held[study.key].code == code
+
+
+def test_two_patients_in_one_study_are_held(source: Path) -> None:
+    write_ct(source / "a", PatientID="P1")
+    for number, one in enumerate(make_ct(slices=2, rows=8, plane="coronal", PatientID="P2")):
+        write_file(one, source / f"b{number}.dcm")
+    reception = receive(source)
+    (study,) = reception.studies
+    assert study.identity is None
+    assert reception.held[study.key].code == "mixed-patients"
+
+
+@pytest.mark.parametrize("written", [" P7", "P7 ", "P7\0", "P7"])
+def test_padding_makes_no_other_patient(source: Path, written: str) -> None:
+    write_ct(source, PatientID=written)
+    (study,) = receive(source).studies
+    assert study.identity is not None
+    assert study.identity.patient_id == "P7"
+
+
+def test_a_source_without_dicom_says_so(source: Path) -> None:
+    with pytest.raises(NoDicomFound):
+        receive(source)
+    (source / "letter.dcm").write_text("no image")
+    with pytest.raises(NoDicomFound):
+        receive(source)
+    with pytest.raises(SourceMissing):
+        receive(source / "nowhere")
+
+
+def test_no_record_shows_a_name_or_a_patient(source: Path) -> None:
+    """What may reach a log by accident, the `repr` of our values, holds no file name and no identifier."""
+    write_ct(source / "DOE^JANE", PatientID="MRN-77")
+    (source / "DOE^JANE" / "DOE.txt").write_text("x")
+    reception = receive(source)
+    for one in (*reception.studies, *reception.refused):
+        assert "DOE" not in repr(one)
+        assert "MRN-77" not in repr(one)
+        assert not any(i.sop_instance_uid in repr(one) for s in reception.studies for i in s.instances)
+
+
+def test_every_reason_has_its_record() -> None:
+    for code in MESSAGES:
+        assert refused("x", code).reason.message.endswith(".")
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_no_mutation_of_a_file_raises_anything_but_a_refusal(tmp_path: Path, data: st.DataObject) -> None:
+    """A header is read, or refused with a known reason; no other exception, whatever the bytes."""
+    base = tmp_path / "base.dcm"
+    if not base.exists():
+        write_file(make_dx(rows=8), base)
+    content = bytearray(base.read_bytes())
+    for _ in range(data.draw(st.integers(1, 6))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    cut = bytes(content[: data.draw(st.integers(0, len(content)))])
+    mutated = tmp_path / "mutated.dcm"
+    mutated.write_bytes(cut)
+    reason = "read"
+    with mutated.open("rb") as stream:
+        try:
+            read_header(stream, len(cut))
+        except DicomUnreadable as error:
+            reason = error.fields["reason"]
+    assert reason == "read" or reason in MESSAGES
