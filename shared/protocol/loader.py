@@ -1,0 +1,102 @@
+"""Loading the protocol: named files of the package's data folder become one frozen value with a digest.
+
+Both sides of the wire compare digests, so the digest is over the files' bytes: SHA-256 of the canonical list of
+(file, SHA-256), sorted by name.
+"""
+
+from collections.abc import Mapping
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from pydantic import Field
+
+from shared.errors import ProtocolInvalid
+from shared.frozen import Frozen
+from shared.ids import Sha256
+from shared.protocol.clinical import ClinicalDictionary
+from shared.protocol.cohort import CohortDefinition
+from shared.protocol.criteria import Criteria
+from shared.protocol.parts import parse_part
+from shared.protocol.profile import Profile, digest_of
+
+PARTS = ("clinical", "cohort", "criteria")
+
+
+class Protocol(Frozen):
+    """The whole protocol of one study programme."""
+
+    name: str
+    edition: str
+    digest: Sha256
+    criteria: Criteria
+    profile: Profile
+    clinical: ClinicalDictionary
+    cohort: CohortDefinition
+
+
+class _Listing(Frozen):
+    name: str = Field(pattern=r"[a-z0-9][a-z0-9-]*")
+    edition: str
+    source: str
+    criteria: str
+    profile: str
+    clinical: str
+    cohort: str
+
+
+def load_protocol(name: str = "ricord") -> Protocol:
+    """Load a protocol of this release; raises `ProtocolInvalid` when there is none of that name or a part is wrong."""
+    listing_file = f"protocols/{name}.toml"
+    listing = parse_part(_read("protocols", f"{name}.toml"), _Listing, file=listing_file)
+    used = {listing_file: _read("protocols", f"{name}.toml")}
+    used |= {f"{part}/{getattr(listing, part)}": _read(part, getattr(listing, part)) for part in PARTS}
+    profile_files = _folder("deidentify")
+    profile = Profile.from_files(profile_files, file=listing.profile)
+    used |= {f"deidentify/{file}": profile_files[file] for file in (listing.profile, profile.table, profile.terms)}
+    return Protocol(
+        name=listing.name,
+        edition=listing.edition,
+        digest=digest_of(used),
+        criteria=Criteria.from_toml(used[f"criteria/{listing.criteria}"]),
+        profile=profile,
+        clinical=ClinicalDictionary.from_toml(used[f"clinical/{listing.clinical}"]),
+        cohort=CohortDefinition.from_toml(used[f"cohort/{listing.cohort}"]),
+    )
+
+
+def load_profile(name: str = "ricord") -> Profile:
+    """Load one de-identification profile of this release; raises `ProtocolInvalid`."""
+    return Profile.from_files(_folder("deidentify"), file=f"{name}.toml")
+
+
+def load_criteria(name: str | Path = "ricord") -> Criteria:
+    """Load inclusion criteria by name, or from a file of the site's own; raises `ProtocolInvalid`."""
+    if isinstance(name, Path) or name.endswith(".toml"):
+        try:
+            return Criteria.from_toml(Path(name).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise ProtocolInvalid(file=str(name), problem="it cannot be read") from error
+    return Criteria.from_toml(_read("criteria", f"{name}.toml"))
+
+
+def protocol_names() -> tuple[str, ...]:
+    """The protocols of this release."""
+    return tuple(sorted(file.removesuffix(".toml") for file in _folder("protocols")))
+
+
+def _data() -> Traversable:
+    return resources.files("shared.protocol") / "data"
+
+
+def _read(folder: str, file: str) -> str:
+    files = _folder(folder)
+    if file not in files:
+        raise ProtocolInvalid(file=f"{folder}/{file}", problem="this release has no such file")
+    return files[file]
+
+
+def _folder(folder: str) -> Mapping[str, str]:
+    """All text files of one data folder, by name."""
+    entries = (_data() / folder).iterdir()
+    return {entry.name: entry.read_bytes().decode("utf-8") for entry in entries if entry.is_file()}
