@@ -50,6 +50,7 @@ class GeometryRule(Frozen):
     mixed_orientation: Outcome
     repeated_position: Outcome
     uneven_spacing: Outcome
+    missing_slice: Outcome  # a gap of 1.5 spacings or more
     missing: Outcome
 
 

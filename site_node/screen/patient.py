@@ -1,0 +1,117 @@
+"""Rules that the study as a whole answers: one patient, age at the study date, COVID status, the clinical row."""
+
+import re
+from collections.abc import Sequence
+from datetime import date
+
+from shared.protocol.criteria import AgeRule, CovidRule, Criteria, LinkageRule
+from site_node.screen.facts import Facts
+from site_node.screen.reasons import reason
+from site_node.study import ClinicalRow, Reason
+
+_OLDEST = 130  # an age above is an error of the birth date
+_UNITS_UNDER_18 = {"D": 365, "W": 52, "M": 12}
+
+
+def check_study(
+    members: Sequence[Facts], *, criteria: Criteria, clinical: ClinicalRow | None, clinical_checked: bool
+) -> tuple[Reason, ...]:
+    """Everything the study-level rules say; without a clinical sheet nothing clinical is asked."""
+    found = _check_unique(members)
+    if criteria.age:
+        found += check_age(members, clinical, criteria.age)
+    if clinical_checked and clinical is None and criteria.linkage:
+        message = "no row of the clinical sheet joins this study"
+        return found + reason(criteria.linkage.missing_row, "clinical-row-missing", None, message)
+    if clinical_checked and criteria.covid:
+        found += check_covid(clinical, criteria.covid)
+    if clinical_checked and clinical and criteria.linkage:
+        found += check_linkage(members, clinical, criteria.linkage)
+    return found
+
+
+def _check_unique(members: Sequence[Facts]) -> tuple[Reason, ...]:
+    found: tuple[Reason, ...] = ()
+    if len({facts.patient for facts in members}) > 1:
+        found += reason("review", "mixed-patients", "PatientID", "the study holds images of more than one patient ID")
+    if len({facts.instance.sop_instance_uid for facts in members}) < len(members):
+        found += reason("review", "duplicate-uid", "SOPInstanceUID", "two images of the study share one identifier")
+    return found
+
+
+def check_age(members: Sequence[Facts], clinical: ClinicalRow | None, rule: AgeRule) -> tuple[Reason, ...]:
+    """The youngest age any image or, where none says it, the sheet gives is old enough."""
+    ages = [age for facts in members if (age := image_age(facts)) is not None]
+    if not ages and isinstance(stated := clinical and clinical.values.get("age"), int):
+        ages = [stated]
+    if not ages:
+        return reason(rule.missing, "age-missing", "PatientBirthDate", "neither images nor clinical sheet say the age")
+    if min(ages) < rule.minimum_years:
+        return reason(
+            rule.younger, "under-age", "PatientBirthDate", "the patient is below the minimum age at the study date"
+        )
+    return ()
+
+
+def image_age(facts: Facts) -> int | None:
+    """Whole years at the study date from the birth date, else from PatientAge; `None` where neither says it."""
+    if facts.birth_date and facts.study_date:
+        age = years_between(facts.birth_date, facts.study_date)
+        if 0 <= age <= _OLDEST:
+            return age
+    return years_of(facts.age)
+
+
+def years_between(birth: date, day: date) -> int:
+    """Completed years."""
+    return day.year - birth.year - ((day.month, day.day) < (birth.month, birth.day))
+
+
+def years_of(text: str) -> int | None:
+    """Whole years of an AS value `nnn[DWMY]`; days, weeks and months mean a child, whatever their number."""
+    found = re.fullmatch(r"(\d{3})([DWMY])", text)
+    if not found:
+        return None
+    number, unit = int(found[1]), found[2]
+    if unit == "Y":
+        return number if number <= _OLDEST else None
+    return min(number // _UNITS_UNDER_18[unit], 17)
+
+
+def check_covid(clinical: ClinicalRow | None, rule: CovidRule) -> tuple[Reason, ...]:
+    """Status, the method that confirms it and the timing clause, as RICORD's call for data asks."""
+    values = clinical.values if clinical else {}
+    status = values.get("covid_status")
+    if status is None:
+        return reason(
+            rule.missing_status, "covid-status-missing", None, "the clinical sheet does not say the COVID-19 status"
+        )
+    if status not in rule.statuses:
+        return reason(rule.other_status, "covid-status", None, "the COVID-19 status is none of those the study takes")
+    found: tuple[Reason, ...] = ()
+    if values.get("covid_method") not in rule.statuses[str(status)]:
+        message = "the clinical sheet names no method that confirms this COVID-19 status"
+        found += reason(rule.missing_method, "covid-method-missing", None, message)
+    if status in rule.timing_needed and values.get("covid_timing") is None:
+        found += reason(
+            rule.missing_timing, "covid-timing-missing", None, "the clinical sheet does not say the timing clause"
+        )
+    return found
+
+
+def check_linkage(members: Sequence[Facts], clinical: ClinicalRow, rule: LinkageRule) -> tuple[Reason, ...]:
+    """The row holds what is required, where the images do not, and does not contradict the images."""
+    from_images = {"age": image_age(members[0]), "sex": members[0].sex if members[0].sex in {"F", "M", "O"} else None}
+    found: tuple[Reason, ...] = ()
+    if any(clinical.values.get(name) is None and from_images.get(name) is None for name in rule.required):
+        message = "a required field is missing in the clinical row"
+        found += reason(rule.missing_field, "clinical-field-missing", None, message)
+    age, sex = clinical.values.get("age"), clinical.values.get("sex")
+    seen_age = from_images["age"]
+    if isinstance(age, int) and isinstance(seen_age, int) and abs(age - seen_age) > 1:
+        found += reason(rule.disagreement, "age-disagrees", "PatientAge", "images and clinical row give different ages")
+    if sex and from_images["sex"] and sex != from_images["sex"]:
+        found += reason(
+            rule.disagreement, "sex-disagrees", "PatientSex", "images and clinical row give different sexes"
+        )
+    return found

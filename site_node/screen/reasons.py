@@ -1,0 +1,25 @@
+"""From what a rule found and what the criteria say of it to a reason; one place, so that codes stay stable."""
+
+from collections.abc import Iterable
+
+from shared.protocol.criteria import Outcome
+from site_node.study import Reason, Severity
+
+_ORDER = (Severity.ACCEPT, Severity.WARN, Severity.REVIEW, Severity.REJECT)
+
+
+def reason(outcome: Outcome, code: str, attribute: str | None, message: str) -> tuple[Reason, ...]:
+    """One reason, or none where the criteria accept what was found."""
+    if outcome == "accept":
+        return ()
+    return (Reason(code=code, message=message, severity=Severity(outcome), attribute=attribute),)
+
+
+def worst(reasons: Iterable[Reason]) -> Severity:
+    """The gravest severity among reasons; `ACCEPT` where there is none."""
+    return max((one.severity for one in reasons), key=_ORDER.index, default=Severity.ACCEPT)
+
+
+def unique(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
+    """The reasons without repeats, in their first order."""
+    return tuple(dict.fromkeys(reasons))

@@ -1,0 +1,121 @@
+"""Rules that the slices of one series answer together: geometry, slice thickness, reconstruction kernel."""
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from itertools import pairwise
+from statistics import median
+
+from shared.protocol.criteria import Criteria, GeometryRule, KernelRule, ThicknessRule
+from site_node.screen.facts import Facts, Slice
+from site_node.screen.instance import normal_of
+from site_node.screen.reasons import reason
+from site_node.study import Reason
+
+_SAME_COSINE = 0.01  # direction cosines that differ by less are one orientation (about half a degree)
+_SAME_PLACE_MM = 0.01
+_GAP = 1.5  # spacings
+
+
+def check_series(members: Sequence[Facts], criteria: Criteria) -> tuple[Reason, ...]:
+    """Everything the series-level rules say of the instances that no instance-level rule rejected."""
+    modality = members[0].modality
+    slices = [one for facts in members for one in facts.slices]
+    found: tuple[Reason, ...] = ()
+    if criteria.geometry and modality in criteria.geometry.modalities:
+        found += check_geometry(slices, criteria.geometry)
+    if criteria.thickness and modality in criteria.thickness.modalities:
+        found += check_thickness(slices, criteria.thickness)
+    if criteria.kernel and modality in criteria.kernel.modalities:
+        found += check_kernel({kernel for facts in members for kernel in facts.kernels}, criteria.kernel)
+    return found
+
+
+def check_geometry(slices: Sequence[Slice], rule: GeometryRule) -> tuple[Reason, ...]:
+    """One orientation, each position once, even spacing; too few positions are no volume (bolus tracking, scouts)."""
+    attribute = "ImagePositionPatient"
+    orientations = [one.orientation for one in slices if one.orientation]
+    if any(one.position is None for one in slices) or not orientations:
+        return reason(rule.missing, "position-missing", attribute, "a slice does not say where it lies")
+    if any(abs(a - b) > _SAME_COSINE for one in orientations for a, b in zip(one, orientations[0], strict=True)):
+        return reason(
+            rule.mixed_orientation,
+            "mixed-orientation",
+            "ImageOrientationPatient",
+            "slices of one series are tilted unlike",
+        )
+    places = _places(slices)
+    gaps = [after - before for before, after in pairwise(places)]
+    distinct = [gap for gap in gaps if gap > _SAME_PLACE_MM]
+    if len(distinct) + 1 < rule.minimum_positions:
+        return reason(
+            rule.few_positions, "few-positions", attribute, "the series holds too few positions to be a volume"
+        )
+    found: tuple[Reason, ...] = ()
+    if len(distinct) < len(gaps):
+        found += reason(
+            rule.repeated_position, "repeated-position", attribute, "two slices of the series lie at one position"
+        )
+    return found + _check_spacing(distinct, rule)
+
+
+def _check_spacing(gaps: Sequence[float], rule: GeometryRule) -> tuple[Reason, ...]:
+    usual = median(gaps)
+    if max(gaps) >= _GAP * usual:
+        return reason(
+            rule.missing_slice, "slice-missing", "ImagePositionPatient", "a slice of the series seems to be missing"
+        )
+    if any(abs(gap - usual) > max(rule.spacing_tolerance * usual, _SAME_PLACE_MM) for gap in gaps):
+        return reason(rule.uneven_spacing, "uneven-spacing", "ImagePositionPatient", "the slices are not evenly spaced")
+    return ()
+
+
+def _places(slices: Sequence[Slice]) -> list[float]:
+    """Where the slices lie along their common normal, in mm, in order."""
+    normal = normal_of(next(one.orientation for one in slices if one.orientation))
+    return sorted(sum(a * b for a, b in zip(one.position, normal, strict=True)) for one in slices if one.position)
+
+
+def check_thickness(slices: Sequence[Slice], rule: ThicknessRule) -> tuple[Reason, ...]:
+    """Thickness lies in the preferred range and is no stranger to the spacing of the slices."""
+    attribute = "SliceThickness"
+    thicknesses = [one.thickness for one in slices if one.thickness]
+    if len(thicknesses) < len(slices):
+        return reason(rule.missing, "thickness-missing", attribute, "the slice thickness is not said")
+    found: tuple[Reason, ...] = ()
+    if min(thicknesses) < rule.minimum_mm or max(thicknesses) > rule.maximum_mm:
+        found += reason(rule.outside, "thickness", attribute, "the slice thickness is outside the preferred range")
+    spacing = _spacing(slices)
+    pair = sorted((spacing or thicknesses[0], median(thicknesses)))
+    if pair[1] > rule.spacing_ratio * pair[0]:
+        found += reason(
+            rule.unlike_spacing, "thickness-unlike-spacing", attribute, "slice thickness and spacing differ much"
+        )
+    return found
+
+
+def _spacing(slices: Sequence[Slice]) -> float | None:
+    if any(one.position is None or one.orientation is None for one in slices):
+        return None
+    places = _places(slices)
+    gaps = [after - before for before, after in pairwise(places) if after - before > _SAME_PLACE_MM]
+    return median(gaps) if gaps else None
+
+
+def check_kernel(kernels: set[str], rule: KernelRule) -> tuple[Reason, ...]:
+    """The reconstruction kernel is of a preferred kind, by the vendors' names."""
+    kinds = {kind_of(kernel, rule) for kernel in kernels} or {None}
+    if None in kinds:
+        return reason(
+            rule.unknown, "kernel-unknown", "ConvolutionKernel", "the reconstruction kernel is not said or not known"
+        )
+    if not kinds <= set(rule.preferred):
+        return reason(rule.other, "kernel", "ConvolutionKernel", "the reconstruction kernel is not of a preferred kind")
+    return ()
+
+
+def kind_of(kernel: str, rule: KernelRule) -> str | None:
+    """The kind of a vendor's kernel name; `None` for one the criteria do not know."""
+    for kind, patterns in rule.kinds.items():
+        if any(fnmatchcase(kernel, pattern) for pattern in patterns):
+            return kind
+    return None
