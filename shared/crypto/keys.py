@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_private_key,
 )
 
+from shared.crypto.recipients import AgeIdentity, Kind, generate_identity, parse_identity
 from shared.crypto.signing import SigningKey
 from shared.durable import write_whole
 from shared.errors import InvalidIdentifier, KeyFileExists, KeyFileInvalid, KeyFileMissing, KeyFileOpen
@@ -115,6 +116,18 @@ def load_flower_public(path: Path) -> str:
     return _ssh_line(key)
 
 
+def make_identity(path: Path, kind: Kind = "hybrid") -> AgeIdentity:
+    """A new age identity, kept at `path` in the form `age-keygen` writes, which `age -d -i` reads."""
+    identity = generate_identity(kind)
+    write_private(path, f"# public key: {identity.recipient}\n{identity.unsafe_text}\n".encode())
+    return identity
+
+
+def load_identity(path: Path) -> AgeIdentity:
+    """The one age identity in the file at `path`; lines that start with `#` are comments."""
+    return _load(path, "age identity", _identity)
+
+
 def private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     """PKCS #8 PEM of an elliptic-curve key, as gRPC wants it; keep it in memory or in `write_private`."""
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
@@ -138,6 +151,13 @@ def _secret(data: bytes) -> bytes:
     if len(data) != SECRET_BYTES:
         raise ValueError("another length")
     return data
+
+
+def _identity(data: bytes) -> AgeIdentity:
+    lines = [line for line in data.decode("ascii").splitlines() if line and not line.startswith("#")]
+    if len(lines) != 1:
+        raise ValueError("not one identity")
+    return parse_identity(lines[0])
 
 
 def _ssh_line(key: ec.EllipticCurvePrivateKey) -> str:

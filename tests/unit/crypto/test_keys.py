@@ -8,8 +8,8 @@ from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 from shared.crypto import keys
 from shared.errors import KeyFileExists, KeyFileInvalid, KeyFileMissing, KeyFileOpen
 
-MAKERS = (keys.make_signing, keys.make_tls, keys.make_secret, keys.make_flower)
-LOADERS = (keys.load_signing, keys.load_tls, keys.load_secret, keys.load_flower_public)
+MAKERS = (keys.make_signing, keys.make_tls, keys.make_secret, keys.make_flower, keys.make_identity)
+LOADERS = (keys.load_signing, keys.load_tls, keys.load_secret, keys.load_flower_public, keys.load_identity)
 PAIRS = tuple(zip(MAKERS, LOADERS, strict=True))
 
 
@@ -24,6 +24,7 @@ def test_a_key_file_is_its_owners_alone_and_reads_back(
     assert [entry.name for entry in path.parent.iterdir()] == ["key"]
     loaded = load(path)
     assert getattr(made, "fingerprint", None) == getattr(loaded, "fingerprint", None)
+    assert getattr(made, "recipient", None) == getattr(loaded, "recipient", None)
     assert made == loaded or not isinstance(made, bytes | str)
 
 
