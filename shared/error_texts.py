@@ -154,6 +154,11 @@ TEXTS = MappingProxyType(
             ExitCode.UNREACHABLE,
             "ABORTED",
         ),
+        "store-unreachable": Text(
+            "The coordinator's {kind} database does not answer; check `database` in coordinator.toml and try again.",
+            ExitCode.UNREACHABLE,
+            "UNAVAILABLE",
+        ),
         "run-refused": Text("The site's policy refuses this run: {problem}.", ExitCode.REFUSED, "FAILED_PRECONDITION"),
         "too-few-sites": Text(
             "{present} sites take part, the minimum is {minimum}; nothing was computed.",
@@ -162,6 +167,9 @@ TEXTS = MappingProxyType(
         ),
         "plan-invalid": Text("The run's plan cannot hold: {problem}.", ExitCode.USAGE, "INVALID_ARGUMENT"),
         "run-failed": Text("The federated run ended without a result: {problem}.", ExitCode.FAILED, "ABORTED"),
+        "secure-sum-refused": Text(
+            "The secure sum stops: {problem}; no site's numbers were shown.", ExitCode.REFUSED, "FAILED_PRECONDITION"
+        ),
         "internal-error": Text(
             "This program met a defect of its own; its log says more, and nothing half-done was kept.",
             ExitCode.FAILED,

@@ -245,6 +245,10 @@ class UploadInterrupted(TransportError):
     """An upload ended early; what arrived is kept and it resumes."""
 
 
+class StoreUnreachable(TransportError):
+    """The coordinator's database does not answer."""
+
+
 class FederationError(RicordError):
     """A federated run cannot start or go on."""
 
@@ -263,6 +267,10 @@ class PlanInvalid(FederationError):
 
 class RunFailed(FederationError):
     """A federated run ended without a result."""
+
+
+class SecureSumRefused(FederationError):
+    """A message of a secure sum breaks the rules that keep each site's vector hidden."""
 
 
 class InternalError(RicordError):

@@ -1,0 +1,232 @@
+"""A site's side of a secure sum: five answers, each given once, each after a check that the server may not talk away.
+
+The client keeps nothing in its own memory: between stages its secrets lie in a `SessionMemory`, so that a stage may
+run in a fresh process. Whatever goes wrong ends the session here and wipes its secrets.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Protocol
+
+import numpy as np
+from pydantic import Field
+
+from shared.crypto.signing import SigningKey, VerifyKey
+from shared.errors import SecureSumRefused
+from shared.federation.secure_sum import masks, shamir
+from shared.federation.secure_sum.masks import Words
+from shared.federation.secure_sum.memory import SessionMemory
+from shared.federation.secure_sum.messages import (
+    Advert,
+    Hex32,
+    Parcels,
+    ShareRequest,
+    SignatureAnswer,
+    SignedAdvert,
+    SignedPlan,
+    SumPlan,
+    SurvivorsRequest,
+    Unmasking,
+    UnmaskRequest,
+    pack_words,
+    parse,
+    survivors_bytes,
+    view_of,
+)
+from shared.federation.secure_sum.policy import Answered, SumPolicy, refuse_near_repeat
+from shared.frozen import Frozen
+from shared.ids import SiteId
+from shared.manifest import canonical_json
+
+_Request = ShareRequest | Parcels | SurvivorsRequest | UnmaskRequest
+_REQUESTS: MappingProxyType[str, type[_Request]] = MappingProxyType(
+    {"share": ShareRequest, "mask": Parcels, "consistency": SurvivorsRequest, "unmask": UnmaskRequest}
+)
+
+
+class Contribution(Protocol):
+    """What a site gives to a sum."""
+
+    def approve(self, plan: SumPlan) -> None:
+        """Return when the site takes part in this plan; else raise, for example `RunRefused`."""
+        ...
+
+    def vector(self, plan: SumPlan) -> Words:
+        """The site's `plan.length` words, shape (length,); negative numbers modulo 2^64."""
+        ...
+
+
+class _State(Frozen):
+    """A session's secrets between two stages."""
+
+    plan: SumPlan
+    channel: Hex32 = Field(repr=False)
+    mask: Hex32 = Field(repr=False)
+    seed: Hex32 = Field(repr=False)
+    adverts: tuple[SignedAdvert, ...] = ()
+    shares: dict[SiteId, tuple[str, str]] = Field(default={}, repr=False)  # by sharer: of its seed, of its mask key
+    survivors: tuple[SiteId, ...] = ()
+
+    @property
+    def signed_by_all(self) -> bytes:
+        return survivors_bytes(self.plan, self.adverts, self.shares, self.survivors)
+
+    def advert_of(self, site: SiteId) -> Advert:
+        for signed in self.adverts:
+            if signed.advert.site_id == site:
+                return signed.advert
+        raise SecureSumRefused(problem=f"site {site} showed no round keys")
+
+
+@dataclass(frozen=True)
+class SumClient:
+    """One site, its keys and its terms. `coordinator` is the key that plans must be signed with."""
+
+    site_id: SiteId
+    key: SigningKey
+    coordinator: VerifyKey
+    policy: SumPolicy
+    memory: SessionMemory
+
+    def answer(self, stage: str, payload: bytes, contribution: Contribution) -> bytes:
+        """Answer one request of the server.
+
+        Raises `SecureSumRefused`, `SignatureInvalid`, `TooFewSites`, `RunRefused` or what `contribution` raises; then
+        the session is over at this site.
+        """
+        if stage == "advertise":
+            return canonical_json(self._advertise(parse(payload, SignedPlan, stage), contribution))
+        if stage not in _REQUESTS:
+            raise SecureSumRefused(problem="there is no such stage")
+        request = parse(payload, _REQUESTS[stage], stage)
+        state = parse(self.memory.load(request.session), _State, stage)
+        self.memory.claim(request.session, stage)
+        try:
+            return self._answer(state, request, contribution)
+        except BaseException:
+            self.memory.wipe(request.session)
+            raise
+
+    def _answer(self, state: _State, request: _Request, contribution: Contribution) -> bytes:
+        match request:
+            case ShareRequest():
+                return canonical_json(self._share(state, request))
+            case Parcels():
+                return self._mask(state, request, contribution)
+            case SurvivorsRequest():
+                return canonical_json(self._consistency(state, request))
+            case UnmaskRequest():
+                return canonical_json(self._unmask(state, request))
+
+    def _advertise(self, signed: SignedPlan, contribution: Contribution) -> SignedAdvert:
+        """Agree to the plan, or not; make this session's keys."""
+        plan = signed.verified(self.coordinator)
+        if plan.key_of(self.site_id) != self.key.public:
+            raise SecureSumRefused(problem="the roster gives this site another key")
+        self.policy.check_plan(plan, self.site_id)
+        refuse_near_repeat(self.memory.answered(plan.subject), plan.sites, None, self.policy.minimum)
+        contribution.approve(plan)
+        self.memory.claim(plan.session, "advertise")
+        channel, mask, seed = masks.new_secret(), masks.new_secret(), masks.new_secret()
+        self._save(_State(plan=plan, channel=channel.hex(), mask=mask.hex(), seed=seed.hex()))
+        advert = Advert(
+            plan=plan.digest,
+            site_id=self.site_id,
+            channel=masks.public_of(channel).hex(),
+            mask=masks.public_of(mask).hex(),
+            commitment=masks.commitment(seed, plan.session, self.site_id),
+        )
+        return SignedAdvert(advert=advert, signature=self.key.sign(canonical_json(advert)))
+
+    def _share(self, state: _State, request: ShareRequest) -> Parcels:
+        """Split seed and mask key among those whose signed round keys came."""
+        plan, adverts = state.plan, [signed.verified(state.plan) for signed in request.adverts]
+        sites = self._checked(plan, [advert.site_id for advert in adverts])
+        places = [plan.place_of(site) for site in sites]
+        seeds = shamir.split(bytes.fromhex(state.seed), plan.threshold, places)
+        keys = shamir.split(bytes.fromhex(state.mask), plan.threshold, places)
+        own = plan.place_of(self.site_id)
+        shares = {self.site_id: (seeds[own].hex(), keys[own].hex())}
+        state = state.model_copy(update={"adverts": request.adverts, "shares": shares})
+        self._save(state)
+        parcels = {}
+        for advert in adverts:
+            if advert.site_id != self.site_id:
+                place = plan.place_of(advert.site_id)
+                way = (self.site_id, advert.site_id)
+                parcels[advert.site_id] = masks.seal_parcel(
+                    _channel(state, advert.site_id), way, _context(state), seeds[place] + keys[place]
+                ).hex()
+        return Parcels(session=plan.session, parcels=parcels)
+
+    def _mask(self, state: _State, request: Parcels, contribution: Contribution) -> bytes:
+        """Keep the peers' shares; add this site's own mask and one mask with each peer that shared."""
+        plan = state.plan
+        self._checked(plan, [self.site_id, *request.parcels])
+        shares = {sender: self._opened(state, sender, sealed) for sender, sealed in request.parcels.items()}
+        self._save(state.model_copy(update={"shares": {**state.shares, **shares}}))
+        words = contribution.vector(plan)
+        if words.shape != (plan.length,) or words.dtype != np.uint64:
+            raise SecureSumRefused(problem="the vector has another length or kind than the plan")
+        total = words + masks.self_words(bytes.fromhex(state.seed), plan.session, self.site_id, plan.length)
+        for peer in shares:
+            public = bytes.fromhex(state.advert_of(peer).mask)
+            sites = (self.site_id, peer)
+            pair = masks.pair_words(bytes.fromhex(state.mask), public, plan.session, sites, plan.length)
+            total = total + pair if self.site_id < peer else total - pair
+        return pack_words(plan.session, total)
+
+    def _consistency(self, state: _State, request: SurvivorsRequest) -> SignatureAnswer:
+        """Sign the one list of survivors this site will unmask."""
+        plan, survivors = state.plan, self._checked(state.plan, request.survivors)
+        if not set(survivors) <= set(state.shares):
+            raise SecureSumRefused(problem="a survivor is named that never shared")
+        self.memory.remember(
+            plan.subject,
+            Answered(roster=plan.sites, survivors=survivors),
+            lambda earlier: refuse_near_repeat(earlier, plan.sites, survivors, self.policy.minimum),
+        )
+        state = state.model_copy(update={"survivors": survivors})
+        self._save(state)
+        return SignatureAnswer(session=plan.session, signature=self.key.sign(state.signed_by_all))
+
+    def _unmask(self, state: _State, request: UnmaskRequest) -> Unmasking:
+        """Give seed shares of the survivors and key shares of the dropped, once the list is seen to be everyone's."""
+        plan, signers = state.plan, set(request.signatures)
+        if not signers <= set(state.survivors) or len(signers) < plan.threshold:
+            raise SecureSumRefused(problem="too few survivors signed the list of survivors")
+        for site, signature in request.signatures.items():
+            plan.key_of(site).verify(state.signed_by_all, signature, what="the list of survivors")
+        self.memory.wipe(plan.session)
+        dropped = set(state.shares) - set(state.survivors)
+        return Unmasking(
+            session=plan.session,
+            seeds={site: state.shares[site][0] for site in state.survivors},
+            keys={site: state.shares[site][1] for site in sorted(dropped)},
+        )
+
+    def _checked(self, plan: SumPlan, sites: Collection[SiteId]) -> tuple[SiteId, ...]:
+        """`sites`, ascending: each once, all of the roster, this one among them, enough of them."""
+        if len(set(sites)) != len(sites) or not set(sites) <= set(plan.sites) or self.site_id not in sites:
+            raise SecureSumRefused(problem="the sites named are not part of the roster with this site among them")
+        self.policy.check_survivors(plan, self.site_id, sites)
+        return tuple(sorted(sites))
+
+    def _opened(self, state: _State, sender: SiteId, sealed: str) -> tuple[str, str]:
+        way = (sender, self.site_id)
+        plain = masks.open_parcel(_channel(state, sender), way, _context(state), bytes.fromhex(sealed))
+        if len(plain) != 2 * shamir.SHARE_BYTES:
+            raise SecureSumRefused(problem=f"the shares from site {sender} have another size")
+        return plain[: shamir.SHARE_BYTES].hex(), plain[shamir.SHARE_BYTES :].hex()
+
+    def _save(self, state: _State) -> None:
+        self.memory.save(state.plan.session, state.model_dump_json().encode())
+
+
+def _channel(state: _State, peer: SiteId) -> masks.Channel:
+    return masks.Channel(bytes.fromhex(state.channel), bytes.fromhex(state.advert_of(peer).channel), state.plan.session)
+
+
+def _context(state: _State) -> bytes:
+    return view_of(state.adverts).encode()

@@ -1,0 +1,94 @@
+"""Key agreement, key streams and sealed parcels of one secure-sum session.
+
+X25519 shared secrets and random seeds go through HKDF-SHA256 with a context that names use, session and sites; so no
+key serves twice, and ChaCha20 and ChaCha20-Poly1305 may start from a zero nonce. A mask is key stream read as
+little-endian 64-bit words.
+"""
+
+import hashlib
+import secrets
+from typing import NamedTuple
+
+import numpy as np
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from numpy.typing import NDArray
+
+from shared.errors import SecureSumRefused
+from shared.ids import SiteId
+
+Words = NDArray[np.uint64]  # a vector modulo 2^64
+KEY_BYTES = 32
+
+
+class Channel(NamedTuple):
+    """One site's private and a peer's public channel key, in one session."""
+
+    private: bytes
+    public: bytes
+    session: str
+
+
+def new_secret() -> bytes:
+    """32 random bytes: an X25519 private key or a mask's seed."""
+    return secrets.token_bytes(KEY_BYTES)
+
+
+def public_of(private: bytes) -> bytes:
+    """The X25519 public key of 32 private bytes (clamped as RFC 7748 says)."""
+    return X25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()
+
+
+def commitment(seed: bytes, session: str, site: SiteId) -> str:
+    """What a site publishes of its seed, in hexadecimal: binding, and hiding since a seed has 256 random bits."""
+    return hashlib.sha256(f"ricord-secure-sum/1 commitment {session} {site} ".encode() + seed).hexdigest()
+
+
+def pair_words(private: bytes, public: bytes, session: str, sites: tuple[SiteId, SiteId], length: int) -> Words:
+    """The mask two sites share: `length` words that both compute, whichever way round they are named."""
+    first, second = sorted(sites)
+    return _words(_derive(_agree(private, public), "pair", session, first, second), length)
+
+
+def self_words(seed: bytes, session: str, site: SiteId, length: int) -> Words:
+    """A site's own mask: `length` words."""
+    return _words(_derive(seed, "self", session, site), length)
+
+
+def seal_parcel(channel: Channel, way: tuple[SiteId, SiteId], context: bytes, plain: bytes) -> bytes:
+    """Encrypt `plain` from `way[0]` to `way[1]`, bound to `context`. One parcel a session and way, never two."""
+    return _cipher(channel, way).encrypt(bytes(12), plain, context)
+
+
+def open_parcel(channel: Channel, way: tuple[SiteId, SiteId], context: bytes, sealed: bytes) -> bytes:
+    """Decrypt what `way[0]` sealed for `way[1]`; raises `SecureSumRefused` when it was for another eye or changed."""
+    try:
+        return _cipher(channel, way).decrypt(bytes(12), sealed, context)
+    except InvalidTag as error:
+        raise SecureSumRefused(problem=f"the shares from site {way[0]} are not for this site and session") from error
+
+
+def _cipher(channel: Channel, way: tuple[SiteId, SiteId]) -> ChaCha20Poly1305:
+    return ChaCha20Poly1305(_derive(_agree(channel.private, channel.public), "parcel", channel.session, *way))
+
+
+def _agree(private: bytes, public: bytes) -> bytes:
+    try:
+        return X25519PrivateKey.from_private_bytes(private).exchange(X25519PublicKey.from_public_bytes(public))
+    except ValueError as error:  # a low-order point
+        raise SecureSumRefused(problem="a site's round key is no usable key") from error
+
+
+def _derive(secret: bytes, use: str, session: str, *sites: SiteId) -> bytes:
+    context = " ".join(("ricord-secure-sum/1", use, session, *sites)).encode()
+    return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=context).derive(secret)
+
+
+def _words(key: bytes, length: int) -> Words:
+    stream = Cipher(ChaCha20(key, bytes(16)), mode=None).encryptor().update(bytes(8 * length))
+    return np.frombuffer(stream, dtype="<u8").astype(np.uint64, copy=False)

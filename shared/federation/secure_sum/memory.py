@@ -1,0 +1,138 @@
+"""What a site must not forget between stages and between sessions, whatever happens to its process.
+
+Each stage of a session is claimed before it is answered and never answered again: two answers of `mask` would show
+the difference of two vectors, two of `unmask` might show both halves of a secret.
+"""
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from shared.errors import SecureSumRefused
+from shared.federation.secure_sum.messages import STAGES
+from shared.federation.secure_sum.policy import Answered
+
+
+class SessionMemory(Protocol):
+    """The site's memory of secure-sum sessions. What a method did is durable when it returns."""
+
+    def claim(self, session: str, stage: str) -> None:
+        """Mark a stage as answered; raises `SecureSumRefused` when it was before."""
+        ...
+
+    def save(self, session: str, state: bytes) -> None:
+        """Keep the session's secrets for the next stage."""
+        ...
+
+    def load(self, session: str) -> bytes:
+        """The session's secrets; raises `SecureSumRefused` when there are none."""
+        ...
+
+    def wipe(self, session: str) -> None:
+        """Forget the session's secrets; its claims stay."""
+        ...
+
+    def remember(self, subject: str, answer: Answered, allow: Callable[[Sequence[Answered]], None]) -> None:
+        """Add `answer` on `subject` if `allow`, given the earlier ones, does not raise. No other call comes between."""
+        ...
+
+    def answered(self, subject: str) -> tuple[Answered, ...]:
+        """The earlier answers on `subject`."""
+        ...
+
+
+class FileMemory:
+    """A `SessionMemory` in a folder that only its owner can read."""
+
+    def __init__(self, folder: Path) -> None:
+        self._sessions = folder / "sessions"
+        self._answered = folder / "answered"
+
+    def claim(self, session: str, stage: str) -> None:
+        """See `SessionMemory`. The marker is created exclusively, so of two processes one claims."""
+        if stage not in STAGES:
+            raise SecureSumRefused(problem="there is no such stage")
+        folder = self._folder(session)
+        try:
+            os.close(os.open(folder / stage, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        except FileExistsError as error:
+            raise SecureSumRefused(problem=f"stage {stage} of this session was answered before") from error
+        _sync(folder)
+
+    def save(self, session: str, state: bytes) -> None:
+        """See `SessionMemory`."""
+        folder = self._folder(session)
+        _replace(folder / "state", state)
+        _sync(folder)
+
+    def load(self, session: str) -> bytes:
+        """See `SessionMemory`."""
+        try:
+            return (self._sessions / session / "state").read_bytes()
+        except FileNotFoundError as error:
+            raise SecureSumRefused(problem="this session was never begun here, or is over") from error
+
+    def wipe(self, session: str) -> None:
+        """See `SessionMemory`."""
+        (self._sessions / session / "state").unlink(missing_ok=True)
+
+    def wipe_all(self) -> None:
+        """Forget the secrets of every session: for a start, when whatever was going on is over."""
+        for state in self._sessions.glob("*/state"):
+            state.unlink(missing_ok=True)
+
+    def remember(self, subject: str, answer: Answered, allow: Callable[[Sequence[Answered]], None]) -> None:
+        """See `SessionMemory`."""
+        file = self._file(subject)
+        with _locked(file.with_suffix(".lock")):
+            earlier = self.answered(subject)
+            allow(earlier)
+            if answer not in earlier:
+                lines = [entry.model_dump_json() for entry in (*earlier, answer)]
+                _replace(file, "\n".join(lines).encode())
+                _sync(file.parent)
+
+    def answered(self, subject: str) -> tuple[Answered, ...]:
+        """See `SessionMemory`."""
+        file = self._file(subject)
+        if not file.exists():
+            return ()
+        return tuple(Answered.model_validate_json(line) for line in file.read_text().splitlines())
+
+    def _folder(self, session: str) -> Path:
+        folder = self._sessions / session
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder
+
+    def _file(self, subject: str) -> Path:
+        self._answered.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return self._answered / (hashlib.sha256(subject.encode()).hexdigest() + ".jsonl")
+
+
+@contextmanager
+def _locked(file: Path) -> Iterator[None]:
+    with file.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _replace(file: Path, data: bytes) -> None:
+    part = file.with_name(file.name + ".part")
+    descriptor = os.open(part, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
+    with os.fdopen(descriptor, "wb") as handle:
+        handle.write(data)
+        handle.flush()
+        os.fsync(handle.fileno())
+    part.replace(file)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

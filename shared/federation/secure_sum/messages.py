@@ -1,0 +1,218 @@
+"""What travels in a secure-sum session: canonical JSON, and raw little-endian words for the vectors.
+
+Everything signed carries a `format` and the plan's digest, so that no signature or message of one session fits
+another. Sites stand in the plan's roster in ascending order of SITEID; a site's place there, from 1, is where its
+Shamir shares lie.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from typing import Annotated, Literal, Self, TypeVar
+
+import numpy as np
+from pydantic import Field, ValidationError, model_validator
+
+from shared.crypto.signing import SigningKey, VerifyKey
+from shared.errors import SecureSumRefused
+from shared.federation.secure_sum.masks import Words
+from shared.frozen import Frozen
+from shared.ids import Sha256, SiteId
+from shared.manifest import canonical_json
+
+STAGES = ("advertise", "share", "mask", "consistency", "unmask")
+
+Hex = Annotated[str, Field(pattern=r"^([0-9a-f]{2})+$", max_length=1024)]
+Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Session = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+Message = TypeVar("Message", bound=Frozen)
+
+
+class Peer(Frozen):
+    """A site of the roster and its registered Ed25519 key, as one OpenSSH line."""
+
+    site_id: SiteId
+    verify_key: str
+
+    @property
+    def key(self) -> VerifyKey:
+        """The parsed key; raises `InvalidIdentifier`."""
+        return VerifyKey.parse(self.verify_key)
+
+
+class SumPlan(Frozen):
+    """What one session sums, over whom, and how many must stay; signed by the coordinator."""
+
+    format: Literal["ricord-secure-sum/1"] = "ricord-secure-sum/1"
+    session: Session
+    subject: str = Field(min_length=1, max_length=200)  # what is summed; a site remembers whom it answered on it
+    protocol_digest: Sha256
+    length: int = Field(ge=1, le=2**27)  # 64-bit words
+    roster: tuple[Peer, ...] = Field(min_length=1)
+    threshold: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _roster_is_a_set(self) -> Self:
+        if list(self.sites) != sorted(set(self.sites)):
+            raise ValueError("the roster is not in ascending order or names a site twice")
+        if len({peer.verify_key for peer in self.roster}) != len(self.roster):
+            raise ValueError("two sites of the roster have one key")
+        if self.threshold > len(self.roster):
+            raise ValueError("the threshold is above the number of sites")
+        return self
+
+    @property
+    def sites(self) -> tuple[SiteId, ...]:
+        """The roster's SITEIDs, ascending."""
+        return tuple(peer.site_id for peer in self.roster)
+
+    @property
+    def digest(self) -> Sha256:
+        """SHA-256 of the canonical JSON: the session's name in everything signed."""
+        return Sha256(hashlib.sha256(canonical_json(self)).hexdigest())
+
+    def key_of(self, site: SiteId) -> VerifyKey:
+        """The registered key of a site of the roster; raises `SecureSumRefused` for any other."""
+        for peer in self.roster:
+            if peer.site_id == site:
+                return peer.key
+        raise SecureSumRefused(problem=f"site {site} is not in the roster")
+
+    def place_of(self, site: SiteId) -> int:
+        """Where a site's Shamir shares lie, from 1."""
+        return self.sites.index(site) + 1
+
+
+class SignedPlan(Frozen):
+    """Request of `advertise`: the plan and the coordinator's signature over its canonical JSON."""
+
+    plan: SumPlan
+    signature: str
+
+    @classmethod
+    def of(cls, plan: SumPlan, key: SigningKey) -> Self:
+        """Sign `plan`."""
+        return cls(plan=plan, signature=key.sign(canonical_json(plan)))
+
+    def verified(self, key: VerifyKey) -> SumPlan:
+        """The plan, once its signature is seen to be `key`'s; raises `SignatureInvalid`."""
+        key.verify(canonical_json(self.plan), self.signature, what="the plan of the secure sum")
+        return self.plan
+
+
+class Advert(Frozen):
+    """A site's round keys (X25519, hexadecimal) and the commitment to its self-mask's seed."""
+
+    format: Literal["ricord-secure-sum-advert/1"] = "ricord-secure-sum-advert/1"
+    plan: Sha256
+    site_id: SiteId
+    channel: Hex32  # seals the parcels of shares
+    mask: Hex32  # makes the pair masks; its private half is what the key shares give
+    commitment: Hex32
+
+
+class SignedAdvert(Frozen):
+    """Answer of `advertise`."""
+
+    advert: Advert
+    signature: str
+
+    def verified(self, plan: SumPlan) -> Advert:
+        """The advert, once it is of this plan and signed by its site's registered key."""
+        if self.advert.plan != plan.digest:
+            raise SecureSumRefused(problem="a round key belongs to another session")
+        key = plan.key_of(self.advert.site_id)
+        key.verify(canonical_json(self.advert), self.signature, what=f"the round keys of site {self.advert.site_id}")
+        return self.advert
+
+
+class ShareRequest(Frozen):
+    """Request of `share`: everybody's round keys."""
+
+    session: Session
+    adverts: tuple[SignedAdvert, ...]
+
+
+class Parcels(Frozen):
+    """Answer of `share`, parcels by receiver; request of `mask`, parcels by sender."""
+
+    session: Session
+    parcels: dict[SiteId, Hex]
+
+
+class SurvivorsRequest(Frozen):
+    """Request of `consistency`: the sites whose masked vectors arrived."""
+
+    session: Session
+    survivors: tuple[SiteId, ...]
+
+
+class Survivors(Frozen):
+    """What a survivor signs: one view of the session and who is left in it."""
+
+    format: Literal["ricord-secure-sum-survivors/1"] = "ricord-secure-sum-survivors/1"
+    plan: Sha256
+    view: Sha256  # of all adverts
+    sharers: tuple[SiteId, ...]  # whose shares were handed out
+    survivors: tuple[SiteId, ...]
+
+
+class SignatureAnswer(Frozen):
+    """Answer of `consistency`."""
+
+    session: Session
+    signature: str
+
+
+class UnmaskRequest(Frozen):
+    """Request of `unmask`: the survivors' signatures on the one list."""
+
+    session: Session
+    signatures: dict[SiteId, str]
+
+
+class Unmasking(Frozen):
+    """Answer of `unmask`: for each survivor a share of its seed, for each dropped site one of its mask key."""
+
+    session: Session
+    seeds: dict[SiteId, Hex]
+    keys: dict[SiteId, Hex]
+
+
+def view_of(adverts: tuple[SignedAdvert, ...]) -> Sha256:
+    """SHA-256 of all adverts in the roster's order: two sites that were shown different keys have different views."""
+    ordered = sorted(adverts, key=lambda signed: signed.advert.site_id)
+    return Sha256(hashlib.sha256(canonical_json([signed.model_dump(mode="json") for signed in ordered])).hexdigest())
+
+
+def survivors_bytes(
+    plan: SumPlan, adverts: tuple[SignedAdvert, ...], sharers: Iterable[SiteId], survivors: Iterable[SiteId]
+) -> bytes:
+    """What each survivor signs: canonical JSON of `Survivors`."""
+    return canonical_json(
+        Survivors(
+            plan=plan.digest,
+            view=view_of(adverts),
+            sharers=tuple(sorted(sharers)),
+            survivors=tuple(sorted(survivors)),
+        )
+    )
+
+
+def parse(payload: bytes, kind: type[Message], stage: str) -> Message:
+    """Read a message; raises `SecureSumRefused` when it is not one of its kind. Its content is never quoted."""
+    try:
+        return kind.model_validate_json(payload)
+    except ValidationError as error:
+        raise SecureSumRefused(problem=f"a message of stage {stage} is damaged or of another kind") from error
+
+
+def pack_words(session: str, words: Words) -> bytes:
+    """Answer of `mask`: 16 bytes of session, then the words, little-endian."""
+    return bytes.fromhex(session) + words.astype("<u8", copy=False).tobytes()
+
+
+def unpack_words(payload: bytes, plan: SumPlan) -> Words:
+    """The masked vector of `plan.length` words; raises `SecureSumRefused` on another session or length."""
+    if payload[:16] != bytes.fromhex(plan.session) or len(payload) != 16 + 8 * plan.length:
+        raise SecureSumRefused(problem="a masked vector is of another session or length")
+    return np.frombuffer(payload, dtype="<u8", offset=16).astype(np.uint64, copy=False)

@@ -1,0 +1,79 @@
+"""What a site asks of a session before it takes part: enough peers it knows, and a threshold no lie can get under.
+
+Let n be the roster, u the peers in it that the site does not know by a pinned key, and k the known ones that might
+collude with the coordinator. To learn a site's vector, a liar needs t shares of its seed and t of its mask key; an
+honest peer gives one or the other. It has n - u - k honest peers to ask, so `2t > n + k + u` makes it impossible.
+"""
+
+from collections.abc import Collection, Sequence
+
+from pydantic import Field
+
+from shared.errors import RunRefused, TooFewSites
+from shared.federation.secure_sum.messages import SumPlan
+from shared.frozen import Frozen
+from shared.ids import SiteId
+
+MINIMUM = 3  # below three, a sum shows each of two sites the other's vector
+
+
+class SumPolicy(Frozen):
+    """A site's own terms. Without pins the coordinator is trusted not to invent sites."""
+
+    minimum: int = Field(default=MINIMUM, ge=MINIMUM)  # survivors, the site itself among them; pinned ones if any
+    colluders: int = Field(default=1, ge=0)  # known peers that may side with the coordinator
+    pins: dict[SiteId, str] = Field(default={})  # fingerprints exchanged with peers out of band
+
+    def known(self, own: SiteId, among: Collection[SiteId]) -> int:
+        """How many of `among` count towards the minimum: all of them, or with pins the pinned ones and the site."""
+        return len(among) if not self.pins else sum(site == own or site in self.pins for site in among)
+
+    def check_plan(self, plan: SumPlan, own: SiteId) -> None:
+        """Return when the plan meets this policy; else raise `RunRefused` or `TooFewSites`."""
+        for peer in plan.roster:
+            if self.pins.get(peer.site_id, peer.key.fingerprint) != peer.key.fingerprint:
+                raise RunRefused(problem=f"site {peer.site_id} has another key than the one pinned here")
+        self.check_survivors(plan, own, plan.sites)
+        unknown = len(plan.sites) - self.known(own, plan.sites)
+        if 2 * plan.threshold <= len(plan.sites) + self.colluders + unknown:
+            raise RunRefused(problem=f"a threshold of {plan.threshold} of {len(plan.sites)} sites is too low")
+
+    def check_survivors(self, plan: SumPlan, own: SiteId, survivors: Collection[SiteId]) -> None:
+        """Return when enough sites are left, known ones and in all; else raise `TooFewSites`."""
+        for present, minimum in ((self.known(own, survivors), self.minimum), (len(survivors), plan.threshold)):
+            if present < minimum:
+                raise TooFewSites(present=str(present), minimum=str(minimum))
+
+
+class Answered(Frozen):
+    """Whom a site answered together with, on one subject: the planned roster and those that were left."""
+
+    roster: tuple[SiteId, ...]
+    survivors: tuple[SiteId, ...]
+
+
+def default_threshold(sites: int, *, colluders: int = 1, minimum: int = MINIMUM) -> int:
+    """The lowest threshold that `SumPolicy` accepts for a roster of that size (all known): 2t > n + k, t >= minimum."""
+    return max((sites + colluders) // 2 + 1, minimum)
+
+
+def refuse_near_repeat(
+    earlier: Sequence[Answered], roster: Sequence[SiteId], survivors: Sequence[SiteId] | None, minimum: int
+) -> None:
+    """Raise `RunRefused` when the difference to an earlier answer on the subject would show fewer than `minimum` sites.
+
+    Rosters are compared with rosters and survivors with survivors (`None`: not known yet). Equal sets are no near
+    repeat: their difference shows what changed at all of them together.
+    """
+    for answer in earlier:
+        _refuse_near(answer.roster, roster, minimum)
+        if survivors is not None:
+            _refuse_near(answer.survivors, survivors, minimum)
+
+
+def _refuse_near(before: Sequence[SiteId], now: Sequence[SiteId], minimum: int) -> None:
+    apart = len(set(before) ^ set(now))
+    if 0 < apart < minimum:
+        raise RunRefused(
+            problem=f"this was answered before with {apart} site(s) more or fewer, and the difference would show them"
+        )
