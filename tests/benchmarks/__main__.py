@@ -1,0 +1,32 @@
+"""`python -m tests.benchmarks [NAME …]`: run the benchmarks and print one table; exit 1 if a promise does not hold."""
+
+import importlib
+import pkgutil
+import sys
+
+from rich.console import Console
+from rich.table import Table
+
+import tests.benchmarks
+from tests.benchmarks.measure import Row
+
+
+def main(chosen: list[str]) -> int:
+    """Run the named benchmark modules, or all."""
+    console = Console()
+    table = Table("what", "rate", "beside", "ratio", "promised", title="make bench: medians, one run, this machine")
+    rows: list[Row] = []
+    for module in pkgutil.iter_modules(tests.benchmarks.__path__):
+        found = importlib.import_module(f"tests.benchmarks.{module.name}") if module.name != "__main__" else None
+        if found is not None and hasattr(found, "rows") and (not chosen or module.name in chosen):
+            console.print(f"{module.name} …")
+            rows += found.rows()
+    for row in rows:
+        promise = "" if row.wanted is None else f"≥ {row.wanted:g} {'✓' if row.holds else '✗'}"
+        table.add_row(row.what, f"{row.rate:,.1f} {row.unit}", row.against, f"{row.ratio:.2f}", promise)
+    console.print(table)
+    return 0 if all(row.holds for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,62 @@
+"""The two archives that de-identification is measured on, in memory-backed storage."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+
+from tests.factories.dicom import make_ct, make_dx, plant_identifiers, write_file
+
+MEMORY = Path("/dev/shm") if Path("/dev/shm").is_dir() else None  # noqa: S108 - memory, so that no disk is measured
+
+
+@contextmanager
+def workspace() -> Iterator[Path]:
+    """A folder on memory-backed storage that is gone afterwards."""
+    with TemporaryDirectory(dir=MEMORY, prefix="ricord-bench-") as folder:
+        yield Path(folder)
+
+
+def write_ct(folder: Path, count: int = 400) -> Path:
+    """`count` axial slices of 512x512x16 bits, some 140 elements each with nested sequences and 10 KB private."""
+    noise = np.random.default_rng(1).integers(-1000, 1000, (512, 512), dtype=np.int16).tobytes()
+    for number, dataset in enumerate(make_ct(slices=count, rows=16), start=1):
+        dataset.Rows = dataset.Columns = 512
+        dataset.PixelData = noise
+        plant_identifiers(dataset)
+        _fatten(dataset)
+        write_file(dataset, folder / f"{number:06d}.dcm")
+    return folder
+
+
+def write_dx(folder: Path, count: int = 100) -> Path:
+    """`count` films of 2500x2048x16 bits."""
+    noise = np.random.default_rng(2).integers(0, 4096, (2500, 2048), dtype=np.uint16).tobytes()
+    dataset = make_dx(rows=16)
+    dataset.Rows, dataset.Columns = 2500, 2048
+    dataset.PixelData = noise
+    plant_identifiers(dataset)
+    for number in range(1, count + 1):
+        dataset.SOPInstanceUID = f"1.2.826.0.1.3680043.8.498.{number}"
+        dataset.InstanceNumber = number
+        write_file(dataset, folder / f"{number:06d}.dcm")
+    return folder
+
+
+def _fatten(dataset: Dataset) -> None:
+    """Bring a slice to what a vendor writes: references to other images and a private block."""
+    references = []
+    for number in range(3):
+        item = Dataset()
+        item.ReferencedSOPClassUID = dataset.SOPClassUID
+        item.ReferencedSOPInstanceUID = f"{dataset.SOPInstanceUID}.{number}"
+        references.append(item)
+    dataset.ReferencedImageSequence = Sequence(references)
+    block = dataset.private_block(0x0019, "BENCH VENDOR 1", create=True)
+    for offset in range(40):
+        block.add_new(offset, "LO", f"private value {offset}")
+    block.add_new(0xF0, "OB", bytes(10_000))
