@@ -54,6 +54,11 @@ TEXTS = MappingProxyType(
             ExitCode.USAGE,
             "ALREADY_EXISTS",
         ),
+        "home-busy": Text(
+            "Another command is working in {folder}; wait until it ends, or stop it, and start again.",
+            ExitCode.FAILED,
+            "UNAVAILABLE",
+        ),
         "key-file-missing": Text(
             "There is no key file at {file}; restore it from its backup or create it.", ExitCode.FAILED, "NOT_FOUND"
         ),

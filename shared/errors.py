@@ -97,6 +97,10 @@ class HomeExists(SettingsError):
     """`init` was pointed at a folder that is already a home."""
 
 
+class HomeBusy(SettingsError):
+    """Another process is working in the home."""
+
+
 class KeyFileMissing(SettingsError):
     """A key file that is needed is not there."""
 

@@ -1,0 +1,1 @@
+"""Agreements: drafted, signed by the site, countersigned here, suspended and ended; `lifecycle` says in which order."""

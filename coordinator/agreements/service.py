@@ -1,0 +1,185 @@
+"""What coordinators do with agreements, from the draft to the end."""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+
+from coordinator import tokens
+from coordinator.agreements.lifecycle import moved, state_at, terms_of
+from coordinator.agreements.lookup import agreement_of, site_of
+from coordinator.agreements.text import agreement_text, text_digest
+from coordinator.identity import Clock, Identity, utc_now
+from coordinator.store.interface import Reading, Store, Work
+from coordinator.store.records import Agreement
+from shared.agreement import AgreementTerms, CuratorKeys, Execution, Mode, Scope, State
+from shared.crypto.pki import Role
+from shared.crypto.signing import VerifyKey
+from shared.errors import InvalidArgument, NotFound
+from shared.frozen import Frozen
+from shared.ids import AgreementId, Sha256, SiteId
+from shared.manifest import canonical_json
+from shared.signed import Signed
+from shared.token import TokenKind
+
+# SITEIDs that stand in RICORD's released collections; a new site must not be taken for one of them.
+RESERVED_SITE_IDS = frozenset({"419639"})
+
+
+class Draft(Frozen):
+    """What a coordinator fills in; everything else of the terms follows from the site, the curator and this house."""
+
+    site_name: str
+    curator: str
+    modes: tuple[Mode, ...]
+    scope: Scope
+    licence: str
+    expires_at: datetime | None = None
+
+
+class AgreementService:
+    """The coordinators' side of agreements; each method is one transaction with its audit event."""
+
+    def __init__(self, store: Store, identity: Identity, clock: Clock = utc_now) -> None:
+        self._store = store
+        self._identity = identity
+        self._now = clock
+
+    def draft(self, draft: Draft, *, actor: str) -> Agreement:
+        """Write the terms for an invited site; a draft that nobody signed may be rewritten as the next version.
+
+        Raises `NotFound` for the site or the curator, `AgreementTransitionInvalid`.
+        """
+        with self._store.begin() as work:
+            agreement = agreement_of(work, draft.site_name)
+            terms = self._terms(work, draft, agreement)
+            drafted = moved(
+                agreement,
+                State.DRAFTED,
+                self._now(),
+                version=terms.version,
+                terms=canonical_json(terms).decode(),
+                expires_at=terms.expires_at,
+            )
+            return self._kept(work, drafted, actor, "agreement drafted")
+
+    def execute(self, reference: str, *, actor: str) -> tuple[Agreement, str]:
+        """Countersign what the site signed: issues the SITEID and a join token's text.
+
+        A suspended agreement is put in force again; it keeps its SITEID and the text is empty. Raises `NotFound`,
+        `AgreementTransitionInvalid`, `SignatureInvalid`.
+        """
+        with self._store.begin() as work:
+            agreement = agreement_of(work, reference)
+            if state_at(agreement, self._now()) is State.SUSPENDED:
+                return self._kept(work, moved(agreement, State.EXECUTED, self._now()), actor, "agreement resumed"), ""
+            return self._execute(work, agreement, actor)
+
+    def suspend(self, reference: str, *, actor: str) -> Agreement:
+        """Take an agreement out of force until it is executed again."""
+        with self._store.begin() as work:
+            suspended = moved(agreement_of(work, reference), State.SUSPENDED, self._now())
+            return self._kept(work, suspended, actor, "agreement suspended")
+
+    def terminate(self, reference: str, *, actor: str) -> Agreement:
+        """End an agreement for good; the site's certificates are revoked with it."""
+        with self._store.begin() as work:
+            terminated = moved(agreement_of(work, reference), State.TERMINATED, self._now())
+            site = site_of(work, terminated.site_name)
+            if site.site_id:
+                work.revoke(Role.SITE, site.site_id, self._now())
+            return self._kept(work, terminated, actor, "agreement terminated")
+
+    def agreements(self) -> Sequence[Agreement]:
+        """Every agreement as it stands now."""
+        with self._store.read() as reading:
+            return [self._as_of_now(agreement) for agreement in reading.agreements()]
+
+    def agreement(self, reference: str) -> Agreement:
+        """One agreement as it stands now; raises `NotFound`."""
+        with self._store.read() as reading:
+            return self._as_of_now(agreement_of(reading, reference))
+
+    def site_ids(self) -> dict[str, SiteId]:
+        """SITEIDs by site name, of the sites that have one."""
+        with self._store.read() as reading:
+            return {site.name: site.site_id for site in reading.sites() if site.site_id}
+
+    def in_force(self, mode: Mode) -> dict[SiteId, AgreementTerms]:
+        """The sites that may take part in `mode` now, and their terms."""
+        with self._store.read() as reading:
+            pairs = [(site.site_id, reading.agreement(site.agreement)) for site in reading.sites()]
+        current = [(site_id, self._as_of_now(found)) for site_id, found in pairs if site_id and found]
+        terms = {site_id: terms_of(found) for site_id, found in current if found.state is State.EXECUTED}
+        return {site_id: allowed for site_id, allowed in terms.items() if mode in allowed.modes}
+
+    def _terms(self, reading: Reading, draft: Draft, agreement: Agreement) -> AgreementTerms:
+        if not draft.modes:
+            raise InvalidArgument(name="modes", problem="an agreement allows at least one")
+        return AgreementTerms(
+            id=agreement.id,
+            version=agreement.version + 1,
+            federation=self._identity.federation,
+            site_name=draft.site_name,
+            text_sha256=text_digest(agreement_text()),
+            scope=draft.scope,
+            modes=tuple(sorted(set(draft.modes))),
+            curator=_curator_keys(reading, draft.curator),
+            coordinator_fingerprint=self._identity.signing_key.fingerprint,
+            licence=draft.licence,
+            protocol=self._identity.protocol,
+            protocol_digest=self._identity.protocol_digest,
+            expires_at=draft.expires_at,
+        )
+
+    def _execute(self, work: Work, agreement: Agreement, actor: str) -> tuple[Agreement, str]:
+        now = self._now()
+        site = site_of(work, agreement.site_name)
+        executed = moved(agreement, State.EXECUTED, now)
+        site_id = site.site_id or new_site_id(work)
+        execution = Execution(
+            agreement=agreement.id,
+            version=agreement.version,
+            consent_sha256=Sha256(hashlib.sha256(_consent(agreement).document.encode()).hexdigest()),
+            site_id=site_id,
+            executed_at=now,
+        )
+        executed = executed.model_copy(update={"execution": Signed.by(self._identity.signing_key, execution)})
+        work.put_site(site.model_copy(update={"site_id": site_id}))
+        token = tokens.issue(work, self._identity, kind=TokenKind.JOIN, role=Role.SITE, subject=site.name, now=now)
+        return self._kept(work, executed, actor, f"agreement executed for site {site_id}"), token.text
+
+    def _kept(self, work: Work, agreement: Agreement, actor: str, action: str) -> Agreement:
+        work.put_agreement(agreement)
+        work.append_event(at=agreement.changed_at, actor=actor, action=action, about=agreement.id)
+        return agreement
+
+    def _as_of_now(self, agreement: Agreement) -> Agreement:
+        return agreement.model_copy(update={"state": state_at(agreement, self._now())})
+
+
+def new_site_id(work: Work) -> SiteId:
+    """A SITEID that was never given out here and is none of RICORD's."""
+    while True:
+        drawn = SiteId.random()
+        if drawn not in RESERVED_SITE_IDS and work.reserve_site_id(drawn):
+            return drawn
+
+
+def new_agreement(site_name: str, now: datetime) -> Agreement:
+    """The agreement of a site that showed interest; nothing stands in it yet."""
+    return Agreement(id=AgreementId.random(), site_name=site_name, state=State.INTERESTED, changed_at=now)
+
+
+def _consent(agreement: Agreement) -> Signed:
+    if agreement.consent is None:
+        raise InvalidArgument(name="The agreement", problem="the site has not signed it")
+    return agreement.consent
+
+
+def _curator_keys(reading: Reading, name: str) -> CuratorKeys:
+    member = reading.member(Role.CURATOR, name)
+    if member is None or member.recipient is None:
+        raise NotFound("a curator must enrol before an agreement can name it", kind="enrolled curator", name=name)
+    return CuratorKeys(
+        name=name, recipient=member.recipient, fingerprint=VerifyKey.parse(member.verify_key).fingerprint
+    )

@@ -1,0 +1,120 @@
+"""The coordinator's settings and its home folder."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import Field, field_validator, model_validator
+
+from shared.crypto.pki import parse_spiffe
+from shared.errors import InvalidIdentifier
+from shared.frozen import Frozen
+from shared.settings import load_settings
+from shared.token import Addresses
+
+PROGRAM = "ricord-coordinator"
+
+
+class Settings(Frozen):
+    """`coordinator.toml`. Three ports, all different; 0 is none."""
+
+    federation: str
+    host: str = "127.0.0.1"  # where the ports are bound
+    advertised_host: str = ""  # the name others reach it by; empty: `host`
+    enrolment_port: int = Field(default=7443, ge=1, le=65535)
+    main_port: int = Field(default=7444, ge=1, le=65535)
+    fleet_port: int = Field(default=7445, ge=1, le=65535)
+    protocol: str = "ricord"
+    database: str = ""  # SQLAlchemy DSN; empty: `coordinator.sqlite` in the home
+    certificate_days: int = Field(default=30, ge=1, le=398)
+    invitation_days: int = Field(default=14, ge=1, le=365)
+    join_days: int = Field(default=7, ge=1, le=365)
+
+    @field_validator("federation")
+    @classmethod
+    def _label(cls, value: str) -> str:
+        try:
+            parse_spiffe(f"spiffe://{value}/coordinator/operator")
+        except InvalidIdentifier:
+            raise ValueError("a federation's name is lower-case letters, digits, dots and hyphens") from None
+        return value
+
+    @model_validator(mode="after")
+    def _different_ports(self) -> "Settings":
+        if len({self.enrolment_port, self.main_port, self.fleet_port}) < 3:  # noqa: PLR2004 -- three ports
+            raise ValueError("the three ports must differ")
+        return self
+
+    @property
+    def name(self) -> str:
+        """The host name others use."""
+        return self.advertised_host or self.host
+
+    @property
+    def addresses(self) -> Addresses:
+        """The two gRPC ports as others reach them."""
+        return Addresses(enrolment=f"{self.name}:{self.enrolment_port}", main=f"{self.name}:{self.main_port}")
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where everything lies below the coordinator's folder."""
+
+    folder: Path
+
+    @property
+    def settings_file(self) -> Path:
+        """`coordinator.toml`."""
+        return self.folder / "coordinator.toml"
+
+    @property
+    def authority_key(self) -> Path:
+        """The root's private key."""
+        return self.folder / "ca" / "root.key"
+
+    @property
+    def root(self) -> Path:
+        """The root certificate."""
+        return self.folder / "ca" / "root.pem"
+
+    @property
+    def signing_key(self) -> Path:
+        """The Ed25519 key of receipts, countersignatures and plans."""
+        return self.folder / "keys" / "signing.pem"
+
+    @property
+    def server_key(self) -> Path:
+        """The TLS key of both ports."""
+        return self.folder / "keys" / "server.key"
+
+    @property
+    def server_certificate(self) -> Path:
+        """The TLS certificate of both ports."""
+        return self.folder / "keys" / "server.pem"
+
+    @property
+    def operator_key(self) -> Path:
+        """The operator's TLS key."""
+        return self.folder / "operator" / "tls.pem"
+
+    @property
+    def operator_certificate(self) -> Path:
+        """The operator's client certificate."""
+        return self.folder / "operator" / "certificate.pem"
+
+    @property
+    def blobs(self) -> Path:
+        """Sealed studies."""
+        return self.folder / "blobs"
+
+    @property
+    def federation(self) -> Path:
+        """What the federation's engine keeps."""
+        return self.folder / "federation"
+
+    def settings(self) -> Settings:
+        """Read `coordinator.toml`; raises what `shared.settings.load_settings` raises."""
+        return load_settings(self.settings_file, Settings, program=PROGRAM)
+
+    def dsn(self, settings: Settings) -> str:
+        """Where the store is."""
+        return settings.database or f"sqlite:///{self.folder / 'coordinator.sqlite'}"

@@ -1,0 +1,43 @@
+"""Who this coordinator is: its name, addresses, keys and protocol, as every service needs them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from shared.crypto.pki import Authority, Peer, Role
+from shared.crypto.signing import SigningKey
+from shared.ids import Sha256
+from shared.token import Addresses
+
+Clock = Callable[[], datetime]
+
+OPERATOR = "operator"  # the name in the certificate made by `init`
+
+
+def utc_now() -> datetime:
+    """The time of day in UTC; services take it as a parameter so that tests can move it."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The coordinator's own keys and names. `authority` and `signing_key` never leave this process."""
+
+    federation: str
+    addresses: Addresses
+    authority: Authority
+    signing_key: SigningKey
+    protocol: str  # name and edition
+    protocol_digest: Sha256
+    certificate_days: int = 30
+    invitation_days: int = 14
+    join_days: int = 7
+
+    @property
+    def root(self) -> bytes:
+        """PEM of the root certificate."""
+        return self.authority.certificate_pem
+
+    def uri(self, role: Role, name: str) -> str:
+        """The SPIFFE URI of a member."""
+        return Peer(federation=self.federation, role=role, name=name).uri

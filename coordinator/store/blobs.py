@@ -1,0 +1,117 @@
+"""Ciphertext on disk: what is arriving, and what has arrived whole.
+
+`partial/<name>` grows while an upload lasts; `sealed/<first two digits>/<sha256>.age` is final. A name is the digest of
+what it holds or will hold, so nothing here says whose it is.
+"""
+
+import errno
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from shared.durable import sync_folder
+from shared.errors import DiskFull, ManifestInvalid, UploadInterrupted
+from shared.ids import Sha256
+
+CHUNK = 1 << 20  # bytes
+ACKNOWLEDGE_EVERY = 8 << 20  # bytes
+
+
+class Blobs:
+    """A folder of sealed files."""
+
+    def __init__(self, folder: Path) -> None:
+        self._partial = folder / "partial"
+        self._sealed = folder / "sealed"
+        for made in (self._partial, self._sealed):
+            made.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def durable(self, name: Sha256) -> int:
+        """How many bytes of `name` have arrived and survive a power cut; 0 when none have.
+
+        A file made final whose row was never committed (the process died in between) counts as arriving again.
+        """
+        path = self._partial / name
+        if self.path(name).exists():
+            self.path(name).replace(path)
+        if not path.exists():
+            return 0
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+        return path.stat().st_size
+
+    @contextmanager
+    def arriving(self, name: Sha256) -> Iterator["Arriving"]:
+        """Open the partial file of `name` for one writer; raises `UploadInterrupted` when there is another."""
+        with (self._partial / name).open("ab+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel releases it however we end
+            except OSError as error:
+                raise UploadInterrupted("another upload of the same study is under way") from error
+            try:
+                yield Arriving(file)
+            except OSError as error:
+                if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+                    raise DiskFull(folder="the coordinator's blob folder") from error
+                raise
+
+    def discard(self, name: Sha256) -> None:
+        """Forget what arrived of `name`."""
+        (self._partial / name).unlink(missing_ok=True)
+
+    def keep(self, name: Sha256) -> Path:
+        """Make a whole partial file final; the name is durable when this returns."""
+        path = self.path(name)
+        path.parent.mkdir(exist_ok=True, mode=0o700)
+        (self._partial / name).replace(path)
+        sync_folder(path.parent)
+        sync_folder(self._sealed)
+        return path
+
+    def path(self, name: Sha256) -> Path:
+        """Where the sealed file `name` lies, or would."""
+        return self._sealed / name[:2] / f"{name}.age"
+
+
+class Arriving:
+    """A partial file that grows; written by one upload at a time."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._hash = hashlib.sha256()
+        file.seek(0)
+        for part in iter(lambda: file.read(CHUNK), b""):
+            self._hash.update(part)
+        self.size = file.tell()
+
+    def write(self, chunks: Iterable[bytes], *, expected: int) -> Iterator[int]:
+        """Append chunks; yields the durable size every 8 MiB and at the end.
+
+        Raises `ManifestInvalid` when more than `expected` bytes in all arrive.
+        """
+        since = 0
+        for chunk in chunks:
+            self.size += len(chunk)
+            since += len(chunk)
+            if self.size > expected:
+                raise ManifestInvalid(problem="more bytes arrived than the manifest names")
+            self._file.write(chunk)
+            self._hash.update(chunk)
+            if since >= ACKNOWLEDGE_EVERY:
+                since = 0
+                yield self._sync()
+        yield self._sync()
+
+    @property
+    def sha256(self) -> Sha256:
+        """The digest of everything that has arrived."""
+        return Sha256(self._hash.hexdigest())
+
+    def _sync(self) -> int:
+        self._file.flush()
+        os.fdatasync(self._file.fileno())
+        return self.size

@@ -1,0 +1,115 @@
+"""What the coordinator may ask of its store.
+
+Work is done in transactions: all of it happens or none. `begin` is for changes and runs alone; `read` sees one
+consistent state. Every implementation is held to the same laws (tests/unit/store/test_laws.py).
+"""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Protocol
+
+from coordinator.audit import AuditEvent
+from coordinator.store.records import (
+    Agreement,
+    Certificate,
+    Document,
+    Member,
+    Site,
+    Submission,
+    TokenRow,
+)
+from shared.ids import AgreementId, Sha256, SiteId
+
+
+class Reading(Protocol):
+    """What can be asked without changing anything. A lookup that finds nothing returns `None`."""
+
+    def site(self, reference: str) -> Site | None:
+        """A site by its name or SITEID."""
+
+    def sites(self) -> Sequence[Site]:
+        """Every site, by name."""
+
+    def agreement(self, agreement_id: AgreementId) -> Agreement | None:
+        """An agreement by its id."""
+
+    def agreements(self) -> Sequence[Agreement]:
+        """Every agreement, by site name."""
+
+    def token(self, digest: Sha256) -> TokenRow | None:
+        """A token by the digest of its secret."""
+
+    def certificate(self, serial: str) -> Certificate | None:
+        """An issued certificate by its serial number."""
+
+    def certificates(self, role: str, name: str) -> Sequence[Certificate]:
+        """A member's certificates, the one that ends last first."""
+
+    def member(self, role: str, name: str) -> Member | None:
+        """A curator or researcher by name."""
+
+    def submission(self, submission_id: Sha256) -> Submission | None:
+        """A received study by its id."""
+
+    def submissions(self, site_id: SiteId | None = None) -> Sequence[Submission]:
+        """Received studies by site and sequence number; of every site when `None`."""
+
+    def events(self, after: int = 0, limit: int = 1000) -> Sequence[AuditEvent]:
+        """Audit events numbered above `after`, in order, at most `limit`."""
+
+    def document(self, kind: str, name: str) -> Document | None:
+        """A service's own document."""
+
+    def documents(self, kind: str) -> Sequence[Document]:
+        """A service's documents of one kind, the oldest change first."""
+
+
+class Work(Reading, Protocol):
+    """What can be asked and changed in one transaction."""
+
+    def put_site(self, site: Site) -> None:
+        """Add a site or replace the one of that name."""
+
+    def reserve_site_id(self, site_id: SiteId) -> bool:
+        """Mark a SITEID as given out, for ever; `False` when it already was."""
+
+    def put_agreement(self, agreement: Agreement) -> None:
+        """Add an agreement or replace the one of that id."""
+
+    def add_token(self, token: TokenRow) -> None:
+        """Keep a new token's digest."""
+
+    def use_token(self, digest: Sha256, at: datetime) -> bool:
+        """Mark a token as used; `False` when it already was or does not exist."""
+
+    def add_certificate(self, certificate: Certificate) -> None:
+        """Keep a newly issued certificate's serial."""
+
+    def revoke(self, role: str, name: str, at: datetime) -> int:
+        """Revoke every certificate of a member; how many were good until now."""
+
+    def put_member(self, member: Member) -> None:
+        """Add a curator or researcher or replace the one of that name."""
+
+    def add_submission(self, submission: Submission) -> bool:
+        """Add a received study; `False`, and nothing changed, when its id is already there."""
+
+    def append_event(self, *, at: datetime, actor: str, action: str, about: str, result: str = "done") -> AuditEvent:
+        """Add the next link of the audit chain."""
+
+    def put_document(self, document: Document) -> None:
+        """Add a service's document or replace the one of that kind and name."""
+
+
+class Store(Protocol):
+    """A store that transactions can be opened on, from any thread."""
+
+    def begin(self) -> AbstractContextManager[Work]:
+        """A transaction for changes: committed at the end of the block, rolled back when it raises."""
+
+    def read(self) -> AbstractContextManager[Reading]:
+        """A transaction that only reads."""
+
+    def close(self) -> None:
+        """Give every connection back."""

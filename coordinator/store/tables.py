@@ -1,0 +1,147 @@
+"""The tables behind the records: one table per record, one column per field, nested documents as JSON."""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    DateTime,
+    Dialect,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+
+class Utc(TypeDecorator[datetime]):
+    """A moment in UTC; SQLite keeps no time zone, so it is taken away and given back."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Into the database: always UTC."""
+        del dialect
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Out of the database: always UTC."""
+        del dialect
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+    }
+)
+
+sites = Table(
+    "sites",
+    metadata,
+    Column("name", String(200), primary_key=True),
+    Column("agreement", String(20), nullable=False),
+    Column("site_id", String(6), unique=True),
+    Column("verify_key", Text),
+    Column("recorded_at", Utc, nullable=False),
+    Column("enrolled_at", Utc),
+)
+
+issued_site_ids = Table("issued_site_ids", metadata, Column("site_id", String(6), primary_key=True))
+
+agreements = Table(
+    "agreements",
+    metadata,
+    Column("id", String(20), primary_key=True),
+    Column("site_name", String(200), nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("terms", Text),
+    Column("consent", JSON(none_as_null=True)),
+    Column("execution", JSON(none_as_null=True)),
+    Column("expires_at", Utc),
+    Column("changed_at", Utc, nullable=False),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("kind", String(20), nullable=False),
+    Column("role", String(20), nullable=False),
+    Column("subject", String(200), nullable=False),
+    Column("expires_at", Utc, nullable=False),
+    Column("used_at", Utc),
+)
+
+certificates = Table(
+    "certificates",
+    metadata,
+    Column("serial", String(40), primary_key=True),
+    Column("role", String(20), nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("ends_at", Utc, nullable=False),
+    Column("revoked_at", Utc),
+    Index("ix_certificates_owner", "role", "name"),
+)
+
+members = Table(
+    "members",
+    metadata,
+    Column("role", String(20), primary_key=True),
+    Column("name", String(200), primary_key=True),
+    Column("verify_key", Text, nullable=False),
+    Column("recipient", Text),
+    Column("enrolled_at", Utc, nullable=False),
+)
+
+submissions = Table(
+    "submissions",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("site_id", String(6), nullable=False),
+    Column("contents_sha256", String(64), nullable=False),
+    Column("agreement", String(20), nullable=False),
+    Column("agreement_version", Integer, nullable=False),
+    Column("study", String(64), nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("ciphertext_sha256", String(64), nullable=False),
+    Column("ciphertext_size", BigInteger, nullable=False),
+    Column("manifest", JSON, nullable=False),
+    Column("receipt", JSON, nullable=False),
+    Column("received_at", Utc, nullable=False),
+    UniqueConstraint("site_id", "contents_sha256", "agreement_version", name="uq_submissions_idempotency"),
+    Index("ix_submissions_sequence", "site_id", "sequence"),
+)
+
+events = Table(
+    "audit_events",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", Utc, nullable=False),
+    Column("actor", String(300), nullable=False),
+    Column("action", String(100), nullable=False),
+    Column("object", String(300), nullable=False),
+    Column("result", String(300), nullable=False),
+    Column("digest", String(64), nullable=False),
+)
+
+documents = Table(
+    "documents",
+    metadata,
+    Column("kind", String(40), primary_key=True),
+    Column("name", String(200), primary_key=True),
+    Column("state", String(40), nullable=False),
+    Column("body", Text, nullable=False),
+    Column("changed_at", Utc, nullable=False),
+)

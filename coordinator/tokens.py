@@ -1,0 +1,52 @@
+"""Invitation and join tokens on the coordinator's side: issued once, kept as a digest, good once and for a time."""
+
+from datetime import datetime, timedelta
+
+from coordinator.identity import Identity
+from coordinator.store.interface import Reading, Work
+from coordinator.store.records import TokenRow
+from shared.crypto.pki import Role
+from shared.errors import TokenExpired, TokenInvalid, TokenUsed
+from shared.token import Token, TokenKind, new_secret, secret_digest
+
+
+def issue(work: Work, identity: Identity, *, kind: TokenKind, role: Role, subject: str, now: datetime) -> Token:
+    """A new token for `subject`; its secret exists nowhere but in the value returned."""
+    days = identity.invitation_days if kind is TokenKind.INVITATION else identity.join_days
+    token = Token(
+        kind=kind,
+        addresses=identity.addresses,
+        federation=identity.federation,
+        root_pem=identity.root.decode(),
+        secret=new_secret(),
+    )
+    work.add_token(
+        TokenRow(
+            digest=secret_digest(token.secret),
+            kind=kind,
+            role=role,
+            subject=subject,
+            expires_at=now + timedelta(days=days),
+        )
+    )
+    return token
+
+
+def check(reading: Reading, secret: str, *, kind: TokenKind, now: datetime) -> TokenRow:
+    """The token behind a secret; raises `TokenInvalid`, `TokenUsed` or `TokenExpired`."""
+    row = reading.token(secret_digest(secret))
+    if row is None or row.kind is not kind:
+        raise TokenInvalid(f"no such {kind} token")
+    if row.used_at is not None:
+        raise TokenUsed(f"token for {row.subject}")
+    if row.expires_at <= now:
+        raise TokenExpired(f"token for {row.subject}")
+    return row
+
+
+def use(work: Work, secret: str, *, kind: TokenKind, now: datetime) -> TokenRow:
+    """As `check`, and the token is good no more once the transaction ends well."""
+    row = check(work, secret, kind=kind, now=now)
+    if not work.use_token(row.digest, now):
+        raise TokenUsed(f"token for {row.subject}, at the same moment")
+    return row

@@ -1,0 +1,30 @@
+"""The receipt of a sealed study: what the coordinator signs once the study is safe on its disk and in its store."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from shared.agreement import Moment
+from shared.frozen import Frozen
+from shared.ids import AgreementId, Sha256, SiteId, Uid
+
+
+class Receipt(Frozen):
+    """Names the study, what was received, and the head of the coordinator's audit chain at that moment.
+
+    A coordinator that later cuts the tail of its log contradicts the heads in the receipts that sites hold.
+    """
+
+    format: Literal["ricord-receipt/1"] = "ricord-receipt/1"
+    submission: Sha256
+    site_id: SiteId
+    agreement: AgreementId
+    agreement_version: int = Field(ge=1)
+    study: Uid
+    sequence: int = Field(ge=1)
+    contents_sha256: Sha256
+    ciphertext_sha256: Sha256
+    ciphertext_size: int = Field(ge=1)
+    received_at: Moment
+    audit_number: int = Field(ge=1)
+    audit_head: Sha256
