@@ -1,0 +1,177 @@
+"""The cohort summary as data: what is counted, in which closed categories, in what order.
+
+A definition names variables (each patient, study or series falls into exactly one category of each) and tables of two
+variables. From it follow the cells and their order, the same at every site and at the centre: four totals, then each
+variable's categories, then each table's cells row by row, then for each field how often it is filled in.
+"""
+
+import hashlib
+from itertools import pairwise
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from shared.frozen import Frozen
+from shared.ids import Sha256
+from shared.manifest import canonical_json
+from shared.protocol.parts import parse_part
+
+Unit = Literal["patients", "studies", "series"]
+TOTALS = ("patients", "studies", "series", "images")
+OTHER = "other"
+MISSING = "not recorded"
+
+
+class Category(Frozen):
+    """One category: texts it takes (`values` whole, `starts` as beginnings; case does not matter) or a band of numbers.
+
+    A band holds numbers from `lowest` up to but not including `below`; without `below` it is open.
+    """
+
+    label: str = Field(pattern=r"^[^/*]+$")
+    values: tuple[str, ...] = ()
+    starts: tuple[str, ...] = ()
+    lowest: float | None = None
+    below: float | None = None
+
+    @model_validator(mode="after")
+    def _is_one_kind(self) -> Self:
+        if bool(self.values or self.starts) == (self.lowest is not None):
+            raise ValueError("a category has either texts or a lowest number")
+        if self.label in {OTHER, MISSING}:
+            raise ValueError(f"the label `{self.label}` is given to every variable by itself")
+        return self
+
+    def takes(self, value: str | float) -> bool:
+        """Whether a recorded value falls into this category."""
+        if isinstance(value, str):
+            text = value.strip().casefold()
+            return text in {known.casefold() for known in self.values} or any(
+                text.startswith(start.casefold()) for start in self.starts
+            )
+        return self.lowest is not None and self.lowest <= value and (self.below is None or value < self.below)
+
+
+class Variable(Frozen):
+    """One variable of a patient, study or series, and where its value is found.
+
+    `source`: a field of the clinical row (a patient's is that of the first study that has one), an attribute of the
+    series, or a figure derived from the patient's studies (`studies`: how many; `days`: from the first to the last,
+    or the text `one study`).
+    """
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    title: str
+    unit: Unit
+    source: Literal["clinical", "series", "derived"]
+    field: str
+    categories: tuple[Category, ...] = Field(min_length=1)
+    only: str | None = None  # a cell of another variable of the same unit: only what falls there is counted
+    adds_up_to: Literal["studies"] | None = None  # the bands' numbers, over all patients, add up to this total
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Every category's label in order; `other` where texts are taken, and `not recorded`."""
+        other = (OTHER,) if all(category.lowest is None for category in self.categories) else ()
+        return (*(category.label for category in self.categories), *other, MISSING)
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The cells' names, in the order of `labels`."""
+        return tuple(f"{self.name}/{label}" for label in self.labels)
+
+    @property
+    def total(self) -> str:
+        """The cell that this variable's cells add up to."""
+        return self.only or self.unit
+
+    def label_of(self, value: str | float | None) -> str:
+        """The category of a value; exactly one, whatever the value."""
+        if value is None or not str(value).strip():
+            return MISSING
+        found = next((category.label for category in self.categories if category.takes(value)), None)
+        return found or (OTHER if OTHER in self.labels else MISSING)
+
+    @model_validator(mode="after")
+    def _bands_are_in_order(self) -> Self:
+        bands = [category for category in self.categories if category.lowest is not None]
+        if any(before.below is None or before.below != after.lowest for before, after in pairwise(bands)):
+            raise ValueError("the bands leave a gap or overlap")
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError("a label stands twice")
+        return self
+
+
+class Table(Frozen):
+    """Counts by two variables of one unit."""
+
+    rows: str
+    columns: str
+
+
+class CohortDefinition(Frozen):
+    """All that is counted, in order."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
+    edition: str
+    source: str
+    variables: tuple[Variable, ...] = ()
+    tables: tuple[Table, ...] = ()
+    same: tuple[tuple[str, str], ...] = ()  # pairs of cells that count the same
+    filled: tuple[str, ...] = ()  # clinical fields whose completeness is counted, by study
+
+    @classmethod
+    def from_toml(cls, text: str, *, file: str = "cohort definition") -> Self:
+        """Read a definition; raises `ProtocolInvalid` naming an unknown key or a value that cannot be."""
+        return parse_part(text, cls, file=file)
+
+    @property
+    def digest(self) -> Sha256:
+        """SHA-256 of the canonical JSON; sites and centre name the definition by it."""
+        return Sha256(hashlib.sha256(canonical_json(self)).hexdigest())
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Every cell's name, in the order of the vector that sites sum."""
+        variables = (cell for variable in self.variables for cell in variable.cells)
+        tables = (cell for table in self.tables for row in self.table_cells(table) for cell in row)
+        filled = (cell for field in self.filled for cell in filled_cells(field))
+        return (*TOTALS, *variables, *tables, *filled)
+
+    def variable(self, name: str) -> Variable:
+        """The variable of that name; raises `KeyError`."""
+        return {variable.name: variable for variable in self.variables}[name]
+
+    def table_cells(self, table: Table) -> tuple[tuple[str, ...], ...]:
+        """A table's cells as rows of columns."""
+        rows, columns = self.variable(table.rows), self.variable(table.columns)
+        return tuple(tuple(table_cell(table, row, column) for column in columns.labels) for row in rows.labels)
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> Self:
+        names = [variable.name for variable in self.variables]
+        if len(set(names)) != len(names) or set(names) & set(TOTALS):
+            raise ValueError("a variable's name stands twice or is a total's")
+        for table in self.tables:
+            if not {table.rows, table.columns} <= set(names) or table.rows == table.columns:
+                raise ValueError(f"table {table.rows} * {table.columns} does not name two variables")
+            rows, columns = self.variable(table.rows), self.variable(table.columns)
+            if (rows.unit, rows.only) != (columns.unit, columns.only):
+                raise ValueError(f"table {table.rows} * {table.columns} counts different things")
+        known = {cell for variable in self.variables for cell in variable.cells}
+        for cell in (*(variable.only for variable in self.variables), *(cell for pair in self.same for cell in pair)):
+            if cell is not None and cell not in known:
+                raise ValueError(f"there is no cell {cell}")
+        if len(set(self.cells)) != len(self.cells):
+            raise ValueError("a cell stands twice")
+        return self
+
+
+def table_cell(table: Table, row: str, column: str) -> str:
+    """The name of a table's cell."""
+    return f"{table.rows}*{table.columns}/{row}/{column}"
+
+
+def filled_cells(field: str) -> tuple[str, str]:
+    """The two cells of a field's completeness: studies that have it, studies that lack it."""
+    return f"filled*{field}/recorded", f"filled*{field}/{MISSING}"
