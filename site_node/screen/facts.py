@@ -70,11 +70,20 @@ def read_facts(instance: Instance) -> Facts:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a parser's warning quotes the value it warns of
-            return _facts(instance, pydicom.dcmread(instance.path, specific_tags=list(_TAGS), stop_before_pixels=True))
+            bare = _is_bare(instance)
+            read = pydicom.dcmread(instance.path, force=bare, specific_tags=list(_TAGS), stop_before_pixels=True)
+            return _facts(instance, read)
     except InvalidDicomError:
         raise DicomUnreadable(problem="it lacks the DICOM header") from None
     except Exception:  # noqa: BLE001 - the parser raises many kinds, and their texts quote values
         raise DicomUnreadable(problem="an element cannot be parsed") from None
+
+
+def _is_bare(instance: Instance) -> bool:
+    """Whether the file starts with its elements: old files lack preamble and `DICM`, and are DICOM all the same."""
+    with instance.path.open("rb") as stream:
+        start = stream.read(132)
+    return start[128:] != b"DICM" and start[:2] in {b"\x02\x00", b"\x08\x00"}
 
 
 def _facts(instance: Instance, dataset: Any) -> Facts:
