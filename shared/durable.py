@@ -21,24 +21,40 @@ def replacing(path: Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     try:
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        with os.fdopen(handle, "wb") as file:
+        with new_file(temporary, mode=mode) as file:
+            yield file
+        temporary.replace(path)
+        sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_file(path: Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
+    """Yield a file that did not exist before and whose bytes are durable when the block ends; its name is not yet.
+
+    Raises `DiskFull` where there is no room, `FileExistsError`.
+    """
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
             os.fchmod(file.fileno(), mode)  # the umask may have taken bits away
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
-        sync_folder(path.parent)
     except OSError as error:
         raise _translated(error, path.parent) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_whole(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     """Write `data` to `path`, all of it or nothing, durably."""
     with replacing(path, mode=mode) as file:
         file.write(data)
+
+
+def clear_unfinished(path: Path) -> None:
+    """Remove what a killed process left of `path`; only for the one program that writes it."""
+    for left in path.parent.glob(f".{path.name}.*.tmp"):
+        left.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

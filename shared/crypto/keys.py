@@ -41,9 +41,15 @@ def write_private(path: Path, data: bytes, *, replace: bool = False) -> None:
     Raises `KeyFileExists` unless `replace`: a lost pseudonym secret or identity cannot be made again.
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if path.exists() and not replace:
-        raise KeyFileExists(file=str(path))
+    if not replace:
+        refuse_existing(path)
     write_whole(path, data, mode=0o600)
+
+
+def refuse_existing(path: Path) -> None:
+    """Return when there is nothing at `path`; else raise `KeyFileExists`."""
+    if path.exists() or path.is_symlink():
+        raise KeyFileExists(file=str(path))
 
 
 def read_private(path: Path, kind: str) -> bytes:

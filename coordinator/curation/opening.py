@@ -1,0 +1,183 @@
+"""Open a sealed study with every check there is, and write it out whole or not at all.
+
+The order is: signature, protocol, recipient, ciphertext size and hash; only then is anything decrypted. Inside,
+`contents.json` must have the digest that the site signed and say what the manifest says, and what follows must be
+exactly what it lists. Names and places on the disk come from checked identifiers, never from the file.
+"""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedReader
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from shared.crypto.archive import ArchiveReader
+from shared.crypto.contents import CLINICAL_NAME, CONTENTS_NAME, Contents, Member
+from shared.crypto.sealing import AgeIdentity, open_chunks
+from shared.crypto.signing import VerifyKey, verify_manifest
+from shared.durable import new_file, sync_folder, write_whole
+from shared.errors import ManifestInvalid, ProtocolMismatch, SealedFileInvalid, SourceMissing
+from shared.frozen import Frozen
+from shared.ids import Sha256
+from shared.manifest import Manifest, SignedManifest, canonical_json
+
+MANIFEST_NAME = "manifest.json"
+LARGEST_STUDY = 64 << 30  # bytes, unpacked
+_LARGEST_LISTING = 32 << 20  # bytes; about 100,000 instances
+
+
+class OpenedStudy(Frozen):
+    """A study as it lies, opened and checked, in `folder`: its instances, `contents.json`, `manifest.json`."""
+
+    folder: Path
+    signed: SignedManifest
+    contents: Contents
+
+    @property
+    def instances(self) -> tuple[Path, ...]:
+        """The DICOM files, in the order of the contents."""
+        return tuple(self.folder / f"{each.sop_instance_uid}.dcm" for each in self.contents.instances)
+
+    @property
+    def clinical(self) -> Path | None:
+        """The de-identified clinical row, where there is one."""
+        return None if self.contents.clinical is None else self.folder / CLINICAL_NAME
+
+
+def open_sealed(
+    ciphertext: Path,
+    signed: SignedManifest,
+    *,
+    identity: AgeIdentity,
+    site_key: VerifyKey,
+    protocol_digest: Sha256,
+    out: Path,
+    largest: int = LARGEST_STUDY,
+) -> OpenedStudy:
+    """Open `ciphertext` into `out/<SITEID>/<study UID>`; an earlier opening of the same study is replaced.
+
+    Raises `SignatureInvalid`, `ProtocolMismatch`, `ManifestInvalid` (manifest and contents disagree, or the unpacked
+    study would pass `largest` bytes), `SealedFileInvalid`, `SourceMissing`, `DiskFull`. After any of them `out` is as
+    it was: no file of this study was added, changed or removed.
+    """
+    manifest = verify_manifest(signed, site_key)
+    if manifest.protocol_digest != protocol_digest:
+        raise ProtocolMismatch(held=protocol_digest, wanted=manifest.protocol_digest)
+    if manifest.recipient != identity.recipient:
+        raise SealedFileInvalid(problem="it is sealed to another key")
+    target = out / manifest.site_id / manifest.study
+    with _opened(ciphertext) as file:
+        _check_ciphertext(file, manifest)
+        with _fresh(target) as folder:
+            contents = _unpack(ArchiveReader(open_chunks(identity, file)), manifest, folder, largest)
+            write_whole(folder / MANIFEST_NAME, canonical_json(signed))
+            _put(folder, target)
+    return OpenedStudy(folder=target, signed=signed, contents=contents)
+
+
+def list_opened(out: Path) -> tuple[OpenedStudy, ...]:
+    """Every study opened into `out`, by site and study. It reads; it does not check again."""
+    folders = sorted(path.parent for path in out.glob(f"[1-9]*/[0-9]*/{MANIFEST_NAME}"))
+    return tuple(
+        OpenedStudy(
+            folder=folder,
+            signed=SignedManifest.model_validate_json((folder / MANIFEST_NAME).read_bytes()),
+            contents=Contents.model_validate_json((folder / CONTENTS_NAME).read_bytes()),
+        )
+        for folder in folders
+    )
+
+
+@contextmanager
+def _opened(ciphertext: Path) -> Iterator[BufferedReader]:
+    try:
+        file = ciphertext.open("rb")
+    except OSError as error:
+        raise SourceMissing(source=str(ciphertext)) from error
+    with file:
+        yield file
+
+
+def _check_ciphertext(file: BufferedReader, manifest: Manifest) -> None:
+    """Size first, then the hash; the same open file is read again afterwards, so no other can take its place."""
+    if os.fstat(file.fileno()).st_size != manifest.ciphertext_size:
+        raise SealedFileInvalid(problem="its size is not the one its manifest states")
+    if hashlib.file_digest(file, "sha256").hexdigest() != manifest.ciphertext_sha256:
+        raise SealedFileInvalid(problem="its hash is not the one its manifest states")
+    file.seek(0)
+
+
+@contextmanager
+def _fresh(target: Path) -> Iterator[Path]:
+    """A new hidden folder beside `target`, gone at the end unless it was renamed; one left by a crash goes first."""
+    folder = target.with_name(f".opening-{target.name}")
+    shutil.rmtree(folder, ignore_errors=True)
+    made = [parent for parent in target.parents if not parent.exists()]
+    folder.mkdir(parents=True, mode=0o700)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        for parent in made:
+            _remove_if_empty(parent)
+
+
+def _remove_if_empty(folder: Path) -> None:
+    if not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def _unpack(archive: ArchiveReader, manifest: Manifest, folder: Path, largest: int) -> Contents:
+    listing = archive.first(CONTENTS_NAME, _LARGEST_LISTING)
+    contents = _listed(listing, manifest)
+    if sum(member.size for member in contents.members()) > largest:
+        raise ManifestInvalid(problem=f"it would unpack to more than {largest} bytes")
+    for member in contents.members():
+        _extract(archive, member, folder)
+    archive.end()
+    write_whole(folder / CONTENTS_NAME, listing)
+    return contents
+
+
+def _listed(listing: bytes, manifest: Manifest) -> Contents:
+    """The contents, once they are seen to be those that the site signed and to say what its manifest says."""
+    if hashlib.sha256(listing).hexdigest() != manifest.contents_sha256:
+        raise ManifestInvalid(problem="the contents are not the ones that were signed")
+    try:
+        contents = Contents.model_validate_json(listing)
+    except ValidationError as error:
+        raise ManifestInvalid("contents do not parse", problem="the contents are no list of a study") from error
+    stated = contents.manifest(
+        ciphertext_sha256=manifest.ciphertext_sha256,
+        ciphertext_size=manifest.ciphertext_size,
+        recipient=manifest.recipient,
+        sequence=manifest.sequence,
+    )
+    if stated != manifest:
+        raise ManifestInvalid(problem="it does not say what the contents say")
+    return contents
+
+
+def _extract(archive: ArchiveReader, member: Member, folder: Path) -> None:
+    running = hashlib.sha256()
+    with new_file(folder / member.name) as target:
+        for piece in archive.member(member.name, member.size):
+            running.update(piece)
+            target.write(piece)
+        if running.hexdigest() != member.sha256:
+            raise SealedFileInvalid(problem="a member's hash is not the one its contents list")
+
+
+def _put(folder: Path, target: Path) -> None:
+    """Rename into place. A folder cannot be replaced at once: an earlier opening steps aside and goes afterwards."""
+    aside = target.with_name(f".earlier-{target.name}")
+    shutil.rmtree(aside, ignore_errors=True)
+    if target.exists():
+        target.rename(aside)
+    folder.rename(target)
+    sync_folder(target.parent)
+    shutil.rmtree(aside, ignore_errors=True)

@@ -1,0 +1,153 @@
+"""The framing inside a sealed study: a tar of plain files, in one zstd frame or bare.
+
+Any `tar` reads it. The reader here is stricter than any: it computes the one header that a listed member may have and
+compares it byte for byte, so links, other names, other sizes, times, owners and extensions have no way in, and nothing
+may follow the end. It holds pieces of at most a few MiB, whatever a frame pretends to expand to.
+"""
+
+import re
+import tarfile
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Protocol
+
+import zstandard
+
+from shared.errors import SealedFileInvalid
+
+_LEVEL = 3
+_MAGIC = b"\x28\xb5\x2f\xfd"  # RFC 8878 section 3.1.1
+_LARGEST_WINDOW = 8 << 20  # bytes; level 3 uses 2 MiB
+_FED = 256  # bytes given to zstd at once: a block of 4 bytes expands to 128 KiB, so at most 8 MiB come back
+_BLOCK = 512
+_END = bytes(2 * _BLOCK)
+_OCTAL = re.compile(rb"[0-7]{11}")  # the size field, bytes 124 to 135 (POSIX ustar)
+TOO_MUCH = "it holds what its contents do not list"
+CUT = "its content is cut or changed"
+
+
+class Sink(Protocol):
+    """Where an archive is written: a writer that must be told the end."""
+
+    def write(self, data: bytes, /) -> object:
+        """Take all of `data`."""
+
+    def finish(self) -> None:
+        """Write what is held back; nothing follows."""
+
+
+class Compressor:
+    """A zstd frame around what is written."""
+
+    def __init__(self, target: Sink) -> None:
+        self._target = target
+        self._stream = zstandard.ZstdCompressor(level=_LEVEL).compressobj()
+
+    def write(self, data: bytes) -> None:
+        """Take `data`."""
+        self._target.write(self._stream.compress(data))
+
+    def finish(self) -> None:
+        """End the frame and what it is written to."""
+        self._target.write(self._stream.flush())
+        self._target.finish()
+
+
+class ArchiveWriter:
+    """Writes members one after the other."""
+
+    def __init__(self, target: Sink) -> None:
+        self._target = target
+
+    def add(self, name: str, size: int, chunks: Iterable[bytes]) -> None:
+        """Write a member of exactly `size` bytes; raises `ValueError` when `chunks` hold more or fewer."""
+        self._target.write(_header(name, size))
+        written = 0
+        for chunk in chunks:
+            written += len(chunk)
+            self._target.write(chunk)
+        if written != size:
+            raise ValueError("a member's size is not the one stated")
+        self._target.write(bytes(-size % _BLOCK))
+
+    def finish(self) -> None:
+        """Write the end of the archive."""
+        self._target.write(_END)
+        self._target.finish()
+
+
+class ArchiveReader:
+    """Reads members in the order they must have. Every method raises `SealedFileInvalid`."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._pieces = _inflated(chunks)
+        self._held = memoryview(b"")
+
+    def first(self, name: str, limit: int) -> bytes:
+        """The whole first member, which must be called `name` and have at most `limit` bytes."""
+        header = b"".join(self._take(_BLOCK))
+        stated = _OCTAL.fullmatch(header, 124, 135)
+        size = int(stated.group(), 8) if stated else limit + 1
+        if size > limit or header != _header(name, size):
+            raise SealedFileInvalid(problem=f"it does not start with {name}")
+        return b"".join(self._body(size))
+
+    def member(self, name: str, size: int) -> Iterator[bytes]:
+        """The pieces of the next member, which must be called `name` and have exactly `size` bytes."""
+        if b"".join(self._take(_BLOCK)) != _header(name, size):
+            raise SealedFileInvalid(problem="a member is not the one its contents list at that place")
+        return self._body(size)
+
+    def end(self) -> None:
+        """Return when nothing but the end follows, to the last byte of the file."""
+        if b"".join(self._take(len(_END))) != _END or self._held or any(self._pieces):
+            raise SealedFileInvalid(problem=TOO_MUCH)
+
+    def _body(self, size: int) -> Iterator[bytes]:
+        yield from self._take(size)
+        if any(b"".join(self._take(-size % _BLOCK))):
+            raise SealedFileInvalid(problem=TOO_MUCH)
+
+    def _take(self, size: int) -> Iterator[bytes]:
+        while size:
+            if not self._held:
+                self._held = memoryview(self._more())
+            piece, self._held = self._held[:size], self._held[size:]
+            size -= len(piece)
+            yield bytes(piece)
+
+    def _more(self) -> bytes:
+        for piece in self._pieces:
+            if piece:
+                return piece
+        raise SealedFileInvalid(problem=CUT)
+
+
+def _header(name: str, size: int) -> bytes:
+    entry = tarfile.TarInfo(name)  # its defaults: a plain file, time 0, owner 0
+    entry.size, entry.mode = size, 0o444
+    return entry.tobuf(tarfile.USTAR_FORMAT)
+
+
+def _inflated(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """What a single zstd frame holds, or the chunks themselves when they start like no frame."""
+    first = next(chunks, b"")
+    if not first.startswith(_MAGIC):
+        yield first
+        yield from chunks
+        return
+    frame = zstandard.ZstdDecompressor(max_window_size=_LARGEST_WINDOW).decompressobj()
+    try:
+        for piece in _slices(chain([first], chunks)):
+            if frame.eof:
+                raise SealedFileInvalid(problem=TOO_MUCH)
+            yield frame.decompress(piece)
+    except zstandard.ZstdError as error:
+        raise SealedFileInvalid(problem=CUT) from error
+    if not frame.eof or frame.unused_data:
+        raise SealedFileInvalid(problem=CUT)
+
+
+def _slices(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    for chunk in chunks:
+        yield from (chunk[start : start + _FED] for start in range(0, len(chunk), _FED))
