@@ -1,0 +1,151 @@
+"""Could this cell have held that count? Whole-number witnesses against linear relations.
+
+A witness is one complete table that fits everything released. Starting from the true table, one cell is set to the
+count in question and the relations that break are mended one after the other: first by moving one cell at a time as
+far as the gap asks, and where that fails by trying every count within the bounds the relations leave. Every witness is
+checked, so what is found is true; a search given up too early only hides more than it must.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from coordinator.cohort.relations import Relation
+
+_MOST_STEPS = 400  # of mending
+_MOST_NODES = 300  # of trying
+_LIMIT = 10**9
+
+Bounds = dict[str, tuple[int, int]]
+
+
+class Witnesses:
+    """Searches for tables that fit `relations`; `truth` is one, and gives every cell that a relation names."""
+
+    def __init__(self, truth: Mapping[str, int], relations: Sequence[Relation]) -> None:
+        self._truth = dict(truth)
+        self._relations = relations
+        self._of: dict[str, list[int]] = {cell: [] for cell in truth}
+        for number, relation in enumerate(relations):
+            for cell in relation.weights:
+                self._of[cell].append(number)
+
+    def find(self, cell: str, count: int, bounds: Mapping[str, tuple[int, int]]) -> dict[str, int] | None:
+        """A table within `bounds` in which `cell` holds `count`, or `None` when none was found."""
+        table = dict(self._truth)
+        table[cell] = count
+        steps = iter(range(_MOST_STEPS))
+        if self._mend(table, {cell}, set(self._broken(table, self._of[cell])), bounds, steps):
+            return table if self.fits(table, bounds) else None
+        found = self._try({**bounds, cell: (count, count)}, iter(range(_MOST_NODES)))
+        return found if found is not None and self.fits(found, bounds) else None
+
+    def fits(self, table: Mapping[str, int], bounds: Mapping[str, tuple[int, int]]) -> bool:
+        """Whether a table holds to every bound and relation."""
+        within = all(bounds[cell][0] <= count <= bounds[cell][1] for cell, count in table.items())
+        return within and not any(True for _ in self._broken(table, range(len(self._relations))))
+
+    def _broken(self, table: Mapping[str, int], numbers: Sequence[int]) -> Iterator[int]:
+        return (number for number in numbers if self._gap(table, number))
+
+    def _gap(self, table: Mapping[str, int], number: int) -> int:
+        """What a relation's sum lacks (positive) or has too much (negative); 0 when it holds."""
+        relation = self._relations[number]
+        total = sum(weight * table[cell] for cell, weight in relation.weights.items())
+        if relation.low is not None and total < relation.low:
+            return relation.low - total
+        return relation.high - total if relation.high is not None and total > relation.high else 0
+
+    def _mend(
+        self,
+        table: dict[str, int],
+        moved: set[str],
+        broken: set[int],
+        bounds: Mapping[str, tuple[int, int]],
+        steps: Iterator[int],
+    ) -> bool:
+        """Move cells, each once, until no relation is broken; `table` is the witness then, and as before if not."""
+        if not broken:
+            return True
+        number = min(broken, key=lambda each: (self._choices(each, moved, bounds), each))
+        gap = self._gap(table, number)
+        for cell, count in self._moves(table, number, gap, moved, bounds):
+            if next(steps, None) is None:
+                return False
+            before, table[cell] = table[cell], count
+            moved.add(cell)
+            touched = set(self._of[cell])
+            if self._mend(table, moved, (broken - touched) | set(self._broken(table, self._of[cell])), bounds, steps):
+                return True
+            moved.discard(cell)
+            table[cell] = before
+        return False
+
+    def _choices(self, number: int, moved: set[str], bounds: Mapping[str, tuple[int, int]]) -> int:
+        cells = self._relations[number].weights
+        return sum(cell not in moved and bounds[cell][0] < bounds[cell][1] for cell in cells)
+
+    def _moves(
+        self,
+        table: Mapping[str, int],
+        number: int,
+        gap: int,
+        moved: set[str],
+        bounds: Mapping[str, tuple[int, int]],
+    ) -> list[tuple[str, int]]:
+        """Cells that could close the gap or part of it, with the count each would take; the whole gap first."""
+        found = []
+        for cell, weight in self._relations[number].weights.items():
+            if cell in moved or not weight:
+                continue
+            low, high = bounds[cell]
+            wanted = table[cell] + (gap // weight if gap % weight == 0 else -(-gap // weight))
+            count = min(max(wanted, low), high)
+            if count != table[cell]:
+                found.append((count != wanted or gap % weight != 0, len(self._of[cell]), cell, count))
+        return [(cell, count) for *_, cell, count in sorted(found)]
+
+    def _try(self, bounds: Bounds, nodes: Iterator[int]) -> dict[str, int] | None:
+        """Depth-first over counts within bounds, the truth first."""
+        if next(nodes, None) is None or not self.narrow(bounds):
+            return None
+        open_cells = [cell for cell, (low, high) in bounds.items() if low < high]
+        if not open_cells:
+            return {cell: low for cell, (low, _) in bounds.items()}
+        cell = min(open_cells, key=lambda each: (bounds[each][1] - bounds[each][0], each))
+        low, high = bounds[cell]
+        truth = min(max(self._truth[cell], low), high)
+        for part in ((truth, truth), (truth + 1, high), (low, truth - 1)):
+            if part[0] <= part[1]:
+                found = self._try({**bounds, cell: part}, nodes)
+                if found is not None:
+                    return found
+        return None
+
+    def narrow(self, bounds: Bounds) -> bool:
+        """Narrow `bounds` in place to what each relation leaves; `False` when it leaves nothing."""
+        waiting = set(range(len(self._relations)))
+        while waiting:
+            relation = self._relations[waiting.pop()]
+            for cell, bound in _narrowed(relation, bounds):
+                if bound[0] > bound[1]:
+                    return False
+                bounds[cell] = bound
+                waiting.update(self._of[cell])
+        return True
+
+
+def _narrowed(relation: Relation, bounds: Bounds) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Cells whose bounds this relation makes tighter, and the tighter bounds."""
+    spans = {
+        cell: (weight * bounds[cell][0], weight * bounds[cell][1])[:: 1 if weight >= 0 else -1]
+        for cell, weight in relation.weights.items()
+    }
+    least, most = sum(low for low, _ in spans.values()), sum(high for _, high in spans.values())
+    floor = -_LIMIT * len(spans) if relation.low is None else relation.low
+    ceiling = _LIMIT * len(spans) if relation.high is None else relation.high
+    for cell, weight in relation.weights.items():
+        if weight:
+            low, high = floor - (most - spans[cell][1]), ceiling - (least - spans[cell][0])
+            ends = (-(-low // weight), high // weight) if weight > 0 else (-(-high // weight), low // weight)
+            tight = max(ends[0], bounds[cell][0]), min(ends[1], bounds[cell][1])
+            if tight != bounds[cell]:
+                yield cell, tight

@@ -1,0 +1,46 @@
+"""Named policies for small cells.
+
+`cms-11`: counts of 1 to 10 are not shown, 0 is (CMS cell size suppression policy). `nhs-7-round-5`: counts of 1 to 7
+are not shown, all others are rounded to the nearest 5 (NHS Digital, Hospital Episode Statistics analysis guide).
+`min-k`: counts below k are not shown, 0 is; for example `min-5`.
+"""
+
+import re
+
+from shared.errors import InvalidArgument
+from shared.frozen import Frozen
+
+
+class Policy(Frozen):
+    """Hide counts of 1 to `highest`; show others rounded to multiples of `base`."""
+
+    name: str
+    highest: int
+    base: int = 1
+
+    @classmethod
+    def named(cls, name: str) -> "Policy":
+        """The policy of that name; raises `InvalidArgument`."""
+        if name == "cms-11":
+            return cls(name=name, highest=10)
+        if name == "nhs-7-round-5":
+            return cls(name=name, highest=7, base=5)
+        found = re.fullmatch(r"min-([2-9]|[1-9][0-9]{1,3})", name)
+        if found is None:
+            raise InvalidArgument(name="policy", problem="it is none of cms-11, nhs-7-round-5, min-k (such as min-5)")
+        return cls(name=name, highest=int(found.group(1)) - 1)
+
+    def is_small(self, count: int) -> bool:
+        """Whether a count must not be shown."""
+        return 1 <= count <= self.highest
+
+    def shown(self, count: int) -> int:
+        """What is shown of a count that may be: rounded half up."""
+        return (count + self.base // 2) // self.base * self.base
+
+    def behind(self, shown: int) -> tuple[int, int]:
+        """The least and the most that a shown number may stand for."""
+        if shown == 0:
+            return 0, 0
+        below = shown - self.base // 2
+        return max(below, self.highest + 1), below + self.base - 1

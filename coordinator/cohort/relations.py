@@ -1,0 +1,62 @@
+"""What anybody knows about a cohort's cells without seeing one: how they add up.
+
+A suppressed cell is only as hidden as these relations leave it. Each is `low <= sum(weight * cell) <= high`.
+"""
+
+from collections.abc import Iterable
+from itertools import pairwise
+
+from pydantic import Field
+
+from shared.frozen import Frozen
+from shared.protocol.cohort import TOTALS, CohortDefinition, Variable, filled_cells
+
+
+class Relation(Frozen):
+    """A linear relation over whole numbers; `None`: no bound on that side."""
+
+    weights: dict[str, int] = Field(min_length=1)
+    low: int | None = 0
+    high: int | None = 0
+
+
+def relations_of(definition: CohortDefinition, most: int) -> tuple[Relation, ...]:
+    """Every relation that follows from a definition; `most` bounds a patient's number of studies.
+
+    Besides the released cells they name one that is never released, `surplus/<variable>`: the studies beyond an open
+    band's lowest number.
+    """
+    found = [_at_most(less, more) for less, more in pairwise(TOTALS)]
+    for variable in definition.variables:
+        found.append(_sum(variable.cells, variable.total))
+        if variable.adds_up_to is not None:
+            found.extend(_weighted(variable, variable.adds_up_to, most))
+    for table in definition.tables:
+        cells = definition.table_cells(table)
+        rows, columns = definition.variable(table.rows).cells, definition.variable(table.columns).cells
+        found.extend(_sum(row, total) for row, total in zip(cells, rows, strict=True))
+        found.extend(_sum(column, total) for column, total in zip(zip(*cells, strict=True), columns, strict=True))
+    found.extend(Relation(weights={one: 1, other: -1}) for one, other in definition.same)
+    found.extend(_sum(filled_cells(field), "studies") for field in definition.filled)
+    return tuple(found)
+
+
+def _sum(cells: Iterable[str], total: str) -> Relation:
+    return Relation(weights=dict.fromkeys(cells, 1) | {total: -1})
+
+
+def _at_most(less: str, more: str) -> Relation:
+    return Relation(weights={less: 1, more: -1}, low=None)
+
+
+def _weighted(variable: Variable, total: str, most: int) -> Iterable[Relation]:
+    """The bands' lowest numbers add up to `total` but for a surplus that only wide and open bands leave room for."""
+    surplus = f"surplus/{variable.name}"
+    weights, room = {surplus: 1, total: -1}, {surplus: 1}
+    for category, cell in zip(variable.categories, variable.cells, strict=False):
+        lowest = int(category.lowest or 0)
+        weights[cell] = lowest
+        room[cell] = -(most if category.below is None else int(category.below) - 1 - lowest)
+    yield Relation(weights=weights)
+    yield Relation(weights=room, low=None)
+    yield Relation(weights={variable.cells[-1]: 1})  # a derived number is never missing
