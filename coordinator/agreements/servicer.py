@@ -1,0 +1,106 @@
+"""Agreements on the wire; each method is one call of the service."""
+
+from collections.abc import Mapping
+
+import grpc
+
+from coordinator.agreements.service import AgreementService, Draft
+from coordinator.agreements.text import agreement_text
+from coordinator.peer import peer_of
+from coordinator.store.records import Agreement
+from shared.agreement import Mode, Scope, State
+from shared.errors import InvalidArgument
+from shared.ids import SiteId
+from shared.proto.ricord.v1 import agreement_pb2 as pb
+from shared.proto.ricord.v1.agreement_pb2_grpc import AgreementServiceServicer
+from shared.wire import from_timestamp, to_signed, to_timestamp
+
+
+class AgreementServicer(AgreementServiceServicer):
+    """What coordinators do with agreements."""
+
+    def __init__(self, service: AgreementService) -> None:
+        self._service = service
+
+    def DraftAgreement(
+        self, request: pb.DraftAgreementRequest, context: grpc.ServicerContext
+    ) -> pb.DraftAgreementResponse:
+        """Write terms."""
+        drafted = self._service.draft(_draft(request), actor=peer_of(context).uri)
+        return pb.DraftAgreementResponse(agreement=self._message(drafted))
+
+    def ListAgreements(
+        self, request: pb.ListAgreementsRequest, context: grpc.ServicerContext
+    ) -> pb.ListAgreementsResponse:
+        """All of them."""
+        names = self._service.site_ids()
+        return pb.ListAgreementsResponse(
+            agreements=[agreement_message(one, names) for one in self._service.agreements()]
+        )
+
+    def GetAgreement(self, request: pb.GetAgreementRequest, context: grpc.ServicerContext) -> pb.GetAgreementResponse:
+        """One, with its text."""
+        found = self._service.agreement(request.reference)
+        return pb.GetAgreementResponse(agreement=self._message(found), text=agreement_text())
+
+    def ExecuteAgreement(
+        self, request: pb.ExecuteAgreementRequest, context: grpc.ServicerContext
+    ) -> pb.ExecuteAgreementResponse:
+        """Countersign."""
+        executed, token = self._service.execute(request.reference, actor=peer_of(context).uri)
+        return pb.ExecuteAgreementResponse(agreement=self._message(executed), join_token=token)
+
+    def SuspendAgreement(
+        self, request: pb.SuspendAgreementRequest, context: grpc.ServicerContext
+    ) -> pb.SuspendAgreementResponse:
+        """Take out of force."""
+        suspended = self._service.suspend(request.reference, actor=peer_of(context).uri)
+        return pb.SuspendAgreementResponse(agreement=self._message(suspended))
+
+    def TerminateAgreement(
+        self, request: pb.TerminateAgreementRequest, context: grpc.ServicerContext
+    ) -> pb.TerminateAgreementResponse:
+        """End."""
+        terminated = self._service.terminate(request.reference, actor=peer_of(context).uri)
+        return pb.TerminateAgreementResponse(agreement=self._message(terminated))
+
+    def _message(self, agreement: Agreement) -> pb.Agreement:
+        return agreement_message(agreement, self._service.site_ids())
+
+
+def agreement_message(agreement: Agreement, site_ids: Mapping[str, SiteId]) -> pb.Agreement:
+    """An agreement as a message."""
+    return pb.Agreement(
+        id=agreement.id,
+        site_name=agreement.site_name,
+        site_id=site_ids.get(agreement.site_name, ""),
+        state=state_message(agreement.state),
+        version=agreement.version,
+        terms=(agreement.terms or "").encode(),
+        consent=to_signed(agreement.consent) if agreement.consent else None,
+        execution=to_signed(agreement.execution) if agreement.execution else None,
+        changed_at=to_timestamp(agreement.changed_at),
+    )
+
+
+def state_message(state: State) -> pb.AgreementState.ValueType:
+    """A state as the wire's enumeration."""
+    return pb.AgreementState.Value(f"AGREEMENT_STATE_{state.name}")
+
+
+def _draft(request: pb.DraftAgreementRequest) -> Draft:
+    return Draft(
+        site_name=request.site_name,
+        curator=request.curator,
+        modes=tuple(_mode(name) for name in request.modes),
+        scope=Scope(description=request.scope, modalities=tuple(request.modalities)),
+        licence=request.licence,
+        expires_at=from_timestamp(request.expires_at) if request.HasField("expires_at") else None,
+    )
+
+
+def _mode(name: str) -> Mode:
+    try:
+        return Mode(name)
+    except ValueError:
+        raise InvalidArgument(name="modes", problem="choose from " + ", ".join(Mode)) from None

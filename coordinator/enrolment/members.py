@@ -1,0 +1,120 @@
+"""What coordinators do with sites and people: invite, let join again, look up, revoke."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from coordinator import tokens
+from coordinator.agreements.lifecycle import moved, state_at
+from coordinator.agreements.lookup import agreement_of, site_of
+from coordinator.agreements.service import new_agreement
+from coordinator.identity import Clock, Identity, utc_now
+from coordinator.store.interface import Reading, Store
+from coordinator.store.records import Site
+from shared.agreement import State
+from shared.crypto.pki import Role, parse_spiffe
+from shared.errors import AgreementTransitionInvalid, InvalidArgument, InvalidIdentifier
+from shared.frozen import Frozen
+from shared.token import Token, TokenKind
+
+_LONGEST_NAME = 100
+_INVITABLE = frozenset({State.INTERESTED, State.INVITED, State.DRAFTED})  # a lost token is replaced, not mended
+
+
+class SiteView(Frozen):
+    """A site as coordinators see it."""
+
+    site: Site
+    state: State
+    certificate_ends_at: datetime | None
+
+
+class MemberService:
+    """Sites and people; each change is one transaction with its audit event."""
+
+    def __init__(self, store: Store, identity: Identity, clock: Clock = utc_now) -> None:
+        self._store = store
+        self._identity = identity
+        self._now = clock
+
+    def invite(self, site_name: str, *, actor: str) -> tuple[SiteView, Token]:
+        """Record a site, or an invited one again, and issue its invitation token.
+
+        Raises `InvalidArgument` for a name that is empty, too long or a number, which could be taken for a SITEID;
+        `AgreementTransitionInvalid` when the site's agreement is past its draft.
+        """
+        name, now = _checked_name(site_name), self._now()
+        with self._store.begin() as work:
+            site = work.site(name)
+            if site is None:
+                agreement = new_agreement(name, now)
+                site = Site(name=name, agreement=agreement.id, recorded_at=now)
+                work.put_site(site)
+            else:
+                agreement = agreement_of(work, name)
+            if agreement.state not in _INVITABLE:
+                raise AgreementTransitionInvalid(state=agreement.state, wanted=State.INVITED)
+            if agreement.state is State.INTERESTED:
+                agreement = moved(agreement, State.INVITED, now)
+            work.put_agreement(agreement)
+            token = tokens.issue(work, self._identity, kind=TokenKind.INVITATION, role=Role.SITE, subject=name, now=now)
+            work.append_event(at=now, actor=actor, action="site invited", about=name)
+            return self._view(work, site), token
+
+    def join_token(self, role: Role, name: str, *, actor: str) -> tuple[Token, datetime]:
+        """A join token for a curator or researcher, or for a site that must enrol again; and when it ends.
+
+        Raises `NotFound` for an unknown site, `InvalidArgument` for a role that does not join or a name that cannot
+        stand in a certificate.
+        """
+        now = self._now()
+        with self._store.begin() as work:
+            if role is Role.COORDINATOR:
+                raise InvalidArgument(name="role", problem="coordinators do not join by token")
+            subject = site_of(work, name).name if role is Role.SITE else _checked_person(role, name)
+            token = tokens.issue(work, self._identity, kind=TokenKind.JOIN, role=role, subject=subject, now=now)
+            row = tokens.check(work, token.secret, kind=TokenKind.JOIN, now=now)
+            work.append_event(at=now, actor=actor, action=f"join token issued to {role}", about=subject)
+            return token, row.expires_at
+
+    def sites(self) -> Sequence[SiteView]:
+        """Every site by name."""
+        with self._store.read() as reading:
+            return [self._view(reading, site) for site in reading.sites()]
+
+    def site(self, reference: str) -> SiteView:
+        """One site by name or SITEID; raises `NotFound`."""
+        with self._store.read() as reading:
+            return self._view(reading, site_of(reading, reference))
+
+    def revoke(self, role: Role, name: str, *, actor: str) -> int:
+        """Revoke every certificate of a member; the next call with one is refused. Returns how many were good."""
+        with self._store.begin() as work:
+            name = site_of(work, name).site_id or name if role is Role.SITE else name
+            count = work.revoke(role, name, self._now())
+            work.append_event(
+                at=self._now(), actor=actor, action=f"{count} certificates revoked", about=f"{role}/{name}"
+            )
+            return count
+
+    def _view(self, reading: Reading, site: Site) -> SiteView:
+        held = reading.certificates(Role.SITE, site.site_id) if site.site_id else ()
+        good = [one.ends_at for one in held if one.revoked_at is None]
+        state = state_at(agreement_of(reading, site.name), self._now())
+        return SiteView(site=site, state=state, certificate_ends_at=good[0] if good else None)
+
+
+def _checked_name(name: str) -> str:
+    name = " ".join(name.split())
+    if not name or len(name) > _LONGEST_NAME or name.isdigit():
+        raise InvalidArgument(
+            name="The site's name", problem=f"it needs 1 to {_LONGEST_NAME} characters and at least one letter"
+        )
+    return name
+
+
+def _checked_person(role: Role, name: str) -> str:
+    try:
+        return parse_spiffe(f"spiffe://federation/{role}/{name}").name
+    except InvalidIdentifier:
+        problem = "it needs letters, digits, dots, hyphens or underscores, at most 63, and no spaces"
+        raise InvalidArgument(name="The name", problem=problem) from None

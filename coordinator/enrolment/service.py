@@ -1,0 +1,159 @@
+"""What a newcomer does with a token: read, sign, enrol; and what a member does to stay: renew."""
+
+import hashlib
+
+from coordinator import tokens
+from coordinator.agreements.lifecycle import in_force, moved, terms_of
+from coordinator.agreements.lookup import agreement_of, site_of
+from coordinator.agreements.text import agreement_text
+from coordinator.identity import Clock, Identity, utc_now
+from coordinator.store.interface import Reading, Store, Work
+from coordinator.store.records import Agreement, Certificate, Member, Site, TokenRow
+from shared.agreement import AgreementTerms, Consent, State
+from shared.crypto import pki
+from shared.crypto.pki import Role
+from shared.crypto.signing import VerifyKey
+from shared.enrolment import Enrolment
+from shared.errors import AgreementTextChanged, InvalidArgument, NotFound, SignatureInvalid
+from shared.frozen import Frozen
+from shared.ids import Sha256, SiteId
+from shared.signed import Signed
+from shared.token import TokenKind
+
+
+class Enrolled(Frozen):
+    """What a newcomer takes home: its name, its certificate and, for a site, the agreement in force."""
+
+    role: Role
+    name: str
+    certificate: bytes
+    agreement: Agreement | None = None
+    site_id: SiteId | None = None
+
+
+class EnrolmentService:
+    """Newcomers and renewals; each method is one transaction with its audit event."""
+
+    def __init__(self, store: Store, identity: Identity, clock: Clock = utc_now) -> None:
+        self._store = store
+        self._identity = identity
+        self._now = clock
+
+    def read_agreement(self, secret: str) -> tuple[AgreementTerms, str]:
+        """Terms and text for the bearer of an invitation token.
+
+        Raises `TokenInvalid`, `TokenUsed`, `TokenExpired`; `AgreementNotExecuted` while there is no draft.
+        """
+        with self._store.read() as reading:
+            row = tokens.check(reading, secret, kind=TokenKind.INVITATION, now=self._now())
+            return terms_of(agreement_of(reading, row.subject)), agreement_text()
+
+    def sign_agreement(self, secret: str, signed: Signed, verify_key: str) -> Agreement:
+        """Take the site's consent and register its key; the invitation token is used up.
+
+        Raises what `read_agreement` raises, `SignatureInvalid`, and `AgreementTextChanged` when the terms signed are
+        not the ones drafted.
+        """
+        key = VerifyKey.parse(verify_key)
+        consent = signed.verified(key, Consent, what="the agreement")
+        with self._store.begin() as work:
+            row = tokens.use(work, secret, kind=TokenKind.INVITATION, now=self._now())
+            agreement = agreement_of(work, row.subject)
+            if consent.terms != terms_of(agreement):
+                raise AgreementTextChanged
+            if consent.fingerprint != key.fingerprint:
+                raise SignatureInvalid("the consent names another key", what="the agreement")
+            after = moved(agreement, State.SIGNED, self._now(), consent=signed)
+            work.put_agreement(after)
+            work.put_site(site_of(work, row.subject).model_copy(update={"verify_key": key.text}))
+            work.append_event(
+                at=self._now(), actor=f"site {row.subject}", action="agreement signed", about=agreement.id
+            )
+            return after
+
+    def enrol(self, secret: str, csr: bytes, signed: Signed, verify_key: str) -> Enrolled:
+        """Exchange a join token and a certificate request for a certificate.
+
+        The request's digest and the token's are signed by the newcomer's Ed25519 key: a site's is the one that signed
+        its agreement, a curator's or researcher's is registered now. Raises `TokenInvalid`, `TokenUsed`,
+        `TokenExpired`, `SignatureInvalid`, `AgreementNotExecuted`, `InvalidArgument`.
+        """
+        key = VerifyKey.parse(verify_key)
+        with self._store.begin() as work:
+            row = tokens.use(work, secret, kind=TokenKind.JOIN, now=self._now())
+            enrolment = _checked(signed, key, csr, token=row.digest)
+            if row.role == Role.SITE:
+                enrolled = self._enrol_site(work, row, csr, key)
+            else:
+                enrolled = self._enrol_person(work, row, csr, key, enrolment)
+            uri = self._identity.uri(enrolled.role, enrolled.name)
+            work.append_event(at=self._now(), actor=uri, action="enrolled", about=pki.serial_of(enrolled.certificate))
+            return enrolled
+
+    def renew(self, role: Role, name: str, csr: bytes, signed: Signed) -> bytes:
+        """Another certificate (PEM) for a member; raises `NotFound`, `SignatureInvalid`, `InvalidArgument`."""
+        with self._store.begin() as work:
+            key = VerifyKey.parse(registered_key(work, role, name))
+            _checked(signed, key, csr, token=None)
+            certificate = self._issued(work, role, name, csr)
+            work.append_event(
+                at=self._now(),
+                actor=self._identity.uri(role, name),
+                action="certificate renewed",
+                about=pki.serial_of(certificate),
+            )
+            return certificate
+
+    def membership(self, role: Role, name: str) -> Agreement | None:
+        """The agreement a member stands under: a site's own, `None` for people."""
+        with self._store.read() as reading:
+            return agreement_of(reading, name) if role is Role.SITE else None
+
+    def _enrol_site(self, work: Work, row: TokenRow, csr: bytes, key: VerifyKey) -> Enrolled:
+        site = site_of(work, row.subject)
+        agreement = agreement_of(work, row.subject)
+        in_force(agreement, self._now())
+        if site.site_id is None or site.verify_key != key.text:
+            raise SignatureInvalid("not the key that signed the agreement", what="the enrolment")
+        certificate = self._issued(work, Role.SITE, site.site_id, csr)
+        work.put_site(site.model_copy(update={"enrolled_at": self._now()}))
+        return Enrolled(
+            role=Role.SITE, name=site.site_id, certificate=certificate, agreement=agreement, site_id=site.site_id
+        )
+
+    def _enrol_person(self, work: Work, row: TokenRow, csr: bytes, key: VerifyKey, enrolment: Enrolment) -> Enrolled:
+        role, now = Role(row.role), self._now()
+        known = work.member(role, row.subject)
+        if known is not None and (known.verify_key, known.recipient) != (key.text, enrolment.recipient):
+            # Sites pinned the registered keys in their agreements; others would make the pins worthless.
+            raise SignatureInvalid(f"{role} {row.subject} enrolled with other keys before", what="the enrolment")
+        if (role is Role.CURATOR) != (enrolment.recipient is not None):
+            raise InvalidArgument(name="The age recipient", problem="curators register one, and nobody else does")
+        member = Member(
+            role=role, name=row.subject, verify_key=key.text, recipient=enrolment.recipient, enrolled_at=now
+        )
+        work.put_member(member)
+        return Enrolled(role=role, name=row.subject, certificate=self._issued(work, role, row.subject, csr))
+
+    def _issued(self, work: Work, role: Role, name: str, csr: bytes) -> bytes:
+        days = self._identity.certificate_days
+        certificate = pki.issue(self._identity.authority, csr, self._identity.uri(role, name), days=days)
+        work.add_certificate(
+            Certificate(serial=pki.serial_of(certificate), role=role, name=name, ends_at=pki.expires_at(certificate))
+        )
+        return certificate
+
+
+def registered_key(reading: Reading, role: Role, name: str) -> str:
+    """The Ed25519 key (OpenSSH line) a member registered; raises `NotFound`."""
+    owner: Site | Member | None = reading.site(name) if role is Role.SITE else reading.member(role, name)
+    if owner is None or owner.verify_key is None:
+        raise NotFound(kind=f"enrolled {role}", name=name)
+    return owner.verify_key
+
+
+def _checked(signed: Signed, key: VerifyKey, csr: bytes, *, token: Sha256 | None) -> Enrolment:
+    enrolment = signed.verified(key, Enrolment, what="the enrolment")
+    if enrolment.csr_sha256 != hashlib.sha256(csr).hexdigest() or enrolment.token_sha256 != token:
+        raise SignatureInvalid("signed for another request or token", what="the enrolment")
+    return enrolment

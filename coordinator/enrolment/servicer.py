@@ -1,0 +1,153 @@
+"""Newcomers and members on the wire; each method is one call of a service."""
+
+import grpc
+
+from coordinator.agreements.servicer import agreement_message, state_message
+from coordinator.enrolment.members import MemberService, SiteView
+from coordinator.enrolment.service import EnrolmentService
+from coordinator.identity import Identity
+from coordinator.peer import peer_of
+from coordinator.store.records import Agreement
+from shared.crypto.pki import Role
+from shared.crypto.signing import VerifyKey
+from shared.errors import InvalidArgument
+from shared.ids import SiteId
+from shared.manifest import canonical_json
+from shared.proto.ricord.v1 import agreement_pb2, enrolment_pb2, membership_pb2, site_pb2
+from shared.proto.ricord.v1.enrolment_pb2_grpc import EnrolmentServiceServicer
+from shared.proto.ricord.v1.membership_pb2_grpc import MembershipServiceServicer
+from shared.proto.ricord.v1.site_pb2_grpc import SiteServiceServicer
+from shared.wire import from_signed, to_timestamp
+
+
+class EnrolmentServicer(EnrolmentServiceServicer):
+    """The enrolment port: callers show a token."""
+
+    def __init__(self, service: EnrolmentService, identity: Identity) -> None:
+        self._service = service
+        self._identity = identity
+
+    def ReadAgreement(
+        self, request: enrolment_pb2.ReadAgreementRequest, context: grpc.ServicerContext
+    ) -> enrolment_pb2.ReadAgreementResponse:
+        """Terms and text."""
+        terms, text = self._service.read_agreement(request.token_secret)
+        return enrolment_pb2.ReadAgreementResponse(terms=canonical_json(terms), text=text)
+
+    def SignAgreement(
+        self, request: enrolment_pb2.SignAgreementRequest, context: grpc.ServicerContext
+    ) -> enrolment_pb2.SignAgreementResponse:
+        """The site's consent."""
+        signed = self._service.sign_agreement(request.token_secret, from_signed(request.consent), request.verify_key)
+        return enrolment_pb2.SignAgreementResponse(agreement=_own(signed, None))
+
+    def Enrol(self, request: enrolment_pb2.EnrolRequest, context: grpc.ServicerContext) -> enrolment_pb2.EnrolResponse:
+        """A certificate for a join token."""
+        enrolled = self._service.enrol(
+            request.token_secret, request.csr, from_signed(request.enrolment), request.verify_key
+        )
+        return enrolment_pb2.EnrolResponse(
+            role=enrolled.role,
+            name=enrolled.name,
+            certificate=enrolled.certificate,
+            root=self._identity.root,
+            coordinator_verify_key=self._identity.signing_key.public.text,
+            protocol_digest=self._identity.protocol_digest,
+            agreement=_own(enrolled.agreement, enrolled.site_id),
+        )
+
+
+class MembershipServicer(MembershipServiceServicer):
+    """What a member asks about itself."""
+
+    def __init__(self, service: EnrolmentService, identity: Identity) -> None:
+        self._service = service
+        self._identity = identity
+
+    def RenewCertificate(
+        self, request: membership_pb2.RenewCertificateRequest, context: grpc.ServicerContext
+    ) -> membership_pb2.RenewCertificateResponse:
+        """Another certificate."""
+        peer = peer_of(context)
+        certificate = self._service.renew(peer.role, peer.name, request.csr, from_signed(request.enrolment))
+        return membership_pb2.RenewCertificateResponse(certificate=certificate, root=self._identity.root)
+
+    def GetMembership(
+        self, request: membership_pb2.GetMembershipRequest, context: grpc.ServicerContext
+    ) -> membership_pb2.GetMembershipResponse:
+        """Where the caller stands."""
+        peer = peer_of(context)
+        agreement = self._service.membership(peer.role, peer.name)
+        return membership_pb2.GetMembershipResponse(
+            role=peer.role,
+            name=peer.name,
+            protocol_digest=self._identity.protocol_digest,
+            agreement=_own(agreement, SiteId(peer.name) if agreement else None),
+        )
+
+
+class SiteServicer(SiteServiceServicer):
+    """What coordinators do with sites and people."""
+
+    def __init__(self, service: MemberService) -> None:
+        self._service = service
+
+    def InviteSite(
+        self, request: site_pb2.InviteSiteRequest, context: grpc.ServicerContext
+    ) -> site_pb2.InviteSiteResponse:
+        """Record and invite."""
+        view, token = self._service.invite(request.site_name, actor=peer_of(context).uri)
+        return site_pb2.InviteSiteResponse(site=_site(view), invitation_token=token.text)
+
+    def IssueJoinToken(
+        self, request: site_pb2.IssueJoinTokenRequest, context: grpc.ServicerContext
+    ) -> site_pb2.IssueJoinTokenResponse:
+        """Let join."""
+        token, ends = self._service.join_token(_role(request.role), request.name, actor=peer_of(context).uri)
+        return site_pb2.IssueJoinTokenResponse(join_token=token.text, expires_at=to_timestamp(ends))
+
+    def ListSites(
+        self, request: site_pb2.ListSitesRequest, context: grpc.ServicerContext
+    ) -> site_pb2.ListSitesResponse:
+        """All of them."""
+        return site_pb2.ListSitesResponse(sites=[_site(view) for view in self._service.sites()])
+
+    def GetSite(self, request: site_pb2.GetSiteRequest, context: grpc.ServicerContext) -> site_pb2.GetSiteResponse:
+        """One."""
+        return site_pb2.GetSiteResponse(site=_site(self._service.site(request.reference)))
+
+    def RevokeCertificates(
+        self, request: site_pb2.RevokeCertificatesRequest, context: grpc.ServicerContext
+    ) -> site_pb2.RevokeCertificatesResponse:
+        """Of a member, at once."""
+        count = self._service.revoke(_role(request.role), request.name, actor=peer_of(context).uri)
+        return site_pb2.RevokeCertificatesResponse(revoked=count)
+
+
+def _own(agreement: Agreement | None, site_id: SiteId | None) -> agreement_pb2.Agreement | None:
+    """An agreement as its own site sees it."""
+    if agreement is None:
+        return None
+    return agreement_message(agreement, {agreement.site_name: site_id} if site_id else {})
+
+
+def _site(view: SiteView) -> site_pb2.Site:
+    site = view.site
+    return site_pb2.Site(
+        name=site.name,
+        site_id=site.site_id or "",
+        agreement_id=site.agreement,
+        state=state_message(view.state),
+        verify_key=site.verify_key or "",
+        fingerprint=VerifyKey(site.verify_key).fingerprint if site.verify_key else "",
+        recorded_at=to_timestamp(site.recorded_at),
+        enrolled_at=to_timestamp(site.enrolled_at) if site.enrolled_at else None,
+        certificate_ends_at=to_timestamp(view.certificate_ends_at) if view.certificate_ends_at else None,
+    )
+
+
+def _role(name: str) -> Role:
+    try:
+        return Role(name)
+    except ValueError:
+        raise InvalidArgument(name="role", problem="choose from " + ", ".join(Role)) from None

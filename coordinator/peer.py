@@ -1,0 +1,167 @@
+"""Who calls, and what that role may do: one table, one gate in front of every RPC of the main port.
+
+The TLS layer has already checked that the client's certificate is of this federation and in its time. The gate asks the
+store whether that very certificate is still good, at every call, so that revoking is immediate.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, cast
+
+import grpc
+import structlog
+
+from coordinator.store.interface import Store
+from shared.crypto.pki import Peer, Role, parse_spiffe, serial_of
+from shared.errors import CertificateForeign, InternalError, InvalidIdentifier, RicordError, RoleNotAllowed
+from shared.wire import refuse
+
+_ALL = frozenset(Role)
+_COORDINATOR = frozenset({Role.COORDINATOR})
+_SITE = frozenset({Role.SITE})
+_CURATOR = frozenset({Role.CURATOR})
+_MEMBER = frozenset({Role.SITE, Role.CURATOR, Role.RESEARCHER})
+_READER = frozenset({Role.COORDINATOR, Role.CURATOR, Role.RESEARCHER})
+
+# Every method of the main port; a method without a row is refused (tests/unit/peer proves that each has one).
+ROLES: Mapping[str, frozenset[Role]] = MappingProxyType(
+    {
+        "/grpc.health.v1.Health/Check": _ALL,
+        "/grpc.health.v1.Health/Watch": _ALL,
+        "/ricord.v1.AgreementService/DraftAgreement": _COORDINATOR,
+        "/ricord.v1.AgreementService/ListAgreements": _COORDINATOR,
+        "/ricord.v1.AgreementService/GetAgreement": _COORDINATOR,
+        "/ricord.v1.AgreementService/ExecuteAgreement": _COORDINATOR,
+        "/ricord.v1.AgreementService/SuspendAgreement": _COORDINATOR,
+        "/ricord.v1.AgreementService/TerminateAgreement": _COORDINATOR,
+        "/ricord.v1.AuditService/ListAuditEvents": _COORDINATOR,
+        "/ricord.v1.AuditService/VerifyAudit": _COORDINATOR,
+        "/ricord.v1.CohortService/ListCohorts": _READER,
+        "/ricord.v1.CohortService/ComputeCohort": _COORDINATOR,
+        "/ricord.v1.CohortService/GetCohort": _READER,
+        "/ricord.v1.FederationService/StartRun": _COORDINATOR,
+        "/ricord.v1.FederationService/GetRun": _READER,
+        "/ricord.v1.FederationService/ListRuns": _READER,
+        "/ricord.v1.FederationService/StopRun": _COORDINATOR,
+        "/ricord.v1.FederationService/RegisterNode": _SITE,
+        "/ricord.v1.FederationService/GetFederationInfo": _SITE | _COORDINATOR,
+        "/ricord.v1.MembershipService/RenewCertificate": _MEMBER,
+        "/ricord.v1.MembershipService/GetMembership": _MEMBER,
+        "/ricord.v1.SiteService/InviteSite": _COORDINATOR,
+        "/ricord.v1.SiteService/IssueJoinToken": _COORDINATOR,
+        "/ricord.v1.SiteService/ListSites": _COORDINATOR,
+        "/ricord.v1.SiteService/GetSite": _COORDINATOR | _CURATOR,
+        "/ricord.v1.SiteService/RevokeCertificates": _COORDINATOR,
+        "/ricord.v1.SubmissionService/GetUploadOffset": _SITE,
+        "/ricord.v1.SubmissionService/Upload": _SITE,
+        "/ricord.v1.SubmissionService/ListSubmissions": _COORDINATOR | _CURATOR,
+        "/ricord.v1.SubmissionService/GetSubmission": _COORDINATOR | _CURATOR,
+        "/ricord.v1.SubmissionService/Fetch": _CURATOR,
+    }
+)
+
+Check = Callable[[str, grpc.ServicerContext], None]
+
+_log = structlog.get_logger("coordinator")
+
+
+def peer_of(context: grpc.ServicerContext) -> Peer:
+    """Who calls, by the SPIFFE name in the certificate; raises `CertificateForeign` where there is none."""
+    uris = [name for name in _shown(context, "x509_subject_alternative_name") if name.startswith("spiffe://")]
+    try:
+        return parse_spiffe(uris[0] if len(uris) == 1 else "")
+    except InvalidIdentifier as error:
+        raise CertificateForeign(peer="an unknown peer") from error
+
+
+def _shown(context: grpc.ServicerContext, name: str) -> list[str]:
+    """What TLS knows of the caller under `name`; the type stubs miss that each entry is a list of bytes."""
+    values = cast("Mapping[str, list[bytes]]", context.auth_context()).get(name, [])
+    return [value.decode() for value in values]
+
+
+def gate(store: Store) -> Check:
+    """The check in front of every RPC of the main port."""
+
+    def check(method: str, context: grpc.ServicerContext) -> None:
+        peer = peer_of(context)
+        pem = _shown(context, "x509_pem_cert")
+        with store.read() as reading:
+            held = reading.certificate(serial_of(pem[0].encode()))
+        if held is None or held.revoked_at is not None or (held.role, held.name) != (peer.role, peer.name):
+            raise CertificateForeign(peer=peer.uri)
+        if peer.role not in ROLES.get(method, frozenset()):
+            raise RoleNotAllowed(f"{peer.uri} called {method}", role=peer.role)
+
+    return check
+
+
+def no_check(method: str, context: grpc.ServicerContext) -> None:
+    """In front of the enrolment port, whose callers show a token instead of a certificate."""
+
+
+class Guard(grpc.ServerInterceptor):
+    """Runs a check before every RPC and turns whatever it or the RPC raises into a status with a public sentence."""
+
+    def __init__(self, check: Check) -> None:
+        self._check = check
+
+    def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], grpc.RpcMethodHandler[Any, Any] | None],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """Wrap the method's behaviour."""
+        handler = continuation(handler_call_details)
+        if handler is None:
+            return None
+        method = handler_call_details.method
+        wrap = self._stream if handler.response_streaming else self._unary
+        kind = _behaviour(handler)
+        make = getattr(grpc, f"{kind}_rpc_method_handler")
+        return cast(
+            "grpc.RpcMethodHandler[Any, Any]",
+            make(
+                wrap(method, getattr(handler, kind)),
+                request_deserializer=handler.request_deserializer,
+                response_serializer=handler.response_serializer,
+            ),
+        )
+
+    def _unary(self, method: str, behaviour: Callable[..., Any]) -> Callable[..., Any]:
+        def guarded(request: Any, context: grpc.ServicerContext) -> Any:
+            try:
+                self._check(method, context)
+                return behaviour(request, context)
+            except Exception as error:  # noqa: BLE001 -- the boundary: nothing but a public sentence may leave
+                refuse(context, _logged(method, error))
+
+        return guarded
+
+    def _stream(self, method: str, behaviour: Callable[..., Any]) -> Callable[..., Iterator[Any]]:
+        def guarded(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+            try:
+                self._check(method, context)
+                yield from behaviour(request, context)
+            except Exception as error:  # noqa: BLE001 -- as above
+                refuse(context, _logged(method, error))
+
+        return guarded
+
+
+def _behaviour(handler: grpc.RpcMethodHandler[Any, Any]) -> str:
+    asks = "stream" if handler.request_streaming else "unary"
+    return f"{asks}_{'stream' if handler.response_streaming else 'unary'}"
+
+
+def _logged(method: str, error: Exception) -> RicordError:
+    """The error to show; the operator's log gets the private text, or for a defect the exception's class and place."""
+    if isinstance(error, RicordError):
+        _log.info("refused", method=method, code=error.code, private=error.private, **error.fields)
+        return error
+    where = error.__traceback__
+    while where is not None and where.tb_next is not None:
+        where = where.tb_next
+    place = f"{where.tb_frame.f_code.co_filename}:{where.tb_lineno}" if where is not None else "?"
+    _log.error("defect", method=method, kind=type(error).__name__, place=place)
+    return InternalError()

@@ -1,0 +1,217 @@
+"""Taking in sealed studies: resumable, checked against agreement and signature, committed whole, receipted."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from coordinator.agreements.lifecycle import terms_of
+from coordinator.agreements.lookup import agreement_of, site_of, terms_in_force
+from coordinator.identity import Clock, Identity, utc_now
+from coordinator.store.blobs import CHUNK, Blobs
+from coordinator.store.interface import Reading, Store
+from coordinator.store.records import Submission
+from shared.agreement import Mode
+from shared.crypto.pki import Role
+from shared.crypto.signing import VerifyKey, verify_manifest
+from shared.errors import (
+    InvalidArgument,
+    ManifestInvalid,
+    NotFound,
+    ProtocolMismatch,
+    RoleNotAllowed,
+    SealedFileInvalid,
+    SignatureInvalid,
+)
+from shared.frozen import Frozen
+from shared.ids import Sha256, SiteId
+from shared.manifest import Manifest, canonical_json
+from shared.receipt import Receipt
+from shared.signed import Signed, to_manifest
+
+_IN_RECEIPT = {
+    "site_id",
+    "agreement",
+    "agreement_version",
+    "sequence",
+    "contents_sha256",
+    "ciphertext_sha256",
+    "ciphertext_size",
+}
+
+
+class Offset(Frozen):
+    """How far a study has come: durable bytes, or the receipt of one that was committed before."""
+
+    durable: int
+    receipt: Signed | None = None
+
+
+class Gap(Frozen):
+    """Sequence numbers of a site that did not arrive, both ends included."""
+
+    site_id: SiteId
+    first: int
+    last: int
+
+
+class SubmissionService:
+    """Sealed studies, from the first byte to the curator."""
+
+    def __init__(self, store: Store, blobs: Blobs, identity: Identity, clock: Clock = utc_now) -> None:
+        self._store = store
+        self._blobs = blobs
+        self._identity = identity
+        self._now = clock
+
+    def offset(self, site_id: SiteId, signed: Signed) -> Offset:
+        """How much of a study is durable here; raises what `_checked` raises."""
+        with self._store.read() as reading:
+            manifest = self._checked(reading, site_id, signed)
+            known = reading.submission(submission_id(manifest))
+        if known is not None:
+            return Offset(durable=known.ciphertext_size, receipt=known.receipt)
+        return Offset(durable=min(self._blobs.durable(blob_name(manifest)), manifest.ciphertext_size))
+
+    def receive(self, site_id: SiteId, signed: Signed, offset: int, chunks: Iterable[bytes]) -> Iterator[int | Signed]:
+        """Take in the rest of a study from `offset` on: yields durable sizes, then the receipt.
+
+        What arrived before an interruption is kept. Raises what `_checked` raises, `InvalidArgument` when `offset` is
+        not where the partial file ends, `ManifestInvalid` for too many or too few bytes, `SealedFileInvalid` when the
+        whole has another digest (it is discarded then), `UploadInterrupted`, `DiskFull`.
+        """
+        found = self.offset(site_id, signed)
+        if found.receipt is not None:
+            yield found.receipt
+            return
+        manifest = to_manifest(signed).manifest
+        name = blob_name(manifest)
+        with self._blobs.arriving(name) as arriving:
+            if arriving.size != offset:
+                raise InvalidArgument(name="offset", problem=f"{arriving.size} bytes are here")
+            yield from arriving.write(chunks, expected=manifest.ciphertext_size)
+            if arriving.size < manifest.ciphertext_size:
+                raise ManifestInvalid(problem="fewer bytes arrived than the manifest names")
+            if arriving.sha256 != manifest.ciphertext_sha256:
+                self._blobs.discard(name)
+                raise SealedFileInvalid(problem="what arrived is not what the manifest names")
+            yield self._commit(site_id, signed, manifest)
+
+    def submissions(self, site_id: SiteId | None = None) -> Sequence[Submission]:
+        """What was received, by site and sequence number."""
+        with self._store.read() as reading:
+            return reading.submissions(site_id)
+
+    def submission(self, wanted: str) -> Submission:
+        """One of them; raises `NotFound`."""
+        with self._store.read() as reading:
+            return _found(reading, wanted)
+
+    def fetch(self, curator: str, wanted: str) -> tuple[Submission, str, Iterator[bytes]]:
+        """A sealed study for the curator it is sealed to: its row, the site's key (OpenSSH line), the ciphertext.
+
+        Raises `NotFound`; `RoleNotAllowed` for another curator than the agreement's.
+        """
+        with self._store.begin() as work:
+            row = _found(work, wanted)
+            if terms_of(agreement_of(work, row.agreement)).curator.name != curator:
+                raise RoleNotAllowed(f"{curator} is not the curator of {row.agreement}", role="curator")
+            key = site_of(work, row.site_id).verify_key or ""
+            uri = self._identity.uri(Role.CURATOR, curator)
+            work.append_event(at=self._now(), actor=uri, action="study fetched", about=row.id)
+        path = self._blobs.path(blob_name(to_manifest(row.manifest).manifest))
+        return row, key, _chunks_of(path)
+
+    def _checked(self, reading: Reading, site_id: SiteId, signed: Signed) -> Manifest:
+        """The manifest, once everything it claims is seen to hold.
+
+        Raises `SignatureInvalid`, `NotFound`, `AgreementNotExecuted`, `AgreementModeNotAllowed`, `ProtocolMismatch`,
+        `ManifestInvalid`.
+        """
+        claimed = to_manifest(signed)
+        key = site_of(reading, site_id).verify_key
+        if key is None:
+            raise SignatureInvalid("no key registered", what="the manifest")
+        manifest = verify_manifest(claimed, VerifyKey.parse(key))
+        terms = terms_in_force(reading, site_id, Mode.SUBMIT, self._now())
+        if manifest.protocol_digest != self._identity.protocol_digest:
+            raise ProtocolMismatch(held=manifest.protocol_digest, wanted=self._identity.protocol_digest)
+        wanted = (site_id, terms.id, terms.version, terms.curator.recipient)
+        named = (manifest.site_id, manifest.agreement, manifest.agreement_version, manifest.recipient)
+        for what, one, other in zip(
+            ("site", "agreement", "agreement version", "recipient"), named, wanted, strict=True
+        ):
+            if one != other:
+                raise ManifestInvalid(problem=f"it names another {what} than the agreement in force")
+        if not set(manifest.modalities) <= set(terms.scope.modalities):
+            raise ManifestInvalid(problem="a modality is outside the agreement's scope")
+        return manifest
+
+    def _commit(self, site_id: SiteId, signed: Signed, manifest: Manifest) -> Signed:
+        """Keep the blob, then commit row, audit event and receipt together.
+
+        The blob is final and durable before the row exists. Whatever stops us in between leaves a file that the next
+        `offset` finds again, never a row without its file.
+        """
+        self._blobs.keep(blob_name(manifest))
+        now, key = self._now(), submission_id(manifest)
+        with self._store.begin() as work:
+            self._checked(work, site_id, signed)  # the agreement may have been suspended while the bytes came in
+            known = work.submission(key)
+            if known is not None:
+                return known.receipt
+            uri = self._identity.uri(Role.SITE, site_id)
+            event = work.append_event(at=now, actor=uri, action="study received", about=key)
+            receipt = Receipt(
+                submission=key,
+                study=manifest.study,
+                received_at=now,
+                audit_number=event.number,
+                audit_head=event.digest,
+                **manifest.model_dump(include=_IN_RECEIPT),
+            )
+            signed_receipt = Signed.by(self._identity.signing_key, receipt)
+            work.add_submission(
+                Submission(
+                    id=key,
+                    study=manifest.study,
+                    manifest=signed,
+                    receipt=signed_receipt,
+                    received_at=now,
+                    **manifest.model_dump(include=_IN_RECEIPT),
+                )
+            )
+        return signed_receipt
+
+
+def submission_id(manifest: Manifest) -> Sha256:
+    """The digest of what makes two submissions the same: SITEID, contents and agreement version."""
+    key = [manifest.site_id, manifest.contents_sha256, manifest.agreement, manifest.agreement_version]
+    return Sha256(hashlib.sha256(canonical_json(key)).hexdigest())
+
+
+def blob_name(manifest: Manifest) -> Sha256:
+    """The file's name: a study sealed again has another ciphertext and starts its upload anew."""
+    return Sha256(hashlib.sha256(f"{submission_id(manifest)}{manifest.ciphertext_sha256}".encode()).hexdigest())
+
+
+def gaps(submissions: Sequence[Submission]) -> tuple[Gap, ...]:
+    """What is missing between 1 and each site's highest sequence number."""
+    found: list[Gap] = []
+    for site_id in sorted({row.site_id for row in submissions}):
+        numbers = sorted({row.sequence for row in submissions if row.site_id == site_id})
+        for before, after in zip([0, *numbers], numbers, strict=False):
+            if after - before > 1:
+                found.append(Gap(site_id=site_id, first=before + 1, last=after - 1))
+    return tuple(found)
+
+
+def _found(reading: Reading, wanted: str) -> Submission:
+    row = reading.submission(Sha256(wanted))
+    if row is None:
+        raise NotFound(kind="submission", name=wanted)
+    return row
+
+
+def _chunks_of(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        yield from iter(lambda: file.read(CHUNK), b"")

@@ -1,0 +1,96 @@
+"""Sealed studies on the wire; each method is one call of the service."""
+
+from collections.abc import Iterator
+
+import grpc
+
+from coordinator.peer import peer_of
+from coordinator.store.records import Submission
+from coordinator.submission.service import SubmissionService, gaps
+from shared.errors import InvalidArgument
+from shared.ids import SiteId
+from shared.proto.ricord.v1 import submission_pb2 as pb
+from shared.proto.ricord.v1.submission_pb2_grpc import SubmissionServiceServicer
+from shared.signed import Signed, to_manifest
+from shared.wire import from_signed, to_signed, to_timestamp
+
+
+class SubmissionServicer(SubmissionServiceServicer):
+    """Taking in and handing out."""
+
+    def __init__(self, service: SubmissionService) -> None:
+        self._service = service
+
+    def GetUploadOffset(
+        self, request: pb.GetUploadOffsetRequest, context: grpc.ServicerContext
+    ) -> pb.GetUploadOffsetResponse:
+        """How far an upload has come."""
+        found = self._service.offset(SiteId(peer_of(context).name), from_signed(request.manifest))
+        receipt = to_signed(found.receipt) if found.receipt else None
+        return pb.GetUploadOffsetResponse(durable=found.durable, receipt=receipt)
+
+    def Upload(
+        self, request_iterator: Iterator[pb.UploadRequest], context: grpc.ServicerContext
+    ) -> Iterator[pb.UploadResponse]:
+        """The rest of a study."""
+        header = _header(request_iterator)
+        chunks = (part.chunk for part in request_iterator)
+        site_id = SiteId(peer_of(context).name)
+        steps = self._service.receive(site_id, from_signed(header.manifest), header.offset, chunks)
+        yield from (_step(step) for step in steps)
+
+    def ListSubmissions(
+        self, request: pb.ListSubmissionsRequest, context: grpc.ServicerContext
+    ) -> pb.ListSubmissionsResponse:
+        """What was received, and what is missing."""
+        rows = self._service.submissions(SiteId(request.site_id) if request.site_id else None)
+        missing = [pb.SequenceGap(site_id=gap.site_id, first=gap.first, last=gap.last) for gap in gaps(rows)]
+        return pb.ListSubmissionsResponse(submissions=[_message(row) for row in rows], gaps=missing)
+
+    def GetSubmission(
+        self, request: pb.GetSubmissionRequest, context: grpc.ServicerContext
+    ) -> pb.GetSubmissionResponse:
+        """One, with what was signed about it."""
+        row = self._service.submission(request.id)
+        return pb.GetSubmissionResponse(
+            submission=_message(row), manifest=to_signed(row.manifest), receipt=to_signed(row.receipt)
+        )
+
+    def Fetch(self, request: pb.FetchRequest, context: grpc.ServicerContext) -> Iterator[pb.FetchResponse]:
+        """One, whole, for its curator."""
+        row, key, chunks = self._service.fetch(peer_of(context).name, request.id)
+        header = pb.FetchHeader(submission=_message(row), manifest=to_signed(row.manifest), site_verify_key=key)
+        yield pb.FetchResponse(header=header)
+        yield from (pb.FetchResponse(chunk=chunk) for chunk in chunks)
+
+
+def _header(parts: Iterator[pb.UploadRequest]) -> pb.UploadHeader:
+    first = next(parts, None)
+    if first is None or not first.HasField("header"):
+        raise InvalidArgument(name="The upload", problem="it must start with its header")
+    return first.header
+
+
+def _step(step: int | Signed) -> pb.UploadResponse:
+    if isinstance(step, Signed):
+        return pb.UploadResponse(receipt=to_signed(step))
+    return pb.UploadResponse(durable=step)
+
+
+def _message(row: Submission) -> pb.Submission:
+    manifest = to_manifest(row.manifest).manifest
+    return pb.Submission(
+        id=row.id,
+        site_id=row.site_id,
+        study=row.study,
+        agreement_id=row.agreement,
+        agreement_version=row.agreement_version,
+        sequence=row.sequence,
+        contents_sha256=row.contents_sha256,
+        ciphertext_sha256=row.ciphertext_sha256,
+        ciphertext_size=row.ciphertext_size,
+        series_count=manifest.series_count,
+        instance_count=manifest.instance_count,
+        modalities=manifest.modalities,
+        received_at=to_timestamp(row.received_at),
+    )
