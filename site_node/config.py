@@ -1,0 +1,197 @@
+"""The site's home and its settings.
+
+A home is one folder, readable by its owner only, that holds all a site node keeps: settings, keys, ledger and studies
+at every stage. Settings are read once; a wrong key stops the start.
+"""
+
+import fcntl
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from shared.crypto.keys import make_flower, make_secret, make_signing, make_tls
+from shared.durable import write_whole
+from shared.errors import HomeBusy, HomeExists, InvalidArgument
+from shared.frozen import Frozen
+from shared.ids import StudyKey
+from shared.settings import load_settings
+
+PROGRAM = "ricord-site"
+SETTINGS_FILE = "site.toml"
+_FOLDERS = ("keys", "spool", "work", "library", "outbox", "receipts", "reports", "quarantine", "inbox", "clinical")
+
+
+class SiteSettings(Frozen):
+    """What a hospital may set; `site.toml` says what each is for. Relative paths are below the home."""
+
+    name: str = Field(min_length=1, max_length=200)
+    protocol: str = "ricord"
+    inbox: Path = Path("inbox")
+    poll_seconds: float = Field(default=10.0, ge=0.1, le=86_400)
+    pixel_check: bool = True
+    library: bool = True
+    delete_originals: bool = True
+
+
+_TEMPLATE = """\
+# Settings of this site node. A key that does not exist stops the start. After a change, restart `ricord-site run`.
+
+name = {name}              # how the coordinator's staff know this hospital; no patient data
+protocol = {protocol}          # which criteria, de-identification profile and clinical dictionary apply
+inbox = "inbox"              # `ricord-site run` receives what is put here
+poll_seconds = 10.0          # how often it looks
+pixel_check = true           # look for text burned into pixels; without it such text may leave the hospital
+library = true               # keep validated, de-identified studies here for federated statistics and training
+delete_originals = true      # delete our copies of the originals once a study is submitted, excluded or refused
+"""
+
+
+@dataclass(frozen=True)
+class SiteHome:
+    """Where everything of a site lies, below one folder."""
+
+    folder: Path
+
+    @property
+    def settings_file(self) -> Path:
+        """`site.toml`; written last by `init`, so that where it is, the rest is too."""
+        return self.folder / SETTINGS_FILE
+
+    @property
+    def keys(self) -> Path:
+        """`signing.pem`, `tls.pem`, `pseudonym.key` and `flower.pem`; made here, never leave."""
+        return self.folder / "keys"
+
+    @property
+    def signing_key(self) -> Path:
+        """The Ed25519 key that signs agreements and manifests."""
+        return self.keys / "signing.pem"
+
+    @property
+    def tls_key(self) -> Path:
+        """The P-256 key of the site's certificate."""
+        return self.keys / "tls.pem"
+
+    @property
+    def pseudonym_key(self) -> Path:
+        """The secret behind every pseudonym; losing it loses the linkage."""
+        return self.keys / "pseudonym.key"
+
+    @property
+    def flower_key(self) -> Path:
+        """The node key that Flower's SuperLink knows."""
+        return self.keys / "flower.pem"
+
+    @property
+    def identity(self) -> Path:
+        """What enrolment brought: certificate, root, agreement."""
+        return self.folder / "identity"
+
+    @property
+    def ledger(self) -> Path:
+        """The ledger's SQLite file."""
+        return self.folder / "ledger.sqlite"
+
+    @property
+    def spool(self) -> Path:
+        """Originals under opaque names: PHI."""
+        return self.folder / "spool"
+
+    @property
+    def library(self) -> Path:
+        """Validated, de-identified studies for federated work."""
+        return self.folder / "library"
+
+    @property
+    def outbox(self) -> Path:
+        """Sealed studies on their way."""
+        return self.folder / "outbox"
+
+    @property
+    def receipts(self) -> Path:
+        """What the coordinator signed for."""
+        return self.folder / "receipts"
+
+    @property
+    def reports(self) -> Path:
+        """Validation reports, one a study."""
+        return self.folder / "reports"
+
+    @property
+    def quarantine(self) -> Path:
+        """What a person must look at: names of refused files and pictures of burned-in text. PHI."""
+        return self.folder / "quarantine"
+
+    @property
+    def clinical(self) -> Path:
+        """Clinical sheets that were imported: PHI."""
+        return self.folder / "clinical"
+
+    def work(self, key: StudyKey) -> Path:
+        """One study's folder between stages, mode 0700: PHI until it is validated."""
+        return self.folder / "work" / key
+
+    def work_folders(self) -> tuple[Path, ...]:
+        """The folders of all studies that have one."""
+        return tuple((self.folder / "work").iterdir())
+
+    def inbox(self, settings: SiteSettings) -> Path:
+        """The watched folder."""
+        return self.folder / settings.inbox
+
+    def load(self) -> SiteSettings:
+        """Read the settings; raises the errors of `shared.settings.load_settings`."""
+        return load_settings(self.settings_file, SiteSettings, program=PROGRAM)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Be the one process that moves studies; raises `HomeBusy` while another does. A kill frees the lock."""
+        with (self.folder / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise HomeBusy(folder=str(self.folder)) from error
+            yield
+
+
+def init_home(folder: Path, *, name: str, protocol: str = "ricord") -> SiteHome:
+    """Make a home: folders, the four keys, then the settings. Raises `HomeExists` where one is.
+
+    A run that was stopped half-way is completed by the next; keys that exist are kept.
+    """
+    _check(name, protocol)
+    home = SiteHome(folder.resolve())
+    if home.settings_file.exists():
+        raise HomeExists(folder=str(folder))
+    home.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    home.folder.chmod(0o700)
+    for part in _FOLDERS:
+        (home.folder / part).mkdir(mode=0o700, exist_ok=True)
+    make = {
+        home.signing_key: make_signing,
+        home.tls_key: make_tls,
+        home.pseudonym_key: make_secret,
+        home.flower_key: make_flower,
+    }
+    for path, maker in make.items():
+        if not path.exists():
+            maker(path)
+    text = _TEMPLATE.format(name=_quoted(name), protocol=_quoted(protocol))
+    write_whole(home.settings_file, text.encode(), mode=0o600)
+    return home
+
+
+def _check(name: str, protocol: str) -> None:
+    try:
+        SiteSettings(name=name, protocol=protocol)
+    except ValidationError as error:
+        raise InvalidArgument(name="--name", problem="it must have 1 to 200 characters") from error
+
+
+def _quoted(text: str) -> str:
+    """A TOML basic string: JSON's escapes are a subset of TOML's, but for DEL."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,0 +1,135 @@
+"""Enter what was received into the ledger, once: what is there already is a duplicate, what is new is taken.
+
+More files of a study that is still on its way send it back to its start, whole. Files that come after their study was
+sealed are quarantined: what the coordinator may already hold is not changed behind a person's back.
+"""
+
+import json
+import os
+import shutil
+from collections import defaultdict
+from collections.abc import Iterable
+
+from shared.durable import write_whole
+from shared.frozen import Frozen
+from shared.ids import StudyKey
+from site_node.config import SiteHome
+from site_node.ledger import Ledger, State
+from site_node.receive.folder import MIXED_PATIENTS, NO_PATIENT_ID, Reception
+from site_node.receive.reading import RefusedFile
+from site_node.study import Ending, Instance, Reason, Received
+
+RECEIVED_FILE = "received.json"
+REFUSED_FILES = "files.jsonl"
+_GONE = frozenset({State.SEALED, State.SUBMITTED})
+_OTHER_BYTES, _LATE = "other-bytes", "arrived-late"
+
+
+class Intake(Frozen):
+    """What one reception brought."""
+
+    studies: int  # entered, or entered anew with more files
+    instances: int  # that were not there before
+    duplicates: int
+    late: int  # instances of studies that had already left
+    files: dict[str, int]  # files that became part of no study, by reason code
+
+
+def take(reception: Reception, *, home: SiteHome, ledger: Ledger) -> Intake:
+    """Enter a reception; repeating it, after a kill or by hand, changes nothing more."""
+    counts: defaultdict[str, int] = defaultdict(int)
+    for study in reception.studies:
+        for name, count in _enter(study, reception.held.get(study.key), home, ledger).items():
+            counts[name] += count
+    _note_files(reception.refused, home, ledger)
+    codes: defaultdict[str, int] = defaultdict(int)
+    for one in reception.refused:
+        codes[one.reason.code] += 1
+    counts["duplicates"] += reception.duplicates
+    return Intake(
+        studies=counts["studies"],
+        instances=counts["instances"],
+        duplicates=counts["duplicates"],
+        late=counts["late"],
+        files=dict(codes),
+    )
+
+
+def load_received(home: SiteHome, key: StudyKey) -> Received:
+    """The study as it was entered."""
+    return Received.model_validate_json((home.work(key) / RECEIVED_FILE).read_bytes())
+
+
+def _enter(study: Received, held: Reason | None, home: SiteHome, ledger: Ledger) -> dict[str, int]:
+    """One study of a reception; the counts it adds."""
+    arrived = {instance.path.stem: instance for instance in study.instances}
+    known = ledger.names(study.key)
+    new = [name for name in arrived if name not in known]
+    again = {"duplicates": len(arrived) - len(new)}
+    if not ledger.has_study(study.key):
+        _start(study, held, home, ledger)
+    elif not new:
+        _drop_copies(study.key, (), home, ledger)
+        return again
+    elif ledger.study(study.key).state in _GONE:
+        ledger.add_late(study.key, new, _LATE)
+        _drop_copies(study.key, [arrived[name] for name in new], home, ledger)
+        return {**again, "late": len(new)}
+    else:
+        held = _join(study, held, home, ledger)
+    return {**again, "studies": 1, "instances": len(new)}
+
+
+def _start(study: Received, held: Reason | None, home: SiteHome, ledger: Ledger) -> None:
+    """Write the study's record, then enter it; one that a person must see first is quarantined at once."""
+    folder = home.work(study.key)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_whole(folder / RECEIVED_FILE, study.model_dump_json().encode(), mode=0o600)
+    names = [instance.path.stem for instance in study.instances]
+    state = State.QUARANTINED if held else State.RECEIVED
+    ledger.add_study(study.key, names, state=state, reasons=(held,) if held else ())
+
+
+def _join(study: Received, held: Reason | None, home: SiteHome, ledger: Ledger) -> Reason | None:
+    """Enter a study anew with what it had and what came; versions of one instance that differ are quarantined."""
+    try:
+        before = load_received(home, study.key)
+    except FileNotFoundError:  # it was excluded or refused, and its copies are gone: it starts with what came
+        _start(study, held, home, ledger)
+        return held
+    files = {one.path.stem: one for one in (*before.instances, *study.instances) if one.path.exists()}
+    versions: defaultdict[str, list[Instance]] = defaultdict(list)
+    for one in files.values():
+        versions[one.sop_instance_uid].append(one)
+    agreed = tuple(same[0] for same in versions.values() if len(same) == 1)
+    conflicts = [one for same in versions.values() if len(same) > 1 for one in same]
+    identity = study.identity if study.identity == before.identity else None
+    if identity is None and held is None:
+        held = NO_PATIENT_ID if study.identity is before.identity is None else MIXED_PATIENTS
+    if agreed:
+        joined = study.model_copy(update={"identity": identity, "instances": agreed})
+        _start(joined, held, home, ledger)
+    ledger.add_late(study.key, [one.path.stem for one in conflicts], _OTHER_BYTES)
+    for one in conflicts:
+        one.path.unlink(missing_ok=True)
+    return held
+
+
+def _drop_copies(key: StudyKey, copies: Iterable[Instance], home: SiteHome, ledger: Ledger) -> None:
+    """Remove from the spool what was only just copied there and is not needed."""
+    for one in copies:
+        one.path.unlink(missing_ok=True)
+    if not (home.work(key) / RECEIVED_FILE).exists() and ledger.study(key).state.ending is not Ending.WAITING:
+        shutil.rmtree(home.spool / key, ignore_errors=True)
+
+
+def _note_files(refused: Iterable[RefusedFile], home: SiteHome, ledger: Ledger) -> None:
+    """Count the files in the ledger, and keep their names for the person who looks, where PHI may lie."""
+    listed = tuple(refused)
+    ledger.add_files((one.source, one.ending, one.reason.code) for one in listed)
+    if listed:
+        handle = os.open(home.quarantine / REFUSED_FILES, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.writelines(
+                json.dumps({"source": one.source, "code": one.reason.code}, ensure_ascii=False) + "\n" for one in listed
+            )
