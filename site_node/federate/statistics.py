@@ -1,0 +1,166 @@
+"""The site's part of a cohort summary: count its library by the definition, and give the counts to a secure sum only.
+
+No count of this site leaves but under masks that come off the sum of all sites alone.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from shared.crypto.signing import SigningKey, VerifyKey
+from shared.errors import ProtocolMismatch, RunRefused
+from shared.federation.secure_sum.client import SumClient
+from shared.federation.secure_sum.masks import Words
+from shared.federation.secure_sum.memory import FileMemory
+from shared.federation.secure_sum.messages import SumPlan
+from shared.federation.secure_sum.policy import SumPolicy
+from shared.ids import Sha256, SiteId
+from shared.protocol.cohort import CohortDefinition, Unit, Variable, filled_cells, table_cell
+from shared.protocol.loader import load_protocol, protocol_names
+from site_node.library import LibrarySeries, LibraryStudy, load_library
+
+ONE_STUDY = "one study"  # the text that `days` gives for a patient with a single study
+
+Value = str | int | float | None
+
+
+class Subject(NamedTuple):
+    """What is counted: a patient (all its studies, by date), a study (itself) or a series (itself, in its study)."""
+
+    studies: Sequence[LibraryStudy]
+    series: LibrarySeries | None = None
+
+
+def answer(
+    stage: str,
+    payload: bytes,
+    *,
+    site_id: SiteId,
+    key: SigningKey,
+    coordinator: VerifyKey,
+    memory: Path,
+    library: Path,
+    policy: SumPolicy,
+    protocol_digest: Sha256,
+    roster: Iterable[SiteId] | None = None,
+) -> bytes:
+    """Answer one stage of a cohort summary's secure sum.
+
+    `memory` is a folder kept between runs; `roster`, when given, is the one the site's policy has approved already.
+    Raises what `SumClient.answer` raises, `RunRefused` and `ProtocolMismatch`; then no count has left.
+    """
+    counting = Counting(protocol_digest, library, None if roster is None else frozenset(roster))
+    client = SumClient(site_id, key, coordinator, policy, FileMemory(memory))
+    return client.answer(stage, payload, counting)
+
+
+class Counting(NamedTuple):
+    """The library's counts as a contribution to a sum."""
+
+    protocol_digest: Sha256
+    library: Path
+    roster: frozenset[SiteId] | None
+
+    def approve(self, plan: SumPlan) -> None:
+        """Take part in a plan that asks for this protocol's cohort, of its length, from the approved roster."""
+        definition = definition_of(self.protocol_digest)
+        if plan.protocol_digest != self.protocol_digest:
+            raise ProtocolMismatch(held=self.protocol_digest, wanted=plan.protocol_digest)
+        if plan.subject != subject_of(definition) or plan.length != len(definition.cells):
+            raise RunRefused(problem="the sum is not of this protocol's cohort")
+        if self.roster is not None and self.roster != set(plan.sites):
+            raise RunRefused(problem="the sum is over other sites than the run")
+
+    def vector(self, plan: SumPlan) -> Words:
+        """The counts, in the definition's order."""
+        del plan
+        return vector_of(definition_of(self.protocol_digest), load_library(self.library))
+
+
+def subject_of(definition: CohortDefinition) -> str:
+    """What a sum of this cohort is called, and under which a site remembers whom it answered."""
+    return f"cohort:{definition.digest}"
+
+
+def definition_of(protocol_digest: Sha256) -> CohortDefinition:
+    """The cohort definition of the protocol held under that digest; raises `ProtocolMismatch` when none is."""
+    for name in protocol_names():
+        protocol = load_protocol(name)
+        if protocol.digest == protocol_digest:
+            return protocol.cohort
+    raise ProtocolMismatch(held="another", wanted=protocol_digest)
+
+
+def vector_of(definition: CohortDefinition, studies: Sequence[LibraryStudy]) -> Words:
+    """The counts as a vector, shape (number of cells,)."""
+    counts = count(definition, studies)
+    return np.array([counts[cell] for cell in definition.cells], dtype=np.uint64)
+
+
+def count(definition: CohortDefinition, studies: Sequence[LibraryStudy]) -> dict[str, int]:
+    """Every cell's count; each patient, study or series falls into one category of each variable."""
+    found: Counter[str] = Counter()
+    for unit, subjects in _subjects(studies).items():
+        found[unit] = len(subjects)
+        for subject in subjects:
+            found.update(_cells(definition, unit, subject))
+    found["images"] = sum(series.instance_count for study in studies for series in study.series)
+    for field in definition.filled:
+        recorded, missing = filled_cells(field)
+        has = sum(_clinical([study], field) is not None for study in studies)
+        found.update({recorded: has, missing: len(studies) - has})
+    return {cell: found[cell] for cell in definition.cells}
+
+
+def _subjects(studies: Sequence[LibraryStudy]) -> dict[Unit, list[Subject]]:
+    patients: dict[str, list[LibraryStudy]] = defaultdict(list)
+    for study in sorted(studies, key=lambda each: each.study_date):
+        patients[study.patient].append(study)
+    return {
+        "patients": [Subject(each) for each in patients.values()],
+        "studies": [Subject([study]) for study in studies],
+        "series": [Subject([study], series) for study in studies for series in study.series],
+    }
+
+
+def _cells(definition: CohortDefinition, unit: Unit, subject: Subject) -> list[str]:
+    """The cells that one subject is counted in."""
+    variables = [variable for variable in definition.variables if variable.unit == unit]
+    labels = {variable.name: variable.label_of(_value(variable, subject)) for variable in variables}
+    cells = {name: f"{name}/{label}" for name, label in labels.items()}
+    counted = {each.name for each in variables if each.only is None or each.only in cells.values()}
+    tables = (table for table in definition.tables if {table.rows, table.columns} <= counted)
+    return [
+        *(cell for name, cell in cells.items() if name in counted),
+        *(table_cell(table, labels[table.rows], labels[table.columns]) for table in tables),
+    ]
+
+
+def _value(variable: Variable, subject: Subject) -> Value:
+    if variable.source == "clinical":
+        return _clinical(subject.studies, variable.field)
+    if variable.source == "series":
+        value: Value = getattr(subject.series, variable.field, None)
+        return value
+    return len(subject.studies) if variable.field == "studies" else _days(subject.studies)
+
+
+def _clinical(studies: Sequence[LibraryStudy], field: str) -> Value:
+    """The first recorded value of a clinical field."""
+    values = ((study.clinical or {}).get(field) for study in studies)
+    return next((value for value in values if value is not None and str(value).strip()), None)
+
+
+def _days(studies: Sequence[LibraryStudy]) -> Value:
+    """Days from the first study to the last; the patient's date shift does not change them."""
+    if len(studies) == 1:
+        return ONE_STUDY
+    try:
+        dates = [datetime.strptime(study.study_date, "%Y%m%d") for study in studies]  # noqa: DTZ007 - days only
+    except ValueError:
+        return None
+    return (max(dates) - min(dates)).days
