@@ -60,6 +60,7 @@ class Reception(Frozen):
     held: dict[StudyKey, Reason] = Field(default_factory=dict)
     refused: tuple[RefusedFile, ...]
     duplicates: int  # further copies of an instance, byte for byte the same
+    sources: dict[str, Path] = Field(default_factory=dict, repr=False)  # name in the source -> file in the spool: PHI
 
 
 class _Arrived(Frozen):
@@ -174,10 +175,12 @@ def _sorted_into_studies(arrived: Sequence[_Arrived], left: Sequence[RefusedFile
     built = [_study(uid, list(files.values()), pseudonyms) for uid, files in sorted(studies.items())]
     for study, _ in built:
         sync_folder(study.instances[0].path.parent)
+    taken = {instance.path for study, _ in built for instance in study.instances}
     return Reception(
         studies=tuple(study for study, _ in built),
         held={study.key: reason for study, reason in built if reason is not None},
         refused=(*left, *conflicts),
+        sources={one.source: one.instance.path for one in arrived if one.instance.path in taken},
         duplicates=len(arrived) - len(conflicts) - sum(len(study.instances) for study, _ in built),
     )
 
