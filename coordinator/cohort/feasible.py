@@ -38,6 +38,11 @@ class Witnesses:
         found = self._try({**bounds, cell: (count, count)}, iter(range(_MOST_NODES)))
         return found if found is not None and self.fits(found, bounds) else None
 
+    def known(self, bounds: Bounds) -> set[str]:
+        """The cells whose count the relations alone give away."""
+        self.narrow(bounds)
+        return {cell for cell, (low, high) in bounds.items() if low == high}
+
     def fits(self, table: Mapping[str, int], bounds: Mapping[str, tuple[int, int]]) -> bool:
         """Whether a table holds to every bound and relation."""
         within = all(bounds[cell][0] <= count <= bounds[cell][1] for cell, count in table.items())

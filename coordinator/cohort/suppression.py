@@ -15,32 +15,44 @@ Shown = dict[str, int | None]
 
 
 def suppress(
-    counts: Mapping[str, int], relations: Sequence[Relation], policy: Policy, *, never: Collection[str] = ()
+    counts: Mapping[str, int],
+    relations: Sequence[Relation],
+    policy: Policy,
+    *,
+    never: Collection[str] = (),
+    last: Collection[str] = (),
 ) -> Shown:
     """What is shown of each cell: its (rounded) count, or `None` where it is hidden.
 
-    `counts` are the pooled counts and fit `relations`; cells in `never` are part of relations but of no release.
+    `counts` are the pooled counts and fit `relations`; cells in `never` are part of relations but of no release, those
+    in `last` are hidden only when nothing else helps.
     """
-    search = _Search(counts, relations, policy, frozenset(never))
-    while (open_claim := search.first_open()) is not None:
-        if not search.hide_one_more(open_claim):
-            search.hidden = set(search.cells)  # nothing is shown, so nothing follows
-            break
+    search = _Search(counts, relations, policy, frozenset(never), frozenset(last))
+    while (loose_end := search.first_open()) is not None:
+        if not search.hide_one_more(loose_end):
+            return dict.fromkeys(search.cells)  # nothing is shown, so nothing follows
+    search.show_again()
     return {cell: None if cell in search.hidden else policy.shown(counts[cell]) for cell in search.cells}
 
 
 class _Search:
-    """Which cells are hidden so far, and which counts were shown to be possible in them."""
+    """Which cells are hidden so far, and the witnesses that were found for them."""
 
     def __init__(
-        self, counts: Mapping[str, int], relations: Sequence[Relation], policy: Policy, never: frozenset[str]
+        self,
+        counts: Mapping[str, int],
+        relations: Sequence[Relation],
+        policy: Policy,
+        never: frozenset[str],
+        last: frozenset[str],
     ) -> None:
         self.cells = [cell for cell in counts if cell not in never]
         self.hidden = {cell for cell in self.cells if policy.is_small(counts[cell])}
-        self._counts, self._relations, self._policy, self._never = counts, relations, policy, never
+        self._counts, self._relations, self._policy, self._never, self._last = counts, relations, policy, never, last
         self._witnesses = Witnesses(counts, relations)
-        self._possible: dict[str, set[int]] = {cell: {counts[cell]} for cell in self.cells}
         self._most = 4 * max([policy.highest, *counts.values()]) + 100
+        self._known = self._witnesses.known(dict.fromkeys(counts, (0, self._most)))
+        self._tables: list[Mapping[str, int]] = [counts]
 
     def first_open(self) -> str | None:
         """A hidden cell for which some count of the policy's range found no witness; `None` when all have one.
@@ -49,48 +61,45 @@ class _Search:
         """
         bounds = self._bounds()
         for cell in sorted(self.hidden):
+            seen = {table[cell] for table in self._tables}
             for count in (self._policy.highest, *range(1, self._policy.highest)):
-                if count in self._possible[cell]:
-                    continue
-                table = self._witnesses.find(cell, count, bounds)
-                if table is None:
-                    return cell
-                for each in self.cells:
-                    self._possible[each].add(table[each])
+                if count not in seen:
+                    table = self._witnesses.find(cell, count, bounds)
+                    if table is None:
+                        return cell
+                    self._tables.append(table)
         return None
+
+    def show_again(self) -> None:
+        """Show what was hidden for another's sake and need not be, those hidden last first."""
+        extra = [cell for cell in self.cells if cell in self.hidden and not self._policy.is_small(self._counts[cell])]
+        for cell in sorted(extra, key=lambda each: each not in self._last):
+            tables, (low, high) = self._tables, self._policy.behind(self._policy.shown(self._counts[cell]))
+            self.hidden.remove(cell)
+            self._tables = [table for table in tables if low <= table[cell] <= high]
+            if self.first_open() is not None:
+                self.hidden.add(cell)
+                self._tables = tables
 
     def hide_one_more(self, cell: str) -> bool:
         """Hide the cell that best loosens the relations around `cell`; `False` when none is left."""
         for ring in self._rings(cell):
-            shown = {each for relation in ring for each in relation.weights if self._is_shown(each)}
+            shown = {each for relation in ring for each in relation.weights if self._is_shown(each)} - self._known
             if shown:
                 self.hidden.add(min(shown, key=self._cost))
                 return True
         return False
 
     def _rings(self, cell: str) -> list[list[Relation]]:
-        """The relations of `cell`, then those of the hidden cells in them, and so on; in each ring the tightest."""
-        reached, ring, seen = {cell}, [cell], set[int]()
-        rings = []
+        """The relations of `cell`, then those of the hidden cells in them, and so on; the tight ones of all first."""
+        reached, ring, tight, rest = {cell}, {cell}, [], []
         while ring:
-            numbers = [
-                number
-                for number, relation in enumerate(self._relations)
-                if number not in seen and any(relation.weights.get(each) for each in ring)
-            ]
-            seen.update(numbers)
-            relations = [self._relations[number] for number in numbers if not _is_loose(self._relations[number])]
-            tight = [each for each in relations if self._hidden_in(each) == 1]
-            rings.extend([tight, relations])
-            ring = [
-                each
-                for relation in relations
-                for each in relation.weights
-                if each not in reached and (each in self.hidden or each in self._never)
-            ]
-            reached.update(ring)
-        tight_rings = [ring for number, ring in enumerate(rings) if number % 2 == 0]
-        return [*tight_rings, *rings[1::2]]
+            touching = [each for each in self._relations if any(each.weights.get(one) for one in ring)]
+            tight.append([each for each in touching if not _is_loose(each) and self._hidden_in(each) == 1])
+            rest.append(touching)
+            ring = {one for each in touching for one in each.weights if not self._is_shown(one)} - reached
+            reached |= ring
+        return [*tight, *rest]
 
     def _hidden_in(self, relation: Relation) -> int:
         return sum(cell in self.hidden for cell in relation.weights)
@@ -98,11 +107,12 @@ class _Search:
     def _is_shown(self, cell: str) -> bool:
         return cell not in self.hidden and cell not in self._never
 
-    def _cost(self, cell: str) -> tuple[int, int, bool, int, str]:
+    def _cost(self, cell: str) -> tuple[bool, int, int, bool, int, str]:
         """Least first: cells that mend two relations at once, of few relations, not empty, small."""
         mine = [relation for relation in self._relations if cell in relation.weights and not _is_loose(relation)]
         mended = sum(self._hidden_in(relation) == 1 for relation in mine)
-        return len(mine) - 2 * min(mended, 2), -mended, self._counts[cell] == 0, self._counts[cell], cell
+        few = len(mine) - 2 * min(mended, 2)
+        return cell in self._last, few, -mended, self._counts[cell] == 0, self._counts[cell], cell
 
     def _bounds(self) -> Bounds:
         """Between which counts each cell lies for one who sees the release."""
