@@ -176,6 +176,7 @@ def _put(folder: Path, target: Path) -> None:
     """Rename into place. A folder cannot be replaced at once: an earlier opening steps aside and goes afterwards."""
     aside = target.with_name(f".earlier-{target.name}")
     shutil.rmtree(aside, ignore_errors=True)
+    sync_folder(folder)
     if target.exists():
         target.rename(aside)
     folder.rename(target)

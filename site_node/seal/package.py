@@ -180,10 +180,13 @@ def _encrypt(
 def _unchanged(path: Path, sha256: Sha256) -> Iterator[bytes]:
     """A file's pieces; raises `ManifestInvalid` at its end when it is not the one that was validated."""
     running = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(_PIECE):
-            running.update(piece)
-            yield piece
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(_PIECE):
+                running.update(piece)
+                yield piece
+    except FileNotFoundError as error:
+        raise ManifestInvalid(problem="an instance is gone since it was validated") from error
     if running.hexdigest() != sha256:
         raise ManifestInvalid(problem="an instance changed after it was validated")
 

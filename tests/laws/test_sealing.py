@@ -1,15 +1,22 @@
 """Laws of sealed files: what is opened is what was sealed, byte for byte, or nothing is opened at all."""
 
+import hashlib
 import io
+import tempfile
 from functools import cache
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from coordinator.curation.opening import open_sealed
 from shared.crypto.payload import CHUNK_BYTES, TAG_BYTES
 from shared.crypto.sealing import AgeIdentity, decrypt, encrypt, generate_identity
-from shared.errors import SealedFileInvalid
+from shared.crypto.signing import SigningKey, sign_manifest, verify_manifest
+from shared.errors import SealedFileInvalid, SignatureInvalid
+from shared.manifest import Manifest, SignedManifest
+from tests.factories.validated import PROTOCOL, SealedStudy, make_sealed
 
 FULL = CHUNK_BYTES + TAG_BYTES
 SIZES = (0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES, 3 * CHUNK_BYTES + 5)
@@ -99,3 +106,88 @@ def test_nothing_but_a_sealed_file_is_opened(data: bytes) -> None:
     for candidate in (data, b"age-encryption.org/v1\n" + data):
         with pytest.raises(SealedFileInvalid):
             opened(candidate)
+
+
+@cache
+def sealed_study() -> tuple[SealedStudy, bytes]:
+    with tempfile.TemporaryDirectory() as folder:
+        study = make_sealed(Path(folder))
+        return study, study.sealed.ciphertext.read_bytes()
+
+
+def refused_whole(data: bytes) -> None:
+    """Open `data` under a manifest that was made for it, so that only the seal itself can object."""
+    study, _ = sealed_study()
+    manifest = study.sealed.manifest.manifest.model_copy(
+        update={"ciphertext_size": len(data), "ciphertext_sha256": hashlib.sha256(data).hexdigest()}
+    )
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "file.age").write_bytes(data)
+        with pytest.raises(SealedFileInvalid):
+            open_sealed(
+                folder / "file.age",
+                sign_manifest(manifest, study.signing),
+                identity=study.identity,
+                site_key=study.signing.public,
+                protocol_digest=PROTOCOL,
+                out=folder / "opened",
+            )
+        assert [path.name for path in folder.rglob("*")] == ["file.age"]
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_a_damaged_study_writes_nothing(data: st.DataObject) -> None:
+    """A byte changed, the end cut or bytes added, anywhere: refused, and no file is left."""
+    _, good = sealed_study()
+    where = data.draw(st.integers(0, len(good) - 1))
+    flipped = good[:where] + bytes([good[where] ^ data.draw(st.integers(1, 255))]) + good[where + 1 :]
+    refused_whole(data.draw(st.sampled_from([flipped, good[:where], good + flipped[where:]])))
+
+
+OTHER: dict[str, object] = {
+    "format": "ricord-manifest/2",
+    "site_id": "654321",
+    "agreement": "A-ba9876543210",
+    "agreement_version": 2,
+    "protocol_digest": "d" * 64,
+    "study": "1.2.3",
+    "patient": "123456-000002",
+    "series_count": 9,
+    "instance_count": 9,
+    "modalities": ("MR",),
+    "contents_sha256": "d" * 64,
+    "ciphertext_sha256": "d" * 64,
+    "ciphertext_size": 1,
+    "recipient": "age1other",
+    "sequence": 9,
+}
+
+
+def test_the_law_below_knows_every_field() -> None:
+    assert OTHER.keys() == Manifest.model_fields.keys()
+
+
+@pytest.mark.parametrize("field", OTHER)
+def test_a_signature_binds_every_field(field: str) -> None:
+    """A manifest in which any one field differs from what was signed is refused."""
+    study, _ = sealed_study()
+    signed = study.sealed.manifest
+    assert verify_manifest(signed, study.signing.public) == signed.manifest
+    changed = SignedManifest(
+        manifest=signed.manifest.model_copy(update={field: OTHER[field]}), signature=signed.signature
+    )
+    with pytest.raises(SignatureInvalid):
+        verify_manifest(changed, study.signing.public)
+
+
+@given(st.binary(max_size=200), st.binary(max_size=200))
+@settings(max_examples=60, deadline=None)
+def test_a_signature_is_for_one_text(first: bytes, second: bytes) -> None:
+    key = SigningKey.generate()
+    signature = key.sign(first)
+    key.public.verify(first, signature)
+    if second != first:
+        with pytest.raises(SignatureInvalid):
+            key.public.verify(second, signature)

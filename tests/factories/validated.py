@@ -1,0 +1,84 @@
+"""A study as `validate` hands it on, without the stages before it, and a sealed one."""
+
+import hashlib
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import pydicom
+from pydicom.uid import UID, ExplicitVRLittleEndian
+
+from shared.crypto.sealing import AgeIdentity, generate_identity
+from shared.crypto.signing import SigningKey
+from shared.ids import AgreementId, PatientPseudonym, Sha256, SiteId, StudyKey, Uid
+from site_node.seal.package import seal
+from site_node.study import Deidentified, DeidentifiedInstance, Sealed, Validated
+from tests.factories.dicom import make_ct, make_dx, write_file
+from tests.factories.studies import make_instance
+
+SITE = SiteId("123456")
+PROTOCOL = Sha256("a" * 64)
+PROFILE = Sha256("b" * 64)
+AGREEMENT = AgreementId("A-0123456789ab")
+CLINICAL = {"age": 61, "sex": "F", "temperature": 38.5, "outcome": None}
+
+
+def make_validated(
+    folder: Path, *, slices: int = 3, syntax: UID = ExplicitVRLittleEndian, clinical: bool = True
+) -> Validated:
+    """A CT series of `slices` and a frontal film in one study, as files in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    datasets = [*make_ct(slices=slices), make_dx()]
+    paths = [write_file(dataset, folder / f"{number}.dcm", syntax) for number, dataset in enumerate(datasets)]
+    return Validated(
+        study=Deidentified(
+            key=StudyKey("0" * 32),
+            site_id=SITE,
+            patient=PatientPseudonym("123456-000001"),
+            study_instance_uid=Uid(str(datasets[0].StudyInstanceUID)),
+            profile_digest=PROFILE,
+            instances=tuple(_instance(path) for path in paths),
+            left_out=(),
+            clinical=dict(CLINICAL) if clinical else None,
+        ),
+        report_sha256=Sha256("c" * 64),
+        checked_at=datetime.now(UTC),
+    )
+
+
+class SealedStudy(NamedTuple):
+    """A sealed study and what opens it."""
+
+    sealed: Sealed
+    identity: AgeIdentity
+    signing: SigningKey
+
+
+def make_sealed(folder: Path, study: Validated | None = None) -> SealedStudy:
+    """Seal `study` (or a new one) into `folder/outbox` under fresh keys."""
+    identity, signing = generate_identity(), SigningKey.generate()
+    sealed = seal(
+        study or make_validated(folder / "library"),
+        outbox=folder / "outbox",
+        site_id=SITE,
+        agreement=AGREEMENT,
+        agreement_version=1,
+        recipient=identity.recipient,
+        protocol_digest=PROTOCOL,
+        sequence=7,
+        signing_key=signing,
+    )
+    return SealedStudy(sealed, identity, signing)
+
+
+def _instance(path: Path) -> DeidentifiedInstance:
+    dataset = pydicom.dcmread(path, stop_before_pixels=True)
+    content = path.read_bytes()
+    return DeidentifiedInstance(
+        path=path,
+        size=len(content),
+        sha256=Sha256(hashlib.sha256(content).hexdigest()),
+        sop_instance_uid=Uid(str(dataset.SOPInstanceUID)),
+        series_instance_uid=Uid(str(dataset.SeriesInstanceUID)),
+        source=make_instance(path),
+    )
