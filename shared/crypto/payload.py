@@ -36,9 +36,10 @@ class ChunkWriter:
     def write(self, data: bytes | memoryview) -> int:
         """Take `data`; a full chunk is written once more is known to follow."""
         self._buffer += data
-        while len(self._buffer) > CHUNK_BYTES:
-            self._emit(bytes(self._buffer[:CHUNK_BYTES]), last=False)
-            del self._buffer[:CHUNK_BYTES]
+        full = max(0, len(self._buffer) - 1) // CHUNK_BYTES  # one byte at least is kept for the last chunk
+        for start in range(0, full * CHUNK_BYTES, CHUNK_BYTES):
+            self._emit(bytes(self._buffer[start : start + CHUNK_BYTES]), last=False)
+        del self._buffer[: full * CHUNK_BYTES]
         return len(data)
 
     def finish(self) -> None:

@@ -13,9 +13,15 @@ SERVER, SITE = "spiffe://demo/coordinator/main", "spiffe://demo/site/123456"
 
 
 def context(
-    folder: Path, side: int, ca: pki.Authority, root: pki.Authority, uri: str, dns: tuple[str, ...]
+    folder: Path,
+    side: int,
+    ca: pki.Authority,
+    uri: str,
+    *,
+    root: pki.Authority | None = None,
+    dns: tuple[str, ...] = (),
 ) -> ssl.SSLContext:
-    """One side's TLS context: its own leaf of `ca`, trusting `root` only, strictly."""
+    """One side's TLS context: its own leaf of `ca`, trusting `root` (or `ca`) only, strictly."""
     key = ec.generate_private_key(ec.SECP256R1())
     file = folder / f"{side}.pem"
     file.write_bytes(private_pem(key) + pki.issue(ca, pki.make_csr(key), uri, dns=dns))
@@ -24,7 +30,7 @@ def context(
     made.verify_mode = ssl.CERT_REQUIRED
     made.verify_flags |= ssl.VERIFY_X509_STRICT
     made.load_cert_chain(file)
-    made.load_verify_locations(cadata=root.certificate_pem.decode())
+    made.load_verify_locations(cadata=(root or ca).certificate_pem.decode())
     return made
 
 
@@ -47,8 +53,8 @@ def shaken(client: ssl.SSLContext, server: ssl.SSLContext, host: str) -> tuple[s
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
 def test_both_sides_know_each_other(host: str, tmp_path: Path) -> None:
     ca = pki.make_ca("demo")
-    server = context(tmp_path, 1, ca, ca, SERVER, ("localhost", "127.0.0.1"))
-    client = context(tmp_path, 0, ca, ca, SITE, ())
+    server = context(tmp_path, 1, ca, SERVER, dns=("localhost", "127.0.0.1"))
+    client = context(tmp_path, 0, ca, SITE)
     here, there = shaken(client, server, host)
     for side, uri in ((here, SERVER), (there, SITE)):
         der = side.getpeercert(binary_form=True)
@@ -58,14 +64,14 @@ def test_both_sides_know_each_other(host: str, tmp_path: Path) -> None:
 
 def test_a_host_that_the_certificate_does_not_name_is_refused(tmp_path: Path) -> None:
     ca = pki.make_ca("demo")
-    server, client = context(tmp_path, 1, ca, ca, SERVER, ("localhost",)), context(tmp_path, 0, ca, ca, SITE, ())
+    server, client = context(tmp_path, 1, ca, SERVER, dns=("localhost",)), context(tmp_path, 0, ca, SITE)
     with pytest.raises(ssl.SSLCertVerificationError, match="mismatch"):
         shaken(client, server, "example.org")
 
 
 def test_a_clients_certificate_is_no_servers(tmp_path: Path) -> None:
     ca = pki.make_ca("demo")
-    server, client = context(tmp_path, 1, ca, ca, SITE, ()), context(tmp_path, 0, ca, ca, SITE, ())
+    server, client = context(tmp_path, 1, ca, SITE), context(tmp_path, 0, ca, SITE)
     with pytest.raises(ssl.SSLCertVerificationError, match="purpose"):
         shaken(client, server, "localhost")
 
@@ -73,7 +79,7 @@ def test_a_clients_certificate_is_no_servers(tmp_path: Path) -> None:
 def test_another_root_is_refused_by_either_side(tmp_path: Path) -> None:
     ca, other = pki.make_ca("demo"), pki.make_ca("demo")
     for client_ca, server_ca in ((ca, other), (other, ca)):
-        server = context(tmp_path, 1, server_ca, ca, SERVER, ("localhost",))
-        client = context(tmp_path, 0, client_ca, ca, SITE, ())
+        server = context(tmp_path, 1, server_ca, SERVER, root=ca, dns=("localhost",))
+        client = context(tmp_path, 0, client_ca, SITE, root=ca)
         with pytest.raises(ssl.SSLError):
             shaken(client, server, "localhost")
