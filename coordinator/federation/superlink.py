@@ -12,10 +12,10 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from logging import WARNING, getLogger
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import uvicorn
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
@@ -78,13 +78,20 @@ class SuperLink:
     def __init__(self, settings: SuperLinkSettings, registry: NodeRegistry) -> None:
         self._settings = settings
         self._registry = registry
-        self._servers: list[tuple[uvicorn.Server, threading.Thread]] = []
+        self._servers: list[tuple[uvicorn.Server, threading.Thread, socket.socket]] = []
         self._account = NoOpControlAuthnPlugin().validate_tokens_in_metadata([])[1]
 
-    def __enter__(self) -> "SuperLink":
+    def __enter__(self) -> Self:
         """Listen; raises `PortInUse`."""
-        fleet = _listen(self._settings.host, self._settings.port)
-        runtime = _listen("127.0.0.1", 0)
+        with ExitStack() as undone:
+            fleet = undone.enter_context(_listen(self._settings.host, self._settings.port))
+            runtime = undone.enter_context(_listen("127.0.0.1", 0))
+            undone.push(self.__exit__)
+            self._start(fleet, runtime)
+            undone.pop_all()
+        return self
+
+    def _start(self, fleet: socket.socket, runtime: socket.socket) -> None:
         prepare_environment(self._settings.folder)
         self._runtime_address = f"127.0.0.1:{runtime.getsockname()[1]}"
         app = create_app(_configuration(self._settings), SuperLinkLifespan)
@@ -98,15 +105,15 @@ class SuperLink:
             ssl_certfile=str(self._settings.certificate),
             ssl_keyfile=str(self._settings.key),
         )
-        return self
 
     def __exit__(self, *_: object) -> None:
         """Stop listening; what waits for an answer is dropped."""
-        for server, _thread in self._servers:
+        for server, _, _ in self._servers:
             server.should_exit = True
-        for server, thread in self._servers:
+        for server, thread, listener in self._servers:
             thread.join(timeout=5)
             server.force_exit = True
+            listener.close()
         self._servers.clear()
 
     def sync(self) -> None:
@@ -122,9 +129,7 @@ class SuperLink:
         """Flower's node id of each admitted site, whether it is online or not."""
         known = self._known()
         admitted = self._registry.nodes(FEDERATED)
-        return {
-            site: known[_pem(node.public_key)] for site, node in admitted.items() if _pem(node.public_key) in known
-        }
+        return {site: known[_pem(node.public_key)] for site, node in admitted.items() if _pem(node.public_key) in known}
 
     @contextmanager
     def run(self, bundle: bytes) -> Iterator[OpenRun]:
@@ -174,10 +179,10 @@ class SuperLink:
         }
 
     def _serve(self, app: ASGIApp, listener: socket.socket, **options: Any) -> None:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, **options))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, ws="none", **options))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True, name="superlink")
         thread.start()
-        self._servers.append((server, thread))
+        self._servers.append((server, thread, listener))
         deadline = time.monotonic() + _START_SECONDS
         while not server.started:
             if not thread.is_alive() or time.monotonic() > deadline:

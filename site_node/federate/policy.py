@@ -56,7 +56,7 @@ minimum_cases = 11       # of each class, before a figure of this site alone may
 site_metrics = true      # whether a figure of this site alone may leave at all
 max_answer_bytes = 67108864
 
-[pins]                   # SITEID = "SHA256:..." of each peer, exchanged by telephone or on paper, not by the coordinator
+[pins]                   # SITEID = "SHA256:..." of each peer, exchanged by telephone or paper, not by the coordinator
 """
 
 

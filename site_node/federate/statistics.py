@@ -13,6 +13,7 @@ import numpy as np
 
 from shared.crypto.signing import SigningKey, VerifyKey
 from shared.errors import ProtocolMismatch, RunRefused
+from shared.federation.cohort import definition_of, subject_of
 from shared.federation.secure_sum.client import SumClient
 from shared.federation.secure_sum.masks import Words
 from shared.federation.secure_sum.memory import FileMemory
@@ -20,7 +21,6 @@ from shared.federation.secure_sum.messages import SumPlan
 from shared.federation.secure_sum.policy import SumPolicy
 from shared.ids import Sha256, SiteId
 from shared.protocol.cohort import CohortDefinition, Unit, Variable, filled_cells, table_cell
-from shared.protocol.loader import load_protocol, protocol_names
 from site_node.library import LibrarySeries, LibraryStudy, load_library
 
 ONE_STUDY = "one study"  # the text that `days` gives for a patient with a single study
@@ -79,20 +79,6 @@ class Counting(NamedTuple):
         """The counts, in the definition's order."""
         del plan
         return vector_of(definition_of(self.protocol_digest), load_library(self.library))
-
-
-def subject_of(definition: CohortDefinition) -> str:
-    """What a sum of this cohort is called, and under which a site remembers whom it answered."""
-    return f"cohort:{definition.digest}"
-
-
-def definition_of(protocol_digest: Sha256) -> CohortDefinition:
-    """The cohort definition of the protocol held under that digest; raises `ProtocolMismatch` when none is."""
-    for name in protocol_names():
-        protocol = load_protocol(name)
-        if protocol.digest == protocol_digest:
-            return protocol.cohort
-    raise ProtocolMismatch(held="another", wanted=protocol_digest)
 
 
 def vector_of(definition: CohortDefinition, studies: Sequence[LibraryStudy]) -> Words:

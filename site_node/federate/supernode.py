@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Self
 
 import httpx
 from flwr.app import Context, Error, Message
@@ -80,7 +80,7 @@ class SuperNode:
         self._secret = secrets.token_bytes(32)
         self._child: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> "SuperNode":
+    def __enter__(self) -> Self:
         """Start the child and wait for its Runtime API; raises `CoordinatorUnreachable` or `RunFailed`."""
         self._settings.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._address = f"127.0.0.1:{_free_port()}"

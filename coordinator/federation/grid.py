@@ -1,0 +1,184 @@
+"""Flower's grid narrowed to a plan: its roster only, its minimum, its patience; every answer is kept by site.
+
+Strategies of Flower use it as they use any grid. It waits for the roster before a round instead of for ever, ends a
+round when everyone has answered or the plan's time is over, and fails the run when too few answers are left.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.serverapp import Grid
+
+from shared.errors import RunFailed, TooFewSites
+from shared.federation import records
+from shared.federation.plan import Plan
+from shared.ids import SiteId
+
+_LOOK_SECONDS = 0.1
+_GATHER_SECONDS = 120.0
+_GRACE_SECONDS = 20.0  # for the rest of the roster, once the minimum is there
+
+
+class Answer(NamedTuple):
+    """What one site answered to one message: figures by name, or why it refused."""
+
+    site: SiteId
+    kind: str  # "train", "evaluate" or "query"
+    turn: int
+    metrics: Mapping[str, float]
+    refusal: str | None
+
+
+class RosterGrid(Grid):  # type: ignore[misc] # Flower's packages are not followed by mypy
+    """A grid for one run. `stopped` is asked while waiting; when it says yes the run ends with `RunFailed`."""
+
+    def __init__(
+        self,
+        grid: Grid,
+        plan: Plan,
+        signed: str,
+        nodes: Mapping[SiteId, int],
+        *,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.plan = plan
+        self.signed = signed
+        self.answers: list[Answer] = []
+        self._grid = grid
+        self._sites = {node: site for site, node in nodes.items() if site in plan.roster}
+        self._stopped = stopped
+        self._before = 0
+        self._present: tuple[int, ...] | None = None
+
+    def start_after(self, turn: int) -> None:
+        """Count rounds on from `turn`, the last one that a checkpoint holds."""
+        self._before = turn
+
+    def set_run(self, run: Any) -> None:
+        """Belongs to the grid inside."""
+        self._grid.set_run(run)
+
+    @property
+    def run(self) -> Any:
+        """Flower's record of the run."""
+        return self._grid.run
+
+    def create_message(self, *args: Any, **kwargs: Any) -> Message:
+        """Deprecated by Flower; belongs to the grid inside."""
+        return self._grid.create_message(*args, **kwargs)
+
+    def get_node_ids(self) -> Iterable[int]:
+        """The nodes of the roster that are there, the same ones until the next round; raises `TooFewSites`."""
+        if self._present is None:
+            self._present = self._gather()
+        return list(self._present)
+
+    def sites(self) -> Mapping[SiteId, int]:
+        """The roster's sites that are there, with their nodes; raises `TooFewSites`."""
+        return {self._sites[node]: node for node in self.get_node_ids()}
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """Belongs to the grid inside."""
+        pushed: Iterable[str] = self._grid.push_messages(messages)
+        return pushed
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        """Belongs to the grid inside."""
+        pulled: Iterable[Message] = self._grid.pull_messages(message_ids)
+        return pulled
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
+        """One round. Raises `TooFewSites` when fewer sites answered usefully than the plan's minimum."""
+        del timeout  # the plan's holds
+        replies = self.exchange(list(messages))
+        useful = sum(not reply.has_error() for reply in replies)
+        if useful < self.plan.minimum_sites:
+            raise TooFewSites(
+                "; ".join(f"{answer.site}: {answer.refusal}" for answer in self.answers[-len(replies) :]),
+                present=str(useful),
+                minimum=str(self.plan.minimum_sites),
+            )
+        return replies
+
+    def exchange(self, messages: list[Message]) -> list[Message]:
+        """Send, wait until all have answered or the plan's time is over, and keep what each site said."""
+        sent = [self._turned(message) for message in messages]
+        kind = sent[0].metadata.message_type if sent else ""
+        turn = int(sent[0].content[records.CONFIG].get(records.ROUND, 0)) if sent else 0
+        waiting = {message_id for message_id in self.push_messages(sent) if message_id}
+        deadline = time.monotonic() + self.plan.timeout_seconds
+        replies: list[Message] = []
+        while waiting and time.monotonic() < deadline:
+            if self._stopped():
+                raise RunFailed(problem="it was stopped")
+            found = list(self.pull_messages(waiting))
+            waiting -= {reply.metadata.reply_to_message_id for reply in found}
+            replies += found
+            time.sleep(0 if found or not waiting else _LOOK_SECONDS)
+        self.answers += [self._answer(reply, kind, turn) for reply in replies if self.site_of(reply)]
+        self._present = None
+        return replies
+
+    def site_of(self, reply: Message) -> SiteId | None:
+        """The site that a reply came from, as Flower authenticated its node."""
+        return self._sites.get(reply.metadata.src_node_id)
+
+    def _answer(self, reply: Message, kind: str, turn: int) -> Answer:
+        site = self._sites[reply.metadata.src_node_id]
+        if reply.has_error():
+            return Answer(site, kind, turn, {}, str(reply.error.reason)[:300])
+        metrics = reply.content.get(records.METRICS) or {}
+        figures = {key: float(value) for key, value in metrics.items() if isinstance(value, int | float)}
+        return Answer(site, kind, turn, figures, None)
+
+    def _turned(self, message: Message) -> Message:
+        """Count rounds on from a checkpoint: Flower's strategies know no other start than 1."""
+        config = message.content.get(records.CONFIG)
+        if self._before == 0 or not isinstance(config, ConfigRecord) or records.ROUND not in config:
+            return message
+        later = ConfigRecord({**config, records.ROUND: int(config[records.ROUND]) + self._before})
+        content = RecordDict({**message.content, records.CONFIG: later})
+        return Message(content, dst_node_id=message.metadata.dst_node_id, message_type=message.metadata.message_type)
+
+    def _gather(self) -> tuple[int, ...]:
+        start = time.monotonic()
+        while True:
+            present = tuple(node for node in self._grid.get_node_ids() if node in self._sites)
+            waited = time.monotonic() - start
+            enough = len(present) >= self.plan.minimum_sites
+            if (len(present) == len(self._sites) and enough) or (enough and waited > _GRACE_SECONDS):
+                return present
+            if waited > min(_GATHER_SECONDS, self.plan.timeout_seconds):
+                raise TooFewSites(present=str(len(present)), minimum=str(self.plan.minimum_sites))
+            if self._stopped():
+                raise RunFailed(problem="it was stopped")
+            time.sleep(_LOOK_SECONDS)
+
+
+class GridExchange:
+    """Carries one step of a federated statistic as Flower queries; satisfies `shared.federation.exchange.Exchange`."""
+
+    def __init__(self, grid: RosterGrid) -> None:
+        self._grid = grid
+
+    def __call__(self, stage: str, requests: Mapping[SiteId, bytes]) -> Mapping[SiteId, bytes]:
+        """Send each request to its site; a site that is away, refuses or answers without a payload is missing."""
+        present = self._grid.sites()
+        messages = [
+            Message(self._content(stage, payload), dst_node_id=present[site], message_type="query")
+            for site, payload in requests.items()
+            if site in present
+        ]
+        answers = {}
+        for reply in self._grid.exchange(messages):
+            site = self._grid.site_of(reply)
+            if site is not None and not reply.has_error() and records.CONFIG in reply.content:
+                payload = reply.content[records.CONFIG].get(records.PAYLOAD)
+                answers.update({site: payload} if isinstance(payload, bytes) else {})
+        return answers
+
+    def _content(self, stage: str, payload: bytes) -> RecordDict:
+        fields = {records.PLAN: self._grid.signed, records.STAGE: stage, records.PAYLOAD: payload}
+        return RecordDict({records.CONFIG: ConfigRecord(fields)})

@@ -1,0 +1,136 @@
+"""The federation at work: a SuperLink that follows the agreements, and the runs that wait in the store, one by one.
+
+A run goes pending -> running -> done or failed. One that this process was stopped in the middle of goes on from its
+last checkpoint when it is training; statistics start from nothing and are marked as failed.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import structlog
+
+from coordinator.federation import registry
+from coordinator.federation.grid import GridExchange, RosterGrid
+from coordinator.federation.registry import Run, StoredNodes
+from coordinator.federation.server_app import FOLDER, app
+from coordinator.federation.superlink import SuperLink, SuperLinkSettings
+from coordinator.federation.training import METRICS_FILE
+from coordinator.identity import utc_now
+from coordinator.store.interface import Store
+from shared.errors import RicordError
+from shared.federation.bundle import build_bundle
+from shared.federation.exchange import Exchange
+from shared.federation.plan import Plan
+
+Statistics = Callable[[Plan, Exchange], bytes]  # canonical JSON of what may be shown
+
+_TICK_SECONDS = 0.3
+_ACTOR = "federation"
+_log = structlog.get_logger("federation")
+
+
+def serve_federation(
+    store: Store, settings: SuperLinkSettings, *, statistics: Statistics, stop: threading.Event
+) -> None:
+    """Serve until `stop` is set. Raises `PortInUse`, or `RunFailed` when Flower's SuperLink does not start.
+
+    Checkpoints and figures of a run lie in `<settings.folder>/runs/<run id>/`.
+    """
+    with (
+        SuperLink(settings, StoredNodes(store)) as superlink,
+        ThreadPoolExecutor(max_workers=1, thread_name_prefix="federated-run") as pool,
+    ):
+        worker = _Worker(store, superlink, settings.folder / "runs", statistics, stop)
+        worker.take_up()
+        current: Future[None] | None = None
+        while not stop.is_set():
+            superlink.sync()
+            if current is None or current.done():
+                waiting = worker.next_pending()
+                current = pool.submit(worker.execute, waiting) if waiting else None
+            stop.wait(_TICK_SECONDS)
+
+
+class _Worker:
+    """Takes runs from the store and writes back how they end."""
+
+    def __init__(
+        self, store: Store, superlink: SuperLink, folder: Path, statistics: Statistics, stop: threading.Event
+    ) -> None:
+        self._store = store
+        self._superlink = superlink
+        self._folder = folder
+        self._statistics = statistics
+        self._stop = stop
+
+    def take_up(self) -> None:
+        """What an earlier process was in the middle of: training waits again, anything else has failed."""
+        with self._store.read() as reading:
+            left = [run for run in registry.runs(reading) if run.state in ("running", "stopping")]
+        for run in left:
+            if run.state == "running" and run.plan.purpose == "training":
+                self._put(run.model_copy(update={"state": "pending"}), "run taken up again")
+            else:
+                self._end(run, problem="the federation was stopped in the middle of it")
+
+    def next_pending(self) -> Run | None:
+        """The oldest run that waits."""
+        with self._store.read() as reading:
+            return next((run for run in registry.runs(reading) if run.state == "pending"), None)
+
+    def execute(self, run: Run) -> None:
+        """One run from its start to its end; never raises."""
+        run = run.model_copy(update={"state": "running", "started_at": utc_now()})
+        self._put(run, "run started")
+        grid: RosterGrid | None = None
+        try:
+            with self._superlink.run(build_bundle()) as opened:
+                grid = RosterGrid(opened.grid, run.plan, run.signed, opened.nodes, stopped=self._stopped(run))
+                result = self._result(run, grid, opened.context)
+            self._end(run, result=result)
+        except RicordError as error:
+            if not self._stop.is_set():  # else it goes on at the next start
+                self._end(run, problem=" ".join((error.public, *_refusals(grid))))
+        except Exception as error:  # noqa: BLE001 - a defect or Flower's own error ends this run, not the federation
+            _log.error("run.defect", run=run.id, kind=type(error).__name__)
+            self._end(run, problem=f"it met a defect ({type(error).__name__}); the log says more")
+
+    def _result(self, run: Run, grid: RosterGrid, context: object) -> str:
+        if run.plan.purpose == "statistics":
+            return self._statistics(run.plan, GridExchange(grid)).decode()
+        folder = self._folder / run.id
+        folder.mkdir(parents=True, exist_ok=True)
+        context.run_config = {FOLDER: str(folder)}  # type: ignore[attr-defined] # Flower's Context, not followed
+        app(grid, context)
+        return (folder / METRICS_FILE).read_text(encoding="utf-8")
+
+    def _stopped(self, run: Run) -> Callable[[], bool]:
+        """Whether the run should end; the store is asked once a second."""
+        last = [time.monotonic(), 0.0]
+
+        def stopped() -> bool:
+            if not last[1] and time.monotonic() - last[0] > 1:
+                with self._store.read() as reading:
+                    last[:] = [time.monotonic(), float(registry.run_of(reading, run.id).state == "stopping")]
+            return self._stop.is_set() or bool(last[1])
+
+        return stopped
+
+    def _end(self, run: Run, *, result: str = "", problem: str = "") -> None:
+        state = "failed" if problem else "done"
+        update = {"state": state, "ended_at": utc_now(), "result": result, "problem": problem}
+        self._put(run.model_copy(update=update), f"run {state}")
+
+    def _put(self, run: Run, action: str) -> None:
+        with self._store.begin() as work:
+            work.append_event(at=utc_now(), actor=_ACTOR, action=action, about=run.id)
+            registry.put_run(work, run, now=utc_now())
+        _log.info(action.replace(" ", "."), run=run.id, purpose=run.plan.purpose)
+
+
+def _refusals(grid: RosterGrid | None) -> list[str]:
+    answers = grid.answers if grid else []
+    return sorted({f"{answer.site}: {answer.refusal}." for answer in answers if answer.refusal})

@@ -1,0 +1,129 @@
+"""Registered nodes and runs in the coordinator's store, as documents of kind `node` and `run`."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Literal
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+
+from coordinator.agreements.lookup import terms_in_force
+from coordinator.federation.interface import FEDERATED, RegisteredNode
+from coordinator.identity import Clock, utc_now
+from coordinator.store.interface import Reading, Store, Work
+from coordinator.store.records import Document
+from shared.agreement import Mode, Moment
+from shared.crypto.signing import VerifyKey
+from shared.errors import AgreementModeNotAllowed, InvalidArgument, NotFound, RicordError
+from shared.federation.plan import Plan
+from shared.frozen import Frozen
+from shared.ids import RunId, SiteId
+
+NODE, RUN = "node", "run"
+RunState = Literal["pending", "running", "stopping", "done", "failed"]
+
+
+class NodeRow(Frozen):
+    """A site's registered Flower node key."""
+
+    site_id: SiteId
+    public_key: str  # PEM, SubjectPublicKeyInfo, P-384
+
+
+class Run(Frozen):
+    """A federated run. `signed` is the plan as it travels; `result` is canonical JSON, empty until there is one."""
+
+    id: RunId
+    state: RunState
+    plan: Plan
+    signed: str
+    actor: str
+    created_at: Moment
+    started_at: Moment | None = None
+    ended_at: Moment | None = None
+    result: str = ""
+    problem: str = ""
+
+
+class StoredNodes:
+    """`NodeRegistry` over the store: the agreement is looked up each time."""
+
+    def __init__(self, store: Store, clock: Clock = utc_now) -> None:
+        self._store = store
+        self._now = clock
+
+    def nodes(self, modes: tuple[Mode, ...]) -> Mapping[SiteId, RegisteredNode]:
+        """The nodes of sites whose executed agreement covers at least one of `modes`."""
+        with self._store.read() as reading:
+            rows = [NodeRow.model_validate_json(document.body) for document in reading.documents(NODE)]
+            return {
+                row.site_id: RegisteredNode(
+                    public_key=row.public_key.encode(), fingerprint=_fingerprint(reading, row.site_id)
+                )
+                for row in rows
+                if any(_covers(reading, row.site_id, mode, self._now()) for mode in modes)
+            }
+
+
+def register_node(work: Work, site_id: SiteId, public_key: bytes, *, now: datetime) -> NodeRow:
+    """Keep a site's node key. Raises `InvalidArgument`, `AgreementNotExecuted` or `AgreementModeNotAllowed`."""
+    if not any(_covers(work, site_id, mode, now) for mode in FEDERATED):
+        terms_in_force(work, site_id, Mode.TRAINING, now)
+        raise AgreementModeNotAllowed(mode=Mode.TRAINING)
+    row = NodeRow(site_id=site_id, public_key=_node_key(public_key))
+    others = [NodeRow.model_validate_json(document.body) for document in work.documents(NODE)]
+    if any(other.public_key == row.public_key and other.site_id != site_id for other in others):
+        raise InvalidArgument(name="public_key", problem="another site has registered it")
+    work.put_document(Document(kind=NODE, name=site_id, state="registered", body=_json(row), changed_at=now))
+    return row
+
+
+def put_run(work: Work, run: Run, *, now: datetime) -> Run:
+    """Keep a run as it stands."""
+    work.put_document(Document(kind=RUN, name=run.id, state=run.state, body=_json(run), changed_at=now))
+    return run
+
+
+def run_of(reading: Reading, name: str) -> Run:
+    """A run by its id; raises `NotFound`."""
+    document = reading.document(RUN, name)
+    if document is None:
+        raise NotFound(kind="run", name=name)
+    return Run.model_validate_json(document.body)
+
+
+def runs(reading: Reading) -> Sequence[Run]:
+    """Every run, the oldest first."""
+    found = [Run.model_validate_json(document.body) for document in reading.documents(RUN)]
+    return sorted(found, key=lambda run: run.created_at)
+
+
+def _covers(reading: Reading, site_id: SiteId, mode: Mode, now: datetime) -> bool:
+    try:
+        terms_in_force(reading, site_id, mode, now)
+    except RicordError:
+        return False
+    return True
+
+
+def _fingerprint(reading: Reading, site_id: SiteId) -> str:
+    site = reading.site(site_id)
+    if site is None or site.verify_key is None:
+        raise NotFound(kind="site", name=site_id)
+    return VerifyKey.parse(site.verify_key).fingerprint
+
+
+def _node_key(pem: bytes) -> str:
+    """The key in the one form under which it is compared; raises `InvalidArgument` for any but P-384."""
+    try:
+        key = load_pem_public_key(pem)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise InvalidArgument(name="public_key", problem="it is no public key in PEM") from error
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP384R1):
+        raise InvalidArgument(name="public_key", problem="it is not on the curve P-384")
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+def _json(value: Frozen) -> str:
+    return value.model_dump_json()

@@ -1,0 +1,99 @@
+"""What a run leaves behind: figures per round and site, the model's file and digest, and who refused why."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from coordinator.federation.grid import Answer
+from shared.federation import records
+from shared.frozen import Frozen
+from shared.ids import Sha256, SiteId
+
+
+class SiteFigures(Frozen):
+    """One site's figures of one round, as far as the plan asked and the site told: `None` is withheld."""
+
+    site_id: SiteId
+    images: int | None = None  # validation images behind `auc`
+    auc: float | None = None
+    loss: float | None = None
+
+
+class RoundResult(Frozen):
+    """One round: mean training loss by number of images, mean AUC by number of validation images, and each site's."""
+
+    round: int
+    training_images: int
+    training_loss: float
+    auc: float | None
+    sites: tuple[SiteFigures, ...]
+
+
+class Refusal(Frozen):
+    """A site that did not do what it was asked in a round, and its reason."""
+
+    round: int
+    site_id: SiteId
+    reason: str
+
+
+class TrainingResult(Frozen):
+    """Everything of a training run that may be shown."""
+
+    rounds: tuple[RoundResult, ...]
+    refusals: tuple[Refusal, ...]
+    model: str  # file name in the run's folder
+    model_sha256: Sha256 | None
+
+
+def training_result(answers: Sequence[Answer], folder: Path, *, earlier: TrainingResult | None) -> TrainingResult:
+    """Everything so far: `earlier` rounds from before a restart, and those in `answers`."""
+    turns = sorted({answer.turn for answer in answers if answer.kind == "evaluate"})
+    rounds = tuple(_round(turn, [answer for answer in answers if answer.turn == turn]) for turn in turns)
+    refused = tuple(
+        Refusal(round=answer.turn, site_id=answer.site, reason=answer.refusal) for answer in answers if answer.refusal
+    )
+    everything = (earlier.rounds if earlier else ()) + rounds
+    model = checkpoint_file(folder, everything[-1].round if everything else 0)
+    return TrainingResult(
+        rounds=everything,
+        refusals=(earlier.refusals if earlier else ()) + refused,
+        model=model.name,
+        model_sha256=Sha256(hashlib.sha256(model.read_bytes()).hexdigest()) if model.exists() else None,
+    )
+
+
+def checkpoint_file(folder: Path, turn: int) -> Path:
+    """Where the model after round `turn` lies."""
+    return folder / f"round-{turn}.safetensors"
+
+
+def _round(turn: int, answers: Sequence[Answer]) -> RoundResult:
+    useful = [answer for answer in answers if answer.refusal is None]
+    trained = [answer.metrics for answer in useful if answer.kind == "train"]
+    sites = tuple(_figures(answer) for answer in useful if answer.kind == "evaluate")
+    return RoundResult(
+        round=turn,
+        training_images=int(sum(metrics[records.EXAMPLES] for metrics in trained)),
+        training_loss=_mean((metrics[records.EXAMPLES], metrics[records.LOSS]) for metrics in trained) or 0.0,
+        auc=_mean((site.images, site.auc) for site in sites if site.images is not None and site.auc is not None),
+        sites=sites,
+    )
+
+
+def _figures(answer: Answer) -> SiteFigures:
+    metrics = answer.metrics
+    if not metrics.get(records.AUC_GIVEN):
+        return SiteFigures(site_id=answer.site)
+    return SiteFigures(
+        site_id=answer.site,
+        images=int(metrics[records.EXAMPLES]),
+        auc=metrics[records.AUC],
+        loss=metrics[records.LOSS],
+    )
+
+
+def _mean(weighted: Iterable[tuple[float, float]]) -> float | None:
+    pairs = list(weighted)
+    total = sum(weight for weight, _ in pairs)
+    return sum(weight * value for weight, value in pairs) / total if total else None

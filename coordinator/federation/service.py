@@ -1,0 +1,113 @@
+"""What coordinators and sites may ask of the federation. Runs are rows; the federation process works them off."""
+
+from collections.abc import Sequence
+
+from coordinator.federation import registry
+from coordinator.federation.interface import NodeRegistry
+from coordinator.federation.registry import NodeRow, Run
+from coordinator.identity import Clock, Identity, utc_now
+from coordinator.store.interface import Store
+from shared.agreement import Mode
+from shared.errors import AgreementModeNotAllowed, ProtocolMismatch
+from shared.federation.bundle import bundle_digest
+from shared.federation.plan import Member, PlanRequest, Purpose, complete_plan, parse_request, sign_plan
+from shared.frozen import Frozen
+from shared.ids import Sha256, SiteId
+
+MODES: dict[Purpose, tuple[Mode, ...]] = {
+    "training": (Mode.TRAINING,),
+    "statistics": (Mode.COHORT, Mode.STATISTICS),
+}
+
+
+class FederationInfo(Frozen):
+    """What a site needs to connect."""
+
+    fleet_address: str  # host:port
+    root: bytes  # PEM
+    bundles: tuple[Sha256, ...]
+    protocol_digest: Sha256
+
+
+class FederationService:
+    """Runs and nodes; each method is one transaction with its audit event."""
+
+    def __init__(
+        self, store: Store, identity: Identity, *, fleet_address: str, nodes: NodeRegistry, clock: Clock = utc_now
+    ) -> None:
+        self._store = store
+        self._identity = identity
+        self._fleet_address = fleet_address
+        self._nodes = nodes
+        self._now = clock
+
+    def start_run(self, request: bytes, *, actor: str) -> Run:
+        """Complete and sign the plan that was asked for and leave it to the federation process.
+
+        Raises `PlanInvalid`, or `AgreementModeNotAllowed` for a site named whose agreement does not cover it.
+        """
+        asked = parse_request(request)
+        plan = complete_plan(
+            asked, members=self._members(asked), protocol_digest=Sha256(self._identity.protocol_digest)
+        )
+        run = Run(
+            id=plan.run,
+            state="pending",
+            plan=plan,
+            signed=sign_plan(plan, self._identity.signing_key),
+            actor=actor,
+            created_at=self._now(),
+        )
+        with self._store.begin() as work:
+            work.append_event(at=self._now(), actor=actor, action=f"run {plan.purpose} asked for", about=run.id)
+            return registry.put_run(work, run, now=self._now())
+
+    def run(self, name: str) -> Run:
+        """One run; raises `NotFound`."""
+        with self._store.read() as reading:
+            return registry.run_of(reading, name)
+
+    def runs(self) -> Sequence[Run]:
+        """Every run, the oldest first."""
+        with self._store.read() as reading:
+            return registry.runs(reading)
+
+    def stop_run(self, name: str, *, actor: str) -> Run:
+        """Ask a run to end; one that has ended stays as it is. Raises `NotFound`."""
+        with self._store.begin() as work:
+            run = registry.run_of(work, name)
+            if run.state not in ("pending", "running"):
+                return run
+            fresh = run.state == "pending"
+            update = {"state": "failed", "ended_at": self._now(), "problem": "it was stopped"} if fresh else {}
+            work.append_event(at=self._now(), actor=actor, action="run stopped", about=run.id)
+            stopped = run.model_copy(update=update or {"state": "stopping"})
+            return registry.put_run(work, stopped, now=self._now())
+
+    def register_node(self, site_id: SiteId, public_key: bytes, *, protocol_digest: str) -> NodeRow:
+        """Keep a site's node key, so that the SuperLink admits it while its agreement covers federated work.
+
+        Raises `ProtocolMismatch`, `InvalidArgument`, `AgreementNotExecuted` or `AgreementModeNotAllowed`.
+        """
+        if protocol_digest != self._identity.protocol_digest:
+            raise ProtocolMismatch(held=protocol_digest, wanted=self._identity.protocol_digest)
+        with self._store.begin() as work:
+            row = registry.register_node(work, site_id, public_key, now=self._now())
+            work.append_event(at=self._now(), actor=f"site/{site_id}", action="node registered", about=site_id)
+            return row
+
+    def info(self) -> FederationInfo:
+        """Where the fleet port is, and which bundles run."""
+        return FederationInfo(
+            fleet_address=self._fleet_address,
+            root=self._identity.root,
+            bundles=(bundle_digest(),),
+            protocol_digest=Sha256(self._identity.protocol_digest),
+        )
+
+    def _members(self, asked: PlanRequest) -> tuple[Member, ...]:
+        nodes = self._nodes.nodes(MODES[asked.purpose])
+        missing = [site for site in asked.sites if site not in nodes]
+        if missing:
+            raise AgreementModeNotAllowed(mode=asked.purpose)
+        return tuple(Member(site_id=site, fingerprint=nodes[site].fingerprint) for site in sorted(asked.sites or nodes))

@@ -1,0 +1,77 @@
+"""FederationService on the wire: each method is one call of `coordinator.federation.service`."""
+
+import grpc
+
+from coordinator.federation.registry import Run
+from coordinator.federation.service import FederationService
+from coordinator.peer import peer_of
+from shared.ids import SiteId
+from shared.manifest import canonical_json
+from shared.proto.ricord.v1 import federation_pb2 as wire
+from shared.proto.ricord.v1.federation_pb2_grpc import FederationServiceServicer
+from shared.wire import to_timestamp
+
+
+class FederationServicer(FederationServiceServicer):
+    """Coordinators start and stop runs; sites register their node."""
+
+    def __init__(self, service: FederationService) -> None:
+        self._service = service
+
+    def StartRun(self, request: wire.StartRunRequest, context: grpc.ServicerContext) -> wire.StartRunResponse:
+        """Complete, sign and queue the plan."""
+        return wire.StartRunResponse(run=_run(self._service.start_run(request.plan, actor=_actor(context))))
+
+    def GetRun(self, request: wire.GetRunRequest, context: grpc.ServicerContext) -> wire.GetRunResponse:
+        """One run with its plan and result."""
+        del context
+        return wire.GetRunResponse(run=_run(self._service.run(request.id)))
+
+    def ListRuns(self, request: wire.ListRunsRequest, context: grpc.ServicerContext) -> wire.ListRunsResponse:
+        """Every run without plan and result."""
+        del request, context
+        return wire.ListRunsResponse(runs=[_run(run, whole=False) for run in self._service.runs()])
+
+    def StopRun(self, request: wire.StopRunRequest, context: grpc.ServicerContext) -> wire.StopRunResponse:
+        """Ask a run to end."""
+        return wire.StopRunResponse(run=_run(self._service.stop_run(request.id, actor=_actor(context))))
+
+    def RegisterNode(
+        self, request: wire.RegisterNodeRequest, context: grpc.ServicerContext
+    ) -> wire.RegisterNodeResponse:
+        """Keep the calling site's node key; the SuperLink admits it a moment later."""
+        self._service.register_node(
+            SiteId(peer_of(context).name), request.public_key, protocol_digest=request.protocol_digest
+        )
+        return wire.RegisterNodeResponse()
+
+    def GetFederationInfo(
+        self, request: wire.GetFederationInfoRequest, context: grpc.ServicerContext
+    ) -> wire.GetFederationInfoResponse:
+        """Where the fleet port is, and which bundles run."""
+        del request, context
+        info = self._service.info()
+        return wire.GetFederationInfoResponse(
+            fleet_address=info.fleet_address,
+            root=info.root,
+            fab_digests=info.bundles,
+            protocol_digest=info.protocol_digest,
+        )
+
+
+def _actor(context: grpc.ServicerContext) -> str:
+    peer = peer_of(context)
+    return f"{peer.role}/{peer.name}"
+
+
+def _run(run: Run, *, whole: bool = True) -> wire.Run:
+    return wire.Run(
+        id=run.id,
+        state=run.state,
+        site_ids=run.plan.roster,
+        started_at=to_timestamp(run.started_at) if run.started_at else None,
+        ended_at=to_timestamp(run.ended_at) if run.ended_at else None,
+        plan=canonical_json(run.plan) if whole else b"",
+        result=run.result.encode() if whole else b"",
+        problem=run.problem,
+    )

@@ -1,0 +1,124 @@
+"""The centre of federated training: Flower's own strategies over the roster, a checkpoint and figures after each round.
+
+`<folder>/round-N.safetensors` holds the averaged model after round N, `metrics.json` everything that may be shown. A
+run that was cut off starts again from its last checkpoint (a server optimiser's moments start anew).
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+from flwr.serverapp.strategy import FedAdagrad, FedAdam, FedAvg, FedAvgM, FedProx, FedYogi
+from safetensors.torch import load_file, save
+
+from coordinator.federation.grid import RosterGrid
+from coordinator.federation.results import TrainingResult, checkpoint_file, training_result
+from shared.durable import write_whole
+from shared.errors import PlanInvalid
+from shared.federation import records
+from shared.federation.models.registry import build_model, get_state, set_state
+from shared.federation.plan import TrainingTask
+from shared.federation.records import Vector
+from shared.manifest import canonical_json
+
+METRICS_FILE = "metrics.json"
+_CHECKPOINT = re.compile(r"round-([1-9][0-9]*)\.safetensors")
+
+
+def run_training(grid: RosterGrid, folder: Path) -> TrainingResult:
+    """Train the plan's model over the sites of `grid`.
+
+    Raises `TooFewSites` or `RunFailed`; the checkpoints of the rounds that were finished stay.
+    """
+    task = task_of(grid)
+    folder.mkdir(parents=True, exist_ok=True)
+    done = last_checkpoint(folder)
+    earlier = TrainingResult.model_validate_json((folder / METRICS_FILE).read_bytes()) if done else None
+    grid.start_after(done)
+    start = load_checkpoint(folder, done, task) if done else get_state(build_model(task))
+    config = {records.PLAN: grid.signed}
+
+    def after_round(turn: int, arrays: ArrayRecord) -> None:
+        if turn > 0:
+            save_checkpoint(folder, done + turn, arrays[records.STATE].numpy(), task)
+            result = training_result(grid.answers, folder, earlier=earlier)
+            write_whole(folder / METRICS_FILE, canonical_json(result))
+
+    make_strategy(task, grid.plan.minimum_sites).start(
+        grid=grid,
+        initial_arrays=ArrayRecord({records.STATE: Array(start)}),
+        num_rounds=task.rounds - done,
+        timeout=float(grid.plan.timeout_seconds),
+        train_config=ConfigRecord(config),
+        evaluate_config=ConfigRecord(config),
+        evaluate_fn=after_round,
+    )
+    return training_result(grid.answers, folder, earlier=earlier)
+
+
+def task_of(grid: RosterGrid) -> TrainingTask:
+    """The training part of the grid's plan; raises `PlanInvalid` when it has none."""
+    if grid.plan.training is None:
+        raise PlanInvalid(problem="it holds no training")
+    return grid.plan.training
+
+
+def make_strategy(task: TrainingTask, minimum: int) -> FedAvg:
+    """Flower's strategy of that name, asking every site of the roster that is there."""
+    common: dict[str, Any] = {
+        "fraction_train": 1.0,
+        "fraction_evaluate": 1.0,
+        "min_train_nodes": minimum,
+        "min_evaluate_nodes": minimum,
+        "min_available_nodes": minimum,
+        "weighted_by_key": records.EXAMPLES,
+        "arrayrecord_key": records.ARRAYS,
+        "configrecord_key": records.CONFIG,
+        "evaluate_metrics_aggr_fn": pooled,
+    }
+    rate = {"eta": task.server_learning_rate}
+    match task.strategy:
+        case "fedavg":
+            return FedAvg(**common)
+        case "fedprox":
+            return FedProx(**common, proximal_mu=task.proximal_mu)
+        case "fedavgm":
+            return FedAvgM(**common, server_learning_rate=task.server_learning_rate)
+        case "fedadam":
+            return FedAdam(**common, **rate)
+        case "fedyogi":
+            return FedYogi(**common, **rate)
+        case "fedadagrad":
+            return FedAdagrad(**common, **rate)
+
+
+def pooled(contents: list[RecordDict], weight: str) -> MetricRecord:
+    """Flower's aggregation of evaluations: the mean AUC over the sites that told theirs, by their number of images."""
+    metrics = [content[records.METRICS] for content in contents]
+    told = [(float(part[weight]), float(part[records.AUC])) for part in metrics if part[records.AUC_GIVEN]]
+    total = sum(count for count, _ in told)
+    mean = sum(count * value for count, value in told) / total if total else 0.0
+    return MetricRecord({records.AUC: mean, records.AUC_GIVEN: len(told)})
+
+
+def last_checkpoint(folder: Path) -> int:
+    """The last round whose model lies in `folder`; 0 when there is none."""
+    found = [_CHECKPOINT.fullmatch(file.name) for file in folder.iterdir()]
+    return max((int(match.group(1)) for match in found if match), default=0)
+
+
+def save_checkpoint(folder: Path, turn: int, state: Vector, task: TrainingTask) -> None:
+    """Keep a round's model under its tensors' names, whole or not at all."""
+    model = build_model(task)
+    set_state(model, state)
+    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    about = {"model": task.model, "image_size": str(task.image_size), "label": task.label, "round": str(turn)}
+    write_whole(checkpoint_file(folder, turn), save(tensors, metadata=about))
+
+
+def load_checkpoint(folder: Path, turn: int, task: TrainingTask) -> Vector:
+    """A round's model as one array."""
+    model = build_model(task)
+    model.load_state_dict(load_file(checkpoint_file(folder, turn)), strict=True)
+    return get_state(model)

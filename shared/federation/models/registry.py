@@ -1,0 +1,35 @@
+"""Networks by the name a plan uses. Both sides build the same one, so only its state travels, packed into one array."""
+
+from collections.abc import Callable
+from types import MappingProxyType
+
+import torch
+from torch import nn
+
+from shared.errors import PlanInvalid
+from shared.federation.models.small_cnn import SmallCnn
+from shared.federation.plan import TrainingTask
+from shared.federation.records import Vector, pack, unpack
+
+MODELS: MappingProxyType[str, Callable[[int], nn.Module]] = MappingProxyType({"small-cnn": SmallCnn})
+
+
+def build_model(task: TrainingTask) -> nn.Module:
+    """The network of a task, initialised from the task's seed, the same everywhere; raises `PlanInvalid`."""
+    if task.model not in MODELS:
+        raise PlanInvalid(problem="there is no model of that name")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(task.seed)
+        return MODELS[task.model](task.image_size)
+
+
+def get_state(model: nn.Module) -> Vector:
+    """The model's whole state, parameters and buffers, as one array."""
+    return pack({name: tensor.detach().cpu().numpy() for name, tensor in model.state_dict().items()})
+
+
+def set_state(model: nn.Module, vector: Vector) -> None:
+    """Load what `get_state` gave; raises `InvalidArgument` when it is the state of another model."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    state = {name: torch.from_numpy(array.copy()) for name, array in unpack(vector, shapes).items()}
+    model.load_state_dict(state, strict=True)

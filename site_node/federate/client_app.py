@@ -1,0 +1,177 @@
+"""The site's Flower app: trains, evaluates and counts, after the site's policy has judged the message.
+
+The policy stands around the app as a Flower mod, so it holds whatever executes the app. A refusal is a visible error
+reply `SITE_POLICY: …`; any other failure names its public sentence only, since a foreign exception's text might quote
+a value.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+from flwr.clientapp.typing import ClientAppCallable
+from flwr.common.constant import ErrorCode
+
+from shared.crypto.keys import load_signing
+from shared.errors import RicordError, RunRefused
+from shared.federation import records
+from shared.federation.models.registry import build_model, get_state, set_state
+from shared.federation.plan import Plan, TrainingTask, verify_plan
+from shared.federation.records import Vector
+from site_node.federate.dataset import Split, load_split
+from site_node.federate.policy import check_message, load_policy, may_tell
+from site_node.federate.site import FederateSettings, from_context
+from site_node.federate.training import evaluate, train
+
+REFUSED = "SITE_POLICY: "
+FAILED = "SITE_FAILED: "
+
+
+def judged(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+    """Let the message through only when the policy allows it, and its answer only when that may leave."""
+    try:
+        site = from_context(context.node_config)
+        plan = plan_of(message, site)
+        policy = load_policy(site.policy)
+        check_message(
+            policy,
+            plan,
+            site_id=site.site_id,
+            fingerprint=load_signing(site.signing_key).fingerprint,
+            protocol_digest=site.protocol_digest,
+            kind=message.metadata.message_type.split(".")[0],
+            turn=int(message.content[records.CONFIG].get(records.ROUND, 0)),
+        )
+        reply = call_next(message, context)
+        check_leaving(reply, plan, policy.max_answer_bytes)
+    except RunRefused as error:
+        return _error(message, REFUSED + error.fields.get("problem", "refused"))
+    except RicordError as error:
+        return _error(message, REFUSED + error.public)
+    except Exception as error:  # noqa: BLE001 - whatever it is, its text must not leave
+        return _error(message, FAILED + type(error).__name__)
+    return reply
+
+
+def plan_of(message: Message, site: FederateSettings) -> Plan:
+    """The verified plan a message carries; raises `RunRefused` without one, `SignatureInvalid` for another's."""
+    config = message.content.get(records.CONFIG) if message.has_content() else None
+    text = config.get(records.PLAN) if isinstance(config, ConfigRecord) else None
+    if not isinstance(text, str):
+        raise RunRefused(problem="the message carries no plan")
+    return verify_plan(text, site.verify_key)
+
+
+def check_leaving(reply: Message, plan: Plan, most: int) -> None:
+    """Raise `RunRefused` when an answer holds other records than its kind may, or more bytes than the policy allows."""
+    if reply.has_error():
+        return
+    allowed = {
+        "train": {records.ARRAYS, records.METRICS},
+        "evaluate": {records.METRICS},
+        "query": {records.CONFIG},
+    }[reply.metadata.message_type.split(".")[0]]
+    content = reply.content
+    if set(content) - allowed:
+        raise RunRefused(problem=f"an answer for {plan.purpose} held a record it may not")
+    if any(set(content[key]) - fields for key, fields in _FIELDS.items() if key in content):
+        raise RunRefused(problem=f"an answer for {plan.purpose} held a field it may not")
+    size = sum(record.count_bytes() for record in content.values())
+    if size > most:
+        raise RunRefused(problem=f"an answer of {size} bytes is more than may leave")
+
+
+_FIELDS = {
+    records.ARRAYS: {records.STATE},
+    records.METRICS: {records.EXAMPLES, records.LOSS, records.AUC, records.AUC_GIVEN},
+    records.CONFIG: {records.PAYLOAD},
+}
+
+
+def train_round(message: Message, context: Context) -> Message:
+    """Train the received model on this site's images and send back its state and how many images it saw."""
+    site = from_context(context.node_config)
+    task = _task(plan_of(message, site))
+    model = build_model(task)
+    set_state(model, _vector(message))
+    samples = _split(site.library, task).training
+    loss = train(model, samples, task, turn=int(message.content[records.CONFIG][records.ROUND]))
+    metrics = {records.EXAMPLES: len(samples.labels), records.LOSS: loss}
+    content = RecordDict(
+        {
+            records.ARRAYS: ArrayRecord({records.STATE: Array(get_state(model))}),
+            records.METRICS: MetricRecord(metrics),
+        }
+    )
+    return Message(content, reply_to=message)
+
+
+def evaluate_round(message: Message, context: Context) -> Message:
+    """Evaluate the received model on this site's validation images; figures leave only with enough cases behind."""
+    site = from_context(context.node_config)
+    plan = plan_of(message, site)
+    task = _task(plan)
+    model = build_model(task)
+    set_state(model, _vector(message))
+    samples = _split(site.library, task).validation
+    result = evaluate(model, samples)
+    told = result.auc is not None and may_tell(load_policy(site.policy), plan, samples.cases)
+    metrics = {
+        records.EXAMPLES: result.images if told else 0,
+        records.LOSS: result.loss if told else 0.0,
+        records.AUC: result.auc if told and result.auc is not None else 0.0,
+        records.AUC_GIVEN: int(told),
+    }
+    return Message(RecordDict({records.METRICS: MetricRecord(metrics)}), reply_to=message)
+
+
+def count(message: Message, context: Context) -> Message:
+    """Answer one stage of a federated statistic."""
+    site = from_context(context.node_config)
+    plan = plan_of(message, site)
+    config = message.content[records.CONFIG]
+    payload = _answer_statistics(site, plan, str(config[records.STAGE]), config[records.PAYLOAD])
+    return Message(RecordDict({records.CONFIG: ConfigRecord({records.PAYLOAD: payload})}), reply_to=message)
+
+
+def _answer_statistics(site: FederateSettings, plan: Plan, stage: str, payload: bytes) -> bytes:
+    raise RunRefused(problem="statistics are not there yet")
+
+
+def _task(plan: Plan) -> TrainingTask:
+    if plan.training is None:
+        raise RunRefused(problem="the plan holds no training")
+    return plan.training
+
+
+def _vector(message: Message) -> Vector:
+    vector: Vector = message.content[records.ARRAYS][records.STATE].numpy()
+    return vector
+
+
+def _split(library: Path, task: TrainingTask) -> Split:
+    """The site's images, decoded once for as long as the library holds the same studies."""
+    held = tuple(sorted(folder.name for folder in library.iterdir())) if library.is_dir() else ()
+    return _decoded(library, task, held)
+
+
+@lru_cache(maxsize=1)
+def _decoded(library: Path, task: TrainingTask, held: tuple[str, ...]) -> Split:
+    del held  # in the key only: a withdrawn study must be gone from memory too
+    return load_split(library, task)
+
+
+def _error(message: Message, reason: str) -> Message:
+    return Message(Error(code=ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason=reason), reply_to=message)
+
+
+def _build() -> ClientApp:
+    built = ClientApp(mods=[judged])
+    built.train()(train_round)
+    built.evaluate()(evaluate_round)
+    built.query()(count)
+    return built
+
+
+app = _build()

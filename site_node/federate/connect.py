@@ -1,0 +1,50 @@
+"""The site's two calls before it takes part: register its node key, and learn where the fleet port is."""
+
+from pathlib import Path
+
+import grpc
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_public_key
+
+from shared.crypto.keys import load_flower_public
+from shared.errors import ProtocolMismatch
+from shared.ids import Sha256, SiteId
+from shared.proto.ricord.v1.federation_pb2 import GetFederationInfoRequest, RegisterNodeRequest
+from shared.proto.ricord.v1.federation_pb2_grpc import FederationServiceStub
+from shared.wire import UNARY_SECONDS
+from site_node.config import SiteHome
+from site_node.federate.policy import POLICY_FILE
+from site_node.federate.site import FederateSettings
+
+
+def register_node(channel: grpc.Channel, *, node_key: Path, protocol_digest: Sha256) -> str:
+    """Register over the main port, and return the fleet port's address (host:port).
+
+    Raises what the coordinator refuses with, or `ProtocolMismatch`; call it inside `shared.wire.connected`.
+    """
+    stub = FederationServiceStub(channel)
+    line = load_flower_public(node_key)
+    pem = load_ssh_public_key(line.encode()).public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    request = RegisterNodeRequest(public_key=pem, protocol_digest=protocol_digest)
+    stub.RegisterNode(request, timeout=UNARY_SECONDS)
+    info = stub.GetFederationInfo(GetFederationInfoRequest(), timeout=UNARY_SECONDS)
+    if info.protocol_digest != protocol_digest:
+        raise ProtocolMismatch(held=protocol_digest, wanted=info.protocol_digest)
+    return info.fleet_address
+
+
+def settings_for(
+    home: SiteHome, *, site_id: SiteId, coordinator_key: str, protocol_digest: Sha256, fleet_address: str
+) -> FederateSettings:
+    """The settings of federated work in this home; `coordinator_key` is the OpenSSH line the agreement's text names."""
+    return FederateSettings(
+        site_id=site_id,
+        folder=home.folder / "federation",
+        library=home.library,
+        policy=home.folder / POLICY_FILE,
+        signing_key=home.signing_key,
+        node_key=home.flower_key,
+        coordinator_key=coordinator_key,
+        protocol_digest=protocol_digest,
+        fleet_address=fleet_address,
+        root=home.identity / "root.pem",
+    )

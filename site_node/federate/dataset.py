@@ -1,0 +1,102 @@
+"""The library's frontal radiographs as arrays: the same deterministic normalisation at every site.
+
+Each image is inverted when it is MONOCHROME1, clipped to its 1st and 99th percentile, averaged down to the task's size
+and standardised to mean 0 and deviation 1 by itself, so that no scanner's gain is learned. Patients, not images, are
+split into training and validation, by a hash of the pseudonym: the same split in every round and after a restart.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pydicom
+import torch
+from pydicom.errors import InvalidDicomError
+from torch.nn.functional import adaptive_avg_pool2d
+
+from shared.federation.plan import TrainingTask
+from shared.ids import PatientPseudonym
+from site_node.federate.training import Samples
+from site_node.library import LibraryStudy, load_library
+
+MODALITIES = ("CR", "DX")
+_LATERAL = ("LL", "RL", "LAT", "LATERAL", "LLD", "RLD", "LLO", "RLO", "LPO", "RPO", "LAO", "RAO")  # (0018,5101)
+_ANSWERS = {"yes": 1, "positive": 1, "1": 1, "true": 1, "no": 0, "negative": 0, "0": 0, "false": 0}
+
+
+class Split(NamedTuple):
+    """A site's images for one task, by patient."""
+
+    training: Samples
+    validation: Samples
+
+
+class _Entry(NamedTuple):
+    patient: PatientPseudonym
+    label: int
+    image: npt.NDArray[np.float32]  # (size, size)
+
+
+def load_split(library: Path, task: TrainingTask) -> Split:
+    """Read the library's labelled frontal radiographs; a study without the label, or no radiograph, is passed over."""
+    entries = tuple(_entries(library, load_library(library), task))
+    kept_back = [_is_validation(entry.patient, task) for entry in entries]
+    return Split(
+        training=_samples([entry for entry, back in zip(entries, kept_back, strict=True) if not back], task),
+        validation=_samples([entry for entry, back in zip(entries, kept_back, strict=True) if back], task),
+    )
+
+
+def standardise(pixels: npt.NDArray[np.float32], size: int) -> npt.NDArray[np.float32]:
+    """An image of any size and scale as (size, size), clipped, averaged, mean 0 and deviation 1; a flat one is 0."""
+    low, high = np.percentile(pixels, (1, 99))
+    clipped = torch.from_numpy(np.clip(pixels, low, high).astype(np.float32))
+    small = adaptive_avg_pool2d(clipped[None, None], size)[0, 0].numpy()
+    deviation = float(small.std())
+    return ((small - small.mean()) / deviation if deviation > 0 else np.zeros_like(small)).astype(np.float32)
+
+
+def read_frontal(file: Path) -> npt.NDArray[np.float32] | None:
+    """The pixels of a frontal radiograph, bright where dense; `None` for another view, kind or an unreadable file."""
+    try:
+        dataset = pydicom.dcmread(file)
+        if dataset.get("Modality") not in MODALITIES or str(dataset.get("ViewPosition", "")).upper() in _LATERAL:
+            return None
+        pixels: npt.NDArray[np.float32] = dataset.pixel_array.astype(np.float32)
+    except (InvalidDicomError, OSError, ValueError, AttributeError, NotImplementedError, RuntimeError):
+        return None  # the library was validated; what cannot be decoded here is no reason to end a federated run
+    if int(dataset.get("NumberOfFrames", 1) or 1) > 1:
+        pixels = pixels[0]
+    if int(dataset.get("SamplesPerPixel", 1) or 1) > 1:
+        pixels = pixels.mean(axis=-1)
+    inverted = dataset.get("PhotometricInterpretation") == "MONOCHROME1"  # PS3.3 C.7.6.3.1.2: 0 is white
+    return pixels.max() - pixels if inverted else pixels
+
+
+def _entries(library: Path, studies: Sequence[LibraryStudy], task: TrainingTask) -> Iterator[_Entry]:
+    for study in studies:
+        label = _label(study, task.label)
+        if label is None or not set(study.modalities) & set(MODALITIES):
+            continue
+        for instance in study.instances:
+            pixels = read_frontal(library / study.study / instance.file)
+            if pixels is not None and pixels.ndim == 2:  # noqa: PLR2004 - rows and columns
+                yield _Entry(study.patient, label, standardise(pixels, task.image_size))
+
+
+def _label(study: LibraryStudy, field: str) -> int | None:
+    return _ANSWERS.get(str((study.clinical or {}).get(field, "")).lower())
+
+
+def _is_validation(patient: PatientPseudonym, task: TrainingTask) -> bool:
+    draw = int.from_bytes(hashlib.sha256(f"split/{task.seed}/{patient}".encode()).digest()[:8])
+    return draw < task.validation_share * 2**64
+
+
+def _samples(entries: Sequence[_Entry], task: TrainingTask) -> Samples:
+    size = task.image_size
+    images = np.stack([entry.image for entry in entries]) if entries else np.zeros((0, size, size), np.float32)
+    return Samples(images=images, labels=np.array([entry.label for entry in entries], dtype=np.int64))

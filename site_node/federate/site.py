@@ -1,0 +1,40 @@
+"""What the client app knows of its own site. It travels inside this machine only, in the context of each task."""
+
+from pathlib import Path
+
+from shared.crypto.signing import VerifyKey
+from shared.errors import InvalidIdentifier
+from shared.frozen import Frozen
+from shared.ids import Sha256, SiteId
+
+CONTEXT_KEY = "ricord-site"
+
+
+class FederateSettings(Frozen):
+    """Everything federated work at a site needs. The command line makes it from `site.toml` and the identity folder."""
+
+    site_id: SiteId
+    folder: Path  # <home>/federation: Flower's files, the answers already given
+    library: Path
+    policy: Path  # <home>/federation-policy.toml
+    signing_key: Path
+    node_key: Path  # P-384, OpenSSH form
+    coordinator_key: str  # OpenSSH line; the agreement names its fingerprint
+    protocol_digest: Sha256
+    fleet_address: str  # host:port
+    root: Path  # PEM
+    poll_seconds: float = 0.5
+    idle_seconds: float = 60.0  # without a message, after which `federate --once` ends
+
+    @property
+    def verify_key(self) -> VerifyKey:
+        """The key that must have signed every plan."""
+        return VerifyKey.parse(self.coordinator_key)
+
+
+def from_context(node_config: dict[str, object]) -> FederateSettings:
+    """The settings that the executor put into a task's context; raises `InvalidIdentifier` when it put none."""
+    text = node_config.get(CONTEXT_KEY)
+    if not isinstance(text, str):
+        raise InvalidIdentifier(kind="federation context")
+    return FederateSettings.model_validate_json(text)

@@ -1,0 +1,111 @@
+"""Local training and evaluation of a model on this site's own images. Deterministic for a seed, one torch thread."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from shared.errors import RunRefused
+from shared.federation.plan import TrainingTask
+
+Images = npt.NDArray[np.float32]  # (n, size, size), standardised
+Labels = npt.NDArray[np.int64]  # (n,), 0 or 1
+_AT_ONCE = 64  # images evaluated together
+
+
+class Samples(NamedTuple):
+    """Images and their labels."""
+
+    images: Images
+    labels: Labels
+
+    @property
+    def cases(self) -> tuple[int, int]:
+        """How many negative and positive ones there are."""
+        positive = int(self.labels.sum())
+        return len(self.labels) - positive, positive
+
+
+class Evaluation(NamedTuple):
+    """Mean loss, AUC (`None` with one class only), and how many images they rest on."""
+
+    loss: float
+    auc: float | None
+    images: int
+
+
+def train(model: nn.Module, samples: Samples, task: TrainingTask, *, turn: int) -> float:
+    """Train in place for the task's epochs and return the last epoch's mean loss.
+
+    Classes are weighted by the inverse of their frequency here. With a `proximal_mu` the loss gets FedProx's term
+    mu/2 |w - w_global|^2 (Li et al., MLSys 2020). Raises `RunRefused` when there is nothing to train on.
+    """
+    if len(samples.labels) == 0:
+        raise RunRefused(problem="this site has no image with that label to train on")
+    torch.set_num_threads(1)
+    images, labels = torch.from_numpy(samples.images).unsqueeze(1), torch.from_numpy(samples.labels).float()
+    criterion = nn.BCEWithLogitsLoss(pos_weight=_weight(samples))
+    optimizer = _optimizer(model, task)
+    start = [parameter.detach().clone() for parameter in model.parameters()]
+    order = np.random.default_rng([task.seed, turn])
+    model.train()
+    mean = 0.0
+    for _ in range(task.local_epochs):
+        total = 0.0
+        shuffled = order.permutation(len(labels))
+        for chosen in np.array_split(shuffled, max(1, -(-len(labels) // task.batch_size))):
+            loss = criterion(model(images[chosen]), labels[chosen])
+            total += float(loss.detach()) * len(chosen)
+            optimizer.zero_grad()
+            (loss + _proximal(model, start, task.proximal_mu)).backward()
+            optimizer.step()
+        mean = total / len(labels)
+    return mean
+
+
+def evaluate(model: nn.Module, samples: Samples) -> Evaluation:
+    """Loss and AUC of the model on the samples."""
+    if len(samples.labels) == 0:
+        return Evaluation(loss=0.0, auc=None, images=0)
+    torch.set_num_threads(1)
+    model.eval()
+    with torch.no_grad():
+        parts = torch.split(torch.from_numpy(samples.images).unsqueeze(1), _AT_ONCE)
+        logits = torch.cat([model(part) for part in parts])
+    labels = torch.from_numpy(samples.labels).float()
+    loss = float(nn.functional.binary_cross_entropy_with_logits(logits, labels))
+    return Evaluation(loss=loss, auc=auc(samples.labels, logits.double().numpy()), images=len(labels))
+
+
+def auc(labels: Labels, scores: npt.NDArray[np.float64]) -> float | None:
+    """Area under the ROC curve: the share of (positive, negative) pairs ranked right, ties counting half, exactly.
+
+    `None` without both classes (Hanley and McNeil, Radiology 1982).
+    """
+    positive = int(labels.sum())
+    negative = len(labels) - positive
+    if positive == 0 or negative == 0:
+        return None
+    _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]  # mid-ranks, from 1
+    return float((ranks[labels == 1].sum() - positive * (positive + 1) / 2) / (positive * negative))
+
+
+def _weight(samples: Samples) -> torch.Tensor:
+    negative, positive = samples.cases
+    return torch.tensor(negative / positive if positive and negative else 1.0)
+
+
+def _optimizer(model: nn.Module, task: TrainingTask) -> torch.optim.Optimizer:
+    if task.optimizer == "sgd":
+        return torch.optim.SGD(model.parameters(), lr=task.learning_rate, momentum=0.9)
+    return torch.optim.Adam(model.parameters(), lr=task.learning_rate)
+
+
+def _proximal(model: nn.Module, start: list[torch.Tensor], mu: float) -> torch.Tensor:
+    if mu == 0:
+        return torch.zeros(())
+    distance = [((now - then) ** 2).sum() for now, then in zip(model.parameters(), start, strict=True)]
+    return mu / 2 * torch.stack(distance).sum()
