@@ -10,16 +10,15 @@ import shutil
 from collections import defaultdict
 from collections.abc import Iterable
 
-from shared.durable import write_whole
 from shared.frozen import Frozen
 from shared.ids import StudyKey
 from site_node.config import SiteHome
 from site_node.ledger import Ledger, State
 from site_node.receive.folder import MIXED_PATIENTS, NO_PATIENT_ID, Reception
 from site_node.receive.reading import RefusedFile
+from site_node.records import Records
 from site_node.study import Ending, Instance, Reason, Received
 
-RECEIVED_FILE = "received.json"
 REFUSED_FILES = "files.jsonl"
 _GONE = frozenset({State.SEALED, State.SUBMITTED})
 _OTHER_BYTES, _LATE = "other-bytes", "arrived-late"
@@ -55,11 +54,6 @@ def take(reception: Reception, *, home: SiteHome, ledger: Ledger) -> Intake:
     )
 
 
-def load_received(home: SiteHome, key: StudyKey) -> Received:
-    """The study as it was entered."""
-    return Received.model_validate_json((home.work(key) / RECEIVED_FILE).read_bytes())
-
-
 def _enter(study: Received, held: Reason | None, home: SiteHome, ledger: Ledger) -> dict[str, int]:
     """One study of a reception; the counts it adds."""
     arrived = {instance.path.stem: instance for instance in study.instances}
@@ -72,7 +66,7 @@ def _enter(study: Received, held: Reason | None, home: SiteHome, ledger: Ledger)
         _drop_copies(study.key, (), home, ledger)
         return again
     elif ledger.study(study.key).state in _GONE:
-        ledger.add_late(study.key, new, _LATE)
+        ledger.hold_instances(study.key, new, _LATE)
         _drop_copies(study.key, [arrived[name] for name in new], home, ledger)
         return {**again, "late": len(new)}
     else:
@@ -82,9 +76,7 @@ def _enter(study: Received, held: Reason | None, home: SiteHome, ledger: Ledger)
 
 def _start(study: Received, held: Reason | None, home: SiteHome, ledger: Ledger) -> None:
     """Write the study's record, then enter it; one that a person must see first is quarantined at once."""
-    folder = home.work(study.key)
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    write_whole(folder / RECEIVED_FILE, study.model_dump_json().encode(), mode=0o600)
+    Records(home).write(study.key, study)
     names = [instance.path.stem for instance in study.instances]
     state = State.QUARANTINED if held else State.RECEIVED
     ledger.add_study(study.key, names, state=state, reasons=(held,) if held else ())
@@ -92,9 +84,8 @@ def _start(study: Received, held: Reason | None, home: SiteHome, ledger: Ledger)
 
 def _join(study: Received, held: Reason | None, home: SiteHome, ledger: Ledger) -> Reason | None:
     """Enter a study anew with what it had and what came; versions of one instance that differ are quarantined."""
-    try:
-        before = load_received(home, study.key)
-    except FileNotFoundError:  # it was excluded or refused, and its copies are gone: it starts with what came
+    before = Records(home).find(study.key, Received)
+    if before is None:  # it was excluded or refused, and its copies are gone: it starts with what came
         _start(study, held, home, ledger)
         return held
     files = {one.path.stem: one for one in (*before.instances, *study.instances) if one.path.exists()}
@@ -109,7 +100,7 @@ def _join(study: Received, held: Reason | None, home: SiteHome, ledger: Ledger) 
     if agreed:
         joined = study.model_copy(update={"identity": identity, "instances": agreed})
         _start(joined, held, home, ledger)
-    ledger.add_late(study.key, [one.path.stem for one in conflicts], _OTHER_BYTES)
+    ledger.hold_instances(study.key, [one.path.stem for one in conflicts], _OTHER_BYTES)
     for one in conflicts:
         one.path.unlink(missing_ok=True)
     return held
@@ -119,7 +110,7 @@ def _drop_copies(key: StudyKey, copies: Iterable[Instance], home: SiteHome, ledg
     """Remove from the spool what was only just copied there and is not needed."""
     for one in copies:
         one.path.unlink(missing_ok=True)
-    if not (home.work(key) / RECEIVED_FILE).exists() and ledger.study(key).state.ending is not Ending.WAITING:
+    if Records(home).find(key, Received) is None and ledger.study(key).state.ending is not Ending.WAITING:
         shutil.rmtree(home.spool / key, ignore_errors=True)
 
 

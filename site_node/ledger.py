@@ -43,6 +43,9 @@ create table if not exists events (
 ) strict;
 """
 
+_PUT_INSTANCE = (
+    "insert into instances values (?, ?, ?, ?) on conflict do update set ending = excluded.ending, code = excluded.code"
+)
 _REASONS = TypeAdapter(tuple[Reason, ...])
 _GRAVITY = MappingProxyType({Severity.REJECT: 0, Severity.REVIEW: 1, Severity.WARN: 2, Severity.ACCEPT: 3})
 
@@ -160,11 +163,11 @@ class Ledger:
                     (state.ending, _lead(reasons), key, Ending.WAITING),
                 )
 
-    def add_late(self, key: StudyKey, names: Iterable[str], code: str) -> None:
-        """Enter instances that came after their study had left: quarantined, and the study stays as it is."""
+    def hold_instances(self, key: StudyKey, names: Iterable[str], code: str) -> None:
+        """Quarantine instances that go no way with their study: come too late, or in conflict with each other."""
         rows = [(key, name, Ending.QUARANTINED, code) for name in names]
         with self._transaction():
-            self._db.executemany("insert or ignore into instances values (?, ?, ?, ?)", rows)
+            self._db.executemany(_PUT_INSTANCE, rows)
 
     def reopen(self, key: StudyKey, released: Iterable[str]) -> None:
         """Send a study back to its start, its whole way to be made again; `released` reasons hold it no more."""
@@ -269,11 +272,7 @@ class Ledger:
     def _set_instances(self, key: StudyKey, names: Iterable[str], ending: Ending, code: str) -> None:
         rows = [(key, name, ending, code) for name in names]
         self._db.execute("update instances set ending = ?, code = ? where key = ?", (ending, code, key))
-        self._db.executemany(
-            "insert into instances values (?, ?, ?, ?) on conflict do update"
-            " set ending = excluded.ending, code = excluded.code",
-            rows,
-        )
+        self._db.executemany(_PUT_INSTANCE, rows)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

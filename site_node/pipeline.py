@@ -10,9 +10,8 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
-from shared.durable import sync_folder, write_whole
+from shared.durable import sync_folder
 from shared.errors import (
     AgreementError,
     DiskFull,
@@ -25,11 +24,10 @@ from shared.errors import (
     TransportError,
     TrustError,
 )
-from shared.frozen import Frozen
 from shared.ids import StudyKey, Uid
 from site_node.config import SiteHome
-from site_node.intake import load_received
 from site_node.ledger import ENDED, WAY, Ledger, State, StudyEntry
+from site_node.records import Records
 from site_node.study import (
     Deidentified,
     Excluded,
@@ -47,8 +45,6 @@ from site_node.study import (
 
 # Not this study's fault: the node itself cannot go on, and the study waits where it is.
 _BLOCKING = (AgreementError, DiskFull, FederationError, ProtocolError, SettingsError, TransportError, TrustError)
-
-Record = TypeVar("Record", bound=Frozen)
 
 
 @dataclass(frozen=True)
@@ -91,6 +87,7 @@ class Pipeline:
         report: Callable[[StudyKey, State], None] = lambda _key, _state: None,
     ) -> None:
         self._home = home
+        self._records = Records(home)
         self._ledger = ledger
         self._stages = stages
         self._delete_originals = delete_originals
@@ -148,10 +145,10 @@ class Pipeline:
             return self._end(entry.key, State.QUARANTINED, (reason,))
 
     def _screen(self, entry: StudyEntry) -> State:
-        study = load_received(self._home, entry.key)
+        study = self._records.read(entry.key, Received)
         found = self._stages.screen(study, entry.released)
         if isinstance(found, Included):
-            self._write(entry.key, found)
+            self._records.write(entry.key, found)
             return self._advance(entry.key, State.INCLUDED, found.warnings, left_out=found.left_out)
         return self._end(entry.key, State.EXCLUDED if isinstance(found, Excluded) else State.QUARANTINED, found.reasons)
 
@@ -160,39 +157,39 @@ class Pipeline:
             return None
         out = self._home.work(entry.key) / "deidentified"
         shutil.rmtree(out, ignore_errors=True)
-        found = self._stages.deidentify(self._read(entry.key, Included), out)
+        found = self._stages.deidentify(self._records.read(entry.key, Included), out)
         if isinstance(found, Deidentified) and self._stages.inspect is not None:
             found = self._stages.inspect(found, entry.released) or found
         if isinstance(found, Refused):
             return self._end(entry.key, State(found.ending.value), found.reasons)
         _sync_tree(out)
-        self._write(entry.key, found)
+        self._records.write(entry.key, found)
         uid = found.study_instance_uid
         return self._advance(entry.key, State.DEIDENTIFIED, entry.reasons, left_out=found.left_out, study=uid)
 
     def _validate(self, entry: StudyEntry) -> State | None:
         if self._stages.validate is None:
             return None
-        included, output = self._read(entry.key, Included), self._read(entry.key, Deidentified)
+        included, output = self._records.read(entry.key, Included), self._records.read(entry.key, Deidentified)
         found = self._stages.validate(included, output, self._home.reports / f"{output.study_instance_uid}.json")
         if isinstance(found, Refused):
             return self._end(entry.key, State(found.ending.value), found.reasons)
         if self._stages.keep is not None:
             self._stages.keep(found)
-        self._write(entry.key, found)
+        self._records.write(entry.key, found)
         return self._advance(entry.key, State.VALIDATED, entry.reasons)
 
     def _seal(self, entry: StudyEntry) -> State | None:
         if self._stages.seal is None:
             return None
-        sealed = self._stages.seal(self._read(entry.key, Validated), self._ledger.sequence(entry.key))
-        self._write(entry.key, sealed)
+        sealed = self._stages.seal(self._records.read(entry.key, Validated), self._ledger.sequence(entry.key))
+        self._records.write(entry.key, sealed)
         return self._advance(entry.key, State.SEALED, entry.reasons)
 
     def _submit(self, entry: StudyEntry) -> State | None:
         if self._stages.submit is None:
             return None
-        done = self._stages.submit(self._read(entry.key, Sealed))
+        done = self._stages.submit(self._records.read(entry.key, Sealed))
         self._ledger.advance(entry.key, State.SUBMITTED, reasons=entry.reasons, receipt=done.receipt.name)
         return State.SUBMITTED
 
@@ -213,22 +210,12 @@ class Pipeline:
         self._ledger.advance(key, state, reasons=reasons)
         return state
 
-    def _write(self, key: StudyKey, record: Frozen) -> None:
-        """Keep a stage's record; it names originals, so only the owner may read it."""
-        write_whole(self._record(key, type(record)), record.model_dump_json().encode(), mode=0o600)
-
-    def _read(self, key: StudyKey, kind: type[Record]) -> Record:
-        return kind.model_validate_json(self._record(key, kind).read_bytes())
-
-    def _record(self, key: StudyKey, kind: type[Frozen]) -> Path:
-        return self._home.work(key) / f"{kind.__name__.lower()}.json"
-
     def _clear(self, key: StudyKey, state: State) -> None:
         """Remove what a study that ended leaves behind. One in quarantine keeps all of it for the person who looks."""
         if state not in ENDED or state is State.QUARANTINED:
             return
         if state is State.SUBMITTED:
-            sealed = self._read_if_there(key, Sealed)
+            sealed = self._records.find(key, Sealed)
             for path in sealed_files(sealed) if sealed else ():
                 path.unlink(missing_ok=True)
         if self._delete_originals:
@@ -236,9 +223,6 @@ class Pipeline:
             shutil.rmtree(self._home.work(key), ignore_errors=True)
         else:
             shutil.rmtree(self._home.work(key) / "deidentified", ignore_errors=True)
-
-    def _read_if_there(self, key: StudyKey, kind: type[Record]) -> Record | None:
-        return self._read(key, kind) if self._record(key, kind).exists() else None
 
     def _tidy(self) -> None:
         """Finish what a kill left undone between a study's last state and its clearing."""

@@ -52,8 +52,7 @@ def fuse() -> Any:
     """Every durable write, every move in the ledger and every removal is a point to be killed at."""
     fuse = Fuse()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("site_node.pipeline.write_whole", fuse.around(write_whole))
-        patch.setattr("site_node.intake.write_whole", fuse.around(write_whole))
+        patch.setattr("site_node.records.write_whole", fuse.around(write_whole))
         patch.setattr(pipeline, "_sync_tree", fuse.around(pipeline._sync_tree))
         for name in ("add_study", "advance", "add_files", "sequence"):
             patch.setattr(Ledger, name, fuse.around(getattr(Ledger, name)))

@@ -1,0 +1,81 @@
+"""A person's decisions on studies in quarantine, audited in the ledger."""
+
+import re
+from datetime import datetime
+
+from shared.errors import InvalidArgument, NotFound
+from shared.frozen import Frozen
+from shared.ids import StudyKey
+from site_node.config import SiteHome
+from site_node.ledger import Ledger, State, StudyEntry
+from site_node.records import Records
+from site_node.study import Reason, Received, Severity
+
+REJECTED = Reason(
+    code="rejected-in-review",
+    message="A person at the hospital rejected the study; the audit says who and why.",
+    severity=Severity.REJECT,
+)
+
+
+class Item(Frozen):
+    """A study that waits for a person. `key` and `reasons` identify nobody; `pictures` show pixels: PHI."""
+
+    key: StudyKey
+    since: datetime
+    reasons: tuple[Reason, ...]
+    pictures: tuple[str, ...]  # files in the home's quarantine folder
+
+
+def waiting(home: SiteHome, ledger: Ledger) -> tuple[Item, ...]:
+    """Everything in quarantine."""
+    return tuple(
+        Item(
+            key=entry.key,
+            since=entry.changed_at,
+            reasons=entry.reasons,
+            pictures=tuple(sorted(path.name for path in home.quarantine.glob(f"{entry.key}*.png"))),
+        )
+        for entry in ledger.studies(State.QUARANTINED)
+    )
+
+
+def release(home: SiteHome, ledger: Ledger, reference: str, *, actor: str, reason: str) -> StudyKey:
+    """Send a study on: what held it holds it no more, and it goes through every stage again.
+
+    What no person can lift, such as a missing PatientID, is refused with `InvalidArgument`; so is an empty `reason`.
+    """
+    entry = _in_quarantine(ledger, reference)
+    study = Records(home).find(entry.key, Received)
+    if study is None or study.identity is None:
+        problem = "the study has no patient, or two; correct it at the source and receive it again"
+        raise InvalidArgument(name="study", problem=problem)
+    held = [one.code for one in entry.reasons if one.severity is Severity.REVIEW]
+    ledger.audit(actor, "release", entry.key, _given(reason))
+    ledger.reopen(entry.key, held)
+    return entry.key
+
+
+def reject(ledger: Ledger, reference: str, *, actor: str, reason: str) -> StudyKey:
+    """Leave a study out for good; an empty `reason` is refused with `InvalidArgument`."""
+    entry = _in_quarantine(ledger, reference)
+    ledger.audit(actor, "reject", entry.key, _given(reason))
+    ledger.advance(entry.key, State.EXCLUDED, reasons=(REJECTED, *entry.reasons))
+    return entry.key
+
+
+def _in_quarantine(ledger: Ledger, reference: str) -> StudyEntry:
+    """The one study in quarantine whose key starts with `reference`, of eight digits at least."""
+    if not re.fullmatch(r"[0-9a-f]{8,32}", reference):
+        raise InvalidArgument(name="study", problem="give the key that `ricord-site review list` shows")
+    found = [entry for entry in ledger.studies(State.QUARANTINED) if entry.key.startswith(reference)]
+    if len(found) != 1:
+        raise NotFound(kind="study in quarantine", name=reference)
+    return found[0]
+
+
+def _given(reason: str) -> str:
+    text = " ".join(reason.split())
+    if not text:
+        raise InvalidArgument(name="--reason", problem="say why; it is kept")
+    return text

@@ -1,0 +1,103 @@
+"""How receptions add up: again, more of the same study, too late, in conflict."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from shared.ids import Sha256
+from site_node.config import SiteHome
+from site_node.intake import Intake, take
+from site_node.ledger import Ledger, State
+from site_node.pipeline import Pipeline
+from site_node.receive.folder import Reception
+from site_node.receive.reading import refused
+from site_node.records import Records
+from site_node.study import Identity, Received
+from tests.factories.pipeline import enter, key_of, make_home, make_stages, make_study
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> SiteHome:
+    return make_home(tmp_path / "home")
+
+
+@pytest.fixture
+def ledger(home: SiteHome) -> Iterator[Ledger]:
+    ledger = Ledger(home.ledger)
+    yield ledger
+    ledger.close()
+
+
+def received(home: SiteHome, ledger: Ledger, study: Received) -> Intake:
+    return take(Reception(studies=(study,), refused=(), duplicates=0), home=home, ledger=ledger)
+
+
+def test_the_same_again_is_a_duplicate(home: SiteHome, ledger: Ledger) -> None:
+    first = received(home, ledger, make_study(home, "good"))
+    again = received(home, ledger, make_study(home, "good"))
+    assert (first.studies, first.instances, first.duplicates) == (1, 2, 0)
+    assert (again.studies, again.instances, again.duplicates) == (0, 0, 2)
+
+
+def test_a_submitted_study_again_leaves_no_copy(home: SiteHome, ledger: Ledger, tmp_path: Path) -> None:
+    enter(home, ledger, make_study(home, "good"))
+    Pipeline(home, ledger, make_stages(home, tmp_path / "submitted")).run()
+    assert received(home, ledger, make_study(home, "good")).duplicates == 2
+    assert list(home.spool.iterdir()) == []
+    assert ledger.study(key_of("good")).state is State.SUBMITTED
+
+
+def test_more_files_send_a_waiting_study_back_whole(home: SiteHome, ledger: Ledger) -> None:
+    received(home, ledger, make_study(home, "good", files=2))
+    ledger.advance(key_of("good"), State.INCLUDED)
+    more = make_study(home, "good", files=4)
+    intake = received(home, ledger, more.model_copy(update={"instances": more.instances[2:]}))
+    assert (intake.instances, ledger.study(key_of("good")).state) == (2, State.RECEIVED)
+    assert len(Records(home).read(key_of("good"), Received).instances) == 4
+
+
+def test_files_after_the_study_left_are_quarantined(home: SiteHome, ledger: Ledger, tmp_path: Path) -> None:
+    received(home, ledger, make_study(home, "good", files=2))
+    Pipeline(home, ledger, make_stages(home, tmp_path / "submitted")).run()
+    assert received(home, ledger, make_study(home, "good", files=3)).late == 1
+    assert ledger.instance_counts() == {"quarantined": 1, "submitted": 2}
+    assert ledger.study(key_of("good")).state is State.SUBMITTED
+    assert list(home.spool.iterdir()) == []
+
+
+def test_a_later_version_of_an_instance_quarantines_both(home: SiteHome, ledger: Ledger) -> None:
+    received(home, ledger, make_study(home, "good", files=2))
+    later = make_study(home, "good", files=2)
+    path = later.instances[0].path.with_name("0" * 32 + ".dcm")
+    path.write_bytes(b"another version")
+    changed = later.instances[0].model_copy(update={"path": path, "sha256": Sha256("0" * 64)})
+    received(home, ledger, later.model_copy(update={"instances": (changed,)}))
+    assert len(Records(home).read(key_of("good"), Received).instances) == 1
+    assert ledger.instance_counts() == {"quarantined": 2, "waiting": 1}
+
+
+def test_another_patient_in_the_same_study_holds_it(home: SiteHome, ledger: Ledger) -> None:
+    received(home, ledger, make_study(home, "good", files=1))
+    received(home, ledger, make_study(home, "good", files=2, identity=Identity(issuer="", patient_id="other")))
+    assert (ledger.study(key_of("good")).state, ledger.study(key_of("good")).lead) == (
+        State.QUARANTINED,
+        "mixed-patients",
+    )
+
+
+def test_an_excluded_study_with_new_files_is_looked_at_again(home: SiteHome, ledger: Ledger, tmp_path: Path) -> None:
+    received(home, ledger, make_study(home, "excluded", files=1))
+    Pipeline(home, ledger, make_stages(home, tmp_path / "submitted")).run()
+    assert received(home, ledger, make_study(home, "excluded", files=2)).studies == 1
+    assert ledger.study(key_of("excluded")).state is State.RECEIVED
+
+
+def test_refused_files_are_counted_once_and_named_for_the_person(home: SiteHome, ledger: Ledger) -> None:
+    reception = Reception(studies=(), refused=(refused("DOE/letter.txt", "not-dicom"),), duplicates=0)
+    take(reception, home=home, ledger=ledger)
+    assert take(reception, home=home, ledger=ledger).files == {"not-dicom": 1}
+    assert ledger.file_counts() == {("refused", "not-dicom"): 1}
+    names = home.quarantine / "files.jsonl"
+    assert "DOE/letter.txt" in names.read_text()
+    assert names.stat().st_mode & 0o077 == 0
