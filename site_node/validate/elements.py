@@ -1,0 +1,229 @@
+"""The validator's own reader: a DICOM file as a flat list of elements with their raw, little-endian values.
+
+It reads explicit and implicit VR little endian, and for sources also big endian, deflated, and files without preamble.
+It decodes nothing, guesses nothing and raises `DicomUnreadable` where the bytes cannot be walked to their very end.
+"""
+
+import struct
+import zlib
+from collections.abc import Collection
+from typing import NamedTuple
+
+from shared.errors import DicomUnreadable
+
+PIXEL_DATA = 0x7FE00010
+UNDEFINED = 0xFFFFFFFF
+IMPLICIT, EXPLICIT, DEFLATED, BIG = (f"1.2.840.10008.1.2{tail}" for tail in ("", ".1", ".1.99", ".2"))
+_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+_LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
+_SHORT = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
+WORDS = {
+    "AT": 2, "FD": 8, "FL": 4, "OD": 8, "OF": 4, "OL": 4, "OV": 8, "OW": 2, "SL": 4, "SS": 2, "SV": 8, "UL": 4,
+    "US": 2, "UV": 8,
+}  # fmt: skip
+_DEEPEST = 64
+_PREFIX = 132
+_SYNTAX = 0x00020010
+
+Path = tuple[int, ...]  # sequence tag, item number, sequence tag, item number, …
+
+
+class Element(NamedTuple):
+    """One element; `vr` is empty where the file does not say; `items` is the count of a sequence's items, else -1."""
+
+    path: Path
+    tag: int
+    vr: str
+    raw: bytes
+    items: int = -1
+
+
+class Document(NamedTuple):
+    """One file, walked to its end."""
+
+    preamble: bytes
+    meta: tuple[Element, ...]
+    syntax: str
+    explicit: bool
+    elements: tuple[Element, ...]
+    fragments: tuple[memoryview, ...] | None  # the pixel data: one native value, or the fragments; `None`: none
+    encapsulated: bool
+    rest: bytes  # every byte of the file but the pixel data's
+
+    def first(self, tag: int) -> bytes:
+        """The raw value of a top-level element without its padding; empty where there is none."""
+        return next((one.raw.rstrip(b" \0") for one in self.elements if one.tag == tag and not one.path), b"")
+
+
+def read_document(data: bytes, sequences: Collection[int]) -> Document:
+    """Walk a file's bytes.
+
+    Args:
+        data: the whole file.
+        sequences: tags of sequences, which implicit VR does not mark.
+
+    Raises:
+        DicomUnreadable: the bytes end too early, go on too long or have no order.
+    """
+    try:
+        return _Reader(data, sequences).read()
+    except (struct.error, IndexError, zlib.error, RecursionError) as error:
+        raise DicomUnreadable(type(error).__name__, problem="its elements do not fit its bytes") from None
+
+
+def _broken(problem: str) -> DicomUnreadable:
+    return DicomUnreadable(problem=problem)
+
+
+class _Head(NamedTuple):
+    """An element's header: tag, VR, length of the value and where it begins."""
+
+    tag: int
+    vr: str
+    length: int
+    value: int
+
+
+class _Reader:
+    """One walk over one file."""
+
+    def __init__(self, data: bytes, sequences: Collection[int]) -> None:
+        self._data = data
+        self._sequences = sequences
+        self._order = "<"
+        self._explicit = True
+        self._elements: list[Element] = []
+        self._fragments: list[memoryview] | None = None
+        self._encapsulated = False
+        self._pixels = (0, 0)  # where the pixel data's value lies
+
+    def read(self) -> Document:
+        """The whole file."""
+        preamble, start = (self._data[:128], _PREFIX) if self._data[128:_PREFIX] == b"DICM" else (b"", 0)
+        start = self._meta(start)
+        meta, self._elements = tuple(self._elements), []
+        syntax = next((one.raw.rstrip(b" \0").decode("latin-1") for one in meta if one.tag == _SYNTAX), "")
+        head = self._data[:start]
+        if syntax == DEFLATED:
+            inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+            self._data, start = inflate.decompress(self._data[start:]) + inflate.flush(), 0
+        self._order = ">" if syntax == BIG else "<"
+        self._explicit = syntax != IMPLICIT if syntax else self._data[start + 4 : start + 6] in _LONG | _SHORT
+        end = self._dataset(start, len(self._data), (), delimited=False)
+        if end != len(self._data):
+            raise _broken("bytes follow its last element")
+        first, last = self._pixels
+        rest = head * (syntax == DEFLATED) + self._data[: first or end] + (self._data[last:] if first else b"")
+        fragments = None if self._fragments is None else tuple(self._fragments)
+        syntax = syntax or (EXPLICIT if self._explicit else IMPLICIT)
+        return Document(
+            preamble, meta, syntax, self._explicit, tuple(self._elements), fragments, self._encapsulated, rest
+        )
+
+    def _meta(self, start: int) -> int:
+        """Group 0002, always explicit little endian; returns where the data set begins."""
+        while self._data[start : start + 2] == b"\x02\x00":
+            tag, vr, length, start = self._header(start)
+            if length == UNDEFINED or start + length > len(self._data):
+                raise _broken("its file meta information ends too early")
+            self._elements.append(Element((), tag, vr, self._data[start : start + length]))
+            start += length
+        return start
+
+    def _header(self, at: int) -> _Head:
+        group, number = struct.unpack_from(self._order + "HH", self._data, at)
+        tag = group << 16 | number
+        if not self._explicit or group == 0xFFFE:  # noqa: PLR2004 - items have no VR
+            return _Head(tag, "", struct.unpack_from(self._order + "L", self._data, at + 4)[0], at + 8)
+        vr = self._data[at + 4 : at + 6]
+        if vr in _LONG:
+            return _Head(tag, vr.decode(), struct.unpack_from(self._order + "L", self._data, at + 8)[0], at + 12)
+        if vr not in _SHORT:
+            raise _broken("an element has an unknown value representation")
+        return _Head(tag, vr.decode(), struct.unpack_from(self._order + "H", self._data, at + 6)[0], at + 8)
+
+    def _dataset(self, at: int, end: int, path: Path, *, delimited: bool) -> int:
+        """Elements up to `end` or, where `delimited`, the item's end; returns what comes after."""
+        if len(path) > 2 * _DEEPEST:
+            raise _broken("its sequences are nested too deeply")
+        while at < end:
+            head = self._header(at)
+            if head.tag == _ITEM_END and delimited:
+                return head.value
+            if head.tag >> 16 == 0xFFFE:  # noqa: PLR2004 - an item where an element should be
+                raise _broken("an item stands outside a sequence")
+            at = self._element(path, head, end)
+        if delimited or at != end:
+            raise _broken("an element ends after what holds it")
+        return at
+
+    def _element(self, path: Path, head: _Head, end: int) -> int:
+        if head.length != UNDEFINED and head.value + head.length > end:
+            raise _broken("an element's length points past the end")
+        if head.tag == PIXEL_DATA and not path:
+            return self._pixel_data(head, end)
+        if head.vr == "SQ" or head.length == UNDEFINED or (not head.vr and head.tag in self._sequences):
+            return self._sequence(path, head, end)
+        after = head.value + head.length
+        raw = self._data[head.value : after]
+        self._elements.append(Element(path, head.tag, head.vr, self._little(raw, head.vr)))
+        return after
+
+    def _little(self, raw: bytes, vr: str) -> bytes:
+        """Bytes of a value in little-endian order."""
+        size = WORDS.get(vr, 1) if self._order == ">" else 1
+        if size == 1 or len(raw) % size:
+            return raw
+        return b"".join(raw[at : at + size][::-1] for at in range(0, len(raw), size))
+
+    def _sequence(self, path: Path, head: _Head, end: int) -> int:
+        """Items of defined or undefined length; within UN they are implicit VR little endian (PS3.5 section 6.2.2)."""
+        place = len(self._elements)
+        self._elements.append(Element(path, head.tag, head.vr, b"", 0))
+        before = self._explicit, self._order
+        if head.vr == "UN":
+            self._explicit, self._order = False, "<"
+        open_end = head.length == UNDEFINED
+        at, stop, number = head.value, end if open_end else head.value + head.length, 0
+        while at < stop:
+            item = self._header(at)
+            if item.tag == _SEQUENCE_END and open_end:
+                at = item.value
+                break
+            at = self._item(item, stop, (*path, head.tag, number))
+            number += 1
+        else:
+            if open_end:
+                raise _broken("a sequence has no end")
+        self._explicit, self._order = before
+        self._elements[place] = Element(path, head.tag, head.vr, b"", number)
+        return at
+
+    def _item(self, item: _Head, stop: int, path: Path) -> int:
+        if item.tag != _ITEM:
+            raise _broken("a sequence holds something else than items")
+        delimited = item.length == UNDEFINED
+        if not delimited and item.value + item.length > stop:
+            raise _broken("an item's length points past the end")
+        return self._dataset(item.value, stop if delimited else item.value + item.length, path, delimited=delimited)
+
+    def _pixel_data(self, head: _Head, end: int) -> int:
+        view, at = memoryview(self._data), head.value
+        if head.length != UNDEFINED:
+            at += head.length
+            native = view[head.value : at]
+            if self._order == ">" and head.vr == "OW":
+                native = memoryview(self._little(bytes(native), head.vr))
+            self._fragments, self._pixels = [native], (head.value, at)
+            return at
+        self._encapsulated, self._fragments = True, []
+        while at < end:
+            item = self._header(at)
+            if item.tag == _SEQUENCE_END:
+                self._pixels = (head.value, at)
+                return item.value
+            if item.tag != _ITEM or item.length == UNDEFINED or item.value + item.length > end:
+                raise _broken("the fragments of its pixel data are broken")
+            at = item.value + item.length
+            self._fragments.append(view[item.value : at])
+        raise _broken("its pixel data have no end")
