@@ -52,12 +52,7 @@ class Witnesses:
         return (number for number in numbers if self._gap(table, number))
 
     def _gap(self, table: Mapping[str, int], number: int) -> int:
-        """What a relation's sum lacks (positive) or has too much (negative); 0 when it holds."""
-        relation = self._relations[number]
-        total = sum(weight * table[cell] for cell, weight in relation.weights.items())
-        if relation.low is not None and total < relation.low:
-            return relation.low - total
-        return relation.high - total if relation.high is not None and total > relation.high else 0
+        return self._relations[number].gap(table)
 
     def _mend(
         self,

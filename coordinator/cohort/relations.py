@@ -3,13 +3,15 @@
 A suppressed cell is only as hidden as these relations leave it. Each is `low <= sum(weight * cell) <= high`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 
 from pydantic import Field
 
 from shared.frozen import Frozen
 from shared.protocol.cohort import TOTALS, CohortDefinition, Variable, filled_cells
+
+MOST_STUDIES = 10_000  # of one patient beyond an open band's lowest number: no bound that anybody knows
 
 
 class Relation(Frozen):
@@ -19,9 +21,20 @@ class Relation(Frozen):
     low: int | None = 0
     high: int | None = 0
 
+    def gap(self, counts: Mapping[str, int]) -> int:
+        """What the sum lacks (positive) or has too much (negative); 0 when the relation holds."""
+        total = sum(weight * counts[cell] for cell, weight in self.weights.items())
+        if self.low is not None and total < self.low:
+            return self.low - total
+        return self.high - total if self.high is not None and total > self.high else 0
 
-def relations_of(definition: CohortDefinition, most: int) -> tuple[Relation, ...]:
-    """Every relation that follows from a definition; `most` bounds a patient's number of studies.
+    def holds(self, counts: Mapping[str, int]) -> bool:
+        """Whether the counts fit."""
+        return self.gap(counts) == 0
+
+
+def relations_of(definition: CohortDefinition) -> tuple[Relation, ...]:
+    """Every relation that follows from a definition.
 
     Besides the released cells they name one that is never released, `surplus/<variable>`: the studies beyond an open
     band's lowest number.
@@ -30,7 +43,7 @@ def relations_of(definition: CohortDefinition, most: int) -> tuple[Relation, ...
     for variable in definition.variables:
         found.append(_sum(variable.cells, variable.total))
         if variable.adds_up_to is not None:
-            found.extend(_weighted(variable, variable.adds_up_to, most))
+            found.extend(_weighted(variable, variable.adds_up_to))
     for table in definition.tables:
         cells = definition.table_cells(table)
         rows, columns = definition.variable(table.rows).cells, definition.variable(table.columns).cells
@@ -41,6 +54,17 @@ def relations_of(definition: CohortDefinition, most: int) -> tuple[Relation, ...
     return tuple(found)
 
 
+def complete(definition: CohortDefinition, counts: Mapping[str, int]) -> dict[str, int]:
+    """`counts` and the cells that relations name besides them."""
+    everything = dict(counts)
+    for variable in definition.variables:
+        if variable.adds_up_to is not None:
+            lowest = zip(variable.cells, variable.categories, strict=False)
+            known = sum(counts[cell] * int(category.lowest or 0) for cell, category in lowest)
+            everything[f"surplus/{variable.name}"] = counts[variable.adds_up_to] - known
+    return everything
+
+
 def _sum(cells: Iterable[str], total: str) -> Relation:
     return Relation(weights=dict.fromkeys(cells, 1) | {total: -1})
 
@@ -49,14 +73,14 @@ def _at_most(less: str, more: str) -> Relation:
     return Relation(weights={less: 1, more: -1}, low=None)
 
 
-def _weighted(variable: Variable, total: str, most: int) -> Iterable[Relation]:
+def _weighted(variable: Variable, total: str) -> Iterable[Relation]:
     """The bands' lowest numbers add up to `total` but for a surplus that only wide and open bands leave room for."""
     surplus = f"surplus/{variable.name}"
     weights, room = {surplus: 1, total: -1}, {surplus: 1}
     for category, cell in zip(variable.categories, variable.cells, strict=False):
         lowest = int(category.lowest or 0)
         weights[cell] = lowest
-        room[cell] = -(most if category.below is None else int(category.below) - 1 - lowest)
+        room[cell] = -(MOST_STUDIES if category.below is None else int(category.below) - 1 - lowest)
     yield Relation(weights=weights)
     yield Relation(weights=room, low=None)
     yield Relation(weights={variable.cells[-1]: 1})  # a derived number is never missing

@@ -1,0 +1,116 @@
+"""From sites' masked counts to a table that may be released. Only the sum is ever seen, and seen only here."""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from coordinator.cohort.policies import Policy
+from coordinator.cohort.relations import complete, relations_of
+from coordinator.cohort.released import ReleasedCell, ReleasedTable, keep
+from coordinator.cohort.suppression import suppress
+from coordinator.identity import Clock, Identity, utc_now
+from coordinator.store.interface import Reading, Store
+from shared.errors import PlanInvalid, RunFailed
+from shared.federation.cohort import definition_of, subject_of
+from shared.federation.exchange import Exchange
+from shared.federation.plan import Plan
+from shared.federation.secure_sum.messages import Peer, SignedPlan, SumPlan
+from shared.federation.secure_sum.policy import default_threshold
+from shared.federation.secure_sum.server import secure_sum
+from shared.ids import RunId, SiteId
+from shared.manifest import canonical_json
+from shared.protocol.cohort import TOTALS, CohortDefinition
+
+
+class Pooling:
+    """Cohort runs of the federation process: the callback that works off one plan."""
+
+    def __init__(self, store: Store, identity: Identity, clock: Clock = utc_now) -> None:
+        self._store = store
+        self._identity = identity
+        self._now = clock
+
+    def __call__(self, plan: Plan, exchange: Exchange) -> bytes:
+        """Run a plan of purpose `statistics`, keep the table, and give its canonical JSON.
+
+        Raises `PlanInvalid`, `TooFewSites`, `SecureSumRefused` or `RunFailed`; then nothing is kept.
+        """
+        definition = definition_of(plan.protocol_digest)
+        if plan.statistics is None or plan.statistics.cohort != definition.name:
+            raise PlanInvalid(problem=f"this protocol's cohort is `{definition.name}`")
+        with self._store.read() as reading:
+            peers = tuple(Peer(site_id=site, verify_key=_key(reading, site)) for site in sorted(plan.roster))
+        table = compute_cohort(
+            definition,
+            run=plan.run,
+            peers=peers,
+            exchange=exchange,
+            policy=Policy.named(plan.statistics.policy),
+            identity=self._identity,
+            now=self._now(),
+        )
+        with self._store.begin() as work:
+            work.append_event(at=self._now(), actor="federation", action="cohort released", about=table.id)
+            keep(work, table)
+        return canonical_json(table)
+
+
+def compute_cohort(
+    definition: CohortDefinition,
+    *,
+    run: RunId,
+    peers: Sequence[Peer],
+    exchange: Exchange,
+    policy: Policy,
+    identity: Identity,
+    now: datetime,
+) -> ReleasedTable:
+    """Sum the counts of `peers` (by SITEID, ascending) and suppress what is small.
+
+    Raises `PlanInvalid`, `TooFewSites`, `SecureSumRefused`, or `RunFailed` when the sum cannot be of counts.
+    """
+    plan = SumPlan(
+        session=secrets.token_hex(16),
+        subject=subject_of(definition),
+        protocol_digest=identity.protocol_digest,
+        length=len(definition.cells),
+        roster=tuple(peers),
+        threshold=threshold_for(len(peers)),
+    )
+    pooled = secure_sum(SignedPlan.of(plan, identity.signing_key), exchange)
+    counts = dict(zip(definition.cells, pooled.total.tolist(), strict=True))
+    shown = released_counts(definition, counts, policy)
+    return ReleasedTable(
+        id=run,
+        definition=definition,
+        definition_digest=definition.digest,
+        protocol_digest=identity.protocol_digest,
+        policy=policy.name,
+        roster_size=len(peers),
+        site_count=len(pooled.survivors),
+        computed_at=now,
+        cells=tuple(ReleasedCell(name=cell, count=count, suppressed=count is None) for cell, count in shown.items()),
+    )
+
+
+def released_counts(definition: CohortDefinition, counts: Mapping[str, int], policy: Policy) -> dict[str, int | None]:
+    """Each cell's count as it may be shown, `None` where hidden; raises `RunFailed` when they cannot be counts."""
+    relations, everything = relations_of(definition), complete(definition, counts)
+    if min(everything.values()) < 0 or not all(relation.holds(everything) for relation in relations):
+        raise RunFailed(problem="the pooled numbers do not fit together, so a site did not count by the definition")
+    return suppress(everything, relations, policy, never=set(everything) - set(counts), last=TOTALS)
+
+
+def threshold_for(sites: int) -> int:
+    """The session's threshold; raises `PlanInvalid` for a roster that is too small for one."""
+    threshold = default_threshold(sites)
+    if threshold > sites:
+        raise PlanInvalid(problem=f"{sites} sites are too few for a secure sum")
+    return threshold
+
+
+def _key(reading: Reading, site_id: SiteId) -> str:
+    site = reading.site(site_id)
+    if site is None or site.verify_key is None:
+        raise PlanInvalid(problem=f"site {site_id} has no registered key")
+    return site.verify_key

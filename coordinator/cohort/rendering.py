@@ -1,0 +1,95 @@
+"""A released table as rows that a person reads. Everything here is made from what was released, and adds nothing."""
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from coordinator.cohort.released import ReleasedTable
+from shared.protocol.cohort import MISSING, TOTALS, Variable, filled_cells, table_cell
+
+HIDDEN = "*"
+ENOUGH = 11  # subjects at either end that a range must leave out of sight
+
+
+class Row(NamedTuple):
+    """One line: which figure, which category, its count or `*`, and its share of the total where both are shown."""
+
+    figure: str
+    category: str
+    shown: str
+    share: str = ""
+
+
+class Grid(NamedTuple):
+    """A table of two variables: its title, column labels, and rows of a label and cells."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def rows(table: ReleasedTable, *, empty: bool = False) -> list[Row]:
+    """Totals, variables and completeness; categories with a count of 0 only when `empty`."""
+    return [row for row in _rows(table) if empty or row.shown != "0" or row.figure in TOTALS]
+
+
+def grids(table: ReleasedTable) -> list[Grid]:
+    """The tables of two variables."""
+    found = []
+    for each in table.definition.tables:
+        down, across = table.definition.variable(each.rows), table.definition.variable(each.columns)
+        body = tuple(
+            (row, *(_shown(table.counts[table_cell(each, row, column)]) for column in across.labels))
+            for row in down.labels
+        )
+        found.append(Grid(f"{down.title} by {across.title.lower()}", across.labels, body))
+    return found
+
+
+def footnote(table: ReleasedTable) -> str:
+    """One sentence on where the figures come from and what `*` means."""
+    return (
+        f"Pooled over {table.site_count} of {table.roster_size} sites by secure sum; {HIDDEN} is hidden by policy "
+        f"{table.policy}, for its own size or so that another cell cannot be worked out."
+    )
+
+
+def _rows(table: ReleasedTable) -> Iterator[Row]:
+    counts = table.counts
+    for name in TOTALS:
+        yield Row(name, "", _shown(counts[name]))
+    for variable in table.definition.variables:
+        total = counts[variable.total]
+        for label, cell in zip(variable.labels, variable.cells, strict=True):
+            yield Row(variable.title, label, _shown(counts[cell]), _share(counts[cell], total))
+        if (span := _range(variable, counts)) is not None:
+            yield Row(variable.title, "range without the outermost", span)
+    for field in table.definition.filled:
+        recorded, _ = filled_cells(field)
+        yield Row("Filled in", field, _shown(counts[recorded]), _share(counts[recorded], counts["studies"]))
+
+
+def _range(variable: Variable, counts: Mapping[str, int | None]) -> str | None:
+    """The bands in which the 11th smallest and 11th largest lie, no raw extremes; `None` unless all bands are shown."""
+    bands = [category for category in variable.categories if category.lowest is not None]
+    shown = [(band.label, counts[f"{variable.name}/{band.label}"]) for band in bands]
+    known = [(label, count) for label, count in shown if count is not None]
+    if not bands or len(known) < len(bands) or sum(count for _, count in known) < 2 * ENOUGH:
+        return None
+    return f"{_reached(known)} to {_reached(known[::-1])}"
+
+
+def _reached(bands: list[tuple[str, int]]) -> str:
+    left = ENOUGH
+    for label, count in bands:
+        left -= count
+        if left <= 0:
+            return label
+    return MISSING
+
+
+def _shown(count: int | None) -> str:
+    return HIDDEN if count is None else str(count)
+
+
+def _share(count: int | None, total: int | None) -> str:
+    return "" if count is None or not total else f"{100 * count / total:.0f} %"

@@ -1,0 +1,19 @@
+"""What site and centre must agree on about one cohort summary: its definition, and its name in a secure sum."""
+
+from shared.errors import ProtocolMismatch
+from shared.ids import Sha256
+from shared.protocol.cohort import CohortDefinition
+from shared.protocol.loader import load_protocol, protocol_names
+
+
+def definition_of(protocol_digest: Sha256) -> CohortDefinition:
+    """The cohort definition of the protocol held under that digest; raises `ProtocolMismatch` when none is."""
+    held = {protocol.digest: protocol.cohort for protocol in map(load_protocol, protocol_names())}
+    if protocol_digest not in held:
+        raise ProtocolMismatch(held=", ".join(sorted(held)), wanted=protocol_digest)
+    return held[protocol_digest]
+
+
+def subject_of(definition: CohortDefinition) -> str:
+    """What a sum of this cohort is called, and under which name a site remembers whom it answered."""
+    return f"cohort:{definition.digest}"
