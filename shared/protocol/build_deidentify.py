@@ -29,7 +29,9 @@ KINDS = {
 }
 KEPT_GROUPS = frozenset({0x0008, 0x0010, 0x0018, 0x0020, 0x0028, 0x5200, 0x7FE0})
 FREE_TEXT = frozenset({"ST", "LT", "UT", "UC", "UR", "PN", "AE", "UN", "NONE"})
-ACQUISITION = 0x0018
+EDITION = "RICORD 10 June 2020; PS3.15 Table E.1-1 2026c (options 2024b); PS3.3 by highdicom 0.28.2"
+PATIENT, TRIAL, ACQUISITION = 0x0010, 0x0012, 0x0018
+REAL_WORLD_VALUES = range(0x00409096, 0x00409226)
 DESCRIPTIVE = re.compile("Description|Comment|Label$|Text$|Explanation|ProtocolName|ElementName")
 CODE_PARTS = frozenset({0x00080100, 0x00080102, 0x00080104})
 BY_2020 = {
@@ -70,7 +72,7 @@ DECISIONS = {
     0x00120062: ("write", "PS3.15 E.1.1"),
     0x00120063: ("write", "PS3.15 E.1.1"),
     0x00120064: ("write", "PS3.15 E.1.1"),
-    **{tag: ("remove", "describes private elements, which go") for tag in range(0x00080300, 0x0008030E)},
+    **dict.fromkeys(range(0x00080300, 0x0008030E), ("remove", "describes private elements, which go")),
     0x00180010: ("clean", "PS3.15 with Clean Descriptors; Type 2"),
     0x001811BB: ("clean", "PS3.15 with Clean Descriptors"),
     0x00181803: ("remove", "a network address"),
@@ -125,34 +127,25 @@ def read_facts(folder: Path) -> Facts:
 
 
 def decide(tag: int, keyword: str, vr: str, facts: Facts) -> tuple[str, str]:
-    """The action of one attribute, and why."""
-    if tag in DECISIONS:
-        action, why = DECISIONS[tag]
-        return action, f"decision: {why}"
+    """The action of one attribute, and why; the first source that speaks decides."""
     group = tag >> 16
-    if group == 0x0012:  # noqa: PLR2004  # the group of the clinical trial modules
+    if tag in DECISIONS:
+        return DECISIONS[tag][0], f"decision: {DECISIONS[tag][1]}"
+    if group == TRIAL:
         return "remove", "decision: the clinical trial modules go whole, so that no Type 1 attribute is left empty"
     if tag in facts.appendix:
-        action = facts.appendix[tag]
-        return BY_2020.get(action, action), "2020 appendix"
-    if group not in KEPT_GROUPS and not 0x00409096 <= tag <= 0x00409225:  # noqa: PLR2004  # real world value maps
+        return BY_2020.get(facts.appendix[tag], facts.appendix[tag]), "2020 appendix"
+    if group not in KEPT_GROUPS and tag not in REAL_WORLD_VALUES:
         return "remove", "2020: groups 0032 to 4008, or no group of these images"
     if tag in facts.standard:
         return _by_standard(vr, *facts.standard[tag])
-    if vr in FREE_TEXT:
-        return "remove", "decision: no free text is kept"
-    if tag not in facts.kept and group == 0x0010:  # noqa: PLR2004  # the patient's group
-        return "remove", "no patient characteristic of the 2020 list"
-    source = "RSNA Anonymizer 19 keeps it" if tag in facts.kept else "PS3.3: attribute of CT, CR, DX or Enhanced CT"
-    if vr in {"LO", "SH"} and DESCRIPTIVE.search(keyword):
-        return "clean", source
-    return {"UI": "uid", "DA": "shift", "DT": "shift"}.get(vr, "keep"), source
+    return _by_use(tag, keyword, vr, facts)
 
 
 def build(facts: Facts, dictionary: Mapping[int, tuple[str, str]]) -> list[tuple[str, ...]]:
     """All rows of the table, in order of tag."""
     tags = set(DECISIONS) | set(facts.appendix) | set(facts.standard) | facts.kept | facts.used
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for tag in sorted(tag for tag in tags if tag in dictionary and tag >> 16 not in {0, 2, 4, 0xFFFE}):
         keyword, vr = dictionary[tag]
         action, source = decide(tag, keyword, vr, facts)
@@ -169,6 +162,17 @@ def _by_standard(vr: str, basic: str, options: frozenset[str]) -> tuple[str, str
     if basic == "U":
         return "uid", source
     return ("remove" if basic.startswith("X") else "empty"), source
+
+
+def _by_use(tag: int, keyword: str, vr: str, facts: Facts) -> tuple[str, str]:
+    """Attributes that no de-identification text names: kept if the images need them, by value representation."""
+    if vr in FREE_TEXT:
+        return "remove", "decision: no free text is kept"
+    if tag not in facts.kept and tag >> 16 == PATIENT:
+        return "remove", "no patient characteristic of the 2020 list"
+    source = "RSNA Anonymizer 19 keeps it" if tag in facts.kept else "PS3.3: attribute of CT, CR, DX or Enhanced CT"
+    action = {"UI": "uid", "DA": "shift", "DT": "shift"}.get(vr, "keep")
+    return "clean" if vr in {"LO", "SH"} and DESCRIPTIVE.search(keyword) else action, source
 
 
 def _required(types: Iterable[Mapping[str, str]]) -> dict[int, frozenset[str]]:

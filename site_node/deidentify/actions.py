@@ -1,0 +1,174 @@
+"""What a profile's actions do to one element's raw value. Both readers call this and nothing else.
+
+One `Subject` serves a study, one `Values` a file; `Values` answers from a cache wherever an answer depends on the raw
+bytes alone, since the slices of a series differ in few elements.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from pydicom.uid import UID_dictionary
+
+from shared.ids import PatientPseudonym
+from shared.protocol.profile import Action, Profile, Rule
+from site_node.deidentify.characters import decode, encodings_of
+from site_node.deidentify.dates import shift_values
+from site_node.deidentify.elements import WORD_SIZES
+from site_node.deidentify.identifiers import TAGS as IDENTIFIER_TAGS
+from site_node.deidentify.identifiers import Identifiers, cut, find_identifiers, known_forms, normal
+from site_node.deidentify.reasons import stop
+from site_node.pseudonyms.keyed import Pseudonyms
+from site_node.study import Identity
+
+CHARACTER_SET = 0x00080005
+_DUMMY = b"REMOVED "  # where Type 1 asks for some text (PS3.15 Table E.1-1a, D)
+_TEXT = frozenset({"CS", "LO", "SH"})
+_DUMMY_FOR = _TEXT | {"LT", "PN", "ST", "UC", "UT"}
+_FORMS = {
+    "AS": re.compile(rb"(?:\d{3}[DWMY])?[ \0]*"),
+    "DS": re.compile(rb"[0-9+\-.eE \\]*\0?"),
+    "IS": re.compile(rb"[0-9+\- \\]*\0?"),
+    "TM": re.compile(rb"[0-9:.\- \\]*\0?"),
+}
+_AGE = re.compile(rb"(\d{3})([DWMY])")
+_OLDEST = 89  # years; all above are one group (45 CFR 164.514(b)(2)(i)(C))
+_PADDING = b" \0"
+
+
+class Subject(NamedTuple):
+    """What is the same for every file of a study."""
+
+    profile: Profile
+    pseudonyms: Pseudonyms
+    identity: Identity
+    pseudonym: PatientPseudonym
+    shift_days: int
+    known: frozenset[str]
+    deny: re.Pattern[str]
+    texts: dict[tuple[object, ...], bytes]  # cache: cleaned text
+
+
+def make_subject(profile: Profile, pseudonyms: Pseudonyms, identity: Identity) -> Subject:
+    """Everything a study's files need, asked once."""
+    return Subject(
+        profile=profile,
+        pseudonyms=pseudonyms,
+        identity=identity,
+        pseudonym=pseudonyms.patient(identity),
+        shift_days=pseudonyms.shift_days(identity),
+        known=known_forms(profile),
+        deny=re.compile("|".join(f"(?:{pattern})" for pattern in profile.text.deny), re.IGNORECASE),
+        texts={},
+    )
+
+
+class Values:
+    """The values of one file; `head` are the raw values of its top level by tag, `kind` its kind of image."""
+
+    def __init__(self, subject: Subject, head: Mapping[int, bytes], kind: str) -> None:
+        self._subject = subject
+        self._kind = kind
+        self._encodings = encodings_of(head.get(CHARACTER_SET, b""))
+        self._read_from = tuple((tag, head[tag]) for tag in sorted(IDENTIFIER_TAGS) if tag in head)
+        self._identifiers: Identifiers | None = None
+        self.cleaned = False  # whether a description went through the cleaner
+
+    def new_value(self, rule: Rule, vr: str, raw: bytes) -> bytes | None:
+        """The new raw value of one element, None if it goes. Raises `DicomUnsupported` where it cannot be told."""
+        action = rule.action
+        if action is Action.KEEP:
+            return self._keep(rule, vr, raw)
+        if action is Action.UID:
+            return self._uid(raw)
+        if action is Action.SHIFT:
+            return self._shift(rule, raw)
+        if action is Action.CLEAN:
+            self.cleaned = True
+            return self._text(rule, raw, describe=True)
+        return self._written(rule, raw)
+
+    def _written(self, rule: Rule, raw: bytes) -> bytes | None:
+        """The actions whose answer shows nothing of the value."""
+        if rule.action is Action.PATIENT:
+            return self._subject.pseudonym.encode()
+        if rule.action is Action.ACCESSION:
+            return self._subject.pseudonyms.accession(decode(raw, self._encodings)).encode()
+        if rule.action is Action.AGE:
+            return self._age(raw)
+        return self._emptied(rule) if rule.action is Action.EMPTY else None
+
+    def _keep(self, rule: Rule, vr: str, raw: bytes) -> bytes | None:
+        if rule.tag == CHARACTER_SET:
+            encodings_of(raw)
+            return raw
+        if vr in WORD_SIZES:
+            return raw if len(raw) % WORD_SIZES[vr] == 0 else None
+        if vr in _TEXT:
+            return self._text(rule, raw, describe=False)
+        if vr in _FORMS:
+            return raw if _FORMS[vr].fullmatch(raw) else self._emptied(rule)
+        if vr in {"DA", "DT"}:
+            return self._shift(rule, raw)
+        if vr == "UI":
+            return self._uid(raw)
+        return raw if vr in {"OB", "OW"} else None
+
+    def _uid(self, raw: bytes) -> bytes:
+        """Each UID mapped; what the Standard registers stays (PS3.6 Annex A)."""
+        values = raw.decode("latin-1").split("\\")
+        return "\\".join(self._one_uid(value.strip(" \0")) for value in values).encode()
+
+    def _one_uid(self, value: str) -> str:
+        return value if not value or value in UID_dictionary else self._subject.pseudonyms.uid(value)
+
+    def _shift(self, rule: Rule, raw: bytes) -> bytes:
+        if not raw.strip(_PADDING):
+            return b""
+        needed = self._kind in rule.required
+        new = shift_values(raw.decode("latin-1"), self._subject.shift_days, complete=needed)
+        if new is None:
+            raise stop("invalid-date", rule.keyword)
+        return new.encode()
+
+    def _age(self, raw: bytes) -> bytes:
+        value = raw.strip(_PADDING)
+        found = _AGE.fullmatch(value)
+        if found is None:
+            if value:
+                raise stop("malformed-age", "PatientAge")
+            return b""
+        return b"090Y" if found.group(2) == b"Y" and int(found.group(1)) > _OLDEST else value
+
+    def _text(self, rule: Rule, raw: bytes, *, describe: bool) -> bytes:
+        key = (describe, raw, self._kind in rule.required, self._read_from, self._encodings)
+        known = self._subject.texts.get(key)
+        if known is None:
+            known = self._subject.texts[key] = self._search(rule, raw, describe=describe)
+        return known
+
+    def _search(self, rule: Rule, raw: bytes, *, describe: bool) -> bytes:
+        """Descriptions lose what identifies; any other text that holds an identifier is emptied whole."""
+        if self._identifiers is None:
+            identity = self._subject.identity
+            extra = (identity.patient_id, identity.issuer)
+            self._identifiers = find_identifiers(dict(self._read_from), self._encodings, extra)
+        text = decode(raw, self._encodings)
+        if describe:
+            values = [self._clean(value) for value in text.split("\\")]
+        else:
+            values = [cut(value, self._identifiers, self._subject.known) for value in text.split("\\")]
+        if "\\".join(values) == text:
+            return raw
+        new = "\\".join(values)
+        keep = describe and new.isascii() and bool(normal(new))
+        return new.encode() if keep else self._emptied(rule)
+
+    def _clean(self, value: str) -> str:
+        assert self._identifiers is not None  # noqa: S101  # `_search` has read them
+        without = self._subject.deny.sub(" ", cut(value, self._identifiers, None))
+        return value if without == value else " ".join(without.split())
+
+    def _emptied(self, rule: Rule) -> bytes:
+        """Nothing, or the dummy where Type 1 asks for a text."""
+        return _DUMMY if self._kind in rule.required and rule.vrs & _DUMMY_FOR else b""

@@ -1,0 +1,33 @@
+"""Character sets: from SpecificCharacterSet to text, for searching only; what is kept is copied undecoded."""
+
+import warnings
+from functools import lru_cache
+
+from pydicom.charset import convert_encodings, decode_bytes, python_encoding
+
+from site_node.deidentify.reasons import stop
+
+_DELIMITERS = {"\r", "\n", "\t", "\f", "\\", "^", "="}
+
+
+@lru_cache(maxsize=256)
+def encodings_of(specific_character_set: bytes) -> tuple[str, ...]:
+    """Python's names of the encodings that (0008,0005) lists; stops at a term that no edition defines."""
+    terms = [term.strip(" \0") for term in specific_character_set.decode("latin-1").split("\\")]
+    if any(term not in python_encoding for term in terms if term):
+        raise stop("unknown-character-set", "SpecificCharacterSet")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return tuple(convert_encodings(terms if any(terms) else [""]))
+
+
+def decode(value: bytes, encodings: tuple[str, ...]) -> str:
+    """The text of a value; bytes that the character set does not allow are read as Latin-1, so that nothing hides."""
+    if value.isascii() and b"\x1b" not in value:
+        return value.decode("ascii")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            return decode_bytes(value, list(encodings), _DELIMITERS)
+    except (UnicodeError, Warning, LookupError):
+        return value.decode("latin-1")

@@ -1,0 +1,50 @@
+"""Shifting dates and datetimes (PS3.5 section 6.2) by whole days, backwards; times of day stay as they are."""
+
+import re
+from datetime import date, timedelta
+
+_DATE = re.compile(r"(\d{4})(\d{2})?(\d{2})?")
+_OLD_DATE = re.compile(r"(\d{4})\.(\d{2})\.(\d{2})")  # ACR-NEMA 2.0
+_DATETIME = re.compile(r"(\d{8}|\d{6}|\d{4})((?<=\d{8})(?:\d{2}){1,3}(?:\.\d{1,6})?)?(?:[+-][01]\d[0-5]\d)?")
+
+
+def shift_values(text: str, days: int, *, complete: bool) -> str | None:
+    """Every date or datetime of a DA or DT value shifted; None if `complete` and one of them is no date.
+
+    Args:
+        text: values joined by backslashes; of a range (`a-b`, `a-`, `-b`) both ends are shifted.
+        days: how far back.
+        complete: partial dates are completed to their first day; else they, and what is no date, become empty.
+
+    A zone suffix is dropped, because the zone tells where the hospital is.
+    """
+    shifted = [_shift_one(value.strip(" \0"), days, complete=complete) for value in text.split("\\")]
+    if complete and not all(shifted):
+        return None
+    return "\\".join(shifted) if any(shifted) else ""
+
+
+def _shift_one(value: str, days: int, *, complete: bool) -> str:
+    """One value or range; empty when it is no date."""
+    found = _DATETIME.fullmatch(value) or _OLD_DATE.fullmatch(value)
+    if found is None:
+        ends = value.split("-")
+        if len(ends) != 2 or not any(ends):  # noqa: PLR2004  # a range has two ends
+            return ""
+        shifted = [_shift_one(end.strip(), days, complete=complete) for end in ends]
+        return "-".join(shifted) if all(new or not end for new, end in zip(shifted, ends, strict=True)) else ""
+    if found.re is _OLD_DATE:
+        return _back("".join(found.groups()), days, complete=complete)
+    day = _back(found.group(1), days, complete=complete)
+    return day + (found.group(2) or "") if day else ""
+
+
+def _back(digits: str, days: int, *, complete: bool) -> str:
+    found = _DATE.fullmatch(digits)
+    if found is None or (not complete and not found.group(3)):
+        return ""
+    try:
+        new = date(int(found.group(1)), int(found.group(2) or 1), int(found.group(3) or 1)) - timedelta(days=days)
+    except (ValueError, OverflowError):
+        return ""
+    return f"{new:%Y}".rjust(4, "0") + f"{new:%m%d}"

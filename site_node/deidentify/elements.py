@@ -1,0 +1,101 @@
+"""Elements between reading and writing: raw little-endian values by tag, and their byte form (PS3.5 section 7).
+
+A reader gives a `Dataset`: for each tag the value representation and the raw value, whose bytes are little endian
+whatever the file was. A sequence's value is a tuple of data sets, or a function that reads them when they are wanted.
+"""
+
+import struct
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+SHORT_VRS = frozenset(
+    [
+        "AE",
+        "AS",
+        "AT",
+        "CS",
+        "DA",
+        "DS",
+        "DT",
+        "FD",
+        "FL",
+        "IS",
+        "LO",
+        "LT",
+        "PN",
+        "SH",
+        "SL",
+        "SS",
+        "ST",
+        "TM",
+        "UI",
+        "UL",
+        "US",
+    ]
+)
+LONG_VRS = frozenset(["OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"])
+TEXT_PADDED_WITH_NUL = frozenset({"UI", "OB", "UN"})
+WORD_SIZES = {
+    "AT": 2, "FD": 8, "FL": 4, "OD": 8, "OF": 4, "OL": 4, "OV": 8, "OW": 2, "SL": 4, "SS": 2, "SV": 8, "UL": 4,
+    "US": 2, "UV": 8,
+}  # fmt: skip
+UNDEFINED = 0xFFFFFFFF
+ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+PIXEL_DATA = 0x7FE00010
+_ITEM_HEADER = struct.Struct("<HHL")
+_SHORT_HEADER = struct.Struct("<HH2sH")
+_LONG_HEADER = struct.Struct("<HH2sHL")
+
+
+class Span(NamedTuple):
+    """Pixel bytes that stay in the source file: `length` bytes from `offset`."""
+
+    offset: int
+    length: int
+
+
+class Element(NamedTuple):
+    """One element; `vr` is empty where the file does not say (implicit VR)."""
+
+    vr: str
+    value: "bytes | Sequence"
+
+
+Dataset = dict[int, Element]
+Sequence = Callable[[], Iterable[Dataset]]
+
+
+class Source(NamedTuple):
+    """One file as a reader found it."""
+
+    dataset: Dataset  # without its pixel data
+    explicit: bool  # how the new file is written
+    syntax: str  # transfer syntax of the new file
+    pixels: "Span | bytes | None"  # native: the value; encapsulated: the items with their delimiter
+    encapsulated: bool
+    pixel_vr: str
+
+
+def padded(value: bytes, vr: str) -> bytes:
+    """`value` at even length (PS3.5 section 6.2)."""
+    return value + (b"\0" if vr in TEXT_PADDED_WITH_NUL else b" ") if len(value) % 2 else value
+
+
+def header(tag: int, vr: str, length: int, *, explicit: bool) -> bytes:
+    """An element's header; `length` is even or undefined."""
+    if not explicit:
+        return _ITEM_HEADER.pack(tag >> 16, tag & 0xFFFF, length)
+    if vr in LONG_VRS:
+        return _LONG_HEADER.pack(tag >> 16, tag & 0xFFFF, vr.encode(), 0, length)
+    return _SHORT_HEADER.pack(tag >> 16, tag & 0xFFFF, vr.encode(), length)
+
+
+def encode(tag: int, vr: str, value: bytes, *, explicit: bool) -> bytes:
+    """A whole element of defined length."""
+    even = padded(value, vr)
+    return header(tag, vr, len(even), explicit=explicit) + even
+
+
+def encode_items(bodies: Iterable[bytes]) -> bytes:
+    """A sequence's value: items of defined length."""
+    return b"".join(_ITEM_HEADER.pack(0xFFFE, 0xE000, len(body)) + body for body in bodies)

@@ -1,0 +1,221 @@
+"""Encapsulated pixel data (PS3.5 section A.4): checked, and freed of segments that can carry text.
+
+JPEG and JPEG-LS frames lose COM and APPn segments (but a bare JFIF header and Adobe's colour flag, which decoders
+need), JPEG 2000 frames their COM segments, and all of them what follows the end of the image. The bytes of the image
+itself do not change. What cannot be taken apart with certainty is refused.
+"""
+
+import re
+import struct
+from enum import Enum
+from types import MappingProxyType
+from typing import NamedTuple
+
+from site_node.deidentify.elements import ITEM, SEQUENCE_END, padded
+from site_node.deidentify.reasons import stop
+
+
+class Family(Enum):
+    """How a frame's bytes are built."""
+
+    JPEG = "ISO/IEC 10918-1"
+    JPEG_LS = "ISO/IEC 14495-1"
+    JPEG_2000 = "ISO/IEC 15444"
+    RLE = "PS3.5 Annex G"
+
+
+_ROOT = "1.2.840.10008.1.2."
+FAMILIES = MappingProxyType(
+    {f"{_ROOT}4.{number}": Family.JPEG for number in (50, 51, 53, 55, 57, 70)}
+    | {f"{_ROOT}4.{number}": Family.JPEG_LS for number in (80, 81)}
+    | {f"{_ROOT}4.{number}": Family.JPEG_2000 for number in (90, 91, 92, 93, 201, 202, 203)}
+    | {f"{_ROOT}5": Family.RLE}
+)
+_HEADER = struct.Struct("<HHL")
+_SOI, _EOI, _SOS, _COM = 0xD8, 0xD9, 0xDA, 0xFE
+_APP0, _APP14, _APP15 = 0xE0, 0xEE, 0xEF
+_JFIF_LENGTH, _ADOBE_LENGTH = 16, 14  # of a segment without thumbnail
+_J2K_SOC, _J2K_SIZ, _J2K_COM, _J2K_SOT, _J2K_SOD, _J2K_EOC = 0x4F, 0x51, 0x64, 0x90, 0x93, 0xD9
+_JPEG_NEXT = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # a marker after entropy-coded data
+_LS_NEXT = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
+_RLE_HEADER, _RLE_MOST = 64, 15
+
+
+class _Fragments(NamedTuple):
+    offsets: tuple[int, ...]  # the Basic Offset Table
+    fragments: tuple[bytes, ...]
+    starts: tuple[int, ...]  # of each fragment's item, counted from the first one
+
+
+def clean_frames(encapsulated: bytes, family: Family, frames: int, *, extended: bool) -> bytes:
+    """The same frames without what can carry text.
+
+    Args:
+        encapsulated: items and sequence delimiter, beginning with the Basic Offset Table's item.
+        family: how the frames are built.
+        frames: how many there must be.
+        extended: whether an Extended Offset Table points into the items, which then must not move.
+
+    Raises:
+        DicomUnsupported: the items, or a frame, cannot be taken apart.
+    """
+    parts = _split(encapsulated)
+    groups = _frames(parts, frames)
+    cleaned: list[tuple[bytes, ...]] = []
+    for group in groups:
+        whole = b"".join(parts.fragments[group])
+        new = padded(_clean(whole, family), "OB")
+        cleaned.append(parts.fragments[group] if new == whole else (new,))
+    if all(parts.fragments[group] == new for group, new in zip(groups, cleaned, strict=True)):
+        return encapsulated if _is_plain(encapsulated, parts) else _join(parts, cleaned)
+    if extended:
+        raise stop("pixel-hidden-data", "ExtendedOffsetTable")
+    return _join(parts, cleaned)
+
+
+def _is_plain(encapsulated: bytes, parts: _Fragments) -> bool:
+    """Whether items and delimiter are all there is, so that the bytes can be copied as they are."""
+    items = 8 * (len(parts.fragments) + 2) + 4 * len(parts.offsets) + sum(map(len, parts.fragments))
+    return items == len(encapsulated)
+
+
+def _split(encapsulated: bytes) -> _Fragments:
+    place, items, starts = 0, list[bytes](), list[int]()
+    while place + 8 <= len(encapsulated):
+        group, element, length = _HEADER.unpack_from(encapsulated, place)
+        tag = group << 16 | element
+        if tag == SEQUENCE_END:
+            break
+        if tag != ITEM or place + 8 + length > len(encapsulated) or length % 2:
+            raise stop("pixel-fragments", "PixelData")
+        items.append(encapsulated[place + 8 : place + 8 + length])
+        starts.append(place)
+        place += 8 + length
+    if len(items) <= 1 or len(items[0]) % 4:
+        raise stop("pixel-fragments", "PixelData")
+    offsets = struct.unpack(f"<{len(items[0]) // 4}L", items[0])
+    return _Fragments(offsets, tuple(items[1:]), tuple(start - starts[1] for start in starts[1:]))
+
+
+def _frames(parts: _Fragments, frames: int) -> list[slice]:
+    """Which fragments make each frame: by the offset table, one each, or all of the only one."""
+    count = len(parts.fragments)
+    if parts.offsets:
+        if len(parts.offsets) != frames or any(offset not in parts.starts for offset in parts.offsets):
+            raise stop("pixel-fragments", "PixelData")
+        firsts = [parts.starts.index(offset) for offset in parts.offsets]
+        if firsts != sorted(set(firsts)) or firsts[0] != 0:
+            raise stop("pixel-fragments", "PixelData")
+        return [slice(first, end) for first, end in zip(firsts, [*firsts[1:], count], strict=True)]
+    if frames == 1:
+        return [slice(0, count)]
+    if count != frames:
+        raise stop("pixel-fragments", "PixelData")
+    return [slice(number, number + 1) for number in range(count)]
+
+
+def _join(parts: _Fragments, frames: list[tuple[bytes, ...]]) -> bytes:
+    offsets, place, body = list[int](), 0, list[bytes]()
+    for frame in frames:
+        offsets.append(place)
+        for fragment in frame:
+            body += [_HEADER.pack(0xFFFE, 0xE000, len(fragment)), fragment]
+            place += 8 + len(fragment)
+    table = struct.pack(f"<{len(offsets)}L", *offsets) if parts.offsets else b""
+    start = _HEADER.pack(0xFFFE, 0xE000, len(table)) + table
+    return start + b"".join(body) + _HEADER.pack(0xFFFE, 0xE0DD, 0)
+
+
+def _clean(frame: bytes, family: Family) -> bytes:
+    if family is Family.RLE:
+        return _clean_rle(frame)
+    try:
+        if family is Family.JPEG_2000:
+            return _clean_2000(frame)
+        return _clean_jpeg(frame, _LS_NEXT if family is Family.JPEG_LS else _JPEG_NEXT)
+    except (IndexError, struct.error) as error:
+        raise stop("pixel-fragments", "PixelData") from error
+
+
+def _clean_rle(frame: bytes) -> bytes:
+    """RLE has no place for text but a wrong header: its offsets must lie in order inside the frame."""
+    if len(frame) < _RLE_HEADER:
+        raise stop("pixel-fragments", "PixelData")
+    count, *offsets = struct.unpack("<16L", frame[:_RLE_HEADER])
+    used, unused = offsets[:count], offsets[count:]
+    ordered = used == sorted(set(used)) and all(_RLE_HEADER <= offset < len(frame) for offset in used)
+    if not 1 <= count <= _RLE_MOST or not ordered or used[0] != _RLE_HEADER or any(unused):
+        raise stop("pixel-fragments", "PixelData")
+    return frame
+
+
+def _clean_jpeg(frame: bytes, next_marker: re.Pattern[bytes]) -> bytes:
+    """Every segment up to the end of the image, without COM and APPn."""
+    if frame[:2] != bytes((0xFF, _SOI)):
+        raise stop("pixel-fragments", "PixelData")
+    kept, place = [frame[:2]], 2
+    while True:
+        while frame[place : place + 2] == b"\xff\xff":  # fill bytes
+            place += 1
+        if frame[place] != 0xFF:  # noqa: PLR2004  # every marker begins so
+            raise stop("pixel-fragments", "PixelData")
+        marker = frame[place + 1]
+        if marker == _EOI:
+            return b"".join(kept) + frame[place : place + 2]
+        (length,) = struct.unpack_from(">H", frame, place + 2)
+        end = place + 2 + length
+        if end > len(frame):
+            raise stop("pixel-fragments", "PixelData")
+        if marker == _SOS:
+            found = next_marker.search(frame, end)
+            if found is None:
+                raise stop("truncated", "PixelData")
+            end = found.start()
+        if not _is_text(marker, frame[place + 4 : end], length):
+            kept.append(frame[place:end])
+        place = end
+
+
+def _is_text(marker: int, content: bytes, length: int) -> bool:
+    """Whether a segment can carry text: COM and APPn, but for the two that decoders need."""
+    if marker == _APP0 and content[:5] == b"JFIF\0" and length == _JFIF_LENGTH:
+        return False
+    if marker == _APP14 and content[:5] == b"Adobe" and length == _ADOBE_LENGTH:
+        return False
+    return marker == _COM or _APP0 <= marker <= _APP15
+
+
+def _clean_2000(frame: bytes) -> bytes:
+    """The main header without COM; tile-parts as they are, but one with a COM of its own is refused."""
+    if frame[:4] != bytes((0xFF, _J2K_SOC, 0xFF, _J2K_SIZ)):
+        raise stop("pixel-hidden-data", "PixelData")  # a file format with boxes around the code stream, or none
+    kept, place = [frame[:2]], 2
+    while frame[place + 1] != _J2K_SOT:
+        (length,) = struct.unpack_from(">H", frame, place + 2)
+        end = place + 2 + length
+        if frame[place] != 0xFF or end > len(frame):  # noqa: PLR2004  # every marker begins so
+            raise stop("pixel-fragments", "PixelData")
+        if frame[place + 1] != _J2K_COM:
+            kept.append(frame[place:end])
+        place = end
+    first = place
+    while frame[place : place + 2] != bytes((0xFF, _J2K_EOC)):
+        place = _tile_part_end(frame, place)
+    return b"".join(kept) + frame[first : place + 2]
+
+
+def _tile_part_end(frame: bytes, start: int) -> int:
+    """The place after one tile-part."""
+    if frame[start : start + 2] != bytes((0xFF, _J2K_SOT)):
+        raise stop("truncated", "PixelData")
+    (length,) = struct.unpack_from(">L", frame, start + 6)
+    place = start + 12
+    while frame[place : place + 2] != bytes((0xFF, _J2K_SOD)):
+        if frame[place] != 0xFF or frame[place + 1] == _J2K_COM:  # noqa: PLR2004  # every marker begins so
+            raise stop("pixel-hidden-data", "PixelData")
+        (segment,) = struct.unpack_from(">H", frame, place + 2)
+        place += 2 + segment
+    end = start + length if length else len(frame.rstrip(b"\0")) - 2  # 0: up to the end of the code stream
+    if not place < end <= len(frame) - 2:
+        raise stop("truncated", "PixelData")
+    return end

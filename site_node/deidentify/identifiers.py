@@ -1,0 +1,108 @@
+"""Finding a patient's own identifiers in text, however they are cased, glued, accented or taken apart.
+
+Identifiers of the patient (names, numbers) are found anywhere in a word; those of other people and places only as
+whole words, because they are many and ordinary. Text is compared in a normal form: decomposed, without marks, folded
+case, letters and digits only.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from shared.protocol.profile import Profile
+from site_node.deidentify.characters import decode
+
+_NAMES = (0x00100010, 0x00101001, 0x00101005, 0x00101060)
+_NUMBERS = (0x00080050, 0x00100020, 0x00101000, 0x00101090, 0x00102154, 0x00380010, 0x00400009, 0x00401001, 0x00402016,
+            0x00402017)  # fmt: skip
+_OTHERS = (0x00080080, 0x00080081, 0x00080090, 0x00081010, 0x00081040, 0x00081048, 0x00081050, 0x00081060, 0x00081070,
+           0x00100021, 0x00101040, 0x00102297, 0x00102299, 0x00181000, 0x00200010, 0x00321032)  # fmt: skip
+_ANYWHERE = 4  # letters a patient's identifier needs to be found inside a word
+_ANYWHERE_FOREIGN = 2  # where a letter is a syllable or a word
+_WHOLE = 2  # letters an identifier needs at all
+_OTHERS_WHOLE = 3
+TAGS = frozenset(_NAMES + _NUMBERS + _OTHERS)
+
+
+class Identifiers(NamedTuple):
+    """Normal forms of what must not be in any text of a file."""
+
+    inside: frozenset[str]  # found anywhere
+    whole: frozenset[str]  # found as whole words
+    numbers: frozenset[str]  # of `inside` and `whole`, those that no known term excuses
+
+
+def normal(text: str) -> str:
+    """Letters and digits of `text`, decomposed, unmarked, case folded."""
+    return _normal_with_places(text)[0]
+
+
+def find_identifiers(values: Mapping[int, bytes], encodings: tuple[str, ...], extra: Iterable[str]) -> Identifiers:
+    """Collect the identifiers in `values` (raw, by tag) and `extra` (the study's own PatientID and issuer)."""
+    own, others, numbers = set[str](), set[str](), {normal(text) for text in extra}
+    for tag in _NAMES:
+        own |= _forms(decode(values.get(tag, b""), encodings))
+    for tag in _NUMBERS:
+        numbers |= _forms(decode(values.get(tag, b""), encodings))
+    for tag in _OTHERS:
+        others |= {form for form in _forms(decode(values.get(tag, b""), encodings)) if len(form) >= _OTHERS_WHOLE}
+    own |= numbers
+    inside = {form for form in own if len(form) >= (_ANYWHERE if form.isascii() else _ANYWHERE_FOREIGN)}
+    whole = {form for form in own - inside if len(form) >= _WHOLE} | (others - inside)
+    return Identifiers(frozenset(inside), frozenset(whole), frozenset(numbers))
+
+
+def cut(text: str, identifiers: Identifiers, known: frozenset[str] | None) -> str:
+    """`text` without the words that hold an identifier. `known` terms (normal forms) are no identifiers but numbers."""
+    folded, places = _normal_with_places(text)
+    gone: set[int] = set()
+    for form in identifiers.inside | identifiers.whole:
+        if known is not None and form in known and form not in identifiers.numbers:
+            continue
+        at = folded.find(form)
+        while at >= 0:
+            first, last = places[at], places[at + len(form) - 1]
+            if form in identifiers.inside or (_edge(text, first - 1, first) and _edge(text, last, last + 1)):
+                gone.update(range(first, last + 1))
+            at = folded.find(form, at + 1)
+    if not gone:
+        return text
+    words = (word for word in re.finditer(r"\S+", text) if gone.isdisjoint(range(*word.span())))
+    return " ".join(word.group() for word in words)
+
+
+def known_forms(profile: Profile) -> frozenset[str]:
+    """The profile's known terms in normal form."""
+    return frozenset(normal(term) for term in profile.known_terms)
+
+
+def _forms(text: str) -> set[str]:
+    """Each word of a value, each value whole, and neighbouring words glued both ways round."""
+    forms: set[str] = set()
+    for value in re.split(r"[\\=]", text):
+        words = [word for word in (normal(part) for part in re.split(r"[\^\s,;/]+", value)) if word]
+        forms.update(words)
+        forms.add("".join(words))
+        forms.update(first + second for first in words for second in words if first != second)
+    forms.discard("")
+    return forms
+
+
+def _normal_with_places(text: str) -> tuple[str, list[int]]:
+    letters: list[str] = []
+    places: list[int] = []
+    for place, letter in enumerate(text):
+        for part in unicodedata.normalize("NFKD", letter).casefold():
+            if part.isalnum():
+                letters.append(part)
+                places.append(place)
+    return "".join(letters), places
+
+
+def _edge(text: str, left: int, right: int) -> bool:
+    """Whether a word ends between two places: no letter on a side, a change to upper case, or to or from digits."""
+    if left < 0 or right >= len(text):
+        return True
+    one, two = text[left], text[right]
+    return not one.isalnum() or not two.isalnum() or one.isdigit() != two.isdigit() or (one.islower() and two.isupper())

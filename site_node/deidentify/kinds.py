@@ -1,0 +1,102 @@
+"""Which objects may go on: the allowed kinds, without signs of text in the pixels, of the study's own patient."""
+
+import struct
+
+from shared.protocol.profile import Profile
+from site_node.deidentify.assemble import bytes_of
+from site_node.deidentify.characters import decode, encodings_of
+from site_node.deidentify.elements import Dataset, Source
+from site_node.deidentify.frames import FAMILIES, clean_frames
+from site_node.deidentify.reasons import stop
+from site_node.study import Identity
+
+_PADDING = " \0"
+_OVERLAYS = range(0x60000000, 0x60200000, 0x00020000)
+_BITS, _POSITION = 0x0100, 0x0102  # OverlayBitsAllocated, OverlayBitPosition
+SIGNS = frozenset(
+    {0x00080064, 0x00120064, 0x00186011, 0x00280301} | {base | _BITS for base in _OVERLAYS}
+    | {base | _POSITION for base in _OVERLAYS}
+)  # fmt: skip
+SEQUENCE_SIGNS = frozenset({0x00120064, 0x00186011})
+_HALVED = frozenset({"YBR_FULL_422", "YBR_PARTIAL_422"})  # two bytes for each pixel of three samples
+_THREE = 3
+
+
+def kind_of(dataset: Dataset, profile: Profile) -> str:
+    """The short name of an allowed kind. Raises `DicomUnsupported` for all that may not go on by itself."""
+    sop_class = _word(dataset, 0x00080016)
+    if sop_class in profile.quarantine.sop_classes:
+        raise stop("kind-may-hold-text", "SOPClassUID")
+    if sop_class not in profile.kinds:
+        raise stop("kind-not-allowed", "SOPClassUID")
+    if _word(dataset, 0x00280301).upper() == "YES":
+        raise stop("burned-in-annotation", "BurnedInAnnotation")
+    image_type = {value.strip(_PADDING).upper() for value in _word(dataset, 0x00080008).split("\\")}
+    if image_type & profile.quarantine.image_type:
+        raise stop("screen-or-report", "ImageType")
+    if _word(dataset, 0x00080064) in profile.quarantine.conversion_type:
+        raise stop("screen-or-report", "ConversionType")
+    if 0x00186011 in dataset:
+        raise stop("ultrasound-region", "SequenceOfUltrasoundRegions")
+    if any(_overlay_in_pixels(dataset, base) for base in _OVERLAYS):
+        raise stop("overlay-in-pixels", "OverlayBitPosition")
+    return profile.kinds[sop_class]
+
+
+def check_subject(dataset: Dataset, identity: Identity, study_instance_uid: str) -> None:
+    """Stops unless the file's own patient and study are the ones it was received under."""
+    encodings = encodings_of(bytes_of(dataset, 0x00080005))
+    own = decode(bytes_of(dataset, 0x00100020), encodings).strip(_PADDING)
+    if not own:
+        raise stop("no-identity", "PatientID")
+    if own != identity.patient_id.strip(_PADDING):
+        raise stop("other-patient", "PatientID")
+    if _word(dataset, 0x0020000D) != study_instance_uid.strip(_PADDING):
+        raise stop("other-study", "StudyInstanceUID")
+
+
+def checked_pixels(source: Source, content: bytes | None) -> bytes | None:
+    """Stops unless the pixel data are whole; compressed ones come back free of what can carry text.
+
+    Args:
+        source: the file.
+        content: the bytes of encapsulated pixel data, None for native ones.
+    """
+    if source.pixels is None:
+        return None
+    number = _word(source.dataset, 0x00280008) or "1"
+    if not number.isascii() or not number.isdigit():
+        raise stop("pixel-length", "NumberOfFrames")
+    frames = int(number)
+    if content is not None:
+        return clean_frames(content, FAMILIES[source.syntax], frames, extended=0x7FE00001 in source.dataset)
+    length = source.pixels.length if not isinstance(source.pixels, bytes) else len(source.pixels)
+    wanted = _native_length(source.dataset, frames)
+    if length not in {wanted, wanted + wanted % 2}:
+        raise stop("truncated" if length < wanted else "pixel-length", "PixelData")
+    return None
+
+
+def _native_length(dataset: Dataset, frames: int) -> int:
+    """Bytes that rows, columns, samples, bits and frames ask for (PS3.5 section 8)."""
+    rows, columns, bits = (_number(dataset, tag) for tag in (0x00280010, 0x00280011, 0x00280100))
+    samples = _number(dataset, 0x00280002) or 1
+    if samples == _THREE and _word(dataset, 0x00280004) in _HALVED:
+        samples = 2
+    if not rows or not columns or not bits or frames < 1:
+        raise stop("pixel-length", "Rows")
+    return (rows * columns * samples * bits * frames + 7) // 8
+
+
+def _overlay_in_pixels(dataset: Dataset, base: int) -> bool:
+    """An overlay of more than one allocated bit, or at another place than bit 0, lies in the pixels (PS3.3 C.9.2)."""
+    return _number(dataset, base | _BITS) > 1 or _number(dataset, base | _POSITION) > 0
+
+
+def _word(dataset: Dataset, tag: int) -> str:
+    return bytes_of(dataset, tag).decode("latin-1").strip(_PADDING)
+
+
+def _number(dataset: Dataset, tag: int) -> int:
+    raw = bytes_of(dataset, tag)
+    return int(struct.unpack_from("<H", raw)[0]) if len(raw) >= struct.calcsize("<H") else 0
