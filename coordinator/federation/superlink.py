@@ -13,10 +13,12 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from logging import WARNING, getLogger
 from pathlib import Path
 from typing import Any, Self
 
+import httpx
 import uvicorn
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 from flwr.app import Context, RecordDict
@@ -32,12 +34,13 @@ from flwr.proto.runtime_pb2 import (
 )
 from flwr.supercore.constant import TaskType
 from flwr.supercore.heartbeat import HeartbeatSender
+from flwr.supercore.inflatable.inflatable_utils import pull_objects
 from flwr.supercore.task_identity import TaskIdentity
 from flwr.superlink.auth_plugin import NoOpControlAuthnPlugin
 from flwr.superlink.cli.flower_superlink import SuperLinkLifespan
 from flwr.superlink.config_loader import SuperLinkLifespanConfig
 from flwr.superlink.federation import NoOpFederationManager
-from flwr.superlink.grid import HttpGrid
+from flwr.superlink.grid import HttpGrid, http_grid
 from flwr.superlink.main import create_app
 from flwr.superlink.servicer.control import control_handlers
 from flwr.superlink.servicer.runtime import runtime_handlers
@@ -93,6 +96,7 @@ class SuperLink:
 
     def _start(self, fleet: socket.socket, runtime: socket.socket) -> None:
         prepare_environment(self._settings.folder)
+        _hurry()
         self._runtime_address = f"127.0.0.1:{runtime.getsockname()[1]}"
         app = create_app(_configuration(self._settings), SuperLinkLifespan)
         self._state: Any = app.state.linkstate_factory.state()
@@ -142,7 +146,7 @@ class SuperLink:
         grid = HttpGrid(self._runtime_address, insecure=True, token=self._acquire(run_id))
         grid._retry_invoker = None  # noqa: SLF001 - Flower's own would send SIGINT to this process on a 401
         client: Any = grid._runtime_client  # noqa: SLF001 - the one way to the task's input and output
-        heartbeat = HeartbeatSender(lambda: bool(client.SendTaskHeartbeat(SendTaskHeartbeatRequest()).success))
+        heartbeat = HeartbeatSender(lambda: _beats(client))
         heartbeat.start()
         outcome = (SubStatus.FAILED, "the run was stopped")
         try:
@@ -273,6 +277,18 @@ def _admit_by(admission: _Admission, state: Any, factory: Any) -> None:
     admission.linkstate = state
     state._federation_manager = admission  # noqa: SLF001 - `create_app` has no parameter for it
     factory.federation_manager = admission
+
+
+def _hurry() -> None:
+    """Ask again after 0.1 s for a part of a reply that is not there yet, where Flower has 1 s written into its code."""
+    http_grid.pull_objects = partial(pull_objects, initial_backoff=0.1)
+
+
+def _beats(client: Any) -> bool:
+    try:
+        return bool(client.SendTaskHeartbeat(SendTaskHeartbeatRequest()).success)
+    except httpx.HTTPError:
+        return False
 
 
 def _identify(task_id: int, run_id: int, node_id: int) -> None:

@@ -12,7 +12,7 @@ from site_node.federate.site import CONTEXT_KEY, FederateSettings
 from site_node.federate.supernode import SuperNode, SuperNodeSettings, Task, refusal
 
 log = structlog.get_logger(__name__)
-_LOOK_SECONDS = 0.05
+_LOOK_SECONDS = 0.1
 _PAUSE_SECONDS = 2.0
 
 

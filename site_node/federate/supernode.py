@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self
@@ -26,9 +27,21 @@ from typing import Any, Self
 import httpx
 from flwr.app import Context, Error, Message
 from flwr.common.constant import ErrorCode, SubStatus
-from flwr.proto.runtime_pb2 import AcquireTaskRequest, SendTaskHeartbeatRequest
+from flwr.common.serde import context_from_proto
+from flwr.proto.node_pb2 import Node
+from flwr.proto.runtime_pb2 import (
+    AcquireTaskRequest,
+    PullAppMessagesRequest,
+    PullTaskInputRequest,
+    SendTaskHeartbeatRequest,
+)
 from flwr.supercore.constant import TaskType
 from flwr.supercore.heartbeat import HeartbeatSender
+from flwr.supercore.inflatable.inflatable_protobuf_utils import (
+    make_confirm_message_received_fn_protobuf,
+    make_pull_object_fn_protobuf,
+)
+from flwr.supercore.inflatable.inflatable_utils import pull_and_inflate_object_from_tree, pull_objects
 from flwr.supercore.interceptors import (
     RuntimeTokenHttpInterceptor,
     RuntimeVersionHttpInterceptor,
@@ -37,7 +50,7 @@ from flwr.supercore.interceptors import (
 from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supernode import start_client_internal
 from flwr.supernode.cli.flower_supernode import flower_supernode
-from flwr.supernode.runtime.run_clientapp import pull_task_input, push_message, push_task_output
+from flwr.supernode.runtime.run_clientapp import push_message, push_task_output
 
 from shared.errors import CoordinatorUnreachable, RunFailed
 from shared.frozen import Frozen
@@ -45,6 +58,7 @@ from shared.frozen import Frozen
 KNOWN_VERSIONS = ("1.41.0",)
 _ACQUIRE = "/flwr.proto.Runtime/AcquireTask"
 _START_SECONDS = 60.0
+_BACKOFF_SECONDS = 0.1
 _POLL = "RICORD_SUPERNODE_POLL"
 
 
@@ -63,8 +77,10 @@ class Task:
 
     def __init__(self, client: RuntimeHttpClient) -> None:
         self._client = client
-        self.message, self.context, _run, fab = pull_task_input(client)
-        self.bundle_digest = hashlib.sha256(fab.content).hexdigest()
+        given = client.PullTaskInput(PullTaskInputRequest())
+        self.context: Context = context_from_proto(given.context)
+        self.bundle_digest = hashlib.sha256(given.fab.content).hexdigest()
+        self.message = _pull_message(client, self.context)
 
     def answer(self, reply: Message, context: Context) -> None:
         """Hand the reply over to be sent."""
@@ -121,12 +137,15 @@ class SuperNode:
         """
         if not self.alive:
             raise CoordinatorUnreachable("the SuperNode ended", address=self._settings.fleet_address)
-        given = self._client.AcquireTask(AcquireTaskRequest(supported_task_types=[TaskType.CLIENT_APP]))
+        try:
+            given = self._client.AcquireTask(AcquireTaskRequest(supported_task_types=[TaskType.CLIENT_APP]))
+        except httpx.HTTPError as error:
+            raise CoordinatorUnreachable("the SuperNode ends", address=self._settings.fleet_address) from error
         if not given.token:
             yield None
             return
         client = _client(self._address, RuntimeTokenHttpInterceptor(given.token))
-        heartbeat = HeartbeatSender(lambda: bool(client.SendTaskHeartbeat(SendTaskHeartbeatRequest()).success))
+        heartbeat = HeartbeatSender(lambda: _beats(client))
         heartbeat.start()
         try:
             yield Task(client)
@@ -138,6 +157,32 @@ class SuperNode:
 def refusal(message: Message, reason: str) -> Message:
     """The visible answer to a message that is refused or failed."""
     return Message(Error(code=ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason=reason), reply_to=message)
+
+
+def _beats(client: RuntimeHttpClient) -> bool:
+    try:
+        return bool(client.SendTaskHeartbeat(SendTaskHeartbeatRequest()).success)
+    except httpx.HTTPError:
+        return False
+
+
+def _pull_message(client: RuntimeHttpClient, context: Context) -> Message:
+    """The task's message. Flower makes the task before it keeps the message, so the first look may be too early."""
+    deadline = time.monotonic() + _START_SECONDS
+    while not (given := client.PullMessages(PullAppMessagesRequest())).messages_list:
+        if time.monotonic() > deadline:
+            raise RunFailed(problem="a task came without its message")
+        time.sleep(_BACKOFF_SECONDS)
+    tree, node = given.message_object_trees[0], Node(node_id=context.node_id)
+    message: Message = pull_and_inflate_object_from_tree(
+        tree,
+        make_pull_object_fn_protobuf(client.PullObject, node, context.run_id),
+        make_confirm_message_received_fn_protobuf(client.ConfirmMessageReceived, node, context.run_id),
+        return_type=Message,
+        initial_backoff=_BACKOFF_SECONDS,
+    )
+    message.metadata.__dict__["_message_id"] = tree.object_id  # what travels does not hold its own id
+    return message
 
 
 def _client(address: str, *interceptors: Any) -> RuntimeHttpClient:
@@ -198,8 +243,10 @@ def _follow_parent() -> None:
 def _child() -> None:
     threading.Thread(target=_follow_parent, daemon=True).start()
     poll = float(os.environ[_POLL])
-    # Flower's worker loop sleeps 3 s when idle and 0.5 s between looks for a reply, written into its code
+    # Flower's worker loop sleeps 3 s when idle, 0.5 s between looks for a reply and 1 s when an object is not there
+    # yet, all written into its code
     start_client_internal.time = SimpleNamespace(sleep=lambda seconds: time.sleep(min(seconds, poll)))
+    start_client_internal.pull_objects = partial(pull_objects, initial_backoff=_BACKOFF_SECONDS)
     flower_supernode()
 
 
