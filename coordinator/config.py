@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import Field, field_validator, model_validator
+from sqlalchemy import make_url
 
 from shared.crypto.pki import parse_spiffe
 from shared.errors import InvalidIdentifier
@@ -23,8 +24,10 @@ class Settings(Frozen):
     enrolment_port: int = Field(default=7443, ge=1, le=65535)
     main_port: int = Field(default=7444, ge=1, le=65535)
     fleet_port: int = Field(default=7445, ge=1, le=65535)
+    fleet_host: str = ""  # the name of the host of the fleet port; empty: as the other two ports
     protocol: str = "ricord"
     database: str = ""  # SQLAlchemy DSN; empty: `coordinator.sqlite` in the home
+    database_password_file: Path | None = None  # kept out of the DSN, and so out of this file
     certificate_days: int = Field(default=30, ge=1, le=398)
     invitation_days: int = Field(default=14, ge=1, le=365)
     join_days: int = Field(default=7, ge=1, le=365)
@@ -48,6 +51,16 @@ class Settings(Frozen):
     def name(self) -> str:
         """The host name others use."""
         return self.advertised_host or self.host
+
+    @property
+    def fleet_address(self) -> str:
+        """The fleet port as sites reach it."""
+        return f"{self.fleet_host or self.name}:{self.fleet_port}"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every host name the server certificate must carry."""
+        return tuple(dict.fromkeys((self.name, self.host, self.fleet_host or self.name, "localhost", "127.0.0.1")))
 
     @property
     def addresses(self) -> Addresses:
@@ -116,5 +129,10 @@ class Home:
         return load_settings(self.settings_file, Settings, program=PROGRAM)
 
     def dsn(self, settings: Settings) -> str:
-        """Where the store is."""
-        return settings.database or f"sqlite:///{self.folder / 'coordinator.sqlite'}"
+        """Where the store is; what it returns may hold a password, so show it to nobody."""
+        if not settings.database:
+            return f"sqlite:///{(self.folder / 'coordinator.sqlite').resolve()}"
+        if settings.database_password_file is None:
+            return settings.database
+        password = settings.database_password_file.read_text(encoding="utf-8").strip()
+        return make_url(settings.database).set(password=password).render_as_string(hide_password=False)

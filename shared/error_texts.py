@@ -123,6 +123,11 @@ TEXTS = MappingProxyType(
         "signature-invalid": Text(
             "The signature on {what} is not valid; nothing was accepted.", ExitCode.REFUSED, "PERMISSION_DENIED"
         ),
+        "not-enrolled": Text(
+            "{folder} is not enrolled yet; ask the coordinator for a token and run `enrol --token`.",
+            ExitCode.USAGE,
+            "FAILED_PRECONDITION",
+        ),
         "agreement-not-executed": Text(
             "The agreement is {state}, not executed; nothing is accepted outside an agreement in force.",
             ExitCode.REFUSED,

@@ -205,6 +205,10 @@ class SignatureInvalid(TrustError):
     """A signature does not fit what it should have signed."""
 
 
+class NotEnrolled(TrustError):
+    """A home that is no member's yet."""
+
+
 class AgreementError(RicordError):
     """An agreement does not allow what was asked."""
 

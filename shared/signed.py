@@ -1,5 +1,6 @@
 """A document as the very bytes that were signed: nothing is rebuilt before it is verified."""
 
+import hashlib
 from typing import Self, TypeVar
 
 from pydantic import ValidationError
@@ -7,6 +8,7 @@ from pydantic import ValidationError
 from shared.crypto.signing import SigningKey, VerifyKey
 from shared.errors import SignatureInvalid
 from shared.frozen import Frozen
+from shared.ids import Sha256
 from shared.manifest import Manifest, SignedManifest, canonical_json
 
 Document = TypeVar("Document", bound=Frozen)
@@ -23,6 +25,11 @@ class Signed(Frozen):
         """Sign `document`, whose `format` field says what it is."""
         data = canonical_json(document)
         return cls(document=data.decode(), signature=key.sign(data))
+
+    @property
+    def digest(self) -> Sha256:
+        """SHA-256 of the document's bytes."""
+        return Sha256(hashlib.sha256(self.document.encode()).hexdigest())
 
     def verified(self, key: VerifyKey, kind: type[Document], *, what: str) -> Document:
         """The document, once its signature is `key`'s and its text is the canonical form of a `kind`.

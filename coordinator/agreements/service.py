@@ -1,6 +1,5 @@
 """What coordinators do with agreements, from the draft to the end."""
 
-import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -16,7 +15,7 @@ from shared.crypto.pki import Role
 from shared.crypto.signing import VerifyKey
 from shared.errors import InvalidArgument, NotFound
 from shared.frozen import Frozen
-from shared.ids import AgreementId, Sha256, SiteId
+from shared.ids import AgreementId, SiteId
 from shared.manifest import canonical_json
 from shared.signed import Signed
 from shared.token import TokenKind
@@ -139,7 +138,7 @@ class AgreementService:
         execution = Execution(
             agreement=agreement.id,
             version=agreement.version,
-            consent_sha256=Sha256(hashlib.sha256(_consent(agreement).document.encode()).hexdigest()),
+            consent_sha256=_consent(agreement).digest,
             site_id=site_id,
             executed_at=now,
         )

@@ -1,0 +1,106 @@
+"""Founding a federation: the home with its root, keys and settings; and what of it must be renewed."""
+
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+
+from coordinator.config import Home, Settings
+from coordinator.identity import OPERATOR, Identity, utc_now
+from coordinator.store.interface import Store
+from coordinator.store.records import Certificate
+from coordinator.store.sql import open_store
+from shared.crypto import keys, pki
+from shared.crypto.pki import Authority, Role
+from shared.durable import write_whole
+from shared.errors import HomeExists, KeyFileInvalid, KeyFileMissing
+from shared.ids import Sha256
+
+
+def found(home: Home, settings: Settings, text: str, *, protocol_digest: Sha256) -> Identity:
+    """Make a home: root, keys, server and operator certificates, store. `text` is the settings file's.
+
+    Raises `HomeExists` before anything is changed; the settings file is written last, so a home without one was
+    left half-made and is no home.
+    """
+    if home.settings_file.exists():
+        raise HomeExists(folder=str(home.folder))
+    home.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    authority = pki.make_ca(settings.federation)
+    keys.write_private(home.authority_key, authority.key_pem)
+    write_whole(home.root, authority.certificate_pem)
+    for make, path in (
+        (keys.make_signing, home.signing_key),
+        (keys.make_tls, home.server_key),
+        (keys.make_tls, home.operator_key),
+    ):
+        make(path)
+    identity = open_identity(home, settings, protocol_digest=protocol_digest)
+    store = open_store(home.dsn(settings))
+    try:
+        renew_own(home, settings, identity, store)
+        with store.begin() as work:
+            uri = identity.uri(Role.COORDINATOR, OPERATOR)
+            work.append_event(at=utc_now(), actor=uri, action="federation founded", about=settings.federation)
+    finally:
+        store.close()
+    write_whole(home.settings_file, text.encode())
+    return identity
+
+
+def open_identity(home: Home, settings: Settings, *, protocol_digest: Sha256) -> Identity:
+    """The identity kept in a home; raises what reading a key file raises."""
+    return Identity(
+        federation=settings.federation,
+        addresses=settings.addresses,
+        authority=_authority(home),
+        signing_key=keys.load_signing(home.signing_key),
+        protocol=settings.protocol,
+        protocol_digest=protocol_digest,
+        certificate_days=settings.certificate_days,
+        invitation_days=settings.invitation_days,
+        join_days=settings.join_days,
+    )
+
+
+def renew_own(home: Home, settings: Settings, identity: Identity, store: Store) -> None:
+    """Issue the server's and the operator's certificates where they are missing or two thirds over."""
+    uri = identity.uri(Role.COORDINATOR, "server")
+    if _is_due(home.server_certificate):
+        key = keys.load_tls(home.server_key)
+        _write(home.server_certificate, _issued(identity, key, uri, dns=settings.names))
+    if _is_due(home.operator_certificate):
+        uri = identity.uri(Role.COORDINATOR, OPERATOR)
+        certificate = _issued(identity, keys.load_tls(home.operator_key), uri)
+        record = Certificate(
+            serial=pki.serial_of(certificate),
+            role=Role.COORDINATOR,
+            name=OPERATOR,
+            ends_at=pki.expires_at(certificate),
+        )
+        with store.begin() as work:
+            work.add_certificate(record)
+        _write(home.operator_certificate, certificate)
+
+
+def _authority(home: Home) -> Authority:
+    try:
+        root = home.root.read_bytes()
+        return Authority.from_pem(keys.read_private(home.authority_key, "root key"), root)
+    except FileNotFoundError as error:
+        raise KeyFileMissing(file=str(home.root)) from error
+    except ValueError as error:
+        raise KeyFileInvalid(file=str(home.authority_key), kind="root key") from error
+
+
+def _is_due(certificate: Path) -> bool:
+    return not certificate.exists() or utc_now() >= pki.renew_at(certificate.read_bytes())
+
+
+def _issued(identity: Identity, key: EllipticCurvePrivateKey, uri: str, *, dns: tuple[str, ...] = ()) -> bytes:
+    csr = pki.make_csr(key)
+    return pki.issue(identity.authority, csr, uri, days=identity.certificate_days, dns=dns)
+
+
+def _write(path: Path, certificate: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_whole(path, certificate)

@@ -1,0 +1,122 @@
+"""`ricord-coordinator serve`: the process that runs until it is told to stop, and the federation beside it."""
+
+import contextlib
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+import structlog
+
+from coordinator.config import Home, Settings
+from coordinator.founding import renew_own
+from coordinator.identity import Identity
+from coordinator.server import Register, serving
+from coordinator.store.interface import Store
+from shared.errors import PortInUse
+
+_RENEWAL_CHECK_SECONDS = 3600.0
+_RESTART_SECONDS = (1.0, 2.0, 5.0, 15.0, 60.0)
+_CHILD_GRACE_SECONDS = 15.0
+
+_log = structlog.get_logger("coordinator")
+
+
+def serve(
+    home: Home,
+    settings: Settings,
+    identity: Identity,
+    store: Store,
+    *,
+    more: tuple[Register, ...],
+    federation: bool,
+    ready: Callable[[], None],
+) -> None:
+    """Serve until SIGTERM or SIGINT. `ready` is called once both ports answer. Raises `PortInUse`."""
+    if federation:
+        refuse_taken(settings.host, settings.fleet_port, key="fleet_port")
+    with stop_signals() as stop:
+        renew_own(home, settings, identity, store)
+        with serving(home, settings, identity, store, more=more), _beside(home, stop, wanted=federation):
+            ready()
+            while not stop.wait(_RENEWAL_CHECK_SECONDS):
+                renew_own(home, settings, identity, store)
+
+
+def refuse_taken(host: str, port: int, *, key: str) -> None:
+    """Raise `PortInUse` now, in words, rather than later in a child process's log."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise PortInUse(str(error), host=host, port=str(port), key=key) from error
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[threading.Event]:
+    """An event that SIGTERM and SIGINT set; the handlers that were there before come back at the end."""
+    stop = threading.Event()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        stop.set()
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _beside(home: Home, stop: threading.Event, *, wanted: bool) -> Iterator[None]:
+    """Run the federation as a child process while the block runs, and start it again when it ends by itself."""
+    if not wanted:
+        yield
+        return
+    keeper = threading.Thread(target=_keep_running, args=(home, stop), name="federation keeper")
+    keeper.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        keeper.join()
+
+
+def _keep_running(home: Home, stop: threading.Event) -> None:
+    attempt = 0
+    while not stop.is_set():
+        arguments = ["--home", str(home.folder), "serve", "--federation-only", "--supervised"]
+        # The child watches its standard input and ends when we do, however we end.
+        with subprocess.Popen([sys.executable, "-m", "coordinator.cli", *arguments], stdin=subprocess.PIPE) as child:
+            while child.poll() is None and not stop.wait(0.2):
+                pass
+            _end(child)
+        if not stop.is_set():
+            pause = _RESTART_SECONDS[min(attempt, len(_RESTART_SECONDS) - 1)]
+            _log.error("federation ended by itself", exit_code=child.returncode, next_start_seconds=pause)
+            stop.wait(pause)
+            attempt += 1
+
+
+def _end(child: "subprocess.Popen[bytes]") -> None:
+    child.terminate()
+    try:
+        child.wait(_CHILD_GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        child.kill()
+
+
+def stop_with_parent(stop: threading.Event) -> None:
+    """Set `stop` when standard input ends: the process that started us is gone."""
+
+    def watch() -> None:
+        sys.stdin.buffer.read()
+        stop.set()
+
+    threading.Thread(target=watch, name="parent watch", daemon=True).start()

@@ -1,0 +1,49 @@
+"""Signing what was read."""
+
+from datetime import UTC, datetime
+
+from pydantic import ValidationError
+
+from shared.agreement import AgreementTerms, Consent
+from shared.crypto.keys import load_signing
+from shared.durable import write_whole
+from shared.errors import AgreementTextChanged, InvalidArgument
+from shared.manifest import canonical_json
+from shared.proto.ricord.v1.enrolment_pb2 import SignAgreementRequest
+from shared.proto.ricord.v1.enrolment_pb2_grpc import EnrolmentServiceStub
+from shared.signed import Signed
+from shared.token import Token, TokenKind
+from shared.wire import UNARY_SECONDS, Credentials, connected, to_signed
+from site_node.config import SiteHome
+from site_node.membership.invitation import fetch, same_root
+from site_node.membership.record import IdentityFiles, SignedAgreement
+
+
+def sign_agreement(home: SiteHome, token_text: str, *, signatory: str) -> AgreementTerms:
+    """Sign, with the site's key, the terms that `read_agreement` showed; uses the invitation token up.
+
+    Raises what `read_agreement` raises, and `AgreementTextChanged` when nothing was read yet or the coordinator now
+    offers other terms; nothing is signed then. The consent is kept before it is sent.
+    """
+    token = Token.parse(token_text, kind=TokenKind.INVITATION)
+    same_root(home, token)
+    files = IdentityFiles(home)
+    terms = fetch(token).terms
+    if not files.draft.exists() or files.draft.read_bytes() != canonical_json(terms):
+        raise AgreementTextChanged("not what was read")
+    key = load_signing(home.signing_key)
+    signed = Signed.by(key, _consent(terms, signatory, key.fingerprint))
+    write_whole(files.agreement, canonical_json(SignedAgreement(consent=signed)))
+    request = SignAgreementRequest(token_secret=token.secret, consent=to_signed(signed), verify_key=key.public.text)
+    with connected(token.addresses.enrolment, Credentials(token.root_pem.encode())) as channel:
+        EnrolmentServiceStub(channel).SignAgreement(request, timeout=UNARY_SECONDS)
+    return terms
+
+
+def _consent(terms: AgreementTerms, signatory: str, fingerprint: str) -> Consent:
+    try:
+        return Consent(terms=terms, signatory=signatory, fingerprint=fingerprint, signed_at=datetime.now(UTC))
+    except ValidationError as error:
+        raise InvalidArgument(
+            name="The signatory", problem="give a name and a role"
+        ) from error

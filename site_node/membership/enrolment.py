@@ -1,0 +1,83 @@
+"""Exchanging a join token for a certificate."""
+
+import hashlib
+
+from shared.agreement import Consent
+from shared.crypto import pki
+from shared.crypto.keys import load_signing, load_tls
+from shared.crypto.pki import Role
+from shared.durable import write_whole
+from shared.enrolment import Enrolment
+from shared.errors import AgreementNotExecuted, CertificateForeign, SignatureInvalid
+from shared.ids import Sha256, SiteId
+from shared.manifest import canonical_json
+from shared.proto.ricord.v1.enrolment_pb2 import EnrolRequest, EnrolResponse
+from shared.proto.ricord.v1.enrolment_pb2_grpc import EnrolmentServiceStub
+from shared.signed import Signed
+from shared.token import Token, TokenKind, secret_digest
+from shared.wire import UNARY_SECONDS, Credentials, connected, from_signed, to_signed
+from site_node.config import SiteHome
+from site_node.membership.invitation import same_root
+from site_node.membership.record import IdentityFiles, Membership, MembershipFile, SignedAgreement, membership_of
+
+
+def enrol(home: SiteHome, token_text: str) -> Membership:
+    """Enrol with a join token: certificate, countersigned agreement and SITEID are checked, then kept.
+
+    Raises `TokenInvalid`, `TokenUsed`, `TokenExpired`, `AgreementNotExecuted`, `SignatureInvalid`,
+    `CertificateForeign`, `CoordinatorUnreachable`. After a refusal `identity/` is as it was.
+    """
+    token = Token.parse(token_text, kind=TokenKind.JOIN)
+    same_root(home, token)
+    answer = _ask(home, token)
+    root = token.root_pem.encode()
+    peer = pki.check_certificate(answer.certificate, root)
+    if (peer.role, peer.federation) != (Role.SITE, token.federation):
+        raise CertificateForeign(peer=peer.uri)
+    kept = MembershipFile(
+        site_id=SiteId(peer.name),
+        federation=peer.federation,
+        addresses=token.addresses,
+        coordinator_verify_key=answer.coordinator_verify_key,
+    )
+    agreement = _own_agreement(home, answer)
+    membership = membership_of(home, kept, agreement, load_signing(home.signing_key).public)
+    files = IdentityFiles(home)
+    for path, data in (
+        (files.root, root),
+        (files.agreement, canonical_json(agreement)),
+        (files.certificate, answer.certificate),
+        (files.membership, canonical_json(kept)),
+    ):
+        write_whole(path, data)
+    return membership
+
+
+def enrolment_of(home: SiteHome, csr: bytes, *, token: Sha256 | None) -> Signed:
+    """A certificate request bound to the site's signing key, and to a token unless it renews."""
+    digest = Sha256(hashlib.sha256(csr).hexdigest())
+    return Signed.by(load_signing(home.signing_key), Enrolment(csr_sha256=digest, token_sha256=token))
+
+
+def _ask(home: SiteHome, token: Token) -> EnrolResponse:
+    csr = pki.make_csr(load_tls(home.tls_key))
+    request = EnrolRequest(
+        token_secret=token.secret,
+        csr=csr,
+        enrolment=to_signed(enrolment_of(home, csr, token=secret_digest(token.secret))),
+        verify_key=load_signing(home.signing_key).public.text,
+    )
+    with connected(token.addresses.enrolment, Credentials(token.root_pem.encode())) as channel:
+        return EnrolmentServiceStub(channel).Enrol(request, timeout=UNARY_SECONDS)
+
+
+def _own_agreement(home: SiteHome, answer: EnrolResponse) -> SignedAgreement:
+    """What this site signed, with the countersignature that came; not what the coordinator says the site signed."""
+    file = IdentityFiles(home).agreement
+    if not file.exists():
+        raise AgreementNotExecuted(state="not signed by this home")
+    own = SignedAgreement.model_validate_json(file.read_bytes())
+    if own.consent != from_signed(answer.agreement.consent):
+        own.consent.unsafe_parsed(Consent, what="the agreement")
+        raise SignatureInvalid("the coordinator holds another consent", what="the agreement")
+    return SignedAgreement(consent=own.consent, execution=from_signed(answer.agreement.execution))

@@ -1,0 +1,61 @@
+"""Reading what one is asked to sign, with an invitation token."""
+
+import hashlib
+
+from pydantic import ValidationError
+
+from shared.agreement import AgreementTerms
+from shared.durable import write_whole
+from shared.errors import AgreementTextChanged, CertificateForeign
+from shared.frozen import Frozen
+from shared.manifest import canonical_json
+from shared.proto.ricord.v1.enrolment_pb2 import ReadAgreementRequest
+from shared.proto.ricord.v1.enrolment_pb2_grpc import EnrolmentServiceStub
+from shared.token import Token, TokenKind
+from shared.wire import UNARY_SECONDS, Credentials, connected
+from site_node.config import SiteHome
+from site_node.membership.record import IdentityFiles
+
+
+class ReadAgreement(Frozen):
+    """An agreement as it is offered."""
+
+    terms: AgreementTerms
+    text: str
+
+
+def read_agreement(home: SiteHome, token_text: str) -> ReadAgreement:
+    """Fetch terms and text and keep them as the draft that may be signed.
+
+    Raises `TokenInvalid`, `TokenUsed`, `TokenExpired`, `AgreementNotExecuted` while there is no draft,
+    `AgreementTextChanged` when the text has not the digest the terms name, `CoordinatorUnreachable`.
+    """
+    token = Token.parse(token_text, kind=TokenKind.INVITATION)
+    offered = fetch(token)
+    files = IdentityFiles(home)
+    home.identity.mkdir(mode=0o700, exist_ok=True)
+    write_whole(files.root, token.root_pem.encode())
+    write_whole(files.text, offered.text.encode())
+    write_whole(files.draft, canonical_json(offered.terms))
+    return offered
+
+
+def fetch(token: Token) -> ReadAgreement:
+    """What the coordinator offers to the bearer of `token` now."""
+    request = ReadAgreementRequest(token_secret=token.secret)
+    with connected(token.addresses.enrolment, Credentials(token.root_pem.encode())) as channel:
+        answer = EnrolmentServiceStub(channel).ReadAgreement(request, timeout=UNARY_SECONDS)
+    try:
+        terms = AgreementTerms.model_validate_json(answer.terms)
+    except ValidationError as error:
+        raise AgreementTextChanged("the terms do not parse") from error
+    if hashlib.sha256(answer.text.encode()).hexdigest() != terms.text_sha256:
+        raise AgreementTextChanged("the text has another digest than the terms name")
+    return ReadAgreement(terms=terms, text=answer.text)
+
+
+def same_root(home: SiteHome, token: Token) -> None:
+    """Raise `CertificateForeign` when a token comes from another federation than the one already trusted here."""
+    root = IdentityFiles(home).root
+    if root.exists() and root.read_bytes() != token.root_pem.encode():
+        raise CertificateForeign("the token carries another root", peer=token.addresses.enrolment)

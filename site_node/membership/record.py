@@ -1,0 +1,179 @@
+"""What a site holds as a member, and the files it is read from."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from shared.agreement import AgreementTerms, Consent, Execution, Mode
+from shared.crypto import pki
+from shared.crypto.keys import load_signing
+from shared.crypto.signing import VerifyKey
+from shared.errors import NotEnrolled, SignatureInvalid
+from shared.frozen import Frozen
+from shared.ids import AgreementId, Sha256, SiteId
+from shared.signed import Signed
+from shared.token import Addresses
+from shared.wire import Credentials
+from site_node.config import SiteHome
+
+
+@dataclass(frozen=True)
+class IdentityFiles:
+    """Where a home keeps what membership brought."""
+
+    home: SiteHome
+
+    @property
+    def invitation(self) -> Path:
+        """Addresses, federation and root of the invitation that was accepted; never its secret."""
+        return self.home.identity / "invitation.json"
+
+    @property
+    def draft(self) -> Path:
+        """Terms as they were read, before they are signed."""
+        return self.home.identity / "draft.json"
+
+    @property
+    def text(self) -> Path:
+        """The agreement's text."""
+        return self.home.identity / "agreement.txt"
+
+    @property
+    def agreement(self) -> Path:
+        """Consent and, from enrolment on, execution: both signatures."""
+        return self.home.identity / "agreement.json"
+
+    @property
+    def membership(self) -> Path:
+        """Written last by enrolment."""
+        return self.home.identity / "membership.json"
+
+    @property
+    def root(self) -> Path:
+        """The federation's root certificate."""
+        return self.home.identity / "root.pem"
+
+    @property
+    def certificate(self) -> Path:
+        """The site's certificate."""
+        return self.home.identity / "certificate.pem"
+
+
+class SignedAgreement(Frozen):
+    """Both sides' signatures; the terms are inside the consent."""
+
+    consent: Signed
+    execution: Signed | None = None
+
+
+class MembershipFile(Frozen):
+    """`membership.json`: what no other file says."""
+
+    site_id: SiteId
+    federation: str
+    addresses: Addresses
+    coordinator_verify_key: str
+
+
+class Membership(Frozen):
+    """A site as a member: who it is, under what agreement, whom it seals to and whom it believes.
+
+    Everything but the addresses was signed by the site itself or follows from what it signed.
+    """
+
+    site_id: SiteId
+    federation: str
+    addresses: Addresses
+    terms: AgreementTerms
+    executed_at: datetime
+    coordinator_verify_key: str  # OpenSSH line; its fingerprint stands in the terms
+    root: Path
+    certificate: Path
+    key: Path
+
+    @property
+    def agreement(self) -> AgreementId:
+        """The agreement's id."""
+        return self.terms.id
+
+    @property
+    def agreement_version(self) -> int:
+        """The agreement's version."""
+        return self.terms.version
+
+    @property
+    def modes(self) -> tuple[Mode, ...]:
+        """Ways of taking part that the agreement allows."""
+        return self.terms.modes
+
+    @property
+    def recipient(self) -> str:
+        """The curator's age recipient; a site seals to no other."""
+        return self.terms.curator.recipient
+
+    @property
+    def curator_fingerprint(self) -> str:
+        """Of the curator's Ed25519 key."""
+        return self.terms.curator.fingerprint
+
+    @property
+    def protocol_digest(self) -> Sha256:
+        """The protocol the agreement names."""
+        return self.terms.protocol_digest
+
+    @property
+    def coordinator_key(self) -> VerifyKey:
+        """Verifies receipts, plans and countersignatures."""
+        return VerifyKey.parse(self.coordinator_verify_key)
+
+    @property
+    def credentials(self) -> Credentials:
+        """For channels to the main port."""
+        return Credentials(self.root.read_bytes(), self.key, self.certificate)
+
+
+def load_membership(home: SiteHome) -> Membership:
+    """The membership kept in a home, with every signature checked again.
+
+    Raises `NotEnrolled`, and `SignatureInvalid` when a file was changed since enrolment.
+    """
+    files = IdentityFiles(home)
+    try:
+        kept = MembershipFile.model_validate_json(files.membership.read_bytes())
+        agreement = SignedAgreement.model_validate_json(files.agreement.read_bytes())
+    except FileNotFoundError as error:
+        raise NotEnrolled(folder=str(home.folder)) from error
+    except ValidationError as error:
+        raise SignatureInvalid("a file of identity/ does not parse", what="the membership files") from error
+    return membership_of(home, kept, agreement, load_signing(home.signing_key).public)
+
+
+def membership_of(home: SiteHome, kept: MembershipFile, agreement: SignedAgreement, own_key: VerifyKey) -> Membership:
+    """Put a membership together; raises `SignatureInvalid` where anything contradicts what the site signed."""
+    files = IdentityFiles(home)
+    consent = agreement.consent.verified(own_key, Consent, what="the agreement")
+    coordinator = VerifyKey.parse(kept.coordinator_verify_key)
+    if agreement.execution is None or coordinator.fingerprint != consent.terms.coordinator_fingerprint:
+        raise SignatureInvalid("not the coordinator named in the terms", what="the countersignature")
+    execution = agreement.execution.verified(coordinator, Execution, what="the countersignature")
+    named = (execution.agreement, execution.version, execution.consent_sha256, execution.site_id)
+    if named != (consent.terms.id, consent.terms.version, agreement.consent.digest, kept.site_id):
+        raise SignatureInvalid("it countersigns something else", what="the countersignature")
+    return Membership(
+        site_id=kept.site_id,
+        federation=kept.federation,
+        addresses=kept.addresses,
+        terms=consent.terms,
+        executed_at=execution.executed_at,
+        coordinator_verify_key=coordinator.text,
+        root=files.root,
+        certificate=files.certificate,
+        key=home.tls_key,
+    )
+
+
+def renewal_is_due(membership: Membership, now: datetime) -> bool:
+    """Whether two thirds of the certificate's life are over."""
+    return now >= pki.renew_at(membership.certificate.read_bytes())

@@ -1,0 +1,1 @@
+"""Sealed studies on their way: `client` uploads and checks receipts, `outbox` holds what has not arrived."""
