@@ -155,7 +155,7 @@ def build(facts: Facts, dictionary: Mapping[int, tuple[str, str]]) -> list[tuple
 
 
 def _by_standard(vr: str, basic: str, options: frozenset[str]) -> tuple[str, str]:
-    """PS3.15 Table E.1-1 with Retain Longitudinal Modified Dates; a dummy is an emptied value, mended where required."""
+    """PS3.15 Table E.1-1 with Retain Longitudinal Modified Dates; a dummy is an emptied value."""
     source = f"PS3.15 2026c {basic}"
     if "retain_modified_dates" in options:
         return {"DA": "shift", "DT": "shift", "TM": "keep"}.get(vr, "remove"), source + " with modified dates"
@@ -205,7 +205,7 @@ def main(arguments: list[str] | None = None) -> None:
             "# edition: RICORD 10 June 2020; PS3.15 Table E.1-1 2026c (options 2024b); PS3.3 by highdicom 0.28.2\n"
         )
         target.write(
-            f"# {len(unknown)} rows of PS3.15 that the dictionary lacks are removed like all that is not named\n"
+            f"# {len(unknown)} rows of PS3.15 that the dictionary lacks are removed, as all that no row names\n"
         )
         writer = csv.writer(target, lineterminator="\n")
         writer.writerow(HEADER)

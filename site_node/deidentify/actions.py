@@ -76,43 +76,46 @@ class Values:
 
     def new_value(self, rule: Rule, vr: str, raw: bytes) -> bytes | None:
         """The new raw value of one element, None if it goes. Raises `DicomUnsupported` where it cannot be told."""
-        action = rule.action
-        if action is Action.KEEP:
-            return self._keep(rule, vr, raw)
-        if action is Action.UID:
-            return self._uid(raw)
-        if action is Action.SHIFT:
-            return self._shift(rule, raw)
-        if action is Action.CLEAN:
-            self.cleaned = True
-            return self._text(rule, raw, describe=True)
-        return self._written(rule, raw)
-
-    def _written(self, rule: Rule, raw: bytes) -> bytes | None:
-        """The actions whose answer shows nothing of the value."""
-        if rule.action is Action.PATIENT:
-            return self._subject.pseudonym.encode()
-        if rule.action is Action.ACCESSION:
-            return self._subject.pseudonyms.accession(decode(raw, self._encodings)).encode()
-        if rule.action is Action.AGE:
-            return self._age(raw)
-        return self._emptied(rule) if rule.action is Action.EMPTY else None
+        match rule.action:
+            case Action.KEEP:
+                new = self._keep(rule, vr, raw)
+            case Action.UID:
+                new = self._uid(raw)
+            case Action.SHIFT:
+                new = self._shift(rule, raw)
+            case Action.CLEAN:
+                self.cleaned = True
+                new = self._text(rule, raw, describe=True)
+            case Action.PATIENT:
+                new = self._subject.pseudonym.encode()
+            case Action.ACCESSION:
+                new = self._subject.pseudonyms.accession(decode(raw, self._encodings)).encode()
+            case Action.AGE:
+                new = self._age(raw)
+            case Action.EMPTY:
+                new = self._emptied(rule)
+            case _:
+                new = None
+        return new
 
     def _keep(self, rule: Rule, vr: str, raw: bytes) -> bytes | None:
+        """What `keep` means for each value representation: the form is checked, so that nothing hides in it."""
         if rule.tag == CHARACTER_SET:
             encodings_of(raw)
-            return raw
-        if vr in WORD_SIZES:
-            return raw if len(raw) % WORD_SIZES[vr] == 0 else None
-        if vr in _TEXT:
-            return self._text(rule, raw, describe=False)
-        if vr in _FORMS:
-            return raw if _FORMS[vr].fullmatch(raw) else self._emptied(rule)
-        if vr in {"DA", "DT"}:
-            return self._shift(rule, raw)
-        if vr == "UI":
-            return self._uid(raw)
-        return raw if vr in {"OB", "OW"} else None
+            new: bytes | None = raw
+        elif vr in WORD_SIZES:
+            new = raw if len(raw) % WORD_SIZES[vr] == 0 else None
+        elif vr in _TEXT:
+            new = self._text(rule, raw, describe=False)
+        elif vr in _FORMS:
+            new = raw if _FORMS[vr].fullmatch(raw) else self._emptied(rule)
+        elif vr in {"DA", "DT"}:
+            new = self._shift(rule, raw)
+        elif vr == "UI":
+            new = self._uid(raw)
+        else:
+            new = raw if vr == "OB" else None
+        return new
 
     def _uid(self, raw: bytes) -> bytes:
         """Each UID mapped; what the Standard registers stays (PS3.6 Annex A)."""

@@ -28,6 +28,6 @@ def decode(value: bytes, encodings: tuple[str, ...]) -> str:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            return decode_bytes(value, list(encodings), _DELIMITERS)
+            return str(decode_bytes(value, list(encodings), _DELIMITERS))
     except (UnicodeError, Warning, LookupError):
         return value.decode("latin-1")

@@ -13,11 +13,12 @@ from site_node.study import Identity
 _PADDING = " \0"
 _OVERLAYS = range(0x60000000, 0x60200000, 0x00020000)
 _BITS, _POSITION = 0x0100, 0x0102  # OverlayBitsAllocated, OverlayBitPosition
+_REGIONS, _OFFSETS = 0x00186011, 0x7FE00001  # SequenceOfUltrasoundRegions, ExtendedOffsetTable
 SIGNS = frozenset(
-    {0x00080064, 0x00120064, 0x00186011, 0x00280301} | {base | _BITS for base in _OVERLAYS}
+    {0x00080064, 0x00120064, _REGIONS, 0x00280301} | {base | _BITS for base in _OVERLAYS}
     | {base | _POSITION for base in _OVERLAYS}
 )  # fmt: skip
-SEQUENCE_SIGNS = frozenset({0x00120064, 0x00186011})
+SEQUENCE_SIGNS = frozenset({0x00120064, _REGIONS})
 _HALVED = frozenset({"YBR_FULL_422", "YBR_PARTIAL_422"})  # two bytes for each pixel of three samples
 _THREE = 3
 
@@ -36,7 +37,7 @@ def kind_of(dataset: Dataset, profile: Profile) -> str:
         raise stop("screen-or-report", "ImageType")
     if _word(dataset, 0x00080064) in profile.quarantine.conversion_type:
         raise stop("screen-or-report", "ConversionType")
-    if 0x00186011 in dataset:
+    if _REGIONS in dataset:
         raise stop("ultrasound-region", "SequenceOfUltrasoundRegions")
     if any(_overlay_in_pixels(dataset, base) for base in _OVERLAYS):
         raise stop("overlay-in-pixels", "OverlayBitPosition")
@@ -69,7 +70,7 @@ def checked_pixels(source: Source, content: bytes | None) -> bytes | None:
         raise stop("pixel-length", "NumberOfFrames")
     frames = int(number)
     if content is not None:
-        return clean_frames(content, FAMILIES[source.syntax], frames, extended=0x7FE00001 in source.dataset)
+        return clean_frames(content, FAMILIES[source.syntax], frames, extended=_OFFSETS in source.dataset)
     length = source.pixels.length if not isinstance(source.pixels, bytes) else len(source.pixels)
     wanted = _native_length(source.dataset, frames)
     if length not in {wanted, wanted + wanted % 2}:

@@ -39,7 +39,7 @@ _IMPLICIT_HEADER = struct.Struct("<HHL").unpack_from
 _LENGTH = struct.Struct("<L").unpack_from
 
 
-class NotForThisReader(Exception):  # no error: it sends the file to the other reader
+class _NotForThisReader(Exception):  # no error: it sends the file to the other reader
     """The file is DICOM of a form that only the slow reader knows."""
 
 
@@ -47,15 +47,14 @@ class _NeedsMore(Exception):  # no error: more bytes are read
     """An element other than native pixel data goes past the bytes read so far."""
 
 
-def read_source(path: Path, wanted: Mapping[int, bool]) -> Source:
-    """Read one file.
+def read_source(path: Path, wanted: Mapping[int, bool]) -> Source | None:
+    """Read one file; None if only the other reader can.
 
     Args:
         path: the file.
         wanted: the tags to read, and whether each is a sequence.
 
     Raises:
-        NotForThisReader: the other reader must take the file.
         DicomUnsupported: the file is broken.
     """
     size = path.stat().st_size
@@ -66,12 +65,14 @@ def read_source(path: Path, wanted: Mapping[int, bool]) -> Source:
         except _NeedsMore:
             whole = head + file.read()
             return _Walk(whole, len(whole), wanted).source()
+        except _NotForThisReader:
+            return None
 
 
-def read_meta(head: bytes) -> tuple[str, int]:
-    """Transfer syntax and offset of the data set; raises `NotForThisReader` without a Part 10 header that says it."""
+def _read_meta(head: bytes) -> tuple[str, int]:
+    """Transfer syntax and offset of the data set; raises `_NotForThisReader` without a Part 10 header that says it."""
     if head[128:_PREAMBLE] != b"DICM":
-        raise NotForThisReader
+        raise _NotForThisReader
     place, syntax = _PREAMBLE, ""
     while head[place : place + 2] == b"\x02\0":
         _, element, vr, length = _EXPLICIT_HEADER(head, place)
@@ -84,7 +85,7 @@ def read_meta(head: bytes) -> tuple[str, int]:
             syntax = head[start : start + length].decode("latin-1").strip(" \0")
         place = start + length
     if not syntax:
-        raise NotForThisReader
+        raise _NotForThisReader
     return syntax, place
 
 
@@ -101,9 +102,9 @@ class _Walk:
 
     def source(self) -> Source:
         """The whole file."""
-        syntax, start = read_meta(self._data)
+        syntax, start = _read_meta(self._data)
         if syntax not in {IMPLICIT, EXPLICIT} and syntax not in FAMILIES:
-            raise NotForThisReader
+            raise _NotForThisReader
         explicit = syntax != IMPLICIT
         dataset, _ = self._walk(start, self._size, explicit=explicit, depth=0)
         if self._pixels is not None and self._encapsulated != (syntax in FAMILIES):

@@ -154,12 +154,8 @@ def _refused(study: Included, left_out: list[LeftOut]) -> Refused:
 
 
 def _read(path: Path, wanted: dict[int, bool], *, slow: bool) -> Source:
-    if not slow:
-        try:
-            return rewrite.read_source(path, wanted)
-        except rewrite.NotForThisReader:
-            pass
-    return fallback.read_source(path, wanted)
+    source = None if slow else rewrite.read_source(path, wanted)
+    return source or fallback.read_source(path, wanted)
 
 
 def _wanted(profile: Profile) -> dict[int, bool]:
