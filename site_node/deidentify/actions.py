@@ -160,7 +160,9 @@ class Values:
         if describe:
             values = [self._clean(value) for value in text.split("\\")]
         else:
-            values = [cut(value, self._identifiers, self._subject.known) for value in text.split("\\")]
+            values = [
+                cut(value, self._identifiers, self._subject.known, description=False) for value in text.split("\\")
+            ]
         if "\\".join(values) == text:
             return raw
         new = "\\".join(values)
@@ -169,7 +171,7 @@ class Values:
 
     def _clean(self, value: str) -> str:
         assert self._identifiers is not None  # noqa: S101  # `_search` has read them
-        without = self._subject.deny.sub(" ", cut(value, self._identifiers, None))
+        without = self._subject.deny.sub(" ", cut(value, self._identifiers, self._subject.known, description=True))
         return value if without == value else " ".join(without.split())
 
     def _emptied(self, rule: Rule) -> bytes:

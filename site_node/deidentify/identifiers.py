@@ -16,13 +16,14 @@ from site_node.deidentify.characters import decode
 _NAMES = (0x00100010, 0x00101001, 0x00101005, 0x00101060)
 _NUMBERS = (0x00080050, 0x00100020, 0x00101000, 0x00101090, 0x00102154, 0x00380010, 0x00400009, 0x00401001, 0x00402016,
             0x00402017)  # fmt: skip
-_OTHERS = (0x00080080, 0x00080081, 0x00080090, 0x00081010, 0x00081040, 0x00081048, 0x00081050, 0x00081060, 0x00081070,
-           0x00100021, 0x00101040, 0x00102297, 0x00102299, 0x00181000, 0x00200010, 0x00321032)  # fmt: skip
+_PEOPLE = (0x00080090, 0x0008009C, 0x00081048, 0x00081050, 0x00081060, 0x00081070, 0x00102297, 0x00321032)
+_PLACES = (0x00080080, 0x00080081, 0x00081010, 0x00081040, 0x00100021, 0x00101040, 0x00102299, 0x00181000, 0x00200010)
 _ANYWHERE = 4  # letters a patient's identifier needs to be found inside a word
 _ANYWHERE_FOREIGN = 2  # where a letter is a syllable or a word
 _WHOLE = 2  # letters an identifier needs at all
 _OTHERS_WHOLE = 3
-TAGS = frozenset(_NAMES + _NUMBERS + _OTHERS)
+_PLACE_ANYWHERE = 6  # letters of a whole place name
+TAGS = frozenset(_NAMES + _NUMBERS + _PEOPLE + _PLACES)
 
 
 class Identifiers(NamedTuple):
@@ -31,6 +32,7 @@ class Identifiers(NamedTuple):
     inside: frozenset[str]  # found anywhere
     whole: frozenset[str]  # found as whole words
     numbers: frozenset[str]  # of `inside` and `whole`, those that no known term excuses
+    places: frozenset[str]  # words of places; found as whole words, and in descriptions only
 
 
 def normal(text: str) -> str:
@@ -40,26 +42,36 @@ def normal(text: str) -> str:
 
 def find_identifiers(values: Mapping[int, bytes], encodings: tuple[str, ...], extra: Iterable[str]) -> Identifiers:
     """Collect the identifiers in `values` (raw, by tag) and `extra` (the study's own PatientID and issuer)."""
-    own, others, numbers = set[str](), set[str](), {normal(text) for text in extra}
-    for tag in _NAMES:
-        own |= _forms(decode(values.get(tag, b""), encodings))
-    for tag in _NUMBERS:
-        numbers |= _forms(decode(values.get(tag, b""), encodings))
-    for tag in _OTHERS:
-        others |= {form for form in _forms(decode(values.get(tag, b""), encodings)) if len(form) >= _OTHERS_WHOLE}
-    own |= numbers
+
+    def forms(tags: Iterable[int]) -> set[str]:
+        return set().union(*(_forms(decode(values[tag], encodings)) for tag in tags if tag in values))
+
+    numbers = forms(_NUMBERS) | {normal(text) for text in extra}
+    own = forms(_NAMES) | numbers
     inside = {form for form in own if len(form) >= (_ANYWHERE if form.isascii() else _ANYWHERE_FOREIGN)}
-    whole = {form for form in own - inside if len(form) >= _WHOLE} | (others - inside)
-    return Identifiers(frozenset(inside), frozenset(whole), frozenset(numbers))
+    whole = {form for form in own if len(form) >= _WHOLE} | {
+        form for form in forms(_PEOPLE) if len(form) >= _OTHERS_WHOLE
+    }
+    names = {normal(decode(values[tag], encodings)) for tag in _PLACES if tag in values}
+    inside |= {name for name in names if len(name) >= _PLACE_ANYWHERE}
+    places = {form for form in forms(_PLACES) if len(form) >= _OTHERS_WHOLE}
+    return Identifiers(frozenset(inside), frozenset(whole - inside), frozenset(numbers), frozenset(places))
 
 
-def cut(text: str, identifiers: Identifiers, known: frozenset[str] | None) -> str:
-    """`text` without the words that hold an identifier. `known` terms (normal forms) are no identifiers but numbers."""
-    folded, places = _normal_with_places(text)
+def cut(text: str, identifiers: Identifiers, known: frozenset[str], *, description: bool) -> str:
+    """`text` without the words that hold an identifier.
+
+    Args:
+        text: one value.
+        identifiers: what to look for.
+        known: terms (normal forms) that only a number, or in a description the patient's name, makes an identifier.
+        description: whether it is free text, in which places count too.
+    """
+    excused = known - identifiers.numbers - (identifiers.inside | identifiers.whole if description else frozenset())
+    wanted = identifiers.inside | identifiers.whole | (identifiers.places if description else frozenset())
     gone: set[int] = set()
-    for form in identifiers.inside | identifiers.whole:
-        if known is not None and form in known and form not in identifiers.numbers:
-            continue
+    folded, places = _normal_with_places(text)
+    for form in wanted - excused:
         at = folded.find(form)
         while at >= 0:
             first, last = places[at], places[at + len(form) - 1]

@@ -1,0 +1,103 @@
+"""The program says what it does: what happens to each attribute, and what exactly leaves the hospital.
+
+Everything here is generated from the protocol's data, so that a sentence in the README cannot outlive a rule.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+
+from shared.protocol.loader import Protocol
+from shared.protocol.profile import GOING, Action, Profile, Rule
+
+MEANINGS = {
+    Action.KEEP: "kept, unless it holds an identifier of the patient or has not the form it should have",
+    Action.CLEAN: "kept without identifiers, dates, long numbers, names and addresses",
+    Action.EMPTY: "emptied",
+    Action.REMOVE: "removed",
+    Action.SHIFT: "moved back by the patient's own number of days (1 to 3652); times of day stay",
+    Action.UID: "replaced by a keyed UID, the same wherever it occurs",
+    Action.PATIENT: "replaced by the patient's pseudonym",
+    Action.ACCESSION: "replaced by a keyed number",
+    Action.AGE: "kept; over 89 years becomes 090Y",
+    Action.WRITE: "dropped and written anew",
+}
+_MANIFEST = (
+    "Both travel sealed to the curator. Beside them, in clear, the signed manifest: SITEID, agreement, protocol digest,"
+    " new StudyInstanceUID, pseudonym, counts of series and instances, modalities, digests, size, sequence number."
+)
+_NAMED = 8  # attributes named in a line before the rest are counted
+
+
+def explain_profile(profile: Profile) -> tuple[str, ...]:
+    """One line for each attribute of the table: tag, keyword, what happens, and why. The last says what else goes."""
+    lines = [
+        f"({rule.tag >> 16:04X},{rule.tag & 0xFFFF:04X}) {rule.keyword}: {MEANINGS[rule.action]} [{rule.source}]"
+        for rule in profile.rules
+    ]
+    return (*lines, "everything else, and every private, overlay and curve element: removed [closed by default]")
+
+
+def what_leaves(protocol: Protocol) -> str:
+    """Markdown of at most 25 lines: exactly what leaves the hospital under this protocol."""
+    return "\n".join((*_image_lines(protocol.profile), "", _clinical_line(protocol), "", _MANIFEST)) + "\n"
+
+
+def _image_lines(profile: Profile) -> tuple[str, ...]:
+    counts = Counter(rule.action for rule in profile.rules)
+    codes = ", ".join(sorted({*profile.claims.always, profile.claims.cleaned}))
+    return (
+        f"Of each image, by profile `{profile.name}` {profile.edition}:",
+        "",
+        (
+            f"- **Kept** ({counts[Action.KEEP]} attributes): the pixels, and what describes acquisition, geometry and"
+            f" device. Of the patient: {_names(profile, _is_kept_of_patient)}. A kept text that holds an identifier is"
+            " emptied."
+        ),
+        f"- **Cleaned** of identifiers, dates and long numbers ({counts[Action.CLEAN]}): {_doing(profile, Action.CLEAN)}.",
+        (
+            f"- **Changed**: {counts[Action.SHIFT]} dates and datetimes go back by the patient's own number of days, 1"
+            " to 3652, and times stay; every UID that the Standard does not register becomes a keyed one; PatientID and"
+            " PatientName become `<SITEID>-<number>`; AccessionNumber becomes a keyed number; PatientAge over 89 becomes"
+            " `090Y`."
+        ),
+        f"- **Emptied** ({counts[Action.EMPTY]}): {_doing(profile, Action.EMPTY)}.",
+        (
+            f"- **Removed**: {counts[Action.REMOVE]} attributes by name, every attribute that the table does not name,"
+            " all private elements, overlays, curves, comments inside compressed images, preamble and file meta."
+        ),
+        (
+            f"- **Written**: {_doing(profile, Action.WRITE)} (codes {codes}), and a private block"
+            f" `{profile.private_creator}` with SITEID and project."
+        ),
+        (
+            f"- **Kinds**: {', '.join(sorted(set(profile.kinds.values())))}; objects whose pixels may hold text wait for"
+            " a person; reports, documents, presentation states, waveforms, raw data and all other kinds are refused."
+        ),
+    )
+
+
+def _clinical_line(protocol: Protocol) -> str:
+    leaving = [field.name for field in protocol.clinical.fields if field.leaves]
+    staying = [field.name for field in protocol.clinical.fields if not field.leaves]
+    return (
+        f"Of each study's clinical row {len(leaving)} codes, numbers and shifted dates: {_ticked(leaving)}."
+        f" Identifiers and free text stay: {_ticked(staying)}."
+    )
+
+
+def _is_kept_of_patient(rule: Rule) -> bool:
+    return rule.tag >> 16 == 0x0010 and rule.action not in {*GOING, Action.EMPTY, Action.PATIENT}  # noqa: PLR2004  # group
+
+
+def _names(profile: Profile, wanted: Callable[[Rule], bool]) -> str:
+    names = [rule.keyword for rule in profile.rules if wanted(rule)]
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
+def _doing(profile: Profile, action: Action) -> str:
+    return _names(profile, lambda rule: rule.action is action)
+
+
+def _ticked(names: list[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names) or "none"
