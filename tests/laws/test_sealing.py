@@ -146,6 +146,16 @@ def test_a_damaged_study_writes_nothing(data: st.DataObject) -> None:
     refused_whole(data.draw(st.sampled_from([flipped, good[:where], good + flipped[where:]])))
 
 
+@pytest.mark.soak
+@pytest.mark.parametrize("part", range(8))
+def test_every_byte_counts(part: int) -> None:
+    """Each bit of a sealed study's header, and one bit of each byte of its body, changed in turn."""
+    _, good = sealed_study()
+    for where in range(len(good)):
+        if where < 2000 or where % 8 == part:
+            refused_whole(good[:where] + bytes([good[where] ^ (1 << part)]) + good[where + 1 :])
+
+
 OTHER: dict[str, object] = {
     "format": "ricord-manifest/2",
     "site_id": "654321",

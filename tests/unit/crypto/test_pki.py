@@ -41,6 +41,28 @@ def test_a_certificate_of_another_root_is_foreign(ca: pki.Authority) -> None:
         pki.check_certificate(b"text", ca.certificate_pem)
 
 
+def test_a_certificate_that_may_issue_others_is_no_peer(ca: pki.Authority) -> None:
+    """Not even when the root itself signed it under a peer's name."""
+    name = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(SITE)])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder(
+        ca.certificate.subject, x509.Name([]), new_key().public_key(), 1, now - timedelta(1), now + timedelta(1)
+    )
+    for is_ca in (False, True):
+        limits = x509.BasicConstraints(ca=is_ca, path_length=None)
+        leaf = (
+            builder.add_extension(name, critical=True)
+            .add_extension(limits, critical=True)
+            .sign(ca.key, hashes.SHA384())
+        )
+        pem = leaf.public_bytes(Encoding.PEM)
+        if is_ca:
+            with pytest.raises(CertificateForeign, match="123456"):
+                pki.check_certificate(pem, ca.certificate_pem)
+        else:
+            pki.check_certificate(pem, ca.certificate_pem)
+
+
 def test_a_certificate_holds_in_its_time_only(ca: pki.Authority) -> None:
     leaf = pki.issue(ca, pki.make_csr(new_key()), SITE, days=30)
     now = datetime.now(UTC)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import zstandard
+from pydantic import ValidationError
 
 from coordinator.curation.keys import load_curator_keys, make_curator_keys
 from coordinator.curation.opening import OpenedStudy, list_opened, open_sealed
@@ -260,6 +261,12 @@ def test_the_forger_of_these_tests_can_also_be_honest(study: SealedStudy, tmp_pa
         opened(study, tmp_path / "opened", **forged(study, tmp_path, plain))
 
 
+def endless(good: bytes) -> bytes:
+    """A frame that holds all there is but was never ended."""
+    compressor = zstandard.ZstdCompressor().compressobj()
+    return compressor.compress(good) + compressor.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
+
+
 def tails(good: bytes) -> dict[str, bytes]:
     frame = zstandard.compress(good)
     return {
@@ -272,6 +279,7 @@ def tails(good: bytes) -> dict[str, bytes]:
         "a second frame": frame + zstandard.compress(b""),
         "a skippable frame": frame + b"\x50\x2a\x4d\x18\x04\0\0\0hide",
         "a frame cut short": frame[:-1],
+        "a frame without its empty last block": endless(good),
         "a bomb behind": zstandard.compress(good + bytes(64 << 20)),
         "garbage": b"\x28\xb5\x2f\xfdgarbage",
         "nothing": b"",
@@ -305,6 +313,32 @@ def test_contents_have_one_spelling(study: SealedStudy, tmp_path: Path) -> None:
         with pytest.raises(ManifestInvalid):
             opened(study, tmp_path / "opened", **relisted(study, tmp_path, listing))
     assert not (tmp_path / "opened").exists()
+
+
+def test_contents_in_another_spelling_than_signed_are_refused(study: SealedStudy, tmp_path: Path) -> None:
+    members = unpacked(study)
+    listing = members[0][1] + b" "
+    members[0][0].size = len(listing)
+    members[0] = (members[0][0], listing)
+    with pytest.raises(ManifestInvalid, match="not the ones that were signed"):
+        opened(study, tmp_path / "opened", **forged(study, tmp_path, packed(members)))
+
+
+def test_contents_list_each_instance_once(study: SealedStudy) -> None:
+    """Also under two series."""
+    contents = Contents.model_validate_json(unpacked(study)[0][1])
+    plain = contents.model_dump(mode="json")
+    first = plain["instances"][0]
+    for twin in (first, first | {"series_instance_uid": "0.1"}):
+        with pytest.raises(ValidationError):
+            Contents.model_validate(plain | {"instances": [twin, *plain["instances"]]})
+
+
+def test_a_manifest_that_names_another_recipient_is_refused(study: SealedStudy, tmp_path: Path) -> None:
+    """Though this curator's key would open it."""
+    signed = resigned(study, recipient=generate_identity().recipient)
+    with pytest.raises(SealedFileInvalid, match="another key"):
+        opened(study, tmp_path / "opened", signed=signed)
 
 
 def test_a_failed_opening_leaves_the_earlier_one(study: SealedStudy, tmp_path: Path) -> None:

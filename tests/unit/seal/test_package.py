@@ -115,17 +115,43 @@ def test_sealing_again_finds_what_is_there(site: Site, study: Validated) -> None
     assert load_sealed(site.outbox, first.manifest.manifest.contents_sha256, key=study.key) == first
 
 
-def test_another_recipient_or_a_damaged_file_is_sealed_anew(site: Site, study: Validated) -> None:
+def test_for_another_recipient_it_is_sealed_anew(site: Site, study: Validated) -> None:
     first = site.seal(study)
     second = site.seal(study, recipient=generate_identity("x25519").recipient, sequence=2)
     assert second.manifest.manifest.recipient != first.manifest.manifest.recipient
     assert second.manifest.manifest.contents_sha256 == first.manifest.manifest.contents_sha256
-    data = bytearray(second.ciphertext.read_bytes())
-    data[-1] ^= 1
-    second.ciphertext.write_bytes(data)
-    third = site.seal(study, sequence=3)
-    assert third.manifest.manifest.sequence == 3
     assert len(site.files()) == 2
+
+
+def test_a_file_that_was_damaged_since_is_sealed_anew(site: Site, study: Validated) -> None:
+    first = site.seal(study)
+    data = bytearray(first.ciphertext.read_bytes())
+    data[-1] ^= 1
+    first.ciphertext.write_bytes(data)
+    second = site.seal(study, sequence=2)
+    assert second.manifest.manifest.sequence == 2
+    assert inside(second, site.identity)
+
+
+def test_under_another_signing_key_it_is_sealed_anew(site: Site, study: Validated) -> None:
+    site.seal(study)
+    key = SigningKey.generate()
+    verify_manifest(site.seal(study, signing_key=key).manifest, key.public)
+
+
+def test_a_manifest_never_stands_beside_another_ciphertext(
+    site: Site, study: Validated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between the two files, the study counts as not sealed."""
+
+    def killed(path: Path, data: bytes) -> None:
+        raise KeyboardInterrupt
+
+    first = site.seal(study)
+    monkeypatch.setattr("site_node.seal.package.write_whole", killed)
+    with pytest.raises(KeyboardInterrupt):
+        site.seal(study, recipient=generate_identity("x25519").recipient)
+    assert load_sealed(site.outbox, first.manifest.manifest.contents_sha256, key=study.key) is None
 
 
 def test_another_agreement_version_is_another_sealed_study(site: Site, study: Validated) -> None:

@@ -1,0 +1,63 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared.crypto.archive import ArchiveReader, ArchiveWriter, Compressor
+from shared.errors import SealedFileInvalid
+
+
+class Pieces(list[bytes]):
+    """A sink that keeps what it was given."""
+
+    def write(self, data: bytes) -> None:
+        self.append(data)
+
+    def finish(self) -> None:
+        self.append(b"")
+
+
+def written(members: list[bytes], *, compress: bool) -> Pieces:
+    pieces = Pieces()
+    archive = ArchiveWriter(Compressor(pieces) if compress else pieces)
+    for number, data in enumerate(members):
+        archive.add(f"{number}", len(data), [data])
+    archive.finish()
+    return pieces
+
+
+@given(st.lists(st.binary(max_size=2000), max_size=5), st.booleans(), st.integers(4, 700))
+@settings(max_examples=80, deadline=None)
+def test_members_come_back_however_the_stream_is_cut(members: list[bytes], compress: bool, size: int) -> None:
+    """A frame is recognised by its first four bytes, which age gives in one piece."""
+    data = b"".join(written([b"list", *members], compress=compress))
+    archive = ArchiveReader(data[start : start + size] for start in range(0, len(data), size))
+    assert archive.first("0", 4) == b"list"
+    for number, expected in enumerate(members, start=1):
+        assert b"".join(archive.member(f"{number}", len(expected))) == expected
+    archive.end()
+
+
+def test_a_list_longer_than_the_limit_is_not_read() -> None:
+    """Not one byte of it: the reader stops at the header."""
+    pieces = written([b"x" * 11], compress=False)
+    archive = ArchiveReader(iter(pieces[:1]))
+    with pytest.raises(SealedFileInvalid, match="does not start with 0"):
+        archive.first("0", 10)
+
+
+def test_a_member_has_the_size_it_said() -> None:
+    archive = ArchiveWriter(Pieces())
+    for size in (2, 4):
+        with pytest.raises(ValueError, match="size"):
+            archive.add("name", size, [b"abc"])
+
+
+def test_a_bomb_comes_in_small_pieces() -> None:
+    """One GiB of zeros in 33 kB: the reader never holds more than 8 MiB of it."""
+    pieces = Pieces()
+    compressor = Compressor(pieces)
+    for _ in range(256):
+        compressor.write(bytes(1 << 20))
+    compressor.finish()
+    archive = ArchiveReader(iter([b"".join(pieces)]))
+    assert max(len(piece) for piece in archive._take(256 << 20)) <= 8 << 20
