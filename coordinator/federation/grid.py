@@ -32,7 +32,7 @@ class Answer(NamedTuple):
 
 
 class RosterGrid(Grid):  # type: ignore[misc] # Flower's packages are not followed by mypy
-    """A grid for one run. `stopped` is asked while waiting; when it says yes the run ends with `RunFailed`."""
+    """A grid for one run."""
 
     def __init__(
         self,
@@ -40,17 +40,19 @@ class RosterGrid(Grid):  # type: ignore[misc] # Flower's packages are not follow
         plan: Plan,
         signed: str,
         nodes: Mapping[SiteId, int],
-        *,
-        stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         self.plan = plan
         self.signed = signed
         self.answers: list[Answer] = []
         self._grid = grid
         self._sites = {node: site for site, node in nodes.items() if site in plan.roster}
-        self._stopped = stopped
+        self._stopped: Callable[[], bool] = lambda: False
         self._before = 0
         self._present: tuple[int, ...] | None = None
+
+    def stop_when(self, stopped: Callable[[], bool]) -> None:
+        """Ask `stopped` while waiting; when it says yes the run ends with `RunFailed`."""
+        self._stopped = stopped
 
     def start_after(self, turn: int) -> None:
         """Count rounds on from `turn`, the last one that a checkpoint holds."""
@@ -104,6 +106,7 @@ class RosterGrid(Grid):  # type: ignore[misc] # Flower's packages are not follow
 
     def exchange(self, messages: list[Message]) -> list[Message]:
         """Send, wait until all have answered or the plan's time is over, and keep what each site said."""
+        self._check_stopped()
         sent = [self._turned(message) for message in messages]
         kind = sent[0].metadata.message_type if sent else ""
         turn = int(sent[0].content[records.CONFIG].get(records.ROUND, 0)) if sent else 0
@@ -111,19 +114,25 @@ class RosterGrid(Grid):  # type: ignore[misc] # Flower's packages are not follow
         deadline = time.monotonic() + self.plan.timeout_seconds
         replies: list[Message] = []
         while waiting and time.monotonic() < deadline:
-            if self._stopped():
-                raise RunFailed(problem="it was stopped")
             found = list(self.pull_messages(waiting))
             waiting -= {reply.metadata.reply_to_message_id for reply in found}
             replies += found
-            time.sleep(0 if found or not waiting else _LOOK_SECONDS)
-        self.answers += [self._answer(reply, kind, turn) for reply in replies if self.site_of(reply)]
+            if waiting:
+                self._check_stopped()
+                time.sleep(0 if found else _LOOK_SECONDS)
+        known = [(site, reply) for reply in replies if (site := self.site_of(reply))]
+        ordered = [reply for _, reply in sorted(known, key=lambda pair: pair[0])]  # sums of floats keep their order
+        self.answers += [self._answer(reply, kind, turn) for reply in ordered]
         self._present = None
-        return replies
+        return ordered
 
     def site_of(self, reply: Message) -> SiteId | None:
         """The site that a reply came from, as Flower authenticated its node."""
         return self._sites.get(reply.metadata.src_node_id)
+
+    def _check_stopped(self) -> None:
+        if self._stopped():
+            raise RunFailed(problem="it was stopped")
 
     def _answer(self, reply: Message, kind: str, turn: int) -> Answer:
         site = self._sites[reply.metadata.src_node_id]
@@ -152,8 +161,7 @@ class RosterGrid(Grid):  # type: ignore[misc] # Flower's packages are not follow
                 return present
             if waited > min(_GATHER_SECONDS, self.plan.timeout_seconds):
                 raise TooFewSites(present=str(len(present)), minimum=str(self.plan.minimum_sites))
-            if self._stopped():
-                raise RunFailed(problem="it was stopped")
+            self._check_stopped()
             time.sleep(_LOOK_SECONDS)
 
 

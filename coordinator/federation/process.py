@@ -88,7 +88,8 @@ class _Worker:
         grid: RosterGrid | None = None
         try:
             with self._superlink.run(build_bundle()) as opened:
-                grid = RosterGrid(opened.grid, run.plan, run.signed, opened.nodes, stopped=self._stopped(run))
+                grid = RosterGrid(opened.grid, run.plan, run.signed, opened.nodes)
+                grid.stop_when(self._stopped(run))
                 result = self._result(run, grid, opened.context)
             self._end(run, result=result)
         except RicordError as error:

@@ -113,8 +113,9 @@ def save_checkpoint(folder: Path, turn: int, state: Vector, task: TrainingTask) 
     model = build_model(task)
     set_state(model, state)
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    about = {"model": task.model, "image_size": str(task.image_size), "label": task.label, "round": str(turn)}
-    write_whole(checkpoint_file(folder, turn), save(tensors, metadata=about))
+    about = {"model": task.model, "image_size": task.image_size, "label": task.label, "round": turn}
+    metadata = {"ricord": canonical_json(about).decode()}  # one key: several would stand in any order, digests differ
+    write_whole(checkpoint_file(folder, turn), save(tensors, metadata=metadata))
 
 
 def load_checkpoint(folder: Path, turn: int, task: TrainingTask) -> Vector:

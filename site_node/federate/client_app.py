@@ -19,6 +19,8 @@ from shared.federation import records
 from shared.federation.models.registry import build_model, get_state, set_state
 from shared.federation.plan import Plan, TrainingTask, verify_plan
 from shared.federation.records import Vector
+from shared.federation.secure_sum.policy import SumPolicy
+from site_node.federate import statistics
 from site_node.federate.dataset import Split, load_split
 from site_node.federate.policy import check_message, load_policy, may_tell
 from site_node.federate.site import FederateSettings, from_context
@@ -131,12 +133,20 @@ def count(message: Message, context: Context) -> Message:
     site = from_context(context.node_config)
     plan = plan_of(message, site)
     config = message.content[records.CONFIG]
-    payload = _answer_statistics(site, plan, str(config[records.STAGE]), config[records.PAYLOAD])
+    policy = load_policy(site.policy)
+    payload = statistics.answer(
+        str(config[records.STAGE]),
+        config[records.PAYLOAD],
+        site_id=site.site_id,
+        key=load_signing(site.signing_key),
+        coordinator=site.verify_key,
+        memory=site.folder / "sums",
+        library=site.library,
+        policy=SumPolicy(minimum=policy.minimum_sites, colluders=policy.colluders, pins=policy.pins),
+        protocol_digest=site.protocol_digest,
+        roster=plan.roster,
+    )
     return Message(RecordDict({records.CONFIG: ConfigRecord({records.PAYLOAD: payload})}), reply_to=message)
-
-
-def _answer_statistics(site: FederateSettings, plan: Plan, stage: str, payload: bytes) -> bytes:
-    raise RunRefused(problem="statistics are not there yet")
 
 
 def _task(plan: Plan) -> TrainingTask:

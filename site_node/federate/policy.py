@@ -33,6 +33,7 @@ class SitePolicy(Frozen):
     minimum_cases: int = Field(default=11, ge=1)  # of each class, before a figure of this site alone may leave
     site_metrics: bool = True  # whether a figure of this site alone may leave at all
     max_answer_bytes: int = Field(default=64 * 1024 * 1024, ge=1)
+    colluders: int = Field(default=1, ge=0)  # known peers that may side with the coordinator in a secure sum
     pins: dict[SiteId, str] = Field(default_factory=dict)  # fingerprints of peers, exchanged out of band
 
 
@@ -55,6 +56,7 @@ minimum_sites = {LEAST_SITES}        # with pins below, only pinned peers (and t
 minimum_cases = 11       # of each class, before a figure of this site alone may leave
 site_metrics = true      # whether a figure of this site alone may leave at all
 max_answer_bytes = 67108864
+colluders = 1            # known peers that may side with the coordinator in a secure sum
 
 [pins]                   # SITEID = "SHA256:..." of each peer, exchanged by telephone or paper, not by the coordinator
 """

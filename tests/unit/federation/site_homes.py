@@ -104,3 +104,11 @@ def write_radiograph(
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     dataset.save_as(file, enforce_file_format=True)
+
+
+def set_policy(site: FederateSettings, **values: object) -> None:
+    """Change settings of a site's policy file."""
+    lines = site.policy.read_text().splitlines()
+    for name, value in values.items():
+        lines = [f"{name} = {value!r}".replace("'", '"') if line.startswith(f"{name} ") else line for line in lines]
+    site.policy.write_text("\n".join(lines) + "\n")
