@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from shared.protocol.iod import required_of
-from site_node.validate.elements import PIXEL_DATA, Document, Element, Path
+from site_node.validate.elements import PIXEL_DATA, WORDS, Document, Element, Path
 
 Lack = tuple[tuple[int, ...], int]  # the sequences that lead there, the attribute
 
@@ -31,9 +31,7 @@ def _is_empty(element: Element) -> bool:
     return not element.raw.strip(b" \0") and element.items <= 0 and not (element.raw and element.vr in _BINARY)
 
 
-_BINARY = frozenset(
-    ["AT", "FD", "FL", "OB", "OD", "OF", "OL", "OV", "OW", "SL", "SS", "SV", "UL", "UN", "US", "UV"]
-) | {""}
+_BINARY = frozenset(WORDS) | {"OB", "UN", ""}
 
 
 def _datasets(elements: Iterable[Element]) -> dict[Path, dict[int, Element]]:

@@ -1,0 +1,197 @@
+"""What a de-identified file must be by itself: no source and no secret is needed, so the curator may ask too.
+
+Closed by default: an element that the profile does not keep, a private element that is not ours, a UID of nobody we
+know, bytes outside the elements: each is a finding.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from shared.errors import DicomUnreadable, InvalidIdentifier
+from shared.ids import PatientPseudonym, SiteId
+from shared.protocol.profile import Action, Profile, Rule
+from site_node.validate.codestream import CodestreamBroken, frames_of, text_segments
+from site_node.validate.elements import EXPLICIT, IMPLICIT, PIXEL_DATA, Document, Element, read_document
+from site_node.validate.finding import Finding
+from site_node.validate.values import TEXT, has_form
+
+STANDARD_ROOT = "1.2.840.10008."
+DUMMY = b"REMOVED"  # what stands where Type 1 asks for a text
+_META = frozenset({0x00020000, 0x00020001, 0x00020002, 0x00020003, 0x00020010, 0x00020012, 0x00020013})
+_CLASS, _INSTANCE, _NAME, _ID, _AGE = 0x00080016, 0x00080018, 0x00100010, 0x00100020, 0x00101010
+_REMOVED, _METHOD, _CODES, _TEMPORAL = 0x00120062, 0x00120063, 0x00120064, 0x00280303
+_CODE_VALUE, _SCHEME, _MEANING = 0x00080100, 0x00080102, 0x00080104
+_PRIVATE_GROUP = 0x0013
+_OLDEST = b"090Y"
+_UID_IN_TEXT = re.compile(rb"(?<![\d.])\d+(?:\.\d+){5,}")
+_ENCAPSULATED = "1.2.840.10008.1.2."  # and a number from 4 on
+
+
+class Rules(NamedTuple):
+    """What a file is held against."""
+
+    profile: Profile
+    site_id: SiteId
+    deny: re.Pattern[str]
+    sequences: frozenset[int]
+
+
+def make_rules(profile: Profile, site_id: SiteId) -> Rules:
+    """Prepare a profile for many files."""
+    deny = re.compile("|".join(f"(?:{pattern})" for pattern in profile.text.deny) or r"(?!)", re.IGNORECASE)
+    return Rules(profile, site_id, deny, frozenset(rule.tag for rule in profile.rules if "SQ" in rule.vrs))
+
+
+def check_output(data: bytes, *, profile: Profile, site_id: SiteId) -> tuple[Finding, ...]:
+    """Everything that is wrong with a de-identified file by itself; empty where nothing is."""
+    rules = make_rules(profile, site_id)
+    try:
+        document = read_document(data, rules.sequences)
+    except DicomUnreadable:
+        return (Finding(code="structure"),)
+    return tuple(dict.fromkeys(check_document(document, rules)))
+
+
+def check_document(document: Document, rules: Rules) -> Iterator[Finding]:
+    """Findings of a file that was walked."""
+    yield from _check_frame(document)
+    yield from _check_order(document)
+    yield from _check_marks(document, rules)
+    yield from _check_patient(document, rules)
+    yield from _check_pixels(document)
+    for element in document.elements:
+        yield from _check_element(element, rules)
+
+
+def name_of(tag: int, profile: Profile) -> str:
+    """The keyword of a tag the profile names, else `gggg,eeee`."""
+    rule = profile.by_tag.get(tag)
+    return rule.keyword if rule else f"{tag >> 16:04x},{tag & 0xFFFF:04x}"
+
+
+def is_ours(element: Element, rules: Rules) -> bool:
+    """Whether a private element is one of the block the program writes: creator, SITEID, project."""
+    group, number = element.tag >> 16, element.tag & 0xFFFF
+    if element.path or group != _PRIVATE_GROUP:
+        return False
+    value = element.raw.rstrip(b" \0").decode("latin-1")
+    if number == 0x0010:  # noqa: PLR2004 - the first block's creator
+        return value == rules.profile.private_creator
+    return number >> 8 == 0x10 and value in {rules.site_id, rules.profile.project}  # noqa: PLR2004 - the block's number
+
+
+def in_marks(element: Element) -> bool:
+    """Whether an element stands inside the items that say what was done."""
+    return element.path[:1] == (_CODES,)
+
+
+def _check_frame(document: Document) -> Iterator[Finding]:
+    """Preamble, file meta information, transfer syntax."""
+    if document.preamble.strip(b"\0") or not document.preamble:
+        yield Finding(code="preamble")
+    known = {IMPLICIT, EXPLICIT}
+    number = document.syntax.removeprefix(_ENCAPSULATED).split(".")[0]
+    if document.syntax not in known and not (number.isdigit() and int(number) > 3):  # noqa: PLR2004 - 1.2.4 and on
+        yield Finding(code="transfer-syntax", attribute="TransferSyntaxUID")
+    if document.fragments is not None and document.encapsulated == (document.syntax in known):
+        yield Finding(code="pixel-structure", attribute="PixelData")
+    meta = {element.tag: element.raw.rstrip(b" \0") for element in document.meta}
+    fits = meta.get(0x00020002) == document.first(_CLASS) and meta.get(0x00020003) == document.first(_INSTANCE)
+    if not set(meta) <= _META or not fits:
+        yield Finding(code="file-meta")
+
+
+def _check_order(document: Document) -> Iterator[Finding]:
+    """Ascending tags in every data set, none twice, no group lengths."""
+    last: dict[tuple[int, ...], int] = {}
+    for element in document.elements:
+        if element.tag <= last.get(element.path, -1):
+            yield Finding(code="order")
+        last[element.path] = element.tag
+        if element.tag & 0xFFFF == 0 or element.tag >> 16 < 8:  # noqa: PLR2004 - groups below are no data set's
+            yield Finding(code="group-length")
+
+
+def _check_marks(document: Document, rules: Rules) -> Iterator[Finding]:
+    """PS3.15 E.1.1: identity removed, by which method; E.3.6: dates were shifted."""
+    wanted = {_REMOVED: b"YES", _METHOD: rules.profile.method.encode(), _TEMPORAL: b"MODIFIED"}
+    for tag, value in wanted.items():
+        if document.first(tag) != value:
+            yield Finding(code="not-marked", attribute=name_of(tag, rules.profile))
+    items: dict[tuple[int, ...], dict[int, str]] = {}
+    for element in document.elements:
+        if in_marks(element):
+            items.setdefault(element.path, {})[element.tag] = element.raw.rstrip(b" \0").decode("latin-1")
+    meanings = rules.profile.claims.meanings
+    codes = {item.get(_CODE_VALUE, "") for item in items.values()}
+    fit = all(
+        set(item) == {_CODE_VALUE, _SCHEME, _MEANING}
+        and item[_SCHEME] == "DCM"
+        and item[_MEANING] == meanings.get(item[_CODE_VALUE])
+        for item in items.values()
+    )
+    if not fit or not codes >= set(rules.profile.claims.always):
+        yield Finding(code="not-marked", attribute=name_of(_CODES, rules.profile))
+
+
+def _check_patient(document: Document, rules: Rules) -> Iterator[Finding]:
+    name, number = document.first(_NAME), document.first(_ID)
+    try:
+        ours = PatientPseudonym(number.decode("latin-1")).startswith(f"{rules.site_id}-")
+    except InvalidIdentifier:
+        ours = False
+    if name != number or not ours:
+        yield Finding(code="pseudonym", attribute="PatientID")
+
+
+def _check_pixels(document: Document) -> Iterator[Finding]:
+    if not document.encapsulated or document.fragments is None:
+        return
+    try:
+        if any(text_segments(frame) for frame in frames_of(document.fragments)):
+            yield Finding(code="pixel-comment", attribute="PixelData")
+    except CodestreamBroken:
+        yield Finding(code="pixel-structure", attribute="PixelData")
+
+
+def _check_element(element: Element, rules: Rules) -> Iterator[Finding]:
+    keyword = name_of(element.tag, rules.profile)
+    if element.tag >> 16 & 1:
+        if not is_ours(element, rules):
+            yield Finding(code="private", attribute=keyword)
+        return
+    rule = rules.profile.by_tag.get(element.tag)
+    if element.tag == PIXEL_DATA and element.path:
+        yield Finding(code="not-listed", attribute=keyword)
+    if rule is None or rule.action is Action.REMOVE or (rule.action is Action.WRITE and element.path):
+        yield Finding(code="not-listed", attribute=keyword)
+        return
+    if rule.action is Action.EMPTY and (element.items > 0 or element.raw.strip(b" \0") not in {b"", DUMMY}):
+        yield Finding(code="not-emptied", attribute=keyword)
+    yield from _check_value(element, rule, rules)
+
+
+def _check_value(element: Element, rule: Rule, rules: Rules) -> Iterator[Finding]:
+    """VR, form, UIDs, ages and the deny list of one kept element."""
+    vr = element.vr or (next(iter(rule.vrs)) if len(rule.vrs) == 1 else "")
+    if (element.vr and element.vr not in rule.vrs) or (element.items >= 0) != ("SQ" in rule.vrs):
+        yield Finding(code="vr", attribute=rule.keyword)
+        return
+    if vr and vr != "SQ" and not has_form(element.raw, vr):
+        yield Finding(code="value-form", attribute=rule.keyword)
+    if vr == "UI" and not all(_is_known_uid(value, rule, rules) for value in element.raw.split(b"\\")):
+        yield Finding(code="foreign-uid", attribute=rule.keyword)
+    if vr in TEXT and _UID_IN_TEXT.search(element.raw):
+        yield Finding(code="uid-in-text", attribute=rule.keyword)
+    if rule.tag == _AGE and element.raw.rstrip(b" \0") > _OLDEST and element.raw[3:4] == b"Y":
+        yield Finding(code="age", attribute=rule.keyword)
+    if rule.action is Action.CLEAN and not in_marks(element) and rules.deny.search(element.raw.decode("latin-1")):
+        yield Finding(code="denied-text", attribute=rule.keyword)
+
+
+def _is_known_uid(value: bytes, rule: Rule, rules: Rules) -> bool:
+    """Empty, the Standard's own, or under this site's root where the profile maps it."""
+    uid = value.strip(b" \0").decode("latin-1")
+    ours = f"{rules.profile.uid_root}.{rules.site_id}."
+    return not uid or uid.startswith(STANDARD_ROOT) or (uid.startswith(ours) and rule.action is not Action.REMOVE)

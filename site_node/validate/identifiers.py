@@ -1,0 +1,164 @@
+"""What identifies the patient, people, places and devices in a study's sources, and the forms to search for it in.
+
+Texts are compared in a normal form: compatibility-decomposed, without marks, case folded, letters and digits only. A
+patient's own name or number of four characters or more is looked for inside words too, glued or re-cased; shorter ones
+and names of other people are looked for as words and runs of words, because many of them are ordinary syllables. The
+whole name of a place or device is looked for inside words, its single words ("General", "Lane") in descriptions only.
+"""
+
+import re
+import unicodedata
+import warnings
+from collections.abc import Iterable, Iterator
+from itertools import permutations
+from typing import NamedTuple
+
+from pydicom.charset import convert_encodings, decode_bytes, python_encoding
+
+from site_node.study import Identity
+from site_node.validate.elements import Document, Element
+from site_node.validate.values import day_of
+
+_CHARSET, _BIRTH_DATE = 0x00080005, 0x00100030
+_OWN_NAMES = frozenset({0x00100010, 0x00101001, 0x00101005, 0x00101060})
+_OWN_NUMBERS = frozenset(
+    {0x00080050, 0x00100020, 0x00101000, 0x00101090, 0x00102154, 0x00380010, 0x00400009, 0x00401001, 0x00402016,
+     0x00402017}
+)  # fmt: skip
+_PEOPLE = frozenset({0x00102297, 0x00321032})  # and every PN
+_PLACES = frozenset(
+    {0x00080080, 0x00080081, 0x00081010, 0x00081040, 0x00100021, 0x00101040, 0x00102299, 0x00181000, 0x00200010}
+)
+_INSIDE, _INSIDE_FOREIGN, _WHOLE, _OTHERS_WHOLE = 4, 2, 2, 3  # characters; where a letter is a syllable two suffice
+_PLACE_INSIDE = 6
+_RAW, _LONG_UID = 6, 12
+_MOST_WORDS = 6  # of a value that are glued two and two
+_DELIMITERS = {"\r", "\n", "\t", "\f", "\\", "^", "="}
+
+
+class Identifiers(NamedTuple):
+    """Everything of a study's sources that must be nowhere in what leaves. PHI."""
+
+    inside: frozenset[str]  # normal forms looked for anywhere
+    words: frozenset[str]  # normal forms looked for as words
+    numbers: frozenset[str]  # of both, those that are never an ordinary word
+    people: frozenset[str]  # normal forms of other people's names, looked for as words
+    place_names: frozenset[str]  # whole names of places and devices, looked for anywhere
+    places: frozenset[str]  # their words, looked for in descriptions
+    birth_dates: frozenset[str]  # digits, in the orders dates are written in
+    raw: frozenset[bytes]  # lower-cased bytes looked for in the file as such
+    uids: frozenset[str]
+
+
+def normal(text: str) -> str:
+    """Letters and digits of a text, decomposed, without marks, case folded."""
+    folded = unicodedata.normalize("NFKD", text).casefold()
+    return "".join(letter for letter in folded if letter.isalnum())
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text in normal form; signs, digits beside letters and a change to upper case part words."""
+    unmarked = "".join(letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
+    return [normal(word) for word in re.findall(r"\d+|[A-Z]?[^\W\d_A-Z]+|[A-Z]+(?![^\W\d_A-Z])|[A-Z]", unmarked)]
+
+
+def charset_of(document: Document) -> tuple[str, ...]:
+    """Python's names for the file's character sets; Latin-1 where they are not known."""
+    terms = [term.strip(" \0") for term in document.first(_CHARSET).decode("latin-1").split("\\")]
+    if any(term and term not in python_encoding for term in terms):
+        return ("latin-1",)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return tuple(convert_encodings(terms))
+
+
+def text_of(raw: bytes, charset: tuple[str, ...]) -> str:
+    """A raw value as text; what its character set does not allow is read as Latin-1, so that nothing hides."""
+    if raw.isascii() and b"\x1b" not in raw:
+        return raw.decode("ascii")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            return str(decode_bytes(raw, list(charset), _DELIMITERS))
+    except (UnicodeError, Warning, LookupError):
+        return raw.decode("latin-1")
+
+
+def collect(documents: Iterable[Document], identity: Identity) -> Identifiers:
+    """The identifiers in all sources of a study, at every depth, and of the identity it was received under."""
+    forms: dict[str, set[str]] = {kind: set() for kind in ("name", "number", "person", "place", "place-name")}
+    days, raw, uids = set[str](), set[bytes](), set[str]()
+    forms["number"] |= _forms(identity.patient_id)
+    raw |= _raw_forms(identity.patient_id.encode())
+    for document in documents:
+        charset = charset_of(document)
+        for element in document.elements:
+            if element.vr == "UI" or element.raw.startswith((b"1.2.", b"1.3.", b"2.16.", b"2.25.")):
+                uids |= set(_uids(element.raw))
+            if element.tag == _BIRTH_DATE:
+                days |= _day_forms(element.raw)
+            kind = _kind(element)
+            if kind == "":
+                continue
+            text = text_of(element.raw, charset)
+            forms[kind] |= _forms(text)
+            forms["place-name"] |= {normal(text)} if kind == "place" else set()
+            raw |= _raw_forms(element.raw) if kind in {"name", "number"} else set()
+    own = forms["name"] | forms["number"]
+    inside = {form for form in own if len(form) >= (_INSIDE if form.isascii() else _INSIDE_FOREIGN)}
+    return Identifiers(
+        inside=frozenset(inside),
+        words=frozenset(form for form in own - inside if len(form) >= _WHOLE),
+        numbers=frozenset(forms["number"]),
+        people=frozenset(form for form in forms["person"] - own if len(form) >= _OTHERS_WHOLE),
+        place_names=frozenset(form for form in forms["place-name"] if len(form) >= _PLACE_INSIDE),
+        places=frozenset(form for form in forms["place"] - own if len(form) >= _OTHERS_WHOLE),
+        birth_dates=frozenset(days),
+        raw=frozenset(raw),
+        uids=frozenset(uids),
+    )
+
+
+def _kind(element: Element) -> str:
+    if element.items >= 0 or not element.raw:
+        return ""
+    if element.tag in _OWN_NAMES:
+        return "name"
+    if element.tag in _OWN_NUMBERS:
+        return "number"
+    if element.tag in _PLACES:
+        return "place"
+    return "person" if element.tag in _PEOPLE or element.vr == "PN" else ""
+
+
+def _forms(text: str) -> set[str]:
+    """Each word of each value, the value whole, and its words glued two and two, both ways round."""
+    found: set[str] = set()
+    for value in re.split(r"[\\=]", text):
+        words = [word for part in re.split(r"[\^\s,;/]+", value) if (word := normal(part))]
+        found |= {*words, "".join(words)}
+        found |= {first + second for first, second in permutations(words[:_MOST_WORDS], 2)}
+    return found - {""}
+
+
+def _raw_forms(raw: bytes) -> set[bytes]:
+    """Values and components as bytes, long enough that they cannot stand somewhere by chance."""
+    parts = (part.strip(b" \0").lower() for part in re.split(rb"[\\=^]", raw))
+    return {part for part in parts if len(part) >= _RAW}
+
+
+def _uids(raw: bytes) -> Iterator[str]:
+    for value in raw.split(b"\\"):
+        uid = value.strip(b" \0").decode("latin-1")
+        is_uid = re.fullmatch(r"[0-9.]+", uid) and uid.count(".") > 2  # noqa: PLR2004 - a version number has fewer
+        if is_uid and len(uid) >= _LONG_UID and not uid.startswith("1.2.840.10008."):
+            yield uid
+
+
+def _day_forms(raw: bytes) -> set[str]:
+    """Eight digits in the orders year-month-day, day-month-year and month-day-year."""
+    digits = re.sub(rb"\D", b"", raw)
+    if len(digits) != 8 or day_of(digits) is None:  # noqa: PLR2004 - a whole date
+        return set()
+    year, month, day = digits[:4].decode(), digits[4:6].decode(), digits[6:].decode()
+    return {year + month + day, day + month + year, month + day + year}

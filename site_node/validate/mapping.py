@@ -1,0 +1,172 @@
+"""A de-identified file held against its source: every element is the one the profile's action and the site's key make.
+
+Nothing is taken from the stage that made the file: UIDs, pseudonym, accession number and dates are worked out again.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from datetime import date, timedelta
+from typing import NamedTuple
+
+from shared.ids import PatientPseudonym
+from shared.protocol.profile import Action, Rule
+from site_node.pseudonyms.keyed import Pseudonyms
+from site_node.study import Identity
+from site_node.validate.codestream import CodestreamBroken, frames_of, without_text
+from site_node.validate.conformance import DUMMY, STANDARD_ROOT, Rules, in_marks, is_ours, name_of
+from site_node.validate.elements import PIXEL_DATA, Document, Element, Path
+from site_node.validate.finding import Finding
+from site_node.validate.identifiers import charset_of, normal, text_of
+from site_node.validate.values import day_of
+
+_PAD = b" \0"
+_OLDEST = b"090Y"
+_DATE_LIKE = re.compile(r"(\d{4})\.?(\d{2})?\.?(\d{2})?((?<=\d{8})\d{2,6}(?:\.\d{1,6})?)?(?:[+-]\d{4})?")
+Place = tuple[Path, int]
+
+
+class Patient(NamedTuple):
+    """What the site's key makes of the patient, asked once for a study."""
+
+    pseudonyms: Pseudonyms
+    pseudonym: PatientPseudonym
+    shift: timedelta
+
+
+def make_patient(pseudonyms: Pseudonyms, identity: Identity) -> Patient:
+    """Ask the site's key."""
+    return Patient(pseudonyms, pseudonyms.patient(identity), timedelta(days=pseudonyms.shift_days(identity)))
+
+
+def check_against_source(output: Document, source: Document, patient: Patient, rules: Rules) -> Iterator[Finding]:
+    """Findings of one file beside its source."""
+    before: dict[Place, Element] = {(one.path, one.tag): one for one in source.elements}
+    charset = charset_of(source)
+    for element in output.elements:
+        rule = rules.profile.by_tag.get(element.tag)
+        if rule is None or element.items >= 0 or in_marks(element) or is_ours(element, rules):
+            continue
+        code = _check_element(element, before.get((element.path, element.tag)), rule, patient, charset)
+        if code:
+            yield Finding(code=code, attribute=rule.keyword)
+    if not _same_pixels(output, source):
+        yield Finding(code="pixels", attribute="PixelData")
+
+
+def _check_element(
+    element: Element, origin: Element | None, rule: Rule, patient: Patient, charset: tuple[str, ...]
+) -> str:
+    """The code of what is wrong with one element, empty where nothing is."""
+    new = element.raw.strip(_PAD)
+    if rule.action is Action.PATIENT and not element.path:
+        return "" if new == patient.pseudonym.encode() else "patient-mapping"
+    if rule.action is Action.WRITE:
+        return ""
+    if not new or (new == DUMMY and rule.action is not Action.UID):
+        return ""  # emptied; whether it may be is a question of Type 1 and 2
+    if origin is None or origin.items >= 0:
+        return "added"
+    return _compare(new, origin.raw.strip(_PAD), rule, patient, charset)
+
+
+def _compare(new: bytes, old: bytes, rule: Rule, patient: Patient, charset: tuple[str, ...]) -> str:
+    """The code of what is wrong with a value beside the one it was made of."""
+    if rule.action is Action.UID or rule.vrs == {"UI"}:
+        return "" if _is_mapped(new, old, patient) else "uid-mapping"
+    if rule.action is Action.SHIFT or rule.vrs & {"DA", "DT"}:
+        return "" if _is_shifted(new, old, patient.shift) else "date-shift"
+    if rule.action is Action.ACCESSION:
+        return "" if new == patient.pseudonyms.accession(text_of(old, charset)).encode() else "accession-mapping"
+    if rule.action is Action.PATIENT:
+        return "" if new == patient.pseudonym.encode() else "patient-mapping"
+    return "" if new == old or _may_differ(new, old, rule, charset) else "changed"
+
+
+def _may_differ(new: bytes, old: bytes, rule: Rule, charset: tuple[str, ...]) -> bool:
+    """Whether the profile's action may make `new` of `old`: a capped age, a description with parts cut out."""
+    if rule.action is Action.AGE:
+        return new == _OLDEST and old > new
+    letters = iter(normal(text_of(old, charset)))
+    return rule.action is Action.CLEAN and all(letter in letters for letter in normal(new.decode("latin-1")))
+
+
+def _is_mapped(new: bytes, old: bytes, patient: Patient) -> bool:
+    """Each UID is the mapped one, or one of the Standard's that stayed."""
+    pairs = list(zip(new.split(b"\\"), old.split(b"\\"), strict=False))
+    if new.count(b"\\") != old.count(b"\\"):
+        return False
+    for after, before in pairs:
+        was, now = (value.strip(_PAD).decode("latin-1") for value in (before, after))
+        kept = now == was and was.startswith(STANDARD_ROOT)
+        if now and not kept and now != patient.pseudonyms.uid(was):
+            return False
+    return True
+
+
+def _is_shifted(new: bytes, old: bytes, shift: timedelta) -> bool:
+    """Each date is the source's less the shift, with its time of day; a zone may not stay; a date may be emptied."""
+    after, before = new.decode("latin-1").split("\\"), old.decode("latin-1").split("\\")
+    if len(after) != len(before):
+        return False
+    return all(
+        not now.strip(" \0-") or now.strip(" \0") in _expected(was.strip(" \0"), shift)
+        for now, was in zip(after, before, strict=True)
+    )
+
+
+def _expected(text: str, shift: timedelta) -> set[str]:
+    """What may stand for a date, datetime or range: both ends shifted."""
+    whole = _shifted(text, shift)
+    if whole:
+        return {whole}
+    ends = text.split("-")
+    return {"-".join(_shifted(end.strip(), shift) or "" for end in ends)} if len(ends) == 2 else set()  # noqa: PLR2004 - a range
+
+
+def _shifted(text: str, shift: timedelta) -> str | None:
+    """One date or datetime less the shift; a partial one from its first day."""
+    found = _DATE_LIKE.fullmatch(text)
+    if found is None:
+        return None
+    day = day_of(f"{found[1]}{found[2] or '01'}{found[3] or '01'}".encode())
+    if day is None or day - date.min < shift:
+        return None
+    return f"{day - shift:%Y%m%d}".rjust(8, "0") + (found[4] or "")
+
+
+def _same_pixels(output: Document, source: Document) -> bool:
+    """Native pixels are the same bytes; compressed frames are, but for segments that may carry text."""
+    if output.fragments is None or source.fragments is None:
+        return output.fragments is source.fragments
+    if output.encapsulated != source.encapsulated:
+        return False
+    if not output.encapsulated:
+        new, old = output.fragments[0], source.fragments[0]
+        size = min(len(new), len(old))
+        return new[:size] == old[:size] and not bytes(new[size:]).strip(b"\0") and not bytes(old[size:]).strip(b"\0")
+    try:
+        new_frames, old_frames = (
+            [without_text(frame) for frame in frames_of(one.fragments or ())] for one in (output, source)
+        )
+    except CodestreamBroken:
+        return False
+    return new_frames == old_frames
+
+
+def tally(output: Document, source: Document, rules: Rules) -> dict[str, Counter[str]]:
+    """Which attributes of one source were kept, changed or removed, by keyword, private ones together."""
+    after = {(one.path, one.tag): one.raw.strip(_PAD) for one in output.elements}
+    found: dict[str, Counter[str]] = {"kept": Counter(), "changed": Counter(), "removed": Counter()}
+    for element in source.elements:
+        place = (element.path, element.tag)
+        name = "private" if element.tag >> 16 & 1 else name_of(element.tag, rules.profile)
+        if place not in after:
+            found["removed"][name] += 1
+        elif element.items >= 0 or after[place] == element.raw.strip(_PAD):
+            found["kept"][name] += 1
+        else:
+            found["changed"][name] += 1
+    if source.fragments is not None:
+        found["kept" if output.fragments is not None else "removed"][name_of(PIXEL_DATA, rules.profile)] += 1
+    return found

@@ -1,0 +1,110 @@
+"""The report of one study that an officer can sign: what was removed, kept, changed, checked, by which profile.
+
+It names attributes, counts and codes; no value, no identifier of the hospital. The file is PHI's neighbour all the same
+and is written for its owner alone (mode 0600).
+"""
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from shared.frozen import Frozen
+from shared.ids import PatientPseudonym, Sha256, SiteId, Uid
+from shared.protocol.profile import Profile
+from site_node.study import Deidentified, LeftOut
+from site_node.validate.finding import Finding
+
+CHECKS = (
+    "every instance of the study is written or left out",
+    "files are as the stage before says, and no other file is there",
+    "structure, file meta information and preamble",
+    "only elements that the profile keeps, in order, with their value representation and form",
+    "no private element but this programme's",
+    "UIDs under the site's root, each the one that the site's key gives",
+    "patient, accession number and dates as the site's key gives, one shift for all",
+    "kept elements and pixel data as in the source",
+    "no identifier of the source in any text or byte outside the pixels, nor in the clinical row",
+    "no comment in a compressed frame",
+    "Type 1 and 2: nothing missing that the source had",
+)
+
+
+class Report(Frozen):
+    """One study's report."""
+
+    format: Literal["ricord-validation/1"] = "ricord-validation/1"
+    outcome: Literal["validated", "refused"]
+    checked_at: datetime
+    site_id: SiteId
+    study: Uid
+    patient: PatientPseudonym
+    profile: str
+    profile_edition: str
+    profile_digest: Sha256
+    instances: int = Field(ge=1)
+    bytes_written: int
+    left_out: dict[str, int]  # by reason code
+    removed: dict[str, int]  # by keyword: in how many places of all files
+    changed: dict[str, int]
+    kept: dict[str, int]
+    form_errors_of_the_source: int  # form errors that the source has as well
+    checks: tuple[str, ...] = CHECKS
+    findings: tuple[Finding, ...]
+
+
+def make_report(
+    study: Deidentified,
+    profile: Profile,
+    *,
+    findings: tuple[Finding, ...],
+    tallies: Iterable[dict[str, Counter[str]]],
+    inherited: int,
+    checked_at: datetime,
+) -> Report:
+    """Put the report together from what the checks counted."""
+    sums: dict[str, Counter[str]] = {"kept": Counter(), "changed": Counter(), "removed": Counter()}
+    for tally in tallies:
+        for kind, counts in tally.items():
+            sums[kind].update(counts)
+    return Report(
+        outcome="refused" if findings else "validated",
+        checked_at=checked_at,
+        site_id=study.site_id,
+        study=study.study_instance_uid,
+        patient=study.patient,
+        profile=profile.name,
+        profile_edition=profile.edition,
+        profile_digest=profile.digest,
+        instances=len(study.instances),
+        bytes_written=sum(instance.size for instance in study.instances),
+        left_out=_by_code(study.left_out),
+        removed=dict(sorted(sums["removed"].items())),
+        changed=dict(sorted(sums["changed"].items())),
+        kept=dict(sorted(sums["kept"].items())),
+        form_errors_of_the_source=inherited,
+        findings=findings,
+    )
+
+
+def write_report(path: Path, report: Report) -> Sha256:
+    """Write the report for its owner alone, complete or not at all; returns its SHA-256."""
+    content = (report.model_dump_json(indent=2) + "\n").encode()
+    partial = path.with_name(path.name + ".partial")
+    partial.unlink(missing_ok=True)
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    partial.replace(path)
+    return Sha256(hashlib.sha256(content).hexdigest())
+
+
+def _by_code(left_out: Iterable[LeftOut]) -> dict[str, int]:
+    return dict(sorted(Counter(reason.code for one in left_out for reason in one.reasons).items()))

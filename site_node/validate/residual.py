@@ -1,0 +1,126 @@
+"""The search for what is left of the source's identifiers: in every text, and in every byte but the pixels."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from shared.protocol.profile import Action
+from site_node.validate.conformance import Rules, in_marks, is_ours, name_of
+from site_node.validate.elements import Document, Element
+from site_node.validate.finding import Finding
+from site_node.validate.identifiers import Identifiers, charset_of, normal, text_of, words_of
+from site_node.validate.values import TEXT
+
+_LONGEST_RUN = 4  # words that may make one identifier
+_NUMERIC = 6  # characters from which a number in a numeric value is taken for an identifier
+_PATIENT, _ACCESSION, _METHOD, _ALL_WRITTEN = 0x00100010, 0x00080050, 0x00120063, 0x00100020
+_CHECKED_ELSEWHERE = frozenset({"DA", "DT", "UI"})  # each of these is compared with what it must be
+
+
+class Search(NamedTuple):
+    """What is searched for, and the ordinary words that excuse a name in coded text."""
+
+    identifiers: Identifiers
+    known: frozenset[str]
+
+
+def make_search(identifiers: Identifiers, rules: Rules) -> Search:
+    """Prepare a search for all files of a study."""
+    return Search(identifiers, frozenset(normal(term) for term in rules.profile.known_terms))
+
+
+def search_document(document: Document, search: Search, rules: Rules) -> Iterator[Finding]:
+    """Findings in one de-identified file."""
+    charset = charset_of(document)
+    for element in document.elements:
+        if element.items >= 0 or not element.raw or _is_written(element, rules):
+            continue
+        code = _search_element(element, search, charset, rules)
+        if code:
+            yield Finding(code=code, attribute=name_of(element.tag, rules.profile))
+    yield from _search_bytes(document, search)
+
+
+def search_clinical(row: Mapping[str, object], search: Search) -> Iterator[Finding]:
+    """Findings in the clinical row: identifiers, and text that is neither code nor date."""
+    for name, value in row.items():
+        if not isinstance(value, str):
+            continue
+        if not re.fullmatch(r"[A-Za-z0-9.+-]{1,40}", value):
+            yield Finding(code="clinical-text", attribute=name)
+        if _in_text(value, search, description=False):
+            yield Finding(code="clinical-identifier", attribute=name)
+
+
+def _is_written(element: Element, rules: Rules) -> bool:
+    """Whether the program itself wrote the value; what it must be is checked where marks and mapping are."""
+    written = element.tag in {_PATIENT, _ALL_WRITTEN, _ACCESSION, _METHOD}
+    return (written and not element.path) or in_marks(element) or is_ours(element, rules)
+
+
+def _search_element(element: Element, search: Search, charset: tuple[str, ...], rules: Rules) -> str:
+    rule = rules.profile.by_tag.get(element.tag)
+    vr = element.vr or (min(rule.vrs) if rule else "")
+    if vr in _CHECKED_ELSEWHERE:
+        return ""
+    if vr in {"IS", "DS", "TM", "AS"}:
+        return _in_number(element.raw, search)
+    if vr in TEXT or vr in {"", "UN"}:
+        coded = rule is not None and rule.action is Action.KEEP
+        return _in_text(text_of(element.raw, charset), search, description=not coded)
+    low = element.raw.lower()
+    return "residual-bytes" if any(one in low for one in search.identifiers.raw) else ""
+
+
+def _in_number(raw: bytes, search: Search) -> str:
+    value = normal(raw.decode("latin-1"))
+    hit = len(value) >= _NUMERIC and value in search.identifiers.numbers
+    return "residual-identifier" if hit else ""
+
+
+def _in_text(text: str, search: Search, *, description: bool) -> str:
+    """The code of what is found in a text.
+
+    In coded values ordinary words are no names; in descriptions they excuse the words of places only.
+    """
+    identifiers, folded = search.identifiers, normal(text)
+    if not folded:
+        return ""
+    excused = frozenset() if description else search.known - identifiers.numbers
+    words = words_of(text)
+    runs = {"".join(words[at : at + size]) for size in range(1, _LONGEST_RUN + 1) for at in range(len(words))}
+    if any(form in folded for form in identifiers.inside - excused) or runs & (identifiers.words - excused):
+        return "residual-identifier"
+    if runs & (identifiers.people - excused) or any(name in folded for name in identifiers.place_names - excused):
+        return "residual-other"
+    if description and runs & (identifiers.places - search.known):
+        return "residual-other"
+    if any(day in folded for day in identifiers.birth_dates):
+        return "residual-birth-date"
+    return "residual-uid" if any(uid in text for uid in identifiers.uids) else ""
+
+
+def _search_bytes(document: Document, search: Search) -> Iterator[Finding]:
+    """Everything but the pixel data as one run of bytes, whatever the elements say."""
+    low = document.rest.lower()
+    excused = {term.encode() for term in search.known}
+    if any(_stands_alone(one, low) if one.isdigit() else one in low for one in search.identifiers.raw - excused):
+        yield Finding(code="residual-bytes")
+    if any(_stands_alone(uid.encode(), low) for uid in search.identifiers.uids):
+        yield Finding(code="residual-uid")
+
+
+def _stands_alone(number: bytes, content: bytes) -> bool:
+    """Whether a UID or number stands in the bytes and is no part of a longer one."""
+    at = content.find(number)
+    while at >= 0:
+        before, after = content[max(at - 1, 0) : at], content[at + len(number) : at + len(number) + 1]
+        if not before.isdigit() and before != b"." and not after.isdigit() and after != b".":
+            return True
+        at = content.find(number, at + 1)
+    return False
+
+
+def unique(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Findings without repeats, in their first order."""
+    return tuple(dict.fromkeys(findings))

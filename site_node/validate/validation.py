@@ -1,0 +1,193 @@
+"""The stage: a de-identified study is held against its source, its profile and the site's key, or stopped.
+
+A finding anywhere stops the whole study. What is found is named, never quoted.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+from shared.errors import DicomUnreadable
+from shared.protocol.profile import Profile
+from site_node.pseudonyms.keyed import Pseudonyms
+from site_node.study import Deidentified, DeidentifiedInstance, Ending, Included, Instance, Refused, Validated
+from site_node.validate.conformance import Rules, check_document, make_rules
+from site_node.validate.elements import Document, read_document
+from site_node.validate.finding import INHERITABLE, Finding
+from site_node.validate.identifiers import Identifiers, collect
+from site_node.validate.mapping import Patient, check_against_source, make_patient, tally
+from site_node.validate.presence import lacks
+from site_node.validate.report import make_report, write_report
+from site_node.validate.residual import Search, make_search, search_clinical, search_document
+from site_node.validate.values import has_form
+
+_CLASS, _STUDY, _SERIES, _INSTANCE = 0x00080016, 0x0020000D, 0x0020000E, 0x00080018
+
+
+class _Seen(NamedTuple):
+    """What the checks of one instance gave."""
+
+    findings: tuple[Finding, ...]
+    inherited: int
+    counts: dict[str, Counter[str]]
+
+
+def validate(
+    source: Included, output: Deidentified, *, profile: Profile, pseudonyms: Pseudonyms, report: Path
+) -> Validated | Refused:
+    """Check a de-identified study and write its report.
+
+    Args:
+        source: the study as it was before, with its files.
+        output: what de-identification made of it.
+        profile: the profile it was made by.
+        pseudonyms: the site's keyed identifiers.
+        report: where the report is written, mode 0600.
+
+    Returns:
+        `Validated` with the report's SHA-256, or `Refused` with a reason for each finding.
+    """
+    found, seen = _check(source, output, make_rules(profile, output.site_id), pseudonyms)
+    findings = tuple(dict.fromkeys(found))
+    now = datetime.now(UTC)
+    written = make_report(
+        output,
+        profile,
+        findings=findings,
+        tallies=[one.counts for one in seen],
+        inherited=sum(one.inherited for one in seen),
+        checked_at=now,
+    )
+    digest = write_report(report, written)
+    if findings:
+        reasons = tuple(finding.reason for finding in findings)
+        return Refused(key=output.key, ending=Ending.REFUSED, reasons=reasons)
+    return Validated(study=output, report_sha256=digest, checked_at=now)
+
+
+def _check(
+    source: Included, output: Deidentified, rules: Rules, pseudonyms: Pseudonyms
+) -> tuple[list[Finding], list[_Seen]]:
+    findings = [*_check_account(source, output), *_check_names(source, output, rules, pseudonyms)]
+    identity = source.study.identity
+    if identity is None:
+        return [*findings, Finding(code="no-identity")], []
+    patient = make_patient(pseudonyms, identity)
+    if patient.pseudonym != output.patient:
+        findings.append(Finding(code="patient-mapping", attribute="PatientID"))
+    search = make_search(_identifiers(source.kept, source, rules), rules)
+    findings += search_clinical(output.clinical or {}, search)
+    seen = [_check_instance(instance, output, search, patient, rules) for instance in output.instances]
+    return [*findings, *chain.from_iterable(one.findings for one in seen)], seen
+
+
+def _check_account(source: Included, output: Deidentified) -> Iterator[Finding]:
+    """Every instance of the study is written or left out, once, and the output folder holds nothing else."""
+    written = Counter(one.source.path for one in output.instances)
+    left_out = Counter(one.instance.path for one in output.left_out)
+    if written + left_out != Counter(one.path for one in source.study.instances):
+        yield Finding(code="account")
+    if not {one.instance.path for one in source.left_out} <= set(left_out) or not all(
+        one.reasons for one in output.left_out
+    ):
+        yield Finding(code="account")
+    folders = {one.path.parent.parent for one in output.instances}
+    there = {path for folder in folders for path in folder.rglob("*") if not path.is_dir() or path.is_symlink()}
+    if len(folders) > 1 or there - {one.path for one in output.instances}:
+        yield Finding(code="extra-file")
+
+
+def _check_names(source: Included, output: Deidentified, rules: Rules, pseudonyms: Pseudonyms) -> Iterator[Finding]:
+    """Key, site, profile and new UIDs are the study's own."""
+    same = output.key == source.key and output.site_id == pseudonyms.site_id
+    if not same or output.study_instance_uid != pseudonyms.uid(source.study.study_instance_uid):
+        yield Finding(code="names", attribute="StudyInstanceUID")
+    if output.profile_digest != rules.profile.digest:
+        yield Finding(code="not-marked")
+    for one in output.instances:
+        series, name = pseudonyms.uid(one.source.series_instance_uid), pseudonyms.uid(one.source.sop_instance_uid)
+        stands = one.path.parent.name == series and one.path.name == f"{name}.dcm"
+        if not stands or (one.series_instance_uid, one.sop_instance_uid) != (series, name):
+            yield Finding(code="names", attribute="SOPInstanceUID")
+
+
+def _identifiers(instances: Sequence[Instance], source: Included, rules: Rules) -> Identifiers:
+    """What the sources hold that must not be left; one that cannot be read is found when its turn comes."""
+    identity = source.study.identity
+    assert identity is not None  # noqa: S101 - `_check` has asked
+    return collect(_readable(instances, rules), identity)
+
+
+def _readable(instances: Iterable[Instance], rules: Rules) -> Iterator[Document]:
+    for instance in instances:
+        try:
+            yield read_document(instance.path.read_bytes(), rules.sequences)
+        except (OSError, DicomUnreadable):
+            continue
+
+
+def _check_instance(
+    one: DeidentifiedInstance, output: Deidentified, search: Search, patient: Patient, rules: Rules
+) -> _Seen:
+    try:
+        original = _read(one.source.path, one.source.sha256, rules)
+    except (OSError, DicomUnreadable):
+        return _Seen((Finding(code="source"),), 0, {})
+    try:
+        new = _read(one.path, one.sha256, rules)
+    except OSError:
+        return _Seen((Finding(code="file"),), 0, {})
+    except DicomUnreadable as error:
+        return _Seen((Finding(code=error.fields.get("code", "structure")),), 0, {})
+    form = Counter(check_document(new, rules))
+    inherited = [finding for finding in form if finding.code in INHERITABLE and _had_it(finding, original, rules)]
+    findings = [
+        *(finding for finding in form if finding not in inherited),
+        *_check_claims(new, one, output),
+        *check_against_source(new, original, patient, rules),
+        *search_document(new, search, rules),
+        *_check_presence(new, original, rules),
+    ]
+    return _Seen(tuple(findings), len(inherited), tally(new, original, rules))
+
+
+def _read(path: Path, sha256: str, rules: Rules) -> Document:
+    """A file that is still the one it was; raises `DicomUnreadable` otherwise."""
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise DicomUnreadable(code="file", problem="it has changed")
+    return read_document(content, rules.sequences)
+
+
+def _check_claims(new: Document, one: DeidentifiedInstance, output: Deidentified) -> Iterator[Finding]:
+    """The file holds the UIDs, the patient and the size that its record says."""
+    claims = {_STUDY: output.study_instance_uid, _SERIES: one.series_instance_uid, _INSTANCE: one.sop_instance_uid}
+    if any(new.first(tag).decode("latin-1") != uid for tag, uid in claims.items()):
+        yield Finding(code="names", attribute="SOPInstanceUID")
+    if one.path.stat().st_size != one.size:
+        yield Finding(code="file")
+
+
+def _had_it(finding: Finding, original: Document, rules: Rules) -> bool:
+    """Whether the source has the same form error: then it is not ours, and what stands there was copied."""
+    for element in original.elements:
+        rule = rules.profile.by_tag.get(element.tag)
+        if rule is None or rule.keyword != finding.attribute:
+            continue
+        vr = element.vr or (min(rule.vrs) if len(rule.vrs) == 1 else "")
+        if (finding.code == "vr" and vr not in rule.vrs) or (
+            finding.code == "value-form" and not has_form(element.raw, vr)
+        ):
+            return True
+    return False
+
+
+def _check_presence(new: Document, original: Document, rules: Rules) -> Iterator[Finding]:
+    sop_class = new.first(_CLASS).decode("latin-1")
+    for _, tag in sorted(lacks(new, sop_class) - lacks(original, sop_class)):
+        rule = rules.profile.by_tag.get(tag)
+        yield Finding(code="type-1-2", attribute=rule.keyword if rule else f"{tag >> 16:04x},{tag & 0xFFFF:04x}")
