@@ -108,9 +108,9 @@ class Guard(grpc.ServerInterceptor):
 
     def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], grpc.RpcMethodHandler[Any, Any] | None],
+        continuation: "Callable[[grpc.HandlerCallDetails], grpc.RpcMethodHandler[Any, Any] | None]",
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+    ) -> "grpc.RpcMethodHandler[Any, Any] | None":  # quoted: the type takes no parameters at run time
         """Wrap the method's behaviour."""
         handler = continuation(handler_call_details)
         if handler is None:
@@ -149,7 +149,7 @@ class Guard(grpc.ServerInterceptor):
         return guarded
 
 
-def _behaviour(handler: grpc.RpcMethodHandler[Any, Any]) -> str:
+def _behaviour(handler: "grpc.RpcMethodHandler[Any, Any]") -> str:
     asks = "stream" if handler.request_streaming else "unary"
     return f"{asks}_{'stream' if handler.response_streaming else 'unary'}"
 

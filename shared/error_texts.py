@@ -180,6 +180,12 @@ TEXTS = MappingProxyType(
         "secure-sum-refused": Text(
             "The secure sum stops: {problem}; no site's numbers were shown.", ExitCode.REFUSED, "FAILED_PRECONDITION"
         ),
+        "audit-broken": Text(
+            "Entry {number} of the audit log does not fit the one before it: the log was changed; compare it with a "
+            "backup and with the heads in the sites' receipts.",
+            ExitCode.FAILED,
+            "DATA_LOSS",
+        ),
         "internal-error": Text(
             "This program met a defect of its own; its log says more, and nothing half-done was kept.",
             ExitCode.FAILED,

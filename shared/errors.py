@@ -281,5 +281,9 @@ class SecureSumRefused(FederationError):
     """A message of a secure sum breaks the rules that keep each site's vector hidden."""
 
 
+class AuditBroken(TrustError):
+    """An entry of the audit log does not fit the one before it."""
+
+
 class InternalError(RicordError):
     """A defect of this program; the private text is in its log."""

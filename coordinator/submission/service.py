@@ -9,7 +9,7 @@ from coordinator.agreements.lookup import agreement_of, site_of, terms_in_force
 from coordinator.identity import Clock, Identity, utc_now
 from coordinator.store.blobs import CHUNK, Blobs
 from coordinator.store.interface import Reading, Store
-from coordinator.store.records import Submission
+from coordinator.store.records import Agreement, Submission
 from shared.agreement import Mode
 from shared.crypto.pki import Role
 from shared.crypto.signing import VerifyKey, verify_manifest
@@ -52,6 +52,14 @@ class Gap(Frozen):
     site_id: SiteId
     first: int
     last: int
+
+
+class Fetched(Frozen):
+    """What a curator needs to check a sealed study: who says so, and under what agreement."""
+
+    row: Submission
+    site_key: str  # OpenSSH line
+    agreement: Agreement
 
 
 class SubmissionService:
@@ -106,20 +114,21 @@ class SubmissionService:
         with self._store.read() as reading:
             return _found(reading, wanted)
 
-    def fetch(self, curator: str, wanted: str) -> tuple[Submission, str, Iterator[bytes]]:
-        """A sealed study for the curator it is sealed to: its row, the site's key (OpenSSH line), the ciphertext.
+    def fetch(self, curator: str, wanted: str) -> tuple[Fetched, Iterator[bytes]]:
+        """A sealed study for the curator it is sealed to: what is known of it, then the ciphertext.
 
         Raises `NotFound`; `RoleNotAllowed` for another curator than the agreement's.
         """
         with self._store.begin() as work:
             row = _found(work, wanted)
-            if terms_of(agreement_of(work, row.agreement)).curator.name != curator:
+            agreement = agreement_of(work, row.agreement)
+            if terms_of(agreement).curator.name != curator:
                 raise RoleNotAllowed(f"{curator} is not the curator of {row.agreement}", role="curator")
-            key = site_of(work, row.site_id).verify_key or ""
+            fetched = Fetched(row=row, site_key=site_of(work, row.site_id).verify_key or "", agreement=agreement)
             uri = self._identity.uri(Role.CURATOR, curator)
             work.append_event(at=self._now(), actor=uri, action="study fetched", about=row.id)
         path = self._blobs.path(blob_name(to_manifest(row.manifest).manifest))
-        return row, key, _chunks_of(path)
+        return fetched, _chunks_of(path)
 
     def _checked(self, reading: Reading, site_id: SiteId, signed: Signed) -> Manifest:
         """The manifest, once everything it claims is seen to hold.

@@ -58,8 +58,15 @@ class SubmissionServicer(SubmissionServiceServicer):
 
     def Fetch(self, request: pb.FetchRequest, context: grpc.ServicerContext) -> Iterator[pb.FetchResponse]:
         """One, whole, for its curator."""
-        row, key, chunks = self._service.fetch(peer_of(context).name, request.id)
-        header = pb.FetchHeader(submission=_message(row), manifest=to_signed(row.manifest), site_verify_key=key)
+        fetched, chunks = self._service.fetch(peer_of(context).name, request.id)
+        agreement = fetched.agreement
+        header = pb.FetchHeader(
+            submission=_message(fetched.row),
+            manifest=to_signed(fetched.row.manifest),
+            site_verify_key=fetched.site_key,
+            consent=to_signed(agreement.consent) if agreement.consent else None,
+            execution=to_signed(agreement.execution) if agreement.execution else None,
+        )
         yield pb.FetchResponse(header=header)
         yield from (pb.FetchResponse(chunk=chunk) for chunk in chunks)
 

@@ -69,7 +69,7 @@ class SignAgreementRequest(_message.Message):
     VERIFY_KEY_FIELD_NUMBER: _builtins.int
     token_secret: _builtins.str
     verify_key: _builtins.str
-    """PEM, SubjectPublicKeyInfo, Ed25519."""
+    """Ed25519, OpenSSH line."""
     @_builtins.property
     def consent(self) -> _signed_pb2.SignedDocument: ...
     def __init__(
@@ -119,7 +119,7 @@ class EnrolRequest(_message.Message):
     csr: _builtins.bytes
     """PEM, PKCS #10, P-256."""
     verify_key: _builtins.str
-    """PEM; a site's must be the one that signed its agreement."""
+    """OpenSSH line; a site's must be the one that signed its agreement."""
     @_builtins.property
     def enrolment(self) -> _signed_pb2.SignedDocument:
         """Names the CSR's digest and, for a curator, the age recipient; signed by the Ed25519 key."""

@@ -39,7 +39,7 @@ class Site(_message.Message):
     agreement_id: _builtins.str
     state: _agreement_pb2.AgreementState.ValueType
     verify_key: _builtins.str
-    """PEM; empty until the agreement is signed."""
+    """OpenSSH line; empty until the agreement is signed."""
     fingerprint: _builtins.str
     @_builtins.property
     def recorded_at(self) -> _timestamp_pb2.Timestamp: ...

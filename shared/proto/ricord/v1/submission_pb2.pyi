@@ -338,22 +338,32 @@ class FetchHeader(_message.Message):
     SUBMISSION_FIELD_NUMBER: _builtins.int
     MANIFEST_FIELD_NUMBER: _builtins.int
     SITE_VERIFY_KEY_FIELD_NUMBER: _builtins.int
+    CONSENT_FIELD_NUMBER: _builtins.int
+    EXECUTION_FIELD_NUMBER: _builtins.int
     site_verify_key: _builtins.str
-    """PEM of the key the site registered when it signed its agreement."""
+    """OpenSSH line of the key the site registered when it signed its agreement."""
     @_builtins.property
     def submission(self) -> Global___Submission: ...
     @_builtins.property
     def manifest(self) -> _signed_pb2.SignedDocument: ...
+    @_builtins.property
+    def consent(self) -> _signed_pb2.SignedDocument:
+        """The agreement the study came under, as both sides signed it."""
+
+    @_builtins.property
+    def execution(self) -> _signed_pb2.SignedDocument: ...
     def __init__(
         self,
         *,
         submission: Global___Submission | None = ...,
         manifest: _signed_pb2.SignedDocument | None = ...,
         site_verify_key: _builtins.str = ...,
+        consent: _signed_pb2.SignedDocument | None = ...,
+        execution: _signed_pb2.SignedDocument | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["manifest", b"manifest", "submission", b"submission"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["consent", b"consent", "execution", b"execution", "manifest", b"manifest", "submission", b"submission"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["manifest", b"manifest", "site_verify_key", b"site_verify_key", "submission", b"submission"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consent", b"consent", "execution", b"execution", "manifest", b"manifest", "site_verify_key", b"site_verify_key", "submission", b"submission"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

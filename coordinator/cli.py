@@ -1,0 +1,63 @@
+"""`ricord-coordinator`: the coordinators' program, and under `curate` the curator's."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from coordinator.commands.agreements import agreements
+from coordinator.commands.curate import curate
+from coordinator.commands.figures import cohorts, runs
+from coordinator.commands.members import sites, tokens
+from coordinator.commands.running import init, serve_command
+from coordinator.commands.studies import audit, submissions
+from coordinator.config import PROGRAM
+from shared.errors import InvalidArgument
+from shared.terminal import make_app, run_app
+
+HOME_VARIABLE = "RICORD_COORDINATOR_HOME"
+CURATOR_HOME_VARIABLE = "RICORD_CURATOR_HOME"
+
+app = make_app(
+    "The centre of a federation of hospitals: agreements, sealed studies, cohort summaries, federated runs.\n\n"
+    "`init` founds a federation and `serve` runs it; every other verb is a call to a running coordinator, with the "
+    "operator's certificate that `init` made. `curate` is the curator's own program, in a home of its own."
+)
+
+
+@app.callback()
+def choose_home(
+    context: typer.Context,
+    home: Annotated[
+        Path | None,
+        typer.Option(help=f"The home folder; else from {HOME_VARIABLE}, for `curate` from {CURATOR_HOME_VARIABLE}."),
+    ] = None,
+) -> None:
+    """Settle which home a verb works in."""
+    variable = CURATOR_HOME_VARIABLE if context.invoked_subcommand == "curate" else HOME_VARIABLE
+    named = home or (Path(os.environ[variable]) if os.environ.get(variable) else None)
+    if named is None:
+        raise InvalidArgument(name="--home", problem=f"name the home folder, or set {variable}")
+    context.obj = named.absolute()
+
+
+app.command("init")(init)
+app.command("serve")(serve_command)
+app.add_typer(tokens, name="token")
+app.add_typer(agreements, name="agreement")
+app.add_typer(sites, name="site")
+app.add_typer(submissions, name="submission")
+app.add_typer(cohorts, name="cohort")
+app.add_typer(runs, name="run")
+app.add_typer(audit, name="audit")
+app.add_typer(curate, name="curate")
+
+
+def main() -> None:
+    """Run the program."""
+    run_app(app, PROGRAM)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The verbs of `ricord-coordinator`, one module per noun; `coordinator.cli` joins them."""

@@ -1,0 +1,117 @@
+"""`agreement`: drafted, countersigned, suspended, ended."""
+
+from typing import Annotated
+
+import typer
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from coordinator.client import operator_channel
+from coordinator.commands.shown import AsJson, home_of, moment, plain, show, show_all
+from shared.errors import InvalidArgument
+from shared.proto.ricord.v1 import agreement_pb2 as pb
+from shared.proto.ricord.v1.agreement_pb2_grpc import AgreementServiceStub
+from shared.terminal import make_app, print_json, print_line
+from shared.wire import UNARY_SECONDS, to_timestamp
+
+agreements = make_app("Agreements with hospitals: drafted here, signed there, executed here.")
+
+Reference = Annotated[str, typer.Argument(help="An agreement's id, a site's name or SITEID.")]
+
+
+@agreements.command()
+def draft(
+    context: typer.Context,
+    site_name: Annotated[str, typer.Argument(help="An invited site's name.")],
+    *,
+    curator: Annotated[str, typer.Option(help="The enrolled curator the site will seal to.")],
+    modes: Annotated[str, typer.Option(help="Ways of taking part, comma-separated.")] = "submit",
+    scope: Annotated[str, typer.Option(help="Exhibit A: locations, numbers, data elements, in general words.")] = (
+        "Chest imaging for suspected COVID-19 with supporting clinical data"
+    ),
+    modalities: Annotated[str, typer.Option(help="Comma-separated.")] = "CT,CR,DX",
+    licence: Annotated[str, typer.Option(help="Of what is published.")] = "CC BY-NC 4.0",
+    expires: Annotated[str, typer.Option(help="Last day or moment, ISO 8601; empty: none.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Write the terms for an invited site. A draft that was not signed may be written again."""
+    request = pb.DraftAgreementRequest(
+        site_name=site_name,
+        curator=curator,
+        modes=_listed(modes),
+        scope=scope,
+        modalities=_listed(modalities),
+        licence=licence,
+        expires_at=_ends(expires),
+    )
+    with operator_channel(home_of(context)) as channel:
+        answer = AgreementServiceStub(channel).DraftAgreement(request, timeout=UNARY_SECONDS)
+    show(answer.agreement, as_json=as_json)
+
+
+@agreements.command("list")
+def list_agreements(context: typer.Context, as_json: AsJson = False) -> None:
+    """Every agreement and where it stands."""
+    with operator_channel(home_of(context)) as channel:
+        answer = AgreementServiceStub(channel).ListAgreements(pb.ListAgreementsRequest(), timeout=UNARY_SECONDS)
+    columns = ("id", "site_name", "site_id", "state", "version", "changed_at")
+    show_all("Agreements", answer.agreements, columns, as_json=as_json)
+
+
+@agreements.command("show")
+def show_agreement(context: typer.Context, reference: Reference, as_json: AsJson = False) -> None:
+    """One agreement: terms, signatures and text."""
+    with operator_channel(home_of(context)) as channel:
+        answer = AgreementServiceStub(channel).GetAgreement(
+            pb.GetAgreementRequest(reference=reference), timeout=UNARY_SECONDS
+        )
+    if as_json:
+        print_json(plain(answer))
+    else:
+        show(answer.agreement, as_json=False)
+        print_line(answer.text)
+
+
+@agreements.command()
+def execute(context: typer.Context, reference: Reference, as_json: AsJson = False) -> None:
+    """Countersign what the site signed: issues its SITEID and prints its join token. Resumes a suspended one."""
+    with operator_channel(home_of(context)) as channel:
+        request = pb.ExecuteAgreementRequest(reference=reference)
+        answer = AgreementServiceStub(channel).ExecuteAgreement(request, timeout=UNARY_SECONDS)
+    if as_json:
+        print_json(plain(answer))
+        return
+    print_line(f"{answer.agreement.site_name} has SITEID {answer.agreement.site_id}; the agreement is in force.")
+    if answer.join_token:
+        print_line("Send it this join token; it works once:")
+        print_line(answer.join_token)
+
+
+@agreements.command()
+def suspend(context: typer.Context, reference: Reference, as_json: AsJson = False) -> None:
+    """Take an agreement out of force; nothing is accepted under it until it is executed again."""
+    with operator_channel(home_of(context)) as channel:
+        request = pb.SuspendAgreementRequest(reference=reference)
+        answer = AgreementServiceStub(channel).SuspendAgreement(request, timeout=UNARY_SECONDS)
+    show(answer.agreement, as_json=as_json)
+
+
+@agreements.command()
+def terminate(context: typer.Context, reference: Reference, as_json: AsJson = False) -> None:
+    """End an agreement for good and revoke the site's certificates."""
+    with operator_channel(home_of(context)) as channel:
+        request = pb.TerminateAgreementRequest(reference=reference)
+        answer = AgreementServiceStub(channel).TerminateAgreement(request, timeout=UNARY_SECONDS)
+    show(answer.agreement, as_json=as_json)
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _ends(text: str) -> Timestamp | None:
+    if not text:
+        return None
+    try:
+        return to_timestamp(moment(text))
+    except ValueError as error:
+        raise InvalidArgument(name="--expires", problem="it is no day or moment in ISO 8601") from error

@@ -1,0 +1,108 @@
+"""`curate`: the curator's program, which runs elsewhere than the coordinator and can open what it holds."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from coordinator.commands.shown import AsJson, folder_of
+from coordinator.curation.fetching import Fetcher, fetching
+from coordinator.curation.keys import load_curator_keys
+from coordinator.curation.membership import CuratorHome, join
+from coordinator.curation.opening import OpenedStudy, list_opened
+from shared.errors import ExitCode, InvalidArgument, RicordError
+from shared.protocol.loader import load_protocol
+from shared.terminal import make_app, print_json, print_line, print_table
+
+curate = make_app("The curator: opens sealed studies with a key that never leaves this home.")
+
+
+@curate.command()
+def init(
+    context: typer.Context,
+    token: Annotated[str, typer.Option(help="The join token from the coordinators.")],
+    protocol: Annotated[str, typer.Option(help="The protocol every study must have been prepared under.")] = "ricord",
+    as_json: AsJson = False,
+) -> None:
+    """Make this curator's keys and enrol: the coordinator learns their public halves, which sites then sign for."""
+    home = CuratorHome(folder_of(context))
+    membership = join(home, token, protocol=protocol)
+    keys = load_curator_keys(home.keys)
+    shown = {
+        "name": membership.name,
+        "federation": membership.federation,
+        "recipient": keys.identity.recipient,
+        "fingerprint": keys.signing.fingerprint,
+    }
+    if as_json:
+        print_json(shown)
+    else:
+        print_line(f"Curator {membership.name} of {membership.federation}; signing key {keys.signing.fingerprint}.")
+        print_line("Back up the folder `keys`: without it no study sealed to this curator can ever be opened.")
+
+
+@curate.command("open")
+def open_studies(
+    context: typer.Context,
+    submission_ids: Annotated[list[str] | None, typer.Argument(help="Ids of submissions.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All that are not open yet.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch sealed studies, check signatures, hashes, agreement and protocol, and open them into `opened/`."""
+    if bool(submission_ids) == everything:
+        raise InvalidArgument(name="What to open", problem="name submissions, or say --all")
+    home = CuratorHome(folder_of(context))
+    digest = load_protocol(home.settings().protocol).digest
+    known = list_opened(home.opened)
+    with fetching(home, load_curator_keys(home.keys), digest) as fetcher:
+        wanted = submission_ids or _not_open(fetcher, known)
+        results = [_try(fetcher, one) for one in wanted]
+    opened = [each for each in results if isinstance(each, OpenedStudy)]
+    failed = [each for each in results if isinstance(each, dict)]
+    if as_json:
+        already = [_study(each) for each in known] if everything else []
+        print_json({"opened": [_study(each) for each in opened], "already_open": already, "failed": failed})
+    else:
+        for each in opened:
+            print_line(f"opened {each.folder}")
+        for one in failed:
+            print_line(f"not opened {one['submission']}: {one['message']}")
+    if failed:
+        raise typer.Exit(ExitCode.PARTIAL)
+
+
+@curate.command("list")
+def list_studies(context: typer.Context, as_json: AsJson = False) -> None:
+    """Every study that is open here."""
+    studies = [_study(each) for each in list_opened(CuratorHome(folder_of(context)).opened)]
+    if as_json:
+        print_json(studies)
+    else:
+        columns = ("site_id", "study", "instance_count", "modalities", "folder")
+        print_table("Opened studies", columns, [[each[name] for name in columns] for each in studies])
+
+
+def _not_open(fetcher: Fetcher, known: Sequence[OpenedStudy]) -> list[str]:
+    held = {each.signed.manifest.contents_sha256 for each in known}
+    return [each.id for each in fetcher.submissions() if each.contents_sha256 not in held]
+
+
+def _try(fetcher: Fetcher, submission_id: str) -> OpenedStudy | dict[str, Any]:
+    """One bad study does not keep the others shut."""
+    try:
+        return fetcher.open(submission_id)
+    except RicordError as error:
+        return {"submission": submission_id, "code": error.code, "message": error.public}
+
+
+def _study(opened: OpenedStudy) -> dict[str, Any]:
+    manifest = opened.signed.manifest
+    return {
+        "site_id": manifest.site_id,
+        "study": manifest.study,
+        "patient": manifest.patient,
+        "instance_count": manifest.instance_count,
+        "modalities": list(manifest.modalities),
+        "sequence": manifest.sequence,
+        "folder": str(opened.folder),
+    }

@@ -1,0 +1,108 @@
+"""`token` and `site`: who may come in, and who is in."""
+
+from typing import Annotated
+
+import typer
+
+from coordinator.client import operator_channel
+from coordinator.commands.shown import AsJson, home_of, plain, show, show_all
+from shared.proto.ricord.v1 import site_pb2 as pb
+from shared.proto.ricord.v1.site_pb2_grpc import SiteServiceStub
+from shared.terminal import make_app, print_json, print_line
+from shared.wire import UNARY_SECONDS
+
+tokens = make_app("Tokens that let a hospital or a person in. Each works once and for a limited time.")
+sites = make_app("Hospitals: invited, enrolled, revoked.")
+
+_COLUMNS = ("name", "site_id", "state", "fingerprint", "enrolled_at", "certificate_ends_at")
+
+
+@tokens.command()
+def invite(
+    context: typer.Context,
+    site_name: Annotated[str, typer.Option(help="The hospital's name, as it will stand in the agreement.")],
+    as_json: AsJson = False,
+) -> None:
+    """Record a hospital and print the invitation token to send it."""
+    with operator_channel(home_of(context)) as channel:
+        answer = SiteServiceStub(channel).InviteSite(pb.InviteSiteRequest(site_name=site_name), timeout=UNARY_SECONDS)
+    if as_json:
+        print_json(plain(answer))
+    else:
+        print_line(f"{answer.site.name} is {plain(answer.site)['state']}. Send it this token; it works once:")
+        print_line(answer.invitation_token)
+
+
+@tokens.command()
+def curator(
+    context: typer.Context,
+    name: Annotated[str, typer.Option(help="The curator's short name, without spaces.")],
+    as_json: AsJson = False,
+) -> None:
+    """A join token for a curator: `ricord-coordinator --home FOLDER curate init --token TOKEN`."""
+    _join(context, "curator", name, as_json=as_json)
+
+
+@tokens.command()
+def researcher(
+    context: typer.Context,
+    name: Annotated[str, typer.Option(help="The researcher's short name, without spaces.")],
+    as_json: AsJson = False,
+) -> None:
+    """A join token for a researcher."""
+    _join(context, "researcher", name, as_json=as_json)
+
+
+@tokens.command()
+def site(
+    context: typer.Context,
+    name: Annotated[str, typer.Option(help="A site's name or SITEID.")],
+    as_json: AsJson = False,
+) -> None:
+    """Another join token for a site with an agreement in force: a lost one, or an expired certificate."""
+    _join(context, "site", name, as_json=as_json)
+
+
+@sites.command("list")
+def list_sites(context: typer.Context, as_json: AsJson = False) -> None:
+    """Every hospital and where it stands."""
+    with operator_channel(home_of(context)) as channel:
+        answer = SiteServiceStub(channel).ListSites(pb.ListSitesRequest(), timeout=UNARY_SECONDS)
+    show_all("Sites", answer.sites, _COLUMNS, as_json=as_json)
+
+
+@sites.command("show")
+def show_site(
+    context: typer.Context,
+    reference: Annotated[str, typer.Argument(help="A site's name or SITEID.")],
+    as_json: AsJson = False,
+) -> None:
+    """One hospital."""
+    with operator_channel(home_of(context)) as channel:
+        answer = SiteServiceStub(channel).GetSite(pb.GetSiteRequest(reference=reference), timeout=UNARY_SECONDS)
+    show(answer.site, as_json=as_json)
+
+
+@sites.command()
+def revoke(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="A site's name or SITEID, or a person's name.")],
+    role: Annotated[str, typer.Option(help="site, curator or researcher.")] = "site",
+    as_json: AsJson = False,
+) -> None:
+    """Refuse every certificate of a member from now on; a new join token lets it in again."""
+    with operator_channel(home_of(context)) as channel:
+        request = pb.RevokeCertificatesRequest(role=role, name=name)
+        answer = SiteServiceStub(channel).RevokeCertificates(request, timeout=UNARY_SECONDS)
+    show(answer, as_json=as_json)
+
+
+def _join(context: typer.Context, role: str, name: str, *, as_json: bool) -> None:
+    with operator_channel(home_of(context)) as channel:
+        request = pb.IssueJoinTokenRequest(role=role, name=name)
+        answer = SiteServiceStub(channel).IssueJoinToken(request, timeout=UNARY_SECONDS)
+    if as_json:
+        print_json(plain(answer))
+    else:
+        print_line(f"Join token for {role} {name}; it works once, until {plain(answer)['expires_at']}:")
+        print_line(answer.join_token)

@@ -1,0 +1,93 @@
+"""Messages as plain values for `--json`, and the home a command works in."""
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from coordinator.config import Home
+from shared.terminal import print_json, print_table
+
+AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON for scripts.")]
+
+
+def home_of(context: typer.Context) -> Home:
+    """The coordinator's home, from `--home` or the environment."""
+    return Home(folder_of(context))
+
+
+def folder_of(context: typer.Context) -> Path:
+    """The folder that `--home` or the environment names."""
+    folder: Path = context.find_root().obj
+    return folder
+
+
+def plain(message: Message) -> dict[str, Any]:
+    """A message with its own field names: moments as ISO text, states as words, bytes as the JSON in them."""
+    return {field.name: _value(message, field) for field in message.DESCRIPTOR.fields}
+
+
+def show(message: Message, *, as_json: bool) -> None:
+    """One message, as JSON or as a table of two columns."""
+    if as_json:
+        print_json(plain(message))
+    else:
+        rows = [(name, _cell(value)) for name, value in plain(message).items() if value not in (None, "", [])]
+        print_table(message.DESCRIPTOR.name, ("", ""), rows)
+
+
+def show_all(title: str, messages: Iterable[Message], columns: tuple[str, ...], *, as_json: bool) -> None:
+    """Messages of one kind, as a JSON list or as a table of some of their fields."""
+    values = [plain(message) for message in messages]
+    if as_json:
+        print_json(values)
+    else:
+        print_table(title, columns, [[_cell(value[column]) for column in columns] for value in values])
+
+
+def _value(message: Message, field: FieldDescriptor) -> Any:
+    value = getattr(message, field.name)
+    if field.is_repeated:
+        return [_one(each, field) for each in value]
+    if field.message_type is not None and not message.HasField(field.name):
+        return None
+    return _one(value, field)
+
+
+def _one(value: Any, field: FieldDescriptor) -> Any:
+    if isinstance(value, Timestamp):
+        return value.ToDatetime(tzinfo=UTC).isoformat()
+    if isinstance(value, Message):
+        return plain(value)
+    if field.enum_type is not None:
+        words = field.enum_type.values_by_number[value].name
+        prefix = field.enum_type.values_by_number[0].name.removesuffix("UNSPECIFIED")
+        return words.removeprefix(prefix).lower()
+    return _text(value) if isinstance(value, bytes) else value
+
+
+def _text(value: bytes) -> Any:
+    try:
+        return json.loads(value) if value else None
+    except ValueError:
+        return value.decode(errors="replace")
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, dict | list):
+        return (
+            json.dumps(value, ensure_ascii=False, indent=1) if isinstance(value, dict) else ", ".join(map(str, value))
+        )
+    return "" if value is None else str(value)
+
+
+def moment(text: str) -> datetime:
+    """A day (`2027-01-31`) or moment in ISO form, in UTC where it names no zone."""
+    found = datetime.fromisoformat(text)
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found

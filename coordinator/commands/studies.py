@@ -1,0 +1,77 @@
+"""`submission` and `audit`: what was received, and what was done."""
+
+from typing import Annotated
+
+import typer
+
+from coordinator.client import operator_channel
+from coordinator.commands.shown import AsJson, home_of, plain, show, show_all
+from shared.errors import AuditBroken
+from shared.proto.ricord.v1 import audit_pb2, submission_pb2
+from shared.proto.ricord.v1.audit_pb2_grpc import AuditServiceStub
+from shared.proto.ricord.v1.submission_pb2_grpc import SubmissionServiceStub
+from shared.terminal import make_app, print_json, print_line
+from shared.wire import UNARY_SECONDS
+
+submissions = make_app("Sealed studies that were received. Nobody here can open them; the curator can.")
+audit = make_app("The append-only log of who did what, each entry chained to the one before.")
+
+_VERIFY_SECONDS = 600.0
+
+
+@submissions.command("list")
+def list_submissions(
+    context: typer.Context,
+    site_id: Annotated[str, typer.Option(help="One site only, by SITEID.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """What was received, and which of each site's sequence numbers did not arrive."""
+    request = submission_pb2.ListSubmissionsRequest(site_id=site_id)
+    with operator_channel(home_of(context)) as channel:
+        answer = SubmissionServiceStub(channel).ListSubmissions(request, timeout=UNARY_SECONDS)
+    if as_json:
+        print_json(plain(answer))
+        return
+    columns = ("id", "site_id", "sequence", "modalities", "instance_count", "ciphertext_size", "received_at")
+    show_all("Submissions", answer.submissions, columns, as_json=False)
+    for gap in answer.gaps:
+        print_line(f"Site {gap.site_id}: numbers {gap.first} to {gap.last} did not arrive.")
+
+
+@submissions.command("show")
+def show_submission(
+    context: typer.Context,
+    submission_id: Annotated[str, typer.Argument(help="The id that `submission list` shows.")],
+    as_json: AsJson = False,
+) -> None:
+    """One submission with its manifest and receipt."""
+    request = submission_pb2.GetSubmissionRequest(id=submission_id)
+    with operator_channel(home_of(context)) as channel:
+        answer = SubmissionServiceStub(channel).GetSubmission(request, timeout=UNARY_SECONDS)
+    show(answer, as_json=as_json)
+
+
+@audit.command("list")
+def list_events(
+    context: typer.Context,
+    after: Annotated[int, typer.Option(help="Start after this number.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """The log, at most 1000 entries at a time."""
+    request = audit_pb2.ListAuditEventsRequest(after=after)
+    with operator_channel(home_of(context)) as channel:
+        answer = AuditServiceStub(channel).ListAuditEvents(request, timeout=UNARY_SECONDS)
+    show_all("Audit", answer.events, ("number", "at", "actor", "action", "object"), as_json=as_json)
+
+
+@audit.command()
+def verify(context: typer.Context, as_json: AsJson = False) -> None:
+    """Recompute the chain from its first entry; fails when one does not fit."""
+    with operator_channel(home_of(context)) as channel:
+        answer = AuditServiceStub(channel).VerifyAudit(audit_pb2.VerifyAuditRequest(), timeout=_VERIFY_SECONDS)
+    if not answer.intact:
+        raise AuditBroken(number=str(answer.broken_at))
+    if as_json:
+        print_json(plain(answer))
+    else:
+        print_line(f"{answer.events} entries, all in place; head {answer.head}.")

@@ -1,0 +1,105 @@
+"""Getting sealed studies from the coordinator and opening them, believing nothing that no site signed."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import grpc
+
+from coordinator.curation.keys import CuratorKeys
+from coordinator.curation.membership import CuratorHome, CuratorMembership
+from coordinator.curation.opening import OpenedStudy, open_sealed
+from shared.agreement import Consent, Execution
+from shared.crypto.signing import VerifyKey
+from shared.errors import ManifestInvalid, SignatureInvalid
+from shared.ids import Sha256
+from shared.manifest import SignedManifest
+from shared.proto.ricord.v1 import submission_pb2 as pb
+from shared.proto.ricord.v1.submission_pb2_grpc import SubmissionServiceStub
+from shared.signed import to_manifest
+from shared.wire import UNARY_SECONDS, connected, from_rpc, from_signed
+
+_FETCH_SECONDS = 3600.0
+
+
+class Fetcher:
+    """A curator's calls on one connection."""
+
+    def __init__(
+        self,
+        channel: grpc.Channel,
+        home: CuratorHome,
+        membership: CuratorMembership,
+        keys: CuratorKeys,
+        protocol_digest: Sha256,
+    ) -> None:
+        self._stub = SubmissionServiceStub(channel)
+        self._home = home
+        self._membership = membership
+        self._keys = keys
+        self._protocol_digest = protocol_digest
+
+    def submissions(self) -> tuple[pb.Submission, ...]:
+        """Everything the coordinator holds, by site and sequence number."""
+        return tuple(self._stub.ListSubmissions(pb.ListSubmissionsRequest(), timeout=UNARY_SECONDS).submissions)
+
+    def open(self, submission_id: str) -> OpenedStudy:
+        """Fetch and open one study into `opened/<SITEID>/<study UID>/`.
+
+        Raises what `open_sealed` raises, `SignatureInvalid` when the site's key is not the one known here or did not
+        sign an agreement that names this curator, `CoordinatorUnreachable`. Nothing is left of a study that failed.
+        """
+        self._home.opened.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with TemporaryDirectory(dir=self._home.folder, prefix=".fetching-") as folder:
+            sealed = Path(folder) / "sealed.age"
+            try:
+                header = self._fetch(submission_id, sealed)
+            except grpc.RpcError as error:
+                raise from_rpc(error, self._membership.addresses.main) from error
+            signed = to_manifest(from_signed(header.manifest))
+            return open_sealed(
+                sealed,
+                signed,
+                identity=self._keys.identity,
+                site_key=self._site_key(header, signed),
+                protocol_digest=self._protocol_digest,
+                out=self._home.opened,
+            )
+
+    def _fetch(self, submission_id: str, target: Path) -> pb.FetchHeader:
+        parts = self._stub.Fetch(pb.FetchRequest(id=submission_id), timeout=_FETCH_SECONDS)
+        first = next(iter(parts), None)
+        if first is None or not first.HasField("header"):
+            raise ManifestInvalid(problem="the coordinator sent none")
+        _write(target, parts)
+        return first.header
+
+    def _site_key(self, header: pb.FetchHeader, signed: SignedManifest) -> VerifyKey:
+        """The site's key, once it is seen to have signed an agreement with this curator and the coordinator's name."""
+        key, manifest = VerifyKey.parse(header.site_verify_key), signed.manifest
+        consent = from_signed(header.consent)
+        terms = consent.verified(key, Consent, what="the site's agreement").terms
+        coordinator = VerifyKey.parse(self._membership.coordinator_verify_key)
+        execution = from_signed(header.execution).verified(coordinator, Execution, what="the countersignature")
+        curator = (self._keys.identity.recipient, self._keys.signing.fingerprint)
+        if (terms.curator.recipient, terms.curator.fingerprint) != curator:
+            raise SignatureInvalid("it names another curator", what="the site's agreement")
+        named = (execution.consent_sha256, execution.site_id, terms.id, terms.version)
+        if named != (consent.digest, manifest.site_id, manifest.agreement, manifest.agreement_version):
+            raise SignatureInvalid("not the agreement of this study", what="the countersignature")
+        return VerifyKey.parse(self._home.site_key(manifest.site_id, key.text))
+
+
+@contextmanager
+def fetching(home: CuratorHome, keys: CuratorKeys, protocol_digest: Sha256) -> Iterator[Fetcher]:
+    """A curator's connection; raises what `connected` raises."""
+    membership = home.membership()
+    with connected(membership.addresses.main, home.credentials) as channel:
+        yield Fetcher(channel, home, membership, keys, protocol_digest)
+
+
+def _write(target: Path, parts: Iterable[pb.FetchResponse]) -> None:
+    with target.open("wb") as file:
+        for part in parts:
+            file.write(part.chunk)

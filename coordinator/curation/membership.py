@@ -1,0 +1,156 @@
+"""The curator as a member: its home, its enrolment, and the sites' keys it has come to know."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from coordinator.curation.keys import TLS_FILE, load_curator_keys, make_curator_keys
+from shared.crypto import pki
+from shared.crypto.pki import Role
+from shared.durable import write_whole
+from shared.enrolment import Enrolment
+from shared.errors import CertificateForeign, HomeExists, NotEnrolled, ProtocolMismatch, SignatureInvalid
+from shared.frozen import Frozen
+from shared.ids import Sha256, SiteId
+from shared.manifest import canonical_json
+from shared.proto.ricord.v1.enrolment_pb2 import EnrolRequest
+from shared.proto.ricord.v1.enrolment_pb2_grpc import EnrolmentServiceStub
+from shared.protocol.loader import load_protocol
+from shared.settings import load_settings
+from shared.signed import Signed
+from shared.token import Addresses, Token, TokenKind, secret_digest
+from shared.wire import UNARY_SECONDS, Credentials, connected, to_signed
+
+PROGRAM = "ricord-coordinator curate"
+
+
+class CuratorSettings(Frozen):
+    """`curator.toml`."""
+
+    protocol: str = "ricord"
+
+
+class CuratorMembership(Frozen):
+    """What enrolment brought."""
+
+    name: str
+    federation: str
+    addresses: Addresses
+    coordinator_verify_key: str
+
+
+@dataclass(frozen=True)
+class CuratorHome:
+    """Where a curator keeps keys, identity and opened studies."""
+
+    folder: Path
+
+    @property
+    def settings_file(self) -> Path:
+        """`curator.toml`, written last."""
+        return self.folder / "curator.toml"
+
+    @property
+    def keys(self) -> Path:
+        """The age identity, the signing key and the TLS key."""
+        return self.folder / "keys"
+
+    @property
+    def opened(self) -> Path:
+        """`<SITEID>/<study UID>/` of each opened study."""
+        return self.folder / "opened"
+
+    @property
+    def root(self) -> Path:
+        """The federation's root certificate."""
+        return self.folder / "identity" / "root.pem"
+
+    @property
+    def certificate(self) -> Path:
+        """The curator's certificate."""
+        return self.folder / "identity" / "certificate.pem"
+
+    @property
+    def membership_file(self) -> Path:
+        """What enrolment brought."""
+        return self.folder / "identity" / "membership.json"
+
+    @property
+    def credentials(self) -> Credentials:
+        """For channels to the main port."""
+        return Credentials(self.root.read_bytes(), self.keys / TLS_FILE, self.certificate)
+
+    def settings(self) -> CuratorSettings:
+        """Read `curator.toml`."""
+        return load_settings(self.settings_file, CuratorSettings, program=PROGRAM)
+
+    def membership(self) -> CuratorMembership:
+        """Read the membership; raises `NotEnrolled`."""
+        try:
+            return CuratorMembership.model_validate_json(self.membership_file.read_bytes())
+        except (FileNotFoundError, ValidationError) as error:
+            raise NotEnrolled(folder=str(self.folder)) from error
+
+    def site_key(self, site_id: SiteId, offered: str) -> str:
+        """The key known for a site; the one `offered` is remembered when it is the first, and must be it ever after.
+
+        Raises `SignatureInvalid` when the coordinator offers another one than before.
+        """
+        file = self.folder / "identity" / "sites" / f"{site_id}.pub"
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            write_whole(file, offered.encode())
+        if file.read_text(encoding="utf-8") != offered:
+            raise SignatureInvalid(what=f"site {site_id}'s key, which is not the one known here")
+        return offered
+
+
+def join(home: CuratorHome, token_text: str, *, protocol: str) -> CuratorMembership:
+    """Make the curator's keys and enrol with a join token; the coordinator learns recipient and public keys.
+
+    A second try after a failure uses the keys of the first. Raises `HomeExists`, `TokenInvalid`, `TokenUsed`,
+    `TokenExpired`, `ProtocolMismatch`, `CertificateForeign`, `CoordinatorUnreachable`.
+    """
+    if home.settings_file.exists():
+        raise HomeExists(folder=str(home.folder))
+    token, digest = Token.parse(token_text, kind=TokenKind.JOIN), load_protocol(protocol).digest
+    home.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    keys = load_curator_keys(home.keys) if home.keys.exists() else make_curator_keys(home.keys)
+    csr = pki.make_csr(keys.tls)
+    enrolment = Enrolment(
+        csr_sha256=Sha256(hashlib.sha256(csr).hexdigest()),
+        token_sha256=secret_digest(token.secret),
+        recipient=keys.identity.recipient,
+    )
+    request = EnrolRequest(
+        token_secret=token.secret,
+        csr=csr,
+        enrolment=to_signed(Signed.by(keys.signing, enrolment)),
+        verify_key=keys.signing.public.text,
+    )
+    root = token.root_pem.encode()
+    with connected(token.addresses.enrolment, Credentials(root)) as channel:
+        answer = EnrolmentServiceStub(channel).Enrol(request, timeout=UNARY_SECONDS)
+    peer = pki.check_certificate(answer.certificate, root)
+    if peer.role is not Role.CURATOR:
+        raise CertificateForeign(peer=peer.uri)
+    if answer.protocol_digest != digest:
+        raise ProtocolMismatch(held=digest, wanted=answer.protocol_digest)
+    membership = CuratorMembership(
+        name=peer.name,
+        federation=peer.federation,
+        addresses=token.addresses,
+        coordinator_verify_key=answer.coordinator_verify_key,
+    )
+    home.membership_file.parent.mkdir(exist_ok=True, mode=0o700)
+    for path, data in (
+        (home.root, root),
+        (home.certificate, answer.certificate),
+        (home.membership_file, canonical_json(membership)),
+        (home.settings_file, f"# Settings of this curator.\n\nprotocol = {json.dumps(protocol)}\n".encode()),
+    ):
+        write_whole(path, data)
+    return membership
