@@ -47,6 +47,9 @@ from site_node.study import (
 _BLOCKING = (AgreementError, DiskFull, FederationError, ProtocolError, SettingsError, TransportError, TrustError)
 
 
+Inspect = Callable[[Deidentified, frozenset[str]], Refused | None]
+
+
 @dataclass(frozen=True)
 class Stages:
     """What is done at each stage. One that is `None` is not open yet: studies wait before it.
@@ -56,7 +59,7 @@ class Stages:
 
     screen: Callable[[Received, frozenset[str]], Included | Review | Excluded]
     deidentify: Callable[[Included, Path], Deidentified | Refused] | None = None
-    inspect: Callable[[Deidentified, frozenset[str]], Refused | None] | None = None
+    inspect: Inspect | None = None
     validate: Callable[[Included, Deidentified, Path], Validated | Refused] | None = None
     keep: Callable[[Validated], None] | None = None  # in the library
     seal: Callable[[Validated, int], Sealed] | None = None

@@ -1,0 +1,67 @@
+"""`ricord-site`: the command of the site node. The verbs are in `site_node.commands`; this puts them together."""
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+
+from shared.terminal import make_app, run_app
+from site_node.commands import explain, home, intake, membership, review, run, stages, status
+
+app = make_app(
+    """Share chest imaging for research: de-identified and sealed at the hospital, or never leaving it.
+
+    The way of the data: receive → screen → deidentify → validate → seal → submit. Patient data end at `validate`; only
+    `submit`, `run` and `federate` send anything, and `ricord-site explain --what-leaves` says exactly what.
+
+    First steps: `init`, `agreement read`, `agreement sign`, `enrol`, `clinical import`, `receive`, `run`.
+    """
+)
+
+
+@app.callback()
+def main_options(
+    context: typer.Context,
+    home_folder: Annotated[
+        Path | None,
+        typer.Option("--home", envvar="RICORD_SITE_HOME", help="The site's folder: settings, keys, ledger, studies."),
+    ] = None,
+) -> None:
+    """Hold what every verb needs."""
+    context.obj = home_folder
+    _log_codes_only()
+
+
+def _log_codes_only() -> None:
+    """Our own log lines carry codes and counts; those of the DICOM libraries quote values and are switched off."""
+    for name in ("pydicom", "pynetdicom"):
+        logging.getLogger(name).disabled = True
+    structlog.configure(
+        processors=[structlog.processors.TimeStamper(fmt="iso"), structlog.processors.JSONRenderer()],
+        logger_factory=structlog.PrintLoggerFactory(),
+    )
+
+
+app.command()(home.init)
+app.add_typer(membership.agreement_app, name="agreement")
+app.command()(membership.enrol)
+app.command()(intake.receive)
+app.add_typer(intake.clinical_app, name="clinical")
+app.command()(stages.screen)
+app.command()(stages.deidentify)
+app.command()(stages.validate)
+app.add_typer(review.review_app, name="review")
+app.command()(stages.seal)
+app.command()(stages.submit)
+app.command()(run.federate)
+app.command()(run.run)
+app.command()(status.status)
+app.add_typer(home.key_app, name="key")
+app.command()(explain.explain)
+
+
+def main() -> None:
+    """Entry point of `ricord-site`."""
+    run_app(app, "ricord-site")

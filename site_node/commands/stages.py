@@ -1,0 +1,174 @@
+"""`screen`, `deidentify`, `validate`, `seal` and `submit`: one stage after the other, or two of them on a folder."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from shared.crypto.keys import load_secret
+from shared.errors import ExitCode, InvalidArgument
+from shared.ids import SiteId
+from shared.protocol.loader import load_criteria, load_profile, load_protocol
+from shared.terminal import print_json, print_line, print_table
+from site_node.clinical.sheet import read_sheet
+from site_node.commands.node import Json, one_pass, open_node, tell
+from site_node.ledger import State
+from site_node.pseudonyms.keyed import Pseudonyms
+from site_node.standalone import Tools, deidentify_lines, received, screen_lines
+
+_STOPPED = {"review", "reject"}
+
+
+def screen(
+    context: typer.Context,
+    folders: Annotated[
+        list[Path] | None, typer.Argument(help="Folders or archives to look at, without a home.")
+    ] = None,
+    clinical: Annotated[
+        Path | None, typer.Option(help="A clinical sheet; without one its rules are not asked.")
+    ] = None,
+    criteria: Annotated[str, typer.Option(help="Name of shipped criteria, or a .toml file.")] = "ricord",
+    as_json: Json = False,
+) -> None:
+    """Decide by the inclusion criteria which studies may go on, and say why the others may not.
+
+    Without FOLDERS the studies received in the home are screened and moved on. With FOLDERS nothing is kept and nothing
+    moves: JSON Lines with one object for each series and one for its study. Those lines hold the hospital's own UIDs;
+    nothing leaves the hospital.
+
+    Exit code 3: some study needs a person or is left out.
+
+    Example: `ricord-site screen /archive/export --json --clinical clinical.xlsx`
+    """
+    if not folders:
+        _advance(context, State.INCLUDED, as_json=as_json)
+        return
+    rules = load_criteria(criteria)
+    sheet = read_sheet(clinical, load_protocol().clinical) if clinical else None
+    lines: list[dict[str, Any]] = []
+    for folder in folders:
+        with received(folder) as reception:
+            for line in screen_lines(reception, rules, sheet):
+                lines.append(line)
+                if as_json:
+                    print_json(line)
+    if not as_json:
+        rows = [
+            (line["study"] or line.get("file"), line["series"] or "", line["outcome"], _codes(line)) for line in lines
+        ]
+        print_table("Screened", ["Study", "Series", "Outcome", "Reasons"], rows)
+    if any(line["outcome"] in _STOPPED for line in lines if line["series"] is None):
+        raise typer.Exit(ExitCode.PARTIAL)
+
+
+def deidentify(
+    context: typer.Context,
+    source: Annotated[Path | None, typer.Argument(help="A folder, zip archive or DICOMDIR, without a home.")] = None,
+    out: Annotated[Path | None, typer.Argument(help="Where the de-identified studies go.")] = None,
+    *,
+    site_id: Annotated[str, typer.Option(help="SITEID for the new identifiers.")] = "",
+    key_file: Annotated[Path | None, typer.Option(help="The pseudonym secret: 32 bytes, mode 0600.")] = None,
+    profile: Annotated[str, typer.Option(help="The de-identification profile.")] = "ricord",
+    report: Annotated[Path | None, typer.Option(help="JSON Lines, one for each input file; PHI, mode 0600.")] = None,
+    validate_too: Annotated[bool, typer.Option("--validate/--no-validate", help="Look again with other eyes.")] = True,
+    pixel_check: Annotated[bool, typer.Option(help="Look for text burned into pixels; without, it may remain.")] = True,
+    whole_studies: Annotated[
+        bool, typer.Option("--whole-studies", help="Leave a study out if a file of it is.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Replace and remove what identifies the patient, by the protocol's profile.
+
+    Without SOURCE the home's screened studies are de-identified and moved on. With SOURCE and OUT it works alone: under
+    18 is excluded, a missing PatientID quarantined, and nothing else screened.
+
+    Exit code 3: some file was not taken.
+
+    Example: `ricord-site deidentify /archive/export /clean --site-id 123456 --key-file pseudonym.key`
+    """
+    if source is None:
+        _advance(context, State.DEIDENTIFIED, as_json=as_json)
+        return
+    if out is None or key_file is None or not site_id:
+        raise InvalidArgument(name="deidentify SOURCE", problem="it also needs OUT, --site-id and --key-file")
+    pseudonyms = Pseudonyms(load_secret(key_file.absolute()), SiteId(site_id))
+    tools = Tools(
+        profile=load_profile(profile),
+        pseudonyms=pseudonyms,
+        inspect=None,
+        validated=validate_too,
+        whole_studies=whole_studies,
+    )
+    _outside(source, out)
+    out.mkdir(parents=True, exist_ok=True)
+    with received(source, pseudonyms) as reception:
+        lines = list(deidentify_lines(reception, out.absolute(), tools))
+    if report is not None:
+        _write_report(report, lines)
+    counts = Counter(line["outcome"] for line in lines)
+    if as_json:
+        print_json(dict(sorted(counts.items())))
+    else:
+        print_line(", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items())) + ".")
+    if set(counts) != {"deidentified"}:
+        raise typer.Exit(ExitCode.PARTIAL)
+
+
+def validate(context: typer.Context, as_json: Json = False) -> None:
+    """Look at every de-identified study again, with another reader and other logic; what is clean enters the library.
+
+    PHI ends here: a study in which anything is found goes no further. Reports lie in the home's reports folder.
+
+    Example: `ricord-site validate`
+    """
+    _advance(context, State.VALIDATED, as_json=as_json)
+
+
+def seal(context: typer.Context, as_json: Json = False) -> None:
+    """Encrypt every validated study to the curator that the agreement names; only the curator can open it.
+
+    Sealed studies lie in the home's outbox until they are submitted.
+
+    Example: `ricord-site seal`
+    """
+    _advance(context, State.SEALED, as_json=as_json)
+
+
+def submit(context: typer.Context, as_json: Json = False) -> None:
+    """Send every study as far as a receipt that the coordinator signed; stages before are done where they wait.
+
+    What leaves the hospital: sealed studies and their manifests. An upload that is cut short resumes.
+
+    Example: `ricord-site submit`
+    """
+    _advance(context, State.SUBMITTED, as_json=as_json)
+
+
+def _advance(context: typer.Context, until: State, *, as_json: bool) -> None:
+    with open_node(context) as node:
+        done = one_pass(node, until)
+    tell(done, as_json=as_json)
+    if done.exit_code:
+        raise typer.Exit(done.exit_code)
+
+
+def _codes(line: dict[str, Any]) -> str:
+    return ", ".join(dict.fromkeys(reason["code"] for reason in line["reasons"]))
+
+
+def _outside(source: Path, out: Path) -> None:
+    """Raise `InvalidArgument` when the output would lie in what is read, or over it."""
+    read, written = source.resolve(), out.resolve()
+    if written.is_relative_to(read) or read.is_relative_to(written):
+        raise InvalidArgument(name="OUT", problem="it must lie outside SOURCE")
+
+
+def _write_report(file: Path, lines: Iterable[dict[str, Any]]) -> None:
+    handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as target:
+        os.fchmod(handle, 0o600)
+        target.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)

@@ -1,0 +1,38 @@
+"""`status`: where everything is."""
+
+import typer
+
+from shared.terminal import print_json, print_table
+from site_node.commands.node import Json, open_node
+from site_node.status import Place, status_of
+
+
+def status(context: typer.Context, as_json: Json = False) -> None:
+    """Show where every study, image and file that entered is now, and why.
+
+    Counts and codes only: no identifier of a patient is in the answer.
+
+    Example: `ricord-site status --json`
+    """
+    with open_node(context, writing=False) as node:
+        site_id = node.membership.site_id if node.membership else None
+        found = status_of(node.ledger, name=node.settings.name, site_id=site_id)
+    if as_json:
+        print_json(found)
+        return
+    rows = [("received", found.received, ""), ("submitted", found.submitted, "")]
+    places = {
+        "excluded": found.excluded,
+        "quarantined": found.quarantined,
+        "refused": found.refused,
+        "waiting": found.waiting,
+    }
+    rows += [(name, place.total, _why(place)) for name, place in places.items()]
+    print_table(f"{found.name}, SITEID {found.site_id or 'not issued yet'}: studies", ["Place", "Studies", "Why"], rows)
+    print_table("Images", ["Place", "Images"], found.instances.items())
+    if found.files:
+        print_table("Files that are part of no study", ["Code", "Files"], found.files.items())
+
+
+def _why(place: Place) -> str:
+    return ", ".join(f"{code} {count}" for code, count in place.reasons.items())
