@@ -1,0 +1,60 @@
+"""What our two adapters use of Flower's internals, held to the versions they know."""
+
+import inspect
+import time
+from importlib.metadata import version
+
+import pytest
+from flwr.supercore.inflatable.inflatable_utils import pull_objects
+from flwr.superlink.config_loader import SuperLinkLifespanConfig
+from flwr.superlink.federation import NoOpFederationManager
+from flwr.superlink.grid import http_grid
+from flwr.superlink.main import create_app
+from flwr.superlink.servicer.control import control_handlers
+from flwr.superlink.servicer.runtime import runtime_handlers
+from flwr.supernode import start_client_internal
+from flwr.supernode.runtime import run_clientapp
+
+from coordinator.federation import superlink
+from shared.federation.bundle import FLOWER_VERSION
+from site_node.federate import supernode
+
+
+def test_the_installed_flower_is_one_both_adapters_know() -> None:
+    """A new Flower is refused here until somebody has looked at its internals again."""
+    assert version("flwr") in superlink.KNOWN_VERSIONS
+    assert version("flwr") in supernode.KNOWN_VERSIONS
+    assert version("flwr") == FLOWER_VERSION
+
+
+@pytest.mark.parametrize(
+    ("function", "parameters"),
+    [
+        (create_app, ["config", "superlink_lifespan_class"]),
+        (control_handlers.register_node, ["request", "account", "state"]),
+        (control_handlers.unregister_node, ["request", "account", "state"]),
+        (control_handlers.start_run, ["request", "account", "state", "fleet_api_type", "source"]),
+        (runtime_handlers.acquire_task, ["request", "state"]),
+        (NoOpFederationManager.filter_nodes, ["self", "node_ids", "federation_id"]),
+        (NoOpFederationManager.has_node, ["self", "node_id", "federation_id"]),
+        (run_clientapp.push_message, ["client", "message", "context"]),
+        (run_clientapp.push_task_output, ["client", "context", "sub_status", "details"]),
+    ],
+)
+def test_functions_take_what_the_adapters_give(function: object, parameters: list[str]) -> None:
+    """The parameters of each internal function are those the adapters were written for."""
+    assert list(inspect.signature(function).parameters) == parameters  # type: ignore[arg-type] # Flower is not followed
+
+
+def test_the_names_the_adapters_replace_are_there() -> None:
+    """Shortening Flower's waits replaces three names, which must be looked up where they are replaced."""
+    assert start_client_internal.pull_objects is pull_objects
+    assert hasattr(http_grid, "pull_objects")
+    assert "time.sleep(3)" in inspect.getsource(start_client_internal.start_client_internal)
+    assert start_client_internal.time is time
+    assert "initial_backoff" in inspect.signature(pull_objects).parameters
+
+
+def test_the_superlinks_settings_are_complete() -> None:
+    """Flower's configuration has the fields that ours fills in, no more and no fewer."""
+    assert len(SuperLinkLifespanConfig.__dataclass_fields__) == 22

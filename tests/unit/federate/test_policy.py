@@ -1,0 +1,140 @@
+"""The site's policy: what it does not allow is refused, and the first policy allows this release's work."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from shared.crypto.signing import SigningKey
+from shared.errors import RunRefused, SettingsMissing, UnknownSetting
+from shared.federation.bundle import bundle_digest
+from shared.federation.plan import Member, Plan, PlanRequest, TrainingTask, complete_plan
+from shared.ids import Sha256, SiteId
+from site_node.federate.policy import (
+    SitePolicy,
+    check_bundle,
+    check_message,
+    load_policy,
+    may_tell,
+    write_default_policy,
+)
+
+DIGEST = Sha256("c" * 64)
+MEMBERS = tuple(
+    Member(site_id=SiteId(str(100_001 + n)), fingerprint=SigningKey.generate().fingerprint) for n in range(4)
+)
+OWN = MEMBERS[0]
+
+
+def make_plan(**changes: object) -> Plan:
+    request = PlanRequest(purpose="training", training=TrainingTask())
+    return complete_plan(request, members=MEMBERS, protocol_digest=DIGEST).model_copy(update=changes)
+
+
+def judge(policy: SitePolicy, plan: Plan, **changes: object) -> None:
+    asked: dict[str, object] = {
+        "site_id": OWN.site_id,
+        "fingerprint": OWN.fingerprint,
+        "protocol_digest": DIGEST,
+        "kind": "train",
+        "turn": 1,
+    }
+    check_message(policy, plan, **(asked | changes))  # type: ignore[arg-type] # a test's table of arguments
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> SitePolicy:
+    write_default_policy(tmp_path / "federation-policy.toml")
+    return load_policy(tmp_path / "federation-policy.toml")
+
+
+def test_the_first_policy_allows_what_is_shipped(policy: SitePolicy) -> None:
+    """This release's bundle, its model, three sites."""
+    check_bundle(policy, bundle_digest())
+    judge(policy, make_plan())
+
+
+def test_an_empty_policy_allows_nothing() -> None:
+    """Closed by default: every list starts empty."""
+    with pytest.raises(RunRefused):
+        check_bundle(SitePolicy(), bundle_digest())
+    with pytest.raises(RunRefused):
+        judge(SitePolicy(), make_plan())
+
+
+def test_a_policy_that_exists_is_not_overwritten(tmp_path: Path) -> None:
+    """What a hospital has written stays."""
+    file = tmp_path / "federation-policy.toml"
+    file.write_text("max_rounds = 1\n")
+    write_default_policy(file)
+    assert load_policy(file).max_rounds == 1
+
+
+def test_no_policy_or_a_wrong_one_stops_the_start(tmp_path: Path) -> None:
+    """No file means no federated work; an unknown key is named."""
+    with pytest.raises(SettingsMissing):
+        load_policy(tmp_path / "none.toml")
+    (tmp_path / "wrong.toml").write_text("allow_everything = true\n")
+    with pytest.raises(UnknownSetting):
+        load_policy(tmp_path / "wrong.toml")
+
+
+@pytest.mark.parametrize(
+    ("limits", "plan", "asked"),
+    [
+        ({}, {}, {"site_id": SiteId("999999")}),
+        ({}, {}, {"fingerprint": MEMBERS[1].fingerprint}),
+        ({}, {}, {"protocol_digest": "d" * 64}),
+        ({}, {}, {"kind": "query"}),
+        ({}, {}, {"kind": "reconnect"}),
+        ({}, {}, {"turn": 0}),
+        ({}, {}, {"turn": 4}),
+        ({}, {"expires_at": datetime.now(UTC)}, {}),
+        ({}, {"created_at": datetime.now(UTC) + timedelta(hours=1)}, {}),
+        ({"purposes": ("statistics",)}, {}, {}),
+        ({"models": ("other",)}, {}, {}),
+        ({"labels": ("covid_status",)}, {}, {}),
+        ({"max_rounds": 2}, {}, {}),
+        ({"minimum_sites": 4}, {}, {}),
+    ],
+)
+def test_each_rule_refuses(
+    policy: SitePolicy, limits: dict[str, object], plan: dict[str, object], asked: dict[str, object]
+) -> None:
+    """One thing wrong is enough, whatever else is right."""
+    with pytest.raises(RunRefused):
+        judge(policy.model_copy(update=limits), make_plan(**plan), **asked)
+
+
+def test_a_pinned_peer_under_another_key_is_refused(policy: SitePolicy) -> None:
+    """The coordinator cannot put its own key in a known site's place."""
+    pins = {member.site_id: member.fingerprint for member in MEMBERS[1:]}
+    judge(policy.model_copy(update={"pins": pins}), make_plan())
+    lie = {**pins, MEMBERS[1].site_id: SigningKey.generate().fingerprint}
+    with pytest.raises(RunRefused):
+        judge(policy.model_copy(update={"pins": lie}), make_plan())
+
+
+def test_with_pins_only_pinned_peers_count(policy: SitePolicy) -> None:
+    """Invented sites do not make up the minimum."""
+    one = {MEMBERS[1].site_id: MEMBERS[1].fingerprint}
+    with pytest.raises(RunRefused):
+        judge(policy.model_copy(update={"pins": one}), make_plan())
+
+
+@pytest.mark.parametrize(
+    ("cases", "asked", "approved", "told"),
+    [
+        ((11, 11), True, True, True),
+        ((500, 10), True, True, False),
+        ((10, 500), True, True, False),
+        ((50, 50), False, True, False),
+        ((50, 50), True, False, False),
+    ],
+)
+def test_a_sites_own_figure_leaves_only_when_asked_approved_and_covered(
+    policy: SitePolicy, cases: tuple[int, int], *, asked: bool, approved: bool, told: bool
+) -> None:
+    """Eleven of each class, the plan's wish and the site's word."""
+    plan = make_plan(training=TrainingTask(site_metrics=asked))
+    assert may_tell(policy.model_copy(update={"site_metrics": approved}), plan, cases) is told

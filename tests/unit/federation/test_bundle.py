@@ -1,0 +1,39 @@
+"""The FAB of this release: the same everywhere, without code, and one that Flower takes."""
+
+import io
+import tomllib
+import zipfile
+from importlib import import_module
+
+from flwr.clientapp import ClientApp
+from flwr.common.config import get_fab_config
+from flwr.serverapp import ServerApp
+
+from shared.federation.bundle import FLOWER_VERSION, build_bundle, bundle_digest
+
+
+def test_the_bundle_is_the_same_every_time() -> None:
+    """Its digest can stand in a site's policy."""
+    assert build_bundle() == build_bundle()
+    assert len(bundle_digest()) == 64
+
+
+def test_the_bundle_carries_no_code() -> None:
+    """Nothing in it can be imported or run."""
+    with zipfile.ZipFile(io.BytesIO(build_bundle())) as bundle:
+        assert sorted(bundle.namelist()) == [".info/CONTENT", "LICENSE", "README.md", "pyproject.toml"]
+
+
+def test_flower_takes_the_bundle_and_both_apps_are_of_the_wheel() -> None:
+    """Flower's own check passes, and the component strings name apps of this distribution."""
+    components = get_fab_config(build_bundle())["tool"]["flwr"]["app"]["components"]
+    loaded = {name: getattr(import_module(text.split(":")[0]), text.split(":")[1]) for name, text in components.items()}
+    assert isinstance(loaded["serverapp"], ServerApp)
+    assert isinstance(loaded["clientapp"], ClientApp)
+
+
+def test_the_bundle_asks_for_the_pinned_flower() -> None:
+    """The version in the bundle is the one that is installed and pinned."""
+    with zipfile.ZipFile(io.BytesIO(build_bundle())) as bundle:
+        project = tomllib.loads(bundle.read("pyproject.toml").decode())["project"]
+    assert project["dependencies"] == [f"flwr>={FLOWER_VERSION}"]

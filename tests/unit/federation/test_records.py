@@ -1,0 +1,34 @@
+"""A model's state as one array, there and back."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+from hypothesis.extra.numpy import array_shapes, arrays
+
+from shared.errors import InvalidArgument
+from shared.federation.records import pack, unpack
+
+states = some.dictionaries(
+    some.text(min_size=1, max_size=5),
+    arrays(np.float32, array_shapes(max_dims=3, max_side=4), elements=some.floats(-1e6, 1e6, width=32)),
+    min_size=1,
+    max_size=5,
+)
+
+
+@given(states)
+def test_unpack_is_the_inverse_of_pack(state: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]) -> None:
+    """Whatever the shapes, the arrays come back under their names."""
+    back = unpack(pack(state), {name: array.shape for name, array in state.items()})
+    assert list(back) == list(state)
+    assert all((back[name] == array).all() for name, array in state.items())
+
+
+@pytest.mark.parametrize(
+    "vector", [np.zeros(5, np.float32), np.zeros((2, 3), np.float32), np.array([1, 2, 3, 4, 5, np.nan], np.float32)]
+)
+def test_a_state_that_is_not_this_models_is_refused(vector: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> None:
+    """Another length, another number of dimensions, or a value that is no number."""
+    with pytest.raises(InvalidArgument):
+        unpack(vector, {"weight": (2, 3)})
