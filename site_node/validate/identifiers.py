@@ -93,7 +93,7 @@ def collect(documents: Iterable[Document], identity: Identity) -> Identifiers:
     for document in documents:
         charset = charset_of(document)
         for element in document.elements:
-            if element.vr == "UI" or element.raw.startswith((b"1.2.", b"1.3.", b"2.16.", b"2.25.")):
+            if element.vr in {"UI", "UN", ""}:
                 uids |= set(_uids(element.raw))
             if element.tag == _BIRTH_DATE:
                 days |= _day_forms(element.raw)
@@ -150,8 +150,8 @@ def _raw_forms(raw: bytes) -> set[bytes]:
 def _uids(raw: bytes) -> Iterator[str]:
     for value in raw.split(b"\\"):
         uid = value.strip(b" \0").decode("latin-1")
-        is_uid = re.fullmatch(r"[0-9.]+", uid) and uid.count(".") > 2  # noqa: PLR2004 - a version number has fewer
-        if is_uid and len(uid) >= _LONG_UID and not uid.startswith("1.2.840.10008."):
+        is_uid = len(uid) >= _LONG_UID and re.fullmatch(r"[0-2](?:\.\d+){2,}", uid)
+        if is_uid and not uid.startswith("1.2.840.10008."):
             yield uid
 
 

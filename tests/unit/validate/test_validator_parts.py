@@ -1,0 +1,191 @@
+"""The validator's parts by themselves: reader, value forms, frames, required attributes, forms of identifiers."""
+
+import contextlib
+import struct
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
+
+from shared.errors import DicomUnreadable
+from shared.protocol.iod import required_of
+from site_node.study import Identity
+from site_node.validate.codestream import CodestreamBroken, frames_of, text_segments, without_text
+from site_node.validate.elements import read_document
+from site_node.validate.identifiers import collect, normal, words_of
+from site_node.validate.presence import lacks
+from site_node.validate.values import has_form
+from tests.factories.dicom import make_dx, write_file
+
+REGION, CODE = 0x00082218, 0x00080100
+SEQUENCES = frozenset({REGION, 0x00400555})
+DX = "1.2.840.10008.5.1.4.1.1.1.1"
+
+
+def _bytes(folder: Path, dataset: Dataset, syntax: UID = ExplicitVRLittleEndian) -> bytes:
+    return write_file(dataset, folder / "file.dcm", syntax).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian]
+)
+def test_all_syntaxes_read_to_the_same_elements(tmp_path: Path, syntax: UID) -> None:
+    """Raw values are little endian and the same whatever the file was written in; nested items are walked."""
+    wanted = read_document(_bytes(tmp_path, make_dx()), SEQUENCES)
+    read = read_document(_bytes(tmp_path, make_dx(), syntax), SEQUENCES)
+    plain = [(one.path, one.tag, one.raw, one.items) for one in wanted.elements]
+    assert [(one.path, one.tag, one.raw, one.items) for one in read.elements] == plain
+    assert any(one.path == (REGION, 0) and one.tag == CODE for one in read.elements)
+    assert read.fragments
+    assert wanted.fragments
+    assert bytes(read.fragments[0]) == bytes(wanted.fragments[0])
+
+
+def test_a_file_without_preamble_or_meta_is_read(tmp_path: Path) -> None:
+    data = _bytes(tmp_path, make_dx())
+    document = read_document(data, SEQUENCES)
+    size = int.from_bytes(document.meta[0].raw, "little") + 12
+    bare = read_document(data[132 + size :], SEQUENCES)
+    assert bare.elements == document.elements
+    assert bare.preamble == b""
+
+
+@given(cut=st.integers(0, 3000))
+def test_a_file_cut_anywhere_is_refused_or_ends_between_elements(cut: int) -> None:
+    """Never a crash, never a value shorter than it says."""
+    data = _sample()
+    try:
+        document = read_document(data[: max(len(data) - cut, 0)], SEQUENCES)
+    except DicomUnreadable:
+        return
+    whole = {(one.path, one.tag): one.raw for one in read_document(data, SEQUENCES).elements}
+    assert all(whole[one.path, one.tag] == one.raw for one in document.elements)
+
+
+@given(place=st.integers(132, 3000), value=st.integers(0, 255))
+def test_a_changed_byte_never_crashes_the_reader(place: int, value: int) -> None:
+    data = bytearray(_sample())
+    data[min(place, len(data) - 1)] = value
+    with contextlib.suppress(DicomUnreadable):
+        read_document(bytes(data), SEQUENCES)
+
+
+def _sample() -> bytes:
+    head = bytes(128) + b"DICM"
+    meta = b"\x02\x00\x10\x00UI" + struct.pack("<H", 20) + b"1.2.840.10008.1.2.1\0"
+    item = b"\x08\x00\x00\x01SH\x04\x00ABCD"
+    nested = b"\xfe\xff\x00\xe0" + struct.pack("<L", 0xFFFFFFFF) + item + b"\xfe\xff\x0d\xe0" + bytes(4)
+    sequence = b"\x08\x00\x18\x22SQ\0\0" + struct.pack("<L", 0xFFFFFFFF) + nested + b"\xfe\xff\xdd\xe0" + bytes(4)
+    names = b"".join(b"\x10\x00" + struct.pack("<H", number) + b"LO\x08\x00ABCDEFGH" for number in range(0x20, 0xA0))
+    return head + meta + sequence + names
+
+
+@pytest.mark.parametrize(
+    ("vr", "good", "bad"),
+    [
+        ("DA", [b"20200229", b""], [b"20200230", b"2020 ", b"2020.01.01"]),
+        ("TM", [b"101530", b"10", b"101530.123456", b"1015"], [b"251530", b"10:15:30"]),
+        ("DT", [b"20200229101530", b"20200229"], [b"20200230101530"]),
+        ("AS", [b"059Y"], [b"59Y ", b"059X"]),
+        ("CS", [b"ORIGINAL\\PRIMARY "], [b"original", b"A-"]),
+        ("DS", [b"1.5\\-2e3 ", b" 7"], [b"1,5 ", b"12345678901234567 "]),
+        ("IS", [b"+12 "], [b"1.5 "]),
+        ("UI", [b"1.2.840\0", b"1.2.30"], [b"1.02"]),
+        ("SH", [b"A" * 16], [b"A" * 18]),
+        ("US", [b"\1\0"], [b"\1\0\0"]),
+        ("FD", [bytes(8)], [bytes(6)]),
+    ],
+)
+def test_values_have_the_form_of_their_representation(vr: str, good: list[bytes], bad: list[bytes]) -> None:
+    """PS3.5 section 6.2, on values of even length."""
+    assert all(has_form(value + b" " * (len(value) % 2), vr) for value in good)
+    assert not any(has_form(value, vr) for value in bad)
+
+
+JPEG_HEAD = b"\xff\xd8\xff\xe0\x00\x10JFIF\0" + bytes(9)
+JPEG_TAIL = b"\xff\xc0\x00\x08" + bytes(6) + b"\xff\xda\x00\x04\0\0data\xff\x00more\xff\xd0rest\xff\xd9"
+COMMENT = b"\xff\xfe\x00\x0cKelstrupov"
+
+
+def test_jpeg_comments_are_seen_before_and_between_scans_and_cut() -> None:
+    """COM and APPn with text count; a bare JFIF header does not; entropy-coded bytes are no markers."""
+    clean = JPEG_HEAD + JPEG_TAIL
+    assert text_segments(clean) == 0
+    for planted in (JPEG_HEAD + COMMENT + JPEG_TAIL, clean[:-2] + COMMENT + b"\xff\xd9"):
+        assert text_segments(planted) == 1
+        assert without_text(planted) == without_text(clean)
+    assert text_segments(b"\xff\xd8\xff\xe1\x00\x08Exif\0\0" + JPEG_TAIL) == 1
+    with pytest.raises(CodestreamBroken):
+        text_segments(clean + b"tail")
+    with pytest.raises(CodestreamBroken):
+        text_segments(JPEG_HEAD)
+
+
+def test_jpeg_2000_comments_are_seen_in_main_and_tile_headers() -> None:
+    comment = b"\xff\x64\x00\x08\x00\x01text"
+    tile = b"\xff\x93data\xff\xd9"[:-2]
+
+    def stream(main: bytes, inside: bytes) -> bytes:
+        part = b"\xff\x90\x00\x0a\x00\x00" + struct.pack(">L", 12 + len(inside) + len(tile)) + b"\0\1" + inside + tile
+        return b"\xff\x4f\xff\x51\x00\x04\0\0" + main + part + b"\xff\xd9"
+
+    assert text_segments(stream(b"", b"")) == 0
+    assert text_segments(stream(comment, b"")) == 1
+    assert text_segments(stream(b"", comment)) == 1
+    assert without_text(stream(comment, b"")) == without_text(stream(b"", b""))
+
+
+def test_fragments_of_one_frame_are_joined() -> None:
+    frame = JPEG_HEAD + JPEG_TAIL
+    parts = [b"", frame[:30], frame[30:], frame]
+    assert frames_of([memoryview(part) for part in parts]) == (frame, frame)
+
+
+def test_required_attributes_are_known_at_the_top_and_in_items(tmp_path: Path) -> None:
+    """Type 1 needs a value, Type 2 needs to be there; an item that is there is bound by its macro."""
+    assert all(required_of(f"1.2.840.10008.5.1.4.1.1.{kind}") for kind in ("1", "1.1", "2", "2.1"))
+    good = lacks(read_document(_bytes(tmp_path, make_dx()), SEQUENCES), DX)
+    empty = make_dx(Modality="", PatientName=None)
+    empty.AnatomicRegionSequence = Sequence([Dataset()])
+    bad = lacks(read_document(_bytes(tmp_path, empty), SEQUENCES), DX)
+    assert bad - good == {((), 0x00080060), ((), 0x00100010), ((REGION,), 0x00080104)}
+    assert lacks(read_document(_bytes(tmp_path, make_dx(StudyID="")), SEQUENCES), DX) == good
+
+
+def test_identifiers_take_the_forms_they_are_found_in(tmp_path: Path) -> None:
+    dataset = make_dx(
+        PatientName="Müller^Jörg Li", PatientID="P-0042", InstitutionName="General Hospital Northtown",
+        OperatorsName="Quillfeather^A", PatientBirthDate="19610514",
+    )  # fmt: skip
+    dataset.SpecificCharacterSet = "ISO_IR 100"
+    document = read_document(_bytes(tmp_path, dataset), SEQUENCES)
+    found = collect([document], Identity(issuer="", patient_id="P-0042"))
+    assert {"muller", "jorg", "mullerjorg", "p0042"} <= found.inside
+    assert "li" in found.words
+    assert "quillfeather" in found.people
+    assert "northtown" in found.places
+    assert "northtown" not in found.inside
+    assert found.birth_dates == {"19610514", "14051961", "05141961"}
+    assert str(dataset.SOPInstanceUID) in found.uids
+    assert str(dataset.SOPClassUID) not in found.uids
+
+
+@given(st.text(max_size=30))
+def test_the_normal_form_is_stable(text: str) -> None:
+    """Normalising twice is normalising once, and only letters and digits are left."""
+    assert normal(normal(text)) == normal(text)
+    assert all(letter.isalnum() for letter in normal(text))
+
+
+def test_words_part_at_signs_digits_and_changes_of_case() -> None:
+    assert words_of("ThoraxMULLERjoerg_12b Ärzte") == ["thorax", "mulle", "rjoerg", "12", "b", "arzte"]
