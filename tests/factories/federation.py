@@ -1,0 +1,175 @@
+"""A running coordinator on loopback with members, for tests of what crosses the wire."""
+
+import secrets
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import grpc
+
+from coordinator.client import operator_channel
+from coordinator.config import Home, Settings
+from coordinator.curation.membership import CuratorHome, join
+from coordinator.founding import found
+from coordinator.identity import Identity
+from coordinator.server import serving
+from coordinator.store.interface import Store
+from coordinator.store.sql import open_store
+from shared.crypto.keys import load_signing
+from shared.ids import PatientPseudonym
+from shared.proto.ricord.v1 import agreement_pb2, site_pb2
+from shared.proto.ricord.v1.agreement_pb2_grpc import AgreementServiceStub
+from shared.proto.ricord.v1.site_pb2_grpc import SiteServiceStub
+from shared.protocol.loader import load_protocol
+from site_node.config import SiteHome, init_home
+from site_node.membership.agreement import sign_agreement
+from site_node.membership.enrolment import enrol
+from site_node.membership.invitation import read_agreement
+from site_node.membership.record import Membership
+from site_node.seal.package import seal
+from site_node.study import Sealed
+from tests.factories.validated import make_validated
+
+ALL_MODES = ("cohort", "statistics", "submit", "training")
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that are free now, each once."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+@dataclass
+class Time:
+    """A clock that tests move."""
+
+    ahead: timedelta = field(default_factory=timedelta)
+
+    def __call__(self) -> datetime:
+        """The time of day, plus what was added."""
+        return datetime.now(UTC) + self.ahead
+
+
+@dataclass
+class Federation:
+    """A coordinator that serves, and ways to act on it as its operator."""
+
+    home: Home
+    settings: Settings
+    identity: Identity
+    store: Store
+    time: Time
+    folder: Path
+
+    @contextmanager
+    def operator(self) -> Iterator[grpc.Channel]:
+        """A channel with the operator's certificate."""
+        with operator_channel(self.home) as channel:
+            yield channel
+
+    def invite(self, name: str) -> str:
+        """An invitation token."""
+        with self.operator() as channel:
+            answer = SiteServiceStub(channel).InviteSite(site_pb2.InviteSiteRequest(site_name=name))
+        return answer.invitation_token
+
+    def join_token(self, role: str, name: str) -> str:
+        """A join token."""
+        with self.operator() as channel:
+            request = site_pb2.IssueJoinTokenRequest(role=role, name=name)
+            return SiteServiceStub(channel).IssueJoinToken(request).join_token
+
+    def curator(self, name: str = "curator") -> CuratorHome:
+        """An enrolled curator."""
+        home = CuratorHome(self.folder / f"curator-{name}")
+        join(home, self.join_token("curator", name), protocol="ricord")
+        return home
+
+    def draft(self, name: str, *, curator: str = "curator", modes: tuple[str, ...] = ALL_MODES) -> None:
+        """Terms for an invited site."""
+        request = agreement_pb2.DraftAgreementRequest(
+            site_name=name,
+            curator=curator,
+            modes=modes,
+            scope="Chest imaging of one hospital",
+            modalities=["CT", "CR", "DX"],
+            licence="CC BY-NC 4.0",
+        )
+        with self.operator() as channel:
+            AgreementServiceStub(channel).DraftAgreement(request)
+
+    def execute(self, name: str) -> str:
+        """The join token of a countersigned agreement."""
+        with self.operator() as channel:
+            request = agreement_pb2.ExecuteAgreementRequest(reference=name)
+            return AgreementServiceStub(channel).ExecuteAgreement(request).join_token
+
+    def suspend(self, name: str) -> None:
+        """Take an agreement out of force."""
+        with self.operator() as channel:
+            AgreementServiceStub(channel).SuspendAgreement(agreement_pb2.SuspendAgreementRequest(reference=name))
+
+    def signed_site(self, name: str, *, modes: tuple[str, ...] = ALL_MODES) -> SiteHome:
+        """A site that has read and signed; a curator must have enrolled."""
+        site = init_home(self.folder / name.replace(" ", "-"), name=name)
+        token = self.invite(name)
+        self.draft(name, modes=modes)
+        read_agreement(site, token)
+        sign_agreement(site, token, signatory="A. Signatory, Director")
+        return site
+
+    def site(self, name: str, *, modes: tuple[str, ...] = ALL_MODES) -> tuple[SiteHome, Membership]:
+        """An enrolled site; a curator must have enrolled."""
+        site = self.signed_site(name, modes=modes)
+        return site, enrol(site, self.execute(name))
+
+
+def make_settings(**changes: object) -> Settings:
+    """Settings with free ports."""
+    ports = free_ports(3)
+    values = dict(zip(("enrolment_port", "main_port", "fleet_port"), ports, strict=True))
+    return Settings.model_validate({"federation": "test-federation", **values, **changes})
+
+
+def settings_text(settings: Settings) -> str:
+    """`coordinator.toml` for `settings`."""
+    shown = settings.model_dump(mode="json", exclude_defaults=True)
+    return "".join(f"{name} = {value!r}\n".replace("'", '"') for name, value in shown.items())
+
+
+@contextmanager
+def running_federation(folder: Path, **changes: object) -> Iterator[Federation]:
+    """A new federation whose coordinator serves in this process while the block runs."""
+    settings, home, time = make_settings(**changes), Home(folder / "coordinator"), Time()
+    digest = load_protocol(settings.protocol).digest
+    identity = found(home, settings, settings_text(settings), protocol_digest=digest)
+    store = open_store(home.dsn(settings))
+    try:
+        with serving(home, settings, identity, store, clock=time):
+            yield Federation(home, settings, identity, store, time, folder)
+    finally:
+        store.close()
+
+
+def sealed_study(site: SiteHome, member: Membership, *, sequence: int = 1, slices: int = 3) -> Sealed:
+    """A new sealed study of a site in its outbox; `slices` makes it larger."""
+    made = make_validated(site.folder / "work" / f"made-{secrets.token_hex(4)}", slices=slices)
+    own = {"site_id": member.site_id, "patient": PatientPseudonym(f"{member.site_id}-000001")}
+    validated = made.model_copy(update={"study": made.study.model_copy(update=own)})
+    return seal(
+        validated,
+        outbox=site.outbox,
+        site_id=member.site_id,
+        agreement=member.agreement,
+        agreement_version=member.agreement_version,
+        recipient=member.recipient,
+        protocol_digest=member.protocol_digest,
+        sequence=sequence,
+        signing_key=load_signing(site.signing_key),
+    )

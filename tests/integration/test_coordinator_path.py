@@ -1,0 +1,300 @@
+"""The way from an invitation to an opened study, through real sockets on loopback."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from coordinator import audit
+from coordinator.audit_servicer import every_event
+from coordinator.curation.fetching import fetching
+from coordinator.curation.keys import load_curator_keys
+from coordinator.curation.membership import CuratorHome, join
+from shared.agreement import State
+from shared.crypto import pki
+from shared.crypto.keys import load_tls
+from shared.errors import (
+    AgreementModeNotAllowed,
+    AgreementNotExecuted,
+    AgreementTextChanged,
+    AgreementTransitionInvalid,
+    CertificateExpired,
+    CertificateForeign,
+    CoordinatorUnreachable,
+    NotEnrolled,
+    NotFound,
+    ProtocolMismatch,
+    RoleNotAllowed,
+    SignatureInvalid,
+    TokenExpired,
+    TokenInvalid,
+    TokenUsed,
+)
+from shared.ids import Sha256
+from shared.proto.ricord.v1 import site_pb2, submission_pb2
+from shared.proto.ricord.v1.site_pb2_grpc import SiteServiceStub
+from shared.proto.ricord.v1.submission_pb2_grpc import SubmissionServiceStub
+from shared.receipt import Receipt
+from shared.signed import Signed, of_manifest
+from shared.wire import connected, to_signed
+from site_node.config import init_home
+from site_node.membership.agreement import sign_agreement
+from site_node.membership.enrolment import enrol
+from site_node.membership.invitation import read_agreement
+from site_node.membership.record import load_membership
+from site_node.membership.renewal import renew, renew_if_due, standing
+from site_node.submit.client import submitting
+from tests.factories.federation import Federation, free_ports, running_federation, sealed_study
+
+
+@pytest.fixture(scope="module")
+def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
+    with running_federation(tmp_path_factory.mktemp("federation")) as running:
+        running.curator()
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def clock_put_right(federation: Federation) -> Iterator[None]:
+    yield
+    federation.time.ahead = timedelta()
+
+
+def test_a_study_reaches_the_curator_whole(federation: Federation) -> None:
+    """Invited, read, signed, executed, enrolled, submitted, receipted, opened: every link is checked on the way."""
+    home, member = federation.site("Path Hospital")
+    assert standing(member).state is State.EXECUTED
+    sealed = sealed_study(home, member)
+    with submitting(home, member) as submit:
+        submitted = submit(sealed)
+    receipt = Signed.model_validate_json(submitted.receipt.read_bytes())
+    named = receipt.verified(member.coordinator_key, Receipt, what="the receipt")
+    assert named.contents_sha256 == sealed.manifest.manifest.contents_sha256
+    assert not sealed.ciphertext.exists(), "the outbox lets go once the receipt is durable"
+    with federation.store.read() as reading:
+        events = {event.number: event.digest for event in every_event(reading)}
+        assert audit.verify(every_event(reading)).intact
+    assert events[named.audit_number] == named.audit_head
+
+    curator = CuratorHome(federation.folder / "curator-curator")
+    with fetching(curator, load_curator_keys(curator.keys), federation.identity.protocol_digest) as fetcher:
+        opened = fetcher.open(named.submission)
+    assert opened.folder == curator.opened / member.site_id / sealed.manifest.manifest.study
+    assert len(opened.instances) == sealed.manifest.manifest.instance_count
+
+
+def test_a_study_is_taken_once(federation: Federation) -> None:
+    """The same contents under the same agreement give the same receipt, however often and however sealed."""
+    home, member = federation.site("Twice Hospital")
+    sealed = sealed_study(home, member)
+    kept = sealed.ciphertext.read_bytes()
+    with submitting(home, member) as submit:
+        first = submit(sealed)
+        text = first.receipt.read_bytes()
+        first.receipt.unlink()
+        sealed.ciphertext.write_bytes(kept)
+        second = submit(sealed)
+    assert second.receipt.read_bytes() == text
+    with federation.store.read() as reading:
+        assert len(reading.submissions(member.site_id)) == 1
+
+
+def test_an_invitation_works_once(federation: Federation) -> None:
+    """Signing uses the invitation token up; reading does not."""
+    home = init_home(federation.folder / "once", name="Once Hospital")
+    token = federation.invite("Once Hospital")
+    with pytest.raises(AgreementNotExecuted):
+        read_agreement(home, token)
+    federation.draft("Once Hospital")
+    assert read_agreement(home, token).terms == read_agreement(home, token).terms
+    sign_agreement(home, token, signatory="B. Signatory, Director")
+    with pytest.raises(TokenUsed):
+        read_agreement(home, token)
+
+
+def test_tokens_expire(federation: Federation) -> None:
+    """Neither an invitation nor a join token outlives its time."""
+    home = federation.signed_site("Late Hospital")
+    join_token, invitation = federation.execute("Late Hospital"), federation.invite("Other Late Hospital")
+    federation.time.ahead = timedelta(days=20)
+    with pytest.raises(TokenExpired):
+        enrol(home, join_token)
+    with pytest.raises(TokenExpired):
+        read_agreement(home, invitation)
+
+
+def test_a_damaged_or_foreign_token_is_refused(federation: Federation) -> None:
+    """A token must be copied whole, be of the right kind and exist."""
+    home = init_home(federation.folder / "damaged", name="Damaged Hospital")
+    token = federation.invite("Damaged Hospital")
+    for text in (token[:-9], token[:40], "", token.replace("RICORD1-", "")):
+        with pytest.raises(TokenInvalid):
+            read_agreement(home, text)
+    with pytest.raises(TokenInvalid):
+        enrol(home, token)
+
+
+def test_what_is_signed_is_what_was_read(federation: Federation) -> None:
+    """A draft rewritten after it was read cannot be signed unread, and neither can one never read."""
+    home = init_home(federation.folder / "redrafted", name="Redrafted Hospital")
+    token = federation.invite("Redrafted Hospital")
+    federation.draft("Redrafted Hospital")
+    with pytest.raises(AgreementTextChanged):
+        sign_agreement(home, token, signatory="C. Signatory, Director")
+    read_agreement(home, token)
+    federation.draft("Redrafted Hospital", modes=("submit",))
+    with pytest.raises(AgreementTextChanged):
+        sign_agreement(home, token, signatory="C. Signatory, Director")
+    read_agreement(home, token)
+    sign_agreement(home, token, signatory="C. Signatory, Director")
+
+
+def test_nothing_is_executed_that_was_not_signed(federation: Federation) -> None:
+    """A draft cannot be countersigned, and its join token does not exist."""
+    federation.invite("Unsigned Hospital")
+    federation.draft("Unsigned Hospital")
+    with pytest.raises(AgreementTransitionInvalid):
+        federation.execute("Unsigned Hospital")
+
+
+def test_only_the_key_that_signed_may_enrol(federation: Federation) -> None:
+    """A join token that was stolen is of no use without the site's signing key."""
+    federation.signed_site("Robbed Hospital")
+    token = federation.execute("Robbed Hospital")
+    thief = federation.signed_site("Thief Hospital")
+    with pytest.raises(SignatureInvalid):
+        enrol(thief, token)
+    with pytest.raises(NotEnrolled):
+        load_membership(thief)
+
+
+def test_a_changed_membership_file_is_noticed(federation: Federation) -> None:
+    """Nobody can put another curator into a site's identity folder."""
+    home, member = federation.site("Tampered Hospital")
+    file = home.identity / "agreement.json"
+    file.write_text(file.read_text().replace(member.curator_fingerprint[-9:], "AAAAAAAAA"))
+    with pytest.raises(SignatureInvalid):
+        load_membership(home)
+
+
+def test_suspension_holds_at_once(federation: Federation) -> None:
+    """No study is accepted while the agreement is suspended, and again when it is resumed."""
+    home, member = federation.site("Suspended Hospital")
+    federation.suspend("Suspended Hospital")
+    sealed = sealed_study(home, member)
+    with submitting(home, member) as submit:
+        with pytest.raises(AgreementNotExecuted):
+            submit(sealed)
+        assert federation.execute("Suspended Hospital") == ""
+        submit(sealed)
+
+
+def test_an_agreement_without_the_mode_takes_no_study(federation: Federation) -> None:
+    """A site that agreed to statistics only cannot submit."""
+    home, member = federation.site("Statistics Hospital", modes=("statistics",))
+    with submitting(home, member) as submit, pytest.raises(AgreementModeNotAllowed):
+        submit(sealed_study(home, member))
+
+
+def test_another_protocol_is_refused(federation: Federation) -> None:
+    """A study prepared under another protocol names the digest it was prepared under."""
+    home, member = federation.site("Old Hospital")
+    other = member.terms.model_copy(update={"protocol_digest": Sha256("d" * 64)})
+    sealed = sealed_study(home, member.model_copy(update={"terms": other}))
+    with submitting(home, member) as submit, pytest.raises(ProtocolMismatch) as caught:
+        submit(sealed)
+    assert caught.value.fields["held"] == "d" * 64
+
+
+def test_a_revoked_certificate_is_refused_at_the_next_call(federation: Federation) -> None:
+    """Revoking needs no restart; a new join token lets the site in again."""
+    home, member = federation.site("Revoked Hospital")
+    with federation.operator() as channel:
+        request = site_pb2.RevokeCertificatesRequest(role="site", name="Revoked Hospital")
+        assert SiteServiceStub(channel).RevokeCertificates(request).revoked == 1
+    with pytest.raises(CertificateForeign):
+        standing(member)
+    again = enrol(home, federation.join_token("site", member.site_id))
+    assert standing(again).state is State.EXECUTED
+
+
+def test_renewal_keeps_the_name(federation: Federation) -> None:
+    """A certificate is renewed at two thirds of its life, over its own connection."""
+    home, member = federation.site("Renewing Hospital")
+    before = member.certificate.read_bytes()
+    assert not renew_if_due(home, datetime.now(UTC))
+    assert renew_if_due(home, datetime.now(UTC) + timedelta(days=21))
+    assert member.certificate.read_bytes() != before
+    renew(home, load_membership(home))
+    assert standing(load_membership(home)).state is State.EXECUTED
+
+
+def test_an_expired_certificate_says_so(federation: Federation) -> None:
+    """An expired certificate is named before a handshake fails without a word."""
+    home, member = federation.site("Expired Hospital")
+    csr = pki.make_csr(load_tls(home.tls_key))
+    old = pki.issue(federation.identity.authority, csr, f"spiffe://test-federation/site/{member.site_id}", days=0)
+    member.certificate.write_bytes(old)
+    with pytest.raises(CertificateExpired):
+        standing(member)
+
+
+def test_a_foreign_certificate_says_so(federation: Federation, tmp_path: Path) -> None:
+    """Neither a certificate of another root nor a coordinator of another root is talked to."""
+    home, member = federation.site("Foreign Hospital")
+    other = pki.make_ca("test-federation")
+    uri = f"spiffe://test-federation/site/{member.site_id}"
+    member.certificate.write_bytes(pki.issue(other, pki.make_csr(load_tls(home.tls_key)), uri))
+    with pytest.raises(CertificateForeign):
+        standing(member)
+    member.root.write_bytes(other.certificate_pem)
+    with pytest.raises(CertificateForeign):
+        standing(member)
+
+
+def test_a_coordinator_that_is_not_there(federation: Federation) -> None:
+    """The address is named, and it is said that nothing was lost."""
+    _, member = federation.site("Lonely Hospital")
+    nowhere = f"127.0.0.1:{free_ports(1)[0]}"
+    away = member.addresses.model_copy(update={"main": nowhere})
+    with pytest.raises(CoordinatorUnreachable, match=nowhere):
+        standing(member.model_copy(update={"addresses": away}))
+
+
+def test_each_role_keeps_to_its_calls(federation: Federation) -> None:
+    """A site cannot do a coordinator's or a curator's work, and the operator cannot fetch."""
+    _, member = federation.site("Curious Hospital")
+    with pytest.raises(RoleNotAllowed), connected(member.addresses.main, member.credentials) as channel:
+        SiteServiceStub(channel).ListSites(site_pb2.ListSitesRequest())
+    with pytest.raises(RoleNotAllowed), federation.operator() as channel:
+        next(iter(SubmissionServiceStub(channel).Fetch(submission_pb2.FetchRequest(id="0" * 64))))
+
+
+def test_a_site_cannot_submit_for_another(federation: Federation) -> None:
+    """The manifest's signature must be the key of the site whose certificate calls."""
+    home, member = federation.site("Honest Hospital")
+    _, other = federation.site("Other Hospital")
+    sealed = sealed_study(home, member)
+    request = submission_pb2.GetUploadOffsetRequest(manifest=to_signed(of_manifest(sealed.manifest)))
+    with pytest.raises(SignatureInvalid), connected(other.addresses.main, other.credentials) as channel:
+        SubmissionServiceStub(channel).GetUploadOffset(request)
+
+
+def test_a_curator_cannot_be_replaced(federation: Federation) -> None:
+    """Another person with a join token for the same name cannot put its own keys under it, nor fetch with another."""
+    with pytest.raises(SignatureInvalid):
+        join(
+            CuratorHome(federation.folder / "impostor"), federation.join_token("curator", "curator"), protocol="ricord"
+        )
+    home, member = federation.site("Guarded Hospital")
+    with submitting(home, member) as submit:
+        submit(sealed_study(home, member))
+    stranger = federation.curator("stranger")
+    keys = load_curator_keys(stranger.keys)
+    with fetching(stranger, keys, federation.identity.protocol_digest) as fetcher:
+        mine = [each.id for each in fetcher.submissions() if each.site_id == member.site_id]
+        with pytest.raises(RoleNotAllowed):
+            fetcher.open(mine[0])
+        with pytest.raises(NotFound):
+            fetcher.open("0" * 64)
