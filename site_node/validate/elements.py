@@ -100,6 +100,8 @@ class _Reader:
     def read(self) -> Document:
         """The whole file."""
         preamble, start = (self._data[:128], _PREFIX) if self._data[128:_PREFIX] == b"DICM" else (b"", 0)
+        if self._data[start : start + 2] not in {b"\x02\x00", b"\x08\x00"}:
+            raise _broken("it does not begin with the elements of a DICOM file")
         start = self._meta(start)
         meta, self._elements = tuple(self._elements), []
         syntax = next((one.raw.rstrip(b" \0").decode("latin-1") for one in meta if one.tag == _SYNTAX), "")
