@@ -35,7 +35,7 @@ def _is_marked(frame: bytes) -> bool:
 
 
 def text_segments(frame: bytes) -> int:
-    """How many segments of a frame may carry text. Raises `CodestreamBroken`."""
+    """How many places of a frame may carry text, what follows the image's end included. Raises `CodestreamBroken`."""
     return sum(1 for _ in _text_places(frame))
 
 
@@ -48,14 +48,14 @@ def without_text(frame: bytes) -> bytes:
     for start, end in _text_places(frame, structural=True):
         kept += frame[at:start]
         at = end
-    return bytes(kept + frame[at:]).rstrip(b"\0")
+    return bytes(kept + frame[at:])
 
 
 def _text_places(frame: bytes, *, structural: bool = False) -> Iterable[tuple[int, int]]:
     if frame[:2] == _JPEG:
         return _jpeg_places(frame, structural=structural)
     if frame[:4] == _J2K:
-        return _j2k_places(frame)
+        return _j2k_places(frame, structural=structural)
     return ()
 
 
@@ -77,14 +77,19 @@ def _jpeg_places(frame: bytes, *, structural: bool) -> Iterable[tuple[int, int]]
             at += 1
             continue
         if marker == _EOI:
-            if frame[at + 2 :].strip(b"\0"):
-                raise CodestreamBroken
+            yield from _tail(frame, at + 2, structural=structural)
             return
         end = _segment(frame, at)
         if (marker == _COM or marker in _APP) and (structural or not _is_structural(frame, at, end)):
             yield at, end
         at = _after_scan(frame, end) if marker == _SOS else end
     raise CodestreamBroken
+
+
+def _tail(frame: bytes, end: int, *, structural: bool) -> Iterable[tuple[int, int]]:
+    """What follows the end of the image: padding is no text, but no part of the picture either."""
+    if frame[end:].strip(b"\0") or (structural and frame[end:]):
+        yield end, len(frame)
 
 
 def _is_structural(frame: bytes, at: int, end: int) -> bool:
@@ -104,7 +109,7 @@ def _after_scan(frame: bytes, at: int) -> int:
         at += 1
 
 
-def _j2k_places(frame: bytes) -> Iterable[tuple[int, int]]:
+def _j2k_places(frame: bytes, *, structural: bool) -> Iterable[tuple[int, int]]:
     """Main header, then each tile-part: its header's segments, its data by its own length (T.800 A.4.2)."""
     at, tile_end = 2, 0
     while at + 1 < len(frame):
@@ -112,8 +117,7 @@ def _j2k_places(frame: bytes) -> Iterable[tuple[int, int]]:
         if frame[at] != 0xFF:  # noqa: PLR2004 - every marker begins so
             raise CodestreamBroken
         if marker == _EOI:
-            if frame[at + 2 :].strip(b"\0"):
-                raise CodestreamBroken
+            yield from _tail(frame, at + 2, structural=structural)
             return
         if marker == _SOD:
             at = tile_end or frame.rfind(b"\xff\xd9")

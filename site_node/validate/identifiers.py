@@ -19,7 +19,7 @@ from site_node.study import Identity
 from site_node.validate.elements import Document, Element
 from site_node.validate.values import day_of
 
-_CHARSET, _BIRTH_DATE = 0x00080005, 0x00100030
+_CHARSET, _BIRTH_DATE, _CONTRIBUTING = 0x00080005, 0x00100030, 0x0018A001
 _OWN_NAMES = frozenset({0x00100010, 0x00101001, 0x00101005, 0x00101060})
 _OWN_NUMBERS = frozenset(
     {0x00080050, 0x00100020, 0x00101000, 0x00101090, 0x00102154, 0x00380010, 0x00400009, 0x00401001, 0x00402016,
@@ -126,8 +126,8 @@ def _kind(element: Element) -> str:
         return "name"
     if element.tag in _OWN_NUMBERS:
         return "number"
-    if element.tag in _PLACES:
-        return "place"
+    if element.tag in _PLACES:  # of equipment that contributed, it is mostly a vendor's
+        return "" if _CONTRIBUTING in element.path[::2] else "place"
     return "person" if element.tag in _PEOPLE or element.vr == "PN" else ""
 
 

@@ -22,11 +22,13 @@ class Search(NamedTuple):
 
     identifiers: Identifiers
     known: frozenset[str]
+    written: frozenset[bytes]  # what the program writes itself, wherever an identifier happens to look like it
 
 
 def make_search(identifiers: Identifiers, rules: Rules) -> Search:
     """Prepare a search for all files of a study."""
-    return Search(identifiers, frozenset(normal(term) for term in rules.profile.known_terms))
+    known = frozenset(normal(term) for term in rules.profile.known_terms)
+    return Search(identifiers, known, frozenset(term.encode() for term in (*known, rules.site_id)))
 
 
 def search_document(document: Document, search: Search, rules: Rules) -> Iterator[Finding]:
@@ -103,8 +105,8 @@ def _in_text(text: str, search: Search, *, description: bool) -> str:
 def _search_bytes(document: Document, search: Search) -> Iterator[Finding]:
     """Everything but the pixel data as one run of bytes, whatever the elements say."""
     low = document.rest.lower()
-    excused = {term.encode() for term in search.known}
-    if any(_stands_alone(one, low) if one.isdigit() else one in low for one in search.identifiers.raw - excused):
+    wanted = search.identifiers.raw - search.written
+    if any(_stands_alone(one, low) if one.isdigit() else one in low for one in wanted):
         yield Finding(code="residual-bytes")
     if any(_stands_alone(uid.encode(), low) for uid in search.identifiers.uids):
         yield Finding(code="residual-uid")
