@@ -111,8 +111,8 @@ def print_line(text: str) -> None:
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Show a table for a person; cells are plain text, not markup."""
     table = Table(title=title, title_justify="left")
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    for number, column in enumerate(columns):
+        table.add_column(column, overflow="fold", no_wrap=number == 0)  # the first names the row and is copied
     for row in rows:
         table.add_row(*(str(cell).replace("[", r"\[") for cell in row))
     Console(file=sys.stdout).print(table)
