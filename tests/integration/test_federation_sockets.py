@@ -1,14 +1,15 @@
 """Federated training over real sockets: Flower's SuperLink here, a SuperNode and an executor in a process per site."""
 
+import contextlib
 import ipaddress
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,24 +18,29 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
-from cryptography.hazmat.primitives.serialization import load_ssh_public_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_ssh_public_key,
+)
 from cryptography.x509.oid import NameOID
-from flwr.app import Context
 
 from coordinator.federation.grid import RosterGrid
 from coordinator.federation.interface import RegisteredNode
-from coordinator.federation.server_app import FOLDER, app
 from coordinator.federation.results import TrainingResult
+from coordinator.federation.server_app import FOLDER, app
 from coordinator.federation.superlink import SuperLink, SuperLinkSettings
 from shared.agreement import Mode
-from shared.crypto.keys import load_flower_public
+from shared.crypto.keys import load_flower_public, make_flower
 from shared.crypto.signing import SigningKey
-from shared.errors import PortInUse
+from shared.errors import PortInUse, RunFailed
 from shared.federation.bundle import build_bundle
 from shared.federation.plan import PlanRequest, TrainingTask, complete_plan, sign_plan
 from shared.ids import SiteId
 from site_node.federate.site import FederateSettings
+from site_node.federate.supernode import SuperNode, SuperNodeSettings
 from tests.unit.federation.site_homes import PROTOCOL, make_site, member_of
 
 # Flower's own migrations, under a newer Alembic
@@ -46,6 +52,7 @@ RUN_SITE = """
 import sys, threading
 from site_node.federate.executor import run_federate
 from site_node.federate.site import FederateSettings
+from site_node.federate.supernode import SuperNode, SuperNodeSettings
 run_federate(FederateSettings.model_validate_json(sys.argv[1]), stop=threading.Event())
 """
 
@@ -149,3 +156,83 @@ def test_three_sites_train_over_real_sockets(
     assert [len(turn.sites) for turn in result.rounds] == [3, 3]
     assert all(site.auc is not None for turn in result.rounds for site in turn.sites)
     assert not result.refusals
+
+
+def test_the_sites_port_serves_fleet_paths_only(superlink: SuperLink, settings: SuperLinkSettings) -> None:
+    """Whoever reaches the port finds no Control, no Runtime, no documentation, and no unsigned Fleet."""
+    context = ssl.create_default_context(cafile=str(settings.certificate))
+    with httpx.Client(verify=context, base_url=f"https://127.0.0.1:{settings.port}") as client:
+        for path in ("/v1/control/list-nodes", "/v1/control/start-run", "/v1/runtime/acquire-task", "/docs", "/health"):
+            assert client.post(path, content=b"").status_code == 404
+        unsigned = client.post(
+            "/v1/fleet/pull-messages", content=b"", headers={"content-type": "application/protobuf"}
+        )
+        assert unsigned.status_code == 401
+
+
+def test_a_node_that_nobody_registered_does_not_get_in(
+    superlink: SuperLink, settings: SuperLinkSettings, tmp_path: Path
+) -> None:
+    """TLS and a key of its own are not enough; Flower's SuperNode gives up by itself."""
+    make_flower(tmp_path / "node.pem")
+    stranger = SuperNodeSettings(
+        folder=tmp_path / "federation",
+        fleet_address=f"127.0.0.1:{settings.port}",
+        root=settings.certificate,
+        node_key=tmp_path / "node.pem",
+    )
+    with contextlib.suppress(RunFailed), SuperNode(stranger) as node:
+        assert ends(lambda: not node.alive)
+
+
+def test_a_taken_port_is_named(superlink: SuperLink, settings: SuperLinkSettings, registry: Registry) -> None:
+    """A second SuperLink on the port says which one is taken."""
+    with pytest.raises(PortInUse), SuperLink(settings, registry):
+        pass
+
+
+def test_a_site_whose_agreement_ends_is_out_at_once(
+    superlink: SuperLink, sites: dict[SiteId, FederateSettings], processes: object, registry: Registry
+) -> None:
+    """Without waiting for anything to be removed: the registry is asked at every message."""
+    last = max(sites)
+    with superlink.run(build_bundle()) as run:
+        assert ends(lambda: len(list(run.grid.get_node_ids())) == 3)
+        node = run.nodes[last]
+        kept = registry.admitted.pop(last)
+        assert node not in run.grid.get_node_ids()
+        registry.admitted[last] = kept
+        assert node in run.grid.get_node_ids()
+
+
+def test_a_killed_site_leaves_nothing_behind(
+    sites: dict[SiteId, FederateSettings], processes: dict[SiteId, subprocess.Popen[bytes]]
+) -> None:
+    """`kill -9` of the site's process ends its SuperNode too."""
+    first = min(processes)
+    folder = str(sites[first].folder)
+    assert running_with(folder)
+    os.kill(processes[first].pid, signal.SIGKILL)
+    processes[first].wait()
+    assert ends(lambda: not running_with(folder))
+
+
+def running_with(text: str) -> list[str]:
+    """Process ids whose command line names `text` and that are SuperNodes of ours."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            line = (entry / "cmdline").read_bytes().decode(errors="replace") if entry.name.isdigit() else ""
+            if text in line and "site_node.federate.supernode" in line:
+                found.append(entry.name)
+    return found
+
+
+def ends(condition: Callable[[], bool], seconds: float = 30) -> bool:
+    """Whether `condition` holds before the time is over."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
