@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from shared.frozen import Frozen
 from shared.ids import StudyKey
 from site_node.config import SiteHome
-from site_node.ledger import Ledger, State
+from site_node.ledger import ARRIVED_LATE, OTHER_BYTES, Ledger, State
 from site_node.receive.folder import MIXED_PATIENTS, NO_PATIENT_ID, Reception
 from site_node.receive.reading import RefusedFile
 from site_node.records import Records
@@ -21,7 +21,6 @@ from site_node.study import Ending, Instance, Reason, Received
 
 REFUSED_FILES = "files.jsonl"
 _GONE = frozenset({State.SEALED, State.SUBMITTED})
-_OTHER_BYTES, _LATE = "other-bytes", "arrived-late"
 
 
 class Intake(Frozen):
@@ -66,7 +65,7 @@ def _enter(study: Received, held: Reason | None, home: SiteHome, ledger: Ledger)
         _drop_copies(study.key, (), home, ledger)
         return again
     elif ledger.study(study.key).state in _GONE:
-        ledger.hold_instances(study.key, new, _LATE)
+        ledger.hold_instances(study.key, new, ARRIVED_LATE)
         _drop_copies(study.key, [arrived[name] for name in new], home, ledger)
         return {**again, "late": len(new)}
     else:
@@ -100,7 +99,7 @@ def _join(study: Received, held: Reason | None, home: SiteHome, ledger: Ledger) 
     if agreed:
         joined = study.model_copy(update={"identity": identity, "instances": agreed})
         _start(joined, held, home, ledger)
-    ledger.hold_instances(study.key, [one.path.stem for one in conflicts], _OTHER_BYTES)
+    ledger.hold_instances(study.key, [one.path.stem for one in conflicts], OTHER_BYTES)
     for one in conflicts:
         one.path.unlink(missing_ok=True)
     return held

@@ -46,6 +46,8 @@ create table if not exists events (
 _PUT_INSTANCE = (
     "insert into instances values (?, ?, ?, ?) on conflict do update set ending = excluded.ending, code = excluded.code"
 )
+OTHER_BYTES, ARRIVED_LATE = "other-bytes", "arrived-late"
+_ALONE = (OTHER_BYTES, ARRIVED_LATE)  # an instance held for one of these goes no way with its study
 _REASONS = TypeAdapter(tuple[Reason, ...])
 _GRAVITY = MappingProxyType({Severity.REJECT: 0, Severity.REVIEW: 1, Severity.WARN: 2, Severity.ACCEPT: 3})
 
@@ -177,7 +179,7 @@ class Ledger:
                 "update studies set state = ?, reasons = '[]', released = ?, changed_at = ? where key = ?",
                 (State.RECEIVED, json.dumps(sorted(before | set(released))), _now(), key),
             )
-            self._db.execute("update instances set ending = ?, code = '' where key = ?", (Ending.WAITING, key))
+            self._set_instances(key, (), Ending.WAITING, "")
 
     def study(self, key: StudyKey) -> StudyEntry:
         """One study; raises `NotFound`."""
@@ -271,7 +273,10 @@ class Ledger:
 
     def _set_instances(self, key: StudyKey, names: Iterable[str], ending: Ending, code: str) -> None:
         rows = [(key, name, ending, code) for name in names]
-        self._db.execute("update instances set ending = ?, code = ? where key = ?", (ending, code, key))
+        self._db.execute(
+            "update instances set ending = ?, code = ? where key = ? and code not in (?, ?)",
+            (ending, code, key, *_ALONE),
+        )
         self._db.executemany(_PUT_INSTANCE, rows)
 
     @contextmanager

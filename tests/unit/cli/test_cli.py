@@ -17,7 +17,10 @@ from site_node.config import SiteHome
 from tests.factories.dicom import SECRETS, make_ct, make_dx, plant_identifiers, write_file
 from tests.unit.cli.conftest import Run
 
-VERBS = "init agreement enrol receive screen clinical deidentify review validate seal submit federate run status key explain"
+VERBS = (
+    "init agreement enrol receive screen clinical deidentify review validate seal submit federate run status key",
+    "explain",
+)
 
 
 @pytest.fixture
@@ -57,7 +60,7 @@ def root() -> click.Group:
 
 
 def test_every_verb_of_the_stages_is_there() -> None:
-    assert set(root().commands) >= set(VERBS.split())
+    assert set(root().commands) >= set(" ".join(VERBS).split())
 
 
 @pytest.mark.parametrize("path", commands(root()), ids=" ".join)

@@ -96,3 +96,12 @@ def test_no_name_reaches_the_file(ledger: Ledger, tmp_path: Path) -> None:
     for path in tmp_path.glob("ledger.sqlite*"):
         assert b"DOE" not in path.read_bytes()
     assert (tmp_path / "ledger.sqlite").stat().st_mode & 0o077 == 0
+
+
+def test_an_instance_held_alone_stays_held(ledger: Ledger) -> None:
+    """Its study may be opened again or entered anew; what came too late or in conflict goes no way with it."""
+    ledger.add_study(ONE, ["a"], state=State.RECEIVED)
+    ledger.hold_instances(ONE, ["b"], "other-bytes")
+    ledger.reopen(ONE, [])
+    ledger.add_study(ONE, ["a", "c"], state=State.RECEIVED)
+    assert ledger.instance_counts() == {"quarantined": 1, "waiting": 2}
