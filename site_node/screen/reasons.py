@@ -12,7 +12,8 @@ def reason(outcome: Outcome, code: str, attribute: str | None, message: str) -> 
     """One reason, or none where the criteria accept what was found."""
     if outcome == "accept":
         return ()
-    return (Reason(code=code, message=message, severity=Severity(outcome), attribute=attribute),)
+    sentence = f"{message[:1].upper()}{message[1:]}."
+    return (Reason(code=code, message=sentence, severity=Severity(outcome), attribute=attribute),)
 
 
 def worst(reasons: Iterable[Reason]) -> Severity:

@@ -64,9 +64,8 @@ class Finding(Frozen):
     @property
     def reason(self) -> Reason:
         """The finding as the study's reason to stop."""
+        message = MESSAGES[self.code]
+        sentence = f"{message[:1].upper()}{message[1:]}."
         return Reason(
-            code=f"validate-{self.code}",
-            message=MESSAGES[self.code],
-            severity=Severity.REJECT,
-            attribute=self.attribute,
+            code=f"validate-{self.code}", message=sentence, severity=Severity.REJECT, attribute=self.attribute
         )

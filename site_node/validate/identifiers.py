@@ -9,7 +9,7 @@ whole name of a place or device is looked for inside words, its single words ("G
 import re
 import unicodedata
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import permutations
 from typing import NamedTuple
 
@@ -84,39 +84,53 @@ def text_of(raw: bytes, charset: tuple[str, ...]) -> str:
         return raw.decode("latin-1")
 
 
-def collect(documents: Iterable[Document], identity: Identity) -> Identifiers:
-    """The identifiers in all sources of a study, at every depth, and of the identity it was received under."""
-    forms: dict[str, set[str]] = {kind: set() for kind in ("name", "number", "person", "place", "place-name")}
-    days, raw, uids = set[str](), set[bytes](), set[str]()
-    forms["number"] |= _forms(identity.patient_id)
-    raw |= _raw_forms(identity.patient_id.encode())
-    for document in documents:
+class Collector:
+    """Gathers the identifiers in all sources of a study, at every depth, and of the identity it was received under."""
+
+    def __init__(self, identity: Identity) -> None:
+        self._forms: dict[str, set[str]] = {kind: set() for kind in ("name", "number", "person", "place")}
+        self._forms["number"] |= _forms(identity.patient_id)
+        self._raw = _raw_forms(identity.patient_id.encode())
+        self._place_names = set[str]()
+        self._days = set[str]()
+        self._uids = set[str]()
+        self._seen = set[tuple[str, tuple[str, ...], bytes]]()  # the files of a study repeat themselves
+
+    def add(self, document: Document) -> None:
+        """Take what one source holds."""
         charset = charset_of(document)
         for element in document.elements:
             if element.vr in {"UI", "UN", ""}:
-                uids |= set(_uids(element.raw))
+                self._uids |= set(_uids(element.raw))
             if element.tag == _BIRTH_DATE:
-                days |= _day_forms(element.raw)
+                self._days |= _day_forms(element.raw)
             kind = _kind(element)
-            if kind == "":
-                continue
-            text = text_of(element.raw, charset)
-            forms[kind] |= _forms(text)
-            forms["place-name"] |= {normal(text)} if kind == "place" else set()
-            raw |= _raw_forms(element.raw) if kind in {"name", "number"} else set()
-    own = forms["name"] | forms["number"]
-    inside = {form for form in own if len(form) >= (_INSIDE if form.isascii() else _INSIDE_FOREIGN)}
-    return Identifiers(
-        inside=frozenset(inside),
-        words=frozenset(form for form in own - inside if len(form) >= _WHOLE),
-        numbers=frozenset(forms["number"]),
-        people=frozenset(form for form in forms["person"] - own if len(form) >= _OTHERS_WHOLE),
-        place_names=frozenset(form for form in forms["place-name"] if len(form) >= _PLACE_INSIDE),
-        places=frozenset(form for form in forms["place"] - own if len(form) >= _OTHERS_WHOLE),
-        birth_dates=frozenset(days),
-        raw=frozenset(raw),
-        uids=frozenset(uids),
-    )
+            if kind and (kind, charset, element.raw) not in self._seen:
+                self._seen.add((kind, charset, element.raw))
+                self._take(kind, text_of(element.raw, charset), element.raw)
+
+    def _take(self, kind: str, text: str, raw: bytes) -> None:
+        self._forms[kind] |= _forms(text)
+        if kind == "place":
+            self._place_names.add(normal(text))
+        if kind in {"name", "number"}:
+            self._raw |= _raw_forms(raw)
+
+    def found(self) -> Identifiers:
+        """Everything gathered so far."""
+        own = self._forms["name"] | self._forms["number"]
+        inside = {form for form in own if len(form) >= (_INSIDE if form.isascii() else _INSIDE_FOREIGN)}
+        return Identifiers(
+            inside=frozenset(inside),
+            words=frozenset(form for form in own - inside if len(form) >= _WHOLE),
+            numbers=frozenset(self._forms["number"]),
+            people=frozenset(form for form in self._forms["person"] - own if len(form) >= _OTHERS_WHOLE),
+            place_names=frozenset(name for name in self._place_names if len(name) >= _PLACE_INSIDE),
+            places=frozenset(form for form in self._forms["place"] - own if len(form) >= _OTHERS_WHOLE),
+            birth_dates=frozenset(self._days),
+            raw=frozenset(self._raw),
+            uids=frozenset(self._uids),
+        )
 
 
 def _kind(element: Element) -> str:

@@ -144,7 +144,12 @@ def _same_pixels(output: Document, source: Document) -> bool:
     if not output.encapsulated:
         new, old = output.fragments[0], source.fragments[0]
         size = min(len(new), len(old))
-        return new[:size] == old[:size] and not bytes(new[size:]).strip(b"\0") and not bytes(old[size:]).strip(b"\0")
+        # As bytes: a memory view compares item by item, twenty times slower.
+        return (
+            bytes(new[:size]) == bytes(old[:size])
+            and not bytes(new[size:]).strip(b"\0")
+            and not bytes(old[size:]).strip(b"\0")
+        )
     try:
         new_frames, old_frames = (
             [without_text(frame) for frame in frames_of(one.fragments or ())] for one in (output, source)

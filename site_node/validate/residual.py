@@ -14,6 +14,7 @@ from site_node.validate.values import TEXT
 _LONGEST_RUN = 4  # words that may make one identifier
 _NUMERIC = 6  # characters from which a number in a numeric value is taken for an identifier
 _PATIENT, _ACCESSION, _METHOD, _ALL_WRITTEN = 0x00100010, 0x00080050, 0x00120063, 0x00100020
+_UID_LIKE = re.compile(r"\d+(?:\.\d+){2,}")
 _CHECKED_ELSEWHERE = frozenset({"DA", "DT", "UI"})  # each of these is compared with what it must be
 
 
@@ -22,13 +23,14 @@ class Search(NamedTuple):
 
     identifiers: Identifiers
     known: frozenset[str]
+    cache: dict[tuple[str, bool], str]  # the files of a study repeat themselves
     written: frozenset[bytes]  # what the program writes itself, wherever an identifier happens to look like it
 
 
 def make_search(identifiers: Identifiers, rules: Rules) -> Search:
     """Prepare a search for all files of a study."""
     known = frozenset(normal(term) for term in rules.profile.known_terms)
-    return Search(identifiers, known, frozenset(term.encode() for term in (*known, rules.site_id)))
+    return Search(identifiers, known, {}, frozenset(term.encode() for term in (*known, rules.site_id)))
 
 
 def search_document(document: Document, search: Search, rules: Rules) -> Iterator[Finding]:
@@ -81,6 +83,13 @@ def _in_number(raw: bytes, search: Search) -> str:
 
 
 def _in_text(text: str, search: Search, *, description: bool) -> str:
+    known = search.cache.get((text, description))
+    if known is None:
+        known = search.cache[text, description] = _find_in_text(text, search, description=description)
+    return known
+
+
+def _find_in_text(text: str, search: Search, *, description: bool) -> str:
     """The code of what is found in a text.
 
     In coded values ordinary words are no names; in descriptions they excuse the words of places only.
@@ -99,7 +108,7 @@ def _in_text(text: str, search: Search, *, description: bool) -> str:
         return "residual-other"
     if any(day in folded for day in identifiers.birth_dates):
         return "residual-birth-date"
-    return "residual-uid" if any(uid in text for uid in identifiers.uids) else ""
+    return "residual-uid" if _holds_uid(text, identifiers) else ""
 
 
 def _search_bytes(document: Document, search: Search) -> Iterator[Finding]:
@@ -108,12 +117,17 @@ def _search_bytes(document: Document, search: Search) -> Iterator[Finding]:
     wanted = search.identifiers.raw - search.written
     if any(_stands_alone(one, low) if one.isdigit() else one in low for one in wanted):
         yield Finding(code="residual-bytes")
-    if any(_stands_alone(uid.encode(), low) for uid in search.identifiers.uids):
+    if _holds_uid(low.decode("latin-1"), search.identifiers):
         yield Finding(code="residual-uid")
 
 
+def _holds_uid(text: str, identifiers: Identifiers) -> bool:
+    """Whether one of the source's UIDs stands in a text, and not as part of a longer one."""
+    return not identifiers.uids.isdisjoint(_UID_LIKE.findall(text))
+
+
 def _stands_alone(number: bytes, content: bytes) -> bool:
-    """Whether a UID or number stands in the bytes and is no part of a longer one."""
+    """Whether a number stands in the bytes and is no part of a longer one."""
     at = content.find(number)
     while at >= 0:
         before, after = content[max(at - 1, 0) : at], content[at + len(number) : at + len(number) + 1]

@@ -5,7 +5,7 @@ A finding anywhere stops the whole study. What is found is named, never quoted.
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
@@ -18,22 +18,23 @@ from site_node.study import Deidentified, DeidentifiedInstance, Ending, Included
 from site_node.validate.conformance import Rules, check_document, make_rules
 from site_node.validate.elements import Document, read_document
 from site_node.validate.finding import INHERITABLE, Finding
-from site_node.validate.identifiers import Identifiers, collect
+from site_node.validate.identifiers import Collector
 from site_node.validate.mapping import Patient, check_against_source, make_patient, tally
 from site_node.validate.presence import lacks
 from site_node.validate.report import make_report, write_report
-from site_node.validate.residual import Search, make_search, search_clinical, search_document
+from site_node.validate.residual import make_search, search_clinical, search_document
 from site_node.validate.values import has_form
 
 _CLASS, _STUDY, _SERIES, _INSTANCE = 0x00080016, 0x0020000D, 0x0020000E, 0x00080018
 
 
 class _Seen(NamedTuple):
-    """What the checks of one instance gave."""
+    """What the checks of one instance gave, and the new file without its pixels for the search that comes last."""
 
     findings: tuple[Finding, ...]
-    inherited: int
-    counts: dict[str, Counter[str]]
+    inherited: int = 0
+    counts: dict[str, Counter[str]] = {}  # noqa: RUF012 - a named tuple's default, never changed
+    new: Document | None = None
 
 
 def validate(
@@ -79,10 +80,15 @@ def _check(
     patient = make_patient(pseudonyms, identity)
     if patient.pseudonym != output.patient:
         findings.append(Finding(code="patient-mapping", attribute="PatientID"))
-    search = make_search(_identifiers(source.kept, source, rules), rules)
-    findings += search_clinical(output.clinical or {}, search)
-    seen = [_check_instance(instance, output, search, patient, rules) for instance in output.instances]
-    return [*findings, *chain.from_iterable(one.findings for one in seen)], seen
+    collector = Collector(identity)
+    seen = [_check_instance(one, output, collector, patient, rules) for one in output.instances]
+    gone = {one.source.path for one in output.instances}
+    for document in _readable([one for one in source.kept if one.path not in gone], rules):
+        collector.add(document)
+    search = make_search(collector.found(), rules)
+    findings += chain.from_iterable(one.findings for one in seen)
+    findings += chain.from_iterable(search_document(one.new, search, rules) for one in seen if one.new is not None)
+    return [*findings, *search_clinical(output.clinical or {}, search)], seen
 
 
 def _check_account(source: Included, output: Deidentified) -> Iterator[Finding]:
@@ -115,14 +121,8 @@ def _check_names(source: Included, output: Deidentified, rules: Rules, pseudonym
             yield Finding(code="names", attribute="SOPInstanceUID")
 
 
-def _identifiers(instances: Sequence[Instance], source: Included, rules: Rules) -> Identifiers:
-    """What the sources hold that must not be left; one that cannot be read is found when its turn comes."""
-    identity = source.study.identity
-    assert identity is not None  # noqa: S101 - `_check` has asked
-    return collect(_readable(instances, rules), identity)
-
-
 def _readable(instances: Iterable[Instance], rules: Rules) -> Iterator[Document]:
+    """Sources of which nothing was written: their identifiers count as well."""
     for instance in instances:
         try:
             yield read_document(instance.path.read_bytes(), rules.sequences)
@@ -131,28 +131,28 @@ def _readable(instances: Iterable[Instance], rules: Rules) -> Iterator[Document]
 
 
 def _check_instance(
-    one: DeidentifiedInstance, output: Deidentified, search: Search, patient: Patient, rules: Rules
+    one: DeidentifiedInstance, output: Deidentified, collector: Collector, patient: Patient, rules: Rules
 ) -> _Seen:
     try:
         original = _read(one.source.path, one.source.sha256, rules)
     except (OSError, DicomUnreadable):
-        return _Seen((Finding(code="source"),), 0, {})
+        return _Seen((Finding(code="source"),))
+    collector.add(original)
     try:
         new = _read(one.path, one.sha256, rules)
     except OSError:
-        return _Seen((Finding(code="file"),), 0, {})
+        return _Seen((Finding(code="file"),))
     except DicomUnreadable as error:
-        return _Seen((Finding(code=error.fields.get("code", "structure")),), 0, {})
+        return _Seen((Finding(code=error.fields.get("code", "structure")),))
     form = Counter(check_document(new, rules))
     inherited = [finding for finding in form if finding.code in INHERITABLE and _had_it(finding, original, rules)]
     findings = [
         *(finding for finding in form if finding not in inherited),
         *_check_claims(new, one, output),
         *check_against_source(new, original, patient, rules),
-        *search_document(new, search, rules),
         *_check_presence(new, original, rules),
     ]
-    return _Seen(tuple(findings), len(inherited), tally(new, original, rules))
+    return _Seen(tuple(findings), len(inherited), tally(new, original, rules), new._replace(fragments=None))
 
 
 def _read(path: Path, sha256: str, rules: Rules) -> Document:

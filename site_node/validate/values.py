@@ -2,6 +2,7 @@
 
 import re
 from datetime import date
+from functools import lru_cache
 
 from site_node.validate.elements import WORDS
 
@@ -21,6 +22,7 @@ _LONGEST = {"LO": 64, "SH": 16, "AE": 16}
 TEXT = frozenset({"AE", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT", "CS"})
 
 
+@lru_cache(maxsize=4096)
 def has_form(raw: bytes, vr: str) -> bool:
     """Whether a raw value is one that its representation allows; an empty one always is."""
     if len(raw) % 2:

@@ -22,7 +22,7 @@ from shared.protocol.iod import required_of
 from site_node.study import Identity
 from site_node.validate.codestream import CodestreamBroken, frames_of, text_segments, without_text
 from site_node.validate.elements import read_document
-from site_node.validate.identifiers import collect, normal, words_of
+from site_node.validate.identifiers import Collector, normal, words_of
 from site_node.validate.presence import lacks
 from site_node.validate.values import has_form
 from tests.factories.dicom import make_dx, write_file
@@ -170,7 +170,9 @@ def test_identifiers_take_the_forms_they_are_found_in(tmp_path: Path) -> None:
     )  # fmt: skip
     dataset.SpecificCharacterSet = "ISO_IR 100"
     document = read_document(_bytes(tmp_path, dataset), SEQUENCES)
-    found = collect([document], Identity(issuer="", patient_id="P-0042"))
+    collector = Collector(Identity(issuer="", patient_id="P-0042"))
+    collector.add(document)
+    found = collector.found()
     assert {"muller", "jorg", "mullerjorg", "p0042"} <= found.inside
     assert "li" in found.words
     assert "quillfeather" in found.people
