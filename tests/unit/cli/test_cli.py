@@ -106,7 +106,7 @@ def test_a_sheet_that_is_imported_sends_waiting_studies_on(run: Run, home: Path,
     sheet = tmp_path / "clinical.csv"
     patient = make_ct(slices=1)[0].PatientID
     sheet.write_text(
-        "mrn,covid_status,covid_method,covid_timing,age,sex\n" + f"{patient},positive,rt_pcr,,,\n", encoding="utf-8"
+        "mrn,covid_status,covid_method,covid_timing,age,sex\n" + f"{patient},positive,rt-pcr,,,\n", encoding="utf-8"
     )
     run("--home", home, "clinical", "import", sheet)
     run("--home", home, "screen")
