@@ -1,6 +1,7 @@
 """`ricord-coordinator serve`: the process that runs until it is told to stop, and the federation beside it."""
 
 import contextlib
+import os
 import signal
 import socket
 import subprocess
@@ -116,7 +117,8 @@ def stop_with_parent(stop: threading.Event) -> None:
     """Set `stop` when standard input ends: the process that started us is gone."""
 
     def watch() -> None:
-        sys.stdin.buffer.read()
+        while os.read(0, 1):  # not `sys.stdin`, whose lock a thread must not hold when the interpreter ends
+            pass
         stop.set()
 
     threading.Thread(target=watch, name="parent watch", daemon=True).start()

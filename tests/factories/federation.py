@@ -1,5 +1,6 @@
 """A running coordinator on loopback with members, for tests of what crosses the wire."""
 
+import hashlib
 import secrets
 import socket
 from collections.abc import Iterator
@@ -13,13 +14,15 @@ import grpc
 from coordinator.client import operator_channel
 from coordinator.config import Home, Settings
 from coordinator.curation.membership import CuratorHome, join
-from coordinator.founding import found
+from coordinator.founding import found, open_identity
 from coordinator.identity import Identity
 from coordinator.server import serving
-from coordinator.store.interface import Store
+from coordinator.store.interface import Reading
 from coordinator.store.sql import open_store
 from shared.crypto.keys import load_signing
-from shared.ids import PatientPseudonym
+from shared.crypto.signing import sign_manifest
+from shared.ids import PatientPseudonym, Sha256, StudyKey, Uid
+from shared.manifest import Manifest
 from shared.proto.ricord.v1 import agreement_pb2, site_pb2
 from shared.proto.ricord.v1.agreement_pb2_grpc import AgreementServiceStub
 from shared.proto.ricord.v1.site_pb2_grpc import SiteServiceStub
@@ -62,10 +65,23 @@ class Federation:
 
     home: Home
     settings: Settings
-    identity: Identity
-    store: Store
     time: Time
     folder: Path
+
+    @property
+    def identity(self) -> Identity:
+        """The coordinator's own keys."""
+        return open_identity(self.home, self.settings, protocol_digest=load_protocol(self.settings.protocol).digest)
+
+    @contextmanager
+    def reading(self) -> Iterator[Reading]:
+        """What the store holds."""
+        store = open_store(self.home.dsn(self.settings))
+        try:
+            with store.read() as reading:
+                yield reading
+        finally:
+            store.close()
 
     @contextmanager
     def operator(self) -> Iterator[grpc.Channel]:
@@ -152,7 +168,7 @@ def running_federation(folder: Path, **changes: object) -> Iterator[Federation]:
     store = open_store(home.dsn(settings))
     try:
         with serving(home, settings, identity, store, clock=time):
-            yield Federation(home, settings, identity, store, time, folder)
+            yield Federation(home, settings, time, folder)
     finally:
         store.close()
 
@@ -173,3 +189,29 @@ def sealed_study(site: SiteHome, member: Membership, *, sequence: int = 1, slice
         sequence=sequence,
         signing_key=load_signing(site.signing_key),
     )
+
+
+def sealed_bytes(site: SiteHome, member: Membership, size: int, *, sequence: int = 1, **changes: object) -> Sealed:
+    """A manifest over `size` random bytes, signed by the site: the coordinator cannot tell it from a study."""
+    data = secrets.token_bytes(size)
+    digest = Sha256(hashlib.sha256(data).hexdigest())
+    manifest = Manifest(
+        site_id=member.site_id,
+        agreement=member.agreement,
+        agreement_version=member.agreement_version,
+        protocol_digest=member.protocol_digest,
+        study=Uid(f"2.25.{int(digest[:30], 16)}"),
+        patient=PatientPseudonym(f"{member.site_id}-000001"),
+        series_count=1,
+        instance_count=1,
+        modalities=("CT",),
+        contents_sha256=Sha256(digest[::-1]),
+        ciphertext_sha256=digest,
+        ciphertext_size=size,
+        recipient=member.recipient,
+        sequence=sequence,
+    ).model_copy(update=changes)
+    ciphertext = site.outbox / f"{manifest.contents_sha256}.age"
+    ciphertext.write_bytes(data)
+    signed = sign_manifest(manifest, load_signing(site.signing_key))
+    return Sealed(key=StudyKey(digest[:32]), ciphertext=ciphertext, manifest=signed)

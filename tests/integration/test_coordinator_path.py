@@ -72,7 +72,7 @@ def test_a_study_reaches_the_curator_whole(federation: Federation) -> None:
     named = receipt.verified(member.coordinator_key, Receipt, what="the receipt")
     assert named.contents_sha256 == sealed.manifest.manifest.contents_sha256
     assert not sealed.ciphertext.exists(), "the outbox lets go once the receipt is durable"
-    with federation.store.read() as reading:
+    with federation.reading() as reading:
         events = {event.number: event.digest for event in every_event(reading)}
         assert audit.verify(every_event(reading)).intact
     assert events[named.audit_number] == named.audit_head
@@ -96,7 +96,7 @@ def test_a_study_is_taken_once(federation: Federation) -> None:
         sealed.ciphertext.write_bytes(kept)
         second = submit(sealed)
     assert second.receipt.read_bytes() == text
-    with federation.store.read() as reading:
+    with federation.reading() as reading:
         assert len(reading.submissions(member.site_id)) == 1
 
 

@@ -1,0 +1,206 @@
+"""The coordinator as a process: its commands, how it starts, how it ends, and that a kill loses nothing."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from coordinator.config import Home
+from coordinator.founding import found
+from shared.errors import RicordError
+from shared.proto.ricord.v1 import submission_pb2 as pb
+from shared.proto.ricord.v1.submission_pb2_grpc import SubmissionServiceStub
+from shared.protocol.loader import load_protocol
+from shared.signed import of_manifest
+from shared.wire import connected, to_signed
+from site_node.config import init_home
+from site_node.membership.agreement import sign_agreement
+from site_node.membership.enrolment import enrol
+from site_node.membership.invitation import read_agreement
+from site_node.submit.client import CHUNK, submitting
+from tests.factories.federation import (
+    Federation,
+    Time,
+    free_ports,
+    make_settings,
+    sealed_bytes,
+    sealed_study,
+    settings_text,
+)
+
+MIB = 1 << 20
+
+
+def run(home: Path, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    """One command, and that it ends with `code`."""
+    command = [sys.executable, "-m", "coordinator.cli", "--home", str(home), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def run_json(home: Path, *arguments: str) -> Any:
+    """What a command prints with `--json`."""
+    return json.loads(run(home, *arguments, "--json").stdout)
+
+
+@contextmanager
+def serve(home: Path) -> Iterator[subprocess.Popen[str]]:
+    """`serve --no-federation`, from its ready line on; killed at the end if it still runs."""
+    command = [sys.executable, "-m", "coordinator.cli", "--home", str(home), "serve", "--no-federation"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline().startswith("ready: ")
+            yield process
+        finally:
+            process.kill()
+
+
+def founded(folder: Path) -> Path:
+    """A new coordinator's home."""
+    settings, home = make_settings(), Home(folder / "coordinator")
+    found(home, settings, settings_text(settings), protocol_digest=load_protocol().digest)
+    return home.folder
+
+
+def test_the_commands_take_a_study_from_invitation_to_curator(tmp_path: Path) -> None:
+    """Every verb of the way works as a command, prints JSON for scripts, and shows up in the audit log."""
+    home, curator = tmp_path / "coordinator", tmp_path / "curator"
+    ports = zip(("--enrolment-port", "--main-port", "--fleet-port"), free_ports(3), strict=True)
+    run(home, "init", "--federation", "test-federation", *(str(part) for pair in ports for part in pair))
+    with serve(home) as process:
+        run(curator, "curate", "init", "--token", run_json(home, "token", "curator", "--name", "cur")["join_token"])
+        site = init_home(tmp_path / "site", name="Command Hospital")
+        invitation = run_json(home, "token", "invite", "--site-name", "Command Hospital")["invitation_token"]
+        drafted = run_json(home, "agreement", "draft", "Command Hospital", "--curator", "cur", "--modes", "submit")
+        assert drafted["state"] == "drafted"
+        assert drafted["terms"]["modes"] == ["submit"]
+        read_agreement(site, invitation)
+        sign_agreement(site, invitation, signatory="D. Signatory, Director")
+        executed = run_json(home, "agreement", "execute", "Command Hospital")
+        member = enrol(site, executed["join_token"])
+        assert member.site_id == executed["agreement"]["site_id"]
+        with submitting(site, member) as submit:
+            submit(sealed_study(site, member, sequence=2))
+        listed = run_json(home, "submission", "list")
+        assert listed["gaps"] == [{"site_id": member.site_id, "first": 1, "last": 1}]
+        opened = run_json(curator, "curate", "open", "--all")
+        assert [each["site_id"] for each in opened["opened"]] == [member.site_id]
+        assert run_json(curator, "curate", "open", "--all")["opened"] == []
+        assert run_json(home, "audit", "verify")["intact"] is True
+        assert "agreement signed" in {event["action"] for event in run_json(home, "audit", "list")}
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+
+
+def test_a_kill_in_mid_upload_loses_nothing(tmp_path: Path) -> None:
+    """SIGKILL the coordinator while 40 MiB come in: what it had acknowledged is there, and only the rest is sent."""
+    home = founded(tmp_path)
+    federation = Federation(Home(home), Home(home).settings(), Time(), tmp_path)
+    with serve(home) as process:
+        federation.curator()
+        site, member = federation.site("Killed Hospital")
+        sealed = sealed_bytes(site, member, 40 * MIB)
+        whole = sealed.ciphertext.read_bytes()
+        acknowledged = 0
+
+        def parts() -> Iterator[pb.UploadRequest]:
+            manifest = to_signed(of_manifest(sealed.manifest))
+            yield pb.UploadRequest(header=pb.UploadHeader(manifest=manifest))
+            for start in range(0, 25 * MIB, CHUNK):
+                yield pb.UploadRequest(chunk=whole[start : start + CHUNK])
+            while acknowledged < 24 * MIB:
+                time.sleep(0.01)
+            process.kill()
+
+        with suppress(RicordError), connected(member.addresses.main, member.credentials) as channel:
+            for answer in SubmissionServiceStub(channel).Upload(parts()):
+                acknowledged = answer.durable
+        process.wait(10)
+    assert acknowledged == 24 * MIB
+    with serve(home), submitting(site, member) as submit:
+        request = pb.GetUploadOffsetRequest(manifest=to_signed(of_manifest(sealed.manifest)))
+        with connected(member.addresses.main, member.credentials) as channel:
+            assert SubmissionServiceStub(channel).GetUploadOffset(request).durable >= acknowledged
+        submit(sealed)
+    blobs = list((home / "blobs" / "sealed").rglob("*.age"))
+    assert [blob.read_bytes() == whole for blob in blobs] == [True]
+    assert not list((home / "blobs" / "partial").iterdir())
+
+
+def test_a_port_in_use_is_named(tmp_path: Path) -> None:
+    """The port, the host and the setting to change; exit code 1, and no second server beside the first."""
+    home = founded(tmp_path)
+    port = Home(home).settings().main_port
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        said = run(home, "serve", "--no-federation", code=1).stderr
+    assert f"Port {port} on 127.0.0.1 is already in use" in said
+    assert "main_port" in said
+
+
+def test_without_a_coordinator_a_command_says_so(tmp_path: Path) -> None:
+    """Exit code 5, and JSON on standard error where JSON was asked for."""
+    home = founded(tmp_path)
+    said = json.loads(run(home, "site", "list", "--json", code=5).stderr)
+    assert said["error"]["code"] == "coordinator-unreachable"
+
+
+def test_a_home_is_founded_once(tmp_path: Path) -> None:
+    """A second `init` changes nothing."""
+    home = founded(tmp_path)
+    before = {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
+    run(home, "init", "--federation", "other-federation", code=2)
+    assert {path: path.read_bytes() for path in home.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (("--federation", "Not A Name"), "--federation"),
+        (("--federation", "fine", "--main-port", "0"), "--main-port"),
+        (("--federation", "fine", "--main-port", "7443"), "--ports"),
+    ],
+)
+def test_init_names_the_option_that_is_wrong(tmp_path: Path, arguments: tuple[str, ...], name: str) -> None:
+    """Nothing is made."""
+    assert name in run(tmp_path / "home", "init", *arguments, code=2).stderr
+    assert not (tmp_path / "home").exists()
+
+
+def test_settings_are_read_whole(tmp_path: Path) -> None:
+    """No home, a key that does not exist, a key with a wrong value: each stops the start with its name and line."""
+    assert "coordinator.toml" in run(tmp_path / "none", "serve", code=2).stderr
+    home = founded(tmp_path)
+    file = home / "coordinator.toml"
+    text = file.read_text()
+    file.write_text(text + "databse = 'x'\n")
+    assert "`databse`" in run(home, "serve", code=2).stderr
+    file.write_text(text.replace("main_port = ", "main_port = 9"))
+    assert "main_port" in run(home, "serve", code=2).stderr
+
+
+def test_the_coordinator_cannot_read_an_image() -> None:
+    """Its program loads neither pydicom nor pynetdicom, nor, before it is needed, Flower or torch."""
+    code = "import sys, coordinator.cli; print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"pydicom", "pynetdicom", "flwr", "torch"} & set(loaded)
+
+
+def test_private_files_are_private(tmp_path: Path) -> None:
+    """No key of a coordinator's home can be read by others, and neither can its database's folder."""
+    home = founded(tmp_path)
+    for key in (*home.glob("ca/*.key"), *home.glob("keys/*.key"), home / "keys/signing.pem", home / "operator/tls.pem"):
+        assert key.stat().st_mode & 0o077 == 0
+    assert home.stat().st_mode & 0o077 == 0
