@@ -20,11 +20,11 @@ class SiteFigures(Frozen):
 
 
 class RoundResult(Frozen):
-    """One round: mean training loss by number of images, mean AUC by number of validation images, and each site's."""
+    """One round: means over the sites that told theirs, of the training loss by number of images and of the AUC."""
 
     round: int
     training_images: int
-    training_loss: float
+    training_loss: float | None
     auc: float | None
     sites: tuple[SiteFigures, ...]
 
@@ -75,7 +75,7 @@ def _round(turn: int, answers: Sequence[Answer]) -> RoundResult:
     return RoundResult(
         round=turn,
         training_images=int(sum(metrics[records.EXAMPLES] for metrics in trained)),
-        training_loss=_mean((metrics[records.EXAMPLES], metrics[records.LOSS]) for metrics in trained) or 0.0,
+        training_loss=_mean((each[records.EXAMPLES], each[records.LOSS]) for each in trained if each[records.TOLD]),
         auc=_mean((site.images, site.auc) for site in sites if site.images is not None and site.auc is not None),
         sites=sites,
     )
@@ -83,7 +83,7 @@ def _round(turn: int, answers: Sequence[Answer]) -> RoundResult:
 
 def _figures(answer: Answer) -> SiteFigures:
     metrics = answer.metrics
-    if not metrics.get(records.AUC_GIVEN):
+    if not metrics.get(records.TOLD):
         return SiteFigures(site_id=answer.site)
     return SiteFigures(
         site_id=answer.site,

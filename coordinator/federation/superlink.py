@@ -21,7 +21,7 @@ from typing import Any, Self
 import httpx
 import uvicorn
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
-from flwr.app import Context, RecordDict
+from flwr.app import Context
 from flwr.common.constant import SUPERLINK_NODE_ID, TRANSPORT_TYPE_GRPC_RERE, SubStatus
 from flwr.common.serde import context_from_proto, run_from_proto
 from flwr.proto.control_pb2 import RegisterNodeRequest, StartRunRequest, UnregisterNodeRequest
@@ -32,6 +32,7 @@ from flwr.proto.runtime_pb2 import (
     PushTaskOutputRequest,
     SendTaskHeartbeatRequest,
 )
+from flwr.supercore import telemetry
 from flwr.supercore.constant import TaskType
 from flwr.supercore.heartbeat import HeartbeatSender
 from flwr.supercore.inflatable.inflatable_utils import pull_objects
@@ -44,10 +45,11 @@ from flwr.superlink.grid import HttpGrid, http_grid
 from flwr.superlink.main import create_app
 from flwr.superlink.servicer.control import control_handlers
 from flwr.superlink.servicer.runtime import runtime_handlers
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from coordinator.federation.interface import FEDERATED, NodeRegistry
-from shared.errors import PortInUse, RunFailed
+from coordinator.federation.listener import Only, listen
+from shared.errors import RunFailed
 from shared.frozen import Frozen
 from shared.ids import SiteId
 
@@ -87,8 +89,8 @@ class SuperLink:
     def __enter__(self) -> Self:
         """Listen; raises `PortInUse`."""
         with ExitStack() as undone:
-            fleet = undone.enter_context(_listen(self._settings.host, self._settings.port))
-            runtime = undone.enter_context(_listen("127.0.0.1", 0))
+            fleet = undone.enter_context(listen(self._settings.host, self._settings.port))
+            runtime = undone.enter_context(listen("127.0.0.1", 0))
             undone.push(self.__exit__)
             self._start(fleet, runtime)
             undone.pop_all()
@@ -97,20 +99,21 @@ class SuperLink:
     def _start(self, fleet: socket.socket, runtime: socket.socket) -> None:
         prepare_environment(self._settings.folder)
         _hurry()
+        self._certificate_changed = self._settings.certificate.stat().st_mtime_ns
         self._runtime_address = f"127.0.0.1:{runtime.getsockname()[1]}"
         app = create_app(_configuration(self._settings), SuperLinkLifespan)
         self._state: Any = app.state.linkstate_factory.state()
         _admit_by(_Admission(self._registry), self._state, app.state.linkstate_factory)
-        self._serve(_Only(app, _RUNTIME), runtime, lifespan="on")
+        self._serve(Only(app, _RUNTIME), runtime, lifespan="on")
         self._serve(
-            _Only(app, _FLEET),
+            Only(app, _FLEET),
             fleet,
             lifespan="off",
             ssl_certfile=str(self._settings.certificate),
             ssl_keyfile=str(self._settings.key),
         )
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *exception: object) -> None:
         """Stop listening; what waits for an answer is dropped."""
         for server, _, _ in self._servers:
             server.should_exit = True
@@ -121,7 +124,11 @@ class SuperLink:
         self._servers.clear()
 
     def sync(self) -> None:
-        """Register the nodes that the registry holds and remove those that it no longer does."""
+        """Register the nodes that the registry holds and remove those that it no longer does.
+
+        A renewed certificate is taken up too: connections made from then on see it.
+        """
+        self._renew()
         wanted = {_pem(node.public_key) for node in self._registry.nodes(FEDERATED).values()}
         known = self._known()
         for key in wanted - known.keys():
@@ -162,6 +169,14 @@ class SuperLink:
             heartbeat.stop()
             client.PushTaskOutput(PushTaskOutputRequest(sub_status=outcome[0], details=outcome[1]))
             grid.close()
+
+    def _renew(self) -> None:
+        changed = self._settings.certificate.stat().st_mtime_ns
+        if changed != self._certificate_changed:
+            for server, _, _ in self._servers:
+                if server.config.ssl is not None:
+                    server.config.ssl.load_cert_chain(self._settings.certificate, self._settings.key)
+            self._certificate_changed = changed
 
     def _acquire(self, run_id: int) -> str:
         """The token of our run's task; tasks of runs that an earlier process left behind are ended on the way."""
@@ -217,24 +232,6 @@ class _Admission(NoOpFederationManager):  # type: ignore[misc] # Flower's packag
         return node_id in self.filter_nodes({node_id}, federation_id)
 
 
-class _Only:
-    """One listener's view of the application: paths under `prefix`, and 404 for anything else."""
-
-    def __init__(self, app: ASGIApp, prefix: str) -> None:
-        self._app = app
-        self._prefix = prefix
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI: lifespan events pass; requests outside the prefix and web sockets do not."""
-        if scope["type"] == "lifespan" or (scope["type"] == "http" and scope["path"].startswith(self._prefix)):
-            await self._app(scope, receive, send)
-        elif scope["type"] == "http":
-            await send({"type": "http.response.start", "status": 404, "headers": [(b"content-length", b"0")]})
-            await send({"type": "http.response.body", "body": b""})
-        else:
-            await send({"type": "websocket.close"})
-
-
 def prepare_environment(folder: Path) -> None:
     """What every Flower process needs: its files in our folder, no telemetry, no update check, nothing installed."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -242,7 +239,9 @@ def prepare_environment(folder: Path) -> None:
     os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
     os.environ["FLWR_DISABLE_UPDATE_CHECK"] = "1"
     os.environ["FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION"] = "1"
+    telemetry.FLWR_TELEMETRY_ENABLED = "0"  # read from the environment when it was imported
     getLogger("flwr").setLevel(WARNING)
+    getLogger("httpx").setLevel(WARNING)  # it tells every request
 
 
 def _configuration(settings: SuperLinkSettings) -> SuperLinkLifespanConfig:
@@ -296,23 +295,6 @@ def _identify(task_id: int, run_id: int, node_id: int) -> None:
     TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = task_id, run_id, node_id
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        raise PortInUse(host=host, port=str(port), key="fleet_port") from error
-    return listener
-
-
 def _pem(key: bytes) -> bytes:
     """The one form under which Flower knows a public key."""
     return load_pem_public_key(key).public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-
-
-def empty_context() -> Context:
-    """A context of no run, for a ServerApp that is called without Flower's SuperLink."""
-    return Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config={})

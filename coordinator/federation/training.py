@@ -96,10 +96,10 @@ def make_strategy(task: TrainingTask, minimum: int) -> FedAvg:
 def pooled(contents: list[RecordDict], weight: str) -> MetricRecord:
     """Flower's aggregation of evaluations: the mean AUC over the sites that told theirs, by their number of images."""
     metrics = [content[records.METRICS] for content in contents]
-    told = [(float(part[weight]), float(part[records.AUC])) for part in metrics if part[records.AUC_GIVEN]]
+    told = [(float(part[weight]), float(part[records.AUC])) for part in metrics if part[records.TOLD]]
     total = sum(count for count, _ in told)
     mean = sum(count * value for count, value in told) / total if total else 0.0
-    return MetricRecord({records.AUC: mean, records.AUC_GIVEN: len(told)})
+    return MetricRecord({records.AUC: mean, records.TOLD: len(told)})
 
 
 def last_checkpoint(folder: Path) -> int:

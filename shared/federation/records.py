@@ -23,7 +23,8 @@ ROUND = "server-round"  # in CONFIG: set by Flower's strategies, from 1
 STAGE = "stage"  # in CONFIG of a query: which step of the statistics
 PAYLOAD = "payload"  # in CONFIG of a query and of its answer: bytes
 EXAMPLES = "num-examples"  # in METRICS: the weight in averages
-AUC, AUC_GIVEN, LOSS = "auc", "auc-given", "loss"  # `auc` counts only where `auc-given` is 1
+AUC, LOSS = "auc", "loss"
+TOLD = "told"  # in METRICS: 1 when the site's own figures are given, 0 when they are withheld and stand as 0
 
 
 def pack(state: Mapping[str, npt.NDArray[np.float32]]) -> Vector:

@@ -86,20 +86,29 @@ def check_leaving(reply: Message, plan: Plan, most: int) -> None:
 
 _FIELDS = {
     records.ARRAYS: {records.STATE},
-    records.METRICS: {records.EXAMPLES, records.LOSS, records.AUC, records.AUC_GIVEN},
+    records.METRICS: {records.EXAMPLES, records.LOSS, records.AUC, records.TOLD},
     records.CONFIG: {records.PAYLOAD},
 }
 
 
 def train_round(message: Message, context: Context) -> Message:
-    """Train the received model on this site's images and send back its state and how many images it saw."""
+    """Train the received model on this site's images and send back its state and how many images it saw.
+
+    The number of images is what Flower weights the average by; the loss leaves only with enough cases behind it.
+    """
     site = from_context(context.node_config)
-    task = _task(plan_of(message, site))
+    plan = plan_of(message, site)
+    task = _task(plan)
     model = build_model(task)
     set_state(model, _vector(message))
     samples = _split(site.library, task).training
     loss = train(model, samples, task, turn=int(message.content[records.CONFIG][records.ROUND]))
-    metrics = {records.EXAMPLES: len(samples.labels), records.LOSS: loss}
+    told = may_tell(load_policy(site.policy), plan, samples.cases)
+    metrics = {
+        records.EXAMPLES: len(samples.labels),
+        records.LOSS: loss if told else 0.0,
+        records.TOLD: int(told),
+    }
     content = RecordDict(
         {
             records.ARRAYS: ArrayRecord({records.STATE: Array(get_state(model))}),
@@ -123,7 +132,7 @@ def evaluate_round(message: Message, context: Context) -> Message:
         records.EXAMPLES: result.images if told else 0,
         records.LOSS: result.loss if told else 0.0,
         records.AUC: result.auc if told and result.auc is not None else 0.0,
-        records.AUC_GIVEN: int(told),
+        records.TOLD: int(told),
     }
     return Message(RecordDict({records.METRICS: MetricRecord(metrics)}), reply_to=message)
 

@@ -13,7 +13,8 @@ from site_node.federate.supernode import SuperNode, SuperNodeSettings, Task, ref
 
 log = structlog.get_logger(__name__)
 _LOOK_SECONDS = 0.1
-_PAUSE_SECONDS = 2.0
+_PAUSE_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 60.0
 
 
 def run_federate(settings: FederateSettings, *, stop: threading.Event, once: bool = False) -> int:
@@ -25,10 +26,10 @@ def run_federate(settings: FederateSettings, *, stop: threading.Event, once: boo
     """
     load_policy(settings.policy)
     clock = _Idle(settings.idle_seconds if once else None)
-    while not (stop.is_set() or clock.over):
+    while not (stop.is_set() or clock.over()):
         try:
             with SuperNode(_node(settings)) as node:
-                while not (stop.is_set() or clock.over):
+                while not (stop.is_set() or clock.over()):
                     with node.task() as task:
                         if task is not None:
                             answer(task, settings)
@@ -36,26 +37,34 @@ def run_federate(settings: FederateSettings, *, stop: threading.Event, once: boo
                             continue
                     stop.wait(_LOOK_SECONDS)
         except RicordError as error:
-            if clock.over and clock.answered == 0:
+            if clock.over() and clock.answered == 0:
                 raise
             log.warning("federation.lost", code=error.code)
-            stop.wait(_PAUSE_SECONDS)
+            stop.wait(clock.pause())
     return clock.answered
 
 
 class _Idle:
-    """How many messages were answered, and whether the last one is too long ago; without a limit it never is."""
+    """How many messages were answered, and whether the last one is too long ago; without a limit it never is.
+
+    It also knows how long to pause before the next try: longer each time, until something is answered again.
+    """
 
     def __init__(self, limit: float | None) -> None:
         self.answered = 0
         self._limit = limit
         self._last = time.monotonic()
+        self._failures = 0
 
     def count(self) -> None:
         self.answered += 1
+        self._failures = 0
         self._last = time.monotonic()
 
-    @property
+    def pause(self) -> float:
+        self._failures += 1
+        return min(_PAUSE_SECONDS * float(2 ** min(self._failures - 1, 16)), _LONGEST_PAUSE_SECONDS)
+
     def over(self) -> bool:
         return self._limit is not None and time.monotonic() - self._last > self._limit
 

@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from logging import WARNING, getLogger
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self
@@ -98,6 +99,8 @@ class SuperNode:
 
     def __enter__(self) -> Self:
         """Start the child and wait for its Runtime API; raises `CoordinatorUnreachable` or `RunFailed`."""
+        getLogger("flwr").setLevel(WARNING)
+        getLogger("httpx").setLevel(WARNING)  # it tells every request
         self._settings.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._address = f"127.0.0.1:{_free_port()}"
         self._child = _start(self._settings, self._address, self._secret)
@@ -149,6 +152,8 @@ class SuperNode:
         heartbeat.start()
         try:
             yield Task(client)
+        except httpx.HTTPError as error:
+            raise CoordinatorUnreachable("the SuperNode went away", address=self._settings.fleet_address) from error
         finally:
             heartbeat.stop()
             client.close()

@@ -47,7 +47,7 @@ def test_a_message_under_a_good_plan_is_answered(sites: list[FederateSettings]) 
     reply = app(make_message(sign_plan(plan_for(sites), KEY)), context_of(sites[0]))
     assert not reply.has_error()
     assert set(reply.content) == {"arrays", "metrics"}
-    assert set(reply.content["metrics"]) == {"num-examples", "loss"}
+    assert set(reply.content["metrics"]) == {"num-examples", "loss", "told"}
 
 
 @pytest.mark.parametrize(

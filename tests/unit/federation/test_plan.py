@@ -57,7 +57,7 @@ def test_what_cannot_hold_is_refused() -> None:
     """Each rule of the validator refuses the plan that breaks it."""
     good = make_plan()
     one = good.sites[0]
-    broken = [
+    broken: list[dict[str, object]] = [
         {"sites": good.sites[:2]},
         {"sites": (one, *good.sites)},
         {"sites": (*good.sites, Member(site_id=SiteId("777777"), fingerprint=one.fingerprint))},
