@@ -31,6 +31,7 @@ _FORMS = {
     "IS": re.compile(rb"[0-9+\- \\]*\0?"),
     "TM": re.compile(rb"[0-9:.\- \\]*\0?"),
 }
+_UID_IN_TEXT = re.compile(r"(?<![\d.])\d+(?:\.\d+){5,}")
 _AGE = re.compile(rb"(\d{3})([DWMY])")
 _OLDEST = 89  # years; all above are one group (45 CFR 164.514(b)(2)(i)(C))
 _PADDING = b" \0"
@@ -158,21 +159,26 @@ class Values:
             self._identifiers = find_identifiers(dict(self._read_from), self._encodings, extra)
         text = decode(raw, self._encodings)
         if describe:
-            values = [self._clean(value) for value in text.split("\\")]
+            new = "\\".join(self._clean(value, self._identifiers) for value in text.split("\\"))
         else:
-            values = [
-                cut(value, self._identifiers, self._subject.known, description=False) for value in text.split("\\")
-            ]
-        if "\\".join(values) == text:
+            new = (
+                ""
+                if _UID_IN_TEXT.search(text)
+                else cut(text, self._identifiers, self._subject.known, description=False)
+            )
+        if new == text:
             return raw
-        new = "\\".join(values)
         keep = describe and new.isascii() and bool(normal(new))
         return new.encode() if keep else self._emptied(rule)
 
-    def _clean(self, value: str) -> str:
-        assert self._identifiers is not None  # noqa: S101  # `_search` has read them
-        without = self._subject.deny.sub(" ", cut(value, self._identifiers, self._subject.known, description=True))
-        return value if without == value else " ".join(without.split())
+    def _clean(self, value: str, identifiers: Identifiers) -> str:
+        """Cut until nothing more is found: what is left of two cuts may make a third."""
+        while True:
+            without = cut(value, identifiers, self._subject.known, description=True)
+            without = self._subject.deny.sub(" ", without)
+            if without == value:
+                return value
+            value = " ".join(without.split())
 
     def _emptied(self, rule: Rule) -> bytes:
         """Nothing, or the dummy where Type 1 asks for a text."""

@@ -53,12 +53,12 @@ def _image_lines(profile: Profile) -> tuple[str, ...]:
             f" device. Of the patient: {_names(profile, _is_kept_of_patient)}. A kept text that holds an identifier is"
             " emptied."
         ),
-        f"- **Cleaned** of identifiers, dates and long numbers ({counts[Action.CLEAN]}): {_doing(profile, Action.CLEAN)}.",
+        f"- **Cleaned** of identifiers, dates, long numbers ({counts[Action.CLEAN]}): {_doing(profile, Action.CLEAN)}.",
         (
             f"- **Changed**: {counts[Action.SHIFT]} dates and datetimes go back by the patient's own number of days, 1"
             " to 3652, and times stay; every UID that the Standard does not register becomes a keyed one; PatientID and"
-            " PatientName become `<SITEID>-<number>`; AccessionNumber becomes a keyed number; PatientAge over 89 becomes"
-            " `090Y`."
+            " PatientName become `<SITEID>-<number>`; AccessionNumber becomes a keyed number; PatientAge over 89"
+            " becomes `090Y`."
         ),
         f"- **Emptied** ({counts[Action.EMPTY]}): {_doing(profile, Action.EMPTY)}.",
         (
@@ -70,8 +70,8 @@ def _image_lines(profile: Profile) -> tuple[str, ...]:
             f" `{profile.private_creator}` with SITEID and project."
         ),
         (
-            f"- **Kinds**: {', '.join(sorted(set(profile.kinds.values())))}; objects whose pixels may hold text wait for"
-            " a person; reports, documents, presentation states, waveforms, raw data and all other kinds are refused."
+            f"- **Kinds**: {', '.join(sorted(set(profile.kinds.values())))}; objects whose pixels may hold text wait"
+            " for a person; reports, documents, presentation states, waveforms, raw data and other kinds are refused."
         ),
     )
 

@@ -46,7 +46,8 @@ def find_identifiers(values: Mapping[int, bytes], encodings: tuple[str, ...], ex
     def forms(tags: Iterable[int]) -> set[str]:
         return set().union(*(_forms(decode(values[tag], encodings)) for tag in tags if tag in values))
 
-    numbers = forms(_NUMBERS) | {normal(text) for text in extra}
+    numbers = set().union(*(_number_forms(decode(values.get(tag, b""), encodings)) for tag in _NUMBERS))
+    numbers |= {normal(text) for text in extra}
     own = forms(_NAMES) | numbers
     inside = {form for form in own if len(form) >= (_ANYWHERE if form.isascii() else _ANYWHERE_FOREIGN)}
     whole = {form for form in own if len(form) >= _WHOLE} | {
@@ -90,13 +91,22 @@ def known_forms(profile: Profile) -> frozenset[str]:
 
 
 def _forms(text: str) -> set[str]:
-    """Each word of a value, each value whole, and neighbouring words glued both ways round."""
+    """Each word of a value, its parts, each value whole, and neighbouring words glued both ways round."""
     forms: set[str] = set()
     for value in re.split(r"[\\=]", text):
-        words = [word for word in (normal(part) for part in re.split(r"[\^\s,;/]+", value)) if word]
-        forms.update(words)
+        words = [word for word in map(normal, re.split(r"[\^\s,;/]+", value)) if word]
+        forms.update(words, map(normal, re.split(r"[\^\s,;/-]+", value)), map(normal, re.split(r"[\W_]+", value)))
         forms.add("".join(words))
         forms.update(first + second for first in words for second in words if first != second)
+    forms.discard("")
+    return forms
+
+
+def _number_forms(text: str) -> set[str]:
+    """A number as a whole, and its parts where they are long enough to be telling."""
+    forms: set[str] = set()
+    for value in text.split("\\"):
+        forms |= {normal(value)} | {part for part in map(normal, value.split()) if len(part) > _ANYWHERE}
     forms.discard("")
     return forms
 

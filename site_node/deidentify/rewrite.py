@@ -75,6 +75,8 @@ def _read_meta(head: bytes) -> tuple[str, int]:
         raise _NotForThisReader
     place, syntax = _PREAMBLE, ""
     while head[place : place + 2] == b"\x02\0":
+        if place + 12 > len(head):
+            raise stop("truncated")
         _, element, vr, length = _EXPLICIT_HEADER(head, place)
         start = place + 8
         if vr in _LONG:
@@ -120,8 +122,8 @@ class _Walk:
             if depth == 0 and self._only_zeros_follow(place):
                 return found, end
             tag, vr, start, length = self._header(place, end, explicit=explicit)
-            if tag == ITEM_END and delimited:
-                return found, place + 8
+            if tag == ITEM_END:
+                return self._ended(found, delimited=delimited), place + 8
             if tag == PIXEL_DATA and depth == 0:
                 place = self._pixel_data(vr, start, length, end)
                 continue
@@ -131,18 +133,23 @@ class _Walk:
             else:
                 place = start + length
                 self._need(place, end)
+            if tag in found:
+                raise stop("doubled-element")
             is_sequence = self._wanted.get(tag)
-            if is_sequence is not None:
-                if tag in found:
-                    raise stop("doubled-element")
-                if vr == b"SQ" or (is_sequence and vr in _UNTOLD) or length == UNDEFINED:
-                    items = partial(self._items, start, place, explicit=explicit_items, depth=depth + 1)
-                    found[tag] = Element(_NAMES[vr], items)
-                else:
-                    found[tag] = Element(_NAMES[vr], self._data[start:place])
-        if delimited:
+            if is_sequence is None:
+                continue
+            if vr == b"SQ" or (is_sequence and vr in _UNTOLD) or length == UNDEFINED:
+                items = partial(self._items, start, place, explicit=explicit_items, depth=depth + 1)
+                found[tag] = Element(_NAMES[vr], items)
+            else:
+                found[tag] = Element(_NAMES[vr], self._data[start:place])
+        return self._ended(found, delimited=not delimited), place
+
+    def _ended(self, found: Dataset, *, delimited: bool) -> Dataset:
+        """A data set that ended as it should: with an item delimiter if it has no length, else without."""
+        if not delimited:
             raise stop("malformed-sequence")
-        return found, place
+        return found
 
     def _header(self, place: int, end: int, *, explicit: bool) -> tuple[int, bytes, int, int]:
         """Tag, value representation, start of the value and its length."""
