@@ -70,7 +70,7 @@ def state_of(federation: Federation, home: SiteHome, member: Membership) -> dict
     """Everything that must not depend on kills: the site's counts and what the coordinator holds of the site."""
     code, shown = ended(site(home, "status", "--json"))
     assert code == 0, shown
-    with federation.store.read() as reading:
+    with federation.reading() as reading:
         submissions = reading.submissions(member.site_id)
     status = json.loads(shown)
     del status["site_id"], status["name"]
