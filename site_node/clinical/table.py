@@ -1,6 +1,7 @@
 """The raw table of a sheet: XLSX, XLS or ODS through calamine, or CSV; the first visible sheet that has headings."""
 
 import csv
+import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from shared.errors import ClinicalSheetInvalid, SourceMissing
 from site_node.clinical.cells import Cell
 
 Row = Sequence[Cell]
+_LOOKED_AT = 10  # lines, to tell what parts the columns
 _ENCODINGS = ("utf-8-sig", "cp1252")
 
 
@@ -44,10 +46,10 @@ def _read_workbook(path: Path) -> Iterator[Row]:
 
 def _read_csv(path: Path) -> Iterator[Row]:
     text = _decode(path.read_bytes())
-    first = text.split("\n", 1)[0]
-    delimiter = max(",;\t", key=first.count)
+    start = "".join(text.splitlines(keepends=True)[:_LOOKED_AT])
+    delimiter = max(",;\t", key=start.count)
     try:
-        yield from csv.reader(text.splitlines(), delimiter=delimiter, strict=True)
+        yield from csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     except csv.Error:
         raise ClinicalSheetInvalid(problem="its quotes do not pair") from None
 

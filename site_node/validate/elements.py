@@ -15,8 +15,10 @@ PIXEL_DATA = 0x7FE00010
 UNDEFINED = 0xFFFFFFFF
 IMPLICIT, EXPLICIT, DEFLATED, BIG = (f"1.2.840.10008.1.2{tail}" for tail in ("", ".1", ".1.99", ".2"))
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
-_LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
-_SHORT = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
+_LONG = {vr.encode(): vr for vr in "OB OD OF OL OV OW SQ SV UC UN UR UT UV".split(" ")}
+_SHORT = {vr.encode(): vr for vr in "AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split(" ")}
+_LITTLE_WORDS = struct.Struct("<HH2sH"), struct.Struct("<L")
+_BIG_WORDS = struct.Struct(">HH2sH"), struct.Struct(">L")
 WORDS = {
     "AT": 2, "FD": 8, "FL": 4, "OD": 8, "OF": 4, "OL": 4, "OV": 8, "OW": 2, "SL": 4, "SS": 2, "SV": 8, "UL": 4,
     "US": 2, "UV": 8,
@@ -110,7 +112,7 @@ class _Reader:
             inflate = zlib.decompressobj(-zlib.MAX_WBITS)
             self._data, start = inflate.decompress(self._data[start:]) + inflate.flush(), 0
         self._order = ">" if syntax == BIG else "<"
-        self._explicit = syntax != IMPLICIT if syntax else self._data[start + 4 : start + 6] in _LONG | _SHORT
+        self._explicit = syntax != IMPLICIT if syntax else self._data[start + 4 : start + 6] in {*_LONG, *_SHORT}
         end = self._dataset(start, len(self._data), (), delimited=False)
         if end != len(self._data):
             raise _broken("bytes follow its last element")
@@ -133,16 +135,16 @@ class _Reader:
         return start
 
     def _header(self, at: int) -> _Head:
-        group, number = struct.unpack_from(self._order + "HH", self._data, at)
+        words, long = _BIG_WORDS if self._order == ">" else _LITTLE_WORDS
+        group, number, vr, length = words.unpack_from(self._data, at)
         tag = group << 16 | number
         if not self._explicit or group == 0xFFFE:  # noqa: PLR2004 - items have no VR
-            return _Head(tag, "", struct.unpack_from(self._order + "L", self._data, at + 4)[0], at + 8)
-        vr = self._data[at + 4 : at + 6]
-        if vr in _LONG:
-            return _Head(tag, vr.decode(), struct.unpack_from(self._order + "L", self._data, at + 8)[0], at + 12)
-        if vr not in _SHORT:
+            return _Head(tag, "", long.unpack_from(self._data, at + 4)[0], at + 8)
+        if vr in _SHORT:
+            return _Head(tag, _SHORT[vr], length, at + 8)
+        if vr not in _LONG:
             raise _broken("an element has an unknown value representation")
-        return _Head(tag, vr.decode(), struct.unpack_from(self._order + "H", self._data, at + 6)[0], at + 8)
+        return _Head(tag, _LONG[vr], long.unpack_from(self._data, at + 8)[0], at + 12)
 
     def _dataset(self, at: int, end: int, path: Path, *, delimited: bool) -> int:
         """Elements up to `end` or, where `delimited`, the item's end; returns what comes after."""

@@ -99,6 +99,15 @@ def test_titles_above_the_headings_and_empty_rows_do_not_disturb(tmp_path: Path)
     assert [(row.row, row.keys["mrn"]) for row in sheet.rows] == [(6, "P1")]
 
 
+def test_semicolons_quoted_line_ends_and_old_encodings_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "sheet.csv"
+    path.write_bytes('Our study\nMRN;Sex;Temperature;Comment\nÄ7;male;37,5;"two\nlines"\n'.encode("cp1252"))
+    sheet = read_sheet(path, DICTIONARY)
+    assert not sheet.problems
+    assert sheet.rows[0].keys == {"mrn": "Ä7"}
+    assert sheet.rows[0].values == {"sex": "M", "temperature": 37.5}
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [

@@ -2,6 +2,7 @@
 
 import contextlib
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,18 +19,24 @@ from pydicom.uid import (
 )
 
 from shared.errors import DicomUnreadable
+from shared.ids import SiteId
 from shared.protocol.iod import required_of
+from shared.protocol.loader import load_profile
 from site_node.study import Identity
 from site_node.validate.codestream import CodestreamBroken, frames_of, text_segments, without_text
-from site_node.validate.elements import read_document
+from site_node.validate.conformance import make_rules
+from site_node.validate.elements import Document, Element, read_document
+from site_node.validate.finding import Finding
 from site_node.validate.identifiers import Collector, normal, words_of
 from site_node.validate.presence import lacks
+from site_node.validate.residual import make_search, search_document
 from site_node.validate.values import has_form
 from tests.factories.dicom import make_dx, write_file
 
 REGION, CODE = 0x00082218, 0x00080100
 SEQUENCES = frozenset({REGION, 0x00400555})
 DX = "1.2.840.10008.5.1.4.1.1.1.1"
+RULES = make_rules(load_profile(), SiteId("123456"))
 
 
 def _bytes(folder: Path, dataset: Dataset, syntax: UID = ExplicitVRLittleEndian) -> bytes:
@@ -192,3 +199,26 @@ def test_the_normal_form_is_stable(text: str) -> None:
 
 def test_words_part_at_signs_digits_and_changes_of_case() -> None:
     assert words_of("ThoraxMULLERjoerg_12b Ärzte") == ["thorax", "mulle", "rjoerg", "12", "b", "arzte"]
+
+
+LETTERS = st.text("abcdefghijklmnopqrstuvwxyzäöüéñçøABCDEFGHIJKLMNOPQRSTUVWXYZ", min_size=4, max_size=12)
+
+
+@given(
+    name=LETTERS,
+    before=st.text("abc 123_-(", max_size=8),
+    after=st.text("xyz 456_-)", max_size=8),
+    style=st.sampled_from([str, str.upper, str.lower, str.title, str.swapcase, " ".join, "-".join]),
+)
+def test_a_name_is_found_however_it_is_cased_glued_or_spaced(
+    name: str, before: str, after: str, style: Callable[[str], str]
+) -> None:
+    """Whatever stands around a patient's name of four letters or more, however it is written, the search sees it."""
+    document = Document(b"", (), "", True, (Element((), 0x00100010, "PN", f"{name}^X".encode()),), None, False, b"")
+    charset = Element((), 0x00080005, "CS", b"ISO_IR 192")
+    collector = Collector(Identity(issuer="", patient_id="P1"))
+    collector.add(document._replace(elements=(charset, *document.elements)))
+    search = make_search(collector.found(), RULES)
+    text = Element((), 0x0008103E, "LO", f"{before}{style(name)}{after}".encode())
+    found = search_document(document._replace(elements=(charset, text)), search, RULES)
+    assert Finding(code="residual-identifier", attribute="SeriesDescription") in list(found)
