@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import Field, field_validator, model_validator
-from sqlalchemy import make_url
 
 from shared.crypto.pki import parse_spiffe
 from shared.errors import InvalidIdentifier
@@ -128,11 +127,6 @@ class Home:
         """Read `coordinator.toml`; raises what `shared.settings.load_settings` raises."""
         return load_settings(self.settings_file, Settings, program=PROGRAM)
 
-    def dsn(self, settings: Settings) -> str:
-        """Where the store is; what it returns may hold a password, so show it to nobody."""
-        if not settings.database:
-            return f"sqlite:///{(self.folder / 'coordinator.sqlite').resolve()}"
-        if settings.database_password_file is None:
-            return settings.database
-        password = settings.database_password_file.read_text(encoding="utf-8").strip()
-        return make_url(settings.database).set(password=password).render_as_string(hide_password=False)
+    def database(self, settings: Settings) -> str:
+        """The store's SQLAlchemy URL, without a password."""
+        return settings.database or f"sqlite:///{(self.folder / 'coordinator.sqlite').resolve()}"

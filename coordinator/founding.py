@@ -8,7 +8,7 @@ from coordinator.config import Home, Settings
 from coordinator.identity import OPERATOR, Identity, utc_now
 from coordinator.store.interface import Store
 from coordinator.store.records import Certificate
-from coordinator.store.sql import open_store
+from coordinator.store.sql import SqlStore, open_store
 from shared.crypto import keys, pki
 from shared.crypto.pki import Authority, Role
 from shared.durable import write_whole
@@ -35,7 +35,7 @@ def found(home: Home, settings: Settings, text: str, *, protocol_digest: Sha256)
     ):
         make(path)
     identity = open_identity(home, settings, protocol_digest=protocol_digest)
-    store = open_store(home.dsn(settings))
+    store = store_of(home, settings)
     try:
         renew_own(home, settings, identity, store)
         with store.begin() as work:
@@ -60,6 +60,11 @@ def open_identity(home: Home, settings: Settings, *, protocol_digest: Sha256) ->
         invitation_days=settings.invitation_days,
         join_days=settings.join_days,
     )
+
+
+def store_of(home: Home, settings: Settings) -> SqlStore:
+    """The store of a home; raises `StoreUnreachable`."""
+    return open_store(home.database(settings), password_file=settings.database_password_file)
 
 
 def renew_own(home: Home, settings: Settings, identity: Identity, store: Store) -> None:

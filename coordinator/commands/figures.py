@@ -9,7 +9,6 @@ from coordinator.client import operator_channel
 from coordinator.commands.shown import AsJson, home_of, show, show_all
 from coordinator.config import PROGRAM
 from shared.errors import SourceMissing
-from shared.federation.plan import PlanRequest
 from shared.manifest import canonical_json
 from shared.proto.ricord.v1 import cohort_pb2, federation_pb2
 from shared.proto.ricord.v1.cohort_pb2_grpc import CohortServiceStub
@@ -67,6 +66,8 @@ def start(
     as_json: AsJson = False,
 ) -> None:
     """Start a federated run; `run show` says how it goes."""
+    from shared.federation.plan import PlanRequest  # noqa: PLC0415 -- loads numpy, which other verbs do not need
+
     if not plan.is_file():
         raise SourceMissing(source=str(plan))
     request = federation_pb2.StartRunRequest(plan=canonical_json(load_settings(plan, PlanRequest, program=PROGRAM)))

@@ -7,22 +7,9 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from coordinator.cohort.pooling import Pooling
-from coordinator.cohort.service import CohortService
-from coordinator.cohort.servicer import CohortServicer
 from coordinator.commands.shown import home_of
-from coordinator.config import Home, Settings
-from coordinator.federation.registry import StoredNodes
-from coordinator.federation.service import FederationService
-from coordinator.federation.servicer import FederationServicer
-from coordinator.founding import found, open_identity
-from coordinator.identity import Identity
-from coordinator.process import serve, stop_signals, stop_with_parent
-from coordinator.server import Register
-from coordinator.store.sql import SqlStore, open_store
+from coordinator.config import Settings
 from shared.errors import InvalidArgument
-from shared.proto.ricord.v1 import cohort_pb2_grpc, federation_pb2_grpc
-from shared.protocol.loader import load_protocol
 from shared.terminal import print_line
 
 _DEFAULTS = Settings.model_construct().model_dump()
@@ -78,8 +65,10 @@ def init(
         first = error.errors(include_url=False, include_input=False)[0]
         name = "--" + "-".join(str(part).replace("_", "-") for part in first["loc"] or ("ports",))
         raise InvalidArgument(name=name, problem=first["msg"].removeprefix("Value error, ")) from None
+    from coordinator.starting import new_home  # noqa: PLC0415 -- database and server, which other verbs do not need
+
     home = home_of(context)
-    identity = found(home, settings, text, protocol_digest=load_protocol(protocol).digest)
+    identity = new_home(home, settings, text)
     print_line(f"Federation {federation} founded in {home.folder}.")
     print_line(f"Signing key {identity.signing_key.fingerprint}; protocol {protocol} {identity.protocol_digest}.")
     print_line(f"Next: ricord-coordinator --home {home.folder} serve")
@@ -94,59 +83,10 @@ def serve_command(
     """Serve until SIGTERM: enrolment, main and, unless told otherwise, the federation beside them."""
     if no_federation and federation_only:
         raise InvalidArgument(name="--federation-only", problem="it contradicts --no-federation")
+    from coordinator.starting import run, run_federation  # noqa: PLC0415 -- as in `init`
+
     home = home_of(context)
-    settings, identity, store = opened(home)
-    try:
-        if federation_only:
-            _serve_federation(home, settings, identity, store, supervised=supervised)
-        else:
-            ready = f"ready: enrolment {settings.addresses.enrolment}, main {settings.addresses.main}"
-            serve(
-                home,
-                settings,
-                identity,
-                store,
-                more=_services(settings, identity, store),
-                federation=not no_federation,
-                ready=lambda: _say(ready),
-            )
-    finally:
-        store.close()
-
-
-def opened(home: Home) -> tuple[Settings, Identity, SqlStore]:
-    """Settings, identity and store of a home; raises what reading them raises."""
-    settings = home.settings()
-    identity = open_identity(home, settings, protocol_digest=load_protocol(settings.protocol).digest)
-    return settings, identity, open_store(home.dsn(settings))
-
-
-def _services(settings: Settings, identity: Identity, store: SqlStore) -> tuple[Register, ...]:
-    """Cohorts and federated runs: rows in the store here, worked off by the federation process."""
-    runs = FederationService(store, identity, fleet_address=settings.fleet_address, nodes=StoredNodes(store))
-    federation, cohort = FederationServicer(runs), CohortServicer(CohortService(store, runs))
-    return (
-        lambda server: federation_pb2_grpc.add_FederationServiceServicer_to_server(federation, server),
-        lambda server: cohort_pb2_grpc.add_CohortServiceServicer_to_server(cohort, server),
-    )
-
-
-def _serve_federation(home: Home, settings: Settings, identity: Identity, store: SqlStore, *, supervised: bool) -> None:
-    from coordinator.federation.process import serve_federation  # noqa: PLC0415 -- loads Flower, which takes seconds
-    from coordinator.federation.superlink import SuperLinkSettings  # noqa: PLC0415 -- likewise
-
-    superlink = SuperLinkSettings(
-        folder=home.federation,
-        host=settings.fleet_host or settings.host,
-        port=settings.fleet_port,
-        certificate=home.server_certificate,
-        key=home.server_key,
-    )
-    with stop_signals() as stop:
-        if supervised:
-            stop_with_parent(stop)
-        serve_federation(store, superlink, statistics=Pooling(store, identity), stop=stop)
-
-
-def _say(line: str) -> None:
-    typer.echo(line)  # typer flushes, so that a program that waits for the line sees it
+    if federation_only:
+        run_federation(home, supervised=supervised)
+    else:
+        run(home, federation=not no_federation, ready=typer.echo)  # `echo` flushes: programs wait for the line

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, Engine, Table, create_engine, event, insert, or_, select, text, update
+from sqlalchemy import Connection, Engine, Table, create_engine, event, insert, make_url, or_, select, text, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -58,12 +58,15 @@ class SqlStore:
         self._engine.dispose()
 
 
-def open_store(dsn: str) -> SqlStore:
-    """The store at `dsn` (`sqlite:///FILE` or `postgresql+psycopg://…`), brought to the newest schema.
+def open_store(url: str, *, password_file: Path | None = None) -> SqlStore:
+    """The store at `url` (`sqlite:///FILE` or `postgresql+psycopg://…`), brought to the newest schema.
 
-    Raises `StoreUnreachable` without quoting the DSN, which may hold a password.
+    Raises `StoreUnreachable` without quoting the URL, which may hold a password.
     """
-    engine = create_engine(dsn, pool_pre_ping=True)
+    address = make_url(url)
+    if password_file is not None:
+        address = address.set(password=password_file.read_text(encoding="utf-8").strip())
+    engine = create_engine(address, pool_pre_ping=True)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _on_sqlite_connect)
         event.listen(engine, "begin", _on_sqlite_begin)

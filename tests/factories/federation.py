@@ -14,11 +14,10 @@ import grpc
 from coordinator.client import operator_channel
 from coordinator.config import Home, Settings
 from coordinator.curation.membership import CuratorHome, join
-from coordinator.founding import found, open_identity
+from coordinator.founding import found, open_identity, store_of
 from coordinator.identity import Identity
 from coordinator.server import serving
 from coordinator.store.interface import Reading
-from coordinator.store.sql import open_store
 from shared.crypto.keys import load_signing
 from shared.crypto.signing import sign_manifest
 from shared.ids import PatientPseudonym, Sha256, StudyKey, Uid
@@ -76,7 +75,7 @@ class Federation:
     @contextmanager
     def reading(self) -> Iterator[Reading]:
         """What the store holds."""
-        store = open_store(self.home.dsn(self.settings))
+        store = store_of(self.home, self.settings)
         try:
             with store.read() as reading:
                 yield reading
@@ -165,7 +164,7 @@ def running_federation(folder: Path, **changes: object) -> Iterator[Federation]:
     settings, home, time = make_settings(**changes), Home(folder / "coordinator"), Time()
     digest = load_protocol(settings.protocol).digest
     identity = found(home, settings, settings_text(settings), protocol_digest=digest)
-    store = open_store(home.dsn(settings))
+    store = store_of(home, settings)
     try:
         with serving(home, settings, identity, store, clock=time):
             yield Federation(home, settings, time, folder)

@@ -1,0 +1,77 @@
+"""Putting the coordinator's parts together: what `init` makes, what `serve` runs."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from coordinator.cohort.pooling import Pooling
+from coordinator.cohort.service import CohortService
+from coordinator.cohort.servicer import CohortServicer
+from coordinator.config import Home, Settings
+from coordinator.federation.registry import StoredNodes
+from coordinator.federation.service import FederationService
+from coordinator.federation.servicer import FederationServicer
+from coordinator.founding import found, open_identity, store_of
+from coordinator.identity import Identity
+from coordinator.process import serve, stop_signals, stop_with_parent
+from coordinator.server import Register
+from coordinator.store.interface import Store
+from shared.proto.ricord.v1 import cohort_pb2_grpc, federation_pb2_grpc
+from shared.protocol.loader import load_protocol
+
+
+def new_home(home: Home, settings: Settings, text: str) -> Identity:
+    """Found a federation under the protocol its settings name; raises what `found` raises."""
+    return found(home, settings, text, protocol_digest=load_protocol(settings.protocol).digest)
+
+
+def run(home: Home, *, federation: bool, ready: Callable[[str], None]) -> None:
+    """Serve until told to stop; `ready` gets one line once both ports answer."""
+    with _opened(home) as (settings, identity, store):
+        serve(
+            home,
+            settings,
+            identity,
+            store,
+            more=services(settings, identity, store),
+            federation=federation,
+            ready=lambda: ready(f"ready: enrolment {settings.addresses.enrolment}, main {settings.addresses.main}"),
+        )
+
+
+def run_federation(home: Home, *, supervised: bool) -> None:
+    """Work off federated runs until told to stop, or until standard input ends when `supervised`."""
+    from coordinator.federation.process import serve_federation  # noqa: PLC0415 -- loads Flower, which takes seconds
+    from coordinator.federation.superlink import SuperLinkSettings  # noqa: PLC0415 -- likewise
+
+    with _opened(home) as (settings, identity, store), stop_signals() as stop:
+        superlink = SuperLinkSettings(
+            folder=home.federation,
+            host=settings.fleet_host or settings.host,
+            port=settings.fleet_port,
+            certificate=home.server_certificate,
+            key=home.server_key,
+        )
+        if supervised:
+            stop_with_parent(stop)
+        serve_federation(store, superlink, statistics=Pooling(store, identity), stop=stop)
+
+
+def services(settings: Settings, identity: Identity, store: Store) -> tuple[Register, ...]:
+    """Cohorts and federated runs on the main port: rows in the store, which the federation process works off."""
+    runs = FederationService(store, identity, fleet_address=settings.fleet_address, nodes=StoredNodes(store))
+    federation, cohort = FederationServicer(runs), CohortServicer(CohortService(store, runs))
+    return (
+        lambda server: federation_pb2_grpc.add_FederationServiceServicer_to_server(federation, server),
+        lambda server: cohort_pb2_grpc.add_CohortServiceServicer_to_server(cohort, server),
+    )
+
+
+@contextmanager
+def _opened(home: Home) -> Iterator[tuple[Settings, Identity, Store]]:
+    settings = home.settings()
+    identity = open_identity(home, settings, protocol_digest=load_protocol(settings.protocol).digest)
+    store = store_of(home, settings)
+    try:
+        yield settings, identity, store
+    finally:
+        store.close()
