@@ -1,6 +1,7 @@
 """`ricord-site`: the command of the site node. The verbs are in `site_node.commands`; this puts them together."""
 
 import logging
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -40,7 +41,7 @@ def _log_codes_only() -> None:
         logging.getLogger(name).disabled = True
     structlog.configure(
         processors=[structlog.processors.TimeStamper(fmt="iso"), structlog.processors.JSONRenderer()],
-        logger_factory=structlog.PrintLoggerFactory(),
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),  # standard output is for answers
     )
 
 

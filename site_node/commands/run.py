@@ -76,7 +76,8 @@ def federate(
     if not _may_federate(membership):
         raise AgreementModeNotAllowed(mode="statistics or training")
     with _until_signal() as stop:
-        print_line("ready") if not as_json else None
+        if not as_json:
+            print_line("ready")
         answered = _federate(home, membership, settings.protocol, stop, once=once)
     if as_json:
         print_json({"answered": answered})

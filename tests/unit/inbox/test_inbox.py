@@ -1,0 +1,65 @@
+"""The watched folder."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from shared.errors import SourceMissing
+from site_node.inbox import Watch
+from site_node.ledger import Ledger
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    yield ledger
+    ledger.close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "inbox"
+    (folder / "export" / "deep").mkdir(parents=True)
+    (folder / "export" / "deep" / "one").write_bytes(b"1")
+    return folder
+
+
+def names(watch: Watch) -> list[str]:
+    return [entry.path.name for entry in watch.ready()]
+
+
+def test_what_still_changes_is_waited_for(ledger: Ledger, folder: Path) -> None:
+    """An entry is taken when two looks saw the same, however deep the change."""
+    watch = Watch(ledger, folder, settle=True)
+    assert names(watch) == []
+    (folder / "export" / "deep" / "two").write_bytes(b"2")
+    assert names(watch) == []
+    assert names(watch) == ["export"]
+
+
+def test_an_entry_is_taken_once_and_again_when_it_changed(ledger: Ledger, folder: Path) -> None:
+    watch = Watch(ledger, folder, settle=False)
+    for entry in watch.ready():
+        watch.done(entry)
+    assert names(watch) == []
+    assert names(Watch(ledger, folder, settle=False)) == [], "a restarted node remembers"
+    (folder / "export" / "deep" / "one").write_bytes(b"another")
+    assert names(watch) == ["export"]
+
+
+def test_an_entry_that_was_not_done_comes_again(ledger: Ledger, folder: Path) -> None:
+    watch = Watch(ledger, folder, settle=False)
+    assert names(watch) == names(watch) == ["export"]
+
+
+def test_hidden_entries_are_not_taken_and_a_missing_inbox_says_so(ledger: Ledger, folder: Path) -> None:
+    (folder / ".copying").write_bytes(b"")
+    assert names(Watch(ledger, folder, settle=False)) == ["export"]
+    with pytest.raises(SourceMissing):
+        names(Watch(ledger, folder / "nowhere", settle=False))
+
+
+def test_no_entry_shows_a_name(ledger: Ledger, folder: Path) -> None:
+    (folder / "DOE^JANE").mkdir()
+    assert all("DOE" not in repr(entry) for entry in Watch(ledger, folder, settle=False).ready())
