@@ -28,15 +28,18 @@ class Witnesses:
             for cell in relation.weights:
                 self._of[cell].append(number)
 
-    def find(self, cell: str, count: int, bounds: Mapping[str, tuple[int, int]]) -> dict[str, int] | None:
-        """A table within `bounds` in which `cell` holds `count`, or `None` when none was found."""
-        table = dict(self._truth)
-        table[cell] = count
-        steps = iter(range(_MOST_STEPS))
-        if self._mend(table, {cell}, set(self._broken(table, self._of[cell])), bounds, steps):
-            return table if self.fits(table, bounds) else None
-        found = self._try({**bounds, cell: (count, count)}, iter(range(_MOST_NODES)))
-        return found if found is not None and self.fits(found, bounds) else None
+    def find(self, cell: str, count: int, bounds: Bounds) -> dict[str, int] | None:
+        """A table within `bounds` (narrowed) in which `cell` holds `count`, or `None` when none was found."""
+        within = {**bounds, cell: (count, count)}
+        if not bounds[cell][0] <= count <= bounds[cell][1] or not self.narrow(within, self._of[cell]):
+            return None
+        table = {each: min(max(truth, within[each][0]), within[each][1]) for each, truth in self._truth.items()}
+        broken = set(self._broken(table, range(len(self._relations))))
+        if self._mend(table, {cell}, broken, within, iter(range(_MOST_STEPS))):
+            found: dict[str, int] | None = table
+        else:
+            found = self._try(within, iter(range(_MOST_NODES)))
+        return found if found is not None and self.fits(found, within) else None
 
     def known(self, bounds: Bounds) -> set[str]:
         """The cells whose count the relations alone give away."""
@@ -104,8 +107,8 @@ class Witnesses:
         return [(cell, count) for *_, cell, count in sorted(found)]
 
     def _try(self, bounds: Bounds, nodes: Iterator[int]) -> dict[str, int] | None:
-        """Depth-first over counts within bounds, the truth first."""
-        if next(nodes, None) is None or not self.narrow(bounds):
+        """Depth-first over counts within narrowed bounds, the truth first."""
+        if next(nodes, None) is None:
             return None
         open_cells = [cell for cell, (low, high) in bounds.items() if low < high]
         if not open_cells:
@@ -115,14 +118,18 @@ class Witnesses:
         truth = min(max(self._truth[cell], low), high)
         for part in ((truth, truth), (truth + 1, high), (low, truth - 1)):
             if part[0] <= part[1]:
-                found = self._try({**bounds, cell: part}, nodes)
+                narrowed = {**bounds, cell: part}
+                found = self._try(narrowed, nodes) if self.narrow(narrowed, self._of[cell]) else None
                 if found is not None:
                     return found
         return None
 
-    def narrow(self, bounds: Bounds) -> bool:
-        """Narrow `bounds` in place to what each relation leaves; `False` when it leaves nothing."""
-        waiting = set(range(len(self._relations)))
+    def narrow(self, bounds: Bounds, start: Sequence[int] | None = None) -> bool:
+        """Narrow `bounds` in place to what each relation leaves; `False` when it leaves nothing.
+
+        `start` are the relations to begin with, when only their cells' bounds have changed; else all.
+        """
+        waiting = set(range(len(self._relations)) if start is None else start)
         while waiting:
             relation = self._relations[waiting.pop()]
             for cell, bound in _narrowed(relation, bounds):

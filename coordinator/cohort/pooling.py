@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from coordinator.cohort.policies import Policy
-from coordinator.cohort.relations import complete, relations_of
+from coordinator.cohort.relations import complete, relations_of, worth_of
 from coordinator.cohort.released import ReleasedCell, ReleasedTable, keep
 from coordinator.cohort.suppression import suppress
 from coordinator.identity import Clock, Identity, utc_now
@@ -19,7 +19,7 @@ from shared.federation.secure_sum.policy import default_threshold
 from shared.federation.secure_sum.server import secure_sum
 from shared.ids import RunId, SiteId
 from shared.manifest import canonical_json
-from shared.protocol.cohort import TOTALS, CohortDefinition
+from shared.protocol.cohort import CohortDefinition
 
 
 class Pooling:
@@ -98,7 +98,9 @@ def released_counts(definition: CohortDefinition, counts: Mapping[str, int], pol
     relations, everything = relations_of(definition), complete(definition, counts)
     if min(everything.values()) < 0 or not all(relation.holds(everything) for relation in relations):
         raise RunFailed(problem="the pooled numbers do not fit together, so a site did not count by the definition")
-    return suppress(everything, relations, policy, never=set(everything) - set(counts), last=TOTALS)
+    return suppress(
+        everything, relations, policy, never=set(everything) - set(counts), worth=worth_of(definition, counts)
+    )
 
 
 def threshold_for(sites: int) -> int:

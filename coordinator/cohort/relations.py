@@ -65,6 +65,12 @@ def complete(definition: CohortDefinition, counts: Mapping[str, int]) -> dict[st
     return everything
 
 
+def worth_of(definition: CohortDefinition, counts: Mapping[str, int]) -> dict[str, int]:
+    """How much readers would miss a cell: least the cells of tables, then empty ones of them, variables, totals."""
+    inner = {cell for table in definition.tables for row in definition.table_cells(table) for cell in row}
+    return {cell: 3 if cell in TOTALS else (count == 0 if cell in inner else 2) for cell, count in counts.items()}
+
+
 def _sum(cells: Iterable[str], total: str) -> Relation:
     return Relation(weights=dict.fromkeys(cells, 1) | {total: -1})
 

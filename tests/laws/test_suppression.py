@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from coordinator.cohort.feasible import Witnesses
 from coordinator.cohort.policies import Policy
-from coordinator.cohort.relations import Relation, complete, relations_of
+from coordinator.cohort.relations import Relation, complete, relations_of, worth_of
 from coordinator.cohort.suppression import suppress
-from shared.protocol.cohort import TOTALS, CohortDefinition
+from shared.protocol.cohort import CohortDefinition
 
 some = settings(max_examples=60, deadline=None)
 POLICIES = [Policy(name="min-4", highest=3), Policy(name="round", highest=3, base=5), Policy(name="min-3", highest=2)]
@@ -31,7 +31,7 @@ def assert_hidden(
     released: Mapping[str, int | None],
     everything: Mapping[str, Cells],
 ) -> None:
-    """For each hidden cell every count the policy hides stands in some table that fits the release.
+    """For each small cell every count the policy hides stands in some table that fits the release.
 
     `everything` gives each cell's count in every table there could be, shape (tables,); they all fit `relations`.
     """
@@ -43,9 +43,9 @@ def assert_hidden(
             small = (found >= 1) & (found <= policy.highest)
             fits &= ((found + policy.base // 2) // policy.base * policy.base == shown) & ~small
     for cell, shown in released.items():
-        if shown is None:
+        if shown is None and policy.is_small(counts[cell]):
             assert set(range(1, policy.highest + 1)) <= set(everything[cell][fits].tolist()), cell
-        else:
+        elif shown is not None:
             assert not policy.is_small(counts[cell]), cell
             assert shown == policy.shown(counts[cell]), cell
 
@@ -85,30 +85,30 @@ def every_table(rows: int, columns: int, most: int) -> Mapping[str, Cells]:
 @given(st.lists(st.integers(0, 9), min_size=2, max_size=4), st.sampled_from(POLICIES))
 @some
 def test_one_variable_with_its_total(cells: list[int], policy: Policy) -> None:
-    """Every hidden count of a row stays possible, by enumeration of all rows there are."""
+    """Every small count of a row stays possible, by enumeration of all rows there are."""
     names = [f"x{i}" for i in range(len(cells))]
     relations = [Relation(weights=dict.fromkeys(names, 1) | {"t": -1})]
     counts = dict(zip(names, cells, strict=True)) | {"t": sum(cells)}
     flat = every_combination(*[20] * len(cells))
     tables = dict(zip(names, flat, strict=True)) | {"t": _total(flat)}
-    assert_hidden(counts, relations, policy, suppress(counts, relations, policy, last=["t"]), tables)
+    assert_hidden(counts, relations, policy, suppress(counts, relations, policy, worth={"t": 1}), tables)
 
 
 @given(st.lists(st.lists(st.integers(0, 7), min_size=2, max_size=2), min_size=2, max_size=2), st.sampled_from(POLICIES))
 @settings(max_examples=25, deadline=None)
 def test_two_by_two_tables(inner: list[list[int]], policy: Policy) -> None:
-    """Every hidden count of a 2 x 2 table with margins and total stays possible, by enumeration of all tables."""
+    """Every small count of a 2 x 2 table with margins and total stays possible, by enumeration of all tables."""
     relations, counts = table_relations(2, 2), table_counts(inner)
-    assert_hidden(counts, relations, policy, suppress(counts, relations, policy, last=["t"]), every_table(2, 2, 22))
+    assert_hidden(counts, relations, policy, suppress(counts, relations, policy, worth={"t": 1}), every_table(2, 2, 22))
 
 
 @given(st.lists(st.lists(st.integers(0, 3), min_size=3, max_size=3), min_size=2, max_size=2))
 @settings(max_examples=12, deadline=None)
 def test_two_by_three_tables(inner: list[list[int]]) -> None:
-    """Every hidden count of a 2 x 3 table with margins and total stays possible, by enumeration of all tables."""
+    """Every small count of a 2 x 3 table with margins and total stays possible, by enumeration of all tables."""
     relations, counts = table_relations(2, 3), table_counts(inner)
     assert_hidden(
-        counts, relations, POLICIES[2], suppress(counts, relations, POLICIES[2], last=["t"]), every_table(2, 3, 8)
+        counts, relations, POLICIES[2], suppress(counts, relations, POLICIES[2], worth={"t": 1}), every_table(2, 3, 8)
     )
 
 
@@ -118,20 +118,19 @@ def test_two_by_three_tables(inner: list[list[int]]) -> None:
 )
 @settings(max_examples=25, deadline=None)
 def test_larger_tables_by_network_flow_bounds(inner: list[list[int]], name: str) -> None:
-    """In larger tables no hidden cell is left with a range of counts that excludes one the policy hides.
+    """In larger tables no small cell is left with a range of counts that excludes one the policy hides.
 
     The bounds are those of relation after relation, which no feasible table may leave.
     """
     policy, relations, counts = Policy.named(name), table_relations(len(inner), 5), table_counts(inner)
-    released = suppress(counts, relations, policy, last=["t"])
+    released = suppress(counts, relations, policy, worth={"t": 1})
     bounds = {cell: (0, 10_000) if count is None else policy.behind(count) for cell, count in released.items()}
     assert Witnesses(counts, relations).narrow(bounds)
     for cell, count in released.items():
-        if count is None:
+        if count is None and policy.is_small(counts[cell]):
             assert bounds[cell][0] <= 1, cell
             assert bounds[cell][1] >= policy.highest, cell
-        else:
-            assert not policy.is_small(counts[cell])
+        assert (count is None) or not policy.is_small(counts[cell])
 
 
 SMALL = CohortDefinition.from_toml(
@@ -158,7 +157,7 @@ categories = [
 @given(st.tuples(*[st.integers(0, 5)] * 3), st.integers(0, 3))
 @settings(max_examples=25, deadline=None)
 def test_totals_of_two_kinds_do_not_give_a_cell_away(patients: tuple[int, int, int], extra: int) -> None:
-    """Patients by number of studies, with patients and studies shown: hidden counts stay possible, by enumeration."""
+    """Patients by number of studies, with patients and studies shown: small counts stay possible, by enumeration."""
     policy = Policy(name="min-3", highest=2)
 
     def counts_of(one: Number, two: Number, three: Number, more: Number) -> dict[str, Number]:
@@ -169,7 +168,9 @@ def test_totals_of_two_kinds_do_not_give_a_cell_away(patients: tuple[int, int, i
 
     counts = counts_of(*patients, extra if patients[2] else 0)
     relations, everything = relations_of(SMALL), complete(SMALL, counts)
-    released = suppress(everything, relations, policy, never=set(everything) - set(counts), last=TOTALS)
+    released = suppress(
+        everything, relations, policy, never=set(everything) - set(counts), worth=worth_of(SMALL, counts)
+    )
     columns = every_combination(20, 16, 14, 40)
     possible = (columns[2] > 0) | (columns[3] == 0)
     assert_hidden(everything, relations, policy, released, counts_of(*(each[possible] for each in columns)))
@@ -183,9 +184,19 @@ def test_nothing_is_hidden_where_nothing_is_small(name: str) -> None:
     assert released == counts
 
 
+def test_a_single_small_cell_takes_three_others_with_it() -> None:
+    """A rectangle is hidden, and no margin."""
+    counts = table_counts([[3, 40, 50], [60, 70, 80], [30, 90, 20]])
+    released = suppress(counts, table_relations(3, 3), Policy.named("cms-11"), worth={"t": 1})
+    hidden = {cell for cell, count in released.items() if count is None}
+    assert len(hidden) == 4
+    assert "x00" in hidden
+    assert all(cell.startswith("x") for cell in hidden)
+
+
 def test_a_complement_too_small_to_help_takes_another() -> None:
     """3 and 4 hidden alone would be known to be at most 7; a third cell goes."""
     relations = [Relation(weights={"a": 1, "b": 1, "c": 1, "d": 1, "t": -1})]
     counts = {"a": 3, "b": 4, "c": 30, "d": 50, "t": 87}
-    released = suppress(counts, relations, Policy.named("cms-11"), last=["t"])
+    released = suppress(counts, relations, Policy.named("cms-11"), worth={"t": 1})
     assert released == {"a": None, "b": None, "c": None, "d": 50, "t": 87}
