@@ -3,8 +3,8 @@
 Run `python -m shared.protocol.build_iod SOURCE.csv`, where SOURCE lists every attribute of those objects with module,
 usage, sequence path, tag and type (built from highdicom 0.28.2, MIT). Kept are unconditional types only: at the top
 those of mandatory modules; within a sequence's items those of every module, because an item that is there is bound by
-its macro whatever brought it there. Places in sequences that neither SOURCE nor the profile's table knows by tag are left
-out: nothing unnamed survives de-identification.
+its macro whatever brought it there. Places in sequences that neither SOURCE nor the profile's table knows by tag are
+left out: nothing unnamed survives de-identification.
 """
 
 import csv
@@ -20,7 +20,7 @@ _COLUMNS = ("sop_class", "path", "tag", "type")
 
 
 def reduce_rows(rows: Iterable[Mapping[str, str]], known: Mapping[str, str]) -> list[tuple[str, str, str, str]]:
-    """The rows that bind without a condition; where modules differ, the stricter type counts. `known`: keyword to tag."""
+    """The rows that bind without a condition, the stricter type where modules differ; `known`: keyword to tag."""
     table = list(rows)
     tags = {**known, **{row["keyword"]: row["tag"] for row in table}}
     kept: dict[tuple[str, str, str], str] = {}
