@@ -77,7 +77,8 @@ class Progress:
 class Pipeline:
     """Moves a site's studies. Use inside `SiteHome.writing()`: there is one writer.
 
-    `report`, if given, is told of each study's new state as it is reached.
+    `report`, if given, is told of each study's new state as it is reached; `halted` is asked between two stages and
+    ends the pass early, whole.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Pipeline:
         *,
         delete_originals: bool = True,
         report: Callable[[StudyKey, State], None] = lambda _key, _state: None,
+        halted: Callable[[], bool] = lambda: False,
     ) -> None:
         self._home = home
         self._records = Records(home)
@@ -95,6 +97,7 @@ class Pipeline:
         self._stages = stages
         self._delete_originals = delete_originals
         self._report = report
+        self._halted = halted
         self._blocks: list[RicordError] = []
         self._steps: dict[State, Callable[[StudyEntry], State | None]] = {
             State.RECEIVED: self._screen,
@@ -121,7 +124,10 @@ class Pipeline:
     def _take_along(self, key: StudyKey, until: State) -> bool:
         """One study, stage after stage; whether it moved."""
         moved = False
-        while (entry := self._ledger.study(key)).state in self._steps and WAY.index(entry.state) < WAY.index(until):
+        while not self._halted():
+            entry = self._ledger.study(key)
+            if entry.state not in self._steps or WAY.index(entry.state) >= WAY.index(until):
+                break
             reached = self._step(entry)
             if reached is None:
                 break

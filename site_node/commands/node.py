@@ -1,7 +1,7 @@
 """What the verbs share: the home they work in, and a pass of the pipeline told to the person who asked for it."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,8 +81,11 @@ def membership_of(home: SiteHome) -> Membership | None:
         return None
 
 
-def one_pass(node: Node, until: State) -> Pass:
-    """Move every study as far as `until`; a connection is made only when there may be something to send."""
+def one_pass(node: Node, until: State, *, halted: Callable[[], bool] = lambda: False) -> Pass:
+    """Move every study as far as `until`; a connection is made only when there may be something to send.
+
+    `halted` is asked between two stages and ends the pass early, whole.
+    """
     done = Pass()
     with ExitStack() as stack:
         submit = None
@@ -94,6 +97,7 @@ def one_pass(node: Node, until: State) -> Pass:
             node.workshop.stages(submit),
             delete_originals=node.settings.delete_originals,
             report=done.reached.__setitem__,
+            halted=halted,
         )
         done.progress = pipeline.run(until)
     return done

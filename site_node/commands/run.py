@@ -45,16 +45,19 @@ def run(
     with open_node(context) as node, _until_signal() as stop:
         if once:
             _take_inbox(node, Watch(node.ledger, node.home.inbox(node.settings), settle=False))
-            done = one_pass(node, State.SUBMITTED)
+            done = one_pass(node, State.SUBMITTED, halted=stop.is_set)
             tell(done, as_json=as_json)
             if done.progress.blocked is not None:
                 raise typer.Exit(done.progress.blocked.exit_code)
             return
         print_line("ready")
         worker = _start_federation(node, stop) if federation else None
-        _serve(node, stop)
-        if worker is not None:
-            worker.join()
+        try:
+            _serve(node, stop)
+        finally:
+            stop.set()
+            if worker is not None:
+                worker.join()
 
 
 def federate(
@@ -94,7 +97,7 @@ def _serve(node: Node, stop: threading.Event) -> None:
             current = Node(node.home, node.settings, node.ledger, membership_of(node.home))
             if current.membership is not None:
                 renew_if_due(node.home, datetime.now(UTC))
-            _log(one_pass(current, State.SUBMITTED))
+            _log(one_pass(current, State.SUBMITTED, halted=stop.is_set))
         except SettingsError:
             raise
         except RicordError as error:

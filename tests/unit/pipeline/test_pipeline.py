@@ -155,3 +155,13 @@ def test_a_released_study_goes_on(home: SiteHome, ledger: Ledger, tmp_path: Path
         ledger.reopen(entry.key, [entry.lead])
     pipeline.run()
     assert set(states(ledger).values()) == {State.SUBMITTED}
+
+
+def test_a_pass_that_is_halted_ends_between_two_stages(home: SiteHome, ledger: Ledger, tmp_path: Path) -> None:
+    enter(home, ledger, make_study(home, "good-1"))
+    stages = make_stages(home, tmp_path / "submitted")
+    asked = iter([False, False, True])
+    Pipeline(home, ledger, stages, halted=lambda: next(asked)).run()
+    assert ledger.study(key_of("good-1")).state is State.DEIDENTIFIED
+    Pipeline(home, ledger, stages).run()
+    assert ledger.study(key_of("good-1")).state is State.SUBMITTED
