@@ -20,7 +20,7 @@ class Row(NamedTuple):
 
 
 class Grid(NamedTuple):
-    """A table of two variables: its title, column labels, and rows of a label and cells."""
+    """A table on the screen: its title, column labels, and rows of a label and cells."""
 
     title: str
     columns: tuple[str, ...]
@@ -43,6 +43,12 @@ def grids(table: ReleasedTable) -> list[Grid]:
         )
         found.append(Grid(f"{down.title} by {across.title.lower()}", across.labels, body))
     return found
+
+
+def sections(table: ReleasedTable) -> list[Grid]:
+    """Everything to show, as grids: the figures, then the tables of two variables."""
+    figures = Grid("Cohort", ("category", "count", "share"), tuple(rows(table)))
+    return [figures, *grids(table)]
 
 
 def footnote(table: ReleasedTable) -> str:

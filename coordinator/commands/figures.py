@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 
 from coordinator.client import operator_channel
+from coordinator.cohort.released import ReleasedTable
+from coordinator.cohort.rendering import footnote, sections
 from coordinator.commands.shown import AsJson, home_of, show, show_all
 from coordinator.config import PROGRAM
 from shared.errors import SourceMissing
@@ -14,7 +16,7 @@ from shared.proto.ricord.v1 import cohort_pb2, federation_pb2
 from shared.proto.ricord.v1.cohort_pb2_grpc import CohortServiceStub
 from shared.proto.ricord.v1.federation_pb2_grpc import FederationServiceStub
 from shared.settings import load_settings
-from shared.terminal import make_app
+from shared.terminal import make_app, print_line, print_table
 from shared.wire import UNARY_SECONDS
 
 cohorts = make_app("Cohort summaries: pooled by secure sum, small cells suppressed after pooling.")
@@ -41,7 +43,7 @@ def show_cohort(
     request = cohort_pb2.GetCohortRequest(id=cohort_id)
     with operator_channel(home_of(context)) as channel:
         answer = CohortServiceStub(channel).GetCohort(request, timeout=UNARY_SECONDS)
-    show(answer.cohort, as_json=as_json)
+    _show_table(answer.cohort, as_json=as_json)
 
 
 @cohorts.command()
@@ -56,7 +58,7 @@ def compute(
     request = cohort_pb2.ComputeCohortRequest(name=name, policy=policy, site_ids=site or [])
     with operator_channel(home_of(context)) as channel:
         answer = CohortServiceStub(channel).ComputeCohort(request, timeout=_COMPUTE_SECONDS)
-    show(answer.cohort, as_json=as_json)
+    _show_table(answer.cohort, as_json=as_json)
 
 
 @runs.command()
@@ -103,3 +105,13 @@ def stop(
         request = federation_pb2.StopRunRequest(id=run_id)
         answer = FederationServiceStub(channel).StopRun(request, timeout=UNARY_SECONDS)
     show(answer.run, as_json=as_json)
+
+
+def _show_table(cohort: cohort_pb2.Cohort, *, as_json: bool) -> None:
+    if as_json:
+        show(cohort, as_json=True)
+        return
+    table = ReleasedTable.model_validate_json(cohort.table)
+    for grid in sections(table):
+        print_table(grid.title, ("", *grid.columns), grid.rows)
+    print_line(f"{footnote(table)} Its id is {table.id}.")

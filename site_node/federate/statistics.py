@@ -54,8 +54,9 @@ def answer(
     Raises what `SumClient.answer` raises, `RunRefused` and `ProtocolMismatch`; then no count has left.
     """
     counting = Counting(protocol_digest, library, None if roster is None else frozenset(roster))
-    client = SumClient(site_id, key, coordinator, policy, FileMemory(memory))
-    return client.answer(stage, payload, counting)
+    kept = FileMemory(memory)
+    kept.wipe_stale()
+    return SumClient(site_id, key, coordinator, policy, kept).answer(stage, payload, counting)
 
 
 class Counting(NamedTuple):

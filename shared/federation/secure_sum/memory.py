@@ -9,12 +9,15 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
 from shared.errors import SecureSumRefused
 from shared.federation.secure_sum.messages import STAGES
 from shared.federation.secure_sum.policy import Answered
+
+_STALE = timedelta(days=2)  # as long as a plan lives
 
 
 class SessionMemory(Protocol):
@@ -80,10 +83,12 @@ class FileMemory:
         """See `SessionMemory`."""
         (self._sessions / session / "state").unlink(missing_ok=True)
 
-    def wipe_all(self) -> None:
-        """Forget the secrets of every session: for a start, when whatever was going on is over."""
+    def wipe_stale(self, *, age: timedelta = _STALE) -> None:
+        """Forget the secrets of sessions that went quiet: their last stage was answered longer ago than `age`."""
+        before = (datetime.now(UTC) - age).timestamp()
         for state in self._sessions.glob("*/state"):
-            state.unlink(missing_ok=True)
+            if state.stat().st_mtime < before:
+                state.unlink(missing_ok=True)
 
     def remember(self, subject: str, answer: Answered, allow: Callable[[Sequence[Answered]], None]) -> None:
         """See `SessionMemory`."""

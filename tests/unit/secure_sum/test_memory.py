@@ -2,6 +2,7 @@
 
 import stat
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,9 @@ def test_secrets_are_the_owners_alone_and_can_be_wiped(tmp_path: Path) -> None:
     assert FileMemory(tmp_path).load(SESSION) == b"two"
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
-    memory.wipe_all()
+    memory.wipe_stale(age=timedelta(hours=1))
+    assert memory.load(SESSION) == b"two"
+    memory.wipe_stale(age=timedelta(seconds=-1))
     with pytest.raises(SecureSumRefused):
         memory.load(SESSION)
     with pytest.raises(SecureSumRefused):
