@@ -11,13 +11,10 @@ from coordinator.commands.curate import curate
 from coordinator.commands.figures import cohorts, runs
 from coordinator.commands.members import sites, tokens
 from coordinator.commands.running import init, serve_command
+from coordinator.commands.shown import CURATOR_HOME_VARIABLE, HOME_VARIABLE, variable_of
 from coordinator.commands.studies import audit, submissions
 from coordinator.config import PROGRAM
-from shared.errors import InvalidArgument
 from shared.terminal import make_app, run_app
-
-HOME_VARIABLE = "RICORD_COORDINATOR_HOME"
-CURATOR_HOME_VARIABLE = "RICORD_CURATOR_HOME"
 
 app = make_app(
     "The centre of a federation of hospitals: agreements, sealed studies, cohort summaries, federated runs.\n\n"
@@ -35,11 +32,9 @@ def choose_home(
     ] = None,
 ) -> None:
     """Settle which home a verb works in."""
-    variable = CURATOR_HOME_VARIABLE if context.invoked_subcommand == "curate" else HOME_VARIABLE
+    variable = variable_of(context)
     named = home or (Path(os.environ[variable]) if os.environ.get(variable) else None)
-    if named is None:
-        raise InvalidArgument(name="--home", problem=f"name the home folder, or set {variable}")
-    context.obj = named.absolute()
+    context.obj = named.expanduser().absolute() if named else None  # asked for in `folder_of`: help needs no home
 
 
 app.command("init")(init)

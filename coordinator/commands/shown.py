@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from coordinator.config import Home
+from shared.errors import InvalidArgument
 from shared.terminal import print_json, print_table
+
+HOME_VARIABLE = "RICORD_COORDINATOR_HOME"
+CURATOR_HOME_VARIABLE = "RICORD_CURATOR_HOME"
 
 AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON for scripts.")]
 
@@ -23,9 +26,16 @@ def home_of(context: typer.Context) -> Home:
 
 
 def folder_of(context: typer.Context) -> Path:
-    """The folder that `--home` or the environment names."""
-    folder: Path = context.find_root().obj
-    return folder
+    """The folder that `--home` or the environment names; raises `InvalidArgument` when neither does."""
+    root = context.find_root()
+    if not isinstance(root.obj, Path):
+        raise InvalidArgument(name="--home", problem=f"name the home folder, or set {variable_of(root)}")
+    return root.obj
+
+
+def variable_of(root: typer.Context) -> str:
+    """The environment variable that names the home of the program called."""
+    return CURATOR_HOME_VARIABLE if root.invoked_subcommand == "curate" else HOME_VARIABLE
 
 
 def plain(message: Message) -> dict[str, Any]:
@@ -51,7 +61,7 @@ def show_all(title: str, messages: Iterable[Message], columns: tuple[str, ...], 
         print_table(title, columns, [[_cell(value[column]) for column in columns] for value in values])
 
 
-def _value(message: Message, field: FieldDescriptor) -> Any:
+def _value(message: Message, field: Any) -> Any:
     value = getattr(message, field.name)
     if field.is_repeated:
         return [_one(each, field) for each in value]
@@ -60,7 +70,7 @@ def _value(message: Message, field: FieldDescriptor) -> Any:
     return _one(value, field)
 
 
-def _one(value: Any, field: FieldDescriptor) -> Any:
+def _one(value: Any, field: Any) -> Any:  # a field descriptor; the type stubs know two kinds
     if isinstance(value, Timestamp):
         return value.ToDatetime(tzinfo=UTC).isoformat()
     if isinstance(value, Message):

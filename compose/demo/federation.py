@@ -1,0 +1,112 @@
+"""The demonstration's cast: one coordinator, one curator, three hospitals, each with a home of its own."""
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from compose.demo.programs import Services, StepFailed, call, call_json, free_ports
+
+COORDINATOR, SITE = "ricord-coordinator", "ricord-site"
+MODES = "cohort,submit,statistics,training"
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class Hospital:
+    """One hospital: what it has to give, and its node's home."""
+
+    name: str
+    archive: Path
+    sheet: Path
+    home: Path
+
+    def call(self, *arguments: str, ok: Sequence[int] = (0,)) -> str:
+        """A command of this hospital's node."""
+        return call(SITE, "--home", str(self.home), *arguments, ok=ok)
+
+    def json(self, *arguments: str, ok: Sequence[int] = (0,)) -> Any:
+        """A command of this hospital's node, its answer parsed."""
+        return call_json(SITE, "--home", str(self.home), *arguments, ok=ok)
+
+
+class Federation:
+    """Every step of the demonstration as a person would type it."""
+
+    def __init__(self, folder: Path, protocol: str) -> None:
+        self.folder = folder
+        self.protocol = protocol
+        self.services = Services(folder / "logs")
+        self.coordinator = folder / "coordinator"
+        self.curator = folder / "curator"
+
+    def call(self, *arguments: str) -> str:
+        """A command of the coordinator."""
+        return call(COORDINATOR, "--home", str(self.coordinator), *arguments)
+
+    def json(self, *arguments: str) -> Any:
+        """A command of the coordinator, its answer parsed."""
+        return call_json(COORDINATOR, "--home", str(self.coordinator), *arguments)
+
+    def found(self) -> None:
+        """Make the coordinator's home and start it."""
+        enrolment, main, fleet = free_ports(3)
+        ports = ("--enrolment-port", str(enrolment), "--main-port", str(main), "--fleet-port", str(fleet))
+        self.call("init", "--federation", "demo-federation", "--protocol", self.protocol, *ports)
+        self.services.start("coordinator", COORDINATOR, "--home", str(self.coordinator), "serve", ready="ready")
+
+    def appoint_curator(self) -> str:
+        """Make the curator's keys, enrol it, and give its signing key's fingerprint."""
+        token = self.json("token", "curator", "--name", "curator")["token"]
+        arguments = ("--home", str(self.curator), "curate", "init", "--token", token, "--protocol", self.protocol)
+        made: dict[str, str] = call_json(COORDINATOR, *arguments)
+        return made["fingerprint"]
+
+    def enrol(self, hospital: Hospital) -> str:
+        """From invitation to certificate; gives the SITEID."""
+        hospital.call("init", "--name", hospital.name, "--protocol", self.protocol)
+        invitation = self.json("token", "invite", "--site-name", hospital.name)["token"]
+        self.json("agreement", "draft", hospital.name, "--curator", "curator", "--modes", MODES)
+        hospital.json("agreement", "read", "--token", invitation)
+        signatory = "Dr. A. Miller, Research Director"
+        hospital.json("agreement", "sign", "--token", invitation, "--signatory", signatory, "--yes")
+        join = self.json("agreement", "execute", hospital.name)["token"]
+        enrolled: dict[str, str] = hospital.json("enrol", "--token", join)
+        return enrolled["site_id"]
+
+    def open_all(self) -> Any:
+        """The curator opens and checks every sealed study that has arrived."""
+        return call_json(COORDINATOR, "--home", str(self.curator), "curate", "open", "--all")
+
+    def run_plan(self, plan: Path, timeout: float) -> Any:
+        """Start a federated run and wait for its end."""
+        run = self.json("run", "start", str(plan))
+        end = time.monotonic() + timeout
+        while run["state"] in {"pending", "running"}:
+            if time.monotonic() > end:
+                raise StepFailed(f"run {run['id']} was not done after {timeout:.0f} s")
+            time.sleep(0.5)
+            run = self.json("run", "show", run["id"])
+        if run["state"] != "done":
+            raise StepFailed(f"run {run['id']} is {run['state']}: {run['problem']}")
+        return run
+
+
+def pin(hospitals: Sequence[Hospital], site_ids: Sequence[str]) -> None:
+    """Each hospital pins the others' fingerprints, as their people would read them out on the telephone."""
+    prints = [one.json("key", "fingerprint")["fingerprint"] for one in hospitals]
+    for own, hospital in enumerate(hospitals):
+        others = [
+            f'"{site}" = "{text}"' for i, (site, text) in enumerate(zip(site_ids, prints, strict=True)) if i != own
+        ]
+        policy = hospital.home / "federation-policy.toml"
+        text = policy.read_text(encoding="utf-8").rstrip()
+        policy.write_text(text + "\n" + "\n".join(others) + "\n", encoding="utf-8")
+
+
+def together(work: Callable[[Hospital], Answer], hospitals: Sequence[Hospital]) -> list[Answer]:
+    """Do the same at every hospital, two at a time: this machine has two cores."""
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        return list(pool.map(work, hospitals))

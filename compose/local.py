@@ -1,0 +1,195 @@
+"""Three hospitals, a coordinator and a curator on this machine, with nothing but the two commands.
+
+`python compose/local.py [--data DIR] [--folder DIR] [--json FILE] [--keep]`
+
+Every step is a command that a person could type; nothing here reaches into the programs. Exit code 0 only if every step
+did what it says.
+"""
+
+import argparse
+import json
+import shutil
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from compose.real_data import write_real_hospitals
+from compose.sample_hospital import write_hospital
+
+from compose.demo import closing
+from compose.demo.federation import SITE, Federation, Hospital, pin, together
+from compose.demo.leaks import leaks
+from compose.demo.programs import StepFailed
+from compose.demo.progress import Steps
+
+NAMES = ("General Hospital", "University Hospital", "Children and Adults Hospital")
+PLAN = """\
+purpose = "training"
+
+[training]
+label = "pneumonia"
+image_size = 64
+rounds = 3
+local_epochs = {epochs}
+learning_rate = 0.002
+minimum_cases = 4   # of each class among a site's validation images, before its own figures are told
+"""
+
+
+def main() -> int:
+    """Run the demonstration; its exit code."""
+    options = parse(sys.argv[1:])
+    steps = Steps()
+    federation = Federation(options.folder, "cxr-demo" if options.data else "ricord")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    result: dict[str, Any] = {"ok": False, "problem": None, "sites": [], "cohort": None, "training": None, "places": {}}
+    try:
+        play(federation, steps, options, result)
+        result["ok"] = True
+    except StepFailed as error:
+        result["problem"] = str(error)
+        steps.console.print(f"[red]✗[/red] {error}", markup=True)
+    except KeyboardInterrupt:
+        result["problem"] = "interrupted"
+    finally:
+        if not (options.keep and result["ok"]):
+            federation.services.stop()
+    result["steps"], result["running"] = steps.done, federation.services.alive()
+    closing.show(steps.console, result)
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    if result["running"]:
+        steps.console.print("Still running, end with kill:", result["running"])
+    return 0 if result["ok"] else 1
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command line; an existing folder of an earlier run is replaced, any other is refused."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--data", type=Path, help="real studies: a folder with dicom/ and cxr/, see compose/real_data.py"
+    )
+    parser.add_argument("--folder", type=Path, default=Path("federation-run"), help="where everything is made anew")
+    parser.add_argument("--json", type=Path, help="also write the closing tables to this file")
+    parser.add_argument("--keep", action="store_true", help="leave every program running")
+    options = parser.parse_args(arguments)
+    options.folder = options.folder.resolve()
+    if options.folder.exists() and any(options.folder.iterdir()) and not (options.folder / ".demonstration").exists():
+        parser.error(f"{options.folder} is not empty and not of an earlier run; name another --folder")
+    shutil.rmtree(options.folder, ignore_errors=True)
+    options.folder.mkdir(parents=True)
+    (options.folder / ".demonstration").touch()
+    return options
+
+
+def play(federation: Federation, steps: Steps, options: argparse.Namespace, result: dict[str, Any]) -> None:
+    """Every step in its order; what comes of them goes into `result`."""
+    with steps.step("Three hospitals' archives") as said:
+        hospitals, planted = archives(options, said)
+    with steps.step("Coordinator: certificates, store, two gRPC ports, SuperLink"):
+        federation.found()
+    with steps.step("Curator: keys of its own, enrolled") as said:
+        said.append(f"signing key {federation.appoint_curator()}")
+    with steps.step("Hospitals: invited, agreement read and signed, executed, enrolled") as said:
+        site_ids = together(federation.enrol, hospitals)
+        pin(hospitals, site_ids)
+        said.append("SITEIDs " + ", ".join(site_ids) + "; each pinned the others' keys")
+    take_studies(steps, hospitals, result)
+    open_sealed(federation, steps, result)
+    federated(federation, steps, hospitals, options, result)
+    check(federation, steps, planted, result)
+
+
+def archives(options: argparse.Namespace, said: list[str]) -> tuple[list[Hospital], tuple[str, ...]]:
+    """The hospitals with their archives and sheets, and every identifier planted in them."""
+    folders = [options.folder / f"hospital-{number}" for number in (1, 2, 3)]
+    if options.data:
+        written = write_real_hospitals(options.data, options.folder)
+    else:
+        written = tuple(write_hospital(folder, hospital=n, seed=20 + n) for n, folder in enumerate(folders, start=1))
+    hospitals = [
+        Hospital(name=name, archive=one.archive, sheet=one.sheet, home=folder / "node")
+        for name, one, folder in zip(NAMES, written, folders, strict=True)
+    ]
+    said.append(", ".join(str(sum(path.is_file() for path in one.archive.rglob("*"))) for one in hospitals) + " files")
+    return hospitals, tuple(text for one in written for text in one.planted)
+
+
+def take_studies(steps: Steps, hospitals: Sequence[Hospital], result: dict[str, Any]) -> None:
+    """From a folder to receipts at every hospital. Exit code 3, some were not taken, is as it should be here."""
+    with steps.step("Hospitals: clinical sheet imported, folder received") as said:
+        together(lambda one: one.call("clinical", "import", str(one.sheet), ok=(0, 3)), hospitals)
+        together(lambda one: one.call("receive", str(one.archive), ok=(0, 3)), hospitals)
+        said.append("originals stay there")
+    with steps.step("Hospitals: screen, de-identify, check pixels, validate, seal, submit") as said:
+        together(lambda one: one.call("run", "--once"), hospitals)
+        sites = result["sites"] = [one.json("status") for one in hospitals]
+        said.append(", ".join(f"{site['submitted']} of {site['received']} submitted" for site in sites))
+        if any(site["waiting"]["total"] for site in sites):
+            raise StepFailed("studies are still waiting; see the table")
+
+
+def open_sealed(federation: Federation, steps: Steps, result: dict[str, Any]) -> None:
+    """The curator opens what arrived; the numbers must agree."""
+    submitted = sum(site["submitted"] for site in result["sites"])
+    if not submitted:
+        steps.skipped("Curator: open every sealed study", "no study was submitted")
+        return
+    with steps.step("Curator: open every sealed study; signatures, hashes, protocol digest") as said:
+        opened = federation.open_all()
+        said.append(f"{len(opened['opened'])} opened, {len(opened['failed'])} refused")
+        if opened["failed"] or len(opened["opened"]) != submitted:
+            raise StepFailed(f"{submitted} studies were submitted, {len(opened['opened'])} could be opened")
+        result["opened"] = len(opened["opened"])
+
+
+def federated(
+    federation: Federation,
+    steps: Steps,
+    hospitals: Sequence[Hospital],
+    options: argparse.Namespace,
+    result: dict[str, Any],
+) -> None:
+    """The nodes as services, one cohort summary, one training run."""
+    with steps.step("Hospitals: nodes running, SuperNodes connected") as said:
+        for number, one in enumerate(hospitals, start=1):
+            federation.services.start(f"site-{number}", SITE, "--home", str(one.home), "run", ready="ready")
+        said.append(", ".join(f"{name} pid {pid}" for name, pid in federation.services.alive().items()))
+    with steps.step("Cohort summary: secure sum over three sites, small cells suppressed after pooling") as said:
+        cohort = federation.json("cohort", "compute", "--policy", "cms-11")
+        result["cohort"] = cohort["table"]
+        hidden = sum(cell["suppressed"] for cell in cohort["table"]["cells"])
+        said.append(f"{cohort['site_count']} sites, {len(cohort['table']['cells'])} cells, {hidden} hidden")
+    with steps.step("Federated training: three rounds of a small chest-radiograph classifier") as said:
+        plan = federation.folder / "plan.toml"
+        plan.write_text(PLAN.format(epochs=2 if options.data else 3), encoding="utf-8")
+        run = federation.run_plan(plan, timeout=900)
+        result["training"] = {"run": run["id"], **run["result"]}
+        said.append("AUC " + " -> ".join(closing.figure(each["auc"]) for each in run["result"]["rounds"]))
+
+
+def check(federation: Federation, steps: Steps, planted: tuple[str, ...], result: dict[str, Any]) -> None:
+    """The audit chain, the planted identifiers, and where everything lies."""
+    with steps.step("Audit chain recomputed") as said:
+        federation.json("audit", "verify")
+        said.append("whole")
+    with steps.step("Planted identifiers searched in everything that left the hospitals") as said:
+        found = leaks(federation.folder, planted)
+        said.append(f"{len(planted)} identifiers, found in {len(found)} files")
+        if found:
+            raise StepFailed(f"identifiers left the hospitals in {', '.join(found[:5])}")
+    run, home = result["training"]["run"], federation.coordinator
+    result["places"] = {
+        "model": str(home / "federation" / "runs" / run / result["training"]["model"]),
+        "receipts": str(federation.folder / "hospital-*" / "node" / "receipts"),
+        "opened studies": str(federation.curator / "opened"),
+        "sealed studies": str(home / "blobs"),
+        "audit log": f"ricord-coordinator --home {home} audit list (in {home / 'coordinator.sqlite'})",
+        "logs": str(federation.services.logs),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
