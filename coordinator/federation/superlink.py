@@ -69,12 +69,11 @@ class SuperLinkSettings(Frozen):
 
 
 class OpenRun:
-    """A run of ours in Flower: the grid to its nodes, the context of its ServerApp, and who is which node."""
+    """A run of ours in Flower: the grid to its nodes and the context of its ServerApp."""
 
-    def __init__(self, grid: HttpGrid, context: Context, nodes: Mapping[SiteId, int]) -> None:
+    def __init__(self, grid: HttpGrid, context: Context) -> None:
         self.grid = grid
         self.context = context
-        self.nodes = nodes
 
 
 class SuperLink:
@@ -160,7 +159,7 @@ class SuperLink:
             given = client.PullTaskInput(PullTaskInputRequest())
             grid.set_run(run_from_proto(given.run))
             _identify(given.task_id, given.run.run_id, given.context.node_id)
-            yield OpenRun(grid, context_from_proto(given.context), self.nodes())
+            yield OpenRun(grid, context_from_proto(given.context))
             outcome = (SubStatus.COMPLETED, "")
         except Exception as error:
             outcome = (SubStatus.FAILED, type(error).__name__)

@@ -31,7 +31,7 @@ from shared.ids import AgreementId, Sha256, SiteId
 
 Record = TypeVar("Record", bound=Frozen)
 
-_AUDIT_LOCK = 0x5249434F  # PostgreSQL advisory lock: one chain, one writer at a time
+_WRITER = 0x5249434F  # PostgreSQL advisory lock: one writer at a time, as on SQLite; readers do not wait
 _READ = "ricord_read_only"
 
 
@@ -45,6 +45,8 @@ class SqlStore:
     def begin(self) -> Iterator["SqlWork"]:
         """A transaction for changes."""
         with self._engine.begin() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITER})
             yield SqlWork(connection)
 
     @contextmanager
@@ -205,8 +207,6 @@ class SqlWork:
 
     def append_event(self, *, at: datetime, actor: str, action: str, about: str, result: str = "done") -> AuditEvent:
         """The next link."""
-        if self._connection.dialect.name == "postgresql":
-            self._connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _AUDIT_LOCK})
         last = self._all(AuditEvent, tables.events, order=tables.events.c.number.desc(), limit=1)
         linked = audit.link(last[0] if last else None, at=at, actor=actor, action=action, about=about, result=result)
         self._connection.execute(insert(tables.events).values(**_plain(linked)))

@@ -1,0 +1,24 @@
+"""The wire's definition and the code made from it."""
+
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PROTO = ROOT / "shared" / "proto"
+
+
+def test_the_generated_code_is_fresh() -> None:
+    """`generate.py --check` finds nothing to write."""
+    done = subprocess.run(
+        [sys.executable, str(PROTO / "generate.py"), "--check"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_definition_follows_the_standard_rules() -> None:
+    """Buf's STANDARD category, without an exception."""
+    buf = Path(sysconfig.get_path("scripts")) / "buf"
+    done = subprocess.run([str(buf), "lint", str(PROTO)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,42 @@
+"""A token's text carries everything, and any damage shows."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.errors import TokenInvalid
+from shared.token import Addresses, Token, TokenKind, new_secret, secret_digest
+
+TOKEN = Token(
+    kind=TokenKind.JOIN,
+    addresses=Addresses(enrolment="host:7443", main="host:7444"),
+    federation="f",
+    root_pem="-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n",
+    secret=new_secret(),
+)
+
+
+def test_a_token_reads_back() -> None:
+    """Also with the white space that copying adds."""
+    assert Token.parse(f" {TOKEN.text}\n", kind=TokenKind.JOIN) == TOKEN
+
+
+def test_a_token_of_the_other_kind_is_refused() -> None:
+    """An invitation does not enrol."""
+    with pytest.raises(TokenInvalid):
+        Token.parse(TOKEN.text, kind=TokenKind.INVITATION)
+
+
+@given(st.text())
+def test_other_text_is_refused(text: str) -> None:
+    """Whatever is pasted, the error is the token's, and quotes nothing of it."""
+    for candidate in (text, f"RICORD1-{text}", TOKEN.text[: len(TOKEN.text) // 2] + text):
+        with pytest.raises(TokenInvalid) as caught:
+            Token.parse(candidate, kind=TokenKind.JOIN)
+        assert TOKEN.secret not in caught.value.public
+
+
+def test_the_secret_is_shown_nowhere() -> None:
+    """Neither in a repr nor in what the coordinator keeps."""
+    assert TOKEN.secret not in repr(TOKEN)
+    assert TOKEN.secret not in secret_digest(TOKEN.secret)
