@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
+import click
 import typer
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -33,7 +34,7 @@ def folder_of(context: typer.Context) -> Path:
     return root.obj
 
 
-def variable_of(root: typer.Context) -> str:
+def variable_of(root: click.Context) -> str:
     """The environment variable that names the home of the program called."""
     return CURATOR_HOME_VARIABLE if root.invoked_subcommand == "curate" else HOME_VARIABLE
 

@@ -1,0 +1,91 @@
+"""The main job, played once as `make federation` plays it, and what must be true of it afterwards."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+MINUTES = 8  # on a busy machine; alone it takes under four
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("main-job")
+
+
+@pytest.fixture(scope="module")
+def result(folder: Path) -> dict[str, Any]:
+    """What the demonstration wrote with `--json`; it must have ended with 0."""
+    report = folder / "result.json"
+    command = [sys.executable, "compose/local.py", "--folder", str(folder / "run"), "--json", str(report)]
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True, timeout=MINUTES * 60)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    parsed: dict[str, Any] = json.loads(report.read_text())
+    return parsed
+
+
+def test_every_study_ends_in_one_visible_place(result: dict[str, Any]) -> None:
+    """Received is the sum of submitted, excluded, quarantined, refused and waiting; nothing disappears."""
+    for site in result["sites"]:
+        elsewhere = sum(site[place]["total"] for place in ("excluded", "quarantined", "refused", "waiting"))
+        assert site["received"] == site["submitted"] + elsewhere
+        assert site["waiting"]["total"] == 0
+        for place in ("excluded", "quarantined", "refused"):
+            assert sum(site[place]["reasons"].values()) == site[place]["total"]
+
+
+def test_each_site_submits_and_leaves_out_for_stated_reasons(result: dict[str, Any]) -> None:
+    """Every hospital has eligible studies, a minor, and text burned into pixels."""
+    for site in result["sites"]:
+        assert site["submitted"] > 0
+        assert any("age" in code or "minor" in code for code in site["excluded"]["reasons"])
+        assert "burned-in-text" in site["quarantined"]["reasons"]
+
+
+def test_the_curator_opened_every_submitted_study(result: dict[str, Any]) -> None:
+    """What a receipt was given for can be opened, and only by the curator."""
+    assert result["opened"] == sum(site["submitted"] for site in result["sites"])
+
+
+def test_the_cohort_is_the_pool_of_three_sites_with_small_cells_hidden(result: dict[str, Any]) -> None:
+    """No count from 1 to 10 is shown under the policy cms-11, and the totals are what was submitted."""
+    table = result["cohort"]
+    shown = [cell["count"] for cell in table["cells"] if not cell["suppressed"]]
+    assert table["site_count"] == 3
+    assert not [count for count in shown if 1 <= count <= 10]
+    assert any(cell["suppressed"] for cell in table["cells"])
+    studies = next(cell["count"] for cell in table["cells"] if cell["name"] == "studies")
+    assert studies == sum(site["submitted"] for site in result["sites"])
+
+
+def test_three_rounds_were_trained_at_every_site_and_learned(result: dict[str, Any]) -> None:
+    """AUC per round and per site, and the last round better than a coin."""
+    rounds = result["training"]["rounds"]
+    assert [each["round"] for each in rounds] == [1, 2, 3]
+    assert all(len(each["sites"]) == 3 for each in rounds)
+    assert rounds[-1]["auc"] > 0.65
+
+
+def test_the_model_the_receipts_and_the_audit_log_lie_where_the_table_says(
+    result: dict[str, Any], folder: Path
+) -> None:
+    """The closing table is a map, not a promise."""
+    assert Path(result["places"]["model"]).is_file()
+    receipts = list(Path("/").glob(result["places"]["receipts"].lstrip("/") + "/*.json"))
+    assert len(receipts) == result["opened"]
+    assert (folder / "run" / "coordinator" / "coordinator.sqlite").is_file()
+
+
+def test_no_program_is_left_running(result: dict[str, Any]) -> None:
+    """Without `--keep`, everything that was started was ended."""
+    assert result["running"] == {}
+
+
+def test_no_log_holds_a_traceback(result: dict[str, Any], folder: Path) -> None:
+    """What the programs wrote in a whole day's work is for people."""
+    for log in (folder / "run" / "logs").iterdir():
+        assert "Traceback" not in log.read_text(errors="replace"), log.name
