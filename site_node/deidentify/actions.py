@@ -33,6 +33,7 @@ _FORMS = {
 }
 _UID_IN_TEXT = re.compile(r"(?<![\d.])\d+(?:\.\d+){5,}")
 _AGE = re.compile(rb"(\d{3})([DWMY])")
+_TELLING = 4  # digits of a number that is not there by chance
 _OLDEST = 89  # years; all above are one group (45 CFR 164.514(b)(2)(i)(C))
 _PADDING = b" \0"
 
@@ -109,7 +110,7 @@ class Values:
         elif vr in _TEXT:
             new = self._text(rule, raw, describe=False)
         elif vr in _FORMS:
-            new = raw if _FORMS[vr].fullmatch(raw) else self._emptied(rule)
+            new = raw if _FORMS[vr].fullmatch(raw) and not self._is_own_number(raw) else self._emptied(rule)
         elif vr in {"DA", "DT"}:
             new = self._shift(rule, raw)
         elif vr == "UI":
@@ -117,6 +118,21 @@ class Values:
         else:
             new = raw if vr == "OB" else None
         return new
+
+    def _is_own_number(self, raw: bytes) -> bool:
+        """Whether a number is one of the patient's: some series bear the PatientID as SeriesNumber."""
+        return len(raw) >= _TELLING and any(
+            len(value) >= _TELLING and value.decode() in self._find().numbers
+            for value in raw.strip(_PADDING).split(b"\\")
+        )
+
+    def _find(self) -> Identifiers:
+        """The file's identifiers, searched for once."""
+        if self._identifiers is None:
+            identity = self._subject.identity
+            extra = (identity.patient_id, identity.issuer)
+            self._identifiers = find_identifiers(dict(self._read_from), self._encodings, extra)
+        return self._identifiers
 
     def _uid(self, raw: bytes) -> bytes:
         """Each UID mapped; what the Standard registers stays (PS3.6 Annex A)."""
@@ -153,19 +169,12 @@ class Values:
 
     def _search(self, rule: Rule, raw: bytes, *, describe: bool) -> bytes:
         """Descriptions lose what identifies; any other text that holds an identifier is emptied whole."""
-        if self._identifiers is None:
-            identity = self._subject.identity
-            extra = (identity.patient_id, identity.issuer)
-            self._identifiers = find_identifiers(dict(self._read_from), self._encodings, extra)
+        identifiers = self._find()
         text = decode(raw, self._encodings)
         if describe:
-            new = "\\".join(self._clean(value, self._identifiers) for value in text.split("\\"))
+            new = "\\".join(self._clean(value, identifiers) for value in text.split("\\"))
         else:
-            new = (
-                ""
-                if _UID_IN_TEXT.search(text)
-                else cut(text, self._identifiers, self._subject.known, description=False)
-            )
+            new = "" if _UID_IN_TEXT.search(text) else cut(text, identifiers, self._subject.known, description=False)
         if new == text:
             return raw
         keep = describe and new.isascii() and bool(normal(new))

@@ -38,6 +38,9 @@ _JFIF_LENGTH, _ADOBE_LENGTH = 16, 14  # of a segment without thumbnail
 _J2K_SOC, _J2K_SIZ, _J2K_COM, _J2K_SOT, _J2K_SOD, _J2K_EOC = 0x4F, 0x51, 0x64, 0x90, 0x93, 0xD9
 _JPEG_NEXT = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # a marker after entropy-coded data
 _LS_NEXT = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
+_STARTS = MappingProxyType(  # how a frame begins; within one these bytes never follow each other
+    {Family.JPEG: b"\xff\xd8", Family.JPEG_LS: b"\xff\xd8", Family.JPEG_2000: b"\xff\x4f\xff\x51", Family.RLE: b""}
+)
 _RLE_HEADER, _RLE_MOST = 64, 15
 
 
@@ -60,7 +63,7 @@ def clean_frames(encapsulated: bytes, family: Family, frames: int, *, extended: 
         DicomUnsupported: the items, or a frame, cannot be taken apart.
     """
     parts = _split(encapsulated)
-    groups = _frames(parts, frames)
+    groups = _frames(parts, frames, _STARTS[family])
     cleaned: list[tuple[bytes, ...]] = []
     for group in groups:
         whole = b"".join(parts.fragments[group])
@@ -97,21 +100,22 @@ def _split(encapsulated: bytes) -> _Fragments:
     return _Fragments(offsets, tuple(items[1:]), tuple(start - starts[1] for start in starts[1:]))
 
 
-def _frames(parts: _Fragments, frames: int) -> list[slice]:
-    """Which fragments make each frame: by the offset table, one each, or all of the only one."""
+def _frames(parts: _Fragments, frames: int, start: bytes) -> list[slice]:
+    """Which fragments make each frame: by the offset table, all of the only one, one each, or by how frames begin."""
     count = len(parts.fragments)
     if parts.offsets:
         if len(parts.offsets) != frames or any(offset not in parts.starts for offset in parts.offsets):
             raise stop("pixel-fragments", "PixelData")
         firsts = [parts.starts.index(offset) for offset in parts.offsets]
-        if firsts != sorted(set(firsts)) or firsts[0] != 0:
-            raise stop("pixel-fragments", "PixelData")
-        return [slice(first, end) for first, end in zip(firsts, [*firsts[1:], count], strict=True)]
-    if frames == 1:
-        return [slice(0, count)]
-    if count != frames:
+    elif frames == 1:
+        firsts = [0]
+    elif count == frames:
+        firsts = list(range(count))
+    else:
+        firsts = [number for number, fragment in enumerate(parts.fragments) if start and fragment.startswith(start)]
+    if firsts != sorted(set(firsts)) or firsts[:1] != [0] or len(firsts) != frames:
         raise stop("pixel-fragments", "PixelData")
-    return [slice(number, number + 1) for number in range(count)]
+    return [slice(first, end) for first, end in zip(firsts, [*firsts[1:], count], strict=True)]
 
 
 def _join(parts: _Fragments, frames: list[tuple[bytes, ...]]) -> bytes:

@@ -140,6 +140,13 @@ def test_text_in_a_number(tmp_path: Path, tag: int, syntax: UID, levels: int) ->
         assert not leaks(outcome)
 
 
+@pytest.mark.parametrize("keyword", ["SeriesNumber", "AcquisitionNumber"])
+def test_the_patients_number_as_a_number(tmp_path: Path, keyword: str) -> None:
+    """A number that is the PatientID or the accession number is emptied."""
+    outcome = run_one(tmp_path, make_dx(PatientID="123456", **{keyword: 123456}))  # type: ignore[arg-type]  # as above
+    assert outcome.dataset.get(keyword) is None
+
+
 @pytest.mark.parametrize("levels", LEVELS)
 def test_private_elements_go(tmp_path: Path, levels: int) -> None:
     """Private creators, elements, sequences and orphans go; only our own block is there."""

@@ -122,6 +122,13 @@ def test_a_frame_in_fragments_is_read_whole() -> None:
     assert cleaned(items(whole[:12], whole[12:]), Family.JPEG) == items(jpeg())
 
 
+def test_frames_in_fragments_without_offsets_are_told_apart() -> None:
+    """Without an offset table a frame begins where a stream begins."""
+    first, second = jpeg(comment(0xFE)), jpeg(comment(0xE1))
+    parts = (first[:12], first[12:], second[:20], second[20:])
+    assert cleaned(items(*parts), Family.JPEG, 2) == items(jpeg(), jpeg())
+
+
 def test_every_family_has_a_syntax() -> None:
     """The table of transfer syntaxes names all families."""
     assert set(FAMILIES.values()) == set(Family)
