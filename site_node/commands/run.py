@@ -131,15 +131,18 @@ def _log(done: Pass) -> None:
 
 
 def _start_federation(node: Node, stop: threading.Event) -> threading.Thread | None:
+    """Federated work beside the stages; a coordinator that is not there, or not ready for it, is tried again."""
     membership = node.membership
     if membership is None or not _may_federate(membership):
         return None
 
     def work() -> None:
-        try:
-            _federate(node.home, membership, node.settings.protocol, stop, once=False)
-        except RicordError as error:
-            log.warning("federation.ended", code=error.code)
+        while not stop.is_set():
+            try:
+                _federate(node.home, membership, node.settings.protocol, stop, once=False)
+            except RicordError as error:
+                log.warning("federation.problem", code=error.code)
+                stop.wait(node.settings.poll_seconds)
 
     thread = threading.Thread(target=work, name="federation")
     thread.start()
