@@ -31,10 +31,10 @@ class TrainingTask(Frozen):
     label: str = Field(default="pneumonia", pattern=r"[a-z][a-z0-9_]{0,63}")
     image_size: int = Field(default=64, ge=32, le=256, multiple_of=16)  # pixels of each side after resampling
     rounds: int = Field(default=3, ge=1, le=500)
-    local_epochs: int = Field(default=1, ge=1, le=50)
-    batch_size: int = Field(default=16, ge=1, le=1024)
+    local_epochs: int = Field(default=4, ge=1, le=50)
+    batch_size: int = Field(default=8, ge=1, le=1024)
     optimizer: Literal["sgd", "adam"] = "adam"
-    learning_rate: float = Field(default=0.001, gt=0, le=10)
+    learning_rate: float = Field(default=0.002, gt=0, le=10)
     strategy: StrategyName = "fedavg"
     server_learning_rate: float = Field(default=0.01, gt=0, le=10)  # of the strategies that have a server optimiser
     proximal_mu: float = Field(default=0.0, ge=0, le=100)  # FedProx only

@@ -151,7 +151,7 @@ def test_three_sites_train_over_real_sockets(
     plan = complete_plan(request, members=members, protocol_digest=PROTOCOL)
     with superlink.run(build_bundle()) as run:
         run.context.run_config = {FOLDER: str(tmp_path)}
-        app(RosterGrid(run.grid, plan, sign_plan(plan, KEY), run.nodes), run.context)
+        app(RosterGrid(run.grid, plan, sign_plan(plan, KEY), superlink.nodes), run.context)
     result = TrainingResult.model_validate_json((tmp_path / "metrics.json").read_bytes())
     assert [len(turn.sites) for turn in result.rounds] == [3, 3]
     assert all(site.auc is not None for turn in result.rounds for site in turn.sites)
@@ -164,9 +164,7 @@ def test_the_sites_port_serves_fleet_paths_only(superlink: SuperLink, settings: 
     with httpx.Client(verify=context, base_url=f"https://127.0.0.1:{settings.port}") as client:
         for path in ("/v1/control/list-nodes", "/v1/control/start-run", "/v1/runtime/acquire-task", "/docs", "/health"):
             assert client.post(path, content=b"").status_code == 404
-        unsigned = client.post(
-            "/v1/fleet/pull-messages", content=b"", headers={"content-type": "application/protobuf"}
-        )
+        unsigned = client.post("/v1/fleet/pull-messages", content=b"", headers={"content-type": "application/protobuf"})
         assert unsigned.status_code == 401
 
 
@@ -198,7 +196,7 @@ def test_a_site_whose_agreement_ends_is_out_at_once(
     last = max(sites)
     with superlink.run(build_bundle()) as run:
         assert ends(lambda: len(list(run.grid.get_node_ids())) == 3)
-        node = run.nodes[last]
+        node = superlink.nodes()[last]
         kept = registry.admitted.pop(last)
         assert node not in run.grid.get_node_ids()
         registry.admitted[last] = kept

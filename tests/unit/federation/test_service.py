@@ -112,7 +112,9 @@ def add_site(
     agreement = Agreement(
         id=terms.id, site_name=name, state=state, version=1, terms=canonical_json(terms).decode(), changed_at=now
     )
-    site = Site(name=name, agreement=terms.id, site_id=site_id, verify_key=str(key.public), recorded_at=now)
+    site = Site(
+        name=name, agreement=terms.id, site_id=site_id, verify_key=str(key.public), recorded_at=now, enrolled_at=now
+    )
     with store.begin() as work:
         work.put_agreement(agreement)
         work.put_site(site)
@@ -123,12 +125,16 @@ class LocalSuperLink:
 
     def __init__(self, sites: dict[int, FederateSettings]) -> None:
         self.grid = LocalGrid(sites)
-        self.nodes = {site.site_id: node for node, site in sites.items()}
+        self._nodes = {site.site_id: node for node, site in sites.items()}
+
+    def nodes(self) -> dict[SiteId, int]:
+        """Who is which node."""
+        return self._nodes
 
     @contextmanager
     def run(self, bundle: bytes) -> Iterator[Any]:
         """One run."""
-        yield SimpleNamespace(grid=self.grid, nodes=self.nodes, context=Context(1, 1, {}, RecordDict(), {}))
+        yield SimpleNamespace(grid=self.grid, context=Context(1, 1, {}, RecordDict(), {}))
 
 
 def worker_for(

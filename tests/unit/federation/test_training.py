@@ -38,7 +38,7 @@ def plan_for(sites: Sites, task: TrainingTask = TASK) -> Plan:
 
 def roster_grid(sites: Sites, plan: Plan, local: LocalGrid | None = None) -> RosterGrid:
     nodes = {site.site_id: node for node, site in sites.items()}
-    return RosterGrid(local or LocalGrid(sites), plan, sign_plan(plan, KEY), nodes)
+    return RosterGrid(local or LocalGrid(sites), plan, sign_plan(plan, KEY), lambda: nodes)
 
 
 def test_three_sites_learn_in_three_rounds(sites: Sites, tmp_path: Path) -> None:
