@@ -55,6 +55,14 @@ def plant(dataset: Dataset, secrets: Secrets) -> tuple[str, ...]:
     return secrets.all()
 
 
+def mark_vendor(dataset: Dataset) -> None:
+    """Private elements as the vendor's scanner writes them, with nothing of a patient in them."""
+    creator, group = _vendor(dataset)
+    block = dataset.private_block(group, creator, create=True)
+    block.add_new(0x01, "LO", "table 7")
+    block.add_new(0x02, "DS", "1.25")
+
+
 def _descriptions(dataset: Dataset, secrets: Secrets) -> None:
     """Kept attributes (StudyDescription, SeriesDescription): names glued on and re-cased."""
     study, series = dataset.get("StudyDescription", ""), dataset.get("SeriesDescription", "")
@@ -120,7 +128,7 @@ def _sequences(dataset: Dataset, secrets: Secrets) -> None:
 
 
 def _private(dataset: Dataset, secrets: Secrets) -> None:
-    creator, group = _VENDORS.get(str(dataset.get("Manufacturer", "")), ("INVENTED VENDOR 1.0", 0x0033))
+    creator, group = _vendor(dataset)
     block = dataset.private_block(group, creator, create=True)
     block.add_new(0x08, "LO", f"{secrets.family}^{secrets.given}")
     block.add_new(0x09, "UN", f"{secrets.patient_id} {secrets.accession} ".encode())
@@ -128,6 +136,10 @@ def _private(dataset: Dataset, secrets: Secrets) -> None:
     nested.PatientName = f"{secrets.family}^{secrets.given}"
     block.add_new(0x10, "SQ", Items([nested]))
     dataset.add_new((group, 0x7701), "LO", secrets.phone)  # an orphan: no creator reserves block 77
+
+
+def _vendor(dataset: Dataset) -> tuple[str, int]:
+    return _VENDORS.get(str(dataset.get("Manufacturer", "")), ("INVENTED VENDOR 1.0", 0x0033))
 
 
 def _overlay(dataset: Dataset, secrets: Secrets) -> None:
