@@ -6,15 +6,16 @@ bytes alone, since the slices of a series differ in few elements.
 
 import re
 from collections.abc import Mapping
-from typing import NamedTuple
+from copy import copy
+from typing import NamedTuple, Self
 
 from pydicom.uid import UID_dictionary
 
 from shared.ids import PatientPseudonym
-from shared.protocol.profile import Action, Profile, Rule
+from shared.protocol.profile import FREE_TEXT, Action, Profile, Rule
 from site_node.deidentify.characters import decode, encodings_of
 from site_node.deidentify.dates import shift_values
-from site_node.deidentify.elements import WORD_SIZES
+from site_node.deidentify.elements import WORD_SIZES, encode
 from site_node.deidentify.identifiers import TAGS as IDENTIFIER_TAGS
 from site_node.deidentify.identifiers import Identifiers, cut, find_identifiers, known_forms, normal
 from site_node.deidentify.reasons import stop
@@ -22,6 +23,8 @@ from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.study import Identity
 
 CHARACTER_SET = 0x00080005
+_HEAD = (*sorted(IDENTIFIER_TAGS), CHARACTER_SET)
+_SHORT = 256  # bytes of a value worth remembering
 _DUMMY = b"REMOVED "  # where Type 1 asks for some text (PS3.15 Table E.1-1a, D)
 _TEXT = frozenset({"CS", "LO", "SH"})
 _DUMMY_FOR = _TEXT | {"LT", "PN", "ST", "UC", "UT"}
@@ -48,10 +51,13 @@ class Subject(NamedTuple):
     shift_days: int
     known: frozenset[str]
     deny: re.Pattern[str]
-    texts: dict[tuple[object, ...], bytes]  # cache: cleaned text
+    wanted: Mapping[int, bool]  # the tags that readers look at, and whether each is a sequence
+    answers: dict[tuple[object, ...], dict[tuple[int, str, bytes], bytes | None]]  # cache of `Values.new_element`
 
 
-def make_subject(profile: Profile, pseudonyms: Pseudonyms, identity: Identity) -> Subject:
+def make_subject(
+    profile: Profile, pseudonyms: Pseudonyms, identity: Identity, *, wanted: Mapping[int, bool]
+) -> Subject:
     """Everything a study's files need, asked once."""
     return Subject(
         profile=profile,
@@ -61,20 +67,59 @@ def make_subject(profile: Profile, pseudonyms: Pseudonyms, identity: Identity) -
         shift_days=pseudonyms.shift_days(identity),
         known=known_forms(profile),
         deny=re.compile("|".join(f"(?:{pattern})" for pattern in profile.text.deny), re.IGNORECASE),
-        texts={},
+        wanted=wanted,
+        answers={},
     )
 
 
 class Values:
-    """The values of one file; `head` are the raw values of its top level by tag, `kind` its kind of image."""
+    """The values of one file, or of an item with a character set of its own.
 
-    def __init__(self, subject: Subject, head: Mapping[int, bytes], kind: str) -> None:
+    Args:
+        subject: what the file shares with its study.
+        head: the raw values of the file's top level by tag: its identifiers and its character set.
+        kind: its kind of image.
+        explicit: how its elements are written.
+    """
+
+    def __init__(self, subject: Subject, head: Mapping[int, bytes], kind: str, *, explicit: bool) -> None:
         self._subject = subject
         self._kind = kind
-        self._encodings = encodings_of(head.get(CHARACTER_SET, b""))
-        self._read_from = tuple((tag, head[tag]) for tag in sorted(IDENTIFIER_TAGS) if tag in head)
+        self._explicit = explicit
+        self._head = {tag: head[tag] for tag in _HEAD if tag in head}
+        self._encodings = self._head_encodings = encodings_of(head.get(CHARACTER_SET, b""))
         self._identifiers: Identifiers | None = None
-        self.cleaned = False  # whether a description went through the cleaner
+        self._answers = self._recall()
+
+    def _recall(self) -> dict[tuple[int, str, bytes], bytes | None]:
+        """What was answered before under the same conditions."""
+        condition = (self._kind, self._explicit, self._encodings, *self._head.items())
+        return self._subject.answers.setdefault(condition, {})
+
+    def of_item(self, character_set: bytes) -> Self:
+        """The same for an item: itself, unless the item names another character set."""
+        encodings = encodings_of(character_set) if character_set else self._encodings
+        if encodings == self._encodings:
+            return self
+        other = copy(self)
+        other._encodings = encodings  # noqa: SLF001  # a copy of this very class
+        other._answers = other._recall()  # noqa: SLF001  # likewise
+        return other
+
+    def new_element(self, rule: Rule, vr: str, raw: bytes) -> bytes | None:
+        """One new element, encoded; None if it goes. Raises `DicomUnsupported` where it cannot be told.
+
+        Most elements of a series' files are alike, so that the answer is one that was given before.
+        """
+        key = (rule.tag, vr, raw)
+        if key in self._answers:
+            return self._answers[key]
+        new_vr = _vr(rule, vr, explicit=self._explicit)
+        value = self.new_value(rule, new_vr, raw) if new_vr else None
+        new = None if value is None else encode(rule.tag, new_vr, value, explicit=self._explicit)
+        if len(raw) <= _SHORT:
+            self._answers[key] = new
+        return new
 
     def new_value(self, rule: Rule, vr: str, raw: bytes) -> bytes | None:
         """The new raw value of one element, None if it goes. Raises `DicomUnsupported` where it cannot be told."""
@@ -86,7 +131,6 @@ class Values:
             case Action.SHIFT:
                 new = self._shift(rule, raw)
             case Action.CLEAN:
-                self.cleaned = True
                 new = self._text(rule, raw, describe=True)
             case Action.PATIENT:
                 new = self._subject.pseudonym.encode()
@@ -131,7 +175,7 @@ class Values:
         if self._identifiers is None:
             identity = self._subject.identity
             extra = (identity.patient_id, identity.issuer)
-            self._identifiers = find_identifiers(dict(self._read_from), self._encodings, extra)
+            self._identifiers = find_identifiers(self._head, self._head_encodings, extra)
         return self._identifiers
 
     def _uid(self, raw: bytes) -> bytes:
@@ -161,13 +205,6 @@ class Values:
         return b"090Y" if found.group(2) == b"Y" and int(found.group(1)) > _OLDEST else value
 
     def _text(self, rule: Rule, raw: bytes, *, describe: bool) -> bytes:
-        key = (describe, raw, self._kind in rule.required, self._read_from, self._encodings)
-        known = self._subject.texts.get(key)
-        if known is None:
-            known = self._subject.texts[key] = self._search(rule, raw, describe=describe)
-        return known
-
-    def _search(self, rule: Rule, raw: bytes, *, describe: bool) -> bytes:
         """Descriptions lose what identifies; any other text that holds an identifier is emptied whole."""
         identifiers = self._find()
         text = decode(raw, self._encodings)
@@ -192,3 +229,15 @@ class Values:
     def _emptied(self, rule: Rule) -> bytes:
         """Nothing, or the dummy where Type 1 asks for a text."""
         return _DUMMY if self._kind in rule.required and rule.vrs & _DUMMY_FOR else b""
+
+
+def _vr(rule: Rule, found: str, *, explicit: bool) -> str:
+    """The value representation to write; empty if the file's contradicts the table or it cannot be told."""
+    if found in rule.vrs:
+        return found
+    if rule.action is Action.EMPTY and rule.vrs & FREE_TEXT:
+        return min(rule.vrs)
+    if found in {"", "UN"}:
+        one = len(rule.vrs) == 1
+        return min(rule.vrs) if one or not explicit else ""
+    return ""

@@ -4,13 +4,13 @@ import struct
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from shared.protocol.profile import FREE_TEXT, GOING, Action, Rule
-from site_node.deidentify.actions import Subject, Values
+from shared.protocol.profile import GOING, Action, Rule
+from site_node.deidentify.actions import CHARACTER_SET, Subject, Values
 from site_node.deidentify.elements import (
     PIXEL_DATA,
     UNDEFINED,
     Dataset,
-    Element,
+    Sequence,
     Source,
     Span,
     encode,
@@ -42,9 +42,9 @@ class NewFile(NamedTuple):
 
 def assemble(subject: Subject, source: Source, values: Values) -> NewFile:
     """The new file of one source. Raises `DicomUnsupported` where an element cannot be judged."""
-    writer = _Writer(subject, values, explicit=source.explicit)
+    writer = _Writer(subject, explicit=source.explicit)
     uids = {tag: _new_uid(subject, source.dataset, tag) for tag in (_STUDY, _SERIES, _INSTANCE)}
-    parts = dict(writer.elements(source.dataset, depth=0))
+    parts = dict(writer.elements(source.dataset, values, depth=0))
     parts |= writer.written(source.dataset, uids)
     body = b"".join(parts[tag] for tag in sorted(parts) if tag < PIXEL_DATA)
     after = b"".join(parts[tag] for tag in sorted(parts) if tag > PIXEL_DATA)
@@ -77,35 +77,37 @@ def file_meta(sop_class: str, sop_instance: str, syntax: str) -> bytes:
 class _Writer:
     """Applies the actions to data sets and encodes what is left."""
 
-    def __init__(self, subject: Subject, values: Values, *, explicit: bool) -> None:
+    def __init__(self, subject: Subject, *, explicit: bool) -> None:
         self._subject = subject
         self._rules = subject.profile.by_tag
-        self._values = values
+        self._cleaned = False  # whether a description went through the cleaner
         self._explicit = explicit
 
-    def elements(self, dataset: Dataset, *, depth: int) -> Iterable[tuple[int, bytes]]:
+    def elements(self, dataset: Dataset, values: Values, *, depth: int) -> Iterable[tuple[int, bytes]]:
         """Each element that stays, encoded."""
         for tag, element in dataset.items():
             rule = self._rules.get(tag)
             if rule is None or rule.action in GOING or (tag in _PIXELS_ONLY_ON_TOP and depth):
                 continue
-            if "SQ" in rule.vrs:
-                if rule.action is Action.EMPTY or not isinstance(element.value, bytes):
-                    yield tag, self._sequence(rule, element, depth)
-            elif isinstance(element.value, bytes):
-                vr = _vr(rule, element.vr, explicit=self._explicit)
-                new = self._values.new_value(rule, vr, element.value) if vr else None
+            is_sequence = "SQ" in rule.vrs
+            if rule.action is Action.CLEAN:
+                self._cleaned = True
+            if is_sequence and rule.action is Action.EMPTY:
+                yield tag, encode(tag, "SQ", b"", explicit=self._explicit)
+            elif is_sequence and not isinstance(element.value, bytes):
+                yield tag, self._sequence(rule, element.value, values, depth)
+            elif not is_sequence and isinstance(element.value, bytes):
+                new = values.new_element(rule, element.vr, element.value)
                 if new is not None:
-                    yield tag, encode(tag, vr, new, explicit=self._explicit)
+                    yield tag, new
 
-    def _sequence(self, rule: Rule, element: Element, depth: int) -> bytes:
-        if rule.action is not Action.KEEP or isinstance(element.value, bytes):
-            return encode(rule.tag, "SQ", b"", explicit=self._explicit)
+    def _sequence(self, rule: Rule, items: Sequence, values: Values, depth: int) -> bytes:
         if depth >= DEEPEST:
             raise stop("too-deep", rule.keyword)
-        bodies = [
-            b"".join(part for _, part in sorted(self.elements(item, depth=depth + 1))) for item in element.value()
-        ]
+        bodies = []
+        for item in items():
+            inner = values.of_item(bytes_of(item, CHARACTER_SET))
+            bodies.append(b"".join(part for _, part in sorted(self.elements(item, inner, depth=depth + 1))))
         return encode(rule.tag, "SQ", encode_items(bodies), explicit=self._explicit)
 
     def written(self, dataset: Dataset, uids: Mapping[int, str]) -> dict[int, bytes]:
@@ -129,7 +131,7 @@ class _Writer:
     def _codes(self, dataset: Dataset) -> list[str]:
         """Codes for what was done now, and earlier ones that are known and still true, in order."""
         claims = self._subject.profile.claims
-        codes = set(claims.always) | ({claims.cleaned} if self._values.cleaned else set())
+        codes = set(claims.always) | ({claims.cleaned} if self._cleaned else set())
         earlier = dataset.get(_EARLIER_CODES)
         for item in () if earlier is None or isinstance(earlier.value, bytes) else earlier.value():
             if bytes_of(item, _SCHEME).strip(b" \0") == b"DCM":
@@ -140,18 +142,6 @@ class _Writer:
         meaning = self._subject.profile.claims.meanings[code]
         rows = ((_CODE_VALUE, "SH", code), (_SCHEME, "SH", "DCM"), (_MEANING, "LO", meaning))
         return b"".join(encode(tag, vr, text.encode(), explicit=self._explicit) for tag, vr, text in rows)
-
-
-def _vr(rule: Rule, found: str, *, explicit: bool) -> str:
-    """The value representation to write; empty if the file's contradicts the table or it cannot be told."""
-    if found in rule.vrs:
-        return found
-    if rule.action is Action.EMPTY and rule.vrs & FREE_TEXT:
-        return min(rule.vrs)
-    if found in {"", "UN"}:
-        one = len(rule.vrs) == 1
-        return min(rule.vrs) if one or not explicit else ""
-    return ""
 
 
 def _new_uid(subject: Subject, dataset: Dataset, tag: int) -> str:

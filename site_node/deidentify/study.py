@@ -6,6 +6,7 @@ leaves nothing that could be taken for a study. Nothing of the old study stands 
 
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from shared.errors import DicomUnsupported, DiskFull
@@ -47,7 +48,7 @@ def deidentify(
     if identity is None:
         ending, reason = reason_of(stop("no-identity", "PatientID"))
         return Refused(key=study.key, ending=ending, reasons=(reason,))
-    subject = make_subject(profile, pseudonyms, identity)
+    subject = make_subject(profile, pseudonyms, identity, wanted=wanted_tags(profile))
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -73,7 +74,7 @@ def deidentify(
 
 def rewritten(path: Path, subject: Subject, study_instance_uid: str, *, slow: bool = False) -> NewFile:
     """One file's new content; raises `DicomUnsupported`. `slow` takes the other reader, for comparison."""
-    source = _read(path, _wanted(subject.profile), slow=slow)
+    source = _read(path, subject.wanted, slow=slow)
     kind = kind_of(source.dataset, subject.profile)
     check_subject(source.dataset, subject.identity, study_instance_uid)
     content = None
@@ -82,7 +83,7 @@ def rewritten(path: Path, subject: Subject, study_instance_uid: str, *, slow: bo
     cleaned = checked_pixels(source, content)
     if cleaned is not None and cleaned != content:
         source = source._replace(pixels=cleaned)
-    return assemble(subject, source, Values(subject, _head(source.dataset), kind))
+    return assemble(subject, source, Values(subject, _head(source.dataset), kind, explicit=source.explicit))
 
 
 def _instances(
@@ -153,12 +154,12 @@ def _refused(study: Included, left_out: list[LeftOut]) -> Refused:
     )
 
 
-def _read(path: Path, wanted: dict[int, bool], *, slow: bool) -> Source:
+def _read(path: Path, wanted: Mapping[int, bool], *, slow: bool) -> Source:
     source = None if slow else rewrite.read_source(path, wanted)
     return source or fallback.read_source(path, wanted)
 
 
-def _wanted(profile: Profile) -> dict[int, bool]:
+def wanted_tags(profile: Profile) -> dict[int, bool]:
     """The tags a reader looks at, and whether each is a sequence."""
     wanted = {rule.tag: "SQ" in rule.vrs for rule in profile.rules if rule.action not in GOING}
     return dict.fromkeys(IDENTIFIER_TAGS, False) | {tag: tag in SEQUENCE_SIGNS for tag in SIGNS} | wanted

@@ -17,7 +17,7 @@ from pydicom.uid import (
 
 from site_node.study import Ending, Identity
 from tests.factories.dicom import SECRETS, make_ct, make_dx, plant_identifiers, write_file
-from tests.unit.deidentify.harness import PSEUDONYMS, Outcome, run_bytes, run_one
+from tests.unit.deidentify.harness import PSEUDONYMS, Outcome, file_of, run_bytes, run_one
 
 SYNTAXES = (
     ExplicitVRLittleEndian,
@@ -258,6 +258,18 @@ def test_foreign_letters_stay_readable(tmp_path: Path, terms: str | list[str]) -
     (tmp_path / "again").mkdir()
     named = make_dx(SpecificCharacterSet=terms, PatientName=f"{letters}^x", SeriesDescription=f"{letters} PA")
     assert letters not in str(run_one(tmp_path / "again", named).dataset.SeriesDescription)
+
+
+def test_an_item_with_a_character_set_of_its_own(tmp_path: Path) -> None:
+    """The patient's name is found in an item that is written in other letters' bytes than the file."""
+    item = Dataset()
+    item.SpecificCharacterSet = "ISO_IR 144"
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = "51185008", "SCT", "Иванов лёгкие"
+    dataset = make_dx(
+        SpecificCharacterSet="ISO_IR 192", PatientName="Иванов^Пётр", AnatomicRegionSequence=Items([item])
+    )
+    assert "Иванов".encode("iso8859_5") in file_of(tmp_path, dataset)
+    assert "Иванов".encode("iso8859_5") not in run_one(tmp_path, dataset).raw
 
 
 def test_an_unknown_character_set_is_refused(tmp_path: Path) -> None:
