@@ -92,6 +92,22 @@ TEXTS = MappingProxyType(
         "dicom-unsupported": Text(
             "This DICOM file cannot be processed safely: {problem}.", ExitCode.PARTIAL, "INVALID_ARGUMENT"
         ),
+        "pixels-unreadable": Text(
+            "A frame of the study cannot be decoded; look at it with another viewer.",
+            ExitCode.PARTIAL,
+            "INVALID_ARGUMENT",
+        ),
+        "pixel-check-failed": Text(
+            "The search for burned-in text ended without an answer; look at the study, or try again.",
+            ExitCode.PARTIAL,
+            "INTERNAL",
+        ),
+        "pixel-check-unavailable": Text(
+            "Burned-in text cannot be looked for: {package} does not start; install it, or set `pixel_check = false` "
+            "and look yourself.",
+            ExitCode.FAILED,
+            "FAILED_PRECONDITION",
+        ),
         "protocol-invalid": Text(
             "The protocol file {file} cannot be used: {problem}.", ExitCode.FAILED, "FAILED_PRECONDITION"
         ),

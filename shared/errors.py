@@ -101,6 +101,10 @@ class HomeBusy(SettingsError):
     """Another process is working in the home."""
 
 
+class PixelCheckUnavailable(SettingsError):
+    """Burned-in text should be looked for, and what finds it cannot start."""
+
+
 class KeyFileMissing(SettingsError):
     """A key file that is needed is not there."""
 
@@ -159,6 +163,14 @@ class DicomUnreadable(StudyError):
 
 class DicomUnsupported(StudyError):
     """A file is DICOM of a kind that cannot be processed safely."""
+
+
+class PixelsUnreadable(StudyError):
+    """A frame cannot be decoded, so nobody can say what it shows."""
+
+
+class PixelCheckFailed(StudyError):
+    """The search for text in a frame ended without an answer."""
 
 
 class ProtocolError(RicordError):

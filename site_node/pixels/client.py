@@ -1,0 +1,126 @@
+"""The owner of the worker process: starts it when it is first needed, asks it, and never takes silence for a pass."""
+
+import json
+import os
+import selectors
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from shared.errors import PixelCheckFailed, PixelCheckUnavailable, error_for
+from site_node.pixels.box import Box
+from site_node.pixels.frames import Frame
+
+WORKER = (sys.executable, "-m", "site_node.pixels.worker")
+_PACKAGE = "rapidocr-onnxruntime"
+_CHUNK = 65_536
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+
+class PixelChecker:
+    """Looks for text in frames, in a process of its own. Use as a context manager; not for two threads.
+
+    A worker that dies or says nothing for `patience` seconds is replaced once a frame; loading may take `loading`
+    seconds.
+    """
+
+    def __init__(self, command: tuple[str, ...] = WORKER, *, patience: float = 120.0, loading: float = 120.0) -> None:
+        self._command = command
+        self._patience = patience
+        self._loading = loading
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the worker, if there is one."""
+        if self._process is not None:
+            _end(self._process)
+        self._process = None
+
+    def check(self, frame: Frame, picture: Path | None = None) -> tuple[Box, ...]:
+        """Where `frame` shows text that is no marker; `picture` is then drawn.
+
+        Raises:
+            PixelsUnreadable: the frame cannot be decoded.
+            PixelCheckFailed: no answer came, from a second worker either.
+            PixelCheckUnavailable: the worker cannot start at all.
+        """
+        request = {"path": str(frame.path), "frame": frame.number, "picture": str(picture) if picture else None}
+        answer = self._ask(request) or self._ask(request)
+        if answer is None:
+            raise PixelCheckFailed
+        if "problem" in answer:
+            raise error_for(answer["problem"], {"package": _PACKAGE})
+        return tuple(Box(*sides) for sides in answer["boxes"])
+
+    def _ask(self, request: dict[str, object]) -> dict[str, Any] | None:
+        """The answer; `None`, and no worker, where it died, was silent or spoke nonsense."""
+        process = self._process = self._process or self._start()
+        with suppress(OSError, ValueError):
+            _stream(process.stdin).write(json.dumps(request).encode() + b"\n")
+            _stream(process.stdin).flush()
+            answer = _answer(process, self._patience)
+            if isinstance(answer, dict) and answer.keys() & {"boxes", "problem"}:
+                return answer
+        self.close()
+        return None
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        """A worker that has its models; raises `PixelCheckUnavailable` where it has not."""
+        process = subprocess.Popen(
+            self._command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # libraries quote values in their warnings
+            env=os.environ | _ONE_THREAD,
+            start_new_session=True,  # an interrupt is for us; we end it
+        )
+        try:
+            if _answer(process, self._loading) == {"ready": True}:
+                return process
+        except (OSError, ValueError):
+            pass
+        _end(process)
+        raise PixelCheckUnavailable(package=_PACKAGE)
+
+
+def _answer(process: subprocess.Popen[bytes], seconds: float) -> object:
+    """The next line; raises `TimeoutError`, `EOFError`-like `OSError`, or `ValueError` where it is no JSON."""
+    handle, line, until = _stream(process.stdout).fileno(), b"", time.monotonic() + seconds
+    with selectors.DefaultSelector() as ready:
+        ready.register(handle, selectors.EVENT_READ)
+        while not line.endswith(b"\n"):
+            if not ready.select(max(0.0, until - time.monotonic())):
+                raise TimeoutError
+            chunk = os.read(handle, _CHUNK)
+            if not chunk:
+                raise BrokenPipeError
+            line += chunk
+    return json.loads(line)
+
+
+def _stream(stream: IO[bytes] | None) -> IO[bytes]:
+    if stream is None:  # both were asked for
+        raise BrokenPipeError
+    return stream
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Stop a worker for certain; it holds nothing that could be lost."""
+    process.kill()
+    process.wait()
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            with suppress(OSError):
+                stream.close()

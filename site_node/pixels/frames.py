@@ -1,0 +1,130 @@
+"""Which frames of a study are looked at, and each of them as an 8-bit picture.
+
+Text stands on every frame of a film, a secondary capture or an ultrasound; in a CT series it stands, if anywhere, on
+its first or last image (a dose sheet, a scout), so those are looked at, by position and by number, for each matrix
+size that the series has. An object of any other kind is looked at whole.
+"""
+
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from pydicom.pixels import apply_color_lut, pixel_array
+
+from shared.errors import PixelsUnreadable
+
+_HEADER = [
+    "SOPClassUID", "Modality", "ImageType", "BurnedInAnnotation", "NumberOfFrames", "Rows", "Columns",
+    "SeriesInstanceUID", "InstanceNumber", "ImagePositionPatient", "ImageOrientationPatient",
+]  # fmt: skip
+_CT = "1.2.840.10008.5.1.4.1.1.2"
+_ENHANCED_CT = (f"{_CT}.1", f"{_CT}.2")  # Enhanced CT, Legacy Converted Enhanced CT
+_DARKEST, _BRIGHTEST = 0.5, 99.5  # percentiles; a few odd pixels shall not decide what is black and white
+_GREY, _COLOUR = 2, 3  # dimensions of a picture
+
+
+class Frame(NamedTuple):
+    """One picture of a file, counted from 0."""
+
+    path: Path
+    number: int
+
+
+def choose_frames(paths: Iterable[Path]) -> tuple[Frame, ...]:
+    """The frames to look at, in the order of `paths`; raises `PixelsUnreadable` where a file has no header."""
+    chosen: set[Frame] = set()
+    slices: dict[tuple[str, int, int], list[tuple[Path, pydicom.Dataset]]] = {}
+    for path in paths:
+        header = _header(path)
+        count = int(header.get("NumberOfFrames") or 1)
+        if _is_marked(header):
+            chosen.update(Frame(path, index) for index in range(count))
+        elif header.SOPClassUID in _ENHANCED_CT:
+            chosen.update({Frame(path, 0), Frame(path, count - 1)})
+        else:
+            matrix = (str(header.get("SeriesInstanceUID")), int(header.Rows), int(header.Columns))
+            slices.setdefault(matrix, []).append((path, header))
+    for members in slices.values():
+        chosen.update(Frame(path, 0) for path in _ends(members))
+    return tuple(sorted(chosen))
+
+
+def read_picture(frame: Frame) -> NDArray[np.uint8]:
+    """One frame as `(rows, columns)` or `(rows, columns, 3)` in RGB, 0 black; raises `PixelsUnreadable`.
+
+    Grey values are stretched between robust percentiles, and MONOCHROME1 is inverted (PS3.3 C.7.6.3.1.2).
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pydicom's warnings quote values
+            header = pydicom.dcmread(frame.path, stop_before_pixels=True)
+            stored = pixel_array(frame.path, index=frame.number)
+            if header.PhotometricInterpretation == "PALETTE COLOR":
+                stored = apply_color_lut(stored, header)
+    except Exception as error:
+        # pydicom and the decoders raise nearly anything on a broken frame; the texts may quote values
+        raise PixelsUnreadable from error
+    colour = stored.ndim == _COLOUR and stored.shape[-1] == 3  # noqa: PLR2004 -- red, green and blue
+    if stored.size == 0 or not (stored.ndim == _GREY or colour):
+        raise PixelsUnreadable
+    grey = _stretched(stored)
+    return np.subtract(255, grey) if header.PhotometricInterpretation == "MONOCHROME1" else grey
+
+
+def _stretched(stored: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """Any numbers as 0..255; a picture of one value is black."""
+    if stored.dtype == np.uint8 and stored.ndim == _COLOUR:
+        return stored.astype(np.uint8)
+    values = np.nan_to_num(stored.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    low, high = np.percentile(values, (_DARKEST, _BRIGHTEST))
+    if high <= low:
+        low, high = values.min(), values.max()
+    scaled = (values - low) * (255.0 / max(float(high - low), 1e-6))
+    return scaled.clip(0, 255).astype(np.uint8)
+
+
+def _header(path: Path) -> pydicom.Dataset:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pydicom's warnings quote values
+            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_HEADER)
+            int(header.Rows), int(header.Columns), int(header.get("NumberOfFrames") or 1), header.SOPClassUID
+    except Exception as error:
+        # as above; a file without a matrix holds no picture that could be looked at
+        raise PixelsUnreadable from error
+    return header
+
+
+def _is_marked(header: pydicom.Dataset) -> bool:
+    """Whether every frame is looked at: all but plain CT images."""
+    if header.SOPClassUID not in (_CT, *_ENHANCED_CT) or str(header.get("BurnedInAnnotation", "")).strip() == "YES":
+        return True
+    image_type = header.get("ImageType") or ()
+    return "LOCALIZER" in image_type or "SCREEN SAVE" in image_type
+
+
+def _ends(members: Sequence[tuple[Path, pydicom.Dataset]]) -> set[Path]:
+    """The first and the last slice, by position along the slices' normal and by number."""
+    by_number = [(_number(header), path) for path, header in members]
+    by_position = [(where, path) for path, header in members if (where := _position(header)) is not None]
+    return {end(group)[1] for group in (by_number, by_position) if group for end in (min, max)}
+
+
+def _number(header: pydicom.Dataset) -> int:
+    try:
+        return int(header.get("InstanceNumber") or 0)
+    except (TypeError, ValueError):
+        return 0
+
+
+def _position(header: pydicom.Dataset) -> float | None:
+    """Where a slice lies along its normal in mm; `None` where the file does not say."""
+    try:
+        across, down = np.array(header.ImageOrientationPatient, dtype=float).reshape(2, 3)
+        return float(np.cross(across, down) @ np.array(header.ImagePositionPatient, dtype=float))
+    except (AttributeError, TypeError, ValueError):
+        return None

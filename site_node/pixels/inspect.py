@@ -1,0 +1,85 @@
+"""The stage: a de-identified study passes when no frame that may show text shows any but markers."""
+
+import shutil
+from pathlib import Path
+from typing import Protocol
+
+from shared.errors import PixelCheckFailed, PixelsUnreadable
+from site_node.pixels.box import Box
+from site_node.pixels.frames import Frame, choose_frames
+from site_node.study import Deidentified, Ending, Reason, Refused, Severity
+
+TEXT, UNREADABLE, UNCHECKED = "burned-in-text", "pixels-not-readable", "pixels-not-checked"
+_SENTENCES = {
+    UNREADABLE: "A frame cannot be decoded, so nobody has seen what it shows.",
+    UNCHECKED: "The search for burned-in text ended without an answer.",
+}
+
+
+class Checker(Protocol):
+    """What finds text in one frame and draws it; `site_node.pixels.client.PixelChecker` is one."""
+
+    def check(self, frame: Frame, picture: Path | None = None) -> tuple[Box, ...]:
+        """Boxes around text that is no marker; raises `PixelsUnreadable`, `PixelCheckFailed`."""
+
+
+def inspect(
+    study: Deidentified, released: frozenset[str], *, checker: Checker, pictures: Path | None
+) -> Refused | None:
+    """Look for burned-in text; `None` where the study may go on.
+
+    Args:
+        study: what was written under the new identifiers.
+        released: reason codes that a person has looked at and lets pass.
+        checker: finds text in a frame.
+        pictures: the quarantine folder. Frames with text are drawn to `<study key>/<number>.png` in it, for the person
+            in review; earlier ones are removed. `None`: no pictures.
+
+    Raises:
+        PixelCheckUnavailable: nothing can be looked for; the node must not go on.
+    """
+    folder = pictures / study.key if pictures else None
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+    if {TEXT, UNREADABLE, UNCHECKED} <= released:
+        return None
+    reasons = tuple(reason for reason in _look(study, checker, folder) if reason.code not in released)
+    return Refused(key=study.key, ending=Ending.QUARANTINED, reasons=reasons) if reasons else None
+
+
+def _look(study: Deidentified, checker: Checker, folder: Path | None) -> tuple[Reason, ...]:
+    """Every reason there is against the study, each code once."""
+    codes: set[str] = set()
+    boxes = shown = 0
+    try:
+        frames = choose_frames(instance.path for instance in study.instances)
+    except PixelsUnreadable:
+        return (_reason(UNREADABLE, _SENTENCES[UNREADABLE]),)
+    for number, frame in enumerate(frames):
+        try:
+            found = checker.check(frame, _file(folder, number))
+        except PixelsUnreadable:
+            codes.add(UNREADABLE)
+        except PixelCheckFailed:
+            codes.add(UNCHECKED)
+        else:
+            boxes, shown = boxes + len(found), shown + bool(found)
+    if folder is not None and not shown:
+        shutil.rmtree(folder, ignore_errors=True)
+    text = f"{boxes} pieces of text that are no known marker, in {shown} of {len(frames)} frames that were looked at."
+    return (
+        *((_reason(TEXT, text),) if boxes else ()),
+        *(_reason(code, _SENTENCES[code]) for code in sorted(codes)),
+    )
+
+
+def _file(folder: Path | None, number: int) -> Path | None:
+    """Where a frame's picture goes, in a folder that only its owner can enter."""
+    if folder is None:
+        return None
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder / f"{number}.png"
+
+
+def _reason(code: str, message: str) -> Reason:
+    return Reason(code=code, message=message, severity=Severity.REVIEW, attribute="PixelData")

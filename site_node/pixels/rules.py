@@ -1,0 +1,53 @@
+"""What counts as text and which text is no patient's: `shared/protocol/data/pixels/ricord.toml`, read once."""
+
+from functools import cache
+from importlib.resources import files
+
+from pydantic import Field
+
+from shared.frozen import Frozen
+from shared.protocol.parts import parse_part
+
+_FILE = "data/pixels/ricord.toml"
+
+
+class Detection(Frozen):
+    """Sizes in pixels of the stored image; scores 0 to 1."""
+
+    upscale_below: int = Field(ge=32)
+    halve_from: int = Field(ge=64)
+    box_score: float = Field(gt=0, lt=1)
+    smallest_height: int = Field(ge=1)
+    read_score: float = Field(gt=0, lt=1)
+
+
+class Anatomy(Frozen):
+    """A box of at least `height` (a fraction of the image's short side) that reads below `read_score` is no text."""
+
+    height: float = Field(gt=0, le=1)
+    read_score: float = Field(gt=0, lt=1)
+
+
+class Allowed(Frozen):
+    """The markers that pass; all in capitals."""
+
+    letters: frozenset[str]
+    words: frozenset[str]
+    units: frozenset[str]
+    most_words: int = Field(ge=1)
+
+
+class PixelRules(Frozen):
+    """The whole file."""
+
+    edition: str
+    detection: Detection
+    anatomy: Anatomy
+    allowed: Allowed
+
+
+@cache
+def load_rules() -> PixelRules:
+    """The rules this package ships; raises `ProtocolInvalid`."""
+    text = files("shared.protocol").joinpath(_FILE).read_text(encoding="utf-8")
+    return parse_part(text, PixelRules, file=_FILE)

@@ -1,0 +1,68 @@
+"""The process in which frames are decoded and the models run: `python -m site_node.pixels.worker`.
+
+One JSON object a line, in and out. It says `{"ready": true}` first, or `{"problem": ...}` and ends. For each
+`{"path", "frame", "picture"}` it answers `{"boxes": [[left, top, right, bottom], ...]}`, having drawn them to `picture`
+when there are any, or `{"problem": code}`. What was read is never said. It opens no connection, and ends with its
+input.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from shared.errors import PixelCheckFailed, PixelCheckUnavailable, PixelsUnreadable, RicordError
+from site_node.pixels.detect import TextFinder
+from site_node.pixels.frames import Frame, read_picture
+from site_node.pixels.picture import draw_picture
+from site_node.pixels.rules import load_rules
+
+
+def main() -> None:
+    """Answer until the input ends."""
+    sys.addaudithook(_offline)
+    with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as answers:
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints must not be taken for an answer
+        for answer in _answers(sys.stdin.buffer):
+            answers.write(json.dumps(answer).encode() + b"\n")
+            answers.flush()
+
+
+def _answers(requests: BinaryIO) -> Iterator[dict[str, Any]]:
+    try:
+        finder = TextFinder(load_rules())
+    except RicordError as error:
+        yield {"problem": error.code}
+        return
+    except Exception:  # noqa: BLE001 -- a model or library that does not load, for whatever reason
+        yield {"problem": PixelCheckUnavailable().code}
+        return
+    yield {"ready": True}
+    for line in requests:
+        yield _answer(finder, json.loads(line))
+
+
+def _answer(finder: TextFinder, request: dict[str, Any]) -> dict[str, Any]:
+    """What one request gets; no exception leaves, for its text may quote values."""
+    try:
+        pixels = read_picture(Frame(Path(request["path"]), request["frame"]))
+        boxes = finder.find(pixels)
+        if boxes and request["picture"]:
+            draw_picture(pixels, boxes, Path(request["picture"]))
+    except PixelsUnreadable as error:
+        return {"problem": error.code}
+    except Exception:  # noqa: BLE001 -- as the docstring says; the client makes it a study that a person must see
+        return {"problem": PixelCheckFailed().code}
+    return {"boxes": boxes}
+
+
+def _offline(event: str, _arguments: tuple[object, ...]) -> None:
+    """Refuse connections and look-ups that Python code would make; the models and their wheel need none."""
+    if event in {"socket.connect", "socket.getaddrinfo", "socket.bind", "socket.sendto"}:
+        raise PermissionError
+
+
+if __name__ == "__main__":
+    main()
