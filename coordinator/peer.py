@@ -13,7 +13,14 @@ import structlog
 
 from coordinator.store.interface import Store
 from shared.crypto.pki import Peer, Role, parse_spiffe, serial_of
-from shared.errors import CertificateForeign, InternalError, InvalidIdentifier, RicordError, RoleNotAllowed
+from shared.errors import (
+    CertificateForeign,
+    InternalError,
+    InvalidIdentifier,
+    RicordError,
+    RoleNotAllowed,
+    UploadInterrupted,
+)
 from shared.wire import refuse
 
 _ALL = frozenset(Role)
@@ -156,6 +163,8 @@ def _behaviour(handler: "grpc.RpcMethodHandler[Any, Any]") -> str:
 
 def _logged(method: str, error: Exception) -> RicordError:
     """The error to show; the operator's log gets the private text, or for a defect the exception's class and place."""
+    if isinstance(error, grpc.RpcError):  # the caller went away in the middle of its stream
+        return UploadInterrupted(method)
     if isinstance(error, RicordError):
         _log.info("refused", method=method, code=error.code, private=error.private, **error.fields)
         return error

@@ -2,13 +2,11 @@
 
 import contextlib
 import os
-import signal
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from types import FrameType
 
 import structlog
 
@@ -16,6 +14,7 @@ from coordinator.config import Home, Settings
 from coordinator.founding import renew_own
 from coordinator.identity import Identity
 from coordinator.server import Register, serving
+from coordinator.signals import stop_signals
 from coordinator.store.interface import Store
 from shared.errors import PortInUse
 
@@ -55,23 +54,6 @@ def refuse_taken(host: str, port: int, *, key: str) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise PortInUse(str(error), host=host, port=str(port), key=key) from error
-
-
-@contextlib.contextmanager
-def stop_signals() -> Iterator[threading.Event]:
-    """An event that SIGTERM and SIGINT set; the handlers that were there before come back at the end."""
-    stop = threading.Event()
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        stop.set()
-
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

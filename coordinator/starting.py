@@ -12,8 +12,9 @@ from coordinator.federation.service import FederationService
 from coordinator.federation.servicer import FederationServicer
 from coordinator.founding import found, open_identity, store_of
 from coordinator.identity import Identity
-from coordinator.process import serve, stop_signals, stop_with_parent
+from coordinator.process import serve, stop_with_parent
 from coordinator.server import Register
+from coordinator.signals import stop_signals
 from coordinator.store.interface import Store
 from shared.proto.ricord.v1 import cohort_pb2_grpc, federation_pb2_grpc
 from shared.protocol.loader import load_protocol

@@ -8,11 +8,12 @@ import typer
 from coordinator.commands.shown import AsJson, folder_of
 from coordinator.curation.fetching import Fetcher, fetching
 from coordinator.curation.keys import load_curator_keys
-from coordinator.curation.membership import CuratorHome, join
+from coordinator.curation.membership import CuratorHome, enrol_again, join, renew_if_due
 from coordinator.curation.opening import OpenedStudy, list_opened
-from shared.errors import ExitCode, InvalidArgument, RicordError
+from coordinator.signals import stop_signals
+from shared.errors import ExitCode, InvalidArgument, RicordError, TransportError
 from shared.protocol.loader import load_protocol
-from shared.terminal import make_app, print_json, print_line, print_table
+from shared.terminal import make_app, print_json, print_line, print_table, report
 
 curate = make_app("The curator: opens sealed studies with a key that never leaves this home.")
 
@@ -41,33 +42,35 @@ def init(
         print_line("Back up the folder `keys`: without it no study sealed to this curator can ever be opened.")
 
 
+@curate.command()
+def enrol(
+    context: typer.Context,
+    token: Annotated[str, typer.Option(help="A new join token for this curator.")],
+    as_json: AsJson = False,
+) -> None:
+    """Enrol again with the keys of this home: after a certificate expired or was revoked."""
+    membership = enrol_again(CuratorHome(folder_of(context)), token)
+    if as_json:
+        print_json({"name": membership.name, "federation": membership.federation})
+    else:
+        print_line(f"Curator {membership.name} of {membership.federation} has a new certificate.")
+
+
 @curate.command("open")
 def open_studies(
     context: typer.Context,
     submission_ids: Annotated[list[str] | None, typer.Argument(help="Ids of submissions.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="All that are not open yet.")] = False,
+    every: Annotated[float, typer.Option(help="With --all: look again after so many seconds, until SIGTERM.")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Fetch sealed studies, check signatures, hashes, agreement and protocol, and open them into `opened/`."""
-    if bool(submission_ids) == everything:
+    if bool(submission_ids) == everything or (every and not everything):
         raise InvalidArgument(name="What to open", problem="name submissions, or say --all")
     home = CuratorHome(folder_of(context))
-    digest = load_protocol(home.settings().protocol).digest
-    known = list_opened(home.opened)
-    with fetching(home, load_curator_keys(home.keys), digest) as fetcher:
-        wanted = submission_ids or _not_open(fetcher, known)
-        results = [_try(fetcher, one) for one in wanted]
-    opened = [each for each in results if isinstance(each, OpenedStudy)]
-    failed = [each for each in results if isinstance(each, dict)]
-    if as_json:
-        already = [_study(each) for each in known] if everything else []
-        print_json({"opened": [_study(each) for each in opened], "already_open": already, "failed": failed})
-    else:
-        for each in opened:
-            print_line(f"opened {each.folder}")
-        for one in failed:
-            print_line(f"not opened {one['submission']}: {one['message']}")
-    if failed:
+    if every:
+        _keep_opening(home, every, as_json=as_json)
+    elif not _open(home, submission_ids or None, as_json=as_json):
         raise typer.Exit(ExitCode.PARTIAL)
 
 
@@ -80,6 +83,38 @@ def list_studies(context: typer.Context, as_json: AsJson = False) -> None:
     else:
         columns = ("site_id", "study", "instance_count", "modalities", "folder")
         print_table("Opened studies", columns, [[each[name] for name in columns] for each in studies])
+
+
+def _keep_opening(home: CuratorHome, every: float, *, as_json: bool) -> None:
+    """Pass after pass; a coordinator that is away, or one bad study, does not end it."""
+    with stop_signals() as stop:
+        while not stop.is_set():
+            try:
+                _open(home, None, as_json=as_json)
+            except TransportError as error:
+                report(error, as_json=as_json)
+            stop.wait(every)
+
+
+def _open(home: CuratorHome, submission_ids: Sequence[str] | None, *, as_json: bool) -> bool:
+    """One pass; whether every study asked for is open now. `None`: all that are not open yet."""
+    digest = load_protocol(home.settings().protocol).digest
+    known = list_opened(home.opened)
+    renew_if_due(home)
+    with fetching(home, load_curator_keys(home.keys), digest) as fetcher:
+        wanted = _not_open(fetcher, known) if submission_ids is None else submission_ids
+        results = [_try(fetcher, one) for one in wanted]
+    opened = [each for each in results if isinstance(each, OpenedStudy)]
+    failed = [each for each in results if isinstance(each, dict)]
+    if as_json:
+        already = [_study(each) for each in known] if submission_ids is None else []
+        print_json({"opened": [_study(each) for each in opened], "already_open": already, "failed": failed})
+    else:
+        for each in opened:
+            print_line(f"opened {each.folder}")
+        for one in failed:
+            print_line(f"not opened {one['submission']}: {one['message']}")
+    return not failed
 
 
 def _not_open(fetcher: Fetcher, known: Sequence[OpenedStudy]) -> list[str]:

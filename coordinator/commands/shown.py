@@ -18,6 +18,8 @@ from shared.terminal import print_json, print_table
 HOME_VARIABLE = "RICORD_COORDINATOR_HOME"
 CURATOR_HOME_VARIABLE = "RICORD_CURATOR_HOME"
 
+_LONGEST = 100  # characters without a space; `--json` shows everything
+
 AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON for scripts.")]
 
 
@@ -91,11 +93,19 @@ def _text(value: bytes) -> Any:
 
 
 def _cell(value: Any) -> str:
-    if isinstance(value, dict | list):
-        return (
-            json.dumps(value, ensure_ascii=False, indent=1) if isinstance(value, dict) else ", ".join(map(str, value))
-        )
-    return "" if value is None else str(value)
+    """For a person: lists in a line, documents as indented JSON, keys and digests shortened."""
+    if isinstance(value, dict):
+        return json.dumps(_shortened(value), ensure_ascii=False, indent=1)
+    if isinstance(value, list):
+        return ", ".join(str(each) for each in value)
+    return "" if value is None else str(_shortened(value))
+
+
+def _shortened(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _shortened(each) for name, each in value.items()}
+    long = isinstance(value, str) and len(value) > _LONGEST and " " not in value
+    return f"{value[:24]}…{value[-8:]}" if long else value
 
 
 def moment(text: str) -> datetime:

@@ -3,11 +3,12 @@
 import hashlib
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from coordinator.curation.keys import TLS_FILE, load_curator_keys, make_curator_keys
+from coordinator.curation.keys import TLS_FILE, CuratorKeys, load_curator_keys, make_curator_keys
 from shared.crypto import pki
 from shared.crypto.pki import Role
 from shared.durable import write_whole
@@ -18,6 +19,8 @@ from shared.ids import Sha256, SiteId
 from shared.manifest import canonical_json
 from shared.proto.ricord.v1.enrolment_pb2 import EnrolRequest
 from shared.proto.ricord.v1.enrolment_pb2_grpc import EnrolmentServiceStub
+from shared.proto.ricord.v1.membership_pb2 import RenewCertificateRequest
+from shared.proto.ricord.v1.membership_pb2_grpc import MembershipServiceStub
 from shared.protocol.loader import load_protocol
 from shared.settings import load_settings
 from shared.signed import Signed
@@ -111,24 +114,35 @@ class CuratorHome:
 def join(home: CuratorHome, token_text: str, *, protocol: str) -> CuratorMembership:
     """Make the curator's keys and enrol with a join token; the coordinator learns recipient and public keys.
 
-    A second try after a failure uses the keys of the first. Raises `HomeExists`, `TokenInvalid`, `TokenUsed`,
+    Keys that are there are kept: a second try after a failure, or a new certificate after one that expired
+    (`enrol_again`), speaks for the same curator. Raises `HomeExists`, `TokenInvalid`, `TokenUsed`,
     `TokenExpired`, `ProtocolMismatch`, `CertificateForeign`, `CoordinatorUnreachable`.
     """
     if home.settings_file.exists():
         raise HomeExists(folder=str(home.folder))
+    return _join(home, token_text, protocol=protocol)
+
+
+def enrol_again(home: CuratorHome, token_text: str) -> CuratorMembership:
+    """Another certificate for the curator of `home`, by a new join token of the same federation.
+
+    Raises what `join` raises, and `CertificateForeign` for another federation's token.
+    """
+    protocol = home.settings().protocol
+    if Token.parse(token_text, kind=TokenKind.JOIN).root_pem.encode() != home.root.read_bytes():
+        raise CertificateForeign("the token carries another root", peer="the coordinator of this token")
+    return _join(home, token_text, protocol=protocol)
+
+
+def _join(home: CuratorHome, token_text: str, *, protocol: str) -> CuratorMembership:
     token, digest = Token.parse(token_text, kind=TokenKind.JOIN), load_protocol(protocol).digest
     home.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     keys = load_curator_keys(home.keys) if home.keys.exists() else make_curator_keys(home.keys)
     csr = pki.make_csr(keys.tls)
-    enrolment = Enrolment(
-        csr_sha256=Sha256(hashlib.sha256(csr).hexdigest()),
-        token_sha256=secret_digest(token.secret),
-        recipient=keys.identity.recipient,
-    )
     request = EnrolRequest(
         token_secret=token.secret,
         csr=csr,
-        enrolment=to_signed(Signed.by(keys.signing, enrolment)),
+        enrolment=to_signed(_enrolment(keys, csr, token=secret_digest(token.secret))),
         verify_key=keys.signing.public.text,
     )
     root = token.root_pem.encode()
@@ -154,3 +168,29 @@ def join(home: CuratorHome, token_text: str, *, protocol: str) -> CuratorMembers
     ):
         write_whole(path, data)
     return membership
+
+
+def renew_if_due(home: CuratorHome) -> bool:
+    """Renew the certificate when two thirds of its life are over; whether it was renewed.
+
+    Raises what `connected` raises; an expired certificate cannot renew itself, that takes a new join token.
+    """
+    if datetime.now(UTC) < pki.renew_at(home.certificate.read_bytes()):
+        return False
+    membership, keys = home.membership(), load_curator_keys(home.keys)
+    csr = pki.make_csr(keys.tls)
+    request = RenewCertificateRequest(csr=csr, enrolment=to_signed(_enrolment(keys, csr, token=None)))
+    with connected(membership.addresses.main, home.credentials) as channel:
+        answer = MembershipServiceStub(channel).RenewCertificate(request, timeout=UNARY_SECONDS)
+    peer = pki.check_certificate(answer.certificate, home.root.read_bytes())
+    if (peer.role, peer.name) != (Role.CURATOR, membership.name):
+        raise CertificateForeign(peer=peer.uri)
+    write_whole(home.certificate, answer.certificate)
+    return True
+
+
+def _enrolment(keys: CuratorKeys, csr: bytes, *, token: Sha256 | None) -> Signed:
+    """A certificate request bound to the curator's signing key, and to a token unless it renews."""
+    digest = Sha256(hashlib.sha256(csr).hexdigest())
+    enrolment = Enrolment(csr_sha256=digest, token_sha256=token, recipient=keys.identity.recipient)
+    return Signed.by(keys.signing, enrolment)

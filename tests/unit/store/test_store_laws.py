@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +21,16 @@ from coordinator.store.records import (
     Document,
     Member,
     Site,
-    Submission,
     TokenRow,
 )
 from coordinator.store.sql import SqlStore, open_store
 from shared.agreement import State
 from shared.errors import StoreUnreachable
-from shared.ids import AgreementId, Sha256, SiteId, Uid
+from shared.ids import AgreementId, Sha256, SiteId
 from shared.signed import Signed
 from shared.token import TokenKind
 from tests.peers import postgres_url
-
-NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
-SITE_ID = SiteId("123456")
-AGREEMENT = AgreementId("A-0123456789ab")
+from tests.unit.store.rows import AGREEMENT, NOW, SITE_ID, make_submission
 
 
 @pytest.fixture(scope="session")
@@ -63,25 +59,6 @@ def store(url: str) -> Iterator[SqlStore]:
     opened = open_store(url)
     yield opened
     opened.close()
-
-
-def make_submission(number: int, site_id: SiteId = SITE_ID) -> Submission:
-    """A row that differs by `number`."""
-    signed = Signed(document=f'{{"n":{number}}}', signature="c2ln")
-    return Submission(
-        id=Sha256(f"{number:064x}"),
-        site_id=site_id,
-        contents_sha256=Sha256(f"{number:064x}"),
-        agreement=AGREEMENT,
-        agreement_version=1,
-        study=Uid(f"2.25.{number}"),
-        sequence=number,
-        ciphertext_sha256=Sha256("f" * 64),
-        ciphertext_size=2**40,
-        manifest=signed,
-        receipt=signed,
-        received_at=NOW,
-    )
 
 
 class TestLaws:

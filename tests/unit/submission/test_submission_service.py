@@ -1,0 +1,243 @@
+"""What the coordinator takes in, and what it does not, however it comes."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coordinator.founding import store_of
+from coordinator.store.blobs import Blobs
+from coordinator.store.sql import SqlStore
+from coordinator.submission.service import SubmissionService, gaps
+from shared.errors import (
+    InvalidArgument,
+    ManifestInvalid,
+    NotFound,
+    RicordError,
+    RoleNotAllowed,
+    SealedFileInvalid,
+    SignatureInvalid,
+    UploadInterrupted,
+)
+from shared.ids import AgreementId, SiteId
+from shared.receipt import Receipt
+from shared.signed import Signed, of_manifest
+from site_node.config import SiteHome
+from site_node.membership.record import Membership
+from tests.factories.federation import Federation, running_federation, sealed_bytes
+from tests.unit.store.rows import make_submission
+
+CHUNK = 1 << 16
+
+
+@pytest.fixture(scope="module")
+def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
+    with running_federation(tmp_path_factory.mktemp("federation")) as running:
+        running.curator()
+        yield running
+
+
+@pytest.fixture(scope="module")
+def member(federation: Federation) -> tuple[SiteHome, Membership]:
+    return federation.site("Submitting Hospital")
+
+
+@pytest.fixture(scope="module")
+def signed(member: tuple[SiteHome, Membership]) -> Signed:
+    """One manifest as it travels."""
+    return of_manifest(sealed_bytes(*member, 9).manifest)
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> Blobs:
+    return Blobs(tmp_path / "blobs")
+
+
+@pytest.fixture(scope="module")
+def store(federation: Federation) -> Iterator[SqlStore]:
+    opened = store_of(federation.home, federation.settings)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def service(federation: Federation, store: SqlStore, blobs: Blobs) -> SubmissionService:
+    return SubmissionService(store, blobs, federation.identity)
+
+
+def chunks(data: bytes, start: int = 0) -> list[bytes]:
+    """`data` from `start` on, in pieces."""
+    return [data[at : at + CHUNK] for at in range(start, len(data), CHUNK)]
+
+
+def files(blobs: Blobs) -> list[Path]:
+    """Everything in the folder."""
+    return [path for folder in (blobs._partial, blobs._sealed) for path in folder.rglob("*") if path.is_file()]
+
+
+def test_an_upload_goes_on_where_it_ended(
+    service: SubmissionService, member: tuple[SiteHome, Membership], blobs: Blobs
+) -> None:
+    """Broken off at any point, the rest is enough; the receipt names what arrived."""
+    site, membership = member
+    sealed = sealed_bytes(site, membership, 5 * CHUNK + 7, sequence=1)
+    data, signed = sealed.ciphertext.read_bytes(), of_manifest(sealed.manifest)
+    for end in (2 * CHUNK, 3 * CHUNK + 1):
+        durable = service.offset(membership.site_id, signed).durable
+        with pytest.raises(ManifestInvalid, match="fewer"):
+            list(service.receive(membership.site_id, signed, durable, chunks(data[:end], durable)))
+        assert service.offset(membership.site_id, signed).durable == end
+    *acknowledged, receipt = service.receive(membership.site_id, signed, end, chunks(data, end))
+    assert acknowledged == [len(data)]
+    assert isinstance(receipt, Signed)
+    named = receipt.verified(membership.coordinator_key, Receipt, what="the receipt")
+    assert named.ciphertext_sha256 == sealed.manifest.manifest.ciphertext_sha256
+    assert [path.read_bytes() for path in files(blobs)] == [data]
+    assert service.offset(membership.site_id, signed).receipt == receipt
+    assert list(service.receive(membership.site_id, signed, 0, [])) == [receipt]
+
+
+def test_other_bytes_are_not_taken(
+    service: SubmissionService, member: tuple[SiteHome, Membership], blobs: Blobs
+) -> None:
+    """One changed bit: nothing is kept, and the upload starts anew."""
+    site, membership = member
+    sealed = sealed_bytes(site, membership, 2 * CHUNK, sequence=2)
+    data, signed = bytearray(sealed.ciphertext.read_bytes()), of_manifest(sealed.manifest)
+    data[CHUNK] ^= 1
+    with pytest.raises(SealedFileInvalid):
+        list(service.receive(membership.site_id, signed, 0, chunks(bytes(data))))
+    assert files(blobs) == []
+    assert service.offset(membership.site_id, signed).durable == 0
+
+
+def test_more_bytes_than_named_are_not_taken(service: SubmissionService, member: tuple[SiteHome, Membership]) -> None:
+    """A site cannot fill the disk beyond what its manifest says."""
+    site, membership = member
+    sealed = sealed_bytes(site, membership, CHUNK, sequence=3)
+    data, signed = sealed.ciphertext.read_bytes(), of_manifest(sealed.manifest)
+    with pytest.raises(ManifestInvalid, match="more bytes"):
+        list(service.receive(membership.site_id, signed, 0, [data, b"x"]))
+
+
+def test_a_wrong_offset_is_refused(service: SubmissionService, member: tuple[SiteHome, Membership]) -> None:
+    """No hole and no overlap."""
+    site, membership = member
+    signed = of_manifest(sealed_bytes(site, membership, CHUNK, sequence=4).manifest)
+    with pytest.raises(InvalidArgument):
+        list(service.receive(membership.site_id, signed, 5, [b"x"]))
+
+
+def test_two_uploads_of_one_study_do_not_mix(
+    service: SubmissionService, member: tuple[SiteHome, Membership], blobs: Blobs
+) -> None:
+    """The second waits its turn: it is told to come again."""
+    site, membership = member
+    sealed = sealed_bytes(site, membership, 3 * CHUNK, sequence=5)
+    data, signed = sealed.ciphertext.read_bytes(), of_manifest(sealed.manifest)
+
+    def parts() -> Iterator[bytes]:
+        for number, part in enumerate(chunks(data)):
+            if number == 1:
+                with pytest.raises(UploadInterrupted):
+                    list(service.receive(membership.site_id, signed, 0, chunks(data)))
+            yield part
+
+    *_, receipt = service.receive(membership.site_id, signed, 0, parts())
+    assert isinstance(receipt, Signed)
+    assert [path.read_bytes() for path in files(blobs)] == [data]
+
+
+def test_a_death_between_file_and_row_loses_nothing(
+    service: SubmissionService, member: tuple[SiteHome, Membership], blobs: Blobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file was made final and no row written: the next try finds it whole and only commits."""
+    site, membership = member
+    sealed = sealed_bytes(site, membership, 2 * CHUNK, sequence=6)
+    data, signed = sealed.ciphertext.read_bytes(), of_manifest(sealed.manifest)
+    keep = blobs.keep
+
+    def keep_and_die(*arguments: object) -> None:
+        keep(*arguments)  # type: ignore[arg-type] # passed on as they came
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(blobs, "keep", keep_and_die)
+    with pytest.raises(KeyboardInterrupt):
+        list(service.receive(membership.site_id, signed, 0, chunks(data)))
+    monkeypatch.setattr(blobs, "keep", keep)
+    assert service.offset(membership.site_id, signed).durable == len(data)
+    *_, receipt = service.receive(membership.site_id, signed, len(data), [])
+    assert isinstance(receipt, Signed)
+    assert [path.read_bytes() for path in files(blobs)] == [data]
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ({"site_id": SiteId("999999")}, ManifestInvalid),
+        ({"agreement": AgreementId("A-ffffffffffff")}, ManifestInvalid),
+        ({"agreement_version": 2}, ManifestInvalid),
+        ({"recipient": "age1another"}, ManifestInvalid),
+        ({"modalities": ("CT", "MR")}, ManifestInvalid),
+    ],
+)
+def test_nothing_is_taken_outside_the_agreement(
+    service: SubmissionService,
+    member: tuple[SiteHome, Membership],
+    changes: dict[str, Any],
+    kind: type[RicordError],
+) -> None:
+    """Another site, agreement, version, curator or modality than the one in force."""
+    site, membership = member
+    signed = of_manifest(sealed_bytes(site, membership, 9, **changes).manifest)
+    with pytest.raises(kind):
+        service.offset(membership.site_id, signed)
+
+
+@given(data=st.data())
+def test_a_changed_manifest_is_refused(
+    data: st.DataObject,
+    federation: Federation,
+    store: SqlStore,
+    member: tuple[SiteHome, Membership],
+    signed: Signed,
+) -> None:
+    """Any byte of the document or the signature."""
+    site, membership = member
+    part = data.draw(st.sampled_from(["document", "signature"]))
+    text = getattr(signed, part)
+    at = data.draw(st.integers(0, len(text) - 1))
+    other = data.draw(st.characters(min_codepoint=32, max_codepoint=126).filter(lambda each: each != text[at]))
+    changed = signed.model_copy(update={part: text[:at] + other + text[at + 1 :]})
+    service = SubmissionService(store, Blobs(site.folder / "unused"), federation.identity)
+    with pytest.raises(SignatureInvalid):
+        service.offset(membership.site_id, changed)
+
+
+def test_only_the_agreements_curator_fetches(service: SubmissionService, member: tuple[SiteHome, Membership]) -> None:
+    """The ciphertext comes out as it went in, for the curator it is sealed to, and it is written down."""
+    site, membership = member
+    sealed = sealed_bytes(site, membership, 3 * CHUNK, sequence=8)
+    data, signed = sealed.ciphertext.read_bytes(), of_manifest(sealed.manifest)
+    *_, receipt = service.receive(membership.site_id, signed, 0, chunks(data))
+    assert isinstance(receipt, Signed)
+    key = receipt.verified(membership.coordinator_key, Receipt, what="the receipt").submission
+    fetched, parts = service.fetch("curator", key)
+    assert b"".join(parts) == data
+    assert fetched.row.manifest == signed
+    with pytest.raises(RoleNotAllowed):
+        service.fetch("another", key)
+    with pytest.raises(NotFound):
+        service.fetch("curator", "0" * 64)
+
+
+@given(st.sets(st.integers(1, 40), min_size=1))
+def test_gaps_and_arrivals_make_the_whole(numbers: set[int]) -> None:
+    """What arrived and what is reported missing are together exactly 1 to the highest."""
+    found = gaps([make_submission(number) for number in sorted(numbers)])
+    missing = {number for gap in found for number in range(gap.first, gap.last + 1)}
+    assert missing | numbers == set(range(1, max(numbers) + 1))
+    assert not missing & numbers
