@@ -3,7 +3,8 @@
 Flower's own `flower-supernode` runs as a child process with `--isolation process`: it keeps the authenticated TLS
 connection to the SuperLink and fetches messages, and it runs no app. Its Runtime API, on loopback behind a SuperExec
 secret, gives each message as a task to this process, which answers it with the app of the installed wheel. A FAB is
-never unpacked; Flower's child reads the settings in its `pyproject.toml`, in memory. The child ends when this process does, however that happens: its standard input is a pipe from here.
+never unpacked; Flower's child reads the settings in its `pyproject.toml`, in memory. The child ends when this process
+does, however that happens: its standard input is a pipe from here.
 
 `python -m site_node.federate.supernode` is that child.
 """

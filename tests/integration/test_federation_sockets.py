@@ -26,6 +26,9 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_public_key,
 )
 from cryptography.x509.oid import NameOID
+from flwr.proto.control_pb2 import StartRunRequest
+from flwr.proto.fab_pb2 import Fab
+from flwr.superlink.servicer.control import control_handlers
 
 from coordinator.federation.grid import RosterGrid
 from coordinator.federation.interface import RegisteredNode
@@ -201,6 +204,18 @@ def test_a_site_whose_agreement_ends_is_out_at_once(
         assert node not in run.grid.get_node_ids()
         registry.admitted[last] = kept
         assert node in run.grid.get_node_ids()
+
+
+def test_a_run_left_behind_does_not_block_the_next(superlink: SuperLink) -> None:
+    """A process that died between asking Flower for a run and taking its task leaves a task; it is ended, not taken."""
+    request = StartRunRequest(fab=Fab(content=build_bundle()))
+    left = control_handlers.start_run(request, superlink._account, superlink._state, None).run_id
+    with superlink.run(build_bundle()) as run:
+        assert run.grid.run.run_id != left
+    with pytest.raises(ValueError, match="body"), superlink.run(build_bundle()):
+        raise ValueError("body")
+    with superlink.run(build_bundle()) as run:
+        assert run.grid.run.run_id != left
 
 
 def test_a_killed_site_leaves_nothing_behind(
