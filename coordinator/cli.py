@@ -1,9 +1,11 @@
 """`ricord-coordinator`: the coordinators' program, and under `curate` the curator's."""
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
+import structlog
 import typer
 
 from coordinator.commands.agreements import agreements
@@ -15,6 +17,8 @@ from coordinator.commands.shown import CURATOR_HOME_VARIABLE, HOME_VARIABLE, var
 from coordinator.commands.studies import audit, submissions
 from coordinator.config import PROGRAM
 from shared.terminal import make_app, run_app
+
+_JSON = structlog.processors.JSONRenderer()
 
 app = make_app(
     "The centre of a federation of hospitals: agreements, sealed studies, cohort summaries, federated runs.\n\n"
@@ -32,9 +36,18 @@ def choose_home(
     ] = None,
 ) -> None:
     """Settle which home a verb works in."""
+    _log_to_stderr()
     variable = variable_of(context)
     named = home or (Path(os.environ[variable]) if os.environ.get(variable) else None)
     context.obj = named.expanduser().absolute() if named else None  # asked for in `folder_of`: help needs no home
+
+
+def _log_to_stderr() -> None:
+    """Log lines are JSON on standard error; standard output is for answers."""
+    structlog.configure(
+        processors=[structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso"), _JSON],
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+    )
 
 
 app.command("init")(init)

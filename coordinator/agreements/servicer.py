@@ -48,7 +48,7 @@ class AgreementServicer(AgreementServiceServicer):
     ) -> pb.ExecuteAgreementResponse:
         """Countersign."""
         executed, token = self._service.execute(request.reference, actor=peer_of(context).uri)
-        return pb.ExecuteAgreementResponse(agreement=self._message(executed), join_token=token)
+        return pb.ExecuteAgreementResponse(agreement=self._message(executed), token=token)
 
     def SuspendAgreement(
         self, request: pb.SuspendAgreementRequest, context: grpc.ServicerContext

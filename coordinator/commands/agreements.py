@@ -81,9 +81,9 @@ def execute(context: typer.Context, reference: Reference, as_json: AsJson = Fals
         print_json(plain(answer))
         return
     print_line(f"{answer.agreement.site_name} has SITEID {answer.agreement.site_id}; the agreement is in force.")
-    if answer.join_token:
+    if answer.token:
         print_line("Send it this join token; it works once:")
-        print_line(answer.join_token)
+        print_line(answer.token)
 
 
 @agreements.command()

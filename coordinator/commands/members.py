@@ -30,7 +30,7 @@ def invite(
         print_json(plain(answer))
     else:
         print_line(f"{answer.site.name} is {plain(answer.site)['state']}. Send it this token; it works once:")
-        print_line(answer.invitation_token)
+        print_line(answer.token)
 
 
 @tokens.command()
@@ -105,4 +105,4 @@ def _join(context: typer.Context, role: str, name: str, *, as_json: bool) -> Non
         print_json(plain(answer))
     else:
         print_line(f"Join token for {role} {name}; it works once, until {plain(answer)['expires_at']}:")
-        print_line(answer.join_token)
+        print_line(answer.token)

@@ -97,14 +97,14 @@ class SiteServicer(SiteServiceServicer):
     ) -> site_pb2.InviteSiteResponse:
         """Record and invite."""
         view, token = self._service.invite(request.site_name, actor=peer_of(context).uri)
-        return site_pb2.InviteSiteResponse(site=_site(view), invitation_token=token.text)
+        return site_pb2.InviteSiteResponse(site=_site(view), token=token.text)
 
     def IssueJoinToken(
         self, request: site_pb2.IssueJoinTokenRequest, context: grpc.ServicerContext
     ) -> site_pb2.IssueJoinTokenResponse:
         """Let join."""
         token, ends = self._service.join_token(_role(request.role), request.name, actor=peer_of(context).uri)
-        return site_pb2.IssueJoinTokenResponse(join_token=token.text, expires_at=to_timestamp(ends))
+        return site_pb2.IssueJoinTokenResponse(token=token.text, expires_at=to_timestamp(ends))
 
     def ListSites(
         self, request: site_pb2.ListSitesRequest, context: grpc.ServicerContext

@@ -92,13 +92,13 @@ class Federation:
         """An invitation token."""
         with self.operator() as channel:
             answer = SiteServiceStub(channel).InviteSite(site_pb2.InviteSiteRequest(site_name=name))
-        return answer.invitation_token
+        return answer.token
 
     def join_token(self, role: str, name: str) -> str:
         """A join token."""
         with self.operator() as channel:
             request = site_pb2.IssueJoinTokenRequest(role=role, name=name)
-            return SiteServiceStub(channel).IssueJoinToken(request).join_token
+            return SiteServiceStub(channel).IssueJoinToken(request).token
 
     def curator(self, name: str = "curator") -> CuratorHome:
         """An enrolled curator."""
@@ -123,7 +123,7 @@ class Federation:
         """The join token of a countersigned agreement."""
         with self.operator() as channel:
             request = agreement_pb2.ExecuteAgreementRequest(reference=name)
-            return AgreementServiceStub(channel).ExecuteAgreement(request).join_token
+            return AgreementServiceStub(channel).ExecuteAgreement(request).token
 
     def suspend(self, name: str) -> None:
         """Take an agreement out of force."""

@@ -79,16 +79,16 @@ def test_the_commands_take_a_study_from_invitation_to_curator(tmp_path: Path) ->
     ports = zip(("--enrolment-port", "--main-port", "--fleet-port"), free_ports(3), strict=True)
     run(home, "init", "--federation", "test-federation", *(str(part) for pair in ports for part in pair))
     with serve(home) as process:
-        run(curator, "curate", "init", "--token", run_json(home, "token", "curator", "--name", "cur")["join_token"])
+        run(curator, "curate", "init", "--token", run_json(home, "token", "curator", "--name", "cur")["token"])
         site = init_home(tmp_path / "site", name="Command Hospital")
-        invitation = run_json(home, "token", "invite", "--site-name", "Command Hospital")["invitation_token"]
+        invitation = run_json(home, "token", "invite", "--site-name", "Command Hospital")["token"]
         drafted = run_json(home, "agreement", "draft", "Command Hospital", "--curator", "cur", "--modes", "submit")
         assert drafted["state"] == "drafted"
         assert drafted["terms"]["modes"] == ["submit"]
         read_agreement(site, invitation)
         sign_agreement(site, invitation, signatory="D. Signatory, Director")
         executed = run_json(home, "agreement", "execute", "Command Hospital")
-        member = enrol(site, executed["join_token"])
+        member = enrol(site, executed["token"])
         assert member.site_id == executed["agreement"]["site_id"]
         with submitting(site, member) as submit:
             submit(sealed_study(site, member, sequence=2))

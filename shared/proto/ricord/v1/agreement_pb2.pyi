@@ -266,8 +266,8 @@ class ExecuteAgreementResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     AGREEMENT_FIELD_NUMBER: _builtins.int
-    JOIN_TOKEN_FIELD_NUMBER: _builtins.int
-    join_token: _builtins.str
+    TOKEN_FIELD_NUMBER: _builtins.int
+    token: _builtins.str
     """Empty when a suspended agreement was put in force again."""
     @_builtins.property
     def agreement(self) -> Global___Agreement: ...
@@ -275,11 +275,11 @@ class ExecuteAgreementResponse(_message.Message):
         self,
         *,
         agreement: Global___Agreement | None = ...,
-        join_token: _builtins.str = ...,
+        token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement", "join_token", b"join_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
