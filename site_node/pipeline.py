@@ -234,7 +234,10 @@ class Pipeline:
             shutil.rmtree(self._home.work(key) / "deidentified", ignore_errors=True)
 
     def _tidy(self) -> None:
-        """Finish what a kill left undone between a study's last state and its clearing."""
+        """Finish what a kill left undone between a study's last state and its clearing, and drop half-written files."""
+        for folder in (self._home.outbox, self._home.receipts, self._home.reports):
+            for unfinished in folder.glob(".*.tmp"):  # names of `shared.durable`
+                unfinished.unlink()
         for folder in (*self._home.work_folders(), *self._home.spool.iterdir()):
             try:
                 entry = self._ledger.study(StudyKey(folder.name))

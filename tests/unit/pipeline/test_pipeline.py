@@ -165,3 +165,10 @@ def test_a_pass_that_is_halted_ends_between_two_stages(home: SiteHome, ledger: L
     assert ledger.study(key_of("good-1")).state is State.DEIDENTIFIED
     Pipeline(home, ledger, stages).run()
     assert ledger.study(key_of("good-1")).state is State.SUBMITTED
+
+
+def test_what_a_kill_left_half_written_is_dropped(home: SiteHome, ledger: Ledger, tmp_path: Path) -> None:
+    for folder in (home.outbox, home.receipts, home.reports):
+        (folder / ".x.json.0123.tmp").write_bytes(b"half")
+    Pipeline(home, ledger, make_stages(home, tmp_path / "submitted")).run()
+    assert not any((*home.outbox.iterdir(), *home.receipts.iterdir(), *home.reports.iterdir()))
