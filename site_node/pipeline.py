@@ -223,6 +223,7 @@ class Pipeline:
         """Remove what a study that ended leaves behind. One in quarantine keeps all of it for the person who looks."""
         if state not in ENDED or state is State.QUARANTINED:
             return
+        shutil.rmtree(self._home.quarantine / key, ignore_errors=True)
         if state is State.SUBMITTED:
             sealed = self._records.find(key, Sealed)
             for path in sealed_files(sealed) if sealed else ():

@@ -20,7 +20,8 @@ from site_node.deidentify.study import deidentify
 from site_node.ledger import Ledger
 from site_node.library import LibraryInstance, LibrarySeries, LibraryStudy, add_study
 from site_node.membership.record import Membership
-from site_node.pipeline import Stages
+from site_node.pipeline import Inspect, Stages
+from site_node.pixels.inspect import Checker, inspect
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.screen.decide import screen
 from site_node.seal.package import seal
@@ -72,9 +73,10 @@ class Workshop:
         """The clinical row that joins a study, from the latest sheet that has one."""
         return row_for(study, self.sheets)
 
-    def stages(self, submit: Submit | None = None) -> Stages:
+    def stages(self, checker: Checker, submit: Submit | None = None) -> Stages:
         """The stages that are open: before enrolment only the screen; sealing if the agreement covers submission.
 
+        `checker` looks for text in pixels, unless the settings switch that off.
         Raises `ProtocolMismatch` when the agreement is about another protocol than the settings name.
         """
         if self.membership is None:
@@ -85,6 +87,7 @@ class Workshop:
         return Stages(
             screen=self._screen,
             deidentify=self._deidentify,
+            inspect=looking(checker, self.home.quarantine) if self.settings.pixel_check else None,
             validate=self._validate,
             keep=self._keep if self.settings.library else None,
             seal=self._sealer(self.membership) if covered else None,
@@ -127,6 +130,11 @@ class Workshop:
             sequence=sequence,
             signing_key=signing_key,
         )
+
+
+def looking(checker: Checker, pictures: Path | None) -> Inspect:
+    """The pixel stage as the pipeline calls it; `pictures` is where what was found is drawn for a person."""
+    return lambda study, released: inspect(study, released, checker=checker, pictures=pictures)
 
 
 def row_for(study: Received, sheets: Sequence[ClinicalSheet]) -> ClinicalRow | None:

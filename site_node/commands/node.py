@@ -16,6 +16,7 @@ from site_node.config import SiteHome, SiteSettings
 from site_node.ledger import ENDED, Ledger, State
 from site_node.membership.record import Membership, load_membership
 from site_node.pipeline import Pipeline, Progress
+from site_node.pixels.client import PixelChecker
 from site_node.stages import Workshop
 from site_node.submit.client import submitting
 
@@ -94,7 +95,7 @@ def one_pass(node: Node, until: State, *, halted: Callable[[], bool] = lambda: F
         pipeline = Pipeline(
             node.home,
             node.ledger,
-            node.workshop.stages(submit),
+            node.workshop.stages(stack.enter_context(PixelChecker()), submit),
             delete_originals=node.settings.delete_originals,
             report=done.reached.__setitem__,
             halted=halted,

@@ -17,7 +17,9 @@ from shared.terminal import print_json, print_line, print_table
 from site_node.clinical.sheet import read_sheet
 from site_node.commands.node import Json, one_pass, open_node, tell
 from site_node.ledger import State
+from site_node.pixels.client import PixelChecker
 from site_node.pseudonyms.keyed import Pseudonyms
+from site_node.stages import looking
 from site_node.standalone import Tools, deidentify_lines, received, screen_lines
 
 _STOPPED = {"review", "reject"}
@@ -96,16 +98,16 @@ def deidentify(
     if out is None or key_file is None or not site_id:
         raise InvalidArgument(name="deidentify SOURCE", problem="it also needs OUT, --site-id and --key-file")
     pseudonyms = Pseudonyms(load_secret(key_file.absolute()), SiteId(site_id))
-    tools = Tools(
-        profile=load_profile(profile),
-        pseudonyms=pseudonyms,
-        inspect=None,
-        validated=validate_too,
-        whole_studies=whole_studies,
-    )
     _outside(source, out)
     out.mkdir(parents=True, exist_ok=True)
-    with received(source, pseudonyms) as reception:
+    with received(source, pseudonyms) as reception, PixelChecker() as checker:
+        tools = Tools(
+            profile=load_profile(profile),
+            pseudonyms=pseudonyms,
+            inspect=looking(checker, None) if pixel_check else None,
+            validated=validate_too,
+            whole_studies=whole_studies,
+        )
         lines = list(deidentify_lines(reception, out.absolute(), tools))
     if report is not None:
         _write_report(report, lines)

@@ -34,7 +34,7 @@ def waiting(home: SiteHome, ledger: Ledger) -> tuple[Item, ...]:
             key=entry.key,
             since=entry.changed_at,
             reasons=entry.reasons,
-            pictures=tuple(sorted(path.name for path in home.quarantine.glob(f"{entry.key}*.png"))),
+            pictures=_pictures(home, entry.key),
         )
         for entry in ledger.studies(State.QUARANTINED)
     )
@@ -62,6 +62,11 @@ def reject(ledger: Ledger, reference: str, *, actor: str, reason: str) -> StudyK
     ledger.audit(actor, "reject", entry.key, _given(reason))
     ledger.advance(entry.key, State.EXCLUDED, reasons=(REJECTED, *entry.reasons))
     return entry.key
+
+
+def _pictures(home: SiteHome, key: StudyKey) -> tuple[str, ...]:
+    """What the pixel stage drew: `<key>/<number>.png`."""
+    return tuple(sorted(path.relative_to(home.quarantine).as_posix() for path in (home.quarantine / key).glob("*.png")))
 
 
 def _in_quarantine(ledger: Ledger, reference: str) -> StudyEntry:

@@ -40,9 +40,10 @@ def pipeline(home: SiteHome, ledger: Ledger, tmp_path: Path) -> Pipeline:
 def test_a_released_study_goes_the_whole_way_and_the_act_is_kept(
     home: SiteHome, ledger: Ledger, pipeline: Pipeline
 ) -> None:
-    (home.quarantine / f"{KEY}-0.png").write_bytes(b"")
+    (home.quarantine / KEY).mkdir()
+    (home.quarantine / KEY / "0.png").write_bytes(b"")
     (item,) = waiting(home, ledger)
-    assert (item.key, [one.code for one in item.reasons], item.pictures) == (KEY, ["look"], (f"{KEY}-0.png",))
+    assert (item.key, [one.code for one in item.reasons], item.pictures) == (KEY, ["look"], (f"{KEY}/0.png",))
     release(home, ledger, KEY[:8], actor="dr", reason="seen, it is  chest")
     pipeline.run()
     assert ledger.study(KEY).state is State.SUBMITTED
