@@ -154,7 +154,7 @@ class Values:
         elif vr in _TEXT:
             new = self._text(rule, raw, describe=False)
         elif vr in _FORMS:
-            new = raw if _FORMS[vr].fullmatch(raw) and not self._is_own_number(raw) else self._emptied(rule)
+            new = self._number(rule, vr, raw)
         elif vr in {"DA", "DT"}:
             new = self._shift(rule, raw)
         elif vr == "UI":
@@ -162,6 +162,14 @@ class Values:
         else:
             new = raw if vr == "OB" else None
         return new
+
+    def _number(self, rule: Rule, vr: str, raw: bytes) -> bytes:
+        """A number or time of the right form stays; stops where another one cannot be left empty."""
+        if _FORMS[vr].fullmatch(raw) and not self._is_own_number(raw):
+            return raw
+        if self._kind in rule.required and raw.strip(_PADDING):
+            raise stop("malformed-value", rule.keyword)
+        return b""
 
     def _is_own_number(self, raw: bytes) -> bool:
         """Whether a number is one of the patient's: some series bear the PatientID as SeriesNumber."""

@@ -1,8 +1,8 @@
 """Encapsulated pixel data (PS3.5 section A.4): checked, and freed of segments that can carry text.
 
-JPEG and JPEG-LS frames lose COM and APPn segments (but a bare JFIF header and Adobe's colour flag, which decoders
-need), JPEG 2000 frames their COM segments, and all of them what follows the end of the image. The bytes of the image
-itself do not change. What cannot be taken apart with certainty is refused.
+JPEG and JPEG-LS frames lose COM and APPn segments (but the bare JFIF header and the colour flags that decoders need),
+JPEG 2000 frames their COM segments, and all of them what follows the end of the image. The bytes of the image itself
+do not change. What cannot be taken apart with certainty is refused.
 """
 
 import re
@@ -33,9 +33,11 @@ FAMILIES = MappingProxyType(
 )
 _HEADER = struct.Struct("<HHL")
 _SOI, _EOI, _SOS, _COM = 0xD8, 0xD9, 0xDA, 0xFE
-_APP0, _APP14, _APP15 = 0xE0, 0xEE, 0xEF
-_JFIF_LENGTH, _ADOBE_LENGTH = 16, 14  # of a segment without thumbnail
+_APP = range(0xE0, 0xF0)
+_DECODING = MappingProxyType({0xE0: (b"JFIF\0", 16), 0xE8: (b"mrfx", 7), 0xEE: (b"Adobe", 14)})  # APPn decoders need
+_IMAGE = frozenset({*range(0xC0, 0xD0), *range(0xDA, 0xE0), 0xF7, 0xF8}) - {0xC8}  # tables, frames, scans; LS's two
 _J2K_SOC, _J2K_SIZ, _J2K_COM, _J2K_SOT, _J2K_SOD, _J2K_EOC = 0x4F, 0x51, 0x64, 0x90, 0x93, 0xD9
+_J2K_HEADER = frozenset({0x50, 0x51, 0x52, 0x53, *range(0x55, 0x5A), *range(0x5C, 0x62), 0x63})  # T.800 Table A.2
 _JPEG_NEXT = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # a marker after entropy-coded data
 _LS_NEXT = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
 _STARTS = MappingProxyType(  # how a frame begins; within one these bytes never follow each other
@@ -161,32 +163,42 @@ def _clean_jpeg(frame: bytes, next_marker: re.Pattern[bytes]) -> bytes:
     while True:
         while frame[place : place + 2] == b"\xff\xff":  # fill bytes
             place += 1
-        if frame[place] != 0xFF:  # noqa: PLR2004  # every marker begins so
-            raise stop("pixel-fragments", "PixelData")
-        marker = frame[place + 1]
-        if marker == _EOI:
+        if frame[place : place + 2] == bytes((0xFF, _EOI)):
             return b"".join(kept) + frame[place : place + 2]
-        (length,) = struct.unpack_from(">H", frame, place + 2)
-        end = place + 2 + length
-        if end > len(frame):
-            raise stop("pixel-fragments", "PixelData")
-        if marker == _SOS:
-            found = next_marker.search(frame, end)
-            if found is None:
-                raise stop("truncated", "PixelData")
-            end = found.start()
-        if not _is_text(marker, frame[place + 4 : end], length):
+        end = _segment_end(frame, place, next_marker)
+        if _belongs_to_image(frame[place:end]):
             kept.append(frame[place:end])
         place = end
 
 
-def _is_text(marker: int, content: bytes, length: int) -> bool:
-    """Whether a segment can carry text: COM and APPn, but for the two that decoders need."""
-    if marker == _APP0 and content[:5] == b"JFIF\0" and length == _JFIF_LENGTH:
-        return False
-    if marker == _APP14 and content[:5] == b"Adobe" and length == _ADOBE_LENGTH:
-        return False
-    return marker == _COM or _APP0 <= marker <= _APP15
+def _segment_end(frame: bytes, place: int, next_marker: re.Pattern[bytes]) -> int:
+    """The place after one segment, a scan's entropy-coded data included."""
+    (length,) = struct.unpack_from(">H", frame, place + 2)
+    end = place + 2 + int(length)
+    if frame[place] != 0xFF or end > len(frame):  # noqa: PLR2004  # every marker begins so
+        raise stop("pixel-fragments", "PixelData")
+    if frame[place + 1] != _SOS:
+        return end
+    found = next_marker.search(frame, end)
+    if found is None:
+        raise stop("truncated", "PixelData")
+    return found.start()
+
+
+def _belongs_to_image(segment: bytes) -> bool:
+    """Whether a segment stays; stops at one that no edition knows."""
+    marker = segment[1]
+    if marker in _IMAGE:
+        return True
+    if marker != _COM and marker not in _APP:
+        raise stop("pixel-hidden-data", "PixelData")
+    return _is_for_decoding(segment)
+
+
+def _is_for_decoding(segment: bytes) -> bool:
+    """Whether an application segment says how to decode the frame, and is too short to say more."""
+    name, length = _DECODING.get(segment[1], (b"", 0))
+    return bool(name) and segment[4:].startswith(name) and len(segment) == length + 2
 
 
 def _clean_2000(frame: bytes) -> bytes:
@@ -199,8 +211,10 @@ def _clean_2000(frame: bytes) -> bytes:
         end = place + 2 + length
         if frame[place] != 0xFF or end > len(frame):  # noqa: PLR2004  # every marker begins so
             raise stop("pixel-fragments", "PixelData")
-        if frame[place + 1] != _J2K_COM:
+        if frame[place + 1] in _J2K_HEADER:
             kept.append(frame[place:end])
+        elif frame[place + 1] != _J2K_COM:
+            raise stop("pixel-hidden-data", "PixelData")
         place = end
     first = place
     while frame[place : place + 2] != bytes((0xFF, _J2K_EOC)):
@@ -215,7 +229,7 @@ def _tile_part_end(frame: bytes, start: int) -> int:
     (length,) = struct.unpack_from(">L", frame, start + 6)
     place = start + 12
     while frame[place : place + 2] != bytes((0xFF, _J2K_SOD)):
-        if frame[place] != 0xFF or frame[place + 1] == _J2K_COM:  # noqa: PLR2004  # every marker begins so
+        if frame[place] != 0xFF or frame[place + 1] not in _J2K_HEADER:  # noqa: PLR2004  # every marker begins so
             raise stop("pixel-hidden-data", "PixelData")
         (segment,) = struct.unpack_from(">H", frame, place + 2)
         place += 2 + segment

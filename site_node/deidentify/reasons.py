@@ -19,6 +19,7 @@ _REFUSED = MappingProxyType(
         "command-group": "the file holds network command elements",
         "unknown-tail": "bytes that are no elements follow the data set",
         "unknown-character-set": "SpecificCharacterSet names a character set that is not known",
+        "malformed-value": "an attribute that must be there has a value that is none of its kind",
         "invalid-date": "a date that must be there is no date",
         "no-identifiers": "StudyInstanceUID, SeriesInstanceUID or SOPInstanceUID is missing",
         "other-study": "the file's own StudyInstanceUID is not the study's",

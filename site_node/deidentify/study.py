@@ -95,6 +95,8 @@ def _instances(
     for instance in study.kept:
         try:
             new = _new_file(instance, subject, study.study.study_instance_uid)
+            if new.sop_instance_uid != subject.pseudonyms.uid(instance.sop_instance_uid):
+                raise stop("changed-while-reading", "SOPInstanceUID")
             if new.sop_instance_uid in names:
                 raise stop("same-new-name", "SOPInstanceUID")
             done.append(_write(instance, new, partial, out))

@@ -81,6 +81,9 @@ def test_j2k_comments_go() -> None:
 @pytest.mark.parametrize(
     ("content", "family"),
     [
+        (items(jpeg(comment(0xF3))), Family.JPEG),  # a reserved segment
+        (items(jpeg(comment(0x55))), Family.JPEG_LS),
+        (items(j2k(comment(0x70))), Family.JPEG_2000),
         (items(j2k(tile=comment(0x64))), Family.JPEG_2000),  # in a tile-part, whose length would no longer fit
         (items(b"\0\0\0\x0cjP  \r\n\x87\n" + SECRET), Family.JPEG_2000),  # a file of boxes
         (items(jpeg()[:-2]), Family.JPEG),
