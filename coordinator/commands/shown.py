@@ -1,6 +1,7 @@
 """Messages as plain values for `--json`, and the home a command works in."""
 
 import json
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from shared.terminal import print_json, print_table
 HOME_VARIABLE = "RICORD_COORDINATOR_HOME"
 CURATOR_HOME_VARIABLE = "RICORD_CURATOR_HOME"
 
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\S*\Z")
 _LONGEST = 100  # characters without a space; `--json` shows everything
 
 AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON for scripts.")]
@@ -104,6 +106,8 @@ def _cell(value: Any) -> str:
 def _shortened(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _shortened(each) for name, each in value.items()}
+    if isinstance(value, str) and _MOMENT.match(value):
+        return value[:19].replace("T", " ")
     long = isinstance(value, str) and len(value) > _LONGEST and " " not in value
     return f"{value[:24]}…{value[-8:]}" if long else value
 

@@ -16,7 +16,7 @@ from shared.token import Token, TokenKind
 from shared.wire import UNARY_SECONDS, Credentials, connected, to_signed
 from site_node.config import SiteHome
 from site_node.membership.invitation import fetch, same_root
-from site_node.membership.record import IdentityFiles, SignedAgreement
+from site_node.membership.record import IdentityFiles
 
 
 def sign_agreement(home: SiteHome, token_text: str, *, signatory: str) -> AgreementTerms:
@@ -33,7 +33,7 @@ def sign_agreement(home: SiteHome, token_text: str, *, signatory: str) -> Agreem
         raise AgreementTextChanged("not what was read")
     key = load_signing(home.signing_key)
     signed = Signed.by(key, _consent(terms, signatory, key.fingerprint))
-    write_whole(files.agreement, canonical_json(SignedAgreement(consent=signed)))
+    write_whole(files.consent, canonical_json(signed))
     request = SignAgreementRequest(token_secret=token.secret, consent=to_signed(signed), verify_key=key.public.text)
     with connected(token.addresses.enrolment, Credentials(token.root_pem.encode())) as channel:
         EnrolmentServiceStub(channel).SignAgreement(request, timeout=UNARY_SECONDS)
@@ -44,6 +44,4 @@ def _consent(terms: AgreementTerms, signatory: str, fingerprint: str) -> Consent
     try:
         return Consent(terms=terms, signatory=signatory, fingerprint=fingerprint, signed_at=datetime.now(UTC))
     except ValidationError as error:
-        raise InvalidArgument(
-            name="The signatory", problem="give a name and a role"
-        ) from error
+        raise InvalidArgument(name="The signatory", problem="give a name and a role") from error

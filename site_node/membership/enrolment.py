@@ -2,7 +2,6 @@
 
 import hashlib
 
-from shared.agreement import Consent
 from shared.crypto import pki
 from shared.crypto.keys import load_signing, load_tls
 from shared.crypto.pki import Role
@@ -73,11 +72,10 @@ def _ask(home: SiteHome, token: Token) -> EnrolResponse:
 
 def _own_agreement(home: SiteHome, answer: EnrolResponse) -> SignedAgreement:
     """What this site signed, with the countersignature that came; not what the coordinator says the site signed."""
-    file = IdentityFiles(home).agreement
+    file = IdentityFiles(home).consent
     if not file.exists():
         raise AgreementNotExecuted(state="not signed by this home")
-    own = SignedAgreement.model_validate_json(file.read_bytes())
-    if own.consent != from_signed(answer.agreement.consent):
-        own.consent.unsafe_parsed(Consent, what="the agreement")
+    consent = Signed.model_validate_json(file.read_bytes())
+    if consent != from_signed(answer.agreement.consent):
         raise SignatureInvalid("the coordinator holds another consent", what="the agreement")
-    return SignedAgreement(consent=own.consent, execution=from_signed(answer.agreement.execution))
+    return SignedAgreement(consent=consent, execution=from_signed(answer.agreement.execution))

@@ -28,11 +28,14 @@ def read_agreement(home: SiteHome, token_text: str) -> ReadAgreement:
     """Fetch terms and text and keep them as the draft that may be signed.
 
     Raises `TokenInvalid`, `TokenUsed`, `TokenExpired`, `AgreementNotExecuted` while there is no draft,
-    `AgreementTextChanged` when the text has not the digest the terms name, `CoordinatorUnreachable`.
+    `AgreementTextChanged` when the text has not the digest the terms name, `CoordinatorUnreachable`, and for a member
+    `CertificateForeign` when another federation invites.
     """
     token = Token.parse(token_text, kind=TokenKind.INVITATION)
-    offered = fetch(token)
     files = IdentityFiles(home)
+    if files.membership.exists():
+        same_root(home, token)  # a member of one federation does not slip into another
+    offered = fetch(token)
     home.identity.mkdir(mode=0o700, exist_ok=True)
     write_whole(files.root, token.root_pem.encode())
     write_whole(files.text, offered.text.encode())

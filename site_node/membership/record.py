@@ -10,7 +10,7 @@ from shared.agreement import AgreementTerms, Consent, Execution, Mode
 from shared.crypto import pki
 from shared.crypto.keys import load_signing
 from shared.crypto.signing import VerifyKey
-from shared.errors import NotEnrolled, SignatureInvalid
+from shared.errors import InvalidIdentifier, NotEnrolled, SignatureInvalid
 from shared.frozen import Frozen
 from shared.ids import AgreementId, Sha256, SiteId
 from shared.signed import Signed
@@ -26,11 +26,6 @@ class IdentityFiles:
     home: SiteHome
 
     @property
-    def invitation(self) -> Path:
-        """Addresses, federation and root of the invitation that was accepted; never its secret."""
-        return self.home.identity / "invitation.json"
-
-    @property
     def draft(self) -> Path:
         """Terms as they were read, before they are signed."""
         return self.home.identity / "draft.json"
@@ -41,8 +36,13 @@ class IdentityFiles:
         return self.home.identity / "agreement.txt"
 
     @property
+    def consent(self) -> Path:
+        """What was signed last; it takes effect with enrolment."""
+        return self.home.identity / "consent.json"
+
+    @property
     def agreement(self) -> Path:
-        """Consent and, from enrolment on, execution: both signatures."""
+        """Consent and execution, both signatures; written by enrolment."""
         return self.home.identity / "agreement.json"
 
     @property
@@ -65,7 +65,7 @@ class SignedAgreement(Frozen):
     """Both sides' signatures; the terms are inside the consent."""
 
     consent: Signed
-    execution: Signed | None = None
+    execution: Signed
 
 
 class MembershipFile(Frozen):
@@ -154,8 +154,10 @@ def membership_of(home: SiteHome, kept: MembershipFile, agreement: SignedAgreeme
     """Put a membership together; raises `SignatureInvalid` where anything contradicts what the site signed."""
     files = IdentityFiles(home)
     consent = agreement.consent.verified(own_key, Consent, what="the agreement")
-    coordinator = VerifyKey.parse(kept.coordinator_verify_key)
-    if agreement.execution is None or coordinator.fingerprint != consent.terms.coordinator_fingerprint:
+    coordinator = _coordinator_key(kept)
+    if kept.federation != consent.terms.federation:
+        raise SignatureInvalid("another federation than the terms name", what="the membership files")
+    if coordinator.fingerprint != consent.terms.coordinator_fingerprint:
         raise SignatureInvalid("not the coordinator named in the terms", what="the countersignature")
     execution = agreement.execution.verified(coordinator, Execution, what="the countersignature")
     named = (execution.agreement, execution.version, execution.consent_sha256, execution.site_id)
@@ -172,6 +174,13 @@ def membership_of(home: SiteHome, kept: MembershipFile, agreement: SignedAgreeme
         certificate=files.certificate,
         key=home.tls_key,
     )
+
+
+def _coordinator_key(kept: MembershipFile) -> VerifyKey:
+    try:
+        return VerifyKey.parse(kept.coordinator_verify_key)
+    except InvalidIdentifier as error:
+        raise SignatureInvalid("no key", what="the membership files") from error
 
 
 def renewal_is_due(membership: Membership, now: datetime) -> bool:
