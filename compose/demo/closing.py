@@ -25,7 +25,9 @@ def show(console: Console, result: Mapping[str, Any]) -> None:
 
 def studies(sites: Sequence[Mapping[str, Any]]) -> Table:
     """For each site how many studies were received and where they ended, with the reasons."""
-    table = Table("site", "received", *PLACES, "submitted", title="Studies", title_justify="left")
+    table = Table("site", "received", title="Studies: where each ended, and why", title_justify="left")
+    for name in (*PLACES, "submitted"):
+        table.add_column(name, overflow="fold")
     for site in sites:
         cells = [place(site[name]) for name in PLACES]
         table.add_row(str(site["site_id"]), str(site["received"]), *cells, str(site["submitted"]))
@@ -67,7 +69,8 @@ def figure(value: float | None) -> str:
 
 def places(found: Mapping[str, str]) -> Table:
     """Where the model, the receipts, the audit log and the rest lie."""
-    table = Table("what", "where", title="Where it lies", title_justify="left")
+    table = Table("what", title="Where it lies", title_justify="left")
+    table.add_column("where", overflow="fold")
     for what, where in found.items():
         table.add_row(what, where)
     return table

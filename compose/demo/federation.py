@@ -1,5 +1,6 @@
 """The demonstration's cast: one coordinator, one curator, three hospitals, each with a home of its own."""
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -94,16 +95,17 @@ class Federation:
         return run
 
 
-def pin(hospitals: Sequence[Hospital], site_ids: Sequence[str]) -> None:
-    """Each hospital pins the others' fingerprints, as their people would read them out on the telephone."""
+def set_policies(hospitals: Sequence[Hospital], site_ids: Sequence[str], minimum_cases: int) -> None:
+    """What each hospital's people set: the others' fingerprints, read out on the telephone, and the least cases."""
     prints = [one.json("key", "fingerprint")["fingerprint"] for one in hospitals]
-    for own, hospital in enumerate(hospitals):
-        others = [
-            f'"{site}" = "{text}"' for i, (site, text) in enumerate(zip(site_ids, prints, strict=True)) if i != own
-        ]
+    peers = [f'"{site}" = "{text}"' for site, text in zip(site_ids, prints, strict=True)]
+    for own, hospital in zip(peers, hospitals, strict=True):
         policy = hospital.home / "federation-policy.toml"
-        text = policy.read_text(encoding="utf-8").rstrip()
-        policy.write_text(text + "\n" + "\n".join(others) + "\n", encoding="utf-8")
+        text = re.sub(
+            r"(?m)^minimum_cases = \d+", f"minimum_cases = {minimum_cases}", policy.read_text(encoding="utf-8")
+        )
+        pins = "\n".join(peer for peer in peers if peer != own)
+        policy.write_text(f"{text.rstrip()}\n{pins}\n", encoding="utf-8")
 
 
 def together(work: Callable[[Hospital], Answer], hospitals: Sequence[Hospital]) -> list[Answer]:

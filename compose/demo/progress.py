@@ -1,17 +1,20 @@
 """One line for each step: when it began, what it does, what came of it."""
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 
+WIDTH = 130  # columns where nobody looks at a terminal
+
 
 class Steps:
     """Prints the steps and remembers how long each took and what it said."""
 
     def __init__(self) -> None:
-        self.console = Console(highlight=False)
+        self.console = Console(highlight=False, soft_wrap=False, width=None if sys.stdout.isatty() else WIDTH)
         self.began = time.monotonic()
         self.done: list[dict[str, str | float]] = []
 
