@@ -1,6 +1,7 @@
 """`curate`: the curator's program, which runs elsewhere than the coordinator and can open what it holds."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -100,7 +101,7 @@ def _open(home: CuratorHome, submission_ids: Sequence[str] | None, *, as_json: b
     """One pass; whether every study asked for is open now. `None`: all that are not open yet."""
     digest = load_protocol(home.settings().protocol).digest
     known = list_opened(home.opened)
-    renew_if_due(home)
+    renew_if_due(home, datetime.now(UTC))
     with fetching(home, load_curator_keys(home.keys), digest) as fetcher:
         wanted = _not_open(fetcher, known) if submission_ids is None else submission_ids
         results = [_try(fetcher, one) for one in wanted]

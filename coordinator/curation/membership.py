@@ -3,7 +3,7 @@
 import hashlib
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -170,12 +170,12 @@ def _join(home: CuratorHome, token_text: str, *, protocol: str) -> CuratorMember
     return membership
 
 
-def renew_if_due(home: CuratorHome) -> bool:
+def renew_if_due(home: CuratorHome, now: datetime) -> bool:
     """Renew the certificate when two thirds of its life are over; whether it was renewed.
 
     Raises what `connected` raises; an expired certificate cannot renew itself, that takes a new join token.
     """
-    if datetime.now(UTC) < pki.renew_at(home.certificate.read_bytes()):
+    if now < pki.renew_at(home.certificate.read_bytes()):
         return False
     membership, keys = home.membership(), load_curator_keys(home.keys)
     csr = pki.make_csr(keys.tls)

@@ -45,8 +45,7 @@ class SqlStore:
     def begin(self) -> Iterator["SqlWork"]:
         """A transaction for changes."""
         with self._engine.begin() as connection:
-            if connection.dialect.name == "postgresql":
-                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITER})
+            _be_the_writer(connection)
             yield SqlWork(connection)
 
     @contextmanager
@@ -74,11 +73,18 @@ def open_store(url: str, *, password_file: Path | None = None) -> SqlStore:
         event.listen(engine, "begin", _on_sqlite_begin)
     try:
         with engine.begin() as connection:
+            _be_the_writer(connection)
             _migrate(connection)
     except OperationalError as error:
         engine.dispose()
         raise StoreUnreachable(type(error.orig).__name__, kind=engine.dialect.name) from None
     return SqlStore(engine)
+
+
+def _be_the_writer(connection: Connection) -> None:
+    """Wait until no other transaction changes anything; SQLite's `BEGIN IMMEDIATE` has done so already."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITER})
 
 
 def _migrate(connection: Connection) -> None:
