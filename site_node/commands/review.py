@@ -27,11 +27,11 @@ def list_waiting(context: typer.Context, as_json: Json = False) -> None:
         print_json([item.model_dump(mode="json") for item in items])
         return
     rows = [
-        (item.key, f"{item.since:%Y-%m-%d %H:%M}", one.code, one.message, ", ".join(item.pictures))
+        (item.key if first else "", f"{one.code}: {one.message}", " ".join(item.pictures) if first else "")
         for item in items
-        for one in item.reasons
+        for first, one in zip((True, *[False] * len(item.reasons)), item.reasons, strict=False)
     ]
-    print_table(f"{len(items)} studies wait for a person", ["Study", "Since", "Code", "Why", "Pictures"], rows)
+    print_table(f"{len(items)} studies wait for a person", ["Study", "Why", "Pictures"], rows)
 
 
 @review_app.command()

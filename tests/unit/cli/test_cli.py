@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 import pytest
 import typer
+from PIL import Image, ImageDraw, ImageFont
 from pydicom.uid import SecondaryCaptureImageStorage
 
 from shared.errors import ExitCode
@@ -192,6 +194,25 @@ def test_no_planted_identifier_is_in_any_output(run: Run, tmp_path: Path) -> Non
     (made,) = out.rglob("*.dcm")
     content = made.read_bytes().lower()
     assert [text for text in (*planted, SECRETS.patient_id) if text.lower().encode() in content] == []
+
+
+def test_text_in_the_pixels_is_quarantined(run: Run, tmp_path: Path) -> None:
+    """The pixel check is joined: a film that shows a name is held, and nothing of it is in the output."""
+    source, out, key = tmp_path / "source", tmp_path / "out", tmp_path / "key"
+    source.mkdir()
+    key.write_bytes(bytes(32))
+    key.chmod(0o600)
+    film = make_dx(rows=512)
+    picture = Image.fromarray(np.full((512, 512), 1000, dtype=np.uint16).astype(np.int32))
+    ImageDraw.Draw(picture).text((40, 40), "KELSTRUPOVA JANIKAELA", fill=4000, font=ImageFont.load_default(28))
+    film.PixelData = np.asarray(picture).astype(np.uint16).tobytes()
+    write_file(film, source / "film.dcm")
+    report = tmp_path / "report.jsonl"
+    code, _, _ = run("deidentify", source, out, "--site-id", "123456", "--key-file", key, "--report", report)
+    (line,) = [json.loads(text) for text in report.read_text().splitlines()]
+    assert (code, line["outcome"]) == (ExitCode.PARTIAL, "quarantined")
+    assert [reason["code"] for reason in line["reasons"]] == ["burned-in-text"]
+    assert list(out.rglob("*.dcm")) == []
 
 
 def test_whole_studies_leaves_a_study_out_for_one_file(run: Run, archive: Path, tmp_path: Path) -> None:
