@@ -1,4 +1,4 @@
-"""The slow reader: pydicom, for big endian, deflated and headerless files. It gives what the fast one gives.
+"""The slow reader: pydicom, for big endian and headerless files, and for comparison. It gives what the fast one gives.
 
 Values stay raw; those of big endian files are turned round by the word size of their value representation. The new
 file is explicit VR little endian, or implicit where the old one was.
@@ -12,13 +12,23 @@ import pydicom
 from pydicom.dataelem import DataElement, RawDataElement
 
 from shared.errors import DicomUnsupported
-from site_node.deidentify.elements import PIXEL_DATA, UNDEFINED, WORD_SIZES, Dataset, Element, Source
+from site_node.deidentify.elements import (
+    LONG_VRS,
+    PIXEL_DATA,
+    SHORT_VRS,
+    UNDEFINED,
+    WORD_SIZES,
+    Dataset,
+    Element,
+    Source,
+)
 from site_node.deidentify.frames import FAMILIES
 from site_node.deidentify.reasons import stop
-from site_node.deidentify.rewrite import DEEPEST, EXPLICIT, IMPLICIT
+from site_node.deidentify.rewrite import DEEPEST, DEFLATED, EXPLICIT, IMPLICIT
 
-BIG_ENDIAN, DEFLATED = "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"
+BIG_ENDIAN = "1.2.840.10008.1.2.2"
 _KNOWN = frozenset({"", IMPLICIT, EXPLICIT, BIG_ENDIAN, DEFLATED}) | frozenset(FAMILIES)
+_VRS = SHORT_VRS | LONG_VRS
 _END = b"\xfe\xff\xdd\xe0\0\0\0\0"
 
 
@@ -27,6 +37,7 @@ def read_source(path: Path, wanted: Mapping[int, bool]) -> Source:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            warnings.filterwarnings("error", message=".*(end of file|EOF)", category=UserWarning)
             return _read(path, wanted)
     except DicomUnsupported:
         raise
@@ -56,6 +67,8 @@ def _plain(dataset: pydicom.Dataset, wanted: Mapping[int, bool], *, depth: int) 
         raise stop("too-deep")
     found: Dataset = {}
     items = dict(dataset._dict)  # noqa: SLF001  # reading one element makes pydicom replace others
+    if not all(item.VR is None or item.VR in _VRS for item in items.values()):
+        raise stop("malformed-element")
     for tag in sorted(int(tag) for tag in items):
         if tag in wanted and not (tag == PIXEL_DATA and depth == 0):
             element = _element(dataset, items[tag], wanted, depth)
@@ -81,6 +94,8 @@ def _element(
 
 def _raw(item: RawDataElement, vr: str) -> Element | None:
     value = bytes(item.value or b"")
+    if len(value) != item.length:
+        raise stop("truncated")
     if item.is_little_endian:
         return Element(vr, value)
     return None if vr == "UN" else Element(vr, turned(value, WORD_SIZES.get(vr, 1)))
@@ -103,6 +118,8 @@ def _pixels(dataset: pydicom.Dataset) -> tuple[bytes | None, str, bool]:
     if item is None:
         return None, "OW", False
     value, vr = bytes(item.value or b""), item.VR or "OW"
+    if getattr(item, "length", len(value)) not in {len(value), UNDEFINED}:
+        raise stop("truncated", "PixelData")
     if getattr(item, "length", 0) == UNDEFINED or getattr(item, "is_undefined_length", False):
         return value + _END, vr, True
     little = getattr(item, "is_little_endian", True)

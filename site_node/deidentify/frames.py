@@ -38,8 +38,8 @@ _DECODING = MappingProxyType({0xE0: (b"JFIF\0", 16), 0xE8: (b"mrfx", 7), 0xEE: (
 _IMAGE = frozenset({*range(0xC0, 0xD0), *range(0xDA, 0xE0), 0xF7, 0xF8}) - {0xC8}  # tables, frames, scans; LS's two
 _J2K_SOC, _J2K_SIZ, _J2K_COM, _J2K_SOT, _J2K_SOD, _J2K_EOC = 0x4F, 0x51, 0x64, 0x90, 0x93, 0xD9
 _J2K_HEADER = frozenset({0x50, 0x51, 0x52, 0x53, *range(0x55, 0x5A), *range(0x5C, 0x62), 0x63})  # T.800 Table A.2
-_JPEG_NEXT = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # a marker after entropy-coded data
-_LS_NEXT = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
+_JPEG_NEXT = re.compile(rb"\xff[^\x00\xd0-\xd7]")  # a marker after entropy-coded data
+_LS_NEXT = re.compile(rb"\xff[\x80-\xcf\xd8-\xff]")
 _STARTS = MappingProxyType(  # how a frame begins; within one these bytes never follow each other
     {Family.JPEG: b"\xff\xd8", Family.JPEG_LS: b"\xff\xd8", Family.JPEG_2000: b"\xff\x4f\xff\x51", Family.RLE: b""}
 )

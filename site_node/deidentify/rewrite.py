@@ -1,10 +1,11 @@
-"""The fast reader: a walk over the bytes of explicit and implicit VR little endian files (PS3.5 sections 7 and A.4).
+"""The fast reader: a walk over the bytes of explicit and implicit VR little endian files (PS3.5 sections 7, A.4, A.5).
 
 Values that are kept are slices of the file; what no rule names is skipped by its length and never looked at. Native
 pixel data are not read at all: a `Span` says where they lie, and the kernel moves them.
 """
 
 import struct
+import zlib
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -26,7 +27,10 @@ from site_node.deidentify.frames import FAMILIES
 from site_node.deidentify.reasons import stop
 
 IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
+DEFLATED = "1.2.840.10008.1.2.1.99"
 DEEPEST = 64
+_TRAILER = 8  # bytes: some writers leave the checksum and size of the gzip format behind
+_MOST = 1 << 31  # bytes that a deflated file may grow to in memory
 _HEAD = 1 << 17  # bytes read before the file's end is needed; the pixels of a CT slice lie within the first 20 KB
 _PREAMBLE = 132
 _LONG = frozenset(vr.encode() for vr in LONG_VRS)
@@ -105,6 +109,8 @@ class _Walk:
     def source(self) -> Source:
         """The whole file."""
         syntax, start = _read_meta(self._data)
+        if syntax == DEFLATED:
+            return self._inflated(start)
         if syntax not in {IMPLICIT, EXPLICIT} and syntax not in FAMILIES:
             raise _NotForThisReader
         explicit = syntax != IMPLICIT
@@ -112,6 +118,27 @@ class _Walk:
         if self._pixels is not None and self._encapsulated != (syntax in FAMILIES):
             raise stop("pixel-fragments", "PixelData")
         return Source(dataset, explicit, syntax, self._pixels, self._encapsulated, self._pixel_vr)
+
+    def _inflated(self, start: int) -> Source:
+        """A deflated file (PS3.5 section A.5), read from memory and written as explicit VR little endian."""
+        if self._size > len(self._data):
+            raise _NeedsMore
+        inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+        try:
+            data = inflate.decompress(self._data[start:], _MOST)
+        except zlib.error as error:
+            raise stop("not-readable") from error
+        if not inflate.eof:
+            raise stop("truncated")
+        if len(inflate.unused_data.rstrip(b"\0")) > _TRAILER:
+            raise stop("unknown-tail")
+        walk = _Walk(data, len(data), self._wanted)
+        dataset, _ = walk._walk(0, len(data), explicit=True, depth=0)  # of this very class
+        place = walk._pixels  # likewise
+        pixels = None if place is None else data[place.offset : place.offset + place.length]
+        if walk._encapsulated:  # likewise
+            raise stop("pixel-fragments", "PixelData")
+        return Source(dataset, True, EXPLICIT, pixels, False, walk._pixel_vr)  # as its fields
 
     def _walk(
         self, place: int, end: int, *, explicit: bool, depth: int, delimited: bool = False

@@ -95,7 +95,7 @@ def _instances(
     for instance in study.kept:
         try:
             new = _new_file(instance, subject, study.study.study_instance_uid)
-            if new.sop_instance_uid != subject.pseudonyms.uid(instance.sop_instance_uid):
+            if not _is_named_as(instance, new, subject.pseudonyms):
                 raise stop("changed-while-reading", "SOPInstanceUID")
             if new.sop_instance_uid in names:
                 raise stop("same-new-name", "SOPInstanceUID")
@@ -105,6 +105,12 @@ def _instances(
             ending, reason = reason_of(error)
             left_out.append(LeftOut(instance=instance, ending=ending, reasons=(reason,)))
     return done, left_out
+
+
+def _is_named_as(instance: Instance, new: NewFile, pseudonyms: Pseudonyms) -> bool:
+    """Whether the file still says the UIDs that it was received under."""
+    received = (instance.sop_instance_uid, instance.series_instance_uid)
+    return (new.sop_instance_uid, new.series_instance_uid) == tuple(map(pseudonyms.uid, received))
 
 
 def _new_file(instance: Instance, subject: Subject, study_instance_uid: str) -> NewFile:

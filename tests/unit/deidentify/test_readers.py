@@ -7,7 +7,7 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from shared.errors import DicomUnsupported
 from site_node.deidentify.actions import make_subject
@@ -67,7 +67,11 @@ def test_both_readers_give_the_same_of_every_real_file() -> None:
     assert taken > 70
 
 
-@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian], ids=lambda syntax: syntax.name)
+@pytest.mark.parametrize(
+    "syntax",
+    [ExplicitVRLittleEndian, ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian],
+    ids=lambda syntax: syntax.name,
+)
 @pytest.mark.parametrize("undefined", [False, True])
 def test_both_readers_give_the_same_of_planted_files(
     tmp_path: Path, syntax: pydicom.uid.UID, *, undefined: bool
@@ -93,6 +97,14 @@ def test_a_file_without_preamble_is_read(tmp_path: Path) -> None:
     outcome = run_bytes(tmp_path, dataset, content[start:])
     assert outcome.dataset.file_meta.TransferSyntaxUID == ImplicitVRLittleEndian
     assert outcome.dataset.PixelData == dataset.PixelData
+
+
+@pytest.mark.parametrize("cut", [-1, -9, 300])
+def test_a_deflated_file_that_ends_early_is_refused(tmp_path: Path, cut: int) -> None:
+    """The end of the compressed stream must be there."""
+    dataset = make_dx()
+    content = file_of(tmp_path, dataset, DeflatedExplicitVRLittleEndian)
+    assert run_bytes(tmp_path, dataset, content[: len(content.rstrip(b"\0")) + cut if cut < 0 else cut]).code
 
 
 def test_group_lengths_are_dropped(tmp_path: Path) -> None:
