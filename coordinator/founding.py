@@ -15,6 +15,8 @@ from shared.durable import write_whole
 from shared.errors import HomeExists, KeyFileInvalid, KeyFileMissing
 from shared.ids import Sha256
 
+SERVER_DAYS = 397  # the fleet port reads its certificate at its start only, so this one outlives members' many times
+
 
 def found(home: Home, settings: Settings, text: str, *, protocol_digest: Sha256) -> Identity:
     """Make a home: root, keys, server and operator certificates, store. `text` is the settings file's.
@@ -72,10 +74,10 @@ def renew_own(home: Home, settings: Settings, identity: Identity, store: Store) 
     uri = identity.uri(Role.COORDINATOR, "server")
     if _is_due(home.server_certificate):
         key = keys.load_tls(home.server_key)
-        _write(home.server_certificate, _issued(identity, key, uri, dns=settings.names))
+        _write(home.server_certificate, _issued(identity, key, uri, days=SERVER_DAYS, dns=settings.names))
     if _is_due(home.operator_certificate):
         uri = identity.uri(Role.COORDINATOR, OPERATOR)
-        certificate = _issued(identity, keys.load_tls(home.operator_key), uri)
+        certificate = _issued(identity, keys.load_tls(home.operator_key), uri, days=identity.certificate_days)
         record = Certificate(
             serial=pki.serial_of(certificate),
             role=Role.COORDINATOR,
@@ -101,9 +103,10 @@ def _is_due(certificate: Path) -> bool:
     return not certificate.exists() or utc_now() >= pki.renew_at(certificate.read_bytes())
 
 
-def _issued(identity: Identity, key: EllipticCurvePrivateKey, uri: str, *, dns: tuple[str, ...] = ()) -> bytes:
-    csr = pki.make_csr(key)
-    return pki.issue(identity.authority, csr, uri, days=identity.certificate_days, dns=dns)
+def _issued(
+    identity: Identity, key: EllipticCurvePrivateKey, uri: str, *, days: int, dns: tuple[str, ...] = ()
+) -> bytes:
+    return pki.issue(identity.authority, pki.make_csr(key), uri, days=days, dns=dns)
 
 
 def _write(path: Path, certificate: bytes) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from coordinator import tokens
-from coordinator.agreements.lifecycle import moved, state_at, terms_of
+from coordinator.agreements.lifecycle import moved, state_at
 from coordinator.agreements.lookup import agreement_of, site_of
 from coordinator.agreements.text import agreement_text, text_digest
 from coordinator.identity import Clock, Identity, utc_now
@@ -102,14 +102,6 @@ class AgreementService:
         """SITEIDs by site name, of the sites that have one."""
         with self._store.read() as reading:
             return {site.name: site.site_id for site in reading.sites() if site.site_id}
-
-    def in_force(self, mode: Mode) -> dict[SiteId, AgreementTerms]:
-        """The sites that may take part in `mode` now, and their terms."""
-        with self._store.read() as reading:
-            pairs = [(site.site_id, reading.agreement(site.agreement)) for site in reading.sites()]
-        current = [(site_id, self._as_of_now(found)) for site_id, found in pairs if site_id and found]
-        terms = {site_id: terms_of(found) for site_id, found in current if found.state is State.EXECUTED}
-        return {site_id: allowed for site_id, allowed in terms.items() if mode in allowed.modes}
 
     def _terms(self, reading: Reading, draft: Draft, agreement: Agreement) -> AgreementTerms:
         if not draft.modes:

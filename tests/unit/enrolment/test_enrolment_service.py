@@ -1,0 +1,139 @@
+"""Who is let in, and under which names."""
+
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from coordinator import tokens
+from coordinator.agreements.service import AgreementService
+from coordinator.config import Home
+from coordinator.enrolment.members import MemberService
+from coordinator.founding import found, store_of
+from coordinator.identity import Identity
+from coordinator.store.sql import SqlStore
+from shared.agreement import State
+from shared.crypto.pki import Role
+from shared.errors import (
+    AgreementTransitionInvalid,
+    InvalidArgument,
+    NotFound,
+    RicordError,
+    TokenExpired,
+    TokenInvalid,
+    TokenUsed,
+)
+from shared.protocol.loader import load_protocol
+from shared.token import TokenKind, new_secret
+from tests.factories.federation import Time, make_settings, settings_text
+
+ACTOR = "spiffe://test-federation/coordinator/operator"
+
+
+@pytest.fixture(scope="module")
+def founded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[SqlStore, Identity]]:
+    settings, home = make_settings(), Home(tmp_path_factory.mktemp("enrolment") / "coordinator")
+    identity = found(home, settings, settings_text(settings), protocol_digest=load_protocol().digest)
+    store = store_of(home, settings)
+    yield store, identity
+    store.close()
+
+
+@pytest.fixture
+def time() -> Time:
+    return Time()
+
+
+@pytest.fixture
+def members(founded: tuple[SqlStore, Identity], time: Time) -> MemberService:
+    return MemberService(*founded, time)
+
+
+@pytest.mark.parametrize("name", ["", "   ", "123456", "x" * 101])
+def test_a_site_needs_a_name_that_is_no_site_id(members: MemberService, name: str) -> None:
+    """A name that looks like a SITEID could be looked up as one."""
+    with pytest.raises(InvalidArgument):
+        members.invite(name, actor=ACTOR)
+
+
+@pytest.mark.parametrize("name", ["", "two words", "../operator", "a/b", "x" * 64])
+def test_a_persons_name_fits_a_certificate(members: MemberService, name: str) -> None:
+    """It becomes a part of a SPIFFE URI."""
+    with pytest.raises(InvalidArgument):
+        members.join_token(Role.CURATOR, name, actor=ACTOR)
+
+
+def test_nobody_joins_as_coordinator(members: MemberService) -> None:
+    """The operator's certificate is made by `init`, never by a token."""
+    with pytest.raises(InvalidArgument):
+        members.join_token(Role.COORDINATOR, "second", actor=ACTOR)
+
+
+def test_only_known_sites_get_join_tokens(members: MemberService) -> None:
+    """A site comes in by invitation and agreement."""
+    with pytest.raises(NotFound):
+        members.join_token(Role.SITE, "Nowhere Hospital", actor=ACTOR)
+
+
+def test_a_lost_invitation_is_replaced_until_something_was_signed(
+    members: MemberService, founded: tuple[SqlStore, Identity]
+) -> None:
+    """The site stays one site; after termination there is nothing to be invited to."""
+    first, _ = members.invite("Forgetful Hospital", actor=ACTOR)
+    second, _ = members.invite("  Forgetful   Hospital ", actor=ACTOR)
+    assert (second.site, second.state) == (first.site, State.INVITED)
+    AgreementService(*founded).terminate("Forgetful Hospital", actor=ACTOR)
+    with pytest.raises(AgreementTransitionInvalid):
+        members.invite("Forgetful Hospital", actor=ACTOR)
+
+
+def test_of_many_users_of_a_token_one_succeeds(
+    members: MemberService, founded: tuple[SqlStore, Identity], time: Time
+) -> None:
+    """However close together they come."""
+    token, _ = members.join_token(Role.RESEARCHER, "rita", actor=ACTOR)
+    ends: list[str] = []
+
+    def use() -> None:
+        try:
+            with founded[0].begin() as work:
+                tokens.use(work, token.secret, kind=TokenKind.JOIN, now=time())
+        except RicordError as error:
+            ends.append(error.code)
+        else:
+            ends.append("in")
+
+    threads = [threading.Thread(target=use) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(ends) == ["in"] + ["token-used"] * 5
+
+
+def test_a_token_is_good_for_its_kind_and_its_time(
+    members: MemberService, founded: tuple[SqlStore, Identity], time: Time
+) -> None:
+    """To the second; and a secret nobody issued is no token."""
+    token, ends = members.join_token(Role.RESEARCHER, "rosa", actor=ACTOR)
+    with founded[0].begin() as work:
+        with pytest.raises(TokenInvalid):
+            tokens.check(work, token.secret, kind=TokenKind.INVITATION, now=time())
+        with pytest.raises(TokenInvalid):
+            tokens.check(work, new_secret(), kind=TokenKind.JOIN, now=time())
+        with pytest.raises(TokenExpired):
+            tokens.check(work, token.secret, kind=TokenKind.JOIN, now=ends)
+        tokens.use(work, token.secret, kind=TokenKind.JOIN, now=ends - timedelta(seconds=1))
+        with pytest.raises(TokenUsed):
+            tokens.check(work, token.secret, kind=TokenKind.JOIN, now=time())
+
+
+def test_the_store_holds_no_secret(
+    members: MemberService, founded: tuple[SqlStore, Identity], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Whoever reads the database cannot come in with what it says."""
+    _, token = members.invite("Quiet Hospital", actor=ACTOR)
+    folder = Path(str(founded[0]._engine.url.database)).parent
+    assert all(token.secret.encode() not in file.read_bytes() for file in folder.rglob("*") if file.is_file())
