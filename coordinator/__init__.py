@@ -1,1 +1,1 @@
-"""What runs centrally: agreements, enrolment, sealed submissions, cohorts and federated runs; it cannot read an image."""
+"""What runs centrally: agreements, enrolment, sealed submissions, cohorts, federated runs; it reads no image."""
