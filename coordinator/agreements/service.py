@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from pydantic import Field
+
 from coordinator import tokens
 from coordinator.agreements.lifecycle import moved, state_at
 from coordinator.agreements.lookup import agreement_of, site_of
@@ -10,7 +12,7 @@ from coordinator.agreements.text import agreement_text, text_digest
 from coordinator.identity import Clock, Identity, utc_now
 from coordinator.store.interface import Reading, Store, Work
 from coordinator.store.records import Agreement
-from shared.agreement import AgreementTerms, CuratorKeys, Execution, Mode, Scope, State
+from shared.agreement import AgreementTerms, CuratorKeys, Execution, Line, Mode, Moment, Scope, State
 from shared.crypto.pki import Role
 from shared.crypto.signing import VerifyKey
 from shared.errors import InvalidArgument, NotFound
@@ -29,10 +31,10 @@ class Draft(Frozen):
 
     site_name: str
     curator: str
-    modes: tuple[Mode, ...]
+    modes: tuple[Mode, ...] = Field(min_length=1)
     scope: Scope
-    licence: str
-    expires_at: datetime | None = None
+    licence: Line
+    expires_at: Moment | None = None
 
 
 class AgreementService:
@@ -104,8 +106,6 @@ class AgreementService:
             return {site.name: site.site_id for site in reading.sites() if site.site_id}
 
     def _terms(self, reading: Reading, draft: Draft, agreement: Agreement) -> AgreementTerms:
-        if not draft.modes:
-            raise InvalidArgument(name="modes", problem="an agreement allows at least one")
         return AgreementTerms(
             id=agreement.id,
             version=agreement.version + 1,

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import grpc
+from pydantic import ValidationError
 
 from coordinator.agreements.service import AgreementService, Draft
 from coordinator.agreements.text import agreement_text
@@ -89,14 +90,18 @@ def state_message(state: State) -> pb.AgreementState.ValueType:
 
 
 def _draft(request: pb.DraftAgreementRequest) -> Draft:
-    return Draft(
-        site_name=request.site_name,
-        curator=request.curator,
-        modes=tuple(_mode(name) for name in request.modes),
-        scope=Scope(description=request.scope, modalities=tuple(request.modalities)),
-        licence=request.licence,
-        expires_at=from_timestamp(request.expires_at) if request.HasField("expires_at") else None,
-    )
+    try:
+        return Draft(
+            site_name=request.site_name,
+            curator=request.curator,
+            modes=tuple(_mode(name) for name in request.modes),
+            scope=Scope(description=request.scope, modalities=tuple(request.modalities)),
+            licence=request.licence,
+            expires_at=from_timestamp(request.expires_at) if request.HasField("expires_at") else None,
+        )
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise InvalidArgument(name=str(first["loc"][0]), problem=first["msg"][:1].lower() + first["msg"][1:]) from None
 
 
 def _mode(name: str) -> Mode:

@@ -6,7 +6,7 @@ import typer
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from coordinator.client import operator_channel
-from coordinator.commands.shown import AsJson, home_of, moment, plain, show, show_all
+from coordinator.commands.shown import AsJson, end_of, home_of, plain, show, show_all
 from shared.errors import InvalidArgument
 from shared.proto.ricord.v1 import agreement_pb2 as pb
 from shared.proto.ricord.v1.agreement_pb2_grpc import AgreementServiceStub
@@ -30,7 +30,7 @@ def draft(
     ),
     modalities: Annotated[str, typer.Option(help="Comma-separated.")] = "CT,CR,DX",
     licence: Annotated[str, typer.Option(help="Of what is published.")] = "CC BY-NC 4.0",
-    expires: Annotated[str, typer.Option(help="Last day or moment, ISO 8601; empty: none.")] = "",
+    expires: Annotated[str, typer.Option(help="Last day, or the moment of its end, ISO 8601; empty: none.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Write the terms for an invited site. A draft that was not signed may be written again."""
@@ -112,6 +112,6 @@ def _ends(text: str) -> Timestamp | None:
     if not text:
         return None
     try:
-        return to_timestamp(moment(text))
+        return to_timestamp(end_of(text))
     except ValueError as error:
         raise InvalidArgument(name="--expires", problem="it is no day or moment in ISO 8601") from error

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -112,7 +112,8 @@ def _shortened(value: Any) -> Any:
     return f"{value[:24]}…{value[-8:]}" if long else value
 
 
-def moment(text: str) -> datetime:
-    """A day (`2027-01-31`) or moment in ISO form, in UTC where it names no zone."""
+def end_of(text: str) -> datetime:
+    """The end of a day (`2027-01-31`), or a moment in ISO form; UTC where it names no zone. Raises `ValueError`."""
     found = datetime.fromisoformat(text)
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found
+    found = found.replace(tzinfo=UTC) if found.tzinfo is None else found
+    return found + timedelta(days=1) if len(text) == len("2027-01-31") else found

@@ -12,6 +12,7 @@ from coordinator.store.records import Agreement, Certificate, Member, Site, Toke
 from shared.agreement import AgreementTerms, Consent, State
 from shared.crypto import pki
 from shared.crypto.pki import Role
+from shared.crypto.recipients import parse_recipient
 from shared.crypto.signing import VerifyKey
 from shared.enrolment import Enrolment
 from shared.errors import AgreementTextChanged, InvalidArgument, NotFound, SignatureInvalid
@@ -129,6 +130,8 @@ class EnrolmentService:
             raise SignatureInvalid(f"{role} {row.subject} enrolled with other keys before", what="the enrolment")
         if (role is Role.CURATOR) != (enrolment.recipient is not None):
             raise InvalidArgument(name="The age recipient", problem="curators register one, and nobody else does")
+        if enrolment.recipient is not None:
+            parse_recipient(enrolment.recipient)  # an agreement that names what nobody can seal to helps nobody
         member = Member(
             role=role, name=row.subject, verify_key=key.text, recipient=enrolment.recipient, enrolled_at=now
         )

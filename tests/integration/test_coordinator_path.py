@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -25,6 +26,7 @@ from shared.errors import (
     CertificateExpired,
     CertificateForeign,
     CoordinatorUnreachable,
+    InvalidArgument,
     NotEnrolled,
     NotFound,
     ProtocolMismatch,
@@ -35,7 +37,8 @@ from shared.errors import (
     TokenUsed,
 )
 from shared.ids import Sha256
-from shared.proto.ricord.v1 import site_pb2, submission_pb2
+from shared.proto.ricord.v1 import agreement_pb2, site_pb2, submission_pb2
+from shared.proto.ricord.v1.agreement_pb2_grpc import AgreementServiceStub
 from shared.proto.ricord.v1.site_pb2_grpc import SiteServiceStub
 from shared.proto.ricord.v1.submission_pb2_grpc import SubmissionServiceStub
 from shared.receipt import Receipt
@@ -159,6 +162,42 @@ def test_nothing_is_executed_that_was_not_signed(federation: Federation) -> None
     federation.draft("Unsigned Hospital")
     with pytest.raises(AgreementTransitionInvalid):
         federation.execute("Unsigned Hospital")
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"modes": []}, "modes"),
+        ({"modes": ["all"]}, "modes"),
+        ({"licence": " "}, "licence"),
+        ({"scope": ""}, "description"),
+    ],
+)
+def test_a_draft_says_all_it_must(federation: Federation, changes: dict[str, Any], named: str) -> None:
+    """What is missing is named, and the agreement stays invited."""
+    federation.invite("Hasty Hospital")
+    request = agreement_pb2.DraftAgreementRequest(
+        **{
+            "site_name": "Hasty Hospital",
+            "curator": "curator",
+            "modes": ["submit"],
+            "scope": "Chest imaging",
+            "modalities": ["CT"],
+            "licence": "CC BY-NC 4.0",
+            **changes,
+        }
+    )
+    with pytest.raises(InvalidArgument, match=named), federation.operator() as channel:
+        AgreementServiceStub(channel).DraftAgreement(request)
+    with federation.reading() as reading:
+        assert next(each for each in reading.agreements() if each.site_name == "Hasty Hospital").state is State.INVITED
+
+
+def test_an_agreement_needs_a_curator_that_enrolled(federation: Federation) -> None:
+    """Its keys are part of the terms."""
+    federation.invite("Curatorless Hospital")
+    with pytest.raises(NotFound, match="nobody"):
+        federation.draft("Curatorless Hospital", curator="nobody")
 
 
 def test_only_the_key_that_signed_may_enrol(federation: Federation) -> None:
