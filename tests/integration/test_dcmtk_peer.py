@@ -1,0 +1,48 @@
+"""dcmtk, which shares no code with us, reads what we write."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    RLELossless,
+)
+
+from shared.ids import SiteId
+from shared.protocol.loader import load_profile
+from site_node.deidentify.study import deidentify
+from site_node.pseudonyms.keyed import Pseudonyms
+from site_node.study import Deidentified
+from tests.factories.dicom import make_ct, make_dx, plant_identifiers
+from tests.factories.studies import make_included, make_received
+from tests.peers import needs_peer
+
+SYNTAXES = (
+    *(ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian),
+    *(DeflatedExplicitVRLittleEndian, RLELossless, JPEG2000Lossless),
+)
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda syntax: str(syntax.name))
+@pytest.mark.parametrize("kind", ["dx", "ct"])
+def test_dcmdump_reads_every_file_without_a_complaint(tmp_path: Path, kind: str, syntax: UID) -> None:
+    """In every transfer syntax the output is whole DICOM to another implementation, and names the new patient."""
+    dcmdump = needs_peer("dcmdump", "dcmtk")
+    datasets = [make_dx()] if kind == "dx" else make_ct()
+    planted = [text for dataset in datasets for text in plant_identifiers(dataset)]
+    included = make_included(make_received(tmp_path / "spool", datasets, syntax))
+    pseudonyms = Pseudonyms(bytes(range(32)), SiteId("123456"))
+    done = deidentify(included, profile=load_profile("ricord"), pseudonyms=pseudonyms, out=tmp_path / "out")
+    assert isinstance(done, Deidentified)
+    for instance in done.instances:
+        read = subprocess.run([dcmdump, "+L", str(instance.path)], check=False, capture_output=True, text=True)
+        assert read.returncode == 0
+        assert not [line for line in read.stderr.splitlines() if line.startswith(("E:", "F:", "W:"))]
+        assert f"[{done.patient}]" in read.stdout
+        assert not [text for text in planted if len(text) > 3 and text in read.stdout]
