@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import structlog
 
@@ -21,6 +21,7 @@ from shared.errors import PortInUse
 _RENEWAL_CHECK_SECONDS = 3600.0
 _RESTART_SECONDS = (1.0, 2.0, 5.0, 15.0, 60.0)
 _CHILD_GRACE_SECONDS = 15.0
+_LOOK_SECONDS = 0.2
 
 _log = structlog.get_logger("coordinator")
 
@@ -62,7 +63,9 @@ def _beside(home: Home, stop: threading.Event, *, wanted: bool) -> Iterator[None
     if not wanted:
         yield
         return
-    keeper = threading.Thread(target=_keep_running, args=(home, stop), name="federation keeper")
+    arguments = ("--home", str(home.folder), "serve", "--federation-only", "--supervised")
+    command = (sys.executable, "-m", "coordinator.cli", *arguments)
+    keeper = threading.Thread(target=keep_running, args=(command, stop), name="federation keeper")
     keeper.start()
     try:
         yield
@@ -71,17 +74,19 @@ def _beside(home: Home, stop: threading.Event, *, wanted: bool) -> Iterator[None
         keeper.join()
 
 
-def _keep_running(home: Home, stop: threading.Event) -> None:
+def keep_running(command: Sequence[str], stop: threading.Event, *, pauses: Sequence[float] = _RESTART_SECONDS) -> None:
+    """Run `command` until `stop` is set, and again, after longer and longer `pauses`, when it ends by itself.
+
+    The child watches its standard input, which ends when this process does, however that ends.
+    """
     attempt = 0
     while not stop.is_set():
-        arguments = ["--home", str(home.folder), "serve", "--federation-only", "--supervised"]
-        # The child watches its standard input and ends when we do, however we end.
-        with subprocess.Popen([sys.executable, "-m", "coordinator.cli", *arguments], stdin=subprocess.PIPE) as child:
-            while child.poll() is None and not stop.wait(0.2):
+        with subprocess.Popen(command, stdin=subprocess.PIPE) as child:
+            while child.poll() is None and not stop.wait(_LOOK_SECONDS):
                 pass
             _end(child)
         if not stop.is_set():
-            pause = _RESTART_SECONDS[min(attempt, len(_RESTART_SECONDS) - 1)]
+            pause = pauses[min(attempt, len(pauses) - 1)]
             _log.error("federation ended by itself", exit_code=child.returncode, next_start_seconds=pause)
             stop.wait(pause)
             attempt += 1

@@ -1,0 +1,59 @@
+"""A child that ends is started again, and one whose parent is gone ends."""
+
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from coordinator.process import keep_running
+
+WATCHING = """
+import threading
+from coordinator.process import stop_with_parent
+stop = threading.Event()
+stop_with_parent(stop)
+print("watching", flush=True)
+stop.wait(30)
+print("stopped" if stop.is_set() else "still here")
+"""
+
+
+def test_a_child_that_ends_by_itself_is_started_again(tmp_path: Path) -> None:
+    """As often as it takes, and never after the stop."""
+    log, stop = tmp_path / "starts", threading.Event()
+    command = (sys.executable, "-c", f"open({str(log)!r}, 'a').write('x'); raise SystemExit(3)")
+    keeper = threading.Thread(target=keep_running, args=(command, stop), kwargs={"pauses": (0.01,)})
+    keeper.start()
+    until = time.monotonic() + 20
+    while (not log.exists() or len(log.read_text()) < 3) and time.monotonic() < until:
+        time.sleep(0.02)
+    stop.set()
+    keeper.join(20)
+    assert not keeper.is_alive()
+    starts = len(log.read_text())
+    assert starts >= 3
+    time.sleep(0.1)
+    assert len(log.read_text()) == starts
+
+
+def test_a_child_that_runs_is_ended_with_the_stop() -> None:
+    """Within its grace."""
+    stop = threading.Event()
+    keeper = threading.Thread(target=keep_running, args=((sys.executable, "-c", "import time; time.sleep(60)"), stop))
+    keeper.start()
+    stop.set()
+    keeper.join(10)
+    assert not keeper.is_alive()
+
+
+def test_a_child_ends_when_its_parent_is_gone() -> None:
+    """Its standard input ends with the parent, even one that was killed."""
+    with subprocess.Popen(
+        [sys.executable, "-c", WATCHING], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "watching\n"
+        said, _ = child.communicate(timeout=20)
+    assert said == "stopped\n"
+    assert child.returncode == 0
