@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
+
 from shared.durable import sync_folder
 from shared.errors import (
     AgreementError,
@@ -25,6 +27,7 @@ from shared.errors import (
     TrustError,
 )
 from shared.ids import StudyKey, Uid
+from shared.terminal import trace_lines
 from site_node.config import SiteHome
 from site_node.ledger import ENDED, WAY, Ledger, State, StudyEntry
 from site_node.records import Records
@@ -42,6 +45,8 @@ from site_node.study import (
     Submitted,
     Validated,
 )
+
+log = structlog.get_logger(__name__)
 
 # Not this study's fault: the node itself cannot go on, and the study waits where it is.
 _BLOCKING = (AgreementError, DiskFull, FederationError, ProtocolError, SettingsError, TransportError, TrustError)
@@ -147,7 +152,8 @@ class Pipeline:
             return None
         except RicordError as error:
             return self._end(entry.key, State.REFUSED, (_defect(error.code, error.public, Severity.REJECT),))
-        except Exception:  # noqa: BLE001 -- a defect of ours must not stop the other studies; a person sees it
+        except Exception as error:  # noqa: BLE001 -- a defect of ours must not stop the other studies; a person sees it
+            log.error("stage.defect", study=entry.key, state=entry.state.value, trace=trace_lines(error))  # noqa: TRY400 -- no values
             reason = _defect(
                 "internal-error", "A stage met a defect of its own; tell us, or try again.", Severity.REVIEW
             )
