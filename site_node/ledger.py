@@ -242,6 +242,12 @@ class Ledger:
         """Note that something in the inbox was received."""
         self._db.execute("insert or ignore into arrivals values (?, ?)", (self.token(arrival), _now()))
 
+    def is_begun_with(self, check: str) -> bool:
+        """Whether this ledger's pseudonyms rest on the secret that `check` was made with; the first one asked does."""
+        self._db.execute("insert or ignore into meta values ('secret', ?)", (check.encode(),))
+        (kept,) = self._db.execute("select value from meta where name = 'secret'").fetchone()
+        return bool(kept == check.encode())
+
     def token(self, text: str) -> str:
         """A salted digest: two equal texts are seen to be equal, and neither can be read back."""
         return hashlib.sha256(self._salt + text.encode(errors="surrogateescape")).hexdigest()

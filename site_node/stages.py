@@ -10,7 +10,7 @@ import pydicom
 
 from shared.agreement import Mode
 from shared.crypto.keys import load_secret, load_signing
-from shared.errors import ProtocolMismatch
+from shared.errors import KeyFileInvalid, ProtocolMismatch
 from shared.ids import SiteId
 from shared.protocol.loader import Protocol, load_protocol
 from site_node.clinical.leaving import deidentify_row
@@ -59,9 +59,14 @@ class Workshop:
 
     @cached_property
     def pseudonyms(self) -> Pseudonyms:
-        """The site's keyed identifiers, patients numbered by the ledger."""
+        """The site's keyed identifiers, patients numbered by the ledger.
+
+        Raises `KeyFileInvalid` when the secret is not the one this ledger was begun with.
+        """
         site_id = self.membership.site_id if self.membership else NOT_ENROLLED
-        return Pseudonyms(load_secret(self.home.pseudonym_key), site_id, self.ledger)
+        secret = load_secret(self.home.pseudonym_key)
+        check_secret(secret, self.ledger, self.home.pseudonym_key)
+        return Pseudonyms(secret, site_id, self.ledger)
 
     @cached_property
     def sheets(self) -> tuple[ClinicalSheet, ...]:
@@ -130,6 +135,15 @@ class Workshop:
             sequence=sequence,
             signing_key=signing_key,
         )
+
+
+def check_secret(secret: bytes, ledger: Ledger, file: Path) -> None:
+    """Raise `KeyFileInvalid` naming `file` unless `secret` is the one the ledger was begun with.
+
+    Another one would silently give every known patient a new pseudonym.
+    """
+    if not ledger.is_begun_with(Pseudonyms(secret, NOT_ENROLLED).study_key("secret")):
+        raise KeyFileInvalid(file=str(file), kind="pseudonym secret that this ledger was begun with")
 
 
 def looking(checker: Checker, pictures: Path | None) -> Inspect:

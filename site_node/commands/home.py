@@ -5,14 +5,14 @@ from typing import Annotated
 
 import typer
 
-from shared.crypto.keys import load_flower_public, load_secret, load_signing, read_private, write_private
-from shared.errors import KeyFileExists
+from shared.crypto.keys import load_flower_public, load_secret, load_signing, write_private
 from shared.federation.bundle import bundle_digest
 from shared.terminal import make_app, print_json, print_line
 from site_node.commands.node import Json, home_of
 from site_node.config import init_home
 from site_node.federate.policy import POLICY_FILE, write_default_policy
 from site_node.ledger import Ledger
+from site_node.stages import check_secret
 
 key_app = make_app("Show the site's fingerprint, and back up or restore the secret behind its pseudonyms.")
 
@@ -30,7 +30,9 @@ def init(
     Example: `ricord-site --home /srv/ricord init --name "General Hospital"`
     """
     home = init_home(home_of(context).folder, name=name or home_of(context).folder.name, protocol=protocol)
-    Ledger(home.ledger).close()
+    ledger = Ledger(home.ledger)
+    check_secret(load_secret(home.pseudonym_key), ledger, home.pseudonym_key)
+    ledger.close()
     write_default_policy(home.folder / POLICY_FILE)
     fingerprint = load_signing(home.signing_key).fingerprint
     if as_json:
@@ -77,24 +79,17 @@ def backup(context: typer.Context, file: Annotated[Path, typer.Argument(help="A 
 def restore(context: typer.Context, file: Annotated[Path, typer.Argument(help="A file that `backup` made.")]) -> None:
     """Put a backed-up pseudonym secret back in place.
 
-    A secret that is already in use is never replaced by another: patients would get new pseudonyms.
+    Only the secret that this home's ledger was begun with is taken: another would give known patients new pseudonyms.
 
     Example: `ricord-site key restore /media/safe/pseudonym.key`
     """
     home = home_of(context)
     home.load()
     secret = load_secret(file.absolute())
-    if home.pseudonym_key.exists() and read_private(home.pseudonym_key, "pseudonym secret") != secret:
-        _only_unused(home.ledger, home.pseudonym_key)
-    write_private(home.pseudonym_key, secret, replace=True)
-    print_line("The pseudonym secret is in place.")
-
-
-def _only_unused(ledger_file: Path, key: Path) -> None:
-    """Raise `KeyFileExists` when the secret in place already stands behind a study."""
-    ledger = Ledger(ledger_file)
+    ledger = Ledger(home.ledger)
     try:
-        if ledger.studies():
-            raise KeyFileExists(file=str(key))
+        check_secret(secret, ledger, file)
     finally:
         ledger.close()
+    write_private(home.pseudonym_key, secret, replace=True)
+    print_line("The pseudonym secret is in place.")

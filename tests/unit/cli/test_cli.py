@@ -274,7 +274,6 @@ def test_a_wrong_setting_names_its_line(run: Run, home: Path) -> None:
 
 
 def test_a_key_survives_backup_and_restore(run: Run, home: Path, tmp_path: Path) -> None:
-    """A secret in use is never replaced by another."""
     safe = tmp_path / "safe.key"
     secret = SiteHome(home).pseudonym_key.read_bytes()
     assert run("--home", home, "key", "backup", safe)[0] == 0
@@ -283,6 +282,20 @@ def test_a_key_survives_backup_and_restore(run: Run, home: Path, tmp_path: Path)
     SiteHome(home).pseudonym_key.unlink()
     assert run("--home", home, "key", "restore", safe)[0] == 0
     assert SiteHome(home).pseudonym_key.read_bytes() == secret
+
+
+def test_another_secret_never_takes_the_place_of_the_first(run: Run, home: Path, archive: Path, tmp_path: Path) -> None:
+    """Neither `restore` nor a swapped file gives known patients new pseudonyms."""
+    other = tmp_path / "other.key"
+    other.write_bytes(bytes(32))
+    other.chmod(0o600)
+    code, _, said = run("--home", home, "key", "restore", other)
+    assert code == ExitCode.FAILED
+    assert str(other) in said
+    SiteHome(home).pseudonym_key.write_bytes(bytes(32))
+    code, _, said = run("--home", home, "receive", archive)
+    assert code == ExitCode.FAILED
+    assert "pseudonym.key" in said
 
 
 def test_explain_says_what_happens(run: Run, archive: Path, tmp_path: Path) -> None:
