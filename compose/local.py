@@ -150,7 +150,11 @@ def federated(
     options: argparse.Namespace,
     result: dict[str, Any],
 ) -> None:
-    """The nodes as services, one cohort summary, one training run."""
+    """The nodes as services, one cohort summary, one training run; nothing to pool where a hospital has no study."""
+    if not all(site["submitted"] for site in result["sites"]):
+        for title in ("Cohort summary", "Federated training"):
+            steps.skipped(title, "not every hospital has a validated study")
+        return
     with steps.step("Hospitals: nodes running, SuperNodes connected") as said:
         for number, one in enumerate(hospitals, start=1):
             federation.services.start(f"site-{number}", SITE, "--home", str(one.home), "run", ready="ready")
@@ -178,9 +182,10 @@ def check(federation: Federation, steps: Steps, planted: tuple[str, ...], result
         said.append(f"{len(planted)} identifiers, found in {len(found)} files")
         if found:
             raise StepFailed(f"identifiers left the hospitals in {', '.join(found[:5])}")
-    run, home = result["training"]["run"], federation.coordinator
+    home, training = federation.coordinator, result["training"]
+    model = home / "federation" / "runs" / training["run"] / training["model"] if training else "no training took place"
     result["places"] = {
-        "model": str(home / "federation" / "runs" / run / result["training"]["model"]),
+        "model": str(model),
         "receipts": str(federation.folder / "hospital-*" / "node" / "receipts"),
         "opened studies": str(federation.curator / "opened"),
         "sealed studies": str(home / "blobs"),

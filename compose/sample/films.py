@@ -1,8 +1,9 @@
 """Synthetic radiographs: a thorax of soft ellipses with ribs, heart and vessels, with or without opacities.
 
-Images are float32 (rows, columns) with attenuation in 0..1, bright is dense; `expose` makes of them what a scanner stores.
-The opacities of a positive film are peripheral and basal, as COVID-19 pneumonia prefers; a negative film may carry one
-small shadow elsewhere, so that a classifier has something to learn and to err about.
+Images are float32 (rows, columns) with attenuation in 0..1, bright is dense; `expose` makes of them what
+a scanner stores.
+The opacities of a positive film are peripheral and basal, as COVID-19 pneumonia prefers, and of any severity; a
+negative film may carry a faint shadow or two anywhere, so that a classifier has something to learn and to err about.
 """
 
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
+
+_MIDLINE = 0.08  # half the width between the clavicles, as part of the half width of the film
 
 Attenuation = npt.NDArray[np.float32]
 
@@ -39,7 +42,7 @@ def frontal(rng: np.random.Generator, size: int, *, positive: bool) -> Attenuati
     image += 0.28 * _ellipse(x, y, rng.uniform(0.1, 0.18), 0.3, rng.uniform(0.24, 0.34), 0.28)  # heart
     image += 0.18 * np.exp(-((x / 0.1) ** 2))  # spine
     image += 0.05 * np.cos(2 * np.pi * (4.2 * y + 1.1 * x**2)) * (1 - np.exp(-((x / 0.25) ** 2)))  # ribs
-    image += 0.12 * np.exp(-(((y + 0.62 + 0.22 * np.abs(x)) / 0.035) ** 2)) * (np.abs(x) > 0.08)  # clavicles
+    image += 0.12 * np.exp(-(((y + 0.62 + 0.22 * np.abs(x)) / 0.035) ** 2)) * (np.abs(x) > _MIDLINE)  # clavicles
     image += 0.2 * lungs * _clouds(rng, size, 18) * 0.5  # vessels
     return _clip(image + lungs * _opacities(rng, x, y, positive=positive))
 
@@ -63,7 +66,7 @@ def abdomen(rng: np.random.Generator, size: int) -> Attenuation:
 
 
 def mark(image: Attenuation, text: str, place: tuple[float, float], height: float = 0.05) -> Attenuation:
-    """Burn `text` in white into a copy, at `place` (x, y as parts of the width and height), `height` of the image tall."""
+    """Burn `text` in white into a copy, at `place` and with a `height` that are parts of the image's own."""
     canvas = Image.fromarray((image * 255).astype(np.uint8))
     letters = ImageFont.load_default(size=max(10, round(height * canvas.height)))
     where = (place[0] * canvas.width, place[1] * canvas.height)
@@ -77,7 +80,8 @@ def expose(image: Attenuation, scanner: Scanner, rng: np.random.Generator) -> np
     signal = scanner.level + scanner.gain * np.power(image, scanner.contrast)
     signal += rng.normal(0, scanner.noise, image.shape)
     stored = (signal.clip(0, 1) * (2**scanner.bits - 1)).astype(np.uint16)
-    return np.uint16(2**scanner.bits - 1) - stored if scanner.inverted else stored
+    top = np.uint16(2**scanner.bits - 1)
+    return np.subtract(top, stored, dtype=np.uint16) if scanner.inverted else stored
 
 
 def _grid(size: int, rng: np.random.Generator) -> tuple[Attenuation, Attenuation]:
@@ -88,8 +92,14 @@ def _grid(size: int, rng: np.random.Generator) -> tuple[Attenuation, Attenuation
     return x + np.float32(tilt) * y, y - np.float32(tilt) * x
 
 
-def _ellipse(
-    x: Attenuation, y: Attenuation, left: float, top: float, width: float, height: float, sharp: float = 9
+def _ellipse(  # noqa: PLR0917 - x, y and the four numbers of an ellipse, in the order everyone writes them
+    x: Attenuation,
+    y: Attenuation,
+    left: float,
+    top: float,
+    width: float,
+    height: float,
+    sharp: float = 9,
 ) -> Attenuation:
     """A soft disc: 1 inside, 0 outside."""
     radius = ((x - np.float32(left)) / np.float32(width)) ** 2 + ((y - np.float32(top)) / np.float32(height)) ** 2
@@ -103,16 +113,16 @@ def _clouds(rng: np.random.Generator, size: int, cells: int) -> Attenuation:
 
 
 def _opacities(rng: np.random.Generator, x: Attenuation, y: Attenuation, *, positive: bool) -> Attenuation:
-    """Patchy shadows: several, peripheral and basal, in a positive film; sometimes one faint spot in a negative one."""
+    """Patchy shadows: peripheral and basal in a positive film, of any severity; a faint spot or two in some others."""
     shadow = np.zeros(x.shape, dtype=np.float32)
-    count = int(rng.integers(3, 8)) if positive else int(rng.random() < 0.25)  # noqa: PLR2004 - a rate of this anatomy
+    severity = rng.uniform(0.25, 1) if positive else 0.3
+    count = int(rng.integers(2, 6)) if positive else int(rng.integers(0, 3))
     for _ in range(count):
-        side = rng.choice((-1, 1))
-        left, top = side * rng.uniform(0.38, 0.58), rng.uniform(-0.2, 0.35) if positive else rng.uniform(-0.5, 0.3)
-        spread = rng.uniform(0.1, 0.2) if positive else rng.uniform(0.04, 0.08)
-        strength = rng.uniform(0.15, 0.45) if positive else rng.uniform(0.05, 0.2)
+        left = rng.choice((-1, 1)) * rng.uniform(0.3, 0.58)
+        top = rng.uniform(-0.25, 0.35) if positive else rng.uniform(-0.5, 0.3)
+        spread = rng.uniform(0.07, 0.17) if positive else rng.uniform(0.04, 0.12)
         distance = ((x - np.float32(left)) ** 2 + (y - np.float32(top)) ** 2) / np.float32(2 * spread**2)
-        shadow += np.float32(strength) * np.exp(-distance)
+        shadow += np.float32(severity * rng.uniform(0.1, 0.35)) * np.exp(-distance)
     return shadow * (1 + 0.5 * _clouds(rng, x.shape[1], 24))
 
 

@@ -18,7 +18,7 @@ from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.receive.folder import Reception, receive_folder
 from site_node.screen.decide import screen
 from site_node.stages import row_for
-from site_node.study import Deidentified, Ending, Excluded, Included, Received, Refused, Review, Validated
+from site_node.study import ClinicalRow, Deidentified, Ending, Excluded, Included, Received, Refused, Review, Validated
 from site_node.validate.validation import validate
 
 HOSPITAL = 2
@@ -55,7 +55,7 @@ def visit(tmp_path_factory: pytest.TempPathFactory) -> Visit:
     return Visit(summary, reception, ended)
 
 
-def _end(
+def _end(  # noqa: PLR0917 - what a node has at hand, by type
     study: Received, reception: Reception, sheet: ClinicalSheet, protocol: Protocol, pseudonyms: Pseudonyms, out: Path
 ) -> Ended:
     held = reception.held.get(study.key)
@@ -69,10 +69,11 @@ def _end(
     return _leave(screened, row_for(study, [sheet]), protocol, pseudonyms, out / study.key)
 
 
-def _leave(study: Included, row: object, protocol: Protocol, pseudonyms: Pseudonyms, out: Path) -> Ended:
+def _leave(study: Included, row: ClinicalRow | None, protocol: Protocol, pseudonyms: Pseudonyms, out: Path) -> Ended:
     out.mkdir(parents=True)
     identity = study.study.identity
     assert identity is not None
+    assert row is not None
     leaving = deidentify_row(row, dictionary=protocol.clinical, pseudonyms=pseudonyms, identity=identity)
     done = deidentify(study, profile=protocol.profile, pseudonyms=pseudonyms, out=out / "study", clinical=leaving)
     found: Refused | Validated | Deidentified = done
@@ -86,7 +87,7 @@ def _leave(study: Included, row: object, protocol: Protocol, pseudonyms: Pseudon
 
 def test_every_study_ends_as_expected(visit: Visit) -> None:
     """Screen, de-identify and validate end each study as the summary says; pixels are looked at elsewhere."""
-    wrong = {}
+    wrong: dict[str, tuple[object, ...]] = {}
     for uid, expected in visit.summary.expected.items():
         seen = visit.ended[uid]
         if expected.code == BURNED_IN_TEXT:
@@ -107,7 +108,7 @@ def test_files_that_are_no_study_are_counted(visit: Visit) -> None:
 
 
 def test_nothing_planted_leaves(visit: Visit) -> None:
-    """No planted text stands in a byte of any validated file outside its pixels, in any of the three ways to write it."""
+    """No planted text stands in a byte of any validated file outside its pixels, in whatever way it is written."""
     assert len(visit.summary.planted) > 100
     planted = [text.encode() for text in visit.summary.planted]
     for ended in visit.ended.values():
