@@ -53,7 +53,8 @@ def load_protocol(name: str = "ricord") -> Protocol:
     used |= {f"{part}/{getattr(listing, part)}": _read(part, getattr(listing, part)) for part in PARTS}
     profile_files = _folder("deidentify")
     profile = Profile.from_files(profile_files, file=listing.profile)
-    used |= {f"deidentify/{file}": profile_files[file] for file in (listing.profile, profile.table, profile.terms)}
+    own = (listing.profile, profile.table, profile.terms, profile.safe_private)
+    used |= {f"deidentify/{file}": profile_files[file] for file in own if file}
     return Protocol(
         name=listing.name,
         edition=listing.edition,
@@ -78,6 +79,11 @@ def load_criteria(name: str | Path = "ricord") -> Criteria:
         except (OSError, UnicodeDecodeError) as error:
             raise ProtocolInvalid(file=str(name), problem="it cannot be read") from error
     return Criteria.from_toml(_read("criteria", f"{name}.toml"))
+
+
+def profile_names() -> tuple[str, ...]:
+    """The de-identification profiles of this release."""
+    return tuple(sorted(file.removesuffix(".toml") for file in _folder("deidentify") if file.endswith(".toml")))
 
 
 def protocol_names() -> tuple[str, ...]:

@@ -2,64 +2,48 @@
 
 The table is a CSV file whose rows name a tag, its keyword, its value representation, an action, the kinds of image in
 which the attribute has Type 1 (`required`) and the source of the decision. **An attribute that no row names is
-removed**, and an action that `Action` does not know refuses to load.
+removed**; an action, an option, a code or a kind that is not known refuses to load.
 """
 
-import csv
 import hashlib
 import re
 from collections.abc import Mapping
-from enum import StrEnum
 from functools import cached_property
 from types import MappingProxyType
 from typing import Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from shared.errors import ProtocolInvalid
 from shared.frozen import Frozen
 from shared.ids import Sha256
 from shared.protocol.parts import parse_part
+from shared.protocol.private import SafePrivate, read_safe_private
+from shared.protocol.rules import COPYING, FREE_TEXT, GOING, Action, Rule, read_rules
+
+__all__ = ["COPYING", "FREE_TEXT", "GOING", "Action", "Profile", "Rule", "digest_of", "read_rules"]
 
 
-class Action(StrEnum):
-    """What happens to an attribute, at every depth. What a value is emptied to where Type 1 asks for one: a dummy."""
-
-    KEEP = "keep"  # copied; its form is checked, text is searched for identifiers, sequences are walked
-    CLEAN = "clean"  # a description: identifiers and all that the deny list matches are cut out
-    EMPTY = "empty"
-    REMOVE = "remove"
-    SHIFT = "shift"  # every date in it goes back by the patient's shift; times stay
-    UID = "uid"  # mapped, unless the Standard registers it
-    PATIENT = "patient"  # the patient's pseudonym
-    ACCESSION = "accession"  # a keyed number
-    AGE = "age"  # over 89 years becomes 090Y (45 CFR 164.514(b)(2)(i)(C))
-    WRITE = "write"  # dropped, and written anew by the program
-
-
-FREE_TEXT = frozenset({"ST", "LT", "UT", "UC", "UR", "PN", "UN", "AE"})
-COPYING = frozenset({Action.KEEP, Action.CLEAN})
-GOING = frozenset({Action.REMOVE, Action.WRITE})
-
-
-class Rule(Frozen):
-    """One row of the table."""
-
-    tag: int = Field(ge=0x00080000, le=0xFFFFFFFF)
-    keyword: str
-    vrs: frozenset[str]  # more than one where PS3.6 leaves a choice ("US or SS")
-    action: Action
-    required: frozenset[str] = frozenset()
-    source: str
+# PS3.16 CID 7050 "De-identification Method": the options of PS3.15 Annex E.
+METHOD_CODES = frozenset(str(code) for code in range(113100, 113113))
+_ABSENT: Mapping[int, Rule] = MappingProxyType({})
 
 
 class Claims(Frozen):
-    """Codes of PS3.16 CID 7050 for (0012,0064), by what was done."""
+    """Codes of PS3.16 CID 7050 for (0012,0064), by what was done. An empty code is never claimed."""
 
     always: tuple[str, ...] = Field(min_length=1)
-    cleaned: str
+    cleaned: str = ""  # where a description went through the cleaner
+    private: str = ""  # where a safe private element was kept
     earlier: frozenset[str]
     meanings: dict[str, str]
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        codes = {*self.always, self.cleaned, self.private, *self.earlier} - {""}
+        if not codes <= set(self.meanings) <= METHOD_CODES:
+            raise ValueError("a code has no meaning here, or is none of the method's codes")
+        return self
 
 
 class Quarantine(Frozen):
@@ -92,9 +76,11 @@ class _Options(Frozen):
     source: str
     table: str  # file names beside the TOML file
     terms: str
+    safe_private: str = ""
+    notes: tuple[str, ...] = ()  # where the profile departs from its source, in whole sentences for `explain`
     method: str = Field(max_length=64)  # LO, PS3.5 section 6.2
     uid_root: str = Field(pattern=r"[0-9.]+")
-    private_creator: str = Field(max_length=64)
+    private_creator: str = Field(max_length=64)  # of the block that the program writes; empty: it writes none
     project: str = Field(max_length=16)  # SH
     claims: Claims
     kinds: dict[str, str]  # SOP class -> short name
@@ -108,6 +94,7 @@ class Profile(_Options):
     digest: Sha256  # of its files
     known_terms: frozenset[str]
     rules: tuple[Rule, ...] = Field(repr=False)
+    safe: tuple[SafePrivate, ...] = Field(default=(), repr=False)
 
     @cached_property
     def by_tag(self) -> Mapping[int, Rule]:
@@ -118,6 +105,29 @@ class Profile(_Options):
         """What happens to an attribute; one that no row names is removed."""
         rule = self.by_tag.get(tag)
         return Action.REMOVE if rule is None else rule.action
+
+    @cached_property
+    def safe_groups(self) -> frozenset[int]:
+        """The private groups of which something may be kept."""
+        return frozenset(one.group for one in self.safe)
+
+    def block_rules(self, group: int, block: int, creator: str) -> Mapping[int, Rule]:
+        """Rules, by tag, of the safe elements in the block that `creator` reserved; empty for all other blocks."""
+        if group not in self.safe_groups:
+            return _ABSENT
+        key = (group, block, creator)
+        known = self._blocks.get(key)
+        if known is None:
+            mine = (one.rule(block) for one in self.safe if (one.group, one.creator) == (group, creator))
+            known = MappingProxyType({rule.tag: rule for rule in mine})
+            if known:  # what no row names is not remembered: files choose those names
+                self._blocks[key] = known
+        return known
+
+    @cached_property
+    def _blocks(self) -> dict[tuple[int, int, str], Mapping[int, Rule]]:
+        """Answers of `block_rules` given before."""
+        return {}
 
     @classmethod
     def from_files(cls, files: Mapping[str, str], *, file: str) -> Self:
@@ -134,13 +144,19 @@ class Profile(_Options):
         table = _text(files, options.table, named_in=file)
         terms = _text(files, options.terms, named_in=file)
         used = {file: files[file], options.table: table, options.terms: terms}
+        if options.safe_private:
+            used[options.safe_private] = _text(files, options.safe_private, named_in=file)
+        rules = read_rules(table, file=options.table)
+        if any(not rule.required <= set(options.kinds.values()) for rule in rules):
+            raise ProtocolInvalid(file=options.table, problem="a row names a kind that the profile does not process")
         return cls(
             **options.model_dump(),
             digest=digest_of(used),
+            safe=read_safe_private(used.get(options.safe_private, ""), file=options.safe_private),
             known_terms=frozenset(
                 word for line in terms.splitlines() if not line.startswith("#") for word in line.split()
             ),
-            rules=read_rules(table, file=options.table),
+            rules=rules,
         )
 
 
@@ -148,39 +164,6 @@ def digest_of(files: Mapping[str, str]) -> Sha256:
     """SHA-256 over the sorted lines `<SHA-256 of the file>  <name>`, as `sha256sum` prints them."""
     lines = (f"{hashlib.sha256(files[name].encode()).hexdigest()}  {name}\n" for name in sorted(files))
     return Sha256(hashlib.sha256("".join(lines).encode()).hexdigest())
-
-
-def read_rules(text: str, *, file: str) -> tuple[Rule, ...]:
-    """The rows of a table in order of tag; raises `ProtocolInvalid` with the line of the first that cannot be."""
-    lines = text.splitlines()
-    skipped = next((number for number, line in enumerate(lines) if not line.startswith("#")), len(lines))
-    rules: dict[int, Rule] = {}
-    for number, row in enumerate(csv.DictReader(lines[skipped:]), start=skipped + 2):
-        rule = _rule(row, file=file, line=number)
-        if rule.tag in rules:
-            raise ProtocolInvalid(file=file, problem=f"line {number} names a tag again")
-        rules[rule.tag] = rule
-    if not rules:
-        raise ProtocolInvalid(file=file, problem="it holds no rows")
-    return tuple(rules[tag] for tag in sorted(rules))
-
-
-def _rule(row: Mapping[str, str], *, file: str, line: int) -> Rule:
-    try:
-        vrs = frozenset(row["vr"].split(" or "))
-        rule = Rule(
-            tag=int(row["tag"], 16),
-            keyword=row["keyword"],
-            vrs=vrs,
-            action=Action(row["action"]),
-            required=frozenset(row["required"].split()),
-            source=row["source"],
-        )
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise ProtocolInvalid(file=file, problem=f"line {line} has an unknown action or is malformed") from error
-    if rule.action in COPYING and vrs & FREE_TEXT:
-        raise ProtocolInvalid(file=file, problem=f"line {line} copies free text or a name")
-    return rule
 
 
 def _text(files: Mapping[str, str], name: str, *, named_in: str) -> str:

@@ -15,6 +15,7 @@ MEANINGS = {
     Action.EMPTY: "emptied",
     Action.REMOVE: "removed",
     Action.SHIFT: "moved back by the patient's own number of days (1 to 3652); times of day stay",
+    Action.BIRTH: "moved back likewise; emptied where it would tell an age over 89, or no StudyDate is there",
     Action.UID: "replaced by a keyed UID, the same wherever it occurs",
     Action.PATIENT: "replaced by the patient's pseudonym",
     Action.ACCESSION: "replaced by a keyed number",
@@ -25,16 +26,46 @@ _MANIFEST = (
     "Both travel sealed to the curator. Beside them, in clear, the signed manifest: SITEID, agreement, protocol digest,"
     " new StudyInstanceUID, pseudonym, counts of series and instances, modalities, digests, size, sequence number."
 )
+DUMMY_VRS = frozenset({"CS", "LO", "LT", "PN", "SH", "ST", "UC", "UT"})
+_PRIVATE = "kept in the block that this creator reserved, with the form its value should have"
+_REST = "everything else, and every private, overlay and curve element: removed [closed by default]"
+_REST_BUT_SAFE = "everything else, and every other private, overlay and curve element: removed [closed by default]"
 _NAMED = 8  # attributes named in a line before the rest are counted
 
 
 def explain_profile(profile: Profile) -> tuple[str, ...]:
-    """One line for each attribute of the table: tag, keyword, what happens, and why. The last says what else goes."""
-    lines = [
-        f"({rule.tag >> 16:04X},{rule.tag & 0xFFFF:04X}) {rule.keyword}: {MEANINGS[rule.action]} [{rule.source}]"
-        for rule in profile.rules
+    """What the profile is and where it departs from its source; a line for each attribute; what goes besides.
+
+    The line of an attribute: tag, keyword, what happens, and why.
+    """
+    lines = [_line(f"({rule.tag >> 16:04X},{rule.tag & 0xFFFF:04X}) {rule.keyword}", rule) for rule in profile.rules]
+    private = [
+        f"({one.group:04X},xx{one.element:02X}) of {one.creator}, {one.name}: {_PRIVATE} [{one.source}]"
+        for one in profile.safe
     ]
-    return (*lines, "everything else, and every private, overlay and curve element: removed [closed by default]")
+    return (*_about(profile), *lines, *private, _REST if not private else _REST_BUT_SAFE)
+
+
+def _line(name: str, rule: Rule) -> str:
+    required = f"; REMOVED stands for it in {', '.join(sorted(rule.required))}" if _has_dummy(rule) else ""
+    return f"{name}: {MEANINGS[rule.action]}{required} [{rule.source}]"
+
+
+def _has_dummy(rule: Rule) -> bool:
+    return rule.action is Action.EMPTY and bool(rule.required and rule.vrs & DUMMY_VRS)
+
+
+def _about(profile: Profile) -> tuple[str, ...]:
+    """The first lines: name, source, digest, claims, and the notes."""
+    claims = profile.claims
+    said = {"always": " ".join(claims.always), "after cleaning a description": claims.cleaned}
+    said |= {"where a private element is kept": claims.private}
+    codes = "; ".join(f"{codes} {when}" for when, codes in said.items() if codes)
+    return (
+        f"profile {profile.name} {profile.edition}, digest {profile.digest}: {profile.source}",
+        f"claims in (0012,0064): {codes}",
+        *(f"note: {note}" for note in profile.notes),
+    )
 
 
 def what_leaves(protocol: Protocol) -> str:
@@ -44,7 +75,7 @@ def what_leaves(protocol: Protocol) -> str:
 
 def _image_lines(profile: Profile) -> tuple[str, ...]:
     counts = Counter(rule.action for rule in profile.rules)
-    codes = ", ".join(sorted({*profile.claims.always, profile.claims.cleaned}))
+    codes = ", ".join(sorted({*profile.claims.always, profile.claims.cleaned} - {""}))
     return (
         f"Of each image, by profile `{profile.name}` {profile.edition}:",
         "",

@@ -10,7 +10,7 @@ import pytest
 
 from shared.errors import ProtocolInvalid
 from shared.protocol.build_deidentify import build, decide, read_facts
-from shared.protocol.loader import load_criteria, load_profile, load_protocol, protocol_names
+from shared.protocol.loader import load_criteria, load_profile, load_protocol, profile_names, protocol_names
 from shared.protocol.profile import COPYING, FREE_TEXT, Action, Profile, digest_of
 from site_node.deidentify.explain import MEANINGS, explain_profile, what_leaves
 
@@ -121,12 +121,15 @@ def test_criteria_load_from_a_file(tmp_path: Path) -> None:
     assert load_criteria(tmp_path / "mine.toml") == load_criteria("cxr-demo")
 
 
-def test_explain_says_every_attribute_and_action() -> None:
-    """One line for each row and one for all the rest; every action has words."""
-    profile = load_profile()
+@pytest.mark.parametrize("name", profile_names())
+def test_explain_says_every_attribute_and_action(name: str) -> None:
+    """A line for each row, each safe private element and each note, and one for all the rest; each action has words."""
+    profile = load_profile(name)
     lines = explain_profile(profile)
-    assert len(lines) == len(profile.rules) + 1
+    assert len(lines) == len(profile.rules) + len(profile.safe) + len(profile.notes) + 3
     assert set(MEANINGS) == set(Action)
+    assert lines[0].startswith(f"profile {name} ")
+    assert profile.digest in lines[0]
     assert any(line.startswith("(0010,0010) PatientName: replaced by the patient's pseudonym") for line in lines)
 
 
