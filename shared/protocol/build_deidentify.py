@@ -1,22 +1,17 @@
-"""Make `data/deidentify/ricord.csv` from the restated facts of the 2020 protocol and of PS3.15 Table E.1-1.
+"""What the facts say of each attribute, and what the `ricord` table makes of it; `build_profiles` writes the tables.
 
-    python -m shared.protocol.build_deidentify FACTS --dictionary DICTIONARY
-
-FACTS is the folder with `ricord_protocol_facts.yaml`, `ps3_15_table_facts.yaml` and `iod_attribute_types.csv`;
-DICTIONARY is PS3.6 as CSV with the columns `tag` (eight hexadecimal digits), `keyword` and `vr`. Needs PyYAML, which
-nothing at run time does. For each attribute the first of these that speaks decides, and the column `source` says which:
-a decision of ours (below, each with its reason), the 2020 appendix, PS3.15 with the options claimed, the attributes
-that the RSNA Anonymizer 19 keeps, the attributes that a CT, CR, DX or Enhanced CT must have. What no row names is
-removed.
+FACTS is the folder with `ricord_protocol_facts.yaml`, `ps3_15_table_facts.yaml` and `iod_attribute_types.csv`. Needs
+PyYAML, which nothing at run time does. For each attribute the first of these that speaks decides, and the column
+`source` says which: a decision of ours (below, each with its reason), the 2020 appendix, PS3.15 with the options
+claimed, the attributes that the RSNA Anonymizer 19 keeps, the attributes that a CT, CR, DX or Enhanced CT must have.
+What no row names is removed.
 """
 
-import argparse
 import csv
 import re
-import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import yaml  # type: ignore[import-untyped]  # PyYAML ships no types and only this script needs it
 
@@ -102,6 +97,9 @@ class Facts(NamedTuple):
     used: frozenset[int]
 
 
+Deciding = Callable[[int, str, str, Facts], tuple[str, str]]  # tag, keyword, VR -> action, source
+
+
 def tag_number(text: str) -> int:
     """`(0008,103E)` or `0008103E` as a number."""
     return int(text.strip("()").replace(",", ""), 16)
@@ -142,13 +140,15 @@ def decide(tag: int, keyword: str, vr: str, facts: Facts) -> tuple[str, str]:
     return _by_use(tag, keyword, vr, facts)
 
 
-def build(facts: Facts, dictionary: Mapping[int, tuple[str, str]]) -> list[tuple[str, ...]]:
-    """All rows of the table, in order of tag."""
-    tags = set(DECISIONS) | set(facts.appendix) | set(facts.standard) | facts.kept | facts.used
+def build(
+    facts: Facts, dictionary: Mapping[int, tuple[str, str]], deciding: Deciding = decide, more: Iterable[int] = ()
+) -> list[tuple[str, ...]]:
+    """All rows of a table, in order of tag: of every attribute that the facts name, and of `more`."""
+    tags = set(DECISIONS) | set(facts.appendix) | set(facts.standard) | facts.kept | facts.used | set(more)
     rows: list[tuple[str, ...]] = []
     for tag in sorted(tag for tag in tags if tag in dictionary and tag >> 16 not in {0, 2, 4, 0xFFFE}):
         keyword, vr = dictionary[tag]
-        action, source = decide(tag, keyword, vr, facts)
+        action, source = deciding(tag, keyword, vr, facts)
         required = "" if action in {"remove", "write"} else " ".join(sorted(facts.required.get(tag, ())))
         rows.append((f"{tag:08X}", keyword, vr, action, required, source))
     return rows
@@ -184,33 +184,3 @@ def _required(types: Iterable[Mapping[str, str]]) -> dict[int, frozenset[str]]:
         if row["type"] in {"1", "1C"} and row["module_usage"] != "U" and placed:
             found.setdefault(tag, set()).add(KINDS[row["iod"]])
     return {tag: frozenset(kinds) for tag, kinds in found.items()}
-
-
-def _read_dictionary(file: Path) -> dict[int, tuple[str, str]]:
-    with file.open(encoding="utf-8", newline="") as lines:
-        return {int(row["tag"], 16): (row["keyword"], row["vr"]) for row in csv.DictReader(lines)}
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Write the table to the standard output or to `--out`."""
-    parser = argparse.ArgumentParser(description="Build the ricord table from the facts.")
-    parser.add_argument("facts", type=Path)
-    parser.add_argument("--dictionary", type=Path, required=True)
-    parser.add_argument("--out", type=Path)
-    given = parser.parse_args(arguments)
-    facts, dictionary = read_facts(given.facts), _read_dictionary(given.dictionary)
-    unknown: set[Any] = {f"{tag:08X}" for tag in facts.standard if tag not in dictionary}
-    with given.out.open("w", encoding="utf-8", newline="") if given.out else sys.stdout as target:
-        target.write(
-            "# edition: RICORD 10 June 2020; PS3.15 Table E.1-1 2026c (options 2024b); PS3.3 by highdicom 0.28.2\n"
-        )
-        target.write(
-            f"# {len(unknown)} rows of PS3.15 that the dictionary lacks are removed, as all that no row names\n"
-        )
-        writer = csv.writer(target, lineterminator="\n")
-        writer.writerow(HEADER)
-        writer.writerows(build(facts, dictionary))
-
-
-if __name__ == "__main__":
-    main()

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from shared.errors import ProtocolInvalid
-from shared.protocol.build_deidentify import build, decide, read_facts
+from shared.protocol.build_deidentify import decide, read_facts
+from shared.protocol.build_profiles import DECIDING, build_table
 from shared.protocol.loader import load_criteria, load_profile, load_protocol, profile_names, protocol_names
 from shared.protocol.profile import COPYING, FREE_TEXT, Action, Profile, digest_of
 from site_node.deidentify.explain import MEANINGS, explain_profile, what_leaves
@@ -40,18 +41,21 @@ def test_an_unlisted_attribute_is_removed() -> None:
 @pytest.mark.parametrize("group", [0x0000, 0x0002, 0x0004, 0x0009, 0x5000, 0x6000, 0xFFFA, 0xFFFC, 0x0014, 0x4008])
 def test_groups_of_which_nothing_is_copied(group: int) -> None:
     """Commands, file meta, directories, private groups, curves, overlays, signatures, padding, results."""
-    assert [rule.keyword for rule in load_profile().rules if rule.tag >> 16 == group and rule.action in COPYING] == []
+    for profile in map(load_profile, profile_names()):
+        assert [rule.keyword for rule in profile.rules if rule.tag >> 16 == group and rule.action in COPYING] == []
 
 
 def test_no_free_text_is_copied() -> None:
     """ST, LT, UT, UC, UR, PN and UN are neither kept nor cleaned."""
-    assert [rule.keyword for rule in load_profile().rules if rule.action in COPYING and rule.vrs & FREE_TEXT] == []
+    for profile in map(load_profile, profile_names()):
+        assert [rule.keyword for rule in profile.rules if rule.action in COPYING and rule.vrs & FREE_TEXT] == []
 
 
 def test_dates_are_shifted_or_gone_and_uids_mapped_or_gone() -> None:
     """No DA, DT or UI is copied but the SOP class."""
-    copied = [rule.keyword for rule in load_profile().rules if rule.action in COPYING and rule.vrs & {"DA", "DT", "UI"}]
-    assert copied == ["SOPClassUID"]
+    for profile in map(load_profile, profile_names()):
+        copied = [rule.keyword for rule in profile.rules if rule.action in COPYING and rule.vrs & {"DA", "DT", "UI"}]
+        assert copied == ["SOPClassUID"]
 
 
 @pytest.mark.parametrize(
@@ -67,12 +71,77 @@ def test_dates_are_shifted_or_gone_and_uids_mapped_or_gone() -> None:
         ("ricord.toml", "ricord.csv", "absent.csv"),
         ("ricord.toml", "deny = [", "deny = ['(', "),
         ("ricord.toml", "[claims]", "[claims"),
+        ("ricord.toml", 'cleaned = "113105"', 'cleaned = "113199"'),
+        ("ricord.toml", 'always = ["113100"', 'always = ["113102", "113112"'),
+        ("ricord.toml", '= "cr"', '= "xa"'),
+        ("ricord.csv", "00080060,Modality,CS", "00080060,Modality,XX"),
+        ("ricord-2020.csv", "PatientBirthDate,DA,birth", "PatientBirthDate,DA,berth"),
+        ("ricord-2020.toml", "notes = [", "note = ["),
+        ("tcia.csv", ",clean,", ",Clean,"),
+        ("tcia.csv", "StudyDate,DA,shift", "StudyDate,DA,"),
+        ("tcia.toml", "tcia-private.csv", "absent.csv"),
+        ("tcia.toml", 'private = "113111"', 'private = "999999"'),
+        ("tcia.toml", 'private = "113111"', 'privat = "113111"'),
+        ("tcia-private.csv", "0019,SIEMENS MR HEADER,0C", "0018,SIEMENS MR HEADER,0C"),
+        ("tcia-private.csv", "0019,SIEMENS MR HEADER,0C", "0019,SIEMENS MR HEADER,0D"),
+        ("tcia-private.csv", "0019,SIEMENS MR HEADER,0C", "0019,SIEMENS MR HEADER,10C"),
+        ("tcia-private.csv", "0019,SIEMENS MR HEADER,0C", "0019,,0C"),
+        ("tcia-private.csv", "B_value,IS", "B_value,UN"),
+        ("tcia-private.csv", "B_value,IS", "B_value,SQ"),
+        ("tcia-private.csv", "B_value,IS,", "B_value,IS,keep,"),
+        ("tcia-private.csv", "element,name", "element,title"),
     ],
 )
 def test_a_wrong_file_refuses_to_load(name: str, old: str, new: str) -> None:
-    """An unknown action or option, a doubled or malformed tag, a copied name, a missing file."""
+    """An unknown action, option, code, kind or form, a doubled or malformed tag, a copied name, a missing file."""
+    profile = name.partition(".")[0].removesuffix("-private")
     with pytest.raises(ProtocolInvalid):
-        Profile.from_files(changed(name, old, new), file="ricord.toml")
+        Profile.from_files(changed(name, old, new), file=f"{profile}.toml")
+
+
+def test_the_profiles_of_this_release() -> None:
+    """Three, each with a digest of its own, none claiming more than CID 7050 names."""
+    profiles = [load_profile(name) for name in profile_names()]
+    assert [profile.name for profile in profiles] == ["ricord", "ricord-2020", "tcia"]
+    assert len({profile.digest for profile in profiles}) == 3
+    assert [profile.claims.private for profile in profiles] == ["", "", "113111"]
+    assert all({"113101", "113110", "113112"}.isdisjoint(profile.claims.always) for profile in profiles)
+
+
+def test_a_safe_private_element_is_known_by_its_creator() -> None:
+    """Whatever block the creator reserved; another creator's element of the same number is not."""
+    profile = load_profile("tcia")
+    assert profile.block_rules(0x0019, 0x10, "SIEMENS MR HEADER").keys() == {
+        0x0019100C,
+        0x0019100D,
+        0x0019100E,
+        0x00191027,
+    }
+    assert 0x0019110C in profile.block_rules(0x0019, 0x11, "SIEMENS MR HEADER")
+    assert not profile.block_rules(0x0019, 0x10, "GEMS_ACQU_02")
+    assert not profile.block_rules(0x0021, 0x10, "SIEMENS MR HEADER")
+    assert not load_profile().block_rules(0x0019, 0x10, "SIEMENS MR HEADER")
+    assert all(one.group % 2 for one in profile.safe)
+
+
+@pytest.mark.parametrize(
+    ("tag", "actions"),
+    [
+        (0x00100030, ("empty", "birth", "empty")),
+        (0x00081140, ("keep", "empty", "keep")),
+        (0x00181030, ("remove", "remove", "clean")),
+        (0x00181000, ("empty", "empty", "keep")),
+        (0x0008103E, ("clean", "clean", "clean")),
+        (0x00080080, ("empty", "empty", "empty")),
+        (0x00104000, ("remove", "remove", "remove")),
+        (0x00541000, ("remove", "remove", "keep")),
+        (0x00080030, ("keep", "keep", "keep")),
+        (0x00101010, ("age", "age", "age")),
+    ],
+)
+def test_what_the_profiles_differ_in(tag: int, actions: tuple[str, ...]) -> None:
+    """Birth date, references, descriptions, device and radiopharmaceutical in `ricord`, `ricord-2020` and `tcia`."""
+    assert tuple(load_profile(name).action(tag) for name in profile_names()) == actions
 
 
 def test_an_empty_table_refuses_to_load() -> None:
@@ -143,13 +212,14 @@ def test_what_leaves_is_short_and_names_the_clinical_fields() -> None:
 
 
 @pytest.mark.skipif(not FACTS.is_dir(), reason="the developers' shared facts are not here")
-def test_the_table_is_what_the_facts_give() -> None:
-    """The committed table is what its script makes of the facts."""
+@pytest.mark.parametrize("name", sorted(DECIDING))
+def test_the_table_is_what_the_facts_give(name: str) -> None:
+    """Every committed table is what its script makes of the facts."""
     pytest.importorskip("yaml", reason="PyYAML is needed to rebuild the table only")
-    lines = [line for line in files()["ricord.csv"].splitlines() if not line.startswith("#")]
+    lines = [line for line in files()[f"{name}.csv"].splitlines() if not line.startswith("#")]
     rows = [tuple(row.values()) for row in csv.DictReader(lines)]
     dictionary = {int(row[0], 16): (row[1], row[2]) for row in rows}
-    assert [tuple(row) for row in build(read_facts(FACTS), dictionary)] == rows
+    assert build_table(name, read_facts(FACTS), dictionary) == rows
 
 
 @pytest.mark.skipif(not FACTS.is_dir(), reason="the developers' shared facts are not here")
