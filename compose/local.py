@@ -20,7 +20,8 @@ from compose.demo.federation import SITE, Federation, Hospital, set_policies, to
 from compose.demo.leaks import leaks
 from compose.demo.programs import StepFailed
 from compose.demo.progress import Steps
-from compose.real_data import write_real_hospitals
+from compose.real_data import RealHospital, write_real_hospitals
+from compose.sample.summary import HospitalSummary
 from compose.sample_hospital import write_hospital
 
 NAMES = ("General Hospital", "University Hospital", "Children and Adults Hospital")
@@ -103,6 +104,7 @@ def play(federation: Federation, steps: Steps, options: argparse.Namespace, resu
 def archives(options: argparse.Namespace, said: list[str]) -> tuple[list[Hospital], tuple[str, ...]]:
     """The hospitals with their archives and sheets, and every identifier planted in them."""
     folders = [options.folder / f"hospital-{number}" for number in (1, 2, 3)]
+    written: Sequence[RealHospital | HospitalSummary]
     if options.data:
         written = write_real_hospitals(options.data, options.folder)
     else:

@@ -3,6 +3,7 @@
 The models are those of `rapidocr-onnxruntime` (PP-OCRv4, in its wheel); all that is used of it is wrapped here.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -38,6 +39,15 @@ class Line(NamedTuple):
         """The shorter side in pixels: the height of its letters, whichever way they run."""
         return min(_length(self.corners, 0, 1), _length(self.corners, 1, 2))
 
+    @property
+    def aspect(self) -> float:
+        """The longer side by the shorter."""
+        return max(_length(self.corners, 0, 1), _length(self.corners, 1, 2)) / max(self.height, 1.0)
+
+    def distance(self, other: "Line") -> float:
+        """From middle to middle, in pixels."""
+        return float(np.linalg.norm(self.corners.mean(axis=0) - other.corners.mean(axis=0)))
+
 
 class TextFinder:
     """The models, loaded once, on one thread. Raises `PixelCheckUnavailable` where they are not installed."""
@@ -54,8 +64,7 @@ class TextFinder:
 
     def find(self, picture: Picture) -> tuple[Box, ...]:
         """Where `picture`, `(rows, columns)` or `(rows, columns, 3)`, shows text that is no marker."""
-        short = min(picture.shape[:2])
-        return tuple(line.box for line in self.lines(picture) if is_finding(line, short, self._rules))
+        return tuple(line.box for line in findings(self.lines(picture), min(picture.shape[:2]), self._rules))
 
     def lines(self, picture: Picture) -> tuple[Line, ...]:
         """Every text detected, read from the crops at full size."""
@@ -77,6 +86,17 @@ class TextFinder:
         return [(str(text), float(score)) for text, score in readings]
 
 
+def findings(lines: Sequence[Line], short: int, rules: PixelRules) -> tuple[Line, ...]:
+    """The texts that a person must look at in a picture whose short side is `short`."""
+    unknown = [line for line in lines if is_finding(line, short, rules)]
+    lone = [line for line in unknown if _is_glyph(line, rules) and _is_alone(line, unknown, rules)]
+    return (
+        tuple(line for line in unknown if not any(line is one for one in lone))
+        if len(lone) <= rules.glyph.most
+        else tuple(unknown)
+    )
+
+
 def is_finding(line: Line, short: int, rules: PixelRules) -> bool:
     """Whether a person must look at a text; `short` is the picture's short side."""
     if line.height < rules.detection.smallest_height:
@@ -84,6 +104,16 @@ def is_finding(line: Line, short: int, rules: PixelRules) -> bool:
     if line.height >= rules.anatomy.height * short and max(line.score, line.turned_score) < rules.anatomy.read_score:
         return False
     return line.score < rules.detection.read_score or not is_marker(line.text, rules.allowed)
+
+
+def _is_glyph(line: Line, rules: PixelRules) -> bool:
+    """One letter or something like it: no longer than high, and not read for certain as more."""
+    return line.aspect <= rules.glyph.aspect and not (len(line.text) > 1 and line.score >= rules.detection.read_score)
+
+
+def _is_alone(line: Line, unknown: Sequence[Line], rules: PixelRules) -> bool:
+    near = rules.glyph.apart * line.height
+    return all(line is other or line.distance(other) > near for other in unknown)
 
 
 def _reduced(picture: Picture, factor: int) -> Picture:

@@ -62,6 +62,7 @@ def read_picture(frame: Frame) -> NDArray[np.uint8]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pydicom's warnings quote values
             header = pydicom.dcmread(frame.path, stop_before_pixels=True)
+            inverted = str(header.PhotometricInterpretation) == "MONOCHROME1"
             stored = pixel_array(frame.path, index=frame.number)
             if header.PhotometricInterpretation == "PALETTE COLOR":
                 stored = apply_color_lut(stored, header)
@@ -72,7 +73,7 @@ def read_picture(frame: Frame) -> NDArray[np.uint8]:
     if stored.size == 0 or not (stored.ndim == _GREY or colour):
         raise PixelsUnreadable
     grey = _stretched(stored)
-    return np.subtract(255, grey) if header.PhotometricInterpretation == "MONOCHROME1" else grey
+    return np.invert(grey) if inverted else grey
 
 
 def _stretched(stored: NDArray[np.generic]) -> NDArray[np.uint8]:

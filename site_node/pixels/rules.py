@@ -28,6 +28,14 @@ class Anatomy(Frozen):
     read_score: float = Field(gt=0, lt=1)
 
 
+class Glyph(Frozen):
+    """Up to `most` boxes no longer than `aspect` heights, with nothing unknown within `apart` heights, are no text."""
+
+    aspect: float = Field(ge=1, le=2)
+    most: int = Field(ge=0, le=4)
+    apart: float = Field(ge=1)
+
+
 class Allowed(Frozen):
     """The markers that pass; all in capitals."""
 
@@ -43,6 +51,7 @@ class PixelRules(Frozen):
     edition: str
     detection: Detection
     anatomy: Anatomy
+    glyph: Glyph
     allowed: Allowed
 
 

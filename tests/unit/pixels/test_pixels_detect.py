@@ -1,0 +1,70 @@
+"""Text burned into films is found by the real models; markers and anatomy are not taken for text."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from compose.sample import films
+from site_node.pixels.detect import Line, TextFinder, findings
+from site_node.pixels.rules import load_rules
+
+RULES = load_rules()
+PLACES = {"top left": (0.04, 0.03), "bottom": (0.3, 0.9)}
+
+
+@cache
+def finder() -> TextFinder:
+    return TextFinder(RULES)
+
+
+def film(size: int, seed: int, *marks: tuple[str, tuple[float, float], float]) -> NDArray[np.uint8]:
+    image = films.frontal(np.random.default_rng(seed), size, positive=bool(seed % 2))
+    for text, place, height in marks:
+        image = films.mark(image, text, place, height)
+    return (image * 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("size", [256, 512])
+@pytest.mark.parametrize("place", PLACES, ids=str)
+@pytest.mark.parametrize("text", ["DOE JANE 1961", "MRN 7731904"])
+def test_a_name_or_number_is_found(size: int, place: str, text: str) -> None:
+    """At the height of a twentieth of the film, as stations burn it in."""
+    assert finder().find(film(size, 3, (text, PLACES[place], 0.05)))
+
+
+def test_a_name_is_found_on_a_large_film() -> None:
+    """Detection at half size still finds letters of 40 pixels on 2500 x 2048."""
+    assert finder().find(film(2048, 4, ("DOE JANE 1961", PLACES["top left"], 0.02)))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_film_with_nothing_but_a_side_marker_passes(seed: int) -> None:
+    """One letter of lead is on every film; a study must not wait for a person because of it."""
+    marker = ("L" if seed % 2 else "R", (0.06, 0.06), 0.06)
+    assert not finder().find(film(256, seed, marker))
+
+
+def line(text: str, score: float, x: float, *, width: float = 10, height: float = 10) -> Line:
+    corners = np.array([(x, 50), (x + width, 50), (x + width, 50 + height), (x, 50 + height)], dtype=np.float32)
+    return Line(corners, text, score, 0.0)
+
+
+def test_few_lone_letters_pass_and_several_do_not() -> None:
+    """One letter names nobody; spaced letters may be a name, and so may many."""
+    assert not findings([line("", 0.1, 20)], 256, RULES)
+    assert not findings([line("", 0.1, 20), line("8", 0.3, 200)], 256, RULES)
+    assert findings([line("D", 0.9, 20), line("O", 0.9, 38), line("E", 0.9, 56)], 256, RULES)
+    assert findings([line("D", 0.9, 20), line("O", 0.9, 120), line("E", 0.9, 220)], 256, RULES)
+
+
+def test_a_letter_beside_unknown_text_does_not_pass() -> None:
+    """What stands beside a name belongs to it."""
+    found = findings([line("", 0.1, 20), line("DOE", 0.9, 40, width=30)], 256, RULES)
+    assert len(found) == 2
+
+
+def test_two_letters_read_for_certain_are_text() -> None:
+    """Initials are no glyph, however narrow."""
+    assert findings([line("JD", 0.95, 20, width=15)], 256, RULES)

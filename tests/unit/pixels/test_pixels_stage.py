@@ -1,0 +1,96 @@
+"""The stage: which frames are looked at, and what a finding does to the study."""
+
+from pathlib import Path
+
+import pytest
+from pydicom.dataset import Dataset
+
+from shared.errors import PixelCheckFailed, PixelsUnreadable, RicordError
+from site_node.pixels.box import Box
+from site_node.pixels.frames import Frame, choose_frames, read_picture
+from site_node.pixels.inspect import TEXT, UNCHECKED, UNREADABLE, inspect
+from site_node.study import Deidentified, Ending
+from tests.factories.dicom import make_ct, make_dx, write_file
+from tests.factories.validated import make_validated
+
+NOTHING: frozenset[str] = frozenset()
+
+
+class FakeChecker:
+    """Says what it was told to say, and remembers the frames it was asked about."""
+
+    def __init__(self, answer: tuple[Box, ...] | RicordError) -> None:
+        self.answer = answer
+        self.asked: list[Frame] = []
+
+    def check(self, frame: Frame, picture: Path | None = None) -> tuple[Box, ...]:
+        self.asked.append(frame)
+        if isinstance(self.answer, RicordError):
+            raise self.answer
+        if self.answer and picture is not None:
+            picture.touch(0o600)
+        return self.answer
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Deidentified:
+    """One de-identified study; what its pixels show is the fake's affair."""
+    found = make_validated(tmp_path / "study").study
+    for instance in found.instances:
+        instance.path.parent.mkdir(parents=True, exist_ok=True)
+        write_file(make_dx(), instance.path)
+    return found
+
+
+def test_a_study_without_text_goes_on(study: Deidentified, tmp_path: Path) -> None:
+    checker = FakeChecker(())
+    assert inspect(study, NOTHING, checker=checker, pictures=tmp_path / "pictures") is None
+    assert {frame.path for frame in checker.asked} == {instance.path for instance in study.instances}
+    assert not (tmp_path / "pictures" / study.key).exists()
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [((Box(1, 2, 3, 4),), TEXT), (PixelsUnreadable(), UNREADABLE), (PixelCheckFailed(), UNCHECKED)],
+)
+def test_text_or_no_answer_stops_the_study_until_a_person_lets_it_pass(
+    study: Deidentified, tmp_path: Path, answer: tuple[Box, ...] | RicordError, code: str
+) -> None:
+    """Fail closed; a release is for the code that the person saw, and for no other."""
+    refused = inspect(study, NOTHING, checker=FakeChecker(answer), pictures=tmp_path)
+    assert refused is not None
+    assert refused.ending is Ending.QUARANTINED
+    assert [reason.code for reason in refused.reasons] == [code]
+    assert inspect(study, frozenset({code}), checker=FakeChecker(answer), pictures=tmp_path) is None
+    assert inspect(study, frozenset({"another"}), checker=FakeChecker(answer), pictures=tmp_path) is not None
+
+
+def test_pictures_are_in_a_folder_of_their_owner(study: Deidentified, tmp_path: Path) -> None:
+    inspect(study, NOTHING, checker=FakeChecker((Box(1, 2, 3, 4),)), pictures=tmp_path / "pictures")
+    folder = tmp_path / "pictures" / study.key
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert all(picture.stat().st_mode & 0o777 == 0o600 for picture in folder.iterdir())
+
+
+def write_all(folder: Path, datasets: list[Dataset]) -> list[Path]:
+    return [write_file(dataset, folder / f"{number}") for number, dataset in enumerate(datasets)]
+
+
+def test_of_a_ct_series_the_first_and_last_slice_are_looked_at(tmp_path: Path) -> None:
+    """By position and by number, whatever order the files come in."""
+    paths = write_all(tmp_path, list(reversed(make_ct(slices=6))))
+    assert {frame.path for frame in choose_frames(paths)} == {paths[0], paths[-1]}
+
+
+def test_a_ct_image_that_says_it_has_text_is_looked_at(tmp_path: Path) -> None:
+    series = make_ct(slices=6)
+    series[3].BurnedInAnnotation = "YES"
+    paths = write_all(tmp_path, series)
+    assert paths[3] in {frame.path for frame in choose_frames(paths)}
+
+
+def test_both_photometric_interpretations_give_the_same_picture(tmp_path: Path) -> None:
+    """MONOCHROME1 shows low values bright (PS3.3 C.7.6.3.1.2); text must look the same to the models."""
+    plain = read_picture(Frame(write_file(make_dx(), tmp_path / "plain"), 0))
+    other = read_picture(Frame(write_file(make_dx(PhotometricInterpretation="MONOCHROME1"), tmp_path / "inverted"), 0))
+    assert (plain == 255 - other).all()
