@@ -82,6 +82,12 @@ TEXTS = MappingProxyType(
         "clinical-sheet-invalid": Text(
             "The clinical sheet cannot be used: {problem}. " + _DONE_NOTHING, ExitCode.USAGE, "INVALID_ARGUMENT"
         ),
+        "linkage-invalid": Text(
+            "The linkage cannot be read: {problem}. " + _DONE_NOTHING, ExitCode.USAGE, "INVALID_ARGUMENT"
+        ),
+        "linkage-conflict": Text(
+            "The linkage does not fit: {problem}. " + _DONE_NOTHING, ExitCode.USAGE, "FAILED_PRECONDITION"
+        ),
         "not-found": Text("There is no {kind} {name}.", ExitCode.USAGE, "NOT_FOUND"),
         "disk-full": Text(
             "There is no room left in {folder}; free some and start again, nothing was lost.",

@@ -145,6 +145,14 @@ class ClinicalSheetInvalid(InputError):
     """A clinical sheet cannot be read as one."""
 
 
+class LinkageInvalid(InputError):
+    """A linkage, or a file of it, cannot be read."""
+
+
+class LinkageConflict(InputError):
+    """A linkage to import contradicts the ledger, or the agreement."""
+
+
 class NotFound(InputError):
     """The object named does not exist."""
 

@@ -1,14 +1,15 @@
 """The ledger: how far each study has come, and where everything that entered ended.
 
 SQLite in WAL mode with `synchronous=FULL`: what a call returned from is on the disk. A study is known here by its key,
-a keyed hash, and a patient by a token only the secret's holder can make; no identifier of the hospital is in it.
+a keyed hash, and a patient by a token only the secret's holder can make; what a patient's number stands for is sealed
+under the site's secret. No identifier of the hospital can be read in it.
 """
 
 import hashlib
 import json
 import secrets
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -20,6 +21,8 @@ from pydantic import TypeAdapter
 from shared.errors import NotFound
 from shared.frozen import Frozen
 from shared.ids import StudyKey, Uid
+from site_node.patients import SCHEMA as PATIENTS_SCHEMA
+from site_node.patients import Patients
 from site_node.study import Ending, Reason, Severity
 
 _SCHEMA = """
@@ -35,7 +38,6 @@ create table if not exists instances (
 ) strict, without rowid;
 create table if not exists files (token text primary key, ending text not null, code text not null, at text not null)
     strict, without rowid;
-create table if not exists patients (token blob primary key, number integer not null unique) strict, without rowid;
 create table if not exists arrivals (token text primary key, at text not null) strict, without rowid;
 create table if not exists events (
     number integer primary key autoincrement, at text not null, actor text not null, action text not null,
@@ -115,7 +117,8 @@ class Ledger:
         self._db.execute("pragma journal_mode = wal")
         self._db.execute("pragma synchronous = full")
         self._db.execute("pragma foreign_keys = on")
-        self._db.executescript(_SCHEMA)
+        self._db.executescript(_SCHEMA + PATIENTS_SCHEMA)
+        self.patients = Patients(self._db, self._transaction)
         self._db.execute("insert or ignore into meta values ('salt', ?)", (secrets.token_bytes(32),))
         self._salt: bytes = self._db.execute("select value from meta where name = 'salt'").fetchone()[0]
 
@@ -214,16 +217,13 @@ class Ledger:
 
     # patients: what `Pseudonyms` asks for
 
-    def number(self, token: bytes) -> int:
-        """The patient's number, a counter from 1; the same token always gets the same."""
-        with self._transaction():
-            row = self._db.execute("select number from patients where token = ?", (token,)).fetchone()
-            if row is None:
-                row = self._db.execute(
-                    "insert into patients select ?, coalesce(max(number), 0) + 1 from patients returning number",
-                    (token,),
-                ).fetchone()
-        return int(row[0])
+    def number(self, token: bytes, seal: Callable[[], bytes] | None = None) -> int:
+        """The patient's number, a counter from 1; see `Patients.number`."""
+        return self.patients.number(token, seal)
+
+    def link(self, token: bytes) -> bytes | None:
+        """What stands behind the patient, sealed."""
+        return self.patients.link(token)
 
     # files and arrivals
 

@@ -6,6 +6,8 @@ a list of hospital numbers but not the secret can recompute nothing (the 2020 pr
 
 import hashlib
 import hmac
+from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -13,6 +15,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from shared.errors import InvalidArgument, KeyFileInvalid
 from shared.ids import PatientPseudonym, SiteId, StudyKey, Uid
+from site_node.pseudonyms.linkage import Link, LinkSeal
 from site_node.study import Identity
 
 UID_ROOT = "1.2.826.0.1.3680043.10.474"  # the root of the released RICORD collections
@@ -27,8 +30,14 @@ _HASHED_DIGITS = 10**15
 class PatientNumbers(Protocol):
     """The ledger's counter: a number from 1 for each patient, stable, given out by one writer."""
 
-    def number(self, token: bytes) -> int:
-        """The number of the patient behind `token`, an HMAC that tells the ledger nothing else."""
+    def number(self, token: bytes, seal: Callable[[], bytes] | None = None) -> int:
+        """The number of the patient behind `token`, an HMAC that tells the ledger nothing else.
+
+        `seal` is asked for what the number stands for, sealed, where that is not kept yet.
+        """
+
+    def link(self, token: bytes) -> bytes | None:
+        """What `seal` gave for that token; `None` where nothing is kept."""
 
 
 class Pseudonyms:
@@ -58,6 +67,8 @@ class Pseudonyms:
         self._numbers = numbers
         self._keys = {label: _derive(secret, label) for label in ("uid", "date", "patient", "accession", "ledger")}
         self._keys["study"] = _derive(secret, "study")
+        self.links = LinkSeal(_derive(secret, "ledger/link"))
+        self.file_seed = _derive(secret, "ledger/file")  # of the age identity that linkage files are sealed to
         self._uids: dict[str, Uid] = {}
 
     def study_key(self, study_uid: str) -> StudyKey:
@@ -80,16 +91,30 @@ class Pseudonyms:
     def patient(self, identity: Identity) -> PatientPseudonym:
         """`<SITEID>-<number>`: the ledger's number in at least six digits, else 15 digits of a keyed hash."""
         if self._numbers is not None:
-            return PatientPseudonym(f"{self.site_id}-{self._numbers.number(self.token(identity)):06d}")
+            token = self.token(identity)
+            number = self._numbers.number(token, partial(self.links.seal, token, link_of(identity)))
+            return self.numbered(number)
         number = int.from_bytes(self._mac("patient", _message(identity)), "big") % _HASHED_DIGITS
         return PatientPseudonym(f"{self.site_id}-{number:015d}")
+
+    def numbered(self, number: int) -> PatientPseudonym:
+        """The pseudonym of the patient to whom the ledger gave `number`."""
+        return PatientPseudonym(f"{self.site_id}-{number:06d}")
 
     def token(self, identity: Identity) -> bytes:
         """What stands for a patient in the ledger: 32 bytes that only the secret's holder can make."""
         return self._mac("ledger", _message(identity))
 
     def shift_days(self, identity: Identity) -> int:
-        """By how many days all of a patient's dates go **back**: 1..3652, one number per patient."""
+        """By how many days all of a patient's dates go **back**: 1..3652, one number per patient.
+
+        The shift of an earlier contribution is kept where the ledger knows it, forward (negative) or back.
+        """
+        token = self.token(identity)
+        sealed = self._numbers.link(token) if self._numbers is not None else None
+        earlier = self.links.open(token, sealed).earlier if sealed else None
+        if earlier is not None and earlier.shift_days:
+            return earlier.shift_days
         return int.from_bytes(self._mac("date", _message(identity)), "big") % LONGEST_SHIFT + 1
 
     def accession(self, value: str) -> str:
@@ -103,6 +128,11 @@ class Pseudonyms:
 
 def _derive(secret: bytes, label: str) -> bytes:
     return HKDF(SHA256(), 32, salt=None, info=b"ricord-federation/pseudonyms/1/" + label.encode()).derive(secret)
+
+
+def link_of(identity: Identity) -> Link:
+    """What stands behind a patient's number, as the images say it, without padding."""
+    return Link(issuer=identity.issuer.strip(_PADDING), patient_id=identity.patient_id.strip(_PADDING))
 
 
 def _message(identity: Identity) -> bytes:

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -22,9 +23,15 @@ class _Counter:
 
     def __init__(self) -> None:
         self.seen: dict[bytes, int] = {}
+        self.links: dict[bytes, bytes] = {}
 
-    def number(self, token: bytes) -> int:
+    def number(self, token: bytes, seal: Callable[[], bytes] | None = None) -> int:
+        if seal is not None and token not in self.links:
+            self.links[token] = seal()
         return self.seen.setdefault(token, len(self.seen) + 1)
+
+    def link(self, token: bytes) -> bytes | None:
+        return self.links.get(token)
 
 
 def _hkdf(label: str) -> bytes:

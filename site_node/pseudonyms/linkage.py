@@ -1,0 +1,59 @@
+"""What a patient's number stands for, sealed for the ledger: only who holds the site's secret can read it.
+
+AES-256-GCM under a key that HKDF derives from the site secret for this alone. A row's token is its associated data, so
+that one row's text cannot be put into another's place.
+"""
+
+import os
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from pydantic import Field, ValidationError
+
+from shared.errors import LinkageInvalid
+from shared.frozen import Frozen
+from site_node.study import Identity
+
+_NONCE_BYTES = 12  # NIST SP 800-38D; random, for far fewer rows than 2**32
+LONGEST_KNOWN_SHIFT = 3652  # days: ten years, the most that any tool for RICORD shifted by
+
+
+class Earlier(Frozen):
+    """A patient's earlier contribution, made with another program: its pseudonym, and its shift if that is known."""
+
+    pseudonym: str = Field(min_length=1, max_length=64)
+    shift_days: int | None = Field(default=None, ge=-LONGEST_KNOWN_SHIFT, le=LONGEST_KNOWN_SHIFT)  # back; never 0
+
+
+class Link(Frozen):
+    """The hospital's own identifiers behind a number. PHI."""
+
+    issuer: str
+    patient_id: str
+    earlier: Earlier | None = None
+
+    @property
+    def identity(self) -> Identity:
+        """The patient."""
+        return Identity(patient_id=self.patient_id, issuer=self.issuer)
+
+
+class LinkSeal:
+    """Seals and opens links under one key of 32 bytes."""
+
+    def __init__(self, key: bytes) -> None:
+        self._cipher = AESGCM(key)
+
+    def seal(self, token: bytes, link: Link) -> bytes:
+        """Nonce and ciphertext; every call gives other bytes."""
+        nonce = os.urandom(_NONCE_BYTES)
+        return nonce + self._cipher.encrypt(nonce, link.model_dump_json(exclude_defaults=True).encode(), token)
+
+    def open(self, token: bytes, sealed: bytes) -> Link:
+        """The link; raises `LinkageInvalid` for one that this secret did not seal for this token."""
+        try:
+            text = self._cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], token)
+            return Link.model_validate_json(text)
+        except (InvalidTag, ValidationError, ValueError) as error:
+            problem = "a row was changed, or was made with another secret"
+            raise LinkageInvalid(type(error).__name__, problem=problem) from None
