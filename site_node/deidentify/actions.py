@@ -5,7 +5,6 @@ bytes alone, since the slices of a series differ in few elements.
 """
 
 import re
-from collections.abc import Mapping
 from copy import copy
 from typing import NamedTuple, Self
 
@@ -15,16 +14,20 @@ from shared.ids import PatientPseudonym
 from shared.protocol.profile import FREE_TEXT, Action, Profile, Rule
 from site_node.deidentify.characters import decode, encodings_of
 from site_node.deidentify.dates import shift_values
-from site_node.deidentify.elements import WORD_SIZES, encode
+from site_node.deidentify.elements import WORD_SIZES, Dataset, Piece, Source, bytes_of, encode
 from site_node.deidentify.identifiers import TAGS as IDENTIFIER_TAGS
-from site_node.deidentify.identifiers import Identifiers, cut, find_identifiers, known_forms, normal
+from site_node.deidentify.identifiers import Identifiers, Names, cut, known_forms, normal
+from site_node.deidentify.kinds import FACTS
 from site_node.deidentify.reasons import stop
+from site_node.deidentify.rewrite import Reading
+from site_node.deidentify.runs import Runs
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.study import Identity
 
 CHARACTER_SET = 0x00080005
-_HEAD = (*sorted(IDENTIFIER_TAGS), CHARACTER_SET)
+_STUDY_DATE = 0x00080020
 _SHORT = 256  # bytes of a value worth remembering
+_MOST_ANSWERS = 20_000  # remembered of a study at once
 _DUMMY = b"REMOVED "  # where Type 1 asks for some text (PS3.15 Table E.1-1a, D)
 _TEXT = frozenset({"CS", "LO", "SH"})
 _DUMMY_FOR = _TEXT | {"LT", "PN", "ST", "UC", "UT"}
@@ -41,6 +44,16 @@ _OLDEST = 89  # years; all above are one group (45 CFR 164.514(b)(2)(i)(C))
 _PADDING = b" \0"
 
 
+class Outcome(NamedTuple):
+    """What became of one piece: encoded elements by first tag, and the codes of what was done to them."""
+
+    parts: tuple[tuple[int, bytes], ...]
+    claims: frozenset[str]
+
+
+Condition = tuple[object, ...]  # all that an answer depends on besides the bytes
+
+
 class Subject(NamedTuple):
     """What is the same for every file of a study."""
 
@@ -51,14 +64,27 @@ class Subject(NamedTuple):
     shift_days: int
     known: frozenset[str]
     deny: re.Pattern[str]
-    wanted: Mapping[int, bool]  # the tags that readers look at, and whether each is a sequence
-    answers: dict[tuple[object, ...], dict[tuple[int, str, bytes], bytes | None]]  # cache of `Values.new_element`
+    reading: Reading
+    names: Names
+    answers: dict[Condition, dict[tuple[int, str, bytes], bytes | None]]  # cache of `Values.new_element`
+    outcomes: dict[Condition, dict[bytes, Outcome]]  # of pieces, by their bytes
+    judged: "dict[Condition, Values]"  # of files that may go on, by what they say of themselves
+    marks: dict[tuple[bool, tuple[str, ...]], tuple[tuple[int, bytes], ...]]  # what the program writes, by its codes
+
+    def take(self, source: Source) -> bool:
+        """Take the names of one file; whether any is new, which makes earlier answers void."""
+        grown = self.names.take(source)
+        if grown:
+            self.answers.clear()
+            self.outcomes.clear()
+            self.judged.clear()
+        return grown
 
 
-def make_subject(
-    profile: Profile, pseudonyms: Pseudonyms, identity: Identity, *, wanted: Mapping[int, bool]
-) -> Subject:
+def make_subject(profile: Profile, pseudonyms: Pseudonyms, identity: Identity) -> Subject:
     """Everything a study's files need, asked once."""
+    naming = IDENTIFIER_TAGS | {rule.tag for rule in profile.rules if "PN" in rule.vrs}
+    sequences = {rule.tag: True for rule in profile.rules if "SQ" in rule.vrs}
     return Subject(
         profile=profile,
         pseudonyms=pseudonyms,
@@ -67,8 +93,12 @@ def make_subject(
         shift_days=pseudonyms.shift_days(identity),
         known=known_forms(profile),
         deny=re.compile("|".join(f"(?:{pattern})" for pattern in profile.text.deny), re.IGNORECASE),
-        wanted=wanted,
+        reading=Reading(sequences, FACTS, naming, (Runs(), Runs())),
+        names=Names(naming, (identity.patient_id, identity.issuer)),
         answers={},
+        outcomes={},
+        judged={},
+        marks={},
     )
 
 
@@ -77,24 +107,25 @@ class Values:
 
     Args:
         subject: what the file shares with its study.
-        head: the raw values of the file's top level by tag: its identifiers and its character set.
+        facts: what the file says of itself.
         kind: its kind of image.
         explicit: how its elements are written.
     """
 
-    def __init__(self, subject: Subject, head: Mapping[int, bytes], kind: str, *, explicit: bool) -> None:
+    def __init__(self, subject: Subject, facts: Dataset, kind: str, *, explicit: bool) -> None:
         self._subject = subject
         self._kind = kind
         self._explicit = explicit
-        self._head = {tag: head[tag] for tag in _HEAD if tag in head}
-        self._encodings = self._head_encodings = encodings_of(head.get(CHARACTER_SET, b""))
-        self._identifiers: Identifiers | None = None
+        self._encodings = encodings_of(bytes_of(facts, CHARACTER_SET))
+        # Private elements mean what their creators say, and what an age tells depends on the study's date.
+        creators = [(tag, bytes_of(facts, tag)) for tag in facts if tag >> 16 & 1]
+        self._context = (kind, explicit, bytes_of(facts, _STUDY_DATE), *creators)
         self._answers = self._recall()
+        self._outcomes = subject.outcomes.setdefault((self._encodings, *self._context), {})
 
     def _recall(self) -> dict[tuple[int, str, bytes], bytes | None]:
         """What was answered before under the same conditions."""
-        condition = (self._kind, self._explicit, self._encodings, *self._head.items())
-        return self._subject.answers.setdefault(condition, {})
+        return self._subject.answers.setdefault((self._encodings, *self._context), {})
 
     def of_item(self, character_set: bytes) -> Self:
         """The same for an item: itself, unless the item names another character set."""
@@ -118,8 +149,21 @@ class Values:
         value = self.new_value(rule, new_vr, raw) if new_vr else None
         new = None if value is None else encode(rule.tag, new_vr, value, explicit=self._explicit)
         if len(raw) <= _SHORT:
+            if len(self._answers) >= _MOST_ANSWERS:
+                self._answers.clear()
             self._answers[key] = new
         return new
+
+    def remember(self, piece: Piece, outcome: Outcome) -> None:
+        """Keep what became of a piece for the next file that has it."""
+        if piece.raw:
+            if len(self._outcomes) >= _MOST_ANSWERS:
+                self._outcomes.clear()
+            self._outcomes[piece.raw] = outcome
+
+    def recall(self, piece: Piece) -> Outcome | None:
+        """What became of a piece in an earlier file."""
+        return self._outcomes.get(piece.raw)
 
     def new_value(self, rule: Rule, vr: str, raw: bytes) -> bytes | None:
         """The new raw value of one element, None if it goes. Raises `DicomUnsupported` where it cannot be told."""
@@ -174,17 +218,9 @@ class Values:
     def _is_own_number(self, raw: bytes) -> bool:
         """Whether a number is one of the patient's: some series bear the PatientID as SeriesNumber."""
         return len(raw) >= _TELLING and any(
-            len(value) >= _TELLING and value.decode() in self._find().numbers
+            len(value) >= _TELLING and value.decode() in self._subject.names.identifiers.numbers
             for value in raw.strip(_PADDING).split(b"\\")
         )
-
-    def _find(self) -> Identifiers:
-        """The file's identifiers, searched for once."""
-        if self._identifiers is None:
-            identity = self._subject.identity
-            extra = (identity.patient_id, identity.issuer)
-            self._identifiers = find_identifiers(self._head, self._head_encodings, extra)
-        return self._identifiers
 
     def _uid(self, raw: bytes) -> bytes:
         """Each UID mapped; what the Standard registers stays (PS3.6 Annex A)."""
@@ -214,7 +250,7 @@ class Values:
 
     def _text(self, rule: Rule, raw: bytes, *, describe: bool) -> bytes:
         """Descriptions lose what identifies; any other text that holds an identifier is emptied whole."""
-        identifiers = self._find()
+        identifiers = self._subject.names.identifiers
         text = decode(raw, self._encodings)
         if describe:
             new = "\\".join(self._clean(value, identifiers) for value in text.split("\\"))

@@ -1,18 +1,23 @@
 """Putting the new file together: file meta from scratch, the actions applied at every depth, what is written anew."""
 
 import struct
+from bisect import bisect
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from itertools import groupby
 from typing import NamedTuple
 
 from shared.protocol.profile import GOING, Action, Rule
-from site_node.deidentify.actions import CHARACTER_SET, Subject, Values
+from site_node.deidentify.actions import CHARACTER_SET, Outcome, Subject, Values
 from site_node.deidentify.elements import (
     PIXEL_DATA,
     UNDEFINED,
     Dataset,
+    Piece,
     Sequence,
     Source,
     Span,
+    bytes_of,
     encode,
     encode_items,
     header,
@@ -20,13 +25,16 @@ from site_node.deidentify.elements import (
 from site_node.deidentify.reasons import stop
 
 DEEPEST = 32  # sequences within sequences; the deepest object of PS3.3 has far fewer
-_STUDY, _SERIES, _INSTANCE, _CLASS = 0x0020000D, 0x0020000E, 0x00080018, 0x00080016
+_STUDY, _SERIES, INSTANCE, _CLASS = 0x0020000D, 0x0020000E, 0x00080018, 0x00080016
 _NAME, _ID = 0x00100010, 0x00100020
 _EARLIER_CODES = 0x00120064
 _CODE_VALUE, _SCHEME, _MEANING = 0x00080100, 0x00080102, 0x00080104
 _IMPLEMENTATION = "2.25.206518923012283473928341902384752938475"  # ours, PS3.5 Annex B.2
 _VERSION = "RICORD_FED_1"
 _PRIVATE = 0x0013
+_PREFIX = bytes(128) + b"DICM"
+_WRITTEN = frozenset({_STUDY, _SERIES, INSTANCE, _NAME, _ID, 0x00120062, 0x00120063, _EARLIER_CODES, 0x00280303})
+_BETWEEN = sorted({*_WRITTEN, _PRIVATE << 16, PIXEL_DATA})  # no part of a file may reach across one of these
 _PIXELS_ONLY_ON_TOP = frozenset({0x7FE00001, 0x7FE00002, PIXEL_DATA})
 
 
@@ -42,46 +50,63 @@ class NewFile(NamedTuple):
 
 def assemble(subject: Subject, source: Source, values: Values) -> NewFile:
     """The new file of one source. Raises `DicomUnsupported` where an element cannot be judged."""
-    writer = _Writer(subject, explicit=source.explicit)
-    uids = {tag: _new_uid(subject, source.dataset, tag) for tag in (_STUDY, _SERIES, _INSTANCE)}
-    parts = dict(writer.elements(source.dataset, values, depth=0))
-    parts |= writer.written(source.dataset, uids)
-    body = b"".join(parts[tag] for tag in sorted(parts) if tag < PIXEL_DATA)
-    after = b"".join(parts[tag] for tag in sorted(parts) if tag > PIXEL_DATA)
+    writer = _Writer(subject, source, values)
+    uids = {tag: _new_uid(subject, source.dataset, tag) for tag in (_STUDY, _SERIES, INSTANCE)}
+    outcomes = [writer.outcome(piece) for piece in source.pieces]
+    parts = [part for outcome in outcomes for part in outcome.parts]
+    parts += writer.written(frozenset[str]().union(*(outcome.claims for outcome in outcomes)), uids)
+    parts.sort()
+    body = b"".join(part for tag, part in parts if tag < PIXEL_DATA)
+    after = b"".join(part for tag, part in parts if tag > PIXEL_DATA)
     sop_class = bytes_of(source.dataset, _CLASS).decode("latin-1").strip(" \0")
-    meta = file_meta(sop_class, uids[_INSTANCE], source.syntax)
+    meta = file_meta(sop_class, uids[INSTANCE], source.syntax)
     pixels, pixel_header, pad = _pixels(source)
-    return NewFile(meta + body + pixel_header, pixels, pad + after, uids[_INSTANCE], uids[_SERIES])
-
-
-def bytes_of(dataset: Dataset, tag: int) -> bytes:
-    """The raw value of a plain element, empty if there is none."""
-    element = dataset.get(tag)
-    return element.value if element is not None and isinstance(element.value, bytes) else b""
+    return NewFile(meta + body + pixel_header, pixels, pad + after, uids[INSTANCE], uids[_SERIES])
 
 
 def file_meta(sop_class: str, sop_instance: str, syntax: str) -> bytes:
     """Preamble of zeros, prefix and file meta information from scratch (PS3.10 section 7.1)."""
-    rows = (
-        (0x00020001, "OB", b"\0\1"),
-        (0x00020002, "UI", sop_class.encode()),
-        (0x00020003, "UI", sop_instance.encode()),
+    first, last = _meta_around(sop_class, syntax)
+    group = first + encode(0x00020003, "UI", sop_instance.encode(), explicit=True) + last
+    return _PREFIX + encode(0x00020000, "UL", struct.pack("<L", len(group)), explicit=True) + group
+
+
+@lru_cache(maxsize=64)
+def _meta_around(sop_class: str, syntax: str) -> tuple[bytes, bytes]:
+    """The file meta information before and after the instance's UID."""
+    first = ((0x00020001, "OB", b"\0\1"), (0x00020002, "UI", sop_class.encode()))
+    last = (
         (0x00020010, "UI", syntax.encode()),
         (0x00020012, "UI", _IMPLEMENTATION.encode()),
         (0x00020013, "SH", _VERSION.encode()),
     )
-    group = b"".join(encode(tag, vr, value, explicit=True) for tag, vr, value in rows)
-    return bytes(128) + b"DICM" + encode(0x00020000, "UL", struct.pack("<L", len(group)), explicit=True) + group
+    one, two = (b"".join(encode(tag, vr, value, explicit=True) for tag, vr, value in rows) for rows in (first, last))
+    return one, two
 
 
 class _Writer:
-    """Applies the actions to data sets and encodes what is left."""
+    """Applies the actions to one file's data sets and encodes what is left."""
 
-    def __init__(self, subject: Subject, *, explicit: bool) -> None:
+    def __init__(self, subject: Subject, source: Source, values: Values) -> None:
         self._subject = subject
         self._rules = subject.profile.by_tag
-        self._cleaned = False  # whether a description went through the cleaner
-        self._explicit = explicit
+        self._facts = source.dataset
+        self._values = values
+        self._claims: set[str] = set()  # codes of what was done in the piece at hand
+        self._explicit = source.explicit
+
+    def outcome(self, piece: Piece) -> Outcome:
+        """What becomes of one piece: what became of it in an earlier file, if there was one."""
+        known = self._values.recall(piece)
+        if known is not None:
+            return known
+        self._claims = set()
+        parts = sorted(self.elements(piece.elements, self._values, depth=0))
+        groups = (list(group) for _, group in groupby(parts, key=lambda part: bisect(_BETWEEN, part[0])))
+        joined = ((group[0][0], b"".join(part for _, part in group)) for group in groups)
+        outcome = Outcome(tuple(joined), frozenset(self._claims))
+        self._values.remember(piece, outcome)
+        return outcome
 
     def elements(self, dataset: Dataset, values: Values, *, depth: int) -> Iterable[tuple[int, bytes]]:
         """Each element that stays, encoded."""
@@ -89,9 +114,11 @@ class _Writer:
             rule = self._rules.get(tag)
             if rule is None or rule.action in GOING or (tag in _PIXELS_ONLY_ON_TOP and depth):
                 continue
+            if tag in _WRITTEN and not depth:
+                continue
             is_sequence = "SQ" in rule.vrs
             if rule.action is Action.CLEAN:
-                self._cleaned = True
+                self._claims.add(self._subject.profile.claims.cleaned)
             if is_sequence and rule.action is Action.EMPTY:
                 yield tag, encode(tag, "SQ", b"", explicit=self._explicit)
             elif is_sequence and not isinstance(element.value, bytes):
@@ -110,29 +137,38 @@ class _Writer:
             bodies.append(b"".join(part for _, part in sorted(self.elements(item, inner, depth=depth + 1))))
         return encode(rule.tag, "SQ", encode_items(bodies), explicit=self._explicit)
 
-    def written(self, dataset: Dataset, uids: Mapping[int, str]) -> dict[int, bytes]:
+    def written(self, claims: frozenset[str], uids: Mapping[int, str]) -> list[tuple[int, bytes]]:
         """What the program itself says in every object (PS3.15 E.1.1, E.3.6), and the federation's private block."""
+        codes = tuple(self._codes(claims))
+        marks = self._subject.marks.get((self._explicit, codes))
+        if marks is None:
+            marks = self._subject.marks[self._explicit, codes] = tuple(self._marks(codes))
+        return [*marks, *((tag, encode(tag, "UI", uid.encode(), explicit=self._explicit)) for tag, uid in uids.items())]
+
+    def _marks(self, codes: Iterable[str]) -> Iterable[tuple[int, bytes]]:
+        """The marks that every file with these codes bears."""
         profile, pseudonym = self._subject.profile, self._subject.pseudonym.encode()
-        codes = encode_items(self._code(code) for code in self._codes(dataset))
-        rows = (
+        rows = [
             (_NAME, "PN", pseudonym),
             (_ID, "LO", pseudonym),
             (0x00120062, "CS", b"YES"),
             (0x00120063, "LO", profile.method.encode()),
-            (_EARLIER_CODES, "SQ", codes),
-            (_PRIVATE << 16 | 0x0010, "LO", profile.private_creator.encode()),
-            (_PRIVATE << 16 | 0x1001, "SH", self._subject.pseudonyms.site_id.encode()),
-            (_PRIVATE << 16 | 0x1003, "SH", profile.project.encode()),
+            (_EARLIER_CODES, "SQ", encode_items(self._code(code) for code in codes)),
             (0x00280303, "CS", b"MODIFIED"),
-        )
-        own = {tag: encode(tag, vr, value, explicit=self._explicit) for tag, vr, value in rows}
-        return own | {tag: encode(tag, "UI", uid.encode(), explicit=self._explicit) for tag, uid in uids.items()}
+        ]
+        if profile.private_creator:
+            rows += [
+                (_PRIVATE << 16 | 0x0010, "LO", profile.private_creator.encode()),
+                (_PRIVATE << 16 | 0x1001, "SH", self._subject.pseudonyms.site_id.encode()),
+                (_PRIVATE << 16 | 0x1003, "SH", profile.project.encode()),
+            ]
+        return ((tag, encode(tag, vr, value, explicit=self._explicit)) for tag, vr, value in rows)
 
-    def _codes(self, dataset: Dataset) -> list[str]:
+    def _codes(self, done: frozenset[str]) -> list[str]:
         """Codes for what was done now, and earlier ones that are known and still true, in order."""
         claims = self._subject.profile.claims
-        codes = set(claims.always) | ({claims.cleaned} if self._cleaned else set())
-        earlier = dataset.get(_EARLIER_CODES)
+        codes = {*claims.always, *done} - {""}
+        earlier = self._facts.get(_EARLIER_CODES)
         for item in () if earlier is None or isinstance(earlier.value, bytes) else earlier.value():
             if bytes_of(item, _SCHEME).strip(b" \0") == b"DCM":
                 codes |= {bytes_of(item, _CODE_VALUE).decode("latin-1").strip(" \0")} & claims.earlier

@@ -44,15 +44,43 @@ Dataset = dict[int, Element]
 Sequence = Callable[[], Iterable[Dataset]]
 
 
+class Piece(NamedTuple):
+    """One element of a file's top level, or a run of them that the files of a series share.
+
+    Equal `raw` bytes are equal elements, so that what became of one piece is known of the next.
+    """
+
+    raw: bytes  # as it stands in the file, header and all; empty where the file has another form
+    elements: Dataset
+    facts: Dataset  # those of `elements` that say what the file is
+    naming: bool  # whether it may hold somebody's name or number, at any depth
+
+
 class Source(NamedTuple):
     """One file as a reader found it."""
 
-    dataset: Dataset  # without its pixel data
+    pieces: "tuple[Piece, ...]"  # the top level without its pixel data
+    dataset: Dataset  # the facts of all pieces
     explicit: bool  # how the new file is written
     syntax: str  # transfer syntax of the new file
     pixels: "Span | bytes | None"  # native: the value; encapsulated: the items with their delimiter
     encapsulated: bool
     pixel_vr: str
+
+
+def bytes_of(dataset: Dataset, tag: int) -> bytes:
+    """The raw value of a plain element, empty if there is none."""
+    element = dataset.get(tag)
+    return element.value if element is not None and isinstance(element.value, bytes) else b""
+
+
+def facts_of(pieces: "Iterable[Piece]") -> Dataset:
+    """The facts of all pieces together."""
+    facts: Dataset = {}
+    for piece in pieces:
+        if piece.facts:
+            facts |= piece.facts
+    return facts
 
 
 def padded(value: bytes, vr: str) -> bytes:

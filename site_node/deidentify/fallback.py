@@ -20,11 +20,12 @@ from site_node.deidentify.elements import (
     WORD_SIZES,
     Dataset,
     Element,
+    Piece,
     Source,
 )
 from site_node.deidentify.frames import FAMILIES
 from site_node.deidentify.reasons import stop
-from site_node.deidentify.rewrite import DEEPEST, DEFLATED, EXPLICIT, IMPLICIT
+from site_node.deidentify.rewrite import DEEPEST, DEFLATED, EXPLICIT, IMPLICIT, MOST
 
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
 _KNOWN = frozenset({"", IMPLICIT, EXPLICIT, BIG_ENDIAN, DEFLATED}) | frozenset(FAMILIES)
@@ -32,20 +33,22 @@ _VRS = SHORT_VRS | LONG_VRS
 _END = b"\xfe\xff\xdd\xe0\0\0\0\0"
 
 
-def read_source(path: Path, wanted: Mapping[int, bool]) -> Source:
+def read_source(path: Path, sequences: Mapping[int, bool]) -> Source:
     """Read one file as `rewrite.read_source` does; raises `DicomUnsupported`."""
+    if path.stat().st_size > MOST:
+        raise stop("too-large")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.filterwarnings("error", message=".*(end of file|EOF)", category=UserWarning)
-            return _read(path, wanted)
+            return _read(path, sequences)
     except DicomUnsupported:
         raise
     except Exception as error:  # a parser of broken files may raise anything; its text holds values
         raise stop("not-readable") from error
 
 
-def _read(path: Path, wanted: Mapping[int, bool]) -> Source:
+def _read(path: Path, sequences: Mapping[int, bool]) -> Source:
     dataset = pydicom.dcmread(path, force=True)
     syntax = str(dataset.file_meta.get("TransferSyntaxUID", ""))
     if syntax not in _KNOWN:
@@ -57,12 +60,13 @@ def _read(path: Path, wanted: Mapping[int, bool]) -> Source:
     new_syntax = syntax if syntax in FAMILIES else IMPLICIT if implicit else EXPLICIT
     if any(tag >> 16 == 0 for tag in dataset._dict):  # noqa: SLF001  # raw elements have no public iterator
         raise stop("command-group")
-    plain = _plain(dataset, wanted, depth=0)
-    return Source(plain, new_syntax != IMPLICIT, new_syntax, pixels, encapsulated, vr)
+    plain = _plain(dataset, sequences, depth=0)
+    pieces = (Piece(b"", plain, plain, True),)
+    return Source(pieces, plain, new_syntax != IMPLICIT, new_syntax, pixels, encapsulated, vr)
 
 
-def _plain(dataset: pydicom.Dataset, wanted: Mapping[int, bool], *, depth: int) -> Dataset:
-    """The wanted elements of a data set, raw."""
+def _plain(dataset: pydicom.Dataset, sequences: Mapping[int, bool], *, depth: int) -> Dataset:
+    """The elements of a data set, raw."""
     if depth > DEEPEST:
         raise stop("too-deep")
     found: Dataset = {}
@@ -70,40 +74,40 @@ def _plain(dataset: pydicom.Dataset, wanted: Mapping[int, bool], *, depth: int) 
     if not all(item.VR is None or item.VR in _VRS for item in items.values()):
         raise stop("malformed-element")
     for tag in sorted(int(tag) for tag in items):
-        if tag in wanted and not (tag == PIXEL_DATA and depth == 0):
-            element = _element(dataset, items[tag], wanted, depth)
+        if tag != PIXEL_DATA or depth:
+            element = _element(dataset, items[tag], sequences, depth)
             if element is not None:
                 found[tag] = element
     return found
 
 
 def _element(
-    dataset: pydicom.Dataset, item: RawDataElement | DataElement, wanted: Mapping[int, bool], depth: int
+    dataset: pydicom.Dataset, item: RawDataElement | DataElement, sequences: Mapping[int, bool], depth: int
 ) -> Element | None:
     tag = int(item.tag)
     if isinstance(item, RawDataElement):
         vr = item.VR or ""
-        if vr == "SQ" or (wanted[tag] and vr in {"", "UN"}):
+        if vr == "SQ" or (sequences.get(tag, False) and vr in {"", "UN"}):
             item = dataset[tag]
         else:
             return _raw(item, vr)
     if item.VR == "SQ":
-        return Element("SQ", lambda: _items(item, wanted, depth + 1))
+        return Element("SQ", lambda: _items(item, sequences, depth + 1))
     return Element(item.VR, _text_of(item))
 
 
 def _raw(item: RawDataElement, vr: str) -> Element | None:
     value = bytes(item.value or b"")
-    if len(value) != item.length:
+    if item.length not in {len(value), UNDEFINED}:
         raise stop("truncated")
     if item.is_little_endian:
         return Element(vr, value)
     return None if vr == "UN" else Element(vr, turned(value, WORD_SIZES.get(vr, 1)))
 
 
-def _items(element: DataElement, wanted: Mapping[int, bool], depth: int) -> Iterator[Dataset]:
+def _items(element: DataElement, sequences: Mapping[int, bool], depth: int) -> Iterator[Dataset]:
     for item in element.value:
-        yield _plain(item, wanted, depth=depth)
+        yield _plain(item, sequences, depth=depth)
 
 
 def _text_of(element: DataElement) -> bytes:

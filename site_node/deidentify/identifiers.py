@@ -7,11 +7,13 @@ case, letters and digits only.
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from shared.protocol.profile import Profile
-from site_node.deidentify.characters import decode
+from site_node.deidentify.characters import decode, encodings_of
+from site_node.deidentify.elements import Dataset, Source, bytes_of
 
 _NAMES = (0x00100010, 0x00101001, 0x00101005, 0x00101060)
 _NUMBERS = (0x00080050, 0x00100020, 0x00101000, 0x00101090, 0x00102154, 0x00380010, 0x00400009, 0x00401001, 0x00402016,
@@ -23,7 +25,40 @@ _ANYWHERE_FOREIGN = 2  # where a letter is a syllable or a word
 _WHOLE = 2  # letters an identifier needs at all
 _OTHERS_WHOLE = 3
 _PLACE_ANYWHERE = 6  # letters of a whole place name
+_CONTRIBUTING = 0x0018A001  # ContributingEquipmentSequence: its institution is mostly a vendor
+_CHARACTER_SET = 0x00080005
 TAGS = frozenset(_NAMES + _NUMBERS + _PEOPLE + _PLACES)
+Encodings = tuple[str, ...]
+
+
+class Named(NamedTuple):
+    """A value that names or numbers someone: where it stood, how it is encoded, its bytes."""
+
+    tag: int
+    encodings: Encodings
+    raw: bytes
+
+
+def names_in(dataset: Dataset, encodings: Encodings, naming: frozenset[int]) -> Iterator[Named]:
+    """The names and numbers of a data set at every depth, what no profile keeps included.
+
+    Args:
+        dataset: elements of one data set; each of its sequences is read to its end.
+        encodings: its character set, unless it names one.
+        naming: the tags to look for beside every PN.
+
+    Raises:
+        DicomUnsupported: a sequence is broken.
+    """
+    for tag, element in dataset.items():
+        if isinstance(element.value, bytes):
+            if element.value and (tag in naming or element.vr == "PN"):
+                yield Named(tag, encodings, element.value)
+            continue
+        for item in element.value():
+            own = bytes_of(item, _CHARACTER_SET)
+            found = names_in(item, encodings_of(own) if own else encodings, naming)
+            yield from found if tag != _CONTRIBUTING else (one for one in found if one.tag not in _PLACES)
 
 
 class Identifiers(NamedTuple):
@@ -40,23 +75,70 @@ def normal(text: str) -> str:
     return _normal_with_places(text)[0]
 
 
-def find_identifiers(values: Mapping[int, bytes], encodings: tuple[str, ...], extra: Iterable[str]) -> Identifiers:
-    """Collect the identifiers in `values` (raw, by tag) and `extra` (the study's own PatientID and issuer)."""
+class Names:
+    """What the files of one study name, gathered as they are read. PHI.
 
-    def forms(tags: Iterable[int]) -> set[str]:
-        return set().union(*(_forms(decode(values[tag], encodings)) for tag in tags if tag in values))
+    Args:
+        naming: the tags to look for beside every PN.
+        extra: the study's own PatientID and issuer.
+    """
 
-    numbers = set().union(*(_number_forms(decode(values.get(tag, b""), encodings)) for tag in _NUMBERS))
-    numbers |= {normal(text) for text in extra}
-    own = forms(_NAMES) | numbers
+    def __init__(self, naming: frozenset[int], extra: Iterable[str]) -> None:
+        self._naming = naming
+        self._extra = tuple(extra)
+        self._found: set[Named] = set()
+        self._seen: set[tuple[Encodings, bytes]] = set()
+        self._identifiers: Identifiers | None = None
+
+    def take(self, source: Source) -> bool:
+        """Add what one file names; whether any of it is new. Raises `DicomUnsupported` where a sequence is broken."""
+        encodings, before = encodings_of(bytes_of(source.dataset, _CHARACTER_SET)), len(self._found)
+        for piece in source.pieces:
+            key = (encodings, piece.raw)
+            if piece.naming and key not in self._seen:
+                self._found.update(names_in(piece.elements, encodings, self._naming))
+                if piece.raw:
+                    self._seen.add(key)
+        grown = len(self._found) > before
+        if grown:
+            self._identifiers = None
+        return grown
+
+    @property
+    def identifiers(self) -> Identifiers:
+        """The forms of all that was gathered."""
+        if self._identifiers is None:
+            self._identifiers = find_identifiers(self._found, self._extra)
+        return self._identifiers
+
+
+def find_identifiers(found: Iterable[Named], extra: Iterable[str]) -> Identifiers:
+    """The forms of all that a study's files name, and of `extra` (the study's own PatientID and issuer)."""
+    texts: dict[str, set[str]] = {"name": set(), "number": set(), "person": set(), "place": set()}
+    for one in found:
+        texts[_kind(one.tag)].add(decode(one.raw, one.encodings))
+
+    def forms(kind: str) -> set[str]:
+        return set().union(*map(_forms, texts[kind]))
+
+    numbers = set().union(*map(_number_forms, texts["number"])) | {normal(text) for text in extra}
+    own = forms("name") | numbers
     inside = {form for form in own if len(form) >= (_ANYWHERE if form.isascii() else _ANYWHERE_FOREIGN)}
     whole = {form for form in own if len(form) >= _WHOLE} | {
-        form for form in forms(_PEOPLE) if len(form) >= _OTHERS_WHOLE
+        form for form in forms("person") if len(form) >= _OTHERS_WHOLE
     }
-    names = {normal(decode(values[tag], encodings)) for tag in _PLACES if tag in values}
-    inside |= {name for name in names if len(name) >= _PLACE_ANYWHERE}
-    places = {form for form in forms(_PLACES) if len(form) >= _OTHERS_WHOLE}
+    inside |= {name for name in map(normal, texts["place"]) if len(name) >= _PLACE_ANYWHERE}
+    places = {form for form in forms("place") if len(form) >= _OTHERS_WHOLE}
     return Identifiers(frozenset(inside), frozenset(whole - inside), frozenset(numbers), frozenset(places))
+
+
+def _kind(tag: int) -> str:
+    """Whose name or number a tag holds; every PN that is not the patient's is a person's."""
+    if tag in _NAMES:
+        return "name"
+    if tag in _NUMBERS:
+        return "number"
+    return "place" if tag in _PLACES else "person"
 
 
 def cut(text: str, identifiers: Identifiers, known: frozenset[str], *, description: bool) -> str:
@@ -87,7 +169,12 @@ def cut(text: str, identifiers: Identifiers, known: frozenset[str], *, descripti
 
 def known_forms(profile: Profile) -> frozenset[str]:
     """The profile's known terms in normal form."""
-    return frozenset(normal(term) for term in profile.known_terms)
+    return _normal_forms(profile.known_terms)
+
+
+@lru_cache(maxsize=8)
+def _normal_forms(terms: frozenset[str]) -> frozenset[str]:
+    return frozenset(map(normal, terms))
 
 
 def _forms(text: str) -> set[str]:

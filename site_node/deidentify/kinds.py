@@ -3,9 +3,8 @@
 import struct
 
 from shared.protocol.profile import Profile
-from site_node.deidentify.assemble import bytes_of
 from site_node.deidentify.characters import decode, encodings_of
-from site_node.deidentify.elements import Dataset, Source
+from site_node.deidentify.elements import Dataset, Source, bytes_of
 from site_node.deidentify.frames import FAMILIES, clean_frames
 from site_node.deidentify.reasons import stop
 from site_node.study import Identity
@@ -14,11 +13,13 @@ _PADDING = " \0"
 _OVERLAYS = range(0x60000000, 0x60200000, 0x00020000)
 _BITS, _POSITION = 0x0100, 0x0102  # OverlayBitsAllocated, OverlayBitPosition
 _REGIONS, _OFFSETS = 0x00186011, 0x7FE00001  # SequenceOfUltrasoundRegions, ExtendedOffsetTable
-SIGNS = frozenset(
-    {0x00080064, 0x00120064, _REGIONS, 0x00280301} | {base | _BITS for base in _OVERLAYS}
-    | {base | _POSITION for base in _OVERLAYS}
+# What a file says of itself: kind, signs of text in its pixels, patient, study, shape of the pixels, earlier method.
+FACTS = frozenset(
+    {0x00080005, 0x00080008, 0x00080016, 0x00080018, 0x00080020, 0x00080064, 0x00100020, 0x00120064, _REGIONS,
+     0x0020000D, 0x0020000E, 0x00280002, 0x00280004, 0x00280008, 0x00280010, 0x00280011, 0x00280100, 0x00280301,
+     _OFFSETS}
+    | {base | place for base in _OVERLAYS for place in (_BITS, _POSITION)}
 )  # fmt: skip
-SEQUENCE_SIGNS = frozenset({0x00120064, _REGIONS})
 _HALVED = frozenset({"YBR_FULL_422", "YBR_PARTIAL_422"})  # two bytes for each pixel of three samples
 _THREE = 3
 

@@ -1,9 +1,16 @@
-"""Writing a new file: under a temporary name, pixel bytes moved by the kernel, hashed, synced, then renamed."""
+"""Writing a new file: pixel bytes moved by the kernel, then hashed and made durable beside the next file's work.
+
+The hash is taken of what arrived, not of what was sent. A file lies in a folder that nobody looks into before it is
+complete and renamed, so files need no temporary names of their own.
+"""
 
 import hashlib
+import mmap
 import os
-from pathlib import Path
-from typing import NamedTuple
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import NamedTuple, Self
 
 from shared.ids import Sha256
 from site_node.deidentify.assemble import NewFile
@@ -11,7 +18,11 @@ from site_node.deidentify.elements import Span
 from site_node.deidentify.reasons import stop
 
 MTIME = 946_684_800  # 2000-01-01: the time of processing says nothing to the receiver
-_CHUNK = 1 << 20
+_WINDOW = 1 << 22  # bytes of a file that are mapped at once: memory does not grow with the file
+_SMALL = 1 << 16  # bytes that are hashed sooner than another thread is woken
+_POPULATED = mmap.MAP_SHARED | mmap.MAP_POPULATE  # one call for all pages instead of a fault for each few
+_WORKERS = min(4, os.cpu_count() or 1)
+_WAITING = 2 * _WORKERS  # files that may wait to be finished; each holds a descriptor
 
 
 class Written(NamedTuple):
@@ -21,66 +32,80 @@ class Written(NamedTuple):
     sha256: Sha256
 
 
-def write_new(new: NewFile, source: Path, target: Path) -> Written:
-    """Write `new` to `target`, taking its pixel bytes from `source`.
+class Finisher:
+    """Hashes and syncs files in threads of its own; both release Python's lock, so that other work goes on."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="finish")
+        self._waiting: deque[Future[Written]] = deque()
+
+    def __enter__(self) -> Self:
+        """Nothing is begun before it is needed."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Wait for what is under way."""
+        self._pool.shutdown()  # a file that is never finished would keep its descriptor
+
+    def finish(self, file: int) -> Future[Written]:
+        """Take over a written file's descriptor; a full disk may show only in the result."""
+        if os.fstat(file).st_size <= _SMALL:
+            done: Future[Written] = Future()
+            done.set_result(_finished(file))
+            return done
+        while len(self._waiting) >= _WAITING:
+            self._waiting.popleft().exception()  # waits; whoever asked for it hears of an error
+        future = self._pool.submit(_finished, file)
+        self._waiting.append(future)
+        return future
+
+
+def write_new(new: NewFile, source: int, target: str) -> int:
+    """Write `new` to the new file `target`, taking its pixel bytes from `source`; the descriptor of what was written.
 
     Raises:
-        DicomUnsupported: the source ended early.
+        DicomUnsupported: the source ended early; no file is left.
         OSError: the disk is full or cannot be written; no file is left.
     """
-    partial = target.with_suffix(".partial")
+    out = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     try:
-        with partial.open("wb", buffering=0) as out:
-            digest = hashlib.sha256()
-            _put(out.fileno(), new.before, digest)
-            if isinstance(new.pixels, Span):
-                _move(source, out.fileno(), new.pixels, digest)
-            else:
-                _put(out.fileno(), new.pixels, digest)
-            _put(out.fileno(), new.after, digest)
-            size = os.lseek(out.fileno(), 0, os.SEEK_CUR)
-            os.utime(out.fileno(), (MTIME, MTIME))
-            os.fsync(out.fileno())
-        partial.replace(target)
+        _put(out, new.before)
+        if isinstance(new.pixels, Span):
+            _move(source, out, new.pixels)
+        else:
+            _put(out, new.pixels)
+        _put(out, new.after)
     except BaseException:
-        partial.unlink(missing_ok=True)
+        os.close(out)
+        os.unlink(target)  # noqa: PTH108  # as fast as the rest of this loop
         raise
-    return Written(size, Sha256(digest.hexdigest()))
+    return out
 
 
-def read_span(source: Path, span: Span) -> bytes:
+def read_span(file: int, span: Span) -> bytes:
     """The bytes of a span; stops when the file ends before it does."""
-    with source.open("rb") as file:
-        file.seek(span.offset)
-        content = file.read(span.length)
+    content = os.pread(file, span.length, span.offset)
     if len(content) != span.length:
         raise stop("changed-while-reading")
     return content
 
 
-def _put(out: int, content: bytes, digest: "hashlib._Hash") -> None:
+def _put(out: int, content: bytes) -> None:
     view = memoryview(content)
-    digest.update(view)
     while view:
         view = view[os.write(out, view) :]
 
 
-def _move(source: Path, out: int, span: Span, digest: "hashlib._Hash") -> None:
-    """Copy a span without its passing through this process, then hash what arrived."""
-    start = os.lseek(out, 0, os.SEEK_CUR)
-    with source.open("rb", buffering=0) as file:
-        place, end = span.offset, span.offset + span.length
-        while place < end:
-            moved = _kernel_copy(file.fileno(), out, place, end - place)
-            if moved == 0:
-                raise stop("changed-while-reading")
-            place += moved
-    os.lseek(out, start + span.length, os.SEEK_SET)
-    buffer = memoryview(bytearray(min(_CHUNK, span.length)))
-    with open(f"/proc/self/fd/{out}", "rb", buffering=0) as back:  # noqa: PTH123  # a descriptor has no path of its own
-        back.seek(start)
-        while got := back.readinto(buffer):
-            digest.update(buffer[:got])
+def _move(source: int, out: int, span: Span) -> None:
+    """Copy a span without its passing through this process."""
+    place, end = span.offset, span.offset + span.length
+    while place < end:
+        moved = _kernel_copy(source, out, place, end - place)
+        if moved == 0:
+            raise stop("changed-while-reading")
+        place += moved
 
 
 def _kernel_copy(source: int, out: int, place: int, count: int) -> int:
@@ -89,3 +114,18 @@ def _kernel_copy(source: int, out: int, place: int, count: int) -> int:
         return os.copy_file_range(source, out, count, offset_src=place)
     except OSError:
         return os.sendfile(out, source, place, count)
+
+
+def _finished(file: int) -> Written:
+    """Hash a written file through small windows, give it a time that says nothing, and make it durable."""
+    try:
+        size = os.fstat(file).st_size
+        digest = hashlib.sha256()
+        for start in range(0, size, _WINDOW):
+            with mmap.mmap(file, min(_WINDOW, size - start), _POPULATED, mmap.PROT_READ, offset=start) as window:
+                digest.update(window)
+        os.utime(file, (MTIME, MTIME))
+        os.fsync(file)
+    finally:
+        os.close(file)
+    return Written(size, Sha256(digest.hexdigest()))

@@ -23,6 +23,7 @@ _REFUSED = MappingProxyType(
         "invalid-date": "a date that must be there is no date",
         "no-identifiers": "StudyInstanceUID, SeriesInstanceUID or SOPInstanceUID is missing",
         "other-study": "the file's own StudyInstanceUID is not the study's",
+        "too-large": "the file has more outside its native pixel data than fits into memory",
         "pixel-length": "the pixel data have not the length that rows, columns and frames ask for",
         "pixel-fragments": "the compressed pixel data are broken, or their number of frames is wrong",
         "pixel-hidden-data": "the compressed pixel data hold segments that cannot be removed safely",

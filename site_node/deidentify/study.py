@@ -6,19 +6,20 @@ leaves nothing that could be taken for a study. Nothing of the old study stands 
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
 
 from shared.errors import DicomUnsupported, DiskFull
 from shared.ids import Uid
-from shared.protocol.profile import GOING, Profile
+from shared.protocol.profile import Profile
 from site_node.deidentify import fallback, rewrite
 from site_node.deidentify.actions import Subject, Values, make_subject
-from site_node.deidentify.assemble import NewFile, assemble
-from site_node.deidentify.elements import Dataset, Source
-from site_node.deidentify.identifiers import TAGS as IDENTIFIER_TAGS
-from site_node.deidentify.kinds import SEQUENCE_SIGNS, SIGNS, check_subject, checked_pixels, kind_of
-from site_node.deidentify.output import read_span, write_new
+from site_node.deidentify.assemble import INSTANCE, NewFile, assemble
+from site_node.deidentify.elements import Source, Span
+from site_node.deidentify.kinds import check_subject, checked_pixels, kind_of
+from site_node.deidentify.output import Finisher, Written, read_span, write_new
 from site_node.deidentify.reasons import reason_of, stop
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.study import Deidentified, DeidentifiedInstance, Ending, Included, Instance, LeftOut, Reason, Refused
@@ -48,7 +49,7 @@ def deidentify(
     if identity is None:
         ending, reason = reason_of(stop("no-identity", "PatientID"))
         return Refused(key=study.key, ending=ending, reasons=(reason,))
-    subject = make_subject(profile, pseudonyms, identity, wanted=wanted_tags(profile))
+    subject = make_subject(profile, pseudonyms, identity)
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -74,61 +75,117 @@ def deidentify(
 
 def rewritten(path: Path, subject: Subject, study_instance_uid: str, *, slow: bool = False) -> NewFile:
     """One file's new content; raises `DicomUnsupported`. `slow` takes the other reader, for comparison."""
-    source = _read(path, subject.wanted, slow=slow)
-    kind = kind_of(source.dataset, subject.profile)
-    check_subject(source.dataset, subject.identity, study_instance_uid)
-    content = None
+    with _opened(path) as file:
+        source = _read(file, path, subject, slow=slow)
+        subject.take(source)
+        return _new_file(file, source, subject, study_instance_uid)
+
+
+def _new_file(file: int, source: Source, subject: Subject, study_instance_uid: str) -> NewFile:
+    values = _judged(source, subject, study_instance_uid)
     if source.encapsulated and source.pixels is not None:
-        content = source.pixels if isinstance(source.pixels, bytes) else read_span(path, source.pixels)
-    cleaned = checked_pixels(source, content)
-    if cleaned is not None and cleaned != content:
-        source = source._replace(pixels=cleaned)
-    return assemble(subject, source, Values(subject, _head(source.dataset), kind, explicit=source.explicit))
+        content = source.pixels if isinstance(source.pixels, bytes) else read_span(file, source.pixels)
+        cleaned = checked_pixels(source, content)
+        if cleaned is not None and cleaned != content:
+            source = source._replace(pixels=cleaned)
+    return assemble(subject, source, values)
+
+
+def _judged(source: Source, subject: Subject, study_instance_uid: str) -> Values:
+    """The values of a file that may go on and whose native pixel data are whole: an earlier one's if it says so."""
+    length = source.pixels.length if isinstance(source.pixels, Span) else source.pixels and len(source.pixels)
+    said = (element for tag, element in source.dataset.items() if tag != INSTANCE)
+    key = (study_instance_uid, source.explicit, source.syntax, source.encapsulated, length, *said)
+    values = subject.judged.get(key)
+    if values is None:
+        kind = kind_of(source.dataset, subject.profile)
+        check_subject(source.dataset, subject.identity, study_instance_uid)
+        if not source.encapsulated:
+            checked_pixels(source, None)
+        values = Values(subject, source.dataset, kind, explicit=source.explicit)
+        subject.judged[key] = values
+    return values
 
 
 def _instances(
     study: Included, subject: Subject, partial: Path, out: Path
 ) -> tuple[list[DeidentifiedInstance], list[LeftOut]]:
-    done: list[DeidentifiedInstance] = []
-    left_out: list[LeftOut] = []
-    names: set[str] = set()
+    """Every instance, in two rounds: what one file names may be in none, so all are read before one is written."""
+    left_out: dict[Path, LeftOut] = {}
+    begun: dict[str, tuple[Instance, NewFile, Future[Written]]] = {}
     for instance in study.kept:
-        try:
-            new = _new_file(instance, subject, study.study.study_instance_uid)
-            if not _is_named_as(instance, new, subject.pseudonyms):
-                raise stop("changed-while-reading", "SOPInstanceUID")
-            if new.sop_instance_uid in names:
-                raise stop("same-new-name", "SOPInstanceUID")
-            done.append(_write(instance, new, partial, out))
-            names.add(new.sop_instance_uid)
-        except DicomUnsupported as error:
-            ending, reason = reason_of(error)
-            left_out.append(LeftOut(instance=instance, ending=ending, reasons=(reason,)))
-    return done, left_out
+        with _leaving_out(instance, left_out), _opened(instance.path) as file:
+            subject.take(_read(file, instance.path, subject))
+    with Finisher() as finisher:
+        for instance in study.kept:
+            if instance.path in left_out:
+                continue
+            with _leaving_out(instance, left_out), _opened(instance.path) as file:
+                new = _checked(file, instance, subject, study.study.study_instance_uid)
+                if new.sop_instance_uid in begun:
+                    raise stop("same-new-name", "SOPInstanceUID")
+                written = finisher.finish(_write(file, instance, new, partial))
+                begun[new.sop_instance_uid] = (instance, new._replace(before=b"", pixels=b"", after=b""), written)
+    done = [_done(instance, new, written.result(), out) for instance, new, written in begun.values()]
+    return done, [left_out[instance.path] for instance in study.kept if instance.path in left_out]
 
 
-def _is_named_as(instance: Instance, new: NewFile, pseudonyms: Pseudonyms) -> bool:
-    """Whether the file still says the UIDs that it was received under."""
-    received = (instance.sop_instance_uid, instance.series_instance_uid)
-    return (new.sop_instance_uid, new.series_instance_uid) == tuple(map(pseudonyms.uid, received))
-
-
-def _new_file(instance: Instance, subject: Subject, study_instance_uid: str) -> NewFile:
+@contextmanager
+def _leaving_out(instance: Instance, left_out: dict[Path, LeftOut]) -> Iterator[None]:
+    """Note an instance that cannot go on, and go on without it."""
     try:
-        return rewritten(instance.path, subject, study_instance_uid)
-    except (OSError, ValueError, RecursionError) as error:
+        yield
+    except DicomUnsupported as error:
+        ending, reason = reason_of(error)
+        left_out[instance.path] = LeftOut(instance=instance, ending=ending, reasons=(reason,))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
         raise stop("not-readable") from error
+    try:
+        yield file
+    finally:
+        os.close(file)
 
 
-def _write(instance: Instance, new: NewFile, partial: Path, out: Path) -> DeidentifiedInstance:
-    name = Path(new.series_instance_uid) / f"{new.sop_instance_uid}.dcm"
-    (partial / name).parent.mkdir(parents=True, exist_ok=True)
-    written = write_new(new, instance.path, partial / name)
-    if instance.path.stat().st_size != instance.size:
-        (partial / name).unlink()
+def _checked(file: int, instance: Instance, subject: Subject, study_instance_uid: str) -> NewFile:
+    """One instance's new content, if it is still the file that was received and that gave its names."""
+    source = _read(file, instance.path, subject)
+    if subject.take(source):
         raise stop("changed-while-reading")
+    try:
+        new = _new_file(file, source, subject, study_instance_uid)
+    except (ValueError, RecursionError) as error:
+        raise stop("not-readable") from error
+    received = (instance.sop_instance_uid, instance.series_instance_uid)
+    if (new.sop_instance_uid, new.series_instance_uid) != tuple(map(subject.pseudonyms.uid, received)):
+        raise stop("changed-while-reading", "SOPInstanceUID")
+    return new
+
+
+def _write(file: int, instance: Instance, new: NewFile, partial: Path) -> int:
+    """Write one new file; its descriptor."""
+    folder = f"{partial}/{new.series_instance_uid}"
+    target = f"{folder}/{new.sop_instance_uid}.dcm"
+    try:
+        out = write_new(new, file, target)
+    except FileNotFoundError:
+        Path(folder).mkdir(parents=True)
+        out = write_new(new, file, target)
+    if os.fstat(file).st_size != instance.size:
+        os.close(out)
+        Path(target).unlink()
+        raise stop("changed-while-reading")
+    return out
+
+
+def _done(instance: Instance, new: NewFile, written: Written, out: Path) -> DeidentifiedInstance:
     return DeidentifiedInstance(
-        path=out / name,
+        path=Path(f"{out}/{new.series_instance_uid}/{new.sop_instance_uid}.dcm"),
         size=written.size,
         sha256=written.sha256,
         sop_instance_uid=Uid(new.sop_instance_uid),
@@ -162,17 +219,10 @@ def _refused(study: Included, left_out: list[LeftOut]) -> Refused:
     )
 
 
-def _read(path: Path, wanted: Mapping[int, bool], *, slow: bool) -> Source:
-    source = None if slow else rewrite.read_source(path, wanted)
-    return source or fallback.read_source(path, wanted)
-
-
-def wanted_tags(profile: Profile) -> dict[int, bool]:
-    """The tags a reader looks at, and whether each is a sequence."""
-    wanted = {rule.tag: "SQ" in rule.vrs for rule in profile.rules if rule.action not in GOING}
-    return dict.fromkeys(IDENTIFIER_TAGS, False) | {tag: tag in SEQUENCE_SIGNS for tag in SIGNS} | wanted
-
-
-def _head(dataset: Dataset) -> dict[int, bytes]:
-    """The plain values of the top level."""
-    return {tag: element.value for tag, element in dataset.items() if isinstance(element.value, bytes)}
+def _read(file: int, path: Path, subject: Subject, *, slow: bool = False) -> Source:
+    """One file as the fast reader finds it, or as the slow one does if only that can read it."""
+    try:
+        source = None if slow else rewrite.read_source(file, subject.reading)
+        return source or fallback.read_source(path, subject.reading.sequences)
+    except (OSError, ValueError, RecursionError, MemoryError) as error:
+        raise stop("not-readable") from error

@@ -26,7 +26,7 @@ from shared.protocol.profile import COPYING, GOING, Action
 from site_node.deidentify.actions import make_subject
 from site_node.deidentify.dates import shift_values
 from site_node.deidentify.elements import Span
-from site_node.deidentify.study import rewritten, wanted_tags
+from site_node.deidentify.study import rewritten
 from site_node.study import Deidentified, Identity
 from tests.factories.dicom import make_dx, write_file
 from tests.unit.deidentify.harness import PROFILE, PSEUDONYMS, run_study
@@ -34,7 +34,6 @@ from tests.unit.deidentify.harness import PROFILE, PSEUDONYMS, run_study
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom warns of what is planted on purpose
 laws = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 SYNTAXES = (ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
-WANTED = wanted_tags(PROFILE)
 SHIFT = PSEUDONYMS.shift_days(Identity(issuer="", patient_id="P7"))
 
 names = st.text(string.ascii_lowercase, min_size=6, max_size=12).map(str.capitalize)
@@ -63,9 +62,7 @@ def new_bytes(dataset: Dataset, syntax: UID = ExplicitVRLittleEndian, *, slow: b
     """The new file of one data set."""
     with tempfile.TemporaryDirectory() as folder:
         path = write_file(dataset, Path(folder) / "one", syntax)
-        subject = make_subject(
-            PROFILE, PSEUDONYMS, Identity(issuer="", patient_id=str(dataset.PatientID)), wanted=WANTED
-        )
+        subject = make_subject(PROFILE, PSEUDONYMS, Identity(issuer="", patient_id=str(dataset.PatientID)))
         new = rewritten(path, subject, str(dataset.StudyInstanceUID), slow=slow)
         pixels = new.pixels
         if isinstance(pixels, Span):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from site_node.deidentify.identifiers import cut, find_identifiers
+from site_node.deidentify.identifiers import Named, cut, find_identifiers
 
 KNOWN = frozenset({"chest", "head", "ct"})
 VALUES = {
@@ -12,7 +12,7 @@ VALUES = {
     0x00080090: b"Head^Georg",
     0x00080080: b"Mercy Hill Hospital",
 }
-FOUND = find_identifiers(VALUES, ("iso8859",), ("MRN-77 31", ""))
+FOUND = find_identifiers([Named(tag, ("iso8859",), raw) for tag, raw in VALUES.items()], ("MRN-77 31", ""))
 
 
 @pytest.mark.parametrize(
@@ -52,5 +52,5 @@ def test_places_and_known_terms_in_technical_text() -> None:
 
 def test_a_number_is_never_a_known_term() -> None:
     """A patient whose number is a known term is still protected."""
-    found = find_identifiers({0x00100020: b"CHEST"}, ("iso8859",), ())
+    found = find_identifiers([Named(0x00100020, ("iso8859",), b"CHEST")], ())
     assert cut("CHEST", found, KNOWN, description=False) == ""

@@ -13,7 +13,7 @@ from shared.errors import DicomUnsupported
 from site_node.deidentify.actions import make_subject
 from site_node.deidentify.assemble import NewFile
 from site_node.deidentify.elements import Span
-from site_node.deidentify.study import rewritten, wanted_tags
+from site_node.deidentify.study import rewritten
 from site_node.study import Identity
 from tests.factories.dicom import make_ct, make_dx, plant_identifiers, write_file
 from tests.unit.deidentify.harness import PROFILE, PSEUDONYMS, file_of, run_bytes
@@ -39,7 +39,7 @@ def both(path: Path) -> tuple[bytes | str, bytes | str]:
     quarantine = PROFILE.quarantine.model_copy(update={"sop_classes": frozenset()})
     profile = PROFILE.model_copy(update={"kinds": kinds, "quarantine": quarantine})
     patient = str(dataset.get("PatientID", "")).strip(" \0") or "nobody"
-    subject = make_subject(profile, PSEUDONYMS, Identity(issuer="", patient_id=patient), wanted=wanted_tags(profile))
+    subject = make_subject(profile, PSEUDONYMS, Identity(issuer="", patient_id=patient))
 
     def one(*, slow: bool) -> bytes | str:
         try:
