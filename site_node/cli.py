@@ -9,7 +9,7 @@ import structlog
 import typer
 
 from shared.terminal import make_app, run_app
-from site_node.commands import explain, home, intake, membership, review, run, stages, status
+from site_node.commands import explain, home, intake, linkage, membership, review, run, stages, status
 
 app = make_app(
     """Share chest imaging for research: de-identified and sealed at the hospital, or never leaving it.
@@ -59,6 +59,7 @@ app.command()(stages.submit)
 app.command()(run.federate)
 app.command()(run.run)
 app.command()(status.status)
+home.key_app.add_typer(linkage.linkage_app, name="linkage")
 app.add_typer(home.key_app, name="key")
 app.command()(explain.explain)
 

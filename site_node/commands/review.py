@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from shared.terminal import make_app, print_json, print_line, print_table
+from site_node import linkage
 from site_node.commands.node import Json, open_node
 from site_node.review import decisions
 
@@ -78,6 +79,34 @@ def audit(context: typer.Context, as_json: Json = False) -> None:
         return
     rows = [(f"{one.at:%Y-%m-%d %H:%M}", one.actor, one.action, one.key, one.detail) for one in events]
     print_table("Decisions", ["When", "Who", "What", "Study", "Why"], rows)
+
+
+@review_app.command()
+def reidentify(
+    context: typer.Context,
+    pseudonym: Annotated[str, typer.Argument(help="A pseudonym of this site, as 123456-000042.")],
+    reason: Why,
+    as_json: Json = False,
+) -> None:
+    """Show which of the hospital's patients stands behind a pseudonym. PHI: on the hospital's terminal only.
+
+    The request, who made it and why are kept in the audit before the answer is shown; the answer is kept nowhere.
+
+    Example: `ricord-site review reidentify 123456-000042 --reason "incidental finding, asked by the curator"`
+    """
+    with open_node(context, writing=False) as node:
+        link = linkage.reidentify(
+            node.ledger, node.workshop.pseudonyms, pseudonym, actor=getpass.getuser(), reason=reason
+        )
+    earlier = link.earlier.pseudonym if link.earlier else None
+    if as_json:
+        print_json({"issuer": link.issuer, "patient_id": link.patient_id, "earlier": earlier})
+        return
+    print_line(f"PatientID: {link.patient_id}")
+    if link.issuer:
+        print_line(f"IssuerOfPatientID: {link.issuer}")
+    if earlier:
+        print_line(f"Earlier pseudonym: {earlier}")
 
 
 def _tell(key: str, what: str, *, as_json: bool) -> None:

@@ -21,15 +21,15 @@ LONGEST_KNOWN_SHIFT = 3652  # days: ten years, the most that any tool for RICORD
 class Earlier(Frozen):
     """A patient's earlier contribution, made with another program: its pseudonym, and its shift if that is known."""
 
-    pseudonym: str = Field(min_length=1, max_length=64)
+    pseudonym: str = Field(min_length=1, max_length=64, repr=False)
     shift_days: int | None = Field(default=None, ge=-LONGEST_KNOWN_SHIFT, le=LONGEST_KNOWN_SHIFT)  # back; never 0
 
 
 class Link(Frozen):
     """The hospital's own identifiers behind a number. PHI."""
 
-    issuer: str
-    patient_id: str
+    issuer: str = Field(repr=False)
+    patient_id: str = Field(repr=False, min_length=1)
     earlier: Earlier | None = None
 
     @property

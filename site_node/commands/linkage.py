@@ -1,0 +1,105 @@
+"""`key linkage`: the table of who stands behind which number, out and in; and what an earlier program knew."""
+
+import getpass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from shared.errors import NotEnrolled
+from shared.terminal import make_app, print_json, print_line
+from site_node import linkage
+from site_node.commands.node import Json, open_node
+from site_node.earlier import import_index
+
+linkage_app = make_app("Export and import who stands behind which pseudonym: sealed files that hold patient data.")
+
+Recipient = Annotated[
+    list[str] | None, typer.Option("--recipient", help="Whom else the file is sealed to, as an age recipient.")
+]
+
+
+@linkage_app.command(name="export")
+def export_table(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="A new file, in a safe place of the hospital.")],
+    recipient: Recipient = None,
+    as_json: Json = False,
+) -> None:
+    """Write who stands behind which pseudonym to a sealed file. It is PHI and stays in the hospital.
+
+    The site's pseudonym secret opens it; losing the secret loses it, unless it is sealed to a --recipient too. It is
+    an age file of JSON lines: the `age` command opens it for a recipient.
+
+    Example: `ricord-site key linkage export /media/safe/linkage.age`
+    """
+    with open_node(context, writing=False) as node:
+        known, unknown = linkage.export_linkage(
+            node.ledger, node.workshop.pseudonyms, file.absolute(), recipient or [], actor=getpass.getuser()
+        )
+    if as_json:
+        print_json({"patients": known, "unknown": unknown})
+        return
+    print_line(f"{known} patients are in {file}, sealed. It is PHI: keep it where originals may be.")
+    if unknown:
+        print_line(f"Of {unknown} patients nothing is kept yet; it is once a study of theirs is processed again.")
+
+
+@linkage_app.command(name="import")
+def import_table(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="A file that `export` made.")],
+    as_json: Json = False,
+) -> None:
+    """Take back what `export` wrote: known patients keep their numbers also in a new ledger.
+
+    Nothing is taken if any line contradicts the ledger. The pseudonym secret must be the one it was exported with.
+
+    Example: `ricord-site key linkage import /media/safe/linkage.age`
+    """
+    with open_node(context) as node:
+        total, new = linkage.import_linkage(
+            node.ledger, node.workshop.pseudonyms, file.absolute(), actor=getpass.getuser()
+        )
+    if as_json:
+        print_json({"patients": total, "new": new})
+    else:
+        print_line(f"{total} patients were read, {new} of them new to this ledger.")
+
+
+@linkage_app.command(name="import-index")
+def import_earlier(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="The patient index that the RSNA Anonymizer exported: CSV or XLSX.")],
+    issuer: Annotated[str, typer.Option(help="IssuerOfPatientID as the hospital's images have it.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Take over whom this site contributed before with the RSNA Anonymizer, and by how much it shifted their dates.
+
+    The agreement must name the earlier SITEID. A known shift is kept; a patient without one is flagged: intervals to
+    the earlier contribution are not kept. UIDs are never taken over: that program made them without a key.
+
+    Example: `ricord-site key linkage import-index 419639_RICORD_PHI_82_90_340.csv`
+    """
+    with open_node(context) as node:
+        if node.membership is None:
+            raise NotEnrolled(folder=str(node.home.folder))
+        done = import_index(
+            node.ledger,
+            node.workshop.pseudonyms,
+            node.membership.terms,
+            file.absolute(),
+            issuer=issuer,
+            actor=getpass.getuser(),
+        )
+    flagged = done.patients - done.shift_kept
+    if as_json:
+        print_json(
+            {"patients": done.patients, "shift_kept": done.shift_kept, "flagged": flagged, "nobody": done.nobody}
+        )
+        return
+    print_line(f"{done.patients} patients were taken over; the shift of {done.shift_kept} is kept.")
+    if flagged:
+        print_line(f"{flagged} are flagged: intervals to the earlier contribution not kept.")
+    if done.nobody:
+        print_line(f"{done.nobody} lines name no patient and were left.")
