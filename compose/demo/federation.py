@@ -95,8 +95,8 @@ class Federation:
         return run
 
 
-def set_policies(hospitals: Sequence[Hospital], site_ids: Sequence[str], minimum_cases: int) -> None:
-    """What each hospital's people set: the others' fingerprints, read out on the telephone, and the least cases."""
+def set_policies(hospitals: Sequence[Hospital], site_ids: Sequence[str], minimum_cases: int | None) -> None:
+    """What each hospital's people set: the others' fingerprints, read out on the telephone, and where asked the least cases."""
     prints = [one.json("key", "fingerprint")["fingerprint"] for one in hospitals]
     peers = [f'"{site}" = "{text}"' for site, text in zip(site_ids, prints, strict=True)]
     for own, hospital in zip(peers, hospitals, strict=True):

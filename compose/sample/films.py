@@ -80,7 +80,8 @@ def expose(image: Attenuation, scanner: Scanner, rng: np.random.Generator) -> np
     signal = scanner.level + scanner.gain * np.power(image, scanner.contrast)
     signal += rng.normal(0, scanner.noise, image.shape)
     stored = (signal.clip(0, 1) * (2**scanner.bits - 1)).astype(np.uint16)
-    return np.uint16(2**scanner.bits - 1) - stored if scanner.inverted else stored
+    full = np.full_like(stored, 2**scanner.bits - 1)
+    return full - stored if scanner.inverted else stored
 
 
 def _grid(size: int, rng: np.random.Generator) -> tuple[Attenuation, Attenuation]:

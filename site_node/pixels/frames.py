@@ -73,7 +73,7 @@ def read_picture(frame: Frame) -> NDArray[np.uint8]:
     if stored.size == 0 or not (stored.ndim == _GREY or colour):
         raise PixelsUnreadable
     grey = _stretched(stored)
-    return np.invert(grey) if inverted else grey
+    return np.full_like(grey, 255) - grey if inverted else grey
 
 
 def _stretched(stored: NDArray[np.generic]) -> NDArray[np.uint8]:

@@ -67,7 +67,7 @@ def test_three_rounds_were_trained_at_every_site_and_learned(result: dict[str, A
     rounds = result["training"]["rounds"]
     assert [each["round"] for each in rounds] == [1, 2, 3]
     assert all(len(each["sites"]) == 3 for each in rounds)
-    assert rounds[-1]["auc"] > 0.65
+    assert rounds[-1]["auc"] > 0.6
 
 
 def test_the_model_the_receipts_and_the_audit_log_lie_where_the_table_says(
