@@ -13,7 +13,7 @@ from pydicom.uid import UID_dictionary
 from shared.ids import PatientPseudonym
 from shared.protocol.profile import FREE_TEXT, Action, Profile, Rule
 from site_node.deidentify.characters import decode, encodings_of
-from site_node.deidentify.dates import shift_values
+from site_node.deidentify.dates import shift_values, years_between
 from site_node.deidentify.elements import WORD_SIZES, Dataset, Piece, Source, bytes_of, encode
 from site_node.deidentify.identifiers import TAGS as IDENTIFIER_TAGS
 from site_node.deidentify.identifiers import Identifiers, Names, cut, known_forms, normal
@@ -83,7 +83,8 @@ class Subject(NamedTuple):
 
 def make_subject(profile: Profile, pseudonyms: Pseudonyms, identity: Identity) -> Subject:
     """Everything a study's files need, asked once."""
-    naming = IDENTIFIER_TAGS | {rule.tag for rule in profile.rules if "PN" in rule.vrs}
+    kept = {tag for tag in IDENTIFIER_TAGS if profile.action(tag) is Action.KEEP}  # what may stay identifies nobody
+    naming = (IDENTIFIER_TAGS - kept) | {rule.tag for rule in profile.rules if "PN" in rule.vrs}
     sequences = {rule.tag: True for rule in profile.rules if "SQ" in rule.vrs}
     return Subject(
         profile=profile,
@@ -119,7 +120,8 @@ class Values:
         self._encodings = encodings_of(bytes_of(facts, CHARACTER_SET))
         # Private elements mean what their creators say, and what an age tells depends on the study's date.
         creators = [(tag, bytes_of(facts, tag)) for tag in facts if tag >> 16 & 1]
-        self._context = (kind, explicit, bytes_of(facts, _STUDY_DATE), *creators)
+        self._study_date = bytes_of(facts, _STUDY_DATE).decode("latin-1")
+        self._context = (kind, explicit, self._study_date, *creators)
         self._answers = self._recall()
         self._outcomes = subject.outcomes.setdefault((self._encodings, *self._context), {})
 
@@ -174,6 +176,8 @@ class Values:
                 new = self._uid(raw)
             case Action.SHIFT:
                 new = self._shift(rule, raw)
+            case Action.BIRTH:
+                new = self._birth(rule, raw)
             case Action.CLEAN:
                 new = self._text(rule, raw, describe=True)
             case Action.PATIENT:
@@ -238,6 +242,11 @@ class Values:
         if new is None:
             raise stop("invalid-date", rule.keyword)
         return new.encode()
+
+    def _birth(self, rule: Rule, raw: bytes) -> bytes:
+        """Shifted, unless with the study's date it tells an age over 89, or no age at all."""
+        age = years_between(raw.decode("latin-1"), self._study_date)
+        return self._shift(rule, raw) if age is not None and age <= _OLDEST else b""
 
     def _age(self, raw: bytes) -> bytes:
         value = raw.strip(_PADDING)

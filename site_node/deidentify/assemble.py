@@ -13,6 +13,7 @@ from site_node.deidentify.elements import (
     PIXEL_DATA,
     UNDEFINED,
     Dataset,
+    Element,
     Piece,
     Sequence,
     Source,
@@ -22,6 +23,7 @@ from site_node.deidentify.elements import (
     encode_items,
     header,
 )
+from site_node.deidentify.private import private_rule, safe_creator
 from site_node.deidentify.reasons import stop
 
 DEEPEST = 32  # sequences within sequences; the deepest object of PS3.3 has far fewer
@@ -90,6 +92,7 @@ class _Writer:
     def __init__(self, subject: Subject, source: Source, values: Values) -> None:
         self._subject = subject
         self._rules = subject.profile.by_tag
+        self._safe_groups = subject.profile.safe_groups
         self._facts = source.dataset
         self._values = values
         self._claims: set[str] = set()  # codes of what was done in the piece at hand
@@ -101,16 +104,22 @@ class _Writer:
         if known is not None:
             return known
         self._claims = set()
-        parts = sorted(self.elements(piece.elements, self._values, depth=0))
-        groups = (list(group) for _, group in groupby(parts, key=lambda part: bisect(_BETWEEN, part[0])))
-        joined = ((group[0][0], b"".join(part for _, part in group)) for group in groups)
-        outcome = Outcome(tuple(joined), frozenset(self._claims))
+        parts = list(self.elements(piece.elements, self._values, depth=0))
+        if len(parts) > 1:
+            parts.sort()
+            groups = (list(group) for _, group in groupby(parts, key=lambda part: bisect(_BETWEEN, part[0])))
+            parts = [(group[0][0], b"".join(part for _, part in group)) for group in groups]
+        outcome = Outcome(tuple(parts), frozenset(self._claims))
         self._values.remember(piece, outcome)
         return outcome
 
     def elements(self, dataset: Dataset, values: Values, *, depth: int) -> Iterable[tuple[int, bytes]]:
         """Each element that stays, encoded."""
         for tag, element in dataset.items():
+            if tag >> 16 & 1:
+                if tag >> 16 in self._safe_groups:
+                    yield from self._private(tag, element, dataset if depth else self._facts, values)
+                continue
             rule = self._rules.get(tag)
             if rule is None or rule.action in GOING or (tag in _PIXELS_ONLY_ON_TOP and depth):
                 continue
@@ -127,6 +136,19 @@ class _Writer:
                 new = values.new_element(rule, element.vr, element.value)
                 if new is not None:
                     yield tag, new
+
+    def _private(self, tag: int, element: Element, creators: Dataset, values: Values) -> Iterable[tuple[int, bytes]]:
+        """A private element that the profile lists, or the creator of a block that may hold one."""
+        profile = self._subject.profile
+        creator = safe_creator(profile, creators, tag)
+        if creator:
+            yield tag, encode(tag, "LO", creator.encode(), explicit=self._explicit)
+        rule = private_rule(profile, creators, tag)
+        if rule is not None and isinstance(element.value, bytes):
+            new = values.new_element(rule, element.vr, element.value)
+            if new is not None:
+                self._claims.add(profile.claims.private)
+                yield tag, new
 
     def _sequence(self, rule: Rule, items: Sequence, values: Values, depth: int) -> bytes:
         if depth >= DEEPEST:

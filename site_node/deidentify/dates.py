@@ -1,7 +1,7 @@
 """Shifting dates and datetimes (PS3.5 section 6.2) by whole days, backwards; times of day stay as they are."""
 
 import re
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 _DATE = re.compile(r"(\d{4})(\d{2})?(\d{2})?")
 _OLD_DATE = re.compile(r"(\d{4})\.(\d{2})\.(\d{2})")  # ACR-NEMA 2.0
@@ -22,6 +22,15 @@ def shift_values(text: str, days: int, *, complete: bool) -> str | None:
     if complete and not all(shifted):
         return None
     return "\\".join(shifted) if any(shifted) else ""
+
+
+def years_between(birth: str, day: str) -> int | None:
+    """Whole years from one date to another, each eight digits; `None` where one of them is no whole date."""
+    try:
+        first, last = (datetime.strptime(text.strip(" \0"), "%Y%m%d") for text in (birth, day))  # noqa: DTZ007 -- a day
+    except ValueError:
+        return None
+    return last.year - first.year - ((last.month, last.day) < (first.month, first.day))
 
 
 def _shift_one(value: str, days: int, *, complete: bool) -> str:

@@ -1,0 +1,34 @@
+"""Which private elements a profile keeps: those of a creator it lists, in the block that the creator reserved there."""
+
+from shared.protocol.profile import Profile, Rule
+from site_node.deidentify.elements import Dataset, bytes_of
+
+_FIRST_BLOCK, _LAST_BLOCK = 0x10, 0xFF  # PS3.5 section 7.8.1
+
+
+def private_rule(profile: Profile, creators: Dataset, tag: int) -> Rule | None:
+    """The rule of a private element; `None` where it goes.
+
+    Args:
+        profile: with its list of safe elements.
+        creators: a data set that holds the private creators beside the element.
+        tag: of the element.
+    """
+    group, block = tag >> 16, (tag & 0xFFFF) >> 8
+    if group not in profile.safe_groups or not _FIRST_BLOCK <= block <= _LAST_BLOCK:
+        return None
+    return profile.block_rules(group, block, creator_at(creators, group, block)).get(tag)
+
+
+def safe_creator(profile: Profile, creators: Dataset, tag: int) -> str:
+    """The creator that a data element names, if it is one the profile lists; else empty."""
+    group, block = tag >> 16, tag & 0xFFFF
+    if group not in profile.safe_groups or not _FIRST_BLOCK <= block <= _LAST_BLOCK:
+        return ""
+    creator = creator_at(creators, group, block)
+    return creator if profile.block_rules(group, block, creator) else ""
+
+
+def creator_at(creators: Dataset, group: int, block: int) -> str:
+    """Who reserved a block; empty if nobody."""
+    return bytes_of(creators, group << 16 | block).decode("latin-1").strip(" \0")
