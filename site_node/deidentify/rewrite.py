@@ -191,13 +191,15 @@ class _Walk:
 
     def _rest(self, pieces: list[Piece], place: int) -> None:
         """Add every element from `place` to the file's end to `pieces`."""
-        tags = {tag for piece in pieces for tag in piece.elements}
+        tags: set[int] = set()
         while place < self._size - self._base and not self._only_zeros_follow(place):
             if _IMPLICIT_HEADER(self._data[place : place + 8].ljust(8, b"\0"))[:2] == (0x7FE0, 0x0010):
                 place = self._pixel_data(place)
                 continue
             piece, place = self._piece(place)
             tag = next(iter(piece.elements))
+            if not tags:
+                tags.update(tag for piece in pieces for tag in piece.elements)
             if tag in tags:
                 raise stop("doubled-element")
             tags.add(tag)
@@ -402,7 +404,7 @@ class _Walk:
 
     def _jump(self, place: int) -> int:
         """Go on at a place in the file; what lies between is not read."""
-        if place - self._base > len(self._data) or (place < self._size and self._base + len(self._data) < self._size):
+        if place < self._size and self._base + len(self._data) < self._size:
             if self._size - place > _TAIL:
                 raise stop("unknown-tail")
             self._data, self._base = os.pread(self._file, _TAIL, place), place

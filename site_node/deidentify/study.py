@@ -24,6 +24,8 @@ from site_node.deidentify.reasons import reason_of, stop
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.study import Deidentified, DeidentifiedInstance, Ending, Included, Instance, LeftOut, Reason, Refused
 
+_Stamp = tuple[int, ...]  # which file, and as of when
+_EARLIER = 1 << 23  # bytes of headers that are kept between the rounds
 Clinical = dict[str, str | int | float | None]
 
 
@@ -113,21 +115,47 @@ def _instances(
     """Every instance, in two rounds: what one file names may be in none, so all are read before one is written."""
     left_out: dict[Path, LeftOut] = {}
     begun: dict[str, tuple[Instance, NewFile, Future[Written]]] = {}
+    earlier = Earlier()
     for instance in study.kept:
         with _leaving_out(instance, left_out), _opened(instance.path) as file:
-            subject.take(_read(file, instance.path, subject))
+            source = _read(file, instance.path, subject)
+            subject.take(source)
+            earlier.keep(file, source)
     with Finisher() as finisher:
         for instance in study.kept:
             if instance.path in left_out:
                 continue
             with _leaving_out(instance, left_out), _opened(instance.path) as file:
-                new = _checked(file, instance, subject, study.study.study_instance_uid)
+                new = _checked(file, earlier, instance, subject, study.study.study_instance_uid)
                 if new.sop_instance_uid in begun:
                     raise stop("same-new-name", "SOPInstanceUID")
                 written = finisher.finish(_write(file, instance, new, partial))
                 begun[new.sop_instance_uid] = (instance, new._replace(before=b"", pixels=b"", after=b""), written)
     done = [_done(instance, new, written.result(), out) for instance, new, written in begun.values()]
     return done, [left_out[instance.path] for instance in study.kept if instance.path in left_out]
+
+
+class Earlier:
+    """What the first round read, as far as a bounded memory holds it, of files that did not change since."""
+
+    def __init__(self) -> None:
+        self._kept: dict[_Stamp, Source] = {}
+        self._room = _EARLIER
+
+    def keep(self, file: int, source: Source) -> None:
+        """Keep what was read of a file if there is room."""
+        self._room -= sum(len(piece.raw) for piece in source.pieces)
+        if self._room > 0 and isinstance(source.pixels, Span):
+            self._kept[_stamp(file)] = source
+
+    def take(self, file: int) -> Source | None:
+        """What was read of the file, once; None if it was not kept or the file is another since."""
+        return self._kept.pop(_stamp(file), None)
+
+
+def _stamp(file: int) -> _Stamp:
+    state = os.fstat(file)
+    return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
 
 
 @contextmanager
@@ -152,11 +180,13 @@ def _opened(path: Path) -> Iterator[int]:
         os.close(file)
 
 
-def _checked(file: int, instance: Instance, subject: Subject, study_instance_uid: str) -> NewFile:
+def _checked(file: int, earlier: Earlier, instance: Instance, subject: Subject, study_instance_uid: str) -> NewFile:
     """One instance's new content, if it is still the file that was received and that gave its names."""
-    source = _read(file, instance.path, subject)
-    if subject.take(source):
-        raise stop("changed-while-reading")
+    source = earlier.take(file)
+    if source is None:
+        source = _read(file, instance.path, subject)
+        if subject.take(source):
+            raise stop("changed-while-reading")
     try:
         new = _new_file(file, source, subject, study_instance_uid)
     except (ValueError, RecursionError) as error:
