@@ -14,7 +14,8 @@ from shared.protocol.profile import Action, Profile, Rule
 from site_node.validate.codestream import CodestreamBroken, frames_of, text_segments
 from site_node.validate.elements import EXPLICIT, IMPLICIT, PIXEL_DATA, Document, Element, read_document
 from site_node.validate.finding import Finding
-from site_node.validate.values import TEXT, has_form
+from site_node.validate.private import Places, holds_any, safe_elements
+from site_node.validate.values import TEXT, day_of, has_form
 
 STANDARD_ROOT = "1.2.840.10008."
 DUMMY = b"REMOVED"  # what stands where Type 1 asks for a text
@@ -24,6 +25,8 @@ _REMOVED, _METHOD, _CODES, _TEMPORAL = 0x00120062, 0x00120063, 0x00120064, 0x002
 _CODE_VALUE, _SCHEME, _MEANING = 0x00080100, 0x00080102, 0x00080104
 _PRIVATE_GROUP = 0x0013
 _OLDEST = b"090Y"
+_OLDEST_YEARS = 89
+_STUDY_DATE, _BIRTH_DATE = 0x00080020, 0x00100030
 _UID_IN_TEXT = re.compile(rb"(?<![\d.])\d+(?:\.\d+){5,}")
 _ENCAPSULATED = "1.2.840.10008.1.2."  # and a number from 4 on
 
@@ -55,13 +58,14 @@ def check_output(data: bytes, *, profile: Profile, site_id: SiteId) -> tuple[Fin
 
 def check_document(document: Document, rules: Rules) -> Iterator[Finding]:
     """Findings of a file that was walked."""
+    private = safe_elements(document, rules.profile)
     yield from _check_frame(document)
     yield from _check_order(document)
-    yield from _check_marks(document, rules)
+    yield from _check_marks(document, rules, keeps_private=holds_any(private))
     yield from _check_patient(document, rules)
     yield from _check_pixels(document)
     for element in document.elements:
-        yield from _check_element(element, rules)
+        yield from _check_element(element, rules, private)
 
 
 def name_of(tag: int, profile: Profile) -> str:
@@ -73,7 +77,7 @@ def name_of(tag: int, profile: Profile) -> str:
 def is_ours(element: Element, rules: Rules) -> bool:
     """Whether a private element is one of the block the program writes: creator, SITEID, project."""
     group, number = element.tag >> 16, element.tag & 0xFFFF
-    if element.path or group != _PRIVATE_GROUP:
+    if element.path or group != _PRIVATE_GROUP or not rules.profile.private_creator:
         return False
     value = element.raw.rstrip(b" \0").decode("latin-1")
     if number == 0x0010:  # noqa: PLR2004 - the first block's creator
@@ -113,8 +117,8 @@ def _check_order(document: Document) -> Iterator[Finding]:
             yield Finding(code="group-length")
 
 
-def _check_marks(document: Document, rules: Rules) -> Iterator[Finding]:
-    """PS3.15 E.1.1: identity removed, by which method; E.3.6: dates were shifted."""
+def _check_marks(document: Document, rules: Rules, *, keeps_private: bool) -> Iterator[Finding]:
+    """PS3.15 E.1.1: identity removed, by which method; E.3.6: dates were shifted; E.3.10: private elements kept."""
     wanted = {_REMOVED: b"YES", _METHOD: rules.profile.method.encode(), _TEMPORAL: b"MODIFIED"}
     for tag, value in wanted.items():
         if document.first(tag) != value:
@@ -131,7 +135,9 @@ def _check_marks(document: Document, rules: Rules) -> Iterator[Finding]:
         and item[_MEANING] == meanings.get(item[_CODE_VALUE])
         for item in items.values()
     )
-    if not fit or not codes >= set(rules.profile.claims.always):
+    claims = rules.profile.claims
+    told = not claims.private or (claims.private in codes) == keeps_private
+    if not fit or not told or not codes >= set(claims.always):
         yield Finding(code="not-marked", attribute=name_of(_CODES, rules.profile))
 
 
@@ -143,6 +149,19 @@ def _check_patient(document: Document, rules: Rules) -> Iterator[Finding]:
         ours = False
     if name != number or not ours:
         yield Finding(code="pseudonym", attribute="PatientID")
+    if _tells_high_age(document):
+        yield Finding(code="age", attribute="PatientBirthDate")
+
+
+def _tells_high_age(document: Document) -> bool:
+    """Whether birth date and study date, shifted alike, tell an age over 89, or a birth date stands alone."""
+    birth = document.first(_BIRTH_DATE)
+    if not birth:
+        return False
+    first, last = day_of(birth), day_of(document.first(_STUDY_DATE))
+    if first is None or last is None:
+        return True
+    return (last.year - first.year, last.month, last.day) >= (_OLDEST_YEARS + 1, first.month, first.day)
 
 
 def _check_pixels(document: Document) -> Iterator[Finding]:
@@ -155,10 +174,13 @@ def _check_pixels(document: Document) -> Iterator[Finding]:
         yield Finding(code="pixel-structure", attribute="PixelData")
 
 
-def _check_element(element: Element, rules: Rules) -> Iterator[Finding]:
+def _check_element(element: Element, rules: Rules, private: Places) -> Iterator[Finding]:
     keyword = name_of(element.tag, rules.profile)
     if element.tag >> 16 & 1:
-        if not is_ours(element, rules):
+        safe = private.get((element.path, element.tag))
+        if safe is not None:
+            yield from _check_value(element, safe, rules)
+        elif not is_ours(element, rules):
             yield Finding(code="private", attribute=keyword)
         return
     rule = rules.profile.by_tag.get(element.tag)

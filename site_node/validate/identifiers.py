@@ -87,7 +87,8 @@ def text_of(raw: bytes, charset: tuple[str, ...]) -> str:
 class Collector:
     """Gathers the identifiers in all sources of a study, at every depth, and of the identity it was received under."""
 
-    def __init__(self, identity: Identity) -> None:
+    def __init__(self, identity: Identity, kept: frozenset[int] = frozenset()) -> None:
+        self._kept = kept  # attributes of people and places that the profile keeps, such as a station's name
         self._forms: dict[str, set[str]] = {kind: set() for kind in ("name", "number", "person", "place")}
         self._forms["number"] |= _forms(identity.patient_id)
         self._raw = _raw_forms(identity.patient_id.encode())
@@ -104,7 +105,7 @@ class Collector:
                 self._uids |= set(_uids(element.raw))
             if element.tag == _BIRTH_DATE:
                 self._days |= _day_forms(element.raw)
-            kind = _kind(element)
+            kind = _kind(element) if element.tag not in self._kept else ""
             if kind and (kind, charset, element.raw) not in self._seen:
                 self._seen.add((kind, charset, element.raw))
                 self._take(kind, text_of(element.raw, charset), element.raw)

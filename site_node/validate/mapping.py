@@ -18,6 +18,7 @@ from site_node.validate.conformance import DUMMY, STANDARD_ROOT, Rules, in_marks
 from site_node.validate.elements import PIXEL_DATA, Document, Element, Path
 from site_node.validate.finding import Finding
 from site_node.validate.identifiers import charset_of, normal, text_of
+from site_node.validate.private import safe_elements
 from site_node.validate.values import day_of
 
 _PAD = b" \0"
@@ -43,8 +44,9 @@ def check_against_source(output: Document, source: Document, patient: Patient, r
     """Findings of one file beside its source."""
     before: dict[Place, Element] = {(one.path, one.tag): one for one in source.elements}
     charset = charset_of(source)
+    private = safe_elements(output, rules.profile)
     for element in output.elements:
-        rule = rules.profile.by_tag.get(element.tag)
+        rule = rules.profile.by_tag.get(element.tag) or private.get((element.path, element.tag))
         if rule is None or element.items >= 0 or in_marks(element) or is_ours(element, rules):
             continue
         code = _check_element(element, before.get((element.path, element.tag)), rule, patient, charset)

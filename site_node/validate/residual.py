@@ -4,11 +4,12 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from shared.protocol.profile import Action
+from shared.protocol.profile import Action, Rule
 from site_node.validate.conformance import Rules, in_marks, is_ours, name_of
 from site_node.validate.elements import Document, Element
 from site_node.validate.finding import Finding
 from site_node.validate.identifiers import Identifiers, charset_of, normal, text_of, words_of
+from site_node.validate.private import safe_elements
 from site_node.validate.values import TEXT
 
 _LONGEST_RUN = 4  # words that may make one identifier
@@ -36,10 +37,12 @@ def make_search(identifiers: Identifiers, rules: Rules) -> Search:
 def search_document(document: Document, search: Search, rules: Rules) -> Iterator[Finding]:
     """Findings in one de-identified file."""
     charset = charset_of(document)
+    private = safe_elements(document, rules.profile)
     for element in document.elements:
         if element.items >= 0 or not element.raw or _is_written(element, rules):
             continue
-        code = _search_element(element, search, charset, rules)
+        rule = rules.profile.by_tag.get(element.tag) or private.get((element.path, element.tag))
+        code = _search_element(element, search, charset, rule)
         if code:
             yield Finding(code=code, attribute=name_of(element.tag, rules.profile))
     yield from _search_bytes(document, search)
@@ -62,8 +65,7 @@ def _is_written(element: Element, rules: Rules) -> bool:
     return (written and not element.path) or in_marks(element) or is_ours(element, rules)
 
 
-def _search_element(element: Element, search: Search, charset: tuple[str, ...], rules: Rules) -> str:
-    rule = rules.profile.by_tag.get(element.tag)
+def _search_element(element: Element, search: Search, charset: tuple[str, ...], rule: Rule | None) -> str:
     vr = element.vr or (min(rule.vrs) if rule else "")
     if vr in _CHECKED_ELSEWHERE:
         return ""

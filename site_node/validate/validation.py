@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from shared.errors import DicomUnreadable
-from shared.protocol.profile import Profile
+from shared.protocol.profile import Action, Profile
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.study import Deidentified, DeidentifiedInstance, Ending, Included, Instance, Refused, Validated
 from site_node.validate.conformance import Rules, check_document, make_rules
@@ -80,7 +80,8 @@ def _check(
     patient = make_patient(pseudonyms, identity)
     if patient.pseudonym != output.patient:
         findings.append(Finding(code="patient-mapping", attribute="PatientID"))
-    collector = Collector(identity)
+    kept = frozenset(rule.tag for rule in rules.profile.rules if rule.action is Action.KEEP)
+    collector = Collector(identity, kept)
     seen = [_check_instance(one, output, collector, patient, rules) for one in output.instances]
     gone = {one.source.path for one in output.instances}
     for document in _readable([one for one in source.kept if one.path not in gone], rules):
