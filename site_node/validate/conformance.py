@@ -14,7 +14,7 @@ from shared.protocol.profile import Action, Profile, Rule
 from site_node.validate.codestream import CodestreamBroken, frames_of, text_segments
 from site_node.validate.elements import EXPLICIT, IMPLICIT, PIXEL_DATA, Document, Element, read_document
 from site_node.validate.finding import Finding
-from site_node.validate.private import Places, holds_any, safe_elements
+from site_node.validate.private import holds_any, safe_elements
 from site_node.validate.values import TEXT, day_of, has_form
 
 STANDARD_ROOT = "1.2.840.10008."
@@ -38,12 +38,13 @@ class Rules(NamedTuple):
     site_id: SiteId
     deny: re.Pattern[str]
     sequences: frozenset[int]
+    judged: dict[tuple[Element, bool], tuple[Finding, ...]]  # by whether it is a listed private one
 
 
 def make_rules(profile: Profile, site_id: SiteId) -> Rules:
     """Prepare a profile for many files."""
     deny = re.compile("|".join(f"(?:{pattern})" for pattern in profile.text.deny) or r"(?!)", re.IGNORECASE)
-    return Rules(profile, site_id, deny, frozenset(rule.tag for rule in profile.rules if "SQ" in rule.vrs))
+    return Rules(profile, site_id, deny, frozenset(rule.tag for rule in profile.rules if "SQ" in rule.vrs), {})
 
 
 def check_output(data: bytes, *, profile: Profile, site_id: SiteId) -> tuple[Finding, ...]:
@@ -65,7 +66,11 @@ def check_document(document: Document, rules: Rules) -> Iterator[Finding]:
     yield from _check_patient(document, rules)
     yield from _check_pixels(document)
     for element in document.elements:
-        yield from _check_element(element, rules, private)
+        safe = private.get((element.path, element.tag)) if private else None
+        known = rules.judged.get((element, safe is not None))
+        if known is None:
+            known = rules.judged[element, safe is not None] = tuple(_check_element(element, rules, safe))
+        yield from known
 
 
 def name_of(tag: int, profile: Profile) -> str:
@@ -174,10 +179,9 @@ def _check_pixels(document: Document) -> Iterator[Finding]:
         yield Finding(code="pixel-structure", attribute="PixelData")
 
 
-def _check_element(element: Element, rules: Rules, private: Places) -> Iterator[Finding]:
+def _check_element(element: Element, rules: Rules, safe: Rule | None) -> Iterator[Finding]:
     keyword = name_of(element.tag, rules.profile)
     if element.tag >> 16 & 1:
-        safe = private.get((element.path, element.tag))
         if safe is not None:
             yield from _check_value(element, safe, rules)
         elif not is_ours(element, rules):

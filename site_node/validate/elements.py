@@ -7,6 +7,7 @@ It decodes nothing, guesses nothing and raises `DicomUnreadable` where the bytes
 import struct
 import zlib
 from collections.abc import Collection
+from mmap import MADV_DONTNEED, mmap
 from typing import NamedTuple
 
 from shared.errors import DicomUnreadable
@@ -75,25 +76,40 @@ class Document(NamedTuple):
     elements: tuple[Element, ...]
     fragments: tuple[memoryview, ...] | None  # the pixel data: one native value, or the fragments; `None`: none
     encapsulated: bool
-    rest: bytes  # every byte of the file but the pixel data's
+    rest: tuple[bytes, ...]  # every byte of the file but the pixel data's, element by element
 
     def first(self, tag: int) -> bytes:
         """The raw value of a top-level element without its padding; empty where there is none."""
         return next((one.raw.rstrip(b" \0") for one in self.elements if one.tag == tag and not one.path), b"")
 
 
-def read_document(data: bytes, sequences: Collection[int]) -> Document:
+def forget(view: memoryview) -> None:
+    """Let go of the memory behind a view of a mapped file; it is read again where it is needed."""
+    if isinstance(view.obj, mmap):
+        view.obj.madvise(MADV_DONTNEED)
+
+
+class Known:
+    """The top level of the file read before: where a series' next file has the same bytes, it has the same elements."""
+
+    def __init__(self) -> None:
+        self.form: tuple[str, bool] = ("", False)  # byte order, and whether VRs are explicit
+        self.elements: list[tuple[bytes, tuple[Element, ...]]] = []
+
+
+def read_document(data: bytes | mmap, sequences: Collection[int], known: Known | None = None) -> Document:
     """Walk a file's bytes.
 
     Args:
         data: the whole file.
         sequences: tags of sequences, which implicit VR does not mark.
+        known: the file before, which this one takes the place of.
 
     Raises:
         DicomUnreadable: the bytes end too early, go on too long or have no order.
     """
     try:
-        return _Reader(data, sequences).read()
+        return _Reader(data, sequences, known or Known()).read()
     except (struct.error, IndexError, zlib.error, RecursionError) as error:
         raise DicomUnreadable(type(error).__name__, problem="its elements do not fit its bytes") from None
 
@@ -114,15 +130,16 @@ class _Head(NamedTuple):
 class _Reader:
     """One walk over one file."""
 
-    def __init__(self, data: bytes, sequences: Collection[int]) -> None:
+    def __init__(self, data: bytes | mmap, sequences: Collection[int], known: Known) -> None:
         self._data = data
         self._sequences = sequences
+        self._known = known
         self._order = "<"
         self._explicit = True
         self._elements: list[Element] = []
         self._fragments: list[memoryview] | None = None
         self._encapsulated = False
-        self._pixels = (0, 0)  # where the pixel data's value lies
+        self._rest: list[bytes] = []
 
     def read(self) -> Document:
         """The whole file."""
@@ -138,15 +155,19 @@ class _Reader:
             self._data, start = inflate.decompress(self._data[start:]) + inflate.flush(), 0
         self._order = ">" if syntax == BIG else "<"
         self._explicit = syntax != IMPLICIT if syntax else self._data[start + 4 : start + 6] in {*_LONG, *_SHORT}
-        end = self._dataset(start, len(self._data), (), delimited=False)
-        if end != len(self._data):
-            raise _broken("bytes follow its last element")
-        first, last = self._pixels
-        rest = head * (syntax == DEFLATED) + self._data[: first or end] + (self._data[last:] if first else b"")
+        self._rest = [head]
+        self._top(start, len(self._data))
         fragments = None if self._fragments is None else tuple(self._fragments)
         syntax = syntax or (EXPLICIT if self._explicit else IMPLICIT)
         return Document(
-            preamble, meta, syntax, self._explicit, tuple(self._elements), fragments, self._encapsulated, rest
+            preamble,
+            meta,
+            syntax,
+            self._explicit,
+            tuple(self._elements),
+            fragments,
+            self._encapsulated,
+            tuple(self._rest),
         )
 
     def _meta(self, start: int) -> int:
@@ -171,6 +192,37 @@ class _Reader:
             raise _broken("an element has an unknown value representation")
         return _Head(tag, _LONG[vr], long.unpack_from(self._data, at + 8)[0], at + 12)
 
+    def _top(self, at: int, end: int) -> None:
+        """The top level; an element that the file before had at its place is not parsed again."""
+        form = (self._order, self._explicit)
+        before = self._known.elements if self._known.form == form else []
+        self._known.form, self._known.elements = form, []
+        place = 0
+        while at < end:
+            raw, elements = before[place] if place < len(before) else (b"", ())
+            if raw and self._data[at : at + len(raw)] == raw:
+                self._elements += elements
+                at += len(raw)
+                place += 1
+            else:
+                start, count = at, len(self._elements)
+                at = self._next(at, end)
+                elements = tuple(self._elements[count:])
+                if not elements:  # the pixel data
+                    continue
+                raw = self._data[start:at]
+                while place < len(before) and before[place][1][0].tag <= elements[0].tag:
+                    place += 1
+            self._rest.append(raw)
+            self._known.elements.append((raw, elements))
+
+    def _next(self, at: int, end: int) -> int:
+        """Parse one element of the top level; returns what comes after."""
+        head = self._header(at)
+        if head.tag >> 16 == 0xFFFE:  # noqa: PLR2004 - an item where an element should be
+            raise _broken("an item stands outside a sequence")
+        return self._element((), head, end)
+
     def _dataset(self, at: int, end: int, path: Path, *, delimited: bool) -> int:
         """Elements up to `end` or, where `delimited`, the item's end; returns what comes after."""
         if len(path) > 2 * _DEEPEST:
@@ -191,6 +243,10 @@ class _Reader:
             raise _broken("an element's length points past the end")
         if head.tag == PIXEL_DATA and not path:
             return self._pixel_data(head, end)
+        if head.length == UNDEFINED and head.vr in {"OB", "OW"}:  # a compressed icon
+            _, after = self._fragment_places(head.value, end)
+            self._elements.append(Element(path, head.tag, head.vr, self._data[head.value : after]))
+            return after
         if head.vr == "SQ" or head.length == UNDEFINED or (not head.vr and head.tag in self._sequences):
             return self._sequence(path, head, end)
         after = head.value + head.length
@@ -243,16 +299,24 @@ class _Reader:
             native = view[head.value : at]
             if self._order == ">" and head.vr == "OW":
                 native = memoryview(self._little(bytes(native), head.vr))
-            self._fragments, self._pixels = [native], (head.value, at)
+            self._rest.append(self._data[head.value - 12 : head.value])
+            self._fragments = [native]
             return at
-        self._encapsulated, self._fragments = True, []
+        self._encapsulated = True
+        places, after = self._fragment_places(head.value, end)
+        self._fragments = [view[first:last] for first, last in places]
+        self._rest.append(self._data[head.value - 12 : head.value])
+        return after
+
+    def _fragment_places(self, at: int, end: int) -> tuple[list[tuple[int, int]], int]:
+        """Where each fragment lies, and the place after their delimiter."""
+        places: list[tuple[int, int]] = []
         while at < end:
             item = self._header(at)
             if item.tag == _SEQUENCE_END:
-                self._pixels = (head.value, at)
-                return item.value
+                return places, item.value
             if item.tag != _ITEM or item.length == UNDEFINED or item.value + item.length > end:
-                raise _broken("the fragments of its pixel data are broken")
+                break
             at = item.value + item.length
-            self._fragments.append(view[item.value : at])
-        raise _broken("its pixel data have no end")
+            places.append((item.value, at))
+        raise _broken("the fragments of its pixel data are broken or have no end")

@@ -10,6 +10,7 @@ import re
 import unicodedata
 import warnings
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import permutations
 from typing import NamedTuple
 
@@ -64,7 +65,12 @@ def words_of(text: str) -> list[str]:
 
 def charset_of(document: Document) -> tuple[str, ...]:
     """Python's names for the file's character sets; Latin-1 where they are not known."""
-    terms = [term.strip(" \0") for term in document.first(_CHARSET).decode("latin-1").split("\\")]
+    return _charset(document.first(_CHARSET))
+
+
+@lru_cache(maxsize=64)
+def _charset(raw: bytes) -> tuple[str, ...]:
+    terms = [term.strip(" \0") for term in raw.decode("latin-1").split("\\")]
     if any(term and term not in python_encoding for term in terms):
         return ("latin-1",)
     with warnings.catch_warnings():
@@ -95,20 +101,24 @@ class Collector:
         self._place_names = set[str]()
         self._days = set[str]()
         self._uids = set[str]()
-        self._seen = set[tuple[str, tuple[str, ...], bytes]]()  # the files of a study repeat themselves
+        self._seen = set[tuple[tuple[str, ...], Element]]()  # the files of a study repeat themselves
 
     def add(self, document: Document) -> None:
         """Take what one source holds."""
         charset = charset_of(document)
         for element in document.elements:
-            if element.vr in {"UI", "UN", ""}:
-                self._uids |= set(_uids(element.raw))
-            if element.tag == _BIRTH_DATE:
-                self._days |= _day_forms(element.raw)
-            kind = _kind(element) if element.tag not in self._kept else ""
-            if kind and (kind, charset, element.raw) not in self._seen:
-                self._seen.add((kind, charset, element.raw))
-                self._take(kind, text_of(element.raw, charset), element.raw)
+            if (charset, element) not in self._seen:
+                self._seen.add((charset, element))
+                self._add(element, charset)
+
+    def _add(self, element: Element, charset: tuple[str, ...]) -> None:
+        if element.vr in {"UI", "UN", ""}:
+            self._uids |= set(_uids(element.raw))
+        if element.tag == _BIRTH_DATE:
+            self._days |= _day_forms(element.raw)
+        kind = _kind(element)
+        if kind:
+            self._take(kind, text_of(element.raw, charset), element.raw)
 
     def _take(self, kind: str, text: str, raw: bytes) -> None:
         self._forms[kind] |= _forms(text)

@@ -15,13 +15,14 @@ from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.study import Identity
 from site_node.validate.codestream import CodestreamBroken, frames_of, without_text
 from site_node.validate.conformance import DUMMY, STANDARD_ROOT, Rules, in_marks, is_ours, name_of
-from site_node.validate.elements import PIXEL_DATA, Document, Element, Path
+from site_node.validate.elements import PIXEL_DATA, Document, Element, Path, forget
 from site_node.validate.finding import Finding
 from site_node.validate.identifiers import charset_of, normal, text_of
 from site_node.validate.private import safe_elements
 from site_node.validate.values import day_of
 
 _PAD = b" \0"
+_PIECE = 1 << 20  # bytes
 _OLDEST = b"090Y"
 _DATE_LIKE = re.compile(r"(\d{4})\.?(\d{2})?\.?(\d{2})?((?<=\d{8})\d{2,6}(?:\.\d{1,6})?)?(?:[+-]\d{4})?")
 Place = tuple[Path, int]
@@ -33,11 +34,12 @@ class Patient(NamedTuple):
     pseudonyms: Pseudonyms
     pseudonym: PatientPseudonym
     shift: timedelta
+    judged: dict[tuple[Element, Element | None, tuple[str, ...], bool], str]  # the files of a study repeat themselves
 
 
 def make_patient(pseudonyms: Pseudonyms, identity: Identity) -> Patient:
     """Ask the site's key."""
-    return Patient(pseudonyms, pseudonyms.patient(identity), timedelta(days=pseudonyms.shift_days(identity)))
+    return Patient(pseudonyms, pseudonyms.patient(identity), timedelta(days=pseudonyms.shift_days(identity)), {})
 
 
 def check_against_source(output: Document, source: Document, patient: Patient, rules: Rules) -> Iterator[Finding]:
@@ -46,10 +48,17 @@ def check_against_source(output: Document, source: Document, patient: Patient, r
     charset = charset_of(source)
     private = safe_elements(output, rules.profile)
     for element in output.elements:
-        rule = rules.profile.by_tag.get(element.tag) or private.get((element.path, element.tag))
-        if rule is None or element.items >= 0 or in_marks(element) or is_ours(element, rules):
+        place = (element.path, element.tag)
+        rule = rules.profile.by_tag.get(element.tag) or private.get(place)
+        if rule is None or element.items >= 0:
             continue
-        code = _check_element(element, before.get((element.path, element.tag)), rule, patient, charset)
+        origin = before.get(place)
+        key = (element, origin, charset, place in private)
+        code = patient.judged.get(key)
+        if code is None:
+            exempt = in_marks(element) or is_ours(element, rules)
+            code = "" if exempt else _check_element(element, origin, rule, patient, charset)
+            patient.judged[key] = code
         if code:
             yield Finding(code=code, attribute=rule.keyword)
     if not _same_pixels(output, source):
@@ -144,14 +153,7 @@ def _same_pixels(output: Document, source: Document) -> bool:
     if output.encapsulated != source.encapsulated:
         return False
     if not output.encapsulated:
-        new, old = output.fragments[0], source.fragments[0]
-        size = min(len(new), len(old))
-        # As bytes: a memory view compares item by item, twenty times slower.
-        return (
-            bytes(new[:size]) == bytes(old[:size])
-            and not bytes(new[size:]).strip(b"\0")
-            and not bytes(old[size:]).strip(b"\0")
-        )
+        return _same_bytes(output.fragments[0], source.fragments[0])
     try:
         new_frames, old_frames = (
             [without_text(frame) for frame in frames_of(one.fragments or ())] for one in (output, source)
@@ -161,19 +163,31 @@ def _same_pixels(output: Document, source: Document) -> bool:
     return new_frames == old_frames
 
 
+def _same_bytes(new: memoryview, old: memoryview) -> bool:
+    """Whether both hold the same, but for zeros after it; a piece at a time, so that memory does not grow."""
+    size = min(len(new), len(old))
+    for start in range(0, size, _PIECE):
+        last = min(start + _PIECE, size)
+        if bytes(new[start:last]) != bytes(old[start:last]):  # a memory view compares item by item, far slower
+            return False
+        forget(new)
+        forget(old)
+    return not bytes(new[size:]).strip(b"\0") and not bytes(old[size:]).strip(b"\0")
+
+
 def tally(output: Document, source: Document, rules: Rules) -> dict[str, Counter[str]]:
     """Which attributes of one source were kept, changed or removed, by keyword, private ones together."""
-    after = {(one.path, one.tag): one.raw.strip(_PAD) for one in output.elements}
+    after = {(one.path, one.tag): one for one in output.elements}
     found: dict[str, Counter[str]] = {"kept": Counter(), "changed": Counter(), "removed": Counter()}
-    for element in source.elements:
-        place = (element.path, element.tag)
+    counted = Counter((element, after.get((element.path, element.tag))) for element in source.elements)
+    for (element, new), count in counted.items():
         name = "private" if element.tag >> 16 & 1 else name_of(element.tag, rules.profile)
-        if place not in after:
-            found["removed"][name] += 1
-        elif element.items >= 0 or after[place] == element.raw.strip(_PAD):
-            found["kept"][name] += 1
+        if new is None:
+            found["removed"][name] += count
+        elif element.items >= 0 or new is element or new.raw.strip(_PAD) == element.raw.strip(_PAD):
+            found["kept"][name] += count
         else:
-            found["changed"][name] += 1
+            found["changed"][name] += count
     if source.fragments is not None:
         found["kept" if output.fragments is not None else "removed"][name_of(PIXEL_DATA, rules.profile)] += 1
     return found

@@ -25,27 +25,57 @@ class Search(NamedTuple):
     identifiers: Identifiers
     known: frozenset[str]
     cache: dict[tuple[str, bool], str]  # the files of a study repeat themselves
-    written: frozenset[bytes]  # what the program writes itself, wherever an identifier happens to look like it
+    pattern: re.Pattern[bytes] | None  # finds any of the bytes looked for
 
 
 def make_search(identifiers: Identifiers, rules: Rules) -> Search:
     """Prepare a search for all files of a study."""
     known = frozenset(normal(term) for term in rules.profile.known_terms)
-    return Search(identifiers, known, {}, frozenset(term.encode() for term in (*known, rules.site_id)))
+    written = frozenset(term.encode() for term in (*known, rules.site_id))  # what the program writes itself
+    # A number must not stand within a longer one.
+    forms = [
+        rb"(?<![\d.])%b(?![\d.])" % one if one.isdigit() else re.escape(one)
+        for one in sorted(identifiers.raw - written)
+    ]
+    return Search(identifiers, known, {}, re.compile(b"|".join(forms)) if forms else None)
+
+
+class Leftovers:
+    """What the new files of a study hold besides pixels, each thing once, until all of its sources are read. PHI."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._elements: dict[tuple[Element, tuple[str, ...], bool], Rule | None] = {}
+        self._parts: dict[bytes, None] = {}
+
+    def add(self, document: Document) -> None:
+        """Take what one new file holds."""
+        charset, table = charset_of(document), self._rules.profile.by_tag
+        private = safe_elements(document, self._rules.profile)
+        for element in document.elements:
+            safe = private.get((element.path, element.tag)) if private else None
+            key = (element, charset, safe is not None)
+            if key not in self._elements:
+                self._elements[key] = table.get(element.tag) or safe
+        self._parts.update(dict.fromkeys(document.rest))
+
+    def search(self, search: Search) -> Iterator[Finding]:
+        """Findings in all of it."""
+        for (element, charset, _), rule in self._elements.items():
+            if element.items >= 0 or not element.raw or _is_written(element, self._rules):
+                continue
+            code = _search_element(element, search, charset, rule)
+            if code:
+                yield Finding(code=code, attribute=name_of(element.tag, self._rules.profile))
+        for part in self._parts:
+            yield from _search_bytes(part, search)
 
 
 def search_document(document: Document, search: Search, rules: Rules) -> Iterator[Finding]:
     """Findings in one de-identified file."""
-    charset = charset_of(document)
-    private = safe_elements(document, rules.profile)
-    for element in document.elements:
-        if element.items >= 0 or not element.raw or _is_written(element, rules):
-            continue
-        rule = rules.profile.by_tag.get(element.tag) or private.get((element.path, element.tag))
-        code = _search_element(element, search, charset, rule)
-        if code:
-            yield Finding(code=code, attribute=name_of(element.tag, rules.profile))
-    yield from _search_bytes(document, search)
+    leftovers = Leftovers(rules)
+    leftovers.add(document)
+    yield from leftovers.search(search)
 
 
 def search_clinical(row: Mapping[str, object], search: Search) -> Iterator[Finding]:
@@ -113,11 +143,10 @@ def _find_in_text(text: str, search: Search, *, description: bool) -> str:
     return "residual-uid" if _holds_uid(text, identifiers) else ""
 
 
-def _search_bytes(document: Document, search: Search) -> Iterator[Finding]:
-    """Everything but the pixel data as one run of bytes, whatever the elements say."""
-    low = document.rest.lower()
-    wanted = search.identifiers.raw - search.written
-    if any(_stands_alone(one, low) if one.isdigit() else one in low for one in wanted):
+def _search_bytes(part: bytes, search: Search) -> Iterator[Finding]:
+    """Bytes outside the pixel data, whatever the elements say."""
+    low = part.lower()
+    if search.pattern is not None and search.pattern.search(low):
         yield Finding(code="residual-bytes")
     if _holds_uid(low.decode("latin-1"), search.identifiers):
         yield Finding(code="residual-uid")
@@ -126,17 +155,6 @@ def _search_bytes(document: Document, search: Search) -> Iterator[Finding]:
 def _holds_uid(text: str, identifiers: Identifiers) -> bool:
     """Whether one of the source's UIDs stands in a text, and not as part of a longer one."""
     return not identifiers.uids.isdisjoint(_UID_LIKE.findall(text))
-
-
-def _stands_alone(number: bytes, content: bytes) -> bool:
-    """Whether a number stands in the bytes and is no part of a longer one."""
-    at = content.find(number)
-    while at >= 0:
-        before, after = content[max(at - 1, 0) : at], content[at + len(number) : at + len(number) + 1]
-        if not before.isdigit() and before != b"." and not after.isdigit() and after != b".":
-            return True
-        at = content.find(number, at + 1)
-    return False
 
 
 def unique(findings: Iterable[Finding]) -> tuple[Finding, ...]:

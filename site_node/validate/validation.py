@@ -3,9 +3,9 @@
 A finding anywhere stops the whole study. What is found is named, never quoted.
 """
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
@@ -16,13 +16,14 @@ from shared.protocol.profile import Action, Profile
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.study import Deidentified, DeidentifiedInstance, Ending, Included, Instance, Refused, Validated
 from site_node.validate.conformance import Rules, check_document, make_rules
-from site_node.validate.elements import Document, read_document
+from site_node.validate.content import Content, contents
+from site_node.validate.elements import Document, Known, read_document
 from site_node.validate.finding import INHERITABLE, Finding
 from site_node.validate.identifiers import Collector
 from site_node.validate.mapping import Patient, check_against_source, make_patient, tally
 from site_node.validate.presence import lacks
 from site_node.validate.report import make_report, write_report
-from site_node.validate.residual import make_search, search_clinical, search_document
+from site_node.validate.residual import Leftovers, make_search, search_clinical
 from site_node.validate.values import has_form
 
 _CLASS, _STUDY, _SERIES, _INSTANCE = 0x00080016, 0x0020000D, 0x0020000E, 0x00080018
@@ -34,7 +35,20 @@ class _Seen(NamedTuple):
     findings: tuple[Finding, ...]
     inherited: int = 0
     counts: dict[str, Counter[str]] = {}  # noqa: RUF012 - a named tuple's default, never changed
-    new: Document | None = None
+
+
+_Files = tuple[Future[Content], Future[Content]]  # the source and the new one
+_Known = tuple[Known, Known]  # likewise
+
+
+class _Study(NamedTuple):
+    """What the instances of a study are checked with."""
+
+    output: Deidentified
+    patient: Patient
+    rules: Rules
+    collector: Collector
+    leftovers: Leftovers
 
 
 def validate(
@@ -82,13 +96,16 @@ def _check(
         findings.append(Finding(code="patient-mapping", attribute="PatientID"))
     kept = frozenset(rule.tag for rule in rules.profile.rules if rule.action is Action.KEEP)
     collector = Collector(identity, kept)
-    seen = [_check_instance(one, output, collector, patient, rules) for one in output.instances]
+    study = _Study(output, patient, rules, collector, Leftovers(rules))
+    files = contents(chain.from_iterable((one.source.path, one.path) for one in output.instances))
+    known = Known(), Known()
+    seen = [_check_instance(one, (next(files), next(files)), known, study) for one in output.instances]
     gone = {one.source.path for one in output.instances}
     for document in _readable([one for one in source.kept if one.path not in gone], rules):
         collector.add(document)
     search = make_search(collector.found(), rules)
     findings += chain.from_iterable(one.findings for one in seen)
-    findings += chain.from_iterable(search_document(one.new, search, rules) for one in seen if one.new is not None)
+    findings += study.leftovers.search(search)
     return [*findings, *search_clinical(output.clinical or {}, search)], seen
 
 
@@ -131,20 +148,25 @@ def _readable(instances: Iterable[Instance], rules: Rules) -> Iterator[Document]
             continue
 
 
-def _check_instance(
-    one: DeidentifiedInstance, output: Deidentified, collector: Collector, patient: Patient, rules: Rules
-) -> _Seen:
+def _check_instance(one: DeidentifiedInstance, files: _Files, known: _Known, study: _Study) -> _Seen:
     try:
-        original = _read(one.source.path, one.source.sha256, rules)
+        original = _document(files[0], one.source.sha256, study.rules, known[0])
     except (OSError, DicomUnreadable):
         return _Seen((Finding(code="source"),))
-    collector.add(original)
+    study.collector.add(original)
     try:
-        new = _read(one.path, one.sha256, rules)
+        new = _document(files[1], one.sha256, study.rules, known[1])
     except OSError:
         return _Seen((Finding(code="file"),))
     except DicomUnreadable as error:
         return _Seen((Finding(code=error.fields.get("code", "structure")),))
+    study.leftovers.add(new)
+    return _compare(one, new, original, study)
+
+
+def _compare(one: DeidentifiedInstance, new: Document, original: Document, study: _Study) -> _Seen:
+    """A new file by itself and beside its source."""
+    output, patient, rules = study.output, study.patient, study.rules
     form = Counter(check_document(new, rules))
     inherited = [finding for finding in form if finding.code in INHERITABLE and _had_it(finding, original, rules)]
     findings = [
@@ -153,15 +175,15 @@ def _check_instance(
         *check_against_source(new, original, patient, rules),
         *_check_presence(new, original, rules),
     ]
-    return _Seen(tuple(findings), len(inherited), tally(new, original, rules), new._replace(fragments=None))
+    return _Seen(tuple(findings), len(inherited), tally(new, original, rules))
 
 
-def _read(path: Path, sha256: str, rules: Rules) -> Document:
+def _document(file: Future[Content], sha256: str, rules: Rules, known: Known) -> Document:
     """A file that is still the one it was; raises `DicomUnreadable` otherwise."""
-    content = path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != sha256:
+    content = file.result()
+    if content.sha256 != sha256:
         raise DicomUnreadable(code="file", problem="it has changed")
-    return read_document(content, rules.sequences)
+    return read_document(content.data, rules.sequences, known)
 
 
 def _check_claims(new: Document, one: DeidentifiedInstance, output: Deidentified) -> Iterator[Finding]:

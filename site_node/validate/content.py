@@ -1,0 +1,46 @@
+"""Reading files for validation: whole or mapped, hashed in threads ahead of the checks."""
+
+import hashlib
+import mmap
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+_WHOLE = 1 << 22  # bytes up to which a file is simply read; memory does not grow with larger ones
+_WORKERS = min(4, os.cpu_count() or 1)
+_AHEAD = 2 * _WORKERS  # files that are read before they are asked for
+
+
+class Content(NamedTuple):
+    """The bytes of a file and their SHA-256."""
+
+    data: bytes | mmap.mmap
+    sha256: str
+
+
+def contents(paths: Iterable[Path]) -> Iterator[Future[Content]]:
+    """The content of each file, in order; an `OSError` shows in the result."""
+    todo = iter(paths)
+    with ThreadPoolExecutor(_WORKERS, thread_name_prefix="read") as pool:
+        waiting = deque(pool.submit(_read, path) for path in islice(todo, _AHEAD))
+        while waiting:
+            yield waiting.popleft()
+            waiting.extend(pool.submit(_read, path) for path in islice(todo, 1))
+
+
+def _read(path: Path) -> Content:
+    with path.open("rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size <= _WHOLE:
+            data = file.read()
+            return Content(data, hashlib.sha256(data).hexdigest())
+        mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+    digest = hashlib.sha256()
+    for start in range(0, size, _WHOLE):
+        digest.update(memoryview(mapped)[start : start + _WHOLE])
+        mapped.madvise(mmap.MADV_DONTNEED)
+    return Content(mapped, digest.hexdigest())
