@@ -12,7 +12,12 @@ from site_node import linkage
 from site_node.commands.node import Json, open_node
 from site_node.earlier import import_index
 
-linkage_app = make_app("Export and import who stands behind which pseudonym: sealed files that hold patient data.")
+linkage_app = make_app(
+    """Export and import who stands behind which pseudonym: sealed files that hold patient data.
+
+    Example: `ricord-site key linkage export /media/safe/linkage.age`
+    """
+)
 
 Recipient = Annotated[
     list[str] | None, typer.Option("--recipient", help="Whom else the file is sealed to, as an age recipient.")

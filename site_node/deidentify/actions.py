@@ -244,9 +244,11 @@ class Values:
         return new.encode()
 
     def _birth(self, rule: Rule, raw: bytes) -> bytes:
-        """Shifted, unless with the study's date it tells an age over 89, or no age at all."""
-        age = years_between(raw.decode("latin-1"), self._study_date)
-        return self._shift(rule, raw) if age is not None and age <= _OLDEST else b""
+        """Shifted, unless with the study's date it tells an age over 89, before or after the shift, or none at all."""
+        birth, days = raw.decode("latin-1"), self._subject.shift_days
+        dates = [(one, shift_values(one, days, complete=False) or "") for one in (birth, self._study_date)]
+        ages = [years_between(*pair) for pair in zip(*dates, strict=True)]  # leap days may make a day's difference
+        return self._shift(rule, raw) if all(age is not None and age <= _OLDEST for age in ages) else b""
 
     def _age(self, raw: bytes) -> bytes:
         value = raw.strip(_PADDING)
