@@ -131,6 +131,8 @@ def _strictly() -> Iterator[None]:
         raise unreadable("truncated") from None
     except _BROKEN:
         raise unreadable("corrupt") from None  # `from None`: the text may quote a value
+    except OSError as error:  # pydicom's own, for broken items, has no number
+        raise unreadable("corrupt" if error.errno is None else "unreadable") from None
 
 
 def _parse(stream: BinaryIO, size: int) -> FileDataset:
