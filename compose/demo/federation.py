@@ -96,14 +96,14 @@ class Federation:
 
 
 def set_policies(hospitals: Sequence[Hospital], site_ids: Sequence[str], minimum_cases: int | None) -> None:
-    """What each hospital's people set: the others' fingerprints, read out on the telephone, and where asked the least cases."""
+    """What each hospital's people set: the others' fingerprints, read out on the telephone, and the least cases."""
     prints = [one.json("key", "fingerprint")["fingerprint"] for one in hospitals]
     peers = [f'"{site}" = "{text}"' for site, text in zip(site_ids, prints, strict=True)]
     for own, hospital in zip(peers, hospitals, strict=True):
         policy = hospital.home / "federation-policy.toml"
-        text = re.sub(
-            r"(?m)^minimum_cases = \d+", f"minimum_cases = {minimum_cases}", policy.read_text(encoding="utf-8")
-        )
+        text = policy.read_text(encoding="utf-8")
+        if minimum_cases is not None:
+            text = re.sub(r"(?m)^minimum_cases = \d+", f"minimum_cases = {minimum_cases}", text)
         pins = "\n".join(peer for peer in peers if peer != own)
         policy.write_text(f"{text.rstrip()}\n{pins}\n", encoding="utf-8")
 

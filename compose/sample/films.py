@@ -81,7 +81,8 @@ def expose(image: Attenuation, scanner: Scanner, rng: np.random.Generator) -> np
     signal += rng.normal(0, scanner.noise, image.shape)
     stored = (signal.clip(0, 1) * (2**scanner.bits - 1)).astype(np.uint16)
     full = np.full_like(stored, 2**scanner.bits - 1)
-    return full - stored if scanner.inverted else stored
+    shown: npt.NDArray[np.uint16] = full - stored if scanner.inverted else stored
+    return shown
 
 
 def _grid(size: int, rng: np.random.Generator) -> tuple[Attenuation, Attenuation]:

@@ -50,8 +50,8 @@ def run(
             if done.progress.blocked is not None:
                 raise typer.Exit(done.progress.blocked.exit_code)
             return
-        print_line("ready")
         worker = _start_federation(node, stop) if federation else None
+        print_line("ready")
         try:
             _serve(node, stop)
         finally:
@@ -127,21 +127,28 @@ def _log(done: Pass) -> None:
     for key, state in done.reached.items():
         log.info("study", study=key, state=state.value)
     if done.progress.blocked is not None:
-        log.warning("submit.blocked", code=done.progress.blocked.code)
+        blocked = done.progress.blocked
+        log.warning("submit.blocked", code=blocked.code, message=blocked.public)
 
 
 def _start_federation(node: Node, stop: threading.Event) -> threading.Thread | None:
-    """Federated work beside the stages; a coordinator that is not there, or not ready for it, is tried again."""
+    """Federated work beside the stages; a coordinator that is not there, or not ready for it, is tried again.
+
+    Raises what `load_policy` raises: a policy that cannot be read must not look like one that allows nothing.
+    """
     membership = node.membership
     if membership is None or not _may_federate(membership):
         return None
+    from site_node.federate.policy import POLICY_FILE, load_policy  # noqa: PLC0415 -- as in `_federate`
+
+    load_policy(node.home.folder / POLICY_FILE)
 
     def work() -> None:
         while not stop.is_set():
             try:
                 _federate(node.home, membership, node.settings.protocol, stop, once=False)
             except RicordError as error:
-                log.warning("federation.problem", code=error.code)
+                log.warning("federation.problem", code=error.code, message=error.public)
                 stop.wait(node.settings.poll_seconds)
 
     thread = threading.Thread(target=work, name="federation")

@@ -85,7 +85,8 @@ def _stretched(stored: NDArray[np.generic]) -> NDArray[np.uint8]:
     if high <= low:
         low, high = values.min(), values.max()
     scaled = (values - low) * (255.0 / max(float(high - low), 1e-6))
-    return scaled.clip(0, 255).astype(np.uint8)
+    picture: NDArray[np.uint8] = scaled.clip(0, 255).astype(np.uint8)
+    return picture
 
 
 def _header(path: Path) -> pydicom.Dataset:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from shared.errors import ExitCode
 from shared.receipt import Receipt
 from shared.signed import Signed
 from site_node.config import SiteHome
@@ -169,3 +170,13 @@ def test_the_service_takes_what_comes_and_stops_orderly(federation: Federation) 
     code, _ = ended(process)
     assert code == 0
     assert state_of(federation, home, member)["status"]["received"] == FILLED
+
+
+def test_a_policy_that_cannot_be_read_stops_the_start(federation: Federation) -> None:
+    """It would otherwise look like a policy that allows nothing, and a run would wait for this site in vain."""
+    home, _ = federation.site("Mistyping Hospital")
+    policy = home.folder / "federation-policy.toml"
+    policy.write_text("max_rounds = twenty\n")
+    code, said = ended(site(home, "run"))
+    assert code == ExitCode.USAGE
+    assert str(policy) in said
