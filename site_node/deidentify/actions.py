@@ -66,7 +66,7 @@ class Subject(NamedTuple):
     deny: re.Pattern[str]
     reading: Reading
     names: Names
-    answers: dict[Condition, dict[tuple[int, str, bytes], bytes | None]]  # cache of `Values.new_element`
+    answers: dict[Condition, dict[tuple[int, str, str, bytes], bytes | None]]  # cache of `Values.new_element`
     outcomes: dict[Condition, dict[bytes, Outcome]]  # of pieces, by their bytes
     judged: "dict[Condition, Values]"  # of files that may go on, by what they say of themselves
     marks: dict[tuple[bool, tuple[str, ...]], tuple[tuple[int, bytes], ...]]  # what the program writes, by its codes
@@ -125,7 +125,7 @@ class Values:
         self._answers = self._recall()
         self._outcomes = subject.outcomes.setdefault((self._encodings, *self._context), {})
 
-    def _recall(self) -> dict[tuple[int, str, bytes], bytes | None]:
+    def _recall(self) -> dict[tuple[int, str, str, bytes], bytes | None]:
         """What was answered before under the same conditions."""
         return self._subject.answers.setdefault((self._encodings, *self._context), {})
 
@@ -144,7 +144,7 @@ class Values:
 
         Most elements of a series' files are alike, so that the answer is one that was given before.
         """
-        key = (rule.tag, vr, raw)
+        key = (rule.tag, rule.keyword, vr, raw)  # a private tag means what its creator says
         if key in self._answers:
             return self._answers[key]
         new_vr = _vr(rule, vr, explicit=self._explicit)

@@ -121,21 +121,21 @@ class _Writer:
                     yield from self._private(tag, element, dataset if depth else self._facts, values)
                 continue
             rule = self._rules.get(tag)
-            if rule is None or rule.action in GOING or (tag in _PIXELS_ONLY_ON_TOP and depth):
-                continue
-            if tag in _WRITTEN and not depth:
-                continue
-            is_sequence = "SQ" in rule.vrs
-            if rule.action is Action.CLEAN:
-                self._claims.add(self._subject.profile.claims.cleaned)
-            if is_sequence and rule.action is Action.EMPTY:
-                yield tag, encode(tag, "SQ", b"", explicit=self._explicit)
-            elif is_sequence and not isinstance(element.value, bytes):
-                yield tag, self._sequence(rule, element.value, values, depth)
-            elif not is_sequence and isinstance(element.value, bytes):
-                new = values.new_element(rule, element.vr, element.value)
-                if new is not None:
-                    yield tag, new
+            going = rule is None or rule.action in GOING or (tag in _PIXELS_ONLY_ON_TOP if depth else tag in _WRITTEN)
+            new = None if rule is None or going else self._standard(rule, element, values, depth)
+            if new is not None:
+                yield tag, new
+
+    def _standard(self, rule: Rule, element: Element, values: Values, depth: int) -> bytes | None:
+        """An element of the table, encoded; None if it goes."""
+        is_sequence = "SQ" in rule.vrs
+        if rule.action is Action.CLEAN:
+            self._claims.add(self._subject.profile.claims.cleaned)
+        if is_sequence and rule.action is Action.EMPTY:
+            return encode(rule.tag, "SQ", b"", explicit=self._explicit)
+        if isinstance(element.value, bytes):
+            return None if is_sequence else values.new_element(rule, element.vr, element.value)
+        return self._sequence(rule, element.value, values, depth) if is_sequence else None
 
     def _private(self, tag: int, element: Element, creators: Dataset, values: Values) -> Iterable[tuple[int, bytes]]:
         """A private element that the profile lists, or the creator of a block that may hold one."""

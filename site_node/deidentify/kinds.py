@@ -64,8 +64,8 @@ def checked_pixels(source: Source, content: bytes | None) -> bytes | None:
         source: the file.
         content: the bytes of encapsulated pixel data, None for native ones.
     """
-    if source.pixels is None:
-        return None
+    if source.pixels is None:  # images have pixels: the file was cut off before them
+        raise stop("truncated", "PixelData")
     number = _word(source.dataset, 0x00280008) or "1"
     if not number.isascii() or not number.isdigit():
         raise stop("pixel-length", "NumberOfFrames")

@@ -140,6 +140,8 @@ class _Walk:
             start = place + 8
             if vr in _LONG:
                 (length,), start = _LENGTH(data, place + 8), place + 12
+            elif vr not in _SHORT:
+                raise stop("malformed-element")
             place = start + length
             self._need(place, self._size)
             if element == 0x0010:  # noqa: PLR2004  # (0002,0010) TransferSyntaxUID

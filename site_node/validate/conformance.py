@@ -99,6 +99,8 @@ def _check_frame(document: Document) -> Iterator[Finding]:
     """Preamble, file meta information, transfer syntax."""
     if document.preamble.strip(b"\0") or not document.preamble:
         yield Finding(code="preamble")
+    if document.padding:
+        yield Finding(code="structure")
     known = {IMPLICIT, EXPLICIT}
     number = document.syntax.removeprefix(_ENCAPSULATED).split(".")[0]
     if document.syntax not in known and not (number.isdigit() and int(number) > 3):  # noqa: PLR2004 - 1.2.4 and on

@@ -77,6 +77,7 @@ class Document(NamedTuple):
     fragments: tuple[memoryview, ...] | None  # the pixel data: one native value, or the fragments; `None`: none
     encapsulated: bool
     rest: tuple[bytes, ...]  # every byte of the file but the pixel data's, element by element
+    padding: int = 0  # zeros after the last element, as tapes and archives leave them
 
     def first(self, tag: int) -> bytes:
         """The raw value of a top-level element without its padding; empty where there is none."""
@@ -140,6 +141,7 @@ class _Reader:
         self._fragments: list[memoryview] | None = None
         self._encapsulated = False
         self._rest: list[bytes] = []
+        self._padding = 0
 
     def read(self) -> Document:
         """The whole file."""
@@ -168,6 +170,7 @@ class _Reader:
             fragments,
             self._encapsulated,
             tuple(self._rest),
+            self._padding,
         )
 
     def _meta(self, start: int) -> int:
@@ -198,7 +201,7 @@ class _Reader:
         before = self._known.elements if self._known.form == form else []
         self._known.form, self._known.elements = form, []
         place = 0
-        while at < end:
+        while at < end and not self._is_padding(at, end):
             raw, elements = before[place] if place < len(before) else (b"", ())
             if raw and self._data[at : at + len(raw)] == raw:
                 self._elements += elements
@@ -215,6 +218,13 @@ class _Reader:
                     place += 1
             self._rest.append(raw)
             self._known.elements.append((raw, elements))
+
+    def _is_padding(self, at: int, end: int) -> bool:
+        """Whether nothing but zeros follows."""
+        if self._data[at : at + 8].strip(b"\0") or bytes(self._data[at:end]).strip(b"\0"):
+            return False
+        self._padding = end - at
+        return True
 
     def _next(self, at: int, end: int) -> int:
         """Parse one element of the top level; returns what comes after."""

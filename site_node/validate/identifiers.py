@@ -116,7 +116,7 @@ class Collector:
             self._uids |= set(_uids(element.raw))
         if element.tag == _BIRTH_DATE:
             self._days |= _day_forms(element.raw)
-        kind = _kind(element)
+        kind = _kind(element) if element.tag not in self._kept else ""
         if kind:
             self._take(kind, text_of(element.raw, charset), element.raw)
 

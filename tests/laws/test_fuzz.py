@@ -1,0 +1,171 @@
+"""The law of bad input: whatever is done to a real file ends in a stated outcome, and no output is one to refuse."""
+
+import hashlib
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from shared.errors import DicomUnreadable
+from shared.ids import Sha256, StudyKey
+from site_node.deidentify.study import deidentify
+from site_node.receive.reading import looks_like_dicom, read_header
+from site_node.study import Included, Instance, Received, Refused
+from site_node.validate.validation import validate
+from tests.unit.deidentify.harness import PROFILE, PSEUDONYMS
+
+REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "dicom"
+LARGEST = 150_000  # bytes: what matters is the header, and a picture's size only takes time
+HEADER = 6000  # bytes in which most mutations fall
+LONGEST = 5.0  # seconds that one file may take
+LENGTHS = (b"\0\0\0\0", b"\xff\xff\xff\xff", b"\xff\xff\0\0", b"\1\0\0\0", b"\xfe\xff\xff\x7f")
+MARKS = (
+    b"\xfe\xff\x00\xe0\xff\xff\xff\xff", b"\xfe\xff\x0d\xe0\0\0\0\0", b"\xfe\xff\xdd\xe0\0\0\0\0",
+    b"\x08\0\x40\x11SQ\0\0\xff\xff\xff\xff", b"\x10\0\x10\0PN\x04\0A^B ", b"\x09\0\x10\0LO\x02\0X ",
+    b"\x08\0\x05\0CS\x0a\0ISO_IR 192", b"\xe0\x7f\x10\0OW\0\0\x02\0\0\0\0\0",
+)  # fmt: skip
+
+
+def flip(data: bytearray, place: int, chance: random.Random) -> None:
+    """One byte becomes another."""
+    data[place] ^= chance.randrange(1, 256)
+
+
+def cut(data: bytearray, place: int, chance: random.Random) -> None:
+    """Some bytes go."""
+    del data[place : place + chance.choice((1, 2, 4, 8, 32, len(data)))]
+
+
+def insert(data: bytearray, place: int, chance: random.Random) -> None:
+    """Bytes that mean something come in."""
+    data[place:place] = chance.choice(MARKS)
+
+
+def lengthen(data: bytearray, place: int, chance: random.Random) -> None:
+    """What may be a length becomes an awkward one."""
+    length = chance.choice(LENGTHS)
+    data[place : place + len(length)] = length
+
+
+def double(data: bytearray, place: int, chance: random.Random) -> None:
+    """A stretch stands there twice, or somewhere else too."""
+    stretch = data[place : place + chance.choice((8, 16, 64, 500))]
+    other = chance.choice((place, chance.randrange(min(len(data), HEADER))))
+    data[other:other] = stretch
+
+
+def swap(data: bytearray, place: int, chance: random.Random) -> None:
+    """A value's bytes become others of the same length, as in another vendor's file."""
+    word = chance.choice((b"UN", b"SQ", b"OB", b"LO", b"UI", b"DA", b"UT", b"\\\\", b"^^", b"  ", b"\0\0", b"\x1b$"))
+    data[place : place + len(word)] = word
+
+
+WAYS: tuple[Callable[[bytearray, int, random.Random], None], ...] = (flip, flip, cut, insert, lengthen, double, swap)
+
+
+def mutated(content: bytes, chance: random.Random) -> bytes:
+    """A file with one to four things done to it."""
+    data = bytearray(content)
+    for _ in range(chance.choice((1, 1, 1, 2, 4))):
+        if not data:
+            break
+        place = chance.randrange(min(len(data), HEADER) if chance.random() < 0.9 else len(data))
+        chance.choice(WAYS)(data, place, chance)
+    return bytes(data)
+
+
+def received(path: Path) -> Included | None:
+    """The file as `receive` would hand it on; None where it refuses it."""
+    content = path.read_bytes()
+    if not looks_like_dicom(content):
+        return None
+    try:
+        with path.open("rb") as stream:
+            header = read_header(stream, len(content))
+    except DicomUnreadable:
+        return None
+    instance = Instance(
+        path=path,
+        size=len(content),
+        sha256=Sha256(hashlib.sha256(content).hexdigest()),
+        sop_instance_uid=header.sop_instance_uid,
+        sop_class_uid=header.sop_class_uid,
+        series_instance_uid=header.series_instance_uid,
+        transfer_syntax_uid=header.transfer_syntax_uid,
+    )
+    study = Received(
+        key=StudyKey("0" * 32),
+        study_instance_uid=header.study_instance_uid,
+        identity=header.identity,
+        instances=(instance,),
+    )
+    return Included(study=study, kept=(instance,), left_out=(), warnings=())
+
+
+def outcome(content: bytes, folder: Path) -> str:
+    """How one file ends: not received, a reason of de-identification, or what validation says of the output."""
+    folder.mkdir()
+    path = folder / "source"
+    path.write_bytes(content)
+    study = received(path)
+    if study is None:
+        return "not received"
+    made = deidentify(study, profile=PROFILE, pseudonyms=PSEUDONYMS, out=folder / "out")
+    if isinstance(made, Refused):
+        assert not (folder / "out").exists()
+        return made.reasons[0].code
+    seen = validate(study, made, profile=PROFILE, pseudonyms=PSEUDONYMS, report=folder / "report.json")
+    return "REFUSED BY VALIDATE: " + str(seen.reasons) if isinstance(seen, Refused) else "validated"
+
+
+def mutate_all(files: Sequence[Path], count: int, folder: Path, *, seed: int) -> Counter[str]:
+    """The outcomes of `count` mutations, spread over the files."""
+    contents = [path.read_bytes() for path in files]
+    outcomes: Counter[str] = Counter()
+    bad: list[str] = []
+    for number in range(count):
+        chance = random.Random(seed * 1_000_003 + number)  # noqa: S311 - a repeatable choice of mutations, no secret
+        content = mutated(contents[number % len(contents)], chance)
+        start = time.monotonic()
+        end = outcome(content, folder / str(number))
+        outcomes[end] += 1
+        if end.startswith("REFUSED"):
+            bad.append(f"{files[number % len(files)].name} {seed}/{number}: {end}")
+        assert time.monotonic() - start < LONGEST, (files[number % len(files)].name, number)
+        remove(folder / str(number))
+    assert not bad, "\n".join(bad)
+    return outcomes
+
+
+def remove(folder: Path) -> None:
+    """Make room for the next."""
+    for path in sorted(folder.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    folder.rmdir()
+
+
+def real_files() -> list[Path]:
+    """The real files that are small enough."""
+    return sorted(
+        path for path in REAL.rglob("*") if path.is_file() and path.suffix != ".csv" and path.stat().st_size < LARGEST
+    )
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the developers' shared data are not here")
+@pytest.mark.filterwarnings("ignore")
+def test_no_mutation_crashes_hangs_or_makes_an_output_that_validation_refuses(tmp_path: Path) -> None:
+    """2,000 mutations of real files: each ends in a stated outcome, and what is written is valid."""
+    outcomes = mutate_all(real_files(), 2000, tmp_path, seed=1)
+    assert outcomes.total() == 2000
+    assert outcomes["validated"] > 100
+
+
+@pytest.mark.soak
+@pytest.mark.skipif(not REAL.is_dir(), reason="the developers' shared data are not here")
+@pytest.mark.filterwarnings("ignore")
+def test_100_000_mutations(tmp_path: Path) -> None:
+    """The same law, soaked."""
+    assert mutate_all(real_files(), 100_000, tmp_path, seed=2).total() == 100_000
