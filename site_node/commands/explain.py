@@ -26,7 +26,9 @@ _SHOWN = 60  # characters of a value
 
 def explain(
     file: Annotated[Path | None, typer.Argument(help="One DICOM file, to be shown before and after.")] = None,
-    profile: Annotated[str, typer.Option(help="The de-identification profile.")] = "ricord",
+    profile: Annotated[
+        str, typer.Option(help="The de-identification profile: ricord, ricord-2020 or tcia.")
+    ] = "ricord",
     leaves: Annotated[bool, typer.Option("--what-leaves", help="Say in a few lines exactly what leaves.")] = False,
     protocol: Annotated[str, typer.Option(help="The protocol, for --what-leaves.")] = "ricord",
 ) -> None:

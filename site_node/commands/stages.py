@@ -74,7 +74,9 @@ def deidentify(
     *,
     site_id: Annotated[str, typer.Option(help="SITEID for the new identifiers.")] = "",
     key_file: Annotated[Path | None, typer.Option(help="The pseudonym secret: 32 bytes, mode 0600.")] = None,
-    profile: Annotated[str, typer.Option(help="The de-identification profile.")] = "ricord",
+    profile: Annotated[
+        str, typer.Option(help="The de-identification profile: ricord, ricord-2020 or tcia.")
+    ] = "ricord",
     report: Annotated[Path | None, typer.Option(help="JSON Lines, one for each input file; PHI, mode 0600.")] = None,
     validate_too: Annotated[bool, typer.Option("--validate/--no-validate", help="Look again with other eyes.")] = True,
     pixel_check: Annotated[bool, typer.Option(help="Look for text burned into pixels; without, it may remain.")] = True,
