@@ -91,8 +91,10 @@ def import_linkage(ledger: Ledger, pseudonyms: Pseudonyms, file: Path, *, actor:
     return total, new
 
 
-def reidentify(ledger: Ledger, pseudonyms: Pseudonyms, pseudonym: str, *, actor: str, reason: str) -> Link:
-    """Who stands behind a pseudonym of this site. The request is in the audit before the answer is known.
+def reidentify(ledger: Ledger, pseudonyms: Pseudonyms, pseudonym: str, *, actor: str, reason: str) -> tuple[Link, str]:
+    """Who stands behind a pseudonym of this site, and what is flagged of them.
+
+    The request is in the audit before the answer is known.
 
     Raises `InvalidArgument` for an empty reason or what is no pseudonym of this site, `NotFound`, `LinkageInvalid`.
     """
@@ -105,7 +107,7 @@ def reidentify(ledger: Ledger, pseudonyms: Pseudonyms, pseudonym: str, *, actor:
     ledger.audit(actor, "reidentify", key, f"{pseudonym}: {why}")
     if row is None or row.link is None:
         raise NotFound(kind="patient whose identity is kept behind", name=pseudonym)
-    return pseudonyms.links.open(row.token, row.link)
+    return pseudonyms.links.open(row.token, row.link), row.flag
 
 
 def _number(pseudonyms: Pseudonyms, pseudonym: str) -> int:

@@ -38,10 +38,14 @@ class Patients:
     def __init__(self, db: sqlite3.Connection, transaction: Callable[[], AbstractContextManager[None]]) -> None:
         self._db = db
         self._transaction = transaction
-        there = {row[1] for row in db.execute("pragma table_info (patients)")}
-        for column in _ADDED:
-            if column.split()[0] not in there:
-                db.execute(f"alter table patients add column {column}")
+        if self._missing():
+            with transaction():
+                for column in self._missing():  # asked again: another process may have been first
+                    db.execute(f"alter table patients add column {column}")
+
+    def _missing(self) -> list[str]:
+        there = {row[1] for row in self._db.execute("pragma table_info (patients)")}
+        return [column for column in _ADDED if column.split()[0] not in there]
 
     def number(self, token: bytes, seal: Callable[[], bytes] | None = None) -> int:
         """The patient's number, a counter from 1; the same token always gets the same.

@@ -95,18 +95,18 @@ def reidentify(
     Example: `ricord-site review reidentify 123456-000042 --reason "incidental finding, asked by the curator"`
     """
     with open_node(context, writing=False) as node:
-        link = linkage.reidentify(
+        link, flag = linkage.reidentify(
             node.ledger, node.workshop.pseudonyms, pseudonym, actor=getpass.getuser(), reason=reason
         )
     earlier = link.earlier.pseudonym if link.earlier else None
     if as_json:
-        print_json({"issuer": link.issuer, "patient_id": link.patient_id, "earlier": earlier})
+        print_json({"issuer": link.issuer, "patient_id": link.patient_id, "earlier": earlier, "flag": flag or None})
         return
     print_line(f"PatientID: {link.patient_id}")
     if link.issuer:
         print_line(f"IssuerOfPatientID: {link.issuer}")
     if earlier:
-        print_line(f"Earlier pseudonym: {earlier}")
+        print_line(f"Earlier pseudonym: {earlier}" + (f" ({flag})" if flag else ""))
 
 
 def _tell(key: str, what: str, *, as_json: bool) -> None:

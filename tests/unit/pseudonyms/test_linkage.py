@@ -2,6 +2,7 @@
 
 import csv
 import io
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -99,6 +100,19 @@ def test_a_first_ledger_is_brought_up_to_date(tmp_path: Path) -> None:
     ledger.close()
 
 
+def test_a_ledger_of_the_first_release_is_read(tmp_path: Path) -> None:
+    """Its table had numbers only; they stay, also where two processes open it at once."""
+    old = sqlite3.connect(tmp_path / "ledger.sqlite")
+    old.execute("create table patients (token blob primary key, number integer not null unique) strict, without rowid")
+    old.execute("insert into patients values (?, 7)", (Pseudonyms(SECRET, SITE).token(DOE),))
+    old.commit()
+    old.close()
+    ledgers = [Ledger(tmp_path / "ledger.sqlite") for _ in range(2)]
+    assert [Pseudonyms(SECRET, SITE, one).patient(DOE) for one in ledgers] == ["654321-000007"] * 2
+    for one in ledgers:
+        one.close()
+
+
 def test_the_export_comes_back_in_a_new_ledger(ledger: Ledger, fresh: Ledger, tmp_path: Path) -> None:
     """Same numbers, same patients; a second import changes nothing; the file is the owner's and shows no text."""
     pseudonyms = known(ledger, DOE, ROE)
@@ -152,7 +166,7 @@ def test_a_file_that_does_not_fit_changes_nothing(ledger: Ledger, fresh: Ledger,
 def test_a_patient_is_shown_for_a_reason_that_is_kept(ledger: Ledger) -> None:
     """The audit holds who asked, for which pseudonym and why, also where nobody is found; never the answer."""
     pseudonyms = known(ledger, DOE, ROE)
-    assert reidentify(ledger, pseudonyms, "654321-000002", actor="me", reason=" a  finding ").identity == ROE
+    assert reidentify(ledger, pseudonyms, "654321-000002", actor="me", reason=" a  finding ")[0].identity == ROE
     with pytest.raises(NotFound):
         reidentify(ledger, pseudonyms, "654321-000009", actor="me", reason="curious")
     events = ledger.events()
@@ -192,7 +206,9 @@ def test_a_known_shift_is_kept_and_an_unknown_one_flagged(ledger: Ledger, tmp_pa
     assert pseudonyms.shift_days(Identity(issuer="", patient_id="B2")) == 2721
     assert {one: pseudonyms.shift_days(Identity(issuer="", patient_id=one)) for one in before} == before
     number = pseudonyms.patient(Identity(issuer="", patient_id="B2"))
-    earlier = reidentify(ledger, pseudonyms, number, actor="me", reason="test").earlier
+    earlier = reidentify(ledger, pseudonyms, number, actor="me", reason="test")[0].earlier
+    flagged = pseudonyms.patient(Identity(issuer="", patient_id="C3"))
+    assert reidentify(ledger, pseudonyms, flagged, actor="me", reason="test")[1] == INTERVALS_NOT_KEPT
     assert earlier is not None
     assert earlier.pseudonym == "419639-000002"
     again = import_index(ledger, pseudonyms, TERMS, index_of(tmp_path, *rows), issuer="", actor="me")
