@@ -21,6 +21,7 @@ from site_node.deidentify.kinds import FACTS
 from site_node.deidentify.reasons import stop
 from site_node.deidentify.rewrite import Reading
 from site_node.deidentify.runs import Runs
+from site_node.deidentify.untold import is_of
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.study import Identity
 
@@ -149,6 +150,11 @@ class Values:
             return self._answers[key]
         new_vr = _vr(rule, vr, explicit=self._explicit)
         value = self.new_value(rule, new_vr, raw) if new_vr else None
+        if vr == "UN" and value is not None and not is_of(new_vr, value):
+            value = None
+        told = vr not in {"", "UN"} or len(rule.vrs) == 1
+        if value is None and told and raw.strip(_PADDING) and self._kind in rule.required:
+            raise stop("malformed-value", rule.keyword)
         new = None if value is None else encode(rule.tag, new_vr, value, explicit=self._explicit)
         if len(raw) <= _SHORT:
             if len(self._answers) >= _MOST_ANSWERS:

@@ -206,6 +206,8 @@ def _new_uid(subject: Subject, dataset: Dataset, tag: int) -> str:
     original = bytes_of(dataset, tag).decode("latin-1").strip(" \0")
     if not original:
         raise stop("no-identifiers", subject.profile.by_tag[tag].keyword)
+    if "\\" in original:
+        raise stop("malformed-value", subject.profile.by_tag[tag].keyword)
     return subject.pseudonyms.uid(original)
 
 

@@ -25,7 +25,8 @@ from site_node.deidentify.elements import (
 )
 from site_node.deidentify.frames import FAMILIES
 from site_node.deidentify.reasons import stop
-from site_node.deidentify.rewrite import DEEPEST, DEFLATED, EXPLICIT, IMPLICIT, MOST
+from site_node.deidentify.rewrite import DEFLATED, EXPLICIT, IMPLICIT, MOST
+from site_node.deidentify.walk import DEEPEST
 
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
 _KNOWN = frozenset({"", IMPLICIT, EXPLICIT, BIG_ENDIAN, DEFLATED}) | frozenset(FAMILIES)

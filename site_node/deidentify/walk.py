@@ -1,0 +1,203 @@
+"""The walk over items and elements of explicit and implicit VR little endian (PS3.5 section 7), at any depth.
+
+Every length is checked against what holds it. Items are read when they are wanted; a sequence is never read twice to
+find its end, so the work is in proportion to the bytes.
+"""
+
+import struct
+from collections.abc import Iterator, Mapping
+from functools import partial
+
+from site_node.deidentify.elements import (
+    ITEM,
+    ITEM_END,
+    LONG_VRS,
+    SEQUENCE_END,
+    SHORT_VRS,
+    UNDEFINED,
+    Dataset,
+    Element,
+)
+from site_node.deidentify.reasons import stop
+
+DEEPEST = 64
+LONG = frozenset(vr.encode() for vr in LONG_VRS)
+SHORT = frozenset(vr.encode() for vr in SHORT_VRS)
+NAMES = {b"": ""} | {vr: vr.decode() for vr in LONG | SHORT}
+EXPLICIT_HEADER = struct.Struct("<HH2sH").unpack_from
+IMPLICIT_HEADER = struct.Struct("<HHL").unpack_from
+LENGTH = struct.Struct("<L").unpack_from
+_UNTOLD = frozenset({b"", b"UN"})  # the file does not say that it is a sequence
+_BULK = frozenset({b"OB", b"OW"})  # undefined length means fragments here (PS3.5 section A.4)
+_DELIMITERS = 0xFFFE
+
+
+class NeedsMore(Exception):  # no error: more bytes are read
+    """An element other than native pixel data goes past the bytes read so far."""
+
+
+class Walk:
+    """A walk over bytes, of which the first `len(data)` are here.
+
+    Args:
+        data: bytes from `base` on.
+        size: of the whole.
+        sequences: tags of sequences, which implicit VR does not mark.
+    """
+
+    def __init__(self, data: bytes, size: int, sequences: Mapping[int, bool]) -> None:
+        self.data = data
+        self.size = size
+        self.base = 0
+        self._sequences = sequences
+
+    def items(self, place: int, end: int, *, explicit: bool, depth: int, delimited: bool = False) -> Iterator[Dataset]:
+        """The items of a sequence whose value lies between two places."""
+        for item, _ in self._each(place, end, explicit=explicit, depth=depth, delimited=delimited):
+            if item is not None:
+                yield item
+
+    def is_sequence(self, tag: int, vr: bytes, length: int) -> bool:
+        """Whether a value is made of items that are data sets."""
+        if length == UNDEFINED:
+            return vr not in _BULK
+        return vr == b"SQ" or (vr in _UNTOLD and self._sequences.get(tag, False))
+
+    def header(self, place: int, end: int, *, explicit: bool) -> tuple[int, bytes, int, int]:
+        """Tag, value representation, start of the value and its length."""
+        self.need(place + 8, end)
+        if explicit:
+            group, element, vr, length = EXPLICIT_HEADER(self.data, place)
+            if group == _DELIMITERS:
+                return self._delimiter(element, place)
+            if vr in SHORT:
+                start = place + 8
+            elif vr in LONG:
+                start = place + 12
+                self.need(start, end)
+                (length,) = LENGTH(self.data, place + 8)
+            else:
+                raise stop("malformed-element")
+        else:
+            group, element, length = IMPLICIT_HEADER(self.data, place)
+            if group == _DELIMITERS:
+                return self._delimiter(element, place)
+            vr, start = b"", place + 8
+        if group == 0:
+            raise stop("command-group")
+        return group << 16 | element, vr, start, length
+
+    def skip(self, vr: bytes, place: int, end: int, *, explicit: bool, depth: int) -> int:
+        """The place after a value of undefined length: items, or fragments of nested pixel data."""
+        if vr not in _BULK:
+            self._check_open(vr)
+        if depth > DEEPEST:
+            raise stop("too-deep")
+        while True:
+            tag, length = self._item_header(place, end)
+            place += 8
+            if tag == SEQUENCE_END:
+                return place
+            if length != UNDEFINED:
+                place += length
+                self.need(place, end)
+            elif vr in _BULK:
+                raise stop("malformed-sequence")
+            else:
+                place = self._skip_item(place, end, explicit=explicit, depth=depth)
+
+    def need(self, place: int, end: int) -> None:
+        """Make sure that the bytes before `place` are inside the data set and here."""
+        if place > end:
+            raise stop("truncated" if end == self.size - self.base else "length-past-end")
+        if place > len(self.data):
+            raise NeedsMore
+
+    def _each(
+        self, place: int, end: int, *, explicit: bool, depth: int, delimited: bool
+    ) -> Iterator[tuple[Dataset | None, int]]:
+        """Each item with the place after it, and None with the place after the sequence's delimiter if it has one."""
+        if depth > DEEPEST:
+            raise stop("too-deep")
+        while place < end:
+            tag, length = self._item_header(place, end)
+            place += 8
+            if tag == SEQUENCE_END:
+                if not delimited:
+                    raise stop("malformed-sequence")
+                yield None, place
+                return
+            if length == UNDEFINED:
+                item, place = self._dataset(place, end, explicit=explicit, depth=depth, delimited=True)
+            else:
+                self.need(place + length, end)
+                item, place = self._dataset(place, place + length, explicit=explicit, depth=depth, delimited=False)
+            yield item, place
+        if delimited:
+            raise stop("malformed-sequence")
+
+    def _dataset(self, place: int, end: int, *, explicit: bool, depth: int, delimited: bool) -> tuple[Dataset, int]:
+        """The data set of an item and the place after it; `delimited` ones end with a delimiter before `end`."""
+        found: Dataset = {}
+        while place < end:
+            tag, vr, start, length = self.header(place, end, explicit=explicit)
+            if tag == ITEM_END:
+                if not delimited:
+                    raise stop("malformed-sequence")
+                return found, start
+            if tag in found:
+                raise stop("doubled-element")
+            found[tag], place = self._element(tag, vr, start, length, end, explicit=explicit, depth=depth)
+        if delimited:
+            raise stop("malformed-sequence")
+        return found, place
+
+    def _element(
+        self, tag: int, vr: bytes, start: int, length: int, end: int, *, explicit: bool, depth: int
+    ) -> tuple[Element, int]:
+        """One element of an item and the place after it."""
+        inner = explicit and vr != b"UN"
+        if not self.is_sequence(tag, vr, length):
+            after = self.skip(vr, start, end, explicit=inner, depth=depth) if length == UNDEFINED else start + length
+            self.need(after, end)
+            return Element(NAMES[vr], self.data[start:after]), after
+        if length != UNDEFINED:
+            after = start + length
+            self.need(after, end)
+            return Element(NAMES[vr], partial(self.items, start, after, explicit=inner, depth=depth + 1)), after
+        # Read now: to look for its end first would take the depth squared.
+        self._check_open(vr)
+        each = list(self._each(start, end, explicit=inner, depth=depth + 1, delimited=True))
+        items = [item for item, _ in each if item is not None]
+        return Element(NAMES[vr], items.__iter__), each[-1][1]
+
+    def _check_open(self, vr: bytes) -> None:
+        """Only sequences and what nobody knows may have no length."""
+        if vr != b"SQ" and vr not in _UNTOLD:
+            raise stop("malformed-element")
+
+    def _skip_item(self, place: int, end: int, *, explicit: bool, depth: int) -> int:
+        """The place after an item of undefined length."""
+        while True:
+            tag, vr, start, length = self.header(place, end, explicit=explicit)
+            if tag == ITEM_END:
+                return start
+            if length == UNDEFINED:
+                place = self.skip(vr, start, end, explicit=explicit and vr != b"UN", depth=depth + 1)
+            else:
+                place = start + length
+                self.need(place, end)
+
+    def _delimiter(self, element: int, place: int) -> tuple[int, bytes, int, int]:
+        """Only an item's end may stand where an element is looked for."""
+        if element != ITEM_END & 0xFFFF:
+            raise stop("malformed-sequence")
+        return ITEM_END, b"", place + 8, 0
+
+    def _item_header(self, place: int, end: int) -> tuple[int, int]:
+        self.need(place + 8, end)
+        group, element, length = IMPLICIT_HEADER(self.data, place)
+        tag = group << 16 | element
+        if tag not in {ITEM, SEQUENCE_END}:
+            raise stop("malformed-sequence")
+        return tag, length
