@@ -141,7 +141,7 @@ def _shifted(text: str, shift: timedelta) -> str | None:
     if found is None:
         return None
     day = day_of(f"{found[1]}{found[2] or '01'}{found[3] or '01'}".encode())
-    if day is None or day - date.min < shift:
+    if day is None or not day - date.max <= shift <= day - date.min:  # a shift that was kept may go forward
         return None
     return f"{day - shift:%Y%m%d}".rjust(8, "0") + (found[4] or "")
 

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+import pydicom
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,13 +16,18 @@ from shared.agreement import AgreementTerms
 from shared.crypto.sealing import decrypt, generate_identity
 from shared.errors import InvalidArgument, LinkageConflict, LinkageInvalid, NotFound, SourceMissing
 from shared.ids import SiteId
+from shared.protocol.loader import load_profile
+from site_node.deidentify.study import deidentify
 from site_node.earlier import IndexImport, import_index
 from site_node.ledger import Ledger
 from site_node.linkage import export_linkage, import_linkage, reidentify
 from site_node.patients import INTERVALS_NOT_KEPT, PatientRow
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.pseudonyms.linkage import Link, LinkSeal
-from site_node.study import Identity
+from site_node.study import Deidentified, Identity, Validated
+from site_node.validate.validation import validate
+from tests.factories.dicom import make_dx
+from tests.factories.studies import make_included, make_received
 
 SECRET, OTHER = bytes(range(32)), bytes(range(1, 33))
 SITE, EARLIER = SiteId("654321"), SiteId("419639")
@@ -213,6 +219,23 @@ def test_a_known_shift_is_kept_and_an_unknown_one_flagged(ledger: Ledger, tmp_pa
     assert earlier.pseudonym == "419639-000002"
     again = import_index(ledger, pseudonyms, TERMS, index_of(tmp_path, *rows), issuer="", actor="me")
     assert again == done
+
+
+@pytest.mark.parametrize("study_date", ["20200615", "99991201", "00010203"])
+def test_images_go_by_the_kept_shift(study_date: str, ledger: Ledger, tmp_path: Path) -> None:
+    """De-identification and validation both take it, forward as version 19 went, to the calendar's ends."""
+    film = make_dx(PatientID="A1", StudyDate=study_date, SeriesDate="20200616", PatientBirthDate="")
+    pseudonyms = Pseudonyms(SECRET, SITE, ledger)
+    file = index_of(tmp_path, ("419639-000001", "A1", "312"))
+    import_index(ledger, pseudonyms, TERMS, file, issuer="", actor="me")
+    study = make_included(make_received(tmp_path / "spool", [film]))
+    made = deidentify(study, profile=load_profile(), pseudonyms=pseudonyms, out=tmp_path / "out")
+    assert isinstance(made, Deidentified)
+    new = pydicom.dcmread(made.instances[0].path)
+    moved = {"20200615": "20210423", "99991201": "", "00010203": "00011212"}
+    assert (new.StudyDate, new.SeriesDate) == (moved[study_date], "20210424")
+    seen = validate(study, made, profile=load_profile(), pseudonyms=pseudonyms, report=tmp_path / "report.json")
+    assert isinstance(seen, Validated)
 
 
 def test_the_old_java_programs_sheet_is_read_by_its_dates(ledger: Ledger, tmp_path: Path) -> None:
