@@ -47,6 +47,17 @@ def write_dx(folder: Path, count: int = 100) -> Path:
     return folder
 
 
+def write_film(folder: Path, frames: int) -> Path:
+    """One film of many frames, 10 MB each."""
+    dataset = make_dx(rows=16)
+    dataset.Rows, dataset.Columns = 2500, 2048
+    dataset.NumberOfFrames = frames
+    dataset.PixelData = bytes(2500 * 2048 * 2 * frames)
+    plant_identifiers(dataset)
+    write_file(dataset, folder / "000001.dcm")
+    return folder
+
+
 def _fatten(dataset: Dataset) -> None:
     """Bring a slice to what a vendor writes: references to other images and a private block."""
     references = []

@@ -1,19 +1,18 @@
-"""De-identification beside `cp` and beside other tools, files a second, one process, memory-backed storage."""
+"""De-identification beside `cp` and beside other tools, files a second, one process, memory-backed storage.
+
+And its memory, the same with validation of every instance, and two workers beside one.
+"""
 
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
-from shared.ids import SiteId
-from shared.protocol.loader import load_profile
-from site_node.deidentify.study import deidentify
-from site_node.pseudonyms.keyed import Pseudonyms
-from site_node.study import Included
-from tests.benchmarks.archives import workspace, write_ct, write_dx
+from tests.benchmarks.alone import study_of, work
+from tests.benchmarks.archives import workspace, write_ct, write_dx, write_film
 from tests.benchmarks.measure import Row, medians
-from tests.factories.studies import make_included, make_instance, make_received
 
 PEERS_PYTHON = Path(".venv-bench/bin/python")
 PEERS = ("dicognito", "dicom-anonymizer", "deid")
@@ -21,34 +20,65 @@ PROMISES = {  # archive: (of cp, of dicognito)
     "CT 512x512x16": (0.5, 20.0),
     "DX 2500x2048x16": (0.8, 3.5),
 }
+VALIDATED = 5.0  # times dicognito, with validation of every CT instance
+MEMORY = 64.0  # MB above the imports
+FRAMES = 40  # of 10 MB in one file
 
 
 def rows() -> list[Row]:
-    """Both archives."""
-    return [*_rows("CT 512x512x16", write_ct, 400), *_rows("DX 2500x2048x16", write_dx, 100)]
+    """Both archives, then memory."""
+    return [
+        *_rows("CT 512x512x16", write_ct, 400, validated=VALIDATED),
+        *_rows("DX 2500x2048x16", write_dx, 100),
+        *_memory(),
+    ]
 
 
-def _rows(name: str, write: Callable[[Path, int], Path], count: int) -> list[Row]:
+def _rows(name: str, write: Callable[[Path, int], Path], count: int, *, validated: float | None = None) -> list[Row]:
     with workspace() as folder:
         source = folder / "source"
         source.mkdir()
         write(source, count)
         contestants: dict[str, Callable[[], float | None]] = {
             "cp": lambda: _copy(source, folder / "out"),
-            "this": _ours(source, folder / "out"),
+            "this": _ours(source, folder / "out", validated=False),
+            "validated": _ours(source, folder / "out", validated=True),
+            "one worker": lambda: _workers(source, folder / "out", 1),
+            "two workers": lambda: _workers(source, folder / "out", 2),
         }
         if PEERS_PYTHON.exists():
             contestants |= {peer: _peer(peer, source, folder / "out") for peer in PEERS}
         seconds = medians(contestants)
     of_cp, of_dicognito = PROMISES[name]
-    rate = count / seconds["this"]
-    table = [Row(f"de-identify {name}", rate, "files/s", "cp", seconds["cp"] / seconds["this"], of_cp)]
-    for peer in PEERS:
-        if peer in seconds:
-            promise = of_dicognito if peer == "dicognito" else None
-            table.append(
-                Row(f"de-identify {name}", rate, "files/s", peer, seconds[peer] / seconds["this"], promise),
-            )
+    done = f"de-identify {name}"
+    pairs = [(done, "this", "cp", of_cp)]
+    pairs += [(done, "this", peer, of_dicognito if peer == PEERS[0] else None) for peer in PEERS]
+    pairs += [(f"de-identify and validate {name}", "validated", PEERS[0], validated)]
+    pairs += [(f"{done}, two workers", "two workers", "one worker", None)]
+    return [
+        Row(what, count / seconds[one], "files/s", other, seconds[other] / seconds[one], wanted)
+        for what, one, other, wanted in pairs
+        if other in seconds
+    ]
+
+
+def _memory() -> list[Row]:
+    """The peak above the imports, for many files and for one that is far larger."""
+    table: list[Row] = []
+    archives: dict[str, Callable[[Path], Path]] = {
+        "400 CT": lambda folder: write_ct(folder, 400),
+        "20 DX of 10 MB": lambda folder: write_dx(folder, 20),
+        f"one film of {FRAMES}0 MB": lambda folder: write_film(folder, FRAMES),
+    }
+    for name, write in archives.items():
+        with workspace() as folder:
+            source = folder / "source"
+            source.mkdir()
+            write(source)
+            for words, validated in (("", False), (" and validate", True)):
+                _, peak = _alone(source, folder / "out", 1, validated=validated)
+                what = f"peak memory, de-identify{words} {name}"
+                table.append(Row(what, peak, "MB", f"{MEMORY:g} MB", MEMORY / peak, None if validated else 1.0))
     return table
 
 
@@ -62,26 +92,44 @@ def _copy(source: Path, out: Path) -> None:
     subprocess.run(["cp", "-r", str(source), str(out)], check=True)  # noqa: S607 - the cp of this machine is the floor
 
 
-def _ours(source: Path, out: Path) -> Callable[[], None]:
+def _ours(source: Path, out: Path, *, validated: bool) -> Callable[[], None]:
     """Our stage over the archive as one received study; receiving is not timed."""
-    profile = load_profile("ricord")
-    pseudonyms = Pseudonyms(bytes(range(32)), SiteId("123456"))
-    study = _included(source)
-
-    def run() -> None:
-        done = deidentify(study, profile=profile, pseudonyms=pseudonyms, out=_fresh(out))
-        if not hasattr(done, "instances"):
-            sys.exit(f"the benchmark's study was refused: {done}")
-
-    return run
+    study = study_of(source)
+    return lambda: work(study, _fresh(out), validated=validated)
 
 
-def _included(source: Path) -> Included:
-    import pydicom  # noqa: PLC0415 - only this reads with it
+def _workers(source: Path, out: Path, count: int) -> float:
+    seconds, _ = _alone(source, out, count)
+    return seconds
 
-    files = sorted(source.iterdir())
-    first = make_received(source.parent / "first", [pydicom.dcmread(files[0])])
-    return make_included(first.model_copy(update={"instances": tuple(make_instance(file) for file in files)}))
+
+def _alone(source: Path, out: Path, count: int, *, validated: bool = False) -> tuple[float, float]:
+    """Seconds until the last of `count` processes that share the work is done, and the highest peak in MB."""
+    _fresh(out).mkdir()
+    command = [sys.executable, "-m", "tests.benchmarks.alone", str(source)]
+    workers = [
+        subprocess.Popen(
+            [*command, str(out / str(part)), str(part), str(count), *(["validate"] if validated else [])],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for part in range(count)
+    ]
+    for worker in workers:
+        assert worker.stdout is not None
+        worker.stdout.readline()
+    start = time.perf_counter()
+    for worker in workers:
+        assert worker.stdin is not None
+        worker.stdin.write("\n")
+        worker.stdin.flush()
+    lines = [worker.communicate()[0].split() for worker in workers]
+    seconds = time.perf_counter() - start
+    if not all(len(line) == 2 for line in lines):
+        sys.exit("a worker of the benchmark failed")
+    longest = max(float(line[0]) for line in lines)
+    return min(seconds, longest), max(int(line[1]) for line in lines) / 1024
 
 
 def _peer(tool: str, source: Path, out: Path) -> Callable[[], float]:

@@ -1,0 +1,69 @@
+"""Our two stages over a folder in a process of their own: seconds, and memory above what the imports take.
+
+`python -m tests.benchmarks.alone SOURCE OUT PART PARTS [validate]`. Several of them share a folder, a part each.
+Waits for a line on its input before it begins, so that several can begin together.
+"""
+
+import re
+import sys
+import time
+from pathlib import Path
+
+import pydicom
+
+from shared.ids import SiteId
+from shared.protocol.loader import load_profile
+from site_node.deidentify.study import deidentify
+from site_node.pseudonyms.keyed import Pseudonyms
+from site_node.study import Deidentified, Included, Validated
+from site_node.validate.validation import validate
+from tests.factories.studies import make_included, make_instance, make_received
+
+PROFILE = load_profile("ricord")
+PSEUDONYMS = Pseudonyms(bytes(range(32)), SiteId("123456"))
+
+
+def study_of(source: Path, part: int = 0, parts: int = 1) -> Included:
+    """The files of a folder as one received study; receiving is not timed."""
+    files = sorted(source.iterdir())[part::parts]
+    first = make_received(source.parent / "first", [pydicom.dcmread(files[0], stop_before_pixels=True)])
+    return make_included(first.model_copy(update={"instances": tuple(make_instance(file) for file in files)}))
+
+
+def work(study: Included, out: Path, *, validated: bool) -> None:
+    """De-identify a study, and validate it if asked."""
+    made = deidentify(study, profile=PROFILE, pseudonyms=PSEUDONYMS, out=out)
+    if not isinstance(made, Deidentified):
+        sys.exit(f"the benchmark's study was refused: {made}")
+    if validated:
+        seen = validate(study, made, profile=PROFILE, pseudonyms=PSEUDONYMS, report=out.with_suffix(".json"))
+        if not isinstance(seen, Validated):
+            sys.exit(f"the benchmark's study did not validate: {seen}")
+
+
+def memory(field: str) -> int:
+    """Kilobytes of this process: `VmRSS` now, `VmHWM` at its highest since `forget_peak`."""
+    found = re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="utf-8"))
+    return int(found[1]) if found else 0
+
+
+def forget_peak() -> None:
+    """Count the peak from now on (proc(5), clear_refs)."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def main(source: Path, out: Path, part: int, parts: int, *, validated: bool) -> None:
+    """Run once, begun by a line on the input, and print seconds and kilobytes."""
+    imports = memory("VmRSS")
+    study = study_of(source, part, parts)
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    sys.stdin.readline()
+    forget_peak()
+    start = time.perf_counter()
+    work(study, out, validated=validated)
+    sys.stdout.write(f"{time.perf_counter() - start:.6f} {memory('VmHWM') - imports}\n")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), validated="validate" in sys.argv)
