@@ -51,7 +51,7 @@ def _rows(name: str, write: Callable[[Path, int], Path], count: int, *, validate
         seconds = medians(contestants)
     of_cp, of_dicognito = PROMISES[name]
     done = f"de-identify {name}"
-    pairs = [(done, "this", "cp", of_cp)]
+    pairs: list[tuple[str, str, str, float | None]] = [(done, "this", "cp", of_cp)]
     pairs += [(done, "this", peer, of_dicognito if peer == PEERS[0] else None) for peer in PEERS]
     pairs += [(f"de-identify and validate {name}", "validated", PEERS[0], validated)]
     pairs += [(f"{done}, two workers", "two workers", "one worker", None)]
