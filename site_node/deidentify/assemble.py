@@ -50,13 +50,16 @@ class NewFile(NamedTuple):
     series_instance_uid: str
 
 
-def assemble(subject: Subject, source: Source, values: Values) -> NewFile:
-    """The new file of one source. Raises `DicomUnsupported` where an element cannot be judged."""
+def assemble(subject: Subject, source: Source, values: Values, claims: frozenset[str] = frozenset()) -> NewFile:
+    """The new file of one source, with `claims` of what else is done to it.
+
+    Raises `DicomUnsupported` where an element cannot be judged.
+    """
     writer = _Writer(subject, source, values)
     uids = {tag: _new_uid(subject, source.dataset, tag) for tag in (_STUDY, _SERIES, INSTANCE)}
     outcomes = [writer.outcome(piece) for piece in source.pieces]
     parts = [part for outcome in outcomes for part in outcome.parts]
-    parts += writer.written(frozenset[str]().union(*(outcome.claims for outcome in outcomes)), uids)
+    parts += writer.written(claims.union(*(outcome.claims for outcome in outcomes)), uids)
     parts.sort()
     body = b"".join(part for tag, part in parts if tag < PIXEL_DATA)
     after = b"".join(part for tag, part in parts if tag > PIXEL_DATA)
@@ -133,9 +136,15 @@ class _Writer:
             self._claims.add(self._subject.profile.claims.cleaned)
         if is_sequence and rule.action is Action.EMPTY:
             return encode(rule.tag, "SQ", b"", explicit=self._explicit)
-        if isinstance(element.value, bytes):
-            return None if is_sequence else values.new_element(rule, element.vr, element.value)
-        return self._sequence(rule, element.value, values, depth) if is_sequence else None
+        new = None
+        if isinstance(element.value, bytes) and not is_sequence:
+            new = values.new_element(rule, element.vr, element.value)
+        elif is_sequence and not isinstance(element.value, bytes):
+            new = self._sequence(rule, element.value, values, depth)
+        # What is of another kind than the table says is emptied: it may be Type 2.
+        if new is None and len(rule.vrs) == 1:
+            return encode(rule.tag, min(rule.vrs), b"", explicit=self._explicit)
+        return new
 
     def _private(self, tag: int, element: Element, creators: Dataset, values: Values) -> Iterable[tuple[int, bytes]]:
         """A private element that the profile lists, or the creator of a block that may hold one."""

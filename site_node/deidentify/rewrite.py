@@ -36,6 +36,7 @@ _HEAD = 1 << 15  # bytes read first; the pixels of a CT slice lie within the fir
 _GROWTH = 8
 _TAIL = 1 << 24  # bytes that may follow the pixel data: signatures, padding
 _PREAMBLE = 132
+_FIRST_GROUPS = frozenset({b"\2\0", b"\x08\0"})  # file meta information, or a data set without
 
 
 class Reading(NamedTuple):
@@ -114,6 +115,8 @@ class _File(Walk):
         data = self.data
         if data[128:_PREAMBLE] != b"DICM":
             raise _NotForThisReader
+        if data[_PREAMBLE : _PREAMBLE + 2] not in _FIRST_GROUPS:
+            raise stop("not-readable")
         place, syntax = _PREAMBLE, ""
         while data[place : place + 2] == b"\x02\0":
             self.need(place + 12, self.size)

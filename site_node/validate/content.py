@@ -10,7 +10,8 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-_WHOLE = 1 << 22  # bytes up to which a file is simply read; memory does not grow with larger ones
+_SMALL = 1 << 16  # bytes up to which a file is simply read; larger ones are mapped
+_WINDOW = 1 << 22  # bytes of a mapped file that are in memory at once
 _WORKERS = min(4, os.cpu_count() or 1)
 _AHEAD = 2 * _WORKERS  # files that are read before they are asked for
 
@@ -35,12 +36,14 @@ def contents(paths: Iterable[Path]) -> Iterator[Future[Content]]:
 def _read(path: Path) -> Content:
     with path.open("rb", buffering=0) as file:
         size = os.fstat(file.fileno()).st_size
-        if size <= _WHOLE:
+        if size <= _SMALL:
             data = file.read()
             return Content(data, hashlib.sha256(data).hexdigest())
-        mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+        flags = mmap.MAP_SHARED | (mmap.MAP_POPULATE if size <= _WINDOW else 0)
+        mapped = mmap.mmap(file.fileno(), size, flags, mmap.PROT_READ)
     digest = hashlib.sha256()
-    for start in range(0, size, _WHOLE):
-        digest.update(memoryview(mapped)[start : start + _WHOLE])
-        mapped.madvise(mmap.MADV_DONTNEED)
+    for start in range(0, size, _WINDOW):
+        digest.update(memoryview(mapped)[start : start + _WINDOW])
+        if size > _WINDOW:
+            mapped.madvise(mmap.MADV_DONTNEED)
     return Content(mapped, digest.hexdigest())

@@ -200,15 +200,21 @@ class _Reader:
         form = (self._order, self._explicit)
         before = self._known.elements if self._known.form == form else []
         self._known.form, self._known.elements = form, []
-        place = 0
-        while at < end and not self._is_padding(at, end):
+        place, follows = 0, False  # whether the element before was known, too
+        while at < end:
             raw, elements = before[place] if place < len(before) else (b"", ())
             if raw and self._data[at : at + len(raw)] == raw:
                 self._elements += elements
                 at += len(raw)
                 place += 1
+                if follows:  # one run from now on
+                    earlier = self._known.elements.pop()
+                    raw, elements = self._rest.pop() + raw, earlier[1] + elements
+                follows = True
+            elif self._is_padding(at, end):
+                break
             else:
-                start, count = at, len(self._elements)
+                start, count, follows = at, len(self._elements), False
                 at = self._next(at, end)
                 elements = tuple(self._elements[count:])
                 if not elements:  # the pixel data

@@ -22,7 +22,8 @@ from site_node.validate.private import safe_elements
 from site_node.validate.values import day_of
 
 _PAD = b" \0"
-_PIECE = 1 << 20  # bytes
+_PIECE = 1 << 16  # bytes: small enough that the copies stay where they are
+_WINDOW = 1 << 22  # bytes of a mapped file that may be in memory at once
 _OLDEST = b"090Y"
 _DATE_LIKE = re.compile(r"(\d{4})\.?(\d{2})?\.?(\d{2})?((?<=\d{8})\d{2,6}(?:\.\d{1,6})?)?(?:[+-]\d{4})?")
 Place = tuple[Path, int]
@@ -170,8 +171,9 @@ def _same_bytes(new: memoryview, old: memoryview) -> bool:
         last = min(start + _PIECE, size)
         if bytes(new[start:last]) != bytes(old[start:last]):  # a memory view compares item by item, far slower
             return False
-        forget(new)
-        forget(old)
+        if last % _WINDOW == 0:
+            forget(new)
+            forget(old)
     return not bytes(new[size:]).strip(b"\0") and not bytes(old[size:]).strip(b"\0")
 
 
