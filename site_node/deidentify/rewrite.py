@@ -205,7 +205,7 @@ class _File(Walk):
             self.need(after, end)
         raw = self.data[place:after]
         if self.is_sequence(tag, vr, length):
-            walk = Walk(raw, len(raw), self._reading.sequences)
+            walk = Walk(raw, 0, self._reading.sequences)
             items = partial(
                 walk.items, start - place, len(raw), explicit=explicit, depth=1, delimited=length == UNDEFINED
             )

@@ -41,7 +41,7 @@ class Walk:
 
     Args:
         data: bytes from `base` on.
-        size: of the whole.
+        size: of the whole file; 0 where the bytes are one element's.
         sequences: tags of sequences, which implicit VR does not mark.
     """
 
