@@ -36,6 +36,7 @@ _HEAD = 1 << 15  # bytes read first; the pixels of a CT slice lie within the fir
 _GROWTH = 8
 _TAIL = 1 << 24  # bytes that may follow the pixel data: signatures, padding
 _PREAMBLE = 132
+_PIXELS = b"\xe0\x7f\x10\0"
 _FIRST_GROUPS = frozenset({b"\2\0", b"\x08\0"})  # file meta information, or a data set without
 
 
@@ -159,11 +160,11 @@ class _File(Walk):
         runs = self._reading.runs[self._explicit]
         known = runs.match(self.data, place, self._piece)
         if known is not None and self._follows(*known[1:]):
-            pieces, place, _ = known
-            self._rest(pieces, place)
+            pieces, place, last = known
+            self._rest(pieces, place, last)
         else:
             pieces = []
-            self._rest(pieces, place)
+            self._rest(pieces, place, -1)
             runs.learn(pieces)
         return tuple(pieces)
 
@@ -175,20 +176,22 @@ class _File(Walk):
         tag: int = group << 16 | element
         return last < tag == PIXEL_DATA
 
-    def _rest(self, pieces: list[Piece], place: int) -> None:
-        """Add every element from `place` to the file's end to `pieces`."""
-        tags: set[int] = set()
+    def _rest(self, pieces: list[Piece], place: int, last: int) -> None:
+        """Add every element from `place` to the file's end to `pieces`, of which `last` is the highest tag."""
+        disorder: set[int] = set()  # every tag so far, from the first one on that is not in order
         while place < self.size - self.base and not self._only_zeros_follow(place):
-            if IMPLICIT_HEADER(self.data[place : place + 8].ljust(8, b"\0"))[:2] == (0x7FE0, 0x0010):
+            if self.data[place : place + 4] == _PIXELS:
                 place = self._pixel_data(place)
                 continue
             piece, place = self._piece(place)
             tag = next(iter(piece.elements))
-            if not tags:
-                tags.update(tag for piece in pieces for tag in piece.elements)
-            if tag in tags:
+            if tag <= last and not disorder:
+                disorder.update(tag for piece in pieces for tag in piece.elements)
+            if tag in disorder:
                 raise stop("doubled-element")
-            tags.add(tag)
+            if disorder:
+                disorder.add(tag)
+            last = max(last, tag)
             pieces.append(piece)
 
     def _piece(self, place: int) -> tuple[Piece, int]:
