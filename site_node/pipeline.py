@@ -28,6 +28,7 @@ from shared.errors import (
 )
 from shared.ids import StudyKey, Uid
 from shared.terminal import trace_lines
+from site_node.blanking import Blanking
 from site_node.config import SiteHome
 from site_node.ledger import ENDED, WAY, Ledger, State, StudyEntry
 from site_node.records import Records
@@ -59,13 +60,14 @@ Inspect = Callable[[Deidentified, frozenset[str]], Refused | None]
 class Stages:
     """What is done at each stage. One that is `None` is not open yet: studies wait before it.
 
-    `screen` and `inspect` are told which reasons a person has released for the study.
+    `screen` and `inspect` are told which reasons a person has released for the study, `deidentify` and `validate` what
+    a person decided to blank.
     """
 
     screen: Callable[[Received, frozenset[str]], Included | Review | Excluded]
-    deidentify: Callable[[Included, Path], Deidentified | Refused] | None = None
+    deidentify: Callable[[Included, Path, Blanking | None], Deidentified | Refused] | None = None
     inspect: Inspect | None = None
-    validate: Callable[[Included, Deidentified, Path], Validated | Refused] | None = None
+    validate: Callable[[Included, Deidentified, Path, Blanking | None], Validated | Refused] | None = None
     keep: Callable[[Validated], None] | None = None  # in the library
     seal: Callable[[Validated, int], Sealed] | None = None
     submit: Callable[[Sealed], Submitted] | None = None
@@ -172,7 +174,8 @@ class Pipeline:
             return None
         out = self._home.work(entry.key) / "deidentified"
         shutil.rmtree(out, ignore_errors=True)
-        found = self._stages.deidentify(self._records.read(entry.key, Included), out)
+        blank = self._records.find(entry.key, Blanking)
+        found = self._stages.deidentify(self._records.read(entry.key, Included), out, blank)
         if isinstance(found, Deidentified) and self._stages.inspect is not None:
             found = self._stages.inspect(found, entry.released) or found
         if isinstance(found, Refused):
@@ -186,7 +189,8 @@ class Pipeline:
         if self._stages.validate is None:
             return None
         included, output = self._records.read(entry.key, Included), self._records.read(entry.key, Deidentified)
-        found = self._stages.validate(included, output, self._home.reports / f"{output.study_instance_uid}.json")
+        report = self._home.reports / f"{output.study_instance_uid}.json"
+        found = self._stages.validate(included, output, report, self._records.find(entry.key, Blanking))
         if isinstance(found, Refused):
             return self._end(entry.key, State(found.ending.value), found.reasons)
         if self._stages.keep is not None:

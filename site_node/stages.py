@@ -13,6 +13,7 @@ from shared.crypto.keys import load_secret, load_signing
 from shared.errors import KeyFileInvalid, ProtocolMismatch
 from shared.ids import SiteId
 from shared.protocol.loader import Protocol, load_protocol
+from site_node.blanking import Blanking
 from site_node.clinical.leaving import deidentify_row
 from site_node.clinical.sheet import ClinicalSheet, read_sheet
 from site_node.config import SiteHome, SiteSettings
@@ -104,18 +105,28 @@ class Workshop:
         criteria = self.protocol.criteria
         return screen(study, criteria=criteria, clinical=self.row(study), clinical_checked=True, released=released)
 
-    def _deidentify(self, study: Included, out: Path) -> Deidentified | Refused:
+    def _deidentify(self, study: Included, out: Path, blank: Blanking | None) -> Deidentified | Refused:
         row, identity = self.row(study.study), study.study.identity
         leaving = None
         if row is not None and identity is not None:
             leaving = deidentify_row(
                 row, dictionary=self.protocol.clinical, pseudonyms=self.pseudonyms, identity=identity
             )
-        return deidentify(study, profile=self.protocol.profile, pseudonyms=self.pseudonyms, out=out, clinical=leaving)
+        profile, pseudonyms = self.protocol.profile, self.pseudonyms
+        return deidentify(study, profile=profile, pseudonyms=pseudonyms, out=out, clinical=leaving, blank=blank)
 
-    def _validate(self, source: Included, output: Deidentified, report: Path) -> Validated | Refused:
-        profile = self.protocol.profile
-        return validate(source, output, profile=profile, pseudonyms=self.pseudonyms, report=report)
+    def _validate(
+        self, source: Included, output: Deidentified, report: Path, blank: Blanking | None
+    ) -> Validated | Refused:
+        return validate(
+            source,
+            output,
+            profile=self.protocol.profile,
+            pseudonyms=self.pseudonyms,
+            report=report,
+            blank=blank,
+            searched=self.settings.pixel_check,
+        )
 
     def _keep(self, study: Validated) -> None:
         record, files = library_record(study)

@@ -41,6 +41,7 @@ _QUARANTINED = MappingProxyType(
         "ultrasound-region": "ultrasound regions mark an image with text in its pixels",
         "overlay-in-pixels": "an overlay is stored in unused bits of the pixel data",
         "malformed-age": "PatientAge is no age string, so it cannot be told whether it is over 89",
+        "cannot-blank": "a box lies outside the picture, or the pixels have a form in which it cannot be blanked",
         "same-new-name": "two instances of the study bear the same SOPInstanceUID",
     }
 )

@@ -14,9 +14,11 @@ from pathlib import Path
 from shared.errors import DicomUnsupported, DiskFull
 from shared.ids import Uid
 from shared.protocol.profile import Profile
+from site_node.blanking import BlankBox, Blanking
 from site_node.deidentify import fallback, rewrite
 from site_node.deidentify.actions import Subject, Values, make_subject
 from site_node.deidentify.assemble import INSTANCE, NewFile, assemble
+from site_node.deidentify.blank import CLEAN_PIXEL_DATA, blank_pixels, blankable
 from site_node.deidentify.elements import Source, Span
 from site_node.deidentify.kinds import check_subject, checked_pixels, kind_of
 from site_node.deidentify.output import Finisher, Written, read_span, write_new
@@ -30,7 +32,13 @@ Clinical = dict[str, str | int | float | None]
 
 
 def deidentify(
-    study: Included, *, profile: Profile, pseudonyms: Pseudonyms, out: Path, clinical: Clinical | None = None
+    study: Included,
+    *,
+    profile: Profile,
+    pseudonyms: Pseudonyms,
+    out: Path,
+    clinical: Clinical | None = None,
+    blank: Blanking | None = None,
 ) -> Deidentified | Refused:
     """Rewrite a study under its pseudonyms.
 
@@ -40,6 +48,7 @@ def deidentify(
         pseudonyms: the site's keyed identifiers.
         out: a folder that must not exist; it holds `<series>/<instance>.dcm`, all new UIDs, afterwards.
         clinical: the study's clinical row, already de-identified; carried along.
+        blank: what a person decided to blank; no other pixel changes, and 113101 is claimed for these files.
 
     Returns:
         The study with what was left out of it, or `Refused` if no instance remains or nobody knows whose it is.
@@ -55,7 +64,7 @@ def deidentify(
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        done, left_out = _instances(study, subject, partial, out)
+        done, left_out = _instances(study, subject, partial, out, blank)
         if not done:
             return _refused(study, left_out)
         _publish(partial, out)
@@ -83,14 +92,18 @@ def rewritten(path: Path, subject: Subject, study_instance_uid: str, *, slow: bo
         return _new_file(file, source, subject, study_instance_uid)
 
 
-def _new_file(file: int, source: Source, subject: Subject, study_instance_uid: str) -> NewFile:
+def _new_file(
+    file: int, source: Source, subject: Subject, study_instance_uid: str, *, blanked: bool = False
+) -> NewFile:
+    if blanked:
+        source = blankable(file, source)
     values = _judged(source, subject, study_instance_uid)
     if source.encapsulated and source.pixels is not None:
         content = source.pixels if isinstance(source.pixels, bytes) else read_span(file, source.pixels)
         cleaned = checked_pixels(source, content)
         if cleaned is not None and cleaned != content:
             source = source._replace(pixels=cleaned)
-    return assemble(subject, source, values)
+    return assemble(subject, source, values, frozenset({CLEAN_PIXEL_DATA} if blanked else ()))
 
 
 def _judged(source: Source, subject: Subject, study_instance_uid: str) -> Values:
@@ -110,7 +123,7 @@ def _judged(source: Source, subject: Subject, study_instance_uid: str) -> Values
 
 
 def _instances(
-    study: Included, subject: Subject, partial: Path, out: Path
+    study: Included, subject: Subject, partial: Path, out: Path, blank: Blanking | None
 ) -> tuple[list[DeidentifiedInstance], list[LeftOut]]:
     """Every instance, in two rounds: what one file names may be in none, so all are read before one is written."""
     left_out: dict[Path, LeftOut] = {}
@@ -126,10 +139,12 @@ def _instances(
             if instance.path in left_out:
                 continue
             with _leaving_out(instance, left_out), _opened(instance.path) as file:
-                new = _checked(file, earlier, instance, subject, study.study.study_instance_uid)
+                boxes = blank.of(subject.pseudonyms.uid(instance.sop_instance_uid)) if blank else ()
+                uid = study.study.study_instance_uid
+                new = _checked(file, earlier, instance, subject, uid, blanked=bool(boxes))
                 if new.sop_instance_uid in begun:
                     raise stop("same-new-name", "SOPInstanceUID")
-                written = finisher.finish(_write(file, instance, new, partial))
+                written = finisher.finish(_write(file, instance, new, partial, boxes))
                 begun[new.sop_instance_uid] = (instance, new._replace(before=b"", pixels=b"", after=b""), written)
     done = [_done(instance, new, written.result(), out) for instance, new, written in begun.values()]
     return done, [left_out[instance.path] for instance in study.kept if instance.path in left_out]
@@ -180,7 +195,15 @@ def _opened(path: Path) -> Iterator[int]:
         os.close(file)
 
 
-def _checked(file: int, earlier: Earlier, instance: Instance, subject: Subject, study_instance_uid: str) -> NewFile:
+def _checked(
+    file: int,
+    earlier: Earlier,
+    instance: Instance,
+    subject: Subject,
+    study_instance_uid: str,
+    *,
+    blanked: bool,
+) -> NewFile:
     """One instance's new content, if it is still the file that was received and that gave its names."""
     source = earlier.take(file)
     if source is None:
@@ -188,7 +211,7 @@ def _checked(file: int, earlier: Earlier, instance: Instance, subject: Subject, 
         if subject.take(source):
             raise stop("changed-while-reading")
     try:
-        new = _new_file(file, source, subject, study_instance_uid)
+        new = _new_file(file, source, subject, study_instance_uid, blanked=blanked)
     except (ValueError, RecursionError) as error:
         raise stop("not-readable") from error
     received = (instance.sop_instance_uid, instance.series_instance_uid)
@@ -197,7 +220,7 @@ def _checked(file: int, earlier: Earlier, instance: Instance, subject: Subject, 
     return new
 
 
-def _write(file: int, instance: Instance, new: NewFile, partial: Path) -> int:
+def _write(file: int, instance: Instance, new: NewFile, partial: Path, boxes: tuple[BlankBox, ...]) -> int:
     """Write one new file; its descriptor."""
     folder = f"{partial}/{new.series_instance_uid}"
     target = f"{folder}/{new.sop_instance_uid}.dcm"
@@ -206,11 +229,21 @@ def _write(file: int, instance: Instance, new: NewFile, partial: Path) -> int:
     except FileNotFoundError:
         Path(folder).mkdir(parents=True)
         out = write_new(new, file, target)
-    if os.fstat(file).st_size != instance.size:
+    try:
+        if boxes:
+            blank_pixels(out, new.before, boxes)
+        _check_size(file, instance.size)
+    except BaseException:
         os.close(out)
         Path(target).unlink()
-        raise stop("changed-while-reading")
+        raise
     return out
+
+
+def _check_size(file: int, size: int) -> None:
+    """Stops unless a file is still as large as it was received."""
+    if os.fstat(file).st_size != size:
+        raise stop("changed-while-reading")
 
 
 def _done(instance: Instance, new: NewFile, written: Written, out: Path) -> DeidentifiedInstance:

@@ -4,12 +4,18 @@ import shutil
 from pathlib import Path
 from typing import Protocol
 
+from shared.durable import write_whole
 from shared.errors import PixelCheckFailed, PixelsUnreadable
+from site_node.blanking import FOUND_FILE, Found, FoundFrame, Sides
 from site_node.pixels.box import Box
 from site_node.pixels.frames import Frame, choose_frames
 from site_node.study import Deidentified, Ending, Reason, Refused, Severity
 
 TEXT, UNREADABLE, UNCHECKED = "burned-in-text", "pixels-not-readable", "pixels-not-checked"
+WITHOUT = (
+    "The pixel check is off: names and numbers burned into pixels are not looked for, no later step looks for them, "
+    "and where a picture shows one it leaves with the picture."
+)
 _SENTENCES = {
     UNREADABLE: "A frame cannot be decoded, so nobody has seen what it shows.",
     UNCHECKED: "The search for burned-in text ended without an answer.",
@@ -33,7 +39,7 @@ def inspect(
         released: reason codes that a person has looked at and lets pass.
         checker: finds text in a frame.
         pictures: the quarantine folder. Frames with text are drawn to `<study key>/<number>.png` in it, for the person
-            in review; earlier ones are removed. `None`: no pictures.
+            in review, and the boxes are written beside them; earlier ones are removed. `None`: no pictures.
 
     Raises:
         PixelCheckUnavailable: nothing can be looked for; the node must not go on.
@@ -50,7 +56,8 @@ def inspect(
 def _look(study: Deidentified, checker: Checker, folder: Path | None) -> tuple[Reason, ...]:
     """Every reason there is against the study, each code once."""
     codes: set[str] = set()
-    boxes = shown = 0
+    boxes, shown = 0, list[FoundFrame]()
+    names = {instance.path: instance.sop_instance_uid for instance in study.instances}
     try:
         frames = choose_frames(instance.path for instance in study.instances)
     except PixelsUnreadable:
@@ -63,14 +70,27 @@ def _look(study: Deidentified, checker: Checker, folder: Path | None) -> tuple[R
         except PixelCheckFailed:
             codes.add(UNCHECKED)
         else:
-            boxes, shown = boxes + len(found), shown + bool(found)
-    if folder is not None and not shown:
-        shutil.rmtree(folder, ignore_errors=True)
-    text = f"{boxes} pieces of text that are no known marker, in {shown} of {len(frames)} frames that were looked at."
+            boxes += len(found)
+            if found:
+                sides = tuple(Sides(*box) for box in found)
+                name = names[frame.path]
+                shown.append(FoundFrame(picture=f"{number}.png", instance=name, frame=frame.number, boxes=sides))
+    if folder is not None:
+        _keep(folder, shown)
+    seen = f"in {len(shown)} of {len(frames)} frames that were looked at."
+    text = f"{boxes} pieces of text that are no known marker, {seen}"
     return (
         *((_reason(TEXT, text),) if boxes else ()),
         *(_reason(code, _SENTENCES[code]) for code in sorted(codes)),
     )
+
+
+def _keep(folder: Path, shown: list[FoundFrame]) -> None:
+    """Write the boxes beside their pictures; without any, no folder stays."""
+    if shown:
+        write_whole(folder / FOUND_FILE, Found(frames=tuple(shown)).model_dump_json().encode(), mode=0o600)
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _file(folder: Path | None, number: int) -> Path | None:

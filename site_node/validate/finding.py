@@ -41,6 +41,7 @@ MESSAGES = MappingProxyType(
         "accession-mapping": "the accession number is not the one that this site's key gives",
         "date-shift": "a date is not shifted by the patient's own shift",
         "pixels": "the pixel data are not those of the source",
+        "blanking": "what a person had blanked is not black and even, or the file does not say what was done",
         "type-1-2": "a required attribute is missing or empty that the source has",
         "residual-identifier": "a name or number of the patient is left",
         "residual-other": "a name of a person, place or device of the source is left",

@@ -7,8 +7,9 @@ and is written for its owner alone (mode 0600).
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +18,7 @@ from pydantic import Field
 from shared.frozen import Frozen
 from shared.ids import PatientPseudonym, Sha256, SiteId, Uid
 from shared.protocol.profile import Profile
+from site_node.blanking import BlankBox
 from site_node.study import Deidentified, LeftOut
 from site_node.validate.finding import Finding
 
@@ -29,6 +31,7 @@ CHECKS = (
     "UIDs under the site's root, each the one that the site's key gives",
     "patient, accession number and dates as the site's key gives, one shift for all",
     "kept elements and pixel data as in the source",
+    "only the boxes that a person named are blanked, they are even and black, and 113101 is claimed just then",
     "no identifier of the source in any text or byte outside the pixels, nor in the clinical row",
     "no comment in a compressed frame",
     "Type 1 and 2: nothing missing that the source had",
@@ -54,6 +57,10 @@ class Report(Frozen):
     changed: dict[str, int]
     kept: dict[str, int]
     form_errors_of_the_source: int  # form errors that the source has as well
+    software: str = ""  # the version of this program
+    pixels_searched: bool | None = None  # for burned-in text, before validation; `None`: not known here
+    blanked_boxes: int = Field(default=0, ge=0)
+    blanked_frames: int = Field(default=0, ge=0)
     checks: tuple[str, ...] = CHECKS
     findings: tuple[Finding, ...]
 
@@ -66,6 +73,8 @@ def make_report(
     tallies: Iterable[dict[str, Counter[str]]],
     inherited: int,
     checked_at: datetime,
+    boxes: Sequence[BlankBox] = (),
+    searched: bool | None = None,
 ) -> Report:
     """Put the report together from what the checks counted."""
     sums: dict[str, Counter[str]] = {"kept": Counter(), "changed": Counter(), "removed": Counter()}
@@ -88,6 +97,10 @@ def make_report(
         changed=dict(sorted(sums["changed"].items())),
         kept=dict(sorted(sums["kept"].items())),
         form_errors_of_the_source=inherited,
+        software=version("ricord-federation"),
+        pixels_searched=searched,
+        blanked_boxes=len(boxes),
+        blanked_frames=len({(box.instance, box.frame) for box in boxes}),
         findings=findings,
     )
 

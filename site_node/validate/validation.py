@@ -13,8 +13,10 @@ from typing import NamedTuple
 
 from shared.errors import DicomUnreadable
 from shared.protocol.profile import Action, Profile
+from site_node.blanking import Blanking
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.study import Deidentified, DeidentifiedInstance, Ending, Included, Instance, Refused, Validated
+from site_node.validate.blanked import as_before, check_blanked, check_claim
 from site_node.validate.conformance import Rules, check_document, make_rules
 from site_node.validate.content import Content, contents
 from site_node.validate.elements import Document, Known, read_document
@@ -49,10 +51,18 @@ class _Study(NamedTuple):
     rules: Rules
     collector: Collector
     leftovers: Leftovers
+    blank: Blanking | None
 
 
 def validate(
-    source: Included, output: Deidentified, *, profile: Profile, pseudonyms: Pseudonyms, report: Path
+    source: Included,
+    output: Deidentified,
+    *,
+    profile: Profile,
+    pseudonyms: Pseudonyms,
+    report: Path,
+    blank: Blanking | None = None,
+    searched: bool | None = None,
 ) -> Validated | Refused:
     """Check a de-identified study and write its report.
 
@@ -62,11 +72,13 @@ def validate(
         profile: the profile it was made by.
         pseudonyms: the site's keyed identifiers.
         report: where the report is written, mode 0600.
+        blank: what a person decided to blank, and nothing else may have been.
+        searched: whether the pixels were searched for text before; only the report says it. `None`: not known.
 
     Returns:
         `Validated` with the report's SHA-256, or `Refused` with a reason for each finding.
     """
-    found, seen = _check(source, output, make_rules(profile, output.site_id), pseudonyms)
+    found, seen = _check(source, output, make_rules(profile, output.site_id), pseudonyms, blank)
     findings = tuple(dict.fromkeys(found))
     now = datetime.now(UTC)
     written = make_report(
@@ -76,6 +88,8 @@ def validate(
         tallies=[one.counts for one in seen],
         inherited=sum(one.inherited for one in seen),
         checked_at=now,
+        boxes=[box for one in output.instances for box in (blank.of(one.sop_instance_uid) if blank else ())],
+        searched=searched,
     )
     digest = write_report(report, written)
     if findings:
@@ -85,7 +99,7 @@ def validate(
 
 
 def _check(
-    source: Included, output: Deidentified, rules: Rules, pseudonyms: Pseudonyms
+    source: Included, output: Deidentified, rules: Rules, pseudonyms: Pseudonyms, blank: Blanking | None
 ) -> tuple[list[Finding], list[_Seen]]:
     findings = [*_check_account(source, output), *_check_names(source, output, rules, pseudonyms)]
     identity = source.study.identity
@@ -96,7 +110,7 @@ def _check(
         findings.append(Finding(code="patient-mapping", attribute="PatientID"))
     kept = frozenset(rule.tag for rule in rules.profile.rules if rule.action is Action.KEEP)
     collector = Collector(identity, kept)
-    study = _Study(output, patient, rules, collector, Leftovers(rules))
+    study = _Study(output, patient, rules, collector, Leftovers(rules), blank)
     files = contents(chain.from_iterable((one.source.path, one.path) for one in output.instances))
     known = Known(), Known()
     seen = [_check_instance(one, (next(files), next(files)), known, study) for one in output.instances]
@@ -168,14 +182,22 @@ def _compare(one: DeidentifiedInstance, new: Document, original: Document, study
     """A new file by itself and beside its source."""
     output, patient, rules = study.output, study.patient, study.rules
     form = Counter(check_document(new, rules))
+    boxes = study.blank.of(one.sop_instance_uid) if study.blank else ()
+    unblanked = as_before(new, original) if boxes else new
     inherited = [finding for finding in form if finding.code in INHERITABLE and _had_it(finding, original, rules)]
     findings = [
         *(finding for finding in form if finding not in inherited),
         *_check_claims(new, one, output),
-        *check_against_source(new, original, patient, rules),
+        *check_against_source(unblanked, original, patient, rules),
+        *check_claim(new, original, blanked=bool(boxes)),
+        *(check_blanked(new, original, one.source.path, boxes) if boxes else ()),
         *_check_presence(new, original, rules),
     ]
-    return _Seen(tuple(findings), len(inherited), tally(new, original, rules))
+    counts = tally(new, original, rules)
+    if boxes:
+        counts["kept"].pop("PixelData", None)
+        counts["changed"]["PixelData"] += 1
+    return _Seen(tuple(findings), len(inherited), counts)
 
 
 def _document(file: Future[Content], sha256: str, rules: Rules, known: Known) -> Document:

@@ -9,6 +9,7 @@ from shared.crypto.signing import SigningKey, sign_manifest
 from shared.durable import write_whole
 from shared.ids import AgreementId, PatientPseudonym, Sha256, SiteId, StudyKey, Uid
 from shared.manifest import Manifest
+from site_node.blanking import Blanking
 from site_node.config import SiteHome, init_home
 from site_node.intake import take
 from site_node.ledger import Ledger
@@ -144,7 +145,8 @@ def screen(study: Received, released: frozenset[str]) -> Included | Review | Exc
     return Included(study=study, kept=study.instances, left_out=(), warnings=())
 
 
-def deidentify(study: Included, out: Path) -> Deidentified | Refused:
+def deidentify(study: Included, out: Path, blank: Blanking | None) -> Deidentified | Refused:
+    del blank
     name = study.study.study_instance_uid
     if name.startswith("refused"):
         return Refused(key=study.key, ending=Ending.REFUSED, reasons=(reason("corrupt"),))
@@ -183,7 +185,8 @@ def inspect(study: Deidentified, released: frozenset[str]) -> Refused | None:
     return None
 
 
-def validate(included: Included, output: Deidentified, report: Path) -> Validated | Refused:
+def validate(included: Included, output: Deidentified, report: Path, blank: Blanking | None) -> Validated | Refused:
+    del blank
     if included.study.study_instance_uid.startswith("leaking"):
         return Refused(key=included.key, ending=Ending.REFUSED, reasons=(reason("residual"),))
     write_whole(report, b"{}")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import CoordinatorUnreachable, DiskFull, ManifestInvalid
+from site_node.blanking import Blanking
 from site_node.config import SiteHome
 from site_node.ledger import Ledger, State
 from site_node.pipeline import Pipeline, Stages
@@ -138,7 +139,7 @@ def test_a_full_disk_stops_the_node_and_loses_nothing(home: SiteHome, ledger: Le
     enter(home, ledger, make_study(home, "good-1"))
     stages = make_stages(home, tmp_path / "submitted")
 
-    def full(study: Included, out: Path) -> Deidentified | Refused:
+    def full(study: Included, out: Path, blank: Blanking | None) -> Deidentified | Refused:
         raise DiskFull(folder=str(out))
 
     with pytest.raises(DiskFull):
