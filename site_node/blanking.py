@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from shared.frozen import Frozen
 from shared.ids import Uid
 
+BURNED_IN_TEXT = "burned-in-text"  # the reason code that blanking answers
 FOUND_FILE = "boxes.json"  # beside the pictures, in the study's quarantine folder; mode 0600
 
 

@@ -44,7 +44,7 @@ name = {name}              # how the coordinator's staff know this hospital; no 
 protocol = {protocol}          # which criteria, de-identification profile and clinical dictionary apply
 inbox = "inbox"              # `ricord-site run` receives what is put here
 poll_seconds = 10.0          # how often it looks
-pixel_check = true           # look for text burned into pixels; without it such text may leave the hospital
+pixel_check = true           # look for text burned into pixels; without it a name burned into a picture leaves with it
 library = true               # keep validated, de-identified studies here for federated statistics and training
 delete_originals = true      # delete our copies of the originals once a study is submitted, excluded or refused
 """

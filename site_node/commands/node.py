@@ -17,6 +17,7 @@ from site_node.ledger import ENDED, Ledger, State
 from site_node.membership.record import Membership, load_membership
 from site_node.pipeline import Pipeline, Progress
 from site_node.pixels.client import PixelChecker
+from site_node.pixels.inspect import WITHOUT
 from site_node.stages import Workshop
 from site_node.submit.client import submitting
 
@@ -102,6 +103,12 @@ def one_pass(node: Node, until: State, *, halted: Callable[[], bool] = lambda: F
         )
         done.progress = pipeline.run(until)
     return done
+
+
+def warn_without_pixel_check(*, pixel_check: bool) -> None:
+    """Say on standard error what is given up where the search for burned-in text is switched off."""
+    if not pixel_check:
+        typer.echo(f"warning: {WITHOUT}", err=True)
 
 
 def tell(done: Pass, *, as_json: bool) -> None:

@@ -1,18 +1,23 @@
 """`review`: what waits for a person."""
 
 import getpass
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from shared.errors import NotFound
 from shared.terminal import make_app, print_json, print_line, print_table
 from site_node import linkage
-from site_node.commands.node import Json, open_node
+from site_node.commands.node import Json, Node, open_node
+from site_node.ledger import State, StudyEntry
 from site_node.review import decisions
+from site_node.validate.readable import Act, readable
 
 review_app = make_app("List what waits for a person, and decide on it. Every decision is kept with who and why.")
 
 Study = Annotated[str, typer.Argument(help="The study's key as `review list` shows it, or its first eight digits.")]
+_SHORTEST = 8  # digits of a key
+_REPORTED = (State.VALIDATED, State.SEALED, State.SUBMITTED, State.REFUSED)
 Why = Annotated[str, typer.Option("--reason", help="Why; it is kept in the home's audit.")]
 
 
@@ -33,6 +38,77 @@ def list_waiting(context: typer.Context, as_json: Json = False) -> None:
         for first, one in zip((True, *[False] * len(item.reasons)), item.reasons, strict=False)
     ]
     print_table(f"{len(items)} studies wait for a person", ["Study", "Why", "Pictures"], rows)
+
+
+@review_app.command()
+def show(context: typer.Context, study: Study, as_json: Json = False) -> None:
+    """Show why one study waits, and where the pictures lie on which each text found is framed. Pictures are PHI.
+
+    Example: `ricord-site review show 3f9a01bc`
+    """
+    with open_node(context, writing=False) as node:
+        case = decisions.show(node.home, node.ledger, study)
+    if as_json:
+        print_json(case)
+        return
+    print_line(f"Study {case.item.key}, waiting since {case.item.since:%Y-%m-%d %H:%M}")
+    for one in case.item.reasons:
+        print_line(f"  {one.code}: {one.message}")
+    if case.blanked:
+        print_line(f"  {case.blanked} boxes were decided on before and stay blanked.")
+    for frame in case.frames:
+        print_line(str(case.folder / frame.picture))
+        for box in frame.boxes:
+            print_line(f"  {frame.picture}:{','.join(str(max(0, side)) for side in box)}")
+
+
+@review_app.command()
+def blank(
+    context: typer.Context,
+    study: Study,
+    reason: Why,
+    box: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="PICTURE:left,top,right,bottom in its pixels; may be repeated. Without: all that were found."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Have boxes of a study's pictures blanked at the next run; the search for text then runs again and must pass.
+
+    Only the pixels in the boxes change: they become as dark as the darkest of their frame. Compressed images come out
+    uncompressed. Boxes blanked before stay so.
+
+    Example: `ricord-site review blank 3f9a01bc --reason "name in the corner" --box 0.png:10,20,200,60`
+    """
+    with open_node(context) as node:
+        key, wanted = decisions.blank(
+            node.home, node.ledger, study, actor=getpass.getuser(), reason=reason, boxes=box or ()
+        )
+    _tell(key, "to be blanked at the next run", as_json=as_json, boxes=len(wanted.boxes))
+
+
+@review_app.command()
+def report(
+    context: typer.Context,
+    study: Annotated[str, typer.Argument(help="The study's key, its first digits, or its new Study Instance UID.")],
+    as_json: Json = False,
+) -> None:
+    """Print what validation found of one study, as a page in Markdown to read and sign; with --json as the file has it.
+
+    The page holds attribute names, counts and new identifiers, and the decisions that persons took, in their words.
+
+    Example: `ricord-site review report 3f9a01bc > report.md`
+    """
+    with open_node(context, writing=False) as node:
+        entry = _validated(node, study)
+        content = (node.home.reports / f"{entry.study}.json").read_bytes()
+        events = [one for one in node.ledger.events() if one.key == entry.key]
+    if as_json:
+        print_line(content.decode().replace("\n", ""))
+        return
+    print_line(readable(content, [Act(one.at, one.actor, one.action, one.detail) for one in events]))
 
 
 @review_app.command()
@@ -109,8 +185,21 @@ def reidentify(
         print_line(f"Earlier pseudonym: {earlier}" + (f" ({flag})" if flag else ""))
 
 
-def _tell(key: str, what: str, *, as_json: bool) -> None:
+def _validated(node: Node, reference: str) -> StudyEntry:
+    """The one study with a report whose key begins so or whose new UID is this; raises `NotFound`."""
+    found = [
+        entry
+        for entry in node.ledger.studies(*_REPORTED)
+        if (entry.study == reference or (len(reference) >= _SHORTEST and entry.key.startswith(reference)))
+        and (node.home.reports / f"{entry.study}.json").exists()
+    ]
+    if len(found) != 1:
+        raise NotFound(kind="report of study", name=reference)
+    return found[0]
+
+
+def _tell(key: str, what: str, *, as_json: bool, **more: Any) -> None:
     if as_json:
-        print_json({"study": key, "decision": what})
+        print_json({"study": key, "decision": what, **more})
     else:
         print_line(f"Study {key} is {what}.")

@@ -16,7 +16,17 @@ from shared.protocol.loader import load_protocol
 from shared.terminal import print_json, print_line
 from shared.wire import connected
 from site_node.commands.intake import receive_source
-from site_node.commands.node import Json, Node, Pass, home_of, membership_of, one_pass, open_node, tell
+from site_node.commands.node import (
+    Json,
+    Node,
+    Pass,
+    home_of,
+    membership_of,
+    one_pass,
+    open_node,
+    tell,
+    warn_without_pixel_check,
+)
 from site_node.config import SiteHome
 from site_node.inbox import Watch
 from site_node.ledger import State
@@ -43,6 +53,7 @@ def run(
     Example: `ricord-site run`
     """
     with open_node(context) as node, _until_signal() as stop:
+        warn_without_pixel_check(pixel_check=node.settings.pixel_check)
         if once:
             _take_inbox(node, Watch(node.ledger, node.home.inbox(node.settings), settle=False))
             done = one_pass(node, State.SUBMITTED, halted=stop.is_set)

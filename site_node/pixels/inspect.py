@@ -6,12 +6,12 @@ from typing import Protocol
 
 from shared.durable import write_whole
 from shared.errors import PixelCheckFailed, PixelsUnreadable
-from site_node.blanking import FOUND_FILE, Found, FoundFrame, Sides
+from site_node.blanking import BURNED_IN_TEXT, FOUND_FILE, Found, FoundFrame, Sides
 from site_node.pixels.box import Box
 from site_node.pixels.frames import Frame, choose_frames
 from site_node.study import Deidentified, Ending, Reason, Refused, Severity
 
-TEXT, UNREADABLE, UNCHECKED = "burned-in-text", "pixels-not-readable", "pixels-not-checked"
+TEXT, UNREADABLE, UNCHECKED = BURNED_IN_TEXT, "pixels-not-readable", "pixels-not-checked"
 WITHOUT = (
     "The pixel check is off: names and numbers burned into pixels are not looked for, no later step looks for them, "
     "and where a picture shows one it leaves with the picture."

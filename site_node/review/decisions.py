@@ -1,14 +1,18 @@
 """A person's decisions on studies in quarantine, audited in the ledger."""
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 
 from shared.errors import InvalidArgument, NotFound
 from shared.frozen import Frozen
 from shared.ids import StudyKey
+from site_node.blanking import BURNED_IN_TEXT, Blanking, FoundFrame
 from site_node.config import SiteHome
 from site_node.ledger import Ledger, State, StudyEntry
 from site_node.records import Records
+from site_node.review.boxes import blanking_of, found_in
 from site_node.study import Reason, Received, Severity
 
 REJECTED = Reason(
@@ -27,16 +31,30 @@ class Item(Frozen):
     pictures: tuple[str, ...]  # files in the home's quarantine folder
 
 
+class Case(Frozen):
+    """One study in quarantine, to be looked at. `folder` and what lies in it show pixels: PHI."""
+
+    item: Item
+    folder: Path
+    frames: tuple[FoundFrame, ...]  # where text was found
+    blanked: int  # boxes that were decided on before
+
+
 def waiting(home: SiteHome, ledger: Ledger) -> tuple[Item, ...]:
     """Everything in quarantine."""
-    return tuple(
-        Item(
-            key=entry.key,
-            since=entry.changed_at,
-            reasons=entry.reasons,
-            pictures=_pictures(home, entry.key),
-        )
-        for entry in ledger.studies(State.QUARANTINED)
+    return tuple(_item(home, entry) for entry in ledger.studies(State.QUARANTINED))
+
+
+def show(home: SiteHome, ledger: Ledger, reference: str) -> Case:
+    """One study in quarantine: why it is there, and where its pictures lie."""
+    entry = _in_quarantine(ledger, reference)
+    folder = home.quarantine / entry.key
+    earlier = Records(home).find(entry.key, Blanking)
+    return Case(
+        item=_item(home, entry),
+        folder=folder,
+        frames=found_in(folder).frames,
+        blanked=len(earlier.boxes) if earlier else 0,
     )
 
 
@@ -56,12 +74,37 @@ def release(home: SiteHome, ledger: Ledger, reference: str, *, actor: str, reaso
     return entry.key
 
 
+def blank(
+    home: SiteHome, ledger: Ledger, reference: str, *, actor: str, reason: str, boxes: Sequence[str] = ()
+) -> tuple[StudyKey, Blanking]:
+    """Have boxes blanked at the next run: those named, or all that were found; what was blanked before stays so.
+
+    Nothing is released: the search for text runs again and must find nothing. Raises `InvalidArgument` where the study
+    does not wait because of text in its pixels, where a box is none, or the `reason` is empty.
+    """
+    entry = _in_quarantine(ledger, reference)
+    if BURNED_IN_TEXT not in {one.code for one in entry.reasons}:
+        raise InvalidArgument(name="study", problem="no text was found in its pixels, so there is nothing to blank")
+    wanted = blanking_of(home.quarantine / entry.key, boxes)
+    records = Records(home)
+    whole = wanted.joined(records.find(entry.key, Blanking))
+    frames = len({(box.instance, box.frame) for box in wanted.boxes})
+    ledger.audit(actor, "blank", entry.key, f"{_given(reason)} [{len(wanted.boxes)} boxes in {frames} frames]")
+    records.write(entry.key, whole)
+    ledger.reopen(entry.key, ())
+    return entry.key, wanted
+
+
 def reject(ledger: Ledger, reference: str, *, actor: str, reason: str) -> StudyKey:
     """Leave a study out for good; an empty `reason` is refused with `InvalidArgument`."""
     entry = _in_quarantine(ledger, reference)
     ledger.audit(actor, "reject", entry.key, _given(reason))
     ledger.advance(entry.key, State.EXCLUDED, reasons=(REJECTED, *entry.reasons))
     return entry.key
+
+
+def _item(home: SiteHome, entry: StudyEntry) -> Item:
+    return Item(key=entry.key, since=entry.changed_at, reasons=entry.reasons, pictures=_pictures(home, entry.key))
 
 
 def _pictures(home: SiteHome, key: StudyKey) -> tuple[str, ...]:

@@ -1,0 +1,107 @@
+"""A study's report as a page in Markdown, which an officer reads, prints and signs."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from site_node.validate.finding import MESSAGES
+from site_node.validate.report import Report
+
+_SEARCHED = {
+    True: "searched before this validation, in the frames that may show any",
+    False: "NOT searched: the search is switched off, so that text in the pixels leaves with the images",
+    None: "not told to the validator",
+}
+_RULE = "_" * 32
+
+
+class Act(NamedTuple):
+    """What a person decided on the study, from the home's audit."""
+
+    at: datetime
+    actor: str
+    action: str
+    detail: str
+
+
+def readable(content: bytes, acts: Iterable[Act] = ()) -> str:
+    """The page of a report file's content; the file's digest stands on it, so that a signature binds to the file.
+
+    Raises `ValidationError` where the content is no report.
+    """
+    report = Report.model_validate_json(content)
+    parts = (
+        ["# De-identification of one study", ""],
+        _facts(report, hashlib.sha256(content).hexdigest()),
+        _pixels(report),
+        *(_counts(title, counts) for title, counts in _tables(report)),
+        _list("What was checked", report.checks),
+        _list("What was found", [_sentence(one.code, one.attribute) for one in report.findings]),
+        _list("What persons decided", [_decision(one) for one in acts]),
+        _signature(),
+    )
+    return "\n".join(line for part in parts for line in part)
+
+
+def _facts(report: Report, digest: str) -> Sequence[str]:
+    rows = (
+        ("Outcome", report.outcome.upper()),
+        ("Study", report.study),
+        ("Patient", report.patient),
+        ("Site", report.site_id),
+        ("Checked", f"{report.checked_at:%Y-%m-%d %H:%M:%S} UTC"),
+        ("Profile", f"{report.profile} {report.profile_edition}"),
+        ("Profile digest", report.profile_digest),
+        ("Software", f"ricord-federation {report.software or 'of an earlier release'}"),
+        ("Files written", f"{report.instances} ({report.bytes_written} bytes)"),
+        ("Form errors that the source has as well", report.form_errors_of_the_source),
+        ("SHA-256 of the report file", digest),
+    )
+    return ["All identifiers below are new ones. No value of an attribute stands here.", "", *_table(("", ""), rows)]
+
+
+def _pixels(report: Report) -> Sequence[str]:
+    blanked = f"{report.blanked_boxes} in {report.blanked_frames} frames" if report.blanked_boxes else "none"
+    rows = (("Text burned into pixels", _SEARCHED[report.pixels_searched]), ("Blanked boxes", blanked))
+    return ["## Pixels", "", *_table(("", ""), rows)]
+
+
+def _tables(report: Report) -> Iterable[tuple[str, dict[str, int]]]:
+    yield "Removed", report.removed
+    yield "Changed", report.changed
+    yield "Kept", report.kept
+    yield "Left out, by reason", report.left_out
+
+
+def _counts(title: str, counts: dict[str, int]) -> Sequence[str]:
+    rows = sorted(counts.items(), key=lambda row: (-row[1], row[0]))
+    head = f"## {title}: {sum(counts.values())}"
+    return [head, "", *(_table(("Attribute" if "reason" not in title else "Reason", "Places"), rows) if rows else ())]
+
+
+def _list(title: str, lines: Sequence[str]) -> Sequence[str]:
+    return [f"## {title}", "", *([f"- {line}" for line in lines] or ["Nothing."]), ""]
+
+
+def _sentence(code: str, attribute: str | None) -> str:
+    return f"{code}{f' ({attribute})' if attribute else ''}: {MESSAGES.get(code, 'not known to this release')}"
+
+
+def _decision(act: Act) -> str:
+    return _plain(f"{act.at:%Y-%m-%d %H:%M} {act.actor}: {act.action} - {act.detail}")
+
+
+def _signature() -> Sequence[str]:
+    lines = (f"{what}: {_RULE}" for what in ("Name and role", "Date", "Signature"))
+    return ["## Signature", "", "I have read this report.", "", *(part for line in lines for part in (line, "")), ""]
+
+
+def _table(heads: tuple[str, str], rows: Iterable[tuple[str, object]]) -> Sequence[str]:
+    lines = (f"| {_plain(name)} | {_plain(str(value))} |" for name, value in rows)
+    return [f"| {heads[0]} | {heads[1]} |", "|---|---|", *lines, ""]
+
+
+def _plain(text: str) -> str:
+    """Text that cannot end its cell or line."""
+    return " ".join(text.replace("|", "/").split())
