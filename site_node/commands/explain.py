@@ -18,7 +18,7 @@ from site_node.deidentify.explain import explain_profile, what_leaves
 from site_node.deidentify.study import deidentify
 from site_node.pseudonyms.keyed import SECRET_BYTES, Pseudonyms
 from site_node.stages import NOT_ENROLLED
-from site_node.standalone import received
+from site_node.standalone.screening import received
 from site_node.study import Included, Refused
 
 _SHOWN = 60  # characters of a value

@@ -1,26 +1,20 @@
 """`screen`, `deidentify`, `validate`, `seal` and `submit`: one stage after the other, or two of them on a folder."""
 
-import json
-import os
-from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from shared.crypto.keys import load_secret
 from shared.errors import ExitCode, InvalidArgument
 from shared.ids import SiteId
-from shared.protocol.loader import load_criteria, load_profile, load_protocol
+from shared.protocol.loader import load_criteria, load_protocol
 from shared.terminal import print_json, print_line, print_table
 from site_node.clinical.sheet import read_sheet
 from site_node.commands.node import Json, one_pass, open_node, tell
 from site_node.ledger import State
-from site_node.pixels.client import PixelChecker
-from site_node.pseudonyms.keyed import Pseudonyms
-from site_node.stages import looking
-from site_node.standalone import Tools, deidentify_lines, received, screen_lines
+from site_node.standalone.alone import EngineChoice, EngineName, given_up, run_alone
+from site_node.standalone.screening import received, screen_lines
+from site_node.standalone.tasks import DEIDENTIFIED, Job
 
 _STOPPED = {"review", "reject"}
 
@@ -77,6 +71,13 @@ def deidentify(
     profile: Annotated[
         str, typer.Option(help="The de-identification profile: ricord, ricord-2020 or tcia.")
     ] = "ricord",
+    workers: Annotated[int, typer.Option(min=1, help="Processes that work on studies side by side.")] = 1,
+    engine: Annotated[EngineName, typer.Option(help="Where the workers are: here, or on a Ray cluster.")] = (
+        EngineName.PROCESS
+    ),
+    ray_address: Annotated[
+        str, typer.Option(help="host:port of a Ray cluster; `local` starts one here. A remote one needs Ray's TLS.")
+    ] = "",
     report: Annotated[Path | None, typer.Option(help="JSON Lines, one for each input file; PHI, mode 0600.")] = None,
     validate_too: Annotated[bool, typer.Option("--validate/--no-validate", help="Look again with other eyes.")] = True,
     pixel_check: Annotated[bool, typer.Option(help="Look for text burned into pixels; without, it may remain.")] = True,
@@ -88,37 +89,34 @@ def deidentify(
     """Replace and remove what identifies the patient, by the protocol's profile.
 
     Without SOURCE the home's screened studies are de-identified and moved on. With SOURCE and OUT it works alone: under
-    18 is excluded, a missing PatientID quarantined, and nothing else screened.
+    18 is excluded, a missing PatientID quarantined, and nothing else screened; OUT then holds
+    `patient/study/series/instance.dcm`, all new identifiers. Interrupted, the same command goes on where it stopped.
 
-    Exit code 3: some file was not taken.
+    Exit code 3: some file was not taken; the report says which and why.
 
-    Example: `ricord-site deidentify /archive/export /clean --site-id 123456 --key-file pseudonym.key`
+    Example: `ricord-site deidentify /archive/export /clean --site-id 123456 --key-file pseudonym.key --workers 8`
     """
     if source is None:
         _advance(context, State.DEIDENTIFIED, as_json=as_json)
         return
     if out is None or key_file is None or not site_id:
         raise InvalidArgument(name="deidentify SOURCE", problem="it also needs OUT, --site-id and --key-file")
-    pseudonyms = Pseudonyms(load_secret(key_file.absolute()), SiteId(site_id))
-    _outside(source, out)
-    out.mkdir(parents=True, exist_ok=True)
-    with received(source, pseudonyms) as reception, PixelChecker() as checker:
-        tools = Tools(
-            profile=load_profile(profile),
-            pseudonyms=pseudonyms,
-            inspect=looking(checker, None) if pixel_check else None,
-            validated=validate_too,
-            whole_studies=whole_studies,
-        )
-        lines = list(deidentify_lines(reception, out.absolute(), tools))
-    if report is not None:
-        _write_report(report, lines)
-    counts = Counter(line["outcome"] for line in lines)
+    job = Job(
+        site_id=SiteId(site_id),
+        key_file=key_file.absolute(),
+        profile=profile,
+        out=out.absolute(),
+        validated=validate_too,
+        pixel_check=pixel_check,
+        whole_studies=whole_studies,
+    )
+    given_up(job)
+    told = run_alone(source, job, EngineChoice(engine, workers, ray_address), report)
     if as_json:
-        print_json(dict(sorted(counts.items())))
+        print_json(told.counts)
     else:
-        print_line(", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items())) + ".")
-    if set(counts) != {"deidentified"}:
+        print_line(", ".join(f"{count} {outcome}" for outcome, count in told.counts.items()) + ".")
+    if set(told.counts) != {DEIDENTIFIED}:
         raise typer.Exit(ExitCode.PARTIAL)
 
 
@@ -162,17 +160,3 @@ def _advance(context: typer.Context, until: State, *, as_json: bool) -> None:
 
 def _codes(line: dict[str, Any]) -> str:
     return ", ".join(dict.fromkeys(reason["code"] for reason in line["reasons"]))
-
-
-def _outside(source: Path, out: Path) -> None:
-    """Raise `InvalidArgument` when the output would lie in what is read, or over it."""
-    read, written = source.resolve(), out.resolve()
-    if written.is_relative_to(read) or read.is_relative_to(written):
-        raise InvalidArgument(name="OUT", problem="it must lie outside SOURCE")
-
-
-def _write_report(file: Path, lines: Iterable[dict[str, Any]]) -> None:
-    handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as target:
-        os.fchmod(handle, 0o600)
-        target.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)

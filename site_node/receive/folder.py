@@ -28,7 +28,7 @@ from site_node.study import Instance, Reason, Received, Severity
 _BLOCK = 1 << 20
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 _ARRIVING = "arriving"
-_NO_DICOM = frozenset(
+NO_DICOM = frozenset(  # a source in which every file is refused for one of these holds no DICOM
     {"not-dicom", "empty-file", "link-outside", "link-loop", "link-broken", "not-a-file", "path-outside", "unreadable"}
 )
 
@@ -87,7 +87,7 @@ def receive_folder(source: Path, spool: Path, pseudonyms: StudyKeys) -> Receptio
         except DicomUnreadable as error:
             left.append(refused(candidate.name, error.fields["reason"]))
     arriving.rmdir()
-    if not arrived and all(one.reason.code in _NO_DICOM for one in left):
+    if not arrived and all(one.reason.code in NO_DICOM for one in left):
         raise NoDicomFound(source=str(source))
     return _sorted_into_studies(arrived, left, pseudonyms)
 

@@ -28,6 +28,8 @@ class Candidate:
     name: str = field(repr=False)
     open: Callable[[], IO[bytes]] | None = None
     refusal: str | None = None  # a code of `reading.MESSAGES`; then there is nothing to open
+    path: Path | None = field(default=None, repr=False)  # the file, or the archive that it is a member of
+    member: int | None = None  # its place in the archive's directory
 
 
 def candidates(source: Path) -> Iterator[Candidate]:
@@ -49,7 +51,7 @@ def _single(file: Path) -> Iterator[Candidate]:
     elif zipfile.is_zipfile(file):
         yield from _archive(file, file.name)
     else:
-        yield Candidate(file.name, lambda: file.open("rb"))
+        yield _plain(file.name, file)
 
 
 def _folder(folder: Path, root: Path) -> Iterator[Candidate]:
@@ -97,21 +99,22 @@ def _file(path: Path, root: Path) -> Iterator[Candidate]:
     elif archive:
         yield from _archive(path, name)
     else:
-        yield Candidate(name, lambda: path.open("rb"))
+        yield _plain(name, path)
 
 
 def _archive(file: Path, name: str) -> Iterator[Candidate]:
     """The members of a zip archive; none is unpacked under its own name, so none can land anywhere else."""
     try:
         with zipfile.ZipFile(file) as archive:
-            members = sorted((one for one in archive.infolist() if not one.is_dir()), key=lambda one: one.filename)
-            for member in members:
-                yield _member(archive, member, f"{name}!{member.filename}")
+            listed = enumerate(archive.infolist())
+            members = sorted((one for one in listed if not one[1].is_dir()), key=lambda one: one[1].filename)
+            for number, member in members:
+                yield _member(archive, member, number, f"{name}!{member.filename}")
     except (OSError, zipfile.BadZipFile):
         yield Candidate(name, refusal="archive-damaged")
 
 
-def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> Candidate:
+def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, number: int, name: str) -> Candidate:
     path = PurePosixPath(member.filename.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts:
         return Candidate(name, refusal="path-outside")
@@ -121,7 +124,8 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> Can
         return Candidate(name, refusal="archive-damaged")
     if path.suffix.lower() == ".zip":
         return Candidate(name, refusal="nested-archive")
-    return Candidate(name, lambda: archive.open(member))
+    at = Path(archive.filename) if archive.filename else None
+    return Candidate(name, lambda: archive.open(member), path=at, member=number)
 
 
 def _listed(directory: Path) -> Iterator[Candidate]:
@@ -148,7 +152,11 @@ def _referenced(root: Path, parts: tuple[str, ...]) -> Candidate:
             return Candidate(name, refusal="link-outside")
     except (OSError, RuntimeError):
         return Candidate(name, refusal="listed-but-missing")
-    return Candidate(name, lambda: path.open("rb"))
+    return _plain(name, path)
+
+
+def _plain(name: str, path: Path) -> Candidate:
+    return Candidate(name, lambda: path.open("rb"), path=path)
 
 
 def _name(path: Path, root: Path) -> str:

@@ -9,11 +9,13 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from shared.crypto.keys import make_secret
 from shared.ids import SiteId
 from shared.protocol.loader import load_profile, profile_names
 from site_node.deidentify.study import deidentify
 from site_node.pseudonyms.keyed import Pseudonyms
-from site_node.standalone import Tools, deidentify_lines, received
+from site_node.standalone.alone import EngineChoice, run_alone
+from site_node.standalone.tasks import Job
 from site_node.study import Identity, Refused, Validated
 from site_node.validate.validation import validate
 from tests.factories.dicom import make_ct, make_dx, plant_identifiers, write_file
@@ -206,11 +208,16 @@ def test_minors_are_excluded_and_missing_ids_wait_in_every_profile(profile: str,
         film.StudyInstanceUID, film.SeriesInstanceUID = f"1.2.3.{number}", f"1.2.3.{number}.1"
         film.SOPInstanceUID = f"1.2.3.{number}.1.1"
         write_file(film, tmp_path / "in" / f"{name}.dcm")
-    tools = Tools(profile=load_profile(profile), pseudonyms=PSEUDONYMS, inspect=None)
-    (tmp_path / "out").mkdir()
-    with received(tmp_path / "in", PSEUDONYMS) as reception:
-        lines = {line["source"]: line for line in deidentify_lines(reception, tmp_path / "out", tools)}
-    outcomes = {name: str(lines[f"{name}.dcm"]["outcome"]) for name in films}
+    make_secret(tmp_path / "key")
+    job = Job(
+        site_id=SiteId("654321"),
+        key_file=tmp_path / "key",
+        profile=profile,
+        out=tmp_path / "out",
+        pixel_check=False,
+    )
+    told = run_alone(tmp_path / "in", job, EngineChoice(), None)
+    outcomes = {name.removesuffix(".dcm"): str(one.outcome) for name, one in zip(told.names, told.fates, strict=True)}
     assert outcomes == {
         "adult": "deidentified",
         "minor-age": "excluded",

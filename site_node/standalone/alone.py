@@ -1,0 +1,84 @@
+"""`deidentify SOURCE OUT` from its options to its report: which engine, what is said on the terminal."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import NamedTuple
+
+from shared.errors import InvalidArgument
+from site_node.standalone.archive import Told, deidentify_archive
+from site_node.standalone.engine import Engine, Inline
+from site_node.standalone.engine_processes import Processes
+from site_node.standalone.engine_ray import LOCAL, Ray
+from site_node.standalone.report import lines, write_report
+from site_node.standalone.tasks import Job
+from site_node.standalone.worker import close
+
+_NO_PIXEL_CHECK = "without the pixel check nobody looks for text burned into images: names in the pixels stay"
+_NO_VALIDATE = "without validation nothing looks at the outputs a second time: what de-identification missed stays"
+
+
+class EngineName(StrEnum):
+    """Where workers are."""
+
+    PROCESS = "process"
+    RAY = "ray"
+
+
+class EngineChoice(NamedTuple):
+    """An engine and its options."""
+
+    name: EngineName = EngineName.PROCESS
+    workers: int = 1
+    ray_address: str = ""
+
+
+def run_alone(source: Path, job: Job, choice: EngineChoice, report: Path | None) -> Told:
+    """De-identify a source and write the report. Raises what `deidentify_archive` does and `NoDicomFound`."""
+    _outside(source, job.out)
+    job.out.mkdir(parents=True, exist_ok=True)
+    if report is not None and not report.absolute().parent.is_dir():
+        raise InvalidArgument(name="--report", problem="its folder does not exist")
+    with _engine(choice, job) as engine:
+        told = deidentify_archive(source, job, engine)
+    if report is not None:
+        write_report(report.absolute(), lines(told.names, told.fates))
+    told.check(source)
+    return told
+
+
+def given_up(job: Job) -> None:
+    """Say on standard error what the options do without."""
+    if not job.pixel_check:
+        sys.stderr.write(f"note: {_NO_PIXEL_CHECK}.\n")
+    if not job.validated:
+        sys.stderr.write(f"note: {_NO_VALIDATE}.\n")
+
+
+@contextmanager
+def _engine(choice: EngineChoice, job: Job) -> Iterator[Engine]:
+    engine = _made(choice)
+    try:
+        yield engine
+    finally:
+        engine.close()
+        close(job)
+
+
+def _made(choice: EngineChoice) -> Engine:
+    if choice.name is EngineName.RAY:
+        return Ray(choice.ray_address or LOCAL, workers=choice.workers)
+    if choice.ray_address:
+        raise InvalidArgument(name="--ray-address", problem="it goes with --engine ray")
+    return Processes(choice.workers) if choice.workers > 1 else Inline()
+
+
+def _outside(source: Path, out: Path) -> None:
+    """Raise `InvalidArgument` when the output would lie in what is read, or over it."""
+    read, written = source.resolve(), out.resolve()
+    if written.is_relative_to(read) or read.is_relative_to(written):
+        raise InvalidArgument(name="OUT", problem="it must lie outside SOURCE")
+    if out.exists() and not out.is_dir():
+        raise InvalidArgument(name="OUT", problem="it is not a folder")

@@ -1,0 +1,126 @@
+"""Worker processes of this machine. One that is killed is replaced, and its task is tried once more.
+
+Workers are spawned, not forked: nothing of this process (locks, descriptors, keys in memory) is theirs. A task goes
+through a pipe that nobody else can read.
+"""
+
+import logging
+import multiprocessing
+import signal
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from typing import Any, NamedTuple, TypeVar
+
+from site_node.standalone.engine import TRIES
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_PATIENCE = 5.0  # seconds that a worker has to end before it is killed
+
+
+class _Worker(NamedTuple):
+    process: SpawnProcess
+    pipe: Connection
+
+
+class Processes:
+    """`count` worker processes, started when they are first needed."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._idle: list[_Worker] = []
+        self._busy: dict[Connection, tuple[_Worker, Any, int]] = {}
+
+    def run(self, work: Callable[[T], R], tasks: Iterable[T]) -> Iterator[tuple[T, R | None]]:
+        """Each task with its result, as they come; `work` must be importable by name."""
+        again: deque[tuple[T, int]] = deque()
+        todo = iter(tasks)
+        while True:
+            while len(self._busy) < self._count and (following := _following(again, todo)) is not None:
+                self._give(work, *following)
+            if not self._busy:
+                return
+            ready = wait(list(self._busy))
+            for pipe in [one for one in self._busy if one in ready]:
+                worker, task, tries = self._busy.pop(pipe)
+                try:
+                    result = worker.pipe.recv()
+                except (EOFError, OSError):
+                    _end(worker)
+                    if tries < TRIES:
+                        again.append((task, tries + 1))
+                    else:
+                        yield task, None
+                else:
+                    self._idle.append(worker)
+                    yield task, result
+
+    def close(self) -> None:
+        """End every worker; one in the middle of a task is killed."""
+        for worker in self._idle:
+            worker.pipe.close()
+        for worker in self._idle:
+            worker.process.join(_PATIENCE)
+            _end(worker)
+        for worker, _, _ in self._busy.values():
+            _end(worker)
+        self._idle, self._busy = [], {}
+
+    def _give(self, work: Callable[[T], R], task: T, tries: int) -> None:
+        """Hand a task to an idle worker; a worker that died idle costs no try."""
+        while True:
+            worker = self._idle.pop() if self._idle else _start()
+            try:
+                worker.pipe.send((work, task))
+            except OSError:
+                _end(worker)
+                continue
+            self._busy[worker.pipe] = (worker, task, tries)
+            return
+
+
+def _following(again: deque[tuple[T, int]], todo: Iterator[T]) -> tuple[T, int] | None:
+    """The next task and which try it is: one whose worker died goes first."""
+    if again:
+        return again.popleft()
+    for task in todo:
+        return task, 1
+    return None
+
+
+def _start() -> _Worker:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(theirs,), daemon=False)
+    process.start()
+    theirs.close()
+    return _Worker(process, ours)
+
+
+def _end(worker: _Worker) -> None:
+    worker.pipe.close()
+    if worker.process.is_alive():
+        worker.process.kill()
+    worker.process.join()
+    worker.process.close()
+
+
+def _serve(pipe: Connection) -> None:
+    """A worker's life: tasks until the pipe closes, which it does when the owner ends in whatever way."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is for the owner
+    be_quiet()
+    with suppress(EOFError, OSError):
+        while True:
+            work, task = pipe.recv()
+            pipe.send(work(task))
+
+
+def be_quiet() -> None:
+    """Keep what libraries say off this worker's output: it may quote values."""
+    warnings.simplefilter("ignore")
+    logging.getLogger("pydicom").disabled = True

@@ -1,0 +1,36 @@
+"""Where outputs lie: `<patient>/<study>/<series>/<instance>.dcm`, new identifiers only."""
+
+from contextlib import suppress
+from pathlib import Path
+
+from shared.durable import sync_folder
+from site_node.pseudonyms.keyed import Pseudonyms
+from site_node.receive.reading import Header
+
+
+def name_of(header: Header, pseudonyms: Pseudonyms) -> str | None:
+    """An output's name below the output folder; `None` where nobody knows whose it is."""
+    if header.identity is None:
+        return None
+    uids = (header.study_instance_uid, header.series_instance_uid, header.sop_instance_uid)
+    study, series, instance = map(pseudonyms.uid, uids)
+    return f"{pseudonyms.patient(header.identity)}/{study}/{series}/{instance}.dcm"
+
+
+def put(made: dict[str, Path], out: Path) -> None:
+    """Give finished files their names; one from an earlier run is replaced. Raises `OSError`."""
+    for name, path in made.items():
+        target = out / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(target)
+    folders = {parent for name in made for parent in (out / name).parents if parent.is_relative_to(out)}
+    for folder in folders:
+        sync_folder(folder)
+
+
+def take_away(name: str, out: Path) -> None:
+    """Remove an output of an earlier run, and the folders that it leaves empty."""
+    (out / name).unlink(missing_ok=True)
+    with suppress(OSError):  # not empty, or not there
+        for folder in list((out / name).parents)[:3]:
+            folder.rmdir()

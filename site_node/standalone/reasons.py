@@ -1,0 +1,38 @@
+"""Reasons that working alone adds to those of the stages."""
+
+from types import MappingProxyType
+
+from site_node.receive.reading import refused
+from site_node.standalone.tasks import Fate
+from site_node.study import Ending, Reason, Severity
+
+_SENTENCES = MappingProxyType(
+    {
+        "under-age": "The patient is under 18 at the study date.",
+        "whole-study": "Another file of the study is not taken, and --whole-studies asks for all or none.",
+        "changed-while-reading": "The file changed while it was read.",
+        "disk-full": "There is no room left for the study; free some and start again.",
+        "too-large": "The study does not fit into memory.",
+        "worker-died": "The process that worked on the study was killed, and the one after it too.",
+        "internal-error": "A defect of this program stopped the study; nothing of it was written.",
+    }
+)
+# Nothing about the file itself: another run may take it.
+PASSING = frozenset({"changed-while-reading", "disk-full", "too-large", "worker-died", "internal-error"})
+
+
+def fate(code: str, ending: Ending = Ending.REFUSED, attribute: str | None = None) -> Fate:
+    """A file that is not taken for a reason of this table."""
+    severity = Severity.REVIEW if ending is Ending.QUARANTINED else Severity.REJECT
+    return Fate(ending, (Reason(code=code, message=_SENTENCES[code], severity=severity, attribute=attribute),))
+
+
+def unreadable_fate(code: str) -> Fate:
+    """A file that is not taken for a reason of `receive.reading.MESSAGES`."""
+    one = refused("", code)
+    return Fate(one.ending, (one.reason,))
+
+
+def passes(one: Fate) -> bool:
+    """Whether another run may end otherwise without any change of the file."""
+    return any(reason.code in PASSING for reason in one.reasons)
