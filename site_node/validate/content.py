@@ -39,11 +39,14 @@ def _read(path: Path) -> Content:
         if size <= _SMALL:
             data = file.read()
             return Content(data, hashlib.sha256(data).hexdigest())
-        flags = mmap.MAP_SHARED | (mmap.MAP_POPULATE if size <= _WINDOW else 0)
-        mapped = mmap.mmap(file.fileno(), size, flags, mmap.PROT_READ)
-    digest = hashlib.sha256()
-    for start in range(0, size, _WINDOW):
-        digest.update(memoryview(mapped)[start : start + _WINDOW])
-        if size > _WINDOW:
-            mapped.madvise(mmap.MADV_DONTNEED)
-    return Content(mapped, digest.hexdigest())
+        populated = mmap.MAP_SHARED | mmap.MAP_POPULATE  # one call for all pages instead of a fault for each few
+        if size <= _WINDOW:
+            mapped = mmap.mmap(file.fileno(), size, populated, mmap.PROT_READ)
+            return Content(mapped, hashlib.sha256(mapped).hexdigest())
+        digest = hashlib.sha256()
+        for start in range(0, size, _WINDOW):
+            last = min(start + _WINDOW, size)
+            with mmap.mmap(file.fileno(), last - start, populated, mmap.PROT_READ, offset=start) as window:
+                digest.update(window)
+        mapped = mmap.mmap(file.fileno(), size, mmap.MAP_SHARED, mmap.PROT_READ)
+        return Content(mapped, digest.hexdigest())
