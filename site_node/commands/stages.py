@@ -10,7 +10,7 @@ from shared.ids import SiteId
 from shared.protocol.loader import load_criteria, load_protocol
 from shared.terminal import print_json, print_line, print_table
 from site_node.clinical.sheet import read_sheet
-from site_node.commands.node import Json, one_pass, open_node, tell
+from site_node.commands.node import Json, one_pass, open_node, tell, warn_without_pixel_check
 from site_node.ledger import State
 from site_node.standalone.alone import EngineChoice, EngineName, given_up, run_alone
 from site_node.standalone.screening import received, screen_lines
@@ -152,6 +152,7 @@ def submit(context: typer.Context, as_json: Json = False) -> None:
 
 def _advance(context: typer.Context, until: State, *, as_json: bool) -> None:
     with open_node(context) as node:
+        warn_without_pixel_check(pixel_check=until is State.INCLUDED or node.settings.pixel_check)
         done = one_pass(node, until)
     tell(done, as_json=as_json)
     if done.exit_code:

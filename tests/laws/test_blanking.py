@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from pydicom.dataset import Dataset
+from PIL import Image
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
+from pydicom.pixels import pixel_array
 from pydicom.uid import (
     UID,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
+    JPEGBaseline8Bit,
     RLELossless,
 )
 
@@ -28,7 +33,7 @@ from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.study import Deidentified, Ending, Included, Refused, Validated
 from site_node.validate.validation import validate
 from tests.factories.dicom import make_ct, make_dx
-from tests.factories.studies import make_included, make_received
+from tests.factories.studies import make_included, make_instance, make_received
 
 PROFILE = load_profile()
 PSEUDONYMS = Pseudonyms(b"k" * 32, SiteId("123456"))
@@ -145,6 +150,36 @@ def test_colour_is_black_in_each_of_its_parts(tmp_path: Path, planar: int, synta
     source, output = blanked(tmp_path, [film], Blanking(boxes=(one,)), syntax)
     check_pixels(read(output).pixel_array, pydicom.dcmread(source.kept[0].path).pixel_array, [one], 0)
     assert isinstance(validated(tmp_path, source, output, Blanking(boxes=(one,))), Validated)
+
+
+@pytest.mark.parametrize("colour", [False, True], ids=["grey", "colour"])
+def test_a_lossy_image_stays_said_to_be_lossy(tmp_path: Path, *, colour: bool) -> None:
+    """Baseline JPEG comes out uncompressed, RGB where it had colours; 01 is written though only its syntax said so."""
+    image = np.random.default_rng(4).integers(0, 255, (64, 64, 3) if colour else (64, 64), dtype=np.uint8)
+    coded = BytesIO()
+    Image.fromarray(image).save(coded, format="JPEG", quality=90)
+    film = make_dx(
+        PhotometricInterpretation="YBR_FULL_422" if colour else "MONOCHROME2", SamplesPerPixel=3 if colour else 1,
+        PlanarConfiguration=0 if colour else None, BitsAllocated=8, BitsStored=8, HighBit=7,
+        LossyImageCompression=None,
+    )  # fmt: skip
+    source = make_included(make_received(tmp_path / "in", [film]))
+    path = source.kept[0].path
+    film.PixelData = encapsulate([coded.getvalue()])
+    film["PixelData"].VR = "OB"
+    film.file_meta = FileMetaDataset()
+    film.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
+    film.save_as(path, enforce_file_format=True)
+    study = source.study.model_copy(update={"instances": (make_instance(path),)})
+    source = make_included(study)
+    blank = Blanking(boxes=(box(film, 8, 8, 24, 16),))
+    output = deidentify(source, profile=PROFILE, pseudonyms=PSEUDONYMS, out=tmp_path / "out", blank=blank)
+    found = read(output)
+    before = pixel_array(path)
+    check_pixels(found.pixel_array, before, list(blank.boxes), 0 if colour else int(before.min()))
+    assert found.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
+    assert (found.LossyImageCompression, found.PhotometricInterpretation) == ("01", "RGB" if colour else "MONOCHROME2")
+    assert isinstance(validated(tmp_path, source, output, blank), Validated)
 
 
 def test_of_many_frames_only_the_named_one_changes(tmp_path: Path) -> None:
