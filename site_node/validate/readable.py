@@ -1,9 +1,12 @@
 """A study's report as a page in Markdown, which an officer reads, prints and signs."""
 
 import hashlib
+import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
+
+from pydicom.datadict import keyword_for_tag
 
 from site_node.validate.finding import MESSAGES
 from site_node.validate.report import Report
@@ -13,6 +16,7 @@ _SEARCHED = {
     False: "NOT searched: the search is switched off, so that text in the pixels leaves with the images",
     None: "not told to the validator",
 }
+_TAG = re.compile(r"[0-9a-f]{4},[0-9a-f]{4}")
 _RULE = "_" * 32
 
 
@@ -35,7 +39,10 @@ def readable(content: bytes, acts: Iterable[Act] = ()) -> str:
         ["# De-identification of one study", ""],
         _facts(report, hashlib.sha256(content).hexdigest()),
         _pixels(report),
-        *(_counts(title, counts) for title, counts in _tables(report)),
+        _counts("Removed", "The element is gone.", report.removed),
+        _counts("Changed", "Replaced, shifted, shortened or emptied.", report.changed),
+        _counts("Kept", "As in the source.", report.kept),
+        _counts("Left out", "Files of the study that were not written, by reason.", report.left_out),
         _list("What was checked", report.checks),
         _list("What was found", [_sentence(one.code, one.attribute) for one in report.findings]),
         _list("What persons decided", [_decision(one) for one in acts]),
@@ -67,17 +74,18 @@ def _pixels(report: Report) -> Sequence[str]:
     return ["## Pixels", "", *_table(("", ""), rows)]
 
 
-def _tables(report: Report) -> Iterable[tuple[str, dict[str, int]]]:
-    yield "Removed", report.removed
-    yield "Changed", report.changed
-    yield "Kept", report.kept
-    yield "Left out, by reason", report.left_out
+def _counts(title: str, meaning: str, counts: dict[str, int]) -> Sequence[str]:
+    named = ((_keyword(name), count) for name, count in counts.items())
+    rows = sorted(named, key=lambda row: (-row[1], row[0]))
+    head = [f"## {title}: {sum(counts.values())}", "", meaning, ""]
+    return [*head, *(_table(("What", "Times"), rows) if rows else ())]
 
 
-def _counts(title: str, counts: dict[str, int]) -> Sequence[str]:
-    rows = sorted(counts.items(), key=lambda row: (-row[1], row[0]))
-    head = f"## {title}: {sum(counts.values())}"
-    return [head, "", *(_table(("Attribute" if "reason" not in title else "Reason", "Places"), rows) if rows else ())]
+def _keyword(name: str) -> str:
+    """The Standard's keyword of an attribute that the profile does not name; anything else as it is."""
+    if _TAG.fullmatch(name):
+        return keyword_for_tag(int(name.replace(",", ""), 16)) or name
+    return "private elements" if name == "private" else name
 
 
 def _list(title: str, lines: Sequence[str]) -> Sequence[str]:
