@@ -1,0 +1,198 @@
+"""`ricord-site deidentify SOURCE OUT` in processes of its own: killed, interrupted, out of room, on huge files, on Ray."""
+
+import importlib.util
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.crypto.keys import make_secret
+from shared.errors import ExitCode
+from tests.factories.dicom import make_ct, make_dx, write_file
+
+COMMAND = (sys.executable, "-c", "from site_node.cli import main; main()")
+# The same with its own highest memory, in kB, on standard error; counted from the end of the imports.
+MEASURED = (
+    sys.executable,
+    "-c",
+    "import atexit, re, sys; from pathlib import Path; from site_node.cli import main;"
+    "import site_node.commands.stages;"
+    "read = lambda: {n: int(k) for n, k in re.findall(r'(Vm\\w+):\\s+(\\d+) kB', Path('/proc/self/status').read_text())};"
+    "base = read()['VmRSS']; Path('/proc/self/clear_refs').write_text('5');"
+    "atexit.register(lambda: sys.stderr.write(f'peak {read()[\"VmHWM\"] - base}\\n')); main()",
+)
+CHECKS = ("--no-pixel-check", "--no-validate")
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    make_secret(tmp_path / "key")
+    folder = tmp_path / "source"
+    folder.mkdir()
+    return folder
+
+
+def arguments(source: Path, out: Path, *more: str) -> list[str]:
+    key, report = source.parent / "key", source.parent / f"{out.name}.jsonl"
+    return [
+        *("deidentify", str(source), str(out), "--site-id", "123456", "--key-file", str(key)),
+        *("--report", str(report), "--no-pixel-check", *more),
+    ]
+
+
+def ended(command: tuple[str, ...], *more: str) -> tuple[int, str]:
+    done = subprocess.run([*command, *more], capture_output=True, text=True, timeout=120, check=False)
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stderr
+
+
+def told(source: Path, out: Path) -> dict[str, dict[str, Any]]:
+    lines = (source.parent / f"{out.name}.jsonl").read_text().splitlines()
+    return {line["source"]: line for line in map(json.loads, lines)}
+
+
+def outputs(out: Path) -> dict[str, bytes]:
+    return {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+
+def fill(source: Path, studies: int, slices: int = 4) -> None:
+    for study in range(studies):
+        for number, one in enumerate(make_ct(slices=slices, rows=64, study=f"ct{study}", PatientID=f"P{study}")):
+            write_file(one, source / f"ct{study}-{number}.dcm")
+
+
+def wait_for_output(out: Path, process: subprocess.Popen[bytes]) -> None:
+    until = time.monotonic() + 60
+    while process.poll() is None and not list(out.glob("*/*/*/*.dcm")) and time.monotonic() < until:
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_killed_or_interrupted_it_goes_on_and_ends_the_same(source: Path, tmp_path: Path, how: signal.Signals) -> None:
+    """Two workers; nothing of a process is left, and the second run gives what one run gives, byte for byte."""
+    fill(source, studies=24)
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    assert ended(COMMAND, *arguments(source, whole))[0] == ExitCode.DONE
+    with subprocess.Popen(
+        [*COMMAND, *arguments(source, out, "--workers", "2")],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    ) as process:
+        wait_for_output(out, process)
+        process.send_signal(how)
+        _, said = process.communicate(timeout=60)
+    assert b"Traceback" not in said
+    assert process.returncode != 0
+    for _ in range(200):
+        if not in_session(process.pid):
+            break
+        time.sleep(0.05)
+    assert in_session(process.pid) == []
+    done = len(list(out.glob("*/*/*/*.dcm")))
+    assert 0 < done < 96
+    assert ended(COMMAND, *arguments(source, out, "--workers", "2"))[0] == ExitCode.DONE
+    assert outputs(out) == outputs(whole)
+    assert told(source, out) == told(source, whole)
+
+
+def in_session(leader: int) -> list[int]:
+    """Processes that are still alive in a session."""
+    alive = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[3]) == leader and fields[0] != "Z":
+            alive.append(int(stat.parent.name))
+    return alive
+
+
+def test_a_killed_worker_is_replaced(source: Path, tmp_path: Path) -> None:
+    """Its study is tried again; nothing is lost."""
+    fill(source, studies=24)
+    out = tmp_path / "out"
+    with subprocess.Popen([*COMMAND, *arguments(source, out, "--workers", "2")], start_new_session=True) as process:
+        wait_for_output(out, process)
+        workers = [pid for pid in in_session(process.pid) if pid != process.pid and is_worker(pid)]
+        os.kill(workers[0], signal.SIGKILL)
+        process.wait(timeout=60)
+    assert process.returncode == ExitCode.DONE
+    assert {line["outcome"] for line in told(source, out).values()} == {"deidentified"}
+
+
+def is_worker(pid: int) -> bool:
+    return b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no file system can be mounted here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)  # noqa: S607 - found on the PATH
+
+
+def test_a_full_disk_refuses_what_does_not_fit(source: Path, small_disk: Path) -> None:
+    """The study that does not fit gets its reason and leaves nothing; those that fit are taken."""
+    write_file(make_dx(study="big", PatientID="BIG", rows=1500), source / "big.dcm")
+    write_file(make_dx(study="small", PatientID="SMALL"), source / "small.dcm")
+    out = small_disk / "out"
+    assert ended(COMMAND, *arguments(source, out))[0] == ExitCode.PARTIAL
+    lines = told(source, out)
+    assert [reason["code"] for reason in lines["big.dcm"]["reasons"]] == ["disk-full"]
+    assert [path.relative_to(out).as_posix() for path in out.rglob("*.dcm")] == [lines["small.dcm"]["output"]]
+
+
+def huge(file: Path, mebibytes: int) -> None:
+    """A film whose native pixels are a hole of that size in the file."""
+    rows = 16 * 1024
+    film = make_dx(study="huge", PatientID="HUGE")
+    film.Rows, film.Columns = rows, mebibytes * 1024 * 1024 // rows // 2
+    film.PixelData = b"\0\0"
+    write_file(film, file)
+    size = rows * film.Columns * 2
+    with file.open("r+b") as target:
+        content = file.read_bytes()
+        place = content.rindex(b"\xe0\x7f\x10\x00OW")
+        target.seek(place + 8)
+        target.write(struct.pack("<I", size))
+        target.truncate(place + 12 + size)
+
+
+@pytest.mark.parametrize(
+    "mebibytes", [1000, pytest.param(4000, marks=pytest.mark.soak)], ids=["1 GB", "4 GB, the most that is native"]
+)
+def test_memory_is_flat_in_the_size_of_a_file(source: Path, tmp_path: Path, mebibytes: int) -> None:
+    """Reading, rewriting and hashing take no more than 64 MB above the imports."""
+    huge(source / "huge.dcm", mebibytes)
+    code, said = ended(MEASURED, *arguments(source, tmp_path / "out", "--no-validate"))
+    assert code == ExitCode.DONE, told(source, tmp_path / "out")
+    assert int(said.split("peak ")[1]) < 64 * 1024
+    for file in (tmp_path / "out").rglob("*.dcm"):
+        file.unlink()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the simulation extra (ray) is not installed")
+def test_a_local_ray_cluster_makes_the_same_files(source: Path, tmp_path: Path) -> None:
+    """Two workers of a cluster started for the run; nobody's child is left."""
+    fill(source, studies=3)
+    (source / "letter.dcm").write_text("dear colleague")
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    assert ended(COMMAND, *arguments(source, whole))[0] == ExitCode.PARTIAL
+    code, said = ended(COMMAND, *arguments(source, out, "--engine", "ray", "--workers", "2"))
+    assert code == ExitCode.PARTIAL, said
+    assert told(source, out) == told(source, whole)
+    assert outputs(out) == outputs(whole)

@@ -1,0 +1,45 @@
+"""A source with one good film, and the way to de-identify it alone."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from shared.crypto.keys import make_secret
+from shared.ids import SiteId
+from site_node.standalone.alone import EngineChoice, run_alone
+from site_node.standalone.tasks import Fate, Job
+from tests.factories.dicom import make_dx, write_file
+
+Alone = Callable[..., dict[str, Fate]]
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    make_secret(tmp_path / "key")
+    return Job(
+        site_id=SiteId("123456"),
+        key_file=tmp_path / "key",
+        profile="ricord",
+        out=tmp_path / "out",
+        pixel_check=False,
+    )
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    folder = tmp_path / "source"
+    folder.mkdir()
+    write_file(make_dx(study="good", PatientID="GOOD"), folder / "good.dcm")
+    return folder
+
+
+@pytest.fixture
+def alone(job: Job, source: Path) -> Alone:
+    """`alone()` gives the fate of each input file by name; further arguments change the job."""
+
+    def call(place: Path = source, choice: EngineChoice = EngineChoice(), **changes: object) -> dict[str, Fate]:
+        told = run_alone(place, job.model_copy(update=changes), choice, None)
+        return dict(zip(told.names, told.fates, strict=True))
+
+    return call
