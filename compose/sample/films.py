@@ -116,7 +116,7 @@ def _clouds(rng: np.random.Generator, size: int, cells: int) -> Attenuation:
 def _opacities(rng: np.random.Generator, x: Attenuation, y: Attenuation, *, positive: bool) -> Attenuation:
     """Patchy shadows: peripheral and basal in a positive film, of any severity; a faint spot or two in some others."""
     shadow = np.zeros(x.shape, dtype=np.float32)
-    severity = rng.uniform(0.25, 1) if positive else 0.3
+    severity = rng.uniform(0.4, 1) if positive else 0.3
     count = int(rng.integers(2, 6)) if positive else int(rng.integers(0, 3))
     for _ in range(count):
         left = rng.choice((-1, 1)) * rng.uniform(0.3, 0.58)
