@@ -82,6 +82,11 @@ TEXTS = MappingProxyType(
         "clinical-sheet-invalid": Text(
             "The clinical sheet cannot be used: {problem}. " + _DONE_NOTHING, ExitCode.USAGE, "INVALID_ARGUMENT"
         ),
+        "accession-list-invalid": Text(
+            "The list of accession numbers cannot be used: {problem}. " + _DONE_NOTHING,
+            ExitCode.USAGE,
+            "INVALID_ARGUMENT",
+        ),
         "linkage-invalid": Text(
             "The linkage cannot be read: {problem}. " + _DONE_NOTHING, ExitCode.USAGE, "INVALID_ARGUMENT"
         ),
@@ -186,6 +191,22 @@ TEXTS = MappingProxyType(
             ExitCode.UNREACHABLE,
             "ABORTED",
         ),
+        "pacs-unreachable": Text(
+            "No PACS answers at {address}; check host, port and TLS in `[pacs]` and the network, then try again.",
+            ExitCode.UNREACHABLE,
+            "UNAVAILABLE",
+        ),
+        "pacs-refused": Text(
+            "The PACS at {address} refuses the association from {calling} to {called}; have it allow our AE title, or "
+            "mend `ae_title` and `calling` in `[pacs]`.",
+            ExitCode.REFUSED,
+            "PERMISSION_DENIED",
+        ),
+        "pacs-failed": Text(
+            "The PACS did not carry out the {operation}: {problem}; try again, or ask its administrators.",
+            ExitCode.UNREACHABLE,
+            "ABORTED",
+        ),
         "store-unreachable": Text(
             "The coordinator's {kind} database does not answer; check `database` in coordinator.toml and try again.",
             ExitCode.UNREACHABLE,
@@ -209,7 +230,7 @@ TEXTS = MappingProxyType(
             "DATA_LOSS",
         ),
         "internal-error": Text(
-            "This program met a defect of its own; its log says more, and nothing half-done was kept.",
+            "This program met a defect of its own; `--debug` shows where, and nothing half-done was kept.",
             ExitCode.FAILED,
             "INTERNAL",
         ),
