@@ -38,8 +38,8 @@ def source(tmp_path: Path) -> Path:
 def alone(job: Job, source: Path) -> Alone:
     """`alone()` gives the fate of each input file by name; further arguments change the job."""
 
-    def call(place: Path = source, choice: EngineChoice = EngineChoice(), **changes: object) -> dict[str, Fate]:
-        told = run_alone(place, job.model_copy(update=changes), choice, None)
+    def call(place: Path = source, choice: EngineChoice | None = None, **changes: object) -> dict[str, Fate]:
+        told = run_alone(place, job.model_copy(update=changes), choice or EngineChoice(), None)
         return dict(zip(told.names, told.fates, strict=True))
 
     return call

@@ -17,16 +17,18 @@ from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.standalone import archive, stages
 from site_node.standalone.alone import EngineChoice, EngineName
 from site_node.standalone.engine import Inline
+from site_node.standalone.reasons import fate
 from site_node.standalone.report import lines, write_report
 from site_node.standalone.resume import only_run
 from site_node.standalone.tasks import Fate, Job, Unit
 from site_node.study import Deidentified, Ending, Refused
+from site_node.validate.validation import validate
 from tests.factories.dicom import make_ct, make_dx, write_file
 from tests.unit.standalone.conftest import Alone
 
 
-def codes(fate: Fate) -> list[str]:
-    return [reason.code for reason in fate.reasons]
+def codes(one: Fate) -> list[str]:
+    return [reason.code for reason in one.reasons]
 
 
 def outputs(job: Job) -> dict[str, bytes]:
@@ -45,9 +47,9 @@ def test_outputs_lie_by_patient_study_series_instance(alone: Alone, job: Job, so
     fates = alone()
     assert len(fates) == 3
     secret = Pseudonyms(load_secret(job.key_file), job.site_id)
-    for name, fate in fates.items():
-        original, made = pydicom.dcmread(source / name), pydicom.dcmread(job.out / str(fate.output))
-        assert fate.output == (
+    for name, each in fates.items():
+        original, made = pydicom.dcmread(source / name), pydicom.dcmread(job.out / str(each.output))
+        assert each.output == (
             f"{made.PatientID}/{made.StudyInstanceUID}/{made.SeriesInstanceUID}/{made.SOPInstanceUID}.dcm"
         )
         assert made.SOPInstanceUID == secret.uid(original.SOPInstanceUID)
@@ -59,7 +61,7 @@ def test_an_archive_and_a_dicomdir_give_what_the_folder_gives(
     alone: Alone, job: Job, source: Path, tmp_path: Path, form: str
 ) -> None:
     fill(source, studies=1)
-    expected = {name: fate.output for name, fate in alone().items()}
+    expected = {name: each.output for name, each in alone().items()}
     before = outputs(job)
     if form == "dicomdir":
         for number, name in enumerate(sorted(expected)):
@@ -74,7 +76,7 @@ def test_an_archive_and_a_dicomdir_give_what_the_folder_gives(
                 packed.write(file, file.name)
         fates = alone(folder / "a.zip" if form == "zip" else folder, out=tmp_path / "again")
         expected = {f"a.zip!{name}": output for name, output in expected.items()}
-    assert {name: fate.output for name, fate in fates.items()} == expected
+    assert {name: each.output for name, each in fates.items()} == expected
     assert outputs(job.model_copy(update={"out": tmp_path / "again"})) == before
 
 
@@ -143,7 +145,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(job: Job, source: Path, tmp
     assert archive.deidentify_archive(source, job, rest) == expected
     assert rest.worked == 2
     assert outputs(job) == outputs(whole)
-    assert outputs(job).keys() == {fate.output for fate in expected.fates if fate.output}
+    assert outputs(job).keys() == {each.output for each in expected.fates if each.output}
 
 
 def test_the_journal_says_nothing_of_the_patient(job: Job, source: Path) -> None:
@@ -207,11 +209,11 @@ def test_a_file_that_is_not_taken_does_not_stop_its_study_unless_asked(alone: Al
     broken = source / "ct3.dcm"
     broken.write_bytes(broken.read_bytes()[:-10])
     fates = alone()
-    assert {name for name, fate in fates.items() if fate.output} == {"ct0.dcm", "ct4.dcm", "good.dcm"}
+    assert {name for name, each in fates.items() if each.output} == {"ct0.dcm", "ct4.dcm", "good.dcm"}
     assert codes(fates["ct1.dcm"]) == ["no-patient-id"]
     assert codes(fates["ct3.dcm"]) == ["truncated"]
     fates = alone(whole_studies=True)
-    assert {name for name, fate in fates.items() if fate.output} == {"good.dcm"}
+    assert {name for name, each in fates.items() if each.output} == {"good.dcm"}
     assert codes(fates["ct0.dcm"]) == ["whole-study"]
     assert outputs(job).keys() == {fates["good.dcm"].output}
     for name in ("ct1.dcm", "ct2.dcm"):
@@ -237,7 +239,7 @@ def test_copies_share_an_output_and_contradictions_are_quarantined(alone: Alone,
     assert codes(fates["c.dcm"]) == codes(fates["d.dcm"]) == ["other-bytes"]
     write_file(clash, source / "e.dcm")
     fates = alone()
-    assert {name for name, fate in fates.items() if codes(fate) == ["other-bytes"]} == {f"{one}.dcm" for one in "abcde"}
+    assert {name for name, each in fates.items() if codes(each) == ["other-bytes"]} == {f"{one}.dcm" for one in "abcde"}
 
 
 def test_two_patients_in_a_study_are_quarantined(alone: Alone, source: Path) -> None:
@@ -253,17 +255,16 @@ def test_validation_stops_the_file_at_fault_alone(
 ) -> None:
     """What validation says of a study is asked of its parts until the files at fault are known."""
     fill(source, studies=1, slices=7)
-    checked = stages.validate
 
     def strict(study: Any, output: Deidentified, **more: Any) -> Any:
         if any(one.source.path.name == f"ct0-{bad}.dcm" for one in output.instances):
-            return Refused(key=output.key, ending=Ending.REFUSED, reasons=stages.fate("whole-study").reasons)
-        return checked(study, output, **more)
+            return Refused(key=output.key, ending=Ending.REFUSED, reasons=fate("whole-study").reasons)
+        return validate(study, output, **more)
 
     monkeypatch.setattr(stages, "validate", strict)
     fates = alone()
-    assert {name for name, fate in fates.items() if fate.output is None} == {f"ct0-{bad}.dcm"}
-    assert outputs(job).keys() == {fate.output for fate in fates.values() if fate.output}
+    assert {name for name, each in fates.items() if each.output is None} == {f"ct0-{bad}.dcm"}
+    assert outputs(job).keys() == {each.output for each in fates.values() if each.output}
 
 
 def test_text_stops_a_ct_series_as_one_and_a_film_alone(
@@ -276,12 +277,12 @@ def test_text_stops_a_ct_series_as_one_and_a_film_alone(
 
     def found(study: Deidentified, released: object, **more: object) -> Refused | None:
         if {one.source.path.name for one in study.instances} & {"ct0-1.dcm", "ap.dcm"}:
-            return Refused(key=study.key, ending=Ending.QUARANTINED, reasons=stages.fate("whole-study").reasons)
+            return Refused(key=study.key, ending=Ending.QUARANTINED, reasons=fate("whole-study").reasons)
         return None
 
     monkeypatch.setattr(stages, "inspect", found)
     fates = alone(pixel_check=True)
-    assert {name for name, fate in fates.items() if fate.output} == {"pa.dcm", "good.dcm"}
+    assert {name for name, each in fates.items() if each.output} == {"pa.dcm", "good.dcm"}
     assert fates["ap.dcm"].outcome == Ending.QUARANTINED
 
 
@@ -298,7 +299,7 @@ def test_the_report_has_a_line_for_each_file_and_only_its_owner_reads_it(tmp_pat
     report = tmp_path / "report.jsonl"
     report.write_text("old")
     report.chmod(0o644)
-    fates = (Fate("deidentified", output="a/b"), Fate(Ending.REFUSED, stages.fate("disk-full").reasons))
+    fates = (Fate("deidentified", output="a/b"), Fate(Ending.REFUSED, fate("disk-full").reasons))
     write_report(report, lines(("good.dcm", "b\udcffd"), fates))
     told = [json.loads(line) for line in report.read_text().splitlines()]
     assert [list(line) for line in told] == [["source", "outcome", "reasons", "output"]] * 2

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from shared.errors import DiskFull, KeyFileInvalid, KeyFileMissing, KeyFileOpen, NoDicomFound
+from site_node.deidentify.study import deidentify
 from site_node.standalone import archive, sources, stages
 from site_node.standalone.engine import Inline
 from site_node.standalone.tasks import Fate, Job, Look
@@ -185,10 +186,9 @@ def test_a_file_that_changes_while_it_is_rewritten_is_refused(
     """With validation or without; the other files of its study are taken."""
     for number, one in enumerate(make_ct(slices=3, study="ct", PatientID="CT")):
         write_file(one, source / f"ct{number}.dcm")
-    made = stages.deidentify
 
     def change(study: Included, **more: Any) -> Any:
-        done = made(study, **more)
+        done = deidentify(study, **more)
         if len(study.kept) == 3:
             file = source / "ct1.dcm"
             file.write_bytes(file.read_bytes()[:-1] + b"\x07")
@@ -204,30 +204,28 @@ def test_a_full_disk_refuses_the_study_that_does_not_fit_and_a_later_run_takes_i
     alone: Alone, job: Job, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     film(source)
-    made = stages.deidentify
 
     def full(study: Included, **more: Any) -> Any:
         if study.kept[0].path.name == "bad.dcm":
             raise DiskFull(folder="out")
-        return made(study, **more)
+        return deidentify(study, **more)
 
     monkeypatch.setattr(stages, "deidentify", full)
     fates = alone()
     check_refused(fates["bad.dcm"], {"disk-full"})
     assert fates["good.dcm"].output
-    monkeypatch.setattr(stages, "deidentify", made)
+    monkeypatch.setattr(stages, "deidentify", deidentify)
     assert alone()["bad.dcm"].output
     assert not (job.out / ".unfinished").exists()
 
 
 def test_a_defect_ends_its_study_only(alone: Alone, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     film(source)
-    made = stages.deidentify
 
     def broken(study: Included, **more: Any) -> Any:
         if study.kept[0].path.name == "bad.dcm":
             raise ZeroDivisionError("KELSTRUPOVA")
-        return made(study, **more)
+        return deidentify(study, **more)
 
     monkeypatch.setattr(stages, "deidentify", broken)
     fates = alone()
