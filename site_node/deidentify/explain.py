@@ -26,11 +26,19 @@ _MANIFEST = (
     "Both travel sealed to the curator. Beside them, in clear, the signed manifest: SITEID, agreement, protocol digest,"
     " new StudyInstanceUID, pseudonym, counts of series and instances, modalities, digests, size, sequence number."
 )
+_FEDERATED = (
+    "Of federated work, where the agreement and the site's policy allow it, never an image or a row: for a cohort,"
+    " counts under masks that cancel only in the sum over all sites; for training, the model's weights, unmasked, and"
+    " the number of training images; loss and AUC of this site only with enough cases of each class; a refusal's reason."
+)
+_MEMBER = (
+    "Of the site itself: the hospital's name, the signatory's name and role, public keys, and the addresses it connects"
+    " from."
+)
 DUMMY_VRS = frozenset({"CS", "LO", "LT", "PN", "SH", "ST", "UC", "UT"})
 _PRIVATE = "kept in the block that this creator reserved, with the form its value should have"
 _REST = "everything else, and every private, overlay and curve element: removed [closed by default]"
 _REST_BUT_SAFE = "everything else, and every other private, overlay and curve element: removed [closed by default]"
-_NAMED = 8  # attributes named in a line before the rest are counted
 
 
 def explain_profile(profile: Profile) -> tuple[str, ...]:
@@ -70,7 +78,8 @@ def _about(profile: Profile) -> tuple[str, ...]:
 
 def what_leaves(protocol: Protocol) -> str:
     """Markdown of at most 25 lines: exactly what leaves the hospital under this protocol."""
-    return "\n".join((*_image_lines(protocol.profile), "", _clinical_line(protocol), "", _MANIFEST)) + "\n"
+    lines = (*_image_lines(protocol.profile), "", _clinical_line(protocol), "", _MANIFEST, "", _FEDERATED, "", _MEMBER)
+    return "\n".join(lines) + "\n"
 
 
 def _image_lines(profile: Profile) -> tuple[str, ...]:
@@ -121,9 +130,8 @@ def _is_kept_of_patient(rule: Rule) -> bool:
 
 
 def _names(profile: Profile, wanted: Callable[[Rule], bool]) -> str:
-    names = [rule.keyword for rule in profile.rules if wanted(rule)]
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
+    """Every keyword of the rules wanted: "exactly" leaves no room for a count of the rest."""
+    return ", ".join(rule.keyword for rule in profile.rules if wanted(rule)) or "none"
 
 
 def _doing(profile: Profile, action: Action) -> str:
