@@ -29,7 +29,8 @@ _MANIFEST = (
 _FEDERATED = (
     "Of federated work, where the agreement and the site's policy allow it, never an image or a row: for a cohort,"
     " counts under masks that cancel only in the sum over all sites; for training, the model's weights, unmasked, and"
-    " the number of training images; loss and AUC of this site only with enough cases of each class; a refusal's reason."
+    " the number of training images; loss and AUC of this site only with enough cases of each class; a refusal's"
+    " reason."
 )
 _MEMBER = (
     "Of the site itself: the hospital's name, the signatory's name and role, public keys, and the addresses it connects"
