@@ -1,99 +1,169 @@
 """From one cell of a sheet to one typed value of the dictionary. Nothing is guessed: what is unclear is a problem."""
 
+import dataclasses
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date, datetime
+from functools import cached_property
+from types import MappingProxyType
+from typing import Literal
 
 from shared.protocol.clinical import Field
+from site_node.clinical.units import convert, unit_named
 
 Cell = str | int | float | bool | date | datetime | None | object
 Value = str | int | float | date | None
+DateOrder = Literal["iso", "dmy", "mdy"]
+
+_EARLIEST = 1900  # no patient of today has an earlier date
+_GROUPED = re.compile(r"[+-]?\d{1,3}(,\d{3})+")
+_NUMBER = re.compile(r"([+-]?\d+(?:[.,]\d+)?)\s*(.*)")
+_ISO = re.compile(r"(\d{4})[-./]?(\d{2})[-./]?(\d{2})(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?)?")
+_ORDERED = re.compile(r"(\d{1,2})([./-])(\d{1,2})\2(\d{4})(?: \d{1,2}:\d{2}(?::\d{2})?)?")
 
 
 class CellInvalid(ValueError):
     """A cell is not what its column asks for; the text is a code of `PROBLEMS`, never the cell."""
 
 
-PROBLEMS = {
-    "unknown-code": "this is none of the codes of the column",
-    "no-number": "this is no number",
-    "no-whole-number": "this is no whole number",
-    "out-of-range": "this number is outside the column's range",
-    "no-date": "this is no date; write it as YYYY-MM-DD",
-    "ambiguous-date": "day and month cannot be told apart; write the date as YYYY-MM-DD",
-    "ambiguous-number": "the comma may part thousands or decimals; write the number with a point",
-}
+PROBLEMS = MappingProxyType(
+    {
+        "unknown-code": "this is none of the codes of the column",
+        "no-number": "this is no number",
+        "no-whole-number": "this is no whole number",
+        "out-of-range": "this number is outside the column's range",
+        "other-unit": "this is in another unit than the column asks for; convert it, or name the unit in a mapping",
+        "no-date": "this is no date; write it as YYYY-MM-DD",
+        "date-order": "day and month cannot be told apart; write YYYY-MM-DD, or name the column's order in a mapping",
+        "ambiguous-number": "the comma may part thousands or decimals; write the number with a point",
+        "formula": "a formula is not evaluated; put its value in its place",
+        "merged": "merged cells belong to no one row and column; part them and fill in each",
+    }
+)
 
 
-def value_of(cell: Cell, field: Field) -> Value:
-    """The typed value of a cell; `None` for an empty one. Raises `CellInvalid` with a code of `PROBLEMS`."""
-    text = text_of(cell)
-    if not text:
-        return None
-    if field.kind == "code":
-        return _code(text, field)
-    if field.kind == "date":
-        return _date(cell, text)
-    if field.kind in {"integer", "number"}:
-        return _number(text, field)
-    return text
+@dataclass(frozen=True)
+class Column:
+    """How one column is read: its field and what a mapping says besides."""
+
+    field: Field
+    heading: str = dataclasses.field(default="", repr=False)  # as the sheet writes it
+    dates: DateOrder = "iso"
+    unit: str | None = None  # what the sheet says its numbers are in; `None`: nothing
+    converted: bool = False  # whether a person said so, so that numbers may be converted
+    codes: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)  # further spellings
+    _seen: dict[tuple[type, Cell], Value | CellInvalid] = dataclasses.field(
+        default_factory=dict, repr=False, compare=False
+    )
+
+    def value(self, cell: Cell) -> Value:
+        """The typed value of a cell; `None` for an empty one. Raises `CellInvalid` with a code of `PROBLEMS`."""
+        if cell == "" or cell is None:
+            return None
+        if self.field.kind in {"key", "text"}:
+            return text_of(cell) or None
+        key = (type(cell), cell)  # 1, 1.0 and True are equal and read differently
+        if key not in self._seen:
+            self._seen[key] = self._try(cell)
+        found = self._seen[key]
+        if isinstance(found, CellInvalid):
+            raise CellInvalid(str(found))
+        return found
+
+    def _try(self, cell: Cell) -> Value | CellInvalid:
+        try:
+            return self._read(cell)
+        except CellInvalid as error:
+            return error
+
+    def _read(self, cell: Cell) -> Value:
+        text = text_of(cell)
+        if not text:
+            return None
+        if self.field.kind == "code":
+            return self._code(text)
+        if self.field.kind == "date":
+            return day_of(cell, text, self.dates)
+        return self._number(text)
+
+    def _code(self, text: str) -> str:
+        if (code := self._meanings.get(text.casefold())) is None:
+            raise CellInvalid("unknown-code")
+        return code
+
+    @cached_property
+    def _meanings(self) -> dict[str, str]:
+        own = {
+            name.casefold(): code.value
+            for code in reversed(self.field.codes)  # of two codes that share a spelling the first counts
+            for name in (*code.also, code.meaning, code.value)
+        }
+        return own | {name.casefold(): code for name, code in self.codes.items()}
+
+    def _number(self, text: str) -> int | float:
+        if _GROUPED.fullmatch(text):
+            raise CellInvalid("ambiguous-number")
+        found = _NUMBER.fullmatch(text)
+        if not found:
+            raise CellInvalid("no-number")
+        number = self._in_unit(float(found[1].replace(",", ".")), found[2])
+        if self.field.kind == "integer" and not number.is_integer():
+            raise CellInvalid("no-whole-number")
+        low, high = self.field.minimum, self.field.maximum
+        if (low is not None and number < low) or (high is not None and number > high):
+            raise CellInvalid("out-of-range")
+        return int(number) if self.field.kind == "integer" else number
+
+    def _in_unit(self, number: float, written: str) -> float:
+        """The number in the field's unit; a unit beside the number must be the column's."""
+        wanted = self.field.unit or ""
+        stated = self.unit or wanted
+        if written and (unit := unit_named(written)) != stated:
+            raise CellInvalid("no-number" if unit is None else "other-unit")
+        if stated != wanted and not self.converted:
+            raise CellInvalid("other-unit")
+        return convert(number, stated, wanted)
 
 
 def text_of(cell: Cell) -> str:
     """A cell as text; a whole number that the sheet holds as a float reads without its point."""
+    if isinstance(cell, str):
+        return " ".join(cell.replace("\0", " ").split())
     if cell is None:
         return ""
     if isinstance(cell, float) and cell.is_integer():
         return str(int(cell))
-    return " ".join(str(cell).replace("\0", " ").split())
+    return str(cell)
 
 
-def _code(text: str, field: Field) -> str:
-    wanted = text.casefold()
-    for code in field.codes:
-        if wanted in {name.casefold() for name in (code.value, code.meaning, *code.also)}:
-            return code.value
-    raise CellInvalid("unknown-code")
-
-
-def _number(text: str, field: Field) -> int | float:
-    if re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+", text):
-        raise CellInvalid("ambiguous-number")
-    if not re.fullmatch(r"[+-]?\d+([.,]\d+)?", text):
-        raise CellInvalid("no-number")
-    number = float(text.replace(",", "."))
-    if field.kind == "integer" and not number.is_integer():
-        raise CellInvalid("no-whole-number")
-    if (field.minimum is not None and number < field.minimum) or (field.maximum is not None and number > field.maximum):
-        raise CellInvalid("out-of-range")
-    return int(number) if field.kind == "integer" else number
-
-
-def _date(cell: Cell, text: str) -> date:
+def day_of(cell: Cell, text: str, order: DateOrder) -> date:
+    """The day of a true date or of text; text that is not ISO is read only in the order that a person named."""
     if isinstance(cell, datetime):
-        return cell.date()
+        return _day(cell.year, cell.month, cell.day)
     if isinstance(cell, date):
-        return cell
-    found = re.fullmatch(r"(\d{4})[-./]?(\d{2})[-./]?(\d{2})(?:[T ]00:00(?::00)?)?", text)
-    if found:
+        return _day(cell.year, cell.month, cell.day)
+    if found := _ISO.fullmatch(text):
         return _day(*(int(part) for part in found.groups()))
-    found = re.fullmatch(r"(\d{1,2})\.(\d{1,2})\.(\d{4})", text)  # points are written day first
-    if found:
-        return _day(int(found[3]), int(found[2]), int(found[1]))
-    found = re.fullmatch(r"(\d{1,2})[/-](\d{1,2})[/-](\d{4})", text)
-    if found:
-        return _slashed(int(found[1]), int(found[2]), int(found[3]))
-    raise CellInvalid("no-date")
+    found = _ORDERED.fullmatch(text)
+    if not found:
+        raise CellInvalid("no-date")
+    if order == "iso":
+        raise CellInvalid("date-order")
+    first, second, year = int(found[1]), int(found[3]), int(found[4])
+    return _day(year, second, first) if order == "dmy" else _day(year, first, second)
 
 
-def _slashed(first: int, second: int, year: int) -> date:
-    """`a/b/year` is clear only where one of the two cannot be a month, or both are the same."""
-    if first <= 12 and second <= 12 and first != second:  # noqa: PLR2004 - months of a year
-        raise CellInvalid("ambiguous-date")
-    return _day(year, second, first) if first > 12 else _day(year, first, second)  # noqa: PLR2004 - months of a year
+def is_ordered(text: str) -> bool:
+    """Whether a text is a date in which day and month stand in some order before the year."""
+    return _ORDERED.fullmatch(text) is not None
 
 
 def _day(year: int, month: int, day: int) -> date:
     try:
-        return date(year, month, day)
+        found = date(year, month, day)
     except ValueError:
         raise CellInvalid("no-date") from None
+    if year < _EARLIEST:
+        raise CellInvalid("no-date")
+    return found

@@ -1,31 +1,22 @@
 """A clinical sheet as typed rows and a list of problems, and the join of its rows to studies."""
 
-import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
 from pydantic import Field as Setting
 
-from shared.errors import ClinicalSheetInvalid
 from shared.frozen import Frozen
-from shared.protocol.clinical import ClinicalDictionary, Field
-from site_node.clinical.cells import PROBLEMS, CellInvalid, Value, text_of, value_of
-from site_node.clinical.table import Row, read_table
+from shared.protocol.clinical import ClinicalDictionary
+from site_node.clinical.cells import CellInvalid, Value, is_ordered, text_of
+from site_node.clinical.headings import Headings, find_headings, names_of, plain
+from site_node.clinical.mapping import SheetMapping, apply_mapping
+from site_node.clinical.problem import CellProblem, cell_problem, letter_of
+from site_node.clinical.table import Row, Table, read_table
 from site_node.study import ClinicalRow
 
-_HEADING_ROWS = 10  # headings stand in one of the first rows; titles may stand above
-_KEYS = ("study_uid", "accession", "mrn")  # from the one that names a study best
-
-
-class CellProblem(Frozen):
-    """What is wrong, and where; never the cell's content. `column` is a heading of the dictionary or a letter."""
-
-    row: int
-    column: str | None
-    code: str
-    message: str
+KEYS = ("study_uid", "accession", "mrn")  # from the one that names a study best
 
 
 class ClinicalSheet(Frozen):
@@ -50,38 +41,68 @@ class ClinicalSheet(Frozen):
         A row joins by the best key it has (study UID, then accession, then MRN), and no key that both have may differ:
         an accession that the sheet gives to another patient joins nothing.
         """
-        study = {"mrn": patient_id, "accession": accession, "study_uid": study_uid}
-        known = {name: text_of(value) for name, value in study.items() if value and text_of(value)}
-        for name in _KEYS:
-            rows = [row for row in self._by_key.get((name, known.get(name, "")), ()) if _best(row) == name]
-            rows = [row for row in rows if all(row.keys.get(key, value) == value for key, value in known.items())]
+        rows = self.rows_for(study_keys(patient_id=patient_id, accession=accession, study_uid=study_uid))
+        return rows[0] if len(rows) == 1 else None
+
+    def rows_for(self, study: Mapping[str, str]) -> Sequence[ClinicalRow]:
+        """Every row that could join a study with these keys, by the best key for which there is one."""
+        for name in KEYS:
+            rows = [row for row in self._by_key.get((name, study.get(name, "")), ()) if best_key(row)[0] == name]
+            rows = [row for row in rows if all(row.keys.get(key, value) == value for key, value in study.items())]
             if rows:
-                return rows[0] if len(rows) == 1 else None
-        return None
+                return rows
+        return ()
+
+    def rows_near(self, study: Mapping[str, str]) -> Sequence[ClinicalRow]:
+        """The rows that share the exam's accession or UID, whether or not another key differs."""
+        exam = {name: value for name, value in study.items() if name != "mrn"}
+        return [row for pair in exam.items() for row in self._by_key.get(pair, ())]
 
 
-def _best(row: ClinicalRow) -> str:
-    return next(name for name in _KEYS if name in row.keys)
+def study_keys(
+    *, patient_id: str | None = None, accession: str | None = None, study_uid: str | None = None
+) -> dict[str, str]:
+    """A study's keys by the dictionary's names, as the sheet's cells are read; without those that it lacks."""
+    study = {"mrn": patient_id, "accession": accession, "study_uid": study_uid}
+    return {name: text_of(value) for name, value in study.items() if value and text_of(value)}
 
 
-def read_sheet(path: Path, dictionary: ClinicalDictionary) -> ClinicalSheet:
-    """Read XLSX, XLS, ODS or CSV.
+def best_key(row: ClinicalRow) -> tuple[str, str]:
+    """The name and value of the key that a row joins by."""
+    return next((name, row.keys[name]) for name in KEYS if name in row.keys)
 
-    A cell that is not what its column asks for is a problem and counts as empty; a row without any key, and rows that
-    one study could not be told apart by, are problems and are not joined. Free text is not kept at all.
+
+def read_sheet(
+    path: Path,
+    dictionary: ClinicalDictionary,
+    *,
+    mapping: SheetMapping | None = None,
+    encoding: str = "utf-8",
+    separator: str | None = None,
+) -> ClinicalSheet:
+    """Read XLSX, XLS, ODS or CSV; see `read_table` for `encoding` and `separator`, and for what more is raised.
 
     Raises:
         SourceMissing: there is no such file.
         ClinicalSheetInvalid: it is no sheet, or has no headings of the dictionary or two columns under one.
     """
-    table = read_table(path)
-    at, columns = _headings(table, dictionary)
-    problems = _unknown_columns(table[at], columns, at)
+    return type_table(read_table(path, encoding=encoding, separator=separator), dictionary, mapping)
+
+
+def type_table(table: Table, dictionary: ClinicalDictionary, mapping: SheetMapping | None = None) -> ClinicalSheet:
+    """Type a table by the dictionary's own names, or as a mapping says.
+
+    A cell that is not what its column asks for is a problem and counts as empty; a row without any key, and rows that
+    one study could not be told apart by, are problems and are not joined. Free text is not kept at all.
+    """
+    headings = apply_mapping(table, dictionary, mapping) if mapping else find_headings(table, dictionary)
+    reader = _Reader(table, headings, dictionary)
     rows: list[ClinicalRow] = []
-    for number, cells in enumerate(table[at + 1 :], start=at + 2):
-        if not any(text_of(cell) for cell in cells):
+    problems = [*headings.problems, *reader.notes()]
+    for at, cells in enumerate(table.rows[headings.at + 1 :], start=headings.at + 1):
+        if at in headings.skipped or not any(text_of(cell) for cell in cells):
             continue
-        row, found = _read_row(number, cells, columns)
+        row, found = reader.read(at, cells)
         problems += found
         rows += [row] if row else []
     doubled = _doubled(rows)
@@ -89,75 +110,85 @@ def read_sheet(path: Path, dictionary: ClinicalDictionary) -> ClinicalSheet:
     return ClinicalSheet(rows=tuple(row for row in rows if row.row not in gone), problems=(*problems, *doubled))
 
 
-def _headings(table: Sequence[Row], dictionary: ClinicalDictionary) -> tuple[int, dict[int, Field]]:
-    """The row of headings (from 0) and the field of each column: the row that knows most headings."""
-    names = {_plain(name): field for field in dictionary.fields for name in (field.name, field.title, *field.also)}
-    known = [
-        {column: names[_plain(text_of(cell))] for column, cell in enumerate(row) if _plain(text_of(cell)) in names}
-        for row in table[:_HEADING_ROWS]
-    ]
-    at = max(range(len(known)), key=lambda index: len(known[index]))
-    columns = known[at]
-    if not any(field.kind == "key" for field in columns.values()):
-        raise ClinicalSheetInvalid(problem="no column is headed MRN, Accession number or Study instance UID")
-    twice = [name for name, count in Counter(field.title for field in columns.values()).items() if count > 1]
-    if twice:
-        raise ClinicalSheetInvalid(problem=f"two columns are headed {twice[0]}")
-    return at, columns
+class _Reader:
+    """Reads the rows of one table."""
+
+    def __init__(self, table: Table, headings: Headings, dictionary: ClinicalDictionary) -> None:
+        self._table = table
+        self._at = headings.at
+        self._columns = headings.columns
+        self._keys = [(index, column) for index, column in self._columns.items() if column.field.kind == "key"]
+        self._titles = names_of(dictionary)
+        self._unusable = dict.fromkeys(table.formulas, "formula") | dict.fromkeys(self._merged(), "merged")
+
+    def notes(self) -> Iterator[CellProblem]:
+        """What is said once of the sheet or of a whole column."""
+        if not self._table.formulas_known:
+            message = "formulas cannot be told from values in this kind of file; save it as XLSX to be sure"
+            yield CellProblem(row=self._at + 1, column=None, code="formulas-unknown", message=message)
+        for index, column in self._columns.items():
+            if column.field.kind == "date" and self._is_mixed(index):
+                message = (
+                    "true dates and text stand in one column; a spreadsheet may have swapped day and month of some"
+                )
+                title, letter = column.field.title, letter_of(index)
+                yield CellProblem(row=self._at + 1, column=title, code="mixed-dates", message=message, letter=letter)
+
+    def read(self, at: int, cells: Row) -> tuple[ClinicalRow | None, list[CellProblem]]:
+        """One row; `None` where it cannot be used. A row that repeats the headings is one problem."""
+        if self._is_heading(cells):
+            return None, [_row_problem(at, "heading-row", "the row repeats the headings; it is not used")]
+        values: dict[str, Value] = {}
+        problems: list[CellProblem] = []
+        for index, column in self._columns.items():
+            try:
+                if (at, index) in self._unusable:
+                    raise CellInvalid(self._unusable[at, index])  # noqa: TRY301 - one place where a cell fails
+                values[column.field.name] = column.value(cells[index]) if index < len(cells) else None
+            except CellInvalid as error:
+                values[column.field.name] = None
+                problems.append(cell_problem(at + 1, index, column.field.title, str(error)))
+        keys = {column.field.name: str(value) for _, column in self._keys if (value := values[column.field.name])}
+        if not keys:
+            message = "the row names no patient and no exam; it is not used"
+            return None, [*problems, _row_problem(at, "no-key", message)]
+        kept = {
+            column.field.name: values[column.field.name] for column in self._columns.values() if column.field.leaves
+        }
+        return ClinicalRow(row=at + 1, keys=keys, values=kept), problems
+
+    def _is_heading(self, cells: Row) -> bool:
+        """Whether a key's cell is a heading itself."""
+        for index, column in self._keys:
+            text = text_of(cells[index]) if index < len(cells) else ""
+            if text and (text == column.heading or self._titles.get(plain(text)) is column.field):
+                return True
+        return False
+
+    def _is_mixed(self, index: int) -> bool:
+        cells = [row[index] for row in self._table.rows[self._at + 1 :] if index < len(row) and row[index] != ""]
+        texts = [isinstance(cell, str) for cell in cells]
+        return any(texts) and not all(texts) and any(isinstance(one, str) and is_ordered(text_of(one)) for one in cells)
+
+    def _merged(self) -> Iterator[tuple[int, int]]:
+        """Every cell of a merged range below the headings, in the columns that are read."""
+        last = len(self._table.rows) - 1
+        for (top, left), (bottom, right) in self._table.merged:
+            for index in self._columns:
+                if left <= index <= right:
+                    yield from ((at, index) for at in range(max(top, self._at + 1), min(bottom, last) + 1))
 
 
-def _plain(heading: str) -> str:
-    return re.sub(r"[\W_]+", " ", heading.casefold()).strip()
-
-
-def _unknown_columns(headings: Row, columns: Mapping[int, Field], at: int) -> list[CellProblem]:
-    message = "the dictionary has no such column; it is not read"
-    return [
-        CellProblem(row=at + 1, column=_letter(index), code="unknown-column", message=message)
-        for index, cell in enumerate(headings)
-        if index not in columns and text_of(cell)
-    ]
-
-
-def _letter(index: int) -> str:
-    """Letters of a column as spreadsheets write them, counted from 0: 26 is AA."""
-    letters = ""
-    while index >= 0:
-        letters = chr(ord("A") + index % 26) + letters
-        index = index // 26 - 1
-    return letters
-
-
-def _read_row(number: int, cells: Row, columns: Mapping[int, Field]) -> tuple[ClinicalRow | None, list[CellProblem]]:
-    values: dict[str, Value] = {}
-    problems: list[CellProblem] = []
-    for column, field in columns.items():
-        try:
-            values[field.name] = value_of(cells[column] if column < len(cells) else None, field)
-        except CellInvalid as error:
-            values[field.name] = None
-            code = str(error)
-            problems.append(CellProblem(row=number, column=field.title, code=code, message=PROBLEMS[code]))
-    keys = {
-        field.name: str(values[field.name]) for field in columns.values() if field.kind == "key" and values[field.name]
-    }
-    if not keys:
-        message = "the row names no patient and no exam; it is not used"
-        return None, [*problems, CellProblem(row=number, column=None, code="no-key", message=message)]
-    kept = {field.name: values[field.name] for field in columns.values() if field.leaves}
-    return ClinicalRow(row=number, keys=keys, values=kept), problems
+def _row_problem(at: int, code: str, message: str) -> CellProblem:
+    return CellProblem(row=at + 1, column=None, code=code, message=message)
 
 
 def _doubled(rows: Iterable[ClinicalRow]) -> tuple[CellProblem, ...]:
     """Rows that name the same study by their best key: none of them can be trusted."""
-    groups: defaultdict[tuple[str, ...], list[ClinicalRow]] = defaultdict(list)
+    groups: defaultdict[tuple[str, str], list[ClinicalRow]] = defaultdict(list)
     for row in rows:
-        best = _best(row)
-        groups[best, row.keys[best]].append(row)
+        groups[best_key(row)].append(row)
     message = "another row names the same exam; neither is used"
     return tuple(
-        CellProblem(row=row.row, column=None, code="duplicate-row", message=message)
-        for same in groups.values()
-        if len(same) > 1
-        for row in same
+        _row_problem(row.row - 1, "duplicate-row", message) for same in groups.values() if len(same) > 1 for row in same
     )

@@ -1,65 +1,154 @@
-"""The raw table of a sheet: XLSX, XLS or ODS through calamine, or CSV; the first visible sheet that has headings."""
+"""The raw table of a sheet: XLSX, XLS or ODS through calamine, or CSV; the first visible sheet of a workbook."""
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+import zipfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from python_calamine import CalamineError, CalamineWorkbook, PasswordError, SheetVisibleEnum
 
-from shared.errors import ClinicalSheetInvalid, SourceMissing
+from shared.errors import ClinicalSheetInvalid, InvalidArgument, SourceMissing
 from site_node.clinical.cells import Cell
+from site_node.clinical.formulas import Place, check_size, literal_of, refuse_unlocatable, xlsx_formulas
 
 Row = Sequence[Cell]
-_LOOKED_AT = 10  # lines, to tell what parts the columns
-_ENCODINGS = ("utf-8-sig", "cp1252")
+TEXTS = frozenset({".csv", ".tsv", ".txt"})
+ENCODINGS = ("utf-8", "utf-8-sig", "cp1252", "utf-16")
+SEPARATORS = MappingProxyType({"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|"})
+_LOOKED_AT = 20  # records, to tell what parts the columns
+_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # MS-CFB: XLS, and an encrypted XLSX
+_ENCRYPTED = "EncryptedPackage".encode("utf-16-le")  # MS-OFFCRYPTO 2.3.4.4: the stream of an encrypted document
 
 
-def read_table(path: Path) -> list[Row]:
-    """All rows of the sheet, empty ones too, so that an index is a row number.
+@dataclass(frozen=True)
+class Table:
+    """All rows of a sheet, empty ones too, so that an index is a row number less one. PHI: shown nowhere."""
+
+    rows: Sequence[Row] = field(repr=False)
+    name: str | None = field(default=None, repr=False)  # of the sheet in its workbook
+    formulas: frozenset[Place] = frozenset()
+    merged: tuple[tuple[Place, Place], ...] = ()  # first and last cell of each range
+    formulas_known: bool = True  # whether formulas could be told from values
+
+
+def read_table(path: Path, *, encoding: str = "utf-8", separator: str | None = None) -> Table:
+    """Read a sheet.
+
+    Args:
+        path: XLSX, XLS, ODS, or text that ends in .csv, .tsv or .txt.
+        encoding: of text; one of `ENCODINGS`. A mark at the start of UTF-8 text is skipped.
+        separator: of text, a name of `SEPARATORS`; `None` tells it from the text, where it can be told.
 
     Raises:
         SourceMissing: there is no such file.
         ClinicalSheetInvalid: it is no sheet, it is protected, or it is empty.
+        InvalidArgument: `encoding` or `separator` is none of those known.
     """
     if not path.is_file():
         raise SourceMissing(source="the clinical sheet")
-    rows = list(_read_csv(path) if path.suffix.lower() in {".csv", ".tsv", ".txt"} else _read_workbook(path))
-    if not any(any(cell not in {None, ""} for cell in row) for row in rows):
+    is_text = path.suffix.lower() in TEXTS
+    table = _read_text(path.read_bytes(), encoding, separator) if is_text else _read_workbook(path)
+    if not any(any(cell not in {None, ""} for cell in row) for row in table.rows):
         raise ClinicalSheetInvalid(problem="it is empty")
-    return rows
+    return table
 
 
-def _read_workbook(path: Path) -> Iterator[Row]:
+def _read_workbook(path: Path) -> Table:
     try:
-        with path.open("rb") as stream:
-            book = CalamineWorkbook.from_filelike(stream)
-            visible = [one.name for one in book.sheets_metadata if one.visible == SheetVisibleEnum.Visible]
+        _check(path)
+        with path.open("rb") as stream, CalamineWorkbook.from_filelike(stream) as book:
+            visible = [at for at, one in enumerate(book.sheets_metadata) if one.visible == SheetVisibleEnum.Visible]
             if not visible:
                 raise ClinicalSheetInvalid(problem="it holds no visible sheet")
-            yield from book.get_sheet_by_name(visible[0]).to_python(skip_empty_area=False)
+            sheet = book.get_sheet_by_index(visible[0])
+            rows = sheet.to_python(skip_empty_area=False)
+            merged = tuple(sheet.merged_cell_ranges or ())
+            name = sheet.name
+        formulas, literals, known = _formulas(path, visible[0])
     except PasswordError:
         raise ClinicalSheetInvalid(problem="it is protected by a password; save it without one") from None
-    except (CalamineError, OSError) as error:
+    except (CalamineError, OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise ClinicalSheetInvalid(type(error).__name__, problem="it is neither XLSX, XLS, ODS nor CSV") from None
+    for (row, column), text in literals.items():
+        if row < len(rows) and column < len(rows[row]):
+            rows[row][column] = text
+    return Table(rows, name, formulas, merged, formulas_known=known)
 
 
-def _read_csv(path: Path) -> Iterator[Row]:
-    text = _decode(path.read_bytes())
-    start = "".join(text.splitlines(keepends=True)[:_LOOKED_AT])
-    delimiter = max(",;\t", key=start.count)
+def _check(path: Path) -> None:
+    """Before calamine opens it: no password, and not more than a sheet can hold."""
+    with path.open("rb") as stream:
+        if stream.read(len(_OLE)) == _OLE and _ENCRYPTED in stream.read():
+            raise PasswordError
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            check_size(archive)
+
+
+def _formulas(path: Path, index: int) -> tuple[frozenset[Place], dict[Place, str], bool]:
+    """Formulas, literals, and whether the two could be told: they cannot in the binary formats."""
+    if not zipfile.is_zipfile(path):
+        return frozenset(), {}, False
+    with zipfile.ZipFile(path) as archive:
+        names = set(archive.namelist())
+        if "xl/workbook.xml" in names:
+            return (*xlsx_formulas(archive, index), True)
+        refuse_unlocatable(archive)
+        return frozenset(), {}, "content.xml" in names
+
+
+def _read_text(content: bytes, encoding: str, separator: str | None) -> Table:
+    text = _decode(content, encoding)
+    if separator is not None and separator not in SEPARATORS:
+        raise InvalidArgument(name="--separator", problem=f"it is one of {', '.join(SEPARATORS)}")
     try:
-        yield from csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        delimiter = SEPARATORS[separator] if separator else _separator(text)
+        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
     except csv.Error:
         raise ClinicalSheetInvalid(problem="its quotes do not pair") from None
+    formulas: set[Place] = set()
+    for at, row in enumerate(rows):
+        for column, cell in enumerate(row):
+            if cell.startswith("="):
+                literal = literal_of(cell[1:])
+                if literal is None:
+                    formulas.add((at, column))
+                else:
+                    row[column] = literal
+    return Table(rows, formulas=frozenset(formulas))
 
 
-def _decode(content: bytes) -> str:
-    for encoding in _ENCODINGS:
-        try:
-            text = content.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        if "\0" not in text:
-            return text
-    raise ClinicalSheetInvalid(problem="its text is neither UTF-8 nor Windows-1252")
+def _decode(content: bytes, encoding: str) -> str:
+    if encoding not in ENCODINGS:
+        raise InvalidArgument(name="--encoding", problem=f"it is one of {', '.join(ENCODINGS)}")
+    try:
+        text = content.decode("utf-8-sig" if encoding == "utf-8" else encoding)
+    except UnicodeError:
+        problem = f"its text is not {encoding}; say with --encoding which of {', '.join(ENCODINGS)} it is"
+        raise ClinicalSheetInvalid(problem=problem) from None
+    if "\0" in text:
+        raise ClinicalSheetInvalid(problem="it holds bytes that are no text")
+    return text
+
+
+def _separator(text: str) -> str:
+    """What parts most records into the same number of columns; one that is as good as another is not chosen."""
+    scores = {one: _evenness(text, one) for one in SEPARATORS.values()}
+    best = max(scores.values())
+    leading = [one for one, score in scores.items() if score == best]
+    if best and len(leading) > 1:
+        raise ClinicalSheetInvalid(problem="what parts its columns cannot be told; say it with --separator")
+    return leading[0]
+
+
+def _evenness(text: str, delimiter: str) -> int:
+    widths: Counter[int] = Counter()
+    for number, row in enumerate(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)):
+        if number == _LOOKED_AT:
+            break
+        widths[len(row)] += len(row) > 1
+    return max(((width - 1) * count for width, count in widths.items()), default=0)
