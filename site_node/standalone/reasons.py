@@ -17,8 +17,8 @@ _SENTENCES = MappingProxyType(
         "internal-error": "A defect of this program stopped the study; nothing of it was written.",
     }
 )
-# Nothing about the file itself: another run may take it.
-PASSING = frozenset({"changed-while-reading", "disk-full", "too-large", "worker-died", "internal-error"})
+# Nothing about the file itself: another run may take it. (A file that changed is another file to that run anyway.)
+PASSING = frozenset({"disk-full", "too-large", "worker-died", "internal-error"})
 
 
 def fate(code: str, ending: Ending = Ending.REFUSED, attribute: str | None = None) -> Fate:
