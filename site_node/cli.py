@@ -9,7 +9,7 @@ import structlog
 import typer
 
 from shared.terminal import make_app, run_app
-from site_node.commands import explain, home, intake, linkage, membership, review, run, stages, status
+from site_node.commands import clinical, explain, home, intake, linkage, membership, review, run, stages, status
 
 app = make_app(
     """Share chest imaging for research: de-identified and sealed at the hospital, or never leaving it.
@@ -49,7 +49,7 @@ app.command()(home.init)
 app.add_typer(membership.agreement_app, name="agreement")
 app.command()(membership.enrol)
 app.command()(intake.receive)
-app.add_typer(intake.clinical_app, name="clinical")
+app.add_typer(clinical.clinical_app, name="clinical")
 app.command()(stages.screen)
 app.command()(stages.deidentify)
 app.command()(stages.validate)

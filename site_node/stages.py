@@ -14,8 +14,10 @@ from shared.errors import KeyFileInvalid, ProtocolMismatch
 from shared.ids import SiteId
 from shared.protocol.loader import Protocol, load_protocol
 from site_node.blanking import Blanking
+from site_node.clinical.kept import KeptSheets
 from site_node.clinical.leaving import deidentify_row
-from site_node.clinical.sheet import ClinicalSheet, read_sheet
+from site_node.clinical.partners import JoinedRows
+from site_node.clinical.sheet import ClinicalSheet, study_keys
 from site_node.config import SiteHome, SiteSettings
 from site_node.deidentify.study import deidentify
 from site_node.ledger import Ledger
@@ -72,8 +74,13 @@ class Workshop:
     @cached_property
     def sheets(self) -> tuple[ClinicalSheet, ...]:
         """Every clinical sheet that was imported, the latest first."""
-        files = sorted(self.home.clinical.iterdir(), key=lambda path: path.stat().st_mtime_ns, reverse=True)
-        return tuple(read_sheet(file, self.protocol.clinical) for file in files)
+        kept = KeptSheets(self.home.clinical)
+        return tuple(kept.read(file, self.protocol.clinical) for file in kept.files())
+
+    @property
+    def joined(self) -> JoinedRows:
+        """Which study had which row when it was screened."""
+        return JoinedRows(self.home.clinical / "joined", self.ledger.token)
 
     def row(self, study: Received) -> ClinicalRow | None:
         """The clinical row that joins a study, from the latest sheet that has one."""
@@ -102,8 +109,9 @@ class Workshop:
 
     def _screen(self, study: Received, released: frozenset[str]) -> Included | Review | Excluded:
         """A home always asks for the clinical row: a study without one waits until a sheet with it is imported."""
-        criteria = self.protocol.criteria
-        return screen(study, criteria=criteria, clinical=self.row(study), clinical_checked=True, released=released)
+        criteria, row = self.protocol.criteria, self.row(study)
+        self.joined.note(study.key, row)
+        return screen(study, criteria=criteria, clinical=row, clinical_checked=True, released=released)
 
     def _deidentify(self, study: Included, out: Path, blank: Blanking | None) -> Deidentified | Refused:
         row, identity = self.row(study.study), study.study.identity
@@ -164,12 +172,16 @@ def looking(checker: Checker, pictures: Path | None) -> Inspect:
 
 def row_for(study: Received, sheets: Sequence[ClinicalSheet]) -> ClinicalRow | None:
     """The clinical row that joins a study, from the first sheet that has one."""
+    keys = keys_of(study)
+    found = (sheet.rows_for(keys) for sheet in sheets)
+    return next((rows[0] for rows in found if len(rows) == 1), None)
+
+
+def keys_of(study: Received) -> dict[str, str]:
+    """The identifiers by which a study joins its row, as its files say them. PHI."""
     patient = study.identity.patient_id if study.identity else None
     accession = _value(study.instances[0].path, "AccessionNumber")
-    rows = (
-        sheet.row_for(patient_id=patient, accession=accession, study_uid=study.study_instance_uid) for sheet in sheets
-    )
-    return next((row for row in rows if row is not None), None)
+    return study_keys(patient_id=patient, accession=accession, study_uid=study.study_instance_uid)
 
 
 def library_record(study: Validated) -> tuple[LibraryStudy, dict[str, Path]]:

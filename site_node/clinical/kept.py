@@ -1,0 +1,90 @@
+"""The sheets and mappings that a home keeps: sheets under their digest, mappings under that of the headings they fit.
+
+A text sheet is kept as UTF-8 with commas, so that what was once declared (encoding, separator) need not be again.
+"""
+
+import csv
+import hashlib
+import io
+import os
+import tomllib
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from shared.durable import write_whole
+from shared.errors import ClinicalSheetInvalid
+from shared.protocol.clinical import ClinicalDictionary
+from site_node.clinical.mapping import SheetMapping, mapping_text, possible_digests
+from site_node.clinical.sheet import ClinicalSheet, type_table
+from site_node.clinical.table import TEXTS, Table, read_table
+
+_PLAIN = ".comma.csv"
+_NAMED = 32  # hexadecimal digits of the digest in a file's name
+
+
+class KeptSheets:
+    """The folder `clinical/` of a home. PHI, so every file is readable by its owner only."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._mappings = folder / "mappings"
+
+    def files(self) -> tuple[Path, ...]:
+        """Every sheet that was imported, the latest first."""
+        files = [path for path in self._folder.iterdir() if path.is_file() and not path.name.startswith(".")]
+        return tuple(sorted(files, key=lambda path: path.stat().st_mtime_ns, reverse=True))
+
+    def read(self, file: Path, dictionary: ClinicalDictionary) -> ClinicalSheet:
+        """One kept sheet, by the mapping for its headings where there is one."""
+        table = _read_kept(file)
+        return type_table(table, dictionary, self.mapping_for(table))
+
+    def mapping_for(self, table: Table) -> SheetMapping | None:
+        """The mapping that a person once gave for one of the rows that headings may stand in."""
+        for digest in possible_digests(table):
+            file = self._mappings / f"{digest}.toml"
+            if file.is_file():
+                return _read_mapping(file)
+        return None
+
+    def remember(self, mapping: SheetMapping, dictionary: ClinicalDictionary) -> None:
+        """Keep a mapping for the next sheet with the same headings, in place of an earlier one."""
+        self._mappings.mkdir(mode=0o700, exist_ok=True)
+        text = mapping_text(mapping, dictionary)
+        write_whole(self._mappings / f"{mapping.headings}.toml", text.encode(), mode=0o600)
+
+    def keep(self, sheet: Path, table: Table) -> str:
+        """Keep a sheet that was read as `table`; its digest. One that is kept already becomes the latest."""
+        is_text = sheet.suffix.lower() in TEXTS
+        content = _as_commas(table) if is_text else sheet.read_bytes()
+        digest = hashlib.sha256(content).hexdigest()
+        target = self._folder / f"{digest[:_NAMED]}{_PLAIN if is_text else sheet.suffix.lower()}"
+        write_whole(target, content, mode=0o600)
+        os.utime(target)
+        return digest
+
+
+def _as_commas(table: Table) -> bytes:
+    text = io.StringIO(newline="")
+    rows = [list(row) for row in table.rows]
+    csv.writer(text).writerows(rows)
+    return text.getvalue().encode("utf-8", "surrogatepass")
+
+
+def _read_kept(file: Path) -> Table:
+    if file.name.endswith(_PLAIN):
+        return read_table(file, separator="comma")
+    if file.suffix.lower() not in TEXTS:
+        return read_table(file)
+    try:  # kept by an earlier release, as it came
+        return read_table(file)
+    except ClinicalSheetInvalid:
+        return read_table(file, encoding="cp1252")
+
+
+def _read_mapping(file: Path) -> SheetMapping:
+    try:
+        return SheetMapping.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValidationError):
+        raise ClinicalSheetInvalid(problem="a mapping kept in the home is damaged; import its sheet again") from None

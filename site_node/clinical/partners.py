@@ -1,0 +1,137 @@
+"""Every row and every study without its partner. No identifier is in the answer: rows by number, studies by key."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from shared.frozen import Frozen
+from shared.ids import StudyKey
+from site_node.clinical.sheet import ClinicalSheet, best_key
+from site_node.study import ClinicalRow
+
+_UNUSED = frozenset({"no-key", "duplicate-row", "heading-row"})  # problems for which a row is not used at all
+_SHOWN = 12  # digits of a sheet's name
+
+
+class LoneRow(Frozen):
+    """A row that joins no study: `no-study`, `keys-disagree`, or why it cannot be used at all."""
+
+    sheet: str
+    row: int
+    code: str
+
+
+class LoneStudy(Frozen):
+    """A study that joins no row: `no-row`, `several-rows` or `keys-disagree`."""
+
+    study: StudyKey
+    code: str
+
+
+class Unmatched(Frozen):
+    """What is without its partner."""
+
+    rows: tuple[LoneRow, ...]
+    studies: tuple[LoneStudy, ...]
+
+
+@dataclass(frozen=True)
+class KnownStudy:
+    """A study of the home: its keys while its files are here, else `None` and whether it had its row."""
+
+    key: StudyKey
+    keys: Mapping[str, str] | None = field(repr=False)
+    joined: bool = False
+
+
+def unmatched(
+    sheets: Sequence[tuple[str, ClinicalSheet]],
+    studies: Iterable[KnownStudy],
+    *,
+    was_joined: Callable[[ClinicalRow], bool] = lambda _row: False,
+) -> Unmatched:
+    """List both sides.
+
+    Args:
+        sheets: name and content of every sheet, the latest first; a row that a later sheet repeats is not asked again.
+        studies: every study of the home.
+        was_joined: whether a row once joined a study whose files are gone.
+    """
+    used: set[tuple[str, int]] = set()
+    near: set[tuple[str, int]] = set()
+    lone: list[LoneStudy] = []
+    for study in studies:
+        if study.keys is None:
+            lone += [] if study.joined else [LoneStudy(study=study.key, code="no-row")]
+            continue
+        found = _find(study.keys, sheets, near)
+        if isinstance(found, str):
+            lone.append(LoneStudy(study=study.key, code=found))
+        else:
+            used.add(found)
+    return Unmatched(rows=tuple(_lone_rows(sheets, used, near, was_joined)), studies=tuple(lone))
+
+
+def _find(
+    keys: Mapping[str, str], sheets: Sequence[tuple[str, ClinicalSheet]], near: set[tuple[str, int]]
+) -> tuple[str, int] | str:
+    """The row of a study, from the latest sheet that has one, or why there is none; rows that contradict are noted."""
+    code = "no-row"
+    for name, sheet in sheets:
+        rows = sheet.rows_for(keys)
+        if len(rows) == 1:
+            return name, rows[0].row
+        if rows:
+            code = "several-rows"
+        elif close := sheet.rows_near(keys):
+            near.update((name, row.row) for row in close)
+            code = "keys-disagree" if code == "no-row" else code
+    return code
+
+
+def _lone_rows(
+    sheets: Sequence[tuple[str, ClinicalSheet]],
+    used: AbstractSet[tuple[str, int]],
+    near: AbstractSet[tuple[str, int]],
+    was_joined: Callable[[ClinicalRow], bool],
+) -> Iterator[LoneRow]:
+    repeated: set[tuple[str, str]] = set()
+    for name, sheet in sheets:
+        later = frozenset(repeated)
+        lone = {one.row: one.code for one in sheet.problems if one.code in _UNUSED}
+        for row in sheet.rows:
+            repeated.add(best_key(row))
+            if (name, row.row) not in used and best_key(row) not in later and not was_joined(row):
+                lone[row.row] = "keys-disagree" if (name, row.row) in near else "no-study"
+        yield from (LoneRow(sheet=name[:_SHOWN], row=number, code=code) for number, code in sorted(lone.items()))
+
+
+class JoinedRows:
+    """Which study once joined which row, for when the study's files are gone; a row is known by a salted token."""
+
+    def __init__(self, folder: Path, token: Callable[[str], str]) -> None:
+        self._folder = folder
+        self._token = token
+
+    def note(self, study: StudyKey, row: ClinicalRow | None) -> None:
+        """Note the row that a study has now, or that it has none."""
+        file = self._folder / study
+        if row is None:
+            file.unlink(missing_ok=True)
+            return
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        file.write_text(self.token_of(row), encoding="ascii")  # lost with the power, it is noted at the next screen
+
+    def has(self, study: StudyKey) -> bool:
+        """Whether the study had its row when it was last screened."""
+        return (self._folder / study).exists()
+
+    def tokens(self) -> frozenset[str]:
+        """The tokens of all rows noted."""
+        files = self._folder.iterdir() if self._folder.is_dir() else ()
+        return frozenset(file.read_text(encoding="ascii") for file in files)
+
+    def token_of(self, row: ClinicalRow) -> str:
+        """The row's token: of the key it joins by."""
+        return self._token("clinical row " + "=".join(best_key(row)))

@@ -1,0 +1,265 @@
+"""`clinical`: an empty sheet, a mapping for one that is not ours, the check, the import, and who lacks a partner."""
+
+import getpass
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from shared.durable import write_whole
+from shared.errors import ExitCode, InvalidArgument
+from shared.protocol.clinical import ClinicalDictionary
+from shared.protocol.loader import load_protocol
+from shared.terminal import make_app, print_json, print_line, print_table
+from site_node.clinical.kept import KeptSheets
+from site_node.clinical.mapping import SheetMapping, load_mapping, mapping_text, propose
+from site_node.clinical.marked import write_marked
+from site_node.clinical.partners import KnownStudy, Unmatched, unmatched
+from site_node.clinical.problem import CellProblem
+from site_node.clinical.sheet import ClinicalSheet, type_table
+from site_node.clinical.table import Table, read_table
+from site_node.clinical.template import write_template
+from site_node.commands.node import Json, Node, home_of, open_node
+from site_node.ledger import State
+from site_node.linkage import NO_STUDY
+from site_node.records import Records
+from site_node.stages import keys_of
+from site_node.study import Received, Severity
+
+clinical_app = make_app("The clinical sheet: an empty one, a mapping for one that is not ours, the check, the import.")
+_SETTLED = ("clinical-", "covid-", "age-", "sex-")  # codes that another sheet may settle
+_LISTED = 50  # problems that a person is shown at once
+
+SheetFile = Annotated[Path, typer.Argument(help="XLSX, XLS, ODS or CSV with a column of MRN, accession or study UID.")]
+Encoding = Annotated[str, typer.Option(help="Of a text file: utf-8, utf-8-sig, cp1252 or utf-16.")]
+Separator = Annotated[
+    str | None, typer.Option(help="Of a text file: comma, semicolon, tab or pipe; told from the text if left out.")
+]
+MappingFile = Annotated[Path | None, typer.Option(help="A mapping from `clinical map` that a person reviewed.")]
+Protocol = Annotated[str | None, typer.Option(help="Whose clinical dictionary; the home's, or ricord without a home.")]
+
+
+@clinical_app.command()
+def template(
+    file: Annotated[Path, typer.Argument(help="A new .xlsx file.")],
+    protocol: Annotated[str, typer.Option(help="The protocol whose clinical dictionary is used.")] = "ricord",
+) -> None:
+    """Write an empty clinical sheet with every column, its codes as lists and a page that explains them.
+
+    Example: `ricord-site clinical template clinical.xlsx`
+    """
+    _check_new(file)
+    write_template(file, load_protocol(protocol).clinical)
+    print_line(f"The empty sheet is {file}.")
+
+
+@clinical_app.command(name="map")
+def propose_mapping(
+    context: typer.Context,
+    sheet: SheetFile,
+    *,
+    out: Annotated[Path | None, typer.Option(help="A new file for the mapping; printed if left out.")] = None,
+    encoding: Encoding = "utf-8",
+    separator: Separator = None,
+    protocol: Protocol = None,
+) -> None:
+    """Propose which column of a sheet that is not ours is which field, for a person to complete and sign.
+
+    Only headings are shown, and no cell. Put your name in `reviewed_by`; `clinical import --mapping` then uses it.
+
+    Example: `ricord-site clinical map theirs.xlsx --out mapping.toml`
+    """
+    dictionary = _dictionary(context, protocol)
+    text = mapping_text(propose(read_table(sheet, encoding=encoding, separator=separator), dictionary), dictionary)
+    if out is None:
+        sys.stdout.write(text)
+        return
+    _check_new(out, suffix=".toml")
+    write_whole(out, text.encode(), mode=0o600)
+    print_line(f"The proposal is {out}; look at each column, then put your name in `reviewed_by`.")
+
+
+@clinical_app.command()
+def check(
+    context: typer.Context,
+    sheet: SheetFile,
+    *,
+    out: Annotated[Path | None, typer.Option(help="A new .xlsx: the sheet with its bad cells coloured.")] = None,
+    mapping: MappingFile = None,
+    encoding: Encoding = "utf-8",
+    separator: Separator = None,
+    protocol: Protocol = None,
+    as_json: Json = False,
+) -> None:
+    """Read a sheet as `import` would and say what is wrong; nothing is kept.
+
+    With --out every bad cell is coloured in a copy and a comment says why; the copy holds the sheet's patients.
+
+    Exit code 3: something is wrong. Example: `ricord-site clinical check clinical.xlsx --out marked.xlsx`
+    """
+    if out is not None:
+        _check_new(out)
+    table = read_table(sheet, encoding=encoding, separator=separator)
+    given = load_mapping(mapping) if mapping else _remembered(context, table)
+    read = type_table(table, _dictionary(context, protocol), given)
+    if out is not None:
+        write_marked(sheet, table, read.problems, out)
+    if as_json:
+        print_json({"rows": len(read.rows), "problems": [one.model_dump() for one in read.problems]})
+    else:
+        print_line(f"{len(read.rows)} rows can be used." + (f" The marked copy is {out}." if out else ""))
+        _show(read.problems)
+    if read.problems:
+        raise typer.Exit(ExitCode.PARTIAL)
+
+
+@clinical_app.command(name="import")
+def import_sheet(
+    context: typer.Context,
+    sheet: SheetFile,
+    *,
+    mapping: MappingFile = None,
+    encoding: Encoding = "utf-8",
+    separator: Separator = None,
+    as_json: Json = False,
+) -> None:
+    """Check a clinical sheet and keep a copy in the home; studies that waited for their row are screened again.
+
+    The sheet never leaves the hospital: of a joined row, codes, numbers and shifted dates do. Cells that cannot be read
+    are listed by row and column; the rest of the sheet is used. A mapping is remembered for these headings.
+
+    Example: `ricord-site clinical import clinical.xlsx`
+    """
+    table = read_table(sheet, encoding=encoding, separator=separator)
+    with open_node(context) as node:
+        dictionary, kept = node.workshop.protocol.clinical, KeptSheets(node.home.clinical)
+        given = load_mapping(mapping) if mapping else kept.mapping_for(table)
+        read = type_table(table, dictionary, given)
+        if mapping and given:
+            kept.remember(given, dictionary)
+        _audit(node, kept.keep(sheet, table), read, given)
+        reopened = _reopen(node)
+    if as_json:
+        problems = [one.model_dump() for one in read.problems]
+        print_json({"rows": len(read.rows), "problems": problems, "reopened": reopened, "mapped": given is not None})
+    else:
+        print_line(f"{len(read.rows)} rows can be used; {reopened} studies are screened again at the next run.")
+        if given:
+            print_line(f"Columns are read by the mapping that {given.reviewed_by} reviewed.")
+        _show(read.problems)
+    if read.problems:
+        raise typer.Exit(ExitCode.PARTIAL)
+
+
+@clinical_app.command(name="unmatched")
+def list_unmatched(
+    context: typer.Context,
+    show: Annotated[
+        bool, typer.Option("--show", help="Also show the hospital's identifiers; on a terminal only.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """List every row of the sheets without a study, and every study without a row, each with the reason.
+
+    Rows are named by number, studies by the site's own key. With --show a person at the hospital sees whose they are.
+
+    Exit code 3: something is without its partner. Example: `ricord-site clinical unmatched`
+    """
+    if show and (as_json or not sys.stdout.isatty()):
+        raise InvalidArgument(name="--show", problem="identifiers are shown on a terminal only, and never as JSON")
+    with open_node(context, writing=False) as node:
+        sheets, studies = _sheets(node), _studies(node)
+        joined = node.workshop.joined
+        tokens = joined.tokens()
+        found = unmatched(sheets, studies, was_joined=lambda row: joined.token_of(row) in tokens)
+    if as_json:
+        print_json(found)
+    else:
+        _tell(found, sheets, studies, show=show)
+    if found.rows or found.studies:
+        raise typer.Exit(ExitCode.PARTIAL)
+
+
+def _sheets(node: Node) -> list[tuple[str, ClinicalSheet]]:
+    kept, dictionary = KeptSheets(node.home.clinical), node.workshop.protocol.clinical
+    return [(file.name.partition(".")[0], kept.read(file, dictionary)) for file in kept.files()]
+
+
+def _studies(node: Node) -> list[KnownStudy]:
+    """Every study of the ledger; one whose files are gone has no keys left, only whether it once had its row."""
+    records, joined = Records(node.home), node.workshop.joined
+    studies = []
+    for entry in node.ledger.studies():
+        received = records.find(entry.key, Received)
+        here = received is not None and received.instances[0].path.exists()
+        keys = keys_of(received) if received and here else None
+        studies.append(KnownStudy(entry.key, keys, joined.has(entry.key)))
+    return studies
+
+
+def _tell(
+    found: Unmatched, sheets: Sequence[tuple[str, ClinicalSheet]], studies: Sequence[KnownStudy], *, show: bool
+) -> None:
+    by_row = {(name[:12], row.row): row.keys for name, sheet in sheets for row in sheet.rows}
+    by_key = {study.key: study.keys or {} for study in studies}
+    whose = ["Whose"] if show else []
+    if found.rows:
+        rows = [
+            (one.sheet, one.row, one.code, *([_said(by_row.get((one.sheet, one.row), {}))] if show else []))
+            for one in found.rows
+        ]
+        print_table("Rows without a study", ["Sheet", "Row", "Reason", *whose], rows)
+    if found.studies:
+        lone = [(one.study, one.code, *([_said(by_key[one.study])] if show else [])) for one in found.studies]
+        print_table("Studies without a row", ["Study", "Reason", *whose], lone)
+    print_line(f"{len(found.rows)} rows and {len(found.studies)} studies are without a partner.")
+
+
+def _said(keys: object) -> str:
+    return ", ".join(f"{name} {value}" for name, value in keys.items()) if isinstance(keys, dict) else ""
+
+
+def _dictionary(context: typer.Context, protocol: str | None) -> ClinicalDictionary:
+    """The dictionary of the protocol named, else of the home, else of ricord."""
+    if protocol is None and isinstance(context.obj, Path):
+        protocol = home_of(context).load().protocol
+    return load_protocol(protocol or "ricord").clinical
+
+
+def _remembered(context: typer.Context, table: Table) -> SheetMapping | None:
+    return KeptSheets(home_of(context).clinical).mapping_for(table) if isinstance(context.obj, Path) else None
+
+
+def _audit(node: Node, digest: str, read: ClinicalSheet, mapping: SheetMapping | None) -> None:
+    by = f", mapping reviewed by {mapping.reviewed_by}" if mapping else ""
+    detail = f"sheet {digest[:12]}: {len(read.rows)} rows{by}"
+    node.ledger.audit(getpass.getuser(), "clinical-import", NO_STUDY, detail)
+
+
+def _reopen(node: Node) -> int:
+    """Send back what was held for something that a sheet says; how many."""
+    waiting = [
+        entry.key
+        for entry in node.ledger.studies(State.QUARANTINED)
+        if any(one.severity is Severity.REVIEW and one.code.startswith(_SETTLED) for one in entry.reasons)
+    ]
+    for key in waiting:
+        node.ledger.reopen(key, ())
+    return len(waiting)
+
+
+def _show(problems: Sequence[CellProblem]) -> None:
+    if problems:
+        rows = [(one.row, one.column or "", one.code, one.message) for one in problems[:_LISTED]]
+        print_table("Problems", ["Row", "Column", "Code", "Meaning"], rows)
+    if len(problems) > _LISTED:
+        print_line(f"{len(problems) - _LISTED} more; `ricord-site clinical check --out COPY.xlsx` marks them all.")
+
+
+def _check_new(file: Path, *, suffix: str = ".xlsx") -> None:
+    if file.exists():
+        raise InvalidArgument(name="The file", problem="it exists already and is not overwritten")
+    if file.suffix.lower() != suffix or not file.absolute().parent.is_dir():
+        raise InvalidArgument(name="The file", problem=f"give a name that ends in {suffix}, in a folder that exists")
