@@ -19,6 +19,7 @@ from site_node.deidentify.reasons import stop
 
 MTIME = 946_684_800  # 2000-01-01: the time of processing says nothing to the receiver
 _WINDOW = 1 << 22  # bytes of a file that are mapped at once: memory does not grow with the file
+_MOST_IN_MEMORY = 1 << 30  # bytes of one file's compressed frames
 _SMALL = 1 << 16  # bytes that are hashed sooner than another thread is woken
 _POPULATED = mmap.MAP_SHARED | mmap.MAP_POPULATE  # one call for all pages instead of a fault for each few
 _WORKERS = min(4, os.cpu_count() or 1)
@@ -85,7 +86,9 @@ def write_new(new: NewFile, source: int, target: str) -> int:
 
 
 def read_span(file: int, span: Span) -> bytes:
-    """The bytes of a span; stops when the file ends before it does."""
+    """The bytes of a span, for compressed frames; stops when they are too many, or the file ends before they do."""
+    if span.length > _MOST_IN_MEMORY:
+        raise stop("too-large")
     content = os.pread(file, span.length, span.offset)
     if len(content) != span.length:
         raise stop("changed-while-reading")
