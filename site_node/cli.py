@@ -9,7 +9,7 @@ import structlog
 import typer
 
 from shared.terminal import make_app, run_app
-from site_node.commands import clinical, explain, home, intake, linkage, membership, review, run, stages, status
+from site_node.commands import clinical, explain, home, intake, linkage, membership, review, run, screen, stages, status
 
 app = make_app(
     """Share chest imaging for research: de-identified and sealed at the hospital, or never leaving it.
@@ -50,7 +50,7 @@ app.add_typer(membership.agreement_app, name="agreement")
 app.command()(membership.enrol)
 app.command()(intake.receive)
 app.add_typer(clinical.clinical_app, name="clinical")
-app.command()(stages.screen)
+app.command()(screen.screen)
 app.command()(stages.deidentify)
 app.command()(stages.validate)
 app.add_typer(review.review_app, name="review")

@@ -1,64 +1,17 @@
-"""`screen`, `deidentify`, `validate`, `seal` and `submit`: one stage after the other, or two of them on a folder."""
+"""`deidentify`, `validate`, `seal` and `submit`: one stage after the other, or the first of them on a folder."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from shared.errors import ExitCode, InvalidArgument
 from shared.ids import SiteId
-from shared.protocol.loader import load_criteria, load_protocol
-from shared.terminal import print_json, print_line, print_table
-from site_node.clinical.sheet import read_sheet
+from shared.terminal import print_json, print_line
 from site_node.commands.node import Json, one_pass, open_node, tell, warn_without_pixel_check
 from site_node.ledger import State
 from site_node.standalone.alone import EngineChoice, EngineName, given_up, run_alone
-from site_node.standalone.screening import received, screen_lines
 from site_node.standalone.tasks import DEIDENTIFIED, Job
-
-_STOPPED = {"review", "reject"}
-
-
-def screen(
-    context: typer.Context,
-    folders: Annotated[
-        list[Path] | None, typer.Argument(help="Folders or archives to look at, without a home.")
-    ] = None,
-    clinical: Annotated[
-        Path | None, typer.Option(help="A clinical sheet; without one its rules are not asked.")
-    ] = None,
-    criteria: Annotated[str, typer.Option(help="Name of shipped criteria, or a .toml file.")] = "ricord",
-    as_json: Json = False,
-) -> None:
-    """Decide by the inclusion criteria which studies may go on, and say why the others may not.
-
-    Without FOLDERS the studies received in the home are screened and moved on. With FOLDERS nothing is kept and nothing
-    moves: JSON Lines with one object for each series and one for its study. Those lines hold the hospital's own UIDs;
-    nothing leaves the hospital.
-
-    Exit code 3: some study needs a person or is left out.
-
-    Example: `ricord-site screen /archive/export --json --clinical clinical.xlsx`
-    """
-    if not folders:
-        _advance(context, State.INCLUDED, as_json=as_json)
-        return
-    rules = load_criteria(criteria)
-    sheet = read_sheet(clinical, load_protocol().clinical) if clinical else None
-    lines: list[dict[str, Any]] = []
-    for folder in folders:
-        with received(folder) as reception:
-            for line in screen_lines(reception, rules, sheet):
-                lines.append(line)
-                if as_json:
-                    print_json(line)
-    if not as_json:
-        rows = [
-            (line["study"] or line.get("file"), line["series"] or "", line["outcome"], _codes(line)) for line in lines
-        ]
-        print_table("Screened", ["Study", "Series", "Outcome", "Reasons"], rows)
-    if any(line["outcome"] in _STOPPED for line in lines if line["series"] is None):
-        raise typer.Exit(ExitCode.PARTIAL)
 
 
 def deidentify(
@@ -97,7 +50,7 @@ def deidentify(
     Example: `ricord-site deidentify /archive/export /clean --site-id 123456 --key-file pseudonym.key --workers 8`
     """
     if source is None:
-        _advance(context, State.DEIDENTIFIED, as_json=as_json)
+        advance(context, State.DEIDENTIFIED, as_json=as_json)
         return
     if out is None or key_file is None or not site_id:
         raise InvalidArgument(name="deidentify SOURCE", problem="it also needs OUT, --site-id and --key-file")
@@ -127,7 +80,7 @@ def validate(context: typer.Context, as_json: Json = False) -> None:
 
     Example: `ricord-site validate`
     """
-    _advance(context, State.VALIDATED, as_json=as_json)
+    advance(context, State.VALIDATED, as_json=as_json)
 
 
 def seal(context: typer.Context, as_json: Json = False) -> None:
@@ -137,7 +90,7 @@ def seal(context: typer.Context, as_json: Json = False) -> None:
 
     Example: `ricord-site seal`
     """
-    _advance(context, State.SEALED, as_json=as_json)
+    advance(context, State.SEALED, as_json=as_json)
 
 
 def submit(context: typer.Context, as_json: Json = False) -> None:
@@ -147,17 +100,14 @@ def submit(context: typer.Context, as_json: Json = False) -> None:
 
     Example: `ricord-site submit`
     """
-    _advance(context, State.SUBMITTED, as_json=as_json)
+    advance(context, State.SUBMITTED, as_json=as_json)
 
 
-def _advance(context: typer.Context, until: State, *, as_json: bool) -> None:
+def advance(context: typer.Context, until: State, *, as_json: bool) -> None:
+    """Move the home's studies as far as `until` and say what became of them."""
     with open_node(context) as node:
         warn_without_pixel_check(pixel_check=until is State.INCLUDED or node.settings.pixel_check)
         done = one_pass(node, until)
     tell(done, as_json=as_json)
     if done.exit_code:
         raise typer.Exit(done.exit_code)
-
-
-def _codes(line: dict[str, Any]) -> str:
-    return ", ".join(dict.fromkeys(reason["code"] for reason in line["reasons"]))
