@@ -145,6 +145,10 @@ class ClinicalSheetInvalid(InputError):
     """A clinical sheet cannot be read as one."""
 
 
+class AccessionListInvalid(InputError):
+    """A list of accession numbers cannot be read as one."""
+
+
 class LinkageInvalid(InputError):
     """A linkage, or a file of it, cannot be read."""
 
@@ -271,6 +275,18 @@ class CoordinatorUnreachable(TransportError):
 
 class UploadInterrupted(TransportError):
     """An upload ended early; what arrived is kept and it resumes."""
+
+
+class PacsUnreachable(TransportError):
+    """Nobody answers at the PACS's address, or it broke off."""
+
+
+class PacsRefused(TransportError):
+    """The PACS lets no AE of our title in, or knows none of its own."""
+
+
+class PacsFailed(TransportError):
+    """The PACS answered with a failure, or not whole."""
 
 
 class StoreUnreachable(TransportError):

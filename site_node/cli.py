@@ -9,7 +9,20 @@ import structlog
 import typer
 
 from shared.terminal import make_app, run_app
-from site_node.commands import clinical, explain, home, intake, linkage, membership, review, run, screen, stages, status
+from site_node.commands import (
+    clinical,
+    explain,
+    home,
+    intake,
+    linkage,
+    membership,
+    pacs,
+    review,
+    run,
+    screen,
+    stages,
+    status,
+)
 
 app = make_app(
     """Share chest imaging for research: de-identified and sealed at the hospital, or never leaving it.
@@ -49,6 +62,7 @@ app.command()(home.init)
 app.add_typer(membership.agreement_app, name="agreement")
 app.command()(membership.enrol)
 app.command()(intake.receive)
+app.add_typer(pacs.pacs_app, name="pacs")
 app.add_typer(clinical.clinical_app, name="clinical")
 app.command()(screen.screen)
 app.command()(stages.deidentify)

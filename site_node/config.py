@@ -19,6 +19,7 @@ from shared.errors import HomeBusy, HomeExists, InvalidArgument
 from shared.frozen import Frozen
 from shared.ids import StudyKey
 from shared.settings import load_settings
+from site_node.dimse import PacsSettings, ScpSettings
 
 PROGRAM = "ricord-site"
 SETTINGS_FILE = "site.toml"
@@ -35,6 +36,8 @@ class SiteSettings(Frozen):
     pixel_check: bool = True
     library: bool = True
     delete_originals: bool = True
+    scp: ScpSettings | None = None
+    pacs: PacsSettings | None = None
 
 
 _TEMPLATE = """\
@@ -47,6 +50,26 @@ poll_seconds = 10.0          # how often it looks
 pixel_check = true           # look for text burned into pixels; without it a name burned into a picture leaves with it
 library = true               # keep validated, de-identified studies here for federated statistics and training
 delete_originals = true      # delete our copies of the originals once a study is submitted, excluded or refused
+
+# [scp]                      # remove the signs to let a PACS or a modality push images to `ricord-site run`
+# port = 11112
+# callers = ["PACS"]         # the calling AE titles that may; no others are let in
+# ae_title = "RICORD"        # ours
+# quiet_seconds = 10.0       # a study that got no image so long is taken in
+# min_free_mb = 1024         # below this nothing more is accepted
+
+# [pacs]                     # remove the signs to fetch from a PACS: `ricord-site pacs`, `receive --accessions`
+# host = "pacs.hospital.example"
+# port = 104
+# ae_title = "PACS"          # its title
+# calling = "RICORD"         # ours; the PACS must allow it
+# method = "get"             # or "move": then [scp] is needed, and the PACS must know our title and address
+# hours = "20:00-06:00"      # local time; nothing is fetched outside
+# studies_per_hour = 60      # at most
+# [pacs.tls]                 # mutual TLS, likewise [scp.tls]; PEM files below this folder
+# certificate = "keys/dicom.pem"
+# key = "keys/dicom.key"
+# authorities = "keys/dicom-authorities.pem"
 """
 
 
@@ -130,6 +153,16 @@ class SiteHome:
     def clinical(self) -> Path:
         """Clinical sheets that were imported: PHI."""
         return self.folder / "clinical"
+
+    @property
+    def arrivals(self) -> Path:
+        """What came over the network and is not in the spool yet: PHI."""
+        return self.folder / "arrivals"
+
+    @property
+    def requests(self) -> Path:
+        """What the PACS is asked for: PHI."""
+        return self.folder / "requests"
 
     def work(self, key: StudyKey) -> Path:
         """One study's folder between stages, mode 0700: PHI until it is validated."""

@@ -23,6 +23,8 @@ from shared.frozen import Frozen
 from shared.ids import StudyKey, Uid
 from site_node.patients import SCHEMA as PATIENTS_SCHEMA
 from site_node.patients import Patients
+from site_node.requests import SCHEMA as REQUESTS_SCHEMA
+from site_node.requests import Requests
 from site_node.study import Ending, Reason, Severity
 
 _SCHEMA = """
@@ -119,8 +121,9 @@ class Ledger:
         self._db.execute("pragma synchronous = full")
         self._db.execute("pragma foreign_keys = on")
         self._db.execute(f"pragma mmap_size = {_MAPPED}")
-        self._db.executescript(_SCHEMA + PATIENTS_SCHEMA)
+        self._db.executescript(_SCHEMA + PATIENTS_SCHEMA + REQUESTS_SCHEMA)
         self.patients = Patients(self._db, self._transaction)
+        self.requests = Requests(self._db, self._transaction)
         self._db.execute("insert or ignore into meta values ('salt', ?)", (secrets.token_bytes(32),))
         self._salt: bytes = self._db.execute("select value from meta where name = 'salt'").fetchone()[0]
 

@@ -5,6 +5,7 @@ from collections import Counter
 from shared.frozen import Frozen
 from shared.ids import SiteId
 from site_node.ledger import Ledger, State, StudyEntry
+from site_node.requests import RequestCounts
 from site_node.study import Ending
 
 
@@ -28,6 +29,7 @@ class Status(Frozen):
     waiting: Place
     instances: dict[str, int]  # images of studies, by where they are
     files: dict[str, int]  # files that became part of no study, by code
+    requests: RequestCounts  # to the PACS
 
 
 def status_of(ledger: Ledger, *, name: str, site_id: SiteId | None) -> Status:
@@ -47,6 +49,7 @@ def status_of(ledger: Ledger, *, name: str, site_id: SiteId | None) -> Status:
         waiting=_place(studies, Ending.WAITING),
         instances={ending.value: ledger.instance_counts().get(ending.value, 0) for ending in Ending},
         files=dict(sorted(files.items())),
+        requests=ledger.requests.counts(),
     )
 
 

@@ -15,6 +15,7 @@ from shared.errors import AgreementModeNotAllowed, DiskFull, NoDicomFound, NotEn
 from shared.protocol.loader import load_protocol
 from shared.terminal import print_json, print_line
 from shared.wire import connected
+from site_node.acquisition import Acquisition
 from site_node.commands.intake import receive_source
 from site_node.commands.node import (
     Json,
@@ -56,19 +57,22 @@ def run(
         warn_without_pixel_check(pixel_check=node.settings.pixel_check)
         if once:
             _take_inbox(node, Watch(node.ledger, node.home.inbox(node.settings), settle=False))
+            _acquire_once(node, stop)
             done = one_pass(node, State.SUBMITTED, halted=stop.is_set)
             tell(done, as_json=as_json)
             if done.progress.blocked is not None:
                 raise typer.Exit(done.progress.blocked.exit_code)
             return
-        worker = _start_federation(node, stop) if federation else None
-        print_line("ready")
-        try:
-            _serve(node, stop)
-        finally:
-            stop.set()
-            if worker is not None:
-                worker.join()
+        acquisition = Acquisition(node.home, node.settings, node.workshop.pseudonyms)
+        with acquisition.running(stop):
+            worker = _start_federation(node, stop) if federation else None
+            print_line("ready")
+            try:
+                _serve(node, stop, acquisition)
+            finally:
+                stop.set()
+                if worker is not None:
+                    worker.join()
 
 
 def federate(
@@ -99,12 +103,13 @@ def federate(
         print_line(f"{answered} messages were answered.")
 
 
-def _serve(node: Node, stop: threading.Event) -> None:
+def _serve(node: Node, stop: threading.Event, acquisition: Acquisition) -> None:
     """Pass after pass until told to stop; what fails is logged by its code and tried again at the next."""
     watch = Watch(node.ledger, node.home.inbox(node.settings), settle=True)
     while not stop.is_set():
         try:
             _take_inbox(node, watch)
+            _take_arrivals(node, acquisition)
             current = Node(node.home, node.settings, node.ledger, membership_of(node.home))
             if current.membership is not None:
                 renew_if_due(node.home, datetime.now(UTC))
@@ -132,6 +137,21 @@ def _take_inbox(node: Node, watch: Watch) -> None:
             log.warning("receive.problem", code=error.code)
             continue
         watch.done(entry)
+
+
+def _acquire_once(node: Node, stop: threading.Event) -> None:
+    """Attempt the requests that are due now, and take in what came."""
+    acquisition = Acquisition(node.home, node.settings, node.workshop.pseudonyms)
+    if node.settings.pacs is not None:
+        with acquisition.listening():
+            acquisition.work(node.ledger, stop, patience=0)
+    _take_arrivals(node, acquisition, quiet_seconds=0)
+
+
+def _take_arrivals(node: Node, acquisition: Acquisition, *, quiet_seconds: float | None = None) -> None:
+    """Take in what came over the network."""
+    for intake in acquisition.take_in(node.ledger, quiet_seconds=quiet_seconds):
+        log.info("receive.done", studies=intake.studies, instances=intake.instances, files=sum(intake.files.values()))
 
 
 def _log(done: Pass) -> None:

@@ -32,6 +32,12 @@ def status(context: typer.Context, as_json: Json = False) -> None:
     print_table("Images", ["Place", "Images"], found.instances.items())
     if found.files:
         print_table("Files that are part of no study", ["Code", "Files"], found.files.items())
+    asked = found.requests
+    if asked.states:
+        counts = [("announced", asked.announced), ("arrived", asked.arrived), ("failed", asked.failed)]
+        print_table("Images asked of the PACS", ["", "Images"], [*counts, ("still expected", asked.expected)])
+        states = [*asked.states.items(), *asked.reasons.items()]
+        print_table("Requests to the PACS", ["State or reason", "Requests"], states)
 
 
 def _why(place: Place) -> str:

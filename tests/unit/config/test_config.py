@@ -1,5 +1,6 @@
 """A site's home and settings."""
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -26,7 +27,20 @@ def test_a_new_home_loads_and_belongs_to_its_owner_only(home: SiteHome) -> None:
 
 def test_the_template_names_every_setting(home: SiteHome) -> None:
     """Who opens the file sees all there is to set."""
-    assert set(tomllib.loads(home.settings_file.read_text())) == set(SiteSettings.model_fields)
+    text = home.settings_file.read_text()
+    off = {name for name in SiteSettings.model_fields if f"# [{name}]" in text}
+    assert set(tomllib.loads(text)) | off == set(SiteSettings.model_fields)
+
+
+def test_the_sections_that_are_off_can_be_put_on_as_they_stand(home: SiteHome) -> None:
+    """Taking away the signs in front of the DICOM sections gives settings that load."""
+    before, sign, after = home.settings_file.read_text().partition("# [scp]")
+    on = re.sub(r"^# ", "", sign + after, flags=re.MULTILINE)
+    home.settings_file.write_text(before + on)
+    settings = home.load()
+    assert settings.scp is not None
+    assert settings.pacs is not None
+    assert settings.pacs.tls is not None
 
 
 def test_a_home_is_never_made_twice_but_completed(home: SiteHome, tmp_path: Path) -> None:

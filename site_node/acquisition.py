@@ -1,0 +1,152 @@
+"""Acquire over the network: our SCP, the requests to the PACS, and the way of what arrived into spool and ledger."""
+
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.errors import InvalidSetting, NoDicomFound
+from site_node.config import SETTINGS_FILE, SiteHome, SiteSettings
+from site_node.dimse import PacsSettings
+from site_node.intake import Intake, take
+from site_node.ledger import Ledger
+from site_node.pseudonyms.keyed import Pseudonyms
+from site_node.receive.arrivals import Arrivals
+from site_node.receive.folder import MIXED_PATIENTS, NO_PATIENT_ID, Reception, receive_folder
+from site_node.receive.pacs import Pacs
+from site_node.receive.retrieval import Retrieval, work
+from site_node.receive.scp import serving
+from site_node.receive.tls import client_context, server_context
+from site_node.receive.wanted import WantedFiles
+from site_node.study import Ending, Reason, Severity
+
+INCOMPLETE = Reason(
+    code="incomplete-retrieval",
+    message="The PACS announced more images of this study than came; retry with `ricord-site pacs retry`.",
+    severity=Severity.REVIEW,
+)
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """What a home needs to acquire. Each thread that works with it opens a ledger of its own."""
+
+    home: SiteHome
+    settings: SiteSettings
+    pseudonyms: Pseudonyms
+
+    @property
+    def arrivals(self) -> Arrivals:
+        """Where instances lie until their study is taken in."""
+        return Arrivals(self.home.arrivals, self.pseudonyms.study_key)
+
+    @property
+    def wanted(self) -> WantedFiles:
+        """What is asked for."""
+        return WantedFiles(self.home.requests)
+
+    def pacs(self) -> Pacs:
+        """The PACS of the settings; raises `InvalidSetting` where they name none."""
+        settings = self.pacs_settings()
+        return Pacs(settings, client_context(settings.tls, self.home.folder) if settings.tls else None)
+
+    def pacs_settings(self) -> PacsSettings:
+        """The section `[pacs]`, held against `[scp]`; raises `InvalidSetting`."""
+        settings = self.settings.pacs
+        if settings is None:
+            raise self._lacking("pacs", "it is not there; take the signs away in front of the lines of `[pacs]`")
+        if settings.method == "move" and self.settings.scp is None:
+            raise self._lacking("pacs.method", '"move" needs `[scp]`, where the PACS sends to')
+        return settings
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Serve the SCP, if it is set, until the block ends."""
+        scp = self.settings.scp
+        if scp is None:
+            yield
+            return
+        tls: ssl.SSLContext | None = server_context(scp.tls, self.home.folder) if scp.tls else None
+        with serving(scp, self.arrivals, tls):
+            yield
+
+    @contextmanager
+    def running(self, stop: threading.Event) -> Iterator[None]:
+        """Serve the SCP and work on requests beside the block; orderly at its end, when `stop` is set."""
+        with ExitStack() as stack:
+            stack.enter_context(self.listening())
+            if self.settings.pacs is not None:
+                self.pacs()  # settings that cannot work stop the start
+                worker = threading.Thread(target=self._work_apart, args=(stop,), name="pacs")
+                worker.start()
+                stack.callback(worker.join)
+                stack.callback(stop.set)
+            yield
+
+    def work(self, ledger: Ledger, stop: threading.Event, *, patience: float | None = None) -> int:
+        """Attempt the requests that are due; see `site_node.receive.retrieval.work`."""
+        scp = self.settings.scp
+        retrieval = Retrieval(
+            pacs=self.pacs(),
+            settings=self.pacs_settings(),
+            requests=ledger.requests,
+            wanted=self.wanted,
+            arrivals=self.arrivals,
+            destination=scp.ae_title if scp else "",
+            reserve=(scp.min_free_mb if scp else 0) << 20,
+        )
+        return work(retrieval, stop, patience=patience)
+
+    def take_in(self, ledger: Ledger, *, quiet_seconds: float | None = None) -> tuple[Intake, ...]:
+        """Take into spool and ledger every study that got nothing for a while and of which no more is expected."""
+        if not self.home.arrivals.is_dir():
+            return ()
+        scp = self.settings.scp
+        quiet = quiet_seconds if quiet_seconds is not None else scp.quiet_seconds if scp else 0.0
+        arrivals, held = self.arrivals, ledger.requests.held()
+        apart = list(arrivals.taken())
+        apart += [(key, arrivals.take(key)) for key in arrivals.quiet(quiet) if key not in held]
+        incomplete = ledger.requests.incomplete()
+        return tuple(self._take(path, ledger, incomplete=key in incomplete) for key, path in apart)
+
+    def _take(self, folder: Path, ledger: Ledger, *, incomplete: bool) -> Intake:
+        """One study that was set apart; only when the ledger has it do its arrivals go."""
+        try:
+            reception = receive_folder(folder, self.home.spool, self.pseudonyms)
+        except NoDicomFound:
+            reception = Reception(studies=(), refused=(), duplicates=0)
+            ledger.add_files([(folder.name, Ending.REFUSED, "no-dicom-found")])
+        if incomplete:
+            graver = {NO_PATIENT_ID, MIXED_PATIENTS}
+            held = {one.key: INCOMPLETE for one in reception.studies if reception.held.get(one.key) not in graver}
+            reception = reception.model_copy(update={"held": {**reception.held, **held}})
+        intake = take(reception, home=self.home, ledger=ledger)
+        self._keep_refused(folder, [Path(one.source).name for one in reception.refused])
+        _remove(folder)
+        return intake
+
+    def _keep_refused(self, folder: Path, names: list[str]) -> None:
+        """What became part of no study is all there is of it, so it stays where a person looks."""
+        place = self.home.quarantine / "arrivals"
+        place.mkdir(exist_ok=True, mode=0o700)
+        for name in names:
+            if (folder / name).exists():
+                (folder / name).replace(place / name)
+
+    def _work_apart(self, stop: threading.Event) -> None:
+        ledger = Ledger(self.home.ledger)
+        try:
+            self.work(ledger, stop)
+        finally:
+            ledger.close()
+
+    def _lacking(self, key: str, problem: str) -> InvalidSetting:
+        return InvalidSetting(file=str(self.home.folder / SETTINGS_FILE), line="1", key=key, problem=problem)
+
+
+def _remove(folder: Path) -> None:
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()

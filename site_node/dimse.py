@@ -1,0 +1,79 @@
+"""The settings of the DICOM network: whom we listen to, whom we ask, and when. `site.toml` holds them."""
+
+import re
+from datetime import time
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from shared.frozen import Frozen
+
+LONGEST_PDU = 131_072  # bytes: measured best; unlimited ones are slower
+_AE_TITLE = re.compile(r"(?! )[ -\[\]-~]{1,16}(?<! )")  # PS3.5 6.2: printable ASCII without backslash
+_HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
+
+
+def _ae_title(text: str) -> str:
+    if not _AE_TITLE.fullmatch(text):
+        raise ValueError("an AE title has 1 to 16 printable characters, no backslash and no space at its ends")
+    return text
+
+
+def _hours(text: str) -> str:
+    if not _HOURS.fullmatch(text):
+        raise ValueError('hours are written as "20:00-06:00"')
+    return text
+
+
+AeTitle = Annotated[str, AfterValidator(_ae_title)]
+Port = Annotated[int, Field(ge=1, le=65_535)]
+
+
+class TlsSettings(Frozen):
+    """Mutual TLS after BCP 195; PEM files, relative ones below the home."""
+
+    certificate: Path
+    key: Path
+    authorities: Path  # who may have signed the other side's certificate
+
+
+class ScpSettings(Frozen):
+    """What we accept. Only the calling AE titles named may store; there is no setting that lets in all."""
+
+    port: Port
+    callers: tuple[AeTitle, ...] = Field(min_length=1)
+    host: str = "0.0.0.0"  # noqa: S104 -- a PACS must reach it; the settings may name one address
+    ae_title: AeTitle = "RICORD"
+    quiet_seconds: float = Field(default=10.0, ge=0.1, le=3600)  # a study that got nothing so long is taken in
+    associations: int = Field(default=8, ge=1, le=64)
+    min_free_mb: int = Field(default=1024, ge=0)
+    tls: TlsSettings | None = None
+
+
+class PacsSettings(Frozen):
+    """The PACS that is asked, and how gently."""
+
+    host: str = Field(min_length=1)
+    port: Port
+    ae_title: AeTitle
+    calling: AeTitle = "RICORD"
+    method: Literal["move", "get"] = "get"  # `move` needs [scp], and the PACS must know our AE title and address
+    hours: Annotated[str, AfterValidator(_hours)] | None = None  # local time; only then is anything retrieved
+    studies_per_hour: int | None = Field(default=None, ge=1)
+    attempts: int = Field(default=8, ge=1, le=100)
+    retry_seconds: float = Field(default=30.0, ge=0, le=86_400)  # doubled with each attempt, at most an hour
+    answer_seconds: float = Field(default=30.0, ge=0.1, le=3600)  # without an answer so long, it is asked again
+    retrieve_seconds: float = Field(default=120.0, ge=0.1, le=86_400)  # likewise while images are on their way
+    tls: TlsSettings | None = None
+
+    def is_open(self, now: time) -> bool:
+        """Whether `now`, local time, is in the hours set; a window may go over midnight."""
+        if self.hours is None:
+            return True
+        start, end = (time.fromisoformat(part) for part in self.hours.split("-"))
+        return start <= now < end if start <= end else now >= start or now < end
+
+    def wait_seconds(self, attempts: int) -> float:
+        """How long to wait after so many attempts that failed."""
+        return min(self.retry_seconds * float(1 << max(0, min(attempts, 20) - 1)), 3600.0)

@@ -1,0 +1,141 @@
+"""A PACS for tests: Orthanc as a child on free loopback ports; and our own SCP, here or in a process of its own."""
+
+import json
+import multiprocessing
+import os
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pydicom.dataset import Dataset
+
+from shared.ids import SiteId, StudyKey
+from site_node.dimse import ScpSettings
+from site_node.pseudonyms.keyed import Pseudonyms
+from site_node.receive.arrivals import Arrivals
+from site_node.receive.scp import serving
+from tests.factories.dicom import write_file
+from tests.peers import needs_peer
+
+_ON_LOOPBACK = "127.0.0.1"
+
+
+def free_port() -> int:
+    """A loopback port that nobody had a moment ago."""
+    with socket.socket() as one:
+        one.bind((_ON_LOOPBACK, 0))
+        return int(one.getsockname()[1])
+
+
+class Orthanc:
+    """One that runs."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", http: int, dicom: int) -> None:
+        self.process = process
+        self.http = http
+        self.dicom = dicom
+
+    def call(self, path: str, data: bytes | None = None) -> Any:
+        """Ask its REST interface; with `data`, a POST."""
+        with urllib.request.urlopen(f"http://{_ON_LOOPBACK}:{self.http}{path}", data, timeout=30) as answer:
+            return json.loads(answer.read())
+
+    def fill(self, datasets: Iterable[Dataset], folder: Path) -> int:
+        """Put instances into it; how many."""
+        file = folder / "upload.dcm"
+        given = list(datasets)
+        for dataset in given:
+            write_file(dataset, file)
+            self.call("/instances", file.read_bytes())
+        return len(given)
+
+    def kill(self) -> None:
+        """End it at once, as a power cut would."""
+        self.process.kill()
+        self.process.wait()
+
+
+@contextmanager
+def orthanc(
+    folder: Path,
+    *,
+    destinations: dict[str, int] | None = None,
+    overwrite: bool = False,
+    dicom: int | None = None,
+    **settings: object,
+) -> Iterator[Orthanc]:
+    """Start Orthanc with its data in `folder`; `destinations` are AE titles and ports that it may C-MOVE to.
+
+    A test that finds no Orthanc skips.
+    """
+    program = needs_peer("Orthanc", "orthanc")
+    folder.mkdir(parents=True, exist_ok=True)
+    http, dicom = free_port(), dicom or free_port()
+    configuration = {
+        "Name": "PACS", "StorageDirectory": str(folder), "IndexDirectory": str(folder), "HttpPort": http,
+        "DicomPort": dicom, "DicomAet": "RICORD" if overwrite else "PACS", "RemoteAccessAllowed": False,
+        "DicomCheckCalledAet": False, "DicomAlwaysAllowStore": True, "DicomAlwaysAllowEcho": True,
+        "DicomAlwaysAllowFind": True, "DicomAlwaysAllowGet": True, "DicomAlwaysAllowMove": True,
+        "DicomModalities": {title: [title, _ON_LOOPBACK, port] for title, port in (destinations or {}).items()},
+        "OverwriteInstances": overwrite, "StableAge": 1, "SaveJobs": False, "MaximumPduLength": 131072, "Plugins": [],
+        **settings,
+    }  # fmt: skip
+    file = folder / "orthanc.json"
+    file.write_text(json.dumps(configuration))
+    process = subprocess.Popen(
+        [program, str(file)],
+        env={**os.environ, "TCP_NODELAY": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    running = Orthanc(process, http, dicom)
+    try:
+        _wait_until_up(running)
+        yield running
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _wait_until_up(running: Orthanc) -> None:
+    for _ in range(400):
+        try:
+            running.call("/system")
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise TimeoutError("Orthanc did not start")
+
+
+def key_of(uid: str) -> StudyKey:
+    """Keyed names as a site makes them."""
+    return Pseudonyms(bytes(range(32)), SiteId("123456")).study_key(uid)
+
+
+@contextmanager
+def serving_in_a_process(settings: ScpSettings, folder: Path) -> Iterator[None]:
+    """Our SCP apart from the one who measures or kills it."""
+    context = multiprocessing.get_context("spawn")
+    ready = context.Event()
+    process = context.Process(target=_serve, args=(settings, folder, ready), daemon=True)
+    process.start()
+    try:
+        if not ready.wait(60):
+            raise TimeoutError("our SCP did not start")
+        yield
+    finally:
+        process.kill()
+        process.join()
+
+
+def _serve(settings: ScpSettings, folder: Path, ready: Any) -> None:
+    with serving(settings, Arrivals(folder, key_of)):
+        ready.set()
+        while True:
+            time.sleep(3600)
