@@ -35,6 +35,9 @@ EXIT_TEXTS = MappingProxyType(
 
 EXIT_CODES = "Exit codes: " + "; ".join(f"{int(code)} {text}" for code, text in EXIT_TEXTS.items()) + "."
 
+_NAME = 40  # characters of a first column that stays on one line
+_LEAST = 6  # characters that every column gets
+
 INTERRUPTED = 130  # what shells expect after Ctrl-C
 
 
@@ -111,10 +114,13 @@ def print_line(text: str) -> None:
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Show a table for a person; cells are plain text, not markup."""
     table = Table(title=title, title_justify="left")
+    cells = [[str(cell).replace("[", r"\[") for cell in row] for row in rows]
+    short = all(len(row[0]) <= _NAME for row in cells if row)
     for number, column in enumerate(columns):
-        table.add_column(column, overflow="fold", no_wrap=number == 0)  # the first names the row and is copied
-    for row in rows:
-        table.add_row(*(str(cell).replace("[", r"\[") for cell in row))
+        # The first column names the row and is copied, so it stays whole where that leaves room for the others.
+        table.add_column(column, overflow="fold", no_wrap=number == 0 and short, min_width=min(len(column), _LEAST))
+    for row in cells:
+        table.add_row(*row)
     Console(file=sys.stdout).print(table)
 
 
