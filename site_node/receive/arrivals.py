@@ -10,6 +10,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from shared.durable import new_file, sync_folder
@@ -80,7 +81,8 @@ class Arrivals:
     def _place(self, unfinished: Path, folder: Path, name: str) -> None:
         """Give a durable file its name; its folder may be set apart at any moment, and is then made anew."""
         for _ in range(_TRIES):
-            folder.mkdir(mode=0o700, exist_ok=True)
+            with suppress(FileExistsError):  # `exist_ok` asks what is there, which may be gone by then
+                folder.mkdir(mode=0o700)
             try:
                 unfinished.replace(folder / name)
             except FileNotFoundError:

@@ -1,0 +1,200 @@
+"""The node's commands against Orthanc and dcmtk: a list in, studies in the ledger, whatever is killed meanwhile."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openpyxl import Workbook
+
+from shared.errors import ExitCode
+from site_node.config import SiteHome, init_home
+from tests.factories.dicom import make_ct, make_dx, write_file
+from tests.factories.pacs import Orthanc, free_port, orthanc
+from tests.factories.tls import make_tls_files
+from tests.peers import needs_peer
+
+COMMAND = (sys.executable, "-c", "from site_node.cli import main; main()")
+PORT = free_port()
+STUDIES, SLICES = 4, 60
+
+
+@pytest.fixture(scope="module")
+def pacs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
+    folder = tmp_path_factory.mktemp("orthanc")
+    with orthanc(folder / "data", destinations={"RICORD": PORT}) as running:
+        for study in range(STUDIES):
+            running.fill(
+                make_ct(slices=SLICES, rows=64, study=f"s{study}", PatientID=f"P{study}", AccessionNumber=f"A{study}"),
+                folder,
+            )
+        yield running
+
+
+def home_for(folder: Path, text: str) -> SiteHome:
+    """A home with DICOM settings; pixels are not looked at here."""
+    home = init_home(folder / "home", name="General")
+    before = home.settings_file.read_text().partition("# [scp]")[0]
+    before = before.replace("pixel_check = true", "pixel_check = false").replace(
+        "poll_seconds = 10.0", "poll_seconds = 0.2"
+    )
+    home.settings_file.write_text(before + text)
+    return home
+
+
+def scp_text(*callers: str, more: str = "") -> str:
+    listed = ", ".join(f'"{one}"' for one in callers)
+    return (
+        f'[scp]\nhost = "127.0.0.1"\nport = {PORT}\ncallers = [{listed}]\nquiet_seconds = 0.5\nmin_free_mb = 1\n{more}'
+    )
+
+
+def pacs_text(port: int, method: str) -> str:
+    return (
+        f'[pacs]\nhost = "127.0.0.1"\nport = {port}\nae_title = "PACS"\nmethod = "{method}"\nretry_seconds = 0.2\n'
+        "answer_seconds = 5.0\n"
+    )
+
+
+def start(home: SiteHome, *words: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*COMMAND, "--home", str(home.folder), *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+    out, err = process.communicate(timeout=60)
+    assert "Traceback" not in err
+    return process.returncode, out or err
+
+
+def ask(home: SiteHome, *words: str) -> tuple[int, Any]:
+    code, said = ended(start(home, *words, "--json"))
+    return code, json.loads(said)
+
+
+def accession_sheet(folder: Path) -> Path:
+    """Four good ones, one of them twice, one that nobody knows, a hole."""
+    book = Workbook()
+    assert book.active is not None
+    for row in (
+        ["Case", "Accession"],
+        *([number, f"A{number}"] for number in range(STUDIES)),
+        [7, "A0"],
+        [8, "NONE"],
+        [9],
+    ):
+        book.active.append(row)
+    book.save(folder / "list.xlsx")
+    return folder / "list.xlsx"
+
+
+@pytest.mark.parametrize("method", ["move", "get"])
+def test_a_list_killed_half_way_ends_like_a_calm_one(tmp_path: Path, pacs: Orthanc, method: str) -> None:
+    """Killed with SIGKILL while images come in; the same command again, and exactly the list is here."""
+    home = home_for(tmp_path, scp_text("PACS") + pacs_text(pacs.dicom, method))
+    words = ("receive", "--accessions", str(accession_sheet(tmp_path)))
+    killed = start(home, *words)
+    _wait(lambda: len(list(home.arrivals.glob("*/*.dcm"))) > SLICES)
+    killed.kill()
+    killed.communicate()
+    code, said = ask(home, *words)
+    assert code == ExitCode.PARTIAL
+    code, status = ask(home, "status")
+    asked = status["requests"]
+    assert asked["states"] == {"reconciled": STUDIES, "refused": 1}
+    assert (asked["announced"], asked["arrived"], asked["failed"]) == (STUDIES * SLICES, STUDIES * SLICES, 0)
+    assert asked["reasons"] == {"unknown-accession": 1}
+    assert said["rows"]["6"] == "duplicate-in-list"
+    assert status["received"] == STUDIES
+    assert sum(status["instances"].values()) == STUDIES * SLICES
+    assert not list(home.arrivals.rglob("*.dcm"))
+
+
+def test_the_service_takes_what_is_pushed_and_no_one_else_s(tmp_path: Path) -> None:
+    """`storescu` pushes two studies to `ricord-site run`; another calling title is refused; SIGTERM ends it with 0."""
+    storescu = needs_peer("storescu", "dcmtk")
+    home = home_for(tmp_path, scp_text("MODALITY"))
+    files = _files(tmp_path / "push")
+    process = start(home, "run", "--no-federation")
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        assert _push(storescu, "STRANGER", files) != 0
+        assert _push(storescu, "MODALITY", files) == 0
+        _wait(lambda: ask(home, "status")[1]["received"] == 2)
+    finally:
+        process.terminate()
+    code, _ = ended(process)
+    assert code == 0
+    status = ask(home, "status")[1]
+    assert sum(status["instances"].values()) == 11
+    assert status["requests"]["states"] == {}
+
+
+def test_dcmtk_reaches_us_over_mutual_tls(tmp_path: Path) -> None:
+    """Another implementation's TLS: with a certificate it is served, without one it is not."""
+    echoscu = needs_peer("echoscu", "dcmtk")
+    files = make_tls_files(tmp_path)
+    tls = f'[scp.tls]\ncertificate = "{files.certificate}"\nkey = "{files.key}"\nauthorities = "{files.authority}"\n'
+    home = home_for(tmp_path, scp_text("MODALITY", more=tls))
+    process = start(home, "run", "--no-federation")
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        base = [echoscu, "-aet", "MODALITY", "-aec", "RICORD", "127.0.0.1", str(PORT)]
+        with_key = ["+tls", str(files.key), str(files.certificate), "+cf", str(files.authority)]
+        assert subprocess.run([*base, *with_key], check=False, capture_output=True).returncode == 0
+        without = ["+tla", "+cf", str(files.authority)]
+        assert subprocess.run([*base, *without], check=False, capture_output=True).returncode != 0
+        assert subprocess.run(base, check=False, capture_output=True, timeout=30).returncode != 0
+    finally:
+        process.terminate()
+    assert ended(process)[0] == 0
+
+
+def test_requests_made_while_the_node_runs_are_taken_by_it(tmp_path: Path, pacs: Orthanc) -> None:
+    """The command finds the home busy and only enters them."""
+    home = home_for(tmp_path, scp_text("PACS") + pacs_text(pacs.dicom, "get"))
+    process = start(home, "run", "--no-federation")
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        code, said = ask(home, "pacs", "get", "--accession", "A1")
+        assert (code, said["requests"]) == (0, 1)
+        _wait(lambda: ask(home, "status")[1]["received"] == 1)
+    finally:
+        process.terminate()
+    assert ended(process)[0] == 0
+    assert ask(home, "status")[1]["requests"]["arrived"] == SLICES
+
+
+def _files(folder: Path) -> Path:
+    folder.mkdir()
+    for number, one in enumerate(
+        [*make_ct(slices=10, rows=16, PatientID="P"), make_dx(rows=16, study="x", PatientID="Q")]
+    ):
+        write_file(one, folder / f"{number}.dcm")
+    return folder
+
+
+def _push(storescu: str, calling: str, folder: Path) -> int:
+    return subprocess.run(
+        [storescu, "-aet", calling, "-aec", "RICORD", "+sd", "127.0.0.1", str(PORT), str(folder)],
+        check=False,
+        capture_output=True,
+        env={**os.environ, "TCP_NODELAY": "1"},
+        timeout=60,
+    ).returncode
+
+
+def _wait(until: Any, seconds: float = 40) -> None:
+    deadline = time.monotonic() + seconds
+    while not until():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

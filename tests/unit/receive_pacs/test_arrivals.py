@@ -1,0 +1,105 @@
+"""What came over the network is durable, replaces itself, and is never lost between two processes."""
+
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from shared.errors import DiskFull
+from site_node.receive.arrivals import Arrivals
+from tests.factories.pacs import key_of
+
+
+def files(arrivals: Arrivals) -> list[Path]:
+    return sorted(path for path in arrivals.folder.rglob("*.dcm"))
+
+
+def test_an_instance_that_comes_twice_is_there_once(tmp_path: Path) -> None:
+    """The same bytes replace themselves; other bytes under one UID lie beside them, and still count once."""
+    arrivals = Arrivals(tmp_path / "arrivals", key_of)
+    for content in (b"one", b"one", b"other"):
+        arrivals.store("1.2", "1.2.3", content)
+    assert sorted(path.read_bytes() for path in files(arrivals)) == [b"one", b"other"]
+    assert arrivals.count("1.2") == 1
+    assert arrivals.has("1.2", "1.2.3")
+    assert not arrivals.has("1.2", "1.2.4")
+
+
+def test_no_name_says_whose_it_is(tmp_path: Path) -> None:
+    """Neither UID stands in a path, and nobody else can read the file."""
+    arrivals = Arrivals(tmp_path / "arrivals", key_of)
+    arrivals.store("1.2.99", "1.2.3.77", b"content")
+    (file,) = files(arrivals)
+    assert not any(uid in str(file.relative_to(tmp_path)) for uid in ("1.2.99", "1.2.3.77"))
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_it_is_durable_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bytes are synced before the rename, and the folder after it: in this order only is an answer true."""
+    order: list[str] = []
+    sync, replace = os.fsync, Path.replace
+
+    def syncing(handle: int) -> None:
+        order.append("folder" if os.path.isdir(f"/proc/self/fd/{handle}") else "file")  # noqa: PTH112 -- a descriptor
+        sync(handle)
+
+    def replacing(self: Path, target: Path) -> Path:
+        order.append("rename")
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", syncing)
+    monkeypatch.setattr(Path, "replace", replacing)
+    Arrivals(tmp_path / "arrivals", key_of).store("1.2", "1.2.3", b"content")
+    assert order == ["file", "rename", "folder"]
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a name nor a half-written file."""
+    arrivals = Arrivals(tmp_path / "arrivals", key_of)
+
+    def full(handle: int) -> None:
+        raise OSError(28, "no space")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(DiskFull):
+        arrivals.store("1.2", "1.2.3", b"content")
+    assert [path for path in arrivals.folder.rglob("*") if path.is_file()] == []
+
+
+def test_nothing_is_lost_while_studies_are_taken(tmp_path: Path) -> None:
+    """Four senders store 400 instances while another thread takes the study again and again: all 400 are somewhere."""
+    arrivals = Arrivals(tmp_path / "arrivals", key_of)
+    done = threading.Event()
+
+    def send(sender: int) -> None:
+        for number in range(100):
+            arrivals.store("1.2", f"1.2.3.{sender}.{number}", f"{sender} {number}".encode())
+
+    def take() -> None:
+        while not done.is_set():
+            for key in arrivals.quiet(0):
+                arrivals.take(key)
+
+    senders = [threading.Thread(target=send, args=(sender,)) for sender in range(4)]
+    taker = threading.Thread(target=take)
+    for thread in (*senders, taker):
+        thread.start()
+    for thread in senders:
+        thread.join()
+    done.set()
+    taker.join()
+    assert len({path.read_bytes() for path in files(arrivals)}) == 400
+    assert {key for key, _ in arrivals.taken()} == {key_of("1.2")}
+
+
+def test_only_a_quiet_study_is_taken(tmp_path: Path) -> None:
+    """One that got something a moment ago waits."""
+    arrivals = Arrivals(tmp_path / "arrivals", key_of)
+    arrivals.store("1.2", "1.2.3", b"content")
+    arrivals.store("1.9", "1.9.3", b"content")
+    long_ago = time.time() - 60
+    os.utime(arrivals.folder / key_of("1.9"), (long_ago, long_ago))
+    assert list(arrivals.quiet(30)) == [key_of("1.9")]
+    assert arrivals.still_for("1.9") > 59 > arrivals.still_for("1.2")

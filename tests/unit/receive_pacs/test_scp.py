@@ -1,0 +1,175 @@
+"""Our SCP, spoken to by pynetdicom itself: whom it lets in, what it answers, what it keeps and what it says."""
+
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from pydicom import dcmread
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit
+from pynetdicom import AE
+from pynetdicom.association import Association
+
+from shared.errors import KeyFileInvalid, KeyFileMissing, PacsUnreachable, PortInUse
+from site_node.dimse import PacsSettings, ScpSettings, TlsSettings
+from site_node.receive.arrivals import Arrivals
+from site_node.receive.pacs import Pacs
+from site_node.receive.scp import OUT_OF_RESOURCES, SUCCESS, serving, study_uid_of
+from site_node.receive.tls import client_context, server_context
+from tests.factories.dicom import SECRETS, make_dx, plant_identifiers
+from tests.factories.pacs import free_port, key_of
+from tests.factories.tls import make_tls_files
+
+pytestmark = pytest.mark.filterwarnings(  # pynetdicom forgets to close a socket that could not connect
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+
+
+def settings_on(port: int, **more: object) -> ScpSettings:
+    return ScpSettings.model_validate(
+        {"host": "127.0.0.1", "port": port, "callers": ["SENDER"], "min_free_mb": 0, **more}
+    )
+
+
+@contextmanager
+def sending(port: int, calling: str = "SENDER", called: str = "RICORD") -> Iterator[Association]:
+    ae = AE(ae_title=calling)
+    ae.add_requested_context("1.2.840.10008.5.1.4.1.1.1.1", [ExplicitVRLittleEndian])
+    association = ae.associate("127.0.0.1", port, ae_title=called)
+    try:
+        yield association
+    finally:
+        if association.is_established:
+            association.release()
+
+
+def film(**changes: object) -> Dataset:
+    dataset = make_dx(rows=16, **changes)  # type: ignore[arg-type] # attribute changes by name
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    return dataset
+
+
+@pytest.mark.parametrize(("calling", "called"), [("OTHER", "RICORD"), ("SENDER", "OTHER"), ("sender", "RICORD")])
+def test_only_the_callers_named_are_let_in(tmp_path: Path, calling: str, called: str) -> None:
+    """Another calling title, or another title of ours, is refused at the door."""
+    port = free_port()
+    with serving(settings_on(port), Arrivals(tmp_path, key_of)), sending(port, calling, called) as association:
+        assert association.is_rejected
+
+
+def test_what_is_kept_is_what_was_sent(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A whole Part 10 file with the sender's bytes; no value of it in a log line or a name."""
+    port, arrivals = free_port(), Arrivals(tmp_path / "arrivals", key_of)
+    dataset = film()
+    planted = plant_identifiers(dataset)
+    with serving(settings_on(port), arrivals), sending(port) as association:
+        assert association.send_c_store(dataset).Status == SUCCESS
+    (file,) = arrivals.folder.rglob("*.dcm")
+    kept = dcmread(file)
+    assert kept == dataset
+    assert kept.file_meta.MediaStorageSOPInstanceUID == dataset.SOPInstanceUID
+    assert kept.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
+    said = "".join(capfd.readouterr()) + str(file)
+    assert not [text for text in (*planted, SECRETS.patient_id) if len(text) > 3 and text in said]
+
+
+def test_a_full_disk_is_answered_as_out_of_resources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """0xA700, whether the disk is found full while writing or the reserve is reached; then nothing is kept."""
+    port, arrivals = free_port(), Arrivals(tmp_path / "arrivals", key_of)
+    with serving(settings_on(port, min_free_mb=1 << 40), arrivals), sending(port) as association:
+        assert association.send_c_store(film()).Status == OUT_OF_RESOURCES
+
+    def full(handle: int) -> None:
+        raise OSError(28, "no space")
+
+    port = free_port()
+    with monkeypatch.context() as patch, serving(settings_on(port), arrivals), sending(port) as association:
+        patch.setattr("os.fsync", full)
+        assert association.send_c_store(film()).Status == OUT_OF_RESOURCES
+    assert not list(arrivals.folder.rglob("*.dcm"))
+
+
+def test_an_instance_of_no_study_is_not_taken(tmp_path: Path) -> None:
+    """Without a StudyInstanceUID nobody could say where it belongs: the sender hears that, and keeps it."""
+    port, arrivals = free_port(), Arrivals(tmp_path / "arrivals", key_of)
+    with serving(settings_on(port), arrivals), sending(port) as association:
+        assert association.send_c_store(film(StudyInstanceUID=None)).Status == 0xA900
+    assert not list(arrivals.folder.rglob("*.dcm"))
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\0" * 132, b"\0" * 128 + b"DICM\x02\x00", b"\0" * 128 + b"DICM" + b"\xff" * 99]
+)
+def test_bytes_that_are_no_dicom_have_no_study(content: bytes) -> None:
+    """Whatever a broken sender puts into a data set."""
+    assert study_uid_of(content) == ""
+
+
+def test_each_answer_goes_out_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TCP_NODELAY is set on every connection that is accepted."""
+    set_options: list[tuple[int, ...]] = []
+    set_option = socket.socket.setsockopt
+
+    def watching(self: socket.socket, *arguments: int) -> None:
+        set_options.append(arguments)
+        set_option(self, *arguments)
+
+    monkeypatch.setattr(socket.socket, "setsockopt", watching)
+    port = free_port()
+    with serving(settings_on(port), Arrivals(tmp_path, key_of)), sending(port) as association:
+        assert association.is_established
+    assert (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1) in set_options
+
+
+def test_a_port_that_is_taken_stops_the_start(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(PortInUse) as caught, serving(settings_on(port), Arrivals(tmp_path, key_of)):
+            pass
+    assert str(port) in caught.value.public
+
+
+def test_tls_is_mutual_and_modern(tmp_path: Path) -> None:
+    """A caller with a certificate of the authority is served; one without, or one that speaks plainly, is not."""
+    files = make_tls_files(tmp_path)
+    tls = TlsSettings(certificate=files.certificate, key=files.key, authorities=files.authority)
+    port = free_port()
+    pacs = {"host": "127.0.0.1", "port": port, "ae_title": "RICORD", "calling": "SENDER", "answer_seconds": 3}
+    asking = PacsSettings.model_validate(pacs)
+    with serving(settings_on(port), Arrivals(tmp_path / "a", key_of), server_context(tls, tmp_path)):
+        Pacs(asking, client_context(tls, tmp_path)).echo()
+        nobody = ssl.create_default_context(cafile=str(files.authority))
+        for context in (nobody, None):
+            with pytest.raises(PacsUnreachable):
+                Pacs(asking, context).echo()
+        with socket.create_connection(("127.0.0.1", port)):  # says nothing, and holds up nobody
+            Pacs(asking, client_context(tls, tmp_path)).echo()
+    assert server_context(tls, tmp_path).minimum_version is ssl.TLSVersion.TLSv1_2
+    names = [one["name"] for one in server_context(tls, tmp_path).get_ciphers()]
+    assert all("GCM" in name or "CHACHA20" in name or "CCM" in name for name in names)
+
+
+def test_tls_files_that_are_wrong_stop_the_start(tmp_path: Path) -> None:
+    files = make_tls_files(tmp_path)
+    with pytest.raises(KeyFileMissing):
+        server_context(TlsSettings(certificate=Path("no"), key=files.key, authorities=files.authority), tmp_path)
+    wrong = TlsSettings(certificate=files.certificate, key=files.authority, authorities=files.authority)
+    with pytest.raises(KeyFileInvalid):
+        server_context(wrong, tmp_path)
+
+
+def test_compressed_images_are_taken_as_they_are(tmp_path: Path) -> None:
+    """A context for JPEG alone is accepted: nobody has to decompress to reach us."""
+    port = free_port()
+    ae = AE(ae_title="SENDER")
+    ae.add_requested_context("1.2.840.10008.5.1.4.1.1.1.1", [JPEGBaseline8Bit])
+    with serving(settings_on(port), Arrivals(tmp_path, key_of)):
+        association = ae.associate("127.0.0.1", port, ae_title="RICORD")
+        assert [one.transfer_syntax for one in association.accepted_contexts] == [[JPEGBaseline8Bit]]
+        association.release()
