@@ -61,7 +61,7 @@ class Column:
         """The typed value of a cell; `None` for an empty one. Raises `CellInvalid` with a code of `PROBLEMS`."""
         if cell == "" or cell is None:
             return None
-        if self.field.kind in {"key", "text"}:
+        if not self.field.leaves:
             return text_of(cell) or None
         key = (type(cell), cell)  # 1, 1.0 and True are equal and read differently
         if key not in self._seen:

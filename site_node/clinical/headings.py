@@ -92,10 +92,11 @@ def _check_keys(fields: Mapping[int, Field]) -> None:
         raise ClinicalSheetInvalid(problem=f"two columns are headed {twice[0]}{_MAP}")
 
 
-def _check_one_row(at: int, known: Sequence[Mapping[int, object]]) -> None:
-    """The rows next to the headings must not name further columns."""
+def _check_one_row(at: int, known: Sequence[Mapping[int, tuple[Field, str | None]]]) -> None:
+    """The rows next to the headings must not name further fields."""
+    fields = [{field.name for field, _ in row.values()} for row in known]
     for other, needed in ((at - 1, 1), (at + 1, _SECOND_ROW)):
-        if 0 <= other < len(known) and len(known[other].keys() - known[at].keys()) >= needed:
+        if 0 <= other < len(known) and len(known[other]) >= needed and fields[other] - fields[at]:
             first, second = sorted((at + 1, other + 1))
             problem = f"its headings stand on two rows, {first} and {second}; put them on one{_MAP}"
             raise ClinicalSheetInvalid(problem=problem)

@@ -118,6 +118,11 @@ class _Reader:
         self._at = headings.at
         self._columns = headings.columns
         self._keys = [(index, column) for index, column in self._columns.items() if column.field.kind == "key"]
+        self._fields = [  # free text is not kept, so not read
+            (index, column, column.field.name, column.field.leaves)
+            for index, column in self._columns.items()
+            if column.field.kind != "text"
+        ]
         self._titles = names_of(dictionary)
         self._unusable = dict.fromkeys(table.formulas, "formula") | dict.fromkeys(self._merged(), "merged")
 
@@ -138,24 +143,25 @@ class _Reader:
         """One row; `None` where it cannot be used. A row that repeats the headings is one problem."""
         if self._is_heading(cells):
             return None, [_row_problem(at, "heading-row", "the row repeats the headings; it is not used")]
+        keys: dict[str, str] = {}
         values: dict[str, Value] = {}
         problems: list[CellProblem] = []
-        for index, column in self._columns.items():
+        for index, column, name, leaves in self._fields:
+            value: Value = None
             try:
-                if (at, index) in self._unusable:
+                if self._unusable and (at, index) in self._unusable:
                     raise CellInvalid(self._unusable[at, index])  # noqa: TRY301 - one place where a cell fails
-                values[column.field.name] = column.value(cells[index]) if index < len(cells) else None
+                value = column.value(cells[index]) if index < len(cells) else None
             except CellInvalid as error:
-                values[column.field.name] = None
                 problems.append(cell_problem(at + 1, index, column.field.title, str(error)))
-        keys = {column.field.name: str(value) for _, column in self._keys if (value := values[column.field.name])}
+            if leaves:
+                values[name] = value
+            elif value:
+                keys[name] = str(value)
         if not keys:
             message = "the row names no patient and no exam; it is not used"
             return None, [*problems, _row_problem(at, "no-key", message)]
-        kept = {
-            column.field.name: values[column.field.name] for column in self._columns.values() if column.field.leaves
-        }
-        return ClinicalRow(row=at + 1, keys=keys, values=kept), problems
+        return ClinicalRow(row=at + 1, keys=keys, values=values), problems
 
     def _is_heading(self, cells: Row) -> bool:
         """Whether a key's cell is a heading itself."""

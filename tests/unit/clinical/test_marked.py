@@ -1,0 +1,73 @@
+"""The sheet given back: bad cells coloured and commented, everything else as it was, for its owner's eyes only."""
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+from openpyxl import Workbook, load_workbook
+
+from shared.protocol.loader import load_protocol
+from site_node.clinical.marked import write_marked
+from site_node.clinical.sheet import type_table
+from site_node.clinical.table import read_table
+from site_node.clinical.template import write_template
+
+DICTIONARY = load_protocol().clinical
+
+
+def marked(sheet: Path) -> Workbook:
+    table = read_table(sheet)
+    out = sheet.with_name("marked.xlsx")
+    write_marked(sheet, table, type_table(table, DICTIONARY).problems, out)
+    assert out.stat().st_mode & 0o777 == 0o600
+    return load_workbook(out)
+
+
+def comments(book: Workbook, name: str) -> dict[str, str]:
+    return {cell.coordinate: cell.comment.text for row in book[name].iter_rows() for cell in row if cell.comment}
+
+
+def test_bad_cells_of_a_workbook_are_coloured_and_say_why(tmp_path: Path) -> None:
+    """The copy keeps the other pages, the lists of codes and the formulas; nothing is evaluated."""
+    write_template(tmp_path / "sheet.xlsx", DICTIONARY)
+    book = load_workbook(tmp_path / "sheet.xlsx")
+    page = book["Clinical"]
+    page["A2"], page["J2"], page["K2"], page["G2"] = "P1", "=40+2", "Zebra", "03/04/2020"
+    page["J3"] = 44
+    page.merge_cells("A5:A6")
+    page["A5"], page["J6"] = "P5", 5
+    book.save(tmp_path / "sheet.xlsx")
+    copy = marked(tmp_path / "sheet.xlsx")
+    said = comments(copy, "Clinical")
+    assert set(said) == {"J2", "K2", "G2", "A3", "A5"}
+    assert "formula" in said["J2"]
+    assert "codes" in said["K2"]
+    assert "names no patient" in said["A3"]
+    assert "merged" in said["A5"]
+    page = copy["Clinical"]
+    assert (page["J2"].value, page["K2"].value) == ("=40+2", "Zebra")
+    assert {page[where].fill.start_color.rgb for where in said} == {"FFFFC7CE"}
+    assert page["J3"].fill.start_color.rgb != "FFFFC7CE"
+    assert {"Codes", "Meaning", "Problems"} <= set(copy.sheetnames)
+    assert len(page.data_validations.dataValidation) == sum(bool(field.codes) for field in DICTIONARY.fields)
+    assert not any("Zebra" in str(cell.value) for row in copy["Problems"].iter_rows() for cell in row)
+
+
+@pytest.mark.parametrize("formula", ["=1+1", "=cmd|'/c calc'!A1", "+1", "@x"])
+def test_what_was_text_in_a_text_file_stays_text(tmp_path: Path, formula: str) -> None:
+    """A copy of a CSV must not be the place where its cells become formulas."""
+    (tmp_path / "sheet.csv").write_text(f'MRN,Age,Comment\nP1,many,"{formula}"\n', encoding="utf-8")
+    copy = marked(tmp_path / "sheet.csv")
+    assert set(comments(copy, "Clinical")) >= {"B2"}
+    assert copy["Clinical"]["C2"].value == formula
+    assert copy["Clinical"]["C2"].data_type == "s"
+
+
+def test_a_sheet_without_fault_comes_back_unmarked(tmp_path: Path) -> None:
+    book = Workbook()
+    book.active.append(["MRN", "Test date"])
+    book.active.append(["P1", date(2020, 4, 3)])
+    book.save(tmp_path / "sheet.xlsx")
+    copy = marked(tmp_path / "sheet.xlsx")
+    assert not comments(copy, copy.sheetnames[0])
+    assert copy["Problems"].max_row == 1

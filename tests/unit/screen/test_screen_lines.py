@@ -1,0 +1,101 @@
+"""What `screen --json` prints: one object a series, one a study, as issue 4 words them."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+from shared.ids import Sha256, StudyKey
+from shared.protocol.criteria import Criteria
+from shared.protocol.loader import load_criteria
+from site_node.screen.decide import assess
+from site_node.screen.lines import Line, Stray, stray_lines, stray_of, study_lines
+from site_node.study import Identity, Instance, Reason, Received, Severity
+from tests.factories.dicom import make_ct, write_file
+
+RICORD = load_criteria("ricord")
+CUT = Reason(code="truncated", message="The file ends before its data do.", severity=Severity.REJECT)
+
+
+def received(folder: Path, datasets: list[Any]) -> Received:
+    instances = []
+    for number, one in enumerate(datasets):
+        path = folder / f"{number}.dcm"
+        write_file(one, path)
+        instance = Instance(
+            path=path,
+            size=1,
+            sha256=Sha256("0" * 64),
+            sop_instance_uid=str(one.SOPInstanceUID),
+            sop_class_uid=str(one.SOPClassUID),
+            series_instance_uid=str(one.SeriesInstanceUID),
+            transfer_syntax_uid="1.2.840.10008.1.2.1",
+        )
+        instances.append(instance)
+    return Received(
+        key=StudyKey("0" * 32), study_instance_uid=str(datasets[0].StudyInstanceUID),
+        identity=Identity(issuer="", patient_id="P"), instances=tuple(instances),
+    )  # fmt: skip
+
+
+def lines(folder: Path, criteria: Criteria = RICORD, *, checked: bool = False, **more: Any) -> list[Line]:
+    study = received(folder, make_ct(slices=8, rows=16))
+    found = assess(study, criteria=criteria, clinical=None, clinical_checked=checked)
+    return study_lines(found, criteria, checked=checked, **more)
+
+
+def test_one_object_a_series_and_one_a_study_with_the_fields_agreed(tmp_path: Path) -> None:
+    series, study = lines(tmp_path)
+    assert study["series"] is None
+    assert series["series"]
+    assert study["study"] == series["study"]
+    for line in (series, study):
+        assert set(line) == {"study", "series", "outcome", "reasons"}
+        for reason in line["reasons"]:
+            assert {"code", "severity", "attribute", "message"} <= set(reason) <= {
+                "code", "severity", "attribute", "message", "instance",
+            }  # fmt: skip
+
+
+def test_without_a_sheet_covid_status_and_linkage_are_not_checked_and_decide_nothing(tmp_path: Path) -> None:
+    *_, study = lines(tmp_path)
+    unasked = {one["code"] for one in study["reasons"] if one["severity"] == "not_checked"}
+    assert unasked == {"covid-status", "linkage"}
+    assert study["outcome"] in {"accept", "warn"}
+    *_, study = lines(tmp_path, checked=True)
+    assert study["outcome"] == "review"
+    assert not [one for one in study["reasons"] if one["severity"] == "not_checked"]
+    *_, study = lines(tmp_path, RICORD.model_copy(update={"covid": None, "linkage": None}))
+    assert not [one for one in study["reasons"] if one["severity"] == "not_checked"]
+
+
+def test_a_file_that_was_cut_off_holds_its_series_and_study(tmp_path: Path) -> None:
+    """It was refused on the way in, says of which study it is, and must not be missed by anyone."""
+    one = make_ct(slices=9, rows=16)[8]
+    write_file(one, tmp_path / "cut")
+    content = (tmp_path / "cut").read_bytes()
+    stray = stray_of(io.BytesIO(content[:-100]), CUT)
+    assert stray is not None
+    assert "1." not in repr(stray)
+    series, study = lines(tmp_path, strays=[stray])
+    assert series["outcome"] == study["outcome"] == "review"
+    (said,) = [reason for reason in series["reasons"] if reason["code"] == "truncated"]
+    assert (said["instance"], said["severity"]) == (str(one.SOPInstanceUID), "review")
+    assert stray_of(io.BytesIO(b"no dicom"), CUT) is None
+
+
+def test_a_study_of_which_nothing_was_taken_has_its_lines_too() -> None:
+    held = CUT.model_copy(update={"severity": Severity.REVIEW})
+    strays = [Stray(study="1.2", series=series, instance="1.2.3", reason=held) for series in ("1.5", "1.4", "1.5", "")]
+    shown = stray_lines("1.2", RICORD, strays, checked=True)
+    assert [(line["series"], line["outcome"]) for line in shown] == [
+        ("1.4", "review"),
+        ("1.5", "review"),
+        (None, "review"),
+    ]
+
+
+def test_a_study_that_a_person_must_see_first_is_under_review(tmp_path: Path) -> None:
+    held = Reason(code="no-patient-id", message="The study has no PatientID.", severity=Severity.REVIEW)
+    *_, study = lines(tmp_path, held=held)
+    assert study["outcome"] == "review"
+    assert study["reasons"][0]["code"] == "no-patient-id"
