@@ -18,7 +18,7 @@ from site_node.commands.node import Json, Node, open_node
 from site_node.intake import Intake
 from site_node.ledger import Ledger
 from site_node.receive.accessions import PROBLEMS, AccessionList, Problem, of_text, read_accessions
-from site_node.receive.pacs import Query
+from site_node.receive.answers import Query
 from site_node.receive.retrieval import REASONS
 from site_node.receive.wanted import Wanted
 from site_node.requests import RequestEntry, RequestState

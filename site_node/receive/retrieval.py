@@ -12,15 +12,19 @@ from datetime import UTC, datetime
 from threading import Event
 
 import structlog
+from pydicom.dataset import Dataset
 
 from shared.errors import InvalidArgument, TransportError
 from site_node.dimse import PacsSettings
+from site_node.receive.answers import Outcome, Query, StudyFound, to_retrieve
 from site_node.receive.arrivals import Arrivals
-from site_node.receive.pacs import Outcome, Pacs, Query, StudyFound
+from site_node.receive.pacs import Pacs
 from site_node.receive.wanted import Wanted, WantedFiles
 from site_node.requests import Part, RequestEntry, Requests
 
 log = structlog.get_logger(__name__)
+
+_AT_ONCE = 100  # instances asked for by name in one request
 
 REASONS = {
     "unknown-accession": "the PACS has no study with this accession number",
@@ -133,9 +137,32 @@ class Retrieval:
         return self._counted(study, announced, reason)
 
     def _fetch(self, study_uid: str) -> Outcome:
+        """Fetch a study, or only what is missing of one that is here in part."""
+        outcome = Outcome()
+        for asked in self._missing(study_uid) or [to_retrieve(study_uid)]:
+            outcome = self._fetch_one(study_uid, asked)
+            if outcome.reason:
+                break
+        return outcome
+
+    def _missing(self, study_uid: str) -> list[Dataset]:
+        """What to ask for of a study that is here in part; empty where none of it is, or nothing known is missing."""
+        if not self.arrivals.count(study_uid):
+            return []
+        series = self.pacs.instances(study_uid).items()
+        missing = {
+            uid: sorted(one for one in sop_uids if not self.arrivals.has(study_uid, one)) for uid, sop_uids in series
+        }
+        return [
+            to_retrieve(study_uid, uid, sop_uids[start : start + _AT_ONCE])
+            for uid, sop_uids in missing.items()
+            for start in range(0, len(sop_uids), _AT_ONCE)
+        ]
+
+    def _fetch_one(self, study_uid: str, asked: Dataset) -> Outcome:
         if self.settings.method == "get":
-            return self.pacs.get(study_uid, self.arrivals, self.reserve)
-        outcome = self.pacs.move(study_uid, self.destination)
+            return self.pacs.get(asked, self.arrivals, self.reserve)
+        outcome = self.pacs.move(asked, self.destination)
         while outcome.reason == "no-answer" and self.arrivals.still_for(study_uid) < self.settings.answer_seconds / 4:
             time.sleep(self.settings.answer_seconds / 16)  # it may go on sending without our listening
         return outcome

@@ -13,8 +13,9 @@ from pynetdicom.association import Association
 from shared.errors import InvalidArgument, PacsRefused, PacsUnreachable
 from site_node.dimse import PacsSettings, ScpSettings
 from site_node.ledger import Ledger
+from site_node.receive.answers import Query
 from site_node.receive.arrivals import Arrivals
-from site_node.receive.pacs import Pacs, Query
+from site_node.receive.pacs import Pacs
 from site_node.receive.retrieval import Retrieval, work
 from site_node.receive.scp import serving
 from site_node.receive.wanted import Wanted, WantedFiles
@@ -127,6 +128,21 @@ def _lose(monkeypatch: pytest.MonkeyPatch, name: str, left: dict[str, int]) -> N
     monkeypatch.setattr(Association, name, losing)
 
 
+@pytest.mark.parametrize("method", ["move", "get"])
+def test_only_what_is_missing_is_fetched_again(tmp_path: Path, pacs: Orthanc, method: str) -> None:
+    """A study that is here in part is completed; what is here is not sent a second time, which spares the PACS."""
+    site = Site(tmp_path, pacs.dicom, method=method)
+    site.fetch("A4")
+    files = sorted(site.arrivals.folder.glob("*/*.dcm"))
+    for file in files[:40]:
+        file.unlink()
+    before = {file: file.stat().st_ino for file in files[40:]}
+    site.fetch("A4")
+    assert len(list(site.arrivals.folder.glob("*/*.dcm"))) == SLICES
+    assert {file: file.stat().st_ino for file in files[40:]} == before
+    assert site.numbers == (2 * SLICES, 2 * SLICES, 0)
+
+
 def test_an_unknown_destination_ends_with_that_reason(tmp_path: Path, pacs: Orthanc) -> None:
     """A PACS that does not know our title sends nothing; all that it announced has failed, and says why."""
     site = Site(tmp_path, pacs.dicom, method="move", attempts=2)
@@ -206,7 +222,7 @@ def test_studies_and_series_are_found_by_each_key(tmp_path: Path, pacs: Orthanc)
     assert (study.patient_id, study.instances, study.accession) == ("P3", SLICES, "A3")
     (series,) = asked.series(study.study_uid)
     assert (series.modality, series.instances) == ("CT", SLICES)
-    assert len(asked.instances(study.study_uid)) == SLICES
+    assert {uid: len(found) for uid, found in asked.instances(study.study_uid).items()} == {series.series_uid: SLICES}
     assert [one.accession for one in asked.studies(Query(patient_id="P1"))] == ["A1"]
     assert len(asked.studies(Query(dates="19000101-20991231", modality="CT"))) == STUDIES
     for query in (Query(accession="A*"), Query(patient_id="P?"), Query(accession="A\\B"), Query(modality="CT")):
