@@ -5,14 +5,19 @@ that consent by digest and gives the SITEID. Each document names its own format,
 pass for another.
 """
 
+import hashlib
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
+from shared.crypto.signing import VerifyKey
+from shared.enrolment import Enrolment
+from shared.errors import InvalidIdentifier, SignatureInvalid
 from shared.frozen import Frozen
 from shared.ids import AgreementId, Sha256, SiteId
+from shared.signed import Signed
 
 
 class Mode(StrEnum):
@@ -55,11 +60,34 @@ class Scope(Frozen):
 
 
 class CuratorKeys(Frozen):
-    """The one curator a site seals to: age recipient and fingerprint of the Ed25519 key."""
+    """The one curator a site seals to: age recipient and fingerprint of the Ed25519 key.
+
+    `statement` is the enrolment in which the curator itself, with that key, named that recipient: who compares the
+    fingerprint with the curator has compared the recipient too. The name is only what the coordinator calls it.
+    """
 
     name: str
     recipient: str
     fingerprint: str
+    verify_key: str  # OpenSSH line of the key with that fingerprint
+    statement: Signed  # an `Enrolment`
+
+    def check(self) -> None:
+        """Raise `SignatureInvalid` unless the key with `fingerprint` signed that `recipient` is its own."""
+        what = "the curator's recipient"
+        try:
+            key = VerifyKey.parse(self.verify_key)
+        except InvalidIdentifier as error:
+            raise SignatureInvalid("no key", what=what) from error
+        if key.fingerprint != self.fingerprint:
+            raise SignatureInvalid("another key than the fingerprint names", what=what)
+        if self.statement.verified(key, Enrolment, what=what).recipient != self.recipient:
+            raise SignatureInvalid("the curator signed another one", what=what)
+
+
+def short_digest(recipient: str) -> str:
+    """The first 16 hexadecimal digits of an age recipient's SHA-256: short enough to compare by telephone."""
+    return hashlib.sha256(recipient.encode()).hexdigest()[:16]
 
 
 class AgreementTerms(Frozen):

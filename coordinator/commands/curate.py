@@ -12,6 +12,7 @@ from coordinator.curation.keys import load_curator_keys
 from coordinator.curation.membership import CuratorHome, enrol_again, join, renew_if_due
 from coordinator.curation.opening import OpenedStudy, list_opened
 from coordinator.signals import stop_signals
+from shared.agreement import short_digest
 from shared.errors import ExitCode, InvalidArgument, RicordError, TransportError
 from shared.protocol.loader import load_protocol
 from shared.terminal import make_app, print_json, print_line, print_table, report
@@ -40,6 +41,7 @@ def init(
         print_json(shown)
     else:
         print_line(f"Curator {membership.name} of {membership.federation}; signing key {keys.signing.fingerprint}.")
+        print_line(f"Sites compare that key and your recipient by telephone: {short_digest(keys.identity.recipient)}.")
         print_line("Back up the folder `keys`: without it no study sealed to this curator can ever be opened.")
 
 

@@ -1,14 +1,16 @@
 """What a newcomer does with a token: read, sign, enrol; and what a member does to stay: renew."""
 
 import hashlib
+from datetime import datetime
 
 from coordinator import tokens
 from coordinator.agreements.lifecycle import in_force, moved, terms_of
 from coordinator.agreements.lookup import agreement_of, site_of
+from coordinator.agreements.service import STATEMENT
 from coordinator.agreements.text import agreement_text
 from coordinator.identity import Clock, Identity, utc_now
 from coordinator.store.interface import Reading, Store, Work
-from coordinator.store.records import Agreement, Certificate, Member, Site, TokenRow
+from coordinator.store.records import Agreement, Certificate, Document, Member, Site, TokenRow
 from shared.agreement import AgreementTerms, Consent, State
 from shared.crypto import pki
 from shared.crypto.pki import Role
@@ -87,6 +89,8 @@ class EnrolmentService:
                 enrolled = self._enrol_site(work, row, csr, key)
             else:
                 enrolled = self._enrol_person(work, row, csr, key, enrolment)
+                if enrolment.recipient is not None:
+                    work.put_document(_statement(row.subject, signed, self._now()))
             uri = self._identity.uri(enrolled.role, enrolled.name)
             work.append_event(at=self._now(), actor=uri, action="enrolled", about=pki.serial_of(enrolled.certificate))
             return enrolled
@@ -153,6 +157,11 @@ def registered_key(reading: Reading, role: Role, name: str) -> str:
     if owner is None or owner.verify_key is None:
         raise NotFound(kind=f"enrolled {role}", name=name)
     return owner.verify_key
+
+
+def _statement(name: str, signed: Signed, now: datetime) -> Document:
+    """The curator's own word for its recipient; sites check it before they sign."""
+    return Document(kind=STATEMENT, name=name, state="signed", body=signed.model_dump_json(), changed_at=now)
 
 
 def _checked(signed: Signed, key: VerifyKey, csr: bytes, *, token: Sha256 | None) -> Enrolment:

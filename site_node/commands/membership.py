@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from shared.agreement import short_digest
 from shared.errors import InvalidArgument
 from shared.terminal import make_app, print_json, print_line
 from site_node.commands.node import Json, home_of
@@ -34,6 +35,10 @@ def read(context: typer.Context, token: Token, as_json: Json = False) -> None:
     print_line("")
     for name, value in offered.terms.model_dump(mode="json").items():
         print_line(f"{name}: {value}")
+    curator = offered.terms.curator
+    print_line("")
+    print_line(f"Compare with curator {curator.name} by telephone: signing key {curator.fingerprint},")
+    print_line(f"recipient {short_digest(curator.recipient)}. Studies are sealed to that recipient and nobody else.")
 
 
 @agreement_app.command()

@@ -29,7 +29,7 @@ def read_agreement(home: SiteHome, token_text: str) -> ReadAgreement:
 
     Raises `TokenInvalid`, `TokenUsed`, `TokenExpired`, `AgreementNotExecuted` while there is no draft,
     `AgreementTextChanged` when the text has not the digest the terms name, `CoordinatorUnreachable`, and for a member
-    `CertificateForeign` when another federation invites.
+    `CertificateForeign` when another federation invites; `SignatureInvalid` for a recipient its curator did not sign.
     """
     token = Token.parse(token_text, kind=TokenKind.INVITATION)
     files = IdentityFiles(home)
@@ -44,7 +44,10 @@ def read_agreement(home: SiteHome, token_text: str) -> ReadAgreement:
 
 
 def fetch(token: Token) -> ReadAgreement:
-    """What the coordinator offers to the bearer of `token` now."""
+    """What the coordinator offers to the bearer of `token` now.
+
+    Raises `SignatureInvalid` when the curator named did not itself sign that the recipient is its own.
+    """
     request = ReadAgreementRequest(token_secret=token.secret)
     with connected(token.addresses.enrolment, Credentials(token.root_pem.encode())) as channel:
         answer = EnrolmentServiceStub(channel).ReadAgreement(request, timeout=UNARY_SECONDS)
@@ -54,6 +57,7 @@ def fetch(token: Token) -> ReadAgreement:
         raise AgreementTextChanged("the terms do not parse") from error
     if hashlib.sha256(answer.text.encode()).hexdigest() != terms.text_sha256:
         raise AgreementTextChanged("the text has another digest than the terms name")
+    terms.curator.check()
     return ReadAgreement(terms=terms, text=answer.text)
 
 

@@ -154,6 +154,7 @@ def membership_of(home: SiteHome, kept: MembershipFile, agreement: SignedAgreeme
     """Put a membership together; raises `SignatureInvalid` where anything contradicts what the site signed."""
     files = IdentityFiles(home)
     consent = agreement.consent.verified(own_key, Consent, what="the agreement")
+    consent.terms.curator.check()
     coordinator = _coordinator_key(kept)
     if kept.federation != consent.terms.federation:
         raise SignatureInvalid("another federation than the terms name", what="the membership files")

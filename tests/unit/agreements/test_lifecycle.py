@@ -12,6 +12,7 @@ from shared.agreement import AgreementTerms, CuratorKeys, Mode, Scope, State
 from shared.errors import AgreementModeNotAllowed, AgreementNotExecuted, AgreementTransitionInvalid
 from shared.ids import AgreementId, Sha256
 from shared.manifest import canonical_json
+from shared.signed import Signed
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 ENDED = frozenset({State.TERMINATED, State.EXPIRED})
@@ -40,7 +41,13 @@ def make_agreement(state: State, *, expires_at: datetime | None = None) -> Agree
         text_sha256=text_digest(agreement_text()),
         scope=Scope(description="chest", modalities=("CT",)),
         modes=(Mode.SUBMIT,),
-        curator=CuratorKeys(name="c", recipient="age1", fingerprint="SHA256:x"),
+        curator=CuratorKeys(
+            name="c",
+            recipient="age1",
+            fingerprint="SHA256:x",
+            verify_key="",
+            statement=Signed(document="", signature=""),
+        ),
         coordinator_fingerprint="SHA256:y",
         licence="CC BY-NC 4.0",
         protocol="ricord",

@@ -29,6 +29,7 @@ from shared.errors import AgreementModeNotAllowed, AgreementNotExecuted, Invalid
 from shared.ids import AgreementId, Sha256, SiteId
 from shared.manifest import canonical_json
 from shared.protocol.loader import load_protocol
+from shared.signed import Signed
 from shared.token import Addresses
 from site_node.federate.site import FederateSettings
 from tests.unit.federation.local_grid import LocalGrid
@@ -103,7 +104,13 @@ def add_site(
         text_sha256=Sha256("0" * 64),
         scope=Scope(description="chest radiographs", modalities=("DX",)),
         modes=modes,
-        curator=CuratorKeys(name="curator", recipient="age1", fingerprint=key.fingerprint),
+        curator=CuratorKeys(
+            name="curator",
+            recipient="age1",
+            fingerprint=key.fingerprint,
+            verify_key=str(key.public),
+            statement=Signed(document="", signature=""),
+        ),
         coordinator_fingerprint=KEY.fingerprint,
         licence="CC-BY",
         protocol="ricord",

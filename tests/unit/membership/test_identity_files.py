@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from coordinator.agreements import service
+from shared.agreement import CuratorKeys
+from shared.crypto.recipients import generate_identity
 from shared.errors import CertificateForeign, InvalidArgument, NotEnrolled, SignatureInvalid
 from site_node.config import SiteHome, init_home
 from site_node.membership.agreement import sign_agreement
@@ -78,3 +81,24 @@ def test_a_signatory_has_a_name(federation: Federation, tmp_path: Path) -> None:
     with pytest.raises(InvalidArgument):
         sign_agreement(home, token, signatory="  ")
     sign_agreement(home, token, signatory="F. Signatory, Director")
+
+
+def test_no_other_recipient_under_the_curators_fingerprint(
+    federation: Federation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A coordinator that names its own recipient is refused before the draft is kept, and again at enrolment."""
+    home, own, honest = init_home(tmp_path / "home", name="Wary Hospital"), generate_identity(), service._curator_keys
+    monkeypatch.setattr(
+        service, "_curator_keys", lambda *given: honest(*given).model_copy(update={"recipient": own.recipient})
+    )
+    token = federation.invite("Wary Hospital")
+    federation.draft("Wary Hospital")
+    with pytest.raises(SignatureInvalid):
+        read_agreement(home, token)
+    assert not home.identity.exists() or not list(home.identity.iterdir())
+    with monkeypatch.context() as unwary:
+        unwary.setattr(CuratorKeys, "check", lambda _: None)
+        read_agreement(home, token)
+        sign_agreement(home, token, signatory="F. Signatory, Director")
+    with pytest.raises(SignatureInvalid):
+        enrol(home, federation.execute("Wary Hospital"))
