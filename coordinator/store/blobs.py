@@ -4,11 +4,12 @@
 what it holds or will hold, so nothing here says whose it is.
 """
 
+import contextlib
 import errno
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -30,28 +31,34 @@ class Blobs:
         for made in (self._partial, self._sealed):
             made.mkdir(parents=True, exist_ok=True, mode=0o700)
 
-    def durable(self, name: Sha256) -> int:
+    def durable(self, name: Sha256, *, committed: Callable[[], bool]) -> int:
         """How many bytes of `name` have arrived and survive a power cut; 0 when none have.
 
-        A file made final whose row was never committed (the process died in between) counts as arriving again.
+        A file made final whose row was never committed (the process died in between) counts as arriving again; one
+        whose uploader still holds it is being committed now, and stays where it is. `committed` tells, once nobody
+        else can be committing, whether there is a row after all.
         """
         path = self._partial / name
-        if self.path(name).exists():
+        with contextlib.suppress(FileNotFoundError), self.path(name).open("rb") as sealed:
+            if not _locked(sealed) or committed():
+                return os.fstat(sealed.fileno()).st_size
             self.path(name).replace(path)
         if not path.exists():
             return 0
         with path.open("rb") as file:
             os.fsync(file.fileno())
-        return path.stat().st_size
+            return os.fstat(file.fileno()).st_size
 
     @contextmanager
     def arriving(self, name: Sha256) -> Iterator["Arriving"]:
-        """Open the partial file of `name` for one writer; raises `UploadInterrupted` when there is another."""
-        with (self._partial / name).open("ab+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel releases it however we end
-            except OSError as error:
-                raise UploadInterrupted("another upload of the same study is under way") from error
+        """Open the partial file of `name` for one writer; raises `UploadInterrupted` when there is another.
+
+        The lock is on the file, not its name: it holds through `keep` until the block ends, and so through the commit.
+        """
+        path = self._partial / name
+        with path.open("ab+") as file:
+            if not _locked(file) or not _is_at(file, path):
+                raise UploadInterrupted("another upload of the same study is under way")
             try:
                 yield Arriving(file)
             except OSError as error:
@@ -75,6 +82,23 @@ class Blobs:
     def path(self, name: Sha256) -> Path:
         """Where the sealed file `name` lies, or would."""
         return self._sealed / name[:2] / f"{name}.age"
+
+
+def _locked(file: BinaryIO) -> bool:
+    """Lock an open file; `False` when another holds it. The kernel lets go however the holder ends."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_at(file: BinaryIO, path: Path) -> bool:
+    """Whether `path` still names the open file: it may have been made final between opening and locking."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 class Arriving:

@@ -78,7 +78,8 @@ class SubmissionService:
             known = reading.submission(submission_id(manifest))
         if known is not None:
             return Offset(durable=known.ciphertext_size, receipt=known.receipt)
-        return Offset(durable=min(self._blobs.durable(blob_name(manifest)), manifest.ciphertext_size))
+        durable = self._blobs.durable(blob_name(manifest), committed=lambda: self._is_committed(manifest))
+        return Offset(durable=min(durable, manifest.ciphertext_size))
 
     def receive(self, site_id: SiteId, signed: Signed, offset: int, chunks: Iterable[bytes]) -> Iterator[int | Signed]:
         """Take in the rest of a study from `offset` on: yields durable sizes, then the receipt.
@@ -154,6 +155,11 @@ class SubmissionService:
         if not set(manifest.modalities) <= set(terms.scope.modalities):
             raise ManifestInvalid(problem="a modality is outside the agreement's scope")
         return manifest
+
+    def _is_committed(self, manifest: Manifest) -> bool:
+        with self._store.read() as reading:
+            row = reading.submission(submission_id(manifest))
+        return row is not None and row.ciphertext_sha256 == manifest.ciphertext_sha256
 
     def _commit(self, site_id: SiteId, signed: Signed, manifest: Manifest) -> Signed:
         """Keep the blob, then commit row, audit event and receipt together.

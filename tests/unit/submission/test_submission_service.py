@@ -1,6 +1,6 @@
 """What the coordinator takes in, and what it does not, however it comes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from coordinator.founding import store_of
 from coordinator.store.blobs import Blobs
 from coordinator.store.sql import SqlStore
-from coordinator.submission.service import SubmissionService, gaps
+from coordinator.submission.service import SubmissionService, blob_name, gaps
 from shared.errors import (
     InvalidArgument,
     ManifestInvalid,
@@ -22,7 +22,7 @@ from shared.errors import (
     SignatureInvalid,
     UploadInterrupted,
 )
-from shared.ids import AgreementId, SiteId
+from shared.ids import AgreementId, Sha256, SiteId
 from shared.receipt import Receipt
 from shared.signed import Signed, of_manifest
 from site_node.config import SiteHome
@@ -172,6 +172,45 @@ def test_a_death_between_file_and_row_loses_nothing(
     *_, receipt = service.receive(membership.site_id, signed, len(data), [])
     assert isinstance(receipt, Signed)
     assert [path.read_bytes() for path in files(blobs)] == [data]
+
+
+def test_a_question_during_the_commit_moves_nothing(
+    service: SubmissionService, member: tuple[SiteHome, Membership], blobs: Blobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the final file and its row somebody asks for the offset: the receipted file stays where it is."""
+    site, membership = member
+    sealed = sealed_bytes(site, membership, 2 * CHUNK, sequence=7)
+    data, signed = sealed.ciphertext.read_bytes(), of_manifest(sealed.manifest)
+    keep, asked = blobs.keep, list[int]()
+
+    def keep_and_ask(name: Sha256) -> Path:
+        kept = keep(name)
+        asked.append(service.offset(membership.site_id, signed).durable)
+        return kept
+
+    monkeypatch.setattr(blobs, "keep", keep_and_ask)
+    *_, receipt = service.receive(membership.site_id, signed, 0, chunks(data))
+    assert isinstance(receipt, Signed)
+    assert asked == [len(data)]
+    assert blobs.path(blob_name(sealed.manifest.manifest)).read_bytes() == data
+
+
+def test_a_question_that_overtakes_the_commit_moves_nothing(
+    service: SubmissionService, member: tuple[SiteHome, Membership], blobs: Blobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The offset was asked before the row and looks at the file after it: the receipted file stays where it is."""
+    site, membership = member
+    sealed = sealed_bytes(site, membership, 2 * CHUNK, sequence=9)
+    data, signed, durable = sealed.ciphertext.read_bytes(), of_manifest(sealed.manifest), blobs.durable
+
+    def commit_first(name: Sha256, *, committed: Callable[[], bool]) -> int:
+        monkeypatch.setattr(blobs, "durable", durable)
+        list(service.receive(membership.site_id, signed, 0, chunks(data)))
+        return durable(name, committed=committed)
+
+    monkeypatch.setattr(blobs, "durable", commit_first)
+    service.offset(membership.site_id, signed)
+    assert blobs.path(blob_name(sealed.manifest.manifest)).read_bytes() == data
 
 
 @pytest.mark.parametrize(
