@@ -3,17 +3,18 @@
 import csv
 import io
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-from python_calamine import CalamineError, CalamineWorkbook, PasswordError, SheetVisibleEnum
-
 from shared.errors import ClinicalSheetInvalid, InvalidArgument, SourceMissing
+from site_node.clinical.binary import xls_formulas
 from site_node.clinical.cells import Cell
 from site_node.clinical.formulas import Place, check_size, literal_of, refuse_unlocatable, xlsx_formulas
+from site_node.clinical.workbook import no_sheet, read_workbook
 
 Row = Sequence[Cell]
 TEXTS = frozenset({".csv", ".tsv", ".txt"})
@@ -60,39 +61,31 @@ def read_table(path: Path, *, encoding: str = "utf-8", separator: str | None = N
 def _read_workbook(path: Path) -> Table:
     try:
         _check(path)
-        with path.open("rb") as stream, CalamineWorkbook.from_filelike(stream) as book:
-            visible = [at for at, one in enumerate(book.sheets_metadata) if one.visible == SheetVisibleEnum.Visible]
-            if not visible:
-                raise ClinicalSheetInvalid(problem="it holds no visible sheet")
-            sheet = book.get_sheet_by_index(visible[0])
-            rows = sheet.to_python(skip_empty_area=False)
-            merged = tuple(sheet.merged_cell_ranges or ())
-            name = sheet.name
-        formulas, literals, known = _formulas(path, visible[0])
-    except PasswordError:
-        raise ClinicalSheetInvalid(problem="it is protected by a password; save it without one") from None
-    except (CalamineError, OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise ClinicalSheetInvalid(type(error).__name__, problem="it is neither XLSX, XLS, ODS nor CSV") from None
+        sheet = read_workbook(path)
+        formulas, literals, known = _formulas(path, sheet.place)
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
+        raise no_sheet(error) from None
     for (row, column), text in literals.items():
-        if row < len(rows) and column < len(rows[row]):
-            rows[row][column] = text
-    return Table(rows, name, formulas, merged, formulas_known=known)
+        if row < len(sheet.rows) and column < len(sheet.rows[row]):
+            sheet.rows[row][column] = text
+    return Table(sheet.rows, sheet.name, formulas, sheet.merged, formulas_known=known)
 
 
 def _check(path: Path) -> None:
     """Before calamine opens it: no password, and not more than a sheet can hold."""
     with path.open("rb") as stream:
         if stream.read(len(_OLE)) == _OLE and _ENCRYPTED in stream.read():
-            raise PasswordError
+            raise ClinicalSheetInvalid(problem="it is protected by a password; save it without one")
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             check_size(archive)
 
 
 def _formulas(path: Path, index: int) -> tuple[frozenset[Place], dict[Place, str], bool]:
-    """Formulas, literals, and whether the two could be told: they cannot in the binary formats."""
+    """Formulas, literals, and whether formulas could be told from values: in XLSB they cannot."""
     if not zipfile.is_zipfile(path):
-        return frozenset(), {}, False
+        found = xls_formulas(path.read_bytes(), index)
+        return found or frozenset(), {}, found is not None
     with zipfile.ZipFile(path) as archive:
         names = set(archive.namelist())
         if "xl/workbook.xml" in names:
