@@ -63,8 +63,9 @@ class Acquisition:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Serve the SCP, if it is set, until the block ends."""
+        """Serve the SCP, if it is set, until the block ends; only for the one process that moves studies."""
         scp = self.settings.scp
+        self.arrivals.clear_unfinished()
         if scp is None:
             yield
             return
@@ -105,9 +106,10 @@ class Acquisition:
             return ()
         scp = self.settings.scp
         quiet = quiet_seconds if quiet_seconds is not None else scp.quiet_seconds if scp else 0.0
-        arrivals, held = self.arrivals, ledger.requests.held()
-        apart = list(arrivals.taken())
-        apart += [(key, arrivals.take(key)) for key in arrivals.quiet(quiet) if key not in held]
+        arrivals = self.arrivals
+        apart, still = list(arrivals.taken()), list(arrivals.quiet(quiet))
+        held = ledger.requests.held()  # asked after what is there: a request is entered before its first image comes
+        apart += [(key, arrivals.take(key)) for key in still if key not in held]
         incomplete = ledger.requests.incomplete()
         return tuple(self._take(path, ledger, incomplete=key in incomplete) for key, path in apart)
 

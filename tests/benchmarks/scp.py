@@ -1,6 +1,7 @@
 """C-STORE into our SCP, with an fsync before each answer, beside dcmtk's storescp and Orthanc: the same `storescu`.
 
-All three keep what they get on the same disk. Where a program is not installed its row is left out.
+All three keep what they get on the same disk, and start each turn with nothing. storescp and Orthanc do not sync. Where
+a program is not installed its row is left out.
 """
 
 import os
@@ -32,14 +33,17 @@ def rows() -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="ricord-bench-") as folder, ExitStack() as stack:
         lots = _lots(Path(folder) / "files", 4)
         ports = {"ours": stack.enter_context(_ours(Path(folder) / "ours"))}
+        clear: dict[str, Callable[[], None]] = {"ours": partial(_empty, Path(folder) / "ours")}
         if shutil.which("storescp"):
             ports["storescp"] = stack.enter_context(_storescp(Path(folder) / "storescp"))
+            clear["storescp"] = partial(_empty, Path(folder) / "storescp")
         if shutil.which("Orthanc"):
-            ports["Orthanc"] = stack.enter_context(orthanc(Path(folder) / "orthanc", overwrite=True)).dicom
+            running = stack.enter_context(orthanc(Path(folder) / "orthanc", DicomAet="RICORD"))
+            ports["Orthanc"], clear["Orthanc"] = running.dicom, running.clear
         found = []
         for associations in _PROMISED:
             runs: dict[str, Callable[[], float | None]] = {
-                name: partial(_send, port, lots, associations) for name, port in ports.items()
+                name: partial(_send, port, lots, associations, clear[name]) for name, port in ports.items()
             }
             found += _rows(medians(runs, turns=_TURNS), associations)
     return found
@@ -72,8 +76,16 @@ def _lots(folder: Path, count: int) -> list[Path]:
     return lots
 
 
-def _send(port: int, lots: list[Path], associations: int) -> float:
+def _empty(folder: Path) -> None:
+    """Remove what a turn before left."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.unlink()
+
+
+def _send(port: int, lots: list[Path], associations: int, clear: Callable[[], None]) -> float:
     """Seconds until all is answered; `storescu` sends its lots in as many associations at once."""
+    clear()
     storescu = shutil.which("storescu") or ""
     shares = [lots] if associations == 1 else [[lot] for lot in lots]
     start = time.perf_counter()

@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import multiprocessing.process
 import os
 import socket
 import subprocess
@@ -54,6 +55,13 @@ class Orthanc:
             self.call("/instances", file.read_bytes())
         return len(given)
 
+    def clear(self) -> None:
+        """Forget every instance."""
+        for patient in self.call("/patients"):
+            address = f"http://{_ON_LOOPBACK}:{self.http}/patients/{patient}"
+            with urllib.request.urlopen(urllib.request.Request(address, method="DELETE"), timeout=30):
+                pass
+
     def kill(self) -> None:
         """End it at once, as a power cut would."""
         self.process.kill()
@@ -65,7 +73,6 @@ def orthanc(
     folder: Path,
     *,
     destinations: dict[str, int] | None = None,
-    overwrite: bool = False,
     dicom: int | None = None,
     **settings: object,
 ) -> Iterator[Orthanc]:
@@ -78,11 +85,11 @@ def orthanc(
     http, dicom = free_port(), dicom or free_port()
     configuration = {
         "Name": "PACS", "StorageDirectory": str(folder), "IndexDirectory": str(folder), "HttpPort": http,
-        "DicomPort": dicom, "DicomAet": "RICORD" if overwrite else "PACS", "RemoteAccessAllowed": False,
+        "DicomPort": dicom, "DicomAet": "PACS", "RemoteAccessAllowed": False,
         "DicomCheckCalledAet": False, "DicomAlwaysAllowStore": True, "DicomAlwaysAllowEcho": True,
         "DicomAlwaysAllowFind": True, "DicomAlwaysAllowGet": True, "DicomAlwaysAllowMove": True,
         "DicomModalities": {title: [title, _ON_LOOPBACK, port] for title, port in (destinations or {}).items()},
-        "OverwriteInstances": overwrite, "StableAge": 1, "SaveJobs": False, "MaximumPduLength": 131072, "Plugins": [],
+        "OverwriteInstances": False, "StableAge": 1, "SaveJobs": False, "MaximumPduLength": 131072, "Plugins": [],
         **settings,
     }  # fmt: skip
     file = folder / "orthanc.json"
@@ -119,7 +126,7 @@ def key_of(uid: str) -> StudyKey:
 
 
 @contextmanager
-def serving_in_a_process(settings: ScpSettings, folder: Path) -> Iterator[None]:
+def serving_in_a_process(settings: ScpSettings, folder: Path) -> Iterator[multiprocessing.process.BaseProcess]:
     """Our SCP apart from the one who measures or kills it."""
     context = multiprocessing.get_context("spawn")
     ready = context.Event()
@@ -128,7 +135,7 @@ def serving_in_a_process(settings: ScpSettings, folder: Path) -> Iterator[None]:
     try:
         if not ready.wait(60):
             raise TimeoutError("our SCP did not start")
-        yield
+        yield process
     finally:
         process.kill()
         process.join()

@@ -1,0 +1,58 @@
+"""Our SCP against dcmtk's `storescu`: an answer of success is never taken back, not even by SIGKILL."""
+
+import os
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from pydicom import dcmread
+
+from site_node.dimse import ScpSettings
+from site_node.receive.arrivals import Arrivals
+from tests.factories.dicom import make_ct, write_file
+from tests.factories.pacs import free_port, key_of, serving_in_a_process
+from tests.peers import needs_peer
+
+SLICES = 150
+
+
+@pytest.mark.parametrize("after", [3, 60])
+def test_what_was_answered_is_there_after_a_kill(tmp_path: Path, after: int) -> None:
+    """Killed when `after` files are there: all that the sender heard `Success` for are whole; then it sends again."""
+    storescu = needs_peer("storescu", "dcmtk")
+    source = tmp_path / "source"
+    source.mkdir()
+    for number, one in enumerate(make_ct(slices=SLICES, rows=64)):
+        write_file(one, source / f"{number}.dcm")
+    settings = ScpSettings(host="127.0.0.1", port=free_port(), callers=("SENDER",), min_free_mb=0)
+    folder = tmp_path / "arrivals"
+    with serving_in_a_process(settings, folder) as process:
+        killer = threading.Thread(target=_kill_at, args=(process, folder, after))
+        killer.start()
+        said = push(storescu, settings.port, source)
+        killer.join()
+    answered = said.count("Received Store Response (Success)")
+    kept = list(folder.glob("*/*.dcm"))
+    assert 0 < answered <= len(kept) < SLICES
+    assert all(dcmread(path).SOPInstanceUID for path in kept)
+    with serving_in_a_process(settings, folder):
+        assert push(storescu, settings.port, source).count("Received Store Response (Success)") == SLICES
+    arrivals = Arrivals(folder, key_of)
+    assert len(list(folder.glob("*/*.dcm"))) == SLICES
+    arrivals.clear_unfinished()
+    assert not list((folder / ".unfinished").iterdir())
+
+
+def _kill_at(process: object, folder: Path, count: int) -> None:
+    while len(list(folder.glob("*/*.dcm"))) < count:
+        time.sleep(0.001)
+    process.kill()  # type: ignore[attr-defined] # a process of multiprocessing
+
+
+def push(storescu: str, port: int, folder: Path) -> str:
+    call = [storescu, "-v", "-aet", "SENDER", "-aec", "RICORD", "+sd", "127.0.0.1", str(port), str(folder)]
+    environment = {**os.environ, "TCP_NODELAY": "1"}
+    done = subprocess.run(call, check=False, capture_output=True, text=True, env=environment, timeout=60)
+    return done.stdout + done.stderr
