@@ -11,6 +11,8 @@ from typing import Any, cast
 import grpc
 import structlog
 
+from coordinator.certificates import check_certificate_row
+from coordinator.identity import Clock, utc_now
 from coordinator.store.interface import Store
 from shared.crypto.pki import Peer, Role, parse_spiffe, serial_of
 from shared.errors import (
@@ -87,16 +89,18 @@ def _shown(context: grpc.ServicerContext, name: str) -> list[str]:
     return [value.decode() for value in values]
 
 
-def gate(store: Store) -> Check:
-    """The check in front of every RPC of the main port."""
+def serial_shown(context: grpc.ServicerContext) -> str:
+    """The serial number of the certificate the caller shows; TLS has seen to it that there is one."""
+    return serial_of(_shown(context, "x509_pem_cert")[0].encode())
+
+
+def gate(store: Store, clock: Clock = utc_now) -> Check:
+    """The check in front of every RPC of the main port; the TLS layer looks at the time only when a call connects."""
 
     def check(method: str, context: grpc.ServicerContext) -> None:
         peer = peer_of(context)
-        pem = _shown(context, "x509_pem_cert")
         with store.read() as reading:
-            held = reading.certificate(serial_of(pem[0].encode()))
-        if held is None or held.revoked_at is not None or (held.role, held.name) != (peer.role, peer.name):
-            raise CertificateForeign(peer=peer.uri)
+            check_certificate_row(reading, serial_shown(context), role=peer.role, name=peer.name, now=clock())
         if peer.role not in ROLES.get(method, frozenset()):
             raise RoleNotAllowed(f"{peer.uri} called {method}", role=peer.role)
 

@@ -55,7 +55,7 @@ def serving(
     enrolment = _server(_ENROLMENT_THREADS, no_check)
     service = EnrolmentService(store, identity, clock)
     enrolment_pb2_grpc.add_EnrolmentServiceServicer_to_server(EnrolmentServicer(service, identity), enrolment)
-    main = _server(_MAIN_THREADS, gate(store))
+    main = _server(_MAIN_THREADS, gate(store, clock))
     _register_main(main, home, identity, store, enrolment=service, clock=clock)
     for register in more:
         register(main)

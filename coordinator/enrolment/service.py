@@ -8,6 +8,7 @@ from coordinator.agreements.lifecycle import in_force, moved, terms_of
 from coordinator.agreements.lookup import agreement_of, site_of
 from coordinator.agreements.service import STATEMENT
 from coordinator.agreements.text import agreement_text
+from coordinator.certificates import check_certificate_row
 from coordinator.identity import Clock, Identity, utc_now
 from coordinator.store.interface import Reading, Store, Work
 from coordinator.store.records import Agreement, Certificate, Document, Member, Site, TokenRow
@@ -95,9 +96,14 @@ class EnrolmentService:
             work.append_event(at=self._now(), actor=uri, action="enrolled", about=pki.serial_of(enrolled.certificate))
             return enrolled
 
-    def renew(self, role: Role, name: str, csr: bytes, signed: Signed) -> bytes:
-        """Another certificate (PEM) for a member; raises `NotFound`, `SignatureInvalid`, `InvalidArgument`."""
+    def renew(self, role: Role, name: str, csr: bytes, signed: Signed, *, serial: str) -> bytes:
+        """Another certificate (PEM) for a member that shows the one with `serial`.
+
+        That one is looked up again here: a renewal under way must not outlive a revocation. Raises `NotFound`,
+        `SignatureInvalid`, `InvalidArgument`, `CertificateForeign`, `CertificateExpired`.
+        """
         with self._store.begin() as work:
+            check_certificate_row(work, serial, role=role, name=name, now=self._now())
             key = VerifyKey.parse(registered_key(work, role, name))
             _checked(signed, key, csr, token=None)
             certificate = self._issued(work, role, name, csr)

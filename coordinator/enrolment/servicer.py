@@ -6,7 +6,7 @@ from coordinator.agreements.servicer import agreement_message, state_message
 from coordinator.enrolment.members import MemberService, SiteView
 from coordinator.enrolment.service import EnrolmentService
 from coordinator.identity import Identity
-from coordinator.peer import peer_of
+from coordinator.peer import peer_of, serial_shown
 from coordinator.store.records import Agreement
 from shared.crypto.pki import Role
 from shared.crypto.signing import VerifyKey
@@ -69,7 +69,8 @@ class MembershipServicer(MembershipServiceServicer):
     ) -> membership_pb2.RenewCertificateResponse:
         """Another certificate."""
         peer = peer_of(context)
-        certificate = self._service.renew(peer.role, peer.name, request.csr, from_signed(request.enrolment))
+        signed, serial = from_signed(request.enrolment), serial_shown(context)
+        certificate = self._service.renew(peer.role, peer.name, request.csr, signed, serial=serial)
         return membership_pb2.RenewCertificateResponse(certificate=certificate, root=self._identity.root)
 
     def GetMembership(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from coordinator.agreements.lifecycle import terms_of
 from coordinator.agreements.lookup import agreement_of, site_of, terms_in_force
+from coordinator.certificates import is_member_now
 from coordinator.identity import Clock, Identity, utc_now
 from coordinator.store.blobs import CHUNK, Blobs
 from coordinator.store.interface import Reading, Store
@@ -14,6 +15,7 @@ from shared.agreement import Mode
 from shared.crypto.pki import Role
 from shared.crypto.signing import VerifyKey, verify_manifest
 from shared.errors import (
+    CertificateForeign,
     InvalidArgument,
     ManifestInvalid,
     NotFound,
@@ -170,7 +172,10 @@ class SubmissionService:
         self._blobs.keep(blob_name(manifest))
         now, key = self._now(), submission_id(manifest)
         with self._store.begin() as work:
-            self._checked(work, site_id, signed)  # the agreement may have been suspended while the bytes came in
+            # The agreement may have been suspended, the certificates revoked, while the bytes came in.
+            self._checked(work, site_id, signed)
+            if not is_member_now(work, Role.SITE, site_id, now):
+                raise CertificateForeign("revoked during the upload", peer=f"site/{site_id}")
             known = work.submission(key)
             if known is not None:
                 return known.receipt

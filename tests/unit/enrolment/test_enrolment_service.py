@@ -9,15 +9,19 @@ import pytest
 
 from coordinator import tokens
 from coordinator.agreements.service import AgreementService
+from coordinator.certificates import is_member_now
 from coordinator.config import Home
 from coordinator.enrolment.members import MemberService
+from coordinator.enrolment.service import EnrolmentService
 from coordinator.founding import found, store_of
-from coordinator.identity import Identity
+from coordinator.identity import Identity, utc_now
 from coordinator.store.sql import SqlStore
 from shared.agreement import State
-from shared.crypto.pki import Role
+from shared.crypto.keys import load_tls
+from shared.crypto.pki import Role, make_csr, serial_of
 from shared.errors import (
     AgreementTransitionInvalid,
+    CertificateForeign,
     InvalidArgument,
     NotFound,
     RicordError,
@@ -27,7 +31,8 @@ from shared.errors import (
 )
 from shared.protocol.loader import load_protocol
 from shared.token import TokenKind, new_secret
-from tests.factories.federation import Time, make_settings, settings_text
+from site_node.membership.enrolment import enrolment_of
+from tests.factories.federation import Time, make_settings, running_federation, settings_text
 
 ACTOR = "spiffe://test-federation/coordinator/operator"
 
@@ -137,3 +142,21 @@ def test_the_store_holds_no_secret(
     _, token = members.invite("Quiet Hospital", actor=ACTOR)
     folder = Path(str(founded[0]._engine.url.database)).parent
     assert all(token.secret.encode() not in file.read_bytes() for file in folder.rglob("*") if file.is_file())
+
+
+def test_a_renewal_under_way_does_not_outlive_a_revocation(tmp_path: Path) -> None:
+    """The gate has let the call in; then every certificate is revoked: no new one is issued."""
+    with running_federation(tmp_path) as federation:
+        federation.curator()
+        home, member = federation.site("Renewing Hospital")
+        store = store_of(federation.home, federation.settings)
+        csr, serial = make_csr(load_tls(home.tls_key)), serial_of(member.certificate.read_bytes())
+        service, members = EnrolmentService(store, federation.identity), MemberService(store, federation.identity)
+        signed = enrolment_of(home, csr, token=None)
+        service.renew(Role.SITE, member.site_id, csr, signed, serial=serial)
+        assert members.revoke(Role.SITE, member.site_id, actor=ACTOR) == 2
+        with pytest.raises(CertificateForeign):
+            service.renew(Role.SITE, member.site_id, csr, signed, serial=serial)
+        with store.read() as reading:
+            assert not is_member_now(reading, Role.SITE, member.site_id, utc_now())
+        store.close()

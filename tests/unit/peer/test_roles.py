@@ -1,14 +1,21 @@
 """Every RPC of the main port has a row in the table of roles, and every row an RPC."""
 
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
+from pathlib import Path
 from pkgutil import iter_modules
+from typing import Any
 
 import pytest
 from grpc_health.v1 import health_pb2
 
 import shared.proto.ricord.v1
-from coordinator.peer import ROLES
-from shared.crypto.pki import Role
+from coordinator.peer import ROLES, gate
+from coordinator.store.records import Certificate
+from coordinator.store.sql import open_store
+from shared.crypto.keys import make_tls
+from shared.crypto.pki import Role, expires_at, issue, make_ca, make_csr, serial_of
+from shared.errors import CertificateExpired
 
 ENROLMENT_ONLY = "ricord.v1.EnrolmentService"
 
@@ -42,3 +49,31 @@ def test_ciphertext_goes_to_curators_only() -> None:
     """The coordinators cannot fetch what they hold; only sites put in."""
     assert ROLES["/ricord.v1.SubmissionService/Fetch"] == {Role.CURATOR}
     assert ROLES["/ricord.v1.SubmissionService/Upload"] == {Role.SITE}
+
+
+class Shown:
+    """A call in which the caller shows a certificate."""
+
+    def __init__(self, uri: str, certificate: bytes) -> None:
+        self._known = {"x509_subject_alternative_name": [uri.encode()], "x509_pem_cert": [certificate]}
+
+    def auth_context(self) -> dict[str, list[bytes]]:
+        """What TLS knows."""
+        return self._known
+
+
+def test_a_connection_does_not_outlive_its_certificate(tmp_path: Path) -> None:
+    """TLS looks at the time once, when a connection is made; the gate looks at every call."""
+    uri, ahead = "spiffe://test-federation/site/123456", timedelta()
+    certificate = issue(make_ca("test-federation"), make_csr(make_tls(tmp_path / "tls.pem")), uri)
+    store = open_store(f"sqlite:///{tmp_path / 'store.sqlite'}")
+    row = Certificate(serial=serial_of(certificate), role="site", name="123456", ends_at=expires_at(certificate))
+    with store.begin() as work:
+        work.add_certificate(row)
+    call: Any = Shown(uri, certificate)
+    check = gate(store, lambda: datetime.now(UTC) + ahead)
+    check("/ricord.v1.SubmissionService/Upload", call)
+    ahead = timedelta(days=400)
+    with pytest.raises(CertificateExpired):
+        check("/ricord.v1.SubmissionService/Upload", call)
+    store.close()

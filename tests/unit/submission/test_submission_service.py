@@ -9,10 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coordinator.founding import store_of
+from coordinator.identity import utc_now
 from coordinator.store.blobs import Blobs
 from coordinator.store.sql import SqlStore
 from coordinator.submission.service import SubmissionService, blob_name, gaps
+from shared.crypto.pki import Role
 from shared.errors import (
+    CertificateForeign,
     InvalidArgument,
     ManifestInvalid,
     NotFound,
@@ -254,6 +257,25 @@ def test_a_changed_manifest_is_refused(
     service = SubmissionService(store, Blobs(site.folder / "unused"), federation.identity)
     with pytest.raises(SignatureInvalid):
         service.offset(membership.site_id, changed)
+
+
+def test_an_upload_does_not_outlive_a_revocation(
+    federation: Federation, service: SubmissionService, store: SqlStore
+) -> None:
+    """Revoked while the bytes come in: no receipt is written; what arrived is kept for the site let in again."""
+    site, membership = federation.site("Revoked While Uploading")
+    sealed = sealed_bytes(site, membership, 2 * CHUNK)
+    data, signed = sealed.ciphertext.read_bytes(), of_manifest(sealed.manifest)
+
+    def parts() -> Iterator[bytes]:
+        yield from chunks(data)
+        with store.begin() as work:
+            work.revoke(Role.SITE, membership.site_id, utc_now())
+
+    with pytest.raises(CertificateForeign):
+        list(service.receive(membership.site_id, signed, 0, parts()))
+    assert service.offset(membership.site_id, signed).receipt is None
+    assert service.offset(membership.site_id, signed).durable == len(data)
 
 
 def test_only_the_agreements_curator_fetches(service: SubmissionService, member: tuple[SiteHome, Membership]) -> None:
