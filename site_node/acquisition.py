@@ -12,6 +12,7 @@ from site_node.config import SETTINGS_FILE, SiteHome, SiteSettings
 from site_node.dimse import PacsSettings
 from site_node.intake import Intake, take
 from site_node.ledger import Ledger
+from site_node.listener import listening_apart
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.receive.arrivals import Arrivals
 from site_node.receive.folder import MIXED_PATIENTS, NO_PATIENT_ID, Reception, receive_folder
@@ -77,7 +78,9 @@ class Acquisition:
     def running(self, stop: threading.Event) -> Iterator[None]:
         """Serve the SCP and work on requests beside the block; orderly at its end, when `stop` is set."""
         with ExitStack() as stack:
-            stack.enter_context(self.listening())
+            self.arrivals.clear_unfinished()
+            if self.settings.scp is not None:
+                stack.enter_context(listening_apart(self.home.folder, self.settings.scp))
             if self.settings.pacs is not None:
                 self.pacs()  # settings that cannot work stop the start
                 worker = threading.Thread(target=self._work_apart, args=(stop,), name="pacs")

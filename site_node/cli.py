@@ -1,11 +1,8 @@
 """`ricord-site`: the command of the site node. The verbs are in `site_node.commands`; this puts them together."""
 
-import logging
-import sys
 from pathlib import Path
 from typing import Annotated
 
-import structlog
 import typer
 
 from shared.terminal import make_app, run_app
@@ -23,6 +20,7 @@ from site_node.commands import (
     stages,
     status,
 )
+from site_node.logs import log_codes_only
 
 app = make_app(
     """Share chest imaging for research: de-identified and sealed at the hospital, or never leaving it.
@@ -45,17 +43,7 @@ def main_options(
 ) -> None:
     """Hold what every verb needs."""
     context.obj = home_folder
-    _log_codes_only()
-
-
-def _log_codes_only() -> None:
-    """Our own log lines carry codes and counts; those of the DICOM libraries quote values and are switched off."""
-    for name in ("pydicom", "pynetdicom"):
-        logging.getLogger(name).disabled = True
-    structlog.configure(
-        processors=[structlog.processors.TimeStamper(fmt="iso"), structlog.processors.JSONRenderer()],
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),  # standard output is for answers
-    )
+    log_codes_only()
 
 
 app.command()(home.init)

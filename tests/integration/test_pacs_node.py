@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -135,6 +136,35 @@ def test_the_service_takes_what_is_pushed_and_no_one_else_s(tmp_path: Path) -> N
     status = ask(home, "status")[1]
     assert sum(status["instances"].values()) == 11
     assert status["requests"]["states"] == {}
+
+
+def test_a_listener_that_dies_is_started_again_and_goes_with_its_node(tmp_path: Path) -> None:
+    """Killed, it is back within seconds; when the node itself is killed, the port is free."""
+    echoscu = needs_peer("echoscu", "dcmtk")
+    home = home_for(tmp_path, scp_text("MODALITY"))
+    call = [echoscu, "-to", "2", "-aet", "MODALITY", "-aec", "RICORD", "127.0.0.1", str(PORT)]
+
+    def answers() -> bool:
+        return subprocess.run(call, check=False, capture_output=True, timeout=30).returncode == 0
+
+    process = start(home, "run", "--no-federation")
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        assert answers()
+        for child in _children(process.pid):
+            os.kill(child, signal.SIGKILL)
+        _wait(answers)
+    finally:
+        process.kill()
+    process.communicate()
+    _wait(lambda: not answers())
+
+
+def _children(parent: int) -> list[int]:
+    """Processes that listen for `parent`, by its id; a helper of multiprocessing that counts resources is none."""
+    listed = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return [int(one) for one in listed if b"spawn_main" in Path(f"/proc/{one}/cmdline").read_bytes()]
 
 
 def test_dcmtk_reaches_us_over_mutual_tls(tmp_path: Path) -> None:
