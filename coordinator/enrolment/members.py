@@ -7,6 +7,7 @@ from coordinator import tokens
 from coordinator.agreements.lifecycle import moved, state_at
 from coordinator.agreements.lookup import agreement_of, site_of
 from coordinator.agreements.service import new_agreement
+from coordinator.federation.interface import NODE
 from coordinator.identity import Clock, Identity, utc_now
 from coordinator.store.interface import Reading, Store
 from coordinator.store.records import Site
@@ -87,10 +88,15 @@ class MemberService:
             return self._view(reading, site_of(reading, reference))
 
     def revoke(self, role: Role, name: str, *, actor: str) -> int:
-        """Revoke every certificate of a member; the next call with one is refused. Returns how many were good."""
+        """Revoke every certificate of a member; the next call with one is refused. Returns how many were good.
+
+        A site's node key is forgotten with them: let in again, it registers one anew.
+        """
         with self._store.begin() as work:
             name = site_of(work, name).site_id or name if role is Role.SITE else name
             count = work.revoke(role, name, self._now())
+            if role is Role.SITE:
+                work.delete_document(NODE, name)
             work.append_event(
                 at=self._now(), actor=actor, action=f"{count} certificates revoked", about=f"{role}/{name}"
             )

@@ -9,18 +9,20 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
 from coordinator.agreements.lookup import terms_in_force
-from coordinator.federation.interface import FEDERATED, RegisteredNode
+from coordinator.certificates import is_member_now
+from coordinator.federation.interface import FEDERATED, NODE, RegisteredNode
 from coordinator.identity import Clock, utc_now
 from coordinator.store.interface import Reading, Store, Work
 from coordinator.store.records import Document
 from shared.agreement import Mode, Moment
+from shared.crypto.pki import Role
 from shared.crypto.signing import VerifyKey
 from shared.errors import AgreementModeNotAllowed, InvalidArgument, NotFound, RicordError
 from shared.federation.plan import Plan
 from shared.frozen import Frozen
 from shared.ids import RunId, SiteId
 
-NODE, RUN = "node", "run"
+RUN = "run"
 RunState = Literal["pending", "running", "stopping", "done", "failed"]
 
 
@@ -54,7 +56,7 @@ class StoredNodes:
         self._now = clock
 
     def nodes(self, modes: tuple[Mode, ...]) -> Mapping[SiteId, RegisteredNode]:
-        """The nodes of sites whose executed agreement covers at least one of `modes`."""
+        """The nodes of sites with a good certificate whose executed agreement covers at least one of `modes`."""
         with self._store.read() as reading:
             rows = [NodeRow.model_validate_json(document.body) for document in reading.documents(NODE)]
             return {
@@ -62,18 +64,20 @@ class StoredNodes:
                     public_key=row.public_key.encode(), fingerprint=_fingerprint(reading, row.site_id)
                 )
                 for row in rows
-                if any(_covers(reading, row.site_id, mode, self._now()) for mode in modes)
+                if self._takes_part(reading, row.site_id, modes)
             }
 
     def members(self, modes: tuple[Mode, ...]) -> Mapping[SiteId, str]:
-        """The fingerprints of enrolled sites whose executed agreement covers at least one of `modes`."""
+        """The fingerprints of sites, as in `nodes`, that enrolled, whether or not they registered a node."""
         with self._store.read() as reading:
             enrolled = [site.site_id for site in reading.sites() if site.site_id and site.enrolled_at]
-            return {
-                site: _fingerprint(reading, site)
-                for site in enrolled
-                if any(_covers(reading, site, mode, self._now()) for mode in modes)
-            }
+            return {site: _fingerprint(reading, site) for site in enrolled if self._takes_part(reading, site, modes)}
+
+    def _takes_part(self, reading: Reading, site_id: SiteId, modes: tuple[Mode, ...]) -> bool:
+        """Revoking takes a site out of the federation too, whose port knows node keys and no certificates."""
+        now = self._now()
+        covered = any(_covers(reading, site_id, mode, now) for mode in modes)
+        return covered and is_member_now(reading, Role.SITE, site_id, now)
 
 
 def register_node(work: Work, site_id: SiteId, public_key: bytes, *, now: datetime) -> NodeRow:

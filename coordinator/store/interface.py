@@ -101,6 +101,9 @@ class Work(Reading, Protocol):
     def put_document(self, document: Document) -> None:
         """Add a service's document or replace the one of that kind and name."""
 
+    def delete_document(self, kind: str, name: str) -> None:
+        """Forget a service's document; nothing happens when there is none."""
+
 
 class Store(Protocol):
     """A store that transactions can be opened on, from any thread."""

@@ -9,7 +9,20 @@ from typing import Any, TypeVar
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, Engine, Table, create_engine, event, insert, make_url, or_, select, text, update
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Table,
+    create_engine,
+    delete,
+    event,
+    insert,
+    make_url,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -230,6 +243,11 @@ class SqlWork:
     def put_document(self, document: Document) -> None:
         """Add or replace."""
         self._put(tables.documents, document)
+
+    def delete_document(self, kind: str, name: str) -> None:
+        """By kind and name."""
+        row = tables.documents.c
+        self._connection.execute(delete(tables.documents).where(row.kind == kind, row.name == name))
 
     def _one(self, record: type[Record], table: Table, **key: str) -> Record | None:
         found = self._all(record, table, *(table.c[name] == str(value) for name, value in key.items()))

@@ -4,7 +4,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,15 +15,16 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from flwr.app import Context, RecordDict
 
 from coordinator.cohort.pooling import Pooling
+from coordinator.enrolment.members import MemberService
 from coordinator.federation.interface import FEDERATED
 from coordinator.federation.process import _Worker
 from coordinator.federation.registry import Run, StoredNodes
 from coordinator.federation.service import FederationService
 from coordinator.identity import Identity
-from coordinator.store.records import Agreement, Site
+from coordinator.store.records import Agreement, Certificate, Site
 from coordinator.store.sql import SqlStore, open_store
 from shared.agreement import AgreementTerms, CuratorKeys, Mode, Scope, State
-from shared.crypto.pki import make_ca
+from shared.crypto.pki import Role, make_ca
 from shared.crypto.signing import SigningKey
 from shared.errors import AgreementModeNotAllowed, AgreementNotExecuted, InvalidArgument, NotFound, ProtocolMismatch
 from shared.ids import AgreementId, Sha256, SiteId
@@ -125,6 +126,10 @@ def add_site(
     with store.begin() as work:
         work.put_agreement(agreement)
         work.put_site(site)
+        work.revoke(Role.SITE, site_id, now)
+        serial = f"{site_id}{len(work.certificates(Role.SITE, site_id))}"
+        ends = now + timedelta(days=30)
+        work.add_certificate(Certificate(serial=serial, role=Role.SITE, name=site_id, ends_at=ends))
 
 
 class LocalSuperLink:
@@ -238,6 +243,23 @@ def test_only_sites_under_an_executed_agreement_with_the_mode_take_part(
         service.start_run(canonical_json(request), actor="coordinator/operator")
     add_site(store, site, key, state=State.SUSPENDED)
     assert site not in nodes.nodes(FEDERATED)
+
+
+def test_a_revoked_or_expired_site_takes_no_part(
+    store: SqlStore, identity: Identity, sites: dict[int, FederateSettings]
+) -> None:
+    """Neither as a node nor in a roster; let in again, it registers its node key anew."""
+    nodes, later = StoredNodes(store), StoredNodes(store, lambda: datetime.now(UTC) + timedelta(days=31))
+    site = sites[10].site_id
+    assert site in nodes.nodes(FEDERATED)
+    assert not later.nodes(FEDERATED)
+    assert not later.members(FEDERATED)
+    MemberService(store, identity).revoke(Role.SITE, site, actor="coordinator/operator")
+    assert site not in nodes.nodes(FEDERATED)
+    assert site not in nodes.members(FEDERATED)
+    add_site(store, site, SigningKey.generate())
+    assert site not in nodes.nodes(FEDERATED)
+    assert site in nodes.members(FEDERATED)
 
 
 def test_a_node_is_registered_only_under_its_own_agreement_protocol_and_key(

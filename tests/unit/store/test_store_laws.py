@@ -107,6 +107,17 @@ class TestLaws:
         with store.read() as reading:
             assert [document.state for document in reading.documents("run")] == ["done"]
 
+    def test_a_deleted_document_is_gone_alone(self, store: SqlStore) -> None:
+        """Only the one of that kind and name; deleting what is not there changes nothing."""
+        with store.begin() as work:
+            for kind, name in (("node", "a"), ("node", "b"), ("run", "a")):
+                work.put_document(Document(kind=kind, name=name, state="x", body="{}", changed_at=NOW))
+            work.delete_document("node", "a")
+            work.delete_document("node", "c")
+        with store.read() as reading:
+            assert [document.name for document in reading.documents("node")] == ["b"]
+            assert reading.document("run", "a") is not None
+
     def test_all_or_nothing(self, store: SqlStore) -> None:
         """A transaction that raises leaves nothing behind, its audit event included."""
 
