@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from coordinator.agreements.lifecycle import terms_of
+from coordinator.agreements.lifecycle import in_force, terms_of
 from coordinator.agreements.lookup import agreement_of, site_of, terms_in_force
 from coordinator.certificates import is_member_now
 from coordinator.identity import Clock, Identity, utc_now
@@ -25,7 +25,7 @@ from shared.errors import (
     SignatureInvalid,
 )
 from shared.frozen import Frozen
-from shared.ids import Sha256, SiteId
+from shared.ids import AgreementId, Sha256, SiteId
 from shared.manifest import Manifest, canonical_json
 from shared.receipt import Receipt
 from shared.signed import Signed, to_manifest
@@ -107,26 +107,35 @@ class SubmissionService:
                 raise SealedFileInvalid(problem="what arrived is not what the manifest names")
             yield self._commit(site_id, signed, manifest)
 
-    def submissions(self, site_id: SiteId | None = None) -> Sequence[Submission]:
-        """What was received, by site and sequence number."""
+    def submissions(self, site_id: SiteId | None = None, *, curator: str | None = None) -> Sequence[Submission]:
+        """What was received, by site and sequence number; with a `curator`, only what is sealed to that one."""
         with self._store.read() as reading:
-            return reading.submissions(site_id)
+            rows = reading.submissions(site_id)
+            if curator is None:
+                return rows
+            own = {name for name in {row.agreement for row in rows} if _curator_of(reading, name) == curator}
+            return [row for row in rows if row.agreement in own]
 
-    def submission(self, wanted: str) -> Submission:
-        """One of them; raises `NotFound`."""
+    def submission(self, wanted: str, *, curator: str | None = None) -> Submission:
+        """One of them; raises `NotFound`, also for one that is sealed to another than `curator`."""
         with self._store.read() as reading:
-            return _found(reading, wanted)
+            row = _found(reading, wanted)
+            if curator is not None and _curator_of(reading, row.agreement) != curator:
+                raise NotFound("sealed to another curator", kind="submission", name=wanted)
+            return row
 
     def fetch(self, curator: str, wanted: str) -> tuple[Fetched, Iterator[bytes]]:
         """A sealed study for the curator it is sealed to: what is known of it, then the ciphertext.
 
-        Raises `NotFound`; `RoleNotAllowed` for another curator than the agreement's.
+        Raises `NotFound`; `RoleNotAllowed` for another curator than the agreement's; `AgreementNotExecuted` while the
+        agreement is not in force.
         """
         with self._store.begin() as work:
             row = _found(work, wanted)
             agreement = agreement_of(work, row.agreement)
             if terms_of(agreement).curator.name != curator:
                 raise RoleNotAllowed(f"{curator} is not the curator of {row.agreement}", role="curator")
+            in_force(agreement, self._now(), Mode.SUBMIT)
             fetched = Fetched(row=row, site_key=site_of(work, row.site_id).verify_key or "", agreement=agreement)
             uri = self._identity.uri(Role.CURATOR, curator)
             work.append_event(at=self._now(), actor=uri, action="study fetched", about=row.id)
@@ -230,6 +239,10 @@ def _found(reading: Reading, wanted: str) -> Submission:
     if row is None:
         raise NotFound(kind="submission", name=wanted)
     return row
+
+
+def _curator_of(reading: Reading, agreement: AgreementId) -> str:
+    return terms_of(agreement_of(reading, agreement)).curator.name
 
 
 def _chunks_of(path: Path) -> Iterator[bytes]:

@@ -7,6 +7,7 @@ import grpc
 from coordinator.peer import peer_of
 from coordinator.store.records import Submission
 from coordinator.submission.service import SubmissionService, gaps
+from shared.crypto.pki import Role
 from shared.errors import InvalidArgument
 from shared.ids import SiteId
 from shared.proto.ricord.v1 import submission_pb2 as pb
@@ -43,7 +44,9 @@ class SubmissionServicer(SubmissionServiceServicer):
         self, request: pb.ListSubmissionsRequest, context: grpc.ServicerContext
     ) -> pb.ListSubmissionsResponse:
         """What was received, and what is missing."""
-        rows = self._service.submissions(SiteId(request.site_id) if request.site_id else None)
+        rows = self._service.submissions(
+            SiteId(request.site_id) if request.site_id else None, curator=_curator(context)
+        )
         missing = [pb.SequenceGap(site_id=gap.site_id, first=gap.first, last=gap.last) for gap in gaps(rows)]
         return pb.ListSubmissionsResponse(submissions=[_message(row) for row in rows], gaps=missing)
 
@@ -51,7 +54,7 @@ class SubmissionServicer(SubmissionServiceServicer):
         self, request: pb.GetSubmissionRequest, context: grpc.ServicerContext
     ) -> pb.GetSubmissionResponse:
         """One, with what was signed about it."""
-        row = self._service.submission(request.id)
+        row = self._service.submission(request.id, curator=_curator(context))
         return pb.GetSubmissionResponse(
             submission=_message(row), manifest=to_signed(row.manifest), receipt=to_signed(row.receipt)
         )
@@ -69,6 +72,12 @@ class SubmissionServicer(SubmissionServiceServicer):
         )
         yield pb.FetchResponse(header=header)
         yield from (pb.FetchResponse(chunk=chunk) for chunk in chunks)
+
+
+def _curator(context: grpc.ServicerContext) -> str | None:
+    """The calling curator's name, who sees only what is sealed to it; `None` for coordinators."""
+    peer = peer_of(context)
+    return peer.name if peer.role is Role.CURATOR else None
 
 
 def _header(parts: Iterator[pb.UploadRequest]) -> pb.UploadHeader:

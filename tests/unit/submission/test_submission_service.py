@@ -15,6 +15,7 @@ from coordinator.store.sql import SqlStore
 from coordinator.submission.service import SubmissionService, blob_name, gaps
 from shared.crypto.pki import Role
 from shared.errors import (
+    AgreementNotExecuted,
     CertificateForeign,
     InvalidArgument,
     ManifestInvalid,
@@ -26,6 +27,8 @@ from shared.errors import (
     UploadInterrupted,
 )
 from shared.ids import AgreementId, Sha256, SiteId
+from shared.proto.ricord.v1 import agreement_pb2
+from shared.proto.ricord.v1.agreement_pb2_grpc import AgreementServiceStub
 from shared.receipt import Receipt
 from shared.signed import Signed, of_manifest
 from site_node.config import SiteHome
@@ -292,7 +295,32 @@ def test_only_the_agreements_curator_fetches(service: SubmissionService, member:
     with pytest.raises(RoleNotAllowed):
         service.fetch("another", key)
     with pytest.raises(NotFound):
+        service.submission(key, curator="another")
+    assert service.submissions(curator="another") == []
+    assert key in {row.id for row in service.submissions(curator="curator")}
+    with pytest.raises(NotFound):
         service.fetch("curator", "0" * 64)
+
+
+def test_nothing_is_handed_out_under_an_agreement_out_of_force(
+    federation: Federation, service: SubmissionService
+) -> None:
+    """Suspended: no byte, resumed: again, terminated: never again."""
+    site, membership = federation.site("Leaving Hospital")
+    sealed = sealed_bytes(site, membership, CHUNK)
+    *_, receipt = service.receive(membership.site_id, of_manifest(sealed.manifest), 0, [sealed.ciphertext.read_bytes()])
+    assert isinstance(receipt, Signed)
+    key = receipt.verified(membership.coordinator_key, Receipt, what="the receipt").submission
+    federation.suspend("Leaving Hospital")
+    with pytest.raises(AgreementNotExecuted):
+        service.fetch("curator", key)
+    federation.execute("Leaving Hospital")
+    service.fetch("curator", key)
+    with federation.operator() as channel:
+        request = agreement_pb2.TerminateAgreementRequest(reference="Leaving Hospital")
+        AgreementServiceStub(channel).TerminateAgreement(request)
+    with pytest.raises(AgreementNotExecuted):
+        service.fetch("curator", key)
 
 
 @given(st.sets(st.integers(1, 40), min_size=1))
