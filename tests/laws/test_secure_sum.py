@@ -275,7 +275,7 @@ def test_a_pinned_peer_under_another_key_is_refused() -> None:
 @given(st.integers(3, 6))
 @some
 def test_near_repeats_are_refused_and_plain_repeats_are_not(count: int) -> None:
-    """On one subject a set that differs by one or two sites from an answered one is refused; the same set is not."""
+    """On one subject only the answered set itself, or one nested with it and three or more sites apart, is allowed."""
     everyone = sites(6)
     carrier = federation(6, 2)
     first = everyone[:count]
@@ -283,15 +283,38 @@ def test_near_repeats_are_refused_and_plain_repeats_are_not(count: int) -> None:
     secure_sum(carrier.plan(first), carrier)
     for other_count in range(3, 7):
         for other in combinations(everyone, other_count):
-            payload, apart = canonical_json(carrier.plan(other)), len(set(first) ^ set(other))
+            payload, one, two = canonical_json(carrier.plan(other)), set(first), set(other)
             if everyone[0] not in other:
                 continue
-            if 0 < apart < 3:
+            if one == two or ((one < two or two < one) and len(one ^ two) >= 3):
+                carrier.ask("advertise", everyone[0], payload)
+            else:
                 with pytest.raises(RunRefused):
                     carrier.ask("advertise", everyone[0], payload)
-            else:
-                carrier.ask("advertise", everyone[0], payload)
     carrier.ask("advertise", everyone[0], canonical_json(carrier.plan(everyone[:4], subject="another")))
+
+
+def test_invented_sites_do_not_pad_a_difference() -> None:
+    """With pins, three known sites and then four with two invented ones beside them: the fourth would be shown."""
+    known, carrier = sites(4), federation(6, 1)
+    carrier.policy = SumPolicy(pins={site: carrier.keys[site].fingerprint for site in known})
+    secure_sum(carrier.plan(known[:3]), carrier)
+    with pytest.raises((TooFewSites, RunRefused)):
+        secure_sum(carrier.plan(sites(6), threshold=5), carrier)
+    assert {site for _, site in carrier.refusals} >= set(known[:3])
+    assert all(isinstance(carrier.refusals["advertise", site], RunRefused) for site in known[:3])
+
+
+def test_a_site_that_was_not_asked_to_sign_remembers_too() -> None:
+    """Its vector may be in the sum, so the roster is remembered with the masked vector."""
+    carrier, own = federation(5, 1), sites(5)[0]
+    carrier.lost = [("mask", site) for site in sites(5)[1:]]
+    with pytest.raises(TooFewSites):
+        secure_sum(carrier.plan(), carrier)
+    assert {stage for stage, _ in carrier.answers} == {"advertise", "share", "mask"}
+    carrier.ask("advertise", own, canonical_json(carrier.plan()))
+    with pytest.raises(RunRefused):
+        carrier.ask("advertise", own, canonical_json(carrier.plan(sites(4))))
 
 
 def test_a_dropout_that_would_show_one_site_is_refused() -> None:

@@ -125,7 +125,7 @@ class SumClient:
         if plan.key_of(self.site_id) != self.key.public:
             raise SecureSumRefused(problem="the roster gives this site another key")
         self.policy.check_plan(plan, self.site_id)
-        refuse_near_repeat(self.memory.answered(plan.subject), plan.sites, None, self.policy.minimum)
+        refuse_near_repeat(self.memory.answered(plan.subject), plan.sites, None, self.policy, self.site_id)
         contribution.approve(plan)
         self.memory.claim(plan.session, "advertise")
         channel, mask, seed = masks.new_secret(), masks.new_secret(), masks.new_secret()
@@ -166,6 +166,7 @@ class SumClient:
         self._checked(plan, [self.site_id, *request.parcels])
         shares = {sender: self._opened(state, sender, sealed) for sender, sealed in request.parcels.items()}
         self._save(state.model_copy(update={"shares": {**state.shares, **shares}}))
+        self._remember(plan, ())  # here, since others can complete the sum without asking this site again
         words = contribution.vector(plan)
         if words.shape != (plan.length,) or words.dtype != np.uint64:
             raise SecureSumRefused(problem="the vector has another length or kind than the plan")
@@ -182,11 +183,7 @@ class SumClient:
         plan, survivors = state.plan, self._checked(state.plan, request.survivors)
         if not set(survivors) <= set(state.shares):
             raise SecureSumRefused(problem="a survivor is named that never shared")
-        self.memory.remember(
-            plan.subject,
-            Answered(roster=plan.sites, survivors=survivors),
-            lambda earlier: refuse_near_repeat(earlier, plan.sites, survivors, self.policy.minimum),
-        )
+        self._remember(plan, survivors)
         state = state.model_copy(update={"survivors": survivors})
         self._save(state)
         return SignatureAnswer(session=plan.session, signature=self.key.sign(state.signed_by_all))
@@ -204,6 +201,13 @@ class SumClient:
             session=plan.session,
             seeds={site: state.shares[site][0] for site in state.survivors},
             keys={site: state.shares[site][1] for site in sorted(dropped)},
+        )
+
+    def _remember(self, plan: SumPlan, survivors: tuple[SiteId, ...]) -> None:
+        self.memory.remember(
+            plan.subject,
+            Answered(roster=plan.sites, survivors=survivors),
+            lambda earlier: refuse_near_repeat(earlier, plan.sites, survivors, self.policy, self.site_id),
         )
 
     def _checked(self, plan: SumPlan, sites: Collection[SiteId]) -> tuple[SiteId, ...]:

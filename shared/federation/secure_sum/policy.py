@@ -46,10 +46,13 @@ class SumPolicy(Frozen):
 
 
 class Answered(Frozen):
-    """Whom a site answered together with, on one subject: the planned roster and those that were left."""
+    """Whom a site answered together with, on one subject: the planned roster and those that were left.
+
+    No survivors: the site gave its masked vector and was not asked, or not yet, to sign who was left.
+    """
 
     roster: tuple[SiteId, ...]
-    survivors: tuple[SiteId, ...]
+    survivors: tuple[SiteId, ...] = ()
 
 
 def default_threshold(sites: int, *, colluders: int = 1, minimum: int = MINIMUM) -> int:
@@ -58,22 +61,34 @@ def default_threshold(sites: int, *, colluders: int = 1, minimum: int = MINIMUM)
 
 
 def refuse_near_repeat(
-    earlier: Sequence[Answered], roster: Sequence[SiteId], survivors: Sequence[SiteId] | None, minimum: int
+    earlier: Sequence[Answered],
+    roster: Sequence[SiteId],
+    survivors: Sequence[SiteId] | None,
+    policy: SumPolicy,
+    own: SiteId,
 ) -> None:
-    """Raise `RunRefused` when the difference to an earlier answer on the subject would show fewer than `minimum` sites.
+    """Raise `RunRefused` unless the sets are each equal to, disjoint from, or nested with every earlier one.
 
-    Rosters are compared with rosters and survivors with survivors (`None`: not known yet). Equal sets are no near
-    repeat: their difference shows what changed at all of them together.
+    Nested sets must differ by at least `policy.minimum` known sites. Rosters are compared with rosters and survivors
+    with survivors (`None`, or none in an earlier answer: not known). The sets of one memory, which all hold `own`, are
+    then a chain whose first set and whose steps have the minimum of known sites each. Whatever is added and taken away
+    among their sums, even by someone who knows the vectors of all unknown sites, weighs the sites of one step alike:
+    it never shows fewer known sites than the minimum. Sets that this memory has not seen are outside this guarantee.
     """
     for answer in earlier:
-        _refuse_near(answer.roster, roster, minimum)
-        if survivors is not None:
-            _refuse_near(answer.survivors, survivors, minimum)
+        _refuse_near(answer.roster, roster, policy, own)
+        if survivors and answer.survivors:
+            _refuse_near(answer.survivors, survivors, policy, own)
 
 
-def _refuse_near(before: Sequence[SiteId], now: Sequence[SiteId], minimum: int) -> None:
-    apart = len(set(before) ^ set(now))
-    if 0 < apart < minimum:
+def _refuse_near(before: Sequence[SiteId], now: Sequence[SiteId], policy: SumPolicy, own: SiteId) -> None:
+    first, second = set(before), set(now)
+    if first == second or not first & second:
+        return
+    if not (first < second or second < first):
+        raise RunRefused(problem="this was answered before with sites that are partly others, and sums could be solved")
+    apart = policy.known(own, first ^ second)
+    if apart < policy.minimum:
         raise RunRefused(
-            problem=f"this was answered before with {apart} site(s) more or fewer, and the difference would show them"
+            problem=f"this was answered before with {apart} known site(s) more or fewer, whom the difference would show"
         )
