@@ -36,9 +36,17 @@ class KeptSheets:
         return tuple(sorted(files, key=lambda path: path.stat().st_mtime_ns, reverse=True))
 
     def read(self, file: Path, dictionary: ClinicalDictionary) -> ClinicalSheet:
-        """One kept sheet, by the mapping for its headings where there is one."""
-        table = _read_kept(file)
-        return type_table(table, dictionary, self.mapping_for(table))
+        """One kept sheet, by the mapping for its headings where there is one.
+
+        Raises `ClinicalSheetInvalid` naming the file: it was damaged, or the rules became stricter since.
+        """
+        try:
+            table = _read_kept(file)
+            return type_table(table, dictionary, self.mapping_for(table))
+        except ClinicalSheetInvalid as error:
+            problem = f"clinical/{file.name} in the home: {error.fields['problem']}"
+            way_out = "import a mended sheet, then delete that file"
+            raise ClinicalSheetInvalid(error.private, problem=f"{problem}; {way_out}") from None
 
     def mapping_for(self, table: Table) -> SheetMapping | None:
         """The mapping that a person once gave for one of the rows that headings may stand in."""

@@ -46,7 +46,6 @@ class SheetMapping(Frozen):
     """A mapping for every sheet whose headings have this digest."""
 
     headings: Sha256
-    heading_row: int = Setting(ge=1)
     reviewed_by: str = ""
     dates: DateOrder = "iso"
     columns: tuple[ColumnRule, ...] = Setting(min_length=1)
@@ -67,8 +66,8 @@ def possible_digests(table: Table) -> tuple[Sha256, ...]:
 
 def apply_mapping(table: Table, dictionary: ClinicalDictionary, mapping: SheetMapping) -> Headings:
     """The columns that a mapping names. Raises `ClinicalSheetInvalid` where it does not fit sheet or dictionary."""
-    rows = heading_rows(table)
-    if mapping.heading_row > len(rows) or headings_digest(rows[mapping.heading_row - 1]) != mapping.headings:
+    at = next((at for at, row in enumerate(heading_rows(table)) if headings_digest(row) == mapping.headings), None)
+    if at is None:
         raise ClinicalSheetInvalid(problem="the mapping was made for other headings; make one with `clinical map`")
     check_mapping(mapping, dictionary)
     fields = {field.name: field for field in dictionary.fields}
@@ -84,7 +83,7 @@ def apply_mapping(table: Table, dictionary: ClinicalDictionary, mapping: SheetMa
         for rule in mapping.columns
         if rule.field
     }
-    return Headings(mapping.heading_row - 1, columns)
+    return Headings(at, columns)
 
 
 def check_mapping(mapping: SheetMapping, dictionary: ClinicalDictionary) -> None:
@@ -138,7 +137,7 @@ def propose(table: Table, dictionary: ClinicalDictionary) -> SheetMapping:
             continue
         rules.append(_propose_column(index, text_of(cell), names, taken, text_dates=_has_text_dates(table, at, index)))
         taken.add(rules[-1].field)
-    return SheetMapping(headings=headings_digest(rows[at]), heading_row=at + 1, columns=tuple(rules))
+    return SheetMapping(headings=headings_digest(rows[at]), columns=tuple(rules))
 
 
 def _propose_column(
@@ -188,7 +187,6 @@ def _lines(mapping: SheetMapping, dictionary: ClinicalDictionary) -> Iterator[st
     yield f"# Fields: {', '.join(field.name for field in dictionary.fields)}."
     yield '# Per column also: unit = "mg/dL", dates = "dmy", codes = { "their spelling" = "our code" }.'
     yield f"headings = {_quoted(mapping.headings)}  # digest of the heading row; do not change"
-    yield f"heading_row = {mapping.heading_row}"
     yield f"reviewed_by = {_quoted(mapping.reviewed_by)}"
     yield f'dates = {_quoted(mapping.dates)}  # of text dates: "iso" takes YYYY-MM-DD only; else "dmy" or "mdy"'
     for rule in mapping.columns:

@@ -86,8 +86,8 @@ def test_text_dates_are_read_in_the_order_named_and_in_no_other(sheet: Path, ord
         ('"accession"', '"mrn"', "stands twice"),
         ('"O" }', '"X" }', "a code is none"),
         ('"°F"', '"mg/L"', "unit"),
-        ("heading_row = 1", "heading_row = 2", "other headings"),
-        ("heading_row = 1", "heading_row = no", "no TOML"),
+        ('"dmy"', "dmy", "no TOML"),
+        ('"dmy"', '"ymd"', "not what it should be"),
         ('column = "A"', 'column = "1"', "not what it should be"),
         ("reviewed_by", "signed_by", "not what it should be"),
     ],
@@ -99,6 +99,15 @@ def test_a_mapping_that_cannot_be_says_so(sheet: Path, old: str, new: str, probl
     file.write_text(head + mark + rest.replace(old, new, 1), encoding="utf-8")
     with pytest.raises(ClinicalSheetInvalid, match=problem):
         read_sheet(sheet, DICTIONARY, mapping=load_mapping(file))
+
+
+def test_a_mapping_fits_its_headings_wherever_they_stand_and_no_others(sheet: Path) -> None:
+    mapping = completed(sheet)
+    sheet.write_text("Our ward\n\n" + THEIRS, encoding="utf-8")
+    assert [row.row for row in read_sheet(sheet, DICTIONARY, mapping=mapping).rows] == [4, 5]
+    sheet.write_text(THEIRS.replace("Alter", "Jahre"), encoding="utf-8")
+    with pytest.raises(ClinicalSheetInvalid, match="other headings"):
+        read_sheet(sheet, DICTIONARY, mapping=mapping)
 
 
 def test_a_mapping_that_is_not_there_is_missed(tmp_path: Path) -> None:
@@ -129,3 +138,10 @@ def test_a_sheet_kept_by_an_earlier_release_is_still_read(tmp_path: Path) -> Non
     (tmp_path / "0123.csv").write_bytes("MRN;Sex\nÄ7;M\n".encode("cp1252"))
     kept = KeptSheets(tmp_path)
     assert kept.read(kept.files()[0], DICTIONARY).rows[0].keys == {"mrn": "Ä7"}
+
+
+def test_a_kept_sheet_that_cannot_be_read_any_more_is_named(tmp_path: Path) -> None:
+    (tmp_path / "0123.csv").write_text("a,b\n1,2\n", encoding="utf-8")
+    kept = KeptSheets(tmp_path)
+    with pytest.raises(ClinicalSheetInvalid, match=r"clinical/0123\.csv .* delete that file"):
+        kept.read(kept.files()[0], DICTIONARY)
