@@ -35,9 +35,11 @@ _HEADER = struct.Struct("<HHL")
 _SOI, _EOI, _SOS, _COM = 0xD8, 0xD9, 0xDA, 0xFE
 _APP = range(0xE0, 0xF0)
 _DECODING = MappingProxyType({0xE0: (b"JFIF\0", 16), 0xE8: (b"mrfx", 7), 0xEE: (b"Adobe", 14)})  # APPn decoders need
-_IMAGE = frozenset({*range(0xC0, 0xD0), *range(0xDA, 0xE0), 0xF7, 0xF8}) - {0xC8}  # tables, frames, scans; LS's two
+_SOF = frozenset({*range(0xC0, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}  # 0xF7 is JPEG-LS's
+_DHT, _DQT, _DRI, _LSE = 0xC4, 0xDB, 0xDD, 0xF8
+_LSE_PRESET = 13  # length of the only LSE segment without a table (T.87 C.2.4.1.1)
 _J2K_SOC, _J2K_SIZ, _J2K_COM, _J2K_SOT, _J2K_SOD, _J2K_EOC = 0x4F, 0x51, 0x64, 0x90, 0x93, 0xD9
-_J2K_HEADER = frozenset({0x50, 0x51, 0x52, 0x53, *range(0x55, 0x5A), *range(0x5C, 0x62), 0x63})  # T.800 Table A.2
+_J2K_HEADER = frozenset({0x50, 0x52, 0x53, *range(0x55, 0x5A), *range(0x5C, 0x62)})  # T.800 Table A.2
 _JPEG_NEXT = re.compile(rb"\xff[^\x00\xd0-\xd7]")  # a marker after entropy-coded data
 _LS_NEXT = re.compile(rb"\xff[\x80-\xcf\xd8-\xff]")
 _STARTS = MappingProxyType(  # how a frame begins; within one these bytes never follow each other
@@ -81,7 +83,7 @@ def clean_frames(encapsulated: bytes, family: Family, frames: int, *, extended: 
 def _is_plain(encapsulated: bytes, parts: _Fragments) -> bool:
     """Whether items and delimiter are all there is, so that the bytes can be copied as they are."""
     items = 8 * (len(parts.fragments) + 2) + 4 * len(parts.offsets) + sum(map(len, parts.fragments))
-    return items == len(encapsulated)
+    return items == len(encapsulated) and encapsulated.endswith(_HEADER.pack(0xFFFE, 0xE0DD, 0))
 
 
 def _split(encapsulated: bytes) -> _Fragments:
@@ -179,6 +181,8 @@ def _segment_end(frame: bytes, place: int, next_marker: re.Pattern[bytes]) -> in
         raise stop("pixel-fragments", "PixelData")
     if frame[place + 1] != _SOS:
         return end
+    if length != 6 + 2 * frame[place + 4]:
+        raise stop("pixel-hidden-data", "PixelData")
     found = next_marker.search(frame, end)
     if found is None:
         raise stop("truncated", "PixelData")
@@ -188,11 +192,34 @@ def _segment_end(frame: bytes, place: int, next_marker: re.Pattern[bytes]) -> in
 def _belongs_to_image(segment: bytes) -> bool:
     """Whether a segment stays; stops at one that no edition knows."""
     marker = segment[1]
-    if marker in _IMAGE:
+    if _is_exact(segment):
         return True
     if marker != _COM and marker not in _APP:
         raise stop("pixel-hidden-data", "PixelData")
     return _is_for_decoding(segment)
+
+
+def _is_exact(segment: bytes) -> bool:
+    """Whether a table, frame or scan header is as long as its own counts say: nothing hides behind it (T.81 B.2)."""
+    marker, body = segment[1], segment[4:]
+    if marker in _SOF:
+        return len(body) == 6 + 3 * body[5]
+    if marker == _SOS:
+        return True  # its header is checked where the scan begins
+    if marker == _DRI:
+        return len(body) == 2  # noqa: PLR2004  # one interval
+    if marker == _LSE:
+        return len(body) + 2 == _LSE_PRESET and body[0] == 1
+    return marker in {_DHT, _DQT} and _are_tables(body, quantisation=marker == _DQT)
+
+
+def _are_tables(body: bytes, *, quantisation: bool) -> bool:
+    """Whether the body is tables one behind the other, to its end."""
+    place = 0
+    while place < len(body):
+        size = 64 << (body[place] >> 4 & 1) if quantisation else 16 + sum(body[place + 1 : place + 17])
+        place += 1 + size
+    return place == len(body)
 
 
 def _is_for_decoding(segment: bytes) -> bool:
@@ -211,7 +238,7 @@ def _clean_2000(frame: bytes) -> bytes:
         end = place + 2 + length
         if frame[place] != 0xFF or end > len(frame):  # noqa: PLR2004  # every marker begins so
             raise stop("pixel-fragments", "PixelData")
-        if frame[place + 1] in _J2K_HEADER:
+        if frame[place + 1] in _J2K_HEADER or (place == 2 and _is_size(frame[place:end])):  # noqa: PLR2004  # behind SOC
             kept.append(frame[place:end])
         elif frame[place + 1] != _J2K_COM:
             raise stop("pixel-hidden-data", "PixelData")
@@ -220,6 +247,11 @@ def _clean_2000(frame: bytes) -> bytes:
     while frame[place : place + 2] != bytes((0xFF, _J2K_EOC)):
         place = _tile_part_end(frame, place)
     return b"".join(kept) + frame[first : place + 2]
+
+
+def _is_size(segment: bytes) -> bool:
+    """Whether this is a SIZ segment and as long as its own count of components says (T.800 A.5.1)."""
+    return segment[1] == _J2K_SIZ and len(segment) == 40 + 3 * struct.unpack_from(">H", segment, 38)[0]
 
 
 def _tile_part_end(frame: bytes, start: int) -> int:

@@ -15,6 +15,7 @@ from site_node.validate.values import TEXT
 _LONGEST_RUN = 4  # words that may make one identifier
 _NUMERIC = 6  # characters from which a number in a numeric value is taken for an identifier
 _PATIENT, _ACCESSION, _METHOD, _ALL_WRITTEN = 0x00100010, 0x00080050, 0x00120063, 0x00100020
+_PRINTABLE = re.compile(rb"[ -~]{6,}")  # in compressed frames, whose every other byte is a decoder's affair
 _UID_LIKE = re.compile(r"\d+(?:\.\d+){2,}")
 _CHECKED_ELSEWHERE = frozenset({"DA", "DT", "UI"})  # each of these is compared with what it must be
 
@@ -58,6 +59,8 @@ class Leftovers:
             if key not in self._elements:
                 self._elements[key] = table.get(element.tag) or safe
         self._parts.update(dict.fromkeys(document.rest))
+        for fragment in document.fragments or () if document.encapsulated else ():
+            self._parts.update(dict.fromkeys(_PRINTABLE.findall(fragment)))
 
     def search(self, search: Search) -> Iterator[Finding]:
         """Findings in all of it."""

@@ -10,10 +10,10 @@ from site_node.deidentify.frames import FAMILIES, Family, clean_frames
 SECRET = b"Zanzibarova^Ada"
 JFIF = b"\xff\xe0\0\x10JFIF\0\1\1\0\0\1\0\1\0\0"
 ADOBE = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\0"
-TABLES = b"\xff\xdb\0\x05\0\1\2"
+TABLES = b"\xff\xdb\0\x43\0" + bytes(range(1, 65))
 SCAN = b"\xff\xda\0\x08\1\1\0\0\x3f\0\x12\xff\0\x34\xff\xd0\x56\x78"
 END = b"\xff\xd9"
-J2K_SIZE = b"\xff\x51\0\x04\0\0"
+J2K_SIZE = b"\xff\x51\0\x29\0\0" + bytes(32) + b"\0\1" + b"\7\1\1"
 
 
 def comment(marker: int, text: bytes = SECRET) -> bytes:
@@ -135,3 +135,38 @@ def test_frames_in_fragments_without_offsets_are_told_apart() -> None:
 def test_every_family_has_a_syntax() -> None:
     """The table of transfer syntaxes names all families."""
     assert set(FAMILIES.values()) == set(Family)
+
+
+@pytest.mark.parametrize("marker", [0xC4, 0xDB, 0xDD, 0xC0, 0xF7, 0xF8])
+def test_a_table_longer_than_its_own_counts_is_refused(marker: int) -> None:
+    """Decoders read what the counts say and skip the rest; text may be the rest (T.81 B.2)."""
+    for family in (Family.JPEG, Family.JPEG_LS):
+        with pytest.raises(DicomUnsupported):
+            cleaned(items(jpeg(comment(marker))), family)
+
+
+@pytest.mark.parametrize("marker", [0xCC, 0xDC, 0xDE, 0xDF])
+def test_segments_that_medical_encoders_do_not_write_are_refused(marker: int) -> None:
+    """Arithmetic conditioning, line counts and hierarchies decode nowhere here, so nothing shows what they hold."""
+    with pytest.raises(DicomUnsupported):
+        cleaned(items(jpeg(comment(marker))), Family.JPEG)
+
+
+def test_a_scan_header_longer_than_its_components_is_refused() -> None:
+    """The header of a scan says how many components it has."""
+    long = b"\xff\xda" + struct.pack(">H", 8 + len(SECRET)) + SCAN[4:10] + SECRET + SCAN[10:]
+    with pytest.raises(DicomUnsupported):
+        cleaned(items(jpeg(scan=long)), Family.JPEG)
+
+
+@pytest.mark.parametrize("marker", [0x51, 0x63])
+def test_a_second_size_or_a_registration_is_refused(marker: int) -> None:
+    """Only the first segment of a code stream is its size (T.800 A.5.1)."""
+    with pytest.raises(DicomUnsupported):
+        cleaned(items(j2k(comment(marker))), Family.JPEG_2000)
+
+
+def test_a_delimiter_with_a_length_is_written_anew() -> None:
+    """Readers stop at the delimiter's tag and never look at its length, which is four bytes of anything."""
+    content = items(jpeg())
+    assert cleaned(content[:-4] + b"SMIT", Family.JPEG) == content
