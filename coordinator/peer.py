@@ -36,7 +36,6 @@ _READER = frozenset({Role.COORDINATOR, Role.CURATOR, Role.RESEARCHER})
 ROLES: Mapping[str, frozenset[Role]] = MappingProxyType(
     {
         "/grpc.health.v1.Health/Check": _ALL,
-        "/grpc.health.v1.Health/Watch": _ALL,
         "/ricord.v1.AgreementService/DraftAgreement": _COORDINATOR,
         "/ricord.v1.AgreementService/ListAgreements": _COORDINATOR,
         "/ricord.v1.AgreementService/GetAgreement": _COORDINATOR,
@@ -68,6 +67,9 @@ ROLES: Mapping[str, frozenset[Role]] = MappingProxyType(
         "/ricord.v1.SubmissionService/Fetch": _CURATOR,
     }
 )
+
+# A watch holds a thread for as long as the caller likes, and on the enrolment port the caller may be anybody.
+UNSERVED = frozenset({"/grpc.health.v1.Health/Watch"})
 
 Check = Callable[[str, grpc.ServicerContext], None]
 
@@ -122,9 +124,9 @@ class Guard(grpc.ServerInterceptor):
         continuation: "Callable[[grpc.HandlerCallDetails], grpc.RpcMethodHandler[Any, Any] | None]",
         handler_call_details: grpc.HandlerCallDetails,
     ) -> "grpc.RpcMethodHandler[Any, Any] | None":  # quoted: the type takes no parameters at run time
-        """Wrap the method's behaviour."""
+        """Wrap the method's behaviour; `None` is answered with `UNIMPLEMENTED` at once."""
         handler = continuation(handler_call_details)
-        if handler is None:
+        if handler is None or handler_call_details.method in UNSERVED:
             return None
         method = handler_call_details.method
         wrap = self._stream if handler.response_streaming else self._unary

@@ -31,8 +31,11 @@ from shared.proto.ricord.v1 import (
 )
 from shared.wire import SERVER_OPTIONS
 
-_ENROLMENT_THREADS = 4
+_ENROLMENT_THREADS = 16
 _MAIN_THREADS = 32  # an upload holds one for as long as it lasts
+_WAITING = 32  # calls that may wait for a thread; more are turned away
+# Anybody may connect here, open a call and send nothing: the connection ends after a minute, and its calls with it.
+_ENROLMENT_OPTIONS = (("grpc.max_connection_age_ms", 60_000), ("grpc.max_connection_age_grace_ms", 10_000))
 _GRACE_SECONDS = 10.0
 
 Register = Callable[[grpc.Server], None]
@@ -52,7 +55,7 @@ def serving(
 
     Raises `PortInUse`. At the end calls under way get ten seconds; an upload cut then resumes later.
     """
-    enrolment = _server(_ENROLMENT_THREADS, no_check)
+    enrolment = _server(_ENROLMENT_THREADS, no_check, _ENROLMENT_OPTIONS)
     service = EnrolmentService(store, identity, clock)
     enrolment_pb2_grpc.add_EnrolmentServiceServicer_to_server(EnrolmentServicer(service, identity), enrolment)
     main = _server(_MAIN_THREADS, gate(store, clock))
@@ -87,8 +90,13 @@ def _register_main(
     submission_pb2_grpc.add_SubmissionServiceServicer_to_server(SubmissionServicer(submissions), main)
 
 
-def _server(threads: int, check: Check) -> grpc.Server:
-    server = grpc.server(ThreadPoolExecutor(threads), interceptors=[Guard(check)], options=SERVER_OPTIONS)
+def _server(threads: int, check: Check, options: tuple[tuple[str, int], ...] = ()) -> grpc.Server:
+    server = grpc.server(
+        ThreadPoolExecutor(threads),
+        interceptors=[Guard(check)],
+        options=(*SERVER_OPTIONS, *options),
+        maximum_concurrent_rpcs=threads + _WAITING,
+    )
     checks = health.HealthServicer()
     checks.set("", health_pb2.HealthCheckResponse.SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)

@@ -6,7 +6,9 @@ import grpc
 
 from coordinator.peer import peer_of
 from coordinator.store.records import Submission
+from coordinator.submission import streams
 from coordinator.submission.service import SubmissionService, gaps
+from coordinator.submission.streams import Streams, heard
 from shared.crypto.pki import Role
 from shared.errors import InvalidArgument
 from shared.ids import SiteId
@@ -21,6 +23,7 @@ class SubmissionServicer(SubmissionServiceServicer):
 
     def __init__(self, service: SubmissionService) -> None:
         self._service = service
+        self._streams = Streams()
 
     def GetUploadOffset(
         self, request: pb.GetUploadOffsetRequest, context: grpc.ServicerContext
@@ -34,11 +37,12 @@ class SubmissionServicer(SubmissionServiceServicer):
         self, request_iterator: Iterator[pb.UploadRequest], context: grpc.ServicerContext
     ) -> Iterator[pb.UploadResponse]:
         """The rest of a study."""
-        header = _header(request_iterator)
-        chunks = (part.chunk for part in request_iterator)
         site_id = SiteId(peer_of(context).name)
-        steps = self._service.receive(site_id, from_signed(header.manifest), header.offset, chunks)
-        yield from (_step(step) for step in steps)
+        with self._streams.one(site_id), heard(request_iterator, context.cancel, streams.IDLE_SECONDS) as parts:
+            header = _header(parts)
+            chunks = (part.chunk for part in parts)
+            steps = self._service.receive(site_id, from_signed(header.manifest), header.offset, chunks)
+            yield from (_step(step) for step in steps)
 
     def ListSubmissions(
         self, request: pb.ListSubmissionsRequest, context: grpc.ServicerContext

@@ -1,5 +1,6 @@
 """The way from an invitation to an opened study, through real sockets on loopback."""
 
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +16,7 @@ from coordinator.curation.fetching import fetching
 from coordinator.curation.keys import load_curator_keys
 from coordinator.curation.membership import CuratorHome, enrol_again, join
 from coordinator.curation.membership import renew_if_due as renew_curator
+from coordinator.submission import streams
 from shared.agreement import State
 from shared.crypto import pki
 from shared.crypto.keys import load_tls, make_tls, private_pem
@@ -35,6 +37,7 @@ from shared.errors import (
     TokenExpired,
     TokenInvalid,
     TokenUsed,
+    UploadInterrupted,
 )
 from shared.ids import Sha256
 from shared.proto.ricord.v1 import agreement_pb2, site_pb2, submission_pb2
@@ -380,6 +383,38 @@ def test_both_ports_say_that_they_are_well(federation: Federation) -> None:
         assert health_pb2_grpc.HealthStub(channel).Check(question).status == health_pb2.HealthCheckResponse.SERVING
     with federation.operator() as channel:
         assert health_pb2_grpc.HealthStub(channel).Check(question).status == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_nobody_holds_the_enrolment_port(federation: Federation) -> None:
+    """A watch would hold a thread without a token; it is not served, and the port answers on."""
+    question = health_pb2.HealthCheckRequest()
+    credentials = Credentials(federation.identity.root).to_grpc()
+    with grpc.secure_channel(federation.identity.addresses.enrolment, credentials) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        for watch in [health.Watch(question, timeout=10) for _ in range(20)]:
+            with pytest.raises(grpc.RpcError) as caught:
+                next(watch)
+            assert "UNIMPLEMENTED" in str(caught.value)
+        assert health.Check(question, timeout=10).status == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_an_upload_on_which_nothing_comes_is_ended(federation: Federation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its thread and its file are free again; the site's next try goes on."""
+    monkeypatch.setattr(streams, "IDLE_SECONDS", 0.3)
+    home, member = federation.site("Idle Hospital")
+    sealed, ended = sealed_study(home, member), threading.Event()
+    header = submission_pb2.UploadHeader(manifest=to_signed(of_manifest(sealed.manifest)), offset=0)
+
+    def parts() -> Iterator[submission_pb2.UploadRequest]:
+        yield submission_pb2.UploadRequest(header=header)
+        ended.wait(30)
+
+    with pytest.raises(UploadInterrupted), connected(member.addresses.main, member.credentials) as channel:
+        list(SubmissionServiceStub(channel).Upload(parts(), timeout=20))
+    ended.set()
+    monkeypatch.undo()
+    with submitting(home, member) as submit:
+        assert submit(sealed).receipt.exists()
 
 
 def test_a_curator_renews_and_enrols_again(federation: Federation) -> None:

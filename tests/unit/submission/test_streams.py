@@ -1,0 +1,43 @@
+"""One site cannot hold what all sites share."""
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from coordinator.submission.streams import Streams, heard
+from shared.errors import UploadInterrupted
+
+
+def test_a_site_has_so_many_uploads_and_no_more() -> None:
+    """Others are not touched by it, and a place is free again when an upload ends."""
+    streams = Streams(limit=2)
+    with streams.one("1"), streams.one("1"), streams.one("2"), pytest.raises(UploadInterrupted), streams.one("1"):
+        pass
+    with streams.one("1"), streams.one("1"):
+        pass
+
+
+def test_a_stream_on_which_nothing_comes_is_cancelled() -> None:
+    """What came before is passed on; time spent on a part does not count."""
+    cancelled = threading.Event()
+
+    def parts() -> Iterator[int]:
+        yield from (1, 2, 3)
+        assert cancelled.wait(10)
+
+    with heard(parts(), cancelled.set, 0.1) as timed:
+        assert next(timed) == 1
+        time.sleep(0.3)
+        assert not cancelled.is_set()
+        assert list(timed) == [2, 3]
+    assert cancelled.is_set()
+
+
+def test_a_stream_that_ends_is_not_cancelled() -> None:
+    """Nor is one cancelled after its block."""
+    cancelled = threading.Event()
+    with heard(iter([1]), cancelled.set, 0.05) as timed:
+        assert list(timed) == [1]
+    assert not cancelled.wait(0.2)
