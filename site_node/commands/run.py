@@ -11,7 +11,15 @@ import structlog
 import typer
 
 from shared.agreement import Mode
-from shared.errors import AgreementModeNotAllowed, DiskFull, NoDicomFound, NotEnrolled, RicordError, SettingsError
+from shared.errors import (
+    AgreementModeNotAllowed,
+    DiskFull,
+    NoDicomFound,
+    NotEnrolled,
+    ProtocolMismatch,
+    RicordError,
+    SettingsError,
+)
 from shared.protocol.loader import load_protocol
 from shared.terminal import print_json, print_line
 from shared.wire import connected
@@ -193,6 +201,8 @@ def _federate(home: SiteHome, membership: Membership, protocol: str, stop: threa
     from site_node.federate.executor import run_federate  # noqa: PLC0415 -- likewise
 
     digest = load_protocol(protocol).digest
+    if digest != membership.protocol_digest:
+        raise ProtocolMismatch(held=digest, wanted=membership.protocol_digest)
     with connected(membership.addresses.main, membership.credentials) as channel:
         address = register_node(channel, node_key=home.flower_key, protocol_digest=digest)
     settings = settings_for(
@@ -200,6 +210,8 @@ def _federate(home: SiteHome, membership: Membership, protocol: str, stop: threa
         site_id=membership.site_id,
         coordinator_key=membership.coordinator_verify_key,
         protocol_digest=digest,
+        modes=membership.modes,
+        agreement_expires_at=membership.terms.expires_at,
         fleet_address=address,
     )
     return run_federate(settings, stop=stop, once=once)

@@ -15,6 +15,8 @@ from openpyxl import Workbook
 
 from shared.errors import ExitCode
 from site_node.config import SiteHome, init_home
+from site_node.ledger import Ledger
+from site_node.status import status_of
 from tests.factories.dicom import make_ct, make_dx, write_file
 from tests.factories.pacs import Orthanc, free_port, orthanc
 from tests.factories.tls import make_tls_files
@@ -22,7 +24,7 @@ from tests.peers import needs_peer
 
 COMMAND = (sys.executable, "-c", "from site_node.cli import main; main()")
 PORT = free_port()
-STUDIES, SLICES = 4, 60
+STUDIES, SLICES = 3, 60
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +82,7 @@ def ask(home: SiteHome, *words: str) -> tuple[int, Any]:
 
 
 def accession_sheet(folder: Path) -> Path:
-    """Four good ones, one of them twice, one that nobody knows, a hole."""
+    """Three good ones, one of them twice, one that nobody knows, a hole."""
     book = Workbook()
     assert book.active is not None
     for row in (
@@ -106,21 +108,21 @@ def test_a_list_killed_half_way_ends_like_a_calm_one(tmp_path: Path, pacs: Ortha
     killed.communicate()
     code, said = ask(home, *words)
     assert code == ExitCode.PARTIAL
-    code, status = ask(home, "status")
+    status = status_in(home)
     asked = status["requests"]
     assert asked["states"] == {"reconciled": STUDIES, "refused": 1}
     assert (asked["announced"], asked["arrived"], asked["failed"]) == (STUDIES * SLICES, STUDIES * SLICES, 0)
     assert asked["reasons"] == {"unknown-accession": 1}
-    assert said["rows"]["6"] == "duplicate-in-list"
+    assert said["rows"]["5"] == "duplicate-in-list"
     assert status["received"] == STUDIES
     assert sum(status["instances"].values()) == STUDIES * SLICES
     assert not list(home.arrivals.rglob("*.dcm"))
 
 
-def test_the_service_takes_what_is_pushed_and_no_one_else_s(tmp_path: Path) -> None:
-    """`storescu` pushes two studies to `ricord-site run`; another calling title is refused; SIGTERM ends it with 0."""
+def test_the_service_takes_what_is_pushed_and_what_is_asked_for(tmp_path: Path, pacs: Orthanc) -> None:
+    """`storescu` pushes to `run`, a stranger is refused, a request made meanwhile is fetched; SIGTERM ends it with 0."""
     storescu = needs_peer("storescu", "dcmtk")
-    home = home_for(tmp_path, scp_text("MODALITY"))
+    home = home_for(tmp_path, scp_text("MODALITY") + pacs_text(pacs.dicom, "get"))
     files = _files(tmp_path / "push")
     process = start(home, "run", "--no-federation")
     try:
@@ -128,14 +130,25 @@ def test_the_service_takes_what_is_pushed_and_no_one_else_s(tmp_path: Path) -> N
         assert process.stdout.readline() == "ready\n"
         assert _push(storescu, "STRANGER", files) != 0
         assert _push(storescu, "MODALITY", files) == 0
-        _wait(lambda: ask(home, "status")[1]["received"] == 2)
+        code, said = ask(home, "pacs", "get", "--accession", "A1")
+        assert (code, said["requests"]) == (0, 1)
+        _wait(lambda: status_in(home)["received"] == 3)
     finally:
         process.terminate()
     code, _ = ended(process)
     assert code == 0
-    status = ask(home, "status")[1]
-    assert sum(status["instances"].values()) == 11
-    assert status["requests"]["states"] == {}
+    status = status_in(home)
+    assert sum(status["instances"].values()) == 11 + SLICES
+    assert (status["requests"]["states"], status["requests"]["arrived"]) == ({"reconciled": 1}, SLICES)
+
+
+def status_in(home: SiteHome) -> dict[str, Any]:
+    """What `status --json` says, without a process for it."""
+    ledger = Ledger(home.ledger)
+    try:
+        return status_of(ledger, name="x", site_id=None).model_dump(mode="json")
+    finally:
+        ledger.close()
 
 
 def test_a_listener_that_dies_is_started_again_and_goes_with_its_node(tmp_path: Path) -> None:
@@ -186,22 +199,6 @@ def test_dcmtk_reaches_us_over_mutual_tls(tmp_path: Path) -> None:
     finally:
         process.terminate()
     assert ended(process)[0] == 0
-
-
-def test_requests_made_while_the_node_runs_are_taken_by_it(tmp_path: Path, pacs: Orthanc) -> None:
-    """The command finds the home busy and only enters them."""
-    home = home_for(tmp_path, scp_text("PACS") + pacs_text(pacs.dicom, "get"))
-    process = start(home, "run", "--no-federation")
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        code, said = ask(home, "pacs", "get", "--accession", "A1")
-        assert (code, said["requests"]) == (0, 1)
-        _wait(lambda: ask(home, "status")[1]["received"] == 1)
-    finally:
-        process.terminate()
-    assert ended(process)[0] == 0
-    assert ask(home, "status")[1]["requests"]["arrived"] == SLICES
 
 
 def _files(folder: Path) -> Path:

@@ -6,7 +6,6 @@ import threading
 import time
 from pathlib import Path
 
-import pytest
 from pydicom import dcmread
 
 from site_node.dimse import ScpSettings
@@ -15,12 +14,11 @@ from tests.factories.dicom import make_ct, write_file
 from tests.factories.pacs import free_port, key_of, serving_in_a_process
 from tests.peers import needs_peer
 
-SLICES = 150
+SLICES = 80
 
 
-@pytest.mark.parametrize("after", [3, 60])
-def test_what_was_answered_is_there_after_a_kill(tmp_path: Path, after: int) -> None:
-    """Killed when `after` files are there: all that the sender heard `Success` for are whole; then it sends again."""
+def test_what_was_answered_is_there_after_a_kill(tmp_path: Path) -> None:
+    """Killed when a quarter is there: all that the sender heard `Success` for are whole; then it sends again."""
     storescu = needs_peer("storescu", "dcmtk")
     source = tmp_path / "source"
     source.mkdir()
@@ -29,7 +27,7 @@ def test_what_was_answered_is_there_after_a_kill(tmp_path: Path, after: int) -> 
     settings = ScpSettings(host="127.0.0.1", port=free_port(), callers=("SENDER",), min_free_mb=0)
     folder = tmp_path / "arrivals"
     with serving_in_a_process(settings, folder) as process:
-        killer = threading.Thread(target=_kill_at, args=(process, folder, after))
+        killer = threading.Thread(target=_kill_at, args=(process, folder, SLICES // 4))
         killer.start()
         said = push(storescu, settings.port, source)
         killer.join()
