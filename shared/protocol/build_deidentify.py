@@ -83,6 +83,10 @@ DECISIONS = {
     0x20500020: ("keep", "PS3.3: Type 1 in DX"),
     0x7FE00001: ("keep", "PS3.5 A.4: goes with encapsulated pixels"),
     0x7FE00002: ("keep", "PS3.5 A.4: goes with encapsulated pixels"),
+    **dict.fromkeys(
+        (0x7FE00008, 0x7FE00009, 0x7FE00020, 0x7FE00030, 0x7FE00040),
+        ("remove", "a second picture that nobody looks at for text"),
+    ),
     0x7FE00010: ("keep", "the image"),
 }
 
