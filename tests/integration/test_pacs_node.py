@@ -120,7 +120,7 @@ def test_a_list_killed_half_way_ends_like_a_calm_one(tmp_path: Path, pacs: Ortha
 
 
 def test_the_service_takes_what_is_pushed_and_what_is_asked_for(tmp_path: Path, pacs: Orthanc) -> None:
-    """`storescu` pushes to `run`, a stranger is refused, a request made meanwhile is fetched; SIGTERM ends it with 0."""
+    """`storescu` pushes to `run`, a stranger is refused, a request made meanwhile is fetched; SIGTERM ends it."""
     storescu = needs_peer("storescu", "dcmtk")
     home = home_for(tmp_path, scp_text("MODALITY") + pacs_text(pacs.dicom, "get"))
     files = _files(tmp_path / "push")
