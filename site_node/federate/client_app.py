@@ -23,6 +23,7 @@ from shared.federation.secure_sum.policy import SumPolicy
 from site_node.federate import statistics
 from site_node.federate.dataset import Split, load_split
 from site_node.federate.policy import check_message, load_policy, may_tell
+from site_node.federate.rounds import claim_round
 from site_node.federate.site import FederateSettings, from_context
 from site_node.federate.training import evaluate, train
 
@@ -36,15 +37,21 @@ def judged(message: Message, context: Context, call_next: ClientAppCallable) -> 
         site = from_context(context.node_config)
         plan = plan_of(message, site)
         policy = load_policy(site.policy)
+        kind = message.metadata.message_type.split(".")[0]
+        turn = int(message.content[records.CONFIG].get(records.ROUND, 0))
         check_message(
             policy,
             plan,
             site_id=site.site_id,
             fingerprint=load_signing(site.signing_key).fingerprint,
             protocol_digest=site.protocol_digest,
-            kind=message.metadata.message_type.split(".")[0],
-            turn=int(message.content[records.CONFIG].get(records.ROUND, 0)),
+            modes=site.modes,
+            agreement_expires_at=site.agreement_expires_at,
+            kind=kind,
+            turn=turn,
         )
+        named = str(message.content[records.CONFIG].get(records.STAGE)) if kind == "query" else kind
+        claim_round(site.folder, plan.run, named, 0 if kind == "query" else turn)
         reply = call_next(message, context)
         check_leaving(reply, plan, policy.max_answer_bytes)
     except RunRefused as error:

@@ -1,10 +1,12 @@
 """The site's two calls before it takes part: register its node key, and learn where the fleet port is."""
 
+from datetime import datetime
 from pathlib import Path
 
 import grpc
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_public_key
 
+from shared.agreement import Mode
 from shared.crypto.keys import load_flower_public
 from shared.errors import ProtocolMismatch
 from shared.ids import Sha256, SiteId
@@ -33,9 +35,19 @@ def register_node(channel: grpc.Channel, *, node_key: Path, protocol_digest: Sha
 
 
 def settings_for(
-    home: SiteHome, *, site_id: SiteId, coordinator_key: str, protocol_digest: Sha256, fleet_address: str
+    home: SiteHome,
+    *,
+    site_id: SiteId,
+    coordinator_key: str,
+    protocol_digest: Sha256,
+    modes: tuple[Mode, ...],
+    agreement_expires_at: datetime | None,
+    fleet_address: str,
 ) -> FederateSettings:
-    """The settings of federated work in this home; `coordinator_key` is the OpenSSH line the agreement's text names."""
+    """The settings of federated work in this home, under the agreement that this site signed.
+
+    `coordinator_key` is the OpenSSH line of the key that the agreement names.
+    """
     return FederateSettings(
         site_id=site_id,
         folder=home.folder / "federation",
@@ -45,6 +57,8 @@ def settings_for(
         node_key=home.flower_key,
         coordinator_key=coordinator_key,
         protocol_digest=protocol_digest,
+        modes=modes,
+        agreement_expires_at=agreement_expires_at,
         fleet_address=fleet_address,
         root=home.identity / "root.pem",
     )

@@ -1,14 +1,17 @@
 """The site's word on federated work: what `federation-policy.toml` does not allow is refused before anything runs.
 
-Every message is judged by itself: the bundle's digest by the executor, then the signed plan, the kind of message and
-its round, then, after the answer is computed, the records and bytes that would leave.
+Every message is judged by itself: the bundle's digest by the executor, then the signed plan, the agreement's modes and
+its end, the kind of message and its round, then, after the answer is computed, the records and bytes that would leave.
+How often a round was answered is `site_node.federate.rounds`' to know.
 """
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pydantic import Field
 
+from shared.agreement import Mode
 from shared.errors import RunRefused
 from shared.federation.bundle import bundle_digest
 from shared.federation.plan import LEAST_SITES, MODEL_NAMES, Plan, Purpose
@@ -19,6 +22,7 @@ from shared.settings import load_settings
 POLICY_FILE = "federation-policy.toml"
 _SKEW = timedelta(minutes=5)  # between two clocks
 KINDS = {"training": ("train", "evaluate"), "statistics": ("query",)}
+MODES = {"training": {Mode.TRAINING}, "statistics": {Mode.COHORT, Mode.STATISTICS}}  # any of them covers the purpose
 
 
 class SitePolicy(Frozen):
@@ -75,20 +79,33 @@ def check_bundle(policy: SitePolicy, digest: str) -> None:
 
 
 def check_message(
-    policy: SitePolicy, plan: Plan, *, site_id: SiteId, fingerprint: str, protocol_digest: str, kind: str, turn: int
+    policy: SitePolicy,
+    plan: Plan,
+    *,
+    site_id: SiteId,
+    fingerprint: str,
+    protocol_digest: str,
+    modes: Collection[Mode],
+    agreement_expires_at: datetime | None,
+    kind: str,
+    turn: int,
 ) -> None:
-    """Raise `RunRefused` unless the policy allows a message of `kind` in round `turn` (0: no round) under this plan.
+    """Raise `RunRefused` unless policy and agreement allow a message of `kind` in round `turn` (0: no round).
 
-    The plan's signature must have been verified before.
+    The plan's signature must have been verified before. `modes` and `agreement_expires_at` are those of the agreement
+    that this site signed, whatever the coordinator holds now.
     """
+    now = datetime.now(UTC)
     task = plan.training
     own = next((member for member in plan.sites if member.site_id == site_id), None)
     rules = (
         (own is None, "this site is not on the plan's roster"),
         (own is not None and own.fingerprint != fingerprint, "the roster names another key for this site"),
         (plan.protocol_digest != protocol_digest, "the plan is for another edition of the protocol"),
-        (plan.created_at > datetime.now(UTC) + _SKEW, "the plan is from the future"),
-        (plan.expires_at <= datetime.now(UTC), "the plan has expired"),
+        (not MODES[plan.purpose] & set(modes), f"the agreement does not cover the purpose {plan.purpose}"),
+        (agreement_expires_at is not None and agreement_expires_at <= now, "the agreement has expired"),
+        (plan.created_at > now + _SKEW, "the plan is from the future"),
+        (plan.expires_at <= now, "the plan has expired"),
         (plan.purpose not in policy.purposes, f"the purpose {plan.purpose} is not allowed"),
         (kind not in KINDS[plan.purpose], f"a {kind} message does not belong to the purpose {plan.purpose}"),
         (task is not None and task.model not in policy.models, "the model is not allowed"),

@@ -1,7 +1,9 @@
 """What the client app knows of its own site. It travels inside this machine only, in the context of each task."""
 
+from datetime import datetime
 from pathlib import Path
 
+from shared.agreement import Mode
 from shared.crypto.signing import VerifyKey
 from shared.errors import InvalidIdentifier
 from shared.frozen import Frozen
@@ -14,13 +16,15 @@ class FederateSettings(Frozen):
     """Everything federated work at a site needs. The command line makes it from `site.toml` and the identity folder."""
 
     site_id: SiteId
-    folder: Path  # <home>/federation: Flower's files, the answers already given
+    folder: Path  # <home>/federation: Flower's files, what was answered already
     library: Path
     policy: Path  # <home>/federation-policy.toml
     signing_key: Path
     node_key: Path  # P-384, OpenSSH form
     coordinator_key: str  # OpenSSH line; the agreement names its fingerprint
     protocol_digest: Sha256
+    modes: tuple[Mode, ...]  # that the agreement this site signed allows
+    agreement_expires_at: datetime | None  # `None`: it has no end
     fleet_address: str  # host:port
     root: Path  # PEM
     poll_seconds: float = 0.5

@@ -1,12 +1,14 @@
 """What a message gets to see and what an answer may hold, whoever executes the app."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 
+from shared.agreement import Mode
 from shared.crypto.signing import SigningKey
 from shared.errors import RunRefused
 from shared.federation.models.registry import build_model, get_state
@@ -113,6 +115,29 @@ def test_a_withdrawn_study_is_gone_from_memory_too(sites: list[FederateSettings]
     after = client_app._split(sites[0].library, TASK)
     assert sum(after.training.cases) + sum(after.validation.cases) == 7
     assert sum(before.training.cases) + sum(before.validation.cases) == 8
+
+
+def test_the_same_round_is_answered_twice_and_no_more(sites: list[FederateSettings]) -> None:
+    """One retry per run, kind and round, also after a restart; other rounds, kinds and runs are free."""
+    text = sign_plan(plan_for(sites), KEY)
+    asked = [app(make_message(text), context_of(sites[0])) for _ in range(4)]
+    assert [reply.has_error() for reply in asked] == [False, False, True, True]
+    assert asked[2].error.reason == "SITE_POLICY: train of round 1 was answered and retried before"
+    for message in (make_message(text, turn=2), make_message(text, kind="evaluate")):
+        assert not app(message, context_of(sites[0])).has_error()
+    assert not app(make_message(sign_plan(plan_for(sites), KEY)), context_of(sites[0])).has_error()
+
+
+def test_work_that_the_signed_agreement_does_not_cover_is_refused(sites: list[FederateSettings]) -> None:
+    """Whatever plan the coordinator signs: another mode, or after the agreement's end."""
+    text = sign_plan(plan_for(sites), KEY)
+    changes: list[tuple[dict[str, object], str]] = [
+        ({"modes": (Mode.COHORT,)}, "does not cover"),
+        ({"agreement_expires_at": datetime.now(UTC)}, "has expired"),
+    ]
+    for change, reason in changes:
+        reply = app(make_message(text), context_of(sites[0].model_copy(update=change)))
+        assert reason in reply.error.reason
 
 
 class FakeTask:

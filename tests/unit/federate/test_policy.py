@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from shared.agreement import Mode
 from shared.crypto.signing import SigningKey
 from shared.errors import RunRefused, SettingsMissing, UnknownSetting
 from shared.federation.bundle import bundle_digest
-from shared.federation.plan import Member, Plan, PlanRequest, TrainingTask, complete_plan
+from shared.federation.plan import Member, Plan, PlanRequest, StatisticsTask, TrainingTask, complete_plan
 from shared.ids import Sha256, SiteId
 from site_node.federate.policy import (
     SitePolicy,
@@ -36,6 +37,8 @@ def judge(policy: SitePolicy, plan: Plan, **changes: object) -> None:
         "site_id": OWN.site_id,
         "fingerprint": OWN.fingerprint,
         "protocol_digest": DIGEST,
+        "modes": (Mode.TRAINING,),
+        "agreement_expires_at": datetime.now(UTC) + timedelta(hours=1),
         "kind": "train",
         "turn": 1,
     }
@@ -85,6 +88,9 @@ def test_no_policy_or_a_wrong_one_stops_the_start(tmp_path: Path) -> None:
         ({}, {}, {"site_id": SiteId("999999")}),
         ({}, {}, {"fingerprint": MEMBERS[1].fingerprint}),
         ({}, {}, {"protocol_digest": "d" * 64}),
+        ({}, {}, {"modes": ()}),
+        ({}, {}, {"modes": (Mode.COHORT, Mode.STATISTICS, Mode.SUBMIT)}),
+        ({}, {}, {"agreement_expires_at": datetime.now(UTC)}),
         ({}, {}, {"kind": "query"}),
         ({}, {}, {"kind": "reconnect"}),
         ({}, {}, {"turn": 0}),
@@ -104,6 +110,19 @@ def test_each_rule_refuses(
     """One thing wrong is enough, whatever else is right."""
     with pytest.raises(RunRefused):
         judge(policy.model_copy(update=limits), make_plan(**plan), **asked)
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_statistics_need_a_mode_of_their_own(policy: SitePolicy, mode: Mode) -> None:
+    """The signed agreement covers statistics as cohort or as statistics; submission and training do not."""
+    request = PlanRequest(purpose="statistics", statistics=StatisticsTask(cohort="ricord"))
+    plan = complete_plan(request, members=MEMBERS, protocol_digest=DIGEST)
+    asked = {"kind": "query", "turn": 0, "modes": (mode,), "agreement_expires_at": None}
+    if mode in (Mode.COHORT, Mode.STATISTICS):
+        judge(policy, plan, **asked)
+    else:
+        with pytest.raises(RunRefused):
+            judge(policy, plan, **asked)
 
 
 def test_a_pinned_peer_under_another_key_is_refused(policy: SitePolicy) -> None:

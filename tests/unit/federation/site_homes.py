@@ -6,6 +6,7 @@ import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, generate_uid
 
+from shared.agreement import Mode
 from shared.crypto.keys import make_flower, make_signing
 from shared.crypto.signing import SigningKey
 from shared.federation.plan import Member
@@ -36,6 +37,8 @@ def make_site(
         node_key=folder / "keys" / "flower.pem",
         coordinator_key=str(coordinator.public),
         protocol_digest=PROTOCOL,
+        modes=(Mode.COHORT, Mode.TRAINING),
+        agreement_expires_at=None,
         fleet_address=fleet_address,
         root=folder / "root.pem",
         poll_seconds=0.2,

@@ -1,0 +1,40 @@
+"""What a site answered of each run, so that a plan gives its rounds once and not as many gradients as one asks for.
+
+Every answer is claimed before it is computed: a marker per run, kind of message and round under the site's federation
+folder. Exactly one retry is allowed, because a coordinator that was restarted asks the round it had not finished
+again, and a message can be lost with the connection. A third time is refused, whatever became of the first two. The
+stages of a statistic have no round; each is claimed by its name (and once per session by the secure sum itself).
+"""
+
+import os
+from pathlib import Path
+
+from shared.durable import sync_folder
+from shared.errors import RunRefused
+from shared.federation.secure_sum.messages import STAGES
+from shared.ids import RunId
+
+ATTEMPTS = 2  # the first and one retry
+_KINDS = ("train", "evaluate", *STAGES)
+
+
+def claim_round(folder: Path, run: RunId, kind: str, turn: int) -> None:
+    """Mark one more answer of `kind` in round `turn` (0: no round) of a run; durable when it returns.
+
+    Raises `RunRefused` when it was answered and retried before, or when there is no such kind.
+    """
+    if kind not in _KINDS:  # it becomes a file's name
+        raise RunRefused(problem="there is no such kind of message")
+    claims = folder / "rounds" / run
+    claims.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            os.close(os.open(claims / f"{kind}-{turn}.{attempt}", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        except FileExistsError:
+            continue
+        for made in (claims, claims.parent, folder):
+            sync_folder(made)
+        return
+    raise RunRefused(
+        problem=f"{kind} of round {turn} was answered and retried before" if turn else "it was asked before"
+    )
