@@ -30,6 +30,8 @@ class Settings(Frozen):
     certificate_days: int = Field(default=30, ge=1, le=398)
     invitation_days: int = Field(default=14, ge=1, le=365)
     join_days: int = Field(default=7, ge=1, le=365)
+    largest_study_bytes: int = Field(default=64 << 30, ge=1)  # sealed
+    unfinished_bytes_per_site: int = Field(default=128 << 30, ge=1)  # uploads that began and have not ended
 
     @field_validator("federation")
     @classmethod

@@ -18,7 +18,7 @@ from coordinator.identity import Clock, Identity, utc_now
 from coordinator.peer import Check, Guard, gate, no_check
 from coordinator.store.blobs import Blobs
 from coordinator.store.interface import Store
-from coordinator.submission.service import SubmissionService
+from coordinator.submission.service import Limits, SubmissionService
 from coordinator.submission.servicer import SubmissionServicer
 from shared.errors import PortInUse
 from shared.proto.ricord.v1 import (
@@ -59,7 +59,7 @@ def serving(
     service = EnrolmentService(store, identity, clock)
     enrolment_pb2_grpc.add_EnrolmentServiceServicer_to_server(EnrolmentServicer(service, identity), enrolment)
     main = _server(_MAIN_THREADS, gate(store, clock))
-    _register_main(main, home, identity, store, enrolment=service, clock=clock)
+    _register_main(main, home, settings, identity, store, enrolment=service, clock=clock)
     for register in more:
         register(main)
     started: list[grpc.Server] = []
@@ -78,9 +78,17 @@ def serving(
 
 
 def _register_main(
-    main: grpc.Server, home: Home, identity: Identity, store: Store, *, enrolment: EnrolmentService, clock: Clock
+    main: grpc.Server,
+    home: Home,
+    settings: Settings,
+    identity: Identity,
+    store: Store,
+    *,
+    enrolment: EnrolmentService,
+    clock: Clock,
 ) -> None:
-    submissions = SubmissionService(store, Blobs(home.blobs), identity, clock)
+    limits = Limits(study=settings.largest_study_bytes, unfinished=settings.unfinished_bytes_per_site)
+    submissions = SubmissionService(store, Blobs(home.blobs), identity, clock, limits)
     agreements = AgreementService(store, identity, clock)
     members = MemberService(store, identity, clock)
     agreement_pb2_grpc.add_AgreementServiceServicer_to_server(AgreementServicer(agreements), main)

@@ -9,10 +9,10 @@ import grpc
 
 from coordinator.curation.keys import CuratorKeys
 from coordinator.curation.membership import CuratorHome, CuratorMembership
-from coordinator.curation.opening import OpenedStudy, open_sealed
+from coordinator.curation.opening import LARGEST_STUDY, OpenedStudy, open_sealed
 from shared.agreement import Consent, Execution
-from shared.crypto.signing import VerifyKey
-from shared.errors import ManifestInvalid, SignatureInvalid
+from shared.crypto.signing import VerifyKey, verify_manifest
+from shared.errors import ManifestInvalid, SealedFileInvalid, SignatureInvalid
 from shared.ids import Sha256
 from shared.manifest import SignedManifest
 from shared.proto.ricord.v1 import submission_pb2 as pb
@@ -54,26 +54,34 @@ class Fetcher:
         with TemporaryDirectory(dir=self._home.folder, prefix=".fetching-") as folder:
             sealed = Path(folder) / "sealed.age"
             try:
-                header = self._fetch(submission_id, sealed)
+                signed, site_key = self._fetch(submission_id, sealed)
             except grpc.RpcError as error:
                 raise from_rpc(error, self._membership.addresses.main) from error
-            signed = to_manifest(from_signed(header.manifest))
             return open_sealed(
                 sealed,
                 signed,
                 identity=self._keys.identity,
-                site_key=self._site_key(header, signed),
+                site_key=site_key,
                 protocol_digest=self._protocol_digest,
                 out=self._home.opened,
             )
 
-    def _fetch(self, submission_id: str, target: Path) -> pb.FetchHeader:
+    def _fetch(self, submission_id: str, target: Path) -> tuple[SignedManifest, VerifyKey]:
+        """Write the ciphertext; not a byte before the manifest is verified, not one more than it states."""
         parts = self._stub.Fetch(pb.FetchRequest(id=submission_id), timeout=_FETCH_SECONDS)
-        first = next(iter(parts), None)
-        if first is None or not first.HasField("header"):
-            raise ManifestInvalid(problem="the coordinator sent none")
-        _write(target, parts)
-        return first.header
+        try:
+            first = next(iter(parts), None)
+            if first is None or not first.HasField("header"):
+                raise ManifestInvalid(problem="the coordinator sent none")
+            signed = to_manifest(from_signed(first.header.manifest))
+            site_key = self._site_key(first.header, signed)
+            size = verify_manifest(signed, site_key).ciphertext_size
+            if size > LARGEST_STUDY:
+                raise ManifestInvalid(problem=f"it states more than {LARGEST_STUDY} bytes")
+            write_at_most(size, target, (part.chunk for part in parts))
+        finally:
+            parts.cancel()
+        return signed, site_key
 
     def _site_key(self, header: pb.FetchHeader, signed: SignedManifest) -> VerifyKey:
         """The site's key, once it is seen to have signed an agreement with this curator and the coordinator's name."""
@@ -99,7 +107,11 @@ def fetching(home: CuratorHome, keys: CuratorKeys, protocol_digest: Sha256) -> I
         yield Fetcher(channel, home, membership, keys, protocol_digest)
 
 
-def _write(target: Path, parts: Iterable[pb.FetchResponse]) -> None:
+def write_at_most(size: int, target: Path, chunks: Iterable[bytes]) -> None:
+    """Write `chunks`; raises `SealedFileInvalid` before more than `size` bytes are on the disk."""
     with target.open("wb") as file:
-        for part in parts:
-            file.write(part.chunk)
+        for chunk in chunks:
+            size -= len(chunk)
+            if size < 0:
+                raise SealedFileInvalid(problem="more bytes came than its manifest states")
+            file.write(chunk)

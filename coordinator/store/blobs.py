@@ -11,6 +11,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -65,6 +66,18 @@ class Blobs:
                 if error.errno in {errno.ENOSPC, errno.EDQUOT}:
                     raise DiskFull(folder="the coordinator's blob folder") from error
                 raise
+
+    def unfinished(self, name: Sha256) -> int:
+        """How many bytes of `name` lie in `partial/`."""
+        path = self._partial / name
+        return path.stat().st_size if path.exists() else 0
+
+    def drop_stale(self, before: datetime) -> None:
+        """Remove partial files that nobody writes and nobody has written since `before`."""
+        for path in self._partial.iterdir():
+            with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+                if os.fstat(file.fileno()).st_mtime < before.timestamp() and _locked(file):
+                    path.unlink()
 
     def discard(self, name: Sha256) -> None:
         """Forget what arrived of `name`."""

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import timedelta
 from pathlib import Path
 
 from coordinator.agreements.lifecycle import in_force, terms_of
@@ -10,12 +11,13 @@ from coordinator.certificates import is_member_now
 from coordinator.identity import Clock, Identity, utc_now
 from coordinator.store.blobs import CHUNK, Blobs
 from coordinator.store.interface import Reading, Store
-from coordinator.store.records import Agreement, Submission
+from coordinator.store.records import Agreement, Document, Submission
 from shared.agreement import Mode
 from shared.crypto.pki import Role
 from shared.crypto.signing import VerifyKey, verify_manifest
 from shared.errors import (
     CertificateForeign,
+    DiskFull,
     InvalidArgument,
     ManifestInvalid,
     NotFound,
@@ -30,6 +32,8 @@ from shared.manifest import Manifest, canonical_json
 from shared.receipt import Receipt
 from shared.signed import Signed, to_manifest
 
+ARRIVING = "arriving"  # kind of the documents that say whose an unfinished upload is
+_STALE = timedelta(days=7)
 _IN_RECEIPT = {
     "site_id",
     "agreement",
@@ -64,10 +68,28 @@ class Fetched(Frozen):
     agreement: Agreement
 
 
+class Limits(Frozen):
+    """How much of the disk one study, and one site's unfinished uploads together, may take, in bytes."""
+
+    study: int = 64 << 30
+    unfinished: int = 128 << 30
+
+
+DEFAULT_LIMITS = Limits()
+
+
 class SubmissionService:
     """Sealed studies, from the first byte to the curator."""
 
-    def __init__(self, store: Store, blobs: Blobs, identity: Identity, clock: Clock = utc_now) -> None:
+    def __init__(
+        self,
+        store: Store,
+        blobs: Blobs,
+        identity: Identity,
+        clock: Clock = utc_now,
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
+        self._limits = limits
         self._store = store
         self._blobs = blobs
         self._identity = identity
@@ -88,7 +110,8 @@ class SubmissionService:
 
         What arrived before an interruption is kept. Raises what `_checked` raises, `InvalidArgument` when `offset` is
         not where the partial file ends, `ManifestInvalid` for too many or too few bytes, `SealedFileInvalid` when the
-        whole has another digest (it is discarded then), `UploadInterrupted`, `DiskFull`.
+        whole has another digest (it is discarded then), `UploadInterrupted`, `DiskFull`, also for a site whose
+        unfinished uploads hold all that one site may.
         """
         found = self.offset(site_id, signed)
         if found.receipt is not None:
@@ -96,6 +119,7 @@ class SubmissionService:
             return
         manifest = to_manifest(signed).manifest
         name = blob_name(manifest)
+        self._admit(site_id, manifest)
         with self._blobs.arriving(name) as arriving:
             if arriving.size != offset:
                 raise InvalidArgument(name="offset", problem=f"{arriving.size} bytes are here")
@@ -163,9 +187,31 @@ class SubmissionService:
         ):
             if one != other:
                 raise ManifestInvalid(problem=f"it names another {what} than the agreement in force")
+        if manifest.ciphertext_size > self._limits.study:
+            raise ManifestInvalid(problem=f"the study is larger than the {self._limits.study} bytes taken here")
         if not set(manifest.modalities) <= set(terms.scope.modalities):
             raise ManifestInvalid(problem="a modality is outside the agreement's scope")
         return manifest
+
+    def _admit(self, site_id: SiteId, manifest: Manifest) -> None:
+        """Write down whose upload this is, once there is room for all of it beside the site's other unfinished ones.
+
+        Raises `DiskFull`. Uploads that nobody went on with for a week are removed first.
+        """
+        stale = self._now() - _STALE
+        self._blobs.drop_stale(stale)
+        name, held = blob_name(manifest), 0
+        with self._store.begin() as work:
+            for other in work.documents(ARRIVING):
+                size = self._blobs.unfinished(Sha256(other.name))
+                if size == 0 and other.changed_at < stale:
+                    work.delete_document(ARRIVING, other.name)
+                elif other.state == site_id and other.name != name:
+                    held += size
+            if held + manifest.ciphertext_size > self._limits.unfinished:
+                raise DiskFull(f"unfinished uploads of {site_id}", folder="the part of the blob folder for one site")
+            own = Document(kind=ARRIVING, name=name, state=site_id, body="{}", changed_at=self._now())
+            work.put_document(own)
 
     def _is_committed(self, manifest: Manifest) -> bool:
         with self._store.read() as reading:
@@ -189,6 +235,7 @@ class SubmissionService:
             if known is not None:
                 return known.receipt
             uri = self._identity.uri(Role.SITE, site_id)
+            work.delete_document(ARRIVING, blob_name(manifest))
             event = work.append_event(at=now, actor=uri, action="study received", about=key)
             receipt = Receipt(
                 submission=key,

@@ -1,6 +1,7 @@
 """What the coordinator takes in, and what it does not, however it comes."""
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -8,15 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from coordinator.curation.fetching import write_at_most
 from coordinator.founding import store_of
 from coordinator.identity import utc_now
 from coordinator.store.blobs import Blobs
 from coordinator.store.sql import SqlStore
-from coordinator.submission.service import SubmissionService, blob_name, gaps
+from coordinator.submission.service import Limits, SubmissionService, blob_name, gaps
 from shared.crypto.pki import Role
 from shared.errors import (
     AgreementNotExecuted,
     CertificateForeign,
+    DiskFull,
     InvalidArgument,
     ManifestInvalid,
     NotFound,
@@ -33,7 +36,7 @@ from shared.receipt import Receipt
 from shared.signed import Signed, of_manifest
 from site_node.config import SiteHome
 from site_node.membership.record import Membership
-from tests.factories.federation import Federation, running_federation, sealed_bytes
+from tests.factories.federation import Federation, Time, running_federation, sealed_bytes
 from tests.unit.store.rows import make_submission
 
 CHUNK = 1 << 16
@@ -321,6 +324,43 @@ def test_nothing_is_handed_out_under_an_agreement_out_of_force(
         AgreementServiceStub(channel).TerminateAgreement(request)
     with pytest.raises(AgreementNotExecuted):
         service.fetch("curator", key)
+
+
+def test_no_site_fills_the_disk(
+    federation: Federation, store: SqlStore, member: tuple[SiteHome, Membership], blobs: Blobs
+) -> None:
+    """Neither with one study nor with unfinished ones; what nobody goes on with is removed, what goes on is not."""
+    site, membership = member
+    time, limits = Time(), Limits(study=3 * CHUNK, unfinished=4 * CHUNK)
+    service = SubmissionService(store, blobs, federation.identity, time, limits)
+
+    def begin(size: int, sequence: int) -> None:
+        sealed = sealed_bytes(site, membership, size, sequence=sequence)
+        list(service.receive(membership.site_id, of_manifest(sealed.manifest), 0, [bytes(2 * CHUNK)]))
+
+    with pytest.raises(ManifestInvalid, match="larger"):
+        begin(3 * CHUNK + 1, 20)
+    with pytest.raises(ManifestInvalid, match="fewer"):
+        begin(3 * CHUNK, 21)
+    with pytest.raises(DiskFull):
+        begin(3 * CHUNK, 22)
+    [left] = files(blobs)
+    time.ahead = timedelta(days=8)
+    with blobs.arriving(Sha256(left.name)), pytest.raises(DiskFull):
+        begin(3 * CHUNK, 23)
+    with pytest.raises(ManifestInvalid, match="fewer"):
+        begin(3 * CHUNK, 24)
+    assert not left.exists()
+
+
+@pytest.mark.parametrize("size", [0, 5, 9, 10])
+def test_a_fetch_stops_where_the_manifest_says(tmp_path: Path, size: int) -> None:
+    """However much a coordinator sends, no more than the signed size lies on the curator's disk."""
+    sent, target = iter([b"12345"] * 1000), tmp_path / "sealed.age"
+    with pytest.raises(SealedFileInvalid):
+        write_at_most(size, target, sent)
+    assert target.stat().st_size <= size
+    assert len(list(sent)) >= 997
 
 
 @given(st.sets(st.integers(1, 40), min_size=1))
