@@ -28,6 +28,7 @@ from site_node.study import Identity
 CHARACTER_SET = 0x00080005
 _STUDY_DATE = 0x00080020
 _SHORT = 256  # bytes of a value worth remembering
+_LONGEST_DESCRIPTION = 1_024  # bytes; no representation that is cleaned allows more than 64 letters
 _MOST_ANSWERS = 20_000  # remembered of a study at once
 _DUMMY = b"REMOVED "  # where Type 1 asks for some text (PS3.15 Table E.1-1a, D)
 _TEXT = frozenset({"CS", "LO", "SH"})
@@ -267,6 +268,8 @@ class Values:
 
     def _text(self, rule: Rule, raw: bytes, *, describe: bool) -> bytes:
         """Descriptions lose what identifies; any other text that holds an identifier is emptied whole."""
+        if describe and len(raw) > _LONGEST_DESCRIPTION:
+            return self._emptied(rule)
         identifiers = self._subject.names.identifiers
         text = decode(raw, self._encodings)
         if describe:

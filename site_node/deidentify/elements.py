@@ -8,6 +8,8 @@ import struct
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from site_node.deidentify.reasons import stop
+
 SHORT_VRS = frozenset(
     {"AE", "AS", "AT", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "LO", "LT", "PN", "SH", "SL", "SS", "ST", "TM", "UI",
      "UL", "US"}
@@ -19,6 +21,7 @@ WORD_SIZES = {
     "US": 2, "UV": 8,
 }  # fmt: skip
 UNDEFINED = 0xFFFFFFFF
+_LONGEST_SHORT = 0xFFFE  # bytes, of which an explicit header with a length of 16 bits can tell
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 PIXEL_DATA = 0x7FE00010
 _ITEM_HEADER = struct.Struct("<HHL")
@@ -98,8 +101,10 @@ def header(tag: int, vr: str, length: int, *, explicit: bool) -> bytes:
 
 
 def encode(tag: int, vr: str, value: bytes, *, explicit: bool) -> bytes:
-    """A whole element of defined length."""
+    """A whole element of defined length; stops where the value outgrew what its header can say."""
     even = padded(value, vr)
+    if explicit and vr not in LONG_VRS and len(even) > _LONGEST_SHORT:
+        raise stop("malformed-value")
     return header(tag, vr, len(even), explicit=explicit) + even
 
 

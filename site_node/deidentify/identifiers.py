@@ -25,6 +25,7 @@ _ANYWHERE_FOREIGN = 2  # where a letter is a syllable or a word
 _WHOLE = 2  # letters an identifier needs at all
 _OTHERS_WHOLE = 3
 _PLACE_ANYWHERE = 6  # letters of a whole place name
+_MOST_GLUED = 6  # words of a value that are glued two and two: prose would make millions of pairs
 _CONTRIBUTING = 0x0018A001  # ContributingEquipmentSequence: its institution is mostly a vendor
 _CHARACTER_SET = 0x00080005
 TAGS = frozenset(_NAMES + _NUMBERS + _PEOPLE + _PLACES)
@@ -184,7 +185,8 @@ def _forms(text: str) -> set[str]:
         words = [word for word in map(normal, re.split(r"[\^\s,;/]+", value)) if word]
         forms.update(words, map(normal, re.split(r"[\^\s,;/-]+", value)), map(normal, re.split(r"[\W_]+", value)))
         forms.add("".join(words))
-        forms.update(first + second for first in words for second in words if first != second)
+        near = words[:_MOST_GLUED]
+        forms.update(first + second for first in near for second in near if first != second)
     forms.discard("")
     return forms
 

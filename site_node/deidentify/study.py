@@ -109,7 +109,7 @@ def _new_file(
 def _judged(source: Source, subject: Subject, study_instance_uid: str) -> Values:
     """The values of a file that may go on and whose native pixel data are whole: an earlier one's if it says so."""
     length = source.pixels.length if isinstance(source.pixels, Span) else source.pixels and len(source.pixels)
-    said = (element for tag, element in source.dataset.items() if tag != INSTANCE)
+    said = (fact for fact in source.dataset.items() if fact[0] != INSTANCE)  # with its tag: values alone are alike
     key = (study_instance_uid, source.explicit, source.syntax, source.encapsulated, length, *said)
     values = subject.judged.get(key)
     if values is None:
