@@ -30,7 +30,11 @@ class AuditEvent(Frozen):
 
 
 class ChainReport(Frozen):
-    """What recomputing the chain found; `broken_at` is the first event that does not fit, 0 when all do."""
+    """What recomputing the chain found.
+
+    `broken_at` is the first event that does not fit the one before it or a receipt, or that a receipt names and that is
+    missing; 0 when all is well.
+    """
 
     events: int
     head: Sha256
@@ -57,11 +61,18 @@ def digest_of(event: AuditEvent, previous: Sha256) -> Sha256:
     return Sha256(hashlib.sha256(canonical_json(fields)).hexdigest())
 
 
-def verify(events: Iterable[AuditEvent]) -> ChainReport:
-    """Recompute a chain from its first event."""
+def verify(events: Iterable[AuditEvent], heads: Iterable[tuple[int, Sha256]] = ()) -> ChainReport:
+    """Recompute a chain from its first event and compare it with `heads`, the numbers and digests receipts name.
+
+    A chain written anew from some event on fits itself; it does not fit a receipt given out before.
+    """
+    named: dict[int, set[Sha256]] = {}
+    for number, digest in heads:
+        named.setdefault(number, set()).add(digest)
     head, count = GENESIS, 0
     for event in events:
-        if event.number != count + 1 or event.digest != digest_of(event, head):
+        fits = event.number == count + 1 and event.digest == digest_of(event, head)
+        if not fits or named.pop(event.number, {event.digest}) != {event.digest}:
             return ChainReport(events=count, head=head, broken_at=event.number)
         head, count = event.digest, count + 1
-    return ChainReport(events=count, head=head)
+    return ChainReport(events=count, head=head, broken_at=min(named, default=0))

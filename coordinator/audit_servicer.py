@@ -6,8 +6,10 @@ import grpc
 
 from coordinator.audit import AuditEvent, verify
 from coordinator.store.interface import Reading, Store
+from shared.ids import Sha256
 from shared.proto.ricord.v1 import audit_pb2 as pb
 from shared.proto.ricord.v1.audit_pb2_grpc import AuditServiceServicer
+from shared.receipt import Receipt
 from shared.wire import to_timestamp
 
 PAGE = 1000  # events
@@ -28,9 +30,9 @@ class AuditServicer(AuditServiceServicer):
         return pb.ListAuditEventsResponse(events=[_message(event) for event in found])
 
     def VerifyAudit(self, request: pb.VerifyAuditRequest, context: grpc.ServicerContext) -> pb.VerifyAuditResponse:
-        """The whole chain."""
+        """The whole chain, and whether every receipt kept here names an event of it."""
         with self._store.read() as reading:
-            report = verify(every_event(reading))
+            report = verify(every_event(reading), receipted(reading))
         return pb.VerifyAuditResponse(
             intact=report.intact, events=report.events, head=report.head, broken_at=report.broken_at
         )
@@ -42,6 +44,13 @@ def every_event(reading: Reading) -> Iterator[AuditEvent]:
     while page := reading.events(after=last, limit=PAGE):
         yield from page
         last = page[-1].number
+
+
+def receipted(reading: Reading) -> Iterator[tuple[int, Sha256]]:
+    """Number and digest of the event that each stored receipt names; sites hold the same receipts."""
+    for row in reading.submissions():
+        receipt = row.receipt.unsafe_parsed(Receipt, what="a stored receipt")
+        yield receipt.audit_number, receipt.audit_head
 
 
 def _message(event: AuditEvent) -> pb.AuditEvent:

@@ -11,7 +11,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from coordinator import audit
-from coordinator.audit_servicer import every_event
+from coordinator.audit_servicer import every_event, receipted
 from coordinator.curation.fetching import fetching
 from coordinator.curation.keys import load_curator_keys
 from coordinator.curation.membership import CuratorHome, enrol_again, join
@@ -83,7 +83,7 @@ def test_a_study_reaches_the_curator_whole(federation: Federation) -> None:
     assert not sealed.ciphertext.exists(), "the outbox lets go once the receipt is durable"
     with federation.reading() as reading:
         events = {event.number: event.digest for event in every_event(reading)}
-        assert audit.verify(every_event(reading)).intact
+        assert audit.verify(every_event(reading), receipted(reading)).intact
     assert events[named.audit_number] == named.audit_head
 
     curator = CuratorHome(federation.folder / "curator-curator")

@@ -229,6 +229,31 @@ def test_a_database_that_is_not_there_is_named_without_its_password() -> None:
     assert "secret" not in f"{caught.value!r}{caught.value}{caught.value.private}"
 
 
+def _chain(actions: list[str]) -> list[audit.AuditEvent]:
+    made: list[audit.AuditEvent] = []
+    for action in actions:
+        made.append(audit.link(made[-1] if made else None, at=NOW, actor="a", action=action, about="x"))
+    return made
+
+
+@given(
+    st.lists(st.sampled_from(["study received", "study fetched"]), min_size=1, max_size=8),
+    st.integers(0, 7),
+    st.integers(1, 8),
+)
+def test_a_log_written_anew_contradicts_the_receipts(actions: list[str], left_out: int, receipt: int) -> None:
+    """Every later link recomputed, the chain fits itself; a receipt for that event or a later one gives it away."""
+    first, number = left_out % len(actions), (receipt - 1) % len(actions) + 1
+    honest = _chain(actions)
+    named = [(number, honest[number - 1].digest)]
+    assert audit.verify(honest, named).intact
+    others = [*actions[:first], *(action + "!" for action in actions[first:])]
+    for forged in (_chain(others), honest[:first]):
+        assert audit.verify(forged).intact
+        assert audit.verify(forged, named).broken_at == (number if number > first else 0)
+    assert audit.verify(honest, [*named, (number, audit.GENESIS)]).broken_at == number
+
+
 events = st.lists(st.tuples(st.text(max_size=5), st.text(max_size=5)), min_size=1, max_size=8)
 
 

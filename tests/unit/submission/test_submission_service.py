@@ -8,10 +8,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import create_engine
 
+from coordinator.audit import verify
+from coordinator.audit_servicer import AuditServicer, every_event
 from coordinator.curation.fetching import write_at_most
 from coordinator.founding import store_of
 from coordinator.identity import utc_now
+from coordinator.store import tables
 from coordinator.store.blobs import Blobs
 from coordinator.store.sql import SqlStore
 from coordinator.submission.service import Limits, SubmissionService, blob_name, gaps
@@ -30,7 +34,7 @@ from shared.errors import (
     UploadInterrupted,
 )
 from shared.ids import AgreementId, Sha256, SiteId
-from shared.proto.ricord.v1 import agreement_pb2
+from shared.proto.ricord.v1 import agreement_pb2, audit_pb2
 from shared.proto.ricord.v1.agreement_pb2_grpc import AgreementServiceStub
 from shared.receipt import Receipt
 from shared.signed import Signed, of_manifest
@@ -370,3 +374,28 @@ def test_gaps_and_arrivals_make_the_whole(numbers: set[int]) -> None:
     missing = {number for gap in found for number in range(gap.first, gap.last + 1)}
     assert missing | numbers == set(range(1, max(numbers) + 1))
     assert not missing & numbers
+
+
+def test_audit_verify_asks_the_receipts(
+    federation: Federation, service: SubmissionService, store: SqlStore, member: tuple[SiteHome, Membership]
+) -> None:
+    """A log rewritten without the arrival of a receipted study is found out by `audit verify`."""
+    site, membership = member
+    sealed = sealed_bytes(site, membership, 9, sequence=30)
+    list(service.receive(membership.site_id, of_manifest(sealed.manifest), 0, [sealed.ciphertext.read_bytes()]))
+    context: Any = None
+    assert AuditServicer(store).VerifyAudit(audit_pb2.VerifyAuditRequest(), context).intact
+    with store.read() as reading:
+        kept = [event for event in every_event(reading) if event.action != "study received"]
+    engine = create_engine(federation.home.database(federation.settings))
+    with engine.begin() as connection:
+        connection.execute(tables.events.delete())
+    engine.dispose()
+    with store.begin() as work:
+        for event in kept:
+            work.append_event(at=event.at, actor=event.actor, action=event.action, about=event.object)
+    with store.read() as reading:
+        assert verify(every_event(reading)).intact
+    answer = AuditServicer(store).VerifyAudit(audit_pb2.VerifyAuditRequest(), context)
+    assert not answer.intact
+    assert answer.broken_at
