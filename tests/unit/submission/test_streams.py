@@ -3,11 +3,13 @@
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from coordinator.curation.fetching import write_at_most
 from coordinator.submission.streams import Streams, heard
-from shared.errors import UploadInterrupted
+from shared.errors import SealedFileInvalid, UploadInterrupted
 
 
 def test_a_site_has_so_many_uploads_and_no_more() -> None:
@@ -41,3 +43,13 @@ def test_a_stream_that_ends_is_not_cancelled() -> None:
     with heard(iter([1]), cancelled.set, 0.05) as timed:
         assert list(timed) == [1]
     assert not cancelled.wait(0.2)
+
+
+@pytest.mark.parametrize("size", [0, 5, 9, 10])
+def test_a_fetch_stops_where_the_manifest_says(tmp_path: Path, size: int) -> None:
+    """However much a coordinator sends, no more than the signed size lies on the curator's disk."""
+    sent, target = iter([b"12345"] * 1000), tmp_path / "sealed.age"
+    with pytest.raises(SealedFileInvalid):
+        write_at_most(size, target, sent)
+    assert target.stat().st_size <= size
+    assert len(list(sent)) >= 997

@@ -12,7 +12,6 @@ from sqlalchemy import create_engine
 
 from coordinator.audit import verify
 from coordinator.audit_servicer import AuditServicer, every_event
-from coordinator.curation.fetching import write_at_most
 from coordinator.founding import store_of
 from coordinator.identity import utc_now
 from coordinator.store import tables
@@ -355,16 +354,6 @@ def test_no_site_fills_the_disk(
     with pytest.raises(ManifestInvalid, match="fewer"):
         begin(3 * CHUNK, 24)
     assert not left.exists()
-
-
-@pytest.mark.parametrize("size", [0, 5, 9, 10])
-def test_a_fetch_stops_where_the_manifest_says(tmp_path: Path, size: int) -> None:
-    """However much a coordinator sends, no more than the signed size lies on the curator's disk."""
-    sent, target = iter([b"12345"] * 1000), tmp_path / "sealed.age"
-    with pytest.raises(SealedFileInvalid):
-        write_at_most(size, target, sent)
-    assert target.stat().st_size <= size
-    assert len(list(sent)) >= 997
 
 
 @given(st.sets(st.integers(1, 40), min_size=1))
