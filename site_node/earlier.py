@@ -103,7 +103,7 @@ def _shift(lines: Sequence[_Entry]) -> int | None:
 
 def _read(file: Path) -> Iterator[_Entry]:
     try:
-        rows = read_table(file)
+        rows = read_table(file).rows
     except SourceMissing:
         raise SourceMissing(source="the patient index") from None
     except ClinicalSheetInvalid as error:

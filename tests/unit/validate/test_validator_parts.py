@@ -214,7 +214,7 @@ def test_a_name_is_found_however_it_is_cased_glued_or_spaced(
     name: str, before: str, after: str, style: Callable[[str], str]
 ) -> None:
     """Whatever stands around a patient's name of four letters or more, however it is written, the search sees it."""
-    document = Document(b"", (), "", True, (Element((), 0x00100010, "PN", f"{name}^X".encode()),), None, False, b"")
+    document = Document(b"", (), "", True, (Element((), 0x00100010, "PN", f"{name}^X".encode()),), None, False, ())
     charset = Element((), 0x00080005, "CS", b"ISO_IR 192")
     collector = Collector(Identity(issuer="", patient_id="P1"))
     collector.add(document._replace(elements=(charset, *document.elements)))
