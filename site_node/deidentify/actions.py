@@ -40,6 +40,7 @@ _FORMS = {
     "TM": re.compile(rb"[0-9:.\- \\]*\0?"),
 }
 _UID_IN_TEXT = re.compile(r"(?<![\d.])\d+(?:\.\d+){5,}")
+_WHOLE_NUMBER = re.compile(r" *[+-]?0*(\d+)(?:\.0*)?[ \0]*")
 _AGE = re.compile(rb"(\d{3})([DWMY])")
 _TELLING = 4  # digits of a number that is not there by chance
 _OLDEST = 89  # years; all above are one group (45 CFR 164.514(b)(2)(i)(C))
@@ -87,6 +88,7 @@ def make_subject(profile: Profile, pseudonyms: Pseudonyms, identity: Identity) -
     """Everything a study's files need, asked once."""
     kept = {tag for tag in IDENTIFIER_TAGS if profile.action(tag) is Action.KEEP}  # what may stay identifies nobody
     naming = (IDENTIFIER_TAGS - kept) | {rule.tag for rule in profile.rules if "PN" in rule.vrs}
+    dated = frozenset(rule.tag for rule in profile.rules if rule.vrs & {"DA", "DT"})
     sequences = {rule.tag: True for rule in profile.rules if "SQ" in rule.vrs}
     return Subject(
         profile=profile,
@@ -96,8 +98,8 @@ def make_subject(profile: Profile, pseudonyms: Pseudonyms, identity: Identity) -
         shift_days=pseudonyms.shift_days(identity),
         known=known_forms(profile),
         deny=re.compile("|".join(f"(?:{pattern})" for pattern in profile.text.deny), re.IGNORECASE),
-        reading=Reading(sequences, FACTS, naming, (Runs(), Runs())),
-        names=Names(naming, (identity.patient_id, identity.issuer)),
+        reading=Reading(sequences, FACTS, naming | dated, (Runs(), Runs())),
+        names=Names(naming, (identity.patient_id, identity.issuer), dated),
         answers={},
         outcomes={},
         judged={},
@@ -220,17 +222,23 @@ class Values:
 
     def _number(self, rule: Rule, vr: str, raw: bytes) -> bytes:
         """A number or time of the right form stays; stops where another one cannot be left empty."""
-        if _FORMS[vr].fullmatch(raw) and not self._is_own_number(raw):
+        if _FORMS[vr].fullmatch(raw) and not self._is_own_number(vr, raw):
             return raw
         if self._kind in rule.required and raw.strip(_PADDING):
             raise stop("malformed-value", rule.keyword)
         return b""
 
-    def _is_own_number(self, raw: bytes) -> bool:
-        """Whether a number is one of the patient's: some series bear the PatientID as SeriesNumber."""
-        return len(raw) >= _TELLING and any(
-            len(value) >= _TELLING and value.decode() in self._subject.names.identifiers.numbers
-            for value in raw.strip(_PADDING).split(b"\\")
+    def _is_own_number(self, vr: str, raw: bytes) -> bool:
+        """Whether a number is one of the patient's or a date: some series bear the PatientID as SeriesNumber."""
+        if len(raw) < _TELLING:
+            return False
+        identifiers = self._subject.names.identifiers
+        # A time of day may be six digits of a date by chance.
+        own = identifiers.numbers if vr == "TM" else identifiers.numbers | identifiers.dates
+        return any(
+            len(form) >= _TELLING and form in own
+            for value in raw.decode().split("\\")
+            for form in (value.strip(" \0"), _digits(value))
         )
 
     def _uid(self, raw: bytes) -> bytes:
@@ -293,6 +301,12 @@ class Values:
     def _emptied(self, rule: Rule) -> bytes:
         """Nothing, or the dummy where Type 1 asks for a text."""
         return _DUMMY if self._kind in rule.required and rule.vrs & _DUMMY_FOR else b""
+
+
+def _digits(value: str) -> str:
+    """A number without sign, leading zeros and a fraction of zeros; empty for one that is not whole."""
+    found = _WHOLE_NUMBER.fullmatch(value)
+    return found.group(1) if found else ""
 
 
 def _vr(rule: Rule, found: str, *, explicit: bool) -> str:

@@ -8,11 +8,13 @@ case, letters and digits only.
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
+from datetime import date
 from functools import lru_cache
 from typing import NamedTuple
 
 from shared.protocol.profile import Profile
 from site_node.deidentify.characters import decode, encodings_of
+from site_node.deidentify.days import as_days, days_in, find_days, written_forms
 from site_node.deidentify.elements import Dataset, Source, bytes_of
 
 _NAMES = (0x00100010, 0x00101001, 0x00101005, 0x00101060)
@@ -28,6 +30,9 @@ _PLACE_ANYWHERE = 6  # letters of a whole place name
 _MOST_GLUED = 6  # words of a value that are glued two and two: prose would make millions of pairs
 _CONTRIBUTING = 0x0018A001  # ContributingEquipmentSequence: its institution is mostly a vendor
 _CHARACTER_SET = 0x00080005
+_BIRTH, _STUDY_ID = 0x00100030, 0x00200010
+_DATED = frozenset({"DA", "DT"})
+_RUN = re.compile(r"\d{5,}")  # digits that are there by no chance
 TAGS = frozenset(_NAMES + _NUMBERS + _PEOPLE + _PLACES)
 Encodings = tuple[str, ...]
 
@@ -40,25 +45,30 @@ class Named(NamedTuple):
     raw: bytes
 
 
-def names_in(dataset: Dataset, encodings: Encodings, naming: frozenset[int]) -> Iterator[Named]:
-    """The names and numbers of a data set at every depth, what no profile keeps included.
+def names_in(
+    dataset: Dataset, encodings: Encodings, naming: frozenset[int], dated: frozenset[int] = frozenset()
+) -> Iterator[Named]:
+    """The names, numbers and dates of a data set at every depth, what no profile keeps included.
 
     Args:
         dataset: elements of one data set; each of its sequences is read to its end.
         encodings: its character set, unless it names one.
         naming: the tags to look for beside every PN.
+        dated: the tags of dates, where the file does not say so.
 
     Raises:
         DicomUnsupported: a sequence is broken.
     """
     for tag, element in dataset.items():
         if isinstance(element.value, bytes):
-            if element.value and (tag in naming or element.vr == "PN"):
+            if element.vr in _DATED or (tag in dated and element.vr in {"", "UN"}):
+                yield from (Named(_BIRTH, (), day) for day in days_in(element.value))  # one of the patient's days
+            elif element.value and (tag in naming or element.vr == "PN"):
                 yield Named(tag, encodings, element.value)
             continue
         for item in element.value():
             own = bytes_of(item, _CHARACTER_SET)
-            found = names_in(item, encodings_of(own) if own else encodings, naming)
+            found = names_in(item, encodings_of(own) if own else encodings, naming, dated)
             yield from found if tag != _CONTRIBUTING else (one for one in found if one.tag not in _PLACES)
 
 
@@ -69,6 +79,8 @@ class Identifiers(NamedTuple):
     whole: frozenset[str]  # found as whole words
     numbers: frozenset[str]  # of `inside` and `whole`, those that no known term excuses
     places: frozenset[str]  # words of places; found as whole words, and in descriptions only
+    dates: frozenset[str] = frozenset()  # digits of dates, too short to be looked for in times of day
+    days: frozenset[date] = frozenset()  # every day that the files name
 
 
 def normal(text: str) -> str:
@@ -82,10 +94,12 @@ class Names:
     Args:
         naming: the tags to look for beside every PN.
         extra: the study's own PatientID and issuer.
+        dated: the tags of dates, where a file does not say so.
     """
 
-    def __init__(self, naming: frozenset[int], extra: Iterable[str]) -> None:
+    def __init__(self, naming: frozenset[int], extra: Iterable[str], dated: frozenset[int] = frozenset()) -> None:
         self._naming = naming
+        self._dated = dated
         self._extra = tuple(extra)
         self._found: set[Named] = set()
         self._seen: set[tuple[Encodings, bytes]] = set()
@@ -97,7 +111,7 @@ class Names:
         for piece in source.pieces:
             key = (encodings, piece.raw)
             if piece.naming and key not in self._seen:
-                self._found.update(names_in(piece.elements, encodings, self._naming))
+                self._found.update(names_in(piece.elements, encodings, self._naming, self._dated))
                 if piece.raw:
                     self._seen.add(key)
         grown = len(self._found) > before
@@ -115,14 +129,21 @@ class Names:
 
 def find_identifiers(found: Iterable[Named], extra: Iterable[str]) -> Identifiers:
     """The forms of all that a study's files name, and of `extra` (the study's own PatientID and issuer)."""
-    texts: dict[str, set[str]] = {"name": set(), "number": set(), "person": set(), "place": set()}
-    for one in found:
+    found, extra = tuple(found), tuple(extra)
+    days = {one.raw for one in found if one.tag == _BIRTH}
+    texts: dict[str, set[str]] = {"name": set(), "number": set(), "person": set(), "place": set(), "run": set()}
+    for one in (one for one in found if one.tag != _BIRTH):
+        if one.tag == _STUDY_ID:
+            texts["run"].add(decode(one.raw, one.encodings))
         texts[_kind(one.tag)].add(decode(one.raw, one.encodings))
 
     def forms(kind: str) -> set[str]:
         return set().union(*map(_forms, texts[kind]))
 
     numbers = set().union(*map(_number_forms, texts["number"])) | {normal(text) for text in extra}
+    numbers |= set().union(*map(_runs, (*texts["number"], *texts["run"], *extra)))
+    long, short = written_forms(days)
+    numbers |= long
     own = forms("name") | numbers
     inside = {form for form in own if len(form) >= (_ANYWHERE if form.isascii() else _ANYWHERE_FOREIGN)}
     whole = {form for form in own if len(form) >= _WHOLE} | {
@@ -130,7 +151,10 @@ def find_identifiers(found: Iterable[Named], extra: Iterable[str]) -> Identifier
     }
     inside |= {name for name in map(normal, texts["place"]) if len(name) >= _PLACE_ANYWHERE}
     places = {form for form in forms("place") if len(form) >= _OTHERS_WHOLE}
-    return Identifiers(frozenset(inside), frozenset(whole - inside), frozenset(numbers), frozenset(places))
+    whole |= short
+    return Identifiers(
+        frozenset(inside), frozenset(whole - inside), frozenset(numbers), frozenset(places), short, as_days(days)
+    )
 
 
 def _kind(tag: int) -> str:
@@ -162,6 +186,8 @@ def cut(text: str, identifiers: Identifiers, known: frozenset[str], *, descripti
             if form in identifiers.inside or (_edge(text, first - 1, first) and _edge(text, last, last + 1)):
                 gone.update(range(first, last + 1))
             at = folded.find(form, at + 1)
+    for start, end in find_days(text, identifiers.days):
+        gone.update(range(start, end))
     if not gone:
         return text
     words = (word for word in re.finditer(r"\S+", text) if gone.isdisjoint(range(*word.span())))
@@ -198,6 +224,12 @@ def _number_forms(text: str) -> set[str]:
         forms |= {normal(value)} | {part for part in map(normal, value.split()) if len(part) > _ANYWHERE}
     forms.discard("")
     return forms
+
+
+def _runs(text: str) -> set[str]:
+    """The digits of a number without its prefix, with and without leading zeros."""
+    runs = {run for form in (text, *map(normal, text.split("\\"))) for run in _RUN.findall(form)}
+    return runs | {short for run in runs if _RUN.fullmatch(short := run.lstrip("0"))}
 
 
 def _normal_with_places(text: str) -> tuple[str, list[int]]:

@@ -37,6 +37,7 @@ _GROWTH = 8
 _TAIL = 1 << 24  # bytes that may follow the pixel data: signatures, padding
 _PREAMBLE = 132
 _PIXELS = b"\xe0\x7f\x10\0"
+_NAMING = frozenset({"DA", "DT", "PN"})  # representations of names and of dates, which tell as much
 _FIRST_GROUPS = frozenset({b"\2\0", b"\x08\0"})  # file meta information, or a data set without
 
 
@@ -52,7 +53,7 @@ class Reading(NamedTuple):
         """One element of the top level."""
         is_fact = tag in self.facts or (tag >> 16 & 1 and tag & 0xFFFF <= 0xFF)  # noqa: PLR2004  # PS3.5 section 7.8.1
         elements = {tag: element}
-        naming = tag in self.naming or element.vr == "PN" or not isinstance(element.value, bytes)
+        naming = tag in self.naming or element.vr in _NAMING or not isinstance(element.value, bytes)
         return Piece(raw, elements, elements if is_fact else {}, naming)
 
 

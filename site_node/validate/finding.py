@@ -47,6 +47,7 @@ MESSAGES = MappingProxyType(
         "residual-other": "a name of a person, place or device of the source is left",
         "residual-uid": "a UID of the source is left",
         "residual-birth-date": "the birth date is left",
+        "residual-date": "a date of the source is left as it was",
         "residual-bytes": "bytes of an identifier are left outside the elements searched as text",
         "clinical-identifier": "the clinical row holds an identifier of the patient",
         "clinical-text": "the clinical row holds free text or a date that cannot be a shifted one",

@@ -9,7 +9,7 @@ whole name of a place or device is looked for inside words, its single words ("G
 import re
 import unicodedata
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import lru_cache
 from itertools import permutations
 from typing import NamedTuple
@@ -17,6 +17,7 @@ from typing import NamedTuple
 from pydicom.charset import convert_encodings, decode_bytes, python_encoding
 
 from site_node.study import Identity
+from site_node.validate.days import days_of
 from site_node.validate.elements import Document, Element
 from site_node.validate.values import day_of
 
@@ -33,6 +34,8 @@ _PLACES = frozenset(
 _INSIDE, _INSIDE_FOREIGN, _WHOLE, _OTHERS_WHOLE = 4, 2, 2, 3  # characters; where a letter is a syllable two suffice
 _PLACE_INSIDE = 6
 _RAW, _LONG_UID = 6, 12
+_STUDY_ID = 0x00200010
+_LONG_DIGITS = re.compile(r"\d{5,}")
 _MOST_WORDS = 6  # of a value that are glued two and two
 _DELIMITERS = {"\r", "\n", "\t", "\f", "\\", "^", "="}
 
@@ -49,6 +52,7 @@ class Identifiers(NamedTuple):
     birth_dates: frozenset[str]  # digits, in the orders dates are written in
     raw: frozenset[bytes]  # lower-cased bytes looked for in the file as such
     uids: frozenset[str]
+    days: frozenset[str] = frozenset()  # every whole date, year first
 
 
 def normal(text: str) -> str:
@@ -93,14 +97,16 @@ def text_of(raw: bytes, charset: tuple[str, ...]) -> str:
 class Collector:
     """Gathers the identifiers in all sources of a study, at every depth, and of the identity it was received under."""
 
-    def __init__(self, identity: Identity, kept: frozenset[int] = frozenset()) -> None:
+    def __init__(self, identity: Identity, kept: frozenset[int] = frozenset(), dated: Collection[int] = ()) -> None:
+        self._dated = dated  # attributes that are dates, where the file does not say so
         self._kept = kept  # attributes of people and places that the profile keeps, such as a station's name
         self._forms: dict[str, set[str]] = {kind: set() for kind in ("name", "number", "person", "place")}
-        self._forms["number"] |= _forms(identity.patient_id)
+        self._forms["number"] |= _forms(identity.patient_id) | _digits(identity.patient_id)
         self._raw = _raw_forms(identity.patient_id.encode())
         self._place_names = set[str]()
         self._days = set[str]()
         self._uids = set[str]()
+        self._all_days = set[str]()
         self._seen = set[tuple[tuple[str, ...], Element]]()  # the files of a study repeat themselves
 
     def add(self, document: Document) -> None:
@@ -116,12 +122,20 @@ class Collector:
             self._uids |= set(_uids(element.raw))
         if element.tag == _BIRTH_DATE:
             self._days |= _day_forms(element.raw)
+        if (
+            element.vr in {"DA", "DT"}
+            or element.tag == _BIRTH_DATE
+            or (element.vr in {"", "UN"} and element.tag in self._dated)
+        ):
+            self._all_days |= days_of(element.raw)
+        if element.tag == _STUDY_ID:
+            self._forms["number"] |= _digits(text_of(element.raw, charset))
         kind = _kind(element) if element.tag not in self._kept else ""
         if kind:
             self._take(kind, text_of(element.raw, charset), element.raw)
 
     def _take(self, kind: str, text: str, raw: bytes) -> None:
-        self._forms[kind] |= _forms(text)
+        self._forms[kind] |= _forms(text) | (_digits(text) if kind == "number" else set())
         if kind == "place":
             self._place_names.add(normal(text))
         if kind in {"name", "number"}:
@@ -141,6 +155,7 @@ class Collector:
             birth_dates=frozenset(self._days),
             raw=frozenset(self._raw),
             uids=frozenset(self._uids),
+            days=frozenset(self._all_days),
         )
 
 
@@ -164,6 +179,12 @@ def _forms(text: str) -> set[str]:
         found |= {*words, "".join(words)}
         found |= {first + second for first, second in permutations(words[:_MOST_WORDS], 2)}
     return found - {""}
+
+
+def _digits(text: str) -> set[str]:
+    """Each long run of digits, separated or not by signs, as it stands and without leading zeros."""
+    runs = [run for value in (text, *map(normal, text.split("\\"))) for run in _LONG_DIGITS.findall(value)]
+    return {form for run in runs for form in (run, run.lstrip("0")) if _LONG_DIGITS.match(form)}
 
 
 def _raw_forms(raw: bytes) -> set[bytes]:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from shared.protocol.profile import Action, Rule
 from site_node.validate.conformance import Rules, in_marks, is_ours, name_of
+from site_node.validate.days import pattern_of
 from site_node.validate.elements import Document, Element
 from site_node.validate.finding import Finding
 from site_node.validate.identifiers import Identifiers, charset_of, normal, text_of, words_of
@@ -13,7 +14,8 @@ from site_node.validate.private import safe_elements
 from site_node.validate.values import TEXT
 
 _LONGEST_RUN = 4  # words that may make one identifier
-_NUMERIC = 6  # characters from which a number in a numeric value is taken for an identifier
+_TIME = 6  # digits of a time of day
+_NUMERIC = 5  # characters from which a number in a numeric value is taken for an identifier
 _PATIENT, _ACCESSION, _METHOD, _ALL_WRITTEN = 0x00100010, 0x00080050, 0x00120063, 0x00100020
 _PRINTABLE = re.compile(rb"[ -~]{6,}")  # in compressed frames, whose every other byte is a decoder's affair
 _UID_LIKE = re.compile(r"\d+(?:\.\d+){2,}")
@@ -27,6 +29,7 @@ class Search(NamedTuple):
     known: frozenset[str]
     cache: dict[tuple[str, bool], str]  # the files of a study repeat themselves
     pattern: re.Pattern[bytes] | None  # finds any of the bytes looked for
+    days: re.Pattern[str] | None  # finds any day of the sources, however it is written
 
 
 def make_search(identifiers: Identifiers, rules: Rules) -> Search:
@@ -38,7 +41,8 @@ def make_search(identifiers: Identifiers, rules: Rules) -> Search:
         rb"(?<![\d.])%b(?![\d.])" % one if one.isdigit() else re.escape(one)
         for one in sorted(identifiers.raw - written)
     ]
-    return Search(identifiers, known, {}, re.compile(b"|".join(forms)) if forms else None)
+    pattern = re.compile(b"|".join(forms)) if forms else None
+    return Search(identifiers, known, {}, pattern, pattern_of(identifiers.days))
 
 
 class Leftovers:
@@ -103,18 +107,29 @@ def _search_element(element: Element, search: Search, charset: tuple[str, ...], 
     if vr in _CHECKED_ELSEWHERE:
         return ""
     if vr in {"IS", "DS", "TM", "AS"}:
-        return _in_number(element.raw, search)
+        return _in_number(element.raw, search, is_time=vr == "TM")
     if vr in TEXT or vr in {"", "UN"}:
         coded = rule is not None and rule.action is Action.KEEP
-        return _in_text(text_of(element.raw, charset), search, description=not coded)
+        text = text_of(element.raw, charset)
+        return _in_text(text, search, description=not coded) or (_in_days(text, search) if vr in TEXT else "")
     low = element.raw.lower()
     return "residual-bytes" if any(one in low for one in search.identifiers.raw) else ""
 
 
-def _in_number(raw: bytes, search: Search) -> str:
-    value = normal(raw.decode("latin-1"))
-    hit = len(value) >= _NUMERIC and value in search.identifiers.numbers
-    return "residual-identifier" if hit else ""
+def _in_number(raw: bytes, search: Search, *, is_time: bool) -> str:
+    """The code of what one of several numbers is; a time may be six digits of a date by chance."""
+    for value in raw.decode("latin-1").split("\\"):
+        whole = re.sub(r"\.0*$", "", value.strip(" \0+-"))
+        forms = {whole, whole.lstrip("0"), "" if "." in value else normal(value)}
+        if any(len(form) >= _NUMERIC for form in forms & search.identifiers.numbers):
+            return "residual-identifier"
+        if whole.isdecimal() and not (is_time and len(whole) <= _TIME) and _in_days(whole, search):
+            return "residual-date"
+    return ""
+
+
+def _in_days(text: str, search: Search) -> str:
+    return "residual-date" if search.days is not None and search.days.search(text) else ""
 
 
 def _in_text(text: str, search: Search, *, description: bool) -> str:

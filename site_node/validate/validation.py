@@ -109,7 +109,8 @@ def _check(
     if patient.pseudonym != output.patient:
         findings.append(Finding(code="patient-mapping", attribute="PatientID"))
     kept = frozenset(rule.tag for rule in rules.profile.rules if rule.action is Action.KEEP)
-    collector = Collector(identity, kept)
+    dated = frozenset(rule.tag for rule in rules.profile.rules if rule.vrs & {"DA", "DT"})
+    collector = Collector(identity, kept, dated)
     study = _Study(output, patient, rules, collector, Leftovers(rules), blank)
     files = contents(chain.from_iterable((one.source.path, one.path) for one in output.instances))
     known = Known(), Known()

@@ -1,0 +1,81 @@
+"""Finding a patient's own dates in text and numbers, in whatever order, with whatever signs and month names."""
+
+import re
+from collections.abc import Collection, Iterable, Iterator
+from datetime import date
+
+_DIGITS = re.compile(rb"(\d{4})\.?(\d{2})\.?(\d{2})")
+_TOKEN = re.compile(r"\d+|[^\W\d_]+")
+# Between the parts of a date; the rest of what stands there are signs.
+_FILLING = frozenset({"st", "nd", "rd", "th", "of", "de", "den", "der", "年", "月", "日", "년", "월", "일"})
+_MONTHS = {
+    name: number
+    for number, names in enumerate(
+        ("jan", "feb fev fév", "mar mär mrz", "apr avr abr", "may mai mag", "jun juin giu", "jul juil lug",
+         "aug aou aoû ago", "sep set", "oct okt ott", "nov", "dec dez déc dic"), start=1,
+    )
+    for name in names.split()
+}  # fmt: skip
+_LONGEST_MONTH = 10  # letters
+_ORDERS = ((0, 1, 2), (2, 1, 0), (1, 2, 0))  # year, month and day as they follow one another
+_THREE = 3
+
+
+def days_in(raw: bytes) -> Iterator[bytes]:
+    """The whole dates in a DA or DT value, eight digits each."""
+    for found in _DIGITS.finditer(raw):
+        if _day(found[1] + found[2] + found[3]) is not None:
+            yield found[1] + found[2] + found[3]
+
+
+def written_forms(days: Iterable[bytes]) -> tuple[frozenset[str], frozenset[str]]:
+    """Dates in eight digits, and in six with a year of two, in every order."""
+    long, short = set(), set()
+    for day in days:
+        parts = day[:4].decode(), day[4:6].decode(), day[6:].decode()
+        for order in _ORDERS:
+            long.add("".join(parts[at] for at in order))
+            short.add("".join(parts[at][-2:] for at in order))
+    return frozenset(long), frozenset(short)
+
+
+def find_days(text: str, days: Collection[date]) -> Iterator[tuple[int, int]]:
+    """Where three parts in a row make one of the days: `5_14_61`, `14. Mai 1961`, `1961年5月14日`."""
+    found = [token for token in _TOKEN.finditer(text) if token.group().casefold() not in _FILLING]
+    if len(found) < _THREE or not days:
+        return
+    for first, second, third in zip(found, found[1:], found[2:], strict=False):
+        tokens = first.group(), second.group(), third.group()
+        if any(_is(tokens, order, day) for order in _ORDERS for day in days):
+            yield first.start(), third.end()
+
+
+def as_days(digits: Iterable[bytes]) -> frozenset[date]:
+    """Days of eight digits each."""
+    return frozenset(day for day in map(_day, digits) if day is not None)
+
+
+def _is(tokens: tuple[str, str, str], order: tuple[int, int, int], day: date) -> bool:
+    by_part = dict(zip(order, tokens, strict=True))
+    year, month, number = by_part[0], by_part[1], by_part[2]
+    if not year.isdecimal() or not number.isdecimal() or max(len(year), len(number)) > len("2000"):
+        return False
+    wanted = {day.year, day.year % 100} if len(year) <= len("00") else {day.year}
+    return int(year) in wanted and int(number) == day.day and _month(month) == day.month
+
+
+def _month(token: str) -> int:
+    """The number of a month, from digits or a name in some languages; 0 for what is none."""
+    if token.isdecimal():
+        return int(token) if len(token) <= len("12") else 0
+    name = token.casefold()
+    if len(name) > _LONGEST_MONTH:
+        return 0
+    return _MONTHS.get(name[:4]) or _MONTHS.get(name[:3], 0)
+
+
+def _day(digits: bytes) -> date | None:
+    try:
+        return date(int(digits[:4]), int(digits[4:6]), int(digits[6:]))
+    except ValueError:
+        return None
