@@ -18,10 +18,11 @@ from site_node.deidentify.days import as_days, days_in, find_days, written_forms
 from site_node.deidentify.elements import Dataset, Source, bytes_of
 
 _NAMES = (0x00100010, 0x00101001, 0x00101005, 0x00101060)
-_NUMBERS = (0x00080050, 0x00100020, 0x00101000, 0x00101090, 0x00102154, 0x00380010, 0x00400009, 0x00401001, 0x00402016,
-            0x00402017)  # fmt: skip
+_NUMBERS = (0x00080050, 0x00100020, 0x00101000, 0x00101090, 0x00102154, 0x00102155, 0x00120040, 0x00120042, 0x00380010,
+            0x00380060, 0x00400009, 0x00401001, 0x00402016, 0x00402017)  # fmt: skip
 _PEOPLE = (0x00080090, 0x0008009C, 0x00081048, 0x00081050, 0x00081060, 0x00081070, 0x00102297, 0x00321032)
-_PLACES = (0x00080080, 0x00080081, 0x00081010, 0x00081040, 0x00100021, 0x00101040, 0x00102299, 0x00181000, 0x00200010)
+_PLACES = (0x00080080, 0x00080081, 0x00081010, 0x00081040, 0x00100021, 0x00101040, 0x00102299, 0x00181000, 0x00200010,
+           0x00380300, 0x00380400)  # fmt: skip
 _ANYWHERE = 4  # letters a patient's identifier needs to be found inside a word
 _ANYWHERE_FOREIGN = 2  # where a letter is a syllable or a word
 _WHOLE = 2  # letters an identifier needs at all
@@ -32,6 +33,23 @@ _CONTRIBUTING = 0x0018A001  # ContributingEquipmentSequence: its institution is 
 _CHARACTER_SET = 0x00080005
 _BIRTH, _STUDY_ID = 0x00100030, 0x00200010
 _DATED = frozenset({"DA", "DT"})
+# Letters that do not decompose, and the two ways to write Japanese by sound: both sides are compared in one form.
+_LETTERS = str.maketrans(
+    {
+        "\N{LATIN SMALL LETTER DOTLESS I}": "i",
+        "ø": "o",
+        "ł": "l",
+        "đ": "d",
+        "ħ": "h",
+        "ŧ": "t",
+        "æ": "ae",
+        "œ": "oe",
+        "þ": "th",
+        "ð": "d",
+    }
+    | {chr(code): chr(code + 0x60) for code in range(0x3041, 0x3097)}
+)
+_SPELLED = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa", "ø": "oe"})  # where there is no such key
 _RUN = re.compile(r"\d{5,}")  # digits that are there by no chance
 TAGS = frozenset(_NAMES + _NUMBERS + _PEOPLE + _PLACES)
 Encodings = tuple[str, ...]
@@ -207,7 +225,9 @@ def _normal_forms(terms: frozenset[str]) -> frozenset[str]:
 def _forms(text: str) -> set[str]:
     """Each word of a value, its parts, each value whole, and neighbouring words glued both ways round."""
     forms: set[str] = set()
-    for value in re.split(r"[\\=]", text):
+    composed = unicodedata.normalize("NFC", text).casefold()
+    spelled = composed.translate(_SPELLED)
+    for value in re.split(r"[\\=]", text if spelled == composed else f"{text}\\{spelled}"):
         words = [word for word in map(normal, re.split(r"[\^\s,;/]+", value)) if word]
         forms.update(words, map(normal, re.split(r"[\^\s,;/-]+", value)), map(normal, re.split(r"[\W_]+", value)))
         forms.add("".join(words))
@@ -236,7 +256,7 @@ def _normal_with_places(text: str) -> tuple[str, list[int]]:
     letters: list[str] = []
     places: list[int] = []
     for place, letter in enumerate(text):
-        for part in unicodedata.normalize("NFKD", letter).casefold():
+        for part in unicodedata.normalize("NFKD", letter).casefold().translate(_LETTERS):
             if part.isalnum():
                 letters.append(part)
                 places.append(place)

@@ -24,19 +24,26 @@ from site_node.validate.values import day_of
 _CHARSET, _BIRTH_DATE, _CONTRIBUTING = 0x00080005, 0x00100030, 0x0018A001
 _OWN_NAMES = frozenset({0x00100010, 0x00101001, 0x00101005, 0x00101060})
 _OWN_NUMBERS = frozenset(
-    {0x00080050, 0x00100020, 0x00101000, 0x00101090, 0x00102154, 0x00380010, 0x00400009, 0x00401001, 0x00402016,
-     0x00402017}
+    {0x00080050, 0x00100020, 0x00101000, 0x00101090, 0x00102154, 0x00102155, 0x00120040, 0x00120042,
+     0x00380010, 0x00380060, 0x00400009, 0x00401001, 0x00402016, 0x00402017}
 )  # fmt: skip
 _PEOPLE = frozenset({0x00102297, 0x00321032})  # and every PN
 _PLACES = frozenset(
-    {0x00080080, 0x00080081, 0x00081010, 0x00081040, 0x00100021, 0x00101040, 0x00102299, 0x00181000, 0x00200010}
-)
+    {0x00080080, 0x00080081, 0x00081010, 0x00081040, 0x00100021, 0x00101040, 0x00102299, 0x00181000, 0x00200010,
+     0x00380300, 0x00380400}
+)  # fmt: skip
 _INSIDE, _INSIDE_FOREIGN, _WHOLE, _OTHERS_WHOLE = 4, 2, 2, 3  # characters; where a letter is a syllable two suffice
 _PLACE_INSIDE = 6
 _RAW, _LONG_UID = 6, 12
 _STUDY_ID = 0x00200010
 _LONG_DIGITS = re.compile(r"\d{5,}")
 _MOST_WORDS = 6  # of a value that are glued two and two
+# What no decomposition makes plain; and the syllables of hiragana, which katakana has as well, 96 places on.
+_PLAIN: dict[int, int | str] = {0x131: "i", 0xF8: "o", 0x142: "l", 0x111: "d", 0x127: "h", 0x167: "t"}
+_PLAIN |= {0xE6: "ae", 0x153: "oe", 0xFE: "th", 0xF0: "d"}
+_PLAIN |= {code: code + 96 for code in range(ord("ぁ"), ord("ゖ") + 1)}
+_WITHOUT_DOTS = {0xC4: "AE", 0xC5: "AA", 0xD6: "OE", 0xD8: "OE", 0xDC: "UE"}
+_WITHOUT_DOTS |= {code + 32: two.lower() for code, two in _WITHOUT_DOTS.items()}
 _DELIMITERS = {"\r", "\n", "\t", "\f", "\\", "^", "="}
 
 
@@ -57,7 +64,7 @@ class Identifiers(NamedTuple):
 
 def normal(text: str) -> str:
     """Letters and digits of a text, decomposed, without marks, case folded."""
-    folded = unicodedata.normalize("NFKD", text).casefold()
+    folded = unicodedata.normalize("NFKD", text).casefold().translate(_PLAIN)
     return "".join(letter for letter in folded if letter.isalnum())
 
 
@@ -174,7 +181,8 @@ def _kind(element: Element) -> str:
 def _forms(text: str) -> set[str]:
     """Each word of each value, the value whole, and its words glued two and two, both ways round."""
     found: set[str] = set()
-    for value in re.split(r"[\\=]", text):
+    spelled = unicodedata.normalize("NFC", text).translate(_WITHOUT_DOTS)
+    for value in re.split(r"[\\=]", f"{text}\\{spelled}"):
         words = [word for part in re.split(r"[\^\s,;/]+", value) if (word := normal(part))]
         found |= {*words, "".join(words)}
         found |= {first + second for first, second in permutations(words[:_MOST_WORDS], 2)}
