@@ -33,12 +33,15 @@ _MOST_ANSWERS = 20_000  # remembered of a study at once
 _DUMMY = b"REMOVED "  # where Type 1 asks for some text (PS3.15 Table E.1-1a, D)
 _TEXT = frozenset({"CS", "LO", "SH"})
 _DUMMY_FOR = _TEXT | {"LT", "PN", "ST", "UC", "UT"}
+# One value each, strict but for what real devices do: longer decimals, colons in times, small letters in codes.
 _FORMS = {
-    "AS": re.compile(rb"(?:\d{3}[DWMY])?[ \0]*"),
-    "DS": re.compile(rb"[0-9+\-.eE \\]*\0?"),
-    "IS": re.compile(rb"[0-9+\- \\]*\0?"),
-    "TM": re.compile(rb"[0-9:.\- \\]*\0?"),
+    "AS": re.compile(rb"(?:\d{3}[DWMY])?"),
+    "CS": re.compile(rb" *(?:[A-Z0-9_ ]{0,16}|[A-Za-z0-9_]{1,16})"),
+    "DS": re.compile(rb" *(?:[+-]?(?:\d{1,20}(?:\.\d{0,20})?|\.\d{1,20})(?:[eE][+-]?\d{1,3})?)?"),
+    "IS": re.compile(rb" *(?:[+-]?\d{1,12})?"),
+    "TM": re.compile(rb"(?:(?:[01]\d|2[0-3])(?::?[0-5]\d(?::?(?:[0-5]\d|60)(?:\.\d{1,6})?)?)?)?"),
 }
+_CONTACT = re.compile(r"[^\s@]{1,64}@\S|https?:|\d{3,}[\s-]\d{3,}[\s-]\d{3,}")  # addresses and telephone numbers
 _UID_IN_TEXT = re.compile(r"(?<![\d.])\d+(?:\.\d+){5,}")
 _WHOLE_NUMBER = re.compile(r" *[+-]?0*(\d+)(?:\.0*)?[ \0]*")
 _AGE = re.compile(rb"(\d{3})([DWMY])")
@@ -208,6 +211,8 @@ class Values:
             new: bytes | None = raw
         elif vr in WORD_SIZES:
             new = raw if len(raw) % WORD_SIZES[vr] == 0 else None
+        elif vr == "CS" and not has_form(vr, raw):
+            new = self._emptied(rule)
         elif vr in _TEXT:
             new = self._text(rule, raw, describe=False)
         elif vr in _FORMS:
@@ -222,7 +227,7 @@ class Values:
 
     def _number(self, rule: Rule, vr: str, raw: bytes) -> bytes:
         """A number or time of the right form stays; stops where another one cannot be left empty."""
-        if _FORMS[vr].fullmatch(raw) and not self._is_own_number(vr, raw):
+        if has_form(vr, raw) and not self._is_own_number(vr, raw):
             return raw
         if self._kind in rule.required and raw.strip(_PADDING):
             raise stop("malformed-value", rule.keyword)
@@ -283,7 +288,8 @@ class Values:
         if describe:
             new = "\\".join(self._clean(value, identifiers) for value in text.split("\\"))
         else:
-            new = "" if _UID_IN_TEXT.search(text) else cut(text, identifiers, self._subject.known, description=False)
+            hidden = _UID_IN_TEXT.search(text) or _CONTACT.search(text)
+            new = "" if hidden else cut(text, identifiers, self._subject.known, description=False)
         if new == text:
             return raw
         keep = describe and new.isascii() and bool(normal(new))
@@ -301,6 +307,11 @@ class Values:
     def _emptied(self, rule: Rule) -> bytes:
         """Nothing, or the dummy where Type 1 asks for a text."""
         return _DUMMY if self._kind in rule.required and rule.vrs & _DUMMY_FOR else b""
+
+
+def has_form(vr: str, raw: bytes) -> bool:
+    """Whether each of the values has the form of its representation, so that no text travels as a number or code."""
+    return all(_FORMS[vr].fullmatch(value.rstrip(_PADDING)) for value in raw.rstrip(_PADDING).split(b"\\"))
 
 
 def _digits(value: str) -> str:

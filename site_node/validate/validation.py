@@ -26,7 +26,7 @@ from site_node.validate.mapping import Patient, check_against_source, make_patie
 from site_node.validate.presence import lacks
 from site_node.validate.report import make_report, write_report
 from site_node.validate.residual import Leftovers, make_search, search_clinical
-from site_node.validate.values import has_form
+from site_node.validate.values import has_form, is_tolerable
 
 _CLASS, _STUDY, _SERIES, _INSTANCE = 0x00080016, 0x0020000D, 0x0020000E, 0x00080018
 
@@ -226,7 +226,7 @@ def _had_it(finding: Finding, original: Document, rules: Rules) -> bool:
             continue
         vr = element.vr or (min(rule.vrs) if len(rule.vrs) == 1 else "")
         if (finding.code == "vr" and vr not in rule.vrs) or (
-            finding.code == "value-form" and not has_form(element.raw, vr)
+            finding.code == "value-form" and not has_form(element.raw, vr) and is_tolerable(element.raw, vr)
         ):
             return True
     return False

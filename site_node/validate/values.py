@@ -18,6 +18,13 @@ _FORMS = {
     "TM": re.compile(_TIME + rb" *"),
     "UI": re.compile(rb"(?=.{1,64}$)" + _UID),
 }
+# What real devices do against the letter of the Standard, and what can hold no text all the same.
+_TOLERABLE = {
+    "CS": re.compile(rb" *(?:[A-Z0-9_ ]*|[A-Za-z0-9_]+)"),
+    "DS": re.compile(rb" *[+-]?[0-9]*\.?[0-9]*(?:[eE][+-]?[0-9]+)? *"),
+    "IS": re.compile(rb" *[+-]?[0-9]* *"),
+    "TM": re.compile(rb"(?:[0-2][0-9](?::?[0-6][0-9](?::?[0-6][0-9](?:\.[0-9]{1,6})?)?)?)? *"),
+}
 _LONGEST = {"LO": 64, "SH": 16, "AE": 16}
 TEXT = frozenset({"AE", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT", "CS"})
 
@@ -36,6 +43,12 @@ def has_form(raw: bytes, vr: str) -> bool:
     longest = _LONGEST.get(vr)
     # A multi-byte character set has fewer characters than bytes, and may hold a byte that looks like a backslash.
     return longest is None or not raw.isascii() or all(len(value.rstrip(b" \0")) <= longest for value in values)
+
+
+def is_tolerable(raw: bytes, vr: str) -> bool:
+    """Whether a value that has not its form may stay as the source has it: text is no number, time or code."""
+    form = _TOLERABLE.get(vr)
+    return form is None or all(form.fullmatch(value.rstrip(b" \0")) for value in raw.split(b"\\"))
 
 
 def _fits(value: bytes, form: re.Pattern[bytes], vr: str) -> bool:
