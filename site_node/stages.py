@@ -16,7 +16,7 @@ from shared.protocol.loader import Protocol, load_protocol
 from site_node.blanking import Blanking
 from site_node.clinical.kept import KeptSheets
 from site_node.clinical.leaving import deidentify_row
-from site_node.clinical.partners import JoinedRows
+from site_node.clinical.partners import JoinedRows, partner_of
 from site_node.clinical.sheet import ClinicalSheet, study_keys
 from site_node.config import SiteHome, SiteSettings
 from site_node.deidentify.study import deidentify
@@ -34,6 +34,7 @@ from site_node.study import (
     DeidentifiedInstance,
     Excluded,
     Included,
+    Lack,
     Received,
     Refused,
     Review,
@@ -82,8 +83,8 @@ class Workshop:
         """Which study had which row when it was screened."""
         return JoinedRows(self.home.clinical / "joined", self.ledger.token)
 
-    def row(self, study: Received) -> ClinicalRow | None:
-        """The clinical row that joins a study, from the latest sheet that has one."""
+    def row(self, study: Received) -> ClinicalRow | Lack:
+        """The clinical row that joins a study, from the latest sheet that has one, or why there is none."""
         return row_for(study, self.sheets)
 
     def stages(self, checker: Checker, submit: Submit | None = None) -> Stages:
@@ -110,13 +111,13 @@ class Workshop:
     def _screen(self, study: Received, released: frozenset[str]) -> Included | Review | Excluded:
         """A home always asks for the clinical row: a study without one waits until a sheet with it is imported."""
         criteria, row = self.protocol.criteria, self.row(study)
-        self.joined.note(study.key, row)
+        self.joined.note(study.key, None if isinstance(row, Lack) else row)
         return screen(study, criteria=criteria, clinical=row, clinical_checked=True, released=released)
 
     def _deidentify(self, study: Included, out: Path, blank: Blanking | None) -> Deidentified | Refused:
         row, identity = self.row(study.study), study.study.identity
         leaving = None
-        if row is not None and identity is not None:
+        if not isinstance(row, Lack) and identity is not None:
             leaving = deidentify_row(
                 row, dictionary=self.protocol.clinical, pseudonyms=self.pseudonyms, identity=identity
             )
@@ -170,11 +171,10 @@ def looking(checker: Checker, pictures: Path | None) -> Inspect:
     return lambda study, released: inspect(study, released, checker=checker, pictures=pictures)
 
 
-def row_for(study: Received, sheets: Sequence[ClinicalSheet]) -> ClinicalRow | None:
-    """The clinical row that joins a study, from the first sheet that has one."""
-    keys = keys_of(study)
-    found = (sheet.rows_for(keys) for sheet in sheets)
-    return next((rows[0] for rows in found if len(rows) == 1), None)
+def row_for(study: Received, sheets: Sequence[ClinicalSheet]) -> ClinicalRow | Lack:
+    """The clinical row that joins a study, from the first sheet that has one, or why there is none."""
+    found = partner_of(keys_of(study), sheets)
+    return found if isinstance(found, Lack) else found[1]
 
 
 def keys_of(study: Received) -> dict[str, str]:

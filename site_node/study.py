@@ -62,6 +62,15 @@ class ClinicalRow(Frozen):
     values: dict[str, str | int | float | date | None] = Field(repr=False)
 
 
+class Lack(StrEnum):
+    """Why no row of the clinical sheets joins a study."""
+
+    NO_ROW = "no-row"  # none names its patient or its exam
+    OTHER_EXAM = "other-exam"  # rows name its patient, and other exams
+    KEYS_DISAGREE = "keys-disagree"  # a row names its exam, and another identifier of that row differs
+    SEVERAL_ROWS = "several-rows"
+
+
 class Instance(Frozen):
     """One DICOM file in the spool, under an opaque name, as it came. Its UIDs are the hospital's own: PHI."""
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from shared.frozen import Frozen
 from shared.ids import StudyKey
 from site_node.clinical.sheet import ClinicalSheet, best_key
-from site_node.study import ClinicalRow
+from site_node.study import ClinicalRow, Lack
 
 _UNUSED = frozenset({"no-key", "duplicate-row", "heading-row"})  # problems for which a row is not used at all
 _SHOWN = 12  # digits of a sheet's name
+_TELLING = (Lack.NO_ROW, Lack.OTHER_EXAM, Lack.KEYS_DISAGREE, Lack.SEVERAL_ROWS)  # the last says most
 
 
 class LoneRow(Frozen):
@@ -23,10 +24,10 @@ class LoneRow(Frozen):
 
 
 class LoneStudy(Frozen):
-    """A study that joins no row: `no-row`, `several-rows` or `keys-disagree`."""
+    """A study that joins no row, and why."""
 
     study: StudyKey
-    code: str
+    code: Lack
 
 
 class Unmatched(Frozen):
@@ -63,31 +64,36 @@ def unmatched(
     lone: list[LoneStudy] = []
     for study in studies:
         if study.keys is None:
-            lone += [] if study.joined else [LoneStudy(study=study.key, code="no-row")]
+            lone += [] if study.joined else [LoneStudy(study=study.key, code=Lack.NO_ROW)]
             continue
-        found = _find(study.keys, sheets, near)
-        if isinstance(found, str):
+        found = partner_of(study.keys, [sheet for _, sheet in sheets])
+        if isinstance(found, Lack):
             lone.append(LoneStudy(study=study.key, code=found))
+            if found is Lack.KEYS_DISAGREE:
+                near.update((name, row.row) for name, sheet in sheets for row in sheet.rows_near(study.keys))
         else:
-            used.add(found)
+            at, row = found
+            used.add((sheets[at][0], row.row))
     return Unmatched(rows=tuple(_lone_rows(sheets, used, near, was_joined)), studies=tuple(lone))
 
 
-def _find(
-    keys: Mapping[str, str], sheets: Sequence[tuple[str, ClinicalSheet]], near: set[tuple[str, int]]
-) -> tuple[str, int] | str:
-    """The row of a study, from the latest sheet that has one, or why there is none; rows that contradict are noted."""
-    code = "no-row"
-    for name, sheet in sheets:
+def partner_of(keys: Mapping[str, str], sheets: Sequence[ClinicalSheet]) -> tuple[int, ClinicalRow] | Lack:
+    """The row of a study and the place of its sheet, from the first sheet that has one; or why there is none."""
+    lacks = set()
+    for at, sheet in enumerate(sheets):
         rows = sheet.rows_for(keys)
         if len(rows) == 1:
-            return name, rows[0].row
-        if rows:
-            code = "several-rows"
-        elif close := sheet.rows_near(keys):
-            near.update((name, row.row) for row in close)
-            code = "keys-disagree" if code == "no-row" else code
-    return code
+            return at, rows[0]
+        lacks.add(_lack(keys, sheet, rows))
+    return max(lacks, key=_TELLING.index, default=Lack.NO_ROW)
+
+
+def _lack(keys: Mapping[str, str], sheet: ClinicalSheet, rows: Sequence[ClinicalRow]) -> Lack:
+    if rows or not sheet.doubled.isdisjoint(keys.items()):
+        return Lack.SEVERAL_ROWS
+    if sheet.rows_near(keys):
+        return Lack.KEYS_DISAGREE
+    return Lack.OTHER_EXAM if sheet.rows_of_patient(keys) else Lack.NO_ROW
 
 
 def _lone_rows(

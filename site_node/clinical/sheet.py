@@ -1,6 +1,6 @@
 """A clinical sheet as typed rows and a list of problems, and the join of its rows to studies."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +24,7 @@ class ClinicalSheet(Frozen):
 
     rows: tuple[ClinicalRow, ...] = Setting(repr=False)
     problems: tuple[CellProblem, ...]
+    doubled: frozenset[tuple[str, str]] = Setting(default=frozenset(), repr=False)  # keys that several rows join by
 
     @cached_property
     def _by_key(self) -> Mapping[tuple[str, str], Sequence[ClinicalRow]]:
@@ -57,6 +58,10 @@ class ClinicalSheet(Frozen):
         """The rows that share the exam's accession or UID, whether or not another key differs."""
         exam = {name: value for name, value in study.items() if name != "mrn"}
         return [row for pair in exam.items() for row in self._by_key.get(pair, ())]
+
+    def rows_of_patient(self, study: Mapping[str, str]) -> Sequence[ClinicalRow]:
+        """The rows that share the patient's MRN, of whatever exam."""
+        return self._by_key.get(("mrn", study.get("mrn", "")), ())
 
 
 def study_keys(
@@ -106,8 +111,10 @@ def type_table(table: Table, dictionary: ClinicalDictionary, mapping: SheetMappi
         problems += found
         rows += [row] if row else []
     doubled = _doubled(rows)
-    gone = {problem.row for problem in doubled}
-    return ClinicalSheet(rows=tuple(row for row in rows if row.row not in gone), problems=(*problems, *doubled))
+    message = "another row names the same exam; neither is used"
+    problems += [_row_problem(row.row - 1, "duplicate-row", message) for row in rows if best_key(row) in doubled]
+    kept = tuple(row for row in rows if best_key(row) not in doubled)
+    return ClinicalSheet(rows=kept, problems=tuple(problems), doubled=doubled)
 
 
 class _Reader:
@@ -189,12 +196,6 @@ def _row_problem(at: int, code: str, message: str) -> CellProblem:
     return CellProblem(row=at + 1, column=None, code=code, message=message)
 
 
-def _doubled(rows: Iterable[ClinicalRow]) -> tuple[CellProblem, ...]:
-    """Rows that name the same study by their best key: none of them can be trusted."""
-    groups: defaultdict[tuple[str, str], list[ClinicalRow]] = defaultdict(list)
-    for row in rows:
-        groups[best_key(row)].append(row)
-    message = "another row names the same exam; neither is used"
-    return tuple(
-        _row_problem(row.row - 1, "duplicate-row", message) for same in groups.values() if len(same) > 1 for row in same
-    )
+def _doubled(rows: Iterable[ClinicalRow]) -> frozenset[tuple[str, str]]:
+    """The best keys that more than one row has: none of those rows can be trusted."""
+    return frozenset(key for key, count in Counter(map(best_key, rows)).items() if count > 1)

@@ -24,6 +24,7 @@ from site_node.study import (
     Excluded,
     Included,
     Instance,
+    Lack,
     LeftOut,
     Reason,
     Received,
@@ -72,7 +73,7 @@ def screen(
     study: Received,
     *,
     criteria: Criteria,
-    clinical: ClinicalRow | None,
+    clinical: ClinicalRow | Lack | None,
     clinical_checked: bool,
     released: frozenset[str] = frozenset(),
 ) -> Included | Review | Excluded:
@@ -81,7 +82,7 @@ def screen(
     Args:
         study: the originals, as received.
         criteria: the protocol's inclusion criteria.
-        clinical: the row of the clinical sheet that joins the study.
+        clinical: the row of the clinical sheet that joins the study, or why there is none; `None` says no more.
         clinical_checked: whether there is a sheet at all; without one, clinical rules are not asked.
         released: codes of reasons that a person looked at and accepted; they warn instead of holding the study.
     """
@@ -107,7 +108,7 @@ def assess(
     study: Received,
     *,
     criteria: Criteria,
-    clinical: ClinicalRow | None,
+    clinical: ClinicalRow | Lack | None,
     clinical_checked: bool,
     released: frozenset[str] = frozenset(),
 ) -> Assessment:

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.ids import StudyKey
-from site_node.clinical.partners import JoinedRows, KnownStudy, unmatched
+from site_node.clinical.partners import JoinedRows, KnownStudy, partner_of, unmatched
 from site_node.clinical.problem import CellProblem
 from site_node.clinical.sheet import ClinicalSheet
-from site_node.study import ClinicalRow
+from site_node.study import ClinicalRow, Lack
 
 
 def key(number: int) -> StudyKey:
@@ -43,6 +43,23 @@ def test_each_reason_is_told_apart() -> None:
     assert [(one.study, one.code) for one in found.studies] == [
         (key(2), "keys-disagree"), (key(3), "no-row"), (key(5), "no-row"),
     ]  # fmt: skip
+
+
+def test_a_row_whose_keys_disagree_is_not_the_same_as_none() -> None:
+    """The patient with another exam, the exam with another patient, two rows of one exam, and nobody at all."""
+    listed = sheet({"mrn": "P1", "accession": "A1"}, {"mrn": "P2", "accession": "A2"})
+    twice = listed.model_copy(update={"doubled": frozenset({("accession", "A3")})})
+    for keys, lack in (
+        ({"mrn": "P1", "accession": "A9"}, Lack.OTHER_EXAM),
+        ({"mrn": "P9", "accession": "A2"}, Lack.KEYS_DISAGREE),
+        ({"mrn": "P1", "accession": "A2"}, Lack.KEYS_DISAGREE),
+        ({"mrn": "P3", "accession": "A3"}, Lack.SEVERAL_ROWS),
+        ({"mrn": "P4", "accession": "A4"}, Lack.NO_ROW),
+        ({}, Lack.NO_ROW),
+    ):
+        assert partner_of(keys, [twice]) is lack, keys
+    assert partner_of({"mrn": "P1", "accession": "A1"}, [listed]) == (0, listed.rows[0])
+    assert partner_of({"mrn": "P1", "accession": "A9"}, []) is Lack.NO_ROW
 
 
 def test_several_rows_of_a_patient_join_no_study_without_accession() -> None:

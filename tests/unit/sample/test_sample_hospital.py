@@ -66,7 +66,7 @@ def _end(  # noqa: PLR0917 - what a node has at hand, by type
     if isinstance(screened, Review | Excluded):
         ending = Ending.EXCLUDED if isinstance(screened, Excluded) else Ending.QUARANTINED
         return Ended(ending, frozenset(reason.code for reason in screened.reasons))
-    return _leave(screened, row_for(study, [sheet]), protocol, pseudonyms, out / study.key)
+    return _leave(screened, row if isinstance(row, ClinicalRow) else None, protocol, pseudonyms, out / study.key)
 
 
 def _leave(study: Included, row: ClinicalRow | None, protocol: Protocol, pseudonyms: Pseudonyms, out: Path) -> Ended:

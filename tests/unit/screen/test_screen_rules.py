@@ -11,7 +11,7 @@ from shared.protocol.criteria import Criteria
 from site_node.screen.decide import assess, screen
 from site_node.screen.patient import years_between, years_of
 from site_node.screen.series import kind_of
-from site_node.study import ClinicalRow, Ending, Excluded, Included, Received, Review
+from site_node.study import ClinicalRow, Ending, Excluded, Included, Lack, Received, Review
 from tests.factories.dicom import make_ct, make_dx
 from tests.factories.studies import make_received
 
@@ -197,6 +197,22 @@ def test_without_a_row_a_study_waits_and_without_a_sheet_it_does_not(tmp_path: P
     assert isinstance(waiting, Review)
     assert _codes(waiting) == {"clinical-row-missing"}
     assert isinstance(screen(study, criteria=RICORD, clinical=None, clinical_checked=False), Included)
+
+
+@pytest.mark.parametrize(
+    ("lack", "code"),
+    [
+        (Lack.NO_ROW, "clinical-row-missing"),
+        (Lack.OTHER_EXAM, "clinical-other-exam"),
+        (Lack.KEYS_DISAGREE, "clinical-keys-disagree"),
+        (Lack.SEVERAL_ROWS, "clinical-rows-several"),
+    ],
+)
+def test_why_no_row_joins_has_its_own_code_and_sentence(tmp_path: Path, lack: Lack, code: str) -> None:
+    """Each lack waits for a person, who reads what to mend; and none looks like another."""
+    decided = screen(make_received(tmp_path, [make_dx()]), criteria=RICORD, clinical=lack, clinical_checked=True)
+    assert isinstance(decided, Review)
+    assert _codes(decided) == {code}
 
 
 def test_the_sheets_age_counts_where_the_images_say_none(tmp_path: Path) -> None:

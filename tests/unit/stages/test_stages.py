@@ -9,6 +9,7 @@ from shared.protocol.loader import load_protocol
 from site_node.clinical.sheet import read_sheet
 from site_node.library import add_study, load_library
 from site_node.stages import library_record, row_for
+from site_node.study import Lack
 from tests.factories.studies import make_study
 from tests.factories.validated import make_validated
 
@@ -29,7 +30,7 @@ def test_a_row_joins_by_accession_or_patient_from_the_first_sheet_that_has_one(t
         read_sheet(write_sheet(tmp_path / "accession.csv", accession="ACC7"), dictionary),
         read_sheet(write_sheet(tmp_path / "patient.csv", mrn="P1"), dictionary),
     ]
-    assert row_for(study, sheets[:1]) is None
+    assert row_for(study, sheets[:1]) is Lack.NO_ROW
     assert row_for(study, sheets) is sheets[1].rows[0]
     assert row_for(study, sheets[2:]) is sheets[2].rows[0]
 
