@@ -200,7 +200,10 @@ def library_record(study: Validated) -> tuple[LibraryStudy, dict[str, Path]]:
         series=series,
         instances=tuple(
             LibraryInstance(
-                file=name, sop_instance_uid=one.sop_instance_uid, series=one.series_instance_uid, sha256=one.sha256
+                file=name,
+                sop_instance_uid=one.sop_instance_uid,
+                series=one.series_instance_uid,
+                sha256=study.digests[one.sop_instance_uid],
             )
             for one, name in names.items()
         ),

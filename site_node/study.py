@@ -141,7 +141,6 @@ class DeidentifiedInstance(Frozen):
 
     path: Path
     size: int
-    sha256: Sha256
     sop_instance_uid: Uid
     series_instance_uid: Uid
     source: Instance = Field(repr=False)
@@ -164,6 +163,7 @@ class Validated(Frozen):
     """A study that a second pair of eyes found clean. Only `site_node.validate` makes one. PHI ends here."""
 
     study: Deidentified
+    digests: dict[Uid, Sha256]  # of each new file as it was checked, by SOPInstanceUID
     report_sha256: Sha256
     checked_at: datetime
 

@@ -49,6 +49,12 @@ class NewFile(NamedTuple):
     sop_instance_uid: str
     series_instance_uid: str
 
+    @property
+    def size(self) -> int:
+        """Bytes of all parts together."""
+        pixels = self.pixels.length if isinstance(self.pixels, Span) else len(self.pixels)
+        return len(self.before) + pixels + len(self.after)
+
 
 def assemble(subject: Subject, source: Source, values: Values, claims: frozenset[str] = frozenset()) -> NewFile:
     """The new file of one source, with `claims` of what else is done to it.

@@ -1,66 +1,66 @@
-"""Writing a new file: pixel bytes moved by the kernel, then hashed and made durable beside the next file's work.
+"""Writing a new file: pixel bytes moved by the kernel, made durable together with the other files of its study.
 
-The hash is taken of what arrived, not of what was sent. A file lies in a folder that nobody looks into before it is
-complete and renamed, so files need no temporary names of their own.
+Nothing is hashed here: the stage that checks a file hashes what it checks. A file lies in a folder that nobody looks
+into before it is complete and renamed, so files need no temporary names of their own.
 """
 
-import hashlib
-import mmap
 import os
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
-from shared.ids import Sha256
 from site_node.deidentify.assemble import NewFile
 from site_node.deidentify.elements import Span
 from site_node.deidentify.reasons import stop
 
 MTIME = 946_684_800  # 2000-01-01: the time of processing says nothing to the receiver
-_WINDOW = 1 << 22  # bytes of a file that are mapped at once: memory does not grow with the file
 _MOST_IN_MEMORY = 1 << 30  # bytes of one file's compressed frames
-_SMALL = 1 << 16  # bytes that are hashed sooner than another thread is woken
-_POPULATED = mmap.MAP_SHARED | mmap.MAP_POPULATE  # one call for all pages instead of a fault for each few
-_WORKERS = min(4, os.cpu_count() or 1)
-_WAITING = 2 * _WORKERS  # files that may wait to be finished; each holds a descriptor
+_MOST_OPEN = 128  # files that wait for the disk together
+_MOST_UNWRITTEN = 1 << 28  # bytes that do
+_WORKERS = 4
 
 
-class Written(NamedTuple):
-    """Size and SHA-256 of a file as it was written."""
+class Durable:
+    """Files that were written and must reach the disk before anybody is told of them.
 
-    size: int
-    sha256: Sha256
-
-
-class Finisher:
-    """Hashes and syncs files in threads of its own; both release Python's lock, so that other work goes on."""
+    The disk is asked for many at once: it has begun to write by then, and it orders the rest itself.
+    """
 
     def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="finish")
-        self._waiting: deque[Future[Written]] = deque()
+        self._files: list[int] = []
+        self._bytes = 0
 
     def __enter__(self) -> Self:
-        """Nothing is begun before it is needed."""
+        """Nothing waits yet."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Wait for what is under way."""
-        self._pool.shutdown()  # a file that is never finished would keep its descriptor
+        """Wait for all of them; raises `OSError` where the disk is full, unless there is an error already."""
+        try:
+            self._sync()
+        except OSError:
+            if error is None:
+                raise
 
-    def finish(self, file: int) -> Future[Written]:
-        """Take over a written file's descriptor; a full disk may show only in the result."""
-        if os.fstat(file).st_size <= _SMALL:
-            done: Future[Written] = Future()
-            done.set_result(_finished(file))
-            return done
-        while len(self._waiting) >= _WAITING:
-            self._waiting.popleft().exception()  # waits; whoever asked for it hears of an error
-        future = self._pool.submit(_finished, file)
-        self._waiting.append(future)
-        return future
+    def take(self, file: int, size: int) -> None:
+        """Take over a written file's descriptor and give it a time that says nothing; raises `OSError`."""
+        self._files.append(file)
+        os.utime(file, (MTIME, MTIME))
+        self._bytes += size
+        if len(self._files) >= _MOST_OPEN or self._bytes >= _MOST_UNWRITTEN:
+            self._sync()
+
+    def _sync(self) -> None:
+        files, self._files, self._bytes = self._files, [], 0
+        parts = [files[first::_WORKERS] for first in range(min(_WORKERS, len(files)))]
+        with ThreadPoolExecutor(_WORKERS, thread_name_prefix="sync") as pool:
+            done = [pool.submit(_sync_all, part) for part in parts]
+        for one in done:
+            one.result()
 
 
 def write_new(new: NewFile, source: int, target: str) -> int:
@@ -119,16 +119,10 @@ def _kernel_copy(source: int, out: int, place: int, count: int) -> int:
         return os.sendfile(out, source, place, count)
 
 
-def _finished(file: int) -> Written:
-    """Hash a written file through small windows, give it a time that says nothing, and make it durable."""
-    try:
-        size = os.fstat(file).st_size
-        digest = hashlib.sha256()
-        for start in range(0, size, _WINDOW):
-            with mmap.mmap(file, min(_WINDOW, size - start), _POPULATED, mmap.PROT_READ, offset=start) as window:
-                digest.update(window)
-        os.utime(file, (MTIME, MTIME))
-        os.fsync(file)
-    finally:
-        os.close(file)
-    return Written(size, Sha256(digest.hexdigest()))
+def _sync_all(files: Sequence[int]) -> None:
+    """Make files durable and close them, each of them whatever happens to the others."""
+    with ExitStack() as stack:
+        for file in files:
+            stack.callback(os.close, file)
+        for file in files:
+            os.fsync(file)

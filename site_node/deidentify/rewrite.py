@@ -254,7 +254,7 @@ class _File(Walk):
         if place < self.size and self.base + len(self.data) < self.size:
             if self.size - place > _TAIL:
                 raise stop("unknown-tail")
-            self.data, self.base = os.pread(self._file, _TAIL, place), place
+            self.data, self.base = os.pread(self._file, self.size - place, place), place
             if len(self.data) != self.size - place:
                 raise stop("changed-while-reading")
         return place - self.base

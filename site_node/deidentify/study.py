@@ -7,7 +7,6 @@ leaves nothing that could be taken for a study. Nothing of the old study stands 
 import os
 import shutil
 from collections.abc import Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from site_node.deidentify.assemble import INSTANCE, NewFile, assemble
 from site_node.deidentify.blank import CLEAN_PIXEL_DATA, blank_pixels, blankable
 from site_node.deidentify.elements import Source, Span
 from site_node.deidentify.kinds import check_subject, checked_pixels, kind_of
-from site_node.deidentify.output import Finisher, Written, read_span, write_new
+from site_node.deidentify.output import Durable, read_span, write_new
 from site_node.deidentify.reasons import reason_of, stop
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.study import Deidentified, DeidentifiedInstance, Ending, Included, Instance, LeftOut, Reason, Refused
@@ -127,14 +126,14 @@ def _instances(
 ) -> tuple[list[DeidentifiedInstance], list[LeftOut]]:
     """Every instance, in two rounds: what one file names may be in none, so all are read before one is written."""
     left_out: dict[Path, LeftOut] = {}
-    begun: dict[str, tuple[Instance, NewFile, Future[Written]]] = {}
+    done: dict[str, DeidentifiedInstance] = {}
     earlier = Earlier()
     for instance in study.kept:
         with _leaving_out(instance, left_out), _opened(instance.path) as file:
             source = _read(file, instance.path, subject)
             subject.take(source)
             earlier.keep(file, source)
-    with Finisher() as finisher:
+    with Durable() as durable:
         for instance in study.kept:
             if instance.path in left_out:
                 continue
@@ -142,12 +141,11 @@ def _instances(
                 boxes = blank.of(subject.pseudonyms.uid(instance.sop_instance_uid)) if blank else ()
                 uid = study.study.study_instance_uid
                 new = _checked(file, earlier, instance, subject, uid, blanked=bool(boxes))
-                if new.sop_instance_uid in begun:
+                if new.sop_instance_uid in done:
                     raise stop("same-new-name", "SOPInstanceUID")
-                written = finisher.finish(_write(file, instance, new, partial, boxes))
-                begun[new.sop_instance_uid] = (instance, new._replace(before=b"", pixels=b"", after=b""), written)
-    done = [_done(instance, new, written.result(), out) for instance, new, written in begun.values()]
-    return done, [left_out[instance.path] for instance in study.kept if instance.path in left_out]
+                durable.take(_write(file, instance, new, partial, boxes), new.size)
+                done[new.sop_instance_uid] = _done(instance, new, out)
+    return list(done.values()), [left_out[instance.path] for instance in study.kept if instance.path in left_out]
 
 
 class Earlier:
@@ -246,11 +244,10 @@ def _check_size(file: int, size: int) -> None:
         raise stop("changed-while-reading")
 
 
-def _done(instance: Instance, new: NewFile, written: Written, out: Path) -> DeidentifiedInstance:
+def _done(instance: Instance, new: NewFile, out: Path) -> DeidentifiedInstance:
     return DeidentifiedInstance(
         path=Path(f"{out}/{new.series_instance_uid}/{new.sop_instance_uid}.dcm"),
-        size=written.size,
-        sha256=written.sha256,
+        size=new.size,
         sop_instance_uid=Uid(new.sop_instance_uid),
         series_instance_uid=Uid(new.series_instance_uid),
         source=instance,

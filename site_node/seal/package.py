@@ -6,7 +6,7 @@ study is sealed when its manifest is there. Sealing a study again finds it by it
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pydicom
@@ -20,7 +20,7 @@ from shared.crypto.sealing import seal_writer
 from shared.crypto.signing import SigningKey, sign_manifest, verify_manifest
 from shared.durable import clear_unfinished, replacing, write_whole
 from shared.errors import ManifestInvalid, SignatureInvalid
-from shared.ids import AgreementId, Sha256, SiteId, StudyKey
+from shared.ids import AgreementId, Sha256, SiteId, StudyKey, Uid
 from shared.manifest import SignedManifest, canonical_json
 from site_node.study import DeidentifiedInstance, Sealed, Validated
 
@@ -102,7 +102,7 @@ def _contents(
         study=study.study.study_instance_uid,
         patient=study.study.patient,
         modalities=modalities,
-        instances=tuple(_listed(instance) for instance in _ordered(study)),
+        instances=tuple(_listed(instance, study.digests) for instance in _ordered(study)),
         clinical=None if clinical is None else ContentsClinical(size=len(clinical), sha256=_digest(clinical)),
     )
 
@@ -195,12 +195,12 @@ def _ordered(study: Validated) -> list[DeidentifiedInstance]:
     return sorted(study.study.instances, key=lambda each: (each.series_instance_uid, each.sop_instance_uid))
 
 
-def _listed(instance: DeidentifiedInstance) -> ContentsInstance:
+def _listed(instance: DeidentifiedInstance, digests: Mapping[Uid, Sha256]) -> ContentsInstance:
     return ContentsInstance(
         series_instance_uid=instance.series_instance_uid,
         sop_instance_uid=instance.sop_instance_uid,
         size=instance.size,
-        sha256=instance.sha256,
+        sha256=digests[instance.sop_instance_uid],
     )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from shared.errors import DicomUnreadable
+from shared.ids import Sha256, Uid
 from shared.protocol.profile import Action, Profile
 from site_node.blanking import Blanking
 from site_node.pseudonyms.keyed import Pseudonyms
@@ -32,9 +33,10 @@ _CLASS, _STUDY, _SERIES, _INSTANCE = 0x00080016, 0x0020000D, 0x0020000E, 0x00080
 
 
 class _Seen(NamedTuple):
-    """What the checks of one instance gave, and the new file without its pixels for the search that comes last."""
+    """What the checks of one instance gave, and the SHA-256 of the new file that they were made on."""
 
     findings: tuple[Finding, ...]
+    sha256: Sha256 | None = None
     inherited: int = 0
     counts: dict[str, Counter[str]] = {}  # noqa: RUF012 - a named tuple's default, never changed
 
@@ -95,7 +97,9 @@ def validate(
     if findings:
         reasons = tuple(finding.reason for finding in findings)
         return Refused(key=output.key, ending=Ending.REFUSED, reasons=reasons)
-    return Validated(study=output, report_sha256=digest, checked_at=now)
+    checked = zip(output.instances, seen, strict=True)
+    digests: dict[Uid, Sha256] = {one.sop_instance_uid: of.sha256 for one, of in checked if of.sha256}
+    return Validated(study=output, digests=digests, report_sha256=digest, checked_at=now)
 
 
 def _check(
@@ -165,18 +169,22 @@ def _readable(instances: Iterable[Instance], rules: Rules) -> Iterator[Document]
 
 def _check_instance(one: DeidentifiedInstance, files: _Files, known: _Known, study: _Study) -> _Seen:
     try:
-        original = _document(files[0], one.source.sha256, study.rules, known[0])
+        before = files[0].result()
+        if before.sha256 != one.source.sha256:
+            return _Seen((Finding(code="source"),))
+        original = read_document(before.data, study.rules.sequences, known[0])
     except (OSError, DicomUnreadable):
         return _Seen((Finding(code="source"),))
     study.collector.add(original)
     try:
-        new = _document(files[1], one.sha256, study.rules, known[1])
+        after = files[1].result()
+        new = read_document(after.data, study.rules.sequences, known[1])
     except OSError:
         return _Seen((Finding(code="file"),))
     except DicomUnreadable as error:
         return _Seen((Finding(code=error.fields.get("code", "structure")),))
     study.leftovers.add(new)
-    return _compare(one, new, original, study)
+    return _compare(one, new, original, study)._replace(sha256=after.sha256)
 
 
 def _compare(one: DeidentifiedInstance, new: Document, original: Document, study: _Study) -> _Seen:
@@ -198,15 +206,7 @@ def _compare(one: DeidentifiedInstance, new: Document, original: Document, study
     if boxes:
         counts["kept"].pop("PixelData", None)
         counts["changed"]["PixelData"] += 1
-    return _Seen(tuple(findings), len(inherited), counts)
-
-
-def _document(file: Future[Content], sha256: str, rules: Rules, known: Known) -> Document:
-    """A file that is still the one it was; raises `DicomUnreadable` otherwise."""
-    content = file.result()
-    if content.sha256 != sha256:
-        raise DicomUnreadable(code="file", problem="it has changed")
-    return read_document(content.data, rules.sequences, known)
+    return _Seen(tuple(findings), inherited=len(inherited), counts=counts)
 
 
 def _check_claims(new: Document, one: DeidentifiedInstance, output: Deidentified) -> Iterator[Finding]:

@@ -33,6 +33,7 @@ from site_node.study import (
     Submitted,
     Validated,
 )
+from tests.factories.validated import digest_of
 
 SITE = SiteId("123456")
 DIGEST = Sha256("0" * 64)
@@ -161,7 +162,6 @@ def deidentify(study: Included, out: Path, blank: Blanking | None) -> Deidentifi
             DeidentifiedInstance(
                 path=path,
                 size=len(content),
-                sha256=Sha256(hashlib.sha256(content).hexdigest()),
                 sop_instance_uid=Uid(f"1.2.{number}"),
                 series_instance_uid=Uid("1.2"),
                 source=source,
@@ -190,4 +190,5 @@ def validate(included: Included, output: Deidentified, report: Path, blank: Blan
     if included.study.study_instance_uid.startswith("leaking"):
         return Refused(key=included.key, ending=Ending.REFUSED, reasons=(reason("residual"),))
     write_whole(report, b"{}")
-    return Validated(study=output, report_sha256=DIGEST, checked_at=NOW)
+    digests = {one.sop_instance_uid: digest_of(one.path) for one in output.instances}
+    return Validated(study=output, digests=digests, report_sha256=DIGEST, checked_at=NOW)

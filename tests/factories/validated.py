@@ -30,6 +30,7 @@ def make_validated(
     folder.mkdir(parents=True, exist_ok=True)
     datasets = [*make_ct(slices=slices), make_dx()]
     paths = [write_file(dataset, folder / f"{number}.dcm", syntax) for number, dataset in enumerate(datasets)]
+    instances = tuple(_instance(path) for path in paths)
     return Validated(
         study=Deidentified(
             key=StudyKey("0" * 32),
@@ -37,10 +38,11 @@ def make_validated(
             patient=PatientPseudonym("123456-000001"),
             study_instance_uid=Uid(str(datasets[0].StudyInstanceUID)),
             profile_digest=PROFILE,
-            instances=tuple(_instance(path) for path in paths),
+            instances=instances,
             left_out=(),
             clinical=dict(CLINICAL) if clinical else None,
         ),
+        digests={one.sop_instance_uid: digest_of(one.path) for one in instances},
         report_sha256=Sha256("c" * 64),
         checked_at=datetime.now(UTC),
     )
@@ -73,12 +75,15 @@ def make_sealed(folder: Path, study: Validated | None = None) -> SealedStudy:
 
 def _instance(path: Path) -> DeidentifiedInstance:
     dataset = pydicom.dcmread(path, stop_before_pixels=True)
-    content = path.read_bytes()
     return DeidentifiedInstance(
         path=path,
-        size=len(content),
-        sha256=Sha256(hashlib.sha256(content).hexdigest()),
+        size=path.stat().st_size,
         sop_instance_uid=Uid(str(dataset.SOPInstanceUID)),
         series_instance_uid=Uid(str(dataset.SeriesInstanceUID)),
         source=make_instance(path),
     )
+
+
+def digest_of(path: Path) -> Sha256:
+    """SHA-256 of a file."""
+    return Sha256(hashlib.sha256(path.read_bytes()).hexdigest())

@@ -220,11 +220,13 @@ def test_every_instance_is_accounted_for(tmp_path: Path) -> None:
 
 
 def test_files_that_changed_after_their_stage_are_not_trusted(tmp_path: Path) -> None:
-    """An output or a source that is no longer what was hashed stops the study."""
+    """An output that is no longer what was written, or a source that is not what was received, stops the study."""
     source, output = _planted(tmp_path)
     path = output.instances[0].path
     content = path.read_bytes()
     path.write_bytes(content[:-1] + b"\x01")
+    assert "pixels" in _codes(_check(tmp_path, source, output))
+    path.write_bytes(content + bytes(2))
     assert "file" in _codes(_check(tmp_path, source, output))
     path.write_bytes(content)
     original = source.kept[0].path.read_bytes()
