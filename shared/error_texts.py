@@ -99,6 +99,12 @@ TEXTS = MappingProxyType(
             ExitCode.FAILED,
             "RESOURCE_EXHAUSTED",
         ),
+        "disk-nearly-full": Text(
+            "Less than {least} MB are free in {folder} (`min_free_mb`); free some, and the node goes on by itself: "
+            "nothing was lost.",
+            ExitCode.FAILED,
+            "RESOURCE_EXHAUSTED",
+        ),
         "dicom-unreadable": Text("This file is no readable DICOM: {problem}.", ExitCode.PARTIAL, "INVALID_ARGUMENT"),
         "dicom-unsupported": Text(
             "This DICOM file cannot be processed safely: {problem}.", ExitCode.PARTIAL, "INVALID_ARGUMENT"
@@ -192,13 +198,19 @@ TEXTS = MappingProxyType(
             "ABORTED",
         ),
         "pacs-unreachable": Text(
-            "No PACS answers at {address}; check host, port and TLS in `[pacs]` and the network, then try again.",
+            "No PACS answers at {address}; check address and TLS in site.toml and the network, then try again.",
             ExitCode.UNREACHABLE,
             "UNAVAILABLE",
         ),
         "pacs-refused": Text(
             "The PACS at {address} refuses the association from {calling} to {called}; have it allow our AE title, or "
             "mend `ae_title` and `calling` in `[pacs]`.",
+            ExitCode.REFUSED,
+            "PERMISSION_DENIED",
+        ),
+        "dicomweb-refused": Text(
+            "The PACS at {address} does not let us in (HTTP {status}); mend the password, token or certificate in "
+            "`[dicomweb]`, or have its administrators allow this account.",
             ExitCode.REFUSED,
             "PERMISSION_DENIED",
         ),

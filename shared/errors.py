@@ -165,6 +165,10 @@ class DiskFull(InputError):
     """There is no room left for what must be written."""
 
 
+class DiskNearlyFull(InputError):
+    """Less room is left than the settings reserve."""
+
+
 class StudyError(RicordError):
     """One study cannot go on; the others do."""
 
@@ -283,6 +287,10 @@ class PacsUnreachable(TransportError):
 
 class PacsRefused(TransportError):
     """The PACS lets no AE of our title in, or knows none of its own."""
+
+
+class DicomwebRefused(TransportError):
+    """The PACS's web service does not let us in."""
 
 
 class PacsFailed(TransportError):

@@ -5,11 +5,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+
+import structlog
 
 from shared.errors import InvalidSetting, NoDicomFound
 from site_node.config import SETTINGS_FILE, SiteHome, SiteSettings
 from site_node.dimse import PacsSettings
+from site_node.forgetting import forget_lists
 from site_node.intake import Intake, take
 from site_node.ledger import Ledger
 from site_node.listener import listening_apart
@@ -21,7 +25,10 @@ from site_node.receive.retrieval import Retrieval, work
 from site_node.receive.scp import serving
 from site_node.receive.tls import client_context, server_context
 from site_node.receive.wanted import WantedFiles
+from site_node.room import Room
 from site_node.study import Ending, Reason, Severity
+
+log = structlog.get_logger(__name__)
 
 INCOMPLETE = Reason(
     code="incomplete-retrieval",
@@ -42,6 +49,11 @@ class Acquisition:
     def arrivals(self) -> Arrivals:
         """Where instances lie until their study is taken in."""
         return Arrivals(self.home.arrivals, self.pseudonyms.study_key)
+
+    @property
+    def room(self) -> Room:
+        """The disk that the home lies on."""
+        return Room(self.home.folder, self.settings.min_free_mb)
 
     @property
     def wanted(self) -> WantedFiles:
@@ -99,7 +111,8 @@ class Acquisition:
             wanted=self.wanted,
             arrivals=self.arrivals,
             destination=scp.ae_title if scp else "",
-            reserve=(scp.min_free_mb if scp else 0) << 20,
+            has_room=lambda: self.room.shortage() is None,
+            reserve=max(self.settings.min_free_mb, scp.min_free_mb if scp else 0) << 20,
         )
         return work(retrieval, stop, patience=patience)
 
@@ -116,8 +129,30 @@ class Acquisition:
         incomplete = ledger.requests.incomplete()
         return tuple(self._take(path, ledger, incomplete=key in incomplete) for key, path in apart)
 
+    def forget(self, ledger: Ledger, now: datetime) -> int:
+        """Remove the lists whose requests ended long enough ago; how many. What came whole is still not asked again."""
+        forgotten = forget_lists(
+            self.wanted,
+            ledger.requests,
+            stay=self.settings.originals_stay,
+            now=now,
+            came=lambda accession: ledger.remember(self._name(accession)),
+        )
+        if forgotten:
+            log.info("requests.forgotten", lists=forgotten)
+        return forgotten
+
+    def came(self, ledger: Ledger, accession: str) -> bool:
+        """Whether all of an accession number came by a list that is forgotten."""
+        return ledger.is_known(self._name(accession))
+
+    def _name(self, accession: str) -> str:
+        """What the ledger knows an accession number by: keyed, so that nobody can try numbers without the secret."""
+        return self.pseudonyms.study_key(f"accession {accession}")
+
     def _take(self, folder: Path, ledger: Ledger, *, incomplete: bool) -> Intake:
-        """One study that was set apart; only when the ledger has it do its arrivals go."""
+        """One study that was set apart; only when the ledger has it do its arrivals go. Raises `DiskNearlyFull`."""
+        self.room.check()
         try:
             reception = receive_folder(folder, self.home.spool, self.pseudonyms)
         except NoDicomFound:

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from pydantic import Field, ValidationError
@@ -36,8 +37,15 @@ class SiteSettings(Frozen):
     pixel_check: bool = True
     library: bool = True
     delete_originals: bool = True
+    keep_originals_days: float = Field(default=0, ge=0, le=36_500)
+    min_free_mb: int = Field(default=1024, ge=0)
     scp: ScpSettings | None = None
     pacs: PacsSettings | None = None
+
+    @property
+    def originals_stay(self) -> timedelta | None:
+        """How long our copies of the originals stay after their study's end; `None` where they are never deleted."""
+        return timedelta(days=self.keep_originals_days) if self.delete_originals else None
 
 
 _TEMPLATE = """\
@@ -50,6 +58,8 @@ poll_seconds = 10.0          # how often it looks
 pixel_check = true           # look for text burned into pixels; without it a name burned into a picture leaves with it
 library = true               # keep validated, de-identified studies here for federated statistics and training
 delete_originals = true      # delete our copies of the originals once a study is submitted, excluded or refused
+keep_originals_days = 0      # but so many days later; likewise the lists of what a PACS was asked for
+min_free_mb = 1024           # with less free on the disk nothing is received, fetched or worked on until there is room
 
 # [scp]                      # remove the signs to let a PACS or a modality push images to `ricord-site run`
 # port = 11112

@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import structlog
@@ -84,8 +85,15 @@ class Progress:
 class Pipeline:
     """Moves a site's studies. Use inside `SiteHome.writing()`: there is one writer.
 
-    `report`, if given, is told of each study's new state as it is reached; `halted` is asked between two stages and
-    ends the pass early, whole.
+    Args:
+        home: where the studies are.
+        ledger: its ledger.
+        stages: what is done at each stage.
+        originals_stay: how long our copies of the originals stay after their study's end; `None` keeps them for good.
+        report: told of each study's new state as it is reached.
+        halted: asked between two stages; ends the pass early, whole.
+        shortage: asked before each stage; while it answers, only what is sealed goes on.
+        now: the clock.
     """
 
     def __init__(
@@ -94,18 +102,23 @@ class Pipeline:
         ledger: Ledger,
         stages: Stages,
         *,
-        delete_originals: bool = True,
+        originals_stay: timedelta | None = timedelta(0),
         report: Callable[[StudyKey, State], None] = lambda _key, _state: None,
         halted: Callable[[], bool] = lambda: False,
+        shortage: Callable[[], RicordError | None] = lambda: None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._home = home
         self._records = Records(home)
         self._ledger = ledger
         self._stages = stages
-        self._delete_originals = delete_originals
+        self._originals_stay = originals_stay
         self._report = report
         self._halted = halted
+        self._shortage = shortage
+        self._now = now
         self._blocks: list[RicordError] = []
+        self._short: RicordError | None = None
         self._steps: dict[State, Callable[[StudyEntry], State | None]] = {
             State.RECEIVED: self._screen,
             State.INCLUDED: self._deidentify,
@@ -122,11 +135,12 @@ class Pipeline:
         """
         self._tidy()
         self._blocks.clear()
+        self._short = None
         moved = 0
         for entry in self._ledger.studies(*WAY[: WAY.index(until)]):
             limit = State.SEALED if self._blocks and until is State.SUBMITTED else until
             moved += self._take_along(entry.key, limit)
-        return Progress(moved=moved, blocked=self._blocks[0] if self._blocks else None)
+        return Progress(moved=moved, blocked=self._blocks[0] if self._blocks else self._short)
 
     def _take_along(self, key: StudyKey, until: State) -> bool:
         """One study, stage after stage; whether it moved."""
@@ -140,11 +154,14 @@ class Pipeline:
                 break
             moved = True
             self._report(key, reached)
-            self._clear(key, reached)
+            self._clear(self._ledger.study(key))
         return moved
 
     def _step(self, entry: StudyEntry) -> State | None:
         """One stage of one study: the state reached, or `None` where it has to wait."""
+        if entry.state is not State.SEALED and (short := self._shortage()):
+            self._short = short
+            return None
         try:
             return self._steps[entry.state](entry)
         except _BLOCKING as error:
@@ -229,8 +246,9 @@ class Pipeline:
         self._ledger.advance(key, state, reasons=reasons)
         return state
 
-    def _clear(self, key: StudyKey, state: State) -> None:
+    def _clear(self, entry: StudyEntry) -> None:
         """Remove what a study that ended leaves behind. One in quarantine keeps all of it for the person who looks."""
+        key, state = entry.key, entry.state
         if state not in ENDED or state is State.QUARANTINED:
             return
         shutil.rmtree(self._home.quarantine / key, ignore_errors=True)
@@ -238,14 +256,16 @@ class Pipeline:
             sealed = self._records.find(key, Sealed)
             for path in sealed_files(sealed) if sealed else ():
                 path.unlink(missing_ok=True)
-        if self._delete_originals:
+        if self._originals_stay is not None and self._now() - entry.changed_at >= self._originals_stay:
             shutil.rmtree(self._home.spool / key, ignore_errors=True)
             shutil.rmtree(self._home.work(key), ignore_errors=True)
+            if self._originals_stay:  # else the study's ending says it
+                log.info("originals.deleted", study=key, state=state.value)
         else:
             shutil.rmtree(self._home.work(key) / "deidentified", ignore_errors=True)
 
     def _tidy(self) -> None:
-        """Finish what a kill left undone between a study's last state and its clearing, and drop half-written files."""
+        """Clear what ended: what a kill left undone, originals whose time is over; and drop half-written files."""
         for folder in (self._home.outbox, self._home.receipts, self._home.reports):
             for unfinished in folder.glob(".*.tmp"):  # names of `shared.durable`
                 unfinished.unlink()
@@ -254,7 +274,7 @@ class Pipeline:
                 entry = self._ledger.study(StudyKey(folder.name))
             except (InvalidIdentifier, NotFound):  # a reception that was cut short; it is received again
                 continue
-            self._clear(entry.key, entry.state)
+            self._clear(entry)
 
 
 def sealed_files(sealed: Sealed) -> tuple[Path, ...]:

@@ -30,9 +30,10 @@ class Status(Frozen):
     instances: dict[str, int]  # images of studies, by where they are
     files: dict[str, int]  # files that became part of no study, by code
     requests: RequestCounts  # to the PACS
+    disk_nearly_full: bool  # nothing is taken in or worked on until there is room
 
 
-def status_of(ledger: Ledger, *, name: str, site_id: SiteId | None) -> Status:
+def status_of(ledger: Ledger, *, name: str, site_id: SiteId | None, disk_nearly_full: bool = False) -> Status:
     """Count the ledger."""
     studies = ledger.studies()
     files: Counter[str] = Counter()
@@ -50,6 +51,7 @@ def status_of(ledger: Ledger, *, name: str, site_id: SiteId | None) -> Status:
         instances={ending.value: ledger.instance_counts().get(ending.value, 0) for ending in Ending},
         files=dict(sorted(files.items())),
         requests=ledger.requests.counts(),
+        disk_nearly_full=disk_nearly_full,
     )
 
 

@@ -61,6 +61,7 @@ def receive(
 
 
 def receive_source(node: Node, source: Path) -> Intake:
-    """Receive one source into an open home."""
+    """Receive one source into an open home; raises `DiskNearlyFull` and what `receive_folder` raises."""
+    node.room.check()
     reception = receive_folder(source, node.home.spool, node.workshop.pseudonyms)
     return take(reception, home=node.home, ledger=node.ledger)

@@ -18,6 +18,7 @@ from site_node.membership.record import Membership, load_membership
 from site_node.pipeline import Pipeline, Progress
 from site_node.pixels.client import PixelChecker
 from site_node.pixels.inspect import WITHOUT
+from site_node.room import Room
 from site_node.stages import Workshop
 from site_node.submit.client import submitting
 
@@ -37,6 +38,11 @@ class Node:
     def workshop(self) -> Workshop:
         """Fresh, so that a sheet imported meanwhile is read."""
         return Workshop(self.home, self.settings, self.ledger, self.membership)
+
+    @property
+    def room(self) -> Room:
+        """The disk that the home lies on."""
+        return Room(self.home.folder, self.settings.min_free_mb)
 
 
 @dataclass
@@ -97,9 +103,10 @@ def one_pass(node: Node, until: State, *, halted: Callable[[], bool] = lambda: F
             node.home,
             node.ledger,
             node.workshop.stages(stack.enter_context(PixelChecker()), submit),
-            delete_originals=node.settings.delete_originals,
+            originals_stay=node.settings.originals_stay,
             report=done.reached.__setitem__,
             halted=halted,
+            shortage=node.room.shortage,
         )
         done.progress = pipeline.run(until)
     return done

@@ -155,9 +155,13 @@ def _enter(
     acquisition: Acquisition, ledger: Ledger, listed: AccessionList, *, again: bool
 ) -> tuple[AccessionList, dict[str, int]]:
     """Enter what is not asked for already; what is left of the list, and each request's row."""
-    known = set() if again else _known(acquisition, ledger)
+    known = _known(acquisition, ledger)
     pairs = list(zip(listed.wanted, listed.rows, strict=True))
-    new = [(one, row) for one, row in pairs if one.accession not in known or not one.accession]
+    new = [
+        (one, row)
+        for one, row in pairs
+        if again or not one.accession or not (one.accession in known or acquisition.came(ledger, one.accession))
+    ]
     before = tuple(Problem(row=row, code="asked-before") for one, row in pairs if (one, row) not in new)
     if not new:
         return listed.model_copy(update={"problems": (*listed.problems, *before)}), {}

@@ -14,6 +14,7 @@ from shared.agreement import Mode
 from shared.errors import (
     AgreementModeNotAllowed,
     DiskFull,
+    DiskNearlyFull,
     NoDicomFound,
     NotEnrolled,
     ProtocolMismatch,
@@ -116,8 +117,7 @@ def _serve(node: Node, stop: threading.Event, acquisition: Acquisition) -> None:
     watch = Watch(node.ledger, node.home.inbox(node.settings), settle=True)
     while not stop.is_set():
         try:
-            _take_inbox(node, watch)
-            _take_arrivals(node, acquisition)
+            _take_in(node, watch, acquisition)
             current = Node(node.home, node.settings, node.ledger, membership_of(node.home))
             if current.membership is not None:
                 renew_if_due(node.home, datetime.now(UTC))
@@ -127,6 +127,15 @@ def _serve(node: Node, stop: threading.Event, acquisition: Acquisition) -> None:
         except RicordError as error:
             log.warning("run.problem", code=error.code)
         stop.wait(node.settings.poll_seconds)
+
+
+def _take_in(node: Node, watch: Watch, acquisition: Acquisition) -> None:
+    """Take in what came; a full disk stops that, and what can leave still does."""
+    try:
+        _take_inbox(node, watch)
+        _take_arrivals(node, acquisition)
+    except (DiskFull, DiskNearlyFull) as error:
+        log.warning("receive.blocked", code=error.code, message=error.public)
 
 
 def _take_inbox(node: Node, watch: Watch) -> None:
@@ -139,7 +148,7 @@ def _take_inbox(node: Node, watch: Watch) -> None:
             )
         except NoDicomFound:
             node.ledger.add_files([(entry.path.name, Ending.REFUSED, "no-dicom-found")])
-        except DiskFull:
+        except (DiskFull, DiskNearlyFull):
             raise
         except RicordError as error:
             log.warning("receive.problem", code=error.code)
@@ -157,9 +166,10 @@ def _acquire_once(node: Node, stop: threading.Event) -> None:
 
 
 def _take_arrivals(node: Node, acquisition: Acquisition, *, quiet_seconds: float | None = None) -> None:
-    """Take in what came over the network."""
+    """Take in what came over the network, and forget what was asked for long enough ago."""
     for intake in acquisition.take_in(node.ledger, quiet_seconds=quiet_seconds):
         log.info("receive.done", studies=intake.studies, instances=intake.instances, files=sum(intake.files.values()))
+    acquisition.forget(node.ledger, datetime.now(UTC))
 
 
 def _log(done: Pass) -> None:

@@ -2,7 +2,7 @@
 
 import typer
 
-from shared.terminal import print_json, print_table
+from shared.terminal import print_json, print_line, print_table
 from site_node.commands.node import Json, open_node
 from site_node.status import Place, status_of
 
@@ -16,10 +16,13 @@ def status(context: typer.Context, as_json: Json = False) -> None:
     """
     with open_node(context, writing=False) as node:
         site_id = node.membership.site_id if node.membership else None
-        found = status_of(node.ledger, name=node.settings.name, site_id=site_id)
+        short = node.room.shortage()
+        found = status_of(node.ledger, name=node.settings.name, site_id=site_id, disk_nearly_full=short is not None)
     if as_json:
         print_json(found)
         return
+    if short:
+        print_line(short.public)
     rows = [("received", found.received, ""), ("submitted", found.submitted, "")]
     places = {
         "excluded": found.excluded,

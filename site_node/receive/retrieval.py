@@ -6,19 +6,18 @@ missing is asked for.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from threading import Event
 
 import structlog
-from pydicom.dataset import Dataset
 
 from shared.errors import InvalidArgument, TransportError
-from site_node.dimse import PacsSettings
-from site_node.receive.answers import Outcome, Query, StudyFound, to_retrieve
+from site_node.pacing import Pacing
+from site_node.receive.answers import Fetch, Outcome, Query, StudyFound
 from site_node.receive.arrivals import Arrivals
-from site_node.receive.pacs import Pacs
+from site_node.receive.interface import QueryRetrieve
 from site_node.receive.wanted import Wanted, WantedFiles
 from site_node.requests import Part, RequestEntry, Requests
 
@@ -44,6 +43,11 @@ REASONS = {
     "cancelled-by-pacs": "the PACS cancelled",
     "pacs-unreachable": "the PACS was not there, or broke off",
     "pacs-refused": "the PACS does not let our AE title in",
+    "dicomweb-refused": "the PACS does not let this account in",
+    "sent-other": "the PACS sent something else than what was asked for",
+    "sent-broken": "the PACS sent something that is no whole DICOM file",
+    "disk-full": "this machine has no room left",
+    "not-kept": "this machine could not write it",
     "pacs-failed": "the PACS did not answer the question whole",
     "query-invalid": "it cannot be asked for: a wildcard or a control character",
 }
@@ -55,15 +59,15 @@ class _Refusal(Exception):
 
 @dataclass(frozen=True)
 class Retrieval:
-    """Everything that an attempt needs. `destination` is our AE title for C-MOVE."""
+    """Everything that an attempt needs."""
 
-    pacs: Pacs
-    settings: PacsSettings
+    pacs: QueryRetrieve
+    settings: Pacing
     requests: Requests
     wanted: WantedFiles
     arrivals: Arrivals
-    destination: str
     reserve: int = 0
+    has_room: Callable[[], bool] = lambda: True  # without it nothing is attempted, so that no attempt is used up
 
     def attempt(self, entry: RequestEntry) -> RequestEntry:
         """One attempt at one request; how it stands after that."""
@@ -139,13 +143,13 @@ class Retrieval:
     def _fetch(self, study_uid: str) -> Outcome:
         """Fetch a study, or only what is missing of one that is here in part."""
         outcome = Outcome()
-        for asked in self._missing(study_uid) or [to_retrieve(study_uid)]:
-            outcome = self._fetch_one(study_uid, asked)
+        for asked in self._missing(study_uid) or [Fetch(study_uid=study_uid)]:
+            outcome = self.pacs.retrieve(asked, self.arrivals, self.reserve)
             if outcome.reason:
                 break
         return outcome
 
-    def _missing(self, study_uid: str) -> list[Dataset]:
+    def _missing(self, study_uid: str) -> list[Fetch]:
         """What to ask for of a study that is here in part; empty where none of it is, or nothing known is missing."""
         if not self.arrivals.count(study_uid):
             return []
@@ -154,18 +158,10 @@ class Retrieval:
             uid: sorted(one for one in sop_uids if not self.arrivals.has(study_uid, one)) for uid, sop_uids in series
         }
         return [
-            to_retrieve(study_uid, uid, sop_uids[start : start + _AT_ONCE])
+            Fetch(study_uid=study_uid, series_uid=uid, sop_uids=tuple(sop_uids[start : start + _AT_ONCE]))
             for uid, sop_uids in missing.items()
             for start in range(0, len(sop_uids), _AT_ONCE)
         ]
-
-    def _fetch_one(self, study_uid: str, asked: Dataset) -> Outcome:
-        if self.settings.method == "get":
-            return self.pacs.get(asked, self.arrivals, self.reserve)
-        outcome = self.pacs.move(asked, self.destination)
-        while outcome.reason == "no-answer" and self.arrivals.still_for(study_uid) < self.settings.answer_seconds / 4:
-            time.sleep(self.settings.answer_seconds / 16)  # it may go on sending without our listening
-        return outcome
 
     def _settle(self, entry: RequestEntry, parts: Sequence[Part], reason: str) -> None:
         """Reconcile, or wait for the next attempt; after the last one what is missing has failed."""
@@ -189,12 +185,12 @@ def _failed(part: Part, reason: str) -> Part:
 def work(retrieval: Retrieval, stop: Event, *, patience: float | None = None) -> int:
     """Attempt what is due, in the hours and at the rate that are set, until `stop`; how many attempts were made.
 
-    With `patience` it ends when nothing is due for so many seconds, or when the hours are over.
+    With `patience` it ends when nothing is due for so many seconds, when the hours are over or the disk is full.
     """
     made, earliest = 0, 0.0
     settings = retrieval.settings
     while not stop.is_set():
-        open_now = settings.is_open(datetime.now().astimezone().time())
+        open_now = settings.is_open(datetime.now().astimezone().time()) and retrieval.has_room()
         entry = retrieval.requests.next_due(datetime.now(UTC)) if open_now else None
         if entry is not None and time.monotonic() >= earliest:
             retrieval.attempt(entry)

@@ -1,15 +1,16 @@
 """What was asked of the PACS, kept apart from the ledger: accession numbers are PHI.
 
 One file a list, `<home>/requests/<list>.jsonl`, readable by its owner only and never changed; its lines are the list's
-requests, named `<list>-<line>` in the ledger.
+requests, named `<list>-<line>` in the ledger. When they have ended, the list is removed after a time.
 """
 
 import secrets
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from shared.durable import write_whole
 from shared.frozen import Frozen
@@ -25,6 +26,14 @@ class Wanted(Frozen):
     def __repr__(self) -> str:
         """Nothing: every field identifies."""
         return "Wanted(…)"
+
+
+class WantedList(Frozen):
+    """One list. PHI but for its name."""
+
+    name: str
+    made_at: datetime
+    requests: dict[str, Wanted] = Field(repr=False)  # by name
 
 
 class WantedFiles:
@@ -50,10 +59,20 @@ class WantedFiles:
             return None
 
     def all(self) -> Iterator[tuple[str, Wanted]]:
-        """Every request that was ever made, by its name."""
+        """Every request that is kept, by its name."""
+        for one in self.lists():
+            yield from one.requests.items()
+
+    def lists(self) -> Iterator["WantedList"]:
+        """Every list that is kept."""
         for file in sorted(self._folder.glob("*.jsonl")):
-            for line, wanted in enumerate(_lines(file)):
-                yield f"{file.stem}-{line}", wanted
+            requests = {f"{file.stem}-{line}": wanted for line, wanted in enumerate(_lines(file))}
+            made_at = datetime.fromtimestamp(file.stat().st_mtime, UTC)
+            yield WantedList(name=file.stem, made_at=made_at, requests=requests)
+
+    def remove(self, name: str) -> None:
+        """Forget a list."""
+        (self._folder / f"{name}.jsonl").unlink(missing_ok=True)
 
 
 @lru_cache(maxsize=4)

@@ -73,7 +73,7 @@ def test_what_ended_leaves_no_original_behind(home: SiteHome, ledger: Ledger, tm
 
 def test_originals_are_kept_when_settings_say(home: SiteHome, ledger: Ledger, tmp_path: Path) -> None:
     enter(home, ledger, make_study(home, "good-1"))
-    Pipeline(home, ledger, make_stages(home, tmp_path / "submitted"), delete_originals=False).run()
+    Pipeline(home, ledger, make_stages(home, tmp_path / "submitted"), originals_stay=None).run()
     assert len(list((home.spool / key_of("good-1")).iterdir())) == 2
     assert not (home.work(key_of("good-1")) / "deidentified").exists()
 
