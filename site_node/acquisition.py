@@ -12,6 +12,7 @@ import structlog
 
 from shared.errors import InvalidSetting, NoDicomFound
 from site_node.config import SETTINGS_FILE, SiteHome, SiteSettings
+from site_node.dicomweb import DicomwebSettings
 from site_node.dimse import PacsSettings
 from site_node.forgetting import forget_lists
 from site_node.intake import Intake, take
@@ -19,7 +20,9 @@ from site_node.ledger import Ledger
 from site_node.listener import listening_apart
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.receive.arrivals import Arrivals
+from site_node.receive.dicomweb import Dicomweb
 from site_node.receive.folder import MIXED_PATIENTS, NO_PATIENT_ID, Reception, receive_folder
+from site_node.receive.interface import QueryRetrieve
 from site_node.receive.pacs import Pacs
 from site_node.receive.retrieval import Retrieval, work
 from site_node.receive.scp import serving
@@ -60,16 +63,23 @@ class Acquisition:
         """What is asked for."""
         return WantedFiles(self.home.requests)
 
-    def pacs(self) -> Pacs:
-        """The PACS of the settings; raises `InvalidSetting` where they name none."""
+    def pacs(self) -> QueryRetrieve:
+        """The PACS of the settings; raises `InvalidSetting` where they name none, and errors of their files."""
         settings = self.pacs_settings()
-        return Pacs(settings, client_context(settings.tls, self.home.folder) if settings.tls else None)
+        if isinstance(settings, DicomwebSettings):
+            return Dicomweb(settings, self.home.folder)
+        tls = client_context(settings.tls, self.home.folder) if settings.tls else None
+        return Pacs(settings, tls, destination=self.settings.scp.ae_title if self.settings.scp else "")
 
-    def pacs_settings(self) -> PacsSettings:
-        """The section `[pacs]`, held against `[scp]`; raises `InvalidSetting`."""
+    def pacs_settings(self) -> PacsSettings | DicomwebSettings:
+        """The section `[dicomweb]`, or `[pacs]` held against `[scp]`; raises `InvalidSetting`."""
         settings = self.settings.pacs
+        if self.settings.dicomweb is not None:
+            if settings is not None:
+                raise self._lacking("dicomweb", "`[pacs]` is there too; keep one of them")
+            return self.settings.dicomweb
         if settings is None:
-            raise self._lacking("pacs", "it is not there; take the signs away in front of the lines of `[pacs]`")
+            raise self._lacking("pacs", "it is not there; take the signs away before `[pacs]` or `[dicomweb]`")
         if settings.method == "move" and self.settings.scp is None:
             raise self._lacking("pacs.method", '"move" needs `[scp]`, where the PACS sends to')
         return settings
@@ -93,7 +103,7 @@ class Acquisition:
             self.arrivals.clear_unfinished()
             if self.settings.scp is not None:
                 stack.enter_context(listening_apart(self.home.folder, self.settings.scp))
-            if self.settings.pacs is not None:
+            if self.settings.asks_a_pacs:
                 self.pacs()  # settings that cannot work stop the start
                 worker = threading.Thread(target=self._work_apart, args=(stop,), name="pacs")
                 worker.start()
@@ -110,7 +120,6 @@ class Acquisition:
             requests=ledger.requests,
             wanted=self.wanted,
             arrivals=self.arrivals,
-            destination=scp.ae_title if scp else "",
             has_room=lambda: self.room.shortage() is None,
             reserve=max(self.settings.min_free_mb, scp.min_free_mb if scp else 0) << 20,
         )

@@ -20,6 +20,7 @@ from shared.errors import HomeBusy, HomeExists, InvalidArgument
 from shared.frozen import Frozen
 from shared.ids import StudyKey
 from shared.settings import load_settings
+from site_node.dicomweb import DicomwebSettings
 from site_node.dimse import PacsSettings, ScpSettings
 
 PROGRAM = "ricord-site"
@@ -41,6 +42,12 @@ class SiteSettings(Frozen):
     min_free_mb: int = Field(default=1024, ge=0)
     scp: ScpSettings | None = None
     pacs: PacsSettings | None = None
+    dicomweb: DicomwebSettings | None = None
+
+    @property
+    def asks_a_pacs(self) -> bool:
+        """Whether studies are fetched, by DIMSE or over the web."""
+        return self.pacs is not None or self.dicomweb is not None
 
     @property
     def originals_stay(self) -> timedelta | None:
@@ -80,6 +87,16 @@ min_free_mb = 1024           # with less free on the disk nothing is received, f
 # certificate = "keys/dicom.pem"
 # key = "keys/dicom.key"
 # authorities = "keys/dicom-authorities.pem"
+
+# [dicomweb]                 # in place of [pacs]: the same over the web, by QIDO-RS and WADO-RS
+# url = "https://pacs.hospital.example/dicom-web"   # http:// is for a server on this machine only
+# username = "ricord"        # if it asks for one; the password is one line in a file of mode 0600 below this folder
+# password_file = "keys/dicomweb.password"
+# authorities = "keys/dicomweb-authorities.pem"     # who signed its certificate; without it the public authorities
+# certificate = "keys/dicomweb.pem"                 # mutual TLS, if it asks for it
+# key = "keys/dicomweb.key"
+# hours = "20:00-06:00"      # these two as for [pacs]
+# studies_per_hour = 60
 """
 
 

@@ -1,28 +1,21 @@
 """The settings of the DICOM network: whom we listen to, whom we ask, and when. `site.toml` holds them."""
 
 import re
-from datetime import time
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
 from shared.frozen import Frozen
+from site_node.pacing import Pacing
 
 LONGEST_PDU = 131_072  # bytes: measured best; unlimited ones are slower
 _AE_TITLE = re.compile(r"(?! )[ -\[\]-~]{1,16}(?<! )")  # PS3.5 6.2: printable ASCII without backslash
-_HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
 
 
 def _ae_title(text: str) -> str:
     if not _AE_TITLE.fullmatch(text):
         raise ValueError("an AE title has 1 to 16 printable characters, no backslash and no space at its ends")
-    return text
-
-
-def _hours(text: str) -> str:
-    if not _HOURS.fullmatch(text):
-        raise ValueError('hours are written as "20:00-06:00"')
     return text
 
 
@@ -51,7 +44,7 @@ class ScpSettings(Frozen):
     tls: TlsSettings | None = None
 
 
-class PacsSettings(Frozen):
+class PacsSettings(Pacing):
     """The PACS that is asked, and how gently."""
 
     host: str = Field(min_length=1)
@@ -59,21 +52,9 @@ class PacsSettings(Frozen):
     ae_title: AeTitle
     calling: AeTitle = "RICORD"
     method: Literal["move", "get"] = "get"  # `move` needs [scp], and the PACS must know our AE title and address
-    hours: Annotated[str, AfterValidator(_hours)] | None = None  # local time; only then is anything retrieved
-    studies_per_hour: int | None = Field(default=None, ge=1)
-    attempts: int = Field(default=8, ge=1, le=100)
-    retry_seconds: float = Field(default=30.0, ge=0, le=86_400)  # doubled with each attempt, at most an hour
-    answer_seconds: float = Field(default=30.0, ge=0.1, le=3600)  # without an answer so long, it is asked again
-    retrieve_seconds: float = Field(default=120.0, ge=0.1, le=86_400)  # likewise while images are on their way
     tls: TlsSettings | None = None
 
-    def is_open(self, now: time) -> bool:
-        """Whether `now`, local time, is in the hours set; a window may go over midnight."""
-        if self.hours is None:
-            return True
-        start, end = (time.fromisoformat(part) for part in self.hours.split("-"))
-        return start <= now < end if start <= end else now >= start or now < end
-
-    def wait_seconds(self, attempts: int) -> float:
-        """How long to wait after so many attempts that failed."""
-        return min(self.retry_seconds * float(1 << max(0, min(attempts, 20) - 1)), 3600.0)
+    @property
+    def peer(self) -> str:
+        """Who is asked, for a person."""
+        return f"{self.ae_title} at {self.host}:{self.port}"

@@ -23,7 +23,7 @@ from site_node.receive.retrieval import REASONS
 from site_node.receive.wanted import Wanted
 from site_node.requests import RequestEntry, RequestState
 
-pacs_app = make_app("Ask the PACS that `[pacs]` in the settings names; nothing leaves the hospital.")
+pacs_app = make_app("Ask the PACS that `[pacs]` or `[dicomweb]` in the settings names; nothing leaves the hospital.")
 _PATIENCE = 60.0  # seconds that a command waits for its next attempt; `ricord-site run` waits longer
 
 Accession = Annotated[str, typer.Option(help="An accession number, whole.")]
@@ -49,7 +49,7 @@ class Asked(Frozen):
 
 @pacs_app.command(name="test")
 def echo(context: typer.Context, as_json: Json = False) -> None:
-    """Ask the PACS whether it is there and lets us in (C-ECHO).
+    """Ask the PACS whether it is there and lets us in (C-ECHO; over the web a search for one study).
 
     Example: `ricord-site pacs test`
     """
@@ -57,9 +57,9 @@ def echo(context: typer.Context, as_json: Json = False) -> None:
         settings = _acquisition(node).pacs_settings()
         _acquisition(node).pacs().echo()
     if as_json:
-        print_json({"answered": True, "host": settings.host, "port": settings.port, "ae_title": settings.ae_title})
+        print_json({"answered": True, **settings.model_dump(include={"host", "port", "ae_title", "url"})})
     else:
-        print_line(f"{settings.ae_title} at {settings.host}:{settings.port} answers.")
+        print_line(f"{settings.peer} answers.")
 
 
 @pacs_app.command()
@@ -72,7 +72,7 @@ def find(
     modality: Modality = "",
     as_json: Json = False,
 ) -> None:
-    """List the studies that fit (C-FIND). The answer is patient data: it is for the hospital's screen only.
+    """List the studies that fit (C-FIND, QIDO-RS). The answer is patient data: it is for the hospital's screen only.
 
     Example: `ricord-site pacs find --dates 20200301-20200331 --modality CT`
     """

@@ -159,7 +159,7 @@ def _take_inbox(node: Node, watch: Watch) -> None:
 def _acquire_once(node: Node, stop: threading.Event) -> None:
     """Attempt the requests that are due now, and take in what came."""
     acquisition = Acquisition(node.home, node.settings, node.workshop.pseudonyms)
-    if node.settings.pacs is not None:
+    if node.settings.asks_a_pacs:
         with acquisition.listening():
             acquisition.work(node.ledger, stop, patience=0)
     _take_arrivals(node, acquisition, quiet_seconds=0)

@@ -3,11 +3,13 @@
 A broken answer has empty fields; pydicom's complaints, which quote it, go nowhere.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import Field
+from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import Dataset
 
 from shared.errors import InvalidArgument
@@ -23,6 +25,9 @@ STUDY_KEYS = (
     *("NumberOfStudyRelatedInstances", "NumberOfStudyRelatedSeries"),
 )
 SERIES_KEYS = ("SeriesInstanceUID", "Modality", "NumberOfSeriesRelatedInstances")
+INSTANCE_KEYS = ("SOPInstanceUID",)
+_UID = re.compile(r"[0-9.]{1,64}")
+_TAG = re.compile(r"[0-9A-Fa-f]{8}")
 _REASONS = MappingProxyType(
     {  # PS3.4 tables C.4-2 and C.4-3
         0xA701: "pacs-out-of-resources",
@@ -88,6 +93,18 @@ class SeriesFound(Frozen):
         return "SeriesFound(…)"
 
 
+class Fetch(Frozen):
+    """What is to be retrieved: a study, or some instances of one of its series."""
+
+    study_uid: str
+    series_uid: str = ""
+    sop_uids: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """Nothing, likewise."""
+        return "Fetch(…)"
+
+
 class Outcome(Frozen):
     """How a retrieval ended, as the PACS tells; a reason where it was not a success. Counts may be missing."""
 
@@ -119,12 +136,8 @@ def _reason(code: int, failed: int | None) -> str:
     return _REASONS.get(code, f"pacs-status-{code:04x}")
 
 
-def identifier(level: str, keys: Sequence[str], query: Query) -> Dataset:
-    """The data set that asks: `query` to match, `keys` to be told."""
-    asked = Dataset()
-    asked.QueryRetrieveLevel = level
-    for key in keys:
-        setattr(asked, key, "" if not key.startswith("Number") else None)
+def matched(query: Query) -> dict[str, str]:
+    """The attributes that a query matches, by keyword."""
     values = {
         "AccessionNumber": query.accession,
         "PatientID": query.patient_id,
@@ -132,26 +145,50 @@ def identifier(level: str, keys: Sequence[str], query: Query) -> Dataset:
         "ModalitiesInStudy": query.modality,
         "StudyInstanceUID": query.study_uid,
     }
-    for key, value in values.items():
-        if value:
-            setattr(asked, key, value)
+    return {key: value for key, value in values.items() if value}
+
+
+def identifier(level: str, keys: Sequence[str], query: Query) -> Dataset:
+    """The data set that asks: `query` to match, `keys` to be told."""
+    asked = Dataset()
+    asked.QueryRetrieveLevel = level
+    for key in keys:
+        setattr(asked, key, "" if not key.startswith("Number") else None)
+    for key, value in matched(query).items():
+        setattr(asked, key, value)
     if not query.accession.isascii() or not query.patient_id.isascii():
         asked.SpecificCharacterSet = "ISO_IR 192"
     return asked
 
 
-def to_retrieve(study_uid: str, series_uid: str = "", sop_uids: Sequence[str] = ()) -> Dataset:
-    """The data set that fetches a study, or some instances of one of its series (PS3.4 C.4.2.2.1: unique keys only)."""
+def to_retrieve(fetch: Fetch) -> Dataset:
+    """The data set that fetches it (PS3.4 C.4.2.2.1: unique keys only)."""
     asked = Dataset()
-    asked.QueryRetrieveLevel = "IMAGE" if sop_uids else "STUDY"
-    asked.StudyInstanceUID = study_uid
-    if sop_uids:
-        asked.SeriesInstanceUID = series_uid
-        asked.SOPInstanceUID = list(sop_uids)
+    asked.QueryRetrieveLevel = "IMAGE" if fetch.sop_uids else "STUDY"
+    asked.StudyInstanceUID = fetch.study_uid
+    if fetch.sop_uids:
+        asked.SeriesInstanceUID = fetch.series_uid
+        asked.SOPInstanceUID = list(fetch.sop_uids)
     return asked
 
 
-def series_found(answer: Dataset) -> SeriesFound:
+def told(answer: object) -> dict[str, Any]:
+    """One answer in the DICOM JSON model (PS3.18 F.2), by keyword as a data set has it; only plain values."""
+    values: dict[str, Any] = {}
+    for tag, element in answer.items() if isinstance(answer, dict) else ():
+        value = element.get("Value") if isinstance(element, dict) else None
+        if _TAG.fullmatch(tag) and isinstance(value, list):
+            plain = [one for one in value if isinstance(one, str | int | float)]
+            values[keyword_for_tag(int(tag, 16))] = plain[0] if len(plain) == 1 else plain
+    return values
+
+
+def is_uid(text: str) -> bool:
+    """Whether it is made as a UID is, so that it may stand in an address; zeros at a component's begin do occur."""
+    return _UID.fullmatch(text) is not None
+
+
+def series_found(answer: Mapping[str, Any]) -> SeriesFound:
     """One answer at series level."""
     return SeriesFound(
         series_uid=text_of(answer, "SeriesInstanceUID"),
@@ -160,7 +197,7 @@ def series_found(answer: Dataset) -> SeriesFound:
     )
 
 
-def study_found(answer: Dataset) -> StudyFound:
+def study_found(answer: Mapping[str, Any]) -> StudyFound:
     """One answer at study level."""
     return StudyFound(
         study_uid=text_of(answer, "StudyInstanceUID"),
@@ -174,7 +211,7 @@ def study_found(answer: Dataset) -> StudyFound:
     )
 
 
-def text_of(answer: Dataset, keyword: str) -> str:
+def text_of(answer: Mapping[str, Any], keyword: str) -> str:
     """A value as text, without the padding; several are joined as in the file. Unreadable ones are empty."""
     return _read(lambda: "\\".join(_parts(answer.get(keyword))).strip(" \0")) or ""
 
@@ -185,7 +222,7 @@ def _parts(value: object) -> list[str]:
     return [str(value)] if isinstance(value, str) or not hasattr(value, "__iter__") else [str(one) for one in value]
 
 
-def _number(answer: Dataset, keyword: str) -> int | None:
+def _number(answer: Mapping[str, Any], keyword: str) -> int | None:
     value = _read(lambda: int(answer.get(keyword, "")))
     return value if value is not None and value >= 0 else None
 

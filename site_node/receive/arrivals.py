@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from shared.durable import new_file, sync_folder
+from shared.errors import DiskFull
 from shared.ids import StudyKey
 
 _UNFINISHED = ".unfinished"
@@ -39,6 +40,11 @@ class Arrivals:
             self._place(unfinished, self._of(study_uid), f"{self._name(sop_uid)}-{digest}.dcm")
         finally:
             unfinished.unlink(missing_ok=True)
+
+    def check_room(self, size: int) -> None:
+        """Raise `DiskFull` where fewer than `size` bytes are free."""
+        if shutil.disk_usage(self.folder).free < size:
+            raise DiskFull(folder=str(self.folder))
 
     def count(self, study_uid: str) -> int:
         """How many instances of the study lie here, each counted once."""

@@ -5,8 +5,8 @@ means *unknown*, never *done*: the association is given up, and the caller asks 
 comes twice replaces itself. Nothing here logs; values stand only in what is returned.
 """
 
-import re
 import ssl
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -25,18 +25,22 @@ from site_node.receive.answers import (
     SERIES_KEYS,
     STUDY_KEYS,
     SUCCESS,
+    Fetch,
     Outcome,
     Query,
     SeriesFound,
     StudyFound,
     identifier,
+    is_uid,
     outcome_of,
     series_found,
     study_found,
     text_of,
+    to_retrieve,
 )
 from site_node.receive.arrivals import Arrivals
 from site_node.receive.contexts import asked_for
+from site_node.receive.interface import QueryRetrieve
 from site_node.receive.scp import handle_store, send_at_once
 
 VERIFICATION = UID("1.2.840.10008.1.1")
@@ -45,15 +49,18 @@ STUDY_MOVE = UID("1.2.840.10008.5.1.4.1.2.2.2")
 STUDY_GET = UID("1.2.840.10008.5.1.4.1.2.2.3")
 
 _MOST_ANSWERS = 10_000
-_UID = re.compile(r"[0-9.]{1,64}")
 
 
-class Pacs:
-    """One PACS. Each question is asked in an association of its own, which is cheap beside what it asks for."""
+class Pacs(QueryRetrieve):
+    """One PACS. Each question is asked in an association of its own, which is cheap beside what it asks for.
 
-    def __init__(self, settings: PacsSettings, tls: ssl.SSLContext | None = None) -> None:
+    `destination` is our AE title as it knows it, for C-MOVE.
+    """
+
+    def __init__(self, settings: PacsSettings, tls: ssl.SSLContext | None = None, destination: str = "") -> None:
         self._settings = settings
         self._tls = tls
+        self._destination = destination
 
     def echo(self) -> None:
         """Ask whether it is there and speaks with us; raises `PacsUnreachable`, `PacsRefused`, `PacsFailed`."""
@@ -65,7 +72,7 @@ class Pacs:
         """The studies that fit; raises as `echo`, and `InvalidArgument` for a query that is not `checked`."""
         asked = identifier("STUDY", STUDY_KEYS, query.checked())
         found = tuple(map(study_found, self._find(asked)))
-        if not all(_UID.fullmatch(one.study_uid) for one in found):
+        if not all(is_uid(one.study_uid) for one in found):
             raise PacsFailed(operation="C-FIND", problem="it names a study without a valid UID")
         return found
 
@@ -83,26 +90,24 @@ class Pacs:
             found[series.series_uid] = frozenset(text_of(one, "SOPInstanceUID") for one in self._find(asked)) - {""}
         return found
 
-    def announced(self, study: StudyFound) -> int:
-        """How many instances the study has: as counted for it, else for its series, else one by one."""
-        if study.instances is not None:
-            return study.instances
-        series = self.series(study.study_uid)
-        counts = [one.instances for one in series]
-        if counts and None not in counts:
-            return sum(one for one in counts if one is not None)
-        return sum(len(sop_uids) for sop_uids in self.instances(study.study_uid).values())
+    def retrieve(self, asked: Fetch, arrivals: Arrivals, reserve: int = 0) -> Outcome:
+        """C-GET into `arrivals`, or C-MOVE to our SCP, which must listen. Raises `PacsUnreachable`, `PacsRefused`.
 
-    def move(self, asked: Dataset, destination: str) -> Outcome:
-        """Have it send what `to_retrieve` names to `destination`, which it must know; the caller counts what came.
-
-        Raises `PacsUnreachable`, `PacsRefused`.
+        A PACS whose last answer was lost may go on sending without our listening: that is waited for.
         """
-        with self._associated([build_context(STUDY_MOVE)], self._settings.retrieve_seconds) as association:
-            return outcome_of(association.send_c_move(asked, destination, STUDY_MOVE))
+        if self._settings.method == "get":
+            return self._get(to_retrieve(asked), arrivals, reserve)
+        outcome = self._move(to_retrieve(asked))
+        seconds = self._settings.answer_seconds
+        while outcome.reason == "no-answer" and arrivals.still_for(asked.study_uid) < seconds / 4:
+            time.sleep(seconds / 16)
+        return outcome
 
-    def get(self, asked: Dataset, arrivals: Arrivals, reserve: int = 0) -> Outcome:
-        """Fetch what `to_retrieve` names over the association that asks, into `arrivals`. Raises as `move`."""
+    def _move(self, asked: Dataset) -> Outcome:
+        with self._associated([build_context(STUDY_MOVE)], self._settings.retrieve_seconds) as association:
+            return outcome_of(association.send_c_move(asked, self._destination, STUDY_MOVE))
+
+    def _get(self, asked: Dataset, arrivals: Arrivals, reserve: int) -> Outcome:
         contexts, classes = asked_for(STUDY_GET)
         handlers = [(evt.EVT_C_STORE, handle_store, [arrivals, reserve])]
         roles = [build_role(one, scp_role=True) for one in classes]

@@ -4,7 +4,6 @@ Only the calling AE titles of the settings are let in, and only under our own ti
 logged. Which study an instance belongs to is all that is read of it here.
 """
 
-import shutil
 import socket
 import ssl
 from collections.abc import Iterator
@@ -85,7 +84,7 @@ def handle_store(event: Event, arrivals: Arrivals, reserve: int = 0) -> int:
         log.warning("scp.refused", status=f"0x{MISMATCH:04X}")
         return MISMATCH
     try:
-        _check_room(arrivals, reserve + len(content))
+        arrivals.check_room(reserve + len(content))
         arrivals.store(study_uid, sop_uid, content)
     except DiskFull:
         log.error("scp.disk_full")  # noqa: TRY400 -- codes only: a trace may quote a value
@@ -105,11 +104,6 @@ def study_uid_of(content: bytes) -> str:
         return str(dataset.get("StudyInstanceUID", "") or "").strip(" \0")
     except Exception:  # noqa: BLE001 -- pydicom raises whatever it meets; the sender hears that it cannot be understood
         return ""
-
-
-def _check_room(arrivals: Arrivals, wanted: int) -> None:
-    if shutil.disk_usage(arrivals.folder).free < wanted:
-        raise DiskFull(folder=str(arrivals.folder))
 
 
 def _log_refusal(_event: Event) -> None:

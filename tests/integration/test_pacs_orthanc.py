@@ -58,7 +58,7 @@ class Site:
         self.arrivals = Arrivals(folder / "arrivals", key_of)
         self.wanted = WantedFiles(folder / "requests")
         self.ledger = Ledger(folder / "ledger.sqlite")
-        self.pacs = Pacs(self.settings)
+        self.pacs = Pacs(self.settings, destination=OURS)
 
     def ask(self, *wanted: Wanted) -> None:
         self.ledger.requests.add(self.wanted.add(wanted))
@@ -72,9 +72,8 @@ class Site:
             work(self.retrieval(), stop or threading.Event(), patience=1)
 
     def retrieval(self, destination: str = OURS) -> Retrieval:
-        return Retrieval(
-            self.pacs, self.settings, self.ledger.requests, self.wanted, self.arrivals, destination=destination
-        )
+        pacs = Pacs(self.settings, destination=destination)
+        return Retrieval(pacs, self.settings, self.ledger.requests, self.wanted, self.arrivals)
 
     @property
     def numbers(self) -> tuple[int, int, int]:

@@ -1,0 +1,66 @@
+"""Read `multipart/related` (RFC 2387) as it comes, one part at a time, and strictly.
+
+An answer without its closing delimiter was cut off: its last part is never given out, since a cut DICOM file may look
+like a whole one.
+"""
+
+import re
+from collections.abc import Iterator
+from email.message import Message
+
+from shared.errors import PacsFailed
+
+_LONGEST_PART = 2 << 30  # bytes, an enhanced CT with room to spare; held in memory while it comes
+_HEAD_END = b"\r\n\r\n"
+_BOUNDARY = re.compile(r"[\x20-\x7e]{1,70}")  # RFC 2046 5.1.1
+
+
+def read_parts(content_type: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The body of each part; raises `PacsFailed` where it is no such answer, or cut."""
+    parts = _between(b"\r\n--" + _boundary(content_type), chunks)
+    next(parts)  # what stands before the first delimiter is no part
+    yield from map(_body, parts)
+
+
+def _boundary(content_type: str) -> bytes:
+    message = Message()
+    message["Content-Type"] = content_type
+    boundary = message.get_boundary() or ""
+    if message.get_content_type() != "multipart/related" or not _BOUNDARY.fullmatch(boundary):
+        raise _broken("it is no multipart/related")
+    return boundary.encode()
+
+
+def _between(delimiter: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """What stands before each delimiter, the closing one included; raises `PacsFailed` where that does not come."""
+    buffer = bytearray(b"\r\n")  # so that the first delimiter, too, stands after a line's end
+    searched = 0
+    while True:
+        start = buffer.find(delimiter, searched)
+        end = start + len(delimiter)
+        if start >= 0 and len(buffer) >= end + 2:
+            yield bytes(buffer[:start])
+            closes = buffer[end : end + 2] == b"--"
+            del buffer[:end]
+            searched = 0
+            if closes:
+                return
+            continue
+        searched = start if start >= 0 else max(0, len(buffer) - len(delimiter))
+        chunk = next(chunks, b"")
+        if not chunk:
+            raise _broken("it ends before its end")
+        if len(buffer) > _LONGEST_PART:
+            raise _broken("an image in it is larger than 2 GiB")
+        buffer += chunk
+
+
+def _body(part: bytes) -> bytes:
+    _, end, body = part.partition(_HEAD_END)
+    if not end:
+        raise _broken("a part of it has no head")
+    return body
+
+
+def _broken(problem: str) -> PacsFailed:
+    return PacsFailed(operation="WADO-RS retrieve", problem=f"its answer is not as it should be: {problem}")
