@@ -90,8 +90,8 @@ min_free_mb = 1024           # with less free on the disk nothing is received, f
 
 # [dicomweb]                 # in place of [pacs]: the same over the web, by QIDO-RS and WADO-RS
 # url = "https://pacs.hospital.example/dicom-web"   # http:// is for a server on this machine only
-# username = "ricord"        # if it asks for one; the password is one line in a file of mode 0600 below this folder
-# password_file = "keys/dicomweb.password"
+# username = "ricord"        # if it asks for one; or, without these two, token_file = "…" for a bearer token
+# password_file = "keys/dicomweb.password"          # one line, as a token's; nobody else may read the file
 # authorities = "keys/dicomweb-authorities.pem"     # who signed its certificate; without it the public authorities
 # certificate = "keys/dicomweb.pem"                 # mutual TLS, if it asks for it
 # key = "keys/dicomweb.key"

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from pydicom.dataset import Dataset
 
 from shared.ids import SiteId, StudyKey
@@ -74,22 +75,25 @@ def orthanc(
     *,
     destinations: dict[str, int] | None = None,
     dicom: int | None = None,
+    http: int | None = None,
+    web: bool = False,
     **settings: object,
 ) -> Iterator[Orthanc]:
     """Start Orthanc with its data in `folder`; `destinations` are AE titles and ports that it may C-MOVE to.
 
-    A test that finds no Orthanc skips.
+    With `web` it speaks DICOMweb too, below `/dicom-web`. A test that finds no Orthanc, or no such plugin, skips.
     """
     program = needs_peer("Orthanc", "orthanc")
     folder.mkdir(parents=True, exist_ok=True)
-    http, dicom = free_port(), dicom or free_port()
+    http, dicom = http or free_port(), dicom or free_port()
     configuration = {
         "Name": "PACS", "StorageDirectory": str(folder), "IndexDirectory": str(folder), "HttpPort": http,
         "DicomPort": dicom, "DicomAet": "PACS", "RemoteAccessAllowed": False,
         "DicomCheckCalledAet": False, "DicomAlwaysAllowStore": True, "DicomAlwaysAllowEcho": True,
         "DicomAlwaysAllowFind": True, "DicomAlwaysAllowGet": True, "DicomAlwaysAllowMove": True,
         "DicomModalities": {title: [title, _ON_LOOPBACK, port] for title, port in (destinations or {}).items()},
-        "OverwriteInstances": False, "StableAge": 1, "SaveJobs": False, "MaximumPduLength": 131072, "Plugins": [],
+        "OverwriteInstances": False, "StableAge": 1, "SaveJobs": False, "MaximumPduLength": 131072,
+        "Plugins": [_web_plugin()] if web else [], "DicomWeb": {"Enable": web},
         **settings,
     }  # fmt: skip
     file = folder / "orthanc.json"
@@ -107,6 +111,17 @@ def orthanc(
     finally:
         process.kill()
         process.wait()
+
+
+def _web_plugin() -> str:
+    found = sorted(Path("/usr").glob("*/orthanc/plugins/libOrthancDicomWeb.so*"))
+    found += sorted(Path("/usr").glob("*/*/orthanc/plugins/libOrthancDicomWeb.so*"))
+    if found:
+        return str(found[0])
+    reason = "Orthanc's DICOMweb plugin is not here; install the package orthanc-dicomweb"
+    if os.environ.get("REQUIRE_PEERS") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 def _wait_until_up(running: Orthanc) -> None:
