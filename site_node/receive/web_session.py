@@ -18,7 +18,7 @@ from shared.crypto.keys import read_private
 from shared.errors import KeyFileInvalid, KeyFileMissing
 from site_node.dicomweb import DicomwebSettings
 
-_TALKATIVE = ("dicomweb_client", "requests", "urllib3")
+_TALKATIVE = ("dicomweb_client", "requests", "retrying", "urllib3")
 
 
 class _Credentials(AuthBase):

@@ -41,6 +41,7 @@ def test_the_sections_that_are_off_can_be_put_on_as_they_stand(home: SiteHome) -
     assert settings.scp is not None
     assert settings.pacs is not None
     assert settings.pacs.tls is not None
+    assert settings.dicomweb is not None
 
 
 def test_a_home_is_never_made_twice_but_completed(home: SiteHome, tmp_path: Path) -> None:

@@ -1,0 +1,128 @@
+"""A DICOMweb server for tests, on loopback: it answers as told, so it can fail in every way a real one may."""
+
+import json
+import ssl
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
+from typing import Any, NamedTuple
+
+from pydicom import dcmwrite
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
+
+_TAGS = {
+    "00080050": "AccessionNumber", "00100020": "PatientID", "00080020": "StudyDate", "0020000D": "StudyInstanceUID",
+    "0020000E": "SeriesInstanceUID", "00080018": "SOPInstanceUID", "00080060": "Modality",
+}  # fmt: skip
+BOUNDARY = "a-boundary"
+MULTIPART = f'multipart/related; type="application/dicom"; boundary="{BOUNDARY}"'
+
+
+class Answer(NamedTuple):
+    """What the server says to one request."""
+
+    status: int = 200
+    body: bytes = b""
+    content_type: str = "application/dicom+json"
+    more: tuple[tuple[str, str], ...] = ()
+
+
+class FakeDicomweb:
+    """Answers of its own come from `instances`; those in `first` come before, one a request."""
+
+    def __init__(self, instances: Sequence[Dataset]) -> None:
+        self.instances = list(instances)
+        self.first: list[Answer] = []
+        self.asked: list[str] = []
+        self.headers: list[dict[str, str]] = []
+        self.url = ""
+
+    def answer(self, path: str) -> Answer:
+        """What is found under a path of the service, paged as asked for."""
+        if self.first:
+            return self.first.pop(0)
+        where, _, query = path.partition("?")
+        if "offset=" in query and "offset=0" not in query.split("&"):
+            return Answer(body=b"[]")
+        parts = where.strip("/").split("/")
+        if len(parts) % 2:  # studies, or series and instances of something
+            return found(self._below(parts[1:], parts[-1]))
+        return sent(*map(part_10, self._below(parts[1:], "instances")))
+
+    def _below(self, parts: list[str], level: str) -> list[Dataset]:
+        own = {"studies": "StudyInstanceUID", "series": "SeriesInstanceUID"}.get(level, "SOPInstanceUID")
+        meant = [
+            one
+            for one in self.instances
+            if set(parts) - {"series", "instances"} <= {one.StudyInstanceUID, one.SeriesInstanceUID, one.SOPInstanceUID}
+        ]
+        return list({getattr(one, own): one for one in meant}.values())
+
+
+def found(datasets: Sequence[Dataset]) -> Answer:
+    """Search results; this server counts nothing."""
+    listed = [{tag: {"vr": "LO", "Value": [str(one.get(name, ""))]} for tag, name in _TAGS.items()} for one in datasets]
+    return Answer(body=json.dumps(listed).encode())
+
+
+def sent(*files: bytes, end: bool = True) -> Answer:
+    """A multipart answer; without its `end` it is cut off."""
+    parts = b"".join(
+        b"--%b\r\nContent-Type: application/dicom\r\n\r\n%b\r\n" % (BOUNDARY.encode(), one) for one in files
+    )
+    return Answer(body=parts + (b"--%b--\r\n" % BOUNDARY.encode() if end else b""), content_type=MULTIPART)
+
+
+def part_10(dataset: Dataset) -> bytes:
+    """A data set as a file."""
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    file = BytesIO()
+    dcmwrite(file, dataset, enforce_file_format=True)
+    return file.getvalue()
+
+
+@contextmanager
+def dicomweb(instances: Sequence[Dataset] = (), tls: ssl.SSLContext | None = None) -> Iterator[FakeDicomweb]:
+    """Serve until the block ends."""
+    fake = FakeDicomweb(instances)
+    server = _Server(("127.0.0.1", 0), _handler(fake))
+    if tls:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+    fake.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_address[1]}/web"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield fake
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = False  # joined at the end, so that each of their sockets is closed by then
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing: a handshake that fails is what some tests want."""
+
+
+def _handler(fake: FakeDicomweb) -> Callable[..., BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            fake.asked.append(self.path)
+            fake.headers.append(dict(self.headers))
+            answer = fake.answer(self.path.removeprefix("/web"))
+            self.send_response(answer.status)
+            self.send_header("Content-Type", answer.content_type)
+            for name, value in answer.more:
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(answer.body)  # HTTP/1.0: its end is the end of the connection, as Orthanc's is
+
+        def log_message(self, *_: object) -> None: ...
+
+    return Handler
