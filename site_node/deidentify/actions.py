@@ -11,7 +11,7 @@ from typing import NamedTuple, Self
 from pydicom.uid import UID_dictionary
 
 from shared.ids import PatientPseudonym
-from shared.protocol.profile import FREE_TEXT, Action, Profile, Rule
+from shared.protocol.profile import FREE_TEXT, GOING, Action, Profile, Rule
 from site_node.deidentify.characters import decode, encodings_of
 from site_node.deidentify.dates import shift_values, years_between
 from site_node.deidentify.elements import WORD_SIZES, Dataset, Piece, Source, bytes_of, encode
@@ -20,7 +20,7 @@ from site_node.deidentify.identifiers import Identifiers, Names, cut, known_form
 from site_node.deidentify.kinds import FACTS
 from site_node.deidentify.reasons import stop
 from site_node.deidentify.rewrite import Reading
-from site_node.deidentify.runs import Runs
+from site_node.deidentify.runs import Metas, Runs
 from site_node.deidentify.untold import is_of
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.study import Identity
@@ -71,6 +71,7 @@ class Subject(NamedTuple):
     known: frozenset[str]
     deny: re.Pattern[str]
     reading: Reading
+    staying: dict[int, Rule]  # by tag, of the table's attributes that do not go
     names: Names
     answers: dict[Condition, dict[tuple[int, str, str, bytes], bytes | None]]  # cache of `Values.new_element`
     outcomes: dict[Condition, dict[bytes, Outcome]]  # of pieces, by their bytes
@@ -101,7 +102,8 @@ def make_subject(profile: Profile, pseudonyms: Pseudonyms, identity: Identity) -
         shift_days=pseudonyms.shift_days(identity),
         known=known_forms(profile),
         deny=re.compile("|".join(f"(?:{pattern})" for pattern in profile.text.deny), re.IGNORECASE),
-        reading=Reading(sequences, FACTS, naming | dated, (Runs(), Runs())),
+        reading=Reading(sequences, FACTS, naming | dated, (Runs(), Runs()), Metas()),
+        staying={rule.tag: rule for rule in profile.rules if rule.action not in GOING},
         names=Names(naming, (identity.patient_id, identity.issuer), dated),
         answers={},
         outcomes={},
@@ -154,14 +156,15 @@ class Values:
         key = (rule.tag, rule.keyword, vr, raw)  # a private tag means what its creator says
         if key in self._answers:
             return self._answers[key]
-        new_vr = _vr(rule, vr, explicit=self._explicit)
+        new_vr = vr if vr in rule.vrs else _vr(rule, vr, explicit=self._explicit)
         value = self.new_value(rule, new_vr, raw) if new_vr else None
-        if vr == "UN" and value is not None and not is_of(new_vr, value):
-            value = None
-        told = vr not in {"", "UN"} or len(rule.vrs) == 1
-        if value is None and told and raw.strip(_PADDING) and self._kind in rule.required:
-            raise stop("malformed-value", rule.keyword)
-        new = None if value is None else encode(rule.tag, new_vr, value, explicit=self._explicit)
+        if value is None or (vr == "UN" and not is_of(new_vr, value)):
+            told = vr not in {"", "UN"} or len(rule.vrs) == 1
+            if told and raw.strip(_PADDING) and self._kind in rule.required:
+                raise stop("malformed-value", rule.keyword)
+            new = None
+        else:
+            new = encode(rule.tag, new_vr, value, explicit=self._explicit)
         if len(raw) <= _SHORT:
             if len(self._answers) >= _MOST_ANSWERS:
                 self._answers.clear()
@@ -248,8 +251,10 @@ class Values:
 
     def _uid(self, raw: bytes) -> bytes:
         """Each UID mapped; what the Standard registers stays (PS3.6 Annex A)."""
-        values = raw.decode("latin-1").split("\\")
-        return "\\".join(self._one_uid(value.strip(" \0")) for value in values).encode()
+        text = raw.decode("latin-1")
+        if "\\" not in text:
+            return self._one_uid(text.strip(" \0")).encode()
+        return "\\".join(self._one_uid(value.strip(" \0")) for value in text.split("\\")).encode()
 
     def _one_uid(self, value: str) -> str:
         return value if not value or value in UID_dictionary else self._subject.pseudonyms.uid(value)
@@ -321,9 +326,7 @@ def _digits(value: str) -> str:
 
 
 def _vr(rule: Rule, found: str, *, explicit: bool) -> str:
-    """The value representation to write; empty if the file's contradicts the table or it cannot be told."""
-    if found in rule.vrs:
-        return found
+    """The one to write where the table has not the file's; empty if that contradicts it or it cannot be told."""
     if rule.action is Action.EMPTY and rule.vrs & FREE_TEXT:
         return min(rule.vrs)
     if found in {"", "UN"}:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from itertools import groupby
 from typing import NamedTuple
 
-from shared.protocol.profile import GOING, Action, Rule
+from shared.protocol.profile import Action, Rule
 from site_node.deidentify.actions import CHARACTER_SET, Outcome, Subject, Values
 from site_node.deidentify.elements import (
     PIXEL_DATA,
@@ -100,7 +100,7 @@ class _Writer:
 
     def __init__(self, subject: Subject, source: Source, values: Values) -> None:
         self._subject = subject
-        self._rules = subject.profile.by_tag
+        self._rules = subject.staying
         self._safe_groups = subject.profile.safe_groups
         self._facts = source.dataset
         self._values = values
@@ -113,34 +113,36 @@ class _Writer:
         if known is not None:
             return known
         self._claims = set()
-        parts = list(self.elements(piece.elements, self._values, depth=0))
+        parts = self.elements(piece.elements, self._values, depth=0)
         if len(parts) > 1:
-            parts.sort()
             groups = (list(group) for _, group in groupby(parts, key=lambda part: bisect(_BETWEEN, part[0])))
             parts = [(group[0][0], b"".join(part for _, part in group)) for group in groups]
         outcome = Outcome(tuple(parts), frozenset(self._claims))
         self._values.remember(piece, outcome)
         return outcome
 
-    def elements(self, dataset: Dataset, values: Values, *, depth: int) -> Iterable[tuple[int, bytes]]:
-        """Each element that stays, encoded."""
+    def elements(self, dataset: Dataset, values: Values, *, depth: int) -> list[tuple[int, bytes]]:
+        """Each element that stays, encoded, by rising tag."""
+        found: list[tuple[int, bytes]] = []
+        never = _PIXELS_ONLY_ON_TOP if depth else _WRITTEN
         for tag, element in dataset.items():
-            if tag >> 16 & 1:
-                if tag >> 16 in self._safe_groups:
-                    yield from self._private(tag, element, dataset if depth else self._facts, values)
-                continue
             rule = self._rules.get(tag)
-            going = rule is None or rule.action in GOING or (tag in _PIXELS_ONLY_ON_TOP if depth else tag in _WRITTEN)
-            new = None if rule is None or going else self._standard(rule, element, values, depth)
-            if new is not None:
-                yield tag, new
+            if rule is None:
+                if tag >> 16 & 1 and tag >> 16 in self._safe_groups:
+                    found += self._private(tag, element, dataset if depth else self._facts, values)
+            elif tag not in never:
+                new = self._standard(rule, element, values, depth)
+                if new is not None:
+                    found.append((tag, new))
+        found.sort()
+        return found
 
     def _standard(self, rule: Rule, element: Element, values: Values, depth: int) -> bytes | None:
         """An element of the table, encoded; None if it goes."""
         is_sequence = "SQ" in rule.vrs
         if rule.action is Action.CLEAN:
             self._claims.add(self._subject.profile.claims.cleaned)
-        if is_sequence and rule.action is Action.EMPTY:
+        elif is_sequence and rule.action is Action.EMPTY:
             return encode(rule.tag, "SQ", b"", explicit=self._explicit)
         new = None
         if isinstance(element.value, bytes) and not is_sequence:
@@ -170,8 +172,8 @@ class _Writer:
             raise stop("too-deep", rule.keyword)
         bodies = []
         for item in items():
-            inner = values.of_item(bytes_of(item, CHARACTER_SET))
-            bodies.append(b"".join(part for _, part in sorted(self.elements(item, inner, depth=depth + 1))))
+            inner = values.of_item(bytes_of(item, CHARACTER_SET)) if CHARACTER_SET in item else values
+            bodies.append(b"".join([part for _, part in self.elements(item, inner, depth=depth + 1)]))
         return encode(rule.tag, "SQ", encode_items(bodies), explicit=self._explicit)
 
     def written(self, claims: frozenset[str], uids: Mapping[int, str]) -> list[tuple[int, bytes]]:

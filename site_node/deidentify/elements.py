@@ -24,9 +24,9 @@ UNDEFINED = 0xFFFFFFFF
 _LONGEST_SHORT = 0xFFFE  # bytes, of which an explicit header with a length of 16 bits can tell
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 PIXEL_DATA = 0x7FE00010
-_ITEM_HEADER = struct.Struct("<HHL")
-_SHORT_HEADER = struct.Struct("<HH2sH")
-_LONG_HEADER = struct.Struct("<HH2sHL")
+_ITEM_HEADER = struct.Struct("<HHL").pack
+_SHORT_HEADER = struct.Struct("<HH2sH").pack
+_LONG_HEADER = struct.Struct("<HH2sHL").pack
 
 
 class Span(NamedTuple):
@@ -94,20 +94,21 @@ def padded(value: bytes, vr: str) -> bytes:
 def header(tag: int, vr: str, length: int, *, explicit: bool) -> bytes:
     """An element's header; `length` is even or undefined."""
     if not explicit:
-        return _ITEM_HEADER.pack(tag >> 16, tag & 0xFFFF, length)
+        return _ITEM_HEADER(tag >> 16, tag & 0xFFFF, length)
     if vr in LONG_VRS:
-        return _LONG_HEADER.pack(tag >> 16, tag & 0xFFFF, vr.encode(), 0, length)
-    return _SHORT_HEADER.pack(tag >> 16, tag & 0xFFFF, vr.encode(), length)
+        return _LONG_HEADER(tag >> 16, tag & 0xFFFF, vr.encode(), 0, length)
+    return _SHORT_HEADER(tag >> 16, tag & 0xFFFF, vr.encode(), length)
 
 
 def encode(tag: int, vr: str, value: bytes, *, explicit: bool) -> bytes:
     """A whole element of defined length; stops where the value outgrew what its header can say."""
-    even = padded(value, vr)
-    if explicit and vr not in LONG_VRS and len(even) > _LONGEST_SHORT:
+    if len(value) % 2:
+        value = padded(value, vr)
+    if explicit and len(value) > _LONGEST_SHORT and vr not in LONG_VRS:
         raise stop("malformed-value")
-    return header(tag, vr, len(even), explicit=explicit) + even
+    return header(tag, vr, len(value), explicit=explicit) + value
 
 
 def encode_items(bodies: Iterable[bytes]) -> bytes:
     """A sequence's value: items of defined length."""
-    return b"".join(_ITEM_HEADER.pack(0xFFFE, 0xE000, len(body)) + body for body in bodies)
+    return b"".join(_ITEM_HEADER(0xFFFE, 0xE000, len(body)) + body for body in bodies)

@@ -25,7 +25,7 @@ from site_node.deidentify.elements import (
 )
 from site_node.deidentify.frames import FAMILIES
 from site_node.deidentify.reasons import stop
-from site_node.deidentify.runs import Runs
+from site_node.deidentify.runs import Metas, Runs
 from site_node.deidentify.walk import EXPLICIT_HEADER, IMPLICIT_HEADER, LENGTH, LONG, NAMES, SHORT, NeedsMore, Walk
 
 IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
@@ -34,6 +34,7 @@ MOST = 1 << 30  # bytes of a file that may have to be in memory at once: all but
 _TRAILER = 8  # bytes: some writers leave the checksum and size of the gzip format behind
 _HEAD = 1 << 15  # bytes read first; the pixels of a CT slice lie within the first 20 KB
 _GROWTH = 8
+_SMALL = 1 << 12  # bytes of a sequence whose items are kept as they were read
 _TAIL = 1 << 24  # bytes that may follow the pixel data: signatures, padding
 _PREAMBLE = 132
 _PIXELS = b"\xe0\x7f\x10\0"
@@ -48,6 +49,7 @@ class Reading(NamedTuple):
     facts: frozenset[int]  # tags that say what a file is; creators of private blocks are always among them
     naming: frozenset[int]  # tags that hold somebody's name or number
     runs: tuple[Runs, Runs]  # of implicit and of explicit files
+    metas: Metas
 
     def piece(self, raw: bytes, tag: int, element: Element) -> Piece:
         """One element of the top level."""
@@ -117,11 +119,16 @@ class _File(Walk):
         data = self.data
         if data[128:_PREAMBLE] != b"DICM":
             raise _NotForThisReader
+        return self._reading.metas.match(data) or self._walk_meta()
+
+    def _walk_meta(self) -> tuple[str, int]:
+        data = self.data
         if data[_PREAMBLE : _PREAMBLE + 2] not in _FIRST_GROUPS:
             raise stop("not-readable")
-        place, syntax = _PREAMBLE, ""
+        place, syntax, name = _PREAMBLE, "", slice(0)
         while data[place : place + 2] == b"\x02\0":
-            self.need(place + 12, self.size)
+            if place + 12 > len(data):
+                self.need(place + 12, self.size)
             _, element, vr, length = EXPLICIT_HEADER(data, place)
             start = place + 8
             if vr in LONG:
@@ -129,11 +136,15 @@ class _File(Walk):
             elif vr not in SHORT:
                 raise stop("malformed-element")
             place = start + length
-            self.need(place, self.size)
-            if element == 0x0010:  # noqa: PLR2004  # (0002,0010) TransferSyntaxUID
+            if place > len(data):
+                self.need(place, self.size)
+            if element == 0x0003:  # noqa: PLR2004  # (0002,0003) MediaStorageSOPInstanceUID
+                name = slice(start, place)
+            elif element == 0x0010:  # noqa: PLR2004  # (0002,0010) TransferSyntaxUID
                 syntax = data[start:place].decode("latin-1").strip(" \0")
         if not syntax:
             raise _NotForThisReader
+        self._reading.metas.learn(data[:place], name, syntax)
         return syntax, place
 
     def _inflated(self, start: int) -> Source:
@@ -213,7 +224,8 @@ class _File(Walk):
             items = partial(
                 walk.items, start - place, len(raw), explicit=explicit, depth=1, delimited=length == UNDEFINED
             )
-            return self._reading.piece(raw, tag, Element(NAMES[vr], items)), after
+            value = list(items()).__iter__ if len(raw) <= _SMALL else items  # it is read more than once
+            return self._reading.piece(raw, tag, Element(NAMES[vr], value)), after
         return self._reading.piece(raw, tag, Element(NAMES[vr], raw[start - place :])), after
 
     def _pixel_data(self, place: int) -> int:

@@ -12,6 +12,7 @@ from site_node.deidentify.elements import PIXEL_DATA, Dataset, Piece
 
 _SHAPES = 8  # remembered of a study; a series has one or two
 _HEADER = 6  # bytes: tag and value representation
+_PREAMBLE = 128
 Parse = Callable[[int], tuple[Piece, int]]  # place of an element -> the element and the place after it
 
 
@@ -99,6 +100,25 @@ class Runs:
         self._shapes[key] = shape
         if len(self._shapes) > _SHAPES:
             del self._shapes[next(iter(self._shapes))]
+
+
+class Metas:
+    """The file meta informations of a study's files, which differ in the value of one UID."""
+
+    def __init__(self) -> None:
+        self._known: list[tuple[bytes, int, bytes, tuple[str, int]]] = []
+
+    def match(self, data: bytes) -> tuple[str, int] | None:
+        """Transfer syntax and offset of the data set, if a file begins as an earlier one did but for that value."""
+        for before, place, after, found in self._known:
+            if data[_PREAMBLE : len(before)] == before[_PREAMBLE:] and data[place : place + len(after)] == after:
+                return found
+        return None
+
+    def learn(self, head: bytes, name: slice, syntax: str) -> None:
+        """Remember a beginning up to the data set; `name` is the value that may differ."""
+        newest = (head[: name.start], name.stop, head[name.stop :], (syntax, len(head)))
+        self._known = [newest, *self._known[: _SHAPES - 1]]
 
 
 def _run(pieces: Sequence[Piece]) -> Piece:

@@ -27,6 +27,7 @@ from site_node.study import Deidentified, DeidentifiedInstance, Ending, Included
 
 _Stamp = tuple[int, ...]  # which file, and as of when
 _EARLIER = 1 << 23  # bytes of headers that are kept between the rounds
+_WITH_PIECE = 512  # bytes of objects around the bytes of one
 Clinical = dict[str, str | int | float | None]
 
 
@@ -153,13 +154,18 @@ class Earlier:
 
     def __init__(self) -> None:
         self._kept: dict[_Stamp, Source] = {}
+        self._known: set[int] = set()  # pieces that several files share
         self._room = _EARLIER
 
     def keep(self, file: int, source: Source) -> None:
         """Keep what was read of a file if there is room."""
-        self._room -= sum(len(piece.raw) for piece in source.pieces)
-        if self._room > 0 and isinstance(source.pixels, Span):
-            self._kept[_stamp(file)] = source
+        if self._room <= 0 or not isinstance(source.pixels, Span):
+            return
+        for piece in source.pieces:
+            if id(piece) not in self._known:
+                self._known.add(id(piece))
+                self._room -= _WITH_PIECE + len(piece.raw)
+        self._kept[_stamp(file)] = source
 
     def take(self, file: int) -> Source | None:
         """What was read of the file, once; None if it was not kept or the file is another since."""

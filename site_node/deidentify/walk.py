@@ -65,24 +65,23 @@ class Walk:
 
     def header(self, place: int, end: int, *, explicit: bool) -> tuple[int, bytes, int, int]:
         """Tag, value representation, start of the value and its length."""
-        self.need(place + 8, end)
+        data, start = self.data, place + 8
+        if start > end or start > len(data):
+            self.need(start, end)
         if explicit:
-            group, element, vr, length = EXPLICIT_HEADER(self.data, place)
+            group, element, vr, length = EXPLICIT_HEADER(data, place)
             if group == _DELIMITERS:
                 return self._delimiter(element, place)
-            if vr in SHORT:
-                start = place + 8
-            elif vr in LONG:
-                start = place + 12
-                self.need(start, end)
-                (length,) = LENGTH(self.data, place + 8)
-            else:
-                raise stop("malformed-element")
+            if vr not in SHORT:
+                if vr not in LONG:
+                    raise stop("malformed-element")
+                self.need(start + 4, end)
+                (length,), start = LENGTH(data, start), start + 4
         else:
-            group, element, length = IMPLICIT_HEADER(self.data, place)
+            group, element, length = IMPLICIT_HEADER(data, place)
             if group == _DELIMITERS:
                 return self._delimiter(element, place)
-            vr, start = b"", place + 8
+            vr = b""
         if group == 0:
             raise stop("command-group")
         return group << 16 | element, vr, start, length
@@ -147,6 +146,10 @@ class Walk:
                 return found, start
             if tag in found:
                 raise stop("doubled-element")
+            after = start + length
+            if vr in SHORT and after <= end and after <= len(self.data):  # never a sequence, never without a length
+                found[tag], place = Element(NAMES[vr], self.data[start:after]), after
+                continue
             found[tag], place = self._element(tag, vr, start, length, end, explicit=explicit, depth=depth)
         if delimited:
             raise stop("malformed-sequence")

@@ -17,20 +17,14 @@ from site_node.validate.elements import EXPLICIT, Document
 from site_node.validate.finding import Finding
 
 _CLEAN_PIXEL_DATA = b"113101"  # PS3.16 CID 7050
-_CODE_VALUE = 0x00080100
+_CODE_VALUE, _METHOD_CODES = 0x00080100, 0x00120064
 _SAMPLES, _PHOTOMETRIC, _PLANAR, _FRAMES = 0x00280002, 0x00280004, 0x00280006, 0x00280008
 _ROWS, _COLUMNS, _ALLOCATED, _STORED, _HIGH, _SIGN = 0x00280010, 0x00280011, *range(0x00280100, 0x00280104)
 _BURNED_IN, _LOSSY = 0x00280301, 0x00282110
-_REWRITTEN = frozenset({_PHOTOMETRIC, _PLANAR, _BURNED_IN, _LOSSY})
+REWRITTEN = frozenset({_PHOTOMETRIC, _PLANAR, _BURNED_IN, _LOSSY})  # what blanking writes, and this module compares
 _ALWAYS_LOSSY = frozenset({"1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51"})
 _BYTE, _THREE = 8, 3
 Words = NDArray[np.generic]
-
-
-def as_before(new: Document, original: Document) -> Document:
-    """The new file with the source's pixels and without what blanking writes: the rest is compared as ever."""
-    elements = tuple(one for one in new.elements if one.path or one.tag not in _REWRITTEN)
-    return new._replace(elements=elements, fragments=original.fragments, encapsulated=original.encapsulated)
 
 
 def check_claim(new: Document, original: Document, *, blanked: bool) -> Iterator[Finding]:
@@ -64,7 +58,7 @@ def _attributes(new: Document, original: Document) -> Iterator[tuple[int, str, b
 def _claims(document: Document) -> bool:
     return any(
         one.tag == _CODE_VALUE and one.raw.rstrip(b" \0") == _CLEAN_PIXEL_DATA
-        for one in document.elements
+        for one in document.top.get(_METHOD_CODES, ())
         if in_marks(one)
     )
 
@@ -144,5 +138,5 @@ def _decoded(source: Path) -> bytes:
 
 def _number(document: Document, tag: int) -> int:
     """An unsigned short at the top level; 0 where there is none."""
-    raw = next((one.raw for one in document.elements if one.tag == tag and not one.path), b"")
-    return int.from_bytes(raw[:2], "little")
+    part = document.top.get(tag)
+    return int.from_bytes(part[0].raw[:2], "little") if part else 0

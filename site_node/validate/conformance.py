@@ -6,15 +6,16 @@ know, bytes outside the elements: each is a finding.
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 from shared.errors import DicomUnreadable, InvalidIdentifier
 from shared.ids import PatientPseudonym, SiteId
 from shared.protocol.profile import Action, Profile, Rule
 from site_node.validate.codestream import CodestreamBroken, frames_of, text_segments
-from site_node.validate.elements import EXPLICIT, IMPLICIT, PIXEL_DATA, Document, Element, read_document
+from site_node.validate.elements import EXPLICIT, IMPLICIT, PIXEL_DATA, Document, Element, Part, read_document
 from site_node.validate.finding import Finding
-from site_node.validate.private import holds_any, safe_elements
+from site_node.validate.private import Places, holds_any, safe_elements
 from site_node.validate.values import TEXT, day_of, has_form
 
 STANDARD_ROOT = "1.2.840.10008."
@@ -38,13 +39,12 @@ class Rules(NamedTuple):
     site_id: SiteId
     deny: re.Pattern[str]
     sequences: frozenset[int]
-    judged: dict[tuple[Element, bool], tuple[Finding, ...]]  # by whether it is a listed private one
 
 
 def make_rules(profile: Profile, site_id: SiteId) -> Rules:
     """Prepare a profile for many files."""
     deny = re.compile("|".join(f"(?:{pattern})" for pattern in profile.text.deny) or r"(?!)", re.IGNORECASE)
-    return Rules(profile, site_id, deny, frozenset(rule.tag for rule in profile.rules if "SQ" in rule.vrs), {})
+    return Rules(profile, site_id, deny, frozenset(rule.tag for rule in profile.rules if "SQ" in rule.vrs))
 
 
 def check_output(data: bytes, *, profile: Profile, site_id: SiteId) -> tuple[Finding, ...]:
@@ -60,17 +60,26 @@ def check_output(data: bytes, *, profile: Profile, site_id: SiteId) -> tuple[Fin
 def check_document(document: Document, rules: Rules) -> Iterator[Finding]:
     """Findings of a file that was walked."""
     private = safe_elements(document, rules.profile)
+    yield from check_whole(document, rules, private)
+    for part in document.parts:
+        yield from check_part(part, rules, private)
+
+
+def check_whole(document: Document, rules: Rules, private: Places) -> Iterator[Finding]:
+    """Findings of a file that no part of it has alone."""
     yield from _check_frame(document)
-    yield from _check_order(document)
+    if any(one[0].tag >= other[0].tag for one, other in pairwise(document.parts)):
+        yield Finding(code="order")
     yield from _check_marks(document, rules, keeps_private=holds_any(private))
     yield from _check_patient(document, rules)
     yield from _check_pixels(document)
-    for element in document.elements:
-        safe = private.get((element.path, element.tag)) if private else None
-        known = rules.judged.get((element, safe is not None))
-        if known is None:
-            known = rules.judged[element, safe is not None] = tuple(_check_element(element, rules, safe))
-        yield from known
+
+
+def check_part(part: Part, rules: Rules, private: Places) -> Iterator[Finding]:
+    """Findings of an element of the top level, and of what is in its items."""
+    yield from _check_order(part)
+    for element in part:
+        yield from _check_element(element, rules, private.get((element.path, element.tag)))
 
 
 def name_of(tag: int, profile: Profile) -> str:
@@ -113,10 +122,10 @@ def _check_frame(document: Document) -> Iterator[Finding]:
         yield Finding(code="file-meta")
 
 
-def _check_order(document: Document) -> Iterator[Finding]:
-    """Ascending tags in every data set, none twice, no group lengths."""
+def _check_order(part: Part) -> Iterator[Finding]:
+    """Ascending tags in every item, none twice, no group lengths."""
     last: dict[tuple[int, ...], int] = {}
-    for element in document.elements:
+    for element in part:
         if element.tag <= last.get(element.path, -1):
             yield Finding(code="order")
         last[element.path] = element.tag
@@ -131,7 +140,7 @@ def _check_marks(document: Document, rules: Rules, *, keeps_private: bool) -> It
         if document.first(tag) != value:
             yield Finding(code="not-marked", attribute=name_of(tag, rules.profile))
     items: dict[tuple[int, ...], dict[int, str]] = {}
-    for element in document.elements:
+    for element in document.top.get(_CODES, ()):
         if in_marks(element):
             items.setdefault(element.path, {})[element.tag] = element.raw.rstrip(b" \0").decode("latin-1")
     meanings = rules.profile.claims.meanings

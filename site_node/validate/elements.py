@@ -6,7 +6,10 @@ It decodes nothing, guesses nothing and raises `DicomUnreadable` where the bytes
 
 import struct
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Hashable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
 from mmap import MADV_DONTNEED, mmap
 from typing import NamedTuple
 
@@ -66,22 +69,52 @@ class Element(NamedTuple):
     items: int = -1
 
 
-class Document(NamedTuple):
+Part = tuple[Element, ...]  # an element of the top level, and those in its items
+
+
+@dataclass(frozen=True)
+class Document:
     """One file, walked to its end."""
 
     preamble: bytes
     meta: tuple[Element, ...]
     syntax: str
     explicit: bool
-    elements: tuple[Element, ...]
+    parts: tuple[Part, ...]  # the very objects of the file before where the bytes are the same
     fragments: tuple[memoryview, ...] | None  # the pixel data: one native value, or the fragments; `None`: none
     encapsulated: bool
     rest: tuple[bytes, ...]  # every byte of the file but the pixel data's, element by element
     padding: int = 0  # zeros after the last element, as tapes and archives leave them
 
+    @cached_property
+    def top(self) -> dict[int, Part]:
+        """The parts by their tag; of two with the same tag, which is an error, the first."""
+        return {part[0].tag: part for part in reversed(self.parts)}
+
+    @property
+    def elements(self) -> Iterator[Element]:
+        """Every element at every depth, as they stand in the file."""
+        return chain.from_iterable(self.parts)
+
     def first(self, tag: int) -> bytes:
         """The raw value of a top-level element without its padding; empty where there is none."""
-        return next((one.raw.rstrip(b" \0") for one in self.elements if one.tag == tag and not one.path), b"")
+        part = self.top.get(tag)
+        return part[0].raw.rstrip(b" \0") if part else b""
+
+
+class Unseen:
+    """Tells the elements that no earlier file of a study had. PHI."""
+
+    def __init__(self) -> None:
+        self._seen: dict[Hashable, dict[int, Part]] = {}
+
+    def of(self, document: Document, condition: Hashable) -> Iterator[Element]:
+        """The elements of a file that were not given before under this condition."""
+        seen = self._seen.setdefault(condition, {})
+        for part in document.parts:
+            if id(part) not in seen:
+                seen[id(part)] = part  # held, so that no other object takes its place
+                yield from part
 
 
 def forget(view: memoryview) -> None:
@@ -95,7 +128,7 @@ class Known:
 
     def __init__(self) -> None:
         self.form: tuple[str, bool] = ("", False)  # byte order, and whether VRs are explicit
-        self.elements: list[tuple[bytes, tuple[Element, ...]]] = []
+        self.runs: list[tuple[bytes, tuple[Part, ...]]] = []
 
 
 def read_document(data: bytes | mmap, sequences: Collection[int], known: Known | None = None) -> Document:
@@ -137,7 +170,8 @@ class _Reader:
         self._known = known
         self._order = "<"
         self._explicit = True
-        self._elements: list[Element] = []
+        self._elements: list[Element] = []  # of the part at hand
+        self._parts: list[Part] = []
         self._fragments: list[memoryview] | None = None
         self._encapsulated = False
         self._rest: list[bytes] = []
@@ -166,7 +200,7 @@ class _Reader:
             meta,
             syntax,
             self._explicit,
-            tuple(self._elements),
+            tuple(self._parts),
             fragments,
             self._encapsulated,
             tuple(self._rest),
@@ -198,32 +232,32 @@ class _Reader:
     def _top(self, at: int, end: int) -> None:
         """The top level; an element that the file before had at its place is not parsed again."""
         form = (self._order, self._explicit)
-        before = self._known.elements if self._known.form == form else []
-        self._known.form, self._known.elements = form, []
+        before = self._known.runs if self._known.form == form else []
+        self._known.form, self._known.runs = form, []
         place, follows = 0, False  # whether the element before was known, too
         while at < end:
-            raw, elements = before[place] if place < len(before) else (b"", ())
+            raw, parts = before[place] if place < len(before) else (b"", ())
             if raw and self._data[at : at + len(raw)] == raw:
-                self._elements += elements
+                self._parts += parts
                 at += len(raw)
                 place += 1
                 if follows:  # one run from now on
-                    earlier = self._known.elements.pop()
-                    raw, elements = self._rest.pop() + raw, earlier[1] + elements
+                    earlier = self._known.runs.pop()
+                    raw, parts = self._rest.pop() + raw, earlier[1] + parts
                 follows = True
             elif self._is_padding(at, end):
                 break
             else:
-                start, count, follows = at, len(self._elements), False
+                start, follows, self._elements = at, False, []
                 at = self._next(at, end)
-                elements = tuple(self._elements[count:])
-                if not elements:  # the pixel data
+                if not self._elements:  # the pixel data
                     continue
-                raw = self._data[start:at]
-                while place < len(before) and before[place][1][0].tag <= elements[0].tag:
+                raw, parts = self._data[start:at], (tuple(self._elements),)
+                self._parts += parts
+                while place < len(before) and before[place][1][0][0].tag <= parts[0][0].tag:
                     place += 1
             self._rest.append(raw)
-            self._known.elements.append((raw, elements))
+            self._known.runs.append((raw, parts))
 
     def _is_padding(self, at: int, end: int) -> bool:
         """Whether nothing but zeros follows."""

@@ -18,7 +18,7 @@ from pydicom.charset import convert_encodings, decode_bytes, python_encoding
 
 from site_node.study import Identity
 from site_node.validate.days import days_of
-from site_node.validate.elements import Document, Element
+from site_node.validate.elements import Document, Element, Unseen
 from site_node.validate.values import day_of
 
 _CHARSET, _BIRTH_DATE, _CONTRIBUTING = 0x00080005, 0x00100030, 0x0018A001
@@ -114,15 +114,13 @@ class Collector:
         self._days = set[str]()
         self._uids = set[str]()
         self._all_days = set[str]()
-        self._seen = set[tuple[tuple[str, ...], Element]]()  # the files of a study repeat themselves
+        self._unseen = Unseen()
 
     def add(self, document: Document) -> None:
         """Take what one source holds."""
         charset = charset_of(document)
-        for element in document.elements:
-            if (charset, element) not in self._seen:
-                self._seen.add((charset, element))
-                self._add(element, charset)
+        for element in self._unseen.of(document, charset):
+            self._add(element, charset)
 
     def _add(self, element: Element, charset: tuple[str, ...]) -> None:
         if element.vr in {"UI", "UN", ""}:

@@ -15,10 +15,10 @@ from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.study import Identity
 from site_node.validate.codestream import CodestreamBroken, frames_of, without_text
 from site_node.validate.conformance import DUMMY, STANDARD_ROOT, Rules, in_marks, is_ours, name_of
-from site_node.validate.elements import PIXEL_DATA, Document, Element, Path, forget
+from site_node.validate.elements import Document, Element, Part, Path, forget
 from site_node.validate.finding import Finding
-from site_node.validate.identifiers import charset_of, normal, text_of
-from site_node.validate.private import safe_elements
+from site_node.validate.identifiers import normal, text_of
+from site_node.validate.private import Places
 from site_node.validate.values import day_of
 
 _PAD = b" \0"
@@ -27,6 +27,7 @@ _WINDOW = 1 << 22  # bytes of a mapped file that may be in memory at once
 _OLDEST = b"090Y"
 _DATE_LIKE = re.compile(r"(\d{4})\.?(\d{2})?\.?(\d{2})?((?<=\d{8})\d{2,6}(?:\.\d{1,6})?)?(?:[+-]\d{4})?")
 Place = tuple[Path, int]
+Fate = tuple[str, str]  # kept, changed or removed; the keyword
 
 
 class Patient(NamedTuple):
@@ -35,35 +36,42 @@ class Patient(NamedTuple):
     pseudonyms: Pseudonyms
     pseudonym: PatientPseudonym
     shift: timedelta
-    judged: dict[tuple[Element, Element | None, tuple[str, ...], bool], str]  # the files of a study repeat themselves
 
 
 def make_patient(pseudonyms: Pseudonyms, identity: Identity) -> Patient:
     """Ask the site's key."""
-    return Patient(pseudonyms, pseudonyms.patient(identity), timedelta(days=pseudonyms.shift_days(identity)), {})
+    return Patient(pseudonyms, pseudonyms.patient(identity), timedelta(days=pseudonyms.shift_days(identity)))
 
 
-def check_against_source(output: Document, source: Document, patient: Patient, rules: Rules) -> Iterator[Finding]:
-    """Findings of one file beside its source."""
-    before: dict[Place, Element] = {(one.path, one.tag): one for one in source.elements}
-    charset = charset_of(source)
-    private = safe_elements(output, rules.profile)
-    for element in output.elements:
+class Condition(NamedTuple):
+    """What the judgement of a part depends on besides the part."""
+
+    charset: tuple[str, ...]  # Python's names of the source's character sets
+    private: Places  # the new file's listed private elements
+    sop_class: str
+
+
+def check_against_source(
+    new: Part, old: Part, condition: Condition, patient: Patient, rules: Rules
+) -> Iterator[Finding]:
+    """Findings of one part of a file beside the same part of its source, which is empty where there is none.
+
+    Args:
+        new: an element of the new file's top level, and what is in its items.
+        old: the source's.
+        condition: what is said elsewhere in the two files.
+        patient: what the site's key makes of the patient.
+        rules: the profile's.
+    """
+    before: dict[Place, Element] = {(one.path, one.tag): one for one in old}
+    for element in new:
         place = (element.path, element.tag)
-        rule = rules.profile.by_tag.get(element.tag) or private.get(place)
-        if rule is None or element.items >= 0:
+        rule = rules.profile.by_tag.get(element.tag) or condition.private.get(place)
+        if rule is None or element.items >= 0 or in_marks(element) or is_ours(element, rules):
             continue
-        origin = before.get(place)
-        key = (element, origin, charset, place in private)
-        code = patient.judged.get(key)
-        if code is None:
-            exempt = in_marks(element) or is_ours(element, rules)
-            code = "" if exempt else _check_element(element, origin, rule, patient, charset)
-            patient.judged[key] = code
+        code = _check_element(element, before.get(place), rule, patient, condition.charset)
         if code:
             yield Finding(code=code, attribute=rule.keyword)
-    if not _same_pixels(output, source):
-        yield Finding(code="pixels", attribute="PixelData")
 
 
 def _check_element(
@@ -147,7 +155,7 @@ def _shifted(text: str, shift: timedelta) -> str | None:
     return f"{day - shift:%Y%m%d}".rjust(8, "0") + (found[4] or "")
 
 
-def _same_pixels(output: Document, source: Document) -> bool:
+def same_pixels(output: Document, source: Document) -> bool:
     """Native pixels are the same bytes; compressed frames are, but for segments that may carry text."""
     if output.fragments is None or source.fragments is None:
         return output.fragments is source.fragments
@@ -177,19 +185,15 @@ def _same_bytes(new: memoryview, old: memoryview) -> bool:
     return not bytes(new[size:]).strip(b"\0") and not bytes(old[size:]).strip(b"\0")
 
 
-def tally(output: Document, source: Document, rules: Rules) -> dict[str, Counter[str]]:
-    """Which attributes of one source were kept, changed or removed, by keyword, private ones together."""
-    after = {(one.path, one.tag): one for one in output.elements}
-    found: dict[str, Counter[str]] = {"kept": Counter(), "changed": Counter(), "removed": Counter()}
-    counted = Counter((element, after.get((element.path, element.tag))) for element in source.elements)
-    for (element, new), count in counted.items():
-        name = "private" if element.tag >> 16 & 1 else name_of(element.tag, rules.profile)
-        if new is None:
-            found["removed"][name] += count
-        elif element.items >= 0 or new is element or new.raw.strip(_PAD) == element.raw.strip(_PAD):
-            found["kept"][name] += count
-        else:
-            found["changed"][name] += count
-    if source.fragments is not None:
-        found["kept" if output.fragments is not None else "removed"][name_of(PIXEL_DATA, rules.profile)] += 1
-    return found
+def tally(new: Part, old: Part, rules: Rules) -> Counter[Fate]:
+    """How many elements of one part of a source were kept, changed or removed, private ones together."""
+    after = {(one.path, one.tag): one for one in new}
+    names = ("private" if one.tag >> 16 & 1 else name_of(one.tag, rules.profile) for one in old)
+    fates = (_fate(one, after.get((one.path, one.tag))) for one in old)
+    return Counter(zip(fates, names, strict=True))
+
+
+def _fate(before: Element, after: Element | None) -> str:
+    if after is None:
+        return "removed"
+    return "kept" if before.items >= 0 or after.raw.strip(_PAD) == before.raw.strip(_PAD) else "changed"

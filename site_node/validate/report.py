@@ -70,17 +70,16 @@ def make_report(
     profile: Profile,
     *,
     findings: tuple[Finding, ...],
-    tallies: Iterable[dict[str, Counter[str]]],
+    fates: Counter[tuple[str, str]],
     inherited: int,
     checked_at: datetime,
     boxes: Sequence[BlankBox] = (),
     searched: bool | None = None,
 ) -> Report:
-    """Put the report together from what the checks counted."""
-    sums: dict[str, Counter[str]] = {"kept": Counter(), "changed": Counter(), "removed": Counter()}
-    for tally in tallies:
-        for kind, counts in tally.items():
-            sums[kind].update(counts)
+    """Put the report together from what the checks counted; `fates` is by kept, changed or removed, and keyword."""
+    sums: dict[str, dict[str, int]] = {"kept": {}, "changed": {}, "removed": {}}
+    for (fate, keyword), count in sorted(fates.items()):
+        sums[fate][keyword] = count
     return Report(
         outcome="refused" if findings else "validated",
         checked_at=checked_at,
@@ -93,9 +92,9 @@ def make_report(
         instances=len(study.instances),
         bytes_written=sum(instance.size for instance in study.instances),
         left_out=_by_code(study.left_out),
-        removed=dict(sorted(sums["removed"].items())),
-        changed=dict(sorted(sums["changed"].items())),
-        kept=dict(sorted(sums["kept"].items())),
+        removed=sums["removed"],
+        changed=sums["changed"],
+        kept=sums["kept"],
         form_errors_of_the_source=inherited,
         software=version("ricord-federation"),
         pixels_searched=searched,

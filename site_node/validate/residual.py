@@ -7,7 +7,7 @@ from typing import NamedTuple
 from shared.protocol.profile import Action, Rule
 from site_node.validate.conformance import Rules, in_marks, is_ours, name_of
 from site_node.validate.days import pattern_of
-from site_node.validate.elements import Document, Element
+from site_node.validate.elements import Document, Element, Unseen
 from site_node.validate.finding import Finding
 from site_node.validate.identifiers import Identifiers, charset_of, normal, text_of, words_of
 from site_node.validate.private import safe_elements
@@ -50,6 +50,7 @@ class Leftovers:
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
+        self._unseen = Unseen()
         self._elements: dict[tuple[Element, tuple[str, ...], bool], Rule | None] = {}
         self._parts: dict[bytes, None] = {}
 
@@ -57,7 +58,7 @@ class Leftovers:
         """Take what one new file holds."""
         charset, table = charset_of(document), self._rules.profile.by_tag
         private = safe_elements(document, self._rules.profile)
-        for element in document.elements:
+        for element in self._unseen.of(document, (charset, frozenset(private))):
             safe = private.get((element.path, element.tag)) if private else None
             key = (element, charset, safe is not None)
             if key not in self._elements:

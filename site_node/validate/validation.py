@@ -17,19 +17,20 @@ from shared.protocol.profile import Action, Profile
 from site_node.blanking import Blanking
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.study import Deidentified, DeidentifiedInstance, Ending, Included, Instance, Refused, Validated
-from site_node.validate.blanked import as_before, check_blanked, check_claim
-from site_node.validate.conformance import Rules, check_document, make_rules
+from site_node.validate.blanked import REWRITTEN, check_blanked, check_claim
+from site_node.validate.conformance import Rules, check_whole, make_rules, name_of
 from site_node.validate.content import Content, contents
-from site_node.validate.elements import Document, Known, read_document
+from site_node.validate.elements import PIXEL_DATA, Document, Known, read_document
 from site_node.validate.finding import INHERITABLE, Finding
 from site_node.validate.identifiers import Collector
-from site_node.validate.mapping import Patient, check_against_source, make_patient, tally
-from site_node.validate.presence import lacks
+from site_node.validate.mapping import Fate, make_patient, same_pixels
+from site_node.validate.pairs import Pairs
+from site_node.validate.private import safe_elements
 from site_node.validate.report import make_report, write_report
 from site_node.validate.residual import Leftovers, make_search, search_clinical
 from site_node.validate.values import has_form, is_tolerable
 
-_CLASS, _STUDY, _SERIES, _INSTANCE = 0x00080016, 0x0020000D, 0x0020000E, 0x00080018
+_STUDY, _SERIES, _INSTANCE = 0x0020000D, 0x0020000E, 0x00080018
 
 
 class _Seen(NamedTuple):
@@ -38,7 +39,7 @@ class _Seen(NamedTuple):
     findings: tuple[Finding, ...]
     sha256: Sha256 | None = None
     inherited: int = 0
-    counts: dict[str, Counter[str]] = {}  # noqa: RUF012 - a named tuple's default, never changed
+    pixels: str = ""  # kept, changed or removed; empty where the source has none
 
 
 _Files = tuple[Future[Content], Future[Content]]  # the source and the new one
@@ -49,7 +50,7 @@ class _Study(NamedTuple):
     """What the instances of a study are checked with."""
 
     output: Deidentified
-    patient: Patient
+    pairs: Pairs
     rules: Rules
     collector: Collector
     leftovers: Leftovers
@@ -80,14 +81,14 @@ def validate(
     Returns:
         `Validated` with the report's SHA-256, or `Refused` with a reason for each finding.
     """
-    found, seen = _check(source, output, make_rules(profile, output.site_id), pseudonyms, blank)
+    found, seen, fates = _check(source, output, make_rules(profile, output.site_id), pseudonyms, blank)
     findings = tuple(dict.fromkeys(found))
     now = datetime.now(UTC)
     written = make_report(
         output,
         profile,
         findings=findings,
-        tallies=[one.counts for one in seen],
+        fates=fates,
         inherited=sum(one.inherited for one in seen),
         checked_at=now,
         boxes=[box for one in output.instances for box in (blank.of(one.sop_instance_uid) if blank else ())],
@@ -104,18 +105,18 @@ def validate(
 
 def _check(
     source: Included, output: Deidentified, rules: Rules, pseudonyms: Pseudonyms, blank: Blanking | None
-) -> tuple[list[Finding], list[_Seen]]:
+) -> tuple[list[Finding], list[_Seen], Counter[Fate]]:
     findings = [*_check_account(source, output), *_check_names(source, output, rules, pseudonyms)]
     identity = source.study.identity
     if identity is None:
-        return [*findings, Finding(code="no-identity")], []
+        return [*findings, Finding(code="no-identity")], [], Counter()
     patient = make_patient(pseudonyms, identity)
     if patient.pseudonym != output.patient:
         findings.append(Finding(code="patient-mapping", attribute="PatientID"))
     kept = frozenset(rule.tag for rule in rules.profile.rules if rule.action is Action.KEEP)
     dated = frozenset(rule.tag for rule in rules.profile.rules if rule.vrs & {"DA", "DT"})
     collector = Collector(identity, kept, dated)
-    study = _Study(output, patient, rules, collector, Leftovers(rules), blank)
+    study = _Study(output, Pairs(patient, rules), rules, collector, Leftovers(rules), blank)
     files = contents(chain.from_iterable((one.source.path, one.path) for one in output.instances))
     known = Known(), Known()
     seen = [_check_instance(one, (next(files), next(files)), known, study) for one in output.instances]
@@ -125,7 +126,9 @@ def _check(
     search = make_search(collector.found(), rules)
     findings += chain.from_iterable(one.findings for one in seen)
     findings += study.leftovers.search(search)
-    return [*findings, *search_clinical(output.clinical or {}, search)], seen
+    fates = study.pairs.fates()
+    fates.update((one.pixels, name_of(PIXEL_DATA, rules.profile)) for one in seen if one.pixels)
+    return [*findings, *search_clinical(output.clinical or {}, search)], seen, fates
 
 
 def _check_account(source: Included, output: Deidentified) -> Iterator[Finding]:
@@ -184,38 +187,42 @@ def _check_instance(one: DeidentifiedInstance, files: _Files, known: _Known, stu
     except DicomUnreadable as error:
         return _Seen((Finding(code=error.fields.get("code", "structure")),))
     study.leftovers.add(new)
-    return _compare(one, new, original, study)._replace(sha256=after.sha256)
+    seen = _compare(one, new, original, study)
+    as_told = len(after.data) == one.size
+    return seen._replace(
+        sha256=after.sha256, findings=seen.findings if as_told else (*seen.findings, Finding(code="file"))
+    )
 
 
 def _compare(one: DeidentifiedInstance, new: Document, original: Document, study: _Study) -> _Seen:
     """A new file by itself and beside its source."""
-    output, patient, rules = study.output, study.patient, study.rules
-    form = Counter(check_document(new, rules))
-    boxes = study.blank.of(one.sop_instance_uid) if study.blank else ()
-    unblanked = as_before(new, original) if boxes else new
+    rules, boxes = study.rules, study.blank.of(one.sop_instance_uid) if study.blank else ()
+    private = safe_elements(new, rules.profile)
+    parts = study.pairs.judge(new, original, private)
+    form = dict.fromkeys([*check_whole(new, rules, private), *chain.from_iterable(one.form for one in parts.values())])
     inherited = [finding for finding in form if finding.code in INHERITABLE and _had_it(finding, original, rules)]
     findings = [
         *(finding for finding in form if finding not in inherited),
-        *_check_claims(new, one, output),
-        *check_against_source(unblanked, original, patient, rules),
+        *_check_claims(new, one, study.output),
+        *chain.from_iterable(part.against for tag, part in parts.items() if not (boxes and tag in REWRITTEN)),
+        *chain.from_iterable(part.missing for part in parts.values()),
         *check_claim(new, original, blanked=bool(boxes)),
-        *(check_blanked(new, original, one.source.path, boxes) if boxes else ()),
-        *_check_presence(new, original, rules),
+        *(check_blanked(new, original, one.source.path, boxes) if boxes else _check_pixels(new, original)),
     ]
-    counts = tally(new, original, rules)
-    if boxes:
-        counts["kept"].pop("PixelData", None)
-        counts["changed"]["PixelData"] += 1
-    return _Seen(tuple(findings), inherited=len(inherited), counts=counts)
+    pixels = "changed" if boxes else "removed" if new.fragments is None else "kept"
+    return _Seen(tuple(findings), inherited=len(inherited), pixels="" if original.fragments is None else pixels)
+
+
+def _check_pixels(new: Document, original: Document) -> Iterator[Finding]:
+    if not same_pixels(new, original):
+        yield Finding(code="pixels", attribute="PixelData")
 
 
 def _check_claims(new: Document, one: DeidentifiedInstance, output: Deidentified) -> Iterator[Finding]:
-    """The file holds the UIDs, the patient and the size that its record says."""
+    """The file holds the UIDs that its record says."""
     claims = {_STUDY: output.study_instance_uid, _SERIES: one.series_instance_uid, _INSTANCE: one.sop_instance_uid}
     if any(new.first(tag).decode("latin-1") != uid for tag, uid in claims.items()):
         yield Finding(code="names", attribute="SOPInstanceUID")
-    if one.path.stat().st_size != one.size:
-        yield Finding(code="file")
 
 
 def _had_it(finding: Finding, original: Document, rules: Rules) -> bool:
@@ -230,10 +237,3 @@ def _had_it(finding: Finding, original: Document, rules: Rules) -> bool:
         ):
             return True
     return False
-
-
-def _check_presence(new: Document, original: Document, rules: Rules) -> Iterator[Finding]:
-    sop_class = new.first(_CLASS).decode("latin-1")
-    for _, tag in sorted(lacks(new, sop_class) - lacks(original, sop_class)):
-        rule = rules.profile.by_tag.get(tag)
-        yield Finding(code="type-1-2", attribute=rule.keyword if rule else f"{tag >> 16:04x},{tag & 0xFFFF:04x}")

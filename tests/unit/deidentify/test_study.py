@@ -1,6 +1,5 @@
 """The stage as a whole: all or nothing for a study, names and times that say nothing, the same again every time."""
 
-import hashlib
 import os
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """What a breaker got past the validator: names in the letters of another keyboard."""
 
+from dataclasses import replace
+
 import pytest
 
 from shared.ids import SiteId
@@ -9,6 +11,7 @@ from site_node.validate.conformance import make_rules
 from site_node.validate.elements import Document, Element
 from site_node.validate.identifiers import Collector
 from site_node.validate.residual import make_search, search_document
+from tests.factories.validated import parts_of
 from tests.unit.deidentify.test_breaker_names import NAMES
 
 RULES = make_rules(load_profile(), SiteId("123456"))
@@ -18,8 +21,8 @@ CHARSET = Element((), 0x00080005, "CS", b"ISO_IR 192")
 def _found(source: Element, text: str) -> list[str]:
     empty = Document(b"", (), "", True, (), None, False, ())
     collector = Collector(Identity(issuer="", patient_id="P-1"))
-    collector.add(empty._replace(elements=(CHARSET, source)))
-    new = empty._replace(elements=(CHARSET, Element((), 0x0008103E, "LO", text.encode())))
+    collector.add(replace(empty, parts=parts_of(CHARSET, source)))
+    new = replace(empty, parts=parts_of(CHARSET, Element((), 0x0008103E, "LO", text.encode())))
     return [one.code for one in search_document(new, make_search(collector.found(), RULES), RULES)]
 
 

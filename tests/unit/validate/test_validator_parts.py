@@ -3,6 +3,7 @@
 import contextlib
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,7 @@ from site_node.validate.presence import lacks
 from site_node.validate.residual import make_search, search_document
 from site_node.validate.values import has_form
 from tests.factories.dicom import make_dx, write_file
+from tests.factories.validated import parts_of
 
 REGION, CODE = 0x00082218, 0x00080100
 SEQUENCES = frozenset({REGION, 0x00400555})
@@ -63,7 +65,7 @@ def test_a_file_without_preamble_or_meta_is_read(tmp_path: Path) -> None:
     document = read_document(data, SEQUENCES)
     size = int.from_bytes(document.meta[0].raw, "little") + 12
     bare = read_document(data[132 + size :], SEQUENCES)
-    assert bare.elements == document.elements
+    assert bare.parts == document.parts
     assert bare.preamble == b""
 
 
@@ -214,11 +216,13 @@ def test_a_name_is_found_however_it_is_cased_glued_or_spaced(
     name: str, before: str, after: str, style: Callable[[str], str]
 ) -> None:
     """Whatever stands around a patient's name of four letters or more, however it is written, the search sees it."""
-    document = Document(b"", (), "", True, (Element((), 0x00100010, "PN", f"{name}^X".encode()),), None, False, ())
+    document = Document(
+        b"", (), "", True, parts_of(Element((), 0x00100010, "PN", f"{name}^X".encode())), None, False, ()
+    )
     charset = Element((), 0x00080005, "CS", b"ISO_IR 192")
     collector = Collector(Identity(issuer="", patient_id="P1"))
-    collector.add(document._replace(elements=(charset, *document.elements)))
+    collector.add(replace(document, parts=parts_of(charset, *document.elements)))
     search = make_search(collector.found(), RULES)
     text = Element((), 0x0008103E, "LO", f"{before}{style(name)}{after}".encode())
-    found = search_document(document._replace(elements=(charset, text)), search, RULES)
+    found = search_document(replace(document, parts=parts_of(charset, text)), search, RULES)
     assert Finding(code="residual-identifier", attribute="SeriesDescription") in list(found)

@@ -1,0 +1,90 @@
+"""A new file and its source, part by part. What both share with the files before them was judged with those.
+
+A part is an element of the top level with all that is in its items. The readers give one object for what is the same
+bytes in file after file, so that a part of a series is judged once however many slices it has.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from shared.protocol.profile import Profile
+from site_node.validate.conformance import Rules, check_part
+from site_node.validate.elements import Document, Part
+from site_node.validate.finding import Finding
+from site_node.validate.identifiers import charset_of
+from site_node.validate.mapping import Condition, Fate, Patient, check_against_source, tally
+from site_node.validate.presence import lacks_at, required_on_top
+from site_node.validate.private import Places
+
+_CLASS = 0x00080016
+
+
+@dataclass
+class Judged:
+    """What is wrong with one part, and what became of its source."""
+
+    new: Part
+    old: Part
+    form: tuple[Finding, ...]  # by itself
+    against: tuple[Finding, ...]  # beside the source
+    missing: tuple[Finding, ...]  # Type 1 and 2 that the source had
+    fates: Counter[Fate]
+    files: int = 0
+
+
+class Pairs:
+    """The judgements of one study's files."""
+
+    def __init__(self, patient: Patient, rules: Rules) -> None:
+        self._patient = patient
+        self._rules = rules
+        self._condition: Condition | None = None
+        self._known: dict[int, Judged] = {}
+        self._fates: Counter[Fate] = Counter()
+
+    def judge(self, new: Document, old: Document, private: Places) -> Mapping[int, Judged]:
+        """All parts of a file and its source, by tag; `private` are the new file's listed private elements."""
+        condition = Condition(charset_of(old), private, new.first(_CLASS).decode("latin-1"))
+        if condition != self._condition:
+            self._let_go(set(self._known))
+            self._condition = condition
+        after, before, known = new.top, old.top, self._known
+        tags = required_on_top(condition.sop_class) | after.keys() | before.keys()
+        self._let_go(known.keys() - tags)
+        for tag in tags:
+            one, other = after.get(tag, ()), before.get(tag, ())
+            judged = known.get(tag)
+            if judged is None or judged.new is not one or judged.old is not other:
+                self._let_go({tag} & known.keys())
+                judged = known[tag] = self._judge(tag, one, other, condition)
+            judged.files += 1
+        return known
+
+    def fates(self) -> Counter[Fate]:
+        """What became of all elements of all sources; asked once, at the end."""
+        self._let_go(set(self._known))
+        return self._fates
+
+    def _judge(self, tag: int, new: Part, old: Part, condition: Condition) -> Judged:
+        missing = {*lacks_at(tag, new, condition.sop_class)} - {*lacks_at(tag, old, condition.sop_class)}
+        return Judged(
+            new,
+            old,
+            tuple(check_part(new, self._rules, condition.private)),
+            tuple(check_against_source(new, old, condition, self._patient, self._rules)),
+            tuple(_missing(tag, self._rules.profile) for _, tag in sorted(missing)),
+            tally(new, old, self._rules),
+        )
+
+    def _let_go(self, tags: set[int]) -> None:
+        """Forget what the next file does not share, and count it for as many files as had it."""
+        for tag in tags:
+            judged = self._known.pop(tag)
+            for fate, count in judged.fates.items():
+                self._fates[fate] += count * judged.files
+
+
+def _missing(tag: int, profile: Profile) -> Finding:
+    rule = profile.by_tag.get(tag)
+    return Finding(code="type-1-2", attribute=rule.keyword if rule else f"{tag >> 16:04x},{tag & 0xFFFF:04x}")
