@@ -1,6 +1,7 @@
 """`review show`, `blank` and `report` as a person meets them, and what is said where the pixel check is off."""
 
 import json
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -75,7 +76,7 @@ def test_a_report_is_a_page_to_sign(run: Run, home: SiteHome, tmp_path: Path) ->
     """Counts by attribute, checks, profile, software, decisions; bound to the file by its digest; no half-cell."""
     study = make_validated(tmp_path / "study").study
     made = make_report(
-        study, load_profile(), findings=(), tallies=[], inherited=0, checked_at=datetime.now(UTC), searched=False
+        study, load_profile(), findings=(), fates=Counter(), inherited=0, checked_at=datetime.now(UTC), searched=False
     )
     digest = write_report(home.reports / f"{study.study_instance_uid}.json", made)
     assert run("--home", home.folder, "review", "report", KEY)[0] == ExitCode.USAGE  # none of this study yet
