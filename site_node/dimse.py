@@ -44,17 +44,35 @@ class ScpSettings(Frozen):
     tls: TlsSettings | None = None
 
 
-class PacsSettings(Pacing):
-    """The PACS that is asked, and how gently."""
+class Peer(Frozen):
+    """Another application entity that we call, and as whom."""
 
     host: str = Field(min_length=1)
     port: Port
     ae_title: AeTitle
     calling: AeTitle = "RICORD"
-    method: Literal["move", "get"] = "get"  # `move` needs [scp], and the PACS must know our AE title and address
     tls: TlsSettings | None = None
 
     @property
     def peer(self) -> str:
         """Who is asked, for a person."""
-        return f"{self.ae_title} at {self.host}:{self.port}"
+        return f"{self.ae_title} at {self.address}"
+
+    @property
+    def address(self) -> str:
+        """Where it listens."""
+        return f"{self.host}:{self.port}"
+
+
+class PacsSettings(Peer, Pacing):
+    """The PACS that is asked, and how gently."""
+
+    method: Literal["move", "get"] = "get"  # `move` needs [scp], and the PACS must know our AE title and address
+
+
+class SendSettings(Peer):
+    """The PACS that `ricord-site pacs send` sends to."""
+
+    associations: int = Field(default=3, ge=1, le=16)
+    attempts: int = Field(default=3, ge=1, le=100)  # of each file whose answer was lost
+    answer_seconds: float = Field(default=10.0, ge=0.1, le=3600)  # an answer that takes so long is lost

@@ -7,19 +7,19 @@ comes twice replaces itself. Nothing here logs; values stand only in what is ret
 
 import ssl
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
-from pynetdicom import AE, evt
+from pynetdicom import evt
 from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext, build_context, build_role
 
-from shared.errors import PacsFailed, PacsRefused, PacsUnreachable
-from site_node.dimse import LONGEST_PDU, PacsSettings
+from shared.errors import PacsFailed
+from site_node.dimse import PacsSettings
 from site_node.receive.answers import (
     PENDING,
     SERIES_KEYS,
@@ -39,9 +39,10 @@ from site_node.receive.answers import (
     to_retrieve,
 )
 from site_node.receive.arrivals import Arrivals
+from site_node.receive.connection import associated
 from site_node.receive.contexts import asked_for
 from site_node.receive.interface import QueryRetrieve
-from site_node.receive.scp import handle_store, send_at_once
+from site_node.receive.scp import handle_store
 
 VERIFICATION = UID("1.2.840.10008.1.1")
 STUDY_FIND = UID("1.2.840.10008.5.1.4.1.2.2.1")
@@ -129,45 +130,22 @@ class Pacs(QueryRetrieve):
                     raise PacsFailed(operation="C-FIND", problem=f"more than {_MOST_ANSWERS} answers; ask for less")
         raise PacsFailed(operation="C-FIND", problem="the answers end without a status")
 
-    @contextmanager
     def _associated(
         self,
         contexts: Sequence[PresentationContext],
         seconds: float | None = None,
         handlers: Sequence[tuple[Any, ...]] = (),
         roles: Sequence[SCP_SCU_RoleSelectionNegotiation] = (),
-    ) -> Iterator[Association]:
-        """An association that is released at the end; aborted where anything was left open."""
-        ae = AE(ae_title=self._settings.calling)
-        ae.acse_timeout = ae.connection_timeout = self._settings.answer_seconds
-        ae.dimse_timeout = seconds or self._settings.answer_seconds
-        ae.network_timeout = None  # the line above says how long
-        try:
-            association = ae.associate(
-                self._settings.host,
-                self._settings.port,
-                contexts=list(contexts),
-                ae_title=self._settings.ae_title,
-                max_pdu=LONGEST_PDU,
-                ext_neg=list(roles),
-                evt_handlers=[(evt.EVT_CONN_OPEN, send_at_once), *handlers],
-                tls_args=(self._tls, self._settings.host) if self._tls else None,
-            )
-        except (OSError, RuntimeError) as error:
-            raise PacsUnreachable(type(error).__name__, address=self._address) from None
-        if not association.is_established:
-            raise self._not_established(association)
-        try:
-            yield association
-            association.release()
-        finally:
-            if association.is_established:
-                association.abort()
-
-    def _not_established(self, association: Association) -> PacsRefused | PacsUnreachable:
-        if association.is_rejected:
-            return PacsRefused(address=self._address, called=self._settings.ae_title, calling=self._settings.calling)
-        return PacsUnreachable(address=self._address)
+    ) -> AbstractContextManager[Association]:
+        return associated(
+            self._settings,
+            contexts,
+            answer_seconds=self._settings.answer_seconds,
+            dimse_seconds=seconds,
+            tls=self._tls,
+            handlers=handlers,
+            roles=roles,
+        )
 
     def _expect(self, operation: str, status: Dataset) -> None:
         code = status.get("Status")
@@ -175,7 +153,3 @@ class Pacs(QueryRetrieve):
             raise PacsFailed(operation=operation, problem="no answer")
         if code != SUCCESS:
             raise PacsFailed(operation=operation, problem=f"status 0x{code:04X}")
-
-    @property
-    def _address(self) -> str:
-        return f"{self._settings.host}:{self._settings.port}"

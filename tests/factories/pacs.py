@@ -10,6 +10,7 @@ import time
 import urllib.request
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +138,12 @@ def _wait_until_up(running: Orthanc) -> None:
 
 def key_of(uid: str) -> StudyKey:
     """Keyed names as a site makes them."""
-    return Pseudonyms(bytes(range(32)), SiteId("123456")).study_key(uid)
+    return _pseudonyms().study_key(uid)
+
+
+@cache
+def _pseudonyms() -> Pseudonyms:
+    return Pseudonyms(bytes(range(32)), SiteId("123456"))
 
 
 @contextmanager
