@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from site_node.receive.wanted import WantedFiles, WantedList
-from site_node.requests import RequestEntry, Requests
+from site_node.receive.wanted import WantedFiles
+from site_node.requests import Requests
 
 FOR_RETRY = timedelta(days=7)  # where something is missing, `pacs retry` needs the list
 _NEVER_ENTERED = timedelta(days=1)  # a kill came between list and ledger; a running command needs a moment for both
@@ -21,24 +21,19 @@ def forget_lists(
     if stay is None:
         return 0
     gone = 0
-    for one in wanted.lists():
-        entries = [entry for name in one.requests if (entry := requests.get(name))]
-        if any(entry.is_open for entry in entries) or now - _ended(one, entries) < _least(entries, stay):
+    entries = requests.lists()
+    for name, made_at in wanted.lists():
+        entry = entries.get(name)
+        if entry is None:
+            is_over = now - made_at >= max(stay, _NEVER_ENTERED)
+        else:
+            least = max(stay, FOR_RETRY) if entry.is_missing else stay
+            is_over = not entry.is_open and now - entry.changed_at >= least
+        if not is_over:
             continue
-        whole = {entry.id for entry in entries if not entry.reason}
-        for name, asked in one.requests.items():
-            if name in whole and asked.accession:
+        for request, asked in wanted.read(name).items():
+            if asked.accession and (one := requests.get(request)) and not one.reason:
                 came(asked.accession)
-        wanted.remove(one.name)
+        wanted.remove(name)
         gone += 1
     return gone
-
-
-def _ended(one: WantedList, entries: list[RequestEntry]) -> datetime:
-    return max((entry.changed_at for entry in entries), default=one.made_at)
-
-
-def _least(entries: list[RequestEntry], stay: timedelta) -> timedelta:
-    if not entries:
-        return max(stay, _NEVER_ENTERED)
-    return max(stay, FOR_RETRY) if any(entry.reason for entry in entries) else stay

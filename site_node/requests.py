@@ -68,6 +68,14 @@ class RequestEntry(Frozen):
         return self.state in _OPEN
 
 
+class ListEntry(Frozen):
+    """All requests of one list."""
+
+    is_open: bool
+    is_missing: bool  # something of it, for a reason
+    changed_at: datetime
+
+
 class RequestCounts(Frozen):
     """All requests, counted; `announced` is the sum of the other three kinds of instances."""
 
@@ -103,6 +111,18 @@ class Requests:
     def all(self) -> tuple[RequestEntry, ...]:
         """Every request, in the order in which they were made."""
         return tuple(map(_entry, self._db.execute("select * from requests order by made_at, id")))
+
+    def lists(self) -> dict[str, ListEntry]:
+        """Every list of requests, by its name."""
+        rows = self._db.execute(
+            "select substr(id, 1, instr(id, '-') - 1) as list, max(state in (?, ?)), max(reason <> ''),"
+            " max(changed_at) from requests group by list",
+            _OPEN,
+        )
+        return {
+            name: ListEntry(is_open=bool(is_open), is_missing=bool(missing), changed_at=changed_at)
+            for name, is_open, missing, changed_at in rows
+        }
 
     def next_due(self, now: datetime) -> RequestEntry | None:
         """The open request that is longest due, if one is."""

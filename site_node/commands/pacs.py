@@ -10,20 +10,30 @@ from typing import Annotated
 
 import typer
 
-from shared.errors import ExitCode, HomeBusy, InvalidArgument
+from shared.errors import AccessionListInvalid, ClinicalSheetInvalid, ExitCode, HomeBusy, InvalidArgument
 from shared.frozen import Frozen
 from shared.terminal import make_app, print_json, print_line, print_table
 from site_node.acquisition import Acquisition
+from site_node.clinical.table import read_table
 from site_node.commands.node import Json, Node, open_node
 from site_node.intake import Intake
 from site_node.ledger import Ledger
-from site_node.receive.accessions import PROBLEMS, AccessionList, Problem, of_text, read_accessions
+from site_node.receive.accessions import (
+    PROBLEMS,
+    WORKBOOKS,
+    AccessionList,
+    Place,
+    Problem,
+    of_text,
+    read_accessions,
+)
 from site_node.receive.answers import Query
 from site_node.receive.retrieval import REASONS
 from site_node.receive.wanted import Wanted
 from site_node.requests import RequestEntry, RequestState
 
 pacs_app = make_app("Ask the PACS that `[pacs]` or `[dicomweb]` in the settings names; nothing leaves the hospital.")
+_MOST_COLUMNS = 16_384  # of a sheet
 _PATIENCE = 60.0  # seconds that a command waits for its next attempt; `ricord-site run` waits longer
 
 Accession = Annotated[str, typer.Option(help="An accession number, whole.")]
@@ -129,10 +139,28 @@ def fetch_list(context: typer.Context, source: str, *, column: str, patient_colu
     if source == "-":
         listed = of_text(sys.stdin.read())
     else:
-        listed = read_accessions(Path(source), column=column, patient_column=patient_column)
+        file = Path(source)
+        listed = read_accessions(file, column=column, patient_column=patient_column, spoilt=_spoilt(file))
     if not listed.wanted and not listed.problems:
         raise InvalidArgument(name="--accessions", problem="the list is empty")
     fetch(context, listed, as_json=as_json)
+
+
+def _spoilt(file: Path) -> dict[Place, str]:
+    """Cells of a workbook that no row can rely on: formulas and merged ranges. Raises `AccessionListInvalid`."""
+    if file.suffix.lower() not in WORKBOOKS or not file.is_file():
+        return {}
+    try:
+        table = read_table(file)
+    except ClinicalSheetInvalid as error:  # the reader's own word for a workbook that it cannot read
+        raise AccessionListInvalid(error.private, problem=error.fields["problem"]) from None
+    merged = (
+        (row, column)
+        for (top, left), (bottom, right) in table.merged
+        for row in range(top, min(bottom, len(table.rows) - 1) + 1)
+        for column in range(left, min(right, _MOST_COLUMNS) + 1)
+    )
+    return dict.fromkeys(merged, "merged") | dict.fromkeys(table.formulas, "formula")
 
 
 def fetch(context: typer.Context, listed: AccessionList, *, as_json: bool, again: bool = False) -> None:
@@ -156,13 +184,13 @@ def _enter(
 ) -> tuple[AccessionList, dict[str, int]]:
     """Enter what is not asked for already; what is left of the list, and each request's row."""
     known = _known(acquisition, ledger)
-    pairs = list(zip(listed.wanted, listed.rows, strict=True))
-    new = [
-        (one, row)
-        for one, row in pairs
-        if again or not one.accession or not (one.accession in known or acquisition.came(ledger, one.accession))
-    ]
-    before = tuple(Problem(row=row, code="asked-before") for one, row in pairs if (one, row) not in new)
+    new: list[tuple[Wanted, int]] = []
+    before: list[Problem] = []
+    for one, row in zip(listed.wanted, listed.rows, strict=True):
+        if again or not one.accession or not (one.accession in known or acquisition.came(ledger, one.accession)):
+            new.append((one, row))
+        else:
+            before.append(Problem(row=row, code="asked-before"))
     if not new:
         return listed.model_copy(update={"problems": (*listed.problems, *before)}), {}
     ids = acquisition.wanted.add([one for one, _ in new])

@@ -7,7 +7,7 @@ taken by itself only where exactly one is called so.
 import csv
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from types import MappingProxyType
@@ -18,6 +18,7 @@ from shared.errors import AccessionListInvalid, SourceMissing
 from shared.frozen import Frozen
 from site_node.receive.wanted import Wanted
 
+Place = tuple[int, int]  # row and column from 0
 Cell = int | float | str | bool | time | date | datetime | timedelta | None
 
 PROBLEMS = MappingProxyType(
@@ -30,16 +31,21 @@ PROBLEMS = MappingProxyType(
         "not-a-number-or-text": "the cell holds a date, a time or a truth value; format the column as text",
         "number-cell-too-long": "the sheet keeps only 15 digits of a number; format the column as text",
         "several-patients-in-list": "the list names another patient for the same accession number before",
+        "formula": "the cell holds a formula; paste the number itself as text",
+        "merged": "the cell is merged with others, so it belongs to no row; part them",
+        "heading-row": "the row repeats the heading",
         "asked-before": "it was asked for before and is on its way, or here",
     }
 )
 _HEADING = re.compile(
     r"accession([ _-]*(number|no|nr|num|#|id))?[.:]?|acc[ ._-]*(no|nr|num|number|#)[.:]?", re.IGNORECASE
 )
+_LITERAL = re.compile(r'="([^"]*)"')
 _LOOKED_AT = 10  # rows in which headings are looked for
 _LONGEST = 16  # characters of VR SH
 _MOST_DIGITS = 15  # that a spreadsheet's number holds
-_WORKBOOKS = frozenset({".xlsx", ".xlsm", ".xls", ".xlsb", ".ods"})
+WORKBOOKS = frozenset({".xlsx", ".xlsm", ".xls", ".xlsb", ".ods"})
+NOTHING: Mapping[Place, str] = MappingProxyType({})
 
 
 class Problem(Frozen):
@@ -57,15 +63,26 @@ class AccessionList(Frozen):
     problems: tuple[Problem, ...]
 
 
-def read_accessions(file: Path, *, column: str = "", patient_column: str = "") -> AccessionList:
-    """Read a file; raises `SourceMissing`, `AccessionListInvalid`."""
+def read_accessions(
+    file: Path, *, column: str = "", patient_column: str = "", spoilt: Mapping[Place, str] = NOTHING
+) -> AccessionList:
+    """Read a file.
+
+    Args:
+        file: text, CSV or a workbook.
+        column: the heading of the accession numbers, if none is called so.
+        patient_column: the heading of patient IDs, if they are to be compared.
+        spoilt: cells of a workbook whose value says nothing for sure, each with a code of `PROBLEMS`.
+
+    Raises `SourceMissing`, `AccessionListInvalid`.
+    """
     if not file.is_file():
         raise SourceMissing(source="the list of accession numbers")
-    if file.suffix.lower() in _WORKBOOKS:
-        return _of_table(_workbook(file), column, patient_column)
+    if file.suffix.lower() in WORKBOOKS:
+        return _of_table(_workbook(file), column, patient_column, spoilt)
     text = _decoded(file.read_bytes())
     if file.suffix.lower() in {".csv", ".tsv"} or column:
-        return _of_table(_delimited(text), column, patient_column)
+        return _of_table(_delimited(text), column, patient_column, NOTHING)
     return of_text(text)
 
 
@@ -78,15 +95,22 @@ def of_text(text: str) -> AccessionList:
     return _checked(cells)
 
 
-def _of_table(rows: Sequence[Sequence[Cell]], column: str, patient_column: str) -> AccessionList:
+def _of_table(
+    rows: Sequence[Sequence[Cell]], column: str, patient_column: str, spoilt: Mapping[Place, str]
+) -> AccessionList:
     at, index = _column(rows, column)
     patient = _column(rows, patient_column)[1] if patient_column else None
     found: list[tuple[int, Cell, str]] = []
+    problems: list[Problem] = []
     for number, row in enumerate(rows[at + 1 :], start=at + 2):
-        if any(cell not in {None, ""} for cell in row):
+        code = spoilt.get((number - 1, index)) or (patient is not None and spoilt.get((number - 1, patient))) or ""
+        if code:
+            problems.append(Problem(row=number, code=code))
+        elif any(cell not in {None, ""} for cell in row):
             whose = row[patient] if patient is not None and patient < len(row) else ""
             found.append((number, row[index] if index < len(row) else "", _plain(whose)[0]))
-    return _checked(found)
+    listed = _checked(found)
+    return listed.model_copy(update={"problems": (*problems, *listed.problems)})
 
 
 def _column(rows: Sequence[Sequence[Cell]], name: str) -> tuple[int, int]:
@@ -133,6 +157,8 @@ def _problem(text: str) -> str:
         return "empty"
     if set(text) & set("*?\\"):
         return "wildcard"
+    if _HEADING.fullmatch(text):
+        return "heading-row"
     if not text.isprintable():
         return "control-character"
     return "too-long" if len(text) > _LONGEST else ""
@@ -141,7 +167,9 @@ def _problem(text: str) -> str:
 def _plain(cell: Cell) -> tuple[str, str]:
     """A cell as text, and a code where it cannot be; a sheet's whole numbers come as floats."""
     if cell is None or isinstance(cell, str):
-        return (cell or "").strip(), ""
+        text = (cell or "").strip()
+        literal = _LITERAL.fullmatch(text)  # as programs write text that looks like a number
+        return (literal[1], "") if literal else (text, "formula" if text.startswith("=") else "")
     if isinstance(cell, bool) or not isinstance(cell, int | float) or not float(cell).is_integer():
         return "", "not-a-number-or-text"
     text = str(int(cell))

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from shared.durable import write_whole
 from shared.frozen import Frozen
@@ -26,14 +26,6 @@ class Wanted(Frozen):
     def __repr__(self) -> str:
         """Nothing: every field identifies."""
         return "Wanted(…)"
-
-
-class WantedList(Frozen):
-    """One list. PHI but for its name."""
-
-    name: str
-    made_at: datetime
-    requests: dict[str, Wanted] = Field(repr=False)  # by name
 
 
 class WantedFiles:
@@ -60,15 +52,17 @@ class WantedFiles:
 
     def all(self) -> Iterator[tuple[str, Wanted]]:
         """Every request that is kept, by its name."""
-        for one in self.lists():
-            yield from one.requests.items()
+        for name, _ in self.lists():
+            yield from self.read(name).items()
 
-    def lists(self) -> Iterator["WantedList"]:
-        """Every list that is kept."""
+    def lists(self) -> Iterator[tuple[str, datetime]]:
+        """The name of every list that is kept, and when it was made."""
         for file in sorted(self._folder.glob("*.jsonl")):
-            requests = {f"{file.stem}-{line}": wanted for line, wanted in enumerate(_lines(file))}
-            made_at = datetime.fromtimestamp(file.stat().st_mtime, UTC)
-            yield WantedList(name=file.stem, made_at=made_at, requests=requests)
+            yield file.stem, datetime.fromtimestamp(file.stat().st_mtime, UTC)
+
+    def read(self, name: str) -> dict[str, Wanted]:
+        """What a list asks for, by the names of its requests."""
+        return {f"{name}-{line}": wanted for line, wanted in enumerate(_lines(self._folder / f"{name}.jsonl"))}
 
     def remove(self, name: str) -> None:
         """Forget a list."""
