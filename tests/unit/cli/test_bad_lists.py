@@ -2,6 +2,7 @@
 
 import json
 import time
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +10,10 @@ import pytest
 from openpyxl import Workbook
 
 from shared.errors import ExitCode
-from tests.factories.pacs import free_port
+from site_node.dimse import ScpSettings
+from site_node.receive.arrivals import Arrivals
+from site_node.receive.scp import serving
+from tests.factories.pacs import free_port, key_of
 from tests.unit.cli.conftest import Run
 
 ASKED = "pacs-unreachable"  # how a good row ends here, where no PACS is
@@ -89,6 +93,17 @@ def test_two_columns_that_may_be_meant_are_not_chosen_from(run: Run, home: Path)
     code, _, said = run("--home", home, "receive", "--accessions", file)
     assert (code, "--column" in said) == (ExitCode.USAGE, True)
     assert ended(run, home, file, "--column", "Accession number") == {"2": ASKED}
+
+
+def test_a_pacs_that_does_not_know_our_title_is_told_apart_from_one_that_is_away(
+    run: Run, home: Path, tmp_path: Path
+) -> None:
+    """Each row says it; the number is not taken for unknown."""
+    port = int(str(tomllib.loads((home / "site.toml").read_text())["pacs"]["port"]))
+    (home / "list.txt").write_text("A1\nA2\n")
+    other = ScpSettings(host="127.0.0.1", port=port, callers=("ELSE",), ae_title="PACS")
+    with serving(other, Arrivals(tmp_path / "other", key_of)):
+        assert ended(run, home, home / "list.txt") == {"1": "pacs-refused", "2": "pacs-refused"}
 
 
 def test_tens_of_thousands_of_rows_are_entered(run: Run, home: Path) -> None:
