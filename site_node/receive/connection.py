@@ -4,9 +4,11 @@ Its own reads 4 KiB at a time, each time giving up the interpreter, which is mos
 other side was the first to break off, or never was there, it leaves the socket to the garbage collector.
 """
 
+import select
 import socket
 import ssl
 import struct
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -27,6 +29,8 @@ from shared.errors import PacsRefused, PacsUnreachable
 from site_node.dimse import LONGEST_PDU, Peer
 
 _TOO_LONG = 16 << 20  # bytes of one PDU; far above what we announce, and below what would exhaust the memory
+_LOOK_SECONDS = 0.001  # as pynetdicom's own
+_CLOSED = "Evt17"  # PS3.8 table 9-10
 _STANDARD_HANDLERS = (
     (evt.EVT_DIMSE_RECV, standard_dimse_recv_handler),
     (evt.EVT_DIMSE_SENT, standard_dimse_sent_handler),
@@ -36,12 +40,34 @@ _STANDARD_HANDLERS = (
 
 
 class Connection(AssociationSocket):  # type: ignore[misc] # pynetdicom ships no types
-    """pynetdicom's, but it reads a PDU in one call, answers at once, and closes whatever happened before."""
+    """pynetdicom's, but it waits for data instead of looking for it, takes a PDU in one call, and closes in any case.
+
+    pynetdicom's thread looks in turn for what comes and for what is to be sent. `idle_seconds` is how long it may wait
+    for the former when the last word was ours; an acceptor then has nothing to send.
+    """
+
+    idle_seconds = _LOOK_SECONDS
+    _wait_seconds = _LOOK_SECONDS
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is something to read, soon."""
+        if self.socket is None or not self._is_connected:
+            time.sleep(_LOOK_SECONDS)
+            return False
+        if isinstance(self.socket, ssl.SSLSocket) and self.socket.pending():
+            return True
+        try:
+            return bool(select.select([self.socket], [], [], self._wait_seconds)[0])
+        except (OSError, ValueError):  # closed by another thread
+            self.event_queue.put(_CLOSED)
+            return False
 
     def recv(self, nr_bytes: int) -> bytearray:
         """Exactly so many bytes, or fewer where the other side ended; raises `OSError`."""
         if nr_bytes > _TOO_LONG:
             raise ConnectionError("a PDU longer than any we allow")
+        self._wait_seconds = _LOOK_SECONDS
         content = bytearray(nr_bytes)
         rest = memoryview(content)
         whole = 0 if isinstance(self.socket, ssl.SSLSocket) else socket.MSG_WAITALL
@@ -51,6 +77,14 @@ class Connection(AssociationSocket):  # type: ignore[misc] # pynetdicom ships no
                 return content[: nr_bytes - len(rest)]
             rest = rest[count:]
         return content
+
+    def send(self, bytestream: bytes) -> None:
+        """All of it; where that fails the association hears that the connection is closed."""
+        try:
+            self.socket.sendall(bytestream)
+        except (OSError, AttributeError):
+            self.event_queue.put(_CLOSED)
+        self._wait_seconds = self.idle_seconds
 
     def _shutdown_socket(self) -> None:
         """Close it also where there is nothing left to shut down."""
@@ -66,14 +100,18 @@ class Caller(AE):  # type: ignore[misc] # likewise
     def _create_socket(
         self, assoc: Association, address: AddressInformation, tls_args: tuple[ssl.SSLContext, str] | None
     ) -> Connection:
-        silence(assoc)
+        adopt(assoc)
         connection = Connection(assoc, address=address)
         connection.tls_args = tls_args
         return connection
 
 
-def silence(association: Association) -> None:
-    """Take away what spells out each message for pynetdicom's log: it costs time and quotes values of patients."""
+def adopt(association: Association) -> None:
+    """Make it fit for a `Connection`: the waiting is there.
+
+    Likewise take away what spells out each message for pynetdicom's log: it costs time and quotes values of patients.
+    """
+    association.dul._run_loop_delay = 0  # noqa: SLF001 -- there is no other way to set it
     for event, handler in _STANDARD_HANDLERS:
         association.unbind(event, handler)
 

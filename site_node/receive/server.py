@@ -15,12 +15,14 @@ import structlog
 from pynetdicom.association import Association
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
-from site_node.receive.connection import Connection, silence, wait_at_most
+from site_node.receive.connection import Connection, adopt, wait_at_most
+from site_node.receive.responses import Dimse
 
 log = structlog.get_logger(__name__)
 
 HANDSHAKE_SECONDS = 10.0
 IDLE_SECONDS = 120.0
+_IDLE_LOOK_SECONDS = 0.05
 _GRACE_SECONDS = 2.0  # for associations to say that they are aborted
 
 
@@ -30,13 +32,15 @@ class _Handler(RequestHandler):  # type: ignore[misc] # pynetdicom ships no type
     def handle(self) -> None:
         """Run it, and return when its threads have ended."""
         association = self._create_association()
-        silence(association)
+        adopt(association)
         association.dul.event_queue.get()  # that there is a connection: the next line says it again
-        association.dul.socket = Connection(association, client_socket=self.request)
+        association.dul.socket = connection = Connection(association, client_socket=self.request)
+        connection.idle_seconds = _IDLE_LOOK_SECONDS
         self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        association.start()
-        association.join()
-        association.dul.join()
+        association.dimse = Dimse(association)
+        if self.server.starts(association):
+            association.join()
+            association.dul.join()
 
 
 class Server(ThreadedAssociationServer):  # type: ignore[misc] # likewise
@@ -44,6 +48,8 @@ class Server(ThreadedAssociationServer):  # type: ignore[misc] # likewise
 
     def __init__(self, *arguments: object, **more: object) -> None:
         self._open: set[socket.socket] = set()
+        self._associations: set[Association] = set()
+        self._ending = False
         self._lock = Lock()
         super().__init__(*arguments, request_handler=_Handler, **more)
 
@@ -59,18 +65,30 @@ class Server(ThreadedAssociationServer):  # type: ignore[misc] # likewise
         """Shake hands, speak DICOM, and close."""
         with self._lock:
             self._open.add(request)
+            late = self._ending
         try:
-            if self._shakes_hands(request):
+            if not late and self._shakes_hands(request):
                 super().process_request_thread(request, client_address)
         finally:
             with self._lock:
                 self._open.discard(request)
             request.close()
 
+    def starts(self, association: Association) -> bool:
+        """Start it, unless the server ends."""
+        with self._lock:
+            self._associations = {one for one in self._associations if one.is_alive()}
+            if not self._ending:
+                association.start()
+                self._associations.add(association)
+            return not self._ending
+
     def end(self) -> None:
         """Accept no more, abort what is under way, and return when nothing of it is left."""
         BaseServer.shutdown(self)
-        associations: list[Association] = self.active_associations
+        with self._lock:
+            self._ending = True
+            associations = list(self._associations)
         aborting = [Thread(target=one.abort, name="scp-abort") for one in associations if one.is_established]
         for thread in aborting:
             thread.start()

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 from pydicom.uid import ExplicitVRLittleEndian
-from pynetdicom.dsutils import create_file_meta, encode_file_meta
+from pynetdicom.dimse_messages import C_STORE_RSP
+from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.dsutils import create_file_meta, encode, encode_file_meta
 
 from shared.errors import PacsUnreachable
 from site_node.dimse import PacsSettings, ScpSettings, TlsSettings
@@ -17,6 +19,7 @@ from site_node.receive.arrivals import Arrivals
 from site_node.receive.connection import Caller
 from site_node.receive.pacs import Pacs
 from site_node.receive.part10 import part10
+from site_node.receive.responses import c_store_response
 from site_node.receive.scp import serving
 from site_node.receive.tls import server_context
 from tests.factories.pacs import free_port, key_of
@@ -142,3 +145,17 @@ def test_the_file_meta_is_what_pynetdicom_would_write() -> None:
     theirs = encode_file_meta(create_file_meta(**names))
     ours = part10("1.2.840.10008.5.1.4.1.1.2", "1.2.30", ExplicitVRLittleEndian, b"dataset")
     assert ours == bytes(128) + b"DICM" + theirs + b"dataset"
+
+
+@pytest.mark.parametrize("status", [0x0000, 0xA700])
+@pytest.mark.parametrize("instance", ["1.2.3", "1.2.30"])
+def test_an_answer_is_what_pynetdicom_would_send(status: int, instance: str) -> None:
+    """Byte for byte, whether the UID needs padding or not."""
+    answer = C_STORE()
+    answer.MessageIDBeingRespondedTo = 65_535
+    answer.AffectedSOPClassUID = "1.2.840.10008.5.1.4.1.1.2"
+    answer.AffectedSOPInstanceUID = instance
+    answer.Status = status
+    theirs = C_STORE_RSP()
+    theirs.primitive_to_message(answer)
+    assert c_store_response(answer) == encode(theirs.command_set, True, True)
