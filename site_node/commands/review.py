@@ -115,6 +115,9 @@ def report(
 def release(context: typer.Context, study: Study, reason: Why, as_json: Json = False) -> None:
     """Send a study on: what held it holds it no more, and it goes through every stage again at the next run.
 
+    `accept` is the same; say it where a rule of the screen held the study. What the criteria reject, and a study
+    without a patient, nobody can send on.
+
     Example: `ricord-site review release 3f9a01bc --reason "the text is a side marker"`
     """
     with open_node(context) as node:
@@ -124,7 +127,7 @@ def release(context: typer.Context, study: Study, reason: Why, as_json: Json = F
 
 @review_app.command()
 def accept(context: typer.Context, study: Study, reason: Why, as_json: Json = False) -> None:
-    """The same as `release`, in the words of the screen.
+    """Send a study on that a rule of the screen held: the same as `release`, whatever held it.
 
     Example: `ricord-site review accept 3f9a01bc --reason "chest, seen by me"`
     """

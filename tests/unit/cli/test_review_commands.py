@@ -72,6 +72,20 @@ def test_boxes_are_named_or_all_and_each_decision_is_audited(run: Run, home: Sit
     assert [(one["action"], one["detail"]) for one in events] == [("blank", "a name [2 boxes in 1 frames]")]
 
 
+@pytest.mark.parametrize("verb", ["accept", "release"])
+def test_accept_and_release_are_one_act_with_a_reason(run: Run, home: SiteHome, verb: str) -> None:
+    """For what the screen held as for text in pixels: without a reason nothing happens, with one it is kept."""
+    words = ("--home", home.folder, "review", verb, KEY[:8])
+    assert run(*words)[0] == ExitCode.USAGE
+    assert run(*words, "--reason", " ")[0] == ExitCode.USAGE
+    assert json.loads(run("--home", home.folder, "review", "audit", "--json")[1]) == []
+    code, said, _ = run(*words, "--reason", "seen by me", "--json")
+    assert (code, json.loads(said)) == (0, {"study": KEY, "decision": "released"})
+    (event,) = json.loads(run("--home", home.folder, "review", "audit", "--json")[1])
+    assert (event["action"], event["key"], event["detail"]) == ("release", KEY, "seen by me")
+    assert json.loads(run("--home", home.folder, "review", "list", "--json")[1]) == []
+
+
 def test_a_report_is_a_page_to_sign(run: Run, home: SiteHome, tmp_path: Path) -> None:
     """Counts by attribute, checks, profile, software, decisions; bound to the file by its digest; no half-cell."""
     study = make_validated(tmp_path / "study").study
