@@ -21,6 +21,7 @@ from site_node.deidentify.kinds import FACTS
 from site_node.deidentify.reasons import stop
 from site_node.deidentify.rewrite import Reading
 from site_node.deidentify.runs import Metas, Runs
+from site_node.deidentify.tables import is_of_length, without_use
 from site_node.deidentify.untold import is_of
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.study import Identity
@@ -120,9 +121,12 @@ class Values:
         facts: what the file says of itself.
         kind: its kind of image.
         explicit: how its elements are written.
+        encapsulated: whether its pixel data are compressed frames.
     """
 
-    def __init__(self, subject: Subject, facts: Dataset, kind: str, *, explicit: bool) -> None:
+    def __init__(
+        self, subject: Subject, facts: Dataset, kind: str, *, explicit: bool, encapsulated: bool = False
+    ) -> None:
         self._subject = subject
         self._kind = kind
         self._explicit = explicit
@@ -130,7 +134,8 @@ class Values:
         # Private elements mean what their creators say, and what an age tells depends on the study's date.
         creators = [(tag, bytes_of(facts, tag)) for tag in facts if tag >> 16 & 1]
         self._study_date = bytes_of(facts, _STUDY_DATE).decode("latin-1")
-        self._context = (kind, explicit, self._study_date, *creators)
+        self.without_use = without_use(facts, encapsulated=encapsulated)
+        self._context = (kind, explicit, self._study_date, self.without_use, *creators)
         self._answers = self._recall()
         self._outcomes = subject.outcomes.setdefault((self._encodings, *self._context), {})
 
@@ -213,7 +218,7 @@ class Values:
             encodings_of(raw)
             new: bytes | None = raw
         elif vr in WORD_SIZES:
-            new = raw if len(raw) % WORD_SIZES[vr] == 0 else None
+            new = raw if is_of_length(rule.tag, vr, raw) and not self._spells(raw) else None
         elif vr == "CS" and not has_form(vr, raw):
             new = self._emptied(rule)
         elif vr in _TEXT:
@@ -227,6 +232,13 @@ class Values:
         else:
             new = raw if vr == "OB" else None
         return new
+
+    def _spells(self, raw: bytes) -> bool:
+        """Whether the bytes of a few numbers spell a name or number of the patient; tables are too long to tell."""
+        if not _TELLING <= len(raw) <= _SHORT:
+            return False
+        text = raw.decode("latin-1").casefold()
+        return any(form in text for form in self._subject.names.identifiers.inside)
 
     def _number(self, rule: Rule, vr: str, raw: bytes) -> bytes:
         """A number or time of the right form stays; stops where another one cannot be left empty."""

@@ -25,6 +25,7 @@ from site_node.deidentify.elements import (
 )
 from site_node.deidentify.private import private_rule, safe_creator
 from site_node.deidentify.reasons import stop
+from site_node.deidentify.tables import LUT_DATA, PALETTES, check_table
 
 DEEPEST = 32  # sequences within sequences; the deepest object of PS3.3 has far fewer
 _STUDY, _SERIES, INSTANCE, _CLASS = 0x0020000D, 0x0020000E, 0x00080018, 0x00080016
@@ -37,7 +38,7 @@ _PRIVATE = 0x0013
 _PREFIX = bytes(128) + b"DICM"
 _WRITTEN = frozenset({_STUDY, _SERIES, INSTANCE, _NAME, _ID, 0x00120062, 0x00120063, _EARLIER_CODES, 0x00280303})
 _BETWEEN = sorted({*_WRITTEN, _PRIVATE << 16, PIXEL_DATA})  # no part of a file may reach across one of these
-_PIXELS_ONLY_ON_TOP = frozenset({0x7FE00001, 0x7FE00002, PIXEL_DATA})
+_NEVER_IN_ITEMS = frozenset({0x7FE00001, 0x7FE00002, PIXEL_DATA}) | PALETTES
 
 
 class NewFile(NamedTuple):
@@ -106,6 +107,7 @@ class _Writer:
         self._values = values
         self._claims: set[str] = set()  # codes of what was done in the piece at hand
         self._explicit = source.explicit
+        self._never = _WRITTEN | values.without_use
 
     def outcome(self, piece: Piece) -> Outcome:
         """What becomes of one piece: what became of it in an earlier file, if there was one."""
@@ -124,7 +126,7 @@ class _Writer:
     def elements(self, dataset: Dataset, values: Values, *, depth: int) -> list[tuple[int, bytes]]:
         """Each element that stays, encoded, by rising tag."""
         found: list[tuple[int, bytes]] = []
-        never = _PIXELS_ONLY_ON_TOP if depth else _WRITTEN
+        never = _NEVER_IN_ITEMS if depth else self._never
         for tag, element in dataset.items():
             rule = self._rules.get(tag)
             if rule is None:
@@ -172,6 +174,8 @@ class _Writer:
             raise stop("too-deep", rule.keyword)
         bodies = []
         for item in items():
+            if LUT_DATA in item:
+                check_table(item)
             inner = values.of_item(bytes_of(item, CHARACTER_SET)) if CHARACTER_SET in item else values
             bodies.append(b"".join([part for _, part in self.elements(item, inner, depth=depth + 1)]))
         return encode(rule.tag, "SQ", encode_items(bodies), explicit=self._explicit)

@@ -21,6 +21,16 @@ def encodings_of(specific_character_set: bytes) -> tuple[str, ...]:
         return tuple(convert_encodings(terms if any(terms) else [""]))
 
 
+def readings(value: bytes, encodings: tuple[str, ...]) -> tuple[str, ...]:
+    """The text of a value, and what it is if it was written as UTF-8 while the file says otherwise."""
+    declared = decode(value, encodings)
+    try:
+        meant = value.decode()
+    except UnicodeError:
+        return (declared,)
+    return (declared,) if meant == declared else (declared, meant)
+
+
 def decode(value: bytes, encodings: tuple[str, ...]) -> str:
     """The text of a value; bytes that the character set does not allow are read as Latin-1, so that nothing hides."""
     if value.isascii() and b"\x1b" not in value:

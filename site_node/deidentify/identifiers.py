@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from shared.protocol.profile import Profile
-from site_node.deidentify.characters import decode, encodings_of
+from site_node.deidentify.characters import decode, encodings_of, readings
 from site_node.deidentify.days import as_days, days_in, find_days, written_forms
 from site_node.deidentify.elements import Dataset, Source, bytes_of
 
@@ -28,6 +28,7 @@ _ANYWHERE_FOREIGN = 2  # where a letter is a syllable or a word
 _WHOLE = 2  # letters an identifier needs at all
 _OTHERS_WHOLE = 3
 _PLACE_ANYWHERE = 6  # letters of a whole place name
+_SHORT_TEXT = 16  # letters that an SH or CS holds: devices cut what is longer
 _MOST_GLUED = 6  # words of a value that are glued two and two: prose would make millions of pairs
 _CONTRIBUTING = 0x0018A001  # ContributingEquipmentSequence: its institution is mostly a vendor
 _CHARACTER_SET = 0x00080005
@@ -153,7 +154,7 @@ def find_identifiers(found: Iterable[Named], extra: Iterable[str]) -> Identifier
     for one in (one for one in found if one.tag != _BIRTH):
         if one.tag == _STUDY_ID:
             texts["run"].add(decode(one.raw, one.encodings))
-        texts[_kind(one.tag)].add(decode(one.raw, one.encodings))
+        texts[_kind(one.tag)].update(readings(one.raw, one.encodings))
 
     def forms(kind: str) -> set[str]:
         return set().union(*map(_forms, texts[kind]))
@@ -167,6 +168,7 @@ def find_identifiers(found: Iterable[Named], extra: Iterable[str]) -> Identifier
     whole = {form for form in own if len(form) >= _WHOLE} | {
         form for form in forms("person") if len(form) >= _OTHERS_WHOLE
     }
+    inside |= {form[:_SHORT_TEXT] for form in inside}
     inside |= {name for name in map(normal, texts["place"]) if len(name) >= _PLACE_ANYWHERE}
     places = {form for form in forms("place") if len(form) >= _OTHERS_WHOLE}
     whole |= short

@@ -117,7 +117,7 @@ def _judged(source: Source, subject: Subject, study_instance_uid: str) -> Values
         check_subject(source.dataset, subject.identity, study_instance_uid)
         if not source.encapsulated:
             checked_pixels(source, None)
-        values = Values(subject, source.dataset, kind, explicit=source.explicit)
+        values = Values(subject, source.dataset, kind, explicit=source.explicit, encapsulated=source.encapsulated)
         subject.judged[key] = values
     return values
 

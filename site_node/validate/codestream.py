@@ -74,6 +74,8 @@ def _jpeg_places(frame: bytes, *, structural: bool) -> Iterable[tuple[int, int]]
             raise CodestreamBroken
         marker = frame[at + 1]
         if marker == 0xFF:  # noqa: PLR2004 - fill byte
+            if structural:
+                yield at, at + 1
             at += 1
             continue
         if marker == _EOI:

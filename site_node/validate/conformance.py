@@ -16,6 +16,7 @@ from site_node.validate.codestream import CodestreamBroken, frames_of, text_segm
 from site_node.validate.elements import EXPLICIT, IMPLICIT, PIXEL_DATA, Document, Element, Part, read_document
 from site_node.validate.finding import Finding
 from site_node.validate.private import Places, holds_any, safe_elements
+from site_node.validate.unread import has_too_many, is_palette, long_tables, unread_tables
 from site_node.validate.values import TEXT, day_of, has_form
 
 STANDARD_ROOT = "1.2.840.10008."
@@ -73,11 +74,14 @@ def check_whole(document: Document, rules: Rules, private: Places) -> Iterator[F
     yield from _check_marks(document, rules, keeps_private=holds_any(private))
     yield from _check_patient(document, rules)
     yield from _check_pixels(document)
+    yield from (Finding(code="unread", attribute=name_of(tag, rules.profile)) for tag in unread_tables(document))
 
 
 def check_part(part: Part, rules: Rules, private: Places) -> Iterator[Finding]:
     """Findings of an element of the top level, and of what is in its items."""
     yield from _check_order(part)
+    odd = (one for one in part if has_too_many(one) or (one.path and is_palette(one.tag)))
+    yield from (Finding(code="unread", attribute=name_of(one.tag, rules.profile)) for one in (*odd, *long_tables(part)))
     for element in part:
         yield from _check_element(element, rules, private.get((element.path, element.tag)))
 

@@ -25,6 +25,7 @@ MESSAGES = MappingProxyType(
         "denied-text": "a description holds text that the profile's deny list cuts",
         "vr": "an element has another value representation than the profile says",
         "value-form": "a value has not the form that its representation asks for",
+        "unread": "a table that the picture does not use, or more numbers than the attribute may have",
         "pixel-comment": "a compressed frame carries a comment or application segment",
         "pixel-structure": "the pixel data are broken",
         # against the source

@@ -35,6 +35,7 @@ _PLACES = frozenset(
 _INSIDE, _INSIDE_FOREIGN, _WHOLE, _OTHERS_WHOLE = 4, 2, 2, 3  # characters; where a letter is a syllable two suffice
 _PLACE_INSIDE = 6
 _RAW, _LONG_UID = 6, 12
+_CUT = 16  # letters that an SH or CS holds: devices cut what is longer
 _STUDY_ID = 0x00200010
 _LONG_DIGITS = re.compile(r"\d{5,}")
 _MOST_WORDS = 6  # of a value that are glued two and two
@@ -138,6 +139,8 @@ class Collector:
         kind = _kind(element) if element.tag not in self._kept else ""
         if kind:
             self._take(kind, text_of(element.raw, charset), element.raw)
+        if kind and not element.raw.isascii():  # it may be UTF-8 whatever the file says
+            self._take(kind, element.raw.decode(errors="ignore"), element.raw)
 
     def _take(self, kind: str, text: str, raw: bytes) -> None:
         self._forms[kind] |= _forms(text) | (_digits(text) if kind == "number" else set())
@@ -150,6 +153,7 @@ class Collector:
         """Everything gathered so far."""
         own = self._forms["name"] | self._forms["number"]
         inside = {form for form in own if len(form) >= (_INSIDE if form.isascii() else _INSIDE_FOREIGN)}
+        inside |= {form[:_CUT] for form in inside}
         return Identifiers(
             inside=frozenset(inside),
             words=frozenset(form for form in own - inside if len(form) >= _WHOLE),

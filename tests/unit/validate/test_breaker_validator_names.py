@@ -36,3 +36,20 @@ def test_a_name_on_another_keyboard_is_found(name: str, text: str) -> None:
 def test_other_numbers_of_the_patient_are_found(tag: int) -> None:
     """A number that a trial, a visit or a study gave is one of the patient's too."""
     assert "residual-identifier" in _found(Element((), tag, "LO", b"S-71234 "), "PA a71234b")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (b"Wolfeschlegelsteinhausenbergerdorff^A", "PA WOLFESCHLEGELSTE"),
+        ("Kelstrupov\u00e1^Anna".encode(), "PA KELSTRUPOVA"),
+    ],
+)
+def test_a_name_that_was_cut_or_misread(name: bytes, text: str) -> None:
+    """A device cut the name to sixteen letters, or wrote UTF-8 in a file that says Latin-1."""
+    empty = Document(b"", (), "", True, (), None, False, ())
+    collector = Collector(Identity(issuer="", patient_id="P-1"))
+    collector.add(replace(empty, parts=parts_of(Element((), 0x00100010, "PN", name))))
+    new = replace(empty, parts=parts_of(Element((), 0x0008103E, "LO", text.encode())))
+    found = search_document(new, make_search(collector.found(), RULES), RULES)
+    assert [one.code for one in found] == ["residual-identifier"]

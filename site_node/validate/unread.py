@@ -1,0 +1,56 @@
+"""Numbers and tables that no viewer reads, in which bytes could travel past every search for text."""
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+
+from pydicom.datadict import get_entry
+
+from site_node.validate.elements import WORDS, Document, Element, Part, Path
+
+_PHOTOMETRIC = 0x00280004
+_PALETTE = re.compile(r"002811(?:0[1-4]|1[1-4])|002812(?:0[0-4]|1[1-3]|2[1-4])")
+_OFFSETS = (0x7FE00001, 0x7FE00002)
+_DESCRIPTOR, _DATA = 0x00283002, 0x00283006
+
+
+def unread_tables(document: Document) -> Iterator[int]:
+    """Tags at the top level of palettes beside grey pixels, and of frame offsets beside native ones."""
+    if document.first(_PHOTOMETRIC) != b"PALETTE COLOR":
+        yield from filter(is_palette, document.top)
+    if not document.encapsulated:
+        yield from (tag for tag in _OFFSETS if tag in document.top)
+
+
+@lru_cache(maxsize=4096)
+def is_palette(tag: int) -> bool:
+    """Whether an attribute is part of a Palette Color Lookup Table (PS3.3 section C.7.9)."""
+    return _PALETTE.fullmatch(f"{tag:08x}") is not None
+
+
+def has_too_many(element: Element) -> bool:
+    """Whether a binary value has more numbers than its attribute's multiplicity allows (PS3.6)."""
+    if element.vr not in WORDS or element.vr[0] == "O":
+        return False
+    most = _multiplicity(element.tag)
+    return most > 0 and len(element.raw) > most * WORDS[element.vr]
+
+
+def long_tables(part: Part) -> Iterator[Element]:
+    """LUTData that goes on behind what its LUTDescriptor counts, in words of 16 bits (PS3.3 section C.11)."""
+    counts: dict[Path, int] = {
+        one.path: int.from_bytes(one.raw[:2], "little") or 65_536 for one in part if one.tag == _DESCRIPTOR
+    }
+    for one in part:
+        if one.tag == _DATA and len(one.raw) > 2 * counts.get(one.path, 0):
+            yield one
+
+
+@lru_cache(maxsize=4096)
+def _multiplicity(tag: int) -> int:
+    """The most values that an attribute may have; 0 where there is no bound."""
+    try:
+        most = get_entry(tag)[1].rpartition("-")[2]
+    except KeyError:
+        return 0
+    return int(most) if most.isdecimal() else 0
