@@ -23,6 +23,7 @@ SECRET_BYTES = 32
 LONGEST_SHIFT = 3652  # days: ten years
 _LONGEST_UID = 64  # characters, PS3.5 section 9.1
 _SHORTEST_TAIL = 28  # decimal digits: 93 bits, so that a collision stays out of reach
+_MOST_REMEMBERED = 50_000  # UIDs; they are worked out again when they are asked for again
 _PADDING = " \0"  # what DICOM pads text and UIDs with (PS3.5 section 6.2)
 _HASHED_DIGITS = 10**15
 
@@ -85,6 +86,8 @@ class Pseudonyms:
         known = self._uids.get(text)
         if known is None:
             tail = int.from_bytes(self._mac("uid", text.encode()), "big") % self._tails
+            if len(self._uids) >= _MOST_REMEMBERED:
+                self._uids.clear()
             known = self._uids[text] = Uid(f"{self.uid_prefix}{tail}")
         return known
 

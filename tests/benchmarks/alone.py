@@ -20,7 +20,6 @@ from site_node.validate.validation import validate
 from tests.factories.studies import make_included, make_instance, make_received
 
 PROFILE = load_profile("ricord")
-PSEUDONYMS = Pseudonyms(bytes(range(32)), SiteId("123456"))
 
 
 def study_of(source: Path, part: int = 0, parts: int = 1) -> Included:
@@ -32,11 +31,12 @@ def study_of(source: Path, part: int = 0, parts: int = 1) -> Included:
 
 def work(study: Included, out: Path, *, validated: bool) -> None:
     """De-identify a study, and validate it if asked."""
-    made = deidentify(study, profile=PROFILE, pseudonyms=PSEUDONYMS, out=out)
+    pseudonyms = Pseudonyms(bytes(range(32)), SiteId("123456"))  # anew: nothing is known from the turn before
+    made = deidentify(study, profile=PROFILE, pseudonyms=pseudonyms, out=out)
     if not isinstance(made, Deidentified):
         sys.exit(f"the benchmark's study was refused: {made}")
     if validated:
-        seen = validate(study, made, profile=PROFILE, pseudonyms=PSEUDONYMS, report=out.with_suffix(".json"))
+        seen = validate(study, made, profile=PROFILE, pseudonyms=pseudonyms, report=out.with_suffix(".json"))
         if not isinstance(seen, Validated):
             sys.exit(f"the benchmark's study did not validate: {seen}")
 
