@@ -5,6 +5,7 @@ import threading
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -209,7 +210,9 @@ def _known(acquisition: Acquisition, ledger: Ledger) -> set[str]:
 def _work(acquisition: Acquisition, ledger: Ledger) -> tuple[Intake, ...]:
     with acquisition.listening():
         acquisition.work(ledger, threading.Event(), patience=_PATIENCE)
-    return acquisition.take_in(ledger, quiet_seconds=0)
+    intakes = acquisition.take_in(ledger, quiet_seconds=0)
+    acquisition.forget(ledger, datetime.now(UTC))
+    return intakes
 
 
 def _asked(

@@ -196,16 +196,18 @@ def look(study: OpenedStudy, case: Case, ledger: Ledger, pseudonyms: Pseudonyms)
     assert len(study.instances) == case.images
     link, _ = reidentify(ledger, pseudonyms, study.signed.manifest.patient, actor="test", reason="test")
     assert link.patient_id == case.patient
+    said = case.rows[0]
     shift = timedelta(days=pseudonyms.shift_days(Identity(issuer="", patient_id=case.patient)))
     for path in study.instances:
         image = pydicom.dcmread(path)
         assert image.PatientID == study.signed.manifest.patient
         assert date.fromisoformat(image.StudyDate) + shift == STUDY_DAY
         assert image.Modality in {"CT", "CR", "DX"}
+        assert image.PatientAge == ("090Y" if said.get("Age") == 92 else "059Y")
+        assert not image.get("PatientBirthDate")
         assert case.patient.encode() not in path.read_bytes()
     assert study.clinical is not None
     row = json.loads(study.clinical.read_bytes())
-    said = case.rows[0]
     for name, title in FIELDS.items():
         assert row[name] == said.get(title), name
     day = row["test_date"]
