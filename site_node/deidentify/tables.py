@@ -32,7 +32,8 @@ def is_of_length(tag: int, vr: str, raw: bytes) -> bool:
     """Whether a binary value is made of whole words, and of no more than the attribute's multiplicity allows."""
     size = WORD_SIZES[vr]
     most = _most_values(tag)
-    return len(raw) % size == 0 and (most is None or len(raw) <= most * size or vr.startswith("O"))
+    one = 2 * size if vr == "AT" else size  # a tag is two words
+    return len(raw) % size == 0 and (most is None or len(raw) <= most * one or vr.startswith("O"))
 
 
 def check_table(item: Dataset) -> None:

@@ -51,6 +51,16 @@ def test_more_numbers_than_an_attribute_has(tmp_path: Path) -> None:
     assert b"Kelstrup" not in run_one(tmp_path, dataset).raw
 
 
+def test_a_tag_is_one_value(tmp_path: Path) -> None:
+    """Of two words; a second tag where one is meant goes."""
+    index = Dataset()
+    index.DimensionIndexPointer = 0x00200032
+    dataset = make_dx(DimensionIndexSequence=Sequence([index]))
+    assert run_one(tmp_path, dataset).dataset.DimensionIndexSequence[0].DimensionIndexPointer == 0x00200032
+    index.add(DataElement(0x00209165, "AT", [0x4B656C73, 0x74727570]))
+    assert b"\x65\x4b\x73\x6c" not in run_one(tmp_path / "two", dataset).raw
+
+
 def test_numbers_that_spell_a_name(tmp_path: Path) -> None:
     """As many as the attribute may have, but they are letters."""
     dataset = make_dx(PatientName="Kelstrupova^Anna")
