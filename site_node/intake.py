@@ -9,13 +9,14 @@ import os
 import shutil
 from collections import defaultdict
 from collections.abc import Iterable
+from pathlib import Path
 
 from shared.frozen import Frozen
 from shared.ids import StudyKey
 from site_node.config import SiteHome
 from site_node.ledger import ARRIVED_LATE, OTHER_BYTES, Ledger, State
 from site_node.receive.folder import MIXED_PATIENTS, NO_PATIENT_ID, Reception
-from site_node.receive.reading import RefusedFile
+from site_node.receive.reading import RefusedFile, refused
 from site_node.records import Records
 from site_node.study import Ending, Instance, Reason, Received
 
@@ -99,10 +100,20 @@ def _join(study: Received, held: Reason | None, home: SiteHome, ledger: Ledger) 
     if agreed:
         joined = study.model_copy(update={"identity": identity, "instances": agreed})
         _start(joined, held, home, ledger)
+    else:  # nothing of it can be trusted
+        ledger.advance(study.key, State.QUARANTINED, reasons=(refused("", OTHER_BYTES).reason,))
     ledger.hold_instances(study.key, [one.path.stem for one in conflicts], OTHER_BYTES)
     for one in conflicts:
-        one.path.unlink(missing_ok=True)
+        _set_apart(one.path, home)
     return held
+
+
+def _set_apart(file: Path, home: SiteHome) -> None:
+    """Move a version of an image to where a person looks: what came over the network may lie nowhere else."""
+    place = home.quarantine / "arrivals"
+    place.mkdir(exist_ok=True, mode=0o700)
+    if file.exists():
+        file.replace(place / file.name)
 
 
 def _drop_copies(key: StudyKey, copies: Iterable[Instance], home: SiteHome, ledger: Ledger) -> None:
@@ -113,9 +124,9 @@ def _drop_copies(key: StudyKey, copies: Iterable[Instance], home: SiteHome, ledg
         shutil.rmtree(home.spool / key, ignore_errors=True)
 
 
-def _note_files(refused: Iterable[RefusedFile], home: SiteHome, ledger: Ledger) -> None:
+def _note_files(files: Iterable[RefusedFile], home: SiteHome, ledger: Ledger) -> None:
     """Count the files in the ledger, and keep their names for the person who looks, where PHI may lie."""
-    listed = tuple(refused)
+    listed = tuple(files)
     ledger.add_files((one.source, one.ending, one.reason.code) for one in listed)
     if listed:
         handle = os.open(home.quarantine / REFUSED_FILES, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

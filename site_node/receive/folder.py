@@ -1,7 +1,7 @@
 """Take a source into the spool: every file is copied under an opaque name, then looked at, then put with its study.
 
 The copy is made before it is read, so a file that changes meanwhile is taken as it was copied. A copy is durable before
-it has its final name, which is its own digest: receiving the same source again after a kill finds the same names.
+it has its final name, which is its data's digest: receiving the same source again after a kill finds the same names.
 """
 
 import errno
@@ -21,7 +21,15 @@ from shared.durable import sync_folder
 from shared.errors import DicomUnreadable, DiskFull, NoDicomFound
 from shared.frozen import Frozen
 from shared.ids import Sha256, StudyKey
-from site_node.receive.reading import Header, RefusedFile, looks_like_dicom, read_header, refused, unreadable
+from site_node.receive.reading import (
+    Header,
+    RefusedFile,
+    data_digest,
+    looks_like_dicom,
+    read_header,
+    refused,
+    unreadable,
+)
 from site_node.receive.source import Candidate, candidates
 from site_node.study import Instance, Reason, Received, Severity
 
@@ -59,7 +67,7 @@ class Reception(Frozen):
     studies: tuple[Received, ...]
     held: dict[StudyKey, Reason] = Field(default_factory=dict)
     refused: tuple[RefusedFile, ...]
-    duplicates: int  # further copies of an instance, byte for byte the same
+    duplicates: int  # further copies of an instance, the data byte for byte the same
     sources: dict[str, Path] = Field(default_factory=dict, repr=False)  # name in the source -> file in the spool: PHI
 
 
@@ -72,7 +80,7 @@ class _Arrived(Frozen):
 
 
 def receive_folder(source: Path, spool: Path, pseudonyms: StudyKeys) -> Reception:
-    """Receive a folder, a zip archive, a DICOMDIR or one file into `spool/<study key>/<digest>.dcm`.
+    """Receive a folder, a zip archive, a DICOMDIR or one file into `spool/<study key>/<digest of its data>.dcm`.
 
     Raises `SourceMissing`, `NoDicomFound` when no file in it is DICOM, and `DiskFull`.
     """
@@ -99,9 +107,13 @@ def _take(candidate: Candidate, spool: Path, pseudonyms: StudyKeys) -> _Arrived:
         size, digest = _copy(candidate, copy)
         with copy.open("rb") as stream:
             header = read_header(stream, size)
-        path = spool / pseudonyms.study_key(header.study_instance_uid) / f"{digest[:32]}.dcm"
+            name = data_digest(stream, header)[:32]
+        path = spool / pseudonyms.study_key(header.study_instance_uid) / f"{name}.dcm"
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        copy.replace(path)
+        if path.exists():  # the same data, perhaps under other file meta information: what is recorded stays
+            size, digest = _measured(path)
+        else:
+            copy.replace(path)
     finally:
         copy.unlink(missing_ok=True)
     instance = Instance(
@@ -114,6 +126,11 @@ def _take(candidate: Candidate, spool: Path, pseudonyms: StudyKeys) -> _Arrived:
         transfer_syntax_uid=header.transfer_syntax_uid,
     )
     return _Arrived(source=candidate.name, header=header, instance=instance)
+
+
+def _measured(path: Path) -> tuple[int, Sha256]:
+    with path.open("rb") as file:
+        return path.stat().st_size, Sha256(hashlib.file_digest(file, "sha256").hexdigest())
 
 
 def _copy(candidate: Candidate, target: Path) -> tuple[int, Sha256]:
@@ -163,7 +180,7 @@ def _sorted_into_studies(arrived: Sequence[_Arrived], left: Sequence[RefusedFile
     """Group by study; copies of an instance count once, and versions that differ are all quarantined."""
     versions: dict[str, set[str]] = defaultdict(set)
     for one in arrived:
-        versions[one.header.sop_instance_uid].add(one.instance.sha256)
+        versions[one.header.sop_instance_uid].add(one.instance.path.stem)
     studies: dict[str, dict[str, _Arrived]] = defaultdict(dict)
     conflicts: list[RefusedFile] = []
     for one in arrived:

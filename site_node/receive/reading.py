@@ -4,6 +4,7 @@ pydicom is lenient: it returns what it could read of a file that ends early, and
 dealt with here, so that nothing after this module meets a file whose elements or pixels end before they should.
 """
 
+import hashlib
 import struct
 import warnings
 import zlib
@@ -49,6 +50,8 @@ MESSAGES = MappingProxyType(
 _WANTED = ("SOPClassUID", "SOPInstanceUID", "PatientID", "IssuerOfPatientID", "StudyInstanceUID", "SeriesInstanceUID")
 _PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 _UNDEFINED = 0xFFFFFFFF
+_META = b"\x02\x00"  # the group of file meta information, explicit little endian
+_BLOCK = 1 << 20
 _ITEM, _DELIMITER = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 _LONG_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 _BROKEN = (InvalidDicomError, BytesLengthException, struct.error, zlib.error, ValueError, TypeError, KeyError,
@@ -176,6 +179,32 @@ def _ends_with_delimiter(stream: BinaryIO, size: int) -> bool:
             return False
         stream.seek(position)
     return False
+
+
+def data_digest(stream: BinaryIO, header: Header) -> str:
+    """What an instance is known by: SHA-256 of its UID, its transfer syntax and every byte of its data set.
+
+    File meta information is left out: who writes the file writes it anew (PS3.10 section 7.1), so that an instance that
+    came in a folder and again from a PACS is one. `stream` is the file; it is read to its end.
+    """
+    digest = hashlib.sha256(f"{header.sop_instance_uid}\0{header.transfer_syntax_uid}\0".encode())
+    stream.seek(_data_begin(stream))
+    while block := stream.read(_BLOCK):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def _data_begin(stream: BinaryIO) -> int:
+    """Where the data set begins; 0, which takes the whole file, where file meta information is not as it should be."""
+    stream.seek(0)
+    begin = len(start) if (start := stream.read(132))[128:] == b"DICM" else 0
+    stream.seek(begin)
+    while len(head := stream.read(8)) == 8 and head[:2] == _META:  # noqa: PLR2004 -- tag, VR and length
+        is_long = head[4:6].decode("latin-1") in _LONG_VRS
+        length = int.from_bytes(stream.read(4) if is_long else head[6:8], "little")
+        begin = stream.tell() + length
+        stream.seek(begin)
+    return begin if len(head) == 8 else 0  # noqa: PLR2004 -- an element follows
 
 
 def _header(dataset: FileDataset) -> Header:

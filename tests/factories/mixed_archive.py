@@ -206,7 +206,10 @@ def write_sheet(file: Path) -> tuple[dict[int, str], list[tuple[int, str]]]:
 
 
 def write_export(folder: Path) -> None:
-    """An export for the inbox: a film twice, one with another version of itself, two patients in one, and a letter."""
+    """An export for the inbox.
+
+    A film twice, one with another version of itself, two patients in one study, one that the PACS has too, a letter.
+    """
     folder.mkdir()
     twice = make_dx(study="export twice", PatientID="MRN40001", AccessionNumber="AC40001")
     for name in ("a.dcm", "b.dcm"):
@@ -218,4 +221,6 @@ def write_export(folder: Path) -> None:
         film = make_dx(study="export mixed", PatientID=patient, AccessionNumber="AC40003")
         film.SOPInstanceUID = objects.uid("export mixed", patient)
         write_file(film, folder / name)
+    (film,) = next(case for case in CASES if case.name == "film of the same patient").datasets()
+    write_file(film, folder / "g.dcm")  # the PACS has it too
     (folder / "letter.txt").write_text("dear colleague")

@@ -75,6 +75,21 @@ def test_a_later_version_of_an_instance_quarantines_both(home: SiteHome, ledger:
     received(home, ledger, later.model_copy(update={"instances": (changed,)}))
     assert len(Records(home).read(key_of("good"), Received).instances) == 1
     assert ledger.instance_counts() == {"quarantined": 2, "waiting": 1}
+    kept = {path.read_bytes() for path in (home.quarantine / "arrivals").iterdir()}
+    assert kept == {b"good/0", b"another version"}, "for the person who looks"
+
+
+def test_a_study_of_which_no_version_can_be_trusted_waits_for_a_person(home: SiteHome, ledger: Ledger) -> None:
+    """Its only image came twice, with other bytes: nothing of it goes on, and it says why."""
+    received(home, ledger, make_study(home, "good", files=1))
+    later = make_study(home, "good", files=1)
+    path = later.instances[0].path.with_name("0" * 32 + ".dcm")
+    path.write_bytes(b"another version")
+    changed = later.instances[0].model_copy(update={"path": path, "sha256": Sha256("0" * 64)})
+    received(home, ledger, later.model_copy(update={"instances": (changed,)}))
+    entry = ledger.study(key_of("good"))
+    assert (entry.state, entry.lead) == (State.QUARANTINED, "other-bytes")
+    assert ledger.instance_counts() == {"quarantined": 2}
 
 
 def test_another_patient_in_the_same_study_holds_it(home: SiteHome, ledger: Ledger) -> None:

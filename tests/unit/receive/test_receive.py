@@ -1,11 +1,14 @@
 """What comes in, and what is refused at the door."""
 
 import hashlib
+import io
 import os
+import re
 import warnings
 import zipfile
 from pathlib import Path
 
+import pydicom
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -23,7 +26,7 @@ from pydicom.uid import (
 from shared.errors import DicomUnreadable, NoDicomFound, SourceMissing
 from shared.ids import StudyKey
 from site_node.receive.folder import Reception, receive_folder
-from site_node.receive.reading import MESSAGES, read_header, refused
+from site_node.receive.reading import MESSAGES, Header, data_digest, read_header, refused
 from site_node.study import Ending
 from tests.factories.dicom import make_ct, make_dx, write_file
 
@@ -67,7 +70,8 @@ def test_a_folder_however_deep_becomes_studies_under_opaque_names(source: Path) 
     assert (reception.refused, reception.duplicates, reception.held) == ((), 0, {})
     spool = source.parent / "spool"
     names = {path.relative_to(spool).as_posix() for path in spool.rglob("*.dcm")}
-    assert names == {f"{s.key}/{i.sha256[:32]}.dcm" for s in reception.studies for i in s.instances}
+    assert names == {f"{s.key}/{i.path.name}" for s in reception.studies for i in s.instances}
+    assert all(re.fullmatch(r"[0-9a-f]{32}/[0-9a-f]{32}\.dcm", name) for name in names)
     (dx,) = (study for study in reception.studies if len(study.instances) == 1)
     assert dx.instances[0].path.read_bytes() == film.read_bytes()
     assert dx.instances[0].path.stat().st_mode & 0o077 == 0
@@ -220,6 +224,36 @@ def test_the_same_instance_twice_counts_once(source: Path) -> None:
     reception = receive(source)
     assert [len(study.instances) for study in reception.studies] == [3]
     assert reception.duplicates == 1
+
+
+def test_what_another_program_wrote_around_the_same_data_makes_no_other_instance(source: Path) -> None:
+    """File meta information is each writer's own: a copy from a PACS counts as the copy it is, and none is replaced."""
+    (path, *_) = write_ct(source / "a")
+    again = pydicom.dcmread(path)
+    again.file_meta.ImplementationVersionName = "ANOTHER"
+    again.file_meta.SourceApplicationEntityTitle = "PACS"
+    again.save_as(source / "b.dcm")
+    assert (source / "b.dcm").read_bytes() != path.read_bytes()
+    reception = receive(source)
+    assert ([len(study.instances) for study in reception.studies], reception.duplicates) == ([3], 1)
+    for instance in reception.studies[0].instances:
+        assert hashlib.sha256(instance.path.read_bytes()).hexdigest() == instance.sha256
+    (source / "a" / path.name).unlink()
+    assert {one.path for one in receive(source).studies[0].instances} == {
+        one.path for one in reception.studies[0].instances
+    }, "also when the other one comes alone"
+
+
+@pytest.mark.parametrize("meta", [b"", b"\x02\x00\x10\x00UI\xff\xff", b"\x02\x00\x01\x00OB\0\0\xff\xff\xff\x7f"])
+def test_broken_meta_information_takes_the_whole_file(meta: bytes) -> None:
+    """No two files are one because what stands before their data leads past their end."""
+    header = Header(
+        study_instance_uid="1", series_instance_uid="1", sop_instance_uid="1", sop_class_uid="1",
+        transfer_syntax_uid="1", identity=None,
+    )  # fmt: skip
+    files = [bytes(128) + b"DICM" + meta + rest for rest in (b"one", b"two")]
+    one, two = (data_digest(io.BytesIO(content), header) for content in files)
+    assert one != two
 
 
 def test_one_uid_with_other_bytes_quarantines_every_version(source: Path) -> None:
