@@ -11,7 +11,9 @@ from pydantic import Field, model_validator
 from shared.frozen import Frozen
 from shared.ids import Uid
 
-BURNED_IN_TEXT = "burned-in-text"  # the reason code that blanking answers
+BURNED_IN_TEXT = "burned-in-text"  # found in pixels
+SAID_TO_BE_BURNED_IN = "burned-in-annotation"  # BurnedInAnnotation says so
+BLANKING_ANSWERS = frozenset({BURNED_IN_TEXT, SAID_TO_BE_BURNED_IN})  # reason codes
 FOUND_FILE = "boxes.json"  # beside the pictures, in the study's quarantine folder; mode 0600
 
 

@@ -122,7 +122,15 @@ class Workshop:
                 row, dictionary=self.protocol.clinical, pseudonyms=self.pseudonyms, identity=identity
             )
         profile, pseudonyms = self.protocol.profile, self.pseudonyms
-        return deidentify(study, profile=profile, pseudonyms=pseudonyms, out=out, clinical=leaving, blank=blank)
+        return deidentify(
+            study,
+            profile=profile,
+            pseudonyms=pseudonyms,
+            out=out,
+            clinical=leaving,
+            blank=blank,
+            searched=self.settings.pixel_check,
+        )
 
     def _validate(
         self, source: Included, output: Deidentified, report: Path, blank: Blanking | None

@@ -69,6 +69,7 @@ class Subject(NamedTuple):
     identity: Identity
     pseudonym: PatientPseudonym
     shift_days: int
+    searched: bool  # whether the pixels are searched for text later
     known: frozenset[str]
     deny: re.Pattern[str]
     reading: Reading
@@ -89,7 +90,7 @@ class Subject(NamedTuple):
         return grown
 
 
-def make_subject(profile: Profile, pseudonyms: Pseudonyms, identity: Identity) -> Subject:
+def make_subject(profile: Profile, pseudonyms: Pseudonyms, identity: Identity, *, searched: bool = False) -> Subject:
     """Everything a study's files need, asked once."""
     kept = {tag for tag in IDENTIFIER_TAGS if profile.action(tag) is Action.KEEP}  # what may stay identifies nobody
     naming = (IDENTIFIER_TAGS - kept) | {rule.tag for rule in profile.rules if "PN" in rule.vrs}
@@ -101,6 +102,7 @@ def make_subject(profile: Profile, pseudonyms: Pseudonyms, identity: Identity) -
         identity=identity,
         pseudonym=pseudonyms.patient(identity),
         shift_days=pseudonyms.shift_days(identity),
+        searched=searched,
         known=known_forms(profile),
         deny=re.compile("|".join(f"(?:{pattern})" for pattern in profile.text.deny), re.IGNORECASE),
         reading=Reading(sequences, FACTS, naming | dated, (Runs(), Runs()), Metas()),

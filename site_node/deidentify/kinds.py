@@ -24,14 +24,17 @@ _HALVED = frozenset({"YBR_FULL_422", "YBR_PARTIAL_422"})  # two bytes for each p
 _THREE = 3
 
 
-def kind_of(dataset: Dataset, profile: Profile) -> str:
-    """The short name of an allowed kind. Raises `DicomUnsupported` for all that may not go on by itself."""
+def kind_of(dataset: Dataset, profile: Profile, *, searched: bool = False) -> str:
+    """The short name of an allowed kind. Raises `DicomUnsupported` for all that may not go on by itself.
+
+    `searched`: the pixels are searched for text later, where one that says it shows some is drawn for a person.
+    """
     sop_class = _word(dataset, 0x00080016)
     if sop_class in profile.quarantine.sop_classes:
         raise stop("kind-may-hold-text", "SOPClassUID")
     if sop_class not in profile.kinds:
         raise stop("kind-not-allowed", "SOPClassUID")
-    if _word(dataset, 0x00280301).upper() == "YES":
+    if _word(dataset, 0x00280301).upper() == "YES" and not searched:
         raise stop("burned-in-annotation", "BurnedInAnnotation")
     image_type = {value.strip(_PADDING).upper() for value in _word(dataset, 0x00080008).split("\\")}
     if image_type & profile.quarantine.image_type:

@@ -39,6 +39,7 @@ def deidentify(
     out: Path,
     clinical: Clinical | None = None,
     blank: Blanking | None = None,
+    searched: bool = False,
 ) -> Deidentified | Refused:
     """Rewrite a study under its pseudonyms.
 
@@ -49,6 +50,7 @@ def deidentify(
         out: a folder that must not exist; it holds `<series>/<instance>.dcm`, all new UIDs, afterwards.
         clinical: the study's clinical row, already de-identified; carried along.
         blank: what a person decided to blank; no other pixel changes, and 113101 is claimed for these files.
+        searched: whether the pixels are searched for text next; images that say they show some may then go on to that.
 
     Returns:
         The study with what was left out of it, or `Refused` if no instance remains or nobody knows whose it is.
@@ -60,7 +62,7 @@ def deidentify(
     if identity is None:
         ending, reason = reason_of(stop("no-identity", "PatientID"))
         return Refused(key=study.key, ending=ending, reasons=(reason,))
-    subject = make_subject(profile, pseudonyms, identity)
+    subject = make_subject(profile, pseudonyms, identity, searched=searched)
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -113,7 +115,7 @@ def _judged(source: Source, subject: Subject, study_instance_uid: str) -> Values
     key = (study_instance_uid, source.explicit, source.syntax, source.encapsulated, length, *said)
     values = subject.judged.get(key)
     if values is None:
-        kind = kind_of(source.dataset, subject.profile)
+        kind = kind_of(source.dataset, subject.profile, searched=subject.searched)
         check_subject(source.dataset, subject.identity, study_instance_uid)
         if not source.encapsulated:
             checked_pixels(source, None)

@@ -49,14 +49,15 @@ class PixelChecker:
         self._process = None
 
     def check(self, frame: Frame, picture: Path | None = None) -> tuple[Box, ...]:
-        """Where `frame` shows text that is no marker; `picture` is then drawn.
+        """Where `frame` shows text that is no marker; `picture` is then drawn, and where the file says so.
 
         Raises:
             PixelsUnreadable: the frame cannot be decoded.
             PixelCheckFailed: no answer came, from a second worker either.
             PixelCheckUnavailable: the worker cannot start at all.
         """
-        request = {"path": str(frame.path), "frame": frame.number, "picture": str(picture) if picture else None}
+        drawn = str(picture) if picture else None
+        request = {"path": str(frame.path), "frame": frame.number, "said": frame.said, "picture": drawn}
         answer = self._ask(request) or self._ask(request)
         if answer is None:
             raise PixelCheckFailed

@@ -32,6 +32,7 @@ class Frame(NamedTuple):
 
     path: Path
     number: int
+    said: bool = False  # whether the file itself says that text is burned in
 
 
 def choose_frames(paths: Iterable[Path]) -> tuple[Frame, ...]:
@@ -42,7 +43,7 @@ def choose_frames(paths: Iterable[Path]) -> tuple[Frame, ...]:
         header = _header(path)
         count = int(header.get("NumberOfFrames") or 1)
         if _is_marked(header):
-            chosen.update(Frame(path, index) for index in range(count))
+            chosen.update(Frame(path, index, _says_so(header)) for index in range(count))
         elif header.SOPClassUID in _ENHANCED_CT:
             chosen.update({Frame(path, 0), Frame(path, count - 1)})
         else:
@@ -103,10 +104,14 @@ def _header(path: Path) -> pydicom.Dataset:
 
 def _is_marked(header: pydicom.Dataset) -> bool:
     """Whether every frame is looked at: all but plain CT images."""
-    if header.SOPClassUID not in (_CT, *_ENHANCED_CT) or str(header.get("BurnedInAnnotation", "")).strip() == "YES":
+    if header.SOPClassUID not in (_CT, *_ENHANCED_CT) or _says_so(header):
         return True
     image_type = header.get("ImageType") or ()
     return "LOCALIZER" in image_type or "SCREEN SAVE" in image_type
+
+
+def _says_so(header: pydicom.Dataset) -> bool:
+    return str(header.get("BurnedInAnnotation", "")).strip().upper() == "YES"
 
 
 def _ends(members: Sequence[tuple[Path, pydicom.Dataset]]) -> set[Path]:

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from shared.durable import write_whole
 from shared.errors import PixelCheckFailed, PixelsUnreadable
-from site_node.blanking import BURNED_IN_TEXT, FOUND_FILE, Found, FoundFrame, Sides
+from site_node.blanking import BURNED_IN_TEXT, FOUND_FILE, SAID_TO_BE_BURNED_IN, Found, FoundFrame, Sides
 from site_node.pixels.box import Box
 from site_node.pixels.frames import Frame, choose_frames
 from site_node.study import Deidentified, Ending, Reason, Refused, Severity
@@ -17,13 +17,14 @@ WITHOUT = (
     "and where a picture shows one it leaves with the picture."
 )
 _SENTENCES = {
+    SAID_TO_BE_BURNED_IN: "BurnedInAnnotation says that the pixels hold text.",
     UNREADABLE: "A frame cannot be decoded, so nobody has seen what it shows.",
     UNCHECKED: "The search for burned-in text ended without an answer.",
 }
 
 
 class Checker(Protocol):
-    """What finds text in one frame and draws it; `site_node.pixels.client.PixelChecker` is one."""
+    """What finds text in one frame and draws it, as it does a frame that is said to show some."""
 
     def check(self, frame: Frame, picture: Path | None = None) -> tuple[Box, ...]:
         """Boxes around text that is no marker; raises `PixelsUnreadable`, `PixelCheckFailed`."""
@@ -47,7 +48,7 @@ def inspect(
     folder = pictures / study.key if pictures else None
     if folder is not None:
         shutil.rmtree(folder, ignore_errors=True)
-    if {TEXT, UNREADABLE, UNCHECKED} <= released:
+    if {TEXT, SAID_TO_BE_BURNED_IN, UNREADABLE, UNCHECKED} <= released:
         return None
     reasons = tuple(reason for reason in _look(study, checker, folder) if reason.code not in released)
     return Refused(key=study.key, ending=Ending.QUARANTINED, reasons=reasons) if reasons else None
@@ -56,7 +57,7 @@ def inspect(
 def _look(study: Deidentified, checker: Checker, folder: Path | None) -> tuple[Reason, ...]:
     """Every reason there is against the study, each code once."""
     codes: set[str] = set()
-    boxes, shown = 0, list[FoundFrame]()
+    boxes, with_text, shown = 0, 0, list[FoundFrame]()
     names = {instance.path: instance.sop_instance_uid for instance in study.instances}
     try:
         frames = choose_frames(instance.path for instance in study.instances)
@@ -71,13 +72,16 @@ def _look(study: Deidentified, checker: Checker, folder: Path | None) -> tuple[R
             codes.add(UNCHECKED)
         else:
             boxes += len(found)
-            if found:
+            with_text += bool(found)
+            if frame.said:
+                codes.add(SAID_TO_BE_BURNED_IN)
+            if found or frame.said:
                 sides = tuple(Sides(*box) for box in found)
                 name = names[frame.path]
                 shown.append(FoundFrame(picture=f"{number}.png", instance=name, frame=frame.number, boxes=sides))
     if folder is not None:
         _keep(folder, shown)
-    seen = f"in {len(shown)} of {len(frames)} frames that were looked at."
+    seen = f"in {with_text} of {len(frames)} frames that were looked at."
     text = f"{boxes} pieces of text that are no known marker, {seen}"
     return (
         *((_reason(TEXT, text),) if boxes else ()),

@@ -1,9 +1,9 @@
 """The process in which frames are decoded and the models run: `python -m site_node.pixels.worker`.
 
 One JSON object a line, in and out. It says `{"ready": true}` first, or `{"problem": ...}` and ends. For each
-`{"path", "frame", "picture"}` it answers `{"boxes": [[left, top, right, bottom], ...]}`, having drawn them to `picture`
-when there are any, or `{"problem": code}`. What was read is never said. It opens no connection, and ends with its
-input.
+`{"path", "frame", "said", "picture"}` it answers `{"boxes": [[left, top, right, bottom], ...]}`, having drawn them to
+`picture` when there are any or the file says so, or `{"problem": code}`. What was read is never said. It opens no
+connection, and ends with its input.
 """
 
 import json
@@ -49,7 +49,7 @@ def _answer(finder: TextFinder, request: dict[str, Any]) -> dict[str, Any]:
     try:
         pixels = read_picture(Frame(Path(request["path"]), request["frame"]))
         boxes = finder.find(pixels)
-        if boxes and request["picture"]:
+        if (boxes or request["said"]) and request["picture"]:
             draw_picture(pixels, boxes, Path(request["picture"]))
     except PixelsUnreadable as error:
         return {"problem": error.code}

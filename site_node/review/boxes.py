@@ -22,11 +22,14 @@ def found_in(folder: Path) -> Found:
 def blanking_of(folder: Path, named: Sequence[str] = ()) -> Blanking:
     """The boxes of `named`, as `0.png:left,top,right,bottom` in pixels of the picture, or all that were found.
 
-    Raises `InvalidArgument` where one of `named` is no box on a picture of the study's folder.
+    Raises `InvalidArgument` where one of `named` is no box on a picture of the study's folder, or there is none at all.
     """
     found = found_in(folder)
     if not named:
-        return Blanking(boxes=tuple(box for frame in found.frames for box in frame.blank(frame.boxes)))
+        boxes = tuple(box for frame in found.frames for box in frame.blank(frame.boxes))
+        if not boxes:
+            raise InvalidArgument(name="--box", problem="no text was found; name what to blank, as 0.png:10,20,200,60")
+        return Blanking(boxes=boxes)
     frames = {frame.picture: frame for frame in found.frames}
     return Blanking(boxes=tuple(box for text in named for box in _one(text, frames, folder)))
 

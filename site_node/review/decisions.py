@@ -8,7 +8,7 @@ from pathlib import Path
 from shared.errors import InvalidArgument, NotFound
 from shared.frozen import Frozen
 from shared.ids import StudyKey
-from site_node.blanking import BURNED_IN_TEXT, Blanking, FoundFrame
+from site_node.blanking import BLANKING_ANSWERS, Blanking, FoundFrame
 from site_node.config import SiteHome
 from site_node.ledger import Ledger, State, StudyEntry
 from site_node.records import Records
@@ -80,10 +80,11 @@ def blank(
     """Have boxes blanked at the next run: those named, or all that were found; what was blanked before stays so.
 
     Nothing is released: the search for text runs again and must find nothing. Raises `InvalidArgument` where the study
-    does not wait because of text in its pixels, where a box is none, or the `reason` is empty.
+    does not wait because of text in its pixels, where a box is none, where none is named nor was found, or the `reason`
+    is empty.
     """
     entry = _in_quarantine(ledger, reference)
-    if BURNED_IN_TEXT not in {one.code for one in entry.reasons}:
+    if BLANKING_ANSWERS.isdisjoint(one.code for one in entry.reasons):
         raise InvalidArgument(name="study", problem="no text was found in its pixels, so there is nothing to blank")
     wanted = blanking_of(home.quarantine / entry.key, boxes)
     records = Records(home)

@@ -30,7 +30,7 @@ def come_through(
     study: Included, bench: Bench, staging: Path, stamps: Mapping[Path, Stamp]
 ) -> tuple[Made, dict[Path, Fate]]:
     """The new files below `staging`, and the fate of each instance that has none. Raises `DiskFull`, `OSError`."""
-    made = deidentify(study, profile=bench.profile, pseudonyms=bench.pseudonyms, out=staging / "made")
+    made = _deidentify(study, bench, staging / "made")
     if isinstance(made, Refused):
         return (), _each_reason(study, made, bench, staging)
     left = {one.instance.path: one for one in made.left_out}
@@ -42,6 +42,11 @@ def come_through(
     return going, {path: Fate(one.ending, one.reasons) for path, one in left.items()}
 
 
+def _deidentify(study: Included, bench: Bench, out: Path) -> Deidentified | Refused:
+    searched = bench.job.pixel_check
+    return deidentify(study, profile=bench.profile, pseudonyms=bench.pseudonyms, out=out, searched=searched)
+
+
 def _each_reason(study: Included, refused: Refused, bench: Bench, staging: Path) -> dict[Path, Fate]:
     """Why each file was refused, where the study says only why its files were."""
     fates = {}
@@ -49,7 +54,7 @@ def _each_reason(study: Included, refused: Refused, bench: Bench, staging: Path)
         ending, reasons = refused.ending, refused.reasons
         if len(study.kept) > 1 and len(reasons) > 1:
             alone = study.model_copy(update={"kept": (one,)})
-            found = deidentify(alone, profile=bench.profile, pseudonyms=bench.pseudonyms, out=staging / "alone")
+            found = _deidentify(alone, bench, staging / "alone")
             if isinstance(found, Refused):
                 ending, reasons = found.ending, found.reasons
             rmtree(staging / "alone", ignore_errors=True)

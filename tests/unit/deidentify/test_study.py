@@ -204,3 +204,11 @@ def test_included_from_nothing(tmp_path: Path) -> None:
     received = make_received(tmp_path / "spool", make_ct())
     result = done(run(make_included(received), tmp_path / "out"))
     assert result.left_out == ()
+
+
+def test_an_image_that_says_it_shows_text_goes_on_only_to_a_search(tmp_path: Path) -> None:
+    """BurnedInAnnotation YES: a person decides on its picture, and it stays said; without a search it stops here."""
+    included = make_included(make_received(tmp_path / "spool", [make_dx(BurnedInAnnotation="YES")]))
+    assert isinstance(run(included, tmp_path / "without"), Refused)
+    made = deidentify(included, profile=PROFILE, pseudonyms=PSEUDONYMS, out=tmp_path / "with", searched=True)
+    assert pydicom.dcmread(done(made).instances[0].path).BurnedInAnnotation == "YES"

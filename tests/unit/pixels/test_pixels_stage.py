@@ -3,12 +3,15 @@
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from pydicom.dataset import Dataset
 
-from shared.errors import PixelCheckFailed, PixelsUnreadable, RicordError
+from shared.errors import InvalidArgument, PixelCheckFailed, PixelsUnreadable, RicordError
+from site_node.blanking import SAID_TO_BE_BURNED_IN
 from site_node.pixels.box import Box
 from site_node.pixels.frames import Frame, choose_frames, read_picture
 from site_node.pixels.inspect import TEXT, UNCHECKED, UNREADABLE, inspect
+from site_node.review.boxes import blanking_of
 from site_node.study import Deidentified, Ending
 from tests.factories.dicom import make_ct, make_dx, write_file
 from tests.factories.validated import make_validated
@@ -27,7 +30,7 @@ class FakeChecker:
         self.asked.append(frame)
         if isinstance(self.answer, RicordError):
             raise self.answer
-        if self.answer and picture is not None:
+        if (self.answer or frame.said) and picture is not None:
             picture.touch(0o600)
         return self.answer
 
@@ -63,6 +66,24 @@ def test_text_or_no_answer_stops_the_study_until_a_person_lets_it_pass(
     assert [reason.code for reason in refused.reasons] == [code]
     assert inspect(study, frozenset({code}), checker=FakeChecker(answer), pictures=tmp_path) is None
     assert inspect(study, frozenset({"another"}), checker=FakeChecker(answer), pictures=tmp_path) is not None
+
+
+def test_an_image_that_says_it_shows_text_waits_for_a_person(study: Deidentified, tmp_path: Path) -> None:
+    """Whatever is found in it: its picture is drawn, and a person names boxes on it, or releases it."""
+    for instance in study.instances:
+        write_file(make_dx(BurnedInAnnotation="YES"), instance.path)
+    refused = inspect(study, NOTHING, checker=FakeChecker(()), pictures=tmp_path)
+    assert refused is not None
+    assert [reason.code for reason in refused.reasons] == [SAID_TO_BE_BURNED_IN]
+    folder = tmp_path / study.key
+    assert len(list(folder.glob("*.png"))) == len(study.instances)
+    Image.new("L", (16, 16)).save(folder / "0.png")  # the fake draws nothing
+    (box,) = blanking_of(folder, ["0.png:0,0,5,5"]).boxes
+    assert (box.frame, box.right, box.bottom) == (0, 5, 5)
+    with pytest.raises(InvalidArgument):
+        blanking_of(folder)  # none was found
+    released = frozenset({SAID_TO_BE_BURNED_IN})
+    assert inspect(study, released, checker=FakeChecker(()), pictures=tmp_path) is None
 
 
 def test_pictures_are_in_a_folder_of_their_owner(study: Deidentified, tmp_path: Path) -> None:

@@ -30,6 +30,8 @@ def test_text_is_found_and_drawn_for_the_person_alone(tmp_path: Path) -> None:
     with PixelChecker() as checker:
         assert checker.check(Frame(files[0], 0), picture) == ()
         assert not picture.exists()
+        assert checker.check(Frame(files[0], 0, said=True), picture) == ()
+        assert picture.exists(), "a person looks at what the file says holds text"
         boxes = checker.check(Frame(files[1], 0), picture)
         assert boxes
         assert picture.stat().st_mode & 0o777 == 0o600
