@@ -17,6 +17,7 @@ from site_node.commands import (
     review,
     run,
     screen,
+    send,
     stages,
     status,
 )
@@ -50,6 +51,7 @@ app.command()(home.init)
 app.add_typer(membership.agreement_app, name="agreement")
 app.command()(membership.enrol)
 app.command()(intake.receive)
+pacs.pacs_app.command()(send.send)
 app.add_typer(pacs.pacs_app, name="pacs")
 app.add_typer(clinical.clinical_app, name="clinical")
 app.command()(screen.screen)

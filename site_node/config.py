@@ -21,7 +21,7 @@ from shared.frozen import Frozen
 from shared.ids import StudyKey
 from shared.settings import load_settings
 from site_node.dicomweb import DicomwebSettings
-from site_node.dimse import PacsSettings, ScpSettings
+from site_node.dimse import PacsSettings, ScpSettings, SendSettings
 
 PROGRAM = "ricord-site"
 SETTINGS_FILE = "site.toml"
@@ -42,6 +42,7 @@ class SiteSettings(Frozen):
     min_free_mb: int = Field(default=1024, ge=0)
     scp: ScpSettings | None = None
     pacs: PacsSettings | None = None
+    send: SendSettings | None = None
     dicomweb: DicomwebSettings | None = None
 
     @property
@@ -87,6 +88,13 @@ min_free_mb = 1024           # with less free on the disk nothing is received, f
 # certificate = "keys/dicom.pem"
 # key = "keys/dicom.key"
 # authorities = "keys/dicom-authorities.pem"
+
+# [send]                     # the PACS of `ricord-site pacs send`; [send.tls] as [pacs.tls]
+# host = "research-pacs.hospital.example"
+# port = 11112
+# ae_title = "RESEARCH"
+# calling = "RICORD"
+# associations = 3           # at once
 
 # [dicomweb]                 # in place of [pacs]: the same over the web, by QIDO-RS and WADO-RS
 # url = "https://pacs.hospital.example/dicom-web"   # http:// is for a server on this machine only

@@ -23,7 +23,7 @@ from tests.factories.pacs import free_port, orthanc, serving_in_a_process
 FILES, SIDE = 200, 512  # CT slices, 0.5 MB each
 PEER_ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1"}
 _PROMISED = {1: 0.35, 4: 0.7}  # of Orthanc's files a second
-_TURNS = 3
+_TURNS = 5
 
 
 def rows() -> list[Row]:
@@ -31,19 +31,19 @@ def rows() -> list[Row]:
     if shutil.which("storescu") is None:
         return []
     with tempfile.TemporaryDirectory(prefix="ricord-bench-") as folder, ExitStack() as stack:
-        lots = _lots(Path(folder) / "files", 4)
+        parts = lots(Path(folder) / "files", 4)
         ports = {"ours": stack.enter_context(_ours(Path(folder) / "ours"))}
-        clear: dict[str, Callable[[], None]] = {"ours": partial(_empty, Path(folder) / "ours")}
+        clear: dict[str, Callable[[], None]] = {"ours": partial(empty, Path(folder) / "ours")}
         if shutil.which("storescp"):
-            ports["storescp"] = stack.enter_context(_storescp(Path(folder) / "storescp"))
-            clear["storescp"] = partial(_empty, Path(folder) / "storescp")
+            ports["storescp"] = stack.enter_context(storescp(Path(folder) / "storescp"))
+            clear["storescp"] = partial(empty, Path(folder) / "storescp")
         if shutil.which("Orthanc"):
             running = stack.enter_context(orthanc(Path(folder) / "orthanc", DicomAet="RICORD"))
             ports["Orthanc"], clear["Orthanc"] = running.dicom, running.clear
         found = []
         for associations in _PROMISED:
             runs: dict[str, Callable[[], float | None]] = {
-                name: partial(_send, port, lots, associations, clear[name]) for name, port in ports.items()
+                name: partial(_send, port, parts, associations, clear[name]) for name, port in ports.items()
             }
             found += _rows(medians(runs, turns=_TURNS), associations)
     return found
@@ -65,18 +65,18 @@ def _rows(seconds: dict[str, float], associations: int) -> list[Row]:
     ]
 
 
-def _lots(folder: Path, count: int) -> list[Path]:
+def lots(folder: Path, count: int) -> list[Path]:
     """The files in `count` folders, one for each association."""
     slices = make_ct(slices=FILES, rows=SIDE, thickness=1.0)
-    lots = [folder / str(number) for number in range(count)]
+    parts = [folder / str(number) for number in range(count)]
     for number, one in enumerate(slices):
-        lot = lots[number % count]
+        lot = parts[number % count]
         lot.mkdir(parents=True, exist_ok=True)
         write_file(one, lot / f"{number}.dcm")
-    return lots
+    return parts
 
 
-def _empty(folder: Path) -> None:
+def empty(folder: Path) -> None:
     """Remove what a turn before left."""
     for path in folder.rglob("*"):
         if path.is_file():
@@ -107,7 +107,8 @@ def _ours(folder: Path) -> Iterator[int]:
 
 
 @contextmanager
-def _storescp(folder: Path) -> Iterator[int]:
+def storescp(folder: Path) -> Iterator[int]:
+    """Run dcmtk's, which keeps in `folder` what it gets; yields the port."""
     folder.mkdir()
     port = free_port()
     program = shutil.which("storescp") or ""

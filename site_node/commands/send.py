@@ -1,0 +1,104 @@
+"""`pacs send`: de-identified studies to a research PACS of the hospital."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from shared.durable import write_whole
+from shared.errors import ExitCode, InvalidArgument, InvalidSetting, NoDicomFound
+from shared.frozen import Frozen
+from shared.terminal import print_json, print_line
+from site_node.commands.node import Json, open_node
+from site_node.config import SETTINGS_FILE
+from site_node.dimse import SendSettings
+from site_node.receive.tls import client_context
+from site_node.send import REASONS, list_files
+from site_node.send import send as send_files
+
+
+class Told(Frozen):
+    """What became of the files of one command: counts and codes; no name of a file."""
+
+    files: int
+    sent: int
+    failed: int
+    reasons: dict[str, int]
+    others: int  # no DICOM files, archives and links: left alone
+
+
+def send(
+    context: typer.Context,
+    sources: Annotated[list[Path], typer.Argument(help="Folders or files; only DICOM files in them are sent.")],
+    *,
+    to: Annotated[str, typer.Option(help="host:port, instead of `[send]` in the settings; without TLS.")] = "",
+    ae: Annotated[str, typer.Option(help="With --to: the AE title of that PACS.")] = "",
+    calling: Annotated[str, typer.Option(help="With --to: our AE title.")] = "RICORD",
+    failed: Annotated[Path | None, typer.Option(help="Write the failed files here: a code, a tab, a path.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Send files to a PACS of the hospital (C-STORE), such as a research PACS; it is not for sending to the centre.
+
+    It sends what you name exactly as it is, and changes nothing: what is not de-identified arrives with its patient
+    data, so name de-identified files, or a PACS that may hold originals. `[send]` in the settings has mutual TLS.
+    Exit code 3: some files failed; the command may be repeated, since a PACS knows an instance that comes twice.
+
+    Example: `ricord-site pacs send library/ --to research-pacs:11112 --ae RESEARCH`
+    """
+    settings, home = (_given(to, ae, calling), Path()) if to or ae else _from_settings(context)
+    tls = client_context(settings.tls, home) if settings.tls else None
+    listed = list_files(sources)
+    if not listed.files and not listed.unreadable:
+        raise NoDicomFound(source=", ".join(map(str, sources)))
+    done = send_files(listed.files, settings, tls)
+    failures = {**done.failed, **dict.fromkeys(listed.unreadable, "unreadable")}
+    if failed is not None:
+        write_whole(failed, "".join(f"{code}\t{path}\n" for path, code in failures.items()).encode(), mode=0o600)
+    told = Told(
+        files=len(listed.files) + len(listed.unreadable),
+        sent=len(done.sent),
+        failed=len(failures),
+        reasons=dict(sorted(Counter(failures.values()).items())),
+        others=listed.others,
+    )
+    _tell(told, settings.peer, as_json=as_json)
+
+
+def _tell(told: Told, peer: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json(told)
+    else:
+        print_line(f"{told.sent} of {told.files} DICOM files sent to {peer}, {told.failed} failed.")
+        for code, count in told.reasons.items():
+            print_line(f"{count}: {REASONS[code]} ({code}).")
+        if told.others:
+            print_line(f"{told.others} others left alone: no DICOM files, archives or links.")
+    if told.failed:
+        raise typer.Exit(ExitCode.PARTIAL)
+
+
+def _given(to: str, ae: str, calling: str) -> SendSettings:
+    """Raises `InvalidArgument`."""
+    host, _, port = to.rpartition(":")
+    try:
+        return SendSettings.model_validate({"host": host, "port": port, "ae_title": ae, "calling": calling})
+    except ValidationError:
+        raise InvalidArgument(
+            name="--to", problem="write --to host:port --ae TITLE; a title has at most 16 characters"
+        ) from None
+
+
+def _from_settings(context: typer.Context) -> tuple[SendSettings, Path]:
+    """The section `[send]` and the home's folder; raises `InvalidSetting`."""
+    with open_node(context, writing=False) as node:
+        settings, folder = node.settings.send, node.home.folder
+    if settings is None:
+        raise InvalidSetting(
+            file=str(folder / SETTINGS_FILE),
+            line="1",
+            key="send",
+            problem="it is not there; add it, or give --to and --ae",
+        )
+    return settings, folder

@@ -1,0 +1,165 @@
+"""The C-STORE SCU: what is sent is what lies there, and every file is accounted for whatever the PACS does."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from pydicom import dcmread
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
+from pynetdicom.dimse import DIMSEServiceProvider
+
+from shared.errors import PacsRefused, PacsUnreachable
+from site_node.dimse import ScpSettings, SendSettings, TlsSettings
+from site_node.receive import contexts
+from site_node.receive.arrivals import Arrivals
+from site_node.receive.scp import serving
+from site_node.receive.tls import client_context, server_context
+from site_node.send import Sent, list_files, send
+from tests.factories.dicom import make_ct, write_file
+from tests.factories.pacs import free_port, key_of
+from tests.factories.tls import make_tls_files
+
+SLICES = 12
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A study, and beside it what is no DICOM."""
+    folder = tmp_path / "source"
+    folder.mkdir()
+    for number, one in enumerate(make_ct(slices=SLICES, rows=16)):
+        write_file(one, folder / f"{number}.dcm")
+    (folder / "notes.txt").write_text("not an image")
+    return folder
+
+
+@contextmanager
+def pacs(folder: Path, **more: object) -> Iterator[SendSettings]:
+    """Our SCP as the PACS; how to reach it."""
+    port = free_port()
+    settings = {"host": "127.0.0.1", "port": port, "callers": ["RICORD"], "min_free_mb": 0, **more}
+    with serving(ScpSettings.model_validate(settings), Arrivals(folder, key_of)):
+        yield SendSettings(host="127.0.0.1", port=port, ae_title="RICORD", answer_seconds=5)
+
+
+def kept(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*/*.dcm"))
+
+
+def sends(source: Path, settings: SendSettings) -> Sent:
+    return send(list_files([source]).files, settings)
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless])
+def test_what_arrives_is_what_lies_there(tmp_path: Path, syntax: UID) -> None:
+    """Each in its own transfer syntax, none transcoded, in as many associations as there are."""
+    folder = tmp_path / "source"
+    folder.mkdir()
+    for number, one in enumerate(make_ct(slices=4, rows=16)):
+        write_file(one, folder / f"{number}.dcm", syntax)
+    with pacs(tmp_path / "pacs") as settings:
+        done = sends(folder, settings)
+    assert (len(done.sent), done.failed) == (4, {})
+    theirs = {one.SOPInstanceUID: one for one in map(dcmread, kept(tmp_path / "pacs"))}
+    for path in folder.iterdir():
+        ours = dcmread(path)
+        assert theirs[ours.SOPInstanceUID] == ours
+        assert theirs[ours.SOPInstanceUID].file_meta.TransferSyntaxUID == syntax
+
+
+def test_a_lost_answer_is_unknown_and_sent_again(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers vanish between pynetdicom's threads; in the end each file counts once, and lies there once."""
+    received = DIMSEServiceProvider.get_msg
+    lost = iter([False, True, False, True, True])
+
+    def losing(self: DIMSEServiceProvider, block: bool = False) -> object:
+        answer = received(self, block)
+        return (None, None) if block and self.assoc.is_requestor and next(lost, False) else answer
+
+    monkeypatch.setattr(DIMSEServiceProvider, "get_msg", losing)
+    with pacs(tmp_path / "pacs") as settings:
+        done = sends(source, settings)
+    assert (len(done.sent), done.failed, next(lost, None)) == (SLICES, {}, None)
+    assert len(kept(tmp_path / "pacs")) == SLICES
+
+
+def test_a_file_whose_answer_is_always_lost_has_failed(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the attempts that are set; it may lie there, and is never counted as sent."""
+    received = DIMSEServiceProvider.get_msg
+
+    def losing(self: DIMSEServiceProvider, block: bool = False) -> object:
+        answer = received(self, block)
+        return (None, None) if block and self.assoc.is_requestor else answer
+
+    monkeypatch.setattr(DIMSEServiceProvider, "get_msg", losing)
+    with pacs(tmp_path / "pacs") as settings:
+        one = list_files([source]).files[:1]
+        done = send(one, settings.model_copy(update={"attempts": 2}))
+    assert (done.sent, list(done.failed.values())) == (frozenset(), ["no-answer"])
+
+
+def test_each_failure_has_its_reason(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk there; an object that is not taken there; a file that says too little of itself here."""
+    with pacs(tmp_path / "full", min_free_mb=1 << 40) as settings:
+        assert set(sends(source, settings).failed.values()) == {"out-of-resources"}
+    monkeypatch.setattr("site_node.receive.scp.accepted", lambda: contexts.accepted()[:1])
+    with pacs(tmp_path / "other") as settings:
+        done = sends(source, settings)
+    assert (len(done.failed), set(done.failed.values())) == (SLICES, {"not-accepted"})
+    (source / "0.dcm").write_bytes((source / "0.dcm").read_bytes()[:200])
+    listed = list_files([source])
+    assert (len(listed.files), len(listed.unreadable), listed.others) == (SLICES - 1, 1, 1)
+
+
+def test_a_pacs_that_dies_half_way(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it answered for is sent, the rest failed, together all."""
+    store, count = Arrivals.store, iter(range(SLICES))
+
+    def dying(self: Arrivals, study_uid: str, sop_uid: str, content: bytes) -> None:
+        if next(count) >= 3:
+            raise SystemError
+        store(self, study_uid, sop_uid, content)
+
+    with pacs(tmp_path / "pacs") as settings:
+        monkeypatch.setattr(Arrivals, "store", dying)
+        done = sends(source, settings.model_copy(update={"attempts": 1}))
+    assert len(done.sent) + len(done.failed) == SLICES
+    assert len(done.sent) == len(kept(tmp_path / "pacs")) == 3
+
+
+def test_nobody_there_and_not_let_in(source: Path, tmp_path: Path) -> None:
+    """The error that names whom to ask, once, not for each file."""
+    with pytest.raises(PacsUnreachable):
+        sends(source, SendSettings(host="127.0.0.1", port=free_port(), ae_title="RICORD"))
+    with pacs(tmp_path / "pacs", callers=["OTHER"]) as settings, pytest.raises(PacsRefused):
+        sends(source, settings)
+
+
+def test_more_associations_than_the_pacs_takes_lose_nothing(source: Path, tmp_path: Path) -> None:
+    with pacs(tmp_path / "pacs", associations=1) as settings:
+        assert len(sends(source, settings).sent) == SLICES
+
+
+def test_tls_is_mutual(source: Path, tmp_path: Path) -> None:
+    """As for `[pacs.tls]`."""
+    files = make_tls_files(tmp_path)
+    tls = TlsSettings(certificate=files.certificate, key=files.key, authorities=files.authority)
+    port = free_port()
+    scp = ScpSettings(host="127.0.0.1", port=port, callers=("RICORD",), min_free_mb=0)
+    settings = SendSettings(host="127.0.0.1", port=port, ae_title="RICORD", tls=tls, answer_seconds=5)
+    with serving(scp, Arrivals(tmp_path / "pacs", key_of), server_context(tls, tmp_path)):
+        done = send(list_files([source]).files, settings, client_context(tls, tmp_path))
+    assert len(done.sent) == SLICES
+
+
+def test_more_kinds_than_one_association_can_name(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They go in several, one after the other."""
+    write_file(make_ct(slices=1, rows=16)[0], source / "other.dcm", ImplicitVRLittleEndian)
+    monkeypatch.setattr("site_node.send._MOST_CONTEXTS", 1)
+    with pacs(tmp_path / "pacs") as settings:
+        assert len(sends(source, settings).sent) == SLICES + 1
