@@ -204,7 +204,7 @@ TEXTS = MappingProxyType(
         ),
         "pacs-refused": Text(
             "The PACS at {address} refuses the association from {calling} to {called}; have it allow our AE title, or "
-            "mend `ae_title` and `calling` in `[pacs]`.",
+            "mend `ae_title` and `calling` in `[pacs]` or `[send]`.",
             ExitCode.REFUSED,
             "PERMISSION_DENIED",
         ),

@@ -27,7 +27,7 @@ app = make_app(
     """Share chest imaging for research: de-identified and sealed at the hospital, or never leaving it.
 
     The way of the data: receive → screen → deidentify → validate → seal → submit. Patient data end at `validate`; only
-    `submit`, `run` and `federate` send anything, and `ricord-site explain --what-leaves` says exactly what.
+    `submit`, `run` and `federate` send anything to the centre; `ricord-site explain --what-leaves` says exactly what.
 
     First steps: `init`, `agreement read`, `agreement sign`, `enrol`, `clinical import`, `receive`, `run`.
     """

@@ -33,7 +33,9 @@ from site_node.receive.retrieval import REASONS
 from site_node.receive.wanted import Wanted
 from site_node.requests import RequestEntry, RequestState
 
-pacs_app = make_app("Ask the PACS that `[pacs]` or `[dicomweb]` in the settings names; nothing leaves the hospital.")
+pacs_app = make_app(
+    "Ask the PACS that `[pacs]` or `[dicomweb]` in the settings names, or send to one, all inside the hospital."
+)
 _MOST_COLUMNS = 16_384  # of a sheet
 _PATIENCE = 60.0  # seconds that a command waits for its next attempt; `ricord-site run` waits longer
 

@@ -1,9 +1,11 @@
-"""dcmtk, which shares no code with us, reads what we write."""
+"""dcmtk, which shares no code with us, reads what we write and takes what we send."""
 
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
+from pydicom import dcmread
 from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
@@ -14,12 +16,16 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from shared.errors import PacsUnreachable
 from shared.ids import SiteId
 from shared.protocol.loader import load_profile
 from site_node.deidentify.study import deidentify
+from site_node.dimse import SendSettings
 from site_node.pseudonyms.keyed import Pseudonyms
+from site_node.send import Sent, list_files, send
 from site_node.study import Deidentified
-from tests.factories.dicom import make_ct, make_dx, plant_identifiers
+from tests.factories.dicom import make_ct, make_dx, plant_identifiers, write_file
+from tests.factories.pacs import free_port
 from tests.factories.studies import make_included, make_received
 from tests.peers import needs_peer
 
@@ -46,3 +52,35 @@ def test_dcmdump_reads_every_file_without_a_complaint(tmp_path: Path, kind: str,
         assert not [line for line in read.stderr.splitlines() if line.startswith(("E:", "F:", "W:"))]
         assert f"[{done.patient}]" in read.stdout
         assert not [text for text in planted if len(text) > 3 and text in read.stdout]
+
+
+def test_storescp_takes_what_we_send(tmp_path: Path) -> None:
+    """Every file in its own transfer syntax, and nothing of it changed on the way."""
+    storescp = needs_peer("storescp", "dcmtk")
+    source, kept = tmp_path / "source", tmp_path / "kept"
+    source.mkdir()
+    kept.mkdir()
+    for number, one in enumerate(make_ct(slices=len(SYNTAXES), rows=64)):
+        write_file(one, source / f"{number}.dcm", SYNTAXES[number])
+    settings = SendSettings(host="127.0.0.1", port=free_port(), ae_title="STORESCP")
+    process = subprocess.Popen([storescp, "--fork", "+xa", "-od", str(kept), str(settings.port)])
+    try:
+        done = _send_when_up(source, settings)
+    finally:
+        process.terminate()
+        process.wait()
+    assert (len(done.sent), done.failed) == (len(SYNTAXES), {})
+    theirs = {one.SOPInstanceUID: one for one in map(dcmread, kept.iterdir())}
+    for path in source.iterdir():
+        ours = dcmread(path)
+        assert theirs[ours.SOPInstanceUID] == ours
+        assert theirs[ours.SOPInstanceUID].file_meta.TransferSyntaxUID == ours.file_meta.TransferSyntaxUID
+
+
+def _send_when_up(source: Path, settings: SendSettings) -> Sent:
+    for _ in range(100):
+        try:
+            return send(list_files([source]).files, settings)
+        except PacsUnreachable:
+            time.sleep(0.05)
+    raise TimeoutError
