@@ -46,14 +46,13 @@ class _Shape:
         found: list[Piece] = []
         for run, header in self._slots:
             if run is None:
-                if data[place : place + _HEADER] != header:
+                if not data.startswith(header, place):
                     return None
                 run, place = parse(place)  # noqa: PLW2901  # the element stands where the run would
             else:
-                end = place + len(run.raw)
-                if data[place:end] != run.raw:
+                if not data.startswith(run.raw, place):
                     return None
-                place = end
+                place += len(run.raw)
             found.append(run)
         return found, place
 
@@ -111,13 +110,13 @@ class Metas:
     def match(self, data: bytes) -> tuple[str, int] | None:
         """Transfer syntax and offset of the data set, if a file begins as an earlier one did but for that value."""
         for before, place, after, found in self._known:
-            if data[_PREAMBLE : len(before)] == before[_PREAMBLE:] and data[place : place + len(after)] == after:
+            if data.startswith(before, _PREAMBLE) and data.startswith(after, place):
                 return found
         return None
 
     def learn(self, head: bytes, name: slice, syntax: str) -> None:
         """Remember a beginning up to the data set; `name` is the value that may differ."""
-        newest = (head[: name.start], name.stop, head[name.stop :], (syntax, len(head)))
+        newest = (head[_PREAMBLE : name.start], name.stop, head[name.stop :], (syntax, len(head)))
         self._known = [newest, *self._known[: _SHAPES - 1]]
 
 
