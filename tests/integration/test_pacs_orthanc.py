@@ -23,9 +23,6 @@ from site_node.requests import RequestState
 from tests.factories.dicom import make_ct, make_dx
 from tests.factories.pacs import Orthanc, free_port, key_of, orthanc
 
-pytestmark = pytest.mark.filterwarnings(  # pynetdicom forgets to close a socket that could not connect
-    "ignore::pytest.PytestUnraisableExceptionWarning"
-)
 STUDIES, SLICES = 5, 100
 PORT = free_port()
 OURS = "SITENODE"

@@ -17,9 +17,6 @@ from tests.factories.pacs import free_port, key_of
 from tests.unit.cli.conftest import Run
 
 ASKED = "pacs-unreachable"  # how a good row ends here, where no PACS is
-pytestmark = pytest.mark.filterwarnings(  # pynetdicom forgets to close a socket that could not connect
-    "ignore::pytest.PytestUnraisableExceptionWarning"
-)
 
 
 @pytest.fixture

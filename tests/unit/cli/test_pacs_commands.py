@@ -13,9 +13,6 @@ from site_node.receive.scp import serving
 from tests.factories.pacs import free_port, key_of
 
 Run = Callable[..., tuple[int, str, str]]
-pytestmark = pytest.mark.filterwarnings(  # pynetdicom forgets to close a socket that could not connect
-    "ignore::pytest.PytestUnraisableExceptionWarning"
-)
 
 
 @pytest.fixture
