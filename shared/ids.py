@@ -25,9 +25,10 @@ class Identifier(str):
     @classmethod
     def __get_pydantic_core_schema__(cls, source: type[Any], handler: GetCoreSchemaHandler) -> CoreSchema:
         del source, handler
-        return core_schema.no_info_after_validator_function(
-            cls._validate,
-            core_schema.str_schema(strict=True),
+        text = core_schema.no_info_after_validator_function(cls._validate, core_schema.str_schema(strict=True))
+        return core_schema.union_schema(
+            [core_schema.is_instance_schema(cls), text],  # what has the type was checked
+            mode="left_to_right",
             serialization=core_schema.plain_serializer_function_ser_schema(str, return_schema=core_schema.str_schema()),
         )
 

@@ -7,6 +7,7 @@ from functools import lru_cache
 from itertools import groupby
 from typing import NamedTuple
 
+from shared.ids import Uid
 from shared.protocol.profile import Action, Rule
 from site_node.deidentify.actions import CHARACTER_SET, Outcome, Subject, Values
 from site_node.deidentify.elements import (
@@ -47,8 +48,13 @@ class NewFile(NamedTuple):
     before: bytes
     pixels: Span | bytes
     after: bytes
-    sop_instance_uid: str
-    series_instance_uid: str
+    sop_instance_uid: Uid
+    series_instance_uid: Uid
+
+    @property
+    def held(self) -> int:
+        """Bytes that are in memory."""
+        return len(self.before) + len(self.after) + (0 if isinstance(self.pixels, Span) else len(self.pixels))
 
     @property
     def size(self) -> int:
@@ -68,12 +74,13 @@ def assemble(subject: Subject, source: Source, values: Values, claims: frozenset
     parts = [part for outcome in outcomes for part in outcome.parts]
     parts += writer.written(claims.union(*(outcome.claims for outcome in outcomes)), uids)
     parts.sort()
-    body = b"".join(part for tag, part in parts if tag < PIXEL_DATA)
-    after = b"".join(part for tag, part in parts if tag > PIXEL_DATA)
+    body = [part for tag, part in parts if tag < PIXEL_DATA]
+    after = [part for tag, part in parts[len(body) :]]
     sop_class = bytes_of(source.dataset, _CLASS).decode("latin-1").strip(" \0")
     meta = file_meta(sop_class, uids[INSTANCE], source.syntax)
     pixels, pixel_header, pad = _pixels(source)
-    return NewFile(meta + body + pixel_header, pixels, pad + after, uids[INSTANCE], uids[_SERIES])
+    before = b"".join((meta, *body, pixel_header))
+    return NewFile(before, pixels, b"".join((pad, *after)), uids[INSTANCE], uids[_SERIES])
 
 
 def file_meta(sop_class: str, sop_instance: str, syntax: str) -> bytes:
@@ -223,7 +230,7 @@ class _Writer:
         return b"".join(encode(tag, vr, text.encode(), explicit=self._explicit) for tag, vr, text in rows)
 
 
-def _new_uid(subject: Subject, dataset: Dataset, tag: int) -> str:
+def _new_uid(subject: Subject, dataset: Dataset, tag: int) -> Uid:
     original = bytes_of(dataset, tag).decode("latin-1").strip(" \0")
     if not original:
         raise stop("no-identifiers", subject.profile.by_tag[tag].keyword)

@@ -10,17 +10,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from shared.errors import DicomUnsupported, DiskFull
-from shared.ids import Uid
+from shared.errors import DiskFull
 from shared.protocol.profile import Profile
-from site_node.blanking import BlankBox, Blanking
+from site_node.blanking import Blanking
 from site_node.deidentify import fallback, rewrite
 from site_node.deidentify.actions import Subject, Values, make_subject
 from site_node.deidentify.assemble import INSTANCE, NewFile, assemble
-from site_node.deidentify.blank import CLEAN_PIXEL_DATA, blank_pixels, blankable
+from site_node.deidentify.batch import Batch, LeftOuts, leaving_out
+from site_node.deidentify.blank import CLEAN_PIXEL_DATA, blankable
 from site_node.deidentify.elements import Source, Span
 from site_node.deidentify.kinds import check_subject, checked_pixels, kind_of
-from site_node.deidentify.output import Durable, read_span, write_new
+from site_node.deidentify.output import read_span
 from site_node.deidentify.reasons import reason_of, stop
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.study import Deidentified, DeidentifiedInstance, Ending, Included, Instance, LeftOut, Reason, Refused
@@ -128,27 +128,23 @@ def _instances(
     study: Included, subject: Subject, partial: Path, out: Path, blank: Blanking | None
 ) -> tuple[list[DeidentifiedInstance], list[LeftOut]]:
     """Every instance, in two rounds: what one file names may be in none, so all are read before one is written."""
-    left_out: dict[Path, LeftOut] = {}
-    done: dict[str, DeidentifiedInstance] = {}
+    left_out: LeftOuts = {}
     earlier = Earlier()
     for instance in study.kept:
-        with _leaving_out(instance, left_out), _opened(instance.path) as file:
+        with leaving_out(instance, left_out), _opened(instance.path) as file:
             source = _read(file, instance.path, subject)
             subject.take(source)
             earlier.keep(file, source)
-    with Durable() as durable:
+    with Batch(partial, out, left_out) as batch:
         for instance in study.kept:
             if instance.path in left_out:
                 continue
-            with _leaving_out(instance, left_out), _opened(instance.path) as file:
+            with leaving_out(instance, left_out), _opened(instance.path) as file:
                 boxes = blank.of(subject.pseudonyms.uid(instance.sop_instance_uid)) if blank else ()
                 uid = study.study.study_instance_uid
                 new = _checked(file, earlier, instance, subject, uid, blanked=bool(boxes))
-                if new.sop_instance_uid in done:
-                    raise stop("same-new-name", "SOPInstanceUID")
-                durable.take(_write(file, instance, new, partial, boxes), new.size)
-                done[new.sop_instance_uid] = _done(instance, new, out)
-    return list(done.values()), [left_out[instance.path] for instance in study.kept if instance.path in left_out]
+                batch.take(instance, file, new, boxes)
+    return batch.done, [left_out[instance.path] for instance in study.kept if instance.path in left_out]
 
 
 class Earlier:
@@ -177,16 +173,6 @@ class Earlier:
 def _stamp(file: int) -> _Stamp:
     state = os.fstat(file)
     return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
-
-
-@contextmanager
-def _leaving_out(instance: Instance, left_out: dict[Path, LeftOut]) -> Iterator[None]:
-    """Note an instance that cannot go on, and go on without it."""
-    try:
-        yield
-    except DicomUnsupported as error:
-        ending, reason = reason_of(error)
-        left_out[instance.path] = LeftOut(instance=instance, ending=ending, reasons=(reason,))
 
 
 @contextmanager
@@ -224,42 +210,6 @@ def _checked(
     if (new.sop_instance_uid, new.series_instance_uid) != tuple(map(subject.pseudonyms.uid, received)):
         raise stop("changed-while-reading", "SOPInstanceUID")
     return new
-
-
-def _write(file: int, instance: Instance, new: NewFile, partial: Path, boxes: tuple[BlankBox, ...]) -> int:
-    """Write one new file; its descriptor."""
-    folder = f"{partial}/{new.series_instance_uid}"
-    target = f"{folder}/{new.sop_instance_uid}.dcm"
-    try:
-        out = write_new(new, file, target)
-    except FileNotFoundError:
-        Path(folder).mkdir(parents=True)
-        out = write_new(new, file, target)
-    try:
-        if boxes:
-            blank_pixels(out, new.before, boxes)
-        _check_size(file, instance.size)
-    except BaseException:
-        os.close(out)
-        Path(target).unlink()
-        raise
-    return out
-
-
-def _check_size(file: int, size: int) -> None:
-    """Stops unless a file is still as large as it was received."""
-    if os.fstat(file).st_size != size:
-        raise stop("changed-while-reading")
-
-
-def _done(instance: Instance, new: NewFile, out: Path) -> DeidentifiedInstance:
-    return DeidentifiedInstance(
-        path=Path(f"{out}/{new.series_instance_uid}/{new.sop_instance_uid}.dcm"),
-        size=new.size,
-        sop_instance_uid=Uid(new.sop_instance_uid),
-        series_instance_uid=Uid(new.series_instance_uid),
-        source=instance,
-    )
 
 
 def _publish(partial: Path, out: Path) -> None:
