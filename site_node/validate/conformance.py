@@ -6,7 +6,7 @@ know, bytes outside the elements: each is a finding.
 
 import re
 from collections.abc import Iterator
-from itertools import pairwise
+from operator import lt
 from typing import NamedTuple
 
 from shared.errors import DicomUnreadable, InvalidIdentifier
@@ -69,7 +69,8 @@ def check_document(document: Document, rules: Rules) -> Iterator[Finding]:
 def check_whole(document: Document, rules: Rules, private: Places) -> Iterator[Finding]:
     """Findings of a file that no part of it has alone."""
     yield from _check_frame(document)
-    if any(one[0].tag >= other[0].tag for one, other in pairwise(document.parts)):
+    tags = [part[0].tag for part in document.parts]
+    if not all(map(lt, tags, tags[1:])):
         yield Finding(code="order")
     yield from _check_marks(document, rules, keeps_private=holds_any(private))
     yield from _check_patient(document, rules)

@@ -1,54 +1,99 @@
-"""Reading files for validation: whole or mapped, hashed in threads ahead of the checks."""
+"""Reading files for validation: whole or mapped, and hashed by a thread that is some files ahead of the checks.
+
+Python lets one thread work at a time, and a thread that comes back from the kernel waits for the one that works. So
+files are opened and read by the thread that checks them, and the other does nothing but hash, which needs no Python.
+"""
 
 import hashlib
 import mmap
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from contextlib import contextmanager
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 from typing import NamedTuple
 
 from shared.ids import Sha256
 
-_SMALL = 1 << 16  # bytes up to which a file is simply read; larger ones are mapped
-_WINDOW = 1 << 22  # bytes of a mapped file that are in memory at once
-_WORKERS = min(4, os.cpu_count() or 1)
-_AHEAD = 2 * _WORKERS  # files that are read before they are asked for
+_WINDOW = 1 << 22  # bytes up to which a file is read whole; of larger ones, bytes that are in memory at once
+_AHEAD = 16  # files that are read before they are asked for
+_MOST_AHEAD = 1 << 24  # bytes of them
+_POPULATED = mmap.MAP_SHARED | mmap.MAP_POPULATE  # one call for all pages instead of a fault for each few
+_Data = bytes | mmap.mmap
+_Hashed = bytes | int | None  # a file's bytes, or its descriptor, which is closed then; None ends
 
 
 class Content(NamedTuple):
     """The bytes of a file and their SHA-256."""
 
-    data: bytes | mmap.mmap
+    data: _Data
     sha256: Sha256
 
 
-def contents(paths: Iterable[Path]) -> Iterator[Future[Content]]:
-    """The content of each file, in order; an `OSError` shows in the result."""
-    todo = iter(paths)
-    with ThreadPoolExecutor(_WORKERS, thread_name_prefix="read") as pool:
-        waiting = deque(pool.submit(_read, path) for path in islice(todo, _AHEAD))
-        while waiting:
-            yield waiting.popleft()
-            waiting.extend(pool.submit(_read, path) for path in islice(todo, 1))
+def contents(paths: Iterable[Path]) -> Iterator[Content | OSError]:
+    """The content of each file, in order, or why it cannot be read."""
+    todo, waiting, ahead = iter(paths), deque[_Data | OSError](), 0
+    with _hashing() as (data, digests):
+        while True:
+            while len(waiting) < _AHEAD and (not waiting or ahead < _MOST_AHEAD):
+                path = next(todo, None)
+                if path is None:
+                    break
+                waiting.append(_read(path, data))
+                ahead += _size(waiting[-1])
+            if not waiting:
+                return
+            first = waiting.popleft()
+            ahead -= _size(first)
+            yield first if isinstance(first, OSError) else Content(first, digests.get())
 
 
-def _read(path: Path) -> Content:
-    with path.open("rb", buffering=0) as file:
-        size = os.fstat(file.fileno()).st_size
-        if size <= _SMALL:
-            data = file.read()
-            return Content(data, Sha256(hashlib.sha256(data).hexdigest()))
-        populated = mmap.MAP_SHARED | mmap.MAP_POPULATE  # one call for all pages instead of a fault for each few
-        if size <= _WINDOW:
-            mapped = mmap.mmap(file.fileno(), size, populated, mmap.PROT_READ)
-            return Content(mapped, Sha256(hashlib.sha256(mapped).hexdigest()))
-        digest = hashlib.sha256()
+@contextmanager
+def _hashing() -> Iterator[tuple[SimpleQueue[_Hashed], SimpleQueue[Sha256]]]:
+    """What is put into the one queue comes out of the other as its SHA-256, in the same order."""
+    data, digests = SimpleQueue[_Hashed](), SimpleQueue[Sha256]()
+    thread = Thread(target=_hash_all, args=(data, digests), name="hash")
+    thread.start()
+    try:
+        yield data, digests
+    finally:
+        data.put(None)
+        thread.join()
+
+
+def _hash_all(data: SimpleQueue[_Hashed], digests: SimpleQueue[Sha256]) -> None:
+    while (one := data.get()) is not None:
+        digests.put(Sha256(hashlib.sha256(one).hexdigest() if isinstance(one, bytes) else _hash_windows(one)))
+
+
+def _hash_windows(file: int) -> str:
+    digest, size = hashlib.sha256(), os.fstat(file).st_size
+    try:
         for start in range(0, size, _WINDOW):
             last = min(start + _WINDOW, size)
-            with mmap.mmap(file.fileno(), last - start, populated, mmap.PROT_READ, offset=start) as window:
+            with mmap.mmap(file, last - start, _POPULATED, mmap.PROT_READ, offset=start) as window:
                 digest.update(window)
-        mapped = mmap.mmap(file.fileno(), size, mmap.MAP_SHARED, mmap.PROT_READ)
-        return Content(mapped, Sha256(digest.hexdigest()))
+    finally:
+        os.close(file)
+    return digest.hexdigest()
+
+
+def _read(path: Path, hashed: SimpleQueue[_Hashed]) -> _Data | OSError:
+    """A file's bytes, which are hashed from now on."""
+    try:
+        with path.open("rb", buffering=0) as file:
+            if os.fstat(file.fileno()).st_size <= _WINDOW:
+                data: _Data = file.read()
+            else:
+                data = mmap.mmap(file.fileno(), 0, mmap.MAP_SHARED, mmap.PROT_READ)
+            hashed.put(data if isinstance(data, bytes) else os.dup(file.fileno()))
+    except OSError as error:
+        return error
+    return data
+
+
+def _size(read: _Data | OSError) -> int:
+    """Bytes in memory: of a mapped file, one window."""
+    return 0 if isinstance(read, OSError) else min(len(read), _WINDOW)

@@ -70,6 +70,7 @@ class Element(NamedTuple):
 
 
 Part = tuple[Element, ...]  # an element of the top level, and those in its items
+Run = tuple[Part, ...]  # parts that stand behind each other
 
 
 @dataclass(frozen=True)
@@ -80,11 +81,16 @@ class Document:
     meta: tuple[Element, ...]
     syntax: str
     explicit: bool
-    parts: tuple[Part, ...]  # the very objects of the file before where the bytes are the same
+    runs: tuple[Run, ...]  # the very objects of the file before where the bytes are the same
     fragments: tuple[memoryview, ...] | None  # the pixel data: one native value, or the fragments; `None`: none
     encapsulated: bool
     rest: tuple[bytes, ...]  # every byte of the file but the pixel data's, element by element
     padding: int = 0  # zeros after the last element, as tapes and archives leave them
+
+    @cached_property
+    def parts(self) -> Run:
+        """The whole file."""
+        return tuple(chain.from_iterable(self.runs))
 
     @cached_property
     def top(self) -> dict[int, Part]:
@@ -106,15 +112,19 @@ class Unseen:
     """Tells the elements that no earlier file of a study had. PHI."""
 
     def __init__(self) -> None:
-        self._seen: dict[Hashable, dict[int, Part]] = {}
+        self._seen: dict[Hashable, dict[int, Run | Part]] = {}
 
     def of(self, document: Document, condition: Hashable) -> Iterator[Element]:
         """The elements of a file that were not given before under this condition."""
         seen = self._seen.setdefault(condition, {})
-        for part in document.parts:
-            if id(part) not in seen:
-                seen[id(part)] = part  # held, so that no other object takes its place
-                yield from part
+        for run in document.runs:
+            if id(run) in seen:
+                continue
+            seen[id(run)] = run  # held, so that no other object takes its place
+            for part in run:
+                if id(part) not in seen:
+                    seen[id(part)] = part
+                    yield from part
 
 
 def forget(view: memoryview) -> None:
@@ -128,7 +138,7 @@ class Known:
 
     def __init__(self) -> None:
         self.form: tuple[str, bool] = ("", False)  # byte order, and whether VRs are explicit
-        self.runs: list[tuple[bytes, tuple[Part, ...]]] = []
+        self.runs: list[tuple[bytes, Run]] = []
 
 
 def read_document(data: bytes | mmap, sequences: Collection[int], known: Known | None = None) -> Document:
@@ -171,7 +181,6 @@ class _Reader:
         self._order = "<"
         self._explicit = True
         self._elements: list[Element] = []  # of the part at hand
-        self._parts: list[Part] = []
         self._fragments: list[memoryview] | None = None
         self._encapsulated = False
         self._rest: list[bytes] = []
@@ -200,7 +209,7 @@ class _Reader:
             meta,
             syntax,
             self._explicit,
-            tuple(self._parts),
+            tuple(run for _, run in self._known.runs),
             fragments,
             self._encapsulated,
             tuple(self._rest),
@@ -238,7 +247,6 @@ class _Reader:
         while at < end:
             raw, parts = before[place] if place < len(before) else (b"", ())
             if raw and self._data[at : at + len(raw)] == raw:
-                self._parts += parts
                 at += len(raw)
                 place += 1
                 if follows:  # one run from now on
@@ -253,7 +261,6 @@ class _Reader:
                 if not self._elements:  # the pixel data
                     continue
                 raw, parts = self._data[start:at], (tuple(self._elements),)
-                self._parts += parts
                 while place < len(before) and before[place][1][0][0].tag <= parts[0][0].tag:
                     place += 1
             self._rest.append(raw)

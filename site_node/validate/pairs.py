@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 from shared.protocol.profile import Profile
 from site_node.validate.conformance import Rules, check_part
-from site_node.validate.elements import Document, Part
+from site_node.validate.elements import Document, Part, Run
 from site_node.validate.finding import Finding
 from site_node.validate.identifiers import charset_of
 from site_node.validate.mapping import Condition, Fate, Patient, check_against_source, tally
-from site_node.validate.presence import lacks_at, required_on_top
+from site_node.validate.presence import lacks_at
 from site_node.validate.private import Places
 
 _CLASS = 0x00080016
@@ -30,7 +30,12 @@ class Judged:
     against: tuple[Finding, ...]  # beside the source
     missing: tuple[Finding, ...]  # Type 1 and 2 that the source had
     fates: Counter[Fate]
-    files: int = 0
+    since: int  # the number of the first file that had it
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether anything was found."""
+        return bool(self.form or self.against or self.missing)
 
 
 class Pairs:
@@ -40,31 +45,40 @@ class Pairs:
         self._patient = patient
         self._rules = rules
         self._condition: Condition | None = None
+        self._runs: dict[int, Run] = {}  # of the file before and its source
         self._known: dict[int, Judged] = {}
+        self._wrong: dict[int, Judged] = {}
         self._fates: Counter[Fate] = Counter()
+        self._files = 0
 
     def judge(self, new: Document, old: Document, private: Places) -> Mapping[int, Judged]:
-        """All parts of a file and its source, by tag; `private` are the new file's listed private elements."""
+        """The parts of a file in which something is wrong, by tag; `private` are its listed private elements."""
         condition = Condition(charset_of(old), private, new.first(_CLASS).decode("latin-1"))
         if condition != self._condition:
+            self._condition, self._runs = condition, {}
             self._let_go(set(self._known))
-            self._condition = condition
-        after, before, known = new.top, old.top, self._known
-        tags = required_on_top(condition.sop_class) | after.keys() | before.keys()
-        self._let_go(known.keys() - tags)
-        for tag in tags:
-            one, other = after.get(tag, ()), before.get(tag, ())
-            judged = known.get(tag)
+        runs = {id(run): run for run in (*new.runs, *old.runs)}
+        others = [run for key, run in runs.items() if key not in self._runs]
+        others += [run for key, run in self._runs.items() if key not in runs]
+        self._runs = runs
+        for tag in {part[0].tag for run in others for part in run}:
+            one, other = new.top.get(tag, ()), old.top.get(tag, ())
+            judged = self._known.get(tag)
             if judged is None or judged.new is not one or judged.old is not other:
-                self._let_go({tag} & known.keys())
-                judged = known[tag] = self._judge(tag, one, other, condition)
-            judged.files += 1
-        return known
+                self._let_go({tag} & self._known.keys())
+                self._learn(tag, self._judge(tag, one, other, condition))
+        self._files += 1
+        return self._wrong
 
     def fates(self) -> Counter[Fate]:
         """What became of all elements of all sources; asked once, at the end."""
         self._let_go(set(self._known))
         return self._fates
+
+    def _learn(self, tag: int, judged: Judged) -> None:
+        self._known[tag] = judged
+        if judged.is_wrong:
+            self._wrong[tag] = judged
 
     def _judge(self, tag: int, new: Part, old: Part, condition: Condition) -> Judged:
         missing = {*lacks_at(tag, new, condition.sop_class)} - {*lacks_at(tag, old, condition.sop_class)}
@@ -75,14 +89,16 @@ class Pairs:
             tuple(check_against_source(new, old, condition, self._patient, self._rules)),
             tuple(_missing(tag, self._rules.profile) for _, tag in sorted(missing)),
             tally(new, old, self._rules),
+            self._files,
         )
 
     def _let_go(self, tags: set[int]) -> None:
         """Forget what the next file does not share, and count it for as many files as had it."""
         for tag in tags:
             judged = self._known.pop(tag)
+            self._wrong.pop(tag, None)
             for fate, count in judged.fates.items():
-                self._fates[fate] += count * judged.files
+                self._fates[fate] += count * (self._files - judged.since)
 
 
 def _missing(tag: int, profile: Profile) -> Finding:

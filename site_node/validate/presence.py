@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 
 from shared.protocol.iod import required_of
 from site_node.validate.elements import PIXEL_DATA, WORDS, Document, Element, Part
@@ -33,6 +34,8 @@ def lacks(document: Document, sop_class: str) -> frozenset[Lack]:
 def lacks_at(tag: int, part: Part, sop_class: str) -> Iterator[Lack]:
     """The same of one attribute of the top level and what is in its items; `part` is empty where it is missing."""
     required = required_of(sop_class)
+    if tag not in _concerned(sop_class):
+        return
     for path, members in _datasets(tag, part).items():
         places = path[::2]
         for attribute in required.get(places, ()):
@@ -41,6 +44,12 @@ def lacks_at(tag: int, part: Part, sop_class: str) -> Iterator[Lack]:
             element = members.get(attribute.tag)
             if element is None or (attribute.value and _is_empty(element)):
                 yield places, attribute.tag
+
+
+@cache
+def _concerned(sop_class: str) -> frozenset[int]:
+    """The attributes of the top level that are required, or hold required ones."""
+    return required_on_top(sop_class) | {places[0] for places in required_of(sop_class) if places}
 
 
 def _is_empty(element: Element) -> bool:

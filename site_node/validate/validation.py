@@ -5,7 +5,6 @@ A finding anywhere stops the whole study. What is found is named, never quoted.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
@@ -42,7 +41,7 @@ class _Seen(NamedTuple):
     pixels: str = ""  # kept, changed or removed; empty where the source has none
 
 
-_Files = tuple[Future[Content], Future[Content]]  # the source and the new one
+_Files = tuple[Content | OSError, Content | OSError]  # the source and the new one
 _Known = tuple[Known, Known]  # likewise
 
 
@@ -171,19 +170,18 @@ def _readable(instances: Iterable[Instance], rules: Rules) -> Iterator[Document]
 
 
 def _check_instance(one: DeidentifiedInstance, files: _Files, known: _Known, study: _Study) -> _Seen:
+    before, after = files
+    if isinstance(before, OSError) or before.sha256 != one.source.sha256:
+        return _Seen((Finding(code="source"),))
     try:
-        before = files[0].result()
-        if before.sha256 != one.source.sha256:
-            return _Seen((Finding(code="source"),))
         original = read_document(before.data, study.rules.sequences, known[0])
-    except (OSError, DicomUnreadable):
+    except DicomUnreadable:
         return _Seen((Finding(code="source"),))
     study.collector.add(original)
-    try:
-        after = files[1].result()
-        new = read_document(after.data, study.rules.sequences, known[1])
-    except OSError:
+    if isinstance(after, OSError):
         return _Seen((Finding(code="file"),))
+    try:
+        new = read_document(after.data, study.rules.sequences, known[1])
     except DicomUnreadable as error:
         return _Seen((Finding(code=error.fields.get("code", "structure")),))
     study.leftovers.add(new)

@@ -13,7 +13,7 @@ from shared.crypto.signing import SigningKey
 from shared.ids import AgreementId, PatientPseudonym, Sha256, SiteId, StudyKey, Uid
 from site_node.seal.package import seal
 from site_node.study import Deidentified, DeidentifiedInstance, Sealed, Validated
-from site_node.validate.elements import Element, Part
+from site_node.validate.elements import Element, Run
 from tests.factories.dicom import make_ct, make_dx, write_file
 from tests.factories.studies import make_instance
 
@@ -90,6 +90,6 @@ def digest_of(path: Path) -> Sha256:
     return Sha256(hashlib.sha256(path.read_bytes()).hexdigest())
 
 
-def parts_of(*elements: Element) -> tuple[Part, ...]:
+def runs_of(*elements: Element) -> tuple[Run, ...]:
     """Elements of the top level as the validator's reader gives them."""
-    return tuple((one,) for one in elements)
+    return (tuple((one,) for one in elements),)

@@ -11,7 +11,7 @@ from site_node.validate.conformance import make_rules
 from site_node.validate.elements import Document, Element
 from site_node.validate.identifiers import Collector
 from site_node.validate.residual import make_search, search_document
-from tests.factories.validated import parts_of
+from tests.factories.validated import runs_of
 
 RULES = make_rules(load_profile(), SiteId("123456"))
 SOURCE = (
@@ -26,9 +26,9 @@ def found(vr: str, tag: int, raw: bytes) -> list[str]:
     """Codes of what the search finds in one element."""
     collector = Collector(Identity(issuer="", patient_id="MRN-0007731904"), frozenset(), {0x00100030})
     empty = Document(b"", (), "", True, (), None, False, ())
-    collector.add(replace(empty, parts=parts_of(*SOURCE)))
+    collector.add(replace(empty, runs=runs_of(*SOURCE)))
     charset = Element((), 0x00080005, "CS", b"ISO_IR 192")
-    new = replace(empty, parts=parts_of(charset, Element((), tag, vr, raw)))
+    new = replace(empty, runs=runs_of(charset, Element((), tag, vr, raw)))
     return [one.code for one in search_document(new, make_search(collector.found(), RULES), RULES)]
 
 

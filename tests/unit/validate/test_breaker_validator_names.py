@@ -11,7 +11,7 @@ from site_node.validate.conformance import make_rules
 from site_node.validate.elements import Document, Element
 from site_node.validate.identifiers import Collector
 from site_node.validate.residual import make_search, search_document
-from tests.factories.validated import parts_of
+from tests.factories.validated import runs_of
 from tests.unit.deidentify.test_breaker_names import NAMES
 
 RULES = make_rules(load_profile(), SiteId("123456"))
@@ -21,8 +21,8 @@ CHARSET = Element((), 0x00080005, "CS", b"ISO_IR 192")
 def _found(source: Element, text: str) -> list[str]:
     empty = Document(b"", (), "", True, (), None, False, ())
     collector = Collector(Identity(issuer="", patient_id="P-1"))
-    collector.add(replace(empty, parts=parts_of(CHARSET, source)))
-    new = replace(empty, parts=parts_of(CHARSET, Element((), 0x0008103E, "LO", text.encode())))
+    collector.add(replace(empty, runs=runs_of(CHARSET, source)))
+    new = replace(empty, runs=runs_of(CHARSET, Element((), 0x0008103E, "LO", text.encode())))
     return [one.code for one in search_document(new, make_search(collector.found(), RULES), RULES)]
 
 
@@ -49,7 +49,7 @@ def test_a_name_that_was_cut_or_misread(name: bytes, text: str) -> None:
     """A device cut the name to sixteen letters, or wrote UTF-8 in a file that says Latin-1."""
     empty = Document(b"", (), "", True, (), None, False, ())
     collector = Collector(Identity(issuer="", patient_id="P-1"))
-    collector.add(replace(empty, parts=parts_of(Element((), 0x00100010, "PN", name))))
-    new = replace(empty, parts=parts_of(Element((), 0x0008103E, "LO", text.encode())))
+    collector.add(replace(empty, runs=runs_of(Element((), 0x00100010, "PN", name))))
+    new = replace(empty, runs=runs_of(Element((), 0x0008103E, "LO", text.encode())))
     found = search_document(new, make_search(collector.found(), RULES), RULES)
     assert [one.code for one in found] == ["residual-identifier"]

@@ -33,7 +33,7 @@ from site_node.validate.presence import lacks
 from site_node.validate.residual import make_search, search_document
 from site_node.validate.values import has_form
 from tests.factories.dicom import make_dx, write_file
-from tests.factories.validated import parts_of
+from tests.factories.validated import runs_of
 
 REGION, CODE = 0x00082218, 0x00080100
 SEQUENCES = frozenset({REGION, 0x00400555})
@@ -217,12 +217,12 @@ def test_a_name_is_found_however_it_is_cased_glued_or_spaced(
 ) -> None:
     """Whatever stands around a patient's name of four letters or more, however it is written, the search sees it."""
     document = Document(
-        b"", (), "", True, parts_of(Element((), 0x00100010, "PN", f"{name}^X".encode())), None, False, ()
+        b"", (), "", True, runs_of(Element((), 0x00100010, "PN", f"{name}^X".encode())), None, False, ()
     )
     charset = Element((), 0x00080005, "CS", b"ISO_IR 192")
     collector = Collector(Identity(issuer="", patient_id="P1"))
-    collector.add(replace(document, parts=parts_of(charset, *document.elements)))
+    collector.add(replace(document, runs=runs_of(charset, *document.elements)))
     search = make_search(collector.found(), RULES)
     text = Element((), 0x0008103E, "LO", f"{before}{style(name)}{after}".encode())
-    found = search_document(replace(document, parts=parts_of(charset, text)), search, RULES)
+    found = search_document(replace(document, runs=runs_of(charset, text)), search, RULES)
     assert Finding(code="residual-identifier", attribute="SeriesDescription") in list(found)
