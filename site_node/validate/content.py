@@ -17,12 +17,13 @@ from typing import NamedTuple
 
 from shared.ids import Sha256
 
-_WINDOW = 1 << 22  # bytes up to which a file is read whole; of larger ones, bytes that are in memory at once
+_SMALL = 1 << 16  # bytes up to which a file is simply read; larger ones are mapped
+_WINDOW = 1 << 22  # bytes of a mapped file that are in memory at once
 _AHEAD = 16  # files that are read before they are asked for
 _MOST_AHEAD = 1 << 24  # bytes of them
 _POPULATED = mmap.MAP_SHARED | mmap.MAP_POPULATE  # one call for all pages instead of a fault for each few
 _Data = bytes | mmap.mmap
-_Hashed = bytes | int | None  # a file's bytes, or its descriptor, which is closed then; None ends
+_Hashed = _Data | int | None  # a file's bytes, or its descriptor, which is closed then; None ends
 
 
 class Content(NamedTuple):
@@ -65,7 +66,7 @@ def _hashing() -> Iterator[tuple[SimpleQueue[_Hashed], SimpleQueue[Sha256]]]:
 
 def _hash_all(data: SimpleQueue[_Hashed], digests: SimpleQueue[Sha256]) -> None:
     while (one := data.get()) is not None:
-        digests.put(Sha256(hashlib.sha256(one).hexdigest() if isinstance(one, bytes) else _hash_windows(one)))
+        digests.put(Sha256(_hash_windows(one) if isinstance(one, int) else hashlib.sha256(one).hexdigest()))
 
 
 def _hash_windows(file: int) -> str:
@@ -84,11 +85,13 @@ def _read(path: Path, hashed: SimpleQueue[_Hashed]) -> _Data | OSError:
     """A file's bytes, which are hashed from now on."""
     try:
         with path.open("rb", buffering=0) as file:
-            if os.fstat(file.fileno()).st_size <= _WINDOW:
+            size = os.fstat(file.fileno()).st_size
+            if size <= _SMALL:
                 data: _Data = file.read()
             else:
-                data = mmap.mmap(file.fileno(), 0, mmap.MAP_SHARED, mmap.PROT_READ)
-            hashed.put(data if isinstance(data, bytes) else os.dup(file.fileno()))
+                flags = _POPULATED if size <= _WINDOW else mmap.MAP_SHARED
+                data = mmap.mmap(file.fileno(), size, flags, mmap.PROT_READ)
+            hashed.put(data if size <= _WINDOW else os.dup(file.fileno()))
     except OSError as error:
         return error
     return data
