@@ -23,7 +23,7 @@ from pynetdicom._handlers import (
 from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext
-from pynetdicom.transport import AddressInformation, AssociationSocket
+from pynetdicom.transport import T_CONNECT, AddressInformation, AssociationSocket
 
 from shared.errors import PacsRefused, PacsUnreachable
 from site_node.dimse import LONGEST_PDU, Peer
@@ -47,7 +47,14 @@ class Connection(AssociationSocket):  # type: ignore[misc] # pynetdicom ships no
     """
 
     idle_seconds = _LOOK_SECONDS
+    read_seconds = 30.0  # that the rest of a PDU may take once it began
     _wait_seconds = _LOOK_SECONDS
+
+    def connect(self, primitive: T_CONNECT) -> None:
+        """Connect, as pynetdicom does; from then on no read or write waits for ever."""
+        super().connect(primitive)
+        if self.socket is not None:
+            wait_at_most(self.socket, self.read_seconds)
 
     @property
     def ready(self) -> bool:
@@ -64,9 +71,10 @@ class Connection(AssociationSocket):  # type: ignore[misc] # pynetdicom ships no
             return False
 
     def recv(self, nr_bytes: int) -> bytearray:
-        """Exactly so many bytes, or fewer where the other side ended; raises `OSError`."""
+        """Exactly so many bytes, or fewer where the other side ended; raises `OSError`, also after `read_seconds`."""
         if nr_bytes > _TOO_LONG:
             raise ConnectionError("a PDU longer than any we allow")
+        until = time.monotonic() + self.read_seconds
         self._wait_seconds = _LOOK_SECONDS
         content = bytearray(nr_bytes)
         rest = memoryview(content)
@@ -76,6 +84,8 @@ class Connection(AssociationSocket):  # type: ignore[misc] # pynetdicom ships no
             if not count:
                 return content[: nr_bytes - len(rest)]
             rest = rest[count:]
+            if rest and time.monotonic() > until:  # drop by drop each read is in time
+                raise TimeoutError("a PDU took too long")
         return content
 
     def send(self, bytestream: bytes) -> None:
@@ -102,6 +112,7 @@ class Caller(AE):  # type: ignore[misc] # likewise
     ) -> Connection:
         adopt(assoc)
         connection = Connection(assoc, address=address)
+        connection.read_seconds = assoc.acse_timeout or connection.read_seconds
         connection.tls_args = tls_args
         return connection
 
@@ -124,8 +135,14 @@ def send_at_once(event: evt.Event) -> None:
 
 
 def wait_at_most(connection: socket.socket, seconds: float) -> None:
-    """Let no read or write of a blocking socket last longer; unlike `settimeout` it leaves MSG_WAITALL whole."""
-    most = struct.pack("ll", int(seconds), 0)
+    """Let no read or write of a blocking socket last longer.
+
+    For TLS `settimeout` holds for a whole handshake or record; for a plain socket it would take MSG_WAITALL apart.
+    """
+    if isinstance(connection, ssl.SSLSocket):
+        connection.settimeout(seconds)
+        return
+    most = struct.pack("ll", int(seconds), int(seconds % 1 * 1_000_000))
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, most)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, most)
 

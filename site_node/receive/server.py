@@ -36,6 +36,7 @@ class _Handler(RequestHandler):  # type: ignore[misc] # pynetdicom ships no type
         association.dul.event_queue.get()  # that there is a connection: the next line says it again
         association.dul.socket = connection = Connection(association, client_socket=self.request)
         connection.idle_seconds = _IDLE_LOOK_SECONDS
+        connection.read_seconds = IDLE_SECONDS
         self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         association.dimse = Dimse(association)
         if self.server.starts(association):
@@ -56,9 +57,9 @@ class Server(ThreadedAssociationServer):  # type: ignore[misc] # likewise
     def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
         """Accept a connection; a TLS handshake is still to come."""
         connection, address = self.socket.accept()
-        wait_at_most(connection, HANDSHAKE_SECONDS if self.ssl_context else IDLE_SECONDS)
         if self.ssl_context:
             connection = self.ssl_context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        wait_at_most(connection, HANDSHAKE_SECONDS if self.ssl_context else IDLE_SECONDS)
         return connection, address
 
     def process_request_thread(self, request: socket.socket, client_address: tuple[str, int]) -> None:

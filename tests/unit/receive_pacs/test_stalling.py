@@ -1,0 +1,77 @@
+"""A PACS or a caller that stops in the middle, or does only half of what it is asked for, holds nobody up."""
+
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from shared.errors import TransportError
+from site_node.dimse import PacsSettings, ScpSettings
+from site_node.receive.arrivals import Arrivals
+from site_node.receive.pacs import Pacs
+from site_node.receive.scp import serving
+from tests.factories.pacs import free_port, key_of
+
+_LONG = 10.0  # seconds: what takes so long takes for ever
+
+
+def settings(port: int, **more: object) -> PacsSettings:
+    return PacsSettings.model_validate({"host": "127.0.0.1", "port": port, "ae_title": "PACS", **more})
+
+
+def ends(work: Callable[[], object]) -> bool:
+    """Whether `work` comes to an end, well or not."""
+
+    def run() -> None:
+        with pytest.raises(TransportError):
+            work()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(_LONG)
+    return not thread.is_alive()
+
+
+def is_open(client: socket.socket) -> bool:
+    """Whether another byte can be sent."""
+    try:
+        client.sendall(b"\0")
+    except OSError:
+        return False
+    return True
+
+
+def test_a_pacs_that_stops_amid_a_pdu_is_given_up() -> None:
+    """The rest never comes, and the connection stays open."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        asking = Pacs(settings(listening.getsockname()[1], answer_seconds=0.3))
+        held: list[socket.socket] = []
+
+        def answer() -> None:
+            connection, _ = listening.accept()
+            held.append(connection)
+            connection.sendall(struct.pack(">BBL", 2, 0, 500) + bytes(9))
+
+        accepting = threading.Thread(target=answer)
+        accepting.start()
+        ended = ends(asking.echo)
+        accepting.join()
+        held[0].close()
+        assert ended
+
+
+def test_who_sends_drop_by_drop_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each byte comes in time and the PDU never does."""
+    monkeypatch.setattr("site_node.receive.server.IDLE_SECONDS", 0.4)
+    port = free_port()
+    scp = ScpSettings(host="127.0.0.1", port=port, callers=("SENDER",))
+    with serving(scp, Arrivals(tmp_path, key_of)), socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(struct.pack(">BBL", 1, 0, 50_000))
+        until = time.monotonic() + _LONG
+        while time.monotonic() < until and is_open(client):
+            time.sleep(0.05)
+        assert time.monotonic() < until
