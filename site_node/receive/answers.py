@@ -104,6 +104,10 @@ class Fetch(Frozen):
         """Nothing, likewise."""
         return "Fetch(…)"
 
+    def includes(self, study_uid: str, sop_uid: str) -> bool:
+        """Whether that instance is asked for."""
+        return study_uid == self.study_uid and (not self.sop_uids or sop_uid in self.sop_uids)
+
 
 class Outcome(Frozen):
     """How a retrieval ended, as the PACS tells; a reason where it was not a success. Counts may be missing."""

@@ -207,7 +207,7 @@ def _keep(content: bytes, asked: Fetch, arrivals: Arrivals, reserve: int) -> str
     except DicomUnreadable:
         return "sent-broken"
     study_uid, sop_uid = header.study_instance_uid, header.sop_instance_uid
-    if study_uid != asked.study_uid or (asked.sop_uids and sop_uid not in asked.sop_uids):
+    if not asked.includes(study_uid, sop_uid):
         return "sent-other"
     try:
         arrivals.check_room(reserve + len(content))

@@ -7,8 +7,8 @@ comes twice replaces itself. Nothing here logs; values stand only in what is ret
 
 import ssl
 import time
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from pydicom.dataset import Dataset
@@ -65,7 +65,7 @@ class Pacs(QueryRetrieve):
 
     def echo(self) -> None:
         """Ask whether it is there and speaks with us; raises `PacsUnreachable`, `PacsRefused`, `PacsFailed`."""
-        with self._associated([build_context(VERIFICATION)]) as association:
+        with self._associated("C-ECHO", [build_context(VERIFICATION)]) as association:
             status = association.send_c_echo()
         self._expect("C-ECHO", status)
 
@@ -97,7 +97,7 @@ class Pacs(QueryRetrieve):
         A PACS whose last answer was lost may go on sending without our listening: that is waited for.
         """
         if self._settings.method == "get":
-            return self._get(to_retrieve(asked), arrivals, reserve)
+            return self._get(asked, arrivals, reserve)
         outcome = self._move(to_retrieve(asked))
         seconds = self._settings.answer_seconds
         while outcome.reason == "no-answer" and arrivals.still_for(asked.study_uid) < seconds / 4:
@@ -105,21 +105,21 @@ class Pacs(QueryRetrieve):
         return outcome
 
     def _move(self, asked: Dataset) -> Outcome:
-        with self._associated([build_context(STUDY_MOVE)], self._settings.retrieve_seconds) as association:
+        with self._associated("C-MOVE", [build_context(STUDY_MOVE)], self._settings.retrieve_seconds) as association:
             return outcome_of(association.send_c_move(asked, self._destination, STUDY_MOVE))
 
-    def _get(self, asked: Dataset, arrivals: Arrivals, reserve: int) -> Outcome:
+    def _get(self, asked: Fetch, arrivals: Arrivals, reserve: int) -> Outcome:
         contexts, classes = asked_for(STUDY_GET)
-        handlers = [(evt.EVT_C_STORE, handle_store, [arrivals, reserve])]
+        handlers = [(evt.EVT_C_STORE, handle_store, [arrivals, reserve, asked])]
         roles = [build_role(one, scp_role=True) for one in classes]
         seconds = self._settings.retrieve_seconds
-        with self._associated(contexts, seconds, handlers, roles) as association:
-            return outcome_of(association.send_c_get(asked, STUDY_GET))
+        with self._associated("C-GET", contexts, seconds, handlers, roles) as association:
+            return outcome_of(association.send_c_get(to_retrieve(asked), STUDY_GET))
 
     def _find(self, asked: Dataset) -> Sequence[Dataset]:
         """All answers; raises `PacsFailed` where the last status is no success, or is none at all."""
         answers: list[Dataset] = []
-        with self._associated([build_context(STUDY_FIND)]) as association:
+        with self._associated("C-FIND", [build_context(STUDY_FIND)]) as association:
             for status, answer in association.send_c_find(asked, STUDY_FIND):
                 if status.get("Status") not in PENDING:
                     self._expect("C-FIND", status)
@@ -130,22 +130,33 @@ class Pacs(QueryRetrieve):
                     raise PacsFailed(operation="C-FIND", problem=f"more than {_MOST_ANSWERS} answers; ask for less")
         raise PacsFailed(operation="C-FIND", problem="the answers end without a status")
 
+    @contextmanager
     def _associated(
         self,
+        operation: str,
         contexts: Sequence[PresentationContext],
         seconds: float | None = None,
         handlers: Sequence[tuple[Any, ...]] = (),
         roles: Sequence[SCP_SCU_RoleSelectionNegotiation] = (),
-    ) -> AbstractContextManager[Association]:
-        return associated(
-            self._settings,
-            contexts,
-            answer_seconds=self._settings.answer_seconds,
-            dimse_seconds=seconds,
-            tls=self._tls,
-            handlers=handlers,
-            roles=roles,
-        )
+    ) -> Iterator[Association]:
+        """An association for the service that the first of `contexts` is for; pynetdicom's errors become ours."""
+        try:
+            with associated(
+                self._settings,
+                contexts,
+                answer_seconds=self._settings.answer_seconds,
+                dimse_seconds=seconds,
+                tls=self._tls,
+                handlers=handlers,
+                roles=roles,
+            ) as association:
+                if contexts[0].abstract_syntax not in {one.abstract_syntax for one in association.accepted_contexts}:
+                    raise PacsFailed(operation=operation, problem="it does not offer this service")
+                yield association
+        except (RuntimeError, ValueError) as error:  # it ended just before we asked; it cannot be encoded
+            raise PacsFailed(
+                type(error).__name__, operation=operation, problem="it broke off, or was asked wrongly"
+            ) from None
 
     def _expect(self, operation: str, status: Dataset) -> None:
         code = status.get("Status")

@@ -16,6 +16,7 @@ from pynetdicom.sop_class import Verification
 
 from shared.errors import DiskFull, PortInUse
 from site_node.dimse import LONGEST_PDU, ScpSettings
+from site_node.receive.answers import Fetch
 from site_node.receive.arrivals import Arrivals
 from site_node.receive.contexts import accepted
 from site_node.receive.part10 import part10, study_uid_of
@@ -60,8 +61,11 @@ def serving(settings: ScpSettings, arrivals: Arrivals, tls: ssl.SSLContext | Non
         thread.join()
 
 
-def handle_store(event: Event, arrivals: Arrivals, reserve: int = 0) -> int:
-    """Keep one instance and say how that went, as a C-STORE status; `reserve` bytes of the disk stay free."""
+def handle_store(event: Event, arrivals: Arrivals, reserve: int = 0, asked: Fetch | None = None) -> int:
+    """Keep one instance and say how that went, as a C-STORE status; `reserve` bytes of the disk stay free.
+
+    What comes in answer to a request must be what was `asked` for.
+    """
     request, syntax = event.request, event.context.transfer_syntax
     sop_class, sop_uid = (
         str(one or "").strip(" \0") for one in (request.AffectedSOPClassUID, request.AffectedSOPInstanceUID)
@@ -70,6 +74,9 @@ def handle_store(event: Event, arrivals: Arrivals, reserve: int = 0) -> int:
     study_uid = study_uid_of(dataset, syntax)
     if not study_uid or not sop_uid or not f"{sop_class}{sop_uid}".isascii():
         log.warning("scp.refused", status=f"0x{MISMATCH:04X}")
+        return MISMATCH
+    if asked is not None and not asked.includes(study_uid, sop_uid):
+        log.warning("scp.not_asked_for")
         return MISMATCH
     try:
         content = part10(sop_class, sop_uid, syntax, dataset)
