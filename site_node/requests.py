@@ -163,9 +163,10 @@ class Requests:
 
     def reopen(self) -> int:
         """Try again what ended with something missing; how many."""
-        again = [one.id for one in self.all() if not one.is_open and one.reason]
-        for one in again:
-            self._set(one, RequestState.WAITING, attempts=0)
+        again = [one for one in self.all() if not one.is_open and one.reason]
+        for one in again:  # what is known of it stays: it is no whole study because it is asked for again
+            parts = [part.model_copy(update={"failed": 0, "reason": ""}) for part in one.parts]
+            self._set(one.id, RequestState.RETRIEVING if parts else RequestState.WAITING, attempts=0, parts=parts)
         return len(again)
 
     def counts(self) -> RequestCounts:

@@ -48,11 +48,15 @@ class Arrivals:
 
     def count(self, study_uid: str) -> int:
         """How many instances of the study lie here, each counted once."""
-        return len(self._names(study_uid))
+        return self.count_of(self.key(study_uid))
+
+    def count_of(self, key: StudyKey) -> int:
+        """Likewise, by the study's key."""
+        return len(self._names(key))
 
     def has(self, study_uid: str, sop_uid: str) -> bool:
         """Whether that instance lies here."""
-        return self._name(sop_uid) in self._names(study_uid)
+        return self._name(sop_uid) in self._names(self.key(study_uid))
 
     def still_for(self, study_uid: str) -> float:
         """Seconds since the study last got an instance; infinite where it has none."""
@@ -106,8 +110,8 @@ class Arrivals:
     def _name(self, sop_uid: str) -> str:
         return self.key(f"instance {sop_uid}")
 
-    def _names(self, study_uid: str) -> frozenset[str]:
+    def _names(self, key: StudyKey) -> frozenset[str]:
         try:
-            return frozenset(path.name.partition("-")[0] for path in self._of(study_uid).iterdir())
+            return frozenset(path.name.partition("-")[0] for path in (self.folder / key).iterdir())
         except FileNotFoundError:
             return frozenset()

@@ -78,9 +78,9 @@ class Retrieval:
             self.requests.found(entry.id, parts)
             parts = [self._retrieve(study, part) for study, part in zip(studies, parts, strict=True)]
         except _Refusal as refusal:
-            self.requests.refuse(entry.id, str(refusal.args[0]))
+            self._refuse(entry, str(refusal.args[0]))
         except TransportError as error:  # while it was asked, not yet retrieved
-            self._settle(entry, entry.parts, error.code)
+            self._settle(entry, self._before(entry), error.code)
         else:
             self._settle(entry, parts, next((one.reason for one in parts if one.reason), ""))
         return self.requests.get(entry.id) or entry
@@ -134,7 +134,8 @@ class Retrieval:
             reason = outcome.reason or "not-arrived"
             announced = part.announced
             if self.arrivals.count(study.study_uid) != part.announced:
-                again = self.pacs.studies(Query(study_uid=study.study_uid))
+                found = self.pacs.studies(Query(study_uid=study.study_uid))
+                again = [one for one in found if one.study_uid == study.study_uid]
                 announced = self.pacs.announced(again[0]) if again else part.announced
         except TransportError as error:
             reason, announced = error.code, part.announced
@@ -162,6 +163,23 @@ class Retrieval:
             for uid, sop_uids in missing.items()
             for start in range(0, len(sop_uids), _AT_ONCE)
         ]
+
+    def _before(self, entry: RequestEntry) -> list[Part]:
+        """What was announced before, and how much of it came meanwhile: a kill may have come before it was noted."""
+        return [
+            part.model_copy(
+                update={"arrived": min(part.announced, max(part.arrived, self.arrivals.count_of(part.key)))}
+            )
+            for part in entry.parts
+        ]
+
+    def _refuse(self, entry: RequestEntry, reason: str) -> None:
+        """End it; what was announced before and did not come has failed, so that nobody takes the rest for whole."""
+        parts = [part.model_copy(update={"reason": reason}) for part in self._before(entry)]
+        if parts:
+            self.requests.reconcile(entry.id, [_failed(part, reason) for part in parts])
+        else:
+            self.requests.refuse(entry.id, reason)
 
     def _settle(self, entry: RequestEntry, parts: Sequence[Part], reason: str) -> None:
         """Reconcile, or wait for the next attempt; after the last one what is missing has failed."""

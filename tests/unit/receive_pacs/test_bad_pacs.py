@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from site_node.receive.arrivals import Arrivals
 from site_node.receive.interface import QueryRetrieve
 from site_node.receive.retrieval import Retrieval, work
 from site_node.receive.wanted import Wanted
+from site_node.requests import Part
 from site_node.stages import NOT_ENROLLED
 from tests.factories.dicom import make_ct, write_file
 
@@ -34,6 +36,8 @@ class HalfPacs(QueryRetrieve):
     halved: frozenset[str] = frozenset({"A1"})
     said: Outcome = HALF
     breaks: list[str] = field(default_factory=list)  # accession numbers for which the question breaks off once
+    holds: frozenset[str] = frozenset(STUDIES)
+    overlooks: bool = False  # by UID it finds everything, first a study of one image
 
     def echo(self) -> None:
         """It is there."""
@@ -42,13 +46,15 @@ class HalfPacs(QueryRetrieve):
         if query.accession in self.breaks:
             self.breaks.remove(query.accession)
             raise PacsFailed(operation="C-FIND", problem="the answers end without a status")
+        other = (make_ct(slices=1, rows=8, study="A3"),) if self.overlooks and query.study_uid else ()
         return tuple(
             StudyFound(
                 study_uid=str(made[0].StudyInstanceUID), accession=name, patient_id=name, issuer="", date="",
                 modalities="CT", instances=len(made), series=1,
             )
-            for name, made in STUDIES.items()
-            if query.accession == name or query.study_uid == made[0].StudyInstanceUID
+            for name, made in (*(("A3", one) for one in other), *STUDIES.items())
+            if query.accession == name or self.overlooks or query.study_uid == made[0].StudyInstanceUID
+            if name in self.holds or other
         )  # fmt: skip
 
     def series(self, study_uid: str) -> tuple[SeriesFound, ...]:
@@ -130,3 +136,51 @@ def test_without_room_nothing_is_asked_and_no_attempt_is_used_up(
     assert {(one.state, one.attempts) for one in ledger.requests.all()} == {("waiting", 0)}
     work(retrieval(acquisition, ledger, HalfPacs(tmp_path, halved=frozenset())), threading.Event(), patience=0)
     assert ledger.requests.counts().states == {"reconciled": 2}
+
+
+def test_a_study_that_the_pacs_lost_half_way_is_not_taken_for_whole(
+    acquisition: Acquisition, ledger: Ledger, tmp_path: Path
+) -> None:
+    """Half of it came, then the PACS knows it no more: the rest has failed and a person looks, also later."""
+    half = retrieval(acquisition, ledger, HalfPacs(tmp_path))
+    entry = ledger.requests.next_due(datetime.now(UTC))
+    assert entry is not None
+    ledger.requests.refuse(next(one.id for one in ledger.requests.all() if one.id != entry.id), "unknown-accession")
+    half.attempt(entry)
+    gone = retrieval(acquisition, ledger, HalfPacs(tmp_path, holds=frozenset()))
+    for _ in range(2):
+        work(gone, threading.Event(), patience=0)
+        counts = ledger.requests.counts()
+        assert (counts.announced, counts.arrived, counts.failed, counts.expected) == (4, 2, 2, 0)
+        assert set(counts.reasons) == {"unknown-accession"}
+        acquisition.take_in(ledger, quiet_seconds=0)
+        ((state, lead),) = ((one.state, one.lead) for one in ledger.studies())
+        assert (state, lead) == (State.QUARANTINED, "incomplete-retrieval")
+        ledger.requests.reopen()
+
+
+def test_what_came_before_a_kill_is_counted_though_the_pacs_is_gone(
+    acquisition: Acquisition, ledger: Ledger, tmp_path: Path
+) -> None:
+    """All of it came and nobody noted it; then nothing can be asked: announced is what arrived."""
+    first, second = (one.id for one in ledger.requests.all())
+    ledger.requests.refuse(second, "unknown-accession")
+    name = acquisition.wanted.get(first)
+    assert name is not None
+    uid = str(STUDIES[name.accession][0].StudyInstanceUID)
+    ledger.requests.found(first, [Part(key=acquisition.arrivals.key(uid), announced=4)])
+    HalfPacs(tmp_path, halved=frozenset()).retrieve(Fetch(study_uid=uid), acquisition.arrivals)
+    pacs = HalfPacs(tmp_path, breaks=[name.accession] * GENTLE.attempts)
+    work(retrieval(acquisition, ledger, pacs), threading.Event(), patience=0)
+    counts = ledger.requests.counts()
+    assert (counts.announced, counts.arrived, counts.failed) == (4, 4, 0)
+
+
+def test_who_answers_with_other_studies_is_not_believed(
+    acquisition: Acquisition, ledger: Ledger, tmp_path: Path
+) -> None:
+    """A PACS that overlooks the study asked for: how much that is, is not what the first of its answers counts."""
+    pacs = HalfPacs(tmp_path, overlooks=True)
+    work(retrieval(acquisition, ledger, pacs), threading.Event(), patience=0)
+    counts = ledger.requests.counts()
+    assert (counts.announced, counts.arrived, counts.failed) == (8, 6, 2)
