@@ -11,6 +11,7 @@ from pathlib import Path
 import structlog
 
 from shared.errors import InvalidSetting, NoDicomFound
+from shared.terminal import trace_lines
 from site_node.config import SETTINGS_FILE, SiteHome, SiteSettings
 from site_node.dicomweb import DicomwebSettings
 from site_node.dimse import PacsSettings
@@ -185,9 +186,15 @@ class Acquisition:
                 (folder / name).replace(place / name)
 
     def _work_apart(self, stop: threading.Event) -> None:
+        """Work on requests until `stop`: what fails, such as a full disk under the ledger, is tried again."""
         ledger = Ledger(self.home.ledger)
         try:
-            self.work(ledger, stop)
+            while not stop.is_set():
+                try:
+                    self.work(ledger, stop)
+                except Exception as error:  # noqa: BLE001 -- nobody would start this thread again
+                    log.error("pacs.problem", trace=trace_lines(error))  # noqa: TRY400 -- no values
+                    stop.wait(self.settings.poll_seconds)
         finally:
             ledger.close()
 

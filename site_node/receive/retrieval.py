@@ -14,6 +14,7 @@ from threading import Event
 import structlog
 
 from shared.errors import InvalidArgument, TransportError
+from shared.terminal import trace_lines
 from site_node.pacing import Pacing
 from site_node.receive.answers import Fetch, Outcome, Query, StudyFound
 from site_node.receive.arrivals import Arrivals
@@ -49,6 +50,7 @@ REASONS = {
     "disk-full": "this machine has no room left",
     "not-kept": "this machine could not write it",
     "pacs-failed": "the PACS did not answer the question whole",
+    "internal-error": "a defect of ours; tell us, or try again",
     "query-invalid": "it cannot be asked for: a wildcard or a control character",
 }
 
@@ -81,6 +83,9 @@ class Retrieval:
             self._refuse(entry, str(refusal.args[0]))
         except TransportError as error:  # while it was asked, not yet retrieved
             self._settle(entry, self._before(entry), error.code)
+        except Exception as error:  # noqa: BLE001 -- a defect with one request must not stop the others
+            log.error("pacs.defect", request=entry.id, trace=trace_lines(error))  # noqa: TRY400 -- no values
+            self._settle(entry, self._before(entry), "internal-error")
         else:
             self._settle(entry, parts, next((one.reason for one in parts if one.reason), ""))
         return self.requests.get(entry.id) or entry

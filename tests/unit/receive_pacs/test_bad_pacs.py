@@ -1,5 +1,6 @@
 """A PACS that answers half, or only when it wants to: what is missing has its reason, and the rest goes on."""
 
+import sqlite3
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -184,3 +185,42 @@ def test_who_answers_with_other_studies_is_not_believed(
     work(retrieval(acquisition, ledger, pacs), threading.Event(), patience=0)
     counts = ledger.requests.counts()
     assert (counts.announced, counts.arrived, counts.failed) == (8, 6, 2)
+
+
+class OddPacs(HalfPacs):
+    """What it answers about one study, nobody foresaw."""
+
+    def instances(self, study_uid: str) -> dict[str, frozenset[str]]:
+        raise RecursionError(study_uid)
+
+
+def test_a_defect_with_one_request_ends_that_one(
+    acquisition: Acquisition, ledger: Ledger, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The others go on, and the log does not say what was asked."""
+    work(retrieval(acquisition, ledger, OddPacs(tmp_path)), threading.Event(), patience=0)
+    counts = ledger.requests.counts()
+    assert (counts.announced, counts.arrived, counts.failed) == (8, 6, 2)
+    assert counts.states == {"reconciled": 2}
+    said = capsys.readouterr().out
+    assert "pacs.defect" in said
+    assert not [uid for made in STUDIES.values() if (uid := str(made[0].StudyInstanceUID)) in said]
+
+
+def test_requests_are_worked_on_again_after_a_problem_of_the_machine(
+    acquisition: Acquisition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk under the ledger, say: the service asks the PACS again without a restart."""
+    settings = acquisition.settings.model_copy(update={"pacs": GENTLE, "poll_seconds": 0.01})
+    tries, again = iter([sqlite3.OperationalError("database or disk is full")]), threading.Event()
+
+    def fails_once(_: Acquisition, __: Ledger, stop: threading.Event) -> int:
+        for problem in tries:
+            raise problem
+        again.set()
+        stop.wait()
+        return 0
+
+    monkeypatch.setattr(Acquisition, "work", fails_once)
+    with Acquisition(acquisition.home, settings, acquisition.pseudonyms).running(threading.Event()):
+        assert again.wait(10)
