@@ -59,12 +59,16 @@ def write_film(folder: Path, frames: int) -> Path:
 
 
 def _fatten(dataset: Dataset) -> None:
-    """Bring a slice to what a vendor writes: references to other images and a private block."""
+    """Bring a slice to what a vendor writes: its time and tube current, the series' scouts, and a private block."""
+    number = int(dataset.InstanceNumber)
+    dataset.AcquisitionTime = dataset.ContentTime = f"1012{number // 10 % 60:02d}.{number % 10}00000"
+    dataset.SliceLocation = f"{number * 1.25:.2f}"
+    dataset.XRayTubeCurrent, dataset.Exposure = 200 + number % 37, 100 + number % 41
     references = []
-    for number in range(3):
+    for scout in range(3):
         item = Dataset()
         item.ReferencedSOPClassUID = dataset.SOPClassUID
-        item.ReferencedSOPInstanceUID = f"{dataset.SOPInstanceUID}.{number}"
+        item.ReferencedSOPInstanceUID = f"{dataset.SeriesInstanceUID}.{scout}"
         references.append(item)
     dataset.ReferencedImageSequence = Sequence(references)
     block = dataset.private_block(0x0019, "BENCH VENDOR 1", create=True)
