@@ -255,13 +255,13 @@ class Values:
         if len(raw) < _TELLING:
             return False
         identifiers = self._subject.names.identifiers
-        # A time of day may be six digits of a date by chance.
-        own = identifiers.numbers if vr == "TM" else identifiers.numbers | identifiers.dates
-        return any(
-            len(form) >= _TELLING and form in own
-            for value in raw.decode().split("\\")
-            for form in (value.strip(" \0"), _digits(value))
-        )
+        for value in raw.decode().split("\\"):
+            for form in (value.strip(" \0"), _digits(value)):
+                # A time of day may be six digits of a date by chance.
+                dated = vr != "TM" and form in identifiers.dates
+                if len(form) >= _TELLING and (dated or form in identifiers.numbers):
+                    return True
+        return False
 
     def _uid(self, raw: bytes) -> bytes:
         """Each UID mapped; what the Standard registers stays (PS3.6 Annex A)."""
