@@ -4,7 +4,6 @@ Nothing is taken from the stage that made the file: UIDs, pseudonym, accession n
 """
 
 import re
-from collections import Counter
 from collections.abc import Iterator
 from datetime import date, timedelta
 from typing import NamedTuple
@@ -185,12 +184,16 @@ def _same_bytes(new: memoryview, old: memoryview) -> bool:
     return not bytes(new[size:]).strip(b"\0") and not bytes(old[size:]).strip(b"\0")
 
 
-def tally(new: Part, old: Part, rules: Rules) -> Counter[Fate]:
-    """How many elements of one part of a source were kept, changed or removed, private ones together."""
+def fates_of(new: Part, old: Part, rules: Rules) -> tuple[Fate, ...]:
+    """What became of each element of one part of a source; private ones all bear one name."""
     after = {(one.path, one.tag): one for one in new}
-    names = ("private" if one.tag >> 16 & 1 else name_of(one.tag, rules.profile) for one in old)
-    fates = (_fate(one, after.get((one.path, one.tag))) for one in old)
-    return Counter(zip(fates, names, strict=True))
+    return tuple(
+        (
+            _fate(one, after.get((one.path, one.tag))),
+            "private" if one.tag >> 16 & 1 else name_of(one.tag, rules.profile),
+        )
+        for one in old
+    )
 
 
 def _fate(before: Element, after: Element | None) -> str:

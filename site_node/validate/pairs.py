@@ -13,7 +13,7 @@ from site_node.validate.conformance import Rules, check_part
 from site_node.validate.elements import Document, Part, Run
 from site_node.validate.finding import Finding
 from site_node.validate.identifiers import charset_of
-from site_node.validate.mapping import Condition, Fate, Patient, check_against_source, tally
+from site_node.validate.mapping import Condition, Fate, Patient, check_against_source, fates_of
 from site_node.validate.presence import lacks_at
 from site_node.validate.private import Places
 
@@ -29,7 +29,7 @@ class Judged:
     form: tuple[Finding, ...]  # by itself
     against: tuple[Finding, ...]  # beside the source
     missing: tuple[Finding, ...]  # Type 1 and 2 that the source had
-    fates: Counter[Fate]
+    fates: tuple[Fate, ...]
     since: int  # the number of the first file that had it
 
     @property
@@ -88,7 +88,7 @@ class Pairs:
             tuple(check_part(new, self._rules, condition.private)),
             tuple(check_against_source(new, old, condition, self._patient, self._rules)),
             tuple(_missing(tag, self._rules.profile) for _, tag in sorted(missing)),
-            tally(new, old, self._rules),
+            fates_of(new, old, self._rules),
             self._files,
         )
 
@@ -97,8 +97,8 @@ class Pairs:
         for tag in tags:
             judged = self._known.pop(tag)
             self._wrong.pop(tag, None)
-            for fate, count in judged.fates.items():
-                self._fates[fate] += count * (self._files - judged.since)
+            for fate in judged.fates:
+                self._fates[fate] += self._files - judged.since
 
 
 def _missing(tag: int, profile: Profile) -> Finding:

@@ -33,9 +33,11 @@ def lacks(document: Document, sop_class: str) -> frozenset[Lack]:
 
 def lacks_at(tag: int, part: Part, sop_class: str) -> Iterator[Lack]:
     """The same of one attribute of the top level and what is in its items; `part` is empty where it is missing."""
-    required = required_of(sop_class)
     if tag not in _concerned(sop_class):
         return
+    if len(part) == 1 and part[0].items < 0 and not _is_empty(part[0]):
+        return  # it is there, has a value, and nothing is in it
+    required = required_of(sop_class)
     for path, members in _datasets(tag, part).items():
         places = path[::2]
         for attribute in required.get(places, ()):
