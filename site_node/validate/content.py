@@ -84,14 +84,16 @@ def _hash_windows(file: int) -> str:
 def _read(path: Path, hashed: SimpleQueue[_Hashed]) -> _Data | OSError:
     """A file's bytes, which are hashed from now on."""
     try:
-        with path.open("rb", buffering=0) as file:
-            size = os.fstat(file.fileno()).st_size
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            size = os.fstat(file).st_size
             if size <= _SMALL:
-                data: _Data = file.read()
+                data: _Data = os.read(file, _SMALL + 1)
             else:
-                flags = _POPULATED if size <= _WINDOW else mmap.MAP_SHARED
-                data = mmap.mmap(file.fileno(), size, flags, mmap.PROT_READ)
-            hashed.put(data if size <= _WINDOW else os.dup(file.fileno()))
+                data = mmap.mmap(file, size, _POPULATED if size <= _WINDOW else mmap.MAP_SHARED, mmap.PROT_READ)
+            hashed.put(data if size <= _WINDOW else os.dup(file))
+        finally:
+            os.close(file)
     except OSError as error:
         return error
     return data
