@@ -13,6 +13,7 @@ import structlog
 from shared.errors import InvalidSetting, NoDicomFound
 from shared.terminal import trace_lines
 from site_node.config import SETTINGS_FILE, SiteHome, SiteSettings
+from site_node.conflicts import keep_apart
 from site_node.dicomweb import DicomwebSettings
 from site_node.dimse import PacsSettings
 from site_node.forgetting import forget_lists
@@ -168,22 +169,15 @@ class Acquisition:
         except NoDicomFound:
             reception = Reception(studies=(), refused=(), duplicates=0)
             ledger.add_files([(folder.name, Ending.REFUSED, "no-dicom-found")])
+            keep_apart(folder.iterdir(), self.home)  # each was whole when it came: the disk may fail
         if incomplete:
             graver = {NO_PATIENT_ID, MIXED_PATIENTS}
             held = {one.key: INCOMPLETE for one in reception.studies if reception.held.get(one.key) not in graver}
             reception = reception.model_copy(update={"held": {**reception.held, **held}})
         intake = take(reception, home=self.home, ledger=ledger)
-        self._keep_refused(folder, [Path(one.source).name for one in reception.refused])
-        _remove(folder)
+        keep_apart((folder / Path(one.source).name for one in reception.refused), self.home)
+        self.arrivals.remove(folder)
         return intake
-
-    def _keep_refused(self, folder: Path, names: list[str]) -> None:
-        """What became part of no study is all there is of it, so it stays where a person looks."""
-        place = self.home.quarantine / "arrivals"
-        place.mkdir(exist_ok=True, mode=0o700)
-        for name in names:
-            if (folder / name).exists():
-                (folder / name).replace(place / name)
 
     def _work_apart(self, stop: threading.Event) -> None:
         """Work on requests until `stop`: what fails, such as a full disk under the ledger, is tried again."""
@@ -200,9 +194,3 @@ class Acquisition:
 
     def _lacking(self, key: str, problem: str) -> InvalidSetting:
         return InvalidSetting(file=str(self.home.folder / SETTINGS_FILE), line="1", key=key, problem=problem)
-
-
-def _remove(folder: Path) -> None:
-    for path in folder.iterdir():
-        path.unlink()
-    folder.rmdir()

@@ -8,20 +8,19 @@ import json
 import os
 import shutil
 from collections import defaultdict
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 
 from shared.frozen import Frozen
 from shared.ids import StudyKey
 from site_node.config import SiteHome
-from site_node.ledger import ARRIVED_LATE, OTHER_BYTES, Ledger, State
+from site_node.conflicts import contradicting, keep_apart, remove_copies, withdraw
+from site_node.ledger import ARRIVED_LATE, GONE, OTHER_BYTES, Ledger, State
 from site_node.receive.folder import MIXED_PATIENTS, NO_PATIENT_ID, Reception
-from site_node.receive.reading import RefusedFile, refused
+from site_node.receive.reading import RefusedFile
 from site_node.records import Records
 from site_node.study import Ending, Instance, Reason, Received
 
 REFUSED_FILES = "files.jsonl"
-_GONE = frozenset({State.SEALED, State.SUBMITTED})
 
 
 class Intake(Frozen):
@@ -37,6 +36,11 @@ class Intake(Frozen):
 def take(reception: Reception, *, home: SiteHome, ledger: Ledger) -> Intake:
     """Enter a reception; repeating it, after a kill or by hand, changes nothing more."""
     counts: defaultdict[str, int] = defaultdict(int)
+    for versions in reception.conflicts:
+        withdraw(versions.key, versions.instances, home, ledger)
+        record = Records(home).find(versions.key, Received)  # of a study that has left it stays as it is
+        ours = {instance.path for instance in record.instances} if record else frozenset()
+        remove_copies(instance for instance in versions.instances if instance.path not in ours)
     for study in reception.studies:
         for name, count in _enter(study, reception.held.get(study.key), home, ledger).items():
             counts[name] += count
@@ -62,15 +66,15 @@ def _enter(study: Received, held: Reason | None, home: SiteHome, ledger: Ledger)
     again = {"duplicates": len(arrived) - len(new)}
     if not ledger.has_study(study.key):
         _start(study, held, home, ledger)
-    elif not new:
-        _drop_copies(study.key, (), home, ledger)
-        return again
-    elif ledger.study(study.key).state in _GONE:
-        ledger.hold_instances(study.key, new, ARRIVED_LATE)
-        _drop_copies(study.key, [arrived[name] for name in new], home, ledger)
+    elif ledger.study(study.key).state in GONE and new:
+        _hold([arrived[name] for name in new], ARRIVED_LATE, study.key, home, ledger)
+        _drop_copies(study.key, home, ledger)
         return {**again, "late": len(new)}
-    else:
+    elif new or contradicting(study, home):
         held = _join(study, held, home, ledger)
+    else:
+        _drop_copies(study.key, home, ledger)
+        return again
     return {**again, "studies": 1, "instances": len(new)}
 
 
@@ -84,42 +88,38 @@ def _start(study: Received, held: Reason | None, home: SiteHome, ledger: Ledger)
 
 def _join(study: Received, held: Reason | None, home: SiteHome, ledger: Ledger) -> Reason | None:
     """Enter a study anew with what it had and what came; versions of one instance that differ are quarantined."""
+    if versions := contradicting(study, home):
+        _hold(versions, OTHER_BYTES, study.key, home, ledger)
+        withdraw(study.key, versions, home, ledger)
     before = Records(home).find(study.key, Received)
     if before is None:  # it was excluded or refused, and its copies are gone: it starts with what came
         _start(study, held, home, ledger)
         return held
-    files = {one.path.stem: one for one in (*before.instances, *study.instances) if one.path.exists()}
-    versions: defaultdict[str, list[Instance]] = defaultdict(list)
-    for one in files.values():
-        versions[one.sop_instance_uid].append(one)
-    agreed = tuple(same[0] for same in versions.values() if len(same) == 1)
-    conflicts = [one for same in versions.values() if len(same) > 1 for one in same]
+    spoilt = ledger.names(study.key, OTHER_BYTES)
+    files = {
+        one.path.stem: one
+        for one in (*before.instances, *study.instances)
+        if one.path.stem not in spoilt and one.path.exists()
+    }
     identity = study.identity if study.identity == before.identity else None
     if identity is None and held is None:
         held = NO_PATIENT_ID if study.identity is before.identity is None else MIXED_PATIENTS
-    if agreed:
-        joined = study.model_copy(update={"identity": identity, "instances": agreed})
+    if files:
+        joined = study.model_copy(update={"identity": identity, "instances": tuple(files.values())})
         _start(joined, held, home, ledger)
-    else:  # nothing of it can be trusted
-        ledger.advance(study.key, State.QUARANTINED, reasons=(refused("", OTHER_BYTES).reason,))
-    ledger.hold_instances(study.key, [one.path.stem for one in conflicts], OTHER_BYTES)
-    for one in conflicts:
-        _set_apart(one.path, home)
     return held
 
 
-def _set_apart(file: Path, home: SiteHome) -> None:
-    """Move a version of an image to where a person looks: what came over the network may lie nowhere else."""
-    place = home.quarantine / "arrivals"
-    place.mkdir(exist_ok=True, mode=0o700)
-    if file.exists():
-        file.replace(place / file.name)
+def _hold(instances: Sequence[Instance], code: str, key: StudyKey, home: SiteHome, ledger: Ledger) -> None:
+    """Quarantine images that become no part of their study, and tell the person who looks where they are."""
+    keep_apart((one.path for one in instances), home)
+    ledger.hold_instances(key, [one.path.stem for one in instances], code)
+    _list_files([(f"quarantine/arrivals/{one.path.name}", code) for one in instances], home)
+    remove_copies(instances)
 
 
-def _drop_copies(key: StudyKey, copies: Iterable[Instance], home: SiteHome, ledger: Ledger) -> None:
-    """Remove from the spool what was only just copied there and is not needed."""
-    for one in copies:
-        one.path.unlink(missing_ok=True)
+def _drop_copies(key: StudyKey, home: SiteHome, ledger: Ledger) -> None:
+    """Remove from the spool what was only just copied there, where the study's originals are gone."""
     if Records(home).find(key, Received) is None and ledger.study(key).state.ending is not Ending.WAITING:
         shutil.rmtree(home.spool / key, ignore_errors=True)
 
@@ -128,9 +128,14 @@ def _note_files(files: Iterable[RefusedFile], home: SiteHome, ledger: Ledger) ->
     """Count the files in the ledger, and keep their names for the person who looks, where PHI may lie."""
     listed = tuple(files)
     ledger.add_files((one.source, one.ending, one.reason.code) for one in listed)
+    _list_files([(one.source, one.reason.code) for one in listed], home)
+
+
+def _list_files(listed: Sequence[tuple[str, str]], home: SiteHome) -> None:
+    """Append to quarantine/files.jsonl: a name, PHI, and the code of a reason."""
     if listed:
         handle = os.open(home.quarantine / REFUSED_FILES, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.writelines(
-                json.dumps({"source": one.source, "code": one.reason.code}, ensure_ascii=False) + "\n" for one in listed
+                json.dumps({"source": name, "code": code}, ensure_ascii=False) + "\n" for name, code in listed
             )

@@ -78,6 +78,7 @@ class State(StrEnum):
 
 WAY = (State.RECEIVED, State.INCLUDED, State.DEIDENTIFIED, State.VALIDATED, State.SEALED, State.SUBMITTED)
 ENDED = frozenset({State.SUBMITTED, State.EXCLUDED, State.QUARANTINED, State.REFUSED})
+GONE = frozenset({State.SEALED, State.SUBMITTED})  # the coordinator may already hold it
 
 
 class StudyEntry(Frozen):
@@ -207,9 +208,10 @@ class Ledger:
         rows = self._db.execute(f"select * from studies{where} order by key", states)  # noqa: S608 -- question marks only
         return tuple(_entry(row) for row in rows)
 
-    def names(self, key: StudyKey) -> frozenset[str]:
-        """The opaque names of a study's instances."""
-        return frozenset(row[0] for row in self._db.execute("select name from instances where key = ?", (key,)))
+    def names(self, key: StudyKey, code: str = "") -> frozenset[str]:
+        """The opaque names of a study's instances; with `code` those that are held for it."""
+        rows = self._db.execute("select name from instances where key = ? and (? = '' or code = ?)", (key, code, code))
+        return frozenset(row[0] for row in rows)
 
     def sequence(self, key: StudyKey) -> int:
         """The study's number in the site's own count: given once, so that a study sealed again keeps it."""

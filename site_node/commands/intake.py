@@ -53,7 +53,7 @@ def receive(
         for code, count in sorted(intake.files.items()):
             print_line(f"{count} files not taken: {MESSAGES[code]} ({code}).")
         if intake.late:
-            print_line(f"{intake.late} images came after their study had left; see `ricord-site status`.")
+            print_line(f"{intake.late} images came after their study had left; they lie in quarantine/arrivals.")
         if held:
             print_line(f"{held} studies wait for a person; see `ricord-site review list`.")
     if intake.files or intake.late:

@@ -39,6 +39,7 @@ from site_node.commands.node import (
 )
 from site_node.config import SiteHome
 from site_node.inbox import Watch
+from site_node.intake import Intake
 from site_node.ledger import State
 from site_node.membership.record import Membership
 from site_node.membership.renewal import renew_if_due
@@ -142,10 +143,7 @@ def _take_inbox(node: Node, watch: Watch) -> None:
     """Receive what is new in the inbox; an entry that holds no DICOM is noted and left."""
     for entry in watch.ready():
         try:
-            intake = receive_source(node, entry.path)
-            log.info(
-                "receive.done", studies=intake.studies, instances=intake.instances, files=sum(intake.files.values())
-            )
+            _log_intake(receive_source(node, entry.path))
         except NoDicomFound:
             node.ledger.add_files([(entry.path.name, Ending.REFUSED, "no-dicom-found")])
         except (DiskFull, DiskNearlyFull):
@@ -168,8 +166,13 @@ def _acquire_once(node: Node, stop: threading.Event) -> None:
 def _take_arrivals(node: Node, acquisition: Acquisition, *, quiet_seconds: float | None = None) -> None:
     """Take in what came over the network, and forget what was asked for long enough ago."""
     for intake in acquisition.take_in(node.ledger, quiet_seconds=quiet_seconds):
-        log.info("receive.done", studies=intake.studies, instances=intake.instances, files=sum(intake.files.values()))
+        _log_intake(intake)
     acquisition.forget(node.ledger, datetime.now(UTC))
+
+
+def _log_intake(intake: Intake) -> None:
+    counts = {"studies": intake.studies, "instances": intake.instances, "late": intake.late}
+    log.info("receive.done", **counts, files=sum(intake.files.values()))
 
 
 def _log(done: Pass) -> None:

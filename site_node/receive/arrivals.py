@@ -83,8 +83,14 @@ class Arrivals:
         for path in sorted(self.folder.glob(f"{_TAKING}*")):
             yield StudyKey(path.name.removeprefix(_TAKING).rsplit("-", 1)[0]), path
 
+    def remove(self, apart: Path) -> None:
+        """Remove what was set apart and is taken in, first its name: what a kill leaves is not taken in as a study."""
+        gone = self.folder / _UNFINISHED / apart.name
+        apart.rename(gone)
+        shutil.rmtree(gone)
+
     def clear_unfinished(self) -> None:
-        """Remove what a killed process was writing; only while nobody stores."""
+        """Remove what a killed process was writing or removing; only while nobody stores."""
         shutil.rmtree(self.folder / _UNFINISHED)
         (self.folder / _UNFINISHED).mkdir(mode=0o700)
 

@@ -67,6 +67,7 @@ class Reception(Frozen):
     studies: tuple[Received, ...]
     held: dict[StudyKey, Reason] = Field(default_factory=dict)
     refused: tuple[RefusedFile, ...]
+    conflicts: tuple[Received, ...] = ()  # versions of images that differ, all of `refused` too
     duplicates: int  # further copies of an instance, the data byte for byte the same
     sources: dict[str, Path] = Field(default_factory=dict, repr=False)  # name in the source -> file in the spool: PHI
 
@@ -77,6 +78,7 @@ class _Arrived(Frozen):
     source: str
     header: Header
     instance: Instance
+    known: bool  # the same data lay in the spool before
 
 
 def receive_folder(source: Path, spool: Path, pseudonyms: StudyKeys) -> Reception:
@@ -110,7 +112,7 @@ def _take(candidate: Candidate, spool: Path, pseudonyms: StudyKeys) -> _Arrived:
             name = data_digest(stream, header)[:32]
         path = spool / pseudonyms.study_key(header.study_instance_uid) / f"{name}.dcm"
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        if path.exists():  # the same data, perhaps under other file meta information: what is recorded stays
+        if known := path.exists():  # the same data, perhaps under other file meta information: what is recorded stays
             size, digest = _measured(path)
         else:
             copy.replace(path)
@@ -125,7 +127,7 @@ def _take(candidate: Candidate, spool: Path, pseudonyms: StudyKeys) -> _Arrived:
         series_instance_uid=header.series_instance_uid,
         transfer_syntax_uid=header.transfer_syntax_uid,
     )
-    return _Arrived(source=candidate.name, header=header, instance=instance)
+    return _Arrived(source=candidate.name, header=header, instance=instance, known=known)
 
 
 def _measured(path: Path) -> tuple[int, Sha256]:
@@ -182,23 +184,27 @@ def _sorted_into_studies(arrived: Sequence[_Arrived], left: Sequence[RefusedFile
     for one in arrived:
         versions[one.header.sop_instance_uid].add(one.instance.path.stem)
     studies: dict[str, dict[str, _Arrived]] = defaultdict(dict)
-    conflicts: list[RefusedFile] = []
+    conflicts: dict[str, list[_Arrived]] = defaultdict(list)
     for one in arrived:
         if len(versions[one.header.sop_instance_uid]) > 1:
-            one.instance.path.unlink(missing_ok=True)  # the source keeps both for the person who looks
-            conflicts.append(refused(one.source, "other-bytes"))
+            conflicts[one.header.study_instance_uid].append(one)
         else:
             studies[one.header.study_instance_uid].setdefault(one.header.sop_instance_uid, one)
     built = [_study(uid, list(files.values()), pseudonyms) for uid, files in sorted(studies.items())]
     for study, _ in built:
         sync_folder(study.instances[0].path.parent)
     taken = {instance.path for study, _ in built for instance in study.instances}
+    spoilt = [one for files in conflicts.values() for one in files]
+    for one in spoilt:
+        if not one.known:  # the source keeps it for the person who looks; what was here before may be a study's
+            one.instance.path.unlink(missing_ok=True)
     return Reception(
         studies=tuple(study for study, _ in built),
         held={study.key: reason for study, reason in built if reason is not None},
-        refused=(*left, *conflicts),
+        refused=(*left, *(refused(one.source, "other-bytes") for one in spoilt)),
+        conflicts=tuple(_study(uid, files, pseudonyms)[0] for uid, files in sorted(conflicts.items())),
         sources={one.source: one.instance.path for one in arrived if one.instance.path in taken},
-        duplicates=len(arrived) - len(conflicts) - sum(len(study.instances) for study, _ in built),
+        duplicates=len(arrived) - len(spoilt) - sum(len(study.instances) for study, _ in built),
     )
 
 

@@ -1,6 +1,7 @@
 """How receptions add up: again, more of the same study, too late, in conflict."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,12 @@ from site_node.receive.reading import refused
 from site_node.records import Records
 from site_node.study import Identity, Received
 from tests.factories.pipeline import enter, key_of, make_home, make_stages, make_study
+
+
+KILLED = (
+    *("intake.keep_apart", "intake.remove_copies", "conflicts.keep_apart", "conflicts.remove_copies"),
+    *("ledger.Ledger.hold_instances", "records.Records.write"),
+)
 
 
 @pytest.fixture
@@ -64,6 +71,9 @@ def test_files_after_the_study_left_are_quarantined(home: SiteHome, ledger: Ledg
     assert ledger.instance_counts() == {"quarantined": 1, "submitted": 2}
     assert ledger.study(key_of("good")).state is State.SUBMITTED
     assert list(home.spool.iterdir()) == []
+    (kept,) = (home.quarantine / "arrivals").iterdir()
+    assert kept.read_bytes() == b"good/2", "for the person who looks"
+    assert kept.name in (home.quarantine / "files.jsonl").read_text()
 
 
 def test_a_later_version_of_an_instance_quarantines_both(home: SiteHome, ledger: Ledger) -> None:
@@ -90,6 +100,60 @@ def test_a_study_of_which_no_version_can_be_trusted_waits_for_a_person(home: Sit
     entry = ledger.study(key_of("good"))
     assert (entry.state, entry.lead) == (State.QUARANTINED, "other-bytes")
     assert ledger.instance_counts() == {"quarantined": 2}
+
+
+def another(home: SiteHome, content: bytes = b"another version") -> Received:
+    """The study's first image, with other bytes."""
+    later = make_study(home, "good", files=1)
+    path = later.instances[0].path.with_name(f"{content.hex():0<32}"[:32] + ".dcm")
+    path.write_bytes(content)
+    changed = later.instances[0].model_copy(update={"path": path, "sha256": Sha256("0" * 64)})
+    return later.model_copy(update={"instances": (changed,)})
+
+
+@pytest.mark.parametrize("files", [1, 3])
+@pytest.mark.parametrize("killed", KILLED)
+def test_a_kill_amid_a_conflict_changes_nothing(
+    home: SiteHome, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, files: int, killed: str
+) -> None:
+    """Received again, the same images are in conflict again: neither version goes on."""
+    received(home, ledger, make_study(home, "good", files=files))
+    with monkeypatch.context() as patched:
+        patched.setattr(f"site_node.{killed}", _killed)
+        with suppress(KeyboardInterrupt):
+            received(home, ledger, another(home))
+    received(home, ledger, another(home))
+    there = [one.path for one in Records(home).read(key_of("good"), Received).instances if one.path.exists()]
+    assert sorted(path.read_bytes() for path in there) == [f"good/{number}".encode() for number in range(1, files)]
+    assert ledger.instance_counts()["quarantined"] == 2
+    kept = {path.read_bytes() for path in (home.quarantine / "arrivals").iterdir()}
+    assert kept == {b"good/0", b"another version"}
+
+
+def _killed(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_version_in_quarantine_does_not_come_back_with_others(home: SiteHome, ledger: Ledger) -> None:
+    """A PACS sends the whole study again, with one image more: what was in conflict stays out."""
+    received(home, ledger, make_study(home, "good", files=2))
+    received(home, ledger, another(home))
+    received(home, ledger, make_study(home, "good", files=3))
+    kept = [one.path.read_bytes() for one in Records(home).read(key_of("good"), Received).instances]
+    assert sorted(kept) == [b"good/1", b"good/2"]
+    assert ledger.instance_counts() == {"quarantined": 2, "waiting": 2}
+
+
+def test_versions_that_come_together_end_the_one_that_was_here(home: SiteHome, ledger: Ledger) -> None:
+    """None of the three goes on, and what the study still has is there."""
+    received(home, ledger, make_study(home, "good", files=2))
+    both = (another(home).instances[0], another(home, b"a third").instances[0])
+    versions = make_study(home, "good", files=1).model_copy(update={"instances": both})
+    take(Reception(studies=(), refused=(), conflicts=(versions,), duplicates=0), home=home, ledger=ledger)
+    (left,) = Records(home).read(key_of("good"), Received).instances
+    assert (left.path.read_bytes(), ledger.study(key_of("good")).state) == (b"good/1", State.RECEIVED)
+    assert ledger.instance_counts() == {"quarantined": 1, "waiting": 1}
+    assert len(list((home.spool / key_of("good")).iterdir())) == 1
 
 
 def test_another_patient_in_the_same_study_holds_it(home: SiteHome, ledger: Ledger) -> None:

@@ -1,6 +1,8 @@
 """From the arrivals into the spool and the ledger: nothing half, nothing lost, nothing twice."""
 
+import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,10 @@ from site_node.config import init_home
 from site_node.ledger import Ledger, State
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.receive.folder import receive_folder
+from site_node.receive.reading import unreadable
+from site_node.records import Records
 from site_node.requests import Part
+from site_node.study import Received
 from tests.factories.dicom import make_ct, write_file
 
 SLICES = make_ct(slices=3, rows=8)
@@ -85,3 +90,62 @@ def test_what_cannot_be_read_stays_for_a_person(acquisition: Acquisition, ledger
     (taken,) = acquisition.take_in(ledger, quiet_seconds=0)
     assert taken.files == {"other-bytes": 2, "truncated": 1}
     assert len(list((acquisition.home.quarantine / "arrivals").iterdir())) == 3
+
+
+def test_a_version_that_comes_with_another_does_not_take_the_files_of_a_study(
+    acquisition: Acquisition, ledger: Ledger, tmp_path: Path
+) -> None:
+    """What was here comes again together with other bytes: the study goes on without that image, and whole."""
+    arrive(acquisition, tmp_path, 0, 1)
+    acquisition.take_in(ledger, quiet_seconds=0)
+    arrive(acquisition, tmp_path, 0)
+    whole = (tmp_path / "one.dcm").read_bytes()
+    acquisition.arrivals.store(STUDY, str(SLICES[0].SOPInstanceUID), whole[:-2] + b"\7\7")
+    acquisition.take_in(ledger, quiet_seconds=0)
+    key = acquisition.pseudonyms.study_key(STUDY)
+    record = Records(acquisition.home).read(key, Received)
+    assert [one.sop_instance_uid for one in record.instances] == [str(SLICES[1].SOPInstanceUID)]
+    assert all(one.path.exists() for one in record.instances)
+    assert ledger.study(key).state is State.RECEIVED
+
+
+def test_a_kill_while_clearing_up_leaves_no_half_of_a_conflict(
+    acquisition: Acquisition, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two versions one is removed, then the process dies: the other is not taken for the only one."""
+    arrive(acquisition, tmp_path, 0)
+    whole = (tmp_path / "one.dcm").read_bytes()
+    acquisition.arrivals.store(STUDY, str(SLICES[0].SOPInstanceUID), whole[:-2] + b"\7\7")
+    really = os.unlink
+    removed: list[str] = []
+
+    def remove_one(path: str, *, dir_fd: int | None = None) -> None:
+        where = str(path) if dir_fd is None else str(Path(f"/proc/self/fd/{dir_fd}").readlink())
+        if str(path).endswith(".dcm") and str(acquisition.home.arrivals) in where:
+            if removed:
+                raise KeyboardInterrupt
+            removed.append(path)
+        really(path, dir_fd=dir_fd)
+
+    with monkeypatch.context() as patched, suppress(KeyboardInterrupt):
+        patched.setattr("os.unlink", remove_one)
+        acquisition.take_in(ledger, quiet_seconds=0)
+    acquisition.take_in(ledger, quiet_seconds=0)
+    assert ledger.studies() == ()
+    assert len(list((acquisition.home.quarantine / "arrivals").iterdir())) == 2
+
+
+def test_a_disk_that_does_not_read_deletes_nothing(
+    acquisition: Acquisition, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not one file of a study can be opened: what was answered with success is still there."""
+    arrive(acquisition, tmp_path, 0, 1)
+    with monkeypatch.context() as patched:
+        patched.setattr("site_node.receive.folder._opened", unreadable_now)
+        acquisition.take_in(ledger, quiet_seconds=0)
+    assert ledger.file_counts() == {("refused", "no-dicom-found"): 1}
+    assert len(list((acquisition.home.quarantine / "arrivals").iterdir())) == 2
+
+
+def unreadable_now(_: object) -> None:
+    raise unreadable("unreadable")
