@@ -4,9 +4,7 @@ The copy is made before it is read, so a file that changes meanwhile is taken as
 it has its final name, which is its data's digest: receiving the same source again after a kill finds the same names.
 """
 
-import errno
 import hashlib
-import os
 import shutil
 from collections import defaultdict
 from collections.abc import Sequence
@@ -17,8 +15,8 @@ from zlib import error as DeflateError  # noqa: N812 -- zlib gives its one excep
 
 from pydantic import Field
 
-from shared.durable import sync_folder
-from shared.errors import DicomUnreadable, DiskFull, NoDicomFound
+from shared.durable import new_file, sync_folder
+from shared.errors import DicomUnreadable, NoDicomFound
 from shared.frozen import Frozen
 from shared.ids import Sha256, StudyKey
 from site_node.receive.reading import (
@@ -34,7 +32,6 @@ from site_node.receive.source import Candidate, candidates
 from site_node.study import Instance, Reason, Received, Severity
 
 _BLOCK = 1 << 20
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 _ARRIVING = "arriving"
 NO_DICOM = frozenset(  # a source in which every file is refused for one of these holds no DICOM
     {"not-dicom", "empty-file", "link-outside", "link-loop", "link-broken", "not-a-file", "path-outside", "unreadable"}
@@ -138,16 +135,14 @@ def _measured(path: Path) -> tuple[int, Sha256]:
 def _copy(candidate: Candidate, target: Path) -> tuple[int, Sha256]:
     """Copy durably and hash on the way; what does not start like DICOM is not copied at all. Raises `DiskFull`."""
     digest, size = hashlib.sha256(), 0
-    with _opened(candidate) as source, os.fdopen(os.open(target, _NEW, 0o600), "wb") as file:
+    with _opened(candidate) as source, new_file(target, mode=0o600) as file:
         while block := _block(source):
             if size == 0 and not looks_like_dicom(block):
                 raise unreadable("not-dicom")
             digest.update(block)
-            size += _write(file, block, target)
+            size += file.write(block)
         if size == 0:
             raise unreadable("empty-file")
-        file.flush()
-        os.fsync(file.fileno())
     return size, Sha256(digest.hexdigest())
 
 
@@ -167,15 +162,6 @@ def _block(source: IO[bytes]) -> bytes:
         raise unreadable("unreadable") from None
     except (BadZipFile, DeflateError, EOFError):
         raise unreadable("archive-damaged") from None
-
-
-def _write(file: IO[bytes], block: bytes, target: Path) -> int:
-    try:
-        return file.write(block)
-    except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise DiskFull(folder=str(target.parent.parent)) from error
-        raise
 
 
 def _sorted_into_studies(arrived: Sequence[_Arrived], left: Sequence[RefusedFile], pseudonyms: StudyKeys) -> Reception:

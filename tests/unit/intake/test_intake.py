@@ -17,7 +17,6 @@ from site_node.records import Records
 from site_node.study import Identity, Received
 from tests.factories.pipeline import enter, key_of, make_home, make_stages, make_study
 
-
 KILLED = (
     *("intake.keep_apart", "intake.remove_copies", "conflicts.keep_apart", "conflicts.remove_copies"),
     *("ledger.Ledger.hold_instances", "records.Records.write"),

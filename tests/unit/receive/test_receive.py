@@ -1,5 +1,6 @@
 """What comes in, and what is refused at the door."""
 
+import errno
 import hashlib
 import io
 import os
@@ -23,7 +24,7 @@ from pydicom.uid import (
     MediaStorageDirectoryStorage,
 )
 
-from shared.errors import DicomUnreadable, NoDicomFound, SourceMissing
+from shared.errors import DicomUnreadable, DiskFull, NoDicomFound, SourceMissing
 from shared.ids import StudyKey
 from site_node.receive.folder import Reception, receive_folder
 from site_node.receive.reading import MESSAGES, Header, data_digest, read_header, refused
@@ -306,6 +307,19 @@ def test_a_source_without_dicom_says_so(source: Path) -> None:
         receive(source)
     with pytest.raises(SourceMissing):
         receive(source / "nowhere")
+
+
+def test_a_disk_that_is_found_full_late_is_told_as_such(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small files, and disks that reserve late, say it only when the bytes are made durable; no half copy stays."""
+    write_ct(source)
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(DiskFull):
+        receive(source)
+    assert not list((source.parent / "spool").rglob("*.dcm"))
 
 
 def test_no_record_shows_a_name_or_a_patient(source: Path) -> None:
