@@ -79,7 +79,10 @@ def read_accessions(
     if not file.is_file():
         raise SourceMissing(source="the list of accession numbers")
     if file.suffix.lower() in WORKBOOKS:
-        return _of_table(_workbook(file), column, patient_column, spoilt)
+        rows, *others = _workbook(file)
+        if any(_has(one, column) for one in others):
+            raise AccessionListInvalid(problem="more than one of its sheets has the column; keep the one that is meant")
+        return _of_table(rows, column, patient_column, spoilt)
     text = _decoded(file.read_bytes())
     if file.suffix.lower() in {".csv", ".tsv"} or column:
         return _of_table(_delimited(text), column, patient_column, NOTHING)
@@ -87,9 +90,14 @@ def read_accessions(
 
 
 def of_text(text: str) -> AccessionList:
-    """Numbers apart by line, comma, semicolon or tab, as typed or pasted; a heading above them is left out."""
+    """Numbers apart by line, comma, semicolon or tab, as typed or pasted; a heading above them is left out.
+
+    Where lines hold several, a number's row is its place among all of them, so that each has a row of its own.
+    """
     lines = [(number, part) for number, line in enumerate(text.splitlines(), 1) for part in re.split(r"[,;\t]", line)]
     cells = [(number, part.strip(), "") for number, part in lines if part.strip()]
+    if len({number for number, _, _ in cells}) < len(cells):
+        cells = [(place, part, "") for place, (_, part, _) in enumerate(cells, 1)]
     if cells and _HEADING.fullmatch(cells[0][1]):
         cells = cells[1:]
     return _checked(cells)
@@ -117,11 +125,7 @@ def _column(rows: Sequence[Sequence[Cell]], name: str) -> tuple[int, int]:
     """Row and column of the heading; raises `AccessionListInvalid` where none, or more than one, is it."""
     for number, row in enumerate(rows[:_LOOKED_AT]):
         cells = [str(cell).strip() for cell in row]
-        places = [
-            place
-            for place, cell in enumerate(cells)
-            if (cell.casefold() == name.strip().casefold() if name else _HEADING.fullmatch(cell))
-        ]
+        places = [place for place, cell in enumerate(cells) if _is_meant(cell, name)]
         if len(places) > 1:
             raise AccessionListInvalid(problem="more than one column may be meant; name one with --column")
         if places:
@@ -129,6 +133,15 @@ def _column(rows: Sequence[Sequence[Cell]], name: str) -> tuple[int, int]:
     if name:
         raise AccessionListInvalid(problem=f"no heading in its first {_LOOKED_AT} rows is the column named")
     raise AccessionListInvalid(problem="no column is called Accession or Accession Number; name it with --column")
+
+
+def _has(rows: Sequence[Sequence[Cell]], name: str) -> bool:
+    """Whether another sheet has the column too."""
+    return any(_is_meant(str(cell).strip(), name) for row in rows[:_LOOKED_AT] for cell in row)
+
+
+def _is_meant(heading: str, name: str) -> bool:
+    return heading.casefold() == name.strip().casefold() if name else _HEADING.fullmatch(heading) is not None
 
 
 def _checked(cells: Sequence[tuple[int, Cell, str]]) -> AccessionList:
@@ -176,15 +189,16 @@ def _plain(cell: Cell) -> tuple[str, str]:
     return text, "number-cell-too-long" if len(text) > _MOST_DIGITS else ""
 
 
-def _workbook(file: Path) -> list[list[Cell]]:
-    """The first visible sheet."""
+def _workbook(file: Path) -> list[list[list[Cell]]]:
+    """The visible sheets."""
     try:
         with file.open("rb") as stream:
             book = CalamineWorkbook.from_filelike(stream)
             visible = [one.name for one in book.sheets_metadata if one.visible == SheetVisibleEnum.Visible]
             if not visible:
                 raise AccessionListInvalid(problem="it holds no visible sheet")
-            return [list(row) for row in book.get_sheet_by_name(visible[0]).to_python(skip_empty_area=False)]
+            sheets = [book.get_sheet_by_name(name).to_python(skip_empty_area=False) for name in visible]
+            return [[list(row) for row in rows] for rows in sheets]
     except PasswordError:
         raise AccessionListInvalid(problem="it is protected by a password; save it without one") from None
     except (CalamineError, OSError) as error:

@@ -44,11 +44,33 @@ def test_text_is_taken_as_people_paste_it() -> None:
     """Lines, commas, semicolons and tabs part; a heading is left out; inner spaces stay; a repeat is told."""
     found = of_text("Accession Number\r\n A1 , A2;A3\tA4\n\nA 5\nA1\nA*\nABCDEFGHIJKLMNOPQ\n")
     assert numbers(found) == ["A1", "A2", "A3", "A4", "A 5"]
-    assert codes(found) == {5: "duplicate-in-list", 6: "wildcard", 7: "too-long"} or set(codes(found).values()) == {
-        "duplicate-in-list",
-        "wildcard",
-        "too-long",
-    }
+    assert codes(found) == {7: "duplicate-in-list", 8: "wildcard", 9: "too-long"}, "the heading is the first"
+
+
+def test_each_number_of_a_line_has_a_row_of_its_own() -> None:
+    """What became of one does not hide what became of the next; where each has a line, the line is its row."""
+    found = of_text("A*, A1, A1, B*")
+    assert (codes(found), found.rows) == ({1: "wildcard", 3: "duplicate-in-list", 4: "wildcard"}, (2,))
+    assert of_text("A1\n\nA2\n").rows == (1, 3)
+
+
+def test_a_second_sheet_with_numbers_is_not_overlooked(tmp_path: Path) -> None:
+    """Which of them is meant a person says; one that is hidden, or has other columns, is none."""
+    book = Workbook()
+    assert book.active is not None
+    book.active.append(("Accession",))
+    book.active.append(("A1",))
+    other = book.create_sheet("2021")
+    other.append(("Remark",))
+    book.save(tmp_path / "list.xlsx")
+    assert numbers(read_accessions(tmp_path / "list.xlsx")) == ["A1"]
+    other.append(("Accession",))
+    book.save(tmp_path / "list.xlsx")
+    with pytest.raises(AccessionListInvalid, match="more than one of its sheets"):
+        read_accessions(tmp_path / "list.xlsx")
+    other.sheet_state = "hidden"
+    book.save(tmp_path / "list.xlsx")
+    assert numbers(read_accessions(tmp_path / "list.xlsx")) == ["A1"]
 
 
 def test_the_column_of_a_workbook_is_found_below_a_title(tmp_path: Path) -> None:
