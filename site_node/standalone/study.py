@@ -6,12 +6,13 @@ it is.
 
 import tempfile
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from shutil import rmtree
 
 from shared.errors import DiskFull
 from site_node.receive.folder import MIXED_PATIENTS, NO_PATIENT_ID
+from site_node.receive.reading import data_digest
 from site_node.standalone.arrival import Arrived, arrive
 from site_node.standalone.bench import Bench
 from site_node.standalone.place import name_of, put, take_away
@@ -94,13 +95,12 @@ def _settle(names: dict[int, str], made: dict[int, Path], out: Path, fates: Fate
 
 def _going(unit: Unit, arrived: Sequence[Arrived], fates: Fates) -> list[Arrived]:
     """The files to work on; those of a child, of nobody or of several patients, and contradicting ones, are not."""
-    versions: dict[str, set[str]] = defaultdict(set)
-    for one in arrived:
-        versions[one.instance.sop_instance_uid].add(one.instance.sha256)
+    differing = _several(arrived, lambda one: one.instance.sha256)  # as files; their data may yet be the same
+    contradicting = {one.number for one in _several(differing, _data)}
     mixed = len({one.header.identity for one in arrived} - {None}) > 1
     going = []
     for one in arrived:
-        if len(versions[one.instance.sop_instance_uid]) > 1:
+        if one.number in contradicting:
             fates[one.number] = unreadable_fate("other-bytes")
         elif mixed or one.header.identity is None:
             fates[one.number] = _quarantined(MIXED_PATIENTS if mixed else NO_PATIENT_ID)
@@ -109,6 +109,23 @@ def _going(unit: Unit, arrived: Sequence[Arrived], fates: Fates) -> list[Arrived
         else:
             going.append(one)
     return going
+
+
+def _several(files: Sequence[Arrived], digest: Callable[[Arrived], str]) -> list[Arrived]:
+    """Those of an instance of which there are several, by `digest`."""
+    found: dict[str, dict[str, list[Arrived]]] = defaultdict(lambda: defaultdict(list))
+    for one in files:
+        found[one.instance.sop_instance_uid][digest(one)].append(one)
+    return [one for versions in found.values() if len(versions) > 1 for same in versions.values() for one in same]
+
+
+def _data(one: Arrived) -> str:
+    """What tells versions of an instance apart, as in the node: the data set, whoever wrote the file around it."""
+    try:
+        with one.instance.path.open("rb") as file:
+            return data_digest(file, one.header)
+    except OSError:  # it went away meanwhile
+        return one.instance.sha256
 
 
 def _quarantined(reason: Reason) -> Fate:

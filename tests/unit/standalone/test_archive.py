@@ -223,6 +223,17 @@ def test_a_file_that_is_not_taken_does_not_stop_its_study_unless_asked(alone: Al
     assert fates["good.dcm"].output
 
 
+def test_what_another_program_wrote_around_the_same_data_is_a_copy(alone: Alone, source: Path) -> None:
+    """File meta information is each writer's own, here as in the node."""
+    again = pydicom.dcmread(write_file(make_dx(study="twice", PatientID="TWICE"), source / "a.dcm"))
+    again.file_meta.ImplementationVersionName = "ANOTHER"
+    again.save_as(source / "b.dcm")
+    assert (source / "a.dcm").read_bytes() != (source / "b.dcm").read_bytes()
+    fates = alone()
+    assert fates["a.dcm"].output == fates["b.dcm"].output
+    assert fates["a.dcm"].output
+
+
 def test_copies_share_an_output_and_contradictions_are_quarantined(alone: Alone, source: Path) -> None:
     film = make_dx(study="twice", PatientID="TWICE")
     for name in ("a.dcm", "b.dcm"):
