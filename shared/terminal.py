@@ -62,7 +62,7 @@ def run_app(app: typer.Typer, program: str) -> NoReturn:
     """
     arguments, debug = _without_debug(sys.argv[1:])
     as_json = "--json" in arguments
-    _be_quiet()
+    be_quiet()
     try:
         code = typer.main.get_command(app).main(arguments, prog_name=program, standalone_mode=False)
         sys.stdout.flush()
@@ -135,7 +135,7 @@ def _without_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
     return kept + list(arguments[end:]), len(kept) < end
 
 
-def _be_quiet() -> None:
+def be_quiet() -> None:
     """Keep libraries' warnings and a thread's traceback, either of which may quote a value, off the terminal."""
     warnings.simplefilter("ignore")
     threading.excepthook = lambda caught: None if caught.exc_value is None else _thread_failed(caught.exc_value)

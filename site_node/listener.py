@@ -18,6 +18,7 @@ import structlog
 from shared.crypto.keys import load_secret
 from shared.errors import InternalError, RicordError, error_for
 from shared.ids import SiteId
+from shared.terminal import be_quiet
 from site_node.config import SiteHome
 from site_node.dimse import ScpSettings
 from site_node.logs import log_codes_only
@@ -80,6 +81,7 @@ def _listen(home: Path, settings: ScpSettings, pipe: Connection) -> None:
     """The process: listen until the other end of the pipe is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us when it has finished
     log_codes_only()
+    be_quiet()
     try:
         secret = load_secret(SiteHome(home).pseudonym_key)
         arrivals = Arrivals(SiteHome(home).arrivals, Pseudonyms(secret, _ANY_SITE).study_key)

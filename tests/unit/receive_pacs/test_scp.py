@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,9 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, 
 from pynetdicom.association import Association
 
 from shared.errors import KeyFileInvalid, KeyFileMissing, PacsUnreachable, PortInUse
+from site_node.config import init_home
 from site_node.dimse import PacsSettings, ScpSettings, TlsSettings
+from site_node.listener import listening_apart
 from site_node.receive.arrivals import Arrivals
 from site_node.receive.connection import Caller
 from site_node.receive.pacs import Pacs
@@ -170,3 +173,15 @@ def test_compressed_images_are_taken_as_they_are(tmp_path: Path) -> None:
         association = ae.associate("127.0.0.1", port, ae_title="RICORD")
         assert [one.transfer_syntax for one in association.accepted_contexts] == [[JPEGBaseline8Bit]]
         association.release()
+
+
+def test_the_listening_process_tells_no_value(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A UID that is none: pydicom's warning quotes it, and nobody hears that."""
+    home, port = init_home(tmp_path / "home", name="General"), free_port()
+    dataset = film()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dataset.StudyInstanceUID = "1.2.DOE^JANE"
+        with listening_apart(home.folder, settings_on(port)), sending(port) as association:
+            assert association.send_c_store(dataset).Status == SUCCESS
+    assert "DOE" not in "".join(capfd.readouterr())
