@@ -52,6 +52,7 @@ from site_node.receive.web_session import check_files, session_with, silence
 log = structlog.get_logger(__name__)
 
 _MOST_ANSWERS = 10_000
+_MOST_INSTANCES = 100_000  # in one answer, which may have no end
 _PAGE = 1_000  # answers asked for at once
 _CHUNK = 1 << 20
 _AS_IT_LIES = 'multipart/related; type="application/dicom"; transfer-syntax=*'  # compressed or not
@@ -105,6 +106,8 @@ class Dicomweb(QueryRetrieve):
         reasons: list[str] = []
         with self._asking("WADO-RS retrieve") as session, closing(self._sent(session, asked)) as sent:
             for content in sent:
+                if len(reasons) == _MOST_INSTANCES:
+                    raise _failed("WADO-RS retrieve", f"more than {_MOST_INSTANCES} images")
                 reasons.append(_keep(content, asked, arrivals, reserve) if content else "pacs-could-not-send")
                 if reasons[-1] in _OURS:
                     break

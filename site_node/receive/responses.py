@@ -7,17 +7,22 @@ import queue
 import struct
 
 from pynetdicom.dimse import DIMSEServiceProvider
+from pynetdicom.dimse_messages import DIMSEMessage
 from pynetdicom.dimse_primitives import C_STORE, DimsePrimitiveType
 from pynetdicom.pdu_primitives import P_DATA
 
 _C_STORE_RSP = 0x8001
 _MOMENT_SECONDS = 0.01  # so late an end of the association is seen
 _NO_DATASET = 0x0101
+_LONGEST_MESSAGE = 2 << 30  # bytes, an enhanced CT with room to spare; held in memory while it comes
+_INVALID = "Evt19"  # PS3.8 table 9-10: the association is aborted
 _LAST_OF_COMMAND = b"\3"  # message control header, PS3.8 annex E.2
 
 
 class Dimse(DIMSEServiceProvider):  # type: ignore[misc] # pynetdicom ships no types
     """pynetdicom's for an acceptor, but it waits for a message, and makes the answers to C-STORE requests by hand."""
+
+    message: DIMSEMessage | None  # that comes just now
 
     def get_msg(self, block: bool = False) -> tuple[int, DimsePrimitiveType] | tuple[None, None]:
         """The next message, or nothing where none comes in a moment."""
@@ -27,6 +32,14 @@ class Dimse(DIMSEServiceProvider):  # type: ignore[misc] # pynetdicom ships no t
             return self.msg_queue.get(timeout=_MOMENT_SECONDS)  # type: ignore[no-any-return]
         except queue.Empty:
             return None, None
+
+    def receive_primitive(self, primitive: P_DATA) -> None:
+        """Take a part of a message; whose message has no end is let go."""
+        super().receive_primitive(primitive)
+        message = self.message
+        if message is not None and message.encoded_command_set.tell() + message.data_set.tell() > _LONGEST_MESSAGE:
+            self.message = None
+            self.dul.event_queue.put(_INVALID)
 
     def send_msg(self, primitive: DimsePrimitiveType, context_id: int) -> None:
         """Queue a message for the other side."""

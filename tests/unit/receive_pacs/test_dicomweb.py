@@ -127,6 +127,16 @@ def test_the_part_before_the_cut_is_kept(tmp_path: Path) -> None:
     assert sorted(path.read_bytes() for path in (tmp_path / "arrivals").glob("*/*.dcm")) == sorted(FILES[:2])
 
 
+def test_an_answer_with_ever_more_images_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that goes on sending holds nobody up; what came until then is kept."""
+    monkeypatch.setattr("site_node.receive.dicomweb._MOST_INSTANCES", 2)
+    with dicomweb() as fake:
+        fake.first = [sent(*FILES)]
+        with pytest.raises(PacsFailed, match="more than 2"):
+            fetched(fake, tmp_path)
+    assert sorted(path.read_bytes() for path in (tmp_path / "arrivals").glob("*/*.dcm")) == sorted(FILES[:2])
+
+
 def test_a_full_disk_ends_a_retrieval_with_that_reason(tmp_path: Path) -> None:
     """The reserve is respected, and the rest is not asked for."""
     with dicomweb(SLICES) as fake:

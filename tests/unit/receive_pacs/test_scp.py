@@ -185,3 +185,16 @@ def test_the_listening_process_tells_no_value(tmp_path: Path, capfd: pytest.Capt
         with listening_apart(home.folder, settings_on(port)), sending(port) as association:
             assert association.send_c_store(dataset).Status == SUCCESS
     assert "DOE" not in "".join(capfd.readouterr())
+
+
+def test_a_message_without_an_end_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would fill the memory; nothing of it is kept, and the next one is served."""
+    monkeypatch.setattr("site_node.receive.responses._LONGEST_MESSAGE", 100_000)
+    port, arrivals, endless = free_port(), Arrivals(tmp_path, key_of), film()
+    endless.EncapsulatedDocument = bytes(1 << 20)
+    with serving(settings_on(port), arrivals):
+        with sending(port) as association:
+            assert "Status" not in association.send_c_store(endless)
+        assert arrivals.count(str(endless.StudyInstanceUID)) == 0
+        with sending(port) as association:
+            assert association.send_c_store(film()).Status == SUCCESS
