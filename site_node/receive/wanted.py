@@ -6,6 +6,7 @@ requests, named `<list>-<line>` in the ledger. When they have ended, the list is
 
 import secrets
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -53,12 +54,14 @@ class WantedFiles:
     def all(self) -> Iterator[tuple[str, Wanted]]:
         """Every request that is kept, by its name."""
         for name, _ in self.lists():
-            yield from self.read(name).items()
+            with suppress(FileNotFoundError):  # the service forgot it just now
+                yield from self.read(name).items()
 
     def lists(self) -> Iterator[tuple[str, datetime]]:
         """The name of every list that is kept, and when it was made."""
         for file in sorted(self._folder.glob("*.jsonl")):
-            yield file.stem, datetime.fromtimestamp(file.stat().st_mtime, UTC)
+            with suppress(FileNotFoundError):
+                yield file.stem, datetime.fromtimestamp(file.stat().st_mtime, UTC)
 
     def read(self, name: str) -> dict[str, Wanted]:
         """What a list asks for, by the names of its requests."""

@@ -106,6 +106,21 @@ def ask(home: SiteHome, ledger: Ledger, *accessions: str) -> tuple[str, ...]:
     return names
 
 
+def test_a_list_that_is_forgotten_while_lists_are_read_is_left_out(home: SiteHome, ledger: Ledger) -> None:
+    """The service forgets in its own time, beside a command that looks what was asked before."""
+    for accession in ("A1", "A2", "A3"):
+        ask(home, ledger, accession)
+    wanted = WantedFiles(home.requests)
+    names, asked = wanted.lists(), wanted.all()
+    kept, gone = next(names)[0], sorted(path.stem for path in home.requests.iterdir())[1]
+    next(asked)
+    wanted.remove(gone)
+    left = {kept, *(name for name, _ in names)}
+    assert gone not in left
+    assert len(left) == 2
+    assert len(list(asked)) == 1
+
+
 def test_a_list_is_forgotten_when_all_of_it_ended_long_enough_ago(home: SiteHome, ledger: Ledger) -> None:
     """One open request keeps the list; so do the days that are set, and settings that keep everything."""
     whole, late = ask(home, ledger, "A1", "A2")
