@@ -112,6 +112,8 @@ def _frames(parts: _Fragments, frames: int, start: bytes) -> list[slice]:
             raise stop("pixel-fragments", "PixelData")
         firsts = [parts.starts.index(offset) for offset in parts.offsets]
     elif frames == 1:
+        if start and sum(fragment.startswith(start) for fragment in parts.fragments) > 1:
+            raise stop("pixel-fragments", "PixelData")  # there are more: what follows the first would be cut off
         firsts = [0]
     elif count == frames:
         firsts = list(range(count))

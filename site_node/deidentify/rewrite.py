@@ -143,7 +143,8 @@ class _File(Walk):
             elif element == 0x0010:  # noqa: PLR2004  # (0002,0010) TransferSyntaxUID
                 syntax = data[start:place].decode("latin-1").strip(" \0")
         if not syntax:
-            raise _NotForThisReader
+            # Without file meta information a syntax may be guessed; with one that does not say it, nobody knows.
+            raise _NotForThisReader if place == _PREAMBLE else stop("not-readable", "TransferSyntaxUID")
         self._reading.metas.learn(data[:place], name, syntax)
         return syntax, place
 

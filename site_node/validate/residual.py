@@ -16,7 +16,7 @@ from site_node.validate.values import TEXT
 _LONGEST_RUN = 4  # words that may make one identifier
 _TIME = 6  # digits of a time of day
 _NUMERIC = 5  # characters from which a number in a numeric value is taken for an identifier
-_PATIENT, _ACCESSION, _METHOD, _ALL_WRITTEN = 0x00100010, 0x00080050, 0x00120063, 0x00100020
+_WRITTEN = frozenset({0x00080050, 0x00100010, 0x00100020, 0x00120062, 0x00120063, 0x00280303})
 _PRINTABLE = re.compile(rb"[ -~]{6,}")  # in compressed frames, whose every other byte is a decoder's affair
 _UID_LIKE = re.compile(r"\d+(?:\.\d+){2,}")
 _CHECKED_ELSEWHERE = frozenset({"DA", "DT", "UI"})  # each of these is compared with what it must be
@@ -99,8 +99,7 @@ def search_clinical(row: Mapping[str, object], search: Search) -> Iterator[Findi
 
 def _is_written(element: Element, rules: Rules) -> bool:
     """Whether the program itself wrote the value; what it must be is checked where marks and mapping are."""
-    written = element.tag in {_PATIENT, _ALL_WRITTEN, _ACCESSION, _METHOD}
-    return (written and not element.path) or in_marks(element) or is_ours(element, rules)
+    return (element.tag in _WRITTEN and not element.path) or in_marks(element) or is_ours(element, rules)
 
 
 def _search_element(element: Element, search: Search, charset: tuple[str, ...], rule: Rule | None) -> str:

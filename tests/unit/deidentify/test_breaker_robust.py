@@ -11,7 +11,7 @@ from shared.protocol.loader import load_profile
 from site_node.deidentify.identifiers import Named, find_identifiers
 from site_node.study import Deidentified
 from tests.factories.dicom import make_dx, write_file
-from tests.unit.deidentify.harness import run_bytes, run_one, run_study
+from tests.unit.deidentify.harness import file_of, run_bytes, run_one, run_study
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom warns of what is planted on purpose
 
@@ -65,3 +65,11 @@ def test_an_address_pattern_does_not_look_back_over_all_letters(tmp_path: Path) 
         deny = re.compile("|".join(f"(?:{one})" for one in load_profile(name).text.deny), re.IGNORECASE)
         assert not deny.search("A" * 60_000)
     assert monotonic() - begun < 5
+
+
+def test_file_meta_that_does_not_say_its_syntax_is_not_guessed_at(tmp_path: Path) -> None:
+    """Two readers would guess differently; without any file meta information there is nothing to contradict."""
+    dataset = make_dx()
+    content = file_of(tmp_path, dataset)
+    broken = content.replace(b"\x02\0\x10\0UI", b"\x92\0\x10\0UI", 1)
+    assert run_bytes(tmp_path / "broken", dataset, broken).code == "not-readable"

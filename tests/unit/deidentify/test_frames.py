@@ -130,6 +130,8 @@ def test_frames_in_fragments_without_offsets_are_told_apart() -> None:
     first, second = jpeg(comment(0xFE)), jpeg(comment(0xE1))
     parts = (first[:12], first[12:], second[:20], second[20:])
     assert cleaned(items(*parts), Family.JPEG, 2) == items(jpeg(), jpeg())
+    with pytest.raises(DicomUnsupported):  # told that there is one, nobody cuts the other off
+        cleaned(items(*parts), Family.JPEG, 1)
 
 
 def test_every_family_has_a_syntax() -> None:

@@ -53,3 +53,12 @@ def test_a_name_that_was_cut_or_misread(name: bytes, text: str) -> None:
     new = replace(empty, runs=runs_of(Element((), 0x0008103E, "LO", text.encode())))
     found = search_document(new, make_search(collector.found(), RULES), RULES)
     assert [one.code for one in found] == ["residual-identifier"]
+
+
+def test_what_the_program_writes_is_nobodys_name() -> None:
+    """A patient called Yes: PatientIdentityRemoved says YES all the same, and its value is checked elsewhere."""
+    empty = Document(b"", (), "", True, (), None, False, ())
+    collector = Collector(Identity(issuer="", patient_id="P-1"))
+    collector.add(replace(empty, runs=runs_of(Element((), 0x00100010, "PN", b"Yes^Modified"))))
+    marks = (Element((), 0x00120062, "CS", b"YES "), Element((), 0x00280303, "CS", b"MODIFIED"))
+    assert not list(search_document(replace(empty, runs=runs_of(*marks)), make_search(collector.found(), RULES), RULES))
