@@ -23,6 +23,7 @@ log = structlog.get_logger(__name__)
 HANDSHAKE_SECONDS = 10.0
 IDLE_SECONDS = 120.0
 _IDLE_LOOK_SECONDS = 0.05
+_MOST_CONNECTIONS = 128  # at once, whatever they are for; each costs three threads before anybody says who it is
 _GRACE_SECONDS = 2.0  # for associations to say that they are aborted
 
 
@@ -62,18 +63,30 @@ class Server(ThreadedAssociationServer):  # type: ignore[misc] # likewise
         wait_at_most(connection, HANDSHAKE_SECONDS if self.ssl_context else IDLE_SECONDS)
         return connection, address
 
+    def verify_request(self, request: socket.socket, client_address: tuple[str, int]) -> bool:
+        """Whether there is room for another connection; else it is closed at once."""
+        del client_address
+        with self._lock:
+            has_room = len(self._open) < _MOST_CONNECTIONS
+            if has_room:
+                self._open.add(request)
+        return has_room
+
+    def close_request(self, request: socket.socket) -> None:
+        """Close a connection; its room is free again."""
+        with self._lock:
+            self._open.discard(request)
+        request.close()
+
     def process_request_thread(self, request: socket.socket, client_address: tuple[str, int]) -> None:
         """Shake hands, speak DICOM, and close."""
         with self._lock:
-            self._open.add(request)
             late = self._ending
         try:
             if not late and self._shakes_hands(request):
                 super().process_request_thread(request, client_address)
         finally:
-            with self._lock:
-                self._open.discard(request)
-            request.close()
+            self.close_request(request)
 
     def starts(self, association: Association) -> bool:
         """Start it, unless the server ends."""

@@ -4,7 +4,7 @@ import gc
 import socket
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -94,6 +94,19 @@ def test_who_misbehaves_is_let_go(
             if ends_first:
                 client.close()
         client.close()
+
+
+def test_there_is_an_end_to_connections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who opens ever more of them, and says nothing, gets no threads for them; those that are open stay."""
+    monkeypatch.setattr("site_node.receive.server._MOST_CONNECTIONS", 2)
+    port = free_port()
+    settings = ScpSettings(host="127.0.0.1", port=port, callers=("SENDER",))
+    with nothing_left_open(), serving(settings, Arrivals(tmp_path, key_of)), ExitStack() as stack:
+        clients = [stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5)) for _ in range(6)]
+        assert clients[-1].recv(1) == b""
+        clients[0].settimeout(0.05)
+        with pytest.raises(TimeoutError):
+            clients[0].recv(1)
 
 
 @pytest.mark.parametrize("ends", ["release", "abort", "leave open"])
