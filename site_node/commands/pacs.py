@@ -29,6 +29,7 @@ from site_node.receive.accessions import (
     read_accessions,
 )
 from site_node.receive.answers import Query
+from site_node.receive.padded import padded_cells
 from site_node.receive.retrieval import REASONS
 from site_node.receive.wanted import Wanted
 from site_node.requests import RequestEntry, RequestState
@@ -150,7 +151,7 @@ def fetch_list(context: typer.Context, source: str, *, column: str, patient_colu
 
 
 def _spoilt(file: Path) -> dict[Place, str]:
-    """Cells of a workbook that no row can rely on: formulas and merged ranges. Raises `AccessionListInvalid`."""
+    """Cells of a workbook whose value says nothing for sure, each with its code. Raises `AccessionListInvalid`."""
     if file.suffix.lower() not in WORKBOOKS or not file.is_file():
         return {}
     try:
@@ -163,7 +164,8 @@ def _spoilt(file: Path) -> dict[Place, str]:
         for row in range(top, min(bottom, len(table.rows) - 1) + 1)
         for column in range(left, min(right, _MOST_COLUMNS) + 1)
     )
-    return dict.fromkeys(merged, "merged") | dict.fromkeys(table.formulas, "formula")
+    padded = dict.fromkeys(padded_cells(file), "zero-padded")
+    return padded | dict.fromkeys(merged, "merged") | dict.fromkeys(table.formulas, "formula")
 
 
 def fetch(context: typer.Context, listed: AccessionList, *, as_json: bool, again: bool = False) -> None:

@@ -31,6 +31,7 @@ PROBLEMS = MappingProxyType(
         "not-a-number-or-text": "the cell holds a date, a time or a truth value; format the column as text",
         "number-cell-too-long": "the sheet keeps only 15 digits of a number; format the column as text",
         "several-patients-in-list": "the list names another patient for the same accession number before",
+        "zero-padded": "the cell shows zeros before a number that has none; format the column as text",
         "formula": "the cell holds a formula; paste the number itself as text",
         "merged": "the cell is merged with others, so it belongs to no row; part them",
         "heading-row": "the row repeats the heading",

@@ -115,3 +115,15 @@ def test_tens_of_thousands_of_rows_are_entered(run: Run, home: Path) -> None:
     asked = json.loads(said)
     assert code == ExitCode.PARTIAL
     assert (asked["requests"], asked["waiting"], asked["rows"]) == (20_000, 20_000, {"20002": "duplicate-in-list"})
+
+
+def test_zeros_that_only_a_format_shows_are_not_lost(run: Run, home: Path) -> None:
+    """12 shown as 0012 is another accession number than 12: a person says which is meant, the other rows go on."""
+    made = Workbook()
+    assert made.active is not None
+    for row in (["Accession"], [12], [123456], [345], ["0012"]):
+        made.active.append(row)
+    for cell in ("A2", "A3"):
+        made.active[cell].number_format = "000000"
+    made.save(home / "list.xlsx")
+    assert ended(run, home, home / "list.xlsx") == {"2": "zero-padded", "3": ASKED, "4": ASKED, "5": ASKED}
