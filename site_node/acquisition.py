@@ -138,7 +138,13 @@ class Acquisition:
         held = ledger.requests.held()  # asked after what is there: a request is entered before its first image comes
         apart += [(key, arrivals.take(key)) for key in still if key not in held]
         incomplete = ledger.requests.incomplete()
-        return tuple(self._take(path, ledger, incomplete=key in incomplete) for key, path in apart)
+        intakes = []
+        for key, path in apart:
+            try:
+                intakes.append(self._take(path, ledger, incomplete=key in incomplete))
+            except OSError as error:  # it stays set apart and is tried again; the others go on
+                log.error("receive.not_taken", study=key, errno=error.errno)  # noqa: TRY400 -- codes only
+        return tuple(intakes)
 
     def forget(self, ledger: Ledger, now: datetime) -> int:
         """Remove the lists whose requests ended long enough ago; how many. What came whole is still not asked again."""

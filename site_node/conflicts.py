@@ -4,11 +4,12 @@ The study's record is written last: until then the same images, received again a
 """
 
 import os
+import shutil
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from shared.durable import sync_folder
+from shared.durable import replacing, sync_folder
 from shared.ids import StudyKey
 from site_node.config import SiteHome
 from site_node.ledger import GONE, OTHER_BYTES, Ledger, State
@@ -23,8 +24,18 @@ def keep_apart(files: Iterable[Path], home: SiteHome) -> None:
     place.mkdir(exist_ok=True, mode=0o700)
     for file in files:
         with suppress(FileExistsError, FileNotFoundError):  # an earlier try, cut short by a kill, did it
-            os.link(file, place / file.name)
+            _copy(file, place / file.name)
     sync_folder(place)
+
+
+def _copy(file: Path, to: Path) -> None:
+    try:
+        os.link(file, to)
+    except (FileExistsError, FileNotFoundError):
+        raise
+    except OSError:  # a file system without links
+        with file.open("rb") as source, replacing(to, mode=0o600) as copy:
+            shutil.copyfileobj(source, copy)
 
 
 def remove_copies(instances: Iterable[Instance]) -> None:

@@ -75,6 +75,20 @@ def test_files_after_the_study_left_are_quarantined(home: SiteHome, ledger: Ledg
     assert kept.name in (home.quarantine / "files.jsonl").read_text()
 
 
+def test_a_file_system_without_links_keeps_late_images_too(
+    home: SiteHome, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(*_: object) -> None:
+        raise PermissionError
+
+    received(home, ledger, make_study(home, "good", files=1))
+    Pipeline(home, ledger, make_stages(home, tmp_path / "submitted")).run()
+    monkeypatch.setattr("os.link", refuses)
+    received(home, ledger, make_study(home, "good", files=2))
+    (kept,) = (home.quarantine / "arrivals").iterdir()
+    assert (kept.read_bytes(), kept.stat().st_mode & 0o077) == (b"good/1", 0)
+
+
 def test_a_later_version_of_an_instance_quarantines_both(home: SiteHome, ledger: Ledger) -> None:
     received(home, ledger, make_study(home, "good", files=2))
     later = make_study(home, "good", files=2)

@@ -1,5 +1,6 @@
 """From the arrivals into the spool and the ledger: nothing half, nothing lost, nothing twice."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -13,7 +14,7 @@ from site_node.acquisition import Acquisition
 from site_node.config import init_home
 from site_node.ledger import Ledger, State
 from site_node.pseudonyms.keyed import Pseudonyms
-from site_node.receive.folder import receive_folder
+from site_node.receive.folder import Reception, receive_folder
 from site_node.receive.reading import unreadable
 from site_node.records import Records
 from site_node.requests import Part
@@ -145,6 +146,27 @@ def test_a_disk_that_does_not_read_deletes_nothing(
         acquisition.take_in(ledger, quiet_seconds=0)
     assert ledger.file_counts() == {("refused", "no-dicom-found"): 1}
     assert len(list((acquisition.home.quarantine / "arrivals").iterdir())) == 2
+
+
+def test_a_study_that_cannot_be_taken_in_does_not_hold_up_the_others(
+    acquisition: Acquisition, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk fails under one of them: the other is here, and the first is tried again."""
+    other = make_ct(slices=1, rows=8, study="other")[0]
+    write_file(other, tmp_path / "one.dcm")
+    content = (tmp_path / "one.dcm").read_bytes()
+    acquisition.arrivals.store(str(other.StudyInstanceUID), str(other.SOPInstanceUID), content)
+    arrive(acquisition, tmp_path, 0)
+    problems = [OSError(errno.EIO, "cannot be written")]
+
+    def fails_once(source: Path, spool: Path, keys: Pseudonyms) -> Reception:
+        if problems:
+            raise problems.pop()
+        return receive_folder(source, spool, keys)
+
+    monkeypatch.setattr("site_node.acquisition.receive_folder", fails_once)
+    assert [len(acquisition.take_in(ledger, quiet_seconds=0)) for _ in range(3)] == [1, 1, 0]
+    assert len(ledger.studies()) == 2
 
 
 def unreadable_now(_: object) -> None:
