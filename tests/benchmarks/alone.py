@@ -25,7 +25,7 @@ PROFILE = load_profile("ricord")
 def study_of(source: Path, part: int = 0, parts: int = 1) -> Included:
     """The files of a folder as one received study; receiving is not timed."""
     files = sorted(source.iterdir())[part::parts]
-    first = make_received(source.parent / "first", [pydicom.dcmread(files[0], stop_before_pixels=True)])
+    first = make_received(source.parent / f"first{part}", [pydicom.dcmread(files[0], stop_before_pixels=True)])
     return make_included(first.model_copy(update={"instances": tuple(make_instance(file) for file in files)}))
 
 
