@@ -244,23 +244,26 @@ class Values:
 
     def _number(self, rule: Rule, vr: str, raw: bytes) -> bytes:
         """A number or time of the right form stays; stops where another one cannot be left empty."""
-        if has_form(vr, raw) and not self._is_own_number(vr, raw):
+        values = raw.rstrip(_PADDING).split(b"\\")
+        form = _FORMS[vr].fullmatch
+        for value in values:
+            if not form(value.rstrip(_PADDING)) or (len(value) >= _TELLING and self._is_own_number(vr, value)):
+                break
+        else:
             return raw
         if self._kind in rule.required and raw.strip(_PADDING):
             raise stop("malformed-value", rule.keyword)
         return b""
 
-    def _is_own_number(self, vr: str, raw: bytes) -> bool:
+    def _is_own_number(self, vr: str, value: bytes) -> bool:
         """Whether a number is one of the patient's or a date: some series bear the PatientID as SeriesNumber."""
-        if len(raw) < _TELLING:
-            return False
         identifiers = self._subject.names.identifiers
-        for value in raw.decode().split("\\"):
-            for form in (value.strip(" \0"), _digits(value)):
-                # A time of day may be six digits of a date by chance.
-                dated = vr != "TM" and form in identifiers.dates
-                if len(form) >= _TELLING and (dated or form in identifiers.numbers):
-                    return True
+        text = value.decode()
+        for form in (text.strip(" \0"), _digits(text)):
+            # A time of day may be six digits of a date by chance.
+            dated = vr != "TM" and form in identifiers.dates
+            if len(form) >= _TELLING and (dated or form in identifiers.numbers):
+                return True
         return False
 
     def _uid(self, raw: bytes) -> bytes:

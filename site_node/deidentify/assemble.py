@@ -36,6 +36,7 @@ _CODE_VALUE, _SCHEME, _MEANING = 0x00080100, 0x00080102, 0x00080104
 _IMPLEMENTATION = "2.25.206518923012283473928341902384752938475"  # ours, PS3.5 Annex B.2
 _VERSION = "RICORD_FED_1"
 _PRIVATE = 0x0013
+_NO_CLAIMS: frozenset[str] = frozenset()
 _PREFIX = bytes(128) + b"DICM"
 _WRITTEN = frozenset({_STUDY, _SERIES, INSTANCE, _NAME, _ID, 0x00120062, 0x00120063, _EARLIER_CODES, 0x00280303})
 _BETWEEN = sorted({*_WRITTEN, _PRIVATE << 16, PIXEL_DATA})  # no part of a file may reach across one of these
@@ -121,12 +122,13 @@ class _Writer:
         known = self._values.recall(piece)
         if known is not None:
             return known
-        self._claims = set()
+        if self._claims:
+            self._claims = set()
         parts = self.elements(piece.elements, self._values, depth=0)
         if len(parts) > 1:
             groups = (list(group) for _, group in groupby(parts, key=lambda part: bisect(_BETWEEN, part[0])))
             parts = [(group[0][0], b"".join(part for _, part in group)) for group in groups]
-        outcome = Outcome(tuple(parts), frozenset(self._claims))
+        outcome = Outcome(tuple(parts), frozenset(self._claims) if self._claims else _NO_CLAIMS)
         self._values.remember(piece, outcome)
         return outcome
 
@@ -143,7 +145,8 @@ class _Writer:
                 new = self._standard(rule, element, values, depth)
                 if new is not None:
                     found.append((tag, new))
-        found.sort()
+        if len(found) > 1:
+            found.sort()
         return found
 
     def _standard(self, rule: Rule, element: Element, values: Values, depth: int) -> bytes | None:

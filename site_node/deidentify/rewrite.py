@@ -17,6 +17,7 @@ from site_node.deidentify.elements import (
     PIXEL_DATA,
     SEQUENCE_END,
     UNDEFINED,
+    Dataset,
     Element,
     Piece,
     Source,
@@ -38,6 +39,7 @@ _SMALL = 1 << 12  # bytes of a sequence whose items are kept as they were read
 _TAIL = 1 << 24  # bytes that may follow the pixel data: signatures, padding
 _PREAMBLE = 132
 _PIXELS = b"\xe0\x7f\x10\0"
+_NO_FACTS: Dataset = {}
 _NAMING = frozenset({"DA", "DT", "PN"})  # representations of names and of dates, which tell as much
 _FIRST_GROUPS = frozenset({b"\2\0", b"\x08\0"})  # file meta information, or a data set without
 
@@ -56,7 +58,7 @@ class Reading(NamedTuple):
         is_fact = tag in self.facts or (tag >> 16 & 1 and tag & 0xFFFF <= 0xFF)  # noqa: PLR2004  # PS3.5 section 7.8.1
         elements = {tag: element}
         naming = tag in self.naming or element.vr in _NAMING or not isinstance(element.value, bytes)
-        return Piece(raw, elements, elements if is_fact else {}, naming)
+        return Piece(raw, elements, elements if is_fact else _NO_FACTS, naming)
 
 
 class _NotForThisReader(Exception):  # no error: it sends the file to the other reader
@@ -218,9 +220,10 @@ class _File(Walk):
             after = self.skip(vr, start, end, explicit=explicit, depth=1)
         else:
             after = start + length
-            self.need(after, end)
+            if after > end or after > len(self.data):
+                self.need(after, end)
         raw = self.data[place:after]
-        if self.is_sequence(tag, vr, length):
+        if vr not in SHORT and self.is_sequence(tag, vr, length):
             walk = Walk(raw, 0, self._reading.sequences)
             items = partial(
                 walk.items, start - place, len(raw), explicit=explicit, depth=1, delimited=length == UNDEFINED
