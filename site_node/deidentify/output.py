@@ -31,6 +31,7 @@ class Durable:
     def __init__(self) -> None:
         self._files: list[int] = []
         self._bytes = 0
+        self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="sync")
 
     def __enter__(self) -> Self:
         """Nothing waits yet."""
@@ -40,11 +41,12 @@ class Durable:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Wait for all of them; raises `OSError` where the disk is full, unless there is an error already."""
-        try:
-            self._sync()
-        except OSError:
-            if error is None:
-                raise
+        with self._pool:
+            try:
+                self._sync()
+            except OSError:
+                if error is None:
+                    raise
 
     def take(self, file: int, size: int) -> None:
         """Take over a written file's descriptor and give it a time that says nothing; raises `OSError`."""
@@ -57,10 +59,8 @@ class Durable:
     def _sync(self) -> None:
         files, self._files, self._bytes = self._files, [], 0
         parts = [files[first::_WORKERS] for first in range(min(_WORKERS, len(files)))]
-        with ThreadPoolExecutor(_WORKERS, thread_name_prefix="sync") as pool:
-            done = [pool.submit(_sync_all, part) for part in parts]
-        for one in done:
-            one.result()
+        for done in [self._pool.submit(_sync_all, part) for part in parts]:
+            done.result()
 
 
 def write_new(new: NewFile, source: int, target: str) -> int:
