@@ -101,6 +101,31 @@ class Profile(_Options):
         """The table, keyed by tag number."""
         return MappingProxyType({rule.tag: rule for rule in self.rules})
 
+    @cached_property
+    def staying(self) -> Mapping[int, Rule]:
+        """The rows of the attributes that do not go, keyed by tag number."""
+        return MappingProxyType({rule.tag: rule for rule in self.rules if rule.action not in GOING})
+
+    @cached_property
+    def sequences(self) -> frozenset[int]:
+        """The tags of sequences."""
+        return frozenset(rule.tag for rule in self.rules if "SQ" in rule.vrs)
+
+    @cached_property
+    def dated(self) -> frozenset[int]:
+        """The tags of dates and datetimes."""
+        return frozenset(rule.tag for rule in self.rules if rule.vrs & {"DA", "DT"})
+
+    @cached_property
+    def naming(self) -> frozenset[int]:
+        """The tags of persons' names."""
+        return frozenset(rule.tag for rule in self.rules if "PN" in rule.vrs)
+
+    @cached_property
+    def denied(self) -> re.Pattern[str]:
+        """What no kept text may hold; matches nothing where the profile lists nothing."""
+        return re.compile("|".join(f"(?:{pattern})" for pattern in self.text.deny) or r"(?!)", re.IGNORECASE)
+
     def action(self, tag: int) -> Action:
         """What happens to an attribute; one that no row names is removed."""
         rule = self.by_tag.get(tag)

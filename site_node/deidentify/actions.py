@@ -5,13 +5,14 @@ bytes alone, since the slices of a series differ in few elements.
 """
 
 import re
+from collections.abc import Mapping
 from copy import copy
 from typing import NamedTuple, Self
 
 from pydicom.uid import UID_dictionary
 
 from shared.ids import PatientPseudonym
-from shared.protocol.profile import FREE_TEXT, GOING, Action, Profile, Rule
+from shared.protocol.profile import FREE_TEXT, Action, Profile, Rule
 from site_node.deidentify.characters import decode, encodings_of
 from site_node.deidentify.dates import shift_values, years_between
 from site_node.deidentify.elements import WORD_SIZES, Dataset, Piece, Source, bytes_of, encode
@@ -73,7 +74,7 @@ class Subject(NamedTuple):
     known: frozenset[str]
     deny: re.Pattern[str]
     reading: Reading
-    staying: dict[int, Rule]  # by tag, of the table's attributes that do not go
+    staying: Mapping[int, Rule]  # by tag, of the table's attributes that do not go
     names: Names
     answers: dict[Condition, dict[tuple[int, str, str, bytes], bytes | None]]  # cache of `Values.new_element`
     outcomes: dict[Condition, dict[bytes, Outcome]]  # of pieces, by their bytes
@@ -93,9 +94,7 @@ class Subject(NamedTuple):
 def make_subject(profile: Profile, pseudonyms: Pseudonyms, identity: Identity, *, searched: bool = False) -> Subject:
     """Everything a study's files need, asked once."""
     kept = {tag for tag in IDENTIFIER_TAGS if profile.action(tag) is Action.KEEP}  # what may stay identifies nobody
-    naming = (IDENTIFIER_TAGS - kept) | {rule.tag for rule in profile.rules if "PN" in rule.vrs}
-    dated = frozenset(rule.tag for rule in profile.rules if rule.vrs & {"DA", "DT"})
-    sequences = {rule.tag: True for rule in profile.rules if "SQ" in rule.vrs}
+    naming, dated = (IDENTIFIER_TAGS - kept) | profile.naming, profile.dated
     return Subject(
         profile=profile,
         pseudonyms=pseudonyms,
@@ -104,9 +103,9 @@ def make_subject(profile: Profile, pseudonyms: Pseudonyms, identity: Identity, *
         shift_days=pseudonyms.shift_days(identity),
         searched=searched,
         known=known_forms(profile),
-        deny=re.compile("|".join(f"(?:{pattern})" for pattern in profile.text.deny), re.IGNORECASE),
-        reading=Reading(sequences, FACTS, naming | dated, (Runs(), Runs()), Metas()),
-        staying={rule.tag: rule for rule in profile.rules if rule.action not in GOING},
+        deny=profile.denied,
+        reading=Reading(profile.sequences, FACTS, naming | dated, (Runs(), Runs()), Metas()),
+        staying=profile.staying,
         names=Names(naming, (identity.patient_id, identity.issuer), dated),
         answers={},
         outcomes={},

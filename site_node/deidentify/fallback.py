@@ -5,7 +5,7 @@ file is explicit VR little endian, or implicit where the old one was.
 """
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import pydicom
@@ -34,7 +34,7 @@ _VRS = SHORT_VRS | LONG_VRS
 _END = b"\xfe\xff\xdd\xe0\0\0\0\0"
 
 
-def read_source(path: Path, sequences: Mapping[int, bool]) -> Source:
+def read_source(path: Path, sequences: frozenset[int]) -> Source:
     """Read one file as `rewrite.read_source` does; raises `DicomUnsupported`."""
     if path.stat().st_size > MOST:
         raise stop("too-large")
@@ -49,7 +49,7 @@ def read_source(path: Path, sequences: Mapping[int, bool]) -> Source:
         raise stop("not-readable") from error
 
 
-def _read(path: Path, sequences: Mapping[int, bool]) -> Source:
+def _read(path: Path, sequences: frozenset[int]) -> Source:
     dataset = pydicom.dcmread(path, force=True)
     syntax = str(dataset.file_meta.get("TransferSyntaxUID", ""))
     if syntax not in _KNOWN:
@@ -66,7 +66,7 @@ def _read(path: Path, sequences: Mapping[int, bool]) -> Source:
     return Source(pieces, plain, new_syntax != IMPLICIT, new_syntax, pixels, encapsulated, vr)
 
 
-def _plain(dataset: pydicom.Dataset, sequences: Mapping[int, bool], *, depth: int) -> Dataset:
+def _plain(dataset: pydicom.Dataset, sequences: frozenset[int], *, depth: int) -> Dataset:
     """The elements of a data set, raw."""
     if depth > DEEPEST:
         raise stop("too-deep")
@@ -83,12 +83,12 @@ def _plain(dataset: pydicom.Dataset, sequences: Mapping[int, bool], *, depth: in
 
 
 def _element(
-    dataset: pydicom.Dataset, item: RawDataElement | DataElement, sequences: Mapping[int, bool], depth: int
+    dataset: pydicom.Dataset, item: RawDataElement | DataElement, sequences: frozenset[int], depth: int
 ) -> Element | None:
     tag = int(item.tag)
     if isinstance(item, RawDataElement):
         vr = item.VR or ""
-        if vr == "SQ" or (sequences.get(tag, False) and vr in {"", "UN"}):
+        if vr == "SQ" or (tag in sequences and vr in {"", "UN"}):
             item = dataset[tag]
         else:
             return _raw(item, vr)
@@ -106,7 +106,7 @@ def _raw(item: RawDataElement, vr: str) -> Element | None:
     return None if vr == "UN" else Element(vr, turned(value, WORD_SIZES.get(vr, 1)))
 
 
-def _items(element: DataElement, sequences: Mapping[int, bool], depth: int) -> Iterator[Dataset]:
+def _items(element: DataElement, sequences: frozenset[int], depth: int) -> Iterator[Dataset]:
     for item in element.value:
         yield _plain(item, sequences, depth=depth)
 

@@ -7,7 +7,6 @@ the rest of the file, whatever the file's size.
 
 import os
 import zlib
-from collections.abc import Mapping
 from functools import partial
 from typing import NamedTuple
 
@@ -47,7 +46,7 @@ _FIRST_GROUPS = frozenset({b"\2\0", b"\x08\0"})  # file meta information, or a d
 class Reading(NamedTuple):
     """What a reader needs to know of a profile and of the files before."""
 
-    sequences: Mapping[int, bool]  # tags of the table, and whether each is a sequence
+    sequences: frozenset[int]  # tags of the table's sequences
     facts: frozenset[int]  # tags that say what a file is; creators of private blocks are always among them
     naming: frozenset[int]  # tags that hold somebody's name or number
     runs: tuple[Runs, Runs]  # of implicit and of explicit files

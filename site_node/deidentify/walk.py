@@ -5,7 +5,7 @@ find its end, so the work is in proportion to the bytes.
 """
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 
 from site_node.deidentify.elements import (
@@ -45,7 +45,7 @@ class Walk:
         sequences: tags of sequences, which implicit VR does not mark.
     """
 
-    def __init__(self, data: bytes, size: int, sequences: Mapping[int, bool]) -> None:
+    def __init__(self, data: bytes, size: int, sequences: frozenset[int]) -> None:
         self.data = data
         self.size = size
         self.base = 0
@@ -61,7 +61,7 @@ class Walk:
         """Whether a value is made of items that are data sets."""
         if length == UNDEFINED:
             return vr not in _BULK
-        return vr == b"SQ" or (vr in _UNTOLD and self._sequences.get(tag, False))
+        return vr == b"SQ" or (vr in _UNTOLD and tag in self._sequences)
 
     def header(self, place: int, end: int, *, explicit: bool) -> tuple[int, bytes, int, int]:
         """Tag, value representation, start of the value and its length."""

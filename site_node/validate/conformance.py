@@ -44,8 +44,7 @@ class Rules(NamedTuple):
 
 def make_rules(profile: Profile, site_id: SiteId) -> Rules:
     """Prepare a profile for many files."""
-    deny = re.compile("|".join(f"(?:{pattern})" for pattern in profile.text.deny) or r"(?!)", re.IGNORECASE)
-    return Rules(profile, site_id, deny, frozenset(rule.tag for rule in profile.rules if "SQ" in rule.vrs))
+    return Rules(profile, site_id, profile.denied, profile.sequences)
 
 
 def check_output(data: bytes, *, profile: Profile, site_id: SiteId) -> tuple[Finding, ...]:

@@ -113,8 +113,7 @@ def _check(
     if patient.pseudonym != output.patient:
         findings.append(Finding(code="patient-mapping", attribute="PatientID"))
     kept = frozenset(rule.tag for rule in rules.profile.rules if rule.action is Action.KEEP)
-    dated = frozenset(rule.tag for rule in rules.profile.rules if rule.vrs & {"DA", "DT"})
-    collector = Collector(identity, kept, dated)
+    collector = Collector(identity, kept, rules.profile.dated)
     study = _Study(output, Pairs(patient, rules), rules, collector, Leftovers(rules), blank)
     files = contents(chain.from_iterable((one.source.path, one.path) for one in output.instances))
     known = Known(), Known()
