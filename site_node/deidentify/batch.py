@@ -76,14 +76,14 @@ class Batch:
                 self._write_all()
 
     def take(self, instance: Instance, source: int, new: NewFile, boxes: tuple[BlankBox, ...]) -> None:
-        """Have a file written; `source` is the descriptor of its original. Stops where a name is there already."""
+        """Have a file written, and its original's descriptor closed. Stops where a name is there already."""
         if new.sop_instance_uid in self._names:
             raise stop("same-new-name", "SOPInstanceUID")
         self._names.add(new.sop_instance_uid)
-        self._waiting.append(_Judged(instance, os.dup(source), new, boxes))
-        self._held += new.held
         if len(self._waiting) >= _MOST or self._held >= _MOST_HELD:
             self._write_all()
+        self._waiting.append(_Judged(instance, source, new, boxes))
+        self._held += new.held
 
     def _write_all(self) -> None:
         for one in self._waiting:

@@ -139,11 +139,16 @@ def _instances(
         for instance in study.kept:
             if instance.path in left_out:
                 continue
-            with leaving_out(instance, left_out), _opened(instance.path) as file:
+            with leaving_out(instance, left_out):
                 boxes = blank.of(subject.pseudonyms.uid(instance.sop_instance_uid)) if blank else ()
                 uid = study.study.study_instance_uid
-                new = _checked(file, earlier, instance, subject, uid, blanked=bool(boxes))
-                batch.take(instance, file, new, boxes)
+                file = _open(instance.path)
+                try:
+                    new = _checked(file, earlier, instance, subject, uid, blanked=bool(boxes))
+                    batch.take(instance, file, new, boxes)
+                except BaseException:
+                    os.close(file)
+                    raise
     return batch.done, [left_out[instance.path] for instance in study.kept if instance.path in left_out]
 
 
@@ -177,14 +182,18 @@ def _stamp(file: int) -> _Stamp:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[int]:
-    try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise stop("not-readable") from error
+    file = _open(path)
     try:
         yield file
     finally:
         os.close(file)
+
+
+def _open(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise stop("not-readable") from error
 
 
 def _checked(
