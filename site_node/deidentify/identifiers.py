@@ -195,11 +195,9 @@ def cut(text: str, identifiers: Identifiers, known: frozenset[str], *, descripti
         known: terms (normal forms) that only a number, or in a description the patient's name, makes an identifier.
         description: whether it is free text, in which places count too.
     """
-    excused = known - identifiers.numbers - (identifiers.inside | identifiers.whole if description else frozenset())
-    wanted = identifiers.inside | identifiers.whole | (identifiers.places if description else frozenset())
     gone: set[int] = set()
     folded, places = _normal_with_places(text)
-    for form in wanted - excused:
+    for form in _wanted(identifiers, known, description):
         at = folded.find(form)
         while at >= 0:
             first, last = places[at], places[at + len(form) - 1]
@@ -212,6 +210,15 @@ def cut(text: str, identifiers: Identifiers, known: frozenset[str], *, descripti
         return text
     words = (word for word in re.finditer(r"\S+", text) if gone.isdisjoint(range(*word.span())))
     return " ".join(word.group() for word in words)
+
+
+@lru_cache(maxsize=4)
+def _wanted(identifiers: Identifiers, known: frozenset[str], description: bool) -> frozenset[str]:
+    """The forms to look for, worked out once for all texts between two changes of what the files name. PHI."""
+    own = identifiers.inside | identifiers.whole
+    if description:
+        return (own | identifiers.places) - (known - identifiers.numbers - own)
+    return own - (known - identifiers.numbers)
 
 
 def known_forms(profile: Profile) -> frozenset[str]:
