@@ -16,6 +16,7 @@ from site_node.config import SETTINGS_FILE, SiteHome, SiteSettings
 from site_node.conflicts import keep_apart
 from site_node.dicomweb import DicomwebSettings
 from site_node.dimse import PacsSettings
+from site_node.disk import Room
 from site_node.forgetting import forget_lists
 from site_node.intake import Intake, take
 from site_node.ledger import Ledger
@@ -30,7 +31,6 @@ from site_node.receive.retrieval import Retrieval, work
 from site_node.receive.scp import serving
 from site_node.receive.tls import client_context, server_context
 from site_node.receive.wanted import WantedFiles
-from site_node.room import Room
 from site_node.study import Ending, Reason, Severity
 
 log = structlog.get_logger(__name__)

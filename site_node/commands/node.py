@@ -13,12 +13,12 @@ from shared.errors import ExitCode, InvalidArgument, NotEnrolled
 from shared.ids import StudyKey
 from shared.terminal import print_json, print_line
 from site_node.config import SiteHome, SiteSettings
+from site_node.disk import Room
 from site_node.ledger import ENDED, Ledger, State
 from site_node.membership.record import Membership, load_membership
 from site_node.pipeline import Pipeline, Progress
 from site_node.pixels.client import PixelChecker
 from site_node.pixels.inspect import WITHOUT
-from site_node.room import Room
 from site_node.stages import Workshop
 from site_node.submit.client import submitting
 

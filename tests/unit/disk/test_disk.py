@@ -8,9 +8,9 @@ import pytest
 
 from shared.errors import DiskNearlyFull
 from site_node.config import SiteHome
+from site_node.disk import Room
 from site_node.ledger import WAY, Ledger, State
 from site_node.pipeline import Pipeline
-from site_node.room import Room
 from tests.factories.pipeline import enter, key_of, make_home, make_stages, make_study
 
 
