@@ -7,21 +7,21 @@ import typer
 
 from shared.terminal import make_app, run_app
 from site_node.commands import (
+    advance,
     clinical,
     explain,
-    home,
-    intake,
+    init,
     linkage,
     membership,
     pacs,
+    receive,
     review,
     run,
     screen,
     send,
-    stages,
     status,
 )
-from site_node.logs import log_codes_only
+from site_node.node.log_codes import log_codes_only
 
 app = make_app(
     """Share chest imaging for research: de-identified and sealed at the hospital, or never leaving it.
@@ -47,24 +47,24 @@ def main_options(
     log_codes_only()
 
 
-app.command()(home.init)
+app.command()(init.init)
 app.add_typer(membership.agreement_app, name="agreement")
 app.command()(membership.enrol)
-app.command()(intake.receive)
+app.command()(receive.receive)
 pacs.pacs_app.command()(send.send)
 app.add_typer(pacs.pacs_app, name="pacs")
 app.add_typer(clinical.clinical_app, name="clinical")
 app.command()(screen.screen)
-app.command()(stages.deidentify)
-app.command()(stages.validate)
+app.command()(advance.deidentify)
+app.command()(advance.validate)
 app.add_typer(review.review_app, name="review")
-app.command()(stages.seal)
-app.command()(stages.submit)
+app.command()(advance.seal)
+app.command()(advance.submit)
 app.command()(run.federate)
 app.command()(run.run)
 app.command()(status.status)
-home.key_app.add_typer(linkage.linkage_app, name="linkage")
-app.add_typer(home.key_app, name="key")
+init.key_app.add_typer(linkage.linkage_app, name="linkage")
+app.add_typer(init.key_app, name="key")
 app.command()(explain.explain)
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from shared.errors import ClinicalSheetInvalid
 from shared.protocol.clinical import ClinicalDictionary, Field
+from site_node.clinical.cell_problem import CellProblem, letter_of
 from site_node.clinical.cells import Cell, Column, text_of
-from site_node.clinical.problem import CellProblem, letter_of
 from site_node.clinical.table import Row, Table
 from site_node.clinical.units import unit_named
 

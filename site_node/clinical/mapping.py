@@ -20,9 +20,9 @@ from shared.errors import ClinicalSheetInvalid, SourceMissing
 from shared.frozen import Frozen
 from shared.ids import Sha256
 from shared.protocol.clinical import ClinicalDictionary, Field
+from site_node.clinical.cell_problem import index_of, letter_of
 from site_node.clinical.cells import Column, DateOrder, is_ordered, text_of
 from site_node.clinical.headings import Headings, heading_rows, known_field, names_of, plain
-from site_node.clinical.problem import index_of, letter_of
 from site_node.clinical.table import Row, Table
 from site_node.clinical.units import convertible, unit_named
 

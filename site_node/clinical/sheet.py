@@ -9,10 +9,10 @@ from pydantic import Field as Setting
 
 from shared.frozen import Frozen
 from shared.protocol.clinical import ClinicalDictionary
+from site_node.clinical.cell_problem import CellProblem, cell_problem, letter_of
 from site_node.clinical.cells import CellInvalid, Value, is_ordered, text_of
 from site_node.clinical.headings import Headings, find_headings, names_of, plain
 from site_node.clinical.mapping import SheetMapping, apply_mapping
-from site_node.clinical.problem import CellProblem, cell_problem, letter_of
 from site_node.clinical.table import Row, Table, read_table
 from site_node.study import ClinicalRow
 

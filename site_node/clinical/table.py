@@ -11,10 +11,10 @@ from pathlib import Path
 from types import MappingProxyType
 
 from shared.errors import ClinicalSheetInvalid, InvalidArgument, SourceMissing
-from site_node.clinical.binary import xls_formulas
 from site_node.clinical.cells import Cell
 from site_node.clinical.formulas import Place, check_size, literal_of, refuse_unlocatable, xlsx_formulas
 from site_node.clinical.workbook import no_sheet, read_workbook
+from site_node.clinical.xls_formulas import xls_formulas
 
 Row = Sequence[Cell]
 TEXTS = frozenset({".csv", ".tsv", ".txt"})

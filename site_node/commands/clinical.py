@@ -13,19 +13,19 @@ from shared.errors import ExitCode, InvalidArgument
 from shared.protocol.clinical import ClinicalDictionary
 from shared.protocol.loader import load_protocol
 from shared.terminal import make_app, print_json, print_line, print_table
-from site_node.clinical.kept import KeptSheets
+from site_node.clinical.annotated_copy import write_marked
+from site_node.clinical.cell_problem import CellProblem
 from site_node.clinical.mapping import SheetMapping, load_mapping, mapping_text, propose
-from site_node.clinical.marked import write_marked
-from site_node.clinical.partners import KnownStudy, Unmatched, unmatched
-from site_node.clinical.problem import CellProblem
+from site_node.clinical.matching import KnownStudy, Unmatched, unmatched
 from site_node.clinical.sheet import ClinicalSheet, type_table
+from site_node.clinical.sheet_store import KeptSheets
 from site_node.clinical.table import Table, read_table
 from site_node.clinical.template import write_template
-from site_node.commands.node import Json, Node, home_of, open_node
-from site_node.ledger import State
-from site_node.linkage import NO_STUDY
-from site_node.records import Records
-from site_node.stages import keys_of
+from site_node.home.ledger import State
+from site_node.home.records import Records
+from site_node.linkage.export import NO_STUDY
+from site_node.node.composition import keys_of
+from site_node.node.open import Json, Node, home_of, open_node
 from site_node.study import Received, Severity
 
 clinical_app = make_app("The clinical sheet: an empty one, a mapping for one that is not ours, the check, the import.")

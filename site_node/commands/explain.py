@@ -14,10 +14,10 @@ from shared.errors import InvalidArgument
 from shared.protocol.loader import load_profile, load_protocol
 from shared.protocol.profile import Profile
 from shared.terminal import print_line, print_table
-from site_node.deidentify.explain import explain_profile, what_leaves
 from site_node.deidentify.study import deidentify
+from site_node.explain import explain_profile, what_leaves
+from site_node.node.composition import NOT_ENROLLED
 from site_node.pseudonyms.keyed import SECRET_BYTES, Pseudonyms
-from site_node.stages import NOT_ENROLLED
 from site_node.standalone.screening import received
 from site_node.study import Included, Refused
 

@@ -8,9 +8,9 @@ import typer
 
 from shared.errors import NotEnrolled
 from shared.terminal import make_app, print_json, print_line
-from site_node import linkage
-from site_node.commands.node import Json, open_node
-from site_node.earlier import import_index
+from site_node.linkage import export
+from site_node.linkage.anonymizer_index import import_index
+from site_node.node.open import Json, open_node
 
 linkage_app = make_app(
     """Export and import who stands behind which pseudonym: sealed files that hold patient data.
@@ -39,7 +39,7 @@ def export_table(
     Example: `ricord-site key linkage export /media/safe/linkage.age`
     """
     with open_node(context, writing=False) as node:
-        known, unknown = linkage.export_linkage(
+        known, unknown = export.export_linkage(
             node.ledger, node.workshop.pseudonyms, file.absolute(), recipient or [], actor=getpass.getuser()
         )
     if as_json:
@@ -63,7 +63,7 @@ def import_table(
     Example: `ricord-site key linkage import /media/safe/linkage.age`
     """
     with open_node(context) as node:
-        total, new = linkage.import_linkage(
+        total, new = export.import_linkage(
             node.ledger, node.workshop.pseudonyms, file.absolute(), actor=getpass.getuser()
         )
     if as_json:

@@ -7,10 +7,10 @@ import typer
 from shared.agreement import short_digest
 from shared.errors import InvalidArgument
 from shared.terminal import make_app, print_json, print_line
-from site_node.commands.node import Json, home_of
 from site_node.membership import agreement, enrolment, invitation
 from site_node.membership.record import load_membership
 from site_node.membership.renewal import standing
+from site_node.node.open import Json, home_of
 
 agreement_app = make_app("Read and sign the agreement, and see where it stands.")
 

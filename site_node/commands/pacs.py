@@ -14,11 +14,14 @@ import typer
 from shared.errors import AccessionListInvalid, ClinicalSheetInvalid, ExitCode, HomeBusy, InvalidArgument
 from shared.frozen import Frozen
 from shared.terminal import make_app, print_json, print_line, print_table
-from site_node.acquisition import Acquisition
 from site_node.clinical.table import read_table
-from site_node.commands.node import Json, Node, open_node
-from site_node.intake import Intake
-from site_node.ledger import Ledger
+from site_node.home.ledger import Ledger
+from site_node.home.retrieve_requests import RequestEntry, RequestState
+from site_node.network.query import Query
+from site_node.node.acquisition import Acquisition
+from site_node.node.intake import Intake
+from site_node.node.open import Json, Node, open_node
+from site_node.node.retrieval import REASONS
 from site_node.receive.accessions import (
     PROBLEMS,
     WORKBOOKS,
@@ -28,11 +31,8 @@ from site_node.receive.accessions import (
     of_text,
     read_accessions,
 )
-from site_node.receive.answers import Query
-from site_node.receive.padded import padded_cells
-from site_node.receive.retrieval import REASONS
-from site_node.receive.wanted import Wanted
-from site_node.requests import RequestEntry, RequestState
+from site_node.receive.request_lists import Wanted
+from site_node.receive.zero_padding import padded_cells
 
 pacs_app = make_app(
     "Ask the PACS that `[pacs]` or `[dicomweb]` in the settings names, or send to one, all inside the hospital."

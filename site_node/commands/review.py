@@ -7,11 +7,11 @@ import typer
 
 from shared.errors import NotFound
 from shared.terminal import make_app, print_json, print_line, print_table
-from site_node import linkage
-from site_node.commands.node import Json, Node, open_node
-from site_node.ledger import State, StudyEntry
+from site_node.home.ledger import State, StudyEntry
+from site_node.linkage import export
+from site_node.node.open import Json, Node, open_node
 from site_node.review import decisions
-from site_node.validate.readable import Act, readable
+from site_node.validate.report_markdown import Act, readable
 
 review_app = make_app("List what waits for a person, and decide on it. Every decision is kept with who and why.")
 
@@ -174,7 +174,7 @@ def reidentify(
     Example: `ricord-site review reidentify 123456-000042 --reason "incidental finding, asked by the curator"`
     """
     with open_node(context, writing=False) as node:
-        link, flag = linkage.reidentify(
+        link, flag = export.reidentify(
             node.ledger, node.workshop.pseudonyms, pseudonym, actor=getpass.getuser(), reason=reason
         )
     earlier = link.earlier.pseudonym if link.earlier else None

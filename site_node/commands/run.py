@@ -24,9 +24,15 @@ from shared.errors import (
 from shared.protocol.loader import load_protocol
 from shared.terminal import print_json, print_line
 from shared.wire import connected
-from site_node.acquisition import Acquisition
-from site_node.commands.intake import receive_source
-from site_node.commands.node import (
+from site_node.commands.receive import receive_source
+from site_node.home.folder import SiteHome
+from site_node.home.ledger import State
+from site_node.membership.record import Membership
+from site_node.membership.renewal import renew_if_due
+from site_node.node.acquisition import Acquisition
+from site_node.node.inbox import Watch
+from site_node.node.intake import Intake
+from site_node.node.open import (
     Json,
     Node,
     Pass,
@@ -37,12 +43,6 @@ from site_node.commands.node import (
     tell,
     warn_without_pixel_check,
 )
-from site_node.config import SiteHome
-from site_node.inbox import Watch
-from site_node.intake import Intake
-from site_node.ledger import State
-from site_node.membership.record import Membership
-from site_node.membership.renewal import renew_if_due
 from site_node.study import Ending
 
 log = structlog.get_logger(__name__)

@@ -14,17 +14,17 @@ from shared.protocol.criteria import Criteria
 from shared.protocol.loader import load_criteria, load_protocol
 from shared.terminal import print_json, print_table
 from site_node.clinical.mapping import load_mapping
-from site_node.clinical.partners import KnownStudy, unmatched
+from site_node.clinical.matching import KnownStudy, unmatched
 from site_node.clinical.sheet import ClinicalSheet, read_sheet
+from site_node.commands.advance import advance
 from site_node.commands.clinical import Encoding, MappingFile, Separator
-from site_node.commands.node import Json
-from site_node.commands.stages import advance
-from site_node.ledger import State
+from site_node.home.ledger import State
+from site_node.node.composition import keys_of, row_for
+from site_node.node.open import Json
 from site_node.receive.reading import MESSAGES, RefusedFile
 from site_node.receive.source import candidates
 from site_node.screen.decide import assess
-from site_node.screen.lines import Line, Stray, stray_lines, stray_of, study_lines
-from site_node.stages import keys_of, row_for
+from site_node.screen.report import Line, Stray, stray_lines, stray_of, study_lines
 from site_node.standalone.screening import received
 from site_node.study import Severity
 

@@ -11,12 +11,12 @@ from shared.durable import write_whole
 from shared.errors import ExitCode, InvalidArgument, InvalidSetting, NoDicomFound
 from shared.frozen import Frozen
 from shared.terminal import print_json, print_line
-from site_node.commands.node import Json, open_node
-from site_node.config import SETTINGS_FILE
-from site_node.dimse import SendSettings
-from site_node.receive.tls import client_context
-from site_node.send import REASONS, list_files
-from site_node.send import send as send_files
+from site_node.home.folder import SETTINGS_FILE
+from site_node.network.store_scu import REASONS, list_files
+from site_node.network.store_scu import send as send_files
+from site_node.network.tls import client_context
+from site_node.node.open import Json, open_node
+from site_node.settings.dimse import SendSettings
 
 
 class Told(Frozen):

@@ -3,8 +3,8 @@
 import typer
 
 from shared.terminal import print_json, print_line, print_table
-from site_node.commands.node import Json, open_node
-from site_node.status import Place, status_of
+from site_node.home.status import Place, status_of
+from site_node.node.open import Json, open_node
 
 
 def status(context: typer.Context, as_json: Json = False) -> None:

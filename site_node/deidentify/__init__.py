@@ -1,5 +1,5 @@
 """De-identification: an included study becomes the same study under pseudonyms, by the rules of a profile.
 
-`site_node.deidentify.study.deidentify` is the stage; `site_node.deidentify.explain` says in words what it does. Two
+`site_node.deidentify.study.deidentify` is the stage; `site_node.explain` says in words what it does. Two
 readers, `rewrite` (bytes, fast) and `fallback` (pydicom, everything else), give the same elements to the same actions.
 """

@@ -14,16 +14,16 @@ from pydicom.uid import UID_dictionary
 from shared.ids import PatientPseudonym
 from shared.protocol.profile import FREE_TEXT, Action, Profile, Rule
 from site_node.deidentify.characters import decode, encodings_of
-from site_node.deidentify.dates import shift_values, years_between
+from site_node.deidentify.date_shift import shift_values, years_between
 from site_node.deidentify.elements import WORD_SIZES, Dataset, Piece, Source, bytes_of, encode
+from site_node.deidentify.fast_reader import Reading
+from site_node.deidentify.hidden_bytes import is_of_length, without_use
 from site_node.deidentify.identifiers import TAGS as IDENTIFIER_TAGS
 from site_node.deidentify.identifiers import Identifiers, Names, cut, known_forms, normal
 from site_node.deidentify.kinds import FACTS
 from site_node.deidentify.reasons import stop
-from site_node.deidentify.rewrite import Reading
-from site_node.deidentify.runs import Metas, Runs
-from site_node.deidentify.tables import is_of_length, without_use
-from site_node.deidentify.untold import is_of
+from site_node.deidentify.series_cache import Metas, Runs
+from site_node.deidentify.unknown_vr import is_of
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.study import Identity
 

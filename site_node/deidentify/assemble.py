@@ -24,9 +24,9 @@ from site_node.deidentify.elements import (
     encode_items,
     header,
 )
+from site_node.deidentify.hidden_bytes import LUT_DATA, PALETTES, check_table
 from site_node.deidentify.private import private_rule, safe_creator
 from site_node.deidentify.reasons import stop
-from site_node.deidentify.tables import LUT_DATA, PALETTES, check_table
 
 DEEPEST = 32  # sequences within sequences; the deepest object of PS3.3 has far fewer
 _STUDY, _SERIES, INSTANCE, _CLASS = 0x0020000D, 0x0020000E, 0x00080018, 0x00080016

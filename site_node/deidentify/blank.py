@@ -18,8 +18,8 @@ from pydicom.pixels import pixel_array
 
 from site_node.blanking import BlankBox
 from site_node.deidentify.elements import Element, Piece, Source, bytes_of
+from site_node.deidentify.fast_reader import EXPLICIT
 from site_node.deidentify.reasons import stop
-from site_node.deidentify.rewrite import EXPLICIT
 
 CLEAN_PIXEL_DATA = "113101"  # PS3.16 CID 7050; claimed for a file in which boxes were blanked
 _SAMPLES, _PHOTOMETRIC, _PLANAR, _BITS, _SIGN = 0x00280002, 0x00280004, 0x00280006, 0x00280100, 0x00280103

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from shared.protocol.profile import Profile
 from site_node.deidentify.characters import decode, encodings_of, readings
-from site_node.deidentify.days import as_days, days_in, find_days, written_forms
+from site_node.deidentify.date_search import as_days, days_in, find_days, written_forms
 from site_node.deidentify.elements import Dataset, Source, bytes_of
 
 _NAMES = (0x00100010, 0x00101001, 0x00101005, 0x00101060)

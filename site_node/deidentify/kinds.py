@@ -5,7 +5,7 @@ import struct
 from shared.protocol.profile import Profile
 from site_node.deidentify.characters import decode, encodings_of
 from site_node.deidentify.elements import Dataset, Source, bytes_of
-from site_node.deidentify.frames import FAMILIES, clean_frames
+from site_node.deidentify.encapsulated import FAMILIES, clean_frames
 from site_node.deidentify.reasons import stop
 from site_node.study import Identity
 

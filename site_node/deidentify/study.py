@@ -13,7 +13,7 @@ from pathlib import Path
 from shared.errors import DiskFull
 from shared.protocol.profile import Profile
 from site_node.blanking import Blanking
-from site_node.deidentify import fallback, rewrite
+from site_node.deidentify import fast_reader, pydicom_reader
 from site_node.deidentify.actions import Subject, Values, make_subject
 from site_node.deidentify.assemble import INSTANCE, NewFile, assemble
 from site_node.deidentify.batch import Batch, LeftOuts, leaving_out
@@ -249,7 +249,7 @@ def _refused(study: Included, left_out: list[LeftOut]) -> Refused:
 def _read(file: int, path: Path, subject: Subject, *, slow: bool = False) -> Source:
     """One file as the fast reader finds it, or as the slow one does if only that can read it."""
     try:
-        source = None if slow else rewrite.read_source(file, subject.reading)
-        return source or fallback.read_source(path, subject.reading.sequences)
+        source = None if slow else fast_reader.read_source(file, subject.reading)
+        return source or pydicom_reader.read_source(path, subject.reading.sequences)
     except (OSError, ValueError, RecursionError, MemoryError) as error:
         raise stop("not-readable") from error

@@ -13,9 +13,9 @@ from shared.ids import Sha256, SiteId
 from shared.proto.ricord.v1.federation_pb2 import GetFederationInfoRequest, RegisterNodeRequest
 from shared.proto.ricord.v1.federation_pb2_grpc import FederationServiceStub
 from shared.wire import UNARY_SECONDS
-from site_node.config import SiteHome
 from site_node.federate.policy import POLICY_FILE
 from site_node.federate.site import FederateSettings
+from site_node.home.folder import SiteHome
 
 
 def register_node(channel: grpc.Channel, *, node_key: Path, protocol_digest: Sha256) -> str:

@@ -20,7 +20,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from shared.federation.plan import TrainingTask
 from shared.ids import PatientPseudonym
 from site_node.federate.training import Samples
-from site_node.library import LibraryStudy, load_library
+from site_node.home.library import LibraryStudy, load_library
 
 MODALITIES = ("CR", "DX")
 _LATERAL = ("LL", "RL", "LAT", "LATERAL", "LLD", "RLD", "LLO", "RLO", "LPO", "RPO", "LAO", "RAO")  # (0018,5101)

@@ -21,7 +21,7 @@ from shared.federation.secure_sum.messages import SumPlan
 from shared.federation.secure_sum.policy import SumPolicy
 from shared.ids import Sha256, SiteId
 from shared.protocol.cohort import CohortDefinition, Unit, Variable, filled_cells, table_cell
-from site_node.library import LibrarySeries, LibraryStudy, load_library
+from site_node.home.library import LibrarySeries, LibraryStudy, load_library
 
 ONE_STUDY = "one study"  # the text that `days` gives for a patient with a single study
 

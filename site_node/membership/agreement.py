@@ -14,7 +14,7 @@ from shared.proto.ricord.v1.enrolment_pb2_grpc import EnrolmentServiceStub
 from shared.signed import Signed
 from shared.token import Token, TokenKind
 from shared.wire import UNARY_SECONDS, Credentials, connected, to_signed
-from site_node.config import SiteHome
+from site_node.home.folder import SiteHome
 from site_node.membership.invitation import fetch, same_root
 from site_node.membership.record import IdentityFiles
 

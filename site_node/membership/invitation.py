@@ -13,7 +13,7 @@ from shared.proto.ricord.v1.enrolment_pb2 import ReadAgreementRequest
 from shared.proto.ricord.v1.enrolment_pb2_grpc import EnrolmentServiceStub
 from shared.token import Token, TokenKind
 from shared.wire import UNARY_SECONDS, Credentials, connected
-from site_node.config import SiteHome
+from site_node.home.folder import SiteHome
 from site_node.membership.record import IdentityFiles
 
 

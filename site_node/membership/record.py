@@ -16,7 +16,7 @@ from shared.ids import AgreementId, Sha256, SiteId
 from shared.signed import Signed
 from shared.token import Addresses
 from shared.wire import Credentials
-from site_node.config import SiteHome
+from site_node.home.folder import SiteHome
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from shared.proto.ricord.v1.agreement_pb2 import AgreementState
 from shared.proto.ricord.v1.membership_pb2 import GetMembershipRequest, RenewCertificateRequest
 from shared.proto.ricord.v1.membership_pb2_grpc import MembershipServiceStub
 from shared.wire import UNARY_SECONDS, connected, to_signed
-from site_node.config import SiteHome
+from site_node.home.folder import SiteHome
 from site_node.membership.enrolment import enrolment_of
 from site_node.membership.record import IdentityFiles, Membership, load_membership, renewal_is_due
 

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from shared.errors import InvalidArgument, KeyFileInvalid
 from shared.ids import PatientPseudonym, SiteId, StudyKey, Uid
-from site_node.pseudonyms.linkage import Link, LinkSeal
+from site_node.pseudonyms.sealed_link import Link, LinkSeal
 from site_node.study import Identity
 
 UID_ROOT = "1.2.826.0.1.3680043.10.474"  # the root of the released RICORD collections

@@ -16,7 +16,7 @@ from python_calamine import CalamineError, CalamineWorkbook, PasswordError, Shee
 
 from shared.errors import AccessionListInvalid, SourceMissing
 from shared.frozen import Frozen
-from site_node.receive.wanted import Wanted
+from site_node.receive.request_lists import Wanted
 
 Place = tuple[int, int]  # row and column from 0
 Cell = int | float | str | bool | time | date | datetime | timedelta | None

@@ -9,9 +9,9 @@ from shared.errors import InvalidArgument, NotFound
 from shared.frozen import Frozen
 from shared.ids import StudyKey
 from site_node.blanking import BLANKING_ANSWERS, Blanking, FoundFrame
-from site_node.config import SiteHome
-from site_node.ledger import Ledger, State, StudyEntry
-from site_node.records import Records
+from site_node.home.folder import SiteHome
+from site_node.home.ledger import Ledger, State, StudyEntry
+from site_node.home.records import Records
 from site_node.review.boxes import blanking_of, found_in
 from site_node.study import Reason, Received, Severity
 

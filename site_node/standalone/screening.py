@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from site_node.node.composition import NOT_ENROLLED
 from site_node.pseudonyms.keyed import SECRET_BYTES, Pseudonyms
 from site_node.receive.folder import Reception, receive_folder
-from site_node.stages import NOT_ENROLLED
 
 
 @contextmanager

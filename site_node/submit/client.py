@@ -12,7 +12,7 @@ from shared.proto.ricord.v1 import submission_pb2 as pb
 from shared.proto.ricord.v1.submission_pb2_grpc import SubmissionServiceStub
 from shared.signed import Signed, of_manifest
 from shared.wire import UNARY_SECONDS, connected, from_rpc, from_signed, to_signed
-from site_node.config import SiteHome
+from site_node.home.folder import SiteHome
 from site_node.membership.record import Membership
 from site_node.study import Sealed, Submitted
 from site_node.submit.outbox import checked_receipt, discard, keep_receipt, receipt_path

@@ -15,8 +15,8 @@ from shared.protocol.profile import Action, Profile, Rule
 from site_node.validate.codestream import CodestreamBroken, frames_of, text_segments
 from site_node.validate.elements import EXPLICIT, IMPLICIT, PIXEL_DATA, Document, Element, Part, read_document
 from site_node.validate.finding import Finding
+from site_node.validate.hidden_bytes import has_too_many, is_palette, long_tables, unread_tables
 from site_node.validate.private import Places, holds_any, safe_elements
-from site_node.validate.unread import has_too_many, is_palette, long_tables, unread_tables
 from site_node.validate.values import TEXT, day_of, has_form
 
 STANDARD_ROOT = "1.2.840.10008."

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from pydicom.charset import convert_encodings, decode_bytes, python_encoding
 
 from site_node.study import Identity
-from site_node.validate.days import days_of
+from site_node.validate.date_search import days_of
 from site_node.validate.elements import Document, Element, Unseen
 from site_node.validate.values import day_of
 

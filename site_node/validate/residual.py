@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from shared.protocol.profile import Action, Rule
 from site_node.validate.conformance import Rules, in_marks, is_ours, name_of
-from site_node.validate.days import pattern_of
+from site_node.validate.date_search import pattern_of
 from site_node.validate.elements import Document, Element, Unseen
 from site_node.validate.finding import Finding
 from site_node.validate.identifiers import Identifiers, charset_of, normal, text_of, words_of

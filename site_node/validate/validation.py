@@ -17,13 +17,13 @@ from site_node.blanking import Blanking
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.study import Deidentified, DeidentifiedInstance, Ending, Included, Instance, Refused, Validated
 from site_node.validate.blanked import REWRITTEN, check_blanked, check_claim
+from site_node.validate.comparison import Pairs
 from site_node.validate.conformance import Rules, check_whole, make_rules, name_of
 from site_node.validate.content import Content, contents
 from site_node.validate.elements import PIXEL_DATA, Document, Known, read_document
 from site_node.validate.finding import INHERITABLE, Finding
 from site_node.validate.identifiers import Collector
 from site_node.validate.mapping import Fate, make_patient, same_pixels
-from site_node.validate.pairs import Pairs
 from site_node.validate.private import safe_elements
 from site_node.validate.report import make_report, write_report
 from site_node.validate.residual import Leftovers, make_search, search_clinical

@@ -9,8 +9,8 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from site_node.ledger import Ledger
-from site_node.patients import PatientRow
+from site_node.home.ledger import Ledger
+from site_node.home.patients import PatientRow
 from tests.benchmarks.measure import Row, medians
 
 FEW, MANY = 10_000, 1_000_000

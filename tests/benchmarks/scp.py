@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
-from site_node.dimse import ScpSettings
+from site_node.settings.dimse import ScpSettings
 from tests.benchmarks.measure import Row, medians
 from tests.factories.dicom import make_ct, write_file
 from tests.factories.pacs import free_port, orthanc, serving_in_a_process

@@ -26,7 +26,7 @@ from shared.proto.ricord.v1 import agreement_pb2, site_pb2
 from shared.proto.ricord.v1.agreement_pb2_grpc import AgreementServiceStub
 from shared.proto.ricord.v1.site_pb2_grpc import SiteServiceStub
 from shared.protocol.loader import load_protocol
-from site_node.config import SiteHome, init_home
+from site_node.home.folder import SiteHome, init_home
 from site_node.membership.agreement import sign_agreement
 from site_node.membership.enrolment import enrol
 from site_node.membership.invitation import read_agreement

@@ -18,10 +18,10 @@ import pytest
 from pydicom.dataset import Dataset
 
 from shared.ids import SiteId, StudyKey
-from site_node.dimse import ScpSettings
+from site_node.network.arrivals import Arrivals
+from site_node.network.scp import serving
 from site_node.pseudonyms.keyed import Pseudonyms
-from site_node.receive.arrivals import Arrivals
-from site_node.receive.scp import serving
+from site_node.settings.dimse import ScpSettings
 from tests.factories.dicom import write_file
 from tests.peers import needs_peer
 

@@ -10,10 +10,10 @@ from shared.durable import write_whole
 from shared.ids import AgreementId, PatientPseudonym, Sha256, SiteId, StudyKey, Uid
 from shared.manifest import Manifest
 from site_node.blanking import Blanking
-from site_node.config import SiteHome, init_home
-from site_node.intake import take
-from site_node.ledger import Ledger
-from site_node.pipeline import Stages
+from site_node.home.folder import SiteHome, init_home
+from site_node.home.ledger import Ledger
+from site_node.node.intake import take
+from site_node.node.pipeline import Stages
 from site_node.receive.folder import Reception
 from site_node.study import (
     Deidentified,

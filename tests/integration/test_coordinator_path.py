@@ -42,7 +42,7 @@ from shared.proto.ricord.v1.submission_pb2_grpc import SubmissionServiceStub
 from shared.receipt import Receipt
 from shared.signed import Signed, of_manifest
 from shared.wire import connected, to_signed
-from site_node.config import init_home
+from site_node.home.folder import init_home
 from site_node.membership.agreement import sign_agreement
 from site_node.membership.enrolment import enrol
 from site_node.membership.invitation import read_agreement

@@ -20,9 +20,9 @@ from shared.errors import PacsUnreachable
 from shared.ids import SiteId
 from shared.protocol.loader import load_profile
 from site_node.deidentify.study import deidentify
-from site_node.dimse import SendSettings
+from site_node.network.store_scu import Sent, list_files, send
 from site_node.pseudonyms.keyed import Pseudonyms
-from site_node.send import Sent, list_files, send
+from site_node.settings.dimse import SendSettings
 from site_node.study import Deidentified
 from tests.factories.dicom import make_ct, make_dx, plant_identifiers, write_file
 from tests.factories.pacs import free_port

@@ -26,7 +26,7 @@ COMMAND = (sys.executable, "-c", "from site_node.cli import main; main()")
 MEASURED = """
 import atexit, re, sys
 from pathlib import Path
-import site_node.commands.stages
+import site_node.commands.advance
 from site_node.cli import main
 
 def kilobytes(name):

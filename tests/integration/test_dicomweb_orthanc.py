@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 
 from shared.errors import ExitCode
-from site_node.config import init_home
-from site_node.dicomweb import DicomwebSettings
-from site_node.ledger import Ledger
-from site_node.receive.answers import Query
-from site_node.receive.arrivals import Arrivals
-from site_node.receive.dicomweb import Dicomweb
-from site_node.receive.retrieval import Retrieval, work
-from site_node.receive.wanted import Wanted, WantedFiles
+from site_node.home.folder import init_home
+from site_node.home.ledger import Ledger
+from site_node.network.arrivals import Arrivals
+from site_node.network.dicomweb import Dicomweb
+from site_node.network.query import Query
+from site_node.node.retrieval import Retrieval, work
+from site_node.receive.request_lists import Wanted, WantedFiles
+from site_node.settings.dicomweb import DicomwebSettings
 from tests.factories.dicom import make_ct, make_dx
 from tests.factories.pacs import Orthanc, free_port, key_of, orthanc
 

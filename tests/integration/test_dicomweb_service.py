@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from site_node.config import SiteHome, init_home
-from site_node.ledger import Ledger
-from site_node.status import Status, status_of
+from site_node.home.folder import SiteHome, init_home
+from site_node.home.ledger import Ledger
+from site_node.home.status import Status, status_of
 from tests.factories.dicom import make_ct
 from tests.factories.dicomweb import Answer, dicomweb
 

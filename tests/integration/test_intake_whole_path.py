@@ -23,13 +23,13 @@ from coordinator.curation.membership import CuratorHome
 from coordinator.curation.opening import OpenedStudy
 from shared.errors import ExitCode
 from shared.ids import Uid
-from site_node.config import SiteHome
-from site_node.ledger import Ledger
-from site_node.linkage import reidentify
+from site_node.home.folder import SiteHome
+from site_node.home.ledger import Ledger
+from site_node.home.status import status_of
+from site_node.linkage.export import reidentify
 from site_node.membership.record import Membership
 from site_node.pseudonyms.keyed import Pseudonyms
-from site_node.receive.wanted import WantedFiles
-from site_node.status import status_of
+from site_node.receive.request_lists import WantedFiles
 from site_node.study import Identity
 from tests.factories.federation import Federation, running_federation
 from tests.factories.mixed_archive import (

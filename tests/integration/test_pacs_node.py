@@ -14,9 +14,9 @@ import pytest
 from openpyxl import Workbook
 
 from shared.errors import ExitCode
-from site_node.config import SiteHome, init_home
-from site_node.ledger import Ledger
-from site_node.status import status_of
+from site_node.home.folder import SiteHome, init_home
+from site_node.home.ledger import Ledger
+from site_node.home.status import status_of
 from tests.factories.dicom import make_ct, make_dx, write_file
 from tests.factories.pacs import Orthanc, free_port, orthanc
 from tests.factories.tls import make_tls_files

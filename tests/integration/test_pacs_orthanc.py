@@ -11,15 +11,15 @@ from pydicom.dataset import Dataset
 from pynetdicom.association import Association
 
 from shared.errors import InvalidArgument, PacsRefused, PacsUnreachable
-from site_node.dimse import PacsSettings, ScpSettings
-from site_node.ledger import Ledger
-from site_node.receive.answers import Query
-from site_node.receive.arrivals import Arrivals
-from site_node.receive.pacs import Pacs
-from site_node.receive.retrieval import Retrieval, work
-from site_node.receive.scp import serving
-from site_node.receive.wanted import Wanted, WantedFiles
-from site_node.requests import RequestState
+from site_node.home.ledger import Ledger
+from site_node.home.retrieve_requests import RequestState
+from site_node.network.arrivals import Arrivals
+from site_node.network.query import Query
+from site_node.network.query_retrieve import Pacs
+from site_node.network.scp import serving
+from site_node.node.retrieval import Retrieval, work
+from site_node.receive.request_lists import Wanted, WantedFiles
+from site_node.settings.dimse import PacsSettings, ScpSettings
 from tests.factories.dicom import make_ct, make_dx
 from tests.factories.pacs import Orthanc, free_port, key_of, orthanc
 

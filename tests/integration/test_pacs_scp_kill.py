@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pydicom import dcmread
 
-from site_node.dimse import ScpSettings
-from site_node.receive.arrivals import Arrivals
+from site_node.network.arrivals import Arrivals
+from site_node.settings.dimse import ScpSettings
 from tests.factories.dicom import make_ct, write_file
 from tests.factories.pacs import free_port, key_of, serving_in_a_process
 from tests.peers import needs_peer

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from site_node.config import SiteHome, init_home
-from site_node.ledger import Ledger
-from site_node.status import Status, status_of
+from site_node.home.folder import SiteHome, init_home
+from site_node.home.ledger import Ledger
+from site_node.home.status import Status, status_of
 from tests.factories.dicom import make_dx, write_file
 
 COMMAND = (sys.executable, "-c", "from site_node.cli import main; main()")

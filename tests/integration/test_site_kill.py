@@ -14,8 +14,8 @@ import pytest
 from shared.errors import ExitCode
 from shared.receipt import Receipt
 from shared.signed import Signed
-from site_node.config import SiteHome
-from site_node.ledger import Ledger
+from site_node.home.folder import SiteHome
+from site_node.home.ledger import Ledger
 from site_node.membership.record import Membership
 from tests.factories.dicom import make_ct, make_dx, write_file
 from tests.factories.federation import Federation, running_federation

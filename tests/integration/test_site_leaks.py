@@ -10,7 +10,7 @@ import pytest
 
 from shared.receipt import Receipt
 from shared.signed import Signed
-from site_node.config import SiteHome
+from site_node.home.folder import SiteHome
 from tests.factories.dicom import SECRETS, make_ct, make_dx, plant_identifiers, write_file
 from tests.factories.federation import Federation, running_federation
 

@@ -24,10 +24,10 @@ from pydicom.uid import (
 
 from shared.protocol.profile import COPYING, GOING, Action
 from site_node.deidentify.actions import make_subject
-from site_node.deidentify.dates import shift_values
+from site_node.deidentify.date_shift import shift_values
 from site_node.deidentify.elements import Span
+from site_node.deidentify.hidden_bytes import PALETTES
 from site_node.deidentify.study import rewritten
-from site_node.deidentify.tables import PALETTES
 from site_node.study import Deidentified, Identity
 from tests.factories.dicom import make_dx, write_file
 from tests.unit.deidentify.harness import PROFILE, PSEUDONYMS, run_study

@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared.durable import write_whole
-from site_node import pipeline
-from site_node.config import SiteHome
-from site_node.ledger import Ledger, State
-from site_node.pipeline import Pipeline
+from site_node.home.folder import SiteHome
+from site_node.home.ledger import Ledger, State
+from site_node.node import pipeline
+from site_node.node.pipeline import Pipeline
 from tests.factories.pipeline import enter, key_of, make_home, make_stages, make_study
 
 NAMES = ("good-1", "partly-2", "excluded-3", "refused-4", "burned-5", "good-6")
@@ -52,11 +52,11 @@ def fuse() -> Any:
     """Every durable write, every move in the ledger and every removal is a point to be killed at."""
     fuse = Fuse()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("site_node.records.write_whole", fuse.around(write_whole))
+        patch.setattr("site_node.home.records.write_whole", fuse.around(write_whole))
         patch.setattr(pipeline, "_sync_tree", fuse.around(pipeline._sync_tree))
         for name in ("add_study", "advance", "add_files", "sequence"):
             patch.setattr(Ledger, name, fuse.around(getattr(Ledger, name)))
-        patch.setattr("site_node.pipeline.shutil.rmtree", fuse.around(shutil.rmtree))
+        patch.setattr("site_node.node.pipeline.shutil.rmtree", fuse.around(shutil.rmtree))
         yield fuse
 
 

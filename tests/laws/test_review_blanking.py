@@ -14,19 +14,19 @@ from shared.errors import InvalidArgument
 from shared.ids import SiteId, StudyKey
 from shared.protocol.loader import load_profile
 from site_node.blanking import BURNED_IN_TEXT, FOUND_FILE, Blanking, Found
-from site_node.config import SiteHome
 from site_node.deidentify.study import deidentify
-from site_node.intake import take
-from site_node.ledger import Ledger, State
-from site_node.pipeline import Pipeline, Stages
+from site_node.home.folder import SiteHome
+from site_node.home.ledger import Ledger, State
+from site_node.home.records import Records
+from site_node.node.composition import looking
+from site_node.node.intake import take
+from site_node.node.pipeline import Pipeline, Stages
 from site_node.pixels.client import PixelChecker
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.receive.folder import Reception
-from site_node.records import Records
 from site_node.review.decisions import blank, reject, release, show
-from site_node.stages import looking
 from site_node.study import Deidentified, Included, Received, Refused, Validated
-from site_node.validate.readable import Act, readable
+from site_node.validate.report_markdown import Act, readable
 from site_node.validate.validation import validate
 from tests.factories.dicom import make_dx
 from tests.factories.pipeline import make_home

@@ -10,9 +10,9 @@ import pytest
 from openpyxl import Workbook
 
 from shared.errors import ExitCode
-from site_node.dimse import ScpSettings
-from site_node.receive.arrivals import Arrivals
-from site_node.receive.scp import serving
+from site_node.network.arrivals import Arrivals
+from site_node.network.scp import serving
+from site_node.settings.dimse import ScpSettings
 from tests.factories.pacs import free_port, key_of
 from tests.unit.cli.conftest import Run
 

@@ -15,7 +15,7 @@ from pydicom.uid import SecondaryCaptureImageStorage
 
 from shared.errors import ExitCode
 from site_node.cli import app
-from site_node.config import SiteHome
+from site_node.home.folder import SiteHome
 from tests.factories.dicom import SECRETS, make_ct, make_dx, plant_identifiers, write_file
 from tests.unit.cli.conftest import Run
 

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from shared.errors import ExitCode
-from site_node.acquisition import Acquisition
-from site_node.config import SiteHome, SiteSettings
-from site_node.forgetting import FOR_RETRY, forget_lists
-from site_node.ledger import ENDED, Ledger, State
-from site_node.pipeline import Pipeline
+from site_node.home.folder import SiteHome, SiteSettings
+from site_node.home.ledger import ENDED, Ledger, State
+from site_node.home.retrieve_requests import Part
+from site_node.node.acquisition import Acquisition
+from site_node.node.composition import NOT_ENROLLED
+from site_node.node.pipeline import Pipeline
+from site_node.node.retention import FOR_RETRY, forget_lists
 from site_node.pseudonyms.keyed import Pseudonyms
-from site_node.receive.wanted import Wanted, WantedFiles
-from site_node.requests import Part
-from site_node.stages import NOT_ENROLLED
+from site_node.receive.request_lists import Wanted, WantedFiles
 from tests.factories.dicom import make_dx, write_file
 from tests.factories.pipeline import enter, key_of, make_home, make_stages, make_study
 from tests.unit.cli.conftest import Run

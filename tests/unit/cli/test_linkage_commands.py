@@ -8,10 +8,10 @@ import pytest
 from shared.crypto.keys import load_secret
 from shared.error_texts import ExitCode
 from shared.protocol.loader import profile_names
-from site_node.config import SiteHome
-from site_node.ledger import Ledger
+from site_node.home.folder import SiteHome
+from site_node.home.ledger import Ledger
+from site_node.node.composition import NOT_ENROLLED
 from site_node.pseudonyms.keyed import Pseudonyms
-from site_node.stages import NOT_ENROLLED
 from site_node.study import Identity
 from tests.factories.dicom import make_dx, write_file
 from tests.unit.cli.conftest import Run

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from shared.errors import ExitCode
-from site_node.dimse import ScpSettings
-from site_node.receive.arrivals import Arrivals
-from site_node.receive.scp import serving
+from site_node.network.arrivals import Arrivals
+from site_node.network.scp import serving
+from site_node.settings.dimse import ScpSettings
 from tests.factories.dicom import make_ct, write_file
 from tests.factories.pacs import free_port, key_of
 

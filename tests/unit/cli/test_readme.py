@@ -8,7 +8,7 @@ import pytest
 import typer
 
 from site_node.cli import app
-from site_node.config import SiteHome, SiteSettings
+from site_node.home.folder import SiteHome, SiteSettings
 
 README = Path(__file__).resolve().parents[3] / "site_node" / "README.md"
 

@@ -12,10 +12,10 @@ from shared.error_texts import ExitCode
 from shared.ids import Uid
 from shared.protocol.loader import load_profile
 from site_node.blanking import BURNED_IN_TEXT, FOUND_FILE, Blanking, Found, FoundFrame, Sides
-from site_node.config import SiteHome
-from site_node.ledger import Ledger, State
+from site_node.home.folder import SiteHome
+from site_node.home.ledger import Ledger, State
+from site_node.home.records import Records
 from site_node.pixels.inspect import WITHOUT
-from site_node.records import Records
 from site_node.study import Reason, Severity
 from site_node.validate.report import make_report, write_report
 from tests.factories.pipeline import enter, key_of, make_study

@@ -11,7 +11,7 @@ from openpyxl import Workbook, load_workbook
 from shared.errors import ClinicalSheetInvalid, SourceMissing
 from shared.ids import SiteId
 from shared.protocol.clinical import ClinicalDictionary
-from site_node.clinical.leaving import deidentify_row
+from site_node.clinical.release import deidentify_row
 from site_node.clinical.sheet import ClinicalSheet, read_sheet
 from site_node.clinical.template import write_template
 from site_node.pseudonyms.keyed import Pseudonyms

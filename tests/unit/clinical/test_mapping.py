@@ -7,9 +7,9 @@ import pytest
 
 from shared.errors import ClinicalSheetInvalid, SourceMissing
 from shared.protocol.loader import load_protocol
-from site_node.clinical.kept import KeptSheets
 from site_node.clinical.mapping import SheetMapping, load_mapping, mapping_text, propose
 from site_node.clinical.sheet import read_sheet
+from site_node.clinical.sheet_store import KeptSheets
 from site_node.clinical.table import read_table
 
 DICTIONARY = load_protocol().clinical

@@ -7,7 +7,7 @@ import pytest
 from openpyxl import Workbook, load_workbook
 
 from shared.protocol.loader import load_protocol
-from site_node.clinical.marked import write_marked
+from site_node.clinical.annotated_copy import write_marked
 from site_node.clinical.sheet import type_table
 from site_node.clinical.table import read_table
 from site_node.clinical.template import write_template

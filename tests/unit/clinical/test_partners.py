@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.ids import StudyKey
-from site_node.clinical.partners import JoinedRows, KnownStudy, partner_of, unmatched
-from site_node.clinical.problem import CellProblem
+from site_node.clinical.cell_problem import CellProblem
+from site_node.clinical.matching import JoinedRows, KnownStudy, partner_of, unmatched
 from site_node.clinical.sheet import ClinicalSheet
 from site_node.study import ClinicalRow, Lack
 

@@ -14,9 +14,9 @@ from openpyxl import Workbook
 
 from shared.errors import ClinicalSheetInvalid
 from shared.protocol.loader import load_protocol
-from site_node.clinical.binary import xls_formulas
 from site_node.clinical.formulas import check_size
 from site_node.clinical.sheet import read_sheet
+from site_node.clinical.xls_formulas import xls_formulas
 
 DICTIONARY = load_protocol().clinical
 # A hidden sheet, then MRN and Age of P1 (59), P2 (=1+1) and P3 (7), as xlwt 1.3 writes them.

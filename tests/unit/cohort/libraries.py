@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from shared.ids import PatientPseudonym, Sha256, SiteId, Uid
-from site_node.library import LibraryInstance, LibrarySeries, LibraryStudy
+from site_node.home.library import LibraryInstance, LibrarySeries, LibraryStudy
 
 Clinical = dict[str, str | int | float | None]
 

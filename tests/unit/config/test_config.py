@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared.errors import HomeBusy, HomeExists, InvalidArgument, InvalidSetting, SettingsMissing, UnknownSetting
-from site_node.config import SiteHome, SiteSettings, _quoted, init_home
+from site_node.home.folder import SiteHome, SiteSettings, _quoted, init_home
 
 
 @pytest.fixture(scope="module")

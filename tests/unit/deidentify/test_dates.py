@@ -2,7 +2,7 @@
 
 import pytest
 
-from site_node.deidentify.dates import shift_values
+from site_node.deidentify.date_shift import shift_values
 
 CASES = [
     ("20210302", "20210121", "20210121"),

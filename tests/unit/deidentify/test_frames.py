@@ -5,7 +5,7 @@ import struct
 import pytest
 
 from shared.errors import DicomUnsupported
-from site_node.deidentify.frames import FAMILIES, Family, clean_frames
+from site_node.deidentify.encapsulated import FAMILIES, Family, clean_frames
 
 SECRET = b"Zanzibarova^Ada"
 JFIF = b"\xff\xe0\0\x10JFIF\0\1\1\0\0\1\0\1\0\0"

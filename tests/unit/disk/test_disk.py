@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from shared.errors import DiskNearlyFull
-from site_node.config import SiteHome
-from site_node.disk import Room
-from site_node.ledger import WAY, Ledger, State
-from site_node.pipeline import Pipeline
+from site_node.home.folder import SiteHome
+from site_node.home.free_space import Room
+from site_node.home.ledger import WAY, Ledger, State
+from site_node.node.pipeline import Pipeline
 from tests.factories.pipeline import enter, key_of, make_home, make_stages, make_study
 
 

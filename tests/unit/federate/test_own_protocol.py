@@ -11,7 +11,7 @@ from shared.errors import ProtocolMismatch
 from shared.ids import Sha256
 from shared.protocol.loader import load_protocol
 from site_node.commands.run import _federate
-from site_node.config import SiteHome
+from site_node.home.folder import SiteHome
 
 
 def test_federated_work_needs_the_protocol_that_was_signed(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from shared.federation.plan import Member
 from shared.ids import PatientPseudonym, Sha256, SiteId, Uid
 from site_node.federate.policy import write_default_policy
 from site_node.federate.site import FederateSettings
-from site_node.library import LibraryInstance, LibrarySeries, LibraryStudy, add_study
+from site_node.home.library import LibraryInstance, LibrarySeries, LibraryStudy, add_study
 
 PROTOCOL = Sha256("a" * 64)
 SIZE = 48

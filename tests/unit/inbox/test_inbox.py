@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from shared.errors import SourceMissing
-from site_node.inbox import Watch
-from site_node.ledger import Ledger
+from site_node.home.ledger import Ledger
+from site_node.node.inbox import Watch
 
 
 @pytest.fixture

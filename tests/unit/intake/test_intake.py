@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from shared.ids import Sha256
-from site_node.config import SiteHome
-from site_node.intake import Intake, take
-from site_node.ledger import Ledger, State
-from site_node.pipeline import Pipeline
+from site_node.home.folder import SiteHome
+from site_node.home.ledger import Ledger, State
+from site_node.home.records import Records
+from site_node.node.intake import Intake, take
+from site_node.node.pipeline import Pipeline
 from site_node.receive.folder import Reception
 from site_node.receive.reading import refused
-from site_node.records import Records
 from site_node.study import Identity, Received
 from tests.factories.pipeline import enter, key_of, make_home, make_stages, make_study
 

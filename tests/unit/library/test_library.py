@@ -6,7 +6,7 @@ import pytest
 
 from shared.errors import NotFound
 from shared.ids import PatientPseudonym, Sha256, Uid
-from site_node.library import LibraryInstance, LibrarySeries, LibraryStudy, add_study, load_library, remove_study
+from site_node.home.library import LibraryInstance, LibrarySeries, LibraryStudy, add_study, load_library, remove_study
 
 
 def sample(tmp_path: Path, study: str = "1.2.3") -> tuple[LibraryStudy, dict[str, Path]]:

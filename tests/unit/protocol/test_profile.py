@@ -13,7 +13,7 @@ from shared.protocol.build_deidentify import decide, read_facts
 from shared.protocol.build_profiles import DECIDING, build_table
 from shared.protocol.loader import load_criteria, load_profile, load_protocol, profile_names, protocol_names
 from shared.protocol.profile import COPYING, FREE_TEXT, Action, Profile, digest_of
-from site_node.deidentify.explain import MEANINGS, explain_profile, what_leaves
+from site_node.explain import MEANINGS, explain_profile, what_leaves
 
 FACTS = Path(__file__).resolve().parents[3].parent / "shared" / "protocol"
 

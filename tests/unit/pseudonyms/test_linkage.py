@@ -18,12 +18,12 @@ from shared.errors import InvalidArgument, LinkageConflict, LinkageInvalid, NotF
 from shared.ids import SiteId
 from shared.protocol.loader import load_profile
 from site_node.deidentify.study import deidentify
-from site_node.earlier import IndexImport, import_index
-from site_node.ledger import Ledger
-from site_node.linkage import export_linkage, import_linkage, reidentify
-from site_node.patients import INTERVALS_NOT_KEPT, PatientRow
+from site_node.home.ledger import Ledger
+from site_node.home.patients import INTERVALS_NOT_KEPT, PatientRow
+from site_node.linkage.anonymizer_index import IndexImport, import_index
+from site_node.linkage.export import export_linkage, import_linkage, reidentify
 from site_node.pseudonyms.keyed import Pseudonyms
-from site_node.pseudonyms.linkage import Link, LinkSeal
+from site_node.pseudonyms.sealed_link import Link, LinkSeal
 from site_node.study import Deidentified, Identity, Validated
 from site_node.validate.validation import validate
 from tests.factories.dicom import make_dx

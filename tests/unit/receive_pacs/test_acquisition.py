@@ -10,14 +10,14 @@ import pytest
 
 from shared.crypto.keys import load_secret
 from shared.ids import SiteId
-from site_node.acquisition import Acquisition
-from site_node.config import init_home
-from site_node.ledger import Ledger, State
+from site_node.home.folder import init_home
+from site_node.home.ledger import Ledger, State
+from site_node.home.records import Records
+from site_node.home.retrieve_requests import Part
+from site_node.node.acquisition import Acquisition
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.receive.folder import Reception, receive_folder
 from site_node.receive.reading import unreadable
-from site_node.records import Records
-from site_node.requests import Part
 from site_node.study import Received
 from tests.factories.dicom import make_ct, write_file
 
@@ -164,7 +164,7 @@ def test_a_study_that_cannot_be_taken_in_does_not_hold_up_the_others(
             raise problems.pop()
         return receive_folder(source, spool, keys)
 
-    monkeypatch.setattr("site_node.acquisition.receive_folder", fails_once)
+    monkeypatch.setattr("site_node.node.acquisition.receive_folder", fails_once)
     assert [len(acquisition.take_in(ledger, quiet_seconds=0)) for _ in range(3)] == [1, 1, 0]
     assert len(ledger.studies()) == 2
 

@@ -10,18 +10,18 @@ from pathlib import Path
 import pytest
 
 from shared.errors import PacsFailed
-from site_node.acquisition import Acquisition
-from site_node.config import init_home
-from site_node.dimse import PacsSettings
-from site_node.ledger import Ledger, State
+from site_node.home.folder import init_home
+from site_node.home.ledger import Ledger, State
+from site_node.home.retrieve_requests import Part
+from site_node.network.arrivals import Arrivals
+from site_node.network.interface import QueryRetrieve
+from site_node.network.query import Fetch, Outcome, Query, SeriesFound, StudyFound
+from site_node.node.acquisition import Acquisition
+from site_node.node.composition import NOT_ENROLLED
+from site_node.node.retrieval import Retrieval, work
 from site_node.pseudonyms.keyed import Pseudonyms
-from site_node.receive.answers import Fetch, Outcome, Query, SeriesFound, StudyFound
-from site_node.receive.arrivals import Arrivals
-from site_node.receive.interface import QueryRetrieve
-from site_node.receive.retrieval import Retrieval, work
-from site_node.receive.wanted import Wanted
-from site_node.requests import Part
-from site_node.stages import NOT_ENROLLED
+from site_node.receive.request_lists import Wanted
+from site_node.settings.dimse import PacsSettings
 from tests.factories.dicom import make_ct, write_file
 
 GENTLE = PacsSettings(host="x", port=104, ae_title="PACS", attempts=3, retry_seconds=0)

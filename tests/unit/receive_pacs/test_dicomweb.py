@@ -18,12 +18,12 @@ from shared.errors import (
     PacsUnreachable,
     RicordError,
 )
-from site_node.dicomweb import DicomwebSettings
-from site_node.receive import dicomweb as module
-from site_node.receive.answers import Fetch, Outcome, Query
-from site_node.receive.arrivals import Arrivals
-from site_node.receive.dicomweb import Dicomweb
-from site_node.receive.web_session import _TALKATIVE
+from site_node.network import dicomweb as module
+from site_node.network.arrivals import Arrivals
+from site_node.network.dicomweb import Dicomweb
+from site_node.network.query import Fetch, Outcome, Query
+from site_node.network.web_session import _TALKATIVE
+from site_node.settings.dicomweb import DicomwebSettings
 from tests.factories.dicom import make_ct
 from tests.factories.dicomweb import Answer, FakeDicomweb, dicomweb, found, part_10, sent
 from tests.factories.pacs import free_port, key_of
@@ -129,7 +129,7 @@ def test_the_part_before_the_cut_is_kept(tmp_path: Path) -> None:
 
 def test_an_answer_with_ever_more_images_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that goes on sending holds nobody up; what came until then is kept."""
-    monkeypatch.setattr("site_node.receive.dicomweb._MOST_INSTANCES", 2)
+    monkeypatch.setattr("site_node.network.dicomweb._MOST_INSTANCES", 2)
     with dicomweb() as fake:
         fake.first = [sent(*FILES)]
         with pytest.raises(PacsFailed, match="more than 2"):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import PacsFailed
-from site_node.receive.multipart import read_parts
+from site_node.network.multipart import read_parts
 from tests.factories.dicomweb import BOUNDARY, MULTIPART, sent
 
 BODIES = st.lists(st.binary(max_size=40) | st.just(b"\r\n\r\n--\r\n") | st.just(b"\r\n--a-bound"), max_size=4)

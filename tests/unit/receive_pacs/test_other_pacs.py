@@ -12,11 +12,11 @@ from pynetdicom import AE, evt
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelGet, Verification
 
 from shared.errors import PacsFailed
-from site_node.dimse import PacsSettings
-from site_node.receive.answers import Fetch
-from site_node.receive.arrivals import Arrivals
-from site_node.receive.pacs import Pacs
-from site_node.receive.server import Server
+from site_node.network.arrivals import Arrivals
+from site_node.network.query import Fetch
+from site_node.network.query_retrieve import Pacs
+from site_node.network.server import Server
+from site_node.settings.dimse import PacsSettings
 from tests.factories.dicom import make_ct
 from tests.factories.pacs import key_of
 

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from site_node.dimse import PacsSettings, ScpSettings
-from site_node.ledger import Ledger
-from site_node.requests import Part, RequestState
+from site_node.home.ledger import Ledger
+from site_node.home.retrieve_requests import Part, RequestState
+from site_node.settings.dimse import PacsSettings, ScpSettings
 from tests.factories.pacs import key_of
 
 PACS = {"host": "h", "port": 104, "ae_title": "PACS"}

@@ -14,15 +14,15 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, 
 from pynetdicom.association import Association
 
 from shared.errors import KeyFileInvalid, KeyFileMissing, PacsUnreachable, PortInUse
-from site_node.config import init_home
-from site_node.dimse import PacsSettings, ScpSettings, TlsSettings
-from site_node.listener import listening_apart
-from site_node.receive.arrivals import Arrivals
-from site_node.receive.connection import Caller
-from site_node.receive.pacs import Pacs
-from site_node.receive.part10 import study_uid_of
-from site_node.receive.scp import OUT_OF_RESOURCES, SUCCESS, serving
-from site_node.receive.tls import client_context, server_context
+from site_node.home.folder import init_home
+from site_node.network.arrivals import Arrivals
+from site_node.network.connection import Caller
+from site_node.network.part10 import study_uid_of
+from site_node.network.query_retrieve import Pacs
+from site_node.network.scp import OUT_OF_RESOURCES, SUCCESS, serving
+from site_node.network.tls import client_context, server_context
+from site_node.node.scp_process import listening_apart
+from site_node.settings.dimse import PacsSettings, ScpSettings, TlsSettings
 from tests.factories.dicom import SECRETS, make_dx, plant_identifiers
 from tests.factories.pacs import free_port, key_of
 from tests.factories.tls import make_tls_files
@@ -189,7 +189,7 @@ def test_the_listening_process_tells_no_value(tmp_path: Path, capfd: pytest.Capt
 
 def test_a_message_without_an_end_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It would fill the memory; nothing of it is kept, and the next one is served."""
-    monkeypatch.setattr("site_node.receive.responses._LONGEST_MESSAGE", 100_000)
+    monkeypatch.setattr("site_node.network.c_store_response._LONGEST_MESSAGE", 100_000)
     port, arrivals, endless = free_port(), Arrivals(tmp_path, key_of), film()
     endless.EncapsulatedDocument = bytes(1 << 20)
     with serving(settings_on(port), arrivals):

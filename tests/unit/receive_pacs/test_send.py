@@ -10,12 +10,12 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLE
 from pynetdicom.dimse import DIMSEServiceProvider
 
 from shared.errors import PacsRefused, PacsUnreachable
-from site_node.dimse import ScpSettings, SendSettings, TlsSettings
-from site_node.receive import contexts
-from site_node.receive.arrivals import Arrivals
-from site_node.receive.scp import serving
-from site_node.receive.tls import client_context, server_context
-from site_node.send import Sent, list_files, send
+from site_node.network import presentation_contexts
+from site_node.network.arrivals import Arrivals
+from site_node.network.scp import serving
+from site_node.network.store_scu import Sent, list_files, send
+from site_node.network.tls import client_context, server_context
+from site_node.settings.dimse import ScpSettings, SendSettings, TlsSettings
 from tests.factories.dicom import make_ct, write_file
 from tests.factories.pacs import free_port, key_of
 from tests.factories.tls import make_tls_files
@@ -105,7 +105,7 @@ def test_each_failure_has_its_reason(source: Path, tmp_path: Path, monkeypatch: 
     """A full disk there; an object that is not taken there; a file that says too little of itself here."""
     with pacs(tmp_path / "full", min_free_mb=1 << 40) as settings:
         assert set(sends(source, settings).failed.values()) == {"out-of-resources"}
-    monkeypatch.setattr("site_node.receive.scp.accepted", lambda: contexts.accepted()[:1])
+    monkeypatch.setattr("site_node.network.scp.accepted", lambda: presentation_contexts.accepted()[:1])
     with pacs(tmp_path / "other") as settings:
         done = sends(source, settings)
     assert (len(done.failed), set(done.failed.values())) == (SLICES, {"not-accepted"})
@@ -160,6 +160,6 @@ def test_more_kinds_than_one_association_can_name(
 ) -> None:
     """They go in several, one after the other."""
     write_file(make_ct(slices=1, rows=16)[0], source / "other.dcm", ImplicitVRLittleEndian)
-    monkeypatch.setattr("site_node.send._MOST_CONTEXTS", 1)
+    monkeypatch.setattr("site_node.network.store_scu._MOST_CONTEXTS", 1)
     with pacs(tmp_path / "pacs") as settings:
         assert len(sends(source, settings).sent) == SLICES + 1

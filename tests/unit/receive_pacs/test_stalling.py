@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from shared.errors import TransportError
-from site_node.dimse import PacsSettings, ScpSettings
-from site_node.receive.arrivals import Arrivals
-from site_node.receive.pacs import Pacs
-from site_node.receive.scp import serving
+from site_node.network.arrivals import Arrivals
+from site_node.network.query_retrieve import Pacs
+from site_node.network.scp import serving
+from site_node.settings.dimse import PacsSettings, ScpSettings
 from tests.factories.pacs import free_port, key_of
 
 _LONG = 10.0  # seconds: what takes so long takes for ever
@@ -66,7 +66,7 @@ def test_a_pacs_that_stops_amid_a_pdu_is_given_up() -> None:
 
 def test_who_sends_drop_by_drop_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each byte comes in time and the PDU never does."""
-    monkeypatch.setattr("site_node.receive.server.IDLE_SECONDS", 0.4)
+    monkeypatch.setattr("site_node.network.server.IDLE_SECONDS", 0.4)
     port = free_port()
     scp = ScpSettings(host="127.0.0.1", port=port, callers=("SENDER",))
     with serving(scp, Arrivals(tmp_path, key_of)), socket.create_connection(("127.0.0.1", port)) as client:

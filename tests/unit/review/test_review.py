@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from shared.errors import InvalidArgument, NotFound
-from site_node.config import SiteHome
-from site_node.intake import take
-from site_node.ledger import Ledger, State
-from site_node.pipeline import Pipeline
+from site_node.home.folder import SiteHome
+from site_node.home.ledger import Ledger, State
+from site_node.node.intake import take
+from site_node.node.pipeline import Pipeline
 from site_node.receive.folder import NO_PATIENT_ID, Reception
 from site_node.review.decisions import reject, release, waiting
 from tests.factories.pipeline import enter, key_of, make_home, make_stages, make_study

@@ -11,13 +11,13 @@ from compose.sample.summary import BURNED_IN_TEXT, HospitalSummary
 from compose.sample_hospital import write_hospital
 from shared.ids import SiteId
 from shared.protocol.loader import Protocol, load_protocol
-from site_node.clinical.leaving import deidentify_row
+from site_node.clinical.release import deidentify_row
 from site_node.clinical.sheet import ClinicalSheet, read_sheet
 from site_node.deidentify.study import deidentify
+from site_node.node.composition import row_for
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.receive.folder import Reception, receive_folder
 from site_node.screen.decide import screen
-from site_node.stages import row_for
 from site_node.study import ClinicalRow, Deidentified, Ending, Excluded, Included, Received, Refused, Review, Validated
 from site_node.validate.validation import validate
 

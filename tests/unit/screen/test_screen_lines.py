@@ -8,7 +8,7 @@ from shared.ids import Sha256, StudyKey
 from shared.protocol.criteria import Criteria
 from shared.protocol.loader import load_criteria
 from site_node.screen.decide import assess
-from site_node.screen.lines import Line, Stray, stray_lines, stray_of, study_lines
+from site_node.screen.report import Line, Stray, stray_lines, stray_of, study_lines
 from site_node.study import Identity, Instance, Reason, Received, Severity
 from tests.factories.dicom import make_ct, write_file
 

@@ -7,8 +7,8 @@ import pydicom
 
 from shared.protocol.loader import load_protocol
 from site_node.clinical.sheet import read_sheet
-from site_node.library import add_study, load_library
-from site_node.stages import library_record, row_for
+from site_node.home.library import add_study, load_library
+from site_node.node.composition import library_record, row_for
 from site_node.study import Lack
 from tests.factories.studies import make_study
 from tests.factories.validated import make_validated

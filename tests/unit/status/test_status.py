@@ -5,8 +5,8 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from site_node.ledger import Ledger, State
-from site_node.status import status_of
+from site_node.home.ledger import Ledger, State
+from site_node.home.status import status_of
 from site_node.study import Ending
 from tests.factories.pipeline import key_of, reason
 

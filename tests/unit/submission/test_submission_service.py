@@ -37,7 +37,7 @@ from shared.proto.ricord.v1 import agreement_pb2, audit_pb2
 from shared.proto.ricord.v1.agreement_pb2_grpc import AgreementServiceStub
 from shared.receipt import Receipt
 from shared.signed import Signed, of_manifest
-from site_node.config import SiteHome
+from site_node.home.folder import SiteHome
 from site_node.membership.record import Membership
 from tests.factories.federation import Federation, Time, running_federation, sealed_bytes
 from tests.unit.store.rows import make_submission

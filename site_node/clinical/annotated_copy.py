@@ -1,0 +1,97 @@
+"""The sheet given back: a copy in which every bad cell is coloured and says in a comment what is wrong.
+
+The copy of an XLSX keeps its look and its formulas; of any other kind the values are written anew, as text where they
+were text, so that nothing becomes a formula. A last page lists every problem. PHI, readable by its owner only.
+"""
+
+import io
+import warnings
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from openpyxl import Workbook, load_workbook
+from openpyxl.cell.cell import MergedCell
+from openpyxl.comments import Comment
+from openpyxl.styles import PatternFill
+
+from shared.durable import replacing
+from shared.errors import ClinicalSheetInvalid
+from site_node.clinical.cell_problem import CellProblem
+from site_node.clinical.table import TEXTS, Table
+
+_BAD = PatternFill("solid", start_color="FFFFC7CE", end_color="FFFFC7CE")
+_AUTHOR = "ricord-site"
+_PAGE = "Problems"
+_ILLEGAL = {code: None for code in range(32) if code not in {9, 10, 13}}  # characters that XML 1.0 cannot hold
+
+
+def write_marked(sheet: Path, table: Table, problems: Iterable[CellProblem], out: Path) -> None:
+    """Write the copy of `sheet`, which was read as `table`, to `out`. A problem of a whole row colours its first cell.
+
+    Raises `ClinicalSheetInvalid` when the workbook cannot be copied, `DiskFull`.
+    """
+    problems = tuple(problems)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # openpyxl's warnings name what it cannot keep
+        book, page = _copy(sheet, table)
+        said: defaultdict[str, list[str]] = defaultdict(list)
+        for one in problems:
+            said[_coordinate(page, f"{one.letter or 'A'}{one.row}")].append(one.message)
+        for coordinate, messages in said.items():
+            cell = page[coordinate]
+            cell.fill = _BAD
+            cell.comment = Comment("\n".join(dict.fromkeys(messages)), _AUTHOR, height=90, width=260)
+        _list(book, problems)
+        content = io.BytesIO()
+        book.save(content)
+    with replacing(out, mode=0o600) as file:
+        file.write(content.getbuffer())
+
+
+def _copy(sheet: Path, table: Table) -> tuple[Any, Any]:
+    if sheet.suffix.lower() in TEXTS or sheet.suffix.lower() not in {".xlsx", ".xlsm"}:
+        return _written(table)
+    try:
+        book = load_workbook(sheet, keep_links=False)
+        return book, book[table.name]
+    except Exception as error:  # noqa: BLE001 - openpyxl raises many kinds on a book it cannot keep, and quotes values
+        raise ClinicalSheetInvalid(type(error).__name__, problem="no copy of it can be made; save it anew") from None
+
+
+def _written(table: Table) -> tuple[Any, Any]:
+    book = Workbook()
+    page = book.active
+    page.title = "Clinical"
+    for row, cells in enumerate(table.rows, start=1):
+        for column, value in enumerate(cells, start=1):
+            if value not in {None, ""}:
+                _write(page.cell(row=row, column=column), value)
+    return book, page
+
+
+def _write(cell: Any, value: Any) -> None:
+    if isinstance(value, str):
+        cell.value = value.translate(_ILLEGAL)
+        cell.data_type = "s"  # text that starts with `=` stays text
+    else:
+        cell.value = value
+
+
+def _coordinate(page: Any, coordinate: str) -> str:
+    """The cell itself, or the one that shows for it where it is merged into others."""
+    if isinstance(page[coordinate], MergedCell):
+        for merged in page.merged_cells.ranges:
+            if coordinate in merged:
+                return str(merged.start_cell.coordinate)
+    return coordinate
+
+
+def _list(book: Any, problems: Iterable[CellProblem]) -> None:
+    page = book.create_sheet(_PAGE)
+    page.append(["Row", "Column", "Letter", "Code", "Meaning"])
+    for one in problems:
+        page.append([one.row, one.column or "", one.letter or "", one.code, one.message])
+    for letter, width in zip("ABCDE", (8, 24, 8, 20, 90), strict=True):
+        page.column_dimensions[letter].width = width

@@ -1,0 +1,67 @@
+"""`receive`: what comes into the home."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from shared.errors import ExitCode, InvalidArgument
+from shared.terminal import print_json, print_line
+from site_node.commands.pacs import fetch_list
+from site_node.home.ledger import State
+from site_node.node.intake import Intake, take
+from site_node.node.open import Json, Node, open_node
+from site_node.receive.folder import receive_folder
+from site_node.receive.reading import MESSAGES
+
+
+def receive(
+    context: typer.Context,
+    source: Annotated[Path | None, typer.Argument(help="A folder, a zip archive, a DICOMDIR or one file.")] = None,
+    *,
+    accessions: Annotated[
+        str, typer.Option(help="Instead: a list of accession numbers to fetch from the PACS; - is standard input.")
+    ] = "",
+    column: Annotated[str, typer.Option(help="The column of the list, if none is called Accession.")] = "",
+    patient_column: Annotated[str, typer.Option(help="A column of patient IDs to hold the answers against.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Copy the DICOM files of a source into the home, as studies; nothing leaves the hospital.
+
+    The source is only read. What is no DICOM, cut off or contradictory is refused by name and listed in
+    quarantine/files.jsonl. Receiving the same source again changes nothing.
+
+    With --accessions, each study of the list is fetched from the PACS that the settings name, until what it
+    announced is here or failed with a reason; a list that was begun goes on.
+
+    Example: `ricord-site receive /archive/export-2024` or `ricord-site receive --accessions list.xlsx`
+    """
+    if (source is None) == (not accessions):
+        raise InvalidArgument(name="SOURCE", problem="name a source or --accessions, one of the two")
+    if source is None:
+        fetch_list(context, accessions, column=column, patient_column=patient_column, as_json=as_json)
+        return
+    with open_node(context) as node:
+        intake = receive_source(node, source)
+        held = len(node.ledger.studies(State.QUARANTINED))
+    if as_json:
+        print_json(intake)
+    else:
+        print_line(
+            f"{intake.studies} studies with {intake.instances} new images; {intake.duplicates} were there before."
+        )
+        for code, count in sorted(intake.files.items()):
+            print_line(f"{count} files not taken: {MESSAGES[code]} ({code}).")
+        if intake.late:
+            print_line(f"{intake.late} images came after their study had left; they lie in quarantine/arrivals.")
+        if held:
+            print_line(f"{held} studies wait for a person; see `ricord-site review list`.")
+    if intake.files or intake.late:
+        raise typer.Exit(ExitCode.PARTIAL)
+
+
+def receive_source(node: Node, source: Path) -> Intake:
+    """Receive one source into an open home; raises `DiskNearlyFull` and what `receive_folder` raises."""
+    node.room.check()
+    reception = receive_folder(source, node.home.spool, node.workshop.pseudonyms)
+    return take(reception, home=node.home, ledger=node.ledger)

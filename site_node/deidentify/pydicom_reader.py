@@ -1,0 +1,143 @@
+"""The slow reader: pydicom, for big endian and headerless files, and for comparison. It gives what the fast one gives.
+
+Values stay raw; those of big endian files are turned round by the word size of their value representation. The new
+file is explicit VR little endian, or implicit where the old one was.
+"""
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pydicom
+from pydicom.dataelem import DataElement, RawDataElement
+
+from shared.errors import DicomUnsupported
+from site_node.deidentify.elements import (
+    LONG_VRS,
+    PIXEL_DATA,
+    SHORT_VRS,
+    UNDEFINED,
+    WORD_SIZES,
+    Dataset,
+    Element,
+    Piece,
+    Source,
+)
+from site_node.deidentify.encapsulated import FAMILIES
+from site_node.deidentify.fast_reader import DEFLATED, EXPLICIT, IMPLICIT, MOST
+from site_node.deidentify.reasons import stop
+from site_node.deidentify.walk import DEEPEST
+
+BIG_ENDIAN = "1.2.840.10008.1.2.2"
+_KNOWN = frozenset({"", IMPLICIT, EXPLICIT, BIG_ENDIAN, DEFLATED}) | frozenset(FAMILIES)
+_VRS = SHORT_VRS | LONG_VRS
+_END = b"\xfe\xff\xdd\xe0\0\0\0\0"
+
+
+def read_source(path: Path, sequences: frozenset[int]) -> Source:
+    """Read one file as `rewrite.read_source` does; raises `DicomUnsupported`."""
+    if path.stat().st_size > MOST:
+        raise stop("too-large")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.filterwarnings("error", message=".*(end of file|EOF)", category=UserWarning)
+            return _read(path, sequences)
+    except DicomUnsupported:
+        raise
+    except Exception as error:  # a parser of broken files may raise anything; its text holds values
+        raise stop("not-readable") from error
+
+
+def _read(path: Path, sequences: frozenset[int]) -> Source:
+    dataset = pydicom.dcmread(path, force=True)
+    syntax = str(dataset.file_meta.get("TransferSyntaxUID", ""))
+    if syntax not in _KNOWN:
+        raise stop("transfer-syntax-not-allowed")
+    implicit, _ = dataset.original_encoding
+    pixels, vr, encapsulated = _pixels(dataset)
+    if pixels is not None and encapsulated != (syntax in FAMILIES):
+        raise stop("pixel-fragments", "PixelData")
+    new_syntax = syntax if syntax in FAMILIES else IMPLICIT if implicit else EXPLICIT
+    if any(tag >> 16 == 0 for tag in dataset._dict):  # noqa: SLF001  # raw elements have no public iterator
+        raise stop("command-group")
+    plain = _plain(dataset, sequences, depth=0)
+    pieces = (Piece(b"", plain, plain, True),)
+    return Source(pieces, plain, new_syntax != IMPLICIT, new_syntax, pixels, encapsulated, vr)
+
+
+def _plain(dataset: pydicom.Dataset, sequences: frozenset[int], *, depth: int) -> Dataset:
+    """The elements of a data set, raw."""
+    if depth > DEEPEST:
+        raise stop("too-deep")
+    found: Dataset = {}
+    items = dict(dataset._dict)  # noqa: SLF001  # reading one element makes pydicom replace others
+    if not all(item.VR is None or item.VR in _VRS for item in items.values()):
+        raise stop("malformed-element")
+    for tag in sorted(int(tag) for tag in items):
+        if tag != PIXEL_DATA or depth:
+            element = _element(dataset, items[tag], sequences, depth)
+            if element is not None:
+                found[tag] = element
+    return found
+
+
+def _element(
+    dataset: pydicom.Dataset, item: RawDataElement | DataElement, sequences: frozenset[int], depth: int
+) -> Element | None:
+    tag = int(item.tag)
+    if isinstance(item, RawDataElement):
+        vr = item.VR or ""
+        if vr == "SQ" or (tag in sequences and vr in {"", "UN"}):
+            item = dataset[tag]
+        else:
+            return _raw(item, vr)
+    if item.VR == "SQ":
+        return Element("SQ", lambda: _items(item, sequences, depth + 1))
+    return Element(item.VR, _text_of(item))
+
+
+def _raw(item: RawDataElement, vr: str) -> Element | None:
+    value = bytes(item.value or b"")
+    if item.length not in {len(value), UNDEFINED}:
+        raise stop("truncated")
+    if item.is_little_endian:
+        return Element(vr, value)
+    return None if vr == "UN" else Element(vr, turned(value, WORD_SIZES.get(vr, 1)))
+
+
+def _items(element: DataElement, sequences: frozenset[int], depth: int) -> Iterator[Dataset]:
+    for item in element.value:
+        yield _plain(item, sequences, depth=depth)
+
+
+def _text_of(element: DataElement) -> bytes:
+    """The raw value of an element that pydicom has already read for itself: SpecificCharacterSet."""
+    values = [element.value] if isinstance(element.value, str) else list(element.value or ())
+    return "\\".join(str(value) for value in values).encode("latin-1")
+
+
+def _pixels(dataset: pydicom.Dataset) -> tuple[bytes | None, str, bool]:
+    """The value of PixelData, its value representation, and whether it is encapsulated."""
+    item = dataset.get_item(PIXEL_DATA) if PIXEL_DATA in dataset else None
+    if item is None:
+        return None, "OW", False
+    value, vr = bytes(item.value or b""), item.VR or "OW"
+    if getattr(item, "length", len(value)) not in {len(value), UNDEFINED}:
+        raise stop("truncated", "PixelData")
+    if getattr(item, "length", 0) == UNDEFINED or getattr(item, "is_undefined_length", False):
+        return value + _END, vr, True
+    little = getattr(item, "is_little_endian", True)
+    return value if little else turned(value, WORD_SIZES.get(vr, 1)), vr, False
+
+
+def turned(value: bytes, size: int) -> bytes:
+    """`value` with the bytes of each word of `size` in reverse order; raises if it holds no whole number of words."""
+    if size == 1:
+        return value
+    if len(value) % size:
+        raise stop("malformed-element")
+    new = bytearray(len(value))
+    for offset in range(size):
+        new[offset::size] = value[size - 1 - offset :: size]
+    return bytes(new)

@@ -1,0 +1,323 @@
+"""The ledger: how far each study has come, and where everything that entered ended.
+
+SQLite in WAL mode with `synchronous=FULL`: what a call returned from is on the disk. A study is known here by its key,
+a keyed hash, and a patient by a token only the secret's holder can make; what a patient's number stands for is sealed
+under the site's secret. No identifier of the hospital can be read in it.
+"""
+
+import hashlib
+import json
+import secrets
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from types import MappingProxyType
+
+from pydantic import TypeAdapter
+
+from shared.errors import NotFound
+from shared.frozen import Frozen
+from shared.ids import StudyKey, Uid
+from site_node.home.patients import SCHEMA as PATIENTS_SCHEMA
+from site_node.home.patients import Patients
+from site_node.home.retrieve_requests import SCHEMA as REQUESTS_SCHEMA
+from site_node.home.retrieve_requests import Requests
+from site_node.study import Ending, Reason, Severity
+
+_SCHEMA = """
+create table if not exists meta (name text primary key, value blob not null) strict;
+create table if not exists studies (
+    key text primary key, state text not null, reasons text not null default '[]', released text not null default '[]',
+    sequence integer unique, study text, receipt text, received_at text not null, changed_at text not null
+) strict;
+create index if not exists studies_by_state on studies (state);
+create table if not exists instances (
+    key text not null references studies (key), name text not null, ending text not null, code text not null default '',
+    primary key (key, name)
+) strict, without rowid;
+create table if not exists files (token text primary key, ending text not null, code text not null, at text not null)
+    strict, without rowid;
+create table if not exists arrivals (token text primary key, at text not null) strict, without rowid;
+create table if not exists events (
+    number integer primary key autoincrement, at text not null, actor text not null, action text not null,
+    key text not null, detail text not null
+) strict;
+"""
+
+_MAPPED = 1 << 30  # bytes read without a call to the system: a lookup among a million patients stays as fast
+_PUT_INSTANCE = (
+    "insert into instances values (?, ?, ?, ?) on conflict do update set ending = excluded.ending, code = excluded.code"
+)
+OTHER_BYTES, ARRIVED_LATE = "other-bytes", "arrived-late"
+_ALONE = (OTHER_BYTES, ARRIVED_LATE)  # an instance held for one of these goes no way with its study
+_REASONS = TypeAdapter(tuple[Reason, ...])
+_GRAVITY = MappingProxyType({Severity.REJECT: 0, Severity.REVIEW: 1, Severity.WARN: 2, Severity.ACCEPT: 3})
+
+
+class State(StrEnum):
+    """How far a study has come: a stage done, or an ending."""
+
+    RECEIVED = "received"
+    INCLUDED = "included"
+    DEIDENTIFIED = "deidentified"
+    VALIDATED = "validated"
+    SEALED = "sealed"
+    SUBMITTED = "submitted"
+    EXCLUDED = "excluded"
+    QUARANTINED = "quarantined"
+    REFUSED = "refused"
+
+    @property
+    def ending(self) -> Ending:
+        """The visible place the study is in."""
+        return Ending(self.value) if self in ENDED else Ending.WAITING
+
+
+WAY = (State.RECEIVED, State.INCLUDED, State.DEIDENTIFIED, State.VALIDATED, State.SEALED, State.SUBMITTED)
+ENDED = frozenset({State.SUBMITTED, State.EXCLUDED, State.QUARANTINED, State.REFUSED})
+GONE = frozenset({State.SEALED, State.SUBMITTED})  # the coordinator may already hold it
+
+
+class StudyEntry(Frozen):
+    """A study's row. `study` is its new UID once it has one."""
+
+    key: StudyKey
+    state: State
+    reasons: tuple[Reason, ...]
+    released: frozenset[str]
+    sequence: int | None
+    study: Uid | None
+    receipt: str | None
+    received_at: datetime
+    changed_at: datetime
+
+    @property
+    def lead(self) -> str:
+        """The code of the gravest reason, by which the study is counted; empty where there is none."""
+        return min(self.reasons, key=lambda reason: _GRAVITY[reason.severity]).code if self.reasons else ""
+
+
+class Event(Frozen):
+    """One act of a person on a study, kept for good."""
+
+    number: int
+    at: datetime
+    actor: str
+    action: str
+    key: StudyKey
+    detail: str
+
+
+class Ledger:
+    """The site's ledger in one SQLite file. One instance belongs to one thread."""
+
+    def __init__(self, file: Path) -> None:
+        self._db = sqlite3.connect(file, isolation_level=None, timeout=30)
+        file.chmod(0o600)
+        self._db.row_factory = sqlite3.Row
+        self._db.execute("pragma journal_mode = wal")
+        self._db.execute("pragma synchronous = full")
+        self._db.execute("pragma foreign_keys = on")
+        self._db.execute(f"pragma mmap_size = {_MAPPED}")
+        self._db.executescript(_SCHEMA + PATIENTS_SCHEMA + REQUESTS_SCHEMA)
+        self.patients = Patients(self._db, self._transaction)
+        self.requests = Requests(self._db, self._transaction)
+        self._db.execute("insert or ignore into meta values ('salt', ?)", (secrets.token_bytes(32),))
+        self._salt: bytes = self._db.execute("select value from meta where name = 'salt'").fetchone()[0]
+
+    def close(self) -> None:
+        """Give the file back."""
+        self._db.close()
+
+    # studies
+
+    def add_study(self, key: StudyKey, names: Iterable[str], *, state: State, reasons: Sequence[Reason] = ()) -> None:
+        """Enter a study with its instances' opaque names, or enter it anew with more of them."""
+        now = _now()
+        with self._transaction():
+            self._db.execute(
+                "insert into studies (key, state, reasons, received_at, changed_at) values (?, ?, ?, ?, ?)"
+                " on conflict (key) do update set state = excluded.state, reasons = excluded.reasons,"
+                " released = '[]', changed_at = excluded.changed_at",
+                (key, state, _dump(reasons), now, now),
+            )
+            self._set_instances(key, names, state.ending, _lead(reasons))
+
+    def advance(
+        self,
+        key: StudyKey,
+        state: State,
+        *,
+        reasons: Sequence[Reason] = (),
+        study: Uid | None = None,
+        receipt: str | None = None,
+        left_out: Sequence[tuple[str, Ending, str]] = (),
+    ) -> None:
+        """Move a study on in one transaction, after what its state stands for is durable.
+
+        `left_out` names instances (name, ending, code) that go no further; the others end where the study does.
+        """
+        with self._transaction():
+            self._db.execute(
+                "update studies set state = ?, reasons = ?, study = coalesce(?, study), receipt = coalesce(?, receipt),"
+                " changed_at = ? where key = ?",
+                (state, _dump(reasons), study, receipt, _now(), key),
+            )
+            gone = [(ending, code, key, name) for name, ending, code in left_out]
+            self._db.executemany("update instances set ending = ?, code = ? where key = ? and name = ?", gone)
+            if state in ENDED:
+                self._db.execute(
+                    "update instances set ending = ?, code = ? where key = ? and ending = ?",
+                    (state.ending, _lead(reasons), key, Ending.WAITING),
+                )
+
+    def hold_instances(self, key: StudyKey, names: Iterable[str], code: str) -> None:
+        """Quarantine instances that go no way with their study: come too late, or in conflict with each other."""
+        rows = [(key, name, Ending.QUARANTINED, code) for name in names]
+        with self._transaction():
+            self._db.executemany(_PUT_INSTANCE, rows)
+
+    def reopen(self, key: StudyKey, released: Iterable[str]) -> None:
+        """Send a study back to its start, its whole way to be made again; `released` reasons hold it no more."""
+        with self._transaction():
+            before = self.study(key).released
+            self._db.execute(
+                "update studies set state = ?, reasons = '[]', released = ?, changed_at = ? where key = ?",
+                (State.RECEIVED, json.dumps(sorted(before | set(released))), _now(), key),
+            )
+            self._set_instances(key, (), Ending.WAITING, "")
+
+    def study(self, key: StudyKey) -> StudyEntry:
+        """One study; raises `NotFound`."""
+        row = self._db.execute("select * from studies where key = ?", (key,)).fetchone()
+        if row is None:
+            raise NotFound(kind="study", name=key)
+        return _entry(row)
+
+    def has_study(self, key: StudyKey) -> bool:
+        """Whether the study ever entered."""
+        return self._db.execute("select 1 from studies where key = ?", (key,)).fetchone() is not None
+
+    def studies(self, *states: State) -> tuple[StudyEntry, ...]:
+        """All studies, or those in one of `states`, ordered by key, which is no order of arrival."""
+        marks = ",".join("?" * len(states))
+        where = f" where state in ({marks})" if states else ""
+        rows = self._db.execute(f"select * from studies{where} order by key", states)  # noqa: S608 -- question marks only
+        return tuple(_entry(row) for row in rows)
+
+    def names(self, key: StudyKey, code: str = "") -> frozenset[str]:
+        """The opaque names of a study's instances; with `code` those that are held for it."""
+        rows = self._db.execute("select name from instances where key = ? and (? = '' or code = ?)", (key, code, code))
+        return frozenset(row[0] for row in rows)
+
+    def sequence(self, key: StudyKey) -> int:
+        """The study's number in the site's own count: given once, so that a study sealed again keeps it."""
+        with self._transaction():
+            given = self.study(key).sequence
+            if given is None:
+                (given,) = self._db.execute("select coalesce(max(sequence), 0) + 1 from studies").fetchone()
+                self._db.execute("update studies set sequence = ? where key = ?", (given, key))
+        return int(given)
+
+    # patients: what `Pseudonyms` asks for
+
+    def number(self, token: bytes, seal: Callable[[], bytes] | None = None) -> int:
+        """The patient's number, a counter from 1; see `Patients.number`."""
+        return self.patients.number(token, seal)
+
+    def link(self, token: bytes) -> bytes | None:
+        """What stands behind the patient, sealed."""
+        return self.patients.link(token)
+
+    # files and arrivals
+
+    def add_files(self, files: Iterable[tuple[str, Ending, str]]) -> None:
+        """Enter files (name, ending, code) that became part of no study; the name itself is not kept."""
+        rows = [(self.token(name), ending, code, _now()) for name, ending, code in files]
+        with self._transaction():
+            self._db.executemany("insert or replace into files values (?, ?, ?, ?)", rows)
+
+    def is_known(self, arrival: str) -> bool:
+        """Whether something that lies in the inbox was received before, as it is now."""
+        found = self._db.execute("select 1 from arrivals where token = ?", (self.token(arrival),)).fetchone()
+        return found is not None
+
+    def remember(self, arrival: str) -> None:
+        """Note that something in the inbox was received."""
+        self._db.execute("insert or ignore into arrivals values (?, ?)", (self.token(arrival), _now()))
+
+    def is_begun_with(self, check: str) -> bool:
+        """Whether this ledger's pseudonyms rest on the secret that `check` was made with; the first one asked does."""
+        self._db.execute("insert or ignore into meta values ('secret', ?)", (check.encode(),))
+        (kept,) = self._db.execute("select value from meta where name = 'secret'").fetchone()
+        return bool(kept == check.encode())
+
+    def token(self, text: str) -> str:
+        """A salted digest: two equal texts are seen to be equal, and neither can be read back."""
+        return hashlib.sha256(self._salt + text.encode(errors="surrogateescape")).hexdigest()
+
+    # what a person did, and counts
+
+    def audit(self, actor: str, action: str, key: StudyKey, detail: str) -> None:
+        """Keep what a person did to a study; nothing here is ever changed."""
+        self._db.execute(
+            "insert into events (at, actor, action, key, detail) values (?, ?, ?, ?, ?)",
+            (_now(), actor, action, key, detail),
+        )
+
+    def events(self) -> tuple[Event, ...]:
+        """All acts, the oldest first."""
+        rows = self._db.execute("select * from events order by number")
+        return tuple(Event.model_validate(dict(row), strict=False) for row in rows)
+
+    def instance_counts(self) -> dict[str, int]:
+        """How many instances ended where."""
+        return dict(
+            self._db.execute("select ending, count(*) from instances group by ending order by ending").fetchall()
+        )
+
+    def file_counts(self) -> dict[tuple[str, str], int]:
+        """How many files became part of no study, by ending and code."""
+        rows = self._db.execute("select ending, code, count(*) from files group by ending, code order by ending, code")
+        return {(ending, code): count for ending, code, count in rows}
+
+    def _set_instances(self, key: StudyKey, names: Iterable[str], ending: Ending, code: str) -> None:
+        rows = [(key, name, ending, code) for name in names]
+        self._db.execute(
+            "update instances set ending = ?, code = ? where key = ? and code not in (?, ?)",
+            (ending, code, key, *_ALONE),
+        )
+        self._db.executemany(_PUT_INSTANCE, rows)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """One change, whole or not at all; nothing else writes in between."""
+        self._db.execute("begin immediate")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("rollback")
+            raise
+        self._db.execute("commit")
+
+
+def _entry(row: sqlite3.Row) -> StudyEntry:
+    values = dict(row)
+    values["reasons"] = _REASONS.validate_json(values["reasons"])
+    values["released"] = frozenset(json.loads(values["released"]))
+    return StudyEntry.model_validate(values)
+
+
+def _dump(reasons: Sequence[Reason]) -> str:
+    return _REASONS.dump_json(tuple(reasons)).decode()
+
+
+def _lead(reasons: Sequence[Reason]) -> str:
+    return min(reasons, key=lambda reason: _GRAVITY[reason.severity]).code if reasons else ""
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()

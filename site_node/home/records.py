@@ -1,0 +1,35 @@
+"""What the stages leave for each other: one record a stage and study, in the study's folder, readable by its owner."""
+
+from pathlib import Path
+from typing import TypeVar
+
+from shared.durable import write_whole
+from shared.frozen import Frozen
+from shared.ids import StudyKey
+from site_node.home.folder import SiteHome
+
+Record = TypeVar("Record", bound=Frozen)
+
+
+class Records:
+    """The records of a home's studies, one file for each type of `site_node.study` a study has been. PHI."""
+
+    def __init__(self, home: SiteHome) -> None:
+        self._home = home
+
+    def write(self, key: StudyKey, record: Frozen) -> None:
+        """Keep a record, whole and durable, in place of an earlier one."""
+        path = self._path(key, type(record))
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_whole(path, record.model_dump_json().encode(), mode=0o600)
+
+    def read(self, key: StudyKey, kind: type[Record]) -> Record:
+        """The record of a study; it must be there."""
+        return kind.model_validate_json(self._path(key, kind).read_bytes())
+
+    def find(self, key: StudyKey, kind: type[Record]) -> Record | None:
+        """The record of a study, or `None`."""
+        return self.read(key, kind) if self._path(key, kind).exists() else None
+
+    def _path(self, key: StudyKey, kind: type[Frozen]) -> Path:
+        return self._home.work(key) / f"{kind.__name__.lower()}.json"

@@ -1,0 +1,244 @@
+"""The real stages of a site, from its settings, its protocol, its clinical sheets and its membership."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pydicom
+
+from shared.agreement import Mode
+from shared.crypto.keys import load_secret, load_signing
+from shared.errors import KeyFileInvalid, ProtocolMismatch
+from shared.ids import SiteId
+from shared.protocol.loader import Protocol, load_protocol
+from site_node.blanking import Blanking
+from site_node.clinical.matching import JoinedRows, partner_of
+from site_node.clinical.release import deidentify_row
+from site_node.clinical.sheet import ClinicalSheet, study_keys
+from site_node.clinical.sheet_store import KeptSheets
+from site_node.deidentify.study import deidentify
+from site_node.home.folder import SiteHome, SiteSettings
+from site_node.home.ledger import Ledger
+from site_node.home.library import LibraryInstance, LibrarySeries, LibraryStudy, add_study
+from site_node.membership.record import Membership
+from site_node.node.pipeline import Inspect, Stages
+from site_node.pixels.inspect import Checker, inspect
+from site_node.pseudonyms.keyed import Pseudonyms
+from site_node.screen.decide import screen
+from site_node.seal.package import seal
+from site_node.study import (
+    ClinicalRow,
+    Deidentified,
+    DeidentifiedInstance,
+    Excluded,
+    Included,
+    Lack,
+    Received,
+    Refused,
+    Review,
+    Sealed,
+    Validated,
+)
+from site_node.submit.client import Submit
+from site_node.validate.validation import validate
+
+NOT_ENROLLED = SiteId("100000")  # stands in where no SITEID is used: a study's key does not depend on it
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What the stages of one site work with. `membership` is `None` before enrolment."""
+
+    home: SiteHome
+    settings: SiteSettings
+    ledger: Ledger
+    membership: Membership | None
+
+    @cached_property
+    def protocol(self) -> Protocol:
+        """The protocol of the settings; raises `ProtocolInvalid`."""
+        return load_protocol(self.settings.protocol)
+
+    @cached_property
+    def pseudonyms(self) -> Pseudonyms:
+        """The site's keyed identifiers, patients numbered by the ledger.
+
+        Raises `KeyFileInvalid` when the secret is not the one this ledger was begun with.
+        """
+        site_id = self.membership.site_id if self.membership else NOT_ENROLLED
+        secret = load_secret(self.home.pseudonym_key)
+        check_secret(secret, self.ledger, self.home.pseudonym_key)
+        return Pseudonyms(secret, site_id, self.ledger)
+
+    @cached_property
+    def sheets(self) -> tuple[ClinicalSheet, ...]:
+        """Every clinical sheet that was imported, the latest first."""
+        kept = KeptSheets(self.home.clinical)
+        return tuple(kept.read(file, self.protocol.clinical) for file in kept.files())
+
+    @property
+    def joined(self) -> JoinedRows:
+        """Which study had which row when it was screened."""
+        return JoinedRows(self.home.clinical / "joined", self.ledger.token)
+
+    def row(self, study: Received) -> ClinicalRow | Lack:
+        """The clinical row that joins a study, from the latest sheet that has one, or why there is none."""
+        return row_for(study, self.sheets)
+
+    def stages(self, checker: Checker, submit: Submit | None = None) -> Stages:
+        """The stages that are open: before enrolment only the screen; sealing if the agreement covers submission.
+
+        `checker` looks for text in pixels, unless the settings switch that off.
+        Raises `ProtocolMismatch` when the agreement is about another protocol than the settings name.
+        """
+        if self.membership is None:
+            return Stages(screen=self._screen)
+        if self.membership.protocol_digest != self.protocol.digest:
+            raise ProtocolMismatch(held=self.protocol.digest, wanted=self.membership.protocol_digest)
+        covered = Mode.SUBMIT in self.membership.modes
+        return Stages(
+            screen=self._screen,
+            deidentify=self._deidentify,
+            inspect=looking(checker, self.home.quarantine) if self.settings.pixel_check else None,
+            validate=self._validate,
+            keep=self._keep if self.settings.library else None,
+            seal=self._sealer(self.membership) if covered else None,
+            submit=submit if covered else None,
+        )
+
+    def _screen(self, study: Received, released: frozenset[str]) -> Included | Review | Excluded:
+        """A home always asks for the clinical row: a study without one waits until a sheet with it is imported."""
+        criteria, row = self.protocol.criteria, self.row(study)
+        self.joined.note(study.key, None if isinstance(row, Lack) else row)
+        return screen(study, criteria=criteria, clinical=row, clinical_checked=True, released=released)
+
+    def _deidentify(self, study: Included, out: Path, blank: Blanking | None) -> Deidentified | Refused:
+        row, identity = self.row(study.study), study.study.identity
+        leaving = None
+        if not isinstance(row, Lack) and identity is not None:
+            leaving = deidentify_row(
+                row, dictionary=self.protocol.clinical, pseudonyms=self.pseudonyms, identity=identity
+            )
+        profile, pseudonyms = self.protocol.profile, self.pseudonyms
+        return deidentify(
+            study,
+            profile=profile,
+            pseudonyms=pseudonyms,
+            out=out,
+            clinical=leaving,
+            blank=blank,
+            searched=self.settings.pixel_check,
+        )
+
+    def _validate(
+        self, source: Included, output: Deidentified, report: Path, blank: Blanking | None
+    ) -> Validated | Refused:
+        return validate(
+            source,
+            output,
+            profile=self.protocol.profile,
+            pseudonyms=self.pseudonyms,
+            report=report,
+            blank=blank,
+            searched=self.settings.pixel_check,
+        )
+
+    def _keep(self, study: Validated) -> None:
+        record, files = library_record(study)
+        add_study(self.home.library, record, files)
+
+    def _sealer(self, membership: Membership) -> Callable[[Validated, int], Sealed]:
+        """Seal to the curator the agreement names, and to no other."""
+        signing_key = load_signing(self.home.signing_key)
+        return lambda study, sequence: seal(
+            study,
+            outbox=self.home.outbox,
+            site_id=membership.site_id,
+            agreement=membership.agreement,
+            agreement_version=membership.agreement_version,
+            recipient=membership.recipient,
+            protocol_digest=self.protocol.digest,
+            sequence=sequence,
+            signing_key=signing_key,
+        )
+
+
+def check_secret(secret: bytes, ledger: Ledger, file: Path) -> None:
+    """Raise `KeyFileInvalid` naming `file` unless `secret` is the one the ledger was begun with.
+
+    Another one would silently give every known patient a new pseudonym.
+    """
+    if not ledger.is_begun_with(Pseudonyms(secret, NOT_ENROLLED).study_key("secret")):
+        raise KeyFileInvalid(file=str(file), kind="pseudonym secret that this ledger was begun with")
+
+
+def looking(checker: Checker, pictures: Path | None) -> Inspect:
+    """The pixel stage as the pipeline calls it; `pictures` is where what was found is drawn for a person."""
+    return lambda study, released: inspect(study, released, checker=checker, pictures=pictures)
+
+
+def row_for(study: Received, sheets: Sequence[ClinicalSheet]) -> ClinicalRow | Lack:
+    """The clinical row that joins a study, from the first sheet that has one, or why there is none."""
+    found = partner_of(keys_of(study), sheets)
+    return found if isinstance(found, Lack) else found[1]
+
+
+def keys_of(study: Received) -> dict[str, str]:
+    """The identifiers by which a study joins its row, as its files say them. PHI."""
+    patient = study.identity.patient_id if study.identity else None
+    accession = _value(study.instances[0].path, "AccessionNumber")
+    return study_keys(patient_id=patient, accession=accession, study_uid=study.study_instance_uid)
+
+
+def library_record(study: Validated) -> tuple[LibraryStudy, dict[str, Path]]:
+    """What the library keeps of a validated study, and the file behind each of its names."""
+    output = study.study
+    by_series: dict[str, list[DeidentifiedInstance]] = {}
+    for one in output.instances:
+        by_series.setdefault(one.series_instance_uid, []).append(one)
+    series = tuple(_series(members) for _, members in sorted(by_series.items()))
+    names = {one: f"{one.series_instance_uid}/{one.sop_instance_uid}.dcm" for one in output.instances}
+    record = LibraryStudy(
+        study=output.study_instance_uid,
+        patient=output.patient,
+        study_date=_value(output.instances[0].path, "StudyDate") or "",
+        modalities=tuple(sorted({one.modality for one in series})),
+        series=series,
+        instances=tuple(
+            LibraryInstance(
+                file=name,
+                sop_instance_uid=one.sop_instance_uid,
+                series=one.series_instance_uid,
+                sha256=study.digests[one.sop_instance_uid],
+            )
+            for one, name in names.items()
+        ),
+        clinical=output.clinical,
+    )
+    return record, {name: one.path for one, name in names.items()}
+
+
+def _series(members: Sequence[DeidentifiedInstance]) -> LibrarySeries:
+    first = members[0].path
+    thickness = _value(first, "SliceThickness")
+    return LibrarySeries(
+        uid=members[0].series_instance_uid,
+        modality=_value(first, "Modality") or "",
+        instance_count=len(members),
+        manufacturer=_value(first, "Manufacturer") or "",
+        slice_thickness=float(thickness) if thickness else None,
+    )
+
+
+def _value(path: Path, keyword: str) -> str | None:
+    """One attribute of a file as text without padding; `None` where it is absent, empty or cannot be read."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pydicom's warnings quote values
+            read = pydicom.dcmread(path, force=True, stop_before_pixels=True, specific_tags=[keyword])
+            value = read.get(keyword)
+    except Exception:  # noqa: BLE001 -- pydicom raises nearly anything on a broken file; the texts may quote values
+        return None
+    return str(value).strip(" \0") or None if value is not None else None

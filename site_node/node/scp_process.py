@@ -1,0 +1,93 @@
+"""The SCP in a process of its own, watched: beside stages that compute in one, it answers at a fifth of its rate.
+
+The process ends when the pipe to its parent does, so neither a kill of the parent nor an orderly end leaves it behind.
+One that dies is started again.
+"""
+
+import multiprocessing
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import structlog
+
+from shared.crypto.keys import load_secret
+from shared.errors import InternalError, RicordError, error_for
+from shared.ids import SiteId
+from shared.terminal import be_quiet
+from site_node.home.folder import SiteHome
+from site_node.network.arrivals import Arrivals
+from site_node.network.scp import serving
+from site_node.network.tls import server_context
+from site_node.node.log_codes import log_codes_only
+from site_node.pseudonyms.keyed import Pseudonyms
+from site_node.settings.dimse import ScpSettings
+
+log = structlog.get_logger(__name__)
+_LOOK_SECONDS = 1.0
+_ANY_SITE = SiteId("100000")  # a study's key does not depend on it
+
+
+@contextmanager
+def listening_apart(home: Path, settings: ScpSettings) -> Iterator[BaseProcess]:
+    """Serve until the block ends; raises what the first start raises, such as `PortInUse`."""
+    ended = threading.Event()
+    running = [_start(home, settings)]
+
+    def watch() -> None:
+        while not ended.wait(_LOOK_SECONDS):
+            if not running[0][0].is_alive():
+                log.error("scp.ended", code=running[0][0].exitcode)
+                try:
+                    running[0] = _start(home, settings)
+                except RicordError as error:
+                    log.error("scp.not_started", code=error.code)  # noqa: TRY400 -- codes only
+
+    watcher = threading.Thread(target=watch, name="scp-watch")
+    watcher.start()
+    try:
+        yield running[0][0]
+    finally:
+        ended.set()
+        watcher.join()
+        process, pipe = running[0]
+        pipe.close()
+        process.join()
+
+
+def _start(home: Path, settings: ScpSettings) -> tuple[BaseProcess, Connection]:
+    """Start it and wait until it listens."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_listen, args=(home, settings, theirs), name="scp", daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        failure = ours.recv()
+    except EOFError:
+        failure = (InternalError().code, {})
+    if failure is not None:
+        ours.close()
+        process.join()
+        raise error_for(*failure)
+    return process, ours
+
+
+def _listen(home: Path, settings: ScpSettings, pipe: Connection) -> None:
+    """The process: listen until the other end of the pipe is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us when it has finished
+    log_codes_only()
+    be_quiet()
+    try:
+        secret = load_secret(SiteHome(home).pseudonym_key)
+        arrivals = Arrivals(SiteHome(home).arrivals, Pseudonyms(secret, _ANY_SITE).study_key)
+        tls = server_context(settings.tls, home) if settings.tls else None
+        with serving(settings, arrivals, tls):
+            pipe.send(None)
+            pipe.poll(None)
+    except RicordError as error:
+        pipe.send((error.code, error.fields))
