@@ -8,14 +8,14 @@ from typing import Annotated
 import structlog
 import typer
 
-from coordinator.commands.agreements import agreements
+from coordinator.commands.agreement import agreements
+from coordinator.commands.cohort import cohorts, runs
 from coordinator.commands.curate import curate
-from coordinator.commands.figures import cohorts, runs
-from coordinator.commands.members import sites, tokens
-from coordinator.commands.running import init, serve_command
-from coordinator.commands.shown import CURATOR_HOME_VARIABLE, HOME_VARIABLE, variable_of
-from coordinator.commands.studies import audit, submissions
-from coordinator.config import PROGRAM
+from coordinator.commands.init import init, serve_command
+from coordinator.commands.output import CURATOR_HOME_VARIABLE, HOME_VARIABLE, variable_of
+from coordinator.commands.site import sites, tokens
+from coordinator.commands.submission import audit, submissions
+from coordinator.home.settings import PROGRAM
 from shared.terminal import make_app, run_app
 
 _JSON = structlog.processors.JSONRenderer()

@@ -5,13 +5,13 @@ from datetime import datetime
 
 from pydantic import Field
 
-from coordinator import tokens
 from coordinator.agreements.lifecycle import moved, state_at
 from coordinator.agreements.lookup import agreement_of, site_of
 from coordinator.agreements.text import agreement_text, text_digest
-from coordinator.identity import Clock, Identity, utc_now
+from coordinator.home.identity import Clock, Identity, utc_now
 from coordinator.store.interface import Reading, Store, Work
 from coordinator.store.records import Agreement
+from coordinator.trust import tokens
 from shared.agreement import AgreementTerms, CuratorKeys, Execution, Line, Mode, Moment, Scope, State
 from shared.crypto.pki import Role
 from shared.crypto.signing import VerifyKey

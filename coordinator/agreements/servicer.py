@@ -7,8 +7,8 @@ from pydantic import ValidationError
 
 from coordinator.agreements.service import AgreementService, Draft
 from coordinator.agreements.text import agreement_text
-from coordinator.peer import peer_of
 from coordinator.store.records import Agreement
+from coordinator.trust.interceptor import peer_of
 from shared.agreement import Mode, Scope, State
 from shared.errors import InvalidArgument
 from shared.ids import SiteId

@@ -8,7 +8,7 @@ from coordinator.cohort.policies import Policy
 from coordinator.cohort.relations import complete, relations_of, worth_of
 from coordinator.cohort.released import ReleasedCell, ReleasedTable, keep
 from coordinator.cohort.suppression import suppress
-from coordinator.identity import Clock, Identity, utc_now
+from coordinator.home.identity import Clock, Identity, utc_now
 from coordinator.store.interface import Reading, Store
 from shared.errors import PlanInvalid, RunFailed
 from shared.federation.cohort import definition_of, subject_of

@@ -4,7 +4,7 @@ import grpc
 
 from coordinator.cohort.released import ReleasedTable
 from coordinator.cohort.service import CohortService
-from coordinator.peer import peer_of
+from coordinator.trust.interceptor import peer_of
 from shared.errors import InvalidArgument
 from shared.ids import SiteId
 from shared.manifest import canonical_json

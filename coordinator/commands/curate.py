@@ -6,12 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
-from coordinator.commands.shown import AsJson, folder_of
+from coordinator.commands.output import AsJson, folder_of
 from coordinator.curation.fetching import Fetcher, fetching
 from coordinator.curation.keys import load_curator_keys
 from coordinator.curation.membership import CuratorHome, enrol_again, join, renew_if_due
 from coordinator.curation.opening import OpenedStudy, list_opened
-from coordinator.signals import stop_signals
+from coordinator.service.signals import stop_signals
 from shared.agreement import short_digest
 from shared.errors import ExitCode, InvalidArgument, RicordError, TransportError
 from shared.protocol.loader import load_protocol

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from coordinator import tokens
 from coordinator.agreements.lifecycle import moved, state_at
 from coordinator.agreements.lookup import agreement_of, site_of
 from coordinator.agreements.service import new_agreement
 from coordinator.federation.interface import NODE
-from coordinator.identity import Clock, Identity, utc_now
+from coordinator.home.identity import Clock, Identity, utc_now
 from coordinator.store.interface import Reading, Store
 from coordinator.store.records import Site
+from coordinator.trust import tokens
 from shared.agreement import State
 from shared.crypto.pki import Role, parse_spiffe
 from shared.errors import AgreementTransitionInvalid, InvalidArgument, InvalidIdentifier

@@ -3,15 +3,15 @@
 import hashlib
 from datetime import datetime
 
-from coordinator import tokens
 from coordinator.agreements.lifecycle import in_force, moved, terms_of
 from coordinator.agreements.lookup import agreement_of, site_of
 from coordinator.agreements.service import STATEMENT
 from coordinator.agreements.text import agreement_text
-from coordinator.certificates import check_certificate_row
-from coordinator.identity import Clock, Identity, utc_now
+from coordinator.home.identity import Clock, Identity, utc_now
 from coordinator.store.interface import Reading, Store, Work
 from coordinator.store.records import Agreement, Certificate, Document, Member, Site, TokenRow
+from coordinator.trust import tokens
+from coordinator.trust.certificates import check_certificate_row
 from shared.agreement import AgreementTerms, Consent, State
 from shared.crypto import pki
 from shared.crypto.pki import Role

@@ -5,9 +5,9 @@ import grpc
 from coordinator.agreements.servicer import agreement_message, state_message
 from coordinator.enrolment.members import MemberService, SiteView
 from coordinator.enrolment.service import EnrolmentService
-from coordinator.identity import Identity
-from coordinator.peer import peer_of, serial_shown
+from coordinator.home.identity import Identity
 from coordinator.store.records import Agreement
+from coordinator.trust.interceptor import peer_of, serial_shown
 from shared.crypto.pki import Role
 from shared.crypto.signing import VerifyKey
 from shared.errors import InvalidArgument

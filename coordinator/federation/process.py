@@ -18,7 +18,7 @@ from coordinator.federation.registry import Run, StoredNodes
 from coordinator.federation.server_app import FOLDER, app
 from coordinator.federation.superlink import SuperLink, SuperLinkSettings
 from coordinator.federation.training import METRICS_FILE
-from coordinator.identity import utc_now
+from coordinator.home.identity import utc_now
 from coordinator.store.interface import Store
 from shared.errors import RicordError
 from shared.federation.bundle import build_bundle

@@ -9,11 +9,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
 from coordinator.agreements.lookup import terms_in_force
-from coordinator.certificates import is_member_now
 from coordinator.federation.interface import FEDERATED, NODE, RegisteredNode
-from coordinator.identity import Clock, utc_now
+from coordinator.home.identity import Clock, utc_now
 from coordinator.store.interface import Reading, Store, Work
 from coordinator.store.records import Document
+from coordinator.trust.certificates import is_member_now
 from shared.agreement import Mode, Moment
 from shared.crypto.pki import Role
 from shared.crypto.signing import VerifyKey

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from coordinator.federation import registry
 from coordinator.federation.interface import Members
 from coordinator.federation.registry import NodeRow, Run
-from coordinator.identity import Clock, Identity, utc_now
+from coordinator.home.identity import Clock, Identity, utc_now
 from coordinator.store.interface import Store
 from shared.agreement import Mode
 from shared.errors import AgreementModeNotAllowed, ProtocolMismatch

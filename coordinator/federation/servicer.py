@@ -4,7 +4,7 @@ import grpc
 
 from coordinator.federation.registry import Run
 from coordinator.federation.service import FederationService
-from coordinator.peer import peer_of
+from coordinator.trust.interceptor import peer_of
 from shared.ids import SiteId
 from shared.manifest import canonical_json
 from shared.proto.ricord.v1 import federation_pb2 as wire

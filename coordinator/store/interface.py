@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
 
-from coordinator.audit import AuditEvent
+from coordinator.store.audit_chain import AuditEvent
 from coordinator.store.records import (
     Agreement,
     Certificate,

@@ -26,9 +26,8 @@ from sqlalchemy import (
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from coordinator import audit
-from coordinator.audit import AuditEvent
-from coordinator.store import tables
+from coordinator.store import audit_chain, tables
+from coordinator.store.audit_chain import AuditEvent
 from coordinator.store.records import (
     Agreement,
     Certificate,
@@ -227,7 +226,9 @@ class SqlWork:
     def append_event(self, *, at: datetime, actor: str, action: str, about: str, result: str = "done") -> AuditEvent:
         """The next link."""
         last = self._all(AuditEvent, tables.events, order=tables.events.c.number.desc(), limit=1)
-        linked = audit.link(last[0] if last else None, at=at, actor=actor, action=action, about=about, result=result)
+        linked = audit_chain.link(
+            last[0] if last else None, at=at, actor=actor, action=action, about=about, result=result
+        )
         self._connection.execute(insert(tables.events).values(**_plain(linked)))
         return linked
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from coordinator.agreements.lifecycle import in_force, terms_of
 from coordinator.agreements.lookup import agreement_of, site_of, terms_in_force
-from coordinator.certificates import is_member_now
-from coordinator.identity import Clock, Identity, utc_now
+from coordinator.home.identity import Clock, Identity, utc_now
 from coordinator.store.blobs import CHUNK, Blobs
 from coordinator.store.interface import Reading, Store
 from coordinator.store.records import Agreement, Document, Submission
+from coordinator.trust.certificates import is_member_now
 from shared.agreement import Mode
 from shared.crypto.pki import Role
 from shared.crypto.signing import VerifyKey, verify_manifest

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import grpc
 
-from coordinator.peer import peer_of
 from coordinator.store.records import Submission
 from coordinator.submission import streams
 from coordinator.submission.service import SubmissionService, gaps
 from coordinator.submission.streams import Streams, heard
+from coordinator.trust.interceptor import peer_of
 from shared.crypto.pki import Role
 from shared.errors import InvalidArgument
 from shared.ids import SiteId

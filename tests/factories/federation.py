@@ -11,12 +11,12 @@ from pathlib import Path
 
 import grpc
 
-from coordinator.client import operator_channel
-from coordinator.config import Home, Settings
+from coordinator.commands.operator_channel import operator_channel
 from coordinator.curation.membership import CuratorHome, join
-from coordinator.founding import found, open_identity, store_of
-from coordinator.identity import Identity
-from coordinator.server import serving
+from coordinator.home.identity import Identity
+from coordinator.home.init import found, open_identity, store_of
+from coordinator.home.settings import Home, Settings
+from coordinator.service.server import serving
 from coordinator.store.interface import Reading
 from shared.crypto.keys import load_signing
 from shared.crypto.signing import sign_manifest

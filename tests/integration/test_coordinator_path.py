@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from coordinator import audit
-from coordinator.audit_servicer import every_event, receipted
+from coordinator.audit.servicer import every_event, receipted
 from coordinator.curation.fetching import fetching
 from coordinator.curation.keys import load_curator_keys
 from coordinator.curation.membership import CuratorHome, enrol_again, join
 from coordinator.curation.membership import renew_if_due as renew_curator
+from coordinator.store import audit_chain
 from shared.agreement import State
 from shared.crypto import pki
 from shared.crypto.keys import load_tls
@@ -78,7 +78,7 @@ def test_a_study_reaches_the_curator_whole(federation: Federation) -> None:
     assert not sealed.ciphertext.exists(), "the outbox lets go once the receipt is durable"
     with federation.reading() as reading:
         events = {event.number: event.digest for event in every_event(reading)}
-        assert audit.verify(every_event(reading), receipted(reading)).intact
+        assert audit_chain.verify(every_event(reading), receipted(reading)).intact
     assert events[named.audit_number] == named.audit_head
 
     curator = CuratorHome(federation.folder / "curator-curator")

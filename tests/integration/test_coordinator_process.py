@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from coordinator.config import Home
-from coordinator.founding import found
+from coordinator.home.init import found
+from coordinator.home.settings import Home
 from shared.errors import RicordError
 from shared.proto.ricord.v1 import submission_pb2 as pb
 from shared.proto.ricord.v1.submission_pb2_grpc import SubmissionServiceStub

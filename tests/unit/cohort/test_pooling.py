@@ -12,7 +12,7 @@ from coordinator.cohort.released import ReleasedTable
 from coordinator.cohort.rendering import footnote, grids, rows
 from coordinator.cohort.service import CohortService
 from coordinator.federation.registry import Run
-from coordinator.identity import Identity
+from coordinator.home.identity import Identity
 from coordinator.store.interface import Store
 from coordinator.store.records import Site
 from coordinator.store.sql import open_store

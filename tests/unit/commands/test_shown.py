@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from coordinator.commands.shown import end_of, plain, show, show_all
+from coordinator.commands.output import end_of, plain, show, show_all
 from shared.proto.ricord.v1 import agreement_pb2, submission_pb2
 from shared.wire import to_timestamp
 

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from coordinator import tokens
 from coordinator.agreements.service import AgreementService
-from coordinator.certificates import is_member_now
-from coordinator.config import Home
 from coordinator.enrolment.members import MemberService
 from coordinator.enrolment.service import EnrolmentService
-from coordinator.founding import found, store_of
-from coordinator.identity import Identity, utc_now
+from coordinator.home.identity import Identity, utc_now
+from coordinator.home.init import found, store_of
+from coordinator.home.settings import Home
 from coordinator.store.sql import SqlStore
+from coordinator.trust import tokens
+from coordinator.trust.certificates import is_member_now
 from shared.agreement import State
 from shared.crypto.keys import load_tls
 from shared.crypto.pki import Role, make_csr, serial_of

@@ -20,7 +20,7 @@ from coordinator.federation.interface import FEDERATED
 from coordinator.federation.process import _Worker
 from coordinator.federation.registry import Run, StoredNodes
 from coordinator.federation.service import FederationService
-from coordinator.identity import Identity
+from coordinator.home.identity import Identity
 from coordinator.store.records import Agreement, Certificate, Site
 from coordinator.store.sql import SqlStore, open_store
 from shared.agreement import AgreementTerms, CuratorKeys, Mode, Scope, State

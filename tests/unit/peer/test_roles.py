@@ -10,9 +10,9 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 import shared.proto.ricord.v1
-from coordinator.peer import ROLES, UNSERVED, gate
 from coordinator.store.records import Certificate
 from coordinator.store.sql import open_store
+from coordinator.trust.interceptor import ROLES, UNSERVED, gate
 from shared.crypto.keys import make_tls
 from shared.crypto.pki import Role, expires_at, issue, make_ca, make_csr, serial_of
 from shared.errors import CertificateExpired

@@ -6,11 +6,11 @@ import threading
 import time
 from pathlib import Path
 
-from coordinator.process import keep_running
+from coordinator.service.supervisor import keep_running
 
 WATCHING = """
 import threading
-from coordinator.process import stop_with_parent
+from coordinator.service.supervisor import stop_with_parent
 stop = threading.Event()
 stop_with_parent(stop)
 print("watching", flush=True)

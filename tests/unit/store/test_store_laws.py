@@ -13,8 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import create_engine, text
 
-from coordinator import audit
-from coordinator.store import tables
+from coordinator.store import audit_chain, tables
 from coordinator.store.records import (
     Agreement,
     Certificate,
@@ -189,7 +188,7 @@ class TestLaws:
 
         _at_once(write, 8)
         with store.read() as reading:
-            report = audit.verify(reading.events())
+            report = audit_chain.verify(reading.events())
         assert report.intact
         assert report.events == 40
 
@@ -203,7 +202,7 @@ class TestLaws:
             connection.execute(text("UPDATE audit_events SET action = 'other' WHERE number = 4"))
         engine.dispose()
         with store.read() as reading:
-            assert audit.verify(reading.events()).broken_at == 4
+            assert audit_chain.verify(reading.events()).broken_at == 4
 
     def test_the_migrations_make_the_tables(self, store: SqlStore, url: str) -> None:
         """What the scripts build is what the code expects, and opening again changes nothing."""
@@ -229,10 +228,10 @@ def test_a_database_that_is_not_there_is_named_without_its_password() -> None:
     assert "secret" not in f"{caught.value!r}{caught.value}{caught.value.private}"
 
 
-def _chain(actions: list[str]) -> list[audit.AuditEvent]:
-    made: list[audit.AuditEvent] = []
+def _chain(actions: list[str]) -> list[audit_chain.AuditEvent]:
+    made: list[audit_chain.AuditEvent] = []
     for action in actions:
-        made.append(audit.link(made[-1] if made else None, at=NOW, actor="a", action=action, about="x"))
+        made.append(audit_chain.link(made[-1] if made else None, at=NOW, actor="a", action=action, about="x"))
     return made
 
 
@@ -246,12 +245,12 @@ def test_a_log_written_anew_contradicts_the_receipts(actions: list[str], left_ou
     first, number = left_out % len(actions), (receipt - 1) % len(actions) + 1
     honest = _chain(actions)
     named = [(number, honest[number - 1].digest)]
-    assert audit.verify(honest, named).intact
+    assert audit_chain.verify(honest, named).intact
     others = [*actions[:first], *(action + "!" for action in actions[first:])]
     for forged in (_chain(others), honest[:first]):
-        assert audit.verify(forged).intact
-        assert audit.verify(forged, named).broken_at == (number if number > first else 0)
-    assert audit.verify(honest, [*named, (number, audit.GENESIS)]).broken_at == number
+        assert audit_chain.verify(forged).intact
+        assert audit_chain.verify(forged, named).broken_at == (number if number > first else 0)
+    assert audit_chain.verify(honest, [*named, (number, audit_chain.GENESIS)]).broken_at == number
 
 
 events = st.lists(st.tuples(st.text(max_size=5), st.text(max_size=5)), min_size=1, max_size=8)
@@ -261,13 +260,13 @@ events = st.lists(st.tuples(st.text(max_size=5), st.text(max_size=5)), min_size=
 @given(events, st.data())
 def test_no_event_can_be_changed_moved_or_left_out(made: list[tuple[str, str]], data: st.DataObject) -> None:
     """Any one change of a chain, but cutting its tail, is found."""
-    chain: list[audit.AuditEvent] = []
+    chain: list[audit_chain.AuditEvent] = []
     for actor, action in made:
         last = chain[-1] if chain else None
-        chain.append(audit.link(last, at=NOW, actor=actor, action=action, about="x"))
-    assert audit.verify(chain).intact
+        chain.append(audit_chain.link(last, at=NOW, actor=actor, action=action, about="x"))
+    assert audit_chain.verify(chain).intact
     victim = data.draw(st.integers(0, len(chain) - 1))
     changed = chain[victim].model_copy(update={"action": chain[victim].action + "!"})
-    assert not audit.verify([*chain[:victim], changed, *chain[victim + 1 :]]).intact
+    assert not audit_chain.verify([*chain[:victim], changed, *chain[victim + 1 :]]).intact
     if victim < len(chain) - 1:
-        assert not audit.verify([*chain[:victim], *chain[victim + 1 :]]).intact
+        assert not audit_chain.verify([*chain[:victim], *chain[victim + 1 :]]).intact

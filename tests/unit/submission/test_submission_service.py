@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import create_engine
 
-from coordinator.audit import verify
-from coordinator.audit_servicer import AuditServicer, every_event
-from coordinator.founding import store_of
-from coordinator.identity import utc_now
+from coordinator.audit.servicer import AuditServicer, every_event
+from coordinator.home.identity import utc_now
+from coordinator.home.init import store_of
 from coordinator.store import tables
+from coordinator.store.audit_chain import verify
 from coordinator.store.blobs import Blobs
 from coordinator.store.sql import SqlStore
 from coordinator.submission.service import Limits, SubmissionService, blob_name, gaps

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordinator.peer import Guard, no_check
+from coordinator.trust.interceptor import Guard, no_check
 from shared.errors import TEXTS, InternalError, RicordError, all_errors, code_of
 from shared.signed import Signed
 from shared.wire import from_rpc, from_signed, from_timestamp, to_signed, to_timestamp

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 
 import structlog
 
-from coordinator.config import Home, Settings
-from coordinator.founding import renew_own
-from coordinator.identity import Identity
-from coordinator.server import Register, serving
-from coordinator.signals import stop_signals
+from coordinator.home.identity import Identity
+from coordinator.home.init import renew_own
+from coordinator.home.settings import Home, Settings
+from coordinator.service.server import Register, serving
+from coordinator.service.signals import stop_signals
 from coordinator.store.interface import Store
 from shared.errors import PortInUse
 

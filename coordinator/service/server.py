@@ -9,17 +9,17 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from coordinator.agreements.service import AgreementService
 from coordinator.agreements.servicer import AgreementServicer
-from coordinator.audit_servicer import AuditServicer
-from coordinator.config import Home, Settings
+from coordinator.audit.servicer import AuditServicer
 from coordinator.enrolment.members import MemberService
 from coordinator.enrolment.service import EnrolmentService
 from coordinator.enrolment.servicer import EnrolmentServicer, MembershipServicer, SiteServicer
-from coordinator.identity import Clock, Identity, utc_now
-from coordinator.peer import Check, Guard, gate, no_check
+from coordinator.home.identity import Clock, Identity, utc_now
+from coordinator.home.settings import Home, Settings
 from coordinator.store.blobs import Blobs
 from coordinator.store.interface import Store
 from coordinator.submission.service import Limits, SubmissionService
 from coordinator.submission.servicer import SubmissionServicer
+from coordinator.trust.interceptor import Check, Guard, gate, no_check
 from shared.errors import PortInUse
 from shared.proto.ricord.v1 import (
     agreement_pb2_grpc,

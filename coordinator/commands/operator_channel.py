@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import grpc
 
-from coordinator.config import Home
+from coordinator.home.settings import Home
 from shared.errors import KeyFileMissing
 from shared.wire import Credentials, connected
 

@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from coordinator.client import operator_channel
-from coordinator.commands.shown import AsJson, home_of, plain, show, show_all
+from coordinator.commands.operator_channel import operator_channel
+from coordinator.commands.output import AsJson, home_of, plain, show, show_all
 from shared.proto.ricord.v1 import site_pb2 as pb
 from shared.proto.ricord.v1.site_pb2_grpc import SiteServiceStub
 from shared.terminal import make_app, print_json, print_line

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
-from coordinator.config import Home, Settings
-from coordinator.identity import OPERATOR, Identity, utc_now
+from coordinator.home.identity import OPERATOR, Identity, utc_now
+from coordinator.home.settings import Home, Settings
 from coordinator.store.interface import Store
 from coordinator.store.records import Certificate
 from coordinator.store.sql import SqlStore, open_store

@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from coordinator.client import operator_channel
-from coordinator.commands.shown import AsJson, home_of, plain, show, show_all
+from coordinator.commands.operator_channel import operator_channel
+from coordinator.commands.output import AsJson, home_of, plain, show, show_all
 from shared.errors import AuditBroken
 from shared.proto.ricord.v1 import audit_pb2, submission_pb2
 from shared.proto.ricord.v1.audit_pb2_grpc import AuditServiceStub

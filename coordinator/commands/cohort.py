@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from coordinator.client import operator_channel
 from coordinator.cohort.released import ReleasedTable
 from coordinator.cohort.rendering import footnote, sections
-from coordinator.commands.shown import AsJson, home_of, show, show_all
-from coordinator.config import PROGRAM
+from coordinator.commands.operator_channel import operator_channel
+from coordinator.commands.output import AsJson, home_of, show, show_all
+from coordinator.home.settings import PROGRAM
 from shared.errors import SourceMissing
 from shared.manifest import canonical_json
 from shared.proto.ricord.v1 import cohort_pb2, federation_pb2

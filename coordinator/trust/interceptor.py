@@ -11,9 +11,9 @@ from typing import Any, cast
 import grpc
 import structlog
 
-from coordinator.certificates import check_certificate_row
-from coordinator.identity import Clock, utc_now
+from coordinator.home.identity import Clock, utc_now
 from coordinator.store.interface import Store
+from coordinator.trust.certificates import check_certificate_row
 from shared.crypto.pki import Peer, Role, parse_spiffe, serial_of
 from shared.errors import (
     CertificateForeign,

@@ -12,7 +12,7 @@ import typer
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from coordinator.config import Home
+from coordinator.home.settings import Home
 from shared.errors import InvalidArgument
 from shared.terminal import print_json, print_table
 

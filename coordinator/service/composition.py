@@ -6,15 +6,15 @@ from contextlib import contextmanager
 from coordinator.cohort.pooling import Pooling
 from coordinator.cohort.service import CohortService
 from coordinator.cohort.servicer import CohortServicer
-from coordinator.config import Home, Settings
 from coordinator.federation.registry import StoredNodes
 from coordinator.federation.service import FederationService
 from coordinator.federation.servicer import FederationServicer
-from coordinator.founding import found, open_identity, store_of
-from coordinator.identity import Identity
-from coordinator.process import serve, stop_with_parent
-from coordinator.server import Register
-from coordinator.signals import stop_signals
+from coordinator.home.identity import Identity
+from coordinator.home.init import found, open_identity, store_of
+from coordinator.home.settings import Home, Settings
+from coordinator.service.server import Register
+from coordinator.service.signals import stop_signals
+from coordinator.service.supervisor import serve, stop_with_parent
 from coordinator.store.interface import Store
 from shared.proto.ricord.v1 import cohort_pb2_grpc, federation_pb2_grpc
 from shared.protocol.loader import load_protocol

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from coordinator.identity import Identity
+from coordinator.home.identity import Identity
 from coordinator.store.interface import Reading, Work
 from coordinator.store.records import TokenRow
 from shared.crypto.pki import Role

@@ -5,8 +5,8 @@ from typing import Annotated
 import typer
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from coordinator.client import operator_channel
-from coordinator.commands.shown import AsJson, end_of, home_of, plain, show, show_all
+from coordinator.commands.operator_channel import operator_channel
+from coordinator.commands.output import AsJson, end_of, home_of, plain, show, show_all
 from shared.errors import InvalidArgument
 from shared.proto.ricord.v1 import agreement_pb2 as pb
 from shared.proto.ricord.v1.agreement_pb2_grpc import AgreementServiceStub

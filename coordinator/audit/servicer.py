@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import grpc
 
-from coordinator.audit import AuditEvent, verify
+from coordinator.store.audit_chain import AuditEvent, verify
 from coordinator.store.interface import Reading, Store
 from shared.ids import Sha256
 from shared.proto.ricord.v1 import audit_pb2 as pb

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from coordinator.commands.shown import home_of
-from coordinator.config import Settings
+from coordinator.commands.output import home_of
+from coordinator.home.settings import Settings
 from shared.errors import InvalidArgument
 from shared.terminal import print_line
 
@@ -65,7 +65,7 @@ def init(
         first = error.errors(include_url=False, include_input=False)[0]
         name = "--" + "-".join(str(part).replace("_", "-") for part in first["loc"] or ("ports",))
         raise InvalidArgument(name=name, problem=first["msg"].removeprefix("Value error, ")) from None
-    from coordinator.starting import new_home  # noqa: PLC0415 -- database and server, which other verbs do not need
+    from coordinator.service.composition import new_home  # noqa: PLC0415 -- database and server, which other verbs do not need
 
     home = home_of(context)
     identity = new_home(home, settings, text)
@@ -83,7 +83,7 @@ def serve_command(
     """Serve until SIGTERM: enrolment, main and, unless told otherwise, the federation beside them."""
     if no_federation and federation_only:
         raise InvalidArgument(name="--federation-only", problem="it contradicts --no-federation")
-    from coordinator.starting import run, run_federation  # noqa: PLC0415 -- as in `init`
+    from coordinator.service.composition import run, run_federation  # noqa: PLC0415 -- as in `init`
 
     home = home_of(context)
     if federation_only:

@@ -1,0 +1,1 @@
+"""The coordinator's home: settings, identity, and `init`, which founds a federation."""

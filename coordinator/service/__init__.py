@@ -1,0 +1,1 @@
+"""The running coordinator: its parts put together, the two gRPC ports, the supervised federation, signals."""
