@@ -9,12 +9,16 @@ import structlog
 import typer
 
 from coordinator.commands.agreement import agreements
-from coordinator.commands.cohort import cohorts, runs
+from coordinator.commands.audit import audit
+from coordinator.commands.cohort import cohorts
 from coordinator.commands.curate import curate
-from coordinator.commands.init import init, serve_command
+from coordinator.commands.init import init
 from coordinator.commands.output import CURATOR_HOME_VARIABLE, HOME_VARIABLE, variable_of
-from coordinator.commands.site import sites, tokens
-from coordinator.commands.submission import audit, submissions
+from coordinator.commands.run import runs
+from coordinator.commands.serve import serve
+from coordinator.commands.site import sites
+from coordinator.commands.submission import submissions
+from coordinator.commands.token import tokens
 from coordinator.home.settings import PROGRAM
 from shared.terminal import make_app, run_app
 
@@ -51,7 +55,7 @@ def _log_to_stderr() -> None:
 
 
 app.command("init")(init)
-app.command("serve")(serve_command)
+app.command("serve")(serve)
 app.add_typer(tokens, name="token")
 app.add_typer(agreements, name="agreement")
 app.add_typer(sites, name="site")

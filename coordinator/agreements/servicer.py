@@ -1,13 +1,13 @@
 """Agreements on the wire; each method is one call of the service."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import grpc
 from pydantic import ValidationError
 
 from coordinator.agreements.service import AgreementService, Draft
 from coordinator.agreements.text import agreement_text
-from coordinator.store.records import Agreement
 from coordinator.trust.interceptor import peer_of
 from shared.agreement import Mode, Scope, State
 from shared.errors import InvalidArgument
@@ -15,6 +15,9 @@ from shared.ids import SiteId
 from shared.proto.ricord.v1 import agreement_pb2 as pb
 from shared.proto.ricord.v1.agreement_pb2_grpc import AgreementServiceServicer
 from shared.wire import from_timestamp, to_signed, to_timestamp
+
+if TYPE_CHECKING:
+    from coordinator.store.records import Agreement
 
 
 class AgreementServicer(AgreementServiceServicer):
@@ -65,11 +68,11 @@ class AgreementServicer(AgreementServiceServicer):
         terminated = self._service.terminate(request.reference, actor=peer_of(context).uri)
         return pb.TerminateAgreementResponse(agreement=self._message(terminated))
 
-    def _message(self, agreement: Agreement) -> pb.Agreement:
+    def _message(self, agreement: "Agreement") -> pb.Agreement:
         return agreement_message(agreement, self._service.site_ids())
 
 
-def agreement_message(agreement: Agreement, site_ids: Mapping[str, SiteId]) -> pb.Agreement:
+def agreement_message(agreement: "Agreement", site_ids: Mapping[str, SiteId]) -> pb.Agreement:
     """An agreement as a message."""
     return pb.Agreement(
         id=agreement.id,

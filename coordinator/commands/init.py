@@ -1,4 +1,4 @@
-"""`init` and `serve`: the only verbs that work on the home itself instead of calling a coordinator."""
+"""`init`: found a federation in a new home."""
 
 import json
 from pathlib import Path
@@ -72,21 +72,3 @@ def init(
     print_line(f"Federation {federation} founded in {home.folder}.")
     print_line(f"Signing key {identity.signing_key.fingerprint}; protocol {protocol} {identity.protocol_digest}.")
     print_line(f"Next: ricord-coordinator --home {home.folder} serve")
-
-
-def serve_command(
-    context: typer.Context,
-    no_federation: Annotated[bool, typer.Option("--no-federation", help="The two gRPC ports only.")] = False,
-    federation_only: Annotated[bool, typer.Option("--federation-only", help="Flower's side only.")] = False,
-    supervised: Annotated[bool, typer.Option("--supervised", hidden=True)] = False,
-) -> None:
-    """Serve until SIGTERM: enrolment, main and, unless told otherwise, the federation beside them."""
-    if no_federation and federation_only:
-        raise InvalidArgument(name="--federation-only", problem="it contradicts --no-federation")
-    from coordinator.service.composition import run, run_federation  # noqa: PLC0415 -- as in `init`
-
-    home = home_of(context)
-    if federation_only:
-        run_federation(home, supervised=supervised)
-    else:
-        run(home, federation=not no_federation, ready=typer.echo)  # `echo` flushes: programs wait for the line

@@ -1,66 +1,19 @@
-"""`token` and `site`: who may come in, and who is in."""
+"""`site`: which hospitals are in."""
 
 from typing import Annotated
 
 import typer
 
 from coordinator.commands.operator_channel import operator_channel
-from coordinator.commands.output import AsJson, home_of, plain, show, show_all
+from coordinator.commands.output import AsJson, home_of, show, show_all
 from shared.proto.ricord.v1 import site_pb2 as pb
 from shared.proto.ricord.v1.site_pb2_grpc import SiteServiceStub
-from shared.terminal import make_app, print_json, print_line
+from shared.terminal import make_app
 from shared.wire import UNARY_SECONDS
 
-tokens = make_app("Tokens that let a hospital or a person in. Each works once and for a limited time.")
 sites = make_app("Hospitals: invited, enrolled, revoked.")
 
 _COLUMNS = ("name", "site_id", "state", "fingerprint", "enrolled_at", "certificate_ends_at")
-
-
-@tokens.command()
-def invite(
-    context: typer.Context,
-    site_name: Annotated[str, typer.Option(help="The hospital's name, as it will stand in the agreement.")],
-    as_json: AsJson = False,
-) -> None:
-    """Record a hospital and print the invitation token to send it."""
-    with operator_channel(home_of(context)) as channel:
-        answer = SiteServiceStub(channel).InviteSite(pb.InviteSiteRequest(site_name=site_name), timeout=UNARY_SECONDS)
-    if as_json:
-        print_json(plain(answer))
-    else:
-        print_line(f"{answer.site.name} is {plain(answer.site)['state']}. Send it this token; it works once:")
-        print_line(answer.token)
-
-
-@tokens.command()
-def curator(
-    context: typer.Context,
-    name: Annotated[str, typer.Option(help="The curator's short name, without spaces.")],
-    as_json: AsJson = False,
-) -> None:
-    """A join token for a curator: `ricord-coordinator --home FOLDER curate init --token TOKEN`."""
-    _join(context, "curator", name, as_json=as_json)
-
-
-@tokens.command()
-def researcher(
-    context: typer.Context,
-    name: Annotated[str, typer.Option(help="The researcher's short name, without spaces.")],
-    as_json: AsJson = False,
-) -> None:
-    """A join token for a researcher."""
-    _join(context, "researcher", name, as_json=as_json)
-
-
-@tokens.command()
-def site(
-    context: typer.Context,
-    name: Annotated[str, typer.Option(help="A site's name or SITEID.")],
-    as_json: AsJson = False,
-) -> None:
-    """Another join token for a site with an agreement in force: a lost one, or an expired certificate."""
-    _join(context, "site", name, as_json=as_json)
 
 
 @sites.command("list")
@@ -95,14 +48,3 @@ def revoke(
         request = pb.RevokeCertificatesRequest(role=role, name=name)
         answer = SiteServiceStub(channel).RevokeCertificates(request, timeout=UNARY_SECONDS)
     show(answer, as_json=as_json)
-
-
-def _join(context: typer.Context, role: str, name: str, *, as_json: bool) -> None:
-    with operator_channel(home_of(context)) as channel:
-        request = pb.IssueJoinTokenRequest(role=role, name=name)
-        answer = SiteServiceStub(channel).IssueJoinToken(request, timeout=UNARY_SECONDS)
-    if as_json:
-        print_json(plain(answer))
-    else:
-        print_line(f"Join token for {role} {name}; it works once, until {plain(answer)['expires_at']}:")
-        print_line(answer.token)

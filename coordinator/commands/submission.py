@@ -1,4 +1,4 @@
-"""`submission` and `audit`: what was received, and what was done."""
+"""`submission`: what was received."""
 
 from typing import Annotated
 
@@ -6,17 +6,12 @@ import typer
 
 from coordinator.commands.operator_channel import operator_channel
 from coordinator.commands.output import AsJson, home_of, plain, show, show_all
-from shared.errors import AuditBroken
-from shared.proto.ricord.v1 import audit_pb2, submission_pb2
-from shared.proto.ricord.v1.audit_pb2_grpc import AuditServiceStub
+from shared.proto.ricord.v1 import submission_pb2
 from shared.proto.ricord.v1.submission_pb2_grpc import SubmissionServiceStub
 from shared.terminal import make_app, print_json, print_line
 from shared.wire import UNARY_SECONDS
 
 submissions = make_app("Sealed studies that were received. Nobody here can open them; the curator can.")
-audit = make_app("The append-only log of who did what, each entry chained to the one before.")
-
-_VERIFY_SECONDS = 600.0
 
 
 @submissions.command("list")
@@ -49,29 +44,3 @@ def show_submission(
     with operator_channel(home_of(context)) as channel:
         answer = SubmissionServiceStub(channel).GetSubmission(request, timeout=UNARY_SECONDS)
     show(answer, as_json=as_json)
-
-
-@audit.command("list")
-def list_events(
-    context: typer.Context,
-    after: Annotated[int, typer.Option(help="Start after this number.")] = 0,
-    as_json: AsJson = False,
-) -> None:
-    """The log, at most 1000 entries at a time."""
-    request = audit_pb2.ListAuditEventsRequest(after=after)
-    with operator_channel(home_of(context)) as channel:
-        answer = AuditServiceStub(channel).ListAuditEvents(request, timeout=UNARY_SECONDS)
-    show_all("Audit", answer.events, ("number", "at", "actor", "action", "object"), as_json=as_json)
-
-
-@audit.command()
-def verify(context: typer.Context, as_json: AsJson = False) -> None:
-    """Recompute the chain from its first entry; fails when one does not fit."""
-    with operator_channel(home_of(context)) as channel:
-        answer = AuditServiceStub(channel).VerifyAudit(audit_pb2.VerifyAuditRequest(), timeout=_VERIFY_SECONDS)
-    if not answer.intact:
-        raise AuditBroken(number=str(answer.broken_at))
-    if as_json:
-        print_json(plain(answer))
-    else:
-        print_line(f"{answer.events} entries, all in place; head {answer.head}.")

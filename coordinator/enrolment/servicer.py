@@ -1,12 +1,13 @@
 """Newcomers and members on the wire; each method is one call of a service."""
 
+from typing import TYPE_CHECKING
+
 import grpc
 
 from coordinator.agreements.servicer import agreement_message, state_message
 from coordinator.enrolment.members import MemberService, SiteView
 from coordinator.enrolment.service import EnrolmentService
 from coordinator.home.identity import Identity
-from coordinator.store.records import Agreement
 from coordinator.trust.interceptor import peer_of, serial_shown
 from shared.crypto.pki import Role
 from shared.crypto.signing import VerifyKey
@@ -18,6 +19,9 @@ from shared.proto.ricord.v1.enrolment_pb2_grpc import EnrolmentServiceServicer
 from shared.proto.ricord.v1.membership_pb2_grpc import MembershipServiceServicer
 from shared.proto.ricord.v1.site_pb2_grpc import SiteServiceServicer
 from shared.wire import from_signed, to_timestamp
+
+if TYPE_CHECKING:
+    from coordinator.store.records import Agreement
 
 
 class EnrolmentServicer(EnrolmentServiceServicer):
@@ -125,7 +129,7 @@ class SiteServicer(SiteServiceServicer):
         return site_pb2.RevokeCertificatesResponse(revoked=count)
 
 
-def _own(agreement: Agreement | None, site_id: SiteId | None) -> agreement_pb2.Agreement | None:
+def _own(agreement: "Agreement | None", site_id: SiteId | None) -> agreement_pb2.Agreement | None:
     """An agreement as its own site sees it."""
     if agreement is None:
         return None

@@ -9,6 +9,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from coordinator.agreements.service import AgreementService
 from coordinator.agreements.servicer import AgreementServicer
+from coordinator.audit.service import AuditService
 from coordinator.audit.servicer import AuditServicer
 from coordinator.enrolment.members import MemberService
 from coordinator.enrolment.service import EnrolmentService
@@ -92,7 +93,7 @@ def _register_main(
     agreements = AgreementService(store, identity, clock)
     members = MemberService(store, identity, clock)
     agreement_pb2_grpc.add_AgreementServiceServicer_to_server(AgreementServicer(agreements), main)
-    audit_pb2_grpc.add_AuditServiceServicer_to_server(AuditServicer(store), main)
+    audit_pb2_grpc.add_AuditServiceServicer_to_server(AuditServicer(AuditService(store)), main)
     membership_pb2_grpc.add_MembershipServiceServicer_to_server(MembershipServicer(enrolment, identity), main)
     site_pb2_grpc.add_SiteServiceServicer_to_server(SiteServicer(members), main)
     submission_pb2_grpc.add_SubmissionServiceServicer_to_server(SubmissionServicer(submissions), main)

@@ -1,10 +1,10 @@
 """Sealed studies on the wire; each method is one call of the service."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import grpc
 
-from coordinator.store.records import Submission
 from coordinator.submission import streams
 from coordinator.submission.service import SubmissionService, gaps
 from coordinator.submission.streams import Streams, heard
@@ -16,6 +16,9 @@ from shared.proto.ricord.v1 import submission_pb2 as pb
 from shared.proto.ricord.v1.submission_pb2_grpc import SubmissionServiceServicer
 from shared.signed import Signed, to_manifest
 from shared.wire import from_signed, to_signed, to_timestamp
+
+if TYPE_CHECKING:
+    from coordinator.store.records import Submission
 
 
 class SubmissionServicer(SubmissionServiceServicer):
@@ -97,7 +100,7 @@ def _step(step: int | Signed) -> pb.UploadResponse:
     return pb.UploadResponse(durable=step)
 
 
-def _message(row: Submission) -> pb.Submission:
+def _message(row: "Submission") -> pb.Submission:
     manifest = to_manifest(row.manifest).manifest
     return pb.Submission(
         id=row.id,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from coordinator.audit.servicer import every_event, receipted
+from coordinator.audit.service import every_event, receipt_heads
 from coordinator.curation.fetching import fetching
 from coordinator.curation.keys import load_curator_keys
 from coordinator.curation.membership import CuratorHome, enrol_again, join
@@ -78,7 +78,7 @@ def test_a_study_reaches_the_curator_whole(federation: Federation) -> None:
     assert not sealed.ciphertext.exists(), "the outbox lets go once the receipt is durable"
     with federation.reading() as reading:
         events = {event.number: event.digest for event in every_event(reading)}
-        assert audit_chain.verify(every_event(reading), receipted(reading)).intact
+        assert audit_chain.verify(every_event(reading), receipt_heads(reading)).intact
     assert events[named.audit_number] == named.audit_head
 
     curator = CuratorHome(federation.folder / "curator-curator")

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import create_engine
 
-from coordinator.audit.servicer import AuditServicer, every_event
+from coordinator.audit.service import AuditService, every_event
+from coordinator.audit.servicer import AuditServicer
 from coordinator.home.identity import utc_now
 from coordinator.home.init import store_of
 from coordinator.store import tables
@@ -373,7 +374,7 @@ def test_audit_verify_asks_the_receipts(
     sealed = sealed_bytes(site, membership, 9, sequence=30)
     list(service.receive(membership.site_id, of_manifest(sealed.manifest), 0, [sealed.ciphertext.read_bytes()]))
     context: Any = None
-    assert AuditServicer(store).VerifyAudit(audit_pb2.VerifyAuditRequest(), context).intact
+    assert AuditServicer(AuditService(store)).VerifyAudit(audit_pb2.VerifyAuditRequest(), context).intact
     with store.read() as reading:
         kept = [event for event in every_event(reading) if event.action != "study received"]
     engine = create_engine(federation.home.database(federation.settings))
@@ -385,6 +386,6 @@ def test_audit_verify_asks_the_receipts(
             work.append_event(at=event.at, actor=event.actor, action=event.action, about=event.object)
     with store.read() as reading:
         assert verify(every_event(reading)).intact
-    answer = AuditServicer(store).VerifyAudit(audit_pb2.VerifyAuditRequest(), context)
+    answer = AuditServicer(AuditService(store)).VerifyAudit(audit_pb2.VerifyAuditRequest(), context)
     assert not answer.intact
     assert answer.broken_at

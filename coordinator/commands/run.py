@@ -1,0 +1,65 @@
+"""`run`: federated runs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from coordinator.commands.operator_channel import operator_channel
+from coordinator.commands.output import AsJson, home_of, show, show_all
+from coordinator.home.settings import PROGRAM
+from shared.errors import SourceMissing
+from shared.manifest import canonical_json
+from shared.proto.ricord.v1 import federation_pb2
+from shared.proto.ricord.v1.federation_pb2_grpc import FederationServiceStub
+from shared.settings import load_settings
+from shared.terminal import make_app
+from shared.wire import UNARY_SECONDS
+
+runs = make_app("Federated runs: a plan goes to the sites, each decides, aggregates come back.")
+
+
+@runs.command()
+def start(
+    context: typer.Context,
+    plan: Annotated[Path, typer.Argument(help="What to do, as TOML: purpose, sites, [training] or [statistics].")],
+    as_json: AsJson = False,
+) -> None:
+    """Start a federated run; `run show` says how it goes."""
+    from shared.federation.plan import PlanRequest  # noqa: PLC0415 -- loads numpy, which other verbs do not need
+
+    if not plan.is_file():
+        raise SourceMissing(source=str(plan))
+    request = federation_pb2.StartRunRequest(plan=canonical_json(load_settings(plan, PlanRequest, program=PROGRAM)))
+    with operator_channel(home_of(context)) as channel:
+        answer = FederationServiceStub(channel).StartRun(request, timeout=UNARY_SECONDS)
+    show(answer.run, as_json=as_json)
+
+
+@runs.command("list")
+def list_runs(context: typer.Context, as_json: AsJson = False) -> None:
+    """Every run."""
+    with operator_channel(home_of(context)) as channel:
+        answer = FederationServiceStub(channel).ListRuns(federation_pb2.ListRunsRequest(), timeout=UNARY_SECONDS)
+    show_all("Runs", answer.runs, ("id", "state", "site_ids", "started_at", "ended_at", "problem"), as_json=as_json)
+
+
+@runs.command("show")
+def show_run(
+    context: typer.Context, run_id: Annotated[str, typer.Argument(help="The run's id.")], as_json: AsJson = False
+) -> None:
+    """One run with its plan and result."""
+    with operator_channel(home_of(context)) as channel:
+        answer = FederationServiceStub(channel).GetRun(federation_pb2.GetRunRequest(id=run_id), timeout=UNARY_SECONDS)
+    show(answer.run, as_json=as_json)
+
+
+@runs.command()
+def stop(
+    context: typer.Context, run_id: Annotated[str, typer.Argument(help="The run's id.")], as_json: AsJson = False
+) -> None:
+    """Ask a run to end."""
+    with operator_channel(home_of(context)) as channel:
+        request = federation_pb2.StopRunRequest(id=run_id)
+        answer = FederationServiceStub(channel).StopRun(request, timeout=UNARY_SECONDS)
+    show(answer.run, as_json=as_json)
