@@ -6,21 +6,24 @@ from typing import Annotated
 import typer
 
 from shared.terminal import make_app, run_app
-from site_node.commands import (
-    advance,
-    clinical,
-    explain,
-    init,
-    linkage,
-    membership,
-    pacs,
-    receive,
-    review,
-    run,
-    screen,
-    send,
-    status,
-)
+from site_node.commands.agreement import agreement_app
+from site_node.commands.clinical import clinical_app
+from site_node.commands.deidentify import deidentify
+from site_node.commands.enrol import enrol
+from site_node.commands.explain import explain
+from site_node.commands.federate import federate
+from site_node.commands.init import init
+from site_node.commands.key import key_app
+from site_node.commands.pacs import pacs_app
+from site_node.commands.pacs_send import send
+from site_node.commands.receive import receive
+from site_node.commands.review import review_app
+from site_node.commands.run import run
+from site_node.commands.screen import screen
+from site_node.commands.seal import seal
+from site_node.commands.status import status
+from site_node.commands.submit import submit
+from site_node.commands.validate import validate
 from site_node.node.log_codes import log_codes_only
 
 app = make_app(
@@ -47,25 +50,24 @@ def main_options(
     log_codes_only()
 
 
-app.command()(init.init)
-app.add_typer(membership.agreement_app, name="agreement")
-app.command()(membership.enrol)
-app.command()(receive.receive)
-pacs.pacs_app.command()(send.send)
-app.add_typer(pacs.pacs_app, name="pacs")
-app.add_typer(clinical.clinical_app, name="clinical")
-app.command()(screen.screen)
-app.command()(advance.deidentify)
-app.command()(advance.validate)
-app.add_typer(review.review_app, name="review")
-app.command()(advance.seal)
-app.command()(advance.submit)
-app.command()(run.federate)
-app.command()(run.run)
-app.command()(status.status)
-init.key_app.add_typer(linkage.linkage_app, name="linkage")
-app.add_typer(init.key_app, name="key")
-app.command()(explain.explain)
+app.command()(init)
+app.add_typer(agreement_app, name="agreement")
+app.command()(enrol)
+app.command()(receive)
+pacs_app.command()(send)
+app.add_typer(pacs_app, name="pacs")
+app.add_typer(clinical_app, name="clinical")
+app.command()(screen)
+app.command()(deidentify)
+app.command()(validate)
+app.add_typer(review_app, name="review")
+app.command()(seal)
+app.command()(submit)
+app.command()(federate)
+app.command()(run)
+app.command()(status)
+app.add_typer(key_app, name="key")
+app.command()(explain)
 
 
 def main() -> None:

@@ -127,7 +127,7 @@ def _clinical_line(protocol: Protocol) -> str:
 
 
 def _is_kept_of_patient(rule: Rule) -> bool:
-    return rule.tag >> 16 == 0x0010 and rule.action not in {*GOING, Action.EMPTY, Action.PATIENT}  # noqa: PLR2004  # group
+    return rule.tag >> 16 == 0x0010 and rule.action not in {*GOING, Action.EMPTY, Action.PATIENT}  # group
 
 
 def _names(profile: Profile, wanted: Callable[[Rule], bool]) -> str:

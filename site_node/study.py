@@ -62,7 +62,7 @@ class ClinicalRow(Frozen):
     values: dict[str, str | int | float | date | None] = Field(repr=False)
 
 
-class Lack(StrEnum):
+class NoRowReason(StrEnum):
     """Why no row of the clinical sheets joins a study."""
 
     NO_ROW = "no-row"  # none names its patient or its exam

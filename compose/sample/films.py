@@ -93,7 +93,7 @@ def _grid(size: int, rng: np.random.Generator) -> tuple[Attenuation, Attenuation
     return x + np.float32(tilt) * y, y - np.float32(tilt) * x
 
 
-def _ellipse(  # noqa: PLR0917 - x, y and the four numbers of an ellipse, in the order everyone writes them
+def _ellipse(  # noqa: PLR0917 -- x, y and the four numbers of an ellipse, in the order everyone writes them
     x: Attenuation,
     y: Attenuation,
     left: float,

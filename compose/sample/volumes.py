@@ -44,7 +44,7 @@ def chest(rng: np.random.Generator, *, size: int, slices: int, positive: bool) -
             for left, top, where in patches if positive else ():
                 spot = np.exp(-((x - left) ** 2 + (y - top) ** 2) / 0.015 - ((height - where) / 0.2) ** 2)
                 image += inside * _GLASS * spot
-        image[x**2 + ((y - 0.45) / 0.9) ** 2 < 0.012] = _BONE  # noqa: PLR2004 - the vertebra's radius, squared
+        image[x**2 + ((y - 0.45) / 0.9) ** 2 < 0.012] = _BONE
         image += rng.normal(0, 18, image.shape)
     return Chest(axial.clip(-1024, 3000).astype(np.int16))
 

@@ -65,7 +65,7 @@ def init(
         first = error.errors(include_url=False, include_input=False)[0]
         name = "--" + "-".join(str(part).replace("_", "-") for part in first["loc"] or ("ports",))
         raise InvalidArgument(name=name, problem=first["msg"].removeprefix("Value error, ")) from None
-    from coordinator.service.composition import new_home  # noqa: PLC0415 -- database and server, which other verbs do not need
+    from coordinator.service.composition import new_home
 
     home = home_of(context)
     identity = new_home(home, settings, text)

@@ -26,7 +26,7 @@ def start(
     as_json: AsJson = False,
 ) -> None:
     """Start a federated run; `run show` says how it goes."""
-    from shared.federation.plan import PlanRequest  # noqa: PLC0415 -- loads numpy, which other verbs do not need
+    from shared.federation.plan import PlanRequest
 
     if not plan.is_file():
         raise SourceMissing(source=str(plan))

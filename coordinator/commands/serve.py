@@ -17,7 +17,7 @@ def serve(
     """Serve until SIGTERM: enrolment, main and, unless told otherwise, the federation beside them."""
     if no_federation and federation_only:
         raise InvalidArgument(name="--federation-only", problem="it contradicts --no-federation")
-    from coordinator.service.composition import run, run_federation  # noqa: PLC0415 -- as in `init`
+    from coordinator.service.composition import run, run_federation
 
     home = home_of(context)
     if federation_only:

@@ -95,7 +95,7 @@ class _Worker:
         except RicordError as error:
             if not self._stop.is_set():  # else it goes on at the next start
                 self._end(run, problem=" ".join((error.public, *_refusals(grid))))
-        except Exception as error:  # noqa: BLE001 - a defect or Flower's own error ends this run, not the federation
+        except Exception as error:  # noqa: BLE001 -- a defect or Flower's own error ends this run, not the federation
             _log.error("run.defect", run=run.id, kind=type(error).__name__)
             self._end(run, problem=f"it met a defect ({type(error).__name__}); the log says more")
 

@@ -150,8 +150,8 @@ class SuperLink:
         request = StartRunRequest(fab=Fab(content=bundle))
         run_id = control_handlers.start_run(request, self._account, self._state, None).run_id
         grid = HttpGrid(self._runtime_address, insecure=True, token=self._acquire(run_id))
-        grid._retry_invoker = None  # noqa: SLF001 - Flower's own would send SIGINT to this process on a 401
-        client: Any = grid._runtime_client  # noqa: SLF001 - the one way to the task's input and output
+        grid._retry_invoker = None  # noqa: SLF001 -- Flower's own would send SIGINT to this process on a 401
+        client: Any = grid._runtime_client  # noqa: SLF001 -- the one way to the task's input and output
         heartbeat = HeartbeatSender(lambda: _beats(client))
         heartbeat.start()
         outcome = (SubStatus.FAILED, "the run was stopped")
@@ -273,7 +273,7 @@ def _configuration(settings: SuperLinkSettings) -> SuperLinkLifespanConfig:
 def _admit_by(admission: _Admission, state: Any, factory: Any) -> None:
     """Put our admission in place of Flower's open one, which takes every node into every run."""
     admission.linkstate = state
-    state._federation_manager = admission  # noqa: SLF001 - `create_app` has no parameter for it
+    state._federation_manager = admission  # noqa: SLF001 -- `create_app` has no parameter for it
     factory.federation_manager = admission
 
 

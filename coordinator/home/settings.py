@@ -44,7 +44,7 @@ class Settings(Frozen):
 
     @model_validator(mode="after")
     def _different_ports(self) -> "Settings":
-        if len({self.enrolment_port, self.main_port, self.fleet_port}) < 3:  # noqa: PLR2004 -- three ports
+        if len({self.enrolment_port, self.main_port, self.fleet_port}) < 3:
             raise ValueError("the three ports must differ")
         return self
 

@@ -41,8 +41,8 @@ def run(home: Home, *, federation: bool, ready: Callable[[str], None]) -> None:
 
 def run_federation(home: Home, *, supervised: bool) -> None:
     """Work off federated runs until told to stop, or until standard input ends when `supervised`."""
-    from coordinator.federation.process import serve_federation  # noqa: PLC0415 -- loads Flower, which takes seconds
-    from coordinator.federation.superlink import SuperLinkSettings  # noqa: PLC0415 -- likewise
+    from coordinator.federation.process import serve_federation
+    from coordinator.federation.superlink import SuperLinkSettings
 
     with _opened(home) as (settings, identity, store), stop_signals() as stop:
         superlink = SuperLinkSettings(

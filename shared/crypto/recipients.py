@@ -83,7 +83,7 @@ class AgeIdentity(ABC):
         """
         if stanza.arguments[0] != self.tag:
             return None
-        if len(stanza.arguments) != 2:  # noqa: PLR2004 -- the tag and the share; the format's own number
+        if len(stanza.arguments) != 2:
             raise invalid(Fault.HEADER)
         share = from_base64(stanza.arguments[1])
         if len(share) != self.share_bytes or len(stanza.body) != _WRAPPED_BYTES:

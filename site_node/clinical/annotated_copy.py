@@ -56,7 +56,7 @@ def _copy(sheet: Path, table: Table) -> tuple[Any, Any]:
     try:
         book = load_workbook(sheet, keep_links=False)
         return book, book[table.name]
-    except Exception as error:  # noqa: BLE001 - openpyxl raises many kinds on a book it cannot keep, and quotes values
+    except Exception as error:  # noqa: BLE001 -- openpyxl raises many kinds on a book it cannot keep, and quotes values
         raise ClinicalSheetInvalid(type(error).__name__, problem="no copy of it can be made; save it anew") from None
 
 

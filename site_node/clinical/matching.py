@@ -8,14 +8,19 @@ from pathlib import Path
 from shared.frozen import Frozen
 from shared.ids import StudyKey
 from site_node.clinical.sheet import ClinicalSheet, best_key
-from site_node.study import ClinicalRow, Lack
+from site_node.study import ClinicalRow, NoRowReason
 
 _UNUSED = frozenset({"no-key", "duplicate-row", "heading-row"})  # problems for which a row is not used at all
 _SHOWN = 12  # digits of a sheet's name
-_TELLING = (Lack.NO_ROW, Lack.OTHER_EXAM, Lack.KEYS_DISAGREE, Lack.SEVERAL_ROWS)  # the last says most
+_TELLING = (
+    NoRowReason.NO_ROW,
+    NoRowReason.OTHER_EXAM,
+    NoRowReason.KEYS_DISAGREE,
+    NoRowReason.SEVERAL_ROWS,
+)  # the last says most
 
 
-class LoneRow(Frozen):
+class UnmatchedRow(Frozen):
     """A row that joins no study: `no-study`, `keys-disagree`, or why it cannot be used at all."""
 
     sheet: str
@@ -23,18 +28,18 @@ class LoneRow(Frozen):
     code: str
 
 
-class LoneStudy(Frozen):
+class UnmatchedStudy(Frozen):
     """A study that joins no row, and why."""
 
     study: StudyKey
-    code: Lack
+    code: NoRowReason
 
 
 class Unmatched(Frozen):
     """What is without its partner."""
 
-    rows: tuple[LoneRow, ...]
-    studies: tuple[LoneStudy, ...]
+    rows: tuple[UnmatchedRow, ...]
+    studies: tuple[UnmatchedStudy, ...]
 
 
 @dataclass(frozen=True)
@@ -61,15 +66,15 @@ def unmatched(
     """
     used: set[tuple[str, int]] = set()
     near: set[tuple[str, int]] = set()
-    lone: list[LoneStudy] = []
+    lone: list[UnmatchedStudy] = []
     for study in studies:
         if study.keys is None:
-            lone += [] if study.joined else [LoneStudy(study=study.key, code=Lack.NO_ROW)]
+            lone += [] if study.joined else [UnmatchedStudy(study=study.key, code=NoRowReason.NO_ROW)]
             continue
         found = partner_of(study.keys, [sheet for _, sheet in sheets])
-        if isinstance(found, Lack):
-            lone.append(LoneStudy(study=study.key, code=found))
-            if found is Lack.KEYS_DISAGREE:
+        if isinstance(found, NoRowReason):
+            lone.append(UnmatchedStudy(study=study.key, code=found))
+            if found is NoRowReason.KEYS_DISAGREE:
                 near.update((name, row.row) for name, sheet in sheets for row in sheet.rows_near(study.keys))
         else:
             at, row = found
@@ -77,7 +82,7 @@ def unmatched(
     return Unmatched(rows=tuple(_lone_rows(sheets, used, near, was_joined)), studies=tuple(lone))
 
 
-def partner_of(keys: Mapping[str, str], sheets: Sequence[ClinicalSheet]) -> tuple[int, ClinicalRow] | Lack:
+def partner_of(keys: Mapping[str, str], sheets: Sequence[ClinicalSheet]) -> tuple[int, ClinicalRow] | NoRowReason:
     """The row of a study and the place of its sheet, from the first sheet that has one; or why there is none."""
     lacks = set()
     for at, sheet in enumerate(sheets):
@@ -85,15 +90,15 @@ def partner_of(keys: Mapping[str, str], sheets: Sequence[ClinicalSheet]) -> tupl
         if len(rows) == 1:
             return at, rows[0]
         lacks.add(_lack(keys, sheet, rows))
-    return max(lacks, key=_TELLING.index, default=Lack.NO_ROW)
+    return max(lacks, key=_TELLING.index, default=NoRowReason.NO_ROW)
 
 
-def _lack(keys: Mapping[str, str], sheet: ClinicalSheet, rows: Sequence[ClinicalRow]) -> Lack:
+def _lack(keys: Mapping[str, str], sheet: ClinicalSheet, rows: Sequence[ClinicalRow]) -> NoRowReason:
     if rows or not sheet.doubled.isdisjoint(keys.items()):
-        return Lack.SEVERAL_ROWS
+        return NoRowReason.SEVERAL_ROWS
     if sheet.rows_near(keys):
-        return Lack.KEYS_DISAGREE
-    return Lack.OTHER_EXAM if sheet.rows_of_patient(keys) else Lack.NO_ROW
+        return NoRowReason.KEYS_DISAGREE
+    return NoRowReason.OTHER_EXAM if sheet.rows_of_patient(keys) else NoRowReason.NO_ROW
 
 
 def _lone_rows(
@@ -101,7 +106,7 @@ def _lone_rows(
     used: AbstractSet[tuple[str, int]],
     near: AbstractSet[tuple[str, int]],
     was_joined: Callable[[ClinicalRow], bool],
-) -> Iterator[LoneRow]:
+) -> Iterator[UnmatchedRow]:
     repeated: set[tuple[str, str]] = set()
     for name, sheet in sheets:
         later = frozenset(repeated)
@@ -110,7 +115,7 @@ def _lone_rows(
             repeated.add(best_key(row))
             if (name, row.row) not in used and best_key(row) not in later and not was_joined(row):
                 lone[row.row] = "keys-disagree" if (name, row.row) in near else "no-study"
-        yield from (LoneRow(sheet=name[:_SHOWN], row=number, code=code) for number, code in sorted(lone.items()))
+        yield from (UnmatchedRow(sheet=name[:_SHOWN], row=number, code=code) for number, code in sorted(lone.items()))
 
 
 class JoinedRows:

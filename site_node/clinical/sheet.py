@@ -157,7 +157,7 @@ class _Reader:
             value: Value = None
             try:
                 if self._unusable and (at, index) in self._unusable:
-                    raise CellInvalid(self._unusable[at, index])  # noqa: TRY301 - one place where a cell fails
+                    raise CellInvalid(self._unusable[at, index])  # noqa: TRY301 -- one place where a cell fails
                 value = column.value(cells[index]) if index < len(cells) else None
             except CellInvalid as error:
                 problems.append(cell_problem(at + 1, index, column.field.title, str(error)))

@@ -23,7 +23,7 @@ _PLAIN = ".comma.csv"
 _NAMED = 32  # hexadecimal digits of the digest in a file's name
 
 
-class KeptSheets:
+class SheetStore:
     """The folder `clinical/` of a home. PHI, so every file is readable by its owner only."""
 
     def __init__(self, folder: Path) -> None:

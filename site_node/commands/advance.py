@@ -1,113 +1,41 @@
-"""`deidentify`, `validate`, `seal` and `submit`: one stage after the other, or the first of them on a folder."""
+"""What the stages' verbs share: a pass of the pipeline, and what became of the studies, for the person who asked."""
 
-from pathlib import Path
-from typing import Annotated
+from collections import Counter
 
 import typer
 
-from shared.errors import ExitCode, InvalidArgument
-from shared.ids import SiteId
 from shared.terminal import print_json, print_line
+from site_node.commands.options import node_of
 from site_node.home.ledger import State
-from site_node.node.open import Json, one_pass, open_node, tell, warn_without_pixel_check
-from site_node.standalone.alone import EngineChoice, EngineName, given_up, run_alone
-from site_node.standalone.tasks import DEIDENTIFIED, Job
-
-
-def deidentify(
-    context: typer.Context,
-    source: Annotated[Path | None, typer.Argument(help="A folder, zip archive or DICOMDIR, without a home.")] = None,
-    out: Annotated[Path | None, typer.Argument(help="Where the de-identified studies go.")] = None,
-    *,
-    site_id: Annotated[str, typer.Option(help="SITEID for the new identifiers.")] = "",
-    key_file: Annotated[Path | None, typer.Option(help="The pseudonym secret: 32 bytes, mode 0600.")] = None,
-    profile: Annotated[
-        str, typer.Option(help="The de-identification profile: ricord, ricord-2020 or tcia.")
-    ] = "ricord",
-    workers: Annotated[int, typer.Option(min=1, help="Processes that work on studies side by side.")] = 1,
-    engine: Annotated[EngineName, typer.Option(help="Where the workers are: here, or on a Ray cluster.")] = (
-        EngineName.PROCESS
-    ),
-    ray_address: Annotated[
-        str, typer.Option(help="host:port of a Ray cluster; `local` starts one here. A remote one needs Ray's TLS.")
-    ] = "",
-    report: Annotated[Path | None, typer.Option(help="JSON Lines, one for each input file; PHI, mode 0600.")] = None,
-    validate_too: Annotated[bool, typer.Option("--validate/--no-validate", help="Look again with other eyes.")] = True,
-    pixel_check: Annotated[bool, typer.Option(help="Look for text burned into pixels; without, it may remain.")] = True,
-    whole_studies: Annotated[
-        bool, typer.Option("--whole-studies", help="Leave a study out if a file of it is.")
-    ] = False,
-    as_json: Json = False,
-) -> None:
-    """Replace and remove what identifies the patient, by the protocol's profile.
-
-    Without SOURCE the home's screened studies are de-identified and moved on. With SOURCE and OUT it works alone: under
-    18 is excluded, a missing PatientID quarantined, and nothing else screened; OUT then holds
-    `patient/study/series/instance.dcm`, all new identifiers. Interrupted, the same command goes on where it stopped.
-
-    Exit code 3: some file was not taken; the report says which and why.
-
-    Example: `ricord-site deidentify /archive/export /clean --site-id 123456 --key-file pseudonym.key --workers 8`
-    """
-    if source is None:
-        advance(context, State.DEIDENTIFIED, as_json=as_json)
-        return
-    if out is None or key_file is None or not site_id:
-        raise InvalidArgument(name="deidentify SOURCE", problem="it also needs OUT, --site-id and --key-file")
-    job = Job(
-        site_id=SiteId(site_id),
-        key_file=key_file.absolute(),
-        profile=profile,
-        out=out.absolute(),
-        validated=validate_too,
-        pixel_check=pixel_check,
-        whole_studies=whole_studies,
-    )
-    given_up(job)
-    told = run_alone(source, job, EngineChoice(engine, workers, ray_address), report)
-    if as_json:
-        print_json(told.counts)
-    else:
-        print_line(", ".join(f"{count} {outcome}" for outcome, count in told.counts.items()) + ".")
-    if set(told.counts) != {DEIDENTIFIED}:
-        raise typer.Exit(ExitCode.PARTIAL)
-
-
-def validate(context: typer.Context, as_json: Json = False) -> None:
-    """Look at every de-identified study again, with another reader and other logic; what is clean enters the library.
-
-    PHI ends here: a study in which anything is found goes no further. Reports lie in the home's reports folder.
-
-    Example: `ricord-site validate`
-    """
-    advance(context, State.VALIDATED, as_json=as_json)
-
-
-def seal(context: typer.Context, as_json: Json = False) -> None:
-    """Encrypt every validated study to the curator that the agreement names; only the curator can open it.
-
-    Sealed studies lie in the home's outbox until they are submitted.
-
-    Example: `ricord-site seal`
-    """
-    advance(context, State.SEALED, as_json=as_json)
-
-
-def submit(context: typer.Context, as_json: Json = False) -> None:
-    """Send every study as far as a receipt that the coordinator signed; stages before are done where they wait.
-
-    What leaves the hospital: sealed studies and their manifests. An upload that is cut short resumes.
-
-    Example: `ricord-site submit`
-    """
-    advance(context, State.SUBMITTED, as_json=as_json)
+from site_node.node.passes import Pass, run_pass
+from site_node.pixels.inspect import WITHOUT
 
 
 def advance(context: typer.Context, until: State, *, as_json: bool) -> None:
     """Move the home's studies as far as `until` and say what became of them."""
-    with open_node(context) as node:
+    with node_of(context) as node:
         warn_without_pixel_check(pixel_check=until is State.INCLUDED or node.settings.pixel_check)
-        done = one_pass(node, until)
-    tell(done, as_json=as_json)
+        done = run_pass(node, until)
+    show_pass(done, as_json=as_json)
     if done.exit_code:
         raise typer.Exit(done.exit_code)
+
+
+def warn_without_pixel_check(*, pixel_check: bool) -> None:
+    """Say on standard error what is given up where the search for burned-in text is switched off."""
+    if not pixel_check:
+        typer.echo(f"warning: {WITHOUT}", err=True)
+
+
+def show_pass(done: Pass, *, as_json: bool) -> None:
+    """Show what a pass did, by the state its studies reached."""
+    counts = Counter(state.value for state in done.reached.values())
+    blocked = done.progress.blocked
+    if as_json:
+        error = {"code": blocked.code, "message": blocked.public} if blocked else None
+        print_json({"moved": done.progress.moved, "reached": dict(sorted(counts.items())), "blocked": error})
+        return
+    words = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+    print_line(words + "." if words else "Nothing was waiting for this.")
+    if blocked:
+        typer.echo(f"error: {blocked.public}", err=True)

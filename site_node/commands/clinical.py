@@ -16,20 +16,15 @@ from shared.terminal import make_app, print_json, print_line, print_table
 from site_node.clinical.annotated_copy import write_marked
 from site_node.clinical.cell_problem import CellProblem
 from site_node.clinical.mapping import SheetMapping, load_mapping, mapping_text, propose
-from site_node.clinical.matching import KnownStudy, Unmatched, unmatched
-from site_node.clinical.sheet import ClinicalSheet, type_table
-from site_node.clinical.sheet_store import KeptSheets
+from site_node.clinical.sheet import type_table
+from site_node.clinical.sheet_store import SheetStore
 from site_node.clinical.table import Table, read_table
 from site_node.clinical.template import write_template
-from site_node.home.ledger import State
-from site_node.home.records import Records
-from site_node.linkage.export import NO_STUDY
-from site_node.node.composition import keys_of
-from site_node.node.open import Json, Node, home_of, open_node
-from site_node.study import Received, Severity
+from site_node.commands.options import Json, home_of, node_of
+from site_node.node.clinical_sheets import SheetsAndStudies, match_sheets
+from site_node.node.clinical_sheets import import_sheet as import_into_home
 
 clinical_app = make_app("The clinical sheet: an empty one, a mapping for one that is not ours, the check, the import.")
-_SETTLED = ("clinical-", "covid-", "age-", "sex-")  # codes that another sheet may settle
 _LISTED = 50  # problems that a person is shown at once
 
 SheetFile = Annotated[Path, typer.Argument(help="XLSX, XLS, ODS or CSV with a column of MRN, accession or study UID.")]
@@ -133,21 +128,17 @@ def import_sheet(
     Example: `ricord-site clinical import clinical.xlsx`
     """
     table = read_table(sheet, encoding=encoding, separator=separator)
-    with open_node(context) as node:
-        dictionary, kept = node.workshop.protocol.clinical, KeptSheets(node.home.clinical)
-        given = load_mapping(mapping) if mapping else kept.mapping_for(table)
-        read = type_table(table, dictionary, given)
-        if mapping and given:
-            kept.remember(given, dictionary)
-        _audit(node, kept.keep(sheet, table), read, given)
-        reopened = _reopen(node)
+    given = load_mapping(mapping) if mapping else None
+    with node_of(context) as node:
+        imported = import_into_home(node, sheet, table, given, actor=getpass.getuser())
+    read, used, reopened = imported.sheet, imported.mapping, imported.reopened
     if as_json:
         problems = [one.model_dump() for one in read.problems]
-        print_json({"rows": len(read.rows), "problems": problems, "reopened": reopened, "mapped": given is not None})
+        print_json({"rows": len(read.rows), "problems": problems, "reopened": reopened, "mapped": used is not None})
     else:
         print_line(f"{len(read.rows)} rows can be used; {reopened} studies are screened again at the next run.")
-        if given:
-            print_line(f"Columns are read by the mapping that {given.reviewed_by} reviewed.")
+        if used:
+            print_line(f"Columns are read by the mapping that {used.reviewed_by} reviewed.")
         _show(read.problems)
     if read.problems:
         raise typer.Exit(ExitCode.PARTIAL)
@@ -169,39 +160,19 @@ def list_unmatched(
     """
     if show and (as_json or not sys.stdout.isatty()):
         raise InvalidArgument(name="--show", problem="identifiers are shown on a terminal only, and never as JSON")
-    with open_node(context, writing=False) as node:
-        sheets, studies = _sheets(node), _studies(node)
-        joined = node.workshop.joined
-        tokens = joined.tokens()
-        found = unmatched(sheets, studies, was_joined=lambda row: joined.token_of(row) in tokens)
+    with node_of(context, writing=False) as node:
+        matched = match_sheets(node)
+    found = matched.unmatched
     if as_json:
         print_json(found)
     else:
-        _tell(found, sheets, studies, show=show)
+        _show_unmatched(matched, show=show)
     if found.rows or found.studies:
         raise typer.Exit(ExitCode.PARTIAL)
 
 
-def _sheets(node: Node) -> list[tuple[str, ClinicalSheet]]:
-    kept, dictionary = KeptSheets(node.home.clinical), node.workshop.protocol.clinical
-    return [(file.name.partition(".")[0], kept.read(file, dictionary)) for file in kept.files()]
-
-
-def _studies(node: Node) -> list[KnownStudy]:
-    """Every study of the ledger; one whose files are gone has no keys left, only whether it once had its row."""
-    records, joined = Records(node.home), node.workshop.joined
-    studies = []
-    for entry in node.ledger.studies():
-        received = records.find(entry.key, Received)
-        here = received is not None and received.instances[0].path.exists()
-        keys = keys_of(received) if received and here else None
-        studies.append(KnownStudy(entry.key, keys, joined.has(entry.key)))
-    return studies
-
-
-def _tell(
-    found: Unmatched, sheets: Sequence[tuple[str, ClinicalSheet]], studies: Sequence[KnownStudy], *, show: bool
-) -> None:
+def _show_unmatched(matched: SheetsAndStudies, *, show: bool) -> None:
+    sheets, studies, found = matched
     by_row = {(name[:12], row.row): row.keys for name, sheet in sheets for row in sheet.rows}
     by_key = {study.key: study.keys or {} for study in studies}
     whose = ["Whose"] if show else []
@@ -229,25 +200,7 @@ def _dictionary(context: typer.Context, protocol: str | None) -> ClinicalDiction
 
 
 def _remembered(context: typer.Context, table: Table) -> SheetMapping | None:
-    return KeptSheets(home_of(context).clinical).mapping_for(table) if isinstance(context.obj, Path) else None
-
-
-def _audit(node: Node, digest: str, read: ClinicalSheet, mapping: SheetMapping | None) -> None:
-    by = f", mapping reviewed by {mapping.reviewed_by}" if mapping else ""
-    detail = f"sheet {digest[:12]}: {len(read.rows)} rows{by}"
-    node.ledger.audit(getpass.getuser(), "clinical-import", NO_STUDY, detail)
-
-
-def _reopen(node: Node) -> int:
-    """Send back what was held for something that a sheet says; how many."""
-    waiting = [
-        entry.key
-        for entry in node.ledger.studies(State.QUARANTINED)
-        if any(one.severity is Severity.REVIEW and one.code.startswith(_SETTLED) for one in entry.reasons)
-    ]
-    for key in waiting:
-        node.ledger.reopen(key, ())
-    return len(waiting)
+    return SheetStore(home_of(context).clinical).mapping_for(table) if isinstance(context.obj, Path) else None
 
 
 def _show(problems: Sequence[CellProblem]) -> None:

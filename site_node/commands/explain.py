@@ -1,25 +1,15 @@
 """`explain`: the program says what it does."""
 
-import os
-import tempfile
-import warnings
 from pathlib import Path
 from typing import Annotated
 
-import pydicom
 import typer
 from pydicom.dataset import Dataset
 
-from shared.errors import InvalidArgument
 from shared.protocol.loader import load_profile, load_protocol
-from shared.protocol.profile import Profile
 from shared.terminal import print_line, print_table
-from site_node.deidentify.study import deidentify
 from site_node.explain import explain_profile, what_leaves
-from site_node.node.composition import NOT_ENROLLED
-from site_node.pseudonyms.keyed import SECRET_BYTES, Pseudonyms
-from site_node.standalone.screening import received
-from site_node.study import Included, Refused
+from site_node.standalone.preview import before_and_after
 
 _SHOWN = 60  # characters of a value
 
@@ -44,30 +34,8 @@ def explain(
         for line in explain_profile(load_profile(profile)):
             print_line(line)
     else:
-        before, after = _both(file, load_profile(profile))
+        before, after = before_and_after(file, load_profile(profile))
         print_table("Before and after; PHI", ["Tag", "Attribute", "Before", "After"], _rows(before, after))
-
-
-def _both(file: Path, profile: Profile) -> tuple[Dataset, Dataset]:
-    """The file as it is and as it would leave, under a secret of the moment."""
-    pseudonyms = Pseudonyms(os.urandom(SECRET_BYTES), NOT_ENROLLED)
-    with received(file, pseudonyms) as reception, tempfile.TemporaryDirectory(prefix="ricord-") as folder:
-        if not reception.studies:
-            raise InvalidArgument(name="FILE", problem=reception.refused[0].reason.message.rstrip("."))
-        study = reception.studies[0]
-        included = Included(study=study, kept=study.instances, left_out=(), warnings=())
-        made = deidentify(included, profile=profile, pseudonyms=pseudonyms, out=Path(folder) / "out")
-        if isinstance(made, Refused):
-            raise InvalidArgument(name="FILE", problem=made.reasons[0].message.rstrip("."))
-        return _read(study.instances[0].path), _read(made.instances[0].path)
-
-
-def _read(path: Path) -> Dataset:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        dataset = pydicom.dcmread(path, force=True, stop_before_pixels=True)
-        dataset.decode()
-    return dataset
 
 
 def _rows(before: Dataset, after: Dataset) -> list[tuple[str, str, str, str]]:

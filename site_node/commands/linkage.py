@@ -8,9 +8,9 @@ import typer
 
 from shared.errors import NotEnrolled
 from shared.terminal import make_app, print_json, print_line
+from site_node.commands.options import Json, node_of
 from site_node.linkage import export
 from site_node.linkage.anonymizer_index import import_index
-from site_node.node.open import Json, open_node
 
 linkage_app = make_app(
     """Export and import who stands behind which pseudonym: sealed files that hold patient data.
@@ -38,9 +38,9 @@ def export_table(
 
     Example: `ricord-site key linkage export /media/safe/linkage.age`
     """
-    with open_node(context, writing=False) as node:
+    with node_of(context, writing=False) as node:
         known, unknown = export.export_linkage(
-            node.ledger, node.workshop.pseudonyms, file.absolute(), recipient or [], actor=getpass.getuser()
+            node.ledger, node.stages.pseudonyms, file.absolute(), recipient or [], actor=getpass.getuser()
         )
     if as_json:
         print_json({"patients": known, "unknown": unknown})
@@ -62,9 +62,9 @@ def import_table(
 
     Example: `ricord-site key linkage import /media/safe/linkage.age`
     """
-    with open_node(context) as node:
+    with node_of(context) as node:
         total, new = export.import_linkage(
-            node.ledger, node.workshop.pseudonyms, file.absolute(), actor=getpass.getuser()
+            node.ledger, node.stages.pseudonyms, file.absolute(), actor=getpass.getuser()
         )
     if as_json:
         print_json({"patients": total, "new": new})
@@ -86,12 +86,12 @@ def import_earlier(
 
     Example: `ricord-site key linkage import-index 419639_RICORD_PHI_82_90_340.csv`
     """
-    with open_node(context) as node:
+    with node_of(context) as node:
         if node.membership is None:
             raise NotEnrolled(folder=str(node.home.folder))
         done = import_index(
             node.ledger,
-            node.workshop.pseudonyms,
+            node.stages.pseudonyms,
             node.membership.terms,
             file.absolute(),
             issuer=issuer,

@@ -7,11 +7,11 @@ import typer
 
 from shared.errors import ExitCode, InvalidArgument
 from shared.terminal import print_json, print_line
-from site_node.commands.pacs import fetch_list
+from site_node.commands.options import Json, node_of
+from site_node.commands.pacs import fetch_and_show
 from site_node.home.ledger import State
-from site_node.node.intake import Intake, take
-from site_node.node.open import Json, Node, open_node
-from site_node.receive.folder import receive_folder
+from site_node.node.accession_list import read_list
+from site_node.node.intake import receive_source
 from site_node.receive.reading import MESSAGES
 
 
@@ -39,9 +39,10 @@ def receive(
     if (source is None) == (not accessions):
         raise InvalidArgument(name="SOURCE", problem="name a source or --accessions, one of the two")
     if source is None:
-        fetch_list(context, accessions, column=column, patient_column=patient_column, as_json=as_json)
+        listed = read_list(accessions, column=column, patient_column=patient_column)
+        fetch_and_show(context, listed, as_json=as_json)
         return
-    with open_node(context) as node:
+    with node_of(context) as node:
         intake = receive_source(node, source)
         held = len(node.ledger.studies(State.QUARANTINED))
     if as_json:
@@ -58,10 +59,3 @@ def receive(
             print_line(f"{held} studies wait for a person; see `ricord-site review list`.")
     if intake.files or intake.late:
         raise typer.Exit(ExitCode.PARTIAL)
-
-
-def receive_source(node: Node, source: Path) -> Intake:
-    """Receive one source into an open home; raises `DiskNearlyFull` and what `receive_folder` raises."""
-    node.room.check()
-    reception = receive_folder(source, node.home.spool, node.workshop.pseudonyms)
-    return take(reception, home=node.home, ledger=node.ledger)

@@ -5,19 +5,15 @@ from typing import Annotated, Any
 
 import typer
 
-from shared.errors import NotFound
 from shared.terminal import make_app, print_json, print_line, print_table
-from site_node.home.ledger import State, StudyEntry
+from site_node.commands.options import Json, node_of
 from site_node.linkage import export
-from site_node.node.open import Json, Node, open_node
 from site_node.review import decisions
 from site_node.validate.report_markdown import Act, readable
 
 review_app = make_app("List what waits for a person, and decide on it. Every decision is kept with who and why.")
 
 Study = Annotated[str, typer.Argument(help="The study's key as `review list` shows it, or its first eight digits.")]
-_SHORTEST = 8  # digits of a key
-_REPORTED = (State.VALIDATED, State.SEALED, State.SUBMITTED, State.REFUSED)
 Why = Annotated[str, typer.Option("--reason", help="Why; it is kept in the home's audit.")]
 
 
@@ -27,7 +23,7 @@ def list_waiting(context: typer.Context, as_json: Json = False) -> None:
 
     Example: `ricord-site review list --json`
     """
-    with open_node(context, writing=False) as node:
+    with node_of(context, writing=False) as node:
         items = decisions.waiting(node.home, node.ledger)
     if as_json:
         print_json([item.model_dump(mode="json") for item in items])
@@ -46,7 +42,7 @@ def show(context: typer.Context, study: Study, as_json: Json = False) -> None:
 
     Example: `ricord-site review show 3f9a01bc`
     """
-    with open_node(context, writing=False) as node:
+    with node_of(context, writing=False) as node:
         case = decisions.show(node.home, node.ledger, study)
     if as_json:
         print_json(case)
@@ -82,7 +78,7 @@ def blank(
 
     Example: `ricord-site review blank 3f9a01bc --reason "name in the corner" --box 0.png:10,20,200,60`
     """
-    with open_node(context) as node:
+    with node_of(context) as node:
         key, wanted = decisions.blank(
             node.home, node.ledger, study, actor=getpass.getuser(), reason=reason, boxes=box or ()
         )
@@ -101,8 +97,8 @@ def report(
 
     Example: `ricord-site review report 3f9a01bc > report.md`
     """
-    with open_node(context, writing=False) as node:
-        entry = _validated(node, study)
+    with node_of(context, writing=False) as node:
+        entry = decisions.reported(node.home, node.ledger, study)
         content = (node.home.reports / f"{entry.study}.json").read_bytes()
         events = [one for one in node.ledger.events() if one.key == entry.key]
     if as_json:
@@ -120,7 +116,7 @@ def release(context: typer.Context, study: Study, reason: Why, as_json: Json = F
 
     Example: `ricord-site review release 3f9a01bc --reason "the text is a side marker"`
     """
-    with open_node(context) as node:
+    with node_of(context) as node:
         key = decisions.release(node.home, node.ledger, study, actor=getpass.getuser(), reason=reason)
     _tell(key, "released", as_json=as_json)
 
@@ -140,7 +136,7 @@ def reject(context: typer.Context, study: Study, reason: Why, as_json: Json = Fa
 
     Example: `ricord-site review reject 3f9a01bc --reason "a phantom"`
     """
-    with open_node(context) as node:
+    with node_of(context) as node:
         key = decisions.reject(node.ledger, study, actor=getpass.getuser(), reason=reason)
     _tell(key, "rejected", as_json=as_json)
 
@@ -151,7 +147,7 @@ def audit(context: typer.Context, as_json: Json = False) -> None:
 
     Example: `ricord-site review audit`
     """
-    with open_node(context, writing=False) as node:
+    with node_of(context, writing=False) as node:
         events = node.ledger.events()
     if as_json:
         print_json([event.model_dump(mode="json") for event in events])
@@ -173,9 +169,9 @@ def reidentify(
 
     Example: `ricord-site review reidentify 123456-000042 --reason "incidental finding, asked by the curator"`
     """
-    with open_node(context, writing=False) as node:
+    with node_of(context, writing=False) as node:
         link, flag = export.reidentify(
-            node.ledger, node.workshop.pseudonyms, pseudonym, actor=getpass.getuser(), reason=reason
+            node.ledger, node.stages.pseudonyms, pseudonym, actor=getpass.getuser(), reason=reason
         )
     earlier = link.earlier.pseudonym if link.earlier else None
     if as_json:
@@ -186,19 +182,6 @@ def reidentify(
         print_line(f"IssuerOfPatientID: {link.issuer}")
     if earlier:
         print_line(f"Earlier pseudonym: {earlier}" + (f" ({flag})" if flag else ""))
-
-
-def _validated(node: Node, reference: str) -> StudyEntry:
-    """The one study with a report whose key begins so or whose new UID is this; raises `NotFound`."""
-    found = [
-        entry
-        for entry in node.ledger.studies(*_REPORTED)
-        if (entry.study == reference or (len(reference) >= _SHORTEST and entry.key.startswith(reference)))
-        and (node.home.reports / f"{entry.study}.json").exists()
-    ]
-    if len(found) != 1:
-        raise NotFound(kind="report of study", name=reference)
-    return found[0]
 
 
 def _tell(key: str, what: str, *, as_json: bool, **more: Any) -> None:

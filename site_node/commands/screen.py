@@ -1,35 +1,26 @@
-"""`screen`: the home's studies, or a folder alone, which is only looked at."""
+"""`screen`: the home's studies, or folders alone, which are only looked at."""
 
 import json
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from shared.errors import ExitCode
-from shared.protocol.criteria import Criteria
 from shared.protocol.loader import load_criteria, load_protocol
 from shared.terminal import print_json, print_table
 from site_node.clinical.mapping import load_mapping
-from site_node.clinical.matching import KnownStudy, unmatched
 from site_node.clinical.sheet import ClinicalSheet, read_sheet
 from site_node.commands.advance import advance
 from site_node.commands.clinical import Encoding, MappingFile, Separator
+from site_node.commands.options import Json
 from site_node.home.ledger import State
-from site_node.node.composition import keys_of, row_for
-from site_node.node.open import Json
-from site_node.receive.reading import MESSAGES, RefusedFile
-from site_node.receive.source import candidates
-from site_node.screen.decide import assess
-from site_node.screen.report import Line, Stray, stray_lines, stray_of, study_lines
-from site_node.standalone.screening import received
+from site_node.receive.reading import MESSAGES
+from site_node.screen.report import Line
+from site_node.standalone.screening import NO_IMAGE, Screening
 from site_node.study import Severity
 
 _STOPPED = frozenset({Severity.REVIEW.value, Severity.REJECT.value})
-_NO_IMAGE = frozenset({"not-dicom", "dicomdir"})  # what lies in an export beside its images, and decides nothing
 
 
 def screen(
@@ -71,70 +62,28 @@ def screen(
     if not as_json:
         rows = [(line["study"], line["series"] or "", line["outcome"], _codes(line)) for line in shown]
         print_table("Screened", ["Study", "Series", "Outcome", "Reasons"], rows)
-    screening.tell(as_json=as_json)
-    if screening.files.keys() - _NO_IMAGE or any(line["outcome"] in _STOPPED for line in shown):
+    _show_rest(screening, sheet, as_json=as_json)
+    if screening.files.keys() - NO_IMAGE or any(line["outcome"] in _STOPPED for line in shown):
         raise typer.Exit(ExitCode.PARTIAL)
 
 
-class Screening:
-    """Looks at folders, one after the other, and counts what is of no study."""
-
-    def __init__(self, criteria: Criteria, sheet: ClinicalSheet | None) -> None:
-        self._criteria = criteria
-        self._sheet = sheet
-        self._studies: list[KnownStudy] = []
-        self.files: Counter[str] = Counter()
-
-    def lines(self, folder: Path) -> Iterator[Line]:
-        """The objects of one folder; raises what receiving it raises."""
-        with received(folder) as reception:
-            strays = self._strays(folder, reception.refused)
-            for study in reception.studies:
-                row = row_for(study, [self._sheet]) if self._sheet else None
-                if self._sheet:
-                    self._studies.append(KnownStudy(study.key, keys_of(study)))
-                checked = self._sheet is not None
-                found = assess(study, criteria=self._criteria, clinical=row, clinical_checked=checked)
-                own = strays.pop(study.study_instance_uid, [])
-                yield from study_lines(
-                    found, self._criteria, checked=checked, held=reception.held.get(study.key), strays=own
-                )
-            for uid, own in sorted(strays.items()):
-                yield from stray_lines(uid, self._criteria, own, checked=self._sheet is not None)
-
-    def tell(self, *, as_json: bool) -> None:
-        """Say on standard error how many files are of no study, and which rows of the sheet join none."""
-        rows = unmatched([("", self._sheet)], self._studies).rows if self._sheet else ()
-        problems = len(self._sheet.problems) if self._sheet else 0
-        if as_json and (self.files or self._sheet):
-            lone = [{"row": one.row, "code": one.code} for one in rows]
-            note = {"files": dict(sorted(self.files.items())), "rows_without_study": lone, "sheet_problems": problems}
-            typer.echo(json.dumps(note), err=True)
-        elif not as_json:
-            for code, count in sorted(self.files.items()):
-                typer.echo(f"{count} files are of no study: {MESSAGES[code]} ({code}).", err=True)
-            if rows:
-                numbers = ", ".join(f"{one.row} ({one.code})" for one in rows)
-                typer.echo(f"{len(rows)} rows of the sheet join no study here: {numbers}.", err=True)
-            if problems:
-                typer.echo(f"{problems} problems in the sheet; see `ricord-site clinical check`.", err=True)
-
-    def _strays(self, folder: Path, refused: Sequence[RefusedFile]) -> dict[str, list[Stray]]:
-        """Refused files by the study that they say they are of; those that say none are counted."""
-        reasons = {one.source: one.reason for one in refused}
-        found: defaultdict[str, list[Stray]] = defaultdict(list)
-        for candidate in candidates(folder) if reasons else ():
-            reason = reasons.pop(candidate.name, None)
-            stray = None
-            if reason and reason.code not in _NO_IMAGE and candidate.open:
-                with suppress(Exception), candidate.open() as stream:
-                    stray = stray_of(stream, reason)
-            if stray:
-                found[stray.study].append(stray)
-            elif reason:
-                self.files[reason.code] += 1
-        self.files.update(reason.code for reason in reasons.values())
-        return found
+def _show_rest(screening: Screening, sheet: ClinicalSheet | None, *, as_json: bool) -> None:
+    """Say on standard error how many files are of no study, and which rows of the sheet join none."""
+    rows = screening.unmatched_rows()
+    problems = len(sheet.problems) if sheet else 0
+    files = dict(sorted(screening.files.items()))
+    if as_json and (files or sheet):
+        listed = [{"row": row.row, "code": row.code} for row in rows]
+        note = {"files": files, "rows_without_study": listed, "sheet_problems": problems}
+        typer.echo(json.dumps(note), err=True)
+    elif not as_json:
+        for code, count in files.items():
+            typer.echo(f"{count} files are of no study: {MESSAGES[code]} ({code}).", err=True)
+        if rows:
+            numbers = ", ".join(f"{row.row} ({row.code})" for row in rows)
+            typer.echo(f"{len(rows)} rows of the sheet join no study here: {numbers}.", err=True)
+        if problems:
+            typer.echo(f"{problems} problems in the sheet; see `ricord-site clinical check`.", err=True)
 
 
 def _shown(line: Line, *, as_json: bool) -> Line:

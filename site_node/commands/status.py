@@ -3,8 +3,8 @@
 import typer
 
 from shared.terminal import print_json, print_line, print_table
+from site_node.commands.options import Json, node_of
 from site_node.home.status import Place, status_of
-from site_node.node.open import Json, open_node
 
 
 def status(context: typer.Context, as_json: Json = False) -> None:
@@ -14,9 +14,9 @@ def status(context: typer.Context, as_json: Json = False) -> None:
 
     Example: `ricord-site status --json`
     """
-    with open_node(context, writing=False) as node:
+    with node_of(context, writing=False) as node:
         site_id = node.membership.site_id if node.membership else None
-        short = node.room.shortage()
+        short = node.free_space.shortage()
         found = status_of(node.ledger, name=node.settings.name, site_id=site_id, disk_nearly_full=short is not None)
     if as_json:
         print_json(found)

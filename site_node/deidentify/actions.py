@@ -150,8 +150,8 @@ class Values:
         if encodings == self._encodings:
             return self
         other = copy(self)
-        other._encodings = encodings  # noqa: SLF001  # a copy of this very class
-        other._answers = other._recall()  # noqa: SLF001  # likewise
+        other._encodings = encodings  # noqa: SLF001 -- a copy of this very class
+        other._answers = other._recall()  # noqa: SLF001 -- likewise
         return other
 
     def new_element(self, rule: Rule, vr: str, raw: bytes) -> bytes | None:

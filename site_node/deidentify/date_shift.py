@@ -38,7 +38,7 @@ def _shift_one(value: str, days: int, *, complete: bool) -> str:
     found = _DATETIME.fullmatch(value) or _OLD_DATE.fullmatch(value)
     if found is None:
         ends = value.split("-")
-        if len(ends) != 2 or not any(ends):  # noqa: PLR2004  # a range has two ends
+        if len(ends) != 2 or not any(ends):  # a range has two ends
             return ""
         shifted = [_shift_one(end.strip(), days, complete=complete) for end in ends]
         return "-".join(shifted) if all(new or not end for new, end in zip(shifted, ends, strict=True)) else ""

@@ -179,7 +179,7 @@ def _segment_end(frame: bytes, place: int, next_marker: re.Pattern[bytes]) -> in
     """The place after one segment, a scan's entropy-coded data included."""
     (length,) = struct.unpack_from(">H", frame, place + 2)
     end = place + 2 + int(length)
-    if frame[place] != 0xFF or end > len(frame):  # noqa: PLR2004  # every marker begins so
+    if frame[place] != 0xFF or end > len(frame):  # every marker begins so
         raise stop("pixel-fragments", "PixelData")
     if frame[place + 1] != _SOS:
         return end
@@ -209,7 +209,7 @@ def _is_exact(segment: bytes) -> bool:
     if marker == _SOS:
         return True  # its header is checked where the scan begins
     if marker == _DRI:
-        return len(body) == 2  # noqa: PLR2004  # one interval
+        return len(body) == 2  # one interval
     if marker == _LSE:
         return len(body) + 2 == _LSE_PRESET and body[0] == 1
     return marker in {_DHT, _DQT} and _are_tables(body, quantisation=marker == _DQT)
@@ -238,9 +238,9 @@ def _clean_2000(frame: bytes) -> bytes:
     while frame[place + 1] != _J2K_SOT:
         (length,) = struct.unpack_from(">H", frame, place + 2)
         end = place + 2 + length
-        if frame[place] != 0xFF or end > len(frame):  # noqa: PLR2004  # every marker begins so
+        if frame[place] != 0xFF or end > len(frame):  # every marker begins so
             raise stop("pixel-fragments", "PixelData")
-        if frame[place + 1] in _J2K_HEADER or (place == 2 and _is_size(frame[place:end])):  # noqa: PLR2004  # behind SOC
+        if frame[place + 1] in _J2K_HEADER or (place == 2 and _is_size(frame[place:end])):  # behind SOC
             kept.append(frame[place:end])
         elif frame[place + 1] != _J2K_COM:
             raise stop("pixel-hidden-data", "PixelData")
@@ -263,7 +263,7 @@ def _tile_part_end(frame: bytes, start: int) -> int:
     (length,) = struct.unpack_from(">L", frame, start + 6)
     place = start + 12
     while frame[place : place + 2] != bytes((0xFF, _J2K_SOD)):
-        if frame[place] != 0xFF or frame[place + 1] not in _J2K_HEADER:  # noqa: PLR2004  # every marker begins so
+        if frame[place] != 0xFF or frame[place + 1] not in _J2K_HEADER:  # every marker begins so
             raise stop("pixel-hidden-data", "PixelData")
         (segment,) = struct.unpack_from(">H", frame, place + 2)
         place += 2 + segment

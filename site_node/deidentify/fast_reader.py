@@ -54,7 +54,7 @@ class Reading(NamedTuple):
 
     def piece(self, raw: bytes, tag: int, element: Element) -> Piece:
         """One element of the top level."""
-        is_fact = tag in self.facts or (tag >> 16 & 1 and tag & 0xFFFF <= 0xFF)  # noqa: PLR2004  # PS3.5 section 7.8.1
+        is_fact = tag in self.facts or (tag >> 16 & 1 and tag & 0xFFFF <= 0xFF)  # PS3.5 section 7.8.1
         elements = {tag: element}
         naming = tag in self.naming or element.vr in _NAMING or not isinstance(element.value, bytes)
         return Piece(raw, elements, elements if is_fact else _NO_FACTS, naming)
@@ -139,9 +139,9 @@ class _File(Walk):
             place = start + length
             if place > len(data):
                 self.need(place, self.size)
-            if element == 0x0003:  # noqa: PLR2004  # (0002,0003) MediaStorageSOPInstanceUID
+            if element == 0x0003:  # (0002,0003) MediaStorageSOPInstanceUID
                 name = slice(start, place)
-            elif element == 0x0010:  # noqa: PLR2004  # (0002,0010) TransferSyntaxUID
+            elif element == 0x0010:  # (0002,0010) TransferSyntaxUID
                 syntax = data[start:place].decode("latin-1").strip(" \0")
         if not syntax:
             # Without file meta information a syntax may be guessed; with one that does not say it, nobody knows.
@@ -249,7 +249,7 @@ class _File(Walk):
         """The place in the file after encapsulated pixel data, of which only the items' headers are read."""
         while True:
             head = self._bytes(place, 8)
-            if len(head) < 8:  # noqa: PLR2004  # tag and length
+            if len(head) < 8:  # tag and length
                 raise stop("truncated", "PixelData")
             group, element, length = IMPLICIT_HEADER(head)
             tag, place = group << 16 | element, place + 8

@@ -80,7 +80,7 @@ def write_new(new: NewFile, source: int, target: str) -> int:
         _put(out, new.after)
     except BaseException:
         os.close(out)
-        os.unlink(target)  # noqa: PTH108  # as fast as the rest of this loop
+        os.unlink(target)  # noqa: PTH108 -- as fast as the rest of this loop
         raise
     return out
 

@@ -59,7 +59,7 @@ def _read(path: Path, sequences: frozenset[int]) -> Source:
     if pixels is not None and encapsulated != (syntax in FAMILIES):
         raise stop("pixel-fragments", "PixelData")
     new_syntax = syntax if syntax in FAMILIES else IMPLICIT if implicit else EXPLICIT
-    if any(tag >> 16 == 0 for tag in dataset._dict):  # noqa: SLF001  # raw elements have no public iterator
+    if any(tag >> 16 == 0 for tag in dataset._dict):  # noqa: SLF001 -- raw elements have no public iterator
         raise stop("command-group")
     plain = _plain(dataset, sequences, depth=0)
     pieces = (Piece(b"", plain, plain, True),)
@@ -71,7 +71,7 @@ def _plain(dataset: pydicom.Dataset, sequences: frozenset[int], *, depth: int) -
     if depth > DEEPEST:
         raise stop("too-deep")
     found: Dataset = {}
-    items = dict(dataset._dict)  # noqa: SLF001  # reading one element makes pydicom replace others
+    items = dict(dataset._dict)  # noqa: SLF001 -- reading one element makes pydicom replace others
     if not all(item.VR is None or item.VR in _VRS for item in items.values()):
         raise stop("malformed-element")
     for tag in sorted(int(tag) for tag in items):

@@ -48,7 +48,7 @@ class _Shape:
             if run is None:
                 if not data.startswith(header, place):
                     return None
-                run, place = parse(place)  # noqa: PLW2901  # the element stands where the run would
+                run, place = parse(place)  # noqa: PLW2901 -- the element stands where the run would
             else:
                 if not data.startswith(run.raw, place):
                     return None

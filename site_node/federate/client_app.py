@@ -58,7 +58,7 @@ def judged(message: Message, context: Context, call_next: ClientAppCallable) -> 
         return _error(message, REFUSED + error.fields.get("problem", "refused"))
     except RicordError as error:
         return _error(message, REFUSED + error.public)
-    except Exception as error:  # noqa: BLE001 - whatever it is, its text must not leave
+    except Exception as error:  # noqa: BLE001 -- whatever it is, its text must not leave
         return _error(message, FAILED + type(error).__name__)
     return reply
 

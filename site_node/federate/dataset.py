@@ -83,7 +83,7 @@ def _entries(library: Path, studies: Sequence[LibraryStudy], task: TrainingTask)
             continue
         for instance in study.instances:
             pixels = read_frontal(library / study.study / instance.file)
-            if pixels is not None and pixels.ndim == 2:  # noqa: PLR2004 - rows and columns
+            if pixels is not None and pixels.ndim == 2:
                 yield _Entry(study.patient, label, standardise(pixels, task.image_size))
 
 

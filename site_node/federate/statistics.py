@@ -147,7 +147,7 @@ def _days(studies: Sequence[LibraryStudy]) -> Value:
     if len(studies) == 1:
         return ONE_STUDY
     try:
-        dates = [datetime.strptime(study.study_date, "%Y%m%d") for study in studies]  # noqa: DTZ007 - days only
+        dates = [datetime.strptime(study.study_date, "%Y%m%d") for study in studies]  # noqa: DTZ007 -- days only
     except ValueError:
         return None
     return (max(dates) - min(dates)).days

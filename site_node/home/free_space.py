@@ -1,4 +1,4 @@
-"""Room on the disk: below the reserve nothing is taken in, fetched or worked on, until there is room again.
+"""FreeSpace on the disk: below the reserve nothing is taken in, fetched or worked on, until there is room again.
 
 What is sealed is still sent, since that gives room back; receipts and ledger live from the reserve meanwhile.
 """
@@ -16,7 +16,7 @@ def _free(folder: Path) -> int:
 
 
 @dataclass(frozen=True)
-class Room:
+class FreeSpace:
     """The disk that `folder` lies on, of which `reserve_mb` MiB stay free. `free` says how many bytes there are."""
 
     folder: Path

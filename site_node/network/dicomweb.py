@@ -216,10 +216,10 @@ def _keep(content: bytes, asked: Fetch, arrivals: Arrivals, reserve: int) -> str
         arrivals.check_room(reserve + len(content))
         arrivals.store(study_uid, sop_uid, content)
     except DiskFull:
-        log.error("dicomweb.disk_full")  # noqa: TRY400 -- codes only: a trace may quote a value
+        log.error("dicomweb.disk_full")
         return "disk-full"
     except OSError as error:
-        log.error("dicomweb.not_kept", errno=error.errno)  # noqa: TRY400 -- likewise
+        log.error("dicomweb.not_kept", errno=error.errno)
         return "not-kept"
     return ""
 

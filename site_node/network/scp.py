@@ -83,10 +83,10 @@ def handle_store(event: Event, arrivals: Arrivals, reserve: int = 0, asked: Fetc
         arrivals.check_room(reserve + len(content))
         arrivals.store(study_uid, sop_uid, content)
     except DiskFull:
-        log.error("scp.disk_full")  # noqa: TRY400 -- codes only: a trace may quote a value
+        log.error("scp.disk_full")
         return OUT_OF_RESOURCES
     except OSError as error:
-        log.error("scp.not_kept", errno=error.errno)  # noqa: TRY400 -- likewise
+        log.error("scp.not_kept", errno=error.errno)
         return OUT_OF_RESOURCES
     return SUCCESS
 

@@ -9,6 +9,7 @@ import queue
 import ssl
 import threading
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.status import code_to_category
 
 from shared.errors import TransportError
+from shared.frozen import Frozen
 from site_node.network.connection import associated
 from site_node.receive.source import candidates
 from site_node.settings.dimse import SendSettings
@@ -65,6 +67,33 @@ class Sent:
 
     sent: frozenset[Path] = field(repr=False)
     failed: dict[Path, str] = field(repr=False)
+
+
+class SendReport(Frozen):
+    """What became of the files of one command: counts and codes; no name of a file."""
+
+    files: int
+    sent: int
+    failed: int
+    reasons: dict[str, int]
+    others: int  # no DICOM files, archives and links: left alone
+
+
+def failures(listed: Listed, sent: Sent) -> dict[Path, str]:
+    """Every file that did not arrive, with a code of `REASONS`."""
+    return {**sent.failed, **dict.fromkeys(listed.unreadable, "unreadable")}
+
+
+def report_of(listed: Listed, sent: Sent) -> SendReport:
+    """The counts of a command."""
+    failed = failures(listed, sent)
+    return SendReport(
+        files=len(listed.files) + len(listed.unreadable),
+        sent=len(sent.sent),
+        failed=len(failed),
+        reasons=dict(sorted(Counter(failed.values()).items())),
+        others=listed.others,
+    )
 
 
 def list_files(sources: Iterable[Path]) -> Listed:

@@ -12,8 +12,8 @@ import structlog
 
 from shared.errors import InvalidSetting, NoDicomFound
 from shared.terminal import trace_lines
-from site_node.home.folder import SETTINGS_FILE, SiteHome, SiteSettings
-from site_node.home.free_space import Room
+from site_node.home.folder import SiteHome
+from site_node.home.free_space import FreeSpace
 from site_node.home.ledger import Ledger
 from site_node.network.arrivals import Arrivals
 from site_node.network.dicomweb import Dicomweb
@@ -22,7 +22,7 @@ from site_node.network.query_retrieve import Pacs
 from site_node.network.scp import serving
 from site_node.network.tls import client_context, server_context
 from site_node.node.conflicts import keep_apart
-from site_node.node.intake import Intake, take
+from site_node.node.intake import Intake, enter_reception
 from site_node.node.retention import forget_lists
 from site_node.node.retrieval import Retrieval, work
 from site_node.node.scp_process import listening_apart
@@ -31,6 +31,7 @@ from site_node.receive.folder import MIXED_PATIENTS, NO_PATIENT_ID, Reception, r
 from site_node.receive.request_lists import WantedFiles
 from site_node.settings.dicomweb import DicomwebSettings
 from site_node.settings.dimse import PacsSettings
+from site_node.settings.site import SETTINGS_FILE, SiteSettings
 from site_node.study import Ending, Reason, Severity
 
 log = structlog.get_logger(__name__)
@@ -56,9 +57,9 @@ class Acquisition:
         return Arrivals(self.home.arrivals, self.pseudonyms.study_key)
 
     @property
-    def room(self) -> Room:
+    def free_space(self) -> FreeSpace:
         """The disk that the home lies on."""
-        return Room(self.home.folder, self.settings.min_free_mb)
+        return FreeSpace(self.home.folder, self.settings.min_free_mb)
 
     @property
     def wanted(self) -> WantedFiles:
@@ -122,12 +123,12 @@ class Acquisition:
             requests=ledger.requests,
             wanted=self.wanted,
             arrivals=self.arrivals,
-            has_room=lambda: self.room.shortage() is None,
+            has_room=lambda: self.free_space.shortage() is None,
             reserve=max(self.settings.min_free_mb, scp.min_free_mb if scp else 0) << 20,
         )
         return work(retrieval, stop, patience=patience)
 
-    def take_in(self, ledger: Ledger, *, quiet_seconds: float | None = None) -> tuple[Intake, ...]:
+    def receive_arrivals(self, ledger: Ledger, *, quiet_seconds: float | None = None) -> tuple[Intake, ...]:
         """Take into spool and ledger every study that got nothing for a while and of which no more is expected."""
         if not self.home.arrivals.is_dir():
             return ()
@@ -141,9 +142,9 @@ class Acquisition:
         intakes = []
         for key, path in apart:
             try:
-                intakes.append(self._take(path, ledger, incomplete=key in incomplete))
+                intakes.append(self._receive(path, ledger, incomplete=key in incomplete))
             except OSError as error:  # it stays set apart and is tried again; the others go on
-                log.error("receive.not_taken", study=key, errno=error.errno)  # noqa: TRY400 -- codes only
+                log.error("receive.not_taken", study=key, errno=error.errno)
         return tuple(intakes)
 
     def forget(self, ledger: Ledger, now: datetime) -> int:
@@ -167,9 +168,9 @@ class Acquisition:
         """What the ledger knows an accession number by: keyed, so that nobody can try numbers without the secret."""
         return self.pseudonyms.study_key(f"accession {accession}")
 
-    def _take(self, folder: Path, ledger: Ledger, *, incomplete: bool) -> Intake:
+    def _receive(self, folder: Path, ledger: Ledger, *, incomplete: bool) -> Intake:
         """One study that was set apart; only when the ledger has it do its arrivals go. Raises `DiskNearlyFull`."""
-        self.room.check()
+        self.free_space.check()
         try:
             reception = receive_folder(folder, self.home.spool, self.pseudonyms)
         except NoDicomFound:
@@ -180,7 +181,7 @@ class Acquisition:
             graver = {NO_PATIENT_ID, MIXED_PATIENTS}
             held = {one.key: INCOMPLETE for one in reception.studies if reception.held.get(one.key) not in graver}
             reception = reception.model_copy(update={"held": {**reception.held, **held}})
-        intake = take(reception, home=self.home, ledger=ledger)
+        intake = enter_reception(reception, home=self.home, ledger=ledger)
         keep_apart((folder / Path(one.source).name for one in reception.refused), self.home)
         self.arrivals.remove(folder)
         return intake
@@ -193,7 +194,7 @@ class Acquisition:
                 try:
                     self.work(ledger, stop)
                 except Exception as error:  # noqa: BLE001 -- nobody would start this thread again
-                    log.error("pacs.problem", trace=trace_lines(error))  # noqa: TRY400 -- no values
+                    log.error("pacs.problem", trace=trace_lines(error))
                     stop.wait(self.settings.poll_seconds)
         finally:
             ledger.close()

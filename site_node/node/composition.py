@@ -17,9 +17,9 @@ from site_node.blanking import Blanking
 from site_node.clinical.matching import JoinedRows, partner_of
 from site_node.clinical.release import deidentify_row
 from site_node.clinical.sheet import ClinicalSheet, study_keys
-from site_node.clinical.sheet_store import KeptSheets
+from site_node.clinical.sheet_store import SheetStore
 from site_node.deidentify.study import deidentify
-from site_node.home.folder import SiteHome, SiteSettings
+from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger
 from site_node.home.library import LibraryInstance, LibrarySeries, LibraryStudy, add_study
 from site_node.membership.record import Membership
@@ -28,13 +28,14 @@ from site_node.pixels.inspect import Checker, inspect
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.screen.decide import screen
 from site_node.seal.package import seal
+from site_node.settings.site import SiteSettings
 from site_node.study import (
     ClinicalRow,
     Deidentified,
     DeidentifiedInstance,
     Excluded,
     Included,
-    Lack,
+    NoRowReason,
     Received,
     Refused,
     Review,
@@ -48,7 +49,7 @@ NOT_ENROLLED = SiteId("100000")  # stands in where no SITEID is used: a study's 
 
 
 @dataclass(frozen=True)
-class Workshop:
+class SiteStages:
     """What the stages of one site work with. `membership` is `None` before enrolment."""
 
     home: SiteHome
@@ -75,7 +76,7 @@ class Workshop:
     @cached_property
     def sheets(self) -> tuple[ClinicalSheet, ...]:
         """Every clinical sheet that was imported, the latest first."""
-        kept = KeptSheets(self.home.clinical)
+        kept = SheetStore(self.home.clinical)
         return tuple(kept.read(file, self.protocol.clinical) for file in kept.files())
 
     @property
@@ -83,11 +84,11 @@ class Workshop:
         """Which study had which row when it was screened."""
         return JoinedRows(self.home.clinical / "joined", self.ledger.token)
 
-    def row(self, study: Received) -> ClinicalRow | Lack:
+    def row(self, study: Received) -> ClinicalRow | NoRowReason:
         """The clinical row that joins a study, from the latest sheet that has one, or why there is none."""
         return row_for(study, self.sheets)
 
-    def stages(self, checker: Checker, submit: Submit | None = None) -> Stages:
+    def available(self, checker: Checker, submit: Submit | None = None) -> Stages:
         """The stages that are open: before enrolment only the screen; sealing if the agreement covers submission.
 
         `checker` looks for text in pixels, unless the settings switch that off.
@@ -101,7 +102,7 @@ class Workshop:
         return Stages(
             screen=self._screen,
             deidentify=self._deidentify,
-            inspect=looking(checker, self.home.quarantine) if self.settings.pixel_check else None,
+            inspect=inspector(checker, self.home.quarantine) if self.settings.pixel_check else None,
             validate=self._validate,
             keep=self._keep if self.settings.library else None,
             seal=self._sealer(self.membership) if covered else None,
@@ -111,13 +112,13 @@ class Workshop:
     def _screen(self, study: Received, released: frozenset[str]) -> Included | Review | Excluded:
         """A home always asks for the clinical row: a study without one waits until a sheet with it is imported."""
         criteria, row = self.protocol.criteria, self.row(study)
-        self.joined.note(study.key, None if isinstance(row, Lack) else row)
+        self.joined.note(study.key, None if isinstance(row, NoRowReason) else row)
         return screen(study, criteria=criteria, clinical=row, clinical_checked=True, released=released)
 
     def _deidentify(self, study: Included, out: Path, blank: Blanking | None) -> Deidentified | Refused:
         row, identity = self.row(study.study), study.study.identity
         leaving = None
-        if not isinstance(row, Lack) and identity is not None:
+        if not isinstance(row, NoRowReason) and identity is not None:
             leaving = deidentify_row(
                 row, dictionary=self.protocol.clinical, pseudonyms=self.pseudonyms, identity=identity
             )
@@ -174,15 +175,15 @@ def check_secret(secret: bytes, ledger: Ledger, file: Path) -> None:
         raise KeyFileInvalid(file=str(file), kind="pseudonym secret that this ledger was begun with")
 
 
-def looking(checker: Checker, pictures: Path | None) -> Inspect:
+def inspector(checker: Checker, pictures: Path | None) -> Inspect:
     """The pixel stage as the pipeline calls it; `pictures` is where what was found is drawn for a person."""
     return lambda study, released: inspect(study, released, checker=checker, pictures=pictures)
 
 
-def row_for(study: Received, sheets: Sequence[ClinicalSheet]) -> ClinicalRow | Lack:
+def row_for(study: Received, sheets: Sequence[ClinicalSheet]) -> ClinicalRow | NoRowReason:
     """The clinical row that joins a study, from the first sheet that has one, or why there is none."""
     found = partner_of(keys_of(study), sheets)
-    return found if isinstance(found, Lack) else found[1]
+    return found if isinstance(found, NoRowReason) else found[1]
 
 
 def keys_of(study: Received) -> dict[str, str]:

@@ -9,6 +9,7 @@ import os
 import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from shared.frozen import Frozen
 from shared.ids import StudyKey
@@ -16,7 +17,8 @@ from site_node.home.folder import SiteHome
 from site_node.home.ledger import ARRIVED_LATE, GONE, OTHER_BYTES, Ledger, State
 from site_node.home.records import Records
 from site_node.node.conflicts import contradicting, keep_apart, remove_copies, withdraw
-from site_node.receive.folder import MIXED_PATIENTS, NO_PATIENT_ID, Reception
+from site_node.node.open import Node
+from site_node.receive.folder import MIXED_PATIENTS, NO_PATIENT_ID, Reception, receive_folder
 from site_node.receive.reading import RefusedFile
 from site_node.study import Ending, Instance, Reason, Received
 
@@ -33,7 +35,14 @@ class Intake(Frozen):
     files: dict[str, int]  # files that became part of no study, by reason code
 
 
-def take(reception: Reception, *, home: SiteHome, ledger: Ledger) -> Intake:
+def receive_source(node: Node, source: Path) -> Intake:
+    """Receive one source into an open home; raises `DiskNearlyFull` and what `receive_folder` raises."""
+    node.free_space.check()
+    reception = receive_folder(source, node.home.spool, node.stages.pseudonyms)
+    return enter_reception(reception, home=node.home, ledger=node.ledger)
+
+
+def enter_reception(reception: Reception, *, home: SiteHome, ledger: Ledger) -> Intake:
     """Enter a reception; repeating it, after a kill or by hand, changes nothing more."""
     counts: defaultdict[str, int] = defaultdict(int)
     for versions in reception.conflicts:
@@ -42,7 +51,7 @@ def take(reception: Reception, *, home: SiteHome, ledger: Ledger) -> Intake:
         ours = {instance.path for instance in record.instances} if record else frozenset()
         remove_copies(instance for instance in versions.instances if instance.path not in ours)
     for study in reception.studies:
-        for name, count in _enter(study, reception.held.get(study.key), home, ledger).items():
+        for name, count in _enter_study(study, reception.held.get(study.key), home, ledger).items():
             counts[name] += count
     _note_files(reception.refused, home, ledger)
     codes: defaultdict[str, int] = defaultdict(int)
@@ -58,7 +67,7 @@ def take(reception: Reception, *, home: SiteHome, ledger: Ledger) -> Intake:
     )
 
 
-def _enter(study: Received, held: Reason | None, home: SiteHome, ledger: Ledger) -> dict[str, int]:
+def _enter_study(study: Received, held: Reason | None, home: SiteHome, ledger: Ledger) -> dict[str, int]:
     """One study of a reception; the counts it adds."""
     arrived = {instance.path.stem: instance for instance in study.instances}
     known = ledger.names(study.key)

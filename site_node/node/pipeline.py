@@ -172,7 +172,7 @@ class Pipeline:
         except RicordError as error:
             return self._end(entry.key, State.REFUSED, (_defect(error.code, error.public, Severity.REJECT),))
         except Exception as error:  # noqa: BLE001 -- a defect of ours must not stop the other studies; a person sees it
-            log.error("stage.defect", study=entry.key, state=entry.state.value, trace=trace_lines(error))  # noqa: TRY400 -- no values
+            log.error("stage.defect", study=entry.key, state=entry.state.value, trace=trace_lines(error))
             reason = _defect(
                 "internal-error", "A stage met a defect of its own; tell us, or try again.", Severity.REVIEW
             )

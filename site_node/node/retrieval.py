@@ -84,7 +84,7 @@ class Retrieval:
         except TransportError as error:  # while it was asked, not yet retrieved
             self._settle(entry, self._before(entry), error.code)
         except Exception as error:  # noqa: BLE001 -- a defect with one request must not stop the others
-            log.error("pacs.defect", request=entry.id, trace=trace_lines(error))  # noqa: TRY400 -- no values
+            log.error("pacs.defect", request=entry.id, trace=trace_lines(error))
             self._settle(entry, self._before(entry), "internal-error")
         else:
             self._settle(entry, parts, next((one.reason for one in parts if one.reason), ""))

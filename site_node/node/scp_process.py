@@ -45,7 +45,7 @@ def listening_apart(home: Path, settings: ScpSettings) -> Iterator[BaseProcess]:
                 try:
                     running[0] = _start(home, settings)
                 except RicordError as error:
-                    log.error("scp.not_started", code=error.code)  # noqa: TRY400 -- codes only
+                    log.error("scp.not_started", code=error.code)
 
     watcher = threading.Thread(target=watch, name="scp-watch")
     watcher.start()

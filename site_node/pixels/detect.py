@@ -54,7 +54,7 @@ class TextFinder:
 
     def __init__(self, rules: PixelRules) -> None:
         try:
-            from rapidocr_onnxruntime import RapidOCR  # noqa: PLC0415 -- takes a second, and only the worker needs it
+            from rapidocr_onnxruntime import RapidOCR
         except ImportError as error:
             raise PixelCheckUnavailable(package=_PACKAGE) from error
         self._rules = rules
@@ -68,7 +68,7 @@ class TextFinder:
 
     def lines(self, picture: Picture) -> tuple[Line, ...]:
         """Every text detected, read from the crops at full size."""
-        colour = np.ascontiguousarray(np.dstack([picture] * 3) if picture.ndim == 2 else picture[..., ::-1])  # noqa: PLR2004 -- grey
+        colour = np.ascontiguousarray(np.dstack([picture] * 3) if picture.ndim == 2 else picture[..., ::-1])
         factor = 2 if min(colour.shape[:2]) >= self._rules.detection.halve_from else 1
         detected, _ = self._engine.text_det(_reduced(colour, factor))
         if detected is None or len(detected) == 0:

@@ -70,7 +70,7 @@ def read_picture(frame: Frame) -> NDArray[np.uint8]:
     except Exception as error:
         # pydicom and the decoders raise nearly anything on a broken frame; the texts may quote values
         raise PixelsUnreadable from error
-    colour = stored.ndim == _COLOUR and stored.shape[-1] == 3  # noqa: PLR2004 -- red, green and blue
+    colour = stored.ndim == _COLOUR and stored.shape[-1] == 3
     if stored.size == 0 or not (stored.ndim == _GREY or colour):
         raise PixelsUnreadable
     grey = _stretched(stored)

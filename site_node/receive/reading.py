@@ -169,7 +169,7 @@ def _is_whole(stream: BinaryIO, size: int, pixels: list[tuple[str | None, int]])
 
 def _ends_with_delimiter(stream: BinaryIO, size: int) -> bool:
     """Step over the items of encapsulated pixel data (PS3.5 section A.4) to their delimiter."""
-    while len(head := stream.read(8)) == 8:  # noqa: PLR2004 -- a tag and a length of four bytes each
+    while len(head := stream.read(8)) == 8:
         if head[:4] == _DELIMITER:
             return True
         if head[:4] != _ITEM:
@@ -199,12 +199,12 @@ def _data_begin(stream: BinaryIO) -> int:
     stream.seek(0)
     begin = len(start) if (start := stream.read(132))[128:] == b"DICM" else 0
     stream.seek(begin)
-    while len(head := stream.read(8)) == 8 and head[:2] == _META:  # noqa: PLR2004 -- tag, VR and length
+    while len(head := stream.read(8)) == 8 and head[:2] == _META:
         is_long = head[4:6].decode("latin-1") in _LONG_VRS
         length = int.from_bytes(stream.read(4) if is_long else head[6:8], "little")
         begin = stream.tell() + length
         stream.seek(begin)
-    return begin if len(head) == 8 else 0  # noqa: PLR2004 -- an element follows
+    return begin if len(head) == 8 else 0
 
 
 def _header(dataset: FileDataset) -> Header:

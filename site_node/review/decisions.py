@@ -22,6 +22,10 @@ REJECTED = Reason(
 )
 
 
+_SHORTEST = 8  # digits of a key
+_REPORTED = (State.VALIDATED, State.SEALED, State.SUBMITTED, State.REFUSED)
+
+
 class Item(Frozen):
     """A study that waits for a person. `key` and `reasons` identify nobody; `pictures` show pixels: PHI."""
 
@@ -102,6 +106,19 @@ def reject(ledger: Ledger, reference: str, *, actor: str, reason: str) -> StudyK
     ledger.audit(actor, "reject", entry.key, _given(reason))
     ledger.advance(entry.key, State.EXCLUDED, reasons=(REJECTED, *entry.reasons))
     return entry.key
+
+
+def reported(home: SiteHome, ledger: Ledger, reference: str) -> StudyEntry:
+    """The study with a validation report whose key begins so, or whose new UID is this; raises `NotFound`."""
+    entries = [
+        entry
+        for entry in ledger.studies(*_REPORTED)
+        if (entry.study == reference or (len(reference) >= _SHORTEST and entry.key.startswith(reference)))
+        and (home.reports / f"{entry.study}.json").exists()
+    ]
+    if len(entries) != 1:
+        raise NotFound(kind="report of study", name=reference)
+    return entries[0]
 
 
 def _item(home: SiteHome, entry: StudyEntry) -> Item:

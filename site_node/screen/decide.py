@@ -24,8 +24,8 @@ from site_node.study import (
     Excluded,
     Included,
     Instance,
-    Lack,
     LeftOut,
+    NoRowReason,
     Reason,
     Received,
     Review,
@@ -73,7 +73,7 @@ def screen(
     study: Received,
     *,
     criteria: Criteria,
-    clinical: ClinicalRow | Lack | None,
+    clinical: ClinicalRow | NoRowReason | None,
     clinical_checked: bool,
     released: frozenset[str] = frozenset(),
 ) -> Included | Review | Excluded:
@@ -108,7 +108,7 @@ def assess(
     study: Received,
     *,
     criteria: Criteria,
-    clinical: ClinicalRow | Lack | None,
+    clinical: ClinicalRow | NoRowReason | None,
     clinical_checked: bool,
     released: frozenset[str] = frozenset(),
 ) -> Assessment:

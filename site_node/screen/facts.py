@@ -75,7 +75,7 @@ def read_facts(instance: Instance) -> Facts:
             return _facts(instance, read)
     except InvalidDicomError:
         raise DicomUnreadable(problem="it lacks the DICOM header") from None
-    except Exception:  # noqa: BLE001 - the parser raises many kinds, and their texts quote values
+    except Exception:  # noqa: BLE001 -- the parser raises many kinds, and their texts quote values
         raise DicomUnreadable(problem="an element cannot be parsed") from None
 
 

@@ -72,7 +72,7 @@ def normal_of(orientation: tuple[float, ...]) -> tuple[float, float, float]:
 def _is_orientation(orientation: tuple[float, ...]) -> bool:
     """Two directions that span a plane."""
     a, b, c, d, e, f = orientation
-    return hypot(b * f - c * e, c * d - a * f, a * e - b * d) > 0.5  # noqa: PLR2004 - unit vectors at 30 degrees or more
+    return hypot(b * f - c * e, c * d - a * f, a * e - b * d) > 0.5
 
 
 def words_of(text: str) -> frozenset[str]:

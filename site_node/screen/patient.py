@@ -7,21 +7,21 @@ from datetime import date
 from shared.protocol.criteria import AgeRule, CovidRule, Criteria, LinkageRule
 from site_node.screen.facts import Facts
 from site_node.screen.reasons import reason
-from site_node.study import ClinicalRow, Lack, Reason
+from site_node.study import ClinicalRow, NoRowReason, Reason
 
 _OLDEST = 130  # an age above is an error of the birth date
 _UNITS_UNDER_18 = {"D": 365, "W": 52, "M": 12}
 _LACKING = {
-    Lack.NO_ROW: ("clinical-row-missing", "no row of the clinical sheet names this study's patient or exam"),
-    Lack.OTHER_EXAM: (
+    NoRowReason.NO_ROW: ("clinical-row-missing", "no row of the clinical sheet names this study's patient or exam"),
+    NoRowReason.OTHER_EXAM: (
         "clinical-other-exam",
         "the clinical sheet has rows of this patient, but for other exams; compare accession numbers and study UIDs",
     ),
-    Lack.KEYS_DISAGREE: (
+    NoRowReason.KEYS_DISAGREE: (
         "clinical-keys-disagree",
         "a row of the clinical sheet names this exam, but its patient or another identifier differs; mend the row",
     ),
-    Lack.SEVERAL_ROWS: (
+    NoRowReason.SEVERAL_ROWS: (
         "clinical-rows-several",
         "more than one row of the clinical sheet could be this study's; give the rows accession numbers",
     ),
@@ -29,7 +29,7 @@ _LACKING = {
 
 
 def check_study(
-    members: Sequence[Facts], *, criteria: Criteria, clinical: ClinicalRow | Lack | None, clinical_checked: bool
+    members: Sequence[Facts], *, criteria: Criteria, clinical: ClinicalRow | NoRowReason | None, clinical_checked: bool
 ) -> tuple[Reason, ...]:
     """Everything the study-level rules say; without a clinical sheet nothing clinical is asked."""
     found = _check_unique(members)
@@ -37,7 +37,7 @@ def check_study(
     if criteria.age:
         found += check_age(members, row, criteria.age)
     if clinical_checked and row is None and criteria.linkage:
-        code, message = _LACKING[clinical if isinstance(clinical, Lack) else Lack.NO_ROW]
+        code, message = _LACKING[clinical if isinstance(clinical, NoRowReason) else NoRowReason.NO_ROW]
         return found + reason(criteria.linkage.missing_row, code, None, message)
     if clinical_checked and criteria.covid:
         found += check_covid(row, criteria.covid)

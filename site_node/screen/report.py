@@ -38,7 +38,7 @@ def stray_of(stream: IO[bytes], reason: Reason) -> Stray | None:
             warnings.simplefilter("ignore")  # a parser's warning quotes the value it warns of
             read = pydicom.dcmread(stream, force=True, stop_before_pixels=True, specific_tags=list(_NAMES))
         study, series, instance = (str(read.get(name) or "").strip(" \0") for name in _NAMES)
-    except Exception:  # noqa: BLE001 - the parser raises many kinds on a broken file, and their texts quote values
+    except Exception:  # noqa: BLE001 -- the parser raises many kinds on a broken file, and their texts quote values
         return None
     held = reason.model_copy(update={"severity": Severity.REVIEW})
     return Stray(study=study, series=series, instance=instance, reason=held) if study else None

@@ -90,7 +90,7 @@ def check_tls() -> None:
 def _connected(address: str, workers: int | None) -> ModuleType:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is told to Ray's makers
     try:
-        import ray  # noqa: PLC0415 -- optional: the simulation extra
+        import ray
     except ImportError:
         problem = "Ray is not installed; install ricord-federation[simulation]"
         raise InvalidArgument(name="--engine ray", problem=problem) from None

@@ -62,7 +62,7 @@ def _text_places(frame: bytes, *, structural: bool = False) -> Iterable[tuple[in
 def _segment(frame: bytes, at: int) -> int:
     """Where the segment whose marker stands at `at` ends."""
     size = int.from_bytes(frame[at + 2 : at + 4], "big")
-    if size < 2 or at + 2 + size > len(frame):  # noqa: PLR2004 - a length counts its own two bytes
+    if size < 2 or at + 2 + size > len(frame):
         raise CodestreamBroken
     return at + 2 + size
 
@@ -70,10 +70,10 @@ def _segment(frame: bytes, at: int) -> int:
 def _jpeg_places(frame: bytes, *, structural: bool) -> Iterable[tuple[int, int]]:
     at = 2
     while at + 1 < len(frame):
-        if frame[at] != 0xFF:  # noqa: PLR2004 - every marker begins so
+        if frame[at] != 0xFF:
             raise CodestreamBroken
         marker = frame[at + 1]
-        if marker == 0xFF:  # noqa: PLR2004 - fill byte
+        if marker == 0xFF:
             if structural:
                 yield at, at + 1
             at += 1
@@ -106,7 +106,7 @@ def _after_scan(frame: bytes, at: int) -> int:
         if at < 0 or at + 1 >= len(frame):
             raise CodestreamBroken
         follower = frame[at + 1]
-        if follower >= 0xC0 and not 0xD0 <= follower <= 0xD7:  # noqa: PLR2004 - a real marker, no restart
+        if follower >= 0xC0 and not 0xD0 <= follower <= 0xD7:
             return at
         at += 1
 
@@ -116,7 +116,7 @@ def _j2k_places(frame: bytes, *, structural: bool) -> Iterable[tuple[int, int]]:
     at, tile_end = 2, 0
     while at + 1 < len(frame):
         marker = frame[at + 1]
-        if frame[at] != 0xFF:  # noqa: PLR2004 - every marker begins so
+        if frame[at] != 0xFF:
             raise CodestreamBroken
         if marker == _EOI:
             yield from _tail(frame, at + 2, structural=structural)

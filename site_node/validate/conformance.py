@@ -98,9 +98,9 @@ def is_ours(element: Element, rules: Rules) -> bool:
     if element.path or group != _PRIVATE_GROUP or not rules.profile.private_creator:
         return False
     value = element.raw.rstrip(b" \0").decode("latin-1")
-    if number == 0x0010:  # noqa: PLR2004 - the first block's creator
+    if number == 0x0010:
         return value == rules.profile.private_creator
-    return number >> 8 == 0x10 and value in {rules.site_id, rules.profile.project}  # noqa: PLR2004 - the block's number
+    return number >> 8 == 0x10 and value in {rules.site_id, rules.profile.project}
 
 
 def in_marks(element: Element) -> bool:
@@ -116,7 +116,7 @@ def _check_frame(document: Document) -> Iterator[Finding]:
         yield Finding(code="structure")
     known = {IMPLICIT, EXPLICIT}
     number = document.syntax.removeprefix(_ENCAPSULATED).split(".")[0]
-    if document.syntax not in known and not (number.isdigit() and int(number) > 3):  # noqa: PLR2004 - 1.2.4 and on
+    if document.syntax not in known and not (number.isdigit() and int(number) > 3):
         yield Finding(code="transfer-syntax", attribute="TransferSyntaxUID")
     if document.fragments is not None and document.encapsulated == (document.syntax in known):
         yield Finding(code="pixel-structure", attribute="PixelData")
@@ -133,7 +133,7 @@ def _check_order(part: Part) -> Iterator[Finding]:
         if element.tag <= last.get(element.path, -1):
             yield Finding(code="order")
         last[element.path] = element.tag
-        if element.tag & 0xFFFF == 0 or element.tag >> 16 < 8:  # noqa: PLR2004 - groups below are no data set's
+        if element.tag & 0xFFFF == 0 or element.tag >> 16 < 8:
             yield Finding(code="group-length")
 
 

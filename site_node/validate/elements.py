@@ -230,7 +230,7 @@ class _Reader:
         words, long = _BIG_WORDS if self._order == ">" else _LITTLE_WORDS
         group, number, vr, length = words.unpack_from(self._data, at)
         tag = group << 16 | number
-        if not self._explicit or group == 0xFFFE:  # noqa: PLR2004 - items have no VR
+        if not self._explicit or group == 0xFFFE:
             return _Head(tag, "", long.unpack_from(self._data, at + 4)[0], at + 8)
         if vr in _SHORT:
             return _Head(tag, _SHORT[vr], length, at + 8)
@@ -276,7 +276,7 @@ class _Reader:
     def _next(self, at: int, end: int) -> int:
         """Parse one element of the top level; returns what comes after."""
         head = self._header(at)
-        if head.tag >> 16 == 0xFFFE:  # noqa: PLR2004 - an item where an element should be
+        if head.tag >> 16 == 0xFFFE:
             raise _broken("an item stands outside a sequence")
         return self._element((), head, end)
 
@@ -288,7 +288,7 @@ class _Reader:
             head = self._header(at)
             if head.tag == _ITEM_END and delimited:
                 return head.value
-            if head.tag >> 16 == 0xFFFE:  # noqa: PLR2004 - an item where an element should be
+            if head.tag >> 16 == 0xFFFE:
                 raise _broken("an item stands outside a sequence")
             at = self._element(path, head, end)
         if delimited or at != end:

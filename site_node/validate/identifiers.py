@@ -214,7 +214,7 @@ def _uids(raw: bytes) -> Iterator[str]:
 def _day_forms(raw: bytes) -> set[str]:
     """Eight digits in the orders year-month-day, day-month-year and month-day-year."""
     digits = re.sub(rb"\D", b"", raw)
-    if len(digits) != 8 or day_of(digits) is None:  # noqa: PLR2004 - a whole date
+    if len(digits) != 8 or day_of(digits) is None:
         return set()
     year, month, day = digits[:4].decode(), digits[4:6].decode(), digits[6:].decode()
     return {year + month + day, day + month + year, month + day + year}

@@ -140,7 +140,7 @@ def _expected(text: str, shift: timedelta) -> set[str]:
     if whole:
         return {whole}
     ends = text.split("-")
-    return {"-".join(_shifted(end.strip(), shift) or "" for end in ends)} if len(ends) == 2 else set()  # noqa: PLR2004 - a range
+    return {"-".join(_shifted(end.strip(), shift) or "" for end in ends)} if len(ends) == 2 else set()
 
 
 def _shifted(text: str, shift: timedelta) -> str | None:

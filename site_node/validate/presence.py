@@ -8,7 +8,7 @@ from shared.protocol.iod import required_of
 from site_node.validate.elements import PIXEL_DATA, WORDS, Document, Element, Part
 from site_node.validate.elements import Path as Where
 
-Lack = tuple[tuple[int, ...], int]  # the sequences that lead there, the attribute
+NoRowReason = tuple[tuple[int, ...], int]  # the sequences that lead there, the attribute
 _BINARY = frozenset(WORDS) | {"OB", "UN", ""}
 
 
@@ -17,7 +17,7 @@ def required_on_top(sop_class: str) -> frozenset[int]:
     return frozenset(one.tag for one in required_of(sop_class).get((), ())) - {PIXEL_DATA}
 
 
-def lacks(document: Document, sop_class: str) -> frozenset[Lack]:
+def lacks(document: Document, sop_class: str) -> frozenset[NoRowReason]:
     """The required attributes that are missing, or empty where a value is required, at the top and in every item.
 
     A place that occurs in several items lacks an attribute if one of its items does.
@@ -31,7 +31,7 @@ def lacks(document: Document, sop_class: str) -> frozenset[Lack]:
     return frozenset(found | ({((), PIXEL_DATA)} if pixels and document.fragments is None else set()))
 
 
-def lacks_at(tag: int, part: Part, sop_class: str) -> Iterator[Lack]:
+def lacks_at(tag: int, part: Part, sop_class: str) -> Iterator[NoRowReason]:
     """The same of one attribute of the top level and what is in its items; `part` is empty where it is missing."""
     if tag not in _concerned(sop_class):
         return

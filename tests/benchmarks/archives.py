@@ -11,7 +11,7 @@ from pydicom.sequence import Sequence
 
 from tests.factories.dicom import make_ct, make_dx, plant_identifiers, write_file
 
-MEMORY = Path("/dev/shm") if Path("/dev/shm").is_dir() else None  # noqa: S108 - memory, so that no disk is measured
+MEMORY = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
 
 
 @contextmanager

@@ -60,7 +60,7 @@ def _patients(size: int) -> Iterator[PatientRow]:
 
 def _look_up(ledger: Ledger, size: int) -> float:
     """Seconds for `LOOKUPS` patients drawn at random; the tokens are made beforehand."""
-    draw = random.Random(size)  # noqa: S311 -- a sample, no secret
+    draw = random.Random(size)
     wanted = [_token(draw.randint(1, size)) for _ in range(LOOKUPS)]
     start = time.perf_counter()
     for token in wanted:
@@ -70,7 +70,7 @@ def _look_up(ledger: Ledger, size: int) -> float:
 
 def _add(ledger: Ledger, size: int) -> float:
     """Seconds for new patients, each in a transaction of its own that is on the disk when it ends."""
-    draw = random.Random()  # noqa: S311 -- likewise
+    draw = random.Random()
     wanted = [_token(size + draw.getrandbits(60)) for _ in range(_NEW)]
     start = time.perf_counter()
     for token in wanted:

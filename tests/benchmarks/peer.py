@@ -11,8 +11,8 @@ from pathlib import Path
 
 def dicognito() -> Callable[[Path, Path], None]:
     """`dicognito`: pydicom in, keyed pseudonyms, pydicom out."""
-    import pydicom  # noqa: PLC0415 - only the tool asked for is there to import
-    from dicognito.anonymizer import Anonymizer  # noqa: PLC0415 - likewise
+    import pydicom
+    from dicognito.anonymizer import Anonymizer
 
     anonymizer = Anonymizer()
 
@@ -26,14 +26,14 @@ def dicognito() -> Callable[[Path, Path], None]:
 
 def dicom_anonymizer() -> Callable[[Path, Path], None]:
     """`dicom-anonymizer`: PS3.15's basic profile over pydicom."""
-    from dicomanonymizer import anonymize_dicom_file  # noqa: PLC0415 - only the tool asked for is there to import
+    from dicomanonymizer import anonymize_dicom_file
 
     return lambda source, target: anonymize_dicom_file(str(source), str(target))
 
 
 def deid() -> Callable[[Path, Path], None]:
     """`deid`: its default recipe over pydicom."""
-    from deid.dicom import replace_identifiers  # noqa: PLC0415 - only the tool asked for is there to import
+    from deid.dicom import replace_identifiers
 
     def one(source: Path, target: Path) -> None:
         replace_identifiers(

@@ -12,7 +12,7 @@ from shared.manifest import Manifest
 from site_node.blanking import Blanking
 from site_node.home.folder import SiteHome, init_home
 from site_node.home.ledger import Ledger
-from site_node.node.intake import take
+from site_node.node.intake import enter_reception
 from site_node.node.pipeline import Stages
 from site_node.receive.folder import Reception
 from site_node.study import (
@@ -80,7 +80,7 @@ def make_study(home: SiteHome, name: str, files: int = 2, identity: Identity | N
 
 def enter(home: SiteHome, ledger: Ledger, *studies: Received) -> None:
     """Take studies in as one reception."""
-    take(Reception(studies=studies, refused=(), duplicates=0), home=home, ledger=ledger)
+    enter_reception(Reception(studies=studies, refused=(), duplicates=0), home=home, ledger=ledger)
 
 
 def make_stages(home: SiteHome, submitted: Path, *, wait: bool = False) -> Stages:

@@ -44,7 +44,7 @@ from shared.federation.plan import PlanRequest, TrainingTask, complete_plan, sig
 from shared.ids import SiteId
 from site_node.federate.site import FederateSettings
 from site_node.federate.supernode import SuperNode, SuperNodeSettings
-from tests.unit.federation.site_homes import PROTOCOL, make_site, member_of
+from tests.factories.site_homes import PROTOCOL, make_site, member_of
 
 # Flower's own migrations, under a newer Alembic
 pytestmark = pytest.mark.filterwarnings("ignore:No path_separator found:DeprecationWarning")

@@ -140,7 +140,7 @@ def test_many_kills_change_nothing_in_the_end(federation: Federation, calm: dict
 
 def moments(seed: int, count: int) -> list[float]:
     """Seconds after the start: the process needs most of the first to load, and two or three to do its work."""
-    chance = random.Random(seed)  # noqa: S311 -- moments to kill at, no secret
+    chance = random.Random(seed)
     return [chance.uniform(0.5, 3.0) for _ in range(count)]
 
 

@@ -29,8 +29,8 @@ from site_node.deidentify.elements import Span
 from site_node.deidentify.hidden_bytes import PALETTES
 from site_node.deidentify.study import rewritten
 from site_node.study import Deidentified, Identity
+from tests.factories.deidentified import PROFILE, PSEUDONYMS, run_study
 from tests.factories.dicom import make_dx, write_file
-from tests.unit.deidentify.harness import PROFILE, PSEUDONYMS, run_study
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom warns of what is planted on purpose
 laws = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])

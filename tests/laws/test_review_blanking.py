@@ -18,8 +18,8 @@ from site_node.deidentify.study import deidentify
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger, State
 from site_node.home.records import Records
-from site_node.node.composition import looking
-from site_node.node.intake import take
+from site_node.node.composition import inspector
+from site_node.node.intake import enter_reception
 from site_node.node.pipeline import Pipeline, Stages
 from site_node.pixels.client import PixelChecker
 from site_node.pseudonyms.keyed import Pseudonyms
@@ -71,7 +71,7 @@ def pipeline(home: SiteHome, ledger: Ledger, checker: PixelChecker) -> Pipeline:
             source, output, profile=PROFILE, pseudonyms=PSEUDONYMS, report=report, blank=blank, searched=True
         )
 
-    stages = Stages(screen=screen, deidentify=rewrite, inspect=looking(checker, home.quarantine), validate=check)
+    stages = Stages(screen=screen, deidentify=rewrite, inspect=inspector(checker, home.quarantine), validate=check)
     return Pipeline(home, ledger, stages)
 
 
@@ -93,7 +93,7 @@ def enter(home: SiteHome, ledger: Ledger, dataset: Dataset) -> StudyKey:
     (home.spool / "new").rename(home.spool / study.key)
     moved = study.instances[0].model_copy(update={"path": home.spool / study.key / "000000"})
     study = study.model_copy(update={"instances": (moved,)})
-    take(Reception(studies=(study,), refused=(), duplicates=0), home=home, ledger=ledger)
+    enter_reception(Reception(studies=(study,), refused=(), duplicates=0), home=home, ledger=ledger)
     return study.key
 
 

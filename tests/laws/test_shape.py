@@ -19,7 +19,7 @@ TOP_LEVEL = {
 def tracked() -> list[Path]:
     """Every file git knows or would take, relative to the root."""
     listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],  # noqa: S607 - git is found on the PATH
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
         check=True,
         capture_output=True,

@@ -1,0 +1,86 @@
+"""The clinical sheets of a home: import one, and hold every sheet against every study."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from site_node.clinical.mapping import SheetMapping
+from site_node.clinical.matching import KnownStudy, Unmatched, unmatched
+from site_node.clinical.sheet import ClinicalSheet, type_table
+from site_node.clinical.sheet_store import SheetStore
+from site_node.clinical.table import Table
+from site_node.home.ledger import State
+from site_node.home.records import Records
+from site_node.linkage.export import NO_STUDY
+from site_node.node.composition import keys_of
+from site_node.node.open import Node
+from site_node.study import Received, Severity
+
+_SETTLED = ("clinical-", "covid-", "age-", "sex-")  # codes that another sheet may settle
+
+
+class SheetImport(NamedTuple):
+    """An imported sheet, the mapping it was read by, and how many studies are screened again because of it."""
+
+    sheet: ClinicalSheet
+    mapping: SheetMapping | None
+    reopened: int
+
+
+class SheetsAndStudies(NamedTuple):
+    """Every sheet of the home by its digest, every study with its identifiers, and what of both has no partner."""
+
+    sheets: list[tuple[str, ClinicalSheet]]
+    studies: list[KnownStudy]
+    unmatched: Unmatched
+
+
+def import_sheet(node: Node, file: Path, table: Table, mapping: SheetMapping | None, *, actor: str) -> SheetImport:
+    """Keep a sheet that was read as `table`, and send back the studies that it may settle.
+
+    A `mapping` that is given is remembered for these headings; without one the remembered mapping is used.
+    Raises `ClinicalSheetInvalid`.
+    """
+    dictionary, store = node.stages.protocol.clinical, SheetStore(node.home.clinical)
+    used = mapping or store.mapping_for(table)
+    sheet = type_table(table, dictionary, used)
+    if mapping:
+        store.remember(mapping, dictionary)
+    digest = store.keep(file, table)
+    reviewed = f", mapping reviewed by {used.reviewed_by}" if used else ""
+    node.ledger.audit(actor, "clinical-import", NO_STUDY, f"sheet {digest[:12]}: {len(sheet.rows)} rows{reviewed}")
+    return SheetImport(sheet, used, _reopen(node))
+
+
+def match_sheets(node: Node) -> SheetsAndStudies:
+    """Hold every sheet of the home against every study of the ledger."""
+    store, dictionary = SheetStore(node.home.clinical), node.stages.protocol.clinical
+    sheets = [(file.name.partition(".")[0], store.read(file, dictionary)) for file in store.files()]
+    studies, joined = _known_studies(node), node.stages.joined
+    tokens = joined.tokens()
+    return SheetsAndStudies(
+        sheets, studies, unmatched(sheets, studies, was_joined=lambda row: joined.token_of(row) in tokens)
+    )
+
+
+def _known_studies(node: Node) -> list[KnownStudy]:
+    """Every study of the ledger; one whose files are deleted has no keys left, only whether it once had its row."""
+    records, joined = Records(node.home), node.stages.joined
+    studies = []
+    for entry in node.ledger.studies():
+        received = records.find(entry.key, Received)
+        is_here = received is not None and received.instances[0].path.exists()
+        keys = keys_of(received) if received and is_here else None
+        studies.append(KnownStudy(entry.key, keys, joined.has(entry.key)))
+    return studies
+
+
+def _reopen(node: Node) -> int:
+    """Send back what was held for something that a sheet says; how many."""
+    waiting = [
+        entry.key
+        for entry in node.ledger.studies(State.QUARANTINED)
+        if any(reason.severity is Severity.REVIEW and reason.code.startswith(_SETTLED) for reason in entry.reasons)
+    ]
+    for key in waiting:
+        node.ledger.reopen(key, ())
+    return len(waiting)

@@ -1,0 +1,73 @@
+"""The node's part in federated work: when it may take part, and the thread that does so beside the stages.
+
+Torch and Flower take seconds to load and most commands need neither, so this module imports them where they are used.
+"""
+
+import threading
+
+import structlog
+
+from shared.agreement import Mode
+from shared.errors import ProtocolMismatch, RicordError
+from shared.protocol.loader import load_protocol
+from shared.wire import connected
+from site_node.federate.policy import POLICY_FILE, load_policy
+from site_node.home.folder import SiteHome
+from site_node.membership.record import Membership
+from site_node.node.open import Node
+
+log = structlog.get_logger(__name__)
+
+
+def may_federate(membership: Membership) -> bool:
+    """Whether the agreement covers any kind of federated work."""
+    return bool({Mode.COHORT, Mode.STATISTICS, Mode.TRAINING} & set(membership.modes))
+
+
+def start_federation(node: Node, stop: threading.Event) -> threading.Thread | None:
+    """Start federated work beside the stages; `None` where the site may not take part.
+
+    A coordinator that is not there, or not ready, is tried again. Raises what `load_policy` raises: a policy that
+    cannot be read must not look like one that allows nothing.
+    """
+    membership = node.membership
+    if membership is None or not may_federate(membership):
+        return None
+    load_policy(node.home.folder / POLICY_FILE)
+
+    def work() -> None:
+        while not stop.is_set():
+            try:
+                answer_messages(node.home, membership, node.settings.protocol, stop, once=False)
+            except RicordError as error:
+                log.warning("federation.problem", code=error.code, message=error.public)
+                stop.wait(node.settings.poll_seconds)
+
+    thread = threading.Thread(target=work, name="federation")
+    thread.start()
+    return thread
+
+
+def answer_messages(home: SiteHome, membership: Membership, protocol: str, stop: threading.Event, *, once: bool) -> int:
+    """Answer the federation's messages until `stop`, or with `once` until none came for a minute; how many.
+
+    Raises `ProtocolMismatch` where the agreement is about another protocol, and what connecting raises.
+    """
+    from site_node.federate.connect import register_node, settings_for
+    from site_node.federate.executor import run_federate
+
+    digest = load_protocol(protocol).digest
+    if digest != membership.protocol_digest:
+        raise ProtocolMismatch(held=digest, wanted=membership.protocol_digest)
+    with connected(membership.addresses.main, membership.credentials) as channel:
+        address = register_node(channel, node_key=home.flower_key, protocol_digest=digest)
+    settings = settings_for(
+        home,
+        site_id=membership.site_id,
+        coordinator_key=membership.coordinator_verify_key,
+        protocol_digest=digest,
+        modes=membership.modes,
+        agreement_expires_at=membership.terms.expires_at,
+        fleet_address=address,
+    )
+    return run_federate(settings, stop=stop, once=once)

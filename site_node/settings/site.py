@@ -1,0 +1,115 @@
+"""`site.toml` as a whole: its sections, the text that `ricord-site init` writes, and how it is read."""
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from shared.errors import InvalidArgument
+from shared.frozen import Frozen
+from shared.settings import load_settings
+from site_node.settings.dicomweb import DicomwebSettings
+from site_node.settings.dimse import PacsSettings, ScpSettings, SendSettings
+
+PROGRAM = "ricord-site"
+SETTINGS_FILE = "site.toml"
+
+
+class SiteSettings(Frozen):
+    """What a hospital may set; `site.toml` says what each is for. Relative paths are below the home."""
+
+    name: str = Field(min_length=1, max_length=200)
+    protocol: str = "ricord"
+    inbox: Path = Path("inbox")
+    poll_seconds: float = Field(default=10.0, ge=0.1, le=86_400)
+    pixel_check: bool = True
+    library: bool = True
+    delete_originals: bool = True
+    keep_originals_days: float = Field(default=0, ge=0, le=36_500)
+    min_free_mb: int = Field(default=1024, ge=0)
+    scp: ScpSettings | None = None
+    pacs: PacsSettings | None = None
+    send: SendSettings | None = None
+    dicomweb: DicomwebSettings | None = None
+
+    @property
+    def asks_a_pacs(self) -> bool:
+        """Whether studies are fetched, by DIMSE or over the web."""
+        return self.pacs is not None or self.dicomweb is not None
+
+    @property
+    def originals_stay(self) -> timedelta | None:
+        """How long our copies of the originals stay after their study's end; `None` where they are never deleted."""
+        return timedelta(days=self.keep_originals_days) if self.delete_originals else None
+
+
+_TEMPLATE = """\
+# Settings of this site node. A key that does not exist stops the start. After a change, restart `ricord-site run`.
+
+name = {name}              # how the coordinator's staff know this hospital; no patient data
+protocol = {protocol}          # which criteria, de-identification profile and clinical dictionary apply
+inbox = "inbox"              # `ricord-site run` receives what is put here
+poll_seconds = 10.0          # how often it looks
+pixel_check = true           # look for text burned into pixels; without it a name burned into a picture leaves with it
+library = true               # keep validated, de-identified studies here for federated statistics and training
+delete_originals = true      # delete our copies of the originals once a study is submitted, excluded or refused
+keep_originals_days = 0      # but so many days later; likewise the lists of what a PACS was asked for
+min_free_mb = 1024           # with less free on the disk nothing is received, fetched or worked on until there is room
+
+# [scp]                      # remove the signs to let a PACS or a modality push images to `ricord-site run`
+# port = 11112
+# callers = ["PACS"]         # the calling AE titles that may; no others are let in
+# ae_title = "RICORD"        # ours
+# quiet_seconds = 10.0       # a study that got no image so long is taken in
+# min_free_mb = 1024         # below this nothing more is accepted
+
+# [pacs]                     # remove the signs to fetch from a PACS: `ricord-site pacs`, `receive --accessions`
+# host = "pacs.hospital.example"
+# port = 104
+# ae_title = "PACS"          # its title
+# calling = "RICORD"         # ours; the PACS must allow it
+# method = "get"             # or "move": then [scp] is needed, and the PACS must know our title and address
+# hours = "20:00-06:00"      # local time; nothing is fetched outside
+# studies_per_hour = 60      # at most
+# [pacs.tls]                 # mutual TLS, likewise [scp.tls]; PEM files below this folder
+# certificate = "keys/dicom.pem"
+# key = "keys/dicom.key"
+# authorities = "keys/dicom-authorities.pem"
+
+# [send]                     # the PACS of `ricord-site pacs send`; [send.tls] as [pacs.tls]
+# host = "research-pacs.hospital.example"
+# port = 11112
+# ae_title = "RESEARCH"
+# calling = "RICORD"
+# associations = 3           # at once
+
+# [dicomweb]                 # in place of [pacs]: the same over the web, by QIDO-RS and WADO-RS
+# url = "https://pacs.hospital.example/dicom-web"   # http:// is for a server on this machine only
+# username = "ricord"        # if it asks for one; or, without these two, token_file = "…" for a bearer token
+# password_file = "keys/dicomweb.password"          # one line, as a token's; nobody else may read the file
+# authorities = "keys/dicomweb-authorities.pem"     # who signed its certificate; without it the public authorities
+# certificate = "keys/dicomweb.pem"                 # mutual TLS, if it asks for it
+# key = "keys/dicomweb.key"
+# hours = "20:00-06:00"      # these two as for [pacs]
+# studies_per_hour = 60
+"""
+
+
+def new_settings(*, name: str, protocol: str) -> str:
+    """The text of a new `site.toml`; raises `InvalidArgument` for a name that cannot be one."""
+    try:
+        SiteSettings(name=name, protocol=protocol)
+    except ValidationError as error:
+        raise InvalidArgument(name="--name", problem="it must have 1 to 200 characters") from error
+    return _TEMPLATE.format(name=_quoted(name), protocol=_quoted(protocol))
+
+
+def read_settings(file: Path) -> SiteSettings:
+    """Read a `site.toml`; raises the errors of `shared.settings.load_settings`."""
+    return load_settings(file, SiteSettings, program=PROGRAM)
+
+
+def _quoted(text: str) -> str:
+    """A TOML basic string: JSON's escapes are a subset of TOML's, but for DEL."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,0 +1,42 @@
+"""One file as it is and as it would leave: nothing is kept."""
+
+import os
+import tempfile
+import warnings
+from pathlib import Path
+
+import pydicom
+from pydicom.dataset import Dataset
+
+from shared.errors import InvalidArgument
+from shared.protocol.profile import Profile
+from site_node.deidentify.study import deidentify
+from site_node.node.composition import NOT_ENROLLED
+from site_node.pseudonyms.keyed import SECRET_BYTES, Pseudonyms
+from site_node.standalone.screening import received
+from site_node.study import Included, Refused
+
+
+def before_and_after(file: Path, profile: Profile) -> tuple[Dataset, Dataset]:
+    """A file's data set, and the de-identified one under a secret of the moment. PHI.
+
+    Raises `InvalidArgument` where the file is not received or not de-identified.
+    """
+    pseudonyms = Pseudonyms(os.urandom(SECRET_BYTES), NOT_ENROLLED)
+    with received(file, pseudonyms) as reception, tempfile.TemporaryDirectory(prefix="ricord-") as folder:
+        if not reception.studies:
+            raise InvalidArgument(name="FILE", problem=reception.refused[0].reason.message.rstrip("."))
+        study = reception.studies[0]
+        included = Included(study=study, kept=study.instances, left_out=(), warnings=())
+        made = deidentify(included, profile=profile, pseudonyms=pseudonyms, out=Path(folder) / "out")
+        if isinstance(made, Refused):
+            raise InvalidArgument(name="FILE", problem=made.reasons[0].message.rstrip("."))
+        return _read(study.instances[0].path), _read(made.instances[0].path)
+
+
+def _read(path: Path) -> Dataset:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dataset = pydicom.dcmread(path, force=True, stop_before_pixels=True)
+        dataset.decode()
+    return dataset

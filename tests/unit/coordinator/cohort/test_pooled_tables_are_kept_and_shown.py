@@ -1,0 +1,268 @@
+"""Laws of pooling, keeping and showing a cohort, over real sites' counting and a real store."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from coordinator.cohort.policies import Policy
+from coordinator.cohort.pooling import Pooling, released_counts
+from coordinator.cohort.released import ReleasedTable
+from coordinator.cohort.rendering import footnote, grids, rows
+from coordinator.cohort.service import CohortService
+from coordinator.federation.registry import Run
+from coordinator.home.identity import Identity
+from coordinator.store.interface import Store
+from coordinator.store.records import Site
+from coordinator.store.sql import open_store
+from shared.crypto.pki import make_ca
+from shared.crypto.signing import SigningKey
+from shared.errors import InvalidArgument, NotFound, PlanInvalid, RicordError, RunFailed
+from shared.federation.plan import Member, Plan, PlanRequest, StatisticsTask
+from shared.federation.secure_sum.policy import SumPolicy
+from shared.ids import AgreementId, RunId, SiteId
+from shared.manifest import canonical_json
+from shared.protocol.loader import load_protocol
+from shared.token import Addresses
+from site_node.federate.statistics import answer, count
+from tests.factories.libraries import library, write
+
+PROTOCOL = load_protocol()
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+SITES = [SiteId(str(100_001 + number)) for number in range(4)]
+
+
+class Hospitals:
+    """Sites with libraries, as an exchange; `away` are those that do not answer."""
+
+    def __init__(self, folder: Path, coordinator: SigningKey, patients: int) -> None:
+        self.folder, self.coordinator = folder, coordinator
+        self.keys = {site: SigningKey.generate() for site in SITES}
+        self.studies = {site: library(site, patients) for site in SITES}
+        self.away: set[SiteId] = set()
+        self.seen: list[bytes] = []
+        for site, studies in self.studies.items():
+            write(folder / site / "library", studies)
+
+    def __call__(self, stage: str, requests: Mapping[SiteId, bytes]) -> Mapping[SiteId, bytes]:
+        """Carry one stage."""
+        answers = {}
+        for site in set(requests) - self.away:
+            try:
+                answers[site] = self.answer(stage, site, requests[site])
+            except RicordError:
+                continue
+            self.seen.append(answers[site])
+        return answers
+
+    def answer(self, stage: str, site: SiteId, payload: bytes) -> bytes:
+        """One site's answer."""
+        return answer(
+            stage,
+            payload,
+            site_id=site,
+            key=self.keys[site],
+            coordinator=self.coordinator.public,
+            memory=self.folder / site / "memory",
+            library=self.folder / site / "library",
+            policy=SumPolicy(),
+            protocol_digest=PROTOCOL.digest,
+            roster=SITES,
+        )
+
+    def pooled(self) -> dict[str, int]:
+        """The true counts of all sites together."""
+        return count(PROTOCOL.cohort, [study for studies in self.studies.values() for study in studies])
+
+
+@pytest.fixture
+def identity() -> Identity:
+    return Identity(
+        federation="test",
+        addresses=Addresses(enrolment="127.0.0.1:1", main="127.0.0.1:2"),
+        authority=make_ca("test"),
+        signing_key=SigningKey.generate(),
+        protocol="ricord",
+        protocol_digest=PROTOCOL.digest,
+    )
+
+
+@pytest.fixture
+def hospitals(tmp_path: Path, identity: Identity) -> Hospitals:
+    return Hospitals(tmp_path, identity.signing_key, 30)
+
+
+@pytest.fixture
+def store(tmp_path: Path, hospitals: Hospitals) -> Iterator[Store]:
+    opened = open_store(f"sqlite:///{tmp_path / 'store.sqlite'}")
+    with opened.begin() as work:
+        for site, key in hospitals.keys.items():
+            agreement = AgreementId(f"A-{int(site):012}")
+            work.put_site(
+                Site(name=f"h{site}", agreement=agreement, site_id=site, verify_key=str(key.public), recorded_at=NOW)
+            )
+    yield opened
+    opened.close()
+
+
+def plan_of(hospitals: Hospitals, *, cohort: str = "ricord", policy: str = "cms-11", sites: int = 4) -> Plan:
+    members = tuple(Member(site_id=site, fingerprint=key.fingerprint) for site, key in hospitals.keys.items())
+    return Plan(
+        run=RunId.random(),
+        purpose="statistics",
+        protocol_digest=PROTOCOL.digest,
+        sites=members[:sites],
+        minimum_sites=3,
+        statistics=StatisticsTask(cohort=cohort, policy=policy),
+        created_at=NOW,
+        expires_at=NOW + timedelta(days=1),
+    )
+
+
+class Engine:
+    """Federated runs that are worked off at once by `Pooling`."""
+
+    def __init__(self, pooling: Pooling, hospitals: Hospitals) -> None:
+        self.pooling, self.hospitals = pooling, hospitals
+        self.runs: dict[str, Run] = {}
+
+    def start_run(self, request: bytes, *, actor: str) -> Run:
+        asked = PlanRequest.model_validate_json(request)
+        assert asked.statistics is not None
+        plan = plan_of(self.hospitals, cohort=asked.statistics.cohort, policy=asked.statistics.policy)
+        pending = Run(id=plan.run, state="pending", plan=plan, signed="", actor=actor, created_at=NOW)
+        try:
+            result = self.pooling(plan, self.hospitals).decode()
+            self.runs[plan.run] = pending.model_copy(update={"state": "done", "result": result})
+        except RicordError as error:
+            self.runs[plan.run] = pending.model_copy(update={"state": "failed", "problem": error.public})
+        return pending
+
+    def run(self, name: str) -> Run:
+        return self.runs[name]
+
+
+@pytest.fixture
+def service(store: Store, identity: Identity, hospitals: Hospitals) -> CohortService:
+    return CohortService(store, Engine(Pooling(store, identity), hospitals), sleep=lambda _: None)
+
+
+def test_a_cohort_is_the_exact_sum_with_small_cells_hidden(service: CohortService, hospitals: Hospitals) -> None:
+    """Every shown count is the pooled one, no small one is shown, and the table is kept as it was given."""
+    table = service.compute("ricord", "cms-11", actor="coordinator/operator")
+    pooled = hospitals.pooled()
+    shown = {cell: number for cell, number in table.counts.items() if number is not None}
+    assert shown == {cell: pooled[cell] for cell in shown}
+    assert not [cell for cell, number in shown.items() if 1 <= number <= 10]
+    assert {cell.suppressed for cell in table.cells if cell.count is None} == {True}
+    assert shown["patients"] == 120
+    assert (table.roster_size, table.site_count) == (4, 4)
+    assert service.cohort(table.id) == table == service.cohorts()[0]
+    assert ReleasedTable.model_validate_json(canonical_json(table)) == table
+
+
+def test_a_released_table_names_no_site(service: CohortService) -> None:
+    """Neither a SITEID nor a patient's pseudonym stands in what is released."""
+    text = canonical_json(service.compute("ricord", "cms-11", actor="x")).decode()
+    assert not [site for site in SITES if site in text]
+
+
+def test_a_site_that_is_away_is_not_in_the_sum(service: CohortService, hospitals: Hospitals) -> None:
+    """With one of four away the table is of three, and says so."""
+    hospitals.away = {SITES[2]}
+    table = service.compute("ricord", "min-3", actor="x")
+    assert (table.roster_size, table.site_count) == (4, 3)
+    patients = {study.patient for site in table_sites(hospitals) for study in hospitals.studies[site]}
+    assert table.counts["patients"] == len(patients)
+
+
+def table_sites(hospitals: Hospitals) -> set[SiteId]:
+    return set(SITES) - hospitals.away
+
+
+def test_too_few_sites_release_nothing(service: CohortService, hospitals: Hospitals, store: Store) -> None:
+    """With two of four away nothing is kept, and the reason is told."""
+    hospitals.away = set(SITES[:2])
+    with pytest.raises(RunFailed) as caught:
+        service.compute("ricord", "cms-11", actor="x")
+    assert "2 sites take part" in caught.value.public
+    assert not service.cohorts()
+
+
+def test_what_does_not_exist_is_refused(
+    service: CohortService, store: Store, identity: Identity, hospitals: Hospitals
+) -> None:
+    """Another cohort, policy, table or a roster too small for a sum."""
+    with pytest.raises(InvalidArgument):
+        service.compute("ricord", "show-all", actor="x")
+    with pytest.raises(RunFailed):
+        service.compute("another", "cms-11", actor="x")
+    with pytest.raises(NotFound):
+        service.cohort("R-000000000000")
+    with pytest.raises(PlanInvalid):
+        Pooling(store, identity)(plan_of(hospitals, sites=2), hospitals)
+
+
+def test_a_run_that_takes_too_long_is_named(service: CohortService, store: Store, hospitals: Hospitals) -> None:
+    """The run's id is told, under which the table will be found."""
+
+    class Slow:
+        def start_run(self, request: bytes, *, actor: str) -> Run:
+            plan = plan_of(hospitals)
+            return Run(id=plan.run, state="running", plan=plan, signed="", actor=actor, created_at=NOW)
+
+        def run(self, name: str) -> Run:
+            return self.start_run(b"", actor="")
+
+    with pytest.raises(RunFailed) as caught:
+        CohortService(store, Slow(), wait_seconds=0, sleep=lambda _: None).compute("ricord", "cms-11", actor="x")
+    assert "no result yet" in caught.value.public
+
+
+def test_numbers_that_cannot_be_counts_are_not_released() -> None:
+    """A vector in which the parts do not add up to the total ends the run."""
+    counts = count(PROTOCOL.cohort, library(SITES[0], 20))
+    with pytest.raises(RunFailed):
+        released_counts(PROTOCOL.cohort, counts | {"age/65+": counts["age/65+"] + 2**40}, Policy.named("cms-11"))
+
+
+@pytest.mark.parametrize("name", ["cms-11", "nhs-7-round-5", "min-5"])
+@pytest.mark.parametrize("patients", [0, 2, 12, 200])
+def test_cohorts_of_any_size_can_be_released(name: str, patients: int) -> None:
+    """From nobody to hundreds: no small count is shown, others as the policy rounds them."""
+    policy, counts = Policy.named(name), count(PROTOCOL.cohort, library(SITES[0], patients))
+    released = released_counts(PROTOCOL.cohort, counts, policy)
+    for cell, shown in released.items():
+        assert shown is None or (shown == policy.shown(counts[cell]) and not policy.is_small(counts[cell]))
+    if patients == 200:
+        assert released["patients"] is not None
+
+
+def test_rendering_shows_what_was_released_and_no_more(service: CohortService) -> None:
+    """Hidden cells are stars, shares stand only where both numbers are shown, ranges leave out the outermost."""
+    table = service.compute("ricord", "cms-11", actor="x")
+    shown = rows(table)
+    assert [row.shown for row in shown if row.figure == "patients"] == ["120"]
+    assert all(row.share == "" for row in shown if row.shown == "*")
+    assert any(row.shown == "*" for row in shown)
+    assert len(rows(table, empty=True)) > len(shown)
+    assert [grid.title for grid in grids(table)] == ["Sex by age (years)", "COVID-19 status by method"]
+    assert all(len(row) == len(grid.columns) + 1 for grid in grids(table) for row in grid.rows)
+    assert "4 of 4 sites" in footnote(table)
+
+
+def test_policies_by_name() -> None:
+    """The named policies hide and round as their sources say."""
+    cms, nhs = Policy.named("cms-11"), Policy.named("nhs-7-round-5")
+    assert [cms.is_small(count) for count in (0, 1, 10, 11)] == [False, True, True, False]
+    assert [nhs.is_small(count) for count in (0, 1, 7, 8)] == [False, True, True, False]
+    assert [nhs.shown(count) for count in (0, 8, 12, 13, 17, 18)] == [0, 10, 10, 15, 15, 20]
+    for policy in (cms, nhs):
+        for number in (0, *range(policy.highest + 1, 60)):
+            low, high = policy.behind(policy.shown(number))
+            assert low <= number <= high
+            assert {policy.shown(each) for each in range(low, high + 1)} == {policy.shown(number)}
+    for wrong in ("min-1", "min-k", "", "cms"):
+        with pytest.raises(InvalidArgument):
+            Policy.named(wrong)

@@ -1,0 +1,284 @@
+"""Runs and nodes in the store, and the federation process that works runs off, without sockets."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from flwr.app import Context, RecordDict
+
+from coordinator.cohort.pooling import Pooling
+from coordinator.enrolment.members import MemberService
+from coordinator.federation.interface import FEDERATED
+from coordinator.federation.process import _Worker
+from coordinator.federation.registry import Run, StoredNodes
+from coordinator.federation.service import FederationService
+from coordinator.home.identity import Identity
+from coordinator.store.records import Agreement, Certificate, Site
+from coordinator.store.sql import SqlStore, open_store
+from shared.agreement import AgreementTerms, CuratorKeys, Mode, Scope, State
+from shared.crypto.pki import Role, make_ca
+from shared.crypto.signing import SigningKey
+from shared.errors import AgreementModeNotAllowed, AgreementNotExecuted, InvalidArgument, NotFound, ProtocolMismatch
+from shared.ids import AgreementId, Sha256, SiteId
+from shared.manifest import canonical_json
+from shared.protocol.loader import load_protocol
+from shared.signed import Signed
+from shared.token import Addresses
+from site_node.federate.site import FederateSettings
+from tests.factories.local_grid import LocalGrid
+from tests.factories.site_homes import make_site, set_policy
+
+KEY = SigningKey.generate()
+DIGEST = load_protocol("ricord").digest
+TRAINING = canonical_json(
+    {"purpose": "training", "training": {"image_size": 32, "rounds": 1, "minimum_cases": 1, "validation_share": 0.3}}
+)
+STATISTICS = canonical_json({"purpose": "statistics", "statistics": {"cohort": load_protocol("ricord").cohort.name}})
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqlStore]:
+    opened = open_store(f"sqlite:///{tmp_path / 'coordinator.sqlite'}")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def identity() -> Identity:
+    return Identity(
+        federation="test-federation",
+        addresses=Addresses(enrolment="127.0.0.1:1", main="127.0.0.1:2"),
+        authority=make_ca("test-federation"),
+        signing_key=KEY,
+        protocol="ricord",
+        protocol_digest=DIGEST,
+    )
+
+
+@pytest.fixture
+def service(store: SqlStore, identity: Identity) -> FederationService:
+    return FederationService(store, identity, fleet_address="127.0.0.1:3", nodes=StoredNodes(store))
+
+
+@pytest.fixture
+def sites(tmp_path: Path, store: SqlStore, service: FederationService) -> dict[int, FederateSettings]:
+    made = {}
+    for n in range(3):
+        site = make_site(tmp_path / str(n), f"{200000 + n}", KEY, images=20).model_copy(
+            update={"protocol_digest": DIGEST}
+        )
+        set_policy(site, minimum_cases=1)
+        add_site(store, site.site_id, SigningKey.from_pem(site.signing_key.read_bytes()))
+        service.register_node(site.site_id, new_key(), protocol_digest=DIGEST)
+        made[10 + n] = site
+    return made
+
+
+def new_key(curve: ec.EllipticCurve | None = None) -> bytes:
+    key = ec.generate_private_key(curve or ec.SECP384R1()).public_key()
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def add_site(
+    store: SqlStore,
+    site_id: SiteId,
+    key: SigningKey,
+    *,
+    state: State = State.EXECUTED,
+    modes: tuple[Mode, ...] = (Mode.COHORT, Mode.TRAINING),
+) -> None:
+    """A site with an agreement that stands at `state`."""
+    now, name = datetime.now(UTC), f"Hospital {site_id}"
+    terms = AgreementTerms(
+        id=AgreementId("A-" + str(site_id).zfill(12)),
+        version=1,
+        federation="test-federation",
+        site_name=name,
+        text_sha256=Sha256("0" * 64),
+        scope=Scope(description="chest radiographs", modalities=("DX",)),
+        modes=modes,
+        curator=CuratorKeys(
+            name="curator",
+            recipient="age1",
+            fingerprint=key.fingerprint,
+            verify_key=str(key.public),
+            statement=Signed(document="", signature=""),
+        ),
+        coordinator_fingerprint=KEY.fingerprint,
+        licence="CC-BY",
+        protocol="ricord",
+        protocol_digest=DIGEST,
+    )
+    agreement = Agreement(
+        id=terms.id, site_name=name, state=state, version=1, terms=canonical_json(terms).decode(), changed_at=now
+    )
+    site = Site(
+        name=name, agreement=terms.id, site_id=site_id, verify_key=str(key.public), recorded_at=now, enrolled_at=now
+    )
+    with store.begin() as work:
+        work.put_agreement(agreement)
+        work.put_site(site)
+        work.revoke(Role.SITE, site_id, now)
+        serial = f"{site_id}{len(work.certificates(Role.SITE, site_id))}"
+        ends = now + timedelta(days=30)
+        work.add_certificate(Certificate(serial=serial, role=Role.SITE, name=site_id, ends_at=ends))
+
+
+class LocalSuperLink:
+    """A SuperLink whose runs go to local sites."""
+
+    def __init__(self, sites: dict[int, FederateSettings]) -> None:
+        self.grid = LocalGrid(sites)
+        self._nodes = {site.site_id: node for node, site in sites.items()}
+
+    def nodes(self) -> dict[SiteId, int]:
+        """Who is which node."""
+        return self._nodes
+
+    @contextmanager
+    def run(self, bundle: bytes) -> Iterator[Any]:
+        """One run."""
+        yield SimpleNamespace(grid=self.grid, context=Context(1, 1, {}, RecordDict(), {}))
+
+
+def worker_for(
+    store: SqlStore, identity: Identity, sites: dict[int, FederateSettings], folder: Path, stop: threading.Event
+) -> _Worker:
+    superlink: Any = LocalSuperLink(sites)
+    return _Worker(store, superlink, folder, Pooling(store, identity), stop)
+
+
+def worked_off(store: SqlStore, identity: Identity, sites: dict[int, FederateSettings], folder: Path, run: Run) -> None:
+    worker = worker_for(store, identity, sites, folder, threading.Event())
+    waiting = worker.next_pending()
+    assert waiting is not None
+    assert waiting.id == run.id
+    worker.execute(waiting)
+
+
+def test_a_training_run_goes_from_pending_to_done(
+    store: SqlStore, identity: Identity, service: FederationService, sites: dict[int, FederateSettings], tmp_path: Path
+) -> None:
+    """Asked for, signed, queued, trained: the result is in the row, the model in the run's folder."""
+    run = service.start_run(TRAINING, actor="coordinator/operator")
+    assert run.state == "pending"
+    assert set(run.plan.roster) == {site.site_id for site in sites.values()}
+    worked_off(store, identity, sites, tmp_path / "runs", run)
+    done = service.run(run.id)
+    assert (done.state, done.problem) == ("done", "")
+    assert json.loads(done.result)["rounds"][0]["round"] == 1
+    assert (tmp_path / "runs" / run.id / "round-1.safetensors").exists()
+
+
+def test_a_cohort_is_pooled_by_secure_sum_over_flower_queries(
+    store: SqlStore, identity: Identity, service: FederationService, sites: dict[int, FederateSettings], tmp_path: Path
+) -> None:
+    """Three sites of twenty patients: the released table says sixty, and no message of a site holds its twenty."""
+    run = service.start_run(STATISTICS, actor="coordinator/operator")
+    worked_off(store, identity, sites, tmp_path / "runs", run)
+    done = service.run(run.id)
+    assert (done.state, done.problem) == ("done", "")
+    cells = {cell["name"]: cell["count"] for cell in json.loads(done.result)["cells"]}
+    assert cells["patients"] == 60
+
+
+def test_a_refused_run_fails_and_says_which_site_and_why(
+    store: SqlStore, identity: Identity, service: FederationService, sites: dict[int, FederateSettings], tmp_path: Path
+) -> None:
+    """Two willing sites are too few; the row carries the refusal."""
+    set_policy(sites[10], purposes=["statistics"])
+    run = service.start_run(TRAINING, actor="coordinator/operator")
+    worked_off(store, identity, sites, tmp_path / "runs", run)
+    failed = service.run(run.id)
+    assert failed.state == "failed"
+    assert f"{sites[10].site_id}: SITE_POLICY: the purpose training is not allowed" in failed.problem
+
+
+def test_a_stopped_run_is_not_worked_off(
+    store: SqlStore, identity: Identity, service: FederationService, sites: dict[int, FederateSettings], tmp_path: Path
+) -> None:
+    """Stopped while it waits, it fails at once; a second stop changes nothing."""
+    run = service.start_run(TRAINING, actor="coordinator/operator")
+    assert service.stop_run(run.id, actor="coordinator/operator").state == "failed"
+    assert service.stop_run(run.id, actor="coordinator/operator").problem == "it was stopped"
+    assert worker_for(store, identity, sites, tmp_path, threading.Event()).next_pending() is None
+
+
+def test_a_run_that_was_cut_off_is_taken_up_again(
+    store: SqlStore, identity: Identity, service: FederationService, sites: dict[int, FederateSettings], tmp_path: Path
+) -> None:
+    """The federation stops in the middle: training waits again at the next start, statistics have failed."""
+    stop = threading.Event()
+    stop.set()
+    for request in (TRAINING, STATISTICS):
+        service.start_run(request, actor="coordinator/operator")
+        worker = worker_for(store, identity, sites, tmp_path, stop)
+        waiting = worker.next_pending()
+        assert waiting is not None
+        worker.execute(waiting)
+        assert service.run(waiting.id).state == "running"
+    worker_for(store, identity, sites, tmp_path, threading.Event()).take_up()
+    assert [run.state for run in service.runs()] == ["pending", "failed"]
+
+
+def test_only_sites_under_an_executed_agreement_with_the_mode_take_part(
+    store: SqlStore, service: FederationService, sites: dict[int, FederateSettings]
+) -> None:
+    """Suspension and modes are looked up each time, for the node and for the roster."""
+    nodes, site, key = StoredNodes(store), sites[10].site_id, SigningKey.generate()
+    assert set(nodes.nodes((Mode.TRAINING,))) == {each.site_id for each in sites.values()}
+    add_site(store, site, key, modes=(Mode.COHORT,))
+    assert site not in nodes.nodes((Mode.TRAINING,))
+    assert site in nodes.nodes(FEDERATED)
+    request = json.loads(TRAINING) | {"sites": [site]}
+    with pytest.raises(AgreementModeNotAllowed):
+        service.start_run(canonical_json(request), actor="coordinator/operator")
+    add_site(store, site, key, state=State.SUSPENDED)
+    assert site not in nodes.nodes(FEDERATED)
+
+
+def test_a_revoked_or_expired_site_takes_no_part(
+    store: SqlStore, identity: Identity, sites: dict[int, FederateSettings]
+) -> None:
+    """Neither as a node nor in a roster; let in again, it registers its node key anew."""
+    nodes, later = StoredNodes(store), StoredNodes(store, lambda: datetime.now(UTC) + timedelta(days=31))
+    site = sites[10].site_id
+    assert site in nodes.nodes(FEDERATED)
+    assert not later.nodes(FEDERATED)
+    assert not later.members(FEDERATED)
+    MemberService(store, identity).revoke(Role.SITE, site, actor="coordinator/operator")
+    assert site not in nodes.nodes(FEDERATED)
+    assert site not in nodes.members(FEDERATED)
+    add_site(store, site, SigningKey.generate())
+    assert site not in nodes.nodes(FEDERATED)
+    assert site in nodes.members(FEDERATED)
+
+
+def test_a_node_is_registered_only_under_its_own_agreement_protocol_and_key(
+    store: SqlStore, service: FederationService, sites: dict[int, FederateSettings]
+) -> None:
+    """No agreement, another protocol, another curve, no key, another site's key: refused."""
+    site = sites[10].site_id
+    add_site(store, SiteId("555555"), SigningKey.generate(), state=State.SUSPENDED)
+    add_site(store, SiteId("666666"), SigningKey.generate(), modes=(Mode.SUBMIT,))
+    taken = StoredNodes(store).nodes(FEDERATED)[sites[11].site_id].public_key
+    refused: list[tuple[type[Exception], SiteId, bytes, str]] = [
+        (ProtocolMismatch, site, new_key(), "0" * 64),
+        (AgreementNotExecuted, SiteId("555555"), new_key(), DIGEST),
+        (AgreementModeNotAllowed, SiteId("666666"), new_key(), DIGEST),
+        (NotFound, SiteId("444444"), new_key(), DIGEST),
+        (InvalidArgument, site, new_key(ec.SECP256R1()), DIGEST),
+        (InvalidArgument, site, b"no key", DIGEST),
+        (InvalidArgument, site, taken, DIGEST),
+    ]
+    for error, name, key, digest in refused:
+        with pytest.raises(error):
+            service.register_node(name, key, protocol_digest=digest)

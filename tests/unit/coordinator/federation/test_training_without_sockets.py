@@ -1,0 +1,129 @@
+"""Federated training over real client apps and real strategies, without sockets."""
+
+from pathlib import Path
+
+import pytest
+from flwr.app import Context, RecordDict
+from safetensors.torch import load_file
+
+from coordinator.federation.grid import RosterGrid
+from coordinator.federation.results import TrainingResult
+from coordinator.federation.server_app import FOLDER, app
+from coordinator.federation.training import make_strategy, pooled, run_training
+from shared.crypto.signing import SigningKey
+from shared.errors import PlanInvalid, RunFailed, TooFewSites
+from shared.federation.plan import Plan, PlanRequest, StrategyName, TrainingTask, complete_plan, sign_plan
+from site_node.federate.site import FederateSettings
+from tests.factories.local_grid import LocalGrid
+from tests.factories.site_homes import PROTOCOL, make_site, member_of, set_policy
+
+KEY = SigningKey.generate()
+TASK = TrainingTask(image_size=32, rounds=3, local_epochs=2, learning_rate=0.003, minimum_cases=1, validation_share=0.3)
+
+Sites = dict[int, FederateSettings]
+
+
+@pytest.fixture
+def sites(tmp_path: Path) -> Sites:
+    made = {10 + n: make_site(tmp_path / str(n), f"{200000 + n}", KEY, images=24) for n in range(3)}
+    for site in made.values():
+        set_policy(site, minimum_cases=1)
+    return made
+
+
+def plan_for(sites: Sites, task: TrainingTask = TASK) -> Plan:
+    members = tuple(member_of(site) for site in sites.values())
+    return complete_plan(PlanRequest(purpose="training", training=task), members=members, protocol_digest=PROTOCOL)
+
+
+def roster_grid(sites: Sites, plan: Plan, local: LocalGrid | None = None) -> RosterGrid:
+    nodes = {site.site_id: node for node, site in sites.items()}
+    return RosterGrid(local or LocalGrid(sites), plan, sign_plan(plan, KEY), lambda: nodes)
+
+
+def test_three_sites_learn_in_three_rounds(sites: Sites, tmp_path: Path) -> None:
+    """Figures of every round and site, a checkpoint each, and a model that has learned."""
+    app(roster_grid(sites, plan_for(sites)), Context(1, 1, {}, RecordDict(), {FOLDER: str(tmp_path)}))
+    result = TrainingResult.model_validate_json((tmp_path / "metrics.json").read_bytes())
+    assert [turn.round for turn in result.rounds] == [1, 2, 3]
+    assert all(len(turn.sites) == 3 for turn in result.rounds)
+    assert all(site.auc is not None and site.images for turn in result.rounds for site in turn.sites)
+    assert (result.rounds[-1].training_loss or 9) < (result.rounds[0].training_loss or 0)
+    assert (result.rounds[-1].auc or 0) > 0.7
+    assert sorted(file.name for file in tmp_path.glob("*.safetensors")) == [f"round-{n}.safetensors" for n in (1, 2, 3)]
+    assert not result.refusals
+
+
+def test_the_same_plan_gives_the_same_model(sites: Sites, tmp_path: Path) -> None:
+    """A run is deterministic: same data, plan and seed, same bytes."""
+    task = TASK.model_copy(update={"rounds": 1})
+    digests = set()
+    for name in ("a", "b"):
+        result = run_training(roster_grid(sites, plan_for(sites, task)), tmp_path / name)
+        digests.add(result.model_sha256)
+    assert len(digests) == 1
+
+
+def test_a_run_goes_on_from_its_last_checkpoint(sites: Sites, tmp_path: Path) -> None:
+    """Cut off after a round, the second start does the others only, and the figures of all rounds are there."""
+    plan = plan_for(sites)
+    local = LocalGrid(sites)
+    first = roster_grid(sites, plan, local)
+    first.stop_when(lambda: len(local.seen) >= 6)  # one round: three train, three evaluate
+    with pytest.raises(RunFailed):
+        run_training(first, tmp_path)
+    again = LocalGrid(sites)
+    result = run_training(roster_grid(sites, plan, again), tmp_path)
+    assert [turn.round for turn in result.rounds] == [1, 2, 3]
+    assert [message.content["config"]["server-round"] for message in again.seen] == [2] * 6 + [3] * 6
+
+
+def test_a_refusal_is_visible_and_ends_a_run_below_its_minimum(sites: Sites, tmp_path: Path) -> None:
+    """Two of three willing sites are too few; the third one's reason is told."""
+    set_policy(sites[11], models=[])
+    grid = roster_grid(sites, plan_for(sites))
+    with pytest.raises(TooFewSites):
+        run_training(grid, tmp_path)
+    assert [answer.refusal for answer in grid.answers if answer.refusal] == ["SITE_POLICY: the model is not allowed"]
+    assert not list(tmp_path.glob("*.safetensors"))
+
+
+def test_a_site_that_is_away_ends_a_run_of_three(sites: Sites, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run waits for the roster, then fails instead of waiting for ever as Flower's strategies do."""
+    monkeypatch.setattr("coordinator.federation.grid._GATHER_SECONDS", 0.3)
+    local = LocalGrid(sites)
+    local.away.add(11)
+    with pytest.raises(TooFewSites):
+        run_training(roster_grid(sites, plan_for(sites), local), tmp_path)
+    assert not local.seen
+
+
+def test_figures_of_a_site_with_few_cases_stay_there(sites: Sites, tmp_path: Path) -> None:
+    """Below the minimum of cases in a class nothing of that site's evaluation is told."""
+    set_policy(sites[10], minimum_cases=500)
+    result = run_training(roster_grid(sites, plan_for(sites, TASK.model_copy(update={"rounds": 1}))), tmp_path)
+    told = {site.site_id: site for site in result.rounds[0].sites}
+    silent = told[sites[10].site_id]
+    assert (silent.auc, silent.images, silent.loss) == (None, None, None)
+    assert all(told[sites[node].site_id].auc is not None for node in (11, 12))
+
+
+@pytest.mark.parametrize("name", ["fedprox", "fedadam", "fedavgm", "fedyogi", "fedadagrad"])
+def test_every_strategy_runs(sites: Sites, tmp_path: Path, name: StrategyName) -> None:
+    """One round of each of Flower's strategies changes the model and leaves a checkpoint."""
+    mu = 0.1 if name == "fedprox" else 0.0
+    task = TASK.model_copy(update={"rounds": 1, "local_epochs": 1, "strategy": name, "proximal_mu": mu})
+    run_training(roster_grid(sites, plan_for(sites, task)), tmp_path)
+    assert load_file(tmp_path / "round-1.safetensors")
+
+
+def test_a_server_app_without_a_roster_does_nothing() -> None:
+    """Flower's own grid knows no plan, so the app refuses it."""
+    with pytest.raises(PlanInvalid):
+        app(LocalGrid({}), Context(1, 1, {}, RecordDict(), {}))
+
+
+def test_pooling_figures_of_no_site_is_no_figure() -> None:
+    """When every site withholds, the mean rests on nothing and says so."""
+    assert pooled([], "num-examples")["told"] == 0
+    assert type(make_strategy(TASK, 3)).__name__ == "FedAvg"

@@ -1,0 +1,272 @@
+"""One law class, run against every store."""
+
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import create_engine, text
+
+from coordinator.store import audit_chain, tables
+from coordinator.store.records import (
+    Agreement,
+    Certificate,
+    Document,
+    Member,
+    Site,
+    TokenRow,
+)
+from coordinator.store.sql import SqlStore, open_store
+from shared.agreement import State
+from shared.errors import StoreUnreachable
+from shared.ids import AgreementId, Sha256, SiteId
+from shared.signed import Signed
+from shared.token import TokenKind
+from tests.factories.rows import AGREEMENT, NOW, SITE_ID, make_submission
+from tests.peers import postgres_url
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    with postgres_url() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty database of each kind."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'store.sqlite'}"
+        return
+    server = request.getfixturevalue("postgres")
+    engine = create_engine(server, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text("DROP DATABASE IF EXISTS laws"))
+        connection.execute(text("CREATE DATABASE laws"))
+    yield server.replace("/postgres?", "/laws?")
+    engine.dispose()
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[SqlStore]:
+    opened = open_store(url)
+    yield opened
+    opened.close()
+
+
+class TestLaws:
+    """What every store promises."""
+
+    def test_what_is_put_is_read_back_equal(self, store: SqlStore) -> None:
+        """Every record comes back as it went in, with its types and its moment to the microsecond."""
+        signed = Signed(document='{"a":"ü"}', signature="c2ln")
+        site = Site(name="Höspital", agreement=AGREEMENT, site_id=SITE_ID, verify_key="ssh", recorded_at=NOW)
+        agreement = Agreement(
+            id=AGREEMENT, site_name="Höspital", state=State.SIGNED, version=2, consent=signed, changed_at=NOW
+        )
+        member = Member(role="curator", name="c", verify_key="ssh", recipient="age1", enrolled_at=NOW)
+        document = Document(kind="run", name="R", state="done", body="{}", changed_at=NOW)
+        with store.begin() as work:
+            work.put_site(site)
+            work.put_agreement(agreement)
+            work.put_member(member)
+            work.put_document(document)
+            work.add_submission(make_submission(1))
+        with store.read() as reading:
+            assert reading.site("Höspital") == reading.site(SITE_ID) == site
+            assert reading.agreement(AGREEMENT) == agreement
+            assert reading.member("curator", "c") == member
+            assert reading.document("run", "R") == document
+            assert reading.submission(Sha256(f"{1:064x}")) == make_submission(1)
+            assert isinstance(reading.sites()[0].agreement, AgreementId)
+
+    def test_a_lookup_that_finds_nothing_is_none(self, store: SqlStore) -> None:
+        """Nothing is made up."""
+        with store.read() as reading:
+            assert reading.site("x") is None
+            assert reading.agreement(AGREEMENT) is None
+            assert reading.token(Sha256("0" * 64)) is None
+            assert reading.certificate("1") is None
+            assert reading.member("curator", "x") is None
+            assert reading.submission(Sha256("0" * 64)) is None
+            assert reading.document("run", "x") is None
+            assert reading.events() == []
+
+    def test_a_put_replaces(self, store: SqlStore) -> None:
+        """A record with the same key takes the earlier one's place."""
+        with store.begin() as work:
+            for state in ("running", "done"):
+                work.put_document(Document(kind="run", name="R", state=state, body="{}", changed_at=NOW))
+        with store.read() as reading:
+            assert [document.state for document in reading.documents("run")] == ["done"]
+
+    def test_a_deleted_document_is_gone_alone(self, store: SqlStore) -> None:
+        """Only the one of that kind and name; deleting what is not there changes nothing."""
+        with store.begin() as work:
+            for kind, name in (("node", "a"), ("node", "b"), ("run", "a")):
+                work.put_document(Document(kind=kind, name=name, state="x", body="{}", changed_at=NOW))
+            work.delete_document("node", "a")
+            work.delete_document("node", "c")
+        with store.read() as reading:
+            assert [document.name for document in reading.documents("node")] == ["b"]
+            assert reading.document("run", "a") is not None
+
+    def test_all_or_nothing(self, store: SqlStore) -> None:
+        """A transaction that raises leaves nothing behind, its audit event included."""
+
+        def fail() -> None:
+            with store.begin() as work:
+                work.put_site(Site(name="Half", agreement=AGREEMENT, recorded_at=NOW))
+                work.append_event(at=NOW, actor="a", action="b", about="c")
+                raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            fail()
+        with store.read() as reading:
+            assert reading.site("Half") is None
+            assert reading.events() == []
+
+    def test_a_token_is_used_once_by_however_many(self, store: SqlStore) -> None:
+        """Of eight that try at once, one succeeds."""
+        digest = Sha256("1" * 64)
+        with store.begin() as work:
+            work.add_token(TokenRow(digest=digest, kind=TokenKind.JOIN, role="site", subject="s", expires_at=NOW))
+        won: list[bool] = []
+
+        def use() -> None:
+            with store.begin() as work:
+                won.append(work.use_token(digest, NOW))
+
+        _at_once(use, 8)
+        assert sorted(won) == [False] * 7 + [True]
+
+    def test_a_site_id_is_given_out_once(self, store: SqlStore) -> None:
+        """Reserved is reserved for ever."""
+        with store.begin() as work:
+            assert work.reserve_site_id(SITE_ID)
+            assert not work.reserve_site_id(SITE_ID)
+        with store.begin() as work:
+            assert not work.reserve_site_id(SITE_ID)
+
+    def test_a_submission_is_added_once(self, store: SqlStore) -> None:
+        """The second of the same id changes nothing."""
+        with store.begin() as work:
+            assert work.add_submission(make_submission(7))
+            assert not work.add_submission(make_submission(7))
+            assert work.add_submission(make_submission(3))
+            assert work.add_submission(make_submission(1, SiteId("999999")))
+        with store.read() as reading:
+            assert [row.sequence for row in reading.submissions(SITE_ID)] == [3, 7]
+            assert len(reading.submissions()) == 3
+
+    def test_revoking_takes_every_good_certificate_of_one_member(self, store: SqlStore) -> None:
+        """And nobody else's."""
+        with store.begin() as work:
+            for serial, name in (("1", "a"), ("2", "a"), ("3", "b")):
+                ends = NOW + timedelta(days=int(serial))
+                work.add_certificate(Certificate(serial=serial, role="site", name=name, ends_at=ends))
+            assert work.revoke("site", "a", NOW) == 2
+            assert work.revoke("site", "a", NOW) == 0
+        with store.read() as reading:
+            assert [each.serial for each in reading.certificates("site", "a")] == ["2", "1"]
+            assert all(each.revoked_at == NOW for each in reading.certificates("site", "a"))
+            assert [each.revoked_at for each in reading.certificates("site", "b")] == [None]
+
+    def test_events_written_at_once_form_one_chain(self, store: SqlStore) -> None:
+        """Eight writers, five events each: forty links in one order."""
+
+        def write() -> None:
+            for _ in range(5):
+                with store.begin() as work:
+                    work.append_event(at=NOW, actor="a", action="b", about="c")
+
+        _at_once(write, 8)
+        with store.read() as reading:
+            report = audit_chain.verify(reading.events())
+        assert report.intact
+        assert report.events == 40
+
+    def test_a_changed_event_breaks_the_chain(self, store: SqlStore, url: str) -> None:
+        """Whoever edits the table is found out, at the entry that was edited."""
+        with store.begin() as work:
+            for number in range(6):
+                work.append_event(at=NOW, actor="a", action=str(number), about="c")
+        engine = create_engine(url)
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE audit_events SET action = 'other' WHERE number = 4"))
+        engine.dispose()
+        with store.read() as reading:
+            assert audit_chain.verify(reading.events()).broken_at == 4
+
+    def test_the_migrations_make_the_tables(self, store: SqlStore, url: str) -> None:
+        """What the scripts build is what the code expects, and opening again changes nothing."""
+        open_store(url).close()
+        engine = create_engine(url)
+        with engine.connect() as connection:
+            assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
+        engine.dispose()
+
+
+def _at_once(action: Any, count: int) -> None:
+    threads = [threading.Thread(target=action) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def test_a_database_that_is_not_there_is_named_without_its_password() -> None:
+    """The kind is named; the URL, which may hold a password, is not."""
+    with pytest.raises(StoreUnreachable) as caught:
+        open_store("postgresql+psycopg://user:secret@127.0.0.1:1/none?connect_timeout=1")
+    assert "secret" not in f"{caught.value!r}{caught.value}{caught.value.private}"
+
+
+def _chain(actions: list[str]) -> list[audit_chain.AuditEvent]:
+    made: list[audit_chain.AuditEvent] = []
+    for action in actions:
+        made.append(audit_chain.link(made[-1] if made else None, at=NOW, actor="a", action=action, about="x"))
+    return made
+
+
+@given(
+    st.lists(st.sampled_from(["study received", "study fetched"]), min_size=1, max_size=8),
+    st.integers(0, 7),
+    st.integers(1, 8),
+)
+def test_a_log_written_anew_contradicts_the_receipts(actions: list[str], left_out: int, receipt: int) -> None:
+    """Every later link recomputed, the chain fits itself; a receipt for that event or a later one gives it away."""
+    first, number = left_out % len(actions), (receipt - 1) % len(actions) + 1
+    honest = _chain(actions)
+    named = [(number, honest[number - 1].digest)]
+    assert audit_chain.verify(honest, named).intact
+    others = [*actions[:first], *(action + "!" for action in actions[first:])]
+    for forged in (_chain(others), honest[:first]):
+        assert audit_chain.verify(forged).intact
+        assert audit_chain.verify(forged, named).broken_at == (number if number > first else 0)
+    assert audit_chain.verify(honest, [*named, (number, audit_chain.GENESIS)]).broken_at == number
+
+
+events = st.lists(st.tuples(st.text(max_size=5), st.text(max_size=5)), min_size=1, max_size=8)
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=50)
+@given(events, st.data())
+def test_no_event_can_be_changed_moved_or_left_out(made: list[tuple[str, str]], data: st.DataObject) -> None:
+    """Any one change of a chain, but cutting its tail, is found."""
+    chain: list[audit_chain.AuditEvent] = []
+    for actor, action in made:
+        last = chain[-1] if chain else None
+        chain.append(audit_chain.link(last, at=NOW, actor=actor, action=action, about="x"))
+    assert audit_chain.verify(chain).intact
+    victim = data.draw(st.integers(0, len(chain) - 1))
+    changed = chain[victim].model_copy(update={"action": chain[victim].action + "!"})
+    assert not audit_chain.verify([*chain[:victim], changed, *chain[victim + 1 :]]).intact
+    if victim < len(chain) - 1:
+        assert not audit_chain.verify([*chain[:victim], *chain[victim + 1 :]]).intact

@@ -1,0 +1,113 @@
+"""Every error crosses a real gRPC connection and arrives as itself, without its private text."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from string import Formatter
+from typing import Any
+
+import grpc
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coordinator.trust.interceptor import Guard, no_check
+from shared.errors import TEXTS, InternalError, RicordError, all_errors, code_of
+from shared.signed import Signed
+from shared.wire import from_rpc, from_signed, from_timestamp, to_signed, to_timestamp
+
+SECRET = "a private text with a path /srv/x"
+
+
+class Raiser(grpc.GenericRpcHandler):
+    """Answers every method by raising what the test put here."""
+
+    error: Exception = RuntimeError()
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, bytes]":
+        """A unary or a streaming handler, by the method's name."""
+
+        def unary(request: bytes, context: grpc.ServicerContext) -> bytes:
+            raise self.error
+
+        def stream(request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
+            yield b"first"
+            raise self.error
+
+        if handler_call_details.method == "/test/Stream":
+            return grpc.unary_stream_rpc_method_handler(stream)
+        return grpc.unary_unary_rpc_method_handler(unary)
+
+
+@pytest.fixture(scope="module")
+def raiser() -> Iterator[tuple[Raiser, grpc.Channel]]:
+    handler = Raiser()
+    server = grpc.server(ThreadPoolExecutor(2), interceptors=[Guard(no_check)])
+    server.add_generic_rpc_handlers((handler,))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        yield handler, channel
+    server.stop(None).wait()
+
+
+def call(channel: Any, method: str) -> None:
+    """One call whose messages are plain bytes."""
+    if method == "/test/Stream":
+        list(channel.unary_stream(method)(b""))
+    else:
+        channel.unary_unary(method)(b"")
+
+
+def sent(channel: grpc.Channel, method: str) -> Any:
+    """The failure of one call, which is a `grpc.Call` too."""
+    with pytest.raises(grpc.RpcError) as caught:
+        call(channel, method)
+    return caught.value
+
+
+@pytest.mark.parametrize("method", ["/test/Unary", "/test/Stream"])
+@pytest.mark.parametrize("kind", all_errors(), ids=code_of)
+def test_every_error_arrives_as_itself(
+    raiser: tuple[Raiser, grpc.Channel], kind: type[RicordError], method: str
+) -> None:
+    """Class, fields and sentence survive; the private text does not leave; the status is the table's."""
+    handler, channel = raiser
+    names = [name for _, name, _, _ in Formatter().parse(TEXTS[code_of(kind)].sentence) if name]
+    handler.error = kind(SECRET, **{name: f"<{name} ü>" for name in names})
+    failure = sent(channel, method)
+    assert failure.code().name == TEXTS[code_of(kind)].status
+    assert SECRET not in f"{failure.details()}{failure.trailing_metadata()}{failure}"
+    arrived = from_rpc(failure, "here:1")
+    assert type(arrived) is kind
+    assert arrived.public == handler.error.public
+
+
+@pytest.mark.parametrize("method", ["/test/Unary", "/test/Stream"])
+def test_a_defect_shows_nothing_of_itself(raiser: tuple[Raiser, grpc.Channel], method: str) -> None:
+    """An exception that is none of ours arrives as a defect, with no word of its text."""
+    handler, channel = raiser
+    handler.error = ValueError(SECRET)
+    failure = sent(channel, method)
+    assert SECRET not in str(failure)
+    assert isinstance(from_rpc(failure, "here:1"), InternalError)
+
+
+def test_what_no_call_raised_is_a_defect() -> None:
+    """An exception of gRPC that carries no status is ours to explain."""
+    assert isinstance(from_rpc(RuntimeError("not from grpc"), "here:1"), InternalError)
+
+
+@given(st.text(), st.text())
+def test_signed_documents_cross_unchanged(document: str, signature: str) -> None:
+    """The bytes that were signed are the bytes that arrive."""
+    encodable = document.encode(errors="ignore").decode()
+    clean = signature.encode(errors="ignore").decode()
+    signed = Signed(document=encodable, signature=clean)
+    assert from_signed(to_signed(signed)) == signed
+
+
+@given(st.datetimes(min_value=datetime(1970, 1, 1), max_value=datetime(9999, 1, 1), timezones=st.just(UTC)))
+def test_moments_cross_unchanged(moment: datetime) -> None:
+    """To the microsecond, in UTC."""
+    assert from_timestamp(to_timestamp(moment)) == moment

@@ -1,0 +1,74 @@
+"""`pacs` and `receive --accessions` over the web: each mistake has its sentence and exit code, as over DIMSE."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from shared.errors import ExitCode
+from tests.factories.dicom import make_ct
+from tests.factories.dicomweb import Answer, dicomweb
+from tests.factories.pacs import free_port
+
+Run = Callable[..., tuple[int, str, str]]
+SLICES = make_ct(slices=3, rows=8, AccessionNumber="ACC77315", PatientID="P1")
+
+
+@pytest.fixture
+def home(tmp_path: Path, run: Run) -> Path:
+    assert run("--home", tmp_path / "home", "init", "--name", "General")[0] == 0
+    return tmp_path / "home"
+
+
+def with_dicomweb(home: Path, url: str, **more: object) -> None:
+    lines = {"url": url, "attempts": 3, "retry_seconds": 0.01, "answer_seconds": 2.0, **more}
+    text = "".join(f"{name} = {json.dumps(value)}\n" for name, value in lines.items())
+    with (home / "site.toml").open("a") as file:
+        file.write(f"\n[dicomweb]\n{text}")
+
+
+def test_a_list_is_fetched_through_failures(run: Run, home: Path) -> None:
+    """The server fails, then cuts its answer, then serves: all of it is here, once."""
+    with dicomweb(SLICES) as fake:
+        with_dicomweb(home, fake.url)
+        (home / "list.txt").write_text("ACC77315\n")
+        fake.first = [Answer(status=500)]
+        code, said, _ = run("--home", home, "receive", "--accessions", home / "list.txt", "--json")
+    asked = json.loads(said)
+    assert (code, asked["announced"], asked["arrived"], asked["failed"]) == (0, 3, 3, 0)
+    assert (asked["studies"], asked["instances"]) == (1, 3)
+
+
+def test_who_is_not_let_in_or_finds_nobody_is_told_so(run: Run, home: Path) -> None:
+    """Without a value of what was asked, with `--debug` too; the list ends with that reason."""
+    with dicomweb(SLICES) as fake:
+        with_dicomweb(home, fake.url, attempts=1)
+        fake.first = [Answer(status=401)] * 3
+        code, _, said = run("--home", home, "pacs", "test")
+        assert (code, fake.url in said, "401" in said) == (ExitCode.REFUSED, True, True)
+        code, _, said = run("--debug", "--home", home, "pacs", "find", "--accession", "ACC77315")
+        assert (code, "ACC77315" in said) == (ExitCode.REFUSED, False)
+        (home / "list.txt").write_text("ACC77315\n")
+        code, said, _ = run("--home", home, "receive", "--accessions", home / "list.txt", "--json")
+        assert (code, json.loads(said)["rows"]) == (ExitCode.PARTIAL, {"1": "dicomweb-refused"})
+    code, _, said = run("--debug", "--home", home, "pacs", "find", "--accession", "ACC77315")
+    assert (code, "ACC77315" in said) == (ExitCode.UNREACHABLE, False)
+
+
+def test_settings_that_cannot_work_are_told_before_anybody_is_asked(run: Run, home: Path) -> None:
+    """A secret that others may read; both ways at once; an address that is not encrypted."""
+    (home / "keys" / "token").write_text("secret")
+    (home / "keys" / "token").chmod(0o644)
+    before = (home / "site.toml").read_text()
+    with_dicomweb(home, "https://pacs.example", token_file="keys/token")
+    code, _, said = run("--home", home, "pacs", "test")
+    assert (code, "chmod 600" in said) == (ExitCode.FAILED, True)
+    with (home / "site.toml").open("a") as file:
+        file.write(f'\n[pacs]\nhost = "127.0.0.1"\nport = {free_port()}\nae_title = "PACS"\n')
+    code, _, said = run("--home", home, "pacs", "test")
+    assert (code, "keep one of them" in said) == (ExitCode.USAGE, True)
+    (home / "site.toml").write_text(before)
+    with_dicomweb(home, "http://pacs.example")
+    code, _, said = run("--home", home, "pacs", "test")
+    assert (code, "`dicomweb.url`" in said, "https" in said) == (ExitCode.USAGE, True, True)

@@ -1,0 +1,118 @@
+"""`review show`, `blank` and `report` as a person meets them, and what is said where the pixel check is off."""
+
+import json
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from shared.error_texts import ExitCode
+from shared.ids import Uid
+from shared.protocol.loader import load_profile
+from site_node.blanking import BURNED_IN_TEXT, FOUND_FILE, Blanking, Found, FoundFrame, Sides
+from site_node.home.folder import SiteHome
+from site_node.home.ledger import Ledger, State
+from site_node.home.records import Records
+from site_node.pixels.inspect import WITHOUT
+from site_node.study import Reason, Severity
+from site_node.validate.report import make_report, write_report
+from tests.factories.pipeline import enter, key_of, make_study
+from tests.factories.validated import make_validated
+from tests.unit.site_node.commands.conftest import Run
+
+KEY = key_of("burned")
+INSTANCE = Uid("1.2.3")
+TEXT = Reason(code=BURNED_IN_TEXT, message="Two pieces of text.", severity=Severity.REVIEW, attribute="PixelData")
+
+
+@pytest.fixture
+def home(tmp_path: Path, run: Run) -> SiteHome:
+    """A home with one study in quarantine, because of text at two places of one frame."""
+    assert run("--home", tmp_path / "home", "init", "--name", "General")[0] == 0
+    home = SiteHome(tmp_path / "home")
+    ledger = Ledger(home.ledger)
+    enter(home, ledger, make_study(home, "burned"))
+    ledger.advance(KEY, State.QUARANTINED, reasons=(TEXT,))
+    ledger.close()
+    folder = home.quarantine / KEY
+    folder.mkdir(mode=0o700)
+    Image.new("RGB", (100, 80)).save(folder / "0.png")
+    boxes = (Sides(-2, 3, 40, 20), Sides(50, 60, 90, 70))
+    found = Found(frames=(FoundFrame(picture="0.png", instance=INSTANCE, frame=0, boxes=boxes),))
+    (folder / FOUND_FILE).write_text(found.model_dump_json())
+    return home
+
+
+def test_show_names_the_pictures_the_reasons_and_the_boxes(run: Run, home: SiteHome) -> None:
+    """What is shown can be given back to `review blank`."""
+    code, said, _ = run("--home", home.folder, "review", "show", KEY[:8])
+    assert code == 0
+    assert str(home.quarantine / KEY / "0.png") in said
+    assert "burned-in-text: Two pieces of text." in said
+    assert "0.png:0,3,40,20" in said
+    shown = json.loads(run("--home", home.folder, "review", "show", KEY, "--json")[1])
+    assert shown["frames"][0]["boxes"] == [[-2, 3, 40, 20], [50, 60, 90, 70]]
+
+
+def test_boxes_are_named_or_all_and_each_decision_is_audited(run: Run, home: SiteHome) -> None:
+    """Who, what and why; the record of the study holds the boxes, clipped to the picture's left and top."""
+    arguments = ("--home", home.folder, "review", "blank", KEY, "--reason", "a name", "--json")
+    assert run(*arguments, "--box", "0.png:1,2,3")[0] == ExitCode.USAGE
+    code, said, _ = run(*arguments)
+    assert (code, json.loads(said)["boxes"]) == (0, 2)
+    boxes = Records(home).read(KEY, Blanking).boxes
+    assert [(box.instance, box.frame, box.left, box.top, box.right, box.bottom) for box in boxes] == [
+        (INSTANCE, 0, 0, 3, 40, 20),
+        (INSTANCE, 0, 50, 60, 90, 70),
+    ]
+    assert run(*arguments)[0] == ExitCode.USAGE  # it waits no more
+    events = json.loads(run("--home", home.folder, "review", "audit", "--json")[1])
+    assert [(one["action"], one["detail"]) for one in events] == [("blank", "a name [2 boxes in 1 frames]")]
+
+
+@pytest.mark.parametrize("verb", ["accept", "release"])
+def test_accept_and_release_are_one_act_with_a_reason(run: Run, home: SiteHome, verb: str) -> None:
+    """For what the screen held as for text in pixels: without a reason nothing happens, with one it is kept."""
+    words = ("--home", home.folder, "review", verb, KEY[:8])
+    assert run(*words)[0] == ExitCode.USAGE
+    assert run(*words, "--reason", " ")[0] == ExitCode.USAGE
+    assert json.loads(run("--home", home.folder, "review", "audit", "--json")[1]) == []
+    code, said, _ = run(*words, "--reason", "seen by me", "--json")
+    assert (code, json.loads(said)) == (0, {"study": KEY, "decision": "released"})
+    (event,) = json.loads(run("--home", home.folder, "review", "audit", "--json")[1])
+    assert (event["action"], event["key"], event["detail"]) == ("release", KEY, "seen by me")
+    assert json.loads(run("--home", home.folder, "review", "list", "--json")[1]) == []
+
+
+def test_a_report_is_a_page_to_sign(run: Run, home: SiteHome, tmp_path: Path) -> None:
+    """Counts by attribute, checks, profile, software, decisions; bound to the file by its digest; no half-cell."""
+    study = make_validated(tmp_path / "study").study
+    made = make_report(
+        study, load_profile(), findings=(), fates=Counter(), inherited=0, checked_at=datetime.now(UTC), searched=False
+    )
+    digest = write_report(home.reports / f"{study.study_instance_uid}.json", made)
+    assert run("--home", home.folder, "review", "report", KEY)[0] == ExitCode.USAGE  # none of this study yet
+    ledger = Ledger(home.ledger)
+    ledger.audit("dr", "release", KEY, "seen | by me")
+    ledger.advance(KEY, State.VALIDATED, study=study.study_instance_uid)
+    ledger.close()
+    for name in (KEY[:8], study.study_instance_uid):
+        code, page, _ = run("--home", home.folder, "review", "report", name)
+        assert code == 0
+        assert all(f"## {title}" in page for title in ("Pixels", "Removed", "Changed", "Kept", "What was checked"))
+        assert all(
+            text in page for text in (digest, made.profile_digest, made.software, "NOT searched", "Signature: __")
+        )
+        assert "dr: release - seen / by me" in page
+    assert json.loads(run("--home", home.folder, "review", "report", KEY, "--json")[1])["blanked_boxes"] == 0
+
+
+def test_what_is_given_up_without_the_pixel_check_is_said(run: Run, home: SiteHome) -> None:
+    """On standard error, whenever studies are moved with the check switched off; and never otherwise."""
+    assert run("--home", home.folder, "run", "--once")[2] == ""
+    text = home.settings_file.read_text().replace("pixel_check = true ", "pixel_check = false ")
+    home.settings_file.write_text(text)
+    for verb in (("run", "--once"), ("deidentify",), ("validate",)):
+        assert WITHOUT in run("--home", home.folder, *verb)[2]

@@ -1,0 +1,75 @@
+"""What one file names, at any depth, is in none of the study's files."""
+
+from pathlib import Path
+
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence as Items
+
+from site_node.study import Deidentified
+from tests.factories.deidentified import file_of, run_bytes, run_one, run_study
+from tests.factories.dicom import make_ct, make_dx
+
+
+def other_id(number: str) -> Items:
+    """OtherPatientIDsSequence with one number."""
+    item = Dataset()
+    item.PatientID = number
+    return Items([item])
+
+
+def test_a_number_of_another_depth_is_cut(tmp_path: Path) -> None:
+    """A number that only OtherPatientIDsSequence holds is no part of a description."""
+    dataset = make_dx(OtherPatientIDsSequence=other_id("QX77123"), SeriesDescription="chest QX77123 PA")
+    assert run_one(tmp_path, dataset).dataset.SeriesDescription == "chest PA"
+
+
+def test_a_number_of_a_sibling_is_cut(tmp_path: Path) -> None:
+    """A number that another file of the study holds is cut too, whichever file comes first."""
+    for place in (0, -1):
+        datasets = make_ct(slices=3, SeriesDescription="thorax QX77123 thin")
+        datasets[place].OtherPatientIDsSequence = other_id("QX77123")
+        made = run_study(tmp_path / str(place), datasets)
+        assert isinstance(made, Deidentified)
+        found = {pydicom.dcmread(one.path).SeriesDescription for one in made.instances}
+        assert found == {"thorax thin"}
+
+
+def test_files_of_a_series_differ_where_they_should(tmp_path: Path) -> None:
+    """Elements that repeat are taken from the file before; each that differs, appears or goes is its own file's."""
+    datasets = make_ct(slices=12)
+    for number, dataset in enumerate(datasets):
+        dataset.WindowCenter = str(number % 3)
+        if number % 4 == 1:
+            dataset.ImageComments = "goes"
+        if number % 5 == 2:
+            del dataset.SliceThickness
+    made = run_study(tmp_path, datasets)
+    assert isinstance(made, Deidentified)
+    for dataset, one in zip(datasets, made.instances, strict=True):
+        new = pydicom.dcmread(one.path)
+        alone = run_one(tmp_path / one.sop_instance_uid, dataset).raw
+        assert one.path.read_bytes() == alone
+        assert new.WindowCenter == dataset.WindowCenter
+        assert new.InstanceNumber == dataset.InstanceNumber
+        assert ("SliceThickness" in new) == ("SliceThickness" in dataset)
+        assert new.PixelData == dataset.PixelData
+
+
+def test_a_broken_sequence_is_refused_even_where_it_would_be_removed(tmp_path: Path) -> None:
+    """What cannot be walked cannot be searched for names."""
+    dataset = make_dx(OtherPatientIDsSequence=other_id("QX77123"))
+    content = file_of(tmp_path, dataset)
+    item = content.index(b"\x10\0\x02\x10SQ") + 12
+    broken = content[: item + 4] + b"\xff\0\0\0" + content[item + 8 :]
+    assert run_bytes(tmp_path, dataset, broken).code == "length-past-end"
+
+
+def test_what_follows_the_pixels_is_read_and_removed(tmp_path: Path) -> None:
+    """Elements after a large picture are walked, though the picture is not read."""
+    dataset = make_dx(rows=300)
+    dataset.add_new(0xFFFCFFFC, "OB", b"planted after the pixels")
+    made = run_study(tmp_path, [dataset, *()])
+    assert isinstance(made, Deidentified)
+    assert b"planted" not in made.instances[0].path.read_bytes()
+    assert pydicom.dcmread(made.instances[0].path).PixelData == dataset.PixelData

@@ -1,0 +1,75 @@
+"""What a breaker found: files that crash the stage, stop it for hours, or pass under another file's verdict."""
+
+import re
+from pathlib import Path
+from time import monotonic
+
+import pytest
+from pydicom.dataset import Dataset
+
+from shared.protocol.loader import load_profile
+from site_node.deidentify.identifiers import Named, find_identifiers
+from site_node.study import Deidentified
+from tests.factories.deidentified import file_of, run_bytes, run_one, run_study
+from tests.factories.dicom import make_dx, write_file
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom warns of what is planted on purpose
+
+
+def _overlay(number: int, tag: int) -> Dataset:
+    dataset = make_dx(SOPInstanceUID=f"1.2.3.4.5.6.7.{number}", StudyInstanceUID="1.2.3.4", SeriesInstanceUID="1.2.3.5")
+    dataset.add_new(tag, "US", 1)
+    return dataset
+
+
+def test_a_verdict_is_not_another_files(tmp_path: Path) -> None:
+    """OverlayBitsAllocated 1 may go on, OverlayBitPosition 1 may not, though their values are the same bytes."""
+    allowed, hidden = _overlay(1, 0x60000100), _overlay(2, 0x60000102)
+    result = run_study(tmp_path, [allowed, hidden])
+    assert isinstance(result, Deidentified)
+    assert [str(one.source.sop_instance_uid) for one in result.instances] == ["1.2.3.4.5.6.7.1"]
+    assert [one.reasons[0].code for one in result.left_out] == ["overlay-in-pixels"]
+
+
+def test_a_value_that_outgrows_its_header_is_refused(tmp_path: Path) -> None:
+    """New UIDs are longer than old ones: 2,000 of them have no place in a UI element, which is no crash."""
+    outcome = run_one(tmp_path, make_dx(FrameOfReferenceUID=["1.2"] * 2_000))
+    assert outcome.code == "malformed-value"
+
+
+def test_a_long_description_is_emptied_at_once(tmp_path: Path) -> None:
+    """No description of 90 KB is cleaned letter by letter, and it is no crash that it was of unknown representation."""
+    dataset = make_dx(SeriesDescription="here")
+    content = write_file(dataset, tmp_path / "one").read_bytes()
+    place = content.index(b"\x08\0\x3e\x10LO\x04\0here")
+    long = b"\x08\0\x3e\x10UN\0\0" + (90_000).to_bytes(4, "little") + b"x" * 90_000
+    outcome = run_bytes(tmp_path, dataset, content[:place] + long + content[place + 12 :])
+    assert b"xxxx" not in outcome.raw
+    assert outcome.dataset.get("SeriesDescription") in {None, ""}
+
+
+def test_a_place_of_many_words_is_searched_in_time() -> None:
+    """Two thousand words make two thousand forms, not four million."""
+    words = tuple(f"{number:x}q".encode() for number in range(2_000))
+    found = find_identifiers([Named(0x00080080, ("iso8859",), b" ".join(words))], ())
+    assert len(found.places) < 2 * len(words)
+
+
+def test_an_address_pattern_does_not_look_back_over_all_letters(tmp_path: Path) -> None:
+    """Many descriptions of one word each take no time, and an address still goes."""
+    long = "A" * 1_000
+    begun = monotonic()
+    outcome = run_one(tmp_path, make_dx(SeriesDescription="PA kel.jan@example.org", ProtocolName=long))
+    assert outcome.dataset.SeriesDescription == "PA"
+    for name in ("ricord", "ricord-2020", "tcia"):
+        deny = re.compile("|".join(f"(?:{one})" for one in load_profile(name).text.deny), re.IGNORECASE)
+        assert not deny.search("A" * 60_000)
+    assert monotonic() - begun < 5
+
+
+def test_file_meta_that_does_not_say_its_syntax_is_not_guessed_at(tmp_path: Path) -> None:
+    """Two readers would guess differently; without any file meta information there is nothing to contradict."""
+    dataset = make_dx()
+    content = file_of(tmp_path, dataset)
+    broken = content.replace(b"\x02\0\x10\0UI", b"\x92\0\x10\0UI", 1)
+    assert run_bytes(tmp_path / "broken", dataset, broken).code == "not-readable"

@@ -1,0 +1,131 @@
+"""Laws of a site's counting."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from coordinator.cohort.relations import complete, relations_of
+from shared.crypto.signing import SigningKey
+from shared.errors import ProtocolMismatch, RunRefused, SecureSumRefused
+from shared.federation.cohort import definition_of, subject_of
+from shared.federation.secure_sum.messages import Peer, SignedPlan, SumPlan
+from shared.federation.secure_sum.policy import SumPolicy
+from shared.ids import Sha256, SiteId
+from shared.manifest import canonical_json
+from shared.protocol.loader import load_protocol
+from site_node.federate.statistics import answer, count, vector_of
+from tests.factories.libraries import library, study, write
+
+PROTOCOL = load_protocol()
+DEFINITION = PROTOCOL.cohort
+SITES = [SiteId("100001"), SiteId("100002"), SiteId("100003")]
+
+
+def test_one_patient_is_counted_as_the_definition_says() -> None:
+    """A patient with two studies is one patient, counted by the first recorded age, with the days between."""
+    studies = [
+        study("1", "100001-000001", date="20200310", clinical={"age": 64, "sex": "F", "covid_status": "positive"}),
+        study(
+            "2", "100001-000001", date="20200301", series=[("CT", 80, "TOSHIBA_MEC", 5.0)] * 2, clinical={"sex": " "}
+        ),
+    ]
+    found = {cell: number for cell, number in count(DEFINITION, studies).items() if number}
+    unfilled = {f"filled*{field}/not recorded": 2 for field in DEFINITION.filled}
+    assert found == unfilled | {
+        "patients": 1,
+        "studies": 2,
+        "series": 3,
+        "images": 161,
+        "age/50-64": 1,
+        "sex/female": 1,
+        "sex*age/female/50-64": 1,
+        "studies_per_patient/2": 1,
+        "days_between/8-30": 1,
+        "covid_status/positive": 1,
+        "covid_status/not recorded": 1,
+        "covid_method/not recorded": 2,
+        "covid_status*covid_method/positive/not recorded": 1,
+        "covid_status*covid_method/not recorded/not recorded": 1,
+        "finding/not recorded": 2,
+        "modality/CT": 2,
+        "modality/DX": 1,
+        "manufacturer/Canon": 2,
+        "manufacturer/Philips": 1,
+        "slice_thickness/2.5 to 5": 2,
+    }
+
+
+@given(st.integers(0, 40), st.integers(0, 10_000))
+@settings(max_examples=30, deadline=None)
+def test_every_count_fits_the_definitions_relations(patients: int, seed: int) -> None:
+    """Whatever a library holds, its counts add up exactly as the centre assumes when it hides cells."""
+    counts = count(DEFINITION, library(SITES[0], patients, seed))
+    everything = complete(DEFINITION, counts)
+    assert min(everything.values()) >= 0
+    assert all(relation.holds(everything) for relation in relations_of(DEFINITION))
+
+
+def test_the_vector_follows_the_definitions_order() -> None:
+    """One word for each cell, in order; an empty library is all zeros."""
+    studies = library(SITES[0], 10)
+    counts = count(DEFINITION, studies)
+    assert vector_of(DEFINITION, studies).tolist() == [counts[cell] for cell in DEFINITION.cells]
+    assert not vector_of(DEFINITION, []).any()
+
+
+@pytest.fixture
+def keys() -> dict[SiteId, SigningKey]:
+    return {site: SigningKey.generate() for site in SITES}
+
+
+def ask(
+    tmp_path: Path, keys: dict[SiteId, SigningKey], *, roster: list[SiteId] | None = None, **changes: object
+) -> bytes:
+    """The first site's answer to a plan with `changes`."""
+    coordinator = SigningKey.generate()
+    fields = {
+        "session": "ab" * 16,
+        "subject": subject_of(DEFINITION),
+        "protocol_digest": PROTOCOL.digest,
+        "length": len(DEFINITION.cells),
+        "roster": tuple(Peer(site_id=site, verify_key=str(key.public)) for site, key in keys.items()),
+        "threshold": 3,
+    }
+    plan = SignedPlan.of(SumPlan.model_validate(fields | changes), coordinator)
+    return answer(
+        "advertise",
+        canonical_json(plan),
+        site_id=SITES[0],
+        key=keys[SITES[0]],
+        coordinator=coordinator.public,
+        memory=tmp_path / "memory",
+        library=write(tmp_path / "library", []),
+        policy=SumPolicy(),
+        protocol_digest=PROTOCOL.digest,
+        roster=roster,
+    )
+
+
+def test_a_site_takes_part_in_this_protocols_cohort_only(tmp_path: Path, keys: dict[SiteId, SigningKey]) -> None:
+    """Another subject, length, protocol or roster is refused before any key is made; the right one is answered."""
+    with pytest.raises(RunRefused):
+        ask(tmp_path, keys, subject="cohort:another")
+    with pytest.raises(RunRefused):
+        ask(tmp_path, keys, length=7)
+    with pytest.raises(RunRefused):
+        ask(tmp_path, keys, roster=SITES[:2])
+    with pytest.raises(ProtocolMismatch):
+        ask(tmp_path, keys, protocol_digest=Sha256("f" * 64))
+    assert not (tmp_path / "memory" / "sessions").exists()
+    assert ask(tmp_path, keys, roster=SITES)
+    with pytest.raises(SecureSumRefused):
+        ask(tmp_path, keys, roster=SITES)
+
+
+def test_a_protocol_nobody_holds_has_no_cohort() -> None:
+    """The digest alone finds the definition; an unknown one names what is held."""
+    assert definition_of(PROTOCOL.digest) == DEFINITION
+    with pytest.raises(ProtocolMismatch):
+        definition_of(Sha256("f" * 64))

@@ -1,0 +1,162 @@
+"""What a message gets to see and what an answer may hold, whoever executes the app."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.supercore.task_identity import TaskIdentity
+
+from shared.agreement import Mode
+from shared.crypto.signing import SigningKey
+from shared.errors import RunRefused
+from shared.federation.models.registry import build_model, get_state
+from shared.federation.plan import Plan, PlanRequest, TrainingTask, complete_plan, sign_plan
+from site_node.federate import client_app
+from site_node.federate.client_app import app, check_leaving, judged
+from site_node.federate.executor import answer
+from site_node.federate.site import CONTEXT_KEY, FederateSettings
+from tests.factories.site_homes import PROTOCOL, make_site, member_of, set_policy
+
+KEY = SigningKey.generate()
+TASK = TrainingTask(image_size=32)
+
+
+@pytest.fixture
+def sites(tmp_path: Path) -> list[FederateSettings]:
+    TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 1
+    return [make_site(tmp_path / str(n), f"{200000 + n}", KEY, images=8 if n == 0 else 0) for n in range(3)]
+
+
+def plan_for(sites: list[FederateSettings]) -> Plan:
+    members = tuple(member_of(site) for site in sites)
+    return complete_plan(PlanRequest(purpose="training", training=TASK), members=members, protocol_digest=PROTOCOL)
+
+
+def make_message(plan: str | None, kind: str = "train", turn: int = 1) -> Message:
+    config = {"server-round": turn} | ({"plan": plan} if plan else {})
+    arrays = ArrayRecord({"state": Array(get_state(build_model(TASK)))})
+    return Message(RecordDict({"arrays": arrays, "config": ConfigRecord(config)}), dst_node_id=2, message_type=kind)
+
+
+def context_of(site: FederateSettings) -> Context:
+    return Context(1, 2, {CONTEXT_KEY: site.model_dump_json()}, RecordDict(), {})
+
+
+def test_a_message_under_a_good_plan_is_answered(sites: list[FederateSettings]) -> None:
+    """A training answer holds the state and the numbers that Flower averages by, and nothing else."""
+    reply = app(make_message(sign_plan(plan_for(sites), KEY)), context_of(sites[0]))
+    assert not reply.has_error()
+    assert set(reply.content) == {"arrays", "metrics"}
+    assert set(reply.content["metrics"]) == {"num-examples", "loss", "told"}
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        (lambda plan: make_message(None), "carries no plan"),
+        (lambda plan: make_message(sign_plan(plan, SigningKey.generate())), "signature on the plan"),
+        (lambda plan: make_message("{}"), "signature on the plan"),
+        (lambda plan: make_message(sign_plan(plan, KEY), kind="query"), "query"),
+        (lambda plan: make_message(sign_plan(plan, KEY), turn=99), "round"),
+    ],
+)
+def test_any_other_message_is_refused_visibly(
+    sites: list[FederateSettings], message: Callable[[Plan], Message], reason: str
+) -> None:
+    """No plan, another's plan, another kind, another round: `SITE_POLICY` and why."""
+    reply = app(message(plan_for(sites)), context_of(sites[0]))
+    assert reply.has_error()
+    assert reply.error.reason.startswith("SITE_POLICY: ")
+    assert reason in reply.error.reason
+
+
+def test_the_text_of_a_foreign_exception_does_not_leave(sites: list[FederateSettings]) -> None:
+    """It might quote a value; the answer names the exception's class only."""
+
+    def fails(message: Message, context: Context) -> Message:
+        raise ValueError("SECRET^PATIENT")
+
+    reply = judged(make_message(sign_plan(plan_for(sites), KEY)), context_of(sites[0]), fails)
+    assert reply.error.reason == "SITE_FAILED: ValueError"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"arrays": ArrayRecord({"state": Array(get_state(build_model(TASK)))}), "config": ConfigRecord({"x": 1})},
+        {"arrays": ArrayRecord({"images": Array(get_state(build_model(TASK)))})},
+        {"metrics": MetricRecord({"num-examples": 1, "patient": 2})},
+    ],
+)
+def test_an_answer_with_anything_more_does_not_leave(sites: list[FederateSettings], content: dict[str, object]) -> None:
+    """Another record, another array, another number: refused as a whole."""
+    plan = plan_for(sites)
+    message = make_message(sign_plan(plan, KEY))
+    with pytest.raises(RunRefused):
+        check_leaving(Message(RecordDict(content), reply_to=message), plan, 10**9)
+
+
+def test_an_answer_larger_than_the_policy_does_not_leave(sites: list[FederateSettings]) -> None:
+    """The limit is on the bytes of all records."""
+    set_policy(sites[0], max_answer_bytes=1000)
+    reply = app(make_message(sign_plan(plan_for(sites), KEY)), context_of(sites[0]))
+    assert "more than may leave" in reply.error.reason
+
+
+def test_a_withdrawn_study_is_gone_from_memory_too(sites: list[FederateSettings]) -> None:
+    """The decoded images are read again as soon as the library holds other studies."""
+    before = client_app._split(sites[0].library, TASK)
+    study = next(folder for folder in sites[0].library.iterdir())
+    for file in sorted(study.rglob("*"), reverse=True):
+        file.rmdir() if file.is_dir() else file.unlink()
+    study.rmdir()
+    after = client_app._split(sites[0].library, TASK)
+    assert sum(after.training.cases) + sum(after.validation.cases) == 7
+    assert sum(before.training.cases) + sum(before.validation.cases) == 8
+
+
+def test_the_same_round_is_answered_twice_and_no_more(sites: list[FederateSettings]) -> None:
+    """One retry per run, kind and round, also after a restart; other rounds, kinds and runs are free."""
+    text = sign_plan(plan_for(sites), KEY)
+    asked = [app(make_message(text), context_of(sites[0])) for _ in range(4)]
+    assert [reply.has_error() for reply in asked] == [False, False, True, True]
+    assert asked[2].error.reason == "SITE_POLICY: train of round 1 was answered and retried before"
+    for message in (make_message(text, turn=2), make_message(text, kind="evaluate")):
+        assert not app(message, context_of(sites[0])).has_error()
+    assert not app(make_message(sign_plan(plan_for(sites), KEY)), context_of(sites[0])).has_error()
+
+
+def test_work_that_the_signed_agreement_does_not_cover_is_refused(sites: list[FederateSettings]) -> None:
+    """Whatever plan the coordinator signs: another mode, or after the agreement's end."""
+    text = sign_plan(plan_for(sites), KEY)
+    changes: list[tuple[dict[str, object], str]] = [
+        ({"modes": (Mode.COHORT,)}, "does not cover"),
+        ({"agreement_expires_at": datetime.now(UTC)}, "has expired"),
+    ]
+    for change, reason in changes:
+        reply = app(make_message(text), context_of(sites[0].model_copy(update=change)))
+        assert reason in reply.error.reason
+
+
+class FakeTask:
+    """A task of Flower's as the executor sees one."""
+
+    def __init__(self, message: Message, bundle_digest: str) -> None:
+        self.message = message
+        self.bundle_digest = bundle_digest
+        self.context = Context(1, 2, {}, RecordDict(), {})
+        self.replies: list[Message] = []
+
+    def answer(self, reply: Message, context: Context) -> None:
+        """Keep it."""
+        assert not context.node_config  # the site's settings stay here
+        self.replies.append(reply)
+
+
+def test_a_foreign_bundle_is_refused_before_its_message_is_looked_at(sites: list[FederateSettings]) -> None:
+    """The digest comes first: even a message under a good plan gets `SITE_POLICY`."""
+    task = FakeTask(make_message(sign_plan(plan_for(sites), KEY)), "f" * 64)
+    answer(task, sites[0])  # type: ignore[arg-type] # a stand-in with the same shape
+    assert task.replies[0].error.reason == "SITE_POLICY: this bundle's digest is not on the site's list"

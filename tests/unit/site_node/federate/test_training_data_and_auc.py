@@ -1,0 +1,94 @@
+"""Local training's parts: the AUC, the images as they are read, the split by patient."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from shared.errors import RunRefused
+from shared.federation.models.registry import build_model, get_state
+from shared.federation.plan import TrainingTask
+from shared.ids import SiteId
+from site_node.federate.dataset import load_split, read_frontal, standardise
+from site_node.federate.training import Samples, auc, evaluate, train
+from tests.factories.site_homes import fill_library, radiograph, write_radiograph
+
+TASK = TrainingTask(image_size=32, validation_share=0.3)
+cases = some.lists(some.tuples(some.integers(0, 1), some.integers(-3, 3)), min_size=1, max_size=30)
+
+
+@given(cases)
+def test_auc_is_the_share_of_pairs_ranked_right(pairs: list[tuple[int, int]]) -> None:
+    """Equal to counting every pair of a positive and a negative, ties as a half; none without both classes."""
+    labels = np.array([label for label, _ in pairs])
+    scores = np.array([float(score) for _, score in pairs])
+    wins = [(p > n) + (p == n) / 2 for p in scores[labels == 1] for n in scores[labels == 0]]
+    found = auc(labels, scores)
+    assert found == (pytest.approx(sum(wins) / len(wins)) if wins else None)
+
+
+def test_a_standardised_image_has_mean_0_and_deviation_1_whatever_the_scanner() -> None:
+    """Gain and offset of a scanner change nothing."""
+    image = radiograph(np.random.default_rng(1), sick=True).astype(np.float32)
+    small = standardise(image, 32)
+    assert small.shape == (32, 32)
+    assert abs(float(small.mean())) < 1e-4
+    assert float(small.std()) == pytest.approx(1, abs=1e-4)
+    assert np.allclose(standardise(image * 7 + 300, 32), small, atol=1e-3)
+    assert not standardise(np.full((50, 60), 4.0, np.float32), 32).any()
+
+
+def test_monochrome1_is_inverted(tmp_path: Path) -> None:
+    """The same film stored the other way round reads the same (up to its offset)."""
+    image = radiograph(np.random.default_rng(2), sick=False)
+    write_radiograph(tmp_path / "two.dcm", image)
+    write_radiograph(tmp_path / "one.dcm", (4095 - image).astype(np.uint16), interpretation="MONOCHROME1")
+    one, two = read_frontal(tmp_path / "one.dcm"), read_frontal(tmp_path / "two.dcm")
+    assert one is not None
+    assert two is not None
+    assert np.allclose(standardise(one, 32), standardise(two, 32), atol=1e-4)
+
+
+def test_laterals_other_modalities_and_broken_files_are_passed_over(tmp_path: Path) -> None:
+    """Only frontal CR and DX are learned from."""
+    image = radiograph(np.random.default_rng(3), sick=False)
+    write_radiograph(tmp_path / "lateral.dcm", image, view="LL")
+    write_radiograph(tmp_path / "ct.dcm", image, modality="CT")
+    (tmp_path / "text.dcm").write_text("no DICOM")
+    assert all(read_frontal(file) is None for file in tmp_path.iterdir())
+
+
+def test_the_split_is_by_patient_and_stays(tmp_path: Path) -> None:
+    """Read twice the split is the same; every image is in one part; both labels are there."""
+    fill_library(tmp_path / "library", SiteId("123456"), 30)
+    first, second = load_split(tmp_path / "library", TASK), load_split(tmp_path / "library", TASK)
+    assert (first.training.images == second.training.images).all()
+    assert len(first.training.labels) + len(first.validation.labels) == 30
+    assert sum(first.training.cases) + sum(first.validation.cases) == 30
+    assert 0 < len(first.validation.labels) < 20
+
+
+def test_a_study_without_the_label_is_passed_over(tmp_path: Path) -> None:
+    """Nothing is guessed: no such field, no image."""
+    fill_library(tmp_path / "library", SiteId("123456"), 4)
+    split = load_split(tmp_path / "library", TASK.model_copy(update={"label": "covid_status"}))
+    assert len(split.training.labels) == len(split.validation.labels) == 0
+    with pytest.raises(RunRefused):
+        train(build_model(TASK), split.training, TASK, turn=1)
+    assert evaluate(build_model(TASK), split.validation).auc is None
+
+
+def test_a_strong_proximal_term_keeps_the_model_near_its_start() -> None:
+    """FedProx: the larger mu, the less a round moves the state."""
+    random = np.random.default_rng(4)
+    samples = Samples(random.normal(size=(16, 32, 32)).astype(np.float32), np.array([0, 1] * 8))
+    moved = []
+    for mu in (0.0, 50.0):
+        task = TASK.model_copy(update={"proximal_mu": mu, "local_epochs": 3, "optimizer": "sgd", "strategy": "fedprox"})
+        model = build_model(task)
+        start = get_state(model)
+        train(model, samples, task, turn=1)
+        moved.append(float(np.abs(get_state(model) - start).sum()))
+    assert moved[1] < moved[0]

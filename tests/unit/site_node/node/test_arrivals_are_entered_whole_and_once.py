@@ -1,0 +1,173 @@
+"""From the arrivals into the spool and the ledger: nothing half, nothing lost, nothing twice."""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from shared.crypto.keys import load_secret
+from shared.ids import SiteId
+from site_node.home.folder import init_home
+from site_node.home.ledger import Ledger, State
+from site_node.home.records import Records
+from site_node.home.retrieve_requests import Part
+from site_node.node.acquisition import Acquisition
+from site_node.pseudonyms.keyed import Pseudonyms
+from site_node.receive.folder import Reception, receive_folder
+from site_node.receive.reading import unreadable
+from site_node.study import Received
+from tests.factories.dicom import make_ct, write_file
+
+SLICES = make_ct(slices=3, rows=8)
+STUDY = str(SLICES[0].StudyInstanceUID)
+
+
+@pytest.fixture
+def acquisition(tmp_path: Path) -> Acquisition:
+    home = init_home(tmp_path / "home", name="General")
+    return Acquisition(home, home.load(), Pseudonyms(load_secret(home.pseudonym_key), SiteId("123456")))
+
+
+@pytest.fixture
+def ledger(acquisition: Acquisition) -> Iterator[Ledger]:
+    opened = Ledger(acquisition.home.ledger)
+    yield opened
+    opened.close()
+
+
+def arrive(acquisition: Acquisition, tmp_path: Path, *numbers: int) -> None:
+    for number in numbers:
+        write_file(SLICES[number], tmp_path / "one.dcm")
+        content = (tmp_path / "one.dcm").read_bytes()
+        acquisition.arrivals.store(STUDY, str(SLICES[number].SOPInstanceUID), content)
+
+
+def test_a_study_waits_for_the_rest_and_short_of_it_for_a_person(
+    acquisition: Acquisition, ledger: Ledger, tmp_path: Path
+) -> None:
+    """While more is expected it is not taken in; ended short it is quarantined; completed it goes its way, whole."""
+    key = acquisition.pseudonyms.study_key(STUDY)
+    ledger.requests.add(["a"])
+    ledger.requests.found("a", [Part(key=key, announced=3)])
+    arrive(acquisition, tmp_path, 0, 1)
+    assert acquisition.receive_arrivals(ledger, quiet_seconds=0) == ()
+    ledger.requests.reconcile("a", [Part(key=key, announced=3, arrived=2, failed=1, reason="no-answer")])
+    (taken,) = acquisition.receive_arrivals(ledger, quiet_seconds=0)
+    assert taken.instances == 2
+    assert (ledger.study(key).state, ledger.study(key).lead) == (State.QUARANTINED, "incomplete-retrieval")
+    assert ledger.requests.reopen() == 1
+    arrive(acquisition, tmp_path, 0, 1, 2)
+    ledger.requests.reconcile("a", [Part(key=key, announced=3, arrived=3)])
+    (taken,) = acquisition.receive_arrivals(ledger, quiet_seconds=0)
+    assert (taken.instances, taken.duplicates) == (1, 2)
+    assert ledger.study(key).state is State.RECEIVED
+    assert len(ledger.names(key)) == 3
+    assert not list(acquisition.home.arrivals.rglob("*.dcm"))
+
+
+def test_a_kill_while_taking_in_changes_nothing(acquisition: Acquisition, ledger: Ledger, tmp_path: Path) -> None:
+    """Set apart, or already in the spool, and then killed: the next process takes it in, once."""
+    arrive(acquisition, tmp_path, 0, 1, 2)
+    key = acquisition.pseudonyms.study_key(STUDY)
+    apart = acquisition.arrivals.take(key)
+    receive_folder(apart, acquisition.home.spool, acquisition.pseudonyms)
+    (taken,) = acquisition.receive_arrivals(ledger, quiet_seconds=0)
+    assert (taken.studies, taken.instances) == (1, 3)
+    assert acquisition.receive_arrivals(ledger, quiet_seconds=0) == ()
+    assert len(ledger.names(key)) == 3
+
+
+def test_what_cannot_be_read_stays_for_a_person(acquisition: Acquisition, ledger: Ledger, tmp_path: Path) -> None:
+    """What came over the network lies nowhere else: one that is cut off, and two with one UID, are kept."""
+    write_file(SLICES[0], tmp_path / "one.dcm")
+    whole = (tmp_path / "one.dcm").read_bytes()
+    uid = str(SLICES[0].SOPInstanceUID)
+    for content in (whole, whole[:-2] + b"\7\7"):
+        acquisition.arrivals.store(STUDY, uid, content)
+    acquisition.arrivals.store(STUDY, "1.2.3", whole[:-40])
+    (taken,) = acquisition.receive_arrivals(ledger, quiet_seconds=0)
+    assert taken.files == {"other-bytes": 2, "truncated": 1}
+    assert len(list((acquisition.home.quarantine / "arrivals").iterdir())) == 3
+
+
+def test_a_version_that_comes_with_another_does_not_take_the_files_of_a_study(
+    acquisition: Acquisition, ledger: Ledger, tmp_path: Path
+) -> None:
+    """What was here comes again together with other bytes: the study goes on without that image, and whole."""
+    arrive(acquisition, tmp_path, 0, 1)
+    acquisition.receive_arrivals(ledger, quiet_seconds=0)
+    arrive(acquisition, tmp_path, 0)
+    whole = (tmp_path / "one.dcm").read_bytes()
+    acquisition.arrivals.store(STUDY, str(SLICES[0].SOPInstanceUID), whole[:-2] + b"\7\7")
+    acquisition.receive_arrivals(ledger, quiet_seconds=0)
+    key = acquisition.pseudonyms.study_key(STUDY)
+    record = Records(acquisition.home).read(key, Received)
+    assert [one.sop_instance_uid for one in record.instances] == [str(SLICES[1].SOPInstanceUID)]
+    assert all(one.path.exists() for one in record.instances)
+    assert ledger.study(key).state is State.RECEIVED
+
+
+def test_a_kill_while_clearing_up_leaves_no_half_of_a_conflict(
+    acquisition: Acquisition, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two versions one is removed, then the process dies: the other is not taken for the only one."""
+    arrive(acquisition, tmp_path, 0)
+    whole = (tmp_path / "one.dcm").read_bytes()
+    acquisition.arrivals.store(STUDY, str(SLICES[0].SOPInstanceUID), whole[:-2] + b"\7\7")
+    really = os.unlink
+    removed: list[str] = []
+
+    def remove_one(path: str, *, dir_fd: int | None = None) -> None:
+        where = str(path) if dir_fd is None else str(Path(f"/proc/self/fd/{dir_fd}").readlink())
+        if str(path).endswith(".dcm") and str(acquisition.home.arrivals) in where:
+            if removed:
+                raise KeyboardInterrupt
+            removed.append(path)
+        really(path, dir_fd=dir_fd)
+
+    with monkeypatch.context() as patched, suppress(KeyboardInterrupt):
+        patched.setattr("os.unlink", remove_one)
+        acquisition.receive_arrivals(ledger, quiet_seconds=0)
+    acquisition.receive_arrivals(ledger, quiet_seconds=0)
+    assert ledger.studies() == ()
+    assert len(list((acquisition.home.quarantine / "arrivals").iterdir())) == 2
+
+
+def test_a_disk_that_does_not_read_deletes_nothing(
+    acquisition: Acquisition, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not one file of a study can be opened: what was answered with success is still there."""
+    arrive(acquisition, tmp_path, 0, 1)
+    with monkeypatch.context() as patched:
+        patched.setattr("site_node.receive.folder._opened", unreadable_now)
+        acquisition.receive_arrivals(ledger, quiet_seconds=0)
+    assert ledger.file_counts() == {("refused", "no-dicom-found"): 1}
+    assert len(list((acquisition.home.quarantine / "arrivals").iterdir())) == 2
+
+
+def test_a_study_that_cannot_be_taken_in_does_not_hold_up_the_others(
+    acquisition: Acquisition, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk fails under one of them: the other is here, and the first is tried again."""
+    other = make_ct(slices=1, rows=8, study="other")[0]
+    write_file(other, tmp_path / "one.dcm")
+    content = (tmp_path / "one.dcm").read_bytes()
+    acquisition.arrivals.store(str(other.StudyInstanceUID), str(other.SOPInstanceUID), content)
+    arrive(acquisition, tmp_path, 0)
+    problems = [OSError(errno.EIO, "cannot be written")]
+
+    def fails_once(source: Path, spool: Path, keys: Pseudonyms) -> Reception:
+        if problems:
+            raise problems.pop()
+        return receive_folder(source, spool, keys)
+
+    monkeypatch.setattr("site_node.node.acquisition.receive_folder", fails_once)
+    assert [len(acquisition.receive_arrivals(ledger, quiet_seconds=0)) for _ in range(3)] == [1, 1, 0]
+    assert len(ledger.studies()) == 2
+
+
+def unreadable_now(_: object) -> None:
+    raise unreadable("unreadable")

@@ -1,0 +1,61 @@
+"""The worker process: a crash, silence or nonsense is never a pass, and what it saw is shown to its owner only."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from compose.sample import films
+from shared.errors import PixelCheckFailed, PixelCheckUnavailable, PixelsUnreadable
+from site_node.pixels.client import PixelChecker
+from site_node.pixels.frames import Frame
+from tests.factories.dicom import make_dx, write_file
+
+READY = "import sys; print('{\"ready\": true}', flush=True); sys.stdin.readline(); "
+
+
+def test_text_is_found_and_drawn_for_the_person_alone(tmp_path: Path) -> None:
+    """The real worker, one file with a name in it and one without; the picture is 0600."""
+    import numpy as np
+
+    clean = films.frontal(np.random.default_rng(1), 256, positive=False)
+    marked = films.mark(clean, "DOE JANE 1961", (0.05, 0.05), 0.06)
+    files = []
+    for name, image in (("clean", clean), ("marked", marked)):
+        dataset = make_dx(rows=256)
+        dataset.PixelData = (image * 4000).astype(np.uint16).tobytes()
+        files.append(write_file(dataset, tmp_path / name))
+    picture = tmp_path / "picture.png"
+    with PixelChecker() as checker:
+        assert checker.check(Frame(files[0], 0), picture) == ()
+        assert not picture.exists()
+        assert checker.check(Frame(files[0], 0, said=True), picture) == ()
+        assert picture.exists(), "a person looks at what the file says holds text"
+        boxes = checker.check(Frame(files[1], 0), picture)
+        assert boxes
+        assert picture.stat().st_mode & 0o777 == 0o600
+        with Image.open(picture) as drawn:
+            assert drawn.mode == "RGB"
+        with pytest.raises(PixelsUnreadable):
+            checker.check(Frame(tmp_path / "none", 0))
+
+
+@pytest.mark.parametrize(
+    "then",
+    ["sys.exit(1)", "print('nonsense', flush=True)", "print('[]', flush=True)", "import time; time.sleep(60)"],
+    ids=["dies", "nonsense", "no answer", "silent"],
+)
+def test_a_worker_that_does_not_answer_is_no_pass(tmp_path: Path, then: str) -> None:
+    """Tried once more with a new worker, then the study stops."""
+    with PixelChecker((sys.executable, "-c", READY + then), patience=0.5) as checker, pytest.raises(PixelCheckFailed):
+        checker.check(Frame(tmp_path / "any", 0))
+
+
+@pytest.mark.parametrize(
+    "says", ["", 'print(\'{"problem": "pixel-check-unavailable"}\')'], ids=["nothing", "a problem"]
+)
+def test_a_worker_that_cannot_start_stops_the_node(tmp_path: Path, says: str) -> None:
+    """Without models nothing can be looked for, and nothing may go on as if it had been."""
+    with PixelChecker((sys.executable, "-c", says)) as checker, pytest.raises(PixelCheckUnavailable):
+        checker.check(Frame(tmp_path / "any", 0))

@@ -1,0 +1,221 @@
+import io
+import subprocess
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zstandard
+from pydicom.uid import RLELossless
+
+from shared.crypto.recipients import generate_identity
+from shared.crypto.sealing import AgeIdentity, decrypt
+from shared.crypto.signing import SigningKey, verify_manifest
+from shared.errors import DiskFull, InvalidIdentifier, ManifestInvalid
+from shared.ids import SiteId
+from site_node.seal.package import load_sealed, seal
+from site_node.study import Sealed, Validated
+from tests.factories.validated import AGREEMENT, PROTOCOL, SITE, make_validated
+from tests.peers import needs_peer
+
+
+class Site:
+    """One site's keys and outbox."""
+
+    def __init__(self, folder: Path, identity: AgeIdentity) -> None:
+        self.outbox = folder / "outbox"
+        self.signing = SigningKey.generate()
+        self.identity = identity
+
+    def seal(self, study: Validated, **changes: Any) -> Sealed:
+        arguments: dict[str, Any] = {
+            "outbox": self.outbox,
+            "site_id": SITE,
+            "agreement": AGREEMENT,
+            "agreement_version": 1,
+            "recipient": self.identity.recipient,
+            "protocol_digest": PROTOCOL,
+            "sequence": 1,
+            "signing_key": self.signing,
+        }
+        return seal(study, **(arguments | changes))
+
+    def files(self) -> list[str]:
+        return sorted(path.name for path in self.outbox.iterdir()) if self.outbox.exists() else []
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path, generate_identity("x25519"))
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Validated:
+    return make_validated(tmp_path / "library")
+
+
+def inside(sealed: Sealed, identity: AgeIdentity) -> bytes:
+    target = io.BytesIO()
+    with sealed.ciphertext.open("rb") as source:
+        decrypt(identity, source, target)
+    return target.getvalue()
+
+
+def test_the_outbox_holds_a_ciphertext_and_a_signed_manifest(site: Site, study: Validated) -> None:
+    sealed = site.seal(study)
+    manifest = verify_manifest(sealed.manifest, site.signing.public)
+    digest = manifest.contents_sha256
+    assert site.files() == [f"{digest}.age", f"{digest}.manifest.json"]
+    assert (manifest.series_count, manifest.instance_count, manifest.modalities) == (2, 4, ("CT", "DX"))
+    assert sealed.ciphertext.stat().st_size == manifest.ciphertext_size
+
+
+def test_any_tar_reads_what_is_inside(site: Site, study: Validated) -> None:
+    """A zstd frame around a tar: the list first, then plain files under new UIDs, without time or owner."""
+    plain = zstandard.ZstdDecompressor().decompressobj().decompress(inside(site.seal(study), site.identity))
+    with tarfile.open(fileobj=io.BytesIO(plain), mode="r:") as archive:
+        members = archive.getmembers()
+        assert members[0].name == "contents.json"
+        assert members[-1].name == "clinical.json"
+        assert {member.name for member in members[1:-1]} == {f"{i.sop_instance_uid}.dcm" for i in study.study.instances}
+        assert {(m.mtime, m.uid, m.gid, m.uname, m.gname, m.type) for m in members} == {(0, 0, 0, "", "", b"0")}
+        for instance in study.study.instances:
+            extracted = archive.extractfile(f"{instance.sop_instance_uid}.dcm")
+            assert extracted is not None
+            assert extracted.read() == instance.path.read_bytes()
+
+
+def test_the_tools_of_a_hospital_open_it(site: Site, study: Validated, tmp_path: Path) -> None:
+    """`age -d | zstd -d | tar -x`, should this program ever be gone."""
+    age, zstd, tar = needs_peer("age"), needs_peer("zstd"), needs_peer("tar")
+    sealed = site.seal(study)
+    (tmp_path / "key").write_text(site.identity.unsafe_text)
+    shell = 'set -o pipefail; "$1" -d -i "$2" "$3" | "$4" -d | "$5" -t'
+    arguments = [age, str(tmp_path / "key"), str(sealed.ciphertext), zstd, tar]
+    done = subprocess.run(
+        ["bash", "-c", shell, "bash", *arguments],
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    assert len(done.stdout.splitlines()) == len(study.study.instances) + 2
+
+
+def test_compressed_images_are_not_compressed_again(site: Site, tmp_path: Path) -> None:
+    study = make_validated(tmp_path / "rle", syntax=RLELossless)
+    assert inside(site.seal(study), site.identity).startswith(b"contents.json\0")
+
+
+def test_sealing_again_finds_what_is_there(site: Site, study: Validated) -> None:
+    """Same contents digest, same file, and the sequence number of the first time."""
+    first = site.seal(study)
+    before = first.ciphertext.stat()
+    assert site.seal(study, sequence=2) == first
+    assert first.ciphertext.stat().st_ino == before.st_ino
+    assert load_sealed(site.outbox, first.manifest.manifest.contents_sha256, key=study.key) == first
+
+
+def test_for_another_recipient_it_is_sealed_anew(site: Site, study: Validated) -> None:
+    first = site.seal(study)
+    second = site.seal(study, recipient=generate_identity("x25519").recipient, sequence=2)
+    assert second.manifest.manifest.recipient != first.manifest.manifest.recipient
+    assert second.manifest.manifest.contents_sha256 == first.manifest.manifest.contents_sha256
+    assert len(site.files()) == 2
+
+
+def test_a_file_that_was_damaged_since_is_sealed_anew(site: Site, study: Validated) -> None:
+    first = site.seal(study)
+    data = bytearray(first.ciphertext.read_bytes())
+    data[-1] ^= 1
+    first.ciphertext.write_bytes(data)
+    second = site.seal(study, sequence=2)
+    assert second.manifest.manifest.sequence == 2
+    assert inside(second, site.identity)
+
+
+def test_under_another_signing_key_it_is_sealed_anew(site: Site, study: Validated) -> None:
+    site.seal(study)
+    key = SigningKey.generate()
+    verify_manifest(site.seal(study, signing_key=key).manifest, key.public)
+
+
+def test_a_manifest_never_stands_beside_another_ciphertext(
+    site: Site, study: Validated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between the two files, the study counts as not sealed."""
+
+    def killed(path: Path, data: bytes) -> None:
+        raise KeyboardInterrupt
+
+    first = site.seal(study)
+    monkeypatch.setattr("site_node.seal.package.write_whole", killed)
+    with pytest.raises(KeyboardInterrupt):
+        site.seal(study, recipient=generate_identity("x25519").recipient)
+    assert load_sealed(site.outbox, first.manifest.manifest.contents_sha256, key=study.key) is None
+
+
+def test_another_agreement_version_is_another_sealed_study(site: Site, study: Validated) -> None:
+    """It is part of the idempotency key."""
+    first, second = site.seal(study), site.seal(study, agreement_version=2)
+    assert first.manifest.manifest.contents_sha256 != second.manifest.manifest.contents_sha256
+    assert len(site.files()) == 4
+
+
+def test_an_instance_that_changed_after_validation_is_not_sealed(site: Site, study: Validated) -> None:
+    path = study.study.instances[1].path
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ManifestInvalid, match="changed after"):
+        site.seal(study)
+    assert site.files() == []
+
+
+@pytest.mark.parametrize("change", [b"", b"more"])
+def test_an_instance_that_grew_or_shrank_is_not_sealed(site: Site, study: Validated, change: bytes) -> None:
+    path = study.study.instances[-1].path
+    path.write_bytes(path.read_bytes() + change if change else path.read_bytes()[:-2])
+    with pytest.raises(ManifestInvalid):
+        site.seal(study)
+    assert site.files() == []
+
+
+def test_an_instance_that_is_gone_is_not_sealed(site: Site, study: Validated) -> None:
+    study.study.instances[1].path.unlink()
+    with pytest.raises(ManifestInvalid):
+        site.seal(study)
+    assert site.files() == []
+
+
+def test_another_sites_study_is_not_sealed(site: Site, study: Validated) -> None:
+    with pytest.raises(ManifestInvalid, match="another site"):
+        site.seal(study, site_id=SiteId("654321"))
+
+
+def test_a_recipient_that_is_none_is_refused(site: Site, study: Validated) -> None:
+    with pytest.raises(InvalidIdentifier):
+        site.seal(study, recipient="age1nonsense")
+    assert site.files() == []
+
+
+def test_a_full_disk_leaves_the_outbox_as_it_was(site: Site, study: Validated, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    first = site.seal(study)
+    before = site.files()
+    monkeypatch.setattr("shared.durable.os.fsync", full)
+    with pytest.raises(DiskFull):
+        site.seal(study, agreement_version=2)
+    monkeypatch.undo()
+    assert site.files() == before
+    assert site.seal(study) == first
+
+
+def test_what_a_killed_process_left_is_cleared(site: Site, study: Validated) -> None:
+    sealed = site.seal(study)
+    left = site.outbox / f".{sealed.ciphertext.name}.0123456789ab.tmp"
+    left.write_bytes(b"half")
+    sealed.ciphertext.unlink()
+    site.seal(study)
+    assert not left.exists()

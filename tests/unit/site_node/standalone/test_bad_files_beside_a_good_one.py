@@ -1,0 +1,259 @@
+"""Whatever lies beside a good film: a reason for it, no output of it, and the film is taken."""
+
+import os
+import socket
+import struct
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.errors import DiskFull, KeyFileInvalid, KeyFileMissing, KeyFileOpen, NoDicomFound
+from site_node.deidentify.study import deidentify
+from site_node.standalone import archive, sources, stages
+from site_node.standalone.engine import Inline
+from site_node.standalone.tasks import Fate, Job, Look
+from site_node.study import Ending, Included
+from tests.factories.dicom import make_ct, make_dx, write_file
+from tests.unit.site_node.standalone.conftest import Alone
+
+UNDEFINED = 0xFFFFFFFF
+
+
+def film(folder: Path, name: str = "bad.dcm") -> Path:
+    return write_file(make_dx(study="bad", PatientID="BAD"), folder / name)
+
+
+def truncated(folder: Path) -> None:
+    file = film(folder)
+    os.truncate(file, file.stat().st_size - 100)
+
+
+def truncated_in_header(folder: Path) -> None:
+    os.truncate(film(folder), 700)
+
+
+def corrupt(folder: Path) -> None:
+    file = film(folder)
+    content = bytearray(file.read_bytes())
+    content[400:460] = b"\xff" * 60
+    file.write_bytes(content)
+
+
+def empty(folder: Path) -> None:
+    (folder / "bad.dcm").touch()
+
+
+def letter(folder: Path) -> None:
+    (folder / "bad.dcm").write_text("dear colleague")
+
+
+def loop(folder: Path) -> None:
+    (folder / "bad.dcm").symlink_to(folder)
+
+
+def link_outside(folder: Path) -> None:
+    (folder / "bad.dcm").symlink_to("/etc/hostname")
+
+
+def no_file(folder: Path) -> None:
+    os.mkfifo(folder / "bad.dcm")
+
+
+def element(tag: int, vr: bytes, value: bytes, length: int | None = None) -> bytes:
+    head = struct.pack("<HH2s", tag >> 16, tag & 0xFFFF, vr)
+    size = len(value) if length is None else length
+    return head + (struct.pack("<2xI", size) if vr in {b"SQ", b"OW", b"UN"} else struct.pack("<H", size)) + value
+
+
+def before_pixels(file: Path, more: bytes) -> None:
+    """Put elements where they are in order: just before the pixel data."""
+    content = file.read_bytes()
+    place = content.rindex(b"\xe0\x7f\x10\x00OW")
+    file.write_bytes(content[:place] + more + content[place:])
+
+
+def nested(folder: Path) -> None:
+    """100,000 sequences in each other."""
+    deep = 100_000
+    start = element(0x00880200, b"SQ", b"", UNDEFINED) + struct.pack("<HHI", 0xFFFE, 0xE000, UNDEFINED)
+    end = struct.pack("<HHI", 0xFFFE, 0xE00D, 0) + struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
+    before_pixels(film(folder), start * deep + end * deep)
+
+
+def many_items(folder: Path) -> None:
+    """100,000 items side by side in a sequence whose length says there are more."""
+    items = struct.pack("<HHI", 0xFFFE, 0xE000, 0) * 100_000
+    before_pixels(film(folder), element(0x00880200, b"SQ", items, len(items) + 4))
+
+
+def length_past_end(folder: Path) -> None:
+    before_pixels(film(folder), element(0x00880140, b"UN", b"1.2", 0x7FFFFFF0))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "codes"),
+    [
+        (truncated, {"truncated"}),
+        (truncated_in_header, {"truncated", "corrupt", "no-series-uid", "no-study-uid"}),
+        (corrupt, {"corrupt", "truncated", "not-readable", "malformed-element", "no-study-uid"}),
+        (empty, {"empty-file"}),
+        (letter, {"not-dicom"}),
+        (loop, {"link-loop"}),
+        (link_outside, {"link-outside"}),
+        (no_file, {"not-a-file"}),
+        (nested, {"too-deep", "corrupt", "not-readable"}),
+        (many_items, {"malformed-element", "corrupt", "truncated", "malformed-sequence", "length-past-end"}),
+        (length_past_end, {"truncated", "length-past-end", "corrupt"}),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else "",
+)
+def test_a_bad_file_gets_a_reason_and_the_rest_goes_on(
+    alone: Alone, job: Job, source: Path, spoil: Callable[[Path], None], codes: set[str]
+) -> None:
+    spoil(source)
+    fates = alone()
+    assert fates["good.dcm"].outcome == "deidentified"
+    check_refused(fates["bad.dcm"], codes)
+    assert [path.relative_to(job.out).as_posix() for path in job.out.rglob("*.dcm")] == [fates["good.dcm"].output]
+    assert not (job.out / ".unfinished").exists()
+
+
+def check_refused(fate: Fate, codes: set[str]) -> None:
+    assert (fate.outcome, fate.output) == (Ending.REFUSED, None)
+    assert len(fate.reasons) == 1
+    assert fate.reasons[0].code in codes
+    assert len(fate.reasons[0].message) > 10
+
+
+def test_what_cannot_be_opened_is_refused(
+    alone: Alone, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder with a file's name is a folder; a file that may not be read is one refused file."""
+    (source / "folder.dcm").mkdir()
+    bad, opened = film(source), sources._plain
+
+    def deny(path: str) -> Any:
+        if path == str(bad):
+            raise PermissionError(13, "denied", path)
+        return opened(path)
+
+    monkeypatch.setattr(sources, "_plain", deny)
+    fates = alone()
+    assert fates.keys() == {"good.dcm", "bad.dcm"}
+    check_refused(fates["bad.dcm"], {"unreadable"})
+    assert fates["good.dcm"].output
+
+
+class Meddling(Inline):
+    """An engine that changes something between looking and working."""
+
+    def __init__(self, meddle: Callable[[], object]) -> None:
+        self._meddle = meddle
+
+    def run(self, work: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+        for task in tasks:
+            if not isinstance(task, Look):
+                self._meddle()
+            yield task, work(task)
+
+
+@pytest.mark.parametrize("how", ["grown", "replaced", "gone"])
+def test_a_file_that_changes_between_looking_and_reading_is_refused(job: Job, source: Path, how: str) -> None:
+    bad = film(source)
+
+    def meddle() -> None:
+        if how == "gone":
+            bad.unlink(missing_ok=True)
+        elif how == "grown":
+            bad.write_bytes(bad.read_bytes() + b"\0\0")
+        else:
+            write_file(make_dx(study="other", PatientID="OTHER"), bad)
+
+    job.out.mkdir()
+    told = archive.deidentify_archive(source, job, Meddling(meddle))
+    fates = dict(zip(told.names, told.fates, strict=True))
+    check_refused(fates["bad.dcm"], {"unreadable"} if how == "gone" else {"changed-while-reading"})
+    assert fates["good.dcm"].output
+    assert not (job.out / ".unfinished").exists()
+
+
+@pytest.mark.parametrize("validated", [True, False])
+def test_a_file_that_changes_while_it_is_rewritten_is_refused(
+    alone: Alone, source: Path, monkeypatch: pytest.MonkeyPatch, validated: bool
+) -> None:
+    """With validation or without; the other files of its study are taken."""
+    for number, one in enumerate(make_ct(slices=3, study="ct", PatientID="CT")):
+        write_file(one, source / f"ct{number}.dcm")
+
+    def change(study: Included, **more: Any) -> Any:
+        done = deidentify(study, **more)
+        if len(study.kept) == 3:
+            file = source / "ct1.dcm"
+            file.write_bytes(file.read_bytes()[:-1] + b"\x07")
+        return done
+
+    monkeypatch.setattr(stages, "deidentify", change)
+    fates = alone(validated=validated)
+    check_refused(fates["ct1.dcm"], {"changed-while-reading"})
+    assert all(fates[name].output for name in ("ct0.dcm", "ct2.dcm", "good.dcm"))
+
+
+def test_a_full_disk_refuses_the_study_that_does_not_fit_and_a_later_run_takes_it(
+    alone: Alone, job: Job, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film(source)
+
+    def full(study: Included, **more: Any) -> Any:
+        if study.kept[0].path.name == "bad.dcm":
+            raise DiskFull(folder="out")
+        return deidentify(study, **more)
+
+    monkeypatch.setattr(stages, "deidentify", full)
+    fates = alone()
+    check_refused(fates["bad.dcm"], {"disk-full"})
+    assert fates["good.dcm"].output
+    monkeypatch.setattr(stages, "deidentify", deidentify)
+    assert alone()["bad.dcm"].output
+    assert not (job.out / ".unfinished").exists()
+
+
+def test_a_defect_ends_its_study_only(alone: Alone, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    film(source)
+
+    def broken(study: Included, **more: Any) -> Any:
+        if study.kept[0].path.name == "bad.dcm":
+            raise ZeroDivisionError("KELSTRUPOVA")
+        return deidentify(study, **more)
+
+    monkeypatch.setattr(stages, "deidentify", broken)
+    fates = alone()
+    check_refused(fates["bad.dcm"], {"internal-error"})
+    assert fates["good.dcm"].output
+
+
+def test_the_key_is_thirty_two_bytes_of_the_owner_alone(alone: Alone, job: Job) -> None:
+    """Told before anything is read or written."""
+    job.key_file.chmod(0o640)
+    with pytest.raises(KeyFileOpen):
+        alone()
+    for wrong in (b"", bytes(31), bytes(33), bytes(32).hex().encode()):
+        job.key_file.chmod(0o600)
+        job.key_file.write_bytes(wrong)
+        with pytest.raises(KeyFileInvalid):
+            alone()
+    job.key_file.unlink()
+    with pytest.raises(KeyFileMissing):
+        alone()
+    assert list(job.out.iterdir()) == []
+
+
+def test_a_source_without_dicom_is_told_so(alone: Alone, source: Path) -> None:
+    (source / "good.dcm").write_text("letter")
+    with pytest.raises(NoDicomFound):
+        alone()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(source / "s"))
+        with pytest.raises(NoDicomFound):
+            alone()
