@@ -11,7 +11,7 @@ from shared.errors import RunRefused, SecureSumRefused
 from shared.federation.secure_sum.memory import FileMemory
 from shared.federation.secure_sum.policy import Answered
 from shared.federation.secure_sum.server import secure_sum
-from tests.laws.summing import federation, sites, true_sum
+from tests.factories.summing import federation, sites, true_sum
 
 SESSION = "ab" * 16
 

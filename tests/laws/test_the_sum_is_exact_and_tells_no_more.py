@@ -15,7 +15,7 @@ from shared.federation.secure_sum.policy import SumPolicy, default_threshold
 from shared.federation.secure_sum.server import SumServer, secure_sum
 from shared.ids import SiteId
 from shared.manifest import canonical_json
-from tests.laws.summing import Federation, federation, random_words, sites, true_sum
+from tests.factories.summing import Federation, federation, random_words, sites, true_sum
 
 some = settings(max_examples=20, deadline=None)
 WORD = st.integers(0, 2**64 - 1)

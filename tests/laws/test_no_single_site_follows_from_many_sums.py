@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from shared.errors import RunRefused
 from shared.federation.secure_sum.policy import Answered, SumPolicy, refuse_near_repeat
 from shared.ids import SiteId
-from tests.laws.summing import sites
+from tests.factories.summing import sites
 
 EVERYONE = sites(10)
 OWN = EVERYONE[0]
