@@ -2,8 +2,8 @@
 
 The public text of an error stands in `shared/error_texts.py`: one sentence that says what, where and what to do, and
 may be shown to anyone. The private text is for the operator's own log. Neither ever carries a patient's value: the
-fields a public sentence names are settings, addresses, codes and digests. `tests/laws/test_error_table_is_complete.py` proves the table
-complete.
+fields a public sentence names are settings, addresses, codes and digests. The law in
+`tests/laws/test_error_table_is_complete.py` holds the table complete.
 """
 
 import re

@@ -26,7 +26,7 @@ class Answer(NamedTuple):
 
     site: SiteId
     kind: str  # "train", "evaluate" or "query"
-    turn: int
+    server_round: int
     metrics: Mapping[str, float]
     refusal: str | None
 
@@ -55,9 +55,9 @@ class RosterGrid(Grid):  # type: ignore[misc] # Flower's packages are not follow
         """Ask `stopped` while waiting; when it says yes the run ends with `RunFailed`."""
         self._stopped = stopped
 
-    def start_after(self, turn: int) -> None:
-        """Count rounds on from `turn`, the last one that a checkpoint holds."""
-        self._before = turn
+    def start_after(self, server_round: int) -> None:
+        """Count rounds on from `server_round`, the last one that a checkpoint holds."""
+        self._before = server_round
 
     def set_run(self, run: Any) -> None:
         """Belongs to the grid inside."""
@@ -110,7 +110,7 @@ class RosterGrid(Grid):  # type: ignore[misc] # Flower's packages are not follow
         self._check_stopped()
         sent = [self._turned(message) for message in messages]
         kind = sent[0].metadata.message_type if sent else ""
-        turn = int(sent[0].content[records.CONFIG].get(records.ROUND, 0)) if sent else 0
+        server_round = int(sent[0].content[records.CONFIG].get(records.ROUND, 0)) if sent else 0
         waiting = {message_id for message_id in self.push_messages(sent) if message_id}
         deadline = time.monotonic() + self.plan.timeout_seconds
         replies: list[Message] = []
@@ -123,7 +123,7 @@ class RosterGrid(Grid):  # type: ignore[misc] # Flower's packages are not follow
                 time.sleep(0 if found else _LOOK_SECONDS)
         known = [(site, reply) for reply in replies if (site := self.site_of(reply))]
         ordered = [reply for _, reply in sorted(known, key=lambda pair: pair[0])]  # sums of floats keep their order
-        self.answers += [self._answer(reply, kind, turn) for reply in ordered]
+        self.answers += [self._answer(reply, kind, server_round) for reply in ordered]
         self._present = None
         return ordered
 
@@ -135,13 +135,13 @@ class RosterGrid(Grid):  # type: ignore[misc] # Flower's packages are not follow
         if self._stopped():
             raise RunFailed(problem="it was stopped")
 
-    def _answer(self, reply: Message, kind: str, turn: int) -> Answer:
+    def _answer(self, reply: Message, kind: str, server_round: int) -> Answer:
         site = self._sites[reply.metadata.src_node_id]
         if reply.has_error():
-            return Answer(site, kind, turn, {}, str(reply.error.reason)[:300])
+            return Answer(site, kind, server_round, {}, str(reply.error.reason)[:300])
         metrics = reply.content.get(records.METRICS) or {}
         figures = {key: float(value) for key, value in metrics.items() if isinstance(value, int | float)}
-        return Answer(site, kind, turn, figures, None)
+        return Answer(site, kind, server_round, figures, None)
 
     def _turned(self, message: Message) -> Message:
         """Count rounds on from a checkpoint: Flower's strategies know no other start than 1."""

@@ -48,10 +48,14 @@ class TrainingResult(Frozen):
 
 def training_result(answers: Sequence[Answer], folder: Path, *, earlier: TrainingResult | None) -> TrainingResult:
     """Everything so far: `earlier` rounds from before a restart, and those in `answers`."""
-    turns = sorted({answer.turn for answer in answers if answer.kind == "evaluate"})
-    rounds = tuple(_round(turn, [answer for answer in answers if answer.turn == turn]) for turn in turns)
+    evaluated = sorted({answer.server_round for answer in answers if answer.kind == "evaluate"})
+    rounds = tuple(
+        _round(number, [answer for answer in answers if answer.server_round == number]) for number in evaluated
+    )
     refused = tuple(
-        Refusal(round=answer.turn, site_id=answer.site, reason=answer.refusal) for answer in answers if answer.refusal
+        Refusal(round=answer.server_round, site_id=answer.site, reason=answer.refusal)
+        for answer in answers
+        if answer.refusal
     )
     everything = (earlier.rounds if earlier else ()) + rounds
     model = checkpoint_file(folder, everything[-1].round if everything else 0)
@@ -63,17 +67,17 @@ def training_result(answers: Sequence[Answer], folder: Path, *, earlier: Trainin
     )
 
 
-def checkpoint_file(folder: Path, turn: int) -> Path:
-    """Where the model after round `turn` lies."""
-    return folder / f"round-{turn}.safetensors"
+def checkpoint_file(folder: Path, server_round: int) -> Path:
+    """Where the model after round `server_round` lies."""
+    return folder / f"round-{server_round}.safetensors"
 
 
-def _round(turn: int, answers: Sequence[Answer]) -> RoundResult:
+def _round(server_round: int, answers: Sequence[Answer]) -> RoundResult:
     useful = [answer for answer in answers if answer.refusal is None]
     trained = [answer.metrics for answer in useful if answer.kind == "train"]
     sites = tuple(_figures(answer) for answer in useful if answer.kind == "evaluate")
     return RoundResult(
-        round=turn,
+        round=server_round,
         training_images=int(sum(metrics[records.EXAMPLES] for metrics in trained)),
         training_loss=_mean((each[records.EXAMPLES], each[records.LOSS]) for each in trained if each[records.TOLD]),
         auc=_mean((site.images, site.auc) for site in sites if site.images is not None and site.auc is not None),

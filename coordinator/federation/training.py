@@ -39,9 +39,9 @@ def run_training(grid: RosterGrid, folder: Path) -> TrainingResult:
     start = load_checkpoint(folder, done, task) if done else get_state(build_model(task))
     config = {records.PLAN: grid.signed}
 
-    def after_round(turn: int, arrays: ArrayRecord) -> None:
-        if turn > 0:
-            save_checkpoint(folder, done + turn, arrays[records.STATE].numpy(), task)
+    def after_round(server_round: int, arrays: ArrayRecord) -> None:
+        if server_round > 0:
+            save_checkpoint(folder, done + server_round, arrays[records.STATE].numpy(), task)
             result = training_result(grid.answers, folder, earlier=earlier)
             write_whole(folder / METRICS_FILE, canonical_json(result))
 
@@ -108,18 +108,18 @@ def last_checkpoint(folder: Path) -> int:
     return max((int(match.group(1)) for match in found if match), default=0)
 
 
-def save_checkpoint(folder: Path, turn: int, state: Vector, task: TrainingTask) -> None:
+def save_checkpoint(folder: Path, server_round: int, state: Vector, task: TrainingTask) -> None:
     """Keep a round's model under its tensors' names, whole or not at all."""
     model = build_model(task)
     set_state(model, state)
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    about = {"model": task.model, "image_size": task.image_size, "label": task.label, "round": turn}
+    about = {"model": task.model, "image_size": task.image_size, "label": task.label, "round": server_round}
     metadata = {"ricord": canonical_json(about).decode()}  # one key: several would stand in any order, digests differ
-    write_whole(checkpoint_file(folder, turn), save(tensors, metadata=metadata))
+    write_whole(checkpoint_file(folder, server_round), save(tensors, metadata=metadata))
 
 
-def load_checkpoint(folder: Path, turn: int, task: TrainingTask) -> Vector:
+def load_checkpoint(folder: Path, server_round: int, task: TrainingTask) -> Vector:
     """A round's model as one array."""
     model = build_model(task)
-    model.load_state_dict(load_file(checkpoint_file(folder, turn)), strict=True)
+    model.load_state_dict(load_file(checkpoint_file(folder, server_round)), strict=True)
     return get_state(model)

@@ -1,7 +1,7 @@
 """What the coordinator may ask of its store.
 
 Work is done in transactions: all of it happens or none. `begin` is for changes and runs alone; `read` sees one
-consistent state. Every implementation is held to the same laws (tests/unit/store/test_laws.py).
+consistent state. Every implementation is held to the same laws (tests/unit/coordinator/store/test_store_laws.py).
 """
 
 from collections.abc import Sequence

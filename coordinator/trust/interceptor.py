@@ -5,6 +5,7 @@ store whether that very certificate is still good, at every call, so that revoki
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -32,7 +33,7 @@ _CURATOR = frozenset({Role.CURATOR})
 _MEMBER = frozenset({Role.SITE, Role.CURATOR, Role.RESEARCHER})
 _READER = frozenset({Role.COORDINATOR, Role.CURATOR, Role.RESEARCHER})
 
-# Every method of the main port; a method without a row is refused (tests/unit/peer proves that each has one).
+# Every method of the main port; one without a row is refused (tests/unit/coordinator/trust: each has one).
 ROLES: Mapping[str, frozenset[Role]] = MappingProxyType(
     {
         "/grpc.health.v1.Health/Check": _ALL,
@@ -143,23 +144,28 @@ class Guard(grpc.ServerInterceptor):
 
     def _unary(self, method: str, behaviour: Callable[..., Any]) -> Callable[..., Any]:
         def guarded(request: Any, context: grpc.ServicerContext) -> Any:
-            try:
+            with _refusing(method, context):
                 self._check(method, context)
                 return behaviour(request, context)
-            except Exception as error:  # noqa: BLE001 -- the boundary: nothing but a public sentence may leave
-                refuse(context, _logged(method, error))
 
         return guarded
 
     def _stream(self, method: str, behaviour: Callable[..., Any]) -> Callable[..., Iterator[Any]]:
         def guarded(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-            try:
+            with _refusing(method, context):
                 self._check(method, context)
                 yield from behaviour(request, context)
-            except Exception as error:  # noqa: BLE001 -- as above
-                refuse(context, _logged(method, error))
 
         return guarded
+
+
+@contextmanager
+def _refusing(method: str, context: grpc.ServicerContext) -> Iterator[None]:
+    """The boundary: nothing but a public sentence leaves."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 -- as the docstring says
+        refuse(context, _logged(method, error))
 
 
 def _behaviour(handler: "grpc.RpcMethodHandler[Any, Any]") -> str:

@@ -1,7 +1,7 @@
 """What a profile's actions do to one element's raw value. Both readers call this and nothing else.
 
-One `Subject` serves a study, one `Values` a file; `Values` answers from a cache wherever an answer depends on the raw
-bytes alone, since the slices of a series differ in few elements.
+One `StudyContext` serves a study, one `ElementActions` a file. `ElementActions` answers from a cache wherever an answer
+depends on the raw bytes alone, since the slices of a series differ in few elements.
 """
 
 import re
@@ -15,13 +15,13 @@ from shared.ids import PatientPseudonym
 from shared.protocol.profile import FREE_TEXT, Action, Profile, Rule
 from site_node.deidentify.characters import decode, encodings_of
 from site_node.deidentify.date_shift import shift_values, years_between
-from site_node.deidentify.elements import WORD_SIZES, Dataset, Piece, Source, bytes_of, encode
+from site_node.deidentify.elements import WORD_SIZES, ElementRun, Elements, ParsedFile, bytes_of, encode
 from site_node.deidentify.fast_reader import Reading
 from site_node.deidentify.hidden_bytes import is_of_length, without_use
 from site_node.deidentify.identifiers import TAGS as IDENTIFIER_TAGS
-from site_node.deidentify.identifiers import Identifiers, Names, cut, known_forms, normal
+from site_node.deidentify.identifiers import Identifiers, StudyIdentifiers, cut, known_forms, normal
 from site_node.deidentify.kinds import FACTS
-from site_node.deidentify.reasons import stop
+from site_node.deidentify.reasons import unsupported
 from site_node.deidentify.series_cache import Metas, Runs
 from site_node.deidentify.unknown_vr import is_of
 from site_node.pseudonyms.keyed import Pseudonyms
@@ -62,7 +62,7 @@ class Outcome(NamedTuple):
 Condition = tuple[object, ...]  # all that an answer depends on besides the bytes
 
 
-class Subject(NamedTuple):
+class StudyContext(NamedTuple):
     """What is the same for every file of a study."""
 
     profile: Profile
@@ -75,13 +75,13 @@ class Subject(NamedTuple):
     deny: re.Pattern[str]
     reading: Reading
     staying: Mapping[int, Rule]  # by tag, of the table's attributes that do not go
-    names: Names
-    answers: dict[Condition, dict[tuple[int, str, str, bytes], bytes | None]]  # cache of `Values.new_element`
+    names: StudyIdentifiers
+    answers: dict[Condition, dict[tuple[int, str, str, bytes], bytes | None]]  # cache of `ElementActions.new_element`
     outcomes: dict[Condition, dict[bytes, Outcome]]  # of pieces, by their bytes
-    judged: "dict[Condition, Values]"  # of files that may go on, by what they say of themselves
+    judged: "dict[Condition, ElementActions]"  # of files that may go on, by what they say of themselves
     marks: dict[tuple[bool, tuple[str, ...]], tuple[tuple[int, bytes], ...]]  # what the program writes, by its codes
 
-    def take(self, source: Source) -> bool:
+    def take(self, source: ParsedFile) -> bool:
         """Take the names of one file; whether any is new, which makes earlier answers void."""
         grown = self.names.take(source)
         if grown:
@@ -91,11 +91,13 @@ class Subject(NamedTuple):
         return grown
 
 
-def make_subject(profile: Profile, pseudonyms: Pseudonyms, identity: Identity, *, searched: bool = False) -> Subject:
+def make_study_context(
+    profile: Profile, pseudonyms: Pseudonyms, identity: Identity, *, searched: bool = False
+) -> StudyContext:
     """Everything a study's files need, asked once."""
     kept = {tag for tag in IDENTIFIER_TAGS if profile.action(tag) is Action.KEEP}  # what may stay identifies nobody
     naming, dated = (IDENTIFIER_TAGS - kept) | profile.naming, profile.dated
-    return Subject(
+    return StudyContext(
         profile=profile,
         pseudonyms=pseudonyms,
         identity=identity,
@@ -106,7 +108,7 @@ def make_subject(profile: Profile, pseudonyms: Pseudonyms, identity: Identity, *
         deny=profile.denied,
         reading=Reading(profile.sequences, FACTS, naming | dated, (Runs(), Runs()), Metas()),
         staying=profile.staying,
-        names=Names(naming, (identity.patient_id, identity.issuer), dated),
+        names=StudyIdentifiers(naming, (identity.patient_id, identity.issuer), dated),
         answers={},
         outcomes={},
         judged={},
@@ -114,7 +116,7 @@ def make_subject(profile: Profile, pseudonyms: Pseudonyms, identity: Identity, *
     )
 
 
-class Values:
+class ElementActions:
     """The values of one file, or of an item with a character set of its own.
 
     Args:
@@ -126,7 +128,7 @@ class Values:
     """
 
     def __init__(
-        self, subject: Subject, facts: Dataset, kind: str, *, explicit: bool, encapsulated: bool = False
+        self, subject: StudyContext, facts: Elements, kind: str, *, explicit: bool, encapsulated: bool = False
     ) -> None:
         self._subject = subject
         self._kind = kind
@@ -167,7 +169,7 @@ class Values:
         if value is None or (vr == "UN" and not is_of(new_vr, value)):
             told = vr not in {"", "UN"} or len(rule.vrs) == 1
             if told and raw.strip(_PADDING) and self._kind in rule.required:
-                raise stop("malformed-value", rule.keyword)
+                raise unsupported("malformed-value", rule.keyword)
             new = None
         else:
             new = encode(rule.tag, new_vr, value, explicit=self._explicit)
@@ -177,14 +179,14 @@ class Values:
             self._answers[key] = new
         return new
 
-    def remember(self, piece: Piece, outcome: Outcome) -> None:
+    def remember(self, piece: ElementRun, outcome: Outcome) -> None:
         """Keep what became of a piece for the next file that has it."""
         if piece.raw:
             if len(self._outcomes) >= _MOST_ANSWERS:
                 self._outcomes.clear()
             self._outcomes[piece.raw] = outcome
 
-    def recall(self, piece: Piece) -> Outcome | None:
+    def recall(self, piece: ElementRun) -> Outcome | None:
         """What became of a piece in an earlier file."""
         return self._outcomes.get(piece.raw)
 
@@ -251,7 +253,7 @@ class Values:
         else:
             return raw
         if self._kind in rule.required and raw.strip(_PADDING):
-            raise stop("malformed-value", rule.keyword)
+            raise unsupported("malformed-value", rule.keyword)
         return b""
 
     def _is_own_number(self, vr: str, value: bytes) -> bool:
@@ -281,7 +283,7 @@ class Values:
         needed = self._kind in rule.required
         new = shift_values(raw.decode("latin-1"), self._subject.shift_days, complete=needed)
         if new is None:
-            raise stop("invalid-date", rule.keyword)
+            raise unsupported("invalid-date", rule.keyword)
         return new.encode()
 
     def _birth(self, rule: Rule, raw: bytes) -> bytes:
@@ -296,7 +298,7 @@ class Values:
         found = _AGE.fullmatch(value)
         if found is None:
             if value:
-                raise stop("malformed-age", "PatientAge")
+                raise unsupported("malformed-age", "PatientAge")
             return b""
         return b"090Y" if found.group(2) == b"Y" and int(found.group(1)) > _OLDEST else value
 

@@ -9,15 +9,15 @@ from typing import NamedTuple
 
 from shared.ids import Uid
 from shared.protocol.profile import Action, Rule
-from site_node.deidentify.actions import CHARACTER_SET, Outcome, Subject, Values
+from site_node.deidentify.actions import CHARACTER_SET, ElementActions, Outcome, StudyContext
 from site_node.deidentify.elements import (
     PIXEL_DATA,
     UNDEFINED,
-    Dataset,
     Element,
-    Piece,
-    Sequence,
-    Source,
+    ElementRun,
+    Elements,
+    Items,
+    ParsedFile,
     Span,
     bytes_of,
     encode,
@@ -26,7 +26,7 @@ from site_node.deidentify.elements import (
 )
 from site_node.deidentify.hidden_bytes import LUT_DATA, PALETTES, check_table
 from site_node.deidentify.private import private_rule, safe_creator
-from site_node.deidentify.reasons import stop
+from site_node.deidentify.reasons import unsupported
 
 DEEPEST = 32  # sequences within sequences; the deepest object of PS3.3 has far fewer
 _STUDY, _SERIES, INSTANCE, _CLASS = 0x0020000D, 0x0020000E, 0x00080018, 0x00080016
@@ -64,7 +64,9 @@ class NewFile(NamedTuple):
         return len(self.before) + pixels + len(self.after)
 
 
-def assemble(subject: Subject, source: Source, values: Values, claims: frozenset[str] = frozenset()) -> NewFile:
+def assemble(
+    subject: StudyContext, source: ParsedFile, values: ElementActions, claims: frozenset[str] = frozenset()
+) -> NewFile:
     """The new file of one source, with `claims` of what else is done to it.
 
     Raises `DicomUnsupported` where an element cannot be judged.
@@ -107,7 +109,7 @@ def _meta_around(sop_class: str, syntax: str) -> tuple[bytes, bytes]:
 class _Writer:
     """Applies the actions to one file's data sets and encodes what is left."""
 
-    def __init__(self, subject: Subject, source: Source, values: Values) -> None:
+    def __init__(self, subject: StudyContext, source: ParsedFile, values: ElementActions) -> None:
         self._subject = subject
         self._rules = subject.staying
         self._safe_groups = subject.profile.safe_groups
@@ -117,7 +119,7 @@ class _Writer:
         self._explicit = source.explicit
         self._never = _WRITTEN | values.without_use
 
-    def outcome(self, piece: Piece) -> Outcome:
+    def outcome(self, piece: ElementRun) -> Outcome:
         """What becomes of one piece: what became of it in an earlier file, if there was one."""
         known = self._values.recall(piece)
         if known is not None:
@@ -132,7 +134,7 @@ class _Writer:
         self._values.remember(piece, outcome)
         return outcome
 
-    def elements(self, dataset: Dataset, values: Values, *, depth: int) -> list[tuple[int, bytes]]:
+    def elements(self, dataset: Elements, values: ElementActions, *, depth: int) -> list[tuple[int, bytes]]:
         """Each element that stays, encoded, by rising tag."""
         found: list[tuple[int, bytes]] = []
         never = _NEVER_IN_ITEMS if depth else self._never
@@ -149,7 +151,7 @@ class _Writer:
             found.sort()
         return found
 
-    def _standard(self, rule: Rule, element: Element, values: Values, depth: int) -> bytes | None:
+    def _standard(self, rule: Rule, element: Element, values: ElementActions, depth: int) -> bytes | None:
         """An element of the table, encoded; None if it goes."""
         is_sequence = "SQ" in rule.vrs
         if rule.action is Action.CLEAN:
@@ -166,7 +168,9 @@ class _Writer:
             return encode(rule.tag, min(rule.vrs), b"", explicit=self._explicit)
         return new
 
-    def _private(self, tag: int, element: Element, creators: Dataset, values: Values) -> Iterable[tuple[int, bytes]]:
+    def _private(
+        self, tag: int, element: Element, creators: Elements, values: ElementActions
+    ) -> Iterable[tuple[int, bytes]]:
         """A private element that the profile lists, or the creator of a block that may hold one."""
         profile = self._subject.profile
         creator = safe_creator(profile, creators, tag)
@@ -179,9 +183,9 @@ class _Writer:
                 self._claims.add(profile.claims.private)
                 yield tag, new
 
-    def _sequence(self, rule: Rule, items: Sequence, values: Values, depth: int) -> bytes:
+    def _sequence(self, rule: Rule, items: Items, values: ElementActions, depth: int) -> bytes:
         if depth >= DEEPEST:
-            raise stop("too-deep", rule.keyword)
+            raise unsupported("too-deep", rule.keyword)
         bodies = []
         for item in items():
             if LUT_DATA in item:
@@ -233,16 +237,16 @@ class _Writer:
         return b"".join(encode(tag, vr, text.encode(), explicit=self._explicit) for tag, vr, text in rows)
 
 
-def _new_uid(subject: Subject, dataset: Dataset, tag: int) -> Uid:
+def _new_uid(subject: StudyContext, dataset: Elements, tag: int) -> Uid:
     original = bytes_of(dataset, tag).decode("latin-1").strip(" \0")
     if not original:
-        raise stop("no-identifiers", subject.profile.by_tag[tag].keyword)
+        raise unsupported("no-identifiers", subject.profile.by_tag[tag].keyword)
     if "\\" in original:
-        raise stop("malformed-value", subject.profile.by_tag[tag].keyword)
+        raise unsupported("malformed-value", subject.profile.by_tag[tag].keyword)
     return subject.pseudonyms.uid(original)
 
 
-def _pixels(source: Source) -> tuple[Span | bytes, bytes, bytes]:
+def _pixels(source: ParsedFile) -> tuple[Span | bytes, bytes, bytes]:
     """The pixel bytes, the header before them and the pad byte after them."""
     if source.pixels is None:
         return b"", b"", b""

@@ -16,7 +16,7 @@ from site_node.blanking import BlankBox
 from site_node.deidentify.assemble import NewFile
 from site_node.deidentify.blank import blank_pixels
 from site_node.deidentify.output import Durable, write_new
-from site_node.deidentify.reasons import reason_of, stop
+from site_node.deidentify.reasons import reason_of, unsupported
 from site_node.study import DeidentifiedInstance, Instance, LeftOut
 
 _MOST = 64  # files that wait to be written, each with a descriptor
@@ -78,7 +78,7 @@ class Batch:
     def take(self, instance: Instance, source: int, new: NewFile, boxes: tuple[BlankBox, ...]) -> None:
         """Have a file written, and its original's descriptor closed. Stops where a name is there already."""
         if new.sop_instance_uid in self._names:
-            raise stop("same-new-name", "SOPInstanceUID")
+            raise unsupported("same-new-name", "SOPInstanceUID")
         self._names.add(new.sop_instance_uid)
         if len(self._waiting) >= _MOST or self._held >= _MOST_HELD:
             self._write_all()
@@ -120,7 +120,7 @@ class Batch:
 def _check_size(one: _Judged) -> None:
     """Stops unless a file is still as large as it was received."""
     if os.fstat(one.source).st_size != one.instance.size:
-        raise stop("changed-while-reading")
+        raise unsupported("changed-while-reading")
 
 
 def _done(one: _Judged, out: Path) -> DeidentifiedInstance:

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from pydicom.pixels import pixel_array
 
 from site_node.blanking import BlankBox
-from site_node.deidentify.elements import Element, Piece, Source, bytes_of
+from site_node.deidentify.elements import Element, ElementRun, ParsedFile, bytes_of
 from site_node.deidentify.fast_reader import EXPLICIT
-from site_node.deidentify.reasons import stop
+from site_node.deidentify.reasons import unsupported
 
 CLEAN_PIXEL_DATA = "113101"  # PS3.16 CID 7050; claimed for a file in which boxes were blanked
 _SAMPLES, _PHOTOMETRIC, _PLANAR, _BITS, _SIGN = 0x00280002, 0x00280004, 0x00280006, 0x00280100, 0x00280103
@@ -31,7 +31,7 @@ _BYTE = 8
 _THREE = 3
 
 
-def blankable(file: int, source: Source) -> Source:
+def blankable(file: int, source: ParsedFile) -> ParsedFile:
     """The source as it is before its boxes are blanked: its annotation denied, its pixels native.
 
     Args:
@@ -56,7 +56,7 @@ def blankable(file: int, source: Source) -> Source:
             elements.pop(tag, None)
     facts = {tag: element for tag, element in source.dataset.items() if tag not in _OFFSET_TABLES} | changes
     whole = elements | changes
-    return source._replace(pieces=(Piece(b"", whole, whole, True),), dataset=facts)
+    return source._replace(pieces=(ElementRun(b"", whole, whole, True),), dataset=facts)
 
 
 def blank_pixels(out: int, before: bytes, boxes: Sequence[BlankBox]) -> None:
@@ -76,7 +76,7 @@ def blank_pixels(out: int, before: bytes, boxes: Sequence[BlankBox]) -> None:
         place = len(before) + number * shape.size
         frame = np.frombuffer(bytearray(os.pread(out, shape.size, place)), dtype=shape.dtype)
         if number >= shape.frames or frame.nbytes != shape.size:
-            raise stop("cannot-blank", "PixelData")
+            raise unsupported("cannot-blank", "PixelData")
         picture = frame.reshape(shape.parts)
         black = _darkest(frame, shape)
         for box in boxes:
@@ -118,11 +118,11 @@ def _shape(before: bytes) -> _Shape:
             photometric = str(header.PhotometricInterpretation)
             frames = int(header.get("NumberOfFrames") or 1)
     except Exception as error:  # a header may raise anything; its text holds values
-        raise stop("cannot-blank", "PixelData") from error
+        raise unsupported("cannot-blank", "PixelData") from error
     grey = samples == 1 and photometric in {"MONOCHROME1", "MONOCHROME2"}
     colour = samples == _THREE and photometric == "RGB"
     if bits not in _WORDS or not (grey or colour) or not 0 < stored <= high + 1 <= bits:
-        raise stop("cannot-blank", "PhotometricInterpretation")
+        raise unsupported("cannot-blank", "PhotometricInterpretation")
     parts: tuple[int, ...] = (rows, columns) if grey else (_THREE, rows, columns) if planar else (rows, columns, _THREE)
     dtype = np.dtype(f"<u{bits // _BYTE}")
     return _Shape(
@@ -145,7 +145,7 @@ def _darkest(frame: NDArray[np.generic], shape: _Shape) -> np.generic | int:
 
 def _blank(picture: NDArray[np.generic], box: BlankBox, black: np.generic | int, shape: _Shape) -> None:
     if box.left >= shape.columns or box.top >= shape.rows:
-        raise stop("cannot-blank", "PixelData")
+        raise unsupported("cannot-blank", "PixelData")
     where = slice(box.top, box.bottom), slice(box.left, box.right)
     picture[(slice(None), *where) if shape.planar else where] = black
 
@@ -159,7 +159,7 @@ def _decoded(file: int, bits: int, *, signed: bool) -> bytes:
             dtype = f"<{'i' if signed else 'u'}{bits // _BYTE}"
             content: bytes = pixel_array(stream).astype(dtype, casting="safe").tobytes()
     except Exception as error:  # decoders raise nearly anything on a broken frame; the texts may quote values
-        raise stop("cannot-blank", "PixelData") from error
+        raise unsupported("cannot-blank", "PixelData") from error
     return content
 
 

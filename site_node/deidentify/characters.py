@@ -5,7 +5,7 @@ from functools import lru_cache
 
 from pydicom.charset import convert_encodings, decode_bytes, python_encoding
 
-from site_node.deidentify.reasons import stop
+from site_node.deidentify.reasons import unsupported
 
 _DELIMITERS = {"\r", "\n", "\t", "\f", "\\", "^", "="}
 
@@ -15,7 +15,7 @@ def encodings_of(specific_character_set: bytes) -> tuple[str, ...]:
     """Python's names of the encodings that (0008,0005) lists; stops at a term that no edition defines."""
     terms = [term.strip(" \0") for term in specific_character_set.decode("latin-1").split("\\")]
     if any(term not in python_encoding for term in terms if term):
-        raise stop("unknown-character-set", "SpecificCharacterSet")
+        raise unsupported("unknown-character-set", "SpecificCharacterSet")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return tuple(convert_encodings(terms if any(terms) else [""]))

@@ -1,6 +1,6 @@
 """Elements between reading and writing: raw little-endian values by tag, and their byte form (PS3.5 section 7).
 
-A reader gives a `Dataset`: for each tag the value representation and the raw value, whose bytes are little endian
+A reader gives a `Elements`: for each tag the value representation and the raw value, whose bytes are little endian
 whatever the file was. A sequence's value is a tuple of data sets, or a function that reads them when they are wanted.
 """
 
@@ -8,7 +8,7 @@ import struct
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from site_node.deidentify.reasons import stop
+from site_node.deidentify.reasons import unsupported
 
 SHORT_VRS = frozenset(
     {"AE", "AS", "AT", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "LO", "LT", "PN", "SH", "SL", "SS", "ST", "TM", "UI",
@@ -40,30 +40,30 @@ class Element(NamedTuple):
     """One element; `vr` is empty where the file does not say (implicit VR)."""
 
     vr: str
-    value: "bytes | Sequence"
+    value: "bytes | Items"
 
 
-Dataset = dict[int, Element]
-Sequence = Callable[[], Iterable[Dataset]]
+Elements = dict[int, Element]
+Items = Callable[[], Iterable[Elements]]
 
 
-class Piece(NamedTuple):
+class ElementRun(NamedTuple):
     """One element of a file's top level, or a run of them that the files of a series share.
 
     Equal `raw` bytes are equal elements, so that what became of one piece is known of the next.
     """
 
     raw: bytes  # as it stands in the file, header and all; empty where the file has another form
-    elements: Dataset
-    facts: Dataset  # those of `elements` that say what the file is
+    elements: Elements
+    facts: Elements  # those of `elements` that say what the file is
     naming: bool  # whether it may hold somebody's name or number, at any depth
 
 
-class Source(NamedTuple):
+class ParsedFile(NamedTuple):
     """One file as a reader found it."""
 
-    pieces: "tuple[Piece, ...]"  # the top level without its pixel data
-    dataset: Dataset  # the facts of all pieces
+    pieces: "tuple[ElementRun, ...]"  # the top level without its pixel data
+    dataset: Elements  # the facts of all pieces
     explicit: bool  # how the new file is written
     syntax: str  # transfer syntax of the new file
     pixels: "Span | bytes | None"  # native: the value; encapsulated: the items with their delimiter
@@ -71,15 +71,15 @@ class Source(NamedTuple):
     pixel_vr: str
 
 
-def bytes_of(dataset: Dataset, tag: int) -> bytes:
+def bytes_of(dataset: Elements, tag: int) -> bytes:
     """The raw value of a plain element, empty if there is none."""
     element = dataset.get(tag)
     return element.value if element is not None and isinstance(element.value, bytes) else b""
 
 
-def facts_of(pieces: "Iterable[Piece]") -> Dataset:
+def facts_of(pieces: "Iterable[ElementRun]") -> Elements:
     """The facts of all pieces together."""
-    facts: Dataset = {}
+    facts: Elements = {}
     for piece in pieces:
         if piece.facts:
             facts |= piece.facts
@@ -105,7 +105,7 @@ def encode(tag: int, vr: str, value: bytes, *, explicit: bool) -> bytes:
     if len(value) % 2:
         value = padded(value, vr)
     if explicit and len(value) > _LONGEST_SHORT and vr not in LONG_VRS:
-        raise stop("malformed-value")
+        raise unsupported("malformed-value")
     return header(tag, vr, len(value), explicit=explicit) + value
 
 

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from site_node.deidentify.elements import ITEM, SEQUENCE_END, padded
-from site_node.deidentify.reasons import stop
+from site_node.deidentify.reasons import unsupported
 
 
 class Family(Enum):
@@ -76,7 +76,7 @@ def clean_frames(encapsulated: bytes, family: Family, frames: int, *, extended: 
     if all(parts.fragments[group] == new for group, new in zip(groups, cleaned, strict=True)):
         return encapsulated if _is_plain(encapsulated, parts) else _join(parts, cleaned)
     if extended:
-        raise stop("pixel-hidden-data", "ExtendedOffsetTable")
+        raise unsupported("pixel-hidden-data", "ExtendedOffsetTable")
     return _join(parts, cleaned)
 
 
@@ -94,12 +94,12 @@ def _split(encapsulated: bytes) -> _Fragments:
         if tag == SEQUENCE_END:
             break
         if tag != ITEM or place + 8 + length > len(encapsulated) or length % 2:
-            raise stop("pixel-fragments", "PixelData")
+            raise unsupported("pixel-fragments", "PixelData")
         items.append(encapsulated[place + 8 : place + 8 + length])
         starts.append(place)
         place += 8 + length
     if len(items) <= 1 or len(items[0]) % 4:
-        raise stop("pixel-fragments", "PixelData")
+        raise unsupported("pixel-fragments", "PixelData")
     offsets = struct.unpack(f"<{len(items[0]) // 4}L", items[0])
     return _Fragments(offsets, tuple(items[1:]), tuple(start - starts[1] for start in starts[1:]))
 
@@ -109,18 +109,18 @@ def _frames(parts: _Fragments, frames: int, start: bytes) -> list[slice]:
     count = len(parts.fragments)
     if parts.offsets:
         if len(parts.offsets) != frames or any(offset not in parts.starts for offset in parts.offsets):
-            raise stop("pixel-fragments", "PixelData")
+            raise unsupported("pixel-fragments", "PixelData")
         firsts = [parts.starts.index(offset) for offset in parts.offsets]
     elif frames == 1:
         if start and sum(fragment.startswith(start) for fragment in parts.fragments) > 1:
-            raise stop("pixel-fragments", "PixelData")  # there are more: what follows the first would be cut off
+            raise unsupported("pixel-fragments", "PixelData")  # there are more: what follows the first would be cut off
         firsts = [0]
     elif count == frames:
         firsts = list(range(count))
     else:
         firsts = [number for number, fragment in enumerate(parts.fragments) if start and fragment.startswith(start)]
     if firsts != sorted(set(firsts)) or firsts[:1] != [0] or len(firsts) != frames:
-        raise stop("pixel-fragments", "PixelData")
+        raise unsupported("pixel-fragments", "PixelData")
     return [slice(first, end) for first, end in zip(firsts, [*firsts[1:], count], strict=True)]
 
 
@@ -144,25 +144,25 @@ def _clean(frame: bytes, family: Family) -> bytes:
             return _clean_2000(frame)
         return _clean_jpeg(frame, _LS_NEXT if family is Family.JPEG_LS else _JPEG_NEXT)
     except (IndexError, struct.error) as error:
-        raise stop("pixel-fragments", "PixelData") from error
+        raise unsupported("pixel-fragments", "PixelData") from error
 
 
 def _clean_rle(frame: bytes) -> bytes:
     """RLE has no place for text but a wrong header: its offsets must lie in order inside the frame."""
     if len(frame) < _RLE_HEADER:
-        raise stop("pixel-fragments", "PixelData")
+        raise unsupported("pixel-fragments", "PixelData")
     count, *offsets = struct.unpack("<16L", frame[:_RLE_HEADER])
     used, unused = offsets[:count], offsets[count:]
     ordered = used == sorted(set(used)) and all(_RLE_HEADER <= offset < len(frame) for offset in used)
     if not 1 <= count <= _RLE_MOST or not ordered or used[0] != _RLE_HEADER or any(unused):
-        raise stop("pixel-fragments", "PixelData")
+        raise unsupported("pixel-fragments", "PixelData")
     return frame
 
 
 def _clean_jpeg(frame: bytes, next_marker: re.Pattern[bytes]) -> bytes:
     """Every segment up to the end of the image, without COM and APPn."""
     if frame[:2] != bytes((0xFF, _SOI)):
-        raise stop("pixel-fragments", "PixelData")
+        raise unsupported("pixel-fragments", "PixelData")
     kept, place = [frame[:2]], 2
     while True:
         while frame[place : place + 2] == b"\xff\xff":  # fill bytes
@@ -180,14 +180,14 @@ def _segment_end(frame: bytes, place: int, next_marker: re.Pattern[bytes]) -> in
     (length,) = struct.unpack_from(">H", frame, place + 2)
     end = place + 2 + int(length)
     if frame[place] != 0xFF or end > len(frame):  # every marker begins so
-        raise stop("pixel-fragments", "PixelData")
+        raise unsupported("pixel-fragments", "PixelData")
     if frame[place + 1] != _SOS:
         return end
     if length != 6 + 2 * frame[place + 4]:
-        raise stop("pixel-hidden-data", "PixelData")
+        raise unsupported("pixel-hidden-data", "PixelData")
     found = next_marker.search(frame, end)
     if found is None:
-        raise stop("truncated", "PixelData")
+        raise unsupported("truncated", "PixelData")
     return found.start()
 
 
@@ -197,7 +197,7 @@ def _belongs_to_image(segment: bytes) -> bool:
     if _is_exact(segment):
         return True
     if marker != _COM and marker not in _APP:
-        raise stop("pixel-hidden-data", "PixelData")
+        raise unsupported("pixel-hidden-data", "PixelData")
     return _is_for_decoding(segment)
 
 
@@ -233,17 +233,17 @@ def _is_for_decoding(segment: bytes) -> bool:
 def _clean_2000(frame: bytes) -> bytes:
     """The main header without COM; tile-parts as they are, but one with a COM of its own is refused."""
     if frame[:4] != bytes((0xFF, _J2K_SOC, 0xFF, _J2K_SIZ)):
-        raise stop("pixel-hidden-data", "PixelData")  # a file format with boxes around the code stream, or none
+        raise unsupported("pixel-hidden-data", "PixelData")  # a file format with boxes around the code stream, or none
     kept, place = [frame[:2]], 2
     while frame[place + 1] != _J2K_SOT:
         (length,) = struct.unpack_from(">H", frame, place + 2)
         end = place + 2 + length
         if frame[place] != 0xFF or end > len(frame):  # every marker begins so
-            raise stop("pixel-fragments", "PixelData")
+            raise unsupported("pixel-fragments", "PixelData")
         if frame[place + 1] in _J2K_HEADER or (place == 2 and _is_size(frame[place:end])):  # behind SOC
             kept.append(frame[place:end])
         elif frame[place + 1] != _J2K_COM:
-            raise stop("pixel-hidden-data", "PixelData")
+            raise unsupported("pixel-hidden-data", "PixelData")
         place = end
     first = place
     while frame[place : place + 2] != bytes((0xFF, _J2K_EOC)):
@@ -259,15 +259,15 @@ def _is_size(segment: bytes) -> bool:
 def _tile_part_end(frame: bytes, start: int) -> int:
     """The place after one tile-part."""
     if frame[start : start + 2] != bytes((0xFF, _J2K_SOT)):
-        raise stop("truncated", "PixelData")
+        raise unsupported("truncated", "PixelData")
     (length,) = struct.unpack_from(">L", frame, start + 6)
     place = start + 12
     while frame[place : place + 2] != bytes((0xFF, _J2K_SOD)):
         if frame[place] != 0xFF or frame[place + 1] not in _J2K_HEADER:  # every marker begins so
-            raise stop("pixel-hidden-data", "PixelData")
+            raise unsupported("pixel-hidden-data", "PixelData")
         (segment,) = struct.unpack_from(">H", frame, place + 2)
         place += 2 + segment
     end = start + length if length else len(frame.rstrip(b"\0")) - 2  # 0: up to the end of the code stream
     if not place < end <= len(frame) - 2:
-        raise stop("truncated", "PixelData")
+        raise unsupported("truncated", "PixelData")
     return end

@@ -1,8 +1,8 @@
 """The fast reader: a walk over the bytes of explicit and implicit VR little endian files (PS3.5 sections 7, A.4, A.5).
 
-Values are slices of the file; elements that are the same as in the file before are not even parsed (`runs`). Native
-pixel data are not read at all: a `Span` says where they lie, and the kernel moves them. What is read into memory is
-the rest of the file, whatever the file's size.
+Values are slices of the file; elements that are the same as in the file before are not even parsed (`series_cache`).
+Native pixel data are not read at all: a `Span` says where they lie, and the kernel moves them. What is read into memory
+is the rest of the file, whatever the file's size.
 """
 
 import os
@@ -16,15 +16,15 @@ from site_node.deidentify.elements import (
     PIXEL_DATA,
     SEQUENCE_END,
     UNDEFINED,
-    Dataset,
     Element,
-    Piece,
-    Source,
+    ElementRun,
+    Elements,
+    ParsedFile,
     Span,
     facts_of,
 )
 from site_node.deidentify.encapsulated import FAMILIES
-from site_node.deidentify.reasons import stop
+from site_node.deidentify.reasons import unsupported
 from site_node.deidentify.series_cache import Metas, Runs
 from site_node.deidentify.walk import EXPLICIT_HEADER, IMPLICIT_HEADER, LENGTH, LONG, NAMES, SHORT, NeedsMore, Walk
 
@@ -38,7 +38,7 @@ _SMALL = 1 << 12  # bytes of a sequence whose items are kept as they were read
 _TAIL = 1 << 24  # bytes that may follow the pixel data: signatures, padding
 _PREAMBLE = 132
 _PIXELS = b"\xe0\x7f\x10\0"
-_NO_FACTS: Dataset = {}
+_NO_FACTS: Elements = {}
 _NAMING = frozenset({"DA", "DT", "PN"})  # representations of names and of dates, which tell as much
 _FIRST_GROUPS = frozenset({b"\2\0", b"\x08\0"})  # file meta information, or a data set without
 
@@ -52,19 +52,19 @@ class Reading(NamedTuple):
     runs: tuple[Runs, Runs]  # of implicit and of explicit files
     metas: Metas
 
-    def piece(self, raw: bytes, tag: int, element: Element) -> Piece:
+    def piece(self, raw: bytes, tag: int, element: Element) -> ElementRun:
         """One element of the top level."""
         is_fact = tag in self.facts or (tag >> 16 & 1 and tag & 0xFFFF <= 0xFF)  # PS3.5 section 7.8.1
         elements = {tag: element}
         naming = tag in self.naming or element.vr in _NAMING or not isinstance(element.value, bytes)
-        return Piece(raw, elements, elements if is_fact else _NO_FACTS, naming)
+        return ElementRun(raw, elements, elements if is_fact else _NO_FACTS, naming)
 
 
 class _NotForThisReader(Exception):  # no error: it sends the file to the other reader
     """The file is DICOM of a form that only the slow reader knows."""
 
 
-def read_source(file: int, reading: Reading) -> Source | None:
+def read_source(file: int, reading: Reading) -> ParsedFile | None:
     """Read one file; None if only the other reader can.
 
     Args:
@@ -78,12 +78,12 @@ def read_source(file: int, reading: Reading) -> Source | None:
     while True:
         head = os.pread(file, length, 0)
         if len(head) < min(length, size):
-            raise stop("changed-while-reading")
+            raise unsupported("changed-while-reading")
         try:
             return _File(head, size, reading, file).source()
         except NeedsMore:
             if length >= MOST:
-                raise stop("too-large") from None
+                raise unsupported("too-large") from None
             length *= _GROWTH
         except _NotForThisReader:
             return None
@@ -101,7 +101,7 @@ class _File(Walk):
         self._pixel_vr = "OW"
         self._encapsulated = False
 
-    def source(self) -> Source:
+    def source(self) -> ParsedFile:
         """The whole file."""
         syntax, start = self._read_meta()
         if syntax == DEFLATED:
@@ -111,9 +111,9 @@ class _File(Walk):
         self._explicit = syntax != IMPLICIT
         pieces = self._top(start)
         if self._pixels is not None and self._encapsulated != (syntax in FAMILIES):
-            raise stop("pixel-fragments", "PixelData")
+            raise unsupported("pixel-fragments", "PixelData")
         facts = facts_of(pieces)
-        return Source(pieces, facts, self._explicit, syntax, self._pixels, self._encapsulated, self._pixel_vr)
+        return ParsedFile(pieces, facts, self._explicit, syntax, self._pixels, self._encapsulated, self._pixel_vr)
 
     def _read_meta(self) -> tuple[str, int]:
         """Transfer syntax and offset of the data set; `_NotForThisReader` without a Part 10 header that says it."""
@@ -125,7 +125,7 @@ class _File(Walk):
     def _walk_meta(self) -> tuple[str, int]:
         data = self.data
         if data[_PREAMBLE : _PREAMBLE + 2] not in _FIRST_GROUPS:
-            raise stop("not-readable")
+            raise unsupported("not-readable")
         place, syntax, name = _PREAMBLE, "", slice(0)
         while data[place : place + 2] == b"\x02\0":
             if place + 12 > len(data):
@@ -135,7 +135,7 @@ class _File(Walk):
             if vr in LONG:
                 (length,), start = LENGTH(data, place + 8), place + 12
             elif vr not in SHORT:
-                raise stop("malformed-element")
+                raise unsupported("malformed-element")
             place = start + length
             if place > len(data):
                 self.need(place, self.size)
@@ -145,31 +145,31 @@ class _File(Walk):
                 syntax = data[start:place].decode("latin-1").strip(" \0")
         if not syntax:
             # Without file meta information a syntax may be guessed; with one that does not say it, nobody knows.
-            raise _NotForThisReader if place == _PREAMBLE else stop("not-readable", "TransferSyntaxUID")
+            raise _NotForThisReader if place == _PREAMBLE else unsupported("not-readable", "TransferSyntaxUID")
         self._reading.metas.learn(data[:place], name, syntax)
         return syntax, place
 
-    def _inflated(self, start: int) -> Source:
+    def _inflated(self, start: int) -> ParsedFile:
         """A deflated file (PS3.5 section A.5), read from memory and written as explicit VR little endian."""
         self.need(self.size, self.size)
         inflate = zlib.decompressobj(-zlib.MAX_WBITS)
         try:
             data = inflate.decompress(self.data[start:], MOST)
         except zlib.error as error:
-            raise stop("not-readable") from error
+            raise unsupported("not-readable") from error
         if not inflate.eof:
-            raise stop("truncated")
+            raise unsupported("truncated")
         if len(inflate.unused_data.rstrip(b"\0")) > _TRAILER:
-            raise stop("unknown-tail")
+            raise unsupported("unknown-tail")
         walk = _File(data, len(data), self._reading)
         pieces = walk._top(0)  # of this very class
         place = walk._pixels  # likewise
         pixels = None if place is None else data[place.offset : place.offset + place.length]
         if walk._encapsulated:  # likewise
-            raise stop("pixel-fragments", "PixelData")
-        return Source(pieces, facts_of(pieces), True, EXPLICIT, pixels, False, walk._pixel_vr)  # as its fields
+            raise unsupported("pixel-fragments", "PixelData")
+        return ParsedFile(pieces, facts_of(pieces), True, EXPLICIT, pixels, False, walk._pixel_vr)  # as its fields
 
-    def _top(self, place: int) -> tuple[Piece, ...]:
+    def _top(self, place: int) -> tuple[ElementRun, ...]:
         """The top level: first what earlier files have too, then element by element."""
         runs = self._reading.runs[self._explicit]
         known = runs.match(self.data, place, self._piece)
@@ -190,7 +190,7 @@ class _File(Walk):
         tag: int = group << 16 | element
         return last < tag == PIXEL_DATA
 
-    def _rest(self, pieces: list[Piece], place: int, last: int) -> None:
+    def _rest(self, pieces: list[ElementRun], place: int, last: int) -> None:
         """Add every element from `place` to the file's end to `pieces`, of which `last` is the highest tag."""
         disorder: set[int] = set()  # every tag so far, from the first one on that is not in order
         while place < self.size - self.base and not self._only_zeros_follow(place):
@@ -202,18 +202,18 @@ class _File(Walk):
             if tag <= last and not disorder:
                 disorder.update(tag for piece in pieces for tag in piece.elements)
             if tag in disorder:
-                raise stop("doubled-element")
+                raise unsupported("doubled-element")
             if disorder:
                 disorder.add(tag)
             last = max(last, tag)
             pieces.append(piece)
 
-    def _piece(self, place: int) -> tuple[Piece, int]:
+    def _piece(self, place: int) -> tuple[ElementRun, int]:
         """One element of the top level and the place after it; it keeps no more of the file than its own bytes."""
         end = self.size - self.base
         tag, vr, start, length = self.header(place, end, explicit=self._explicit)
         if tag == ITEM_END:
-            raise stop("malformed-sequence")
+            raise unsupported("malformed-sequence")
         explicit = self._explicit and vr != b"UN"
         if length == UNDEFINED:
             after = self.skip(vr, start, end, explicit=explicit, depth=1)
@@ -234,14 +234,14 @@ class _File(Walk):
     def _pixel_data(self, place: int) -> int:
         """Note where the pixel data lie; the place after them."""
         if self._pixels is not None:
-            raise stop("doubled-element", "PixelData")
+            raise unsupported("doubled-element", "PixelData")
         _, vr, start, length = self.header(place, self.size - self.base, explicit=self._explicit)
         self._pixel_vr = NAMES[vr] or "OW"
         self._encapsulated = length == UNDEFINED
         first = self.base + start
         after = self._after_fragments(first) if self._encapsulated else first + length
         if after > self.size:
-            raise stop("truncated", "PixelData")
+            raise unsupported("truncated", "PixelData")
         self._pixels = Span(first, after - first)
         return self._jump(after)
 
@@ -250,13 +250,13 @@ class _File(Walk):
         while True:
             head = self._bytes(place, 8)
             if len(head) < 8:  # tag and length
-                raise stop("truncated", "PixelData")
+                raise unsupported("truncated", "PixelData")
             group, element, length = IMPLICIT_HEADER(head)
             tag, place = group << 16 | element, place + 8
             if tag == SEQUENCE_END:
                 return place
             if tag != ITEM or length == UNDEFINED:
-                raise stop("pixel-fragments", "PixelData")
+                raise unsupported("pixel-fragments", "PixelData")
             place += length
 
     def _bytes(self, place: int, count: int) -> bytes:
@@ -268,10 +268,10 @@ class _File(Walk):
         """Go on at a place in the file; what lies between is not read."""
         if place < self.size and self.base + len(self.data) < self.size:
             if self.size - place > _TAIL:
-                raise stop("unknown-tail")
+                raise unsupported("unknown-tail")
             self.data, self.base = os.pread(self._file, self.size - place, place), place
             if len(self.data) != self.size - place:
-                raise stop("changed-while-reading")
+                raise unsupported("changed-while-reading")
         return place - self.base
 
     def _only_zeros_follow(self, place: int) -> bool:
@@ -280,5 +280,5 @@ class _File(Walk):
             return False
         self.need(self.size - self.base, self.size)
         if self.data[place:].strip(b"\0"):
-            raise stop("unknown-tail")
+            raise unsupported("unknown-tail")
         return True

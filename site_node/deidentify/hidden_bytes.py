@@ -8,8 +8,8 @@ from functools import lru_cache
 
 from pydicom.datadict import dictionary_VM
 
-from site_node.deidentify.elements import WORD_SIZES, Dataset, bytes_of
-from site_node.deidentify.reasons import stop
+from site_node.deidentify.elements import WORD_SIZES, Elements, bytes_of
+from site_node.deidentify.reasons import unsupported
 
 _PHOTOMETRIC = 0x00280004
 _OFFSETS = frozenset({0x7FE00001, 0x7FE00002})  # ExtendedOffsetTable and its lengths
@@ -22,7 +22,7 @@ _MOST_ENTRIES = 1 << 16  # what a descriptor's 0 stands for (PS3.3 section C.11.
 _ENTRY = 2  # bytes at most
 
 
-def without_use(facts: Dataset, *, encapsulated: bool) -> frozenset[int]:
+def without_use(facts: Elements, *, encapsulated: bool) -> frozenset[int]:
     """The tables that mean nothing at the top of such a file: palettes of grey pictures, offsets of native ones."""
     is_palette = bytes_of(facts, _PHOTOMETRIC).strip(b" \0") == b"PALETTE COLOR"
     return (frozenset() if is_palette else PALETTES) | (frozenset() if encapsulated else _OFFSETS)
@@ -36,12 +36,12 @@ def is_of_length(tag: int, vr: str, raw: bytes) -> bool:
     return len(raw) % size == 0 and (most is None or len(raw) <= most * one or vr.startswith("O"))
 
 
-def check_table(item: Dataset) -> None:
+def check_table(item: Elements) -> None:
     """Stops where an item's LUTData goes on behind the entries that its descriptor counts."""
     data, descriptor = bytes_of(item, LUT_DATA), bytes_of(item, _LUT_DESCRIPTOR)
     entries = int.from_bytes(descriptor[:2], "little") or _MOST_ENTRIES
     if data and (not descriptor or len(data) > entries * _ENTRY):
-        raise stop("malformed-value", "LUTData")
+        raise unsupported("malformed-value", "LUTData")
 
 
 @lru_cache(maxsize=4096)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from shared.protocol.profile import Profile
 from site_node.deidentify.characters import decode, encodings_of, readings
 from site_node.deidentify.date_search import as_days, days_in, find_days, written_forms
-from site_node.deidentify.elements import Dataset, Source, bytes_of
+from site_node.deidentify.elements import Elements, ParsedFile, bytes_of
 
 _NAMES = (0x00100010, 0x00101001, 0x00101005, 0x00101060)
 _NUMBERS = (0x00080050, 0x00100020, 0x00101000, 0x00101090, 0x00102154, 0x00102155, 0x00120040, 0x00120042, 0x00380010,
@@ -65,7 +65,7 @@ class Named(NamedTuple):
 
 
 def names_in(
-    dataset: Dataset, encodings: Encodings, naming: frozenset[int], dated: frozenset[int] = frozenset()
+    dataset: Elements, encodings: Encodings, naming: frozenset[int], dated: frozenset[int] = frozenset()
 ) -> Iterator[Named]:
     """The names, numbers and dates of a data set at every depth, what no profile keeps included.
 
@@ -107,7 +107,7 @@ def normal(text: str) -> str:
     return _normal_with_places(text)[0]
 
 
-class Names:
+class StudyIdentifiers:
     """What the files of one study name, gathered as they are read. PHI.
 
     Args:
@@ -124,7 +124,7 @@ class Names:
         self._seen: set[tuple[Encodings, bytes]] = set()
         self._identifiers: Identifiers | None = None
 
-    def take(self, source: Source) -> bool:
+    def take(self, source: ParsedFile) -> bool:
         """Add what one file names; whether any of it is new. Raises `DicomUnsupported` where a sequence is broken."""
         encodings, before = encodings_of(bytes_of(source.dataset, _CHARACTER_SET)), len(self._found)
         for piece in source.pieces:

@@ -4,9 +4,9 @@ import struct
 
 from shared.protocol.profile import Profile
 from site_node.deidentify.characters import decode, encodings_of
-from site_node.deidentify.elements import Dataset, Source, bytes_of
+from site_node.deidentify.elements import Elements, ParsedFile, bytes_of
 from site_node.deidentify.encapsulated import FAMILIES, clean_frames
-from site_node.deidentify.reasons import stop
+from site_node.deidentify.reasons import unsupported
 from site_node.study import Identity
 
 _PADDING = " \0"
@@ -24,43 +24,43 @@ _HALVED = frozenset({"YBR_FULL_422", "YBR_PARTIAL_422"})  # two bytes for each p
 _THREE = 3
 
 
-def kind_of(dataset: Dataset, profile: Profile, *, searched: bool = False) -> str:
+def kind_of(dataset: Elements, profile: Profile, *, searched: bool = False) -> str:
     """The short name of an allowed kind. Raises `DicomUnsupported` for all that may not go on by itself.
 
     `searched`: the pixels are searched for text later, where one that says it shows some is drawn for a person.
     """
     sop_class = _word(dataset, 0x00080016)
     if sop_class in profile.quarantine.sop_classes:
-        raise stop("kind-may-hold-text", "SOPClassUID")
+        raise unsupported("kind-may-hold-text", "SOPClassUID")
     if sop_class not in profile.kinds:
-        raise stop("kind-not-allowed", "SOPClassUID")
+        raise unsupported("kind-not-allowed", "SOPClassUID")
     if _word(dataset, 0x00280301).upper() == "YES" and not searched:
-        raise stop("burned-in-annotation", "BurnedInAnnotation")
+        raise unsupported("burned-in-annotation", "BurnedInAnnotation")
     image_type = {value.strip(_PADDING).upper() for value in _word(dataset, 0x00080008).split("\\")}
     if image_type & profile.quarantine.image_type:
-        raise stop("screen-or-report", "ImageType")
+        raise unsupported("screen-or-report", "ImageType")
     if _word(dataset, 0x00080064) in profile.quarantine.conversion_type:
-        raise stop("screen-or-report", "ConversionType")
+        raise unsupported("screen-or-report", "ConversionType")
     if _REGIONS in dataset:
-        raise stop("ultrasound-region", "SequenceOfUltrasoundRegions")
+        raise unsupported("ultrasound-region", "SequenceOfUltrasoundRegions")
     if any(_overlay_in_pixels(dataset, base) for base in _OVERLAYS):
-        raise stop("overlay-in-pixels", "OverlayBitPosition")
+        raise unsupported("overlay-in-pixels", "OverlayBitPosition")
     return profile.kinds[sop_class]
 
 
-def check_subject(dataset: Dataset, identity: Identity, study_instance_uid: str) -> None:
+def check_subject(dataset: Elements, identity: Identity, study_instance_uid: str) -> None:
     """Stops unless the file's own patient and study are the ones it was received under."""
     encodings = encodings_of(bytes_of(dataset, 0x00080005))
     own = decode(bytes_of(dataset, 0x00100020), encodings).strip(_PADDING)
     if not own:
-        raise stop("no-identity", "PatientID")
+        raise unsupported("no-identity", "PatientID")
     if own != identity.patient_id.strip(_PADDING):
-        raise stop("other-patient", "PatientID")
+        raise unsupported("other-patient", "PatientID")
     if _word(dataset, 0x0020000D) != study_instance_uid.strip(_PADDING):
-        raise stop("other-study", "StudyInstanceUID")
+        raise unsupported("other-study", "StudyInstanceUID")
 
 
-def checked_pixels(source: Source, content: bytes | None) -> bytes | None:
+def checked_pixels(source: ParsedFile, content: bytes | None) -> bytes | None:
     """Stops unless the pixel data are whole; compressed ones come back free of what can carry text.
 
     Args:
@@ -68,40 +68,40 @@ def checked_pixels(source: Source, content: bytes | None) -> bytes | None:
         content: the bytes of encapsulated pixel data, None for native ones.
     """
     if source.pixels is None:  # images have pixels: the file was cut off before them
-        raise stop("truncated", "PixelData")
+        raise unsupported("truncated", "PixelData")
     number = _word(source.dataset, 0x00280008) or "1"
     if not number.isascii() or not number.isdigit():
-        raise stop("pixel-length", "NumberOfFrames")
+        raise unsupported("pixel-length", "NumberOfFrames")
     frames = int(number)
     if content is not None:
         return clean_frames(content, FAMILIES[source.syntax], frames, extended=_OFFSETS in source.dataset)
     length = source.pixels.length if not isinstance(source.pixels, bytes) else len(source.pixels)
     wanted = _native_length(source.dataset, frames)
     if length not in {wanted, wanted + wanted % 2}:
-        raise stop("truncated" if length < wanted else "pixel-length", "PixelData")
+        raise unsupported("truncated" if length < wanted else "pixel-length", "PixelData")
     return None
 
 
-def _native_length(dataset: Dataset, frames: int) -> int:
+def _native_length(dataset: Elements, frames: int) -> int:
     """Bytes that rows, columns, samples, bits and frames ask for (PS3.5 section 8)."""
     rows, columns, bits = (_number(dataset, tag) for tag in (0x00280010, 0x00280011, 0x00280100))
     samples = _number(dataset, 0x00280002) or 1
     if samples == _THREE and _word(dataset, 0x00280004) in _HALVED:
         samples = 2
     if not rows or not columns or not bits or frames < 1:
-        raise stop("pixel-length", "Rows")
+        raise unsupported("pixel-length", "Rows")
     return (rows * columns * samples * bits * frames + 7) // 8
 
 
-def _overlay_in_pixels(dataset: Dataset, base: int) -> bool:
+def _overlay_in_pixels(dataset: Elements, base: int) -> bool:
     """An overlay of more than one allocated bit, or at another place than bit 0, lies in the pixels (PS3.3 C.9.2)."""
     return _number(dataset, base | _BITS) > 1 or _number(dataset, base | _POSITION) > 0
 
 
-def _word(dataset: Dataset, tag: int) -> str:
+def _word(dataset: Elements, tag: int) -> str:
     return bytes_of(dataset, tag).decode("latin-1").strip(_PADDING)
 
 
-def _number(dataset: Dataset, tag: int) -> int:
+def _number(dataset: Elements, tag: int) -> int:
     raw = bytes_of(dataset, tag)
     return int(struct.unpack_from("<H", raw)[0]) if len(raw) >= struct.calcsize("<H") else 0

@@ -13,7 +13,7 @@ from typing import Self
 
 from site_node.deidentify.assemble import NewFile
 from site_node.deidentify.elements import Span
-from site_node.deidentify.reasons import stop
+from site_node.deidentify.reasons import unsupported
 
 MTIME = 946_684_800  # 2000-01-01: the time of processing says nothing to the receiver
 _MOST_IN_MEMORY = 1 << 30  # bytes of one file's compressed frames
@@ -88,10 +88,10 @@ def write_new(new: NewFile, source: int, target: str) -> int:
 def read_span(file: int, span: Span) -> bytes:
     """The bytes of a span, for compressed frames; stops when they are too many, or the file ends before they do."""
     if span.length > _MOST_IN_MEMORY:
-        raise stop("too-large")
+        raise unsupported("too-large")
     content = os.pread(file, span.length, span.offset)
     if len(content) != span.length:
-        raise stop("changed-while-reading")
+        raise unsupported("changed-while-reading")
     return content
 
 
@@ -107,7 +107,7 @@ def _move(source: int, out: int, span: Span) -> None:
     while place < end:
         moved = _kernel_copy(source, out, place, end - place)
         if moved == 0:
-            raise stop("changed-while-reading")
+            raise unsupported("changed-while-reading")
         place += moved
 
 

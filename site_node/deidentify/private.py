@@ -1,12 +1,12 @@
 """Which private elements a profile keeps: those of a creator it lists, in the block that the creator reserved there."""
 
 from shared.protocol.profile import Profile, Rule
-from site_node.deidentify.elements import Dataset, bytes_of
+from site_node.deidentify.elements import Elements, bytes_of
 
 _FIRST_BLOCK, _LAST_BLOCK = 0x10, 0xFF  # PS3.5 section 7.8.1
 
 
-def private_rule(profile: Profile, creators: Dataset, tag: int) -> Rule | None:
+def private_rule(profile: Profile, creators: Elements, tag: int) -> Rule | None:
     """The rule of a private element; `None` where it goes.
 
     Args:
@@ -20,7 +20,7 @@ def private_rule(profile: Profile, creators: Dataset, tag: int) -> Rule | None:
     return profile.block_rules(group, block, creator_at(creators, group, block)).get(tag)
 
 
-def safe_creator(profile: Profile, creators: Dataset, tag: int) -> str:
+def safe_creator(profile: Profile, creators: Elements, tag: int) -> str:
     """The creator that a data element names, if it is one the profile lists; else empty."""
     group, block = tag >> 16, tag & 0xFFFF
     if group not in profile.safe_groups or not _FIRST_BLOCK <= block <= _LAST_BLOCK:
@@ -29,6 +29,6 @@ def safe_creator(profile: Profile, creators: Dataset, tag: int) -> str:
     return creator if profile.block_rules(group, block, creator) else ""
 
 
-def creator_at(creators: Dataset, group: int, block: int) -> str:
+def creator_at(creators: Elements, group: int, block: int) -> str:
     """Who reserved a block; empty if nobody."""
     return bytes_of(creators, group << 16 | block).decode("latin-1").strip(" \0")

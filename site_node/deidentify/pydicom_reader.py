@@ -1,7 +1,7 @@
 """The slow reader: pydicom, for big endian and headerless files, and for comparison. It gives what the fast one gives.
 
-Values stay raw; those of big endian files are turned round by the word size of their value representation. The new
-file is explicit VR little endian, or implicit where the old one was.
+Values stay raw; those of big endian files are turned round by the word size of their value representation. The new file
+is explicit VR little endian, or implicit where the old one was.
 """
 
 import warnings
@@ -18,14 +18,14 @@ from site_node.deidentify.elements import (
     SHORT_VRS,
     UNDEFINED,
     WORD_SIZES,
-    Dataset,
     Element,
-    Piece,
-    Source,
+    ElementRun,
+    Elements,
+    ParsedFile,
 )
 from site_node.deidentify.encapsulated import FAMILIES
 from site_node.deidentify.fast_reader import DEFLATED, EXPLICIT, IMPLICIT, MOST
-from site_node.deidentify.reasons import stop
+from site_node.deidentify.reasons import unsupported
 from site_node.deidentify.walk import DEEPEST
 
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
@@ -34,10 +34,10 @@ _VRS = SHORT_VRS | LONG_VRS
 _END = b"\xfe\xff\xdd\xe0\0\0\0\0"
 
 
-def read_source(path: Path, sequences: frozenset[int]) -> Source:
+def read_source(path: Path, sequences: frozenset[int]) -> ParsedFile:
     """Read one file as `rewrite.read_source` does; raises `DicomUnsupported`."""
     if path.stat().st_size > MOST:
-        raise stop("too-large")
+        raise unsupported("too-large")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -46,34 +46,34 @@ def read_source(path: Path, sequences: frozenset[int]) -> Source:
     except DicomUnsupported:
         raise
     except Exception as error:  # a parser of broken files may raise anything; its text holds values
-        raise stop("not-readable") from error
+        raise unsupported("not-readable") from error
 
 
-def _read(path: Path, sequences: frozenset[int]) -> Source:
+def _read(path: Path, sequences: frozenset[int]) -> ParsedFile:
     dataset = pydicom.dcmread(path, force=True)
     syntax = str(dataset.file_meta.get("TransferSyntaxUID", ""))
     if syntax not in _KNOWN:
-        raise stop("transfer-syntax-not-allowed")
+        raise unsupported("transfer-syntax-not-allowed")
     implicit, _ = dataset.original_encoding
     pixels, vr, encapsulated = _pixels(dataset)
     if pixels is not None and encapsulated != (syntax in FAMILIES):
-        raise stop("pixel-fragments", "PixelData")
+        raise unsupported("pixel-fragments", "PixelData")
     new_syntax = syntax if syntax in FAMILIES else IMPLICIT if implicit else EXPLICIT
     if any(tag >> 16 == 0 for tag in dataset._dict):  # noqa: SLF001 -- raw elements have no public iterator
-        raise stop("command-group")
+        raise unsupported("command-group")
     plain = _plain(dataset, sequences, depth=0)
-    pieces = (Piece(b"", plain, plain, True),)
-    return Source(pieces, plain, new_syntax != IMPLICIT, new_syntax, pixels, encapsulated, vr)
+    pieces = (ElementRun(b"", plain, plain, True),)
+    return ParsedFile(pieces, plain, new_syntax != IMPLICIT, new_syntax, pixels, encapsulated, vr)
 
 
-def _plain(dataset: pydicom.Dataset, sequences: frozenset[int], *, depth: int) -> Dataset:
+def _plain(dataset: pydicom.Dataset, sequences: frozenset[int], *, depth: int) -> Elements:
     """The elements of a data set, raw."""
     if depth > DEEPEST:
-        raise stop("too-deep")
-    found: Dataset = {}
+        raise unsupported("too-deep")
+    found: Elements = {}
     items = dict(dataset._dict)  # noqa: SLF001 -- reading one element makes pydicom replace others
     if not all(item.VR is None or item.VR in _VRS for item in items.values()):
-        raise stop("malformed-element")
+        raise unsupported("malformed-element")
     for tag in sorted(int(tag) for tag in items):
         if tag != PIXEL_DATA or depth:
             element = _element(dataset, items[tag], sequences, depth)
@@ -100,13 +100,13 @@ def _element(
 def _raw(item: RawDataElement, vr: str) -> Element | None:
     value = bytes(item.value or b"")
     if item.length not in {len(value), UNDEFINED}:
-        raise stop("truncated")
+        raise unsupported("truncated")
     if item.is_little_endian:
         return Element(vr, value)
     return None if vr == "UN" else Element(vr, turned(value, WORD_SIZES.get(vr, 1)))
 
 
-def _items(element: DataElement, sequences: frozenset[int], depth: int) -> Iterator[Dataset]:
+def _items(element: DataElement, sequences: frozenset[int], depth: int) -> Iterator[Elements]:
     for item in element.value:
         yield _plain(item, sequences, depth=depth)
 
@@ -124,7 +124,7 @@ def _pixels(dataset: pydicom.Dataset) -> tuple[bytes | None, str, bool]:
         return None, "OW", False
     value, vr = bytes(item.value or b""), item.VR or "OW"
     if getattr(item, "length", len(value)) not in {len(value), UNDEFINED}:
-        raise stop("truncated", "PixelData")
+        raise unsupported("truncated", "PixelData")
     if getattr(item, "length", 0) == UNDEFINED or getattr(item, "is_undefined_length", False):
         return value + _END, vr, True
     little = getattr(item, "is_little_endian", True)
@@ -136,7 +136,7 @@ def turned(value: bytes, size: int) -> bytes:
     if size == 1:
         return value
     if len(value) % size:
-        raise stop("malformed-element")
+        raise unsupported("malformed-element")
     new = bytearray(len(value))
     for offset in range(size):
         new[offset::size] = value[size - 1 - offset :: size]

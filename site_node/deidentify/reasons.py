@@ -47,7 +47,7 @@ _QUARANTINED = MappingProxyType(
 )
 
 
-def stop(code: str, attribute: str | None = None) -> DicomUnsupported:
+def unsupported(code: str, attribute: str | None = None) -> DicomUnsupported:
     """The error to raise for a code of this table; its fields carry the code and the attribute's keyword."""
     return DicomUnsupported(code=code, problem=_sentence(code), attribute=attribute or "")
 

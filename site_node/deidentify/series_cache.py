@@ -8,32 +8,32 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby, pairwise
 from typing import NamedTuple
 
-from site_node.deidentify.elements import PIXEL_DATA, Dataset, Piece
+from site_node.deidentify.elements import PIXEL_DATA, ElementRun, Elements
 
 _SHAPES = 8  # remembered of a study; a series has one or two
 _HEADER = 6  # bytes: tag and value representation
 _PREAMBLE = 128
-Parse = Callable[[int], tuple[Piece, int]]  # place of an element -> the element and the place after it
+Parse = Callable[[int], tuple[ElementRun, int]]  # place of an element -> the element and the place after it
 
 
 class _Slot(NamedTuple):
     """A run that must stand there as it is, or an element of a certain tag whose value is open."""
 
-    run: Piece | None
+    run: ElementRun | None
     header: bytes
 
 
 class _Shape:
     """Files with the same elements in the same order."""
 
-    def __init__(self, pieces: Sequence[Piece]) -> None:
+    def __init__(self, pieces: Sequence[ElementRun]) -> None:
         self._pieces = list(pieces)
         self._open: set[int] = set()  # positions of elements that differ between files
         self.last = max(pieces[-1].elements)
         self._slots: list[_Slot] = []
         self._join()
 
-    def learn(self, pieces: Sequence[Piece]) -> None:
+    def learn(self, pieces: Sequence[ElementRun]) -> None:
         """Take another file of this shape: where it differs, values are open from now on."""
         self._open |= {
             place for place, (one, other) in enumerate(zip(self._pieces, pieces, strict=True)) if one.raw != other.raw
@@ -41,9 +41,9 @@ class _Shape:
         self._pieces = list(pieces)
         self._join()
 
-    def match(self, data: bytes, place: int, parse: Parse) -> tuple[list[Piece], int] | None:
+    def match(self, data: bytes, place: int, parse: Parse) -> tuple[list[ElementRun], int] | None:
         """The pieces of a file that has this shape, and the place after them."""
-        found: list[Piece] = []
+        found: list[ElementRun] = []
         for run, header in self._slots:
             if run is None:
                 if not data.startswith(header, place):
@@ -74,7 +74,7 @@ class Runs:
     def __init__(self) -> None:
         self._shapes: dict[bytes, _Shape] = {}
 
-    def match(self, data: bytes, place: int, parse: Parse) -> tuple[list[Piece], int, int] | None:
+    def match(self, data: bytes, place: int, parse: Parse) -> tuple[list[ElementRun], int, int] | None:
         """The pieces of a file that has a known shape, the place after them and the last tag; None if it has none."""
         for key, shape in reversed(self._shapes.items()):
             found = shape.match(data, place, parse)
@@ -84,7 +84,7 @@ class Runs:
                 return *found, shape.last
         return None
 
-    def learn(self, pieces: Sequence[Piece]) -> None:
+    def learn(self, pieces: Sequence[ElementRun]) -> None:
         """Remember the shape of a file whose elements were parsed one by one, if they are in order."""
         tags = [tag for piece in pieces for tag in piece.elements]
         if not pieces or any(one >= other for one, other in pairwise(tags)):
@@ -120,10 +120,10 @@ class Metas:
         self._known = [newest, *self._known[: _SHAPES - 1]]
 
 
-def _run(pieces: Sequence[Piece]) -> Piece:
-    elements: Dataset = {}
-    facts: Dataset = {}
+def _run(pieces: Sequence[ElementRun]) -> ElementRun:
+    elements: Elements = {}
+    facts: Elements = {}
     for piece in pieces:
         elements |= piece.elements
         facts |= piece.facts
-    return Piece(b"".join(piece.raw for piece in pieces), elements, facts, any(piece.naming for piece in pieces))
+    return ElementRun(b"".join(piece.raw for piece in pieces), elements, facts, any(piece.naming for piece in pieces))

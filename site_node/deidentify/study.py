@@ -14,14 +14,14 @@ from shared.errors import DiskFull
 from shared.protocol.profile import Profile
 from site_node.blanking import Blanking
 from site_node.deidentify import fast_reader, pydicom_reader
-from site_node.deidentify.actions import Subject, Values, make_subject
+from site_node.deidentify.actions import ElementActions, StudyContext, make_study_context
 from site_node.deidentify.assemble import INSTANCE, NewFile, assemble
 from site_node.deidentify.batch import Batch, LeftOuts, leaving_out
 from site_node.deidentify.blank import CLEAN_PIXEL_DATA, blankable
-from site_node.deidentify.elements import Source, Span
+from site_node.deidentify.elements import ParsedFile, Span
 from site_node.deidentify.kinds import check_subject, checked_pixels, kind_of
 from site_node.deidentify.output import read_span
-from site_node.deidentify.reasons import reason_of, stop
+from site_node.deidentify.reasons import reason_of, unsupported
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.study import Deidentified, DeidentifiedInstance, Ending, Included, Instance, LeftOut, Reason, Refused
 
@@ -60,9 +60,9 @@ def deidentify(
     """
     identity = study.study.identity
     if identity is None:
-        ending, reason = reason_of(stop("no-identity", "PatientID"))
+        ending, reason = reason_of(unsupported("no-identity", "PatientID"))
         return Refused(key=study.key, ending=ending, reasons=(reason,))
-    subject = make_subject(profile, pseudonyms, identity, searched=searched)
+    subject = make_study_context(profile, pseudonyms, identity, searched=searched)
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -86,7 +86,7 @@ def deidentify(
     )
 
 
-def rewritten(path: Path, subject: Subject, study_instance_uid: str, *, slow: bool = False) -> NewFile:
+def rewritten(path: Path, subject: StudyContext, study_instance_uid: str, *, slow: bool = False) -> NewFile:
     """One file's new content; raises `DicomUnsupported`. `slow` takes the other reader, for comparison."""
     with _opened(path) as file:
         source = _read(file, path, subject, slow=slow)
@@ -95,7 +95,7 @@ def rewritten(path: Path, subject: Subject, study_instance_uid: str, *, slow: bo
 
 
 def _new_file(
-    file: int, source: Source, subject: Subject, study_instance_uid: str, *, blanked: bool = False
+    file: int, source: ParsedFile, subject: StudyContext, study_instance_uid: str, *, blanked: bool = False
 ) -> NewFile:
     if blanked:
         source = blankable(file, source)
@@ -108,7 +108,7 @@ def _new_file(
     return assemble(subject, source, values, frozenset({CLEAN_PIXEL_DATA} if blanked else ()))
 
 
-def _judged(source: Source, subject: Subject, study_instance_uid: str) -> Values:
+def _judged(source: ParsedFile, subject: StudyContext, study_instance_uid: str) -> ElementActions:
     """The values of a file that may go on and whose native pixel data are whole: an earlier one's if it says so."""
     length = source.pixels.length if isinstance(source.pixels, Span) else source.pixels and len(source.pixels)
     said = (fact for fact in source.dataset.items() if fact[0] != INSTANCE)  # with its tag: values alone are alike
@@ -119,17 +119,19 @@ def _judged(source: Source, subject: Subject, study_instance_uid: str) -> Values
         check_subject(source.dataset, subject.identity, study_instance_uid)
         if not source.encapsulated:
             checked_pixels(source, None)
-        values = Values(subject, source.dataset, kind, explicit=source.explicit, encapsulated=source.encapsulated)
+        values = ElementActions(
+            subject, source.dataset, kind, explicit=source.explicit, encapsulated=source.encapsulated
+        )
         subject.judged[key] = values
     return values
 
 
 def _instances(
-    study: Included, subject: Subject, partial: Path, out: Path, blank: Blanking | None
+    study: Included, subject: StudyContext, partial: Path, out: Path, blank: Blanking | None
 ) -> tuple[list[DeidentifiedInstance], list[LeftOut]]:
     """Every instance, in two rounds: what one file names may be in none, so all are read before one is written."""
     left_out: LeftOuts = {}
-    earlier = Earlier()
+    earlier = HeaderCache()
     for instance in study.kept:
         with leaving_out(instance, left_out), _opened(instance.path) as file:
             source = _read(file, instance.path, subject)
@@ -152,15 +154,15 @@ def _instances(
     return batch.done, [left_out[instance.path] for instance in study.kept if instance.path in left_out]
 
 
-class Earlier:
+class HeaderCache:
     """What the first round read, as far as a bounded memory holds it, of files that did not change since."""
 
     def __init__(self) -> None:
-        self._kept: dict[_Stamp, Source] = {}
+        self._kept: dict[_Stamp, ParsedFile] = {}
         self._known: set[int] = set()  # pieces that several files share
         self._room = _EARLIER
 
-    def keep(self, file: int, source: Source) -> None:
+    def keep(self, file: int, source: ParsedFile) -> None:
         """Keep what was read of a file if there is room."""
         if self._room <= 0 or not isinstance(source.pixels, Span):
             return
@@ -170,7 +172,7 @@ class Earlier:
                 self._room -= _WITH_PIECE + len(piece.raw)
         self._kept[_stamp(file)] = source
 
-    def take(self, file: int) -> Source | None:
+    def take(self, file: int) -> ParsedFile | None:
         """What was read of the file, once; None if it was not kept or the file is another since."""
         return self._kept.pop(_stamp(file), None)
 
@@ -193,14 +195,14 @@ def _open(path: Path) -> int:
     try:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        raise stop("not-readable") from error
+        raise unsupported("not-readable") from error
 
 
 def _checked(
     file: int,
-    earlier: Earlier,
+    earlier: HeaderCache,
     instance: Instance,
-    subject: Subject,
+    subject: StudyContext,
     study_instance_uid: str,
     *,
     blanked: bool,
@@ -210,14 +212,14 @@ def _checked(
     if source is None:
         source = _read(file, instance.path, subject)
         if subject.take(source):
-            raise stop("changed-while-reading")
+            raise unsupported("changed-while-reading")
     try:
         new = _new_file(file, source, subject, study_instance_uid, blanked=blanked)
     except (ValueError, RecursionError) as error:
-        raise stop("not-readable") from error
+        raise unsupported("not-readable") from error
     received = (instance.sop_instance_uid, instance.series_instance_uid)
     if (new.sop_instance_uid, new.series_instance_uid) != tuple(map(subject.pseudonyms.uid, received)):
-        raise stop("changed-while-reading", "SOPInstanceUID")
+        raise unsupported("changed-while-reading", "SOPInstanceUID")
     return new
 
 
@@ -246,10 +248,10 @@ def _refused(study: Included, left_out: list[LeftOut]) -> Refused:
     )
 
 
-def _read(file: int, path: Path, subject: Subject, *, slow: bool = False) -> Source:
+def _read(file: int, path: Path, subject: StudyContext, *, slow: bool = False) -> ParsedFile:
     """One file as the fast reader finds it, or as the slow one does if only that can read it."""
     try:
         source = None if slow else fast_reader.read_source(file, subject.reading)
         return source or pydicom_reader.read_source(path, subject.reading.sequences)
     except (OSError, ValueError, RecursionError, MemoryError) as error:
-        raise stop("not-readable") from error
+        raise unsupported("not-readable") from error

@@ -15,10 +15,10 @@ from site_node.deidentify.elements import (
     SEQUENCE_END,
     SHORT_VRS,
     UNDEFINED,
-    Dataset,
     Element,
+    Elements,
 )
-from site_node.deidentify.reasons import stop
+from site_node.deidentify.reasons import unsupported
 
 DEEPEST = 64
 LONG = frozenset(vr.encode() for vr in LONG_VRS)
@@ -51,7 +51,7 @@ class Walk:
         self.base = 0
         self._sequences = sequences
 
-    def items(self, place: int, end: int, *, explicit: bool, depth: int, delimited: bool = False) -> Iterator[Dataset]:
+    def items(self, place: int, end: int, *, explicit: bool, depth: int, delimited: bool = False) -> Iterator[Elements]:
         """The items of a sequence whose value lies between two places."""
         for item, _ in self._each(place, end, explicit=explicit, depth=depth, delimited=delimited):
             if item is not None:
@@ -74,7 +74,7 @@ class Walk:
                 return self._delimiter(element, place)
             if vr not in SHORT:
                 if vr not in LONG:
-                    raise stop("malformed-element")
+                    raise unsupported("malformed-element")
                 self.need(start + 4, end)
                 (length,), start = LENGTH(data, start), start + 4
         else:
@@ -83,7 +83,7 @@ class Walk:
                 return self._delimiter(element, place)
             vr = b""
         if group == 0:
-            raise stop("command-group")
+            raise unsupported("command-group")
         return group << 16 | element, vr, start, length
 
     def skip(self, vr: bytes, place: int, end: int, *, explicit: bool, depth: int) -> int:
@@ -91,7 +91,7 @@ class Walk:
         if vr not in _BULK:
             self._check_open(vr)
         if depth > DEEPEST:
-            raise stop("too-deep")
+            raise unsupported("too-deep")
         while True:
             tag, length = self._item_header(place, end)
             place += 8
@@ -101,29 +101,29 @@ class Walk:
                 place += length
                 self.need(place, end)
             elif vr in _BULK:
-                raise stop("malformed-sequence")
+                raise unsupported("malformed-sequence")
             else:
                 place = self._skip_item(place, end, explicit=explicit, depth=depth)
 
     def need(self, place: int, end: int) -> None:
         """Make sure that the bytes before `place` are inside the data set and here."""
         if place > end:
-            raise stop("truncated" if end == self.size - self.base else "length-past-end")
+            raise unsupported("truncated" if end == self.size - self.base else "length-past-end")
         if place > len(self.data):
             raise NeedsMore
 
     def _each(
         self, place: int, end: int, *, explicit: bool, depth: int, delimited: bool
-    ) -> Iterator[tuple[Dataset | None, int]]:
+    ) -> Iterator[tuple[Elements | None, int]]:
         """Each item with the place after it, and None with the place after the sequence's delimiter if it has one."""
         if depth > DEEPEST:
-            raise stop("too-deep")
+            raise unsupported("too-deep")
         while place < end:
             tag, length = self._item_header(place, end)
             place += 8
             if tag == SEQUENCE_END:
                 if not delimited:
-                    raise stop("malformed-sequence")
+                    raise unsupported("malformed-sequence")
                 yield None, place
                 return
             if length == UNDEFINED:
@@ -133,26 +133,26 @@ class Walk:
                 item, place = self._dataset(place, place + length, explicit=explicit, depth=depth, delimited=False)
             yield item, place
         if delimited:
-            raise stop("malformed-sequence")
+            raise unsupported("malformed-sequence")
 
-    def _dataset(self, place: int, end: int, *, explicit: bool, depth: int, delimited: bool) -> tuple[Dataset, int]:
+    def _dataset(self, place: int, end: int, *, explicit: bool, depth: int, delimited: bool) -> tuple[Elements, int]:
         """The data set of an item and the place after it; `delimited` ones end with a delimiter before `end`."""
-        found: Dataset = {}
+        found: Elements = {}
         while place < end:
             tag, vr, start, length = self.header(place, end, explicit=explicit)
             if tag == ITEM_END:
                 if not delimited:
-                    raise stop("malformed-sequence")
+                    raise unsupported("malformed-sequence")
                 return found, start
             if tag in found:
-                raise stop("doubled-element")
+                raise unsupported("doubled-element")
             after = start + length
             if vr in SHORT and after <= end and after <= len(self.data):  # never a sequence, never without a length
                 found[tag], place = Element(NAMES[vr], self.data[start:after]), after
                 continue
             found[tag], place = self._element(tag, vr, start, length, end, explicit=explicit, depth=depth)
         if delimited:
-            raise stop("malformed-sequence")
+            raise unsupported("malformed-sequence")
         return found, place
 
     def _element(
@@ -177,7 +177,7 @@ class Walk:
     def _check_open(self, vr: bytes) -> None:
         """Only sequences and what nobody knows may have no length."""
         if vr != b"SQ" and vr not in _UNTOLD:
-            raise stop("malformed-element")
+            raise unsupported("malformed-element")
 
     def _skip_item(self, place: int, end: int, *, explicit: bool, depth: int) -> int:
         """The place after an item of undefined length."""
@@ -194,7 +194,7 @@ class Walk:
     def _delimiter(self, element: int, place: int) -> tuple[int, bytes, int, int]:
         """Only an item's end may stand where an element is looked for."""
         if element != ITEM_END & 0xFFFF:
-            raise stop("malformed-sequence")
+            raise unsupported("malformed-sequence")
         return ITEM_END, b"", place + 8, 0
 
     def _item_header(self, place: int, end: int) -> tuple[int, int]:
@@ -202,5 +202,5 @@ class Walk:
         group, element, length = IMPLICIT_HEADER(self.data, place)
         tag = group << 16 | element
         if tag not in {ITEM, SEQUENCE_END}:
-            raise stop("malformed-sequence")
+            raise unsupported("malformed-sequence")
         return tag, length

@@ -8,10 +8,9 @@ a value.
 from functools import lru_cache
 from pathlib import Path
 
-from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import ClientAppCallable
-from flwr.common.constant import ErrorCode
 
 from shared.crypto.keys import load_signing
 from shared.errors import RicordError, RunRefused
@@ -25,20 +24,21 @@ from site_node.federate.dataset import Split, load_split
 from site_node.federate.policy import check_message, load_policy, may_tell
 from site_node.federate.rounds import claim_round
 from site_node.federate.site import FederateSettings, from_context
+from site_node.federate.supernode import refusal
 from site_node.federate.training import evaluate, train
 
 REFUSED = "SITE_POLICY: "
 FAILED = "SITE_FAILED: "
 
 
-def judged(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+def policy_gate(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
     """Let the message through only when the policy allows it, and its answer only when that may leave."""
     try:
         site = from_context(context.node_config)
         plan = plan_of(message, site)
         policy = load_policy(site.policy)
         kind = message.metadata.message_type.split(".")[0]
-        turn = int(message.content[records.CONFIG].get(records.ROUND, 0))
+        server_round = int(message.content[records.CONFIG].get(records.ROUND, 0))
         check_message(
             policy,
             plan,
@@ -48,18 +48,18 @@ def judged(message: Message, context: Context, call_next: ClientAppCallable) -> 
             modes=site.modes,
             agreement_expires_at=site.agreement_expires_at,
             kind=kind,
-            turn=turn,
+            server_round=server_round,
         )
         named = str(message.content[records.CONFIG].get(records.STAGE)) if kind == "query" else kind
-        claim_round(site.folder, plan.run, named, 0 if kind == "query" else turn)
+        claim_round(site.folder, plan.run, named, 0 if kind == "query" else server_round)
         reply = call_next(message, context)
         check_leaving(reply, plan, policy.max_answer_bytes)
     except RunRefused as error:
-        return _error(message, REFUSED + error.fields.get("problem", "refused"))
+        return refusal(message, REFUSED + error.fields.get("problem", "refused"))
     except RicordError as error:
-        return _error(message, REFUSED + error.public)
+        return refusal(message, REFUSED + error.public)
     except Exception as error:  # noqa: BLE001 -- whatever it is, its text must not leave
-        return _error(message, FAILED + type(error).__name__)
+        return refusal(message, FAILED + type(error).__name__)
     return reply
 
 
@@ -109,7 +109,7 @@ def train_round(message: Message, context: Context) -> Message:
     model = build_model(task)
     set_state(model, _vector(message))
     samples = _split(site.library, task).training
-    loss = train(model, samples, task, turn=int(message.content[records.CONFIG][records.ROUND]))
+    loss = train(model, samples, task, server_round=int(message.content[records.CONFIG][records.ROUND]))
     told = may_tell(load_policy(site.policy), plan, samples.cases)
     metrics = {
         records.EXAMPLES: len(samples.labels),
@@ -188,12 +188,8 @@ def _decoded(library: Path, task: TrainingTask, held: tuple[str, ...]) -> Split:
     return load_split(library, task)
 
 
-def _error(message: Message, reason: str) -> Message:
-    return Message(Error(code=ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason=reason), reply_to=message)
-
-
 def _build() -> ClientApp:
-    built = ClientApp(mods=[judged])
+    built = ClientApp(mods=[policy_gate])
     built.train()(train_round)
     built.evaluate()(evaluate_round)
     built.query()(count)

@@ -88,9 +88,9 @@ def check_message(
     modes: Collection[Mode],
     agreement_expires_at: datetime | None,
     kind: str,
-    turn: int,
+    server_round: int,
 ) -> None:
-    """Raise `RunRefused` unless policy and agreement allow a message of `kind` in round `turn` (0: no round).
+    """Raise `RunRefused` unless policy and agreement allow a message of `kind` in round `server_round` (0: no round).
 
     The plan's signature must have been verified before. `modes` and `agreement_expires_at` are those of the agreement
     that this site signed, whatever the coordinator holds now.
@@ -111,7 +111,7 @@ def check_message(
         (task is not None and task.model not in policy.models, "the model is not allowed"),
         (task is not None and bool(policy.labels) and task.label not in policy.labels, "the label is not allowed"),
         (task is not None and task.rounds > policy.max_rounds, f"more than {policy.max_rounds} rounds"),
-        (task is not None and not 1 <= turn <= task.rounds, "the round is outside the plan"),
+        (task is not None and not 1 <= server_round <= task.rounds, "the round is outside the plan"),
         (plan.minimum_sites < policy.minimum_sites, f"fewer than {policy.minimum_sites} sites would do for the plan"),
     )
     problem = next((text for wrong, text in rules if wrong), None) or _pins(policy, plan, site_id)

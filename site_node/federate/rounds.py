@@ -18,8 +18,8 @@ ATTEMPTS = 2  # the first and one retry
 _KINDS = ("train", "evaluate", *STAGES)
 
 
-def claim_round(folder: Path, run: RunId, kind: str, turn: int) -> None:
-    """Mark one more answer of `kind` in round `turn` (0: no round) of a run; durable when it returns.
+def claim_round(folder: Path, run: RunId, kind: str, server_round: int) -> None:
+    """Mark one more answer of `kind` in round `server_round` (0: no round) of a run; durable when it returns.
 
     Raises `RunRefused` when it was answered and retried before, or when there is no such kind.
     """
@@ -29,12 +29,14 @@ def claim_round(folder: Path, run: RunId, kind: str, turn: int) -> None:
     claims.mkdir(mode=0o700, parents=True, exist_ok=True)
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            os.close(os.open(claims / f"{kind}-{turn}.{attempt}", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            os.close(os.open(claims / f"{kind}-{server_round}.{attempt}", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         except FileExistsError:
             continue
         for made in (claims, claims.parent, folder):
             sync_folder(made)
         return
     raise RunRefused(
-        problem=f"{kind} of round {turn} was answered and retried before" if turn else "it was asked before"
+        problem=f"{kind} of round {server_round} was answered and retried before"
+        if server_round
+        else "it was asked before"
     )

@@ -36,7 +36,7 @@ class Evaluation(NamedTuple):
     images: int
 
 
-def train(model: nn.Module, samples: Samples, task: TrainingTask, *, turn: int) -> float:
+def train(model: nn.Module, samples: Samples, task: TrainingTask, *, server_round: int) -> float:
     """Train in place for the task's epochs and return the last epoch's mean loss.
 
     Classes are weighted by the inverse of their frequency here. With a `proximal_mu` the loss gets FedProx's term
@@ -49,7 +49,7 @@ def train(model: nn.Module, samples: Samples, task: TrainingTask, *, turn: int) 
     criterion = nn.BCEWithLogitsLoss(pos_weight=_weight(samples))
     optimizer = _optimizer(model, task)
     start = [parameter.detach().clone() for parameter in model.parameters()]
-    order = np.random.default_rng([task.seed, turn])
+    order = np.random.default_rng([task.seed, server_round])
     model.train()
     mean = 0.0
     for _ in range(task.local_epochs):

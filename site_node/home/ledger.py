@@ -78,7 +78,7 @@ class State(StrEnum):
 
 WAY = (State.RECEIVED, State.INCLUDED, State.DEIDENTIFIED, State.VALIDATED, State.SEALED, State.SUBMITTED)
 ENDED = frozenset({State.SUBMITTED, State.EXCLUDED, State.QUARANTINED, State.REFUSED})
-GONE = frozenset({State.SEALED, State.SUBMITTED})  # the coordinator may already hold it
+SENT_OR_SEALED = frozenset({State.SEALED, State.SUBMITTED})  # the coordinator may already hold it
 
 
 class StudyEntry(Frozen):

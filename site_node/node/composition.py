@@ -1,12 +1,9 @@
 """The real stages of a site, from its settings, its protocol, its clinical sheets and its membership."""
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-
-import pydicom
 
 from shared.agreement import Mode
 from shared.crypto.keys import load_secret, load_signing
@@ -19,6 +16,7 @@ from site_node.clinical.release import deidentify_row
 from site_node.clinical.sheet import ClinicalSheet, study_keys
 from site_node.clinical.sheet_store import SheetStore
 from site_node.deidentify.study import deidentify
+from site_node.dicom.attributes import read_attributes
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger
 from site_node.home.library import LibraryInstance, LibrarySeries, LibraryStudy, add_study
@@ -189,7 +187,7 @@ def row_for(study: Received, sheets: Sequence[ClinicalSheet]) -> ClinicalRow | N
 def keys_of(study: Received) -> dict[str, str]:
     """The identifiers by which a study joins its row, as its files say them. PHI."""
     patient = study.identity.patient_id if study.identity else None
-    accession = _value(study.instances[0].path, "AccessionNumber")
+    accession = read_attributes(study.instances[0].path, "AccessionNumber").get("AccessionNumber")
     return study_keys(patient_id=patient, accession=accession, study_uid=study.study_instance_uid)
 
 
@@ -204,7 +202,7 @@ def library_record(study: Validated) -> tuple[LibraryStudy, dict[str, Path]]:
     record = LibraryStudy(
         study=output.study_instance_uid,
         patient=output.patient,
-        study_date=_value(output.instances[0].path, "StudyDate") or "",
+        study_date=read_attributes(output.instances[0].path, "StudyDate").get("StudyDate", ""),
         modalities=tuple(sorted({one.modality for one in series})),
         series=series,
         instances=tuple(
@@ -222,24 +220,12 @@ def library_record(study: Validated) -> tuple[LibraryStudy, dict[str, Path]]:
 
 
 def _series(members: Sequence[DeidentifiedInstance]) -> LibrarySeries:
-    first = members[0].path
-    thickness = _value(first, "SliceThickness")
+    first = read_attributes(members[0].path, "Modality", "Manufacturer", "SliceThickness")
+    thickness = first.get("SliceThickness")
     return LibrarySeries(
         uid=members[0].series_instance_uid,
-        modality=_value(first, "Modality") or "",
+        modality=first.get("Modality", ""),
         instance_count=len(members),
-        manufacturer=_value(first, "Manufacturer") or "",
+        manufacturer=first.get("Manufacturer", ""),
         slice_thickness=float(thickness) if thickness else None,
     )
-
-
-def _value(path: Path, keyword: str) -> str | None:
-    """One attribute of a file as text without padding; `None` where it is absent, empty or cannot be read."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # pydicom's warnings quote values
-            read = pydicom.dcmread(path, force=True, stop_before_pixels=True, specific_tags=[keyword])
-            value = read.get(keyword)
-    except Exception:  # noqa: BLE001 -- pydicom raises nearly anything on a broken file; the texts may quote values
-        return None
-    return str(value).strip(" \0") or None if value is not None else None

@@ -12,7 +12,7 @@ from pathlib import Path
 from shared.durable import replacing, sync_folder
 from shared.ids import StudyKey
 from site_node.home.folder import SiteHome
-from site_node.home.ledger import GONE, OTHER_BYTES, Ledger, State
+from site_node.home.ledger import OTHER_BYTES, SENT_OR_SEALED, Ledger, State
 from site_node.home.records import Records
 from site_node.receive.reading import refused
 from site_node.study import Instance, Received
@@ -54,7 +54,7 @@ def contradicting(study: Received, home: SiteHome) -> tuple[Instance, ...]:
 def withdraw(key: StudyKey, versions: Sequence[Instance], home: SiteHome, ledger: Ledger) -> None:
     """Let a study that has not left go on without every image of which `versions` came."""
     before = Records(home).find(key, Received) if ledger.has_study(key) else None
-    if before is None or ledger.study(key).state in GONE:
+    if before is None or ledger.study(key).state in SENT_OR_SEALED:
         return
     uids = {one.sop_instance_uid for one in versions}
     ours = [one for one in before.instances if one.sop_instance_uid in uids]

@@ -14,7 +14,7 @@ from pathlib import Path
 from shared.frozen import Frozen
 from shared.ids import StudyKey
 from site_node.home.folder import SiteHome
-from site_node.home.ledger import ARRIVED_LATE, GONE, OTHER_BYTES, Ledger, State
+from site_node.home.ledger import ARRIVED_LATE, OTHER_BYTES, SENT_OR_SEALED, Ledger, State
 from site_node.home.records import Records
 from site_node.node.conflicts import contradicting, keep_apart, remove_copies, withdraw
 from site_node.node.open import Node
@@ -75,7 +75,7 @@ def _enter_study(study: Received, held: Reason | None, home: SiteHome, ledger: L
     again = {"duplicates": len(arrived) - len(new)}
     if not ledger.has_study(study.key):
         _start(study, held, home, ledger)
-    elif ledger.study(study.key).state in GONE and new:
+    elif ledger.study(study.key).state in SENT_OR_SEALED and new:
         _hold([arrived[name] for name in new], ARRIVED_LATE, study.key, home, ledger)
         _drop_copies(study.key, home, ledger)
         return {**again, "late": len(new)}

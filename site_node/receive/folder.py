@@ -6,12 +6,12 @@ it has its final name, which is its data's digest: receiving the same source aga
 
 import hashlib
 import shutil
+import zlib
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Protocol
 from zipfile import BadZipFile
-from zlib import error as DeflateError  # noqa: N812 -- zlib gives its one exception a variable's name
 
 from pydantic import Field
 
@@ -160,7 +160,7 @@ def _block(source: IO[bytes]) -> bytes:
         return source.read(_BLOCK)
     except OSError:
         raise unreadable("unreadable") from None
-    except (BadZipFile, DeflateError, EOFError):
+    except (BadZipFile, zlib.error, EOFError):
         raise unreadable("archive-damaged") from None
 
 

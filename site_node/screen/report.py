@@ -4,15 +4,14 @@
 own object the series is null. UIDs are the hospital's own: PHI.
 """
 
-import warnings
 from collections.abc import Iterable, Sequence
 from typing import IO, Any
 
-import pydicom
 from pydantic import Field
 
 from shared.frozen import Frozen
 from shared.protocol.criteria import Criteria
+from site_node.dicom.attributes import read_attributes
 from site_node.screen.decide import Assessment, SeriesAssessment
 from site_node.screen.reasons import worst
 from site_node.study import Reason, Severity
@@ -22,7 +21,7 @@ NOT_CHECKED = "not_checked"
 _NAMES = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 
 
-class Stray(Frozen):
+class UnassignedFile(Frozen):
     """A file that was refused on the way in although it says what study it is of; a person must know. PHI."""
 
     study: str = Field(repr=False, min_length=1)
@@ -31,21 +30,21 @@ class Stray(Frozen):
     reason: Reason
 
 
-def stray_of(stream: IO[bytes], reason: Reason) -> Stray | None:
+def unassigned_file(stream: IO[bytes], reason: Reason) -> UnassignedFile | None:
     """Of which study and series a refused file is, as far as it can be read; `None` where it does not say."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a parser's warning quotes the value it warns of
-            read = pydicom.dcmread(stream, force=True, stop_before_pixels=True, specific_tags=list(_NAMES))
-        study, series, instance = (str(read.get(name) or "").strip(" \0") for name in _NAMES)
-    except Exception:  # noqa: BLE001 -- the parser raises many kinds on a broken file, and their texts quote values
-        return None
+    read = read_attributes(stream, *_NAMES)
+    study, series, instance = (read.get(name, "") for name in _NAMES)
     held = reason.model_copy(update={"severity": Severity.REVIEW})
-    return Stray(study=study, series=series, instance=instance, reason=held) if study else None
+    return UnassignedFile(study=study, series=series, instance=instance, reason=held) if study else None
 
 
 def study_lines(
-    found: Assessment, criteria: Criteria, *, checked: bool, held: Reason | None = None, strays: Sequence[Stray] = ()
+    found: Assessment,
+    criteria: Criteria,
+    *,
+    checked: bool,
+    held: Reason | None = None,
+    strays: Sequence[UnassignedFile] = (),
 ) -> list[Line]:
     """The objects of one study.
 
@@ -68,14 +67,14 @@ def study_lines(
     return [*lines, _line(study, None, outcome, [*map(_plain, dict.fromkeys(own)), *unasked])]
 
 
-def stray_lines(study: str, criteria: Criteria, strays: Sequence[Stray], *, checked: bool) -> list[Line]:
+def unassigned_lines(study: str, criteria: Criteria, strays: Sequence[UnassignedFile], *, checked: bool) -> list[Line]:
     """The objects of a study of which every file was refused."""
     reasons = [_plain(reason) for reason in dict.fromkeys(stray.reason for stray in strays)]
     unasked = [] if checked else _not_checked(criteria)
     return [*stray_series(study, strays), _line(study, None, Severity.REVIEW, [*reasons, *unasked])]
 
 
-def stray_series(study: str, strays: Iterable[Stray]) -> list[Line]:
+def stray_series(study: str, strays: Iterable[UnassignedFile]) -> list[Line]:
     """An object for each series of which every file was refused."""
     by_series: dict[str, list[Line]] = {}
     for stray in strays:
@@ -84,11 +83,11 @@ def stray_series(study: str, strays: Iterable[Stray]) -> list[Line]:
     return [_line(study, series, Severity.REVIEW, reasons) for series, reasons in sorted(by_series.items())]
 
 
-def _is_of(stray: Stray, series: SeriesAssessment) -> bool:
+def _is_of(stray: UnassignedFile, series: SeriesAssessment) -> bool:
     return stray.series == series.series_instance_uid
 
 
-def _series_line(study: str, series: SeriesAssessment, strays: Sequence[Stray]) -> Line:
+def _series_line(study: str, series: SeriesAssessment, strays: Sequence[UnassignedFile]) -> Line:
     """Reasons of the series, and of each image left out or refused with that image's UID."""
     reasons = [_plain(reason) for reason in series.reasons]
     for left in series.left_out:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from shared.errors import InvalidArgument
-from site_node.standalone.archive import Told, deidentify_archive
+from site_node.standalone.archive import RunReport, deidentify_archive
 from site_node.standalone.engine import Engine, Inline
 from site_node.standalone.engine_processes import Processes
 from site_node.standalone.engine_ray import LOCAL, Ray
@@ -35,7 +35,7 @@ class EngineChoice(NamedTuple):
     ray_address: str = ""
 
 
-def run_alone(source: Path, job: Job, choice: EngineChoice, report: Path | None) -> Told:
+def run_alone(source: Path, job: Job, choice: EngineChoice, report: Path | None) -> RunReport:
     """De-identify a source and write the report. Raises what `deidentify_archive` does and `NoDicomFound`."""
     _outside(source, job.out)
     job.out.mkdir(parents=True, exist_ok=True)

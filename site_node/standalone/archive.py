@@ -10,23 +10,36 @@ from shared.errors import NoDicomFound, error_for
 from shared.ids import StudyKey
 from site_node.receive.folder import NO_DICOM
 from site_node.receive.source import candidates
-from site_node.standalone.bench import open_bench
 from site_node.standalone.engine import Engine
 from site_node.standalone.progress import progress
 from site_node.standalone.reasons import fate, unreadable_fate
 from site_node.standalone.resume import Journal, only_run
-from site_node.standalone.tasks import Done, Failed, Fate, Job, Look, Looked, Member, Place, Result, Seen, Task, Unit
+from site_node.standalone.tasks import (
+    Done,
+    Failed,
+    FileLocation,
+    FileOutcome,
+    FileScan,
+    Job,
+    Look,
+    Member,
+    Result,
+    Seen,
+    StudyTask,
+    Task,
+)
 from site_node.standalone.worker import perform
+from site_node.standalone.worker_context import open_worker_context
 
 _LOOKED_AT_ONCE = 64  # files
-T = TypeVar("T", Look, Unit)
+T = TypeVar("T", Look, StudyTask)
 
 
-class Told(NamedTuple):
+class RunReport(NamedTuple):
     """The input files by name below the source, in its order, and the fate of each. The names are PHI."""
 
     names: tuple[str, ...]
-    fates: tuple[Fate, ...]
+    fates: tuple[FileOutcome, ...]
 
     @property
     def counts(self) -> dict[str, int]:
@@ -44,23 +57,23 @@ class _Files:
 
     def __init__(self, source: Path) -> None:
         self.names: list[str] = []
-        self.fates: dict[int, Fate] = {}
-        self.places: list[Place] = []
+        self.fates: dict[int, FileOutcome] = {}
+        self.places: list[FileLocation] = []
         for number, one in enumerate(candidates(source)):
             self.names.append(one.name)
             if one.path is None or one.refusal is not None:
                 self.fates[number] = unreadable_fate(one.refusal or "unreadable")
             else:
-                self.places.append(Place(number, str(one.path), one.member))
+                self.places.append(FileLocation(number, str(one.path), one.member))
 
 
-def deidentify_archive(source: Path, job: Job, engine: Engine) -> Told:
+def deidentify_archive(source: Path, job: Job, engine: Engine) -> RunReport:
     """De-identify a folder, zip archive or DICOMDIR into `job.out`, which must exist.
 
     Interrupted, the same call goes on where it stopped. Raises `SourceMissing`, `HomeBusy`, `KeyFileMissing` and its
     like, `PixelCheckUnavailable`.
     """
-    bench = open_bench(job)  # before anything is read: a wrong key is told at once
+    bench = open_worker_context(job)  # before anything is read: a wrong key is told at once
     with only_run(job.out):
         files = _Files(source)
         work = partial(perform, job)
@@ -73,22 +86,22 @@ def deidentify_archive(source: Path, job: Job, engine: Engine) -> Told:
             finished = True
         finally:
             journal.close(finished=finished)
-    return Told(tuple(files.names), tuple(files.fates[number] for number in range(len(files.names))))
+    return RunReport(tuple(files.names), tuple(files.fates[number] for number in range(len(files.names))))
 
 
-def _looked(files: _Files, engine: Engine, work: Callable[[Task], Result]) -> list[tuple[Place, Seen]]:
+def _looked(files: _Files, engine: Engine, work: Callable[[Task], Result]) -> list[tuple[FileLocation, Seen]]:
     """What every file says of itself, but those that are refused for it. A file that kills its worker is found."""
     seen: dict[int, Seen] = {}
     with progress("Looking", len(files.places)) as advance:
         chunks = [files.places[at : at + _LOOKED_AT_ONCE] for at in range(0, len(files.places), _LOOKED_AT_ONCE)]
         while chunks:
-            died: list[Place] = []
+            died: list[FileLocation] = []
             for task, result in _results(engine, work, [Look(tuple(chunk)) for chunk in chunks]):
                 if result is None and len(task.places) > 1:
                     died += task.places
                     continue
                 advance(len(task.places))
-                seen |= {one.number: one for one in result.seen} if isinstance(result, Looked) else {}
+                seen |= {one.number: one for one in result.seen} if isinstance(result, FileScan) else {}
                 missed = fate("worker-died" if result is None else "internal-error")
                 files.fates |= {place.number: missed for place in task.places if place.number not in seen}
             chunks = [[place] for place in died]
@@ -98,7 +111,7 @@ def _looked(files: _Files, engine: Engine, work: Callable[[Task], Result]) -> li
     return [(place, seen[place.number]) for place in files.places if place.number in seen]
 
 
-def _units(files: _Files, seen: Sequence[tuple[Place, Seen]]) -> Iterator[Unit]:
+def _units(files: _Files, seen: Sequence[tuple[FileLocation, Seen]]) -> Iterator[StudyTask]:
     """The studies, in the order of their first files. One instance cannot be of two studies: neither is trusted."""
     owners: dict[str, set[StudyKey | None]] = defaultdict(set)
     for _, one in seen:
@@ -116,11 +129,11 @@ def _units(files: _Files, seen: Sequence[tuple[Place, Seen]]) -> Iterator[Unit]:
         else:
             members[one.study].append(Member(place, one.stamp))
     for study, found in members.items():
-        yield Unit(study, tuple(found), minor=study in minors, broken=study in broken)
+        yield StudyTask(study, tuple(found), minor=study in minors, broken=study in broken)
 
 
 def _worked(
-    files: _Files, units: Iterable[Unit], journal: Journal, engine: Engine, work: Callable[[Task], Result]
+    files: _Files, units: Iterable[StudyTask], journal: Journal, engine: Engine, work: Callable[[Task], Result]
 ) -> None:
     """Every study that no earlier run did."""
     with progress("De-identifying", len(files.places)) as advance:
@@ -139,7 +152,7 @@ def _worked(
             advance(len(unit.members))
 
 
-def _tell(files: _Files, unit: Unit, done: Done) -> None:
+def _tell(files: _Files, unit: StudyTask, done: Done) -> None:
     files.fates.update(zip((member.place.number for member in unit.members), done.fates, strict=True))
 
 

@@ -6,10 +6,10 @@ from typing import NamedTuple
 from shared.errors import DicomUnreadable, DiskFull
 from shared.ids import StudyKey
 from site_node.receive.reading import Header
-from site_node.standalone.bench import Bench
 from site_node.standalone.reasons import fate, unreadable_fate
 from site_node.standalone.sources import opened, read, unpack
-from site_node.standalone.tasks import Fate, Member
+from site_node.standalone.tasks import FileOutcome, Member
+from site_node.standalone.worker_context import WorkerContext
 from site_node.study import Instance
 
 
@@ -26,7 +26,7 @@ class Arrived(NamedTuple):
         return self.member.place.number
 
 
-def arrive(member: Member, study: StudyKey, bench: Bench, spool: Path) -> Arrived | Fate:
+def arrive(member: Member, study: StudyKey, bench: WorkerContext, spool: Path) -> Arrived | FileOutcome:
     """A file that is still what it was when it was looked at, or why it is not taken."""
     try:
         path = _located(member, bench, spool)
@@ -55,7 +55,7 @@ def arrive(member: Member, study: StudyKey, bench: Bench, spool: Path) -> Arrive
     return Arrived(member, header, instance)
 
 
-def _located(member: Member, bench: Bench, spool: Path) -> Path | None:
+def _located(member: Member, bench: WorkerContext, spool: Path) -> Path | None:
     """Where the file can be read at any place of it; `None` where it is not the file any more that was looked at."""
     with opened(member.place, bench.archives) as (file, stamp, _):
         if stamp != member.stamp:

@@ -3,7 +3,7 @@
 from types import MappingProxyType
 
 from site_node.receive.reading import refused
-from site_node.standalone.tasks import Fate
+from site_node.standalone.tasks import FileOutcome
 from site_node.study import Ending, Reason, Severity
 
 _SENTENCES = MappingProxyType(
@@ -21,18 +21,18 @@ _SENTENCES = MappingProxyType(
 PASSING = frozenset({"disk-full", "too-large", "worker-died", "internal-error"})
 
 
-def fate(code: str, ending: Ending = Ending.REFUSED, attribute: str | None = None) -> Fate:
+def fate(code: str, ending: Ending = Ending.REFUSED, attribute: str | None = None) -> FileOutcome:
     """A file that is not taken for a reason of this table."""
     severity = Severity.REVIEW if ending is Ending.QUARANTINED else Severity.REJECT
-    return Fate(ending, (Reason(code=code, message=_SENTENCES[code], severity=severity, attribute=attribute),))
+    return FileOutcome(ending, (Reason(code=code, message=_SENTENCES[code], severity=severity, attribute=attribute),))
 
 
-def unreadable_fate(code: str) -> Fate:
+def unreadable_fate(code: str) -> FileOutcome:
     """A file that is not taken for a reason of `receive.reading.MESSAGES`."""
     one = refused("", code)
-    return Fate(one.ending, (one.reason,))
+    return FileOutcome(one.ending, (one.reason,))
 
 
-def passes(one: Fate) -> bool:
+def passes(one: FileOutcome) -> bool:
     """Whether another run may end otherwise without any change of the file."""
     return any(reason.code in PASSING for reason in one.reasons)

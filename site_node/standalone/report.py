@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from shared.durable import replacing
-from site_node.standalone.tasks import Fate
+from site_node.standalone.tasks import FileOutcome
 
 
-def lines(names: Sequence[str], fates: Sequence[Fate]) -> Iterator[dict[str, Any]]:
+def lines(names: Sequence[str], fates: Sequence[FileOutcome]) -> Iterator[dict[str, Any]]:
     """One line for each input file, in the source's order."""
     for name, fate in zip(names, fates, strict=True):
         reasons = [reason.model_dump(mode="json") for reason in fate.reasons]

@@ -22,9 +22,9 @@ from shared.ids import StudyKey
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.standalone.reasons import passes
 from site_node.standalone.study import UNFINISHED
-from site_node.standalone.tasks import Done, Fate, Job, Unit
+from site_node.standalone.tasks import Done, FileOutcome, Job, StudyTask
 
-_LINE = TypeAdapter(tuple[StudyKey, tuple[Fate, ...]])
+_LINE = TypeAdapter(tuple[StudyKey, tuple[FileOutcome, ...]])
 
 
 @contextmanager
@@ -54,13 +54,13 @@ class Journal:
         self._target: IO[str] | None = None
         self._passing = False  # some study may end otherwise next time
 
-    def done(self, unit: Unit) -> Done | None:
+    def done(self, unit: StudyTask) -> Done | None:
         """What became of a study, if that is known and its outputs are there."""
         fates = self._known.get(self._name(unit), ())
         there = all(fate.output is None or (self._job.out / fate.output).is_file() for fate in fates)
         return Done(fates) if there and len(fates) == len(unit.members) else None
 
-    def add(self, unit: Unit, done: Done) -> None:
+    def add(self, unit: StudyTask, done: Done) -> None:
         """Note a study whose outputs are in their place; one that another run may take is not noted."""
         if any(passes(fate) for fate in done.fates):
             self._passing = True
@@ -80,7 +80,7 @@ class Journal:
         if finished and not self._passing:
             rmtree(self._folder, ignore_errors=True)
 
-    def _read(self) -> dict[StudyKey, tuple[Fate, ...]]:
+    def _read(self) -> dict[StudyKey, tuple[FileOutcome, ...]]:
         """Every whole line; a kill may have cut the last one."""
         known = {}
         if self._file.is_file():
@@ -92,6 +92,6 @@ class Journal:
                 known[name] = fates
         return known
 
-    def _name(self, unit: Unit) -> StudyKey:
+    def _name(self, unit: StudyTask) -> StudyKey:
         """A study as it lies there now and as it is asked for: 128 bits that only the key's holder can make."""
         return self._pseudonyms.study_key("unit " + json.dumps([self._asked, unit]))

@@ -16,7 +16,7 @@ from site_node.receive.folder import Reception, receive_folder
 from site_node.receive.reading import RefusedFile
 from site_node.receive.source import candidates
 from site_node.screen.decide import assess
-from site_node.screen.report import Line, Stray, stray_lines, stray_of, study_lines
+from site_node.screen.report import Line, UnassignedFile, study_lines, unassigned_file, unassigned_lines
 
 NO_IMAGE = frozenset({"not-dicom", "dicomdir"})  # what lies in an export beside its images, and decides nothing
 
@@ -53,22 +53,22 @@ class Screening:
                     found, self._criteria, checked=checked, held=reception.held.get(study.key), strays=own
                 )
             for uid, own in sorted(strays.items()):
-                yield from stray_lines(uid, self._criteria, own, checked=self._sheet is not None)
+                yield from unassigned_lines(uid, self._criteria, own, checked=self._sheet is not None)
 
     def unmatched_rows(self) -> tuple[UnmatchedRow, ...]:
         """Rows of the sheet that join none of the studies seen so far."""
         return unmatched([("", self._sheet)], self._studies).rows if self._sheet else ()
 
-    def _strays(self, folder: Path, refused: Sequence[RefusedFile]) -> dict[str, list[Stray]]:
+    def _strays(self, folder: Path, refused: Sequence[RefusedFile]) -> dict[str, list[UnassignedFile]]:
         """Refused files by the study that they say they are of; those that say none are counted."""
         reasons = {one.source: one.reason for one in refused}
-        found: defaultdict[str, list[Stray]] = defaultdict(list)
+        found: defaultdict[str, list[UnassignedFile]] = defaultdict(list)
         for candidate in candidates(folder) if reasons else ():
             reason = reasons.pop(candidate.name, None)
             stray = None
             if reason and reason.code not in NO_IMAGE and candidate.open:
                 with suppress(Exception), candidate.open() as stream:
-                    stray = stray_of(stream, reason)
+                    stray = unassigned_file(stream, reason)
             if stray:
                 found[stray.study].append(stray)
             elif reason:

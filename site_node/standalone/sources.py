@@ -4,33 +4,31 @@ import hashlib
 import os
 import shutil
 import stat
-import warnings
 import zipfile
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self, cast
-from zlib import error as DeflateError  # noqa: N812 -- zlib gives its one exception a variable's name
-
-import pydicom
+from typing import BinaryIO, Self, cast
 
 from shared.durable import new_file
 from shared.errors import DicomUnreadable
 from shared.ids import Sha256
+from site_node.dicom.attributes import read_attributes
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.receive.reading import Header, looks_like_dicom, read_header, unreadable
 from site_node.screen.facts import day_of
 from site_node.screen.patient import years_between, years_of
-from site_node.standalone.tasks import Place, Seen, Stamp
+from site_node.standalone.tasks import FileLocation, Seen, Stamp
 
 ADULT = 18  # years; the one criterion that de-identification alone applies
 _OLDEST = 130  # an age above is an error of the birth date
 _DATES = ("StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate")
 _AGE_TAGS = ("PatientBirthDate", "PatientAge", *_DATES)
 _BLOCK = 1 << 20
-_DAMAGED = (zipfile.BadZipFile, DeflateError, EOFError, RuntimeError, NotImplementedError)
+_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError)
 
 
 class Archives:
@@ -64,7 +62,7 @@ class Archives:
 
 
 @contextmanager
-def opened(place: Place, archives: Archives) -> Iterator[tuple[BinaryIO, Stamp, int]]:
+def opened(place: FileLocation, archives: Archives) -> Iterator[tuple[BinaryIO, Stamp, int]]:
     """An input file, its stamp (a member's is its archive's) and its size; raises `DicomUnreadable`."""
     try:
         if place.member is None:
@@ -103,7 +101,7 @@ def _stamp(state: os.stat_result) -> Stamp:
     return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns
 
 
-def look(place: Place, archives: Archives, pseudonyms: Pseudonyms, *, insist: bool = False) -> Seen:
+def look(place: FileLocation, archives: Archives, pseudonyms: Pseudonyms, *, insist: bool = False) -> Seen:
     """What one file says of itself, under new identifiers; `insist` looks for the study of a broken file too."""
     stamp: Stamp | None = None
     try:
@@ -111,10 +109,10 @@ def look(place: Place, archives: Archives, pseudonyms: Pseudonyms, *, insist: bo
             try:
                 header = read_header(file, size)
             except DicomUnreadable as error:
-                study = _lenient(file, "StudyInstanceUID").get("StudyInstanceUID") if insist else None
+                study = _attributes(file, "StudyInstanceUID").get("StudyInstanceUID") if insist else None
                 key = pseudonyms.study_key(str(study)) if study else None
                 return Seen(place.number, stamp, refusal=error.fields["reason"], study=key)
-            minor = is_minor(_lenient(file, *_AGE_TAGS))
+            minor = is_minor(_attributes(file, *_AGE_TAGS))
     except DicomUnreadable as error:
         return Seen(place.number, stamp, refusal=error.fields["reason"])
     key, uid = pseudonyms.study_key(header.study_instance_uid), pseudonyms.uid(header.sop_instance_uid)
@@ -144,21 +142,18 @@ def unpack(file: BinaryIO, target: Path) -> None:
         shutil.copyfileobj(file, copy, _BLOCK)
 
 
-def _lenient(file: BinaryIO, *keywords: str) -> dict[str, Any]:
-    """Attributes as far as they can be read."""
+def _attributes(file: BinaryIO, *keywords: str) -> dict[str, str]:
+    """Attributes from the start of a file, as far as they can be read."""
     try:
         file.seek(0)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # pydicom's warnings quote values
-            found = pydicom.dcmread(file, force=True, stop_before_pixels=True, specific_tags=list(keywords))
-            return {name: found.get(name) for name in keywords}
-    except Exception:  # noqa: BLE001 -- pydicom raises nearly anything on a broken file; the texts may quote values
+    except (OSError, *_DAMAGED):
         return {}
+    return read_attributes(file, *keywords)
 
 
-def is_minor(said: dict[str, Any]) -> bool:
+def is_minor(said: Mapping[str, str]) -> bool:
     """Whether the birth date at the study, or the age, says under 18; what says nothing says no."""
-    texts = {name: str(value).strip(" \0").upper() for name, value in said.items() if value}
+    texts = {name: value.upper() for name, value in said.items()}
     birth = day_of(texts.get("PatientBirthDate", ""))
     day = next((found for name in _DATES if (found := day_of(texts.get(name, "")))), None)
     ages = [_age(birth, day), years_of(texts.get("PatientAge", ""))]

@@ -12,10 +12,10 @@ from shutil import rmtree
 
 from site_node.deidentify.study import deidentify
 from site_node.pixels.inspect import inspect
-from site_node.standalone.bench import Bench
 from site_node.standalone.reasons import fate
 from site_node.standalone.sources import stamp_of
-from site_node.standalone.tasks import Fate, Stamp
+from site_node.standalone.tasks import FileOutcome, Stamp
+from site_node.standalone.worker_context import WorkerContext
 from site_node.study import Deidentified, DeidentifiedInstance, Ending, Included, LeftOut, Refused
 from site_node.validate.validation import validate
 
@@ -27,8 +27,8 @@ Left = dict[Path, LeftOut]
 
 
 def come_through(
-    study: Included, bench: Bench, staging: Path, stamps: Mapping[Path, Stamp]
-) -> tuple[Made, dict[Path, Fate]]:
+    study: Included, bench: WorkerContext, staging: Path, stamps: Mapping[Path, Stamp]
+) -> tuple[Made, dict[Path, FileOutcome]]:
     """The new files below `staging`, and the fate of each instance that has none. Raises `DiskFull`, `OSError`."""
     made = _deidentify(study, bench, staging / "made")
     if isinstance(made, Refused):
@@ -39,15 +39,15 @@ def come_through(
         going = _without_text(made, going, left, bench)
     if bench.job.validated:
         going = _Validation(study, made, left, bench, staging).valid(going)
-    return going, {path: Fate(one.ending, one.reasons) for path, one in left.items()}
+    return going, {path: FileOutcome(one.ending, one.reasons) for path, one in left.items()}
 
 
-def _deidentify(study: Included, bench: Bench, out: Path) -> Deidentified | Refused:
+def _deidentify(study: Included, bench: WorkerContext, out: Path) -> Deidentified | Refused:
     searched = bench.job.pixel_check
     return deidentify(study, profile=bench.profile, pseudonyms=bench.pseudonyms, out=out, searched=searched)
 
 
-def _each_reason(study: Included, refused: Refused, bench: Bench, staging: Path) -> dict[Path, Fate]:
+def _each_reason(study: Included, refused: Refused, bench: WorkerContext, staging: Path) -> dict[Path, FileOutcome]:
     """Why each file was refused, where the study says only why its files were."""
     fates = {}
     for one in study.kept:
@@ -58,7 +58,7 @@ def _each_reason(study: Included, refused: Refused, bench: Bench, staging: Path)
             if isinstance(found, Refused):
                 ending, reasons = found.ending, found.reasons
             rmtree(staging / "alone", ignore_errors=True)
-        fates[one.path] = Fate(ending, reasons)
+        fates[one.path] = FileOutcome(ending, reasons)
     return fates
 
 
@@ -68,7 +68,7 @@ def _unchanged(made: Made, stamps: Mapping[Path, Stamp], left: Left) -> Made:
     return _leave([one for one in made if one.source.path in changed], fate("changed-while-reading"), made, left)
 
 
-def _without_text(study: Deidentified, made: Made, left: Left, bench: Bench) -> Made:
+def _without_text(study: Deidentified, made: Made, left: Left, bench: WorkerContext) -> Made:
     """Without files that show text: a CT series as one, any other file by itself."""
     groups: dict[str, list[DeidentifiedInstance]] = {}
     for one in made:
@@ -77,7 +77,7 @@ def _without_text(study: Deidentified, made: Made, left: Left, bench: Bench) -> 
     for group in groups.values():
         found = inspect(_part(study, group, left), frozenset(), checker=bench.checker, pictures=None)
         if found is not None:
-            made = _leave(group, Fate(found.ending, found.reasons), made, left)
+            made = _leave(group, FileOutcome(found.ending, found.reasons), made, left)
     return made
 
 
@@ -88,7 +88,7 @@ class _Validation:
     study: Included
     output: Deidentified
     left: Left
-    bench: Bench
+    bench: WorkerContext
     staging: Path
 
     def valid(self, made: Made) -> Made:
@@ -110,7 +110,7 @@ class _Validation:
         return whole if found is None else self._stop(whole, found)
 
     def _stop(self, made: Made, found: Refused) -> Made:
-        return _leave(made, Fate(found.ending, found.reasons), made, self.left)
+        return _leave(made, FileOutcome(found.ending, found.reasons), made, self.left)
 
     def _found(self, made: Made) -> Refused | None:
         """What validation finds in these files; `None` where nothing. A report is a home's business."""
@@ -130,7 +130,7 @@ def _part(output: Deidentified, made: Sequence[DeidentifiedInstance], left: Left
     return output.model_copy(update={"instances": tuple(made), "left_out": (*left.values(), *waiting)})
 
 
-def _leave(group: Sequence[DeidentifiedInstance], why: Fate, made: Made, left: Left) -> Made:
+def _leave(group: Sequence[DeidentifiedInstance], why: FileOutcome, made: Made, left: Left) -> Made:
     """Note that these files are not taken; the others."""
     for one in group:
         left[one.source.path] = LeftOut(instance=one.source, ending=Ending(why.outcome), reasons=why.reasons)

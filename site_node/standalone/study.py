@@ -14,18 +14,18 @@ from shared.errors import DiskFull
 from site_node.receive.folder import MIXED_PATIENTS, NO_PATIENT_ID
 from site_node.receive.reading import data_digest
 from site_node.standalone.arrival import Arrived, arrive
-from site_node.standalone.bench import Bench
 from site_node.standalone.place import name_of, put, take_away
 from site_node.standalone.reasons import fate, unreadable_fate
 from site_node.standalone.stages import come_through
-from site_node.standalone.tasks import DEIDENTIFIED, Done, Fate, Unit
+from site_node.standalone.tasks import DEIDENTIFIED, Done, FileOutcome, StudyTask
+from site_node.standalone.worker_context import WorkerContext
 from site_node.study import Ending, Included, Reason, Received
 
 UNFINISHED = ".unfinished"  # in the output folder: what is being made, and the journal; no PHI
-Fates = dict[int, Fate]  # by the number of the input file
+Fates = dict[int, FileOutcome]  # by the number of the input file
 
 
-def work_on(unit: Unit, bench: Bench) -> Done:
+def work_on(unit: StudyTask, bench: WorkerContext) -> Done:
     """The fate of every member of a study, whose outputs are in their place then. Raises `OSError`."""
     fates: Fates = {}
     staging = bench.job.out / UNFINISHED / unit.study
@@ -41,7 +41,7 @@ def work_on(unit: Unit, bench: Bench) -> Done:
     return Done(tuple(fates[member.place.number] for member in unit.members))
 
 
-def _arrived(unit: Unit, bench: Bench, spool: Path, fates: Fates) -> list[Arrived]:
+def _arrived(unit: StudyTask, bench: WorkerContext, spool: Path, fates: Fates) -> list[Arrived]:
     found = [arrive(member, unit.study, bench, spool) for member in unit.members]
     fates.update(
         (member.place.number, one)
@@ -51,7 +51,9 @@ def _arrived(unit: Unit, bench: Bench, spool: Path, fates: Fates) -> list[Arrive
     return [one for one in found if isinstance(one, Arrived)]
 
 
-def _made(unit: Unit, arrived: Sequence[Arrived], bench: Bench, staging: Path, fates: Fates) -> dict[int, Path]:
+def _made(
+    unit: StudyTask, arrived: Sequence[Arrived], bench: WorkerContext, staging: Path, fates: Fates
+) -> dict[int, Path]:
     """The new file of each input file that is taken; the others get their fate. Of equal files one is worked on."""
     going = _going(unit, arrived, fates)
     if not going:
@@ -75,7 +77,7 @@ def _made(unit: Unit, arrived: Sequence[Arrived], bench: Bench, staging: Path, f
     return _all_or_none(unit, bench, made, fates)
 
 
-def _all_or_none(unit: Unit, bench: Bench, made: dict[int, Path], fates: Fates) -> dict[int, Path]:
+def _all_or_none(unit: StudyTask, bench: WorkerContext, made: dict[int, Path], fates: Fates) -> dict[int, Path]:
     """With `whole_studies` nothing of a study is taken unless all of it is."""
     if not bench.job.whole_studies or not (fates or unit.broken):
         return made
@@ -90,10 +92,10 @@ def _settle(names: dict[int, str], made: dict[int, Path], out: Path, fates: Fate
         if number not in made:
             take_away(name, out)
     put({names[number]: path for number, path in made.items()}, out)
-    fates.update((number, Fate(DEIDENTIFIED, output=names[number])) for number in made)
+    fates.update((number, FileOutcome(DEIDENTIFIED, output=names[number])) for number in made)
 
 
-def _going(unit: Unit, arrived: Sequence[Arrived], fates: Fates) -> list[Arrived]:
+def _going(unit: StudyTask, arrived: Sequence[Arrived], fates: Fates) -> list[Arrived]:
     """The files to work on; those of a child, of nobody or of several patients, and contradicting ones, are not."""
     differing = _several(arrived, lambda one: one.instance.sha256)  # as files; their data may yet be the same
     contradicting = {one.number for one in _several(differing, _data)}
@@ -128,11 +130,11 @@ def _data(one: Arrived) -> str:
         return one.instance.sha256
 
 
-def _quarantined(reason: Reason) -> Fate:
-    return Fate(Ending.QUARANTINED, (reason,))
+def _quarantined(reason: Reason) -> FileOutcome:
+    return FileOutcome(Ending.QUARANTINED, (reason,))
 
 
-def _included(unit: Unit, files: Sequence[Arrived]) -> Included:
+def _included(unit: StudyTask, files: Sequence[Arrived]) -> Included:
     """What goes on, as a study of its own."""
     instances = tuple(sorted((one.instance for one in files), key=lambda one: one.path))
     study = Received(

@@ -26,7 +26,7 @@ class Job(Frozen):
     whole_studies: bool = False
 
 
-class Place(NamedTuple):
+class FileLocation(NamedTuple):
     """Where one input file lies: a file, or a member of an archive by its place in the archive's directory."""
 
     number: int  # of the input file, from 0, in the source's order
@@ -37,7 +37,7 @@ class Place(NamedTuple):
 class Look(NamedTuple):
     """Say of each file which study it belongs to."""
 
-    places: tuple[Place, ...]
+    places: tuple[FileLocation, ...]
 
 
 Stamp = tuple[int, int, int, int]  # device, inode, size in bytes, time of change in ns
@@ -54,7 +54,7 @@ class Seen(NamedTuple):
     minor: bool = False  # its age or birth date says under 18
 
 
-class Looked(NamedTuple):
+class FileScan(NamedTuple):
     """What the files of a `Look` say, as far as they were looked at."""
 
     seen: tuple[Seen, ...]
@@ -63,11 +63,11 @@ class Looked(NamedTuple):
 class Member(NamedTuple):
     """A file of a study, as it was when it was looked at."""
 
-    place: Place
+    place: FileLocation
     stamp: Stamp
 
 
-class Unit(NamedTuple):
+class StudyTask(NamedTuple):
     """One study to work on."""
 
     study: StudyKey
@@ -76,7 +76,7 @@ class Unit(NamedTuple):
     broken: bool  # a file of it was already left out
 
 
-class Fate(NamedTuple):
+class FileOutcome(NamedTuple):
     """What became of one input file; `output` is relative to the output folder."""
 
     outcome: Literal["deidentified"] | Ending
@@ -87,7 +87,7 @@ class Fate(NamedTuple):
 class Done(NamedTuple):
     """The fate of each member of a unit, in the unit's order."""
 
-    fates: tuple[Fate, ...]
+    fates: tuple[FileOutcome, ...]
 
 
 class Failed(NamedTuple):
@@ -97,5 +97,5 @@ class Failed(NamedTuple):
     fields: dict[str, str]
 
 
-Task = Look | Unit
-Result = Looked | Done | Failed
+Task = Look | StudyTask
+Result = FileScan | Done | Failed

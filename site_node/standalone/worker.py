@@ -4,11 +4,11 @@ import errno
 from functools import lru_cache
 
 from shared.errors import DiskFull, ProtocolError, SettingsError
-from site_node.standalone.bench import Bench, open_bench
 from site_node.standalone.reasons import fate
 from site_node.standalone.sources import look
 from site_node.standalone.study import work_on
-from site_node.standalone.tasks import Done, Failed, Job, Look, Looked, Result, Task, Unit
+from site_node.standalone.tasks import Done, Failed, FileScan, Job, Look, Result, StudyTask, Task
+from site_node.standalone.worker_context import WorkerContext, open_worker_context
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -19,13 +19,15 @@ def perform(job: Job, task: Task) -> Result:
         bench = _bench(job)
         if isinstance(task, Look):
             insist = job.whole_studies
-            return Looked(tuple(look(place, bench.archives, bench.pseudonyms, insist=insist) for place in task.places))
+            return FileScan(
+                tuple(look(place, bench.archives, bench.pseudonyms, insist=insist) for place in task.places)
+            )
         return work_on(task, bench)
     except (SettingsError, ProtocolError) as error:
         return Failed(error.code, error.fields)
     except Exception as error:  # noqa: BLE001 -- as the docstring says
         code = _code(error)
-        return Done(tuple(fate(code) for _ in task.members)) if isinstance(task, Unit) else Looked(())
+        return Done(tuple(fate(code) for _ in task.members)) if isinstance(task, StudyTask) else FileScan(())
 
 
 def close(job: Job) -> None:
@@ -36,8 +38,8 @@ def close(job: Job) -> None:
 
 
 @lru_cache(maxsize=1)
-def _bench(job: Job) -> Bench:
-    return open_bench(job)
+def _bench(job: Job) -> WorkerContext:
+    return open_worker_context(job)
 
 
 def _code(error: Exception) -> str:

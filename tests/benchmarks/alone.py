@@ -13,7 +13,7 @@ import pydicom
 
 from shared.ids import SiteId
 from shared.protocol.loader import load_profile
-from site_node.deidentify.actions import make_subject
+from site_node.deidentify.actions import make_study_context
 from site_node.deidentify.study import deidentify
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.study import Deidentified, Included, Validated
@@ -58,7 +58,7 @@ def main(source: Path, out: Path, part: int, parts: int, *, validated: bool) -> 
     imports = memory("VmRSS")
     study = study_of(source, part, parts)
     if study.study.identity is not None:  # set-up is timed of nobody
-        make_subject(PROFILE, Pseudonyms(bytes(32), SiteId("123456")), study.study.identity)
+        make_study_context(PROFILE, Pseudonyms(bytes(32), SiteId("123456")), study.study.identity)
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     sys.stdin.readline()

@@ -1,8 +1,10 @@
 """What our two adapters use of Flower's internals, held to the versions they know."""
 
+import ast
 import inspect
 import time
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 from flwr.supercore.inflatable.inflatable_utils import pull_objects
@@ -18,6 +20,23 @@ from flwr.supernode.runtime import run_clientapp
 from coordinator.federation import superlink
 from shared.federation.bundle import FLOWER_VERSION
 from site_node.federate import supernode
+
+ROOT = Path(__file__).resolve().parents[2]
+ADAPTERS = ("coordinator/federation/superlink.py", "site_node/federate/supernode.py")
+PUBLIC = ("flwr.app", "flwr.clientapp", "flwr.serverapp")  # what Flower documents for apps
+
+
+def test_only_the_adapters_use_flowers_internals() -> None:
+    """Every other module imports the documented interface of Flower, so an upgrade is looked at in two places."""
+    internal = {
+        str(path.relative_to(ROOT))
+        for program in ("site_node", "coordinator", "shared")
+        for path in (ROOT / program).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("flwr.")
+        if not str(node.module).startswith(PUBLIC)
+    }
+    assert internal == set(ADAPTERS)
 
 
 def test_the_installed_flower_is_one_both_adapters_know() -> None:

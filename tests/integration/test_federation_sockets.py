@@ -156,8 +156,8 @@ def test_three_sites_train_over_real_sockets(
         run.context.run_config = {FOLDER: str(tmp_path)}
         app(RosterGrid(run.grid, plan, sign_plan(plan, KEY), superlink.nodes), run.context)
     result = TrainingResult.model_validate_json((tmp_path / "metrics.json").read_bytes())
-    assert [len(turn.sites) for turn in result.rounds] == [3, 3]
-    assert all(site.auc is not None for turn in result.rounds for site in turn.sites)
+    assert [len(finished.sites) for finished in result.rounds] == [3, 3]
+    assert all(site.auc is not None for finished in result.rounds for site in finished.sites)
     assert not result.refusals
 
 

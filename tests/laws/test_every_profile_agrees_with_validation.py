@@ -13,7 +13,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from shared.ids import SiteId
 from shared.protocol.loader import load_profile, profile_names
 from shared.protocol.profile import Profile
-from site_node.deidentify.actions import make_subject
+from site_node.deidentify.actions import make_study_context
 from site_node.deidentify.elements import Span
 from site_node.deidentify.study import deidentify, rewritten
 from site_node.pseudonyms.keyed import Pseudonyms
@@ -76,7 +76,7 @@ def plant(data: st.DataObject, target: Dataset) -> None:
 def new_bytes(dataset: Dataset, profile: Profile, syntax: UID, *, slow: bool) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = write_file(dataset, Path(folder) / "one", syntax)
-        subject = make_subject(profile, PSEUDONYMS, Identity(issuer="", patient_id="P7"))
+        subject = make_study_context(profile, PSEUDONYMS, Identity(issuer="", patient_id="P7"))
         new = rewritten(path, subject, str(dataset.StudyInstanceUID), slow=slow)
         pixels = new.pixels
         if isinstance(pixels, Span):

@@ -23,7 +23,7 @@ from pydicom.uid import (
 )
 
 from shared.protocol.profile import COPYING, GOING, Action
-from site_node.deidentify.actions import make_subject
+from site_node.deidentify.actions import make_study_context
 from site_node.deidentify.date_shift import shift_values
 from site_node.deidentify.elements import Span
 from site_node.deidentify.hidden_bytes import PALETTES
@@ -63,7 +63,7 @@ def new_bytes(dataset: Dataset, syntax: UID = ExplicitVRLittleEndian, *, slow: b
     """The new file of one data set."""
     with tempfile.TemporaryDirectory() as folder:
         path = write_file(dataset, Path(folder) / "one", syntax)
-        subject = make_subject(PROFILE, PSEUDONYMS, Identity(issuer="", patient_id=str(dataset.PatientID)))
+        subject = make_study_context(PROFILE, PSEUDONYMS, Identity(issuer="", patient_id=str(dataset.PatientID)))
         new = rewritten(path, subject, str(dataset.StudyInstanceUID), slow=slow)
         pixels = new.pixels
         if isinstance(pixels, Span):

@@ -45,9 +45,9 @@ def test_three_sites_learn_in_three_rounds(sites: Sites, tmp_path: Path) -> None
     """Figures of every round and site, a checkpoint each, and a model that has learned."""
     app(roster_grid(sites, plan_for(sites)), Context(1, 1, {}, RecordDict(), {FOLDER: str(tmp_path)}))
     result = TrainingResult.model_validate_json((tmp_path / "metrics.json").read_bytes())
-    assert [turn.round for turn in result.rounds] == [1, 2, 3]
-    assert all(len(turn.sites) == 3 for turn in result.rounds)
-    assert all(site.auc is not None and site.images for turn in result.rounds for site in turn.sites)
+    assert [finished.round for finished in result.rounds] == [1, 2, 3]
+    assert all(len(finished.sites) == 3 for finished in result.rounds)
+    assert all(site.auc is not None and site.images for finished in result.rounds for site in finished.sites)
     assert (result.rounds[-1].training_loss or 9) < (result.rounds[0].training_loss or 0)
     assert (result.rounds[-1].auc or 0) > 0.7
     assert sorted(file.name for file in tmp_path.glob("*.safetensors")) == [f"round-{n}.safetensors" for n in (1, 2, 3)]
@@ -74,7 +74,7 @@ def test_a_run_goes_on_from_its_last_checkpoint(sites: Sites, tmp_path: Path) ->
         run_training(first, tmp_path)
     again = LocalGrid(sites)
     result = run_training(roster_grid(sites, plan, again), tmp_path)
-    assert [turn.round for turn in result.rounds] == [1, 2, 3]
+    assert [finished.round for finished in result.rounds] == [1, 2, 3]
     assert [message.content["config"]["server-round"] for message in again.seen] == [2] * 6 + [3] * 6
 
 

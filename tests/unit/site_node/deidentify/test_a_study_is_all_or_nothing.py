@@ -8,7 +8,7 @@ import pytest
 
 from shared.errors import TEXTS, DiskFull
 from site_node.deidentify import output, study
-from site_node.deidentify.reasons import codes, reason_of, stop
+from site_node.deidentify.reasons import codes, reason_of, unsupported
 from site_node.deidentify.study import deidentify
 from site_node.study import Deidentified, Ending, Included, Refused
 from tests.factories.deidentified import PROFILE, PSEUDONYMS, run_study
@@ -192,11 +192,11 @@ def test_references_between_studies_resolve(tmp_path: Path) -> None:
 @pytest.mark.parametrize("code", sorted(codes()))
 def test_every_reason_is_a_sentence(code: str) -> None:
     """Each code has an ending, a sentence and the public text of its error."""
-    ending, reason = reason_of(stop(code, "Rows"))
+    ending, reason = reason_of(unsupported(code, "Rows"))
     assert ending in {Ending.REFUSED, Ending.QUARANTINED}
     assert (reason.code, reason.attribute) == (code, "Rows")
-    assert reason.message in stop(code).public
-    assert stop(code).code in TEXTS
+    assert reason.message in unsupported(code).public
+    assert unsupported(code).code in TEXTS
 
 
 def test_included_from_nothing(tmp_path: Path) -> None:

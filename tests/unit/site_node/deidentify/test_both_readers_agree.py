@@ -10,7 +10,7 @@ from pydicom.sequence import Sequence as Items
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from shared.errors import DicomUnsupported
-from site_node.deidentify.actions import make_subject
+from site_node.deidentify.actions import make_study_context
 from site_node.deidentify.assemble import NewFile
 from site_node.deidentify.elements import Span
 from site_node.deidentify.study import rewritten
@@ -39,7 +39,7 @@ def both(path: Path) -> tuple[bytes | str, bytes | str]:
     quarantine = PROFILE.quarantine.model_copy(update={"sop_classes": frozenset()})
     profile = PROFILE.model_copy(update={"kinds": kinds, "quarantine": quarantine})
     patient = str(dataset.get("PatientID", "")).strip(" \0") or "nobody"
-    subject = make_subject(profile, PSEUDONYMS, Identity(issuer="", patient_id=patient))
+    subject = make_study_context(profile, PSEUDONYMS, Identity(issuer="", patient_id=patient))
 
     def one(*, slow: bool) -> bytes | str:
         try:

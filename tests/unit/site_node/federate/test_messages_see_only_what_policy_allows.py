@@ -14,7 +14,7 @@ from shared.errors import RunRefused
 from shared.federation.models.registry import build_model, get_state
 from shared.federation.plan import Plan, PlanRequest, TrainingTask, complete_plan, sign_plan
 from site_node.federate import client_app
-from site_node.federate.client_app import app, check_leaving, judged
+from site_node.federate.client_app import app, check_leaving, policy_gate
 from site_node.federate.executor import answer
 from site_node.federate.site import CONTEXT_KEY, FederateSettings
 from tests.factories.site_homes import PROTOCOL, make_site, member_of, set_policy
@@ -34,8 +34,8 @@ def plan_for(sites: list[FederateSettings]) -> Plan:
     return complete_plan(PlanRequest(purpose="training", training=TASK), members=members, protocol_digest=PROTOCOL)
 
 
-def make_message(plan: str | None, kind: str = "train", turn: int = 1) -> Message:
-    config = {"server-round": turn} | ({"plan": plan} if plan else {})
+def make_message(plan: str | None, kind: str = "train", server_round: int = 1) -> Message:
+    config = {"server-round": server_round} | ({"plan": plan} if plan else {})
     arrays = ArrayRecord({"state": Array(get_state(build_model(TASK)))})
     return Message(RecordDict({"arrays": arrays, "config": ConfigRecord(config)}), dst_node_id=2, message_type=kind)
 
@@ -59,7 +59,7 @@ def test_a_message_under_a_good_plan_is_answered(sites: list[FederateSettings]) 
         (lambda plan: make_message(sign_plan(plan, SigningKey.generate())), "signature on the plan"),
         (lambda plan: make_message("{}"), "signature on the plan"),
         (lambda plan: make_message(sign_plan(plan, KEY), kind="query"), "query"),
-        (lambda plan: make_message(sign_plan(plan, KEY), turn=99), "round"),
+        (lambda plan: make_message(sign_plan(plan, KEY), server_round=99), "round"),
     ],
 )
 def test_any_other_message_is_refused_visibly(
@@ -78,7 +78,7 @@ def test_the_text_of_a_foreign_exception_does_not_leave(sites: list[FederateSett
     def fails(message: Message, context: Context) -> Message:
         raise ValueError("SECRET^PATIENT")
 
-    reply = judged(make_message(sign_plan(plan_for(sites), KEY)), context_of(sites[0]), fails)
+    reply = policy_gate(make_message(sign_plan(plan_for(sites), KEY)), context_of(sites[0]), fails)
     assert reply.error.reason == "SITE_FAILED: ValueError"
 
 
@@ -123,7 +123,7 @@ def test_the_same_round_is_answered_twice_and_no_more(sites: list[FederateSettin
     asked = [app(make_message(text), context_of(sites[0])) for _ in range(4)]
     assert [reply.has_error() for reply in asked] == [False, False, True, True]
     assert asked[2].error.reason == "SITE_POLICY: train of round 1 was answered and retried before"
-    for message in (make_message(text, turn=2), make_message(text, kind="evaluate")):
+    for message in (make_message(text, server_round=2), make_message(text, kind="evaluate")):
         assert not app(message, context_of(sites[0])).has_error()
     assert not app(make_message(sign_plan(plan_for(sites), KEY)), context_of(sites[0])).has_error()
 

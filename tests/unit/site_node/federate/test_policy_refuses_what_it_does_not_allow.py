@@ -40,7 +40,7 @@ def judge(policy: SitePolicy, plan: Plan, **changes: object) -> None:
         "modes": (Mode.TRAINING,),
         "agreement_expires_at": datetime.now(UTC) + timedelta(hours=1),
         "kind": "train",
-        "turn": 1,
+        "server_round": 1,
     }
     check_message(policy, plan, **(asked | changes))  # type: ignore[arg-type] # a test's table of arguments
 
@@ -93,8 +93,8 @@ def test_no_policy_or_a_wrong_one_stops_the_start(tmp_path: Path) -> None:
         ({}, {}, {"agreement_expires_at": datetime.now(UTC)}),
         ({}, {}, {"kind": "query"}),
         ({}, {}, {"kind": "reconnect"}),
-        ({}, {}, {"turn": 0}),
-        ({}, {}, {"turn": 4}),
+        ({}, {}, {"server_round": 0}),
+        ({}, {}, {"server_round": 4}),
         ({}, {"expires_at": datetime.now(UTC)}, {}),
         ({}, {"created_at": datetime.now(UTC) + timedelta(hours=1)}, {}),
         ({"purposes": ("statistics",)}, {}, {}),
@@ -117,7 +117,7 @@ def test_statistics_need_a_mode_of_their_own(policy: SitePolicy, mode: Mode) -> 
     """The signed agreement covers statistics as cohort or as statistics; submission and training do not."""
     request = PlanRequest(purpose="statistics", statistics=StatisticsTask(cohort="ricord"))
     plan = complete_plan(request, members=MEMBERS, protocol_digest=DIGEST)
-    asked = {"kind": "query", "turn": 0, "modes": (mode,), "agreement_expires_at": None}
+    asked = {"kind": "query", "server_round": 0, "modes": (mode,), "agreement_expires_at": None}
     if mode in (Mode.COHORT, Mode.STATISTICS):
         judge(policy, plan, **asked)
     else:

@@ -18,10 +18,10 @@ RUNS = [RunId.random() for _ in range(2)]
 ASKED = st.tuples(st.sampled_from(RUNS), st.sampled_from(["train", "evaluate", "mask"]), st.integers(0, 2))
 
 
-def claimed(folder: Path, run: RunId, kind: str, turn: int) -> bool:
+def claimed(folder: Path, run: RunId, kind: str, server_round: int) -> bool:
     """Whether the claim was granted."""
     try:
-        claim_round(folder, run, kind, turn)
+        claim_round(folder, run, kind, server_round)
     except RunRefused:
         return False
     return True

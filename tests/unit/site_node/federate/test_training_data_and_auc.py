@@ -76,7 +76,7 @@ def test_a_study_without_the_label_is_passed_over(tmp_path: Path) -> None:
     split = load_split(tmp_path / "library", TASK.model_copy(update={"label": "covid_status"}))
     assert len(split.training.labels) == len(split.validation.labels) == 0
     with pytest.raises(RunRefused):
-        train(build_model(TASK), split.training, TASK, turn=1)
+        train(build_model(TASK), split.training, TASK, server_round=1)
     assert evaluate(build_model(TASK), split.validation).auc is None
 
 
@@ -89,6 +89,6 @@ def test_a_strong_proximal_term_keeps_the_model_near_its_start() -> None:
         task = TASK.model_copy(update={"proximal_mu": mu, "local_epochs": 3, "optimizer": "sgd", "strategy": "fedprox"})
         model = build_model(task)
         start = get_state(model)
-        train(model, samples, task, turn=1)
+        train(model, samples, task, server_round=1)
         moved.append(float(np.abs(get_state(model) - start).sum()))
     assert moved[1] < moved[0]

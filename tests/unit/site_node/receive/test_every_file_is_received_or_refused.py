@@ -126,11 +126,11 @@ def test_a_dicomdir_finds_files_and_leads_nowhere_else(source: Path) -> None:
     for number, file in enumerate(write_ct(source / "IMAGES")):
         file.rename(source / "IMAGES" / f"SLICE{number}")
     write_file(make_dx(rows=8), source.parent / "SECRET")
-    directory = make_dicomdir([["IMAGES", "SLICE0"], ["IMAGES", "SLICE1"], ["GONE"], ["..", "SECRET"]])
+    directory = make_dicomdir([["IMAGES", "SLICE0"], ["IMAGES", "SLICE1"], ["SENT_OR_SEALED"], ["..", "SECRET"]])
     directory.save_as(source / "DICOMDIR", enforce_file_format=True)
     reception = receive(source / "DICOMDIR")
     assert [len(study.instances) for study in reception.studies] == [2]
-    assert codes(reception) == {"GONE": "listed-but-missing", "../SECRET": "path-outside"}
+    assert codes(reception) == {"SENT_OR_SEALED": "listed-but-missing", "../SECRET": "path-outside"}
     assert codes(receive(source)) == {"DICOMDIR": "dicomdir"}
 
 

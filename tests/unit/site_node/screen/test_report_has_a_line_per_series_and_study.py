@@ -8,7 +8,7 @@ from shared.ids import Sha256, StudyKey
 from shared.protocol.criteria import Criteria
 from shared.protocol.loader import load_criteria
 from site_node.screen.decide import assess
-from site_node.screen.report import Line, Stray, stray_lines, stray_of, study_lines
+from site_node.screen.report import Line, UnassignedFile, study_lines, unassigned_file, unassigned_lines
 from site_node.study import Identity, Instance, Reason, Received, Severity
 from tests.factories.dicom import make_ct, write_file
 
@@ -73,20 +73,23 @@ def test_a_file_that_was_cut_off_holds_its_series_and_study(tmp_path: Path) -> N
     one = make_ct(slices=9, rows=16)[8]
     write_file(one, tmp_path / "cut")
     content = (tmp_path / "cut").read_bytes()
-    stray = stray_of(io.BytesIO(content[:-100]), CUT)
+    stray = unassigned_file(io.BytesIO(content[:-100]), CUT)
     assert stray is not None
     assert "1." not in repr(stray)
     series, study = lines(tmp_path, strays=[stray])
     assert series["outcome"] == study["outcome"] == "review"
     (said,) = [reason for reason in series["reasons"] if reason["code"] == "truncated"]
     assert (said["instance"], said["severity"]) == (str(one.SOPInstanceUID), "review")
-    assert stray_of(io.BytesIO(b"no dicom"), CUT) is None
+    assert unassigned_file(io.BytesIO(b"no dicom"), CUT) is None
 
 
 def test_a_study_of_which_nothing_was_taken_has_its_lines_too() -> None:
     held = CUT.model_copy(update={"severity": Severity.REVIEW})
-    strays = [Stray(study="1.2", series=series, instance="1.2.3", reason=held) for series in ("1.5", "1.4", "1.5", "")]
-    shown = stray_lines("1.2", RICORD, strays, checked=True)
+    strays = [
+        UnassignedFile(study="1.2", series=series, instance="1.2.3", reason=held)
+        for series in ("1.5", "1.4", "1.5", "")
+    ]
+    shown = unassigned_lines("1.2", RICORD, strays, checked=True)
     assert [(line["series"], line["outcome"]) for line in shown] == [
         ("1.4", "review"),
         ("1.5", "review"),

@@ -8,10 +8,10 @@ import pytest
 from shared.crypto.keys import make_secret
 from shared.ids import SiteId
 from site_node.standalone.alone import EngineChoice, run_alone
-from site_node.standalone.tasks import Fate, Job
+from site_node.standalone.tasks import FileOutcome, Job
 from tests.factories.dicom import make_dx, write_file
 
-Alone = Callable[..., dict[str, Fate]]
+Alone = Callable[..., dict[str, FileOutcome]]
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def source(tmp_path: Path) -> Path:
 def alone(job: Job, source: Path) -> Alone:
     """`alone()` gives the fate of each input file by name; further arguments change the job."""
 
-    def call(place: Path = source, choice: EngineChoice | None = None, **changes: object) -> dict[str, Fate]:
+    def call(place: Path = source, choice: EngineChoice | None = None, **changes: object) -> dict[str, FileOutcome]:
         told = run_alone(place, job.model_copy(update=changes), choice or EngineChoice(), None)
         return dict(zip(told.names, told.fates, strict=True))
 

@@ -13,7 +13,7 @@ from shared.errors import DiskFull, KeyFileInvalid, KeyFileMissing, KeyFileOpen,
 from site_node.deidentify.study import deidentify
 from site_node.standalone import archive, sources, stages
 from site_node.standalone.engine import Inline
-from site_node.standalone.tasks import Fate, Job, Look
+from site_node.standalone.tasks import FileOutcome, Job, Look
 from site_node.study import Ending, Included
 from tests.factories.dicom import make_ct, make_dx, write_file
 from tests.unit.site_node.standalone.conftest import Alone
@@ -120,7 +120,7 @@ def test_a_bad_file_gets_a_reason_and_the_rest_goes_on(
     assert not (job.out / ".unfinished").exists()
 
 
-def check_refused(fate: Fate, codes: set[str]) -> None:
+def check_refused(fate: FileOutcome, codes: set[str]) -> None:
     assert (fate.outcome, fate.output) == (Ending.REFUSED, None)
     assert len(fate.reasons) == 1
     assert fate.reasons[0].code in codes
@@ -234,7 +234,7 @@ def test_a_defect_ends_its_study_only(alone: Alone, source: Path, monkeypatch: p
 
 
 def test_the_key_is_thirty_two_bytes_of_the_owner_alone(alone: Alone, job: Job) -> None:
-    """Told before anything is read or written."""
+    """RunReport before anything is read or written."""
     job.key_file.chmod(0o640)
     with pytest.raises(KeyFileOpen):
         alone()

@@ -20,14 +20,14 @@ from site_node.standalone.engine import Inline
 from site_node.standalone.reasons import fate
 from site_node.standalone.report import lines, write_report
 from site_node.standalone.resume import only_run
-from site_node.standalone.tasks import Fate, Job, Unit
+from site_node.standalone.tasks import FileOutcome, Job, StudyTask
 from site_node.study import Deidentified, Ending, Refused
 from site_node.validate.validation import validate
 from tests.factories.dicom import make_ct, make_dx, write_file
 from tests.unit.site_node.standalone.conftest import Alone
 
 
-def codes(one: Fate) -> list[str]:
+def codes(one: FileOutcome) -> list[str]:
     return [reason.code for reason in one.reasons]
 
 
@@ -120,7 +120,7 @@ class Interrupted(Inline):
 
     def run(self, work: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
         for task in tasks:
-            if isinstance(task, Unit):
+            if isinstance(task, StudyTask):
                 if self.left == 0:
                     raise KeyboardInterrupt
                 self.left, self.worked = self.left - 1, self.worked + 1
@@ -310,7 +310,7 @@ def test_the_report_has_a_line_for_each_file_and_only_its_owner_reads_it(tmp_pat
     report = tmp_path / "report.jsonl"
     report.write_text("old")
     report.chmod(0o644)
-    fates = (Fate("deidentified", output="a/b"), Fate(Ending.REFUSED, fate("disk-full").reasons))
+    fates = (FileOutcome("deidentified", output="a/b"), FileOutcome(Ending.REFUSED, fate("disk-full").reasons))
     write_report(report, lines(("good.dcm", "b\udcffd"), fates))
     told = [json.loads(line) for line in report.read_text().splitlines()]
     assert [list(line) for line in told] == [["source", "outcome", "reasons", "output"]] * 2

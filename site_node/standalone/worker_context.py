@@ -12,7 +12,7 @@ from site_node.standalone.tasks import Job
 
 
 @dataclass(frozen=True)
-class Bench:
+class WorkerContext:
     """The job with its profile, its keyed identifiers, the checker's process and the archive that is open."""
 
     job: Job
@@ -27,6 +27,6 @@ class Bench:
         self.archives.close()
 
 
-def open_bench(job: Job) -> Bench:
+def open_worker_context(job: Job) -> WorkerContext:
     """Raises `KeyFileMissing`, `KeyFileOpen`, `KeyFileInvalid`, `ProtocolInvalid`."""
-    return Bench(job, load_profile(job.profile), Pseudonyms(load_secret(job.key_file), job.site_id))
+    return WorkerContext(job, load_profile(job.profile), Pseudonyms(load_secret(job.key_file), job.site_id))
