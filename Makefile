@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PACKAGES := site_node coordinator shared compose tests
 
-.PHONY: help install federation test lint code-lint bench soak proto format clean
+.PHONY: help install federation check test lint code-lint bench soak proto format clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -24,14 +24,17 @@ $(INSTALLED): pyproject.toml constraints.txt
 federation: $(INSTALLED) ## Three hospitals and a coordinator on this machine (ARGS="--keep --data DIR --json FILE")
 	$(BIN)/python compose/local.py $(ARGS)
 
-code-lint: $(INSTALLED)
+code-lint: $(INSTALLED) ## Linters, types and import rules
 	$(BIN)/ruff check $(PACKAGES)
 	$(BIN)/ruff format --check $(PACKAGES)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: code-lint ## Linters, types, import rules, then every test
-	$(BIN)/pytest
+check: code-lint ## code-lint and the unit tests that are not slow: under two minutes, before each commit
+	$(BIN)/pytest -q -n 2 -m "not soak and not slow" tests/unit
+
+test: $(if $(T),$(INSTALLED),code-lint) ## code-lint, then every test; T=tests/unit/site_node/screen: those tests alone
+	$(BIN)/pytest $(if $(COVERAGE),--cov --cov-report=term:skip-covered) $(T)
 
 lint: code-lint ## code-lint plus protos, container files and compose files
 	$(BIN)/buf lint shared/proto
@@ -59,4 +62,4 @@ format: $(INSTALLED) ## Let ruff write the layout
 	$(BIN)/ruff check --fix --quiet $(PACKAGES)
 
 clean: ## Remove what these targets made
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis federation-run
+	rm -rf $(VENV) .venv-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage federation-run

@@ -1,4 +1,4 @@
-"""The shape of the code: modules and functions of a size a newcomer can hold, and names that say something."""
+"""The shape of the code: modules and functions of readable size, and module names that say something."""
 
 import ast
 import subprocess
@@ -10,14 +10,15 @@ LINES_PER_MODULE = 400
 LINES_PER_FUNCTION = 60
 DUMPS = {"utils", "util", "helpers", "helper", "common", "misc", "stuff", "tools"}
 TOP_LEVEL = {
-    *("pyproject.toml", "README.md", "site_node", "coordinator", "shared", "tests", "compose"),
+    *("pyproject.toml", "README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md"),
+    *("site_node", "coordinator", "shared", "tests", "compose"),
     *("LICENSE", "CHANGELOG.md", "Makefile", "constraints.txt", ".ci", ".gitignore", ".pre-commit-config.yaml"),
     *(".dockerignore",),
 }
 
 
 def tracked() -> list[Path]:
-    """Every file git knows or would take, relative to the root."""
+    """Every file that git tracks or would add, relative to the root."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -29,7 +30,7 @@ def tracked() -> list[Path]:
 
 
 def modules() -> list[Path]:
-    """Python files, generated code apart."""
+    """Python files without generated code."""
     return [p for p in tracked() if p.suffix == ".py" and not p.stem.endswith(("_pb2", "_pb2_grpc"))]
 
 
@@ -39,18 +40,18 @@ def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]
 
 
 def test_the_top_level_is_the_agreed_one() -> None:
-    """Design section 3 fixes what stands at the top."""
+    """The top level holds the agreed files and folders only."""
     assert {path.parts[0] for path in tracked()} <= TOP_LEVEL
 
 
 def test_no_module_is_longer_than_its_limit() -> None:
-    """Past 400 lines a module is two modules; the aim is 300."""
+    """A module has at most 400 lines; the aim is 300."""
     long = {str(p): n for p in modules() if (n := len((ROOT / p).read_text().splitlines())) > LINES_PER_MODULE}
     assert not long
 
 
 def test_no_function_is_longer_than_its_limit() -> None:
-    """Past 60 lines a function is two functions; the aim is 40."""
+    """A function has at most 60 lines; the aim is 40."""
     long = {
         f"{path}:{node.name}": size
         for path in modules()
@@ -60,27 +61,27 @@ def test_no_function_is_longer_than_its_limit() -> None:
     assert not long
 
 
-def test_no_room_is_a_dump() -> None:
-    """A module called `utils` says nothing about what is in it."""
+def test_no_module_is_a_dump() -> None:
+    """No module or folder has a name like `utils`, which says nothing about its content."""
     names = {path: {*path.parts[:-1], path.stem} for path in modules()}
     assert not {str(path) for path, parts in names.items() if parts & DUMPS}
 
 
 def test_packages_hold_no_code_in_their_init() -> None:
     """`__init__.py` explains its package; the code is in modules with names."""
-    busy = []
+    with_code = []
     for path in modules():
         if path.name == "__init__.py":
             body = ast.parse((ROOT / path).read_text()).body
             rest = body[1:] if body and isinstance(body[0], ast.Expr) else body
             if not all(isinstance(node, ast.Import | ast.ImportFrom | ast.Assign) for node in rest):
-                busy.append(str(path))
-    assert not busy
+                with_code.append(str(path))
+    assert not with_code
 
 
 def test_every_package_explains_itself() -> None:
-    """A newcomer reads what a room is for at its door."""
-    silent = [
+    """Every `__init__.py` of the product has a docstring that states the package's purpose."""
+    unexplained = [
         str(path)
         for path in modules()
         if path.name == "__init__.py"
@@ -88,11 +89,11 @@ def test_every_package_explains_itself() -> None:
         and "proto" not in path.parts
         and ast.get_docstring(ast.parse((ROOT / path).read_text())) is None
     ]
-    assert not silent
+    assert not unexplained
 
 
 def test_only_validate_says_that_a_study_is_validated() -> None:
-    """`seal` takes nothing but `Validated`; so nobody else may make one."""
+    """`seal` accepts only `Validated`, so only `validate` may construct one."""
     makers = {
         path.parts[1]
         for path in modules()
