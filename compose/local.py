@@ -2,8 +2,8 @@
 
 `python compose/local.py [--data DIR] [--folder DIR] [--json FILE] [--keep]`
 
-Every step is a command that a person could type; nothing here reaches into the programs. Exit code 0 only if every step
-did what it says.
+Every step is a command that a person could type; nothing here reaches into the programs. The exit code is 0 only if
+every step succeeds.
 """
 
 import argparse
@@ -37,7 +37,7 @@ local_epochs = 12
 batch_size = 4
 learning_rate = 0.003
 validation_share = 0.4
-minimum_cases = {cases}   # of each class among a site's validation images, before its own figures are told
+minimum_cases = {cases}   # of each class among a site's validation images, before its own figures are sent
 """
 CASES = 4  # the synthetic hospitals are small; otherwise a site's own policy asks for 11
 
@@ -89,51 +89,52 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def play(federation: Federation, steps: Steps, options: argparse.Namespace, result: dict[str, Any]) -> None:
-    """Every step in its order; what comes of them goes into `result`."""
-    with steps.step("Three hospitals' archives") as said:
-        hospitals, planted = archives(options, said)
+    """Every step in order; their results go into `result`."""
+    with steps.step("Three hospitals' archives") as notes:
+        hospitals, planted = archives(options, notes)
     with steps.step("Coordinator: certificates, store, two gRPC ports, SuperLink"):
-        federation.found()
-    with steps.step("Curator: keys of its own, enrolled") as said:
-        said.append(f"signing key {federation.appoint_curator()}")
-    with steps.step("Hospitals: invited, agreement read and signed, executed, enrolled") as said:
+        federation.start_coordinator()
+    with steps.step("Curator: keys of its own, enrolled") as notes:
+        notes.append(f"signing key {federation.appoint_curator()}")
+    with steps.step("Hospitals: invited, agreement read and signed, executed, enrolled") as notes:
         site_ids = together(federation.enrol, hospitals)
         set_policies(hospitals, site_ids, None if options.data else CASES)
-        said.append("SITEIDs " + ", ".join(site_ids) + "; each pinned the others' keys")
-    take_studies(steps, hospitals, result)
+        notes.append("SITEIDs " + ", ".join(site_ids) + "; each pinned the others' keys")
+    submit_studies(steps, hospitals, result)
     open_sealed(federation, steps, result)
     federated(federation, steps, hospitals, options, result)
     check(federation, steps, planted, result)
 
 
-def archives(options: argparse.Namespace, said: list[str]) -> tuple[list[Hospital], tuple[str, ...]]:
+def archives(options: argparse.Namespace, notes: list[str]) -> tuple[list[Hospital], tuple[str, ...]]:
     """The hospitals with their archives and sheets, and every identifier planted in them."""
     folders = [options.folder / f"hospital-{number}" for number in (1, 2, 3)]
-    written: Sequence[RealHospital | HospitalSummary]
+    samples: Sequence[RealHospital | HospitalSummary]
     if options.data:
-        written = write_real_hospitals(options.data, options.folder)
+        samples = write_real_hospitals(options.data, options.folder)
     else:
-        written = tuple(
+        samples = tuple(
             write_hospital(folder, hospital=n, seed=20 + n, radiographs=72) for n, folder in enumerate(folders, start=1)
         )
     hospitals = [
-        Hospital(name=name, archive=one.archive, sheet=one.sheet, home=folder / "node")
-        for name, one, folder in zip(NAMES, written, folders, strict=True)
+        Hospital(name=name, archive=sample.archive, sheet=sample.sheet, home=folder / "node")
+        for name, sample, folder in zip(NAMES, samples, folders, strict=True)
     ]
-    said.append(", ".join(str(sum(path.is_file() for path in one.archive.rglob("*"))) for one in hospitals) + " files")
-    return hospitals, tuple(text for one in written for text in one.planted)
+    counts = [sum(path.is_file() for path in hospital.archive.rglob("*")) for hospital in hospitals]
+    notes.append(", ".join(map(str, counts)) + " files")
+    return hospitals, tuple(text for sample in samples for text in sample.planted)
 
 
-def take_studies(steps: Steps, hospitals: Sequence[Hospital], result: dict[str, Any]) -> None:
-    """From a folder to receipts at every hospital. Exit code 3, some were not taken, is as it should be here."""
-    with steps.step("Hospitals: clinical sheet imported, folder received") as said:
-        together(lambda one: one.call("clinical", "import", str(one.sheet), ok=(0, 3)), hospitals)
-        together(lambda one: one.call("receive", str(one.archive), ok=(0, 3)), hospitals)
-        said.append("originals stay there")
-    with steps.step("Hospitals: screen, de-identify, check pixels, validate, seal, submit") as said:
-        together(lambda one: one.call("run", "--once"), hospitals)
-        sites = result["sites"] = [one.json("status") for one in hospitals]
-        said.append(", ".join(f"{site['submitted']} of {site['received']} submitted" for site in sites))
+def submit_studies(steps: Steps, hospitals: Sequence[Hospital], result: dict[str, Any]) -> None:
+    """From a folder to receipts at every hospital. Exit code 3, some files were not accepted, is expected here."""
+    with steps.step("Hospitals: clinical sheet imported, folder received") as notes:
+        together(lambda hospital: hospital.call("clinical", "import", str(hospital.sheet), ok=(0, 3)), hospitals)
+        together(lambda hospital: hospital.call("receive", str(hospital.archive), ok=(0, 3)), hospitals)
+        notes.append("originals stay there")
+    with steps.step("Hospitals: screen, de-identify, check pixels, validate, seal, submit") as notes:
+        together(lambda hospital: hospital.call("run", "--once"), hospitals)
+        sites = result["sites"] = [hospital.json("status") for hospital in hospitals]
+        notes.append(", ".join(f"{site['submitted']} of {site['received']} submitted" for site in sites))
         if any(site["waiting"]["total"] for site in sites):
             raise StepFailed("studies are still waiting; see the table")
 
@@ -144,12 +145,12 @@ def open_sealed(federation: Federation, steps: Steps, result: dict[str, Any]) ->
     if not submitted:
         steps.skipped("Curator: open every sealed study", "no study was submitted")
         return
-    with steps.step("Curator: open every sealed study; signatures, hashes, protocol digest") as said:
-        opened = federation.open_all()
-        said.append(f"{len(opened['opened'])} opened, {len(opened['failed'])} refused")
-        if opened["failed"] or len(opened["opened"]) != submitted:
-            raise StepFailed(f"{submitted} studies were submitted, {len(opened['opened'])} could be opened")
-        result["opened"] = len(opened["opened"])
+    with steps.step("Curator: open every sealed study; signatures, hashes, protocol digest") as notes:
+        curation = federation.open_all()
+        notes.append(f"{len(curation['opened'])} opened, {len(curation['failed'])} refused")
+        if curation["failed"] or len(curation["opened"]) != submitted:
+            raise StepFailed(f"{submitted} studies were submitted, {len(curation['opened'])} could be opened")
+        result["opened"] = len(curation["opened"])
 
 
 def federated(
@@ -164,33 +165,33 @@ def federated(
         for title in ("Cohort summary", "Federated training"):
             steps.skipped(title, "not every hospital has a validated study")
         return
-    with steps.step("Hospitals: nodes running, SuperNodes connected") as said:
-        for number, one in enumerate(hospitals, start=1):
-            federation.services.start(f"site-{number}", SITE, "--home", str(one.home), "run", ready="ready")
-        said.append(", ".join(f"{name} pid {pid}" for name, pid in federation.services.alive().items()))
-    with steps.step("Cohort summary: secure sum over three sites, small cells suppressed after pooling") as said:
+    with steps.step("Hospitals: nodes running, SuperNodes connected") as notes:
+        for number, hospital in enumerate(hospitals, start=1):
+            federation.services.start(f"site-{number}", SITE, "--home", str(hospital.home), "run", ready="ready")
+        notes.append(", ".join(f"{name} pid {pid}" for name, pid in federation.services.alive().items()))
+    with steps.step("Cohort summary: secure sum over three sites, small cells suppressed after pooling") as notes:
         cohort = federation.json("cohort", "compute", "--policy", "cms-11")
         result["cohort"] = cohort["table"]
         hidden = sum(cell["suppressed"] for cell in cohort["table"]["cells"])
-        said.append(f"{cohort['site_count']} sites, {len(cohort['table']['cells'])} cells, {hidden} hidden")
-    with steps.step("Federated training: three rounds of a small chest-radiograph classifier") as said:
+        notes.append(f"{cohort['site_count']} sites, {len(cohort['table']['cells'])} cells, {hidden} hidden")
+    with steps.step("Federated training: three rounds of a small chest-radiograph classifier") as notes:
         plan = federation.folder / "plan.toml"
         plan.write_text(PLAN + ("" if options.data else SMALL.format(cases=CASES)), encoding="utf-8")
         run = federation.run_plan(plan, timeout=900)
         result["training"] = {"run": run["id"], **run["result"]}
-        said.append("AUC " + " -> ".join(closing.figure(each["auc"]) for each in run["result"]["rounds"]))
+        notes.append("AUC " + " -> ".join(closing.figure(entry["auc"]) for entry in run["result"]["rounds"]))
 
 
 def check(federation: Federation, steps: Steps, planted: tuple[str, ...], result: dict[str, Any]) -> None:
     """The audit chain, the planted identifiers, and where everything lies."""
-    with steps.step("Audit chain recomputed") as said:
+    with steps.step("Audit chain recomputed") as notes:
         federation.json("audit", "verify")
-        said.append("whole")
-    with steps.step("Planted identifiers searched in everything that left the hospitals") as said:
-        found = leaks(federation.folder, planted)
-        said.append(f"{len(planted)} identifiers, found in {len(found)} files")
-        if found:
-            raise StepFailed(f"identifiers left the hospitals in {', '.join(found[:5])}")
+        notes.append("whole")
+    with steps.step("Planted identifiers searched in everything that left the hospitals") as notes:
+        leaking = leaks(federation.folder, planted)
+        notes.append(f"{len(planted)} identifiers, found in {len(leaking)} files")
+        if leaking:
+            raise StepFailed(f"identifiers left the hospitals in {', '.join(leaking[:5])}")
     home, training = federation.coordinator, result["training"]
     model = home / "federation" / "runs" / training["run"] / training["model"] if training else "no training took place"
     result["places"] = {

@@ -1,8 +1,8 @@
 """Real input for the demonstration: a folder of DICOM files, and public chest radiographs wrapped as DX objects.
 
-`--data DIR` may hold `dicom/` (any DICOM files; without it DIR itself is taken) and `cxr/` (`metadata.csv` and
+`--data DIR` may hold `dicom/` (any DICOM files; without it DIR itself is used) and `cxr/` (`metadata.csv` and
 `images/*.jpg`, one row an image: file, source, patient_id, finding, pneumonia, covid, age, sex, view, offset_days). The
-radiographs carry no identity, so an invented one is given to each patient: these are what must never be seen again.
+radiographs carry no identity, so each patient gets an invented one, which must never leave the hospital.
 """
 
 import csv
@@ -21,7 +21,7 @@ from compose.sample.sheet import Row, write_sheet
 from shared.frozen import Frozen
 from shared.protocol.loader import load_protocol
 
-HOSPITALS = (("nih",), ("guangzhou",), ("mhh", "ieee8023"))  # by source: each hospital has its own way to take films
+HOSPITALS = (("nih",), ("guangzhou",), ("mhh", "ieee8023"))  # by source: each hospital exposes films in its own way
 FIRST_DAY = date(2020, 3, 1)
 NAME, PATIENT, ACCESSION = "Wrappedimage", "CXRPATIENT", "CXRAC"  # begin the invented identities: none may leave
 VIEWS = {"AP": "AP", "AP Supine": "AP", "PA": "PA", "L": "LL"}
@@ -40,19 +40,20 @@ def write_real_hospitals(data: Path, folder: Path) -> tuple[RealHospital, ...]:
     films = list(_films(data / "cxr")) if (data / "cxr" / "metadata.csv").is_file() else []
     shares = _shares(data / "dicom" if (data / "dicom").is_dir() else data)
     dictionary = load_protocol("cxr-demo").clinical
-    written = []
+    hospitals = []
     for number, (sources, share) in enumerate(zip(HOSPITALS, shares, strict=True), start=1):
-        place = folder / f"hospital-{number}"
-        archive = place / "archive"
+        home = folder / f"hospital-{number}"
+        archive = home / "archive"
         archive.mkdir(parents=True)
         for entry in share:
             _copy(entry, archive / "dicom" / entry.name)
-        mine = [row for row in films if row["source"] in sources]
-        for row in mine:
+        rows = [row for row in films if row["source"] in sources]
+        for row in rows:
             _wrap(data / "cxr" / row["file"], row, archive / "films")
-        write_sheet(place / "clinical.xlsx", dictionary, map(_sheet_row, mine))
-        written.append(RealHospital(archive=archive, sheet=place / "clinical.xlsx", planted=(NAME, PATIENT, ACCESSION)))
-    return tuple(written)
+        write_sheet(home / "clinical.xlsx", dictionary, map(_sheet_row, rows))
+        hospital = RealHospital(archive=archive, sheet=home / "clinical.xlsx", planted=(NAME, PATIENT, ACCESSION))
+        hospitals.append(hospital)
+    return tuple(hospitals)
 
 
 def _shares(dicom: Path) -> list[list[Path]]:
@@ -60,11 +61,11 @@ def _shares(dicom: Path) -> list[list[Path]]:
     shares: list[list[Path]] = [[], [], []]
     sizes = [0, 0, 0]
     entries = [entry for entry in dicom.iterdir() if entry.name != "cxr"]
-    counted = {entry: sum(1 for path in entry.rglob("*") if path.is_file()) or 1 for entry in entries}
-    for entry in sorted(entries, key=lambda one: (-counted[one], one.name)):
-        least = sizes.index(min(sizes))
-        shares[least].append(entry)
-        sizes[least] += counted[entry]
+    counts = {entry: sum(1 for path in entry.rglob("*") if path.is_file()) or 1 for entry in entries}
+    for entry in sorted(entries, key=lambda path: (-counts[path], path.name)):
+        smallest = sizes.index(min(sizes))
+        shares[smallest].append(entry)
+        sizes[smallest] += counts[entry]
     return shares
 
 

@@ -1,4 +1,4 @@
-"""Three synthetic hospital archives, each with a clinical sheet and what the pipeline is to make of every study.
+"""Three synthetic hospital archives, each with a clinical sheet and the expected outcome of every study.
 
     python -m compose.sample_hospital FOLDER --hospital 1 --seed 20
 
@@ -21,7 +21,7 @@ from site_node.study import Ending
 _AGED, _MARKED = 2, {3: "L", 8: "R"}  # patients: one over 89; two whose film bears its side marker
 _LATERALS = frozenset({4, 5, 9})  # patients whose study holds a lateral film too
 _PLANT_EVERY = 3
-_AGAIN = 8  # one film in eight is of a patient who has one already
+_AGAIN = 8  # one film in eight is of a patient who already has one
 
 
 def write_hospital(folder: Path, *, hospital: int, seed: int, radiographs: int = 48) -> HospitalSummary:
@@ -38,7 +38,7 @@ def write_hospital(folder: Path, *, hospital: int, seed: int, radiographs: int =
     patients = _films(archive, radiographs)
     archive.ct(patients[0], 2, DeflatedExplicitVRLittleEndian, planted=True)
     archive.ct(patients[1], 2, JPEG2000Lossless, planted=False)
-    _kept_back(archive)
+    _not_submitted(archive)
     _broken(archive)
     sheet = folder / "clinical.xlsx"
     write_sheet(sheet, load_protocol("ricord").clinical, archive.rows)
@@ -70,21 +70,21 @@ def _films(archive: Archive, count: int) -> list[Person]:
     return patients
 
 
-def _kept_back(archive: Archive) -> None:
-    """Studies that the criteria, the de-identification or a person keeps back."""
-    held = Ending.QUARANTINED
+def _not_submitted(archive: Archive) -> None:
+    """Studies that the criteria exclude, or that wait for a person."""
+    quarantined = Ending.QUARANTINED
     archive.film(archive.person(age=11), 0, "under age", ending=Ending.EXCLUDED, code="under-age")
     archive.lateral(archive.person(), 0)
     archive.abdomen(archive.person(), 0)
     archive.report(archive.person(), 0)
-    archive.film(archive.person(), 0, "no row", ending=held, code="clinical-row-missing", row=False)
-    archive.film(archive.person(), 0, "no patient", ending=held, code="no-patient-id", PatientID="")
+    archive.film(archive.person(), 0, "no row", ending=quarantined, code="clinical-row-missing", row=False)
+    archive.film(archive.person(), 0, "no patient", ending=quarantined, code="no-patient-id", PatientID="")
     archive.rows.append(clinical_row(archive.person(), 0))  # of an exam that is not here
     for burned_in, code in (("YES", "burned-in-annotation"), (None, BURNED_IN_TEXT)):
         person = archive.person()
         text = f"{person.family.upper()} {person.birth:%d.%m.%Y}"
         archive.burned_in.append(text)
-        archive.film(person, 0, code, ending=held, code=code, text=text, burned_in=burned_in)
+        archive.film(person, 0, code, ending=quarantined, code=code, text=text, burned_in=burned_in)
 
 
 def _broken(archive: Archive) -> None:
@@ -102,9 +102,11 @@ def main() -> None:
     parser.add_argument("--hospital", type=int, choices=(1, 2, 3), default=1)
     parser.add_argument("--seed", type=int, default=20)
     parser.add_argument("--radiographs", type=int, default=48)
-    asked = parser.parse_args()
-    made = write_hospital(asked.folder, hospital=asked.hospital, seed=asked.seed, radiographs=asked.radiographs)
-    print(f"{len(made.studies)} studies in {made.archive}, clinical sheet {made.sheet}")
+    options = parser.parse_args()
+    summary = write_hospital(
+        options.folder, hospital=options.hospital, seed=options.seed, radiographs=options.radiographs
+    )
+    print(f"{len(summary.studies)} studies in {summary.archive}, clinical sheet {summary.sheet}")
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def choose_home(
     _log_to_stderr()
     variable = variable_of(context)
     named = home or (Path(os.environ[variable]) if os.environ.get(variable) else None)
-    context.obj = named.expanduser().absolute() if named else None  # asked for in `folder_of`: help needs no home
+    context.obj = named.expanduser().absolute() if named else None  # `folder_of` insists on one: help needs no home
 
 
 def _log_to_stderr() -> None:

@@ -30,7 +30,7 @@ class Mode(StrEnum):
 
 
 class State(StrEnum):
-    """Where an agreement stands (design section 5)."""
+    """Where an agreement stands."""
 
     INTERESTED = "interested"
     INVITED = "invited"
@@ -62,7 +62,7 @@ class Scope(Frozen):
 class CuratorKeys(Frozen):
     """The one curator a site seals to: age recipient and fingerprint of the Ed25519 key.
 
-    `statement` is the enrolment in which the curator itself, with that key, named that recipient: who compares the
+    `statement` is the enrolment in which the curator itself, with that key, named that recipient: whoever compares the
     fingerprint with the curator has compared the recipient too. The name is only what the coordinator calls it.
     """
 

@@ -15,9 +15,9 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 @contextmanager
 def replacing(path: Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
-    """Yield a new file that takes `path`'s place when the block ends well, and is removed when it does not.
+    """Yield a new file that replaces `path` when the block ends well, and is removed when it does not.
 
-    Raises `DiskFull` where there is no room. The folder must exist.
+    Raises `DiskFull` where there is no space. The folder must exist.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     try:
@@ -31,13 +31,13 @@ def replacing(path: Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
 
 @contextmanager
 def new_file(path: Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
-    """Yield a file that did not exist before and whose bytes are durable when the block ends; its name is not yet.
+    """Yield a file that did not exist before. When the block ends its bytes are durable, its name is not yet.
 
-    Raises `DiskFull` where there is no room, `FileExistsError`.
+    Raises `DiskFull` where there is no space, `FileExistsError`.
     """
     try:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-            os.fchmod(file.fileno(), mode)  # the umask may have taken bits away
+            os.fchmod(file.fileno(), mode)  # the umask may have cleared bits
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -52,9 +52,9 @@ def write_whole(path: Path, data: bytes, *, mode: int = 0o644) -> None:
 
 
 def clear_unfinished(path: Path) -> None:
-    """Remove what a killed process left of `path`; only for the one program that writes it."""
-    for left in path.parent.glob(f".{path.name}.*.tmp"):
-        left.unlink(missing_ok=True)
+    """Remove a killed process's temporary files of `path`; only for the one program that writes it."""
+    for leftover in path.parent.glob(f".{path.name}.*.tmp"):
+        leftover.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

@@ -9,7 +9,7 @@ from shared.ids import Sha256
 class Enrolment(Frozen):
     """Binds a certificate request to the Ed25519 key of its owner.
 
-    `token_sha256` ties it to one token, or is `None` on renewal, where the caller's certificate stands for it.
+    `token_sha256` ties it to one token, or is `None` on renewal, where the caller's certificate replaces the token.
     `recipient` is the curator's age recipient and `None` for everyone else.
     """
 

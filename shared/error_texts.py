@@ -6,18 +6,18 @@ from typing import NamedTuple
 
 
 class ExitCode(IntEnum):
-    """What a shell sees; both programs document it in `--help`."""
+    """The exit codes of both programs; `--help` documents them."""
 
     DONE = 0
     FAILED = 1  # could not run
     USAGE = 2  # wrong arguments or settings, or nothing to work on
-    PARTIAL = 3  # ran, and some studies or files were not taken
+    PARTIAL = 3  # ran, and some studies or files were not accepted
     REFUSED = 4  # the other side refused: token, certificate, agreement, protocol
-    UNREACHABLE = 5  # the other side was not there; try again later
+    UNREACHABLE = 5  # the other side did not answer; try again later
 
 
 class Text(NamedTuple):
-    """The public side of an error: its sentence, the process's exit code and the gRPC status name it travels under."""
+    """The public side of an error: its sentence, the process's exit code and the name of its gRPC status."""
 
     sentence: str
     exit_code: ExitCode

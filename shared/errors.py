@@ -3,7 +3,7 @@
 The public text of an error stands in `shared/error_texts.py`: one sentence that says what, where and what to do, and
 may be shown to anyone. The private text is for the operator's own log. Neither ever carries a patient's value: the
 fields a public sentence names are settings, addresses, codes and digests. The law in
-`tests/laws/test_error_table_is_complete.py` holds the table complete.
+`tests/laws/test_error_table_is_complete.py` keeps the table complete.
 """
 
 import re
@@ -44,7 +44,7 @@ class RicordError(Exception):
 
 
 class _Known(dict[str, str]):
-    """Fields by name; one that the raiser left out shows as `?` instead of hiding the sentence."""
+    """Fields by name; a field that the raiser left out shows as `?` instead of hiding the sentence."""
 
     def __missing__(self, key: str) -> str:
         return "?"
@@ -56,9 +56,9 @@ def code_of(kind: type[RicordError]) -> str:
 
 
 def all_errors(kind: type[RicordError] = RicordError) -> tuple[type[RicordError], ...]:
-    """Every class below `kind` that has no class below itself: the ones that are raised."""
-    below = kind.__subclasses__()
-    return tuple(leaf for child in below for leaf in all_errors(child)) if below else (kind,)
+    """The leaf classes below `kind`: those that are raised."""
+    children = kind.__subclasses__()
+    return tuple(leaf for child in children for leaf in all_errors(child)) if children else (kind,)
 
 
 def error_for(code: str, fields: dict[str, str]) -> RicordError:
@@ -70,7 +70,7 @@ def error_for(code: str, fields: dict[str, str]) -> RicordError:
 
 
 class SettingsError(RicordError):
-    """A program cannot start as it was told to."""
+    """A program cannot start as it is configured."""
 
 
 class UnknownSetting(SettingsError):
@@ -82,15 +82,15 @@ class InvalidSetting(SettingsError):
 
 
 class SettingsMissing(SettingsError):
-    """There is no settings file where one was looked for."""
+    """There is no settings file at the expected place."""
 
 
 class SettingsUnreadable(SettingsError):
-    """The settings file is no TOML."""
+    """The settings file is not TOML."""
 
 
 class PortInUse(SettingsError):
-    """A port that should be served is taken."""
+    """A port that should be served is already in use."""
 
 
 class HomeExists(SettingsError):
@@ -102,11 +102,11 @@ class HomeBusy(SettingsError):
 
 
 class PixelCheckUnavailable(SettingsError):
-    """Burned-in text should be looked for, and what finds it cannot start."""
+    """The search for burned-in text is on, and the program that searches cannot start."""
 
 
 class KeyFileMissing(SettingsError):
-    """A key file that is needed is not there."""
+    """A key file that is needed does not exist."""
 
 
 class KeyFileOpen(SettingsError):
@@ -122,7 +122,7 @@ class KeyFileExists(SettingsError):
 
 
 class InputError(RicordError):
-    """What was given to work on cannot be worked on."""
+    """The input cannot be processed."""
 
 
 class SourceMissing(InputError):
@@ -134,7 +134,7 @@ class NoDicomFound(InputError):
 
 
 class InvalidIdentifier(InputError):
-    """A text is no identifier of the kind wanted."""
+    """A text is not an identifier of the required kind."""
 
 
 class InvalidArgument(InputError):
@@ -162,19 +162,19 @@ class NotFound(InputError):
 
 
 class DiskFull(InputError):
-    """There is no room left for what must be written."""
+    """There is no space left for what must be written."""
 
 
 class DiskNearlyFull(InputError):
-    """Less room is left than the settings reserve."""
+    """Less space is left than the settings reserve."""
 
 
 class StudyError(RicordError):
-    """One study cannot go on; the others do."""
+    """One study cannot be processed further; the others can."""
 
 
 class DicomUnreadable(StudyError):
-    """A file is no DICOM or is broken."""
+    """A file is not DICOM or is damaged."""
 
 
 class DicomUnsupported(StudyError):
@@ -182,7 +182,7 @@ class DicomUnsupported(StudyError):
 
 
 class PixelsUnreadable(StudyError):
-    """A frame cannot be decoded, so nobody can say what it shows."""
+    """A frame cannot be decoded, so its content is unknown."""
 
 
 class PixelCheckFailed(StudyError):
@@ -210,7 +210,7 @@ class TokenInvalid(TrustError):
 
 
 class TokenExpired(TrustError):
-    """A token's time is over."""
+    """A token has expired."""
 
 
 class TokenUsed(TrustError):
@@ -218,7 +218,7 @@ class TokenUsed(TrustError):
 
 
 class CertificateExpired(TrustError):
-    """A certificate's time is over."""
+    """A certificate has expired."""
 
 
 class CertificateForeign(TrustError):
@@ -234,11 +234,11 @@ class SignatureInvalid(TrustError):
 
 
 class NotEnrolled(TrustError):
-    """A home that is no member's yet."""
+    """A home is not enrolled in a federation yet."""
 
 
 class AgreementError(RicordError):
-    """An agreement does not allow what was asked."""
+    """An agreement does not allow the request."""
 
 
 class AgreementNotExecuted(AgreementError):
@@ -254,11 +254,11 @@ class AgreementTextChanged(AgreementError):
 
 
 class AgreementTransitionInvalid(AgreementError):
-    """An agreement cannot go from its state to the one asked for."""
+    """An agreement cannot go from its state to the requested one."""
 
 
 class SealingError(RicordError):
-    """A sealed study is not what it says it is."""
+    """A sealed study is not what it claims to be."""
 
 
 class SealedFileInvalid(SealingError):
@@ -270,7 +270,7 @@ class ManifestInvalid(SealingError):
 
 
 class TransportError(RicordError):
-    """The way to the other side failed."""
+    """The connection to the other side failed."""
 
 
 class CoordinatorUnreachable(TransportError):
@@ -282,11 +282,11 @@ class UploadInterrupted(TransportError):
 
 
 class PacsUnreachable(TransportError):
-    """Nobody answers at the PACS's address, or it broke off."""
+    """Nobody answers at the PACS's address, or the connection broke off."""
 
 
 class PacsRefused(TransportError):
-    """The PACS lets no AE of our title in, or knows none of its own."""
+    """The PACS refuses our AE title, or has no AE of the called title."""
 
 
 class DicomwebRefused(TransportError):
@@ -294,7 +294,7 @@ class DicomwebRefused(TransportError):
 
 
 class PacsFailed(TransportError):
-    """The PACS answered with a failure, or not whole."""
+    """The PACS answered with a failure, or incompletely."""
 
 
 class StoreUnreachable(TransportError):
@@ -314,7 +314,7 @@ class TooFewSites(FederationError):
 
 
 class PlanInvalid(FederationError):
-    """A run's plan asks for something that cannot hold."""
+    """A run's plan contradicts itself or asks for the impossible."""
 
 
 class RunFailed(FederationError):

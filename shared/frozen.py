@@ -1,4 +1,4 @@
-"""The one base of every value that crosses a boundary: immutable, complete, nothing unknown accepted."""
+"""The base of every value that crosses a boundary: immutable, complete, nothing unknown accepted."""
 
 from pydantic import BaseModel, ConfigDict
 

@@ -1,4 +1,4 @@
-"""Identifiers as parsed types: text that was checked once carries its kind from there on."""
+"""Identifiers as parsed types: text that is checked once carries its kind from then on."""
 
 import re
 import secrets
@@ -27,7 +27,7 @@ class Identifier(str):
         del source, handler
         text = core_schema.no_info_after_validator_function(cls._validate, core_schema.str_schema(strict=True))
         return core_schema.union_schema(
-            [core_schema.is_instance_schema(cls), text],  # what has the type was checked
+            [core_schema.is_instance_schema(cls), text],  # a value of the type is already checked
             mode="left_to_right",
             serialization=core_schema.plain_serializer_function_ser_schema(str, return_schema=core_schema.str_schema()),
         )
@@ -48,7 +48,7 @@ class SiteId(Identifier):
 
     @classmethod
     def random(cls) -> Self:
-        """Draw one of the 900,000; the issuer checks that it was never given out."""
+        """Draw one of the 900,000; the issuer checks that it was never issued before."""
         return cls(str(100_000 + secrets.randbelow(900_000)))
 
 

@@ -14,7 +14,7 @@ from shared.ids import AgreementId, PatientPseudonym, Sha256, SiteId, Uid
 
 
 def canonical_json(value: Frozen | dict[str, Any] | list[Any]) -> bytes:
-    """The one byte form of a value; two equal values give equal bytes. Raises `ValueError` on floats' infinities."""
+    """The canonical bytes of a value; equal values give equal bytes. Raises `ValueError` on NaN and infinities."""
     plain = value.model_dump(mode="json") if isinstance(value, Frozen) else value
     return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 

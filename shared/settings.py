@@ -29,8 +29,8 @@ def load_settings(file: Path, model: type[Settings], *, program: str) -> Setting
     try:
         return model.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
-        found = re.search(r"line (\d+)", str(error))
-        raise SettingsUnreadable(file=str(file), line=found.group(1) if found else "?") from error
+        line = re.search(r"line (\d+)", str(error))
+        raise SettingsUnreadable(file=str(file), line=line.group(1) if line else "?") from error
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         path = tuple(str(part) for part in first["loc"])
@@ -49,13 +49,13 @@ def line_of(text: str, path: Sequence[str]) -> int:
         assignment = re.match(r"\s*([\w.\-\"']+)\s*=", line)
         if header:
             table = _parts(header.group(1))
-            here = table
+            key = table
         elif assignment:
-            here = table + _parts(assignment.group(1))
+            key = table + _parts(assignment.group(1))
         else:
             continue
-        if len(here) > depth and tuple(path[: len(here)]) == here:
-            best, depth = number, len(here)
+        if len(key) > depth and tuple(path[: len(key)]) == key:
+            best, depth = number, len(key)
     return best
 
 

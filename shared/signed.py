@@ -56,6 +56,6 @@ def of_manifest(manifest: SignedManifest) -> Signed:
 
 
 def to_manifest(signed: Signed) -> SignedManifest:
-    """The manifest that travelled, not yet verified; raises `SignatureInvalid` when it is none."""
+    """The manifest that travelled, not yet verified; raises `SignatureInvalid` when the document is not a manifest."""
     manifest = signed.unsafe_parsed(Manifest, what="the manifest")
     return SignedManifest(manifest=manifest, signature=signed.signature)

@@ -35,8 +35,8 @@ EXIT_TEXTS = MappingProxyType(
 
 EXIT_CODES = "Exit codes: " + "; ".join(f"{int(code)} {text}" for code, text in EXIT_TEXTS.items()) + "."
 
-_NAME = 40  # characters of a first column that stays on one line
-_LEAST = 6  # characters that every column gets
+_NAME_WIDTH = 40  # characters of a first column that stays on one line
+_LEAST_WIDTH = 6  # characters that every column gets
 
 INTERRUPTED = 130  # what shells expect after Ctrl-C
 
@@ -67,7 +67,7 @@ def run_app(app: typer.Typer, program: str) -> NoReturn:
         code = typer.main.get_command(app).main(arguments, prog_name=program, standalone_mode=False)
         sys.stdout.flush()
     except click.ClickException as error:
-        _say({"code": "usage", "message": _usage_sentence(error)}, as_json=as_json)
+        _write({"code": "usage", "message": _usage_sentence(error)}, as_json=as_json)
         sys.exit(ExitCode.USAGE)
     except click.Abort:
         code = INTERRUPTED
@@ -78,17 +78,17 @@ def run_app(app: typer.Typer, program: str) -> NoReturn:
     except Exception as error:  # noqa: BLE001 -- the one place where a defect is turned into a sentence
         sys.exit(report(error, as_json=as_json, debug=debug))
     if code == INTERRUPTED:  # typer turns Ctrl-C into this code and prints nothing
-        _say({"code": "interrupted", "message": "Stopped; start again to go on where it ended."}, as_json=as_json)
+        _write({"code": "interrupted", "message": "Stopped; start again to go on where it ended."}, as_json=as_json)
     sys.exit(code if isinstance(code, int) else ExitCode.DONE)
 
 
 def report(error: BaseException, *, as_json: bool = False, debug: bool = False) -> ExitCode:
     """Print `error` as one sentence on standard error and return the exit code it asks for."""
-    shown = error if isinstance(error, RicordError) else InternalError()
+    public = error if isinstance(error, RicordError) else InternalError()
     if debug:
         sys.stderr.write("\n".join(trace_lines(error)) + "\n")
-    _say({"code": shown.code, "message": shown.public, "fields": shown.fields}, as_json=as_json)
-    return shown.exit_code
+    _write({"code": public.code, "message": public.public, "fields": public.fields}, as_json=as_json)
+    return public.exit_code
 
 
 def trace_lines(error: BaseException) -> tuple[str, ...]:
@@ -115,10 +115,11 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
     """Show a table for a person; cells are plain text, not markup."""
     table = Table(title=title, title_justify="left")
     cells = [[str(cell).replace("[", r"\[") for cell in row] for row in rows]
-    short = all(len(row[0]) <= _NAME for row in cells if row)
+    short = all(len(row[0]) <= _NAME_WIDTH for row in cells if row)
     for number, column in enumerate(columns):
-        # The first column names the row and is copied, so it stays whole where that leaves room for the others.
-        table.add_column(column, overflow="fold", no_wrap=number == 0 and short, min_width=min(len(column), _LEAST))
+        # The first column names the row and is copied, so it stays whole where that leaves space for the others.
+        width = min(len(column), _LEAST_WIDTH)
+        table.add_column(column, overflow="fold", no_wrap=number == 0 and short, min_width=width)
     for row in cells:
         table.add_row(*row)
     Console(file=sys.stdout).print(table)
@@ -129,16 +130,16 @@ def _plain(value: object) -> object:
 
 
 def _without_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
-    """Arguments without `--debug`, and whether it was there; after `--` everything is the verb's own."""
+    """Arguments without `--debug`, and whether it was among them; after `--` everything is the verb's own."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
-    kept = [argument for argument in arguments[:end] if argument != "--debug"]
-    return kept + list(arguments[end:]), len(kept) < end
+    options = [argument for argument in arguments[:end] if argument != "--debug"]
+    return options + list(arguments[end:]), len(options) < end
 
 
 def be_quiet() -> None:
     """Keep libraries' warnings and a thread's traceback, either of which may quote a value, off the terminal."""
     warnings.simplefilter("ignore")
-    threading.excepthook = lambda caught: None if caught.exc_value is None else _thread_failed(caught.exc_value)
+    threading.excepthook = lambda hook: None if hook.exc_value is None else _thread_failed(hook.exc_value)
 
 
 def _thread_failed(error: BaseException) -> None:
@@ -146,7 +147,7 @@ def _thread_failed(error: BaseException) -> None:
         report(error)
 
 
-def _say(error: dict[str, Any], *, as_json: bool) -> None:
+def _write(error: dict[str, Any], *, as_json: bool) -> None:
     text = json.dumps({"error": error}, ensure_ascii=False) if as_json else f"error: {error['message']}"
     sys.stderr.write(text + "\n")
 
@@ -167,8 +168,8 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _frames(error: BaseException) -> Iterator[tuple[str, int, str]]:
-    step: TracebackType | None = error.__traceback__
-    while step is not None:
-        code = step.tb_frame.f_code
-        yield code.co_filename, step.tb_lineno, code.co_name
-        step = step.tb_next
+    entry: TracebackType | None = error.__traceback__
+    while entry is not None:
+        code = entry.tb_frame.f_code
+        yield code.co_filename, entry.tb_lineno, code.co_name
+        entry = entry.tb_next

@@ -23,7 +23,7 @@ _SECRET_BYTES = 32
 
 
 class TokenKind(StrEnum):
-    """What a token is good for."""
+    """What a token allows."""
 
     INVITATION = "invitation"  # read and sign an agreement
     JOIN = "join"  # enrol: exchange a certificate request for a certificate
@@ -37,7 +37,7 @@ class Addresses(Frozen):
 
 
 class Token(Frozen):
-    """A token as its bearer holds it. `secret` is shown to no log."""
+    """A token as its bearer holds it. `secret` never reaches a log."""
 
     kind: TokenKind
     addresses: Addresses

@@ -1,4 +1,4 @@
-"""The one place where our values meet gRPC: errors both ways, signed documents, moments, and channels.
+"""The only place where our values meet gRPC: errors both ways, signed documents, moments, and channels.
 
 An error travels as the gRPC status of its row in `TEXTS` with a `google.rpc.ErrorInfo` (reason: the code, metadata: the
 fields); its private text stays where it arose.
@@ -36,7 +36,7 @@ from shared.signed import Signed
 DOMAIN = "ricord.v1"
 UNARY_SECONDS = 60.0  # long enough for a slow line, short enough for a person
 
-# Keepalive finds a peer that vanished without a word; gzip on ciphertext and BDP probing off were measured slower.
+# Keepalive finds a peer that vanished silently; gzip on ciphertext and BDP probing off were measured slower.
 _CLIENT_OPTIONS = (
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 20_000),
@@ -86,13 +86,13 @@ def connected(address: str, credentials: Credentials) -> Iterator[grpc.Channel]:
 
 
 def _options(address: str) -> tuple[tuple[str, int], ...]:
-    """A hospital's way out may be its HTTP proxy, which gRPC finds in the environment; loopback never is."""
+    """A hospital may go out through an HTTP proxy, which gRPC finds in the environment; loopback bypasses it."""
     loopback = address.startswith(("127.", "localhost:", "[::1]"))
     return (*_CLIENT_OPTIONS, ("grpc.enable_http_proxy", 0)) if loopback else _CLIENT_OPTIONS
 
 
 def from_rpc(error: object, address: str) -> RicordError:
-    """The error behind a failed call: the one the other side named, or what happened on the way there."""
+    """The error of a failed call: the one the other side named, or what happened in transport."""
     if not isinstance(error, grpc.Call):
         return InternalError(type(error).__name__)
     named = _named(error)
@@ -129,22 +129,22 @@ def refuse(context: grpc.ServicerContext, error: RicordError) -> NoReturn:
 
 
 def to_signed(signed: Signed) -> SignedDocument:
-    """A signed document onto the wire."""
+    """A signed document as a message."""
     return SignedDocument(document=signed.document.encode(), signature=signed.signature)
 
 
 def from_signed(message: SignedDocument) -> Signed:
-    """A signed document off the wire; not yet verified. Text that is no UTF-8 verifies against nothing."""
+    """A signed document from its message, not yet verified. Text that is not UTF-8 never verifies."""
     return Signed(document=message.document.decode(errors="replace"), signature=message.signature)
 
 
 def to_timestamp(moment: datetime) -> Timestamp:
-    """A moment onto the wire."""
+    """A moment as a message."""
     stamp = Timestamp()
     stamp.FromDatetime(moment)
     return stamp
 
 
 def from_timestamp(stamp: Timestamp) -> datetime:
-    """A moment off the wire, in UTC."""
+    """A moment from its message, in UTC."""
     return stamp.ToDatetime(tzinfo=UTC)

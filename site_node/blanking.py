@@ -1,7 +1,7 @@
 """What a person decided to blank, and what there was to decide on: boxes in frames of the new files.
 
-The pixel stage writes `Found` beside its pictures; review makes a `Blanking` of it, a record of the study; the next run
-blanks exactly that, and validation holds the files against the same record.
+The pixel stage writes `TextFindings` beside its pictures; review turns them into a `Blanking`, a record of the study;
+the next run blanks exactly these boxes, and validation checks the files against the same record.
 """
 
 from typing import NamedTuple, Self
@@ -11,10 +11,10 @@ from pydantic import Field, model_validator
 from shared.frozen import Frozen
 from shared.ids import Uid
 
-BURNED_IN_TEXT = "burned-in-text"  # found in pixels
+BURNED_IN_TEXT = "burned-in-text"  # found in the pixels
 SAID_TO_BE_BURNED_IN = "burned-in-annotation"  # BurnedInAnnotation says so
 BLANKING_ANSWERS = frozenset({BURNED_IN_TEXT, SAID_TO_BE_BURNED_IN})  # reason codes
-FOUND_FILE = "boxes.json"  # beside the pictures, in the study's quarantine folder; mode 0600
+FINDINGS_FILE = "boxes.json"  # beside the pictures, in the study's quarantine folder; mode 0600
 
 
 class BlankBox(Frozen):
@@ -35,7 +35,7 @@ class BlankBox(Frozen):
 
 
 class Blanking(Frozen):
-    """Everything of a study that is to be blanked."""
+    """Every box of a study that is to be blanked."""
 
     boxes: tuple[BlankBox, ...] = Field(min_length=1)
 
@@ -43,13 +43,13 @@ class Blanking(Frozen):
         """The boxes of one new file."""
         return tuple(box for box in self.boxes if box.instance == instance)
 
-    def joined(self, earlier: "Blanking | None") -> "Blanking":
-        """These boxes and those of a decision before: what was blanked once stays so."""
-        return Blanking(boxes=tuple(dict.fromkeys((*(earlier.boxes if earlier else ()), *self.boxes))))
+    def joined(self, previous: "Blanking | None") -> "Blanking":
+        """These boxes and those of a previous decision: what was blanked once stays blanked."""
+        return Blanking(boxes=tuple(dict.fromkeys((*(previous.boxes if previous else ()), *self.boxes))))
 
 
 class Sides(NamedTuple):
-    """Where a box stands in its frame."""
+    """Where a box lies in its frame, in pixels."""
 
     left: int
     top: int
@@ -57,7 +57,7 @@ class Sides(NamedTuple):
     bottom: int
 
 
-class FoundFrame(Frozen):
+class FrameWithText(Frozen):
     """One frame in which text was found, and the picture that shows it."""
 
     picture: str = Field(pattern=r"[0-9]+\.png")
@@ -66,7 +66,7 @@ class FoundFrame(Frozen):
     boxes: tuple[Sides, ...]
 
     def blank(self, boxes: tuple[Sides, ...]) -> tuple[BlankBox, ...]:
-        """`boxes` of this frame, without what lies left of or above it. Raises `ValueError` where nothing is left."""
+        """`boxes` clipped at the frame's left and top edges. Raises `ValueError` where nothing of a box is left."""
         return tuple(
             BlankBox(
                 instance=self.instance,
@@ -80,7 +80,7 @@ class FoundFrame(Frozen):
         )
 
 
-class Found(Frozen):
+class TextFindings(Frozen):
     """Every frame of a study in which text was found."""
 
-    frames: tuple[FoundFrame, ...]
+    frames: tuple[FrameWithText, ...]

@@ -1,4 +1,4 @@
-"""`ricord-site`: the command of the site node. The verbs are in `site_node.commands`; this puts them together."""
+"""`ricord-site`, the command line of the site node, assembled from the verbs in `site_node.commands`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -45,7 +45,7 @@ def main_options(
         typer.Option("--home", envvar="RICORD_SITE_HOME", help="The site's folder: settings, keys, ledger, studies."),
     ] = None,
 ) -> None:
-    """Hold what every verb needs."""
+    """Store the home's folder for the verbs and limit logs to codes."""
     context.obj = home_folder
     log_codes_only()
 

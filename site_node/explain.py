@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from shared.protocol.loader import Protocol
-from shared.protocol.profile import GOING, Action, Profile, Rule
+from shared.protocol.profile import DROP_ACTIONS, Action, Profile, Rule
 
 MEANINGS = {
     Action.KEEP: "kept, unless it holds an identifier of the patient or has not the form it should have",
@@ -43,14 +43,14 @@ _REST_BUT_SAFE = "everything else, and every other private, overlay and curve el
 
 
 def explain_profile(profile: Profile) -> tuple[str, ...]:
-    """What the profile is and where it departs from its source; a line for each attribute; what goes besides.
+    """What the profile is and where it departs from its source; a line for each attribute; what else is removed.
 
     The line of an attribute: tag, keyword, what happens, and why.
     """
     lines = [_line(f"({rule.tag >> 16:04X},{rule.tag & 0xFFFF:04X}) {rule.keyword}", rule) for rule in profile.rules]
     private = [
-        f"({one.group:04X},xx{one.element:02X}) of {one.creator}, {one.name}: {_PRIVATE} [{one.source}]"
-        for one in profile.safe
+        f"({safe.group:04X},xx{safe.element:02X}) of {safe.creator}, {safe.name}: {_PRIVATE} [{safe.source}]"
+        for safe in profile.safe
     ]
     return (*_about(profile), *lines, *private, _REST if not private else _REST_BUT_SAFE)
 
@@ -67,9 +67,9 @@ def _has_dummy(rule: Rule) -> bool:
 def _about(profile: Profile) -> tuple[str, ...]:
     """The first lines: name, source, digest, claims, and the notes."""
     claims = profile.claims
-    said = {"always": " ".join(claims.always), "after cleaning a description": claims.cleaned}
-    said |= {"where a private element is kept": claims.private}
-    codes = "; ".join(f"{codes} {when}" for when, codes in said.items() if codes)
+    by_case = {"always": " ".join(claims.always), "after cleaning a description": claims.cleaned}
+    by_case |= {"where a private element is kept": claims.private}
+    codes = "; ".join(f"{codes} {when}" for when, codes in by_case.items() if codes)
     return (
         f"profile {profile.name} {profile.edition}, digest {profile.digest}: {profile.source}",
         f"claims in (0012,0064): {codes}",
@@ -118,21 +118,21 @@ def _image_lines(profile: Profile) -> tuple[str, ...]:
 
 
 def _clinical_line(protocol: Protocol) -> str:
-    leaving = [field.name for field in protocol.clinical.fields if field.leaves]
-    staying = [field.name for field in protocol.clinical.fields if not field.leaves]
+    released = [field.name for field in protocol.clinical.fields if field.leaves]
+    retained = [field.name for field in protocol.clinical.fields if not field.leaves]
     return (
-        f"Of each study's clinical row {len(leaving)} codes, numbers and shifted dates: {_ticked(leaving)}."
-        f" Identifiers and free text stay: {_ticked(staying)}."
+        f"Of each study's clinical row {len(released)} codes, numbers and shifted dates: {_ticked(released)}."
+        f" Identifiers and free text stay: {_ticked(retained)}."
     )
 
 
 def _is_kept_of_patient(rule: Rule) -> bool:
-    return rule.tag >> 16 == 0x0010 and rule.action not in {*GOING, Action.EMPTY, Action.PATIENT}  # group
+    return rule.tag >> 16 == 0x0010 and rule.action not in {*DROP_ACTIONS, Action.EMPTY, Action.PATIENT}  # group
 
 
-def _names(profile: Profile, wanted: Callable[[Rule], bool]) -> str:
-    """Every keyword of the rules wanted: "exactly" leaves no room for a count of the rest."""
-    return ", ".join(rule.keyword for rule in profile.rules if wanted(rule)) or "none"
+def _names(profile: Profile, selects: Callable[[Rule], bool]) -> str:
+    """Every keyword of the selected rules, never "and others": the text promises to be exact."""
+    return ", ".join(rule.keyword for rule in profile.rules if selects(rule)) or "none"
 
 
 def _doing(profile: Profile, action: Action) -> str:

@@ -17,7 +17,7 @@ from shared.manifest import SignedManifest
 
 
 class Severity(StrEnum):
-    """What one rule says."""
+    """How grave a reason is."""
 
     ACCEPT = "accept"
     WARN = "warn"
@@ -26,7 +26,7 @@ class Severity(StrEnum):
 
 
 class Ending(StrEnum):
-    """Where every instance and study visibly ends (design section 2)."""
+    """Where every instance and study visibly ends."""
 
     SUBMITTED = "submitted"
     EXCLUDED = "excluded"  # by the criteria
@@ -65,14 +65,14 @@ class ClinicalRow(Frozen):
 class NoRowReason(StrEnum):
     """Why no row of the clinical sheets joins a study."""
 
-    NO_ROW = "no-row"  # none names its patient or its exam
-    OTHER_EXAM = "other-exam"  # rows name its patient, and other exams
-    KEYS_DISAGREE = "keys-disagree"  # a row names its exam, and another identifier of that row differs
+    NO_ROW = "no-row"  # no row names the patient or the exam
+    OTHER_EXAM = "other-exam"  # rows name the patient, but other exams
+    KEYS_DISAGREE = "keys-disagree"  # a row names the exam, but another identifier in it differs
     SEVERAL_ROWS = "several-rows"
 
 
 class Instance(Frozen):
-    """One DICOM file in the spool, under an opaque name, as it came. Its UIDs are the hospital's own: PHI."""
+    """One DICOM file in the spool, as received, under an opaque name. Its UIDs are the hospital's own: PHI."""
 
     path: Path
     size: int
@@ -92,7 +92,7 @@ class LeftOut(Frozen):
 
 
 class Received(Frozen):
-    """A study as it came: one StudyInstanceUID, one patient (`None`: no PatientID), at least one instance."""
+    """A study as received: one StudyInstanceUID, one patient (`None`: no PatientID), at least one instance."""
 
     key: StudyKey
     study_instance_uid: str = Field(repr=False)
@@ -182,7 +182,7 @@ class Sealed(Frozen):
 
 
 class Submitted(Frozen):
-    """A study whose receipt, signed by the coordinator, the site holds."""
+    """A study for which the site holds a receipt signed by the coordinator."""
 
     key: StudyKey
     receipt: Path

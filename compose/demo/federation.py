@@ -1,4 +1,4 @@
-"""The demonstration's cast: one coordinator, one curator, three hospitals, each with a home of its own."""
+"""The members of the demonstration: one coordinator, one curator, three hospitals, each with a home of its own."""
 
 import re
 import time
@@ -17,7 +17,7 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True)
 class Hospital:
-    """One hospital: what it has to give, and its node's home."""
+    """One hospital: its images, its clinical sheet and its node's home."""
 
     name: str
     archive: Path
@@ -51,7 +51,7 @@ class Federation:
         """A command of the coordinator, its answer parsed."""
         return call_json(COORDINATOR, "--home", str(self.coordinator), *arguments)
 
-    def found(self) -> None:
+    def start_coordinator(self) -> None:
         """Make the coordinator's home and start it."""
         enrolment, main, fleet = free_ports(3)
         ports = ("--enrolment-port", str(enrolment), "--main-port", str(main), "--fleet-port", str(fleet))
@@ -62,8 +62,8 @@ class Federation:
         """Make the curator's keys, enrol it, and give its signing key's fingerprint."""
         token = self.json("token", "curator", "--name", "curator")["token"]
         arguments = ("--home", str(self.curator), "curate", "init", "--token", token, "--protocol", self.protocol)
-        made: dict[str, str] = call_json(COORDINATOR, *arguments)
-        return made["fingerprint"]
+        curator: dict[str, str] = call_json(COORDINATOR, *arguments)
+        return curator["fingerprint"]
 
     def enrol(self, hospital: Hospital) -> str:
         """From invitation to certificate; gives the SITEID."""
@@ -74,8 +74,8 @@ class Federation:
         signatory = "Dr. A. Miller, Research Director"
         hospital.json("agreement", "sign", "--token", invitation, "--signatory", signatory, "--yes")
         join = self.json("agreement", "execute", hospital.name)["token"]
-        enrolled: dict[str, str] = hospital.json("enrol", "--token", join)
-        return enrolled["site_id"]
+        membership: dict[str, str] = hospital.json("enrol", "--token", join)
+        return membership["site_id"]
 
     def open_all(self) -> Any:
         """The curator opens and checks every sealed study that has arrived."""
@@ -96,9 +96,9 @@ class Federation:
 
 
 def set_policies(hospitals: Sequence[Hospital], site_ids: Sequence[str], minimum_cases: int | None) -> None:
-    """What each hospital's people set: the others' fingerprints, read out on the telephone, and the least cases."""
-    prints = [one.json("key", "fingerprint")["fingerprint"] for one in hospitals]
-    peers = [f'"{site}" = "{text}"' for site, text in zip(site_ids, prints, strict=True)]
+    """What each hospital's people set: the others' fingerprints, read out on the telephone, and the minimum cases."""
+    fingerprints = [hospital.json("key", "fingerprint")["fingerprint"] for hospital in hospitals]
+    peers = [f'"{site}" = "{text}"' for site, text in zip(site_ids, fingerprints, strict=True)]
     for own, hospital in zip(peers, hospitals, strict=True):
         policy = hospital.home / "federation-policy.toml"
         text = policy.read_text(encoding="utf-8")

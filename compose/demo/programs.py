@@ -16,24 +16,24 @@ STOP_SECONDS = 15.0
 
 
 class StepFailed(Exception):
-    """A command of the demonstration ended in another way than it should."""
+    """A command of the demonstration did not end as it should."""
 
 
 def free_ports(count: int) -> list[int]:
     """`count` loopback TCP ports that nobody listens on now."""
     sockets = [socket.socket() for _ in range(count)]
     try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+        for listener in sockets:
+            listener.bind(("127.0.0.1", 0))
+        return [listener.getsockname()[1] for listener in sockets]
     finally:
-        for each in sockets:
-            each.close()
+        for listener in sockets:
+            listener.close()
 
 
 def call(program: str, *arguments: str, ok: Sequence[int] = (0,), timeout: float = 600) -> str:
     """Run a command to its end and give its standard output; another exit code than `ok` is `StepFailed`."""
-    done = subprocess.run(
+    result = subprocess.run(
         [str(BIN / program), *arguments],
         check=False,
         capture_output=True,
@@ -41,10 +41,10 @@ def call(program: str, *arguments: str, ok: Sequence[int] = (0,), timeout: float
         timeout=timeout,
         env=environment(),
     )
-    if done.returncode not in ok:
-        said = (done.stderr or done.stdout).strip()
-        raise StepFailed(f"{program} {' '.join(arguments)} ended with {done.returncode}: {said}")
-    return done.stdout
+    if result.returncode not in ok:
+        output = (result.stderr or result.stdout).strip()
+        raise StepFailed(f"{program} {' '.join(arguments)} ended with {result.returncode}: {output}")
+    return result.stdout
 
 
 def call_json(program: str, *arguments: str, ok: Sequence[int] = (0,), timeout: float = 600) -> Any:
@@ -53,9 +53,9 @@ def call_json(program: str, *arguments: str, ok: Sequence[int] = (0,), timeout: 
 
 
 def environment() -> Mapping[str, str]:
-    """What the programs get: one thread a process, since several share two cores; no home but the one named."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("RICORD_")}
-    return {**kept, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    """The programs' environment: one thread a process, since several share two cores, and no setting of ours."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("RICORD_")}
+    return {**inherited, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 
 
 class Services:
@@ -91,16 +91,16 @@ class Services:
 
     def alive(self) -> dict[str, int]:
         """The pid of each service that is still running."""
-        return {name: each.pid for name, each in self.running.items() if each.poll() is None}
+        return {name: service.pid for name, service in self.running.items() if service.poll() is None}
 
     def stop(self) -> None:
-        """Ask each to stop, the latest first, and kill what does not."""
-        for each in reversed(self.running.values()):
-            if each.poll() is None:
-                each.terminate()
-        for each in reversed(self.running.values()):
+        """Ask each service to stop, the latest first, and kill those that do not."""
+        for service in reversed(self.running.values()):
+            if service.poll() is None:
+                service.terminate()
+        for service in reversed(self.running.values()):
             try:
-                each.wait(STOP_SECONDS)
+                service.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
-                os.killpg(each.pid, signal.SIGKILL)
-                each.wait()
+                os.killpg(service.pid, signal.SIGKILL)
+                service.wait()

@@ -1,4 +1,4 @@
-"""One line for each step: when it began, what it does, what came of it."""
+"""One line for each step: when it began, what it does, how it ended."""
 
 import sys
 import time
@@ -7,11 +7,11 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
-WIDTH = 130  # columns where nobody looks at a terminal
+WIDTH = 130  # columns where the output is not a terminal
 
 
 class Steps:
-    """Prints the steps and remembers how long each took and what it said."""
+    """Prints the steps and remembers the time and the notes of each."""
 
     def __init__(self) -> None:
         self.console = Console(highlight=False, soft_wrap=False, width=None if sys.stdout.isatty() else WIDTH)
@@ -20,14 +20,14 @@ class Steps:
 
     @contextmanager
     def step(self, title: str) -> Iterator[list[str]]:
-        """Run one step; what the body appends to the list is shown behind the title."""
+        """Run one step; the notes that the body appends to the list are printed below the title."""
         start = time.monotonic()
-        said: list[str] = []
+        notes: list[str] = []
         self.console.print(f"[dim]{start - self.began:6.1f} s[/dim]  {title} …")
-        yield said
+        yield notes
         seconds = time.monotonic() - start
-        self.done.append({"step": title, "seconds": round(seconds, 2), "outcome": "; ".join(said) or "done"})
-        self.console.print(f"          [green]✓[/green] {'; '.join(said) or 'done'} [dim]({seconds:.1f} s)[/dim]")
+        self.done.append({"step": title, "seconds": round(seconds, 2), "outcome": "; ".join(notes) or "done"})
+        self.console.print(f"          [green]✓[/green] {'; '.join(notes) or 'done'} [dim]({seconds:.1f} s)[/dim]")
 
     def skipped(self, title: str, reason: str) -> None:
         """Say that a step had no input."""

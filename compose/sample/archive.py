@@ -48,7 +48,7 @@ _METHODS = ("rt-pcr", "rt-pcr", "serology", "clinical")
 
 @dataclass
 class Archive:
-    """An archive being written, and what is known of it so far."""
+    """An archive while it is written, and its expected outcome so far."""
 
     root: Path
     hospital: Hospital
@@ -120,18 +120,18 @@ class Archive:
 
     def ct(self, person: Person, visit: int, syntax: UID, *, planted: bool) -> None:
         """A chest CT: a scout, an axial series, a coronal reformat."""
-        made = volumes.chest(self.rng, size=SLICE, slices=SLICES, positive=person.positive)
+        chest = volumes.chest(self.rng, size=SLICE, slices=SLICES, positive=person.positive)
         base = replace(self._header(person, visit, "ct"), description="CT THORAX")
         series = {
             name: replace(base, series_uid=objects.uid(base.study_uid, name), series_number=number)
             for number, name in enumerate(("scout", "axial", "coronal"), start=1)
         }
-        coronal = made.coronal(5)
+        coronal = chest.coronal(5)
         images = [
-            objects.ct_slice(made.scout(), series["scout"], number=1, position=0, orientation=objects.CORONAL,
+            objects.ct_slice(chest.scout(), series["scout"], number=1, position=0, orientation=objects.CORONAL,
                              localizer=True),
             *(objects.ct_slice(pixels, series["axial"], number=at, position=3.0 * at)
-              for at, pixels in enumerate(made.axial, start=1)),
+              for at, pixels in enumerate(chest.axial, start=1)),
             *(objects.ct_slice(pixels, series["coronal"], number=at, position=8.0 * at, orientation=objects.CORONAL)
               for at, pixels in enumerate(coronal, start=1)),
         ]  # fmt: skip

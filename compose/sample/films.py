@@ -1,11 +1,11 @@
 """Synthetic radiographs: a thorax of soft ellipses with ribs, heart and vessels, with or without opacities.
 
-Images are float32 (rows, columns) with attenuation in 0..1, bright is dense; `expose` makes of them what
-a scanner stores.
-The opacities of a positive film are peripheral and basal, as COVID-19 pneumonia prefers, and of any severity; a
+Images are float32 (rows, columns) with attenuation in 0..1, bright is dense; `expose` turns them into stored samples.
+The opacities of a positive film are peripheral and basal, as is usual in COVID-19 pneumonia, and of any severity; a
 negative film may carry a faint shadow or two anywhere, so that a classifier has something to learn and to err about.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,12 +34,11 @@ def frontal(rng: np.random.Generator, size: int, *, positive: bool) -> Attenuati
     """A frontal chest film of `size` x `size`."""
     x, y = _grid(size, rng)
     width, height = rng.uniform(0.24, 0.3), rng.uniform(0.5, 0.6)
-    lungs = np.maximum(
-        _ellipse(x, y, -0.4, -0.08, width, height), _ellipse(x, y, 0.4, -0.08, width * 0.95, height * 0.96)
-    )
-    image = 0.72 * _ellipse(x, y, 0.0, 0.1, 0.92, 1.25, 14)
+    right, left = (width, height), (width * 0.95, height * 0.96)
+    lungs = np.maximum(_ellipse(x, y, (-0.4, -0.08), right), _ellipse(x, y, (0.4, -0.08), left))
+    image = 0.72 * _ellipse(x, y, (0.0, 0.1), (0.92, 1.25), 14)
     image -= lungs * rng.uniform(0.4, 0.46)
-    image += 0.28 * _ellipse(x, y, rng.uniform(0.1, 0.18), 0.3, rng.uniform(0.24, 0.34), 0.28)  # heart
+    image += 0.28 * _ellipse(x, y, (rng.uniform(0.1, 0.18), 0.3), (rng.uniform(0.24, 0.34), 0.28))  # heart
     image += 0.18 * np.exp(-((x / 0.1) ** 2))  # spine
     image += 0.05 * np.cos(2 * np.pi * (4.2 * y + 1.1 * x**2)) * (1 - np.exp(-((x / 0.25) ** 2)))  # ribs
     image += 0.12 * np.exp(-(((y + 0.62 + 0.22 * np.abs(x)) / 0.035) ** 2)) * (np.abs(x) > _MIDLINE)  # clavicles
@@ -50,23 +49,23 @@ def frontal(rng: np.random.Generator, size: int, *, positive: bool) -> Attenuati
 def lateral(rng: np.random.Generator, size: int) -> Attenuation:
     """A lateral chest film: one lung field before the spine."""
     x, y = _grid(size, rng)
-    image = 0.8 * _ellipse(x, y, 0.0, 0.1, 0.75, 1.2, 14) - 0.4 * _ellipse(x, y, 0.0, -0.1, 0.45, 0.6)
-    image += 0.25 * np.exp(-(((x - 0.5) / 0.12) ** 2)) + 0.25 * _ellipse(x, y, -0.25, 0.25, 0.25, 0.25)
+    image = 0.8 * _ellipse(x, y, (0.0, 0.1), (0.75, 1.2), 14) - 0.4 * _ellipse(x, y, (0.0, -0.1), (0.45, 0.6))
+    image += 0.25 * np.exp(-(((x - 0.5) / 0.12) ** 2)) + 0.25 * _ellipse(x, y, (-0.25, 0.25), (0.25, 0.25))
     return _clip(image + 0.05 * np.cos(2 * np.pi * (4 * y + x)))
 
 
 def abdomen(rng: np.random.Generator, size: int) -> Attenuation:
     """A film of the abdomen: no lungs, gas in the bowel."""
     x, y = _grid(size, rng)
-    image = 0.75 * _ellipse(x, y, 0.0, 0.0, 0.95, 1.4, 14) + 0.2 * np.exp(-((x / 0.1) ** 2))
+    image = 0.75 * _ellipse(x, y, (0.0, 0.0), (0.95, 1.4), 14) + 0.2 * np.exp(-((x / 0.1) ** 2))
     for _ in range(9):
-        place = rng.uniform(-0.6, 0.6, 2)
-        image -= 0.2 * _ellipse(x, y, place[0], place[1], *rng.uniform(0.05, 0.15, 2))
+        centre = rng.uniform(-0.6, 0.6, 2).tolist()
+        image -= 0.2 * _ellipse(x, y, centre, rng.uniform(0.05, 0.15, 2).tolist())
     return _clip(image)
 
 
 def mark(image: Attenuation, text: str, place: tuple[float, float], height: float = 0.05) -> Attenuation:
-    """Burn `text` in white into a copy, at `place` and with a `height` that are parts of the image's own."""
+    """Burn `text` in white into a copy; `place` and `height` are fractions of the image's size."""
     canvas = Image.fromarray((image * 255).astype(np.uint8))
     letters = ImageFont.load_default(size=max(10, round(height * canvas.height)))
     where = (place[0] * canvas.width, place[1] * canvas.height)
@@ -81,29 +80,24 @@ def expose(image: Attenuation, scanner: Scanner, rng: np.random.Generator) -> np
     signal += rng.normal(0, scanner.noise, image.shape)
     stored = (signal.clip(0, 1) * (2**scanner.bits - 1)).astype(np.uint16)
     full = np.full_like(stored, 2**scanner.bits - 1)
-    shown: npt.NDArray[np.uint16] = full - stored if scanner.inverted else stored
-    return shown
+    samples: npt.NDArray[np.uint16] = full - stored if scanner.inverted else stored
+    return samples
 
 
 def _grid(size: int, rng: np.random.Generator) -> tuple[Attenuation, Attenuation]:
-    """Coordinates in -1..1 of a patient who never stands quite the same."""
+    """Coordinates in -1..1 of a patient whose position varies a little."""
     shift, scale, tilt = rng.uniform(-0.06, 0.06, 2), rng.uniform(0.94, 1.08), rng.uniform(-0.05, 0.05)
     line = np.linspace(-1, 1, size, dtype=np.float32) * np.float32(scale)
     x, y = line[None, :] + np.float32(shift[0]), line[:, None] + np.float32(shift[1])
     return x + np.float32(tilt) * y, y - np.float32(tilt) * x
 
 
-def _ellipse(  # noqa: PLR0917 -- x, y and the four numbers of an ellipse, in the order everyone writes them
-    x: Attenuation,
-    y: Attenuation,
-    left: float,
-    top: float,
-    width: float,
-    height: float,
-    sharp: float = 9,
+def _ellipse(
+    x: Attenuation, y: Attenuation, centre: Sequence[float], radii: Sequence[float], sharp: float = 9
 ) -> Attenuation:
-    """A soft disc: 1 inside, 0 outside."""
-    radius = ((x - np.float32(left)) / np.float32(width)) ** 2 + ((y - np.float32(top)) / np.float32(height)) ** 2
+    """A soft ellipse: 1 inside, 0 outside; `centre` and `radii` are each horizontal and vertical."""
+    (left, top), (width, height) = np.asarray((centre, radii), dtype=np.float32)
+    radius: Attenuation = ((x - left) / width) ** 2 + ((y - top) / height) ** 2
     return (1 / (1 + np.exp(np.float32(sharp) * (radius - 1).clip(-5, 5)))).astype(np.float32)
 
 

@@ -1,6 +1,6 @@
 """Plants identifiers where hospitals leave them: every text attribute, sequences, private blocks, overlays.
 
-Each planted text goes back to the caller, so that a test can look for it in everything that leaves the hospital.
+Each planted text is returned, so that a test can search for it in everything that leaves the hospital.
 """
 
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ _VENDORS = {
 
 
 def plant(dataset: Dataset, secrets: Secrets) -> tuple[str, ...]:
-    """Write the secrets into `dataset` everywhere but its pixels; what was planted comes back."""
+    """Write the secrets into `dataset` everywhere but its pixels; returns the planted texts."""
     _descriptions(dataset, secrets)
     _people(dataset, secrets)
     _comments(dataset, secrets)
@@ -91,9 +91,9 @@ def _people(dataset: Dataset, secrets: Secrets) -> None:
 
 
 def _comments(dataset: Dataset, secrets: Secrets) -> None:
-    told = f"{secrets.given} {secrets.family} ({secrets.patient_id}) seen by {secrets.physician}"
-    dataset.PatientComments = told
-    dataset.AdditionalPatientHistory = f"{told}, born {secrets.birth_date}"
+    note = f"{secrets.given} {secrets.family} ({secrets.patient_id}) seen by {secrets.physician}"
+    dataset.PatientComments = note
+    dataset.AdditionalPatientHistory = f"{note}, born {secrets.birth_date}"
     dataset.Occupation = f"clerk {secrets.family}"[:16]
     dataset.AdmittingDiagnosesDescription = f"cough {secrets.family}"
     dataset.RequestedProcedureDescription = f"Chest for {secrets.family}"

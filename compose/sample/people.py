@@ -1,4 +1,4 @@
-"""Invented patients: syllables that no registry holds, and names in the character sets that hospitals write."""
+"""Invented patients: syllables that are no real name, and names in the character sets that hospitals write."""
 
 from dataclasses import dataclass
 from datetime import date, timedelta

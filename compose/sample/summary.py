@@ -1,21 +1,21 @@
-"""What was written, and what the pipeline is to make of it."""
+"""A written archive, and the outcome that the pipeline must give each study."""
 
 from pathlib import Path
 
 from shared.frozen import Frozen
 from site_node.study import Ending
 
-BURNED_IN_TEXT = "burned-in-text"  # found in the pixels, where no attribute tells of it
+BURNED_IN_TEXT = "burned-in-text"  # in pixels that no attribute declares
 
 
 class ExpectedStudy(Frozen):
-    """One source study and how it is to end; `code` is among the reasons of every ending but `SUBMITTED`."""
+    """One source study and how it must end; `code` is among the reasons of every ending but `SUBMITTED`."""
 
     study_instance_uid: str
-    label: str  # what the study is there for
+    label: str  # the purpose of the study
     ending: Ending
     code: str | None = None
-    left_out: int = 0  # instances that do not go on with a study that does
+    left_out: int = 0  # instances that do not go on with an included study
 
 
 class HospitalSummary(Frozen):
@@ -27,8 +27,8 @@ class HospitalSummary(Frozen):
     studies: tuple[ExpectedStudy, ...]
     refused: dict[str, int]  # files that become part of no study, by reason code
     duplicates: int
-    planted: tuple[str, ...]  # texts that must be in nothing that leaves
-    burned_in: tuple[str, ...]  # texts that stand in pixels
+    planted: tuple[str, ...]  # texts that must not leave
+    burned_in: tuple[str, ...]  # texts in pixels
 
     @property
     def expected(self) -> dict[str, ExpectedStudy]:

@@ -1,4 +1,4 @@
-"""The lifecycle of an agreement as data: which state may follow which (design section 5)."""
+"""The lifecycle of an agreement as data: which state may follow which."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -28,20 +28,20 @@ _CAN_EXPIRE = frozenset(state for state, after in NEXT.items() if _S.EXPIRED in 
 
 
 def state_at(agreement: Agreement, now: datetime) -> State:
-    """Where an agreement stands at `now`: one whose time is over has expired, whether or not anybody wrote it down."""
-    over = agreement.expires_at is not None and agreement.expires_at <= now
-    return State.EXPIRED if over and agreement.state in _CAN_EXPIRE else agreement.state
+    """The state of an agreement at `now`: past its last moment it has expired, whether or not that was recorded."""
+    expired = agreement.expires_at is not None and agreement.expires_at <= now
+    return State.EXPIRED if expired and agreement.state in _CAN_EXPIRE else agreement.state
 
 
-def moved(agreement: Agreement, wanted: State, now: datetime, **changes: Any) -> Agreement:
+def transition(agreement: Agreement, target: State, now: datetime, **changes: Any) -> Agreement:
     """The agreement in its next state, with `changes` to its other fields.
 
-    Raises `AgreementTransitionInvalid` when `wanted` does not follow from where it stands at `now`.
+    Raises `AgreementTransitionInvalid` when `target` does not follow the state at `now`.
     """
     state = state_at(agreement, now)
-    if wanted not in NEXT[state]:
-        raise AgreementTransitionInvalid(state=state, wanted=wanted)
-    return agreement.model_copy(update={**changes, "state": wanted, "changed_at": now})
+    if target not in NEXT[state]:
+        raise AgreementTransitionInvalid(state=state, wanted=target)
+    return agreement.model_copy(update={**changes, "state": target, "changed_at": now})
 
 
 def terms_of(agreement: Agreement) -> AgreementTerms:
@@ -54,7 +54,7 @@ def terms_of(agreement: Agreement) -> AgreementTerms:
 def in_force(agreement: Agreement, now: datetime, mode: Mode | None = None) -> AgreementTerms:
     """The terms of an agreement that is executed at `now` and allows `mode` (`None`: any).
 
-    Raises `AgreementNotExecuted` or `AgreementModeNotAllowed`. Whatever moves data or starts work asks here first.
+    Raises `AgreementNotExecuted` or `AgreementModeNotAllowed`. Whatever moves data or starts work calls this first.
     """
     state = state_at(agreement, now)
     if state is not State.EXECUTED:

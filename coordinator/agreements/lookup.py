@@ -1,4 +1,4 @@
-"""Finding an agreement by what a person or a certificate calls it."""
+"""Look up sites and agreements by the names that people and certificates use."""
 
 from datetime import datetime
 
@@ -21,10 +21,10 @@ def site_of(reading: Reading, reference: str) -> Site:
 def agreement_of(reading: Reading, reference: str) -> Agreement:
     """An agreement by its id, its site's name or SITEID; raises `NotFound`."""
     try:
-        wanted = AgreementId(reference)
+        agreement_id = AgreementId(reference)
     except InvalidIdentifier:
-        wanted = site_of(reading, reference).agreement
-    agreement = reading.agreement(wanted)
+        agreement_id = site_of(reading, reference).agreement
+    agreement = reading.agreement(agreement_id)
     if agreement is None:
         raise NotFound(kind="agreement", name=reference)
     return agreement
@@ -33,6 +33,6 @@ def agreement_of(reading: Reading, reference: str) -> Agreement:
 def terms_in_force(reading: Reading, site_id: SiteId, mode: Mode, now: datetime) -> AgreementTerms:
     """The terms under which a site may do `mode` now.
 
-    Raises `NotFound`, `AgreementNotExecuted` or `AgreementModeNotAllowed`. Everything that moves data asks here.
+    Raises `NotFound`, `AgreementNotExecuted` or `AgreementModeNotAllowed`. Everything that moves data calls this first.
     """
     return in_force(agreement_of(reading, site_id), now, mode)

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from pydantic import Field
 
-from coordinator.agreements.lifecycle import moved, state_at
+from coordinator.agreements.lifecycle import state_at, transition
 from coordinator.agreements.lookup import agreement_of, site_of
 from coordinator.agreements.text import agreement_text, text_digest
 from coordinator.home.identity import Clock, Identity, utc_now
@@ -22,13 +22,13 @@ from shared.manifest import canonical_json
 from shared.signed import Signed
 from shared.token import TokenKind
 
-# SITEIDs that stand in RICORD's released collections; a new site must not be taken for one of them.
+# SITEIDs of RICORD's released collections; a new site must not be mistaken for one of them.
 RESERVED_SITE_IDS = frozenset({"419639"})
 STATEMENT = "curator-statement"  # kind of the documents that hold the enrolments curators signed
 
 
 class Draft(Frozen):
-    """What a coordinator fills in; everything else of the terms follows from the site, the curator and this house."""
+    """What a coordinator fills in; the rest of the terms follows from the site, the curator and the coordinator."""
 
     site_name: str
     curator: str
@@ -54,7 +54,7 @@ class AgreementService:
         with self._store.begin() as work:
             agreement = agreement_of(work, draft.site_name)
             terms = self._terms(work, draft, agreement)
-            drafted = moved(
+            drafted = transition(
                 agreement,
                 State.DRAFTED,
                 self._now(),
@@ -62,7 +62,7 @@ class AgreementService:
                 terms=canonical_json(terms).decode(),
                 expires_at=terms.expires_at,
             )
-            return self._kept(work, drafted, actor, "agreement drafted")
+            return self._save(work, drafted, actor, "agreement drafted")
 
     def execute(self, reference: str, *, actor: str) -> tuple[Agreement, str]:
         """Countersign what the site signed: issues the SITEID and a join token's text.
@@ -73,23 +73,24 @@ class AgreementService:
         with self._store.begin() as work:
             agreement = agreement_of(work, reference)
             if state_at(agreement, self._now()) is State.SUSPENDED:
-                return self._kept(work, moved(agreement, State.EXECUTED, self._now()), actor, "agreement resumed"), ""
+                resumed = transition(agreement, State.EXECUTED, self._now())
+                return self._save(work, resumed, actor, "agreement resumed"), ""
             return self._execute(work, agreement, actor)
 
     def suspend(self, reference: str, *, actor: str) -> Agreement:
         """Take an agreement out of force until it is executed again."""
         with self._store.begin() as work:
-            suspended = moved(agreement_of(work, reference), State.SUSPENDED, self._now())
-            return self._kept(work, suspended, actor, "agreement suspended")
+            suspended = transition(agreement_of(work, reference), State.SUSPENDED, self._now())
+            return self._save(work, suspended, actor, "agreement suspended")
 
     def terminate(self, reference: str, *, actor: str) -> Agreement:
         """End an agreement for good; the site's certificates are revoked with it."""
         with self._store.begin() as work:
-            terminated = moved(agreement_of(work, reference), State.TERMINATED, self._now())
+            terminated = transition(agreement_of(work, reference), State.TERMINATED, self._now())
             site = site_of(work, terminated.site_name)
             if site.site_id:
                 work.revoke(Role.SITE, site.site_id, self._now())
-            return self._kept(work, terminated, actor, "agreement terminated")
+            return self._save(work, terminated, actor, "agreement terminated")
 
     def agreements(self) -> Sequence[Agreement]:
         """Every agreement as it stands now."""
@@ -126,7 +127,7 @@ class AgreementService:
     def _execute(self, work: Work, agreement: Agreement, actor: str) -> tuple[Agreement, str]:
         now = self._now()
         site = site_of(work, agreement.site_name)
-        executed = moved(agreement, State.EXECUTED, now)
+        executed = transition(agreement, State.EXECUTED, now)
         site_id = site.site_id or new_site_id(work)
         execution = Execution(
             agreement=agreement.id,
@@ -138,9 +139,9 @@ class AgreementService:
         executed = executed.model_copy(update={"execution": Signed.by(self._identity.signing_key, execution)})
         work.put_site(site.model_copy(update={"site_id": site_id}))
         token = tokens.issue(work, self._identity, kind=TokenKind.JOIN, role=Role.SITE, subject=site.name, now=now)
-        return self._kept(work, executed, actor, f"agreement executed for site {site_id}"), token.text
+        return self._save(work, executed, actor, f"agreement executed for site {site_id}"), token.text
 
-    def _kept(self, work: Work, agreement: Agreement, actor: str, action: str) -> Agreement:
+    def _save(self, work: Work, agreement: Agreement, actor: str, action: str) -> Agreement:
         work.put_agreement(agreement)
         work.append_event(at=agreement.changed_at, actor=actor, action=action, about=agreement.id)
         return agreement
@@ -150,7 +151,7 @@ class AgreementService:
 
 
 def new_site_id(work: Work) -> SiteId:
-    """A SITEID that was never given out here and is none of RICORD's."""
+    """A SITEID that was never issued here and does not belong to RICORD."""
     while True:
         drawn = SiteId.random()
         if drawn not in RESERVED_SITE_IDS and work.reserve_site_id(drawn):
@@ -158,7 +159,7 @@ def new_site_id(work: Work) -> SiteId:
 
 
 def new_agreement(site_name: str, now: datetime) -> Agreement:
-    """The agreement of a site that showed interest; nothing stands in it yet."""
+    """The agreement of a site that showed interest; it has no terms yet."""
     return Agreement(id=AgreementId.random(), site_name=site_name, state=State.INTERESTED, changed_at=now)
 
 

@@ -37,15 +37,15 @@ class AgreementServicer(AgreementServiceServicer):
         self, request: pb.ListAgreementsRequest, context: grpc.ServicerContext
     ) -> pb.ListAgreementsResponse:
         """All of them."""
-        names = self._service.site_ids()
+        site_ids = self._service.site_ids()
         return pb.ListAgreementsResponse(
-            agreements=[agreement_message(one, names) for one in self._service.agreements()]
+            agreements=[agreement_message(agreement, site_ids) for agreement in self._service.agreements()]
         )
 
     def GetAgreement(self, request: pb.GetAgreementRequest, context: grpc.ServicerContext) -> pb.GetAgreementResponse:
         """One, with its text."""
-        found = self._service.agreement(request.reference)
-        return pb.GetAgreementResponse(agreement=self._message(found), text=agreement_text())
+        agreement = self._service.agreement(request.reference)
+        return pb.GetAgreementResponse(agreement=self._message(agreement), text=agreement_text())
 
     def ExecuteAgreement(
         self, request: pb.ExecuteAgreementRequest, context: grpc.ServicerContext

@@ -9,7 +9,7 @@ EDITION = "agreement-1"
 
 
 def agreement_text() -> str:
-    """The text that a site reads before it signs."""
+    """The text that a site reads before signing."""
     return (files("coordinator.agreements") / "data" / f"{EDITION}.txt").read_text(encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""Reading the audit log: a page of its events, and the whole chain held against the receipts that were given out."""
+"""Read the audit log: a page of its events, or the whole chain checked against the receipts that were issued."""
 
 from collections.abc import Iterator, Sequence
 

@@ -27,7 +27,7 @@ class AuditServicer(AuditServiceServicer):
         return pb.ListAuditEventsResponse(events=[_message(event) for event in events])
 
     def VerifyAudit(self, request: pb.VerifyAuditRequest, context: grpc.ServicerContext) -> pb.VerifyAuditResponse:
-        """The whole chain, and whether every receipt kept here names an event of it."""
+        """Recompute the whole chain and check every stored receipt against it."""
         report = self._service.verify()
         return pb.VerifyAuditResponse(
             intact=report.intact, events=report.events, head=report.head, broken_at=report.broken_at

@@ -1,5 +1,5 @@
-"""Pooled cohort summaries: asked for by secure sum, suppressed after pooling, kept and shown as released tables.
+"""Pooled cohort summaries: added up by secure sum, suppressed after pooling, stored and shown as released tables.
 
-`service.compute_cohort` is the one way in; `suppression.suppress` decides what may be shown, `relations` says what the
-cells of a definition have to do with each other, `rendering` makes the rows a person reads.
+`service` starts a cohort and `pooling` computes it; `suppression.suppress` decides what may be shown, `relations` says
+how the cells of a definition depend on each other, `rendering` makes the rows that a person reads.
 """

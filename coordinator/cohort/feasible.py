@@ -1,24 +1,24 @@
 """Could this cell have held that count? Whole-number witnesses against linear relations.
 
-A witness is one complete table that fits everything released. Starting from the true table, one cell is set to the
-count in question and the relations that break are mended one after the other: first by moving one cell at a time as
-far as the gap asks, and where that fails by trying every count within the bounds the relations leave. Every witness is
-checked, so what is found is true; a search given up too early only hides more than it must.
+A witness is a complete table that fits everything released. Starting from the true table, one cell is set to the count
+in question and the relations this breaks are repaired one after the other: first by moving one cell at a time to close
+the gap, and where that fails by trying every count within the bounds the relations leave. Every witness is checked, so
+no false one is returned; a search that stops too early only hides more than it must.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 
 from coordinator.cohort.relations import Relation
 
-_MOST_STEPS = 400  # of mending
-_MOST_NODES = 300  # of trying
+_MOST_STEPS = 400  # of `_repair`
+_MOST_NODES = 300  # of `_try`
 _LIMIT = 10**9
 
 Bounds = dict[str, tuple[int, int]]
 
 
 class Witnesses:
-    """Searches for tables that fit `relations`; `truth` is one, and gives every cell that a relation names."""
+    """Searches for tables that fit `relations`; `truth` is such a table and holds every cell that a relation names."""
 
     def __init__(self, truth: Mapping[str, int], relations: Sequence[Relation]) -> None:
         self._truth = dict(truth)
@@ -29,17 +29,17 @@ class Witnesses:
                 self._of[cell].append(number)
 
     def find(self, cell: str, count: int, bounds: Bounds) -> dict[str, int] | None:
-        """A table within `bounds` (narrowed) in which `cell` holds `count`, or `None` when none was found."""
+        """A table within `bounds` (narrowed) in which `cell` holds `count`; `None` when the search fails."""
         within = {**bounds, cell: (count, count)}
         if not bounds[cell][0] <= count <= bounds[cell][1] or not self.narrow(within, self._of[cell]):
             return None
-        table = {each: min(max(truth, within[each][0]), within[each][1]) for each, truth in self._truth.items()}
+        table = {name: min(max(truth, within[name][0]), within[name][1]) for name, truth in self._truth.items()}
         broken = set(self._broken(table, range(len(self._relations))))
-        if self._mend(table, {cell}, broken, within, iter(range(_MOST_STEPS))):
-            found: dict[str, int] | None = table
+        if self._repair(table, {cell}, broken, within, iter(range(_MOST_STEPS))):
+            witness: dict[str, int] | None = table
         else:
-            found = self._try(within, iter(range(_MOST_NODES)))
-        return found if found is not None and self.fits(found, within) else None
+            witness = self._try(within, iter(range(_MOST_NODES)))
+        return witness if witness is not None and self.fits(witness, within) else None
 
     def known(self, bounds: Bounds) -> set[str]:
         """The cells whose count the relations alone give away."""
@@ -57,7 +57,7 @@ class Witnesses:
     def _gap(self, table: Mapping[str, int], number: int) -> int:
         return self._relations[number].gap(table)
 
-    def _mend(
+    def _repair(
         self,
         table: dict[str, int],
         moved: set[str],
@@ -65,10 +65,10 @@ class Witnesses:
         bounds: Mapping[str, tuple[int, int]],
         steps: Iterator[int],
     ) -> bool:
-        """Move cells, each once, until no relation is broken; `table` is the witness then, and as before if not."""
+        """Move cells, each once, until no relation is broken; on failure `table` is as before."""
         if not broken:
             return True
-        number = min(broken, key=lambda each: (self._choices(each, moved, bounds), each))
+        number = min(broken, key=lambda index: (self._choices(index, moved, bounds), index))
         gap = self._gap(table, number)
         for cell, count in self._moves(table, number, gap, moved, bounds):
             if next(steps, None) is None:
@@ -76,7 +76,7 @@ class Witnesses:
             before, table[cell] = table[cell], count
             moved.add(cell)
             touched = set(self._of[cell])
-            if self._mend(table, moved, (broken - touched) | set(self._broken(table, self._of[cell])), bounds, steps):
+            if self._repair(table, moved, (broken - touched) | set(self._broken(table, self._of[cell])), bounds, steps):
                 return True
             moved.discard(cell)
             table[cell] = before
@@ -94,17 +94,17 @@ class Witnesses:
         moved: set[str],
         bounds: Mapping[str, tuple[int, int]],
     ) -> list[tuple[str, int]]:
-        """Cells that could close the gap or part of it, with the count each would take; the whole gap first."""
-        found = []
+        """Cells that could close the gap or part of it, with their new counts; those that close all of it first."""
+        moves = []
         for cell, weight in self._relations[number].weights.items():
             if cell in moved or not weight:
                 continue
             low, high = bounds[cell]
-            wanted = table[cell] + (gap // weight if gap % weight == 0 else -(-gap // weight))
-            count = min(max(wanted, low), high)
+            target = table[cell] + (gap // weight if gap % weight == 0 else -(-gap // weight))
+            count = min(max(target, low), high)
             if count != table[cell]:
-                found.append((count != wanted or gap % weight != 0, len(self._of[cell]), cell, count))
-        return [(cell, count) for *_, cell, count in sorted(found)]
+                moves.append((count != target or gap % weight != 0, len(self._of[cell]), cell, count))
+        return [(cell, count) for *_, cell, count in sorted(moves)]
 
     def _try(self, bounds: Bounds, nodes: Iterator[int]) -> dict[str, int] | None:
         """Depth-first over counts within narrowed bounds, the truth first."""
@@ -113,21 +113,21 @@ class Witnesses:
         open_cells = [cell for cell, (low, high) in bounds.items() if low < high]
         if not open_cells:
             return {cell: low for cell, (low, _) in bounds.items()}
-        cell = min(open_cells, key=lambda each: (bounds[each][1] - bounds[each][0], each))
+        cell = min(open_cells, key=lambda name: (bounds[name][1] - bounds[name][0], name))
         low, high = bounds[cell]
         truth = min(max(self._truth[cell], low), high)
         for part in ((truth, truth), (truth + 1, high), (low, truth - 1)):
             if part[0] <= part[1]:
                 narrowed = {**bounds, cell: part}
-                found = self._try(narrowed, nodes) if self.narrow(narrowed, self._of[cell]) else None
-                if found is not None:
-                    return found
+                witness = self._try(narrowed, nodes) if self.narrow(narrowed, self._of[cell]) else None
+                if witness is not None:
+                    return witness
         return None
 
     def narrow(self, bounds: Bounds, start: Sequence[int] | None = None) -> bool:
-        """Narrow `bounds` in place to what each relation leaves; `False` when it leaves nothing.
+        """Narrow `bounds` in place to what each relation allows; `False` when one allows nothing.
 
-        `start` are the relations to begin with, when only their cells' bounds have changed; else all.
+        `start` names the relations to begin with when only the bounds of their cells have changed; `None`: all.
         """
         waiting = set(range(len(self._relations)) if start is None else start)
         while waiting:

@@ -25,21 +25,21 @@ class Policy(Frozen):
             return cls(name=name, highest=10)
         if name == "nhs-7-round-5":
             return cls(name=name, highest=7, base=5)
-        found = re.fullmatch(r"min-([2-9]|[1-9][0-9]{1,3})", name)
-        if found is None:
+        match = re.fullmatch(r"min-([2-9]|[1-9][0-9]{1,3})", name)
+        if match is None:
             raise InvalidArgument(name="policy", problem="it is none of cms-11, nhs-7-round-5, min-k (such as min-5)")
-        return cls(name=name, highest=int(found.group(1)) - 1)
+        return cls(name=name, highest=int(match.group(1)) - 1)
 
     def is_small(self, count: int) -> bool:
         """Whether a count must not be shown."""
         return 1 <= count <= self.highest
 
     def shown(self, count: int) -> int:
-        """What is shown of a count that may be: rounded half up."""
+        """A count that is not small as it is shown: rounded half up."""
         return (count + self.base // 2) // self.base * self.base
 
-    def behind(self, shown: int) -> tuple[int, int]:
-        """The least and the most that a shown number may stand for."""
+    def range_of(self, shown: int) -> tuple[int, int]:
+        """The smallest and the largest count that appears as `shown`."""
         if shown == 0:
             return 0, 0
         below = shown - self.base // 2

@@ -1,4 +1,4 @@
-"""From sites' masked counts to a table that may be released. Only the sum is ever seen, and seen only here."""
+"""From the sites' masked counts to a releasable table. Only the sum is ever seen, and only here."""
 
 import secrets
 from collections.abc import Mapping, Sequence
@@ -6,7 +6,7 @@ from datetime import datetime
 
 from coordinator.cohort.policies import Policy
 from coordinator.cohort.relations import complete, relations_of, worth_of
-from coordinator.cohort.released import ReleasedCell, ReleasedTable, keep
+from coordinator.cohort.released import ReleasedCell, ReleasedTable, save_table
 from coordinator.cohort.suppression import suppress
 from coordinator.home.identity import Clock, Identity, utc_now
 from coordinator.store.interface import Reading, Store
@@ -23,7 +23,7 @@ from shared.protocol.cohort import CohortDefinition
 
 
 class Pooling:
-    """Cohort runs of the federation process: the callback that works off one plan."""
+    """The federation process's callback for statistics: executes one plan."""
 
     def __init__(self, store: Store, identity: Identity, clock: Clock = utc_now) -> None:
         self._store = store
@@ -31,9 +31,9 @@ class Pooling:
         self._now = clock
 
     def __call__(self, plan: Plan, exchange: Exchange) -> bytes:
-        """Run a plan of purpose `statistics`, keep the table, and give its canonical JSON.
+        """Run a plan of purpose `statistics`, store the table and return its canonical JSON.
 
-        Raises `PlanInvalid`, `TooFewSites`, `SecureSumRefused` or `RunFailed`; then nothing is kept.
+        Raises `PlanInvalid`, `TooFewSites`, `SecureSumRefused` or `RunFailed`; then nothing is stored.
         """
         definition = definition_of(plan.protocol_digest)
         if plan.statistics is None or plan.statistics.cohort != definition.name:
@@ -51,7 +51,7 @@ class Pooling:
         )
         with self._store.begin() as work:
             work.append_event(at=self._now(), actor="federation", action="cohort released", about=table.id)
-            keep(work, table)
+            save_table(work, table)
         return canonical_json(table)
 
 
@@ -67,7 +67,7 @@ def compute_cohort(
 ) -> ReleasedTable:
     """Sum the counts of `peers` (by SITEID, ascending) and suppress what is small.
 
-    Raises `PlanInvalid`, `TooFewSites`, `SecureSumRefused`, or `RunFailed` when the sum cannot be of counts.
+    Raises `PlanInvalid`, `TooFewSites`, `SecureSumRefused`, or `RunFailed` when the sum cannot be a sum of counts.
     """
     plan = SumPlan(
         session=secrets.token_hex(16),

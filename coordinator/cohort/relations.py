@@ -11,7 +11,7 @@ from pydantic import Field
 from shared.frozen import Frozen
 from shared.protocol.cohort import TOTALS, CohortDefinition, Variable, filled_cells
 
-MOST_STUDIES = 10_000  # of one patient beyond an open band's lowest number: no bound that anybody knows
+MOST_STUDIES = 10_000  # of one patient beyond an open band's lowest number: in effect unbounded
 
 
 class Relation(Frozen):
@@ -22,7 +22,7 @@ class Relation(Frozen):
     high: int | None = 0
 
     def gap(self, counts: Mapping[str, int]) -> int:
-        """What the sum lacks (positive) or has too much (negative); 0 when the relation holds."""
+        """How far the sum falls short of `low` (positive) or exceeds `high` (negative); 0 when the relation holds."""
         total = sum(weight * counts[cell] for cell, weight in self.weights.items())
         if self.low is not None and total < self.low:
             return self.low - total
@@ -36,22 +36,22 @@ class Relation(Frozen):
 def relations_of(definition: CohortDefinition) -> tuple[Relation, ...]:
     """Every relation that follows from a definition.
 
-    Besides the released cells they name one that is never released, `surplus/<variable>`: the studies beyond an open
-    band's lowest number.
+    Besides the released cells they name `surplus/<variable>`, which is never released: the studies beyond the bands'
+    lowest numbers.
     """
-    found = [_at_most(less, more) for less, more in pairwise(TOTALS)]
+    relations = [_at_most(less, more) for less, more in pairwise(TOTALS)]
     for variable in definition.variables:
-        found.append(_sum(variable.cells, variable.total))
+        relations.append(_sum(variable.cells, variable.total))
         if variable.adds_up_to is not None:
-            found.extend(_weighted(variable, variable.adds_up_to))
+            relations.extend(_weighted(variable, variable.adds_up_to))
     for table in definition.tables:
         cells = definition.table_cells(table)
         rows, columns = definition.variable(table.rows).cells, definition.variable(table.columns).cells
-        found.extend(_sum(row, total) for row, total in zip(cells, rows, strict=True))
-        found.extend(_sum(column, total) for column, total in zip(zip(*cells, strict=True), columns, strict=True))
-    found.extend(Relation(weights={one: 1, other: -1}) for one, other in definition.same)
-    found.extend(_sum(filled_cells(field), "studies") for field in definition.filled)
-    return tuple(found)
+        relations.extend(_sum(row, total) for row, total in zip(cells, rows, strict=True))
+        relations.extend(_sum(column, total) for column, total in zip(zip(*cells, strict=True), columns, strict=True))
+    relations.extend(Relation(weights={first: 1, second: -1}) for first, second in definition.same)
+    relations.extend(_sum(filled_cells(field), "studies") for field in definition.filled)
+    return tuple(relations)
 
 
 def complete(definition: CohortDefinition, counts: Mapping[str, int]) -> dict[str, int]:
@@ -66,7 +66,7 @@ def complete(definition: CohortDefinition, counts: Mapping[str, int]) -> dict[st
 
 
 def worth_of(definition: CohortDefinition, counts: Mapping[str, int]) -> dict[str, int]:
-    """How much readers would miss a cell: least the cells of tables, then empty ones of them, variables, totals."""
+    """How much readers would miss a cell; rising: cells of tables, empty cells of tables, variables, totals."""
     inner = {cell for table in definition.tables for row in definition.table_cells(table) for cell in row}
     return {cell: 3 if cell in TOTALS else (count == 0 if cell in inner else 2) for cell, count in counts.items()}
 
@@ -80,13 +80,13 @@ def _at_most(less: str, more: str) -> Relation:
 
 
 def _weighted(variable: Variable, total: str) -> Iterable[Relation]:
-    """The bands' lowest numbers add up to `total` but for a surplus that only wide and open bands leave room for."""
+    """The bands' lowest numbers add up to `total`, less a surplus that only wide and open bands allow."""
     surplus = f"surplus/{variable.name}"
-    weights, room = {surplus: 1, total: -1}, {surplus: 1}
+    weights, slack = {surplus: 1, total: -1}, {surplus: 1}
     for category, cell in zip(variable.categories, variable.cells, strict=False):
         lowest = int(category.lowest or 0)
         weights[cell] = lowest
-        room[cell] = -(MOST_STUDIES if category.below is None else int(category.below) - 1 - lowest)
+        slack[cell] = -(MOST_STUDIES if category.below is None else int(category.below) - 1 - lowest)
     yield Relation(weights=weights)
-    yield Relation(weights=room, low=None)
+    yield Relation(weights=slack, low=None)
     yield Relation(weights={variable.cells[-1]: 1})  # a derived number is never missing

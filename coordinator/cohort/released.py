@@ -49,7 +49,7 @@ class ReleasedTable(Frozen):
         return Sha256(hashlib.sha256(canonical_json(self)).hexdigest())
 
 
-def keep(work: Work, table: ReleasedTable) -> None:
+def save_table(work: Work, table: ReleasedTable) -> None:
     """Put a released table into the store, in the caller's transaction."""
     body = canonical_json(table).decode()
     work.put_document(Document(kind=COHORT, name=table.id, state="released", body=body, changed_at=table.computed_at))

@@ -1,4 +1,4 @@
-"""A released table as rows that a person reads. Everything here is made from what was released, and adds nothing."""
+"""A released table as rows that a person reads. It shows what was released and nothing else."""
 
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from coordinator.cohort.released import ReleasedTable
 from shared.protocol.cohort import MISSING, TOTALS, Variable, filled_cells, table_cell
 
 HIDDEN = "*"
-ENOUGH = 11  # subjects at either end that a range must leave out of sight
+TAIL = 11  # the range runs from the 11th smallest to the 11th largest, so that no single subject shows
 
 
 class Row(NamedTuple):
@@ -34,15 +34,15 @@ def rows(table: ReleasedTable, *, empty: bool = False) -> list[Row]:
 
 def grids(table: ReleasedTable) -> list[Grid]:
     """The tables of two variables."""
-    found = []
-    for each in table.definition.tables:
-        down, across = table.definition.variable(each.rows), table.definition.variable(each.columns)
+    crossed = []
+    for pair in table.definition.tables:
+        down, across = table.definition.variable(pair.rows), table.definition.variable(pair.columns)
         body = tuple(
-            (row, *(_shown(table.counts[table_cell(each, row, column)]) for column in across.labels))
+            (row, *(_shown(table.counts[table_cell(pair, row, column)]) for column in across.labels))
             for row in down.labels
         )
-        found.append(Grid(f"{down.title} by {across.title.lower()}", across.labels, body))
-    return found
+        crossed.append(Grid(f"{down.title} by {across.title.lower()}", across.labels, body))
+    return crossed
 
 
 def sections(table: ReleasedTable) -> list[Grid]:
@@ -79,13 +79,13 @@ def _range(variable: Variable, counts: Mapping[str, int | None]) -> str | None:
     bands = [category for category in variable.categories if category.lowest is not None]
     shown = [(band.label, counts[f"{variable.name}/{band.label}"]) for band in bands]
     known = [(label, count) for label, count in shown if count is not None]
-    if not bands or len(known) < len(bands) or sum(count for _, count in known) < 2 * ENOUGH:
+    if not bands or len(known) < len(bands) or sum(count for _, count in known) < 2 * TAIL:
         return None
-    return f"{_reached(known)} to {_reached(known[::-1])}"
+    return f"{_band_at_tail(known)} to {_band_at_tail(known[::-1])}"
 
 
-def _reached(bands: list[tuple[str, int]]) -> str:
-    left = ENOUGH
+def _band_at_tail(bands: list[tuple[str, int]]) -> str:
+    left = TAIL
     for label, count in bands:
         left -= count
         if left <= 0:

@@ -13,18 +13,18 @@ from shared.federation.plan import PlanRequest, StatisticsTask
 from shared.ids import SiteId
 from shared.manifest import canonical_json
 
-_LOOK_SECONDS = 0.2
+_POLL_SECONDS = 0.2
 
 
 class Runs(Protocol):
-    """What is needed of federated runs; `coordinator.federation.service.FederationService` is one."""
+    """The federated runs that cohorts need; `coordinator.federation.service.FederationService` provides them."""
 
     def start_run(self, request: bytes, *, actor: str) -> Run:
-        """Leave a run to the federation process."""
+        """Queue a run for the federation process."""
         ...
 
     def run(self, name: str) -> Run:
-        """One run as it stands."""
+        """One run in its present state."""
         ...
 
 
@@ -55,11 +55,11 @@ class CohortService:
         task = StatisticsTask(cohort=name, policy=Policy.named(policy).name)
         request = PlanRequest(purpose="statistics", sites=tuple(sites), statistics=task)
         run = self._runs.start_run(canonical_json(request), actor=actor)
-        until = self._monotonic() + self._wait_seconds
+        deadline = self._monotonic() + self._wait_seconds
         while run.state not in {"done", "failed"}:
-            if self._monotonic() > until:
+            if self._monotonic() > deadline:
                 raise RunFailed(problem=f"run {run.id} has no result yet; ask for cohort {run.id} later")
-            self._sleep(_LOOK_SECONDS)
+            self._sleep(_POLL_SECONDS)
             run = self._runs.run(run.id)
         if run.state == "failed":
             raise RunFailed(problem=run.problem.rstrip(".") or "the log says more")

@@ -1,9 +1,9 @@
 """Which pooled cells may be shown.
 
-Small cells are hidden, and then further cells until in each small cell every count the policy hides could stand, given
-all that is shown and all that the definition makes known. That is proved by witnesses, one complete table for each
-small cell and count. A cell that is hidden only for another's sake is not small, so nothing need be proved of it; which
-cells those are is not told.
+Primary suppression hides the small cells. Secondary suppression hides further cells until each small cell could hold
+every count that the policy hides, given all that is shown and all that the definition makes known. Witnesses prove it:
+one complete table for each small cell and count. A cell hidden only to protect another is not small, so nothing need
+be proved of it; the release does not say which cells those are.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -26,19 +26,19 @@ def suppress(
 ) -> Shown:
     """What is shown of each cell: its (rounded) count, or `None` where it is hidden.
 
-    `counts` are the pooled counts and fit `relations`; cells in `never` are part of relations but of no release. A cell
-    of more `worth` (0 when not given) is hidden only when none of less would help.
+    `counts` are the pooled counts and fit `relations`; cells in `never` occur in relations but are never released. A
+    cell of more `worth` (default 0) is hidden only when no cell of less worth would help.
     """
     search = _Search(counts, relations, policy, frozenset(never), worth)
-    while (loose_end := search.first_open()) is not None:
-        if not search.hide_one_more(loose_end):
+    while (unprotected := search.first_unprotected()) is not None:
+        if not search.hide_another(unprotected):
             return dict.fromkeys(search.cells)  # nothing is shown, so nothing follows
-    search.show_again()
+    search.reveal_unneeded()
     return {cell: None if cell in search.hidden else policy.shown(counts[cell]) for cell in search.cells}
 
 
 class _Search:
-    """Which cells are hidden so far, and the witnesses that were found for them."""
+    """Which cells are hidden so far, and the witnesses for them."""
 
     def __init__(
         self,
@@ -57,60 +57,60 @@ class _Search:
         self._known = self._witnesses.known(dict.fromkeys(counts, (0, self._most)))
         self._tables: list[Mapping[str, int]] = [counts]
 
-    def first_open(self) -> str | None:
-        """A small cell for which some count of the policy's range found no witness; `None` when all have one.
+    def first_unprotected(self) -> str | None:
+        """A small cell that lacks a witness for some count the policy hides; `None` when all have theirs.
 
-        Hiding more only widens what is possible, so witnesses found before stay good.
+        Hiding more only widens what is possible, so earlier witnesses stay valid.
         """
         bounds = self._bounds()
         self._witnesses.narrow(bounds)
         for cell in self.small:
-            seen = {table[cell] for table in self._tables}
+            witnessed = {table[cell] for table in self._tables}
             for count in (self._policy.highest, *range(1, self._policy.highest)):
-                if count not in seen:
+                if count not in witnessed:
                     table = self._witnesses.find(cell, count, bounds)
                     if table is None:
                         return cell
                     self._tables.append(table)
         return None
 
-    def show_again(self) -> None:
-        """Show what was hidden for another's sake and need not be, the worthiest first."""
+    def reveal_unneeded(self) -> None:
+        """Show the cells of secondary suppression that need not be hidden, those of most worth first."""
         extra = [cell for cell in self.cells if cell in self.hidden.difference(self.small)]
-        for cell in sorted(extra, key=lambda each: -self._worth.get(each, 0)):
-            tables, (low, high) = self._tables, self._policy.behind(self._policy.shown(self._counts[cell]))
+        for cell in sorted(extra, key=lambda name: -self._worth.get(name, 0)):
+            tables, (low, high) = self._tables, self._policy.range_of(self._policy.shown(self._counts[cell]))
             self.hidden.remove(cell)
             self._tables = [table for table in tables if low <= table[cell] <= high]
-            if self.first_open() is not None:
+            if self.first_unprotected() is not None:
                 self.hidden.add(cell)
                 self._tables = tables
 
-    def hide_one_more(self, cell: str) -> bool:
-        """Hide the cell that best loosens the relations around `cell`; `False` when none is left."""
+    def hide_another(self, cell: str) -> bool:
+        """Hide the cell that best loosens the relations around `cell`; `False` when no cell is left to hide."""
         rings = self._rings(cell)
-        near = {each for ring in rings for relation in ring for each in relation.weights}
-        choice = {each for each in near if self._is_shown(each)} - self._known
+        near = {name for ring in rings for relation in ring for name in relation.weights}
+        choice = {name for name in near if self._is_shown(name)} - self._known
         if not choice:
             return False
-        least = min(self._worth.get(each, 0) for each in choice)
+        least = min(self._worth.get(name, 0) for name in choice)
         for ring in rings:
-            shown = {each for relation in ring for each in relation.weights} & choice
-            worthless = [each for each in shown if self._worth.get(each, 0) == least]
-            if worthless:
-                self.hidden.add(min(worthless, key=self._cost))
+            shown = {name for relation in ring for name in relation.weights} & choice
+            candidates = [name for name in shown if self._worth.get(name, 0) == least]
+            if candidates:
+                self.hidden.add(min(candidates, key=self._cost))
                 return True
         return False
 
     def _rings(self, cell: str) -> list[list[Relation]]:
         """The relations of `cell`, then those of the hidden cells in them, and so on; the tight ones of all first."""
-        reached, ring, tight, rest = {cell}, {cell}, [], []
+        reached, ring, tight, touched = {cell}, {cell}, [], []
         while ring:
-            touching = [each for each in self._relations if any(each.weights.get(one) for one in ring)]
+            touching = [relation for relation in self._relations if any(relation.weights.get(name) for name in ring)]
             tight.append([each for each in touching if not _is_loose(each) and self._hidden_in(each) == 1])
-            rest.append(touching)
-            ring = {one for each in touching for one in each.weights if not self._is_shown(one)} - reached
+            touched.append(touching)
+            ring = {name for relation in touching for name in relation.weights if not self._is_shown(name)} - reached
             reached |= ring
-        return [*tight, *rest]
+        return [*tight, *touched]
 
     def _hidden_in(self, relation: Relation) -> int:
         return sum(cell in self.hidden for cell in relation.weights)
@@ -119,17 +119,17 @@ class _Search:
         return cell not in self.hidden and cell not in self._never
 
     def _cost(self, cell: str) -> tuple[int, int, bool, int, str]:
-        """Least first: cells that mend two relations at once, of few relations, not empty, small."""
+        """Least first: cells that loosen two tight relations at once, of few relations, not empty, small."""
         mine = [relation for relation in self._relations if cell in relation.weights and not _is_loose(relation)]
-        mended = sum(self._hidden_in(relation) == 1 for relation in mine)
-        few = len(mine) - 2 * min(mended, 2)
-        return few, -mended, self._counts[cell] == 0, self._counts[cell], cell
+        loosened = sum(self._hidden_in(relation) == 1 for relation in mine)
+        few = len(mine) - 2 * min(loosened, 2)
+        return few, -loosened, self._counts[cell] == 0, self._counts[cell], cell
 
     def _bounds(self) -> Bounds:
-        """Between which counts each cell lies for one who sees the release."""
+        """The counts between which each cell lies for a reader of the release."""
         anything = (0, self._most)
         return {
-            cell: self._policy.behind(self._policy.shown(count)) if self._is_shown(cell) else anything
+            cell: self._policy.range_of(self._policy.shown(count)) if self._is_shown(cell) else anything
             for cell, count in self._counts.items()
         }
 

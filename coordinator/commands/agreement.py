@@ -37,11 +37,11 @@ def draft(
     request = pb.DraftAgreementRequest(
         site_name=site_name,
         curator=curator,
-        modes=_listed(modes),
+        modes=_split(modes),
         scope=scope,
-        modalities=_listed(modalities),
+        modalities=_split(modalities),
         licence=licence,
-        expires_at=_ends(expires),
+        expires_at=_end_timestamp(expires),
     )
     with operator_channel(home_of(context)) as channel:
         answer = AgreementServiceStub(channel).DraftAgreement(request, timeout=UNARY_SECONDS)
@@ -104,11 +104,11 @@ def terminate(context: typer.Context, reference: Reference, as_json: AsJson = Fa
     show(answer.agreement, as_json=as_json)
 
 
-def _listed(text: str) -> list[str]:
+def _split(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _ends(text: str) -> Timestamp | None:
+def _end_timestamp(text: str) -> Timestamp | None:
     if not text:
         return None
     try:

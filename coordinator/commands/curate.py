@@ -1,4 +1,4 @@
-"""`curate`: the curator's program, which runs elsewhere than the coordinator and can open what it holds."""
+"""`curate`: the curator's program, which runs on another host than the coordinator and opens what it stores."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -80,16 +80,16 @@ def open_studies(
 @curate.command("list")
 def list_studies(context: typer.Context, as_json: AsJson = False) -> None:
     """Every study that is open here."""
-    studies = [_study(each) for each in list_opened(CuratorHome(folder_of(context)).opened)]
+    studies = [_study(study) for study in list_opened(CuratorHome(folder_of(context)).opened)]
     if as_json:
         print_json(studies)
     else:
         columns = ("site_id", "study", "instance_count", "modalities", "folder")
-        print_table("Opened studies", columns, [[each[name] for name in columns] for each in studies])
+        print_table("Opened studies", columns, [[study[name] for name in columns] for study in studies])
 
 
 def _keep_opening(home: CuratorHome, every: float, *, as_json: bool) -> None:
-    """Pass after pass; a coordinator that is away, or one bad study, does not end it."""
+    """Pass after pass; neither an unreachable coordinator nor a bad study ends it."""
     with stop_signals() as stop:
         while not stop.is_set():
             try:
@@ -100,33 +100,33 @@ def _keep_opening(home: CuratorHome, every: float, *, as_json: bool) -> None:
 
 
 def _open(home: CuratorHome, submission_ids: Sequence[str] | None, *, as_json: bool) -> bool:
-    """One pass; whether every study asked for is open now. `None`: all that are not open yet."""
+    """Open the studies named, or with `None` all that are not open yet; whether every one of them is open now."""
     digest = load_protocol(home.settings().protocol).digest
-    known = list_opened(home.opened)
+    open_already = list_opened(home.opened)
     renew_if_due(home, datetime.now(UTC))
     with fetching(home, load_curator_keys(home.keys), digest) as fetcher:
-        wanted = _not_open(fetcher, known) if submission_ids is None else submission_ids
-        results = [_try(fetcher, one) for one in wanted]
-    opened = [each for each in results if isinstance(each, OpenedStudy)]
-    failed = [each for each in results if isinstance(each, dict)]
+        requested = _not_open(fetcher, open_already) if submission_ids is None else submission_ids
+        results = [_try(fetcher, submission_id) for submission_id in requested]
+    opened = [result for result in results if isinstance(result, OpenedStudy)]
+    failures = [result for result in results if isinstance(result, dict)]
     if as_json:
-        already = [_study(each) for each in known] if submission_ids is None else []
-        print_json({"opened": [_study(each) for each in opened], "already_open": already, "failed": failed})
+        already = [_study(study) for study in open_already] if submission_ids is None else []
+        print_json({"opened": [_study(study) for study in opened], "already_open": already, "failed": failures})
     else:
-        for each in opened:
-            print_line(f"opened {each.folder}")
-        for one in failed:
-            print_line(f"not opened {one['submission']}: {one['message']}")
-    return not failed
+        for study in opened:
+            print_line(f"opened {study.folder}")
+        for failure in failures:
+            print_line(f"not opened {failure['submission']}: {failure['message']}")
+    return not failures
 
 
-def _not_open(fetcher: Fetcher, known: Sequence[OpenedStudy]) -> list[str]:
-    held = {each.signed.manifest.contents_sha256 for each in known}
-    return [each.id for each in fetcher.submissions() if each.contents_sha256 not in held]
+def _not_open(fetcher: Fetcher, open_already: Sequence[OpenedStudy]) -> list[str]:
+    digests = {study.signed.manifest.contents_sha256 for study in open_already}
+    return [submission.id for submission in fetcher.submissions() if submission.contents_sha256 not in digests]
 
 
 def _try(fetcher: Fetcher, submission_id: str) -> OpenedStudy | dict[str, Any]:
-    """One bad study does not keep the others shut."""
+    """Open one study; a failure becomes a result, so that the other studies are still opened."""
     try:
         return fetcher.open(submission_id)
     except RicordError as error:

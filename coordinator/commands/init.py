@@ -65,10 +65,10 @@ def init(
         first = error.errors(include_url=False, include_input=False)[0]
         name = "--" + "-".join(str(part).replace("_", "-") for part in first["loc"] or ("ports",))
         raise InvalidArgument(name=name, problem=first["msg"].removeprefix("Value error, ")) from None
-    from coordinator.service.composition import new_home
+    from coordinator.service.composition import init_home
 
     home = home_of(context)
-    identity = new_home(home, settings, text)
+    identity = init_home(home, settings, text)
     print_line(f"Federation {federation} founded in {home.folder}.")
     print_line(f"Signing key {identity.signing_key.fingerprint}; protocol {protocol} {identity.protocol_digest}.")
     print_line(f"Next: ricord-coordinator --home {home.folder} serve")

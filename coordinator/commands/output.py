@@ -69,13 +69,13 @@ def show_all(title: str, messages: Iterable[Message], columns: tuple[str, ...], 
 def _value(message: Message, field: Any) -> Any:
     value = getattr(message, field.name)
     if field.is_repeated:
-        return [_one(each, field) for each in value]
+        return [_single_value(element, field) for element in value]
     if field.message_type is not None and not message.HasField(field.name):
         return None
-    return _one(value, field)
+    return _single_value(value, field)
 
 
-def _one(value: Any, field: Any) -> Any:  # a field descriptor; the type stubs know two kinds
+def _single_value(value: Any, field: Any) -> Any:  # a field descriptor; the type stubs know two kinds
     if isinstance(value, Timestamp):
         return value.ToDatetime(tzinfo=UTC).isoformat()
     if isinstance(value, Message):
@@ -99,13 +99,13 @@ def _cell(value: Any) -> str:
     if isinstance(value, dict):
         return json.dumps(_shortened(value), ensure_ascii=False, indent=1)
     if isinstance(value, list):
-        return ", ".join(str(each) for each in value)
+        return ", ".join(str(element) for element in value)
     return "" if value is None else str(_shortened(value))
 
 
 def _shortened(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _shortened(each) for name, each in value.items()}
+        return {name: _shortened(entry) for name, entry in value.items()}
     if isinstance(value, str) and _MOMENT.match(value):
         return value[:19].replace("T", " ")
     long = isinstance(value, str) and len(value) > _LONGEST and " " not in value
@@ -114,6 +114,6 @@ def _shortened(value: Any) -> Any:
 
 def end_of(text: str) -> datetime:
     """The end of a day (`2027-01-31`), or a moment in ISO form; UTC where it names no zone. Raises `ValueError`."""
-    found = datetime.fromisoformat(text)
-    found = found.replace(tzinfo=UTC) if found.tzinfo is None else found
-    return found + timedelta(days=1) if len(text) == len("2027-01-31") else found
+    moment = datetime.fromisoformat(text)
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    return moment + timedelta(days=1) if len(text) == len("2027-01-31") else moment

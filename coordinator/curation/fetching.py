@@ -1,4 +1,4 @@
-"""Getting sealed studies from the coordinator and opening them, believing nothing that no site signed."""
+"""Fetch sealed studies from the coordinator and open them, trusting only what a site signed."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -41,14 +41,14 @@ class Fetcher:
         self._protocol_digest = protocol_digest
 
     def submissions(self) -> tuple[pb.Submission, ...]:
-        """Everything the coordinator holds, by site and sequence number."""
+        """Everything the coordinator holds for this curator, by site and sequence number."""
         return tuple(self._stub.ListSubmissions(pb.ListSubmissionsRequest(), timeout=UNARY_SECONDS).submissions)
 
     def open(self, submission_id: str) -> OpenedStudy:
         """Fetch and open one study into `opened/<SITEID>/<study UID>/`.
 
         Raises what `open_sealed` raises, `SignatureInvalid` when the site's key is not the one known here or did not
-        sign an agreement that names this curator, `CoordinatorUnreachable`. Nothing is left of a study that failed.
+        sign an agreement that names this curator, `CoordinatorUnreachable`. A study that fails leaves nothing behind.
         """
         self._home.opened.mkdir(parents=True, exist_ok=True, mode=0o700)
         with TemporaryDirectory(dir=self._home.folder, prefix=".fetching-") as folder:
@@ -67,7 +67,7 @@ class Fetcher:
             )
 
     def _fetch(self, submission_id: str, target: Path) -> tuple[SignedManifest, VerifyKey]:
-        """Write the ciphertext; not a byte before the manifest is verified, not one more than it states."""
+        """Write the ciphertext: no byte before the manifest is verified, and no more than it states."""
         parts = self._stub.Fetch(pb.FetchRequest(id=submission_id), timeout=_FETCH_SECONDS)
         try:
             first = next(iter(parts), None)
@@ -84,7 +84,7 @@ class Fetcher:
         return signed, site_key
 
     def _site_key(self, header: pb.FetchHeader, signed: SignedManifest) -> VerifyKey:
-        """The site's key, once it is seen to have signed an agreement with this curator and the coordinator's name."""
+        """The site's key, which must have signed an agreement that names this curator and is countersigned."""
         key, manifest = VerifyKey.parse(header.site_verify_key), signed.manifest
         consent = from_signed(header.consent)
         terms = consent.verified(key, Consent, what="the site's agreement").terms
@@ -93,8 +93,8 @@ class Fetcher:
         curator = (self._keys.identity.recipient, self._keys.signing.fingerprint)
         if (terms.curator.recipient, terms.curator.fingerprint) != curator:
             raise SignatureInvalid("it names another curator", what="the site's agreement")
-        named = (execution.consent_sha256, execution.site_id, terms.id, terms.version)
-        if named != (consent.digest, manifest.site_id, manifest.agreement, manifest.agreement_version):
+        agreed = (execution.consent_sha256, execution.site_id, terms.id, terms.version)
+        if agreed != (consent.digest, manifest.site_id, manifest.agreement, manifest.agreement_version):
             raise SignatureInvalid("not the agreement of this study", what="the countersignature")
         return VerifyKey.parse(self._home.site_key(manifest.site_id, key.text))
 
@@ -108,7 +108,7 @@ def fetching(home: CuratorHome, keys: CuratorKeys, protocol_digest: Sha256) -> I
 
 
 def write_at_most(size: int, target: Path, chunks: Iterable[bytes]) -> None:
-    """Write `chunks`; raises `SealedFileInvalid` before more than `size` bytes are on the disk."""
+    """Write `chunks`; raises `SealedFileInvalid` before more than `size` bytes are written."""
     with target.open("wb") as file:
         for chunk in chunks:
             size -= len(chunk)

@@ -24,7 +24,7 @@ class CuratorKeys:
 
 
 def make_curator_keys(folder: Path) -> CuratorKeys:
-    """Make all three in `folder`; raises `KeyFileExists` before anything is written when one is there."""
+    """Make all three in `folder`; raises `KeyFileExists`, before anything is written, when one exists."""
     for name in (IDENTITY_FILE, SIGNING_FILE, TLS_FILE):
         keys.refuse_existing(folder / name)
     return CuratorKeys(

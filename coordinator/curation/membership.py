@@ -1,4 +1,4 @@
-"""The curator as a member: its home, its enrolment, and the sites' keys it has come to know."""
+"""The curator as a member: its home, its enrolment, and the site keys it has pinned."""
 
 import hashlib
 import json
@@ -37,7 +37,7 @@ class CuratorSettings(Frozen):
 
 
 class CuratorMembership(Frozen):
-    """What enrolment brought."""
+    """What enrolment returned."""
 
     name: str
     federation: str
@@ -78,7 +78,7 @@ class CuratorHome:
 
     @property
     def membership_file(self) -> Path:
-        """What enrolment brought."""
+        """What enrolment returned."""
         return self.folder / "identity" / "membership.json"
 
     @property
@@ -98,9 +98,9 @@ class CuratorHome:
             raise NotEnrolled(folder=str(self.folder)) from error
 
     def site_key(self, site_id: SiteId, offered: str) -> str:
-        """The key known for a site; the one `offered` is remembered when it is the first, and must be it ever after.
+        """The pinned key of a site: the first key `offered` is stored, and every later one must equal it.
 
-        Raises `SignatureInvalid` when the coordinator offers another one than before.
+        Raises `SignatureInvalid` when the coordinator offers another key than before.
         """
         file = self.folder / "identity" / "sites" / f"{site_id}.pub"
         if not file.exists():
@@ -114,8 +114,8 @@ class CuratorHome:
 def join(home: CuratorHome, token_text: str, *, protocol: str) -> CuratorMembership:
     """Make the curator's keys and enrol with a join token; the coordinator learns recipient and public keys.
 
-    Keys that are there are kept: a second try after a failure, or a new certificate after one that expired
-    (`enrol_again`), speaks for the same curator. Raises `HomeExists`, `TokenInvalid`, `TokenUsed`,
+    Existing keys are used again, so that a second try after a failure, or a new certificate after one that expired
+    (`enrol_again`), belongs to the same curator. Raises `HomeExists`, `TokenInvalid`, `TokenUsed`,
     `TokenExpired`, `ProtocolMismatch`, `CertificateForeign`, `CoordinatorUnreachable`.
     """
     if home.settings_file.exists():
@@ -173,7 +173,7 @@ def _join(home: CuratorHome, token_text: str, *, protocol: str) -> CuratorMember
 def renew_if_due(home: CuratorHome, now: datetime) -> bool:
     """Renew the certificate when two thirds of its life are over; whether it was renewed.
 
-    Raises what `connected` raises; an expired certificate cannot renew itself, that takes a new join token.
+    Raises what `connected` raises; an expired certificate cannot be renewed: that needs a new join token.
     """
     if now < pki.renew_at(home.certificate.read_bytes()):
         return False

@@ -1,8 +1,8 @@
-"""Open a sealed study with every check there is, and write it out whole or not at all.
+"""Open a sealed study with every check, and write it out whole or not at all.
 
 The order is: signature, protocol, recipient, ciphertext size and hash; only then is anything decrypted. Inside,
-`contents.json` must have the digest that the site signed and say what the manifest says, and what follows must be
-exactly what it lists. Names and places on the disk come from checked identifiers, never from the file.
+`contents.json` must have the digest that the site signed and agree with the manifest, and the members that follow must
+be exactly those it lists. Names and places on disk come from checked identifiers, never from the file.
 """
 
 import hashlib
@@ -40,7 +40,7 @@ class OpenedStudy(Frozen):
     @property
     def instances(self) -> tuple[Path, ...]:
         """The DICOM files, in the order of the contents."""
-        return tuple(self.folder / f"{each.sop_instance_uid}.dcm" for each in self.contents.instances)
+        return tuple(self.folder / f"{instance.sop_instance_uid}.dcm" for instance in self.contents.instances)
 
     @property
     def clinical(self) -> Path | None:
@@ -58,7 +58,7 @@ def open_sealed(
     out: Path,
     largest: int = LARGEST_STUDY,
 ) -> OpenedStudy:
-    """Open `ciphertext` into `out/<SITEID>/<study UID>`; an earlier opening of the same study is replaced.
+    """Open `ciphertext` into `out/<SITEID>/<study UID>`; a previous opening of the same study is replaced.
 
     Raises `SignatureInvalid`, `ProtocolMismatch`, `ManifestInvalid` (manifest and contents disagree, or the unpacked
     study would pass `largest` bytes), `SealedFileInvalid`, `SourceMissing`, `DiskFull`. After any of them `out` is as
@@ -72,15 +72,15 @@ def open_sealed(
     target = out / manifest.site_id / manifest.study
     with _opened(ciphertext) as file:
         _check_ciphertext(file, manifest)
-        with _fresh(target) as folder:
+        with _new_folder(target) as folder:
             contents = _unpack(ArchiveReader(open_chunks(identity, file)), manifest, folder, largest)
             write_whole(folder / MANIFEST_NAME, canonical_json(signed))
-            _put(folder, target)
+            _move_into_place(folder, target)
     return OpenedStudy(folder=target, signed=signed, contents=contents)
 
 
 def list_opened(out: Path) -> tuple[OpenedStudy, ...]:
-    """Every study opened into `out`, by site and study. It reads; it does not check again."""
+    """Every study opened into `out`, by site and study, as read from disk without checking again."""
     folders = sorted(path.parent for path in out.glob(f"[1-9]*/[0-9]*/{MANIFEST_NAME}"))
     return tuple(
         OpenedStudy(
@@ -103,7 +103,7 @@ def _opened(ciphertext: Path) -> Iterator[BufferedReader]:
 
 
 def _check_ciphertext(file: BufferedReader, manifest: Manifest) -> None:
-    """Size first, then the hash; the same open file is read again afterwards, so no other can take its place."""
+    """Check size, then hash; the same open file is decrypted afterwards, so no other file can replace it."""
     if os.fstat(file.fileno()).st_size != manifest.ciphertext_size:
         raise SealedFileInvalid(problem="its size is not the one its manifest states")
     if hashlib.file_digest(file, "sha256").hexdigest() != manifest.ciphertext_sha256:
@@ -112,17 +112,17 @@ def _check_ciphertext(file: BufferedReader, manifest: Manifest) -> None:
 
 
 @contextmanager
-def _fresh(target: Path) -> Iterator[Path]:
-    """A new hidden folder beside `target`, gone at the end unless it was renamed; one left by a crash goes first."""
+def _new_folder(target: Path) -> Iterator[Path]:
+    """A new hidden folder beside `target`, removed at the end unless renamed; one left by a crash is removed first."""
     folder = target.with_name(f".opening-{target.name}")
     shutil.rmtree(folder, ignore_errors=True)
-    made = [parent for parent in target.parents if not parent.exists()]
+    new_parents = [parent for parent in target.parents if not parent.exists()]
     folder.mkdir(parents=True, mode=0o700)
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        for parent in made:
+        for parent in new_parents:
             _remove_if_empty(parent)
 
 
@@ -133,7 +133,7 @@ def _remove_if_empty(folder: Path) -> None:
 
 def _unpack(archive: ArchiveReader, manifest: Manifest, folder: Path, largest: int) -> Contents:
     listing = archive.first(CONTENTS_NAME, _LARGEST_LISTING)
-    contents = _listed(listing, manifest)
+    contents = _parse_contents(listing, manifest)
     if sum(member.size for member in contents.members()) > largest:
         raise ManifestInvalid(problem=f"it would unpack to more than {largest} bytes")
     for member in contents.members():
@@ -143,8 +143,8 @@ def _unpack(archive: ArchiveReader, manifest: Manifest, folder: Path, largest: i
     return contents
 
 
-def _listed(listing: bytes, manifest: Manifest) -> Contents:
-    """The contents, once they are seen to be those that the site signed and to say what its manifest says."""
+def _parse_contents(listing: bytes, manifest: Manifest) -> Contents:
+    """The contents, checked to be those that the site signed and to agree with its manifest."""
     if hashlib.sha256(listing).hexdigest() != manifest.contents_sha256:
         raise ManifestInvalid(problem="the contents are not the ones that were signed")
     try:
@@ -163,17 +163,17 @@ def _listed(listing: bytes, manifest: Manifest) -> Contents:
 
 
 def _extract(archive: ArchiveReader, member: Member, folder: Path) -> None:
-    running = hashlib.sha256()
+    digest = hashlib.sha256()
     with new_file(folder / member.name) as target:
         for piece in archive.member(member.name, member.size):
-            running.update(piece)
+            digest.update(piece)
             target.write(piece)
-        if running.hexdigest() != member.sha256:
+        if digest.hexdigest() != member.sha256:
             raise SealedFileInvalid(problem="a member's hash is not the one its contents list")
 
 
-def _put(folder: Path, target: Path) -> None:
-    """Rename into place. A folder cannot be replaced at once: an earlier opening steps aside and goes afterwards."""
+def _move_into_place(folder: Path, target: Path) -> None:
+    """Rename `folder` to `target`. A folder cannot be replaced at once: a previous one is set aside, then removed."""
     aside = target.with_name(f".earlier-{target.name}")
     shutil.rmtree(aside, ignore_errors=True)
     sync_folder(folder)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from coordinator.agreements.lifecycle import moved, state_at
+from coordinator.agreements.lifecycle import state_at, transition
 from coordinator.agreements.lookup import agreement_of, site_of
 from coordinator.agreements.service import new_agreement
 from coordinator.federation.interface import NODE
@@ -18,7 +18,7 @@ from shared.frozen import Frozen
 from shared.token import Token, TokenKind
 
 _LONGEST_NAME = 100
-_INVITABLE = frozenset({State.INTERESTED, State.INVITED, State.DRAFTED})  # a lost token is replaced, not mended
+_INVITABLE = frozenset({State.INTERESTED, State.INVITED, State.DRAFTED})  # a lost token is replaced
 
 
 class SiteView(Frozen):
@@ -40,7 +40,7 @@ class MemberService:
     def invite(self, site_name: str, *, actor: str) -> tuple[SiteView, Token]:
         """Record a site, or an invited one again, and issue its invitation token.
 
-        Raises `InvalidArgument` for a name that is empty, too long or a number, which could be taken for a SITEID;
+        Raises `InvalidArgument` for a name that is empty, too long, or a number that could pass for a SITEID;
         `AgreementTransitionInvalid` when the site's agreement is past its draft.
         """
         name, now = _checked_name(site_name), self._now()
@@ -55,7 +55,7 @@ class MemberService:
             if agreement.state not in _INVITABLE:
                 raise AgreementTransitionInvalid(state=agreement.state, wanted=State.INVITED)
             if agreement.state is State.INTERESTED:
-                agreement = moved(agreement, State.INVITED, now)
+                agreement = transition(agreement, State.INVITED, now)
             work.put_agreement(agreement)
             token = tokens.issue(work, self._identity, kind=TokenKind.INVITATION, role=Role.SITE, subject=name, now=now)
             work.append_event(at=now, actor=actor, action="site invited", about=name)
@@ -65,7 +65,7 @@ class MemberService:
         """A join token for a curator or researcher, or for a site that must enrol again; and when it ends.
 
         Raises `NotFound` for an unknown site, `InvalidArgument` for a role that does not join or a name that cannot
-        stand in a certificate.
+        appear in a certificate.
         """
         now = self._now()
         with self._store.begin() as work:
@@ -90,7 +90,7 @@ class MemberService:
     def revoke(self, role: Role, name: str, *, actor: str) -> int:
         """Revoke every certificate of a member; the next call with one is refused. Returns how many were good.
 
-        A site's node key is forgotten with them: let in again, it registers one anew.
+        A site's node key is deleted with them; a site that enrols again registers a new one.
         """
         with self._store.begin() as work:
             name = site_of(work, name).site_id or name if role is Role.SITE else name
@@ -103,10 +103,10 @@ class MemberService:
             return count
 
     def _view(self, reading: Reading, site: Site) -> SiteView:
-        held = reading.certificates(Role.SITE, site.site_id) if site.site_id else ()
-        good = [one.ends_at for one in held if one.revoked_at is None]
+        certificates = reading.certificates(Role.SITE, site.site_id) if site.site_id else ()
+        ends = [certificate.ends_at for certificate in certificates if certificate.revoked_at is None]
         state = state_at(agreement_of(reading, site.name), self._now())
-        return SiteView(site=site, state=state, certificate_ends_at=good[0] if good else None)
+        return SiteView(site=site, state=state, certificate_ends_at=ends[0] if ends else None)
 
 
 def _checked_name(name: str) -> str:

@@ -3,7 +3,7 @@
 import hashlib
 from datetime import datetime
 
-from coordinator.agreements.lifecycle import in_force, moved, terms_of
+from coordinator.agreements.lifecycle import in_force, terms_of, transition
 from coordinator.agreements.lookup import agreement_of, site_of
 from coordinator.agreements.service import STATEMENT
 from coordinator.agreements.text import agreement_text
@@ -25,8 +25,8 @@ from shared.signed import Signed
 from shared.token import TokenKind
 
 
-class Enrolled(Frozen):
-    """What a newcomer takes home: its name, its certificate and, for a site, the agreement in force."""
+class NewMember(Frozen):
+    """What a newcomer receives: its name, its certificate and, for a site, the agreement in force."""
 
     role: Role
     name: str
@@ -53,10 +53,10 @@ class EnrolmentService:
             return terms_of(agreement_of(reading, row.subject)), agreement_text()
 
     def sign_agreement(self, secret: str, signed: Signed, verify_key: str) -> Agreement:
-        """Take the site's consent and register its key; the invitation token is used up.
+        """Record the site's consent and register its key; uses up the invitation token.
 
-        Raises what `read_agreement` raises, `SignatureInvalid`, and `AgreementTextChanged` when the terms signed are
-        not the ones drafted.
+        Raises what `read_agreement` raises, `SignatureInvalid`, and `AgreementTextChanged` when the signed terms are
+        not the drafted ones.
         """
         key = VerifyKey.parse(verify_key)
         consent = signed.verified(key, Consent, what="the agreement")
@@ -67,15 +67,15 @@ class EnrolmentService:
                 raise AgreementTextChanged
             if consent.fingerprint != key.fingerprint:
                 raise SignatureInvalid("the consent names another key", what="the agreement")
-            after = moved(agreement, State.SIGNED, self._now(), consent=signed)
-            work.put_agreement(after)
+            agreement = transition(agreement, State.SIGNED, self._now(), consent=signed)
+            work.put_agreement(agreement)
             work.put_site(site_of(work, row.subject).model_copy(update={"verify_key": key.text}))
             work.append_event(
                 at=self._now(), actor=f"site {row.subject}", action="agreement signed", about=agreement.id
             )
-            return after
+            return agreement
 
-    def enrol(self, secret: str, csr: bytes, signed: Signed, verify_key: str) -> Enrolled:
+    def enrol(self, secret: str, csr: bytes, signed: Signed, verify_key: str) -> NewMember:
         """Exchange a join token and a certificate request for a certificate.
 
         The request's digest and the token's are signed by the newcomer's Ed25519 key: a site's is the one that signed
@@ -97,10 +97,10 @@ class EnrolmentService:
             return enrolled
 
     def renew(self, role: Role, name: str, csr: bytes, signed: Signed, *, serial: str) -> bytes:
-        """Another certificate (PEM) for a member that shows the one with `serial`.
+        """A new certificate (PEM) for the member that presents the one with `serial`.
 
-        That one is looked up again here: a renewal under way must not outlive a revocation. Raises `NotFound`,
-        `SignatureInvalid`, `InvalidArgument`, `CertificateForeign`, `CertificateExpired`.
+        The presented one is checked in this transaction, so that a renewal cannot outrun a revocation. Raises
+        `NotFound`, `SignatureInvalid`, `InvalidArgument`, `CertificateForeign`, `CertificateExpired`.
         """
         with self._store.begin() as work:
             check_certificate_row(work, serial, role=role, name=name, now=self._now())
@@ -116,11 +116,11 @@ class EnrolmentService:
             return certificate
 
     def membership(self, role: Role, name: str) -> Agreement | None:
-        """The agreement a member stands under: a site's own, `None` for people."""
+        """The agreement of a site; `None` for a person."""
         with self._store.read() as reading:
             return agreement_of(reading, name) if role is Role.SITE else None
 
-    def _enrol_site(self, work: Work, row: TokenRow, csr: bytes, key: VerifyKey) -> Enrolled:
+    def _enrol_site(self, work: Work, row: TokenRow, csr: bytes, key: VerifyKey) -> NewMember:
         site = site_of(work, row.subject)
         agreement = agreement_of(work, row.subject)
         in_force(agreement, self._now())
@@ -128,25 +128,25 @@ class EnrolmentService:
             raise SignatureInvalid("not the key that signed the agreement", what="the enrolment")
         certificate = self._issued(work, Role.SITE, site.site_id, csr)
         work.put_site(site.model_copy(update={"enrolled_at": self._now()}))
-        return Enrolled(
+        return NewMember(
             role=Role.SITE, name=site.site_id, certificate=certificate, agreement=agreement, site_id=site.site_id
         )
 
-    def _enrol_person(self, work: Work, row: TokenRow, csr: bytes, key: VerifyKey, enrolment: Enrolment) -> Enrolled:
+    def _enrol_person(self, work: Work, row: TokenRow, csr: bytes, key: VerifyKey, enrolment: Enrolment) -> NewMember:
         role, now = Role(row.role), self._now()
-        known = work.member(role, row.subject)
-        if known is not None and (known.verify_key, known.recipient) != (key.text, enrolment.recipient):
-            # Sites pinned the registered keys in their agreements; others would make the pins worthless.
+        member = work.member(role, row.subject)
+        if member is not None and (member.verify_key, member.recipient) != (key.text, enrolment.recipient):
+            # Sites pinned the registered keys in their agreements; other keys would make the pins worthless.
             raise SignatureInvalid(f"{role} {row.subject} enrolled with other keys before", what="the enrolment")
         if (role is Role.CURATOR) != (enrolment.recipient is not None):
             raise InvalidArgument(name="The age recipient", problem="curators register one, and nobody else does")
         if enrolment.recipient is not None:
-            parse_recipient(enrolment.recipient)  # an agreement that names what nobody can seal to helps nobody
+            parse_recipient(enrolment.recipient)  # refuses one that no site could seal to
         member = Member(
             role=role, name=row.subject, verify_key=key.text, recipient=enrolment.recipient, enrolled_at=now
         )
         work.put_member(member)
-        return Enrolled(role=role, name=row.subject, certificate=self._issued(work, role, row.subject, csr))
+        return NewMember(role=role, name=row.subject, certificate=self._issued(work, role, row.subject, csr))
 
     def _issued(self, work: Work, role: Role, name: str, csr: bytes) -> bytes:
         days = self._identity.certificate_days
@@ -166,7 +166,7 @@ def registered_key(reading: Reading, role: Role, name: str) -> str:
 
 
 def _statement(name: str, signed: Signed, now: datetime) -> Document:
-    """The curator's own word for its recipient; sites check it before they sign."""
+    """The curator's signed statement of its recipient; sites check it before they sign."""
     return Document(kind=STATEMENT, name=name, state="signed", body=signed.model_dump_json(), changed_at=now)
 
 

@@ -8,7 +8,7 @@ from coordinator.agreements.servicer import agreement_message, state_message
 from coordinator.enrolment.members import MemberService, SiteView
 from coordinator.enrolment.service import EnrolmentService
 from coordinator.home.identity import Identity
-from coordinator.trust.interceptor import peer_of, serial_shown
+from coordinator.trust.interceptor import peer_of, peer_serial
 from shared.crypto.pki import Role
 from shared.crypto.signing import VerifyKey
 from shared.errors import InvalidArgument
@@ -73,14 +73,14 @@ class MembershipServicer(MembershipServiceServicer):
     ) -> membership_pb2.RenewCertificateResponse:
         """Another certificate."""
         peer = peer_of(context)
-        signed, serial = from_signed(request.enrolment), serial_shown(context)
+        signed, serial = from_signed(request.enrolment), peer_serial(context)
         certificate = self._service.renew(peer.role, peer.name, request.csr, signed, serial=serial)
         return membership_pb2.RenewCertificateResponse(certificate=certificate, root=self._identity.root)
 
     def GetMembership(
         self, request: membership_pb2.GetMembershipRequest, context: grpc.ServicerContext
     ) -> membership_pb2.GetMembershipResponse:
-        """Where the caller stands."""
+        """The caller's role, name and agreement."""
         peer = peer_of(context)
         agreement = self._service.membership(peer.role, peer.name)
         return membership_pb2.GetMembershipResponse(

@@ -1,7 +1,7 @@
-"""Flower's grid narrowed to a plan: its roster only, its minimum, its patience; every answer is kept by site.
+"""Flower's grid restricted to a plan: to its roster, minimum and timeout; it records every answer by site.
 
-Strategies of Flower use it as they use any grid. It waits for the roster before a round instead of for ever, ends a
-round when everyone has answered or the plan's time is over, and fails the run when too few answers are left.
+Flower's strategies use it like any grid. It waits for the roster only for a limited time before a round, ends a round
+when every site has answered or the plan's timeout is over, and fails the run when too few answers are useful.
 """
 
 import time
@@ -16,9 +16,9 @@ from shared.federation import records
 from shared.federation.plan import Plan
 from shared.ids import SiteId
 
-_LOOK_SECONDS = 0.1
+_POLL_SECONDS = 0.1
 _GATHER_SECONDS = 120.0
-_GRACE_SECONDS = 20.0  # for the rest of the roster, once the minimum is there
+_GRACE_SECONDS = 20.0  # for the other sites of the roster, once the minimum is present
 
 
 class Answer(NamedTuple):
@@ -32,7 +32,7 @@ class Answer(NamedTuple):
 
 
 class RosterGrid(Grid):  # type: ignore[misc] # Flower's packages are not followed by mypy
-    """A grid for one run; `nodes` says which site is which node by now, since one may register late."""
+    """A grid for one run; `nodes` maps sites to nodes at the time of the call, since a site may register late."""
 
     def __init__(
         self,
@@ -48,19 +48,19 @@ class RosterGrid(Grid):  # type: ignore[misc] # Flower's packages are not follow
         self._nodes = nodes
         self._sites: Mapping[int, SiteId] = {}
         self._stopped: Callable[[], bool] = lambda: False
-        self._before = 0
+        self._finished_rounds = 0
         self._present: tuple[int, ...] | None = None
 
     def stop_when(self, stopped: Callable[[], bool]) -> None:
-        """Ask `stopped` while waiting; when it says yes the run ends with `RunFailed`."""
+        """Call `stopped` while waiting; once it returns `True` the run ends with `RunFailed`."""
         self._stopped = stopped
 
     def start_after(self, server_round: int) -> None:
         """Count rounds on from `server_round`, the last one that a checkpoint holds."""
-        self._before = server_round
+        self._finished_rounds = server_round
 
     def set_run(self, run: Any) -> None:
-        """Belongs to the grid inside."""
+        """Delegated to the inner grid."""
         self._grid.set_run(run)
 
     @property
@@ -69,32 +69,32 @@ class RosterGrid(Grid):  # type: ignore[misc] # Flower's packages are not follow
         return self._grid.run
 
     def create_message(self, *args: Any, **kwargs: Any) -> Message:
-        """Deprecated by Flower; belongs to the grid inside."""
+        """Deprecated by Flower; delegated to the inner grid."""
         return self._grid.create_message(*args, **kwargs)
 
     def get_node_ids(self) -> Iterable[int]:
-        """The nodes of the roster that are there, the same ones until the next round; raises `TooFewSites`."""
+        """The nodes of the roster that are online, the same ones until the next round; raises `TooFewSites`."""
         if self._present is None:
             self._present = self._gather()
         return list(self._present)
 
     def sites(self) -> Mapping[SiteId, int]:
-        """The roster's sites that are there, with their nodes; raises `TooFewSites`."""
+        """The roster's sites that are online, with their nodes; raises `TooFewSites`."""
         return {self._sites[node]: node for node in self.get_node_ids()}
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        """Belongs to the grid inside."""
+        """Delegated to the inner grid."""
         pushed: Iterable[str] = self._grid.push_messages(messages)
         return pushed
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """Belongs to the grid inside."""
+        """Delegated to the inner grid."""
         pulled: Iterable[Message] = self._grid.pull_messages(message_ids)
         return pulled
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
         """One round. Raises `TooFewSites` when fewer sites answered usefully than the plan's minimum."""
-        del timeout  # the plan's holds
+        del timeout  # the plan's own applies
         replies = self.exchange(list(messages))
         useful = sum(not reply.has_error() for reply in replies)
         if useful < self.plan.minimum_sites:
@@ -106,23 +106,23 @@ class RosterGrid(Grid):  # type: ignore[misc] # Flower's packages are not follow
         return replies
 
     def exchange(self, messages: list[Message]) -> list[Message]:
-        """Send, wait until all have answered or the plan's time is over, and keep what each site said."""
+        """Send, wait until all sites have answered or the plan's timeout is over, and record each answer."""
         self._check_stopped()
-        sent = [self._turned(message) for message in messages]
+        sent = [self._renumbered(message) for message in messages]
         kind = sent[0].metadata.message_type if sent else ""
         server_round = int(sent[0].content[records.CONFIG].get(records.ROUND, 0)) if sent else 0
         waiting = {message_id for message_id in self.push_messages(sent) if message_id}
         deadline = time.monotonic() + self.plan.timeout_seconds
         replies: list[Message] = []
         while waiting and time.monotonic() < deadline:
-            found = list(self.pull_messages(waiting))
-            waiting -= {reply.metadata.reply_to_message_id for reply in found}
-            replies += found
+            arrived = list(self.pull_messages(waiting))
+            waiting -= {reply.metadata.reply_to_message_id for reply in arrived}
+            replies += arrived
             if waiting:
                 self._check_stopped()
-                time.sleep(0 if found else _LOOK_SECONDS)
-        known = [(site, reply) for reply in replies if (site := self.site_of(reply))]
-        ordered = [reply for _, reply in sorted(known, key=lambda pair: pair[0])]  # sums of floats keep their order
+                time.sleep(0 if arrived else _POLL_SECONDS)
+        by_site = [(site, reply) for reply in replies if (site := self.site_of(reply))]
+        ordered = [reply for _, reply in sorted(by_site, key=lambda pair: pair[0])]  # sums of floats keep their order
         self.answers += [self._answer(reply, kind, server_round) for reply in ordered]
         self._present = None
         return ordered
@@ -143,13 +143,13 @@ class RosterGrid(Grid):  # type: ignore[misc] # Flower's packages are not follow
         figures = {key: float(value) for key, value in metrics.items() if isinstance(value, int | float)}
         return Answer(site, kind, server_round, figures, None)
 
-    def _turned(self, message: Message) -> Message:
-        """Count rounds on from a checkpoint: Flower's strategies know no other start than 1."""
+    def _renumbered(self, message: Message) -> Message:
+        """Count rounds on from a checkpoint: Flower's strategies always start at 1."""
         config = message.content.get(records.CONFIG)
-        if self._before == 0 or not isinstance(config, ConfigRecord) or records.ROUND not in config:
+        if self._finished_rounds == 0 or not isinstance(config, ConfigRecord) or records.ROUND not in config:
             return message
-        later = ConfigRecord({**config, records.ROUND: int(config[records.ROUND]) + self._before})
-        content = RecordDict({**message.content, records.CONFIG: later})
+        renumbered = ConfigRecord({**config, records.ROUND: int(config[records.ROUND]) + self._finished_rounds})
+        content = RecordDict({**message.content, records.CONFIG: renumbered})
         return Message(content, dst_node_id=message.metadata.dst_node_id, message_type=message.metadata.message_type)
 
     def _gather(self) -> tuple[int, ...]:
@@ -164,7 +164,7 @@ class RosterGrid(Grid):  # type: ignore[misc] # Flower's packages are not follow
             if waited > min(_GATHER_SECONDS, self.plan.timeout_seconds):
                 raise TooFewSites(present=str(len(present)), minimum=str(self.plan.minimum_sites))
             self._check_stopped()
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_POLL_SECONDS)
 
 
 class GridExchange:
@@ -174,7 +174,7 @@ class GridExchange:
         self._grid = grid
 
     def __call__(self, stage: str, requests: Mapping[SiteId, bytes]) -> Mapping[SiteId, bytes]:
-        """Send each request to its site; a site that is away, refuses or answers without a payload is missing."""
+        """Send each request to its site; a site that is offline, refuses or answers without a payload is left out."""
         present = self._grid.sites()
         messages = [
             Message(self._content(stage, payload), dst_node_id=present[site], message_type="query")

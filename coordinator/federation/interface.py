@@ -19,7 +19,7 @@ class RegisteredNode(Frozen):
 
 
 class NodeRegistry(Protocol):
-    """Nodes of sites whose agreement is executed right now; asked at every message, so suspension is immediate."""
+    """Nodes of sites whose agreement is in force now; read at every message, so suspension is immediate."""
 
     def nodes(self, modes: tuple[Mode, ...]) -> Mapping[SiteId, RegisteredNode]:
         """The nodes of sites whose executed agreement covers at least one of `modes`."""
@@ -27,7 +27,7 @@ class NodeRegistry(Protocol):
 
 
 class Members(Protocol):
-    """Enrolled sites whose agreement is executed right now, whether they have registered a node yet or not."""
+    """Enrolled sites whose agreement is in force now, whether or not they have registered a node."""
 
     def members(self, modes: tuple[Mode, ...]) -> Mapping[SiteId, str]:
         """The fingerprints of the sites whose executed agreement covers at least one of `modes`."""

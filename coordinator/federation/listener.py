@@ -1,4 +1,4 @@
-"""Sockets of the SuperLink, and what each of them lets through."""
+"""Sockets of the SuperLink, and the paths that each of them serves."""
 
 import socket
 
@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from shared.errors import PortInUse
 
 
-class Only:
+class PathFilter:
     """One listener's view of the application: paths under `prefix`, and 404 for anything else."""
 
     def __init__(self, app: ASGIApp, prefix: str) -> None:
@@ -26,7 +26,7 @@ class Only:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A bound socket; raises `PortInUse`. A port of 0 takes a free one, which only loopback listeners do."""
+    """A bound socket; raises `PortInUse`. Port 0 binds a free port, which only loopback listeners use."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

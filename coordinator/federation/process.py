@@ -1,7 +1,7 @@
-"""The federation at work: a SuperLink that follows the agreements, and the runs that wait in the store, one by one.
+"""The federation process: a SuperLink that follows the agreements, and the store's pending runs, one at a time.
 
-A run goes pending -> running -> done or failed. One that this process was stopped in the middle of goes on from its
-last checkpoint when it is training; statistics start from nothing and are marked as failed.
+A run goes pending -> running -> done or failed. When this process stops in the middle of a run, training continues from
+its last checkpoint at the next start; statistics have no checkpoint and are marked as failed.
 """
 
 import threading
@@ -44,18 +44,18 @@ def serve_federation(
         ThreadPoolExecutor(max_workers=1, thread_name_prefix="federated-run") as pool,
     ):
         worker = _Worker(store, superlink, settings.folder / "runs", statistics, stop)
-        worker.take_up()
+        worker.recover_interrupted()
         current: Future[None] | None = None
         while not stop.is_set():
             superlink.sync()
             if current is None or current.done():
-                waiting = worker.next_pending()
-                current = pool.submit(worker.execute, waiting) if waiting else None
+                pending = worker.next_pending()
+                current = pool.submit(worker.execute, pending) if pending else None
             stop.wait(_TICK_SECONDS)
 
 
 class _Worker:
-    """Takes runs from the store and writes back how they end."""
+    """Executes runs from the store and records how they end."""
 
     def __init__(
         self, store: Store, superlink: SuperLink, folder: Path, statistics: Statistics, stop: threading.Event
@@ -66,34 +66,34 @@ class _Worker:
         self._statistics = statistics
         self._stop = stop
 
-    def take_up(self) -> None:
-        """What an earlier process was in the middle of: training waits again, anything else has failed."""
+    def recover_interrupted(self) -> None:
+        """Make unfinished training of a previous process pending again; mark its other unfinished runs failed."""
         with self._store.read() as reading:
-            left = [run for run in registry.runs(reading) if run.state in ("running", "stopping")]
-        for run in left:
+            interrupted = [run for run in registry.runs(reading) if run.state in ("running", "stopping")]
+        for run in interrupted:
             if run.state == "running" and run.plan.purpose == "training":
                 self._put(run.model_copy(update={"state": "pending"}), "run taken up again")
             else:
                 self._end(run, problem="the federation was stopped in the middle of it")
 
     def next_pending(self) -> Run | None:
-        """The oldest run that waits."""
+        """The oldest pending run."""
         with self._store.read() as reading:
             return next((run for run in registry.runs(reading) if run.state == "pending"), None)
 
     def execute(self, run: Run) -> None:
-        """One run from its start to its end; never raises."""
+        """Execute one run from start to end; never raises."""
         run = run.model_copy(update={"state": "running", "started_at": utc_now()})
         self._put(run, "run started")
         grid: RosterGrid | None = None
         try:
-            with self._superlink.run(build_bundle()) as opened:
-                grid = RosterGrid(opened.grid, run.plan, run.signed, self._superlink.nodes)
+            with self._superlink.run(build_bundle()) as open_run:
+                grid = RosterGrid(open_run.grid, run.plan, run.signed, self._superlink.nodes)
                 grid.stop_when(self._stopped(run))
-                result = self._result(run, grid, opened.context)
+                result = self._result(run, grid, open_run.context)
             self._end(run, result=result)
         except RicordError as error:
-            if not self._stop.is_set():  # else it goes on at the next start
+            if not self._stop.is_set():  # else it is recovered at the next start
                 self._end(run, problem=" ".join((error.public, *_refusals(grid))))
         except Exception as error:  # noqa: BLE001 -- a defect or Flower's own error ends this run, not the federation
             _log.error("run.defect", run=run.id, kind=type(error).__name__)
@@ -109,7 +109,7 @@ class _Worker:
         return (folder / METRICS_FILE).read_text(encoding="utf-8")
 
     def _stopped(self, run: Run) -> Callable[[], bool]:
-        """Whether the run should end; the store is asked once a second."""
+        """A function that says whether the run should end; it reads the store once a second."""
         last = [time.monotonic(), 0.0]
 
         def stopped() -> bool:

@@ -49,14 +49,14 @@ class Run(Frozen):
 
 
 class StoredNodes:
-    """`NodeRegistry` and `Members` over the store: the agreement is looked up each time."""
+    """`NodeRegistry` and `Members` over the store; agreements are read at every call."""
 
     def __init__(self, store: Store, clock: Clock = utc_now) -> None:
         self._store = store
         self._now = clock
 
     def nodes(self, modes: tuple[Mode, ...]) -> Mapping[SiteId, RegisteredNode]:
-        """The nodes of sites with a good certificate whose executed agreement covers at least one of `modes`."""
+        """The nodes of sites with a valid certificate whose executed agreement covers at least one of `modes`."""
         with self._store.read() as reading:
             rows = [NodeRow.model_validate_json(document.body) for document in reading.documents(NODE)]
             return {
@@ -68,33 +68,33 @@ class StoredNodes:
             }
 
     def members(self, modes: tuple[Mode, ...]) -> Mapping[SiteId, str]:
-        """The fingerprints of sites, as in `nodes`, that enrolled, whether or not they registered a node."""
+        """The fingerprints of enrolled sites under the conditions of `nodes`, whether or not they registered a node."""
         with self._store.read() as reading:
             enrolled = [site.site_id for site in reading.sites() if site.site_id and site.enrolled_at]
             return {site: _fingerprint(reading, site) for site in enrolled if self._takes_part(reading, site, modes)}
 
     def _takes_part(self, reading: Reading, site_id: SiteId, modes: tuple[Mode, ...]) -> bool:
-        """Revoking takes a site out of the federation too, whose port knows node keys and no certificates."""
+        """Checks certificates too, since the fleet port knows node keys only: revoking also ends federated work."""
         now = self._now()
         covered = any(_covers(reading, site_id, mode, now) for mode in modes)
         return covered and is_member_now(reading, Role.SITE, site_id, now)
 
 
 def register_node(work: Work, site_id: SiteId, public_key: bytes, *, now: datetime) -> NodeRow:
-    """Keep a site's node key. Raises `InvalidArgument`, `AgreementNotExecuted` or `AgreementModeNotAllowed`."""
+    """Store a site's node key. Raises `InvalidArgument`, `AgreementNotExecuted` or `AgreementModeNotAllowed`."""
     if not any(_covers(work, site_id, mode, now) for mode in FEDERATED):
         terms_in_force(work, site_id, Mode.TRAINING, now)
         raise AgreementModeNotAllowed(mode=Mode.TRAINING)
     row = NodeRow(site_id=site_id, public_key=_node_key(public_key))
-    others = [NodeRow.model_validate_json(document.body) for document in work.documents(NODE)]
-    if any(other.public_key == row.public_key and other.site_id != site_id for other in others):
+    registered = [NodeRow.model_validate_json(document.body) for document in work.documents(NODE)]
+    if any(node.public_key == row.public_key and node.site_id != site_id for node in registered):
         raise InvalidArgument(name="public_key", problem="another site has registered it")
     work.put_document(Document(kind=NODE, name=site_id, state="registered", body=_json(row), changed_at=now))
     return row
 
 
 def put_run(work: Work, run: Run, *, now: datetime) -> Run:
-    """Keep a run as it stands."""
+    """Store a run in its present state."""
     work.put_document(Document(kind=RUN, name=run.id, state=run.state, body=_json(run), changed_at=now))
     return run
 
@@ -109,8 +109,8 @@ def run_of(reading: Reading, name: str) -> Run:
 
 def runs(reading: Reading) -> Sequence[Run]:
     """Every run, the oldest first."""
-    found = [Run.model_validate_json(document.body) for document in reading.documents(RUN)]
-    return sorted(found, key=lambda run: run.created_at)
+    stored = [Run.model_validate_json(document.body) for document in reading.documents(RUN)]
+    return sorted(stored, key=lambda run: run.created_at)
 
 
 def _covers(reading: Reading, site_id: SiteId, mode: Mode, now: datetime) -> bool:
@@ -129,7 +129,7 @@ def _fingerprint(reading: Reading, site_id: SiteId) -> str:
 
 
 def _node_key(pem: bytes) -> str:
-    """The key in the one form under which it is compared; raises `InvalidArgument` for any but P-384."""
+    """The key as canonical PEM, so that keys compare as text; raises `InvalidArgument` unless it is on P-384."""
     try:
         key = load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm) as error:

@@ -1,4 +1,4 @@
-"""What a run leaves behind: figures per round and site, the model's file and digest, and who refused why."""
+"""The results of a training run: figures per round and site, the model's file and digest, refusals and reasons."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -11,16 +11,16 @@ from shared.ids import Sha256, SiteId
 
 
 class SiteFigures(Frozen):
-    """One site's figures of one round, as far as the plan asked and the site told: `None` is withheld."""
+    """One site's figures of one round; `None` where the plan did not ask or the site withheld."""
 
     site_id: SiteId
-    images: int | None = None  # validation images behind `auc`
+    images: int | None = None  # validation images from which `auc` is computed
     auc: float | None = None
     loss: float | None = None
 
 
 class RoundResult(Frozen):
-    """One round: means over the sites that told theirs, of the training loss by number of images and of the AUC."""
+    """One round: the mean training loss and AUC of the sites that reported them, weighted by number of images."""
 
     round: int
     training_images: int
@@ -30,7 +30,7 @@ class RoundResult(Frozen):
 
 
 class Refusal(Frozen):
-    """A site that did not do what it was asked in a round, and its reason."""
+    """A site that refused its part in a round, and its reason."""
 
     round: int
     site_id: SiteId
@@ -46,8 +46,8 @@ class TrainingResult(Frozen):
     model_sha256: Sha256 | None
 
 
-def training_result(answers: Sequence[Answer], folder: Path, *, earlier: TrainingResult | None) -> TrainingResult:
-    """Everything so far: `earlier` rounds from before a restart, and those in `answers`."""
+def training_result(answers: Sequence[Answer], folder: Path, *, previous: TrainingResult | None) -> TrainingResult:
+    """Everything so far: the rounds of `previous`, from before a restart, and those in `answers`."""
     evaluated = sorted({answer.server_round for answer in answers if answer.kind == "evaluate"})
     rounds = tuple(
         _round(number, [answer for answer in answers if answer.server_round == number]) for number in evaluated
@@ -57,11 +57,11 @@ def training_result(answers: Sequence[Answer], folder: Path, *, earlier: Trainin
         for answer in answers
         if answer.refusal
     )
-    everything = (earlier.rounds if earlier else ()) + rounds
+    everything = (previous.rounds if previous else ()) + rounds
     model = checkpoint_file(folder, everything[-1].round if everything else 0)
     return TrainingResult(
         rounds=everything,
-        refusals=(earlier.refusals if earlier else ()) + refused,
+        refusals=(previous.refusals if previous else ()) + refused,
         model=model.name,
         model_sha256=Sha256(hashlib.sha256(model.read_bytes()).hexdigest()) if model.exists() else None,
     )
@@ -79,7 +79,7 @@ def _round(server_round: int, answers: Sequence[Answer]) -> RoundResult:
     return RoundResult(
         round=server_round,
         training_images=int(sum(metrics[records.EXAMPLES] for metrics in trained)),
-        training_loss=_mean((each[records.EXAMPLES], each[records.LOSS]) for each in trained if each[records.TOLD]),
+        training_loss=_mean((site[records.EXAMPLES], site[records.LOSS]) for site in trained if site[records.FIGURES]),
         auc=_mean((site.images, site.auc) for site in sites if site.images is not None and site.auc is not None),
         sites=sites,
     )
@@ -87,7 +87,7 @@ def _round(server_round: int, answers: Sequence[Answer]) -> RoundResult:
 
 def _figures(answer: Answer) -> SiteFigures:
     metrics = answer.metrics
-    if not metrics.get(records.TOLD):
+    if not metrics.get(records.FIGURES):
         return SiteFigures(site_id=answer.site)
     return SiteFigures(
         site_id=answer.site,

@@ -1,4 +1,4 @@
-"""The centre's Flower app. Our own process executes it; `Task` reaches it in the context of the run."""
+"""The centre's Flower app. Our own process executes it with a `RosterGrid` and the run's context."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What coordinators and sites may ask of the federation. Runs are rows; the federation process works them off."""
+"""What coordinators and sites may ask of the federation. Runs are rows, which the federation process executes."""
 
 from collections.abc import Sequence
 
@@ -42,13 +42,13 @@ class FederationService:
         self._now = clock
 
     def start_run(self, request: bytes, *, actor: str) -> Run:
-        """Complete and sign the plan that was asked for and leave it to the federation process.
+        """Complete and sign the requested plan and queue it for the federation process.
 
-        Raises `PlanInvalid`, or `AgreementModeNotAllowed` for a site named whose agreement does not cover it.
+        Raises `PlanInvalid`, or `AgreementModeNotAllowed` when the agreement of a named site does not cover it.
         """
-        asked = parse_request(request)
+        requested = parse_request(request)
         plan = complete_plan(
-            asked, members=self._members(asked), protocol_digest=Sha256(self._identity.protocol_digest)
+            requested, members=self._members(requested), protocol_digest=Sha256(self._identity.protocol_digest)
         )
         run = Run(
             id=plan.run,
@@ -78,14 +78,14 @@ class FederationService:
             run = registry.run_of(work, name)
             if run.state not in ("pending", "running"):
                 return run
-            fresh = run.state == "pending"
-            update = {"state": "failed", "ended_at": self._now(), "problem": "it was stopped"} if fresh else {}
+            unstarted = run.state == "pending"
+            update = {"state": "failed", "ended_at": self._now(), "problem": "it was stopped"} if unstarted else {}
             work.append_event(at=self._now(), actor=actor, action="run stopped", about=run.id)
             stopped = run.model_copy(update=update or {"state": "stopping"})
             return registry.put_run(work, stopped, now=self._now())
 
     def register_node(self, site_id: SiteId, public_key: bytes, *, protocol_digest: str) -> NodeRow:
-        """Keep a site's node key, so that the SuperLink admits it while its agreement covers federated work.
+        """Store a site's node key: the SuperLink admits it while the site's agreement covers federated work.
 
         Raises `ProtocolMismatch`, `InvalidArgument`, `AgreementNotExecuted` or `AgreementModeNotAllowed`.
         """
@@ -97,7 +97,7 @@ class FederationService:
             return row
 
     def info(self) -> FederationInfo:
-        """Where the fleet port is, and which bundles run."""
+        """The fleet port's address and the bundles that run."""
         return FederationInfo(
             fleet_address=self._fleet_address,
             root=self._identity.root,
@@ -105,8 +105,8 @@ class FederationService:
             protocol_digest=Sha256(self._identity.protocol_digest),
         )
 
-    def _members(self, asked: PlanRequest) -> tuple[Member, ...]:
-        able = self._nodes.members(MODES[asked.purpose])
-        if not set(asked.sites) <= set(able):
-            raise AgreementModeNotAllowed(mode=asked.purpose)
-        return tuple(Member(site_id=site, fingerprint=able[site]) for site in sorted(asked.sites or able))
+    def _members(self, requested: PlanRequest) -> tuple[Member, ...]:
+        eligible = self._nodes.members(MODES[requested.purpose])
+        if not set(requested.sites) <= set(eligible):
+            raise AgreementModeNotAllowed(mode=requested.purpose)
+        return tuple(Member(site_id=site, fingerprint=eligible[site]) for site in sorted(requested.sites or eligible))

@@ -39,7 +39,7 @@ class FederationServicer(FederationServiceServicer):
     def RegisterNode(
         self, request: wire.RegisterNodeRequest, context: grpc.ServicerContext
     ) -> wire.RegisterNodeResponse:
-        """Keep the calling site's node key; the SuperLink admits it a moment later."""
+        """Store the calling site's node key; the SuperLink admits it a moment later."""
         self._service.register_node(
             SiteId(peer_of(context).name), request.public_key, protocol_digest=request.protocol_digest
         )
@@ -48,7 +48,7 @@ class FederationServicer(FederationServiceServicer):
     def GetFederationInfo(
         self, request: wire.GetFederationInfoRequest, context: grpc.ServicerContext
     ) -> wire.GetFederationInfoResponse:
-        """Where the fleet port is, and which bundles run."""
+        """The fleet port's address and the bundles that run."""
         del request, context
         info = self._service.info()
         return wire.GetFederationInfoResponse(

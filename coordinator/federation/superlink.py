@@ -1,9 +1,9 @@
 """The adapter to Flower 1.41.0's SuperLink: the only module of the coordinator that touches Flower's internals.
 
-Two listeners over one application. The sites' one speaks TLS and serves the Fleet paths only, everything else is 404;
-the other is on loopback with a port of the system's choice and serves the Runtime paths only, for our own `HttpGrid`.
-Control paths are served nowhere: runs and nodes go through the same handlers, called in this process. Nodes register
-through us alone (`enable_supernode_auth`), and the registry of agreements is asked at every message.
+Two listeners share one application. The one for sites speaks TLS and serves the Fleet paths only, everything else is
+404; the other is on loopback, on a port the system chooses, and serves the Runtime paths only, for our own `HttpGrid`.
+No listener serves the Control paths: runs and nodes go through the same handlers, called in this process. Nodes
+register through us alone (`enable_supernode_auth`), and the registry of agreements is read at every message.
 """
 
 import os
@@ -48,7 +48,7 @@ from flwr.superlink.servicer.runtime import runtime_handlers
 from starlette.types import ASGIApp
 
 from coordinator.federation.interface import FEDERATED, NodeRegistry
-from coordinator.federation.listener import Only, listen
+from coordinator.federation.listener import PathFilter, listen
 from shared.errors import RunFailed
 from shared.frozen import Frozen
 from shared.ids import SiteId
@@ -69,7 +69,7 @@ class SuperLinkSettings(Frozen):
 
 
 class OpenRun:
-    """A run of ours in Flower: the grid to its nodes and the context of its ServerApp."""
+    """One of our runs in Flower: the grid to its nodes and the context of its ServerApp."""
 
     def __init__(self, grid: HttpGrid, context: Context) -> None:
         self.grid = grid
@@ -87,25 +87,25 @@ class SuperLink:
 
     def __enter__(self) -> Self:
         """Listen; raises `PortInUse`."""
-        with ExitStack() as undone:
-            fleet = undone.enter_context(listen(self._settings.host, self._settings.port))
-            runtime = undone.enter_context(listen("127.0.0.1", 0))
-            undone.push(self.__exit__)
+        with ExitStack() as cleanup:
+            fleet = cleanup.enter_context(listen(self._settings.host, self._settings.port))
+            runtime = cleanup.enter_context(listen("127.0.0.1", 0))
+            cleanup.push(self.__exit__)
             self._start(fleet, runtime)
-            undone.pop_all()
+            cleanup.pop_all()
         return self
 
     def _start(self, fleet: socket.socket, runtime: socket.socket) -> None:
         prepare_environment(self._settings.folder)
-        _hurry()
+        _poll_replies_faster()
         self._certificate_changed = self._settings.certificate.stat().st_mtime_ns
         self._runtime_address = f"127.0.0.1:{runtime.getsockname()[1]}"
         app = create_app(_configuration(self._settings), SuperLinkLifespan)
         self._state: Any = app.state.linkstate_factory.state()
-        _admit_by(_Admission(self._registry), self._state, app.state.linkstate_factory)
-        self._serve(Only(app, _RUNTIME), runtime, lifespan="on")
+        _install_admission(_Admission(self._registry), self._state, app.state.linkstate_factory)
+        self._serve(PathFilter(app, _RUNTIME), runtime, lifespan="on")
         self._serve(
-            Only(app, _FLEET),
+            PathFilter(app, _FLEET),
             fleet,
             lifespan="off",
             ssl_certfile=str(self._settings.certificate),
@@ -113,7 +113,7 @@ class SuperLink:
         )
 
     def __exit__(self, *exception: object) -> None:
-        """Stop listening; what waits for an answer is dropped."""
+        """Stop listening; open requests are dropped."""
         for server, _, _ in self._servers:
             server.should_exit = True
         for server, thread, listener in self._servers:
@@ -123,16 +123,16 @@ class SuperLink:
         self._servers.clear()
 
     def sync(self) -> None:
-        """Register the nodes that the registry holds and remove those that it no longer does.
+        """Register the nodes that the registry holds and remove those that it no longer holds.
 
-        A renewed certificate is taken up too: connections made from then on see it.
+        Loads a renewed certificate too: new connections get it.
         """
-        self._renew()
-        wanted = {_pem(node.public_key) for node in self._registry.nodes(FEDERATED).values()}
+        self._reload_certificate()
+        registered = {_pem(node.public_key) for node in self._registry.nodes(FEDERATED).values()}
         known = self._known()
-        for key in wanted - known.keys():
+        for key in registered - known.keys():
             control_handlers.register_node(RegisterNodeRequest(public_key=key), self._account, self._state)
-        for key in known.keys() - wanted:
+        for key in known.keys() - registered:
             control_handlers.unregister_node(UnregisterNodeRequest(node_id=known[key]), self._account, self._state)
 
     def nodes(self) -> Mapping[SiteId, int]:
@@ -143,7 +143,7 @@ class SuperLink:
 
     @contextmanager
     def run(self, bundle: bytes) -> Iterator[OpenRun]:
-        """Start a run of `bundle` and hold its ServerApp's task; it ends as failed when the body raises.
+        """Start a run of `bundle` and hold its ServerApp's task; it ends as failed when the block raises.
 
         Raises `RunFailed` when Flower does not start it.
         """
@@ -152,14 +152,14 @@ class SuperLink:
         grid = HttpGrid(self._runtime_address, insecure=True, token=self._acquire(run_id))
         grid._retry_invoker = None  # noqa: SLF001 -- Flower's own would send SIGINT to this process on a 401
         client: Any = grid._runtime_client  # noqa: SLF001 -- the one way to the task's input and output
-        heartbeat = HeartbeatSender(lambda: _beats(client))
+        heartbeat = HeartbeatSender(lambda: _send_heartbeat(client))
         heartbeat.start()
         outcome = (SubStatus.FAILED, "the run was stopped")
         try:
-            given = client.PullTaskInput(PullTaskInputRequest())
-            grid.set_run(run_from_proto(given.run))
-            _identify(given.task_id, given.run.run_id, given.context.node_id)
-            yield OpenRun(grid, context_from_proto(given.context))
+            task = client.PullTaskInput(PullTaskInputRequest())
+            grid.set_run(run_from_proto(task.run))
+            _set_task_identity(task.task_id, task.run.run_id, task.context.node_id)
+            yield OpenRun(grid, context_from_proto(task.context))
             outcome = (SubStatus.COMPLETED, "")
         except Exception as error:
             outcome = (SubStatus.FAILED, type(error).__name__)
@@ -169,7 +169,7 @@ class SuperLink:
             client.PushTaskOutput(PushTaskOutputRequest(sub_status=outcome[0], details=outcome[1]))
             grid.close()
 
-    def _renew(self) -> None:
+    def _reload_certificate(self) -> None:
         changed = self._settings.certificate.stat().st_mtime_ns
         if changed != self._certificate_changed:
             for server, _, _ in self._servers:
@@ -178,16 +178,16 @@ class SuperLink:
             self._certificate_changed = changed
 
     def _acquire(self, run_id: int) -> str:
-        """The token of our run's task; tasks of runs that an earlier process left behind are ended on the way."""
+        """The token of our run's task; ends the tasks that a previous process left unfinished."""
         while True:
-            given = runtime_handlers.acquire_task(
+            acquired = runtime_handlers.acquire_task(
                 AcquireTaskRequest(supported_task_types=[TaskType.SERVER_APP]), self._state
             )
-            if not given.token:
+            if not acquired.token:
                 raise RunFailed(problem="Flower did not start it")
-            if given.task.run_id == run_id:
-                return str(given.token)
-            self._state.finish_task(given.task.task_id, sub_status=SubStatus.FAILED, details="left behind")
+            if acquired.task.run_id == run_id:
+                return str(acquired.token)
+            self._state.finish_task(acquired.task.task_id, sub_status=SubStatus.FAILED, details="left behind")
 
     def _known(self) -> dict[bytes, int]:
         return {
@@ -209,21 +209,21 @@ class SuperLink:
 
 
 class _Admission(NoOpFederationManager):  # type: ignore[misc] # Flower's packages are not followed by mypy
-    """Admits the nodes whose agreement is in force at this moment, and the SuperLink itself (node 1)."""
+    """Admits the nodes whose agreement is in force now, and the SuperLink itself (node 1)."""
 
     def __init__(self, registry: NodeRegistry) -> None:
         super().__init__()
         self._registry = registry
 
     def filter_nodes(self, node_ids: set[int], federation_id: str) -> set[int]:
-        """The nodes among `node_ids` that may take part; without node 1 every message would vanish."""
+        """The nodes among `node_ids` that may take part; without node 1 every message would be lost."""
         del federation_id
-        wanted = {_pem(node.public_key) for node in self._registry.nodes(FEDERATED).values()}
+        admitted = {_pem(node.public_key) for node in self._registry.nodes(FEDERATED).values()}
         return {
             node_id
             for node_id in node_ids
             if node_id == SUPERLINK_NODE_ID
-            or any(node.public_key in wanted for node in self.linkstate.get_node_info(node_ids=[node_id]))
+            or any(node.public_key in admitted for node in self.linkstate.get_node_info(node_ids=[node_id]))
         }
 
     def has_node(self, node_id: int, federation_id: str) -> bool:
@@ -238,9 +238,9 @@ def prepare_environment(folder: Path) -> None:
     os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
     os.environ["FLWR_DISABLE_UPDATE_CHECK"] = "1"
     os.environ["FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION"] = "1"
-    telemetry.FLWR_TELEMETRY_ENABLED = "0"  # read from the environment when it was imported
+    telemetry.FLWR_TELEMETRY_ENABLED = "0"  # its value at import came from the environment
     getLogger("flwr").setLevel(WARNING)
-    getLogger("httpx").setLevel(WARNING)  # it tells every request
+    getLogger("httpx").setLevel(WARNING)  # it logs every request
 
 
 def _configuration(settings: SuperLinkSettings) -> SuperLinkLifespanConfig:
@@ -251,7 +251,7 @@ def _configuration(settings: SuperLinkSettings) -> SuperLinkLifespanConfig:
         port=settings.port,
         insecure=False,
         certificates=None,
-        superexec_auth_secret=secrets.token_bytes(32),  # nobody else on this host takes our ServerApp's task
+        superexec_auth_secret=secrets.token_bytes(32),  # no other program on this host can acquire our ServerApp's task
         authn_plugin=NoOpControlAuthnPlugin(),
         event_log_plugin=None,
         fleet_event_log_plugin=None,
@@ -270,30 +270,30 @@ def _configuration(settings: SuperLinkSettings) -> SuperLinkLifespanConfig:
     )
 
 
-def _admit_by(admission: _Admission, state: Any, factory: Any) -> None:
-    """Put our admission in place of Flower's open one, which takes every node into every run."""
+def _install_admission(admission: _Admission, state: Any, factory: Any) -> None:
+    """Replace Flower's open admission, which lets every node into every run, with ours."""
     admission.linkstate = state
     state._federation_manager = admission  # noqa: SLF001 -- `create_app` has no parameter for it
     factory.federation_manager = admission
 
 
-def _hurry() -> None:
-    """Ask again after 0.1 s for a part of a reply that is not there yet, where Flower has 1 s written into its code."""
+def _poll_replies_faster() -> None:
+    """Ask again after 0.1 s for a part of a reply that has not arrived, where Flower hard-codes 1 s."""
     http_grid.pull_objects = partial(pull_objects, initial_backoff=0.1)
 
 
-def _beats(client: Any) -> bool:
+def _send_heartbeat(client: Any) -> bool:
     try:
         return bool(client.SendTaskHeartbeat(SendTaskHeartbeatRequest()).success)
     except httpx.HTTPError:
         return False
 
 
-def _identify(task_id: int, run_id: int, node_id: int) -> None:
-    """Flower stamps new messages from this record of the process, so one process works on one run at a time."""
+def _set_task_identity(task_id: int, run_id: int, node_id: int) -> None:
+    """Flower stamps new messages from this process-wide record, so a process executes one run at a time."""
     TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = task_id, run_id, node_id
 
 
 def _pem(key: bytes) -> bytes:
-    """The one form under which Flower knows a public key."""
+    """A public key in the form in which Flower stores it."""
     return load_pem_public_key(key).public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)

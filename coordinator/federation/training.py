@@ -1,7 +1,7 @@
 """The centre of federated training: Flower's own strategies over the roster, a checkpoint and figures after each round.
 
-`<folder>/round-N.safetensors` holds the averaged model after round N, `metrics.json` everything that may be shown. A
-run that was cut off starts again from its last checkpoint (a server optimiser's moments start anew).
+`<folder>/round-N.safetensors` holds the averaged model after round N, `metrics.json` everything that may be shown. An
+interrupted run continues from its last checkpoint (the moments of a server optimiser are reset).
 """
 
 import re
@@ -29,12 +29,12 @@ _CHECKPOINT = re.compile(r"round-([1-9][0-9]*)\.safetensors")
 def run_training(grid: RosterGrid, folder: Path) -> TrainingResult:
     """Train the plan's model over the sites of `grid`.
 
-    Raises `TooFewSites` or `RunFailed`; the checkpoints of the rounds that were finished stay.
+    Raises `TooFewSites` or `RunFailed`; the checkpoints of finished rounds stay.
     """
     task = task_of(grid)
     folder.mkdir(parents=True, exist_ok=True)
     done = last_checkpoint(folder)
-    earlier = TrainingResult.model_validate_json((folder / METRICS_FILE).read_bytes()) if done else None
+    previous = TrainingResult.model_validate_json((folder / METRICS_FILE).read_bytes()) if done else None
     grid.start_after(done)
     start = load_checkpoint(folder, done, task) if done else get_state(build_model(task))
     config = {records.PLAN: grid.signed}
@@ -42,7 +42,7 @@ def run_training(grid: RosterGrid, folder: Path) -> TrainingResult:
     def after_round(server_round: int, arrays: ArrayRecord) -> None:
         if server_round > 0:
             save_checkpoint(folder, done + server_round, arrays[records.STATE].numpy(), task)
-            result = training_result(grid.answers, folder, earlier=earlier)
+            result = training_result(grid.answers, folder, previous=previous)
             write_whole(folder / METRICS_FILE, canonical_json(result))
 
     make_strategy(task, grid.plan.minimum_sites).start(
@@ -54,7 +54,7 @@ def run_training(grid: RosterGrid, folder: Path) -> TrainingResult:
         evaluate_config=ConfigRecord(config),
         evaluate_fn=after_round,
     )
-    return training_result(grid.answers, folder, earlier=earlier)
+    return training_result(grid.answers, folder, previous=previous)
 
 
 def task_of(grid: RosterGrid) -> TrainingTask:
@@ -65,7 +65,7 @@ def task_of(grid: RosterGrid) -> TrainingTask:
 
 
 def make_strategy(task: TrainingTask, minimum: int) -> FedAvg:
-    """Flower's strategy of that name, asking every site of the roster that is there."""
+    """Flower's strategy of that name, over every site of the roster that is online."""
     common: dict[str, Any] = {
         "fraction_train": 1.0,
         "fraction_evaluate": 1.0,
@@ -94,27 +94,27 @@ def make_strategy(task: TrainingTask, minimum: int) -> FedAvg:
 
 
 def pooled(contents: list[RecordDict], weight: str) -> MetricRecord:
-    """Flower's aggregation of evaluations: the mean AUC over the sites that told theirs, by their number of images."""
+    """Flower's aggregation of evaluations: the mean AUC of the sites that reported it, by their number of images."""
     metrics = [content[records.METRICS] for content in contents]
-    told = [(float(part[weight]), float(part[records.AUC])) for part in metrics if part[records.TOLD]]
-    total = sum(count for count, _ in told)
-    mean = sum(count * value for count, value in told) / total if total else 0.0
-    return MetricRecord({records.AUC: mean, records.TOLD: len(told)})
+    reported = [(float(site[weight]), float(site[records.AUC])) for site in metrics if site[records.FIGURES]]
+    total = sum(count for count, _ in reported)
+    mean = sum(count * value for count, value in reported) / total if total else 0.0
+    return MetricRecord({records.AUC: mean, records.FIGURES: len(reported)})
 
 
 def last_checkpoint(folder: Path) -> int:
     """The last round whose model lies in `folder`; 0 when there is none."""
-    found = [_CHECKPOINT.fullmatch(file.name) for file in folder.iterdir()]
-    return max((int(match.group(1)) for match in found if match), default=0)
+    matches = [_CHECKPOINT.fullmatch(file.name) for file in folder.iterdir()]
+    return max((int(match.group(1)) for match in matches if match), default=0)
 
 
 def save_checkpoint(folder: Path, server_round: int, state: Vector, task: TrainingTask) -> None:
-    """Keep a round's model under its tensors' names, whole or not at all."""
+    """Write a round's model under its tensors' names, whole or not at all."""
     model = build_model(task)
     set_state(model, state)
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     about = {"model": task.model, "image_size": task.image_size, "label": task.label, "round": server_round}
-    metadata = {"ricord": canonical_json(about).decode()}  # one key: several would stand in any order, digests differ
+    metadata = {"ricord": canonical_json(about).decode()}  # one key: several have no fixed order
     write_whole(checkpoint_file(folder, server_round), save(tensors, metadata=metadata))
 
 

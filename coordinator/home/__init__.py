@@ -1,1 +1,1 @@
-"""The coordinator's home: settings, identity, and `init`, which founds a federation."""
+"""The coordinator's home: settings, identity, and `init`, which creates a federation."""

@@ -1,4 +1,4 @@
-"""Who this coordinator is: its name, addresses, keys and protocol, as every service needs them."""
+"""Who this coordinator is: its name, addresses, keys and protocol."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

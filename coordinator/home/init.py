@@ -1,4 +1,4 @@
-"""Founding a federation: the home with its root, keys and settings; and what of it must be renewed."""
+"""Create a federation: the home with its root, keys and settings; and renew the coordinator's own certificates."""
 
 from pathlib import Path
 
@@ -15,14 +15,14 @@ from shared.durable import write_whole
 from shared.errors import HomeExists, KeyFileInvalid, KeyFileMissing
 from shared.ids import Sha256
 
-SERVER_DAYS = 397  # the fleet port reads its certificate at its start only, so this one outlives members' many times
+SERVER_DAYS = 397  # many times the life of a member's certificate
 
 
-def found(home: Home, settings: Settings, text: str, *, protocol_digest: Sha256) -> Identity:
-    """Make a home: root, keys, server and operator certificates, store. `text` is the settings file's.
+def create_federation(home: Home, settings: Settings, text: str, *, protocol_digest: Sha256) -> Identity:
+    """Create a home: root, keys, server and operator certificates, store. `text` becomes the settings file.
 
-    Raises `HomeExists` before anything is changed; the settings file is written last, so a home without one was
-    left half-made and is no home.
+    Raises `HomeExists` before anything is changed. The settings file is written last, so a folder without one is an
+    unfinished home.
     """
     if home.settings_file.exists():
         raise HomeExists(folder=str(home.folder))
@@ -37,9 +37,9 @@ def found(home: Home, settings: Settings, text: str, *, protocol_digest: Sha256)
     ):
         make(path)
     identity = open_identity(home, settings, protocol_digest=protocol_digest)
-    store = store_of(home, settings)
+    store = open_home_store(home, settings)
     try:
-        renew_own(home, settings, identity, store)
+        renew_own_certificates(home, settings, identity, store)
         with store.begin() as work:
             uri = identity.uri(Role.COORDINATOR, OPERATOR)
             work.append_event(at=utc_now(), actor=uri, action="federation founded", about=settings.federation)
@@ -64,13 +64,13 @@ def open_identity(home: Home, settings: Settings, *, protocol_digest: Sha256) ->
     )
 
 
-def store_of(home: Home, settings: Settings) -> SqlStore:
+def open_home_store(home: Home, settings: Settings) -> SqlStore:
     """The store of a home; raises `StoreUnreachable`."""
     return open_store(home.database(settings), password_file=settings.database_password_file)
 
 
-def renew_own(home: Home, settings: Settings, identity: Identity, store: Store) -> None:
-    """Issue the server's and the operator's certificates where they are missing or two thirds over."""
+def renew_own_certificates(home: Home, settings: Settings, identity: Identity, store: Store) -> None:
+    """Issue the server's and the operator's certificates where they are missing or past two thirds of their life."""
     uri = identity.uri(Role.COORDINATOR, "server")
     if _is_due(home.server_certificate):
         key = keys.load_tls(home.server_key)

@@ -15,7 +15,7 @@ PROGRAM = "ricord-coordinator"
 
 
 class Settings(Frozen):
-    """`coordinator.toml`. Three ports, all different; 0 is none."""
+    """`coordinator.toml`. The three ports must differ."""
 
     federation: str
     host: str = "127.0.0.1"  # where the ports are bound
@@ -122,7 +122,7 @@ class Home:
 
     @property
     def federation(self) -> Path:
-        """What the federation's engine keeps."""
+        """Files of the federation process."""
         return self.folder / "federation"
 
     def settings(self) -> Settings:

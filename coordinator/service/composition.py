@@ -1,4 +1,4 @@
-"""Putting the coordinator's parts together: what `init` makes, what `serve` runs."""
+"""The coordinator's parts put together: what `init` makes, what `serve` runs."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from coordinator.federation.registry import StoredNodes
 from coordinator.federation.service import FederationService
 from coordinator.federation.servicer import FederationServicer
 from coordinator.home.identity import Identity
-from coordinator.home.init import found, open_identity, store_of
+from coordinator.home.init import create_federation, open_home_store, open_identity
 from coordinator.home.settings import Home, Settings
 from coordinator.service.server import Register
 from coordinator.service.signals import stop_signals
@@ -20,31 +20,31 @@ from shared.proto.ricord.v1 import cohort_pb2_grpc, federation_pb2_grpc
 from shared.protocol.loader import load_protocol
 
 
-def new_home(home: Home, settings: Settings, text: str) -> Identity:
-    """Found a federation under the protocol its settings name; raises what `found` raises."""
-    return found(home, settings, text, protocol_digest=load_protocol(settings.protocol).digest)
+def init_home(home: Home, settings: Settings, text: str) -> Identity:
+    """Create a federation under the protocol its settings name; raises what `create_federation` raises."""
+    return create_federation(home, settings, text, protocol_digest=load_protocol(settings.protocol).digest)
 
 
 def run(home: Home, *, federation: bool, ready: Callable[[str], None]) -> None:
-    """Serve until told to stop; `ready` gets one line once both ports answer."""
-    with _opened(home) as (settings, identity, store):
+    """Serve until a stop signal; `ready` gets one line once both ports answer."""
+    with _open_home(home) as (settings, identity, store):
         serve(
             home,
             settings,
             identity,
             store,
-            more=services(settings, identity, store),
+            extra=services(settings, identity, store),
             federation=federation,
             ready=lambda: ready(f"ready: enrolment {settings.addresses.enrolment}, main {settings.addresses.main}"),
         )
 
 
 def run_federation(home: Home, *, supervised: bool) -> None:
-    """Work off federated runs until told to stop, or until standard input ends when `supervised`."""
+    """Execute federated runs until a stop signal, or until standard input ends when `supervised`."""
     from coordinator.federation.process import serve_federation
     from coordinator.federation.superlink import SuperLinkSettings
 
-    with _opened(home) as (settings, identity, store), stop_signals() as stop:
+    with _open_home(home) as (settings, identity, store), stop_signals() as stop:
         superlink = SuperLinkSettings(
             folder=home.federation,
             host=settings.fleet_host or settings.host,
@@ -58,7 +58,7 @@ def run_federation(home: Home, *, supervised: bool) -> None:
 
 
 def services(settings: Settings, identity: Identity, store: Store) -> tuple[Register, ...]:
-    """Cohorts and federated runs on the main port: rows in the store, which the federation process works off."""
+    """Cohorts and federated runs on the main port: rows in the store, which the federation process executes."""
     runs = FederationService(store, identity, fleet_address=settings.fleet_address, nodes=StoredNodes(store))
     federation, cohort = FederationServicer(runs), CohortServicer(CohortService(store, runs))
     return (
@@ -68,10 +68,10 @@ def services(settings: Settings, identity: Identity, store: Store) -> tuple[Regi
 
 
 @contextmanager
-def _opened(home: Home) -> Iterator[tuple[Settings, Identity, Store]]:
+def _open_home(home: Home) -> Iterator[tuple[Settings, Identity, Store]]:
     settings = home.settings()
     identity = open_identity(home, settings, protocol_digest=load_protocol(settings.protocol).digest)
-    store = store_of(home, settings)
+    store = open_home_store(home, settings)
     try:
         yield settings, identity, store
     finally:

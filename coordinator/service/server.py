@@ -20,7 +20,7 @@ from coordinator.store.blobs import Blobs
 from coordinator.store.interface import Store
 from coordinator.submission.service import Limits, SubmissionService
 from coordinator.submission.servicer import SubmissionServicer
-from coordinator.trust.interceptor import Check, Guard, gate, no_check
+from coordinator.trust.interceptor import AccessCheck, AccessInterceptor, access_check, no_check
 from shared.errors import PortInUse
 from shared.proto.ricord.v1 import (
     agreement_pb2_grpc,
@@ -34,7 +34,7 @@ from shared.wire import SERVER_OPTIONS
 
 _ENROLMENT_THREADS = 16
 _MAIN_THREADS = 32  # an upload holds one for as long as it lasts
-_WAITING = 32  # calls that may wait for a thread; more are turned away
+_QUEUED_CALLS = 32  # calls that may wait for a thread; more are rejected
 # Anybody may connect here, open a call and send nothing: the connection ends after a minute, and its calls with it.
 _ENROLMENT_OPTIONS = (("grpc.max_connection_age_ms", 60_000), ("grpc.max_connection_age_grace_ms", 10_000))
 _GRACE_SECONDS = 10.0
@@ -49,19 +49,19 @@ def serving(
     identity: Identity,
     store: Store,
     *,
-    more: tuple[Register, ...] = (),
+    extra: tuple[Register, ...] = (),
     clock: Clock = utc_now,
 ) -> Iterator[None]:
-    """Serve both ports while the block runs; `more` adds the services of cohorts and federated runs to the main one.
+    """Serve both ports while the block runs; `extra` adds the services of cohorts and federated runs to the main one.
 
-    Raises `PortInUse`. At the end calls under way get ten seconds; an upload cut then resumes later.
+    Raises `PortInUse`. At the end open calls get ten seconds; an upload cut off then can resume later.
     """
     enrolment = _server(_ENROLMENT_THREADS, no_check, _ENROLMENT_OPTIONS)
     service = EnrolmentService(store, identity, clock)
     enrolment_pb2_grpc.add_EnrolmentServiceServicer_to_server(EnrolmentServicer(service, identity), enrolment)
-    main = _server(_MAIN_THREADS, gate(store, clock))
+    main = _server(_MAIN_THREADS, access_check(store, clock))
     _register_main(main, home, settings, identity, store, enrolment=service, clock=clock)
-    for register in more:
+    for register in extra:
         register(main)
     started: list[grpc.Server] = []
     try:
@@ -99,12 +99,12 @@ def _register_main(
     submission_pb2_grpc.add_SubmissionServiceServicer_to_server(SubmissionServicer(submissions), main)
 
 
-def _server(threads: int, check: Check, options: tuple[tuple[str, int], ...] = ()) -> grpc.Server:
+def _server(threads: int, check: AccessCheck, options: tuple[tuple[str, int], ...] = ()) -> grpc.Server:
     server = grpc.server(
         ThreadPoolExecutor(threads),
-        interceptors=[Guard(check)],
+        interceptors=[AccessInterceptor(check)],
         options=(*SERVER_OPTIONS, *options),
-        maximum_concurrent_rpcs=threads + _WAITING,
+        maximum_concurrent_rpcs=threads + _QUEUED_CALLS,
     )
     checks = health.HealthServicer()
     checks.set("", health_pb2.HealthCheckResponse.SERVING)
@@ -113,7 +113,7 @@ def _server(threads: int, check: Check, options: tuple[tuple[str, int], ...] = (
 
 
 def _bind(server: grpc.Server, home: Home, host: str, port: int, *, key: str, root: bytes | None) -> None:
-    """Open a TLS port; `root` given: clients must show a certificate of it. Raises `PortInUse`."""
+    """Open a TLS port; with a `root`, clients must present a certificate it issued. Raises `PortInUse`."""
     try:
         server.add_secure_port(f"{host}:{port}", _credentials(home, root))
     except RuntimeError as error:
@@ -121,7 +121,7 @@ def _bind(server: grpc.Server, home: Home, host: str, port: int, *, key: str, ro
 
 
 def _credentials(home: Home, root: bytes | None) -> grpc.ServerCredentials:
-    """Read from disk again at each new connection, so that a renewed certificate is shown without a restart."""
+    """Read from disk again at each new connection, so that a renewed certificate is presented without a restart."""
 
     def current() -> grpc.ServerCertificateConfiguration:
         pair = (home.server_key.read_bytes(), home.server_certificate.read_bytes())

@@ -1,4 +1,4 @@
-"""Ending in order when told to."""
+"""Orderly shutdown on a signal."""
 
 import contextlib
 import signal
@@ -9,16 +9,16 @@ from types import FrameType
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[threading.Event]:
-    """An event that SIGTERM and SIGINT set; the handlers that were there before come back at the end."""
+    """An event that SIGTERM and SIGINT set; the previous handlers are restored at the end."""
     stop = threading.Event()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         del number, frame
         stop.set()
 
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+    previous = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield stop
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""`ricord-coordinator serve`: the process that runs until it is told to stop, and the federation beside it."""
+"""`ricord-coordinator serve`: the process that serves until a stop signal, and the federation process it supervises."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 import structlog
 
 from coordinator.home.identity import Identity
-from coordinator.home.init import renew_own
+from coordinator.home.init import renew_own_certificates
 from coordinator.home.settings import Home, Settings
 from coordinator.service.server import Register, serving
 from coordinator.service.signals import stop_signals
@@ -21,7 +21,7 @@ from shared.errors import PortInUse
 _RENEWAL_CHECK_SECONDS = 3600.0
 _RESTART_SECONDS = (1.0, 2.0, 5.0, 15.0, 60.0)
 _CHILD_GRACE_SECONDS = 15.0
-_LOOK_SECONDS = 0.2
+_POLL_SECONDS = 0.2
 
 _log = structlog.get_logger("coordinator")
 
@@ -32,23 +32,23 @@ def serve(
     identity: Identity,
     store: Store,
     *,
-    more: tuple[Register, ...],
+    extra: tuple[Register, ...],
     federation: bool,
     ready: Callable[[], None],
 ) -> None:
     """Serve until SIGTERM or SIGINT. `ready` is called once both ports answer. Raises `PortInUse`."""
     if federation:
-        refuse_taken(settings.host, settings.fleet_port, key="fleet_port")
+        refuse_port_in_use(settings.host, settings.fleet_port, key="fleet_port")
     with stop_signals() as stop:
-        renew_own(home, settings, identity, store)
-        with serving(home, settings, identity, store, more=more), _beside(home, stop, wanted=federation):
+        renew_own_certificates(home, settings, identity, store)
+        with serving(home, settings, identity, store, extra=extra), _federation_child(home, stop, enabled=federation):
             ready()
             while not stop.wait(_RENEWAL_CHECK_SECONDS):
-                renew_own(home, settings, identity, store)
+                renew_own_certificates(home, settings, identity, store)
 
 
-def refuse_taken(host: str, port: int, *, key: str) -> None:
-    """Raise `PortInUse` now, in words, rather than later in a child process's log."""
+def refuse_port_in_use(host: str, port: int, *, key: str) -> None:
+    """Raise `PortInUse` now rather than leave it to a child process's log."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -58,9 +58,9 @@ def refuse_taken(host: str, port: int, *, key: str) -> None:
 
 
 @contextlib.contextmanager
-def _beside(home: Home, stop: threading.Event, *, wanted: bool) -> Iterator[None]:
-    """Run the federation as a child process while the block runs, and start it again when it ends by itself."""
-    if not wanted:
+def _federation_child(home: Home, stop: threading.Event, *, enabled: bool) -> Iterator[None]:
+    """Run the federation as a child process while the block runs, and restart it when it exits."""
+    if not enabled:
         yield
         return
     arguments = ("--home", str(home.folder), "serve", "--federation-only", "--supervised")
@@ -75,14 +75,14 @@ def _beside(home: Home, stop: threading.Event, *, wanted: bool) -> Iterator[None
 
 
 def keep_running(command: Sequence[str], stop: threading.Event, *, pauses: Sequence[float] = _RESTART_SECONDS) -> None:
-    """Run `command` until `stop` is set, and again, after longer and longer `pauses`, when it ends by itself.
+    """Run `command` until `stop` is set, and restart it after increasing `pauses` (seconds) when it exits.
 
-    The child watches its standard input, which ends when this process does, however that ends.
+    The child watches its standard input, which ends with this process, however that ends.
     """
     attempt = 0
     while not stop.is_set():
         with subprocess.Popen(command, stdin=subprocess.PIPE) as child:
-            while child.poll() is None and not stop.wait(_LOOK_SECONDS):
+            while child.poll() is None and not stop.wait(_POLL_SECONDS):
                 pass
             _end(child)
         if not stop.is_set():
@@ -101,7 +101,7 @@ def _end(child: "subprocess.Popen[bytes]") -> None:
 
 
 def stop_with_parent(stop: threading.Event) -> None:
-    """Set `stop` when standard input ends: the process that started us is gone."""
+    """Set `stop` when standard input ends: the parent process has exited."""
 
     def watch() -> None:
         while os.read(0, 1):  # not `sys.stdin`, whose lock a thread must not hold when the interpreter ends

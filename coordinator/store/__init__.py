@@ -1,4 +1,4 @@
-"""What the coordinator keeps.
+"""What the coordinator stores.
 
-`interface.Store` says what can be asked, `sql` answers on SQLite or PostgreSQL, `blobs` holds ciphertext.
+`interface.Store` is the interface, `sql` implements it on SQLite and PostgreSQL, `blobs` holds ciphertext.
 """

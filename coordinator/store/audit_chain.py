@@ -1,4 +1,4 @@
-"""The audit chain: each event's digest covers the one before it, so nothing in between can be changed or left out.
+"""The audit chain: each event's digest covers the previous one, so no event can be changed or left out unnoticed.
 
 Cutting the tail does not break a chain; it contradicts the heads in the receipts that sites hold.
 """
@@ -30,10 +30,10 @@ class AuditEvent(Frozen):
 
 
 class ChainReport(Frozen):
-    """What recomputing the chain found.
+    """The result of recomputing the chain.
 
-    `broken_at` is the first event that does not fit the one before it or a receipt, or that a receipt names and that is
-    missing; 0 when all is well.
+    `broken_at` is the first event that does not fit its predecessor or a receipt, or that a receipt names and that is
+    missing; 0 when the chain is intact.
     """
 
     events: int
@@ -42,7 +42,7 @@ class ChainReport(Frozen):
 
     @property
     def intact(self) -> bool:
-        """Whether every event fits its predecessor."""
+        """Whether every event fits its predecessor and the receipts."""
         return self.broken_at == 0
 
 
@@ -64,7 +64,7 @@ def digest_of(event: AuditEvent, previous: Sha256) -> Sha256:
 def verify(events: Iterable[AuditEvent], heads: Iterable[tuple[int, Sha256]] = ()) -> ChainReport:
     """Recompute a chain from its first event and compare it with `heads`, the numbers and digests receipts name.
 
-    A chain written anew from some event on fits itself; it does not fit a receipt given out before.
+    A chain rewritten from some event on is consistent in itself, but contradicts a receipt issued before.
     """
     named: dict[int, set[Sha256]] = {}
     for number, digest in heads:

@@ -1,7 +1,7 @@
-"""Ciphertext on disk: what is arriving, and what has arrived whole.
+"""Ciphertext on disk: unfinished and complete uploads.
 
-`partial/<name>` grows while an upload lasts; `sealed/<first two digits>/<sha256>.age` is final. A name is the digest of
-what it holds or will hold, so nothing here says whose it is.
+`partial/<name>` grows while an upload lasts; `sealed/<first two digits>/<name>.age` is final. A name is a digest, so
+nothing here says whose study a file holds.
 """
 
 import contextlib
@@ -29,15 +29,15 @@ class Blobs:
     def __init__(self, folder: Path) -> None:
         self._partial = folder / "partial"
         self._sealed = folder / "sealed"
-        for made in (self._partial, self._sealed):
-            made.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for subfolder in (self._partial, self._sealed):
+            subfolder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def durable(self, name: Sha256, *, committed: Callable[[], bool]) -> int:
         """How many bytes of `name` have arrived and survive a power cut; 0 when none have.
 
-        A file made final whose row was never committed (the process died in between) counts as arriving again; one
-        whose uploader still holds it is being committed now, and stays where it is. `committed` tells, once nobody
-        else can be committing, whether there is a row after all.
+        A final file whose row was never committed (the process died in between) becomes partial again; one that an
+        uploader still locks is being committed now and stays in place. `committed` is called under the lock and tells
+        whether the row exists after all.
         """
         path = self._partial / name
         with contextlib.suppress(FileNotFoundError), self.path(name).open("rb") as sealed:
@@ -51,17 +51,17 @@ class Blobs:
             return os.fstat(file.fileno()).st_size
 
     @contextmanager
-    def arriving(self, name: Sha256) -> Iterator["Arriving"]:
+    def open_partial(self, name: Sha256) -> Iterator["PartialBlob"]:
         """Open the partial file of `name` for one writer; raises `UploadInterrupted` when there is another.
 
-        The lock is on the file, not its name: it holds through `keep` until the block ends, and so through the commit.
+        The lock is on the file, not its name: it lasts through `finalise` until the block ends, and so the commit.
         """
         path = self._partial / name
         with path.open("ab+") as file:
             if not _locked(file) or not _is_at(file, path):
                 raise UploadInterrupted("another upload of the same study is under way")
             try:
-                yield Arriving(file)
+                yield PartialBlob(file)
             except OSError as error:
                 if error.errno in {errno.ENOSPC, errno.EDQUOT}:
                     raise DiskFull(folder="the coordinator's blob folder") from error
@@ -73,17 +73,17 @@ class Blobs:
         return path.stat().st_size if path.exists() else 0
 
     def drop_stale(self, before: datetime) -> None:
-        """Remove partial files that nobody writes and nobody has written since `before`."""
+        """Remove partial files that were not written since `before` and are not open for writing."""
         for path in self._partial.iterdir():
             with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
                 if os.fstat(file.fileno()).st_mtime < before.timestamp() and _locked(file):
                     path.unlink()
 
     def discard(self, name: Sha256) -> None:
-        """Forget what arrived of `name`."""
+        """Delete what arrived of `name`."""
         (self._partial / name).unlink(missing_ok=True)
 
-    def keep(self, name: Sha256) -> Path:
+    def finalise(self, name: Sha256) -> Path:
         """Make a whole partial file final; the name is durable when this returns."""
         path = self.path(name)
         path.parent.mkdir(exist_ok=True, mode=0o700)
@@ -93,12 +93,12 @@ class Blobs:
         return path
 
     def path(self, name: Sha256) -> Path:
-        """Where the sealed file `name` lies, or would."""
+        """The path of the sealed file `name`, whether or not it exists."""
         return self._sealed / name[:2] / f"{name}.age"
 
 
 def _locked(file: BinaryIO) -> bool:
-    """Lock an open file; `False` when another holds it. The kernel lets go however the holder ends."""
+    """Lock an open file; `False` when another holds the lock. The kernel releases it however the holder ends."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -114,7 +114,7 @@ def _is_at(file: BinaryIO, path: Path) -> bool:
         return False
 
 
-class Arriving:
+class PartialBlob:
     """A partial file that grows; written by one upload at a time."""
 
     def __init__(self, file: BinaryIO) -> None:

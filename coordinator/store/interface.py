@@ -1,6 +1,6 @@
 """What the coordinator may ask of its store.
 
-Work is done in transactions: all of it happens or none. `begin` is for changes and runs alone; `read` sees one
+Work is done in transactions, whole or not at all. `begin` is for changes and runs alone; `read` sees one
 consistent state. Every implementation is held to the same laws (tests/unit/coordinator/store/test_store_laws.py).
 """
 
@@ -23,7 +23,7 @@ from shared.ids import AgreementId, Sha256, SiteId
 
 
 class Reading(Protocol):
-    """What can be asked without changing anything. A lookup that finds nothing returns `None`."""
+    """A read-only transaction. A lookup that finds nothing returns `None`."""
 
     def site(self, reference: str) -> Site | None:
         """A site by its name or SITEID."""
@@ -66,28 +66,28 @@ class Reading(Protocol):
 
 
 class Work(Reading, Protocol):
-    """What can be asked and changed in one transaction."""
+    """A transaction that reads and writes."""
 
     def put_site(self, site: Site) -> None:
         """Add a site or replace the one of that name."""
 
     def reserve_site_id(self, site_id: SiteId) -> bool:
-        """Mark a SITEID as given out, for ever; `False` when it already was."""
+        """Mark a SITEID as issued, for ever; `False` when it already was."""
 
     def put_agreement(self, agreement: Agreement) -> None:
         """Add an agreement or replace the one of that id."""
 
     def add_token(self, token: TokenRow) -> None:
-        """Keep a new token's digest."""
+        """Add a token by its digest."""
 
     def use_token(self, digest: Sha256, at: datetime) -> bool:
         """Mark a token as used; `False` when it already was or does not exist."""
 
     def add_certificate(self, certificate: Certificate) -> None:
-        """Keep a newly issued certificate's serial."""
+        """Add an issued certificate by its serial number."""
 
     def revoke(self, role: str, name: str, at: datetime) -> int:
-        """Revoke every certificate of a member; how many were good until now."""
+        """Revoke every certificate of a member; returns how many were not revoked before."""
 
     def put_member(self, member: Member) -> None:
         """Add a curator or researcher or replace the one of that name."""
@@ -102,11 +102,11 @@ class Work(Reading, Protocol):
         """Add a service's document or replace the one of that kind and name."""
 
     def delete_document(self, kind: str, name: str) -> None:
-        """Forget a service's document; nothing happens when there is none."""
+        """Delete a service's document; nothing happens when there is none."""
 
 
 class Store(Protocol):
-    """A store that transactions can be opened on, from any thread."""
+    """A store on which any thread can open transactions."""
 
     def begin(self) -> AbstractContextManager[Work]:
         """A transaction for changes: committed at the end of the block, rolled back when it raises."""
@@ -115,4 +115,4 @@ class Store(Protocol):
         """A transaction that only reads."""
 
     def close(self) -> None:
-        """Give every connection back."""
+        """Close every connection."""

@@ -8,7 +8,7 @@ from shared.token import TokenKind
 
 
 class Site(Frozen):
-    """A hospital, from its invitation on. `site_id` and `verify_key` come with execution and signature."""
+    """A hospital, from its invitation on. The signature sets `verify_key`, the execution `site_id`."""
 
     name: str
     agreement: AgreementId
@@ -19,7 +19,7 @@ class Site(Frozen):
 
 
 class Agreement(Frozen):
-    """An agreement where it stands. `terms` is canonical JSON of `AgreementTerms`."""
+    """An agreement in its present state. `terms` is canonical JSON of `AgreementTerms`."""
 
     id: AgreementId
     site_name: str
@@ -33,7 +33,7 @@ class Agreement(Frozen):
 
 
 class TokenRow(Frozen):
-    """A token as the coordinator knows it: by the digest of its secret."""
+    """A token, stored by the digest of its secret."""
 
     digest: Sha256
     kind: TokenKind
@@ -81,7 +81,7 @@ class Submission(Frozen):
 
 
 class Document(Frozen):
-    """A named JSON document of a service that keeps its own forms (cohorts, federated runs, nodes)."""
+    """A named JSON document of a service that has its own formats (cohorts, federated runs, nodes)."""
 
     kind: str
     name: str

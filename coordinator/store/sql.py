@@ -57,7 +57,7 @@ class SqlStore:
     def begin(self) -> Iterator["SqlWork"]:
         """A transaction for changes."""
         with self._engine.begin() as connection:
-            _be_the_writer(connection)
+            _lock_for_writing(connection)
             yield SqlWork(connection)
 
     @contextmanager
@@ -67,7 +67,7 @@ class SqlStore:
             yield SqlWork(connection)
 
     def close(self) -> None:
-        """Give every connection back."""
+        """Close every connection."""
         self._engine.dispose()
 
 
@@ -85,7 +85,7 @@ def open_store(url: str, *, password_file: Path | None = None) -> SqlStore:
         event.listen(engine, "begin", _on_sqlite_begin)
     try:
         with engine.begin() as connection:
-            _be_the_writer(connection)
+            _lock_for_writing(connection)
             _migrate(connection)
     except OperationalError as error:
         engine.dispose()
@@ -93,8 +93,8 @@ def open_store(url: str, *, password_file: Path | None = None) -> SqlStore:
     return SqlStore(engine)
 
 
-def _be_the_writer(connection: Connection) -> None:
-    """Wait until no other transaction changes anything; SQLite's `BEGIN IMMEDIATE` has done so already."""
+def _lock_for_writing(connection: Connection) -> None:
+    """Wait until no other transaction changes anything; SQLite's `BEGIN IMMEDIATE` already did."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITER})
 
@@ -107,7 +107,7 @@ def _migrate(connection: Connection) -> None:
 
 
 def _on_sqlite_connect(connection: Any, entry: ConnectionPoolEntry) -> None:
-    """Durable, concurrent readers, and no transaction handling of the driver's own."""
+    """Durable writes, concurrent readers, and no transaction handling by the driver."""
     del entry
     connection.isolation_level = None
     for pragma in ("busy_timeout=30000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
@@ -115,7 +115,7 @@ def _on_sqlite_connect(connection: Any, entry: ConnectionPoolEntry) -> None:
 
 
 def _on_sqlite_begin(connection: Connection) -> None:
-    """Take the write lock at once: a transaction that read first and writes later could otherwise fail in between."""
+    """Take the write lock at once: a transaction that reads before it writes could otherwise fail in between."""
     reading = connection.get_execution_options().get(_READ)
     connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
@@ -129,8 +129,8 @@ class SqlWork:
     def site(self, reference: str) -> Site | None:
         """By name or SITEID."""
         row = tables.sites.c
-        found = self._all(Site, tables.sites, or_(row.name == reference, row.site_id == reference))
-        return found[0] if found else None
+        rows = self._all(Site, tables.sites, or_(row.name == reference, row.site_id == reference))
+        return rows[0] if rows else None
 
     def sites(self) -> Sequence[Site]:
         """By name."""
@@ -141,16 +141,16 @@ class SqlWork:
         self._put(tables.sites, site)
 
     def reserve_site_id(self, site_id: SiteId) -> bool:
-        """Mark as given out."""
-        taken = select(tables.issued_site_ids).where(tables.issued_site_ids.c.site_id == str(site_id))
-        if self._connection.execute(taken).first() is not None:
+        """Mark as issued."""
+        issued = select(tables.issued_site_ids).where(tables.issued_site_ids.c.site_id == str(site_id))
+        if self._connection.execute(issued).first() is not None:
             return False
         self._connection.execute(insert(tables.issued_site_ids).values(site_id=str(site_id)))
         return True
 
     def agreement(self, agreement_id: AgreementId) -> Agreement | None:
         """By id."""
-        return self._one(Agreement, tables.agreements, id=agreement_id)
+        return self._get(Agreement, tables.agreements, id=agreement_id)
 
     def agreements(self) -> Sequence[Agreement]:
         """By site name."""
@@ -162,10 +162,10 @@ class SqlWork:
 
     def token(self, digest: Sha256) -> TokenRow | None:
         """By digest."""
-        return self._one(TokenRow, tables.tokens, digest=digest)
+        return self._get(TokenRow, tables.tokens, digest=digest)
 
     def add_token(self, token: TokenRow) -> None:
-        """Keep it."""
+        """Add it."""
         self._connection.execute(insert(tables.tokens).values(**_plain(token)))
 
     def use_token(self, digest: Sha256, at: datetime) -> bool:
@@ -176,7 +176,7 @@ class SqlWork:
 
     def certificate(self, serial: str) -> Certificate | None:
         """By serial."""
-        return self._one(Certificate, tables.certificates, serial=serial)
+        return self._get(Certificate, tables.certificates, serial=serial)
 
     def certificates(self, role: str, name: str) -> Sequence[Certificate]:
         """The one that ends last first."""
@@ -184,7 +184,7 @@ class SqlWork:
         return self._all(Certificate, tables.certificates, row.role == role, row.name == name, order=row.ends_at.desc())
 
     def add_certificate(self, certificate: Certificate) -> None:
-        """Keep it."""
+        """Add it."""
         self._connection.execute(insert(tables.certificates).values(**_plain(certificate)))
 
     def revoke(self, role: str, name: str, at: datetime) -> int:
@@ -195,7 +195,7 @@ class SqlWork:
 
     def member(self, role: str, name: str) -> Member | None:
         """By role and name."""
-        return self._one(Member, tables.members, role=role, name=name)
+        return self._get(Member, tables.members, role=role, name=name)
 
     def put_member(self, member: Member) -> None:
         """Add or replace."""
@@ -203,13 +203,13 @@ class SqlWork:
 
     def submission(self, submission_id: Sha256) -> Submission | None:
         """By id."""
-        return self._one(Submission, tables.submissions, id=submission_id)
+        return self._get(Submission, tables.submissions, id=submission_id)
 
     def submissions(self, site_id: SiteId | None = None) -> Sequence[Submission]:
         """By site and sequence."""
         row = tables.submissions.c
-        wanted = () if site_id is None else (row.site_id == str(site_id),)
-        return self._all(Submission, tables.submissions, *wanted, order=(row.site_id, row.sequence))
+        conditions = () if site_id is None else (row.site_id == str(site_id),)
+        return self._all(Submission, tables.submissions, *conditions, order=(row.site_id, row.sequence))
 
     def add_submission(self, submission: Submission) -> bool:
         """Once per id."""
@@ -234,7 +234,7 @@ class SqlWork:
 
     def document(self, kind: str, name: str) -> Document | None:
         """By kind and name."""
-        return self._one(Document, tables.documents, kind=kind, name=name)
+        return self._get(Document, tables.documents, kind=kind, name=name)
 
     def documents(self, kind: str) -> Sequence[Document]:
         """The oldest change first."""
@@ -250,9 +250,9 @@ class SqlWork:
         row = tables.documents.c
         self._connection.execute(delete(tables.documents).where(row.kind == kind, row.name == name))
 
-    def _one(self, record: type[Record], table: Table, **key: str) -> Record | None:
-        found = self._all(record, table, *(table.c[name] == str(value) for name, value in key.items()))
-        return found[0] if found else None
+    def _get(self, record: type[Record], table: Table, **key: str) -> Record | None:
+        rows = self._all(record, table, *(table.c[name] == str(value) for name, value in key.items()))
+        return rows[0] if rows else None
 
     def _all(
         self, kind: type[Record], table: Table, *conditions: Any, order: Any = None, limit: int | None = None

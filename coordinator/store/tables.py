@@ -1,4 +1,4 @@
-"""The tables behind the records: one table per record, one column per field, nested documents as JSON."""
+"""The tables of the records: one table per record, one column per field, nested documents as JSON."""
 
 from datetime import UTC, datetime
 
@@ -20,7 +20,7 @@ from sqlalchemy import (
 
 
 class Utc(TypeDecorator[datetime]):
-    """A moment in UTC; SQLite keeps no time zone, so it is taken away and given back."""
+    """A moment in UTC; SQLite stores no time zone, so it is removed on the way in and restored on the way out."""
 
     impl = DateTime(timezone=True)
     cache_ok = True

@@ -1,1 +1,1 @@
-"""Sealed studies as the coordinator takes them in, keeps them and hands them to their curator; it can open none."""
+"""Sealed studies: received, stored and handed to their curator; the coordinator cannot open them."""

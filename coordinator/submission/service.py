@@ -1,4 +1,4 @@
-"""Taking in sealed studies: resumable, checked against agreement and signature, committed whole, receipted."""
+"""Receive sealed studies: resumable, checked against agreement and signature, committed whole, receipted."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,7 +32,7 @@ from shared.manifest import Manifest, canonical_json
 from shared.receipt import Receipt
 from shared.signed import Signed, to_manifest
 
-ARRIVING = "arriving"  # kind of the documents that say whose an unfinished upload is
+ARRIVING = "arriving"  # kind of the documents that record which site an unfinished upload belongs to
 _STALE = timedelta(days=7)
 _IN_RECEIPT = {
     "site_id",
@@ -60,8 +60,8 @@ class Gap(Frozen):
     last: int
 
 
-class Fetched(Frozen):
-    """What a curator needs to check a sealed study: who says so, and under what agreement."""
+class FetchedStudy(Frozen):
+    """What a curator needs to check a sealed study: the row, the site's key and the agreement."""
 
     row: Submission
     site_key: str  # OpenSSH line
@@ -99,40 +99,40 @@ class SubmissionService:
         """How much of a study is durable here; raises what `_checked` raises."""
         with self._store.read() as reading:
             manifest = self._checked(reading, site_id, signed)
-            known = reading.submission(submission_id(manifest))
-        if known is not None:
-            return Offset(durable=known.ciphertext_size, receipt=known.receipt)
+            committed = reading.submission(submission_id(manifest))
+        if committed is not None:
+            return Offset(durable=committed.ciphertext_size, receipt=committed.receipt)
         durable = self._blobs.durable(blob_name(manifest), committed=lambda: self._is_committed(manifest))
         return Offset(durable=min(durable, manifest.ciphertext_size))
 
     def receive(self, site_id: SiteId, signed: Signed, offset: int, chunks: Iterable[bytes]) -> Iterator[int | Signed]:
-        """Take in the rest of a study from `offset` on: yields durable sizes, then the receipt.
+        """Receive the rest of a study from `offset` on: yields durable sizes, then the receipt.
 
         What arrived before an interruption is kept. Raises what `_checked` raises, `InvalidArgument` when `offset` is
         not where the partial file ends, `ManifestInvalid` for too many or too few bytes, `SealedFileInvalid` when the
-        whole has another digest (it is discarded then), `UploadInterrupted`, `DiskFull`, also for a site whose
-        unfinished uploads hold all that one site may.
+        whole has another digest (it is discarded then), `UploadInterrupted`, and `DiskFull`, also when the site's
+        unfinished uploads reach its limit.
         """
-        found = self.offset(site_id, signed)
-        if found.receipt is not None:
-            yield found.receipt
+        receipt = self.offset(site_id, signed).receipt
+        if receipt is not None:
+            yield receipt
             return
         manifest = to_manifest(signed).manifest
         name = blob_name(manifest)
         self._admit(site_id, manifest)
-        with self._blobs.arriving(name) as arriving:
-            if arriving.size != offset:
-                raise InvalidArgument(name="offset", problem=f"{arriving.size} bytes are here")
-            yield from arriving.write(chunks, expected=manifest.ciphertext_size)
-            if arriving.size < manifest.ciphertext_size:
+        with self._blobs.open_partial(name) as partial:
+            if partial.size != offset:
+                raise InvalidArgument(name="offset", problem=f"{partial.size} bytes are here")
+            yield from partial.write(chunks, expected=manifest.ciphertext_size)
+            if partial.size < manifest.ciphertext_size:
                 raise ManifestInvalid(problem="fewer bytes arrived than the manifest names")
-            if arriving.sha256 != manifest.ciphertext_sha256:
+            if partial.sha256 != manifest.ciphertext_sha256:
                 self._blobs.discard(name)
                 raise SealedFileInvalid(problem="what arrived is not what the manifest names")
             yield self._commit(site_id, signed, manifest)
 
     def submissions(self, site_id: SiteId | None = None, *, curator: str | None = None) -> Sequence[Submission]:
-        """What was received, by site and sequence number; with a `curator`, only what is sealed to that one."""
+        """What was received, by site and sequence number; with a `curator`, only what is sealed to that curator."""
         with self._store.read() as reading:
             rows = reading.submissions(site_id)
             if curator is None:
@@ -140,52 +140,52 @@ class SubmissionService:
             own = {name for name in {row.agreement for row in rows} if _curator_of(reading, name) == curator}
             return [row for row in rows if row.agreement in own]
 
-    def submission(self, wanted: str, *, curator: str | None = None) -> Submission:
-        """One of them; raises `NotFound`, also for one that is sealed to another than `curator`."""
+    def submission(self, reference: str, *, curator: str | None = None) -> Submission:
+        """One of them; raises `NotFound`, also when it is sealed to another curator."""
         with self._store.read() as reading:
-            row = _found(reading, wanted)
+            row = _submission(reading, reference)
             if curator is not None and _curator_of(reading, row.agreement) != curator:
-                raise NotFound("sealed to another curator", kind="submission", name=wanted)
+                raise NotFound("sealed to another curator", kind="submission", name=reference)
             return row
 
-    def fetch(self, curator: str, wanted: str) -> tuple[Fetched, Iterator[bytes]]:
-        """A sealed study for the curator it is sealed to: what is known of it, then the ciphertext.
+    def fetch(self, curator: str, reference: str) -> tuple[FetchedStudy, Iterator[bytes]]:
+        """A sealed study for the curator it is sealed to: what the store has on it, then the ciphertext.
 
         Raises `NotFound`; `RoleNotAllowed` for another curator than the agreement's; `AgreementNotExecuted` while the
         agreement is not in force.
         """
         with self._store.begin() as work:
-            row = _found(work, wanted)
+            row = _submission(work, reference)
             agreement = agreement_of(work, row.agreement)
             if terms_of(agreement).curator.name != curator:
                 raise RoleNotAllowed(f"{curator} is not the curator of {row.agreement}", role="curator")
             in_force(agreement, self._now(), Mode.SUBMIT)
-            fetched = Fetched(row=row, site_key=site_of(work, row.site_id).verify_key or "", agreement=agreement)
+            fetched = FetchedStudy(row=row, site_key=site_of(work, row.site_id).verify_key or "", agreement=agreement)
             uri = self._identity.uri(Role.CURATOR, curator)
             work.append_event(at=self._now(), actor=uri, action="study fetched", about=row.id)
         path = self._blobs.path(blob_name(to_manifest(row.manifest).manifest))
         return fetched, _chunks_of(path)
 
     def _checked(self, reading: Reading, site_id: SiteId, signed: Signed) -> Manifest:
-        """The manifest, once everything it claims is seen to hold.
+        """The manifest, after checking everything it claims.
 
         Raises `SignatureInvalid`, `NotFound`, `AgreementNotExecuted`, `AgreementModeNotAllowed`, `ProtocolMismatch`,
         `ManifestInvalid`.
         """
-        claimed = to_manifest(signed)
+        unverified = to_manifest(signed)
         key = site_of(reading, site_id).verify_key
         if key is None:
             raise SignatureInvalid("no key registered", what="the manifest")
-        manifest = verify_manifest(claimed, VerifyKey.parse(key))
+        manifest = verify_manifest(unverified, VerifyKey.parse(key))
         terms = terms_in_force(reading, site_id, Mode.SUBMIT, self._now())
         if manifest.protocol_digest != self._identity.protocol_digest:
             raise ProtocolMismatch(held=manifest.protocol_digest, wanted=self._identity.protocol_digest)
-        wanted = (site_id, terms.id, terms.version, terms.curator.recipient)
-        named = (manifest.site_id, manifest.agreement, manifest.agreement_version, manifest.recipient)
-        for what, one, other in zip(
-            ("site", "agreement", "agreement version", "recipient"), named, wanted, strict=True
+        agreed = (site_id, terms.id, terms.version, terms.curator.recipient)
+        claimed = (manifest.site_id, manifest.agreement, manifest.agreement_version, manifest.recipient)
+        for what, claim, term in zip(
+            ("site", "agreement", "agreement version", "recipient"), claimed, agreed, strict=True
         ):
-            if one != other:
+            if claim != term:
                 raise ManifestInvalid(problem=f"it names another {what} than the agreement in force")
         if manifest.ciphertext_size > self._limits.study:
             raise ManifestInvalid(problem=f"the study is larger than the {self._limits.study} bytes taken here")
@@ -194,21 +194,21 @@ class SubmissionService:
         return manifest
 
     def _admit(self, site_id: SiteId, manifest: Manifest) -> None:
-        """Write down whose upload this is, once there is room for all of it beside the site's other unfinished ones.
+        """Record which site uploads this study, if it fits the site's limit together with its other unfinished uploads.
 
-        Raises `DiskFull`. Uploads that nobody went on with for a week are removed first.
+        Raises `DiskFull`. Uploads not continued for a week are removed first.
         """
         stale = self._now() - _STALE
         self._blobs.drop_stale(stale)
-        name, held = blob_name(manifest), 0
+        name, unfinished = blob_name(manifest), 0
         with self._store.begin() as work:
-            for other in work.documents(ARRIVING):
-                size = self._blobs.unfinished(Sha256(other.name))
-                if size == 0 and other.changed_at < stale:
-                    work.delete_document(ARRIVING, other.name)
-                elif other.state == site_id and other.name != name:
-                    held += size
-            if held + manifest.ciphertext_size > self._limits.unfinished:
+            for document in work.documents(ARRIVING):
+                size = self._blobs.unfinished(Sha256(document.name))
+                if size == 0 and document.changed_at < stale:
+                    work.delete_document(ARRIVING, document.name)
+                elif document.state == site_id and document.name != name:
+                    unfinished += size
+            if unfinished + manifest.ciphertext_size > self._limits.unfinished:
                 raise DiskFull(f"unfinished uploads of {site_id}", folder="the part of the blob folder for one site")
             own = Document(kind=ARRIVING, name=name, state=site_id, body="{}", changed_at=self._now())
             work.put_document(own)
@@ -219,21 +219,21 @@ class SubmissionService:
         return row is not None and row.ciphertext_sha256 == manifest.ciphertext_sha256
 
     def _commit(self, site_id: SiteId, signed: Signed, manifest: Manifest) -> Signed:
-        """Keep the blob, then commit row, audit event and receipt together.
+        """Finalise the blob, then commit row, audit event and receipt together.
 
-        The blob is final and durable before the row exists. Whatever stops us in between leaves a file that the next
-        `offset` finds again, never a row without its file.
+        The blob is final and durable before the row exists. A failure in between leaves a file that the next `offset`
+        finds again, never a row without its file.
         """
-        self._blobs.keep(blob_name(manifest))
+        self._blobs.finalise(blob_name(manifest))
         now, key = self._now(), submission_id(manifest)
         with self._store.begin() as work:
             # The agreement may have been suspended, the certificates revoked, while the bytes came in.
             self._checked(work, site_id, signed)
             if not is_member_now(work, Role.SITE, site_id, now):
                 raise CertificateForeign("revoked during the upload", peer=f"site/{site_id}")
-            known = work.submission(key)
-            if known is not None:
-                return known.receipt
+            committed = work.submission(key)
+            if committed is not None:
+                return committed.receipt
             uri = self._identity.uri(Role.SITE, site_id)
             work.delete_document(ARRIVING, blob_name(manifest))
             event = work.append_event(at=now, actor=uri, action="study received", about=key)
@@ -260,31 +260,31 @@ class SubmissionService:
 
 
 def submission_id(manifest: Manifest) -> Sha256:
-    """The digest of what makes two submissions the same: SITEID, contents and agreement version."""
+    """The digest of what identifies a submission: SITEID, contents, agreement and its version."""
     key = [manifest.site_id, manifest.contents_sha256, manifest.agreement, manifest.agreement_version]
     return Sha256(hashlib.sha256(canonical_json(key)).hexdigest())
 
 
 def blob_name(manifest: Manifest) -> Sha256:
-    """The file's name: a study sealed again has another ciphertext and starts its upload anew."""
+    """The file's name: a study sealed again has another ciphertext, so its upload starts over."""
     return Sha256(hashlib.sha256(f"{submission_id(manifest)}{manifest.ciphertext_sha256}".encode()).hexdigest())
 
 
 def gaps(submissions: Sequence[Submission]) -> tuple[Gap, ...]:
     """What is missing between 1 and each site's highest sequence number."""
-    found: list[Gap] = []
+    missing: list[Gap] = []
     for site_id in sorted({row.site_id for row in submissions}):
         numbers = sorted({row.sequence for row in submissions if row.site_id == site_id})
-        for before, after in zip([0, *numbers], numbers, strict=False):
-            if after - before > 1:
-                found.append(Gap(site_id=site_id, first=before + 1, last=after - 1))
-    return tuple(found)
+        for previous, number in zip([0, *numbers], numbers, strict=False):
+            if number - previous > 1:
+                missing.append(Gap(site_id=site_id, first=previous + 1, last=number - 1))
+    return tuple(missing)
 
 
-def _found(reading: Reading, wanted: str) -> Submission:
-    row = reading.submission(Sha256(wanted))
+def _submission(reading: Reading, reference: str) -> Submission:
+    row = reading.submission(Sha256(reference))
     if row is None:
-        raise NotFound(kind="submission", name=wanted)
+        raise NotFound(kind="submission", name=reference)
     return row
 
 

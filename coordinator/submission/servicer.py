@@ -7,7 +7,7 @@ import grpc
 
 from coordinator.submission import streams
 from coordinator.submission.service import SubmissionService, gaps
-from coordinator.submission.streams import Streams, heard
+from coordinator.submission.streams import Streams, idle_timeout
 from coordinator.trust.interceptor import peer_of
 from shared.crypto.pki import Role
 from shared.errors import InvalidArgument
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class SubmissionServicer(SubmissionServiceServicer):
-    """Taking in and handing out."""
+    """Uploads from sites, downloads for curators, and lists of what was received."""
 
     def __init__(self, service: SubmissionService) -> None:
         self._service = service
@@ -32,16 +32,16 @@ class SubmissionServicer(SubmissionServiceServicer):
         self, request: pb.GetUploadOffsetRequest, context: grpc.ServicerContext
     ) -> pb.GetUploadOffsetResponse:
         """How far an upload has come."""
-        found = self._service.offset(SiteId(peer_of(context).name), from_signed(request.manifest))
-        receipt = to_signed(found.receipt) if found.receipt else None
-        return pb.GetUploadOffsetResponse(durable=found.durable, receipt=receipt)
+        offset = self._service.offset(SiteId(peer_of(context).name), from_signed(request.manifest))
+        receipt = to_signed(offset.receipt) if offset.receipt else None
+        return pb.GetUploadOffsetResponse(durable=offset.durable, receipt=receipt)
 
     def Upload(
         self, request_iterator: Iterator[pb.UploadRequest], context: grpc.ServicerContext
     ) -> Iterator[pb.UploadResponse]:
         """The rest of a study."""
         site_id = SiteId(peer_of(context).name)
-        with self._streams.one(site_id), heard(request_iterator, context.cancel, streams.IDLE_SECONDS) as parts:
+        with self._streams.slot(site_id), idle_timeout(request_iterator, context.cancel, streams.IDLE_SECONDS) as parts:
             header = _header(parts)
             chunks = (part.chunk for part in parts)
             steps = self._service.receive(site_id, from_signed(header.manifest), header.offset, chunks)

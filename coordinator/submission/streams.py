@@ -1,4 +1,4 @@
-"""What one site's open uploads may hold: a few threads, and none for a stream on which nothing comes."""
+"""Limits on one site's open uploads: a few threads, and none for an idle stream."""
 
 import threading
 import time
@@ -11,7 +11,7 @@ from shared.errors import UploadInterrupted
 
 Part = TypeVar("Part")
 
-IDLE_SECONDS = 120.0  # a line that is alive brings a chunk of 1 MiB in that time
+IDLE_SECONDS = 120.0  # a working connection delivers a chunk of 1 MiB in that time
 STREAMS_PER_SITE = 4
 
 
@@ -24,8 +24,8 @@ class Streams:
         self._lock = threading.Lock()
 
     @contextmanager
-    def one(self, site: str) -> Iterator[None]:
-        """One more upload while the block runs; raises `UploadInterrupted` when the site has as many as it may."""
+    def slot(self, site: str) -> Iterator[None]:
+        """Count one more upload while the block runs; raises `UploadInterrupted` when the site is at its limit."""
         with self._lock:
             if self._open[site] >= self._limit:
                 raise UploadInterrupted(f"{self._limit} uploads of site {site} are open")
@@ -38,10 +38,10 @@ class Streams:
 
 
 @contextmanager
-def heard(parts: Iterator[Part], cancel: Callable[[], object], seconds: float) -> Iterator[Iterator[Part]]:
-    """The same parts; `cancel` is called once when the next one does not come within `seconds`.
+def idle_timeout(parts: Iterator[Part], cancel: Callable[[], object], seconds: float) -> Iterator[Iterator[Part]]:
+    """The same parts; `cancel` is called once when the next part does not arrive within `seconds`.
 
-    Time spent on a part that came, as on a slow disk, does not count.
+    Time spent on processing a part, as on a slow disk, does not count.
     """
     over, since = threading.Event(), [time.monotonic()]
 

@@ -1,1 +1,1 @@
-"""Who calls and what they may do: the role table in front of every RPC, certificates, tokens."""
+"""Who calls and what they may do: the role table checked before every RPC, certificates, tokens."""

@@ -1,4 +1,4 @@
-"""Whether a member's certificates are still good, as the store knows it: revoking and time hold at once."""
+"""Whether a member's certificates are valid according to the store: revocation and expiry apply at once."""
 
 from datetime import datetime
 
@@ -9,13 +9,13 @@ from shared.errors import CertificateExpired, CertificateForeign
 
 def check_certificate_row(reading: Reading, serial: str, *, role: Role, name: str, now: datetime) -> None:
     """Raise `CertificateForeign` unless `serial` was issued to this member and not revoked, `CertificateExpired`."""
-    held, peer = reading.certificate(serial), f"{role}/{name}"
-    if held is None or held.revoked_at is not None or (held.role, held.name) != (role, name):
+    row, peer = reading.certificate(serial), f"{role}/{name}"
+    if row is None or row.revoked_at is not None or (row.role, row.name) != (role, name):
         raise CertificateForeign(peer=peer)
-    if held.ends_at <= now:
+    if row.ends_at <= now:
         raise CertificateExpired(peer=peer)
 
 
 def is_member_now(reading: Reading, role: Role, name: str, now: datetime) -> bool:
     """Whether a member holds any certificate that is neither revoked nor expired."""
-    return any(held.revoked_at is None and held.ends_at > now for held in reading.certificates(role, name))
+    return any(row.revoked_at is None and row.ends_at > now for row in reading.certificates(role, name))

@@ -1,7 +1,7 @@
-"""Who calls, and what that role may do: one table, one gate in front of every RPC of the main port.
+"""Who calls, and what that role may do: one table, and one check before every RPC of the main port.
 
-The TLS layer has already checked that the client's certificate is of this federation and in its time. The gate asks the
-store whether that very certificate is still good, at every call, so that revoking is immediate.
+The TLS layer has already checked that the client's certificate was issued by this federation and has not expired. The
+check reads from the store, at every call, whether that certificate is still valid, so that revocation is immediate.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -33,7 +33,7 @@ _CURATOR = frozenset({Role.CURATOR})
 _MEMBER = frozenset({Role.SITE, Role.CURATOR, Role.RESEARCHER})
 _READER = frozenset({Role.COORDINATOR, Role.CURATOR, Role.RESEARCHER})
 
-# Every method of the main port; one without a row is refused (tests/unit/coordinator/trust: each has one).
+# Every method of the main port; a method without a row is refused (tests/unit/coordinator/trust: each has a row).
 ROLES: Mapping[str, frozenset[Role]] = MappingProxyType(
     {
         "/grpc.health.v1.Health/Check": _ALL,
@@ -72,38 +72,38 @@ ROLES: Mapping[str, frozenset[Role]] = MappingProxyType(
 # A watch holds a thread for as long as the caller likes, and on the enrolment port the caller may be anybody.
 UNSERVED = frozenset({"/grpc.health.v1.Health/Watch"})
 
-Check = Callable[[str, grpc.ServicerContext], None]
+AccessCheck = Callable[[str, grpc.ServicerContext], None]
 
 _log = structlog.get_logger("coordinator")
 
 
 def peer_of(context: grpc.ServicerContext) -> Peer:
-    """Who calls, by the SPIFFE name in the certificate; raises `CertificateForeign` where there is none."""
-    uris = [name for name in _shown(context, "x509_subject_alternative_name") if name.startswith("spiffe://")]
+    """Who calls, by the SPIFFE URI in the certificate; raises `CertificateForeign` unless there is exactly one."""
+    uris = [name for name in _auth_property(context, "x509_subject_alternative_name") if name.startswith("spiffe://")]
     try:
         return parse_spiffe(uris[0] if len(uris) == 1 else "")
     except InvalidIdentifier as error:
         raise CertificateForeign(peer="an unknown peer") from error
 
 
-def _shown(context: grpc.ServicerContext, name: str) -> list[str]:
-    """What TLS knows of the caller under `name`; the type stubs miss that each entry is a list of bytes."""
+def _auth_property(context: grpc.ServicerContext, name: str) -> list[str]:
+    """The values of an authentication property of the call; the type stubs miss that they are a list of bytes."""
     values = cast("Mapping[str, list[bytes]]", context.auth_context()).get(name, [])
     return [value.decode() for value in values]
 
 
-def serial_shown(context: grpc.ServicerContext) -> str:
-    """The serial number of the certificate the caller shows; TLS has seen to it that there is one."""
-    return serial_of(_shown(context, "x509_pem_cert")[0].encode())
+def peer_serial(context: grpc.ServicerContext) -> str:
+    """The serial number of the certificate that the caller presents; mutual TLS guarantees that there is one."""
+    return serial_of(_auth_property(context, "x509_pem_cert")[0].encode())
 
 
-def gate(store: Store, clock: Clock = utc_now) -> Check:
-    """The check in front of every RPC of the main port; the TLS layer looks at the time only when a call connects."""
+def access_check(store: Store, clock: Clock = utc_now) -> AccessCheck:
+    """The check before every RPC of the main port; the TLS layer checks expiry only when a connection is made."""
 
     def check(method: str, context: grpc.ServicerContext) -> None:
         peer = peer_of(context)
         with store.read() as reading:
-            check_certificate_row(reading, serial_shown(context), role=peer.role, name=peer.name, now=clock())
+            check_certificate_row(reading, peer_serial(context), role=peer.role, name=peer.name, now=clock())
         if peer.role not in ROLES.get(method, frozenset()):
             raise RoleNotAllowed(f"{peer.uri} called {method}", role=peer.role)
 
@@ -111,13 +111,13 @@ def gate(store: Store, clock: Clock = utc_now) -> Check:
 
 
 def no_check(method: str, context: grpc.ServicerContext) -> None:
-    """In front of the enrolment port, whose callers show a token instead of a certificate."""
+    """For the enrolment port, whose callers present a token instead of a certificate."""
 
 
-class Guard(grpc.ServerInterceptor):
-    """Runs a check before every RPC and turns whatever it or the RPC raises into a status with a public sentence."""
+class AccessInterceptor(grpc.ServerInterceptor):
+    """Runs a check before every RPC and turns whatever the check or the RPC raises into a status with a public text."""
 
-    def __init__(self, check: Check) -> None:
+    def __init__(self, check: AccessCheck) -> None:
         self._check = check
 
     def intercept_service(
@@ -131,7 +131,7 @@ class Guard(grpc.ServerInterceptor):
             return None
         method = handler_call_details.method
         wrap = self._stream if handler.response_streaming else self._unary
-        kind = _behaviour(handler)
+        kind = _handler_kind(handler)
         make = getattr(grpc, f"{kind}_rpc_method_handler")
         return cast(
             "grpc.RpcMethodHandler[Any, Any]",
@@ -144,7 +144,7 @@ class Guard(grpc.ServerInterceptor):
 
     def _unary(self, method: str, behaviour: Callable[..., Any]) -> Callable[..., Any]:
         def guarded(request: Any, context: grpc.ServicerContext) -> Any:
-            with _refusing(method, context):
+            with _error_boundary(method, context):
                 self._check(method, context)
                 return behaviour(request, context)
 
@@ -152,7 +152,7 @@ class Guard(grpc.ServerInterceptor):
 
     def _stream(self, method: str, behaviour: Callable[..., Any]) -> Callable[..., Iterator[Any]]:
         def guarded(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-            with _refusing(method, context):
+            with _error_boundary(method, context):
                 self._check(method, context)
                 yield from behaviour(request, context)
 
@@ -160,29 +160,29 @@ class Guard(grpc.ServerInterceptor):
 
 
 @contextmanager
-def _refusing(method: str, context: grpc.ServicerContext) -> Iterator[None]:
-    """The boundary: nothing but a public sentence leaves."""
+def _error_boundary(method: str, context: grpc.ServicerContext) -> Iterator[None]:
+    """Turn every exception into a refusal with a public text: nothing else leaves the process."""
     try:
         yield
     except Exception as error:  # noqa: BLE001 -- as the docstring says
-        refuse(context, _logged(method, error))
+        refuse(context, _public_error(method, error))
 
 
-def _behaviour(handler: "grpc.RpcMethodHandler[Any, Any]") -> str:
-    asks = "stream" if handler.request_streaming else "unary"
-    return f"{asks}_{'stream' if handler.response_streaming else 'unary'}"
+def _handler_kind(handler: "grpc.RpcMethodHandler[Any, Any]") -> str:
+    request = "stream" if handler.request_streaming else "unary"
+    return f"{request}_{'stream' if handler.response_streaming else 'unary'}"
 
 
-def _logged(method: str, error: Exception) -> RicordError:
-    """The error to show; the operator's log gets the private text, or for a defect the exception's class and place."""
+def _public_error(method: str, error: Exception) -> RicordError:
+    """The error for the caller; the log gets the private text, or for a defect the exception's class and place."""
     if isinstance(error, grpc.RpcError):  # the caller went away in the middle of its stream
         return UploadInterrupted(method)
     if isinstance(error, RicordError):
         _log.info("refused", method=method, code=error.code, private=error.private, **error.fields)
         return error
-    where = error.__traceback__
-    while where is not None and where.tb_next is not None:
-        where = where.tb_next
-    place = f"{where.tb_frame.f_code.co_filename}:{where.tb_lineno}" if where is not None else "?"
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    place = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame is not None else "?"
     _log.error("defect", method=method, kind=type(error).__name__, place=place)
     return InternalError()

@@ -1,4 +1,4 @@
-"""Invitation and join tokens on the coordinator's side: issued once, kept as a digest, good once and for a time."""
+"""Invitation and join tokens on the coordinator's side: stored as a digest, valid once and for a limited time."""
 
 from datetime import datetime, timedelta
 
@@ -11,7 +11,7 @@ from shared.token import Token, TokenKind, new_secret, secret_digest
 
 
 def issue(work: Work, identity: Identity, *, kind: TokenKind, role: Role, subject: str, now: datetime) -> Token:
-    """A new token for `subject`; its secret exists nowhere but in the value returned."""
+    """A new token for `subject`; only the returned value holds its secret."""
     days = identity.invitation_days if kind is TokenKind.INVITATION else identity.join_days
     token = Token(
         kind=kind,
@@ -33,7 +33,7 @@ def issue(work: Work, identity: Identity, *, kind: TokenKind, role: Role, subjec
 
 
 def check(reading: Reading, secret: str, *, kind: TokenKind, now: datetime) -> TokenRow:
-    """The token behind a secret; raises `TokenInvalid`, `TokenUsed` or `TokenExpired`."""
+    """The token that has this secret; raises `TokenInvalid`, `TokenUsed` or `TokenExpired`."""
     row = reading.token(secret_digest(secret))
     if row is None or row.kind is not kind:
         raise TokenInvalid(f"no such {kind} token")
@@ -45,7 +45,7 @@ def check(reading: Reading, secret: str, *, kind: TokenKind, now: datetime) -> T
 
 
 def use(work: Work, secret: str, *, kind: TokenKind, now: datetime) -> TokenRow:
-    """As `check`, and the token is good no more once the transaction ends well."""
+    """As `check`; the token is used up once the transaction commits."""
     row = check(work, secret, kind=kind, now=now)
     if not work.use_token(row.digest, now):
         raise TokenUsed(f"token for {row.subject}, at the same moment")

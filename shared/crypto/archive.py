@@ -18,7 +18,7 @@ from shared.errors import SealedFileInvalid
 _LEVEL = 3
 _MAGIC = b"\x28\xb5\x2f\xfd"  # RFC 8878 section 3.1.1
 _LARGEST_WINDOW = 8 << 20  # bytes; level 3 uses 2 MiB
-_FED = 256  # bytes given to zstd at once: a block of 4 bytes expands to 128 KiB, so at most 8 MiB come back
+_FEED = 256  # bytes passed to zstd at once: a block of 4 bytes expands to 128 KiB, so at most 8 MiB come back
 _BLOCK = 512
 _END = bytes(2 * _BLOCK)
 _OCTAL = re.compile(rb"[0-7]{11}")  # the size field, bytes 124 to 135 (POSIX ustar)
@@ -27,13 +27,13 @@ CUT = "its content is cut or changed"
 
 
 class Sink(Protocol):
-    """Where an archive is written: a writer that must be told the end."""
+    """Where an archive is written; `finish` must follow the last write."""
 
     def write(self, data: bytes, /) -> object:
-        """Take all of `data`."""
+        """Write all of `data`."""
 
     def finish(self) -> None:
-        """Write what is held back; nothing follows."""
+        """Write what is still buffered; nothing follows."""
 
 
 class Compressor:
@@ -44,11 +44,11 @@ class Compressor:
         self._stream = zstandard.ZstdCompressor(level=_LEVEL).compressobj()
 
     def write(self, data: bytes) -> None:
-        """Take `data`."""
+        """Compress `data`."""
         self._target.write(self._stream.compress(data))
 
     def finish(self) -> None:
-        """End the frame and what it is written to."""
+        """End the frame and its target."""
         self._target.write(self._stream.flush())
         self._target.finish()
 
@@ -81,11 +81,11 @@ class ArchiveReader:
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._pieces = _inflated(chunks)
-        self._held = memoryview(b"")
+        self._buffer = memoryview(b"")
 
     def first(self, name: str, limit: int) -> bytes:
         """The whole first member, which must be called `name` and have at most `limit` bytes."""
-        header = b"".join(self._take(_BLOCK))
+        header = b"".join(self._read(_BLOCK))
         stated = _OCTAL.fullmatch(header, 124, 135)
         size = int(stated.group(), 8) if stated else limit + 1
         if size > limit or header != _header(name, size):
@@ -94,25 +94,25 @@ class ArchiveReader:
 
     def member(self, name: str, size: int) -> Iterator[bytes]:
         """The pieces of the next member, which must be called `name` and have exactly `size` bytes."""
-        if b"".join(self._take(_BLOCK)) != _header(name, size):
+        if b"".join(self._read(_BLOCK)) != _header(name, size):
             raise SealedFileInvalid(problem="a member is not the one its contents list at that place")
         return self._body(size)
 
     def end(self) -> None:
         """Return when nothing but the end follows, to the last byte of the file."""
-        if b"".join(self._take(len(_END))) != _END or self._held or any(self._pieces):
+        if b"".join(self._read(len(_END))) != _END or self._buffer or any(self._pieces):
             raise SealedFileInvalid(problem=TOO_MUCH)
 
     def _body(self, size: int) -> Iterator[bytes]:
-        yield from self._take(size)
-        if any(b"".join(self._take(-size % _BLOCK))):
+        yield from self._read(size)
+        if any(b"".join(self._read(-size % _BLOCK))):
             raise SealedFileInvalid(problem=TOO_MUCH)
 
-    def _take(self, size: int) -> Iterator[bytes]:
+    def _read(self, size: int) -> Iterator[bytes]:
         while size:
-            if not self._held:
-                self._held = memoryview(self._more())
-            piece, self._held = self._held[:size], self._held[size:]
+            if not self._buffer:
+                self._buffer = memoryview(self._more())
+            piece, self._buffer = self._buffer[:size], self._buffer[size:]
             size -= len(piece)
             yield bytes(piece)
 
@@ -130,7 +130,7 @@ def _header(name: str, size: int) -> bytes:
 
 
 def _inflated(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """What a single zstd frame holds, or the chunks themselves when they start like no frame."""
+    """The content of a single zstd frame, or the chunks themselves when they do not start with a frame."""
     first = next(chunks, b"")
     if not first.startswith(_MAGIC):
         yield first
@@ -150,4 +150,4 @@ def _inflated(chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 def _slices(chunks: Iterable[bytes]) -> Iterator[bytes]:
     for chunk in chunks:
-        yield from (chunk[start : start + _FED] for start in range(0, len(chunk), _FED))
+        yield from (chunk[start : start + _FEED] for start in range(0, len(chunk), _FEED))

@@ -43,17 +43,17 @@ def _expanded(prefix: str) -> list[int]:
     return [code >> 5 for code in codes] + [0] + [code & 31 for code in codes]
 
 
-def _regroup(values: bytes | list[int], have: int, want: int, *, pad: bool) -> list[int]:
-    """Cut groups of `have` bits into groups of `want`; without `pad`, left-over bits must be few and zero."""
+def _regroup(values: bytes | list[int], old: int, new: int, *, pad: bool) -> list[int]:
+    """Turn groups of `old` bits into groups of `new`; without `pad`, left-over bits must be few and zero."""
     pending, bits, result = 0, 0, []
     for value in values:
-        pending, bits = pending << have | value, bits + have
-        while bits >= want:
-            bits -= want
+        pending, bits = pending << old | value, bits + old
+        while bits >= new:
+            bits -= new
             result.append(pending >> bits)
             pending &= (1 << bits) - 1
     if pad and bits:
-        result.append(pending << want - bits)
-    elif not pad and (bits >= have or pending):
+        result.append(pending << new - bits)
+    elif not pad and (bits >= old or pending):
         raise ValueError("left-over bits")
     return result

@@ -18,7 +18,7 @@ CLINICAL_NAME = "clinical.json"
 
 
 class Member(NamedTuple):
-    """One file inside."""
+    """One file inside a sealed study."""
 
     name: str
     size: int
@@ -42,7 +42,7 @@ class ContentsClinical(Frozen):
 
 
 class Contents(Frozen):
-    """The list. Instances stand in the order of their series, then of their own UIDs, each once."""
+    """The list. Instances are in the order of their series, then of their own UIDs, each once."""
 
     format: Literal["ricord-contents/1"] = "ricord-contents/1"
     site_id: SiteId
@@ -65,10 +65,10 @@ class Contents(Frozen):
 
     def members(self) -> tuple[Member, ...]:
         """What follows `contents.json`, in order."""
-        instances = [Member(f"{each.sop_instance_uid}.dcm", each.size, each.sha256) for each in self.instances]
+        members = [Member(f"{entry.sop_instance_uid}.dcm", entry.size, entry.sha256) for entry in self.instances]
         if self.clinical is not None:
-            instances.append(Member(CLINICAL_NAME, self.clinical.size, self.clinical.sha256))
-        return tuple(instances)
+            members.append(Member(CLINICAL_NAME, self.clinical.size, self.clinical.sha256))
+        return tuple(members)
 
     @property
     def digest(self) -> Sha256:
@@ -76,7 +76,7 @@ class Contents(Frozen):
         return Sha256(hashlib.sha256(canonical_json(self)).hexdigest())
 
     def manifest(self, *, ciphertext_sha256: Sha256, ciphertext_size: int, recipient: str, sequence: int) -> Manifest:
-        """The manifest of these contents, sealed; a manifest that fits is one that this returns again."""
+        """The manifest of these contents, sealed; a manifest fits when this returns an equal one."""
         return Manifest(
             site_id=self.site_id,
             agreement=self.agreement,

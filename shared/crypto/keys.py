@@ -29,7 +29,7 @@ from shared.durable import write_whole
 from shared.errors import InvalidIdentifier, KeyFileExists, KeyFileInvalid, KeyFileMissing, KeyFileOpen
 
 SECRET_BYTES = 32
-_LARGEST = 64 * 1024  # bytes; no key file comes near
+_LARGEST = 64 * 1024  # bytes; every key file is far smaller
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 Key = TypeVar("Key")
@@ -56,11 +56,11 @@ def read_private(path: Path, kind: str) -> bytes:
     """The bytes of a key file.
 
     Raises `KeyFileMissing`, `KeyFileOpen` when group or others have any right on it, `KeyFileInvalid` (naming `kind`)
-    when it is no plain file of a key's size.
+    when it is not a plain file of a key's size.
     """
     try:
         with path.open("rb") as file:
-            state = os.fstat(file.fileno())  # of what was opened, so that nobody swaps it in between
+            state = os.fstat(file.fileno())  # of the open file, so that nobody can swap it in between
             if state.st_mode & _OTHERS:
                 raise KeyFileOpen(file=str(path))
             data = file.read(_LARGEST + 1)

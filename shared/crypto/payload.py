@@ -1,6 +1,6 @@
 """The payload of an age file (c2sp.org/age, "Payload"): 64 KiB chunks, each under ChaCha20-Poly1305, in order.
 
-A chunk's nonce is its number and whether it is the last, so a chunk dropped, swapped, doubled, cut or added is found.
+A chunk's nonce is its number and whether it is the last, so a dropped, swapped, doubled, cut or added chunk fails.
 Both ways hold two chunks in memory, whatever the file's size.
 """
 
@@ -21,7 +21,7 @@ class Writable(Protocol):
     """Where bytes can be written."""
 
     def write(self, data: bytes, /) -> object:
-        """Take all of `data`."""
+        """Write all of `data`."""
 
 
 class ChunkWriter:
@@ -34,7 +34,7 @@ class ChunkWriter:
         self._count = 0
 
     def write(self, data: bytes | memoryview) -> int:
-        """Take `data`; a full chunk is written once more is known to follow."""
+        """Buffer `data`; a full chunk is written once more is known to follow."""
         self._buffer += data
         full = max(0, len(self._buffer) - 1) // CHUNK_BYTES  # one byte at least is kept for the last chunk
         for start in range(0, full * CHUNK_BYTES, CHUNK_BYTES):
@@ -57,17 +57,17 @@ def read_chunks(key: bytes, source: BinaryIO) -> Iterator[bytes]:
 
     Raises `SealedFileInvalid` at the first chunk that is not what was written there, or where the last one is not at
     the end. A chunk is decrypted as what its place says and, when that fails, as the other kind, so that an authentic
-    chunk is released before the fault behind it is reported, as the specification's vectors ask.
+    chunk is released before a later fault is reported, as the specification's vectors require.
     """
     aead = ChaCha20Poly1305(key)
-    ahead = read_exactly(source, CHUNK_BYTES + TAG_BYTES)
+    following = read_exactly(source, CHUNK_BYTES + TAG_BYTES)
     for count in itertools.count():
-        chunk, ahead = ahead, read_exactly(source, CHUNK_BYTES + TAG_BYTES)
-        plain, last = _opened(aead, count, chunk, at_end=not ahead)
+        chunk, following = following, read_exactly(source, CHUNK_BYTES + TAG_BYTES)
+        plain, last = _opened(aead, count, chunk, at_end=not following)
         if count and not plain:
             raise invalid(Fault.CONTENT)
         yield plain
-        if last != (not ahead):
+        if last != (not following):
             raise invalid(Fault.CONTENT)
         if last:
             return
@@ -90,7 +90,7 @@ def nonce(count: int, *, last: bool) -> bytes:
 
 
 def read_exactly(source: BinaryIO, size: int) -> bytes:
-    """`size` bytes, fewer only at the end: a raw stream may give less than asked."""
+    """`size` bytes, fewer only at the end; a raw stream may return less than asked in one read."""
     data = source.read(size)
     while data and len(data) < size and (more := source.read(size - len(data))):
         data += more

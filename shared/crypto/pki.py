@@ -36,7 +36,7 @@ _SPIFFE = re.compile(r"spiffe://([^/]+)/([^/]+)/([^/]+)")
 
 
 class Role(StrEnum):
-    """What a peer is."""
+    """What kind of member a peer is."""
 
     SITE = "site"
     COORDINATOR = "coordinator"
@@ -91,10 +91,10 @@ class Authority:
 
 def parse_spiffe(uri: str) -> Peer:
     """The peer a SPIFFE name means; raises `InvalidIdentifier` on any other text."""
-    found = _SPIFFE.fullmatch(uri)
-    if found is None:
+    match = _SPIFFE.fullmatch(uri)
+    if match is None:
         raise InvalidIdentifier(kind="SPIFFE name")
-    federation, role, name = found.groups()
+    federation, role, name = match.groups()
     if not _FEDERATION.fullmatch(federation) or role not in set(Role) or not _NAME.fullmatch(name):
         raise InvalidIdentifier(kind="SPIFFE name")
     return Peer(federation=federation, role=Role(role), name=SiteId(name) if role == Role.SITE else name)
@@ -128,7 +128,7 @@ def make_csr(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 
 def issue(ca: Authority, csr: bytes, spiffe_uri: str, *, days: int = LEAF_DAYS, dns: Sequence[str] = ()) -> bytes:
-    """A leaf certificate (PEM) for the key that signed `csr`, named `spiffe_uri` and nothing the request says.
+    """A leaf certificate (PEM) for the key that signed `csr`, named `spiffe_uri` whatever the request says.
 
     `dns` are the host names and addresses of a server; a leaf without them is for clients only. Raises
     `InvalidArgument` when the request is damaged, its signature is not its key's, or the key is not P-256;
@@ -155,10 +155,10 @@ def issue(ca: Authority, csr: bytes, spiffe_uri: str, *, days: int = LEAF_DAYS, 
 
 
 def check_certificate(certificate_pem: bytes, root_pem: bytes, *, now: datetime | None = None) -> Peer:
-    """Who a leaf certificate names, once it is seen to be issued by `root_pem` and in its time.
+    """Who a leaf certificate names, after checking that `root_pem` issued it and that it is valid at `now`.
 
-    Raises `CertificateForeign` when it is no leaf of this root, `CertificateExpired` when its time is over or not
-    yet come. Revocation is the store's to ask, by `serial_of`.
+    Raises `CertificateForeign` when it is not a leaf of this root, `CertificateExpired` when it has expired or is not
+    valid yet. The store checks revocation, by `serial_of`.
     """
     now = now or datetime.now(UTC)
     try:
@@ -189,7 +189,7 @@ def serial_of(certificate_pem: bytes) -> str:
 
 
 def expires_at(certificate_pem: bytes) -> datetime:
-    """When a certificate's time is over (UTC)."""
+    """When a certificate expires (UTC)."""
     return x509.load_pem_x509_certificate(certificate_pem).not_valid_after_utc
 
 
@@ -202,12 +202,12 @@ def fingerprint_of(certificate_pem: bytes) -> Sha256:
 def _requested_key(csr: bytes) -> ec.EllipticCurvePublicKey:
     try:
         request = x509.load_pem_x509_csr(csr)
-        public, proven = request.public_key(), request.is_signature_valid
+        public, signature_valid = request.public_key(), request.is_signature_valid
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise InvalidArgument(name="The certificate request", problem="it cannot be read") from error
     if not isinstance(public, ec.EllipticCurvePublicKey) or not isinstance(public.curve, ec.SECP256R1):
         raise InvalidArgument(name="The certificate request", problem="its key is not on the curve P-256")
-    if not proven:
+    if not signature_valid:
         raise InvalidArgument(name="The certificate request", problem="its signature is not its key's")
     return public
 

@@ -57,7 +57,7 @@ class Recipient(ABC):
 
 
 class AgeIdentity(ABC):
-    """A private key that opens sealed files. It shows its recipient only; its own text has an ugly name."""
+    """A private key that opens sealed files. Its `repr` shows its recipient only."""
 
     prefix: ClassVar[str]
     tag: ClassVar[str]
@@ -68,7 +68,7 @@ class AgeIdentity(ABC):
 
     @property
     def unsafe_text(self) -> str:
-        """`AGE-SECRET-KEY-…`: whoever reads it can open every study sealed to it. For a key file only."""
+        """`AGE-SECRET-KEY-…`: whoever reads it can open every study sealed to this identity. For a key file only."""
         return bech32.encode(self.prefix, self._seed).upper()
 
     @property
@@ -184,7 +184,7 @@ class HybridIdentity(AgeIdentity):
         return str(HybridRecipient(raw))
 
     def _open(self, share: bytes, body: bytes) -> bytes:
-        # HPKE reports a degenerate X25519 share as any other failure; asking first tells damage from another's key.
+        # HPKE reports a degenerate X25519 share like any other failure; this exchange tells damage from a foreign key.
         self._x25519.exchange(X25519PublicKey.from_public_bytes(share[-_X25519_BYTES:]))
         private = MLKEM768X25519PrivateKey(self._mlkem, self._x25519)
         return _HYBRID_SUITE.decrypt(share + body, private, _HYBRID_INFO)

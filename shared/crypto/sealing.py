@@ -15,7 +15,6 @@ from shared.errors import InvalidArgument
 __all__ = ["AgeIdentity", "decrypt", "encrypt", "generate_identity", "open_chunks", "parse_identity", "seal_writer"]
 
 _NONCE_BYTES = 16
-_ALONE = "scrypt"
 
 
 def encrypt(recipients: Sequence[str], source: BinaryIO, target: BinaryIO) -> None:
@@ -33,7 +32,7 @@ def decrypt(identity: AgeIdentity, source: BinaryIO, target: BinaryIO) -> None:
     """Write what an age file holds to `target`.
 
     Raises `SealedFileInvalid`; by then `target` may hold leading chunks, each of them authentic, and the caller must
-    throw them away: until the last chunk is seen nobody knows that the file is whole.
+    discard them: only the last chunk shows that the file is whole.
     """
     target.writelines(open_chunks(identity, source))
 
@@ -41,8 +40,8 @@ def decrypt(identity: AgeIdentity, source: BinaryIO, target: BinaryIO) -> None:
 def seal_writer(recipients: Sequence[str], target: Writable) -> ChunkWriter:
     """Write a header to `target` and return where to write the content; call its `finish` at the end.
 
-    Raises `InvalidIdentifier` for a text that is no recipient, and `InvalidArgument` for none at all or for a mixture
-    of kinds: one recipient that a quantum computer opens would undo the others.
+    Raises `InvalidIdentifier` for a text that is not a recipient, and `InvalidArgument` for none at all or for a
+    mixture of kinds: one recipient that a quantum computer opens would undo the others.
     """
     parsed = [parse_recipient(text) for text in recipients]
     if len({type(recipient) for recipient in parsed}) != 1:
@@ -56,8 +55,8 @@ def seal_writer(recipients: Sequence[str], target: Writable) -> ChunkWriter:
 def open_chunks(identity: AgeIdentity, source: BinaryIO) -> Iterator[bytes]:
     """Read and check the header of `source`, and return its content in pieces; both raise `SealedFileInvalid`."""
     header = read_header(source)
-    if len(header.stanzas) > 1 and any(stanza.arguments[0] == _ALONE for stanza in header.stanzas):
-        raise invalid(Fault.HEADER)  # a passphrase stands alone; its presence elsewhere means tampering
+    if len(header.stanzas) > 1 and any(stanza.arguments[0] == "scrypt" for stanza in header.stanzas):
+        raise invalid(Fault.HEADER)  # a passphrase must be the only stanza; beside others it means tampering
     keys = [key for stanza in header.stanzas if (key := identity.unwrap(stanza)) is not None]
     if not keys:
         raise invalid(Fault.NO_MATCH)

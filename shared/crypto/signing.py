@@ -1,6 +1,6 @@
-"""Ed25519 signatures: who says so. age does not authenticate a sender; the signed manifest does.
+"""Ed25519 signatures: who wrote a document. age does not authenticate a sender; the signed manifest does.
 
-A signature is standard base64 over the bytes given. Sign canonical JSON that carries a `format` field, so that a
+A signature is standard base64 over the bytes signed. Sign canonical JSON that carries a `format` field, so that a
 signature made for one kind of document never fits another. Public keys travel as an OpenSSH line, and fingerprints
 are OpenSSH's (`SHA256:` and base64 without padding), so `ssh-keygen -l` shows the same text to two people on the phone.
 """
@@ -69,14 +69,14 @@ class VerifyKey:
 
 
 class SigningKey:
-    """An Ed25519 private key. It shows nothing of itself but its fingerprint."""
+    """An Ed25519 private key. Its `repr` shows its fingerprint only."""
 
     def __init__(self, private: Ed25519PrivateKey) -> None:
         self._private = private
 
     @classmethod
     def generate(cls) -> Self:
-        """Make a new one."""
+        """Make a new key."""
         return cls(Ed25519PrivateKey.generate())
 
     @classmethod
@@ -115,7 +115,7 @@ def sign_manifest(manifest: Manifest, key: SigningKey) -> SignedManifest:
 
 
 def verify_manifest(signed: SignedManifest, verify_key: VerifyKey) -> Manifest:
-    """The manifest, once its signature is seen to be `verify_key`'s; raises `SignatureInvalid`."""
+    """The manifest, once its signature is verified as `verify_key`'s; raises `SignatureInvalid`."""
     verify_key.verify(canonical_json(signed.manifest), signed.signature, what="the manifest")
     return signed.manifest
 

@@ -1,7 +1,7 @@
 """The header of an age file (c2sp.org/age, "Header"): one stanza for each recipient, then a MAC under the file key.
 
-Parsing is strict: base64 without padding in its canonical form only, line feeds only, nothing optional. What was
-read is kept byte for byte for the MAC, so nothing is re-encoded before it is checked.
+Parsing is strict: base64 without padding in its canonical form only, line feeds only, nothing optional. The bytes
+read are kept as they are for the MAC, so nothing is re-encoded before it is checked.
 """
 
 import base64
@@ -25,7 +25,7 @@ _VISIBLE = frozenset(range(0x21, 0x7F))
 
 
 class Fault(StrEnum):
-    """In which of age's four ways a file is not to be opened; each is a `problem` of `SealedFileInvalid`."""
+    """The four ways in which an age file fails to open; each is a `problem` of `SealedFileInvalid`."""
 
     HEADER = "its header is damaged"
     NO_MATCH = "it is sealed to another key"
@@ -86,7 +86,7 @@ def read_header(source: BinaryIO) -> Header:
     mac = from_base64(line[4:].decode("latin-1"))
     if not line.startswith(b"--- ") or len(mac) != hashes.SHA256.digest_size or not stanzas:
         raise invalid(Fault.HEADER)
-    return Header(tuple(stanzas), mac, bytes(lines.seen[: -len(line) - 1]) + b"---")
+    return Header(tuple(stanzas), mac, bytes(lines.consumed[: -len(line) - 1]) + b"---")
 
 
 def derive(secret: bytes, *, salt: bytes, info: bytes) -> bytes:
@@ -111,15 +111,15 @@ def from_base64(text: str) -> bytes:
 
 
 class _Lines:
-    """The lines of a header, without their ends, and all bytes seen."""
+    """The lines of a header, without their ends, and all bytes consumed."""
 
     def __init__(self, source: BinaryIO) -> None:
         self._source = source
-        self.seen = bytearray()
+        self.consumed = bytearray()
 
     def next(self) -> bytes:
-        line = self._source.readline(_LARGEST - len(self.seen))
-        self.seen += line
+        line = self._source.readline(_LARGEST - len(self.consumed))
+        self.consumed += line
         if not line.endswith(b"\n"):
             raise invalid(Fault.HEADER)
         return line[:-1]

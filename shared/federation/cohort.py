@@ -7,11 +7,11 @@ from shared.protocol.loader import load_protocol, protocol_names
 
 
 def definition_of(protocol_digest: Sha256) -> CohortDefinition:
-    """The cohort definition of the protocol held under that digest; raises `ProtocolMismatch` when none is."""
-    held = {protocol.digest: protocol.cohort for protocol in map(load_protocol, protocol_names())}
-    if protocol_digest not in held:
-        raise ProtocolMismatch(held=", ".join(sorted(held)), wanted=protocol_digest)
-    return held[protocol_digest]
+    """The cohort definition of the protocol with that digest; raises `ProtocolMismatch` when this release has none."""
+    definitions = {protocol.digest: protocol.cohort for protocol in map(load_protocol, protocol_names())}
+    if protocol_digest not in definitions:
+        raise ProtocolMismatch(held=", ".join(sorted(definitions)), wanted=protocol_digest)
+    return definitions[protocol_digest]
 
 
 def subject_of(definition: CohortDefinition) -> str:

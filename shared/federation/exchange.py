@@ -1,4 +1,4 @@
-"""How the centre asks sites something and hears back, whoever carries it.
+"""How the centre sends requests to sites and receives their answers, whatever carries them.
 
 A step of a federated computation is one exchange: bytes to each site, bytes from those that answered. The carrier
 (Flower queries in production, function calls in tests) knows nothing of what the bytes mean.

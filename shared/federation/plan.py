@@ -2,7 +2,7 @@
 
 A plan travels with every message of its run, so a site can judge each message by itself. A person writes a
 `PlanRequest` (`ricord-coordinator run start PLAN.toml`); the coordinator completes it to a `Plan` with a run id, the
-roster and its fingerprints, and signs that. `check_plan` refuses what cannot hold.
+roster and its fingerprints, and signs that. `check_plan` refuses a plan that contradicts itself.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -16,7 +16,7 @@ from shared.frozen import Frozen
 from shared.ids import RunId, Sha256, SiteId
 from shared.signed import Signed
 
-MODEL_NAMES = ("small-cnn",)  # shared.federation.models.registry holds the networks; a test holds the two together
+MODEL_NAMES = ("small-cnn",)  # shared.federation.models.registry holds the networks; a test compares the two
 LEAST_SITES = 3
 LIFETIME = timedelta(days=2)
 
@@ -98,7 +98,7 @@ class Plan(Frozen):
 
 
 def complete_plan(request: PlanRequest, *, members: tuple[Member, ...], protocol_digest: Sha256) -> Plan:
-    """The plan that fits a request; raises `PlanInvalid` when it cannot hold."""
+    """The plan that fits a request; raises `PlanInvalid` as `check_plan` does."""
     now = datetime.now(UTC)
     plan = Plan(
         run=RunId.random(),
@@ -117,7 +117,7 @@ def complete_plan(request: PlanRequest, *, members: tuple[Member, ...], protocol
 
 
 def check_plan(plan: Plan) -> None:
-    """Raise `PlanInvalid` when the plan asks for what cannot hold; ranges of single values are checked by its type."""
+    """Raise `PlanInvalid` when parts of the plan contradict each other; its type checks the ranges of single values."""
     problem = next((text for wrong, text in _rules(plan) if wrong), None)
     if problem is not None:
         raise PlanInvalid(problem=problem)
@@ -146,7 +146,7 @@ def sign_plan(plan: Plan, key: SigningKey) -> str:
 
 
 def verify_plan(text: str, key: VerifyKey) -> Plan:
-    """The plan in the text that `sign_plan` made, once its signature is seen to be `key`'s and the plan can hold.
+    """The plan in the text that `sign_plan` made, once `key`'s signature and `check_plan` confirm it.
 
     Raises `SignatureInvalid` or `PlanInvalid`.
     """

@@ -24,7 +24,7 @@ STAGE = "stage"  # in CONFIG of a query: which step of the statistics
 PAYLOAD = "payload"  # in CONFIG of a query and of its answer: bytes
 EXAMPLES = "num-examples"  # in METRICS: the weight in averages
 AUC, LOSS = "auc", "loss"
-TOLD = "told"  # in METRICS: 1 when the site's own figures are given, 0 when they are withheld and stand as 0
+FIGURES = "told"  # in METRICS: 1 when the site's own figures are sent, 0 when they are withheld and sent as 0
 
 
 def pack(state: Mapping[str, npt.NDArray[np.float32]]) -> Vector:
@@ -33,9 +33,9 @@ def pack(state: Mapping[str, npt.NDArray[np.float32]]) -> Vector:
 
 
 def unpack(vector: Vector, shapes: Shapes) -> dict[str, npt.NDArray[np.float32]]:
-    """The arrays that `pack` was given, by the shapes of the same model.
+    """The inverse of `pack`, by the shapes of the same model.
 
-    Raises `InvalidArgument` when the vector has another length or holds a value that is no number.
+    Raises `InvalidArgument` when the vector has another length or holds a value that is not finite.
     """
     sizes = [int(np.prod(shape)) for shape in shapes.values()]
     if vector.ndim != 1 or vector.size != sum(sizes):

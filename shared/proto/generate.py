@@ -50,8 +50,8 @@ def rewritten(text: str) -> str:
 
 def stale(fresh: dict[str, str], folder: Path) -> list[str]:
     """Names that are missing, different or left over in `folder`."""
-    held = {file.name: file.read_text(encoding="utf-8") for file in folder.glob("*_pb2*.py*")}
-    return sorted(name for name in fresh.keys() | held.keys() if fresh.get(name) != held.get(name))
+    committed = {file.name: file.read_text(encoding="utf-8") for file in folder.glob("*_pb2*.py*")}
+    return sorted(name for name in fresh.keys() | committed.keys() if fresh.get(name) != committed.get(name))
 
 
 def main() -> int:

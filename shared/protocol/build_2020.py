@@ -1,7 +1,7 @@
 """The `ricord-2020` table: the protocol of 10 June 2020 as it is written, and where it is not followed, why.
 
-The letter is its appendix 1 and the rules of its body. Where the letter is silent it keeps what stands there; here an
-attribute of which it is silent goes the way of the `ricord` table, because a person's name may stand in it.
+The protocol decides by its appendix 1 and the rules of its body, and keeps every attribute it does not mention. Here
+such an attribute follows the `ricord` table, because it may hold a person's name.
 """
 
 from shared.protocol.build_deidentify import BY_2020, DECISIONS, TRIAL, Facts, decide
@@ -23,14 +23,14 @@ DEPARTURES = {
 
 
 def decide_2020(tag: int, keyword: str, vr: str, facts: Facts) -> tuple[str, str]:
-    """The action of one attribute, and why: a departure, the letter, or the `ricord` table where that is silent."""
+    """The action of one attribute, and why: a departure, the appendix, or the `ricord` table where both are silent."""
     if tag in DEPARTURES:
         return DEPARTURES[tag][0], f"decision: {DEPARTURES[tag][1]}"
     if tag in facts.appendix:
-        letter = BY_2020.get(facts.appendix[tag], facts.appendix[tag])
-        if letter == "uid":
-            return letter, "2020: an unkeyed hash; here a keyed UID"
-        return letter, "2020: shifted by an unkeyed number; here by a keyed one" if letter == "shift" else "2020"
+        action = BY_2020.get(facts.appendix[tag], facts.appendix[tag])
+        if action == "uid":
+            return action, "2020: an unkeyed hash; here a keyed UID"
+        return action, "2020: shifted by an unkeyed number; here by a keyed one" if action == "shift" else "2020"
     if tag >> 16 == TRIAL and tag not in DECISIONS:
         return "remove", "2020 is silent; removed, for it may name the site"
     action, source = decide(tag, keyword, vr, facts)

@@ -1,10 +1,10 @@
-"""What the facts say of each attribute, and what the `ricord` table makes of it; `build_profiles` writes the tables.
+"""What the facts say of each attribute, and the action the `ricord` table gives it; `build_profiles` writes the tables.
 
 FACTS is the folder with `ricord_protocol_facts.yaml`, `ps3_15_table_facts.yaml` and `iod_attribute_types.csv`. Needs
-PyYAML, which nothing at run time does. For each attribute the first of these that speaks decides, and the column
+PyYAML, which nothing at run time does. For each attribute the first source that names it decides, and the column
 `source` says which: a decision of ours (below, each with its reason), the 2020 appendix, PS3.15 with the options
 claimed, the attributes that the RSNA Anonymizer 19 keeps, the attributes that a CT, CR, DX or Enhanced CT must have.
-What no row names is removed.
+An attribute without a row is removed.
 """
 
 import csv
@@ -92,16 +92,16 @@ DECISIONS = {
 
 
 class Facts(NamedTuple):
-    """What the given folder says, by tag number."""
+    """What the folder of facts says, by tag number."""
 
     appendix: Mapping[int, str]
     standard: Mapping[int, tuple[str, frozenset[str]]]
-    kept: frozenset[int]
+    kept: frozenset[int]  # by the RSNA Anonymizer 19
     required: Mapping[int, frozenset[str]]  # kinds of image in which an attribute has Type 1 or 1C
-    used: frozenset[int]
+    used: frozenset[int]  # by any of these kinds of image
 
 
-Deciding = Callable[[int, str, str, Facts], tuple[str, str]]  # tag, keyword, VR -> action, source
+Decider = Callable[[int, str, str, Facts], tuple[str, str]]  # tag, keyword, VR -> action, source
 
 
 def tag_number(text: str) -> int:
@@ -115,21 +115,21 @@ def read_facts(folder: Path) -> Facts:
     table = yaml.safe_load((folder / "ps3_15_table_facts.yaml").read_text(encoding="utf-8"))
     with (folder / "iod_attribute_types.csv").open(encoding="utf-8", newline="") as file:
         types = [row for row in csv.DictReader(file) if row["tag"]]
-    kept = ricord["v19_kept_unchanged"]
+    unchanged = ricord["v19_kept_unchanged"]
     return Facts(
         appendix={tag_number(row["tag"]): row["action"] for row in ricord["appendix_1"]},
         standard={
             tag_number(row["tag"]): (row["basic_2026c"], frozenset(row.get("options_2024b") or ()))
             for row in table["rows"]
         },
-        kept=frozenset(int(group + element, 16) for group in kept for element in kept[group].split()),
+        kept=frozenset(int(group + element, 16) for group in unchanged for element in unchanged[group].split()),
         required=_required(types),
         used=frozenset(tag_number(row["tag"]) for row in types),
     )
 
 
 def decide(tag: int, keyword: str, vr: str, facts: Facts) -> tuple[str, str]:
-    """The action of one attribute, and why; the first source that speaks decides."""
+    """The action of one attribute, and why; the first source that names it decides."""
     group = tag >> 16
     if tag in DECISIONS:
         return DECISIONS[tag][0], f"decision: {DECISIONS[tag][1]}"
@@ -145,14 +145,14 @@ def decide(tag: int, keyword: str, vr: str, facts: Facts) -> tuple[str, str]:
 
 
 def build(
-    facts: Facts, dictionary: Mapping[int, tuple[str, str]], deciding: Deciding = decide, more: Iterable[int] = ()
+    facts: Facts, dictionary: Mapping[int, tuple[str, str]], decider: Decider = decide, extra: Iterable[int] = ()
 ) -> list[tuple[str, ...]]:
-    """All rows of a table, in order of tag: of every attribute that the facts name, and of `more`."""
-    tags = set(DECISIONS) | set(facts.appendix) | set(facts.standard) | facts.kept | facts.used | set(more)
+    """All rows of a table, in order of tag: of every attribute that the facts name, and of `extra`."""
+    tags = set(DECISIONS) | set(facts.appendix) | set(facts.standard) | facts.kept | facts.used | set(extra)
     rows: list[tuple[str, ...]] = []
     for tag in sorted(tag for tag in tags if tag in dictionary and tag >> 16 not in {0, 2, 4, 0xFFFE}):
         keyword, vr = dictionary[tag]
-        action, source = deciding(tag, keyword, vr, facts)
+        action, source = decider(tag, keyword, vr, facts)
         required = "" if action in {"remove", "write"} else " ".join(sorted(facts.required.get(tag, ())))
         rows.append((f"{tag:08X}", keyword, vr, action, required, source))
     return rows
@@ -169,7 +169,7 @@ def _by_standard(vr: str, basic: str, options: frozenset[str]) -> tuple[str, str
 
 
 def _by_use(tag: int, keyword: str, vr: str, facts: Facts) -> tuple[str, str]:
-    """Attributes that no de-identification text names: kept if the images need them, by value representation."""
+    """An attribute that no de-identification text names: kept by value representation if the images need it."""
     if vr in FREE_TEXT:
         return "remove", "decision: no free text is kept"
     if tag not in facts.kept and tag >> 16 == PATIENT:
@@ -180,11 +180,11 @@ def _by_use(tag: int, keyword: str, vr: str, facts: Facts) -> tuple[str, str]:
 
 
 def _required(types: Iterable[Mapping[str, str]]) -> dict[int, frozenset[str]]:
-    found: dict[int, set[str]] = {}
+    required: dict[int, set[str]] = {}
     for row in types:
         tag = tag_number(row["tag"])
         path = row["sequence_path"]
         placed = not path or "FunctionalGroups" in path or tag in CODE_PARTS or tag >> 16 == ACQUISITION
         if row["type"] in {"1", "1C"} and row["module_usage"] != "U" and placed:
-            found.setdefault(tag, set()).add(KINDS[row["iod"]])
-    return {tag: frozenset(kinds) for tag, kinds in found.items()}
+            required.setdefault(tag, set()).add(KINDS[row["iod"]])
+    return {tag: frozenset(kinds) for tag, kinds in required.items()}

@@ -1,10 +1,10 @@
-"""Build `data/iod/required.csv`: what Type 1 and 2 ask of CR, DX, CT and Enhanced CT images (PS3.3 Annex A).
+"""Build `data/iod/required.csv`: the Type 1 and 2 attributes of CR, DX, CT and Enhanced CT images (PS3.3 Annex A).
 
 Run `python -m shared.protocol.build_iod SOURCE.csv`, where SOURCE lists every attribute of those objects with module,
-usage, sequence path, tag and type (built from highdicom 0.28.2, MIT). Kept are unconditional types only: at the top
-those of mandatory modules; within a sequence's items those of every module, because an item that is there is bound by
-its macro whatever brought it there. Places in sequences that neither SOURCE nor the profile's table knows by tag are
-left out: nothing unnamed survives de-identification.
+usage, sequence path, tag and type (built from highdicom 0.28.2, MIT). The table keeps unconditional types only: at the
+top level those of mandatory modules; in sequence items those of every module, because a macro binds each item that is
+present. It leaves out sequences that neither SOURCE nor the profile's table knows by tag: they do not survive
+de-identification.
 """
 
 import csv
@@ -20,10 +20,10 @@ _COLUMNS = ("sop_class", "path", "tag", "type")
 
 
 def reduce_rows(rows: Iterable[Mapping[str, str]], known: Mapping[str, str]) -> list[tuple[str, str, str, str]]:
-    """The rows that bind without a condition, the stricter type where modules differ; `known`: keyword to tag."""
+    """The unconditional rows, with the stricter type where modules differ; `known` maps keywords to tags."""
     table = list(rows)
     tags = {**known, **{row["keyword"]: row["tag"] for row in table}}
-    kept: dict[tuple[str, str, str], str] = {}
+    types: dict[tuple[str, str, str], str] = {}
     for row in table:
         names = [name for name in row["sequence_path"].split("/") if name]
         if row["type"] not in {"1", "2"} or not (names or row["module_usage"] == "M"):
@@ -31,8 +31,8 @@ def reduce_rows(rows: Iterable[Mapping[str, str]], known: Mapping[str, str]) -> 
         if not tags.keys() >= set(names):
             continue
         key = (row["sop_class_uid"], "/".join(tags[name] for name in names), row["tag"])
-        kept[key] = min(row["type"], kept.get(key, "2"))
-    return sorted((*key, kind) for key, kind in kept.items())
+        types[key] = min(row["type"], types.get(key, "2"))
+    return sorted((*key, kind) for key, kind in types.items())
 
 
 def main(source: Path) -> None:

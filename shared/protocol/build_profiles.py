@@ -14,16 +14,16 @@ from pathlib import Path
 from types import MappingProxyType
 
 from shared.protocol.build_2020 import decide_2020
-from shared.protocol.build_deidentify import EDITION, HEADER, Deciding, Facts, build, decide, read_facts
-from shared.protocol.build_tcia import decide_tcia, more_tags
+from shared.protocol.build_deidentify import EDITION, HEADER, Decider, Facts, build, decide, read_facts
+from shared.protocol.build_tcia import decide_tcia, extra_tags
 
-DECIDING: Mapping[str, Deciding] = MappingProxyType({"ricord": decide, "ricord-2020": decide_2020, "tcia": decide_tcia})
+DECIDERS: Mapping[str, Decider] = MappingProxyType({"ricord": decide, "ricord-2020": decide_2020, "tcia": decide_tcia})
 
 
 def build_table(profile: str, facts: Facts, dictionary: Mapping[int, tuple[str, str]]) -> list[tuple[str, ...]]:
     """The rows of a profile's table."""
-    more = more_tags(dictionary) if profile == "tcia" else frozenset()
-    return build(facts, dictionary, DECIDING[profile], more)
+    extra = extra_tags(dictionary) if profile == "tcia" else frozenset()
+    return build(facts, dictionary, DECIDERS[profile], extra)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -31,17 +31,17 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Build a de-identification table from the facts.")
     parser.add_argument("facts", type=Path)
     parser.add_argument("--dictionary", type=Path, required=True)
-    parser.add_argument("--profile", choices=sorted(DECIDING), default="ricord")
+    parser.add_argument("--profile", choices=sorted(DECIDERS), default="ricord")
     parser.add_argument("--out", type=Path)
-    given = parser.parse_args(arguments)
-    facts, dictionary = read_facts(given.facts), _read_dictionary(given.dictionary)
+    options = parser.parse_args(arguments)
+    facts, dictionary = read_facts(options.facts), _read_dictionary(options.dictionary)
     unknown = sum(tag not in dictionary for tag in facts.standard)
-    with given.out.open("w", encoding="utf-8", newline="") if given.out else sys.stdout as target:
+    with options.out.open("w", encoding="utf-8", newline="") if options.out else sys.stdout as target:
         target.write(f"# edition: {EDITION}\n")
         target.write(f"# {unknown} rows of PS3.15 that the dictionary lacks are removed, as all that no row names\n")
         writer = csv.writer(target, lineterminator="\n")
         writer.writerow(HEADER)
-        writer.writerows(build_table(given.profile, facts, dictionary))
+        writer.writerows(build_table(options.profile, facts, dictionary))
 
 
 def _read_dictionary(file: Path) -> dict[int, tuple[str, str]]:

@@ -1,16 +1,16 @@
 """The `tcia` table: what the curators of The Cancer Imaging Archive and the MIDI-B benchmark want kept.
 
 PS3.15 Table E.1-1 with the options Clean Descriptors, Retain Longitudinal Temporal Information Modified Dates, Retain
-Patient Characteristics and Retain Device Identity, on more kinds of image. What the Standard does not name is kept if
-it describes acquisition, geometry or radiopharmaceutical in numbers and codes; free text of unbounded length is not.
+Patient Characteristics and Retain Device Identity, on more kinds of image. Attributes that the Standard does not name
+are kept if they describe acquisition, geometry or radiopharmaceutical in numbers and codes, not in unbounded free text.
 """
 
 from collections.abc import Iterable
 
 from shared.protocol.build_deidentify import DECISIONS, DESCRIPTIVE, FREE_TEXT, PATIENT, Facts, decide
 
-ACQUISITION_GROUPS = frozenset({0x0018, 0x0054})  # of which the whole dictionary is listed
-_DEVICE_GROUPS = frozenset({0x0008, 0x0018})  # in the others a station's name is a place in the hospital
+ACQUISITION_GROUPS = frozenset({0x0018, 0x0054})  # every attribute of the dictionary in them is listed
+_DEVICE_GROUPS = frozenset({0x0008, 0x0018})  # in other groups a station's name is a place in the hospital
 _IMAGE_GROUPS = ACQUISITION_GROUPS | {0x0008, PATIENT, 0x0020, 0x0028, 0x0032, 0x0040}
 _DOCUMENTS = range(0x0040A000, 0x00410000)  # content items, templates, documents
 _NUMBERED = frozenset({0x00080050, 0x00100010, 0x00100020})  # get keyed numbers, as in every profile
@@ -34,13 +34,13 @@ def decide_tcia(tag: int, keyword: str, vr: str, facts: Facts) -> tuple[str, str
     return action, source
 
 
-def more_tags(dictionary: Iterable[int]) -> frozenset[int]:
+def extra_tags(dictionary: Iterable[int]) -> frozenset[int]:
     """The attributes that the table lists besides those of the facts."""
     return frozenset(tag for tag in dictionary if tag >> 16 in ACQUISITION_GROUPS)
 
 
 def _option(tag: int, vr: str, basic: str, options: frozenset[str]) -> tuple[str, str] | None:
-    """What an option of PS3.15 makes of an attribute; `None` where none of ours speaks."""
+    """The action of an attribute by an option of PS3.15; `None` where none of ours applies."""
     source = f"PS3.15 2026c {basic}"
     if "retain_modified_dates" in options and vr in {"DA", "DT", "TM"}:
         return "keep" if vr == "TM" else "shift", f"{source} with modified dates"
@@ -56,7 +56,7 @@ def _option(tag: int, vr: str, basic: str, options: frozenset[str]) -> tuple[str
 
 
 def _described(keyword: str, vr: str) -> tuple[str, str]:
-    """Attributes that no text on de-identification names."""
+    """The action of an attribute that no text on de-identification names."""
     if vr in FREE_TEXT or vr in _OPAQUE:
         return "remove", "decision: no free text and no opaque bytes are kept"
     action = {"UI": "uid", "DA": "shift", "DT": "shift"}.get(vr, "keep")

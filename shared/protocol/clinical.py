@@ -70,7 +70,7 @@ class ClinicalDictionary(Frozen):
         return tuple(field for field in self.fields if field.kind == "key")
 
     @property
-    def leaving(self) -> tuple[Field, ...]:
+    def released_fields(self) -> tuple[Field, ...]:
         """The fields whose de-identified values leave."""
         return tuple(field for field in self.fields if field.leaves)
 

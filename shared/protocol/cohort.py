@@ -16,14 +16,14 @@ from shared.ids import Sha256
 from shared.manifest import canonical_json
 from shared.protocol.parts import parse_part
 
-Unit = Literal["patients", "studies", "series"]
+Level = Literal["patients", "studies", "series"]
 TOTALS = ("patients", "studies", "series", "images")
 OTHER = "other"
 MISSING = "not recorded"
 
 
 class Category(Frozen):
-    """One category: texts it takes (`values` whole, `starts` as beginnings; case does not matter) or a band of numbers.
+    """One category: its texts (`values` whole, `starts` as beginnings; case does not matter) or a band of numbers.
 
     A band holds numbers from `lowest` up to but not including `below`; without `below` it is open.
     """
@@ -42,7 +42,7 @@ class Category(Frozen):
             raise ValueError(f"the label `{self.label}` is given to every variable by itself")
         return self
 
-    def takes(self, value: str | float) -> bool:
+    def matches(self, value: str | float) -> bool:
         """Whether a recorded value falls into this category."""
         if isinstance(value, str):
             text = value.strip().casefold()
@@ -53,7 +53,7 @@ class Category(Frozen):
 
 
 class Variable(Frozen):
-    """One variable of a patient, study or series, and where its value is found.
+    """One variable of a patient, study or series, and where its value comes from.
 
     `source`: a field of the clinical row (a patient's is that of the first study that has one), an attribute of the
     series, or a figure derived from the patient's studies (`studies`: how many; `days`: from the first to the last,
@@ -62,7 +62,7 @@ class Variable(Frozen):
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     title: str
-    unit: Unit
+    unit: Level
     source: Literal["clinical", "series", "derived"]
     field: str
     categories: tuple[Category, ...] = Field(min_length=1)
@@ -71,7 +71,7 @@ class Variable(Frozen):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Every category's label in order; `other` where texts are taken, and `not recorded`."""
+        """Every category's label in order; `other` where the categories are texts, and `not recorded`."""
         other = (OTHER,) if all(category.lowest is None for category in self.categories) else ()
         return (*(category.label for category in self.categories), *other, MISSING)
 
@@ -89,8 +89,8 @@ class Variable(Frozen):
         """The category of a value; exactly one, whatever the value."""
         if value is None or not str(value).strip():
             return MISSING
-        found = next((category.label for category in self.categories if category.takes(value)), None)
-        return found or (OTHER if OTHER in self.labels else MISSING)
+        label = next((category.label for category in self.categories if category.matches(value)), None)
+        return label or (OTHER if OTHER in self.labels else MISSING)
 
     @model_validator(mode="after")
     def _bands_are_in_order(self) -> Self:

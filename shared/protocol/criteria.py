@@ -1,7 +1,7 @@
-"""Inclusion criteria as data: which imaging a study takes, and what each rule says when it is not met.
+"""Inclusion criteria as data: which imaging a study accepts, and the outcome where a rule is not met.
 
-A rule left out of the file is not asked. Another study (say, chest MR) is another file and no code. Vocabularies of
-descriptions hold glob patterns that are matched with whole words, upper case (`PULMON*`).
+A rule that the file leaves out does not apply. Another study (say, chest MR) is another file and needs no code.
+Vocabularies of descriptions hold glob patterns that are matched with whole words, upper case (`PULMON*`).
 """
 
 from typing import Literal, Self
@@ -16,7 +16,7 @@ Words = tuple[str, ...]
 
 
 class ModalityRule(Frozen):
-    """Which modalities and SOP classes are taken."""
+    """Which modalities and SOP classes are accepted."""
 
     allowed: Words = Field(min_length=1)
     sop_classes: Words = Field(min_length=1)
@@ -28,7 +28,7 @@ class LocalizerRule(Frozen):
 
     modalities: Words
     image_type: Words
-    found: Outcome
+    outcome: Outcome = Field(alias="found")
 
 
 class OrientationRule(Frozen):
@@ -83,10 +83,10 @@ class RegionRule(Frozen):
     body_parts: Words
     codes: Words  # "scheme:value" of AnatomicRegionSequence or a procedure code
     words: Words
-    other_words: Words  # regions that are not the wanted one, to see a conflict
+    other_words: Words  # other regions, to detect a conflict
     missing: Outcome
     conflict: Outcome
-    elsewhere: Outcome  # everything that speaks of a region names another one
+    elsewhere: Outcome  # every attribute that names a region names another one
 
 
 class ViewRule(Frozen):

@@ -12,7 +12,7 @@ Places = tuple[int, ...]  # the sequences that lead to an attribute, outermost f
 
 
 class Required(NamedTuple):
-    """One attribute that must be there, and whether it needs a value."""
+    """One attribute that must be present, and whether it needs a value."""
 
     tag: int
     value: bool
@@ -27,11 +27,11 @@ def required_of(sop_class: str) -> Mapping[Places, tuple[Required, ...]]:
 @cache
 def _table() -> Mapping[str, Mapping[Places, tuple[Required, ...]]]:
     text = (resources.files("shared.protocol") / "data" / "iod" / "required.csv").read_text(encoding="utf-8")
-    found: defaultdict[str, defaultdict[Places, list[Required]]] = defaultdict(lambda: defaultdict(list))
+    table: defaultdict[str, defaultdict[Places, list[Required]]] = defaultdict(lambda: defaultdict(list))
     for row in csv.DictReader(line for line in text.splitlines() if not line.startswith("#")):
         places = tuple(int(tag, 16) for tag in row["path"].split("/") if tag)
-        found[row["sop_class"]][places].append(Required(int(row["tag"], 16), row["type"] == "1"))
+        table[row["sop_class"]][places].append(Required(int(row["tag"], 16), row["type"] == "1"))
     return {
         sop_class: MappingProxyType({places: tuple(rows) for places, rows in by_place.items()})
-        for sop_class, by_place in found.items()
+        for sop_class, by_place in table.items()
     }

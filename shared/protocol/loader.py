@@ -49,20 +49,20 @@ def load_protocol(name: str = "ricord") -> Protocol:
     """Load a protocol of this release; raises `ProtocolInvalid` when there is none of that name or a part is wrong."""
     listing_file = f"protocols/{name}.toml"
     listing = parse_part(_read("protocols", f"{name}.toml"), _Listing, file=listing_file)
-    used = {listing_file: _read("protocols", f"{name}.toml")}
-    used |= {f"{part}/{getattr(listing, part)}": _read(part, getattr(listing, part)) for part in PARTS}
-    profile_files = _folder("deidentify")
-    profile = Profile.from_files(profile_files, file=listing.profile)
-    own = (listing.profile, profile.table, profile.terms, profile.safe_private)
-    used |= {f"deidentify/{file}": profile_files[file] for file in own if file}
+    texts = {listing_file: _read("protocols", f"{name}.toml")}
+    texts |= {f"{part}/{getattr(listing, part)}": _read(part, getattr(listing, part)) for part in PARTS}
+    profile_texts = _folder("deidentify")
+    profile = Profile.from_files(profile_texts, file=listing.profile)
+    profile_files = (listing.profile, profile.table, profile.terms, profile.safe_private)
+    texts |= {f"deidentify/{file}": profile_texts[file] for file in profile_files if file}
     return Protocol(
         name=listing.name,
         edition=listing.edition,
-        digest=digest_of(used),
-        criteria=Criteria.from_toml(used[f"criteria/{listing.criteria}"]),
+        digest=digest_of(texts),
+        criteria=Criteria.from_toml(texts[f"criteria/{listing.criteria}"]),
         profile=profile,
-        clinical=ClinicalDictionary.from_toml(used[f"clinical/{listing.clinical}"]),
-        cohort=CohortDefinition.from_toml(used[f"cohort/{listing.cohort}"]),
+        clinical=ClinicalDictionary.from_toml(texts[f"clinical/{listing.clinical}"]),
+        cohort=CohortDefinition.from_toml(texts[f"cohort/{listing.cohort}"]),
     )
 
 

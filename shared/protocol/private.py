@@ -48,20 +48,21 @@ class SafePrivate(Frozen):
 
 
 def read_safe_private(text: str, *, file: str) -> tuple[SafePrivate, ...]:
-    """The rows of a list; raises `ProtocolInvalid` with the line of the first that cannot be, or stands twice."""
-    found: dict[tuple[int, str, int], SafePrivate] = {}
+    """The rows of a list; raises `ProtocolInvalid` with the line of the first wrong or doubled one."""
+    elements: dict[tuple[int, str, int], SafePrivate] = {}
     for number, row in rows_of(text):
         try:
-            one = _row(row)
+            element = _element(row)
         except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise ProtocolInvalid(file=file, problem=f"line {number} is malformed or keeps what is not safe") from error
-        if (one.group, one.creator, one.element) in found:
+        key = (element.group, element.creator, element.element)
+        if key in elements:
             raise ProtocolInvalid(file=file, problem=f"line {number} names an element again")
-        found[one.group, one.creator, one.element] = one
-    return tuple(found.values())
+        elements[key] = element
+    return tuple(elements.values())
 
 
-def _row(row: Mapping[str, str]) -> SafePrivate:
+def _element(row: Mapping[str, str]) -> SafePrivate:
     if set(row) != {"group", "creator", "element", "name", "vr", "source"}:
         raise ValueError("unknown columns")
     numbers = {"group": int(row["group"], 16), "element": int(row["element"], 16)}

@@ -1,8 +1,8 @@
-"""A de-identification profile: a closed table of attributes by tag number, and what goes with it.
+"""A de-identification profile: a closed table of attributes by tag number, and the options that belong to it.
 
 The table is a CSV file whose rows name a tag, its keyword, its value representation, an action, the kinds of image in
 which the attribute has Type 1 (`required`) and the source of the decision. **An attribute that no row names is
-removed**; an action, an option, a code or a kind that is not known refuses to load.
+removed**; a profile with an unknown action, option, code or kind refuses to load.
 """
 
 import hashlib
@@ -19,9 +19,9 @@ from shared.frozen import Frozen
 from shared.ids import Sha256
 from shared.protocol.parts import parse_part
 from shared.protocol.private import SafePrivate, read_safe_private
-from shared.protocol.rules import COPYING, FREE_TEXT, GOING, Action, Rule, read_rules
+from shared.protocol.rules import COPY_ACTIONS, DROP_ACTIONS, FREE_TEXT, Action, Rule, read_rules
 
-__all__ = ["COPYING", "FREE_TEXT", "GOING", "Action", "Profile", "Rule", "digest_of", "read_rules"]
+__all__ = ["COPY_ACTIONS", "DROP_ACTIONS", "FREE_TEXT", "Action", "Profile", "Rule", "digest_of", "read_rules"]
 
 
 # PS3.16 CID 7050 "De-identification Method": the options of PS3.15 Annex E.
@@ -30,7 +30,7 @@ _ABSENT: Mapping[int, Rule] = MappingProxyType({})
 
 
 class Claims(Frozen):
-    """Codes of PS3.16 CID 7050 for (0012,0064), by what was done. An empty code is never claimed."""
+    """Codes of PS3.16 CID 7050 for (0012,0064), by the action that earns them. An empty code is never claimed."""
 
     always: tuple[str, ...] = Field(min_length=1)
     cleaned: str = ""  # where a description went through the cleaner
@@ -47,7 +47,7 @@ class Claims(Frozen):
 
 
 class Quarantine(Frozen):
-    """Objects that a person must see before they go on: the pixels may hold text."""
+    """Objects that a person must see first: their pixels may hold text."""
 
     sop_classes: frozenset[str]
     image_type: frozenset[str]
@@ -89,7 +89,7 @@ class _Options(Frozen):
 
 
 class Profile(_Options):
-    """A whole profile, ready to be asked."""
+    """A whole profile with its table."""
 
     digest: Sha256  # of its files
     known_terms: frozenset[str]
@@ -102,27 +102,27 @@ class Profile(_Options):
         return MappingProxyType({rule.tag: rule for rule in self.rules})
 
     @cached_property
-    def staying(self) -> Mapping[int, Rule]:
-        """The rows of the attributes that do not go, keyed by tag number."""
-        return MappingProxyType({rule.tag: rule for rule in self.rules if rule.action not in GOING})
+    def kept_rules(self) -> Mapping[int, Rule]:
+        """The rows of the attributes that are not dropped, keyed by tag number."""
+        return MappingProxyType({rule.tag: rule for rule in self.rules if rule.action not in DROP_ACTIONS})
 
     @cached_property
-    def sequences(self) -> frozenset[int]:
+    def sequence_tags(self) -> frozenset[int]:
         """The tags of sequences."""
         return frozenset(rule.tag for rule in self.rules if "SQ" in rule.vrs)
 
     @cached_property
-    def dated(self) -> frozenset[int]:
+    def date_tags(self) -> frozenset[int]:
         """The tags of dates and datetimes."""
         return frozenset(rule.tag for rule in self.rules if rule.vrs & {"DA", "DT"})
 
     @cached_property
-    def naming(self) -> frozenset[int]:
+    def name_tags(self) -> frozenset[int]:
         """The tags of persons' names."""
         return frozenset(rule.tag for rule in self.rules if "PN" in rule.vrs)
 
     @cached_property
-    def denied(self) -> re.Pattern[str]:
+    def deny_pattern(self) -> re.Pattern[str]:
         """What no kept text may hold; matches nothing where the profile lists nothing."""
         return re.compile("|".join(f"(?:{pattern})" for pattern in self.text.deny) or r"(?!)", re.IGNORECASE)
 
@@ -133,8 +133,8 @@ class Profile(_Options):
 
     @cached_property
     def safe_groups(self) -> frozenset[int]:
-        """The private groups of which something may be kept."""
-        return frozenset(one.group for one in self.safe)
+        """The private groups that hold a safe element."""
+        return frozenset(element.group for element in self.safe)
 
     def block_rules(self, group: int, block: int, creator: str) -> Mapping[int, Rule]:
         """Rules, by tag, of the safe elements in the block that `creator` reserved; empty for all other blocks."""
@@ -143,15 +143,15 @@ class Profile(_Options):
         key = (group, block, creator)
         known = self._blocks.get(key)
         if known is None:
-            mine = (one.rule(block) for one in self.safe if (one.group, one.creator) == (group, creator))
-            known = MappingProxyType({rule.tag: rule for rule in mine})
-            if known:  # what no row names is not remembered: files choose those names
+            elements = (element for element in self.safe if (element.group, element.creator) == (group, creator))
+            known = MappingProxyType({rule.tag: rule for rule in (element.rule(block) for element in elements)})
+            if known:  # an unknown creator is not remembered: files choose those names
                 self._blocks[key] = known
         return known
 
     @cached_property
     def _blocks(self) -> dict[tuple[int, int, str], Mapping[int, Rule]]:
-        """Answers of `block_rules` given before."""
+        """Earlier answers of `block_rules`."""
         return {}
 
     @classmethod

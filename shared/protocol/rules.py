@@ -11,14 +11,14 @@ from shared.frozen import Frozen
 
 
 class Action(StrEnum):
-    """What happens to an attribute, at every depth. What a value is emptied to where Type 1 asks for one: a dummy."""
+    """What happens to an attribute, at every depth. Where Type 1 requires a value, an emptied one becomes a dummy."""
 
     KEEP = "keep"  # copied; its form is checked, text is searched for identifiers, sequences are walked
     CLEAN = "clean"  # a description: identifiers and all that the deny list matches are cut out
     EMPTY = "empty"
     REMOVE = "remove"
     SHIFT = "shift"  # every date in it goes back by the patient's shift; times stay
-    BIRTH = "birth"  # shifted too, but emptied where with StudyDate it would tell an age over 89
+    BIRTH = "birth"  # shifted too, but emptied where, with StudyDate, it would reveal an age over 89
     UID = "uid"  # mapped, unless the Standard registers it
     PATIENT = "patient"  # the patient's pseudonym
     ACCESSION = "accession"  # a keyed number
@@ -31,8 +31,8 @@ VRS = FREE_TEXT | frozenset(
     {"AS", "AT", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "LO", "OB", "OD", "OF", "OL", "OV", "OW", "SH", "SL", "SQ",
      "SS", "SV", "TM", "UI", "UL", "US", "UV"}
 )  # fmt: skip
-COPYING = frozenset({Action.KEEP, Action.CLEAN})
-GOING = frozenset({Action.REMOVE, Action.WRITE})
+COPY_ACTIONS = frozenset({Action.KEEP, Action.CLEAN})
+DROP_ACTIONS = frozenset({Action.REMOVE, Action.WRITE})
 
 
 class Rule(Frozen):
@@ -47,7 +47,7 @@ class Rule(Frozen):
 
 
 def read_rules(text: str, *, file: str) -> tuple[Rule, ...]:
-    """The rows of a table in order of tag; raises `ProtocolInvalid` with the line of the first that cannot be."""
+    """The rows of a table in order of tag; raises `ProtocolInvalid` with the line of the first wrong one."""
     rules: dict[int, Rule] = {}
     for number, row in rows_of(text):
         rule = _rule(row, file=file, line=number)
@@ -81,6 +81,6 @@ def _rule(row: Mapping[str, str], *, file: str, line: int) -> Rule:
         raise ProtocolInvalid(file=file, problem=f"line {line} has an unknown action or is malformed") from error
     if not vrs <= VRS:
         raise ProtocolInvalid(file=file, problem=f"line {line} has an unknown value representation")
-    if rule.action in COPYING and vrs & FREE_TEXT:
+    if rule.action in COPY_ACTIONS and vrs & FREE_TEXT:
         raise ProtocolInvalid(file=file, problem=f"line {line} copies free text or a name")
     return rule

@@ -1,4 +1,4 @@
-"""The sheet given back: a copy in which every bad cell is coloured and says in a comment what is wrong.
+"""The annotated copy of a sheet: every bad cell is coloured, and a comment says what is wrong.
 
 The copy of an XLSX keeps its look and its formulas; of any other kind the values are written anew, as text where they
 were text, so that nothing becomes a formula. A last page lists every problem. PHI, readable by its owner only.
@@ -19,7 +19,7 @@ from openpyxl.styles import PatternFill
 from shared.durable import replacing
 from shared.errors import ClinicalSheetInvalid
 from site_node.clinical.cell_problem import CellProblem
-from site_node.clinical.table import TEXTS, Table
+from site_node.clinical.table import Table
 
 _BAD = PatternFill("solid", start_color="FFFFC7CE", end_color="FFFFC7CE")
 _AUTHOR = "ricord-site"
@@ -27,7 +27,7 @@ _PAGE = "Problems"
 _ILLEGAL = {code: None for code in range(32) if code not in {9, 10, 13}}  # characters that XML 1.0 cannot hold
 
 
-def write_marked(sheet: Path, table: Table, problems: Iterable[CellProblem], out: Path) -> None:
+def write_annotated(sheet: Path, table: Table, problems: Iterable[CellProblem], out: Path) -> None:
     """Write the copy of `sheet`, which was read as `table`, to `out`. A problem of a whole row colours its first cell.
 
     Raises `ClinicalSheetInvalid` when the workbook cannot be copied, `DiskFull`.
@@ -36,14 +36,14 @@ def write_marked(sheet: Path, table: Table, problems: Iterable[CellProblem], out
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # openpyxl's warnings name what it cannot keep
         book, page = _copy(sheet, table)
-        said: defaultdict[str, list[str]] = defaultdict(list)
-        for one in problems:
-            said[_coordinate(page, f"{one.letter or 'A'}{one.row}")].append(one.message)
-        for coordinate, messages in said.items():
+        messages_at: defaultdict[str, list[str]] = defaultdict(list)
+        for problem in problems:
+            messages_at[_coordinate(page, f"{problem.letter or 'A'}{problem.row}")].append(problem.message)
+        for coordinate, messages in messages_at.items():
             cell = page[coordinate]
             cell.fill = _BAD
             cell.comment = Comment("\n".join(dict.fromkeys(messages)), _AUTHOR, height=90, width=260)
-        _list(book, problems)
+        _add_problem_page(book, problems)
         content = io.BytesIO()
         book.save(content)
     with replacing(out, mode=0o600) as file:
@@ -51,8 +51,8 @@ def write_marked(sheet: Path, table: Table, problems: Iterable[CellProblem], out
 
 
 def _copy(sheet: Path, table: Table) -> tuple[Any, Any]:
-    if sheet.suffix.lower() in TEXTS or sheet.suffix.lower() not in {".xlsx", ".xlsm"}:
-        return _written(table)
+    if sheet.suffix.lower() not in {".xlsx", ".xlsm"}:
+        return _new_book(table)
     try:
         book = load_workbook(sheet, keep_links=False)
         return book, book[table.name]
@@ -60,7 +60,7 @@ def _copy(sheet: Path, table: Table) -> tuple[Any, Any]:
         raise ClinicalSheetInvalid(type(error).__name__, problem="no copy of it can be made; save it anew") from None
 
 
-def _written(table: Table) -> tuple[Any, Any]:
+def _new_book(table: Table) -> tuple[Any, Any]:
     book = Workbook()
     page = book.active
     page.title = "Clinical"
@@ -80,7 +80,7 @@ def _write(cell: Any, value: Any) -> None:
 
 
 def _coordinate(page: Any, coordinate: str) -> str:
-    """The cell itself, or the one that shows for it where it is merged into others."""
+    """The cell itself, or the first cell of the merged range that covers it."""
     if isinstance(page[coordinate], MergedCell):
         for merged in page.merged_cells.ranges:
             if coordinate in merged:
@@ -88,10 +88,10 @@ def _coordinate(page: Any, coordinate: str) -> str:
     return coordinate
 
 
-def _list(book: Any, problems: Iterable[CellProblem]) -> None:
+def _add_problem_page(book: Any, problems: Iterable[CellProblem]) -> None:
     page = book.create_sheet(_PAGE)
     page.append(["Row", "Column", "Letter", "Code", "Meaning"])
-    for one in problems:
-        page.append([one.row, one.column or "", one.letter or "", one.code, one.message])
+    for problem in problems:
+        page.append([problem.row, problem.column or "", problem.letter or "", problem.code, problem.message])
     for letter, width in zip("ABCDE", (8, 24, 8, 20, 90), strict=True):
         page.column_dimensions[letter].width = width

@@ -45,15 +45,15 @@ PROBLEMS = MappingProxyType(
 
 @dataclass(frozen=True)
 class Column:
-    """How one column is read: its field and what a mapping says besides."""
+    """How one column is read: its field and what a mapping adds."""
 
     field: Field
     heading: str = dataclasses.field(default="", repr=False)  # as the sheet writes it
     dates: DateOrder = "iso"
-    unit: str | None = None  # what the sheet says its numbers are in; `None`: nothing
-    converted: bool = False  # whether a person said so, so that numbers may be converted
+    unit: str | None = None  # as the sheet states it; `None`: it states none
+    converted: bool = False  # whether a person named the unit, so that numbers may be converted
     codes: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)  # further spellings
-    _seen: dict[tuple[type, Cell], Value | CellInvalid] = dataclasses.field(
+    _cache: dict[tuple[type, Cell], Value | CellInvalid] = dataclasses.field(
         default_factory=dict, repr=False, compare=False
     )
 
@@ -64,14 +64,14 @@ class Column:
         if not self.field.leaves:
             return text_of(cell) or None
         key = (type(cell), cell)  # 1, 1.0 and True are equal and read differently
-        if key not in self._seen:
-            self._seen[key] = self._try(cell)
-        found = self._seen[key]
-        if isinstance(found, CellInvalid):
-            raise CellInvalid(str(found))
-        return found
+        if key not in self._cache:
+            self._cache[key] = self._value_or_problem(cell)
+        value = self._cache[key]
+        if isinstance(value, CellInvalid):
+            raise CellInvalid(str(value))
+        return value
 
-    def _try(self, cell: Cell) -> Value | CellInvalid:
+    def _value_or_problem(self, cell: Cell) -> Value | CellInvalid:
         try:
             return self._read(cell)
         except CellInvalid as error:
@@ -94,20 +94,20 @@ class Column:
 
     @cached_property
     def _meanings(self) -> dict[str, str]:
-        own = {
+        spellings = {
             name.casefold(): code.value
             for code in reversed(self.field.codes)  # of two codes that share a spelling the first counts
             for name in (*code.also, code.meaning, code.value)
         }
-        return own | {name.casefold(): code for name, code in self.codes.items()}
+        return spellings | {name.casefold(): code for name, code in self.codes.items()}
 
     def _number(self, text: str) -> int | float:
         if _GROUPED.fullmatch(text):
             raise CellInvalid("ambiguous-number")
-        found = _NUMBER.fullmatch(text)
-        if not found:
+        parts = _NUMBER.fullmatch(text)
+        if not parts:
             raise CellInvalid("no-number")
-        number = self._in_unit(float(found[1].replace(",", ".")), found[2])
+        number = self._in_unit(float(parts[1].replace(",", ".")), parts[2])
         if self.field.kind == "integer" and not number.is_integer():
             raise CellInvalid("no-whole-number")
         low, high = self.field.minimum, self.field.maximum
@@ -117,13 +117,13 @@ class Column:
 
     def _in_unit(self, number: float, written: str) -> float:
         """The number in the field's unit; a unit beside the number must be the column's."""
-        wanted = self.field.unit or ""
-        stated = self.unit or wanted
+        target = self.field.unit or ""
+        stated = self.unit or target
         if written and (unit := unit_named(written)) != stated:
             raise CellInvalid("no-number" if unit is None else "other-unit")
-        if stated != wanted and not self.converted:
+        if stated != target and not self.converted:
             raise CellInvalid("other-unit")
-        return convert(number, stated, wanted)
+        return convert(number, stated, target)
 
 
 def text_of(cell: Cell) -> str:
@@ -143,27 +143,26 @@ def day_of(cell: Cell, text: str, order: DateOrder) -> date:
         return _day(cell.year, cell.month, cell.day)
     if isinstance(cell, date):
         return _day(cell.year, cell.month, cell.day)
-    if found := _ISO.fullmatch(text):
-        return _day(*(int(part) for part in found.groups()))
-    found = _ORDERED.fullmatch(text)
-    if not found:
+    if parts := _ISO.fullmatch(text):
+        return _day(*(int(part) for part in parts.groups()))
+    parts = _ORDERED.fullmatch(text)
+    if not parts:
         raise CellInvalid("no-date")
     if order == "iso":
         raise CellInvalid("date-order")
-    first, second, year = int(found[1]), int(found[3]), int(found[4])
+    first, second, year = int(parts[1]), int(parts[3]), int(parts[4])
     return _day(year, second, first) if order == "dmy" else _day(year, first, second)
 
 
 def is_ordered(text: str) -> bool:
-    """Whether a text is a date in which day and month stand in some order before the year."""
+    """Whether a text is a date with day and month, in some order, before the year."""
     return _ORDERED.fullmatch(text) is not None
 
 
 def _day(year: int, month: int, day: int) -> date:
-    try:
-        found = date(year, month, day)
-    except ValueError:
-        raise CellInvalid("no-date") from None
     if year < _EARLIEST:
         raise CellInvalid("no-date")
-    return found
+    try:
+        return date(year, month, day)
+    except ValueError:
+        raise CellInvalid("no-date") from None

@@ -1,4 +1,4 @@
-"""Where a workbook holds formulas. None is ever evaluated, and the value that a program stored for one is not trusted.
+"""Where a workbook holds formulas. No formula is evaluated, and no stored result is trusted.
 
 calamine gives stored values only, so the XLSX sheet's own XML is searched (ECMA-376 part 1, 18.3.1.4 and 18.3.1.40). A
 formula that is one literal (`="007"`, which keeps a leading zero) is that literal.
@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from shared.errors import ClinicalSheetInvalid
 
 Place = tuple[int, int]  # row and column from 0
-_UNPACKED = 2 << 30  # bytes; more is no clinical sheet
+_UNPACKED = 2 << 30  # bytes; no clinical sheet unpacks to more
 _SHEET = re.compile(rb"<(?:\w+:)?sheet\b([^>]*)>")
 _RELATION = re.compile(rb"<(?:\w+:)?Relationship\b([^>]*)>")
 _FORMULA = re.compile(rb"<(?:\w+:)?f(?=[\s/>])")
@@ -38,32 +38,32 @@ def xlsx_formulas(archive: zipfile.ZipFile, index: int) -> tuple[frozenset[Place
     total = len(_FORMULA.findall(content))
     formulas: set[Place] = set()
     literals: dict[Place, str] = {}
-    found = 0
-    for one in _CELL.finditer(content) if total else ():
-        found += 1
-        where = _attribute(one["cell"], b"r")
-        literal = literal_of(html.unescape((one["text"] or b"").decode("utf-8", "replace")))
+    located = 0
+    for match in _CELL.finditer(content) if total else ():
+        located += 1
+        where = _attribute(match["cell"], b"r")
+        literal = literal_of(html.unescape((match["text"] or b"").decode("utf-8", "replace")))
         if literal is not None and where:
             literals[_place(where)] = literal
         else:
-            formulas.update(_cells(_attribute(one["formula"], b"ref") or where))
-    if found != total or len(formulas) + len(literals) < bool(total):
+            formulas.update(_cells(_attribute(match["formula"], b"ref") or where))
+    if located != total or len(formulas) + len(literals) < bool(total):
         raise ClinicalSheetInvalid(problem="it holds formulas that cannot be located; save it with values only")
     return frozenset(formulas), literals
 
 
 def literal_of(formula: str) -> str | None:
-    """What a formula (without its `=`) says when it is one text or number in full; `None` for any other."""
-    found = _LITERAL.fullmatch(formula.strip())
-    if not found:
+    """The value of a formula (without its `=`) that is one text or number in full; `None` for any other."""
+    literal = _LITERAL.fullmatch(formula.strip())
+    if not literal:
         return None
-    return found["number"] if found["text"] is None else found["text"]
+    return literal["number"] if literal["text"] is None else literal["text"]
 
 
 def refuse_unlocatable(archive: zipfile.ZipFile) -> None:
     """Raise `ClinicalSheetInvalid` for an ODS sheet with formulas, merged cells or a password.
 
-    ODS counts repeated rows and columns instead of numbering its cells, and calamine does not tell of either.
+    ODS counts repeated rows and columns instead of numbering its cells, and calamine reports neither.
     """
     names = set(archive.namelist())
     if "META-INF/manifest.xml" in names and b"encryption-data" in archive.read("META-INF/manifest.xml"):
@@ -75,9 +75,9 @@ def refuse_unlocatable(archive: zipfile.ZipFile) -> None:
 
 def _member(archive: zipfile.ZipFile, index: int) -> str:
     """The archive's name of sheet number `index`, as the workbook and its relationships say."""
-    sheets = [_attribute(one[1], rb"\w+:id") for one in _SHEET.finditer(archive.read("xl/workbook.xml"))]
-    relations = (one[1] for one in _RELATION.finditer(archive.read("xl/_rels/workbook.xml.rels")))
-    targets = {_attribute(one, b"Id"): _attribute(one, b"Target") for one in relations}
+    sheets = [_attribute(tag[1], rb"\w+:id") for tag in _SHEET.finditer(archive.read("xl/workbook.xml"))]
+    relations = (tag[1] for tag in _RELATION.finditer(archive.read("xl/_rels/workbook.xml.rels")))
+    targets = {_attribute(relation, b"Id"): _attribute(relation, b"Target") for relation in relations}
     target = targets.get(sheets[index]) if index < len(sheets) else None
     name = str(PurePosixPath("xl") / target).lstrip("/") if target else ""  # an absolute target replaces the base
     if name not in archive.namelist():
@@ -86,8 +86,8 @@ def _member(archive: zipfile.ZipFile, index: int) -> str:
 
 
 def _attribute(tag: bytes, name: bytes) -> str:
-    found = re.search(rb"\s" + name + rb"\s*=\s*[\"']([^\"']*)[\"']", tag)
-    return found[1].decode("utf-8", "replace") if found else ""
+    value = re.search(rb"\s" + name + rb"\s*=\s*[\"']([^\"']*)[\"']", tag)
+    return value[1].decode("utf-8", "replace") if value else ""
 
 
 def _cells(reference: str) -> Iterator[Place]:

@@ -1,6 +1,6 @@
 """Which row of a sheet holds its headings, and which field of the dictionary each column is.
 
-Only names that the dictionary itself gives a field are known here; everything else needs a mapping that a person saw.
+Only the dictionary's own names are known here; any other heading needs a mapping that a person reviewed.
 Headings on two rows are refused, not joined; a cell merged downwards over heading rows is one heading.
 """
 
@@ -17,7 +17,7 @@ from site_node.clinical.table import Row, Table
 from site_node.clinical.units import unit_named
 
 HEADING_ROWS = 10  # headings stand in one of the first rows; titles may stand above
-_SECOND_ROW = 2  # headings that a second row must know to be one: a ward may be called ICU
+_SECOND_ROW = 2  # known headings that make the next row one of headings; one is chance: a ward may be called ICU
 _MAP = "; `ricord-site clinical map` proposes a mapping for a person to complete"
 _BRACKETS = re.compile(r"(?P<name>.*\S)\s*[(\[](?P<unit>[^()\[\]]+)[)\]]\s*")
 
@@ -33,7 +33,7 @@ class Headings:
 
 
 def plain(heading: str) -> str:
-    """A heading as it is compared: words in lower case, nothing between them."""
+    """A heading as it is compared: words in lower case, single spaces between them."""
     return re.sub(r"[\W_]+", " ", heading.casefold()).strip()
 
 
@@ -43,7 +43,7 @@ def names_of(dictionary: ClinicalDictionary) -> dict[str, Field]:
 
 
 def known_field(cell: Cell, names: Mapping[str, Field]) -> tuple[Field, str | None] | None:
-    """The field that a heading names, and the unit that stands in brackets behind it."""
+    """The field that a heading names, and the unit in brackets after it."""
     text = text_of(cell)
     if field := names.get(plain(text)):
         bracketed = _BRACKETS.fullmatch(text)
@@ -55,7 +55,7 @@ def known_field(cell: Cell, names: Mapping[str, Field]) -> tuple[Field, str | No
 
 
 def heading_rows(table: Table) -> Sequence[Row]:
-    """The first rows, with what is merged downwards filled in down."""
+    """The first rows; a cell merged downwards fills each row that it covers."""
     rows = [list(row) for row in table.rows[:HEADING_ROWS]]
     for (top, left), (bottom, right) in table.merged:
         if left == right and top < len(rows):
@@ -66,10 +66,10 @@ def heading_rows(table: Table) -> Sequence[Row]:
 
 
 def find_headings(table: Table, dictionary: ClinicalDictionary) -> Headings:
-    """The row of headings: the one that knows most; raises `ClinicalSheetInvalid` where that is not one row's."""
+    """The row that names most fields; raises `ClinicalSheetInvalid` for no key, a repeat, two rows or merged cells."""
     names = names_of(dictionary)
     rows = heading_rows(table)
-    known = [{at: found for at, cell in enumerate(row) if (found := known_field(cell, names))} for row in rows]
+    known = [{column: match for column, cell in enumerate(row) if (match := known_field(cell, names))} for row in rows]
     at = max(range(len(known)), key=lambda index: len(known[index]))
     fields = {column: field for column, (field, _) in known[at].items()}
     _check_keys(fields)

@@ -1,6 +1,6 @@
 """A mapping: which column of a sheet that is not ours is which field, in what unit, order of dates and spellings.
 
-`propose` guesses one from the dictionary's own names; a person completes it and puts a name under it; only then is it
+`propose` guesses one from the dictionary's own names; a person completes it and signs it with a name; only then is it
 used, and only for sheets with the very headings it was made for.
 """
 
@@ -26,8 +26,8 @@ from site_node.clinical.headings import Headings, heading_rows, known_field, nam
 from site_node.clinical.table import Row, Table
 from site_node.clinical.units import convertible, unit_named
 
-_UNREAD = ""
-_LOOKED_AT = 200  # rows of data, to note dates that need an order
+_NOT_READ = ""
+_SAMPLED_ROWS = 200  # of data, searched for dates that need an order
 
 
 class ColumnRule(Frozen):
@@ -35,7 +35,7 @@ class ColumnRule(Frozen):
 
     column: str = Setting(pattern=r"^[A-Z]{1,3}$")
     heading: str = Setting(default="", repr=False)
-    field: str = _UNREAD
+    field: str = _NOT_READ
     unit: str | None = None
     dates: DateOrder | None = None  # `None`: as the mapping says
     codes: dict[str, str] = Setting(default_factory=dict, repr=False)  # the sheet's spelling -> the dictionary's code
@@ -87,7 +87,7 @@ def apply_mapping(table: Table, dictionary: ClinicalDictionary, mapping: SheetMa
 
 
 def check_mapping(mapping: SheetMapping, dictionary: ClinicalDictionary) -> None:
-    """Raise `ClinicalSheetInvalid` unless a person stands for the mapping and the dictionary has what it names."""
+    """Raise `ClinicalSheetInvalid` unless a person reviewed the mapping and the dictionary has what it names."""
     if not mapping.reviewed_by.strip():
         raise _invalid("nobody reviewed it; look at each column and put your name in `reviewed_by`")
     fields = {field.name: field for field in dictionary.fields}
@@ -127,28 +127,28 @@ def load_mapping(file: Path) -> SheetMapping:
 def propose(table: Table, dictionary: ClinicalDictionary) -> SheetMapping:
     """A mapping for a person to complete: columns whose headings the dictionary knows, then those it may mean."""
     rows, names = heading_rows(table), names_of(dictionary)
-    at = max(range(len(rows)), key=lambda index: (sum(_means(cell, names) is not None for cell in rows[index]), -index))
-    if not any(_means(cell, names) for cell in rows[at]):
+    at = max(range(len(rows)), key=lambda index: (sum(_guess(cell, names) is not None for cell in rows[index]), -index))
+    if not any(_guess(cell, names) for cell in rows[at]):
         at = max(range(len(rows)), key=lambda index: (sum(isinstance(c, str) and c != "" for c in rows[index]), -index))
-    taken: set[str] = set()
+    used: set[str] = set()
     rules: list[ColumnRule] = []
     for index, cell in enumerate(rows[at]):
         if not text_of(cell):
             continue
-        rules.append(_propose_column(index, text_of(cell), names, taken, text_dates=_has_text_dates(table, at, index)))
-        taken.add(rules[-1].field)
+        rules.append(_propose_column(index, text_of(cell), names, used, text_dates=_has_text_dates(table, at, index)))
+        used.add(rules[-1].field)
     return SheetMapping(headings=headings_digest(rows[at]), columns=tuple(rules))
 
 
 def _propose_column(
-    index: int, heading: str, names: Mapping[str, Field], taken: set[str], *, text_dates: bool
+    index: int, heading: str, names: Mapping[str, Field], used: set[str], *, text_dates: bool
 ) -> ColumnRule:
     letter = letter_of(index)
-    found = _means(heading, names)
-    if found is None or found[0].name in taken:
-        note = "which field? leave empty if none" if found is None else "another column is proposed for this field"
+    guess = _guess(heading, names)
+    if guess is None or guess[0].name in used:
+        note = "which field? leave empty if none" if guess is None else "another column is proposed for this field"
         return ColumnRule(column=letter, heading=heading, note=note)
-    field, unit, sure = found
+    field, unit, sure = guess
     notes = [] if sure else ["a guess from a part of the heading; look at the column"]
     if field.kind == "date" and text_dates:
         notes.append('dates here are text: say whether dates = "dmy" or "mdy"')
@@ -159,21 +159,21 @@ def _propose_column(
 
 def _has_text_dates(table: Table, at: int, index: int) -> bool:
     """Whether the column, below its heading, holds dates as text that need an order."""
-    cells = (row[index] for row in table.rows[at + 1 : at + 1 + _LOOKED_AT] if index < len(row))
+    cells = (row[index] for row in table.rows[at + 1 : at + 1 + _SAMPLED_ROWS] if index < len(row))
     return any(isinstance(cell, str) and is_ordered(text_of(cell)) for cell in cells)
 
 
-def _means(cell: object, names: Mapping[str, Field]) -> tuple[Field, str | None, bool] | None:
-    """The field that a heading names, or may mean since all words of one of its names stand in it; and whether sure."""
-    if found := known_field(cell, names):
-        return (*found, True)
+def _guess(cell: object, names: Mapping[str, Field]) -> tuple[Field, str | None, bool] | None:
+    """The field that a heading names, or may mean as it holds all words of one of its names; its unit; whether sure."""
+    if known := known_field(cell, names):
+        return (*known, True)
     words = set(plain(text_of(cell)).split())
     likely = [
         (len(name.split()), len(name), field) for name, field in names.items() if name and set(name.split()) <= words
     ]
     if not likely:
         return None
-    return max(likely, key=lambda one: one[:2])[2], None, False
+    return max(likely, key=lambda candidate: candidate[:2])[2], None, False
 
 
 def mapping_text(mapping: SheetMapping, dictionary: ClinicalDictionary) -> str:
@@ -205,7 +205,7 @@ def _lines(mapping: SheetMapping, dictionary: ClinicalDictionary) -> Iterator[st
 
 
 def _quoted(text: str) -> str:
-    """A TOML basic string: JSON's escapes are a subset of TOML's, but for DEL; lone surrogates are no text."""
+    """A TOML basic string: JSON's escapes are a subset of TOML's, except for DEL; lone surrogates are replaced."""
     return json.dumps(re.sub(r"[\ud800-\udfff]", "\ufffd", text), ensure_ascii=False).replace("\x7f", "\\u007f")
 
 

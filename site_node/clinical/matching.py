@@ -1,4 +1,4 @@
-"""Every row and every study without its partner. No identifier is in the answer: rows by number, studies by key."""
+"""Unmatched rows and studies. No identifier is in the answer: rows are listed by number, studies by key."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -10,14 +10,14 @@ from shared.ids import StudyKey
 from site_node.clinical.sheet import ClinicalSheet, best_key
 from site_node.study import ClinicalRow, NoRowReason
 
-_UNUSED = frozenset({"no-key", "duplicate-row", "heading-row"})  # problems for which a row is not used at all
-_SHOWN = 12  # digits of a sheet's name
-_TELLING = (
+_UNUSED = frozenset({"no-key", "duplicate-row", "heading-row"})  # problems that exclude a row from matching
+_NAME_DIGITS = 12  # shown of a sheet's name, a digest
+_BY_DETAIL = (
     NoRowReason.NO_ROW,
     NoRowReason.OTHER_EXAM,
     NoRowReason.KEYS_DISAGREE,
     NoRowReason.SEVERAL_ROWS,
-)  # the last says most
+)  # the last is the most informative
 
 
 class UnmatchedRow(Frozen):
@@ -36,7 +36,7 @@ class UnmatchedStudy(Frozen):
 
 
 class Unmatched(Frozen):
-    """What is without its partner."""
+    """Every row and every study without its counterpart."""
 
     rows: tuple[UnmatchedRow, ...]
     studies: tuple[UnmatchedStudy, ...]
@@ -44,7 +44,7 @@ class Unmatched(Frozen):
 
 @dataclass(frozen=True)
 class KnownStudy:
-    """A study of the home: its keys while its files are here, else `None` and whether it had its row."""
+    """A study of the home: its keys while its files are here; later `None`, and whether it had a row."""
 
     key: StudyKey
     keys: Mapping[str, str] | None = field(repr=False)
@@ -60,40 +60,40 @@ def unmatched(
     """List both sides.
 
     Args:
-        sheets: name and content of every sheet, the latest first; a row that a later sheet repeats is not asked again.
+        sheets: name and content of every sheet, the latest first; a row that a later sheet repeats is not listed again.
         studies: every study of the home.
-        was_joined: whether a row once joined a study whose files are gone.
+        was_joined: whether a row once joined a study whose files are deleted.
     """
     used: set[tuple[str, int]] = set()
     near: set[tuple[str, int]] = set()
-    lone: list[UnmatchedStudy] = []
+    without_row: list[UnmatchedStudy] = []
     for study in studies:
         if study.keys is None:
-            lone += [] if study.joined else [UnmatchedStudy(study=study.key, code=NoRowReason.NO_ROW)]
+            without_row += [] if study.joined else [UnmatchedStudy(study=study.key, code=NoRowReason.NO_ROW)]
             continue
-        found = partner_of(study.keys, [sheet for _, sheet in sheets])
-        if isinstance(found, NoRowReason):
-            lone.append(UnmatchedStudy(study=study.key, code=found))
-            if found is NoRowReason.KEYS_DISAGREE:
+        match = match_row(study.keys, [sheet for _, sheet in sheets])
+        if isinstance(match, NoRowReason):
+            without_row.append(UnmatchedStudy(study=study.key, code=match))
+            if match is NoRowReason.KEYS_DISAGREE:
                 near.update((name, row.row) for name, sheet in sheets for row in sheet.rows_near(study.keys))
         else:
-            at, row = found
+            at, row = match
             used.add((sheets[at][0], row.row))
-    return Unmatched(rows=tuple(_lone_rows(sheets, used, near, was_joined)), studies=tuple(lone))
+    return Unmatched(rows=tuple(_unmatched_rows(sheets, used, near, was_joined)), studies=tuple(without_row))
 
 
-def partner_of(keys: Mapping[str, str], sheets: Sequence[ClinicalSheet]) -> tuple[int, ClinicalRow] | NoRowReason:
-    """The row of a study and the place of its sheet, from the first sheet that has one; or why there is none."""
-    lacks = set()
+def match_row(keys: Mapping[str, str], sheets: Sequence[ClinicalSheet]) -> tuple[int, ClinicalRow] | NoRowReason:
+    """The row of a study and the index of its sheet, from the first sheet that has one; or why there is none."""
+    reasons = set()
     for at, sheet in enumerate(sheets):
         rows = sheet.rows_for(keys)
         if len(rows) == 1:
             return at, rows[0]
-        lacks.add(_lack(keys, sheet, rows))
-    return max(lacks, key=_TELLING.index, default=NoRowReason.NO_ROW)
+        reasons.add(_no_row_reason(keys, sheet, rows))
+    return max(reasons, key=_BY_DETAIL.index, default=NoRowReason.NO_ROW)
 
 
-def _lack(keys: Mapping[str, str], sheet: ClinicalSheet, rows: Sequence[ClinicalRow]) -> NoRowReason:
+def _no_row_reason(keys: Mapping[str, str], sheet: ClinicalSheet, rows: Sequence[ClinicalRow]) -> NoRowReason:
     if rows or not sheet.doubled.isdisjoint(keys.items()):
         return NoRowReason.SEVERAL_ROWS
     if sheet.rows_near(keys):
@@ -101,7 +101,7 @@ def _lack(keys: Mapping[str, str], sheet: ClinicalSheet, rows: Sequence[Clinical
     return NoRowReason.OTHER_EXAM if sheet.rows_of_patient(keys) else NoRowReason.NO_ROW
 
 
-def _lone_rows(
+def _unmatched_rows(
     sheets: Sequence[tuple[str, ClinicalSheet]],
     used: AbstractSet[tuple[str, int]],
     near: AbstractSet[tuple[str, int]],
@@ -110,16 +110,16 @@ def _lone_rows(
     repeated: set[tuple[str, str]] = set()
     for name, sheet in sheets:
         later = frozenset(repeated)
-        lone = {one.row: one.code for one in sheet.problems if one.code in _UNUSED}
+        codes = {problem.row: problem.code for problem in sheet.problems if problem.code in _UNUSED}
         for row in sheet.rows:
             repeated.add(best_key(row))
             if (name, row.row) not in used and best_key(row) not in later and not was_joined(row):
-                lone[row.row] = "keys-disagree" if (name, row.row) in near else "no-study"
-        yield from (UnmatchedRow(sheet=name[:_SHOWN], row=number, code=code) for number, code in sorted(lone.items()))
+                codes[row.row] = "keys-disagree" if (name, row.row) in near else "no-study"
+        yield from (UnmatchedRow(sheet=name[:_NAME_DIGITS], row=at, code=code) for at, code in sorted(codes.items()))
 
 
 class JoinedRows:
-    """Which study once joined which row, for when the study's files are gone; a row is known by a salted token."""
+    """Which study joined which row, kept for when the study's files are deleted; a salted token identifies the row."""
 
     def __init__(self, folder: Path, token: Callable[[str], str]) -> None:
         self._folder = folder
@@ -144,5 +144,5 @@ class JoinedRows:
         return frozenset(file.read_text(encoding="ascii") for file in files)
 
     def token_of(self, row: ClinicalRow) -> str:
-        """The row's token: of the key it joins by."""
+        """The token of the key that the row joins by."""
         return self._token("clinical row " + "=".join(best_key(row)))

@@ -16,11 +16,11 @@ from site_node.clinical.mapping import SheetMapping, apply_mapping
 from site_node.clinical.table import Row, Table, read_table
 from site_node.study import ClinicalRow
 
-KEYS = ("study_uid", "accession", "mrn")  # from the one that names a study best
+KEYS = ("study_uid", "accession", "mrn")  # the most specific first
 
 
 class ClinicalSheet(Frozen):
-    """The rows that can be used and every problem found. PHI."""
+    """The usable rows, and every problem. PHI."""
 
     rows: tuple[ClinicalRow, ...] = Setting(repr=False)
     problems: tuple[CellProblem, ...]
@@ -34,19 +34,12 @@ class ClinicalSheet(Frozen):
                 index[name, value].append(row)
         return index
 
-    def row_for(
-        self, *, patient_id: str | None = None, accession: str | None = None, study_uid: str | None = None
-    ) -> ClinicalRow | None:
-        """The one row that joins a study; `None` where none does or more than one could.
+    def rows_for(self, study: Mapping[str, str]) -> Sequence[ClinicalRow]:
+        """Every row that could join a study with these keys, by the best key for which there is one.
 
         A row joins by the best key it has (study UID, then accession, then MRN), and no key that both have may differ:
         an accession that the sheet gives to another patient joins nothing.
         """
-        rows = self.rows_for(study_keys(patient_id=patient_id, accession=accession, study_uid=study_uid))
-        return rows[0] if len(rows) == 1 else None
-
-    def rows_for(self, study: Mapping[str, str]) -> Sequence[ClinicalRow]:
-        """Every row that could join a study with these keys, by the best key for which there is one."""
         for name in KEYS:
             rows = [row for row in self._by_key.get((name, study.get(name, "")), ()) if best_key(row)[0] == name]
             rows = [row for row in rows if all(row.keys.get(key, value) == value for key, value in study.items())]
@@ -67,7 +60,7 @@ class ClinicalSheet(Frozen):
 def study_keys(
     *, patient_id: str | None = None, accession: str | None = None, study_uid: str | None = None
 ) -> dict[str, str]:
-    """A study's keys by the dictionary's names, as the sheet's cells are read; without those that it lacks."""
+    """A study's keys by the dictionary's names, as the sheet's cells are read; absent keys are left out."""
     study = {"mrn": patient_id, "accession": accession, "study_uid": study_uid}
     return {name: text_of(value) for name, value in study.items() if value and text_of(value)}
 
@@ -85,11 +78,11 @@ def read_sheet(
     encoding: str = "utf-8",
     separator: str | None = None,
 ) -> ClinicalSheet:
-    """Read XLSX, XLS, ODS or CSV; see `read_table` for `encoding` and `separator`, and for what more is raised.
+    """Read XLSX, XLS, ODS or CSV; see `read_table` for `encoding` and `separator`, and for what else is raised.
 
     Raises:
         SourceMissing: there is no such file.
-        ClinicalSheetInvalid: it is no sheet, or has no headings of the dictionary or two columns under one.
+        ClinicalSheetInvalid: it is not a sheet, or lacks the dictionary's headings, or repeats one.
     """
     return type_table(read_table(path, encoding=encoding, separator=separator), dictionary, mapping)
 
@@ -97,8 +90,8 @@ def read_sheet(
 def type_table(table: Table, dictionary: ClinicalDictionary, mapping: SheetMapping | None = None) -> ClinicalSheet:
     """Type a table by the dictionary's own names, or as a mapping says.
 
-    A cell that is not what its column asks for is a problem and counts as empty; a row without any key, and rows that
-    one study could not be told apart by, are problems and are not joined. Free text is not kept at all.
+    A cell that is not what its column asks for is a problem and counts as empty; a row without a key, and rows
+    with the same best key, are problems and are not joined. Free text is not kept at all.
     """
     headings = apply_mapping(table, dictionary, mapping) if mapping else find_headings(table, dictionary)
     reader = _Reader(table, headings, dictionary)
@@ -107,14 +100,14 @@ def type_table(table: Table, dictionary: ClinicalDictionary, mapping: SheetMappi
     for at, cells in enumerate(table.rows[headings.at + 1 :], start=headings.at + 1):
         if at in headings.skipped or not any(text_of(cell) for cell in cells):
             continue
-        row, found = reader.read(at, cells)
-        problems += found
+        row, row_problems = reader.read(at, cells)
+        problems += row_problems
         rows += [row] if row else []
     doubled = _doubled(rows)
     message = "another row names the same exam; neither is used"
     problems += [_row_problem(row.row - 1, "duplicate-row", message) for row in rows if best_key(row) in doubled]
-    kept = tuple(row for row in rows if best_key(row) not in doubled)
-    return ClinicalSheet(rows=kept, problems=tuple(problems), doubled=doubled)
+    usable = tuple(row for row in rows if best_key(row) not in doubled)
+    return ClinicalSheet(rows=usable, problems=tuple(problems), doubled=doubled)
 
 
 class _Reader:
@@ -134,7 +127,7 @@ class _Reader:
         self._unusable = dict.fromkeys(table.formulas, "formula") | dict.fromkeys(self._merged(), "merged")
 
     def notes(self) -> Iterator[CellProblem]:
-        """What is said once of the sheet or of a whole column."""
+        """The problems of the sheet or of a whole column."""
         if not self._table.formulas_known:
             message = "formulas cannot be told from values in this kind of file; save it as XLSX to be sure"
             yield CellProblem(row=self._at + 1, column=None, code="formulas-unknown", message=message)
@@ -155,12 +148,14 @@ class _Reader:
         problems: list[CellProblem] = []
         for index, column, name, leaves in self._fields:
             value: Value = None
-            try:
-                if self._unusable and (at, index) in self._unusable:
-                    raise CellInvalid(self._unusable[at, index])  # noqa: TRY301 -- one place where a cell fails
-                value = column.value(cells[index]) if index < len(cells) else None
-            except CellInvalid as error:
-                problems.append(cell_problem(at + 1, index, column.field.title, str(error)))
+            code = self._unusable.get((at, index)) if self._unusable else None
+            if code is None and index < len(cells):
+                try:
+                    value = column.value(cells[index])
+                except CellInvalid as error:
+                    code = str(error)
+            if code is not None:
+                problems.append(cell_problem(at + 1, index, column.field.title, code))
             if leaves:
                 values[name] = value
             elif value:
@@ -180,8 +175,8 @@ class _Reader:
 
     def _is_mixed(self, index: int) -> bool:
         cells = [row[index] for row in self._table.rows[self._at + 1 :] if index < len(row) and row[index] != ""]
-        texts = [isinstance(cell, str) for cell in cells]
-        return any(texts) and not all(texts) and any(isinstance(one, str) and is_ordered(text_of(one)) for one in cells)
+        texts = [cell for cell in cells if isinstance(cell, str)]
+        return 0 < len(texts) < len(cells) and any(is_ordered(text_of(text)) for text in texts)
 
     def _merged(self) -> Iterator[tuple[int, int]]:
         """Every cell of a merged range below the headings, in the columns that are read."""

@@ -1,6 +1,6 @@
-"""The sheets and mappings that a home keeps: sheets under their digest, mappings under that of the headings they fit.
+"""The sheets and mappings that a home keeps: sheets under their digest, mappings under their headings' digest.
 
-A text sheet is kept as UTF-8 with commas, so that what was once declared (encoding, separator) need not be again.
+A text sheet is kept as UTF-8 with commas, so that its encoding and separator are declared only once.
 """
 
 import csv
@@ -38,7 +38,7 @@ class SheetStore:
     def read(self, file: Path, dictionary: ClinicalDictionary) -> ClinicalSheet:
         """One kept sheet, by the mapping for its headings where there is one.
 
-        Raises `ClinicalSheetInvalid` naming the file: it was damaged, or the rules became stricter since.
+        Raises `ClinicalSheetInvalid` naming the file: it is damaged, or the rules became stricter since.
         """
         try:
             table = _read_kept(file)

@@ -13,27 +13,27 @@ from types import MappingProxyType
 from shared.errors import ClinicalSheetInvalid, InvalidArgument, SourceMissing
 from site_node.clinical.cells import Cell
 from site_node.clinical.formulas import Place, check_size, literal_of, refuse_unlocatable, xlsx_formulas
-from site_node.clinical.workbook import no_sheet, read_workbook
+from site_node.clinical.workbook import read_workbook, unreadable_workbook
 from site_node.clinical.xls_formulas import xls_formulas
 
 Row = Sequence[Cell]
 TEXTS = frozenset({".csv", ".tsv", ".txt"})
 ENCODINGS = ("utf-8", "utf-8-sig", "cp1252", "utf-16")
 SEPARATORS = MappingProxyType({"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|"})
-_LOOKED_AT = 20  # records, to tell what parts the columns
+_SAMPLED_RECORDS = 20  # read to find the separator
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # MS-CFB: XLS, and an encrypted XLSX
 _ENCRYPTED = "EncryptedPackage".encode("utf-16-le")  # MS-OFFCRYPTO 2.3.4.4: the stream of an encrypted document
 
 
 @dataclass(frozen=True)
 class Table:
-    """All rows of a sheet, empty ones too, so that an index is a row number less one. PHI: shown nowhere."""
+    """All rows of a sheet, empty ones too, so that an index is a row number minus one. PHI: never shown."""
 
     rows: Sequence[Row] = field(repr=False)
     name: str | None = field(default=None, repr=False)  # of the sheet in its workbook
     formulas: frozenset[Place] = frozenset()
     merged: tuple[tuple[Place, Place], ...] = ()  # first and last cell of each range
-    formulas_known: bool = True  # whether formulas could be told from values
+    formulas_known: bool = True  # whether formulas can be distinguished from values
 
 
 def read_table(path: Path, *, encoding: str = "utf-8", separator: str | None = None) -> Table:
@@ -42,12 +42,12 @@ def read_table(path: Path, *, encoding: str = "utf-8", separator: str | None = N
     Args:
         path: XLSX, XLS, ODS, or text that ends in .csv, .tsv or .txt.
         encoding: of text; one of `ENCODINGS`. A mark at the start of UTF-8 text is skipped.
-        separator: of text, a name of `SEPARATORS`; `None` tells it from the text, where it can be told.
+        separator: of text, a name of `SEPARATORS`; `None` detects it, where the text is unambiguous.
 
     Raises:
         SourceMissing: there is no such file.
-        ClinicalSheetInvalid: it is no sheet, it is protected, or it is empty.
-        InvalidArgument: `encoding` or `separator` is none of those known.
+        ClinicalSheetInvalid: it is not a sheet, it is protected, or it is empty.
+        InvalidArgument: `encoding` or `separator` is unknown.
     """
     if not path.is_file():
         raise SourceMissing(source="the clinical sheet")
@@ -64,7 +64,7 @@ def _read_workbook(path: Path) -> Table:
         sheet = read_workbook(path)
         formulas, literals, known = _formulas(path, sheet.place)
     except (OSError, KeyError, ValueError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
-        raise no_sheet(error) from None
+        raise unreadable_workbook(error) from None
     for (row, column), text in literals.items():
         if row < len(sheet.rows) and column < len(sheet.rows[row]):
             sheet.rows[row][column] = text
@@ -72,7 +72,7 @@ def _read_workbook(path: Path) -> Table:
 
 
 def _check(path: Path) -> None:
-    """Before calamine opens it: no password, and not more than a sheet can hold."""
+    """Check, before calamine opens it, that it has no password and not more than a sheet can hold."""
     with path.open("rb") as stream:
         if stream.read(len(_OLE)) == _OLE and _ENCRYPTED in stream.read():
             raise ClinicalSheetInvalid(problem="it is protected by a password; save it without one")
@@ -82,10 +82,10 @@ def _check(path: Path) -> None:
 
 
 def _formulas(path: Path, index: int) -> tuple[frozenset[Place], dict[Place, str], bool]:
-    """Formulas, literals, and whether formulas could be told from values: in XLSB they cannot."""
+    """Formulas, literals, and whether formulas can be distinguished from values: in XLSB they cannot."""
     if not zipfile.is_zipfile(path):
-        found = xls_formulas(path.read_bytes(), index)
-        return found or frozenset(), {}, found is not None
+        formulas = xls_formulas(path.read_bytes(), index)
+        return formulas or frozenset(), {}, formulas is not None
     with zipfile.ZipFile(path) as archive:
         names = set(archive.namelist())
         if "xl/workbook.xml" in names:
@@ -129,10 +129,10 @@ def _decode(content: bytes, encoding: str) -> str:
 
 
 def _separator(text: str) -> str:
-    """What parts most records into the same number of columns; one that is as good as another is not chosen."""
-    scores = {one: _evenness(text, one) for one in SEPARATORS.values()}
+    """The delimiter that splits most records into equally many columns; raises `ClinicalSheetInvalid` on a tie."""
+    scores = {delimiter: _evenness(text, delimiter) for delimiter in SEPARATORS.values()}
     best = max(scores.values())
-    leading = [one for one, score in scores.items() if score == best]
+    leading = [delimiter for delimiter, score in scores.items() if score == best]
     if best and len(leading) > 1:
         raise ClinicalSheetInvalid(problem="what parts its columns cannot be told; say it with --separator")
     return leading[0]
@@ -141,7 +141,7 @@ def _separator(text: str) -> str:
 def _evenness(text: str, delimiter: str) -> int:
     widths: Counter[int] = Counter()
     for number, row in enumerate(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)):
-        if number == _LOOKED_AT:
+        if number == _SAMPLED_RECORDS:
             break
         widths[len(row)] += len(row) > 1
     return max(((width - 1) * count for width, count in widths.items()), default=0)

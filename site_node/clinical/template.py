@@ -10,7 +10,7 @@ from openpyxl.worksheet.datavalidation import DataValidation
 
 from shared.protocol.clinical import ClinicalDictionary, Field
 
-_ROWS = 100_000  # drop-down lists reach so far down
+_ROWS = 100_000  # that the drop-down lists cover
 
 
 def write_template(path: Path, dictionary: ClinicalDictionary) -> None:

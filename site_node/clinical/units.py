@@ -1,7 +1,7 @@
-"""Units of a sheet's numbers, by their UCUM names: how people write them, and which can be turned into which.
+"""Units of a sheet's numbers, by their UCUM names: how people write them, and which convert into which.
 
-Conversions happen only where a person's mapping names the unit; a unit that merely stands in a heading or a cell, and
-is not the dictionary's, is a problem.
+Conversions happen only where a person's mapping names the unit; a unit that only a heading or a cell states, and
+that is not the dictionary's, is a problem.
 """
 
 from types import MappingProxyType
@@ -23,7 +23,7 @@ _SPELLINGS = MappingProxyType(
     }
 )
 _NAMES = MappingProxyType({text.casefold(): name for name, also in _SPELLINGS.items() for text in (name, *also)})
-_CONVERSIONS = MappingProxyType(  # (from, to): factor, then what is added
+_CONVERSIONS = MappingProxyType(  # (from, to): factor, then offset
     {
         ("[degF]", "Cel"): (5 / 9, -160 / 9),
         ("1", "%"): (100.0, 0.0),
@@ -35,18 +35,18 @@ _CONVERSIONS = MappingProxyType(  # (from, to): factor, then what is added
 
 
 def unit_named(text: str) -> str | None:
-    """The UCUM name of a unit as people write it; `None` for what is no unit known here."""
+    """The UCUM name of a unit as people write it; `None` for an unknown one."""
     return _NAMES.get(" ".join(text.split()).casefold())
 
 
-def convertible(unit: str, wanted: str | None) -> bool:
-    """Whether a number in `unit` can be told in `wanted`."""
-    return unit == wanted or (unit, wanted) in _CONVERSIONS
+def convertible(unit: str, target: str | None) -> bool:
+    """Whether a number in `unit` converts to `target`."""
+    return unit == target or (unit, target) in _CONVERSIONS
 
 
-def convert(number: float, unit: str, wanted: str) -> float:
-    """`number` of `unit` in `wanted`, to four decimals; the two must be `convertible`."""
-    if unit == wanted:
+def convert(number: float, unit: str, target: str) -> float:
+    """`number` of `unit` in `target`, to four decimals; the two must be `convertible`."""
+    if unit == target:
         return number
-    factor, offset = _CONVERSIONS[unit, wanted]
+    factor, offset = _CONVERSIONS[unit, target]
     return round(number * factor + offset, 4)

@@ -17,7 +17,7 @@ _FORMULA, _EOF, _FILEPASS, _BOUNDSHEET, _BOF = 0x0006, 0x000A, 0x002F, 0x0085, 0
 
 
 def xls_formulas(content: bytes, index: int) -> frozenset[Place] | None:
-    """The cells of sheet number `index` that are formulas; `None` where the file cannot be read so far.
+    """The cells of sheet number `index` that are formulas; `None` where the file cannot be parsed.
 
     Raises `ClinicalSheetInvalid` for a file with a password.
     """
@@ -50,16 +50,16 @@ def _records(stream: bytes, at: int) -> Iterator[tuple[int, bytes]]:
 
 
 def _stream(content: bytes) -> bytes | None:
-    """The workbook's stream; `None` where there is none of the usual size."""
+    """The workbook's stream; `None` where the file has none outside its mini stream."""
     size = 1 << struct.unpack_from("<H", content, 30)[0]
     table = _table(content, size)
     directory = _chain(content, size, table, struct.unpack_from("<I", content, 48)[0])
-    (smallest,) = struct.unpack_from("<I", content, 56)
+    (mini_cutoff,) = struct.unpack_from("<I", content, 56)
     for at in range(0, len(directory), _ENTRY):
         (length,) = struct.unpack_from("<H", directory, at + 64)
         name = directory[at : at + max(length - 2, 0)].decode("utf-16-le", "replace")
         start, stream_size = struct.unpack_from("<II", directory, at + 116)
-        if name in _NAMES and stream_size >= smallest:
+        if name in _NAMES and stream_size >= mini_cutoff:
             return _chain(content, size, table, start)[:stream_size]
     return None
 
@@ -80,7 +80,7 @@ def _table(content: bytes, size: int) -> list[int]:
 
 
 def _chain(content: bytes, size: int, table: list[int], sector: int) -> bytes:
-    """The sectors of one stream, in order; a chain that bites its tail ends at the file's size."""
+    """The sectors of one stream, in order; a cyclic chain ends at the file's size."""
     parts: list[bytes] = []
     while sector < _LAST and len(parts) * size <= len(content):
         parts.append(content[(sector + 1) * size : (sector + 2) * size])

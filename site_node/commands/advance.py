@@ -1,4 +1,4 @@
-"""What the stages' verbs share: a pass of the pipeline, and what became of the studies, for the person who asked."""
+"""Shared by the stages' verbs: run one pass of the pipeline and show what became of the studies."""
 
 from collections import Counter
 
@@ -12,28 +12,28 @@ from site_node.pixels.inspect import WITHOUT
 
 
 def advance(context: typer.Context, until: State, *, as_json: bool) -> None:
-    """Move the home's studies as far as `until` and say what became of them."""
+    """Move the home's studies up to the state `until` and show what became of them."""
     with node_of(context) as node:
         warn_without_pixel_check(pixel_check=until is State.INCLUDED or node.settings.pixel_check)
-        done = run_pass(node, until)
-    show_pass(done, as_json=as_json)
-    if done.exit_code:
-        raise typer.Exit(done.exit_code)
+        completed = run_pass(node, until)
+    show_pass(completed, as_json=as_json)
+    if completed.exit_code:
+        raise typer.Exit(completed.exit_code)
 
 
 def warn_without_pixel_check(*, pixel_check: bool) -> None:
-    """Say on standard error what is given up where the search for burned-in text is switched off."""
+    """Warn on standard error where the search for burned-in text is switched off."""
     if not pixel_check:
         typer.echo(f"warning: {WITHOUT}", err=True)
 
 
-def show_pass(done: Pass, *, as_json: bool) -> None:
-    """Show what a pass did, by the state its studies reached."""
-    counts = Counter(state.value for state in done.reached.values())
-    blocked = done.progress.blocked
+def show_pass(completed: Pass, *, as_json: bool) -> None:
+    """Show how many studies of a pass reached each state."""
+    counts = Counter(state.value for state in completed.reached.values())
+    blocked = completed.progress.blocked
     if as_json:
         error = {"code": blocked.code, "message": blocked.public} if blocked else None
-        print_json({"moved": done.progress.moved, "reached": dict(sorted(counts.items())), "blocked": error})
+        print_json({"moved": completed.progress.moved, "reached": dict(sorted(counts.items())), "blocked": error})
         return
     words = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
     print_line(words + "." if words else "Nothing was waiting for this.")

@@ -1,4 +1,4 @@
-"""`agreement`: read it, sign it, and see where it stands."""
+"""`agreement`: read it, sign it, and show its state."""
 
 from typing import Annotated
 
@@ -22,7 +22,7 @@ Token = Annotated[str, typer.Option("--token", help="The token's text, RICORD1-â
 def read(context: typer.Context, token: Token, as_json: Json = False) -> None:
     """Show the agreement that the coordinator offers to the bearer of an invitation token.
 
-    Only the token's proof is sent. What was read is kept, and `agreement sign` signs nothing else.
+    Only the token's proof is sent. The text shown is kept, and `agreement sign` signs nothing else.
 
     Example: `ricord-site agreement read --token RICORD1-â€¦`
     """
@@ -75,8 +75,8 @@ def status(context: typer.Context, as_json: Json = False) -> None:
     """
     home = home_of(context)
     home.load()
-    found = standing(load_membership(home))
+    state = standing(load_membership(home))
     if as_json:
-        print_json(found)
+        print_json(state)
     else:
-        print_line(f"The agreement is {found.state}, version {found.agreement_version}.")
+        print_line(f"The agreement is {state.state}, version {state.agreement_version}.")

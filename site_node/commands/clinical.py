@@ -1,4 +1,4 @@
-"""`clinical`: an empty sheet, a mapping for one that is not ours, the check, the import, and who lacks a partner."""
+"""`clinical`: write an empty sheet, map another sheet's columns, check, import, and list what is unmatched."""
 
 import getpass
 import sys
@@ -13,7 +13,7 @@ from shared.errors import ExitCode, InvalidArgument
 from shared.protocol.clinical import ClinicalDictionary
 from shared.protocol.loader import load_protocol
 from shared.terminal import make_app, print_json, print_line, print_table
-from site_node.clinical.annotated_copy import write_marked
+from site_node.clinical.annotated_copy import write_annotated
 from site_node.clinical.cell_problem import CellProblem
 from site_node.clinical.mapping import SheetMapping, load_mapping, mapping_text, propose
 from site_node.clinical.sheet import type_table
@@ -25,12 +25,12 @@ from site_node.node.clinical_sheets import SheetsAndStudies, match_sheets
 from site_node.node.clinical_sheets import import_sheet as import_into_home
 
 clinical_app = make_app("The clinical sheet: an empty one, a mapping for one that is not ours, the check, the import.")
-_LISTED = 50  # problems that a person is shown at once
+_MAX_SHOWN = 50  # problems
 
 SheetFile = Annotated[Path, typer.Argument(help="XLSX, XLS, ODS or CSV with a column of MRN, accession or study UID.")]
 Encoding = Annotated[str, typer.Option(help="Of a text file: utf-8, utf-8-sig, cp1252 or utf-16.")]
 Separator = Annotated[
-    str | None, typer.Option(help="Of a text file: comma, semicolon, tab or pipe; told from the text if left out.")
+    str | None, typer.Option(help="Of a text file: comma, semicolon, tab or pipe; detected from the text if left out.")
 ]
 MappingFile = Annotated[Path | None, typer.Option(help="A mapping from `clinical map` that a person reviewed.")]
 Protocol = Annotated[str | None, typer.Option(help="Whose clinical dictionary; the home's, or ricord without a home.")]
@@ -97,12 +97,12 @@ def check(
     if out is not None:
         _check_new(out)
     table = read_table(sheet, encoding=encoding, separator=separator)
-    given = load_mapping(mapping) if mapping else _remembered(context, table)
-    read = type_table(table, _dictionary(context, protocol), given)
+    columns = load_mapping(mapping) if mapping else _remembered(context, table)
+    read = type_table(table, _dictionary(context, protocol), columns)
     if out is not None:
-        write_marked(sheet, table, read.problems, out)
+        write_annotated(sheet, table, read.problems, out)
     if as_json:
-        print_json({"rows": len(read.rows), "problems": [one.model_dump() for one in read.problems]})
+        print_json({"rows": len(read.rows), "problems": [problem.model_dump() for problem in read.problems]})
     else:
         print_line(f"{len(read.rows)} rows can be used." + (f" The marked copy is {out}." if out else ""))
         _show(read.problems)
@@ -128,12 +128,12 @@ def import_sheet(
     Example: `ricord-site clinical import clinical.xlsx`
     """
     table = read_table(sheet, encoding=encoding, separator=separator)
-    given = load_mapping(mapping) if mapping else None
+    columns = load_mapping(mapping) if mapping else None
     with node_of(context) as node:
-        imported = import_into_home(node, sheet, table, given, actor=getpass.getuser())
+        imported = import_into_home(node, sheet, table, columns, actor=getpass.getuser())
     read, used, reopened = imported.sheet, imported.mapping, imported.reopened
     if as_json:
-        problems = [one.model_dump() for one in read.problems]
+        problems = [problem.model_dump() for problem in read.problems]
         print_json({"rows": len(read.rows), "problems": problems, "reopened": reopened, "mapped": used is not None})
     else:
         print_line(f"{len(read.rows)} rows can be used; {reopened} studies are screened again at the next run.")
@@ -162,33 +162,35 @@ def list_unmatched(
         raise InvalidArgument(name="--show", problem="identifiers are shown on a terminal only, and never as JSON")
     with node_of(context, writing=False) as node:
         matched = match_sheets(node)
-    found = matched.unmatched
+    unmatched = matched.unmatched
     if as_json:
-        print_json(found)
+        print_json(unmatched)
     else:
         _show_unmatched(matched, show=show)
-    if found.rows or found.studies:
+    if unmatched.rows or unmatched.studies:
         raise typer.Exit(ExitCode.PARTIAL)
 
 
 def _show_unmatched(matched: SheetsAndStudies, *, show: bool) -> None:
-    sheets, studies, found = matched
+    sheets, studies, unmatched = matched
     by_row = {(name[:12], row.row): row.keys for name, sheet in sheets for row in sheet.rows}
     by_key = {study.key: study.keys or {} for study in studies}
     whose = ["Whose"] if show else []
-    if found.rows:
+    if unmatched.rows:
         rows = [
-            (one.sheet, one.row, one.code, *([_said(by_row.get((one.sheet, one.row), {}))] if show else []))
-            for one in found.rows
+            (row.sheet, row.row, row.code, *([_text_of(by_row.get((row.sheet, row.row), {}))] if show else []))
+            for row in unmatched.rows
         ]
         print_table("Rows without a study", ["Sheet", "Row", "Reason", *whose], rows)
-    if found.studies:
-        lone = [(one.study, one.code, *([_said(by_key[one.study])] if show else [])) for one in found.studies]
-        print_table("Studies without a row", ["Study", "Reason", *whose], lone)
-    print_line(f"{len(found.rows)} rows and {len(found.studies)} studies are without a partner.")
+    if unmatched.studies:
+        studies_without_row = [
+            (study.study, study.code, *([_text_of(by_key[study.study])] if show else [])) for study in unmatched.studies
+        ]
+        print_table("Studies without a row", ["Study", "Reason", *whose], studies_without_row)
+    print_line(f"{len(unmatched.rows)} rows and {len(unmatched.studies)} studies are without a partner.")
 
 
-def _said(keys: object) -> str:
+def _text_of(keys: object) -> str:
     return ", ".join(f"{name} {value}" for name, value in keys.items()) if isinstance(keys, dict) else ""
 
 
@@ -205,10 +207,10 @@ def _remembered(context: typer.Context, table: Table) -> SheetMapping | None:
 
 def _show(problems: Sequence[CellProblem]) -> None:
     if problems:
-        rows = [(one.row, one.column or "", one.code, one.message) for one in problems[:_LISTED]]
+        rows = [(problem.row, problem.column or "", problem.code, problem.message) for problem in problems[:_MAX_SHOWN]]
         print_table("Problems", ["Row", "Column", "Code", "Meaning"], rows)
-    if len(problems) > _LISTED:
-        print_line(f"{len(problems) - _LISTED} more; `ricord-site clinical check --out COPY.xlsx` marks them all.")
+    if len(problems) > _MAX_SHOWN:
+        print_line(f"{len(problems) - _MAX_SHOWN} more; `ricord-site clinical check --out COPY.xlsx` marks them all.")
 
 
 def _check_new(file: Path, *, suffix: str = ".xlsx") -> None:

@@ -1,4 +1,4 @@
-"""`deidentify`: the home's screened studies, or a folder alone."""
+"""`deidentify`: the home's screened studies, or a folder without a home."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +11,7 @@ from shared.terminal import print_json, print_line
 from site_node.commands.advance import advance
 from site_node.commands.options import Json
 from site_node.home.ledger import State
-from site_node.standalone.alone import EngineChoice, EngineName, given_up, run_alone
+from site_node.standalone.alone import EngineChoice, EngineName, run_standalone, warn_disabled_checks
 from site_node.standalone.tasks import DEIDENTIFIED, Job
 
 
@@ -46,7 +46,7 @@ def deidentify(
     18 is excluded, a missing PatientID quarantined, and nothing else screened; OUT then holds
     `patient/study/series/instance.dcm`, all new identifiers. Interrupted, the same command goes on where it stopped.
 
-    Exit code 3: some file was not taken; the report says which and why.
+    Exit code 3: some file was left out; the report says which and why.
 
     Example: `ricord-site deidentify /archive/export /clean --site-id 123456 --key-file pseudonym.key --workers 8`
     """
@@ -64,11 +64,11 @@ def deidentify(
         pixel_check=pixel_check,
         whole_studies=whole_studies,
     )
-    given_up(job)
-    told = run_alone(source, job, EngineChoice(engine, workers, ray_address), report)
+    warn_disabled_checks(job)
+    run_report = run_standalone(source, job, EngineChoice(engine, workers, ray_address), report)
     if as_json:
-        print_json(told.counts)
+        print_json(run_report.counts)
     else:
-        print_line(", ".join(f"{count} {outcome}" for outcome, count in told.counts.items()) + ".")
-    if set(told.counts) != {DEIDENTIFIED}:
+        print_line(", ".join(f"{count} {outcome}" for outcome, count in run_report.counts.items()) + ".")
+    if set(run_report.counts) != {DEIDENTIFIED}:
         raise typer.Exit(ExitCode.PARTIAL)

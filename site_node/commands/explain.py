@@ -1,4 +1,4 @@
-"""`explain`: the program says what it does."""
+"""`explain`: show what the program does with each attribute."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +11,7 @@ from shared.terminal import print_line, print_table
 from site_node.explain import explain_profile, what_leaves
 from site_node.standalone.preview import before_and_after
 
-_SHOWN = 60  # characters of a value
+_MAX_SHOWN = 60  # characters of a value
 
 
 def explain(
@@ -52,4 +52,4 @@ def _shown(dataset: Dataset, tag: int) -> str:
         return ""
     element = dataset[tag]
     text = f"{len(element.value)} items" if element.VR == "SQ" else str(element.value)
-    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
+    return text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "…"

@@ -1,4 +1,4 @@
-"""`key`: the site's fingerprint, and the secret that must never be lost."""
+"""`key`: show the site's fingerprint, back up and restore its pseudonym secret."""
 
 from pathlib import Path
 from typing import Annotated
@@ -51,7 +51,8 @@ def backup(context: typer.Context, file: Annotated[Path, typer.Argument(help="A 
 def restore(context: typer.Context, file: Annotated[Path, typer.Argument(help="A file that `backup` made.")]) -> None:
     """Put a backed-up pseudonym secret back in place.
 
-    Only the secret that this home's ledger was begun with is taken: another would give known patients new pseudonyms.
+    Only the secret that this home's ledger was begun with is accepted; another would give known
+    patients new pseudonyms.
 
     Example: `ricord-site key restore /media/safe/pseudonym.key`
     """

@@ -1,4 +1,4 @@
-"""`key linkage`: the table of who stands behind which number, out and in; and what an earlier program knew."""
+"""`key linkage`: export and import the table of patients and pseudonyms, and import an earlier program's index."""
 
 import getpass
 from pathlib import Path
@@ -13,15 +13,13 @@ from site_node.linkage import export
 from site_node.linkage.anonymizer_index import import_index
 
 linkage_app = make_app(
-    """Export and import who stands behind which pseudonym: sealed files that hold patient data.
+    """Export and import which patient has which pseudonym: sealed files that hold patient data.
 
     Example: `ricord-site key linkage export /media/safe/linkage.age`
     """
 )
 
-Recipient = Annotated[
-    list[str] | None, typer.Option("--recipient", help="Whom else the file is sealed to, as an age recipient.")
-]
+Recipient = Annotated[list[str] | None, typer.Option("--recipient", help="Another age recipient to seal the file to.")]
 
 
 @linkage_app.command(name="export")
@@ -31,7 +29,7 @@ def export_table(
     recipient: Recipient = None,
     as_json: Json = False,
 ) -> None:
-    """Write who stands behind which pseudonym to a sealed file. It is PHI and stays in the hospital.
+    """Write which patient has which pseudonym to a sealed file. It is PHI and stays in the hospital.
 
     The site's pseudonym secret opens it; losing the secret loses it, unless it is sealed to a --recipient too. It is
     an age file of JSON lines: the `age` command opens it for a recipient.
@@ -56,9 +54,9 @@ def import_table(
     file: Annotated[Path, typer.Argument(help="A file that `export` made.")],
     as_json: Json = False,
 ) -> None:
-    """Take back what `export` wrote: known patients keep their numbers also in a new ledger.
+    """Import what `export` wrote: known patients keep their numbers also in a new ledger.
 
-    Nothing is taken if any line contradicts the ledger. The pseudonym secret must be the one it was exported with.
+    Nothing is imported if any line contradicts the ledger. The pseudonym secret must be the one it was exported with.
 
     Example: `ricord-site key linkage import /media/safe/linkage.age`
     """
@@ -73,23 +71,23 @@ def import_table(
 
 
 @linkage_app.command(name="import-index")
-def import_earlier(
+def import_anonymizer_index(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="The patient index that the RSNA Anonymizer exported: CSV or XLSX.")],
     issuer: Annotated[str, typer.Option(help="IssuerOfPatientID as the hospital's images have it.")] = "",
     as_json: Json = False,
 ) -> None:
-    """Take over whom this site contributed before with the RSNA Anonymizer, and by how much it shifted their dates.
+    """Import the patients that this site contributed with the RSNA Anonymizer, and their date shifts.
 
     The agreement must name the earlier SITEID. A known shift is kept; a patient without one is flagged: intervals to
-    the earlier contribution are not kept. UIDs are never taken over: that program made them without a key.
+    the earlier contribution are not kept. UIDs are never imported: that program made them without a key.
 
     Example: `ricord-site key linkage import-index 419639_RICORD_PHI_82_90_340.csv`
     """
     with node_of(context) as node:
         if node.membership is None:
             raise NotEnrolled(folder=str(node.home.folder))
-        done = import_index(
+        imported = import_index(
             node.ledger,
             node.stages.pseudonyms,
             node.membership.terms,
@@ -97,14 +95,19 @@ def import_earlier(
             issuer=issuer,
             actor=getpass.getuser(),
         )
-    flagged = done.patients - done.shift_kept
+    flagged = imported.patients - imported.shift_kept
     if as_json:
         print_json(
-            {"patients": done.patients, "shift_kept": done.shift_kept, "flagged": flagged, "nobody": done.nobody}
+            {
+                "patients": imported.patients,
+                "shift_kept": imported.shift_kept,
+                "flagged": flagged,
+                "nobody": imported.nobody,
+            }
         )
         return
-    print_line(f"{done.patients} patients were taken over; the shift of {done.shift_kept} is kept.")
+    print_line(f"{imported.patients} patients were taken over; the shift of {imported.shift_kept} is kept.")
     if flagged:
         print_line(f"{flagged} are flagged: intervals to the earlier contribution not kept.")
-    if done.nobody:
-        print_line(f"{done.nobody} lines name no patient and were left.")
+    if imported.nobody:
+        print_line(f"{imported.nobody} lines name no patient and were left.")

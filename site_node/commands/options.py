@@ -1,4 +1,4 @@
-"""What the verbs share: the home that `--home` names, and options that several of them have."""
+"""Shared by the verbs: the home that `--home` names, and common options."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +23,6 @@ def home_of(context: typer.Context) -> SiteHome:
 
 @contextmanager
 def node_of(context: typer.Context, *, writing: bool = True) -> Iterator[Node]:
-    """Open that home for a command; see `site_node.node.open.open_node`."""
+    """Open the home for a command; see `site_node.node.open.open_node`."""
     with open_node(home_of(context), writing=writing) as node:
         yield node

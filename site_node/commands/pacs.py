@@ -1,4 +1,4 @@
-"""`pacs`: ask the PACS, and fetch what is wanted."""
+"""`pacs`: query the PACS and fetch studies from it."""
 
 from typing import Annotated
 
@@ -9,11 +9,11 @@ from shared.terminal import make_app, print_json, print_line, print_table
 from site_node.commands.options import Json, home_of, node_of
 from site_node.network.query import Query
 from site_node.node.acquisition import Acquisition
-from site_node.node.fetch import NOTHING_NEW, fetch
+from site_node.node.fetch import NO_NEW_REQUESTS, fetch
 from site_node.node.open import Node
 from site_node.node.retrieval import REASONS
 from site_node.receive.accessions import PROBLEMS, AccessionList, of_text
-from site_node.receive.request_lists import Wanted
+from site_node.receive.request_lists import StudyRequest
 
 pacs_app = make_app(
     "Ask the PACS that `[pacs]` or `[dicomweb]` in the settings names, or send to one, all inside the hospital."
@@ -55,16 +55,19 @@ def find(
     Example: `ricord-site pacs find --dates 20200301-20200331 --modality CT`
     """
     with node_of(context, writing=False) as node:
-        found = _acquisition(node).pacs().studies(_query(accession, patient_id, dates, modality))
+        matches = _acquisition(node).pacs().studies(_query(accession, patient_id, dates, modality))
     if as_json:
-        print_json([one.model_dump() for one in found])
+        print_json([study.model_dump() for study in matches])
         return
-    rows = [(one.accession, one.patient_id, one.date, one.modalities, one.series, one.instances) for one in found]
+    rows = [
+        (study.accession, study.patient_id, study.date, study.modalities, study.series, study.instances)
+        for study in matches
+    ]
     print_table("Studies", ["Accession", "Patient", "Date", "Modalities", "Series", "Images"], rows)
 
 
 @pacs_app.command()
-def get(  # typer makes options of them
+def get(
     context: typer.Context,
     *,
     accession: Accession = "",
@@ -73,7 +76,7 @@ def get(  # typer makes options of them
     modality: Modality = "",
     as_json: Json = False,
 ) -> None:
-    """Fetch the studies that fit, one request a study, until what was announced is here or failed with a reason.
+    """Fetch the studies that fit, one request per study, until every announced image arrived or failed with a reason.
 
     Example: `ricord-site pacs get --accession 2024-0173`
     """
@@ -82,15 +85,15 @@ def get(  # typer makes options of them
         fetch_and_show(context, of_text(accession), as_json=as_json, again=True)
         return
     with node_of(context, writing=False) as node:
-        found = _acquisition(node).pacs().studies(query)
-    wanted = tuple(Wanted(study_uid=one.study_uid, patient_id=one.patient_id) for one in found)
-    rows = tuple(range(1, len(wanted) + 1))
-    fetch_and_show(context, AccessionList(wanted=wanted, rows=rows, problems=()), as_json=as_json, again=True)
+        matches = _acquisition(node).pacs().studies(query)
+    requests = tuple(StudyRequest(study_uid=study.study_uid, patient_id=study.patient_id) for study in matches)
+    rows = tuple(range(1, len(requests) + 1))
+    fetch_and_show(context, AccessionList(requests=requests, rows=rows, problems=()), as_json=as_json, again=True)
 
 
 @pacs_app.command()
 def retry(context: typer.Context, as_json: Json = False) -> None:
-    """Ask again for everything that ended with something missing.
+    """Request again everything that ended with something missing.
 
     Example: `ricord-site pacs retry`
     """
@@ -99,11 +102,11 @@ def retry(context: typer.Context, as_json: Json = False) -> None:
         count = node.ledger.requests.reopen()
     if not as_json:
         print_line(f"{count} requests are made again.")
-    fetch_and_show(context, NOTHING_NEW, as_json=as_json)
+    fetch_and_show(context, NO_NEW_REQUESTS, as_json=as_json)
 
 
 def fetch_and_show(context: typer.Context, listed: AccessionList, *, as_json: bool, again: bool = False) -> None:
-    """Fetch what a list asks for, and say how each row ended; exit code 3 where one ended with a reason."""
+    """Fetch the studies of a list and show how each row ended; exit code 3 where one ended with a reason."""
     report, left_to_service = fetch(home_of(context), listed, again=again)
     if as_json:
         print_json(report)
@@ -122,7 +125,7 @@ def fetch_and_show(context: typer.Context, listed: AccessionList, *, as_json: bo
 
 
 def _query(accession: str, patient_id: str, dates: str, modality: str) -> Query:
-    """Raises `InvalidArgument`."""
+    """The query of the options; raises `InvalidArgument`."""
     try:
         query = Query(accession=accession, patient_id=patient_id, dates=dates, modality=modality)
     except ValueError:

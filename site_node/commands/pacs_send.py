@@ -1,4 +1,4 @@
-"""`pacs send`: de-identified studies to a research PACS of the hospital."""
+"""`pacs send`: send de-identified studies to a research PACS of the hospital."""
 
 from pathlib import Path
 from typing import Annotated
@@ -35,16 +35,16 @@ def send(
 
     Example: `ricord-site pacs send library/ --to research-pacs:11112 --ae RESEARCH`
     """
-    settings, home = (_given(to, ae, calling), Path()) if to or ae else _from_settings(context)
+    settings, home = (_from_options(to, ae, calling), Path()) if to or ae else _from_settings(context)
     tls = client_context(settings.tls, home) if settings.tls else None
     listed = list_files(sources)
     if not listed.files and not listed.unreadable:
         raise NoDicomFound(source=", ".join(map(str, sources)))
-    sent = send_files(listed.files, settings, tls)
+    results = send_files(listed.files, settings, tls)
     if failed is not None:
-        lines = (f"{code}\t{path}\n" for path, code in failures(listed, sent).items())
+        lines = (f"{code}\t{path}\n" for path, code in failures(listed, results).items())
         write_whole(failed, "".join(lines).encode(), mode=0o600)
-    _show(report_of(listed, sent), settings.peer, as_json=as_json)
+    _show(report_of(listed, results), settings.peer, as_json=as_json)
 
 
 def _show(report: SendReport, peer: str, *, as_json: bool) -> None:
@@ -60,8 +60,8 @@ def _show(report: SendReport, peer: str, *, as_json: bool) -> None:
         raise typer.Exit(ExitCode.PARTIAL)
 
 
-def _given(to: str, ae: str, calling: str) -> SendSettings:
-    """Raises `InvalidArgument`."""
+def _from_options(to: str, ae: str, calling: str) -> SendSettings:
+    """The settings that the options give; raises `InvalidArgument`."""
     host, _, port = to.rpartition(":")
     try:
         return SendSettings.model_validate({"host": host, "port": port, "ae_title": ae, "calling": calling})

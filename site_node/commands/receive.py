@@ -1,4 +1,4 @@
-"""`receive`: what comes into the home."""
+"""`receive`: copy studies into the home, from a source or from the PACS."""
 
 from pathlib import Path
 from typing import Annotated
@@ -28,11 +28,11 @@ def receive(
 ) -> None:
     """Copy the DICOM files of a source into the home, as studies; nothing leaves the hospital.
 
-    The source is only read. What is no DICOM, cut off or contradictory is refused by name and listed in
+    The source is only read. Files that are not DICOM, cut off or contradictory are refused and listed by name in
     quarantine/files.jsonl. Receiving the same source again changes nothing.
 
-    With --accessions, each study of the list is fetched from the PACS that the settings name, until what it
-    announced is here or failed with a reason; a list that was begun goes on.
+    With --accessions, each study of the list is fetched from the PACS that the settings name, until every image it
+    announced arrived or failed with a reason; an unfinished list is continued.
 
     Example: `ricord-site receive /archive/export-2024` or `ricord-site receive --accessions list.xlsx`
     """
@@ -44,7 +44,7 @@ def receive(
         return
     with node_of(context) as node:
         intake = receive_source(node, source)
-        held = len(node.ledger.studies(State.QUARANTINED))
+        waiting = len(node.ledger.studies(State.QUARANTINED))
     if as_json:
         print_json(intake)
     else:
@@ -55,7 +55,7 @@ def receive(
             print_line(f"{count} files not taken: {MESSAGES[code]} ({code}).")
         if intake.late:
             print_line(f"{intake.late} images came after their study had left; they lie in quarantine/arrivals.")
-        if held:
-            print_line(f"{held} studies wait for a person; see `ricord-site review list`.")
+        if waiting:
+            print_line(f"{waiting} studies wait for a person; see `ricord-site review list`.")
     if intake.files or intake.late:
         raise typer.Exit(ExitCode.PARTIAL)

@@ -1,4 +1,4 @@
-"""`review`: what waits for a person."""
+"""`review`: list the studies that wait for a person, and record decisions."""
 
 import getpass
 from typing import Annotated, Any
@@ -9,7 +9,7 @@ from shared.terminal import make_app, print_json, print_line, print_table
 from site_node.commands.options import Json, node_of
 from site_node.linkage import export
 from site_node.review import decisions
-from site_node.validate.report_markdown import Act, readable
+from site_node.validate.report_markdown import ReviewDecision, to_markdown
 
 review_app = make_app("List what waits for a person, and decide on it. Every decision is kept with who and why.")
 
@@ -24,21 +24,21 @@ def list_waiting(context: typer.Context, as_json: Json = False) -> None:
     Example: `ricord-site review list --json`
     """
     with node_of(context, writing=False) as node:
-        items = decisions.waiting(node.home, node.ledger)
+        items = decisions.list_waiting(node.home, node.ledger)
     if as_json:
         print_json([item.model_dump(mode="json") for item in items])
         return
     rows = [
-        (item.key if first else "", f"{one.code}: {one.message}", " ".join(item.pictures) if first else "")
+        (item.key if first else "", f"{reason.code}: {reason.message}", " ".join(item.pictures) if first else "")
         for item in items
-        for first, one in zip((True, *[False] * len(item.reasons)), item.reasons, strict=False)
+        for first, reason in zip((True, *[False] * len(item.reasons)), item.reasons, strict=False)
     ]
     print_table(f"{len(items)} studies wait for a person", ["Study", "Why", "Pictures"], rows)
 
 
 @review_app.command()
 def show(context: typer.Context, study: Study, as_json: Json = False) -> None:
-    """Show why one study waits, and where the pictures lie on which each text found is framed. Pictures are PHI.
+    """Show why one study waits, and where its pictures lie, on which each text found is framed. Pictures are PHI.
 
     Example: `ricord-site review show 3f9a01bc`
     """
@@ -48,8 +48,8 @@ def show(context: typer.Context, study: Study, as_json: Json = False) -> None:
         print_json(case)
         return
     print_line(f"Study {case.item.key}, waiting since {case.item.since:%Y-%m-%d %H:%M}")
-    for one in case.item.reasons:
-        print_line(f"  {one.code}: {one.message}")
+    for reason in case.item.reasons:
+        print_line(f"  {reason.code}: {reason.message}")
     if case.blanked:
         print_line(f"  {case.blanked} boxes were decided on before and stay blanked.")
     for frame in case.frames:
@@ -79,10 +79,10 @@ def blank(
     Example: `ricord-site review blank 3f9a01bc --reason "name in the corner" --box 0.png:10,20,200,60`
     """
     with node_of(context) as node:
-        key, wanted = decisions.blank(
+        key, blanking = decisions.blank(
             node.home, node.ledger, study, actor=getpass.getuser(), reason=reason, boxes=box or ()
         )
-    _tell(key, "to be blanked at the next run", as_json=as_json, boxes=len(wanted.boxes))
+    _show_decision(key, "to be blanked at the next run", as_json=as_json, boxes=len(blanking.boxes))
 
 
 @review_app.command()
@@ -93,37 +93,38 @@ def report(
 ) -> None:
     """Print what validation found of one study, as a page in Markdown to read and sign; with --json as the file has it.
 
-    The page holds attribute names, counts and new identifiers, and the decisions that persons took, in their words.
+    The page holds attribute names, counts and new identifiers, and the decisions of persons, in their words.
 
     Example: `ricord-site review report 3f9a01bc > report.md`
     """
     with node_of(context, writing=False) as node:
-        entry = decisions.reported(node.home, node.ledger, study)
+        entry = decisions.find_reported(node.home, node.ledger, study)
         content = (node.home.reports / f"{entry.study}.json").read_bytes()
-        events = [one for one in node.ledger.events() if one.key == entry.key]
+        events = [event for event in node.ledger.events() if event.key == entry.key]
     if as_json:
         print_line(content.decode().replace("\n", ""))
         return
-    print_line(readable(content, [Act(one.at, one.actor, one.action, one.detail) for one in events]))
+    review_decisions = [ReviewDecision(event.at, event.actor, event.action, event.detail) for event in events]
+    print_line(to_markdown(content, review_decisions))
 
 
 @review_app.command()
 def release(context: typer.Context, study: Study, reason: Why, as_json: Json = False) -> None:
-    """Send a study on: what held it holds it no more, and it goes through every stage again at the next run.
+    """Send a study on: the reasons that held it are released, and the next run takes it through every stage again.
 
     `accept` is the same; say it where a rule of the screen held the study. What the criteria reject, and a study
-    without a patient, nobody can send on.
+    without a patient, cannot be sent on.
 
     Example: `ricord-site review release 3f9a01bc --reason "the text is a side marker"`
     """
     with node_of(context) as node:
         key = decisions.release(node.home, node.ledger, study, actor=getpass.getuser(), reason=reason)
-    _tell(key, "released", as_json=as_json)
+    _show_decision(key, "released", as_json=as_json)
 
 
 @review_app.command()
 def accept(context: typer.Context, study: Study, reason: Why, as_json: Json = False) -> None:
-    """Send a study on that a rule of the screen held: the same as `release`, whatever held it.
+    """Send a study on that a rule of the screen held; the same as `release`.
 
     Example: `ricord-site review accept 3f9a01bc --reason "chest, seen by me"`
     """
@@ -138,12 +139,12 @@ def reject(context: typer.Context, study: Study, reason: Why, as_json: Json = Fa
     """
     with node_of(context) as node:
         key = decisions.reject(node.ledger, study, actor=getpass.getuser(), reason=reason)
-    _tell(key, "rejected", as_json=as_json)
+    _show_decision(key, "rejected", as_json=as_json)
 
 
 @review_app.command()
 def audit(context: typer.Context, as_json: Json = False) -> None:
-    """Show every decision that was taken, the oldest first.
+    """Show every decision, the oldest first.
 
     Example: `ricord-site review audit`
     """
@@ -152,7 +153,7 @@ def audit(context: typer.Context, as_json: Json = False) -> None:
     if as_json:
         print_json([event.model_dump(mode="json") for event in events])
         return
-    rows = [(f"{one.at:%Y-%m-%d %H:%M}", one.actor, one.action, one.key, one.detail) for one in events]
+    rows = [(f"{event.at:%Y-%m-%d %H:%M}", event.actor, event.action, event.key, event.detail) for event in events]
     print_table("Decisions", ["When", "Who", "What", "Study", "Why"], rows)
 
 
@@ -163,7 +164,7 @@ def reidentify(
     reason: Why,
     as_json: Json = False,
 ) -> None:
-    """Show which of the hospital's patients stands behind a pseudonym. PHI: on the hospital's terminal only.
+    """Show which of the hospital's patients has a pseudonym. PHI: on the hospital's terminal only.
 
     The request, who made it and why are kept in the audit before the answer is shown; the answer is kept nowhere.
 
@@ -173,19 +174,20 @@ def reidentify(
         link, flag = export.reidentify(
             node.ledger, node.stages.pseudonyms, pseudonym, actor=getpass.getuser(), reason=reason
         )
-    earlier = link.earlier.pseudonym if link.earlier else None
+    earlier_pseudonym = link.earlier.pseudonym if link.earlier else None
     if as_json:
-        print_json({"issuer": link.issuer, "patient_id": link.patient_id, "earlier": earlier, "flag": flag or None})
+        answer = {"issuer": link.issuer, "patient_id": link.patient_id, "earlier": earlier_pseudonym}
+        print_json({**answer, "flag": flag or None})
         return
     print_line(f"PatientID: {link.patient_id}")
     if link.issuer:
         print_line(f"IssuerOfPatientID: {link.issuer}")
-    if earlier:
-        print_line(f"Earlier pseudonym: {earlier}" + (f" ({flag})" if flag else ""))
+    if earlier_pseudonym:
+        print_line(f"Earlier pseudonym: {earlier_pseudonym}" + (f" ({flag})" if flag else ""))
 
 
-def _tell(key: str, what: str, *, as_json: bool, **more: Any) -> None:
+def _show_decision(key: str, decision: str, *, as_json: bool, **details: Any) -> None:
     if as_json:
-        print_json({"study": key, "decision": what, **more})
+        print_json({"study": key, "decision": decision, **details})
     else:
-        print_line(f"Study {key} is {what}.")
+        print_line(f"Study {key} is {decision}.")

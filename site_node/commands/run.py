@@ -1,4 +1,4 @@
-"""`run`: the node as a service, or one pass of everything."""
+"""`run`: run the node as a service, or everything once."""
 
 from typing import Annotated
 
@@ -13,14 +13,14 @@ from site_node.node.service import run_once, serve, until_signal
 def run(
     context: typer.Context,
     once: Annotated[
-        bool, typer.Option("--once", help="Take the inbox and every study as far as it goes, then end.")
+        bool, typer.Option("--once", help="Receive the inbox, move every study as far as it can go, then end.")
     ] = False,
     federation: Annotated[bool, typer.Option(help="Take part in federated work as the policy allows.")] = True,
     as_json: Json = False,
 ) -> None:
     """Run the node: receive what is put into the inbox, take every study through the stages, submit, federate.
 
-    It goes on where it stopped, also after a crash, and ends orderly on Ctrl-C or SIGTERM. What leaves the hospital:
+    It resumes where it stopped, also after a crash, and ends cleanly on Ctrl-C or SIGTERM. What leaves the hospital:
     sealed studies with their manifests, and answers to federated work that federation-policy.toml allows.
 
     Example: `ricord-site run`
@@ -30,7 +30,7 @@ def run(
         if not once:
             serve(node, stop, federation=federation, ready=lambda: print_line("ready"))
             return
-        done = run_once(node, stop)
-    show_pass(done, as_json=as_json)
-    if done.progress.blocked is not None:
-        raise typer.Exit(done.progress.blocked.exit_code)
+        completed = run_once(node, stop)
+    show_pass(completed, as_json=as_json)
+    if completed.progress.blocked is not None:
+        raise typer.Exit(completed.progress.blocked.exit_code)

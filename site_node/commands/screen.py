@@ -1,4 +1,4 @@
-"""`screen`: the home's studies, or folders alone, which are only looked at."""
+"""`screen`: the home's studies, or folders without a home, which are only read."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ from site_node.screen.report import Line
 from site_node.standalone.screening import NO_IMAGE, Screening
 from site_node.study import Severity
 
-_STOPPED = frozenset({Severity.REVIEW.value, Severity.REJECT.value})
+_STOPPING = frozenset({Severity.REVIEW.value, Severity.REJECT.value})
 
 
 def screen(
@@ -30,7 +30,7 @@ def screen(
     ] = None,
     *,
     clinical: Annotated[
-        Path | None, typer.Option(help="A clinical sheet; without one its rules are not asked.")
+        Path | None, typer.Option(help="A clinical sheet; without one its rules are not applied.")
     ] = None,
     criteria: Annotated[str, typer.Option(help="Name of shipped criteria, or a .toml file.")] = "ricord",
     mapping: MappingFile = None,
@@ -42,8 +42,8 @@ def screen(
 
     Without FOLDERS the studies received in the home are screened and moved on. With FOLDERS nothing is kept and nothing
     moves: JSON Lines with one object for each series and one for its study. Those lines hold the hospital's own UIDs;
-    nothing leaves the hospital. Without a sheet COVID-19 status and linkage are `not_checked`. Files that are of no
-    study, and rows of the sheet that join none, are counted on standard error.
+    nothing leaves the hospital. Without a sheet COVID-19 status and linkage are `not_checked`. Files that belong to
+    no study, and rows of the sheet that join none, are counted on standard error.
 
     Exit code 3: a study, series or file needs a person or is left out.
 
@@ -53,22 +53,22 @@ def screen(
         advance(context, State.INCLUDED, as_json=as_json)
         return
     rules = load_criteria(criteria)
-    given = load_mapping(mapping) if mapping else None
+    columns = load_mapping(mapping) if mapping else None
     sheet = None
     if clinical:
-        sheet = read_sheet(clinical, load_protocol().clinical, mapping=given, encoding=encoding, separator=separator)
+        sheet = read_sheet(clinical, load_protocol().clinical, mapping=columns, encoding=encoding, separator=separator)
     screening = Screening(rules, sheet)
     shown = [_shown(line, as_json=as_json) for folder in folders for line in screening.lines(folder)]
     if not as_json:
         rows = [(line["study"], line["series"] or "", line["outcome"], _codes(line)) for line in shown]
         print_table("Screened", ["Study", "Series", "Outcome", "Reasons"], rows)
-    _show_rest(screening, sheet, as_json=as_json)
-    if screening.files.keys() - NO_IMAGE or any(line["outcome"] in _STOPPED for line in shown):
+    _show_unassigned(screening, sheet, as_json=as_json)
+    if screening.files.keys() - NO_IMAGE or any(line["outcome"] in _STOPPING for line in shown):
         raise typer.Exit(ExitCode.PARTIAL)
 
 
-def _show_rest(screening: Screening, sheet: ClinicalSheet | None, *, as_json: bool) -> None:
-    """Say on standard error how many files are of no study, and which rows of the sheet join none."""
+def _show_unassigned(screening: Screening, sheet: ClinicalSheet | None, *, as_json: bool) -> None:
+    """Write to standard error how many files belong to no study, and which rows of the sheet join none."""
     rows = screening.unmatched_rows()
     problems = len(sheet.problems) if sheet else 0
     files = dict(sorted(screening.files.items()))
@@ -87,7 +87,7 @@ def _show_rest(screening: Screening, sheet: ClinicalSheet | None, *, as_json: bo
 
 
 def _shown(line: Line, *, as_json: bool) -> Line:
-    """The object, printed as soon as it is known where a script reads."""
+    """The line, printed at once where JSON is asked for."""
     if as_json:
         print_json(line)
     return line

@@ -8,9 +8,9 @@ from site_node.home.ledger import State
 
 
 def submit(context: typer.Context, as_json: Json = False) -> None:
-    """Send every study as far as a receipt that the coordinator signed; stages before are done where they wait.
+    """Send every study until the coordinator has signed a receipt; earlier stages run first where they are due.
 
-    What leaves the hospital: sealed studies and their manifests. An upload that is cut short resumes.
+    What leaves the hospital: sealed studies and their manifests. An interrupted upload resumes.
 
     Example: `ricord-site submit`
     """

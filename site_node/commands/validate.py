@@ -1,4 +1,4 @@
-"""`validate`: a second look at every de-identified study."""
+"""`validate`: check every de-identified study a second time."""
 
 import typer
 
@@ -8,9 +8,9 @@ from site_node.home.ledger import State
 
 
 def validate(context: typer.Context, as_json: Json = False) -> None:
-    """Look at every de-identified study again, with another reader and other logic; what is clean enters the library.
+    """Check every de-identified study again, with another reader and other logic; clean studies enter the library.
 
-    PHI ends here: a study in which anything is found goes no further. Reports lie in the home's reports folder.
+    PHI ends here: a study with any finding goes no further. Reports lie in the home's reports folder.
 
     Example: `ricord-site validate`
     """

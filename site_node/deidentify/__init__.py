@@ -1,5 +1,5 @@
 """De-identification: an included study becomes the same study under pseudonyms, by the rules of a profile.
 
-`site_node.deidentify.study.deidentify` is the stage; `site_node.explain` says in words what it does. Two
-readers, `rewrite` (bytes, fast) and `fallback` (pydicom, everything else), give the same elements to the same actions.
+`site_node.deidentify.study.deidentify` is the stage; `site_node.explain` says in words what it does. Two readers,
+`fast_reader` (bytes) and `pydicom_reader` (everything else), give the same elements to the same actions.
 """

@@ -31,20 +31,20 @@ from site_node.deidentify.reasons import unsupported
 DEEPEST = 32  # sequences within sequences; the deepest object of PS3.3 has far fewer
 _STUDY, _SERIES, INSTANCE, _CLASS = 0x0020000D, 0x0020000E, 0x00080018, 0x00080016
 _NAME, _ID = 0x00100010, 0x00100020
-_EARLIER_CODES = 0x00120064
+_METHOD_CODES = 0x00120064
 _CODE_VALUE, _SCHEME, _MEANING = 0x00080100, 0x00080102, 0x00080104
 _IMPLEMENTATION = "2.25.206518923012283473928341902384752938475"  # ours, PS3.5 Annex B.2
 _VERSION = "RICORD_FED_1"
 _PRIVATE = 0x0013
 _NO_CLAIMS: frozenset[str] = frozenset()
 _PREFIX = bytes(128) + b"DICM"
-_WRITTEN = frozenset({_STUDY, _SERIES, INSTANCE, _NAME, _ID, 0x00120062, 0x00120063, _EARLIER_CODES, 0x00280303})
+_WRITTEN = frozenset({_STUDY, _SERIES, INSTANCE, _NAME, _ID, 0x00120062, 0x00120063, _METHOD_CODES, 0x00280303})
 _BETWEEN = sorted({*_WRITTEN, _PRIVATE << 16, PIXEL_DATA})  # no part of a file may reach across one of these
 _NEVER_IN_ITEMS = frozenset({0x7FE00001, 0x7FE00002, PIXEL_DATA}) | PALETTES
 
 
 class NewFile(NamedTuple):
-    """A new file in three parts, so that pixel bytes need not pass through memory."""
+    """A new file in three parts, so that its pixel bytes need not pass through memory."""
 
     before: bytes
     pixels: Span | bytes
@@ -53,8 +53,8 @@ class NewFile(NamedTuple):
     series_instance_uid: Uid
 
     @property
-    def held(self) -> int:
-        """Bytes that are in memory."""
+    def bytes_in_memory(self) -> int:
+        """Bytes of all parts but a span."""
         return len(self.before) + len(self.after) + (0 if isinstance(self.pixels, Span) else len(self.pixels))
 
     @property
@@ -65,23 +65,23 @@ class NewFile(NamedTuple):
 
 
 def assemble(
-    subject: StudyContext, source: ParsedFile, values: ElementActions, claims: frozenset[str] = frozenset()
+    context: StudyContext, parsed: ParsedFile, actions: ElementActions, claims: frozenset[str] = frozenset()
 ) -> NewFile:
-    """The new file of one source, with `claims` of what else is done to it.
+    """The new file of a parsed one, with `claims` of what else is done to it.
 
     Raises `DicomUnsupported` where an element cannot be judged.
     """
-    writer = _Writer(subject, source, values)
-    uids = {tag: _new_uid(subject, source.dataset, tag) for tag in (_STUDY, _SERIES, INSTANCE)}
-    outcomes = [writer.outcome(piece) for piece in source.pieces]
+    writer = _Writer(context, parsed, actions)
+    uids = {tag: _new_uid(context, parsed.facts, tag) for tag in (_STUDY, _SERIES, INSTANCE)}
+    outcomes = [writer.outcome(run) for run in parsed.runs]
     parts = [part for outcome in outcomes for part in outcome.parts]
     parts += writer.written(claims.union(*(outcome.claims for outcome in outcomes)), uids)
     parts.sort()
     body = [part for tag, part in parts if tag < PIXEL_DATA]
     after = [part for tag, part in parts[len(body) :]]
-    sop_class = bytes_of(source.dataset, _CLASS).decode("latin-1").strip(" \0")
-    meta = file_meta(sop_class, uids[INSTANCE], source.syntax)
-    pixels, pixel_header, pad = _pixels(source)
+    sop_class = bytes_of(parsed.facts, _CLASS).decode("latin-1").strip(" \0")
+    meta = file_meta(sop_class, uids[INSTANCE], parsed.syntax)
+    pixels, pixel_header, pad = _pixels(parsed)
     before = b"".join((meta, *body, pixel_header))
     return NewFile(before, pixels, b"".join((pad, *after)), uids[INSTANCE], uids[_SERIES])
 
@@ -102,156 +102,156 @@ def _meta_around(sop_class: str, syntax: str) -> tuple[bytes, bytes]:
         (0x00020012, "UI", _IMPLEMENTATION.encode()),
         (0x00020013, "SH", _VERSION.encode()),
     )
-    one, two = (b"".join(encode(tag, vr, value, explicit=True) for tag, vr, value in rows) for rows in (first, last))
-    return one, two
+    before, after = (b"".join(encode(tag, vr, raw, explicit=True) for tag, vr, raw in rows) for rows in (first, last))
+    return before, after
 
 
 class _Writer:
     """Applies the actions to one file's data sets and encodes what is left."""
 
-    def __init__(self, subject: StudyContext, source: ParsedFile, values: ElementActions) -> None:
-        self._subject = subject
-        self._rules = subject.staying
-        self._safe_groups = subject.profile.safe_groups
-        self._facts = source.dataset
-        self._values = values
-        self._claims: set[str] = set()  # codes of what was done in the piece at hand
-        self._explicit = source.explicit
-        self._never = _WRITTEN | values.without_use
+    def __init__(self, context: StudyContext, parsed: ParsedFile, actions: ElementActions) -> None:
+        self._context = context
+        self._rules = context.rules
+        self._safe_groups = context.profile.safe_groups
+        self._facts = parsed.facts
+        self._actions = actions
+        self._claims: set[str] = set()  # codes of what was done in the current run
+        self._explicit = parsed.explicit
+        self._never = _WRITTEN | actions.unused_tables
 
-    def outcome(self, piece: ElementRun) -> Outcome:
-        """What becomes of one piece: what became of it in an earlier file, if there was one."""
-        known = self._values.recall(piece)
-        if known is not None:
-            return known
+    def outcome(self, run: ElementRun) -> Outcome:
+        """The outcome of one run, from the cache if an earlier file had the same."""
+        previous = self._actions.recall(run)
+        if previous is not None:
+            return previous
         if self._claims:
             self._claims = set()
-        parts = self.elements(piece.elements, self._values, depth=0)
+        parts = self.elements(run.elements, self._actions, depth=0)
         if len(parts) > 1:
             groups = (list(group) for _, group in groupby(parts, key=lambda part: bisect(_BETWEEN, part[0])))
             parts = [(group[0][0], b"".join(part for _, part in group)) for group in groups]
         outcome = Outcome(tuple(parts), frozenset(self._claims) if self._claims else _NO_CLAIMS)
-        self._values.remember(piece, outcome)
+        self._actions.remember(run, outcome)
         return outcome
 
-    def elements(self, dataset: Elements, values: ElementActions, *, depth: int) -> list[tuple[int, bytes]]:
+    def elements(self, dataset: Elements, actions: ElementActions, *, depth: int) -> list[tuple[int, bytes]]:
         """Each element that stays, encoded, by rising tag."""
-        found: list[tuple[int, bytes]] = []
+        parts: list[tuple[int, bytes]] = []
         never = _NEVER_IN_ITEMS if depth else self._never
         for tag, element in dataset.items():
             rule = self._rules.get(tag)
             if rule is None:
                 if tag >> 16 & 1 and tag >> 16 in self._safe_groups:
-                    found += self._private(tag, element, dataset if depth else self._facts, values)
+                    parts += self._private(tag, element, dataset if depth else self._facts, actions)
             elif tag not in never:
-                new = self._standard(rule, element, values, depth)
+                new = self._standard(rule, element, actions, depth)
                 if new is not None:
-                    found.append((tag, new))
-        if len(found) > 1:
-            found.sort()
-        return found
+                    parts.append((tag, new))
+        if len(parts) > 1:
+            parts.sort()
+        return parts
 
-    def _standard(self, rule: Rule, element: Element, values: ElementActions, depth: int) -> bytes | None:
-        """An element of the table, encoded; None if it goes."""
+    def _standard(self, rule: Rule, element: Element, actions: ElementActions, depth: int) -> bytes | None:
+        """An element of the table, encoded; None if it is removed."""
         is_sequence = "SQ" in rule.vrs
         if rule.action is Action.CLEAN:
-            self._claims.add(self._subject.profile.claims.cleaned)
+            self._claims.add(self._context.profile.claims.cleaned)
         elif is_sequence and rule.action is Action.EMPTY:
             return encode(rule.tag, "SQ", b"", explicit=self._explicit)
         new = None
         if isinstance(element.value, bytes) and not is_sequence:
-            new = values.new_element(rule, element.vr, element.value)
+            new = actions.new_element(rule, element.vr, element.value)
         elif is_sequence and not isinstance(element.value, bytes):
-            new = self._sequence(rule, element.value, values, depth)
-        # What is of another kind than the table says is emptied: it may be Type 2.
+            new = self._sequence(rule, element.value, actions, depth)
+        # An element of another kind than the table says is emptied: it may be Type 2.
         if new is None and len(rule.vrs) == 1:
             return encode(rule.tag, min(rule.vrs), b"", explicit=self._explicit)
         return new
 
     def _private(
-        self, tag: int, element: Element, creators: Elements, values: ElementActions
+        self, tag: int, element: Element, creators: Elements, actions: ElementActions
     ) -> Iterable[tuple[int, bytes]]:
         """A private element that the profile lists, or the creator of a block that may hold one."""
-        profile = self._subject.profile
+        profile = self._context.profile
         creator = safe_creator(profile, creators, tag)
         if creator:
             yield tag, encode(tag, "LO", creator.encode(), explicit=self._explicit)
         rule = private_rule(profile, creators, tag)
         if rule is not None and isinstance(element.value, bytes):
-            new = values.new_element(rule, element.vr, element.value)
+            new = actions.new_element(rule, element.vr, element.value)
             if new is not None:
                 self._claims.add(profile.claims.private)
                 yield tag, new
 
-    def _sequence(self, rule: Rule, items: Items, values: ElementActions, depth: int) -> bytes:
+    def _sequence(self, rule: Rule, items: Items, actions: ElementActions, depth: int) -> bytes:
         if depth >= DEEPEST:
             raise unsupported("too-deep", rule.keyword)
         bodies = []
         for item in items():
             if LUT_DATA in item:
                 check_table(item)
-            inner = values.of_item(bytes_of(item, CHARACTER_SET)) if CHARACTER_SET in item else values
+            inner = actions.of_item(bytes_of(item, CHARACTER_SET)) if CHARACTER_SET in item else actions
             bodies.append(b"".join([part for _, part in self.elements(item, inner, depth=depth + 1)]))
         return encode(rule.tag, "SQ", encode_items(bodies), explicit=self._explicit)
 
     def written(self, claims: frozenset[str], uids: Mapping[int, str]) -> list[tuple[int, bytes]]:
         """What the program itself says in every object (PS3.15 E.1.1, E.3.6), and the federation's private block."""
         codes = tuple(self._codes(claims))
-        marks = self._subject.marks.get((self._explicit, codes))
+        marks = self._context.marks.get((self._explicit, codes))
         if marks is None:
-            marks = self._subject.marks[self._explicit, codes] = tuple(self._marks(codes))
+            marks = self._context.marks[self._explicit, codes] = tuple(self._marks(codes))
         return [*marks, *((tag, encode(tag, "UI", uid.encode(), explicit=self._explicit)) for tag, uid in uids.items())]
 
     def _marks(self, codes: Iterable[str]) -> Iterable[tuple[int, bytes]]:
         """The marks that every file with these codes bears."""
-        profile, pseudonym = self._subject.profile, self._subject.pseudonym.encode()
+        profile, pseudonym = self._context.profile, self._context.pseudonym.encode()
         rows = [
             (_NAME, "PN", pseudonym),
             (_ID, "LO", pseudonym),
             (0x00120062, "CS", b"YES"),
             (0x00120063, "LO", profile.method.encode()),
-            (_EARLIER_CODES, "SQ", encode_items(self._code(code) for code in codes)),
+            (_METHOD_CODES, "SQ", encode_items(self._code(code) for code in codes)),
             (0x00280303, "CS", b"MODIFIED"),
         ]
         if profile.private_creator:
             rows += [
                 (_PRIVATE << 16 | 0x0010, "LO", profile.private_creator.encode()),
-                (_PRIVATE << 16 | 0x1001, "SH", self._subject.pseudonyms.site_id.encode()),
+                (_PRIVATE << 16 | 0x1001, "SH", self._context.pseudonyms.site_id.encode()),
                 (_PRIVATE << 16 | 0x1003, "SH", profile.project.encode()),
             ]
         return ((tag, encode(tag, vr, value, explicit=self._explicit)) for tag, vr, value in rows)
 
     def _codes(self, done: frozenset[str]) -> list[str]:
-        """Codes for what was done now, and earlier ones that are known and still true, in order."""
-        claims = self._subject.profile.claims
+        """Codes for what was done now, and those of earlier tools that are known and still true, in order."""
+        claims = self._context.profile.claims
         codes = {*claims.always, *done} - {""}
-        earlier = self._facts.get(_EARLIER_CODES)
-        for item in () if earlier is None or isinstance(earlier.value, bytes) else earlier.value():
+        sequence = self._facts.get(_METHOD_CODES)
+        for item in () if sequence is None or isinstance(sequence.value, bytes) else sequence.value():
             if bytes_of(item, _SCHEME).strip(b" \0") == b"DCM":
                 codes |= {bytes_of(item, _CODE_VALUE).decode("latin-1").strip(" \0")} & claims.earlier
         return sorted(codes)
 
     def _code(self, code: str) -> bytes:
-        meaning = self._subject.profile.claims.meanings[code]
+        meaning = self._context.profile.claims.meanings[code]
         rows = ((_CODE_VALUE, "SH", code), (_SCHEME, "SH", "DCM"), (_MEANING, "LO", meaning))
         return b"".join(encode(tag, vr, text.encode(), explicit=self._explicit) for tag, vr, text in rows)
 
 
-def _new_uid(subject: StudyContext, dataset: Elements, tag: int) -> Uid:
+def _new_uid(context: StudyContext, dataset: Elements, tag: int) -> Uid:
     original = bytes_of(dataset, tag).decode("latin-1").strip(" \0")
     if not original:
-        raise unsupported("no-identifiers", subject.profile.by_tag[tag].keyword)
+        raise unsupported("no-identifiers", context.profile.by_tag[tag].keyword)
     if "\\" in original:
-        raise unsupported("malformed-value", subject.profile.by_tag[tag].keyword)
-    return subject.pseudonyms.uid(original)
+        raise unsupported("malformed-value", context.profile.by_tag[tag].keyword)
+    return context.pseudonyms.uid(original)
 
 
-def _pixels(source: ParsedFile) -> tuple[Span | bytes, bytes, bytes]:
+def _pixels(parsed: ParsedFile) -> tuple[Span | bytes, bytes, bytes]:
     """The pixel bytes, the header before them and the pad byte after them."""
-    if source.pixels is None:
+    if parsed.pixels is None:
         return b"", b"", b""
-    if source.encapsulated:
-        return source.pixels, header(PIXEL_DATA, "OB", UNDEFINED, explicit=True), b""
-    length = source.pixels.length if isinstance(source.pixels, Span) else len(source.pixels)
+    if parsed.encapsulated:
+        return parsed.pixels, header(PIXEL_DATA, "OB", UNDEFINED, explicit=True), b""
+    length = parsed.pixels.length if isinstance(parsed.pixels, Span) else len(parsed.pixels)
     pad = b"\0" * (length % 2)
-    return source.pixels, header(PIXEL_DATA, source.pixel_vr, length + len(pad), explicit=source.explicit), pad
+    return parsed.pixels, header(PIXEL_DATA, parsed.pixel_vr, length + len(pad), explicit=parsed.explicit), pad

@@ -1,7 +1,7 @@
 """Writing new files many at a time.
 
-Copying a slice drives all else out of the processor's caches, so judging one file and copying the next in turn makes
-both slow. Files are judged in a row, and then copied in a row.
+Copying a slice drives all else out of the processor's caches, so alternating between judging and copying slows both.
+Files are judged in a row, and then copied in a row.
 """
 
 import os
@@ -20,12 +20,12 @@ from site_node.deidentify.reasons import reason_of, unsupported
 from site_node.study import DeidentifiedInstance, Instance, LeftOut
 
 _MOST = 64  # files that wait to be written, each with a descriptor
-_MOST_HELD = 1 << 24  # bytes of them that are in memory: what is compressed, and the headers
+_MOST_IN_MEMORY = 1 << 24  # bytes of them in memory: compressed frames and headers
 LeftOuts = dict[Path, LeftOut]
 
 
-class _Judged(NamedTuple):
-    """One file that may be written."""
+class _PendingFile(NamedTuple):
+    """One file that waits to be written."""
 
     instance: Instance
     source: int  # descriptor
@@ -35,7 +35,7 @@ class _Judged(NamedTuple):
 
 @contextmanager
 def leaving_out(instance: Instance, left_out: LeftOuts) -> Iterator[None]:
-    """Note an instance that cannot go on, and go on without it."""
+    """Record an instance that cannot go on, and continue without it."""
     try:
         yield
     except DicomUnsupported as error:
@@ -44,22 +44,22 @@ def leaving_out(instance: Instance, left_out: LeftOuts) -> Iterator[None]:
 
 
 class Batch:
-    """The new files of one study. Use as a context manager: at its end all are written and durable.
+    """The new files of one study. Use it as a context manager: at its end all are written and durable.
 
     Args:
         partial: the folder that they are written into.
         out: what it will be called when the study is complete.
-        left_out: takes the instances of which nothing could be written.
+        left_out: receives the instances that could not be written.
     """
 
     def __init__(self, partial: Path, out: Path, left_out: LeftOuts) -> None:
-        self.done: list[DeidentifiedInstance] = []
+        self.instances: list[DeidentifiedInstance] = []
         self._partial = partial
         self._out = out
         self._left_out = left_out
         self._names: set[str] = set()
-        self._waiting: list[_Judged] = []
-        self._held = 0
+        self._pending: list[_PendingFile] = []
+        self._in_memory = 0
         self._durable = Durable()
 
     def __enter__(self) -> Self:
@@ -75,36 +75,36 @@ class Batch:
             if error is None:
                 self._write_all()
 
-    def take(self, instance: Instance, source: int, new: NewFile, boxes: tuple[BlankBox, ...]) -> None:
-        """Have a file written, and its original's descriptor closed. Stops where a name is there already."""
+    def add(self, instance: Instance, source: int, new: NewFile, boxes: tuple[BlankBox, ...]) -> None:
+        """Have a file written, and its original's descriptor closed. Raises `DicomUnsupported` for a used name."""
         if new.sop_instance_uid in self._names:
             raise unsupported("same-new-name", "SOPInstanceUID")
         self._names.add(new.sop_instance_uid)
-        if len(self._waiting) >= _MOST or self._held >= _MOST_HELD:
+        if len(self._pending) >= _MOST or self._in_memory >= _MOST_IN_MEMORY:
             self._write_all()
-        self._waiting.append(_Judged(instance, source, new, boxes))
-        self._held += new.held
+        self._pending.append(_PendingFile(instance, source, new, boxes))
+        self._in_memory += new.bytes_in_memory
 
     def _write_all(self) -> None:
-        for one in self._waiting:
-            with leaving_out(one.instance, self._left_out):
-                self._durable.take(self._write(one), one.new.size)
-                self.done.append(_done(one, self._out))
+        for pending in self._pending:
+            with leaving_out(pending.instance, self._left_out):
+                self._durable.add(self._write(pending), pending.new.size)
+                self.instances.append(_instance(pending, self._out))
         self._close()
 
-    def _write(self, one: _Judged) -> int:
+    def _write(self, pending: _PendingFile) -> int:
         """Write one new file; its descriptor."""
-        folder = f"{self._partial}/{one.new.series_instance_uid}"
-        target = f"{folder}/{one.new.sop_instance_uid}.dcm"
+        folder = f"{self._partial}/{pending.new.series_instance_uid}"
+        target = f"{folder}/{pending.new.sop_instance_uid}.dcm"
         try:
-            out = write_new(one.new, one.source, target)
+            out = write_new(pending.new, pending.source, target)
         except FileNotFoundError:
             Path(folder).mkdir(parents=True)
-            out = write_new(one.new, one.source, target)
+            out = write_new(pending.new, pending.source, target)
         try:
-            if one.boxes:
-                blank_pixels(out, one.new.before, one.boxes)
-            _check_size(one)
+            if pending.boxes:
+                blank_pixels(out, pending.new.before, pending.boxes)
+            _check_size(pending)
         except BaseException:
             os.close(out)
             Path(target).unlink()
@@ -112,22 +112,22 @@ class Batch:
         return out
 
     def _close(self) -> None:
-        waiting, self._waiting, self._held = self._waiting, [], 0
-        for one in waiting:
-            os.close(one.source)
+        files, self._pending, self._in_memory = self._pending, [], 0
+        for pending in files:
+            os.close(pending.source)
 
 
-def _check_size(one: _Judged) -> None:
-    """Stops unless a file is still as large as it was received."""
-    if os.fstat(one.source).st_size != one.instance.size:
+def _check_size(pending: _PendingFile) -> None:
+    """Raise `DicomUnsupported` unless a file still has the size that it was received with."""
+    if os.fstat(pending.source).st_size != pending.instance.size:
         raise unsupported("changed-while-reading")
 
 
-def _done(one: _Judged, out: Path) -> DeidentifiedInstance:
+def _instance(pending: _PendingFile, out: Path) -> DeidentifiedInstance:
     return DeidentifiedInstance(
-        path=Path(f"{out}/{one.new.series_instance_uid}/{one.new.sop_instance_uid}.dcm"),
-        size=one.new.size,
-        sop_instance_uid=one.new.sop_instance_uid,
-        series_instance_uid=one.new.series_instance_uid,
-        source=one.instance,
+        path=Path(f"{out}/{pending.new.series_instance_uid}/{pending.new.sop_instance_uid}.dcm"),
+        size=pending.new.size,
+        sop_instance_uid=pending.new.sop_instance_uid,
+        series_instance_uid=pending.new.series_instance_uid,
+        source=pending.instance,
     )

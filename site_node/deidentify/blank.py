@@ -1,8 +1,8 @@
 """Blanking of the boxes that a person named, in a file as it is written: nothing but the pixels in them changes.
 
-A box takes the darkest colour of its frame, as it is displayed: a value that the frame has, so that its window and its
-range of values stay. Native pixel data are changed in place in the new file; compressed ones are decoded and written
-uncompressed as explicit VR little endian, since coding them again would change other pixels.
+A box is filled with the darkest colour of its frame as displayed: a value that the frame has, so that its window and
+its range of values stay. Native pixel data are changed in place in the new file; compressed ones are decoded and
+written uncompressed as explicit VR little endian, since coding them again would change other pixels.
 """
 
 import os
@@ -31,32 +31,32 @@ _BYTE = 8
 _THREE = 3
 
 
-def blankable(file: int, source: ParsedFile) -> ParsedFile:
-    """The source as it is before its boxes are blanked: its annotation denied, its pixels native.
+def blankable(file: int, parsed: ParsedFile) -> ParsedFile:
+    """The file as it is before its boxes are blanked: its annotation denied, its pixels native.
 
     Args:
-        file: the source's descriptor.
-        source: what was read of it.
+        file: its descriptor.
+        parsed: what was read of it.
 
     Raises:
         DicomUnsupported: compressed frames cannot be decoded.
     """
-    elements = {tag: element for piece in source.pieces for tag, element in piece.elements.items()}
+    elements = {tag: element for run in parsed.runs for tag, element in run.elements.items()}
     changes = {_BURNED_IN: Element("CS", b"NO")}
-    if source.encapsulated:
+    if parsed.encapsulated:
         bits = int.from_bytes(bytes_of(elements, _BITS)[:2], "little")
         pixels = _decoded(file, bits, signed=bytes_of(elements, _SIGN)[:1] == b"\1")
         if bytes_of(elements, _SAMPLES)[:1] == bytes((_THREE,)):
             changes |= {_PHOTOMETRIC: Element("CS", b"RGB "), _PLANAR: Element("US", b"\0\0")}
-        if source.syntax in _ALWAYS_LOSSY:  # what the transfer syntax said must be said now
+        if parsed.syntax in _ALWAYS_LOSSY:  # the transfer syntax said so; now the attribute must
             changes[_LOSSY] = Element("CS", b"01")
         vr = "OB" if bits <= _BYTE else "OW"
-        source = source._replace(explicit=True, syntax=EXPLICIT, pixels=pixels, encapsulated=False, pixel_vr=vr)
+        parsed = parsed._replace(explicit=True, syntax=EXPLICIT, pixels=pixels, encapsulated=False, pixel_vr=vr)
         for tag in _OFFSET_TABLES:
             elements.pop(tag, None)
-    facts = {tag: element for tag, element in source.dataset.items() if tag not in _OFFSET_TABLES} | changes
+    facts = {tag: element for tag, element in parsed.facts.items() if tag not in _OFFSET_TABLES} | changes
     whole = elements | changes
-    return source._replace(pieces=(ElementRun(b"", whole, whole, True),), dataset=facts)
+    return parsed._replace(runs=(ElementRun(b"", whole, whole, True),), facts=facts)
 
 
 def blank_pixels(out: int, before: bytes, boxes: Sequence[BlankBox]) -> None:
@@ -64,7 +64,7 @@ def blank_pixels(out: int, before: bytes, boxes: Sequence[BlankBox]) -> None:
 
     Args:
         out: its descriptor, open for reading and writing.
-        before: what stands in it before its native pixel data.
+        before: its bytes before the native pixel data.
         boxes: what to blank.
 
     Raises:

@@ -12,7 +12,7 @@ _DELIMITERS = {"\r", "\n", "\t", "\f", "\\", "^", "="}
 
 @lru_cache(maxsize=256)
 def encodings_of(specific_character_set: bytes) -> tuple[str, ...]:
-    """Python's names of the encodings that (0008,0005) lists; stops at a term that no edition defines."""
+    """Python's names of the encodings that (0008,0005) lists; raises `DicomUnsupported` for an undefined term."""
     terms = [term.strip(" \0") for term in specific_character_set.decode("latin-1").split("\\")]
     if any(term not in python_encoding for term in terms if term):
         raise unsupported("unknown-character-set", "SpecificCharacterSet")
@@ -22,7 +22,7 @@ def encodings_of(specific_character_set: bytes) -> tuple[str, ...]:
 
 
 def readings(value: bytes, encodings: tuple[str, ...]) -> tuple[str, ...]:
-    """The text of a value, and what it is if it was written as UTF-8 while the file says otherwise."""
+    """The text of a value, and its text as UTF-8 where that differs: some files declare another character set."""
     declared = decode(value, encodings)
     try:
         meant = value.decode()

@@ -1,4 +1,4 @@
-"""Finding a patient's own dates in text and numbers, in whatever order, with whatever signs and month names."""
+"""Finding a patient's own dates in text and numbers, in any order, with any signs and month names."""
 
 import re
 from collections.abc import Collection, Iterable, Iterator
@@ -6,7 +6,7 @@ from datetime import date
 
 _DIGITS = re.compile(rb"(\d{4})\.?(\d{2})\.?(\d{2})")
 _TOKEN = re.compile(r"\d+|[^\W\d_]+")
-# Between the parts of a date; the rest of what stands there are signs.
+# Words between the parts of a date; all else between them is signs.
 _FILLING = frozenset({"st", "nd", "rd", "th", "of", "de", "den", "der", "年", "月", "日", "년", "월", "일"})
 _MONTHS = {
     name: number
@@ -23,13 +23,13 @@ _THREE = 3
 
 def days_in(raw: bytes) -> Iterator[bytes]:
     """The whole dates in a DA or DT value, eight digits each."""
-    for found in _DIGITS.finditer(raw):
-        if _day(found[1] + found[2] + found[3]) is not None:
-            yield found[1] + found[2] + found[3]
+    for match in _DIGITS.finditer(raw):
+        if day_of(match[1] + match[2] + match[3]) is not None:
+            yield match[1] + match[2] + match[3]
 
 
 def written_forms(days: Iterable[bytes]) -> tuple[frozenset[str], frozenset[str]]:
-    """Dates in eight digits, and in six with a year of two, in every order."""
+    """Dates in eight digits, and in six with a two-digit year, in every order."""
     long, short = set(), set()
     for day in days:
         parts = day[:4].decode(), day[4:6].decode(), day[6:].decode()
@@ -41,31 +41,31 @@ def written_forms(days: Iterable[bytes]) -> tuple[frozenset[str], frozenset[str]
 
 def find_days(text: str, days: Collection[date]) -> Iterator[tuple[int, int]]:
     """Where three parts in a row make one of the days: `5_14_61`, `14. Mai 1961`, `1961年5月14日`."""
-    found = [token for token in _TOKEN.finditer(text) if token.group().casefold() not in _FILLING]
-    if len(found) < _THREE or not days:
+    tokens = [token for token in _TOKEN.finditer(text) if token.group().casefold() not in _FILLING]
+    if len(tokens) < _THREE or not days:
         return
-    for first, second, third in zip(found, found[1:], found[2:], strict=False):
-        tokens = first.group(), second.group(), third.group()
-        if any(_is(tokens, order, day) for order in _ORDERS for day in days):
+    for first, second, third in zip(tokens, tokens[1:], tokens[2:], strict=False):
+        parts = first.group(), second.group(), third.group()
+        if any(_matches(parts, order, day) for order in _ORDERS for day in days):
             yield first.start(), third.end()
 
 
 def as_days(digits: Iterable[bytes]) -> frozenset[date]:
     """Days of eight digits each."""
-    return frozenset(day for day in map(_day, digits) if day is not None)
+    return frozenset(day for day in map(day_of, digits) if day is not None)
 
 
-def _is(tokens: tuple[str, str, str], order: tuple[int, int, int], day: date) -> bool:
-    by_part = dict(zip(order, tokens, strict=True))
+def _matches(parts: tuple[str, str, str], order: tuple[int, int, int], day: date) -> bool:
+    by_part = dict(zip(order, parts, strict=True))
     year, month, number = by_part[0], by_part[1], by_part[2]
     if not year.isdecimal() or not number.isdecimal() or max(len(year), len(number)) > len("2000"):
         return False
-    wanted = {day.year, day.year % 100} if len(year) <= len("00") else {day.year}
-    return int(year) in wanted and int(number) == day.day and _month(month) == day.month
+    years = {day.year, day.year % 100} if len(year) <= len("00") else {day.year}
+    return int(year) in years and int(number) == day.day and _month(month) == day.month
 
 
 def _month(token: str) -> int:
-    """The number of a month, from digits or a name in some languages; 0 for what is none."""
+    """The number of a month, from digits or a name in some languages; 0 if it is neither."""
     if token.isdecimal():
         return int(token) if len(token) <= len("12") else 0
     name = token.casefold()
@@ -74,7 +74,8 @@ def _month(token: str) -> int:
     return _MONTHS.get(name[:4]) or _MONTHS.get(name[:3], 0)
 
 
-def _day(digits: bytes) -> date | None:
+def day_of(digits: bytes | str) -> date | None:
+    """The day that eight digits name; `None` if there is no such day."""
     try:
         return date(int(digits[:4]), int(digits[4:6]), int(digits[6:]))
     except ValueError:

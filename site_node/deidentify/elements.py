@@ -1,7 +1,7 @@
 """Elements between reading and writing: raw little-endian values by tag, and their byte form (PS3.5 section 7).
 
-A reader gives a `Elements`: for each tag the value representation and the raw value, whose bytes are little endian
-whatever the file was. A sequence's value is a tuple of data sets, or a function that reads them when they are wanted.
+A reader returns `Elements`: for each tag the value representation and the raw value, whose bytes are little endian
+whatever the file's byte order. A sequence's value is a function that reads its items on demand.
 """
 
 import struct
@@ -21,7 +21,7 @@ WORD_SIZES = {
     "US": 2, "UV": 8,
 }  # fmt: skip
 UNDEFINED = 0xFFFFFFFF
-_LONGEST_SHORT = 0xFFFE  # bytes, of which an explicit header with a length of 16 bits can tell
+_LONGEST_SHORT = 0xFFFE  # bytes: the longest even value under an explicit header with a 16-bit length
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 PIXEL_DATA = 0x7FE00010
 _ITEM_HEADER = struct.Struct("<HHL").pack
@@ -50,20 +50,20 @@ Items = Callable[[], Iterable[Elements]]
 class ElementRun(NamedTuple):
     """One element of a file's top level, or a run of them that the files of a series share.
 
-    Equal `raw` bytes are equal elements, so that what became of one piece is known of the next.
+    Equal `raw` bytes are equal elements, so the outcome of one run holds for the next.
     """
 
-    raw: bytes  # as it stands in the file, header and all; empty where the file has another form
+    raw: bytes  # as in the file, headers included; empty where the reader had to convert it
     elements: Elements
     facts: Elements  # those of `elements` that say what the file is
     naming: bool  # whether it may hold somebody's name or number, at any depth
 
 
 class ParsedFile(NamedTuple):
-    """One file as a reader found it."""
+    """One file as a reader parsed it."""
 
-    pieces: "tuple[ElementRun, ...]"  # the top level without its pixel data
-    dataset: Elements  # the facts of all pieces
+    runs: "tuple[ElementRun, ...]"  # the top level without its pixel data
+    facts: Elements  # of all runs
     explicit: bool  # how the new file is written
     syntax: str  # transfer syntax of the new file
     pixels: "Span | bytes | None"  # native: the value; encapsulated: the items with their delimiter
@@ -77,17 +77,17 @@ def bytes_of(dataset: Elements, tag: int) -> bytes:
     return element.value if element is not None and isinstance(element.value, bytes) else b""
 
 
-def facts_of(pieces: "Iterable[ElementRun]") -> Elements:
-    """The facts of all pieces together."""
+def facts_of(runs: "Iterable[ElementRun]") -> Elements:
+    """The facts of all runs together."""
     facts: Elements = {}
-    for piece in pieces:
-        if piece.facts:
-            facts |= piece.facts
+    for run in runs:
+        if run.facts:
+            facts |= run.facts
     return facts
 
 
-def padded(value: bytes, vr: str) -> bytes:
-    """`value` at even length (PS3.5 section 6.2)."""
+def pad(value: bytes, vr: str) -> bytes:
+    """`value` padded to even length (PS3.5 section 6.2)."""
     return value + (b"\0" if vr in TEXT_PADDED_WITH_NUL else b" ") if len(value) % 2 else value
 
 
@@ -101,9 +101,9 @@ def header(tag: int, vr: str, length: int, *, explicit: bool) -> bytes:
 
 
 def encode(tag: int, vr: str, value: bytes, *, explicit: bool) -> bytes:
-    """A whole element of defined length; stops where the value outgrew what its header can say."""
+    """A whole element of defined length. Raises `DicomUnsupported` where the value is too long for its header."""
     if len(value) % 2:
-        value = padded(value, vr)
+        value = pad(value, vr)
     if explicit and len(value) > _LONGEST_SHORT and vr not in LONG_VRS:
         raise unsupported("malformed-value")
     return header(tag, vr, len(value), explicit=explicit) + value

@@ -1,6 +1,6 @@
 """Encapsulated pixel data (PS3.5 section A.4): checked, and freed of segments that can carry text.
 
-JPEG and JPEG-LS frames lose COM and APPn segments (but the bare JFIF header and the colour flags that decoders need),
+JPEG and JPEG-LS frames lose COM and APPn segments (except the bare JFIF header and colour flags that decoders need),
 JPEG 2000 frames their COM segments, and all of them what follows the end of the image. The bytes of the image itself
 do not change. What cannot be taken apart with certainty is refused.
 """
@@ -11,7 +11,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import NamedTuple
 
-from site_node.deidentify.elements import ITEM, SEQUENCE_END, padded
+from site_node.deidentify.elements import ITEM, SEQUENCE_END, pad
 from site_node.deidentify.reasons import unsupported
 
 
@@ -71,7 +71,7 @@ def clean_frames(encapsulated: bytes, family: Family, frames: int, *, extended: 
     cleaned: list[tuple[bytes, ...]] = []
     for group in groups:
         whole = b"".join(parts.fragments[group])
-        new = padded(_clean(whole, family), "OB")
+        new = pad(_clean(whole, family), "OB")
         cleaned.append(parts.fragments[group] if new == whole else (new,))
     if all(parts.fragments[group] == new for group, new in zip(groups, cleaned, strict=True)):
         return encapsulated if _is_plain(encapsulated, parts) else _join(parts, cleaned)
@@ -163,15 +163,15 @@ def _clean_jpeg(frame: bytes, next_marker: re.Pattern[bytes]) -> bytes:
     """Every segment up to the end of the image, without COM and APPn."""
     if frame[:2] != bytes((0xFF, _SOI)):
         raise unsupported("pixel-fragments", "PixelData")
-    kept, place = [frame[:2]], 2
+    segments, place = [frame[:2]], 2
     while True:
         while frame[place : place + 2] == b"\xff\xff":  # fill bytes
             place += 1
         if frame[place : place + 2] == bytes((0xFF, _EOI)):
-            return b"".join(kept) + frame[place : place + 2]
+            return b"".join(segments) + frame[place : place + 2]
         end = _segment_end(frame, place, next_marker)
         if _belongs_to_image(frame[place:end]):
-            kept.append(frame[place:end])
+            segments.append(frame[place:end])
         place = end
 
 
@@ -185,14 +185,14 @@ def _segment_end(frame: bytes, place: int, next_marker: re.Pattern[bytes]) -> in
         return end
     if length != 6 + 2 * frame[place + 4]:
         raise unsupported("pixel-hidden-data", "PixelData")
-    found = next_marker.search(frame, end)
-    if found is None:
+    marker = next_marker.search(frame, end)
+    if marker is None:
         raise unsupported("truncated", "PixelData")
-    return found.start()
+    return marker.start()
 
 
 def _belongs_to_image(segment: bytes) -> bool:
-    """Whether a segment stays; stops at one that no edition knows."""
+    """Whether a segment stays. Raises `DicomUnsupported` for one that no edition knows."""
     marker = segment[1]
     if _is_exact(segment):
         return True
@@ -202,7 +202,7 @@ def _belongs_to_image(segment: bytes) -> bool:
 
 
 def _is_exact(segment: bytes) -> bool:
-    """Whether a table, frame or scan header is as long as its own counts say: nothing hides behind it (T.81 B.2)."""
+    """Whether a table, frame or scan header is as long as its own counts say: nothing hides after it (T.81 B.2)."""
     marker, body = segment[1], segment[4:]
     if marker in _SOF:
         return len(body) == 6 + 3 * body[5]
@@ -216,7 +216,7 @@ def _is_exact(segment: bytes) -> bool:
 
 
 def _are_tables(body: bytes, *, quantisation: bool) -> bool:
-    """Whether the body is tables one behind the other, to its end."""
+    """Whether the body is one table after another, to its end."""
     place = 0
     while place < len(body):
         size = 64 << (body[place] >> 4 & 1) if quantisation else 16 + sum(body[place + 1 : place + 17])
@@ -234,21 +234,21 @@ def _clean_2000(frame: bytes) -> bytes:
     """The main header without COM; tile-parts as they are, but one with a COM of its own is refused."""
     if frame[:4] != bytes((0xFF, _J2K_SOC, 0xFF, _J2K_SIZ)):
         raise unsupported("pixel-hidden-data", "PixelData")  # a file format with boxes around the code stream, or none
-    kept, place = [frame[:2]], 2
+    segments, place = [frame[:2]], 2
     while frame[place + 1] != _J2K_SOT:
         (length,) = struct.unpack_from(">H", frame, place + 2)
         end = place + 2 + length
         if frame[place] != 0xFF or end > len(frame):  # every marker begins so
             raise unsupported("pixel-fragments", "PixelData")
-        if frame[place + 1] in _J2K_HEADER or (place == 2 and _is_size(frame[place:end])):  # behind SOC
-            kept.append(frame[place:end])
+        if frame[place + 1] in _J2K_HEADER or (place == 2 and _is_size(frame[place:end])):  # right after SOC
+            segments.append(frame[place:end])
         elif frame[place + 1] != _J2K_COM:
             raise unsupported("pixel-hidden-data", "PixelData")
         place = end
     first = place
     while frame[place : place + 2] != bytes((0xFF, _J2K_EOC)):
         place = _tile_part_end(frame, place)
-    return b"".join(kept) + frame[first : place + 2]
+    return b"".join(segments) + frame[first : place + 2]
 
 
 def _is_size(segment: bytes) -> bool:

@@ -1,8 +1,8 @@
 """The fast reader: a walk over the bytes of explicit and implicit VR little endian files (PS3.5 sections 7, A.4, A.5).
 
 Values are slices of the file; elements that are the same as in the file before are not even parsed (`series_cache`).
-Native pixel data are not read at all: a `Span` says where they lie, and the kernel moves them. What is read into memory
-is the rest of the file, whatever the file's size.
+Native pixel data are not read at all: a `Span` says where they lie, and the kernel moves them. Only the rest of the
+file is read into memory.
 """
 
 import os
@@ -25,13 +25,13 @@ from site_node.deidentify.elements import (
 )
 from site_node.deidentify.encapsulated import FAMILIES
 from site_node.deidentify.reasons import unsupported
-from site_node.deidentify.series_cache import Metas, Runs
+from site_node.deidentify.series_cache import FileMetaCache, ShapeCache
 from site_node.deidentify.walk import EXPLICIT_HEADER, IMPLICIT_HEADER, LENGTH, LONG, NAMES, SHORT, NeedsMore, Walk
 
 IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
 DEFLATED = "1.2.840.10008.1.2.1.99"
 MOST = 1 << 30  # bytes of a file that may have to be in memory at once: all but native pixel data
-_TRAILER = 8  # bytes: some writers leave the checksum and size of the gzip format behind
+_TRAILER = 8  # bytes: some writers append the checksum and size of the gzip format
 _HEAD = 1 << 15  # bytes read first; the pixels of a CT slice lie within the first 20 KB
 _GROWTH = 8
 _SMALL = 1 << 12  # bytes of a sequence whose items are kept as they were read
@@ -39,20 +39,20 @@ _TAIL = 1 << 24  # bytes that may follow the pixel data: signatures, padding
 _PREAMBLE = 132
 _PIXELS = b"\xe0\x7f\x10\0"
 _NO_FACTS: Elements = {}
-_NAMING = frozenset({"DA", "DT", "PN"})  # representations of names and of dates, which tell as much
+_NAMING = frozenset({"DA", "DT", "PN"})  # representations of names, and of dates, which identify as well
 _FIRST_GROUPS = frozenset({b"\2\0", b"\x08\0"})  # file meta information, or a data set without
 
 
 class Reading(NamedTuple):
-    """What a reader needs to know of a profile and of the files before."""
+    """What a reader needs to know of a profile and of the files it read before."""
 
     sequences: frozenset[int]  # tags of the table's sequences
     facts: frozenset[int]  # tags that say what a file is; creators of private blocks are always among them
     naming: frozenset[int]  # tags that hold somebody's name or number
-    runs: tuple[Runs, Runs]  # of implicit and of explicit files
-    metas: Metas
+    shapes: tuple[ShapeCache, ShapeCache]  # of implicit and of explicit files
+    metas: FileMetaCache
 
-    def piece(self, raw: bytes, tag: int, element: Element) -> ElementRun:
+    def run(self, raw: bytes, tag: int, element: Element) -> ElementRun:
         """One element of the top level."""
         is_fact = tag in self.facts or (tag >> 16 & 1 and tag & 0xFFFF <= 0xFF)  # PS3.5 section 7.8.1
         elements = {tag: element}
@@ -60,7 +60,7 @@ class Reading(NamedTuple):
         return ElementRun(raw, elements, elements if is_fact else _NO_FACTS, naming)
 
 
-class _NotForThisReader(Exception):  # no error: it sends the file to the other reader
+class _NotForThisReader(Exception):  # not an error: it sends the file to the other reader
     """The file is DICOM of a form that only the slow reader knows."""
 
 
@@ -69,7 +69,7 @@ def read_source(file: int, reading: Reading) -> ParsedFile | None:
 
     Args:
         file: its descriptor, open for reading.
-        reading: what is known beforehand.
+        reading: what is known of the profile and of the files before.
 
     Raises:
         DicomUnsupported: the file is broken.
@@ -80,7 +80,7 @@ def read_source(file: int, reading: Reading) -> ParsedFile | None:
         if len(head) < min(length, size):
             raise unsupported("changed-while-reading")
         try:
-            return _File(head, size, reading, file).source()
+            return _File(head, size, reading, file).parse()
         except NeedsMore:
             if length >= MOST:
                 raise unsupported("too-large") from None
@@ -90,7 +90,7 @@ def read_source(file: int, reading: Reading) -> ParsedFile | None:
 
 
 class _File(Walk):
-    """One pass over one file's bytes, of which the first `len(data)` of `size` are here."""
+    """One pass over one file's bytes, of which the first `len(data)` of `size` are in memory."""
 
     def __init__(self, data: bytes, size: int, reading: Reading, file: int = -1) -> None:
         super().__init__(data, size, reading.sequences)
@@ -101,22 +101,22 @@ class _File(Walk):
         self._pixel_vr = "OW"
         self._encapsulated = False
 
-    def source(self) -> ParsedFile:
-        """The whole file."""
+    def parse(self) -> ParsedFile:
+        """Parse the whole file."""
         syntax, start = self._read_meta()
         if syntax == DEFLATED:
             return self._inflated(start)
         if syntax not in {IMPLICIT, EXPLICIT} and syntax not in FAMILIES:
             raise _NotForThisReader
         self._explicit = syntax != IMPLICIT
-        pieces = self._top(start)
+        runs = self._top(start)
         if self._pixels is not None and self._encapsulated != (syntax in FAMILIES):
             raise unsupported("pixel-fragments", "PixelData")
-        facts = facts_of(pieces)
-        return ParsedFile(pieces, facts, self._explicit, syntax, self._pixels, self._encapsulated, self._pixel_vr)
+        facts = facts_of(runs)
+        return ParsedFile(runs, facts, self._explicit, syntax, self._pixels, self._encapsulated, self._pixel_vr)
 
     def _read_meta(self) -> tuple[str, int]:
-        """Transfer syntax and offset of the data set; `_NotForThisReader` without a Part 10 header that says it."""
+        """Transfer syntax and offset of the data set. Raises `_NotForThisReader` without a Part 10 header for them."""
         data = self.data
         if data[128:_PREAMBLE] != b"DICM":
             raise _NotForThisReader
@@ -144,7 +144,7 @@ class _File(Walk):
             elif element == 0x0010:  # (0002,0010) TransferSyntaxUID
                 syntax = data[start:place].decode("latin-1").strip(" \0")
         if not syntax:
-            # Without file meta information a syntax may be guessed; with one that does not say it, nobody knows.
+            # Without file meta information a syntax may be guessed; with one that lacks it, the file is broken.
             raise _NotForThisReader if place == _PREAMBLE else unsupported("not-readable", "TransferSyntaxUID")
         self._reading.metas.learn(data[:place], name, syntax)
         return syntax, place
@@ -162,25 +162,25 @@ class _File(Walk):
         if len(inflate.unused_data.rstrip(b"\0")) > _TRAILER:
             raise unsupported("unknown-tail")
         walk = _File(data, len(data), self._reading)
-        pieces = walk._top(0)  # of this very class
-        place = walk._pixels  # likewise
+        runs = walk._top(0)
+        place = walk._pixels
         pixels = None if place is None else data[place.offset : place.offset + place.length]
-        if walk._encapsulated:  # likewise
+        if walk._encapsulated:
             raise unsupported("pixel-fragments", "PixelData")
-        return ParsedFile(pieces, facts_of(pieces), True, EXPLICIT, pixels, False, walk._pixel_vr)  # as its fields
+        return ParsedFile(runs, facts_of(runs), True, EXPLICIT, pixels, False, walk._pixel_vr)
 
     def _top(self, place: int) -> tuple[ElementRun, ...]:
-        """The top level: first what earlier files have too, then element by element."""
-        runs = self._reading.runs[self._explicit]
-        known = runs.match(self.data, place, self._piece)
+        """The top level: first the runs of earlier files, then element by element."""
+        shapes = self._reading.shapes[self._explicit]
+        known = shapes.match(self.data, place, self._run)
         if known is not None and self._follows(*known[1:]):
-            pieces, place, last = known
-            self._rest(pieces, place, last)
+            runs, place, last = known
+            self._rest(runs, place, last)
         else:
-            pieces = []
-            self._rest(pieces, place, -1)
-            runs.learn(pieces)
-        return tuple(pieces)
+            runs = []
+            self._rest(runs, place, -1)
+            shapes.learn(runs)
+        return tuple(runs)
 
     def _follows(self, place: int, last: int) -> bool:
         """Whether a run that matched ends where its series' files have their pixel data or their end."""
@@ -190,26 +190,26 @@ class _File(Walk):
         tag: int = group << 16 | element
         return last < tag == PIXEL_DATA
 
-    def _rest(self, pieces: list[ElementRun], place: int, last: int) -> None:
-        """Add every element from `place` to the file's end to `pieces`, of which `last` is the highest tag."""
-        disorder: set[int] = set()  # every tag so far, from the first one on that is not in order
+    def _rest(self, runs: list[ElementRun], place: int, last: int) -> None:
+        """Add every element from `place` to the file's end to `runs`, of which `last` is the highest tag."""
+        disorder: set[int] = set()  # every tag so far, once one is out of order
         while place < self.size - self.base and not self._only_zeros_follow(place):
             if self.data[place : place + 4] == _PIXELS:
                 place = self._pixel_data(place)
                 continue
-            piece, place = self._piece(place)
-            tag = next(iter(piece.elements))
+            run, place = self._run(place)
+            tag = next(iter(run.elements))
             if tag <= last and not disorder:
-                disorder.update(tag for piece in pieces for tag in piece.elements)
+                disorder.update(tag for run in runs for tag in run.elements)
             if tag in disorder:
                 raise unsupported("doubled-element")
             if disorder:
                 disorder.add(tag)
             last = max(last, tag)
-            pieces.append(piece)
+            runs.append(run)
 
-    def _piece(self, place: int) -> tuple[ElementRun, int]:
-        """One element of the top level and the place after it; it keeps no more of the file than its own bytes."""
+    def _run(self, place: int) -> tuple[ElementRun, int]:
+        """One element of the top level and the place after it; it holds no bytes of the file but its own."""
         end = self.size - self.base
         tag, vr, start, length = self.header(place, end, explicit=self._explicit)
         if tag == ITEM_END:
@@ -228,8 +228,8 @@ class _File(Walk):
                 walk.items, start - place, len(raw), explicit=explicit, depth=1, delimited=length == UNDEFINED
             )
             value = list(items()).__iter__ if len(raw) <= _SMALL else items  # it is read more than once
-            return self._reading.piece(raw, tag, Element(NAMES[vr], value)), after
-        return self._reading.piece(raw, tag, Element(NAMES[vr], raw[start - place :])), after
+            return self._reading.run(raw, tag, Element(NAMES[vr], value)), after
+        return self._reading.run(raw, tag, Element(NAMES[vr], raw[start - place :])), after
 
     def _pixel_data(self, place: int) -> int:
         """Note where the pixel data lie; the place after them."""
@@ -275,7 +275,7 @@ class _File(Walk):
         return place - self.base
 
     def _only_zeros_follow(self, place: int) -> bool:
-        """Whether the file ends in padding; it is dropped. Anything else that is no element is refused."""
+        """Whether the file ends in padding, which is dropped. Anything else that is not an element is refused."""
         if self.data[place : place + 8].strip(b"\0"):
             return False
         self.need(self.size - self.base, self.size)

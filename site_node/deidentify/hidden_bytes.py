@@ -1,7 +1,7 @@
 """Where bytes could travel unseen in kept numbers and tables: more of them than the Standard has a use for.
 
-A lookup table that no picture uses, entries behind a table's end, or eight numbers where one is meant are read by no
-viewer, and no search for text looks into them.
+No viewer reads a lookup table that no picture uses, entries past a table's end, or eight numbers where one is meant,
+and no search for text looks into them.
 """
 
 from functools import lru_cache
@@ -18,11 +18,11 @@ PALETTES = frozenset(
     | {*range(0x00281211, 0x00281214), *range(0x00281221, 0x00281225)}
 )
 _LUT_DESCRIPTOR, LUT_DATA = 0x00283002, 0x00283006
-_MOST_ENTRIES = 1 << 16  # what a descriptor's 0 stands for (PS3.3 section C.11.1.1.1)
+_MOST_ENTRIES = 1 << 16  # what a descriptor's 0 means (PS3.3 section C.11.1.1.1)
 _ENTRY = 2  # bytes at most
 
 
-def without_use(facts: Elements, *, encapsulated: bool) -> frozenset[int]:
+def unused_tables(facts: Elements, *, encapsulated: bool) -> frozenset[int]:
     """The tables that mean nothing at the top of such a file: palettes of grey pictures, offsets of native ones."""
     is_palette = bytes_of(facts, _PHOTOMETRIC).strip(b" \0") == b"PALETTE COLOR"
     return (frozenset() if is_palette else PALETTES) | (frozenset() if encapsulated else _OFFSETS)
@@ -32,12 +32,12 @@ def is_of_length(tag: int, vr: str, raw: bytes) -> bool:
     """Whether a binary value is made of whole words, and of no more than the attribute's multiplicity allows."""
     size = WORD_SIZES[vr]
     most = _most_values(tag)
-    one = 2 * size if vr == "AT" else size  # a tag is two words
-    return len(raw) % size == 0 and (most is None or len(raw) <= most * one or vr.startswith("O"))
+    value_size = 2 * size if vr == "AT" else size  # a tag is two words
+    return len(raw) % size == 0 and (most is None or len(raw) <= most * value_size or vr.startswith("O"))
 
 
 def check_table(item: Elements) -> None:
-    """Stops where an item's LUTData goes on behind the entries that its descriptor counts."""
+    """Raise `DicomUnsupported` where an item's LUTData is longer than the entries that its descriptor counts."""
     data, descriptor = bytes_of(item, LUT_DATA), bytes_of(item, _LUT_DESCRIPTOR)
     entries = int.from_bytes(descriptor[:2], "little") or _MOST_ENTRIES
     if data and (not descriptor or len(data) > entries * _ENTRY):

@@ -1,4 +1,4 @@
-"""Finding a patient's own identifiers in text, however they are cased, glued, accented or taken apart.
+"""Finding a patient's own identifiers in text, however they are cased, glued, accented or split.
 
 Identifiers of the patient (names, numbers) are found anywhere in a word; those of other people and places only as
 whole words, because they are many and ordinary. Text is compared in a normal form: decomposed, without marks, folded
@@ -50,30 +50,30 @@ _LETTERS = str.maketrans(
     }
     | {chr(code): chr(code + 0x60) for code in range(0x3041, 0x3097)}
 )
-_SPELLED = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa", "ø": "oe"})  # where there is no such key
-_RUN = re.compile(r"\d{5,}")  # digits that are there by no chance
+_SPELLED = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa", "ø": "oe"})  # on keyboards without these letters
+_DIGIT_RUN = re.compile(r"\d{5,}")  # too many digits to occur by chance
 TAGS = frozenset(_NAMES + _NUMBERS + _PEOPLE + _PLACES)
 Encodings = tuple[str, ...]
 
 
-class Named(NamedTuple):
-    """A value that names or numbers someone: where it stood, how it is encoded, its bytes."""
+class IdentifyingValue(NamedTuple):
+    """A value that names or numbers someone: its tag, its encodings, its bytes."""
 
     tag: int
     encodings: Encodings
     raw: bytes
 
 
-def names_in(
+def identifying_values(
     dataset: Elements, encodings: Encodings, naming: frozenset[int], dated: frozenset[int] = frozenset()
-) -> Iterator[Named]:
-    """The names, numbers and dates of a data set at every depth, what no profile keeps included.
+) -> Iterator[IdentifyingValue]:
+    """The names, numbers and dates of a data set at every depth, including those that no profile keeps.
 
     Args:
         dataset: elements of one data set; each of its sequences is read to its end.
         encodings: its character set, unless it names one.
         naming: the tags to look for beside every PN.
-        dated: the tags of dates, where the file does not say so.
+        dated: the tags that hold dates where the file does not say so.
 
     Raises:
         DicomUnsupported: a sequence is broken.
@@ -81,14 +81,14 @@ def names_in(
     for tag, element in dataset.items():
         if isinstance(element.value, bytes):
             if element.vr in _DATED or (tag in dated and element.vr in {"", "UN"}):
-                yield from (Named(_BIRTH, (), day) for day in days_in(element.value))  # one of the patient's days
+                yield from (IdentifyingValue(_BIRTH, (), day) for day in days_in(element.value))
             elif element.value and (tag in naming or element.vr == "PN"):
-                yield Named(tag, encodings, element.value)
+                yield IdentifyingValue(tag, encodings, element.value)
             continue
         for item in element.value():
             own = bytes_of(item, _CHARACTER_SET)
-            found = names_in(item, encodings_of(own) if own else encodings, naming, dated)
-            yield from found if tag != _CONTRIBUTING else (one for one in found if one.tag not in _PLACES)
+            inner = identifying_values(item, encodings_of(own) if own else encodings, naming, dated)
+            yield from inner if tag != _CONTRIBUTING else (value for value in inner if value.tag not in _PLACES)
 
 
 class Identifiers(NamedTuple):
@@ -96,7 +96,7 @@ class Identifiers(NamedTuple):
 
     inside: frozenset[str]  # found anywhere
     whole: frozenset[str]  # found as whole words
-    numbers: frozenset[str]  # of `inside` and `whole`, those that no known term excuses
+    numbers: frozenset[str]  # those of `inside` and `whole` that count even as known terms
     places: frozenset[str]  # words of places; found as whole words, and in descriptions only
     dates: frozenset[str] = frozenset()  # digits of dates, too short to be looked for in times of day
     days: frozenset[date] = frozenset()  # every day that the files name
@@ -113,54 +113,54 @@ class StudyIdentifiers:
     Args:
         naming: the tags to look for beside every PN.
         extra: the study's own PatientID and issuer.
-        dated: the tags of dates, where a file does not say so.
+        dated: the tags that hold dates where a file does not say so.
     """
 
     def __init__(self, naming: frozenset[int], extra: Iterable[str], dated: frozenset[int] = frozenset()) -> None:
         self._naming = naming
         self._dated = dated
         self._extra = tuple(extra)
-        self._found: set[Named] = set()
+        self._values: set[IdentifyingValue] = set()
         self._seen: set[tuple[Encodings, bytes]] = set()
         self._identifiers: Identifiers | None = None
 
-    def take(self, source: ParsedFile) -> bool:
-        """Add what one file names; whether any of it is new. Raises `DicomUnsupported` where a sequence is broken."""
-        encodings, before = encodings_of(bytes_of(source.dataset, _CHARACTER_SET)), len(self._found)
-        for piece in source.pieces:
-            key = (encodings, piece.raw)
-            if piece.naming and key not in self._seen:
-                self._found.update(names_in(piece.elements, encodings, self._naming, self._dated))
-                if piece.raw:
+    def collect(self, parsed: ParsedFile) -> bool:
+        """Add the names in one file; whether any is new. Raises `DicomUnsupported` where a sequence is broken."""
+        encodings, before = encodings_of(bytes_of(parsed.facts, _CHARACTER_SET)), len(self._values)
+        for run in parsed.runs:
+            key = (encodings, run.raw)
+            if run.naming and key not in self._seen:
+                self._values.update(identifying_values(run.elements, encodings, self._naming, self._dated))
+                if run.raw:
                     self._seen.add(key)
-        grown = len(self._found) > before
+        grown = len(self._values) > before
         if grown:
             self._identifiers = None
         return grown
 
     @property
     def identifiers(self) -> Identifiers:
-        """The forms of all that was gathered."""
+        """The forms of all values collected so far."""
         if self._identifiers is None:
-            self._identifiers = find_identifiers(self._found, self._extra)
+            self._identifiers = find_identifiers(self._values, self._extra)
         return self._identifiers
 
 
-def find_identifiers(found: Iterable[Named], extra: Iterable[str]) -> Identifiers:
+def find_identifiers(values: Iterable[IdentifyingValue], extra: Iterable[str]) -> Identifiers:
     """The forms of all that a study's files name, and of `extra` (the study's own PatientID and issuer)."""
-    found, extra = tuple(found), tuple(extra)
-    days = {one.raw for one in found if one.tag == _BIRTH}
+    values, extra = tuple(values), tuple(extra)
+    days = {value.raw for value in values if value.tag == _BIRTH}
     texts: dict[str, set[str]] = {"name": set(), "number": set(), "person": set(), "place": set(), "run": set()}
-    for one in (one for one in found if one.tag != _BIRTH):
-        if one.tag == _STUDY_ID:
-            texts["run"].add(decode(one.raw, one.encodings))
-        texts[_kind(one.tag)].update(readings(one.raw, one.encodings))
+    for value in (value for value in values if value.tag != _BIRTH):
+        if value.tag == _STUDY_ID:
+            texts["run"].add(decode(value.raw, value.encodings))
+        texts[_kind(value.tag)].update(readings(value.raw, value.encodings))
 
     def forms(kind: str) -> set[str]:
         return set().union(*map(_forms, texts[kind]))
 
     numbers = set().union(*map(_number_forms, texts["number"])) | {normal(text) for text in extra}
-    numbers |= set().union(*map(_runs, (*texts["number"], *texts["run"], *extra)))
+    numbers |= set().union(*map(_digit_runs, (*texts["number"], *texts["run"], *extra)))
     long, short = written_forms(days)
     numbers |= long
     own = forms("name") | numbers
@@ -192,29 +192,29 @@ def cut(text: str, identifiers: Identifiers, known: frozenset[str], *, descripti
     Args:
         text: one value.
         identifiers: what to look for.
-        known: terms (normal forms) that only a number, or in a description the patient's name, makes an identifier.
+        known: terms (normal forms) that identify only as a number or, in a description, as the patient's name.
         description: whether it is free text, in which places count too.
     """
-    gone: set[int] = set()
+    dropped: set[int] = set()
     folded, places = _normal_with_places(text)
-    for form in _wanted(identifiers, known, description):
+    for form in _forms_to_find(identifiers, known, description):
         at = folded.find(form)
         while at >= 0:
             first, last = places[at], places[at + len(form) - 1]
             if form in identifiers.inside or (_edge(text, first - 1, first) and _edge(text, last, last + 1)):
-                gone.update(range(first, last + 1))
+                dropped.update(range(first, last + 1))
             at = folded.find(form, at + 1)
     for start, end in find_days(text, identifiers.days):
-        gone.update(range(start, end))
-    if not gone:
+        dropped.update(range(start, end))
+    if not dropped:
         return text
-    words = (word for word in re.finditer(r"\S+", text) if gone.isdisjoint(range(*word.span())))
+    words = (word for word in re.finditer(r"\S+", text) if dropped.isdisjoint(range(*word.span())))
     return " ".join(word.group() for word in words)
 
 
 @lru_cache(maxsize=4)
-def _wanted(identifiers: Identifiers, known: frozenset[str], description: bool) -> frozenset[str]:
-    """The forms to look for, worked out once for all texts between two changes of what the files name. PHI."""
+def _forms_to_find(identifiers: Identifiers, known: frozenset[str], description: bool) -> frozenset[str]:
+    """The forms to look for, cached until the files name something new. PHI."""
     own = identifiers.inside | identifiers.whole
     if description:
         return (own | identifiers.places) - (known - identifiers.numbers - own)
@@ -247,7 +247,7 @@ def _forms(text: str) -> set[str]:
 
 
 def _number_forms(text: str) -> set[str]:
-    """A number as a whole, and its parts where they are long enough to be telling."""
+    """A number as a whole, and its parts where they are long enough to identify."""
     forms: set[str] = set()
     for value in text.split("\\"):
         forms |= {normal(value)} | {part for part in map(normal, value.split()) if len(part) > _ANYWHERE}
@@ -255,10 +255,10 @@ def _number_forms(text: str) -> set[str]:
     return forms
 
 
-def _runs(text: str) -> set[str]:
+def _digit_runs(text: str) -> set[str]:
     """The digits of a number without its prefix, with and without leading zeros."""
-    runs = {run for form in (text, *map(normal, text.split("\\"))) for run in _RUN.findall(form)}
-    return runs | {short for run in runs if _RUN.fullmatch(short := run.lstrip("0"))}
+    runs = {run for form in (text, *map(normal, text.split("\\"))) for run in _DIGIT_RUN.findall(form)}
+    return runs | {short for run in runs if _DIGIT_RUN.fullmatch(short := run.lstrip("0"))}
 
 
 def _normal_with_places(text: str) -> tuple[str, list[int]]:
@@ -276,5 +276,5 @@ def _edge(text: str, left: int, right: int) -> bool:
     """Whether a word ends between two places: no letter on a side, a change to upper case, or to or from digits."""
     if left < 0 or right >= len(text):
         return True
-    one, two = text[left], text[right]
-    return not one.isalnum() or not two.isalnum() or one.isdigit() != two.isdigit() or (one.islower() and two.isupper())
+    a, b = text[left], text[right]
+    return not a.isalnum() or not b.isalnum() or a.isdigit() != b.isdigit() or (a.islower() and b.isupper())

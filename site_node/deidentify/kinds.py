@@ -25,9 +25,9 @@ _THREE = 3
 
 
 def kind_of(dataset: Elements, profile: Profile, *, searched: bool = False) -> str:
-    """The short name of an allowed kind. Raises `DicomUnsupported` for all that may not go on by itself.
+    """The short name of an allowed kind. Raises `DicomUnsupported` for one that may not go on by itself.
 
-    `searched`: the pixels are searched for text later, where one that says it shows some is drawn for a person.
+    `searched`: the pixels are searched for text later, so a file with BurnedInAnnotation YES may go on to that search.
     """
     sop_class = _word(dataset, 0x00080016)
     if sop_class in profile.quarantine.sop_classes:
@@ -49,7 +49,7 @@ def kind_of(dataset: Elements, profile: Profile, *, searched: bool = False) -> s
 
 
 def check_subject(dataset: Elements, identity: Identity, study_instance_uid: str) -> None:
-    """Stops unless the file's own patient and study are the ones it was received under."""
+    """Raise `DicomUnsupported` unless the file's own patient and study are those it was received under."""
     encodings = encodings_of(bytes_of(dataset, 0x00080005))
     own = decode(bytes_of(dataset, 0x00100020), encodings).strip(_PADDING)
     if not own:
@@ -60,30 +60,30 @@ def check_subject(dataset: Elements, identity: Identity, study_instance_uid: str
         raise unsupported("other-study", "StudyInstanceUID")
 
 
-def checked_pixels(source: ParsedFile, content: bytes | None) -> bytes | None:
-    """Stops unless the pixel data are whole; compressed ones come back free of what can carry text.
+def checked_pixels(parsed: ParsedFile, content: bytes | None) -> bytes | None:
+    """Compressed pixel data freed of text, None for native ones; raises `DicomUnsupported` unless they are whole.
 
     Args:
-        source: the file.
+        parsed: the file.
         content: the bytes of encapsulated pixel data, None for native ones.
     """
-    if source.pixels is None:  # images have pixels: the file was cut off before them
+    if parsed.pixels is None:  # images have pixels: the file was cut off before them
         raise unsupported("truncated", "PixelData")
-    number = _word(source.dataset, 0x00280008) or "1"
+    number = _word(parsed.facts, 0x00280008) or "1"
     if not number.isascii() or not number.isdigit():
         raise unsupported("pixel-length", "NumberOfFrames")
     frames = int(number)
     if content is not None:
-        return clean_frames(content, FAMILIES[source.syntax], frames, extended=_OFFSETS in source.dataset)
-    length = source.pixels.length if not isinstance(source.pixels, bytes) else len(source.pixels)
-    wanted = _native_length(source.dataset, frames)
-    if length not in {wanted, wanted + wanted % 2}:
-        raise unsupported("truncated" if length < wanted else "pixel-length", "PixelData")
+        return clean_frames(content, FAMILIES[parsed.syntax], frames, extended=_OFFSETS in parsed.facts)
+    length = parsed.pixels.length if not isinstance(parsed.pixels, bytes) else len(parsed.pixels)
+    expected = _native_length(parsed.facts, frames)
+    if length not in {expected, expected + expected % 2}:
+        raise unsupported("truncated" if length < expected else "pixel-length", "PixelData")
     return None
 
 
 def _native_length(dataset: Elements, frames: int) -> int:
-    """Bytes that rows, columns, samples, bits and frames ask for (PS3.5 section 8)."""
+    """Bytes that rows, columns, samples, bits and frames require (PS3.5 section 8)."""
     rows, columns, bits = (_number(dataset, tag) for tag in (0x00280010, 0x00280011, 0x00280100))
     samples = _number(dataset, 0x00280002) or 1
     if samples == _THREE and _word(dataset, 0x00280004) in _HALVED:

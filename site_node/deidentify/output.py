@@ -1,7 +1,7 @@
 """Writing a new file: pixel bytes moved by the kernel, made durable together with the other files of its study.
 
-Nothing is hashed here: the stage that checks a file hashes what it checks. A file lies in a folder that nobody looks
-into before it is complete and renamed, so files need no temporary names of their own.
+Nothing is hashed here: the stage that checks a file hashes what it checks. Nobody looks into the folder before it is
+complete and renamed, so its files need no temporary names of their own.
 """
 
 import os
@@ -18,14 +18,14 @@ from site_node.deidentify.reasons import unsupported
 MTIME = 946_684_800  # 2000-01-01: the time of processing says nothing to the receiver
 _MOST_IN_MEMORY = 1 << 30  # bytes of one file's compressed frames
 _MOST_OPEN = 128  # files that wait for the disk together
-_MOST_UNWRITTEN = 1 << 28  # bytes that do
+_MOST_UNWRITTEN = 1 << 28  # bytes of these files
 _WORKERS = 4
 
 
 class Durable:
-    """Files that were written and must reach the disk before anybody is told of them.
+    """Files that were written and must reach the disk before their study is reported.
 
-    The disk is asked for many at once: it has begun to write by then, and it orders the rest itself.
+    Many are synced at once: by then the disk has begun to write, and it orders the rest itself.
     """
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class Durable:
                 if error is None:
                     raise
 
-    def take(self, file: int, size: int) -> None:
+    def add(self, file: int, size: int) -> None:
         """Take over a written file's descriptor and give it a time that says nothing; raises `OSError`."""
         self._files.append(file)
         os.utime(file, (MTIME, MTIME))
@@ -86,7 +86,7 @@ def write_new(new: NewFile, source: int, target: str) -> int:
 
 
 def read_span(file: int, span: Span) -> bytes:
-    """The bytes of a span, for compressed frames; stops when they are too many, or the file ends before they do."""
+    """The bytes of a span, for compressed frames; raises `DicomUnsupported` if they are too many or missing."""
     if span.length > _MOST_IN_MEMORY:
         raise unsupported("too-large")
     content = os.pread(file, span.length, span.offset)
@@ -102,7 +102,7 @@ def _put(out: int, content: bytes) -> None:
 
 
 def _move(source: int, out: int, span: Span) -> None:
-    """Copy a span without its passing through this process."""
+    """Copy a span without passing it through this process."""
     place, end = span.offset, span.offset + span.length
     while place < end:
         moved = _kernel_copy(source, out, place, end - place)

@@ -7,11 +7,11 @@ _FIRST_BLOCK, _LAST_BLOCK = 0x10, 0xFF  # PS3.5 section 7.8.1
 
 
 def private_rule(profile: Profile, creators: Elements, tag: int) -> Rule | None:
-    """The rule of a private element; `None` where it goes.
+    """The rule of a private element; `None` where it is removed.
 
     Args:
         profile: with its list of safe elements.
-        creators: a data set that holds the private creators beside the element.
+        creators: the data set of the element, with its private creators.
         tag: of the element.
     """
     group, block = tag >> 16, (tag & 0xFFFF) >> 8
@@ -30,5 +30,5 @@ def safe_creator(profile: Profile, creators: Elements, tag: int) -> str:
 
 
 def creator_at(creators: Elements, group: int, block: int) -> str:
-    """Who reserved a block; empty if nobody."""
+    """Who reserved a block; empty if nobody did."""
     return bytes_of(creators, group << 16 | block).decode("latin-1").strip(" \0")

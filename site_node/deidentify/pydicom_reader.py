@@ -1,6 +1,6 @@
-"""The slow reader: pydicom, for big endian and headerless files, and for comparison. It gives what the fast one gives.
+"""The slow reader: pydicom, for big endian and headerless files, and for comparison. It returns what the fast one does.
 
-Values stay raw; those of big endian files are turned round by the word size of their value representation. The new file
+Values stay raw; those of big endian files are byte-swapped by the word size of their value representation. The new file
 is explicit VR little endian, or implicit where the old one was.
 """
 
@@ -35,7 +35,7 @@ _END = b"\xfe\xff\xdd\xe0\0\0\0\0"
 
 
 def read_source(path: Path, sequences: frozenset[int]) -> ParsedFile:
-    """Read one file as `rewrite.read_source` does; raises `DicomUnsupported`."""
+    """Read one file as `fast_reader.read_source` does; raises `DicomUnsupported`."""
     if path.stat().st_size > MOST:
         raise unsupported("too-large")
     try:
@@ -59,27 +59,27 @@ def _read(path: Path, sequences: frozenset[int]) -> ParsedFile:
     if pixels is not None and encapsulated != (syntax in FAMILIES):
         raise unsupported("pixel-fragments", "PixelData")
     new_syntax = syntax if syntax in FAMILIES else IMPLICIT if implicit else EXPLICIT
-    if any(tag >> 16 == 0 for tag in dataset._dict):  # noqa: SLF001 -- raw elements have no public iterator
+    if min(dataset.keys(), default=PIXEL_DATA) >> 16 == 0:
         raise unsupported("command-group")
     plain = _plain(dataset, sequences, depth=0)
-    pieces = (ElementRun(b"", plain, plain, True),)
-    return ParsedFile(pieces, plain, new_syntax != IMPLICIT, new_syntax, pixels, encapsulated, vr)
+    runs = (ElementRun(b"", plain, plain, True),)
+    return ParsedFile(runs, plain, new_syntax != IMPLICIT, new_syntax, pixels, encapsulated, vr)
 
 
 def _plain(dataset: pydicom.Dataset, sequences: frozenset[int], *, depth: int) -> Elements:
     """The elements of a data set, raw."""
     if depth > DEEPEST:
         raise unsupported("too-deep")
-    found: Elements = {}
-    items = dict(dataset._dict)  # noqa: SLF001 -- reading one element makes pydicom replace others
+    elements: Elements = {}
+    items = dict(dataset.items())  # a copy: reading one element makes pydicom replace others
     if not all(item.VR is None or item.VR in _VRS for item in items.values()):
         raise unsupported("malformed-element")
     for tag in sorted(int(tag) for tag in items):
         if tag != PIXEL_DATA or depth:
             element = _element(dataset, items[tag], sequences, depth)
             if element is not None:
-                found[tag] = element
-    return found
+                elements[tag] = element
+    return elements
 
 
 def _element(
@@ -103,7 +103,7 @@ def _raw(item: RawDataElement, vr: str) -> Element | None:
         raise unsupported("truncated")
     if item.is_little_endian:
         return Element(vr, value)
-    return None if vr == "UN" else Element(vr, turned(value, WORD_SIZES.get(vr, 1)))
+    return None if vr == "UN" else Element(vr, swap_bytes(value, WORD_SIZES.get(vr, 1)))
 
 
 def _items(element: DataElement, sequences: frozenset[int], depth: int) -> Iterator[Elements]:
@@ -128,11 +128,11 @@ def _pixels(dataset: pydicom.Dataset) -> tuple[bytes | None, str, bool]:
     if getattr(item, "length", 0) == UNDEFINED or getattr(item, "is_undefined_length", False):
         return value + _END, vr, True
     little = getattr(item, "is_little_endian", True)
-    return value if little else turned(value, WORD_SIZES.get(vr, 1)), vr, False
+    return value if little else swap_bytes(value, WORD_SIZES.get(vr, 1)), vr, False
 
 
-def turned(value: bytes, size: int) -> bytes:
-    """`value` with the bytes of each word of `size` in reverse order; raises if it holds no whole number of words."""
+def swap_bytes(value: bytes, size: int) -> bytes:
+    """`value` with the bytes of each word of `size` reversed; raises `DicomUnsupported` for a partial word."""
     if size == 1:
         return value
     if len(value) % size:

@@ -1,7 +1,7 @@
 """What the files of a series have in common: runs of elements that are the same bytes in one file after another.
 
-A file that has the shape of an earlier one is compared run by run, and only the elements that differ are parsed. What
-a run means was found out when its elements were parsed one by one, so nothing is taken on trust.
+A file that has the shape of an earlier one is compared run by run, and only the elements that differ are parsed. The
+elements of every run were parsed one by one before, so nothing is taken on trust.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +17,7 @@ Parse = Callable[[int], tuple[ElementRun, int]]  # place of an element -> the el
 
 
 class _Slot(NamedTuple):
-    """A run that must stand there as it is, or an element of a certain tag whose value is open."""
+    """A run that must be there as it is, or an element of a certain tag with any value."""
 
     run: ElementRun | None
     header: bytes
@@ -26,92 +26,89 @@ class _Slot(NamedTuple):
 class _Shape:
     """Files with the same elements in the same order."""
 
-    def __init__(self, pieces: Sequence[ElementRun]) -> None:
-        self._pieces = list(pieces)
+    def __init__(self, runs: Sequence[ElementRun]) -> None:
+        self._runs = list(runs)
         self._open: set[int] = set()  # positions of elements that differ between files
-        self.last = max(pieces[-1].elements)
-        self._slots: list[_Slot] = []
-        self._join()
+        self.last = max(runs[-1].elements)
+        self._slots = list(self._join())
 
-    def learn(self, pieces: Sequence[ElementRun]) -> None:
-        """Take another file of this shape: where it differs, values are open from now on."""
+    def learn(self, runs: Sequence[ElementRun]) -> None:
+        """Add another file of this shape: where it differs, values are open from now on."""
         self._open |= {
-            place for place, (one, other) in enumerate(zip(self._pieces, pieces, strict=True)) if one.raw != other.raw
+            place for place, (old, new) in enumerate(zip(self._runs, runs, strict=True)) if old.raw != new.raw
         }
-        self._pieces = list(pieces)
-        self._join()
+        self._runs = list(runs)
+        self._slots = list(self._join())
 
     def match(self, data: bytes, place: int, parse: Parse) -> tuple[list[ElementRun], int] | None:
-        """The pieces of a file that has this shape, and the place after them."""
-        found: list[ElementRun] = []
+        """The runs of a file that has this shape, and the place after them."""
+        runs: list[ElementRun] = []
         for run, header in self._slots:
             if run is None:
                 if not data.startswith(header, place):
                     return None
-                run, place = parse(place)  # noqa: PLW2901 -- the element stands where the run would
+                element, place = parse(place)
+                runs.append(element)
             else:
                 if not data.startswith(run.raw, place):
                     return None
+                runs.append(run)
                 place += len(run.raw)
-            found.append(run)
-        return found, place
+        return runs, place
 
-    def _join(self) -> None:
-        self._slots = list(self._joined())
-
-    def _joined(self) -> Iterator[_Slot]:
-        for is_open, group in groupby(enumerate(self._pieces), key=lambda one: one[0] in self._open):
-            pieces = [piece for _, piece in group]
+    def _join(self) -> Iterator[_Slot]:
+        for is_open, group in groupby(enumerate(self._runs), key=lambda numbered: numbered[0] in self._open):
+            runs = [run for _, run in group]
             if is_open:
-                yield from (_Slot(None, piece.raw[:_HEADER]) for piece in pieces)
+                yield from (_Slot(None, run.raw[:_HEADER]) for run in runs)
             else:
-                yield _Slot(_run(pieces), b"")
+                yield _Slot(_joined_run(runs), b"")
 
 
-class Runs:
-    """The shapes that the files of one study were found to have."""
+class ShapeCache:
+    """The shapes of one study's files."""
 
     def __init__(self) -> None:
         self._shapes: dict[bytes, _Shape] = {}
 
     def match(self, data: bytes, place: int, parse: Parse) -> tuple[list[ElementRun], int, int] | None:
-        """The pieces of a file that has a known shape, the place after them and the last tag; None if it has none."""
+        """The runs of a file that has a known shape, the place after them and the last tag; None if it has none."""
         for key, shape in reversed(self._shapes.items()):
-            found = shape.match(data, place, parse)
-            if found is not None:
+            matched = shape.match(data, place, parse)
+            if matched is not None:
                 if key != next(reversed(self._shapes)):
                     self._shapes[key] = self._shapes.pop(key)  # the next file is most likely of the same series
-                return *found, shape.last
+                return *matched, shape.last
         return None
 
-    def learn(self, pieces: Sequence[ElementRun]) -> None:
+    def learn(self, runs: Sequence[ElementRun]) -> None:
         """Remember the shape of a file whose elements were parsed one by one, if they are in order."""
-        tags = [tag for piece in pieces for tag in piece.elements]
-        if not pieces or any(one >= other for one, other in pairwise(tags)):
+        tags = [tag for run in runs for tag in run.elements]
+        if not runs or any(tag >= following for tag, following in pairwise(tags)):
             return
-        pieces = [piece for piece, tag in zip(pieces, tags, strict=True) if tag < PIXEL_DATA]
-        key = b"".join(piece.raw[:_HEADER] for piece in pieces)
+        runs = [run for run, tag in zip(runs, tags, strict=True) if tag < PIXEL_DATA]
+        key = b"".join(run.raw[:_HEADER] for run in runs)
         shape = self._shapes.pop(key, None)
         if shape is None:
-            shape = _Shape(pieces)
+            shape = _Shape(runs)
         else:
-            shape.learn(pieces)
+            shape.learn(runs)
         self._shapes[key] = shape
         if len(self._shapes) > _SHAPES:
             del self._shapes[next(iter(self._shapes))]
 
 
-class Metas:
-    """The file meta informations of a study's files, which differ in the value of one UID."""
+class FileMetaCache:
+    """The file meta information of a study's files, which differs in the value of one UID."""
 
     def __init__(self) -> None:
         self._known: list[tuple[bytes, int, bytes, tuple[str, int]]] = []
 
     def match(self, data: bytes) -> tuple[str, int] | None:
-        """Transfer syntax and offset of the data set, if a file begins as an earlier one did but for that value."""
-        for before, place, after, found in self._known:
+        """Transfer syntax and offset of the data set, if a file begins as an earlier one apart from that value."""
+        for before, place, after, answer in self._known:
             if data.startswith(before, _PREAMBLE) and data.startswith(after, place):
-                return found
+                return answer
         return None
 
     def learn(self, head: bytes, name: slice, syntax: str) -> None:
@@ -120,10 +117,10 @@ class Metas:
         self._known = [newest, *self._known[: _SHAPES - 1]]
 
 
-def _run(pieces: Sequence[ElementRun]) -> ElementRun:
+def _joined_run(runs: Sequence[ElementRun]) -> ElementRun:
     elements: Elements = {}
     facts: Elements = {}
-    for piece in pieces:
-        elements |= piece.elements
-        facts |= piece.facts
-    return ElementRun(b"".join(piece.raw for piece in pieces), elements, facts, any(piece.naming for piece in pieces))
+    for run in runs:
+        elements |= run.elements
+        facts |= run.facts
+    return ElementRun(b"".join(run.raw for run in runs), elements, facts, any(run.naming for run in runs))

@@ -1,7 +1,7 @@
 """The stage: an included study becomes a de-identified one, whole instances at a time, or is refused with reasons.
 
 The new files are written into a folder of another name that becomes `out` only when the study is complete, so a crash
-leaves nothing that could be taken for a study. Nothing of the old study stands in a file's name, time or content.
+leaves nothing that could pass for a study. Nothing of the old study remains in a file's name, time or content.
 """
 
 import os
@@ -26,8 +26,8 @@ from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.study import Deidentified, DeidentifiedInstance, Ending, Included, Instance, LeftOut, Reason, Refused
 
 _Stamp = tuple[int, ...]  # which file, and as of when
-_EARLIER = 1 << 23  # bytes of headers that are kept between the rounds
-_WITH_PIECE = 512  # bytes of objects around the bytes of one
+_CACHE_BYTES = 1 << 23  # of headers between the two rounds
+_RUN_OVERHEAD = 512  # bytes of objects around the bytes of a run
 Clinical = dict[str, str | int | float | None]
 
 
@@ -47,13 +47,13 @@ def deidentify(
         study: what `screen` let through; files are read where they lie and never changed.
         profile: the rules.
         pseudonyms: the site's keyed identifiers.
-        out: a folder that must not exist; it holds `<series>/<instance>.dcm`, all new UIDs, afterwards.
+        out: a folder that must not exist; afterwards it holds `<series>/<instance>.dcm`, all new UIDs.
         clinical: the study's clinical row, already de-identified; carried along.
         blank: what a person decided to blank; no other pixel changes, and 113101 is claimed for these files.
-        searched: whether the pixels are searched for text next; images that say they show some may then go on to that.
+        searched: whether the pixels are searched for text next; images with BurnedInAnnotation YES then go on to that.
 
     Returns:
-        The study with what was left out of it, or `Refused` if no instance remains or nobody knows whose it is.
+        The study with what was left out of it, or `Refused` if no instance remains or its patient is unknown.
 
     Raises:
         DiskFull: nothing could be written; no folder is left.
@@ -62,11 +62,11 @@ def deidentify(
     if identity is None:
         ending, reason = reason_of(unsupported("no-identity", "PatientID"))
         return Refused(key=study.key, ending=ending, reasons=(reason,))
-    subject = make_study_context(profile, pseudonyms, identity, searched=searched)
+    context = make_study_context(profile, pseudonyms, identity, searched=searched)
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        done, left_out = _instances(study, subject, partial, out, blank)
+        done, left_out = _rewrite_instances(study, context, partial, out, blank)
         if not done:
             return _refused(study, left_out)
         _publish(partial, out)
@@ -77,7 +77,7 @@ def deidentify(
     return Deidentified(
         key=study.key,
         site_id=pseudonyms.site_id,
-        patient=subject.pseudonym,
+        patient=context.pseudonym,
         study_instance_uid=pseudonyms.uid(study.study.study_instance_uid),
         profile_digest=profile.digest,
         instances=tuple(done),
@@ -86,95 +86,95 @@ def deidentify(
     )
 
 
-def rewritten(path: Path, subject: StudyContext, study_instance_uid: str, *, slow: bool = False) -> NewFile:
-    """One file's new content; raises `DicomUnsupported`. `slow` takes the other reader, for comparison."""
+def rewritten(path: Path, context: StudyContext, study_instance_uid: str, *, slow: bool = False) -> NewFile:
+    """One file's new content; raises `DicomUnsupported`. `slow` uses the pydicom reader, for comparison."""
     with _opened(path) as file:
-        source = _read(file, path, subject, slow=slow)
-        subject.take(source)
-        return _new_file(file, source, subject, study_instance_uid)
+        parsed = _read(file, path, context, slow=slow)
+        context.collect_names(parsed)
+        return _new_file(file, parsed, context, study_instance_uid)
 
 
 def _new_file(
-    file: int, source: ParsedFile, subject: StudyContext, study_instance_uid: str, *, blanked: bool = False
+    file: int, parsed: ParsedFile, context: StudyContext, study_instance_uid: str, *, blanked: bool = False
 ) -> NewFile:
     if blanked:
-        source = blankable(file, source)
-    values = _judged(source, subject, study_instance_uid)
-    if source.encapsulated and source.pixels is not None:
-        content = source.pixels if isinstance(source.pixels, bytes) else read_span(file, source.pixels)
-        cleaned = checked_pixels(source, content)
+        parsed = blankable(file, parsed)
+    actions = _actions_for(parsed, context, study_instance_uid)
+    if parsed.encapsulated and parsed.pixels is not None:
+        content = parsed.pixels if isinstance(parsed.pixels, bytes) else read_span(file, parsed.pixels)
+        cleaned = checked_pixels(parsed, content)
         if cleaned is not None and cleaned != content:
-            source = source._replace(pixels=cleaned)
-    return assemble(subject, source, values, frozenset({CLEAN_PIXEL_DATA} if blanked else ()))
+            parsed = parsed._replace(pixels=cleaned)
+    return assemble(context, parsed, actions, frozenset({CLEAN_PIXEL_DATA} if blanked else ()))
 
 
-def _judged(source: ParsedFile, subject: StudyContext, study_instance_uid: str) -> ElementActions:
-    """The values of a file that may go on and whose native pixel data are whole: an earlier one's if it says so."""
-    length = source.pixels.length if isinstance(source.pixels, Span) else source.pixels and len(source.pixels)
-    said = (fact for fact in source.dataset.items() if fact[0] != INSTANCE)  # with its tag: values alone are alike
-    key = (study_instance_uid, source.explicit, source.syntax, source.encapsulated, length, *said)
-    values = subject.judged.get(key)
-    if values is None:
-        kind = kind_of(source.dataset, subject.profile, searched=subject.searched)
-        check_subject(source.dataset, subject.identity, study_instance_uid)
-        if not source.encapsulated:
-            checked_pixels(source, None)
-        values = ElementActions(
-            subject, source.dataset, kind, explicit=source.explicit, encapsulated=source.encapsulated
+def _actions_for(parsed: ParsedFile, context: StudyContext, study_instance_uid: str) -> ElementActions:
+    """The actions for a file that may go on and whose native pixel data are whole; cached by what files say."""
+    length = parsed.pixels.length if isinstance(parsed.pixels, Span) else parsed.pixels and len(parsed.pixels)
+    facts = (fact for fact in parsed.facts.items() if fact[0] != INSTANCE)  # with their tags: values alone may be alike
+    key = (study_instance_uid, parsed.explicit, parsed.syntax, parsed.encapsulated, length, *facts)
+    actions = context.actions.get(key)
+    if actions is None:
+        kind = kind_of(parsed.facts, context.profile, searched=context.searched)
+        check_subject(parsed.facts, context.identity, study_instance_uid)
+        if not parsed.encapsulated:
+            checked_pixels(parsed, None)
+        actions = ElementActions(
+            context, parsed.facts, kind, explicit=parsed.explicit, encapsulated=parsed.encapsulated
         )
-        subject.judged[key] = values
-    return values
+        context.actions[key] = actions
+    return actions
 
 
-def _instances(
-    study: Included, subject: StudyContext, partial: Path, out: Path, blank: Blanking | None
+def _rewrite_instances(
+    study: Included, context: StudyContext, partial: Path, out: Path, blank: Blanking | None
 ) -> tuple[list[DeidentifiedInstance], list[LeftOut]]:
-    """Every instance, in two rounds: what one file names may be in none, so all are read before one is written."""
+    """Every instance, in two rounds: a name from one file may stay in none, so all are read before any is written."""
     left_out: LeftOuts = {}
-    earlier = HeaderCache()
+    headers = HeaderCache()
     for instance in study.kept:
         with leaving_out(instance, left_out), _opened(instance.path) as file:
-            source = _read(file, instance.path, subject)
-            subject.take(source)
-            earlier.keep(file, source)
+            parsed = _read(file, instance.path, context)
+            context.collect_names(parsed)
+            headers.keep(file, parsed)
     with Batch(partial, out, left_out) as batch:
         for instance in study.kept:
             if instance.path in left_out:
                 continue
             with leaving_out(instance, left_out):
-                boxes = blank.of(subject.pseudonyms.uid(instance.sop_instance_uid)) if blank else ()
+                boxes = blank.of(context.pseudonyms.uid(instance.sop_instance_uid)) if blank else ()
                 uid = study.study.study_instance_uid
                 file = _open(instance.path)
                 try:
-                    new = _checked(file, earlier, instance, subject, uid, blanked=bool(boxes))
-                    batch.take(instance, file, new, boxes)
+                    new = _checked(file, headers, instance, context, uid, blanked=bool(boxes))
+                    batch.add(instance, file, new, boxes)
                 except BaseException:
                     os.close(file)
                     raise
-    return batch.done, [left_out[instance.path] for instance in study.kept if instance.path in left_out]
+    return batch.instances, [left_out[instance.path] for instance in study.kept if instance.path in left_out]
 
 
 class HeaderCache:
-    """What the first round read, as far as a bounded memory holds it, of files that did not change since."""
+    """Headers that the first round read, within a bounded memory, of files that have not changed since."""
 
     def __init__(self) -> None:
-        self._kept: dict[_Stamp, ParsedFile] = {}
-        self._known: set[int] = set()  # pieces that several files share
-        self._room = _EARLIER
+        self._files: dict[_Stamp, ParsedFile] = {}
+        self._known: set[int] = set()  # ids of runs, which several files may share
+        self._bytes_left = _CACHE_BYTES
 
-    def keep(self, file: int, source: ParsedFile) -> None:
+    def keep(self, file: int, parsed: ParsedFile) -> None:
         """Keep what was read of a file if there is room."""
-        if self._room <= 0 or not isinstance(source.pixels, Span):
+        if self._bytes_left <= 0 or not isinstance(parsed.pixels, Span):
             return
-        for piece in source.pieces:
-            if id(piece) not in self._known:
-                self._known.add(id(piece))
-                self._room -= _WITH_PIECE + len(piece.raw)
-        self._kept[_stamp(file)] = source
+        for run in parsed.runs:
+            if id(run) not in self._known:
+                self._known.add(id(run))
+                self._bytes_left -= _RUN_OVERHEAD + len(run.raw)
+        self._files[_stamp(file)] = parsed
 
-    def take(self, file: int) -> ParsedFile | None:
-        """What was read of the file, once; None if it was not kept or the file is another since."""
-        return self._kept.pop(_stamp(file), None)
+    def pop(self, file: int) -> ParsedFile | None:
+        """Remove and return what was read of the file; None if it was not kept or the file has changed."""
+        return self._files.pop(_stamp(file), None)
 
 
 def _stamp(file: int) -> _Stamp:
@@ -200,25 +200,25 @@ def _open(path: Path) -> int:
 
 def _checked(
     file: int,
-    earlier: HeaderCache,
+    headers: HeaderCache,
     instance: Instance,
-    subject: StudyContext,
+    context: StudyContext,
     study_instance_uid: str,
     *,
     blanked: bool,
 ) -> NewFile:
-    """One instance's new content, if it is still the file that was received and that gave its names."""
-    source = earlier.take(file)
-    if source is None:
-        source = _read(file, instance.path, subject)
-        if subject.take(source):
+    """One instance's new content, if it is still the file that was received and whose names were collected."""
+    parsed = headers.pop(file)
+    if parsed is None:
+        parsed = _read(file, instance.path, context)
+        if context.collect_names(parsed):
             raise unsupported("changed-while-reading")
     try:
-        new = _new_file(file, source, subject, study_instance_uid, blanked=blanked)
+        new = _new_file(file, parsed, context, study_instance_uid, blanked=blanked)
     except (ValueError, RecursionError) as error:
         raise unsupported("not-readable") from error
     received = (instance.sop_instance_uid, instance.series_instance_uid)
-    if (new.sop_instance_uid, new.series_instance_uid) != tuple(map(subject.pseudonyms.uid, received)):
+    if (new.sop_instance_uid, new.series_instance_uid) != tuple(map(context.pseudonyms.uid, received)):
         raise unsupported("changed-while-reading", "SOPInstanceUID")
     return new
 
@@ -240,18 +240,18 @@ def _sync(folder: Path) -> None:
 
 
 def _refused(study: Included, left_out: list[LeftOut]) -> Refused:
-    """Quarantined if a person could still save an instance; each reason once."""
-    reasons: dict[str, Reason] = {one.reasons[0].code: one.reasons[0] for one in left_out}
-    seen = any(one.ending is Ending.QUARANTINED for one in left_out)
+    """Quarantined if a person could still save an instance; entry reason once."""
+    reasons: dict[str, Reason] = {entry.reasons[0].code: entry.reasons[0] for entry in left_out}
+    savable = any(entry.ending is Ending.QUARANTINED for entry in left_out)
     return Refused(
-        key=study.key, ending=Ending.QUARANTINED if seen else Ending.REFUSED, reasons=tuple(reasons.values())
+        key=study.key, ending=Ending.QUARANTINED if savable else Ending.REFUSED, reasons=tuple(reasons.values())
     )
 
 
-def _read(file: int, path: Path, subject: StudyContext, *, slow: bool = False) -> ParsedFile:
-    """One file as the fast reader finds it, or as the slow one does if only that can read it."""
+def _read(file: int, path: Path, context: StudyContext, *, slow: bool = False) -> ParsedFile:
+    """One file as the fast reader parses it, or the slow one if only that can."""
     try:
-        source = None if slow else fast_reader.read_source(file, subject.reading)
-        return source or pydicom_reader.read_source(path, subject.reading.sequences)
+        parsed = None if slow else fast_reader.read_source(file, context.reading)
+        return parsed or pydicom_reader.read_source(path, context.reading.sequences)
     except (OSError, ValueError, RecursionError, MemoryError) as error:
         raise unsupported("not-readable") from error

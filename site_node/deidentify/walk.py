@@ -1,7 +1,7 @@
 """The walk over items and elements of explicit and implicit VR little endian (PS3.5 section 7), at any depth.
 
-Every length is checked against what holds it. Items are read when they are wanted; a sequence is never read twice to
-find its end, so the work is in proportion to the bytes.
+Every length is checked against what holds it. Items are read on demand; a sequence is never read twice to find its
+end, so the work is proportional to the bytes.
 """
 
 import struct
@@ -27,17 +27,17 @@ NAMES = {b"": ""} | {vr: vr.decode() for vr in LONG | SHORT}
 EXPLICIT_HEADER = struct.Struct("<HH2sH").unpack_from
 IMPLICIT_HEADER = struct.Struct("<HHL").unpack_from
 LENGTH = struct.Struct("<L").unpack_from
-_UNTOLD = frozenset({b"", b"UN"})  # the file does not say that it is a sequence
+_UNKNOWN = frozenset({b"", b"UN"})  # the file does not say whether it is a sequence
 _BULK = frozenset({b"OB", b"OW"})  # undefined length means fragments here (PS3.5 section A.4)
 _DELIMITERS = 0xFFFE
 
 
-class NeedsMore(Exception):  # no error: more bytes are read
+class NeedsMore(Exception):  # not an error: the caller reads more bytes
     """An element other than native pixel data goes past the bytes read so far."""
 
 
 class Walk:
-    """A walk over bytes, of which the first `len(data)` are here.
+    """A walk over bytes, the first `len(data)` of which are in memory.
 
     Args:
         data: bytes from `base` on.
@@ -53,7 +53,7 @@ class Walk:
 
     def items(self, place: int, end: int, *, explicit: bool, depth: int, delimited: bool = False) -> Iterator[Elements]:
         """The items of a sequence whose value lies between two places."""
-        for item, _ in self._each(place, end, explicit=explicit, depth=depth, delimited=delimited):
+        for item, _ in self._read_items(place, end, explicit=explicit, depth=depth, delimited=delimited):
             if item is not None:
                 yield item
 
@@ -61,7 +61,7 @@ class Walk:
         """Whether a value is made of items that are data sets."""
         if length == UNDEFINED:
             return vr not in _BULK
-        return vr == b"SQ" or (vr in _UNTOLD and tag in self._sequences)
+        return vr == b"SQ" or (vr in _UNKNOWN and tag in self._sequences)
 
     def header(self, place: int, end: int, *, explicit: bool) -> tuple[int, bytes, int, int]:
         """Tag, value representation, start of the value and its length."""
@@ -106,13 +106,13 @@ class Walk:
                 place = self._skip_item(place, end, explicit=explicit, depth=depth)
 
     def need(self, place: int, end: int) -> None:
-        """Make sure that the bytes before `place` are inside the data set and here."""
+        """Make sure that the bytes before `place` are inside the data set and in memory."""
         if place > end:
             raise unsupported("truncated" if end == self.size - self.base else "length-past-end")
         if place > len(self.data):
             raise NeedsMore
 
-    def _each(
+    def _read_items(
         self, place: int, end: int, *, explicit: bool, depth: int, delimited: bool
     ) -> Iterator[tuple[Elements | None, int]]:
         """Each item with the place after it, and None with the place after the sequence's delimiter if it has one."""
@@ -137,23 +137,23 @@ class Walk:
 
     def _dataset(self, place: int, end: int, *, explicit: bool, depth: int, delimited: bool) -> tuple[Elements, int]:
         """The data set of an item and the place after it; `delimited` ones end with a delimiter before `end`."""
-        found: Elements = {}
+        elements: Elements = {}
         while place < end:
             tag, vr, start, length = self.header(place, end, explicit=explicit)
             if tag == ITEM_END:
                 if not delimited:
                     raise unsupported("malformed-sequence")
-                return found, start
-            if tag in found:
+                return elements, start
+            if tag in elements:
                 raise unsupported("doubled-element")
             after = start + length
             if vr in SHORT and after <= end and after <= len(self.data):  # never a sequence, never without a length
-                found[tag], place = Element(NAMES[vr], self.data[start:after]), after
+                elements[tag], place = Element(NAMES[vr], self.data[start:after]), after
                 continue
-            found[tag], place = self._element(tag, vr, start, length, end, explicit=explicit, depth=depth)
+            elements[tag], place = self._element(tag, vr, start, length, end, explicit=explicit, depth=depth)
         if delimited:
             raise unsupported("malformed-sequence")
-        return found, place
+        return elements, place
 
     def _element(
         self, tag: int, vr: bytes, start: int, length: int, end: int, *, explicit: bool, depth: int
@@ -168,15 +168,15 @@ class Walk:
             after = start + length
             self.need(after, end)
             return Element(NAMES[vr], partial(self.items, start, after, explicit=inner, depth=depth + 1)), after
-        # Read now: to look for its end first would take the depth squared.
+        # Read now: a search for its end would take time in proportion to the depth squared.
         self._check_open(vr)
-        each = list(self._each(start, end, explicit=inner, depth=depth + 1, delimited=True))
-        items = [item for item, _ in each if item is not None]
-        return Element(NAMES[vr], items.__iter__), each[-1][1]
+        pairs = list(self._read_items(start, end, explicit=inner, depth=depth + 1, delimited=True))
+        items = [item for item, _ in pairs if item is not None]
+        return Element(NAMES[vr], items.__iter__), pairs[-1][1]
 
     def _check_open(self, vr: bytes) -> None:
-        """Only sequences and what nobody knows may have no length."""
-        if vr != b"SQ" and vr not in _UNTOLD:
+        """Only sequences and unknown representations may have an undefined length."""
+        if vr != b"SQ" and vr not in _UNKNOWN:
             raise unsupported("malformed-element")
 
     def _skip_item(self, place: int, end: int, *, explicit: bool, depth: int) -> int:
@@ -192,7 +192,7 @@ class Walk:
                 self.need(place, end)
 
     def _delimiter(self, element: int, place: int) -> tuple[int, bytes, int, int]:
-        """Only an item's end may stand where an element is looked for."""
+        """Only an item's end may stand where an element is expected."""
         if element != ITEM_END & 0xFFFF:
             raise unsupported("malformed-sequence")
         return ITEM_END, b"", place + 8, 0

@@ -1,4 +1,4 @@
-"""A few attributes of a file as text, as far as they can be read: for what must go on with a broken file too."""
+"""A few attributes of a file as text, for callers that must go on with a broken file too."""
 
 import warnings
 from pathlib import Path

@@ -1,6 +1,6 @@
-"""The site's Flower app: trains, evaluates and counts, after the site's policy has judged the message.
+"""The site's Flower app: trains, evaluates and counts, after the site's policy has checked the message.
 
-The policy stands around the app as a Flower mod, so it holds whatever executes the app. A refusal is a visible error
+The policy wraps the app as a Flower mod, so it applies whatever executes the app. A refusal is a visible error
 reply `SITE_POLICY: …`; any other failure names its public sentence only, since a foreign exception's text might quote
 a value.
 """
@@ -21,7 +21,7 @@ from shared.federation.records import Vector
 from shared.federation.secure_sum.policy import SumPolicy
 from site_node.federate import statistics
 from site_node.federate.dataset import Split, load_split
-from site_node.federate.policy import check_message, load_policy, may_tell
+from site_node.federate.policy import check_message, load_policy, may_report_figures
 from site_node.federate.rounds import claim_round
 from site_node.federate.site import FederateSettings, from_context
 from site_node.federate.supernode import refusal
@@ -50,10 +50,10 @@ def policy_gate(message: Message, context: Context, call_next: ClientAppCallable
             kind=kind,
             server_round=server_round,
         )
-        named = str(message.content[records.CONFIG].get(records.STAGE)) if kind == "query" else kind
-        claim_round(site.folder, plan.run, named, 0 if kind == "query" else server_round)
+        kind_or_stage = str(message.content[records.CONFIG].get(records.STAGE)) if kind == "query" else kind
+        claim_round(site.folder, plan.run, kind_or_stage, 0 if kind == "query" else server_round)
         reply = call_next(message, context)
-        check_leaving(reply, plan, policy.max_answer_bytes)
+        check_answer(reply, plan, policy.max_answer_bytes)
     except RunRefused as error:
         return refusal(message, REFUSED + error.fields.get("problem", "refused"))
     except RicordError as error:
@@ -64,7 +64,7 @@ def policy_gate(message: Message, context: Context, call_next: ClientAppCallable
 
 
 def plan_of(message: Message, site: FederateSettings) -> Plan:
-    """The verified plan a message carries; raises `RunRefused` without one, `SignatureInvalid` for another's."""
+    """The verified plan a message carries; raises `RunRefused` without one, `SignatureInvalid` for a forged one."""
     config = message.content.get(records.CONFIG) if message.has_content() else None
     text = config.get(records.PLAN) if isinstance(config, ConfigRecord) else None
     if not isinstance(text, str):
@@ -72,8 +72,8 @@ def plan_of(message: Message, site: FederateSettings) -> Plan:
     return verify_plan(text, site.verify_key)
 
 
-def check_leaving(reply: Message, plan: Plan, most: int) -> None:
-    """Raise `RunRefused` when an answer holds other records than its kind may, or more bytes than the policy allows."""
+def check_answer(reply: Message, plan: Plan, max_bytes: int) -> None:
+    """Raise `RunRefused` when an answer holds other records than its kind may, or more than `max_bytes`."""
     if reply.has_error():
         return
     allowed = {
@@ -87,21 +87,21 @@ def check_leaving(reply: Message, plan: Plan, most: int) -> None:
     if any(set(content[key]) - fields for key, fields in _FIELDS.items() if key in content):
         raise RunRefused(problem=f"an answer for {plan.purpose} held a field it may not")
     size = sum(record.count_bytes() for record in content.values())
-    if size > most:
+    if size > max_bytes:
         raise RunRefused(problem=f"an answer of {size} bytes is more than may leave")
 
 
 _FIELDS = {
     records.ARRAYS: {records.STATE},
-    records.METRICS: {records.EXAMPLES, records.LOSS, records.AUC, records.TOLD},
+    records.METRICS: {records.EXAMPLES, records.LOSS, records.AUC, records.FIGURES},
     records.CONFIG: {records.PAYLOAD},
 }
 
 
 def train_round(message: Message, context: Context) -> Message:
-    """Train the received model on this site's images and send back its state and how many images it saw.
+    """Train the received model on this site's images and send back its state and the number of images.
 
-    The number of images is what Flower weights the average by; the loss leaves only with enough cases behind it.
+    The number of images is what Flower weights the average by; the loss leaves only if each class has enough cases.
     """
     site = from_context(context.node_config)
     plan = plan_of(message, site)
@@ -110,11 +110,11 @@ def train_round(message: Message, context: Context) -> Message:
     set_state(model, _vector(message))
     samples = _split(site.library, task).training
     loss = train(model, samples, task, server_round=int(message.content[records.CONFIG][records.ROUND]))
-    told = may_tell(load_policy(site.policy), plan, samples.cases)
+    reported = may_report_figures(load_policy(site.policy), plan, samples.cases)
     metrics = {
         records.EXAMPLES: len(samples.labels),
-        records.LOSS: loss if told else 0.0,
-        records.TOLD: int(told),
+        records.LOSS: loss if reported else 0.0,
+        records.FIGURES: int(reported),
     }
     content = RecordDict(
         {
@@ -126,7 +126,7 @@ def train_round(message: Message, context: Context) -> Message:
 
 
 def evaluate_round(message: Message, context: Context) -> Message:
-    """Evaluate the received model on this site's validation images; figures leave only with enough cases behind."""
+    """Evaluate the received model on this site's validation images; figures leave only if there are enough cases."""
     site = from_context(context.node_config)
     plan = plan_of(message, site)
     task = _task(plan)
@@ -134,12 +134,12 @@ def evaluate_round(message: Message, context: Context) -> Message:
     set_state(model, _vector(message))
     samples = _split(site.library, task).validation
     result = evaluate(model, samples)
-    told = result.auc is not None and may_tell(load_policy(site.policy), plan, samples.cases)
+    reported = result.auc is not None and may_report_figures(load_policy(site.policy), plan, samples.cases)
     metrics = {
-        records.EXAMPLES: result.images if told else 0,
-        records.LOSS: result.loss if told else 0.0,
-        records.AUC: result.auc if told and result.auc is not None else 0.0,
-        records.TOLD: int(told),
+        records.EXAMPLES: result.images if reported else 0,
+        records.LOSS: result.loss if reported else 0.0,
+        records.AUC: result.auc if reported and result.auc is not None else 0.0,
+        records.FIGURES: int(reported),
     }
     return Message(RecordDict({records.METRICS: MetricRecord(metrics)}), reply_to=message)
 
@@ -177,23 +177,23 @@ def _vector(message: Message) -> Vector:
 
 
 def _split(library: Path, task: TrainingTask) -> Split:
-    """The site's images, decoded once for as long as the library holds the same studies."""
-    held = tuple(sorted(folder.name for folder in library.iterdir())) if library.is_dir() else ()
-    return _decoded(library, task, held)
+    """The site's images, decoded again only when the library holds other studies."""
+    studies = tuple(sorted(folder.name for folder in library.iterdir())) if library.is_dir() else ()
+    return _decoded(library, task, studies)
 
 
 @lru_cache(maxsize=1)
-def _decoded(library: Path, task: TrainingTask, held: tuple[str, ...]) -> Split:
-    del held  # in the key only: a withdrawn study must be gone from memory too
+def _decoded(library: Path, task: TrainingTask, studies: tuple[str, ...]) -> Split:
+    del studies  # in the key only: a withdrawn study must be gone from memory too
     return load_split(library, task)
 
 
 def _build() -> ClientApp:
-    built = ClientApp(mods=[policy_gate])
-    built.train()(train_round)
-    built.evaluate()(evaluate_round)
-    built.query()(count)
-    return built
+    client = ClientApp(mods=[policy_gate])
+    client.train()(train_round)
+    client.evaluate()(evaluate_round)
+    client.query()(count)
+    return client
 
 
 app = _build()

@@ -1,4 +1,4 @@
-"""The site's two calls before it takes part: register its node key, and learn where the fleet port is."""
+"""The site's two calls before federated work: register its node key, and ask for the fleet port's address."""
 
 from datetime import datetime
 from pathlib import Path

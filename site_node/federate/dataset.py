@@ -1,7 +1,7 @@
 """The library's frontal radiographs as arrays: the same deterministic normalisation at every site.
 
 Each image is inverted when it is MONOCHROME1, clipped to its 1st and 99th percentile, averaged down to the task's size
-and standardised to mean 0 and deviation 1 by itself, so that no scanner's gain is learned. Patients, not images, are
+and standardised on its own to mean 0 and deviation 1, so that no scanner's gain is learned. Patients, not images, are
 split into training and validation, by a hash of the pseudonym: the same split in every round and after a restart.
 """
 
@@ -24,7 +24,7 @@ from site_node.home.library import LibraryStudy, load_library
 
 MODALITIES = ("CR", "DX")
 _LATERAL = ("LL", "RL", "LAT", "LATERAL", "LLD", "RLD", "LLO", "RLO", "LPO", "RPO", "LAO", "RAO")  # (0018,5101)
-_ANSWERS = {"yes": 1, "positive": 1, "1": 1, "true": 1, "no": 0, "negative": 0, "0": 0, "false": 0}
+_LABELS = {"yes": 1, "positive": 1, "1": 1, "true": 1, "no": 0, "negative": 0, "0": 0, "false": 0}
 
 
 class Split(NamedTuple):
@@ -41,12 +41,12 @@ class _Entry(NamedTuple):
 
 
 def load_split(library: Path, task: TrainingTask) -> Split:
-    """Read the library's labelled frontal radiographs; a study without the label, or no radiograph, is passed over."""
+    """Read the library's labelled frontal radiographs; a study without the label or a radiograph is skipped."""
     entries = tuple(_entries(library, load_library(library), task))
-    kept_back = [_is_validation(entry.patient, task) for entry in entries]
+    held_out = [_is_validation(entry.patient, task) for entry in entries]
     return Split(
-        training=_samples([entry for entry, back in zip(entries, kept_back, strict=True) if not back], task),
-        validation=_samples([entry for entry, back in zip(entries, kept_back, strict=True) if back], task),
+        training=_samples([entry for entry, out in zip(entries, held_out, strict=True) if not out], task),
+        validation=_samples([entry for entry, out in zip(entries, held_out, strict=True) if out], task),
     )
 
 
@@ -67,7 +67,7 @@ def read_frontal(file: Path) -> npt.NDArray[np.float32] | None:
             return None
         pixels: npt.NDArray[np.float32] = dataset.pixel_array.astype(np.float32)
     except (InvalidDicomError, OSError, ValueError, AttributeError, NotImplementedError, RuntimeError):
-        return None  # the library was validated; what cannot be decoded here is no reason to end a federated run
+        return None  # a file that cannot be decoded must not end a federated run; validation already passed it
     if int(dataset.get("NumberOfFrames", 1) or 1) > 1:
         pixels = pixels[0]
     if int(dataset.get("SamplesPerPixel", 1) or 1) > 1:
@@ -88,7 +88,7 @@ def _entries(library: Path, studies: Sequence[LibraryStudy], task: TrainingTask)
 
 
 def _label(study: LibraryStudy, field: str) -> int | None:
-    return _ANSWERS.get(str((study.clinical or {}).get(field, "")).lower())
+    return _LABELS.get(str((study.clinical or {}).get(field, "")).lower())
 
 
 def _is_validation(patient: PatientPseudonym, task: TrainingTask) -> bool:

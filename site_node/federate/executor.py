@@ -12,7 +12,7 @@ from site_node.federate.site import CONTEXT_KEY, FederateSettings
 from site_node.federate.supernode import SuperNode, SuperNodeSettings, Task, refusal
 
 log = structlog.get_logger(__name__)
-_LOOK_SECONDS = 0.1
+_POLL_SECONDS = 0.1
 _PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 60.0
 
@@ -20,7 +20,7 @@ _LONGEST_PAUSE_SECONDS = 60.0
 def run_federate(settings: FederateSettings, *, stop: threading.Event, once: bool = False) -> int:
     """Answer federated work until `stop` is set; with `once`, until nothing came for `settings.idle_seconds`.
 
-    Returns how many messages were answered, refusals among them. A SuperLink that is not there, or does not know this
+    Returns how many messages were answered, refusals among them. A SuperLink that is down, or does not know this
     node yet, is tried again; nothing of Flower outlives this process. Raises `SettingsError` for a policy that cannot
     be read, and with `once` what kept it from connecting until the end.
     """
@@ -35,7 +35,7 @@ def run_federate(settings: FederateSettings, *, stop: threading.Event, once: boo
                             answer(task, settings)
                             clock.count()
                             continue
-                    stop.wait(_LOOK_SECONDS)
+                    stop.wait(_POLL_SECONDS)
         except RicordError as error:
             if clock.over() and clock.answered == 0:
                 raise
@@ -70,7 +70,7 @@ class _Idle:
 
 
 def answer(task: Task, settings: FederateSettings) -> None:
-    """Refuse a bundle that the policy does not list before looking into the message; else let the app answer."""
+    """Refuse a bundle that the policy does not list before its message is read; else let the app answer."""
     kind = task.message.metadata.message_type
     try:
         check_bundle(load_policy(settings.policy), task.bundle_digest)

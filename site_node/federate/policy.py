@@ -1,8 +1,8 @@
-"""The site's word on federated work: what `federation-policy.toml` does not allow is refused before anything runs.
+"""The site's policy on federated work: what `federation-policy.toml` does not allow is refused before anything runs.
 
-Every message is judged by itself: the bundle's digest by the executor, then the signed plan, the agreement's modes and
+Every message is checked by itself: the bundle's digest by the executor, then the signed plan, the agreement's modes and
 its end, the kind of message and its round, then, after the answer is computed, the records and bytes that would leave.
-How often a round was answered is `site_node.federate.rounds`' to know.
+`site_node.federate.rounds` limits how often a round is answered.
 """
 
 from collections.abc import Collection
@@ -67,13 +67,13 @@ colluders = 1            # known peers that may side with the coordinator in a s
 
 
 def write_default_policy(path: Path) -> None:
-    """Put the first policy in place; one that is there already stays as it is."""
+    """Write the first policy, unless there is one already."""
     if not path.exists():
         path.write_text(default_policy(), encoding="utf-8")
 
 
 def check_bundle(policy: SitePolicy, digest: str) -> None:
-    """Raise `RunRefused` unless the policy lists this FAB; called before anything in it is looked at."""
+    """Raise `RunRefused` unless the policy lists this FAB; called before its content is read."""
     if digest not in policy.bundles:
         raise RunRefused(problem="this bundle's digest is not on the site's list")
 
@@ -120,11 +120,11 @@ def check_message(
 
 
 def _pins(policy: SitePolicy, plan: Plan, site_id: SiteId) -> str | None:
-    """With pins, a pinned peer under another key is a lie, and only pinned peers count towards the minimum."""
+    """With pins, a pinned peer under another key is refused, and only pinned peers count towards the minimum."""
     if not policy.pins:
         return None
-    others = [member for member in plan.sites if member.site_id != site_id]
-    pinned = [member for member in others if member.site_id in policy.pins]
+    peers = [member for member in plan.sites if member.site_id != site_id]
+    pinned = [member for member in peers if member.site_id in policy.pins]
     if any(policy.pins[member.site_id] != member.fingerprint for member in pinned):
         return "a pinned site appears under another key"
     if len(pinned) + 1 < policy.minimum_sites:
@@ -132,8 +132,8 @@ def _pins(policy: SitePolicy, plan: Plan, site_id: SiteId) -> str | None:
     return None
 
 
-def may_tell(policy: SitePolicy, plan: Plan, cases: tuple[int, int]) -> bool:
-    """Whether a figure of this site alone may leave: asked for, approved, and enough cases of each class behind it."""
+def may_report_figures(policy: SitePolicy, plan: Plan, cases: tuple[int, int]) -> bool:
+    """Whether figures of this site alone may leave: plan and policy want them, and each class has enough cases."""
     task = plan.training
     if task is None or not (task.site_metrics and policy.site_metrics):
         return False

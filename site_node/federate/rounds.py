@@ -1,8 +1,8 @@
-"""What a site answered of each run, so that a plan gives its rounds once and not as many gradients as one asks for.
+"""Which rounds of each run a site answered, so that nobody obtains further gradients by asking a round again.
 
 Every answer is claimed before it is computed: a marker per run, kind of message and round under the site's federation
-folder. Exactly one retry is allowed, because a coordinator that was restarted asks the round it had not finished
-again, and a message can be lost with the connection. A third time is refused, whatever became of the first two. The
+folder. Exactly one retry is allowed, because a restarted coordinator repeats the round that it had not
+finished, and a message can be lost with the connection. A third request is refused, whatever became of the others. The
 stages of a statistic have no round; each is claimed by its name (and once per session by the secure sum itself).
 """
 
@@ -32,8 +32,8 @@ def claim_round(folder: Path, run: RunId, kind: str, server_round: int) -> None:
             os.close(os.open(claims / f"{kind}-{server_round}.{attempt}", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         except FileExistsError:
             continue
-        for made in (claims, claims.parent, folder):
-            sync_folder(made)
+        for changed in (claims, claims.parent, folder):
+            sync_folder(changed)
         return
     raise RunRefused(
         problem=f"{kind} of round {server_round} was answered and retried before"

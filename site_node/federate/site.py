@@ -1,4 +1,4 @@
-"""What the client app knows of its own site. It travels inside this machine only, in the context of each task."""
+"""What the client app knows of its own site. It travels in the context of each task and never leaves this machine."""
 
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ class FederateSettings(Frozen):
     """Everything federated work at a site needs. The command line makes it from `site.toml` and the identity folder."""
 
     site_id: SiteId
-    folder: Path  # <home>/federation: Flower's files, what was answered already
+    folder: Path  # <home>/federation: Flower's files, and the rounds already answered
     library: Path
     policy: Path  # <home>/federation-policy.toml
     signing_key: Path

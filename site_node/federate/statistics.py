@@ -1,11 +1,12 @@
 """The site's part of a cohort summary: count its library by the definition, and give the counts to a secure sum only.
 
-No count of this site leaves but under masks that come off the sum of all sites alone.
+A count leaves this site only under a mask; the masks cancel in the sum over all sites and nowhere else.
 """
 
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ from shared.federation.secure_sum.memory import FileMemory
 from shared.federation.secure_sum.messages import SumPlan
 from shared.federation.secure_sum.policy import SumPolicy
 from shared.ids import Sha256, SiteId
-from shared.protocol.cohort import CohortDefinition, Unit, Variable, filled_cells, table_cell
+from shared.protocol.cohort import CohortDefinition, Level, Variable, filled_cells, table_cell
 from site_node.home.library import LibrarySeries, LibraryStudy, load_library
 
 ONE_STUDY = "one study"  # the text that `days` gives for a patient with a single study
@@ -28,8 +29,8 @@ ONE_STUDY = "one study"  # the text that `days` gives for a patient with a singl
 Value = str | int | float | None
 
 
-class Subject(NamedTuple):
-    """What is counted: a patient (all its studies, by date), a study (itself) or a series (itself, in its study)."""
+class CountedItem(NamedTuple):
+    """What is counted: a patient (all studies, by date), a study (itself) or a series (itself, in its study)."""
 
     studies: Sequence[LibraryStudy]
     series: LibrarySeries | None = None
@@ -50,16 +51,16 @@ def answer(
 ) -> bytes:
     """Answer one stage of a cohort summary's secure sum.
 
-    `memory` is a folder kept between runs; `roster`, when given, is the one the site's policy has approved already.
+    `memory` is a folder kept between runs; `roster`, when given, is the one that the site's policy approved.
     Raises what `SumClient.answer` raises, `RunRefused` and `ProtocolMismatch`; then no count has left.
     """
-    counting = Counting(protocol_digest, library, None if roster is None else frozenset(roster))
-    kept = FileMemory(memory)
-    kept.wipe_stale()
-    return SumClient(site_id, key, coordinator, policy, kept).answer(stage, payload, counting)
+    counts = LibraryCounts(protocol_digest, library, None if roster is None else frozenset(roster))
+    sum_memory = FileMemory(memory)
+    sum_memory.wipe_stale()
+    return SumClient(site_id, key, coordinator, policy, sum_memory).answer(stage, payload, counts)
 
 
-class Counting(NamedTuple):
+class LibraryCounts(NamedTuple):
     """The library's counts as a contribution to a sum."""
 
     protocol_digest: Sha256
@@ -90,34 +91,34 @@ def vector_of(definition: CohortDefinition, studies: Sequence[LibraryStudy]) -> 
 
 def count(definition: CohortDefinition, studies: Sequence[LibraryStudy]) -> dict[str, int]:
     """Every cell's count; each patient, study or series falls into one category of each variable."""
-    found: Counter[str] = Counter()
-    for unit, subjects in _subjects(studies).items():
-        found[unit] = len(subjects)
-        for subject in subjects:
-            found.update(_cells(definition, unit, subject))
-    found["images"] = sum(series.instance_count for study in studies for series in study.series)
+    counts: Counter[str] = Counter()
+    for unit, items in _items(studies).items():
+        counts[unit] = len(items)
+        for item in items:
+            counts.update(_cells(definition, unit, item))
+    counts["images"] = sum(series.instance_count for study in studies for series in study.series)
     for field in definition.filled:
         recorded, missing = filled_cells(field)
-        has = sum(_clinical([study], field) is not None for study in studies)
-        found.update({recorded: has, missing: len(studies) - has})
-    return {cell: found[cell] for cell in definition.cells}
+        present = sum(_clinical([study], field) is not None for study in studies)
+        counts.update({recorded: present, missing: len(studies) - present})
+    return {cell: counts[cell] for cell in definition.cells}
 
 
-def _subjects(studies: Sequence[LibraryStudy]) -> dict[Unit, list[Subject]]:
+def _items(studies: Sequence[LibraryStudy]) -> dict[Level, list[CountedItem]]:
     patients: dict[str, list[LibraryStudy]] = defaultdict(list)
     for study in sorted(studies, key=lambda each: each.study_date):
         patients[study.patient].append(study)
     return {
-        "patients": [Subject(each) for each in patients.values()],
-        "studies": [Subject([study]) for study in studies],
-        "series": [Subject([study], series) for study in studies for series in study.series],
+        "patients": [CountedItem(each) for each in patients.values()],
+        "studies": [CountedItem([study]) for study in studies],
+        "series": [CountedItem([study], series) for study in studies for series in study.series],
     }
 
 
-def _cells(definition: CohortDefinition, unit: Unit, subject: Subject) -> list[str]:
-    """The cells that one subject is counted in."""
+def _cells(definition: CohortDefinition, unit: Level, item: CountedItem) -> list[str]:
+    """The cells that one item is counted in."""
     variables = [variable for variable in definition.variables if variable.unit == unit]
-    labels = {variable.name: variable.label_of(_value(variable, subject)) for variable in variables}
+    labels = {variable.name: variable.label_of(_value(variable, item)) for variable in variables}
     cells = {name: f"{name}/{label}" for name, label in labels.items()}
     counted = {each.name for each in variables if each.only is None or each.only in cells.values()}
     tables = (table for table in definition.tables if {table.rows, table.columns} <= counted)
@@ -127,13 +128,13 @@ def _cells(definition: CohortDefinition, unit: Unit, subject: Subject) -> list[s
     ]
 
 
-def _value(variable: Variable, subject: Subject) -> Value:
+def _value(variable: Variable, item: CountedItem) -> Value:
     if variable.source == "clinical":
-        return _clinical(subject.studies, variable.field)
+        return _clinical(item.studies, variable.field)
     if variable.source == "series":
-        value: Value = getattr(subject.series, variable.field, None)
+        value: Value = getattr(item.series, variable.field, None)
         return value
-    return len(subject.studies) if variable.field == "studies" else _days(subject.studies)
+    return len(item.studies) if variable.field == "studies" else _days(item.studies)
 
 
 def _clinical(studies: Sequence[LibraryStudy], field: str) -> Value:
@@ -147,7 +148,7 @@ def _days(studies: Sequence[LibraryStudy]) -> Value:
     if len(studies) == 1:
         return ONE_STUDY
     try:
-        dates = [datetime.strptime(study.study_date, "%Y%m%d") for study in studies]  # noqa: DTZ007 -- days only
+        dates = [date(*time.strptime(study.study_date, "%Y%m%d")[:3]) for study in studies]
     except ValueError:
         return None
     return (max(dates) - min(dates)).days

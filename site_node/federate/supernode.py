@@ -79,9 +79,9 @@ class Task:
 
     def __init__(self, client: RuntimeHttpClient) -> None:
         self._client = client
-        given = client.PullTaskInput(PullTaskInputRequest())
-        self.context: Context = context_from_proto(given.context)
-        self.bundle_digest = hashlib.sha256(given.fab.content).hexdigest()
+        task_input = client.PullTaskInput(PullTaskInputRequest())
+        self.context: Context = context_from_proto(task_input.context)
+        self.bundle_digest = hashlib.sha256(task_input.fab.content).hexdigest()
         self.message = _pull_message(client, self.context)
 
     def answer(self, reply: Message, context: Context) -> None:
@@ -101,7 +101,7 @@ class SuperNode:
     def __enter__(self) -> Self:
         """Start the child and wait for its Runtime API; raises `CoordinatorUnreachable` or `RunFailed`."""
         getLogger("flwr").setLevel(WARNING)
-        getLogger("httpx").setLevel(WARNING)  # it tells every request
+        getLogger("httpx").setLevel(WARNING)  # it logs every request
         self._settings.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._address = f"127.0.0.1:{_free_port()}"
         self._child = _start(self._settings, self._address, self._secret)
@@ -109,7 +109,7 @@ class SuperNode:
             self._address, SuperExecAuthHttpInterceptor(master_secret=self._secret, protected_methods=[_ACQUIRE])
         )
         deadline = time.monotonic() + _START_SECONDS
-        while not _answers(self._address):
+        while not _is_healthy(self._address):
             if time.monotonic() > deadline or not self.alive:
                 self.__exit__()
                 raise RunFailed(problem="Flower's SuperNode did not start; see its log")
@@ -137,19 +137,19 @@ class SuperNode:
     def task(self) -> Iterator[Task | None]:
         """The next message, or `None`; the task is kept alive towards Flower while the block runs.
 
-        Raises `CoordinatorUnreachable` when the child is gone.
+        Raises `CoordinatorUnreachable` when the child has ended.
         """
         if not self.alive:
             raise CoordinatorUnreachable("the SuperNode ended", address=self._settings.fleet_address)
         try:
-            given = self._client.AcquireTask(AcquireTaskRequest(supported_task_types=[TaskType.CLIENT_APP]))
+            acquired = self._client.AcquireTask(AcquireTaskRequest(supported_task_types=[TaskType.CLIENT_APP]))
         except httpx.HTTPError as error:
             raise CoordinatorUnreachable("the SuperNode ends", address=self._settings.fleet_address) from error
-        if not given.token:
+        if not acquired.token:
             yield None
             return
-        client = _client(self._address, RuntimeTokenHttpInterceptor(given.token))
-        heartbeat = HeartbeatSender(lambda: _beats(client))
+        client = _client(self._address, RuntimeTokenHttpInterceptor(acquired.token))
+        heartbeat = HeartbeatSender(lambda: _send_heartbeat(client))
         heartbeat.start()
         try:
             yield Task(client)
@@ -165,7 +165,7 @@ def refusal(message: Message, reason: str) -> Message:
     return Message(Error(code=ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason=reason), reply_to=message)
 
 
-def _beats(client: RuntimeHttpClient) -> bool:
+def _send_heartbeat(client: RuntimeHttpClient) -> bool:
     try:
         return bool(client.SendTaskHeartbeat(SendTaskHeartbeatRequest()).success)
     except httpx.HTTPError:
@@ -173,13 +173,13 @@ def _beats(client: RuntimeHttpClient) -> bool:
 
 
 def _pull_message(client: RuntimeHttpClient, context: Context) -> Message:
-    """The task's message. Flower makes the task before it keeps the message, so the first look may be too early."""
+    """The task's message. Flower makes the task before it keeps the message, so the first pull may be too early."""
     deadline = time.monotonic() + _START_SECONDS
-    while not (given := client.PullMessages(PullAppMessagesRequest())).messages_list:
+    while not (pulled := client.PullMessages(PullAppMessagesRequest())).messages_list:
         if time.monotonic() > deadline:
             raise RunFailed(problem="a task came without its message")
         time.sleep(_BACKOFF_SECONDS)
-    tree, node = given.message_object_trees[0], Node(node_id=context.node_id)
+    tree, node = pulled.message_object_trees[0], Node(node_id=context.node_id)
     message: Message = pull_and_inflate_object_from_tree(
         tree,
         make_pull_object_fn_protobuf(client.PullObject, node, context.run_id),
@@ -187,7 +187,7 @@ def _pull_message(client: RuntimeHttpClient, context: Context) -> Message:
         return_type=Message,
         initial_backoff=_BACKOFF_SECONDS,
     )
-    message.metadata.__dict__["_message_id"] = tree.object_id  # what travels does not hold its own id
+    message.metadata.__dict__["_message_id"] = tree.object_id  # a transferred message lacks its own id
     return message
 
 
@@ -200,7 +200,7 @@ def _client(address: str, *interceptors: Any) -> RuntimeHttpClient:
     )
 
 
-def _answers(address: str) -> bool:
+def _is_healthy(address: str) -> bool:
     try:
         return httpx.get(f"http://{address}/health", timeout=5).status_code < httpx.codes.INTERNAL_SERVER_ERROR
     except httpx.HTTPError:
@@ -249,7 +249,7 @@ def _follow_parent() -> None:
 def _child() -> None:
     threading.Thread(target=_follow_parent, daemon=True).start()
     poll = float(os.environ[_POLL])
-    # Flower's worker loop sleeps 3 s when idle, 0.5 s between looks for a reply and 1 s when an object is not there
+    # Flower's worker loop sleeps 3 s when idle, 0.5 s between polls for a reply and 1 s when an object is not there
     # yet, all written into its code
     start_client_internal.time = SimpleNamespace(sleep=lambda seconds: time.sleep(min(seconds, poll)))
     start_client_internal.pull_objects = partial(pull_objects, initial_backoff=_BACKOFF_SECONDS)

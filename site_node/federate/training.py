@@ -12,7 +12,7 @@ from shared.federation.plan import TrainingTask
 
 Images = npt.NDArray[np.float32]  # (n, size, size), standardised
 Labels = npt.NDArray[np.int64]  # (n,), 0 or 1
-_AT_ONCE = 64  # images evaluated together
+_EVALUATION_BATCH = 64  # images evaluated together
 
 
 class Samples(NamedTuple):
@@ -23,13 +23,13 @@ class Samples(NamedTuple):
 
     @property
     def cases(self) -> tuple[int, int]:
-        """How many negative and positive ones there are."""
+        """The numbers of negative and positive samples."""
         positive = int(self.labels.sum())
         return len(self.labels) - positive, positive
 
 
 class Evaluation(NamedTuple):
-    """Mean loss, AUC (`None` with one class only), and how many images they rest on."""
+    """Mean loss, AUC (`None` with one class only), and the number of images."""
 
     loss: float
     auc: float | None
@@ -39,7 +39,7 @@ class Evaluation(NamedTuple):
 def train(model: nn.Module, samples: Samples, task: TrainingTask, *, server_round: int) -> float:
     """Train in place for the task's epochs and return the last epoch's mean loss.
 
-    Classes are weighted by the inverse of their frequency here. With a `proximal_mu` the loss gets FedProx's term
+    Classes are weighted by their inverse frequency at this site. With a `proximal_mu` the loss gets FedProx's term
     mu/2 |w - w_global|^2 (Li et al., MLSys 2020). Raises `RunRefused` when there is nothing to train on.
     """
     if len(samples.labels) == 0:
@@ -55,9 +55,9 @@ def train(model: nn.Module, samples: Samples, task: TrainingTask, *, server_roun
     for _ in range(task.local_epochs):
         total = 0.0
         shuffled = order.permutation(len(labels))
-        for chosen in np.array_split(shuffled, max(1, -(-len(labels) // task.batch_size))):
-            loss = criterion(model(images[chosen]), labels[chosen])
-            total += float(loss.detach()) * len(chosen)
+        for batch in np.array_split(shuffled, max(1, -(-len(labels) // task.batch_size))):
+            loss = criterion(model(images[batch]), labels[batch])
+            total += float(loss.detach()) * len(batch)
             optimizer.zero_grad()
             (loss + _proximal(model, start, task.proximal_mu)).backward()
             optimizer.step()
@@ -72,7 +72,7 @@ def evaluate(model: nn.Module, samples: Samples) -> Evaluation:
     torch.set_num_threads(1)
     model.eval()
     with torch.no_grad():
-        parts = torch.split(torch.from_numpy(samples.images).unsqueeze(1), _AT_ONCE)
+        parts = torch.split(torch.from_numpy(samples.images).unsqueeze(1), _EVALUATION_BATCH)
         logits = torch.cat([model(part) for part in parts])
     labels = torch.from_numpy(samples.labels).float()
     loss = float(nn.functional.binary_cross_entropy_with_logits(logits, labels))
@@ -107,5 +107,5 @@ def _optimizer(model: nn.Module, task: TrainingTask) -> torch.optim.Optimizer:
 def _proximal(model: nn.Module, start: list[torch.Tensor], mu: float) -> torch.Tensor:
     if mu == 0:
         return torch.zeros(())
-    distance = [((now - then) ** 2).sum() for now, then in zip(model.parameters(), start, strict=True)]
+    distance = [((current - initial) ** 2).sum() for current, initial in zip(model.parameters(), start, strict=True)]
     return mu / 2 * torch.stack(distance).sum()

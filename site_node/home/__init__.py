@@ -1,1 +1,1 @@
-"""The site's home: one folder with settings, keys, ledger, records and studies, and what each of them holds."""
+"""The site's home: one folder with settings, keys, ledger, records and studies, and its readers and writers."""

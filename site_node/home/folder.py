@@ -1,6 +1,6 @@
-"""The site's home: one folder, readable by its owner only, that holds all a site node keeps.
+"""The site's home: one folder, readable by its owner only, that holds everything a site node keeps.
 
-Settings, keys, ledger, and studies at every stage lie in it. Settings are read once; a wrong key stops the start.
+Settings, keys, ledger, and studies at every stage lie in it. Settings are read once; a wrong setting stops the start.
 """
 
 import fcntl
@@ -20,7 +20,7 @@ _FOLDERS = ("keys", "spool", "work", "library", "outbox", "receipts", "reports",
 
 @dataclass(frozen=True)
 class SiteHome:
-    """Where everything of a site lies, below one folder."""
+    """The paths of a site's files, all below one folder."""
 
     folder: Path
 
@@ -31,7 +31,7 @@ class SiteHome:
 
     @property
     def keys(self) -> Path:
-        """`signing.pem`, `tls.pem`, `pseudonym.key` and `flower.pem`; made here, never leave."""
+        """`signing.pem`, `tls.pem`, `pseudonym.key` and `flower.pem`; they are made here and never leave."""
         return self.folder / "keys"
 
     @property
@@ -46,7 +46,7 @@ class SiteHome:
 
     @property
     def pseudonym_key(self) -> Path:
-        """The secret behind every pseudonym; losing it loses the linkage."""
+        """The secret that every pseudonym is derived from; losing it loses the linkage."""
         return self.keys / "pseudonym.key"
 
     @property
@@ -56,7 +56,7 @@ class SiteHome:
 
     @property
     def identity(self) -> Path:
-        """What enrolment brought: certificate, root, agreement."""
+        """What enrolment returned: certificate, root, agreement."""
         return self.folder / "identity"
 
     @property
@@ -76,17 +76,17 @@ class SiteHome:
 
     @property
     def outbox(self) -> Path:
-        """Sealed studies on their way."""
+        """Sealed studies that are not submitted yet."""
         return self.folder / "outbox"
 
     @property
     def receipts(self) -> Path:
-        """What the coordinator signed for."""
+        """The receipts that the coordinator signed."""
         return self.folder / "receipts"
 
     @property
     def reports(self) -> Path:
-        """Validation reports, one a study."""
+        """Validation reports, one per study."""
         return self.folder / "reports"
 
     @property
@@ -106,7 +106,7 @@ class SiteHome:
 
     @property
     def requests(self) -> Path:
-        """What the PACS is asked for: PHI."""
+        """The lists of studies requested from the PACS: PHI."""
         return self.folder / "requests"
 
     def work(self, key: StudyKey) -> Path:
@@ -114,7 +114,7 @@ class SiteHome:
         return self.folder / "work" / key
 
     def work_folders(self) -> tuple[Path, ...]:
-        """The folders of all studies that have one."""
+        """The work folders that exist."""
         return tuple((self.folder / "work").iterdir())
 
     def inbox(self, settings: SiteSettings) -> Path:
@@ -127,7 +127,7 @@ class SiteHome:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Be the one process that moves studies; raises `HomeBusy` while another does. A kill frees the lock."""
+        """Lock the home for the one process that moves studies; raises `HomeBusy`. A kill frees the lock."""
         with (self.folder / "lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -137,9 +137,9 @@ class SiteHome:
 
 
 def init_home(folder: Path, *, name: str, protocol: str = "ricord") -> SiteHome:
-    """Make a home: folders, the four keys, then the settings. Raises `HomeExists` where one is.
+    """Make a home: folders, the four keys, then the settings. Raises `HomeExists` where there already is one.
 
-    A run that was stopped half-way is completed by the next; keys that exist are kept.
+    The next call completes one that was interrupted; existing keys are kept.
     """
     text = new_settings(name=name, protocol=protocol)
     home = SiteHome(folder.resolve())
@@ -147,16 +147,16 @@ def init_home(folder: Path, *, name: str, protocol: str = "ricord") -> SiteHome:
         raise HomeExists(folder=str(folder))
     home.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     home.folder.chmod(0o700)
-    for part in _FOLDERS:
-        (home.folder / part).mkdir(mode=0o700, exist_ok=True)
-    make = {
+    for subfolder in _FOLDERS:
+        (home.folder / subfolder).mkdir(mode=0o700, exist_ok=True)
+    makers = {
         home.signing_key: make_signing,
         home.tls_key: make_tls,
         home.pseudonym_key: make_secret,
         home.flower_key: make_flower,
     }
-    for path, maker in make.items():
+    for path, make_key in makers.items():
         if not path.exists():
-            maker(path)
+            make_key(path)
     write_whole(home.settings_file, text.encode(), mode=0o600)
     return home

@@ -1,6 +1,6 @@
-"""FreeSpace on the disk: below the reserve nothing is taken in, fetched or worked on, until there is room again.
+"""Free space on the disk: below the reserve nothing is received, fetched or processed.
 
-What is sealed is still sent, since that gives room back; receipts and ledger live from the reserve meanwhile.
+Sealed studies are still sent, since sending frees space; receipts and ledger use the reserve meanwhile.
 """
 
 import shutil
@@ -17,19 +17,19 @@ def _free(folder: Path) -> int:
 
 @dataclass(frozen=True)
 class FreeSpace:
-    """The disk that `folder` lies on, of which `reserve_mb` MiB stay free. `free` says how many bytes there are."""
+    """The disk that `folder` lies on, of which `reserve_mb` MiB stay free. `free` returns the free bytes."""
 
     folder: Path
     reserve_mb: int
     free: Callable[[Path], int] = _free
 
     def shortage(self) -> DiskNearlyFull | None:
-        """What is to be told while there is too little room; `None` where there is enough."""
+        """The error to report while there is too little space; `None` where there is enough."""
         if self.free(self.folder) >= self.reserve_mb << 20:
             return None
         return DiskNearlyFull(folder=str(self.folder), least=str(self.reserve_mb))
 
     def check(self) -> None:
-        """Raise `DiskNearlyFull` while there is too little room."""
+        """Raise `DiskNearlyFull` while there is too little space."""
         if shortage := self.shortage():
             raise shortage

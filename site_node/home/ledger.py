@@ -1,8 +1,8 @@
-"""The ledger: how far each study has come, and where everything that entered ended.
+"""The ledger: how far each study has come, and how everything that was received ended.
 
-SQLite in WAL mode with `synchronous=FULL`: what a call returned from is on the disk. A study is known here by its key,
-a keyed hash, and a patient by a token only the secret's holder can make; what a patient's number stands for is sealed
-under the site's secret. No identifier of the hospital can be read in it.
+SQLite in WAL mode with `synchronous=FULL`: when a call returns, its change is on the disk. Studies are identified by
+their key, a keyed hash, and patients by a token that only the secret's holder can make; a patient's identity is sealed
+under the site's secret. No identifier of the hospital can be read in the file.
 """
 
 import hashlib
@@ -47,18 +47,18 @@ create table if not exists events (
 ) strict;
 """
 
-_MAPPED = 1 << 30  # bytes read without a call to the system: a lookup among a million patients stays as fast
+_MMAP_BYTES = 1 << 30  # keeps a lookup among a million patients fast
 _PUT_INSTANCE = (
     "insert into instances values (?, ?, ?, ?) on conflict do update set ending = excluded.ending, code = excluded.code"
 )
 OTHER_BYTES, ARRIVED_LATE = "other-bytes", "arrived-late"
-_ALONE = (OTHER_BYTES, ARRIVED_LATE)  # an instance held for one of these goes no way with its study
+_HELD_APART = (OTHER_BYTES, ARRIVED_LATE)  # an instance held for one of these stays out of its study
 _REASONS = TypeAdapter(tuple[Reason, ...])
 _GRAVITY = MappingProxyType({Severity.REJECT: 0, Severity.REVIEW: 1, Severity.WARN: 2, Severity.ACCEPT: 3})
 
 
 class State(StrEnum):
-    """How far a study has come: a stage done, or an ending."""
+    """How far a study has come: the last stage completed, or an ending."""
 
     RECEIVED = "received"
     INCLUDED = "included"
@@ -72,13 +72,13 @@ class State(StrEnum):
 
     @property
     def ending(self) -> Ending:
-        """The visible place the study is in."""
+        """The ending under which the study is counted."""
         return Ending(self.value) if self in ENDED else Ending.WAITING
 
 
-WAY = (State.RECEIVED, State.INCLUDED, State.DEIDENTIFIED, State.VALIDATED, State.SEALED, State.SUBMITTED)
+STATE_ORDER = (State.RECEIVED, State.INCLUDED, State.DEIDENTIFIED, State.VALIDATED, State.SEALED, State.SUBMITTED)
 ENDED = frozenset({State.SUBMITTED, State.EXCLUDED, State.QUARANTINED, State.REFUSED})
-SENT_OR_SEALED = frozenset({State.SEALED, State.SUBMITTED})  # the coordinator may already hold it
+SENT_OR_SEALED = frozenset({State.SEALED, State.SUBMITTED})  # the coordinator may already have it
 
 
 class StudyEntry(Frozen):
@@ -101,7 +101,7 @@ class StudyEntry(Frozen):
 
 
 class Event(Frozen):
-    """One act of a person on a study, kept for good."""
+    """One decision of a person about a study, kept for good."""
 
     number: int
     at: datetime
@@ -112,7 +112,7 @@ class Event(Frozen):
 
 
 class Ledger:
-    """The site's ledger in one SQLite file. One instance belongs to one thread."""
+    """The site's ledger in one SQLite file. Each thread uses its own instance."""
 
     def __init__(self, file: Path) -> None:
         self._db = sqlite3.connect(file, isolation_level=None, timeout=30)
@@ -121,7 +121,7 @@ class Ledger:
         self._db.execute("pragma journal_mode = wal")
         self._db.execute("pragma synchronous = full")
         self._db.execute("pragma foreign_keys = on")
-        self._db.execute(f"pragma mmap_size = {_MAPPED}")
+        self._db.execute(f"pragma mmap_size = {_MMAP_BYTES}")
         self._db.executescript(_SCHEMA + PATIENTS_SCHEMA + REQUESTS_SCHEMA)
         self.patients = Patients(self._db, self._transaction)
         self.requests = Requests(self._db, self._transaction)
@@ -129,13 +129,13 @@ class Ledger:
         self._salt: bytes = self._db.execute("select value from meta where name = 'salt'").fetchone()[0]
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         self._db.close()
 
     # studies
 
     def add_study(self, key: StudyKey, names: Iterable[str], *, state: State, reasons: Sequence[Reason] = ()) -> None:
-        """Enter a study with its instances' opaque names, or enter it anew with more of them."""
+        """Enter a study with its instances' opaque names, or reset it with more of them."""
         now = _now()
         with self._transaction():
             self._db.execute(
@@ -156,9 +156,9 @@ class Ledger:
         receipt: str | None = None,
         left_out: Sequence[tuple[str, Ending, str]] = (),
     ) -> None:
-        """Move a study on in one transaction, after what its state stands for is durable.
+        """Move a study to `state` in one transaction, after the result of that stage is durable.
 
-        `left_out` names instances (name, ending, code) that go no further; the others end where the study does.
+        `left_out` lists instances (name, ending, code) that go no further; the other instances end with the study.
         """
         with self._transaction():
             self._db.execute(
@@ -166,8 +166,8 @@ class Ledger:
                 " changed_at = ? where key = ?",
                 (state, _dump(reasons), study, receipt, _now(), key),
             )
-            gone = [(ending, code, key, name) for name, ending, code in left_out]
-            self._db.executemany("update instances set ending = ?, code = ? where key = ? and name = ?", gone)
+            rows = [(ending, code, key, name) for name, ending, code in left_out]
+            self._db.executemany("update instances set ending = ?, code = ? where key = ? and name = ?", rows)
             if state in ENDED:
                 self._db.execute(
                     "update instances set ending = ?, code = ? where key = ? and ending = ?",
@@ -175,18 +175,18 @@ class Ledger:
                 )
 
     def hold_instances(self, key: StudyKey, names: Iterable[str], code: str) -> None:
-        """Quarantine instances that go no way with their study: come too late, or in conflict with each other."""
+        """Quarantine instances apart from their study: they arrived too late, or conflict with each other."""
         rows = [(key, name, Ending.QUARANTINED, code) for name in names]
         with self._transaction():
             self._db.executemany(_PUT_INSTANCE, rows)
 
     def reopen(self, key: StudyKey, released: Iterable[str]) -> None:
-        """Send a study back to its start, its whole way to be made again; `released` reasons hold it no more."""
+        """Send a study back to its first stage; reasons in `released` no longer hold it."""
         with self._transaction():
-            before = self.study(key).released
+            previous = self.study(key).released
             self._db.execute(
                 "update studies set state = ?, reasons = '[]', released = ?, changed_at = ? where key = ?",
-                (State.RECEIVED, json.dumps(sorted(before | set(released))), _now(), key),
+                (State.RECEIVED, json.dumps(sorted(previous | set(released))), _now(), key),
             )
             self._set_instances(key, (), Ending.WAITING, "")
 
@@ -198,89 +198,89 @@ class Ledger:
         return _entry(row)
 
     def has_study(self, key: StudyKey) -> bool:
-        """Whether the study ever entered."""
+        """Whether the study was ever entered."""
         return self._db.execute("select 1 from studies where key = ?", (key,)).fetchone() is not None
 
     def studies(self, *states: State) -> tuple[StudyEntry, ...]:
-        """All studies, or those in one of `states`, ordered by key, which is no order of arrival."""
+        """All studies, or those in one of `states`, ordered by key, which does not follow the order of arrival."""
         marks = ",".join("?" * len(states))
         where = f" where state in ({marks})" if states else ""
         rows = self._db.execute(f"select * from studies{where} order by key", states)  # noqa: S608 -- question marks only
         return tuple(_entry(row) for row in rows)
 
     def names(self, key: StudyKey, code: str = "") -> frozenset[str]:
-        """The opaque names of a study's instances; with `code` those that are held for it."""
+        """The opaque names of a study's instances; with `code`, those with that code."""
         rows = self._db.execute("select name from instances where key = ? and (? = '' or code = ?)", (key, code, code))
         return frozenset(row[0] for row in rows)
 
     def sequence(self, key: StudyKey) -> int:
-        """The study's number in the site's own count: given once, so that a study sealed again keeps it."""
+        """The study's number in the site's own count: assigned once, so that a study sealed again keeps it."""
         with self._transaction():
-            given = self.study(key).sequence
-            if given is None:
-                (given,) = self._db.execute("select coalesce(max(sequence), 0) + 1 from studies").fetchone()
-                self._db.execute("update studies set sequence = ? where key = ?", (given, key))
-        return int(given)
+            sequence = self.study(key).sequence
+            if sequence is None:
+                (sequence,) = self._db.execute("select coalesce(max(sequence), 0) + 1 from studies").fetchone()
+                self._db.execute("update studies set sequence = ? where key = ?", (sequence, key))
+        return int(sequence)
 
-    # patients: what `Pseudonyms` asks for
+    # patients: the protocol that `Pseudonyms` calls
 
     def number(self, token: bytes, seal: Callable[[], bytes] | None = None) -> int:
         """The patient's number, a counter from 1; see `Patients.number`."""
         return self.patients.number(token, seal)
 
     def link(self, token: bytes) -> bytes | None:
-        """What stands behind the patient, sealed."""
+        """The patient's sealed identity; see `Patients.link`."""
         return self.patients.link(token)
 
     # files and arrivals
 
     def add_files(self, files: Iterable[tuple[str, Ending, str]]) -> None:
-        """Enter files (name, ending, code) that became part of no study; the name itself is not kept."""
+        """Enter files (name, ending, code) that belong to no study; of the name only a digest is stored."""
         rows = [(self.token(name), ending, code, _now()) for name, ending, code in files]
         with self._transaction():
             self._db.executemany("insert or replace into files values (?, ?, ?, ?)", rows)
 
     def is_known(self, arrival: str) -> bool:
-        """Whether something that lies in the inbox was received before, as it is now."""
-        found = self._db.execute("select 1 from arrivals where token = ?", (self.token(arrival),)).fetchone()
-        return found is not None
+        """Whether `arrival` was remembered: an inbox entry's snapshot, or the name of an accession number."""
+        row = self._db.execute("select 1 from arrivals where token = ?", (self.token(arrival),)).fetchone()
+        return row is not None
 
     def remember(self, arrival: str) -> None:
-        """Note that something in the inbox was received."""
+        """Note that `arrival` was received."""
         self._db.execute("insert or ignore into arrivals values (?, ?)", (self.token(arrival), _now()))
 
-    def is_begun_with(self, check: str) -> bool:
-        """Whether this ledger's pseudonyms rest on the secret that `check` was made with; the first one asked does."""
+    def matches_secret(self, check: str) -> bool:
+        """Whether `check` was made with the secret of this ledger's pseudonyms; the first call stores it."""
         self._db.execute("insert or ignore into meta values ('secret', ?)", (check.encode(),))
-        (kept,) = self._db.execute("select value from meta where name = 'secret'").fetchone()
-        return bool(kept == check.encode())
+        (stored,) = self._db.execute("select value from meta where name = 'secret'").fetchone()
+        return bool(stored == check.encode())
 
     def token(self, text: str) -> str:
-        """A salted digest: two equal texts are seen to be equal, and neither can be read back."""
+        """A salted digest: equal texts have equal digests, and the text cannot be read back."""
         return hashlib.sha256(self._salt + text.encode(errors="surrogateescape")).hexdigest()
 
-    # what a person did, and counts
+    # decisions of persons, and counts
 
     def audit(self, actor: str, action: str, key: StudyKey, detail: str) -> None:
-        """Keep what a person did to a study; nothing here is ever changed."""
+        """Append a person's decision about a study; entries never change."""
         self._db.execute(
             "insert into events (at, actor, action, key, detail) values (?, ?, ?, ?, ?)",
             (_now(), actor, action, key, detail),
         )
 
     def events(self) -> tuple[Event, ...]:
-        """All acts, the oldest first."""
+        """All decisions, the oldest first."""
         rows = self._db.execute("select * from events order by number")
         return tuple(Event.model_validate(dict(row), strict=False) for row in rows)
 
     def instance_counts(self) -> dict[str, int]:
-        """How many instances ended where."""
+        """The number of instances by ending."""
         return dict(
             self._db.execute("select ending, count(*) from instances group by ending order by ending").fetchall()
         )
 
     def file_counts(self) -> dict[tuple[str, str], int]:
-        """How many files became part of no study, by ending and code."""
+        """The number of files that belong to no study, by ending and code."""
         rows = self._db.execute("select ending, code, count(*) from files group by ending, code order by ending, code")
         return {(ending, code): count for ending, code, count in rows}
 
@@ -288,13 +288,13 @@ class Ledger:
         rows = [(key, name, ending, code) for name in names]
         self._db.execute(
             "update instances set ending = ?, code = ? where key = ? and code not in (?, ?)",
-            (ending, code, key, *_ALONE),
+            (ending, code, key, *_HELD_APART),
         )
         self._db.executemany(_PUT_INSTANCE, rows)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        """One change, whole or not at all; nothing else writes in between."""
+        """One change, committed whole or rolled back, with no other writer in between."""
         self._db.execute("begin immediate")
         try:
             yield

@@ -1,7 +1,7 @@
 """The library: the site's validated, de-identified studies, kept for federated work.
 
 `library/<new study UID>/` holds `study.json` and the instances as `<series>/<sop>.dcm`. Everything in it has passed
-`validate`, so nothing here is PHI. A study whose folder is gone, because it was withdrawn, is in no later result.
+`validate`, so nothing here is PHI. A withdrawn study has no folder and is in no later result.
 """
 
 import shutil
@@ -53,7 +53,7 @@ class LibraryStudy(Frozen):
 def load_library(path: Path) -> tuple[LibraryStudy, ...]:
     """Every study in the library at `path`, ordered by its UID; an absent or empty folder holds none.
 
-    Raises `NotFound` when a study's record is missing or damaged: a result over an unknown rest would be wrong.
+    Raises `NotFound` when a study's record is missing or damaged: a result without that study would be wrong.
     """
     folders = sorted(path.iterdir()) if path.is_dir() else []
     return tuple(load_study(folder) for folder in folders if folder.is_dir() and not folder.name.startswith("."))
@@ -76,7 +76,7 @@ def add_study(library: Path, study: LibraryStudy, files: dict[str, Path]) -> Pat
     staging, target = library / f"{_STAGING}{study.study}", library / study.study
     shutil.rmtree(staging, ignore_errors=True)
     for instance in study.instances:
-        _place(files[instance.file], staging / instance.file)
+        _link_or_copy(files[instance.file], staging / instance.file)
     (staging / RECORD).write_text(study.model_dump_json(indent=1), encoding="utf-8")
     remove_study(library, study.study)
     staging.rename(target)
@@ -84,11 +84,11 @@ def add_study(library: Path, study: LibraryStudy, files: dict[str, Path]) -> Pat
 
 
 def remove_study(library: Path, study: Uid) -> None:
-    """Take a study out; one that is not there is already out."""
+    """Remove a study, if it is there."""
     shutil.rmtree(library / study, ignore_errors=True)
 
 
-def _place(source: Path, target: Path) -> None:
+def _link_or_copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         target.hardlink_to(source)

@@ -1,6 +1,6 @@
-"""The ledger's table of patients: a number for each, and what it stands for, sealed so that the ledger cannot read it.
+"""The ledger's table of patients: a number for each, and their identity, sealed so that the ledger cannot read it.
 
-A patient is known by a token, an HMAC that only the site's secret can make. Numbers are given out by one writer.
+A token identifies a patient: an HMAC that only the site's secret can make. One writer assigns the numbers.
 """
 
 import sqlite3
@@ -15,11 +15,11 @@ create table if not exists patients (token blob primary key, number integer not 
     flag text not null default '') strict, without rowid;
 """
 INTERVALS_NOT_KEPT = "intervals to the earlier contribution not kept"
-_ADDED = ("link blob", "flag text not null default ''")  # columns that the first ledgers had not
+_ADDED_COLUMNS = ("link blob", "flag text not null default ''")  # the first ledgers lack them
 
 
 class PatientRow(NamedTuple):
-    """One patient. `link` is sealed; a number of 0 asks for the next one."""
+    """One patient. `link` is the sealed identity; number 0 means: assign the next number."""
 
     token: bytes
     number: int
@@ -32,41 +32,41 @@ class Patients:
 
     Args:
         db: the connection.
-        transaction: opens a transaction that ends whole or not at all.
+        transaction: opens a transaction that is committed whole or rolled back.
     """
 
     def __init__(self, db: sqlite3.Connection, transaction: Callable[[], AbstractContextManager[None]]) -> None:
         self._db = db
         self._transaction = transaction
-        if self._missing():
+        if self._missing_columns():
             with transaction():
-                for column in self._missing():  # asked again: another process may have been first
+                for column in self._missing_columns():  # again: another process may have been first
                     db.execute(f"alter table patients add column {column}")
 
-    def _missing(self) -> list[str]:
-        there = {row[1] for row in self._db.execute("pragma table_info (patients)")}
-        return [column for column in _ADDED if column.split()[0] not in there]
+    def _missing_columns(self) -> list[str]:
+        columns = {row[1] for row in self._db.execute("pragma table_info (patients)")}
+        return [column for column in _ADDED_COLUMNS if column.split()[0] not in columns]
 
     def number(self, token: bytes, seal: Callable[[], bytes] | None = None) -> int:
         """The patient's number, a counter from 1; the same token always gets the same.
 
-        A known patient is looked up without a transaction. `seal` is asked only where no link is kept.
+        A known patient is looked up without a transaction. `seal` is called only where no link is stored.
         """
         row = self._db.execute("select number, link is null from patients where token = ?", (token,)).fetchone()
         if row is not None and (seal is None or not row[1]):
             return int(row[0])
         link = seal() if seal is not None else None
         with self._transaction():
-            (given,) = self._db.execute(
+            (number,) = self._db.execute(
                 "insert into patients (token, number, link)"
                 " select ?, coalesce(max(number), 0) + 1, ? from patients where true"
                 " on conflict (token) do update set link = coalesce(link, excluded.link) returning number",
                 (token, link),
             ).fetchone()
-        return int(given)
+        return int(number)
 
     def link(self, token: bytes) -> bytes | None:
-        """What stands behind the patient, sealed; `None` where nothing is kept."""
+        """The patient's sealed identity; `None` where none is stored."""
         row = self._db.execute("select link from patients where token = ?", (token,)).fetchone()
         return row[0] if row else None
 
@@ -80,13 +80,13 @@ class Patients:
         return map(PatientRow._make, self._db.execute("select token, number, link, flag from patients order by number"))
 
     def flagged(self) -> int:
-        """How many patients' intervals to an earlier contribution are not kept."""
+        """The number of patients whose intervals to an earlier contribution are not kept."""
         return int(self._db.execute("select count(*) from patients where flag <> ''").fetchone()[0])
 
     def add(self, rows: Iterable[PatientRow]) -> int:
-        """Enter patients in one transaction; what a known one has not yet is filled in. How many were new.
+        """Enter patients in one transaction, complete the rows of known patients, and return how many were new.
 
-        Raises `LinkageConflict` when a token has another number or a number another token; nothing is changed then.
+        Raises `LinkageConflict` when a token has another number or a number another token; then nothing changes.
         """
         new = 0
         with self._transaction():

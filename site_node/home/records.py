@@ -1,4 +1,4 @@
-"""What the stages leave for each other: one record a stage and study, in the study's folder, readable by its owner."""
+"""The records that stages leave for each other: one file per stage and study, in the study's work folder."""
 
 from pathlib import Path
 from typing import TypeVar
@@ -12,19 +12,19 @@ Record = TypeVar("Record", bound=Frozen)
 
 
 class Records:
-    """The records of a home's studies, one file for each type of `site_node.study` a study has been. PHI."""
+    """The records of a home's studies, one file for each type of `site_node.study` that a study has reached. PHI."""
 
     def __init__(self, home: SiteHome) -> None:
         self._home = home
 
     def write(self, key: StudyKey, record: Frozen) -> None:
-        """Keep a record, whole and durable, in place of an earlier one."""
+        """Write a record whole and durable; it replaces a previous one of its type."""
         path = self._path(key, type(record))
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_whole(path, record.model_dump_json().encode(), mode=0o600)
 
     def read(self, key: StudyKey, kind: type[Record]) -> Record:
-        """The record of a study; it must be there."""
+        """The record of a study; raises `FileNotFoundError` where there is none."""
         return kind.model_validate_json(self._path(key, kind).read_bytes())
 
     def find(self, key: StudyKey, kind: type[Record]) -> Record | None:

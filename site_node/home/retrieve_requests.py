@@ -1,7 +1,7 @@
-"""The ledger's table of requests to the PACS: states and counts. What was asked for, which is PHI, is not in it.
+"""The ledger's table of requests to the PACS: states and counts. It holds no requested identifier (PHI).
 
 A request ends reconciled: the instances that the PACS announced are those that arrived plus those that failed, each
-with a reason. One that nothing can be retrieved for is refused, with a reason.
+with a reason. A request for which nothing can be retrieved is refused, with a reason.
 """
 
 import json
@@ -26,15 +26,15 @@ create table if not exists requests (
 
 
 class RequestState(StrEnum):
-    """Where a request is."""
+    """How far a request has come."""
 
-    WAITING = "waiting"  # nothing is known of it yet
-    RETRIEVING = "retrieving"  # the PACS said what there is; not all of it is here
+    WAITING = "waiting"  # the PACS has not answered yet
+    RETRIEVING = "retrieving"  # the PACS announced instances; not all of them arrived
     RECONCILED = "reconciled"
     REFUSED = "refused"
 
 
-_OPEN = (RequestState.WAITING, RequestState.RETRIEVING)
+_OPEN_STATES = (RequestState.WAITING, RequestState.RETRIEVING)
 
 
 class Part(Frozen):
@@ -64,20 +64,20 @@ class RequestEntry(Frozen):
 
     @property
     def is_open(self) -> bool:
-        """Whether something is still to be done."""
-        return self.state in _OPEN
+        """Whether it has not ended."""
+        return self.state in _OPEN_STATES
 
 
 class ListEntry(Frozen):
     """All requests of one list."""
 
     is_open: bool
-    is_missing: bool  # something of it, for a reason
+    is_incomplete: bool  # something is missing, for a reason
     changed_at: datetime
 
 
 class RequestCounts(Frozen):
-    """All requests, counted; `announced` is the sum of the other three kinds of instances."""
+    """Counts over all requests; `announced` is the sum of arrived, failed and expected instances."""
 
     states: dict[str, int]
     reasons: dict[str, int]
@@ -100,11 +100,11 @@ class Requests:
         with self._transaction():
             self._db.executemany(
                 "insert or ignore into requests (id, state, made_at, changed_at, not_before) values (?, ?, ?, ?, ?)",
-                [(one, RequestState.WAITING, now, now, now) for one in ids],
+                [(request, RequestState.WAITING, now, now, now) for request in ids],
             )
 
     def get(self, request: str) -> RequestEntry | None:
-        """One request."""
+        """One request, or `None`."""
         row = self._db.execute("select * from requests where id = ?", (request,)).fetchone()
         return None if row is None else _entry(row)
 
@@ -117,68 +117,71 @@ class Requests:
         rows = self._db.execute(
             "select substr(id, 1, instr(id, '-') - 1) as list, max(state in (?, ?)), max(reason <> ''),"
             " max(changed_at) from requests group by list",
-            _OPEN,
+            _OPEN_STATES,
         )
         return {
-            name: ListEntry(is_open=bool(is_open), is_missing=bool(missing), changed_at=changed_at)
-            for name, is_open, missing, changed_at in rows
+            name: ListEntry(is_open=bool(is_open), is_incomplete=bool(has_reason), changed_at=changed_at)
+            for name, is_open, has_reason, changed_at in rows
         }
 
     def next_due(self, now: datetime) -> RequestEntry | None:
-        """The open request that is longest due, if one is."""
+        """The open request that has been due longest, or `None`."""
         row = self._db.execute(
             "select * from requests where state in (?, ?) and not_before <= ? order by not_before, id limit 1",
-            (*_OPEN, _text(now)),
+            (*_OPEN_STATES, _text(now)),
         ).fetchone()
         return None if row is None else _entry(row)
 
-    def held(self) -> frozenset[StudyKey]:
-        """Studies that must not be taken in yet, since more of them is on its way."""
-        return frozenset(part.key for one in self.all() if one.is_open for part in one.parts)
+    def awaited_studies(self) -> frozenset[StudyKey]:
+        """Studies that must not be received yet, since more of their instances are expected."""
+        return frozenset(part.key for entry in self.all() if entry.is_open for part in entry.parts)
 
-    def incomplete(self) -> frozenset[StudyKey]:
-        """Studies of which the last request that asked for them left something behind."""
-        last = {part.key: part.failed for one in self._by_change() if not one.is_open for part in one.parts}
-        return frozenset(key for key, failed in last.items() if failed)
+    def incomplete_studies(self) -> frozenset[StudyKey]:
+        """Studies whose last request ended with instances missing."""
+        closed = (entry for entry in self._by_change() if not entry.is_open)
+        last_failed = {part.key: part.failed for entry in closed for part in entry.parts}
+        return frozenset(key for key, failed in last_failed.items() if failed)
 
-    def found(self, request: str, parts: Sequence[Part]) -> None:
-        """The PACS announced these; an attempt to retrieve them begins."""
+    def announced(self, request: str, parts: Sequence[Part]) -> None:
+        """Note what the PACS announced; an attempt to retrieve it begins."""
         self._set(request, RequestState.RETRIEVING, parts=parts)
 
-    def again(self, request: str, *, attempts: int, seconds: float, reason: str, parts: Sequence[Part]) -> None:
-        """An attempt left something open: the next is made after so many seconds."""
+    def retry_later(self, request: str, *, attempts: int, seconds: float, reason: str, parts: Sequence[Part]) -> None:
+        """Note an incomplete attempt; the next one is due after so many seconds."""
         state = RequestState.RETRIEVING if parts else RequestState.WAITING
         self._set(request, state, reason=reason, attempts=attempts, seconds=seconds, parts=parts)
 
     def reconcile(self, request: str, parts: Sequence[Part]) -> None:
-        """All that was announced arrived, or failed with a reason; raises `ValueError` where the sum does not hold."""
-        if any(one.announced != one.arrived + one.failed or bool(one.failed) != bool(one.reason) for one in parts):
+        """End a request whose instances all arrived or failed with a reason; raises `ValueError` for other counts."""
+        if any(
+            part.announced != part.arrived + part.failed or bool(part.failed) != bool(part.reason) for part in parts
+        ):
             raise ValueError("a request is reconciled when its counts are")
-        reason = next((one.reason for one in parts if one.failed), "")
+        reason = next((part.reason for part in parts if part.failed), "")
         self._set(request, RequestState.RECONCILED, reason=reason, parts=parts)
 
     def refuse(self, request: str, reason: str) -> None:
-        """Nothing is retrieved for it, for this reason."""
+        """End a request for which nothing can be retrieved."""
         self._set(request, RequestState.REFUSED, reason=reason)
 
     def reopen(self) -> int:
-        """Try again what ended with something missing; how many."""
-        again = [one for one in self.all() if not one.is_open and one.reason]
-        for one in again:  # what is known of it stays: it is no whole study because it is asked for again
-            parts = [part.model_copy(update={"failed": 0, "reason": ""}) for part in one.parts]
-            self._set(one.id, RequestState.RETRIEVING if parts else RequestState.WAITING, attempts=0, parts=parts)
-        return len(again)
+        """Open every request that ended with a reason once more, and return how many."""
+        entries = [entry for entry in self.all() if not entry.is_open and entry.reason]
+        for entry in entries:  # the announced counts stay: opening a request again does not make its studies complete
+            parts = [part.model_copy(update={"failed": 0, "reason": ""}) for part in entry.parts]
+            self._set(entry.id, RequestState.RETRIEVING if parts else RequestState.WAITING, attempts=0, parts=parts)
+        return len(entries)
 
     def counts(self) -> RequestCounts:
-        """Everything, summed."""
+        """The counts over all requests."""
         entries = self.all()
-        parts = [part for one in entries for part in one.parts]
+        parts = [part for entry in entries for part in entry.parts]
         announced, arrived, failed = (
             sum(getattr(part, name) for part in parts) for name in ("announced", "arrived", "failed")
         )
         return RequestCounts(
-            states=dict(sorted(Counter(one.state.value for one in entries).items())),
-            reasons=dict(sorted(Counter(one.reason for one in entries if one.reason).items())),
+            states=dict(sorted(Counter(entry.state.value for entry in entries).items())),
+            reasons=dict(sorted(Counter(entry.reason for entry in entries if entry.reason).items())),
             announced=announced,
             arrived=arrived,
             failed=failed,
@@ -186,7 +189,7 @@ class Requests:
         )
 
     def _by_change(self) -> tuple[RequestEntry, ...]:
-        return tuple(sorted(self.all(), key=lambda one: one.changed_at))
+        return tuple(sorted(self.all(), key=lambda entry: entry.changed_at))
 
     def _set(
         self,

@@ -1,4 +1,4 @@
-"""Where everything that entered is now, counted: each study and each image in exactly one place."""
+"""Counts of everything received: each study and each image in exactly one place."""
 
 from collections import Counter
 
@@ -9,8 +9,8 @@ from site_node.home.retrieve_requests import RequestCounts
 from site_node.study import Ending
 
 
-class Place(Frozen):
-    """How many studies are in one place, by the code of the gravest reason (or, where they wait, by state)."""
+class StudyCounts(Frozen):
+    """The studies in one place, by the code of the gravest reason (or, where they wait, by state)."""
 
     total: int
     reasons: dict[str, int]
@@ -23,14 +23,14 @@ class Status(Frozen):
     site_id: SiteId | None
     received: int
     submitted: int
-    excluded: Place
-    quarantined: Place
-    refused: Place
-    waiting: Place
-    instances: dict[str, int]  # images of studies, by where they are
-    files: dict[str, int]  # files that became part of no study, by code
+    excluded: StudyCounts
+    quarantined: StudyCounts
+    refused: StudyCounts
+    waiting: StudyCounts
+    instances: dict[str, int]  # images of studies, by place
+    files: dict[str, int]  # files that belong to no study, by code
     requests: RequestCounts  # to the PACS
-    disk_nearly_full: bool  # nothing is taken in or worked on until there is room
+    disk_nearly_full: bool  # nothing is received or processed until there is space
 
 
 def status_of(ledger: Ledger, *, name: str, site_id: SiteId | None, disk_nearly_full: bool = False) -> Status:
@@ -44,10 +44,10 @@ def status_of(ledger: Ledger, *, name: str, site_id: SiteId | None, disk_nearly_
         site_id=site_id,
         received=len(studies),
         submitted=sum(entry.state is State.SUBMITTED for entry in studies),
-        excluded=_place(studies, Ending.EXCLUDED),
-        quarantined=_place(studies, Ending.QUARANTINED),
-        refused=_place(studies, Ending.REFUSED),
-        waiting=_place(studies, Ending.WAITING),
+        excluded=_count(studies, Ending.EXCLUDED),
+        quarantined=_count(studies, Ending.QUARANTINED),
+        refused=_count(studies, Ending.REFUSED),
+        waiting=_count(studies, Ending.WAITING),
         instances={ending.value: ledger.instance_counts().get(ending.value, 0) for ending in Ending},
         files=dict(sorted(files.items())),
         requests=ledger.requests.counts(),
@@ -55,7 +55,7 @@ def status_of(ledger: Ledger, *, name: str, site_id: SiteId | None, disk_nearly_
     )
 
 
-def _place(studies: tuple[StudyEntry, ...], ending: Ending) -> Place:
-    there = [entry for entry in studies if entry.state.ending is ending]
-    codes = Counter(entry.state.value if ending is Ending.WAITING else entry.lead for entry in there)
-    return Place(total=len(there), reasons=dict(sorted(codes.items())))
+def _count(studies: tuple[StudyEntry, ...], ending: Ending) -> StudyCounts:
+    entries = [entry for entry in studies if entry.state.ending is ending]
+    codes = Counter(entry.state.value if ending is Ending.WAITING else entry.lead for entry in entries)
+    return StudyCounts(total=len(entries), reasons=dict(sorted(codes.items())))

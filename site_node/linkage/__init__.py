@@ -1,1 +1,1 @@
-"""Who stands behind a pseudonym: the table as a sealed file, and the index of an earlier program. PHI."""
+"""Which patient has which pseudonym: the table as a sealed file, and an earlier program's index. PHI."""

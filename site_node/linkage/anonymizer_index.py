@@ -1,10 +1,11 @@
-"""The patient index of the RSNA Anonymizer: whom a site contributed before, and by how much their dates were shifted.
+"""The patient index of the RSNA Anonymizer: which patients a site contributed before, with which date shifts.
 
 Version 19 exports a CSV file with named columns and a line for each series; the Java program before it an XLSX sheet
-with a line for each study. Their own store is a pickle or a database and is never read. UIDs are not taken over: those
+with a line for each study. Their own store is a pickle or a database and is never read. UIDs are not imported: those
 programs made them without a key.
 """
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ from site_node.home.ledger import Ledger
 from site_node.home.patients import INTERVALS_NOT_KEPT, PatientRow
 from site_node.linkage.export import NO_STUDY
 from site_node.pseudonyms.keyed import Pseudonyms, link_of
-from site_node.pseudonyms.sealed_link import LONGEST_KNOWN_SHIFT, Earlier
+from site_node.pseudonyms.sealed_link import LONGEST_KNOWN_SHIFT, EarlierContribution
 from site_node.study import Identity
 
 _NEW_ID, _OLD_ID, _OFFSET, _NEW_DATE, _OLD_DATE = (
@@ -30,7 +31,7 @@ _NOBODY = "000000"  # the number under which version 19 put all studies without 
 
 
 class IndexImport(NamedTuple):
-    """What an index brought: patients taken, those of them whose shift is kept, and lines that name nobody."""
+    """Patients that were entered, those of them whose shift is kept, and lines without a patient."""
 
     patients: int
     shift_kept: int
@@ -50,39 +51,39 @@ def import_index(
 ) -> IndexImport:
     """Enter the patients of an earlier contribution, in one transaction.
 
-    A patient's known shift is kept. One whose shift is not told, is told in two ways, or whom this ledger knows already
+    A patient's known shift is kept. One whose shift is missing or contradictory, or whom this ledger knows already
     under its own shift, is flagged: intervals to the earlier contribution are not kept.
 
     Args:
-        ledger: this site's.
+        ledger: this site's ledger.
         pseudonyms: with this site's secret.
         terms: the agreement, which names the earlier SITEIDs.
         file: the index that the program exported.
-        issuer: IssuerOfPatientID as the hospital's images have it; the index does not say it.
+        issuer: IssuerOfPatientID as the hospital's images have it; the index lacks it.
         actor: who does it, for the audit.
 
     Raises:
-        LinkageInvalid: it is no such index.
-        LinkageConflict: it is of a SITEID that the agreement does not name, or gives a patient two pseudonyms.
+        LinkageInvalid: it is not such an index.
+        LinkageConflict: its SITEID is not one that the agreement names, or a patient has two pseudonyms.
     """
     entries = list(_read(file))
-    named = [one for one in entries if one.patient_id and not one.pseudonym.endswith(f"-{_NOBODY}")]
-    if not {one.pseudonym.partition("-")[0] for one in named} <= set(terms.earlier_site_ids):
+    named = [entry for entry in entries if entry.patient_id and not entry.pseudonym.endswith(f"-{_NOBODY}")]
+    if not {entry.pseudonym.partition("-")[0] for entry in named} <= set(terms.earlier_site_ids):
         raise LinkageConflict(problem="the index is of a SITEID that the agreement does not name as an earlier one")
     rows = sorted(_rows(ledger, pseudonyms, named, issuer))
     ledger.patients.add(rows)
-    kept = sum(not row.flag for row in rows)
-    ledger.audit(actor, "index-import", NO_STUDY, f"{len(rows)} patients, the shift of {kept} kept")
-    return IndexImport(len(rows), kept, len(entries) - len(named))
+    kept_shifts = sum(not row.flag for row in rows)
+    ledger.audit(actor, "index-import", NO_STUDY, f"{len(rows)} patients, the shift of {kept_shifts} kept")
+    return IndexImport(len(rows), kept_shifts, len(entries) - len(named))
 
 
 def _rows(ledger: Ledger, pseudonyms: Pseudonyms, entries: Iterable[_Entry], issuer: str) -> Iterator[PatientRow]:
-    """A row for each patient; numbers are given in the order of tokens, which tells nothing."""
+    """A row for each patient; numbers follow the order of tokens, which reveals nothing."""
     by_patient: dict[str, list[_Entry]] = {}
-    for one in entries:
-        by_patient.setdefault(one.patient_id, []).append(one)
+    for entry in entries:
+        by_patient.setdefault(entry.patient_id, []).append(entry)
     for patient_id, lines in by_patient.items():
-        if len({one.pseudonym for one in lines}) > 1:
+        if len({entry.pseudonym for entry in lines}) > 1:
             raise LinkageConflict(problem="the index gives a patient two pseudonyms")
         identity = Identity(patient_id=patient_id, issuer=issuer)
         token = pseudonyms.token(identity)
@@ -90,15 +91,15 @@ def _rows(ledger: Ledger, pseudonyms: Pseudonyms, entries: Iterable[_Entry], iss
         before = pseudonyms.links.open(token, sealed) if sealed else None
         shift = _shift(lines) if before is None or before.earlier is not None else None
         link = (before or link_of(identity)).model_copy(
-            update={"earlier": Earlier(pseudonym=lines[0].pseudonym, shift_days=shift)}
+            update={"earlier": EarlierContribution(pseudonym=lines[0].pseudonym, shift_days=shift)}
         )
         yield PatientRow(token, 0, pseudonyms.links.seal(token, link), "" if shift else INTERVALS_NOT_KEPT)
 
 
 def _shift(lines: Sequence[_Entry]) -> int | None:
-    """The one shift that all lines of a patient tell."""
-    told = {one.shift_days for one in lines}
-    return told.pop() if len(told) == 1 else None
+    """The shift of a patient, where all lines agree."""
+    shifts = {entry.shift_days for entry in lines}
+    return shifts.pop() if len(shifts) == 1 else None
 
 
 def _read(file: Path) -> Iterator[_Entry]:
@@ -125,14 +126,14 @@ def _columns(head: Sequence[str]) -> dict[str, int]:
 
 
 def _days_back(cells: Mapping[str, object]) -> int | None:
-    """How far back the dates went; both dates of a study say it best. `None` where it is not told, or nothing moved."""
+    """Days that the dates went back, by both dates of a study, else by the offset; `None` if unknown, 0 or too many."""
     old, new = _day(cells.get(_OLD_DATE)), _day(cells.get(_NEW_DATE))
     days = (old - new).days if old and new else _offset_back(cells.get(_OFFSET))
     return days if days and abs(days) <= LONGEST_KNOWN_SHIFT else None
 
 
 def _offset_back(cell: object) -> int | None:
-    """A DateOffset in days back; the programs count days added, so that the sign turns."""
+    """A DateOffset in days back; the programs count days added, so the sign changes."""
     try:
         return -int(_text(cell))
     except ValueError:
@@ -145,7 +146,7 @@ def _day(cell: object) -> date | None:
     if isinstance(cell, date):
         return cell
     try:
-        return datetime.strptime(_text(cell)[:10].replace("-", ""), "%Y%m%d").date()  # noqa: DTZ007 -- a day has no zone
+        return date(*time.strptime(_text(cell)[:10].replace("-", ""), "%Y%m%d")[:3])
     except ValueError:
         return None
 

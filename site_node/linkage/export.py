@@ -1,7 +1,7 @@
-"""The linkage: which hospital patient stands behind which number. Exported and imported sealed, asked with a reason.
+"""The linkage: which hospital patient has which number. It is exported sealed, and queried with a reason.
 
 A linkage file is an age file (c2sp.org/age) of JSON lines, sealed to an identity derived from the site's secret and to
-whom the hospital names besides. All that comes out of this module is PHI.
+further recipients that the hospital names. All that this module returns is PHI.
 """
 
 from collections.abc import Iterator, Sequence
@@ -50,9 +50,9 @@ class _Line(Frozen):
 def export_linkage(
     ledger: Ledger, pseudonyms: Pseudonyms, file: Path, recipients: Sequence[str], *, actor: str
 ) -> tuple[int, int]:
-    """Write all that is known of who stands behind which number; how many patients, and of how many nothing is kept.
+    """Write which patient has which number; returns how many patients, and how many more have no identity kept.
 
-    Raises `InvalidArgument` where `file` exists, `InvalidIdentifier` for what is no age recipient.
+    Raises `InvalidArgument` where `file` exists, `InvalidIdentifier` for an invalid age recipient.
     """
     if file.exists() or file.is_symlink():
         raise InvalidArgument(name="FILE", problem="it exists; a linkage file is never overwritten")
@@ -69,9 +69,9 @@ def export_linkage(
 
 
 def import_linkage(ledger: Ledger, pseudonyms: Pseudonyms, file: Path, *, actor: str) -> tuple[int, int]:
-    """Enter what `export_linkage` wrote, in one transaction; how many patients the file holds, how many were new.
+    """Enter what `export_linkage` wrote, in one transaction; returns how many patients it holds, and how many are new.
 
-    Raises `SourceMissing`, `LinkageInvalid`, or `LinkageConflict` where the ledger says otherwise.
+    Raises `SourceMissing`, `LinkageInvalid`, or `LinkageConflict` where the ledger contradicts the file.
     """
     if not file.is_file():
         raise SourceMissing(source="the linkage file")
@@ -92,11 +92,11 @@ def import_linkage(ledger: Ledger, pseudonyms: Pseudonyms, file: Path, *, actor:
 
 
 def reidentify(ledger: Ledger, pseudonyms: Pseudonyms, pseudonym: str, *, actor: str, reason: str) -> tuple[Link, str]:
-    """Who stands behind a pseudonym of this site, and what is flagged of them.
+    """The identity of the patient with a pseudonym of this site, and the patient's flag.
 
-    The request is in the audit before the answer is known.
+    The request is audited before the answer is decrypted.
 
-    Raises `InvalidArgument` for an empty reason or what is no pseudonym of this site, `NotFound`, `LinkageInvalid`.
+    Raises `InvalidArgument` for an empty reason or a pseudonym not of this site, `NotFound`, `LinkageInvalid`.
     """
     why = " ".join(reason.split())
     if not why:
@@ -119,7 +119,7 @@ def _number(pseudonyms: Pseudonyms, pseudonym: str) -> int:
 
 
 def _identity(pseudonyms: Pseudonyms, recipients: Sequence[str]) -> AgeIdentity:
-    """The site's own: safe against quantum computers, unless the file also goes to one that is not."""
+    """The site's own identity: post-quantum, unless a recipient is not."""
     plain = any(text.startswith(_X25519) and not text.startswith(_HYBRID) for text in recipients)
     return X25519Identity(pseudonyms.file_seed) if plain else HybridIdentity(pseudonyms.file_seed)
 

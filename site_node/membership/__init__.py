@@ -1,1 +1,1 @@
-"""The site's side of belonging: invitation, agreement, enrolment, renewal; all of it kept in the home's `identity/`."""
+"""The site's side of membership: invitation, agreement, enrolment, renewal; all kept in the home's `identity/`."""

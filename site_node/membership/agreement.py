@@ -1,4 +1,4 @@
-"""Signing what was read."""
+"""Signing the agreement that was read."""
 
 from datetime import UTC, datetime
 
@@ -15,7 +15,7 @@ from shared.signed import Signed
 from shared.token import Token, TokenKind
 from shared.wire import UNARY_SECONDS, Credentials, connected, to_signed
 from site_node.home.folder import SiteHome
-from site_node.membership.invitation import fetch, same_root
+from site_node.membership.invitation import check_same_root, fetch
 from site_node.membership.record import IdentityFiles
 
 
@@ -26,7 +26,7 @@ def sign_agreement(home: SiteHome, token_text: str, *, signatory: str) -> Agreem
     offers other terms; nothing is signed then. The consent is kept before it is sent.
     """
     token = Token.parse(token_text, kind=TokenKind.INVITATION)
-    same_root(home, token)
+    check_same_root(home, token)
     files = IdentityFiles(home)
     terms = fetch(token).terms
     if not files.draft.exists() or files.draft.read_bytes() != canonical_json(terms):

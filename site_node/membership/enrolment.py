@@ -16,7 +16,7 @@ from shared.signed import Signed
 from shared.token import Token, TokenKind, secret_digest
 from shared.wire import UNARY_SECONDS, Credentials, connected, from_signed, to_signed
 from site_node.home.folder import SiteHome
-from site_node.membership.invitation import same_root
+from site_node.membership.invitation import check_same_root
 from site_node.membership.record import IdentityFiles, Membership, MembershipFile, SignedAgreement, membership_of
 
 
@@ -27,26 +27,26 @@ def enrol(home: SiteHome, token_text: str) -> Membership:
     `CertificateForeign`, `CoordinatorUnreachable`. After a refusal `identity/` is as it was.
     """
     token = Token.parse(token_text, kind=TokenKind.JOIN)
-    same_root(home, token)
+    check_same_root(home, token)
     answer = _ask(home, token)
     root = token.root_pem.encode()
     peer = pki.check_certificate(answer.certificate, root)
     if (peer.role, peer.federation) != (Role.SITE, token.federation):
         raise CertificateForeign(peer=peer.uri)
-    kept = MembershipFile(
+    membership_file = MembershipFile(
         site_id=SiteId(peer.name),
         federation=peer.federation,
         addresses=token.addresses,
         coordinator_verify_key=answer.coordinator_verify_key,
     )
     agreement = _own_agreement(home, answer)
-    membership = membership_of(home, kept, agreement, load_signing(home.signing_key).public)
+    membership = membership_of(home, membership_file, agreement, load_signing(home.signing_key).public)
     files = IdentityFiles(home)
     for path, data in (
         (files.root, root),
         (files.agreement, canonical_json(agreement)),
         (files.certificate, answer.certificate),
-        (files.membership, canonical_json(kept)),
+        (files.membership, canonical_json(membership_file)),
     ):
         write_whole(path, data)
     return membership
@@ -71,7 +71,7 @@ def _ask(home: SiteHome, token: Token) -> EnrolResponse:
 
 
 def _own_agreement(home: SiteHome, answer: EnrolResponse) -> SignedAgreement:
-    """What this site signed, with the countersignature that came; not what the coordinator says the site signed."""
+    """This home's own consent with the countersignature; the coordinator's copy of the consent must equal it."""
     file = IdentityFiles(home).consent
     if not file.exists():
         raise AgreementNotExecuted(state="not signed by this home")

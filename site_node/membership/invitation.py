@@ -1,4 +1,4 @@
-"""Reading what one is asked to sign, with an invitation token."""
+"""Reading, with an invitation token, the agreement that a site is asked to sign."""
 
 import hashlib
 
@@ -28,13 +28,13 @@ def read_agreement(home: SiteHome, token_text: str) -> ReadAgreement:
     """Fetch terms and text and keep them as the draft that may be signed.
 
     Raises `TokenInvalid`, `TokenUsed`, `TokenExpired`, `AgreementNotExecuted` while there is no draft,
-    `AgreementTextChanged` when the text has not the digest the terms name, `CoordinatorUnreachable`, and for a member
-    `CertificateForeign` when another federation invites; `SignatureInvalid` for a recipient its curator did not sign.
+    `AgreementTextChanged` when the terms name another digest than the text's, `CoordinatorUnreachable`, and for a
+    member `CertificateForeign` when another federation invites; `SignatureInvalid` for an unsigned recipient.
     """
     token = Token.parse(token_text, kind=TokenKind.INVITATION)
     files = IdentityFiles(home)
     if files.membership.exists():
-        same_root(home, token)  # a member of one federation does not slip into another
+        check_same_root(home, token)  # a member cannot change federation by an invitation
     offered = fetch(token)
     home.identity.mkdir(mode=0o700, exist_ok=True)
     write_whole(files.root, token.root_pem.encode())
@@ -46,7 +46,7 @@ def read_agreement(home: SiteHome, token_text: str) -> ReadAgreement:
 def fetch(token: Token) -> ReadAgreement:
     """What the coordinator offers to the bearer of `token` now.
 
-    Raises `SignatureInvalid` when the curator named did not itself sign that the recipient is its own.
+    Raises `SignatureInvalid` unless the named curator itself signed that the recipient is its own.
     """
     request = ReadAgreementRequest(token_secret=token.secret)
     with connected(token.addresses.enrolment, Credentials(token.root_pem.encode())) as channel:
@@ -61,7 +61,7 @@ def fetch(token: Token) -> ReadAgreement:
     return ReadAgreement(terms=terms, text=answer.text)
 
 
-def same_root(home: SiteHome, token: Token) -> None:
+def check_same_root(home: SiteHome, token: Token) -> None:
     """Raise `CertificateForeign` when a token comes from another federation than the one already trusted here."""
     root = IdentityFiles(home).root
     if root.exists() and root.read_bytes() != token.root_pem.encode():

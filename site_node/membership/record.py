@@ -1,4 +1,4 @@
-"""What a site holds as a member, and the files it is read from."""
+"""A site's membership, and the files it is read from."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,7 +21,7 @@ from site_node.home.folder import SiteHome
 
 @dataclass(frozen=True)
 class IdentityFiles:
-    """Where a home keeps what membership brought."""
+    """Where a home keeps the files of its membership."""
 
     home: SiteHome
 
@@ -69,7 +69,7 @@ class SignedAgreement(Frozen):
 
 
 class MembershipFile(Frozen):
-    """`membership.json`: what no other file says."""
+    """`membership.json`: what no other file holds."""
 
     site_id: SiteId
     federation: str
@@ -78,7 +78,7 @@ class MembershipFile(Frozen):
 
 
 class Membership(Frozen):
-    """A site as a member: who it is, under what agreement, whom it seals to and whom it believes.
+    """A site as a member: who it is, under what agreement, whom it seals to and whose signatures it trusts.
 
     Everything but the addresses was signed by the site itself or follows from what it signed.
     """
@@ -141,33 +141,35 @@ def load_membership(home: SiteHome) -> Membership:
     """
     files = IdentityFiles(home)
     try:
-        kept = MembershipFile.model_validate_json(files.membership.read_bytes())
+        membership_file = MembershipFile.model_validate_json(files.membership.read_bytes())
         agreement = SignedAgreement.model_validate_json(files.agreement.read_bytes())
     except FileNotFoundError as error:
         raise NotEnrolled(folder=str(home.folder)) from error
     except ValidationError as error:
         raise SignatureInvalid("a file of identity/ does not parse", what="the membership files") from error
-    return membership_of(home, kept, agreement, load_signing(home.signing_key).public)
+    return membership_of(home, membership_file, agreement, load_signing(home.signing_key).public)
 
 
-def membership_of(home: SiteHome, kept: MembershipFile, agreement: SignedAgreement, own_key: VerifyKey) -> Membership:
+def membership_of(
+    home: SiteHome, membership_file: MembershipFile, agreement: SignedAgreement, own_key: VerifyKey
+) -> Membership:
     """Put a membership together; raises `SignatureInvalid` where anything contradicts what the site signed."""
     files = IdentityFiles(home)
     consent = agreement.consent.verified(own_key, Consent, what="the agreement")
     consent.terms.curator.check()
-    coordinator = _coordinator_key(kept)
-    if kept.federation != consent.terms.federation:
+    coordinator = _coordinator_key(membership_file)
+    if membership_file.federation != consent.terms.federation:
         raise SignatureInvalid("another federation than the terms name", what="the membership files")
     if coordinator.fingerprint != consent.terms.coordinator_fingerprint:
         raise SignatureInvalid("not the coordinator named in the terms", what="the countersignature")
     execution = agreement.execution.verified(coordinator, Execution, what="the countersignature")
     named = (execution.agreement, execution.version, execution.consent_sha256, execution.site_id)
-    if named != (consent.terms.id, consent.terms.version, agreement.consent.digest, kept.site_id):
+    if named != (consent.terms.id, consent.terms.version, agreement.consent.digest, membership_file.site_id):
         raise SignatureInvalid("it countersigns something else", what="the countersignature")
     return Membership(
-        site_id=kept.site_id,
-        federation=kept.federation,
-        addresses=kept.addresses,
+        site_id=membership_file.site_id,
+        federation=membership_file.federation,
+        addresses=membership_file.addresses,
         terms=consent.terms,
         executed_at=execution.executed_at,
         coordinator_verify_key=coordinator.text,
@@ -177,9 +179,9 @@ def membership_of(home: SiteHome, kept: MembershipFile, agreement: SignedAgreeme
     )
 
 
-def _coordinator_key(kept: MembershipFile) -> VerifyKey:
+def _coordinator_key(membership_file: MembershipFile) -> VerifyKey:
     try:
-        return VerifyKey.parse(kept.coordinator_verify_key)
+        return VerifyKey.parse(membership_file.coordinator_verify_key)
     except InvalidIdentifier as error:
         raise SignatureInvalid("no key", what="the membership files") from error
 

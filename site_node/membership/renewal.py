@@ -1,4 +1,4 @@
-"""Staying a member: renewing the certificate, and asking where the agreement stands."""
+"""Renewing the certificate, and asking the coordinator for the agreement's state."""
 
 from datetime import datetime
 
@@ -28,7 +28,7 @@ class Standing(Frozen):
 def renew_if_due(home: SiteHome, now: datetime) -> bool:
     """Renew the certificate when two thirds of its life are over; whether it was renewed.
 
-    Raises what `connected` raises; an expired certificate cannot renew itself, that takes a new join token.
+    Raises what `connected` raises; an expired certificate cannot be renewed, that needs a new join token.
     """
     membership = load_membership(home)
     if not renewal_is_due(membership, now):
@@ -38,7 +38,7 @@ def renew_if_due(home: SiteHome, now: datetime) -> bool:
 
 
 def renew(home: SiteHome, membership: Membership) -> None:
-    """Put another certificate for the same key in place."""
+    """Replace the certificate by a new one for the same key."""
     csr = pki.make_csr(load_tls(home.tls_key))
     request = RenewCertificateRequest(csr=csr, enrolment=to_signed(enrolment_of(home, csr, token=None)))
     with connected(membership.addresses.main, membership.credentials) as channel:

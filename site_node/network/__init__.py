@@ -1,1 +1,1 @@
-"""DICOM and DICOMweb on the wire: SCP, query/retrieve, C-STORE SCU, QIDO-RS and WADO-RS. Only here is pynetdicom."""
+"""DICOM and DICOMweb on the wire: SCP, query/retrieve, C-STORE SCU, QIDO-RS, WADO-RS. Only here is pynetdicom used."""

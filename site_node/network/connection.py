@@ -1,7 +1,7 @@
-"""A connection as pynetdicom's associations use it, and how we call another: what pynetdicom leaves slow or open.
+"""The connection of an association, and how we request one: pynetdicom's own is slow and leaves sockets open.
 
-Its own reads 4 KiB at a time, each time giving up the interpreter, which is most of what a busy SCP does; and where the
-other side was the first to break off, or never was there, it leaves the socket to the garbage collector.
+It reads 4 KiB at a time and releases the interpreter lock each time, which is most of a busy SCP's work. Where the peer
+broke off first or could not be reached, it leaves the socket to the garbage collector.
 """
 
 import select
@@ -28,8 +28,8 @@ from pynetdicom.transport import T_CONNECT, AddressInformation, AssociationSocke
 from shared.errors import PacsRefused, PacsUnreachable
 from site_node.settings.dimse import LONGEST_PDU, Peer
 
-_TOO_LONG = 16 << 20  # bytes of one PDU; far above what we announce, and below what would exhaust the memory
-_LOOK_SECONDS = 0.001  # as pynetdicom's own
+_PDU_LIMIT = 16 << 20  # bytes of one PDU; far above what we announce, and below what would exhaust the memory
+_POLL_SECONDS = 0.001  # as in pynetdicom
 _CLOSED = "Evt17"  # PS3.8 table 9-10
 _STANDARD_HANDLERS = (
     (evt.EVT_DIMSE_RECV, standard_dimse_recv_handler),
@@ -40,27 +40,27 @@ _STANDARD_HANDLERS = (
 
 
 class Connection(AssociationSocket):  # type: ignore[misc] # pynetdicom ships no types
-    """pynetdicom's, but it waits for data instead of looking for it, takes a PDU in one call, and closes in any case.
+    """pynetdicom's socket, but it waits for data instead of polling, reads a PDU in one call, and always closes.
 
-    pynetdicom's thread looks in turn for what comes and for what is to be sent. `idle_seconds` is how long it may wait
-    for the former when the last word was ours; an acceptor then has nothing to send.
+    pynetdicom's thread alternates between receiving and sending. `idle_seconds` is how long it may wait for data after
+    we sent something; an acceptor then has nothing to send.
     """
 
-    idle_seconds = _LOOK_SECONDS
-    read_seconds = 30.0  # that the rest of a PDU may take once it began
-    _wait_seconds = _LOOK_SECONDS
+    idle_seconds = _POLL_SECONDS
+    read_seconds = 30.0  # for the rest of a PDU once it began
+    _wait_seconds = _POLL_SECONDS
 
     def connect(self, primitive: T_CONNECT) -> None:
-        """Connect, as pynetdicom does; from then on no read or write waits for ever."""
+        """Connect, as pynetdicom does; from then on every read and write has a time limit."""
         super().connect(primitive)
         if self.socket is not None:
             wait_at_most(self.socket, self.read_seconds)
 
     @property
     def ready(self) -> bool:
-        """Whether there is something to read, soon."""
+        """Whether there is something to read; waits for it a short time."""
         if self.socket is None or not self._is_connected:
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_POLL_SECONDS)
             return False
         if isinstance(self.socket, ssl.SSLSocket) and self.socket.pending():
             return True
@@ -71,25 +71,25 @@ class Connection(AssociationSocket):  # type: ignore[misc] # pynetdicom ships no
             return False
 
     def recv(self, nr_bytes: int) -> bytearray:
-        """Exactly so many bytes, or fewer where the other side ended; raises `OSError`, also after `read_seconds`."""
-        if nr_bytes > _TOO_LONG:
+        """Read `nr_bytes`, or fewer if the peer closed; raises `OSError`, also after `read_seconds`."""
+        if nr_bytes > _PDU_LIMIT:
             raise ConnectionError("a PDU longer than any we allow")
         until = time.monotonic() + self.read_seconds
-        self._wait_seconds = _LOOK_SECONDS
+        self._wait_seconds = _POLL_SECONDS
         content = bytearray(nr_bytes)
         rest = memoryview(content)
-        whole = 0 if isinstance(self.socket, ssl.SSLSocket) else socket.MSG_WAITALL
+        flags = 0 if isinstance(self.socket, ssl.SSLSocket) else socket.MSG_WAITALL
         while rest:
-            count = self.socket.recv_into(rest, 0, whole)
+            count = self.socket.recv_into(rest, 0, flags)
             if not count:
                 return content[: nr_bytes - len(rest)]
             rest = rest[count:]
-            if rest and time.monotonic() > until:  # drop by drop each read is in time
+            if rest and time.monotonic() > until:  # a slow peer keeps each single read in time
                 raise TimeoutError("a PDU took too long")
         return content
 
     def send(self, bytestream: bytes) -> None:
-        """All of it; where that fails the association hears that the connection is closed."""
+        """Send all of it; on failure the association is notified that the connection is closed."""
         try:
             self.socket.sendall(bytestream)
         except (OSError, AttributeError):
@@ -97,7 +97,7 @@ class Connection(AssociationSocket):  # type: ignore[misc] # pynetdicom ships no
         self._wait_seconds = self.idle_seconds
 
     def _shutdown_socket(self) -> None:
-        """Close it also where there is nothing left to shut down."""
+        """Close the socket even if there is nothing left to shut down."""
         if self.socket is not None:
             with suppress(OSError):
                 self.socket.shutdown(socket.SHUT_RDWR)
@@ -105,7 +105,7 @@ class Connection(AssociationSocket):  # type: ignore[misc] # pynetdicom ships no
 
 
 class Caller(AE):  # type: ignore[misc] # likewise
-    """An AE whose associations have such a connection, and no log of their messages."""
+    """An AE whose associations use `Connection` and do not log their messages."""
 
     def _create_socket(
         self, assoc: Association, address: AddressInformation, tls_args: tuple[ssl.SSLContext, str] | None
@@ -118,9 +118,9 @@ class Caller(AE):  # type: ignore[misc] # likewise
 
 
 def adopt(association: Association) -> None:
-    """Make it fit for a `Connection`: the waiting is there.
+    """Prepare an association for a `Connection`, which does the waiting.
 
-    Likewise take away what spells out each message for pynetdicom's log: it costs time and quotes values of patients.
+    Remove the handlers that spell out each message for pynetdicom's log: they cost time and quote patients' values.
     """
     association.dul._run_loop_delay = 0  # noqa: SLF001 -- there is no other way to set it
     for event, handler in _STANDARD_HANDLERS:
@@ -128,23 +128,23 @@ def adopt(association: Association) -> None:
 
 
 def send_at_once(event: evt.Event) -> None:
-    """Set TCP_NODELAY, which pynetdicom does not: without it each answer waits for the other side's delayed ACK."""
+    """Set TCP_NODELAY, which pynetdicom does not: without it each answer waits for the peer's delayed ACK."""
     connection = event.assoc.dul.socket.socket
     if connection is not None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def wait_at_most(connection: socket.socket, seconds: float) -> None:
-    """Let no read or write of a blocking socket last longer.
+    """Limit each read and write of a blocking socket to `seconds`.
 
-    For TLS `settimeout` holds for a whole handshake or record; for a plain socket it would take MSG_WAITALL apart.
+    For TLS `settimeout` covers a whole handshake or record; for a plain socket it would break MSG_WAITALL.
     """
     if isinstance(connection, ssl.SSLSocket):
         connection.settimeout(seconds)
         return
-    most = struct.pack("ll", int(seconds), int(seconds % 1 * 1_000_000))
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, most)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, most)
+    limit = struct.pack("ll", int(seconds), int(seconds % 1 * 1_000_000))
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
 
 
 @contextmanager
@@ -158,15 +158,15 @@ def associated(
     handlers: Sequence[tuple[Any, ...]] = (),
     roles: Sequence[SCP_SCU_RoleSelectionNegotiation] = (),
 ) -> Iterator[Association]:
-    """An association with `peer` that is released at the end; aborted where anything was left open.
+    """An association with `peer` that is released at the end, or aborted after an error.
 
-    An answer may take `answer_seconds`, a DIMSE answer `dimse_seconds` where that is given. Raises `PacsUnreachable`,
+    An answer may take `answer_seconds`, a DIMSE answer `dimse_seconds` if given. Raises `PacsUnreachable`,
     `PacsRefused`.
     """
     ae = Caller(ae_title=peer.calling)
     ae.acse_timeout = ae.connection_timeout = answer_seconds
     ae.dimse_timeout = dimse_seconds or answer_seconds
-    ae.network_timeout = None  # the line above says how long
+    ae.network_timeout = None  # the timeouts above apply
     try:
         association = ae.associate(
             peer.host,

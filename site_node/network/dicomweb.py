@@ -1,8 +1,8 @@
-"""Ask a PACS over the web: QIDO-RS (PS3.18 10.6) to find, WADO-RS (10.4) to fetch.
+"""Query a PACS over the web: QIDO-RS (PS3.18 10.6) to find, WADO-RS (10.4) to fetch.
 
-Each question has a session of its own. Images are read part by part as they come and kept with the bytes that were
-sent: the client's own `iter_study` would give parsed data sets, and take an answer that was cut off for a whole one.
-Foreign exceptions quote URLs, and so what was asked for; none of them leaves this module.
+Each operation has its own session. Images are read part by part as a stream and stored with the bytes that were sent:
+the client's own `iter_study` gives parsed data sets, and accepts an answer that was cut off. Foreign exceptions quote
+URLs, and so the query; none of them leaves this module.
 """
 
 from collections.abc import Callable, Generator, Iterator
@@ -36,14 +36,14 @@ from site_node.network.query import (
     Fetch,
     Outcome,
     Query,
-    SeriesFound,
-    StudyFound,
+    SeriesMatch,
+    StudyMatch,
+    from_dicom_json,
     is_uid,
-    matched,
-    series_found,
-    study_found,
+    matching_keys,
+    series_match,
+    study_match,
     text_of,
-    told,
 )
 from site_node.network.web_session import check_files, session_with, silence
 from site_node.receive.reading import read_header
@@ -52,20 +52,20 @@ from site_node.settings.dicomweb import DicomwebSettings
 log = structlog.get_logger(__name__)
 
 _MOST_ANSWERS = 10_000
-_MOST_INSTANCES = 100_000  # in one answer, which may have no end
-_PAGE = 1_000  # answers asked for at once
+_MOST_INSTANCES = 100_000  # in one answer, which may be endless
+_PAGE = 1_000  # answers requested at once
 _CHUNK = 1 << 20
-_AS_IT_LIES = 'multipart/related; type="application/dicom"; transfer-syntax=*'  # compressed or not
-_NONE_THERE: frozenset[int] = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
-_OURS = frozenset({"disk-full", "not-kept"})  # going on would not help
-_OWN = frozenset({"StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"})  # what tells answers of a level apart
+_ANY_SYNTAX = 'multipart/related; type="application/dicom"; transfer-syntax=*'  # compressed or not
+_NOT_FOUND: frozenset[int] = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
+_OUR_FAILURES = frozenset({"disk-full", "not-kept"})  # continuing would not help
+_UNIQUE_KEYS = frozenset({"StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"})  # of each query level
 
 Answer = dict[str, Any]
 Search = Callable[..., Any]
 
 
 class Dicomweb(QueryRetrieve):
-    """One server. `home` is where the files that the settings name lie; they are looked at once before the start."""
+    """One server. The files named in the settings are relative to `home`; they are checked once, at the start."""
 
     def __init__(self, settings: DicomwebSettings, home: Path) -> None:
         silence()
@@ -74,42 +74,42 @@ class Dicomweb(QueryRetrieve):
         self._home = home
 
     def echo(self) -> None:
-        """Ask for any one study; raises `PacsUnreachable`, `DicomwebRefused`, `PacsFailed`.
+        """Search for any single study; raises `PacsUnreachable`, `DicomwebRefused`, `PacsFailed`.
 
-        Where the URL is wrong it fails with HTTP 404; some servers say that too where nothing fits a question.
+        A wrong URL fails with HTTP 404; some servers answer so, too, if nothing matches a query.
         """
-        with self._asking("QIDO-RS search") as session:
+        with self._session("QIDO-RS search") as session:
             self._client(session).search_for_studies(limit=1, fields=("StudyInstanceUID",))
 
-    def studies(self, query: Query) -> tuple[StudyFound, ...]:
-        """The studies that fit; raises as `echo`, and `InvalidArgument` for a query that is not `checked`."""
-        filters = matched(query.checked())
-        found = self._search(lambda client: client.search_for_studies, STUDY_KEYS, filters, missing=self.echo)
-        return tuple(map(study_found, found.values()))
+    def studies(self, query: Query) -> tuple[StudyMatch, ...]:
+        """The studies that match; raises as `echo`, and `InvalidArgument` for a query that is not `checked`."""
+        filters = matching_keys(query.checked())
+        answers = self._search(lambda client: client.search_for_studies, STUDY_KEYS, filters, missing=self.echo)
+        return tuple(map(study_match, answers.values()))
 
-    def series(self, study_uid: str) -> tuple[SeriesFound, ...]:
+    def series(self, study_uid: str) -> tuple[SeriesMatch, ...]:
         """The series of a study; raises as `echo`."""
-        found = self._search(lambda client: partial(client.search_for_series, study_uid), SERIES_KEYS)
-        return tuple(map(series_found, found.values()))
+        answers = self._search(lambda client: partial(client.search_for_series, study_uid), SERIES_KEYS)
+        return tuple(map(series_match, answers.values()))
 
     def instances(self, study_uid: str) -> dict[str, frozenset[str]]:
         """The SOP Instance UIDs of each series of a study. Raises as `echo`."""
-        return {one.series_uid: self._of_series(study_uid, one.series_uid) for one in self.series(study_uid)}
+        return {series.series_uid: self._sop_uids(study_uid, series.series_uid) for series in self.series(study_uid)}
 
-    def _of_series(self, study_uid: str, series_uid: str) -> frozenset[str]:
+    def _sop_uids(self, study_uid: str, series_uid: str) -> frozenset[str]:
         return frozenset(
             self._search(lambda client: partial(client.search_for_instances, study_uid, series_uid), INSTANCE_KEYS)
         )
 
-    def retrieve(self, asked: Fetch, arrivals: Arrivals, reserve: int = 0) -> Outcome:
-        """Fetch a study in one answer, or instances one by one. Raises as `echo`; what came until then is kept."""
+    def retrieve(self, fetch: Fetch, arrivals: Arrivals, reserve: int = 0) -> Outcome:
+        """Fetch a study in one answer, or instances one by one. Raises as `echo`; earlier arrivals are kept."""
         reasons: list[str] = []
-        with self._asking("WADO-RS retrieve") as session, closing(self._sent(session, asked)) as sent:
-            for content in sent:
+        with self._session("WADO-RS retrieve") as session, closing(self._files(session, fetch)) as files:
+            for content in files:
                 if len(reasons) == _MOST_INSTANCES:
                     raise _failed("WADO-RS retrieve", f"more than {_MOST_INSTANCES} images")
-                reasons.append(_keep(content, asked, arrivals, reserve) if content else "pacs-could-not-send")
-                if reasons[-1] in _OURS:
+                reasons.append(_store(content, fetch, arrivals, reserve) if content else "pacs-could-not-send")
+                if reasons[-1] in _OUR_FAILURES:
                     break
         completed = reasons.count("")
         return Outcome(reason=next(filter(None, reasons), ""), completed=completed, failed=len(reasons) - completed)
@@ -121,35 +121,35 @@ class Dicomweb(QueryRetrieve):
         filters: dict[str, str] | None = None,
         missing: Callable[[], None] = lambda: None,
     ) -> dict[str, Answer]:
-        """All answers by their UID, page by page until one brings nothing new; `missing` is called where HTTP says 404.
+        """All answers by their UID, page by page until one adds nothing new; `missing` is called for HTTP 404.
 
-        A server may answer with fewer than asked for, or with all of them each time.
+        A server may send fewer answers than the limit, or all of them each time.
         """
-        own = next(key for key in keys if key in _OWN)
-        found: dict[str, Answer] = {}
-        given = 0
-        with self._asking("QIDO-RS search") as session:
+        uid_key = next(key for key in keys if key in _UNIQUE_KEYS)
+        answers: dict[str, Answer] = {}
+        offset = 0
+        with self._session("QIDO-RS search") as session:
             ask = search(self._client(session))
-            while page := _page(partial(ask, fields=keys, search_filters=filters, limit=_PAGE, offset=given), missing):
-                known = len(found)
-                found.update({text_of(one, own): one for one in page})
-                given += len(page)
-                if len(found) > _MOST_ANSWERS:
+            while page := _page(partial(ask, fields=keys, search_filters=filters, limit=_PAGE, offset=offset), missing):
+                known = len(answers)
+                answers.update({text_of(answer, uid_key): answer for answer in page})
+                offset += len(page)
+                if len(answers) > _MOST_ANSWERS:
                     raise _failed("QIDO-RS search", f"more than {_MOST_ANSWERS} answers; ask for less")
-                if len(found) == known:
+                if len(answers) == known:
                     break
-        if not all(map(is_uid, found)):
+        if not all(map(is_uid, answers)):
             raise _failed("QIDO-RS search", "it names something without a valid UID")
-        return found
+        return answers
 
-    def _sent(self, session: requests.Session, asked: Fetch) -> Generator[bytes, None, None]:
-        """Each file that comes; an empty one where nothing of what was asked for is there."""
-        study = f"{self._settings.url}/studies/{asked.study_uid}"
-        named = [f"{study}/series/{asked.series_uid}/instances/{uid}" for uid in asked.sop_uids]
+    def _files(self, session: requests.Session, fetch: Fetch) -> Generator[bytes, None, None]:
+        """Each file of the answers; empty bytes for a URL that the server does not have."""
+        study = f"{self._settings.url}/studies/{fetch.study_uid}"
+        instances = [f"{study}/series/{fetch.series_uid}/instances/{uid}" for uid in fetch.sop_uids]
         seconds = (self._settings.answer_seconds, self._settings.retrieve_seconds)
-        for url in named or [study]:
-            with session.get(url, headers={"Accept": _AS_IT_LIES}, stream=True, timeout=seconds) as response:
-                if response.status_code in _NONE_THERE:
+        for url in instances or [study]:
+            with session.get(url, headers={"Accept": _ANY_SYNTAX}, stream=True, timeout=seconds) as response:
+                if response.status_code in _NOT_FOUND:
                     yield b""
                     continue
                 response.raise_for_status()
@@ -159,16 +159,16 @@ class Dicomweb(QueryRetrieve):
         client = DICOMwebClient(
             self._settings.url, session=session, permissive_uid=True, timeout=self._settings.answer_seconds
         )
-        client.set_http_retry_params(retry=False)  # the request is made again as a whole, in its hours
+        client.set_http_retry_params(retry=False)  # the whole request is retried, in its hours
         return client
 
     @contextmanager
-    def _asking(self, operation: str) -> Iterator[requests.Session]:
-        """A session whose errors are ours, without what was asked for in their texts."""
+    def _session(self, operation: str) -> Iterator[requests.Session]:
+        """A session whose errors become ours, without the query in their texts."""
         try:
             with session_with(self._settings, self._home) as session:
                 yield session
-        except SettingsError as error:  # a token that is just being renewed; the next attempt reads it again
+        except SettingsError as error:  # such as a token that is being renewed; the next attempt reads it again
             raise _failed(operation, f"a file of `[dicomweb]` cannot be used: {error.code}") from None
         except requests.HTTPError as error:
             raise self._refusal(operation, _status(error)) from None
@@ -176,7 +176,7 @@ class Dicomweb(QueryRetrieve):
             raise _failed(operation, "it sends us to another address; name that in `url`") from None
         except requests.exceptions.InvalidJSONError:
             raise _failed(operation, "its answer is no JSON") from None
-        except OSError as error:  # what requests raises is one
+        except OSError as error:  # the base class of the errors of requests
             raise PacsUnreachable(type(error).__name__, address=self._settings.url) from None
 
     def _refusal(self, operation: str, status: int) -> TransportError:
@@ -186,34 +186,34 @@ class Dicomweb(QueryRetrieve):
 
 
 def _page(ask: Search, missing: Callable[[], None]) -> list[Answer]:
-    """One page of answers; none where there is nothing of what is asked for, which `missing` may know better."""
+    """One page of answers; empty for HTTP 404, unless `missing` raises."""
     try:
         page = ask()
     except requests.HTTPError as error:
-        if _status(error) not in _NONE_THERE:
+        if _status(error) not in _NOT_FOUND:
             raise
         missing()
         return []
     if not isinstance(page, list):
         raise _failed("QIDO-RS search", "its answer is no list")
-    return [told(one) for one in page]
+    return [from_dicom_json(answer) for answer in page]
 
 
 def _status(error: requests.HTTPError) -> int:
     return error.response.status_code if error.response is not None else 0
 
 
-def _keep(content: bytes, asked: Fetch, arrivals: Arrivals, reserve: int) -> str:
-    """Keep one file; else the reason why not."""
+def _store(content: bytes, fetch: Fetch, arrivals: Arrivals, reserve: int) -> str:
+    """Store one file; returns the reason if it was not stored, else an empty text."""
     try:
         header = read_header(BytesIO(content), len(content))
     except DicomUnreadable:
         return "sent-broken"
     study_uid, sop_uid = header.study_instance_uid, header.sop_instance_uid
-    if not asked.includes(study_uid, sop_uid):
+    if not fetch.includes(study_uid, sop_uid):
         return "sent-other"
     try:
-        arrivals.check_room(reserve + len(content))
+        arrivals.check_space(reserve + len(content))
         arrivals.store(study_uid, sop_uid, content)
     except DiskFull:
         log.error("dicomweb.disk_full")

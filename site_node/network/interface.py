@@ -1,25 +1,25 @@
-"""What a request needs of the one it is made to: to find and to fetch, by DIMSE (`pacs.py`) or web (`dicomweb.py`)."""
+"""What a retrieval needs of a PACS, over DIMSE (`query_retrieve.py`) or the web (`dicomweb.py`): find and fetch."""
 
 from abc import abstractmethod
 from typing import Protocol
 
 from site_node.network.arrivals import Arrivals
-from site_node.network.query import Fetch, Outcome, Query, SeriesFound, StudyFound
+from site_node.network.query import Fetch, Outcome, Query, SeriesMatch, StudyMatch
 
 
 class QueryRetrieve(Protocol):
-    """A PACS that is asked. Whatever goes wrong on the way is a `TransportError`, without a value in its text."""
+    """A PACS that we query. Every failure on the way is a `TransportError`, without a value in its text."""
 
     @abstractmethod
     def echo(self) -> None:
-        """Ask whether it is there and lets us in."""
+        """Check that it answers and lets us in."""
 
     @abstractmethod
-    def studies(self, query: Query) -> tuple[StudyFound, ...]:
-        """The studies that fit; raises `InvalidArgument` too, for a query that is not `checked`."""
+    def studies(self, query: Query) -> tuple[StudyMatch, ...]:
+        """The studies that match; raises `InvalidArgument` too, for a query that is not `checked`."""
 
     @abstractmethod
-    def series(self, study_uid: str) -> tuple[SeriesFound, ...]:
+    def series(self, study_uid: str) -> tuple[SeriesMatch, ...]:
         """The series of a study."""
 
     @abstractmethod
@@ -27,14 +27,14 @@ class QueryRetrieve(Protocol):
         """The SOP Instance UIDs of each series of a study."""
 
     @abstractmethod
-    def retrieve(self, asked: Fetch, arrivals: Arrivals, reserve: int = 0) -> Outcome:
-        """Fetch into `arrivals` while `reserve` bytes of the disk stay free; the caller counts what came."""
+    def retrieve(self, fetch: Fetch, arrivals: Arrivals, reserve: int = 0) -> Outcome:
+        """Fetch into `arrivals` while `reserve` bytes of the disk stay free; the caller counts the arrivals."""
 
-    def announced(self, study: StudyFound) -> int:
-        """How many instances the study has: as counted for it, else for its series, else one by one."""
+    def announced(self, study: StudyMatch) -> int:
+        """The number of instances of the study: as the PACS counts them, else by series, else listed singly."""
         if study.instances is not None:
             return study.instances
-        counts = [one.instances for one in self.series(study.study_uid)]
+        counts = [series.instances for series in self.series(study.study_uid)]
         if counts and None not in counts:
-            return sum(one for one in counts if one is not None)
+            return sum(count for count in counts if count is not None)
         return sum(len(sop_uids) for sop_uids in self.instances(study.study_uid).values())

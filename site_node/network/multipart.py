@@ -1,6 +1,6 @@
-"""Read `multipart/related` (RFC 2387) as it comes, one part at a time, and strictly.
+"""Read `multipart/related` (RFC 2387) as a stream, one part at a time, and strictly.
 
-An answer without its closing delimiter was cut off: its last part is never given out, since a cut DICOM file may look
+An answer without its closing delimiter was cut off: its last part is never yielded, since a cut DICOM file may look
 like a whole one.
 """
 
@@ -10,15 +10,15 @@ from email.message import Message
 
 from shared.errors import PacsFailed
 
-_LONGEST_PART = 2 << 30  # bytes, an enhanced CT with room to spare; held in memory while it comes
+_LONGEST_PART = 2 << 30  # bytes, an enhanced CT with a margin; the part is in memory while it is received
 _HEAD_END = b"\r\n\r\n"
 _BOUNDARY = re.compile(r"[\x20-\x7e]{1,70}")  # RFC 2046 5.1.1
 
 
 def read_parts(content_type: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """The body of each part; raises `PacsFailed` where it is no such answer, or cut."""
+    """The body of each part; raises `PacsFailed` for an answer of another type or a cut one."""
     parts = _between(b"\r\n--" + _boundary(content_type), chunks)
-    next(parts)  # what stands before the first delimiter is no part
+    next(parts)  # the preamble before the first delimiter
     yield from map(_body, parts)
 
 
@@ -32,8 +32,8 @@ def _boundary(content_type: str) -> bytes:
 
 
 def _between(delimiter: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """What stands before each delimiter, the closing one included; raises `PacsFailed` where that does not come."""
-    buffer = bytearray(b"\r\n")  # so that the first delimiter, too, stands after a line's end
+    """The bytes before each delimiter, the closing one included; raises `PacsFailed` if that is missing."""
+    buffer = bytearray(b"\r\n")  # so that the first delimiter, too, follows a line break
     searched = 0
     while True:
         start = buffer.find(delimiter, searched)

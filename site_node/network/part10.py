@@ -1,4 +1,4 @@
-"""What a C-STORE brings, as a Part 10 file, and which study it belongs to: all that is read of it on arrival."""
+"""Write a C-STORE data set as a Part 10 file, and read its StudyInstanceUID: nothing else is read on arrival."""
 
 import struct
 from io import BytesIO
@@ -16,7 +16,7 @@ _VERSION = struct.pack("<HH2s2xI", 2, 1, b"OB", 2) + b"\0\1"
 def part10(sop_class: str, sop_uid: str, syntax: str, dataset: bytes | memoryview) -> bytes:
     """The file of an encoded data set (PS3.10 section 7.1); made by hand, as pydicom takes a millisecond for it.
 
-    Raises `UnicodeEncodeError` where a UID has characters that none has.
+    Raises `UnicodeEncodeError` for a UID with characters outside ASCII.
     """
     meta = b"".join((
         _VERSION,
@@ -30,20 +30,20 @@ def part10(sop_class: str, sop_uid: str, syntax: str, dataset: bytes | memoryvie
 
 
 def study_uid_of(dataset: bytes, syntax: str) -> str:
-    """The StudyInstanceUID of an encoded data set; empty where it has none or cannot be read."""
+    """The StudyInstanceUID of an encoded data set; empty if it has none or cannot be read."""
     encoding = UID(syntax)
     try:
         if encoding.is_deflated:
-            found = read_partial(BytesIO(part10("", "", syntax, dataset)), _is_past, specific_tags=[_STUDY_UID])
+            header = read_partial(BytesIO(part10("", "", syntax, dataset)), _is_past, specific_tags=[_STUDY_UID])
         else:
-            found = read_dataset(
+            header = read_dataset(
                 BytesIO(dataset),
                 encoding.is_implicit_VR,
                 encoding.is_little_endian,
                 stop_when=_is_past,
                 specific_tags=[_STUDY_UID],
             )
-        return str(found.get("StudyInstanceUID", "") or "").strip(" \0")
+        return str(header.get("StudyInstanceUID", "") or "").strip(" \0")
     except Exception:  # noqa: BLE001 -- pydicom raises whatever it meets; the sender hears that it cannot be understood
         return ""
 

@@ -1,4 +1,4 @@
-"""Presentation contexts: which objects, in which transfer syntaxes, we accept and ask for."""
+"""Presentation contexts: the storage classes and transfer syntaxes that we accept and request."""
 
 from pydicom import uid
 from pynetdicom.presentation import (
@@ -13,7 +13,7 @@ _LOSSLESS = [uid.JPEGLosslessSV1, uid.JPEGLSLossless, uid.JPEG2000Lossless, uid.
 _LOSSY = [uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEG2000, uid.JPEGLSNearLossless]
 _REST = [uid.DeflatedExplicitVRLittleEndian, uid.ExplicitVRBigEndian]
 _MOST = 128  # contexts in one association, PS3.8 9.3.2.2
-_IMAGES = (  # what a chest study consists of; asked for as it lies in the PACS, compressed or not
+_IMAGES = (  # the images of a chest study; requested as the PACS stores them, compressed or not
     uid.CTImageStorage,
     uid.EnhancedCTImageStorage,
     uid.ComputedRadiographyImageStorage,
@@ -25,23 +25,23 @@ _IMAGES = (  # what a chest study consists of; asked for as it lies in the PACS,
 )
 
 
-def accepted() -> list[PresentationContext]:
-    """Every storage class in every transfer syntax that the node reads; the first of ours that is offered is taken."""
+def supported_contexts() -> list[PresentationContext]:
+    """Every storage class in every transfer syntax that the node reads, in our order of preference."""
     syntaxes = [*_PLAIN, *_LOSSLESS, *_LOSSY, *_REST]
-    return [build_context(one.abstract_syntax, syntaxes) for one in AllStoragePresentationContexts]
+    return [build_context(context.abstract_syntax, syntaxes) for context in AllStoragePresentationContexts]
 
 
-def asked_for(query: str) -> tuple[list[PresentationContext], list[str]]:
-    """The contexts of a C-GET with the query class `query`, and the storage classes in them.
+def retrieve_contexts(query_class: str) -> tuple[list[PresentationContext], list[str]]:
+    """The contexts of a C-GET with `query_class`, and the storage classes in them.
 
-    Each image class has contexts of its own for lossless and lossy syntaxes, so that what is compressed in the PACS
-    need not be decompressed there; the other classes that pynetdicom's authors chose fill what is left of the 128.
+    Each image class has its own contexts for lossless and lossy syntaxes, so that the PACS need not decompress its
+    images; pynetdicom's other default storage classes fill the rest of the 128.
     """
-    images = [build_context(one, syntaxes) for one in _IMAGES for syntaxes in (_PLAIN, _LOSSLESS, _LOSSY)]
+    images = [build_context(image, syntaxes) for image in _IMAGES for syntaxes in (_PLAIN, _LOSSLESS, _LOSSY)]
     others = [
-        build_context(one.abstract_syntax, _PLAIN)
-        for one in StoragePresentationContexts
-        if one.abstract_syntax not in _IMAGES
+        build_context(context.abstract_syntax, _PLAIN)
+        for context in StoragePresentationContexts
+        if context.abstract_syntax not in _IMAGES
     ]
-    contexts = [build_context(query, _PLAIN), *images, *others][:_MOST]
-    return contexts, sorted({str(one.abstract_syntax) for one in contexts[1:]})
+    contexts = [build_context(query_class, _PLAIN), *images, *others][:_MOST]
+    return contexts, sorted({str(context.abstract_syntax) for context in contexts[1:]})

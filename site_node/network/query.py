@@ -1,6 +1,6 @@
-"""What a PACS is asked, and what it answers, as values of ours: PHI, so none of them shows itself in a log.
+"""Queries to a PACS and its answers as our own types. They are PHI, so their `repr` is empty.
 
-A broken answer has empty fields; pydicom's complaints, which quote it, go nowhere.
+A broken answer has empty fields; pydicom's errors, which quote it, are dropped.
 """
 
 import re
@@ -40,7 +40,7 @@ _REASONS = MappingProxyType(
 
 
 class Query(Frozen):
-    """What studies are asked for: whole values only, since a wildcard asks a PACS for everything."""
+    """Which studies to find: whole values only, since a wildcard asks a PACS for everything."""
 
     accession: str = ""
     patient_id: str = ""
@@ -53,9 +53,9 @@ class Query(Frozen):
         return "Query(…)"
 
     def checked(self) -> "Query":
-        """Itself; raises `InvalidArgument` where it holds a wildcard or asks for everything."""
+        """The query itself; raises `InvalidArgument` if it holds a wildcard or matches everything."""
         for name, value in (("The accession number", self.accession), ("The patient ID", self.patient_id)):
-            if set(value) & set("*?\\") or any(ord(one) < ord(" ") for one in value):
+            if set(value) & set("*?\\") or any(ord(character) < ord(" ") for character in value):
                 raise InvalidArgument(
                     name=name, problem="it holds a wildcard or a control character; give whole values"
                 )
@@ -64,8 +64,8 @@ class Query(Frozen):
         return self
 
 
-class StudyFound(Frozen):
-    """A study as the PACS tells of it: PHI. `instances` is `None` where the PACS does not count."""
+class StudyMatch(Frozen):
+    """A study that matches a query: PHI. `instances` and `series` are `None` if the PACS does not count them."""
 
     study_uid: str
     accession: str
@@ -78,39 +78,39 @@ class StudyFound(Frozen):
 
     def __repr__(self) -> str:
         """Nothing: every field identifies."""
-        return "StudyFound(…)"
+        return "StudyMatch(…)"
 
 
-class SeriesFound(Frozen):
-    """A series as the PACS tells of it."""
+class SeriesMatch(Frozen):
+    """A series that matches a query."""
 
     series_uid: str
     modality: str
     instances: int | None
 
     def __repr__(self) -> str:
-        """Nothing, likewise."""
-        return "SeriesFound(…)"
+        """Nothing: a UID identifies."""
+        return "SeriesMatch(…)"
 
 
 class Fetch(Frozen):
-    """What is to be retrieved: a study, or some instances of one of its series."""
+    """What to retrieve: a study, or some instances of one of its series."""
 
     study_uid: str
     series_uid: str = ""
     sop_uids: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        """Nothing, likewise."""
+        """Nothing: a UID identifies."""
         return "Fetch(…)"
 
     def includes(self, study_uid: str, sop_uid: str) -> bool:
-        """Whether that instance is asked for."""
+        """Whether that instance is to be retrieved."""
         return study_uid == self.study_uid and (not self.sop_uids or sop_uid in self.sop_uids)
 
 
 class Outcome(Frozen):
-    """How a retrieval ended, as the PACS tells; a reason where it was not a success. Counts may be missing."""
+    """How a retrieval ended, as the PACS reports it: a reason unless it succeeded, and counts that may be missing."""
 
     reason: str = ""
     completed: int | None = None
@@ -119,17 +119,17 @@ class Outcome(Frozen):
 
 
 def outcome_of(answers: Iterator[tuple[Dataset, Dataset | None]]) -> Outcome:
-    """The last status of a retrieval. An empty one, or none, is *unknown*: the counts seen so far come with it."""
-    seen = Outcome(reason="no-answer")
+    """The last status of a retrieval. If it is empty or missing, the outcome is unknown and has the last counts."""
+    outcome = Outcome(reason="no-answer")
     for status, _ in answers:
         code = status.get("Status")
         counts = {
             name: _number(status, f"NumberOf{name.title()}Suboperations") for name in ("completed", "failed", "warning")
         }
-        seen = Outcome(reason="no-answer", **{name: count for name, count in counts.items() if count is not None})
+        outcome = Outcome(reason="no-answer", **{name: count for name, count in counts.items() if count is not None})
         if code is not None and code not in PENDING:
-            return seen.model_copy(update={"reason": _reason(code, seen.failed)})
-    return seen
+            return outcome.model_copy(update={"reason": _reason(code, outcome.failed)})
+    return outcome
 
 
 def _reason(code: int, failed: int | None) -> str:
@@ -140,8 +140,8 @@ def _reason(code: int, failed: int | None) -> str:
     return _REASONS.get(code, f"pacs-status-{code:04x}")
 
 
-def matched(query: Query) -> dict[str, str]:
-    """The attributes that a query matches, by keyword."""
+def matching_keys(query: Query) -> dict[str, str]:
+    """The matching keys of a query, by keyword."""
     values = {
         "AccessionNumber": query.accession,
         "PatientID": query.patient_id,
@@ -152,58 +152,58 @@ def matched(query: Query) -> dict[str, str]:
     return {key: value for key, value in values.items() if value}
 
 
-def identifier(level: str, keys: Sequence[str], query: Query) -> Dataset:
-    """The data set that asks: `query` to match, `keys` to be told."""
-    asked = Dataset()
-    asked.QueryRetrieveLevel = level
-    for key in keys:
-        setattr(asked, key, "" if not key.startswith("Number") else None)
-    for key, value in matched(query).items():
-        setattr(asked, key, value)
+def find_identifier(level: str, return_keys: Sequence[str], query: Query) -> Dataset:
+    """The identifier of a C-FIND: the matching keys of `query`, and `return_keys`."""
+    identifier = Dataset()
+    identifier.QueryRetrieveLevel = level
+    for key in return_keys:
+        setattr(identifier, key, "" if not key.startswith("Number") else None)
+    for key, value in matching_keys(query).items():
+        setattr(identifier, key, value)
     if not query.accession.isascii() or not query.patient_id.isascii():
-        asked.SpecificCharacterSet = "ISO_IR 192"
-    return asked
+        identifier.SpecificCharacterSet = "ISO_IR 192"
+    return identifier
 
 
-def to_retrieve(fetch: Fetch) -> Dataset:
-    """The data set that fetches it (PS3.4 C.4.2.2.1: unique keys only)."""
-    asked = Dataset()
-    asked.QueryRetrieveLevel = "IMAGE" if fetch.sop_uids else "STUDY"
-    asked.StudyInstanceUID = fetch.study_uid
+def retrieve_identifier(fetch: Fetch) -> Dataset:
+    """The identifier of a C-MOVE or C-GET (PS3.4 C.4.2.2.1: unique keys only)."""
+    identifier = Dataset()
+    identifier.QueryRetrieveLevel = "IMAGE" if fetch.sop_uids else "STUDY"
+    identifier.StudyInstanceUID = fetch.study_uid
     if fetch.sop_uids:
-        asked.SeriesInstanceUID = fetch.series_uid
-        asked.SOPInstanceUID = list(fetch.sop_uids)
-    return asked
+        identifier.SeriesInstanceUID = fetch.series_uid
+        identifier.SOPInstanceUID = list(fetch.sop_uids)
+    return identifier
 
 
-def told(answer: object) -> dict[str, Any]:
-    """One answer in the DICOM JSON model (PS3.18 F.2), by keyword as a data set has it; only plain values."""
+def from_dicom_json(answer: object) -> dict[str, Any]:
+    """One answer in the DICOM JSON model (PS3.18 F.2) as values by keyword; only plain values."""
     values: dict[str, Any] = {}
     for tag, element in answer.items() if isinstance(answer, dict) else ():
         value = element.get("Value") if isinstance(element, dict) else None
         if _TAG.fullmatch(tag) and isinstance(value, list):
-            plain = [one for one in value if isinstance(one, str | int | float)]
+            plain = [item for item in value if isinstance(item, str | int | float)]
             values[keyword_for_tag(int(tag, 16))] = plain[0] if len(plain) == 1 else plain
     return values
 
 
 def is_uid(text: str) -> bool:
-    """Whether it is made as a UID is, so that it may stand in an address; zeros at a component's begin do occur."""
+    """Whether it has the characters of a UID, so that a URL may contain it; leading zeros do occur."""
     return _UID.fullmatch(text) is not None
 
 
-def series_found(answer: Mapping[str, Any]) -> SeriesFound:
+def series_match(answer: Mapping[str, Any]) -> SeriesMatch:
     """One answer at series level."""
-    return SeriesFound(
+    return SeriesMatch(
         series_uid=text_of(answer, "SeriesInstanceUID"),
         modality=text_of(answer, "Modality"),
         instances=_number(answer, "NumberOfSeriesRelatedInstances"),
     )
 
 
-def study_found(answer: Mapping[str, Any]) -> StudyFound:
+def study_match(answer: Mapping[str, Any]) -> StudyMatch:
     """One answer at study level."""
-    return StudyFound(
+    return StudyMatch(
         study_uid=text_of(answer, "StudyInstanceUID"),
         accession=text_of(answer, "AccessionNumber"),
         patient_id=text_of(answer, "PatientID"),
@@ -216,23 +216,23 @@ def study_found(answer: Mapping[str, Any]) -> StudyFound:
 
 
 def text_of(answer: Mapping[str, Any], keyword: str) -> str:
-    """A value as text, without the padding; several are joined as in the file. Unreadable ones are empty."""
-    return _read(lambda: "\\".join(_parts(answer.get(keyword))).strip(" \0")) or ""
+    """A value as text, without padding; multiple values are joined as in the file. An unreadable one is empty."""
+    return _value_or_none(lambda: "\\".join(_parts(answer.get(keyword))).strip(" \0")) or ""
 
 
 def _parts(value: object) -> list[str]:
     if value is None:
         return []
-    return [str(value)] if isinstance(value, str) or not hasattr(value, "__iter__") else [str(one) for one in value]
+    return [str(value)] if isinstance(value, str) or not hasattr(value, "__iter__") else [str(part) for part in value]
 
 
 def _number(answer: Mapping[str, Any], keyword: str) -> int | None:
-    value = _read(lambda: int(answer.get(keyword, "")))
+    value = _value_or_none(lambda: int(answer.get(keyword, "")))
     return value if value is not None and value >= 0 else None
 
 
-def _read(value: Callable[[], _Value]) -> _Value | None:
+def _value_or_none(read: Callable[[], _Value]) -> _Value | None:
     try:
-        return value()
+        return read()
     except Exception:  # noqa: BLE001 -- pydicom raises whatever it meets in a broken answer, and quotes it
         return None

@@ -1,8 +1,8 @@
-"""Ask a PACS: C-ECHO, C-FIND, and C-MOVE or C-GET of studies.
+"""Query a PACS: C-ECHO, C-FIND, and C-MOVE or C-GET of studies.
 
-pynetdicom can lose a response (a race between its threads; about one in 6,000): what comes then is an empty status. It
+pynetdicom can lose a response (a race between its threads; about one in 6,000) and then returns an empty status. It
 means *unknown*, never *done*: the association is given up, and the caller asks again, which is safe as an instance that
-comes twice replaces itself. Nothing here logs; values stand only in what is returned.
+comes twice replaces itself. Nothing here logs; only return values hold PHI.
 """
 
 import ssl
@@ -22,8 +22,9 @@ from shared.errors import PacsFailed
 from site_node.network.arrivals import Arrivals
 from site_node.network.connection import associated
 from site_node.network.interface import QueryRetrieve
-from site_node.network.presentation_contexts import asked_for
+from site_node.network.presentation_contexts import retrieve_contexts
 from site_node.network.query import (
+    INSTANCE_KEYS,
     PENDING,
     SERIES_KEYS,
     STUDY_KEYS,
@@ -31,15 +32,15 @@ from site_node.network.query import (
     Fetch,
     Outcome,
     Query,
-    SeriesFound,
-    StudyFound,
-    identifier,
+    SeriesMatch,
+    StudyMatch,
+    find_identifier,
     is_uid,
     outcome_of,
-    series_found,
-    study_found,
+    retrieve_identifier,
+    series_match,
+    study_match,
     text_of,
-    to_retrieve,
 )
 from site_node.network.scp import handle_store
 from site_node.settings.dimse import PacsSettings
@@ -53,9 +54,9 @@ _MOST_ANSWERS = 10_000
 
 
 class Pacs(QueryRetrieve):
-    """One PACS. Each question is asked in an association of its own, which is cheap beside what it asks for.
+    """One PACS. Each operation has its own association, whose cost is small beside the operation's.
 
-    `destination` is our AE title as it knows it, for C-MOVE.
+    `destination` is our AE title in the PACS's configuration, for C-MOVE.
     """
 
     def __init__(self, settings: PacsSettings, tls: ssl.SSLContext | None = None, destination: str = "") -> None:
@@ -64,63 +65,64 @@ class Pacs(QueryRetrieve):
         self._destination = destination
 
     def echo(self) -> None:
-        """Ask whether it is there and speaks with us; raises `PacsUnreachable`, `PacsRefused`, `PacsFailed`."""
+        """Check that it answers and lets us in; raises `PacsUnreachable`, `PacsRefused`, `PacsFailed`."""
         with self._associated("C-ECHO", [build_context(VERIFICATION)]) as association:
             status = association.send_c_echo()
         self._expect("C-ECHO", status)
 
-    def studies(self, query: Query) -> tuple[StudyFound, ...]:
-        """The studies that fit; raises as `echo`, and `InvalidArgument` for a query that is not `checked`."""
-        asked = identifier("STUDY", STUDY_KEYS, query.checked())
-        found = tuple(map(study_found, self._find(asked)))
-        if not all(is_uid(one.study_uid) for one in found):
+    def studies(self, query: Query) -> tuple[StudyMatch, ...]:
+        """The studies that match; raises as `echo`, and `InvalidArgument` for a query that is not `checked`."""
+        identifier = find_identifier("STUDY", STUDY_KEYS, query.checked())
+        matches = tuple(map(study_match, self._find(identifier)))
+        if not all(is_uid(match.study_uid) for match in matches):
             raise PacsFailed(operation="C-FIND", problem="it names a study without a valid UID")
-        return found
+        return matches
 
-    def series(self, study_uid: str) -> tuple[SeriesFound, ...]:
+    def series(self, study_uid: str) -> tuple[SeriesMatch, ...]:
         """The series of a study; raises as `echo`."""
-        asked = identifier("SERIES", SERIES_KEYS, Query(study_uid=study_uid))
-        return tuple(map(series_found, self._find(asked)))
+        identifier = find_identifier("SERIES", SERIES_KEYS, Query(study_uid=study_uid))
+        return tuple(map(series_match, self._find(identifier)))
 
     def instances(self, study_uid: str) -> dict[str, frozenset[str]]:
         """The SOP Instance UIDs of each series of a study; for a PACS that does not count. Raises as `echo`."""
-        found: dict[str, frozenset[str]] = {}
+        instances: dict[str, frozenset[str]] = {}
         for series in self.series(study_uid):
-            asked = identifier("IMAGE", ("SOPInstanceUID",), Query(study_uid=study_uid))
-            asked.SeriesInstanceUID = series.series_uid
-            found[series.series_uid] = frozenset(text_of(one, "SOPInstanceUID") for one in self._find(asked)) - {""}
-        return found
+            identifier = find_identifier("IMAGE", INSTANCE_KEYS, Query(study_uid=study_uid))
+            identifier.SeriesInstanceUID = series.series_uid
+            sop_uids = (text_of(answer, "SOPInstanceUID") for answer in self._find(identifier))
+            instances[series.series_uid] = frozenset(sop_uids) - {""}
+        return instances
 
-    def retrieve(self, asked: Fetch, arrivals: Arrivals, reserve: int = 0) -> Outcome:
+    def retrieve(self, fetch: Fetch, arrivals: Arrivals, reserve: int = 0) -> Outcome:
         """C-GET into `arrivals`, or C-MOVE to our SCP, which must listen. Raises `PacsUnreachable`, `PacsRefused`.
 
-        A PACS whose last answer was lost may go on sending without our listening: that is waited for.
+        After a C-MOVE whose last answer was lost the PACS may still send: wait until it stops.
         """
         if self._settings.method == "get":
-            return self._get(asked, arrivals, reserve)
-        outcome = self._move(to_retrieve(asked))
+            return self._get(fetch, arrivals, reserve)
+        outcome = self._move(retrieve_identifier(fetch))
         seconds = self._settings.answer_seconds
-        while outcome.reason == "no-answer" and arrivals.still_for(asked.study_uid) < seconds / 4:
+        while outcome.reason == "no-answer" and arrivals.seconds_since_arrival(fetch.study_uid) < seconds / 4:
             time.sleep(seconds / 16)
         return outcome
 
-    def _move(self, asked: Dataset) -> Outcome:
+    def _move(self, identifier: Dataset) -> Outcome:
         with self._associated("C-MOVE", [build_context(STUDY_MOVE)], self._settings.retrieve_seconds) as association:
-            return outcome_of(association.send_c_move(asked, self._destination, STUDY_MOVE))
+            return outcome_of(association.send_c_move(identifier, self._destination, STUDY_MOVE))
 
-    def _get(self, asked: Fetch, arrivals: Arrivals, reserve: int) -> Outcome:
-        contexts, classes = asked_for(STUDY_GET)
-        handlers = [(evt.EVT_C_STORE, handle_store, [arrivals, reserve, asked])]
-        roles = [build_role(one, scp_role=True) for one in classes]
+    def _get(self, fetch: Fetch, arrivals: Arrivals, reserve: int) -> Outcome:
+        contexts, classes = retrieve_contexts(STUDY_GET)
+        handlers = [(evt.EVT_C_STORE, handle_store, [arrivals, reserve, fetch])]
+        roles = [build_role(storage_class, scp_role=True) for storage_class in classes]
         seconds = self._settings.retrieve_seconds
         with self._associated("C-GET", contexts, seconds, handlers, roles) as association:
-            return outcome_of(association.send_c_get(to_retrieve(asked), STUDY_GET))
+            return outcome_of(association.send_c_get(retrieve_identifier(fetch), STUDY_GET))
 
-    def _find(self, asked: Dataset) -> Sequence[Dataset]:
-        """All answers; raises `PacsFailed` where the last status is no success, or is none at all."""
+    def _find(self, identifier: Dataset) -> Sequence[Dataset]:
+        """All answers; raises `PacsFailed` if the last status is missing or not a success."""
         answers: list[Dataset] = []
         with self._associated("C-FIND", [build_context(STUDY_FIND)]) as association:
-            for status, answer in association.send_c_find(asked, STUDY_FIND):
+            for status, answer in association.send_c_find(identifier, STUDY_FIND):
                 if status.get("Status") not in PENDING:
                     self._expect("C-FIND", status)
                     return answers
@@ -139,7 +141,7 @@ class Pacs(QueryRetrieve):
         handlers: Sequence[tuple[Any, ...]] = (),
         roles: Sequence[SCP_SCU_RoleSelectionNegotiation] = (),
     ) -> Iterator[Association]:
-        """An association for the service that the first of `contexts` is for; pynetdicom's errors become ours."""
+        """An association for the service of the first of `contexts`; pynetdicom's errors become ours."""
         try:
             with associated(
                 self._settings,
@@ -150,10 +152,11 @@ class Pacs(QueryRetrieve):
                 handlers=handlers,
                 roles=roles,
             ) as association:
-                if contexts[0].abstract_syntax not in {one.abstract_syntax for one in association.accepted_contexts}:
+                offered = {context.abstract_syntax for context in association.accepted_contexts}
+                if contexts[0].abstract_syntax not in offered:
                     raise PacsFailed(operation=operation, problem="it does not offer this service")
                 yield association
-        except (RuntimeError, ValueError) as error:  # it ended just before we asked; it cannot be encoded
+        except (RuntimeError, ValueError) as error:  # the association ended just before; a value cannot be encoded
             raise PacsFailed(
                 type(error).__name__, operation=operation, problem="it broke off, or was asked wrongly"
             ) from None

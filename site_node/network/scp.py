@@ -1,7 +1,7 @@
-"""The C-STORE SCP: PACS and modalities push to it. An instance is durable before its sender hears 0x0000.
+"""The C-STORE SCP: PACS and modalities push to it. An instance is durable before its sender gets status 0x0000.
 
-Only the calling AE titles of the settings are let in, and only under our own title; nothing but codes and counts is
-logged. Which study an instance belongs to is all that is read of it here.
+Only the calling AE titles of the settings are let in, and only under our own title. Logs hold only codes and counts.
+Of an instance only its StudyInstanceUID is read here.
 """
 
 import ssl
@@ -17,7 +17,7 @@ from pynetdicom.sop_class import Verification
 from shared.errors import DiskFull, PortInUse
 from site_node.network.arrivals import Arrivals
 from site_node.network.part10 import part10, study_uid_of
-from site_node.network.presentation_contexts import accepted
+from site_node.network.presentation_contexts import supported_contexts
 from site_node.network.query import Fetch
 from site_node.network.server import HANDSHAKE_SECONDS, IDLE_SECONDS, Server
 from site_node.settings.dimse import LONGEST_PDU, ScpSettings
@@ -31,10 +31,10 @@ SUCCESS, OUT_OF_RESOURCES, MISMATCH, CANNOT_UNDERSTAND = 0x0000, 0xA700, 0xA900,
 def serving(settings: ScpSettings, arrivals: Arrivals, tls: ssl.SSLContext | None = None) -> Iterator[int]:
     """Accept until the block ends; yields the port. Raises `PortInUse`.
 
-    At the end associations that are under way are aborted: what was not answered yet is sent again by its sender.
+    At the end open associations are aborted: the sender sends again what was not answered.
     """
     ae = AE(ae_title=settings.ae_title)
-    ae.supported_contexts = accepted()
+    ae.supported_contexts = supported_contexts()
     ae.add_supported_context(Verification)
     ae.require_calling_aet = list(settings.callers)
     ae.require_called_aet = True
@@ -61,26 +61,26 @@ def serving(settings: ScpSettings, arrivals: Arrivals, tls: ssl.SSLContext | Non
         thread.join()
 
 
-def handle_store(event: Event, arrivals: Arrivals, reserve: int = 0, asked: Fetch | None = None) -> int:
-    """Keep one instance and say how that went, as a C-STORE status; `reserve` bytes of the disk stay free.
+def handle_store(event: Event, arrivals: Arrivals, reserve: int = 0, fetch: Fetch | None = None) -> int:
+    """Store one instance and return its C-STORE status; `reserve` bytes of the disk stay free.
 
-    What comes in answer to a request must be what was `asked` for.
+    With `fetch`, an instance that it does not include is refused.
     """
     request, syntax = event.request, event.context.transfer_syntax
     sop_class, sop_uid = (
-        str(one or "").strip(" \0") for one in (request.AffectedSOPClassUID, request.AffectedSOPInstanceUID)
+        str(uid or "").strip(" \0") for uid in (request.AffectedSOPClassUID, request.AffectedSOPInstanceUID)
     )
     dataset = request.DataSet.getvalue()
     study_uid = study_uid_of(dataset, syntax)
     if not study_uid or not sop_uid or not f"{sop_class}{sop_uid}".isascii():
         log.warning("scp.refused", status=f"0x{MISMATCH:04X}")
         return MISMATCH
-    if asked is not None and not asked.includes(study_uid, sop_uid):
+    if fetch is not None and not fetch.includes(study_uid, sop_uid):
         log.warning("scp.not_asked_for")
         return MISMATCH
     try:
         content = part10(sop_class, sop_uid, syntax, dataset)
-        arrivals.check_room(reserve + len(content))
+        arrivals.check_space(reserve + len(content))
         arrivals.store(study_uid, sop_uid, content)
     except DiskFull:
         log.error("scp.disk_full")

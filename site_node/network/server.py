@@ -1,7 +1,7 @@
-"""pynetdicom's server, but the silent hold up nobody, and every connection is closed by the thread that has it.
+"""pynetdicom's server, but a silent peer blocks nobody, and every connection is closed by the thread that owns it.
 
-pynetdicom ends an association that waits, reads or shakes hands only when the other side does something, and leaves
-sockets to the garbage collector; here each has its time, and all end when the server does.
+pynetdicom ends an association that waits, reads or shakes hands only when the peer does something, and leaves sockets
+to the garbage collector. Here each step has a time limit, and all associations end with the server.
 """
 
 import socket
@@ -22,9 +22,9 @@ log = structlog.get_logger(__name__)
 
 HANDSHAKE_SECONDS = 10.0
 IDLE_SECONDS = 120.0
-_IDLE_LOOK_SECONDS = 0.05
-_MOST_CONNECTIONS = 128  # at once, whatever they are for; each costs three threads before anybody says who it is
-_GRACE_SECONDS = 2.0  # for associations to say that they are aborted
+_IDLE_POLL_SECONDS = 0.05
+_MOST_CONNECTIONS = 128  # at once; each costs three threads before its peer identifies itself
+_GRACE_SECONDS = 2.0  # for associations to send their A-ABORT
 
 
 class _Handler(RequestHandler):  # type: ignore[misc] # pynetdicom ships no types
@@ -34,9 +34,9 @@ class _Handler(RequestHandler):  # type: ignore[misc] # pynetdicom ships no type
         """Run it, and return when its threads have ended."""
         association = self._create_association()
         adopt(association)
-        association.dul.event_queue.get()  # that there is a connection: the next line says it again
+        association.dul.event_queue.get()  # the event of the connection, which the next line raises again
         association.dul.socket = connection = Connection(association, client_socket=self.request)
-        connection.idle_seconds = _IDLE_LOOK_SECONDS
+        connection.idle_seconds = _IDLE_POLL_SECONDS
         connection.read_seconds = IDLE_SECONDS
         self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         association.dimse = Dimse(association)
@@ -46,7 +46,7 @@ class _Handler(RequestHandler):  # type: ignore[misc] # pynetdicom ships no type
 
 
 class Server(ThreadedAssociationServer):  # type: ignore[misc] # likewise
-    """The server of an AE; `end` instead of `shutdown` ends it."""
+    """The server of an AE; call `end` instead of `shutdown`."""
 
     def __init__(self, *arguments: object, **more: object) -> None:
         self._open: set[socket.socket] = set()
@@ -56,7 +56,7 @@ class Server(ThreadedAssociationServer):  # type: ignore[misc] # likewise
         super().__init__(*arguments, request_handler=_Handler, **more)
 
     def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
-        """Accept a connection; a TLS handshake is still to come."""
+        """Accept a connection, without its TLS handshake."""
         connection, address = self.socket.accept()
         if self.ssl_context:
             connection = self.ssl_context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
@@ -64,16 +64,16 @@ class Server(ThreadedAssociationServer):  # type: ignore[misc] # likewise
         return connection, address
 
     def verify_request(self, request: socket.socket, client_address: tuple[str, int]) -> bool:
-        """Whether there is room for another connection; else it is closed at once."""
+        """Whether another connection is allowed; if not, it is closed at once."""
         del client_address
         with self._lock:
-            has_room = len(self._open) < _MOST_CONNECTIONS
-            if has_room:
+            is_allowed = len(self._open) < _MOST_CONNECTIONS
+            if is_allowed:
                 self._open.add(request)
-        return has_room
+        return is_allowed
 
     def close_request(self, request: socket.socket) -> None:
-        """Close a connection; its room is free again."""
+        """Close a connection; it no longer counts."""
         with self._lock:
             self._open.discard(request)
         request.close()
@@ -89,29 +89,30 @@ class Server(ThreadedAssociationServer):  # type: ignore[misc] # likewise
             self.close_request(request)
 
     def starts(self, association: Association) -> bool:
-        """Start it, unless the server ends."""
+        """Start an association unless the server is ending; returns whether it started."""
         with self._lock:
-            self._associations = {one for one in self._associations if one.is_alive()}
+            self._associations = {known for known in self._associations if known.is_alive()}
             if not self._ending:
                 association.start()
                 self._associations.add(association)
             return not self._ending
 
     def end(self) -> None:
-        """Accept no more, abort what is under way, and return when nothing of it is left."""
+        """Accept no more connections, abort open associations, and return when all threads have ended."""
         BaseServer.shutdown(self)
         with self._lock:
             self._ending = True
             associations = list(self._associations)
-        aborting = [Thread(target=one.abort, name="scp-abort") for one in associations if one.is_established]
+        aborts = [association.abort for association in associations if association.is_established]
+        aborting = [Thread(target=abort, name="scp-abort") for abort in aborts]
         for thread in aborting:
             thread.start()
         until = time.monotonic() + _GRACE_SECONDS
         for thread in aborting:
             thread.join(max(0.0, until - time.monotonic()))
-        for one in associations:  # those that wait for the other side, amid a message or for its first word
-            one.dul.kill_dul()
-            one.dul.to_user_queue.put(None)
+        for association in associations:  # those that wait for the peer, within a message or for its first PDU
+            association.dul.kill_dul()
+            association.dul.to_user_queue.put(None)
         with self._lock:
             for request in self._open:
                 with suppress(OSError):

@@ -1,8 +1,8 @@
-"""The C-STORE SCU: files to a PACS as they lie, over several associations, each accounted for.
+"""The C-STORE SCU: send files unchanged to a PACS over several associations, and account for each file.
 
-pynetdicom can lose an answer (about one in 6,000): what comes then is an empty status. It means *unknown*, so the file
-is sent again over a new association, which is safe: a PACS knows an instance by its UID. No data set is decoded and
-none is transcoded. Nothing here logs, and what is returned for people holds no name of a file.
+pynetdicom can lose an answer (about one in 6,000) and then returns an empty status. It means *unknown*, so the file is
+sent again over a new association, which is safe: a PACS identifies an instance by its UID. No data set is decoded or
+transcoded. Nothing here logs, and the report holds no file names.
 """
 
 import queue
@@ -12,6 +12,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from pydicom.errors import InvalidDicomError
@@ -45,117 +46,117 @@ REASONS = {
 
 
 @dataclass(frozen=True)
-class Sendable:
-    """A DICOM file and what it says that it is."""
+class DicomFile:
+    """A DICOM file and the kind of object that its meta information states."""
 
     path: Path = field(repr=False)
     kind: tuple[str, str]  # SOP class and transfer syntax
 
 
 @dataclass(frozen=True)
-class Listed:
-    """What lies in what was named."""
+class SendList:
+    """The files in the sources of one command."""
 
-    files: tuple[Sendable, ...]
+    files: tuple[DicomFile, ...]
     unreadable: tuple[Path, ...] = field(repr=False)
-    others: int  # files that are no DICOM, archives, and links: left alone
+    others: int  # files that are not DICOM, archives and links: not sent
 
 
 @dataclass(frozen=True)
-class Sent:
-    """How it ended. Every file is in `sent` or, with a code of `REASONS`, in `failed`."""
+class SendOutcome:
+    """The result. Every file is in `sent` or, with a code of `REASONS`, in `failed`."""
 
     sent: frozenset[Path] = field(repr=False)
     failed: dict[Path, str] = field(repr=False)
 
 
 class SendReport(Frozen):
-    """What became of the files of one command: counts and codes; no name of a file."""
+    """The result of one command: counts and codes, no file names."""
 
     files: int
     sent: int
     failed: int
     reasons: dict[str, int]
-    others: int  # no DICOM files, archives and links: left alone
+    others: int  # files that are not DICOM, archives and links: not sent
 
 
-def failures(listed: Listed, sent: Sent) -> dict[Path, str]:
+def failures(send_list: SendList, outcome: SendOutcome) -> dict[Path, str]:
     """Every file that did not arrive, with a code of `REASONS`."""
-    return {**sent.failed, **dict.fromkeys(listed.unreadable, "unreadable")}
+    return {**outcome.failed, **dict.fromkeys(send_list.unreadable, "unreadable")}
 
 
-def report_of(listed: Listed, sent: Sent) -> SendReport:
+def report_of(send_list: SendList, outcome: SendOutcome) -> SendReport:
     """The counts of a command."""
-    failed = failures(listed, sent)
+    failed = failures(send_list, outcome)
     return SendReport(
-        files=len(listed.files) + len(listed.unreadable),
-        sent=len(sent.sent),
+        files=len(send_list.files) + len(send_list.unreadable),
+        sent=len(outcome.sent),
         failed=len(failed),
         reasons=dict(sorted(Counter(failed.values()).items())),
-        others=listed.others,
+        others=send_list.others,
     )
 
 
-def list_files(sources: Iterable[Path]) -> Listed:
+def list_files(sources: Iterable[Path]) -> SendList:
     """Find the DICOM files in folders and files; raises `SourceMissing`."""
-    files: dict[Path, Sendable] = {}
+    files: dict[Path, DicomFile] = {}
     unreadable: dict[Path, None] = {}
     others = 0
-    for candidate in (one for source in sources for one in candidates(source)):
+    for candidate in chain.from_iterable(map(candidates, sources)):
         path = candidate.path
         if path is None or candidate.refusal or candidate.member is not None or path.name.upper() == "DICOMDIR":
             others += 1
             continue
         try:
-            files[path] = _sendable(path)
+            files[path] = _read_kind(path)
         except InvalidDicomError:
             others += 1
         except Exception:  # noqa: BLE001 -- pydicom raises whatever it meets, with values in the text
             unreadable[path] = None
-    return Listed(files=tuple(files.values()), unreadable=tuple(unreadable), others=others)
+    return SendList(files=tuple(files.values()), unreadable=tuple(unreadable), others=others)
 
 
-def send(files: Sequence[Sendable], settings: SendSettings, tls: ssl.SSLContext | None = None) -> Sent:
-    """Send each file. Raises `PacsUnreachable` or `PacsRefused` where not one association could be made."""
-    _config.STORE_SEND_CHUNKED_DATASET = True  # a path is then sent as it is, not decoded and encoded
-    by_kind = sorted(files, key=lambda one: one.kind)
-    kinds = list(dict.fromkeys(one.kind for one in by_kind))
+def send(files: Sequence[DicomFile], settings: SendSettings, tls: ssl.SSLContext | None = None) -> SendOutcome:
+    """Send each file. Raises `PacsUnreachable` or `PacsRefused` if no association could be established."""
+    _config.STORE_SEND_CHUNKED_DATASET = True  # a file is then sent unchanged, not decoded and encoded
+    by_kind = sorted(files, key=lambda file: file.kind)
+    kinds = list(dict.fromkeys(file.kind for file in by_kind))
     sent: set[Path] = set()
     failed: dict[Path, str] = {}
     for start in range(0, len(kinds), _MOST_CONTEXTS):
-        some = frozenset(kinds[start : start + _MOST_CONTEXTS])
-        batch = _Batch([one for one in by_kind if one.kind in some], settings, tls)
+        batch_kinds = frozenset(kinds[start : start + _MOST_CONTEXTS])
+        batch = _Batch([file for file in by_kind if file.kind in batch_kinds], settings, tls)
         batch.run()
         sent |= batch.sent
         failed |= batch.failed
-    return Sent(sent=frozenset(sent), failed=failed)
+    return SendOutcome(sent=frozenset(sent), failed=failed)
 
 
-class _Lost(Exception):
-    """The association is over, and what became of the file is unknown."""
+class _AnswerLost(Exception):
+    """The association is over; whether the file arrived is unknown."""
 
 
 class _Batch:
     """Files whose contexts fit in one association, and the threads that send them."""
 
-    def __init__(self, files: Sequence[Sendable], settings: SendSettings, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, files: Sequence[DicomFile], settings: SendSettings, tls: ssl.SSLContext | None) -> None:
         self.sent: set[Path] = set()
         self.failed: dict[Path, str] = {}
         self._settings = settings
         self._tls = tls
         self._contexts = [build_context(_VERIFICATION), *_contexts(files)]
-        self._waiting: queue.SimpleQueue[tuple[Sendable, int]] = queue.SimpleQueue()
-        self._answered = threading.Event()  # the PACS let us in, or did not
+        self._queue: queue.SimpleQueue[tuple[DicomFile, int]] = queue.SimpleQueue()
+        self._answered = threading.Event()  # the PACS accepted or refused an association
         self._error: TransportError | None = None
-        for one in files:
-            self._waiting.put((one, 1))
+        for file in files:
+            self._queue.put((file, 1))
 
     def run(self) -> None:
-        """Send until nothing waits or nobody is there; raises as `send`.
+        """Send until the queue is empty or the PACS is gone; raises as `send`.
 
-        The other associations are asked for once there is one: a PACS that takes only so many refuses only those.
+        The other associations are requested after the first: a PACS with a limit refuses only those beyond it.
         """
-        count = min(self._settings.associations, self._waiting.qsize())
+        count = min(self._settings.associations, self._queue.qsize())
         threads = [threading.Thread(target=self._work, name="pacs-send") for _ in range(count)]
         for thread in threads:
             thread.start()
@@ -164,18 +165,18 @@ class _Batch:
             thread.join()
         if self._error is not None and not self.sent and not self.failed:
             raise self._error
-        for one, _ in self._rest():
-            self.failed[one.path] = self._error.code if self._error else "no-answer"
+        for file, _ in self._queued():
+            self.failed[file.path] = self._error.code if self._error else "no-answer"
 
     def _work(self) -> None:
-        """One association after the other, until nothing waits or none can be made."""
-        while not self._waiting.empty():
+        """One association after the other, until the queue is empty or none can be established."""
+        while not self._queue.empty():
             try:
                 with associated(
                     self._settings, self._contexts, answer_seconds=self._settings.answer_seconds, tls=self._tls
                 ) as association:
                     self._send_over(association)
-            except _Lost:
+            except _AnswerLost:
                 continue
             except TransportError as error:
                 self._error = error
@@ -184,53 +185,53 @@ class _Batch:
                 self._answered.set()
 
     def _send_over(self, association: Association) -> None:
-        """Raises `_Lost`."""
+        """Send queued files until none is left; raises `_AnswerLost`."""
         self._answered.set()
-        accepted = {(one.abstract_syntax, one.transfer_syntax[0]) for one in association.accepted_contexts}
-        for one, attempt in self._rest():
-            if one.kind not in accepted:
-                self.failed[one.path] = "not-accepted"
+        accepted = {(context.abstract_syntax, context.transfer_syntax[0]) for context in association.accepted_contexts}
+        for file, attempt in self._queued():
+            if file.kind not in accepted:
+                self.failed[file.path] = "not-accepted"
                 continue
             try:
-                status = association.send_c_store(one.path).get("Status")
+                status = association.send_c_store(file.path).get("Status")
             except RuntimeError:  # the association ended in between
                 status = None
             except Exception:  # noqa: BLE001 -- whatever pydicom meets in a file that changed, maybe half-way through
-                self.failed[one.path] = "unreadable"
-                raise _Lost from None
+                self.failed[file.path] = "unreadable"
+                raise _AnswerLost from None
             if status is None:
-                self._again(one, attempt)
-                raise _Lost
-            self._note(one, status)
+                self._retry(file, attempt)
+                raise _AnswerLost
+            self._record(file, status)
 
-    def _again(self, one: Sendable, attempt: int) -> None:
+    def _retry(self, file: DicomFile, attempt: int) -> None:
         if attempt < self._settings.attempts:
-            self._waiting.put((one, attempt + 1))
+            self._queue.put((file, attempt + 1))
         else:
-            self.failed[one.path] = "no-answer"
+            self.failed[file.path] = "no-answer"
 
-    def _note(self, one: Sendable, status: int) -> None:
-        if code_to_category(status) in {"Success", "Warning"}:  # with a warning it is kept all the same
-            self.sent.add(one.path)
+    def _record(self, file: DicomFile, status: int) -> None:
+        if code_to_category(status) in {"Success", "Warning"}:  # after a warning the PACS has stored it, too
+            self.sent.add(file.path)
         else:
-            self.failed[one.path] = _STATUSES.get(min(status >> 8, 0xC0), "status")
+            self.failed[file.path] = _STATUSES.get(min(status >> 8, 0xC0), "status")
 
-    def _rest(self) -> Iterator[tuple[Sendable, int]]:
+    def _queued(self) -> Iterator[tuple[DicomFile, int]]:
         while True:
             try:
-                yield self._waiting.get_nowait()
+                yield self._queue.get_nowait()
             except queue.Empty:
                 return
 
 
-def _sendable(path: Path) -> Sendable:
+def _read_kind(path: Path) -> DicomFile:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom's warnings quote values
         meta = read_file_meta_info(path)
     if not meta.MediaStorageSOPInstanceUID:
         raise ValueError("it does not name its instance")
-    return Sendable(path=path, kind=(str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID)))
+    return DicomFile(path=path, kind=(str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID)))
 
 
-def _contexts(files: Iterable[Sendable]) -> list[PresentationContext]:
-    return [build_context(sop_class, [syntax]) for sop_class, syntax in dict.fromkeys(one.kind for one in files)]
+def _contexts(files: Iterable[DicomFile]) -> list[PresentationContext]:
+    return [build_context(sop_class, [syntax]) for sop_class, syntax in dict.fromkeys(file.kind for file in files)]

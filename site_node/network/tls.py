@@ -6,16 +6,16 @@ from pathlib import Path
 from shared.errors import KeyFileInvalid, KeyFileMissing
 from site_node.settings.dimse import TlsSettings
 
-_SUITES = "ECDHE+AESGCM:ECDHE+CHACHA20"  # of TLS 1.2; those of 1.3 are all good
+_SUITES = "ECDHE+AESGCM:ECDHE+CHACHA20"  # of TLS 1.2; those of 1.3 are all acceptable
 
 
 def server_context(settings: TlsSettings, home: Path) -> ssl.SSLContext:
-    """Ours when we accept: a peer without a certificate of `authorities` is not spoken with."""
+    """The context of our server: it refuses a peer without a certificate of `authorities`."""
     return _context(ssl.PROTOCOL_TLS_SERVER, settings, home)
 
 
 def client_context(settings: TlsSettings, home: Path) -> ssl.SSLContext:
-    """Ours when we call: the PACS must have a certificate of `authorities` for the host that the settings name."""
+    """The context of our client: the PACS needs a certificate of `authorities` for the host in the settings."""
     return _context(ssl.PROTOCOL_TLS_CLIENT, settings, home)
 
 

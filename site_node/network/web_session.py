@@ -1,7 +1,7 @@
-"""A session with a DICOMweb server: who we are, whom we trust, and nobody who logs.
+"""A session with a DICOMweb server: our credentials, the authorities we trust, and no logs.
 
-A question stands in its URL, with an accession number or a patient ID in it, and the libraries below log URLs; their
-loggers therefore reach nobody. Nothing is taken from the environment: no proxy, no `.netrc`, no other authorities.
+A query's URL holds accession numbers and patient IDs, and the libraries below log URLs; their loggers are therefore
+silenced. The environment has no effect: no proxy, no `.netrc`, no other authorities.
 """
 
 import logging
@@ -28,20 +28,20 @@ class _Credentials(AuthBase):
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         if self._header:
             request.headers["Authorization"] = self._header
-        request.headers.pop("Host", None)  # the client names it without its port; the connection names it whole
+        request.headers.pop("Host", None)  # the client leaves out the port; the connection adds the whole header
         return request
 
 
 @contextmanager
 def session_with(settings: DicomwebSettings, home: Path) -> Iterator[requests.Session]:
-    """A session that is closed at the end. It follows no redirection: what is asked for goes to the server named.
+    """A session that is closed at the end. It follows no redirection: queries reach only the server in the settings.
 
     Raises `KeyFileMissing`, `KeyFileOpen`, `KeyFileInvalid`.
     """
     with requests.Session() as session:
         session.trust_env = False
         session.max_redirects = 0
-        session.headers["Accept-Encoding"] = "identity"  # pixels hardly shrink, and a cut answer is seen
+        session.headers["Accept-Encoding"] = "identity"  # pixels hardly shrink, and a cut answer is noticed
         session.auth = _Credentials(_authorization(settings, home))
         session.verify = str(home / settings.authorities) if settings.authorities else True
         if settings.certificate and settings.key:
@@ -50,10 +50,10 @@ def session_with(settings: DicomwebSettings, home: Path) -> Iterator[requests.Se
 
 
 def check_files(settings: DicomwebSettings, home: Path) -> None:
-    """Whether every file that the settings name can be used; raises as `session_with`."""
+    """Check that every file named in the settings can be used; raises as `session_with`."""
     _authorization(settings, home)
-    named = [home / path for path in (settings.authorities, settings.certificate, settings.key) if path]
-    for path in named:
+    files = [home / path for path in (settings.authorities, settings.certificate, settings.key) if path]
+    for path in files:
         if not path.is_file():
             raise KeyFileMissing(file=str(path))
     try:
@@ -61,16 +61,16 @@ def check_files(settings: DicomwebSettings, home: Path) -> None:
         if settings.certificate and settings.key:
             context.load_cert_chain(home / settings.certificate, home / settings.key, password=lambda: "")
     except (ssl.SSLError, OSError) as error:
-        raise KeyFileInvalid(file=str(named[-1]), kind="certificate, its key or authority") from error
+        raise KeyFileInvalid(file=str(files[-1]), kind="certificate, its key or authority") from error
 
 
 def silence() -> None:
-    """Let no log line of the libraries below reach anybody, whatever logging is set to."""
+    """Discard the log lines of the libraries below, whatever the logging configuration."""
     for name in _TALKATIVE:
         logger = logging.getLogger(name)
         logger.propagate = False
         if not logger.handlers:
-            logger.addHandler(logging.NullHandler())  # else the last resort prints its warnings
+            logger.addHandler(logging.NullHandler())  # else logging's last-resort handler prints warnings
 
 
 def _authorization(settings: DicomwebSettings, home: Path) -> str:
@@ -88,7 +88,7 @@ def _authorization(settings: DicomwebSettings, home: Path) -> str:
 
 
 def _secret(path: Path, kind: str) -> str:
-    """The one line of a file that only its owner reads."""
+    """The single line of a file that only its owner may read."""
     try:
         text = read_private(path, kind).decode().rstrip("\r\n")
     except UnicodeDecodeError:

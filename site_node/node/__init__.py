@@ -1,1 +1,1 @@
-"""The node: its stages put together, the way of each study through them, intake, acquisition, and the service loop."""
+"""The node: its stages, the pipeline that moves studies through them, intake, acquisition, and the service loop."""

@@ -1,4 +1,4 @@
-"""Acquire over the network: our SCP, the requests to the PACS, and the way of what arrived into spool and ledger."""
+"""Acquire studies over the network: serve the SCP, work on requests to the PACS, receive what arrived."""
 
 import ssl
 import threading
@@ -21,14 +21,14 @@ from site_node.network.interface import QueryRetrieve
 from site_node.network.query_retrieve import Pacs
 from site_node.network.scp import serving
 from site_node.network.tls import client_context, server_context
-from site_node.node.conflicts import keep_apart
+from site_node.node.conflicts import copy_to_quarantine
 from site_node.node.intake import Intake, enter_reception
 from site_node.node.retention import forget_lists
 from site_node.node.retrieval import Retrieval, work
-from site_node.node.scp_process import listening_apart
+from site_node.node.scp_process import serving_in_process
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.receive.folder import MIXED_PATIENTS, NO_PATIENT_ID, Reception, receive_folder
-from site_node.receive.request_lists import WantedFiles
+from site_node.receive.request_lists import RequestLists
 from site_node.settings.dicomweb import DicomwebSettings
 from site_node.settings.dimse import PacsSettings
 from site_node.settings.site import SETTINGS_FILE, SiteSettings
@@ -45,7 +45,7 @@ INCOMPLETE = Reason(
 
 @dataclass(frozen=True)
 class Acquisition:
-    """What a home needs to acquire. Each thread that works with it opens a ledger of its own."""
+    """A home's acquisition. Each thread that works with it opens its own ledger."""
 
     home: SiteHome
     settings: SiteSettings
@@ -53,7 +53,7 @@ class Acquisition:
 
     @property
     def arrivals(self) -> Arrivals:
-        """Where instances lie until their study is taken in."""
+        """Where instances lie until their study is received into the spool."""
         return Arrivals(self.home.arrivals, self.pseudonyms.study_key)
 
     @property
@@ -62,12 +62,12 @@ class Acquisition:
         return FreeSpace(self.home.folder, self.settings.min_free_mb)
 
     @property
-    def wanted(self) -> WantedFiles:
-        """What is asked for."""
-        return WantedFiles(self.home.requests)
+    def lists(self) -> RequestLists:
+        """The lists of requests to the PACS."""
+        return RequestLists(self.home.requests)
 
     def pacs(self) -> QueryRetrieve:
-        """The PACS of the settings; raises `InvalidSetting` where they name none, and errors of their files."""
+        """The PACS of the settings; raises `InvalidSetting` where they name none, and the errors of its TLS files."""
         settings = self.pacs_settings()
         if isinstance(settings, DicomwebSettings):
             return Dicomweb(settings, self.home.folder)
@@ -75,16 +75,16 @@ class Acquisition:
         return Pacs(settings, tls, destination=self.settings.scp.ae_title if self.settings.scp else "")
 
     def pacs_settings(self) -> PacsSettings | DicomwebSettings:
-        """The section `[dicomweb]`, or `[pacs]` held against `[scp]`; raises `InvalidSetting`."""
+        """The section `[dicomweb]`, or `[pacs]` checked against `[scp]`; raises `InvalidSetting`."""
         settings = self.settings.pacs
         if self.settings.dicomweb is not None:
             if settings is not None:
-                raise self._lacking("dicomweb", "`[pacs]` is there too; keep one of them")
+                raise self._invalid("dicomweb", "`[pacs]` is there too; keep one of them")
             return self.settings.dicomweb
         if settings is None:
-            raise self._lacking("pacs", "it is not there; take the signs away before `[pacs]` or `[dicomweb]`")
+            raise self._invalid("pacs", "it is not there; take the signs away before `[pacs]` or `[dicomweb]`")
         if settings.method == "move" and self.settings.scp is None:
-            raise self._lacking("pacs.method", '"move" needs `[scp]`, where the PACS sends to')
+            raise self._invalid("pacs.method", '"move" needs `[scp]`, where the PACS sends to')
         return settings
 
     @contextmanager
@@ -101,14 +101,14 @@ class Acquisition:
 
     @contextmanager
     def running(self, stop: threading.Event) -> Iterator[None]:
-        """Serve the SCP and work on requests beside the block; orderly at its end, when `stop` is set."""
+        """Serve the SCP and work on requests beside the block; at its end set `stop` and wait for both."""
         with ExitStack() as stack:
             self.arrivals.clear_unfinished()
             if self.settings.scp is not None:
-                stack.enter_context(listening_apart(self.home.folder, self.settings.scp))
+                stack.enter_context(serving_in_process(self.home.folder, self.settings.scp))
             if self.settings.asks_a_pacs:
                 self.pacs()  # settings that cannot work stop the start
-                worker = threading.Thread(target=self._work_apart, args=(stop,), name="pacs")
+                worker = threading.Thread(target=self._work_until, args=(stop,), name="pacs")
                 worker.start()
                 stack.callback(worker.join)
                 stack.callback(stop.set)
@@ -121,73 +121,73 @@ class Acquisition:
             pacs=self.pacs(),
             settings=self.pacs_settings(),
             requests=ledger.requests,
-            wanted=self.wanted,
+            lists=self.lists,
             arrivals=self.arrivals,
-            has_room=lambda: self.free_space.shortage() is None,
+            has_space=lambda: self.free_space.shortage() is None,
             reserve=max(self.settings.min_free_mb, scp.min_free_mb if scp else 0) << 20,
         )
         return work(retrieval, stop, patience=patience)
 
     def receive_arrivals(self, ledger: Ledger, *, quiet_seconds: float | None = None) -> tuple[Intake, ...]:
-        """Take into spool and ledger every study that got nothing for a while and of which no more is expected."""
+        """Receive every study that got no instance for a while and of which no more are expected."""
         if not self.home.arrivals.is_dir():
             return ()
         scp = self.settings.scp
         quiet = quiet_seconds if quiet_seconds is not None else scp.quiet_seconds if scp else 0.0
         arrivals = self.arrivals
-        apart, still = list(arrivals.taken()), list(arrivals.quiet(quiet))
-        held = ledger.requests.held()  # asked after what is there: a request is entered before its first image comes
-        apart += [(key, arrivals.take(key)) for key in still if key not in held]
-        incomplete = ledger.requests.incomplete()
+        set_aside, quiet_keys = list(arrivals.set_aside_folders()), list(arrivals.quiet_studies(quiet))
+        awaited = ledger.requests.awaited_studies()  # read last: a request is entered before its first image arrives
+        set_aside += [(key, arrivals.set_aside(key)) for key in quiet_keys if key not in awaited]
+        incomplete = ledger.requests.incomplete_studies()
         intakes = []
-        for key, path in apart:
+        for key, path in set_aside:
             try:
                 intakes.append(self._receive(path, ledger, incomplete=key in incomplete))
-            except OSError as error:  # it stays set apart and is tried again; the others go on
+            except OSError as error:  # it stays set aside and is tried again; the others go on
                 log.error("receive.not_taken", study=key, errno=error.errno)
         return tuple(intakes)
 
     def forget(self, ledger: Ledger, now: datetime) -> int:
-        """Remove the lists whose requests ended long enough ago; how many. What came whole is still not asked again."""
+        """Remove the lists whose requests ended long enough ago; accession numbers that arrived whole stay known."""
         forgotten = forget_lists(
-            self.wanted,
+            self.lists,
             ledger.requests,
             stay=self.settings.originals_stay,
             now=now,
-            came=lambda accession: ledger.remember(self._name(accession)),
+            remember=lambda accession: ledger.remember(self._name(accession)),
         )
         if forgotten:
             log.info("requests.forgotten", lists=forgotten)
         return forgotten
 
-    def came(self, ledger: Ledger, accession: str) -> bool:
-        """Whether all of an accession number came by a list that is forgotten."""
+    def has_arrived(self, ledger: Ledger, accession: str) -> bool:
+        """Whether an accession number arrived whole by a list that is forgotten."""
         return ledger.is_known(self._name(accession))
 
     def _name(self, accession: str) -> str:
-        """What the ledger knows an accession number by: keyed, so that nobody can try numbers without the secret."""
+        """The ledger's name of an accession number: keyed, so that numbers cannot be tried without the secret."""
         return self.pseudonyms.study_key(f"accession {accession}")
 
     def _receive(self, folder: Path, ledger: Ledger, *, incomplete: bool) -> Intake:
-        """One study that was set apart; only when the ledger has it do its arrivals go. Raises `DiskNearlyFull`."""
+        """Receive a study that was set aside, then remove its arrivals. Raises `DiskNearlyFull`."""
         self.free_space.check()
         try:
             reception = receive_folder(folder, self.home.spool, self.pseudonyms)
         except NoDicomFound:
             reception = Reception(studies=(), refused=(), duplicates=0)
             ledger.add_files([(folder.name, Ending.REFUSED, "no-dicom-found")])
-            keep_apart(folder.iterdir(), self.home)  # each was whole when it came: the disk may fail
+            copy_to_quarantine(folder.iterdir(), self.home)  # each was whole on arrival: the disk may be failing
         if incomplete:
-            graver = {NO_PATIENT_ID, MIXED_PATIENTS}
-            held = {one.key: INCOMPLETE for one in reception.studies if reception.held.get(one.key) not in graver}
-            reception = reception.model_copy(update={"held": {**reception.held, **held}})
+            graver, held = {NO_PATIENT_ID, MIXED_PATIENTS}, reception.held
+            reasons = {study.key: INCOMPLETE for study in reception.studies if held.get(study.key) not in graver}
+            reception = reception.model_copy(update={"held": {**held, **reasons}})
         intake = enter_reception(reception, home=self.home, ledger=ledger)
-        keep_apart((folder / Path(one.source).name for one in reception.refused), self.home)
+        copy_to_quarantine((folder / Path(file.source).name for file in reception.refused), self.home)
         self.arrivals.remove(folder)
         return intake
 
-    def _work_apart(self, stop: threading.Event) -> None:
-        """Work on requests until `stop`: what fails, such as a full disk under the ledger, is tried again."""
+    def _work_until(self, stop: threading.Event) -> None:
+        """Work on requests until `stop`; after an error, such as a full disk under the ledger, try again."""
         ledger = Ledger(self.home.ledger)
         try:
             while not stop.is_set():
@@ -199,5 +199,5 @@ class Acquisition:
         finally:
             ledger.close()
 
-    def _lacking(self, key: str, problem: str) -> InvalidSetting:
+    def _invalid(self, key: str, problem: str) -> InvalidSetting:
         return InvalidSetting(file=str(self.home.folder / SETTINGS_FILE), line="1", key=key, problem=problem)

@@ -1,4 +1,4 @@
-"""The clinical sheets of a home: import one, and hold every sheet against every study."""
+"""The clinical sheets of a home: import one, and match every sheet with every study."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -11,15 +11,15 @@ from site_node.clinical.table import Table
 from site_node.home.ledger import State
 from site_node.home.records import Records
 from site_node.linkage.export import NO_STUDY
-from site_node.node.composition import keys_of
+from site_node.node.composition import join_keys
 from site_node.node.open import Node
 from site_node.study import Received, Severity
 
-_SETTLED = ("clinical-", "covid-", "age-", "sex-")  # codes that another sheet may settle
+_SHEET_CODES = ("clinical-", "covid-", "age-", "sex-")  # prefixes of codes that another sheet may settle
 
 
 class SheetImport(NamedTuple):
-    """An imported sheet, the mapping it was read by, and how many studies are screened again because of it."""
+    """An imported sheet, the mapping used, and how many studies are screened again because of it."""
 
     sheet: ClinicalSheet
     mapping: SheetMapping | None
@@ -27,7 +27,7 @@ class SheetImport(NamedTuple):
 
 
 class SheetsAndStudies(NamedTuple):
-    """Every sheet of the home by its digest, every study with its identifiers, and what of both has no partner."""
+    """Every sheet of the home by its digest, every study with its identifiers, and the unmatched of both."""
 
     sheets: list[tuple[str, ClinicalSheet]]
     studies: list[KnownStudy]
@@ -35,9 +35,9 @@ class SheetsAndStudies(NamedTuple):
 
 
 def import_sheet(node: Node, file: Path, table: Table, mapping: SheetMapping | None, *, actor: str) -> SheetImport:
-    """Keep a sheet that was read as `table`, and send back the studies that it may settle.
+    """Store a sheet that was read as `table`, and screen again the studies that it may settle.
 
-    A `mapping` that is given is remembered for these headings; without one the remembered mapping is used.
+    A given `mapping` is remembered for these headings; without one the remembered mapping is used.
     Raises `ClinicalSheetInvalid`.
     """
     dictionary, store = node.stages.protocol.clinical, SheetStore(node.home.clinical)
@@ -52,7 +52,7 @@ def import_sheet(node: Node, file: Path, table: Table, mapping: SheetMapping | N
 
 
 def match_sheets(node: Node) -> SheetsAndStudies:
-    """Hold every sheet of the home against every study of the ledger."""
+    """Match every sheet of the home with every study of the ledger."""
     store, dictionary = SheetStore(node.home.clinical), node.stages.protocol.clinical
     sheets = [(file.name.partition(".")[0], store.read(file, dictionary)) for file in store.files()]
     studies, joined = _known_studies(node), node.stages.joined
@@ -63,23 +63,23 @@ def match_sheets(node: Node) -> SheetsAndStudies:
 
 
 def _known_studies(node: Node) -> list[KnownStudy]:
-    """Every study of the ledger; one whose files are deleted has no keys left, only whether it once had its row."""
+    """Every study of the ledger; one whose files are deleted has no keys, only whether it once had a row."""
     records, joined = Records(node.home), node.stages.joined
     studies = []
     for entry in node.ledger.studies():
         received = records.find(entry.key, Received)
         is_here = received is not None and received.instances[0].path.exists()
-        keys = keys_of(received) if received and is_here else None
+        keys = join_keys(received) if received and is_here else None
         studies.append(KnownStudy(entry.key, keys, joined.has(entry.key)))
     return studies
 
 
 def _reopen(node: Node) -> int:
-    """Send back what was held for something that a sheet says; how many."""
+    """Reopen studies held for a reason that a sheet may settle, and return how many."""
     waiting = [
         entry.key
         for entry in node.ledger.studies(State.QUARANTINED)
-        if any(reason.severity is Severity.REVIEW and reason.code.startswith(_SETTLED) for reason in entry.reasons)
+        if any(reason.severity is Severity.REVIEW and reason.code.startswith(_SHEET_CODES) for reason in entry.reasons)
     ]
     for key in waiting:
         node.ledger.reopen(key, ())

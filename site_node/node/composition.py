@@ -1,4 +1,4 @@
-"""The real stages of a site, from its settings, its protocol, its clinical sheets and its membership."""
+"""The stages of a site, composed from its settings, protocol, clinical sheets and membership."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from shared.errors import KeyFileInvalid, ProtocolMismatch
 from shared.ids import SiteId
 from shared.protocol.loader import Protocol, load_protocol
 from site_node.blanking import Blanking
-from site_node.clinical.matching import JoinedRows, partner_of
+from site_node.clinical.matching import JoinedRows, match_row
 from site_node.clinical.release import deidentify_row
 from site_node.clinical.sheet import ClinicalSheet, study_keys
 from site_node.clinical.sheet_store import SheetStore
@@ -43,12 +43,12 @@ from site_node.study import (
 from site_node.submit.client import Submit
 from site_node.validate.validation import validate
 
-NOT_ENROLLED = SiteId("100000")  # stands in where no SITEID is used: a study's key does not depend on it
+NOT_ENROLLED = SiteId("100000")  # where no SITEID is needed: a study's key does not depend on it
 
 
 @dataclass(frozen=True)
 class SiteStages:
-    """What the stages of one site work with. `membership` is `None` before enrolment."""
+    """The pipeline's stages, bound to one site. `membership` is `None` before enrolment."""
 
     home: SiteHome
     settings: SiteSettings
@@ -62,9 +62,9 @@ class SiteStages:
 
     @cached_property
     def pseudonyms(self) -> Pseudonyms:
-        """The site's keyed identifiers, patients numbered by the ledger.
+        """The site's pseudonyms, with patients numbered by the ledger.
 
-        Raises `KeyFileInvalid` when the secret is not the one this ledger was begun with.
+        Raises `KeyFileInvalid` when the secret is not the one that this ledger was begun with.
         """
         site_id = self.membership.site_id if self.membership else NOT_ENROLLED
         secret = load_secret(self.home.pseudonym_key)
@@ -74,23 +74,23 @@ class SiteStages:
     @cached_property
     def sheets(self) -> tuple[ClinicalSheet, ...]:
         """Every clinical sheet that was imported, the latest first."""
-        kept = SheetStore(self.home.clinical)
-        return tuple(kept.read(file, self.protocol.clinical) for file in kept.files())
+        store = SheetStore(self.home.clinical)
+        return tuple(store.read(file, self.protocol.clinical) for file in store.files())
 
     @property
     def joined(self) -> JoinedRows:
-        """Which study had which row when it was screened."""
+        """The row that each study had when it was screened."""
         return JoinedRows(self.home.clinical / "joined", self.ledger.token)
 
     def row(self, study: Received) -> ClinicalRow | NoRowReason:
-        """The clinical row that joins a study, from the latest sheet that has one, or why there is none."""
+        """The clinical row of a study, from the latest sheet that has one, or why there is none."""
         return row_for(study, self.sheets)
 
     def available(self, checker: Checker, submit: Submit | None = None) -> Stages:
         """The stages that are open: before enrolment only the screen; sealing if the agreement covers submission.
 
-        `checker` looks for text in pixels, unless the settings switch that off.
-        Raises `ProtocolMismatch` when the agreement is about another protocol than the settings name.
+        `checker` searches pixels for text, unless the settings switch that off.
+        Raises `ProtocolMismatch` when the agreement covers another protocol than the settings name.
         """
         if self.membership is None:
             return Stages(screen=self._screen)
@@ -102,22 +102,22 @@ class SiteStages:
             deidentify=self._deidentify,
             inspect=inspector(checker, self.home.quarantine) if self.settings.pixel_check else None,
             validate=self._validate,
-            keep=self._keep if self.settings.library else None,
+            add_to_library=self._add_to_library if self.settings.library else None,
             seal=self._sealer(self.membership) if covered else None,
             submit=submit if covered else None,
         )
 
     def _screen(self, study: Received, released: frozenset[str]) -> Included | Review | Excluded:
-        """A home always asks for the clinical row: a study without one waits until a sheet with it is imported."""
+        """Screen with the clinical row; a study without one waits until a sheet with its row is imported."""
         criteria, row = self.protocol.criteria, self.row(study)
         self.joined.note(study.key, None if isinstance(row, NoRowReason) else row)
         return screen(study, criteria=criteria, clinical=row, clinical_checked=True, released=released)
 
     def _deidentify(self, study: Included, out: Path, blank: Blanking | None) -> Deidentified | Refused:
         row, identity = self.row(study.study), study.study.identity
-        leaving = None
+        clinical = None
         if not isinstance(row, NoRowReason) and identity is not None:
-            leaving = deidentify_row(
+            clinical = deidentify_row(
                 row, dictionary=self.protocol.clinical, pseudonyms=self.pseudonyms, identity=identity
             )
         profile, pseudonyms = self.protocol.profile, self.pseudonyms
@@ -126,7 +126,7 @@ class SiteStages:
             profile=profile,
             pseudonyms=pseudonyms,
             out=out,
-            clinical=leaving,
+            clinical=clinical,
             blank=blank,
             searched=self.settings.pixel_check,
         )
@@ -144,12 +144,12 @@ class SiteStages:
             searched=self.settings.pixel_check,
         )
 
-    def _keep(self, study: Validated) -> None:
+    def _add_to_library(self, study: Validated) -> None:
         record, files = library_record(study)
         add_study(self.home.library, record, files)
 
     def _sealer(self, membership: Membership) -> Callable[[Validated, int], Sealed]:
-        """Seal to the curator the agreement names, and to no other."""
+        """Seal to the curator that the agreement names, and to no other."""
         signing_key = load_signing(self.home.signing_key)
         return lambda study, sequence: seal(
             study,
@@ -165,58 +165,60 @@ class SiteStages:
 
 
 def check_secret(secret: bytes, ledger: Ledger, file: Path) -> None:
-    """Raise `KeyFileInvalid` naming `file` unless `secret` is the one the ledger was begun with.
+    """Raise `KeyFileInvalid` naming `file` unless the ledger was begun with `secret`.
 
-    Another one would silently give every known patient a new pseudonym.
+    Another secret would silently give every known patient a new pseudonym.
     """
-    if not ledger.is_begun_with(Pseudonyms(secret, NOT_ENROLLED).study_key("secret")):
+    if not ledger.matches_secret(Pseudonyms(secret, NOT_ENROLLED).study_key("secret")):
         raise KeyFileInvalid(file=str(file), kind="pseudonym secret that this ledger was begun with")
 
 
 def inspector(checker: Checker, pictures: Path | None) -> Inspect:
-    """The pixel stage as the pipeline calls it; `pictures` is where what was found is drawn for a person."""
+    """The pixel stage as the pipeline calls it; pictures that frame the text found are written to `pictures`."""
     return lambda study, released: inspect(study, released, checker=checker, pictures=pictures)
 
 
 def row_for(study: Received, sheets: Sequence[ClinicalSheet]) -> ClinicalRow | NoRowReason:
-    """The clinical row that joins a study, from the first sheet that has one, or why there is none."""
-    found = partner_of(keys_of(study), sheets)
-    return found if isinstance(found, NoRowReason) else found[1]
+    """The clinical row of a study, from the first sheet that has one, or why there is none."""
+    match = match_row(join_keys(study), sheets)
+    return match if isinstance(match, NoRowReason) else match[1]
 
 
-def keys_of(study: Received) -> dict[str, str]:
-    """The identifiers by which a study joins its row, as its files say them. PHI."""
+def join_keys(study: Received) -> dict[str, str]:
+    """The identifiers by which a study joins its row, as in its files. PHI."""
     patient = study.identity.patient_id if study.identity else None
     accession = read_attributes(study.instances[0].path, "AccessionNumber").get("AccessionNumber")
     return study_keys(patient_id=patient, accession=accession, study_uid=study.study_instance_uid)
 
 
 def library_record(study: Validated) -> tuple[LibraryStudy, dict[str, Path]]:
-    """What the library keeps of a validated study, and the file behind each of its names."""
+    """The library's record of a validated study, and the file for each name in it."""
     output = study.study
     by_series: dict[str, list[DeidentifiedInstance]] = {}
-    for one in output.instances:
-        by_series.setdefault(one.series_instance_uid, []).append(one)
+    for instance in output.instances:
+        by_series.setdefault(instance.series_instance_uid, []).append(instance)
     series = tuple(_series(members) for _, members in sorted(by_series.items()))
-    names = {one: f"{one.series_instance_uid}/{one.sop_instance_uid}.dcm" for one in output.instances}
+    names = {
+        instance: f"{instance.series_instance_uid}/{instance.sop_instance_uid}.dcm" for instance in output.instances
+    }
     record = LibraryStudy(
         study=output.study_instance_uid,
         patient=output.patient,
         study_date=read_attributes(output.instances[0].path, "StudyDate").get("StudyDate", ""),
-        modalities=tuple(sorted({one.modality for one in series})),
+        modalities=tuple(sorted({entry.modality for entry in series})),
         series=series,
         instances=tuple(
             LibraryInstance(
                 file=name,
-                sop_instance_uid=one.sop_instance_uid,
-                series=one.series_instance_uid,
-                sha256=study.digests[one.sop_instance_uid],
+                sop_instance_uid=instance.sop_instance_uid,
+                series=instance.series_instance_uid,
+                sha256=study.digests[instance.sop_instance_uid],
             )
-            for one, name in names.items()
+            for instance, name in names.items()
         ),
         clinical=output.clinical,
     )
-    return record, {name: one.path for one, name in names.items()}
+    return record, {name: instance.path for instance, name in names.items()}
 
 
 def _series(members: Sequence[DeidentifiedInstance]) -> LibrarySeries:

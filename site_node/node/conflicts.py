@@ -1,4 +1,4 @@
-"""Images that contradict each other, or came when their study had left: kept where a person looks, never lost.
+"""Images in conflict with each other, or too late for their study: copied to quarantine, never lost.
 
 The study's record is written last: until then the same images, received again after a kill, are in conflict again.
 """
@@ -18,17 +18,17 @@ from site_node.receive.reading import refused
 from site_node.study import Instance, Received
 
 
-def keep_apart(files: Iterable[Path], home: SiteHome) -> None:
-    """Have files durably in quarantine/arrivals as well: what came over the network may lie nowhere else."""
-    place = home.quarantine / "arrivals"
-    place.mkdir(exist_ok=True, mode=0o700)
+def copy_to_quarantine(files: Iterable[Path], home: SiteHome) -> None:
+    """Link or copy files durably to quarantine/arrivals: after a transfer there may be no other copy."""
+    target = home.quarantine / "arrivals"
+    target.mkdir(exist_ok=True, mode=0o700)
     for file in files:
-        with suppress(FileExistsError, FileNotFoundError):  # an earlier try, cut short by a kill, did it
-            _copy(file, place / file.name)
-    sync_folder(place)
+        with suppress(FileExistsError, FileNotFoundError):  # a previous try, cut short by a kill, did it
+            _link_or_copy(file, target / file.name)
+    sync_folder(target)
 
 
-def _copy(file: Path, to: Path) -> None:
+def _link_or_copy(file: Path, to: Path) -> None:
     try:
         os.link(file, to)
     except (FileExistsError, FileNotFoundError):
@@ -38,38 +38,38 @@ def _copy(file: Path, to: Path) -> None:
             shutil.copyfileobj(source, copy)
 
 
-def remove_copies(instances: Iterable[Instance]) -> None:
-    """Remove them from the spool."""
-    for one in instances:
-        one.path.unlink(missing_ok=True)
+def remove_from_spool(instances: Iterable[Instance]) -> None:
+    """Remove the instances' files from the spool."""
+    for instance in instances:
+        instance.path.unlink(missing_ok=True)
 
 
-def contradicting(study: Received, home: SiteHome) -> tuple[Instance, ...]:
-    """Those of `study` that are other versions of an image that its record has."""
-    before = Records(home).find(study.key, Received)
-    ours = {one.sop_instance_uid: one.path.stem for one in before.instances} if before else {}
-    return tuple(one for one in study.instances if ours.get(one.sop_instance_uid, one.path.stem) != one.path.stem)
+def conflicting_instances(study: Received, home: SiteHome) -> tuple[Instance, ...]:
+    """The instances of `study` that are other versions of an image in its record."""
+    record = Records(home).find(study.key, Received)
+    recorded = {instance.sop_instance_uid: instance.path.stem for instance in record.instances} if record else {}
+    return tuple(new for new in study.instances if recorded.get(new.sop_instance_uid, new.path.stem) != new.path.stem)
 
 
 def withdraw(key: StudyKey, versions: Sequence[Instance], home: SiteHome, ledger: Ledger) -> None:
-    """Let a study that has not left go on without every image of which `versions` came."""
-    before = Records(home).find(key, Received) if ledger.has_study(key) else None
-    if before is None or ledger.study(key).state in SENT_OR_SEALED:
+    """Quarantine the images of which `versions` arrived, and let the study, unless sealed, go on without them."""
+    record = Records(home).find(key, Received) if ledger.has_study(key) else None
+    if record is None or ledger.study(key).state in SENT_OR_SEALED:
         return
-    uids = {one.sop_instance_uid for one in versions}
-    ours = [one for one in before.instances if one.sop_instance_uid in uids]
-    agreed = tuple(one for one in before.instances if one.sop_instance_uid not in uids)
-    if not ours:
+    uids = {instance.sop_instance_uid for instance in versions}
+    withdrawn = [instance for instance in record.instances if instance.sop_instance_uid in uids]
+    remaining = tuple(instance for instance in record.instances if instance.sop_instance_uid not in uids)
+    if not withdrawn:
         return
-    keep_apart((one.path for one in ours), home)
-    if agreed:
+    copy_to_quarantine((instance.path for instance in withdrawn), home)
+    if remaining:
         entry = ledger.study(key)
         state = State.QUARANTINED if entry.state is State.QUARANTINED else State.RECEIVED
         reasons = entry.reasons if state is State.QUARANTINED else ()
-        ledger.add_study(key, [one.path.stem for one in agreed], state=state, reasons=reasons)
-    else:  # nothing of it can be trusted
+        ledger.add_study(key, [instance.path.stem for instance in remaining], state=state, reasons=reasons)
+    else:  # no image of it can be trusted
         ledger.advance(key, State.QUARANTINED, reasons=(refused("", OTHER_BYTES).reason,))
-    ledger.hold_instances(key, [one.path.stem for one in ours], OTHER_BYTES)
-    if agreed:
-        Records(home).write(key, before.model_copy(update={"instances": agreed}))
-    remove_copies(ours)
+    ledger.hold_instances(key, [instance.path.stem for instance in withdrawn], OTHER_BYTES)
+    if remaining:
+        Records(home).write(key, record.model_copy(update={"instances": remaining}))
+    remove_from_spool(withdrawn)

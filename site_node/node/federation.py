@@ -1,4 +1,4 @@
-"""The node's part in federated work: when it may take part, and the thread that does so beside the stages.
+"""Federated work of the node: whether it may take part, and the thread that answers messages beside the stages.
 
 Torch and Flower take seconds to load and most commands need neither, so this module imports them where they are used.
 """
@@ -27,7 +27,7 @@ def may_federate(membership: Membership) -> bool:
 def start_federation(node: Node, stop: threading.Event) -> threading.Thread | None:
     """Start federated work beside the stages; `None` where the site may not take part.
 
-    A coordinator that is not there, or not ready, is tried again. Raises what `load_policy` raises: a policy that
+    A coordinator that is unreachable or not ready is tried again. Raises what `load_policy` raises: a policy that
     cannot be read must not look like one that allows nothing.
     """
     membership = node.membership
@@ -49,9 +49,9 @@ def start_federation(node: Node, stop: threading.Event) -> threading.Thread | No
 
 
 def answer_messages(home: SiteHome, membership: Membership, protocol: str, stop: threading.Event, *, once: bool) -> int:
-    """Answer the federation's messages until `stop`, or with `once` until none came for a minute; how many.
+    """Answer the federation's messages until `stop`, or with `once` until none came for a minute; return how many.
 
-    Raises `ProtocolMismatch` where the agreement is about another protocol, and what connecting raises.
+    Raises `ProtocolMismatch` where the agreement covers another protocol, and what connecting raises.
     """
     from site_node.federate.connect import register_node, settings_for
     from site_node.federate.executor import run_federate

@@ -1,4 +1,4 @@
-"""Fetch what a list asks for: enter requests, work on them unless a running node does, report how each row ended."""
+"""Fetch the studies of a list: enter requests, work on them unless a running node does, report how each row ended."""
 
 import threading
 from collections import Counter
@@ -15,15 +15,15 @@ from site_node.home.retrieve_requests import RequestEntry, RequestState
 from site_node.node.acquisition import Acquisition
 from site_node.node.intake import Intake
 from site_node.node.open import open_node
-from site_node.receive.accessions import AccessionList, Problem
-from site_node.receive.request_lists import Wanted
+from site_node.receive.accessions import AccessionList, RowProblem
+from site_node.receive.request_lists import StudyRequest
 
-NOTHING_NEW = AccessionList(wanted=(), rows=(), problems=())  # work on what was asked for before
-_PATIENCE = 60.0  # seconds that a command waits for its next attempt; `ricord-site run` waits longer
+NO_NEW_REQUESTS = AccessionList(requests=(), rows=(), problems=())  # to work on the open requests only
+_WAIT_SECONDS = 60.0  # for the next attempt of a command; `ricord-site run` waits longer
 
 
 class RetrieveReport(Frozen):
-    """What became of the requests of one command. Rows, codes and counts; no value of a list."""
+    """How the requests of one command ended. Rows, codes and counts; no value of a list."""
 
     requests: int
     reconciled: int
@@ -37,17 +37,17 @@ class RetrieveReport(Frozen):
     instances: int
 
 
-class Fetched(NamedTuple):
-    """The report, and whether the requests were left to a node that is running."""
+class FetchResult(NamedTuple):
+    """The report, and whether the requests were left to a running node."""
 
     report: RetrieveReport
     left_to_service: bool
 
 
-def fetch(home: SiteHome, listed: AccessionList, *, again: bool = False) -> Fetched:
-    """Enter requests and, unless a running node does, work on them; `again` asks also for what came before.
+def fetch(home: SiteHome, listed: AccessionList, *, again: bool = False) -> FetchResult:
+    """Enter requests and, unless a running node does, work on them; `again` also requests studies that already came.
 
-    Raises `InvalidSetting` where no PACS can be asked, before anything is entered.
+    Raises `InvalidSetting` where the settings name no PACS, before anything is entered.
     """
     with ExitStack() as stack:
         try:
@@ -58,47 +58,47 @@ def fetch(home: SiteHome, listed: AccessionList, *, again: bool = False) -> Fetc
         acquisition.pacs()
         listed, rows = _enter(acquisition, node.ledger, listed, again=again)
         intakes = () if busy else _work(acquisition, node.ledger)
-        entries = [entry for entry in node.ledger.requests.all() if entry.id in rows or not listed.wanted]
-        return Fetched(_report(entries, listed.problems, rows, intakes), busy)
+        entries = [entry for entry in node.ledger.requests.all() if entry.id in rows or not listed.requests]
+        return FetchResult(_report(entries, listed.problems, rows, intakes), busy)
 
 
 def _enter(
     acquisition: Acquisition, ledger: Ledger, listed: AccessionList, *, again: bool
 ) -> tuple[AccessionList, dict[str, int]]:
-    """Enter what is not asked for already; what is left of the list, and each request's row."""
+    """Enter new requests; return the list with rows requested before as problems, and the row of each request."""
     known = _known(acquisition, ledger)
-    new: list[tuple[Wanted, int]] = []
-    before: list[Problem] = []
-    for wanted, row in zip(listed.wanted, listed.rows, strict=True):
-        number = wanted.accession
-        if again or not number or not (number in known or acquisition.came(ledger, number)):
-            new.append((wanted, row))
+    new: list[tuple[StudyRequest, int]] = []
+    repeated: list[RowProblem] = []
+    for request, row in zip(listed.requests, listed.rows, strict=True):
+        number = request.accession
+        if again or not number or not (number in known or acquisition.has_arrived(ledger, number)):
+            new.append((request, row))
         else:
-            before.append(Problem(row=row, code="asked-before"))
+            repeated.append(RowProblem(row=row, code="asked-before"))
     ids: tuple[str, ...] = ()
     if new:
-        ids = acquisition.wanted.add([wanted for wanted, _ in new])
+        ids = acquisition.lists.add([request for request, _ in new])
         ledger.requests.add(ids)
     rows = dict(zip(ids, (row for _, row in new), strict=True))
-    return listed.model_copy(update={"problems": (*listed.problems, *before)}), rows
+    return listed.model_copy(update={"problems": (*listed.problems, *repeated)}), rows
 
 
 def _known(acquisition: Acquisition, ledger: Ledger) -> set[str]:
-    """Accession numbers that are on their way or wholly here."""
+    """Accession numbers whose request is open, or ended with everything arrived."""
     settled = {entry.id for entry in ledger.requests.all() if entry.is_open or not entry.reason}
-    return {wanted.accession for name, wanted in acquisition.wanted.all() if name in settled}
+    return {request.accession for name, request in acquisition.lists.all() if name in settled}
 
 
 def _work(acquisition: Acquisition, ledger: Ledger) -> tuple[Intake, ...]:
     with acquisition.listening():
-        acquisition.work(ledger, threading.Event(), patience=_PATIENCE)
+        acquisition.work(ledger, threading.Event(), patience=_WAIT_SECONDS)
     intakes = acquisition.receive_arrivals(ledger, quiet_seconds=0)
     acquisition.forget(ledger, datetime.now(UTC))
     return intakes
 
 
 def _report(
-    entries: Sequence[RequestEntry], problems: Sequence[Problem], rows: dict[str, int], intakes: Sequence[Intake]
+    entries: Sequence[RequestEntry], problems: Sequence[RowProblem], rows: dict[str, int], intakes: Sequence[Intake]
 ) -> RetrieveReport:
     parts = [part for entry in entries for part in entry.parts]
     ended = {rows[entry.id]: entry.reason for entry in entries if entry.id in rows and entry.reason}

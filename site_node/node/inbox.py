@@ -1,4 +1,4 @@
-"""The watched folder: each thing put into it is received once, when it has stopped changing."""
+"""The watched folder: each entry in it is received once, when it has stopped changing."""
 
 import os
 from collections.abc import Iterator
@@ -10,53 +10,55 @@ from site_node.home.ledger import Ledger
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A file or folder directly in the inbox, as it was seen. PHI: a name may be a patient's."""
+class InboxEntry:
+    """A file or folder directly in the inbox. PHI: a name may be a patient's."""
 
     path: Path = field(repr=False)
-    seen: str = field(repr=False)  # names, sizes and times of everything in it
+    snapshot: str = field(repr=False)  # names, sizes and times of everything in it
 
 
-class Watch:
-    """What is new in an inbox. Nothing in it is changed or removed; the ledger remembers what was taken.
+class InboxWatcher:
+    """Finds new entries in an inbox. It changes and removes nothing there; the ledger remembers received entries.
 
-    With `settle`, an entry is taken when two looks at it saw the same: a copy in progress is waited for.
+    With `settle`, an entry is ready when two snapshots are equal, so that a copy in progress is not received.
     """
 
     def __init__(self, ledger: Ledger, folder: Path, *, settle: bool) -> None:
         self._ledger = ledger
         self._folder = folder
         self._settle = settle
-        self._before: frozenset[str] = frozenset()
+        self._snapshots: frozenset[str] = frozenset()
 
-    def ready(self) -> Iterator[Entry]:
+    def ready(self) -> Iterator[InboxEntry]:
         """The entries to receive now, by name; raises `SourceMissing` when the inbox cannot be read."""
         try:
-            entries = [Entry(path, _seen(path)) for path in sorted(self._folder.iterdir()) if path.name[0] != "."]
+            entries = [
+                InboxEntry(path, _snapshot(path)) for path in sorted(self._folder.iterdir()) if path.name[0] != "."
+            ]
         except OSError as error:
             raise SourceMissing(source=str(self._folder)) from error
-        before, self._before = self._before, frozenset(entry.seen for entry in entries)
+        previous, self._snapshots = self._snapshots, frozenset(entry.snapshot for entry in entries)
         for entry in entries:
-            if (entry.seen in before or not self._settle) and not self._ledger.is_known(entry.seen):
+            if (entry.snapshot in previous or not self._settle) and not self._ledger.is_known(entry.snapshot):
                 yield entry
 
-    def done(self, entry: Entry) -> None:
-        """Remember an entry; it is taken again only if it changes."""
-        self._ledger.remember(entry.seen)
+    def mark_received(self, entry: InboxEntry) -> None:
+        """Remember an entry; it is ready again only after a change."""
+        self._ledger.remember(entry.snapshot)
 
 
-def _seen(path: Path) -> str:
-    """One text for the state of an entry; links are not followed."""
-    parts = [_mark(path)]
+def _snapshot(path: Path) -> str:
+    """The state of an entry as one text; links are not followed."""
+    states = [_state(path)]
     for where, folders, files in os.walk(path):
         folders.sort()
-        parts += [_mark(Path(where) / name) for name in sorted([*folders, *files])]
-    return "\n".join(parts)
+        states += [_state(Path(where) / name) for name in sorted([*folders, *files])]
+    return "\n".join(states)
 
 
-def _mark(path: Path) -> str:
+def _state(path: Path) -> str:
     try:
-        state = path.lstat()
+        status = path.lstat()
     except OSError:
         return f"{path}\0gone"
-    return f"{path}\0{state.st_size}\0{state.st_mtime_ns}"
+    return f"{path}\0{status.st_size}\0{status.st_mtime_ns}"

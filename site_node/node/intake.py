@@ -1,7 +1,7 @@
-"""Enter what was received into the ledger, once: what is there already is a duplicate, what is new is taken.
+"""Enter a reception into the ledger, once: known instances are duplicates, new ones are added.
 
-More files of a study that is still on its way send it back to its start, whole. Files that come after their study was
-sealed are quarantined: what the coordinator may already hold is not changed behind a person's back.
+More files of a study that is not sealed yet send it, whole, back to its first stage. Files that come after their study
+was sealed are quarantined: a person decides about a study that the coordinator may already have.
 """
 
 import json
@@ -16,7 +16,7 @@ from shared.ids import StudyKey
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import ARRIVED_LATE, OTHER_BYTES, SENT_OR_SEALED, Ledger, State
 from site_node.home.records import Records
-from site_node.node.conflicts import contradicting, keep_apart, remove_copies, withdraw
+from site_node.node.conflicts import conflicting_instances, copy_to_quarantine, remove_from_spool, withdraw
 from site_node.node.open import Node
 from site_node.receive.folder import MIXED_PATIENTS, NO_PATIENT_ID, Reception, receive_folder
 from site_node.receive.reading import RefusedFile
@@ -26,13 +26,13 @@ REFUSED_FILES = "files.jsonl"
 
 
 class Intake(Frozen):
-    """What one reception brought."""
+    """The counts of one reception."""
 
-    studies: int  # entered, or entered anew with more files
-    instances: int  # that were not there before
+    studies: int  # new, or with new files
+    instances: int  # new ones
     duplicates: int
-    late: int  # instances of studies that had already left
-    files: dict[str, int]  # files that became part of no study, by reason code
+    late: int  # instances of studies that were already sealed
+    files: dict[str, int]  # files that belong to no study, by reason code
 
 
 def receive_source(node: Node, source: Path) -> Intake:
@@ -47,16 +47,16 @@ def enter_reception(reception: Reception, *, home: SiteHome, ledger: Ledger) -> 
     counts: defaultdict[str, int] = defaultdict(int)
     for versions in reception.conflicts:
         withdraw(versions.key, versions.instances, home, ledger)
-        record = Records(home).find(versions.key, Received)  # of a study that has left it stays as it is
-        ours = {instance.path for instance in record.instances} if record else frozenset()
-        remove_copies(instance for instance in versions.instances if instance.path not in ours)
+        record = Records(home).find(versions.key, Received)  # unchanged where the study was already sealed
+        recorded = {instance.path for instance in record.instances} if record else frozenset()
+        remove_from_spool(instance for instance in versions.instances if instance.path not in recorded)
     for study in reception.studies:
         for name, count in _enter_study(study, reception.held.get(study.key), home, ledger).items():
             counts[name] += count
     _note_files(reception.refused, home, ledger)
     codes: defaultdict[str, int] = defaultdict(int)
-    for one in reception.refused:
-        codes[one.reason.code] += 1
+    for file in reception.refused:
+        codes[file.reason.code] += 1
     counts["duplicates"] += reception.duplicates
     return Intake(
         studies=counts["studies"],
@@ -67,77 +67,78 @@ def enter_reception(reception: Reception, *, home: SiteHome, ledger: Ledger) -> 
     )
 
 
-def _enter_study(study: Received, held: Reason | None, home: SiteHome, ledger: Ledger) -> dict[str, int]:
-    """One study of a reception; the counts it adds."""
+def _enter_study(study: Received, held_reason: Reason | None, home: SiteHome, ledger: Ledger) -> dict[str, int]:
+    """Enter one study of a reception; return the counts it adds."""
     arrived = {instance.path.stem: instance for instance in study.instances}
     known = ledger.names(study.key)
     new = [name for name in arrived if name not in known]
-    again = {"duplicates": len(arrived) - len(new)}
+    duplicates = {"duplicates": len(arrived) - len(new)}
     if not ledger.has_study(study.key):
-        _start(study, held, home, ledger)
+        _enter_whole(study, held_reason, home, ledger)
     elif ledger.study(study.key).state in SENT_OR_SEALED and new:
-        _hold([arrived[name] for name in new], ARRIVED_LATE, study.key, home, ledger)
+        _quarantine_instances([arrived[name] for name in new], ARRIVED_LATE, study.key, home, ledger)
         _drop_copies(study.key, home, ledger)
-        return {**again, "late": len(new)}
-    elif new or contradicting(study, home):
-        held = _join(study, held, home, ledger)
+        return {**duplicates, "late": len(new)}
+    elif new or conflicting_instances(study, home):
+        _merge(study, held_reason, home, ledger)
     else:
         _drop_copies(study.key, home, ledger)
-        return again
-    return {**again, "studies": 1, "instances": len(new)}
+        return duplicates
+    return {**duplicates, "studies": 1, "instances": len(new)}
 
 
-def _start(study: Received, held: Reason | None, home: SiteHome, ledger: Ledger) -> None:
+def _enter_whole(study: Received, held_reason: Reason | None, home: SiteHome, ledger: Ledger) -> None:
     """Write the study's record, then enter it; one that a person must see first is quarantined at once."""
     Records(home).write(study.key, study)
     names = [instance.path.stem for instance in study.instances]
-    state = State.QUARANTINED if held else State.RECEIVED
-    ledger.add_study(study.key, names, state=state, reasons=(held,) if held else ())
+    state = State.QUARANTINED if held_reason else State.RECEIVED
+    ledger.add_study(study.key, names, state=state, reasons=(held_reason,) if held_reason else ())
 
 
-def _join(study: Received, held: Reason | None, home: SiteHome, ledger: Ledger) -> Reason | None:
-    """Enter a study anew with what it had and what came; versions of one instance that differ are quarantined."""
-    if versions := contradicting(study, home):
-        _hold(versions, OTHER_BYTES, study.key, home, ledger)
+def _merge(study: Received, held_reason: Reason | None, home: SiteHome, ledger: Ledger) -> None:
+    """Enter a study again with its previous and new instances; conflicting versions of one are quarantined."""
+    if versions := conflicting_instances(study, home):
+        _quarantine_instances(versions, OTHER_BYTES, study.key, home, ledger)
         withdraw(study.key, versions, home, ledger)
-    before = Records(home).find(study.key, Received)
-    if before is None:  # it was excluded or refused, and its copies are gone: it starts with what came
-        _start(study, held, home, ledger)
-        return held
-    spoilt = ledger.names(study.key, OTHER_BYTES)
-    files = {
-        one.path.stem: one
-        for one in (*before.instances, *study.instances)
-        if one.path.stem not in spoilt and one.path.exists()
+    record = Records(home).find(study.key, Received)
+    if record is None:  # it was excluded or refused and its copies are deleted: it starts with the new files
+        _enter_whole(study, held_reason, home, ledger)
+        return
+    conflicting = ledger.names(study.key, OTHER_BYTES)
+    instances = {
+        instance.path.stem: instance
+        for instance in (*record.instances, *study.instances)
+        if instance.path.stem not in conflicting and instance.path.exists()
     }
-    identity = study.identity if study.identity == before.identity else None
-    if identity is None and held is None:
-        held = NO_PATIENT_ID if study.identity is before.identity is None else MIXED_PATIENTS
-    if files:
-        joined = study.model_copy(update={"identity": identity, "instances": tuple(files.values())})
-        _start(joined, held, home, ledger)
-    return held
+    identity = study.identity if study.identity == record.identity else None
+    if identity is None and held_reason is None:
+        held_reason = NO_PATIENT_ID if study.identity is record.identity is None else MIXED_PATIENTS
+    if instances:
+        merged = study.model_copy(update={"identity": identity, "instances": tuple(instances.values())})
+        _enter_whole(merged, held_reason, home, ledger)
 
 
-def _hold(instances: Sequence[Instance], code: str, key: StudyKey, home: SiteHome, ledger: Ledger) -> None:
-    """Quarantine images that become no part of their study, and tell the person who looks where they are."""
-    keep_apart((one.path for one in instances), home)
-    ledger.hold_instances(key, [one.path.stem for one in instances], code)
-    _list_files([(f"quarantine/arrivals/{one.path.name}", code) for one in instances], home)
-    remove_copies(instances)
+def _quarantine_instances(
+    instances: Sequence[Instance], code: str, key: StudyKey, home: SiteHome, ledger: Ledger
+) -> None:
+    """Quarantine images apart from their study, and list where they lie for the person who looks."""
+    copy_to_quarantine((instance.path for instance in instances), home)
+    ledger.hold_instances(key, [instance.path.stem for instance in instances], code)
+    _list_files([(f"quarantine/arrivals/{instance.path.name}", code) for instance in instances], home)
+    remove_from_spool(instances)
 
 
 def _drop_copies(key: StudyKey, home: SiteHome, ledger: Ledger) -> None:
-    """Remove from the spool what was only just copied there, where the study's originals are gone."""
+    """Remove fresh copies from the spool, where the study has ended and its originals are deleted."""
     if Records(home).find(key, Received) is None and ledger.study(key).state.ending is not Ending.WAITING:
         shutil.rmtree(home.spool / key, ignore_errors=True)
 
 
 def _note_files(files: Iterable[RefusedFile], home: SiteHome, ledger: Ledger) -> None:
-    """Count the files in the ledger, and keep their names for the person who looks, where PHI may lie."""
+    """Count the files in the ledger, and list their names for a person in quarantine, where PHI may lie."""
     listed = tuple(files)
-    ledger.add_files((one.source, one.ending, one.reason.code) for one in listed)
-    _list_files([(one.source, one.reason.code) for one in listed], home)
+    ledger.add_files((file.source, file.ending, file.reason.code) for file in listed)
+    _list_files([(file.source, file.reason.code) for file in listed], home)
 
 
 def _list_files(listed: Sequence[tuple[str, str]], home: SiteHome) -> None:

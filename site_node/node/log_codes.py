@@ -1,4 +1,4 @@
-"""What the node logs: one JSON line an event on standard error, with codes and counts."""
+"""The node's log: one JSON line per event on standard error, with codes and counts."""
 
 import logging
 import sys
@@ -7,7 +7,7 @@ import structlog
 
 
 def log_codes_only() -> None:
-    """Our own log lines carry codes and counts; those of the DICOM libraries quote values and are switched off."""
+    """Configure the log; logs of the DICOM libraries, which quote values, are switched off."""
     for name in ("pydicom", "pynetdicom"):
         logging.getLogger(name).disabled = True
     structlog.configure(

@@ -1,4 +1,4 @@
-"""An open home: what every command and the service loop work with."""
+"""An open home, for commands and the service loop."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -24,7 +24,7 @@ class Node:
 
     @property
     def stages(self) -> SiteStages:
-        """The site's stages, put together anew so that a clinical sheet imported meanwhile is read."""
+        """The site's stages, composed anew at each access so that a clinical sheet imported meanwhile is read."""
         return SiteStages(self.home, self.settings, self.ledger, self.membership)
 
     @property

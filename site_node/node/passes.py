@@ -1,4 +1,4 @@
-"""One pass of the pipeline over a node's studies, and what it did."""
+"""One pass of the pipeline over a node's studies, and its result."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -15,26 +15,26 @@ from site_node.submit.client import submitting
 
 @dataclass
 class Pass:
-    """What a pass did: the last state that each study reached in it, and what blocked sending."""
+    """The result of a pass: the last state that each study reached in it, and the error that blocked sending."""
 
     reached: dict[StudyKey, State] = field(default_factory=dict)
     progress: Progress = field(default_factory=lambda: Progress(moved=0, blocked=None))
 
     @property
     def exit_code(self) -> ExitCode:
-        """`PARTIAL` when a study of this pass left the way, the blocking error's code when sending was blocked."""
+        """The blocking error's code when sending was blocked, `PARTIAL` when a study ended without being submitted."""
         if self.progress.blocked is not None:
             return self.progress.blocked.exit_code
-        stopped = ENDED - {State.SUBMITTED}
-        return ExitCode.PARTIAL if stopped & set(self.reached.values()) else ExitCode.DONE
+        unsubmitted = ENDED - {State.SUBMITTED}
+        return ExitCode.PARTIAL if unsubmitted & set(self.reached.values()) else ExitCode.DONE
 
 
 def run_pass(node: Node, until: State, *, halted: Callable[[], bool] = lambda: False) -> Pass:
-    """Move every study as far as `until`; a connection is made only when there may be something to send.
+    """Move every study up to the state `until`; connect only when there may be something to send.
 
-    `halted` is asked between two stages and ends the pass early, whole.
+    `halted` is called between two stages and ends the pass early.
     """
-    done = Pass()
+    completed = Pass()
     with ExitStack() as stack:
         submit = None
         if until is State.SUBMITTED and node.membership is not None and _may_send(node.ledger):
@@ -44,12 +44,12 @@ def run_pass(node: Node, until: State, *, halted: Callable[[], bool] = lambda: F
             node.ledger,
             node.stages.available(stack.enter_context(PixelChecker()), submit),
             originals_stay=node.settings.originals_stay,
-            report=done.reached.__setitem__,
+            report=completed.reached.__setitem__,
             halted=halted,
             shortage=node.free_space.shortage,
         )
-        done.progress = pipeline.run(until)
-    return done
+        completed.progress = pipeline.run(until)
+    return completed
 
 
 def _may_send(ledger: Ledger) -> bool:

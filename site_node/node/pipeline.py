@@ -1,8 +1,8 @@
-"""The way of one study through the stages, restartable after a kill at any point.
+"""Move studies through the stages, restartable after a kill at any point.
 
-A stage reads the records before it, writes its own record whole and durable, and only then does the ledger move on, in
-one transaction. A stage that was cut short is done again from the same records and gives the same result, so nothing is
-lost and nothing is doubled. What goes wrong with one study ends that study only.
+A stage reads the records of previous stages and writes its own record whole and durable; only then the ledger moves the
+study on, in one transaction. An interrupted stage runs again on the same records with the same result, so nothing is
+lost and nothing is doubled. An error with one study ends that study only.
 """
 
 import os
@@ -31,7 +31,7 @@ from shared.ids import StudyKey, Uid
 from shared.terminal import trace_lines
 from site_node.blanking import Blanking
 from site_node.home.folder import SiteHome
-from site_node.home.ledger import ENDED, WAY, Ledger, State, StudyEntry
+from site_node.home.ledger import ENDED, STATE_ORDER, Ledger, State, StudyEntry
 from site_node.home.records import Records
 from site_node.study import (
     Deidentified,
@@ -50,7 +50,7 @@ from site_node.study import (
 
 log = structlog.get_logger(__name__)
 
-# Not this study's fault: the node itself cannot go on, and the study waits where it is.
+# Errors of the node, not of a study: the study waits where it is.
 _BLOCKING = (AgreementError, DiskFull, FederationError, ProtocolError, SettingsError, TransportError, TrustError)
 
 
@@ -59,40 +59,40 @@ Inspect = Callable[[Deidentified, frozenset[str]], Refused | None]
 
 @dataclass(frozen=True)
 class Stages:
-    """What is done at each stage. One that is `None` is not open yet: studies wait before it.
+    """What the pipeline does at each stage. A stage that is `None` is not open: studies wait before it.
 
-    `screen` and `inspect` are told which reasons a person has released for the study, `deidentify` and `validate` what
-    a person decided to blank.
+    `screen` and `inspect` receive the codes of the reasons that a person released for the study, `deidentify` and
+    `validate` the boxes that a person decided to blank.
     """
 
     screen: Callable[[Received, frozenset[str]], Included | Review | Excluded]
     deidentify: Callable[[Included, Path, Blanking | None], Deidentified | Refused] | None = None
     inspect: Inspect | None = None
     validate: Callable[[Included, Deidentified, Path, Blanking | None], Validated | Refused] | None = None
-    keep: Callable[[Validated], None] | None = None  # in the library
+    add_to_library: Callable[[Validated], None] | None = None
     seal: Callable[[Validated, int], Sealed] | None = None
     submit: Callable[[Sealed], Submitted] | None = None
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What one pass did: how many studies moved, and what kept the node, not a study, from sending."""
+    """How many studies one pass moved, and the error, not of a study, that blocked it."""
 
     moved: int
     blocked: RicordError | None
 
 
 class Pipeline:
-    """Moves a site's studies. Use inside `SiteHome.writing()`: there is one writer.
+    """Moves a site's studies. Use it inside `SiteHome.writing()`: there is one writer.
 
     Args:
         home: where the studies are.
         ledger: its ledger.
-        stages: what is done at each stage.
-        originals_stay: how long our copies of the originals stay after their study's end; `None` keeps them for good.
-        report: told of each study's new state as it is reached.
-        halted: asked between two stages; ends the pass early, whole.
-        shortage: asked before each stage; while it answers, only what is sealed goes on.
+        stages: what to do at each stage.
+        originals_stay: how long our copies of the originals stay after their study ended; `None` keeps them for good.
+        report: called with each state that a study reaches.
+        halted: called between two stages; `True` ends the pass early.
+        shortage: called before each stage; while it returns an error, only sealed studies go on.
         now: the clock.
     """
 
@@ -117,8 +117,8 @@ class Pipeline:
         self._halted = halted
         self._shortage = shortage
         self._now = now
-        self._blocks: list[RicordError] = []
-        self._short: RicordError | None = None
+        self._blocking: list[RicordError] = []
+        self._shortage_error: RicordError | None = None
         self._steps: dict[State, Callable[[StudyEntry], State | None]] = {
             State.RECEIVED: self._screen,
             State.INCLUDED: self._deidentify,
@@ -128,46 +128,46 @@ class Pipeline:
         }
 
     def run(self, until: State = State.SUBMITTED) -> Progress:
-        """Take every study as far as `until`, or to where it ends.
+        """Move every study up to the state `until`, or to its ending.
 
-        Raises what keeps the node as a whole from working before anything leaves (`DiskFull`, a missing key); what
-        blocks sending is told in the answer, and the other studies go on up to there.
+        Raises errors of the node that occur before sending (`DiskFull`, a missing key). An error that blocks sending
+        is returned, and the other studies go on until they are sealed.
         """
-        self._tidy()
-        self._blocks.clear()
-        self._short = None
+        self._clean_up()
+        self._blocking.clear()
+        self._shortage_error = None
         moved = 0
-        for entry in self._ledger.studies(*WAY[: WAY.index(until)]):
-            limit = State.SEALED if self._blocks and until is State.SUBMITTED else until
-            moved += self._take_along(entry.key, limit)
-        return Progress(moved=moved, blocked=self._blocks[0] if self._blocks else self._short)
+        for entry in self._ledger.studies(*STATE_ORDER[: STATE_ORDER.index(until)]):
+            limit = State.SEALED if self._blocking and until is State.SUBMITTED else until
+            moved += self._advance_study(entry.key, limit)
+        return Progress(moved=moved, blocked=self._blocking[0] if self._blocking else self._shortage_error)
 
-    def _take_along(self, key: StudyKey, until: State) -> bool:
-        """One study, stage after stage; whether it moved."""
+    def _advance_study(self, key: StudyKey, until: State) -> bool:
+        """Move one study, stage after stage; return whether it moved."""
         moved = False
         while not self._halted():
             entry = self._ledger.study(key)
-            if entry.state not in self._steps or WAY.index(entry.state) >= WAY.index(until):
+            if entry.state not in self._steps or STATE_ORDER.index(entry.state) >= STATE_ORDER.index(until):
                 break
             reached = self._step(entry)
             if reached is None:
                 break
             moved = True
             self._report(key, reached)
-            self._clear(self._ledger.study(key))
+            self._remove_leftovers(self._ledger.study(key))
         return moved
 
     def _step(self, entry: StudyEntry) -> State | None:
-        """One stage of one study: the state reached, or `None` where it has to wait."""
-        if entry.state is not State.SEALED and (short := self._shortage()):
-            self._short = short
+        """Run the next stage of one study; return the state reached, or `None` where it has to wait."""
+        if entry.state is not State.SEALED and (error := self._shortage()):
+            self._shortage_error = error
             return None
         try:
             return self._steps[entry.state](entry)
         except _BLOCKING as error:
             if entry.state is not State.SEALED:
                 raise
-            self._blocks.append(error)
+            self._blocking.append(error)
             return None
         except RicordError as error:
             return self._end(entry.key, State.REFUSED, (_defect(error.code, error.public, Severity.REJECT),))
@@ -180,11 +180,12 @@ class Pipeline:
 
     def _screen(self, entry: StudyEntry) -> State:
         study = self._records.read(entry.key, Received)
-        found = self._stages.screen(study, entry.released)
-        if isinstance(found, Included):
-            self._records.write(entry.key, found)
-            return self._advance(entry.key, State.INCLUDED, found.warnings, left_out=found.left_out)
-        return self._end(entry.key, State.EXCLUDED if isinstance(found, Excluded) else State.QUARANTINED, found.reasons)
+        result = self._stages.screen(study, entry.released)
+        if isinstance(result, Included):
+            self._records.write(entry.key, result)
+            return self._advance(entry.key, State.INCLUDED, result.warnings, left_out=result.left_out)
+        state = State.EXCLUDED if isinstance(result, Excluded) else State.QUARANTINED
+        return self._end(entry.key, state, result.reasons)
 
     def _deidentify(self, entry: StudyEntry) -> State | None:
         if self._stages.deidentify is None:
@@ -192,27 +193,27 @@ class Pipeline:
         out = self._home.work(entry.key) / "deidentified"
         shutil.rmtree(out, ignore_errors=True)
         blank = self._records.find(entry.key, Blanking)
-        found = self._stages.deidentify(self._records.read(entry.key, Included), out, blank)
-        if isinstance(found, Deidentified) and self._stages.inspect is not None:
-            found = self._stages.inspect(found, entry.released) or found
-        if isinstance(found, Refused):
-            return self._end(entry.key, State(found.ending.value), found.reasons)
+        result = self._stages.deidentify(self._records.read(entry.key, Included), out, blank)
+        if isinstance(result, Deidentified) and self._stages.inspect is not None:
+            result = self._stages.inspect(result, entry.released) or result
+        if isinstance(result, Refused):
+            return self._end(entry.key, State(result.ending.value), result.reasons)
         _sync_tree(out)
-        self._records.write(entry.key, found)
-        uid = found.study_instance_uid
-        return self._advance(entry.key, State.DEIDENTIFIED, entry.reasons, left_out=found.left_out, study=uid)
+        self._records.write(entry.key, result)
+        uid = result.study_instance_uid
+        return self._advance(entry.key, State.DEIDENTIFIED, entry.reasons, left_out=result.left_out, study=uid)
 
     def _validate(self, entry: StudyEntry) -> State | None:
         if self._stages.validate is None:
             return None
         included, output = self._records.read(entry.key, Included), self._records.read(entry.key, Deidentified)
         report = self._home.reports / f"{output.study_instance_uid}.json"
-        found = self._stages.validate(included, output, report, self._records.find(entry.key, Blanking))
-        if isinstance(found, Refused):
-            return self._end(entry.key, State(found.ending.value), found.reasons)
-        if self._stages.keep is not None:
-            self._stages.keep(found)
-        self._records.write(entry.key, found)
+        result = self._stages.validate(included, output, report, self._records.find(entry.key, Blanking))
+        if isinstance(result, Refused):
+            return self._end(entry.key, State(result.ending.value), result.reasons)
+        if self._stages.add_to_library is not None:
+            self._stages.add_to_library(result)
+        self._records.write(entry.key, result)
         return self._advance(entry.key, State.VALIDATED, entry.reasons)
 
     def _seal(self, entry: StudyEntry) -> State | None:
@@ -225,8 +226,8 @@ class Pipeline:
     def _submit(self, entry: StudyEntry) -> State | None:
         if self._stages.submit is None:
             return None
-        done = self._stages.submit(self._records.read(entry.key, Sealed))
-        self._ledger.advance(entry.key, State.SUBMITTED, reasons=entry.reasons, receipt=done.receipt.name)
+        submitted = self._stages.submit(self._records.read(entry.key, Sealed))
+        self._ledger.advance(entry.key, State.SUBMITTED, reasons=entry.reasons, receipt=submitted.receipt.name)
         return State.SUBMITTED
 
     def _advance(
@@ -238,16 +239,16 @@ class Pipeline:
         left_out: Sequence[LeftOut] = (),
         study: Uid | None = None,
     ) -> State:
-        gone = [(one.instance.path.stem, one.ending, one.reasons[0].code) for one in left_out]
-        self._ledger.advance(key, state, reasons=reasons, left_out=gone, study=study)
+        instances = [(entry.instance.path.stem, entry.ending, entry.reasons[0].code) for entry in left_out]
+        self._ledger.advance(key, state, reasons=reasons, left_out=instances, study=study)
         return state
 
     def _end(self, key: StudyKey, state: State, reasons: Sequence[Reason]) -> State:
         self._ledger.advance(key, state, reasons=reasons)
         return state
 
-    def _clear(self, entry: StudyEntry) -> None:
-        """Remove what a study that ended leaves behind. One in quarantine keeps all of it for the person who looks."""
+    def _remove_leftovers(self, entry: StudyEntry) -> None:
+        """Remove the leftovers of a study that ended; one in quarantine keeps everything for the person who looks."""
         key, state = entry.key, entry.state
         if state not in ENDED or state is State.QUARANTINED:
             return
@@ -259,22 +260,22 @@ class Pipeline:
         if self._originals_stay is not None and self._now() - entry.changed_at >= self._originals_stay:
             shutil.rmtree(self._home.spool / key, ignore_errors=True)
             shutil.rmtree(self._home.work(key), ignore_errors=True)
-            if self._originals_stay:  # else the study's ending says it
+            if self._originals_stay:  # else the study's ending implies it
                 log.info("originals.deleted", study=key, state=state.value)
         else:
             shutil.rmtree(self._home.work(key) / "deidentified", ignore_errors=True)
 
-    def _tidy(self) -> None:
-        """Clear what ended: what a kill left undone, originals whose time is over; and drop half-written files."""
+    def _clean_up(self) -> None:
+        """Remove half-written files, leftovers after a kill, and originals whose time is over."""
         for folder in (self._home.outbox, self._home.receipts, self._home.reports):
             for unfinished in folder.glob(".*.tmp"):  # names of `shared.durable`
                 unfinished.unlink()
         for folder in (*self._home.work_folders(), *self._home.spool.iterdir()):
             try:
                 entry = self._ledger.study(StudyKey(folder.name))
-            except (InvalidIdentifier, NotFound):  # a reception that was cut short; it is received again
+            except (InvalidIdentifier, NotFound):  # an interrupted reception; it is received again
                 continue
-            self._clear(entry)
+            self._remove_leftovers(entry)
 
 
 def sealed_files(sealed: Sealed) -> tuple[Path, ...]:

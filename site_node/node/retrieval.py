@@ -1,8 +1,7 @@
-"""Take requests to their end: asked, retrieved, counted, asked again, and reconciled.
+"""Work on requests to the PACS: query, retrieve, count, retry, and reconcile.
 
-What counts is what lies in the arrivals, not what anybody said: an answer that never came, a PACS that was killed or we
-ourselves change nothing in that. A study of an open request stays in the arrivals, so after a restart only what is
-missing is asked for.
+Only instances that lie in the arrivals count, whatever the PACS answered and whichever side was killed. A study of an
+open request stays in the arrivals, so after a restart only missing instances are requested.
 """
 
 import time
@@ -18,13 +17,13 @@ from shared.terminal import trace_lines
 from site_node.home.retrieve_requests import Part, RequestEntry, Requests
 from site_node.network.arrivals import Arrivals
 from site_node.network.interface import QueryRetrieve
-from site_node.network.query import Fetch, Outcome, Query, StudyFound
-from site_node.receive.request_lists import Wanted, WantedFiles
-from site_node.settings.retrieval import Pacing
+from site_node.network.query import Fetch, Outcome, Query, StudyMatch
+from site_node.receive.request_lists import RequestLists, StudyRequest
+from site_node.settings.retrieval import RetrievalSettings
 
 log = structlog.get_logger(__name__)
 
-_AT_ONCE = 100  # instances asked for by name in one request
+_INSTANCES_PER_REQUEST = 100
 
 REASONS = {
     "unknown-accession": "the PACS has no study with this accession number",
@@ -61,67 +60,67 @@ class _Refusal(Exception):
 
 @dataclass(frozen=True)
 class Retrieval:
-    """Everything that an attempt needs."""
+    """The collaborators and settings of an attempt."""
 
     pacs: QueryRetrieve
-    settings: Pacing
+    settings: RetrievalSettings
     requests: Requests
-    wanted: WantedFiles
+    lists: RequestLists
     arrivals: Arrivals
     reserve: int = 0
-    has_room: Callable[[], bool] = lambda: True  # without it nothing is attempted, so that no attempt is used up
+    has_space: Callable[[], bool] = lambda: True  # while `False` nothing is attempted, so that no attempt is used up
 
     def attempt(self, entry: RequestEntry) -> RequestEntry:
-        """One attempt at one request; how it stands after that."""
-        wanted = self.wanted.get(entry.id)
+        """Make one attempt at a request, and return its entry after that."""
+        request = self.lists.get(entry.id)
         try:
-            studies = self._studies(wanted)
-            parts = self._announced(studies)
-            self.requests.found(entry.id, parts)
+            studies = self._studies(request)
+            parts = self._query_counts(studies)
+            self.requests.announced(entry.id, parts)
             parts = [self._retrieve(study, part) for study, part in zip(studies, parts, strict=True)]
         except _Refusal as refusal:
             self._refuse(entry, str(refusal.args[0]))
-        except TransportError as error:  # while it was asked, not yet retrieved
-            self._settle(entry, self._before(entry), error.code)
+        except TransportError as error:  # in the query, before any retrieval
+            self._conclude(entry, self._previous_parts(entry), error.code)
         except Exception as error:  # noqa: BLE001 -- a defect with one request must not stop the others
             log.error("pacs.defect", request=entry.id, trace=trace_lines(error))
-            self._settle(entry, self._before(entry), "internal-error")
+            self._conclude(entry, self._previous_parts(entry), "internal-error")
         else:
-            self._settle(entry, parts, next((one.reason for one in parts if one.reason), ""))
+            self._conclude(entry, parts, next((part.reason for part in parts if part.reason), ""))
         return self.requests.get(entry.id) or entry
 
-    def _announced(self, studies: Sequence[StudyFound]) -> list[Part]:
-        """How much each study is; raises `_Refusal` where there is nothing."""
-        parts = [self._counted(study, self.pacs.announced(study), "not-arrived") for study in studies]
+    def _query_counts(self, studies: Sequence[StudyMatch]) -> list[Part]:
+        """How many instances the PACS announces of each study; raises `_Refusal` where there are none."""
+        parts = [self._count(study, self.pacs.announced(study), "not-arrived") for study in studies]
         if not any(part.announced for part in parts):
             raise _Refusal("nothing-in-study")
         return parts
 
-    def _studies(self, wanted: Wanted | None) -> tuple[StudyFound, ...]:
-        """The studies meant, of one patient; raises `_Refusal`."""
-        if wanted is None:
+    def _studies(self, request: StudyRequest | None) -> tuple[StudyMatch, ...]:
+        """The studies that the request means, all of one patient; raises `_Refusal`."""
+        if request is None:
             raise _Refusal("request-lost")
         try:
-            found = self.pacs.studies(Query(accession=wanted.accession, study_uid=wanted.study_uid))
+            matches = self.pacs.studies(Query(accession=request.accession, study_uid=request.study_uid))
         except InvalidArgument:
             raise _Refusal("query-invalid") from None
-        if not found:
-            raise _Refusal("unknown-accession" if wanted.accession else "unknown-study")
+        if not matches:
+            raise _Refusal("unknown-accession" if request.accession else "unknown-study")
         meant = {
-            one.study_uid: one
-            for one in found
-            if one.accession == wanted.accession or (not wanted.accession and one.study_uid == wanted.study_uid)
+            study.study_uid: study
+            for study in matches
+            if study.accession == request.accession or (not request.accession and study.study_uid == request.study_uid)
         }
         if not meant:
             raise _Refusal("other-accession")
-        if len({(one.patient_id, one.issuer) for one in meant.values()}) > 1:
+        if len({(study.patient_id, study.issuer) for study in meant.values()}) > 1:
             raise _Refusal("several-patients")
-        if wanted.patient_id and {one.patient_id for one in meant.values()} != {wanted.patient_id}:
+        if request.patient_id and {study.patient_id for study in meant.values()} != {request.patient_id}:
             raise _Refusal("other-patient")
         return tuple(meant.values())
 
-    def _counted(self, study: StudyFound, announced: int, reason: str) -> Part:
-        """How many of them are here. More than announced means that the PACS got more meanwhile."""
+    def _count(self, study: StudyMatch, announced: int, reason: str) -> Part:
+        """Count the arrived instances. More than announced means that the PACS received more meanwhile."""
         arrived = self.arrivals.count(study.study_uid)
         return Part(
             key=self.arrivals.key(study.study_uid),
@@ -130,8 +129,8 @@ class Retrieval:
             reason=reason if arrived < announced else "",
         )
 
-    def _retrieve(self, study: StudyFound, part: Part) -> Part:
-        """Fetch a study of which something is missing, and count again; the PACS is asked again how much it is."""
+    def _retrieve(self, study: StudyMatch, part: Part) -> Part:
+        """Fetch an incomplete study and count again, against a new announcement if the count differs."""
         if not part.reason:
             return part
         try:
@@ -139,61 +138,62 @@ class Retrieval:
             reason = outcome.reason or "not-arrived"
             announced = part.announced
             if self.arrivals.count(study.study_uid) != part.announced:
-                found = self.pacs.studies(Query(study_uid=study.study_uid))
-                again = [one for one in found if one.study_uid == study.study_uid]
-                announced = self.pacs.announced(again[0]) if again else part.announced
+                matches = self.pacs.studies(Query(study_uid=study.study_uid))
+                current = next((match for match in matches if match.study_uid == study.study_uid), None)
+                announced = self.pacs.announced(current) if current else part.announced
         except TransportError as error:
             reason, announced = error.code, part.announced
-        return self._counted(study, announced, reason)
+        return self._count(study, announced, reason)
 
     def _fetch(self, study_uid: str) -> Outcome:
-        """Fetch a study, or only what is missing of one that is here in part."""
+        """Fetch a study, or only the missing instances of one that arrived in part."""
         outcome = Outcome()
-        for asked in self._missing(study_uid) or [Fetch(study_uid=study_uid)]:
-            outcome = self.pacs.retrieve(asked, self.arrivals, self.reserve)
+        for fetch in self._missing(study_uid) or [Fetch(study_uid=study_uid)]:
+            outcome = self.pacs.retrieve(fetch, self.arrivals, self.reserve)
             if outcome.reason:
                 break
         return outcome
 
     def _missing(self, study_uid: str) -> list[Fetch]:
-        """What to ask for of a study that is here in part; empty where none of it is, or nothing known is missing."""
+        """Requests for the missing instances of a study; empty where none arrived yet or none is missing."""
         if not self.arrivals.count(study_uid):
             return []
         series = self.pacs.instances(study_uid).items()
         missing = {
-            uid: sorted(one for one in sop_uids if not self.arrivals.has(study_uid, one)) for uid, sop_uids in series
+            uid: sorted(sop_uid for sop_uid in sop_uids if not self.arrivals.has(study_uid, sop_uid))
+            for uid, sop_uids in series
         }
         return [
-            Fetch(study_uid=study_uid, series_uid=uid, sop_uids=tuple(sop_uids[start : start + _AT_ONCE]))
+            Fetch(study_uid=study_uid, series_uid=uid, sop_uids=tuple(sop_uids[start : start + _INSTANCES_PER_REQUEST]))
             for uid, sop_uids in missing.items()
-            for start in range(0, len(sop_uids), _AT_ONCE)
+            for start in range(0, len(sop_uids), _INSTANCES_PER_REQUEST)
         ]
 
-    def _before(self, entry: RequestEntry) -> list[Part]:
-        """What was announced before, and how much of it came meanwhile: a kill may have come before it was noted."""
+    def _previous_parts(self, entry: RequestEntry) -> list[Part]:
+        """The parts announced before, with arrivals counted again: a kill may have come before they were noted."""
         return [
             part.model_copy(
-                update={"arrived": min(part.announced, max(part.arrived, self.arrivals.count_of(part.key)))}
+                update={"arrived": min(part.announced, max(part.arrived, self.arrivals.count_by_key(part.key)))}
             )
             for part in entry.parts
         ]
 
     def _refuse(self, entry: RequestEntry, reason: str) -> None:
-        """End it; what was announced before and did not come has failed, so that nobody takes the rest for whole."""
-        parts = [part.model_copy(update={"reason": reason}) for part in self._before(entry)]
+        """End a request; announced instances that did not arrive have failed, so its studies are incomplete."""
+        parts = [part.model_copy(update={"reason": reason}) for part in self._previous_parts(entry)]
         if parts:
             self.requests.reconcile(entry.id, [_failed(part, reason) for part in parts])
         else:
             self.requests.refuse(entry.id, reason)
 
-    def _settle(self, entry: RequestEntry, parts: Sequence[Part], reason: str) -> None:
-        """Reconcile, or wait for the next attempt; after the last one what is missing has failed."""
+    def _conclude(self, entry: RequestEntry, parts: Sequence[Part], reason: str) -> None:
+        """Reconcile, or wait for the next attempt; after the last attempt missing instances have failed."""
         attempts = entry.attempts + 1
         missing = not parts or any(part.arrived < part.announced for part in parts)
         log.info("pacs.attempt", request=entry.id, attempt=attempts, missing=missing, reason=reason)
         if missing and attempts < self.settings.attempts:
             seconds = self.settings.wait_seconds(attempts)
-            self.requests.again(entry.id, attempts=attempts, seconds=seconds, reason=reason, parts=parts)
+            self.requests.retry_later(entry.id, attempts=attempts, seconds=seconds, reason=reason, parts=parts)
         elif parts:
             self.requests.reconcile(entry.id, [_failed(part, reason) for part in parts])
         else:
@@ -206,26 +206,26 @@ def _failed(part: Part, reason: str) -> Part:
 
 
 def work(retrieval: Retrieval, stop: Event, *, patience: float | None = None) -> int:
-    """Attempt what is due, in the hours and at the rate that are set, until `stop`; how many attempts were made.
+    """Attempt due requests, in the hours and at the rate of the settings, until `stop`; return the number of attempts.
 
-    With `patience` it ends when nothing is due for so many seconds, when the hours are over or the disk is full.
+    With `patience` it ends when nothing is due within so many seconds, when the hours are over or the disk is full.
     """
-    made, earliest = 0, 0.0
+    attempts, earliest = 0, 0.0
     settings = retrieval.settings
     while not stop.is_set():
-        open_now = settings.is_open(datetime.now().astimezone().time()) and retrieval.has_room()
+        open_now = settings.is_open(datetime.now().astimezone().time()) and retrieval.has_space()
         entry = retrieval.requests.next_due(datetime.now(UTC)) if open_now else None
         if entry is not None and time.monotonic() >= earliest:
             retrieval.attempt(entry)
-            made += 1
+            attempts += 1
             earliest = time.monotonic() + (3600 / settings.studies_per_hour if settings.studies_per_hour else 0)
         elif patience is not None and not (open_now and _is_soon(retrieval.requests, patience)):
             break
         else:
             stop.wait(0.2)
-    return made
+    return attempts
 
 
 def _is_soon(requests: Requests, seconds: float) -> bool:
-    soonest = min((one.not_before for one in requests.all() if one.is_open), default=None)
+    soonest = min((entry.not_before for entry in requests.all() if entry.is_open), default=None)
     return soonest is not None and (soonest - datetime.now(UTC)).total_seconds() <= seconds

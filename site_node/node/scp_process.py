@@ -1,7 +1,7 @@
-"""The SCP in a process of its own, watched: beside stages that compute in one, it answers at a fifth of its rate.
+"""The SCP in its own process: in one process with computing stages it answers at a fifth of its rate.
 
-The process ends when the pipe to its parent does, so neither a kill of the parent nor an orderly end leaves it behind.
-One that dies is started again.
+The process ends when the pipe to its parent closes, so it never outlives the parent, however that ends. A process that
+dies is started again.
 """
 
 import multiprocessing
@@ -28,18 +28,18 @@ from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.settings.dimse import ScpSettings
 
 log = structlog.get_logger(__name__)
-_LOOK_SECONDS = 1.0
+_CHECK_SECONDS = 1.0
 _ANY_SITE = SiteId("100000")  # a study's key does not depend on it
 
 
 @contextmanager
-def listening_apart(home: Path, settings: ScpSettings) -> Iterator[BaseProcess]:
-    """Serve until the block ends; raises what the first start raises, such as `PortInUse`."""
+def serving_in_process(home: Path, settings: ScpSettings) -> Iterator[BaseProcess]:
+    """Serve in a process until the block ends; raises what the first start raises, such as `PortInUse`."""
     ended = threading.Event()
     running = [_start(home, settings)]
 
     def watch() -> None:
-        while not ended.wait(_LOOK_SECONDS):
+        while not ended.wait(_CHECK_SECONDS):
             if not running[0][0].is_alive():
                 log.error("scp.ended", code=running[0][0].exitcode)
                 try:
@@ -60,7 +60,7 @@ def listening_apart(home: Path, settings: ScpSettings) -> Iterator[BaseProcess]:
 
 
 def _start(home: Path, settings: ScpSettings) -> tuple[BaseProcess, Connection]:
-    """Start it and wait until it listens."""
+    """Start the process and wait until it listens."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_listen, args=(home, settings, theirs), name="scp", daemon=True)
@@ -78,7 +78,7 @@ def _start(home: Path, settings: ScpSettings) -> tuple[BaseProcess, Connection]:
 
 
 def _listen(home: Path, settings: ScpSettings, pipe: Connection) -> None:
-    """The process: listen until the other end of the pipe is gone."""
+    """The process: listen until the other end of the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us when it has finished
     log_codes_only()
     be_quiet()

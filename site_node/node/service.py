@@ -1,4 +1,4 @@
-"""The node as a service: pass after pass over the inbox, the network's arrivals and the stages, until told to stop."""
+"""The node as a service: pass after pass over the inbox, the network's arrivals and the stages, until stopped."""
 
 import signal
 import threading
@@ -14,7 +14,7 @@ from site_node.home.ledger import State
 from site_node.membership.renewal import renew_if_due
 from site_node.node.acquisition import Acquisition
 from site_node.node.federation import start_federation
-from site_node.node.inbox import Watch
+from site_node.node.inbox import InboxWatcher
 from site_node.node.intake import Intake, receive_source
 from site_node.node.open import Node, membership_of
 from site_node.node.passes import Pass, run_pass
@@ -24,9 +24,9 @@ log = structlog.get_logger(__name__)
 
 
 def serve(node: Node, stop: threading.Event, *, federation: bool, ready: Callable[[], None]) -> None:
-    """Run until `stop`; `ready` is called once the node listens. `federation`: take part in federated work beside it.
+    """Run until `stop`; `ready` is called once the node listens. With `federation`, also take part in federated work.
 
-    Raises the errors of settings; what else fails is logged by its code and tried again at the next pass.
+    Raises the errors of settings; other errors are logged by their codes, and the next pass tries again.
     """
     acquisition = Acquisition(node.home, node.settings, node.stages.pseudonyms)
     with acquisition.running(stop):
@@ -41,8 +41,8 @@ def serve(node: Node, stop: threading.Event, *, federation: bool, ready: Callabl
 
 
 def run_once(node: Node, stop: threading.Event) -> Pass:
-    """Receive what is in the inbox and what the PACS is due for, then take every study as far as it goes."""
-    _receive_inbox(node, Watch(node.ledger, node.home.inbox(node.settings), settle=False))
+    """Receive the inbox, work on due requests to the PACS, then move every study as far as it can go."""
+    _receive_inbox(node, InboxWatcher(node.ledger, node.home.inbox(node.settings), settle=False))
     acquisition = Acquisition(node.home, node.settings, node.stages.pseudonyms)
     if node.settings.asks_a_pacs:
         with acquisition.listening():
@@ -53,18 +53,18 @@ def run_once(node: Node, stop: threading.Event) -> Pass:
 
 @contextmanager
 def until_signal() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set, so that the work at hand ends whole."""
+    """An event that Ctrl-C and SIGTERM set, so that the current step is completed."""
     stop = threading.Event()
-    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)
 
 
 def _serve(node: Node, stop: threading.Event, acquisition: Acquisition) -> None:
-    watch = Watch(node.ledger, node.home.inbox(node.settings), settle=True)
+    watch = InboxWatcher(node.ledger, node.home.inbox(node.settings), settle=True)
     while not stop.is_set():
         try:
             _receive(node, watch, acquisition)
@@ -79,8 +79,8 @@ def _serve(node: Node, stop: threading.Event, acquisition: Acquisition) -> None:
         stop.wait(node.settings.poll_seconds)
 
 
-def _receive(node: Node, watch: Watch, acquisition: Acquisition) -> None:
-    """Receive what came; a full disk stops that, and what can leave still does."""
+def _receive(node: Node, watch: InboxWatcher, acquisition: Acquisition) -> None:
+    """Receive from inbox and network; on a full disk log an error, so that the pass still sends studies."""
     try:
         _receive_inbox(node, watch)
         _receive_arrivals(node, acquisition)
@@ -88,8 +88,8 @@ def _receive(node: Node, watch: Watch, acquisition: Acquisition) -> None:
         log.warning("receive.blocked", code=error.code, message=error.public)
 
 
-def _receive_inbox(node: Node, watch: Watch) -> None:
-    """Receive what is new in the inbox; an entry that holds no DICOM is noted and left."""
+def _receive_inbox(node: Node, watch: InboxWatcher) -> None:
+    """Receive new entries of the inbox; an entry without DICOM is noted in the ledger."""
     for entry in watch.ready():
         try:
             _log_intake(receive_source(node, entry.path))
@@ -100,11 +100,11 @@ def _receive_inbox(node: Node, watch: Watch) -> None:
         except RicordError as error:
             log.warning("receive.problem", code=error.code)
             continue
-        watch.done(entry)
+        watch.mark_received(entry)
 
 
 def _receive_arrivals(node: Node, acquisition: Acquisition, *, quiet_seconds: float | None = None) -> None:
-    """Receive what came over the network, and forget what was asked for long enough ago."""
+    """Receive studies from the network, and forget lists whose time is over."""
     for intake in acquisition.receive_arrivals(node.ledger, quiet_seconds=quiet_seconds):
         _log_intake(intake)
     acquisition.forget(node.ledger, datetime.now(UTC))
@@ -115,9 +115,9 @@ def _log_intake(intake: Intake) -> None:
     log.info("receive.done", **counts, files=sum(intake.files.values()))
 
 
-def _log_pass(done: Pass) -> None:
-    for key, state in done.reached.items():
+def _log_pass(completed: Pass) -> None:
+    for key, state in completed.reached.items():
         log.info("study", study=key, state=state.value)
-    if done.progress.blocked is not None:
-        blocked = done.progress.blocked
+    if completed.progress.blocked is not None:
+        blocked = completed.progress.blocked
         log.warning("submit.blocked", code=blocked.code, message=blocked.public)

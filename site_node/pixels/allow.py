@@ -22,9 +22,9 @@ def is_marker(text: str, allowed: Allowed) -> bool:
 
 def _without_measures(text: str, units: frozenset[str]) -> tuple[str, int]:
     """The text without its measures, and how many it had."""
-    measures = [found for found in _NUMBER.finditer(text) if found[2] in units]
-    for found in reversed(measures):
-        text = f"{text[: found.start()]} {text[found.end() :]}"
+    measures = [measure for measure in _NUMBER.finditer(text) if measure[2] in units]
+    for measure in reversed(measures):
+        text = f"{text[: measure.start()]} {text[measure.end() :]}"
     return text, len(measures)
 
 

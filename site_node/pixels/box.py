@@ -1,4 +1,4 @@
-"""Where something stands in a picture."""
+"""Where something is in a picture."""
 
 from typing import NamedTuple
 

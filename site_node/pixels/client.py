@@ -1,4 +1,4 @@
-"""The owner of the worker process: starts it when it is first needed, asks it, and never takes silence for a pass."""
+"""The owner of the worker process: starts it when first needed, asks it, and never takes silence for a pass."""
 
 import json
 import os
@@ -22,9 +22,9 @@ _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 class PixelChecker:
-    """Looks for text in frames, in a process of its own. Use as a context manager; not for two threads.
+    """Looks for text in frames, in a process of its own. Use as a context manager; not thread-safe.
 
-    A worker that dies or says nothing for `patience` seconds is replaced once a frame; loading may take `loading`
+    A worker that dies or says nothing for `patience` seconds is replaced once per frame; loading may take `loading`
     seconds.
     """
 
@@ -49,15 +49,15 @@ class PixelChecker:
         self._process = None
 
     def check(self, frame: Frame, picture: Path | None = None) -> tuple[Box, ...]:
-        """Where `frame` shows text that is no marker; `picture` is then drawn, and where the file says so.
+        """Where `frame` shows text that is not a marker; `picture` is then drawn, and where the file declares text.
 
         Raises:
             PixelsUnreadable: the frame cannot be decoded.
-            PixelCheckFailed: no answer came, from a second worker either.
+            PixelCheckFailed: neither the worker nor its replacement answered.
             PixelCheckUnavailable: the worker cannot start at all.
         """
         drawn = str(picture) if picture else None
-        request = {"path": str(frame.path), "frame": frame.number, "said": frame.said, "picture": drawn}
+        request = {"path": str(frame.path), "frame": frame.number, "said": frame.declares_text, "picture": drawn}
         answer = self._ask(request) or self._ask(request)
         if answer is None:
             raise PixelCheckFailed
@@ -66,7 +66,7 @@ class PixelChecker:
         return tuple(Box(*sides) for sides in answer["boxes"])
 
     def _ask(self, request: dict[str, object]) -> dict[str, Any] | None:
-        """The answer; `None`, and no worker, where it died, was silent or spoke nonsense."""
+        """The answer; `None`, and the worker ended, where it died, was silent or answered nonsense."""
         process = self._process = self._process or self._start()
         with suppress(OSError, ValueError):
             _stream(process.stdin).write(json.dumps(request).encode() + b"\n")
@@ -78,14 +78,14 @@ class PixelChecker:
         return None
 
     def _start(self) -> subprocess.Popen[bytes]:
-        """A worker that has its models; raises `PixelCheckUnavailable` where it has not."""
+        """A worker that has loaded its models; raises `PixelCheckUnavailable` where it cannot."""
         process = subprocess.Popen(
             self._command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # libraries quote values in their warnings
             env=os.environ | _ONE_THREAD,
-            start_new_session=True,  # an interrupt is for us; we end it
+            start_new_session=True,  # an interrupt is for this process, which ends the worker
         )
         try:
             if _answer(process, self._loading) == {"ready": True}:
@@ -97,7 +97,7 @@ class PixelChecker:
 
 
 def _answer(process: subprocess.Popen[bytes], seconds: float) -> object:
-    """The next line; raises `TimeoutError`, `EOFError`-like `OSError`, or `ValueError` where it is no JSON."""
+    """The next line; raises `TimeoutError`, `BrokenPipeError` at its end, or `ValueError` where it is not JSON."""
     handle, line, until = _stream(process.stdout).fileno(), b"", time.monotonic() + seconds
     with selectors.DefaultSelector() as ready:
         ready.register(handle, selectors.EVENT_READ)
@@ -112,13 +112,13 @@ def _answer(process: subprocess.Popen[bytes], seconds: float) -> object:
 
 
 def _stream(stream: IO[bytes] | None) -> IO[bytes]:
-    if stream is None:  # both were asked for
+    if stream is None:  # cannot be: both are pipes
         raise BrokenPipeError
     return stream
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Stop a worker for certain; it holds nothing that could be lost."""
+    """Kill a worker; it holds nothing that could be lost."""
     process.kill()
     process.wait()
     for stream in (process.stdin, process.stdout):

@@ -1,6 +1,6 @@
-"""Text that is no marker in one picture: detection, reading of what was detected, and the allow-list.
+"""Text in one picture that is not a marker: detection, reading of what was detected, and the allow-list.
 
-The models are those of `rapidocr-onnxruntime` (PP-OCRv4, in its wheel); all that is used of it is wrapped here.
+The models are those of `rapidocr-onnxruntime` (PP-OCRv4, in its wheel); all use of it is wrapped here.
 """
 
 from collections.abc import Sequence
@@ -45,7 +45,7 @@ class Line(NamedTuple):
         return max(_length(self.corners, 0, 1), _length(self.corners, 1, 2)) / max(self.height, 1.0)
 
     def distance(self, other: "Line") -> float:
-        """From middle to middle, in pixels."""
+        """From centre to centre, in pixels."""
         return float(np.linalg.norm(self.corners.mean(axis=0) - other.corners.mean(axis=0)))
 
 
@@ -63,7 +63,7 @@ class TextFinder:
         self._engine.text_det.postprocess_op.box_thresh = rules.detection.box_score
 
     def find(self, picture: Picture) -> tuple[Box, ...]:
-        """Where `picture`, `(rows, columns)` or `(rows, columns, 3)`, shows text that is no marker."""
+        """Where `picture`, `(rows, columns)` or `(rows, columns, 3)`, shows text that is not a marker."""
         return tuple(line.box for line in findings(self.lines(picture), min(picture.shape[:2]), self._rules))
 
     def lines(self, picture: Picture) -> tuple[Line, ...]:
@@ -77,8 +77,8 @@ class TextFinder:
         crops = self._engine.get_crop_img_list(colour, corners)
         upright, turned = self._read(crops), self._read([np.ascontiguousarray(crop[::-1, ::-1]) for crop in crops])
         return tuple(
-            Line(where, text, score, other)
-            for where, (text, score), (_, other) in zip(corners, upright, turned, strict=True)
+            Line(quad, text, score, turned_score)
+            for quad, (text, score), (_, turned_score) in zip(corners, upright, turned, strict=True)
         )
 
     def _read(self, crops: list[Picture]) -> list[tuple[str, float]]:
@@ -89,12 +89,10 @@ class TextFinder:
 def findings(lines: Sequence[Line], short: int, rules: PixelRules) -> tuple[Line, ...]:
     """The texts that a person must look at in a picture whose short side is `short`."""
     unknown = [line for line in lines if is_finding(line, short, rules)]
-    lone = [line for line in unknown if _is_glyph(line, rules) and _is_alone(line, unknown, rules)]
-    return (
-        tuple(line for line in unknown if not any(line is one for one in lone))
-        if len(lone) <= rules.glyph.most
-        else tuple(unknown)
-    )
+    isolated = [_is_glyph(line, rules) and _is_alone(line, unknown, rules) for line in unknown]
+    if sum(isolated) > rules.glyph.most:
+        return tuple(unknown)
+    return tuple(line for line, alone in zip(unknown, isolated, strict=True) if not alone)
 
 
 def is_finding(line: Line, short: int, rules: PixelRules) -> bool:
@@ -107,7 +105,7 @@ def is_finding(line: Line, short: int, rules: PixelRules) -> bool:
 
 
 def _is_glyph(line: Line, rules: PixelRules) -> bool:
-    """One letter or something like it: no longer than high, and not read for certain as more."""
+    """Whether a text is one letter or the like: no longer than high, and not read for certain as more."""
     return line.aspect <= rules.glyph.aspect and not (len(line.text) > 1 and line.score >= rules.detection.read_score)
 
 
@@ -120,5 +118,5 @@ def _reduced(picture: Picture, factor: int) -> Picture:
     return picture if factor == 1 else cast("Picture", np.asarray(Image.fromarray(picture).reduce(factor)))
 
 
-def _length(corners: NDArray[np.float32], one: int, other: int) -> float:
-    return float(np.linalg.norm(corners[one] - corners[other]))
+def _length(corners: NDArray[np.float32], start: int, end: int) -> float:
+    return float(np.linalg.norm(corners[start] - corners[end]))

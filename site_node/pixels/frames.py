@@ -1,8 +1,8 @@
-"""Which frames of a study are looked at, and each of them as an 8-bit picture.
+"""Which frames of a study are searched for text, and each of them as an 8-bit picture.
 
-Text stands on every frame of a film, a secondary capture or an ultrasound; in a CT series it stands, if anywhere, on
-its first or last image (a dose sheet, a scout), so those are looked at, by position and by number, for each matrix
-size that the series has. An object of any other kind is looked at whole.
+Text may be on any frame of a film, a secondary capture or an ultrasound. In a CT series it is, if anywhere, on the
+first or last image (a dose sheet, a scout), so those are searched, by position and by number, for each matrix size in
+the series. All frames of any other object are searched.
 """
 
 import warnings
@@ -23,7 +23,7 @@ _HEADER = [
 ]  # fmt: skip
 _CT = "1.2.840.10008.5.1.4.1.1.2"
 _ENHANCED_CT = (f"{_CT}.1", f"{_CT}.2")  # Enhanced CT, Legacy Converted Enhanced CT
-_DARKEST, _BRIGHTEST = 0.5, 99.5  # percentiles; a few odd pixels shall not decide what is black and white
+_DARKEST, _BRIGHTEST = 0.5, 99.5  # percentiles; a few odd pixels must not decide what is black and white
 _GREY, _COLOUR = 2, 3  # dimensions of a picture
 
 
@@ -32,18 +32,18 @@ class Frame(NamedTuple):
 
     path: Path
     number: int
-    said: bool = False  # whether the file itself says that text is burned in
+    declares_text: bool = False  # whether the file itself says that text is burned in
 
 
 def choose_frames(paths: Iterable[Path]) -> tuple[Frame, ...]:
-    """The frames to look at, in the order of `paths`; raises `PixelsUnreadable` where a file has no header."""
+    """The frames to search, in the order of `paths`; raises `PixelsUnreadable` where a file has no header."""
     chosen: set[Frame] = set()
     slices: dict[tuple[str, int, int], list[tuple[Path, pydicom.Dataset]]] = {}
     for path in paths:
         header = _header(path)
         count = int(header.get("NumberOfFrames") or 1)
-        if _is_marked(header):
-            chosen.update(Frame(path, index, _says_so(header)) for index in range(count))
+        if _is_searched_whole(header):
+            chosen.update(Frame(path, index, _declares_text(header)) for index in range(count))
         elif header.SOPClassUID in _ENHANCED_CT:
             chosen.update({Frame(path, 0), Frame(path, count - 1)})
         else:
@@ -97,20 +97,20 @@ def _header(path: Path) -> pydicom.Dataset:
             header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_HEADER)
             int(header.Rows), int(header.Columns), int(header.get("NumberOfFrames") or 1), header.SOPClassUID
     except Exception as error:
-        # as above; a file without a matrix holds no picture that could be looked at
+        # as above; a file without a matrix holds no picture to search
         raise PixelsUnreadable from error
     return header
 
 
-def _is_marked(header: pydicom.Dataset) -> bool:
-    """Whether every frame is looked at: all but plain CT images."""
-    if header.SOPClassUID not in (_CT, *_ENHANCED_CT) or _says_so(header):
+def _is_searched_whole(header: pydicom.Dataset) -> bool:
+    """Whether every frame is searched: in all objects but plain CT images."""
+    if header.SOPClassUID not in (_CT, *_ENHANCED_CT) or _declares_text(header):
         return True
     image_type = header.get("ImageType") or ()
     return "LOCALIZER" in image_type or "SCREEN SAVE" in image_type
 
 
-def _says_so(header: pydicom.Dataset) -> bool:
+def _declares_text(header: pydicom.Dataset) -> bool:
     return str(header.get("BurnedInAnnotation", "")).strip().upper() == "YES"
 
 

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from shared.durable import write_whole
 from shared.errors import PixelCheckFailed, PixelsUnreadable
-from site_node.blanking import BURNED_IN_TEXT, FOUND_FILE, SAID_TO_BE_BURNED_IN, Found, FoundFrame, Sides
+from site_node.blanking import BURNED_IN_TEXT, FINDINGS_FILE, SAID_TO_BE_BURNED_IN, FrameWithText, Sides, TextFindings
 from site_node.pixels.box import Box
 from site_node.pixels.frames import Frame, choose_frames
 from site_node.study import Deidentified, Ending, Reason, Refused, Severity
@@ -24,10 +24,10 @@ _SENTENCES = {
 
 
 class Checker(Protocol):
-    """What finds text in one frame and draws it, as it does a frame that is said to show some."""
+    """Finds text in one frame, and draws the frame where it has or declares text."""
 
     def check(self, frame: Frame, picture: Path | None = None) -> tuple[Box, ...]:
-        """Boxes around text that is no marker; raises `PixelsUnreadable`, `PixelCheckFailed`."""
+        """Boxes around text that is not a marker; raises `PixelsUnreadable`, `PixelCheckFailed`."""
 
 
 def inspect(
@@ -37,27 +37,27 @@ def inspect(
 
     Args:
         study: what was written under the new identifiers.
-        released: reason codes that a person has looked at and lets pass.
+        released: reason codes that a person lets pass.
         checker: finds text in a frame.
         pictures: the quarantine folder. Frames with text are drawn to `<study key>/<number>.png` in it, for the person
-            in review, and the boxes are written beside them; earlier ones are removed. `None`: no pictures.
+            in review, and the boxes are written beside them; those of a previous run are removed. `None`: no pictures.
 
     Raises:
-        PixelCheckUnavailable: nothing can be looked for; the node must not go on.
+        PixelCheckUnavailable: no frame can be searched; the node must not go on.
     """
     folder = pictures / study.key if pictures else None
     if folder is not None:
         shutil.rmtree(folder, ignore_errors=True)
     if {TEXT, SAID_TO_BE_BURNED_IN, UNREADABLE, UNCHECKED} <= released:
         return None
-    reasons = tuple(reason for reason in _look(study, checker, folder) if reason.code not in released)
+    reasons = tuple(reason for reason in _search(study, checker, folder) if reason.code not in released)
     return Refused(key=study.key, ending=Ending.QUARANTINED, reasons=reasons) if reasons else None
 
 
-def _look(study: Deidentified, checker: Checker, folder: Path | None) -> tuple[Reason, ...]:
-    """Every reason there is against the study, each code once."""
+def _search(study: Deidentified, checker: Checker, folder: Path | None) -> tuple[Reason, ...]:
+    """Every reason against the study, each code once."""
     codes: set[str] = set()
-    boxes, with_text, shown = 0, 0, list[FoundFrame]()
+    box_count, with_text, drawn = 0, 0, list[FrameWithText]()
     names = {instance.path: instance.sop_instance_uid for instance in study.instances}
     try:
         frames = choose_frames(instance.path for instance in study.instances)
@@ -65,34 +65,34 @@ def _look(study: Deidentified, checker: Checker, folder: Path | None) -> tuple[R
         return (_reason(UNREADABLE, _SENTENCES[UNREADABLE]),)
     for number, frame in enumerate(frames):
         try:
-            found = checker.check(frame, _file(folder, number))
+            boxes = checker.check(frame, _file(folder, number))
         except PixelsUnreadable:
             codes.add(UNREADABLE)
         except PixelCheckFailed:
             codes.add(UNCHECKED)
         else:
-            boxes += len(found)
-            with_text += bool(found)
-            if frame.said:
+            box_count += len(boxes)
+            with_text += bool(boxes)
+            if frame.declares_text:
                 codes.add(SAID_TO_BE_BURNED_IN)
-            if found or frame.said:
-                sides = tuple(Sides(*box) for box in found)
+            if boxes or frame.declares_text:
+                sides = tuple(Sides(*box) for box in boxes)
                 name = names[frame.path]
-                shown.append(FoundFrame(picture=f"{number}.png", instance=name, frame=frame.number, boxes=sides))
+                drawn.append(FrameWithText(picture=f"{number}.png", instance=name, frame=frame.number, boxes=sides))
     if folder is not None:
-        _keep(folder, shown)
-    seen = f"in {with_text} of {len(frames)} frames that were looked at."
-    text = f"{boxes} pieces of text that are no known marker, {seen}"
+        _write_boxes(folder, drawn)
+    where = f"in {with_text} of {len(frames)} frames that were looked at."
+    text = f"{box_count} pieces of text that are no known marker, {where}"
     return (
-        *((_reason(TEXT, text),) if boxes else ()),
+        *((_reason(TEXT, text),) if box_count else ()),
         *(_reason(code, _SENTENCES[code]) for code in sorted(codes)),
     )
 
 
-def _keep(folder: Path, shown: list[FoundFrame]) -> None:
-    """Write the boxes beside their pictures; without any, no folder stays."""
-    if shown:
-        write_whole(folder / FOUND_FILE, Found(frames=tuple(shown)).model_dump_json().encode(), mode=0o600)
+def _write_boxes(folder: Path, drawn: list[FrameWithText]) -> None:
+    """Write the boxes beside their pictures; without pictures, remove the folder."""
+    if drawn:
+        write_whole(folder / FINDINGS_FILE, TextFindings(frames=tuple(drawn)).model_dump_json().encode(), mode=0o600)
     else:
         shutil.rmtree(folder, ignore_errors=True)
 

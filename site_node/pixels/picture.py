@@ -1,4 +1,4 @@
-"""The picture that a person in review looks at: a frame with a line around each text. It shows pixels: PHI."""
+"""The picture for a person in review: a frame with a line around each text. It shows pixels: PHI."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,7 +11,7 @@ from shared.durable import replacing
 from site_node.pixels.box import Box
 
 _COLOUR = (255, 64, 0)
-_LINES = 400  # the drawn line is this fraction of the longer side
+_LINES = 400  # the line's width is the longer side divided by this
 
 
 def draw_picture(pixels: NDArray[np.uint8], boxes: Iterable[Box], file: Path) -> None:

@@ -1,4 +1,4 @@
-"""What counts as text and which text is no patient's: `shared/protocol/data/pixels/ricord.toml`, read once."""
+"""What counts as text and which text may stay: `shared/protocol/data/pixels/ricord.toml`, read once."""
 
 from functools import cache
 from importlib.resources import files
@@ -22,14 +22,14 @@ class Detection(Frozen):
 
 
 class Anatomy(Frozen):
-    """A box of at least `height` (a fraction of the image's short side) that reads below `read_score` is no text."""
+    """A box of at least `height` (a fraction of the image's short side) that reads below `read_score` is not text."""
 
     height: float = Field(gt=0, le=1)
     read_score: float = Field(gt=0, lt=1)
 
 
 class Glyph(Frozen):
-    """Up to `most` boxes no longer than `aspect` heights, with nothing unknown within `apart` heights, are no text."""
+    """Up to `most` boxes no longer than `aspect` heights, with nothing unknown within `apart` heights, are not text."""
 
     aspect: float = Field(ge=1, le=2)
     most: int = Field(ge=0, le=4)

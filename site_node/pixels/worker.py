@@ -1,9 +1,9 @@
 """The process in which frames are decoded and the models run: `python -m site_node.pixels.worker`.
 
-One JSON object a line, in and out. It says `{"ready": true}` first, or `{"problem": ...}` and ends. For each
-`{"path", "frame", "said", "picture"}` it answers `{"boxes": [[left, top, right, bottom], ...]}`, having drawn them to
-`picture` when there are any or the file says so, or `{"problem": code}`. What was read is never said. It opens no
-connection, and ends with its input.
+One JSON object a line, in and out. It writes `{"ready": true}` first, or `{"problem": code}` and ends. For each
+`{"path", "frame", "said", "picture"}` (`said`: the file declares burned-in text) it answers
+`{"boxes": [[left, top, right, bottom], ...]}` or `{"problem": code}`. Where there are boxes or `said` is true, it draws
+the frame to `picture` first. It never writes the text it read, opens no connection, and ends with its input.
 """
 
 import json
@@ -21,10 +21,10 @@ from site_node.pixels.rules import load_rules
 
 
 def main() -> None:
-    """Answer until the input ends."""
+    """Answer requests until the input ends."""
     sys.addaudithook(_offline)
     with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as answers:
-        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints must not be taken for an answer
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints must not be read as an answer
         for answer in _answers(sys.stdin.buffer):
             answers.write(json.dumps(answer).encode() + b"\n")
             answers.flush()
@@ -45,7 +45,7 @@ def _answers(requests: BinaryIO) -> Iterator[dict[str, Any]]:
 
 
 def _answer(finder: TextFinder, request: dict[str, Any]) -> dict[str, Any]:
-    """What one request gets; no exception leaves, for its text may quote values."""
+    """The answer to one request; no exception leaves, because its text may quote values."""
     try:
         pixels = read_picture(Frame(Path(request["path"]), request["frame"]))
         boxes = finder.find(pixels)

@@ -1,7 +1,7 @@
-"""What a site's secret makes of its identifiers.
+"""The new identifiers of a site, derived from its secret.
 
-HKDF-SHA-256 derives one key per purpose from the site secret, and HMAC-SHA-256 under that key does the rest: who holds
-a list of hospital numbers but not the secret can recompute nothing (the 2020 protocol's unkeyed MD5 allowed that).
+HKDF-SHA-256 derives one key per purpose from the site secret, and HMAC-SHA-256 under that key does the rest: a
+list of hospital numbers is no help without the secret (the 2020 protocol's unkeyed MD5 could be recomputed from one).
 """
 
 import hashlib
@@ -23,22 +23,22 @@ SECRET_BYTES = 32
 LONGEST_SHIFT = 3652  # days: ten years
 _LONGEST_UID = 64  # characters, PS3.5 section 9.1
 _SHORTEST_TAIL = 28  # decimal digits: 93 bits, so that a collision stays out of reach
-_MOST_REMEMBERED = 50_000  # UIDs; they are worked out again when they are asked for again
+_MOST_REMEMBERED = 50_000  # UIDs; forgotten ones are computed again
 _PADDING = " \0"  # what DICOM pads text and UIDs with (PS3.5 section 6.2)
 _HASHED_DIGITS = 10**15
 
 
 class PatientNumbers(Protocol):
-    """The ledger's counter: a number from 1 for each patient, stable, given out by one writer."""
+    """The ledger's counter: a stable number from 1 for each patient, assigned by one writer."""
 
     def number(self, token: bytes, seal: Callable[[], bytes] | None = None) -> int:
         """The number of the patient behind `token`, an HMAC that tells the ledger nothing else.
 
-        `seal` is asked for what the number stands for, sealed, where that is not kept yet.
+        `seal` gives the sealed link behind the number; it is called only where none is stored yet.
         """
 
     def link(self, token: bytes) -> bytes | None:
-        """What `seal` gave for that token; `None` where nothing is kept."""
+        """What `seal` gave for that token; `None` where nothing is stored."""
 
 
 class Pseudonyms:
@@ -46,7 +46,7 @@ class Pseudonyms:
 
     Args:
         secret: exactly 32 random bytes that never leave the site.
-        site_id: SITEID, which stands in every pseudonym and UID.
+        site_id: SITEID, a part of every pseudonym and UID.
         numbers: the ledger's counter; without one a patient's number is 15 digits of a keyed hash.
         uid_root: the organisation's UID root; one that leaves fewer than 28 digits is refused.
 
@@ -105,7 +105,7 @@ class Pseudonyms:
         return PatientPseudonym(f"{self.site_id}-{number:06d}")
 
     def token(self, identity: Identity) -> bytes:
-        """What stands for a patient in the ledger: 32 bytes that only the secret's holder can make."""
+        """The ledger's key for a patient: 32 bytes that only the secret's holder can compute."""
         return self._mac("ledger", _message(identity))
 
     def shift_days(self, identity: Identity) -> int:
@@ -115,9 +115,9 @@ class Pseudonyms:
         """
         token = self.token(identity)
         sealed = self._numbers.link(token) if self._numbers is not None else None
-        earlier = self.links.open(token, sealed).earlier if sealed else None
-        if earlier is not None and earlier.shift_days:
-            return earlier.shift_days
+        contribution = self.links.open(token, sealed).earlier if sealed else None
+        if contribution is not None and contribution.shift_days:
+            return contribution.shift_days
         return int.from_bytes(self._mac("date", _message(identity)), "big") % LONGEST_SHIFT + 1
 
     def accession(self, value: str) -> str:
@@ -134,7 +134,7 @@ def _derive(secret: bytes, label: str) -> bytes:
 
 
 def link_of(identity: Identity) -> Link:
-    """What stands behind a patient's number, as the images say it, without padding."""
+    """The identifiers behind a patient's number, as the images have them, without padding."""
     return Link(issuer=identity.issuer.strip(_PADDING), patient_id=identity.patient_id.strip(_PADDING))
 
 

@@ -1,7 +1,7 @@
-"""What a patient's number stands for, sealed for the ledger: only who holds the site's secret can read it.
+"""The identifiers behind a patient's number, sealed for the ledger: only the site's secret opens them.
 
 AES-256-GCM under a key that HKDF derives from the site secret for this alone. A row's token is its associated data, so
-that one row's text cannot be put into another's place.
+that the text of a row cannot replace that of another.
 """
 
 import os
@@ -18,7 +18,7 @@ _NONCE_BYTES = 12  # NIST SP 800-38D; random, for far fewer rows than 2**32
 LONGEST_KNOWN_SHIFT = 3652  # days: ten years, the most that any tool for RICORD shifted by
 
 
-class Earlier(Frozen):
+class EarlierContribution(Frozen):
     """A patient's earlier contribution, made with another program: its pseudonym, and its shift if that is known."""
 
     pseudonym: str = Field(min_length=1, max_length=64, repr=False)
@@ -30,7 +30,7 @@ class Link(Frozen):
 
     issuer: str = Field(repr=False)
     patient_id: str = Field(repr=False, min_length=1)
-    earlier: Earlier | None = None
+    earlier: EarlierContribution | None = None
 
     @property
     def identity(self) -> Identity:

@@ -1,1 +1,1 @@
-"""Stage one: files come in, from a folder, a zip archive or a DICOMDIR, and lie in the spool as studies."""
+"""Stage one: receive files from a folder, a zip archive or a DICOMDIR into the spool as studies."""

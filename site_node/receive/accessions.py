@@ -1,7 +1,7 @@
 """Read a list of accession numbers: typed or pasted text, a text file, or a column of a CSV or workbook.
 
-What cannot be asked for is told by its row with a code; the rest goes on. Nothing is guessed silently: a column is
-taken by itself only where exactly one is called so.
+A row that cannot be requested is reported with a code; the others are unaffected. Nothing is guessed silently: a
+column is chosen automatically only if exactly one has such a heading.
 """
 
 import csv
@@ -16,9 +16,9 @@ from python_calamine import CalamineError, CalamineWorkbook, PasswordError, Shee
 
 from shared.errors import AccessionListInvalid, SourceMissing
 from shared.frozen import Frozen
-from site_node.receive.request_lists import Wanted
+from site_node.receive.request_lists import StudyRequest
 
-Place = tuple[int, int]  # row and column from 0
+CellPosition = tuple[int, int]  # row and column from 0
 Cell = int | float | str | bool | time | date | datetime | timedelta | None
 
 PROBLEMS = MappingProxyType(
@@ -42,38 +42,38 @@ _HEADING = re.compile(
     r"accession([ _-]*(number|no|nr|num|#|id))?[.:]?|acc[ ._-]*(no|nr|num|number|#)[.:]?", re.IGNORECASE
 )
 _LITERAL = re.compile(r'="([^"]*)"')
-_LOOKED_AT = 10  # rows in which headings are looked for
-_LONGEST = 16  # characters of VR SH
-_MOST_DIGITS = 15  # that a spreadsheet's number holds
+_HEADING_ROWS = 10  # the first rows, which are searched for headings
+_MOST_CHARACTERS = 16  # of VR SH
+_MOST_DIGITS = 15  # of a spreadsheet's number
 WORKBOOKS = frozenset({".xlsx", ".xlsm", ".xls", ".xlsb", ".ods"})
-NOTHING: Mapping[Place, str] = MappingProxyType({})
+_NO_CELLS: Mapping[CellPosition, str] = MappingProxyType({})
 
 
-class Problem(Frozen):
-    """A row that is not asked for; `code` is one of `PROBLEMS`. The number itself is not repeated."""
+class RowProblem(Frozen):
+    """A row that is not requested; `code` is one of `PROBLEMS`. The number itself is not repeated."""
 
     row: int
     code: str
 
 
 class AccessionList(Frozen):
-    """What a list asks for, in its order, and what it cannot."""
+    """The requests of a list, in its order, and the rows with problems."""
 
-    wanted: tuple[Wanted, ...]
-    rows: tuple[int, ...]  # where each stands, from 1
-    problems: tuple[Problem, ...]
+    requests: tuple[StudyRequest, ...]
+    rows: tuple[int, ...]  # of each request, from 1
+    problems: tuple[RowProblem, ...]
 
 
 def read_accessions(
-    file: Path, *, column: str = "", patient_column: str = "", spoilt: Mapping[Place, str] = NOTHING
+    file: Path, *, column: str = "", patient_column: str = "", unreliable_cells: Mapping[CellPosition, str] = _NO_CELLS
 ) -> AccessionList:
     """Read a file.
 
     Args:
         file: text, CSV or a workbook.
-        column: the heading of the accession numbers, if none is called so.
+        column: the heading of the accession numbers, if it is not a usual one.
         patient_column: the heading of patient IDs, if they are to be compared.
-        spoilt: cells of a workbook whose value says nothing for sure, each with a code of `PROBLEMS`.
+        unreliable_cells: cells of a workbook whose value may be wrong, each with a code of `PROBLEMS`.
 
     Raises `SourceMissing`, `AccessionListInvalid`.
     """
@@ -81,92 +81,94 @@ def read_accessions(
         raise SourceMissing(source="the list of accession numbers")
     if file.suffix.lower() in WORKBOOKS:
         rows, *others = _workbook(file)
-        if any(_has(one, column) for one in others):
+        if any(_has_column(sheet, column) for sheet in others):
             raise AccessionListInvalid(problem="more than one of its sheets has the column; keep the one that is meant")
-        return _of_table(rows, column, patient_column, spoilt)
+        return _from_table(rows, column, patient_column, unreliable_cells)
     text = _decoded(file.read_bytes())
     if file.suffix.lower() in {".csv", ".tsv"} or column:
-        return _of_table(_delimited(text), column, patient_column, NOTHING)
+        return _from_table(_delimited(text), column, patient_column, _NO_CELLS)
     return of_text(text)
 
 
 def of_text(text: str) -> AccessionList:
-    """Numbers apart by line, comma, semicolon or tab, as typed or pasted; a heading above them is left out.
+    """Numbers separated by line, comma, semicolon or tab, as typed or pasted; a heading above them is skipped.
 
-    Where lines hold several, a number's row is its place among all of them, so that each has a row of its own.
+    If a line holds several, a number's row is its position among all of them, so that each has its own row.
     """
     lines = [(number, part) for number, line in enumerate(text.splitlines(), 1) for part in re.split(r"[,;\t]", line)]
     cells = [(number, part.strip(), "") for number, part in lines if part.strip()]
     if len({number for number, _, _ in cells}) < len(cells):
-        cells = [(place, part, "") for place, (_, part, _) in enumerate(cells, 1)]
+        cells = [(position, part, "") for position, (_, part, _) in enumerate(cells, 1)]
     if cells and _HEADING.fullmatch(cells[0][1]):
         cells = cells[1:]
-    return _checked(cells)
+    return _accession_list(cells)
 
 
-def _of_table(
-    rows: Sequence[Sequence[Cell]], column: str, patient_column: str, spoilt: Mapping[Place, str]
+def _from_table(
+    rows: Sequence[Sequence[Cell]], column: str, patient_column: str, unreliable_cells: Mapping[CellPosition, str]
 ) -> AccessionList:
-    at, index = _column(rows, column)
+    heading_row, index = _column(rows, column)
     patient = _column(rows, patient_column)[1] if patient_column else None
-    found: list[tuple[int, Cell, str]] = []
-    problems: list[Problem] = []
-    for number, row in enumerate(rows[at + 1 :], start=at + 2):
-        code = spoilt.get((number - 1, index)) or (patient is not None and spoilt.get((number - 1, patient))) or ""
+    cells: list[tuple[int, Cell, str]] = []
+    problems: list[RowProblem] = []
+    for number, row in enumerate(rows[heading_row + 1 :], start=heading_row + 2):
+        code = unreliable_cells.get((number - 1, index), "")
+        if not code and patient is not None:
+            code = unreliable_cells.get((number - 1, patient), "")
         if code:
-            problems.append(Problem(row=number, code=code))
+            problems.append(RowProblem(row=number, code=code))
         elif any(cell not in {None, ""} for cell in row):
-            whose = row[patient] if patient is not None and patient < len(row) else ""
-            found.append((number, row[index] if index < len(row) else "", _plain(whose)[0]))
-    listed = _checked(found)
+            patient_cell = row[patient] if patient is not None and patient < len(row) else ""
+            cells.append((number, row[index] if index < len(row) else "", _text_of(patient_cell)[0]))
+    listed = _accession_list(cells)
     return listed.model_copy(update={"problems": (*problems, *listed.problems)})
 
 
 def _column(rows: Sequence[Sequence[Cell]], name: str) -> tuple[int, int]:
-    """Row and column of the heading; raises `AccessionListInvalid` where none, or more than one, is it."""
-    for number, row in enumerate(rows[:_LOOKED_AT]):
+    """Row and column of the heading; raises `AccessionListInvalid` if none matches, or more than one."""
+    for number, row in enumerate(rows[:_HEADING_ROWS]):
         cells = [str(cell).strip() for cell in row]
-        places = [place for place, cell in enumerate(cells) if _is_meant(cell, name)]
-        if len(places) > 1:
+        columns = [column for column, cell in enumerate(cells) if _is_heading(cell, name)]
+        if len(columns) > 1:
             raise AccessionListInvalid(problem="more than one column may be meant; name one with --column")
-        if places:
-            return number, places[0]
+        if columns:
+            return number, columns[0]
     if name:
-        raise AccessionListInvalid(problem=f"no heading in its first {_LOOKED_AT} rows is the column named")
+        raise AccessionListInvalid(problem=f"no heading in its first {_HEADING_ROWS} rows is the column named")
     raise AccessionListInvalid(problem="no column is called Accession or Accession Number; name it with --column")
 
 
-def _has(rows: Sequence[Sequence[Cell]], name: str) -> bool:
-    """Whether another sheet has the column too."""
-    return any(_is_meant(str(cell).strip(), name) for row in rows[:_LOOKED_AT] for cell in row)
+def _has_column(rows: Sequence[Sequence[Cell]], name: str) -> bool:
+    """Whether a sheet has the column."""
+    return any(_is_heading(str(cell).strip(), name) for row in rows[:_HEADING_ROWS] for cell in row)
 
 
-def _is_meant(heading: str, name: str) -> bool:
+def _is_heading(heading: str, name: str) -> bool:
     return heading.casefold() == name.strip().casefold() if name else _HEADING.fullmatch(heading) is not None
 
 
-def _checked(cells: Sequence[tuple[int, Cell, str]]) -> AccessionList:
-    """Every cell ends as a request or as a problem."""
-    wanted: dict[str, tuple[int, Wanted]] = {}
-    problems: list[Problem] = []
+def _accession_list(cells: Sequence[tuple[int, Cell, str]]) -> AccessionList:
+    """Every cell becomes a request or a problem."""
+    requests: dict[str, tuple[int, StudyRequest]] = {}
+    problems: list[RowProblem] = []
     for row, cell, patient in cells:
-        text, code = _plain(cell)
-        code = code or _problem(text)
-        if not code and text in wanted:
-            same = not patient or wanted[text][1].patient_id in {"", patient}
+        text, code = _text_of(cell)
+        code = code or _problem_of(text)
+        if not code and text in requests:
+            same = not patient or requests[text][1].patient_id in {"", patient}
             code = "duplicate-in-list" if same else "several-patients-in-list"
         if code:
-            problems.append(Problem(row=row, code=code))
+            problems.append(RowProblem(row=row, code=code))
         else:
-            wanted[text] = (row, Wanted(accession=text, patient_id=patient))
+            requests[text] = (row, StudyRequest(accession=text, patient_id=patient))
     return AccessionList(
-        wanted=tuple(one for _, one in wanted.values()),
-        rows=tuple(row for row, _ in wanted.values()),
+        requests=tuple(request for _, request in requests.values()),
+        rows=tuple(row for row, _ in requests.values()),
         problems=tuple(problems),
     )
 
 
-def _problem(text: str) -> str:
+def _problem_of(text: str) -> str:
     if not text:
         return "empty"
     if set(text) & set("*?\\"):
@@ -175,11 +177,11 @@ def _problem(text: str) -> str:
         return "heading-row"
     if not text.isprintable():
         return "control-character"
-    return "too-long" if len(text) > _LONGEST else ""
+    return "too-long" if len(text) > _MOST_CHARACTERS else ""
 
 
-def _plain(cell: Cell) -> tuple[str, str]:
-    """A cell as text, and a code where it cannot be; a sheet's whole numbers come as floats."""
+def _text_of(cell: Cell) -> tuple[str, str]:
+    """A cell as text, or a code of `PROBLEMS`; a sheet's whole numbers are floats."""
     if cell is None or isinstance(cell, str):
         text = (cell or "").strip()
         literal = _LITERAL.fullmatch(text)  # as programs write text that looks like a number
@@ -195,7 +197,7 @@ def _workbook(file: Path) -> list[list[list[Cell]]]:
     try:
         with file.open("rb") as stream:
             book = CalamineWorkbook.from_filelike(stream)
-            visible = [one.name for one in book.sheets_metadata if one.visible == SheetVisibleEnum.Visible]
+            visible = [sheet.name for sheet in book.sheets_metadata if sheet.visible == SheetVisibleEnum.Visible]
             if not visible:
                 raise AccessionListInvalid(problem="it holds no visible sheet")
             sheets = [book.get_sheet_by_name(name).to_python(skip_empty_area=False) for name in visible]
@@ -207,7 +209,7 @@ def _workbook(file: Path) -> list[list[list[Cell]]]:
 
 
 def _delimited(text: str) -> list[list[Cell]]:
-    start = "".join(text.splitlines(keepends=True)[:_LOOKED_AT])
+    start = "".join(text.splitlines(keepends=True)[:_HEADING_ROWS])
     delimiter = max(",;\t", key=start.count)
     try:
         return [list(row) for row in _rows(text, delimiter)]

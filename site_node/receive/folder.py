@@ -1,7 +1,7 @@
-"""Take a source into the spool: every file is copied under an opaque name, then looked at, then put with its study.
+"""Receive a source into the spool: copy every file under an opaque name, read the copy, and group files by study.
 
-The copy is made before it is read, so a file that changes meanwhile is taken as it was copied. A copy is durable before
-it has its final name, which is its data's digest: receiving the same source again after a kill finds the same names.
+The copy is made before it is read, so a file that changes meanwhile counts as it was copied. A copy is durable before
+it has its final name, which is its data's digest: receiving the same source again after a kill gives the same names.
 """
 
 import hashlib
@@ -59,23 +59,23 @@ class StudyKeys(Protocol):
 
 
 class Reception(Frozen):
-    """What came in. `held` names the studies that a person must see before anything else is done with them."""
+    """The result of receiving a source. `held` has the studies that a person must see before they go on, and why."""
 
     studies: tuple[Received, ...]
     held: dict[StudyKey, Reason] = Field(default_factory=dict)
     refused: tuple[RefusedFile, ...]
-    conflicts: tuple[Received, ...] = ()  # versions of images that differ, all of `refused` too
+    conflicts: tuple[Received, ...] = ()  # versions of images that differ; all of them are in `refused`, too
     duplicates: int  # further copies of an instance, the data byte for byte the same
     sources: dict[str, Path] = Field(default_factory=dict, repr=False)  # name in the source -> file in the spool: PHI
 
 
-class _Arrived(Frozen):
-    """One file in the spool with what it says of itself."""
+class _SpooledFile(Frozen):
+    """One file in the spool with its header."""
 
     source: str
     header: Header
     instance: Instance
-    known: bool  # the same data lay in the spool before
+    known: bool  # the same data was in the spool before
 
 
 def receive_folder(source: Path, spool: Path, pseudonyms: StudyKeys) -> Reception:
@@ -84,23 +84,23 @@ def receive_folder(source: Path, spool: Path, pseudonyms: StudyKeys) -> Receptio
     Raises `SourceMissing`, `NoDicomFound` when no file in it is DICOM, and `DiskFull`.
     """
     arriving = spool / _ARRIVING
-    shutil.rmtree(arriving, ignore_errors=True)  # what a killed run left
+    shutil.rmtree(arriving, ignore_errors=True)  # left by a killed run
     arriving.mkdir(parents=True, mode=0o700)
-    arrived: list[_Arrived] = []
-    left: list[RefusedFile] = []
+    spooled: list[_SpooledFile] = []
+    refusals: list[RefusedFile] = []
     for candidate in candidates(source):
         try:
-            arrived.append(_take(candidate, spool, pseudonyms))
+            spooled.append(_receive_file(candidate, spool, pseudonyms))
         except DicomUnreadable as error:
-            left.append(refused(candidate.name, error.fields["reason"]))
+            refusals.append(refused(candidate.name, error.fields["reason"]))
     arriving.rmdir()
-    if not arrived and all(one.reason.code in NO_DICOM for one in left):
+    if not spooled and all(file.reason.code in NO_DICOM for file in refusals):
         raise NoDicomFound(source=str(source))
-    return _sorted_into_studies(arrived, left, pseudonyms)
+    return _reception(spooled, refusals, pseudonyms)
 
 
-def _take(candidate: Candidate, spool: Path, pseudonyms: StudyKeys) -> _Arrived:
-    """Copy one file and read the copy; raises `DicomUnreadable`, and then no copy is left."""
+def _receive_file(candidate: Candidate, spool: Path, pseudonyms: StudyKeys) -> _SpooledFile:
+    """Copy one file and read the copy; raises `DicomUnreadable`, and then leaves no copy."""
     copy = spool / _ARRIVING / "file"
     try:
         size, digest = _copy(candidate, copy)
@@ -109,8 +109,8 @@ def _take(candidate: Candidate, spool: Path, pseudonyms: StudyKeys) -> _Arrived:
             name = data_digest(stream, header)[:32]
         path = spool / pseudonyms.study_key(header.study_instance_uid) / f"{name}.dcm"
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        if known := path.exists():  # the same data, perhaps under other file meta information: what is recorded stays
-            size, digest = _measured(path)
+        if known := path.exists():  # the same data, perhaps with other file meta information: the recorded file stays
+            size, digest = _size_and_digest(path)
         else:
             copy.replace(path)
     finally:
@@ -124,19 +124,19 @@ def _take(candidate: Candidate, spool: Path, pseudonyms: StudyKeys) -> _Arrived:
         series_instance_uid=header.series_instance_uid,
         transfer_syntax_uid=header.transfer_syntax_uid,
     )
-    return _Arrived(source=candidate.name, header=header, instance=instance, known=known)
+    return _SpooledFile(source=candidate.name, header=header, instance=instance, known=known)
 
 
-def _measured(path: Path) -> tuple[int, Sha256]:
+def _size_and_digest(path: Path) -> tuple[int, Sha256]:
     with path.open("rb") as file:
         return path.stat().st_size, Sha256(hashlib.file_digest(file, "sha256").hexdigest())
 
 
 def _copy(candidate: Candidate, target: Path) -> tuple[int, Sha256]:
-    """Copy durably and hash on the way; what does not start like DICOM is not copied at all. Raises `DiskFull`."""
+    """Copy durably and hash on the way; a file that does not start like DICOM is not copied. Raises `DiskFull`."""
     digest, size = hashlib.sha256(), 0
     with _opened(candidate) as source, new_file(target, mode=0o600) as file:
-        while block := _block(source):
+        while block := _read_block(source):
             if size == 0 and not looks_like_dicom(block):
                 raise unreadable("not-dicom")
             digest.update(block)
@@ -155,7 +155,7 @@ def _opened(candidate: Candidate) -> IO[bytes]:
     raise unreadable(candidate.refusal or "unreadable")
 
 
-def _block(source: IO[bytes]) -> bytes:
+def _read_block(source: IO[bytes]) -> bytes:
     try:
         return source.read(_BLOCK)
     except OSError:
@@ -164,44 +164,44 @@ def _block(source: IO[bytes]) -> bytes:
         raise unreadable("archive-damaged") from None
 
 
-def _sorted_into_studies(arrived: Sequence[_Arrived], left: Sequence[RefusedFile], pseudonyms: StudyKeys) -> Reception:
+def _reception(spooled: Sequence[_SpooledFile], refusals: Sequence[RefusedFile], pseudonyms: StudyKeys) -> Reception:
     """Group by study; copies of an instance count once, and versions that differ are all quarantined."""
     versions: dict[str, set[str]] = defaultdict(set)
-    for one in arrived:
-        versions[one.header.sop_instance_uid].add(one.instance.path.stem)
-    studies: dict[str, dict[str, _Arrived]] = defaultdict(dict)
-    conflicts: dict[str, list[_Arrived]] = defaultdict(list)
-    for one in arrived:
-        if len(versions[one.header.sop_instance_uid]) > 1:
-            conflicts[one.header.study_instance_uid].append(one)
+    for file in spooled:
+        versions[file.header.sop_instance_uid].add(file.instance.path.stem)
+    studies: dict[str, dict[str, _SpooledFile]] = defaultdict(dict)
+    conflicts: dict[str, list[_SpooledFile]] = defaultdict(list)
+    for file in spooled:
+        if len(versions[file.header.sop_instance_uid]) > 1:
+            conflicts[file.header.study_instance_uid].append(file)
         else:
-            studies[one.header.study_instance_uid].setdefault(one.header.sop_instance_uid, one)
+            studies[file.header.study_instance_uid].setdefault(file.header.sop_instance_uid, file)
     built = [_study(uid, list(files.values()), pseudonyms) for uid, files in sorted(studies.items())]
     for study, _ in built:
         sync_folder(study.instances[0].path.parent)
-    taken = {instance.path for study, _ in built for instance in study.instances}
-    spoilt = [one for files in conflicts.values() for one in files]
-    for one in spoilt:
-        if not one.known:  # the source keeps it for the person who looks; what was here before may be a study's
-            one.instance.path.unlink(missing_ok=True)
+    accepted_paths = {instance.path for study, _ in built for instance in study.instances}
+    conflicting = [file for files in conflicts.values() for file in files]
+    for file in conflicting:
+        if not file.known:  # a person finds it in the source; a file that was here before may belong to a study
+            file.instance.path.unlink(missing_ok=True)
     return Reception(
         studies=tuple(study for study, _ in built),
         held={study.key: reason for study, reason in built if reason is not None},
-        refused=(*left, *(refused(one.source, "other-bytes") for one in spoilt)),
+        refused=(*refusals, *(refused(file.source, "other-bytes") for file in conflicting)),
         conflicts=tuple(_study(uid, files, pseudonyms)[0] for uid, files in sorted(conflicts.items())),
-        sources={one.source: one.instance.path for one in arrived if one.instance.path in taken},
-        duplicates=len(arrived) - len(spoilt) - sum(len(study.instances) for study, _ in built),
+        sources={file.source: file.instance.path for file in spooled if file.instance.path in accepted_paths},
+        duplicates=len(spooled) - len(conflicting) - sum(len(study.instances) for study, _ in built),
     )
 
 
-def _study(uid: str, files: Sequence[_Arrived], pseudonyms: StudyKeys) -> tuple[Received, Reason | None]:
-    """One study and, where a person must see it first, why. Two patients in a study are as good as none."""
-    patients = {one.header.identity for one in files}
+def _study(uid: str, files: Sequence[_SpooledFile], pseudonyms: StudyKeys) -> tuple[Received, Reason | None]:
+    """One study and, if a person must see it first, why. A study of two patients has no identity."""
+    patients = {file.header.identity for file in files}
     reason = MIXED_PATIENTS if len(patients) > 1 else NO_PATIENT_ID if patients == {None} else None
     study = Received(
         key=pseudonyms.study_key(uid),
         study_instance_uid=uid,
         identity=files[0].header.identity if reason is None else None,
-        instances=tuple(sorted((one.instance for one in files), key=lambda instance: instance.path.name)),
+        instances=tuple(sorted((file.instance for file in files), key=lambda instance: instance.path.name)),
     )
     return study, reason

@@ -1,7 +1,7 @@
-"""Read just enough of a DICOM file to know whose it is, and refuse one that is cut off.
+"""Read just enough of a DICOM file to identify its patient and study, and refuse one that is cut off.
 
 pydicom is lenient: it returns what it could read of a file that ends early, and its warnings quote values. Both are
-dealt with here, so that nothing after this module meets a file whose elements or pixels end before they should.
+handled here, so that no later stage meets a file whose elements or pixels end early.
 """
 
 import hashlib
@@ -47,7 +47,7 @@ MESSAGES = MappingProxyType(
     }
 )
 
-_WANTED = ("SOPClassUID", "SOPInstanceUID", "PatientID", "IssuerOfPatientID", "StudyInstanceUID", "SeriesInstanceUID")
+_KEYWORDS = ("SOPClassUID", "SOPInstanceUID", "PatientID", "IssuerOfPatientID", "StudyInstanceUID", "SeriesInstanceUID")
 _PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 _UNDEFINED = 0xFFFFFFFF
 _META = b"\x02\x00"  # the group of file meta information, explicit little endian
@@ -59,7 +59,7 @@ _BROKEN = (InvalidDicomError, BytesLengthException, struct.error, zlib.error, Va
 
 
 class RefusedFile(Frozen):
-    """A file that did not become part of a study, and why. `source` is its name below what was received: PHI."""
+    """A file that did not become part of a study, and why. `source` is its name relative to the source: PHI."""
 
     source: str
     ending: Ending
@@ -71,7 +71,7 @@ class RefusedFile(Frozen):
 
 
 class Header(Frozen):
-    """What a file says of itself; a patient of `None` means it has no PatientID. PHI."""
+    """The identifying attributes of a file; an `identity` of `None` means that it has no PatientID. PHI."""
 
     study_instance_uid: str
     series_instance_uid: str
@@ -86,7 +86,7 @@ class Header(Frozen):
 
 
 def refused(source: str, code: str) -> RefusedFile:
-    """The record of a file refused for the reason `code` names; conflicting bytes are for a person to look at."""
+    """The record of a file refused with a code of `MESSAGES`; a person looks at conflicting bytes."""
     conflict = code == "other-bytes"
     reason = Reason(
         code=code,
@@ -102,14 +102,14 @@ def unreadable(code: str) -> DicomUnreadable:
 
 
 def looks_like_dicom(start: bytes) -> bool:
-    """Whether a file that starts so may be DICOM: `DICM` at 128, or, without a preamble, group 0002 or 0008 first."""
+    """Whether a file with this start may be DICOM: `DICM` at 128, or, without a preamble, group 0002 or 0008 first."""
     if start[128:132] == b"DICM":
         return True
     return start[0:2] in {b"\x02\x00", b"\x08\x00"} and start[3:4] == b"\x00"
 
 
 def read_header(stream: BinaryIO, size: int) -> Header:
-    """What the file in `stream`, of `size` bytes, says of itself.
+    """The header of the file in `stream`, of `size` bytes.
 
     Raises `DicomUnreadable` whose field `reason` is a code of `MESSAGES`.
     """
@@ -125,7 +125,7 @@ def read_header(stream: BinaryIO, size: int) -> Header:
 
 @contextmanager
 def _strictly() -> Iterator[None]:
-    """Keep pydicom's warnings, which quote values, to itself, and make one error of the many it raises."""
+    """Suppress pydicom's warnings, which quote values, and raise `DicomUnreadable` for its many errors."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -133,13 +133,13 @@ def _strictly() -> Iterator[None]:
     except EOFError:
         raise unreadable("truncated") from None
     except _BROKEN:
-        raise unreadable("corrupt") from None  # `from None`: the text may quote a value
+        raise unreadable("corrupt") from None  # its text may quote a value
     except OSError as error:  # pydicom's own, for broken items, has no number
         raise unreadable("corrupt" if error.errno is None else "unreadable") from None
 
 
 def _parse(stream: BinaryIO, size: int) -> FileDataset:
-    """Read the elements wanted and walk the others; raises `DicomUnreadable` where the file ends too early."""
+    """Read the header's elements and skip the others; raises `DicomUnreadable` if the file ends early."""
     pixels: list[tuple[str | None, int]] = []
 
     def at_pixels(tag: int, vr: str | None, length: int) -> bool:
@@ -147,7 +147,7 @@ def _parse(stream: BinaryIO, size: int) -> FileDataset:
             pixels.append((vr, length))
         return bool(pixels)
 
-    dataset = read_partial(stream, at_pixels, force=True, specific_tags=[Tag(name) for name in _WANTED])
+    dataset = read_partial(stream, at_pixels, force=True, specific_tags=[Tag(name) for name in _KEYWORDS])
     if dataset.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
         raise unreadable("dicomdir")
     if _syntax(dataset) != DeflatedExplicitVRLittleEndian and not _is_whole(stream, size, pixels):
@@ -156,7 +156,7 @@ def _parse(stream: BinaryIO, size: int) -> FileDataset:
 
 
 def _is_whole(stream: BinaryIO, size: int, pixels: list[tuple[str | None, int]]) -> bool:
-    """Whether what follows fits in the file; `stream` stands at the pixel data, or where the elements ended."""
+    """Whether what follows fits in the file; `stream` is at the pixel data, or where the elements ended."""
     if not pixels:
         return stream.tell() <= size  # skipping a value that is cut off leads past the end
     vr, length = pixels[0]
@@ -182,10 +182,10 @@ def _ends_with_delimiter(stream: BinaryIO, size: int) -> bool:
 
 
 def data_digest(stream: BinaryIO, header: Header) -> str:
-    """What an instance is known by: SHA-256 of its UID, its transfer syntax and every byte of its data set.
+    """The digest that identifies an instance: SHA-256 of its UID, transfer syntax and every byte of its data set.
 
-    File meta information is left out: who writes the file writes it anew (PS3.10 section 7.1), so that an instance that
-    came in a folder and again from a PACS is one. `stream` is the file; it is read to its end.
+    File meta information is left out: each writer of a file writes its own (PS3.10 section 7.1), so an instance from a
+    folder and again from a PACS has the same digest. `stream` is the file; it is read to its end.
     """
     digest = hashlib.sha256(f"{header.sop_instance_uid}\0{header.transfer_syntax_uid}\0".encode())
     stream.seek(_data_begin(stream))
@@ -195,7 +195,7 @@ def data_digest(stream: BinaryIO, header: Header) -> str:
 
 
 def _data_begin(stream: BinaryIO) -> int:
-    """Where the data set begins; 0, which takes the whole file, where file meta information is not as it should be."""
+    """The offset of the data set; 0, which covers the whole file, if the file meta information is broken."""
     stream.seek(0)
     begin = len(start) if (start := stream.read(132))[128:] == b"DICM" else 0
     stream.seek(begin)
@@ -208,7 +208,7 @@ def _data_begin(stream: BinaryIO) -> int:
 
 
 def _header(dataset: FileDataset) -> Header:
-    texts = {keyword: _text(dataset, keyword) for keyword in _WANTED}
+    texts = {keyword: _text(dataset, keyword) for keyword in _KEYWORDS}
     required = {
         "StudyInstanceUID": "no-study-uid",
         "SeriesInstanceUID": "no-series-uid",
@@ -230,10 +230,10 @@ def _header(dataset: FileDataset) -> Header:
 
 
 def _syntax(dataset: FileDataset) -> str:
-    """The transfer syntax; a file without file meta information is implicit or explicit little endian, as found."""
-    named = dataset.file_meta.get("TransferSyntaxUID")
-    if named:
-        return str(named)
+    """The transfer syntax; without file meta information implicit or explicit little endian, as pydicom detected."""
+    stated = dataset.file_meta.get("TransferSyntaxUID")
+    if stated:
+        return str(stated)
     return str(ImplicitVRLittleEndian if dataset.original_encoding[0] else UID("1.2.840.10008.1.2.1"))
 
 

@@ -1,8 +1,8 @@
-"""Where files come from: a folder however deep, a zip archive, or the files a DICOMDIR names.
+"""The files of a source: a folder however deep, a zip archive, or the files that a DICOMDIR names.
 
-Each file found is a `Candidate`, in a stable order: its name below the source and a way to open it, or the code of
-the reason why it is not opened. Nothing outside the source is ever read: links are not followed, and a name that leads
-out is refused.
+Each file is a `Candidate`, in a stable order: its name below the source and a way to open it, or the code of the reason
+why it is not opened. Nothing outside the source is ever read: links are not followed, and a name that leads out is
+refused.
 """
 
 import os
@@ -29,7 +29,7 @@ class Candidate:
     open: Callable[[], IO[bytes]] | None = None
     refusal: str | None = None  # a code of `reading.MESSAGES`; then there is nothing to open
     path: Path | None = field(default=None, repr=False)  # the file, or the archive that it is a member of
-    member: int | None = None  # its place in the archive's directory
+    member: int | None = None  # its index in the archive's directory
 
 
 def candidates(source: Path) -> Iterator[Candidate]:
@@ -47,7 +47,7 @@ def candidates(source: Path) -> Iterator[Candidate]:
 
 def _single(file: Path) -> Iterator[Candidate]:
     if file.name.upper() == "DICOMDIR":
-        yield from _listed(file)
+        yield from _dicomdir(file)
     elif zipfile.is_zipfile(file):
         yield from _archive(file, file.name)
     else:
@@ -72,7 +72,7 @@ def _folder(folder: Path, root: Path) -> Iterator[Candidate]:
 
 
 def _link(path: Path, root: Path) -> Iterator[Candidate]:
-    """A link is never followed. One to a file or folder inside is nothing of its own: its target is found by itself."""
+    """A link is never followed. One that leads inside yields nothing: its target is listed in any case."""
     try:
         target = path.resolve(strict=True)
     except RuntimeError:
@@ -89,26 +89,25 @@ def _link(path: Path, root: Path) -> Iterator[Candidate]:
 def _file(path: Path, root: Path) -> Iterator[Candidate]:
     name = _name(path, root)
     try:
-        plain = stat.S_ISREG(path.lstat().st_mode)
-        archive = plain and path.suffix.lower() == ".zip" and zipfile.is_zipfile(path)
+        is_plain = stat.S_ISREG(path.lstat().st_mode)
+        is_archive = is_plain and path.suffix.lower() == ".zip" and zipfile.is_zipfile(path)
     except OSError:
         yield Candidate(name, refusal="unreadable")
         return
-    if not plain:
+    if not is_plain:
         yield Candidate(name, refusal="not-a-file")
-    elif archive:
+    elif is_archive:
         yield from _archive(path, name)
     else:
         yield _plain(name, path)
 
 
 def _archive(file: Path, name: str) -> Iterator[Candidate]:
-    """The members of a zip archive; none is unpacked under its own name, so none can land anywhere else."""
+    """The members of a zip archive; none is unpacked under its own name, so none can land elsewhere."""
     try:
         with zipfile.ZipFile(file) as archive:
-            listed = enumerate(archive.infolist())
-            members = sorted((one for one in listed if not one[1].is_dir()), key=lambda one: one[1].filename)
-            for number, member in members:
+            files = [(number, member) for number, member in enumerate(archive.infolist()) if not member.is_dir()]
+            for number, member in sorted(files, key=lambda file: file[1].filename):
                 yield _member(archive, member, number, f"{name}!{member.filename}")
     except (OSError, zipfile.BadZipFile):
         yield Candidate(name, refusal="archive-damaged")
@@ -124,21 +123,21 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, number: int, name
         return Candidate(name, refusal="archive-damaged")
     if path.suffix.lower() == ".zip":
         return Candidate(name, refusal="nested-archive")
-    at = Path(archive.filename) if archive.filename else None
-    return Candidate(name, lambda: archive.open(member), path=at, member=number)
+    path_of_archive = Path(archive.filename) if archive.filename else None
+    return Candidate(name, lambda: archive.open(member), path=path_of_archive, member=number)
 
 
-def _listed(directory: Path) -> Iterator[Candidate]:
+def _dicomdir(directory: Path) -> Iterator[Candidate]:
     """The files that a DICOMDIR names (PS3.10 section 8): components below the DICOMDIR's own folder."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pydicom's warnings quote values
             records = pydicom.dcmread(directory).get("DirectoryRecordSequence") or ()
-            named = [record.get("ReferencedFileID") for record in records]
+            file_ids = [record.get("ReferencedFileID") for record in records]
     except Exception:  # noqa: BLE001 -- pydicom raises nearly anything on a broken file; the texts may quote values
         yield Candidate(directory.name, refusal="corrupt")
         return
-    for parts in sorted({(part,) if isinstance(part, str) else tuple(part) for part in named if part}):
+    for parts in sorted({(part,) if isinstance(part, str) else tuple(part) for part in file_ids if part}):
         yield _referenced(directory.parent, tuple(str(part) for part in parts))
 
 

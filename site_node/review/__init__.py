@@ -1,1 +1,1 @@
-"""What waits for a person: listed, released to go on, or rejected; every decision has a reason and is kept."""
+"""Studies that wait for a person: listed, released, blanked or rejected; every decision is audited with its reason."""

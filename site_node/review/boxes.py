@@ -1,4 +1,4 @@
-"""Which boxes a person wants blanked: those that were found, or those they name on the pictures."""
+"""Which boxes a person wants blanked: the detected ones, or those they name on the pictures."""
 
 import re
 from collections.abc import Sequence
@@ -8,39 +8,39 @@ from PIL import Image
 from pydantic import ValidationError
 
 from shared.errors import InvalidArgument
-from site_node.blanking import FOUND_FILE, BlankBox, Blanking, Found, FoundFrame, Sides
+from site_node.blanking import FINDINGS_FILE, BlankBox, Blanking, FrameWithText, Sides, TextFindings
 
 _BOX = re.compile(r"(?P<picture>[^:]+):(?P<sides>\d+,\d+,\d+,\d+)")
 
 
-def found_in(folder: Path) -> Found:
-    """What the pixel stage wrote beside its pictures; nothing where it wrote nothing."""
-    file = folder / FOUND_FILE
-    return Found.model_validate_json(file.read_bytes()) if file.exists() else Found(frames=())
+def read_text_findings(folder: Path) -> TextFindings:
+    """What the pixel stage wrote beside its pictures; no frames where it wrote nothing."""
+    file = folder / FINDINGS_FILE
+    return TextFindings.model_validate_json(file.read_bytes()) if file.exists() else TextFindings(frames=())
 
 
 def blanking_of(folder: Path, named: Sequence[str] = ()) -> Blanking:
-    """The boxes of `named`, as `0.png:left,top,right,bottom` in pixels of the picture, or all that were found.
+    """The boxes of `named`, as `0.png:left,top,right,bottom` in pixels of the picture, or all detected boxes.
 
-    Raises `InvalidArgument` where one of `named` is no box on a picture of the study's folder, or there is none at all.
+    Raises `InvalidArgument` where one of `named` is not a box on a picture in `folder`, or there are no boxes.
     """
-    found = found_in(folder)
+    findings = read_text_findings(folder)
     if not named:
-        boxes = tuple(box for frame in found.frames for box in frame.blank(frame.boxes))
+        boxes = tuple(box for frame in findings.frames for box in frame.blank(frame.boxes))
         if not boxes:
             raise InvalidArgument(name="--box", problem="no text was found; name what to blank, as 0.png:10,20,200,60")
         return Blanking(boxes=boxes)
-    frames = {frame.picture: frame for frame in found.frames}
-    return Blanking(boxes=tuple(box for text in named for box in _one(text, frames, folder)))
+    frames = {frame.picture: frame for frame in findings.frames}
+    return Blanking(boxes=tuple(box for text in named for box in _parse_box(text, frames, folder)))
 
 
-def _one(text: str, frames: dict[str, FoundFrame], folder: Path) -> tuple[BlankBox, ...]:
-    said = _BOX.fullmatch(text.strip())
-    frame = frames.get(Path(said["picture"]).name) if said else None
-    if said is None or frame is None:
+def _parse_box(text: str, frames: dict[str, FrameWithText], folder: Path) -> tuple[BlankBox, ...]:
+    match = _BOX.fullmatch(text.strip())
+    frame = frames.get(Path(match["picture"]).name) if match else None
+    if match is None or frame is None:
         problem = "give PICTURE:left,top,right,bottom with a picture that `review show` names, as 0.png:10,20,200,60"
         raise InvalidArgument(name="--box", problem=problem)
-    sides = Sides(*map(int, said["sides"].split(",")))
+    sides = Sides(*map(int, match["sides"].split(",")))
     with Image.open(folder / frame.picture) as picture:
         columns, rows = picture.size
     try:

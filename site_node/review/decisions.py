@@ -8,11 +8,11 @@ from pathlib import Path
 from shared.errors import InvalidArgument, NotFound
 from shared.frozen import Frozen
 from shared.ids import StudyKey
-from site_node.blanking import BLANKING_ANSWERS, Blanking, FoundFrame
+from site_node.blanking import BLANKING_ANSWERS, Blanking, FrameWithText
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger, State, StudyEntry
 from site_node.home.records import Records
-from site_node.review.boxes import blanking_of, found_in
+from site_node.review.boxes import blanking_of, read_text_findings
 from site_node.study import Reason, Received, Severity
 
 REJECTED = Reason(
@@ -26,7 +26,7 @@ _SHORTEST = 8  # digits of a key
 _REPORTED = (State.VALIDATED, State.SEALED, State.SUBMITTED, State.REFUSED)
 
 
-class Item(Frozen):
+class QuarantinedStudy(Frozen):
     """A study that waits for a person. `key` and `reasons` identify nobody; `pictures` show pixels: PHI."""
 
     key: StudyKey
@@ -35,35 +35,35 @@ class Item(Frozen):
     pictures: tuple[str, ...]  # files in the home's quarantine folder
 
 
-class Case(Frozen):
-    """One study in quarantine, to be looked at. `folder` and what lies in it show pixels: PHI."""
+class ReviewCase(Frozen):
+    """One study in quarantine, for a person to see. `folder` holds pictures of pixels: PHI."""
 
-    item: Item
+    item: QuarantinedStudy
     folder: Path
-    frames: tuple[FoundFrame, ...]  # where text was found
-    blanked: int  # boxes that were decided on before
+    frames: tuple[FrameWithText, ...]  # where text was found
+    blanked: int  # boxes of previous decisions
 
 
-def waiting(home: SiteHome, ledger: Ledger) -> tuple[Item, ...]:
-    """Everything in quarantine."""
+def list_waiting(home: SiteHome, ledger: Ledger) -> tuple[QuarantinedStudy, ...]:
+    """Every study in quarantine."""
     return tuple(_item(home, entry) for entry in ledger.studies(State.QUARANTINED))
 
 
-def show(home: SiteHome, ledger: Ledger, reference: str) -> Case:
-    """One study in quarantine: why it is there, and where its pictures lie."""
+def show(home: SiteHome, ledger: Ledger, reference: str) -> ReviewCase:
+    """One study in quarantine: its reasons, and where its pictures are."""
     entry = _in_quarantine(ledger, reference)
     folder = home.quarantine / entry.key
-    earlier = Records(home).find(entry.key, Blanking)
-    return Case(
+    previous = Records(home).find(entry.key, Blanking)
+    return ReviewCase(
         item=_item(home, entry),
         folder=folder,
-        frames=found_in(folder).frames,
-        blanked=len(earlier.boxes) if earlier else 0,
+        frames=read_text_findings(folder).frames,
+        blanked=len(previous.boxes) if previous else 0,
     )
 
 
 def release(home: SiteHome, ledger: Ledger, reference: str, *, actor: str, reason: str) -> StudyKey:
-    """Send a study on: what held it holds it no more, and it goes through every stage again.
+    """Send a study on: the reasons it was held for are lifted, and it goes through every stage again.
 
     What no person can lift, such as a missing PatientID, is refused with `InvalidArgument`; so is an empty `reason`.
     """
@@ -72,44 +72,44 @@ def release(home: SiteHome, ledger: Ledger, reference: str, *, actor: str, reaso
     if study is None or study.identity is None:
         problem = "the study has no patient, or two; correct it at the source and receive it again"
         raise InvalidArgument(name="study", problem=problem)
-    held = [one.code for one in entry.reasons if one.severity is Severity.REVIEW]
-    ledger.audit(actor, "release", entry.key, _given(reason))
-    ledger.reopen(entry.key, held)
+    held_codes = [why.code for why in entry.reasons if why.severity is Severity.REVIEW]
+    ledger.audit(actor, "release", entry.key, _one_line(reason))
+    ledger.reopen(entry.key, held_codes)
     return entry.key
 
 
 def blank(
     home: SiteHome, ledger: Ledger, reference: str, *, actor: str, reason: str, boxes: Sequence[str] = ()
 ) -> tuple[StudyKey, Blanking]:
-    """Have boxes blanked at the next run: those named, or all that were found; what was blanked before stays so.
+    """Have boxes blanked at the next run: those named, or all detected ones; boxes blanked before stay blanked.
 
     Nothing is released: the search for text runs again and must find nothing. Raises `InvalidArgument` where the study
-    does not wait because of text in its pixels, where a box is none, where none is named nor was found, or the `reason`
-    is empty.
+    does not wait because of text in its pixels, where a box is invalid, where none is named or detected, or where the
+    `reason` is empty.
     """
     entry = _in_quarantine(ledger, reference)
-    if BLANKING_ANSWERS.isdisjoint(one.code for one in entry.reasons):
+    if BLANKING_ANSWERS.isdisjoint(why.code for why in entry.reasons):
         raise InvalidArgument(name="study", problem="no text was found in its pixels, so there is nothing to blank")
-    wanted = blanking_of(home.quarantine / entry.key, boxes)
+    blanking = blanking_of(home.quarantine / entry.key, boxes)
     records = Records(home)
-    whole = wanted.joined(records.find(entry.key, Blanking))
-    frames = len({(box.instance, box.frame) for box in wanted.boxes})
-    ledger.audit(actor, "blank", entry.key, f"{_given(reason)} [{len(wanted.boxes)} boxes in {frames} frames]")
-    records.write(entry.key, whole)
+    merged = blanking.joined(records.find(entry.key, Blanking))
+    frames = len({(box.instance, box.frame) for box in blanking.boxes})
+    ledger.audit(actor, "blank", entry.key, f"{_one_line(reason)} [{len(blanking.boxes)} boxes in {frames} frames]")
+    records.write(entry.key, merged)
     ledger.reopen(entry.key, ())
-    return entry.key, wanted
+    return entry.key, blanking
 
 
 def reject(ledger: Ledger, reference: str, *, actor: str, reason: str) -> StudyKey:
     """Leave a study out for good; an empty `reason` is refused with `InvalidArgument`."""
     entry = _in_quarantine(ledger, reference)
-    ledger.audit(actor, "reject", entry.key, _given(reason))
+    ledger.audit(actor, "reject", entry.key, _one_line(reason))
     ledger.advance(entry.key, State.EXCLUDED, reasons=(REJECTED, *entry.reasons))
     return entry.key
 
 
-def reported(home: SiteHome, ledger: Ledger, reference: str) -> StudyEntry:
-    """The study with a validation report whose key begins so, or whose new UID is this; raises `NotFound`."""
+def find_reported(home: SiteHome, ledger: Ledger, reference: str) -> StudyEntry:
+    """The study with a validation report whose key starts with, or whose new UID is, `reference`; raises `NotFound`."""
     entries = [
         entry
         for entry in ledger.studies(*_REPORTED)
@@ -121,8 +121,10 @@ def reported(home: SiteHome, ledger: Ledger, reference: str) -> StudyEntry:
     return entries[0]
 
 
-def _item(home: SiteHome, entry: StudyEntry) -> Item:
-    return Item(key=entry.key, since=entry.changed_at, reasons=entry.reasons, pictures=_pictures(home, entry.key))
+def _item(home: SiteHome, entry: StudyEntry) -> QuarantinedStudy:
+    return QuarantinedStudy(
+        key=entry.key, since=entry.changed_at, reasons=entry.reasons, pictures=_pictures(home, entry.key)
+    )
 
 
 def _pictures(home: SiteHome, key: StudyKey) -> tuple[str, ...]:
@@ -131,16 +133,16 @@ def _pictures(home: SiteHome, key: StudyKey) -> tuple[str, ...]:
 
 
 def _in_quarantine(ledger: Ledger, reference: str) -> StudyEntry:
-    """The one study in quarantine whose key starts with `reference`, of eight digits at least."""
+    """The one study in quarantine whose key starts with `reference`, of at least eight digits; raises `NotFound`."""
     if not re.fullmatch(r"[0-9a-f]{8,32}", reference):
         raise InvalidArgument(name="study", problem="give the key that `ricord-site review list` shows")
-    found = [entry for entry in ledger.studies(State.QUARANTINED) if entry.key.startswith(reference)]
-    if len(found) != 1:
+    entries = [entry for entry in ledger.studies(State.QUARANTINED) if entry.key.startswith(reference)]
+    if len(entries) != 1:
         raise NotFound(kind="study in quarantine", name=reference)
-    return found[0]
+    return entries[0]
 
 
-def _given(reason: str) -> str:
+def _one_line(reason: str) -> str:
     text = " ".join(reason.split())
     if not text:
         raise InvalidArgument(name="--reason", problem="say why; it is kept")

@@ -1,8 +1,7 @@
-"""From what each rule found to what becomes of the study.
+"""From the reasons that the rules give to the decision on the study.
 
-An instance that a rule rejects is left out; a series that a rule rejects is left out whole; a study that a rule
-rejects, or of which nothing is left, is excluded. Anything under review in what would stay holds the study for a
-person.
+A rejected instance is left out, and a rejected series with all its instances. A study that is rejected, or that keeps
+nothing, is excluded. A reason to review anything that is kept holds the study for a person.
 """
 
 from collections.abc import Iterable, Sequence
@@ -39,11 +38,11 @@ class SeriesAssessment(Frozen):
     series_instance_uid: str = Field(repr=False)
     kept: tuple[Instance, ...]
     left_out: tuple[LeftOut, ...]
-    reasons: tuple[Reason, ...]  # of what is kept; of everything, where nothing is kept
+    reasons: tuple[Reason, ...]  # of what is kept; of everything where nothing is
 
     @property
     def outcome(self) -> Severity:
-        """`REJECT` where nothing is kept, else the gravest reason of what is."""
+        """`REJECT` where nothing is kept, else the gravest severity of what is."""
         return worst(self.reasons) if self.kept else Severity.REJECT
 
 
@@ -57,16 +56,16 @@ class Assessment(Frozen):
 
     @property
     def outcome(self) -> Severity:
-        """`REJECT` where the study as a whole is or nothing remains, else the gravest reason of what is kept."""
-        remaining = [one for one in self.series if one.kept]
+        """`REJECT` where the whole study is rejected or nothing is kept, else the gravest severity of what is kept."""
+        remaining = [series for series in self.series if series.kept]
         if worst(self.reasons) is Severity.REJECT or not (remaining or self.unreadable):
             return Severity.REJECT
-        return worst([*self.reasons, *(why for one in remaining for why in one.reasons)])
+        return worst([*self.reasons, *(why for series in remaining for why in series.reasons)])
 
     @property
     def all_reasons(self) -> tuple[Reason, ...]:
-        """Everything said, once: of the study, then of its series."""
-        return unique([*self.reasons, *(why for one in self.series for why in _said(one))])
+        """Every reason once: of the study, then of its series."""
+        return unique([*self.reasons, *(why for series in self.series for why in _reasons_of(series))])
 
 
 def screen(
@@ -82,25 +81,29 @@ def screen(
     Args:
         study: the originals, as received.
         criteria: the protocol's inclusion criteria.
-        clinical: the row of the clinical sheet that joins the study, or why there is none; `None` says no more.
-        clinical_checked: whether there is a sheet at all; without one, clinical rules are not asked.
-        released: codes of reasons that a person looked at and accepted; they warn instead of holding the study.
+        clinical: the row of the clinical sheet that matches the study, or why none does; `None` counts as `NO_ROW`.
+        clinical_checked: whether there is a sheet at all; without one, the clinical rules do not apply.
+        released: codes of reasons that a person accepted; they warn instead of holding the study.
     """
-    found = assess(study, criteria=criteria, clinical=clinical, clinical_checked=clinical_checked, released=released)
-    return decide(found)
+    return decide(
+        assess(study, criteria=criteria, clinical=clinical, clinical_checked=clinical_checked, released=released)
+    )
 
 
-def decide(found: Assessment) -> Included | Review | Excluded:
-    """The study's next type, from what the rules found."""
-    if found.outcome is Severity.REJECT:
-        return Excluded(study=found.study, reasons=found.all_reasons)
-    if found.outcome is Severity.REVIEW or not any(one.kept for one in found.series):
-        return Review(study=found.study, reasons=found.all_reasons)
+def decide(assessment: Assessment) -> Included | Review | Excluded:
+    """The study's next type, from an assessment."""
+    study, all_series = assessment.study, assessment.series
+    if assessment.outcome is Severity.REJECT:
+        return Excluded(study=study, reasons=assessment.all_reasons)
+    if assessment.outcome is Severity.REVIEW or not any(series.kept for series in all_series):
+        return Review(study=study, reasons=assessment.all_reasons)
     return Included(
-        study=found.study,
-        kept=tuple(instance for one in found.series for instance in one.kept),
-        left_out=(*found.unreadable, *(left for one in found.series for left in one.left_out)),
-        warnings=unique([*found.reasons, *(why for one in found.series if one.kept for why in one.reasons)]),
+        study=study,
+        kept=tuple(instance for series in all_series for instance in series.kept),
+        left_out=(*assessment.unreadable, *(entry for series in all_series for entry in series.left_out)),
+        warnings=unique(
+            [*assessment.reasons, *(why for series in all_series if series.kept for why in series.reasons)]
+        ),
     )
 
 
@@ -112,21 +115,21 @@ def assess(
     clinical_checked: bool,
     released: frozenset[str] = frozenset(),
 ) -> Assessment:
-    """Ask every rule; what `screen` decides by and what `ricord-site screen --json` shows."""
+    """Apply every rule; `screen` decides by the result, and `ricord-site screen --json` shows it."""
     facts, unreadable = _read(study.instances)
-    by_series = sorted(facts, key=lambda one: one.instance.series_instance_uid)
+    by_series = sorted(facts, key=lambda member: member.instance.series_instance_uid)
     series = tuple(
         _assess_series(uid, tuple(members), criteria, released)
-        for uid, members in groupby(by_series, key=lambda one: one.instance.series_instance_uid)
+        for uid, members in groupby(by_series, key=lambda member: member.instance.series_instance_uid)
     )
-    whole = unique(why for left in unreadable for why in left.reasons)
+    reasons = unique(why for entry in unreadable for why in entry.reasons)
     if facts:
-        whole += check_study(facts, criteria=criteria, clinical=clinical, clinical_checked=clinical_checked)
-    return Assessment(study=study, series=series, unreadable=unreadable, reasons=_release(whole, released))
+        reasons += check_study(facts, criteria=criteria, clinical=clinical, clinical_checked=clinical_checked)
+    return Assessment(study=study, series=series, unreadable=unreadable, reasons=_release(reasons, released))
 
 
 def _read(instances: Sequence[Instance]) -> tuple[list[Facts], tuple[LeftOut, ...]]:
-    """Facts of what can be read; the rest is left out as refused, and a person must know."""
+    """Facts of the readable files; the others are left out as refused, for a person to review."""
     facts: list[Facts] = []
     unreadable: list[LeftOut] = []
     for instance in instances:
@@ -141,24 +144,26 @@ def _read(instances: Sequence[Instance]) -> tuple[list[Facts], tuple[LeftOut, ..
 def _assess_series(
     uid: str, members: tuple[Facts, ...], criteria: Criteria, released: frozenset[str]
 ) -> SeriesAssessment:
-    """Instance rules first; the series rules see only what those left."""
-    alone = [(facts, _release(check_instance(facts, criteria), released)) for facts in members]
-    staying = tuple(facts for facts, reasons in alone if worst(reasons) is not Severity.REJECT)
-    together = _release(check_series(staying, criteria), released) if staying else ()
-    if worst(together) is Severity.REJECT:
-        staying = ()
-    kept = {facts.instance.path for facts in staying}
+    """Instance rules first; the series rules see only the instances that those keep."""
+    assessed = [(facts, _release(check_instance(facts, criteria), released)) for facts in members]
+    remaining = tuple(facts for facts, reasons in assessed if worst(reasons) is not Severity.REJECT)
+    series_reasons = _release(check_series(remaining, criteria), released) if remaining else ()
+    if worst(series_reasons) is Severity.REJECT:
+        remaining = ()
+    kept_paths = {facts.instance.path for facts in remaining}
     left_out = tuple(
-        LeftOut(instance=facts.instance, ending=Ending.EXCLUDED, reasons=_rejecting((*reasons, *together)))
-        for facts, reasons in alone
-        if facts.instance.path not in kept
+        LeftOut(instance=facts.instance, ending=Ending.EXCLUDED, reasons=_rejecting((*reasons, *series_reasons)))
+        for facts, reasons in assessed
+        if facts.instance.path not in kept_paths
     )
-    said = [why for facts, reasons in alone if not kept or facts.instance.path in kept for why in reasons]
+    instance_reasons = [
+        why for facts, reasons in assessed if not remaining or facts.instance.path in kept_paths for why in reasons
+    ]
     return SeriesAssessment(
         series_instance_uid=uid,
-        kept=tuple(facts.instance for facts in staying),
+        kept=tuple(facts.instance for facts in remaining),
         left_out=left_out,
-        reasons=unique([*said, *together]),
+        reasons=unique([*instance_reasons, *series_reasons]),
     )
 
 
@@ -166,12 +171,12 @@ def _rejecting(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
     return unique(why for why in reasons if why.severity is Severity.REJECT)
 
 
-def _said(one: SeriesAssessment) -> tuple[Reason, ...]:
-    return (*one.reasons, *(why for left in one.left_out for why in left.reasons))
+def _reasons_of(series: SeriesAssessment) -> tuple[Reason, ...]:
+    return (*series.reasons, *(why for entry in series.left_out for why in entry.reasons))
 
 
 def _release(reasons: Iterable[Reason], released: frozenset[str]) -> tuple[Reason, ...]:
-    """Reasons a person accepted only warn from then on; a rejection is not the person's to lift."""
+    """Reasons to review that a person accepted become warnings; a person cannot lift a rejection."""
     return tuple(
         why.model_copy(update={"severity": Severity.WARN})
         if why.severity is Severity.REVIEW and why.code in released

@@ -1,4 +1,4 @@
-"""What the criteria ask of one file, read once: no pixels, no element that no rule needs."""
+"""What the criteria need of one file, read once: no pixels, and only the elements that a rule needs."""
 
 import re
 import warnings
@@ -13,7 +13,7 @@ from pydicom.errors import InvalidDicomError
 from shared.errors import DicomUnreadable
 from site_node.study import Instance
 
-DESCRIPTIONS = ("SeriesDescription", "ProtocolName", "AcquisitionProtocolName")
+_DESCRIPTIONS = ("SeriesDescription", "ProtocolName", "AcquisitionProtocolName")
 _STUDY_CODES = ("AnatomicRegionSequence", "ProcedureCodeSequence", "RequestedProcedureCodeSequence")
 _DATES = ("StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate")
 _TAGS = (
@@ -22,7 +22,7 @@ _TAGS = (
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "NumberOfFrames"),
     *("BodyPartExamined", "StudyDescription", "ViewPosition", "ViewCodeSequence", "PatientID", "IssuerOfPatientID"),
     *("PatientBirthDate", "PatientAge", "PatientSex"),
-    *(*DESCRIPTIONS, *_STUDY_CODES, *_DATES),
+    *(*_DESCRIPTIONS, *_STUDY_CODES, *_DATES),
 )
 # PS3.3 C.7.6.16: an enhanced object says per frame, or for all frames, what a single-frame object says once.
 _PLANE = {
@@ -35,7 +35,7 @@ _PLANE = {
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """One frame's place: direction cosines of row and column, position and thickness in mm; `None` where not said."""
+    """One frame's place: direction cosines of row and column, position and thickness in mm; `None` where missing."""
 
     orientation: tuple[float, ...] | None
     position: tuple[float, ...] | None
@@ -66,13 +66,13 @@ class Facts:
 
 
 def read_facts(instance: Instance) -> Facts:
-    """Read what the rules need; raises `DicomUnreadable` when the file cannot be parsed."""
+    """Read what the rules need; raises `DicomUnreadable` where the file cannot be parsed."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a parser's warning quotes the value it warns of
             bare = _is_bare(instance)
-            read = pydicom.dcmread(instance.path, force=bare, specific_tags=list(_TAGS), stop_before_pixels=True)
-            return _facts(instance, read)
+            dataset = pydicom.dcmread(instance.path, force=bare, specific_tags=list(_TAGS), stop_before_pixels=True)
+            return _facts(instance, dataset)
     except InvalidDicomError:
         raise DicomUnreadable(problem="it lacks the DICOM header") from None
     except Exception:  # noqa: BLE001 -- the parser raises many kinds, and their texts quote values
@@ -99,7 +99,7 @@ def _facts(instance: Instance, dataset: Any) -> Facts:
         view=_text(dataset, "ViewPosition").upper(),
         view_codes=frozenset(_codes(dataset, ("ViewCodeSequence",))),
         study_text=_text(dataset, "StudyDescription"),
-        series_text=" ".join(_text(dataset, keyword) for keyword in DESCRIPTIONS),
+        series_text=" ".join(_text(dataset, keyword) for keyword in _DESCRIPTIONS),
         study_date=next((day for keyword in _DATES if (day := day_of(_text(dataset, keyword)))), None),
         birth_date=day_of(_text(dataset, "PatientBirthDate")),
         age=_text(dataset, "PatientAge").upper(),
@@ -109,10 +109,10 @@ def _facts(instance: Instance, dataset: Any) -> Facts:
 
 
 def day_of(text: str) -> date | None:
-    """The day of a DA value, also in the old form with dots; `None` where it is none."""
-    found = re.fullmatch(r"(\d{4})\.?(\d{2})\.?(\d{2})", text.strip())
+    """The day of a DA value, also in the old form with dots; `None` where it is not a day."""
+    match = re.fullmatch(r"(\d{4})\.?(\d{2})\.?(\d{2})", text.strip())
     try:
-        return date(*(int(part) for part in found.groups())) if found else None
+        return date(*(int(part) for part in match.groups())) if match else None
     except ValueError:
         return None
 
@@ -157,9 +157,11 @@ def _groups(frame: Any, shared: Any) -> tuple[Any, ...]:
     return tuple(item for source in sources for macro in _PLANE.values() for item in source.get(macro) or ())
 
 
-def _slice(places: Iterable[Any]) -> Slice:
+def _slice(datasets: Iterable[Any]) -> Slice:
     def first(keyword: str, count: int) -> tuple[float, ...] | None:
-        return next((found for place in places if (found := _numbers(place, keyword, count)) is not None), None)
+        return next(
+            (numbers for dataset in datasets if (numbers := _numbers(dataset, keyword, count)) is not None), None
+        )
 
     thickness = first("SliceThickness", 1)
     return Slice(

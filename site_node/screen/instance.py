@@ -1,4 +1,4 @@
-"""Rules that one instance answers alone: modality, localizer, axial orientation, body region, projection."""
+"""Rules for each instance by itself: modality, localizer, axial orientation, body region, projection."""
 
 import re
 from collections.abc import Iterable
@@ -16,22 +16,22 @@ Vote = Literal["yes", "no", "both", "silent"]
 
 
 def check_instance(facts: Facts, criteria: Criteria) -> tuple[Reason, ...]:
-    """Everything the instance-level rules say of one instance; a wrong modality ends the questions."""
+    """The reasons of every instance-level rule; with a wrong modality no other rule applies."""
     wrong = check_modality(facts, criteria.modality)
     if wrong:
         return wrong
-    found: tuple[Reason, ...] = ()
+    reasons: tuple[Reason, ...] = ()
     if criteria.localizer and facts.modality in criteria.localizer.modalities:
-        found += check_localizer(facts, criteria.localizer)
-    if criteria.orientation and facts.modality in criteria.orientation.modalities and not found:
-        found += check_orientation(facts, criteria.orientation)
+        reasons += check_localizer(facts, criteria.localizer)
+    if criteria.orientation and facts.modality in criteria.orientation.modalities and not reasons:
+        reasons += check_orientation(facts, criteria.orientation)
     if criteria.view and facts.modality in criteria.view.modalities:
-        found += check_view(facts, criteria.view)
-    return found + (check_region(facts, criteria.region) if criteria.region else ())
+        reasons += check_view(facts, criteria.view)
+    return reasons + (check_region(facts, criteria.region) if criteria.region else ())
 
 
 def check_modality(facts: Facts, rule: ModalityRule) -> tuple[Reason, ...]:
-    """Modality and SOP class are among those taken."""
+    """Modality and SOP class are accepted ones."""
     if facts.modality not in rule.allowed:
         return reason(rule.other, "modality", "Modality", "the modality is none of those the study takes")
     if facts.sop_class not in rule.sop_classes:
@@ -42,23 +42,24 @@ def check_modality(facts: Facts, rule: ModalityRule) -> tuple[Reason, ...]:
 def check_localizer(facts: Facts, rule: LocalizerRule) -> tuple[Reason, ...]:
     """Value 3 of ImageType says localizer."""
     if len(facts.image_type) > _LOCALIZER_VALUE and facts.image_type[_LOCALIZER_VALUE] in rule.image_type:
-        return reason(rule.found, "localizer", "ImageType", "this is a localizer (scout)")
+        return reason(rule.outcome, "localizer", "ImageType", "this is a localizer (scout)")
     return ()
 
 
 def check_orientation(facts: Facts, rule: OrientationRule) -> tuple[Reason, ...]:
     """Every frame's normal lies within the tolerance of the patient's z axis."""
     attribute = "ImageOrientationPatient"
-    found: tuple[Reason, ...] = ()
-    orientations = {one.orientation for one in facts.slices}
-    if any(one is None or not _is_orientation(one) for one in orientations):
-        found += reason(
+    reasons: tuple[Reason, ...] = ()
+    orientations = {frame.orientation for frame in facts.slices}
+    usable = [orientation for orientation in orientations if orientation is not None and _spans_plane(orientation)]
+    if len(usable) < len(orientations):
+        reasons += reason(
             rule.missing, "orientation-missing", attribute, "there is no usable orientation to see the plane by"
         )
     limit = cos(radians(rule.tolerance_degrees))
-    if any(one is not None and _is_orientation(one) and abs(normal_of(one)[2]) < limit for one in orientations):
-        found += reason(rule.oblique, "not-axial", attribute, "the slice is not axial")
-    return found
+    if any(abs(normal_of(orientation)[2]) < limit for orientation in usable):
+        reasons += reason(rule.oblique, "not-axial", attribute, "the slice is not axial")
+    return reasons
 
 
 def normal_of(orientation: tuple[float, ...]) -> tuple[float, float, float]:
@@ -69,14 +70,14 @@ def normal_of(orientation: tuple[float, ...]) -> tuple[float, float, float]:
     return x / size, y / size, z / size
 
 
-def _is_orientation(orientation: tuple[float, ...]) -> bool:
-    """Two directions that span a plane."""
+def _spans_plane(orientation: tuple[float, ...]) -> bool:
+    """Whether the two directions span a plane."""
     a, b, c, d, e, f = orientation
     return hypot(b * f - c * e, c * d - a * f, a * e - b * d) > 0.5
 
 
 def words_of(text: str) -> frozenset[str]:
-    """Upper-case words of a description; digits, signs and underscores part them."""
+    """Upper-case words of a description; digits, signs and underscores separate them."""
     return frozenset(re.findall(r"[^\W\d_]+", text.upper()))
 
 
@@ -85,27 +86,27 @@ def _match(words: Iterable[str], patterns: Words) -> bool:
 
 
 def _vote(words: Iterable[str], yes: Words, no: Words) -> Vote:
-    for_it, against = _match(words, yes), _match(words, no)
-    return "both" if for_it and against else "yes" if for_it else "no" if against else "silent"
+    says_yes, says_no = _match(words, yes), _match(words, no)
+    return "both" if says_yes and says_no else "yes" if says_yes else "no" if says_no else "silent"
 
 
 def check_region(facts: Facts, rule: RegionRule) -> tuple[Reason, ...]:
-    """BodyPartExamined, coded regions and the descriptions agree on the region wanted; each of them is often wrong."""
+    """BodyPartExamined, coded regions and the descriptions agree on the required region; each is often wrong."""
     part = words_of(facts.body_part)
     squeezed = "".join(re.findall(r"\w+", facts.body_part.replace("_", "")))
-    said = words_of(f"{facts.study_text} {facts.series_text}")
+    description = words_of(f"{facts.study_text} {facts.series_text}")
     part_yes = squeezed in rule.body_parts or _match(part, rule.words)
-    spoken = _vote(said, rule.words, rule.other_words + tuple(part))
-    wanted = part_yes or bool(facts.codes & set(rule.codes)) or spoken in {"yes", "both"}
-    if not wanted and not part and spoken == "silent":
+    vote = _vote(description, rule.words, rule.other_words + tuple(part))
+    shows_region = part_yes or bool(facts.codes & set(rule.codes)) or vote in {"yes", "both"}
+    if not shows_region and not part and vote == "silent":
         return reason(
             rule.missing, "region-unknown", "BodyPartExamined", f"nothing says that this shows the {rule.name}"
         )
-    if wanted and ((part and not part_yes) or spoken == "no"):
+    if shows_region and ((part and not part_yes) or vote == "no"):
         return reason(rule.conflict, "region-conflict", "BodyPartExamined", "body part and descriptions disagree")
-    if wanted:
+    if shows_region:
         return ()
-    if spoken == "silent":  # a lone body part is wrong too often to exclude by
+    if vote == "silent":  # a body part alone is wrong too often to exclude by
         return reason(
             rule.conflict, "region-unlikely", "BodyPartExamined", f"only the body part says: not the {rule.name}"
         )
@@ -113,13 +114,13 @@ def check_region(facts: Facts, rule: RegionRule) -> tuple[Reason, ...]:
 
 
 def check_view(facts: Facts, rule: ViewRule) -> tuple[Reason, ...]:
-    """The projection is one of those taken; where no attribute says it, the descriptions may."""
-    spoken = _vote(words_of(facts.series_text), rule.accepted_words, rule.rejected_words)
+    """The projection is an accepted one; where no attribute says it, the descriptions may."""
+    described = _vote(words_of(facts.series_text), rule.accepted_words, rule.rejected_words)
     stated = _stated_view(facts, rule)
-    if stated == "yes" and spoken == "no":
+    if stated == "yes" and described == "no":
         return reason(rule.conflict, "view-conflict", "ViewPosition", "view position and description disagree")
     if stated == "silent":
-        stated = spoken
+        stated = described
     if stated == "silent":
         stated = _vote(words_of(facts.study_text), rule.accepted_words, rule.rejected_words)
     if stated == "yes":

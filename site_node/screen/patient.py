@@ -1,4 +1,4 @@
-"""Rules that the study as a whole answers: one patient, age at the study date, COVID status, the clinical row."""
+"""Rules for the study as a whole: one patient, age at the study date, COVID status, the clinical row."""
 
 import re
 from collections.abc import Sequence
@@ -9,9 +9,9 @@ from site_node.screen.facts import Facts
 from site_node.screen.reasons import reason
 from site_node.study import ClinicalRow, NoRowReason, Reason
 
-_OLDEST = 130  # an age above is an error of the birth date
+_OLDEST = 130  # years; an age above is an error in the birth date
 _UNITS_UNDER_18 = {"D": 365, "W": 52, "M": 12}
-_LACKING = {
+_NO_ROW = {
     NoRowReason.NO_ROW: ("clinical-row-missing", "no row of the clinical sheet names this study's patient or exam"),
     NoRowReason.OTHER_EXAM: (
         "clinical-other-exam",
@@ -31,32 +31,32 @@ _LACKING = {
 def check_study(
     members: Sequence[Facts], *, criteria: Criteria, clinical: ClinicalRow | NoRowReason | None, clinical_checked: bool
 ) -> tuple[Reason, ...]:
-    """Everything the study-level rules say; without a clinical sheet nothing clinical is asked."""
-    found = _check_unique(members)
+    """The reasons of every study-level rule; without a clinical sheet no clinical rule applies."""
+    reasons = _check_unique(members)
     row = clinical if isinstance(clinical, ClinicalRow) else None
     if criteria.age:
-        found += check_age(members, row, criteria.age)
+        reasons += check_age(members, row, criteria.age)
     if clinical_checked and row is None and criteria.linkage:
-        code, message = _LACKING[clinical if isinstance(clinical, NoRowReason) else NoRowReason.NO_ROW]
-        return found + reason(criteria.linkage.missing_row, code, None, message)
+        code, message = _NO_ROW[clinical if isinstance(clinical, NoRowReason) else NoRowReason.NO_ROW]
+        return reasons + reason(criteria.linkage.missing_row, code, None, message)
     if clinical_checked and criteria.covid:
-        found += check_covid(row, criteria.covid)
+        reasons += check_covid(row, criteria.covid)
     if clinical_checked and row and criteria.linkage:
-        found += check_linkage(members, row, criteria.linkage)
-    return found
+        reasons += check_linkage(members, row, criteria.linkage)
+    return reasons
 
 
 def _check_unique(members: Sequence[Facts]) -> tuple[Reason, ...]:
-    found: tuple[Reason, ...] = ()
+    reasons: tuple[Reason, ...] = ()
     if len({facts.patient for facts in members}) > 1:
-        found += reason("review", "mixed-patients", "PatientID", "the study holds images of more than one patient ID")
+        reasons += reason("review", "mixed-patients", "PatientID", "the study holds images of more than one patient ID")
     if len({facts.instance.sop_instance_uid for facts in members}) < len(members):
-        found += reason("review", "duplicate-uid", "SOPInstanceUID", "two images of the study share one identifier")
-    return found
+        reasons += reason("review", "duplicate-uid", "SOPInstanceUID", "two images of the study share one identifier")
+    return reasons
 
 
 def check_age(members: Sequence[Facts], clinical: ClinicalRow | None, rule: AgeRule) -> tuple[Reason, ...]:
-    """The youngest age any image or, where none says it, the sheet gives is old enough."""
+    """The youngest age in the images, or else the sheet's, reaches the minimum."""
     ages = [age for facts in members if (age := image_age(facts)) is not None]
     if not ages and isinstance(stated := clinical and clinical.values.get("age"), int):
         ages = [stated]
@@ -85,10 +85,10 @@ def years_between(birth: date, day: date) -> int:
 
 def years_of(text: str) -> int | None:
     """Whole years of an AS value `nnn[DWMY]`; days, weeks and months mean a child, whatever their number."""
-    found = re.fullmatch(r"(\d{3})([DWMY])", text)
-    if not found:
+    match = re.fullmatch(r"(\d{3})([DWMY])", text)
+    if not match:
         return None
-    number, unit = int(found[1]), found[2]
+    number, unit = int(match[1]), match[2]
     if unit == "Y":
         return number if number <= _OLDEST else None
     return min(number // _UNITS_UNDER_18[unit], 17)
@@ -104,30 +104,32 @@ def check_covid(clinical: ClinicalRow | None, rule: CovidRule) -> tuple[Reason, 
         )
     if status not in rule.statuses:
         return reason(rule.other_status, "covid-status", None, "the COVID-19 status is none of those the study takes")
-    found: tuple[Reason, ...] = ()
+    reasons: tuple[Reason, ...] = ()
     if values.get("covid_method") not in rule.statuses[str(status)]:
         message = "the clinical sheet names no method that confirms this COVID-19 status"
-        found += reason(rule.missing_method, "covid-method-missing", None, message)
+        reasons += reason(rule.missing_method, "covid-method-missing", None, message)
     if status in rule.timing_needed and values.get("covid_timing") is None:
-        found += reason(
+        reasons += reason(
             rule.missing_timing, "covid-timing-missing", None, "the clinical sheet does not say the timing clause"
         )
-    return found
+    return reasons
 
 
 def check_linkage(members: Sequence[Facts], clinical: ClinicalRow, rule: LinkageRule) -> tuple[Reason, ...]:
-    """The row holds what is required, where the images do not, and does not contradict the images."""
+    """The row holds what is required and the images lack, and does not contradict the images."""
     from_images = {"age": image_age(members[0]), "sex": members[0].sex if members[0].sex in {"F", "M", "O"} else None}
-    found: tuple[Reason, ...] = ()
+    reasons: tuple[Reason, ...] = ()
     if any(clinical.values.get(name) is None and from_images.get(name) is None for name in rule.required):
         message = "a required field is missing in the clinical row"
-        found += reason(rule.missing_field, "clinical-field-missing", None, message)
+        reasons += reason(rule.missing_field, "clinical-field-missing", None, message)
     age, sex = clinical.values.get("age"), clinical.values.get("sex")
-    seen_age = from_images["age"]
-    if isinstance(age, int) and isinstance(seen_age, int) and abs(age - seen_age) > 1:
-        found += reason(rule.disagreement, "age-disagrees", "PatientAge", "images and clinical row give different ages")
+    age_in_images = from_images["age"]
+    if isinstance(age, int) and isinstance(age_in_images, int) and abs(age - age_in_images) > 1:
+        reasons += reason(
+            rule.disagreement, "age-disagrees", "PatientAge", "images and clinical row give different ages"
+        )
     if sex and from_images["sex"] and sex != from_images["sex"]:
-        found += reason(
+        reasons += reason(
             rule.disagreement, "sex-disagrees", "PatientSex", "images and clinical row give different sexes"
         )
-    return found
+    return reasons

@@ -1,4 +1,4 @@
-"""From what a rule found and what the criteria say of it to a reason; one place, so that codes stay stable."""
+"""Reasons from a rule's result and the criteria's outcome for it, made in one place so that codes stay stable."""
 
 from collections.abc import Iterable
 
@@ -9,7 +9,7 @@ _ORDER = (Severity.ACCEPT, Severity.WARN, Severity.REVIEW, Severity.REJECT)
 
 
 def reason(outcome: Outcome, code: str, attribute: str | None, message: str) -> tuple[Reason, ...]:
-    """One reason, or none where the criteria accept what was found."""
+    """One reason, or none where the criteria accept the result."""
     if outcome == "accept":
         return ()
     sentence = f"{message[:1].upper()}{message[1:]}."
@@ -17,8 +17,8 @@ def reason(outcome: Outcome, code: str, attribute: str | None, message: str) -> 
 
 
 def worst(reasons: Iterable[Reason]) -> Severity:
-    """The gravest severity among reasons; `ACCEPT` where there is none."""
-    return max((one.severity for one in reasons), key=_ORDER.index, default=Severity.ACCEPT)
+    """The gravest severity among reasons; `ACCEPT` without any."""
+    return max((why.severity for why in reasons), key=_ORDER.index, default=Severity.ACCEPT)
 
 
 def unique(reasons: Iterable[Reason]) -> tuple[Reason, ...]:

@@ -1,7 +1,7 @@
-"""What the screen says, one object for each series and one for its study: `ricord-site screen FOLDER --json`.
+"""The screen's output, one object for each series and one for its study: `ricord-site screen FOLDER --json`.
 
-`{"study", "series", "outcome", "reasons": [{"code", "severity", "attribute", "message", "instance"?}]}`; of the study's
-own object the series is null. UIDs are the hospital's own: PHI.
+`{"study", "series", "outcome", "reasons": [{"code", "severity", "attribute", "message", "instance"?}]}`; in
+the study's own object the series is null. UIDs are the hospital's own: PHI.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,91 +22,92 @@ _NAMES = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 
 
 class UnassignedFile(Frozen):
-    """A file that was refused on the way in although it says what study it is of; a person must know. PHI."""
+    """A file that was refused on receipt although it names its study; a person must know. PHI."""
 
     study: str = Field(repr=False, min_length=1)
-    series: str = Field(repr=False)  # empty where it does not say
+    series: str = Field(repr=False)  # empty where the file does not name it
     instance: str = Field(repr=False)
     reason: Reason
 
 
 def unassigned_file(stream: IO[bytes], reason: Reason) -> UnassignedFile | None:
-    """Of which study and series a refused file is, as far as it can be read; `None` where it does not say."""
-    read = read_attributes(stream, *_NAMES)
-    study, series, instance = (read.get(name, "") for name in _NAMES)
-    held = reason.model_copy(update={"severity": Severity.REVIEW})
-    return UnassignedFile(study=study, series=series, instance=instance, reason=held) if study else None
+    """The study, series and instance that a refused file names, where it can be read; `None` without a study."""
+    attributes = read_attributes(stream, *_NAMES)
+    study, series, instance = (attributes.get(name, "") for name in _NAMES)
+    review = reason.model_copy(update={"severity": Severity.REVIEW})
+    return UnassignedFile(study=study, series=series, instance=instance, reason=review) if study else None
 
 
 def study_lines(
-    found: Assessment,
+    assessment: Assessment,
     criteria: Criteria,
     *,
     checked: bool,
-    held: Reason | None = None,
-    strays: Sequence[UnassignedFile] = (),
+    held_reason: Reason | None = None,
+    unassigned: Sequence[UnassignedFile] = (),
 ) -> list[Line]:
     """The objects of one study.
 
     Args:
-        found: what the rules say of it.
+        assessment: what the rules say of it.
         criteria: the rules.
         checked: whether there was a clinical sheet; without one its rules say `not_checked`, which decides nothing.
-        held: why a person must see the study before anything else, if so.
-        strays: refused files of this study.
+        held_reason: why a person must see the study before anything else, if so.
+        unassigned: refused files of this study.
     """
-    study = found.study.study_instance_uid
-    lines = [_series_line(study, one, [stray for stray in strays if _is_of(stray, one)]) for one in found.series]
-    known = {one.series_instance_uid for one in found.series}
-    lines += stray_series(study, [stray for stray in strays if stray.series not in known])
-    own = [*([held] if held else []), *found.all_reasons, *(stray.reason for stray in strays)]
-    outcome = found.outcome
-    if outcome is not Severity.REJECT and (held or strays):
+    study = assessment.study.study_instance_uid
+    by_series = {series.series_instance_uid: series for series in assessment.series}
+    lines = [
+        _series_line(study, series, [file for file in unassigned if file.series == uid])
+        for uid, series in by_series.items()
+    ]
+    lines += unassigned_series(study, [file for file in unassigned if file.series not in by_series])
+    own = [*([held_reason] if held_reason else []), *assessment.all_reasons, *(file.reason for file in unassigned)]
+    outcome = assessment.outcome
+    if outcome is not Severity.REJECT and (held_reason or unassigned):
         outcome = Severity.REVIEW
-    unasked = [] if checked else _not_checked(criteria)
-    return [*lines, _line(study, None, outcome, [*map(_plain, dict.fromkeys(own)), *unasked])]
+    not_checked = [] if checked else _not_checked(criteria)
+    return [*lines, _line(study, None, outcome, [*map(_plain, dict.fromkeys(own)), *not_checked])]
 
 
-def unassigned_lines(study: str, criteria: Criteria, strays: Sequence[UnassignedFile], *, checked: bool) -> list[Line]:
-    """The objects of a study of which every file was refused."""
-    reasons = [_plain(reason) for reason in dict.fromkeys(stray.reason for stray in strays)]
-    unasked = [] if checked else _not_checked(criteria)
-    return [*stray_series(study, strays), _line(study, None, Severity.REVIEW, [*reasons, *unasked])]
+def unassigned_lines(
+    study: str, criteria: Criteria, unassigned: Sequence[UnassignedFile], *, checked: bool
+) -> list[Line]:
+    """The objects of a study whose files were all refused."""
+    reasons = [_plain(reason) for reason in dict.fromkeys(file.reason for file in unassigned)]
+    not_checked = [] if checked else _not_checked(criteria)
+    return [*unassigned_series(study, unassigned), _line(study, None, Severity.REVIEW, [*reasons, *not_checked])]
 
 
-def stray_series(study: str, strays: Iterable[UnassignedFile]) -> list[Line]:
-    """An object for each series of which every file was refused."""
+def unassigned_series(study: str, unassigned: Iterable[UnassignedFile]) -> list[Line]:
+    """An object for each series whose files were all refused."""
     by_series: dict[str, list[Line]] = {}
-    for stray in strays:
-        if stray.series:
-            by_series.setdefault(stray.series, []).append(_plain(stray.reason, stray.instance))
+    for file in unassigned:
+        if file.series:
+            by_series.setdefault(file.series, []).append(_plain(file.reason, file.instance))
     return [_line(study, series, Severity.REVIEW, reasons) for series, reasons in sorted(by_series.items())]
 
 
-def _is_of(stray: UnassignedFile, series: SeriesAssessment) -> bool:
-    return stray.series == series.series_instance_uid
-
-
-def _series_line(study: str, series: SeriesAssessment, strays: Sequence[UnassignedFile]) -> Line:
-    """Reasons of the series, and of each image left out or refused with that image's UID."""
+def _series_line(study: str, series: SeriesAssessment, unassigned: Sequence[UnassignedFile]) -> Line:
+    """The reasons of the series, and those of each image left out or refused, with its UID."""
     reasons = [_plain(reason) for reason in series.reasons]
-    for left in series.left_out:
-        reasons += [_plain(reason, left.instance.sop_instance_uid) for reason in left.reasons]
-    reasons += [_plain(stray.reason, stray.instance) for stray in strays]
+    for entry in series.left_out:
+        reasons += [_plain(reason, entry.instance.sop_instance_uid) for reason in entry.reasons]
+    reasons += [_plain(file.reason, file.instance) for file in unassigned]
     outcome = series.outcome
     if outcome is not Severity.REJECT:
-        outcome = worst([*series.reasons, *(stray.reason for stray in strays)])
+        outcome = worst([*series.reasons, *(file.reason for file in unassigned)])
     return _line(study, series.series_instance_uid, outcome, reasons)
 
 
 def _not_checked(criteria: Criteria) -> list[Line]:
-    """What only a sheet could answer, of what the criteria ask."""
-    asked = []
+    """The criteria's rules that need a clinical sheet."""
+    rules = []
     if criteria.covid:
-        asked.append(("covid-status", "No clinical sheet was given, so the COVID-19 status was not checked."))
+        rules.append(("covid-status", "No clinical sheet was given, so the COVID-19 status was not checked."))
     if criteria.linkage:
-        asked.append(("linkage", "No clinical sheet was given, so the link to a clinical row was not checked."))
-    return [{"code": code, "severity": NOT_CHECKED, "attribute": None, "message": text} for code, text in asked]
+        rules.append(("linkage", "No clinical sheet was given, so the link to a clinical row was not checked."))
+    return [{"code": code, "severity": NOT_CHECKED, "attribute": None, "message": text} for code, text in rules]
 
 
 def _line(study: str, series: str | None, outcome: Severity, reasons: list[Line]) -> Line:

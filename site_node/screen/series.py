@@ -1,4 +1,4 @@
-"""Rules that the slices of one series answer together: geometry, slice thickness, reconstruction kernel."""
+"""Rules for the slices of one series together: geometry, slice thickness, reconstruction kernel."""
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
@@ -17,26 +17,28 @@ _GAP = 1.5  # spacings
 
 
 def check_series(members: Sequence[Facts], criteria: Criteria) -> tuple[Reason, ...]:
-    """Everything the series-level rules say of the instances that no instance-level rule rejected."""
+    """The reasons of every series-level rule for the instances that no instance-level rule rejected."""
     modality = members[0].modality
-    slices = [one for facts in members for one in facts.slices]
-    found: tuple[Reason, ...] = ()
+    slices = [frame for facts in members for frame in facts.slices]
+    reasons: tuple[Reason, ...] = ()
     if criteria.geometry and modality in criteria.geometry.modalities:
-        found += check_geometry(slices, criteria.geometry)
+        reasons += check_geometry(slices, criteria.geometry)
     if criteria.thickness and modality in criteria.thickness.modalities:
-        found += check_thickness(slices, criteria.thickness)
+        reasons += check_thickness(slices, criteria.thickness)
     if criteria.kernel and modality in criteria.kernel.modalities:
-        found += check_kernel({kernel for facts in members for kernel in facts.kernels}, criteria.kernel)
-    return found
+        reasons += check_kernel({kernel for facts in members for kernel in facts.kernels}, criteria.kernel)
+    return reasons
 
 
 def check_geometry(slices: Sequence[Slice], rule: GeometryRule) -> tuple[Reason, ...]:
-    """One orientation, each position once, even spacing; too few positions are no volume (bolus tracking, scouts)."""
+    """One orientation, each position once, even spacing; few positions are not a volume (bolus tracking, scouts)."""
     attribute = "ImagePositionPatient"
-    orientations = [one.orientation for one in slices if one.orientation]
-    if any(one.position is None for one in slices) or not orientations:
+    orientations = [frame.orientation for frame in slices if frame.orientation]
+    if any(frame.position is None for frame in slices) or not orientations:
         return reason(rule.missing, "position-missing", attribute, "a slice does not say where it lies")
-    if any(abs(a - b) > _SAME_COSINE for one in orientations for a, b in zip(one, orientations[0], strict=True)):
+    if any(
+        abs(a - b) > _SAME_COSINE for cosines in orientations for a, b in zip(cosines, orientations[0], strict=True)
+    ):
         return reason(
             rule.mixed_orientation,
             "mixed-orientation",
@@ -50,12 +52,12 @@ def check_geometry(slices: Sequence[Slice], rule: GeometryRule) -> tuple[Reason,
         return reason(
             rule.few_positions, "few-positions", attribute, "the series holds too few positions to be a volume"
         )
-    found: tuple[Reason, ...] = ()
+    reasons: tuple[Reason, ...] = ()
     if len(distinct) < len(gaps):
-        found += reason(
+        reasons += reason(
             rule.repeated_position, "repeated-position", attribute, "two slices of the series lie at one position"
         )
-    return found + _check_spacing(distinct, rule)
+    return reasons + _check_spacing(distinct, rule)
 
 
 def _check_spacing(gaps: Sequence[float], rule: GeometryRule) -> tuple[Reason, ...]:
@@ -70,31 +72,32 @@ def _check_spacing(gaps: Sequence[float], rule: GeometryRule) -> tuple[Reason, .
 
 
 def _places(slices: Sequence[Slice]) -> list[float]:
-    """Where the slices lie along their common normal, in mm, in order."""
-    normal = normal_of(next(one.orientation for one in slices if one.orientation))
-    return sorted(sum(a * b for a, b in zip(one.position, normal, strict=True)) for one in slices if one.position)
+    """Where the slices lie along their common normal, in mm, ascending."""
+    normal = normal_of(next(frame.orientation for frame in slices if frame.orientation))
+    positions = (frame.position for frame in slices if frame.position)
+    return sorted(sum(a * b for a, b in zip(position, normal, strict=True)) for position in positions)
 
 
 def check_thickness(slices: Sequence[Slice], rule: ThicknessRule) -> tuple[Reason, ...]:
-    """Thickness lies in the preferred range and is no stranger to the spacing of the slices."""
+    """Thickness lies in the preferred range and agrees with the spacing of the slices."""
     attribute = "SliceThickness"
-    thicknesses = [one.thickness for one in slices if one.thickness]
+    thicknesses = [frame.thickness for frame in slices if frame.thickness]
     if len(thicknesses) < len(slices):
         return reason(rule.missing, "thickness-missing", attribute, "the slice thickness is not said")
-    found: tuple[Reason, ...] = ()
+    reasons: tuple[Reason, ...] = ()
     if min(thicknesses) < rule.minimum_mm or max(thicknesses) > rule.maximum_mm:
-        found += reason(rule.outside, "thickness", attribute, "the slice thickness is outside the preferred range")
+        reasons += reason(rule.outside, "thickness", attribute, "the slice thickness is outside the preferred range")
     spacing = _spacing(slices)
     pair = sorted((spacing or thicknesses[0], median(thicknesses)))
     if pair[1] > rule.spacing_ratio * pair[0]:
-        found += reason(
+        reasons += reason(
             rule.unlike_spacing, "thickness-unlike-spacing", attribute, "slice thickness and spacing differ much"
         )
-    return found
+    return reasons
 
 
 def _spacing(slices: Sequence[Slice]) -> float | None:
-    if any(one.position is None or one.orientation is None for one in slices):
+    if any(frame.position is None or frame.orientation is None for frame in slices):
         return None
     places = _places(slices)
     gaps = [after - before for before, after in pairwise(places) if after - before > _SAME_PLACE_MM]

@@ -44,12 +44,12 @@ def seal(
 
     A study sealed before, under the same agreement, protocol and recipient, is returned as it is, with the sequence
     number it had. Raises `ManifestInvalid` when the study is another site's or an instance is no longer what was
-    validated, `InvalidIdentifier` when `recipient` is none, `DiskFull`. On any error the outbox is as before.
+    validated, `InvalidIdentifier` for an invalid `recipient`, `DiskFull`. On any error the outbox is as before.
     """
     if study.study.site_id != site_id:
         raise ManifestInvalid(problem="the study was de-identified for another site")
     clinical = None if study.study.clinical is None else canonical_json(study.study.clinical)
-    modalities, compressible = _heads(study)
+    modalities, compressible = _read_headers(study)
     contents = _contents(
         study,
         clinical,
@@ -58,9 +58,9 @@ def seal(
         agreement_version=agreement_version,
         protocol_digest=protocol_digest,
     )
-    found = load_sealed(outbox, contents.digest, key=study.key)
-    if found is not None and _still_good(found, recipient, signing_key):
-        return found
+    previous = load_sealed(outbox, contents.digest, key=study.key)
+    if previous is not None and _is_reusable(previous, recipient, signing_key):
+        return previous
     manifest_file, ciphertext = _files(outbox, contents.digest)
     measured = _encrypt(study, contents, clinical, ciphertext, recipient, compress=compressible)
     manifest = contents.manifest(
@@ -72,7 +72,7 @@ def seal(
 
 
 def load_sealed(outbox: Path, contents_sha256: Sha256, *, key: StudyKey) -> Sealed | None:
-    """A study that was sealed before, or `None`: its manifest must be there and its file have the size it states."""
+    """A study that was sealed before; `None` unless its manifest exists and its file has the size that it states."""
     manifest_file, ciphertext = _files(outbox, contents_sha256)
     try:
         signed = SignedManifest.model_validate_json(manifest_file.read_bytes())
@@ -102,24 +102,24 @@ def _contents(
         study=study.study.study_instance_uid,
         patient=study.study.patient,
         modalities=modalities,
-        instances=tuple(_listed(instance, study.digests) for instance in _ordered(study)),
+        instances=tuple(_listing(instance, study.digests) for instance in _ordered(study)),
         clinical=None if clinical is None else ContentsClinical(size=len(clinical), sha256=_digest(clinical)),
     )
 
 
-def _still_good(found: Sealed, recipient: str, signing_key: SigningKey) -> bool:
+def _is_reusable(previous: Sealed, recipient: str, signing_key: SigningKey) -> bool:
     """Whether what was sealed before is whole, for this recipient and signed with this key."""
     try:
-        manifest = verify_manifest(found.manifest, signing_key.public)
+        manifest = verify_manifest(previous.manifest, signing_key.public)
     except SignatureInvalid:
         return False
-    with found.ciphertext.open("rb") as file:
+    with previous.ciphertext.open("rb") as file:
         whole = hashlib.file_digest(file, "sha256").hexdigest() == manifest.ciphertext_sha256
     return whole and manifest.recipient == recipient
 
 
-class _Measured:
-    """Counts and hashes what passes on its way to a file."""
+class _MeasuringWriter:
+    """Counts and hashes the bytes that it passes on to a file."""
 
     def __init__(self, target: Writable) -> None:
         self._target = target
@@ -136,14 +136,14 @@ class _Measured:
         return Sha256(self._hash.hexdigest())
 
 
-def _heads(study: Validated) -> tuple[tuple[str, ...], bool]:
-    """The study's modalities, and whether compressing it is worth while; both are the same throughout a series."""
+def _read_headers(study: Validated) -> tuple[tuple[str, ...], bool]:
+    """The study's modalities, and whether compressing it is worthwhile; both are the same throughout a series."""
     first = {instance.series_instance_uid: instance.path for instance in reversed(_ordered(study))}
-    heads = [_head(path) for path in first.values()]
-    return tuple(sorted({modality for modality, _ in heads})), not all(encapsulated for _, encapsulated in heads)
+    headers = [_read_header(path) for path in first.values()]
+    return tuple(sorted({modality for modality, _ in headers})), not all(encapsulated for _, encapsulated in headers)
 
 
-def _head(path: Path) -> tuple[str, bool]:
+def _read_header(path: Path) -> tuple[str, bool]:
     try:
         dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["Modality"])
         modality, syntax = str(dataset.Modality), dataset.file_meta.TransferSyntaxUID
@@ -156,13 +156,13 @@ def _head(path: Path) -> tuple[str, bool]:
 
 def _encrypt(
     study: Validated, contents: Contents, clinical: bytes | None, file: Path, recipient: str, *, compress: bool
-) -> _Measured:
+) -> _MeasuringWriter:
     paths = {instance.sop_instance_uid: instance.path for instance in study.study.instances}
     outbox = file.parent
     outbox.mkdir(parents=True, exist_ok=True)
     clear_unfinished(file)
     with replacing(file) as target:
-        measured = _Measured(target)
+        measured = _MeasuringWriter(target)
         sealing = seal_writer([recipient], measured)
         archive = ArchiveWriter(Compressor(sealing) if compress else sealing)
         listing = canonical_json(contents)
@@ -172,7 +172,7 @@ def _encrypt(
         if clinical is not None:
             archive.add(contents.members()[-1].name, len(clinical), [clinical])
         archive.finish()
-        # An earlier manifest belongs to the ciphertext that is now replaced: it goes first, whatever happens between.
+        # A previous manifest belongs to the ciphertext that is replaced next: it is deleted first, in case of a crash.
         _files(outbox, contents.digest)[0].unlink(missing_ok=True)
     return measured
 
@@ -195,7 +195,7 @@ def _ordered(study: Validated) -> list[DeidentifiedInstance]:
     return sorted(study.study.instances, key=lambda each: (each.series_instance_uid, each.sop_instance_uid))
 
 
-def _listed(instance: DeidentifiedInstance, digests: Mapping[Uid, Sha256]) -> ContentsInstance:
+def _listing(instance: DeidentifiedInstance, digests: Mapping[Uid, Sha256]) -> ContentsInstance:
     return ContentsInstance(
         series_instance_uid=instance.series_instance_uid,
         sop_instance_uid=instance.sop_instance_uid,

@@ -1,1 +1,1 @@
-"""The sections of `site.toml` as frozen types: what a hospital may set, and within which bounds."""
+"""The sections of `site.toml` as frozen types: the settings of a hospital, and their bounds."""

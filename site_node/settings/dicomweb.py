@@ -1,4 +1,4 @@
-"""The settings of DICOMweb: which server is asked, and as whom. `site.toml` holds them, and no secret."""
+"""The settings of DICOMweb: the server, and our credentials for it. `site.toml` holds no secret, only files' names."""
 
 import re
 from ipaddress import ip_address
@@ -8,21 +8,21 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from site_node.settings.retrieval import Pacing
+from site_node.settings.retrieval import RetrievalSettings
 
 _VISIBLE = re.compile(r"[!-~]+")
 
 
 def _url(text: str) -> str:
-    """The base of the service, without a slash at its end; unencrypted only where nothing leaves the machine."""
+    """The base URL of the service, without a trailing slash; unencrypted only on this machine."""
     try:
         parts = urlsplit(text)
-        parts.port  # noqa: B018 -- it raises where it is no number
+        host, port = parts.hostname, parts.port  # `port` raises `ValueError` if it is not a number
     except ValueError:
         raise ValueError("it is no URL") from None
-    if parts.scheme not in {"http", "https"} or not parts.hostname or not _VISIBLE.fullmatch(text):
+    if parts.scheme not in {"http", "https"} or not host or port == 0 or not _VISIBLE.fullmatch(text):
         raise ValueError("it is no URL that begins with https://")
-    if parts.scheme == "http" and not _is_this_machine(parts.hostname):
+    if parts.scheme == "http" and not _is_this_machine(host):
         raise ValueError("http:// is for a server on this machine only; others are asked over https://")
     if "@" in parts.netloc or "?" in text or "#" in text:
         raise ValueError("it holds more than host, port and path; a name or a password has settings of its own")
@@ -36,14 +36,14 @@ def _is_this_machine(host: str) -> bool:
         return False
 
 
-class DicomwebSettings(Pacing):
-    """The service that is asked in place of a PACS's DIMSE port. Files that are relative lie below the home."""
+class DicomwebSettings(RetrievalSettings):
+    """The service that is queried in place of a PACS's DIMSE port. Relative files are below the home."""
 
     url: Annotated[str, AfterValidator(_url)]  # QIDO-RS and WADO-RS are below it: URL/studies
     username: str = Field(default="", pattern=r"^[^:\x00-\x1f\x7f]*$")  # RFC 7617: no colon
     password_file: Path | None = None  # one line, mode 0600
-    token_file: Path | None = None  # a bearer token, likewise; read anew for each question, so it may be renewed
-    authorities: Path | None = None  # who may have signed the server's certificate; else those of `certifi`
+    token_file: Path | None = None  # a bearer token, likewise; read again for each query, so it may be renewed
+    authorities: Path | None = None  # those that may sign the server's certificate; else those of `certifi`
     certificate: Path | None = None  # ours, for mutual TLS, with its key
     key: Path | None = None
 
@@ -59,5 +59,5 @@ class DicomwebSettings(Pacing):
 
     @property
     def peer(self) -> str:
-        """Who is asked, for a person."""
+        """The server's name in messages."""
         return self.url

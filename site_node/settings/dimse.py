@@ -1,4 +1,4 @@
-"""The settings of the DICOM network: whom we listen to, whom we ask, and when. `site.toml` holds them."""
+"""The settings of the DICOM network in `site.toml`: who may send to us, which PACS we query, and when."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from shared.frozen import Frozen
-from site_node.settings.retrieval import Pacing
+from site_node.settings.retrieval import RetrievalSettings
 
 LONGEST_PDU = 131_072  # bytes: measured best; unlimited ones are slower
 _AE_TITLE = re.compile(r"(?! )[ -\[\]-~]{1,16}(?<! )")  # PS3.5 6.2: printable ASCII without backslash
@@ -28,24 +28,24 @@ class TlsSettings(Frozen):
 
     certificate: Path
     key: Path
-    authorities: Path  # who may have signed the other side's certificate
+    authorities: Path  # those that may sign the peer's certificate
 
 
 class ScpSettings(Frozen):
-    """What we accept. Only the calling AE titles named may store; there is no setting that lets in all."""
+    """What we accept. Only the calling AE titles in `callers` may store; no setting admits all."""
 
     port: Port
     callers: tuple[AeTitle, ...] = Field(min_length=1)
     host: str = "0.0.0.0"  # noqa: S104 -- a PACS must reach it; the settings may name one address
     ae_title: AeTitle = "RICORD"
-    quiet_seconds: float = Field(default=10.0, ge=0.1, le=3600)  # a study that got nothing so long is taken in
+    quiet_seconds: float = Field(default=10.0, ge=0.1, le=3600)  # a study that got no image for so long is received
     associations: int = Field(default=8, ge=1, le=64)
     min_free_mb: int = Field(default=1024, ge=0)
     tls: TlsSettings | None = None
 
 
 class Peer(Frozen):
-    """Another application entity that we call, and as whom."""
+    """Another application entity, and our AE title towards it."""
 
     host: str = Field(min_length=1)
     port: Port
@@ -55,17 +55,17 @@ class Peer(Frozen):
 
     @property
     def peer(self) -> str:
-        """Who is asked, for a person."""
+        """Its name in messages."""
         return f"{self.ae_title} at {self.address}"
 
     @property
     def address(self) -> str:
-        """Where it listens."""
+        """Its host and port."""
         return f"{self.host}:{self.port}"
 
 
-class PacsSettings(Peer, Pacing):
-    """The PACS that is asked, and how gently."""
+class PacsSettings(Peer, RetrievalSettings):
+    """The PACS that we query, and how gently."""
 
     method: Literal["move", "get"] = "get"  # `move` needs [scp], and the PACS must know our AE title and address
 
@@ -74,5 +74,5 @@ class SendSettings(Peer):
     """The PACS that `ricord-site pacs send` sends to."""
 
     associations: int = Field(default=3, ge=1, le=16)
-    attempts: int = Field(default=3, ge=1, le=100)  # of each file whose answer was lost
-    answer_seconds: float = Field(default=10.0, ge=0.1, le=3600)  # an answer that takes so long is lost
+    attempts: int = Field(default=3, ge=1, le=100)  # for each file whose answer was lost
+    answer_seconds: float = Field(default=10.0, ge=0.1, le=3600)  # a later answer counts as lost

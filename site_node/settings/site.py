@@ -1,4 +1,4 @@
-"""`site.toml` as a whole: its sections, the text that `ricord-site init` writes, and how it is read."""
+"""The whole of `site.toml`: its sections, the text that `ricord-site init` writes, and its reader."""
 
 import json
 from datetime import timedelta
@@ -17,7 +17,7 @@ SETTINGS_FILE = "site.toml"
 
 
 class SiteSettings(Frozen):
-    """What a hospital may set; `site.toml` says what each is for. Relative paths are below the home."""
+    """The settings of a hospital; `site.toml` explains each. Relative paths are below the home."""
 
     name: str = Field(min_length=1, max_length=200)
     protocol: str = "ricord"
@@ -40,7 +40,7 @@ class SiteSettings(Frozen):
 
     @property
     def originals_stay(self) -> timedelta | None:
-        """How long our copies of the originals stay after their study's end; `None` where they are never deleted."""
+        """How long our copies of the originals stay after their study's end; `None` if they are never deleted."""
         return timedelta(days=self.keep_originals_days) if self.delete_originals else None
 
 
@@ -97,7 +97,7 @@ min_free_mb = 1024           # with less free on the disk nothing is received, f
 
 
 def new_settings(*, name: str, protocol: str) -> str:
-    """The text of a new `site.toml`; raises `InvalidArgument` for a name that cannot be one."""
+    """The text of a new `site.toml`; raises `InvalidArgument` for an invalid name."""
     try:
         SiteSettings(name=name, protocol=protocol)
     except ValidationError as error:
@@ -111,5 +111,5 @@ def read_settings(file: Path) -> SiteSettings:
 
 
 def _quoted(text: str) -> str:
-    """A TOML basic string: JSON's escapes are a subset of TOML's, but for DEL."""
+    """A TOML basic string: JSON's escapes are a subset of TOML's, except for DEL."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,4 +1,4 @@
-"""`deidentify SOURCE OUT` from its options to its report: which engine, what is said on the terminal."""
+"""`deidentify SOURCE OUT` without a home: choose the engine, run, write the report."""
 
 import sys
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from site_node.standalone.archive import RunReport, deidentify_archive
 from site_node.standalone.engine import Engine, Inline
 from site_node.standalone.engine_processes import Processes
 from site_node.standalone.engine_ray import LOCAL, Ray
-from site_node.standalone.report import lines, write_report
+from site_node.standalone.report import report_lines, write_report
 from site_node.standalone.tasks import Job
 from site_node.standalone.worker import close
 
@@ -21,7 +21,7 @@ _NO_VALIDATE = "without validation nothing looks at the outputs a second time: w
 
 
 class EngineName(StrEnum):
-    """Where workers are."""
+    """Where the workers run."""
 
     PROCESS = "process"
     RAY = "ray"
@@ -35,22 +35,22 @@ class EngineChoice(NamedTuple):
     ray_address: str = ""
 
 
-def run_alone(source: Path, job: Job, choice: EngineChoice, report: Path | None) -> RunReport:
+def run_standalone(source: Path, job: Job, choice: EngineChoice, report: Path | None) -> RunReport:
     """De-identify a source and write the report. Raises what `deidentify_archive` does and `NoDicomFound`."""
-    _outside(source, job.out)
+    _check_outside(source, job.out)
     job.out.mkdir(parents=True, exist_ok=True)
     if report is not None and not report.absolute().parent.is_dir():
         raise InvalidArgument(name="--report", problem="its folder does not exist")
     with _engine(choice, job) as engine:
-        told = deidentify_archive(source, job, engine)
+        run_report = deidentify_archive(source, job, engine)
     if report is not None:
-        write_report(report.absolute(), lines(told.names, told.fates))
-    told.check(source)
-    return told
+        write_report(report.absolute(), report_lines(run_report.names, run_report.outcomes))
+    run_report.check(source)
+    return run_report
 
 
-def given_up(job: Job) -> None:
-    """Say on standard error what the options do without."""
+def warn_disabled_checks(job: Job) -> None:
+    """Note on standard error which checks the options switch off."""
     if not job.pixel_check:
         sys.stderr.write(f"note: {_NO_PIXEL_CHECK}.\n")
     if not job.validated:
@@ -59,7 +59,7 @@ def given_up(job: Job) -> None:
 
 @contextmanager
 def _engine(choice: EngineChoice, job: Job) -> Iterator[Engine]:
-    engine = _made(choice)
+    engine = _make_engine(choice)
     try:
         yield engine
     finally:
@@ -67,7 +67,7 @@ def _engine(choice: EngineChoice, job: Job) -> Iterator[Engine]:
         close(job)
 
 
-def _made(choice: EngineChoice) -> Engine:
+def _make_engine(choice: EngineChoice) -> Engine:
     if choice.name is EngineName.RAY:
         return Ray(choice.ray_address or LOCAL, workers=choice.workers)
     if choice.ray_address:
@@ -75,10 +75,10 @@ def _made(choice: EngineChoice) -> Engine:
     return Processes(choice.workers) if choice.workers > 1 else Inline()
 
 
-def _outside(source: Path, out: Path) -> None:
-    """Raise `InvalidArgument` when the output would lie in what is read, or over it."""
-    read, written = source.resolve(), out.resolve()
-    if written.is_relative_to(read) or read.is_relative_to(written):
+def _check_outside(source: Path, out: Path) -> None:
+    """Raise `InvalidArgument` when the output folder would lie inside the source, or contain it."""
+    resolved_source, resolved_out = source.resolve(), out.resolve()
+    if resolved_out.is_relative_to(resolved_source) or resolved_source.is_relative_to(resolved_out):
         raise InvalidArgument(name="OUT", problem="it must lie outside SOURCE")
     if out.exists() and not out.is_dir():
         raise InvalidArgument(name="OUT", problem="it is not a folder")

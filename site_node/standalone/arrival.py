@@ -1,4 +1,4 @@
-"""The files of one study as they are found when the study's turn comes."""
+"""The files of one study, checked and hashed when the study is processed."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -6,43 +6,43 @@ from typing import NamedTuple
 from shared.errors import DicomUnreadable, DiskFull
 from shared.ids import StudyKey
 from site_node.receive.reading import Header
-from site_node.standalone.reasons import fate, unreadable_fate
-from site_node.standalone.sources import opened, read, unpack
-from site_node.standalone.tasks import FileOutcome, Member
+from site_node.standalone.reasons import outcome_for, unreadable_outcome
+from site_node.standalone.sources import open_input, read_and_hash, unpack
+from site_node.standalone.tasks import FileOutcome, StudyFile
 from site_node.standalone.worker_context import WorkerContext
 from site_node.study import Instance
 
 
-class Arrived(NamedTuple):
-    """A file, who it is, and where it lies: in the source, or unpacked from its archive."""
+class PreparedFile(NamedTuple):
+    """A file with its header and its instance; the path is in the source or, unpacked from an archive, in the spool."""
 
-    member: Member
+    study_file: StudyFile
     header: Header
     instance: Instance
 
     @property
     def number(self) -> int:
-        """Of the input file, in the source's order."""
-        return self.member.place.number
+        """The number of the input file, in the source's order."""
+        return self.study_file.location.number
 
 
-def arrive(member: Member, study: StudyKey, bench: WorkerContext, spool: Path) -> Arrived | FileOutcome:
-    """A file that is still what it was when it was looked at, or why it is not taken."""
+def prepare(file: StudyFile, study: StudyKey, context: WorkerContext, spool: Path) -> PreparedFile | FileOutcome:
+    """A file that did not change since it was scanned, or the outcome of one that is left out."""
     try:
-        path = _located(member, bench, spool)
+        path = _locate(file, context, spool)
         if path is None:
-            return fate("changed-while-reading")
-        with path.open("rb") as file:
+            return outcome_for("changed-while-reading")
+        with path.open("rb") as stream:
             size = path.stat().st_size
-            header, digest = read(file, size)
+            header, digest = read_and_hash(stream, size)
     except DicomUnreadable as error:
-        return unreadable_fate(error.fields["reason"])
+        return unreadable_outcome(error.fields["reason"])
     except DiskFull:
-        return fate("disk-full")
+        return outcome_for("disk-full")
     except OSError:
-        return unreadable_fate("unreadable")
-    if bench.pseudonyms.study_key(header.study_instance_uid) != study:
-        return fate("changed-while-reading")
+        return unreadable_outcome("unreadable")
+    if context.pseudonyms.study_key(header.study_instance_uid) != study:
+        return outcome_for("changed-while-reading")
     instance = Instance(
         path=path,
         size=size,
@@ -52,16 +52,16 @@ def arrive(member: Member, study: StudyKey, bench: WorkerContext, spool: Path) -
         series_instance_uid=header.series_instance_uid,
         transfer_syntax_uid=header.transfer_syntax_uid,
     )
-    return Arrived(member, header, instance)
+    return PreparedFile(file, header, instance)
 
 
-def _located(member: Member, bench: WorkerContext, spool: Path) -> Path | None:
-    """Where the file can be read at any place of it; `None` where it is not the file any more that was looked at."""
-    with opened(member.place, bench.archives) as (file, stamp, _):
-        if stamp != member.stamp:
+def _locate(file: StudyFile, context: WorkerContext, spool: Path) -> Path | None:
+    """A path where the file can be read at random; `None` where it changed since it was scanned."""
+    with open_input(file.location, context.archives) as (stream, stamp, _):
+        if stamp != file.stamp:
             return None
-        if member.place.member is None:
-            return Path(member.place.path)
-        target = spool / f"{member.place.number}.dcm"
-        unpack(file, target)
+        if file.location.member is None:
+            return Path(file.location.path)
+        target = spool / f"{file.location.number}.dcm"
+        unpack(stream, target)
         return target

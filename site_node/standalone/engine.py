@@ -1,4 +1,4 @@
-"""How tasks are carried out: here, one after the other, or by an engine of its own module."""
+"""Engines that carry out tasks: the interface, and the one that works in this process."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar
@@ -10,17 +10,17 @@ TRIES = 2  # a worker that is killed takes its task with it once
 
 
 class Engine(Protocol):
-    """Carries out tasks in any order. It takes no more of them at a time than it has workers for."""
+    """Carries out tasks in any order. It draws no more of them at a time than it has workers for."""
 
     def run(self, work: Callable[[T], R], tasks: Iterable[T]) -> Iterator[tuple[T, R | None]]:
-        """Each task with what `work` made of it; `None` where its worker died each time."""
+        """Each task with the result of `work`; `None` where its worker died each time."""
 
     def close(self) -> None:
-        """Let the workers go; what is under way ends without a result."""
+        """End the workers; tasks under way end without a result."""
 
 
 class Inline:
-    """In this process."""
+    """Works in this process."""
 
     def run(self, work: Callable[[T], R], tasks: Iterable[T]) -> Iterator[tuple[T, R | None]]:
         """One task after the other."""
@@ -28,4 +28,4 @@ class Inline:
             yield task, work(task)
 
     def close(self) -> None:
-        """There is nothing to let go."""
+        """Nothing to end."""

@@ -1,7 +1,7 @@
-"""Worker processes of this machine. One that is killed is replaced, and its task is tried once more.
+"""Worker processes of this machine. A killed worker is replaced, and its task is tried once more.
 
-Workers are spawned, not forked: nothing of this process (locks, descriptors, keys in memory) is theirs. A task goes
-through a pipe that nobody else can read.
+Workers are spawned, not forked: they inherit no locks, descriptors or keys of this process. A task is sent through a
+pipe that no other process can read.
 """
 
 import logging
@@ -20,7 +20,7 @@ from site_node.standalone.engine import TRIES
 T = TypeVar("T")
 R = TypeVar("R")
 
-_PATIENCE = 5.0  # seconds that a worker has to end before it is killed
+_JOIN_SECONDS = 5.0  # before a worker that does not end is killed
 
 
 class _Worker(NamedTuple):
@@ -41,12 +41,12 @@ class Processes:
         again: deque[tuple[T, int]] = deque()
         todo = iter(tasks)
         while True:
-            while len(self._busy) < self._count and (following := _following(again, todo)) is not None:
-                self._give(work, *following)
+            while len(self._busy) < self._count and (next_task := _next_task(again, todo)) is not None:
+                self._assign(work, *next_task)
             if not self._busy:
                 return
             ready = wait(list(self._busy))
-            for pipe in [one for one in self._busy if one in ready]:
+            for pipe in [pipe for pipe in self._busy if pipe in ready]:
                 worker, task, tries = self._busy.pop(pipe)
                 try:
                     result = worker.pipe.recv()
@@ -65,14 +65,14 @@ class Processes:
         for worker in self._idle:
             worker.pipe.close()
         for worker in self._idle:
-            worker.process.join(_PATIENCE)
+            worker.process.join(_JOIN_SECONDS)
             _end(worker)
         for worker, _, _ in self._busy.values():
             _end(worker)
         self._idle, self._busy = [], {}
 
-    def _give(self, work: Callable[[T], R], task: T, tries: int) -> None:
-        """Hand a task to an idle worker; a worker that died idle costs no try."""
+    def _assign(self, work: Callable[[T], R], task: T, tries: int) -> None:
+        """Send a task to an idle worker; a worker that died idle does not count as a try."""
         while True:
             worker = self._idle.pop() if self._idle else _start()
             try:
@@ -84,8 +84,8 @@ class Processes:
             return
 
 
-def _following(again: deque[tuple[T, int]], todo: Iterator[T]) -> tuple[T, int] | None:
-    """The next task and which try it is: one whose worker died goes first."""
+def _next_task(again: deque[tuple[T, int]], todo: Iterator[T]) -> tuple[T, int] | None:
+    """The next task and the number of its try; tasks whose worker died come first."""
     if again:
         return again.popleft()
     for task in todo:
@@ -111,7 +111,7 @@ def _end(worker: _Worker) -> None:
 
 
 def _serve(pipe: Connection) -> None:
-    """A worker's life: tasks until the pipe closes, which it does when the owner ends in whatever way."""
+    """The worker process: work on tasks until the pipe closes, which it does however the owner ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is for the owner
     be_quiet()
     with suppress(EOFError, OSError):
@@ -121,6 +121,6 @@ def _serve(pipe: Connection) -> None:
 
 
 def be_quiet() -> None:
-    """Keep what libraries say off this worker's output: it may quote values."""
+    """Silence warnings and logs of libraries in this worker: they may quote values."""
     warnings.simplefilter("ignore")
     logging.getLogger("pydicom").disabled = True

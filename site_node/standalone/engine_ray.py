@@ -1,4 +1,4 @@
-"""The same work over a Ray cluster: one task for each study, tried once more where its worker is lost.
+"""The same work on a Ray cluster: one task for each study, tried once more where its worker is lost.
 
 The cluster's machines read the source and the key, and write the outputs, under the same paths, and have this package
 installed. Ray's own traffic is neither encrypted nor authenticated unless its TLS is on, and whoever reaches a cluster
@@ -23,7 +23,7 @@ R = TypeVar("R")
 LOCAL = "local"  # start a cluster here, for this run
 _OPTION = "--ray-address"
 _CERTIFICATES = ("RAY_TLS_SERVER_CERT", "RAY_TLS_SERVER_KEY", "RAY_TLS_CA_CERT")
-_AHEAD = 2  # tasks that wait for each processor of the cluster
+_TASKS_PER_CPU = 2  # submitted ahead
 
 
 class Ray:
@@ -36,14 +36,14 @@ class Ray:
     def __init__(self, address: str = LOCAL, *, workers: int | None = None) -> None:
         if not is_here(address):
             check_tls()
-        self._ray = _connected(address, workers)
+        self._ray = _connect(address, workers)
         try:
             if not all(_is_own(node, self._ray) for node in self._ray.nodes()):
                 check_tls()
         except InvalidArgument:
             self.close()
             raise
-        self._ahead = _AHEAD * max(1, int(self._ray.cluster_resources().get("CPU", 1)))
+        self._max_submitted = _TASKS_PER_CPU * max(1, int(self._ray.cluster_resources().get("CPU", 1)))
 
     def run(self, work: Callable[[T], R], tasks: Iterable[T]) -> Iterator[tuple[T, R | None]]:
         """Each task with its result, as they come."""
@@ -51,15 +51,15 @@ class Ray:
         under_way: dict[Any, T] = {}
         todo = iter(tasks)
         while True:
-            while len(under_way) < self._ahead and (task := next(todo, None)) is not None:
+            while len(under_way) < self._max_submitted and (task := next(todo, None)) is not None:
                 under_way[remote.remote(work, task)] = task
             if not under_way:
                 return
-            for done in self._ray.wait(list(under_way))[0]:
-                yield under_way.pop(done), self._result(done)
+            for reference in self._ray.wait(list(under_way))[0]:
+                yield under_way.pop(reference), self._result(reference)
 
     def close(self) -> None:
-        """Leave the cluster; one that was started here ends."""
+        """Disconnect from the cluster; a local one ends."""
         self._ray.shutdown()
 
     def _result(self, reference: Any) -> Any:
@@ -70,7 +70,7 @@ class Ray:
 
 
 def is_here(address: str) -> bool:
-    """Whether an address is this machine's own beyond doubt."""
+    """Whether an address is `local` or a loopback address."""
     if address == LOCAL:
         return True
     host = urlsplit(address if "://" in address else f"//{address}").hostname or ""
@@ -87,18 +87,18 @@ def check_tls() -> None:
         )
 
 
-def _connected(address: str, workers: int | None) -> ModuleType:
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is told to Ray's makers
+def _connect(address: str, workers: int | None) -> ModuleType:
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is reported to Ray's makers
     try:
         import ray
     except ImportError:
         problem = "Ray is not installed; install ricord-federation[simulation]"
         raise InvalidArgument(name="--engine ray", problem=problem) from None
-    more: dict[str, Any] = {"address": address}
+    options: dict[str, Any] = {"address": address}
     if address == LOCAL:
-        more |= {"num_cpus": workers, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+        options |= {"num_cpus": workers, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
     try:
-        ray.init(**more, log_to_driver=False, configure_logging=False)
+        ray.init(**options, log_to_driver=False, configure_logging=False)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise InvalidArgument(name=_OPTION, problem="no cluster of this Ray version answers there") from error
     module: ModuleType = ray

@@ -8,8 +8,8 @@ from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.receive.reading import Header
 
 
-def name_of(header: Header, pseudonyms: Pseudonyms) -> str | None:
-    """An output's name below the output folder; `None` where nobody knows whose it is."""
+def output_name(header: Header, pseudonyms: Pseudonyms) -> str | None:
+    """An output's name below the output folder; `None` where the file names no patient."""
     if header.identity is None:
         return None
     uids = (header.study_instance_uid, header.series_instance_uid, header.sop_instance_uid)
@@ -17,19 +17,19 @@ def name_of(header: Header, pseudonyms: Pseudonyms) -> str | None:
     return f"{pseudonyms.patient(header.identity)}/{study}/{series}/{instance}.dcm"
 
 
-def put(made: dict[str, Path], out: Path) -> None:
-    """Give finished files their names; one from an earlier run is replaced. Raises `OSError`."""
-    for name, path in made.items():
+def publish(outputs: dict[str, Path], out: Path) -> None:
+    """Move finished files to their names below `out`; they replace those of a previous run. Raises `OSError`."""
+    for name, path in outputs.items():
         target = out / name
         target.parent.mkdir(parents=True, exist_ok=True)
         path.replace(target)
-    folders = {parent for name in made for parent in (out / name).parents if parent.is_relative_to(out)}
+    folders = {parent for name in outputs for parent in (out / name).parents if parent.is_relative_to(out)}
     for folder in folders:
         sync_folder(folder)
 
 
-def take_away(name: str, out: Path) -> None:
-    """Remove an output of an earlier run, and the folders that it leaves empty."""
+def remove_output(name: str, out: Path) -> None:
+    """Remove an output of a previous run, and the folders that become empty."""
     (out / name).unlink(missing_ok=True)
     with suppress(OSError):  # not empty, or not there
         for folder in list((out / name).parents)[:3]:

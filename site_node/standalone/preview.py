@@ -1,4 +1,4 @@
-"""One file as it is and as it would leave: nothing is kept."""
+"""One file before and after de-identification; nothing is kept."""
 
 import os
 import tempfile
@@ -13,25 +13,25 @@ from shared.protocol.profile import Profile
 from site_node.deidentify.study import deidentify
 from site_node.node.composition import NOT_ENROLLED
 from site_node.pseudonyms.keyed import SECRET_BYTES, Pseudonyms
-from site_node.standalone.screening import received
+from site_node.standalone.screening import temporary_reception
 from site_node.study import Included, Refused
 
 
 def before_and_after(file: Path, profile: Profile) -> tuple[Dataset, Dataset]:
-    """A file's data set, and the de-identified one under a secret of the moment. PHI.
+    """A file's data set, and the de-identified one under a random secret. PHI.
 
-    Raises `InvalidArgument` where the file is not received or not de-identified.
+    Raises `InvalidArgument` where the file cannot be received or de-identified.
     """
     pseudonyms = Pseudonyms(os.urandom(SECRET_BYTES), NOT_ENROLLED)
-    with received(file, pseudonyms) as reception, tempfile.TemporaryDirectory(prefix="ricord-") as folder:
+    with temporary_reception(file, pseudonyms) as reception, tempfile.TemporaryDirectory(prefix="ricord-") as folder:
         if not reception.studies:
             raise InvalidArgument(name="FILE", problem=reception.refused[0].reason.message.rstrip("."))
         study = reception.studies[0]
         included = Included(study=study, kept=study.instances, left_out=(), warnings=())
-        made = deidentify(included, profile=profile, pseudonyms=pseudonyms, out=Path(folder) / "out")
-        if isinstance(made, Refused):
-            raise InvalidArgument(name="FILE", problem=made.reasons[0].message.rstrip("."))
-        return _read(study.instances[0].path), _read(made.instances[0].path)
+        output = deidentify(included, profile=profile, pseudonyms=pseudonyms, out=Path(folder) / "out")
+        if isinstance(output, Refused):
+            raise InvalidArgument(name="FILE", problem=output.reasons[0].message.rstrip("."))
+        return _read(study.instances[0].path), _read(output.instances[0].path)
 
 
 def _read(path: Path) -> Dataset:

@@ -1,4 +1,4 @@
-"""How far a run is, on a terminal: a bar, files a second and the time left. Elsewhere nothing is shown."""
+"""A progress bar on a terminal: files per second and the time left. Elsewhere nothing is shown."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ Advance = Callable[[int], None]
 
 
 class _Rate(ProgressColumn):
-    """Files a second, as rich measured them lately."""
+    """Files per second, as rich measured them lately."""
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
@@ -21,7 +21,7 @@ class _Rate(ProgressColumn):
 
 @contextmanager
 def progress(title: str, total: int | None = None) -> Iterator[Advance]:
-    """Yield what is called with the number of further files that are done."""
+    """Yield a function to call with the number of files completed since the last call."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
     console = Console(file=sys.stderr)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as shown:

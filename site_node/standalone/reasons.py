@@ -1,4 +1,4 @@
-"""Reasons that working alone adds to those of the stages."""
+"""Reasons that processing without a home adds to those of the stages."""
 
 from types import MappingProxyType
 
@@ -17,22 +17,22 @@ _SENTENCES = MappingProxyType(
         "internal-error": "A defect of this program stopped the study; nothing of it was written.",
     }
 )
-# Nothing about the file itself: another run may take it. (A file that changed is another file to that run anyway.)
-PASSING = frozenset({"disk-full", "too-large", "worker-died", "internal-error"})
+# Independent of the file: another run may accept it. (To that run a changed file is another file anyway.)
+TRANSIENT = frozenset({"disk-full", "too-large", "worker-died", "internal-error"})
 
 
-def fate(code: str, ending: Ending = Ending.REFUSED, attribute: str | None = None) -> FileOutcome:
-    """A file that is not taken for a reason of this table."""
+def outcome_for(code: str, ending: Ending = Ending.REFUSED, attribute: str | None = None) -> FileOutcome:
+    """The outcome of a file that is left out for a reason of this table."""
     severity = Severity.REVIEW if ending is Ending.QUARANTINED else Severity.REJECT
     return FileOutcome(ending, (Reason(code=code, message=_SENTENCES[code], severity=severity, attribute=attribute),))
 
 
-def unreadable_fate(code: str) -> FileOutcome:
-    """A file that is not taken for a reason of `receive.reading.MESSAGES`."""
-    one = refused("", code)
-    return FileOutcome(one.ending, (one.reason,))
+def unreadable_outcome(code: str) -> FileOutcome:
+    """The outcome of a file that is left out for a reason of `receive.reading.MESSAGES`."""
+    file = refused("", code)
+    return FileOutcome(file.ending, (file.reason,))
 
 
-def passes(one: FileOutcome) -> bool:
+def is_transient(outcome: FileOutcome) -> bool:
     """Whether another run may end otherwise without any change of the file."""
-    return any(reason.code in PASSING for reason in one.reasons)
+    return any(reason.code in TRANSIENT for reason in outcome.reasons)

@@ -1,4 +1,4 @@
-"""What became of every input file, as JSON Lines. Names in the source may be a patient's: the report is PHI."""
+"""The outcome of every input file, as JSON Lines. Names in the source may be a patient's: the report is PHI."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,19 +9,19 @@ from shared.durable import replacing
 from site_node.standalone.tasks import FileOutcome
 
 
-def lines(names: Sequence[str], fates: Sequence[FileOutcome]) -> Iterator[dict[str, Any]]:
+def report_lines(names: Sequence[str], outcomes: Sequence[FileOutcome]) -> Iterator[dict[str, Any]]:
     """One line for each input file, in the source's order."""
-    for name, fate in zip(names, fates, strict=True):
-        reasons = [reason.model_dump(mode="json") for reason in fate.reasons]
-        yield {"source": name, "outcome": str(fate.outcome), "reasons": reasons, "output": fate.output}
+    for name, file in zip(names, outcomes, strict=True):
+        reasons = [reason.model_dump(mode="json") for reason in file.reasons]
+        yield {"source": name, "outcome": str(file.outcome), "reasons": reasons, "output": file.output}
 
 
-def write_report(file: Path, told: Iterable[dict[str, Any]]) -> None:
+def write_report(file: Path, lines: Iterable[dict[str, Any]]) -> None:
     """Write the report whole or not at all, readable by its owner only. Raises `DiskFull`.
 
-    A name that is no UTF-8 is written with its bytes escaped.
+    A name that is not UTF-8 is written with its bytes escaped.
     """
     with replacing(file, mode=0o600) as target:
-        for line in told:
+        for line in lines:
             text = json.dumps(line, ensure_ascii=False) + "\n"
             target.write(text.encode("utf-8", "backslashreplace"))

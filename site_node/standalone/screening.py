@@ -1,4 +1,4 @@
-"""`screen` on a folder without a home: for looking only; nothing is kept."""
+"""`screen` on a folder without a home: nothing is kept."""
 
 import os
 import tempfile
@@ -10,7 +10,7 @@ from pathlib import Path
 from shared.protocol.criteria import Criteria
 from site_node.clinical.matching import KnownStudy, UnmatchedRow, unmatched
 from site_node.clinical.sheet import ClinicalSheet
-from site_node.node.composition import NOT_ENROLLED, keys_of, row_for
+from site_node.node.composition import NOT_ENROLLED, join_keys, row_for
 from site_node.pseudonyms.keyed import SECRET_BYTES, Pseudonyms
 from site_node.receive.folder import Reception, receive_folder
 from site_node.receive.reading import RefusedFile
@@ -18,19 +18,19 @@ from site_node.receive.source import candidates
 from site_node.screen.decide import assess
 from site_node.screen.report import Line, UnassignedFile, study_lines, unassigned_file, unassigned_lines
 
-NO_IMAGE = frozenset({"not-dicom", "dicomdir"})  # what lies in an export beside its images, and decides nothing
+NO_IMAGE = frozenset({"not-dicom", "dicomdir"})  # lies beside images in an export; no reason for exit code 3
 
 
 @contextmanager
-def received(source: Path, pseudonyms: Pseudonyms | None = None) -> Iterator[Reception]:
-    """A source received into a private temporary folder, which is gone afterwards."""
+def temporary_reception(source: Path, pseudonyms: Pseudonyms | None = None) -> Iterator[Reception]:
+    """A source received into a private temporary folder, which is removed at the end of the block."""
     with tempfile.TemporaryDirectory(prefix="ricord-") as folder:
         keys = pseudonyms or Pseudonyms(os.urandom(SECRET_BYTES), NOT_ENROLLED)
         yield receive_folder(source, Path(folder), keys)
 
 
 class Screening:
-    """Looks at folders, one after the other, and counts what is of no study."""
+    """Screens folders one after the other, and counts the files that belong to no study."""
 
     def __init__(self, criteria: Criteria, sheet: ClinicalSheet | None) -> None:
         self._criteria = criteria
@@ -39,39 +39,39 @@ class Screening:
         self.files: Counter[str] = Counter()
 
     def lines(self, folder: Path) -> Iterator[Line]:
-        """The objects of one folder; raises what receiving it raises."""
-        with received(folder) as reception:
-            strays = self._strays(folder, reception.refused)
+        """The report lines of one folder; raises what receiving it raises."""
+        with temporary_reception(folder) as reception:
+            unassigned, held = self._unassigned(folder, reception.refused), reception.held
             for study in reception.studies:
                 row = row_for(study, [self._sheet]) if self._sheet else None
                 if self._sheet:
-                    self._studies.append(KnownStudy(study.key, keys_of(study)))
+                    self._studies.append(KnownStudy(study.key, join_keys(study)))
                 checked = self._sheet is not None
-                found = assess(study, criteria=self._criteria, clinical=row, clinical_checked=checked)
-                own = strays.pop(study.study_instance_uid, [])
+                assessment = assess(study, criteria=self._criteria, clinical=row, clinical_checked=checked)
+                own = unassigned.pop(study.study_instance_uid, [])
                 yield from study_lines(
-                    found, self._criteria, checked=checked, held=reception.held.get(study.key), strays=own
+                    assessment, self._criteria, checked=checked, held_reason=held.get(study.key), unassigned=own
                 )
-            for uid, own in sorted(strays.items()):
+            for uid, own in sorted(unassigned.items()):
                 yield from unassigned_lines(uid, self._criteria, own, checked=self._sheet is not None)
 
     def unmatched_rows(self) -> tuple[UnmatchedRow, ...]:
-        """Rows of the sheet that join none of the studies seen so far."""
+        """Rows of the sheet that join none of the studies screened so far."""
         return unmatched([("", self._sheet)], self._studies).rows if self._sheet else ()
 
-    def _strays(self, folder: Path, refused: Sequence[RefusedFile]) -> dict[str, list[UnassignedFile]]:
-        """Refused files by the study that they say they are of; those that say none are counted."""
-        reasons = {one.source: one.reason for one in refused}
-        found: defaultdict[str, list[UnassignedFile]] = defaultdict(list)
+    def _unassigned(self, folder: Path, refused: Sequence[RefusedFile]) -> dict[str, list[UnassignedFile]]:
+        """Refused files by the study that their header names; files that name none are counted."""
+        reasons = {file.source: file.reason for file in refused}
+        by_study: defaultdict[str, list[UnassignedFile]] = defaultdict(list)
         for candidate in candidates(folder) if reasons else ():
             reason = reasons.pop(candidate.name, None)
-            stray = None
+            file = None
             if reason and reason.code not in NO_IMAGE and candidate.open:
                 with suppress(Exception), candidate.open() as stream:
-                    stray = unassigned_file(stream, reason)
-            if stray:
-                found[stray.study].append(stray)
+                    file = unassigned_file(stream, reason)
+            if file:
+                by_study[file.study].append(file)
             elif reason:
                 self.files[reason.code] += 1
         self.files.update(reason.code for reason in reasons.values())
-        return found
+        return by_study

@@ -1,4 +1,4 @@
-"""Input files: opened where they lie, stamped, hashed, looked at. Nothing of a source is ever changed."""
+"""Input files: opened where they lie, stamped, scanned, hashed. A source is never changed."""
 
 import hashlib
 import os
@@ -21,10 +21,10 @@ from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.receive.reading import Header, looks_like_dicom, read_header, unreadable
 from site_node.screen.facts import day_of
 from site_node.screen.patient import years_between, years_of
-from site_node.standalone.tasks import FileLocation, Seen, Stamp
+from site_node.standalone.tasks import FileFacts, FileLocation, Stamp
 
-ADULT = 18  # years; the one criterion that de-identification alone applies
-_OLDEST = 130  # an age above is an error of the birth date
+ADULT = 18  # years; the only criterion that de-identification without a home applies
+_OLDEST = 130  # years; a greater age is an error of the birth date
 _DATES = ("StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate")
 _AGE_TAGS = ("PatientBirthDate", "PatientAge", *_DATES)
 _BLOCK = 1 << 20
@@ -32,7 +32,7 @@ _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplement
 
 
 class Archives:
-    """Zip archives as they are asked for; the last one stays open, since its members follow each other."""
+    """Opens zip archives; the last one stays open, since its members follow each other."""
 
     def __init__(self) -> None:
         self._stamp: Stamp | None = None
@@ -47,12 +47,12 @@ class Archives:
         self.close()
 
     def close(self) -> None:
-        """Let the last archive go."""
+        """Close the archive that is open."""
         if self._archive is not None:
             self._archive.close()
         self._archive = self._stamp = None
 
-    def at(self, path: str) -> tuple[zipfile.ZipFile, Stamp]:
+    def open(self, path: str) -> tuple[zipfile.ZipFile, Stamp]:
         """The archive at `path`, and its stamp."""
         now = _stamp(Path(path).stat())
         if self._archive is None or self._stamp != now or self._archive.filename != path:
@@ -62,26 +62,26 @@ class Archives:
 
 
 @contextmanager
-def opened(place: FileLocation, archives: Archives) -> Iterator[tuple[BinaryIO, Stamp, int]]:
-    """An input file, its stamp (a member's is its archive's) and its size; raises `DicomUnreadable`."""
+def open_input(location: FileLocation, archives: Archives) -> Iterator[tuple[BinaryIO, Stamp, int]]:
+    """An input file, its stamp (for a member, its archive's) and its size; raises `DicomUnreadable`."""
     try:
-        if place.member is None:
-            with _plain(place.path) as file:
+        if location.member is None:
+            with _open_plain(location.path) as file:
                 state = os.fstat(file.fileno())
                 yield file, _stamp(state), state.st_size
             return
-        archive, stamp = archives.at(place.path)
-        info = archive.infolist()[place.member]
+        archive, stamp = archives.open(location.path)
+        info = archive.infolist()[location.member]
         with archive.open(info) as member:
             yield cast("BinaryIO", member), stamp, info.file_size
     except _DAMAGED:
-        raise unreadable("archive-damaged" if place.member is not None else "corrupt") from None
+        raise unreadable("archive-damaged" if location.member is not None else "corrupt") from None
     except (OSError, IndexError):
         raise unreadable("unreadable") from None
 
 
-def _plain(path: str) -> BinaryIO:
-    """A plain file; one that became a pipe meanwhile does not make us wait."""
+def _open_plain(path: str) -> BinaryIO:
+    """Open a plain file, without blocking on one that became a pipe meanwhile."""
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     if not stat.S_ISREG(os.fstat(file).st_mode):
         os.close(file)
@@ -90,7 +90,7 @@ def _plain(path: str) -> BinaryIO:
 
 
 def stamp_of(path: Path) -> Stamp | None:
-    """What tells a file from itself after a change; `None` where it is gone."""
+    """A file's stamp, which differs after a change; `None` where the file does not exist."""
     try:
         return _stamp(path.stat())
     except OSError:
@@ -101,26 +101,28 @@ def _stamp(state: os.stat_result) -> Stamp:
     return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns
 
 
-def look(place: FileLocation, archives: Archives, pseudonyms: Pseudonyms, *, insist: bool = False) -> Seen:
-    """What one file says of itself, under new identifiers; `insist` looks for the study of a broken file too."""
+def scan_file(
+    location: FileLocation, archives: Archives, pseudonyms: Pseudonyms, *, assign_broken: bool = False
+) -> FileFacts:
+    """The facts of one file, under new identifiers; `assign_broken` looks for the study of a broken file too."""
     stamp: Stamp | None = None
     try:
-        with opened(place, archives) as (file, stamp, size):
+        with open_input(location, archives) as (file, stamp, size):
             try:
                 header = read_header(file, size)
             except DicomUnreadable as error:
-                study = _attributes(file, "StudyInstanceUID").get("StudyInstanceUID") if insist else None
+                study = _attributes(file, "StudyInstanceUID").get("StudyInstanceUID") if assign_broken else None
                 key = pseudonyms.study_key(str(study)) if study else None
-                return Seen(place.number, stamp, refusal=error.fields["reason"], study=key)
+                return FileFacts(location.number, stamp, refusal=error.fields["reason"], study=key)
             minor = is_minor(_attributes(file, *_AGE_TAGS))
     except DicomUnreadable as error:
-        return Seen(place.number, stamp, refusal=error.fields["reason"])
+        return FileFacts(location.number, stamp, refusal=error.fields["reason"])
     key, uid = pseudonyms.study_key(header.study_instance_uid), pseudonyms.uid(header.sop_instance_uid)
-    return Seen(place.number, stamp, study=key, instance=uid, minor=minor)
+    return FileFacts(location.number, stamp, study=key, instance=uid, minor=minor)
 
 
-def read(file: BinaryIO, size: int) -> tuple[Header, Sha256]:
-    """Who a file is, and its digest; raises `DicomUnreadable`."""
+def read_and_hash(file: BinaryIO, size: int) -> tuple[Header, Sha256]:
+    """A file's header and digest; raises `DicomUnreadable`."""
     header = read_header(file, size)
     file.seek(0)
     digest = hashlib.sha256()
@@ -130,7 +132,7 @@ def read(file: BinaryIO, size: int) -> tuple[Header, Sha256]:
 
 
 def unpack(file: BinaryIO, target: Path) -> None:
-    """Copy a member of an archive for its owner alone; what does not start like DICOM is not copied.
+    """Copy a member of an archive, readable by its owner only; a member that does not start like DICOM is not copied.
 
     Raises `DicomUnreadable`, `DiskFull`.
     """
@@ -143,7 +145,7 @@ def unpack(file: BinaryIO, target: Path) -> None:
 
 
 def _attributes(file: BinaryIO, *keywords: str) -> dict[str, str]:
-    """Attributes from the start of a file, as far as they can be read."""
+    """The attributes that can be read from the start of a file."""
     try:
         file.seek(0)
     except (OSError, *_DAMAGED):
@@ -151,12 +153,12 @@ def _attributes(file: BinaryIO, *keywords: str) -> dict[str, str]:
     return read_attributes(file, *keywords)
 
 
-def is_minor(said: Mapping[str, str]) -> bool:
-    """Whether the birth date at the study, or the age, says under 18; what says nothing says no."""
-    texts = {name: value.upper() for name, value in said.items()}
+def is_minor(attributes: Mapping[str, str]) -> bool:
+    """Whether the birth date at the study, or the age, says under 18; `False` where neither can be read."""
+    texts = {name: value.upper() for name, value in attributes.items()}
     birth = day_of(texts.get("PatientBirthDate", ""))
-    day = next((found for name in _DATES if (found := day_of(texts.get(name, "")))), None)
-    ages = [_age(birth, day), years_of(texts.get("PatientAge", ""))]
+    study_day = next((day for name in _DATES if (day := day_of(texts.get(name, "")))), None)
+    ages = [_age(birth, study_day), years_of(texts.get("PatientAge", ""))]
     return any(age is not None and age < ADULT for age in ages)
 
 

@@ -1,7 +1,7 @@
-"""One study on its own: its files are read where they lie, de-identified, looked at twice and put in their place.
+"""Process one study: read its files where they lie, de-identify, inspect, validate and publish the outputs.
 
-What goes wrong with a file ends that file, and its study only where that was asked for or nobody can tell which file
-it is.
+A problem with a file ends that file. It ends the study only where that was asked for, or where the file at fault cannot
+be found.
 """
 
 import tempfile
@@ -13,132 +13,137 @@ from shutil import rmtree
 from shared.errors import DiskFull
 from site_node.receive.folder import MIXED_PATIENTS, NO_PATIENT_ID
 from site_node.receive.reading import data_digest
-from site_node.standalone.arrival import Arrived, arrive
-from site_node.standalone.place import name_of, put, take_away
-from site_node.standalone.reasons import fate, unreadable_fate
-from site_node.standalone.stages import come_through
-from site_node.standalone.tasks import DEIDENTIFIED, Done, FileOutcome, StudyTask
+from site_node.standalone.arrival import PreparedFile, prepare
+from site_node.standalone.place import output_name, publish, remove_output
+from site_node.standalone.reasons import outcome_for, unreadable_outcome
+from site_node.standalone.stages import run_stages
+from site_node.standalone.tasks import DEIDENTIFIED, FileOutcome, StudyResult, StudyTask
 from site_node.standalone.worker_context import WorkerContext
 from site_node.study import Ending, Included, Reason, Received
 
-UNFINISHED = ".unfinished"  # in the output folder: what is being made, and the journal; no PHI
-Fates = dict[int, FileOutcome]  # by the number of the input file
+UNFINISHED = ".unfinished"  # in the output folder: staged outputs and the journal; no PHI
+Outcomes = dict[int, FileOutcome]  # by the number of the input file
 
 
-def work_on(unit: StudyTask, bench: WorkerContext) -> Done:
-    """The fate of every member of a study, whose outputs are in their place then. Raises `OSError`."""
-    fates: Fates = {}
-    staging = bench.job.out / UNFINISHED / unit.study
-    rmtree(staging, ignore_errors=True)  # what a killed worker left
+def process_study(task: StudyTask, context: WorkerContext) -> StudyResult:
+    """The outcome of every file of a study, after its outputs are published. Raises `OSError`."""
+    outcomes: Outcomes = {}
+    staging = context.job.out / UNFINISHED / task.study
+    rmtree(staging, ignore_errors=True)  # left by a killed worker
     try:
         with tempfile.TemporaryDirectory(prefix="ricord-") as spool:
-            arrived = _arrived(unit, bench, Path(spool), fates)
-            made = _made(unit, arrived, bench, staging, fates)
-        names = {one.number: name for one in arrived if (name := name_of(one.header, bench.pseudonyms))}
-        _settle(names, made, bench.job.out, fates)
+            prepared = _prepare(task, context, Path(spool), outcomes)
+            outputs = _outputs(task, prepared, context, staging, outcomes)
+        names = {file.number: name for file in prepared if (name := output_name(file.header, context.pseudonyms))}
+        _publish(names, outputs, context.job.out, outcomes)
     finally:
         rmtree(staging, ignore_errors=True)
-    return Done(tuple(fates[member.place.number] for member in unit.members))
+    return StudyResult(tuple(outcomes[file.location.number] for file in task.files))
 
 
-def _arrived(unit: StudyTask, bench: WorkerContext, spool: Path, fates: Fates) -> list[Arrived]:
-    found = [arrive(member, unit.study, bench, spool) for member in unit.members]
-    fates.update(
-        (member.place.number, one)
-        for member, one in zip(unit.members, found, strict=True)
-        if not isinstance(one, Arrived)
-    )
-    return [one for one in found if isinstance(one, Arrived)]
+def _prepare(task: StudyTask, context: WorkerContext, spool: Path, outcomes: Outcomes) -> list[PreparedFile]:
+    prepared = []
+    for file in task.files:
+        result = prepare(file, task.study, context, spool)
+        if isinstance(result, PreparedFile):
+            prepared.append(result)
+        else:
+            outcomes[file.location.number] = result
+    return prepared
 
 
-def _made(
-    unit: StudyTask, arrived: Sequence[Arrived], bench: WorkerContext, staging: Path, fates: Fates
+def _outputs(
+    task: StudyTask, prepared: Sequence[PreparedFile], context: WorkerContext, staging: Path, outcomes: Outcomes
 ) -> dict[int, Path]:
-    """The new file of each input file that is taken; the others get their fate. Of equal files one is worked on."""
-    going = _going(unit, arrived, fates)
-    if not going:
+    """The output of each input file, by number; the other files get their outcome. Copies share one output."""
+    eligible = _eligible(task, prepared, outcomes)
+    if not eligible:
         return {}
-    first = {one.instance.sop_instance_uid: one for one in reversed(going)}
-    study = _included(unit, list(first.values()))
-    stamps = {one.instance.path: one.member.stamp for one in going if one.member.place.member is None}
+    first = {file.instance.sop_instance_uid: file for file in reversed(eligible)}
+    study = _included(task, list(first.values()))
+    stamps = {file.instance.path: file.study_file.stamp for file in eligible if file.study_file.location.member is None}
     try:
         staging.mkdir(parents=True)
-        new, left = come_through(study, bench, staging, stamps)
+        instances, left_out = run_stages(study, context, staging, stamps)
     except DiskFull:
-        new, left = (), {instance.path: fate("disk-full") for instance in study.kept}
-    by_source = {one.source.path: one.path for one in new}
-    made = {}
-    for one in going:
-        path = first[one.instance.sop_instance_uid].instance.path
+        instances, left_out = (), {instance.path: outcome_for("disk-full") for instance in study.kept}
+    by_source = {instance.source.path: instance.path for instance in instances}
+    outputs = {}
+    for file in eligible:
+        path = first[file.instance.sop_instance_uid].instance.path
         if path in by_source:
-            made[one.number] = by_source[path]
+            outputs[file.number] = by_source[path]
         else:
-            fates[one.number] = left[path]
-    return _all_or_none(unit, bench, made, fates)
+            outcomes[file.number] = left_out[path]
+    return _all_or_none(task, context, outputs, outcomes)
 
 
-def _all_or_none(unit: StudyTask, bench: WorkerContext, made: dict[int, Path], fates: Fates) -> dict[int, Path]:
-    """With `whole_studies` nothing of a study is taken unless all of it is."""
-    if not bench.job.whole_studies or not (fates or unit.broken):
-        return made
-    waits = any(one.outcome == Ending.QUARANTINED for one in fates.values())
-    fates.update(dict.fromkeys(made, fate("whole-study", Ending.QUARANTINED if waits else Ending.REFUSED)))
+def _all_or_none(
+    task: StudyTask, context: WorkerContext, outputs: dict[int, Path], outcomes: Outcomes
+) -> dict[int, Path]:
+    """With `whole_studies`, drop all outputs of a study that lacks one."""
+    if not context.job.whole_studies or not (outcomes or task.broken):
+        return outputs
+    waits = any(outcome.outcome == Ending.QUARANTINED for outcome in outcomes.values())
+    dropped = outcome_for("whole-study", Ending.QUARANTINED if waits else Ending.REFUSED)
+    outcomes.update(dict.fromkeys(outputs, dropped))
     return {}
 
 
-def _settle(names: dict[int, str], made: dict[int, Path], out: Path, fates: Fates) -> None:
-    """Put what is taken in its place; no output of the other files stays from an earlier run."""
+def _publish(names: dict[int, str], outputs: dict[int, Path], out: Path, outcomes: Outcomes) -> None:
+    """Publish the outputs, and remove those that a previous run made of files now left out."""
     for number, name in names.items():
-        if number not in made:
-            take_away(name, out)
-    put({names[number]: path for number, path in made.items()}, out)
-    fates.update((number, FileOutcome(DEIDENTIFIED, output=names[number])) for number in made)
+        if number not in outputs:
+            remove_output(name, out)
+    publish({names[number]: path for number, path in outputs.items()}, out)
+    outcomes.update((number, FileOutcome(DEIDENTIFIED, output=names[number])) for number in outputs)
 
 
-def _going(unit: StudyTask, arrived: Sequence[Arrived], fates: Fates) -> list[Arrived]:
-    """The files to work on; those of a child, of nobody or of several patients, and contradicting ones, are not."""
-    differing = _several(arrived, lambda one: one.instance.sha256)  # as files; their data may yet be the same
-    contradicting = {one.number for one in _several(differing, _data)}
-    mixed = len({one.header.identity for one in arrived} - {None}) > 1
-    going = []
-    for one in arrived:
-        if one.number in contradicting:
-            fates[one.number] = unreadable_fate("other-bytes")
-        elif mixed or one.header.identity is None:
-            fates[one.number] = _quarantined(MIXED_PATIENTS if mixed else NO_PATIENT_ID)
-        elif unit.minor:
-            fates[one.number] = fate("under-age", Ending.EXCLUDED, "PatientBirthDate")
+def _eligible(task: StudyTask, prepared: Sequence[PreparedFile], outcomes: Outcomes) -> list[PreparedFile]:
+    """The files to de-identify: without those of a child, of no or several patients, and conflicting versions."""
+    different_files = _with_several_versions(prepared, lambda file: file.instance.sha256)
+    conflicting = {file.number for file in _with_several_versions(different_files, _data_digest)}
+    mixed = len({file.header.identity for file in prepared} - {None}) > 1
+    eligible = []
+    for file in prepared:
+        if file.number in conflicting:
+            outcomes[file.number] = unreadable_outcome("other-bytes")
+        elif mixed or file.header.identity is None:
+            outcomes[file.number] = _quarantined(MIXED_PATIENTS if mixed else NO_PATIENT_ID)
+        elif task.minor:
+            outcomes[file.number] = outcome_for("under-age", Ending.EXCLUDED, "PatientBirthDate")
         else:
-            going.append(one)
-    return going
+            eligible.append(file)
+    return eligible
 
 
-def _several(files: Sequence[Arrived], digest: Callable[[Arrived], str]) -> list[Arrived]:
-    """Those of an instance of which there are several, by `digest`."""
-    found: dict[str, dict[str, list[Arrived]]] = defaultdict(lambda: defaultdict(list))
-    for one in files:
-        found[one.instance.sop_instance_uid][digest(one)].append(one)
-    return [one for versions in found.values() if len(versions) > 1 for same in versions.values() for one in same]
+def _with_several_versions(files: Sequence[PreparedFile], digest: Callable[[PreparedFile], str]) -> list[PreparedFile]:
+    """The files of instances that have several versions by `digest`."""
+    by_instance: dict[str, dict[str, list[PreparedFile]]] = defaultdict(lambda: defaultdict(list))
+    for file in files:
+        by_instance[file.instance.sop_instance_uid][digest(file)].append(file)
+    several = (versions for versions in by_instance.values() if len(versions) > 1)
+    return [file for versions in several for copies in versions.values() for file in copies]
 
 
-def _data(one: Arrived) -> str:
-    """What tells versions of an instance apart, as in the node: the data set, whoever wrote the file around it."""
+def _data_digest(file: PreparedFile) -> str:
+    """The digest of the data set without its file meta information, as in the node."""
     try:
-        with one.instance.path.open("rb") as file:
-            return data_digest(file, one.header)
-    except OSError:  # it went away meanwhile
-        return one.instance.sha256
+        with file.instance.path.open("rb") as stream:
+            return data_digest(stream, file.header)
+    except OSError:  # removed meanwhile
+        return file.instance.sha256
 
 
 def _quarantined(reason: Reason) -> FileOutcome:
     return FileOutcome(Ending.QUARANTINED, (reason,))
 
 
-def _included(unit: StudyTask, files: Sequence[Arrived]) -> Included:
-    """What goes on, as a study of its own."""
-    instances = tuple(sorted((one.instance for one in files), key=lambda one: one.path))
+def _included(task: StudyTask, files: Sequence[PreparedFile]) -> Included:
+    """The eligible files as a study for the stages."""
+    instances = tuple(sorted((file.instance for file in files), key=lambda instance: instance.path))
     study = Received(
-        key=unit.study,
+        key=task.study,
         study_instance_uid=files[0].header.study_instance_uid,
         identity=files[0].header.identity,
         instances=instances,

@@ -1,7 +1,7 @@
-"""What an engine is given to do and gives back.
+"""What an engine receives and returns.
 
 A task names files, so it may hold a patient's name; the key is named by its path and never travels. A result holds no
-PHI: files by their number in the source, and otherwise new identifiers, codes and sentences only.
+PHI: files by their number in the source, and otherwise only new identifiers, codes and sentences.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ DEIDENTIFIED: Literal["deidentified"] = "deidentified"
 
 
 class Job(Frozen):
-    """What holds for a whole run; every worker opens it for itself."""
+    """The options of a whole run; every worker opens its files for itself."""
 
     site_id: SiteId
     key_file: Path  # readable wherever a worker runs
@@ -27,24 +27,24 @@ class Job(Frozen):
 
 
 class FileLocation(NamedTuple):
-    """Where one input file lies: a file, or a member of an archive by its place in the archive's directory."""
+    """Where one input file lies: a file, or a member of an archive by its index in the archive's directory."""
 
     number: int  # of the input file, from 0, in the source's order
     path: str
     member: int | None = None
 
 
-class Look(NamedTuple):
-    """Say of each file which study it belongs to."""
+class ScanTask(NamedTuple):
+    """Files to scan for the study that each belongs to."""
 
-    places: tuple[FileLocation, ...]
+    locations: tuple[FileLocation, ...]
 
 
 Stamp = tuple[int, int, int, int]  # device, inode, size in bytes, time of change in ns
 
 
-class Seen(NamedTuple):
-    """What one file says of itself. `study` is `None` where it does not say it."""
+class FileFacts(NamedTuple):
+    """What the scan of one file read. `study` is `None` where the file names none."""
 
     number: int
     stamp: Stamp | None = None
@@ -55,23 +55,23 @@ class Seen(NamedTuple):
 
 
 class FileScan(NamedTuple):
-    """What the files of a `Look` say, as far as they were looked at."""
+    """The facts of the files of a `ScanTask`; files that could not be scanned are missing."""
 
-    seen: tuple[Seen, ...]
+    files: tuple[FileFacts, ...]
 
 
-class Member(NamedTuple):
-    """A file of a study, as it was when it was looked at."""
+class StudyFile(NamedTuple):
+    """A file of a study, with its stamp when it was scanned."""
 
-    place: FileLocation
+    location: FileLocation
     stamp: Stamp
 
 
 class StudyTask(NamedTuple):
-    """One study to work on."""
+    """One study to process."""
 
     study: StudyKey
-    members: tuple[Member, ...]
+    files: tuple[StudyFile, ...]
     minor: bool
     broken: bool  # a file of it was already left out
 
@@ -84,18 +84,18 @@ class FileOutcome(NamedTuple):
     output: str | None = None
 
 
-class Done(NamedTuple):
-    """The fate of each member of a unit, in the unit's order."""
+class StudyResult(NamedTuple):
+    """The outcome of each file of a study, in the order of its task."""
 
-    fates: tuple[FileOutcome, ...]
+    outcomes: tuple[FileOutcome, ...]
 
 
-class Failed(NamedTuple):
+class JobFailure(NamedTuple):
     """Why no task of this job can be done: an error's code and fields."""
 
     code: str
     fields: dict[str, str]
 
 
-Task = Look | StudyTask
-Result = FileScan | Done | Failed
+Task = ScanTask | StudyTask
+Result = FileScan | StudyResult | JobFailure

@@ -1,44 +1,44 @@
-"""The work on one task, in whatever process it is done: nothing but results leaves, whatever happens."""
+"""Perform one task, in whatever process: only results leave, never an exception."""
 
 import errno
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from shared.errors import DiskFull, ProtocolError, SettingsError
-from site_node.standalone.reasons import fate
-from site_node.standalone.sources import look
-from site_node.standalone.study import work_on
-from site_node.standalone.tasks import Done, Failed, FileScan, Job, Look, Result, StudyTask, Task
+from site_node.standalone.reasons import outcome_for
+from site_node.standalone.sources import scan_file
+from site_node.standalone.study import process_study
+from site_node.standalone.tasks import FileScan, Job, JobFailure, Result, ScanTask, StudyResult, Task
 from site_node.standalone.worker_context import WorkerContext, open_worker_context
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def perform(job: Job, task: Task) -> Result:
-    """Look at files, or work on a study. Raises nothing: an exception's text may hold a patient's value."""
+    """Scan files, or process a study. Raises nothing: an exception's text may hold a patient's value."""
     try:
-        bench = _bench(job)
-        if isinstance(task, Look):
-            insist = job.whole_studies
-            return FileScan(
-                tuple(look(place, bench.archives, bench.pseudonyms, insist=insist) for place in task.places)
-            )
-        return work_on(task, bench)
+        context = _context(job)
+        if isinstance(task, ScanTask):
+            scan = partial(scan_file, assign_broken=job.whole_studies)
+            return FileScan(tuple(scan(at, context.archives, context.pseudonyms) for at in task.locations))
+        return process_study(task, context)
     except (SettingsError, ProtocolError) as error:
-        return Failed(error.code, error.fields)
+        return JobFailure(error.code, error.fields)
     except Exception as error:  # noqa: BLE001 -- as the docstring says
         code = _code(error)
-        return Done(tuple(fate(code) for _ in task.members)) if isinstance(task, StudyTask) else FileScan(())
+        if isinstance(task, ScanTask):
+            return FileScan(())
+        return StudyResult(tuple(outcome_for(code) for _ in task.files))
 
 
 def close(job: Job) -> None:
-    """Let go of what this process opened for a job."""
-    if _bench.cache_info().currsize:
-        _bench(job).close()
-        _bench.cache_clear()
+    """Close what this process opened for a job."""
+    if _context.cache_info().currsize:
+        _context(job).close()
+        _context.cache_clear()
 
 
 @lru_cache(maxsize=1)
-def _bench(job: Job) -> WorkerContext:
+def _context(job: Job) -> WorkerContext:
     return open_worker_context(job)
 
 

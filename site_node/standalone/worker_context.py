@@ -1,4 +1,4 @@
-"""What a worker works with: opened once from the job, by the worker itself."""
+"""The context of a worker, which the worker itself opens once from the job."""
 
 from dataclasses import dataclass, field
 
@@ -13,7 +13,7 @@ from site_node.standalone.tasks import Job
 
 @dataclass(frozen=True)
 class WorkerContext:
-    """The job with its profile, its keyed identifiers, the checker's process and the archive that is open."""
+    """The job with its profile, its pseudonyms, the pixel checker's process and the archives."""
 
     job: Job
     profile: Profile
@@ -22,11 +22,11 @@ class WorkerContext:
     archives: Archives = field(default_factory=Archives)
 
     def close(self) -> None:
-        """End the checker's process and let the archive go."""
+        """End the checker's process and close the archive."""
         self.checker.close()
         self.archives.close()
 
 
 def open_worker_context(job: Job) -> WorkerContext:
-    """Raises `KeyFileMissing`, `KeyFileOpen`, `KeyFileInvalid`, `ProtocolInvalid`."""
+    """Load profile and secret; raises `KeyFileMissing`, `KeyFileOpen`, `KeyFileInvalid`, `ProtocolInvalid`."""
     return WorkerContext(job, load_profile(job.profile), Pseudonyms(load_secret(job.key_file), job.site_id))

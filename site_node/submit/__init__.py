@@ -1,1 +1,1 @@
-"""Sealed studies on their way: `client` uploads and checks receipts, `outbox` holds what has not arrived."""
+"""Submitting sealed studies: `client` uploads them, `outbox` checks and keeps their receipts."""

@@ -35,14 +35,14 @@ def submit(sealed: Sealed, client: "UploadClient", *, receipts: Path, membership
     """Upload a study and keep its receipt; a study that already has one is not sent again.
 
     Raises `SignatureInvalid` when the receipt is not the coordinator's over this very study, `CoordinatorUnreachable`
-    or `UploadInterrupted` after three further tries, and whatever the coordinator refuses with. The outbox lets go of a
-    study only when its receipt is durable.
+    or `UploadInterrupted` after three further tries, and whatever the coordinator refuses with. A study leaves the
+    outbox only when its receipt is durable.
     """
     manifest, path = sealed.manifest.manifest, receipt_path(receipts, sealed.manifest.manifest)
     if path.exists():
         signed = Signed.model_validate_json(path.read_bytes())
     else:
-        signed = _persistently(lambda: client.upload(of_manifest(sealed.manifest), sealed.ciphertext))
+        signed = _with_retries(lambda: client.upload(of_manifest(sealed.manifest), sealed.ciphertext))
     receipt = checked_receipt(signed, manifest, membership.coordinator_key)
     keep_receipt(receipts, signed, manifest)
     discard(sealed)
@@ -57,15 +57,15 @@ class UploadClient:
         self._address = address
 
     def upload(self, manifest: Signed, ciphertext: Path) -> Signed:
-        """Send what the coordinator does not hold yet; the receipt, unchecked."""
+        """Send what the coordinator does not hold yet; returns the receipt, unchecked."""
         try:
-            found = self._stub.GetUploadOffset(
+            state = self._stub.GetUploadOffset(
                 pb.GetUploadOffsetRequest(manifest=to_signed(manifest)), timeout=UNARY_SECONDS
             )
-            if found.HasField("receipt"):
-                return from_signed(found.receipt)
+            if state.HasField("receipt"):
+                return from_signed(state.receipt)
             receipt = None
-            for answer in self._stub.Upload(_parts(manifest, ciphertext, found.durable)):
+            for answer in self._stub.Upload(_parts(manifest, ciphertext, state.durable)):
                 if answer.HasField("receipt"):
                     receipt = from_signed(answer.receipt)
         except grpc.RpcError as error:
@@ -82,7 +82,7 @@ def _parts(manifest: Signed, ciphertext: Path, offset: int) -> Iterator[pb.Uploa
         yield from (pb.UploadRequest(chunk=part) for part in iter(lambda: file.read(CHUNK), b""))
 
 
-def _persistently(upload: Callable[[], Signed]) -> Signed:
+def _with_retries(upload: Callable[[], Signed]) -> Signed:
     for pause in _PAUSES:
         try:
             return upload()

@@ -1,4 +1,4 @@
-"""Sealed studies that wait, and the receipts of those that arrived."""
+"""Sealed studies that wait, and the receipts of studies that arrived."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def receipt_path(receipts: Path, manifest: Manifest) -> Path:
 
 
 def checked_receipt(signed: Signed, manifest: Manifest, coordinator_key: VerifyKey) -> Receipt:
-    """The receipt, once it is seen to be the coordinator's and for this study; raises `SignatureInvalid`.
+    """The receipt, if it is the coordinator's and for this study; else raises `SignatureInvalid`.
 
     A study that was sealed again and had arrived before keeps the receipt of the first ciphertext, so the ciphertext's
     digest is not compared; the contents' digest is.
@@ -39,6 +39,6 @@ def keep_receipt(receipts: Path, signed: Signed, manifest: Manifest) -> Path:
 
 
 def discard(sealed: Sealed) -> None:
-    """Take a sealed study that has its receipt out of the outbox."""
+    """Delete from the outbox a sealed study that has its receipt."""
     sealed.ciphertext.with_suffix(".manifest.json").unlink(missing_ok=True)
     sealed.ciphertext.unlink(missing_ok=True)

@@ -1,6 +1,6 @@
-"""What a person had blanked, held against the source: black and even in the boxes, the same everywhere else.
+"""Blanked pixels beside their source: black and even in the boxes, the same everywhere else.
 
-Which boxes is taken from the person's own record, not from the stage that blanked them.
+The boxes come from the person's own record: independent, on purpose, of the stage that blanked them.
 """
 
 import warnings
@@ -23,20 +23,20 @@ _ROWS, _COLUMNS, _ALLOCATED, _STORED, _HIGH, _SIGN = 0x00280010, 0x00280011, *ra
 _BURNED_IN, _LOSSY = 0x00280301, 0x00282110
 REWRITTEN = frozenset({_PHOTOMETRIC, _PLANAR, _BURNED_IN, _LOSSY})  # what blanking writes, and this module compares
 _ALWAYS_LOSSY = frozenset({"1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51"})
-_BYTE, _THREE = 8, 3
+_BITS_PER_BYTE, _COLOUR_SAMPLES = 8, 3
 Words = NDArray[np.generic]
 
 
 def check_claim(new: Document, original: Document, *, blanked: bool) -> Iterator[Finding]:
-    """113101 stands if and only if boxes were blanked, here or by who said so in the source."""
+    """Code 113101 stands if and only if boxes were blanked, here or as the source claims."""
     if _claims(new) != (blanked or _claims(original)):
         yield Finding(code="blanking", attribute="DeidentificationMethodCodeSequence")
 
 
 def check_blanked(new: Document, original: Document, source: Path, boxes: Sequence[BlankBox]) -> Iterator[Finding]:
     """Findings of one file in which `boxes` had to be blanked; `source` is decoded where it is compressed."""
-    for tag, keyword, wanted in _attributes(new, original):
-        if new.first(tag) != wanted:
+    for tag, keyword, required in _attributes(new, original):
+        if new.first(tag) != required:
             yield Finding(code="blanking", attribute=keyword)
     try:
         before = _decoded(source) if original.encapsulated else None
@@ -46,8 +46,8 @@ def check_blanked(new: Document, original: Document, source: Path, boxes: Sequen
 
 
 def _attributes(new: Document, original: Document) -> Iterator[tuple[int, str, bytes]]:
-    """What the file must say of its pixels."""
-    coloured = original.encapsulated and _number(new, _SAMPLES) == _THREE
+    """What the file must say about its pixels: tag, keyword and value."""
+    coloured = original.encapsulated and _number(new, _SAMPLES) == _COLOUR_SAMPLES
     lossy = b"01" if original.syntax in _ALWAYS_LOSSY else original.first(_LOSSY)
     yield _BURNED_IN, "BurnedInAnnotation", b"NO"
     yield _PHOTOMETRIC, "PhotometricInterpretation", b"RGB" if coloured else original.first(_PHOTOMETRIC)
@@ -57,23 +57,23 @@ def _attributes(new: Document, original: Document) -> Iterator[tuple[int, str, b
 
 def _claims(document: Document) -> bool:
     return any(
-        one.tag == _CODE_VALUE and one.raw.rstrip(b" \0") == _CLEAN_PIXEL_DATA
-        for one in document.top.get(_METHOD_CODES, ())
-        if in_marks(one)
+        element.tag == _CODE_VALUE and element.raw.rstrip(b" \0") == _CLEAN_PIXEL_DATA
+        for element in document.top.get(_METHOD_CODES, ())
+        if in_marks(element)
     )
 
 
 def _check_pixels(
     new: Document, original: Document, before: bytes | None, boxes: Sequence[BlankBox]
 ) -> Iterator[Finding]:
-    """Frame by frame, so that memory does not grow with a native file."""
+    """Compare frame by frame, so that memory does not grow with a native file."""
     if new.fragments is None or original.fragments is None or new.encapsulated:
         yield Finding(code="blanking", attribute="PixelData")
         return
     if before is not None and new.syntax != EXPLICIT:
         yield Finding(code="transfer-syntax", attribute="TransferSyntaxUID")
     rows, columns, samples = (_number(new, tag) for tag in (_ROWS, _COLUMNS, _SAMPLES))
-    word = np.dtype(f"<u{_number(new, _ALLOCATED) // _BYTE}")
+    word = np.dtype(f"<u{_number(new, _ALLOCATED) // _BITS_PER_BYTE}")
     count = int(new.first(_FRAMES) or b"1")
     size = rows * columns * (samples or 1) * word.itemsize
     after, old = new.fragments[0], original.fragments[0] if before is None else memoryview(before)
@@ -83,15 +83,15 @@ def _check_pixels(
     if bytes(after[size * count :]).strip(b"\0") or len(after) > size * count + 1:
         yield Finding(code="pixels", attribute="PixelData")
     for number in range(count):
-        place = slice(number * size, (number + 1) * size)
-        mine, its = (
-            _planes(np.frombuffer(bytes(data[place]), dtype=word), new, rows, columns) for data in (after, old)
+        span = slice(number * size, (number + 1) * size)
+        new_frame, old_frame = (
+            _planes(np.frombuffer(bytes(data[span]), dtype=word), new, rows, columns) for data in (after, old)
         )
-        yield from _check_frame(mine, its, [box for box in boxes if box.frame == number], new)
+        yield from _check_frame(new_frame, old_frame, [box for box in boxes if box.frame == number], new)
 
 
 def _check_frame(after: Words, before: Words, boxes: Sequence[BlankBox], new: Document) -> Iterator[Finding]:
-    """One frame, `(samples, rows, columns)`."""
+    """Compare one frame, `(samples, rows, columns)`."""
     inside = np.zeros(after.shape[1:], dtype=bool)
     for box in boxes:
         inside[box.top : box.bottom, box.left : box.right] = True
@@ -104,13 +104,13 @@ def _check_frame(after: Words, before: Words, boxes: Sequence[BlankBox], new: Do
 
 
 def _is_black(after: Words, before: Words, inside: NDArray[np.bool_], new: Document) -> bool:
-    """Whether one plane has one value in the boxes, and none of its source is darker."""
-    found = np.unique(after[inside])
-    if len(found) != 1:
+    """Whether one plane has a single value in the boxes, and no value of its source is darker."""
+    blanked = np.unique(after[inside])
+    if len(blanked) != 1:
         return False
     if new.first(_PHOTOMETRIC) == b"RGB":
-        return not found[0]
-    black, values = (_values(one, new) for one in (found, before))
+        return not blanked[0]
+    black, values = (_values(words, new) for words in (blanked, before))
     return bool(black[0] == (values.max() if new.first(_PHOTOMETRIC) == b"MONOCHROME1" else values.min()))
 
 
@@ -125,8 +125,8 @@ def _values(words: Words, new: Document) -> NDArray[np.int64]:
 
 def _planes(frame: Words, new: Document, rows: int, columns: int) -> Words:
     """One frame as `(samples, rows, columns)`."""
-    if _number(new, _SAMPLES) == _THREE and not _number(new, _PLANAR):
-        return np.moveaxis(frame.reshape(rows, columns, _THREE), -1, 0)
+    if _number(new, _SAMPLES) == _COLOUR_SAMPLES and not _number(new, _PLANAR):
+        return np.moveaxis(frame.reshape(rows, columns, _COLOUR_SAMPLES), -1, 0)
     return frame.reshape(-1, rows, columns)
 
 

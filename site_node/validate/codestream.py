@@ -1,6 +1,6 @@
 """Compressed frames by their markers: what carries comments, and the frame without it.
 
-JPEG and JPEG-LS (ITU-T T.81 B.1, T.87 C.1): APPn and COM segments. JPEG 2000 (T.800 A.9): COM and its kin in main and
+JPEG and JPEG-LS (ITU-T T.81 B.1, T.87 C.1): APPn and COM segments. JPEG 2000 (T.800 A.9): COM segments in main and
 tile-part headers. Other codestreams (RLE) have no place for text.
 """
 
@@ -19,7 +19,7 @@ class CodestreamBroken(ValueError):
 
 
 def frames_of(fragments: Sequence[memoryview]) -> tuple[bytes, ...]:
-    """The frames: fragments joined from one start of image to the next; the offset table left out."""
+    """The frames: fragments joined from one start of image to the next, without the offset table."""
     frames: list[bytes] = []
     for fragment in fragments[1:]:
         start = bytes(fragment[:4])
@@ -40,15 +40,15 @@ def text_segments(frame: bytes) -> int:
 
 
 def without_text(frame: bytes) -> bytes:
-    """The frame without segments that may carry text, application segments that say how to decode included.
+    """The frame without segments that may carry text and without application segments that say how to decode.
 
     Two frames that show the same picture from the same codestream are equal after this. Raises `CodestreamBroken`.
     """
-    kept, at = bytearray(), 0
+    stripped, at = bytearray(), 0
     for start, end in _text_places(frame, structural=True):
-        kept += frame[at:start]
+        stripped += frame[at:start]
         at = end
-    return bytes(kept + frame[at:])
+    return bytes(stripped + frame[at:])
 
 
 def _text_places(frame: bytes, *, structural: bool = False) -> Iterable[tuple[int, int]]:
@@ -89,7 +89,7 @@ def _jpeg_places(frame: bytes, *, structural: bool) -> Iterable[tuple[int, int]]
 
 
 def _tail(frame: bytes, end: int, *, structural: bool) -> Iterable[tuple[int, int]]:
-    """What follows the end of the image: padding is no text, but no part of the picture either."""
+    """What follows the end of the image: padding is neither text nor part of the picture."""
     if frame[end:].strip(b"\0") or (structural and frame[end:]):
         yield end, len(frame)
 

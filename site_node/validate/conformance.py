@@ -1,7 +1,7 @@
-"""What a de-identified file must be by itself: no source and no secret is needed, so the curator may ask too.
+"""What a de-identified file must be by itself: no source and no secret is needed, so the curator can check it as well.
 
-Closed by default: an element that the profile does not keep, a private element that is not ours, a UID of nobody we
-know, bytes outside the elements: each is a finding.
+Closed by default: an element that the profile does not keep, a private element that is not ours, a UID of unknown
+origin, bytes outside the elements: each is a finding.
 """
 
 import re
@@ -13,14 +13,15 @@ from shared.errors import DicomUnreadable, InvalidIdentifier
 from shared.ids import PatientPseudonym, SiteId
 from shared.protocol.profile import Action, Profile, Rule
 from site_node.validate.codestream import CodestreamBroken, frames_of, text_segments
-from site_node.validate.elements import EXPLICIT, IMPLICIT, PIXEL_DATA, Document, Element, Part, read_document
+from site_node.validate.elements import EXPLICIT, IMPLICIT, PIXEL_DATA, Document, Element, Part
 from site_node.validate.finding import Finding
 from site_node.validate.hidden_bytes import has_too_many, is_palette, long_tables, unread_tables
-from site_node.validate.private import Places, holds_any, safe_elements
+from site_node.validate.private import PrivateRules, holds_any, safe_elements
+from site_node.validate.reader import read_document
 from site_node.validate.values import TEXT, day_of, has_form
 
 STANDARD_ROOT = "1.2.840.10008."
-DUMMY = b"REMOVED"  # what stands where Type 1 asks for a text
+DUMMY = b"REMOVED"  # the value where Type 1 requires a text
 _META = frozenset({0x00020000, 0x00020001, 0x00020002, 0x00020003, 0x00020010, 0x00020012, 0x00020013})
 _CLASS, _INSTANCE, _NAME, _ID, _AGE = 0x00080016, 0x00080018, 0x00100010, 0x00100020, 0x00101010
 _REMOVED, _METHOD, _CODES, _TEMPORAL = 0x00120062, 0x00120063, 0x00120064, 0x00280303
@@ -30,11 +31,11 @@ _OLDEST = b"090Y"
 _OLDEST_YEARS = 89
 _STUDY_DATE, _BIRTH_DATE = 0x00080020, 0x00100030
 _UID_IN_TEXT = re.compile(rb"(?<![\d.])\d+(?:\.\d+){5,}")
-_ENCAPSULATED = "1.2.840.10008.1.2."  # and a number from 4 on
+_ENCAPSULATED = "1.2.840.10008.1.2."  # followed by a number from 4 on
 
 
 class Rules(NamedTuple):
-    """What a file is held against."""
+    """What a file is checked by."""
 
     profile: Profile
     site_id: SiteId
@@ -44,11 +45,11 @@ class Rules(NamedTuple):
 
 def make_rules(profile: Profile, site_id: SiteId) -> Rules:
     """Prepare a profile for many files."""
-    return Rules(profile, site_id, profile.denied, profile.sequences)
+    return Rules(profile, site_id, profile.deny_pattern, profile.sequence_tags)
 
 
 def check_output(data: bytes, *, profile: Profile, site_id: SiteId) -> tuple[Finding, ...]:
-    """Everything that is wrong with a de-identified file by itself; empty where nothing is."""
+    """Everything that is wrong with a de-identified file by itself."""
     rules = make_rules(profile, site_id)
     try:
         document = read_document(data, rules.sequences)
@@ -58,15 +59,15 @@ def check_output(data: bytes, *, profile: Profile, site_id: SiteId) -> tuple[Fin
 
 
 def check_document(document: Document, rules: Rules) -> Iterator[Finding]:
-    """Findings of a file that was walked."""
+    """Findings of a parsed file."""
     private = safe_elements(document, rules.profile)
     yield from check_whole(document, rules, private)
     for part in document.parts:
         yield from check_part(part, rules, private)
 
 
-def check_whole(document: Document, rules: Rules, private: Places) -> Iterator[Finding]:
-    """Findings of a file that no part of it has alone."""
+def check_whole(document: Document, rules: Rules, private: PrivateRules) -> Iterator[Finding]:
+    """Findings that concern the file as a whole, not one of its parts."""
     yield from _check_frame(document)
     tags = [part[0].tag for part in document.parts]
     if not all(map(lt, tags, tags[1:])):
@@ -77,11 +78,12 @@ def check_whole(document: Document, rules: Rules, private: Places) -> Iterator[F
     yield from (Finding(code="unread", attribute=name_of(tag, rules.profile)) for tag in unread_tables(document))
 
 
-def check_part(part: Part, rules: Rules, private: Places) -> Iterator[Finding]:
-    """Findings of an element of the top level, and of what is in its items."""
+def check_part(part: Part, rules: Rules, private: PrivateRules) -> Iterator[Finding]:
+    """Findings of a top-level element and everything in its items."""
     yield from _check_order(part)
-    odd = (one for one in part if has_too_many(one) or (one.path and is_palette(one.tag)))
-    yield from (Finding(code="unread", attribute=name_of(one.tag, rules.profile)) for one in (*odd, *long_tables(part)))
+    unused = (element for element in part if has_too_many(element) or (element.path and is_palette(element.tag)))
+    for element in (*unused, *long_tables(part)):
+        yield Finding(code="unread", attribute=name_of(element.tag, rules.profile))
     for element in part:
         yield from _check_element(element, rules, private.get((element.path, element.tag)))
 
@@ -93,7 +95,7 @@ def name_of(tag: int, profile: Profile) -> str:
 
 
 def is_ours(element: Element, rules: Rules) -> bool:
-    """Whether a private element is one of the block the program writes: creator, SITEID, project."""
+    """Whether a private element is of the block that this program writes: creator, SITEID, project."""
     group, number = element.tag >> 16, element.tag & 0xFFFF
     if element.path or group != _PRIVATE_GROUP or not rules.profile.private_creator:
         return False
@@ -104,7 +106,7 @@ def is_ours(element: Element, rules: Rules) -> bool:
 
 
 def in_marks(element: Element) -> bool:
-    """Whether an element stands inside the items that say what was done."""
+    """Whether an element is in an item of DeidentificationMethodCodeSequence."""
     return element.path[:1] == (_CODES,)
 
 
@@ -139,8 +141,8 @@ def _check_order(part: Part) -> Iterator[Finding]:
 
 def _check_marks(document: Document, rules: Rules, *, keeps_private: bool) -> Iterator[Finding]:
     """PS3.15 E.1.1: identity removed, by which method; E.3.6: dates were shifted; E.3.10: private elements kept."""
-    wanted = {_REMOVED: b"YES", _METHOD: rules.profile.method.encode(), _TEMPORAL: b"MODIFIED"}
-    for tag, value in wanted.items():
+    required = {_REMOVED: b"YES", _METHOD: rules.profile.method.encode(), _TEMPORAL: b"MODIFIED"}
+    for tag, value in required.items():
         if document.first(tag) != value:
             yield Finding(code="not-marked", attribute=name_of(tag, rules.profile))
     items: dict[tuple[int, ...], dict[int, str]] = {}
@@ -156,8 +158,8 @@ def _check_marks(document: Document, rules: Rules, *, keeps_private: bool) -> It
         for item in items.values()
     )
     claims = rules.profile.claims
-    told = not claims.private or (claims.private in codes) == keeps_private
-    if not fit or not told or not codes >= set(claims.always):
+    private_fits = not claims.private or (claims.private in codes) == keeps_private
+    if not fit or not private_fits or not codes >= set(claims.always):
         yield Finding(code="not-marked", attribute=name_of(_CODES, rules.profile))
 
 
@@ -169,12 +171,12 @@ def _check_patient(document: Document, rules: Rules) -> Iterator[Finding]:
         ours = False
     if name != number or not ours:
         yield Finding(code="pseudonym", attribute="PatientID")
-    if _tells_high_age(document):
+    if _shows_high_age(document):
         yield Finding(code="age", attribute="PatientBirthDate")
 
 
-def _tells_high_age(document: Document) -> bool:
-    """Whether birth date and study date, shifted alike, tell an age over 89, or a birth date stands alone."""
+def _shows_high_age(document: Document) -> bool:
+    """Whether birth date and study date, shifted alike, show an age over 89, or no age can be computed."""
     birth = document.first(_BIRTH_DATE)
     if not birth:
         return False
@@ -232,7 +234,7 @@ def _check_value(element: Element, rule: Rule, rules: Rules) -> Iterator[Finding
 
 
 def _is_known_uid(value: bytes, rule: Rule, rules: Rules) -> bool:
-    """Empty, the Standard's own, or under this site's root where the profile maps it."""
+    """Whether a UID is empty, the Standard's own, or under this site's root where the profile maps it."""
     uid = value.strip(b" \0").decode("latin-1")
     ours = f"{rules.profile.uid_root}.{rules.site_id}."
     return not uid or uid.startswith(STANDARD_ROOT) or (uid.startswith(ours) and rule.action is not Action.REMOVE)

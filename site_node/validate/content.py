@@ -1,7 +1,7 @@
 """Reading files for validation: whole or mapped, and hashed by a thread that is some files ahead of the checks.
 
-Python lets one thread work at a time, and a thread that comes back from the kernel waits for the one that works. So
-files are opened and read by the thread that checks them, and the other does nothing but hash, which needs no Python.
+Python runs one thread at a time, and a thread that returns from the kernel waits for the running one. So the checking
+thread opens and reads the files, and the other thread only hashes, which releases the interpreter lock.
 """
 
 import hashlib
@@ -17,13 +17,13 @@ from typing import NamedTuple
 
 from shared.ids import Sha256
 
-_SMALL = 1 << 16  # bytes up to which a file is simply read; larger ones are mapped
-_WINDOW = 1 << 22  # bytes of a mapped file that are in memory at once
-_AHEAD = 16  # files that are read before they are asked for
+_SMALL = 1 << 16  # bytes; larger files are mapped, not read
+_WINDOW = 1 << 22  # bytes of a mapped file in memory at once
+_AHEAD = 16  # files read before they are asked for
 _MOST_AHEAD = 1 << 24  # bytes of them
 _POPULATED = mmap.MAP_SHARED | mmap.MAP_POPULATE  # one call for all pages instead of a fault for each few
 _Data = bytes | mmap.mmap
-_Hashed = _Data | int | None  # a file's bytes, or its descriptor, which is closed then; None ends
+_Hashed = _Data | int | None  # a file's bytes, or its descriptor, which the hashing closes; None ends it
 
 
 class Content(NamedTuple):
@@ -35,25 +35,25 @@ class Content(NamedTuple):
 
 def contents(paths: Iterable[Path]) -> Iterator[Content | OSError]:
     """The content of each file, in order, or why it cannot be read."""
-    todo, waiting, ahead = iter(paths), deque[_Data | OSError](), 0
+    remaining, queue, queued = iter(paths), deque[_Data | OSError](), 0  # `queued` in bytes
     with _hashing() as (data, digests):
         while True:
-            while len(waiting) < _AHEAD and (not waiting or ahead < _MOST_AHEAD):
-                path = next(todo, None)
+            while len(queue) < _AHEAD and (not queue or queued < _MOST_AHEAD):
+                path = next(remaining, None)
                 if path is None:
                     break
-                waiting.append(_read(path, data))
-                ahead += _size(waiting[-1])
-            if not waiting:
+                queue.append(_read(path, data))
+                queued += _size(queue[-1])
+            if not queue:
                 return
-            first = waiting.popleft()
-            ahead -= _size(first)
+            first = queue.popleft()
+            queued -= _size(first)
             yield first if isinstance(first, OSError) else Content(first, digests.get())
 
 
 @contextmanager
 def _hashing() -> Iterator[tuple[SimpleQueue[_Hashed], SimpleQueue[Sha256]]]:
-    """What is put into the one queue comes out of the other as its SHA-256, in the same order."""
+    """Two queues: what is put into the first comes out of the second as its SHA-256, in the same order."""
     data, digests = SimpleQueue[_Hashed](), SimpleQueue[Sha256]()
     thread = Thread(target=_hash_all, args=(data, digests), name="hash")
     thread.start()
@@ -65,8 +65,8 @@ def _hashing() -> Iterator[tuple[SimpleQueue[_Hashed], SimpleQueue[Sha256]]]:
 
 
 def _hash_all(data: SimpleQueue[_Hashed], digests: SimpleQueue[Sha256]) -> None:
-    while (one := data.get()) is not None:
-        digests.put(Sha256(_hash_windows(one) if isinstance(one, int) else hashlib.sha256(one).hexdigest()))
+    while (entry := data.get()) is not None:
+        digests.put(Sha256(_hash_windows(entry) if isinstance(entry, int) else hashlib.sha256(entry).hexdigest()))
 
 
 def _hash_windows(file: int) -> str:
@@ -82,7 +82,7 @@ def _hash_windows(file: int) -> str:
 
 
 def _read(path: Path, hashed: SimpleQueue[_Hashed]) -> _Data | OSError:
-    """A file's bytes, which are hashed from now on."""
+    """A file's bytes, which are now queued to be hashed."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:

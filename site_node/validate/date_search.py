@@ -1,4 +1,4 @@
-"""The ways in which a day is written, as patterns: the search for a source's dates in the text that leaves."""
+"""Patterns for the ways in which a day is written, to search outgoing text for the source's dates."""
 
 import re
 from collections.abc import Iterable
@@ -16,13 +16,13 @@ _WHOLE_DATE = re.compile(rb"\d{4}\.?\d{2}\.?\d{2}")
 
 def days_of(raw: bytes) -> set[str]:
     """The days in a DA or DT value, as eight digits."""
-    digits = (one.replace(b".", b"") for one in _WHOLE_DATE.findall(raw))
-    return {one.decode() for one in digits if day_of(one) is not None}
+    dates = (written.replace(b".", b"") for written in _WHOLE_DATE.findall(raw))
+    return {digits.decode() for digits in dates if day_of(digits) is not None}
 
 
 def pattern_of(days: Iterable[str]) -> re.Pattern[str] | None:
-    """Finds any of the days, in any order of its parts; `None` where there is none to look for."""
-    known = [day for one in sorted(set(days)) if (day := day_of(one.encode())) is not None]
+    """A pattern that finds any of the days, in any order of its parts; `None` without days."""
+    known = [day for digits in sorted(set(days)) if (day := day_of(digits.encode())) is not None]
     return re.compile("|".join(map(_written, known)), re.IGNORECASE) if known else None
 
 
@@ -37,8 +37,8 @@ def _written(day: date) -> str:
         rf"{year}{_BETWEEN}*(?<![a-z]){name}{_BETWEEN}*{number}",
     ]
     parts = f"{day.year:04d}", f"{day.month:02d}", f"{day.day:02d}"
-    turned = [(0, 1, 2), (2, 1, 0), (1, 2, 0)]
-    glued = ["".join(parts[at] for at in order) for order in turned]
-    short = ["".join(parts[at][-2:] for at in order) for order in turned]
+    places = [(0, 1, 2), (2, 1, 0), (1, 2, 0)]
+    glued = ["".join(parts[place] for place in order) for order in places]
+    short = ["".join(parts[place][-2:] for place in order) for order in places]
     whole = "|".join([*signs, *named, *short])
     return rf"(?<!\d)(?:{whole})(?!\d)|{'|'.join(glued)}"

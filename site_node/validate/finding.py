@@ -54,7 +54,7 @@ MESSAGES = MappingProxyType(
         "clinical-text": "the clinical row holds free text or a date that cannot be a shifted one",
     }
 )
-# A form error that the source had as well is not made by us, and is only counted.
+# A form error that the source has as well is not ours and is only counted.
 INHERITABLE = frozenset({"vr", "value-form"})
 
 

@@ -1,4 +1,4 @@
-"""Numbers and tables that no viewer reads, in which bytes could travel past every search for text."""
+"""Numbers and tables that no viewer reads, in which bytes could pass every search for text."""
 
 import re
 from collections.abc import Iterator
@@ -38,13 +38,15 @@ def has_too_many(element: Element) -> bool:
 
 
 def long_tables(part: Part) -> Iterator[Element]:
-    """LUTData that goes on behind what its LUTDescriptor counts, in words of 16 bits (PS3.3 section C.11)."""
+    """LUTData longer than its LUTDescriptor says, in words of 16 bits (PS3.3 section C.11)."""
     counts: dict[Path, int] = {
-        one.path: int.from_bytes(one.raw[:2], "little") or 65_536 for one in part if one.tag == _DESCRIPTOR
+        element.path: int.from_bytes(element.raw[:2], "little") or 65_536
+        for element in part
+        if element.tag == _DESCRIPTOR
     }
-    for one in part:
-        if one.tag == _DATA and len(one.raw) > 2 * counts.get(one.path, 0):
-            yield one
+    for element in part:
+        if element.tag == _DATA and len(element.raw) > 2 * counts.get(element.path, 0):
+            yield element
 
 
 @lru_cache(maxsize=4096)

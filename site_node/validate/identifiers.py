@@ -1,4 +1,4 @@
-"""What identifies the patient, people, places and devices in a study's sources, and the forms to search for it in.
+"""What identifies the patient, people, places and devices in a study's sources, and the forms to search for.
 
 Texts are compared in a normal form: compatibility-decomposed, without marks, case folded, letters and digits only. A
 patient's own name or number of four characters or more is looked for inside words too, glued or re-cased; shorter ones
@@ -18,7 +18,7 @@ from pydicom.charset import convert_encodings, decode_bytes, python_encoding
 
 from site_node.study import Identity
 from site_node.validate.date_search import days_of
-from site_node.validate.elements import Document, Element, Unseen
+from site_node.validate.elements import Document, Element, UnseenElements
 from site_node.validate.values import day_of
 
 _CHARSET, _BIRTH_DATE, _CONTRIBUTING = 0x00080005, 0x00100030, 0x0018A001
@@ -32,14 +32,14 @@ _PLACES = frozenset(
     {0x00080080, 0x00080081, 0x00081010, 0x00081040, 0x00100021, 0x00101040, 0x00102299, 0x00181000, 0x00200010,
      0x00380300, 0x00380400}
 )  # fmt: skip
-_INSIDE, _INSIDE_FOREIGN, _WHOLE, _OTHERS_WHOLE = 4, 2, 2, 3  # characters; where a letter is a syllable two suffice
+_INSIDE, _INSIDE_FOREIGN, _WHOLE, _OTHERS_WHOLE = 4, 2, 2, 3  # characters; two suffice where a letter is a syllable
 _PLACE_INSIDE = 6
 _RAW, _LONG_UID = 6, 12
 _CUT = 16  # letters that an SH or CS holds: devices cut what is longer
 _STUDY_ID = 0x00200010
 _LONG_DIGITS = re.compile(r"\d{5,}")
-_MOST_WORDS = 6  # of a value that are glued two and two
-# What no decomposition makes plain; and the syllables of hiragana, which katakana has as well, 96 places on.
+_MOST_WORDS = 6  # of a value that are glued in pairs
+# Letters that no decomposition makes plain, and hiragana, whose syllables katakana has 96 places on.
 _PLAIN: dict[int, int | str] = {0x131: "i", 0xF8: "o", 0x142: "l", 0x111: "d", 0x127: "h", 0x167: "t"}
 _PLAIN |= {0xE6: "ae", 0x153: "oe", 0xFE: "th", 0xF0: "d"}
 _PLAIN |= {code: code + 96 for code in range(ord("ぁ"), ord("ゖ") + 1)}
@@ -49,16 +49,16 @@ _DELIMITERS = {"\r", "\n", "\t", "\f", "\\", "^", "="}
 
 
 class Identifiers(NamedTuple):
-    """Everything of a study's sources that must be nowhere in what leaves. PHI."""
+    """Everything in a study's sources that must not be in the output. PHI."""
 
-    inside: frozenset[str]  # normal forms looked for anywhere
-    words: frozenset[str]  # normal forms looked for as words
-    numbers: frozenset[str]  # of both, those that are never an ordinary word
+    inside: frozenset[str]  # normal forms, looked for anywhere
+    words: frozenset[str]  # normal forms, looked for as words
+    numbers: frozenset[str]  # those of both that are never an ordinary word
     people: frozenset[str]  # normal forms of other people's names, looked for as words
     place_names: frozenset[str]  # whole names of places and devices, looked for anywhere
     places: frozenset[str]  # their words, looked for in descriptions
-    birth_dates: frozenset[str]  # digits, in the orders dates are written in
-    raw: frozenset[bytes]  # lower-cased bytes looked for in the file as such
+    birth_dates: frozenset[str]  # digits, in every order of a date
+    raw: frozenset[bytes]  # lower-cased bytes, looked for in the raw file
     uids: frozenset[str]
     days: frozenset[str] = frozenset()  # every whole date, year first
 
@@ -70,13 +70,13 @@ def normal(text: str) -> str:
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text in normal form; signs, digits beside letters and a change to upper case part words."""
+    """The words of a text in normal form; signs, digits beside letters and a change to upper case separate words."""
     unmarked = "".join(letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
     return [normal(word) for word in re.findall(r"\d+|[A-Z]?[^\W\d_A-Z]+|[A-Z]+(?![^\W\d_A-Z])|[A-Z]", unmarked)]
 
 
 def charset_of(document: Document) -> tuple[str, ...]:
-    """Python's names for the file's character sets; Latin-1 where they are not known."""
+    """Python's names for the file's character sets; Latin-1 where they are unknown."""
     return _charset(document.first(_CHARSET))
 
 
@@ -103,11 +103,13 @@ def text_of(raw: bytes, charset: tuple[str, ...]) -> str:
 
 
 class Collector:
-    """Gathers the identifiers in all sources of a study, at every depth, and of the identity it was received under."""
+    """Collects the identifiers in all sources of a study, at every depth, and of the identity it was received under."""
 
-    def __init__(self, identity: Identity, kept: frozenset[int] = frozenset(), dated: Collection[int] = ()) -> None:
-        self._dated = dated  # attributes that are dates, where the file does not say so
-        self._kept = kept  # attributes of people and places that the profile keeps, such as a station's name
+    def __init__(
+        self, identity: Identity, kept_tags: frozenset[int] = frozenset(), dated: Collection[int] = ()
+    ) -> None:
+        self._dated = dated  # tags of dates, where the file does not say so
+        self._kept_tags = kept_tags  # of people and places that the profile keeps, such as a station's name
         self._forms: dict[str, set[str]] = {kind: set() for kind in ("name", "number", "person", "place")}
         self._forms["number"] |= _forms(identity.patient_id) | _digits(identity.patient_id)
         self._raw = _raw_forms(identity.patient_id.encode())
@@ -115,10 +117,10 @@ class Collector:
         self._days = set[str]()
         self._uids = set[str]()
         self._all_days = set[str]()
-        self._unseen = Unseen()
+        self._unseen = UnseenElements()
 
     def add(self, document: Document) -> None:
-        """Take what one source holds."""
+        """Collect the identifiers of one source."""
         charset = charset_of(document)
         for element in self._unseen.of(document, charset):
             self._add(element, charset)
@@ -136,21 +138,21 @@ class Collector:
             self._all_days |= days_of(element.raw)
         if element.tag == _STUDY_ID:
             self._forms["number"] |= _digits(text_of(element.raw, charset))
-        kind = _kind(element) if element.tag not in self._kept else ""
+        kind = _kind(element) if element.tag not in self._kept_tags else ""
         if kind:
-            self._take(kind, text_of(element.raw, charset), element.raw)
+            self._add_text(kind, text_of(element.raw, charset), element.raw)
         if kind and not element.raw.isascii():  # it may be UTF-8 whatever the file says
-            self._take(kind, element.raw.decode(errors="ignore"), element.raw)
+            self._add_text(kind, element.raw.decode(errors="ignore"), element.raw)
 
-    def _take(self, kind: str, text: str, raw: bytes) -> None:
+    def _add_text(self, kind: str, text: str, raw: bytes) -> None:
         self._forms[kind] |= _forms(text) | (_digits(text) if kind == "number" else set())
         if kind == "place":
             self._place_names.add(normal(text))
         if kind in {"name", "number"}:
             self._raw |= _raw_forms(raw)
 
-    def found(self) -> Identifiers:
-        """Everything gathered so far."""
+    def identifiers(self) -> Identifiers:
+        """Everything collected so far."""
         own = self._forms["name"] | self._forms["number"]
         inside = {form for form in own if len(form) >= (_INSIDE if form.isascii() else _INSIDE_FOREIGN)}
         inside |= {form[:_CUT] for form in inside}
@@ -175,20 +177,20 @@ def _kind(element: Element) -> str:
         return "name"
     if element.tag in _OWN_NUMBERS:
         return "number"
-    if element.tag in _PLACES:  # of equipment that contributed, it is mostly a vendor's
+    if element.tag in _PLACES:  # of contributing equipment, it is mostly a vendor's
         return "" if _CONTRIBUTING in element.path[::2] else "place"
     return "person" if element.tag in _PEOPLE or element.vr == "PN" else ""
 
 
 def _forms(text: str) -> set[str]:
-    """Each word of each value, the value whole, and its words glued two and two, both ways round."""
-    found: set[str] = set()
+    """Each word of each value, the whole value, and its words glued in pairs, in both orders."""
+    forms: set[str] = set()
     spelled = unicodedata.normalize("NFC", text).translate(_WITHOUT_DOTS)
     for value in re.split(r"[\\=]", f"{text}\\{spelled}"):
         words = [word for part in re.split(r"[\^\s,;/]+", value) if (word := normal(part))]
-        found |= {*words, "".join(words)}
-        found |= {first + second for first, second in permutations(words[:_MOST_WORDS], 2)}
-    return found - {""}
+        forms |= {*words, "".join(words)}
+        forms |= {first + second for first, second in permutations(words[:_MOST_WORDS], 2)}
+    return forms - {""}
 
 
 def _digits(text: str) -> set[str]:
@@ -198,7 +200,7 @@ def _digits(text: str) -> set[str]:
 
 
 def _raw_forms(raw: bytes) -> set[bytes]:
-    """Values and components as bytes, long enough that they cannot stand somewhere by chance."""
+    """Values and components as bytes, long enough not to occur by chance."""
     parts = (part.strip(b" \0").lower() for part in re.split(rb"[\\=^]", raw))
     return {part for part in parts if len(part) >= _RAW}
 

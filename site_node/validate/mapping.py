@@ -1,6 +1,6 @@
-"""A de-identified file held against its source: every element is the one the profile's action and the site's key make.
+"""A de-identified file beside its source: every element is the one that the profile's action and the site's key make.
 
-Nothing is taken from the stage that made the file: UIDs, pseudonym, accession number and dates are worked out again.
+Independent, on purpose, of the stage that made the file: UIDs, pseudonym, accession number and dates are recomputed.
 """
 
 import re
@@ -17,20 +17,20 @@ from site_node.validate.conformance import DUMMY, STANDARD_ROOT, Rules, in_marks
 from site_node.validate.elements import Document, Element, Part, Path, forget
 from site_node.validate.finding import Finding
 from site_node.validate.identifiers import normal, text_of
-from site_node.validate.private import Places
+from site_node.validate.private import PrivateRules
 from site_node.validate.values import day_of
 
 _PAD = b" \0"
-_PIECE = 1 << 16  # bytes: small enough that the copies stay where they are
+_PIECE = 1 << 16  # bytes compared at once: copies of this size are cheap
 _WINDOW = 1 << 22  # bytes of a mapped file that may be in memory at once
 _OLDEST = b"090Y"
 _DATE_LIKE = re.compile(r"(\d{4})\.?(\d{2})?\.?(\d{2})?((?<=\d{8})\d{2,6}(?:\.\d{1,6})?)?(?:[+-]\d{4})?")
 Place = tuple[Path, int]
-Fate = tuple[str, str]  # kept, changed or removed; the keyword
+ElementOutcome = tuple[str, str]  # kept, changed or removed; the keyword
 
 
 class Patient(NamedTuple):
-    """What the site's key makes of the patient, asked once for a study."""
+    """What the site's key makes of the patient, computed once per study."""
 
     pseudonyms: Pseudonyms
     pseudonym: PatientPseudonym
@@ -38,7 +38,7 @@ class Patient(NamedTuple):
 
 
 def make_patient(pseudonyms: Pseudonyms, identity: Identity) -> Patient:
-    """Ask the site's key."""
+    """Compute a patient's pseudonym and date shift."""
     return Patient(pseudonyms, pseudonyms.patient(identity), timedelta(days=pseudonyms.shift_days(identity)))
 
 
@@ -46,7 +46,7 @@ class Condition(NamedTuple):
     """What the judgement of a part depends on besides the part."""
 
     charset: tuple[str, ...]  # Python's names of the source's character sets
-    private: Places  # the new file's listed private elements
+    private: PrivateRules  # the new file's listed private elements
     sop_class: str
 
 
@@ -56,13 +56,13 @@ def check_against_source(
     """Findings of one part of a file beside the same part of its source, which is empty where there is none.
 
     Args:
-        new: an element of the new file's top level, and what is in its items.
-        old: the source's.
-        condition: what is said elsewhere in the two files.
+        new: a top-level element of the new file, with everything in its items.
+        old: the same of the source.
+        condition: what other elements of the two files say.
         patient: what the site's key makes of the patient.
-        rules: the profile's.
+        rules: the profile and the site.
     """
-    before: dict[Place, Element] = {(one.path, one.tag): one for one in old}
+    before: dict[Place, Element] = {(element.path, element.tag): element for element in old}
     for element in new:
         place = (element.path, element.tag)
         rule = rules.profile.by_tag.get(element.tag) or condition.private.get(place)
@@ -83,14 +83,14 @@ def _check_element(
     if rule.action is Action.WRITE:
         return ""
     if not new or (new == DUMMY and rule.action is not Action.UID):
-        return ""  # emptied; whether it may be is a question of Type 1 and 2
+        return ""  # emptied; the check of Type 1 and 2 says whether it may be
     if origin is None or origin.items >= 0:
         return "added"
     return _compare(new, origin.raw.strip(_PAD), rule, patient, charset)
 
 
 def _compare(new: bytes, old: bytes, rule: Rule, patient: Patient, charset: tuple[str, ...]) -> str:
-    """The code of what is wrong with a value beside the one it was made of."""
+    """The code of what is wrong with a value beside the value it was made from."""
     if rule.action is Action.UID or rule.vrs == {"UI"}:
         return "" if _is_mapped(new, old, patient) else "uid-mapping"
     if rule.action is Action.SHIFT or rule.vrs & {"DA", "DT"}:
@@ -103,7 +103,7 @@ def _compare(new: bytes, old: bytes, rule: Rule, patient: Patient, charset: tupl
 
 
 def _may_differ(new: bytes, old: bytes, rule: Rule, charset: tuple[str, ...]) -> bool:
-    """Whether the profile's action may make `new` of `old`: a capped age, a description with parts cut out."""
+    """Whether the profile's action may turn `old` into `new`: a capped age, a description with parts cut out."""
     if rule.action is Action.AGE:
         return new == _OLDEST and old > new
     letters = iter(normal(text_of(old, charset)))
@@ -111,20 +111,20 @@ def _may_differ(new: bytes, old: bytes, rule: Rule, charset: tuple[str, ...]) ->
 
 
 def _is_mapped(new: bytes, old: bytes, patient: Patient) -> bool:
-    """Each UID is the mapped one, or one of the Standard's that stayed."""
+    """Whether each UID is the mapped one, or an unchanged one of the Standard."""
     pairs = list(zip(new.split(b"\\"), old.split(b"\\"), strict=False))
     if new.count(b"\\") != old.count(b"\\"):
         return False
     for after, before in pairs:
         was, now = (value.strip(_PAD).decode("latin-1") for value in (before, after))
-        kept = now == was and was.startswith(STANDARD_ROOT)
-        if now and not kept and now != patient.pseudonyms.uid(was):
+        is_standard = now == was and was.startswith(STANDARD_ROOT)
+        if now and not is_standard and now != patient.pseudonyms.uid(was):
             return False
     return True
 
 
 def _is_shifted(new: bytes, old: bytes, shift: timedelta) -> bool:
-    """Each date is the source's less the shift, with its time of day; a zone may not stay; a date may be emptied."""
+    """Whether each date is the source's minus the shift, with its time of day but no zone, or is emptied."""
     after, before = new.decode("latin-1").split("\\"), old.decode("latin-1").split("\\")
     if len(after) != len(before):
         return False
@@ -135,7 +135,7 @@ def _is_shifted(new: bytes, old: bytes, shift: timedelta) -> bool:
 
 
 def _expected(text: str, shift: timedelta) -> set[str]:
-    """What may stand for a date, datetime or range: both ends shifted."""
+    """The allowed values for a date, datetime or range: both ends shifted."""
     whole = _shifted(text, shift)
     if whole:
         return {whole}
@@ -144,18 +144,18 @@ def _expected(text: str, shift: timedelta) -> set[str]:
 
 
 def _shifted(text: str, shift: timedelta) -> str | None:
-    """One date or datetime less the shift; a partial one from its first day."""
-    found = _DATE_LIKE.fullmatch(text)
-    if found is None:
+    """One date or datetime minus the shift; a partial one counts from its first day."""
+    match = _DATE_LIKE.fullmatch(text)
+    if match is None:
         return None
-    day = day_of(f"{found[1]}{found[2] or '01'}{found[3] or '01'}".encode())
-    if day is None or not day - date.max <= shift <= day - date.min:  # a shift that was kept may go forward
+    day = day_of(f"{match[1]}{match[2] or '01'}{match[3] or '01'}".encode())
+    if day is None or not day - date.max <= shift <= day - date.min:  # a stored shift may go forward
         return None
-    return f"{day - shift:%Y%m%d}".rjust(8, "0") + (found[4] or "")
+    return f"{day - shift:%Y%m%d}".rjust(8, "0") + (match[4] or "")
 
 
 def same_pixels(output: Document, source: Document) -> bool:
-    """Native pixels are the same bytes; compressed frames are, but for segments that may carry text."""
+    """Whether both show the same pixels: the same bytes, in compressed frames without segments that may carry text."""
     if output.fragments is None or source.fragments is None:
         return output.fragments is source.fragments
     if output.encapsulated != source.encapsulated:
@@ -164,7 +164,7 @@ def same_pixels(output: Document, source: Document) -> bool:
         return _same_bytes(output.fragments[0], source.fragments[0])
     try:
         new_frames, old_frames = (
-            [without_text(frame) for frame in frames_of(one.fragments or ())] for one in (output, source)
+            [without_text(frame) for frame in frames_of(document.fragments or ())] for document in (output, source)
         )
     except CodestreamBroken:
         return False
@@ -172,11 +172,11 @@ def same_pixels(output: Document, source: Document) -> bool:
 
 
 def _same_bytes(new: memoryview, old: memoryview) -> bool:
-    """Whether both hold the same, but for zeros after it; a piece at a time, so that memory does not grow."""
+    """Whether both are equal but for trailing zeros; compared in pieces, so that memory does not grow."""
     size = min(len(new), len(old))
     for start in range(0, size, _PIECE):
         last = min(start + _PIECE, size)
-        if bytes(new[start:last]) != bytes(old[start:last]):  # a memory view compares item by item, far slower
+        if bytes(new[start:last]) != bytes(old[start:last]):  # memory views compare item by item, far slower
             return False
         if last % _WINDOW == 0:
             forget(new)
@@ -184,19 +184,19 @@ def _same_bytes(new: memoryview, old: memoryview) -> bool:
     return not bytes(new[size:]).strip(b"\0") and not bytes(old[size:]).strip(b"\0")
 
 
-def fates_of(new: Part, old: Part, rules: Rules) -> tuple[Fate, ...]:
-    """What became of each element of one part of a source; private ones all bear one name."""
-    after = {(one.path, one.tag): one for one in new}
+def outcomes_of(new: Part, old: Part, rules: Rules) -> tuple[ElementOutcome, ...]:
+    """What became of each element of one part of a source; all private ones share one name."""
+    after = {(element.path, element.tag): element for element in new}
     return tuple(
         (
-            _fate(one, after.get((one.path, one.tag))),
-            "private" if one.tag >> 16 & 1 else name_of(one.tag, rules.profile),
+            _outcome(element, after.get((element.path, element.tag))),
+            "private" if element.tag >> 16 & 1 else name_of(element.tag, rules.profile),
         )
-        for one in old
+        for element in old
     )
 
 
-def _fate(before: Element, after: Element | None) -> str:
+def _outcome(before: Element, after: Element | None) -> str:
     if after is None:
         return "removed"
     return "kept" if before.items >= 0 or after.raw.strip(_PAD) == before.raw.strip(_PAD) else "changed"

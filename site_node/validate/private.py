@@ -1,36 +1,40 @@
-"""Which private elements of a file its profile allows, found out anew from the creators that stand in the file."""
+"""Which private elements of a file its profile allows, determined anew from the creators in the file."""
 
 from shared.protocol.profile import Action, Profile, Rule
 from site_node.validate.elements import Document, Element, Path
 
-Places = dict[tuple[Path, int], Rule]
-_BLOCKS = range(0x10, 0x100)  # where creators stand (PS3.5 section 7.8.1)
+PrivateRules = dict[tuple[Path, int], Rule]
+_BLOCKS = range(0x10, 0x100)  # element numbers of creators (PS3.5 section 7.8.1)
 
 
-def safe_elements(document: Document, profile: Profile) -> Places:
-    """The rules of the listed private elements, and of the creators they hang on, by where they stand."""
+def safe_elements(document: Document, profile: Profile) -> PrivateRules:
+    """The rules of the listed private elements and of their creators, by path and tag."""
     if not profile.safe:
         return {}
-    odd = [one for one in document.elements if one.tag >> 16 in profile.safe_groups and one.items < 0]
-    creators = {(one.path, one.tag): _name(one) for one in odd if one.tag & 0xFFFF in _BLOCKS}
-    found: Places = {}
-    for one in odd:
-        own = creators.get((one.path, one.tag))
-        if own is not None:
-            if profile.block_rules(one.tag >> 16, one.tag & 0xFFFF, own):
-                found[one.path, one.tag] = _creator(one.tag)
+    candidates = [
+        element for element in document.elements if element.tag >> 16 in profile.safe_groups and element.items < 0
+    ]
+    creators = {
+        (element.path, element.tag): _name(element) for element in candidates if element.tag & 0xFFFF in _BLOCKS
+    }
+    rules: PrivateRules = {}
+    for path, tag, *_ in candidates:
+        name = creators.get((path, tag))
+        if name is not None:
+            if profile.block_rules(tag >> 16, tag & 0xFFFF, name):
+                rules[path, tag] = _creator(tag)
             continue
-        block = (one.tag & 0xFFFF) >> 8
-        creator = creators.get((one.path, one.tag & 0xFFFF0000 | block), "")
-        rule = profile.block_rules(one.tag >> 16, block, creator).get(one.tag)
+        block = (tag & 0xFFFF) >> 8
+        creator = creators.get((path, tag & 0xFFFF0000 | block), "")
+        rule = profile.block_rules(tag >> 16, block, creator).get(tag)
         if rule is not None:
-            found[one.path, one.tag] = rule
-    return found
+            rules[path, tag] = rule
+    return rules
 
 
-def holds_any(places: Places) -> bool:
-    """Whether there is an element besides creators."""
-    return any(tag & 0xFFFF not in _BLOCKS for _, tag in places)
+def holds_any(rules: PrivateRules) -> bool:
+    """Whether any of the rules is of an element that is not a creator."""
+    return any(tag & 0xFFFF not in _BLOCKS for _, tag in rules)
 
 
 def _name(element: Element) -> str:

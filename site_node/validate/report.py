@@ -1,7 +1,7 @@
 """The report of one study that an officer can sign: what was removed, kept, changed, checked, by which profile.
 
-It names attributes, counts and codes; no value, no identifier of the hospital. The file is PHI's neighbour all the same
-and is written for its owner alone (mode 0600).
+It names attributes, counts and codes; no value, no identifier of the hospital. The file is written for its owner alone
+all the same (mode 0600).
 """
 
 import hashlib
@@ -53,7 +53,7 @@ class Report(Frozen):
     instances: int = Field(ge=1)
     bytes_written: int
     left_out: dict[str, int]  # by reason code
-    removed: dict[str, int]  # by keyword: in how many places of all files
+    removed: dict[str, int]  # by keyword: in how many places in all files
     changed: dict[str, int]
     kept: dict[str, int]
     form_errors_of_the_source: int  # form errors that the source has as well
@@ -70,16 +70,16 @@ def make_report(
     profile: Profile,
     *,
     findings: tuple[Finding, ...],
-    fates: Counter[tuple[str, str]],
+    outcomes: Counter[tuple[str, str]],
     inherited: int,
     checked_at: datetime,
     boxes: Sequence[BlankBox] = (),
     searched: bool | None = None,
 ) -> Report:
-    """Put the report together from what the checks counted; `fates` is by kept, changed or removed, and keyword."""
+    """Assemble the report; `outcomes` counts elements by kept, changed or removed, and keyword."""
     sums: dict[str, dict[str, int]] = {"kept": {}, "changed": {}, "removed": {}}
-    for (fate, keyword), count in sorted(fates.items()):
-        sums[fate][keyword] = count
+    for (outcome, keyword), count in sorted(outcomes.items()):
+        sums[outcome][keyword] = count
     return Report(
         outcome="refused" if findings else "validated",
         checked_at=checked_at,
@@ -119,4 +119,4 @@ def write_report(path: Path, report: Report) -> Sha256:
 
 
 def _by_code(left_out: Iterable[LeftOut]) -> dict[str, int]:
-    return dict(sorted(Counter(reason.code for one in left_out for reason in one.reasons).items()))
+    return dict(sorted(Counter(reason.code for entry in left_out for reason in entry.reasons).items()))

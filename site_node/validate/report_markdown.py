@@ -20,8 +20,8 @@ _TAG = re.compile(r"[0-9a-f]{4},[0-9a-f]{4}")
 _RULE = "_" * 32
 
 
-class Act(NamedTuple):
-    """What a person decided on the study, from the home's audit."""
+class ReviewDecision(NamedTuple):
+    """A person's decision on the study, from the home's audit log."""
 
     at: datetime
     actor: str
@@ -29,10 +29,10 @@ class Act(NamedTuple):
     detail: str
 
 
-def readable(content: bytes, acts: Iterable[Act] = ()) -> str:
-    """The page of a report file's content; the file's digest stands on it, so that a signature binds to the file.
+def to_markdown(content: bytes, decisions: Iterable[ReviewDecision] = ()) -> str:
+    """The page for a report file's content; it shows the file's digest, so that a signature binds to the file.
 
-    Raises `ValidationError` where the content is no report.
+    Raises `ValidationError` where the content is not a report.
     """
     report = Report.model_validate_json(content)
     parts = (
@@ -44,8 +44,8 @@ def readable(content: bytes, acts: Iterable[Act] = ()) -> str:
         _counts("Kept", "As in the source.", report.kept),
         _counts("Left out", "Files of the study that were not written, by reason.", report.left_out),
         _list("What was checked", report.checks),
-        _list("What was found", [_sentence(one.code, one.attribute) for one in report.findings]),
-        _list("What persons decided", [_decision(one) for one in acts]),
+        _list("What was found", [_sentence(finding.code, finding.attribute) for finding in report.findings]),
+        _list("What persons decided", [_decision_line(decision) for decision in decisions]),
         _signature(),
     )
     return "\n".join(line for part in parts for line in part)
@@ -82,7 +82,7 @@ def _counts(title: str, meaning: str, counts: dict[str, int]) -> Sequence[str]:
 
 
 def _keyword(name: str) -> str:
-    """The Standard's keyword of an attribute that the profile does not name; anything else as it is."""
+    """The Standard's keyword of an attribute that the profile does not name; anything else unchanged."""
     if _TAG.fullmatch(name):
         return keyword_for_tag(int(name.replace(",", ""), 16)) or name
     return "private elements" if name == "private" else name
@@ -96,8 +96,8 @@ def _sentence(code: str, attribute: str | None) -> str:
     return f"{code}{f' ({attribute})' if attribute else ''}: {MESSAGES.get(code, 'not known to this release')}"
 
 
-def _decision(act: Act) -> str:
-    return _plain(f"{act.at:%Y-%m-%d %H:%M} {act.actor}: {act.action} - {act.detail}")
+def _decision_line(decision: ReviewDecision) -> str:
+    return _plain(f"{decision.at:%Y-%m-%d %H:%M} {decision.actor}: {decision.action} - {decision.detail}")
 
 
 def _signature() -> Sequence[str]:

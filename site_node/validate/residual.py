@@ -1,13 +1,13 @@
-"""The search for what is left of the source's identifiers: in every text, and in every byte but the pixels."""
+"""The search for the source's identifiers in the output: in every text, and in every byte outside the pixels."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from shared.protocol.profile import Action, Rule
 from site_node.validate.conformance import Rules, in_marks, is_ours, name_of
 from site_node.validate.date_search import pattern_of
-from site_node.validate.elements import Document, Element, Unseen
+from site_node.validate.elements import Document, Element, UnseenElements
 from site_node.validate.finding import Finding
 from site_node.validate.identifiers import Identifiers, charset_of, normal, text_of, words_of
 from site_node.validate.private import safe_elements
@@ -15,11 +15,11 @@ from site_node.validate.values import TEXT
 
 _LONGEST_RUN = 4  # words that may make one identifier
 _TIME = 6  # digits of a time of day
-_NUMERIC = 5  # characters from which a number in a numeric value is taken for an identifier
+_NUMERIC = 5  # characters; shorter numbers in a numeric value are not taken for identifiers
 _WRITTEN = frozenset({0x00080050, 0x00100010, 0x00100020, 0x00120062, 0x00120063, 0x00280303})
-_PRINTABLE = re.compile(rb"[ -~]{6,}")  # in compressed frames, whose every other byte is a decoder's affair
+_PRINTABLE = re.compile(rb"[ -~]{6,}")  # in compressed frames, whose other bytes only a decoder reads
 _UID_LIKE = re.compile(r"\d+(?:\.\d+){2,}")
-_CHECKED_ELSEWHERE = frozenset({"DA", "DT", "UI"})  # each of these is compared with what it must be
+_CHECKED_ELSEWHERE = frozenset({"DA", "DT", "UI"})  # each is compared with the value it must have
 
 
 class Search(NamedTuple):
@@ -27,35 +27,35 @@ class Search(NamedTuple):
 
     identifiers: Identifiers
     known: frozenset[str]
-    cache: dict[tuple[str, bool], str]  # the files of a study repeat themselves
+    cache: dict[tuple[str, bool], str]  # results; the files of a study repeat their texts
     pattern: re.Pattern[bytes] | None  # finds any of the bytes looked for
-    days: re.Pattern[str] | None  # finds any day of the sources, however it is written
+    days: re.Pattern[str] | None  # finds any day of the sources, however written
 
 
 def make_search(identifiers: Identifiers, rules: Rules) -> Search:
     """Prepare a search for all files of a study."""
     known = frozenset(normal(term) for term in rules.profile.known_terms)
     written = frozenset(term.encode() for term in (*known, rules.site_id))  # what the program writes itself
-    # A number must not stand within a longer one.
+    # A number must not be part of a longer one.
     forms = [
-        rb"(?<![\d.])%b(?![\d.])" % one if one.isdigit() else re.escape(one)
-        for one in sorted(identifiers.raw - written)
+        rb"(?<![\d.])%b(?![\d.])" % value if value.isdigit() else re.escape(value)
+        for value in sorted(identifiers.raw - written)
     ]
     pattern = re.compile(b"|".join(forms)) if forms else None
     return Search(identifiers, known, {}, pattern, pattern_of(identifiers.days))
 
 
-class Leftovers:
-    """What the new files of a study hold besides pixels, each thing once, until all of its sources are read. PHI."""
+class OutputContent:
+    """Everything in a study's new files but the pixels, without repeats, to search once all sources are read. PHI."""
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
-        self._unseen = Unseen()
+        self._unseen = UnseenElements()
         self._elements: dict[tuple[Element, tuple[str, ...], bool], Rule | None] = {}
         self._parts: dict[bytes, None] = {}
 
     def add(self, document: Document) -> None:
-        """Take what one new file holds."""
+        """Add the content of one new file."""
         charset, table = charset_of(document), self._rules.profile.by_tag
         private = safe_elements(document, self._rules.profile)
         for element in self._unseen.of(document, (charset, frozenset(private))):
@@ -68,7 +68,7 @@ class Leftovers:
             self._parts.update(dict.fromkeys(_PRINTABLE.findall(fragment)))
 
     def search(self, search: Search) -> Iterator[Finding]:
-        """Findings in all of it."""
+        """Findings in everything added."""
         for (element, charset, _), rule in self._elements.items():
             if element.items >= 0 or not element.raw or _is_written(element, self._rules):
                 continue
@@ -77,13 +77,6 @@ class Leftovers:
                 yield Finding(code=code, attribute=name_of(element.tag, self._rules.profile))
         for part in self._parts:
             yield from _search_bytes(part, search)
-
-
-def search_document(document: Document, search: Search, rules: Rules) -> Iterator[Finding]:
-    """Findings in one de-identified file."""
-    leftovers = Leftovers(rules)
-    leftovers.add(document)
-    yield from leftovers.search(search)
 
 
 def search_clinical(row: Mapping[str, object], search: Search) -> Iterator[Finding]:
@@ -98,7 +91,7 @@ def search_clinical(row: Mapping[str, object], search: Search) -> Iterator[Findi
 
 
 def _is_written(element: Element, rules: Rules) -> bool:
-    """Whether the program itself wrote the value; what it must be is checked where marks and mapping are."""
+    """Whether this program wrote the value itself; the checks of marks and mapping compare it."""
     return (element.tag in _WRITTEN and not element.path) or in_marks(element) or is_ours(element, rules)
 
 
@@ -113,11 +106,11 @@ def _search_element(element: Element, search: Search, charset: tuple[str, ...], 
         text = text_of(element.raw, charset)
         return _in_text(text, search, description=not coded) or (_in_days(text, search) if vr in TEXT else "")
     low = element.raw.lower()
-    return "residual-bytes" if any(one in low for one in search.identifiers.raw) else ""
+    return "residual-bytes" if any(value in low for value in search.identifiers.raw) else ""
 
 
 def _in_number(raw: bytes, search: Search, *, is_time: bool) -> str:
-    """The code of what one of several numbers is; a time may be six digits of a date by chance."""
+    """The code of what one of the numbers is; a time of six digits may be a date by chance."""
     for value in raw.decode("latin-1").split("\\"):
         whole = re.sub(r"\.0*$", "", value.strip(" \0+-"))
         forms = {whole, whole.lstrip("0"), "" if "." in value else normal(value)}
@@ -142,7 +135,7 @@ def _in_text(text: str, search: Search, *, description: bool) -> str:
 def _find_in_text(text: str, search: Search, *, description: bool) -> str:
     """The code of what is found in a text.
 
-    In coded values ordinary words are no names; in descriptions they excuse the words of places only.
+    In coded values ordinary words are not names; in descriptions they excuse the words of places only.
     """
     identifiers, folded = search.identifiers, normal(text)
     if not folded:
@@ -171,10 +164,5 @@ def _search_bytes(part: bytes, search: Search) -> Iterator[Finding]:
 
 
 def _holds_uid(text: str, identifiers: Identifiers) -> bool:
-    """Whether one of the source's UIDs stands in a text, and not as part of a longer one."""
+    """Whether a text holds one of the source's UIDs, and not as part of a longer one."""
     return not identifiers.uids.isdisjoint(_UID_LIKE.findall(text))
-
-
-def unique(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Findings without repeats, in their first order."""
-    return tuple(dict.fromkeys(findings))

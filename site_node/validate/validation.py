@@ -1,6 +1,6 @@
-"""The stage: a de-identified study is held against its source, its profile and the site's key, or stopped.
+"""The stage: a de-identified study is checked against its source, its profile and the site's key.
 
-A finding anywhere stops the whole study. What is found is named, never quoted.
+A finding anywhere stops the whole study. Findings name attributes and never quote a value.
 """
 
 from collections import Counter
@@ -11,29 +11,30 @@ from pathlib import Path
 from typing import NamedTuple
 
 from shared.errors import DicomUnreadable
-from shared.ids import Sha256, Uid
+from shared.ids import Sha256
 from shared.protocol.profile import Action, Profile
 from site_node.blanking import Blanking
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.study import Deidentified, DeidentifiedInstance, Ending, Included, Instance, Refused, Validated
 from site_node.validate.blanked import REWRITTEN, check_blanked, check_claim
-from site_node.validate.comparison import Pairs
+from site_node.validate.comparison import StudyComparison
 from site_node.validate.conformance import Rules, check_whole, make_rules, name_of
 from site_node.validate.content import Content, contents
-from site_node.validate.elements import PIXEL_DATA, Document, Known, read_document
+from site_node.validate.elements import PIXEL_DATA, Document
 from site_node.validate.finding import INHERITABLE, Finding
 from site_node.validate.identifiers import Collector
-from site_node.validate.mapping import Fate, make_patient, same_pixels
+from site_node.validate.mapping import ElementOutcome, make_patient, same_pixels
 from site_node.validate.private import safe_elements
+from site_node.validate.reader import PreviousFile, read_document
 from site_node.validate.report import make_report, write_report
-from site_node.validate.residual import Leftovers, make_search, search_clinical
+from site_node.validate.residual import OutputContent, make_search, search_clinical
 from site_node.validate.values import has_form, is_tolerable
 
 _STUDY, _SERIES, _INSTANCE = 0x0020000D, 0x0020000E, 0x00080018
 
 
-class _Seen(NamedTuple):
-    """What the checks of one instance gave, and the SHA-256 of the new file that they were made on."""
+class _FileCheck(NamedTuple):
+    """The findings of one instance, and the SHA-256 of the new file that was checked."""
 
     findings: tuple[Finding, ...]
     sha256: Sha256 | None = None
@@ -41,18 +42,18 @@ class _Seen(NamedTuple):
     pixels: str = ""  # kept, changed or removed; empty where the source has none
 
 
-_Files = tuple[Content | OSError, Content | OSError]  # the source and the new one
-_Known = tuple[Known, Known]  # likewise
+_Files = tuple[Content | OSError, Content | OSError]  # the source, the new file
+_PreviousFiles = tuple[PreviousFile, PreviousFile]  # likewise
 
 
 class _Study(NamedTuple):
     """What the instances of a study are checked with."""
 
     output: Deidentified
-    pairs: Pairs
+    comparison: StudyComparison
     rules: Rules
     collector: Collector
-    leftovers: Leftovers
+    content: OutputContent
     blank: Blanking | None
 
 
@@ -69,42 +70,42 @@ def validate(
     """Check a de-identified study and write its report.
 
     Args:
-        source: the study as it was before, with its files.
+        source: the study before de-identification, with its files.
         output: what de-identification made of it.
-        profile: the profile it was made by.
+        profile: the profile that it applied.
         pseudonyms: the site's keyed identifiers.
         report: where the report is written, mode 0600.
-        blank: what a person decided to blank, and nothing else may have been.
-        searched: whether the pixels were searched for text before; only the report says it. `None`: not known.
+        blank: what a person decided to blank; nothing else may be blanked.
+        searched: whether the pixels were searched for text before, for the report. `None`: not known.
 
     Returns:
         `Validated` with the report's SHA-256, or `Refused` with a reason for each finding.
     """
-    found, seen, fates = _check(source, output, make_rules(profile, output.site_id), pseudonyms, blank)
-    findings = tuple(dict.fromkeys(found))
+    all_findings, checks, outcomes = _check(source, output, make_rules(profile, output.site_id), pseudonyms, blank)
+    findings = tuple(dict.fromkeys(all_findings))
     now = datetime.now(UTC)
     written = make_report(
         output,
         profile,
         findings=findings,
-        fates=fates,
-        inherited=sum(one.inherited for one in seen),
+        outcomes=outcomes,
+        inherited=sum(check.inherited for check in checks),
         checked_at=now,
-        boxes=[box for one in output.instances for box in (blank.of(one.sop_instance_uid) if blank else ())],
+        boxes=[box for instance in output.instances for box in (blank.of(instance.sop_instance_uid) if blank else ())],
         searched=searched,
     )
     digest = write_report(report, written)
     if findings:
         reasons = tuple(finding.reason for finding in findings)
         return Refused(key=output.key, ending=Ending.REFUSED, reasons=reasons)
-    checked = zip(output.instances, seen, strict=True)
-    digests: dict[Uid, Sha256] = {one.sop_instance_uid: of.sha256 for one, of in checked if of.sha256}
+    checked = zip(output.instances, checks, strict=True)
+    digests = {instance.sop_instance_uid: check.sha256 for instance, check in checked if check.sha256}
     return Validated(study=output, digests=digests, report_sha256=digest, checked_at=now)
 
 
 def _check(
     source: Included, output: Deidentified, rules: Rules, pseudonyms: Pseudonyms, blank: Blanking | None
-) -> tuple[list[Finding], list[_Seen], Counter[Fate]]:
+) -> tuple[list[Finding], list[_FileCheck], Counter[ElementOutcome]]:
     findings = [*_check_account(source, output), *_check_names(source, output, rules, pseudonyms)]
     identity = source.study.identity
     if identity is None:
@@ -112,55 +113,56 @@ def _check(
     patient = make_patient(pseudonyms, identity)
     if patient.pseudonym != output.patient:
         findings.append(Finding(code="patient-mapping", attribute="PatientID"))
-    kept = frozenset(rule.tag for rule in rules.profile.rules if rule.action is Action.KEEP)
-    collector = Collector(identity, kept, rules.profile.dated)
-    study = _Study(output, Pairs(patient, rules), rules, collector, Leftovers(rules), blank)
-    files = contents(chain.from_iterable((one.source.path, one.path) for one in output.instances))
-    known = Known(), Known()
-    seen = [_check_instance(one, (next(files), next(files)), known, study) for one in output.instances]
-    gone = {one.source.path for one in output.instances}
-    for document in _readable([one for one in source.kept if one.path not in gone], rules):
+    kept_tags = frozenset(rule.tag for rule in rules.profile.rules if rule.action is Action.KEEP)
+    collector = Collector(identity, kept_tags, rules.profile.date_tags)
+    study = _Study(output, StudyComparison(patient, rules), rules, collector, OutputContent(rules), blank)
+    files = contents(chain.from_iterable((instance.source.path, instance.path) for instance in output.instances))
+    previous = PreviousFile(), PreviousFile()
+    checks = [_check_instance(instance, (next(files), next(files)), previous, study) for instance in output.instances]
+    written = {instance.source.path for instance in output.instances}
+    for document in _readable([instance for instance in source.kept if instance.path not in written], rules):
         collector.add(document)
-    search = make_search(collector.found(), rules)
-    findings += chain.from_iterable(one.findings for one in seen)
-    findings += study.leftovers.search(search)
-    fates = study.pairs.fates()
-    fates.update((one.pixels, name_of(PIXEL_DATA, rules.profile)) for one in seen if one.pixels)
-    return [*findings, *search_clinical(output.clinical or {}, search)], seen, fates
+    search = make_search(collector.identifiers(), rules)
+    findings += chain.from_iterable(check.findings for check in checks)
+    findings += study.content.search(search)
+    outcomes = study.comparison.outcomes()
+    outcomes.update((check.pixels, name_of(PIXEL_DATA, rules.profile)) for check in checks if check.pixels)
+    return [*findings, *search_clinical(output.clinical or {}, search)], checks, outcomes
 
 
 def _check_account(source: Included, output: Deidentified) -> Iterator[Finding]:
     """Every instance of the study is written or left out, once, and the output folder holds nothing else."""
-    written = Counter(one.source.path for one in output.instances)
-    left_out = Counter(one.instance.path for one in output.left_out)
-    if written + left_out != Counter(one.path for one in source.study.instances):
+    written = Counter(instance.source.path for instance in output.instances)
+    left_out = Counter(entry.instance.path for entry in output.left_out)
+    if written + left_out != Counter(instance.path for instance in source.study.instances):
         yield Finding(code="account")
-    if not {one.instance.path for one in source.left_out} <= set(left_out) or not all(
-        one.reasons for one in output.left_out
+    if not {entry.instance.path for entry in source.left_out} <= set(left_out) or not all(
+        entry.reasons for entry in output.left_out
     ):
         yield Finding(code="account")
-    folders = {one.path.parent.parent for one in output.instances}
-    there = {path for folder in folders for path in folder.rglob("*") if not path.is_dir() or path.is_symlink()}
-    if len(folders) > 1 or there - {one.path for one in output.instances}:
+    folders = {instance.path.parent.parent for instance in output.instances}
+    files = {path for folder in folders for path in folder.rglob("*") if not path.is_dir() or path.is_symlink()}
+    if len(folders) > 1 or files - {instance.path for instance in output.instances}:
         yield Finding(code="extra-file")
 
 
 def _check_names(source: Included, output: Deidentified, rules: Rules, pseudonyms: Pseudonyms) -> Iterator[Finding]:
-    """Key, site, profile and new UIDs are the study's own."""
+    """Key, site, profile and new UIDs belong to the study."""
     same = output.key == source.key and output.site_id == pseudonyms.site_id
     if not same or output.study_instance_uid != pseudonyms.uid(source.study.study_instance_uid):
         yield Finding(code="names", attribute="StudyInstanceUID")
     if output.profile_digest != rules.profile.digest:
         yield Finding(code="not-marked")
-    for one in output.instances:
-        series, name = pseudonyms.uid(one.source.series_instance_uid), pseudonyms.uid(one.source.sop_instance_uid)
-        stands = one.path.parent.name == series and one.path.name == f"{name}.dcm"
-        if not stands or (one.series_instance_uid, one.sop_instance_uid) != (series, name):
+    for instance in output.instances:
+        original = instance.source
+        series, name = pseudonyms.uid(original.series_instance_uid), pseudonyms.uid(original.sop_instance_uid)
+        in_place = instance.path.parent.name == series and instance.path.name == f"{name}.dcm"
+        if not in_place or (instance.series_instance_uid, instance.sop_instance_uid) != (series, name):
             yield Finding(code="names", attribute="SOPInstanceUID")
 
 
 def _readable(instances: Iterable[Instance], rules: Rules) -> Iterator[Document]:
-    """Sources of which nothing was written: their identifiers count as well."""
+    """Sources without a new file, as far as they can be parsed: their identifiers count as well."""
     for instance in instances:
         try:
             yield read_document(instance.path.read_bytes(), rules.sequences)
@@ -168,46 +170,47 @@ def _readable(instances: Iterable[Instance], rules: Rules) -> Iterator[Document]
             continue
 
 
-def _check_instance(one: DeidentifiedInstance, files: _Files, known: _Known, study: _Study) -> _Seen:
+def _check_instance(
+    instance: DeidentifiedInstance, files: _Files, previous: _PreviousFiles, study: _Study
+) -> _FileCheck:
     before, after = files
-    if isinstance(before, OSError) or before.sha256 != one.source.sha256:
-        return _Seen((Finding(code="source"),))
+    if isinstance(before, OSError) or before.sha256 != instance.source.sha256:
+        return _FileCheck((Finding(code="source"),))
     try:
-        original = read_document(before.data, study.rules.sequences, known[0])
+        original = read_document(before.data, study.rules.sequences, previous[0])
     except DicomUnreadable:
-        return _Seen((Finding(code="source"),))
+        return _FileCheck((Finding(code="source"),))
     study.collector.add(original)
     if isinstance(after, OSError):
-        return _Seen((Finding(code="file"),))
+        return _FileCheck((Finding(code="file"),))
     try:
-        new = read_document(after.data, study.rules.sequences, known[1])
+        new = read_document(after.data, study.rules.sequences, previous[1])
     except DicomUnreadable as error:
-        return _Seen((Finding(code=error.fields.get("code", "structure")),))
-    study.leftovers.add(new)
-    seen = _compare(one, new, original, study)
-    as_told = len(after.data) == one.size
-    return seen._replace(
-        sha256=after.sha256, findings=seen.findings if as_told else (*seen.findings, Finding(code="file"))
-    )
+        return _FileCheck((Finding(code=error.fields.get("code", "structure")),))
+    study.content.add(new)
+    check = _compare(instance, new, original, study)
+    findings = check.findings if len(after.data) == instance.size else (*check.findings, Finding(code="file"))
+    return check._replace(sha256=after.sha256, findings=findings)
 
 
-def _compare(one: DeidentifiedInstance, new: Document, original: Document, study: _Study) -> _Seen:
+def _compare(instance: DeidentifiedInstance, new: Document, original: Document, study: _Study) -> _FileCheck:
     """A new file by itself and beside its source."""
-    rules, boxes = study.rules, study.blank.of(one.sop_instance_uid) if study.blank else ()
+    rules, boxes = study.rules, study.blank.of(instance.sop_instance_uid) if study.blank else ()
     private = safe_elements(new, rules.profile)
-    parts = study.pairs.judge(new, original, private)
-    form = dict.fromkeys([*check_whole(new, rules, private), *chain.from_iterable(one.form for one in parts.values())])
-    inherited = [finding for finding in form if finding.code in INHERITABLE and _had_it(finding, original, rules)]
+    parts = study.comparison.judge(new, original, private)
+    forms = chain.from_iterable(part.form for part in parts.values())
+    form = dict.fromkeys([*check_whole(new, rules, private), *forms])
+    inherited = [finding for finding in form if finding.code in INHERITABLE and _is_inherited(finding, original, rules)]
     findings = [
         *(finding for finding in form if finding not in inherited),
-        *_check_claims(new, one, study.output),
+        *_check_claims(new, instance, study.output),
         *chain.from_iterable(part.against for tag, part in parts.items() if not (boxes and tag in REWRITTEN)),
         *chain.from_iterable(part.missing for part in parts.values()),
         *check_claim(new, original, blanked=bool(boxes)),
-        *(check_blanked(new, original, one.source.path, boxes) if boxes else _check_pixels(new, original)),
+        *(check_blanked(new, original, instance.source.path, boxes) if boxes else _check_pixels(new, original)),
     ]
     pixels = "changed" if boxes else "removed" if new.fragments is None else "kept"
-    return _Seen(tuple(findings), inherited=len(inherited), pixels="" if original.fragments is None else pixels)
+    return _FileCheck(tuple(findings), inherited=len(inherited), pixels="" if original.fragments is None else pixels)
 
 
 def _check_pixels(new: Document, original: Document) -> Iterator[Finding]:
@@ -215,15 +218,19 @@ def _check_pixels(new: Document, original: Document) -> Iterator[Finding]:
         yield Finding(code="pixels", attribute="PixelData")
 
 
-def _check_claims(new: Document, one: DeidentifiedInstance, output: Deidentified) -> Iterator[Finding]:
+def _check_claims(new: Document, instance: DeidentifiedInstance, output: Deidentified) -> Iterator[Finding]:
     """The file holds the UIDs that its record says."""
-    claims = {_STUDY: output.study_instance_uid, _SERIES: one.series_instance_uid, _INSTANCE: one.sop_instance_uid}
-    if any(new.first(tag).decode("latin-1") != uid for tag, uid in claims.items()):
+    uids = {
+        _STUDY: output.study_instance_uid,
+        _SERIES: instance.series_instance_uid,
+        _INSTANCE: instance.sop_instance_uid,
+    }
+    if any(new.first(tag).decode("latin-1") != uid for tag, uid in uids.items()):
         yield Finding(code="names", attribute="SOPInstanceUID")
 
 
-def _had_it(finding: Finding, original: Document, rules: Rules) -> bool:
-    """Whether the source has the same form error: then it is not ours, and what stands there was copied."""
+def _is_inherited(finding: Finding, original: Document, rules: Rules) -> bool:
+    """Whether the source has the same form error: then the value was copied, and the error is not ours."""
     for element in original.elements:
         rule = rules.profile.by_tag.get(element.tag)
         if rule is None or rule.keyword != finding.attribute:

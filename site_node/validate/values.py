@@ -18,7 +18,7 @@ _FORMS = {
     "TM": re.compile(_TIME + rb" *"),
     "UI": re.compile(rb"(?=.{1,64}$)" + _UID),
 }
-# What real devices do against the letter of the Standard, and what can hold no text all the same.
+# Forms that real devices write against the letter of the Standard, and that cannot hold text all the same.
 _TOLERABLE = {
     "CS": re.compile(rb" *(?:[A-Z0-9_ ]*|[A-Za-z0-9_]+)"),
     "DS": re.compile(rb" *[+-]?[0-9]*\.?[0-9]*(?:[eE][+-]?[0-9]+)? *"),
@@ -46,7 +46,7 @@ def has_form(raw: bytes, vr: str) -> bool:
 
 
 def is_tolerable(raw: bytes, vr: str) -> bool:
-    """Whether a value that has not its form may stay as the source has it: text is no number, time or code."""
+    """Whether a malformed value may stay as in the source: text in place of a number, time or code may not."""
     form = _TOLERABLE.get(vr)
     return form is None or all(form.fullmatch(value.rstrip(b" \0")) for value in raw.split(b"\\"))
 
@@ -54,12 +54,12 @@ def is_tolerable(raw: bytes, vr: str) -> bool:
 def _fits(value: bytes, form: re.Pattern[bytes], vr: str) -> bool:
     if not value:
         return True
-    found = form.fullmatch(value)
-    return found is not None and (vr not in {"DA", "DT"} or day_of(found.group(1)) is not None)
+    match = form.fullmatch(value)
+    return match is not None and (vr not in {"DA", "DT"} or day_of(match.group(1)) is not None)
 
 
 def day_of(digits: bytes) -> date | None:
-    """The day of eight digits; `None` where the calendar has none such."""
+    """The day of eight digits; `None` where the calendar lacks it."""
     try:
         return date(int(digits[:4]), int(digits[4:6]), int(digits[6:8]))
     except ValueError:

@@ -1,4 +1,4 @@
-"""Speed, as ratios in one run: each row beside a peer or a physical floor. Never a timed test.
+"""Speed, as ratios within a run: each row is compared with a peer or a physical floor. Never a timed test.
 
-`make bench` runs every module here that has a `rows()`; peers run in an environment of their own, `.venv-bench`.
+`make bench` runs every module here that has a `rows()`; peers run in their own environment, `.venv-bench`.
 """

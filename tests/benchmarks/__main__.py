@@ -11,18 +11,18 @@ import tests.benchmarks
 from tests.benchmarks.measure import Row
 
 
-def main(chosen: list[str]) -> int:
+def main(names: list[str]) -> int:
     """Run the named benchmark modules, or all."""
     console = Console()
     table = Table("what", "rate", "beside", "ratio", "promised", title="make bench: medians, one run, this machine")
     rows: list[Row] = []
     for module in pkgutil.iter_modules(tests.benchmarks.__path__):
-        found = importlib.import_module(f"tests.benchmarks.{module.name}") if module.name != "__main__" else None
-        if found is not None and hasattr(found, "rows") and (not chosen or module.name in chosen):
+        benchmark = importlib.import_module(f"tests.benchmarks.{module.name}") if module.name != "__main__" else None
+        if benchmark is not None and hasattr(benchmark, "rows") and (not names or module.name in names):
             console.print(f"{module.name} …")
-            rows += found.rows()
+            rows += benchmark.rows()
     for row in rows:
-        promise = "" if row.wanted is None else f"≥ {row.wanted:g} {'✓' if row.holds else '✗'}"
+        promise = "" if row.promised is None else f"≥ {row.promised:g} {'✓' if row.holds else '✗'}"
         table.add_row(row.what, f"{row.rate:,.1f} {row.unit}", row.against, f"{row.ratio:.2f}", promise)
     console.print(table)
     return 0 if all(row.holds for row in rows) else 1

@@ -1,7 +1,7 @@
-"""Our two stages over a folder in a process of their own: seconds, and memory above what the imports take.
+"""Our two stages over a folder, in their own process: seconds, and peak memory above the imports.
 
-`python -m tests.benchmarks.alone SOURCE OUT PART PARTS [validate]`. Several of them share a folder, a part each.
-Waits for a line on its input before it begins, so that several can begin together.
+`python -m tests.benchmarks.alone SOURCE OUT PART PARTS [validate]`. Several processes share a folder, a part each.
+Each waits for a line on standard input before it begins, so that all can begin together.
 """
 
 import re
@@ -26,26 +26,26 @@ PROFILE = load_profile("ricord")
 def study_of(source: Path, part: int = 0, parts: int = 1) -> Included:
     """The files of a folder as one received study; receiving is not timed."""
     files = sorted(source.iterdir())[part::parts]
-    first = make_received(source.parent / f"first{part}", [pydicom.dcmread(files[0], stop_before_pixels=True)])
-    return make_included(first.model_copy(update={"instances": tuple(make_instance(file) for file in files)}))
+    received = make_received(source.parent / f"first{part}", [pydicom.dcmread(files[0], stop_before_pixels=True)])
+    return make_included(received.model_copy(update={"instances": tuple(make_instance(file) for file in files)}))
 
 
 def work(study: Included, out: Path, *, validated: bool) -> None:
     """De-identify a study, and validate it if asked."""
-    pseudonyms = Pseudonyms(bytes(range(32)), SiteId("123456"))  # anew: nothing is known from the turn before
-    made = deidentify(study, profile=PROFILE, pseudonyms=pseudonyms, out=out)
-    if not isinstance(made, Deidentified):
-        sys.exit(f"the benchmark's study was refused: {made}")
+    pseudonyms = Pseudonyms(bytes(range(32)), SiteId("123456"))  # new: nothing is cached from an earlier round
+    result = deidentify(study, profile=PROFILE, pseudonyms=pseudonyms, out=out)
+    if not isinstance(result, Deidentified):
+        sys.exit(f"the benchmark's study was refused: {result}")
     if validated:
-        seen = validate(study, made, profile=PROFILE, pseudonyms=pseudonyms, report=out.with_suffix(".json"))
-        if not isinstance(seen, Validated):
-            sys.exit(f"the benchmark's study did not validate: {seen}")
+        verdict = validate(study, result, profile=PROFILE, pseudonyms=pseudonyms, report=out.with_suffix(".json"))
+        if not isinstance(verdict, Validated):
+            sys.exit(f"the benchmark's study did not validate: {verdict}")
 
 
 def memory(field: str) -> int:
-    """Kilobytes of this process: `VmRSS` now, `VmHWM` at its highest since `forget_peak`."""
-    found = re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="utf-8"))
-    return int(found[1]) if found else 0
+    """Kilobytes of this process: `VmRSS` is its memory now, `VmHWM` its peak since `forget_peak`."""
+    match = re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="utf-8"))
+    return int(match[1]) if match else 0
 
 
 def forget_peak() -> None:
@@ -54,10 +54,10 @@ def forget_peak() -> None:
 
 
 def main(source: Path, out: Path, part: int, parts: int, *, validated: bool) -> None:
-    """Run once, begun by a line on the input, and print seconds and kilobytes."""
+    """Run once after a line on standard input; print seconds and kilobytes."""
     imports = memory("VmRSS")
     study = study_of(source, part, parts)
-    if study.study.identity is not None:  # set-up is timed of nobody
+    if study.study.identity is not None:  # no contestant's set-up is timed
         make_study_context(PROFILE, Pseudonyms(bytes(32), SiteId("123456")), study.study.identity)
     sys.stdout.write("ready\n")
     sys.stdout.flush()

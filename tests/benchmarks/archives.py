@@ -16,19 +16,19 @@ MEMORY = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
 
 @contextmanager
 def workspace() -> Iterator[Path]:
-    """A folder on memory-backed storage that is gone afterwards."""
+    """A folder on memory-backed storage that is deleted afterwards."""
     with TemporaryDirectory(dir=MEMORY, prefix="ricord-bench-") as folder:
         yield Path(folder)
 
 
 def write_ct(folder: Path, count: int = 400) -> Path:
-    """`count` axial slices of 512x512x16 bits, some 140 elements each with nested sequences and 10 KB private."""
+    """`count` axial slices of 512x512x16 bits, each with about 140 elements, nested sequences and 10 KB private."""
     noise = np.random.default_rng(1).integers(-1000, 1000, (512, 512), dtype=np.int16).tobytes()
     for number, dataset in enumerate(make_ct(slices=count, rows=16), start=1):
         dataset.Rows = dataset.Columns = 512
         dataset.PixelData = noise
         plant_identifiers(dataset)
-        _fatten(dataset)
+        _add_vendor_elements(dataset)
         write_file(dataset, folder / f"{number:06d}.dcm")
     return folder
 
@@ -58,8 +58,8 @@ def write_film(folder: Path, frames: int) -> Path:
     return folder
 
 
-def _fatten(dataset: Dataset) -> None:
-    """Bring a slice to what a vendor writes: its time and tube current, the series' scouts, and a private block."""
+def _add_vendor_elements(dataset: Dataset) -> None:
+    """Add to a slice what a vendor writes: its time and tube current, the series' scouts, and a private block."""
     number = int(dataset.InstanceNumber)
     dataset.AcquisitionTime = dataset.ContentTime = f"1012{number // 10 % 60:02d}.{number % 10}00000"
     dataset.SliceLocation = f"{number * 1.25:.2f}"

@@ -1,6 +1,6 @@
-"""De-identification beside `cp` and beside other tools, files a second, one process, memory-backed storage.
+"""De-identification compared with `cp` and with other tools: files a second, one process, memory-backed storage.
 
-And its memory, the same with validation of every instance, and two workers beside one.
+Also its peak memory, the same with every instance validated, and two workers compared with one.
 """
 
 import shutil
@@ -15,12 +15,11 @@ from tests.benchmarks.measure import Row, medians
 
 PEERS_PYTHON = Path(".venv-bench/bin/python")
 PEERS = ("dicognito", "dicom-anonymizer", "deid")
-PROMISES = {  # archive: (of cp, of dicognito)
-    "CT 512x512x16": (0.5, 20.0),
-    "DX 2500x2048x16": (0.8, 3.5),
+PROMISES = {  # archive: times cp, times dicognito, and times dicognito with validation of every instance
+    "CT 512x512x16": (0.5, 20.0, 5.0),
+    "DX 2500x2048x16": (0.8, 3.5, None),
 }
-VALIDATED = 5.0  # times dicognito, with validation of every CT instance
-TURNS = 5
+ROUNDS = 5
 MEMORY = 64.0  # MB above the imports
 FRAMES = 40  # of 10 MB in one file
 
@@ -28,18 +27,18 @@ FRAMES = 40  # of 10 MB in one file
 def rows() -> list[Row]:
     """Both archives, then memory."""
     return [
-        *_rows("CT 512x512x16", write_ct, 400, validated=VALIDATED),
+        *_rows("CT 512x512x16", write_ct, 400),
         *_rows("DX 2500x2048x16", write_dx, 100),
         *_memory(),
     ]
 
 
-def _rows(name: str, write: Callable[[Path, int], Path], count: int, *, validated: float | None = None) -> list[Row]:
+def _rows(name: str, write: Callable[[Path, int], Path], count: int) -> list[Row]:
     with workspace() as folder:
         source = folder / "source"
         source.mkdir()
         write(source, count)
-        # Each in a process of its own, ours as the others; what is timed begins when all is imported.
+        # Each runs in its own process, ours like the others; timing starts once everything is imported.
         contestants: dict[str, Callable[[], float | None]] = {
             "cp": lambda: _copy(source, folder / "out"),
             "this": lambda: _alone(source, folder / "out", 1)[0],
@@ -48,22 +47,22 @@ def _rows(name: str, write: Callable[[Path, int], Path], count: int, *, validate
         }
         if PEERS_PYTHON.exists():
             contestants |= {peer: _peer(peer, source, folder / "out") for peer in PEERS}
-        seconds = medians(contestants, turns=TURNS)
-    of_cp, of_dicognito = PROMISES[name]
-    done = f"de-identify {name}"
-    pairs: list[tuple[str, str, str, float | None]] = [(done, "this", "cp", of_cp)]
-    pairs += [(done, "this", peer, of_dicognito if peer == PEERS[0] else None) for peer in PEERS]
-    pairs += [(f"de-identify and validate {name}", "validated", PEERS[0], validated)]
-    pairs += [(f"{done}, two workers", "two workers", "this", None)]
+        seconds = medians(contestants, rounds=ROUNDS)
+    cp_promise, dicognito_promise, validated_promise = PROMISES[name]
+    label = f"de-identify {name}"
+    pairs: list[tuple[str, str, str, float | None]] = [(label, "this", "cp", cp_promise)]
+    pairs += [(label, "this", peer, dicognito_promise if peer == PEERS[0] else None) for peer in PEERS]
+    pairs += [(f"de-identify and validate {name}", "validated", PEERS[0], validated_promise)]
+    pairs += [(f"{label}, two workers", "two workers", "this", None)]
     return [
-        Row(what, count / seconds[one], "files/s", other, seconds[other] / seconds[one], wanted)
-        for what, one, other, wanted in pairs
-        if other in seconds
+        Row(what, count / seconds[ours], "files/s", peer, seconds[peer] / seconds[ours], promised)
+        for what, ours, peer, promised in pairs
+        if peer in seconds
     ]
 
 
 def _memory() -> list[Row]:
-    """The peak above the imports, for many files and for one that is far larger."""
+    """Peak memory above the imports, for many files and for a far larger one."""
     table: list[Row] = []
     archives: dict[str, Callable[[Path], Path]] = {
         "400 CT": lambda folder: write_ct(folder, 400),

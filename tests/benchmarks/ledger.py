@@ -1,4 +1,4 @@
-"""The ledger's table of patients with a million of them: looking one up costs about what it does with ten thousand."""
+"""A lookup in the ledger's table costs about the same among a million patients as among ten thousand."""
 
 import hashlib
 import random
@@ -14,38 +14,35 @@ from site_node.home.patients import PatientRow
 from tests.benchmarks.measure import Row, medians
 
 FEW, MANY = 10_000, 1_000_000
-LOOKUPS = 20_000
-_LINK = bytes(120)  # about what a sealed link takes
-_WORST = 1 / 1.5  # a million may make a lookup this much of the rate with ten thousand
+LOOKUPS, ADDITIONS = 20_000, 50
+_LINK = bytes(120)  # about the size of a sealed link
+_WORST = 1 / 1.5  # the least rate of lookups among a million, as a share of the rate among ten thousand
 
 
 def rows() -> list[Row]:
-    """Lookups of known patients, as each study makes them, at both sizes; and what a new patient costs."""
+    """Lookups of known patients, as each study makes them, at both sizes; and additions of new patients."""
     with tempfile.TemporaryDirectory(prefix="ricord-bench-") as folder, ExitStack() as stack:
         ledgers = {size: Ledger(Path(folder) / f"{size}.sqlite") for size in (FEW, MANY)}
         for size, ledger in ledgers.items():
             stack.callback(ledger.close)
             ledger.patients.add(_patients(size))
-        looking: dict[str, Callable[[], float | None]] = {
+        lookups: dict[str, Callable[[], float | None]] = {
             f"{size}": partial(_look_up, ledger, size) for size, ledger in ledgers.items()
         }
-        seconds = medians(looking, turns=5)
-        adding = medians({f"{size}": partial(_add, ledger, size) for size, ledger in ledgers.items()}, turns=3)
+        seconds = medians(lookups, rounds=5)
+        additions = medians({f"{size}": partial(_add, ledger, size) for size, ledger in ledgers.items()}, rounds=3)
     few, many = seconds[f"{FEW}"], seconds[f"{MANY}"]
     return [
         Row(f"ledger of {FEW:,} patients, lookup", LOOKUPS / few, "/s", "itself", 1.0),
         Row(f"ledger of {MANY:,} patients, lookup", LOOKUPS / many, "/s", f"{FEW:,} patients", few / many, _WORST),
         Row(
             f"ledger of {MANY:,} patients, new one",
-            _NEW / adding[f"{MANY}"],
+            ADDITIONS / additions[f"{MANY}"],
             "/s",
             f"{FEW:,} patients",
-            adding[f"{FEW}"] / adding[f"{MANY}"],
+            additions[f"{FEW}"] / additions[f"{MANY}"],
         ),
     ]
-
-
-_NEW = 50
 
 
 def _token(number: int) -> bytes:
@@ -53,7 +50,7 @@ def _token(number: int) -> bytes:
 
 
 def _patients(size: int) -> Iterator[PatientRow]:
-    """Rows in order of token, which a tree takes fastest."""
+    """Rows in the order of their tokens, the fastest for a B-tree to insert."""
     tokens = sorted((_token(number), number) for number in range(1, size + 1))
     return (PatientRow(token, number, _LINK) for token, number in tokens)
 
@@ -61,18 +58,18 @@ def _patients(size: int) -> Iterator[PatientRow]:
 def _look_up(ledger: Ledger, size: int) -> float:
     """Seconds for `LOOKUPS` patients drawn at random; the tokens are made beforehand."""
     draw = random.Random(size)
-    wanted = [_token(draw.randint(1, size)) for _ in range(LOOKUPS)]
+    tokens = [_token(draw.randint(1, size)) for _ in range(LOOKUPS)]
     start = time.perf_counter()
-    for token in wanted:
+    for token in tokens:
         ledger.number(token, bytes)
     return time.perf_counter() - start
 
 
 def _add(ledger: Ledger, size: int) -> float:
-    """Seconds for new patients, each in a transaction of its own that is on the disk when it ends."""
+    """Seconds to add new patients, each in its own transaction, which is on disk when it ends."""
     draw = random.Random()
-    wanted = [_token(size + draw.getrandbits(60)) for _ in range(_NEW)]
+    tokens = [_token(size + draw.getrandbits(60)) for _ in range(ADDITIONS)]
     start = time.perf_counter()
-    for token in wanted:
+    for token in tokens:
         ledger.number(token, lambda: _LINK)
     return time.perf_counter() - start

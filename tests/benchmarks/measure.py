@@ -1,4 +1,4 @@
-"""How things are timed here: the contestants take turns, and each one's median counts."""
+"""How benchmarks are timed: the contestants run in rounds, and the median of each counts."""
 
 import statistics
 import time
@@ -7,27 +7,27 @@ from typing import NamedTuple
 
 
 class Row(NamedTuple):
-    """One line of the table: who, how much per second, and how that compares with the floor or peer named."""
+    """One line of the table: what was measured, its rate, and its ratio to the named floor or peer."""
 
     what: str
     rate: float
     unit: str
     against: str
     ratio: float
-    wanted: float | None = None  # the ratio the project promises; None where it only reports
+    promised: float | None = None  # the least ratio the project promises; None for a row that only reports
 
     @property
     def holds(self) -> bool:
         """Whether the promise is kept."""
-        return self.wanted is None or self.ratio >= self.wanted
+        return self.promised is None or self.ratio >= self.promised
 
 
-def medians(contestants: Mapping[str, Callable[[], float | None]], *, turns: int = 3) -> dict[str, float]:
-    """Median seconds of each; a contestant that times itself (a peer in its own process) returns its seconds."""
+def medians(contestants: Mapping[str, Callable[[], float | None]], *, rounds: int = 3) -> dict[str, float]:
+    """Median seconds of each contestant; one that times itself (a peer in its own process) returns its seconds."""
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
-    for _ in range(turns):
+    for _ in range(rounds):
         for name, run in contestants.items():
             start = time.perf_counter()
-            own = run()
-            seconds[name].append(time.perf_counter() - start if own is None else own)
-    return {name: statistics.median(each) for name, each in seconds.items()}
+            own_seconds = run()
+            seconds[name].append(time.perf_counter() - start if own_seconds is None else own_seconds)
+    return {name: statistics.median(times) for name, times in seconds.items()}

@@ -1,4 +1,4 @@
-"""Other tools over the same files; runs in `.venv-bench`, one tool a process, and prints the seconds it took.
+"""Another tool over the same files: runs in `.venv-bench`, one tool a process, and prints the seconds it took.
 
 `python peer.py TOOL SOURCE OUT`. Reading, rewriting and writing are timed; imports and set-up are not.
 """
@@ -16,12 +16,12 @@ def dicognito() -> Callable[[Path, Path], None]:
 
     anonymizer = Anonymizer()
 
-    def one(source: Path, target: Path) -> None:
+    def rewrite(source: Path, target: Path) -> None:
         dataset = pydicom.dcmread(source)
         anonymizer.anonymize(dataset)
         dataset.save_as(target)
 
-    return one
+    return rewrite
 
 
 def dicom_anonymizer() -> Callable[[Path, Path], None]:
@@ -35,12 +35,12 @@ def deid() -> Callable[[Path, Path], None]:
     """`deid`: its default recipe over pydicom."""
     from deid.dicom import replace_identifiers
 
-    def one(source: Path, target: Path) -> None:
+    def rewrite(source: Path, target: Path) -> None:
         replace_identifiers(
             [str(source)], save=True, output_folder=str(target.parent), overwrite=True, remove_private=True
         )
 
-    return one
+    return rewrite
 
 
 TOOLS = {"dicognito": dicognito, "dicom-anonymizer": dicom_anonymizer, "deid": deid}
@@ -48,11 +48,11 @@ TOOLS = {"dicognito": dicognito, "dicom-anonymizer": dicom_anonymizer, "deid": d
 
 def main(tool: str, source: Path, out: Path) -> None:
     """Rewrite every file of `source` into `out`."""
-    one = TOOLS[tool]()
+    rewrite = TOOLS[tool]()
     files = sorted(source.iterdir())
     start = time.perf_counter()
     for file in files:
-        one(file, out / file.name)
+        rewrite(file, out / file.name)
     sys.stdout.write(f"{time.perf_counter() - start:.6f}\n")
 
 

@@ -1,7 +1,7 @@
-"""C-STORE into our SCP, with an fsync before each answer, beside dcmtk's storescp and Orthanc: the same `storescu`.
+"""C-STORE into our SCP, which syncs before each answer, compared with dcmtk's storescp and Orthanc.
 
-All three keep what they get on the same disk, and start each turn with nothing. storescp and Orthanc do not sync. Where
-a program is not installed its row is left out.
+All three get the same files from `storescu`, store on the same disk and start each round empty. storescp and Orthanc
+do not sync. A program that is not installed has no row.
 """
 
 import os
@@ -22,8 +22,8 @@ from tests.factories.pacs import free_port, orthanc, serving_in_a_process
 
 FILES, SIDE = 200, 512  # CT slices, 0.5 MB each
 PEER_ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1"}
-_PROMISED = {1: 0.35, 4: 0.7}  # of Orthanc's files a second
-_TURNS = 5
+_PROMISED = {1: 0.35, 4: 0.7}  # associations: share of Orthanc's files a second
+_ROUNDS = 5
 
 
 def rows() -> list[Row]:
@@ -31,7 +31,7 @@ def rows() -> list[Row]:
     if shutil.which("storescu") is None:
         return []
     with tempfile.TemporaryDirectory(prefix="ricord-bench-") as folder, ExitStack() as stack:
-        parts = lots(Path(folder) / "files", 4)
+        parts = write_parts(Path(folder) / "files", 4)
         ports = {"ours": stack.enter_context(_ours(Path(folder) / "ours"))}
         clear: dict[str, Callable[[], None]] = {"ours": partial(empty, Path(folder) / "ours")}
         if shutil.which("storescp"):
@@ -40,54 +40,54 @@ def rows() -> list[Row]:
         if shutil.which("Orthanc"):
             running = stack.enter_context(orthanc(Path(folder) / "orthanc", DicomAet="RICORD"))
             ports["Orthanc"], clear["Orthanc"] = running.dicom, running.clear
-        found = []
+        table: list[Row] = []
         for associations in _PROMISED:
             runs: dict[str, Callable[[], float | None]] = {
                 name: partial(_send, port, parts, associations, clear[name]) for name, port in ports.items()
             }
-            found += _rows(medians(runs, turns=_TURNS), associations)
-    return found
+            table += _rows(medians(runs, rounds=_ROUNDS), associations)
+    return table
 
 
 def _rows(seconds: dict[str, float], associations: int) -> list[Row]:
-    rate = {name: FILES / one for name, one in seconds.items()}
-    against = "Orthanc" if "Orthanc" in rate else "itself"
+    rates = {name: FILES / median for name, median in seconds.items()}
+    against = "Orthanc" if "Orthanc" in rates else "itself"
     return [
         Row(
             f"C-STORE into {name}, {associations} associations",
-            each,
+            rate,
             "files/s",
             against,
-            each / rate.get(against, each),
+            rate / rates.get(against, rate),
             _PROMISED[associations] if name == "ours" and against == "Orthanc" else None,
         )
-        for name, each in rate.items()
+        for name, rate in rates.items()
     ]
 
 
-def lots(folder: Path, count: int) -> list[Path]:
-    """The files in `count` folders, one for each association."""
+def write_parts(folder: Path, count: int) -> list[Path]:
+    """Write the files into `count` folders, one for each association."""
     slices = make_ct(slices=FILES, rows=SIDE, thickness=1.0)
     parts = [folder / str(number) for number in range(count)]
-    for number, one in enumerate(slices):
-        lot = parts[number % count]
-        lot.mkdir(parents=True, exist_ok=True)
-        write_file(one, lot / f"{number}.dcm")
+    for number, dataset in enumerate(slices):
+        part = parts[number % count]
+        part.mkdir(parents=True, exist_ok=True)
+        write_file(dataset, part / f"{number}.dcm")
     return parts
 
 
 def empty(folder: Path) -> None:
-    """Remove what a turn before left."""
+    """Remove the files of an earlier round."""
     for path in folder.rglob("*"):
         if path.is_file():
             path.unlink()
 
 
-def _send(port: int, lots: list[Path], associations: int, clear: Callable[[], None]) -> float:
-    """Seconds until all is answered; `storescu` sends its lots in as many associations at once."""
+def _send(port: int, parts: list[Path], associations: int, clear: Callable[[], None]) -> float:
+    """Seconds until every file is answered; with several associations each part has its own `storescu`."""
     clear()
     storescu = shutil.which("storescu") or ""
-    shares = [lots] if associations == 1 else [[lot] for lot in lots]
+    shares = [parts] if associations == 1 else [[part] for part in parts]
     start = time.perf_counter()
     call = [storescu, "-aet", "BENCH", "-aec", "RICORD", "-pdu", "131072", "--scan-directories"]
     senders = [
@@ -108,7 +108,7 @@ def _ours(folder: Path) -> Iterator[int]:
 
 @contextmanager
 def storescp(folder: Path) -> Iterator[int]:
-    """Run dcmtk's, which keeps in `folder` what it gets; yields the port."""
+    """Run dcmtk's `storescp`, which stores into `folder`; yields the port."""
     folder.mkdir()
     port = free_port()
     program = shutil.which("storescp") or ""

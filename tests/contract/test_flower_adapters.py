@@ -1,4 +1,4 @@
-"""What our two adapters use of Flower's internals, held to the versions they know."""
+"""The internals of Flower that our two adapters use, checked against the versions they know."""
 
 import ast
 import inspect
@@ -27,7 +27,7 @@ PUBLIC = ("flwr.app", "flwr.clientapp", "flwr.serverapp")  # what Flower documen
 
 
 def test_only_the_adapters_use_flowers_internals() -> None:
-    """Every other module imports the documented interface of Flower, so an upgrade is looked at in two places."""
+    """Every other module imports the documented interface of Flower, so an upgrade is reviewed in two places."""
     internal = {
         str(path.relative_to(ROOT))
         for program in ("site_node", "coordinator", "shared")
@@ -40,7 +40,7 @@ def test_only_the_adapters_use_flowers_internals() -> None:
 
 
 def test_the_installed_flower_is_one_both_adapters_know() -> None:
-    """A new Flower is refused here until somebody has looked at its internals again."""
+    """A new Flower fails here until somebody reviews its internals again."""
     assert version("flwr") in superlink.KNOWN_VERSIONS
     assert version("flwr") in supernode.KNOWN_VERSIONS
     assert version("flwr") == FLOWER_VERSION
@@ -60,13 +60,13 @@ def test_the_installed_flower_is_one_both_adapters_know() -> None:
         (run_clientapp.push_task_output, ["client", "context", "sub_status", "details"]),
     ],
 )
-def test_functions_take_what_the_adapters_give(function: object, parameters: list[str]) -> None:
+def test_functions_have_the_parameters_the_adapters_pass(function: object, parameters: list[str]) -> None:
     """The parameters of each internal function are those the adapters were written for."""
     assert list(inspect.signature(function).parameters) == parameters  # type: ignore[arg-type] # Flower is not followed
 
 
 def test_the_names_the_adapters_replace_are_there() -> None:
-    """Shortening Flower's waits replaces three names, which must be looked up where they are replaced."""
+    """Flower looks up the three names that shorten its waits where the adapter replaces them."""
     assert start_client_internal.pull_objects is pull_objects
     assert hasattr(http_grid, "pull_objects")
     assert "time.sleep(3)" in inspect.getsource(start_client_internal.start_client_internal)

@@ -11,14 +11,14 @@ PROTO = ROOT / "shared" / "proto"
 
 def test_the_generated_code_is_fresh() -> None:
     """`generate.py --check` finds nothing to write."""
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, str(PROTO / "generate.py"), "--check"], capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 def test_the_definition_follows_the_standard_rules() -> None:
-    """Buf's STANDARD category, without an exception."""
+    """The protocol buffers pass Buf's STANDARD rules without an exception."""
     buf = Path(sysconfig.get_path("scripts")) / "buf"
-    done = subprocess.run([str(buf), "lint", str(PROTO)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    result = subprocess.run([str(buf), "lint", str(PROTO)], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr

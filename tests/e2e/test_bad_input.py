@@ -11,7 +11,7 @@ from shared.errors import ExitCode
 from tests.factories.dicom import make_dx, write_file
 
 BIN = Path(sys.executable).parent
-NAME = "Kelstrupova"  # the patient of the test's image: must be in no message
+NAME = "Kelstrupova"  # the patient of the test's image; no message may hold it
 
 
 def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -19,7 +19,7 @@ def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
-    """What is in a folder, by name."""
+    """The content of a folder's files, by name."""
     return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
@@ -30,28 +30,28 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def assert_one_sentence(done: subprocess.CompletedProcess[str], exit_code: ExitCode, *words: str) -> None:
+def assert_one_sentence(result: subprocess.CompletedProcess[str], exit_code: ExitCode, *words: str) -> None:
     """The exit code, one line on standard error that ends like a sentence, and the words that say what and where."""
-    assert done.returncode == exit_code, done.stderr + done.stdout
-    assert "Traceback" not in done.stderr + done.stdout
-    said = done.stderr.strip()
-    assert said.startswith("error: ")
-    assert said.endswith(".")
-    assert len(said.splitlines()) == 1, said
-    assert NAME.lower() not in said.lower()
+    assert result.returncode == exit_code, result.stderr + result.stdout
+    assert "Traceback" not in result.stderr + result.stdout
+    message = result.stderr.strip()
+    assert message.startswith("error: ")
+    assert message.endswith(".")
+    assert len(message.splitlines()) == 1, message
+    assert NAME.lower() not in message.lower()
     for word in words:
-        assert word in said
+        assert word in message
 
 
 def test_a_missing_home_says_to_make_one(tmp_path: Path) -> None:
-    done = run("ricord-site", "--home", str(tmp_path / "none"), "status")
-    assert_one_sentence(done, ExitCode.USAGE, "ricord-site init", "site.toml")
-    done = run("ricord-coordinator", "--home", str(tmp_path / "none"), "site", "list")
-    assert_one_sentence(done, ExitCode.USAGE, "ricord-coordinator init", "coordinator.toml")
+    result = run("ricord-site", "--home", str(tmp_path / "none"), "status")
+    assert_one_sentence(result, ExitCode.USAGE, "ricord-site init", "site.toml")
+    result = run("ricord-coordinator", "--home", str(tmp_path / "none"), "site", "list")
+    assert_one_sentence(result, ExitCode.USAGE, "ricord-coordinator init", "coordinator.toml")
 
 
 def test_an_unknown_key_is_named_with_its_line(tmp_path: Path) -> None:
-    """A setting that nobody reads would be a promise nobody keeps."""
+    """An unknown key in the settings stops the command with the key's name and line."""
     home = tmp_path / "home"
     assert run("ricord-site", "--home", str(home), "init", "--name", "X").returncode == 0
     settings = home / "site.toml"
@@ -64,56 +64,56 @@ def test_an_unknown_key_is_named_with_its_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", ["nothing", "text", "text named .dcm"])
 def test_a_folder_without_dicom_changes_nothing(home: Path, tmp_path: Path, content: str) -> None:
-    """Empty, or full of other things: the folder is named and the home stays as it was."""
+    """A folder that is empty or full of other things is named, and the home stays as it was."""
     if content != "nothing":
         (tmp_path / ("note.dcm" if content.endswith(".dcm") else "note.txt")).write_text(f"about {NAME}\n")
     before = files_of(home / "spool")
-    done = run("ricord-site", "--home", str(home), "receive", str(tmp_path))
-    assert_one_sentence(done, ExitCode.USAGE, str(tmp_path), "no DICOM")
+    result = run("ricord-site", "--home", str(home), "receive", str(tmp_path))
+    assert_one_sentence(result, ExitCode.USAGE, str(tmp_path), "no DICOM")
     assert files_of(home / "spool") == before
 
 
 def test_a_folder_that_is_not_there_is_named(home: Path, tmp_path: Path) -> None:
-    done = run("ricord-site", "--home", str(home), "receive", str(tmp_path / "none"))
-    assert_one_sentence(done, ExitCode.USAGE, str(tmp_path / "none"))
+    result = run("ricord-site", "--home", str(home), "receive", str(tmp_path / "none"))
+    assert_one_sentence(result, ExitCode.USAGE, str(tmp_path / "none"))
 
 
 @pytest.mark.parametrize("token", ["", "RICORD1-", "RICORD1-e30", "hello"])
 def test_a_damaged_token_says_to_copy_it_whole(home: Path, token: str) -> None:
-    """Nothing is asked of anyone with a token that cannot be one."""
+    """A damaged token is refused before anything is sent or written."""
     before = files_of(home / "identity")
-    done = run("ricord-site", "--home", str(home), "enrol", "--token", token)
-    assert_one_sentence(done, ExitCode.REFUSED, "token")
+    result = run("ricord-site", "--home", str(home), "enrol", "--token", token)
+    assert_one_sentence(result, ExitCode.REFUSED, "token")
     assert files_of(home / "identity") == before
 
 
 def test_taking_part_before_enrolment_says_what_to_do(home: Path) -> None:
-    done = run("ricord-site", "--home", str(home), "federate")
-    assert_one_sentence(done, ExitCode.USAGE, "enrol --token")
+    result = run("ricord-site", "--home", str(home), "federate")
+    assert_one_sentence(result, ExitCode.USAGE, "enrol --token")
 
 
 def test_init_does_not_touch_a_home_that_is_there(home: Path) -> None:
-    """Making a home twice would make a second secret, and lose the linkage of the first."""
+    """A second `init` changes no key: a new secret would lose the linkage of the first."""
     before = files_of(home / "keys")
     assert_one_sentence(run("ricord-site", "--home", str(home), "init", "--name", "Y"), ExitCode.USAGE, str(home))
     assert files_of(home / "keys") == before
 
 
 def test_a_coordinator_that_is_not_there_is_another_exit_code(tmp_path: Path) -> None:
-    """A script may try again later, and only then."""
+    """An unreachable coordinator has an exit code of its own, on which a script may try again."""
     home = tmp_path / "coordinator"
     assert run("ricord-coordinator", "--home", str(home), "init", "--federation", "nobody-home").returncode == 0
-    done = run("ricord-coordinator", "--home", str(home), "site", "list")
-    assert_one_sentence(done, ExitCode.UNREACHABLE, "127.0.0.1:7444")
+    result = run("ricord-coordinator", "--home", str(home), "site", "list")
+    assert_one_sentence(result, ExitCode.UNREACHABLE, "127.0.0.1:7444")
 
 
 def test_debug_shows_where_and_never_what(home: Path, tmp_path: Path) -> None:
-    """A traceback without values: files, lines and kinds of error."""
+    """`--debug` shows files, lines and exception classes, and no value."""
     write_file(make_dx(PatientName=f"{NAME}^Jana"), tmp_path / f"{NAME}.dcm")
     (tmp_path / f"{NAME}.dcm").write_bytes((tmp_path / f"{NAME}.dcm").read_bytes()[:700])
-    done = run("ricord-site", "--home", str(home), "receive", str(tmp_path), "--debug")
-    assert done.returncode != 0
-    assert NAME not in done.stderr + done.stdout
-    done = run("ricord-site", "--debug", "--home", str(tmp_path / "none"), "status")
-    assert re.search(r"\w+\.py", done.stderr)
-    assert "SettingsMissing" in done.stderr
+    result = run("ricord-site", "--home", str(home), "receive", str(tmp_path), "--debug")
+    assert result.returncode != 0
+    assert NAME not in result.stderr + result.stdout
+    result = run("ricord-site", "--debug", "--home", str(tmp_path / "none"), "status")
+    assert re.search(r"\w+\.py", result.stderr)
+    assert "SettingsMissing" in result.stderr

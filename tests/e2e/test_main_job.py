@@ -1,4 +1,4 @@
-"""The main job, played once as `make federation` plays it, and what must be true of it afterwards."""
+"""The main job, run once as `make federation` runs it, and what must be true afterwards."""
 
 import json
 import subprocess
@@ -19,11 +19,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def result(folder: Path) -> dict[str, Any]:
-    """What the demonstration wrote with `--json`; it must have ended with 0."""
+    """The demonstration's `--json` output; its exit code must be 0."""
     report = folder / "result.json"
     command = [sys.executable, "compose/local.py", "--folder", str(folder / "run"), "--json", str(report)]
-    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True, timeout=MINUTES * 60)
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    process = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True, timeout=MINUTES * 60)
+    assert process.returncode == 0, process.stdout[-4000:] + process.stderr[-4000:]
     parsed: dict[str, Any] = json.loads(report.read_text())
     return parsed
 
@@ -47,12 +47,12 @@ def test_each_site_submits_and_leaves_out_for_stated_reasons(result: dict[str, A
 
 
 def test_the_curator_opened_every_submitted_study(result: dict[str, Any]) -> None:
-    """What a receipt was given for can be opened, and only by the curator."""
+    """The curator opens every study that has a receipt."""
     assert result["opened"] == sum(site["submitted"] for site in result["sites"])
 
 
 def test_the_cohort_is_the_pool_of_three_sites_with_small_cells_hidden(result: dict[str, Any]) -> None:
-    """No count from 1 to 10 is shown under the policy cms-11, and the totals are what was submitted."""
+    """The policy cms-11 shows no count from 1 to 10, and the total is the number of submitted studies."""
     table = result["cohort"]
     shown = [cell["count"] for cell in table["cells"] if not cell["suppressed"]]
     assert table["site_count"] == 3
@@ -63,17 +63,17 @@ def test_the_cohort_is_the_pool_of_three_sites_with_small_cells_hidden(result: d
 
 
 def test_three_rounds_were_trained_at_every_site_and_learned(result: dict[str, Any]) -> None:
-    """AUC per round and per site, and the last round better than a coin."""
+    """Each of three rounds has figures of every site, and the last round is better than chance."""
     rounds = result["training"]["rounds"]
-    assert [each["round"] for each in rounds] == [1, 2, 3]
-    assert all(len(each["sites"]) == 3 for each in rounds)
+    assert [entry["round"] for entry in rounds] == [1, 2, 3]
+    assert all(len(entry["sites"]) == 3 for entry in rounds)
     assert rounds[-1]["auc"] > 0.6
 
 
 def test_the_model_the_receipts_and_the_audit_log_lie_where_the_table_says(
     result: dict[str, Any], folder: Path
 ) -> None:
-    """The closing table is a map, not a promise."""
+    """Model, receipts and audit log exist at the places that the closing table names."""
     assert Path(result["places"]["model"]).is_file()
     receipts = list(Path("/").glob(result["places"]["receipts"].lstrip("/") + "/*.json"))
     assert len(receipts) == result["opened"]
@@ -81,11 +81,11 @@ def test_the_model_the_receipts_and_the_audit_log_lie_where_the_table_says(
 
 
 def test_no_program_is_left_running(result: dict[str, Any]) -> None:
-    """Without `--keep`, everything that was started was ended."""
+    """Without `--keep`, every program that was started has ended."""
     assert result["running"] == {}
 
 
 def test_no_log_holds_a_traceback(result: dict[str, Any], folder: Path) -> None:
-    """What the programs wrote in a whole day's work is for people."""
+    """No program wrote a traceback in the whole run."""
     for log in (folder / "run" / "logs").iterdir():
         assert "Traceback" not in log.read_text(errors="replace"), log.name

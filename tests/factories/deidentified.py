@@ -1,4 +1,4 @@
-"""One film or study through the stage, and what came out, for the tests of de-identification."""
+"""Running one data set or study through the stage, for the tests of de-identification."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ PSEUDONYMS = Pseudonyms(bytes(range(32)), SiteId("654321"))
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the stage made of a study of one instance."""
+    """The result of the stage for a study of one instance."""
 
     raw: bytes  # the new file, empty if there is none
     code: str | None
@@ -59,11 +59,10 @@ def run_bytes(folder: Path, dataset: Dataset, content: bytes) -> Outcome:
     study = make_received(folder / "spool", [dataset])
     study.instances[0].path.write_bytes(content)
     instance = study.instances[0].model_copy(update={"size": len(content)})
-    changed = study.model_copy(update={"instances": (instance,)})
-    included = make_included(changed)
+    included = make_included(study.model_copy(update={"instances": (instance,)}))
     return outcome_of(deidentify(included, profile=PROFILE, pseudonyms=PSEUDONYMS, out=folder / "out"))
 
 
 def file_of(folder: Path, dataset: Dataset, syntax: UID = ExplicitVRLittleEndian) -> bytes:
-    """The bytes that the data set has as a file."""
+    """The bytes of the data set as a file."""
     return make_received(folder / "bytes", [dataset], syntax).instances[0].path.read_bytes()

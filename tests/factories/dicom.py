@@ -71,7 +71,7 @@ def make_ct(
 
 
 def changed(dataset: Dataset, changes: dict[str, object]) -> Dataset:
-    """Set each named attribute; a None deletes it. The data set given is changed and returned."""
+    """Set each named attribute; a None deletes it. Changes and returns `dataset`."""
     for keyword, value in changes.items():
         if value is not None:
             setattr(dataset, keyword, value)
@@ -81,7 +81,7 @@ def changed(dataset: Dataset, changes: dict[str, object]) -> Dataset:
 
 
 def plant_identifiers(dataset: Dataset, secrets: identifiers.Secrets = SECRETS) -> tuple[str, ...]:
-    """Plant identifiers in text, sequences, private blocks and overlays of `dataset`; every planted text comes back."""
+    """Plant identifiers in text, sequences, private blocks and overlays of `dataset`; returns the planted texts."""
     dataset.PatientName = f"{secrets.family}^{secrets.given}"
     dataset.PatientID = secrets.patient_id
     dataset.AccessionNumber = secrets.accession

@@ -1,4 +1,4 @@
-"""A DICOMweb server for tests, on loopback: it answers as told, so it can fail in every way a real one may."""
+"""A DICOMweb server for tests, on loopback: tests set its answers, so it can fail in every way a real one may."""
 
 import json
 import ssl
@@ -22,56 +22,58 @@ MULTIPART = f'multipart/related; type="application/dicom"; boundary="{BOUNDARY}"
 
 
 class Answer(NamedTuple):
-    """What the server says to one request."""
+    """The server's answer to one request."""
 
     status: int = 200
     body: bytes = b""
     content_type: str = "application/dicom+json"
-    more: tuple[tuple[str, str], ...] = ()
+    extra_headers: tuple[tuple[str, str], ...] = ()
 
 
 class FakeDicomweb:
-    """Answers of its own come from `instances`; those in `first` come before, one a request."""
+    """It answers from `instances`, after the answers in `first`, each for one request; `paths` are the requests."""
 
     def __init__(self, instances: Sequence[Dataset]) -> None:
         self.instances = list(instances)
         self.first: list[Answer] = []
-        self.asked: list[str] = []
+        self.paths: list[str] = []
         self.headers: list[dict[str, str]] = []
         self.url = ""
 
     def answer(self, path: str) -> Answer:
-        """What is found under a path of the service, paged as asked for."""
+        """The answer for a path of the service, as the single page of its results."""
         if self.first:
             return self.first.pop(0)
-        where, _, query = path.partition("?")
+        location, _, query = path.partition("?")
         if "offset=" in query and "offset=0" not in query.split("&"):
             return Answer(body=b"[]")
-        parts = where.strip("/").split("/")
+        parts = location.strip("/").split("/")
         if len(parts) % 2:  # studies, or series and instances of something
-            return found(self._below(parts[1:], parts[-1]))
-        return sent(*map(part_10, self._below(parts[1:], "instances")))
+            return search_answer(self._below(parts[1:], parts[-1]))
+        return multipart_answer(*map(part_10, self._below(parts[1:], "instances")))
 
     def _below(self, parts: list[str], level: str) -> list[Dataset]:
-        own = {"studies": "StudyInstanceUID", "series": "SeriesInstanceUID"}.get(level, "SOPInstanceUID")
-        meant = [
-            one
-            for one in self.instances
-            if set(parts) - {"series", "instances"} <= {one.StudyInstanceUID, one.SeriesInstanceUID, one.SOPInstanceUID}
-        ]
-        return list({getattr(one, own): one for one in meant}.values())
+        uid_key = {"studies": "StudyInstanceUID", "series": "SeriesInstanceUID"}.get(level, "SOPInstanceUID")
+        matches: dict[str, Dataset] = {}
+        for dataset in self.instances:
+            uids = {dataset.StudyInstanceUID, dataset.SeriesInstanceUID, dataset.SOPInstanceUID}
+            if set(parts) - {"series", "instances"} <= uids:
+                matches[dataset[uid_key].value] = dataset
+        return list(matches.values())
 
 
-def found(datasets: Sequence[Dataset]) -> Answer:
+def search_answer(datasets: Sequence[Dataset]) -> Answer:
     """Search results; this server counts nothing."""
-    listed = [{tag: {"vr": "LO", "Value": [str(one.get(name, ""))]} for tag, name in _TAGS.items()} for one in datasets]
-    return Answer(body=json.dumps(listed).encode())
+    results = [
+        {tag: {"vr": "LO", "Value": [str(entry.get(name, ""))]} for tag, name in _TAGS.items()} for entry in datasets
+    ]
+    return Answer(body=json.dumps(results).encode())
 
 
-def sent(*files: bytes, end: bool = True) -> Answer:
+def multipart_answer(*files: bytes, end: bool = True) -> Answer:
     """A multipart answer; without its `end` it is cut off."""
     parts = b"".join(
-        b"--%b\r\nContent-Type: application/dicom\r\n\r\n%b\r\n" % (BOUNDARY.encode(), one) for one in files
+        b"--%b\r\nContent-Type: application/dicom\r\n\r\n%b\r\n" % (BOUNDARY.encode(), file) for file in files
     )
     return Answer(body=parts + (b"--%b--\r\n" % BOUNDARY.encode() if end else b""), content_type=MULTIPART)
 
@@ -104,21 +106,21 @@ def dicomweb(instances: Sequence[Dataset] = (), tls: ssl.SSLContext | None = Non
 
 
 class _Server(ThreadingHTTPServer):
-    daemon_threads = False  # joined at the end, so that each of their sockets is closed by then
+    daemon_threads = False  # joined at the end, when each of their sockets is closed
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: a handshake that fails is what some tests want."""
+        """Log nothing: some tests make a handshake fail."""
 
 
 def _handler(fake: FakeDicomweb) -> Callable[..., BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            fake.asked.append(self.path)
+            fake.paths.append(self.path)
             fake.headers.append(dict(self.headers))
             answer = fake.answer(self.path.removeprefix("/web"))
             self.send_response(answer.status)
             self.send_header("Content-Type", answer.content_type)
-            for name, value in answer.more:
+            for name, value in answer.extra_headers:
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(answer.body)  # HTTP/1.0: its end is the end of the connection, as Orthanc's is

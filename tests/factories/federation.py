@@ -14,7 +14,7 @@ import grpc
 from coordinator.commands.operator_channel import operator_channel
 from coordinator.curation.membership import CuratorHome, join
 from coordinator.home.identity import Identity
-from coordinator.home.init import found, open_identity, store_of
+from coordinator.home.init import create_federation, open_home_store, open_identity
 from coordinator.home.settings import Home, Settings
 from coordinator.service.server import serving
 from coordinator.store.interface import Reading
@@ -39,12 +39,12 @@ ALL_MODES = ("cohort", "statistics", "submit", "training")
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that are free now, each once."""
+    """`count` different ports that are free now."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+        for listener in sockets:
+            listener.bind(("127.0.0.1", 0))
+        return [listener.getsockname()[1] for listener in sockets]
 
 
 @dataclass
@@ -60,7 +60,7 @@ class Time:
 
 @dataclass
 class Federation:
-    """A coordinator that serves, and ways to act on it as its operator."""
+    """A running coordinator, and ways to act on it as its operator."""
 
     home: Home
     settings: Settings
@@ -75,7 +75,7 @@ class Federation:
     @contextmanager
     def reading(self) -> Iterator[Reading]:
         """What the store holds."""
-        store = store_of(self.home, self.settings)
+        store = open_home_store(self.home, self.settings)
         try:
             with store.read() as reading:
                 yield reading
@@ -131,7 +131,7 @@ class Federation:
             AgreementServiceStub(channel).SuspendAgreement(agreement_pb2.SuspendAgreementRequest(reference=name))
 
     def signed_site(self, name: str, *, modes: tuple[str, ...] = ALL_MODES) -> SiteHome:
-        """A site that has read and signed; a curator must have enrolled."""
+        """A site that has read and signed its agreement; a curator must have enrolled."""
         site = init_home(self.folder / name.replace(" ", "-"), name=name)
         token = self.invite(name)
         self.draft(name, modes=modes)
@@ -163,8 +163,8 @@ def running_federation(folder: Path, **changes: object) -> Iterator[Federation]:
     """A new federation whose coordinator serves in this process while the block runs."""
     settings, home, time = make_settings(**changes), Home(folder / "coordinator"), Time()
     digest = load_protocol(settings.protocol).digest
-    identity = found(home, settings, settings_text(settings), protocol_digest=digest)
-    store = store_of(home, settings)
+    identity = create_federation(home, settings, settings_text(settings), protocol_digest=digest)
+    store = open_home_store(home, settings)
     try:
         with serving(home, settings, identity, store, clock=time):
             yield Federation(home, settings, time, folder)
@@ -174,11 +174,10 @@ def running_federation(folder: Path, **changes: object) -> Iterator[Federation]:
 
 def sealed_study(site: SiteHome, member: Membership, *, sequence: int = 1, slices: int = 3) -> Sealed:
     """A new sealed study of a site in its outbox; `slices` makes it larger."""
-    made = make_validated(site.folder / "work" / f"made-{secrets.token_hex(4)}", slices=slices)
+    validated = make_validated(site.folder / "work" / f"made-{secrets.token_hex(4)}", slices=slices)
     own = {"site_id": member.site_id, "patient": PatientPseudonym(f"{member.site_id}-000001")}
-    validated = made.model_copy(update={"study": made.study.model_copy(update=own)})
     return seal(
-        validated,
+        validated.model_copy(update={"study": validated.study.model_copy(update=own)}),
         outbox=site.outbox,
         site_id=member.site_id,
         agreement=member.agreement,

@@ -51,7 +51,7 @@ def library(site: SiteId, patients: int, seed: int = 0) -> list[LibraryStudy]:
         age = draw.choice([None, *range(18, 91)])
         for repeat in range(draw.choices([1, 2, 3, 5], [80, 12, 5, 3])[0]):
             modality = draw.choice(["CT", "CR", "DX"])
-            made = (modality, draw.randrange(1, 60), draw.choice(["SIEMENS", "GE MEDICAL SYSTEMS", "Acme", ""]))
+            described = (modality, draw.randrange(1, 60), draw.choice(["SIEMENS", "GE MEDICAL SYSTEMS", "Acme", ""]))
             thickness = draw.choice([0.6, 1.0, 2.5, 5.0, 7.0, None]) if modality == "CT" else None
             status, method = (
                 draw.choice(["positive", "negative"]),
@@ -63,7 +63,7 @@ def library(site: SiteId, patients: int, seed: int = 0) -> list[LibraryStudy]:
                     f"{site}.{patient}.{repeat}",
                     f"{site}-{patient + 1:06}",
                     date=f"202003{draw.randrange(1, 29):02}",
-                    series=[(*made, thickness)] * draw.choice([1, 1, 2]),
+                    series=[(*described, thickness)] * draw.choice([1, 1, 2]),
                     clinical=clinical if draw.random() < 0.9 else None,
                 )
             )
@@ -72,7 +72,7 @@ def library(site: SiteId, patients: int, seed: int = 0) -> list[LibraryStudy]:
 
 def write(folder: Path, studies: Sequence[LibraryStudy]) -> Path:
     """Put records into a library folder, without images."""
-    for each in studies:
-        (folder / each.study).mkdir(parents=True)
-        (folder / each.study / "study.json").write_text(each.model_dump_json())
+    for record in studies:
+        (folder / record.study).mkdir(parents=True)
+        (folder / record.study / "study.json").write_text(record.model_dump_json())
     return folder

@@ -12,7 +12,7 @@ from site_node.federate.site import CONTEXT_KEY, FederateSettings
 
 
 class LocalGrid(Grid):  # type: ignore[misc] # Flower's packages are not followed by mypy
-    """Node ids are given; a site in `away` is not there."""
+    """Sites by node id; nodes in `away` are offline."""
 
     def __init__(self, sites: Mapping[int, FederateSettings]) -> None:
         TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 1
@@ -34,12 +34,12 @@ class LocalGrid(Grid):  # type: ignore[misc] # Flower's packages are not followe
         raise NotImplementedError
 
     def get_node_ids(self) -> Iterable[int]:
-        """Those that are not away."""
+        """The nodes that are online."""
         return [node for node in self.sites if node not in self.away]
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         """Answer at once."""
-        return [self._answered(message, f"m{len(self.seen)}") for message in messages]
+        return [self._answer(message, f"m{len(self.seen)}") for message in messages]
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """Every answer once."""
@@ -50,7 +50,7 @@ class LocalGrid(Grid):  # type: ignore[misc] # Flower's packages are not followe
         del timeout
         return self.pull_messages(self.push_messages(messages))
 
-    def _answered(self, message: Message, name: str) -> str:
+    def _answer(self, message: Message, name: str) -> str:
         message.metadata.__dict__["_message_id"] = name
         self.seen.append(message)
         site = self.sites[message.metadata.dst_node_id]

@@ -1,6 +1,6 @@
-"""A mixed archive as a PACS holds it, with the accession list and the clinical sheet of who asks for it.
+"""A mixed archive as a PACS holds it, with the accession list and the clinical sheet of the hospital that requests it.
 
-Each case says where it must end, so that the table below is the whole expectation of the path's tests.
+Each case says how it must end, so the table below is the whole expectation of the path's tests.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ NEGATIVE: Row = {"COVID-19 status": "negative", "Method": "rt-pcr", "Alternative
 
 @dataclass(frozen=True)
 class Case:
-    """One study of the archive: `rows` are its rows of the sheet, `end` its place and `codes` what must be said."""
+    """One study of the archive: `rows` are its rows of the sheet, `end` its ending and `codes` the reasons for it."""
 
     name: str
     patient: str
@@ -47,11 +47,11 @@ class Case:
     codes: frozenset[str] = frozenset()
     images: int = 1  # that leave
     listed: bool = True
-    says: str | None = None  # the patient that the list names for it, if another
+    says: str | None = None  # the patient that the list names for the study, if another
 
     @property
     def accession(self) -> str:
-        """Unlike any MRN; the same for the same name."""
+        """Unlike any MRN; equal for equal names."""
         return f"AC{int(hashlib.sha256(self.name.encode()).hexdigest()[:9], 16):011d}"
 
     @property
@@ -60,7 +60,7 @@ class Case:
         return objects.uid(self.name)
 
     def datasets(self) -> list[Dataset]:
-        """Its images."""
+        """The study's images."""
         return self.make(study=self.name, PatientID=self.patient, AccessionNumber=self.accession)
 
 
@@ -141,11 +141,11 @@ SHARED, UNKNOWN = "AC0000000777", "AC0000000404"
 def archive() -> list[Dataset]:
     """Everything the PACS holds: the cases, and two patients under one accession number."""
     shared = [make_dx(study=f"shared {who}", PatientID=who, AccessionNumber=SHARED) for who in ("MRN20001", "MRN20002")]
-    return [*(one for case in CASES for one in case.datasets()), *shared]
+    return [*(dataset for case in CASES for dataset in case.datasets()), *shared]
 
 
 def write_list(file: Path) -> dict[int, str]:
-    """The list of accession numbers, XLSX; each row that must end with a reason, and that."""
+    """The list of accession numbers, XLSX; returns the reason of each row that must end with one."""
     rows: list[tuple[str, str, str]] = [
         (case.accession, case.says or case.patient, case.end if case.says else "") for case in CASES if case.listed
     ]
@@ -168,12 +168,12 @@ def write_list(file: Path) -> dict[int, str]:
 
 
 def write_sheet(file: Path) -> tuple[dict[int, str], list[tuple[int, str]]]:
-    """The clinical sheet, XLSX; each row that must join nothing with its reason, and the problems of its cells."""
+    """The clinical sheet, XLSX; returns the reason of each row that joins no study, and the problems of its cells."""
     book = Workbook()
     assert book.active is not None
     book.active.append(list(HEADINGS))
     number = 1
-    lone: dict[int, str] = {}
+    unjoined: dict[int, str] = {}
     problems = [(1, "mixed-dates")]  # one date below is text
     reasons = {
         "row of another exam": "no-study",
@@ -189,7 +189,7 @@ def write_sheet(file: Path) -> tuple[dict[int, str], list[tuple[int, str]]]:
                 "" if case.end in {"submitted", "excluded", "quarantined"} else "no-study"
             )
             if code:
-                lone[number] = code
+                unjoined[number] = code
             problems += [(number, "duplicate-row")] if case.name == "two rows" else []
             problems += [(number, "formula")] if "formula" in case.name else []
     more: tuple[tuple[Row, str, str], ...] = (
@@ -199,10 +199,10 @@ def write_sheet(file: Path) -> tuple[dict[int, str], list[tuple[int, str]]]:
     for row, code, problem in more:
         number += 1
         book.active.append([row.get(heading) for heading in HEADINGS])
-        lone[number] = code
+        unjoined[number] = code
         problems.append((number, problem))
     book.save(file)
-    return lone, problems
+    return unjoined, problems
 
 
 def write_export(folder: Path) -> None:

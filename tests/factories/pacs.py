@@ -1,4 +1,4 @@
-"""A PACS for tests: Orthanc as a child on free loopback ports; and our own SCP, here or in a process of its own."""
+"""A PACS for tests: Orthanc as a child process on free loopback ports; and our own SCP in a process of its own."""
 
 import json
 import multiprocessing
@@ -25,18 +25,18 @@ from site_node.settings.dimse import ScpSettings
 from tests.factories.dicom import write_file
 from tests.peers import needs_peer
 
-_ON_LOOPBACK = "127.0.0.1"
+_LOOPBACK = "127.0.0.1"
 
 
 def free_port() -> int:
-    """A loopback port that nobody had a moment ago."""
-    with socket.socket() as one:
-        one.bind((_ON_LOOPBACK, 0))
-        return int(one.getsockname()[1])
+    """A loopback port that was free a moment ago."""
+    with socket.socket() as listener:
+        listener.bind((_LOOPBACK, 0))
+        return int(listener.getsockname()[1])
 
 
 class Orthanc:
-    """One that runs."""
+    """A running Orthanc."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", http: int, dicom: int) -> None:
         self.process = process
@@ -45,22 +45,22 @@ class Orthanc:
 
     def call(self, path: str, data: bytes | None = None) -> Any:
         """Ask its REST interface; with `data`, a POST."""
-        with urllib.request.urlopen(f"http://{_ON_LOOPBACK}:{self.http}{path}", data, timeout=30) as answer:
+        with urllib.request.urlopen(f"http://{_LOOPBACK}:{self.http}{path}", data, timeout=30) as answer:
             return json.loads(answer.read())
 
     def fill(self, datasets: Iterable[Dataset], folder: Path) -> int:
-        """Put instances into it; how many."""
+        """Upload instances; returns their number."""
         file = folder / "upload.dcm"
-        given = list(datasets)
-        for dataset in given:
+        uploads = list(datasets)
+        for dataset in uploads:
             write_file(dataset, file)
             self.call("/instances", file.read_bytes())
-        return len(given)
+        return len(uploads)
 
     def clear(self) -> None:
-        """Forget every instance."""
+        """Delete every instance."""
         for patient in self.call("/patients"):
-            address = f"http://{_ON_LOOPBACK}:{self.http}/patients/{patient}"
+            address = f"http://{_LOOPBACK}:{self.http}/patients/{patient}"
             with urllib.request.urlopen(urllib.request.Request(address, method="DELETE"), timeout=30):
                 pass
 
@@ -82,7 +82,7 @@ def orthanc(
 ) -> Iterator[Orthanc]:
     """Start Orthanc with its data in `folder`; `destinations` are AE titles and ports that it may C-MOVE to.
 
-    With `web` it speaks DICOMweb too, below `/dicom-web`. A test that finds no Orthanc, or no such plugin, skips.
+    With `web` it speaks DICOMweb too, below `/dicom-web`. Without Orthanc, or the plugin, the test is skipped.
     """
     program = needs_peer("Orthanc", "orthanc")
     folder.mkdir(parents=True, exist_ok=True)
@@ -92,7 +92,7 @@ def orthanc(
         "DicomPort": dicom, "DicomAet": "PACS", "RemoteAccessAllowed": False,
         "DicomCheckCalledAet": False, "DicomAlwaysAllowStore": True, "DicomAlwaysAllowEcho": True,
         "DicomAlwaysAllowFind": True, "DicomAlwaysAllowGet": True, "DicomAlwaysAllowMove": True,
-        "DicomModalities": {title: [title, _ON_LOOPBACK, port] for title, port in (destinations or {}).items()},
+        "DicomModalities": {title: [title, _LOOPBACK, port] for title, port in (destinations or {}).items()},
         "OverwriteInstances": False, "StableAge": 1, "SaveJobs": False, "MaximumPduLength": 131072,
         "Plugins": [_web_plugin()] if web else [], "DicomWeb": {"Enable": web},
         **settings,
@@ -115,10 +115,10 @@ def orthanc(
 
 
 def _web_plugin() -> str:
-    found = sorted(Path("/usr").glob("*/orthanc/plugins/libOrthancDicomWeb.so*"))
-    found += sorted(Path("/usr").glob("*/*/orthanc/plugins/libOrthancDicomWeb.so*"))
-    if found:
-        return str(found[0])
+    plugins = sorted(Path("/usr").glob("*/orthanc/plugins/libOrthancDicomWeb.so*"))
+    plugins += sorted(Path("/usr").glob("*/*/orthanc/plugins/libOrthancDicomWeb.so*"))
+    if plugins:
+        return str(plugins[0])
     reason = "Orthanc's DICOMweb plugin is not here; install the package orthanc-dicomweb"
     if os.environ.get("REQUIRE_PEERS") == "1":
         pytest.fail(reason)
@@ -137,7 +137,7 @@ def _wait_until_up(running: Orthanc) -> None:
 
 
 def key_of(uid: str) -> StudyKey:
-    """Keyed names as a site makes them."""
+    """A study key as a site makes it."""
     return _pseudonyms().study_key(uid)
 
 
@@ -148,7 +148,7 @@ def _pseudonyms() -> Pseudonyms:
 
 @contextmanager
 def serving_in_a_process(settings: ScpSettings, folder: Path) -> Iterator[multiprocessing.process.BaseProcess]:
-    """Our SCP apart from the one who measures or kills it."""
+    """Our SCP in a process of its own, to be measured or killed."""
     context = multiprocessing.get_context("spawn")
     ready = context.Event()
     process = context.Process(target=_serve, args=(settings, folder, ready), daemon=True)

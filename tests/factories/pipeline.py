@@ -1,4 +1,4 @@
-"""A site home with tiny studies, and stages that only keep the pipeline's rules: deterministic, on real files."""
+"""A site home with tiny studies, and minimal stages under the pipeline's rules: deterministic, on real files."""
 
 import hashlib
 import shutil
@@ -54,7 +54,7 @@ def key_of(name: str) -> StudyKey:
 
 
 def make_study(home: SiteHome, name: str, files: int = 2, identity: Identity | None = None) -> Received:
-    """A study in the spool whose `name` decides what the stages below make of it, e.g. `excluded-7`."""
+    """A study in the spool whose `name` decides its outcome in the stages below, e.g. `excluded-7`."""
     folder = home.spool / key_of(name)
     folder.mkdir(exist_ok=True, mode=0o700)
     instances = []
@@ -79,17 +79,19 @@ def make_study(home: SiteHome, name: str, files: int = 2, identity: Identity | N
 
 
 def enter(home: SiteHome, ledger: Ledger, *studies: Received) -> None:
-    """Take studies in as one reception."""
+    """Enter studies as one reception."""
     enter_reception(Reception(studies=studies, refused=(), duplicates=0), home=home, ledger=ledger)
 
 
 def make_stages(home: SiteHome, submitted: Path, *, wait: bool = False) -> Stages:
-    """Stages whose outcome the study's name decides; `submitted` is what the coordinator would hold."""
+    """Stages whose outcome the study's name decides; `submitted` stands in for the coordinator."""
     signing_key = SigningKey.generate()
     submitted.mkdir(exist_ok=True)
 
     def seal(study: Validated, sequence: int) -> Sealed:
-        contents = hashlib.sha256(b"".join(one.path.read_bytes() for one in study.study.instances)).hexdigest()
+        contents = hashlib.sha256(
+            b"".join(instance.path.read_bytes() for instance in study.study.instances)
+        ).hexdigest()
         ciphertext = home.outbox / f"{contents}.age"
         write_whole(ciphertext, b"sealed")
         manifest = Manifest(
@@ -115,7 +117,7 @@ def make_stages(home: SiteHome, submitted: Path, *, wait: bool = False) -> Stage
     def submit(sealed: Sealed) -> Submitted:
         manifest = sealed.manifest.manifest
         assert sealed.ciphertext.exists()
-        # As the coordinator does it: the same contents again are the same submission.
+        # As at the coordinator, the same contents again are the same submission.
         write_whole(submitted / f"{manifest.contents_sha256}.json", manifest.model_dump_json().encode())
         receipt = home.receipts / f"{manifest.contents_sha256}.json"
         write_whole(receipt, b"{}")
@@ -126,7 +128,7 @@ def make_stages(home: SiteHome, submitted: Path, *, wait: bool = False) -> Stage
         deidentify=deidentify,
         inspect=inspect,
         validate=validate,
-        keep=lambda study: write_whole(home.library / f"{study.study.study_instance_uid}", b"kept"),
+        add_to_library=lambda study: write_whole(home.library / f"{study.study.study_instance_uid}", b"kept"),
         seal=seal,
         submit=None if wait else submit,
     )
@@ -141,8 +143,8 @@ def screen(study: Received, released: frozenset[str]) -> Included | Review | Exc
     if name.startswith("review") and "look" not in released:
         return Review(study=study, reasons=(reason("look", Severity.REVIEW),))
     if name.startswith("partly"):
-        left = LeftOut(instance=study.instances[0], ending=Ending.EXCLUDED, reasons=(reason("scout"),))
-        return Included(study=study, kept=study.instances[1:], left_out=(left,), warnings=())
+        scout = LeftOut(instance=study.instances[0], ending=Ending.EXCLUDED, reasons=(reason("scout"),))
+        return Included(study=study, kept=study.instances[1:], left_out=(scout,), warnings=())
     return Included(study=study, kept=study.instances, left_out=(), warnings=())
 
 
@@ -153,12 +155,12 @@ def deidentify(study: Included, out: Path, blank: Blanking | None) -> Deidentifi
         return Refused(key=study.key, ending=Ending.REFUSED, reasons=(reason("corrupt"),))
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
-    made = []
+    instances = []
     for number, source in enumerate(study.kept):
         content = b"clean " + source.path.read_bytes()
         path = out / f"{number}.dcm"
         path.write_bytes(content)
-        made.append(
+        instances.append(
             DeidentifiedInstance(
                 path=path,
                 size=len(content),
@@ -173,15 +175,15 @@ def deidentify(study: Included, out: Path, blank: Blanking | None) -> Deidentifi
         patient=PatientPseudonym("123456-000001"),
         study_instance_uid=Uid(f"1.2.{int(study.key[:8], 16)}"),
         profile_digest=DIGEST,
-        instances=tuple(made),
+        instances=tuple(instances),
         left_out=study.left_out,
     )
 
 
 def inspect(study: Deidentified, released: frozenset[str]) -> Refused | None:
     if study.instances[0].source.sop_instance_uid.startswith("burned") and "burned-in-text" not in released:
-        found = (reason("burned-in-text", Severity.REVIEW),)
-        return Refused(key=study.key, ending=Ending.QUARANTINED, reasons=found)
+        reasons = (reason("burned-in-text", Severity.REVIEW),)
+        return Refused(key=study.key, ending=Ending.QUARANTINED, reasons=reasons)
     return None
 
 
@@ -190,5 +192,5 @@ def validate(included: Included, output: Deidentified, report: Path, blank: Blan
     if included.study.study_instance_uid.startswith("leaking"):
         return Refused(key=included.key, ending=Ending.REFUSED, reasons=(reason("residual"),))
     write_whole(report, b"{}")
-    digests = {one.sop_instance_uid: digest_of(one.path) for one in output.instances}
+    digests = {instance.sop_instance_uid: digest_of(instance.path) for instance in output.instances}
     return Validated(study=output, digests=digests, report_sha256=DIGEST, checked_at=NOW)

@@ -1,4 +1,4 @@
-"""Rows for tests of the store and of what stands on it."""
+"""Rows for tests of the store and of what uses it."""
 
 from datetime import UTC, datetime
 

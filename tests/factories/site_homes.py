@@ -57,7 +57,7 @@ def fill_library(library: Path, site_id: SiteId, images: int) -> None:
     for number in range(images):
         sick = number % 2 == 1
         study = Uid(generate_uid(entropy_srcs=[site_id, str(number)]))
-        file = library.parent / "made.dcm"
+        file = library.parent / "radiograph.dcm"
         write_radiograph(file, radiograph(random, sick=sick))
         name = f"{study}.1/{study}.1.1.dcm"[-200:]
         instance = LibraryInstance(file=name, sop_instance_uid=study, series=study, sha256=Sha256("0" * 64))

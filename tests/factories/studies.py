@@ -1,4 +1,4 @@
-"""Studies at each of the early stages, from data sets, for tests of one stage alone."""
+"""Studies at each of the early stages, from data sets, for tests of a single stage."""
 
 import hashlib
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from tests.factories.dicom import make_ct, make_dx, write_file
 
 
 def make_instance(path: Path) -> Instance:
-    """What `receive` would say of a file that is already in the spool."""
+    """The instance that `receive` would make of a file in the spool."""
     content = path.read_bytes()
     dataset = pydicom.dcmread(path, stop_before_pixels=True, force=True)
     return Instance(
@@ -50,7 +50,7 @@ def make_study(folder: Path, kind: str = "dx", *, syntax: UID = ExplicitVRLittle
 
 
 def make_included(study: Received, *, left_out: Sequence[LeftOut] = (), warnings: Sequence[Reason] = ()) -> Included:
-    """A study that passed `screen`, whole but for `left_out`."""
-    gone = {one.instance.sop_instance_uid for one in left_out}
-    kept = tuple(instance for instance in study.instances if instance.sop_instance_uid not in gone)
+    """A study that passed `screen`, without the instances in `left_out`."""
+    excluded = {entry.instance.sop_instance_uid for entry in left_out}
+    kept = tuple(instance for instance in study.instances if instance.sop_instance_uid not in excluded)
     return Included(study=study, kept=kept, left_out=tuple(left_out), warnings=tuple(warnings))

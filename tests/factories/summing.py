@@ -18,8 +18,8 @@ from shared.ids import Sha256, SiteId
 Change = Callable[[str, SiteId, bytes], bytes]
 
 
-class Remembered:
-    """A `SessionMemory` that forgets with the process."""
+class ProcessMemory:
+    """A `SessionMemory` that lives as long as the process."""
 
     def __init__(self) -> None:
         self.claims: set[tuple[str, str]] = set()
@@ -57,8 +57,8 @@ class Remembered:
 
 
 @dataclass(frozen=True)
-class Giving:
-    """A contribution that approves everything."""
+class Approving:
+    """A contribution that approves every plan."""
 
     words: Words
 
@@ -66,7 +66,7 @@ class Giving:
         """Agree."""
 
     def vector(self, plan: SumPlan) -> Words:
-        """The words given."""
+        """The site's words."""
         return self.words
 
 
@@ -83,7 +83,7 @@ class Federation:
         """Make every key."""
         self.coordinator = SigningKey.generate()
         self.keys = {site: SigningKey.generate() for site in self.vectors}
-        self.remembered = {site: Remembered() for site in self.vectors}
+        self.remembered = {site: ProcessMemory() for site in self.vectors}
         self.memories: Mapping[SiteId, SessionMemory] = self.remembered
         self.answers: dict[tuple[str, SiteId], bytes] = {}
         self.requests: dict[tuple[str, SiteId], bytes] = {}
@@ -94,21 +94,21 @@ class Federation:
         return SumClient(site, self.keys[site], self.coordinator.public, self.policy, self.memories[site])
 
     def plan(self, sites: Iterable[SiteId] = (), *, threshold: int = 0, subject: str = "test") -> SignedPlan:
-        """A signed plan over `sites` (none: all) with the lowest threshold allowed unless told."""
-        chosen = sorted(sites or self.vectors)
+        """A signed plan over `sites` (none: all), by default with the lowest threshold allowed."""
+        roster = sorted(sites or self.vectors)
         plan = SumPlan(
             session=secrets.token_hex(16),
             subject=subject,
             protocol_digest=Sha256("0" * 64),
             length=len(next(iter(self.vectors.values()))),
-            roster=tuple(Peer(site_id=site, verify_key=str(self.keys[site].public)) for site in chosen),
-            threshold=threshold or min(default_threshold(len(chosen)), len(chosen)),
+            roster=tuple(Peer(site_id=site, verify_key=str(self.keys[site].public)) for site in roster),
+            threshold=threshold or min(default_threshold(len(roster)), len(roster)),
         )
         return SignedPlan.of(plan, self.coordinator)
 
     def ask(self, stage: str, site: SiteId, payload: bytes) -> bytes:
         """One site's answer."""
-        return self.client(site).answer(stage, payload, Giving(self.vectors[site]))
+        return self.client(site).answer(stage, payload, Approving(self.vectors[site]))
 
     def __call__(self, stage: str, requests: Mapping[SiteId, bytes]) -> Mapping[SiteId, bytes]:
         """Carry one stage; a site that refuses is missing, as with a real carrier."""
@@ -133,13 +133,13 @@ def sites(count: int) -> list[SiteId]:
 
 
 def federation(count: int, length: int = 3, **settings: object) -> Federation:
-    """So many sites with random vectors."""
+    """`count` sites with random vectors."""
     words = {site: random_words(length) for site in sites(count)}
     return Federation(words, **settings)  # type: ignore[arg-type] # passed on as they are
 
 
 def random_words(length: int) -> Words:
-    """Words over the whole range."""
+    """Words over the whole range of 64 bits."""
     return np.frombuffer(secrets.token_bytes(8 * length), dtype="<u8").astype(np.uint64)
 
 

@@ -1,4 +1,4 @@
-"""A certificate authority and one certificate of it for loopback, as PEM files."""
+"""A certificate authority and its certificate for loopback, as PEM files."""
 
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -12,7 +12,7 @@ from cryptography.x509.oid import NameOID
 
 
 class TlsFiles(NamedTuple):
-    """Where they lie."""
+    """Their paths."""
 
     certificate: Path
     key: Path
@@ -20,7 +20,7 @@ class TlsFiles(NamedTuple):
 
 
 def make_tls_files(folder: Path) -> TlsFiles:
-    """Write them; the certificate serves on both sides."""
+    """Write them; the certificate is for server and client."""
     root_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     root = _certificate("authority", root_key, "authority", root_key, authority=True)
     own = _certificate("loopback", key, "authority", root_key, authority=False)
@@ -42,11 +42,11 @@ def _certificate(
     authority: bool,
 ) -> x509.Certificate:
     now = datetime.now(UTC)
-    named, by = (x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, one)]) for one in (name, issuer))
+    subject_name, issuer_name = (x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, cn)]) for cn in (name, issuer))
     builder = (
         x509.CertificateBuilder()
-        .subject_name(named)
-        .issuer_name(by)
+        .subject_name(subject_name)
+        .issuer_name(issuer_name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(hours=1))

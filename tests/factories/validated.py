@@ -1,4 +1,4 @@
-"""A study as `validate` hands it on, without the stages before it, and a sealed one."""
+"""A study as `validate` returns it a sealed one, and elements as its reader gives them."""
 
 import hashlib
 from datetime import UTC, datetime
@@ -13,7 +13,10 @@ from shared.crypto.signing import SigningKey
 from shared.ids import AgreementId, PatientPseudonym, Sha256, SiteId, StudyKey, Uid
 from site_node.seal.package import seal
 from site_node.study import Deidentified, DeidentifiedInstance, Sealed, Validated
-from site_node.validate.elements import Element, Run
+from site_node.validate.conformance import Rules
+from site_node.validate.elements import Document, Element, Run
+from site_node.validate.finding import Finding
+from site_node.validate.residual import OutputContent, Search
 from tests.factories.dicom import make_ct, make_dx, write_file
 from tests.factories.studies import make_instance
 
@@ -43,7 +46,7 @@ def make_validated(
             left_out=(),
             clinical=dict(CLINICAL) if clinical else None,
         ),
-        digests={one.sop_instance_uid: digest_of(one.path) for one in instances},
+        digests={instance.sop_instance_uid: digest_of(instance.path) for instance in instances},
         report_sha256=Sha256("c" * 64),
         checked_at=datetime.now(UTC),
     )
@@ -92,4 +95,11 @@ def digest_of(path: Path) -> Sha256:
 
 def runs_of(*elements: Element) -> tuple[Run, ...]:
     """Elements of the top level as the validator's reader gives them."""
-    return (tuple((one,) for one in elements),)
+    return (tuple((element,) for element in elements),)
+
+
+def search_document(document: Document, search: Search, rules: Rules) -> list[Finding]:
+    """What validation's search finds in one de-identified file."""
+    content = OutputContent(rules)
+    content.add(document)
+    return list(content.search(search))

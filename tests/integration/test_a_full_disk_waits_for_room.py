@@ -1,4 +1,4 @@
-"""The service and its disk: full, it waits and says so; with room again it goes on, without a restart."""
+"""On a full disk the service waits and says so; with free space again it goes on, without a restart."""
 
 import os
 import shutil
@@ -16,12 +16,12 @@ from site_node.home.status import Status, status_of
 from tests.factories.dicom import make_dx, write_file
 
 COMMAND = (sys.executable, "-c", "from site_node.cli import main; main()")
-FILL_MB = 2048  # of the disk; half of it is the margin for what others write meanwhile
+FILL_MB = 2048  # to write; half of it is a margin for what other processes write meanwhile
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> SiteHome:
-    """A home whose reserve is all that is free now, but a margin; pixels are not looked at here."""
+    """A home whose `min_free_mb` is all that is free now less a margin; the pixel check is off."""
     free_mb = shutil.disk_usage(tmp_path).free >> 20
     if free_mb < 2 * FILL_MB:
         pytest.skip("the disk has too little room to be filled")
@@ -47,24 +47,24 @@ def wait(until: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def test_a_full_disk_is_waited_for_and_nothing_is_lost(home: SiteHome, tmp_path: Path) -> None:
-    """What lies in the inbox stays there until there is room; the log says once a pass why nothing moves."""
-    full, said = tmp_path / "full", tmp_path / "log"
-    with full.open("wb") as file:
+def test_on_a_full_disk_the_service_waits_and_nothing_is_lost(home: SiteHome, tmp_path: Path) -> None:
+    """Files stay in the inbox until there is space; the log says why nothing moves."""
+    filler, log_file = tmp_path / "full", tmp_path / "log"
+    with filler.open("wb") as file:
         os.posix_fallocate(file.fileno(), 0, FILL_MB << 20)
-    with said.open("wb") as log:
+    with log_file.open("wb") as log:
         process = subprocess.Popen(
             [*COMMAND, "--home", str(home.folder), "run", "--no-federation"], stdout=subprocess.DEVNULL, stderr=log
         )
     try:
         write_file(make_dx(), home.folder / "inbox" / "film.dcm")
-        wait(lambda: "disk-nearly-full" in said.read_text())
+        wait(lambda: "disk-nearly-full" in log_file.read_text())
         assert (counts(home).received, list(home.spool.iterdir())) == (0, [])
-        full.unlink()
+        filler.unlink()
         wait(lambda: counts(home).quarantined.total == 1)
     finally:
         process.terminate()
     assert process.wait(timeout=60) == 0
     assert counts(home).quarantined.reasons == {"clinical-row-missing": 1}
-    assert "Traceback" not in said.read_text()
+    assert "Traceback" not in log_file.read_text()
     assert (home.folder / "inbox" / "film.dcm").exists()

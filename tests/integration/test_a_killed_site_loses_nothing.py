@@ -21,7 +21,7 @@ from tests.factories.dicom import make_ct, make_dx, write_file
 from tests.factories.federation import Federation, running_federation
 
 COMMAND = (sys.executable, "-c", "from site_node.cli import main; main()")
-FILLED, COVERED = 7, 5  # studies in the inbox, and how many of them should arrive
+FILLED, ELIGIBLE = 7, 5  # studies in the inbox, and how many of them should arrive
 
 
 @pytest.fixture(scope="module")
@@ -32,28 +32,28 @@ def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]
 
 
 def site(home: SiteHome, *arguments: str) -> subprocess.Popen[str]:
-    """The command in a process of its own, so that it can be killed."""
+    """Start the command in its own process, so that it can be killed."""
     return subprocess.Popen(
         [*COMMAND, "--home", str(home.folder), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 
 
-def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
     out, err = process.communicate(timeout=120)
     assert "Traceback" not in err
     return process.returncode, out or err
 
 
 def fill(home: SiteHome) -> None:
-    """Put an export into the inbox: three CTs and two films that should arrive, a child's film, one without a row."""
+    """Put an export into the inbox: three CTs and two films that are eligible, a child's film, one without a row."""
     export = home.folder / "inbox" / "export"
     for study in range(3):
         folder = export / f"ct{study}"
         folder.mkdir(parents=True)
-        for number, one in enumerate(
+        for number, dataset in enumerate(
             make_ct(slices=8, rows=64, study=f"ct{study}", thickness=1.0, PatientID=f"P{study}")
         ):
-            write_file(one, folder / f"{number}.dcm")
+            write_file(dataset, folder / f"{number}.dcm")
     for study in range(2):
         write_file(make_dx(study=f"dx{study}", PatientID=f"Q{study}"), export / f"dx{study}.dcm")
     write_file(
@@ -75,8 +75,8 @@ def configure(home: SiteHome, before: str, after: str) -> None:
 
 
 def state_of(federation: Federation, home: SiteHome, member: Membership) -> dict[str, Any]:
-    """Everything that must not depend on kills: the site's counts and what the coordinator holds of the site."""
-    code, shown = ended(site(home, "status", "--json"))
+    """Everything that must not depend on kills: the site's counts and what the coordinator holds from it."""
+    code, shown = finish(site(home, "status", "--json"))
     assert code == 0, shown
     with federation.reading() as reading:
         submissions = reading.submissions(member.site_id)
@@ -91,19 +91,19 @@ def state_of(federation: Federation, home: SiteHome, member: Membership) -> dict
     }
 
 
-def life(federation: Federation, name: str, kills: list[float]) -> dict[str, Any]:
-    """A site that is killed after each of `kills` seconds, then left to end its work."""
+def final_state(federation: Federation, name: str, kills: list[float]) -> dict[str, Any]:
+    """The state of a site that was killed after each of `kills` seconds, then left to finish."""
     home, member = federation.site(name)
-    configure(home, "pixel_check = true", "pixel_check = false")  # its own tests load the models; here seconds count
+    configure(home, "pixel_check = true", "pixel_check = false")  # loading its models takes seconds
     fill(home)
-    code, shown = ended(site(home, "clinical", "import", str(home.folder / "clinical.csv")))
+    code, shown = finish(site(home, "clinical", "import", str(home.folder / "clinical.csv")))
     assert code == 0, shown
     for seconds in kills:
         process = site(home, "run", "--once", "--no-federation")
         time.sleep(seconds)
         process.kill()
         process.communicate()
-    code, shown = ended(site(home, "run", "--once", "--no-federation", "--json"))
+    code, shown = finish(site(home, "run", "--once", "--no-federation", "--json"))
     assert code == 0, shown
     for path in home.receipts.glob("*.json"):
         receipt = Signed.model_validate_json(path.read_bytes()).verified(
@@ -114,34 +114,34 @@ def life(federation: Federation, name: str, kills: list[float]) -> dict[str, Any
 
 
 @pytest.fixture(scope="module")
-def calm(federation: Federation) -> dict[str, Any]:
-    """How a site ends that nobody kills."""
-    return life(federation, "Calm Hospital", [])
+def undisturbed(federation: Federation) -> dict[str, Any]:
+    """The state of a site that was never killed."""
+    return final_state(federation, "Calm Hospital", [])
 
 
-def test_a_calm_site_ends_as_it_should(calm: dict[str, Any]) -> None:
-    assert calm["submissions"] == calm["receipts"] == calm["library"] == COVERED, calm
-    assert calm["outbox"] == 0
-    assert calm["status"]["excluded"]["reasons"] == {"under-age": 1}
-    assert calm["status"]["quarantined"]["reasons"] == {"clinical-row-missing": 1}
+def test_an_undisturbed_site_submits_exactly_the_eligible_studies(undisturbed: dict[str, Any]) -> None:
+    assert undisturbed["submissions"] == undisturbed["receipts"] == undisturbed["library"] == ELIGIBLE, undisturbed
+    assert undisturbed["outbox"] == 0
+    assert undisturbed["status"]["excluded"]["reasons"] == {"under-age": 1}
+    assert undisturbed["status"]["quarantined"]["reasons"] == {"clinical-row-missing": 1}
 
 
-def test_kills_change_nothing_in_the_end(federation: Federation, calm: dict[str, Any]) -> None:
-    """A site killed three times ends with the counts of a calm one, and nothing arrives twice."""
-    assert life(federation, "Shaken Hospital", moments(1, 3)) == calm
+def test_kills_change_nothing_in_the_end(federation: Federation, undisturbed: dict[str, Any]) -> None:
+    """A site killed three times ends with the counts of an undisturbed one, and nothing arrives twice."""
+    assert final_state(federation, "Shaken Hospital", moments(1, 3)) == undisturbed
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("seed", range(2, 42))
-def test_many_kills_change_nothing_in_the_end(federation: Federation, calm: dict[str, Any], seed: int) -> None:
+def test_many_kills_change_nothing_in_the_end(federation: Federation, undisturbed: dict[str, Any], seed: int) -> None:
     """The same at 400 other moments."""
-    assert life(federation, f"Hospital {seed}", moments(seed, 10)) == calm
+    assert final_state(federation, f"Hospital {seed}", moments(seed, 10)) == undisturbed
 
 
 def moments(seed: int, count: int) -> list[float]:
-    """Seconds after the start: the process needs most of the first to load, and two or three to do its work."""
-    chance = random.Random(seed)
-    return [chance.uniform(0.5, 3.0) for _ in range(count)]
+    """Seconds after the start: the process needs most of the first to load, and two or three more for its work."""
+    generator = random.Random(seed)
+    return [generator.uniform(0.5, 3.0) for _ in range(count)]
 
 
 def arrived(home: SiteHome) -> int:
@@ -153,8 +153,8 @@ def arrived(home: SiteHome) -> int:
         ledger.close()
 
 
-def test_the_service_takes_what_comes_and_stops_orderly(federation: Federation) -> None:
-    """`run` says that it is ready, takes what is put into the inbox, and ends with 0 when asked to."""
+def test_the_service_receives_what_comes_and_stops_in_order(federation: Federation) -> None:
+    """`run` says that it is ready, receives what is put into the inbox, and ends with 0 on SIGTERM."""
     home, member = federation.site("Serving Hospital")
     configure(home, "poll_seconds = 10.0", "poll_seconds = 0.1")
     process = site(home, "run", "--no-federation")
@@ -167,7 +167,7 @@ def test_the_service_takes_what_comes_and_stops_orderly(federation: Federation) 
             time.sleep(0.2)
     finally:
         process.terminate()
-    code, _ = ended(process)
+    code, _ = finish(process)
     assert code == 0
     assert state_of(federation, home, member)["status"]["received"] == FILLED
 
@@ -177,6 +177,6 @@ def test_a_policy_that_cannot_be_read_stops_the_start(federation: Federation) ->
     home, _ = federation.site("Mistyping Hospital")
     policy = home.folder / "federation-policy.toml"
     policy.write_text("max_rounds = twenty\n")
-    code, said = ended(site(home, "run"))
+    code, error = finish(site(home, "run"))
     assert code == ExitCode.USAGE
-    assert str(policy) in said
+    assert str(policy) in error

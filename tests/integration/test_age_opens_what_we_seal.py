@@ -37,7 +37,7 @@ def test_we_open_what_age_seals(size: int, tmp_path: Path) -> None:
     assert target.getvalue() == content
 
 
-def test_the_vector_key_of_age_keygen_gives_the_same_recipient(tmp_path: Path) -> None:
+def test_age_keygen_derives_our_recipient_from_our_key(tmp_path: Path) -> None:
     keygen = needs_peer("age-keygen", "age")
     identity = make_identity(tmp_path / "key", "x25519")
     done = subprocess.run([keygen, "-y", str(tmp_path / "key")], capture_output=True, check=True, text=True)

@@ -1,4 +1,4 @@
-"""The way from an invitation to an opened study, through real sockets on loopback."""
+"""The path from an invitation to an opened study, through real sockets on loopback."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -60,46 +60,46 @@ def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]
 
 
 @pytest.fixture(autouse=True)
-def clock_put_right(federation: Federation) -> Iterator[None]:
+def clock_reset(federation: Federation) -> Iterator[None]:
     yield
     federation.time.ahead = timedelta()
 
 
 def test_a_study_reaches_the_curator_whole(federation: Federation) -> None:
-    """Invited, read, signed, executed, enrolled, submitted, receipted, opened: every link is checked on the way."""
+    """Invited, read, signed, executed, enrolled, submitted, receipted, opened: every step is checked."""
     home, member = federation.site("Path Hospital")
     assert standing(member).state is State.EXECUTED
     sealed = sealed_study(home, member)
     with submitting(home, member) as submit:
         submitted = submit(sealed)
     receipt = Signed.model_validate_json(submitted.receipt.read_bytes())
-    named = receipt.verified(member.coordinator_key, Receipt, what="the receipt")
-    assert named.contents_sha256 == sealed.manifest.manifest.contents_sha256
-    assert not sealed.ciphertext.exists(), "the outbox lets go once the receipt is durable"
+    content = receipt.verified(member.coordinator_key, Receipt, what="the receipt")
+    assert content.contents_sha256 == sealed.manifest.manifest.contents_sha256
+    assert not sealed.ciphertext.exists(), "the outbox drops the ciphertext once the receipt is durable"
     with federation.reading() as reading:
         events = {event.number: event.digest for event in every_event(reading)}
         assert audit_chain.verify(every_event(reading), receipt_heads(reading)).intact
-    assert events[named.audit_number] == named.audit_head
+    assert events[content.audit_number] == content.audit_head
 
     curator = CuratorHome(federation.folder / "curator-curator")
     with fetching(curator, load_curator_keys(curator.keys), federation.identity.protocol_digest) as fetcher:
-        opened = fetcher.open(named.submission)
+        opened = fetcher.open(content.submission)
     assert opened.folder == curator.opened / member.site_id / sealed.manifest.manifest.study
     assert len(opened.instances) == sealed.manifest.manifest.instance_count
 
 
-def test_a_study_is_taken_once(federation: Federation) -> None:
+def test_a_study_is_accepted_once(federation: Federation) -> None:
     """The same contents under the same agreement give the same receipt, however often and however sealed."""
     home, member = federation.site("Twice Hospital")
     sealed = sealed_study(home, member)
-    kept = sealed.ciphertext.read_bytes()
+    ciphertext = sealed.ciphertext.read_bytes()
     with submitting(home, member) as submit:
         first = submit(sealed)
-        text = first.receipt.read_bytes()
+        receipt = first.receipt.read_bytes()
         first.receipt.unlink()
-        sealed.ciphertext.write_bytes(kept)
+        sealed.ciphertext.write_bytes(ciphertext)
         second = submit(sealed)
-    assert second.receipt.read_bytes() == text
+    assert second.receipt.read_bytes() == receipt
     with federation.reading() as reading:
         assert len(reading.submissions(member.site_id)) == 1
 
@@ -140,7 +140,7 @@ def test_a_damaged_or_foreign_token_is_refused(federation: Federation) -> None:
 
 
 def test_what_is_signed_is_what_was_read(federation: Federation) -> None:
-    """A draft rewritten after it was read cannot be signed unread, and neither can one never read."""
+    """A draft that changed since it was read cannot be signed, nor can a draft that was never read."""
     home = init_home(federation.folder / "redrafted", name="Redrafted Hospital")
     token = federation.invite("Redrafted Hospital")
     federation.draft("Redrafted Hospital")
@@ -155,7 +155,7 @@ def test_what_is_signed_is_what_was_read(federation: Federation) -> None:
 
 
 def test_nothing_is_executed_that_was_not_signed(federation: Federation) -> None:
-    """A draft cannot be countersigned, and its join token does not exist."""
+    """A draft that no site has signed cannot be countersigned."""
     federation.invite("Unsigned Hospital")
     federation.draft("Unsigned Hospital")
     with pytest.raises(AgreementTransitionInvalid):
@@ -163,7 +163,7 @@ def test_nothing_is_executed_that_was_not_signed(federation: Federation) -> None
 
 
 @pytest.mark.parametrize(
-    ("changes", "named"),
+    ("changes", "term"),
     [
         ({"modes": []}, "modes"),
         ({"modes": ["all"]}, "modes"),
@@ -171,8 +171,8 @@ def test_nothing_is_executed_that_was_not_signed(federation: Federation) -> None
         ({"scope": ""}, "description"),
     ],
 )
-def test_a_draft_says_all_it_must(federation: Federation, changes: dict[str, Any], named: str) -> None:
-    """What is missing is named, and the agreement stays invited."""
+def test_a_draft_says_all_it_must(federation: Federation, changes: dict[str, Any], term: str) -> None:
+    """An incomplete draft is refused with the name of the term, and the agreement stays invited."""
     federation.invite("Hasty Hospital")
     request = agreement_pb2.DraftAgreementRequest(
         **{
@@ -185,14 +185,14 @@ def test_a_draft_says_all_it_must(federation: Federation, changes: dict[str, Any
             **changes,
         }
     )
-    with pytest.raises(InvalidArgument, match=named), federation.operator() as channel:
+    with pytest.raises(InvalidArgument, match=term), federation.operator() as channel:
         AgreementServiceStub(channel).DraftAgreement(request)
     with federation.reading() as reading:
-        assert next(each for each in reading.agreements() if each.site_name == "Hasty Hospital").state is State.INVITED
+        assert {entry.site_name: entry.state for entry in reading.agreements()}["Hasty Hospital"] is State.INVITED
 
 
 def test_an_agreement_needs_a_curator_that_enrolled(federation: Federation) -> None:
-    """Its keys are part of the terms."""
+    """The curator's keys are part of the terms."""
     federation.invite("Curatorless Hospital")
     with pytest.raises(NotFound, match="nobody"):
         federation.draft("Curatorless Hospital", curator="nobody")
@@ -219,7 +219,7 @@ def test_a_changed_membership_file_is_noticed(federation: Federation) -> None:
 
 
 def test_suspension_holds_at_once(federation: Federation) -> None:
-    """No study is accepted while the agreement is suspended, and again when it is resumed."""
+    """No study is accepted while the agreement is suspended; once it is resumed, studies are accepted."""
     home, member = federation.site("Suspended Hospital")
     federation.suspend("Suspended Hospital")
     sealed = sealed_study(home, member)
@@ -230,7 +230,7 @@ def test_suspension_holds_at_once(federation: Federation) -> None:
         submit(sealed)
 
 
-def test_an_agreement_without_the_mode_takes_no_study(federation: Federation) -> None:
+def test_an_agreement_without_the_mode_accepts_no_study(federation: Federation) -> None:
     """A site that agreed to statistics only cannot submit."""
     home, member = federation.site("Statistics Hospital", modes=("statistics",))
     with submitting(home, member) as submit, pytest.raises(AgreementModeNotAllowed):
@@ -240,8 +240,8 @@ def test_an_agreement_without_the_mode_takes_no_study(federation: Federation) ->
 def test_another_protocol_is_refused(federation: Federation) -> None:
     """A study prepared under another protocol names the digest it was prepared under."""
     home, member = federation.site("Old Hospital")
-    other = member.terms.model_copy(update={"protocol_digest": Sha256("d" * 64)})
-    sealed = sealed_study(home, member.model_copy(update={"terms": other}))
+    other_terms = member.terms.model_copy(update={"protocol_digest": Sha256("d" * 64)})
+    sealed = sealed_study(home, member.model_copy(update={"terms": other_terms}))
     with submitting(home, member) as submit, pytest.raises(ProtocolMismatch) as caught:
         submit(sealed)
     assert caught.value.fields["held"] == "d" * 64
@@ -271,7 +271,7 @@ def test_renewal_keeps_the_name(federation: Federation) -> None:
 
 
 def test_an_expired_certificate_says_so(federation: Federation) -> None:
-    """An expired certificate is named before a handshake fails without a word."""
+    """An expired certificate is reported as such, before a TLS handshake fails without a reason."""
     home, member = federation.site("Expired Hospital")
     csr = pki.make_csr(load_tls(home.tls_key))
     old = pki.issue(federation.identity.authority, csr, f"spiffe://test-federation/site/{member.site_id}", days=0)
@@ -281,29 +281,29 @@ def test_an_expired_certificate_says_so(federation: Federation) -> None:
 
 
 def test_a_foreign_certificate_says_so(federation: Federation, tmp_path: Path) -> None:
-    """Neither a certificate of another root nor a coordinator of another root is talked to."""
+    """A site's certificate and a coordinator's are both refused when another root issued them."""
     home, member = federation.site("Foreign Hospital")
-    other = pki.make_ca("test-federation")
+    other_ca = pki.make_ca("test-federation")
     uri = f"spiffe://test-federation/site/{member.site_id}"
-    member.certificate.write_bytes(pki.issue(other, pki.make_csr(load_tls(home.tls_key)), uri))
+    member.certificate.write_bytes(pki.issue(other_ca, pki.make_csr(load_tls(home.tls_key)), uri))
     with pytest.raises(CertificateForeign):
         standing(member)
-    member.root.write_bytes(other.certificate_pem)
+    member.root.write_bytes(other_ca.certificate_pem)
     with pytest.raises(CertificateForeign):
         standing(member)
 
 
-def test_a_coordinator_that_is_not_there(federation: Federation) -> None:
-    """The address is named, and it is said that nothing was lost."""
+def test_an_unreachable_coordinator_is_named(federation: Federation) -> None:
+    """The error gives the address."""
     _, member = federation.site("Lonely Hospital")
     nowhere = f"127.0.0.1:{free_ports(1)[0]}"
-    away = member.addresses.model_copy(update={"main": nowhere})
+    addresses = member.addresses.model_copy(update={"main": nowhere})
     with pytest.raises(CoordinatorUnreachable, match=nowhere):
-        standing(member.model_copy(update={"addresses": away}))
+        standing(member.model_copy(update={"addresses": addresses}))
 
 
 def test_each_role_keeps_to_its_calls(federation: Federation) -> None:
-    """A site cannot do a coordinator's or a curator's work, and the operator cannot fetch."""
+    """A site cannot make the operator's calls, and the operator cannot make the curator's."""
     _, member = federation.site("Curious Hospital")
     with pytest.raises(RoleNotAllowed), connected(member.addresses.main, member.credentials) as channel:
         SiteServiceStub(channel).ListSites(site_pb2.ListSitesRequest())
@@ -322,7 +322,7 @@ def test_a_site_cannot_submit_for_another(federation: Federation) -> None:
 
 
 def test_a_curator_cannot_be_replaced(federation: Federation) -> None:
-    """Another person with a join token for the same name cannot put its own keys under it, nor fetch with another."""
+    """A second join token for a curator's name admits no other keys, and another curator opens none of its studies."""
     with pytest.raises(SignatureInvalid):
         join(
             CuratorHome(federation.folder / "impostor"), federation.join_token("curator", "curator"), protocol="ricord"
@@ -333,17 +333,17 @@ def test_a_curator_cannot_be_replaced(federation: Federation) -> None:
     stranger = federation.curator("stranger")
     keys = load_curator_keys(stranger.keys)
     with fetching(stranger, keys, federation.identity.protocol_digest) as fetcher:
-        assert not fetcher.submissions(), "a curator is told only of what is sealed to it"
+        assert not fetcher.submissions(), "a curator sees only what is sealed to it"
         with federation.reading() as reading:
-            [mine] = reading.submissions(member.site_id)
+            [submission] = reading.submissions(member.site_id)
         with pytest.raises(RoleNotAllowed):
-            fetcher.open(mine.id)
+            fetcher.open(submission.id)
         with pytest.raises(NotFound):
             fetcher.open("0" * 64)
 
 
 def test_a_curator_renews_and_enrols_again(federation: Federation) -> None:
-    """Near the end by itself; after a revocation with a new token and the same keys."""
+    """Near its end a certificate renews by itself; after a revocation a new token admits the same keys."""
     home = federation.curator("renewing")
     assert not renew_curator(home, datetime.now(UTC))
     due = datetime.now(UTC) + timedelta(days=21)

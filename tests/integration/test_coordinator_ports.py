@@ -31,9 +31,9 @@ def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]
         yield running
 
 
-@pytest.mark.parametrize("shown", ["nothing", "a foreign certificate", "an expired certificate"])
-def test_the_main_port_speaks_to_members_only(federation: Federation, shown: str, tmp_path: Path) -> None:
-    """A client that skips its own checks is refused by TLS itself."""
+@pytest.mark.parametrize("presented", ["nothing", "a foreign certificate", "an expired certificate"])
+def test_the_main_port_speaks_to_members_only(federation: Federation, presented: str, tmp_path: Path) -> None:
+    """TLS itself refuses a client that presents no valid certificate."""
     key = make_tls(tmp_path / "tls.pem")
     csr, uri = pki.make_csr(key), "spiffe://test-federation/coordinator/operator"
     chains = {
@@ -41,8 +41,8 @@ def test_the_main_port_speaks_to_members_only(federation: Federation, shown: str
         "a foreign certificate": pki.issue(pki.make_ca("test-federation"), csr, uri),
         "an expired certificate": pki.issue(federation.identity.authority, csr, uri, days=0),
     }
-    private = private_pem(key) if chains[shown] else None  # gRPC aborts the process for a key without certificate
-    credentials = grpc.ssl_channel_credentials(federation.identity.root, private, chains[shown])
+    private = private_pem(key) if chains[presented] else None  # gRPC aborts the process for a key without certificate
+    credentials = grpc.ssl_channel_credentials(federation.identity.root, private, chains[presented])
     with grpc.secure_channel(federation.identity.addresses.main, credentials) as channel:
         with pytest.raises(grpc.RpcError) as caught:
             SiteServiceStub(channel).ListSites(site_pb2.ListSitesRequest(), timeout=10)
@@ -50,7 +50,7 @@ def test_the_main_port_speaks_to_members_only(federation: Federation, shown: str
 
 
 def test_a_certificate_that_the_store_does_not_know_is_refused(federation: Federation, tmp_path: Path) -> None:
-    """Issued by the right root is not enough: a stolen root key would otherwise open every door unseen."""
+    """A certificate from the right root is not enough: a stolen root key would otherwise admit anybody unnoticed."""
     key = make_tls(tmp_path / "tls.pem")
     uri = "spiffe://test-federation/coordinator/operator"
     certificate = tmp_path / "certificate.pem"
@@ -60,7 +60,7 @@ def test_a_certificate_that_the_store_does_not_know_is_refused(federation: Feder
         SiteServiceStub(channel).ListSites(site_pb2.ListSitesRequest())
 
 
-def test_both_ports_say_that_they_are_well(federation: Federation) -> None:
+def test_both_ports_report_their_health(federation: Federation) -> None:
     """grpc.health.v1: on the enrolment port to anyone, on the main port to members."""
     question = health_pb2.HealthCheckRequest()
     with connected(federation.identity.addresses.enrolment, Credentials(federation.identity.root)) as channel:
@@ -69,8 +69,8 @@ def test_both_ports_say_that_they_are_well(federation: Federation) -> None:
         assert health_pb2_grpc.HealthStub(channel).Check(question).status == health_pb2.HealthCheckResponse.SERVING
 
 
-def test_nobody_holds_the_enrolment_port(federation: Federation) -> None:
-    """A watch would hold a thread without a token; it is not served, and the port answers on."""
+def test_nobody_can_occupy_the_enrolment_port(federation: Federation) -> None:
+    """A watch would hold a thread without a token; it is not served, and the port goes on answering."""
     question = health_pb2.HealthCheckRequest()
     credentials = Credentials(federation.identity.root).to_grpc()
     with grpc.secure_channel(federation.identity.addresses.enrolment, credentials) as channel:
@@ -82,20 +82,20 @@ def test_nobody_holds_the_enrolment_port(federation: Federation) -> None:
         assert health.Check(question, timeout=10).status == health_pb2.HealthCheckResponse.SERVING
 
 
-def test_an_upload_on_which_nothing_comes_is_ended(federation: Federation, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its thread and its file are free again; the site's next try goes on."""
+def test_an_idle_upload_is_ended(federation: Federation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its thread and its file are released; the site's next attempt succeeds."""
     monkeypatch.setattr(streams, "IDLE_SECONDS", 0.3)
     home, member = federation.site("Idle Hospital")
-    sealed, ended = sealed_study(home, member), threading.Event()
+    sealed, upload_ended = sealed_study(home, member), threading.Event()
     header = submission_pb2.UploadHeader(manifest=to_signed(of_manifest(sealed.manifest)), offset=0)
 
     def parts() -> Iterator[submission_pb2.UploadRequest]:
         yield submission_pb2.UploadRequest(header=header)
-        ended.wait(30)
+        upload_ended.wait(30)
 
     with pytest.raises(UploadInterrupted), connected(member.addresses.main, member.credentials) as channel:
         list(SubmissionServiceStub(channel).Upload(parts(), timeout=20))
-    ended.set()
+    upload_ended.set()
     monkeypatch.undo()
     with submitting(home, member) as submit:
         assert submit(sealed).receipt.exists()

@@ -1,4 +1,4 @@
-"""The coordinator as a process: its commands, how it starts, how it ends, and that a kill loses nothing."""
+"""The coordinator as a process: its commands, its start and end, and that a kill loses nothing."""
 
 import json
 import signal
@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from coordinator.home.init import found
+from coordinator.home.init import create_federation
 from coordinator.home.settings import Home
 from shared.errors import RicordError
 from shared.proto.ricord.v1 import submission_pb2 as pb
@@ -40,7 +40,7 @@ MIB = 1 << 20
 
 
 def run(home: Path, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-    """One command, and that it ends with `code`."""
+    """Run a command, which must end with `code`."""
     command = [sys.executable, "-m", "coordinator.cli", "--home", str(home), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == code, done.stderr
@@ -66,15 +66,15 @@ def serve(home: Path) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def founded(folder: Path) -> Path:
-    """A new coordinator's home."""
+def make_home(folder: Path) -> Path:
+    """Make the home of a new coordinator."""
     settings, home = make_settings(), Home(folder / "coordinator")
-    found(home, settings, settings_text(settings), protocol_digest=load_protocol().digest)
+    create_federation(home, settings, settings_text(settings), protocol_digest=load_protocol().digest)
     return home.folder
 
 
 def test_the_commands_take_a_study_from_invitation_to_curator(tmp_path: Path) -> None:
-    """Every verb of the way works as a command, prints JSON for scripts, and shows up in the audit log."""
+    """Every step works as a command, prints JSON for scripts, and is in the audit log."""
     home, curator = tmp_path / "coordinator", tmp_path / "curator"
     ports = zip(("--enrolment-port", "--main-port", "--fleet-port"), free_ports(3), strict=True)
     run(home, "init", "--federation", "test-federation", *(str(part) for pair in ports for part in pair))
@@ -95,7 +95,7 @@ def test_the_commands_take_a_study_from_invitation_to_curator(tmp_path: Path) ->
         listed = run_json(home, "submission", "list")
         assert listed["gaps"] == [{"site_id": member.site_id, "first": 1, "last": 1}]
         opened = run_json(curator, "curate", "open", "--all")
-        assert [each["site_id"] for each in opened["opened"]] == [member.site_id]
+        assert [study["site_id"] for study in opened["opened"]] == [member.site_id]
         assert run_json(curator, "curate", "open", "--all")["opened"] == []
         assert run_json(home, "audit", "verify")["intact"] is True
         assert "agreement signed" in {event["action"] for event in run_json(home, "audit", "list")}
@@ -103,9 +103,9 @@ def test_the_commands_take_a_study_from_invitation_to_curator(tmp_path: Path) ->
         assert process.wait(20) == 0
 
 
-def test_a_kill_in_mid_upload_loses_nothing(tmp_path: Path) -> None:
-    """SIGKILL the coordinator while 40 MiB come in: what it had acknowledged is there, and only the rest is sent."""
-    home = founded(tmp_path)
+def test_a_kill_during_an_upload_loses_nothing(tmp_path: Path) -> None:
+    """SIGKILL the coordinator while 40 MiB come in: what it acknowledged is there, and only the rest is sent."""
+    home = make_home(tmp_path)
     federation = Federation(Home(home), Home(home).settings(), Time(), tmp_path)
     with serve(home) as process:
         federation.curator()
@@ -139,27 +139,27 @@ def test_a_kill_in_mid_upload_loses_nothing(tmp_path: Path) -> None:
 
 
 def test_a_port_in_use_is_named(tmp_path: Path) -> None:
-    """The port, the host and the setting to change; exit code 1, and no second server beside the first."""
-    home = founded(tmp_path)
+    """The error names the port, the host and the setting to change; exit code 1, and no second server starts."""
+    home = make_home(tmp_path)
     port = Home(home).settings().main_port
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", port))
-        taken.listen()
-        said = run(home, "serve", "--no-federation", code=1).stderr
-    assert f"Port {port} on 127.0.0.1 is already in use" in said
-    assert "main_port" in said
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", port))
+        listener.listen()
+        error = run(home, "serve", "--no-federation", code=1).stderr
+    assert f"Port {port} on 127.0.0.1 is already in use" in error
+    assert "main_port" in error
 
 
 def test_without_a_coordinator_a_command_says_so(tmp_path: Path) -> None:
-    """Exit code 5, and JSON on standard error where JSON was asked for."""
-    home = founded(tmp_path)
-    said = json.loads(run(home, "site", "list", "--json", code=5).stderr)
-    assert said["error"]["code"] == "coordinator-unreachable"
+    """Exit code 5, and with `--json` the error as JSON on standard error."""
+    home = make_home(tmp_path)
+    answer = json.loads(run(home, "site", "list", "--json", code=5).stderr)
+    assert answer["error"]["code"] == "coordinator-unreachable"
 
 
-def test_a_home_is_founded_once(tmp_path: Path) -> None:
+def test_a_home_is_made_once(tmp_path: Path) -> None:
     """A second `init` changes nothing."""
-    home = founded(tmp_path)
+    home = make_home(tmp_path)
     before = {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
     run(home, "init", "--federation", "other-federation", code=2)
     assert {path: path.read_bytes() for path in home.rglob("*") if path.is_file()} == before
@@ -174,15 +174,15 @@ def test_a_home_is_founded_once(tmp_path: Path) -> None:
     ],
 )
 def test_init_names_the_option_that_is_wrong(tmp_path: Path, arguments: tuple[str, ...], name: str) -> None:
-    """Nothing is made."""
+    """The home is not made."""
     assert name in run(tmp_path / "home", "init", *arguments, code=2).stderr
     assert not (tmp_path / "home").exists()
 
 
-def test_settings_are_read_whole(tmp_path: Path) -> None:
-    """No home, a key that does not exist, a key with a wrong value: each stops the start with its name and line."""
+def test_wrong_settings_stop_the_start(tmp_path: Path) -> None:
+    """A missing home, an unknown key and a key with a wrong value are each named."""
     assert "coordinator.toml" in run(tmp_path / "none", "serve", code=2).stderr
-    home = founded(tmp_path)
+    home = make_home(tmp_path)
     file = home / "coordinator.toml"
     text = file.read_text()
     file.write_text(text + "databse = 'x'\n")
@@ -192,15 +192,15 @@ def test_settings_are_read_whole(tmp_path: Path) -> None:
 
 
 def test_the_coordinator_cannot_read_an_image() -> None:
-    """Its program loads neither pydicom nor pynetdicom, nor, before it is needed, Flower or torch."""
+    """Its program loads neither pydicom nor pynetdicom, and Flower and torch only when they are needed."""
     code = "import sys, coordinator.cli; print(*sorted({name.split('.')[0] for name in sys.modules}))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"pydicom", "pynetdicom", "flwr", "torch"} & set(loaded)
 
 
-def test_private_files_are_private(tmp_path: Path) -> None:
-    """No key of a coordinator's home can be read by others, and neither can its database's folder."""
-    home = founded(tmp_path)
+def test_keys_and_home_are_private(tmp_path: Path) -> None:
+    """Only the owner can read the keys of a coordinator's home, and the folder with its database."""
+    home = make_home(tmp_path)
     for key in (*home.glob("ca/*.key"), *home.glob("keys/*.key"), home / "keys/signing.pem", home / "operator/tls.pem"):
         assert key.stat().st_mode & 0o077 == 0
     assert home.stat().st_mode & 0o077 == 0

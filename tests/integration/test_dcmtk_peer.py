@@ -1,4 +1,4 @@
-"""dcmtk, which shares no code with us, reads what we write and takes what we send."""
+"""dcmtk, which shares no code with us, reads what we write and accepts what we send."""
 
 import subprocess
 import time
@@ -20,7 +20,7 @@ from shared.errors import PacsUnreachable
 from shared.ids import SiteId
 from shared.protocol.loader import load_profile
 from site_node.deidentify.study import deidentify
-from site_node.network.store_scu import Sent, list_files, send
+from site_node.network.store_scu import SendOutcome, list_files, send
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.settings.dimse import SendSettings
 from site_node.study import Deidentified
@@ -38,7 +38,7 @@ SYNTAXES = (
 @pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda syntax: str(syntax.name))
 @pytest.mark.parametrize("kind", ["dx", "ct"])
 def test_dcmdump_reads_every_file_without_a_complaint(tmp_path: Path, kind: str, syntax: UID) -> None:
-    """In every transfer syntax the output is whole DICOM to another implementation, and names the new patient."""
+    """In every transfer syntax the output is valid DICOM to another implementation, and names the new patient."""
     dcmdump = needs_peer("dcmdump", "dcmtk")
     datasets = [make_dx()] if kind == "dx" else make_ct()
     planted = [text for dataset in datasets for text in plant_identifiers(dataset)]
@@ -54,30 +54,30 @@ def test_dcmdump_reads_every_file_without_a_complaint(tmp_path: Path, kind: str,
         assert not [text for text in planted if len(text) > 3 and text in read.stdout]
 
 
-def test_storescp_takes_what_we_send(tmp_path: Path) -> None:
-    """Every file in its own transfer syntax, and nothing of it changed on the way."""
+def test_storescp_accepts_what_we_send(tmp_path: Path) -> None:
+    """Every file arrives unchanged, in its own transfer syntax."""
     storescp = needs_peer("storescp", "dcmtk")
-    source, kept = tmp_path / "source", tmp_path / "kept"
+    source, sink = tmp_path / "source", tmp_path / "kept"
     source.mkdir()
-    kept.mkdir()
-    for number, one in enumerate(make_ct(slices=len(SYNTAXES), rows=64)):
-        write_file(one, source / f"{number}.dcm", SYNTAXES[number])
+    sink.mkdir()
+    for number, dataset in enumerate(make_ct(slices=len(SYNTAXES), rows=64)):
+        write_file(dataset, source / f"{number}.dcm", SYNTAXES[number])
     settings = SendSettings(host="127.0.0.1", port=free_port(), ae_title="STORESCP")
-    process = subprocess.Popen([storescp, "--fork", "+xa", "-od", str(kept), str(settings.port)])
+    process = subprocess.Popen([storescp, "--fork", "+xa", "-od", str(sink), str(settings.port)])
     try:
         done = _send_when_up(source, settings)
     finally:
         process.terminate()
         process.wait()
     assert (len(done.sent), done.failed) == (len(SYNTAXES), {})
-    theirs = {one.SOPInstanceUID: one for one in map(dcmread, kept.iterdir())}
+    theirs = {dataset.SOPInstanceUID: dataset for dataset in map(dcmread, sink.iterdir())}
     for path in source.iterdir():
         ours = dcmread(path)
         assert theirs[ours.SOPInstanceUID] == ours
         assert theirs[ours.SOPInstanceUID].file_meta.TransferSyntaxUID == ours.file_meta.TransferSyntaxUID
 
 
-def _send_when_up(source: Path, settings: SendSettings) -> Sent:
+def _send_when_up(source: Path, settings: SendSettings) -> SendOutcome:
     for _ in range(100):
         try:
             return send(list_files([source]).files, settings)

@@ -1,4 +1,4 @@
-"""`ricord-site deidentify SOURCE OUT` in its own processes: killed, interrupted, out of room, on huge files, on Ray."""
+"""`ricord-site deidentify SOURCE OUT` in its own processes: killed, interrupted, a full disk, huge files, Ray."""
 
 import importlib.util
 import json
@@ -17,12 +17,12 @@ import pytest
 from shared.crypto.keys import make_secret
 from shared.errors import ExitCode
 from shared.ids import SiteId
-from site_node.standalone.alone import EngineChoice, run_alone
+from site_node.standalone.alone import EngineChoice, run_standalone
 from site_node.standalone.tasks import Job
 from tests.factories.dicom import make_ct, make_dx, write_file
 
 COMMAND = (sys.executable, "-c", "from site_node.cli import main; main()")
-# The same with its own highest memory, in kB, on standard error; counted from the end of the imports.
+# The same, and its peak memory above the imports, in kB, on standard error.
 MEASURED = """
 import atexit, re, sys
 from pathlib import Path
@@ -55,20 +55,20 @@ def arguments(source: Path, out: Path, *more: str) -> list[str]:
     ]
 
 
-def ended(command: tuple[str, ...], *more: str) -> tuple[int, str]:
+def run(command: tuple[str, ...], *more: str) -> tuple[int, str]:
     done = subprocess.run([*command, *more], capture_output=True, text=True, timeout=120, check=False)
     assert "Traceback" not in done.stderr
     return done.returncode, done.stderr
 
 
 def in_one_go(source: Path, out: Path) -> None:
-    """What every other way must give, by this process."""
+    """De-identify in this process: every other way must give the same."""
     key, report = source.parent / "key", source.parent / f"{out.name}.jsonl"
     job = Job(site_id=SiteId("123456"), key_file=key, profile="ricord", out=out, pixel_check=False)
-    run_alone(source, job, EngineChoice(), report)
+    run_standalone(source, job, EngineChoice(), report)
 
 
-def told(source: Path, out: Path) -> dict[str, dict[str, Any]]:
+def reported(source: Path, out: Path) -> dict[str, dict[str, Any]]:
     lines = (source.parent / f"{out.name}.jsonl").read_text().splitlines()
     return {line["source"]: line for line in map(json.loads, lines)}
 
@@ -79,8 +79,8 @@ def outputs(out: Path) -> dict[str, bytes]:
 
 def fill(source: Path, studies: int, slices: int = 4) -> None:
     for study in range(studies):
-        for number, one in enumerate(make_ct(slices=slices, rows=64, study=f"ct{study}", PatientID=f"P{study}")):
-            write_file(one, source / f"ct{study}-{number}.dcm")
+        for number, dataset in enumerate(make_ct(slices=slices, rows=64, study=f"ct{study}", PatientID=f"P{study}")):
+            write_file(dataset, source / f"ct{study}-{number}.dcm")
 
 
 def wait_for_output(out: Path, process: subprocess.Popen[bytes]) -> None:
@@ -91,7 +91,7 @@ def wait_for_output(out: Path, process: subprocess.Popen[bytes]) -> None:
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_killed_or_interrupted_it_goes_on_and_ends_the_same(source: Path, tmp_path: Path, how: signal.Signals) -> None:
-    """Two workers; nothing of a process is left, and the second run gives what one run gives, byte for byte."""
+    """No process of two workers is left, and a second run ends with what one whole run gives, byte for byte."""
     fill(source, studies=16)
     out, whole = tmp_path / "out", tmp_path / "whole"
     in_one_go(source, whole)
@@ -103,19 +103,19 @@ def test_killed_or_interrupted_it_goes_on_and_ends_the_same(source: Path, tmp_pa
     ) as process:
         wait_for_output(out, process)
         process.send_signal(how)
-        _, said = process.communicate(timeout=60)
-    assert b"Traceback" not in said
+        _, errors = process.communicate(timeout=60)
+    assert b"Traceback" not in errors
     assert process.returncode != 0
     for _ in range(200):
         if not in_session(process.pid):
             break
         time.sleep(0.05)
     assert in_session(process.pid) == []
-    done = len(list(out.glob("*/*/*/*.dcm")))
-    assert 0 < done < 64
-    assert ended(COMMAND, *arguments(source, out, "--workers", "2"))[0] == ExitCode.DONE
+    written = len(list(out.glob("*/*/*/*.dcm")))
+    assert 0 < written < 64
+    assert run(COMMAND, *arguments(source, out, "--workers", "2"))[0] == ExitCode.DONE
     assert outputs(out) == outputs(whole)
-    assert told(source, out) == told(source, whole)
+    assert reported(source, out) == reported(source, whole)
 
 
 def in_session(leader: int) -> list[int]:
@@ -141,7 +141,7 @@ def test_a_killed_worker_is_replaced(source: Path, tmp_path: Path) -> None:
         os.kill(workers[0], signal.SIGKILL)
         process.wait(timeout=60)
     assert process.returncode == ExitCode.DONE
-    assert {line["outcome"] for line in told(source, out).values()} == {"deidentified"}
+    assert {line["outcome"] for line in reported(source, out).values()} == {"deidentified"}
 
 
 def is_worker(pid: int) -> bool:
@@ -160,18 +160,18 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_refuses_what_does_not_fit(source: Path, small_disk: Path) -> None:
-    """The study that does not fit gets its reason and leaves nothing; those that fit are taken."""
+    """A study that does not fit is refused for that reason and leaves nothing; one that fits is written."""
     write_file(make_dx(study="big", PatientID="BIG", rows=1500), source / "big.dcm")
     write_file(make_dx(study="small", PatientID="SMALL"), source / "small.dcm")
     out = small_disk / "out"
-    assert ended(COMMAND, *arguments(source, out))[0] == ExitCode.PARTIAL
-    lines = told(source, out)
+    assert run(COMMAND, *arguments(source, out))[0] == ExitCode.PARTIAL
+    lines = reported(source, out)
     assert [reason["code"] for reason in lines["big.dcm"]["reasons"]] == ["disk-full"]
     assert [path.relative_to(out).as_posix() for path in out.rglob("*.dcm")] == [lines["small.dcm"]["output"]]
 
 
-def huge(file: Path, mebibytes: int) -> None:
-    """A film whose native pixels are a hole of that size in the file."""
+def write_huge(file: Path, mebibytes: int) -> None:
+    """Write a film whose native pixels are a hole of that size in the file."""
     rows = 50_000
     film = make_dx(study="huge", PatientID="HUGE")
     film.Rows, film.Columns = rows, mebibytes * 1024 * 1024 // rows // 2
@@ -180,10 +180,10 @@ def huge(file: Path, mebibytes: int) -> None:
     size = rows * film.Columns * 2
     with file.open("r+b") as target:
         content = file.read_bytes()
-        place = content.rindex(b"\xe0\x7f\x10\x00OW")
-        target.seek(place + 8)
+        position = content.rindex(b"\xe0\x7f\x10\x00OW")
+        target.seek(position + 8)
         target.write(struct.pack("<I", size))
-        target.truncate(place + 12 + size)
+        target.truncate(position + 12 + size)
 
 
 @pytest.mark.parametrize(
@@ -191,22 +191,22 @@ def huge(file: Path, mebibytes: int) -> None:
 )
 def test_memory_is_flat_in_the_size_of_a_file(source: Path, tmp_path: Path, mebibytes: int) -> None:
     """Reading, rewriting and hashing take no more than 64 MB above the imports."""
-    huge(source / "huge.dcm", mebibytes)
-    code, said = ended((sys.executable, "-c", MEASURED), *arguments(source, tmp_path / "out", "--no-validate"))
-    assert code == ExitCode.DONE, told(source, tmp_path / "out")
-    assert int(said.split("peak ")[1]) < 64 * 1024
+    write_huge(source / "huge.dcm", mebibytes)
+    code, errors = run((sys.executable, "-c", MEASURED), *arguments(source, tmp_path / "out", "--no-validate"))
+    assert code == ExitCode.DONE, reported(source, tmp_path / "out")
+    assert int(errors.split("peak ")[1]) < 64 * 1024
     for file in (tmp_path / "out").rglob("*.dcm"):
         file.unlink()
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the simulation extra (ray) is not installed")
 def test_a_local_ray_cluster_makes_the_same_files(source: Path, tmp_path: Path) -> None:
-    """Two workers of a cluster started for the run; nobody's child is left."""
+    """Two workers of a cluster that is started for the run write and report what one process does."""
     fill(source, studies=3)
     (source / "letter.dcm").write_text("dear colleague")
     out, whole = tmp_path / "out", tmp_path / "whole"
     in_one_go(source, whole)
-    code, said = ended(COMMAND, *arguments(source, out, "--engine", "ray", "--workers", "2"))
-    assert code == ExitCode.PARTIAL, said
-    assert told(source, out) == told(source, whole)
+    code, errors = run(COMMAND, *arguments(source, out, "--engine", "ray", "--workers", "2"))
+    assert code == ExitCode.PARTIAL, errors
+    assert reported(source, out) == reported(source, whole)
     assert outputs(out) == outputs(whole)

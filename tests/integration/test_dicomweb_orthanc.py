@@ -19,7 +19,7 @@ from site_node.network.arrivals import Arrivals
 from site_node.network.dicomweb import Dicomweb
 from site_node.network.query import Query
 from site_node.node.retrieval import Retrieval, work
-from site_node.receive.request_lists import Wanted, WantedFiles
+from site_node.receive.request_lists import RequestLists, StudyRequest
 from site_node.settings.dicomweb import DicomwebSettings
 from tests.factories.dicom import make_ct, make_dx
 from tests.factories.pacs import Orthanc, free_port, key_of, orthanc
@@ -49,14 +49,14 @@ class Site:
         )
         self.pacs = Dicomweb(self.settings, folder)
         self.arrivals = Arrivals(folder / "arrivals", key_of)
-        self.wanted = WantedFiles(folder / "requests")
+        self.lists = RequestLists(folder / "requests")
         self.ledger = Ledger(folder / "ledger.sqlite")
 
-    def ask(self, *wanted: Wanted) -> None:
-        self.ledger.requests.add(self.wanted.add(wanted))
+    def ask(self, *requests: StudyRequest) -> None:
+        self.ledger.requests.add(self.lists.add(requests))
 
     def work(self, stop: threading.Event | None = None) -> None:
-        retrieval = Retrieval(self.pacs, self.settings, self.ledger.requests, self.wanted, self.arrivals)
+        retrieval = Retrieval(self.pacs, self.settings, self.ledger.requests, self.lists, self.arrivals)
         work(retrieval, stop or threading.Event(), patience=1)
 
     @property
@@ -71,14 +71,14 @@ class Site:
 def test_what_was_announced_is_what_arrived(tmp_path: Path, pacs: Orthanc) -> None:
     """By accession number: no difference, and the bytes are those that the PACS holds."""
     site = Site(tmp_path, pacs.http)
-    site.ask(Wanted(accession="A1", patient_id="P1"), Wanted(accession="NONE"))
+    site.ask(StudyRequest(accession="A1", patient_id="P1"), StudyRequest(accession="NONE"))
     site.work()
     assert site.numbers == (SLICES + 1, SLICES + 1, 0)
     assert site.ledger.requests.counts().states == {"reconciled": 1, "refused": 1}
     assert site.ledger.requests.counts().reasons == {"unknown-accession": 1}
-    held = {_file(pacs, one) for one in pacs.call("/instances")}
+    pacs_files = {_file(pacs, instance) for instance in pacs.call("/instances")}
     assert len(site.files()) == SLICES + 1
-    assert {path.read_bytes() for path in site.files()} < held
+    assert {path.read_bytes() for path in site.files()} < pacs_files
     assert all(path.stat().st_mode & 0o077 == 0 for path in site.files())
     site.ledger.close()
 
@@ -97,52 +97,52 @@ def test_studies_series_and_instances_are_found_by_each_key(tmp_path: Path, pacs
     assert site.pacs.studies(Query(study_uid=study.study_uid)) == (study,)
     assert site.pacs.studies(Query(dates="19000101-20991231", modality="CT")) == (study,)
     assert site.pacs.studies(Query(accession="NONE")) == ()
-    assert sorted(one.instances or 0 for one in site.pacs.series(study.study_uid)) == [1, SLICES]
-    assert sorted(len(one) for one in site.pacs.instances(study.study_uid).values()) == [1, SLICES]
+    assert sorted(series.instances or 0 for series in site.pacs.series(study.study_uid)) == [1, SLICES]
+    assert sorted(len(uids) for uids in site.pacs.instances(study.study_uid).values()) == [1, SLICES]
     site.ledger.close()
 
 
 def test_only_what_is_missing_is_fetched_again(tmp_path: Path, pacs: Orthanc) -> None:
-    """A study that is here in part is completed one by one; what is here is not sent a second time."""
+    """A study that is partly here is completed instance by instance; files already here are not sent again."""
     site = Site(tmp_path, pacs.http)
-    site.ask(Wanted(accession="A1"))
+    site.ask(StudyRequest(accession="A1"))
     site.work()
-    gone, stay = site.files()[:40], site.files()[40:]
-    assert len(stay) == SLICES + 1 - 40
-    before = {file: file.stat().st_ino for file in stay}
-    for file in gone:
+    missing, present = site.files()[:40], site.files()[40:]
+    assert len(present) == SLICES + 1 - 40
+    before = {file: file.stat().st_ino for file in present}
+    for file in missing:
         file.unlink()
-    site.ask(Wanted(accession="A1"))
+    site.ask(StudyRequest(accession="A1"))
     site.work()
-    assert site.files() == sorted([*gone, *stay])
-    assert {file: file.stat().st_ino for file in stay} == before
+    assert site.files() == sorted([*missing, *present])
+    assert {file: file.stat().st_ino for file in present} == before
     site.ledger.close()
 
 
 def test_a_pacs_killed_half_way_is_asked_for_the_rest(tmp_path: Path) -> None:
-    """Nothing that was cut is kept; after it is back, what is missing is fetched and the counts meet."""
+    """No truncated file is kept; once the PACS is back, the missing files are fetched and the counts agree."""
     port = free_port()
     with orthanc(tmp_path / "data", web=True, http=port) as running:
         running.fill(make_ct(slices=SLICES, rows=512, PatientID="P", AccessionNumber="A"), tmp_path)
         site = Site(tmp_path, port)
-        site.ask(Wanted(accession="A"))
+        site.ask(StudyRequest(accession="A"))
         stop = threading.Event()
-        killer = threading.Thread(target=_kill_when_some_came, args=(running, site, stop))
+        killer = threading.Thread(target=_kill_after_the_first_file, args=(running, site, stop))
         killer.start()
         site.work(stop)
         killer.join()
-        came = site.files()
-        assert 0 < len(came) < SLICES
-        assert site.ledger.requests.held()
+        early_files = site.files()
+        assert 0 < len(early_files) < SLICES
+        assert site.ledger.requests.awaited_studies()
     with orthanc(tmp_path / "data", web=True, http=port):
         site.work()
     assert site.numbers == (SLICES, SLICES, 0)
     assert site.ledger.requests.all()[0].attempts > 0
-    assert set(came) < set(site.files())
+    assert set(early_files) < set(site.files())
     site.ledger.close()
 
 
-def _kill_when_some_came(running: Orthanc, site: Site, stop: threading.Event) -> None:
+def _kill_after_the_first_file(running: Orthanc, site: Site, stop: threading.Event) -> None:
     while not site.files():
         time.sleep(0.002)
     running.kill()
@@ -150,26 +150,26 @@ def _kill_when_some_came(running: Orthanc, site: Site, stop: threading.Event) ->
 
 
 def test_the_commands_work_over_the_web_as_over_dimse(tmp_path: Path, pacs: Orthanc) -> None:
-    """`test`, `find`, a list of accession numbers, `retry` and `get`: the studies end in spool and ledger."""
+    """`test`, `find`, a list of accession numbers, `retry` and `get`: the studies reach spool and ledger."""
     home = init_home(tmp_path / "home", name="General")
     with home.settings_file.open("a") as file:
         file.write(f'\n[dicomweb]\nurl = "http://127.0.0.1:{pacs.http}/dicom-web/"\nretry_seconds = 0.1\n')
-    assert _say(home.folder, "pacs", "test") == (
+    assert _run(home.folder, "pacs", "test") == (
         0,
         {"answered": True, "url": f"http://127.0.0.1:{pacs.http}/dicom-web"},
     )
-    code, found = _say(home.folder, "pacs", "find", "--patient-id", "P2")
-    assert (code, [one["accession"] for one in found]) == (0, ["A2"])
+    code, studies = _run(home.folder, "pacs", "find", "--patient-id", "P2")
+    assert (code, [study["accession"] for study in studies]) == (0, ["A2"])
     (tmp_path / "list.csv").write_text("Accession\nA1\nNONE\n")
-    code, asked = _say(home.folder, "receive", "--accessions", str(tmp_path / "list.csv"))
-    assert (code, asked["reasons"]) == (ExitCode.PARTIAL, {"unknown-accession": 1})
-    assert (asked["announced"], asked["arrived"], asked["failed"]) == (SLICES + 1, SLICES + 1, 0)
-    assert _say(home.folder, "pacs", "retry")[0] == 0
-    code, asked = _say(home.folder, "pacs", "get", "--patient-id", "P2")
-    assert (code, asked["studies"], asked["instances"]) == (0, 1, 1)
+    code, report = _run(home.folder, "receive", "--accessions", str(tmp_path / "list.csv"))
+    assert (code, report["reasons"]) == (ExitCode.PARTIAL, {"unknown-accession": 1})
+    assert (report["announced"], report["arrived"], report["failed"]) == (SLICES + 1, SLICES + 1, 0)
+    assert _run(home.folder, "pacs", "retry")[0] == 0
+    code, report = _run(home.folder, "pacs", "get", "--patient-id", "P2")
+    assert (code, report["studies"], report["instances"]) == (0, 1, 1)
 
 
-def _say(home: Path, *words: str) -> tuple[int, Any]:
+def _run(home: Path, *words: str) -> tuple[int, Any]:
     done = subprocess.run(
         [*COMMAND, "--home", str(home), *words, "--json"], check=False, capture_output=True, text=True, timeout=120
     )

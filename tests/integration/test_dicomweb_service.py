@@ -37,33 +37,33 @@ def wait(until: Callable[[], bool]) -> None:
 
 
 @contextmanager
-def running(home: SiteHome, log: Path, ends: signal.Signals) -> Iterator[None]:
-    """The service, ended by a signal; told to end it ends well."""
-    with log.open("ab") as said:
+def running(home: SiteHome, log: Path, end_signal: signal.Signals) -> Iterator[None]:
+    """Run the service until a signal ends it, with exit code 0 on SIGTERM."""
+    with log.open("ab") as stream:
         command = [*COMMAND, "--home", str(home.folder), "run", "--no-federation"]
-        process = subprocess.Popen(command, stdout=said, stderr=said)
+        process = subprocess.Popen(command, stdout=stream, stderr=stream)
     try:
         wait(lambda: "ready" in log.read_text())
         yield
     finally:
-        process.send_signal(ends)
+        process.send_signal(end_signal)
         code = process.wait(timeout=60)
-    assert code == (0 if ends is signal.SIGTERM else -ends)
+    assert code == (0 if end_signal is signal.SIGTERM else -end_signal)
 
 
 def ask(home: SiteHome, accession: str) -> None:
-    """Enter a request beside the service."""
+    """Enter a request while the service runs."""
     command = [*COMMAND, "--home", str(home.folder), "receive", "--accessions", "-", "--json"]
     done = subprocess.run(command, input=accession, capture_output=True, text=True, timeout=60, check=True)
     assert json.loads(done.stdout)["waiting"] >= 1
 
 
 def test_the_service_fetches_what_is_asked_for(tmp_path: Path) -> None:
-    """It runs before it is asked, the server fails once, then the node is killed; each study is here once."""
+    """The server fails once and the node is killed once; each study arrives once."""
     home, log = init_home(tmp_path / "home", name="General"), tmp_path / "log"
     text = home.settings_file.read_text().replace("poll_seconds = 10.0", "poll_seconds = 0.1")
     text = text.replace("pixel_check = true", "pixel_check = false").replace("min_free_mb = 1024", "min_free_mb = 0")
-    with dicomweb([one for made in SLICES.values() for one in made]) as fake:
+    with dicomweb([dataset for study in SLICES.values() for dataset in study]) as fake:
         home.settings_file.write_text(f'{text}\n[dicomweb]\nurl = "{fake.url}"\nretry_seconds = 0.1\n')
         fake.first = [Answer(status=503)]
         with running(home, log, signal.SIGKILL):
@@ -73,9 +73,9 @@ def test_the_service_fetches_what_is_asked_for(tmp_path: Path) -> None:
         with running(home, log, signal.SIGTERM):
             ask(home, "ACC2")
             wait(lambda: counts(home).received == 2 and counts(home).requests.states == {"reconciled": 2})
-    found = counts(home)
-    assert (found.requests.announced, found.requests.arrived, sum(found.instances.values())) == (6, 6, 6)
+    status = counts(home)
+    assert (status.requests.announced, status.requests.arrived, sum(status.instances.values())) == (6, 6, 6)
     assert not list(home.arrivals.rglob("*.dcm"))
-    said = log.read_text()
-    assert "pacs.attempt" in said
-    assert not [value for value in ("ACC2", "Traceback", str(SLICES["ACC2"][0].StudyInstanceUID)) if value in said]
+    output = log.read_text()
+    assert "pacs.attempt" in output
+    assert not [value for value in ("ACC2", "Traceback", str(SLICES["ACC2"][0].StudyInstanceUID)) if value in output]

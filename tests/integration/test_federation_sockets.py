@@ -55,13 +55,12 @@ RUN_SITE = """
 import sys, threading
 from site_node.federate.executor import run_federate
 from site_node.federate.site import FederateSettings
-from site_node.federate.supernode import SuperNode, SuperNodeSettings
 run_federate(FederateSettings.model_validate_json(sys.argv[1]), stop=threading.Event())
 """
 
 
 class Registry:
-    """Who is admitted; tests take sites out."""
+    """The admitted sites; tests remove some."""
 
     def __init__(self) -> None:
         self.admitted: dict[SiteId, RegisteredNode] = {}
@@ -120,15 +119,15 @@ def sites(
     tmp_path_factory: pytest.TempPathFactory, settings: SuperLinkSettings, registry: Registry
 ) -> dict[SiteId, FederateSettings]:
     folder = tmp_path_factory.mktemp("sites")
-    made = [
+    homes = [
         make_site(folder / str(n), f"{300000 + n}", KEY, images=24, fleet_address=f"127.0.0.1:{settings.port}")
         for n in range(3)
     ]
-    for site in made:
+    for site in homes:
         site.policy.write_text(site.policy.read_text().replace("minimum_cases = 11", "minimum_cases = 1"))
         site.root.write_bytes(settings.certificate.read_bytes())
         registry.admit(site)
-    return {site.site_id: site for site in made}
+    return {site.site_id: site for site in homes}
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +161,7 @@ def test_three_sites_train_over_real_sockets(
 
 
 def test_the_sites_port_serves_fleet_paths_only(superlink: SuperLink, settings: SuperLinkSettings) -> None:
-    """Whoever reaches the port finds no Control, no Runtime, no documentation, and no unsigned Fleet."""
+    """The port serves no Control, no Runtime, no documentation, and no unsigned Fleet call."""
     context = ssl.create_default_context(cafile=str(settings.certificate))
     with httpx.Client(verify=context, base_url=f"https://127.0.0.1:{settings.port}") as client:
         for path in ("/v1/control/list-nodes", "/v1/control/start-run", "/v1/runtime/acquire-task", "/docs", "/health"):
@@ -171,10 +170,10 @@ def test_the_sites_port_serves_fleet_paths_only(superlink: SuperLink, settings: 
         assert unsigned.status_code == 401
 
 
-def test_a_node_that_nobody_registered_does_not_get_in(
+def test_an_unregistered_node_is_not_admitted(
     superlink: SuperLink, settings: SuperLinkSettings, tmp_path: Path
 ) -> None:
-    """TLS and a key of its own are not enough; Flower's SuperNode gives up by itself."""
+    """TLS and a key of its own are not enough; its SuperNode gives up by itself."""
     make_flower(tmp_path / "node.pem")
     stranger = SuperNodeSettings(
         folder=tmp_path / "federation",
@@ -183,11 +182,11 @@ def test_a_node_that_nobody_registered_does_not_get_in(
         node_key=tmp_path / "node.pem",
     )
     with contextlib.suppress(RunFailed), SuperNode(stranger) as node:
-        assert ends(lambda: not node.alive)
+        assert comes_true(lambda: not node.alive)
 
 
-def test_a_taken_port_is_named(superlink: SuperLink, settings: SuperLinkSettings, registry: Registry) -> None:
-    """A second SuperLink on the port says which one is taken."""
+def test_a_port_in_use_is_reported(superlink: SuperLink, settings: SuperLinkSettings, registry: Registry) -> None:
+    """A second SuperLink on the same port does not start."""
     with pytest.raises(PortInUse), SuperLink(settings, registry):
         pass
 
@@ -195,27 +194,27 @@ def test_a_taken_port_is_named(superlink: SuperLink, settings: SuperLinkSettings
 def test_a_site_whose_agreement_ends_is_out_at_once(
     superlink: SuperLink, sites: dict[SiteId, FederateSettings], processes: object, registry: Registry
 ) -> None:
-    """Without waiting for anything to be removed: the registry is asked at every message."""
+    """Nothing has to be removed first: the registry is asked at every message."""
     last = max(sites)
     with superlink.run(build_bundle()) as run:
-        assert ends(lambda: len(list(run.grid.get_node_ids())) == 3)
+        assert comes_true(lambda: len(list(run.grid.get_node_ids())) == 3)
         node = superlink.nodes()[last]
-        kept = registry.admitted.pop(last)
+        entry = registry.admitted.pop(last)
         assert node not in run.grid.get_node_ids()
-        registry.admitted[last] = kept
+        registry.admitted[last] = entry
         assert node in run.grid.get_node_ids()
 
 
 def test_a_run_left_behind_does_not_block_the_next(superlink: SuperLink) -> None:
-    """A process that died between asking Flower for a run and taking its task leaves a task; it is ended, not taken."""
+    """A process that died between asking Flower for a run and taking its task leaves it open; the next run ends it."""
     request = StartRunRequest(fab=Fab(content=build_bundle()))
-    left = control_handlers.start_run(request, superlink._account, superlink._state, None).run_id
+    old_run = control_handlers.start_run(request, superlink._account, superlink._state, None).run_id
     with superlink.run(build_bundle()) as run:
-        assert run.grid.run.run_id != left
+        assert run.grid.run.run_id != old_run
     with pytest.raises(ValueError, match="body"), superlink.run(build_bundle()):
         raise ValueError("body")
     with superlink.run(build_bundle()) as run:
-        assert run.grid.run.run_id != left
+        assert run.grid.run.run_id != old_run
 
 
 def test_a_killed_site_leaves_nothing_behind(
@@ -224,25 +223,25 @@ def test_a_killed_site_leaves_nothing_behind(
     """`kill -9` of the site's process ends its SuperNode too."""
     first = min(processes)
     folder = str(sites[first].folder)
-    assert running_with(folder)
+    assert comes_true(lambda: bool(running_with(folder)))
     os.kill(processes[first].pid, signal.SIGKILL)
     processes[first].wait()
-    assert ends(lambda: not running_with(folder))
+    assert comes_true(lambda: not running_with(folder))
 
 
 def running_with(text: str) -> list[str]:
-    """Process ids whose command line names `text` and that are SuperNodes of ours."""
-    found = []
+    """The ids of our SuperNode processes whose command line names `text`."""
+    pids = []
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
             line = (entry / "cmdline").read_bytes().decode(errors="replace") if entry.name.isdigit() else ""
             if text in line and "site_node.federate.supernode" in line:
-                found.append(entry.name)
-    return found
+                pids.append(entry.name)
+    return pids
 
 
-def ends(condition: Callable[[], bool], seconds: float = 30) -> bool:
-    """Whether `condition` holds before the time is over."""
+def comes_true(condition: Callable[[], bool], seconds: float = 30) -> bool:
+    """Whether `condition` holds before `seconds` have passed."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

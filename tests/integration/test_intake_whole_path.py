@@ -1,7 +1,7 @@
-"""The whole path as a site coordinator plays it: a list and a sheet in, exactly the eligible studies out.
+"""The whole path as a site coordinator runs it: a list and a sheet in, exactly the eligible studies out.
 
 Orthanc, the node's own commands, a coordinator that receives and a curator who opens; then the same with SIGKILL while
-images come in and while studies are worked on.
+images come in and while studies are processed.
 """
 
 import json
@@ -29,7 +29,7 @@ from site_node.home.status import status_of
 from site_node.linkage.export import reidentify
 from site_node.membership.record import Membership
 from site_node.pseudonyms.keyed import Pseudonyms
-from site_node.receive.request_lists import WantedFiles
+from site_node.receive.request_lists import RequestLists
 from site_node.study import Identity
 from tests.factories.federation import Federation, running_federation
 from tests.factories.mixed_archive import (
@@ -53,7 +53,7 @@ FIELDS = {
     "covid_timing": "Timing",
     "alternative_diagnosis": "Alternative diagnosis",
 }
-EXPORT = {  # what was in the inbox
+EXPORT = {  # where the studies of the inbox end
     ("quarantined", frozenset({"clinical-row-missing"})),
     ("quarantined", frozenset({"mixed-patients"})),
 }
@@ -93,11 +93,11 @@ class Hospital:
         assert "Traceback" not in err
         return process.returncode, json.loads(out) if out else err
 
-    def kill_when(self, reached: Callable[[], bool], *words: object) -> None:
-        """SIGKILL as soon as it is so; it must not have ended before."""
+    def kill_when(self, condition: Callable[[], bool], *words: object) -> None:
+        """Start a command and SIGKILL it as soon as `condition` holds; it must not have ended before."""
         process = self.start(*words)
         deadline = time.monotonic() + 60
-        while not reached():
+        while not condition():
             assert time.monotonic() < deadline
             assert process.poll() is None, "it ended before it could be killed"
             time.sleep(0.002)
@@ -114,7 +114,7 @@ class Hospital:
 
 
 def open_hospital(federation: Federation, name: str, pacs: Orthanc) -> Hospital:
-    """Enrolled, its PACS in the settings, a list and a sheet on the desk and an export in the inbox."""
+    """An enrolled hospital, with the PACS in its settings and an export in its inbox."""
     home, member = federation.site(name)
     text = home.settings_file.read_text().replace("pixel_check = true", "pixel_check = false")
     section = f'[pacs]\nhost = "127.0.0.1"\nport = {pacs.dicom}\nae_title = "PACS"\nretry_seconds = 0.1\n'
@@ -123,38 +123,38 @@ def open_hospital(federation: Federation, name: str, pacs: Orthanc) -> Hospital:
     return Hospital(home, member)
 
 
-def live(hospital: Hospital, *, shaken: bool) -> None:
-    """A day's work: the sheet, the list, every study as far as it goes; `shaken`, each begun twice."""
+def run_a_day(hospital: Hospital, *, killed: bool) -> None:
+    """Import the sheet, fetch the list, process every study; with `killed`, kill the last two once and repeat them."""
     home = hospital.home
-    lone, problems = write_sheet(home.folder / "clinical.xlsx")
-    code, said = hospital.ask("clinical", "import", home.folder / "clinical.xlsx")
+    unmatched, problems = write_sheet(home.folder / "clinical.xlsx")
+    code, answer = hospital.ask("clinical", "import", home.folder / "clinical.xlsx")
     assert code == ExitCode.PARTIAL
-    assert sorted((one["row"], one["code"]) for one in said["problems"]) == sorted(problems)
-    ended = write_list(home.folder / "list.xlsx")
+    assert sorted((problem["row"], problem["code"]) for problem in answer["problems"]) == sorted(problems)
+    reasons = write_list(home.folder / "list.xlsx")
     fetch = ("receive", "--accessions", home.folder / "list.xlsx", "--patient-column", "MRN")
-    if shaken:
+    if killed:
         hospital.kill_when(lambda: len(list(home.arrivals.glob("*/*.dcm"))) > 10, *fetch)
-    code, said = hospital.ask(*fetch)
+    code, answer = hospital.ask(*fetch)
     assert code == ExitCode.PARTIAL
-    assert shaken or said["rows"] == {str(row): why for row, why in ended.items()}
-    if shaken:
+    assert killed or answer["rows"] == {str(row): reason for row, reason in reasons.items()}
+    if killed:
         hospital.kill_when(lambda: any(home.reports.glob("*.json")), "run", "--once", "--no-federation")
         with hospital.ledger() as (ledger, _):
             assert len(list(home.receipts.glob("*.json"))) < len(ELIGIBLE), "it was killed in the middle"
             assert not all(entry.state.ending == "submitted" for entry in ledger.studies())
-    code, said = hospital.ask("run", "--once", "--no-federation")
-    assert (code, said["blocked"]) == (0, None)
-    code, said = hospital.ask("clinical", "unmatched")
+    code, answer = hospital.ask("run", "--once", "--no-federation")
+    assert (code, answer["blocked"]) == (0, None)
+    code, answer = hospital.ask("clinical", "unmatched")
     assert code == ExitCode.PARTIAL
-    assert {one["row"]: one["code"] for one in said["rows"]} == lone
+    assert {row["row"]: row["code"] for row in answer["rows"]} == unmatched
 
 
 def ends(hospital: Hospital) -> dict[str, tuple[str, frozenset[str]]]:
-    """Where each case's study is, and why; what the ledger holds besides is under its key."""
+    """State and reason codes of each study, by the name of its case; a study of no case is under its key."""
     with hospital.ledger() as (ledger, pseudonyms):
         names = {pseudonyms.study_key(case.study_uid): case.name for case in CASES}
         return {
-            names.get(entry.key, entry.key): (entry.state.value, frozenset(one.code for one in entry.reasons))
+            names.get(entry.key, entry.key): (entry.state.value, frozenset(reason.code for reason in entry.reasons))
             for entry in ledger.studies()
         }
 
@@ -162,68 +162,69 @@ def ends(hospital: Hospital) -> dict[str, tuple[str, frozenset[str]]]:
 def requests(hospital: Hospital) -> dict[str, tuple[str, str]]:
     """How the last request for each accession number ended."""
     with hospital.ledger() as (ledger, _):
-        entries = {one.id: one for one in ledger.requests.all()}
+        entries = {entry.id: entry for entry in ledger.requests.all()}
         counts = ledger.requests.counts()
         assert (counts.announced, counts.failed) == (counts.arrived, 0), "reconciled to zero difference"
-        asked = sorted(
-            (entries[name].changed_at, wanted.accession, entries[name])
-            for name, wanted in WantedFiles(hospital.home.requests).all()
+        by_time = sorted(
+            (entries[name].changed_at, request.accession, entries[name])
+            for name, request in RequestLists(hospital.home.requests).all()
         )
-        return {accession: (entry.state.value, entry.reason) for _, accession, entry in asked}
+        return {accession: (entry.state.value, entry.reason) for _, accession, entry in by_time}
 
 
 def arrived(federation: Federation, hospital: Hospital) -> set[str]:
-    """The cases of this hospital that the curator opens, each looked at."""
+    """The names of this hospital's cases that the curator opens; each study is checked."""
     curator = CuratorHome(federation.folder / "curator-curator")
-    found: list[str] = []
+    names: list[str] = []
     with (
         fetching(curator, load_curator_keys(curator.keys), federation.identity.protocol_digest) as fetcher,
         hospital.ledger() as (ledger, pseudonyms),
     ):
         by_key = {pseudonyms.study_key(case.study_uid): case for case in CASES}
         case_of = {entry.study: by_key.get(entry.key) for entry in ledger.studies()}
-        for submission in (one for one in fetcher.submissions() if one.site_id == hospital.member.site_id):
-            case = case_of[Uid(submission.study)]
-            assert case is not None
-            look(fetcher.open(submission.id), case, ledger, pseudonyms)
-            found.append(case.name)
-    assert len(set(found)) == len(found), "nothing arrives twice"
-    return set(found)
+        for submission in fetcher.submissions():
+            if submission.site_id == hospital.member.site_id:
+                case = case_of[Uid(submission.study)]
+                assert case is not None
+                check_study(fetcher.open(submission.id), case, ledger, pseudonyms)
+                names.append(case.name)
+    assert len(set(names)) == len(names), "nothing arrives twice"
+    return set(names)
 
 
-def look(study: OpenedStudy, case: Case, ledger: Ledger, pseudonyms: Pseudonyms) -> None:
-    """Its images are the case's, its patient is the case's by the linkage, and so is its clinical row."""
+def check_study(study: OpenedStudy, case: Case, ledger: Ledger, pseudonyms: Pseudonyms) -> None:
+    """Images and clinical row are the case's, and so, by the linkage, is the patient."""
     assert len(study.instances) == case.images
     link, _ = reidentify(ledger, pseudonyms, study.signed.manifest.patient, actor="test", reason="test")
     assert link.patient_id == case.patient
-    said = case.rows[0]
+    row = case.rows[0]
     shift = timedelta(days=pseudonyms.shift_days(Identity(issuer="", patient_id=case.patient)))
     for path in study.instances:
         image = pydicom.dcmread(path)
         assert image.PatientID == study.signed.manifest.patient
         assert date.fromisoformat(image.StudyDate) + shift == STUDY_DAY
         assert image.Modality in {"CT", "CR", "DX"}
-        assert image.PatientAge == ("090Y" if said.get("Age") == 92 else "059Y")
+        assert image.PatientAge == ("090Y" if row.get("Age") == 92 else "059Y")
         assert not image.get("PatientBirthDate")
         assert case.patient.encode() not in path.read_bytes()
     assert study.clinical is not None
-    row = json.loads(study.clinical.read_bytes())
+    clinical = json.loads(study.clinical.read_bytes())
     for name, title in FIELDS.items():
-        assert row[name] == said.get(title), name
-    day = row["test_date"]
-    assert (date.fromisoformat(day) + shift if day else None) == said.get("Test date")
-    assert row["age"] == (90 if said.get("Age") == 92 else None)
-    assert not {"mrn", "accession", "study_uid"} & row.keys()
+        assert clinical[name] == row.get(title), name
+    day = clinical["test_date"]
+    assert (date.fromisoformat(day) + shift if day else None) == row.get("Test date")
+    assert clinical["age"] == (90 if row.get("Age") == 92 else None)
+    assert not {"mrn", "accession", "study_uid"} & clinical.keys()
 
 
 def check(federation: Federation, hospital: Hospital) -> None:
-    """Exactly the eligible studies are out, whole; all else is where the table says, for the reason it says."""
+    """Exactly the eligible studies left, whole; each other study is where `CASES` says, for the reason it says."""
     assert arrived(federation, hospital) == {case.name for case in ELIGIBLE}
-    found = ends(hospital)
-    assert {case.name: found.pop(case.name) for case in FETCHED} == {
+    endings = ends(hospital)
+    assert {case.name: endings.pop(case.name) for case in FETCHED} == {
         case.name: (case.end, case.codes) for case in FETCHED
     }
-    assert (set(found.values()), len(found)) == (EXPORT, len(EXPORT))
+    assert (set(endings.values()), len(endings)) == (EXPORT, len(EXPORT))
     assert requests(hospital) == {
         **{case.accession: ("reconciled", "") for case in FETCHED},
         **{case.accession: ("refused", case.end) for case in CASES if case.says},
@@ -240,12 +241,12 @@ def check(federation: Federation, hospital: Hospital) -> None:
 def test_a_list_and_a_sheet_bring_exactly_the_eligible_studies(federation: Federation, pacs: Orthanc) -> None:
     """Every other row and study is listed with its reason."""
     hospital = open_hospital(federation, "Calm Intake", pacs)
-    live(hospital, shaken=False)
+    run_a_day(hospital, killed=False)
     check(federation, hospital)
 
 
 def test_the_same_after_kills_in_the_middle(federation: Federation, pacs: Orthanc) -> None:
-    """SIGKILL while images come in and again while studies are worked on: nothing lost, nothing doubled."""
+    """SIGKILL while images come in and again while studies are processed: nothing is lost, nothing arrives twice."""
     hospital = open_hospital(federation, "Shaken Intake", pacs)
-    live(hospital, shaken=True)
+    run_a_day(hospital, killed=True)
     check(federation, hospital)

@@ -1,4 +1,4 @@
-"""The node's commands against Orthanc and dcmtk: a list in, studies in the ledger, whatever is killed meanwhile."""
+"""The node's commands against Orthanc and dcmtk: a list in, studies in the ledger, whatever is killed on the way."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def pacs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
 
 
 def home_for(folder: Path, text: str) -> SiteHome:
-    """A home with DICOM settings; pixels are not looked at here."""
+    """A home with DICOM settings; the pixel check is off."""
     home = init_home(folder / "home", name="General")
     before = home.settings_file.read_text().partition("# [scp]")[0]
     before = before.replace("pixel_check = true", "pixel_check = false").replace(
@@ -51,7 +51,7 @@ def home_for(folder: Path, text: str) -> SiteHome:
 
 
 def scp_text(*callers: str, more: str = "") -> str:
-    listed = ", ".join(f'"{one}"' for one in callers)
+    listed = ", ".join(f'"{caller}"' for caller in callers)
     return (
         f'[scp]\nhost = "127.0.0.1"\nport = {PORT}\ncallers = [{listed}]\nquiet_seconds = 0.5\nmin_free_mb = 1\n{more}'
     )
@@ -70,19 +70,19 @@ def start(home: SiteHome, *words: str) -> subprocess.Popen[str]:
     )
 
 
-def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
     out, err = process.communicate(timeout=60)
     assert "Traceback" not in err
     return process.returncode, out or err
 
 
 def ask(home: SiteHome, *words: str) -> tuple[int, Any]:
-    code, said = ended(start(home, *words, "--json"))
-    return code, json.loads(said)
+    code, output = finish(start(home, *words, "--json"))
+    return code, json.loads(output)
 
 
 def accession_sheet(folder: Path) -> Path:
-    """Three good ones, one of them twice, one that nobody knows, a hole."""
+    """A list of three known accession numbers, one of them twice, an unknown one, and a row without any."""
     book = Workbook()
     assert book.active is not None
     for row in (
@@ -98,28 +98,28 @@ def accession_sheet(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("method", ["move", "get"])
-def test_a_list_killed_half_way_ends_like_a_calm_one(tmp_path: Path, pacs: Orthanc, method: str) -> None:
-    """Killed with SIGKILL while images come in; the same command again, and exactly the list is here."""
+def test_a_list_killed_half_way_ends_like_an_undisturbed_one(tmp_path: Path, pacs: Orthanc, method: str) -> None:
+    """After a SIGKILL while images come in, the same command again brings exactly the studies of the list."""
     home = home_for(tmp_path, scp_text("PACS") + pacs_text(pacs.dicom, method))
     words = ("receive", "--accessions", str(accession_sheet(tmp_path)))
-    killed = start(home, *words)
+    process = start(home, *words)
     _wait(lambda: len(list(home.arrivals.glob("*/*.dcm"))) > SLICES)
-    killed.kill()
-    killed.communicate()
-    code, said = ask(home, *words)
+    process.kill()
+    process.communicate()
+    code, report = ask(home, *words)
     assert code == ExitCode.PARTIAL
     status = status_in(home)
-    asked = status["requests"]
-    assert asked["states"] == {"reconciled": STUDIES, "refused": 1}
-    assert (asked["announced"], asked["arrived"], asked["failed"]) == (STUDIES * SLICES, STUDIES * SLICES, 0)
-    assert asked["reasons"] == {"unknown-accession": 1}
-    assert said["rows"]["5"] == "duplicate-in-list"
+    requests = status["requests"]
+    assert requests["states"] == {"reconciled": STUDIES, "refused": 1}
+    assert (requests["announced"], requests["arrived"], requests["failed"]) == (STUDIES * SLICES, STUDIES * SLICES, 0)
+    assert requests["reasons"] == {"unknown-accession": 1}
+    assert report["rows"]["5"] == "duplicate-in-list"
     assert status["received"] == STUDIES
     assert sum(status["instances"].values()) == STUDIES * SLICES
     assert not list(home.arrivals.rglob("*.dcm"))
 
 
-def test_the_service_takes_what_is_pushed_and_what_is_asked_for(tmp_path: Path, pacs: Orthanc) -> None:
+def test_the_service_receives_what_is_pushed_and_what_is_asked_for(tmp_path: Path, pacs: Orthanc) -> None:
     """`storescu` pushes to `run`, a stranger is refused, a request made meanwhile is fetched; SIGTERM ends it."""
     storescu = needs_peer("storescu", "dcmtk")
     home = home_for(tmp_path, scp_text("MODALITY") + pacs_text(pacs.dicom, "get"))
@@ -130,12 +130,12 @@ def test_the_service_takes_what_is_pushed_and_what_is_asked_for(tmp_path: Path, 
         assert process.stdout.readline() == "ready\n"
         assert _push(storescu, "STRANGER", files) != 0
         assert _push(storescu, "MODALITY", files) == 0
-        code, said = ask(home, "pacs", "get", "--accession", "A1")
-        assert (code, said["requests"]) == (0, 1)
+        code, report = ask(home, "pacs", "get", "--accession", "A1")
+        assert (code, report["requests"]) == (0, 1)
         _wait(lambda: status_in(home)["received"] == 3)
     finally:
         process.terminate()
-    code, _ = ended(process)
+    code, _ = finish(process)
     assert code == 0
     status = status_in(home)
     assert sum(status["instances"].values()) == 11 + SLICES
@@ -151,8 +151,8 @@ def status_in(home: SiteHome) -> dict[str, Any]:
         ledger.close()
 
 
-def test_a_listener_that_dies_is_started_again_and_goes_with_its_node(tmp_path: Path) -> None:
-    """Killed, it is back within seconds; when the node itself is killed, the port is free."""
+def test_a_listener_that_dies_is_started_again_and_ends_with_its_node(tmp_path: Path) -> None:
+    """A killed listener is back within seconds; when the node itself is killed, nothing listens."""
     echoscu = needs_peer("echoscu", "dcmtk")
     home = home_for(tmp_path, scp_text("MODALITY"))
     call = [echoscu, "-to", "2", "-aet", "MODALITY", "-aec", "RICORD", "127.0.0.1", str(PORT)]
@@ -175,13 +175,13 @@ def test_a_listener_that_dies_is_started_again_and_goes_with_its_node(tmp_path: 
 
 
 def _children(parent: int) -> list[int]:
-    """Processes that listen for `parent`, by its id; a helper of multiprocessing that counts resources is none."""
+    """The ids of the processes that listen for `parent`, without multiprocessing's resource tracker."""
     listed = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    return [int(one) for one in listed if b"spawn_main" in Path(f"/proc/{one}/cmdline").read_bytes()]
+    return [int(pid) for pid in listed if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 def test_dcmtk_reaches_us_over_mutual_tls(tmp_path: Path) -> None:
-    """Another implementation's TLS: with a certificate it is served, without one it is not."""
+    """Another implementation is served with a certificate, and refused without one or without TLS."""
     echoscu = needs_peer("echoscu", "dcmtk")
     files = make_tls_files(tmp_path)
     tls = f'[scp.tls]\ncertificate = "{files.certificate}"\nkey = "{files.key}"\nauthorities = "{files.authority}"\n'
@@ -198,15 +198,15 @@ def test_dcmtk_reaches_us_over_mutual_tls(tmp_path: Path) -> None:
         assert subprocess.run(base, check=False, capture_output=True, timeout=30).returncode != 0
     finally:
         process.terminate()
-    assert ended(process)[0] == 0
+    assert finish(process)[0] == 0
 
 
 def _files(folder: Path) -> Path:
     folder.mkdir()
-    for number, one in enumerate(
+    for number, dataset in enumerate(
         [*make_ct(slices=10, rows=16, PatientID="P"), make_dx(rows=16, study="x", PatientID="Q")]
     ):
-        write_file(one, folder / f"{number}.dcm")
+        write_file(dataset, folder / f"{number}.dcm")
     return folder
 
 

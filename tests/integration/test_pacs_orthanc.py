@@ -18,7 +18,7 @@ from site_node.network.query import Query
 from site_node.network.query_retrieve import Pacs
 from site_node.network.scp import serving
 from site_node.node.retrieval import Retrieval, work
-from site_node.receive.request_lists import Wanted, WantedFiles
+from site_node.receive.request_lists import RequestLists, StudyRequest
 from site_node.settings.dimse import PacsSettings, ScpSettings
 from tests.factories.dicom import make_ct, make_dx
 from tests.factories.pacs import Orthanc, free_port, key_of, orthanc
@@ -53,15 +53,15 @@ class Site:
         )  # fmt: skip
         self.folder = folder
         self.arrivals = Arrivals(folder / "arrivals", key_of)
-        self.wanted = WantedFiles(folder / "requests")
+        self.lists = RequestLists(folder / "requests")
         self.ledger = Ledger(folder / "ledger.sqlite")
         self.pacs = Pacs(self.settings, destination=OURS)
 
-    def ask(self, *wanted: Wanted) -> None:
-        self.ledger.requests.add(self.wanted.add(wanted))
+    def ask(self, *requests: StudyRequest) -> None:
+        self.ledger.requests.add(self.lists.add(requests))
 
     def fetch(self, *accessions: str) -> None:
-        self.ask(*(Wanted(accession=one) for one in accessions))
+        self.ask(*(StudyRequest(accession=accession) for accession in accessions))
         self.work()
 
     def work(self, stop: threading.Event | None = None) -> None:
@@ -70,7 +70,7 @@ class Site:
 
     def retrieval(self, destination: str = OURS) -> Retrieval:
         pacs = Pacs(self.settings, destination=destination)
-        return Retrieval(pacs, self.settings, self.ledger.requests, self.wanted, self.arrivals)
+        return Retrieval(pacs, self.settings, self.ledger.requests, self.lists, self.arrivals)
 
     @property
     def numbers(self) -> tuple[int, int, int]:
@@ -96,7 +96,7 @@ def test_what_was_announced_is_what_arrived(tmp_path: Path, pacs: Orthanc, metho
 def test_an_answer_that_is_lost_is_asked_for_again(
     tmp_path: Path, pacs: Orthanc, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Pynetdicom's lost response, an empty status, is unknown and not done; nothing is doubled by asking again."""
+    """An empty status, pynetdicom's sign of a lost response, is not taken for success; asking again doubles nothing."""
     lost = {"send_c_find": 1, f"send_c_{method}": 1}
     for name in lost:
         _lose(monkeypatch, name, lost)
@@ -109,11 +109,11 @@ def test_an_answer_that_is_lost_is_asked_for_again(
 
 
 def _lose(monkeypatch: pytest.MonkeyPatch, name: str, left: dict[str, int]) -> None:
-    """The last status of a call comes empty, as often as `left` says."""
-    whole = getattr(Association, name)
+    """Make the last status of a call empty, as often as `left` says."""
+    original = getattr(Association, name)
 
-    def losing(self: Association, *arguments: object, **named: object) -> Iterator[tuple[Dataset, object]]:
-        for status, answer in whole(self, *arguments, **named):
+    def losing(self: Association, *arguments: object, **options: object) -> Iterator[tuple[Dataset, object]]:
+        for status, answer in original(self, *arguments, **options):
             if left[name] and status.get("Status") not in {0xFF00, 0xFF01}:
                 left[name] -= 1
                 self.abort()
@@ -126,7 +126,7 @@ def _lose(monkeypatch: pytest.MonkeyPatch, name: str, left: dict[str, int]) -> N
 
 @pytest.mark.parametrize("method", ["move", "get"])
 def test_only_what_is_missing_is_fetched_again(tmp_path: Path, pacs: Orthanc, method: str) -> None:
-    """A study that is here in part is completed; what is here is not sent a second time, which spares the PACS."""
+    """A study that is partly here is completed; files already here are not sent again."""
     site = Site(tmp_path, pacs.dicom, method=method)
     site.fetch("A4")
     files = sorted(site.arrivals.folder.glob("*/*.dcm"))
@@ -140,9 +140,9 @@ def test_only_what_is_missing_is_fetched_again(tmp_path: Path, pacs: Orthanc, me
 
 
 def test_an_unknown_destination_ends_with_that_reason(tmp_path: Path, pacs: Orthanc) -> None:
-    """A PACS that does not know our title sends nothing; all that it announced has failed, and says why."""
+    """A PACS that does not know our AE title sends nothing; all that it announced fails with that reason."""
     site = Site(tmp_path, pacs.dicom, method="move", attempts=2)
-    site.ask(Wanted(accession="A0"))
+    site.ask(StudyRequest(accession="A0"))
     work(site.retrieval("NOBODY"), threading.Event(), patience=1)
     assert site.numbers == (SLICES, 0, SLICES)
     assert set(site.reasons()) <= {"destination-unknown", "pacs-status-c000"}
@@ -150,13 +150,13 @@ def test_an_unknown_destination_ends_with_that_reason(tmp_path: Path, pacs: Orth
 
 
 def test_each_accession_that_cannot_be_fetched_has_its_reason(tmp_path: Path, pacs: Orthanc) -> None:
-    """Unknown, of several patients, of another patient than the list says; the good one beside them is fetched."""
+    """It is unknown, of several patients, or of another patient than the list says; a good one beside it is fetched."""
     site = Site(tmp_path, pacs.dicom)
     site.ask(
-        Wanted(accession="NONE"),
-        Wanted(accession="SHARED"),
-        Wanted(accession="A1", patient_id="P9"),
-        Wanted(accession="A2", patient_id="P2"),
+        StudyRequest(accession="NONE"),
+        StudyRequest(accession="SHARED"),
+        StudyRequest(accession="A1", patient_id="P9"),
+        StudyRequest(accession="A2", patient_id="P2"),
     )
     site.work()
     assert site.reasons() == {"unknown-accession": 1, "several-patients": 1, "other-patient": 1}
@@ -164,25 +164,25 @@ def test_each_accession_that_cannot_be_fetched_has_its_reason(tmp_path: Path, pa
 
 
 def test_a_pacs_killed_half_way_is_asked_for_the_rest(tmp_path: Path) -> None:
-    """After it is back, what is missing is fetched and the counts meet."""
+    """Once the PACS is back, the missing files are fetched and the counts agree."""
     data, port = tmp_path / "data", free_port()
     with orthanc(data, destinations={OURS: PORT}, dicom=port) as running:
         running.fill(make_ct(slices=SLICES, rows=64, PatientID="P", AccessionNumber="A"), tmp_path)
         site = Site(tmp_path, port, attempts=50, retry_seconds=0.1, answer_seconds=1, retrieve_seconds=1)
-        site.ask(Wanted(accession="A"))
-        killer = threading.Thread(target=_kill_when_some_came, args=(running, site.arrivals))
+        site.ask(StudyRequest(accession="A"))
+        killer = threading.Thread(target=_kill_after_the_first_file, args=(running, site.arrivals))
         killer.start()
         work(site.retrieval(), _after(killer), patience=None)
         assert 0 < len(list(site.arrivals.folder.glob("*/*.dcm"))) <= SLICES
         assert site.ledger.requests.counts().states != {"reconciled": 1}
-        assert site.ledger.requests.held()
+        assert site.ledger.requests.awaited_studies()
     with orthanc(data, destinations={OURS: PORT}, dicom=port):
         site.work()
     assert site.numbers == (SLICES, SLICES, 0)
     assert site.ledger.requests.all()[0].attempts > 0
 
 
-def _kill_when_some_came(running: Orthanc, arrivals: Arrivals) -> None:
+def _kill_after_the_first_file(running: Orthanc, arrivals: Arrivals) -> None:
     while not list(arrivals.folder.glob("*/*.dcm")):
         time.sleep(0.002)
     running.kill()
@@ -200,8 +200,8 @@ def _after(thread: threading.Thread) -> threading.Event:
     return stop
 
 
-def test_a_pacs_that_is_not_there_or_refuses_says_so(tmp_path: Path, pacs: Orthanc) -> None:
-    """Two mistakes that a person must tell apart: nobody is there, or we are not let in."""
+def test_an_unreachable_pacs_and_a_refusing_one_are_told_apart(tmp_path: Path, pacs: Orthanc) -> None:
+    """An unreachable PACS and one that refuses us are different errors."""
     with pytest.raises(PacsUnreachable):
         Site(tmp_path, free_port()).pacs.echo()
     Site(tmp_path, pacs.dicom).pacs.echo()
@@ -213,17 +213,17 @@ def test_a_pacs_that_is_not_there_or_refuses_says_so(tmp_path: Path, pacs: Ortha
 
 def test_studies_and_series_are_found_by_each_key(tmp_path: Path, pacs: Orthanc) -> None:
     """By accession number, patient and date range with modality; a wildcard, or no key at all, is refused."""
-    asked = Site(tmp_path, pacs.dicom).pacs
-    (study,) = asked.studies(Query(accession="A3"))
+    scu = Site(tmp_path, pacs.dicom).pacs
+    (study,) = scu.studies(Query(accession="A3"))
     assert (study.patient_id, study.instances, study.accession) == ("P3", SLICES, "A3")
-    (series,) = asked.series(study.study_uid)
+    (series,) = scu.series(study.study_uid)
     assert (series.modality, series.instances) == ("CT", SLICES)
-    assert {uid: len(found) for uid, found in asked.instances(study.study_uid).items()} == {series.series_uid: SLICES}
-    assert [one.accession for one in asked.studies(Query(patient_id="P1"))] == ["A1"]
-    assert len(asked.studies(Query(dates="19000101-20991231", modality="CT"))) == STUDIES
+    assert {uid: len(uids) for uid, uids in scu.instances(study.study_uid).items()} == {series.series_uid: SLICES}
+    assert [study.accession for study in scu.studies(Query(patient_id="P1"))] == ["A1"]
+    assert len(scu.studies(Query(dates="19000101-20991231", modality="CT"))) == STUDIES
     for query in (Query(accession="A*"), Query(patient_id="P?"), Query(accession="A\\B"), Query(modality="CT")):
         with pytest.raises(InvalidArgument):
-            asked.studies(query)
+            scu.studies(query)
 
 
 def test_the_ledger_holds_no_accession_number(tmp_path: Path, pacs: Orthanc) -> None:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import threading
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from pydicom import dcmread
@@ -18,23 +19,23 @@ SLICES = 80
 
 
 def test_what_was_answered_is_there_after_a_kill(tmp_path: Path) -> None:
-    """Killed when a quarter is there: all that the sender heard `Success` for are whole; then it sends again."""
+    """After a kill at a quarter of the files those answered `Success` are whole; sending again adds the rest."""
     storescu = needs_peer("storescu", "dcmtk")
     source = tmp_path / "source"
     source.mkdir()
-    for number, one in enumerate(make_ct(slices=SLICES, rows=64)):
-        write_file(one, source / f"{number}.dcm")
+    for number, dataset in enumerate(make_ct(slices=SLICES, rows=64)):
+        write_file(dataset, source / f"{number}.dcm")
     settings = ScpSettings(host="127.0.0.1", port=free_port(), callers=("SENDER",), min_free_mb=0)
     folder = tmp_path / "arrivals"
     with serving_in_a_process(settings, folder) as process:
         killer = threading.Thread(target=_kill_at, args=(process, folder, SLICES // 4))
         killer.start()
-        said = push(storescu, settings.port, source)
+        log = push(storescu, settings.port, source)
         killer.join()
-    answered = said.count("Received Store Response (Success)")
-    kept = list(folder.glob("*/*.dcm"))
-    assert 0 < answered <= len(kept) < SLICES
-    assert all(dcmread(path).SOPInstanceUID for path in kept)
+    successes = log.count("Received Store Response (Success)")
+    stored_files = list(folder.glob("*/*.dcm"))
+    assert 0 < successes <= len(stored_files) < SLICES
+    assert all(dcmread(path).SOPInstanceUID for path in stored_files)
     with serving_in_a_process(settings, folder):
         assert push(storescu, settings.port, source).count("Received Store Response (Success)") == SLICES
     arrivals = Arrivals(folder, key_of)
@@ -43,10 +44,10 @@ def test_what_was_answered_is_there_after_a_kill(tmp_path: Path) -> None:
     assert not list((folder / ".unfinished").iterdir())
 
 
-def _kill_at(process: object, folder: Path, count: int) -> None:
+def _kill_at(process: BaseProcess, folder: Path, count: int) -> None:
     while len(list(folder.glob("*/*.dcm"))) < count:
         time.sleep(0.001)
-    process.kill()  # type: ignore[attr-defined] # a process of multiprocessing
+    process.kill()
 
 
 def push(storescu: str, port: int, folder: Path) -> str:

@@ -1,4 +1,4 @@
-"""Where a patient's values may be in a site's home, and where never."""
+"""Where in a site's home a patient's values may be, and where never."""
 
 import json
 import subprocess
@@ -26,7 +26,7 @@ def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]
 
 
 def call(home: SiteHome, *arguments: str) -> str:
-    """Everything a command says."""
+    """Everything that a command prints."""
     done = subprocess.run(
         [*COMMAND, "--home", str(home.folder), *arguments], capture_output=True, text=True, timeout=120, check=False
     )
@@ -35,39 +35,39 @@ def call(home: SiteHome, *arguments: str) -> str:
 
 
 def fill(folder: Path) -> set[str]:
-    """Studies with identifiers in attributes, items, private blocks, preambles and file names; what was planted."""
+    """Write studies with identifiers in attributes, items, private blocks, preambles and file names; returns these."""
     folder.mkdir(parents=True)
     planted = {SECRETS.patient_id, SECRETS.family, SECRETS.given, SECRETS.accession}
     film = make_dx(study="film")
     slices = make_ct(slices=6, rows=64, study="ct", thickness=1.0)
     odd = make_dx(study="odd", Modality="MR")
-    for number, one in enumerate((film, odd, *slices)):
-        planted |= set(plant_identifiers(one, SECRETS))
+    for number, dataset in enumerate((film, odd, *slices)):
+        planted |= set(plant_identifiers(dataset, SECRETS))
         name = f"{SECRETS.family}^{SECRETS.given} {number}.dcm"
-        write_file(one, folder / name, preamble=SECRETS.patient_id.encode().ljust(128, b"\0"))
-    planted |= {str(one[tag].value) for one in (film, *slices) for tag in ("StudyInstanceUID", "SOPInstanceUID")}
+        write_file(dataset, folder / name, preamble=SECRETS.patient_id.encode().ljust(128, b"\0"))
+    planted |= {str(uid) for dataset in (film, *slices) for uid in (dataset.StudyInstanceUID, dataset.SOPInstanceUID)}
     (folder / f"{SECRETS.family}.txt").write_text(f"letter about {SECRETS.given}")
     (folder / "cut.dcm").write_bytes((folder / f"{SECRETS.family}^{SECRETS.given} 0.dcm").read_bytes()[:-100])
     return {text for text in planted if len(text) > 3}  # shorter ones occur by chance
 
 
 def test_a_patients_value_is_only_where_the_readme_says(federation: Federation) -> None:
-    """After a whole run neither output, nor ledger, library, receipts and reports, nor any file name holds a value."""
+    """After a whole run no output, ledger, library, receipt, report or file name holds one of the patient's values."""
     home, member = federation.site("Leaking Hospital")
     planted = fill(home.folder / "inbox" / "export")
     sheet = home.folder / "inbox" / ".sheet.csv"
     sheet.write_text(f"mrn,covid_status,covid_method,age,sex\n{SECRETS.patient_id},negative,rt-pcr,,\n")
-    said = call(home, "clinical", "import", str(sheet))
-    said += call(home, "run", "--once", "--no-federation")
-    said += call(home, "review", "list") + call(home, "review", "audit") + call(home, "status")
+    printed = call(home, "clinical", "import", str(sheet))
+    printed += call(home, "run", "--once", "--no-federation")
+    printed += call(home, "review", "list") + call(home, "review", "audit") + call(home, "status")
     status = json.loads(call(home, "status", "--json"))
     assert status["submitted"] >= 1, json.dumps(status)
-    assert [text for text in planted if text.lower() in said.lower()] == []
+    assert [text for text in planted if text.lower() in printed.lower()] == []
     for path in home.folder.rglob("*"):
-        place = path.relative_to(home.folder).parts
-        if place[0] != "inbox":
-            assert not any(text.lower() in "/".join(place).lower() for text in planted), path
-        if path.is_file() and place[0] not in OF_PATIENTS:
+        parts = path.relative_to(home.folder).parts
+        if parts[0] != "inbox":
+            assert not any(text.lower() in "/".join(parts).lower() for text in planted), path
+        if path.is_file() and parts[0] not in OF_PATIENTS:
             content = path.read_bytes().lower()
             assert [text for text in planted if text.lower().encode() in content] == [], path
     for path in home.receipts.iterdir():

@@ -13,7 +13,7 @@ from compose.sample import films
 from shared.errors import InvalidArgument
 from shared.ids import SiteId, StudyKey
 from shared.protocol.loader import load_profile
-from site_node.blanking import BURNED_IN_TEXT, FOUND_FILE, Blanking, Found
+from site_node.blanking import BURNED_IN_TEXT, FINDINGS_FILE, Blanking, TextFindings
 from site_node.deidentify.study import deidentify
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger, State
@@ -26,7 +26,7 @@ from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.receive.folder import Reception
 from site_node.review.decisions import blank, reject, release, show
 from site_node.study import Deidentified, Included, Received, Refused, Validated
-from site_node.validate.report_markdown import Act, readable
+from site_node.validate.report_markdown import ReviewDecision, to_markdown
 from site_node.validate.validation import validate
 from tests.factories.dicom import make_dx
 from tests.factories.pipeline import make_home
@@ -39,8 +39,8 @@ ROWS = 256
 
 @pytest.fixture(scope="module")
 def checker() -> Iterator[PixelChecker]:
-    with PixelChecker() as one:
-        yield one
+    with PixelChecker() as checker:
+        yield checker
 
 
 @pytest.fixture
@@ -98,35 +98,36 @@ def enter(home: SiteHome, ledger: Ledger, dataset: Dataset) -> StudyKey:
 
 
 def pixels_of(home: SiteHome, key: StudyKey) -> tuple[np.ndarray, np.ndarray]:
-    made = Records(home).read(key, Deidentified).instances[0]
-    return pydicom.dcmread(made.path).pixel_array, pydicom.dcmread(made.source.path).pixel_array
+    instance = Records(home).read(key, Deidentified).instances[0]
+    return pydicom.dcmread(instance.path).pixel_array, pydicom.dcmread(instance.source.path).pixel_array
 
 
 def test_all_that_was_found_is_blanked_and_the_study_goes_on(
     home: SiteHome, ledger: Ledger, pipeline: Pipeline
 ) -> None:
-    """Found, kept as data for its owner alone, blanked, looked at again, validated, audited, reported."""
+    """Text is found, kept for its owner alone, blanked, searched for again; the study is validated and audited."""
     key = enter(home, ledger, film(TOP, BOTTOM))
     pipeline.run()
     assert (ledger.study(key).state, ledger.study(key).lead) == (State.QUARANTINED, BURNED_IN_TEXT)
     case = show(home, ledger, key[:8])
-    file = case.folder / FOUND_FILE
+    file = case.folder / FINDINGS_FILE
     assert file.stat().st_mode & 0o777 == 0o600
-    (found,) = Found.model_validate_json(file.read_bytes()).frames
-    assert (found.frame, case.frames, case.item.pictures) == (0, (found,), (f"{key}/0.png",))
-    _, wanted = blank(home, ledger, key, actor="dr", reason="a name")
+    (frame,) = TextFindings.model_validate_json(file.read_bytes()).frames
+    assert (frame.frame, case.frames, case.item.pictures) == (0, (frame,), (f"{key}/0.png",))
+    _, blanking = blank(home, ledger, key, actor="dr", reason="a name")
     pipeline.run()
     assert ledger.study(key).state is State.VALIDATED
     after, before = pixels_of(home, key)
     inside = np.zeros(before.shape, dtype=bool)
-    for one in wanted.boxes:
-        inside[one.top : one.bottom, one.left : one.right] = True
+    for box in blanking.boxes:
+        inside[box.top : box.bottom, box.left : box.right] = True
     assert (after[~inside] == before[~inside]).all()
     assert (after[inside] == before.min()).all()
     (event,) = ledger.events()
-    assert (event.action, event.detail) == ("blank", f"a name [{len(wanted.boxes)} boxes in 1 frames]")
-    page = readable(report_of(home, ledger, key), [Act(event.at, event.actor, event.action, event.detail)])
-    assert f"| Blanked boxes | {len(wanted.boxes)} in 1 frames |" in page
+    assert (event.action, event.detail) == ("blank", f"a name [{len(blanking.boxes)} boxes in 1 frames]")
+    decision = ReviewDecision(event.at, event.actor, event.action, event.detail)
+    page = to_markdown(report_of(home, ledger, key), [decision])
+    assert f"| Blanked boxes | {len(blanking.boxes)} in 1 frames |" in page
     assert "dr: blank - a name" in page
 
 
@@ -135,7 +136,7 @@ def report_of(home: SiteHome, ledger: Ledger, key: StudyKey) -> bytes:
 
 
 def test_boxes_that_were_too_small_bring_the_study_back(home: SiteHome, ledger: Ledger, pipeline: Pipeline) -> None:
-    """One of two texts is left: quarantined again. What was blanked stays so when the rest is."""
+    """A study with one of two texts left is quarantined again, and its first boxes stay blanked with the second."""
     key = enter(home, ledger, film(TOP, BOTTOM))
     pipeline.run()
     blank(home, ledger, key, actor="dr", reason="the top", boxes=[f"0.png:0,0,{ROWS},{ROWS // 4}"])
@@ -158,6 +159,7 @@ def test_boxes_that_were_too_small_bring_the_study_back(home: SiteHome, ledger: 
 def test_what_is_no_box_is_refused_and_changes_nothing(
     home: SiteHome, ledger: Ledger, pipeline: Pipeline, box: str
 ) -> None:
+    """A box without sides, of another frame, empty, outside or negative leaves the study as it was."""
     key = enter(home, ledger, film(TOP))
     pipeline.run()
     with pytest.raises(InvalidArgument):
@@ -176,11 +178,11 @@ def test_released_or_rejected_nothing_is_blanked(home: SiteHome, ledger: Ledger,
     pipeline.run()
     after, before = pixels_of(home, key)
     assert (ledger.study(key).state, bool((after == before).all())) == (State.VALIDATED, True)
-    held = enter(home, ledger, make_dx(rows=ROWS, study="study-2", PhotometricInterpretation="PALETTE COLOR"))
+    coloured = enter(home, ledger, make_dx(rows=ROWS, study="study-2", PhotometricInterpretation="PALETTE COLOR"))
     pipeline.run()
-    assert ledger.study(held).lead == "pixels-not-readable"
+    assert ledger.study(coloured).lead == "pixels-not-readable"
     with pytest.raises(InvalidArgument):
-        blank(home, ledger, held, actor="dr", reason="a name")
-    reject(ledger, held, actor="dr", reason="broken")
+        blank(home, ledger, coloured, actor="dr", reason="a name")
+    reject(ledger, coloured, actor="dr", reason="broken")
     pipeline.run()
-    assert ledger.study(held).state is State.EXCLUDED
+    assert ledger.study(coloured).state is State.EXCLUDED

@@ -22,11 +22,11 @@ ENDS = [State.SUBMITTED, State.SUBMITTED, State.EXCLUDED, State.REFUSED, State.Q
 
 
 class Killed(BaseException):
-    """Stands for SIGKILL: no handler of ours may run, and none catches a `BaseException` to go on."""
+    """Simulates SIGKILL: no handler of ours may run, and none catches a `BaseException` to go on."""
 
 
 class Fuse:
-    """Counts the points where a kill would show, and burns at one of them."""
+    """Counts the points where a kill matters, and raises `Killed` at one of them."""
 
     def __init__(self) -> None:
         self.left = 10**9
@@ -66,10 +66,10 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> SiteHome:
 
 
 def attempt(home: SiteHome, submitted: Path) -> bool:
-    """One life of the node: receive, then run; whether it lived to the end."""
+    """One process of the node: receive, then run; whether it survived to the end."""
     ledger = Ledger(home.ledger)
     try:
-        enter(home, ledger, *(make_study(home, name) for name in NAMES if not done(ledger, name)))
+        enter(home, ledger, *(make_study(home, name) for name in NAMES if not is_entered(ledger, name)))
         Pipeline(home, ledger, make_stages(home, submitted)).run()
     except Killed:
         return False
@@ -78,8 +78,8 @@ def attempt(home: SiteHome, submitted: Path) -> bool:
     return True
 
 
-def done(ledger: Ledger, name: str) -> bool:
-    """Whether a study has left its source's hands; a source is received again only while it may be needed."""
+def is_entered(ledger: Ledger, name: str) -> bool:
+    """Whether the ledger has a study; its source is received again only until then."""
     return ledger.has_study(key_of(name))
 
 
@@ -88,15 +88,15 @@ def done(ledger: Ledger, name: str) -> bool:
 def test_kills_anywhere_change_nothing_in_the_end(
     fuse: Fuse, template: SiteHome, tmp_path_factory: pytest.TempPathFactory, kills: list[int]
 ) -> None:
-    """After any number of kills at any points the outcome is that of one calm run."""
-    where = tmp_path_factory.mktemp("life")
-    home = SiteHome(where / "home")
+    """After any number of kills at any points the outcome is that of one undisturbed run."""
+    folder = tmp_path_factory.mktemp("life")
+    home = SiteHome(folder / "home")
     shutil.copytree(template.folder, home.folder)
     for point in kills:
         fuse.left = point
-        attempt(home, where / "submitted")
+        attempt(home, folder / "submitted")
     fuse.left = 10**9
-    assert attempt(home, where / "submitted")
+    assert attempt(home, folder / "submitted")
     ledger = Ledger(home.ledger)
     try:
         assert [ledger.study(key_of(name)).state for name in NAMES] == ENDS
@@ -104,7 +104,7 @@ def test_kills_anywhere_change_nothing_in_the_end(
         assert {entry.sequence for entry in ledger.studies(State.SUBMITTED)} == {1, 2, 3}
     finally:
         ledger.close()
-    assert len(list((where / "submitted").iterdir())) == 3
-    assert {folder.name for folder in home.spool.iterdir()} == {key_of("burned-5")}
+    assert len(list((folder / "submitted").iterdir())) == 3
+    assert {study.name for study in home.spool.iterdir()} == {key_of("burned-5")}
     assert list(home.outbox.iterdir()) == []
-    shutil.rmtree(where)
+    shutil.rmtree(folder)

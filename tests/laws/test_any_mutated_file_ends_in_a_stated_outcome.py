@@ -1,4 +1,4 @@
-"""The law of bad input: whatever is done to a real file ends in a stated outcome, and no output is one to refuse."""
+"""The law of bad input: any mutation of a real file ends in a stated outcome, and validation refuses no output."""
 
 import hashlib
 import random
@@ -38,23 +38,23 @@ def flip(data: bytearray, place: int, chance: random.Random) -> None:
 
 
 def cut(data: bytearray, place: int, chance: random.Random) -> None:
-    """Some bytes go."""
+    """Some bytes are removed."""
     del data[place : place + chance.choice((1, 2, 4, 8, 32, len(data)))]
 
 
 def insert(data: bytearray, place: int, chance: random.Random) -> None:
-    """Bytes that mean something come in."""
+    """Bytes with a meaning in DICOM are inserted."""
     data[place:place] = chance.choice(MARKS)
 
 
 def lengthen(data: bytearray, place: int, chance: random.Random) -> None:
-    """What may be a length becomes an awkward one."""
+    """Bytes that may be a length become an awkward one."""
     length = chance.choice(LENGTHS)
     data[place : place + len(length)] = length
 
 
 def double(data: bytearray, place: int, chance: random.Random) -> None:
-    """A stretch stands there twice, or somewhere else too."""
+    """A stretch is repeated, here or somewhere else."""
     stretch = data[place : place + chance.choice((8, 16, 64, 500))]
     other = chance.choice((place, chance.randrange(min(len(data), HEADER))))
     data[other:other] = stretch
@@ -70,7 +70,7 @@ WAYS: tuple[Callable[[bytearray, int, random.Random], None], ...] = (flip, flip,
 
 
 def mutated(content: bytes, chance: random.Random) -> bytes:
-    """A file with one to four things done to it."""
+    """A file with one to four mutations."""
     data = bytearray(content)
     for _ in range(chance.choice((1, 1, 1, 2, 4))):
         if not data:
@@ -102,7 +102,7 @@ def included(path: Path, header: Header) -> Included:
 
 
 def header_of(content: bytes) -> Header | None:
-    """What `receive` reads of a file; None where it refuses it."""
+    """The header that `receive` reads; None where it refuses the file."""
     try:
         return read_header(BytesIO(content), len(content))
     except DicomUnreadable:
@@ -110,12 +110,12 @@ def header_of(content: bytes) -> Header | None:
 
 
 def outcome(content: bytes, folder: Path, header: Header | None) -> str:
-    """How one file ends: not received, a reason of de-identification, or what validation says of the output.
+    """How one file ends: not received, a reason of de-identification, or the verdict of validation on the output.
 
     Args:
         content: the file.
-        folder: made for it.
-        header: what was received before the file changed, for those that would not be received now.
+        folder: made for the file and removed.
+        header: the header before the mutation, for files that would not be received any more.
     """
     header = header_of(content) or header
     if header is None:
@@ -124,14 +124,14 @@ def outcome(content: bytes, folder: Path, header: Header | None) -> str:
     path = folder / "source"
     path.write_bytes(content)
     study = included(path, header)
-    made = deidentify(study, profile=PROFILE, pseudonyms=PSEUDONYMS, out=folder / "out")
-    if isinstance(made, Refused):
+    output = deidentify(study, profile=PROFILE, pseudonyms=PSEUDONYMS, out=folder / "out")
+    if isinstance(output, Refused):
         assert not (folder / "out").exists()
         remove(folder)
-        return made.reasons[0].code
-    seen = validate(study, made, profile=PROFILE, pseudonyms=PSEUDONYMS, report=folder / "report.json")
+        return output.reasons[0].code
+    result = validate(study, output, profile=PROFILE, pseudonyms=PSEUDONYMS, report=folder / "report.json")
     remove(folder)
-    return f"REFUSED BY VALIDATION: {seen.reasons}" if isinstance(seen, Refused) else VALIDATED
+    return f"REFUSED BY VALIDATION: {result.reasons}" if isinstance(result, Refused) else VALIDATED
 
 
 def mutate_all(files: Sequence[Path], count: int, folder: Path, *, seed: int) -> Counter[str]:
@@ -139,24 +139,24 @@ def mutate_all(files: Sequence[Path], count: int, folder: Path, *, seed: int) ->
     contents = [path.read_bytes() for path in files]
     headers = [header_of(content) for content in contents]
     every = range(len(files))
-    good = [one for one in every if outcome(contents[one], folder / "whole", headers[one]) == VALIDATED]
+    good = [index for index in every if outcome(contents[index], folder / "whole", headers[index]) == VALIDATED]
     outcomes: Counter[str] = Counter()
     bad: list[str] = []
     for number in range(count):
         chance = random.Random(seed * 1_000_003 + number)
-        one = chance.choice(good if number % 4 else every)
+        index = chance.choice(good if number % 4 else every)
         start = time.monotonic()
-        end = outcome(mutated(contents[one], chance), folder / "changed", headers[one])
-        assert time.monotonic() - start < LONGEST, (files[one].name, seed, number)
+        end = outcome(mutated(contents[index], chance), folder / "changed", headers[index])
+        assert time.monotonic() - start < LONGEST, (files[index].name, seed, number)
         outcomes[end] += 1
         if end not in {VALIDATED, "not received"} and end not in codes():
-            bad.append(f"{files[one].name} {seed}/{number}: {end}")
+            bad.append(f"{files[index].name} {seed}/{number}: {end}")
     assert not bad, "\n".join(bad)
     return outcomes
 
 
 def remove(folder: Path) -> None:
-    """Make room for the next."""
+    """Remove the folder for the next file."""
     for path in sorted(folder.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
     folder.rmdir()
@@ -172,7 +172,7 @@ def real_files() -> list[Path]:
 @pytest.mark.skipif(not REAL.is_dir(), reason="the developers' shared data are not here")
 @pytest.mark.filterwarnings("ignore")
 def test_no_mutation_crashes_hangs_or_makes_an_output_that_validation_refuses(tmp_path: Path) -> None:
-    """2,000 mutations of real files: each ends in a stated outcome, and what is written is valid."""
+    """Each of 2,000 mutations of real files ends in a stated outcome, and every output is valid."""
     outcomes = mutate_all(real_files(), 2000, tmp_path, seed=1)
     assert outcomes.total() == 2000
     assert outcomes[VALIDATED] > 400

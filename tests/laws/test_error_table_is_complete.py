@@ -8,7 +8,7 @@ from shared.errors import TEXTS, ExitCode, InternalError, RicordError, all_error
 
 
 def test_every_error_has_a_public_text_and_every_text_an_error() -> None:
-    """The table is complete: nothing can be raised that has no sentence, and no sentence is dead."""
+    """The table is complete: every error that can be raised has a sentence, and every sentence an error."""
     assert {code_of(kind) for kind in all_errors()} == set(TEXTS)
 
 

@@ -1,4 +1,4 @@
-"""Laws of every profile, over data sets that hypothesis builds: what leaks, what stays, and that validation agrees."""
+"""Laws of every profile, over data sets that hypothesis builds: nothing leaks, and validation agrees."""
 
 import tempfile
 from pathlib import Path
@@ -31,7 +31,7 @@ NAME = "Zquimbalot"
 SYNTAXES = st.sampled_from([ExplicitVRLittleEndian, ImplicitVRLittleEndian])
 PLACES = st.sampled_from([None, 0x00081140, 0x00082112])  # the top level, or an item
 HARMLESS = {"CS": "OBLIQUE", "SH": "1.375:1", "LO": "fse", "DS": "1.5", "IS": "700", "FD": 0.5, "FL": 0.5}
-TELLING = {
+NAMING_VALUES = {
     "CS": NAME.upper(),
     "SH": NAME,
     "LO": f"seen by {NAME}",
@@ -58,15 +58,15 @@ def place(dataset: Dataset, tag: int | None) -> Dataset:
 
 
 def plant(data: st.DataObject, target: Dataset) -> None:
-    """Private elements of listed and other creators, harmless and telling, in any block."""
+    """Private elements of listed and other creators, harmless and with the name, in any block."""
     for safe, block, creator in data.draw(st.lists(blocks, min_size=1, max_size=5)):
         named = {"own": safe.creator, "other": f"{safe.creator} {NAME}"[-64:], "none": ""}[creator]
         if named:
             target.add_new(safe.group << 16 | block, "LO", named)
         tag = safe.group << 16 | block << 8 | data.draw(st.sampled_from([safe.element, 0xEE]))
         vr = data.draw(st.sampled_from([safe.vr, "UN", "PN", "LO"]))
-        told = TELLING.get(vr)
-        value = told if told is not None and data.draw(st.booleans()) else HARMLESS.get(vr)
+        naming = NAMING_VALUES.get(vr)
+        value = naming if naming is not None and data.draw(st.booleans()) else HARMLESS.get(vr)
         if value is not None:
             with_text = vr in {"DS", "IS"} and value == NAME
             assume(not with_text)  # pydicom does not write it
@@ -85,14 +85,15 @@ def new_bytes(dataset: Dataset, profile: Profile, syntax: UID, *, slow: bool) ->
 
 
 def findings(dataset: Dataset, profile: Profile, syntax: UID) -> list[str]:
-    """What validation finds in what the stage made."""
+    """The findings of validation on the output of de-identification."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         study = make_included(make_received(folder / "spool", [dataset], syntax))
-        made = deidentify(study, profile=profile, pseudonyms=PSEUDONYMS, out=folder / "out")
-        assert isinstance(made, Deidentified), made.reasons
-        seen = validate(study, made, profile=profile, pseudonyms=PSEUDONYMS, report=folder / "report.json")
-        return [] if isinstance(seen, Validated) else [f"{one.code} {one.attribute}" for one in seen.reasons]
+        output = deidentify(study, profile=profile, pseudonyms=PSEUDONYMS, out=folder / "out")
+        assert isinstance(output, Deidentified), output.reasons
+        result = validate(study, output, profile=profile, pseudonyms=PSEUDONYMS, report=folder / "report.json")
+        reasons = () if isinstance(result, Validated) else result.reasons
+        return [f"{reason.code} {reason.attribute}" for reason in reasons]
 
 
 @laws
@@ -100,7 +101,7 @@ def findings(dataset: Dataset, profile: Profile, syntax: UID) -> list[str]:
 def test_private_elements_leak_nothing_and_both_readers_agree(
     data: st.DataObject, syntax: UID, where: int | None
 ) -> None:
-    """Whatever stands in private blocks: no output byte holds the name, readers agree, validation finds nothing."""
+    """Whatever private blocks hold, no output byte holds the name, readers agree, validation finds nothing."""
     dataset = film()
     plant(data, place(dataset, where))
     for profile in PROFILES.values():
@@ -113,7 +114,7 @@ def test_private_elements_leak_nothing_and_both_readers_agree(
 @laws
 @given(data=st.data(), name=st.sampled_from(["ricord-2020", "tcia"]), syntax=SYNTAXES)
 def test_a_name_in_any_text_is_gone_under_every_profile(data: st.DataObject, name: str, syntax: UID) -> None:
-    """Planted in any text attribute of the table, glued or re-cased; and validation agrees."""
+    """A name planted in any text attribute, glued or re-cased, is not in the output; validation agrees."""
     profile, dataset = PROFILES[name], film()
     texts = [rule for rule in profile.rules if rule.vrs & {"LO", "SH", "CS", "PN", "ST", "LT", "UT", "UC"}]
     spared = {
@@ -140,7 +141,7 @@ def test_a_name_in_any_text_is_gone_under_every_profile(data: st.DataObject, nam
 @laws
 @given(data=st.data(), name=st.sampled_from(["ricord-2020", "tcia"]))
 def test_twice_is_once_under_every_profile(data: st.DataObject, name: str) -> None:
-    """The same input gives the same bytes, whatever was asked before."""
+    """The same input gives the same bytes, whatever was processed before."""
     dataset = film()
     plant(data, dataset)
     once, again = (new_bytes(dataset, PROFILES[name], ExplicitVRLittleEndian, slow=False) for _ in range(2))

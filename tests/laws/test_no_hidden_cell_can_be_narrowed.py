@@ -1,4 +1,4 @@
-"""The laws of suppression, against every table there could be."""
+"""The laws of suppression, against every possible table."""
 
 import operator
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from coordinator.cohort.relations import Relation, complete, relations_of, worth
 from coordinator.cohort.suppression import suppress
 from shared.protocol.cohort import CohortDefinition
 
-some = settings(max_examples=60, deadline=None)
+laws = settings(max_examples=60, deadline=None)
 POLICIES = [Policy(name="min-4", highest=3), Policy(name="round", highest=3, base=5), Policy(name="min-3", highest=2)]
 Counts = Mapping[str, int]
 Cells = NDArray[np.int32]
@@ -31,17 +31,17 @@ def assert_hidden(
     released: Mapping[str, int | None],
     everything: Mapping[str, Cells],
 ) -> None:
-    """For each small cell every count the policy hides stands in some table that fits the release.
+    """For each small cell every count that the policy hides occurs in some table that fits the release.
 
-    `everything` gives each cell's count in every table there could be, shape (tables,); they all fit `relations`.
+    `everything` gives each cell's count in every possible table, shape (tables,); they all fit `relations`.
     """
     assert all(relation.holds(counts) for relation in relations)
     fits = np.ones(len(next(iter(everything.values()))), dtype=bool)
     for cell, shown in released.items():
         if shown is not None:
-            found = everything[cell]
-            small = (found >= 1) & (found <= policy.highest)
-            fits &= ((found + policy.base // 2) // policy.base * policy.base == shown) & ~small
+            possible = everything[cell]
+            small = (possible >= 1) & (possible <= policy.highest)
+            fits &= ((possible + policy.base // 2) // policy.base * policy.base == shown) & ~small
     for cell, shown in released.items():
         if shown is None and policy.is_small(counts[cell]):
             assert set(range(1, policy.highest + 1)) <= set(everything[cell][fits].tolist()), cell
@@ -52,7 +52,7 @@ def assert_hidden(
 
 def every_combination(*most: int) -> list[Cells]:
     """Every combination of counts from 0 to each of `most`, as columns."""
-    return [each.ravel() for each in np.meshgrid(*(np.arange(top + 1, dtype=np.int32) for top in most))]
+    return [column.ravel() for column in np.meshgrid(*(np.arange(top + 1, dtype=np.int32) for top in most))]
 
 
 def table_relations(rows: int, columns: int) -> list[Relation]:
@@ -83,9 +83,9 @@ def every_table(rows: int, columns: int, most: int) -> Mapping[str, Cells]:
 
 
 @given(st.lists(st.integers(0, 9), min_size=2, max_size=4), st.sampled_from(POLICIES))
-@some
+@laws
 def test_one_variable_with_its_total(cells: list[int], policy: Policy) -> None:
-    """Every small count of a row stays possible, by enumeration of all rows there are."""
+    """Every small count of a row stays possible, by enumeration of all rows."""
     names = [f"x{i}" for i in range(len(cells))]
     relations = [Relation(weights=dict.fromkeys(names, 1) | {"t": -1})]
     counts = dict(zip(names, cells, strict=True)) | {"t": sum(cells)}
@@ -118,13 +118,13 @@ def test_two_by_three_tables(inner: list[list[int]]) -> None:
 )
 @settings(max_examples=25, deadline=None)
 def test_larger_tables_by_network_flow_bounds(inner: list[list[int]], name: str) -> None:
-    """In larger tables no small cell is left with a range of counts that excludes one the policy hides.
+    """In larger tables the range of a small cell's possible counts holds every count that the policy hides.
 
     The bounds are those of relation after relation, which no feasible table may leave.
     """
     policy, relations, counts = Policy.named(name), table_relations(len(inner), 5), table_counts(inner)
     released = suppress(counts, relations, policy, worth={"t": 1})
-    bounds = {cell: (0, 10_000) if count is None else policy.behind(count) for cell, count in released.items()}
+    bounds = {cell: (0, 10_000) if count is None else policy.range_of(count) for cell, count in released.items()}
     assert Witnesses(counts, relations).narrow(bounds)
     for cell, count in released.items():
         if count is None and policy.is_small(counts[cell]):
@@ -157,14 +157,14 @@ categories = [
 @given(st.tuples(*[st.integers(0, 5)] * 3), st.integers(0, 3))
 @settings(max_examples=25, deadline=None)
 def test_totals_of_two_kinds_do_not_give_a_cell_away(patients: tuple[int, int, int], extra: int) -> None:
-    """Patients by number of studies, with patients and studies shown: small counts stay possible, by enumeration."""
+    """With totals of patients and of studies shown, small counts of studies per patient stay possible."""
     policy = Policy(name="min-3", highest=2)
 
-    def counts_of(one: Number, two: Number, three: Number, more: Number) -> dict[str, Number]:
-        zero, studies = one * 0, one + 2 * two + 3 * three + more
-        found = dict.fromkeys(SMALL.cells, zero)
-        found |= {"patients": one + two + three, "studies": studies, "series": zero + 90, "images": zero + 90}
-        return found | {"each/1": one, "each/2": two, "each/3+": three}
+    def counts_of(single: Number, double: Number, triple: Number, more: Number) -> dict[str, Number]:
+        zero, studies = single * 0, single + 2 * double + 3 * triple + more
+        counts = dict.fromkeys(SMALL.cells, zero)
+        counts |= {"patients": single + double + triple, "studies": studies, "series": zero + 90, "images": zero + 90}
+        return counts | {"each/1": single, "each/2": double, "each/3+": triple}
 
     counts = counts_of(*patients, extra if patients[2] else 0)
     relations, everything = relations_of(SMALL), complete(SMALL, counts)
@@ -173,7 +173,7 @@ def test_totals_of_two_kinds_do_not_give_a_cell_away(patients: tuple[int, int, i
     )
     columns = every_combination(20, 16, 14, 40)
     possible = (columns[2] > 0) | (columns[3] == 0)
-    assert_hidden(everything, relations, policy, released, counts_of(*(each[possible] for each in columns)))
+    assert_hidden(everything, relations, policy, released, counts_of(*(column[possible] for column in columns)))
 
 
 @pytest.mark.parametrize("name", ["cms-11", "nhs-7-round-5", "min-5"])
@@ -185,7 +185,7 @@ def test_nothing_is_hidden_where_nothing_is_small(name: str) -> None:
 
 
 def test_a_single_small_cell_takes_three_others_with_it() -> None:
-    """A rectangle is hidden, and no margin."""
+    """A single small cell hides a rectangle of four cells, and no margin."""
     counts = table_counts([[3, 40, 50], [60, 70, 80], [30, 90, 20]])
     released = suppress(counts, table_relations(3, 3), Policy.named("cms-11"), worth={"t": 1})
     hidden = {cell for cell, count in released.items() if count is None}
@@ -195,7 +195,7 @@ def test_a_single_small_cell_takes_three_others_with_it() -> None:
 
 
 def test_a_complement_too_small_to_help_takes_another() -> None:
-    """3 and 4 hidden alone would be known to be at most 7; a third cell goes."""
+    """Two hidden cells that would be known to be at most 7 hide a third."""
     relations = [Relation(weights={"a": 1, "b": 1, "c": 1, "d": 1, "t": -1})]
     counts = {"a": 3, "b": 4, "c": 30, "d": 50, "t": 87}
     released = suppress(counts, relations, Policy.named("cms-11"), worth={"t": 1})

@@ -36,20 +36,21 @@ FLAWS = st.fixed_dictionaries(
 def test_every_instance_is_kept_or_left_out_with_a_reason(
     tmp_path_factory: pytest.TempPathFactory, film: dict[str, object], volume: dict[str, object]
 ) -> None:
-    """What is kept and what is left out part the study: none is lost, none is in both, none lacks a reason."""
+    """Kept and left-out instances partition the study, and every left-out one has a reason."""
     folder = tmp_path_factory.mktemp("study")
     study = make_received(folder, [*make_ct(rows=4, **volume), make_dx(rows=4, **film)])  # type: ignore[arg-type]  # attribute changes are any
-    found = assess(study, criteria=RICORD, clinical=None, clinical_checked=False)
-    kept = [instance for one in found.series for instance in one.kept]
-    left = [one.instance for series in found.series for one in series.left_out]
-    assert sorted(str(one.path) for one in [*kept, *left]) == sorted(str(one.path) for one in study.instances)
-    assert all(one.reasons for series in found.series for one in series.left_out)
-    decided = decide(found)
-    if isinstance(decided, Included):
-        assert len(decided.kept) + len(decided.left_out) == len(study.instances)
-        assert found.outcome in {Severity.ACCEPT, Severity.WARN}
+    assessment = assess(study, criteria=RICORD, clinical=None, clinical_checked=False)
+    kept = [instance for series in assessment.series for instance in series.kept]
+    left_out = [entry for series in assessment.series for entry in series.left_out]
+    paths = [instance.path for instance in (*kept, *(entry.instance for entry in left_out))]
+    assert sorted(paths) == sorted(instance.path for instance in study.instances)
+    assert all(entry.reasons for entry in left_out)
+    decision = decide(assessment)
+    if isinstance(decision, Included):
+        assert len(decision.kept) + len(decision.left_out) == len(study.instances)
+        assert assessment.outcome in {Severity.ACCEPT, Severity.WARN}
     else:
-        assert decided.reasons
+        assert decision.reasons
 
 
 @given(film=FLAWS)
@@ -69,12 +70,12 @@ def test_an_outcome_set_to_accept_silences_its_rule(
 
 
 def test_reasons_never_hold_a_value_of_the_patient(tmp_path: Path) -> None:
-    """No reason's code or sentence repeats what stands in the file."""
+    """No reason's code or sentence repeats a value of the file."""
     study = make_received(
         tmp_path,
         [make_dx(StudyDescription="Zebrawood", BodyPartExamined="QUAGGA", ViewPosition="OKAPI", SeriesDescription="")],
     )
-    found = assess(study, criteria=RICORD, clinical=None, clinical_checked=True)
-    assert found.all_reasons
-    text = found.model_dump_json(include={"reasons": True, "series": {"__all__": {"reasons"}}}).upper()
+    assessment = assess(study, criteria=RICORD, clinical=None, clinical_checked=True)
+    assert assessment.all_reasons
+    text = assessment.model_dump_json(include={"reasons": True, "series": {"__all__": {"reasons"}}}).upper()
     assert not any(word in text for word in ("ZEBRAWOOD", "QUAGGA", "OKAPI"))

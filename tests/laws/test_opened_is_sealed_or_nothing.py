@@ -1,4 +1,4 @@
-"""Laws of sealed files: what is opened is what was sealed, byte for byte, or nothing is opened at all."""
+"""Laws of sealed files: the opened bytes are the sealed bytes, or nothing is opened at all."""
 
 import hashlib
 import io
@@ -50,7 +50,7 @@ def sample() -> tuple[bytes, int]:
 @given(st.binary(max_size=300))
 @settings(max_examples=60, deadline=None)
 def test_what_was_sealed_is_what_is_opened(data: bytes) -> None:
-    """For every byte string."""
+    """Every byte string opens as it was sealed."""
     assert opened(sealed(data)) == data
 
 
@@ -63,7 +63,7 @@ def test_every_size_around_a_chunk_returns(size: int) -> None:
 @given(st.data())
 @settings(max_examples=300, deadline=None)
 def test_any_changed_byte_is_found(data: st.DataObject) -> None:
-    """One byte changed anywhere, header and payload alike."""
+    """A file with one byte changed anywhere, in header or payload, does not open."""
     good, start = sample()
     where = data.draw(st.one_of(st.integers(0, start), st.integers(0, len(good) - 1)))
     bad = bytearray(good)
@@ -75,7 +75,7 @@ def test_any_changed_byte_is_found(data: st.DataObject) -> None:
 @given(st.data())
 @settings(max_examples=150, deadline=None)
 def test_any_cut_is_found(data: st.DataObject) -> None:
-    """Cut short at any place, chunk borders included."""
+    """A file cut short at any place, chunk borders included, does not open."""
     good, start = sample()
     borders = st.sampled_from([start + FULL * count for count in range(4)])
     end = data.draw(st.one_of(st.integers(0, len(good) - 1), borders))
@@ -93,7 +93,7 @@ def test_anything_added_is_found(tail: bytes) -> None:
 @given(st.lists(st.integers(0, 3), max_size=6).filter(lambda order: order != [0, 1, 2, 3]))
 @settings(max_examples=80, deadline=None)
 def test_chunks_dropped_doubled_or_swapped_are_found(order: list[int]) -> None:
-    """Any other sequence of the very same chunks."""
+    """Any other sequence of the same chunks does not open."""
     good, start = sample()
     chunks = [good[start + FULL * place : start + FULL * (place + 1)] for place in range(4)]
     with pytest.raises(SealedFileInvalid):
@@ -139,7 +139,7 @@ def refused_whole(data: bytes) -> None:
 @given(st.data())
 @settings(max_examples=60, deadline=None)
 def test_a_damaged_study_writes_nothing(data: st.DataObject) -> None:
-    """A byte changed, the end cut or bytes added, anywhere: refused, and no file is left."""
+    """A study with a byte changed, its end cut or bytes added is refused, and no file is left."""
     _, good = sealed_study()
     where = data.draw(st.integers(0, len(good) - 1))
     flipped = good[:where] + bytes([good[where] ^ data.draw(st.integers(1, 255))]) + good[where + 1 :]
@@ -149,7 +149,7 @@ def test_a_damaged_study_writes_nothing(data: st.DataObject) -> None:
 @pytest.mark.soak
 @pytest.mark.parametrize("part", range(8))
 def test_every_byte_counts(part: int) -> None:
-    """Each bit of a sealed study's header, and one bit of each byte of its body, changed in turn."""
+    """Each changed bit of a sealed study's header, and a changed bit in each byte of its body, is refused."""
     _, good = sealed_study()
     for where in range(len(good)):
         if where < 2000 or where % 8 == part:

@@ -16,16 +16,16 @@ def test_what_leaves_the_hospital_is_what_explain_says() -> None:
     """The section is generated: `ricord-site explain --what-leaves` between the two marks."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     section = re.search(r"a test holds it -->\n(.*?)<!-- what-leaves: end -->", text, re.DOTALL)
-    said = subprocess.run(
+    explained = subprocess.run(
         [str(BIN / "ricord-site"), "explain", "--what-leaves"], check=True, capture_output=True, text=True
     )
     assert section is not None
-    assert section.group(1).strip() == said.stdout.strip()
+    assert section.group(1).strip() == explained.stdout.strip()
 
 
 def shown_commands() -> list[tuple[str, tuple[str, ...]]]:
     """Every line of a shell block that calls one of the two programs: the program and its verbs."""
-    found = set()
+    commands = set()
     for name in READMES:
         for block in re.findall(r"```sh\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL):
             for line in block.replace("\\\n", " ").splitlines():
@@ -33,25 +33,25 @@ def shown_commands() -> list[tuple[str, tuple[str, ...]]]:
                     r"(ricord-(?:site|coordinator))((?: +--home [^ ]+)?)((?: +[a-z]+(?:-[a-z]+)*)*)", line.strip()
                 )
                 if call:
-                    found.add((call.group(1), tuple(call.group(3).split())))
-    return sorted(found)
+                    commands.add((call.group(1), tuple(call.group(3).split())))
+    return sorted(commands)
 
 
 @pytest.mark.parametrize(("program", "words"), shown_commands(), ids=str)
 def test_every_command_shown_exists(program: str, words: tuple[str, ...]) -> None:
-    """`--help` of each command that a README shows answers; the words after a verb that are arguments are dropped."""
+    """Each command that a README shows has a `--help`; words after a verb that are arguments are dropped."""
     for count in range(len(words), 0, -1):
-        done = subprocess.run(
+        result = subprocess.run(
             [str(BIN / program), *words[:count], "--help"], check=False, capture_output=True, text=True
         )
-        if done.returncode == 0:
-            assert "Usage" in done.stdout
+        if result.returncode == 0:
+            assert "Usage" in result.stdout
             return
     pytest.fail(f"{program} {' '.join(words)} is shown and does not exist")
 
 
 def test_the_make_targets_shown_exist() -> None:
-    """`make federation` and `make test` are the first things a stranger types."""
+    """Each make target that the README shows exists, `make federation` and `make test` among them."""
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     shown = set(re.findall(r"^make ([a-z-]+)", (ROOT / "README.md").read_text(), re.MULTILINE))
     assert {"federation", "test"} <= shown <= targets

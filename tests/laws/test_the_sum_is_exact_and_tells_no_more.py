@@ -17,7 +17,7 @@ from shared.ids import SiteId
 from shared.manifest import canonical_json
 from tests.factories.summing import Federation, federation, random_words, sites, true_sum
 
-some = settings(max_examples=20, deadline=None)
+laws = settings(max_examples=20, deadline=None)
 WORD = st.integers(0, 2**64 - 1)
 
 
@@ -31,24 +31,24 @@ def vectors(draw: st.DrawFn) -> dict[SiteId, np.ndarray]:
 @st.composite
 def losses(draw: st.DrawFn) -> tuple[int, list[tuple[str, SiteId]]]:
     count = draw(st.integers(4, 8))
-    gone = draw(st.sets(st.sampled_from(sites(count)), max_size=count - default_threshold(count)))
-    return count, [(draw(st.sampled_from(STAGES)), site) for site in sorted(gone)]
+    dropped = draw(st.sets(st.sampled_from(sites(count)), max_size=count - default_threshold(count)))
+    return count, [(draw(st.sampled_from(STAGES)), site) for site in sorted(dropped)]
 
 
 @given(vectors())
-@some
-def test_the_sum_is_exact_modulo_2_to_the_64(given_vectors: dict[SiteId, np.ndarray]) -> None:
+@laws
+def test_the_sum_is_exact_modulo_2_to_the_64(words: dict[SiteId, np.ndarray]) -> None:
     """For any vectors of 3 to 8 sites the result is their sum modulo 2^64, over all sites."""
-    carrier = Federation(given_vectors)
+    carrier = Federation(words)
     result = secure_sum(carrier.plan(), carrier)
-    assert (result.total == true_sum(given_vectors.values())).all()
-    assert result.survivors == tuple(given_vectors)
+    assert (result.total == true_sum(words.values())).all()
+    assert result.survivors == tuple(words)
 
 
 @given(losses())
-@some
+@laws
 def test_the_sum_is_exact_over_those_that_stay(lost: tuple[int, list[tuple[str, SiteId]]]) -> None:
-    """Whoever drops out at whatever stage: down to the threshold the sum is exact over the sites that masked."""
+    """Whichever sites drop out at whichever stage, down to the threshold the sum over the masked vectors is exact."""
     count, missing = lost
     carrier = federation(count, lost=missing)
     result = secure_sum(carrier.plan(), carrier)
@@ -58,17 +58,17 @@ def test_the_sum_is_exact_over_those_that_stay(lost: tuple[int, list[tuple[str, 
 
 
 @given(st.integers(3, 7), st.sampled_from(STAGES))
-@some
+@laws
 def test_below_the_threshold_nothing_is_computed(count: int, stage: str) -> None:
     """One dropout more than the threshold allows stops the session at that stage."""
-    gone = sites(count)[: count - default_threshold(count) + 1]
-    carrier = federation(count, lost=[(stage, site) for site in gone])
+    dropped = sites(count)[: count - default_threshold(count) + 1]
+    carrier = federation(count, lost=[(stage, site) for site in dropped])
     with pytest.raises(TooFewSites):
         secure_sum(carrier.plan(), carrier)
 
 
 @given(st.sampled_from(STAGES), st.data())
-@some
+@laws
 def test_no_stage_is_answered_twice(stage: str, data: st.DataObject) -> None:
     """After a session no stage of it gets a second answer from any site."""
     carrier = federation(3)
@@ -79,19 +79,19 @@ def test_no_stage_is_answered_twice(stage: str, data: st.DataObject) -> None:
 
 
 def test_unmasking_is_refused_a_second_time_even_before_the_session_ends() -> None:
-    """The very same unmask request gets one answer."""
+    """The same unmask request gets one answer, even where its claim is lost."""
     carrier = federation(3)
     secure_sum(carrier.plan(), carrier)
     memory = carrier.remembered[sites(3)[0]]
     memory.claims = {(session, stage) for session, stage in memory.claims if stage != "unmask"}
-    with pytest.raises(SecureSumRefused):  # the claim apart, the shares are gone
+    with pytest.raises(SecureSumRefused):  # without the claim, the shares are still wiped
         carrier.ask("unmask", sites(3)[0], carrier.requests["unmask", sites(3)[0]])
 
 
 @given(st.sampled_from(["share", "mask", "unmask"]))
-@some
+@laws
 def test_requests_of_one_session_are_refused_in_another(stage: str) -> None:
-    """Round keys, shares and signatures of one session, put under another's name, are refused by every site."""
+    """Every site refuses round keys, shares and signatures of one session under another session's name."""
     first, second = federation(4), federation(4)
     second.keys, second.coordinator = first.keys, first.coordinator
     secure_sum(first.plan(), first)
@@ -110,16 +110,16 @@ def test_requests_of_one_session_are_refused_in_another(stage: str) -> None:
 
 
 @given(st.sampled_from(STAGES))
-@some
+@laws
 def test_answers_of_one_session_are_refused_in_another(stage: str) -> None:
-    """A site's answer of an earlier session drops it from this one; the others' sum is exact."""
+    """A site's answer of a previous session drops it from this one; the others' sum is exact."""
     carrier, stale = federation(6), sites(6)[2]
     secure_sum(carrier.plan(), carrier)
-    earlier = carrier.answers[stage, stale]
+    previous = carrier.answers[stage, stale]
 
     def exchange(at: str, requests: dict[SiteId, bytes]) -> dict[SiteId, bytes]:
         answers = dict(carrier(at, requests))
-        return answers | {stale: earlier} if at == stage else answers
+        return answers | {stale: previous} if at == stage else answers
 
     result = secure_sum(carrier.plan(subject="another"), exchange)  # type: ignore[arg-type] # the server sends a dict
     assert (result.total == true_sum(carrier.vectors[site] for site in result.survivors)).all()
@@ -127,9 +127,9 @@ def test_answers_of_one_session_are_refused_in_another(stage: str) -> None:
 
 
 @given(st.integers(5, 7), st.data())
-@some
+@laws
 def test_two_lists_of_survivors_never_both_unmask(count: int, data: st.DataObject) -> None:
-    """A server that tells sites of two lists of survivors gets unmask answers on one at most, however it sorts them."""
+    """A server that shows two lists of survivors gets unmask answers on at most one, whichever sites see which."""
     fewer = data.draw(st.sampled_from(sites(count)))
     deceived = data.draw(st.sets(st.sampled_from([site for site in sites(count) if site != fewer]), min_size=2))
     carrier = federation(count)
@@ -138,7 +138,7 @@ def test_two_lists_of_survivors_never_both_unmask(count: int, data: st.DataObjec
         if stage != "consistency" or site not in deceived:
             return payload
         message = json.loads(payload)
-        return canonical_json(message | {"survivors": [each for each in message["survivors"] if each != fewer]})
+        return canonical_json(message | {"survivors": [peer for peer in message["survivors"] if peer != fewer]})
 
     carrier.changed = lie
     server = SumServer(carrier.plan())
@@ -151,8 +151,9 @@ def test_two_lists_of_survivors_never_both_unmask(count: int, data: st.DataObjec
     unmasked = set()
     together = data.draw(st.booleans())
     for site in sites(count):
-        kept = {peer: each for peer, each in signed.items() if together or (peer in deceived) == (site in deceived)}
-        request = {"session": SignedPlan.model_validate_json(session).plan.session, "signatures": kept}
+        peers = [peer for peer in signed if together or (peer in deceived) == (site in deceived)]
+        signatures = {peer: signed[peer] for peer in peers}
+        request = {"session": SignedPlan.model_validate_json(session).plan.session, "signatures": signatures}
         try:
             carrier.ask("unmask", site, canonical_json(request))
         except (SignatureInvalid, SecureSumRefused):
@@ -163,30 +164,30 @@ def test_two_lists_of_survivors_never_both_unmask(count: int, data: st.DataObjec
 
 def test_a_site_gives_of_each_peer_its_seed_or_its_key_never_both() -> None:
     """Each unmask answer names every sharer exactly once: survivors among the seeds, dropped ones among the keys."""
-    gone = sites(6)[1]
-    carrier = federation(6, lost=[("mask", gone)])
+    dropped = sites(6)[1]
+    carrier = federation(6, lost=[("mask", dropped)])
     secure_sum(carrier.plan(), carrier)
     for (stage, site), payload in carrier.answers.items():
         if stage == "unmask":
             answer = json.loads(payload)
-            assert set(answer["keys"]) == {gone}, site
-            assert set(answer["seeds"]) == set(sites(6)) - {gone}, site
+            assert set(answer["keys"]) == {dropped}, site
+            assert set(answer["seeds"]) == set(sites(6)) - {dropped}, site
 
 
 def test_a_masked_vector_shows_nothing_of_its_own() -> None:
-    """The same vector masked twice differs in every word, and no answer of a site holds it."""
+    """The same vector masked twice differs in every word, and no word of it stays unmasked."""
     carrier = Federation({site: np.zeros(50, dtype=np.uint64) for site in sites(3)})
-    seen = []
+    masked = []
     for _ in range(2):
         plan = carrier.plan()
         secure_sum(plan, carrier)
-        seen.append(unpack_words(carrier.answers["mask", sites(3)[0]], plan.plan))
-    assert (seen[0] != seen[1]).all()
-    assert (seen[0] != 0).all()
+        masked.append(unpack_words(carrier.answers["mask", sites(3)[0]], plan.plan))
+    assert (masked[0] != masked[1]).all()
+    assert (masked[0] != 0).all()
 
 
 def test_round_keys_that_no_registered_key_signed_are_refused() -> None:
-    """A server that puts its own round key in a site's place is found out by every peer."""
+    """Every peer refuses a round key that the server puts in a site's place."""
     carrier, victim = federation(4), sites(4)[2]
 
     def replace(stage: str, site: SiteId, payload: bytes) -> bytes:
@@ -196,8 +197,8 @@ def test_round_keys_that_no_registered_key_signed_are_refused() -> None:
         for signed in message["adverts"]:
             if signed["advert"]["site_id"] == victim:
                 advert = Advert.model_validate(signed["advert"] | {"mask": "09" * 32})
-                mine = SigningKey.generate().sign(canonical_json(advert))
-                signed.update(SignedAdvert(advert=advert, signature=mine).model_dump(mode="json"))
+                signature = SigningKey.generate().sign(canonical_json(advert))
+                signed.update(SignedAdvert(advert=advert, signature=signature).model_dump(mode="json"))
         return canonical_json(message)
 
     carrier.changed = replace
@@ -232,7 +233,7 @@ def test_shares_shown_under_different_round_keys_do_not_open() -> None:
 
 
 @given(st.integers(3, 8), st.integers(0, 2))
-@some
+@laws
 def test_a_threshold_that_colluders_could_get_under_is_refused(count: int, colluders: int) -> None:
     """A site takes part exactly when 2t > n + k and t is at least the minimum."""
     for threshold in range(1, count + 1):
@@ -246,7 +247,7 @@ def test_a_threshold_that_colluders_could_get_under_is_refused(count: int, collu
 
 
 @given(st.integers(4, 7), st.data())
-@some
+@laws
 def test_unpinned_peers_count_as_colluders(count: int, data: st.DataObject) -> None:
     """With pins a site needs three known sites, and 2t > n + k + unknown."""
     own, *others = sites(count)
@@ -273,7 +274,7 @@ def test_a_pinned_peer_under_another_key_is_refused() -> None:
 
 
 @given(st.integers(3, 6))
-@some
+@laws
 def test_near_repeats_are_refused_and_plain_repeats_are_not(count: int) -> None:
     """On one subject only the answered set itself, or one nested with it and three or more sites apart, is allowed."""
     everyone = sites(6)
@@ -283,10 +284,10 @@ def test_near_repeats_are_refused_and_plain_repeats_are_not(count: int) -> None:
     secure_sum(carrier.plan(first), carrier)
     for other_count in range(3, 7):
         for other in combinations(everyone, other_count):
-            payload, one, two = canonical_json(carrier.plan(other)), set(first), set(other)
+            payload, old, new = canonical_json(carrier.plan(other)), set(first), set(other)
             if everyone[0] not in other:
                 continue
-            if one == two or ((one < two or two < one) and len(one ^ two) >= 3):
+            if old == new or ((old < new or new < old) and len(old ^ new) >= 3):
                 carrier.ask("advertise", everyone[0], payload)
             else:
                 with pytest.raises(RunRefused):
@@ -295,7 +296,7 @@ def test_near_repeats_are_refused_and_plain_repeats_are_not(count: int) -> None:
 
 
 def test_invented_sites_do_not_pad_a_difference() -> None:
-    """With pins, three known sites and then four with two invented ones beside them: the fourth would be shown."""
+    """A sum over three pinned sites refuses one over four and two invented sites, which would show the fourth."""
     known, carrier = sites(4), federation(6, 1)
     carrier.policy = SumPolicy(pins={site: carrier.keys[site].fingerprint for site in known})
     secure_sum(carrier.plan(known[:3]), carrier)
@@ -306,7 +307,7 @@ def test_invented_sites_do_not_pad_a_difference() -> None:
 
 
 def test_a_site_that_was_not_asked_to_sign_remembers_too() -> None:
-    """Its vector may be in the sum, so the roster is remembered with the masked vector."""
+    """A site remembers the roster once it sends its masked vector, since the sum may hold it."""
     carrier, own = federation(5, 1), sites(5)[0]
     carrier.lost = [("mask", site) for site in sites(5)[1:]]
     with pytest.raises(TooFewSites):
@@ -318,7 +319,7 @@ def test_a_site_that_was_not_asked_to_sign_remembers_too() -> None:
 
 
 def test_a_dropout_that_would_show_one_site_is_refused() -> None:
-    """After a sum over all, a sum over the same roster from which one site 'dropped out' is not signed."""
+    """After a sum over all, no site signs a sum over the same roster from which one site 'dropped out'."""
     carrier = federation(6, 2)
     secure_sum(carrier.plan(), carrier)
     carrier.lost = [("mask", sites(6)[5])]
@@ -329,7 +330,7 @@ def test_a_dropout_that_would_show_one_site_is_refused() -> None:
 
 
 @given(st.sampled_from(STAGES[:4]), st.binary(max_size=60))
-@some
+@laws
 def test_a_damaged_answer_drops_its_site_only(stage: str, rubbish: bytes) -> None:
     """Whatever bytes a site answers with, the others' sum is exact."""
     carrier, bad = federation(6), sites(6)[3]
@@ -344,7 +345,7 @@ def test_a_damaged_answer_drops_its_site_only(stage: str, rubbish: bytes) -> Non
 
 
 def test_a_wrong_share_is_found_by_the_commitment() -> None:
-    """A site that gives wrong shares spoils nothing while enough others are right, and no sum passes if not."""
+    """Wrong shares do not change the sum while enough others are right; otherwise there is no sum."""
     carrier = federation(7)
     liars = {sites(7)[0]}
 
@@ -352,9 +353,7 @@ def test_a_wrong_share_is_found_by_the_commitment() -> None:
         answers = dict(carrier(at, requests))
         for liar in liars if at == "unmask" else ():
             message = json.loads(answers[liar])
-            message["seeds"] = {
-                site: share[:-2] + f"{int(share[-2:], 16) ^ 1:02x}" for site, share in message["seeds"].items()
-            }
+            message["seeds"] = {site: _flipped(share) for site, share in message["seeds"].items()}
             answers[liar] = canonical_json(message)
         return answers
 
@@ -366,11 +365,11 @@ def test_a_wrong_share_is_found_by_the_commitment() -> None:
 
 
 def test_a_million_words_take_seconds() -> None:
-    """Four sites, a million words each, one dropping out after sharing."""
+    """Four sites sum a million words each, one dropping out after sharing, within the test's time."""
     words = {site: random_words(1_000_000) for site in sites(4)}
     carrier = Federation(words, lost=[("mask", sites(4)[1])])
     result = secure_sum(carrier.plan(), carrier)
-    assert (result.total == true_sum([sum_words for site, sum_words in words.items() if site != sites(4)[1]])).all()
+    assert (result.total == true_sum([vector for site, vector in words.items() if site != sites(4)[1]])).all()
 
 
 def test_an_error_wipes_the_sessions_secrets() -> None:

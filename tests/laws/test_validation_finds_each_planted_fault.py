@@ -1,4 +1,4 @@
-"""Laws of the second pair of eyes: a clean study passes, and each kind of leak or damage planted in it is found."""
+"""Laws of validation: a clean study passes, and each kind of leak or damage planted in it is found."""
 
 import hashlib
 import stat
@@ -40,7 +40,7 @@ def _study(folder: Path, datasets: list[Dataset], syntax: UID = ExplicitVRLittle
 
 
 def _planted(folder: Path, *, syntax: UID = ExplicitVRLittleEndian, kind: str = "dx") -> tuple[Included, Deidentified]:
-    """A study full of identifiers, and what de-identification makes of it."""
+    """A study full of identifiers, and its de-identified output."""
     datasets = make_ct(slices=2) if kind == "ct" else [make_dx(SourceImageSequence=None)]
     for dataset in datasets:
         plant_identifiers(dataset)
@@ -151,8 +151,8 @@ def test_each_kind_of_leak_is_found_by_name_and_stops_the_study(tmp_path: Path, 
 
 def _assert_silent(folder: Path, result: Validated | Refused) -> None:
     """Neither reasons nor report quote an identifier of the source."""
-    told = (result.model_dump_json() + (folder / "report.json").read_text()).casefold()
-    assert not any(secret.casefold() in told for secret in SECRETS.all())
+    text = (result.model_dump_json() + (folder / "report.json").read_text()).casefold()
+    assert not any(secret.casefold() in text for secret in SECRETS.all())
 
 
 BYTES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
@@ -168,7 +168,7 @@ BYTES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
 
 @pytest.mark.parametrize("damage", BYTES)
 def test_damage_in_the_bytes_is_found(tmp_path: Path, damage: str) -> None:
-    """What no data set shows: preamble, tail, cuts, forms and representations."""
+    """Damage that a data set does not show is found: preamble, tail, cuts, value forms and representations."""
     change, code = BYTES[damage]
     source, output = _planted(tmp_path)
     before = output.instances[0].path.read_bytes()
@@ -184,7 +184,7 @@ def test_damage_in_the_bytes_is_found(tmp_path: Path, damage: str) -> None:
 )
 @pytest.mark.parametrize("kind", ["dx", "ct"])
 def test_a_study_that_deidentify_made_is_validated(tmp_path: Path, syntax: UID, kind: str) -> None:
-    """Two independent programs agree that nothing of the planted identifiers is left, in every transfer syntax."""
+    """Validation finds no planted identifier in the output of de-identification, in every transfer syntax."""
     source, output = _planted(tmp_path, syntax=syntax, kind=kind)
     result = _check(tmp_path, source, output)
     assert isinstance(result, Validated), _codes(result)
@@ -207,7 +207,7 @@ def test_another_sites_files_and_originals_do_not_conform(tmp_path: Path) -> Non
 
 
 def test_every_instance_is_accounted_for(tmp_path: Path) -> None:
-    """One dropped without a word, one doubled, one file too many: each stops the study."""
+    """An instance silently dropped, one doubled, a file too many: each stops the study."""
     source, output = _planted(tmp_path, kind="ct")
     dropped = output.model_copy(update={"instances": output.instances[:1]})
     assert {"account", "extra-file"} <= _codes(_check(tmp_path, source, dropped))
@@ -220,7 +220,7 @@ def test_every_instance_is_accounted_for(tmp_path: Path) -> None:
 
 
 def test_files_that_changed_after_their_stage_are_not_trusted(tmp_path: Path) -> None:
-    """An output that is no longer what was written, or a source that is not what was received, stops the study."""
+    """An output changed after it was written, or a source changed after it was received, stops the study."""
     source, output = _planted(tmp_path)
     path = output.instances[0].path
     content = path.read_bytes()
@@ -237,8 +237,8 @@ def test_files_that_changed_after_their_stage_are_not_trusted(tmp_path: Path) ->
     assert "file" in _codes(_check(tmp_path, source, output))
 
 
-def test_claims_about_the_study_are_worked_out_again(tmp_path: Path) -> None:
-    """Another patient, another study name, another profile or a renamed file is found."""
+def test_claims_about_the_study_are_computed_again(tmp_path: Path) -> None:
+    """Another patient, study UID or profile, an identifier or text in the clinical row, or a renamed file is found."""
     source, output = _planted(tmp_path)
     wrong: tuple[tuple[dict[str, object], str], ...] = (
         ({"patient": PatientPseudonym("123456-000000000000001")}, "patient-mapping"),
@@ -260,14 +260,14 @@ def test_claims_about_the_study_are_worked_out_again(tmp_path: Path) -> None:
 
 
 def test_form_errors_that_the_source_had_are_counted_and_not_held_against_us(tmp_path: Path) -> None:
-    """`No error that the source had not`: a lower-case code copied as it was is no finding."""
+    """A lower-case code copied as the source had it is counted and is not a finding."""
     source = _study(tmp_path / "in", [make_dx()])
     path = source.kept[0].path
     content = path.read_bytes().replace(b"MONOCHROME2", b"monochrome2")
     path.write_bytes(content)
-    kept = source.kept[0].model_copy(update={"sha256": Sha256(hashlib.sha256(content).hexdigest())})
-    study = source.study.model_copy(update={"instances": (kept,)})
-    source = source.model_copy(update={"kept": (kept,), "study": study})
+    instance = source.kept[0].model_copy(update={"sha256": Sha256(hashlib.sha256(content).hexdigest())})
+    study = source.study.model_copy(update={"instances": (instance,)})
+    source = source.model_copy(update={"kept": (instance,), "study": study})
     output = deidentify(source, profile=PROFILE, pseudonyms=PSEUDONYMS, out=tmp_path / "out")
     assert isinstance(output, Deidentified)
     result = _check(tmp_path, source, output)
@@ -276,7 +276,7 @@ def test_form_errors_that_the_source_had_are_counted_and_not_held_against_us(tmp
 
 
 def test_no_sentence_is_missing() -> None:
-    """Every code that the package raises has its sentence, and no sentence is without use."""
+    """Every sentence belongs to a code that the package uses."""
     package = Path(__file__).resolve().parents[2] / "site_node" / "validate"
     sources = "".join(path.read_text() for path in package.glob("*.py") if path.name != "finding.py")
     assert all(f'"{code}"' in sources for code in MESSAGES)

@@ -1,4 +1,4 @@
-"""What Alembic runs, as a script, to apply migrations on the connection it was handed by `coordinator.store.sql`."""
+"""What Alembic runs, as a script, to apply migrations on the connection that `coordinator.store.sql` passes."""
 
 from alembic import context
 

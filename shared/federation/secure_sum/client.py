@@ -1,4 +1,4 @@
-"""A site's side of a secure sum: five answers, each given once, each after a check that the server may not talk away.
+"""A site's side of a secure sum: five answers, each given once, each after checks that the server cannot bypass.
 
 The client keeps nothing in its own memory: between stages its secrets lie in a `SessionMemory`, so that a stage may
 run in a fresh process. Whatever goes wrong ends the session here and wipes its secrets.
@@ -46,7 +46,7 @@ _REQUESTS: MappingProxyType[str, type[_Request]] = MappingProxyType(
 
 
 class Contribution(Protocol):
-    """What a site gives to a sum."""
+    """A site's contribution to a sum."""
 
     def approve(self, plan: SumPlan) -> None:
         """Return when the site takes part in this plan; else raise, for example `RunRefused`."""
@@ -154,9 +154,9 @@ class SumClient:
         for advert in adverts:
             if advert.site_id != self.site_id:
                 place = plan.place_of(advert.site_id)
-                way = (self.site_id, advert.site_id)
+                route = (self.site_id, advert.site_id)
                 parcels[advert.site_id] = masks.seal_parcel(
-                    _channel(state, advert.site_id), way, _context(state), seeds[place] + keys[place]
+                    _channel(state, advert.site_id), route, _context(state), seeds[place] + keys[place]
                 ).hex()
         return Parcels(session=plan.session, parcels=parcels)
 
@@ -179,7 +179,7 @@ class SumClient:
         return pack_words(plan.session, total)
 
     def _consistency(self, state: _State, request: SurvivorsRequest) -> SignatureAnswer:
-        """Sign the one list of survivors this site will unmask."""
+        """Sign the only list of survivors that this site will unmask."""
         plan, survivors = state.plan, self._checked(state.plan, request.survivors)
         if not set(survivors) <= set(state.shares):
             raise SecureSumRefused(problem="a survivor is named that never shared")
@@ -189,7 +189,7 @@ class SumClient:
         return SignatureAnswer(session=plan.session, signature=self.key.sign(state.signed_by_all))
 
     def _unmask(self, state: _State, request: UnmaskRequest) -> Unmasking:
-        """Give seed shares of the survivors and key shares of the dropped, once the list is seen to be everyone's."""
+        """Give seed shares of the survivors and key shares of the dropped, once enough survivors signed one list."""
         plan, signers = state.plan, set(request.signatures)
         if not signers <= set(state.survivors) or len(signers) < plan.threshold:
             raise SecureSumRefused(problem="too few survivors signed the list of survivors")
@@ -207,7 +207,7 @@ class SumClient:
         self.memory.remember(
             plan.subject,
             Answered(roster=plan.sites, survivors=survivors),
-            lambda earlier: refuse_near_repeat(earlier, plan.sites, survivors, self.policy, self.site_id),
+            lambda previous: refuse_near_repeat(previous, plan.sites, survivors, self.policy, self.site_id),
         )
 
     def _checked(self, plan: SumPlan, sites: Collection[SiteId]) -> tuple[SiteId, ...]:
@@ -218,8 +218,8 @@ class SumClient:
         return tuple(sorted(sites))
 
     def _opened(self, state: _State, sender: SiteId, sealed: str) -> tuple[str, str]:
-        way = (sender, self.site_id)
-        plain = masks.open_parcel(_channel(state, sender), way, _context(state), bytes.fromhex(sealed))
+        route = (sender, self.site_id)
+        plain = masks.open_parcel(_channel(state, sender), route, _context(state), bytes.fromhex(sealed))
         if len(plain) != 2 * shamir.SHARE_BYTES:
             raise SecureSumRefused(problem=f"the shares from site {sender} have another size")
         return plain[: shamir.SHARE_BYTES].hex(), plain[shamir.SHARE_BYTES :].hex()

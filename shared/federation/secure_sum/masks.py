@@ -45,7 +45,7 @@ def public_of(private: bytes) -> bytes:
 
 
 def commitment(seed: bytes, session: str, site: SiteId) -> str:
-    """What a site publishes of its seed, in hexadecimal: binding, and hiding since a seed has 256 random bits."""
+    """What a site publishes about its seed, in hexadecimal: binding, and hiding since a seed has 256 random bits."""
     return hashlib.sha256(f"ricord-secure-sum/1 commitment {session} {site} ".encode() + seed).hexdigest()
 
 
@@ -60,21 +60,21 @@ def self_words(seed: bytes, session: str, site: SiteId, length: int) -> Words:
     return _words(_derive(seed, "self", session, site), length)
 
 
-def seal_parcel(channel: Channel, way: tuple[SiteId, SiteId], context: bytes, plain: bytes) -> bytes:
-    """Encrypt `plain` from `way[0]` to `way[1]`, bound to `context`. One parcel a session and way, never two."""
-    return _cipher(channel, way).encrypt(bytes(12), plain, context)
+def seal_parcel(channel: Channel, route: tuple[SiteId, SiteId], context: bytes, plain: bytes) -> bytes:
+    """Encrypt `plain` from `route[0]` to `route[1]`, bound to `context`. Only once for each session and route."""
+    return _cipher(channel, route).encrypt(bytes(12), plain, context)
 
 
-def open_parcel(channel: Channel, way: tuple[SiteId, SiteId], context: bytes, sealed: bytes) -> bytes:
-    """Decrypt what `way[0]` sealed for `way[1]`; raises `SecureSumRefused` when it was for another eye or changed."""
+def open_parcel(channel: Channel, route: tuple[SiteId, SiteId], context: bytes, sealed: bytes) -> bytes:
+    """Decrypt what `route[0]` sealed for `route[1]`; raises `SecureSumRefused` when it is for another or changed."""
     try:
-        return _cipher(channel, way).decrypt(bytes(12), sealed, context)
+        return _cipher(channel, route).decrypt(bytes(12), sealed, context)
     except InvalidTag as error:
-        raise SecureSumRefused(problem=f"the shares from site {way[0]} are not for this site and session") from error
+        raise SecureSumRefused(problem=f"the shares from site {route[0]} are not for this site and session") from error
 
 
-def _cipher(channel: Channel, way: tuple[SiteId, SiteId]) -> ChaCha20Poly1305:
-    return ChaCha20Poly1305(_derive(_agree(channel.private, channel.public), "parcel", channel.session, *way))
+def _cipher(channel: Channel, route: tuple[SiteId, SiteId]) -> ChaCha20Poly1305:
+    return ChaCha20Poly1305(_derive(_agree(channel.private, channel.public), "parcel", channel.session, *route))
 
 
 def _agree(private: bytes, public: bytes) -> bytes:

@@ -21,10 +21,10 @@ _STALE = timedelta(days=2)  # as long as a plan lives
 
 
 class SessionMemory(Protocol):
-    """The site's memory of secure-sum sessions. What a method did is durable when it returns."""
+    """The site's memory of secure-sum sessions. The effect of a method is durable when it returns."""
 
     def claim(self, session: str, stage: str) -> None:
-        """Mark a stage as answered; raises `SecureSumRefused` when it was before."""
+        """Mark a stage as answered; raises `SecureSumRefused` when it is already marked."""
         ...
 
     def save(self, session: str, state: bytes) -> None:
@@ -40,11 +40,11 @@ class SessionMemory(Protocol):
         ...
 
     def remember(self, subject: str, answer: Answered, allow: Callable[[Sequence[Answered]], None]) -> None:
-        """Add `answer` on `subject` if `allow`, given the earlier ones, does not raise. No other call comes between."""
+        """Add `answer` on `subject` unless `allow` raises on the previous answers. Atomic: no other call intervenes."""
         ...
 
     def answered(self, subject: str) -> tuple[Answered, ...]:
-        """The earlier answers on `subject`."""
+        """The previous answers on `subject`."""
         ...
 
 
@@ -84,7 +84,7 @@ class FileMemory:
         (self._sessions / session / "state").unlink(missing_ok=True)
 
     def wipe_stale(self, *, age: timedelta = _STALE) -> None:
-        """Forget the secrets of sessions that went quiet: their last stage was answered longer ago than `age`."""
+        """Forget the secrets of sessions whose last stage was answered longer ago than `age`."""
         before = (datetime.now(UTC) - age).timestamp()
         for state in self._sessions.glob("*/state"):
             if state.stat().st_mtime < before:
@@ -94,10 +94,10 @@ class FileMemory:
         """See `SessionMemory`."""
         file = self._file(subject)
         with _locked(file.with_suffix(".lock")):
-            earlier = self.answered(subject)
-            allow(earlier)
-            if answer not in earlier:
-                lines = [entry.model_dump_json() for entry in (*earlier, answer)]
+            previous = self.answered(subject)
+            allow(previous)
+            if answer not in previous:
+                lines = [entry.model_dump_json() for entry in (*previous, answer)]
                 _replace(file, "\n".join(lines).encode())
                 _sync(file.parent)
 

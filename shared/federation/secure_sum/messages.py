@@ -40,7 +40,7 @@ class Peer(Frozen):
 
 
 class SumPlan(Frozen):
-    """What one session sums, over whom, and how many must stay; signed by the coordinator."""
+    """What one session sums, over which sites, and how many of them must stay; signed by the coordinator."""
 
     format: Literal["ricord-secure-sum/1"] = "ricord-secure-sum/1"
     session: Session
@@ -94,7 +94,7 @@ class SignedPlan(Frozen):
         return cls(plan=plan, signature=key.sign(canonical_json(plan)))
 
     def verified(self, key: VerifyKey) -> SumPlan:
-        """The plan, once its signature is seen to be `key`'s; raises `SignatureInvalid`."""
+        """The plan, once its signature is verified as `key`'s; raises `SignatureInvalid`."""
         key.verify(canonical_json(self.plan), self.signature, what="the plan of the secure sum")
         return self.plan
 
@@ -147,7 +147,7 @@ class SurvivorsRequest(Frozen):
 
 
 class Survivors(Frozen):
-    """What a survivor signs: one view of the session and who is left in it."""
+    """What a survivor signs: its view of the session and the sites left in it."""
 
     format: Literal["ricord-secure-sum-survivors/1"] = "ricord-secure-sum-survivors/1"
     plan: Sha256
@@ -164,7 +164,7 @@ class SignatureAnswer(Frozen):
 
 
 class UnmaskRequest(Frozen):
-    """Request of `unmask`: the survivors' signatures on the one list."""
+    """Request of `unmask`: the survivors' signatures on one list of them."""
 
     session: Session
     signatures: dict[SiteId, str]

@@ -1,4 +1,4 @@
-"""What a site asks of a session before it takes part: enough peers it knows, and a threshold no lie can get under.
+"""What a site requires of a session: enough peers it knows, and a threshold that a lying server cannot get under.
 
 Let n be the roster, u the peers in it that the site does not know by a pinned key, and k the known ones that might
 collude with the coordinator. To learn a site's vector, a liar needs t shares of its seed and t of its mask key; an
@@ -18,7 +18,7 @@ MINIMUM = 3  # below three, a sum shows each of two sites the other's vector
 
 
 class SumPolicy(Frozen):
-    """A site's own terms. Without pins the coordinator is trusted not to invent sites."""
+    """A site's own terms. A site without pins trusts the coordinator not to invent sites."""
 
     minimum: int = Field(default=MINIMUM, ge=MINIMUM)  # survivors, the site itself among them; pinned ones if any
     colluders: int = Field(default=1, ge=0)  # known peers that may side with the coordinator
@@ -46,9 +46,9 @@ class SumPolicy(Frozen):
 
 
 class Answered(Frozen):
-    """Whom a site answered together with, on one subject: the planned roster and those that were left.
+    """The sites of one answered session on one subject: the planned roster and the survivors.
 
-    No survivors: the site gave its masked vector and was not asked, or not yet, to sign who was left.
+    No survivors: the site sent its masked vector and was not asked, or not yet, to sign the list of survivors.
     """
 
     roster: tuple[SiteId, ...]
@@ -61,34 +61,34 @@ def default_threshold(sites: int, *, colluders: int = 1, minimum: int = MINIMUM)
 
 
 def refuse_near_repeat(
-    earlier: Sequence[Answered],
+    previous: Sequence[Answered],
     roster: Sequence[SiteId],
     survivors: Sequence[SiteId] | None,
     policy: SumPolicy,
     own: SiteId,
 ) -> None:
-    """Raise `RunRefused` unless the sets are each equal to, disjoint from, or nested with every earlier one.
+    """Raise `RunRefused` unless the sets are each equal to, disjoint from, or nested with every previous one.
 
     Nested sets must differ by at least `policy.minimum` known sites. Rosters are compared with rosters and survivors
-    with survivors (`None`, or none in an earlier answer: not known). The sets of one memory, which all hold `own`, are
-    then a chain whose first set and whose steps have the minimum of known sites each. Whatever is added and taken away
-    among their sums, even by someone who knows the vectors of all unknown sites, weighs the sites of one step alike:
-    it never shows fewer known sites than the minimum. Sets that this memory has not seen are outside this guarantee.
+    with survivors (`None`, or none in a previous answer: not known). The sets of one memory, which all hold `own`, are
+    then a chain whose first set and whose steps have the minimum of known sites each. Any sum or difference of their
+    sums, even for someone who knows the vectors of all unknown sites, weighs the sites of one step alike: it never
+    shows fewer known sites than the minimum. Sets that this memory does not hold are outside this guarantee.
     """
-    for answer in earlier:
+    for answer in previous:
         _refuse_near(answer.roster, roster, policy, own)
         if survivors and answer.survivors:
             _refuse_near(answer.survivors, survivors, policy, own)
 
 
-def _refuse_near(before: Sequence[SiteId], now: Sequence[SiteId], policy: SumPolicy, own: SiteId) -> None:
-    first, second = set(before), set(now)
+def _refuse_near(previous: Sequence[SiteId], planned: Sequence[SiteId], policy: SumPolicy, own: SiteId) -> None:
+    first, second = set(previous), set(planned)
     if first == second or not first & second:
         return
     if not (first < second or second < first):
         raise RunRefused(problem="this was answered before with sites that are partly others, and sums could be solved")
-    apart = policy.known(own, first ^ second)
-    if apart < policy.minimum:
+    count = policy.known(own, first ^ second)
+    if count < policy.minimum:
         raise RunRefused(
-            problem=f"this was answered before with {apart} known site(s) more or fewer, whom the difference would show"
+            problem=f"this was answered before with {count} known site(s) more or fewer, whom the difference would show"
         )

@@ -1,4 +1,4 @@
-"""The centre's side of a secure sum: it passes sealed parcels on, and in the end unmasks the sum only.
+"""The centre's side of a secure sum: it passes sealed parcels on, and finally unmasks the sum only.
 
 An answer that is damaged, foreign or missing drops its site; the sum goes on over the rest as long as the threshold
 holds, and stops with `TooFewSites` below it.
@@ -58,7 +58,7 @@ class Sum:
 
 
 def secure_sum(signed: SignedPlan, exchange: Exchange) -> Sum:
-    """Run one session over `exchange`. Raises `TooFewSites` or `SecureSumRefused`; then nothing was computed."""
+    """Run one session over `exchange`. Raises `TooFewSites` or `SecureSumRefused`; then there is no result."""
     server = SumServer(signed)
     steps: dict[str, Callable[[Answers], Requests]] = {
         "advertise": server.adverts,
@@ -73,7 +73,7 @@ def secure_sum(signed: SignedPlan, exchange: Exchange) -> Sum:
 
 
 class SumServer:
-    """One session's state. Each method takes one stage's answers and gives the next stage's requests."""
+    """One session's state. Each method accepts one stage's answers and returns the next stage's requests."""
 
     def __init__(self, signed: SignedPlan) -> None:
         self._signed = signed
@@ -88,7 +88,7 @@ class SumServer:
         return dict.fromkeys(self._plan.sites, payload)
 
     def adverts(self, answers: Answers) -> Requests:
-        """Take round keys; requests of `share`."""
+        """Accept round keys; requests of `share`."""
 
         def read(site: SiteId, payload: bytes) -> SignedAdvert:
             signed = parse(payload, SignedAdvert, "advertise")
@@ -96,12 +96,12 @@ class SumServer:
                 raise SecureSumRefused(problem="round keys came from another site than they name")
             return signed
 
-        self._adverts = self._take(answers, read, self._plan.sites)
+        self._adverts = self._accept(answers, read, self._plan.sites)
         request = ShareRequest(session=self._plan.session, adverts=tuple(self._adverts.values()))
         return dict.fromkeys(self._adverts, request.model_dump_json().encode())
 
     def parcels(self, answers: Answers) -> Requests:
-        """Take parcels of shares; requests of `mask`, to each site what the others sealed for it."""
+        """Accept parcels of shares; requests of `mask`, to each site the parcels sealed for it."""
 
         def read(site: SiteId, payload: bytes) -> Parcels:
             parcels = self._of_session(parse(payload, Parcels, "share"))
@@ -109,7 +109,7 @@ class SumServer:
                 raise SecureSumRefused(problem="shares are missing or too many")
             return parcels
 
-        shared = self._take(answers, read, self._adverts)
+        shared = self._accept(answers, read, self._adverts)
         self._sharers = tuple(shared)
         return {
             site: Parcels(
@@ -122,13 +122,13 @@ class SumServer:
         }
 
     def masked(self, answers: Answers) -> Requests:
-        """Take masked vectors; requests of `consistency`."""
-        self._masked = self._take(answers, lambda _, payload: unpack_words(payload, self._plan), self._sharers)
+        """Accept masked vectors; requests of `consistency`."""
+        self._masked = self._accept(answers, lambda _, payload: unpack_words(payload, self._plan), self._sharers)
         request = SurvivorsRequest(session=self._plan.session, survivors=tuple(self._masked))
         return dict.fromkeys(self._masked, request.model_dump_json().encode())
 
     def signatures(self, answers: Answers) -> Requests:
-        """Take signatures on the list of survivors; requests of `unmask`."""
+        """Accept signatures on the list of survivors; requests of `unmask`."""
         signed = survivors_bytes(self._plan, tuple(self._adverts.values()), self._sharers, self._masked)
 
         def read(site: SiteId, payload: bytes) -> str:
@@ -136,12 +136,12 @@ class SumServer:
             self._plan.key_of(site).verify(signed, answer.signature, what="the list of survivors")
             return answer.signature
 
-        signatures = self._take(answers, read, self._masked)
+        signatures = self._accept(answers, read, self._masked)
         request = UnmaskRequest(session=self._plan.session, signatures=signatures)
         return dict.fromkeys(signatures, request.model_dump_json().encode())
 
     def total(self, answers: Answers) -> Sum:
-        """Take the shares that unmask; the sum. Raises `SecureSumRefused` when they do not fit what was committed."""
+        """Accept the shares that unmask; the sum. Raises `SecureSumRefused` when they do not fit the commitments."""
         dropped = [site for site in self._sharers if site not in self._masked]
 
         def read(_: SiteId, payload: bytes) -> Unmasking:
@@ -150,18 +150,18 @@ class SumServer:
                 raise SecureSumRefused(problem="shares are missing or too many")
             return answer
 
-        given = self._take(answers, read, self._masked)
+        parts = self._accept(answers, read, self._masked)
         total = np.zeros(self._plan.length, dtype=np.uint64)
         for site, words in self._masked.items():
-            seed = self._rebuilt(site, {peer: answer.seeds[site] for peer, answer in given.items()}, self._seed_fits)
+            seed = self._rebuilt(site, {peer: part.seeds[site] for peer, part in parts.items()}, self._seed_fits)
             total += words - masks.self_words(seed, self._plan.session, site, self._plan.length)
         for site in dropped:
-            key = self._rebuilt(site, {peer: answer.keys[site] for peer, answer in given.items()}, self._key_fits)
+            key = self._rebuilt(site, {peer: part.keys[site] for peer, part in parts.items()}, self._key_fits)
             total -= self._masks_with(site, key)
         return Sum(plan=self._plan, total=total, survivors=tuple(self._masked))
 
     def _masks_with(self, dropped: SiteId, key: bytes) -> Words:
-        """What the survivors' vectors hold of their masks with a dropped site."""
+        """The sum of the survivors' masks with a dropped site, as their vectors hold them."""
         total = np.zeros(self._plan.length, dtype=np.uint64)
         for site in self._masked:
             public = bytes.fromhex(self._adverts[site].advert.mask)
@@ -171,8 +171,8 @@ class SumServer:
 
     def _rebuilt(self, site: SiteId, shares: Mapping[SiteId, str], fits: Callable[[SiteId, bytes], bool]) -> bytes:
         """The secret of `site`; another set of shares is tried when one does not fit the commitment."""
-        chosen = itertools.islice(itertools.combinations(sorted(shares), self._plan.threshold), _MOST_TRIES)
-        for peers in chosen:
+        subsets = itertools.islice(itertools.combinations(sorted(shares), self._plan.threshold), _MOST_TRIES)
+        for peers in subsets:
             try:
                 secret = shamir.combine({self._plan.place_of(peer): bytes.fromhex(shares[peer]) for peer in peers})
             except ValueError:
@@ -192,17 +192,17 @@ class SumServer:
             raise SecureSumRefused(problem="a message is of another session")
         return message
 
-    def _take(
-        self, answers: Answers, read: Callable[[SiteId, bytes], Read], asked: Collection[SiteId]
+    def _accept(
+        self, answers: Answers, read: Callable[[SiteId, bytes], Read], expected: Collection[SiteId]
     ) -> dict[SiteId, Read]:
-        """What could be read, by site, ascending; raises `TooFewSites` when it is of fewer sites than must stay."""
-        taken: dict[SiteId, Read] = {}
-        for site in sorted(set(answers) & set(asked)):
+        """The readable answers by site, ascending; raises `TooFewSites` when fewer sites are left than must stay."""
+        accepted: dict[SiteId, Read] = {}
+        for site in sorted(set(answers) & set(expected)):
             try:
-                taken[site] = read(site, answers[site])
+                accepted[site] = read(site, answers[site])
             except RicordError as error:
                 _log.warning("site %s drops out of secure sum %s: %s", site, self._plan.session, error.public)
-        wanted = max(self._plan.threshold, MINIMUM)
-        if len(taken) < wanted:
-            raise TooFewSites(present=str(len(taken)), minimum=str(wanted))
-        return taken
+        minimum = max(self._plan.threshold, MINIMUM)
+        if len(accepted) < minimum:
+            raise TooFewSites(present=str(len(accepted)), minimum=str(minimum))
+        return accepted

@@ -2,7 +2,7 @@
 
 The Mersenne prime leaves room for any 256-bit secret and needs no search for a prime. A share is the polynomial's
 value at the holder's place (1, 2, ...), 66 bytes, big-endian. Any `threshold` shares give the secret; fewer say
-nothing about it. A wrong share gives a wrong secret without a word: compare what comes out with a commitment.
+nothing about it. A wrong share silently gives a wrong secret: compare the result with a commitment.
 """
 
 import secrets
@@ -30,15 +30,15 @@ def split(secret: bytes, threshold: int, places: Sequence[int]) -> dict[int, byt
 
 
 def combine(shares: Mapping[int, bytes]) -> bytes:
-    """The secret that `shares` lie on, by Lagrange interpolation at zero; raises `ValueError` when it is no secret."""
+    """The secret of `shares`, by Lagrange interpolation at zero; raises `ValueError` when it exceeds 32 bytes."""
     total = 0
     for place, share in shares.items():
-        above, below = 1, 1
+        numerator, denominator = 1, 1
         for other in shares:
             if other != place:
-                above = above * other % PRIME
-                below = below * (other - place) % PRIME
-        total += int.from_bytes(share) * above * pow(below, -1, PRIME)
+                numerator = numerator * other % PRIME
+                denominator = denominator * (other - place) % PRIME
+        total += int.from_bytes(share) * numerator * pow(denominator, -1, PRIME)
     secret = total % PRIME
     if secret >= 2 ** (8 * SECRET_BYTES):
         raise ValueError("these shares do not belong together")

@@ -25,19 +25,58 @@ HOSPITAL = 2
 
 
 @dataclass(frozen=True)
-class Ended:
+class Outcome:
+    """How one study ends."""
+
     ending: Ending
     codes: frozenset[str]
     validated: Validated | None = None
 
 
 @dataclass(frozen=True)
+class Stages:
+    """The stages of a node, from a received study to its outcome."""
+
+    reception: Reception
+    sheet: ClinicalSheet
+    protocol: Protocol
+    pseudonyms: Pseudonyms
+    out: Path
+
+    def run(self, study: Received) -> Outcome:
+        reason = self.reception.held.get(study.key)
+        if reason:
+            return Outcome(Ending.QUARANTINED, frozenset({reason.code}))
+        row = row_for(study, [self.sheet])
+        screened = screen(study, criteria=self.protocol.criteria, clinical=row, clinical_checked=True)
+        if isinstance(screened, Review | Excluded):
+            ending = Ending.EXCLUDED if isinstance(screened, Excluded) else Ending.QUARANTINED
+            return Outcome(ending, frozenset(reason.code for reason in screened.reasons))
+        assert isinstance(row, ClinicalRow)
+        return self.release(screened, row, self.out / study.key)
+
+    def release(self, study: Included, row: ClinicalRow, out: Path) -> Outcome:
+        out.mkdir(parents=True)
+        assert study.study.identity is not None
+        dictionary, profile, pseudonyms = self.protocol.clinical, self.protocol.profile, self.pseudonyms
+        clinical = deidentify_row(row, dictionary=dictionary, pseudonyms=pseudonyms, identity=study.study.identity)
+        output = deidentify(study, profile=profile, pseudonyms=pseudonyms, out=out / "study", clinical=clinical)
+        result: Refused | Validated | Deidentified = output
+        if isinstance(output, Deidentified):
+            result = validate(study, output, profile=profile, pseudonyms=pseudonyms, report=out / "report.json")
+        if isinstance(result, Refused):
+            return Outcome(result.ending, frozenset(reason.code for reason in result.reasons))
+        assert isinstance(result, Validated)
+        return Outcome(Ending.SUBMITTED, frozenset(), result)
+
+
+@dataclass(frozen=True)
 class Visit:
-    """One hospital and what the stages made of it."""
+    """One hospital and the outcome of each of its studies, by StudyInstanceUID."""
 
     summary: HospitalSummary
     reception: Reception
-    ended: dict[str, Ended]
+    outcomes: dict[str, Outcome]
 
 
 @pytest.fixture(scope="module")
@@ -48,71 +87,39 @@ def visit(tmp_path_factory: pytest.TempPathFactory) -> Visit:
     reception = receive_folder(summary.archive, folder / "spool", pseudonyms)
     sheet = read_sheet(summary.sheet, protocol.clinical)
     assert not sheet.problems
-    ended = {
-        study.study_instance_uid: _end(study, reception, sheet, protocol, pseudonyms, folder / "out")
-        for study in reception.studies
-    }
-    return Visit(summary, reception, ended)
-
-
-def _end(  # noqa: PLR0917 -- what a node has at hand, by type
-    study: Received, reception: Reception, sheet: ClinicalSheet, protocol: Protocol, pseudonyms: Pseudonyms, out: Path
-) -> Ended:
-    held = reception.held.get(study.key)
-    if held:
-        return Ended(Ending.QUARANTINED, frozenset({held.code}))
-    row = row_for(study, [sheet])
-    screened = screen(study, criteria=protocol.criteria, clinical=row, clinical_checked=True)
-    if isinstance(screened, Review | Excluded):
-        ending = Ending.EXCLUDED if isinstance(screened, Excluded) else Ending.QUARANTINED
-        return Ended(ending, frozenset(reason.code for reason in screened.reasons))
-    return _leave(screened, row if isinstance(row, ClinicalRow) else None, protocol, pseudonyms, out / study.key)
-
-
-def _leave(study: Included, row: ClinicalRow | None, protocol: Protocol, pseudonyms: Pseudonyms, out: Path) -> Ended:
-    out.mkdir(parents=True)
-    identity = study.study.identity
-    assert identity is not None
-    assert row is not None
-    leaving = deidentify_row(row, dictionary=protocol.clinical, pseudonyms=pseudonyms, identity=identity)
-    done = deidentify(study, profile=protocol.profile, pseudonyms=pseudonyms, out=out / "study", clinical=leaving)
-    found: Refused | Validated | Deidentified = done
-    if isinstance(done, Deidentified):
-        found = validate(study, done, profile=protocol.profile, pseudonyms=pseudonyms, report=out / "report.json")
-    if isinstance(found, Refused):
-        return Ended(found.ending, frozenset(reason.code for reason in found.reasons))
-    assert isinstance(found, Validated)
-    return Ended(Ending.SUBMITTED, frozenset(), found)
+    stages = Stages(reception, sheet, protocol, pseudonyms, folder / "out")
+    outcomes = {study.study_instance_uid: stages.run(study) for study in reception.studies}
+    return Visit(summary, reception, outcomes)
 
 
 def test_every_study_ends_as_expected(visit: Visit) -> None:
-    """Screen, de-identify and validate end each study as the summary says; pixels are looked at elsewhere."""
+    """Screen, de-identify and validate end each study as the summary says; other tests search the pixels."""
     wrong: dict[str, tuple[object, ...]] = {}
     for uid, expected in visit.summary.expected.items():
-        seen = visit.ended[uid]
+        outcome = visit.outcomes[uid]
         if expected.code == BURNED_IN_TEXT:
-            assert seen.ending is Ending.SUBMITTED  # nothing but its pixels tells
-        elif seen.ending is not expected.ending or (expected.code and expected.code not in seen.codes):
-            wrong[expected.label] = (seen.ending, seen.codes)
-        elif seen.validated is not None and len(seen.validated.study.left_out) != expected.left_out:
-            wrong[expected.label] = ("left out", [one.reasons for one in seen.validated.study.left_out])
+            assert outcome.ending is Ending.SUBMITTED  # only its pixels show the text
+        elif outcome.ending is not expected.ending or (expected.code and expected.code not in outcome.codes):
+            wrong[expected.label] = (outcome.ending, outcome.codes)
+        elif outcome.validated is not None and len(outcome.validated.study.left_out) != expected.left_out:
+            wrong[expected.label] = ("left out", [instance.reasons for instance in outcome.validated.study.left_out])
     assert not wrong
-    assert set(visit.ended) == set(visit.summary.expected)
+    assert set(visit.outcomes) == set(visit.summary.expected)
 
 
 def test_files_that_are_no_study_are_counted(visit: Visit) -> None:
     """The text, the half file and the copy are refused or dropped."""
-    codes = [one.reason.code for one in visit.reception.refused]
+    codes = [file.reason.code for file in visit.reception.refused]
     assert {code: codes.count(code) for code in codes} == visit.summary.refused
     assert visit.reception.duplicates == visit.summary.duplicates
 
 
 def test_nothing_planted_leaves(visit: Visit) -> None:
-    """No planted text stands in a byte of any validated file outside its pixels, in whatever way it is written."""
+    """No planted text is in any validated file outside its pixels, in any of its written forms."""
     assert len(visit.summary.planted) > 100
     planted = [text.encode() for text in visit.summary.planted]
-    for ended in visit.ended.values():
-        for instance in ended.validated.study.instances if ended.validated else ():
+    for outcome in visit.outcomes.values():
+        for instance in outcome.validated.study.instances if outcome.validated else ():
             dataset = pydicom.dcmread(instance.path)
             pixels = dataset.PixelData
             content = instance.path.read_bytes().replace(pixels, b"")
@@ -120,31 +127,30 @@ def test_nothing_planted_leaves(visit: Visit) -> None:
 
 
 def test_planted_texts_were_there(visit: Visit) -> None:
-    """Every planted text stands in the archive, or its search would prove nothing."""
+    """Most planted texts are in the archive in plain bytes, or their search would prove nothing."""
     archive = b"".join(
         file.read_bytes()
         for file in sorted(visit.summary.archive.rglob("*.dcm"))
         if b"1.2.1.99" not in file.read_bytes()[:400]
     )
-    there = [text for text in visit.summary.planted if text.encode() in archive]
-    assert len(there) > len(visit.summary.planted) * 0.6
+    present = [text for text in visit.summary.planted if text.encode() in archive]
+    assert len(present) > len(visit.summary.planted) * 0.6
 
 
 def test_both_classes_are_there(visit: Visit) -> None:
-    """At least twenty films of each class pass, so that a figure of the class may be told."""
-    labels = [
-        (ended.validated.study.clinical or {}).get("pneumonia") for ended in visit.ended.values() if ended.validated
-    ]
+    """At least twenty films of each class pass, so that a site may send its own figures."""
+    validated = [outcome.validated for outcome in visit.outcomes.values() if outcome.validated]
+    labels = [(study.study.clinical or {}).get("pneumonia") for study in validated]
     assert labels.count("yes") >= 20
     assert labels.count("no") >= 20
 
 
 def test_equal_seeds_give_equal_archives(tmp_path: Path) -> None:
-    """The same seed gives the same bytes, another seed others."""
+    """The same seed gives the same bytes, another seed gives others."""
 
     def digest(seed: int, name: str) -> str:
-        made = write_hospital(tmp_path / name, hospital=1, seed=seed, radiographs=8)
-        files = sorted(made.archive.rglob("*.dcm"))
+        summary = write_hospital(tmp_path / name, hospital=1, seed=seed, radiographs=8)
+        files = sorted(summary.archive.rglob("*.dcm"))
         return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
     assert digest(5, "a") == digest(5, "b") != digest(6, "c")

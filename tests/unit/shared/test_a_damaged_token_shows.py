@@ -17,7 +17,7 @@ TOKEN = Token(
 
 
 def test_a_token_reads_back() -> None:
-    """Also with the white space that copying adds."""
+    """A token is read back, also with the white space that copying adds."""
     assert Token.parse(f" {TOKEN.text}\n", kind=TokenKind.JOIN) == TOKEN
 
 
@@ -37,6 +37,6 @@ def test_other_text_is_refused(text: str) -> None:
 
 
 def test_the_secret_is_shown_nowhere() -> None:
-    """Neither in a repr nor in what the coordinator keeps."""
+    """The secret is neither in a repr nor in the digest that the coordinator keeps."""
     assert TOKEN.secret not in repr(TOKEN)
     assert TOKEN.secret not in secret_digest(TOKEN.secret)

@@ -32,7 +32,7 @@ def test_good_settings_load(tmp_path: Path) -> None:
 
 
 def test_an_unknown_key_is_named_with_its_line(tmp_path: Path) -> None:
-    """`extra="forbid"`: a key nobody knows is a mistake that would otherwise stay silent."""
+    """An unknown key, a mistake that would otherwise stay silent, is named with its line."""
     with pytest.raises(UnknownSetting) as caught:
         load(tmp_path, GOOD + "mian = 3\n")
     assert caught.value.fields["key"] == "ports.mian"
@@ -48,7 +48,7 @@ def test_a_wrong_value_is_named_with_its_line_and_never_quoted(tmp_path: Path) -
 
 
 def test_a_missing_key_points_to_its_table(tmp_path: Path) -> None:
-    """There is no line to point to but the table's."""
+    """The error of a missing key names the line of its table."""
     with pytest.raises(InvalidSetting) as caught:
         load(tmp_path, 'name = "x"\n[ports]\n')
     assert caught.value.fields["line"] == "2"

@@ -1,4 +1,4 @@
-"""What a person or a script sees of an app's end."""
+"""What a person or a script sees when an app ends."""
 
 import json
 import sys
@@ -37,7 +37,7 @@ def sample_app() -> typer.Typer:
 
 @pytest.fixture(autouse=True)
 def _restore() -> Iterator[None]:
-    """`run_app` changes the process, which it normally is about to end."""
+    """Undo what `run_app` changes in the process, which it normally ends."""
     hook = threading.excepthook
     with warnings.catch_warnings():
         yield
@@ -74,11 +74,11 @@ def test_every_failure_is_one_sentence_without_a_value(
     code, words = expected
     for debug in ((), ("--debug",)):
         assert run(monkeypatch, "fail", kind, *debug) == code
-        shown = capsys.readouterr().err
-        assert [line for line in shown.splitlines() if line.startswith("error: ")] == [shown.splitlines()[-1]]
-        assert words in shown
-        assert PLANTED not in shown
-        assert ("KeyError" in shown and "in fail" in shown) == bool(debug)
+        output = capsys.readouterr().err
+        assert [line for line in output.splitlines() if line.startswith("error: ")] == [output.splitlines()[-1]]
+        assert words in output
+        assert PLANTED not in output
+        assert ("KeyError" in output and "in fail" in output) == bool(debug)
 
 
 def test_with_json_the_error_is_an_object(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -94,10 +94,10 @@ def test_wrong_usage_is_one_sentence_that_names_the_help(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
 ) -> None:
     assert run(monkeypatch, *arguments) == ExitCode.USAGE
-    shown = capsys.readouterr().err
-    assert shown.startswith("error: ")
-    assert shown.count("\n") == 1
-    assert "--help" in shown
+    output = capsys.readouterr().err
+    assert output.startswith("error: ")
+    assert output.count("\n") == 1
+    assert "--help" in output
 
 
 def test_an_interrupt_says_that_work_goes_on(
@@ -109,9 +109,9 @@ def test_an_interrupt_says_that_work_goes_on(
 
 def test_help_names_every_exit_code(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(monkeypatch, "--help") == 0
-    shown = " ".join(capsys.readouterr().out.split())
+    output = " ".join(capsys.readouterr().out.split())
     for code, text in terminal.EXIT_TEXTS.items():
-        assert f"{int(code)} {text}" in shown
+        assert f"{int(code)} {text}" in output
     assert set(terminal.EXIT_TEXTS) == set(ExitCode)
 
 
@@ -124,9 +124,9 @@ def test_a_threads_failure_shows_no_value(monkeypatch: pytest.MonkeyPatch, capsy
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    shown = capsys.readouterr().err
-    assert "defect" in shown
-    assert PLANTED not in shown
+    output = capsys.readouterr().err
+    assert "defect" in output
+    assert PLANTED not in output
 
 
 def test_a_table_shows_its_cells_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:

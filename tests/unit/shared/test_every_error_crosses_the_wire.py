@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordinator.trust.interceptor import Guard, no_check
+from coordinator.trust.interceptor import AccessInterceptor, no_check
 from shared.errors import TEXTS, InternalError, RicordError, all_errors, code_of
 from shared.signed import Signed
 from shared.wire import from_rpc, from_signed, from_timestamp, to_signed, to_timestamp
@@ -42,7 +42,7 @@ class Raiser(grpc.GenericRpcHandler):
 @pytest.fixture(scope="module")
 def raiser() -> Iterator[tuple[Raiser, grpc.Channel]]:
     handler = Raiser()
-    server = grpc.server(ThreadPoolExecutor(2), interceptors=[Guard(no_check)])
+    server = grpc.server(ThreadPoolExecutor(2), interceptors=[AccessInterceptor(no_check)])
     server.add_generic_rpc_handlers((handler,))
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
@@ -59,7 +59,7 @@ def call(channel: Any, method: str) -> None:
         channel.unary_unary(method)(b"")
 
 
-def sent(channel: grpc.Channel, method: str) -> Any:
+def failure_of(channel: grpc.Channel, method: str) -> Any:
     """The failure of one call, which is a `grpc.Call` too."""
     with pytest.raises(grpc.RpcError) as caught:
         call(channel, method)
@@ -75,7 +75,7 @@ def test_every_error_arrives_as_itself(
     handler, channel = raiser
     names = [name for _, name, _, _ in Formatter().parse(TEXTS[code_of(kind)].sentence) if name]
     handler.error = kind(SECRET, **{name: f"<{name} ü>" for name in names})
-    failure = sent(channel, method)
+    failure = failure_of(channel, method)
     assert failure.code().name == TEXTS[code_of(kind)].status
     assert SECRET not in f"{failure.details()}{failure.trailing_metadata()}{failure}"
     arrived = from_rpc(failure, "here:1")
@@ -85,16 +85,16 @@ def test_every_error_arrives_as_itself(
 
 @pytest.mark.parametrize("method", ["/test/Unary", "/test/Stream"])
 def test_a_defect_shows_nothing_of_itself(raiser: tuple[Raiser, grpc.Channel], method: str) -> None:
-    """An exception that is none of ours arrives as a defect, with no word of its text."""
+    """An exception that is not a `RicordError` arrives as a defect, without its text."""
     handler, channel = raiser
     handler.error = ValueError(SECRET)
-    failure = sent(channel, method)
+    failure = failure_of(channel, method)
     assert SECRET not in str(failure)
     assert isinstance(from_rpc(failure, "here:1"), InternalError)
 
 
 def test_what_no_call_raised_is_a_defect() -> None:
-    """An exception of gRPC that carries no status is ours to explain."""
+    """An exception of gRPC that carries no status becomes an internal error."""
     assert isinstance(from_rpc(RuntimeError("not from grpc"), "here:1"), InternalError)
 
 
@@ -109,5 +109,5 @@ def test_signed_documents_cross_unchanged(document: str, signature: str) -> None
 
 @given(st.datetimes(min_value=datetime(1970, 1, 1), max_value=datetime(9999, 1, 1), timezones=st.just(UTC)))
 def test_moments_cross_unchanged(moment: datetime) -> None:
-    """To the microsecond, in UTC."""
+    """A moment arrives equal to the microsecond, in UTC."""
     assert from_timestamp(to_timestamp(moment)) == moment

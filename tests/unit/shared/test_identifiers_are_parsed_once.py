@@ -1,4 +1,4 @@
-"""Identifiers are parsed once and carry their kind from there on."""
+"""Identifiers are parsed once and carry their kind from then on."""
 
 import pytest
 from hypothesis import given
@@ -15,7 +15,7 @@ KINDS = (SiteId, Uid, Sha256, StudyKey, PatientPseudonym, AgreementId, RunId)
 @pytest.mark.parametrize("kind", KINDS)
 @given(text=st.text(max_size=80))
 def test_text_is_either_of_the_form_or_refused(kind: type[Identifier], text: str) -> None:
-    """There is no third way, and a refusal never quotes the text: it may be a patient's."""
+    """Text either has the form or is refused, and a refusal never quotes it: it may be a patient's."""
     if kind.pattern.fullmatch(text):
         assert kind(text) == text
     else:
@@ -38,7 +38,7 @@ def test_a_model_gives_its_identifiers_back_parsed(text: str) -> None:
 
 
 def test_a_site_id_has_six_digits_and_no_leading_zero() -> None:
-    """It is a UID component (PS3.5 section 9.1)."""
+    """A SITEID is a valid UID component (PS3.5 section 9.1)."""
     assert all(SiteId.pattern.fullmatch(SiteId.random()) for _ in range(1000))
     for wrong in ("012345", "12345", "1234567", "12345a", "123456\n", "\uff11\uff12\uff13\uff14\uff15\uff16"):
         with pytest.raises(InvalidIdentifier):
@@ -53,7 +53,7 @@ def test_a_uid_follows_the_standard(wrong: str) -> None:
 
 
 def test_pydantic_refuses_without_quoting() -> None:
-    """A validation error is often logged."""
+    """A validation error, which is often logged, does not quote its input."""
 
     class Holder(Frozen):
         study: Uid

@@ -5,7 +5,7 @@ from itertools import product
 
 import pytest
 
-from coordinator.agreements.lifecycle import NEXT, in_force, moved, state_at
+from coordinator.agreements.lifecycle import NEXT, in_force, state_at, transition
 from coordinator.agreements.text import agreement_text, text_digest
 from coordinator.store.records import Agreement
 from shared.agreement import AgreementTerms, CuratorKeys, Mode, Scope, State
@@ -17,7 +17,7 @@ from shared.signed import Signed
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 ENDED = frozenset({State.TERMINATED, State.EXPIRED})
 
-# Written out a second time, from design section 5, so that a slip in the table does not prove itself.
+# Written out a second time, so that a slip in the table does not prove itself.
 ALLOWED = {
     ("interested", "invited"),
     ("invited", "drafted"),
@@ -66,14 +66,14 @@ def make_agreement(state: State, *, expires_at: datetime | None = None) -> Agree
 
 @pytest.mark.parametrize(("before", "after"), list(product(State, State)))
 def test_exactly_the_designed_transitions_are_allowed(before: State, after: State) -> None:
-    """Of all 64 pairs those of the design go through, with the time written down; the others change nothing."""
+    """Of all 64 pairs only those allowed go through, with the time recorded; the others raise."""
     agreement = make_agreement(before)
     if (before, after) in ALLOWED:
-        there = moved(agreement, after, NOW)
-        assert (there.state, there.changed_at) == (after, NOW)
+        changed = transition(agreement, after, NOW)
+        assert (changed.state, changed.changed_at) == (after, NOW)
     else:
         with pytest.raises(AgreementTransitionInvalid):
-            moved(agreement, after, NOW)
+            transition(agreement, after, NOW)
 
 
 def test_every_state_has_a_row_and_an_end() -> None:
@@ -83,7 +83,7 @@ def test_every_state_has_a_row_and_an_end() -> None:
     for state in set(State) - ENDED:
         reached, frontier = {state}, {state}
         while frontier:
-            frontier = {after for one in frontier for after in NEXT[one]} - reached
+            frontier = {after for before in frontier for after in NEXT[before]} - reached
             reached |= frontier
         assert reached & ENDED
 
@@ -113,6 +113,6 @@ def test_time_ends_an_agreement_without_anybody_acting(state: State) -> None:
     if State.EXPIRED in NEXT[state]:
         assert state_at(agreement, NOW) is State.EXPIRED
         with pytest.raises(AgreementTransitionInvalid):
-            moved(agreement, State.EXECUTED, NOW)
+            transition(agreement, State.EXECUTED, NOW)
     else:
         assert state_at(agreement, NOW) is state

@@ -40,19 +40,19 @@ def released() -> ReleasedTable:
     )
 
 
-class Kept:
-    """A service with one table, which remembers what it was asked."""
+class StubCohortService:
+    """A service with one table that records its calls."""
 
     def __init__(self) -> None:
         self.table = released()
-        self.asked: list[tuple[object, ...]] = []
+        self.calls: list[tuple[object, ...]] = []
 
     def compute(self, name: str, policy: str, sites: Sequence[SiteId] = (), *, actor: str) -> ReleasedTable:
-        self.asked.append((name, policy, tuple(sites), actor))
+        self.calls.append((name, policy, tuple(sites), actor))
         return self.table
 
     def cohort(self, name: str) -> ReleasedTable:
-        self.asked.append((name,))
+        self.calls.append((name,))
         return self.table
 
     def cohorts(self) -> Sequence[ReleasedTable]:
@@ -71,30 +71,30 @@ CONTEXT = cast("grpc.ServicerContext", Context())
 
 def test_what_is_asked_reaches_the_service_and_the_table_comes_back_whole() -> None:
     """Empty name and policy are the defaults; the actor is who called; the table parses and has its digest."""
-    kept = Kept()
-    servicer = CohortServicer(cast("CohortService", kept))
+    stub = StubCohortService()
+    servicer = CohortServicer(cast("CohortService", stub))
     answer = servicer.ComputeCohort(pb.ComputeCohortRequest(site_ids=["100001"]), CONTEXT).cohort
-    assert kept.asked == [("ricord", "cms-11", (SiteId("100001"),), "coordinator/operator")]
-    assert ReleasedTable.model_validate_json(answer.table) == kept.table
-    assert (answer.id, answer.site_count, answer.table_sha256) == (kept.table.id, 3, kept.table.digest)
+    assert stub.calls == [("ricord", "cms-11", (SiteId("100001"),), "coordinator/operator")]
+    assert ReleasedTable.model_validate_json(answer.table) == stub.table
+    assert (answer.id, answer.site_count, answer.table_sha256) == (stub.table.id, 3, stub.table.digest)
     assert servicer.GetCohort(pb.GetCohortRequest(id=answer.id), CONTEXT).cohort == answer
     listed = servicer.ListCohorts(pb.ListCohortsRequest(), CONTEXT).cohorts
     assert [(cohort.id, cohort.table) for cohort in listed] == [(answer.id, b"")]
 
 
 def test_wrong_requests_are_refused_before_anything_is_asked() -> None:
-    """Options that nobody knows, and SITEIDs that are none."""
-    kept = Kept()
-    servicer = CohortServicer(cast("CohortService", kept))
+    """Unknown options, and malformed SITEIDs."""
+    stub = StubCohortService()
+    servicer = CohortServicer(cast("CohortService", stub))
     with pytest.raises(InvalidArgument):
         servicer.ComputeCohort(pb.ComputeCohortRequest(options=b'{"raw": true}'), CONTEXT)
     with pytest.raises(InvalidIdentifier):
         servicer.ComputeCohort(pb.ComputeCohortRequest(site_ids=["1"]), CONTEXT)
-    assert not kept.asked
+    assert not stub.calls
 
 
 def test_sections_are_rectangular_and_say_where_they_come_from() -> None:
-    """Each grid has one label column more than it names; the footnote counts sites and names the policy."""
+    """Each grid has one label column more than its headings; the footnote counts sites and names the policy."""
     table = released()
     for grid in sections(table):
         assert {len(row) for row in grid.rows} == {len(grid.columns) + 1}

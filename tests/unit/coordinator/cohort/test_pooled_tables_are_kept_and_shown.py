@@ -34,7 +34,7 @@ SITES = [SiteId(str(100_001 + number)) for number in range(4)]
 
 
 class Hospitals:
-    """Sites with libraries, as an exchange; `away` are those that do not answer."""
+    """Sites with libraries, as an exchange; sites in `away` do not answer."""
 
     def __init__(self, folder: Path, coordinator: SigningKey, patients: int) -> None:
         self.folder, self.coordinator = folder, coordinator
@@ -121,16 +121,16 @@ def plan_of(hospitals: Hospitals, *, cohort: str = "ricord", policy: str = "cms-
 
 
 class Engine:
-    """Federated runs that are worked off at once by `Pooling`."""
+    """Federated runs that `Pooling` executes at once."""
 
     def __init__(self, pooling: Pooling, hospitals: Hospitals) -> None:
         self.pooling, self.hospitals = pooling, hospitals
         self.runs: dict[str, Run] = {}
 
     def start_run(self, request: bytes, *, actor: str) -> Run:
-        asked = PlanRequest.model_validate_json(request)
-        assert asked.statistics is not None
-        plan = plan_of(self.hospitals, cohort=asked.statistics.cohort, policy=asked.statistics.policy)
+        statistics = PlanRequest.model_validate_json(request).statistics
+        assert statistics is not None
+        plan = plan_of(self.hospitals, cohort=statistics.cohort, policy=statistics.policy)
         pending = Run(id=plan.run, state="pending", plan=plan, signed="", actor=actor, created_at=NOW)
         try:
             result = self.pooling(plan, self.hospitals).decode()
@@ -149,7 +149,7 @@ def service(store: Store, identity: Identity, hospitals: Hospitals) -> CohortSer
 
 
 def test_a_cohort_is_the_exact_sum_with_small_cells_hidden(service: CohortService, hospitals: Hospitals) -> None:
-    """Every shown count is the pooled one, no small one is shown, and the table is kept as it was given."""
+    """Every shown count is the pooled one, no small one is shown, and the table is stored as it was returned."""
     table = service.compute("ricord", "cms-11", actor="coordinator/operator")
     pooled = hospitals.pooled()
     shown = {cell: number for cell, number in table.counts.items() if number is not None}
@@ -163,7 +163,7 @@ def test_a_cohort_is_the_exact_sum_with_small_cells_hidden(service: CohortServic
 
 
 def test_a_released_table_names_no_site(service: CohortService) -> None:
-    """Neither a SITEID nor a patient's pseudonym stands in what is released."""
+    """Neither a SITEID nor a patient's pseudonym appears in what is released."""
     text = canonical_json(service.compute("ricord", "cms-11", actor="x")).decode()
     assert not [site for site in SITES if site in text]
 
@@ -182,7 +182,7 @@ def table_sites(hospitals: Hospitals) -> set[SiteId]:
 
 
 def test_too_few_sites_release_nothing(service: CohortService, hospitals: Hospitals, store: Store) -> None:
-    """With two of four away nothing is kept, and the reason is told."""
+    """With two of four away nothing is stored, and the error gives the reason."""
     hospitals.away = set(SITES[:2])
     with pytest.raises(RunFailed) as caught:
         service.compute("ricord", "cms-11", actor="x")
@@ -205,7 +205,7 @@ def test_what_does_not_exist_is_refused(
 
 
 def test_a_run_that_takes_too_long_is_named(service: CohortService, store: Store, hospitals: Hospitals) -> None:
-    """The run's id is told, under which the table will be found."""
+    """The error names the run's id, under which the table will be found."""
 
     class Slow:
         def start_run(self, request: bytes, *, actor: str) -> Run:
@@ -240,7 +240,7 @@ def test_cohorts_of_any_size_can_be_released(name: str, patients: int) -> None:
 
 
 def test_rendering_shows_what_was_released_and_no_more(service: CohortService) -> None:
-    """Hidden cells are stars, shares stand only where both numbers are shown, ranges leave out the outermost."""
+    """Hidden cells are stars, shares appear only where both numbers are shown, ranges leave out the outermost."""
     table = service.compute("ricord", "cms-11", actor="x")
     shown = rows(table)
     assert [row.shown for row in shown if row.figure == "patients"] == ["120"]
@@ -260,9 +260,9 @@ def test_policies_by_name() -> None:
     assert [nhs.shown(count) for count in (0, 8, 12, 13, 17, 18)] == [0, 10, 10, 15, 15, 20]
     for policy in (cms, nhs):
         for number in (0, *range(policy.highest + 1, 60)):
-            low, high = policy.behind(policy.shown(number))
+            low, high = policy.range_of(policy.shown(number))
             assert low <= number <= high
-            assert {policy.shown(each) for each in range(low, high + 1)} == {policy.shown(number)}
+            assert {policy.shown(candidate) for candidate in range(low, high + 1)} == {policy.shown(number)}
     for wrong in ("min-1", "min-k", "", "cms"):
         with pytest.raises(InvalidArgument):
             Policy.named(wrong)

@@ -29,7 +29,7 @@ def test_a_script_reads_every_field() -> None:
 
 
 def test_large_numbers_stay_numbers() -> None:
-    """A size beyond 2^32 is no text."""
+    """A size beyond 2^32 is a number, not text."""
     assert plain(submission_pb2.Submission(ciphertext_size=2**40))["ciphertext_size"] == 2**40
 
 
@@ -37,13 +37,13 @@ def test_a_person_reads_no_thousand_characters(capsys: pytest.CaptureFixture[str
     """Keys are shortened, moments are to the second."""
     show(AGREEMENT, as_json=False)
     show_all("Agreements", [AGREEMENT], ("id", "changed_at"), as_json=False)
-    said = capsys.readouterr().out
-    assert "q" * 60 not in said
-    assert "2026-03-01 12:00:00" in said
+    printed = capsys.readouterr().out
+    assert "q" * 60 not in printed
+    assert "2026-03-01 12:00:00" in printed
 
 
 def test_the_last_day_is_part_of_an_agreement() -> None:
-    """A day ends when it ends; a moment is a moment; no zone is UTC."""
+    """A day ends at its midnight; a moment is taken as it is; without a zone it is UTC."""
     assert end_of("2027-01-31") == datetime(2027, 2, 1, tzinfo=UTC)
     assert end_of("2027-01-31T08:00:00+02:00") == datetime(2027, 1, 31, 6, tzinfo=UTC)
     assert end_of("2027-01-31T08:00:00") == datetime(2027, 1, 31, 8, tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""Opening a sealed study: what the site meant comes out; of everything else not a byte stays."""
+"""Opening a sealed study: what the site sealed comes out; of anything else not a byte stays."""
 
 import hashlib
 import io
@@ -73,15 +73,15 @@ def test_opening_again_replaces_the_earlier_opening(study: SealedStudy, tmp_path
 
 def test_what_a_killed_process_left_is_cleared(study: SealedStudy, tmp_path: Path) -> None:
     folder = tmp_path / "opened" / "123456"
-    left = folder / f".opening-{study.sealed.manifest.manifest.study}"
-    left.mkdir(parents=True)
-    (left / "contents.json").write_text("half")
+    leftover = folder / f".opening-{study.sealed.manifest.manifest.study}"
+    leftover.mkdir(parents=True)
+    (leftover / "contents.json").write_text("half")
     opened(study, tmp_path / "opened")
-    assert not left.exists()
+    assert not leftover.exists()
 
 
 def resigned(study: SealedStudy, /, **changes: object) -> SignedManifest:
-    """A manifest with other values, well signed by the site: a site that errs or lies."""
+    """A manifest with other values, validly signed by the site: a site that errs or lies."""
     return sign_manifest(study.sealed.manifest.manifest.model_copy(update=changes), study.signing)
 
 
@@ -124,7 +124,7 @@ def test_a_file_that_is_not_there_is_named(study: SealedStudy, tmp_path: Path) -
 def test_a_manifest_that_says_other_than_the_contents_is_refused(
     study: SealedStudy, tmp_path: Path, changes: dict[str, object]
 ) -> None:
-    """Even well signed."""
+    """Even validly signed."""
     with pytest.raises(ManifestInvalid):
         opened(study, tmp_path / "opened", signed=resigned(study, **changes))
     assert not (tmp_path / "opened").exists()
@@ -149,7 +149,7 @@ Members = list[tuple[tarfile.TarInfo, bytes]]
 
 
 def forged(study: SealedStudy, folder: Path, plain: bytes) -> dict[str, Any]:
-    """`plain` sealed to the curator under a manifest that states its size and hash, well signed."""
+    """`plain` sealed to the curator under a validly signed manifest that states its size and hash."""
     target = folder / "forged.age"
     with target.open("wb") as file:
         encrypt([study.identity.recipient], io.BytesIO(plain), file)
@@ -245,7 +245,7 @@ HOSTILE: dict[str, Callable[[Members], object]] = {
 @pytest.mark.parametrize("name", HOSTILE)
 @pytest.mark.parametrize("compress", [True, False], ids=["zstd", "bare"])
 def test_a_hostile_archive_leaves_nothing(study: SealedStudy, tmp_path: Path, name: str, compress: bool) -> None:
-    """A site that holds all keys and signs well can still put nothing on the curator's disk but what it listed."""
+    """A site with valid keys and signatures can put nothing on the curator's disk but what it listed."""
     members = unpacked(study)
     HOSTILE[name](members)
     plain = packed(members)
@@ -262,7 +262,7 @@ def test_the_forger_of_these_tests_can_also_be_honest(study: SealedStudy, tmp_pa
 
 
 def endless(good: bytes) -> bytes:
-    """A frame that holds all there is but was never ended."""
+    """A frame that holds all data but was never ended."""
     compressor = zstandard.ZstdCompressor().compressobj()
     return compressor.compress(good) + compressor.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
 
@@ -304,12 +304,12 @@ def relisted(study: SealedStudy, folder: Path, listing: bytes) -> dict[str, Any]
 
 
 def test_contents_have_one_spelling(study: SealedStudy, tmp_path: Path) -> None:
-    """A list that is not canonical, not in order, or no list is refused, though its digest was signed."""
+    """A list that is not canonical, not in order or not a list is refused, even though its digest was signed."""
     good = unpacked(study)[0][1]
     contents = Contents.model_validate_json(good)
-    turned = contents.model_copy(update={"instances": contents.instances[::-1]})
+    swapped = contents.model_copy(update={"instances": contents.instances[::-1]})
     doubled = contents.model_copy(update={"instances": (contents.instances[0], *contents.instances)})
-    for listing in (good + b" ", good.replace(b":", b": ", 1), canonical_json(turned), canonical_json(doubled), b"[]"):
+    for listing in (good + b" ", good.replace(b":", b": ", 1), canonical_json(swapped), canonical_json(doubled), b"[]"):
         with pytest.raises(ManifestInvalid):
             opened(study, tmp_path / "opened", **relisted(study, tmp_path, listing))
     assert not (tmp_path / "opened").exists()
@@ -335,7 +335,7 @@ def test_contents_list_each_instance_once(study: SealedStudy) -> None:
 
 
 def test_a_manifest_that_names_another_recipient_is_refused(study: SealedStudy, tmp_path: Path) -> None:
-    """Though this curator's key would open it."""
+    """Even though this curator's key would open it."""
     signed = resigned(study, recipient=generate_identity().recipient)
     with pytest.raises(SealedFileInvalid, match="another key"):
         opened(study, tmp_path / "opened", signed=signed)
@@ -352,10 +352,10 @@ def test_a_failed_opening_leaves_the_earlier_one(study: SealedStudy, tmp_path: P
 
 
 def test_curator_keys_are_made_once(tmp_path: Path) -> None:
-    made = make_curator_keys(tmp_path / "keys")
+    keys = make_curator_keys(tmp_path / "keys")
     loaded = load_curator_keys(tmp_path / "keys")
-    assert loaded.identity.recipient == made.identity.recipient
-    assert loaded.signing.fingerprint == made.signing.fingerprint
+    assert loaded.identity.recipient == keys.identity.recipient
+    assert loaded.signing.fingerprint == keys.signing.fingerprint
     (tmp_path / "keys" / "age.key").unlink()
     with pytest.raises(KeyFileExists):
         make_curator_keys(tmp_path / "keys")

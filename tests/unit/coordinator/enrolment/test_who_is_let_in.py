@@ -1,4 +1,4 @@
-"""Who is let in, and under which names."""
+"""Who may join, and under which names."""
 
 import threading
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from coordinator.agreements.service import AgreementService
 from coordinator.enrolment.members import MemberService
 from coordinator.enrolment.service import EnrolmentService
 from coordinator.home.identity import Identity, utc_now
-from coordinator.home.init import found, store_of
+from coordinator.home.init import create_federation, open_home_store
 from coordinator.home.settings import Home
 from coordinator.store.sql import SqlStore
 from coordinator.trust import tokens
@@ -38,10 +38,10 @@ ACTOR = "spiffe://test-federation/coordinator/operator"
 
 
 @pytest.fixture(scope="module")
-def founded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[SqlStore, Identity]]:
+def coordinator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[SqlStore, Identity]]:
     settings, home = make_settings(), Home(tmp_path_factory.mktemp("enrolment") / "coordinator")
-    identity = found(home, settings, settings_text(settings), protocol_digest=load_protocol().digest)
-    store = store_of(home, settings)
+    identity = create_federation(home, settings, settings_text(settings), protocol_digest=load_protocol().digest)
+    store = open_home_store(home, settings)
     yield store, identity
     store.close()
 
@@ -52,8 +52,8 @@ def time() -> Time:
 
 
 @pytest.fixture
-def members(founded: tuple[SqlStore, Identity], time: Time) -> MemberService:
-    return MemberService(*founded, time)
+def members(coordinator: tuple[SqlStore, Identity], time: Time) -> MemberService:
+    return MemberService(*coordinator, time)
 
 
 @pytest.mark.parametrize("name", ["", "   ", "123456", "x" * 101])
@@ -77,53 +77,53 @@ def test_nobody_joins_as_coordinator(members: MemberService) -> None:
 
 
 def test_only_known_sites_get_join_tokens(members: MemberService) -> None:
-    """A site comes in by invitation and agreement."""
+    """A site joins by invitation and agreement."""
     with pytest.raises(NotFound):
         members.join_token(Role.SITE, "Nowhere Hospital", actor=ACTOR)
 
 
 def test_a_lost_invitation_is_replaced_until_something_was_signed(
-    members: MemberService, founded: tuple[SqlStore, Identity]
+    members: MemberService, coordinator: tuple[SqlStore, Identity]
 ) -> None:
-    """The site stays one site; after termination there is nothing to be invited to."""
+    """The site stays one site; after termination it cannot be invited again."""
     first, _ = members.invite("Forgetful Hospital", actor=ACTOR)
     second, _ = members.invite("  Forgetful   Hospital ", actor=ACTOR)
     assert (second.site, second.state) == (first.site, State.INVITED)
-    AgreementService(*founded).terminate("Forgetful Hospital", actor=ACTOR)
+    AgreementService(*coordinator).terminate("Forgetful Hospital", actor=ACTOR)
     with pytest.raises(AgreementTransitionInvalid):
         members.invite("Forgetful Hospital", actor=ACTOR)
 
 
 def test_of_many_users_of_a_token_one_succeeds(
-    members: MemberService, founded: tuple[SqlStore, Identity], time: Time
+    members: MemberService, coordinator: tuple[SqlStore, Identity], time: Time
 ) -> None:
     """However close together they come."""
     token, _ = members.join_token(Role.RESEARCHER, "rita", actor=ACTOR)
-    ends: list[str] = []
+    outcomes: list[str] = []
 
     def use() -> None:
         try:
-            with founded[0].begin() as work:
+            with coordinator[0].begin() as work:
                 tokens.use(work, token.secret, kind=TokenKind.JOIN, now=time())
         except RicordError as error:
-            ends.append(error.code)
+            outcomes.append(error.code)
         else:
-            ends.append("in")
+            outcomes.append("in")
 
     threads = [threading.Thread(target=use) for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(ends) == ["in"] + ["token-used"] * 5
+    assert sorted(outcomes) == ["in"] + ["token-used"] * 5
 
 
 def test_a_token_is_good_for_its_kind_and_its_time(
-    members: MemberService, founded: tuple[SqlStore, Identity], time: Time
+    members: MemberService, coordinator: tuple[SqlStore, Identity], time: Time
 ) -> None:
-    """To the second; and a secret nobody issued is no token."""
+    """To the second; and a secret that was never issued is invalid."""
     token, ends = members.join_token(Role.RESEARCHER, "rosa", actor=ACTOR)
-    with founded[0].begin() as work:
+    with coordinator[0].begin() as work:
         with pytest.raises(TokenInvalid):
             tokens.check(work, token.secret, kind=TokenKind.INVITATION, now=time())
         with pytest.raises(TokenInvalid):
@@ -136,20 +136,20 @@ def test_a_token_is_good_for_its_kind_and_its_time(
 
 
 def test_the_store_holds_no_secret(
-    members: MemberService, founded: tuple[SqlStore, Identity], tmp_path_factory: pytest.TempPathFactory
+    members: MemberService, coordinator: tuple[SqlStore, Identity], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Whoever reads the database cannot come in with what it says."""
+    """Reading the database is not enough to join."""
     _, token = members.invite("Quiet Hospital", actor=ACTOR)
-    folder = Path(str(founded[0]._engine.url.database)).parent
+    folder = Path(str(coordinator[0]._engine.url.database)).parent
     assert all(token.secret.encode() not in file.read_bytes() for file in folder.rglob("*") if file.is_file())
 
 
 def test_a_renewal_under_way_does_not_outlive_a_revocation(tmp_path: Path) -> None:
-    """The gate has let the call in; then every certificate is revoked: no new one is issued."""
+    """A call passes the access check, then every certificate is revoked: no new one is issued."""
     with running_federation(tmp_path) as federation:
         federation.curator()
         home, member = federation.site("Renewing Hospital")
-        store = store_of(federation.home, federation.settings)
+        store = open_home_store(federation.home, federation.settings)
         csr, serial = make_csr(load_tls(home.tls_key)), serial_of(member.certificate.read_bytes())
         service, members = EnrolmentService(store, federation.identity), MemberService(store, federation.identity)
         signed = enrolment_of(home, csr, token=None)

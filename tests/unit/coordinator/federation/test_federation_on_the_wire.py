@@ -23,20 +23,20 @@ DIGEST = Sha256("a" * 64)
 
 
 class FakeService:
-    """Keeps what was registered."""
+    """Records what was registered."""
 
     def __init__(self) -> None:
         self.rows: list[NodeRow] = []
         self.digest = DIGEST
 
     def register_node(self, site_id: SiteId, public_key: bytes, *, protocol_digest: str) -> NodeRow:
-        """Keep it."""
+        """Record the node."""
         assert protocol_digest == DIGEST
         self.rows.append(NodeRow(site_id=site_id, public_key=public_key.decode()))
         return self.rows[-1]
 
     def info(self) -> FederationInfo:
-        """Where the fleet is."""
+        """The fleet's address."""
         return FederationInfo(
             fleet_address="127.0.0.1:9", root=b"PEM", bundles=(bundle_digest(),), protocol_digest=self.digest
         )

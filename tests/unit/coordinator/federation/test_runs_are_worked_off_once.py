@@ -1,4 +1,4 @@
-"""Runs and nodes in the store, and the federation process that works runs off, without sockets."""
+"""Runs and nodes in the store, and the federation process that executes the runs, without sockets."""
 
 import json
 import threading
@@ -70,7 +70,7 @@ def service(store: SqlStore, identity: Identity) -> FederationService:
 
 @pytest.fixture
 def sites(tmp_path: Path, store: SqlStore, service: FederationService) -> dict[int, FederateSettings]:
-    made = {}
+    by_node = {}
     for n in range(3):
         site = make_site(tmp_path / str(n), f"{200000 + n}", KEY, images=20).model_copy(
             update={"protocol_digest": DIGEST}
@@ -78,8 +78,8 @@ def sites(tmp_path: Path, store: SqlStore, service: FederationService) -> dict[i
         set_policy(site, minimum_cases=1)
         add_site(store, site.site_id, SigningKey.from_pem(site.signing_key.read_bytes()))
         service.register_node(site.site_id, new_key(), protocol_digest=DIGEST)
-        made[10 + n] = site
-    return made
+        by_node[10 + n] = site
+    return by_node
 
 
 def new_key(curve: ec.EllipticCurve | None = None) -> bytes:
@@ -95,7 +95,7 @@ def add_site(
     state: State = State.EXECUTED,
     modes: tuple[Mode, ...] = (Mode.COHORT, Mode.TRAINING),
 ) -> None:
-    """A site with an agreement that stands at `state`."""
+    """A site with an agreement in `state`."""
     now, name = datetime.now(UTC), f"Hospital {site_id}"
     terms = AgreementTerms(
         id=AgreementId("A-" + str(site_id).zfill(12)),
@@ -140,7 +140,7 @@ class LocalSuperLink:
         self._nodes = {site.site_id: node for node, site in sites.items()}
 
     def nodes(self) -> dict[SiteId, int]:
-        """Who is which node."""
+        """Each site's node."""
         return self._nodes
 
     @contextmanager
@@ -156,12 +156,12 @@ def worker_for(
     return _Worker(store, superlink, folder, Pooling(store, identity), stop)
 
 
-def worked_off(store: SqlStore, identity: Identity, sites: dict[int, FederateSettings], folder: Path, run: Run) -> None:
+def execute(store: SqlStore, identity: Identity, sites: dict[int, FederateSettings], folder: Path, run: Run) -> None:
     worker = worker_for(store, identity, sites, folder, threading.Event())
-    waiting = worker.next_pending()
-    assert waiting is not None
-    assert waiting.id == run.id
-    worker.execute(waiting)
+    pending = worker.next_pending()
+    assert pending is not None
+    assert pending.id == run.id
+    worker.execute(pending)
 
 
 def test_a_training_run_goes_from_pending_to_done(
@@ -171,7 +171,7 @@ def test_a_training_run_goes_from_pending_to_done(
     run = service.start_run(TRAINING, actor="coordinator/operator")
     assert run.state == "pending"
     assert set(run.plan.roster) == {site.site_id for site in sites.values()}
-    worked_off(store, identity, sites, tmp_path / "runs", run)
+    execute(store, identity, sites, tmp_path / "runs", run)
     done = service.run(run.id)
     assert (done.state, done.problem) == ("done", "")
     assert json.loads(done.result)["rounds"][0]["round"] == 1
@@ -183,7 +183,7 @@ def test_a_cohort_is_pooled_by_secure_sum_over_flower_queries(
 ) -> None:
     """Three sites of twenty patients: the released table says sixty, and no message of a site holds its twenty."""
     run = service.start_run(STATISTICS, actor="coordinator/operator")
-    worked_off(store, identity, sites, tmp_path / "runs", run)
+    execute(store, identity, sites, tmp_path / "runs", run)
     done = service.run(run.id)
     assert (done.state, done.problem) == ("done", "")
     cells = {cell["name"]: cell["count"] for cell in json.loads(done.result)["cells"]}
@@ -196,7 +196,7 @@ def test_a_refused_run_fails_and_says_which_site_and_why(
     """Two willing sites are too few; the row carries the refusal."""
     set_policy(sites[10], purposes=["statistics"])
     run = service.start_run(TRAINING, actor="coordinator/operator")
-    worked_off(store, identity, sites, tmp_path / "runs", run)
+    execute(store, identity, sites, tmp_path / "runs", run)
     failed = service.run(run.id)
     assert failed.state == "failed"
     assert f"{sites[10].site_id}: SITE_POLICY: the purpose training is not allowed" in failed.problem
@@ -205,7 +205,7 @@ def test_a_refused_run_fails_and_says_which_site_and_why(
 def test_a_stopped_run_is_not_worked_off(
     store: SqlStore, identity: Identity, service: FederationService, sites: dict[int, FederateSettings], tmp_path: Path
 ) -> None:
-    """Stopped while it waits, it fails at once; a second stop changes nothing."""
+    """Stopped while pending, it fails at once; a second stop changes nothing."""
     run = service.start_run(TRAINING, actor="coordinator/operator")
     assert service.stop_run(run.id, actor="coordinator/operator").state == "failed"
     assert service.stop_run(run.id, actor="coordinator/operator").problem == "it was stopped"
@@ -215,26 +215,26 @@ def test_a_stopped_run_is_not_worked_off(
 def test_a_run_that_was_cut_off_is_taken_up_again(
     store: SqlStore, identity: Identity, service: FederationService, sites: dict[int, FederateSettings], tmp_path: Path
 ) -> None:
-    """The federation stops in the middle: training waits again at the next start, statistics have failed."""
+    """The federation stops in the middle: at the next start training is pending again, statistics have failed."""
     stop = threading.Event()
     stop.set()
     for request in (TRAINING, STATISTICS):
         service.start_run(request, actor="coordinator/operator")
         worker = worker_for(store, identity, sites, tmp_path, stop)
-        waiting = worker.next_pending()
-        assert waiting is not None
-        worker.execute(waiting)
-        assert service.run(waiting.id).state == "running"
-    worker_for(store, identity, sites, tmp_path, threading.Event()).take_up()
+        pending = worker.next_pending()
+        assert pending is not None
+        worker.execute(pending)
+        assert service.run(pending.id).state == "running"
+    worker_for(store, identity, sites, tmp_path, threading.Event()).recover_interrupted()
     assert [run.state for run in service.runs()] == ["pending", "failed"]
 
 
 def test_only_sites_under_an_executed_agreement_with_the_mode_take_part(
     store: SqlStore, service: FederationService, sites: dict[int, FederateSettings]
 ) -> None:
-    """Suspension and modes are looked up each time, for the node and for the roster."""
+    """Suspension and modes are read at every call, for the node and for the roster."""
     nodes, site, key = StoredNodes(store), sites[10].site_id, SigningKey.generate()
-    assert set(nodes.nodes((Mode.TRAINING,))) == {each.site_id for each in sites.values()}
+    assert set(nodes.nodes((Mode.TRAINING,))) == {member.site_id for member in sites.values()}
     add_site(store, site, key, modes=(Mode.COHORT,))
     assert site not in nodes.nodes((Mode.TRAINING,))
     assert site in nodes.nodes(FEDERATED)
@@ -248,7 +248,7 @@ def test_only_sites_under_an_executed_agreement_with_the_mode_take_part(
 def test_a_revoked_or_expired_site_takes_no_part(
     store: SqlStore, identity: Identity, sites: dict[int, FederateSettings]
 ) -> None:
-    """Neither as a node nor in a roster; let in again, it registers its node key anew."""
+    """Neither as a node nor in a roster; once admitted again, it registers a new node key."""
     nodes, later = StoredNodes(store), StoredNodes(store, lambda: datetime.now(UTC) + timedelta(days=31))
     site = sites[10].site_id
     assert site in nodes.nodes(FEDERATED)
@@ -269,7 +269,7 @@ def test_a_node_is_registered_only_under_its_own_agreement_protocol_and_key(
     site = sites[10].site_id
     add_site(store, SiteId("555555"), SigningKey.generate(), state=State.SUSPENDED)
     add_site(store, SiteId("666666"), SigningKey.generate(), modes=(Mode.SUBMIT,))
-    taken = StoredNodes(store).nodes(FEDERATED)[sites[11].site_id].public_key
+    registered = StoredNodes(store).nodes(FEDERATED)[sites[11].site_id].public_key
     refused: list[tuple[type[Exception], SiteId, bytes, str]] = [
         (ProtocolMismatch, site, new_key(), "0" * 64),
         (AgreementNotExecuted, SiteId("555555"), new_key(), DIGEST),
@@ -277,7 +277,7 @@ def test_a_node_is_registered_only_under_its_own_agreement_protocol_and_key(
         (NotFound, SiteId("444444"), new_key(), DIGEST),
         (InvalidArgument, site, new_key(ec.SECP256R1()), DIGEST),
         (InvalidArgument, site, b"no key", DIGEST),
-        (InvalidArgument, site, taken, DIGEST),
+        (InvalidArgument, site, registered, DIGEST),
     ]
     for error, name, key, digest in refused:
         with pytest.raises(error):

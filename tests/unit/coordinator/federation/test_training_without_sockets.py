@@ -25,10 +25,10 @@ Sites = dict[int, FederateSettings]
 
 @pytest.fixture
 def sites(tmp_path: Path) -> Sites:
-    made = {10 + n: make_site(tmp_path / str(n), f"{200000 + n}", KEY, images=24) for n in range(3)}
-    for site in made.values():
+    by_node = {10 + n: make_site(tmp_path / str(n), f"{200000 + n}", KEY, images=24) for n in range(3)}
+    for site in by_node.values():
         set_policy(site, minimum_cases=1)
-    return made
+    return by_node
 
 
 def plan_for(sites: Sites, task: TrainingTask = TASK) -> Plan:
@@ -42,7 +42,7 @@ def roster_grid(sites: Sites, plan: Plan, local: LocalGrid | None = None) -> Ros
 
 
 def test_three_sites_learn_in_three_rounds(sites: Sites, tmp_path: Path) -> None:
-    """Figures of every round and site, a checkpoint each, and a model that has learned."""
+    """Figures of every round and site, a checkpoint per round, and a model that has learned."""
     app(roster_grid(sites, plan_for(sites)), Context(1, 1, {}, RecordDict(), {FOLDER: str(tmp_path)}))
     result = TrainingResult.model_validate_json((tmp_path / "metrics.json").read_bytes())
     assert [finished.round for finished in result.rounds] == [1, 2, 3]
@@ -65,7 +65,7 @@ def test_the_same_plan_gives_the_same_model(sites: Sites, tmp_path: Path) -> Non
 
 
 def test_a_run_goes_on_from_its_last_checkpoint(sites: Sites, tmp_path: Path) -> None:
-    """Cut off after a round, the second start does the others only, and the figures of all rounds are there."""
+    """Cut off after a round, the second start runs only the remaining rounds, and the figures cover all."""
     plan = plan_for(sites)
     local = LocalGrid(sites)
     first = roster_grid(sites, plan, local)
@@ -79,7 +79,7 @@ def test_a_run_goes_on_from_its_last_checkpoint(sites: Sites, tmp_path: Path) ->
 
 
 def test_a_refusal_is_visible_and_ends_a_run_below_its_minimum(sites: Sites, tmp_path: Path) -> None:
-    """Two of three willing sites are too few; the third one's reason is told."""
+    """Two of three willing sites are too few; the third site's reason is recorded."""
     set_policy(sites[11], models=[])
     grid = roster_grid(sites, plan_for(sites))
     with pytest.raises(TooFewSites):
@@ -99,13 +99,13 @@ def test_a_site_that_is_away_ends_a_run_of_three(sites: Sites, tmp_path: Path, m
 
 
 def test_figures_of_a_site_with_few_cases_stay_there(sites: Sites, tmp_path: Path) -> None:
-    """Below the minimum of cases in a class nothing of that site's evaluation is told."""
+    """Below the minimum of cases in a class a site reports nothing of its evaluation."""
     set_policy(sites[10], minimum_cases=500)
     result = run_training(roster_grid(sites, plan_for(sites, TASK.model_copy(update={"rounds": 1}))), tmp_path)
-    told = {site.site_id: site for site in result.rounds[0].sites}
-    silent = told[sites[10].site_id]
+    figures = {site.site_id: site for site in result.rounds[0].sites}
+    silent = figures[sites[10].site_id]
     assert (silent.auc, silent.images, silent.loss) == (None, None, None)
-    assert all(told[sites[node].site_id].auc is not None for node in (11, 12))
+    assert all(figures[sites[node].site_id].auc is not None for node in (11, 12))
 
 
 @pytest.mark.parametrize("name", ["fedprox", "fedadam", "fedavgm", "fedyogi", "fedadagrad"])
@@ -124,6 +124,6 @@ def test_a_server_app_without_a_roster_does_nothing() -> None:
 
 
 def test_pooling_figures_of_no_site_is_no_figure() -> None:
-    """When every site withholds, the mean rests on nothing and says so."""
+    """When every site withholds its figures, the mean says that no site reported."""
     assert pooled([], "num-examples")["told"] == 0
     assert type(make_strategy(TASK, 3)).__name__ == "FedAvg"

@@ -1,4 +1,4 @@
-"""A child that ends is started again, and one whose parent is gone ends."""
+"""A child that exits is restarted, and one whose parent has exited ends."""
 
 import subprocess
 import sys
@@ -20,13 +20,13 @@ print("stopped" if stop.is_set() else "still here")
 
 
 def test_a_child_that_ends_by_itself_is_started_again(tmp_path: Path) -> None:
-    """As often as it takes, and never after the stop."""
+    """As often as it exits, and never after the stop."""
     log, stop = tmp_path / "starts", threading.Event()
     command = (sys.executable, "-c", f"open({str(log)!r}, 'a').write('x'); raise SystemExit(3)")
     keeper = threading.Thread(target=keep_running, args=(command, stop), kwargs={"pauses": (0.01,)})
     keeper.start()
-    until = time.monotonic() + 20
-    while (not log.exists() or len(log.read_text()) < 3) and time.monotonic() < until:
+    deadline = time.monotonic() + 20
+    while (not log.exists() or len(log.read_text()) < 3) and time.monotonic() < deadline:
         time.sleep(0.02)
     stop.set()
     keeper.join(20)
@@ -54,6 +54,6 @@ def test_a_child_ends_when_its_parent_is_gone() -> None:
     ) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == "watching\n"
-        said, _ = child.communicate(timeout=20)
-    assert said == "stopped\n"
+        printed, _ = child.communicate(timeout=20)
+    assert printed == "stopped\n"
     assert child.returncode == 0

@@ -99,7 +99,7 @@ class TestLaws:
             assert reading.events() == []
 
     def test_a_put_replaces(self, store: SqlStore) -> None:
-        """A record with the same key takes the earlier one's place."""
+        """A record replaces the previous one with the same key."""
         with store.begin() as work:
             for state in ("running", "done"):
                 work.put_document(Document(kind="run", name="R", state=state, body="{}", changed_at=NOW))
@@ -137,17 +137,17 @@ class TestLaws:
         digest = Sha256("1" * 64)
         with store.begin() as work:
             work.add_token(TokenRow(digest=digest, kind=TokenKind.JOIN, role="site", subject="s", expires_at=NOW))
-        won: list[bool] = []
+        results: list[bool] = []
 
         def use() -> None:
             with store.begin() as work:
-                won.append(work.use_token(digest, NOW))
+                results.append(work.use_token(digest, NOW))
 
         _at_once(use, 8)
-        assert sorted(won) == [False] * 7 + [True]
+        assert sorted(results) == [False] * 7 + [True]
 
     def test_a_site_id_is_given_out_once(self, store: SqlStore) -> None:
-        """Reserved is reserved for ever."""
+        """A reservation is for ever."""
         with store.begin() as work:
             assert work.reserve_site_id(SITE_ID)
             assert not work.reserve_site_id(SITE_ID)
@@ -166,7 +166,7 @@ class TestLaws:
             assert len(reading.submissions()) == 3
 
     def test_revoking_takes_every_good_certificate_of_one_member(self, store: SqlStore) -> None:
-        """And nobody else's."""
+        """And no other member's."""
         with store.begin() as work:
             for serial, name in (("1", "a"), ("2", "a"), ("3", "b")):
                 ends = NOW + timedelta(days=int(serial))
@@ -174,9 +174,9 @@ class TestLaws:
             assert work.revoke("site", "a", NOW) == 2
             assert work.revoke("site", "a", NOW) == 0
         with store.read() as reading:
-            assert [each.serial for each in reading.certificates("site", "a")] == ["2", "1"]
-            assert all(each.revoked_at == NOW for each in reading.certificates("site", "a"))
-            assert [each.revoked_at for each in reading.certificates("site", "b")] == [None]
+            assert [certificate.serial for certificate in reading.certificates("site", "a")] == ["2", "1"]
+            assert all(certificate.revoked_at == NOW for certificate in reading.certificates("site", "a"))
+            assert [certificate.revoked_at for certificate in reading.certificates("site", "b")] == [None]
 
     def test_events_written_at_once_form_one_chain(self, store: SqlStore) -> None:
         """Eight writers, five events each: forty links in one order."""
@@ -193,7 +193,7 @@ class TestLaws:
         assert report.events == 40
 
     def test_a_changed_event_breaks_the_chain(self, store: SqlStore, url: str) -> None:
-        """Whoever edits the table is found out, at the entry that was edited."""
+        """An edit of the table is detected, at the entry that was edited."""
         with store.begin() as work:
             for number in range(6):
                 work.append_event(at=NOW, actor="a", action=str(number), about="c")
@@ -229,10 +229,10 @@ def test_a_database_that_is_not_there_is_named_without_its_password() -> None:
 
 
 def _chain(actions: list[str]) -> list[audit_chain.AuditEvent]:
-    made: list[audit_chain.AuditEvent] = []
+    chain: list[audit_chain.AuditEvent] = []
     for action in actions:
-        made.append(audit_chain.link(made[-1] if made else None, at=NOW, actor="a", action=action, about="x"))
-    return made
+        chain.append(audit_chain.link(chain[-1] if chain else None, at=NOW, actor="a", action=action, about="x"))
+    return chain
 
 
 @given(
@@ -241,27 +241,27 @@ def _chain(actions: list[str]) -> list[audit_chain.AuditEvent]:
     st.integers(1, 8),
 )
 def test_a_log_written_anew_contradicts_the_receipts(actions: list[str], left_out: int, receipt: int) -> None:
-    """Every later link recomputed, the chain fits itself; a receipt for that event or a later one gives it away."""
+    """With every later link recomputed the chain is intact; a receipt for that event or a later one contradicts it."""
     first, number = left_out % len(actions), (receipt - 1) % len(actions) + 1
     honest = _chain(actions)
     named = [(number, honest[number - 1].digest)]
     assert audit_chain.verify(honest, named).intact
-    others = [*actions[:first], *(action + "!" for action in actions[first:])]
-    for forged in (_chain(others), honest[:first]):
+    rewritten = [*actions[:first], *(action + "!" for action in actions[first:])]
+    for forged in (_chain(rewritten), honest[:first]):
         assert audit_chain.verify(forged).intact
         assert audit_chain.verify(forged, named).broken_at == (number if number > first else 0)
     assert audit_chain.verify(honest, [*named, (number, audit_chain.GENESIS)]).broken_at == number
 
 
-events = st.lists(st.tuples(st.text(max_size=5), st.text(max_size=5)), min_size=1, max_size=8)
+ENTRIES = st.lists(st.tuples(st.text(max_size=5), st.text(max_size=5)), min_size=1, max_size=8)
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow], max_examples=50)
-@given(events, st.data())
-def test_no_event_can_be_changed_moved_or_left_out(made: list[tuple[str, str]], data: st.DataObject) -> None:
-    """Any one change of a chain, but cutting its tail, is found."""
+@given(ENTRIES, st.data())
+def test_no_event_can_be_changed_moved_or_left_out(entries: list[tuple[str, str]], data: st.DataObject) -> None:
+    """Any change of a chain, except cutting its tail, is detected."""
     chain: list[audit_chain.AuditEvent] = []
-    for actor, action in made:
+    for actor, action in entries:
         last = chain[-1] if chain else None
         chain.append(audit_chain.link(last, at=NOW, actor=actor, action=action, about="x"))
     assert audit_chain.verify(chain).intact

@@ -8,28 +8,28 @@ from pathlib import Path
 import pytest
 
 from coordinator.curation.fetching import write_at_most
-from coordinator.submission.streams import Streams, heard
+from coordinator.submission.streams import Streams, idle_timeout
 from shared.errors import SealedFileInvalid, UploadInterrupted
 
 
 def test_a_site_has_so_many_uploads_and_no_more() -> None:
-    """Others are not touched by it, and a place is free again when an upload ends."""
+    """Other sites are not affected, and a slot is free again when an upload ends."""
     streams = Streams(limit=2)
-    with streams.one("1"), streams.one("1"), streams.one("2"), pytest.raises(UploadInterrupted), streams.one("1"):
+    with streams.slot("1"), streams.slot("1"), streams.slot("2"), pytest.raises(UploadInterrupted), streams.slot("1"):
         pass
-    with streams.one("1"), streams.one("1"):
+    with streams.slot("1"), streams.slot("1"):
         pass
 
 
 def test_a_stream_on_which_nothing_comes_is_cancelled() -> None:
-    """What came before is passed on; time spent on a part does not count."""
+    """Earlier parts are passed on; time spent on processing a part does not count."""
     cancelled = threading.Event()
 
     def parts() -> Iterator[int]:
         yield from (1, 2, 3)
         assert cancelled.wait(10)
 
-    with heard(parts(), cancelled.set, 0.1) as timed:
+    with idle_timeout(parts(), cancelled.set, 0.1) as timed:
         assert next(timed) == 1
         time.sleep(0.3)
         assert not cancelled.is_set()
@@ -38,9 +38,9 @@ def test_a_stream_on_which_nothing_comes_is_cancelled() -> None:
 
 
 def test_a_stream_that_ends_is_not_cancelled() -> None:
-    """Nor is one cancelled after its block."""
+    """Nor is a stream cancelled after its block."""
     cancelled = threading.Event()
-    with heard(iter([1]), cancelled.set, 0.05) as timed:
+    with idle_timeout(iter([1]), cancelled.set, 0.05) as timed:
         assert list(timed) == [1]
     assert not cancelled.wait(0.2)
 

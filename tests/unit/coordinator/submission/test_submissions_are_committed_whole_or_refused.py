@@ -1,4 +1,4 @@
-"""What the coordinator takes in, and what it does not, however it comes."""
+"""Which uploads the coordinator accepts and which it refuses, however they arrive."""
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -13,7 +13,7 @@ from sqlalchemy import create_engine
 from coordinator.audit.service import AuditService, every_event
 from coordinator.audit.servicer import AuditServicer
 from coordinator.home.identity import utc_now
-from coordinator.home.init import store_of
+from coordinator.home.init import open_home_store
 from coordinator.store import tables
 from coordinator.store.audit_chain import verify
 from coordinator.store.blobs import Blobs
@@ -71,7 +71,7 @@ def blobs(tmp_path: Path) -> Blobs:
 
 @pytest.fixture(scope="module")
 def store(federation: Federation) -> Iterator[SqlStore]:
-    opened = store_of(federation.home, federation.settings)
+    opened = open_home_store(federation.home, federation.settings)
     yield opened
     opened.close()
 
@@ -116,7 +116,7 @@ def test_an_upload_goes_on_where_it_ended(
 def test_other_bytes_are_not_taken(
     service: SubmissionService, member: tuple[SiteHome, Membership], blobs: Blobs
 ) -> None:
-    """One changed bit: nothing is kept, and the upload starts anew."""
+    """One changed bit: nothing is kept, and the upload starts over."""
     site, membership = member
     sealed = sealed_bytes(site, membership, 2 * CHUNK, sequence=2)
     data, signed = bytearray(sealed.ciphertext.read_bytes()), of_manifest(sealed.manifest)
@@ -147,7 +147,7 @@ def test_a_wrong_offset_is_refused(service: SubmissionService, member: tuple[Sit
 def test_two_uploads_of_one_study_do_not_mix(
     service: SubmissionService, member: tuple[SiteHome, Membership], blobs: Blobs
 ) -> None:
-    """The second waits its turn: it is told to come again."""
+    """The second is refused while the first is open, and may try again later."""
     site, membership = member
     sealed = sealed_bytes(site, membership, 3 * CHUNK, sequence=5)
     data, signed = sealed.ciphertext.read_bytes(), of_manifest(sealed.manifest)
@@ -171,16 +171,16 @@ def test_a_death_between_file_and_row_loses_nothing(
     site, membership = member
     sealed = sealed_bytes(site, membership, 2 * CHUNK, sequence=6)
     data, signed = sealed.ciphertext.read_bytes(), of_manifest(sealed.manifest)
-    keep = blobs.keep
+    finalise = blobs.finalise
 
-    def keep_and_die(*arguments: object) -> None:
-        keep(*arguments)  # type: ignore[arg-type] # passed on as they came
+    def finalise_and_die(*arguments: object) -> None:
+        finalise(*arguments)  # type: ignore[arg-type] # passed on as they came
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(blobs, "keep", keep_and_die)
+    monkeypatch.setattr(blobs, "finalise", finalise_and_die)
     with pytest.raises(KeyboardInterrupt):
         list(service.receive(membership.site_id, signed, 0, chunks(data)))
-    monkeypatch.setattr(blobs, "keep", keep)
+    monkeypatch.setattr(blobs, "finalise", finalise)
     assert service.offset(membership.site_id, signed).durable == len(data)
     *_, receipt = service.receive(membership.site_id, signed, len(data), [])
     assert isinstance(receipt, Signed)
@@ -190,28 +190,28 @@ def test_a_death_between_file_and_row_loses_nothing(
 def test_a_question_during_the_commit_moves_nothing(
     service: SubmissionService, member: tuple[SiteHome, Membership], blobs: Blobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between the final file and its row somebody asks for the offset: the receipted file stays where it is."""
+    """An offset is asked for between the final file and its row: the receipted file stays where it is."""
     site, membership = member
     sealed = sealed_bytes(site, membership, 2 * CHUNK, sequence=7)
     data, signed = sealed.ciphertext.read_bytes(), of_manifest(sealed.manifest)
-    keep, asked = blobs.keep, list[int]()
+    finalise, offsets = blobs.finalise, list[int]()
 
-    def keep_and_ask(name: Sha256) -> Path:
-        kept = keep(name)
-        asked.append(service.offset(membership.site_id, signed).durable)
-        return kept
+    def finalise_and_ask(name: Sha256) -> Path:
+        path = finalise(name)
+        offsets.append(service.offset(membership.site_id, signed).durable)
+        return path
 
-    monkeypatch.setattr(blobs, "keep", keep_and_ask)
+    monkeypatch.setattr(blobs, "finalise", finalise_and_ask)
     *_, receipt = service.receive(membership.site_id, signed, 0, chunks(data))
     assert isinstance(receipt, Signed)
-    assert asked == [len(data)]
+    assert offsets == [len(data)]
     assert blobs.path(blob_name(sealed.manifest.manifest)).read_bytes() == data
 
 
 def test_a_question_that_overtakes_the_commit_moves_nothing(
     service: SubmissionService, member: tuple[SiteHome, Membership], blobs: Blobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The offset was asked before the row and looks at the file after it: the receipted file stays where it is."""
+    """An offset is asked for before the row and reads the file after it: the receipted file stays where it is."""
     site, membership = member
     sealed = sealed_bytes(site, membership, 2 * CHUNK, sequence=9)
     data, signed, durable = sealed.ciphertext.read_bytes(), of_manifest(sealed.manifest), blobs.durable
@@ -262,7 +262,7 @@ def test_a_changed_manifest_is_refused(
     part = data.draw(st.sampled_from(["document", "signature"]))
     text = getattr(signed, part)
     at = data.draw(st.integers(0, len(text) - 1))
-    other = data.draw(st.characters(min_codepoint=32, max_codepoint=126).filter(lambda each: each != text[at]))
+    other = data.draw(st.characters(min_codepoint=32, max_codepoint=126).filter(lambda letter: letter != text[at]))
     changed = signed.model_copy(update={part: text[:at] + other + text[at + 1 :]})
     service = SubmissionService(store, Blobs(site.folder / "unused"), federation.identity)
     with pytest.raises(SignatureInvalid):
@@ -272,7 +272,7 @@ def test_a_changed_manifest_is_refused(
 def test_an_upload_does_not_outlive_a_revocation(
     federation: Federation, service: SubmissionService, store: SqlStore
 ) -> None:
-    """Revoked while the bytes come in: no receipt is written; what arrived is kept for the site let in again."""
+    """Revoked while the bytes come in: no receipt is written; what arrived is kept for a renewed admission."""
     site, membership = federation.site("Revoked While Uploading")
     sealed = sealed_bytes(site, membership, 2 * CHUNK)
     data, signed = sealed.ciphertext.read_bytes(), of_manifest(sealed.manifest)
@@ -289,7 +289,7 @@ def test_an_upload_does_not_outlive_a_revocation(
 
 
 def test_only_the_agreements_curator_fetches(service: SubmissionService, member: tuple[SiteHome, Membership]) -> None:
-    """The ciphertext comes out as it went in, for the curator it is sealed to, and it is written down."""
+    """The curator a study is sealed to gets its ciphertext unchanged; any other curator is refused."""
     site, membership = member
     sealed = sealed_bytes(site, membership, 3 * CHUNK, sequence=8)
     data, signed = sealed.ciphertext.read_bytes(), of_manifest(sealed.manifest)
@@ -333,7 +333,7 @@ def test_nothing_is_handed_out_under_an_agreement_out_of_force(
 def test_no_site_fills_the_disk(
     federation: Federation, store: SqlStore, member: tuple[SiteHome, Membership], blobs: Blobs
 ) -> None:
-    """Neither with one study nor with unfinished ones; what nobody goes on with is removed, what goes on is not."""
+    """Neither with one study nor with unfinished ones; an upload nobody continues is removed, an open one is not."""
     site, membership = member
     time, limits = Time(), Limits(study=3 * CHUNK, unfinished=4 * CHUNK)
     service = SubmissionService(store, blobs, federation.identity, time, limits)
@@ -348,20 +348,20 @@ def test_no_site_fills_the_disk(
         begin(3 * CHUNK, 21)
     with pytest.raises(DiskFull):
         begin(3 * CHUNK, 22)
-    [left] = files(blobs)
+    [unfinished] = files(blobs)
     time.ahead = timedelta(days=8)
-    with blobs.arriving(Sha256(left.name)), pytest.raises(DiskFull):
+    with blobs.open_partial(Sha256(unfinished.name)), pytest.raises(DiskFull):
         begin(3 * CHUNK, 23)
     with pytest.raises(ManifestInvalid, match="fewer"):
         begin(3 * CHUNK, 24)
-    assert not left.exists()
+    assert not unfinished.exists()
 
 
 @given(st.sets(st.integers(1, 40), min_size=1))
 def test_gaps_and_arrivals_make_the_whole(numbers: set[int]) -> None:
     """What arrived and what is reported missing are together exactly 1 to the highest."""
-    found = gaps([make_submission(number) for number in sorted(numbers)])
-    missing = {number for gap in found for number in range(gap.first, gap.last + 1)}
+    gaps_found = gaps([make_submission(number) for number in sorted(numbers)])
+    missing = {number for gap in gaps_found for number in range(gap.first, gap.last + 1)}
     assert missing | numbers == set(range(1, max(numbers) + 1))
     assert not missing & numbers
 
@@ -369,20 +369,20 @@ def test_gaps_and_arrivals_make_the_whole(numbers: set[int]) -> None:
 def test_audit_verify_asks_the_receipts(
     federation: Federation, service: SubmissionService, store: SqlStore, member: tuple[SiteHome, Membership]
 ) -> None:
-    """A log rewritten without the arrival of a receipted study is found out by `audit verify`."""
+    """`audit verify` detects a log rewritten without the arrival of a receipted study."""
     site, membership = member
     sealed = sealed_bytes(site, membership, 9, sequence=30)
     list(service.receive(membership.site_id, of_manifest(sealed.manifest), 0, [sealed.ciphertext.read_bytes()]))
     context: Any = None
     assert AuditServicer(AuditService(store)).VerifyAudit(audit_pb2.VerifyAuditRequest(), context).intact
     with store.read() as reading:
-        kept = [event for event in every_event(reading) if event.action != "study received"]
+        other_events = [event for event in every_event(reading) if event.action != "study received"]
     engine = create_engine(federation.home.database(federation.settings))
     with engine.begin() as connection:
         connection.execute(tables.events.delete())
     engine.dispose()
     with store.begin() as work:
-        for event in kept:
+        for event in other_events:
             work.append_event(at=event.at, actor=event.actor, action=event.action, about=event.object)
     with store.read() as reading:
         assert verify(every_event(reading)).intact

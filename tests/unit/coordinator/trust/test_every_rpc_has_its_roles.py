@@ -12,7 +12,7 @@ from grpc_health.v1 import health_pb2
 import shared.proto.ricord.v1
 from coordinator.store.records import Certificate
 from coordinator.store.sql import open_store
-from coordinator.trust.interceptor import ROLES, UNSERVED, gate
+from coordinator.trust.interceptor import ROLES, UNSERVED, access_check
 from shared.crypto.keys import make_tls
 from shared.crypto.pki import Role, expires_at, issue, make_ca, make_csr, serial_of
 from shared.errors import CertificateExpired
@@ -34,7 +34,7 @@ def methods() -> set[str]:
 
 
 def test_the_table_is_complete() -> None:
-    """A method without a row is refused to everyone; a row without a method is a slip of the pen."""
+    """A method without a row is refused to everyone; a row without a method is a mistake."""
     assert methods() - UNSERVED == set(ROLES)
 
 
@@ -46,32 +46,32 @@ def test_each_method_is_for_somebody(method: str) -> None:
 
 
 def test_ciphertext_goes_to_curators_only() -> None:
-    """The coordinators cannot fetch what they hold; only sites put in."""
+    """The coordinators cannot fetch what they store; only sites upload."""
     assert ROLES["/ricord.v1.SubmissionService/Fetch"] == {Role.CURATOR}
     assert ROLES["/ricord.v1.SubmissionService/Upload"] == {Role.SITE}
 
 
-class Shown:
-    """A call in which the caller shows a certificate."""
+class CallWithCertificate:
+    """A call whose caller presents a certificate."""
 
     def __init__(self, uri: str, certificate: bytes) -> None:
-        self._known = {"x509_subject_alternative_name": [uri.encode()], "x509_pem_cert": [certificate]}
+        self._properties = {"x509_subject_alternative_name": [uri.encode()], "x509_pem_cert": [certificate]}
 
     def auth_context(self) -> dict[str, list[bytes]]:
-        """What TLS knows."""
-        return self._known
+        """The properties that TLS sets."""
+        return self._properties
 
 
 def test_a_connection_does_not_outlive_its_certificate(tmp_path: Path) -> None:
-    """TLS looks at the time once, when a connection is made; the gate looks at every call."""
+    """TLS looks at the time once, when a connection is made; the access check looks at every call."""
     uri, ahead = "spiffe://test-federation/site/123456", timedelta()
     certificate = issue(make_ca("test-federation"), make_csr(make_tls(tmp_path / "tls.pem")), uri)
     store = open_store(f"sqlite:///{tmp_path / 'store.sqlite'}")
     row = Certificate(serial=serial_of(certificate), role="site", name="123456", ends_at=expires_at(certificate))
     with store.begin() as work:
         work.add_certificate(row)
-    call: Any = Shown(uri, certificate)
-    check = gate(store, lambda: datetime.now(UTC) + ahead)
+    call: Any = CallWithCertificate(uri, certificate)
+    check = access_check(store, lambda: datetime.now(UTC) + ahead)
     check("/ricord.v1.SubmissionService/Upload", call)
     ahead = timedelta(days=400)
     with pytest.raises(CertificateExpired):

@@ -24,7 +24,7 @@ A_KEY = "AGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EG
 
 
 class Vector:
-    """One file: `key: value` lines, an empty line, the age file (perhaps deflated)."""
+    """One file: `key: value` lines, an empty line, the age file (deflated where its head says so)."""
 
     def __init__(self, data: bytes) -> None:
         head, _, body = data.partition(b"\n\n")
@@ -38,7 +38,7 @@ class Vector:
         return next(iter(self.all(key)), "")
 
     def outcome(self) -> tuple[str, bytes]:
-        """What our `decrypt` says (`success` or the problem), and all it released."""
+        """The result of our `decrypt` (`success` or the problem), and all bytes it released."""
         problem = ""
         for text in self.all("identity") or [A_KEY]:
             target = io.BytesIO()
@@ -59,14 +59,14 @@ def read(name: str) -> Vector:
 
 @pytest.mark.skipif(not VECTORS, reason="the C2SP age vectors are not beside this checkout")
 def test_the_vectors_are_all_here() -> None:
-    """85 apply to keys; armor and passphrases are not ours."""
+    """At least 80 vectors apply to keys; armor and passphrases are not supported."""
     kinds = Counter("armor" if read(name).first("armored") else name.split("_")[0] for name in VECTORS)
     assert sum(kinds.values()) - kinds["armor"] - sum(bool(read(name).first("passphrase")) for name in VECTORS) >= 80
 
 
 @pytest.mark.parametrize("name", VECTORS)
 def test_each_vector_ends_as_the_specification_says(name: str) -> None:
-    """Same verdict, and no byte released but those the vector allows; what is not ours is refused, never opened."""
+    """Same verdict, and no byte released but those the vector allows; unsupported files are refused, never opened."""
     vector = read(name)
     verdict, released = vector.outcome()
     if vector.first("armored"):

@@ -7,7 +7,7 @@ from shared.errors import SealedFileInvalid
 
 
 class Pieces(list[bytes]):
-    """A sink that keeps what it was given."""
+    """A sink that keeps the pieces it receives."""
 
     def write(self, data: bytes) -> None:
         self.append(data)
@@ -28,7 +28,7 @@ def written(members: list[bytes], *, compress: bool) -> Pieces:
 @given(st.lists(st.binary(max_size=2000), max_size=5), st.booleans(), st.integers(4, 700))
 @settings(max_examples=80, deadline=None)
 def test_members_come_back_however_the_stream_is_cut(members: list[bytes], compress: bool, size: int) -> None:
-    """A frame is recognised by its first four bytes, which age gives in one piece."""
+    """Every member is read back, compressed or not, in whatever pieces of at least four bytes the stream arrives."""
     data = b"".join(written([b"list", *members], compress=compress))
     archive = ArchiveReader(data[start : start + size] for start in range(0, len(data), size))
     assert archive.first("0", 4) == b"list"
@@ -38,7 +38,7 @@ def test_members_come_back_however_the_stream_is_cut(members: list[bytes], compr
 
 
 def test_a_list_longer_than_the_limit_is_not_read() -> None:
-    """Not one byte of it: the reader stops at the header."""
+    """The reader stops at the header of a list longer than the limit."""
     pieces = written([b"x" * 11], compress=False)
     archive = ArchiveReader(iter(pieces[:1]))
     with pytest.raises(SealedFileInvalid, match="does not start with 0"):
@@ -53,11 +53,11 @@ def test_a_member_has_the_size_it_said() -> None:
 
 
 def test_a_bomb_comes_in_small_pieces() -> None:
-    """One GiB of zeros in 33 kB: the reader never holds more than 8 MiB of it."""
+    """The reader never holds more than 8 MiB of a frame that expands without limit."""
     pieces = Pieces()
     compressor = Compressor(pieces)
     for _ in range(256):
         compressor.write(bytes(1 << 20))
     compressor.finish()
     archive = ArchiveReader(iter([b"".join(pieces)]))
-    assert max(len(piece) for piece in archive._take(256 << 20)) <= 8 << 20
+    assert max(len(piece) for piece in archive._read(256 << 20)) <= 8 << 20

@@ -18,14 +18,14 @@ def test_a_key_file_is_its_owners_alone_and_reads_back(
     make: Callable[[Path], object], load: Callable[[Path], object], tmp_path: Path
 ) -> None:
     path = tmp_path / "keys" / "key"
-    made = make(path)
+    new = make(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert [entry.name for entry in path.parent.iterdir()] == ["key"]
     loaded = load(path)
-    assert getattr(made, "fingerprint", None) == getattr(loaded, "fingerprint", None)
-    assert getattr(made, "recipient", None) == getattr(loaded, "recipient", None)
-    assert made == loaded or not isinstance(made, bytes | str)
+    assert getattr(new, "fingerprint", None) == getattr(loaded, "fingerprint", None)
+    assert getattr(new, "recipient", None) == getattr(loaded, "recipient", None)
+    assert new == loaded or not isinstance(new, bytes | str)
 
 
 @pytest.mark.parametrize("make", MAKERS)

@@ -25,29 +25,29 @@ def context(
     key = ec.generate_private_key(ec.SECP256R1())
     file = folder / f"{side}.pem"
     file.write_bytes(private_pem(key) + pki.issue(ca, pki.make_csr(key), uri, dns=dns))
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if side else ssl.PROTOCOL_TLS_CLIENT)
-    made.minimum_version = ssl.TLSVersion.TLSv1_3
-    made.verify_mode = ssl.CERT_REQUIRED
-    made.verify_flags |= ssl.VERIFY_X509_STRICT
-    made.load_cert_chain(file)
-    made.load_verify_locations(cadata=(root or ca).certificate_pem.decode())
-    return made
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if side else ssl.PROTOCOL_TLS_CLIENT)
+    tls.minimum_version = ssl.TLSVersion.TLSv1_3
+    tls.verify_mode = ssl.CERT_REQUIRED
+    tls.verify_flags |= ssl.VERIFY_X509_STRICT
+    tls.load_cert_chain(file)
+    tls.load_verify_locations(cadata=(root or ca).certificate_pem.decode())
+    return tls
 
 
-def shaken(client: ssl.SSLContext, server: ssl.SSLContext, host: str) -> tuple[ssl.SSLObject, ssl.SSLObject]:
-    """Run a handshake and one byte each way; raises `ssl.SSLError` where a side refuses the other."""
+def handshake(client: ssl.SSLContext, server: ssl.SSLContext, host: str) -> tuple[ssl.SSLObject, ssl.SSLObject]:
+    """Run a handshake and send one byte to the client; raises `ssl.SSLError` where a side refuses the other."""
     to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
-    here = client.wrap_bio(to_client, to_server, server_hostname=host)
-    there = server.wrap_bio(to_server, to_client, server_side=True)
+    client_end = client.wrap_bio(to_client, to_server, server_hostname=host)
+    server_end = server.wrap_bio(to_server, to_client, server_side=True)
     for _ in range(4):
-        for side in (here, there):
+        for side in (client_end, server_end):
             try:
                 side.do_handshake()
             except ssl.SSLWantReadError:
                 continue
-    there.write(b"x")
-    assert here.read(1) == b"x"
-    return here, there
+    server_end.write(b"x")
+    assert client_end.read(1) == b"x"
+    return client_end, server_end
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
@@ -55,8 +55,8 @@ def test_both_sides_know_each_other(host: str, tmp_path: Path) -> None:
     ca = pki.make_ca("demo")
     server = context(tmp_path, 1, ca, SERVER, dns=("localhost", "127.0.0.1"))
     client = context(tmp_path, 0, ca, SITE)
-    here, there = shaken(client, server, host)
-    for side, uri in ((here, SERVER), (there, SITE)):
+    client_end, server_end = handshake(client, server, host)
+    for side, uri in ((client_end, SERVER), (server_end, SITE)):
         der = side.getpeercert(binary_form=True)
         assert der is not None
         assert pki.check_certificate(ssl.DER_cert_to_PEM_cert(der).encode(), ca.certificate_pem).uri == uri
@@ -66,14 +66,14 @@ def test_a_host_that_the_certificate_does_not_name_is_refused(tmp_path: Path) ->
     ca = pki.make_ca("demo")
     server, client = context(tmp_path, 1, ca, SERVER, dns=("localhost",)), context(tmp_path, 0, ca, SITE)
     with pytest.raises(ssl.SSLCertVerificationError, match="mismatch"):
-        shaken(client, server, "example.org")
+        handshake(client, server, "example.org")
 
 
 def test_a_clients_certificate_is_no_servers(tmp_path: Path) -> None:
     ca = pki.make_ca("demo")
     server, client = context(tmp_path, 1, ca, SITE), context(tmp_path, 0, ca, SITE)
     with pytest.raises(ssl.SSLCertVerificationError, match="purpose"):
-        shaken(client, server, "localhost")
+        handshake(client, server, "localhost")
 
 
 def test_another_root_is_refused_by_either_side(tmp_path: Path) -> None:
@@ -82,4 +82,4 @@ def test_another_root_is_refused_by_either_side(tmp_path: Path) -> None:
         server = context(tmp_path, 1, server_ca, SERVER, root=ca, dns=("localhost",))
         client = context(tmp_path, 0, client_ca, SITE, root=ca)
         with pytest.raises(ssl.SSLError):
-            shaken(client, server, "localhost")
+            handshake(client, server, "localhost")

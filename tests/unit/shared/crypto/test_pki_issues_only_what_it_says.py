@@ -30,7 +30,7 @@ def test_an_issued_certificate_names_its_peer(ca: pki.Authority) -> None:
 
 
 def test_a_certificate_of_another_root_is_foreign(ca: pki.Authority) -> None:
-    """Even one of a root with the same federation name."""
+    """A certificate of another root is foreign even when that root has the same federation name."""
     stranger = pki.make_ca("demo-federation")
     leaf = pki.issue(stranger, pki.make_csr(new_key()), SITE)
     with pytest.raises(CertificateForeign):
@@ -42,7 +42,7 @@ def test_a_certificate_of_another_root_is_foreign(ca: pki.Authority) -> None:
 
 
 def test_a_certificate_that_may_issue_others_is_no_peer(ca: pki.Authority) -> None:
-    """Not even when the root itself signed it under a peer's name."""
+    """A certificate authority is not a peer even when the root signed it under a peer's name."""
     name = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(SITE)])
     now = datetime.now(UTC)
     builder = x509.CertificateBuilder(
@@ -103,11 +103,11 @@ def test_a_request_with_another_kind_of_key_is_refused(ca: pki.Authority) -> Non
 
 def test_a_request_cannot_choose_its_name(ca: pki.Authority) -> None:
     """What a request asks for is ignored: the issuer names the peer."""
-    wish = x509.SubjectAlternativeName([x509.UniformResourceIdentifier("spiffe://demo-federation/coordinator/main")])
+    name = x509.SubjectAlternativeName([x509.UniformResourceIdentifier("spiffe://demo-federation/coordinator/main")])
     csr = (
         x509.CertificateSigningRequestBuilder()
         .subject_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "coordinator")]))
-        .add_extension(wish, critical=False)
+        .add_extension(name, critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(new_key(), hashes.SHA256())
         .public_bytes(Encoding.PEM)

@@ -1,4 +1,4 @@
-"""The FAB of this release: the same everywhere, without code, and one that Flower takes."""
+"""The FAB of this release: the same everywhere, without code, and accepted by Flower."""
 
 import io
 import tomllib
@@ -13,18 +13,18 @@ from shared.federation.bundle import FLOWER_VERSION, build_bundle, bundle_digest
 
 
 def test_the_bundle_is_the_same_every_time() -> None:
-    """Its digest can stand in a site's policy."""
+    """Two builds are equal, so a site's policy can list the bundle's digest."""
     assert build_bundle() == build_bundle()
     assert len(bundle_digest()) == 64
 
 
 def test_the_bundle_carries_no_code() -> None:
-    """Nothing in it can be imported or run."""
+    """The bundle holds nothing that can be imported or run."""
     with zipfile.ZipFile(io.BytesIO(build_bundle())) as bundle:
         assert sorted(bundle.namelist()) == [".info/CONTENT", "LICENSE", "README.md", "pyproject.toml"]
 
 
-def test_flower_takes_the_bundle_and_both_apps_are_of_the_wheel() -> None:
+def test_flower_accepts_the_bundle_and_both_apps_are_of_the_wheel() -> None:
     """Flower's own check passes, and the component strings name apps of this distribution."""
     components = get_fab_config(build_bundle())["tool"]["flwr"]["app"]["components"]
     loaded = {name: getattr(import_module(text.split(":")[0]), text.split(":")[1]) for name, text in components.items()}

@@ -1,17 +1,17 @@
-"""A model's state as one array, there and back."""
+"""A model's state packs into one array and unpacks from it."""
 
 import numpy as np
 import pytest
 from hypothesis import given
-from hypothesis import strategies as some
+from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from shared.errors import InvalidArgument
 from shared.federation.records import pack, unpack
 
-states = some.dictionaries(
-    some.text(min_size=1, max_size=5),
-    arrays(np.float32, array_shapes(max_dims=3, max_side=4), elements=some.floats(-1e6, 1e6, width=32)),
+states = st.dictionaries(
+    st.text(min_size=1, max_size=5),
+    arrays(np.float32, array_shapes(max_dims=3, max_side=4), elements=st.floats(-1e6, 1e6, width=32)),
     min_size=1,
     max_size=5,
 )
@@ -29,6 +29,6 @@ def test_unpack_is_the_inverse_of_pack(state: dict[str, np.ndarray[tuple[int, ..
     "vector", [np.zeros(5, np.float32), np.zeros((2, 3), np.float32), np.array([1, 2, 3, 4, 5, np.nan], np.float32)]
 )
 def test_a_state_that_is_not_this_models_is_refused(vector: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> None:
-    """Another length, another number of dimensions, or a value that is no number."""
+    """A vector of another length or number of dimensions, or with a value that is not a number, is refused."""
     with pytest.raises(InvalidArgument):
         unpack(vector, {"weight": (2, 3)})

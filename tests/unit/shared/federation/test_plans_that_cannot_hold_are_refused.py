@@ -1,4 +1,4 @@
-"""Plans: what cannot hold is refused, and nothing that was not signed is taken for one."""
+"""A plan that cannot hold is refused, and so is a plan that nobody signed."""
 
 import json
 from datetime import timedelta
@@ -45,10 +45,10 @@ def test_a_signed_plan_comes_back_whole() -> None:
 
 
 def test_a_plan_changed_after_signing_is_none() -> None:
-    """One more round in the text breaks the signature; another key's signature is none."""
-    travelled = json.loads(sign_plan(make_plan(), KEY))
-    travelled["document"] = travelled["document"].replace('"rounds":3', '"rounds":9')
-    for text, key in ((json.dumps(travelled), KEY), (sign_plan(make_plan(), SigningKey.generate()), KEY), ("{}", KEY)):
+    """A changed text breaks the signature, and another key's signature does not count."""
+    changed = json.loads(sign_plan(make_plan(), KEY))
+    changed["document"] = changed["document"].replace('"rounds":3', '"rounds":9')
+    for text, key in ((json.dumps(changed), KEY), (sign_plan(make_plan(), SigningKey.generate()), KEY), ("{}", KEY)):
         with pytest.raises(SignatureInvalid):
             verify_plan(text, key.public)
 
@@ -56,11 +56,11 @@ def test_a_plan_changed_after_signing_is_none() -> None:
 def test_what_cannot_hold_is_refused() -> None:
     """Each rule of the validator refuses the plan that breaks it."""
     good = make_plan()
-    one = good.sites[0]
+    member = good.sites[0]
     broken: list[dict[str, object]] = [
         {"sites": good.sites[:2]},
-        {"sites": (one, *good.sites)},
-        {"sites": (*good.sites, Member(site_id=SiteId("777777"), fingerprint=one.fingerprint))},
+        {"sites": (member, *good.sites)},
+        {"sites": (*good.sites, Member(site_id=SiteId("777777"), fingerprint=member.fingerprint))},
         {"training": None},
         {"statistics": StatisticsTask(cohort="ricord")},
         {"purpose": "statistics"},
@@ -86,7 +86,7 @@ def test_what_cannot_hold_is_refused() -> None:
     ],
 )
 def test_a_request_that_is_wrong_names_the_field(text: str, field: str) -> None:
-    """The person who wrote the plan learns which field to mend."""
+    """The error of a wrong request names its field."""
     with pytest.raises(PlanInvalid) as caught:
         parse_request(text)
     assert field in caught.value.public

@@ -36,7 +36,7 @@ def test_a_stage_is_claimed_once_for_ever(tmp_path: Path) -> None:
 
 
 def test_secrets_are_the_owners_alone_and_can_be_wiped(tmp_path: Path) -> None:
-    """State survives a restart, lies in a file of mode 600, and is gone after a wipe; claims are not."""
+    """State survives a restart in a file of mode 600; a wipe removes it, but not the claims."""
     memory = FileMemory(tmp_path)
     memory.claim(SESSION, "advertise")
     memory.save(SESSION, b"one")
@@ -62,10 +62,10 @@ def test_a_stage_without_a_name_is_no_file(tmp_path: Path) -> None:
 def test_answers_are_remembered_by_subject(tmp_path: Path) -> None:
     """An allowed answer is kept once; one that is not allowed leaves nothing behind."""
     memory, answer = FileMemory(tmp_path), Answered(roster=tuple(sites(3)), survivors=tuple(sites(3)))
-    memory.remember("x", answer, lambda earlier: None)
-    memory.remember("x", answer, lambda earlier: None)
+    memory.remember("x", answer, lambda previous: None)
+    memory.remember("x", answer, lambda previous: None)
 
-    def refuse(earlier: object) -> None:
+    def refuse(previous: object) -> None:
         raise RunRefused(problem="no")
 
     with pytest.raises(RunRefused):
@@ -75,7 +75,7 @@ def test_answers_are_remembered_by_subject(tmp_path: Path) -> None:
 
 
 def test_a_session_over_files_is_exact(tmp_path: Path) -> None:
-    """The whole session works with what is kept on disk between stages."""
+    """A session whose sites keep their state on disk between stages gives the exact sum."""
     carrier = federation(4, lost=[("mask", sites(4)[1])])
     carrier.memories = {site: FileMemory(tmp_path / site) for site in sites(4)}
     result = secure_sum(carrier.plan(), carrier)

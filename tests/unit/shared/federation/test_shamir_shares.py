@@ -14,7 +14,7 @@ SECRET = st.binary(min_size=32, max_size=32)
 @given(SECRET, st.integers(1, 8), st.data())
 @settings(max_examples=40, deadline=None)
 def test_any_threshold_of_shares_gives_the_secret(secret: bytes, holders: int, data: st.DataObject) -> None:
-    """Whatever the secret, the threshold and the holders chosen, it comes back whole."""
+    """Whatever the secret, the threshold and the chosen holders, the shares give the secret back."""
     threshold = data.draw(st.integers(1, holders))
     shares = split(secret, threshold, range(1, holders + 1))
     chosen = data.draw(st.permutations(sorted(shares)))[:threshold]
@@ -26,12 +26,12 @@ def test_any_threshold_of_shares_gives_the_secret(secret: bytes, holders: int, d
 @settings(max_examples=20, deadline=None)
 def test_shares_are_random(secret: bytes) -> None:
     """Two splittings of one secret have no share in common."""
-    one, two = split(secret, 3, (1, 2, 3)), split(secret, 3, (1, 2, 3))
-    assert all(one[place] != two[place] for place in one)
+    first, second = split(secret, 3, (1, 2, 3)), split(secret, 3, (1, 2, 3))
+    assert all(first[place] != second[place] for place in first)
 
 
 def test_a_wrong_share_gives_another_secret_or_none() -> None:
-    """Nothing in the shares themselves tells; that is what commitments are for."""
+    """Shares do not show whether they are right; commitments do."""
     secret = secrets.token_bytes(32)
     shares = split(secret, 2, (1, 2))
     with pytest.raises(ValueError, match="belong together"):

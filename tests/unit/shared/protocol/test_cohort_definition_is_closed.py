@@ -29,7 +29,7 @@ def test_every_value_has_exactly_one_category(value: str | float | None) -> None
 
 
 def test_the_layout_follows_from_the_definition() -> None:
-    """Totals, variables, tables, completeness; every name once; and the digest changes with any part."""
+    """Cells follow as totals, variables, tables, completeness, each name once; the digest changes with any part."""
     definition = CohortDefinition.from_toml(HEAD + 'filled = ["crp"]\n' + VARIABLE)
     assert definition.cells == (
         "patients", "studies", "series", "images", "age/young", "age/old", "age/not recorded", *filled_cells("crp"),

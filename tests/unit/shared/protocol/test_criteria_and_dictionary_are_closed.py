@@ -1,4 +1,4 @@
-"""Criteria and clinical dictionary are closed: what they do not know, they refuse."""
+"""Criteria and clinical dictionary are closed: they refuse unknown keys and values."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def test_the_demonstration_asks_neither_age_nor_covid_status() -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "problem"),
     [
         ("minimum_years = 18", "minimum_year = 18", "age.minimum_year"),
         ('younger = "reject"', 'younger = "refuse"', "age.younger"),
@@ -40,12 +40,12 @@ def test_the_demonstration_asks_neither_age_nor_covid_status() -> None:
         ("[age]", "[age", "TOML"),
     ],
 )
-def test_a_wrong_key_or_value_refuses_to_load_and_is_named(old: str, new: str, said: str) -> None:
+def test_a_wrong_key_or_value_refuses_to_load_and_is_named(old: str, new: str, problem: str) -> None:
     text = (DATA / "criteria" / "ricord.toml").read_text(encoding="utf-8")
     assert old in text
     with pytest.raises(ProtocolInvalid) as caught:
         Criteria.from_toml(text.replace(old, new))
-    assert said in str(caught.value)
+    assert problem in str(caught.value)
 
 
 def test_a_dictionary_with_a_doubled_name_or_codes_without_a_coded_field_refuses() -> None:

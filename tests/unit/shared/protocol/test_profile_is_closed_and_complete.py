@@ -1,4 +1,4 @@
-"""The de-identification profile as data: closed, complete, and refusing what it does not know."""
+"""The de-identification profile as data: closed, complete, and strict about unknown entries."""
 
 import csv
 import hashlib
@@ -10,9 +10,9 @@ import pytest
 
 from shared.errors import ProtocolInvalid
 from shared.protocol.build_deidentify import decide, read_facts
-from shared.protocol.build_profiles import DECIDING, build_table
+from shared.protocol.build_profiles import DECIDERS, build_table
 from shared.protocol.loader import load_criteria, load_profile, load_protocol, profile_names, protocol_names
-from shared.protocol.profile import COPYING, FREE_TEXT, Action, Profile, digest_of
+from shared.protocol.profile import COPY_ACTIONS, FREE_TEXT, Action, Profile, digest_of
 from site_node.explain import MEANINGS, explain_profile, what_leaves
 
 FACTS = Path(__file__).resolve().parents[4].parent / "shared" / "protocol"
@@ -32,7 +32,7 @@ def changed(name: str, old: str, new: str) -> Mapping[str, str]:
 
 
 def test_an_unlisted_attribute_is_removed() -> None:
-    """Closed by default."""
+    """An attribute that no row names is removed."""
     profile = load_profile()
     assert profile.action(0x00091001) is Action.REMOVE
     assert profile.action(0x00080333) is Action.REMOVE
@@ -40,22 +40,22 @@ def test_an_unlisted_attribute_is_removed() -> None:
 
 @pytest.mark.parametrize("group", [0x0000, 0x0002, 0x0004, 0x0009, 0x5000, 0x6000, 0xFFFA, 0xFFFC, 0x0014, 0x4008])
 def test_groups_of_which_nothing_is_copied(group: int) -> None:
-    """Commands, file meta, directories, private groups, curves, overlays, signatures, padding, results."""
+    """No profile copies commands, meta, directories, private groups, curves, overlays, signatures, padding, results."""
     for profile in map(load_profile, profile_names()):
-        assert [rule.keyword for rule in profile.rules if rule.tag >> 16 == group and rule.action in COPYING] == []
+        assert [rule.keyword for rule in profile.rules if rule.tag >> 16 == group and rule.action in COPY_ACTIONS] == []
 
 
 def test_no_free_text_is_copied() -> None:
     """ST, LT, UT, UC, UR, PN and UN are neither kept nor cleaned."""
     for profile in map(load_profile, profile_names()):
-        assert [rule.keyword for rule in profile.rules if rule.action in COPYING and rule.vrs & FREE_TEXT] == []
+        assert [rule.keyword for rule in profile.rules if rule.action in COPY_ACTIONS and rule.vrs & FREE_TEXT] == []
 
 
 def test_dates_are_shifted_or_gone_and_uids_mapped_or_gone() -> None:
     """No DA, DT or UI is copied but the SOP class."""
     for profile in map(load_profile, profile_names()):
-        copied = [rule.keyword for rule in profile.rules if rule.action in COPYING and rule.vrs & {"DA", "DT", "UI"}]
-        assert copied == ["SOPClassUID"]
+        copied = [rule for rule in profile.rules if rule.action in COPY_ACTIONS and rule.vrs & {"DA", "DT", "UI"}]
+        assert [rule.keyword for rule in copied] == ["SOPClassUID"]
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_a_wrong_file_refuses_to_load(name: str, old: str, new: str) -> None:
 
 
 def test_the_profiles_of_this_release() -> None:
-    """Three, each with a digest of its own, none claiming more than CID 7050 names."""
+    """There are three profiles, each with its own digest, and none always claims an option that it does not apply."""
     profiles = [load_profile(name) for name in profile_names()]
     assert [profile.name for profile in profiles] == ["ricord", "ricord-2020", "tcia"]
     assert len({profile.digest for profile in profiles}) == 3
@@ -109,7 +109,7 @@ def test_the_profiles_of_this_release() -> None:
 
 
 def test_a_safe_private_element_is_known_by_its_creator() -> None:
-    """Whatever block the creator reserved; another creator's element of the same number is not."""
+    """A safe element is known in whatever block its creator reserved; another creator's of the same number is not."""
     profile = load_profile("tcia")
     assert profile.block_rules(0x0019, 0x10, "SIEMENS MR HEADER").keys() == {
         0x0019100C,
@@ -121,7 +121,7 @@ def test_a_safe_private_element_is_known_by_its_creator() -> None:
     assert not profile.block_rules(0x0019, 0x10, "GEMS_ACQU_02")
     assert not profile.block_rules(0x0021, 0x10, "SIEMENS MR HEADER")
     assert not load_profile().block_rules(0x0019, 0x10, "SIEMENS MR HEADER")
-    assert all(one.group % 2 for one in profile.safe)
+    assert all(element.group % 2 for element in profile.safe)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_what_the_profiles_differ_in(tag: int, actions: tuple[str, ...]) -> None
 
 
 def test_an_empty_table_refuses_to_load() -> None:
-    """A table without rows would remove everything, which nobody wants."""
+    """A table without rows, which would remove everything, refuses to load."""
     with pytest.raises(ProtocolInvalid):
         Profile.from_files({**files(), "ricord.csv": "tag,keyword,vr,action,required,source\n"}, file="ricord.toml")
 
@@ -160,7 +160,7 @@ def test_the_digest_follows_every_byte() -> None:
 
 
 def test_the_digest_is_what_sha256sum_says() -> None:
-    """SHA-256 of the sorted `sha256sum` lines."""
+    """The digest is the SHA-256 of the sorted `sha256sum` lines."""
     empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     assert digest_of({"b": "", "a": ""}) == digest_of({"a": "", "b": ""})
     assert digest_of({"a": ""}) == hashlib.sha256(f"{empty}  a\n".encode()).hexdigest()
@@ -184,7 +184,7 @@ def test_unknown_names_are_errors() -> None:
 
 
 def test_criteria_load_from_a_file(tmp_path: Path) -> None:
-    """A site may look at criteria of its own."""
+    """A site may load criteria from a file of its own."""
     text = (resources.files("shared.protocol") / "data" / "criteria" / "cxr-demo.toml").read_text(encoding="utf-8")
     (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
     assert load_criteria(tmp_path / "mine.toml") == load_criteria("cxr-demo")
@@ -192,7 +192,7 @@ def test_criteria_load_from_a_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", profile_names())
 def test_explain_says_every_attribute_and_action(name: str) -> None:
-    """A line for each row, each safe private element and each note, and one for all the rest; each action has words."""
+    """Each row, safe private element and note has a line, all other attributes share one; each action has words."""
     profile = load_profile(name)
     lines = explain_profile(profile)
     assert len(lines) == len(profile.rules) + len(profile.safe) + len(profile.notes) + 3
@@ -212,7 +212,7 @@ def test_what_leaves_is_short_and_names_the_clinical_fields() -> None:
 
 
 @pytest.mark.skipif(not FACTS.is_dir(), reason="the developers' shared facts are not here")
-@pytest.mark.parametrize("name", sorted(DECIDING))
+@pytest.mark.parametrize("name", sorted(DECIDERS))
 def test_the_table_is_what_the_facts_give(name: str) -> None:
     """Every committed table is what its script makes of the facts."""
     pytest.importorskip("yaml", reason="PyYAML is needed to rebuild the table only")
@@ -223,8 +223,8 @@ def test_the_table_is_what_the_facts_give(name: str) -> None:
 
 
 @pytest.mark.skipif(not FACTS.is_dir(), reason="the developers' shared facts are not here")
-def test_the_first_source_that_speaks_decides() -> None:
-    """A decision of ours, then the 2020 appendix, then PS3.15, then use."""
+def test_the_first_source_that_names_an_attribute_decides() -> None:
+    """A decision of ours comes first, then the 2020 appendix, then PS3.15, then use."""
     pytest.importorskip("yaml", reason="PyYAML is needed to rebuild the table only")
     facts = read_facts(FACTS)
     assert decide(0x00100030, "PatientBirthDate", "DA", facts)[0] == "empty"

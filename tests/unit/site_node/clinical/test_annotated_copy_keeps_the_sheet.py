@@ -1,4 +1,4 @@
-"""The sheet given back: bad cells coloured and commented, everything else as it was, for its owner's eyes only."""
+"""The annotated copy: bad cells are coloured and commented, the rest stays as it was, and only its owner reads it."""
 
 from datetime import date
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 from openpyxl import Workbook, load_workbook
 
 from shared.protocol.loader import load_protocol
-from site_node.clinical.annotated_copy import write_marked
+from site_node.clinical.annotated_copy import write_annotated
 from site_node.clinical.sheet import type_table
 from site_node.clinical.table import read_table
 from site_node.clinical.template import write_template
@@ -15,10 +15,10 @@ from site_node.clinical.template import write_template
 DICTIONARY = load_protocol().clinical
 
 
-def marked(sheet: Path) -> Workbook:
+def annotated(sheet: Path) -> Workbook:
     table = read_table(sheet)
-    out = sheet.with_name("marked.xlsx")
-    write_marked(sheet, table, type_table(table, DICTIONARY).problems, out)
+    out = sheet.with_name("annotated.xlsx")
+    write_annotated(sheet, table, type_table(table, DICTIONARY).problems, out)
     assert out.stat().st_mode & 0o777 == 0o600
     return load_workbook(out)
 
@@ -37,16 +37,16 @@ def test_bad_cells_of_a_workbook_are_coloured_and_say_why(tmp_path: Path) -> Non
     page.merge_cells("A5:A6")
     page["A5"], page["J6"] = "P5", 5
     book.save(tmp_path / "sheet.xlsx")
-    copy = marked(tmp_path / "sheet.xlsx")
-    said = comments(copy, "Clinical")
-    assert set(said) == {"J2", "K2", "G2", "A3", "A5"}
-    assert "formula" in said["J2"]
-    assert "codes" in said["K2"]
-    assert "names no patient" in said["A3"]
-    assert "merged" in said["A5"]
+    copy = annotated(tmp_path / "sheet.xlsx")
+    notes = comments(copy, "Clinical")
+    assert set(notes) == {"J2", "K2", "G2", "A3", "A5"}
+    assert "formula" in notes["J2"]
+    assert "codes" in notes["K2"]
+    assert "names no patient" in notes["A3"]
+    assert "merged" in notes["A5"]
     page = copy["Clinical"]
     assert (page["J2"].value, page["K2"].value) == ("=40+2", "Zebra")
-    assert {page[where].fill.start_color.rgb for where in said} == {"FFFFC7CE"}
+    assert {page[where].fill.start_color.rgb for where in notes} == {"FFFFC7CE"}
     assert page["J3"].fill.start_color.rgb != "FFFFC7CE"
     assert {"Codes", "Meaning", "Problems"} <= set(copy.sheetnames)
     assert len(page.data_validations.dataValidation) == sum(bool(field.codes) for field in DICTIONARY.fields)
@@ -57,7 +57,7 @@ def test_bad_cells_of_a_workbook_are_coloured_and_say_why(tmp_path: Path) -> Non
 def test_what_was_text_in_a_text_file_stays_text(tmp_path: Path, formula: str) -> None:
     """A copy of a CSV must not be the place where its cells become formulas."""
     (tmp_path / "sheet.csv").write_text(f'MRN,Age,Comment\nP1,many,"{formula}"\n', encoding="utf-8")
-    copy = marked(tmp_path / "sheet.csv")
+    copy = annotated(tmp_path / "sheet.csv")
     assert set(comments(copy, "Clinical")) >= {"B2"}
     assert copy["Clinical"]["C2"].value == formula
     assert copy["Clinical"]["C2"].data_type == "s"
@@ -68,6 +68,6 @@ def test_a_sheet_without_fault_comes_back_unmarked(tmp_path: Path) -> None:
     book.active.append(["MRN", "Test date"])
     book.active.append(["P1", date(2020, 4, 3)])
     book.save(tmp_path / "sheet.xlsx")
-    copy = marked(tmp_path / "sheet.xlsx")
+    copy = annotated(tmp_path / "sheet.xlsx")
     assert not comments(copy, copy.sheetnames[0])
     assert copy["Problems"].max_row == 1

@@ -49,7 +49,7 @@ def test_formulas_of_an_xls_are_found(tmp_path: Path) -> None:
     """A stored result is not trusted there either; other cells are read."""
     (tmp_path / "sheet.xls").write_bytes(XLS)
     sheet = read_sheet(tmp_path / "sheet.xls", DICTIONARY)
-    assert [(one.row, one.letter, one.code) for one in sheet.problems] == [(3, "B", "formula")]
+    assert [(problem.row, problem.letter, problem.code) for problem in sheet.problems] == [(3, "B", "formula")]
     assert [(row.keys["mrn"], row.values["age"]) for row in sheet.rows] == [("P1", 59), ("P2", None), ("P3", 7)]
 
 
@@ -72,7 +72,7 @@ def test_damage_is_refused_or_read_and_never_anything_else(suffix: str, cut: int
 
 
 @given(st.binary(max_size=600))
-def test_what_is_no_compound_file_tells_of_no_formulas(content: bytes) -> None:
+def test_bytes_without_a_compound_file_hold_no_known_formulas(content: bytes) -> None:
     assert xls_formulas(content, 0) is None
 
 

@@ -1,4 +1,4 @@
-"""Who lacks a partner: every row and every study is either joined or listed, with its reason."""
+"""Every row and every study is either joined or listed as unmatched, with its reason."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from shared.ids import StudyKey
 from site_node.clinical.cell_problem import CellProblem
-from site_node.clinical.matching import JoinedRows, KnownStudy, partner_of, unmatched
+from site_node.clinical.matching import JoinedRows, KnownStudy, match_row, unmatched
 from site_node.clinical.sheet import ClinicalSheet
 from site_node.study import ClinicalRow, NoRowReason
 
@@ -17,11 +17,11 @@ def key(number: int) -> StudyKey:
 
 
 def sheet(*rows: dict[str, str]) -> ClinicalSheet:
-    made = (ClinicalRow(row=at, keys=keys, values={}) for at, keys in enumerate(rows, start=2))
-    return ClinicalSheet(rows=tuple(made), problems=())
+    clinical_rows = (ClinicalRow(row=at, keys=keys, values={}) for at, keys in enumerate(rows, start=2))
+    return ClinicalSheet(rows=tuple(clinical_rows), problems=())
 
 
-def test_each_reason_is_told_apart() -> None:
+def test_each_reason_is_distinguished() -> None:
     rows = sheet(
         {"mrn": "P1", "accession": "A1"},
         {"mrn": "P2", "accession": "A2"},
@@ -36,11 +36,11 @@ def test_each_reason_is_told_apart() -> None:
         KnownStudy(key(4), None, joined=True),
         KnownStudy(key(5), None),
     ]
-    found = unmatched([("sheet", rows.model_copy(update={"problems": (problem,)}))], studies)
-    assert [(one.row, one.code) for one in found.rows] == [
+    listed = unmatched([("sheet", rows.model_copy(update={"problems": (problem,)}))], studies)
+    assert [(row.row, row.code) for row in listed.rows] == [
         (3, "keys-disagree"), (4, "no-study"), (5, "no-study"), (9, "no-key"),
     ]  # fmt: skip
-    assert [(one.study, one.code) for one in found.studies] == [
+    assert [(study.study, study.code) for study in listed.studies] == [
         (key(2), "keys-disagree"), (key(3), "no-row"), (key(5), "no-row"),
     ]  # fmt: skip
 
@@ -49,7 +49,7 @@ def test_a_row_whose_keys_disagree_is_not_the_same_as_none() -> None:
     """The patient with another exam, the exam with another patient, two rows of one exam, and nobody at all."""
     listed = sheet({"mrn": "P1", "accession": "A1"}, {"mrn": "P2", "accession": "A2"})
     twice = listed.model_copy(update={"doubled": frozenset({("accession", "A3")})})
-    for keys, lack in (
+    for keys, reason in (
         ({"mrn": "P1", "accession": "A9"}, NoRowReason.OTHER_EXAM),
         ({"mrn": "P9", "accession": "A2"}, NoRowReason.KEYS_DISAGREE),
         ({"mrn": "P1", "accession": "A2"}, NoRowReason.KEYS_DISAGREE),
@@ -57,22 +57,22 @@ def test_a_row_whose_keys_disagree_is_not_the_same_as_none() -> None:
         ({"mrn": "P4", "accession": "A4"}, NoRowReason.NO_ROW),
         ({}, NoRowReason.NO_ROW),
     ):
-        assert partner_of(keys, [twice]) is lack, keys
-    assert partner_of({"mrn": "P1", "accession": "A1"}, [listed]) == (0, listed.rows[0])
-    assert partner_of({"mrn": "P1", "accession": "A9"}, []) is NoRowReason.NO_ROW
+        assert match_row(keys, [twice]) is reason, keys
+    assert match_row({"mrn": "P1", "accession": "A1"}, [listed]) == (0, listed.rows[0])
+    assert match_row({"mrn": "P1", "accession": "A9"}, []) is NoRowReason.NO_ROW
 
 
 def test_several_rows_of_a_patient_join_no_study_without_accession() -> None:
     rows = sheet({"mrn": "P1", "study_uid": "1.2"}, {"mrn": "P2"})
     twice = ClinicalSheet(rows=(*rows.rows, ClinicalRow(row=9, keys={"mrn": "P2"}, values={})), problems=())
-    found = unmatched([("sheet", twice)], [KnownStudy(key(1), {"mrn": "P2"})])
-    assert [one.code for one in found.studies] == ["several-rows"]
+    listed = unmatched([("sheet", twice)], [KnownStudy(key(1), {"mrn": "P2"})])
+    assert [study.code for study in listed.studies] == ["several-rows"]
 
 
-def test_a_row_that_a_later_sheet_repeats_is_asked_once() -> None:
+def test_a_row_that_a_later_sheet_repeats_is_listed_once() -> None:
     later, earlier = sheet({"mrn": "P1"}), sheet({"mrn": "P1"}, {"mrn": "P2"})
-    found = unmatched([("b", later), ("a", earlier)], [KnownStudy(key(1), {"mrn": "P1"})])
-    assert [(one.sheet, one.row) for one in found.rows] == [("a", 3)]
+    listed = unmatched([("b", later), ("a", earlier)], [KnownStudy(key(1), {"mrn": "P1"})])
+    assert [(row.sheet, row.row) for row in listed.rows] == [("a", 3)]
 
 
 def test_a_row_stays_joined_when_its_study_is_gone(tmp_path: Path) -> None:
@@ -83,12 +83,12 @@ def test_a_row_stays_joined_when_its_study_is_gone(tmp_path: Path) -> None:
     joined.note(key(1), row)
     assert joined.has(key(1))
     tokens = joined.tokens()
-    found = unmatched(
+    listed = unmatched(
         [("a", sheet({"mrn": "P1"}))], [KnownStudy(key(1), None, joined=True)],
-        was_joined=lambda one: joined.token_of(one) in tokens,
+        was_joined=lambda row: joined.token_of(row) in tokens,
     )  # fmt: skip
-    assert not found.rows
-    assert not found.studies
+    assert not listed.rows
+    assert not listed.studies
     joined.note(key(1), None)
     assert not joined.has(key(1))
 
@@ -101,9 +101,9 @@ KEYS = st.fixed_dictionaries(
 @given(rows=st.lists(KEYS, max_size=6), studies=st.lists(KEYS, max_size=6))
 def test_nobody_is_left_out_of_the_count(rows: list[dict[str, str]], studies: list[dict[str, str]]) -> None:
     """A study is listed exactly when no row joins it, a row exactly when it joins no study."""
-    made = sheet(*rows)
-    found = unmatched([("s", made)], [KnownStudy(key(at), keys) for at, keys in enumerate(studies)])
-    joins = [made.rows_for(keys) for keys in studies]
-    assert {one.study for one in found.studies} == {key(at) for at, row in enumerate(joins) if len(row) != 1}
+    clinical_sheet = sheet(*rows)
+    listed = unmatched([("s", clinical_sheet)], [KnownStudy(key(at), keys) for at, keys in enumerate(studies)])
+    joins = [clinical_sheet.rows_for(keys) for keys in studies]
+    assert {study.study for study in listed.studies} == {key(at) for at, row in enumerate(joins) if len(row) != 1}
     used = {row[0].row for row in joins if len(row) == 1}
-    assert {one.row for one in found.rows} == {row.row for row in made.rows} - used
+    assert {row.row for row in listed.rows} == {row.row for row in clinical_sheet.rows} - used

@@ -1,4 +1,4 @@
-"""Sheets that are not ours: a mapping is proposed, a person completes it, and only then columns are read by it."""
+"""Sheets that are not ours: a mapping is proposed, a person completes it, and only then are columns read by it."""
 
 from datetime import date
 from pathlib import Path
@@ -55,7 +55,7 @@ def test_the_proposal_says_what_it_knows_and_what_it_guesses(sheet: Path) -> Non
     assert not any(cell in text for cell in ("007", "never", "59", "03.04"))
 
 
-def test_nothing_is_read_by_a_mapping_that_nobody_stands_for(sheet: Path) -> None:
+def test_nothing_is_read_by_a_mapping_that_nobody_reviewed(sheet: Path) -> None:
     mapping = completed(sheet)
     with pytest.raises(ClinicalSheetInvalid, match="reviewed_by"):
         read_sheet(sheet, DICTIONARY, mapping=mapping.model_copy(update={"reviewed_by": " "}))
@@ -75,7 +75,7 @@ def test_text_dates_are_read_in_the_order_named_and_in_no_other(sheet: Path, ord
     mapping = completed(sheet).model_copy(update={"dates": order})
     read = read_sheet(sheet, DICTIONARY, mapping=mapping)
     assert read.rows[0].values["test_date"] == day
-    wrong = [(one.row, one.code) for one in read.problems]
+    wrong = [(problem.row, problem.code) for problem in read.problems]
     assert wrong == {"dmy": [], "mdy": [(3, "no-date")], "iso": [(2, "date-order"), (3, "date-order")]}[order]
 
 
@@ -119,29 +119,29 @@ def test_a_home_remembers_a_mapping_for_the_same_headings_and_no_other(sheet: Pa
     """Kept sheets read the same years later, whatever encoding and separator they came with."""
     folder = tmp_path / "clinical"
     folder.mkdir()
-    kept, mapping = SheetStore(folder), completed(sheet)
-    assert kept.mapping_for(read_table(sheet)) is None
-    kept.remember(mapping, DICTIONARY)
-    assert kept.mapping_for(read_table(sheet)) == mapping.model_copy()
+    store, mapping = SheetStore(folder), completed(sheet)
+    assert store.mapping_for(read_table(sheet)) is None
+    store.remember(mapping, DICTIONARY)
+    assert store.mapping_for(read_table(sheet)) == mapping.model_copy()
     other = tmp_path / "other.csv"
     other.write_text(THEIRS.replace("Alter", "Jahre"), encoding="utf-8")
-    assert kept.mapping_for(read_table(other)) is None
+    assert store.mapping_for(read_table(other)) is None
     sheet.write_bytes(THEIRS.replace("never", "nié; «x»").encode("cp1252"))
     table = read_table(sheet, encoding="cp1252", separator="semicolon")
-    kept.keep(sheet, table)
-    (file,) = kept.files()
-    assert kept.read(file, DICTIONARY) == read_sheet(sheet, DICTIONARY, mapping=mapping, encoding="cp1252")
+    store.keep(sheet, table)
+    (file,) = store.files()
+    assert store.read(file, DICTIONARY) == read_sheet(sheet, DICTIONARY, mapping=mapping, encoding="cp1252")
     assert {path.stat().st_mode & 0o777 for path in folder.rglob("*") if path.is_file()} == {0o600}
 
 
 def test_a_sheet_kept_by_an_earlier_release_is_still_read(tmp_path: Path) -> None:
     (tmp_path / "0123.csv").write_bytes("MRN;Sex\nÄ7;M\n".encode("cp1252"))
-    kept = SheetStore(tmp_path)
-    assert kept.read(kept.files()[0], DICTIONARY).rows[0].keys == {"mrn": "Ä7"}
+    store = SheetStore(tmp_path)
+    assert store.read(store.files()[0], DICTIONARY).rows[0].keys == {"mrn": "Ä7"}
 
 
 def test_a_kept_sheet_that_cannot_be_read_any_more_is_named(tmp_path: Path) -> None:
     (tmp_path / "0123.csv").write_text("a,b\n1,2\n", encoding="utf-8")
-    kept = SheetStore(tmp_path)
+    store = SheetStore(tmp_path)
     with pytest.raises(ClinicalSheetInvalid, match=r"clinical/0123\.csv .* delete that file"):
-        kept.read(kept.files()[0], DICTIONARY)
+        store.read(store.files()[0], DICTIONARY)

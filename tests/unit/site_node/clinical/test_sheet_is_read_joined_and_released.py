@@ -12,7 +12,7 @@ from shared.errors import ClinicalSheetInvalid, SourceMissing
 from shared.ids import SiteId
 from shared.protocol.clinical import ClinicalDictionary
 from site_node.clinical.release import deidentify_row
-from site_node.clinical.sheet import ClinicalSheet, read_sheet
+from site_node.clinical.sheet import ClinicalSheet, read_sheet, study_keys
 from site_node.clinical.template import write_template
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.study import ClinicalRow, Identity
@@ -91,8 +91,8 @@ def test_problems_name_row_and_column_and_never_the_cell(tmp_path: Path) -> None
     ]
     assert [row.row for row in sheet.rows] == [2, 4, 5]
     assert {row.values["test_date"] for row in sheet.rows} == {None}  # no cell settles the order for the others
-    told = sheet.model_dump_json(include={"problems"}) + repr(sheet)
-    assert not any(value in told for value in ("Zebra", "fifty", "1777", "P1", "Secret", "03/04"))
+    shown = sheet.model_dump_json(include={"problems"}) + repr(sheet)
+    assert not any(value in shown for value in ("Zebra", "fifty", "1777", "P1", "Secret", "03/04"))
 
 
 def test_titles_above_the_headings_and_empty_rows_do_not_disturb(tmp_path: Path) -> None:
@@ -149,8 +149,8 @@ def test_rows_join_by_their_best_key_and_no_key_may_differ(tmp_path: Path) -> No
     sheet = _csv(tmp_path, "MRN,Accession,Study UID,Age\nP1,A1,,1\nP1,A2,,2\nP2,,,3\n,,1.2.3,4\n")
 
     def age(**keys: str) -> object:
-        row = sheet.row_for(**keys)
-        return row and row.values["age"]
+        rows = sheet.rows_for(study_keys(**keys))
+        return rows[0].values["age"] if len(rows) == 1 else None
 
     assert age(patient_id="P1", accession="A2") == 2
     assert age(patient_id="P2", accession="A9") == 3
@@ -180,7 +180,7 @@ def test_what_leaves_is_coded_capped_and_shifted(mrn: str, day: date, age: int) 
         values={"test_date": day, "admission_date": day, "age": age, "sex": "F", "comment": mrn, "outcome": mrn},
     )
     out = deidentify_row(row, dictionary=DICTIONARY, pseudonyms=PSEUDONYMS, identity=identity)
-    assert set(out) == {field.name for field in DICTIONARY.leaving}
+    assert set(out) == {field.name for field in DICTIONARY.released_fields}
     shifted = out["test_date"]
     assert isinstance(shifted, str)
     assert (day - date.fromisoformat(shifted)).days == PSEUDONYMS.shift_days(identity)
@@ -191,6 +191,6 @@ def test_what_leaves_is_coded_capped_and_shifted(mrn: str, day: date, age: int) 
 
 
 def test_no_key_and_no_text_of_the_dictionary_leaves() -> None:
-    leaving = {field.name for field in DICTIONARY.leaving}
-    assert not leaving & {"mrn", "accession", "study_uid", "comment"}
-    assert {"covid_status", "covid_method", "age", "sex", "finding", "pneumonia"} <= leaving
+    names = {field.name for field in DICTIONARY.released_fields}
+    assert not names & {"mrn", "accession", "study_uid", "comment"}
+    assert {"covid_status", "covid_method", "age", "sex", "finding", "pneumonia"} <= names

@@ -19,11 +19,11 @@ DICTIONARY = load_protocol().clinical
 
 
 def book(folder: Path, *rows: list[object], change: Callable[[Workbook], None] = lambda _book: None) -> Path:
-    made = Workbook()
+    workbook = Workbook()
     for row in rows:
-        made.active.append(row)
-    change(made)
-    made.save(folder / "sheet.xlsx")
+        workbook.active.append(row)
+    change(workbook)
+    workbook.save(folder / "sheet.xlsx")
     return folder / "sheet.xlsx"
 
 
@@ -33,7 +33,7 @@ def text(folder: Path, content: str, encoding: str = "utf-8") -> Path:
 
 
 def codes(sheet: ClinicalSheet) -> list[tuple[int, str | None, str]]:
-    return [(one.row, one.letter, one.code) for one in sheet.problems]
+    return [(problem.row, problem.letter, problem.code) for problem in sheet.problems]
 
 
 def test_a_formula_is_refused_and_one_that_is_a_literal_is_that_literal(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_a_formula_is_refused_and_one_that_is_a_literal_is_that_literal(tmp_path
     assert codes(same) == [(2, "B", "formula")]
 
 
-def test_a_stored_result_of_a_formula_is_not_taken(tmp_path: Path) -> None:
+def test_a_stored_result_of_a_formula_is_not_used(tmp_path: Path) -> None:
     """Excel stores results beside formulas, and an array's results in cells of their own."""
     path = book(tmp_path, ["MRN", "Age"], ["P1", 41], ["P2", 42], ["P3", 43])
     rewritten = tmp_path / "stored.xlsx"
@@ -66,9 +66,9 @@ def test_a_stored_result_of_a_formula_is_not_taken(tmp_path: Path) -> None:
 def test_merged_cells_belong_to_no_row(tmp_path: Path) -> None:
     """Every cell of a merged range is refused, the one that shows its value too; other rows are read."""
 
-    def merge(made: Workbook) -> None:
-        made.active.merge_cells("A2:A3")
-        made.active.merge_cells("A6:B6")
+    def merge(workbook: Workbook) -> None:
+        workbook.active.merge_cells("A2:A3")
+        workbook.active.merge_cells("A6:B6")
 
     path = book(tmp_path, ["MRN", "Age"], ["P1", 1], [None, 2], ["P3", 3], ["P4", 4], ["P5", None], change=merge)
     sheet = read_sheet(path, DICTIONARY)
@@ -88,9 +88,9 @@ def test_headings_on_two_rows_are_refused_and_merged_downwards_are_one(tmp_path:
         read_sheet(book(tmp_path, *rows), DICTIONARY)
     rows[0] = ["MRN", "COVID", None, "Sex"]
 
-    def merge(made: Workbook) -> None:
+    def merge(workbook: Workbook) -> None:
         for merged in ("A1:A2", "D1:D2", "B1:C1"):
-            made.active.merge_cells(merged)
+            workbook.active.merge_cells(merged)
 
     sheet = read_sheet(book(tmp_path, *rows, change=merge), DICTIONARY)
     assert not sheet.problems
@@ -119,7 +119,7 @@ def test_an_encrypted_workbook_asks_for_one_without_a_password(tmp_path: Path, s
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252", "utf-16"])
 @pytest.mark.parametrize(("name", "mark"), [("comma", ","), ("semicolon", ";"), ("tab", "\t"), ("pipe", "|")])
-def test_encodings_are_declared_and_separators_told(tmp_path: Path, encoding: str, name: str, mark: str) -> None:
+def test_encodings_are_declared_and_separators_detected(tmp_path: Path, encoding: str, name: str, mark: str) -> None:
     path = text(tmp_path, f"MRN{mark}Sex{mark}Age\nÄ7{mark}female{mark}9\n", encoding)
     for separator in (None, name):
         sheet = read_sheet(path, DICTIONARY, encoding=encoding, separator=separator)
@@ -182,7 +182,7 @@ def ods(folder: Path, extra: str = "", manifest: str = "") -> Path:
     return folder / "sheet.ods"
 
 
-def test_ods_is_read_and_refused_where_values_cannot_be_told(tmp_path: Path) -> None:
+def test_ods_is_read_and_refused_where_values_are_uncertain(tmp_path: Path) -> None:
     assert read_sheet(ods(tmp_path), DICTIONARY).rows[0].values == {"age": 59}
     for extra in ('table:formula="of:=1+58"', 'table:number-rows-spanned="2"'):
         with pytest.raises(ClinicalSheetInvalid, match="ODS"):

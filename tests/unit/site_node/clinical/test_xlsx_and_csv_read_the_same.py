@@ -50,21 +50,21 @@ def test_a_valid_sheet_reads_the_same_from_xlsx_and_csv(rows: list[dict[str, Any
     with tempfile.TemporaryDirectory() as folder:
         book, text = Path(folder) / "sheet.xlsx", Path(folder) / "sheet.csv"
         write_template(book, DICTIONARY)
-        made = load_workbook(book)
+        filled = load_workbook(book)
         for at, row in enumerate(rows, start=2):
             for column, field in enumerate(DICTIONARY.fields, start=1):
-                made["Clinical"].cell(row=at, column=column, value=row.get(field.name))
-        made.save(book)
+                filled["Clinical"].cell(row=at, column=column, value=row.get(field.name))
+        filled.save(book)
         with text.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(field.title for field in DICTIONARY.fields)
             writer.writerows([str(row.get(field.name, "")) for field in DICTIONARY.fields] for row in rows)
-        one, other = read_sheet(book, DICTIONARY), read_sheet(text, DICTIONARY)
-    assert one == other
-    assert not [problem for problem in one.problems if problem.code != "duplicate-row"]
-    for read in one.rows:
-        wanted = {name: value for name, value in rows[read.row - 2].items() if DICTIONARY.named(name).leaves}
-        assert {name: value for name, value in read.values.items() if value is not None} == wanted
+        from_xlsx, from_csv = read_sheet(book, DICTIONARY), read_sheet(text, DICTIONARY)
+    assert from_xlsx == from_csv
+    assert not [problem for problem in from_xlsx.problems if problem.code != "duplicate-row"]
+    for read in from_xlsx.rows:
+        expected = {name: value for name, value in rows[read.row - 2].items() if DICTIONARY.named(name).leaves}
+        assert {name: value for name, value in read.values.items() if value is not None} == expected
 
 
 SECRET = st.text("QXZ#~5678", min_size=5, max_size=9).map("qz".__add__)
@@ -81,17 +81,17 @@ def test_no_cell_is_ever_quoted(cells: list[list[str]], headings: list[str], tit
     secrets = {cell for row in cells for cell in row if cell}
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / "sheet.xlsx", Path(folder) / "sheet.csv"]
-        made, text = Workbook(), io.StringIO()
+        workbook, text = Workbook(), io.StringIO()
         for row in [headings, *cells] if titled else cells:
-            made.active.append(row)
+            workbook.active.append(row)
             csv.writer(text).writerow(row)
-        made.save(paths[0])
+        workbook.save(paths[0])
         paths[1].write_text(text.getvalue(), encoding="utf-8")
         for path in paths:
             try:
                 sheet = read_sheet(path, DICTIONARY)
-                said = repr(sheet) + sheet.model_dump_json(include={"problems"}) + repr(read_table(path))
-                said += repr(propose(read_table(path), DICTIONARY))
+                shown = repr(sheet) + sheet.model_dump_json(include={"problems"}) + repr(read_table(path))
+                shown += repr(propose(read_table(path), DICTIONARY))
             except ClinicalSheetInvalid as error:
-                said = f"{error} {error.private} {error.fields}"
-            assert not [secret for secret in secrets if secret in said]
+                shown = f"{error} {error.private} {error.fields}"
+            assert not [secret for secret in secrets if secret in shown]

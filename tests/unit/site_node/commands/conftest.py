@@ -1,4 +1,4 @@
-"""The command in this process: what it prints, and the code it ends with."""
+"""Runs the command in this process, for its output and exit code."""
 
 import logging
 import sys
@@ -24,8 +24,8 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         monkeypatch.setattr(sys, "argv", ["ricord-site", *map(str, arguments)])
         with pytest.raises(SystemExit) as end:
             run_app(app, "ricord-site")
-        said = capsys.readouterr()
-        return int(end.value.code or 0), said.out, said.err
+        captured = capsys.readouterr()
+        return int(end.value.code or 0), captured.out, captured.err
 
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.delenv("RICORD_SITE_HOME", raising=False)

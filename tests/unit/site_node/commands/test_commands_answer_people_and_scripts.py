@@ -1,4 +1,4 @@
-"""The command as people and scripts use it."""
+"""The command answers people and scripts."""
 
 import json
 import re
@@ -27,11 +27,11 @@ VERBS = (
 
 @pytest.fixture
 def archive(tmp_path: Path) -> Path:
-    """A chest CT, a film of a child, a film of nobody, and a letter."""
+    """A chest CT, a film of a child, a film without a patient, and a letter."""
     folder = tmp_path / "archive"
     folder.mkdir()
-    for number, one in enumerate(make_ct(slices=12, rows=64, study="ct", thickness=1.0)):
-        write_file(one, folder / f"ct{number}.dcm")
+    for number, dataset in enumerate(make_ct(slices=12, rows=64, study="ct", thickness=1.0)):
+        write_file(dataset, folder / f"ct{number}.dcm")
     write_file(
         make_dx(study="child", PatientID="CHILD", PatientBirthDate="20150101", PatientAge="009Y"), folder / "child"
     )
@@ -47,12 +47,12 @@ def home(tmp_path: Path, run: Run) -> Path:
 
 
 def commands(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-    found = []
+    paths = []
     for name, command in group.commands.items():
-        found.append((*path, name))
+        paths.append((*path, name))
         if isinstance(command, click.Group):
-            found += commands(command, (*path, name))
-    return found
+            paths += commands(command, (*path, name))
+    return paths
 
 
 def root() -> click.Group:
@@ -66,7 +66,7 @@ def test_every_verb_of_the_stages_is_there() -> None:
 
 
 @pytest.mark.parametrize("path", commands(root()), ids=" ".join)
-def test_every_help_teaches(run: Run, path: tuple[str, ...]) -> None:
+def test_every_help_has_an_example(run: Run, path: tuple[str, ...]) -> None:
     """Each verb's help says what it does and gives an example that starts with the command's name."""
     code, shown, _ = run(*path, "--help")
     words = " ".join(shown.split())
@@ -76,9 +76,9 @@ def test_every_help_teaches(run: Run, path: tuple[str, ...]) -> None:
 
 
 def test_init_makes_a_home_once(run: Run, home: Path) -> None:
-    code, _, said = run("--home", home, "init")
-    assert (code, said.count("\n")) == (ExitCode.USAGE, 1)
-    assert str(home) in said
+    code, _, output = run("--home", home, "init")
+    assert (code, output.count("\n")) == (ExitCode.USAGE, 1)
+    assert str(home) in output
     shown = json.loads(run("--home", home, "key", "fingerprint", "--json")[1])
     assert shown["fingerprint"].startswith("SHA256:")
     assert (home / "federation-policy.toml").exists()
@@ -100,7 +100,7 @@ def test_receive_and_screen_in_a_home_and_every_place_is_counted(run: Run, home:
 
 
 def test_a_sheet_that_is_imported_sends_waiting_studies_on(run: Run, home: Path, archive: Path, tmp_path: Path) -> None:
-    """A study without a clinical row waits for a person; with its row it goes on, and not before."""
+    """A study without a clinical row waits for a person, and goes on only with its row."""
     run("--home", home, "receive", archive)
     run("--home", home, "screen")
     before = json.loads(run("--home", home, "status", "--json")[1])
@@ -129,7 +129,7 @@ def test_review_decides_and_keeps_who_and_why(run: Run, home: Path, archive: Pat
 
 
 def test_screen_alone_gives_one_line_a_series_and_one_a_study(run: Run, archive: Path) -> None:
-    """JSON Lines as issue 4 words them; what stops a study makes the exit code 3; no home is needed or made."""
+    """JSON Lines with four keys; a stopped study makes the exit code 3; no home is needed or made."""
     code, shown, _ = run("screen", archive, "--json")
     lines = [json.loads(line) for line in shown.splitlines()]
     assert code == ExitCode.PARTIAL
@@ -165,25 +165,25 @@ def deidentified(run: Run, source: Path, out: Path, *more: object) -> tuple[int,
 
 
 def test_deidentify_alone_reports_every_file(run: Run, archive: Path, tmp_path: Path) -> None:
-    """One line for each input file; what was taken lies under new identifiers, whole, and twice gives the same."""
+    """One line for each input file; outputs lie under new identifiers, whole, and a second run makes the same."""
     out = tmp_path / "out"
     code, lines = deidentified(run, archive, out)
     assert code == ExitCode.PARTIAL
     assert {line["source"] for line in lines} == {path.name for path in archive.iterdir()}
-    outcomes = {line["source"]: (line["outcome"], [one["code"] for one in line["reasons"]]) for line in lines}
+    outcomes = {line["source"]: (line["outcome"], [reason["code"] for reason in line["reasons"]]) for line in lines}
     assert outcomes["child"] == ("excluded", ["under-age"])
     assert outcomes["nobody"] == ("quarantined", ["no-patient-id"])
     assert outcomes["letter.dcm"] == ("refused", ["not-dicom"])
-    made = sorted(line["output"] for line in lines if line["outcome"] == "deidentified")
-    assert len(made) == 12
-    assert made == sorted(path.relative_to(out).as_posix() for path in out.rglob("*.dcm"))
-    contents = {name: (out / name).read_bytes() for name in made}
+    names = sorted(line["output"] for line in lines if line["outcome"] == "deidentified")
+    assert len(names) == 12
+    assert names == sorted(path.relative_to(out).as_posix() for path in out.rglob("*.dcm"))
+    contents = {name: (out / name).read_bytes() for name in names}
     assert deidentified(run, archive, out)[1] == lines
-    assert {name: (out / name).read_bytes() for name in made} == contents
+    assert {name: (out / name).read_bytes() for name in names} == contents
 
 
 def test_no_planted_identifier_is_in_any_output(run: Run, tmp_path: Path) -> None:
-    """Neither files nor names nor what is printed hold what was planted."""
+    """Neither files nor names hold what was planted."""
     source, out = tmp_path / "source", tmp_path / "out"
     source.mkdir()
     film = make_dx()
@@ -191,13 +191,13 @@ def test_no_planted_identifier_is_in_any_output(run: Run, tmp_path: Path) -> Non
     write_file(film, source / "film.dcm", preamble=SECRETS.patient_id.encode().ljust(128, b"\0"))
     code, lines = deidentified(run, source, out)
     assert (code, [line["outcome"] for line in lines]) == (0, ["deidentified"])
-    (made,) = out.rglob("*.dcm")
-    content = made.read_bytes().lower()
+    (output,) = out.rglob("*.dcm")
+    content = output.read_bytes().lower()
     assert [text for text in (*planted, SECRETS.patient_id) if text.lower().encode() in content] == []
 
 
 def test_text_in_the_pixels_is_quarantined(run: Run, tmp_path: Path) -> None:
-    """The pixel check is joined: a film that shows a name is held, and nothing of it is in the output."""
+    """The pixel check is part of the command: a film that shows a name is quarantined, without an output."""
     source, out, key = tmp_path / "source", tmp_path / "out", tmp_path / "key"
     source.mkdir()
     key.write_bytes(bytes(32))
@@ -216,7 +216,7 @@ def test_text_in_the_pixels_is_quarantined(run: Run, tmp_path: Path) -> None:
 
 
 def test_whole_studies_leaves_a_study_out_for_one_file(run: Run, archive: Path, tmp_path: Path) -> None:
-    """A file that is not taken does not stop its study, unless that is asked for."""
+    """A file that is left out does not stop its study, unless that is asked for."""
     odd = make_ct(slices=13, rows=64, study="ct", thickness=1.0)[12]
     odd.SOPClassUID = SecondaryCaptureImageStorage
     write_file(odd, archive / "odd.dcm")
@@ -256,21 +256,21 @@ def test_every_mistake_gets_one_clear_sentence(
     code, words = expected
     places = {"home": home, "archive": archive, "empty": empty, "nowhere": home.parent / "nowhere"}
     for debug in ((), ("--debug",)):
-        ended, _, said = run(*(argument.format(**places) for argument in arguments), *debug)
-        assert ended != 0
-        assert code is None or ended == code
-        assert words in said
-        assert [line for line in said.splitlines() if line.startswith("error: ")] == [said.splitlines()[-1]]
-        assert "Traceback" not in said
+        exit_code, _, output = run(*(argument.format(**places) for argument in arguments), *debug)
+        assert exit_code != 0
+        assert code is None or exit_code == code
+        assert words in output
+        assert [line for line in output.splitlines() if line.startswith("error: ")] == [output.splitlines()[-1]]
+        assert "Traceback" not in output
 
 
 def test_a_wrong_setting_names_its_line(run: Run, home: Path) -> None:
     file = SiteHome(home).settings_file
     file.write_text(file.read_text() + "clour = 'red'\n")
-    code, _, said = run("--home", home, "status")
+    code, _, output = run("--home", home, "status")
     assert code == ExitCode.USAGE
-    assert "`clour`" in said
-    assert f"line {len(file.read_text().splitlines())}" in said
+    assert "`clour`" in output
+    assert f"line {len(file.read_text().splitlines())}" in output
 
 
 def test_a_key_survives_backup_and_restore(run: Run, home: Path, tmp_path: Path) -> None:
@@ -284,18 +284,18 @@ def test_a_key_survives_backup_and_restore(run: Run, home: Path, tmp_path: Path)
     assert SiteHome(home).pseudonym_key.read_bytes() == secret
 
 
-def test_another_secret_never_takes_the_place_of_the_first(run: Run, home: Path, archive: Path, tmp_path: Path) -> None:
+def test_another_secret_never_replaces_the_first(run: Run, home: Path, archive: Path, tmp_path: Path) -> None:
     """Neither `restore` nor a swapped file gives known patients new pseudonyms."""
     other = tmp_path / "other.key"
     other.write_bytes(bytes(32))
     other.chmod(0o600)
-    code, _, said = run("--home", home, "key", "restore", other)
+    code, _, output = run("--home", home, "key", "restore", other)
     assert code == ExitCode.FAILED
-    assert str(other) in said
+    assert str(other) in output
     SiteHome(home).pseudonym_key.write_bytes(bytes(32))
-    code, _, said = run("--home", home, "receive", archive)
+    code, _, output = run("--home", home, "receive", archive)
     assert code == ExitCode.FAILED
-    assert "pseudonym.key" in said
+    assert "pseudonym.key" in output
 
 
 def test_explain_says_what_happens(run: Run, archive: Path, tmp_path: Path) -> None:
@@ -306,8 +306,8 @@ def test_explain_says_what_happens(run: Run, archive: Path, tmp_path: Path) -> N
     assert run("clinical", "template", tmp_path / "sheet.xlsx")[0] == 0
 
 
-def test_run_once_takes_the_inbox(run: Run, home: Path, archive: Path) -> None:
-    """What lies in the inbox is received once, stays where it is, and is taken again only if it changes."""
+def test_run_once_receives_the_inbox(run: Run, home: Path, archive: Path) -> None:
+    """An entry of the inbox is received once, stays where it is, and is received again only after a change."""
     archive.rename(home / "inbox" / "export")
     assert run("--home", home, "run", "--once", "--no-federation")[0] == 0
     before = json.loads(run("--home", home, "status", "--json")[1])

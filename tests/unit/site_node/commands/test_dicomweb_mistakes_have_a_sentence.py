@@ -29,46 +29,46 @@ def with_dicomweb(home: Path, url: str, **more: object) -> None:
 
 
 def test_a_list_is_fetched_through_failures(run: Run, home: Path) -> None:
-    """The server fails, then cuts its answer, then serves: all of it is here, once."""
+    """The server fails, then serves: every image arrives, once."""
     with dicomweb(SLICES) as fake:
         with_dicomweb(home, fake.url)
         (home / "list.txt").write_text("ACC77315\n")
         fake.first = [Answer(status=500)]
-        code, said, _ = run("--home", home, "receive", "--accessions", home / "list.txt", "--json")
-    asked = json.loads(said)
-    assert (code, asked["announced"], asked["arrived"], asked["failed"]) == (0, 3, 3, 0)
-    assert (asked["studies"], asked["instances"]) == (1, 3)
+        code, text, _ = run("--home", home, "receive", "--accessions", home / "list.txt", "--json")
+    report = json.loads(text)
+    assert (code, report["announced"], report["arrived"], report["failed"]) == (0, 3, 3, 0)
+    assert (report["studies"], report["instances"]) == (1, 3)
 
 
-def test_who_is_not_let_in_or_finds_nobody_is_told_so(run: Run, home: Path) -> None:
-    """Without a value of what was asked, with `--debug` too; the list ends with that reason."""
+def test_a_refused_account_and_an_unreachable_server_have_their_errors(run: Run, home: Path) -> None:
+    """No error quotes a value of the query, with `--debug` either; the list ends with that reason."""
     with dicomweb(SLICES) as fake:
         with_dicomweb(home, fake.url, attempts=1)
         fake.first = [Answer(status=401)] * 3
-        code, _, said = run("--home", home, "pacs", "test")
-        assert (code, fake.url in said, "401" in said) == (ExitCode.REFUSED, True, True)
-        code, _, said = run("--debug", "--home", home, "pacs", "find", "--accession", "ACC77315")
-        assert (code, "ACC77315" in said) == (ExitCode.REFUSED, False)
+        code, _, text = run("--home", home, "pacs", "test")
+        assert (code, fake.url in text, "401" in text) == (ExitCode.REFUSED, True, True)
+        code, _, text = run("--debug", "--home", home, "pacs", "find", "--accession", "ACC77315")
+        assert (code, "ACC77315" in text) == (ExitCode.REFUSED, False)
         (home / "list.txt").write_text("ACC77315\n")
-        code, said, _ = run("--home", home, "receive", "--accessions", home / "list.txt", "--json")
-        assert (code, json.loads(said)["rows"]) == (ExitCode.PARTIAL, {"1": "dicomweb-refused"})
-    code, _, said = run("--debug", "--home", home, "pacs", "find", "--accession", "ACC77315")
-    assert (code, "ACC77315" in said) == (ExitCode.UNREACHABLE, False)
+        code, text, _ = run("--home", home, "receive", "--accessions", home / "list.txt", "--json")
+        assert (code, json.loads(text)["rows"]) == (ExitCode.PARTIAL, {"1": "dicomweb-refused"})
+    code, _, text = run("--debug", "--home", home, "pacs", "find", "--accession", "ACC77315")
+    assert (code, "ACC77315" in text) == (ExitCode.UNREACHABLE, False)
 
 
-def test_settings_that_cannot_work_are_told_before_anybody_is_asked(run: Run, home: Path) -> None:
-    """A secret that others may read; both ways at once; an address that is not encrypted."""
+def test_settings_that_cannot_work_are_refused_before_any_query(run: Run, home: Path) -> None:
+    """A secret that others may read; both protocols at once; an address without encryption."""
     (home / "keys" / "token").write_text("secret")
     (home / "keys" / "token").chmod(0o644)
     before = (home / "site.toml").read_text()
     with_dicomweb(home, "https://pacs.example", token_file="keys/token")
-    code, _, said = run("--home", home, "pacs", "test")
-    assert (code, "chmod 600" in said) == (ExitCode.FAILED, True)
+    code, _, text = run("--home", home, "pacs", "test")
+    assert (code, "chmod 600" in text) == (ExitCode.FAILED, True)
     with (home / "site.toml").open("a") as file:
         file.write(f'\n[pacs]\nhost = "127.0.0.1"\nport = {free_port()}\nae_title = "PACS"\n')
-    code, _, said = run("--home", home, "pacs", "test")
-    assert (code, "keep one of them" in said) == (ExitCode.USAGE, True)
+    code, _, text = run("--home", home, "pacs", "test")
+    assert (code, "keep one of them" in text) == (ExitCode.USAGE, True)
     (home / "site.toml").write_text(before)
     with_dicomweb(home, "http://pacs.example")
-    code, _, said = run("--home", home, "pacs", "test")
-    assert (code, "`dicomweb.url`" in said, "https" in said) == (ExitCode.USAGE, True, True)
+    code, _, text = run("--home", home, "pacs", "test")
+    assert (code, "`dicomweb.url`" in text, "https" in text) == (ExitCode.USAGE, True, True)

@@ -29,47 +29,47 @@ def with_pacs(home: Path, port: int, **more: object) -> None:
 
 
 def test_without_a_pacs_in_the_settings_nothing_is_asked(run: Run, home: Path) -> None:
-    """The sentence names the file and the section; `move` without our own SCP likewise."""
-    code, _, said = run("--home", home, "pacs", "test")
-    assert (code, "site.toml" in said, "`pacs`" in said) == (ExitCode.USAGE, True, True)
+    """The sentence names the file and the section; so it does for `move` without our own SCP."""
+    code, _, text = run("--home", home, "pacs", "test")
+    assert (code, "site.toml" in text, "`pacs`" in text) == (ExitCode.USAGE, True, True)
     with_pacs(home, 104, method="move")
-    code, _, said = run("--home", home, "pacs", "test")
-    assert (code, "`pacs.method`" in said) == (ExitCode.USAGE, True)
+    code, _, text = run("--home", home, "pacs", "test")
+    assert (code, "`pacs.method`" in text) == (ExitCode.USAGE, True)
 
 
 def test_a_pacs_that_is_not_there(run: Run, home: Path) -> None:
-    """The test says so; a list is kept, and ends with that reason where no attempt is left."""
+    """`pacs test` says so; a list is kept, and ends with that reason where no attempt is left."""
     with_pacs(home, free_port())
     assert run("--home", home, "pacs", "test")[0] == ExitCode.UNREACHABLE
     (home / "list.txt").write_text("A1\nA1\n")
-    code, said, _ = run("--home", home, "receive", "--accessions", home / "list.txt", "--json")
+    code, text, _ = run("--home", home, "receive", "--accessions", home / "list.txt", "--json")
     assert code == ExitCode.PARTIAL
-    assert json.loads(said)["rows"] == {"1": "pacs-unreachable", "2": "duplicate-in-list"}
-    code, said, _ = run("--home", home, "status")
-    assert (code, "pacs-unreachable" in said) == (0, True)
+    assert json.loads(text)["rows"] == {"1": "pacs-unreachable", "2": "duplicate-in-list"}
+    code, text, _ = run("--home", home, "status")
+    assert (code, "pacs-unreachable" in text) == (0, True)
     assert run("--home", home, "pacs", "retry", "--json")[0] == 0
 
 
 def test_a_pacs_that_does_not_let_us_in(run: Run, home: Path, tmp_path: Path) -> None:
-    """Both titles are named, since one of them has to be mended."""
+    """Both titles are named, since one of them has to be corrected."""
     port = free_port()
     with_pacs(home, port)
     other = ScpSettings(host="127.0.0.1", port=port, callers=("ELSE",), ae_title="PACS")
     with serving(other, Arrivals(tmp_path / "other", key_of)):
-        code, _, said = run("--home", home, "pacs", "test")
-        assert (code, "RICORD" in said, "PACS" in said) == (ExitCode.REFUSED, True, True)
+        code, _, text = run("--home", home, "pacs", "test")
+        assert (code, "RICORD" in text, "PACS" in text) == (ExitCode.REFUSED, True, True)
 
 
 def test_outside_the_hours_requests_wait(run: Run, home: Path) -> None:
-    """Nothing is asked of the PACS, not even once; the list is kept for the night, and not entered twice."""
+    """The PACS is never asked; the list is kept for the night, and not entered twice."""
     with_pacs(home, free_port(), hours="00:00-00:00")
     (home / "list.csv").write_text("Accession Number\nA1\nA2\n")
     words = ("--home", home, "receive", "--accessions", home / "list.csv", "--json")
     run(*words)
-    code, said, _ = run(*words)
-    asked = json.loads(said)
+    code, text, _ = run(*words)
+    report = json.loads(text)
     assert code == ExitCode.PARTIAL
-    assert asked["rows"] == {"2": "asked-before", "3": "asked-before"}
+    assert report["rows"] == {"2": "asked-before", "3": "asked-before"}
     status = json.loads(run("--home", home, "status", "--json")[1])
     assert status["requests"]["states"] == {"waiting": 2}
 
@@ -87,7 +87,7 @@ def test_outside_the_hours_requests_wait(run: Run, home: Path) -> None:
     ],
     ids=" ".join,
 )
-def test_what_cannot_be_asked_is_refused_before_anyone_is_asked(run: Run, home: Path, words: tuple[str, ...]) -> None:
+def test_an_invalid_query_is_refused_before_the_pacs_is_asked(run: Run, home: Path, words: tuple[str, ...]) -> None:
     with_pacs(home, free_port())
-    code, _, said = run("--home", home, *words)
-    assert code == ExitCode.USAGE, said
+    code, _, text = run("--home", home, *words)
+    assert code == ExitCode.USAGE, text

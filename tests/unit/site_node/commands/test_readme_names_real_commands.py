@@ -1,4 +1,4 @@
-"""The README for hospitals tells of commands that exist."""
+"""The README for hospitals names commands that exist."""
 
 import re
 from pathlib import Path
@@ -14,11 +14,11 @@ from site_node.settings.site import SiteSettings
 README = Path(__file__).resolve().parents[4] / "site_node" / "README.md"
 
 
-def named() -> list[list[str]]:
+def readme_commands() -> list[list[str]]:
     return [line.split("#")[0].split() for line in re.findall(r"^ricord-site (.+)$", README.read_text(), re.MULTILINE)]
 
 
-@pytest.mark.parametrize("words", named(), ids=" ".join)
+@pytest.mark.parametrize("words", readme_commands(), ids=" ".join)
 def test_every_command_of_the_readme_exists_with_its_options(words: list[str]) -> None:
     command: click.Command = typer.main.get_command(app)
     while isinstance(command, click.Group):

@@ -1,4 +1,4 @@
-"""`review show`, `blank` and `report` as a person meets them, and what is said where the pixel check is off."""
+"""`review show`, `blank` and `report` from the command line, and the warning where the pixel check is off."""
 
 import json
 from collections import Counter
@@ -11,7 +11,7 @@ from PIL import Image
 from shared.error_texts import ExitCode
 from shared.ids import Uid
 from shared.protocol.loader import load_profile
-from site_node.blanking import BURNED_IN_TEXT, FOUND_FILE, Blanking, Found, FoundFrame, Sides
+from site_node.blanking import BURNED_IN_TEXT, FINDINGS_FILE, Blanking, FrameWithText, Sides, TextFindings
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger, State
 from site_node.home.records import Records
@@ -40,47 +40,47 @@ def home(tmp_path: Path, run: Run) -> SiteHome:
     folder.mkdir(mode=0o700)
     Image.new("RGB", (100, 80)).save(folder / "0.png")
     boxes = (Sides(-2, 3, 40, 20), Sides(50, 60, 90, 70))
-    found = Found(frames=(FoundFrame(picture="0.png", instance=INSTANCE, frame=0, boxes=boxes),))
-    (folder / FOUND_FILE).write_text(found.model_dump_json())
+    findings = TextFindings(frames=(FrameWithText(picture="0.png", instance=INSTANCE, frame=0, boxes=boxes),))
+    (folder / FINDINGS_FILE).write_text(findings.model_dump_json())
     return home
 
 
 def test_show_names_the_pictures_the_reasons_and_the_boxes(run: Run, home: SiteHome) -> None:
-    """What is shown can be given back to `review blank`."""
-    code, said, _ = run("--home", home.folder, "review", "show", KEY[:8])
+    """The boxes shown can be passed to `review blank`."""
+    code, output, _ = run("--home", home.folder, "review", "show", KEY[:8])
     assert code == 0
-    assert str(home.quarantine / KEY / "0.png") in said
-    assert "burned-in-text: Two pieces of text." in said
-    assert "0.png:0,3,40,20" in said
+    assert str(home.quarantine / KEY / "0.png") in output
+    assert "burned-in-text: Two pieces of text." in output
+    assert "0.png:0,3,40,20" in output
     shown = json.loads(run("--home", home.folder, "review", "show", KEY, "--json")[1])
     assert shown["frames"][0]["boxes"] == [[-2, 3, 40, 20], [50, 60, 90, 70]]
 
 
-def test_boxes_are_named_or_all_and_each_decision_is_audited(run: Run, home: SiteHome) -> None:
+def test_named_boxes_or_all_are_blanked_and_each_decision_is_audited(run: Run, home: SiteHome) -> None:
     """Who, what and why; the record of the study holds the boxes, clipped to the picture's left and top."""
     arguments = ("--home", home.folder, "review", "blank", KEY, "--reason", "a name", "--json")
     assert run(*arguments, "--box", "0.png:1,2,3")[0] == ExitCode.USAGE
-    code, said, _ = run(*arguments)
-    assert (code, json.loads(said)["boxes"]) == (0, 2)
+    code, output, _ = run(*arguments)
+    assert (code, json.loads(output)["boxes"]) == (0, 2)
     boxes = Records(home).read(KEY, Blanking).boxes
     assert [(box.instance, box.frame, box.left, box.top, box.right, box.bottom) for box in boxes] == [
         (INSTANCE, 0, 0, 3, 40, 20),
         (INSTANCE, 0, 50, 60, 90, 70),
     ]
-    assert run(*arguments)[0] == ExitCode.USAGE  # it waits no more
+    assert run(*arguments)[0] == ExitCode.USAGE  # it no longer waits
     events = json.loads(run("--home", home.folder, "review", "audit", "--json")[1])
-    assert [(one["action"], one["detail"]) for one in events] == [("blank", "a name [2 boxes in 1 frames]")]
+    assert [(event["action"], event["detail"]) for event in events] == [("blank", "a name [2 boxes in 1 frames]")]
 
 
 @pytest.mark.parametrize("verb", ["accept", "release"])
 def test_accept_and_release_are_one_act_with_a_reason(run: Run, home: SiteHome, verb: str) -> None:
-    """For what the screen held as for text in pixels: without a reason nothing happens, with one it is kept."""
+    """Whatever held the study: without a reason nothing happens, and a reason given is kept."""
     words = ("--home", home.folder, "review", verb, KEY[:8])
     assert run(*words)[0] == ExitCode.USAGE
     assert run(*words, "--reason", " ")[0] == ExitCode.USAGE
     assert json.loads(run("--home", home.folder, "review", "audit", "--json")[1]) == []
-    code, said, _ = run(*words, "--reason", "seen by me", "--json")
-    assert (code, json.loads(said)) == (0, {"study": KEY, "decision": "released"})
+    code, output, _ = run(*words, "--reason", "seen by me", "--json")
+    assert (code, json.loads(output)) == (0, {"study": KEY, "decision": "released"})
     (event,) = json.loads(run("--home", home.folder, "review", "audit", "--json")[1])
     assert (event["action"], event["key"], event["detail"]) == ("release", KEY, "seen by me")
     assert json.loads(run("--home", home.folder, "review", "list", "--json")[1]) == []
@@ -89,11 +89,12 @@ def test_accept_and_release_are_one_act_with_a_reason(run: Run, home: SiteHome, 
 def test_a_report_is_a_page_to_sign(run: Run, home: SiteHome, tmp_path: Path) -> None:
     """Counts by attribute, checks, profile, software, decisions; bound to the file by its digest; no half-cell."""
     study = make_validated(tmp_path / "study").study
-    made = make_report(
-        study, load_profile(), findings=(), fates=Counter(), inherited=0, checked_at=datetime.now(UTC), searched=False
+    now = datetime.now(UTC)
+    content = make_report(
+        study, load_profile(), findings=(), outcomes=Counter(), inherited=0, checked_at=now, searched=False
     )
-    digest = write_report(home.reports / f"{study.study_instance_uid}.json", made)
-    assert run("--home", home.folder, "review", "report", KEY)[0] == ExitCode.USAGE  # none of this study yet
+    digest = write_report(home.reports / f"{study.study_instance_uid}.json", content)
+    assert run("--home", home.folder, "review", "report", KEY)[0] == ExitCode.USAGE  # no report of this study yet
     ledger = Ledger(home.ledger)
     ledger.audit("dr", "release", KEY, "seen | by me")
     ledger.advance(KEY, State.VALIDATED, study=study.study_instance_uid)
@@ -103,14 +104,14 @@ def test_a_report_is_a_page_to_sign(run: Run, home: SiteHome, tmp_path: Path) ->
         assert code == 0
         assert all(f"## {title}" in page for title in ("Pixels", "Removed", "Changed", "Kept", "What was checked"))
         assert all(
-            text in page for text in (digest, made.profile_digest, made.software, "NOT searched", "Signature: __")
+            text in page for text in (digest, content.profile_digest, content.software, "NOT searched", "Signature: __")
         )
         assert "dr: release - seen / by me" in page
     assert json.loads(run("--home", home.folder, "review", "report", KEY, "--json")[1])["blanked_boxes"] == 0
 
 
-def test_what_is_given_up_without_the_pixel_check_is_said(run: Run, home: SiteHome) -> None:
-    """On standard error, whenever studies are moved with the check switched off; and never otherwise."""
+def test_a_pixel_check_switched_off_gives_a_warning(run: Run, home: SiteHome) -> None:
+    """On standard error, whenever studies move with the check switched off, and never otherwise."""
     assert run("--home", home.folder, "run", "--once")[2] == ""
     text = home.settings_file.read_text().replace("pixel_check = true ", "pixel_check = false ")
     home.settings_file.write_text(text)

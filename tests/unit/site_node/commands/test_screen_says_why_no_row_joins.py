@@ -1,4 +1,4 @@
-"""`screen FOLDER --clinical SHEET`: why a study has no clinical row, in words that say what to mend."""
+"""`screen FOLDER --clinical SHEET` says why a study has no clinical row, and what to correct."""
 
 import json
 from pathlib import Path
@@ -21,13 +21,13 @@ from tests.unit.site_node.commands.conftest import Run
     ],
 )
 def test_a_row_that_is_there_is_not_called_missing(run: Run, tmp_path: Path, rows: str, code: str | None) -> None:
-    """Each contradiction has its own code and sentence, and no value stands in it."""
+    """Each contradiction has its own code and sentence, without any value of the sheet."""
     (tmp_path / "archive").mkdir()
     write_file(make_dx(PatientID="P1", AccessionNumber="A1"), tmp_path / "archive" / "film.dcm")
     (tmp_path / "sheet.csv").write_text(f"MRN,Accession,COVID status\n{rows}\n")
-    end, said, _ = run("screen", tmp_path / "archive", "--json", "--clinical", tmp_path / "sheet.csv")
-    (study,) = [line for text in said.splitlines() if (line := json.loads(text))["series"] is None]
-    assert (end, study["outcome"]) == (ExitCode.PARTIAL, "review")  # the method is missing at any rate
-    found = {one["code"]: one["message"] for one in study["reasons"] if one["code"].startswith("clinical-")}
-    assert set(found) == ({code} if code else set())
-    assert not any(value in message for message in found.values() for value in ("P1", "A1"))
+    exit_code, output, _ = run("screen", tmp_path / "archive", "--json", "--clinical", tmp_path / "sheet.csv")
+    (study,) = [line for text in output.splitlines() if (line := json.loads(text))["series"] is None]
+    assert (exit_code, study["outcome"]) == (ExitCode.PARTIAL, "review")  # the method is missing in every case
+    clinical = [reason for reason in study["reasons"] if reason["code"].startswith("clinical-")]
+    assert {reason["code"] for reason in clinical} == ({code} if code else set())
+    assert not any(value in reason["message"] for reason in clinical for value in ("P1", "A1"))

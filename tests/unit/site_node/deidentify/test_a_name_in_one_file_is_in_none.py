@@ -19,7 +19,7 @@ def other_id(number: str) -> Items:
 
 
 def test_a_number_of_another_depth_is_cut(tmp_path: Path) -> None:
-    """A number that only OtherPatientIDsSequence holds is no part of a description."""
+    """A number that only OtherPatientIDsSequence holds is cut out of a description."""
     dataset = make_dx(OtherPatientIDsSequence=other_id("QX77123"), SeriesDescription="chest QX77123 PA")
     assert run_one(tmp_path, dataset).dataset.SeriesDescription == "chest PA"
 
@@ -29,14 +29,14 @@ def test_a_number_of_a_sibling_is_cut(tmp_path: Path) -> None:
     for place in (0, -1):
         datasets = make_ct(slices=3, SeriesDescription="thorax QX77123 thin")
         datasets[place].OtherPatientIDsSequence = other_id("QX77123")
-        made = run_study(tmp_path / str(place), datasets)
-        assert isinstance(made, Deidentified)
-        found = {pydicom.dcmread(one.path).SeriesDescription for one in made.instances}
-        assert found == {"thorax thin"}
+        result = run_study(tmp_path / str(place), datasets)
+        assert isinstance(result, Deidentified)
+        descriptions = {pydicom.dcmread(instance.path).SeriesDescription for instance in result.instances}
+        assert descriptions == {"thorax thin"}
 
 
 def test_files_of_a_series_differ_where_they_should(tmp_path: Path) -> None:
-    """Elements that repeat are taken from the file before; each that differs, appears or goes is its own file's."""
+    """Elements that repeat are reused from the file before; one that differs, appears or vanishes is its own file's."""
     datasets = make_ct(slices=12)
     for number, dataset in enumerate(datasets):
         dataset.WindowCenter = str(number % 3)
@@ -44,12 +44,11 @@ def test_files_of_a_series_differ_where_they_should(tmp_path: Path) -> None:
             dataset.ImageComments = "goes"
         if number % 5 == 2:
             del dataset.SliceThickness
-    made = run_study(tmp_path, datasets)
-    assert isinstance(made, Deidentified)
-    for dataset, one in zip(datasets, made.instances, strict=True):
-        new = pydicom.dcmread(one.path)
-        alone = run_one(tmp_path / one.sop_instance_uid, dataset).raw
-        assert one.path.read_bytes() == alone
+    result = run_study(tmp_path, datasets)
+    assert isinstance(result, Deidentified)
+    for dataset, instance in zip(datasets, result.instances, strict=True):
+        new = pydicom.dcmread(instance.path)
+        assert instance.path.read_bytes() == run_one(tmp_path / instance.sop_instance_uid, dataset).raw
         assert new.WindowCenter == dataset.WindowCenter
         assert new.InstanceNumber == dataset.InstanceNumber
         assert ("SliceThickness" in new) == ("SliceThickness" in dataset)
@@ -69,7 +68,7 @@ def test_what_follows_the_pixels_is_read_and_removed(tmp_path: Path) -> None:
     """Elements after a large picture are walked, though the picture is not read."""
     dataset = make_dx(rows=300)
     dataset.add_new(0xFFFCFFFC, "OB", b"planted after the pixels")
-    made = run_study(tmp_path, [dataset, *()])
-    assert isinstance(made, Deidentified)
-    assert b"planted" not in made.instances[0].path.read_bytes()
-    assert pydicom.dcmread(made.instances[0].path).PixelData == dataset.PixelData
+    result = run_study(tmp_path, [dataset])
+    assert isinstance(result, Deidentified)
+    assert b"planted" not in result.instances[0].path.read_bytes()
+    assert pydicom.dcmread(result.instances[0].path).PixelData == dataset.PixelData

@@ -33,38 +33,38 @@ def whole(path: Path, new: NewFile) -> bytes:
 
 
 def both(path: Path) -> tuple[bytes | str, bytes | str]:
-    """What each reader's rewriting gives: the file or a code. Every kind of object is let through."""
+    """The new file or the code by each reader. Every kind of object is let through."""
     dataset = pydicom.dcmread(path, force=True, stop_before_pixels=True)
     kinds = {**PROFILE.kinds, str(dataset.get("SOPClassUID", "")): "ct"}
     quarantine = PROFILE.quarantine.model_copy(update={"sop_classes": frozenset()})
     profile = PROFILE.model_copy(update={"kinds": kinds, "quarantine": quarantine})
     patient = str(dataset.get("PatientID", "")).strip(" \0") or "nobody"
-    subject = make_study_context(profile, PSEUDONYMS, Identity(issuer="", patient_id=patient))
+    context = make_study_context(profile, PSEUDONYMS, Identity(issuer="", patient_id=patient))
 
-    def one(*, slow: bool) -> bytes | str:
+    def result(*, slow: bool) -> bytes | str:
         try:
-            return whole(path, rewritten(path, subject, str(dataset.get("StudyInstanceUID", "")), slow=slow))
+            return whole(path, rewritten(path, context, str(dataset.get("StudyInstanceUID", "")), slow=slow))
         except DicomUnsupported as error:
             return error.fields["code"]
 
-    return one(slow=False), one(slow=True)
+    return result(slow=False), result(slow=True)
 
 
 def real_files() -> Iterator[Path]:
-    """The developers' real files, where they are."""
+    """The developers' real files, in order."""
     yield from sorted(path for path in REAL.rglob("*") if path.is_file() and path.suffix != ".csv")
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the developers' shared data are not here")
 def test_both_readers_give_the_same_of_every_real_file() -> None:
     """Wherever both readers can read a file, the new files are equal to the byte; none crashes."""
-    taken = 0
+    compared = 0
     for path in real_files():
         fast, slow = both(path)
         if isinstance(fast, bytes) and isinstance(slow, bytes):
             assert fast == slow, path.name
-            taken += 1
-    assert taken > 70
+            compared += 1
+    assert compared > 70
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_group_lengths_are_dropped(tmp_path: Path) -> None:
 
 
 def test_zero_bytes_after_the_end_are_dropped(tmp_path: Path) -> None:
-    """Padding of tapes and archives is no element."""
+    """Padding of tapes and archives is not an element."""
     dataset = make_dx()
     outcome = run_bytes(tmp_path, dataset, file_of(tmp_path, dataset) + bytes(512))
     assert outcome.raw.endswith(dataset.PixelData)

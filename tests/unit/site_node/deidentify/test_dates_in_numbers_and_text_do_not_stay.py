@@ -1,4 +1,4 @@
-"""What a breaker found: dates and numbers of the patient that stayed in numbers, technical text and descriptions."""
+"""Dates and numbers of the patient do not stay in numbers, technical text or descriptions."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ DATES = {"PatientBirthDate": "19610514", "StudyDate": "20210302"}
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian], ids=lambda syntax: syntax.name)
 @pytest.mark.parametrize("number", ["20210302", "19610514", "14051961", "610514"])
 def test_a_date_as_a_number(tmp_path: Path, number: str, syntax: UID) -> None:
-    """Some series bear the date as their number."""
+    """Some series have the date as their number."""
     outcome = run_one(tmp_path, make_dx(SeriesNumber=number, **DATES), syntax)  # type: ignore[arg-type]  # any
     assert outcome.dataset.SeriesNumber is None
 
@@ -72,9 +72,9 @@ def test_decimal_strings_of_the_patients_number(tmp_path: Path) -> None:
 
 def test_ordinary_numbers_and_text_stay(tmp_path: Path) -> None:
     """Small numbers, real measures and versions identify nobody."""
-    kept = {
+    harmless = {
         "SeriesNumber": 14, "AcquisitionNumber": 1961, "KVP": "120", "SoftwareVersions": "VB20A 5.14",
         "StudyTime": "210302", "ConvolutionKernel": "B31f", "SeriesDescription": "PA 5 14 chest 2021 May",
     }  # fmt: skip
-    dataset = run_one(tmp_path, make_dx(PatientID="A-00014", **DATES, **kept)).dataset  # type: ignore[arg-type]  # any
-    assert {keyword: str(dataset.get(keyword)) for keyword in kept} == {key: str(value) for key, value in kept.items()}
+    dataset = run_one(tmp_path, make_dx(PatientID="A-00014", **DATES, **harmless)).dataset  # type: ignore[arg-type]  # any
+    assert {keyword: str(dataset.get(keyword)) for keyword in harmless} == {key: str(harmless[key]) for key in harmless}

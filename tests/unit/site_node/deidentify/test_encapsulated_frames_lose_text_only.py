@@ -34,9 +34,10 @@ def j2k(*extra: bytes, tile: bytes = b"", body: bytes = b"\x01\x02\x03\x04") -> 
 
 
 def items(*fragments: bytes, table: bytes = b"") -> bytes:
-    """Encapsulated fragments, each padded."""
+    """Encapsulated fragments, each padded to even length."""
     even = [table, *(fragment + b"\0" * (len(fragment) % 2) for fragment in fragments)]
-    return b"".join(b"\xfe\xff\0\xe0" + struct.pack("<L", len(one)) + one for one in even) + b"\xfe\xff\xdd\xe0\0\0\0\0"
+    body = b"".join(b"\xfe\xff\0\xe0" + struct.pack("<L", len(item)) + item for item in even)
+    return body + b"\xfe\xff\xdd\xe0\0\0\0\0"
 
 
 def cleaned(content: bytes, family: Family, frames: int = 1) -> bytes:
@@ -120,7 +121,7 @@ def test_an_extended_offset_table_that_would_no_longer_fit_is_refused() -> None:
 
 
 def test_a_frame_in_fragments_is_read_whole() -> None:
-    """A comment that is cut by a fragment's border goes too."""
+    """A comment that is split between fragments goes too."""
     whole = jpeg(comment(0xFE))
     assert cleaned(items(whole[:12], whole[12:]), Family.JPEG) == items(jpeg())
 
@@ -130,7 +131,7 @@ def test_frames_in_fragments_without_offsets_are_told_apart() -> None:
     first, second = jpeg(comment(0xFE)), jpeg(comment(0xE1))
     parts = (first[:12], first[12:], second[:20], second[20:])
     assert cleaned(items(*parts), Family.JPEG, 2) == items(jpeg(), jpeg())
-    with pytest.raises(DicomUnsupported):  # told that there is one, nobody cuts the other off
+    with pytest.raises(DicomUnsupported):  # with one frame declared, the other is not cut off
         cleaned(items(*parts), Family.JPEG, 1)
 
 

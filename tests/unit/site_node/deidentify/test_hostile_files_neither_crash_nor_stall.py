@@ -1,4 +1,4 @@
-"""What a breaker found: files that crash the stage, stop it for hours, or pass under another file's verdict."""
+"""Hostile files do not crash the stage, stop it for hours, or pass under another file's verdict."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from shared.protocol.loader import load_profile
-from site_node.deidentify.identifiers import Named, find_identifiers
+from site_node.deidentify.identifiers import IdentifyingValue, find_identifiers
 from site_node.study import Deidentified
 from tests.factories.deidentified import file_of, run_bytes, run_one, run_study
 from tests.factories.dicom import make_dx, write_file
@@ -22,23 +22,23 @@ def _overlay(number: int, tag: int) -> Dataset:
     return dataset
 
 
-def test_a_verdict_is_not_another_files(tmp_path: Path) -> None:
+def test_a_verdict_holds_for_its_own_file_only(tmp_path: Path) -> None:
     """OverlayBitsAllocated 1 may go on, OverlayBitPosition 1 may not, though their values are the same bytes."""
     allowed, hidden = _overlay(1, 0x60000100), _overlay(2, 0x60000102)
     result = run_study(tmp_path, [allowed, hidden])
     assert isinstance(result, Deidentified)
-    assert [str(one.source.sop_instance_uid) for one in result.instances] == ["1.2.3.4.5.6.7.1"]
-    assert [one.reasons[0].code for one in result.left_out] == ["overlay-in-pixels"]
+    assert [str(instance.source.sop_instance_uid) for instance in result.instances] == ["1.2.3.4.5.6.7.1"]
+    assert [entry.reasons[0].code for entry in result.left_out] == ["overlay-in-pixels"]
 
 
 def test_a_value_that_outgrows_its_header_is_refused(tmp_path: Path) -> None:
-    """New UIDs are longer than old ones: 2,000 of them have no place in a UI element, which is no crash."""
+    """New UIDs are longer than old ones: 2,000 of them do not fit into a UI element, which is not a crash."""
     outcome = run_one(tmp_path, make_dx(FrameOfReferenceUID=["1.2"] * 2_000))
     assert outcome.code == "malformed-value"
 
 
 def test_a_long_description_is_emptied_at_once(tmp_path: Path) -> None:
-    """No description of 90 KB is cleaned letter by letter, and it is no crash that it was of unknown representation."""
+    """No description of 90 KB is cleaned letter by letter, nor does one of unknown representation crash."""
     dataset = make_dx(SeriesDescription="here")
     content = write_file(dataset, tmp_path / "one").read_bytes()
     place = content.index(b"\x08\0\x3e\x10LO\x04\0here")
@@ -51,8 +51,8 @@ def test_a_long_description_is_emptied_at_once(tmp_path: Path) -> None:
 def test_a_place_of_many_words_is_searched_in_time() -> None:
     """Two thousand words make two thousand forms, not four million."""
     words = tuple(f"{number:x}q".encode() for number in range(2_000))
-    found = find_identifiers([Named(0x00080080, ("iso8859",), b" ".join(words))], ())
-    assert len(found.places) < 2 * len(words)
+    identifiers = find_identifiers([IdentifyingValue(0x00080080, ("iso8859",), b" ".join(words))], ())
+    assert len(identifiers.places) < 2 * len(words)
 
 
 def test_an_address_pattern_does_not_look_back_over_all_letters(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_an_address_pattern_does_not_look_back_over_all_letters(tmp_path: Path) 
     outcome = run_one(tmp_path, make_dx(SeriesDescription="PA kel.jan@example.org", ProtocolName=long))
     assert outcome.dataset.SeriesDescription == "PA"
     for name in ("ricord", "ricord-2020", "tcia"):
-        deny = re.compile("|".join(f"(?:{one})" for one in load_profile(name).text.deny), re.IGNORECASE)
+        deny = re.compile("|".join(f"(?:{pattern})" for pattern in load_profile(name).text.deny), re.IGNORECASE)
         assert not deny.search("A" * 60_000)
     assert monotonic() - begun < 5
 

@@ -1,8 +1,8 @@
-"""Finding names in text: glued, re-cased, accented, taken apart; and leaving alone what is no name."""
+"""Names are found in text when glued, re-cased, accented or split; what is not a name is left alone."""
 
 import pytest
 
-from site_node.deidentify.identifiers import Named, cut, find_identifiers
+from site_node.deidentify.identifiers import IdentifyingValue, cut, find_identifiers
 
 KNOWN = frozenset({"chest", "head", "ct"})
 VALUES = {
@@ -12,7 +12,7 @@ VALUES = {
     0x00080090: b"Head^Georg",
     0x00080080: b"Mercy Hill Hospital",
 }
-FOUND = find_identifiers([Named(tag, ("iso8859",), raw) for tag, raw in VALUES.items()], ("MRN-77 31", ""))
+NAMES = find_identifiers([IdentifyingValue(tag, ("iso8859",), raw) for tag, raw in VALUES.items()], ("MRN-77 31", ""))
 
 
 @pytest.mark.parametrize(
@@ -39,18 +39,18 @@ FOUND = find_identifiers([Named(tag, ("iso8859",), raw) for tag, raw in VALUES.i
 )
 def test_descriptions(text: str, left: str) -> None:
     """Words that hold an identifier go, the rest stays as it was."""
-    assert cut(text, FOUND, KNOWN, description=True) == left
+    assert cut(text, NAMES, KNOWN, description=True) == left
 
 
 def test_places_and_known_terms_in_technical_text() -> None:
-    """In technical text a word of a place's name is no identifier, nor is a known term that someone is called."""
-    assert cut("HILL 5", FOUND, KNOWN, description=False) == "HILL 5"
-    assert cut("HEAD", FOUND, KNOWN, description=False) == "HEAD"
-    assert cut("HEAD", FOUND, KNOWN, description=True) == ""
-    assert cut("Hill 5", FOUND, KNOWN, description=True) == "5"
+    """In technical text neither a word of a place's name nor a known term that is somebody's name is an identifier."""
+    assert cut("HILL 5", NAMES, KNOWN, description=False) == "HILL 5"
+    assert cut("HEAD", NAMES, KNOWN, description=False) == "HEAD"
+    assert cut("HEAD", NAMES, KNOWN, description=True) == ""
+    assert cut("Hill 5", NAMES, KNOWN, description=True) == "5"
 
 
 def test_a_number_is_never_a_known_term() -> None:
     """A patient whose number is a known term is still protected."""
-    found = find_identifiers([Named(0x00100020, ("iso8859",), b"CHEST")], ())
-    assert cut("CHEST", found, KNOWN, description=False) == ""
+    identifiers = find_identifiers([IdentifyingValue(0x00100020, ("iso8859",), b"CHEST")], ())
+    assert cut("CHEST", identifiers, KNOWN, description=False) == ""

@@ -1,4 +1,4 @@
-"""What a breaker found: names in the letters of another keyboard, and numbers that nobody gathered."""
+"""Names in the letters of another keyboard do not stay, nor do the less known numbers of the patient."""
 
 from pathlib import Path
 

@@ -10,7 +10,7 @@ from site_node.deidentify.output import read_span
 
 
 def test_compressed_frames_that_do_not_fit_are_refused_before_they_are_read(tmp_path: Path) -> None:
-    """A sparse file of 5 GB says so at once, and not that it changed."""
+    """A sparse file of 5 GB is refused as too large at once, not as changed."""
     file = tmp_path / "large"
     with file.open("wb") as out:
         out.truncate(5 << 30)

@@ -1,4 +1,4 @@
-"""The traps that made other tools leak, each planted; on the top level and, where it can be, three levels deep."""
+"""The traps that made other tools leak, each planted on the top level and, where possible, three levels deep."""
 
 from pathlib import Path
 
@@ -66,14 +66,14 @@ def test_nothing_planted_is_left(tmp_path: Path, syntax: UID) -> None:
 
 @pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda syntax: syntax.name)
 def test_pixels_are_untouched(tmp_path: Path, syntax: UID) -> None:
-    """Frames come out as they went in: byte for byte, but for the byte order of big endian files."""
+    """Frames come out as they went in: byte for byte, apart from the byte order of big endian files."""
     dataset = make_dx()
     expected = np.frombuffer(dataset.PixelData, "<u2").reshape(dataset.Rows, dataset.Columns)
     assert (run_one(tmp_path, dataset, syntax).dataset.pixel_array == expected).all()
 
 
 def test_preamble_and_file_meta_are_new(tmp_path: Path) -> None:
-    """The preamble is zero, and file meta says what is so: no AE title, no private information, the new UID."""
+    """The preamble is zero, and file meta is new: no AE title, no private information, the new UID."""
     dataset = make_dx()
     path = write_file(dataset, tmp_path / "one", preamble=SECRET.encode().ljust(128, b"x"))
     outcome = run_bytes(tmp_path, dataset, path.read_bytes())
@@ -127,7 +127,7 @@ def test_the_patient_in_technical_text(tmp_path: Path, keyword: str, written: st
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian], ids=lambda syntax: syntax.name)
 @pytest.mark.parametrize("tag", [0x00200013, 0x00180050, 0x00080030, 0x00101010])
 def test_text_in_a_number(tmp_path: Path, tag: int, syntax: UID, levels: int) -> None:
-    """What has not the form of its value representation is emptied: text does not travel as a number."""
+    """What lacks the form of its value representation is emptied: text does not travel as a number."""
     dataset = make_dx(InstanceNumber=None, SliceThickness=None, StudyTime=None, PatientAge=None)
     vr = {0x00200013: "IS", 0x00180050: "DS", 0x00080030: "TM", 0x00101010: "AS"}[tag]
     nested(dataset, levels).add_new(tag, vr, ["123456", "12345"] if vr in {"IS", "DS"} else "123456\\12345")
@@ -222,7 +222,7 @@ def test_uids_inside_text(tmp_path: Path, text: str) -> None:
     [("092Y", "090Y"), ("090Y", "090Y"), ("089Y", "089Y"), ("018M", "018M"), ("003W", "003W"), ("", "")],
 )
 def test_age(tmp_path: Path, age: str, expected: str) -> None:
-    """Over 89 is one group; the rest stays (under 18 is the screen's matter)."""
+    """Over 89 is one group; the rest stays (screening excludes patients under 18)."""
     assert run_one(tmp_path, make_dx(PatientAge=age)).dataset.PatientAge == expected
 
 
@@ -323,10 +323,10 @@ def test_marks_of_deidentification(tmp_path: Path) -> None:
         DeidentificationMethod=SECRET, DeidentificationMethodCodeSequence=Items([known, false_now, unknown])
     )
     outcome = run_one(tmp_path, dataset)
-    found = outcome.dataset
-    assert (found.PatientIdentityRemoved, found.LongitudinalTemporalInformationModified) == ("YES", "MODIFIED")
-    assert found.DeidentificationMethod.startswith("RICORD")
-    codes = [item.CodeValue for item in found.DeidentificationMethodCodeSequence]
+    new = outcome.dataset
+    assert (new.PatientIdentityRemoved, new.LongitudinalTemporalInformationModified) == ("YES", "MODIFIED")
+    assert new.DeidentificationMethod.startswith("RICORD")
+    codes = [item.CodeValue for item in new.DeidentificationMethodCodeSequence]
     assert codes == ["113100", "113101", "113105", "113107", "113108", "113109"]
     assert not leaks(outcome)
 
@@ -356,9 +356,9 @@ def test_un_encoded_standard_elements(tmp_path: Path, levels: int) -> None:
     inner.add_new(0x00200052, "UN", b"1.2.3.99")
     inner.add_new(0x00104000, "UN", SECRET.encode() + b" ")
     outcome = run_one(tmp_path, dataset)
-    found = at_depth(outcome, levels)
+    new = at_depth(outcome, levels)
     assert not leaks(outcome)
-    assert (found.KVP, found.FrameOfReferenceUID) == (120, PSEUDONYMS.uid("1.2.3.99"))
+    assert (new.KVP, new.FrameOfReferenceUID) == (120, PSEUDONYMS.uid("1.2.3.99"))
 
 
 def test_enhanced_functional_groups_are_cleaned_and_kept(tmp_path: Path) -> None:
@@ -372,13 +372,13 @@ def test_enhanced_functional_groups_are_cleaned_and_kept(tmp_path: Path) -> None
     dataset.NumberOfFrames = 1
     dataset.PerFrameFunctionalGroupsSequence = Items([group])
     outcome = run_one(tmp_path, dataset)
-    found = outcome.dataset.PerFrameFunctionalGroupsSequence[0]
+    new_group = outcome.dataset.PerFrameFunctionalGroupsSequence[0]
     assert not leaks(outcome)
-    assert list(found.PlanePositionSequence[0].ImagePositionPatient) == [1, 2, 3]
-    assert str(found.FrameContentSequence[0].FrameAcquisitionDateTime)[8:] == "101010.5"
+    assert list(new_group.PlanePositionSequence[0].ImagePositionPatient) == [1, 2, 3]
+    assert str(new_group.FrameContentSequence[0].FrameAcquisitionDateTime)[8:] == "101010.5"
 
 
-def test_secrets_of_the_factory_are_the_tests(tmp_path: Path) -> None:
+def test_glued_and_recased_names_leave_a_description(tmp_path: Path) -> None:
     """Glued and re-cased names in descriptions are cut out; the rest of the description stays."""
     name = f"{SECRETS.family.upper()}{SECRETS.given.lower()}"
     dataset = make_dx(

@@ -14,7 +14,7 @@ from shared.ids import SiteId
 from shared.protocol.loader import load_profile, profile_names
 from site_node.deidentify.study import deidentify
 from site_node.pseudonyms.keyed import Pseudonyms
-from site_node.standalone.alone import EngineChoice, run_alone
+from site_node.standalone.alone import EngineChoice, run_standalone
 from site_node.standalone.tasks import Job
 from site_node.study import Identity, Refused, Validated
 from site_node.validate.validation import validate
@@ -27,23 +27,25 @@ KEPT = {0x0019100C: "1000", 0x0019100D: "DIRECTIONAL", 0x0019100E: [0.5, 0.25, 1
 
 
 @dataclass(frozen=True)
-class Made:
-    """A file's new content and what validation says of it."""
+class NewFile:
+    """A file's new content and the findings of validation."""
 
     raw: bytes
     dataset: pydicom.FileDataset
     findings: tuple[str, ...]
 
 
-def made(folder: Path, dataset: Dataset, profile: str, syntax: pydicom.uid.UID = ExplicitVRLittleEndian) -> Made:
+def run_profile(
+    folder: Path, dataset: Dataset, profile: str, syntax: pydicom.uid.UID = ExplicitVRLittleEndian
+) -> NewFile:
     study = make_included(make_received(folder / "spool", [dataset], syntax))
     rules = load_profile(profile)
     done = deidentify(study, profile=rules, pseudonyms=PSEUDONYMS, out=folder / "out")
     assert not isinstance(done, Refused), done.reasons
-    seen = validate(study, done, profile=rules, pseudonyms=PSEUDONYMS, report=folder / "report.json")
+    validated = validate(study, done, profile=rules, pseudonyms=PSEUDONYMS, report=folder / "report.json")
     path = done.instances[0].path
-    findings = () if isinstance(seen, Validated) else tuple(reason.code for reason in seen.reasons)
-    return Made(path.read_bytes(), pydicom.dcmread(path), findings)
+    findings = () if isinstance(validated, Validated) else tuple(reason.code for reason in validated.reasons)
+    return NewFile(path.read_bytes(), pydicom.dcmread(path), findings)
 
 
 def private(dataset: Dataset, block: int = 0x10, creator: str = SIEMENS) -> Dataset:
@@ -66,7 +68,7 @@ def test_every_profile_leaves_nothing_planted_and_validates(profile: str, kind: 
     """No planted identifier in any byte, and validation finds nothing."""
     dataset = make_dx() if kind == "dx" else make_ct(slices=1)[0]
     planted = plant_identifiers(dataset)
-    new = made(tmp_path, dataset, profile)
+    new = run_profile(tmp_path, dataset, profile)
     assert new.findings == ()
     assert [value for value in planted if value.encode() in new.raw] == []
 
@@ -76,10 +78,10 @@ def test_every_profile_leaves_nothing_planted_and_validates(profile: str, kind: 
 def test_listed_private_elements_stay_in_tcia_only(block: int, syntax: pydicom.uid.UID, tmp_path: Path) -> None:
     """By creator, whatever block it reserved, and 113111 is claimed; the others keep and claim nothing."""
     for profile in profile_names():
-        new = made(tmp_path / profile, private(make_dx(), block), profile, syntax)
-        kept = {int(one.tag) for one in new.dataset if one.tag.group == 0x19}
-        wanted = {0x00190000 | block} | {tag & 0xFFFF00FF | block << 8 for tag in KEPT}
-        assert kept == (wanted if profile == "tcia" else set())
+        new = run_profile(tmp_path / profile, private(make_dx(), block), profile, syntax)
+        kept_tags = {int(element.tag) for element in new.dataset if element.tag.group == 0x19}
+        listed_tags = {0x00190000 | block} | {tag & 0xFFFF00FF | block << 8 for tag in KEPT}
+        assert kept_tags == (listed_tags if profile == "tcia" else set())
         assert ("113111" in codes(new.dataset)) == (profile == "tcia")
         assert b"DOEJANE" not in new.raw
         assert new.findings == ()
@@ -87,9 +89,9 @@ def test_listed_private_elements_stay_in_tcia_only(block: int, syntax: pydicom.u
 
 @pytest.mark.parametrize("creator", ["", "SIEMENS CSA HEADER", "SIEMENS MR HEADER 2", "siemens mr header", "DOE^JANE"])
 def test_another_creators_elements_go(creator: str, tmp_path: Path) -> None:
-    """The tags are the listed ones, but who reserved the block is not: all of it goes, the creator too."""
-    new = made(tmp_path, private(make_dx(), creator=creator), "tcia")
-    assert [one for one in new.dataset if one.tag.group == 0x19] == []
+    """The tags are the listed ones, but the creator of the block is not: all of it goes, the creator too."""
+    new = run_profile(tmp_path, private(make_dx(), creator=creator), "tcia")
+    assert [element for element in new.dataset if element.tag.group == 0x19] == []
     assert "113111" not in codes(new.dataset)
     assert new.findings == ()
 
@@ -101,8 +103,8 @@ def test_an_orphan_or_misplaced_private_element_goes(tmp_path: Path) -> None:
     dataset.add_new(0x0019100C, "IS", "1000")  # block 10 is nobody's
     dataset.add_new(0x00210010, "LO", SIEMENS)  # not this creator's group
     dataset.add_new(0x0021100C, "IS", "1000")
-    new = made(tmp_path, dataset, "tcia")
-    assert {int(one.tag) for one in new.dataset if one.tag.group in {0x19, 0x21}} <= {0x00190011}
+    new = run_profile(tmp_path, dataset, "tcia")
+    assert {int(element.tag) for element in new.dataset if element.tag.group in {0x19, 0x21}} <= {0x00190011}
     assert "113111" not in codes(new.dataset)
     assert new.findings == ()
 
@@ -117,21 +119,21 @@ def test_an_items_private_elements_mean_what_the_items_creators_say(tmp_path: Pa
     item.add_new(0x0019100C, "IS", "7000")
     private(other, 0x20)
     dataset.ReferencedImageSequence = Sequence([item, other])
-    new = made(tmp_path, dataset, "tcia")
-    one, two = new.dataset.ReferencedImageSequence
-    assert 0x0019100C not in one
-    assert two[0x0019200C].value == 1000
-    assert 0x00192008 not in two
+    new = run_profile(tmp_path, dataset, "tcia")
+    first, second = new.dataset.ReferencedImageSequence
+    assert 0x0019100C not in first
+    assert second[0x0019200C].value == 1000
+    assert 0x00192008 not in second
     assert new.findings == ()
 
 
 @pytest.mark.parametrize(("vr", "value"), [("UN", b"1000"), ("LO", "1000"), ("OB", b"DOE^JANE"), ("PN", "DOE^JANE")])
-def test_a_listed_element_of_another_form_goes_or_is_told(vr: str, value: object, tmp_path: Path) -> None:
+def test_a_listed_element_of_another_form_goes(vr: str, value: object, tmp_path: Path) -> None:
     """UN is read as what the list says; any other value representation contradicts it."""
     dataset = make_dx()
     dataset.add_new(0x00190010, "LO", SIEMENS)
     dataset.add_new(0x0019100C, vr, value)
-    new = made(tmp_path, dataset, "tcia")
+    new = run_profile(tmp_path, dataset, "tcia")
     assert (0x0019100C in new.dataset) == (vr == "UN")
     assert new.findings == ()
 
@@ -142,7 +144,7 @@ def test_an_identifier_in_a_listed_text_is_emptied(tmp_path: Path) -> None:
     dataset.add_new(0x00190010, "LO", GE)
     dataset.add_new(0x0019109E, "LO", "fse QUIMBY zelda")
     dataset.add_new(0x00191023, "DS", "77889900")
-    new = made(tmp_path, dataset, "tcia")
+    new = run_profile(tmp_path, dataset, "tcia")
     assert not new.dataset[0x0019109E].value
     assert new.dataset[0x00191023].value is None
     assert new.findings == ()
@@ -154,15 +156,15 @@ def test_the_claim_and_the_private_elements_must_fit(tmp_path: Path) -> None:
     study = make_included(make_received(tmp_path / "spool", [dataset]))
     done = deidentify(study, profile=load_profile("tcia"), pseudonyms=PSEUDONYMS, out=tmp_path / "out")
     assert not isinstance(done, Refused)
-    seen = validate(
+    validated = validate(
         study,
         done.model_copy(update={"profile_digest": load_profile().digest}),
         profile=load_profile(),
         pseudonyms=PSEUDONYMS,
         report=tmp_path / "report.json",
     )
-    assert isinstance(seen, Refused)
-    assert {"validate-private", "validate-not-marked"} <= {reason.code for reason in seen.reasons}
+    assert isinstance(validated, Refused)
+    assert {"validate-private", "validate-not-marked"} <= {reason.code for reason in validated.reasons}
 
 
 @pytest.mark.parametrize(
@@ -172,12 +174,12 @@ def test_the_claim_and_the_private_elements_must_fit(tmp_path: Path) -> None:
         ("19310618", "20210615", True),  # 89 for three more days
         ("19310615", "20210615", False),  # 90 today
         ("19000101", "20200615", False),
-        ("19500615", "", False),  # no age can be told
+        ("19500615", "", False),  # there is no age
     ],
 )
 def test_the_letter_of_2020_shifts_a_birth_date_up_to_89(birth: str, study: str, stays: bool, tmp_path: Path) -> None:
     """Birth and study date go back by the same number of days, unless they would tell an age over 89."""
-    new = made(tmp_path, make_dx(PatientBirthDate=birth, StudyDate=study, PatientAge=""), "ricord-2020")
+    new = run_profile(tmp_path, make_dx(PatientBirthDate=birth, StudyDate=study, PatientAge=""), "ricord-2020")
     days = PSEUDONYMS.shift_days(Identity(issuer="", patient_id=str(make_dx().PatientID)))
     assert new.findings == ()
     assert bool(new.dataset.PatientBirthDate) == stays
@@ -190,7 +192,7 @@ def test_the_letter_of_2020_shifts_a_birth_date_up_to_89(birth: str, study: str,
 @pytest.mark.parametrize(("age", "kept"), [("045Y", "045Y"), ("089Y", "089Y"), ("090Y", "090Y"), ("104Y", "090Y")])
 def test_ages_over_89_are_one_group_in_every_profile(profile: str, age: str, kept: str, tmp_path: Path) -> None:
     """45 CFR 164.514(b)(2)(i)(C)."""
-    new = made(tmp_path, make_dx(PatientAge=age, PatientBirthDate=""), profile)
+    new = run_profile(tmp_path, make_dx(PatientAge=age, PatientBirthDate=""), profile)
     assert (new.dataset.PatientAge, new.findings) == (kept, ())
 
 
@@ -216,9 +218,9 @@ def test_minors_are_excluded_and_missing_ids_wait_in_every_profile(profile: str,
         out=tmp_path / "out",
         pixel_check=False,
     )
-    told = run_alone(tmp_path / "in", job, EngineChoice(), None)
-    outcomes = {name.removesuffix(".dcm"): str(one.outcome) for name, one in zip(told.names, told.fates, strict=True)}
-    assert outcomes == {
+    report = run_standalone(tmp_path / "in", job, EngineChoice(), None)
+    files = zip(report.names, report.outcomes, strict=True)
+    assert {name.removesuffix(".dcm"): str(file.outcome) for name, file in files} == {
         "adult": "deidentified",
         "minor-age": "excluded",
         "minor-months": "excluded",
@@ -231,11 +233,11 @@ def test_device_data_stay_in_tcia_and_the_institution_does_not(tmp_path: Path) -
     """Station and serial number are kept there and emptied elsewhere; one that names the institution is emptied."""
     film = make_dx(InstitutionName="Marienhospital", StationName="DXROOM4", DeviceSerialNumber="SN-778812")
     for profile in profile_names():
-        new = made(tmp_path / profile, film, profile)
-        kept = (new.dataset.StationName, new.dataset.DeviceSerialNumber)
-        assert kept == (("DXROOM4", "SN-778812") if profile == "tcia" else ("", ""))
+        new = run_profile(tmp_path / profile, film, profile)
+        device = (new.dataset.StationName, new.dataset.DeviceSerialNumber)
+        assert device == (("DXROOM4", "SN-778812") if profile == "tcia" else ("", ""))
         assert (new.dataset.InstitutionName, new.findings) == ("", ())
-    telling = made(
+    telling = run_profile(
         tmp_path / "telling", make_dx(InstitutionName="Marienhospital", StationName="MARIENHOSPITAL1"), "tcia"
     )
     assert (telling.dataset.StationName, telling.findings) == ("", ())
@@ -243,7 +245,7 @@ def test_device_data_stay_in_tcia_and_the_institution_does_not(tmp_path: Path) -
 
 def test_the_letter_of_2020_writes_no_private_block_and_its_own_method(tmp_path: Path) -> None:
     """No private element at all, the method's text of 2020, and the four codes that it claims."""
-    new = made(tmp_path, make_dx(), "ricord-2020")
-    assert [one for one in new.dataset if one.tag.is_private] == []
+    new = run_profile(tmp_path, make_dx(), "ricord-2020")
+    assert [element for element in new.dataset if element.tag.is_private] == []
     assert new.dataset.DeidentificationMethod == "RSNA Covid-19 Dataset Default"
     assert codes(new.dataset) == {"113100", "113107", "113108", "113109"}

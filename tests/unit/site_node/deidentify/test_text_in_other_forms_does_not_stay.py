@@ -1,10 +1,10 @@
-"""What a breaker found: text that travels as a code, number, time or technical text."""
+"""Text does not stay as a code, number, time or technical text."""
 
 from pathlib import Path
 
 import pytest
 
-from site_node.deidentify.actions import has_form
+from site_node.deidentify.value_forms import has_form
 from site_node.validate.values import has_form as is_standard
 from site_node.validate.values import is_tolerable
 from tests.factories.deidentified import run_one

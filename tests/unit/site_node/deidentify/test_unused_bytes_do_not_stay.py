@@ -1,4 +1,4 @@
-"""What a breaker found: bytes in tables that no picture uses and in too many numbers; names cut or misread."""
+"""Bytes in tables that no picture uses, or in surplus numbers, do not stay; nor do names that were cut or misread."""
 
 import struct
 from pathlib import Path
@@ -21,7 +21,7 @@ PLANTED = b"Kelstrupova Anna "
 def _codes(folder: Path, dataset: Dataset) -> set[str]:
     """What the validator finds in a file that de-identification did not touch."""
     raw = make_received(folder / "raw", [dataset]).instances[0].path.read_bytes()
-    return {one.code for one in check_output(raw, profile=PROFILE, site_id=PSEUDONYMS.site_id)}
+    return {finding.code for finding in check_output(raw, profile=PROFILE, site_id=PSEUDONYMS.site_id)}
 
 
 @pytest.mark.parametrize("keyword", ["RedPaletteColorLookupTableData", "SegmentedBluePaletteColorLookupTableData"])
@@ -77,7 +77,7 @@ def test_frame_offsets_beside_native_pixels(tmp_path: Path) -> None:
 
 
 def test_a_lookup_table_longer_than_it_says(tmp_path: Path) -> None:
-    """What lies behind the last entry is read by nobody: the file does not go on."""
+    """Nobody reads what lies after the last entry: the file does not go on."""
     item = Dataset()
     item.LUTDescriptor = [4, 0, 16]
     item.ModalityLUTType = "HU"
@@ -97,7 +97,7 @@ def test_a_lookup_table_longer_than_it_says(tmp_path: Path) -> None:
     ],
 )
 def test_names_that_were_cut_or_misread(tmp_path: Path, name: str, text: str) -> None:
-    """A device cut the name to sixteen letters, or wrote another character set than it says."""
+    """A device cut the name to sixteen letters, or wrote a character set other than the declared one."""
     dataset = make_dx(SpecificCharacterSet="ISO_IR 100", PatientName=name, SeriesDescription=f"PA {text}")
     source = make_received(tmp_path / "spool", [dataset])
     done = run_study(tmp_path, [dataset])

@@ -31,9 +31,9 @@ def test_one_patient_is_counted_as_the_definition_says() -> None:
             "2", "100001-000001", date="20200301", series=[("CT", 80, "TOSHIBA_MEC", 5.0)] * 2, clinical={"sex": " "}
         ),
     ]
-    found = {cell: number for cell, number in count(DEFINITION, studies).items() if number}
+    counts = {cell: number for cell, number in count(DEFINITION, studies).items() if number}
     unfilled = {f"filled*{field}/not recorded": 2 for field in DEFINITION.filled}
-    assert found == unfilled | {
+    assert counts == unfilled | {
         "patients": 1,
         "studies": 2,
         "series": 3,
@@ -124,7 +124,7 @@ def test_a_site_takes_part_in_this_protocols_cohort_only(tmp_path: Path, keys: d
         ask(tmp_path, keys, roster=SITES)
 
 
-def test_a_protocol_nobody_holds_has_no_cohort() -> None:
+def test_an_unknown_protocol_has_no_cohort() -> None:
     """The digest alone finds the definition; an unknown one names what is held."""
     assert definition_of(PROTOCOL.digest) == DEFINITION
     with pytest.raises(ProtocolMismatch):

@@ -14,7 +14,7 @@ from shared.errors import RunRefused
 from shared.federation.models.registry import build_model, get_state
 from shared.federation.plan import Plan, PlanRequest, TrainingTask, complete_plan, sign_plan
 from site_node.federate import client_app
-from site_node.federate.client_app import app, check_leaving, policy_gate
+from site_node.federate.client_app import app, check_answer, policy_gate
 from site_node.federate.executor import answer
 from site_node.federate.site import CONTEXT_KEY, FederateSettings
 from tests.factories.site_homes import PROTOCOL, make_site, member_of, set_policy
@@ -95,7 +95,7 @@ def test_an_answer_with_anything_more_does_not_leave(sites: list[FederateSetting
     plan = plan_for(sites)
     message = make_message(sign_plan(plan, KEY))
     with pytest.raises(RunRefused):
-        check_leaving(Message(RecordDict(content), reply_to=message), plan, 10**9)
+        check_answer(Message(RecordDict(content), reply_to=message), plan, 10**9)
 
 
 def test_an_answer_larger_than_the_policy_does_not_leave(sites: list[FederateSettings]) -> None:
@@ -150,12 +150,12 @@ class FakeTask:
         self.replies: list[Message] = []
 
     def answer(self, reply: Message, context: Context) -> None:
-        """Keep it."""
+        """Keep the reply."""
         assert not context.node_config  # the site's settings stay here
         self.replies.append(reply)
 
 
-def test_a_foreign_bundle_is_refused_before_its_message_is_looked_at(sites: list[FederateSettings]) -> None:
+def test_a_foreign_bundle_is_refused_before_its_message_is_read(sites: list[FederateSettings]) -> None:
     """The digest comes first: even a message under a good plan gets `SITE_POLICY`."""
     task = FakeTask(make_message(sign_plan(plan_for(sites), KEY)), "f" * 64)
     answer(task, sites[0])  # type: ignore[arg-type] # a stand-in with the same shape

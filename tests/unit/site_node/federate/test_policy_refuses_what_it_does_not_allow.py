@@ -16,7 +16,7 @@ from site_node.federate.policy import (
     check_bundle,
     check_message,
     load_policy,
-    may_tell,
+    may_report_figures,
     write_default_policy,
 )
 
@@ -136,13 +136,13 @@ def test_a_pinned_peer_under_another_key_is_refused(policy: SitePolicy) -> None:
 
 def test_with_pins_only_pinned_peers_count(policy: SitePolicy) -> None:
     """Invented sites do not make up the minimum."""
-    one = {MEMBERS[1].site_id: MEMBERS[1].fingerprint}
+    pins = {MEMBERS[1].site_id: MEMBERS[1].fingerprint}
     with pytest.raises(RunRefused):
-        judge(policy.model_copy(update={"pins": one}), make_plan())
+        judge(policy.model_copy(update={"pins": pins}), make_plan())
 
 
 @pytest.mark.parametrize(
-    ("cases", "asked", "approved", "told"),
+    ("cases", "asked", "approved", "reported"),
     [
         ((11, 11), True, True, True),
         ((500, 10), True, True, False),
@@ -152,8 +152,8 @@ def test_with_pins_only_pinned_peers_count(policy: SitePolicy) -> None:
     ],
 )
 def test_a_sites_own_figure_leaves_only_when_asked_approved_and_covered(
-    policy: SitePolicy, cases: tuple[int, int], *, asked: bool, approved: bool, told: bool
+    policy: SitePolicy, cases: tuple[int, int], *, asked: bool, approved: bool, reported: bool
 ) -> None:
-    """Eleven of each class, the plan's wish and the site's word."""
+    """It needs eleven cases of each class, the plan's request and the site's approval."""
     plan = make_plan(training=TrainingTask(site_metrics=asked))
-    assert may_tell(policy.model_copy(update={"site_metrics": approved}), plan, cases) is told
+    assert may_report_figures(policy.model_copy(update={"site_metrics": approved}), plan, cases) is reported

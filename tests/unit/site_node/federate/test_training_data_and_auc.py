@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import given
-from hypothesis import strategies as some
+from hypothesis import strategies as st
 
 from shared.errors import RunRefused
 from shared.federation.models.registry import build_model, get_state
@@ -16,7 +16,7 @@ from site_node.federate.training import Samples, auc, evaluate, train
 from tests.factories.site_homes import fill_library, radiograph, write_radiograph
 
 TASK = TrainingTask(image_size=32, validation_share=0.3)
-cases = some.lists(some.tuples(some.integers(0, 1), some.integers(-3, 3)), min_size=1, max_size=30)
+cases = st.lists(st.tuples(st.integers(0, 1), st.integers(-3, 3)), min_size=1, max_size=30)
 
 
 @given(cases)
@@ -25,8 +25,8 @@ def test_auc_is_the_share_of_pairs_ranked_right(pairs: list[tuple[int, int]]) ->
     labels = np.array([label for label, _ in pairs])
     scores = np.array([float(score) for _, score in pairs])
     wins = [(p > n) + (p == n) / 2 for p in scores[labels == 1] for n in scores[labels == 0]]
-    found = auc(labels, scores)
-    assert found == (pytest.approx(sum(wins) / len(wins)) if wins else None)
+    area = auc(labels, scores)
+    assert area == (pytest.approx(sum(wins) / len(wins)) if wins else None)
 
 
 def test_a_standardised_image_has_mean_0_and_deviation_1_whatever_the_scanner() -> None:
@@ -43,15 +43,15 @@ def test_a_standardised_image_has_mean_0_and_deviation_1_whatever_the_scanner() 
 def test_monochrome1_is_inverted(tmp_path: Path) -> None:
     """The same film stored the other way round reads the same (up to its offset)."""
     image = radiograph(np.random.default_rng(2), sick=False)
-    write_radiograph(tmp_path / "two.dcm", image)
-    write_radiograph(tmp_path / "one.dcm", (4095 - image).astype(np.uint16), interpretation="MONOCHROME1")
-    one, two = read_frontal(tmp_path / "one.dcm"), read_frontal(tmp_path / "two.dcm")
-    assert one is not None
-    assert two is not None
-    assert np.allclose(standardise(one, 32), standardise(two, 32), atol=1e-4)
+    write_radiograph(tmp_path / "plain.dcm", image)
+    write_radiograph(tmp_path / "inverted.dcm", (4095 - image).astype(np.uint16), interpretation="MONOCHROME1")
+    inverted, plain = read_frontal(tmp_path / "inverted.dcm"), read_frontal(tmp_path / "plain.dcm")
+    assert inverted is not None
+    assert plain is not None
+    assert np.allclose(standardise(inverted, 32), standardise(plain, 32), atol=1e-4)
 
 
-def test_laterals_other_modalities_and_broken_files_are_passed_over(tmp_path: Path) -> None:
+def test_laterals_other_modalities_and_broken_files_are_skipped(tmp_path: Path) -> None:
     """Only frontal CR and DX are learned from."""
     image = radiograph(np.random.default_rng(3), sick=False)
     write_radiograph(tmp_path / "lateral.dcm", image, view="LL")
@@ -70,7 +70,7 @@ def test_the_split_is_by_patient_and_stays(tmp_path: Path) -> None:
     assert 0 < len(first.validation.labels) < 20
 
 
-def test_a_study_without_the_label_is_passed_over(tmp_path: Path) -> None:
+def test_a_study_without_the_label_is_skipped(tmp_path: Path) -> None:
     """Nothing is guessed: no such field, no image."""
     fill_library(tmp_path / "library", SiteId("123456"), 4)
     split = load_split(tmp_path / "library", TASK.model_copy(update={"label": "covid_status"}))

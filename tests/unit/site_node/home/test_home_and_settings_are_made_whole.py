@@ -1,4 +1,4 @@
-"""A site's home and settings."""
+"""A site's home and settings are made whole, once, and read strictly."""
 
 import re
 import tomllib
@@ -27,17 +27,17 @@ def test_a_new_home_loads_and_belongs_to_its_owner_only(home: SiteHome) -> None:
 
 
 def test_the_template_names_every_setting(home: SiteHome) -> None:
-    """Who opens the file sees all there is to set."""
+    """A person who opens the file sees every setting."""
     text = home.settings_file.read_text()
-    off = {name for name in SiteSettings.model_fields if f"# [{name}]" in text}
-    assert set(tomllib.loads(text)) | off == set(SiteSettings.model_fields)
+    switched_off = {name for name in SiteSettings.model_fields if f"# [{name}]" in text}
+    assert set(tomllib.loads(text)) | switched_off == set(SiteSettings.model_fields)
 
 
-def test_the_sections_that_are_off_can_be_put_on_as_they_stand(home: SiteHome) -> None:
-    """Taking away the signs in front of the DICOM sections gives settings that load."""
+def test_the_sections_that_are_off_can_be_switched_on_unchanged(home: SiteHome) -> None:
+    """Without their comment signs the DICOM sections give settings that load."""
     before, sign, after = home.settings_file.read_text().partition("# [scp]")
-    on = re.sub(r"^# ", "", sign + after, flags=re.MULTILINE)
-    home.settings_file.write_text(before + on)
+    uncommented = re.sub(r"^# ", "", sign + after, flags=re.MULTILINE)
+    home.settings_file.write_text(before + uncommented)
     settings = home.load()
     assert settings.scp is not None
     assert settings.pacs is not None
@@ -84,6 +84,6 @@ def test_one_process_at_a_time_moves_studies(home: SiteHome) -> None:
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.text(min_size=1, max_size=200).filter(lambda text: not any("\ud800" <= one <= "\udfff" for one in text)))
+@given(st.text(min_size=1, max_size=200).filter(lambda text: not any("\ud800" <= char <= "\udfff" for char in text)))
 def test_any_name_survives_its_quoting(name: str) -> None:
     assert tomllib.loads(new_settings(name=name, protocol="ricord"))["name"] == name

@@ -1,4 +1,4 @@
-"""What the ledger remembers, and what it never learns."""
+"""The ledger remembers every study and instance, and never learns PHI."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from site_node.home.ledger import Ledger, State
 from site_node.study import Ending, Severity
 from tests.factories.pipeline import key_of, reason
 
-ONE, TWO = key_of("one"), key_of("two")
+FIRST, SECOND = key_of("one"), key_of("two")
 
 
 @pytest.fixture
@@ -22,54 +22,54 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 
 def test_a_study_moves_and_its_instances_end_with_it(ledger: Ledger) -> None:
-    """Instances left out end at once, the others where the study does; every one is in exactly one place."""
-    ledger.add_study(ONE, ["a", "b", "c"], state=State.RECEIVED)
-    ledger.advance(ONE, State.INCLUDED, left_out=[("a", Ending.EXCLUDED, "scout")])
+    """Instances left out end at once, the others with the study; each is in exactly one place."""
+    ledger.add_study(FIRST, ["a", "b", "c"], state=State.RECEIVED)
+    ledger.advance(FIRST, State.INCLUDED, left_out=[("a", Ending.EXCLUDED, "scout")])
     assert ledger.instance_counts() == {"excluded": 1, "waiting": 2}
-    ledger.advance(ONE, State.SUBMITTED, receipt="r.json")
+    ledger.advance(FIRST, State.SUBMITTED, receipt="r.json")
     assert ledger.instance_counts() == {"excluded": 1, "submitted": 2}
-    entry = ledger.study(ONE)
+    entry = ledger.study(FIRST)
     assert (entry.state, entry.receipt, entry.state.ending) == (State.SUBMITTED, "r.json", Ending.SUBMITTED)
 
 
 def test_the_gravest_reason_leads(ledger: Ledger) -> None:
-    ledger.add_study(ONE, ["a"], state=State.RECEIVED)
-    ledger.advance(ONE, State.EXCLUDED, reasons=[reason("slight", Severity.WARN), reason("grave"), reason("later")])
-    assert ledger.study(ONE).lead == "grave"
+    ledger.add_study(FIRST, ["a"], state=State.RECEIVED)
+    ledger.advance(FIRST, State.EXCLUDED, reasons=[reason("slight", Severity.WARN), reason("grave"), reason("later")])
+    assert ledger.study(FIRST).lead == "grave"
 
 
 def test_reopening_sends_the_whole_study_back_and_adds_to_what_was_released(ledger: Ledger) -> None:
-    ledger.add_study(ONE, ["a", "b"], state=State.QUARANTINED, reasons=[reason("look", Severity.REVIEW)])
+    ledger.add_study(FIRST, ["a", "b"], state=State.QUARANTINED, reasons=[reason("look", Severity.REVIEW)])
     assert ledger.instance_counts() == {"quarantined": 2}
-    ledger.reopen(ONE, ["look"])
-    ledger.reopen(ONE, ["again"])
-    assert ledger.study(ONE).released == {"look", "again"}
-    assert ledger.study(ONE).state is State.RECEIVED
+    ledger.reopen(FIRST, ["look"])
+    ledger.reopen(FIRST, ["again"])
+    assert ledger.study(FIRST).released == {"look", "again"}
+    assert ledger.study(FIRST).state is State.RECEIVED
     assert ledger.instance_counts() == {"waiting": 2}
 
 
-def test_numbers_are_given_once(ledger: Ledger) -> None:
-    """A patient keeps the number, a study its place in the site's count, and no number is given twice."""
+def test_numbers_are_assigned_once(ledger: Ledger) -> None:
+    """A patient keeps the number, a study its sequence, and no number is assigned twice."""
     assert [ledger.number(bytes([token])) for token in (7, 8, 7, 9, 8)] == [1, 2, 1, 3, 2]
-    for key in (ONE, TWO):
+    for key in (FIRST, SECOND):
         ledger.add_study(key, ["a"], state=State.VALIDATED)
-    assert [ledger.sequence(key) for key in (TWO, ONE, TWO)] == [1, 2, 1]
+    assert [ledger.sequence(key) for key in (SECOND, FIRST, SECOND)] == [1, 2, 1]
 
 
 def test_an_unknown_study_is_not_found(ledger: Ledger) -> None:
     with pytest.raises(NotFound):
-        ledger.study(ONE)
-    assert not ledger.has_study(ONE)
+        ledger.study(FIRST)
+    assert not ledger.has_study(FIRST)
 
 
 def test_everything_is_there_after_reopening_the_file(ledger: Ledger, tmp_path: Path) -> None:
-    ledger.add_study(ONE, ["a"], state=State.RECEIVED)
+    ledger.add_study(FIRST, ["a"], state=State.RECEIVED)
     ledger.add_files([("DOE/letter.txt", Ending.REFUSED, "not-dicom")])
     ledger.remember("DOE")
-    ledger.audit("someone", "release", ONE, "because")
+    ledger.audit("someone", "release", FIRST, "because")
     ledger.number(b"token")
     again = Ledger(tmp_path / "ledger.sqlite")
-    assert again.study(ONE) == ledger.study(ONE)
+    assert again.study(FIRST) == ledger.study(FIRST)
     assert again.is_known("DOE")
     assert not again.is_known("ROE")
     assert [event.detail for event in again.events()] == ["because"]
@@ -80,12 +80,12 @@ def test_everything_is_there_after_reopening_the_file(ledger: Ledger, tmp_path: 
 
 
 def test_a_failed_change_changes_nothing(ledger: Ledger) -> None:
-    """One transaction: a row that cannot be written takes the rest of its change with it."""
-    ledger.add_study(ONE, ["a"], state=State.RECEIVED)
+    """One transaction: a row that cannot be written rolls back its whole change."""
+    ledger.add_study(FIRST, ["a"], state=State.RECEIVED)
     with pytest.raises((sqlite3.Error, TypeError)):
-        ledger.advance(ONE, State.INCLUDED, left_out=[("a", Ending.EXCLUDED, object())])  # type: ignore[list-item]  # on purpose
-    assert ledger.study(ONE).state is State.RECEIVED
-    ledger.add_study(TWO, ["a"], state=State.RECEIVED)
+        ledger.advance(FIRST, State.INCLUDED, left_out=[("a", Ending.EXCLUDED, object())])  # type: ignore[list-item]  # on purpose
+    assert ledger.study(FIRST).state is State.RECEIVED
+    ledger.add_study(SECOND, ["a"], state=State.RECEIVED)
 
 
 def test_no_name_reaches_the_file(ledger: Ledger, tmp_path: Path) -> None:
@@ -99,9 +99,9 @@ def test_no_name_reaches_the_file(ledger: Ledger, tmp_path: Path) -> None:
 
 
 def test_an_instance_held_alone_stays_held(ledger: Ledger) -> None:
-    """Its study may be opened again or entered anew; what came too late or in conflict goes no way with it."""
-    ledger.add_study(ONE, ["a"], state=State.RECEIVED)
-    ledger.hold_instances(ONE, ["b"], "other-bytes")
-    ledger.reopen(ONE, [])
-    ledger.add_study(ONE, ["a", "c"], state=State.RECEIVED)
+    """Its study may be reopened or entered again; an instance that is late or in conflict stays in quarantine."""
+    ledger.add_study(FIRST, ["a"], state=State.RECEIVED)
+    ledger.hold_instances(FIRST, ["b"], "other-bytes")
+    ledger.reopen(FIRST, [])
+    ledger.add_study(FIRST, ["a", "c"], state=State.RECEIVED)
     assert ledger.instance_counts() == {"quarantined": 1, "waiting": 2}

@@ -1,4 +1,4 @@
-"""What federated work finds at the site."""
+"""The library holds whole, validated studies for federated work."""
 
 from pathlib import Path
 
@@ -27,8 +27,8 @@ def sample(tmp_path: Path, study: str = "1.2.3") -> tuple[LibraryStudy, dict[str
     return record, {name: file}
 
 
-def test_what_is_added_is_loaded_once(tmp_path: Path) -> None:
-    """Adding is repeatable: a pipeline killed after it may add again, and finds one study."""
+def test_a_study_added_twice_is_loaded_once(tmp_path: Path) -> None:
+    """A pipeline killed after adding a study may add it again; the library then holds it once."""
     library = tmp_path / "library"
     study, files = sample(tmp_path)
     add_study(library, study, files)
@@ -37,7 +37,7 @@ def test_what_is_added_is_loaded_once(tmp_path: Path) -> None:
     assert (folder / study.instances[0].file).read_bytes() == b"pixels"
 
 
-def test_an_absent_library_is_empty_and_a_withdrawn_study_gone(tmp_path: Path) -> None:
+def test_an_absent_library_is_empty_and_a_withdrawn_study_is_not_loaded(tmp_path: Path) -> None:
     assert load_library(tmp_path / "library") == ()
     study, files = sample(tmp_path)
     add_study(tmp_path / "library", study, files)
@@ -46,7 +46,7 @@ def test_an_absent_library_is_empty_and_a_withdrawn_study_gone(tmp_path: Path) -
     assert load_library(tmp_path / "library") == ()
 
 
-def test_a_study_half_added_is_not_seen(tmp_path: Path) -> None:
+def test_a_study_half_added_is_not_loaded(tmp_path: Path) -> None:
     study, files = sample(tmp_path)
     with pytest.raises(FileNotFoundError):
         add_study(tmp_path / "library", study, dict.fromkeys(files, tmp_path / "lost.dcm"))

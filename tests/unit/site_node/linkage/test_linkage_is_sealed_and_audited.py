@@ -1,4 +1,4 @@
-"""The linkage: sealed in the ledger, exported, imported, asked for with a reason; and what an earlier program knew."""
+"""The linkage: sealed in the ledger, exported, imported, queried with a reason; and an earlier program's index."""
 
 import csv
 import io
@@ -31,7 +31,7 @@ from tests.factories.studies import make_included, make_received
 
 SECRET, OTHER = bytes(range(32)), bytes(range(1, 33))
 SITE, EARLIER = SiteId("654321"), SiteId("419639")
-TERMS = AgreementTerms.model_construct(earlier_site_ids=(EARLIER,))  # type: ignore[call-arg]  # nothing else is asked
+TERMS = AgreementTerms.model_construct(earlier_site_ids=(EARLIER,))  # type: ignore[call-arg]  # nothing else is read
 DOE, ROE = Identity(issuer="HOSP", patient_id="MRN-774411"), Identity(issuer="", patient_id="ZZ990011")
 texts = st.text(min_size=1, max_size=40)
 V19 = ("ANON-PatientID", "ANON-PatientName", "PHI-PatientName", "PHI-PatientID", "DateOffset", "PHI-StudyDate")
@@ -89,7 +89,7 @@ def test_no_identifier_is_in_the_ledgers_files(ledger: Ledger, tmp_path: Path) -
     """Neither PatientID nor issuer can be read in the ledger, its log or its index."""
     known(ledger, DOE, ROE)
     raw = b"".join(path.read_bytes() for path in tmp_path.glob("ledger.sqlite*"))
-    assert not any(text.encode() in raw for one in (DOE, ROE) for text in (one.patient_id, one.issuer) if text)
+    assert not any(text.encode() in raw for who in (DOE, ROE) for text in (who.patient_id, who.issuer) if text)
 
 
 def test_a_first_ledger_is_brought_up_to_date(tmp_path: Path) -> None:
@@ -114,9 +114,9 @@ def test_a_ledger_of_the_first_release_is_read(tmp_path: Path) -> None:
     old.commit()
     old.close()
     ledgers = [Ledger(tmp_path / "ledger.sqlite") for _ in range(2)]
-    assert [Pseudonyms(SECRET, SITE, one).patient(DOE) for one in ledgers] == ["654321-000007"] * 2
-    for one in ledgers:
-        one.close()
+    assert [Pseudonyms(SECRET, SITE, ledger).patient(DOE) for ledger in ledgers] == ["654321-000007"] * 2
+    for ledger in ledgers:
+        ledger.close()
 
 
 def test_the_export_comes_back_in_a_new_ledger(ledger: Ledger, fresh: Ledger, tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_the_export_comes_back_in_a_new_ledger(ledger: Ledger, fresh: Ledger, tm
     again = Pseudonyms(SECRET, SITE, fresh)
     assert import_linkage(fresh, again, file, actor="me") == (2, 2)
     assert import_linkage(fresh, again, file, actor="me") == (2, 0)
-    assert [again.patient(one) for one in (DOE, ROE)] == [pseudonyms.patient(one) for one in (DOE, ROE)]
+    assert [again.patient(who) for who in (DOE, ROE)] == [pseudonyms.patient(who) for who in (DOE, ROE)]
     assert [event.action for event in fresh.events()] == ["linkage-import", "linkage-import"]
     with pytest.raises(InvalidArgument):
         export_linkage(ledger, pseudonyms, file, [], actor="me")
@@ -176,11 +176,11 @@ def test_a_patient_is_shown_for_a_reason_that_is_kept(ledger: Ledger) -> None:
     with pytest.raises(NotFound):
         reidentify(ledger, pseudonyms, "654321-000009", actor="me", reason="curious")
     events = ledger.events()
-    assert [(one.action, one.detail) for one in events] == [
+    assert [(event.action, event.detail) for event in events] == [
         ("reidentify", "654321-000002: a finding"),
         ("reidentify", "654321-000009: curious"),
     ]
-    assert not any(DOE.patient_id in str(one) or ROE.patient_id in str(one) for one in events)
+    assert not any(who.patient_id in str(event) for who in (DOE, ROE) for event in events)
 
 
 @pytest.mark.parametrize(("pseudonym", "reason"), [("654321-000001", "  "), ("123456-000001", "x"), ("Doe", "x")])
@@ -204,13 +204,13 @@ def test_a_known_shift_is_kept_and_an_unknown_one_flagged(ledger: Ledger, tmp_pa
         ("419639-000000", "", "0"),
     ]
     pseudonyms = Pseudonyms(SECRET, SITE, ledger)
-    before = {one: pseudonyms.shift_days(Identity(issuer="", patient_id=one)) for one in ("C3", "D4", "E5", "F6")}
+    before = {name: pseudonyms.shift_days(Identity(issuer="", patient_id=name)) for name in ("C3", "D4", "E5", "F6")}
     done = import_index(ledger, pseudonyms, TERMS, index_of(tmp_path, *rows), issuer="", actor="me")
     assert done == IndexImport(patients=6, shift_kept=2, nobody=1)
     assert ledger.patients.flagged() == 4
     assert pseudonyms.shift_days(Identity(issuer="", patient_id="A1")) == -312
     assert pseudonyms.shift_days(Identity(issuer="", patient_id="B2")) == 2721
-    assert {one: pseudonyms.shift_days(Identity(issuer="", patient_id=one)) for one in before} == before
+    assert {name: pseudonyms.shift_days(Identity(issuer="", patient_id=name)) for name in before} == before
     number = pseudonyms.patient(Identity(issuer="", patient_id="B2"))
     earlier = reidentify(ledger, pseudonyms, number, actor="me", reason="test")[0].earlier
     flagged = pseudonyms.patient(Identity(issuer="", patient_id="C3"))
@@ -223,19 +223,20 @@ def test_a_known_shift_is_kept_and_an_unknown_one_flagged(ledger: Ledger, tmp_pa
 
 @pytest.mark.parametrize("study_date", ["20200615", "99991201", "00010203"])
 def test_images_go_by_the_kept_shift(study_date: str, ledger: Ledger, tmp_path: Path) -> None:
-    """De-identification and validation both take it, forward as version 19 went, to the calendar's ends."""
+    """De-identification and validation both use it, forward as in version 19, to the ends of the calendar."""
     film = make_dx(PatientID="A1", StudyDate=study_date, SeriesDate="20200616", PatientBirthDate="")
     pseudonyms = Pseudonyms(SECRET, SITE, ledger)
     file = index_of(tmp_path, ("419639-000001", "A1", "312"))
     import_index(ledger, pseudonyms, TERMS, file, issuer="", actor="me")
     study = make_included(make_received(tmp_path / "spool", [film]))
-    made = deidentify(study, profile=load_profile(), pseudonyms=pseudonyms, out=tmp_path / "out")
-    assert isinstance(made, Deidentified)
-    new = pydicom.dcmread(made.instances[0].path)
+    deidentified = deidentify(study, profile=load_profile(), pseudonyms=pseudonyms, out=tmp_path / "out")
+    assert isinstance(deidentified, Deidentified)
+    new = pydicom.dcmread(deidentified.instances[0].path)
     moved = {"20200615": "20210423", "99991201": "", "00010203": "00011212"}
     assert (new.StudyDate, new.SeriesDate) == (moved[study_date], "20210424")
-    seen = validate(study, made, profile=load_profile(), pseudonyms=pseudonyms, report=tmp_path / "report.json")
-    assert isinstance(seen, Validated)
+    report = tmp_path / "report.json"
+    validated = validate(study, deidentified, profile=load_profile(), pseudonyms=pseudonyms, report=report)
+    assert isinstance(validated, Validated)
 
 
 def test_the_old_java_programs_sheet_is_read_by_its_dates(ledger: Ledger, tmp_path: Path) -> None:
@@ -294,7 +295,7 @@ def test_two_processes_give_each_patient_one_number(ledger: Ledger, tmp_path: Pa
 
 
 def test_a_number_is_never_given_twice(ledger: Ledger) -> None:
-    """Importing a row under a number that is taken, or a token under another number, changes nothing."""
+    """Importing a row under a number that is in use, or a token under another number, changes nothing."""
     ledger.patients.add([PatientRow(b"a", 5, b"x"), PatientRow(b"b", 0, b"y")])
     assert [row.number for row in ledger.patients.all()] == [5, 6]
     for row in (PatientRow(b"c", 6, b"z"), PatientRow(b"a", 7, b"z")):

@@ -38,19 +38,19 @@ def test_a_new_home_is_nobodys_member(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["agreement.json", "membership.json"])
 def test_any_changed_digit_is_noticed(enrolled: SiteHome, tmp_path: Path, name: str) -> None:
-    """Every place in the files that decide whom to believe, one at a time, but for the coordinator's addresses."""
+    """Digits across the files that decide whom to trust, each changed alone; only the addresses are unsigned."""
     home = SiteHome(tmp_path / "home")
     shutil.copytree(enrolled.folder, home.folder)
     member, file = load_membership(home), home.identity / name
     text = file.read_text()
-    places = [at for at, each in enumerate(text) if each.isdigit()]
+    places = [at for at, character in enumerate(text) if character.isdigit()]
     for at in places[:: max(1, len(places) // 40)]:
         file.write_text(text[:at] + str((int(text[at]) + 1) % 10) + text[at + 1 :])
         try:
-            found = load_membership(home)
+            loaded = load_membership(home)
         except SignatureInvalid:
             continue
-        assert found.model_dump(exclude={"addresses"}) == member.model_dump(exclude={"addresses"})
+        assert loaded.model_dump(exclude={"addresses"}) == member.model_dump(exclude={"addresses"})
         assert name == "membership.json"
 
 
@@ -89,7 +89,7 @@ def test_no_other_recipient_under_the_curators_fingerprint(
     """A coordinator that names its own recipient is refused before the draft is kept, and again at enrolment."""
     home, own, honest = init_home(tmp_path / "home", name="Wary Hospital"), generate_identity(), service._curator_keys
     monkeypatch.setattr(
-        service, "_curator_keys", lambda *given: honest(*given).model_copy(update={"recipient": own.recipient})
+        service, "_curator_keys", lambda *arguments: honest(*arguments).model_copy(update={"recipient": own.recipient})
     )
     token = federation.invite("Wary Hospital")
     federation.draft("Wary Hospital")

@@ -1,4 +1,4 @@
-"""A PACS that does not do, or does something else than, what it is asked for."""
+"""A PACS that does not do what it is asked, or does something else."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,22 +20,22 @@ from site_node.settings.dimse import PacsSettings
 from tests.factories.dicom import make_ct
 from tests.factories.pacs import key_of
 
-MEANT, OTHER = make_ct(slices=2, rows=8, study="meant"), make_ct(slices=1, rows=8, study="other")
+REQUESTED, OTHER = make_ct(slices=2, rows=8, study="meant"), make_ct(slices=1, rows=8, study="other")
 GET = str(StudyRootQueryRetrieveInformationModelGet)
 
 
 @contextmanager
 def pacs(*offers: str, sends: tuple[Dataset, ...] = ()) -> Iterator[Pacs]:
-    """One that offers so much, and answers every C-GET with `sends`."""
+    """A PACS that offers these classes, and answers every C-GET with `sends`."""
 
     def answer(_: evt.Event) -> Iterator[object]:
         yield len(sends)
-        for one in sends:
-            yield 0xFF00, one
+        for dataset in sends:
+            yield 0xFF00, dataset
 
     ae = AE(ae_title="PACS")
-    for one in (Verification, *offers):
-        ae.add_supported_context(one, scu_role=True, scp_role=True)
+    for sop_class in (Verification, *offers):
+        ae.add_supported_context(sop_class, scu_role=True, scp_role=True)
     server = ae.make_server(("127.0.0.1", 0), evt_handlers=[(evt.EVT_C_GET, answer)], server_class=Server)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
@@ -48,25 +48,25 @@ def pacs(*offers: str, sends: tuple[Dataset, ...] = ()) -> Iterator[Pacs]:
 
 
 def sent(dataset: Dataset) -> Dataset:
-    """As a PACS has it."""
+    """The data set as a PACS stores it."""
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     return dataset
 
 
 def test_a_pacs_without_c_get_fails_with_that_reason(tmp_path: Path) -> None:
-    """It lets us in and offers images only: one of the errors that a request can end with."""
-    with pacs(CTImageStorage) as asked, pytest.raises(PacsFailed, match="does not offer"):
-        asked.retrieve(Fetch(study_uid="1.2"), Arrivals(tmp_path, key_of))
+    """It lets us in and offers storage only: the request ends with `PacsFailed`."""
+    with pacs(CTImageStorage) as peer, pytest.raises(PacsFailed, match="does not offer"):
+        peer.retrieve(Fetch(study_uid="1.2"), Arrivals(tmp_path, key_of))
 
 
-@pytest.mark.parametrize("named", [(), (str(MEANT[0].SOPInstanceUID),)])
-def test_what_was_not_asked_for_is_not_kept(tmp_path: Path, named: tuple[str, ...]) -> None:
-    """Another study in the answer to a C-GET, or other images than those named."""
+@pytest.mark.parametrize("sop_uids", [(), (str(REQUESTED[0].SOPInstanceUID),)])
+def test_what_was_not_asked_for_is_not_kept(tmp_path: Path, sop_uids: tuple[str, ...]) -> None:
+    """Neither another study in the answer to a C-GET, nor other images than those named, is stored."""
     arrivals = Arrivals(tmp_path, key_of)
-    meant, other = map(sent, MEANT), map(sent, OTHER)
-    uid, series = str(MEANT[0].StudyInstanceUID), str(MEANT[0].SeriesInstanceUID)
-    with pacs(GET, CTImageStorage, sends=(*meant, *other)) as asked:
-        asked.retrieve(Fetch(study_uid=uid, series_uid=series if named else "", sop_uids=named), arrivals)
-    assert arrivals.count(uid) == len(named or MEANT)
+    requested, other = map(sent, REQUESTED), map(sent, OTHER)
+    uid, series = str(REQUESTED[0].StudyInstanceUID), str(REQUESTED[0].SeriesInstanceUID)
+    with pacs(GET, CTImageStorage, sends=(*requested, *other)) as peer:
+        peer.retrieve(Fetch(study_uid=uid, series_uid=series if sop_uids else "", sop_uids=sop_uids), arrivals)
+    assert arrivals.count(uid) == len(sop_uids or REQUESTED)
     assert arrivals.count(str(OTHER[0].StudyInstanceUID)) == 0

@@ -1,4 +1,4 @@
-"""A PACS or a caller that stops in the middle, or does only half of what it is asked for, holds nobody up."""
+"""A PACS or a caller that stops in the middle blocks nobody."""
 
 import socket
 import struct
@@ -16,7 +16,7 @@ from site_node.network.scp import serving
 from site_node.settings.dimse import PacsSettings, ScpSettings
 from tests.factories.pacs import free_port, key_of
 
-_LONG = 10.0  # seconds: what takes so long takes for ever
+_LONG = 10.0  # seconds, after which a call counts as blocked
 
 
 def settings(port: int, **more: object) -> PacsSettings:
@@ -24,7 +24,7 @@ def settings(port: int, **more: object) -> PacsSettings:
 
 
 def ends(work: Callable[[], object]) -> bool:
-    """Whether `work` comes to an end, well or not."""
+    """Whether `work` ends, with a `TransportError`."""
 
     def run() -> None:
         with pytest.raises(TransportError):
@@ -46,26 +46,26 @@ def is_open(client: socket.socket) -> bool:
 
 
 def test_a_pacs_that_stops_amid_a_pdu_is_given_up() -> None:
-    """The rest never comes, and the connection stays open."""
+    """The rest of the PDU never comes, and the connection stays open: the request fails in time."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         asking = Pacs(settings(listening.getsockname()[1], answer_seconds=0.3))
-        held: list[socket.socket] = []
+        connections: list[socket.socket] = []
 
         def answer() -> None:
             connection, _ = listening.accept()
-            held.append(connection)
+            connections.append(connection)
             connection.sendall(struct.pack(">BBL", 2, 0, 500) + bytes(9))
 
         accepting = threading.Thread(target=answer)
         accepting.start()
         ended = ends(asking.echo)
         accepting.join()
-        held[0].close()
+        connections[0].close()
         assert ended
 
 
 def test_who_sends_drop_by_drop_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each byte comes in time and the PDU never does."""
+    """Each byte comes in time but the PDU does not: the connection is closed."""
     monkeypatch.setattr("site_node.network.server.IDLE_SECONDS", 0.4)
     port = free_port()
     scp = ScpSettings(host="127.0.0.1", port=port, callers=("SENDER",))

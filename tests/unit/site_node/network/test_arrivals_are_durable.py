@@ -1,6 +1,7 @@
-"""What came over the network is durable, replaces itself, and is never lost between two processes."""
+"""An instance from the network is durable, replaces its own copy, and is never lost between two processes."""
 
 import os
+import stat
 import threading
 import time
 from pathlib import Path
@@ -17,7 +18,7 @@ def files(arrivals: Arrivals) -> list[Path]:
 
 
 def test_an_instance_that_comes_twice_is_there_once(tmp_path: Path) -> None:
-    """The same bytes replace themselves; other bytes under one UID lie beside them, and still count once."""
+    """The same bytes replace themselves; other bytes under the same UID lie beside them, and still count once."""
     arrivals = Arrivals(tmp_path / "arrivals", key_of)
     for content in (b"one", b"one", b"other"):
         arrivals.store("1.2", "1.2.3", content)
@@ -28,7 +29,7 @@ def test_an_instance_that_comes_twice_is_there_once(tmp_path: Path) -> None:
 
 
 def test_no_name_says_whose_it_is(tmp_path: Path) -> None:
-    """Neither UID stands in a path, and nobody else can read the file."""
+    """Neither UID is in a path, and nobody else can read the file."""
     arrivals = Arrivals(tmp_path / "arrivals", key_of)
     arrivals.store("1.2.99", "1.2.3.77", b"content")
     (file,) = files(arrivals)
@@ -37,12 +38,12 @@ def test_no_name_says_whose_it_is(tmp_path: Path) -> None:
 
 
 def test_it_is_durable_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The bytes are synced before the rename, and the folder after it: in this order only is an answer true."""
+    """The bytes are synced before the rename, and the folder after it: only this order makes an answer true."""
     order: list[str] = []
     sync, replace = os.fsync, Path.replace
 
     def syncing(handle: int) -> None:
-        order.append("folder" if os.path.isdir(f"/proc/self/fd/{handle}") else "file")  # noqa: PTH112 -- a descriptor
+        order.append("folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file")
         sync(handle)
 
     def replacing(self: Path, target: Path) -> Path:
@@ -56,7 +57,7 @@ def test_it_is_durable_before_it_has_its_name(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither a name nor a half-written file."""
+    """No file remains, whole or half-written."""
     arrivals = Arrivals(tmp_path / "arrivals", key_of)
 
     def full(handle: int) -> None:
@@ -68,8 +69,8 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.M
     assert [path for path in arrivals.folder.rglob("*") if path.is_file()] == []
 
 
-def test_nothing_is_lost_while_studies_are_taken(tmp_path: Path) -> None:
-    """Four senders store 400 instances while another thread takes the study again and again: all 400 are somewhere."""
+def test_nothing_is_lost_while_studies_are_set_aside(tmp_path: Path) -> None:
+    """Four senders store 400 instances while another thread sets the study aside repeatedly: all 400 are there."""
     arrivals = Arrivals(tmp_path / "arrivals", key_of)
     done = threading.Event()
 
@@ -77,29 +78,29 @@ def test_nothing_is_lost_while_studies_are_taken(tmp_path: Path) -> None:
         for number in range(100):
             arrivals.store("1.2", f"1.2.3.{sender}.{number}", f"{sender} {number}".encode())
 
-    def take() -> None:
+    def set_aside() -> None:
         while not done.is_set():
-            for key in arrivals.quiet(0):
-                arrivals.take(key)
+            for key in arrivals.quiet_studies(0):
+                arrivals.set_aside(key)
 
     senders = [threading.Thread(target=send, args=(sender,)) for sender in range(4)]
-    taker = threading.Thread(target=take)
-    for thread in (*senders, taker):
+    receiver = threading.Thread(target=set_aside)
+    for thread in (*senders, receiver):
         thread.start()
     for thread in senders:
         thread.join()
     done.set()
-    taker.join()
+    receiver.join()
     assert len({path.read_bytes() for path in files(arrivals)}) == 400
-    assert {key for key, _ in arrivals.taken()} == {key_of("1.2")}
+    assert {key for key, _ in arrivals.set_aside_folders()} == {key_of("1.2")}
 
 
-def test_only_a_quiet_study_is_taken(tmp_path: Path) -> None:
-    """One that got something a moment ago waits."""
+def test_only_a_quiet_study_is_received(tmp_path: Path) -> None:
+    """A study that got an instance a moment ago waits."""
     arrivals = Arrivals(tmp_path / "arrivals", key_of)
     arrivals.store("1.2", "1.2.3", b"content")
     arrivals.store("1.9", "1.9.3", b"content")
     long_ago = time.time() - 60
     os.utime(arrivals.folder / key_of("1.9"), (long_ago, long_ago))
-    assert list(arrivals.quiet(30)) == [key_of("1.9")]
-    assert arrivals.still_for("1.9") > 59 > arrivals.still_for("1.2")
+    assert list(arrivals.quiet_studies(30)) == [key_of("1.9")]
+    assert arrivals.seconds_since_arrival("1.9") > 59 > arrivals.seconds_since_arrival("1.2")

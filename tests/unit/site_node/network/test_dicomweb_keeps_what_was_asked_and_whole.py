@@ -1,4 +1,4 @@
-"""DICOMweb: whatever the server does, what is kept was asked for and whole, and nobody reads what was asked."""
+"""DICOMweb: whatever the server does, only requested and whole files are stored, and no query is logged."""
 
 import logging
 import ssl
@@ -25,16 +25,16 @@ from site_node.network.query import Fetch, Outcome, Query
 from site_node.network.web_session import _TALKATIVE
 from site_node.settings.dicomweb import DicomwebSettings
 from tests.factories.dicom import make_ct
-from tests.factories.dicomweb import Answer, FakeDicomweb, dicomweb, found, part_10, sent
+from tests.factories.dicomweb import Answer, FakeDicomweb, dicomweb, multipart_answer, part_10, search_answer
 from tests.factories.pacs import free_port, key_of
 from tests.factories.tls import make_tls_files
 
 ACCESSION = "ACC 77/31&5=ü"
 SLICES = make_ct(slices=3, rows=8, AccessionNumber="A1", PatientID="P1")
-FILES = [part_10(one) for one in SLICES]
+FILES = [part_10(dataset) for dataset in SLICES]
 STUDY = str(SLICES[0].StudyInstanceUID)
 SERIES = str(SLICES[0].SeriesInstanceUID)
-UIDS = tuple(str(one.SOPInstanceUID) for one in SLICES)
+UIDS = tuple(str(dataset.SOPInstanceUID) for dataset in SLICES)
 OTHER = part_10(make_ct(slices=1, rows=8, study="other")[0])
 
 
@@ -43,55 +43,57 @@ def asking(url: str, home: Path, **more: object) -> Dicomweb:
 
 
 def fetched(fake: FakeDicomweb, home: Path, *sop_uids: str, reserve: int = 0) -> tuple[Outcome, list[bytes]]:
-    """How a retrieval ended, and what is here after it."""
+    """The outcome of a retrieval, and the files that are here after it."""
     arrivals = Arrivals(home / "arrivals", key_of)
-    asked = Fetch(study_uid=STUDY, series_uid=SERIES, sop_uids=sop_uids)
-    outcome = asking(fake.url, home).retrieve(asked, arrivals, reserve)
+    fetch = Fetch(study_uid=STUDY, series_uid=SERIES, sop_uids=sop_uids)
+    outcome = asking(fake.url, home).retrieve(fetch, arrivals, reserve)
     return outcome, sorted(path.read_bytes() for path in arrivals.folder.glob("*/*.dcm"))
 
 
 def test_a_server_that_counts_nothing_is_counted(tmp_path: Path) -> None:
-    """The study is found by its keys, and counted one by one where the server does not say how many it has."""
+    """A study is found by its keys; if the server does not count its instances, they are listed and counted."""
     with dicomweb(SLICES) as fake:
         pacs = asking(fake.url, tmp_path)
         (study,) = pacs.studies(Query(accession=ACCESSION, dates="20200101-20201231", modality="CT"))
         assert (study.accession, study.patient_id, study.study_uid, study.instances) == ("A1", "P1", STUDY, None)
         assert pacs.instances(STUDY) == {SERIES: frozenset(UIDS)}
         assert pacs.announced(study) == 3
-    assert fake.asked[0].startswith("/web/studies?AccessionNumber=ACC+77%2F31%265%3D%C3%BC&ModalitiesInStudy=CT&")
-    assert "StudyDate=20200101-20201231" in fake.asked[0]
+    assert fake.paths[0].startswith("/web/studies?AccessionNumber=ACC+77%2F31%265%3D%C3%BC&ModalitiesInStudy=CT&")
+    assert "StudyDate=20200101-20201231" in fake.paths[0]
 
 
 def test_what_is_kept_is_what_was_sent(tmp_path: Path) -> None:
-    """A whole study in one answer, or instances one by one: the very bytes."""
+    """A whole study in one answer, or single instances: the very bytes."""
     with dicomweb(SLICES) as fake:
         assert fetched(fake, tmp_path / "one", UIDS[1]) == (Outcome(completed=1, failed=0), [FILES[1]])
         assert fetched(fake, tmp_path / "all") == (Outcome(completed=3, failed=0), sorted(FILES))
 
 
 @pytest.mark.parametrize(
-    ("answer", "reason", "kept"),
+    ("answer", "reason", "kept_files"),
     [
-        (sent(FILES[0], OTHER, FILES[1]), "sent-other", FILES[:2]),
-        (sent(FILES[0][:-40], FILES[1]), "sent-broken", FILES[1:2]),
-        (sent(b"<html>", FILES[1]), "sent-broken", FILES[1:2]),
+        (multipart_answer(FILES[0], OTHER, FILES[1]), "sent-other", FILES[:2]),
+        (multipart_answer(FILES[0][:-40], FILES[1]), "sent-broken", FILES[1:2]),
+        (multipart_answer(b"<html>", FILES[1]), "sent-broken", FILES[1:2]),
         (Answer(status=404), "pacs-could-not-send", []),
         (Answer(status=204), "pacs-could-not-send", []),
-        (sent(), "", []),
+        (multipart_answer(), "", []),
     ],
     ids=["other-study", "cut-file", "no-dicom", "gone", "nothing", "no-part"],
 )
-def test_what_was_not_asked_for_is_not_kept(tmp_path: Path, answer: Answer, reason: str, kept: list[bytes]) -> None:
-    """Of another study, broken or not there: it says so, and the good ones beside it are kept."""
+def test_what_was_not_asked_for_is_not_kept(
+    tmp_path: Path, answer: Answer, reason: str, kept_files: list[bytes]
+) -> None:
+    """A file of another study, a broken or a missing one gives a reason; the good ones beside it are kept."""
     with dicomweb() as fake:
         fake.first = [answer]
         outcome, files = fetched(fake, tmp_path)
-    assert (outcome.reason, files) == (reason, sorted(kept))
+    assert (outcome.reason, files) == (reason, sorted(kept_files))
 
 
 def test_an_instance_that_is_another_than_the_one_named_is_not_kept(tmp_path: Path) -> None:
     with dicomweb() as fake:
-        fake.first = [sent(FILES[2])]
+        fake.first = [multipart_answer(FILES[2])]
         outcome, files = fetched(fake, tmp_path, UIDS[0])
     assert (outcome.reason, files) == ("sent-other", [])
 
@@ -99,49 +101,48 @@ def test_an_instance_that_is_another_than_the_one_named_is_not_kept(tmp_path: Pa
 @pytest.mark.parametrize(
     "answer",
     [
-        sent(*FILES[:2], end=False),
-        sent(*FILES, end=False)._replace(body=sent(*FILES).body[: -len(FILES[2]) // 2]),
-        sent(*FILES)._replace(more=(("Content-Length", "9999999"),)),
-        sent(*FILES)._replace(content_type="application/dicom"),
-        sent(*FILES)._replace(content_type="multipart/related"),
+        multipart_answer(*FILES[:2], end=False),
+        multipart_answer(*FILES, end=False)._replace(body=multipart_answer(*FILES).body[: -len(FILES[2]) // 2]),
+        multipart_answer(*FILES)._replace(extra_headers=(("Content-Length", "9999999"),)),
+        multipart_answer(*FILES)._replace(content_type="application/dicom"),
+        multipart_answer(*FILES)._replace(content_type="multipart/related"),
         Answer(status=500),
-        Answer(status=302, more=(("Location", "/web/elsewhere"),)),
+        Answer(status=302, extra_headers=(("Location", "/web/elsewhere"),)),
     ],
     ids=["no-end", "cut", "short", "single", "no-boundary", "failure", "redirection"],
 )
 def test_an_answer_that_is_cut_off_is_no_success(tmp_path: Path, answer: Answer) -> None:
-    """Its last part is not kept, since nobody knows whether it is whole; what came before it is."""
+    """Its last part is not kept, since it may be cut; the parts before it are."""
     with dicomweb() as fake:
         fake.first = [answer]
         with pytest.raises((PacsFailed, PacsUnreachable)):
             fetched(fake, tmp_path)
-    kept = [path.read_bytes() for path in (tmp_path / "arrivals").glob("*/*.dcm")]
-    assert set(kept) <= set(FILES)
+    assert {path.read_bytes() for path in (tmp_path / "arrivals").glob("*/*.dcm")} <= set(FILES)
 
 
 def test_the_part_before_the_cut_is_kept(tmp_path: Path) -> None:
     with dicomweb() as fake:
-        fake.first = [sent(*FILES, end=False)]
+        fake.first = [multipart_answer(*FILES, end=False)]
         with pytest.raises(PacsFailed, match="ends before its end"):
             fetched(fake, tmp_path)
     assert sorted(path.read_bytes() for path in (tmp_path / "arrivals").glob("*/*.dcm")) == sorted(FILES[:2])
 
 
 def test_an_answer_with_ever_more_images_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that goes on sending holds nobody up; what came until then is kept."""
+    """A server that never stops sending blocks nobody; the earlier arrivals are kept."""
     monkeypatch.setattr("site_node.network.dicomweb._MOST_INSTANCES", 2)
     with dicomweb() as fake:
-        fake.first = [sent(*FILES)]
+        fake.first = [multipart_answer(*FILES)]
         with pytest.raises(PacsFailed, match="more than 2"):
             fetched(fake, tmp_path)
     assert sorted(path.read_bytes() for path in (tmp_path / "arrivals").glob("*/*.dcm")) == sorted(FILES[:2])
 
 
 def test_a_full_disk_ends_a_retrieval_with_that_reason(tmp_path: Path) -> None:
-    """The reserve is respected, and the rest is not asked for."""
+    """The reserve is respected, and the other instances are not requested."""
     with dicomweb(SLICES) as fake:
         outcome, files = fetched(fake, tmp_path, *UIDS, reserve=1 << 60)
-        assert (outcome.reason, files, len(fake.asked)) == ("disk-full", [], 1)
+        assert (outcome.reason, files, len(fake.paths)) == ("disk-full", [], 1)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +151,7 @@ def test_a_full_disk_ends_a_retrieval_with_that_reason(tmp_path: Path) -> None:
         (Answer(status=401), DicomwebRefused),
         (Answer(status=403), DicomwebRefused),
         (Answer(status=500), PacsFailed),
-        (Answer(status=302, more=(("Location", "http://127.0.0.1:1/"),)), PacsFailed),
+        (Answer(status=302, extra_headers=(("Location", "http://127.0.0.1:1/"),)), PacsFailed),
         (Answer(body=b"<html>no list</html>"), PacsFailed),
         (Answer(body=b'{"a": 1'), PacsFailed),
         (Answer(body=b'[{"0020000D": {"vr": "UI", "Value": ["../../secret"]}}]'), PacsFailed),
@@ -162,7 +163,7 @@ def test_a_full_disk_ends_a_retrieval_with_that_reason(tmp_path: Path) -> None:
 def test_nobody_reads_what_was_asked_for(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], answer: Answer, error: type[RicordError]
 ) -> None:
-    """The accession number stands in the URL, and the libraries log and quote URLs: to nobody, and in no error."""
+    """The accession number is in the URL, and the libraries log and quote URLs: no log and no error shows it."""
     records: list[logging.LogRecord] = []
     catcher = logging.Handler(level=0)
     catcher.emit = records.append  # type: ignore[method-assign, assignment] # the smallest handler there is
@@ -175,22 +176,22 @@ def test_nobody_reads_what_was_asked_for(
             fake.first = [answer]
             with pytest.raises(error) as caught:
                 asking(fake.url, tmp_path).studies(Query(accession=ACCESSION))
-        with pytest.raises(PacsUnreachable) as nobody:
+        with pytest.raises(PacsUnreachable) as unreachable:
             asking(f"http://127.0.0.1:{free_port()}/web", tmp_path).studies(Query(accession=ACCESSION))
     finally:
         root.setLevel(level)
         root.removeHandler(catcher)
-    told = "".join(
-        [*traceback.format_exception(caught.value), *traceback.format_exception(nobody.value), *capfd.readouterr()]
-        + [caught.value.public, caught.value.private, nobody.value.public, nobody.value.private]
-        + [str(one.getMessage()) for one in records]
+    errors = (caught.value, unreachable.value)
+    output = "".join(
+        [*capfd.readouterr(), *(record.getMessage() for record in records)]
+        + [text for error in errors for text in (*traceback.format_exception(error), error.public, error.private)]
     )
-    assert not any(part in told for part in (ACCESSION, "ACC 77", "ACC+77", "77%2F31", "?Accession"))
-    assert not [one.name for one in records if one.name.split(".")[0] in _TALKATIVE]
+    assert not any(part in output for part in (ACCESSION, "ACC 77", "ACC+77", "77%2F31", "?Accession"))
+    assert not [record.name for record in records if record.name.split(".")[0] in _TALKATIVE]
 
 
 def test_a_failure_passes_and_the_next_question_is_answered(tmp_path: Path) -> None:
-    """The client itself does not try again: that is the requests' business, in its hours."""
+    """The client itself does not retry: the request does, in its hours."""
     with dicomweb(SLICES) as fake:
         fake.first = [Answer(status=503), Answer(status=500)]
         pacs = asking(fake.url, tmp_path)
@@ -198,14 +199,14 @@ def test_a_failure_passes_and_the_next_question_is_answered(tmp_path: Path) -> N
             with pytest.raises(PacsFailed):
                 pacs.echo()
         pacs.echo()
-        assert len(fake.asked) == 3
+        assert len(fake.paths) == 3
 
 
-def test_nothing_found_and_a_wrong_url_are_told_apart(tmp_path: Path) -> None:
-    """204 and an empty list are nothing found; so is 404, if the service is there at all."""
+def test_no_match_and_a_wrong_url_are_distinguished(tmp_path: Path) -> None:
+    """204 and an empty list mean no match; so does 404, if the service exists at all."""
     with dicomweb(SLICES) as fake:
         pacs = asking(fake.url, tmp_path)
-        for answer in (Answer(status=204), found([]), Answer(status=404)):
+        for answer in (Answer(status=204), search_answer([]), Answer(status=404)):
             fake.first = [answer]
             assert pacs.studies(Query(accession="X")) == ()
         fake.first = [Answer(status=404)] * 2
@@ -216,24 +217,24 @@ def test_nothing_found_and_a_wrong_url_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_answers_come_page_by_page_and_have_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Short pages, a page that repeats itself, and a server that never ends."""
+    """Short pages, a page that repeats itself, and a server that never ends: each search ends."""
     studies = [make_ct(slices=1, rows=8, study=str(number))[0] for number in range(5)]
     with dicomweb() as fake:
         pacs = asking(fake.url, tmp_path)
-        fake.first = [found(studies[:2]), found(studies[2:4]), found(studies[4:])]
+        fake.first = [search_answer(studies[:2]), search_answer(studies[2:4]), search_answer(studies[4:])]
         assert len(pacs.studies(Query(patient_id="P"))) == 5
-        assert [path.partition("offset=")[2] for path in fake.asked] == ["0", "2", "4", "5"]
-        fake.first = [found(studies)] * 3
+        assert [path.partition("offset=")[2] for path in fake.paths] == ["0", "2", "4", "5"]
+        fake.first = [search_answer(studies)] * 3
         assert len(pacs.studies(Query(patient_id="P"))) == 5
         assert len(fake.first) == 1
         monkeypatch.setattr(module, "_MOST_ANSWERS", 4)
-        fake.first = [found(studies)]
+        fake.first = [search_answer(studies)]
         with pytest.raises(PacsFailed, match="ask for less"):
             pacs.studies(Query(patient_id="P"))
 
 
 def test_a_password_or_a_token_is_read_from_a_file_of_ours_only(tmp_path: Path) -> None:
-    """Sent as the server wants it; a renewed token is used at once; a file that others read, or none, is refused."""
+    """A renewed token is used at once; a file that others can read, an invalid or a missing one is refused."""
     secret = tmp_path / "secret"
     secret.touch(mode=0o600)
     secret.write_text("pä:ss\n")
@@ -244,9 +245,10 @@ def test_a_password_or_a_token_is_read_from_a_file_of_ours_only(tmp_path: Path) 
         pacs.echo()
         secret.write_text("token-2\n")
         pacs.echo()
-        sent_along = [one["Authorization"] for one in fake.headers]
-        assert sent_along == ["Basic cmljb3JkOnDDpDpzcw==", "Bearer token-1", "Bearer token-2"]
-        assert all(one["Host"] in fake.url and one["Accept-Encoding"] == "identity" for one in fake.headers)
+        authorizations = [headers["Authorization"] for headers in fake.headers]
+        assert authorizations == ["Basic cmljb3JkOnDDpDpzcw==", "Bearer token-1", "Bearer token-2"]
+        assert all(headers["Host"] in fake.url for headers in fake.headers)
+        assert {headers["Accept-Encoding"] for headers in fake.headers} == {"identity"}
         secret.write_text("two\nlines")
         with pytest.raises(PacsFailed, match="key-file-invalid"):
             pacs.echo()
@@ -260,7 +262,7 @@ def test_a_password_or_a_token_is_read_from_a_file_of_ours_only(tmp_path: Path) 
 
 
 def test_tls_is_verified_and_may_be_mutual(tmp_path: Path) -> None:
-    """A server of the authority is believed, no other; it may ask for our certificate."""
+    """Only a server with a certificate of the authority is trusted; it may require our certificate."""
     files = make_tls_files(tmp_path)
     server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(files.authority))
     server.load_cert_chain(files.certificate, files.key)
@@ -268,9 +270,9 @@ def test_tls_is_verified_and_may_be_mutual(tmp_path: Path) -> None:
     ours = {"authorities": files.authority, "certificate": files.certificate, "key": files.key}
     with dicomweb(SLICES, server) as fake:
         asking(fake.url, tmp_path, **ours).echo()
-        for less in ({}, {"authorities": files.authority}, {**ours, "authorities": files.certificate}):
+        for settings in ({}, {"authorities": files.authority}, {**ours, "authorities": files.certificate}):
             with pytest.raises(PacsUnreachable):
-                asking(fake.url, tmp_path, **less).echo()
+                asking(fake.url, tmp_path, **settings).echo()
     with pytest.raises(KeyFileInvalid):
         asking(fake.url, tmp_path, **{**ours, "key": files.authority})
     with pytest.raises(KeyFileMissing):
@@ -289,6 +291,7 @@ def test_an_address_is_kept_without_a_slash_at_its_end(url: str) -> None:
             "http://pacs.hospital.example/web", "http://10.0.0.1", "http://127.0.0.1.example.org", "ftp://localhost/",
             "https://", "pacs.hospital.example", "https://a:b@pacs.example/", "https://pacs.example/?a=b",
             "https://pacs.example/#a", "https://pacs.example:port/", "https://pacs example/", "https://[::1/", "",
+            "https://pacs.example:0/",
         )),
         {"username": "a"},
         {"password_file": "a"},

@@ -1,4 +1,4 @@
-"""The C-STORE SCU: what is sent is what lies there, and every file is accounted for whatever the PACS does."""
+"""The C-STORE SCU sends files unchanged, and accounts for every file whatever the PACS does."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from shared.errors import PacsRefused, PacsUnreachable
 from site_node.network import presentation_contexts
 from site_node.network.arrivals import Arrivals
 from site_node.network.scp import serving
-from site_node.network.store_scu import Sent, list_files, send
+from site_node.network.store_scu import SendOutcome, list_files, send
 from site_node.network.tls import client_context, server_context
 from site_node.settings.dimse import ScpSettings, SendSettings, TlsSettings
 from tests.factories.dicom import make_ct, write_file
@@ -25,43 +25,43 @@ SLICES = 12
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """A study, and beside it what is no DICOM."""
+    """A study, and beside it a file that is not DICOM."""
     folder = tmp_path / "source"
     folder.mkdir()
-    for number, one in enumerate(make_ct(slices=SLICES, rows=16)):
-        write_file(one, folder / f"{number}.dcm")
+    for number, dataset in enumerate(make_ct(slices=SLICES, rows=16)):
+        write_file(dataset, folder / f"{number}.dcm")
     (folder / "notes.txt").write_text("not an image")
     return folder
 
 
 @contextmanager
 def pacs(folder: Path, **more: object) -> Iterator[SendSettings]:
-    """Our SCP as the PACS; how to reach it."""
+    """Serve our SCP as the PACS; yields the settings to reach it."""
     port = free_port()
     settings = {"host": "127.0.0.1", "port": port, "callers": ["RICORD"], "min_free_mb": 0, **more}
     with serving(ScpSettings.model_validate(settings), Arrivals(folder, key_of)):
         yield SendSettings(host="127.0.0.1", port=port, ae_title="RICORD", answer_seconds=5)
 
 
-def kept(folder: Path) -> list[Path]:
+def stored_files(folder: Path) -> list[Path]:
     return sorted(folder.glob("*/*.dcm"))
 
 
-def sends(source: Path, settings: SendSettings) -> Sent:
+def sends(source: Path, settings: SendSettings) -> SendOutcome:
     return send(list_files([source]).files, settings)
 
 
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless])
 def test_what_arrives_is_what_lies_there(tmp_path: Path, syntax: UID) -> None:
-    """Each in its own transfer syntax, none transcoded, in as many associations as there are."""
+    """Each file in its own transfer syntax, none transcoded, over several associations."""
     folder = tmp_path / "source"
     folder.mkdir()
-    for number, one in enumerate(make_ct(slices=4, rows=16)):
-        write_file(one, folder / f"{number}.dcm", syntax)
+    for number, dataset in enumerate(make_ct(slices=4, rows=16)):
+        write_file(dataset, folder / f"{number}.dcm", syntax)
     with pacs(tmp_path / "pacs") as settings:
         done = sends(folder, settings)
     assert (len(done.sent), done.failed) == (4, {})
-    theirs = {one.SOPInstanceUID: one for one in map(dcmread, kept(tmp_path / "pacs"))}
+    theirs = {dataset.SOPInstanceUID: dataset for dataset in map(dcmread, stored_files(tmp_path / "pacs"))}
     for path in folder.iterdir():
         ours = dcmread(path)
         assert theirs[ours.SOPInstanceUID] == ours
@@ -69,7 +69,7 @@ def test_what_arrives_is_what_lies_there(tmp_path: Path, syntax: UID) -> None:
 
 
 def test_a_lost_answer_is_unknown_and_sent_again(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Answers vanish between pynetdicom's threads; in the end each file counts once, and lies there once."""
+    """Answers vanish between pynetdicom's threads; in the end each file counts once, and is stored once."""
     received = DIMSEServiceProvider.get_msg
     lost = iter([False, True, False, True, True])
 
@@ -81,13 +81,13 @@ def test_a_lost_answer_is_unknown_and_sent_again(source: Path, tmp_path: Path, m
     with pacs(tmp_path / "pacs") as settings:
         done = sends(source, settings)
     assert (len(done.sent), done.failed, next(lost, None)) == (SLICES, {}, None)
-    assert len(kept(tmp_path / "pacs")) == SLICES
+    assert len(stored_files(tmp_path / "pacs")) == SLICES
 
 
 def test_a_file_whose_answer_is_always_lost_has_failed(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After the attempts that are set; it may lie there, and is never counted as sent."""
+    """After the configured attempts; the PACS may have it, but it never counts as sent."""
     received = DIMSEServiceProvider.get_msg
 
     def losing(self: DIMSEServiceProvider, block: bool = False) -> object:
@@ -96,16 +96,17 @@ def test_a_file_whose_answer_is_always_lost_has_failed(
 
     monkeypatch.setattr(DIMSEServiceProvider, "get_msg", losing)
     with pacs(tmp_path / "pacs") as settings:
-        one = list_files([source]).files[:1]
-        done = send(one, settings.model_copy(update={"attempts": 2}))
+        files = list_files([source]).files[:1]
+        done = send(files, settings.model_copy(update={"attempts": 2}))
     assert (done.sent, list(done.failed.values())) == (frozenset(), ["no-answer"])
 
 
 def test_each_failure_has_its_reason(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A full disk there; an object that is not taken there; a file that says too little of itself here."""
+    """The PACS has a full disk, or refuses the object; or our file has no readable meta information."""
     with pacs(tmp_path / "full", min_free_mb=1 << 40) as settings:
         assert set(sends(source, settings).failed.values()) == {"out-of-resources"}
-    monkeypatch.setattr("site_node.network.scp.accepted", lambda: presentation_contexts.accepted()[:1])
+    first_context = presentation_contexts.supported_contexts()[:1]
+    monkeypatch.setattr("site_node.network.scp.supported_contexts", lambda: first_context)
     with pacs(tmp_path / "other") as settings:
         done = sends(source, settings)
     assert (len(done.failed), set(done.failed.values())) == (SLICES, {"not-accepted"})
@@ -115,7 +116,7 @@ def test_each_failure_has_its_reason(source: Path, tmp_path: Path, monkeypatch: 
 
 
 def test_a_pacs_that_dies_half_way(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it answered for is sent, the rest failed, together all."""
+    """Each file that it answered for is sent, every other one has failed."""
     store, count = Arrivals.store, iter(range(SLICES))
 
     def dying(self: Arrivals, study_uid: str, sop_uid: str, content: bytes) -> None:
@@ -127,24 +128,24 @@ def test_a_pacs_that_dies_half_way(source: Path, tmp_path: Path, monkeypatch: py
         monkeypatch.setattr(Arrivals, "store", dying)
         done = sends(source, settings.model_copy(update={"attempts": 1}))
     assert len(done.sent) + len(done.failed) == SLICES
-    assert len(done.sent) == len(kept(tmp_path / "pacs")) == 3
+    assert len(done.sent) == len(stored_files(tmp_path / "pacs")) == 3
 
 
 def test_nobody_there_and_not_let_in(source: Path, tmp_path: Path) -> None:
-    """The error that names whom to ask, once, not for each file."""
+    """The command ends with an error that names the PACS, once, not for each file."""
     with pytest.raises(PacsUnreachable):
         sends(source, SendSettings(host="127.0.0.1", port=free_port(), ae_title="RICORD"))
     with pacs(tmp_path / "pacs", callers=["OTHER"]) as settings, pytest.raises(PacsRefused):
         sends(source, settings)
 
 
-def test_more_associations_than_the_pacs_takes_lose_nothing(source: Path, tmp_path: Path) -> None:
+def test_more_associations_than_the_pacs_accepts_lose_nothing(source: Path, tmp_path: Path) -> None:
     with pacs(tmp_path / "pacs", associations=1) as settings:
         assert len(sends(source, settings).sent) == SLICES
 
 
 def test_tls_is_mutual(source: Path, tmp_path: Path) -> None:
-    """As for `[pacs.tls]`."""
+    """The settings of `[pacs.tls]` work here, too."""
     files = make_tls_files(tmp_path)
     tls = TlsSettings(certificate=files.certificate, key=files.key, authorities=files.authority)
     port = free_port()
@@ -158,7 +159,7 @@ def test_tls_is_mutual(source: Path, tmp_path: Path) -> None:
 def test_more_kinds_than_one_association_can_name(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They go in several, one after the other."""
+    """They are sent over several associations, one after the other."""
     write_file(make_ct(slices=1, rows=16)[0], source / "other.dcm", ImplicitVRLittleEndian)
     monkeypatch.setattr("site_node.network.store_scu._MOST_CONTEXTS", 1)
     with pacs(tmp_path / "pacs") as settings:

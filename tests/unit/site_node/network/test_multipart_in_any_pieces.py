@@ -1,4 +1,4 @@
-"""Multipart answers: however they come in pieces, the parts are the same, and a cut one has no success."""
+"""Multipart answers: the parts do not depend on the chunks, and a cut answer is an error."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from shared.errors import PacsFailed
 from site_node.network.multipart import read_parts
-from tests.factories.dicomweb import BOUNDARY, MULTIPART, sent
+from tests.factories.dicomweb import BOUNDARY, MULTIPART, multipart_answer
 
 BODIES = st.lists(st.binary(max_size=40) | st.just(b"\r\n\r\n--\r\n") | st.just(b"\r\n--a-bound"), max_size=4)
 
@@ -17,22 +17,22 @@ def pieces(body: bytes, size: int) -> Iterator[bytes]:
     return (body[start : start + size] for start in range(0, len(body), size))
 
 
-@given(bodies=BODIES, size=st.integers(1, 90), preamble=st.sampled_from([b"", b"\r\n", b"told\r\n"]))
+@given(bodies=BODIES, size=st.integers(1, 90), preamble=st.sampled_from([b"", b"\r\n", b"preamble\r\n"]))
 def test_the_pieces_that_it_comes_in_change_nothing(bodies: list[bytes], size: int, preamble: bytes) -> None:
-    """Of any size, with or without something before the first part and after the last."""
-    body = preamble + sent(*bodies).body + b"an epilogue"
+    """Chunks of any size, with or without a preamble and an epilogue, give the same parts."""
+    body = preamble + multipart_answer(*bodies).body + b"an epilogue"
     assert list(read_parts(MULTIPART, pieces(body, size))) == bodies
 
 
 @given(bodies=BODIES, size=st.integers(1, 90), data=st.data())
 def test_any_cut_is_seen_and_gives_out_whole_parts_only(bodies: list[bytes], size: int, data: st.DataObject) -> None:
-    """Wherever an answer ends before its end, what was given out until then are parts as they were sent."""
-    body = sent(*bodies).body.removesuffix(b"\r\n")
+    """Wherever an answer is cut, the parts yielded until then are parts as they were sent."""
+    body = multipart_answer(*bodies).body.removesuffix(b"\r\n")
     cut = body[: data.draw(st.integers(0, len(body) - 1))]
-    given_out: list[bytes] = []
+    yielded: list[bytes] = []
     with pytest.raises(PacsFailed):
-        given_out.extend(read_parts(MULTIPART, pieces(cut, size)))  # list.extend keeps what came before the error
-    assert given_out == bodies[: len(given_out)]
+        yielded.extend(read_parts(MULTIPART, pieces(cut, size)))  # `list.extend` keeps the items before the error
+    assert yielded == bodies[: len(yielded)]
 
 
 @pytest.mark.parametrize(
@@ -42,10 +42,10 @@ def test_any_cut_is_seen_and_gives_out_whole_parts_only(bodies: list[bytes], siz
 )  # fmt: skip
 def test_what_is_no_multipart_is_refused(content_type: str) -> None:
     with pytest.raises(PacsFailed):
-        list(read_parts(content_type, pieces(sent(b"x").body, 7)))
+        list(read_parts(content_type, pieces(multipart_answer(b"x").body, 7)))
 
 
 @pytest.mark.parametrize("boundary", [BOUNDARY, f'"{BOUNDARY}"'])
 def test_a_boundary_may_be_quoted_and_stand_anywhere(boundary: str) -> None:
     kind = f'Multipart/Related;boundary={boundary}; type="application/dicom"'
-    assert list(read_parts(kind, pieces(sent(b"x").body, 7))) == [b"x"]
+    assert list(read_parts(kind, pieces(multipart_answer(b"x").body, 7))) == [b"x"]

@@ -1,4 +1,4 @@
-"""Our SCP, spoken to by pynetdicom itself: whom it lets in, what it answers, what it keeps and what it says."""
+"""Our SCP with pynetdicom as its peer: whom it lets in, what it answers, what it stores and what it logs."""
 
 import socket
 import ssl
@@ -21,7 +21,7 @@ from site_node.network.part10 import study_uid_of
 from site_node.network.query_retrieve import Pacs
 from site_node.network.scp import OUT_OF_RESOURCES, SUCCESS, serving
 from site_node.network.tls import client_context, server_context
-from site_node.node.scp_process import listening_apart
+from site_node.node.scp_process import serving_in_process
 from site_node.settings.dimse import PacsSettings, ScpSettings, TlsSettings
 from tests.factories.dicom import SECRETS, make_dx, plant_identifiers
 from tests.factories.pacs import free_port, key_of
@@ -55,26 +55,26 @@ def film(**changes: object) -> Dataset:
 
 @pytest.mark.parametrize(("calling", "called"), [("OTHER", "RICORD"), ("SENDER", "OTHER"), ("sender", "RICORD")])
 def test_only_the_callers_named_are_let_in(tmp_path: Path, calling: str, called: str) -> None:
-    """Another calling title, or another title of ours, is refused at the door."""
+    """Another calling title, or another title of ours, is rejected."""
     port = free_port()
     with serving(settings_on(port), Arrivals(tmp_path, key_of)), sending(port, calling, called) as association:
         assert association.is_rejected
 
 
 def test_what_is_kept_is_what_was_sent(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """A whole Part 10 file with the sender's bytes; no value of it in a log line or a name."""
+    """A whole Part 10 file with the sender's bytes; no value of it is in a log line or a name."""
     port, arrivals = free_port(), Arrivals(tmp_path / "arrivals", key_of)
     dataset = film()
     planted = plant_identifiers(dataset)
     with serving(settings_on(port), arrivals), sending(port) as association:
         assert association.send_c_store(dataset).Status == SUCCESS
     (file,) = arrivals.folder.rglob("*.dcm")
-    kept = dcmread(file)
-    assert kept == dataset
-    assert kept.file_meta.MediaStorageSOPInstanceUID == dataset.SOPInstanceUID
-    assert kept.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
-    said = "".join(capfd.readouterr()) + str(file)
-    assert not [text for text in (*planted, SECRETS.patient_id) if len(text) > 3 and text in said]
+    stored = dcmread(file)
+    assert stored == dataset
+    assert stored.file_meta.MediaStorageSOPInstanceUID == dataset.SOPInstanceUID
+    assert stored.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
+    output = "".join(capfd.readouterr()) + str(file)
+    assert not [text for text in (*planted, SECRETS.patient_id) if len(text) > 3 and text in output]
 
 
 def test_a_full_disk_is_answered_as_out_of_resources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,8 +93,8 @@ def test_a_full_disk_is_answered_as_out_of_resources(tmp_path: Path, monkeypatch
     assert not list(arrivals.folder.rglob("*.dcm"))
 
 
-def test_an_instance_of_no_study_is_not_taken(tmp_path: Path) -> None:
-    """Without a StudyInstanceUID nobody could say where it belongs: the sender hears that, and keeps it."""
+def test_an_instance_of_no_study_is_refused(tmp_path: Path) -> None:
+    """Without a StudyInstanceUID it belongs nowhere: the sender gets a failure, and keeps it."""
     port, arrivals = free_port(), Arrivals(tmp_path / "arrivals", key_of)
     with serving(settings_on(port), arrivals), sending(port) as association:
         assert association.send_c_store(film(StudyInstanceUID=None)).Status == 0xA900
@@ -105,7 +105,7 @@ def test_an_instance_of_no_study_is_not_taken(tmp_path: Path) -> None:
     "content", [b"", b"\0" * 132, b"\0" * 128 + b"DICM\x02\x00", b"\0" * 128 + b"DICM" + b"\xff" * 99]
 )
 def test_bytes_that_are_no_dicom_have_no_study(content: bytes) -> None:
-    """Whatever a broken sender puts into a data set."""
+    """Whatever bytes a broken sender puts into a data set."""
     assert study_uid_of(content, ExplicitVRLittleEndian) == study_uid_of(content, DeflatedExplicitVRLittleEndian) == ""
 
 
@@ -126,17 +126,17 @@ def test_each_answer_goes_out_at_once(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_port_that_is_taken_stops_the_start(tmp_path: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
         with pytest.raises(PortInUse) as caught, serving(settings_on(port), Arrivals(tmp_path, key_of)):
             pass
     assert str(port) in caught.value.public
 
 
 def test_tls_is_mutual_and_modern(tmp_path: Path) -> None:
-    """A caller with a certificate of the authority is served; one without, or one that speaks plainly, is not."""
+    """A caller with a certificate of the authority is served; one without, or without TLS, is not."""
     files = make_tls_files(tmp_path)
     tls = TlsSettings(certificate=files.certificate, key=files.key, authorities=files.authority)
     port = free_port()
@@ -144,14 +144,14 @@ def test_tls_is_mutual_and_modern(tmp_path: Path) -> None:
     asking = PacsSettings.model_validate(pacs)
     with serving(settings_on(port), Arrivals(tmp_path / "a", key_of), server_context(tls, tmp_path)):
         Pacs(asking, client_context(tls, tmp_path)).echo()
-        nobody = ssl.create_default_context(cafile=str(files.authority))
-        for context in (nobody, None):
+        without_certificate = ssl.create_default_context(cafile=str(files.authority))
+        for context in (without_certificate, None):
             with pytest.raises(PacsUnreachable):
                 Pacs(asking, context).echo()
-        with socket.create_connection(("127.0.0.1", port)):  # says nothing, and holds up nobody
+        with socket.create_connection(("127.0.0.1", port)):  # a silent peer blocks nobody
             Pacs(asking, client_context(tls, tmp_path)).echo()
     assert server_context(tls, tmp_path).minimum_version is ssl.TLSVersion.TLSv1_2
-    names = [one["name"] for one in server_context(tls, tmp_path).get_ciphers()]
+    names = [cipher["name"] for cipher in server_context(tls, tmp_path).get_ciphers()]
     assert all("GCM" in name or "CHACHA20" in name or "CCM" in name for name in names)
 
 
@@ -164,31 +164,31 @@ def test_tls_files_that_are_wrong_stop_the_start(tmp_path: Path) -> None:
         server_context(wrong, tmp_path)
 
 
-def test_compressed_images_are_taken_as_they_are(tmp_path: Path) -> None:
-    """A context for JPEG alone is accepted: nobody has to decompress to reach us."""
+def test_compressed_images_are_accepted_as_they_are(tmp_path: Path) -> None:
+    """A context for JPEG alone is accepted: no sender has to decompress for us."""
     port = free_port()
     ae = Caller(ae_title="SENDER")
     ae.add_requested_context("1.2.840.10008.5.1.4.1.1.1.1", [JPEGBaseline8Bit])
     with serving(settings_on(port), Arrivals(tmp_path, key_of)):
         association = ae.associate("127.0.0.1", port, ae_title="RICORD")
-        assert [one.transfer_syntax for one in association.accepted_contexts] == [[JPEGBaseline8Bit]]
+        assert [context.transfer_syntax for context in association.accepted_contexts] == [[JPEGBaseline8Bit]]
         association.release()
 
 
-def test_the_listening_process_tells_no_value(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """A UID that is none: pydicom's warning quotes it, and nobody hears that."""
+def test_the_listening_process_logs_no_value(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The warning of pydicom about an invalid UID quotes it, and is logged nowhere."""
     home, port = init_home(tmp_path / "home", name="General"), free_port()
     dataset = film()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         dataset.StudyInstanceUID = "1.2.DOE^JANE"
-        with listening_apart(home.folder, settings_on(port)), sending(port) as association:
+        with serving_in_process(home.folder, settings_on(port)), sending(port) as association:
             assert association.send_c_store(dataset).Status == SUCCESS
     assert "DOE" not in "".join(capfd.readouterr())
 
 
 def test_a_message_without_an_end_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It would fill the memory; nothing of it is kept, and the next one is served."""
+    """It would fill the memory; nothing of it is stored, and the next association is served."""
     monkeypatch.setattr("site_node.network.c_store_response._LONGEST_MESSAGE", 100_000)
     port, arrivals, endless = free_port(), Arrivals(tmp_path, key_of), film()
     endless.EncapsulatedDocument = bytes(1 << 20)

@@ -1,4 +1,4 @@
-"""What our SCP leaves behind: nothing, whatever the other side does or leaves undone."""
+"""Our SCP leaves no socket and no thread behind, whatever its peer does."""
 
 import gc
 import socket
@@ -29,17 +29,17 @@ _P_DATA = 4
 
 
 def sockets() -> set[str]:
-    """Those of this process, by their inodes."""
+    """The sockets of this process, by their inodes."""
     links = set()
     for handle in Path("/proc/self/fd").iterdir():
         with suppress(FileNotFoundError):  # the folder that is listed
             links.add(str(handle.readlink()))
-    return {one for one in links if one.startswith("socket:")}
+    return {link for link in links if link.startswith("socket:")}
 
 
 @contextmanager
 def nothing_left_open() -> Iterator[None]:
-    """All sockets are closed by somebody, none by the garbage collector."""
+    """All sockets are closed explicitly, none by the garbage collector."""
     gc.collect()
     gc.disable()
     before = sockets()
@@ -82,7 +82,7 @@ def broken_off(client: socket.socket) -> None:
 def test_who_misbehaves_is_let_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, behaves: Callable[[socket.socket], None], ends_first: bool
 ) -> None:
-    """The server ends without waiting, the other side still there or gone before, and closes what it had."""
+    """The server ends without waiting, whether its peer is connected or gone, and closes its sockets."""
     for name in ("site_node.network.scp.HANDSHAKE_SECONDS", "site_node.network.server.IDLE_SECONDS"):
         monkeypatch.setattr(name, 3600.0)
     port = free_port()
@@ -97,7 +97,7 @@ def test_who_misbehaves_is_let_go(
 
 
 def test_there_is_an_end_to_connections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who opens ever more of them, and says nothing, gets no threads for them; those that are open stay."""
+    """A silent peer that opens ever more connections gets no threads for them; the open ones stay."""
     monkeypatch.setattr("site_node.network.server._MOST_CONNECTIONS", 2)
     port = free_port()
     settings = ScpSettings(host="127.0.0.1", port=port, callers=("SENDER",))
@@ -111,7 +111,7 @@ def test_there_is_an_end_to_connections(tmp_path: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("ends", ["release", "abort", "leave open"])
 def test_an_association_leaves_no_socket(tmp_path: Path, ends: str) -> None:
-    """On neither side, also where the server ended first."""
+    """On neither side, even if the server ended first."""
     port = free_port()
     settings = ScpSettings(host="127.0.0.1", port=port, callers=("SENDER",))
     with nothing_left_open():
@@ -130,7 +130,7 @@ def test_an_association_leaves_no_socket(tmp_path: Path, ends: str) -> None:
 
 
 def test_who_is_refused_or_finds_nobody_leaves_no_socket(tmp_path: Path) -> None:
-    """A title that is not let in, a port where nobody listens, and a caller that does not shake hands."""
+    """A title that is not let in, a port without a listener, and a caller that does not shake hands."""
     files = make_tls_files(tmp_path)
     tls = TlsSettings(certificate=files.certificate, key=files.key, authorities=files.authority)
     port = free_port()
@@ -149,7 +149,7 @@ def test_who_is_refused_or_finds_nobody_leaves_no_socket(tmp_path: Path) -> None
 
 
 def test_the_file_meta_is_what_pynetdicom_would_write() -> None:
-    """Byte for byte, so that an instance that comes by another way is the same file."""
+    """Byte for byte, so that an instance that arrives in another way is the same file."""
     names = {
         "sop_class_uid": "1.2.840.10008.5.1.4.1.1.2",
         "sop_instance_uid": "1.2.30",

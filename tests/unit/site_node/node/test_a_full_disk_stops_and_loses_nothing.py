@@ -1,4 +1,4 @@
-"""A disk that is nearly full stops the node, and loses nothing; one with room again lets it go on."""
+"""A disk that is nearly full stops the node and loses nothing; with space again the node goes on."""
 
 import shutil
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import pytest
 from shared.errors import DiskNearlyFull
 from site_node.home.folder import SiteHome
 from site_node.home.free_space import FreeSpace
-from site_node.home.ledger import WAY, Ledger, State
+from site_node.home.ledger import STATE_ORDER, Ledger, State
 from site_node.node.pipeline import Pipeline
 from tests.factories.pipeline import enter, key_of, make_home, make_stages, make_study
 
@@ -37,38 +37,38 @@ def ledger(home: SiteHome) -> Iterator[Ledger]:
 
 
 def test_the_sentence_says_how_much_and_where(tmp_path: Path) -> None:
-    """At the reserve there is room, one byte below it there is none."""
+    """At the reserve there is enough space, one byte below it there is not."""
     disk = Disk()
-    room = FreeSpace(tmp_path, 100, disk)
+    space = FreeSpace(tmp_path, 100, disk)
     disk.free = 100 << 20
-    room.check()
+    space.check()
     disk.free -= 1
     with pytest.raises(DiskNearlyFull) as caught:
-        room.check()
+        space.check()
     assert "100 MB" in caught.value.public
     assert str(tmp_path) in caught.value.public
     FreeSpace(tmp_path, 0).check()
     assert FreeSpace(tmp_path, shutil.disk_usage(tmp_path).total >> 20).shortage()
 
 
-@pytest.mark.parametrize("reached", WAY[:-1])
-def test_a_full_disk_stops_each_stage_and_room_lets_it_go_on(
+@pytest.mark.parametrize("reached", STATE_ORDER[:-1])
+def test_a_full_disk_stops_each_stage_and_space_lets_it_go_on(
     home: SiteHome, ledger: Ledger, tmp_path: Path, reached: State
 ) -> None:
-    """Wherever a study is when the disk fills it stays, whole, unless it is sealed: sending it gives room back."""
+    """A study stays, whole, where it is when the disk fills, unless it is sealed: sending it frees space."""
     disk, study = Disk(), make_study(home, "good-1")
     enter(home, ledger, study)
     stages = make_stages(home, tmp_path / "submitted")
     pipeline = Pipeline(home, ledger, stages, shortage=FreeSpace(home.folder, 1, disk).shortage)
     pipeline.run(reached)
     disk.free = 0
-    done = pipeline.run()
+    progress = pipeline.run()
     if reached is State.SEALED:
-        assert (done.blocked, ledger.study(study.key).state) == (None, State.SUBMITTED)
+        assert (progress.blocked, ledger.study(study.key).state) == (None, State.SUBMITTED)
         return
-    assert isinstance(done.blocked, DiskNearlyFull)
-    assert (done.moved, ledger.study(study.key).state) == (0, reached)
-    assert all(one.path.exists() for one in study.instances)
+    assert isinstance(progress.blocked, DiskNearlyFull)
+    assert (progress.moved, ledger.study(study.key).state) == (0, reached)
+    assert all(instance.path.exists() for instance in study.instances)
     disk.free = 1 << 40
     assert pipeline.run().blocked is None
     assert ledger.study(study.key).state is State.SUBMITTED
@@ -77,7 +77,7 @@ def test_a_full_disk_stops_each_stage_and_room_lets_it_go_on(
 def test_a_disk_that_fills_in_a_pass_stops_before_the_next_stage(
     home: SiteHome, ledger: Ledger, tmp_path: Path
 ) -> None:
-    """The room is asked for before each stage, not once a pass."""
+    """Free space is checked before each stage, not once a pass."""
     disk = Disk()
     enter(home, ledger, make_study(home, "good-1"))
 

@@ -33,9 +33,9 @@ def acquisition(tmp_path: Path) -> Acquisition:
 
 @pytest.fixture
 def ledger(acquisition: Acquisition) -> Iterator[Ledger]:
-    opened = Ledger(acquisition.home.ledger)
-    yield opened
-    opened.close()
+    ledger = Ledger(acquisition.home.ledger)
+    yield ledger
+    ledger.close()
 
 
 def arrive(acquisition: Acquisition, tmp_path: Path, *numbers: int) -> None:
@@ -45,58 +45,58 @@ def arrive(acquisition: Acquisition, tmp_path: Path, *numbers: int) -> None:
         acquisition.arrivals.store(STUDY, str(SLICES[number].SOPInstanceUID), content)
 
 
-def test_a_study_waits_for_the_rest_and_short_of_it_for_a_person(
+def test_a_study_waits_for_missing_images_and_then_for_a_person(
     acquisition: Acquisition, ledger: Ledger, tmp_path: Path
 ) -> None:
-    """While more is expected it is not taken in; ended short it is quarantined; completed it goes its way, whole."""
+    """While more is expected it is not received; ended incomplete it is quarantined; completed it goes on, whole."""
     key = acquisition.pseudonyms.study_key(STUDY)
     ledger.requests.add(["a"])
-    ledger.requests.found("a", [Part(key=key, announced=3)])
+    ledger.requests.announced("a", [Part(key=key, announced=3)])
     arrive(acquisition, tmp_path, 0, 1)
     assert acquisition.receive_arrivals(ledger, quiet_seconds=0) == ()
     ledger.requests.reconcile("a", [Part(key=key, announced=3, arrived=2, failed=1, reason="no-answer")])
-    (taken,) = acquisition.receive_arrivals(ledger, quiet_seconds=0)
-    assert taken.instances == 2
+    (intake,) = acquisition.receive_arrivals(ledger, quiet_seconds=0)
+    assert intake.instances == 2
     assert (ledger.study(key).state, ledger.study(key).lead) == (State.QUARANTINED, "incomplete-retrieval")
     assert ledger.requests.reopen() == 1
     arrive(acquisition, tmp_path, 0, 1, 2)
     ledger.requests.reconcile("a", [Part(key=key, announced=3, arrived=3)])
-    (taken,) = acquisition.receive_arrivals(ledger, quiet_seconds=0)
-    assert (taken.instances, taken.duplicates) == (1, 2)
+    (intake,) = acquisition.receive_arrivals(ledger, quiet_seconds=0)
+    assert (intake.instances, intake.duplicates) == (1, 2)
     assert ledger.study(key).state is State.RECEIVED
     assert len(ledger.names(key)) == 3
     assert not list(acquisition.home.arrivals.rglob("*.dcm"))
 
 
-def test_a_kill_while_taking_in_changes_nothing(acquisition: Acquisition, ledger: Ledger, tmp_path: Path) -> None:
-    """Set apart, or already in the spool, and then killed: the next process takes it in, once."""
+def test_a_kill_while_receiving_changes_nothing(acquisition: Acquisition, ledger: Ledger, tmp_path: Path) -> None:
+    """A study was set aside, or copied to the spool, before a kill: the next process receives it, once."""
     arrive(acquisition, tmp_path, 0, 1, 2)
     key = acquisition.pseudonyms.study_key(STUDY)
-    apart = acquisition.arrivals.take(key)
-    receive_folder(apart, acquisition.home.spool, acquisition.pseudonyms)
-    (taken,) = acquisition.receive_arrivals(ledger, quiet_seconds=0)
-    assert (taken.studies, taken.instances) == (1, 3)
+    folder = acquisition.arrivals.set_aside(key)
+    receive_folder(folder, acquisition.home.spool, acquisition.pseudonyms)
+    (intake,) = acquisition.receive_arrivals(ledger, quiet_seconds=0)
+    assert (intake.studies, intake.instances) == (1, 3)
     assert acquisition.receive_arrivals(ledger, quiet_seconds=0) == ()
     assert len(ledger.names(key)) == 3
 
 
 def test_what_cannot_be_read_stays_for_a_person(acquisition: Acquisition, ledger: Ledger, tmp_path: Path) -> None:
-    """What came over the network lies nowhere else: one that is cut off, and two with one UID, are kept."""
+    """A file from the network lies nowhere else: one that is cut off, and two with one UID, are kept."""
     write_file(SLICES[0], tmp_path / "one.dcm")
     whole = (tmp_path / "one.dcm").read_bytes()
     uid = str(SLICES[0].SOPInstanceUID)
     for content in (whole, whole[:-2] + b"\7\7"):
         acquisition.arrivals.store(STUDY, uid, content)
     acquisition.arrivals.store(STUDY, "1.2.3", whole[:-40])
-    (taken,) = acquisition.receive_arrivals(ledger, quiet_seconds=0)
-    assert taken.files == {"other-bytes": 2, "truncated": 1}
+    (intake,) = acquisition.receive_arrivals(ledger, quiet_seconds=0)
+    assert intake.files == {"other-bytes": 2, "truncated": 1}
     assert len(list((acquisition.home.quarantine / "arrivals").iterdir())) == 3
 
 
-def test_a_version_that_comes_with_another_does_not_take_the_files_of_a_study(
+def test_two_versions_received_together_do_not_remove_other_files_of_a_study(
     acquisition: Acquisition, ledger: Ledger, tmp_path: Path
 ) -> None:
-    """What was here comes again together with other bytes: the study goes on without that image, and whole."""
+    """A known image arrives again together with other bytes: the study goes on without that image only."""
     arrive(acquisition, tmp_path, 0, 1)
     acquisition.receive_arrivals(ledger, quiet_seconds=0)
     arrive(acquisition, tmp_path, 0)
@@ -105,31 +105,31 @@ def test_a_version_that_comes_with_another_does_not_take_the_files_of_a_study(
     acquisition.receive_arrivals(ledger, quiet_seconds=0)
     key = acquisition.pseudonyms.study_key(STUDY)
     record = Records(acquisition.home).read(key, Received)
-    assert [one.sop_instance_uid for one in record.instances] == [str(SLICES[1].SOPInstanceUID)]
-    assert all(one.path.exists() for one in record.instances)
+    assert [instance.sop_instance_uid for instance in record.instances] == [str(SLICES[1].SOPInstanceUID)]
+    assert all(instance.path.exists() for instance in record.instances)
     assert ledger.study(key).state is State.RECEIVED
 
 
 def test_a_kill_while_clearing_up_leaves_no_half_of_a_conflict(
     acquisition: Acquisition, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of two versions one is removed, then the process dies: the other is not taken for the only one."""
+    """The process dies after it removed one of two versions: the other does not pass for the only one."""
     arrive(acquisition, tmp_path, 0)
     whole = (tmp_path / "one.dcm").read_bytes()
     acquisition.arrivals.store(STUDY, str(SLICES[0].SOPInstanceUID), whole[:-2] + b"\7\7")
-    really = os.unlink
+    unlink = os.unlink
     removed: list[str] = []
 
-    def remove_one(path: str, *, dir_fd: int | None = None) -> None:
+    def remove_once(path: str, *, dir_fd: int | None = None) -> None:
         where = str(path) if dir_fd is None else str(Path(f"/proc/self/fd/{dir_fd}").readlink())
         if str(path).endswith(".dcm") and str(acquisition.home.arrivals) in where:
             if removed:
                 raise KeyboardInterrupt
             removed.append(path)
-        really(path, dir_fd=dir_fd)
+        unlink(path, dir_fd=dir_fd)
 
     with monkeypatch.context() as patched, suppress(KeyboardInterrupt):
-        patched.setattr("os.unlink", remove_one)
+        patched.setattr("os.unlink", remove_once)
         acquisition.receive_arrivals(ledger, quiet_seconds=0)
     acquisition.receive_arrivals(ledger, quiet_seconds=0)
     assert ledger.studies() == ()
@@ -139,7 +139,7 @@ def test_a_kill_while_clearing_up_leaves_no_half_of_a_conflict(
 def test_a_disk_that_does_not_read_deletes_nothing(
     acquisition: Acquisition, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not one file of a study can be opened: what was answered with success is still there."""
+    """No file of a study can be opened: files that were acknowledged are still there."""
     arrive(acquisition, tmp_path, 0, 1)
     with monkeypatch.context() as patched:
         patched.setattr("site_node.receive.folder._opened", unreadable_now)
@@ -148,10 +148,10 @@ def test_a_disk_that_does_not_read_deletes_nothing(
     assert len(list((acquisition.home.quarantine / "arrivals").iterdir())) == 2
 
 
-def test_a_study_that_cannot_be_taken_in_does_not_hold_up_the_others(
+def test_a_study_that_cannot_be_received_does_not_hold_up_the_others(
     acquisition: Acquisition, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The disk fails under one of them: the other is here, and the first is tried again."""
+    """The disk fails for one of them: the other is received, and the first is tried again."""
     other = make_ct(slices=1, rows=8, study="other")[0]
     write_file(other, tmp_path / "one.dcm")
     content = (tmp_path / "one.dcm").read_bytes()

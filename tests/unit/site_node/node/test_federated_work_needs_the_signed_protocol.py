@@ -1,4 +1,4 @@
-"""What the command compares before federated work begins."""
+"""The protocol is compared with the agreement before federated work begins."""
 
 import threading
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The watched folder."""
+"""The watched folder: an entry is received once, when it has stopped changing."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from shared.errors import SourceMissing
 from site_node.home.ledger import Ledger
-from site_node.node.inbox import Watch
+from site_node.node.inbox import InboxWatcher
 
 
 @pytest.fixture
@@ -25,41 +25,41 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def names(watch: Watch) -> list[str]:
+def names(watch: InboxWatcher) -> list[str]:
     return [entry.path.name for entry in watch.ready()]
 
 
 def test_what_still_changes_is_waited_for(ledger: Ledger, folder: Path) -> None:
-    """An entry is taken when two looks saw the same, however deep the change."""
-    watch = Watch(ledger, folder, settle=True)
+    """An entry is ready when two snapshots are equal, however deep the change."""
+    watch = InboxWatcher(ledger, folder, settle=True)
     assert names(watch) == []
     (folder / "export" / "deep" / "two").write_bytes(b"2")
     assert names(watch) == []
     assert names(watch) == ["export"]
 
 
-def test_an_entry_is_taken_once_and_again_when_it_changed(ledger: Ledger, folder: Path) -> None:
-    watch = Watch(ledger, folder, settle=False)
+def test_an_entry_is_received_once_and_again_when_it_changed(ledger: Ledger, folder: Path) -> None:
+    watch = InboxWatcher(ledger, folder, settle=False)
     for entry in watch.ready():
-        watch.done(entry)
+        watch.mark_received(entry)
     assert names(watch) == []
-    assert names(Watch(ledger, folder, settle=False)) == [], "a restarted node remembers"
+    assert names(InboxWatcher(ledger, folder, settle=False)) == [], "a restarted node remembers"
     (folder / "export" / "deep" / "one").write_bytes(b"another")
     assert names(watch) == ["export"]
 
 
-def test_an_entry_that_was_not_done_comes_again(ledger: Ledger, folder: Path) -> None:
-    watch = Watch(ledger, folder, settle=False)
+def test_an_entry_that_was_not_received_comes_again(ledger: Ledger, folder: Path) -> None:
+    watch = InboxWatcher(ledger, folder, settle=False)
     assert names(watch) == names(watch) == ["export"]
 
 
-def test_hidden_entries_are_not_taken_and_a_missing_inbox_says_so(ledger: Ledger, folder: Path) -> None:
+def test_hidden_entries_are_ignored_and_a_missing_inbox_is_an_error(ledger: Ledger, folder: Path) -> None:
     (folder / ".copying").write_bytes(b"")
-    assert names(Watch(ledger, folder, settle=False)) == ["export"]
+    assert names(InboxWatcher(ledger, folder, settle=False)) == ["export"]
     with pytest.raises(SourceMissing):
-        names(Watch(ledger, folder / "nowhere", settle=False))
+        names(InboxWatcher(ledger, folder / "nowhere", settle=False))
 
 
 def test_no_entry_shows_a_name(ledger: Ledger, folder: Path) -> None:
     (folder / "DOE^JANE").mkdir()
-    assert all("DOE" not in repr(entry) for entry in Watch(ledger, folder, settle=False).ready())
+    assert all("DOE" not in repr(entry) for entry in InboxWatcher(ledger, folder, settle=False).ready())

@@ -1,4 +1,4 @@
-"""How a study goes through the stages, and how one study's trouble stays its own."""
+"""A study goes through the stages, and an error of one study does not affect another."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -46,13 +46,13 @@ def states(ledger: Ledger) -> dict[str, State]:
 
 
 def test_every_study_ends_in_its_place(home: SiteHome, ledger: Ledger, tmp_path: Path) -> None:
-    """Each of nine studies, one of them meeting a defect of ours, ends where it should; none stops another."""
+    """Each of nine studies, one of which raises an unforeseen error, ends where it should; none stops another."""
     enter(home, ledger, *(make_study(home, name) for name in NAMES))
     stages = make_stages(home, tmp_path / "submitted")
-    done = Pipeline(home, ledger, stages).run()
+    progress = Pipeline(home, ledger, stages).run()
     assert states(ledger) == ENDS
-    assert done.blocked is None
-    assert done.moved == len(NAMES)
+    assert progress.blocked is None
+    assert progress.moved == len(NAMES)
     assert ledger.instance_counts() == {"excluded": 3, "quarantined": 6, "refused": 4, "submitted": 5}
     assert len(list((tmp_path / "submitted").iterdir())) == 3
     assert {entry.sequence for entry in ledger.studies(State.SUBMITTED)} == {1, 2, 3}
@@ -60,13 +60,13 @@ def test_every_study_ends_in_its_place(home: SiteHome, ledger: Ledger, tmp_path:
     assert again.moved == 0
 
 
-def test_what_ended_leaves_no_original_behind(home: SiteHome, ledger: Ledger, tmp_path: Path) -> None:
-    """Copies of the originals stay only where a person has to look, and of what was sent only the receipt stays."""
+def test_a_study_that_ended_leaves_no_original_behind(home: SiteHome, ledger: Ledger, tmp_path: Path) -> None:
+    """Copies of the originals stay only where a person has to look; of a submitted study only the receipt stays."""
     enter(home, ledger, *(make_study(home, name) for name in NAMES))
     Pipeline(home, ledger, make_stages(home, tmp_path / "submitted")).run()
-    looking = {key_of(name) for name, state in ENDS.items() if state is State.QUARANTINED}
-    assert {folder.name for folder in home.spool.iterdir()} == looking
-    assert {folder.name for folder in home.work_folders()} == looking
+    quarantined = {key_of(name) for name, state in ENDS.items() if state is State.QUARANTINED}
+    assert {folder.name for folder in home.spool.iterdir()} == quarantined
+    assert {folder.name for folder in home.work_folders()} == quarantined
     assert list(home.outbox.iterdir()) == []
     assert len(list(home.receipts.iterdir())) == len(list(home.library.iterdir())) == 3
 
@@ -89,7 +89,7 @@ def test_a_verb_goes_as_far_as_it_says(home: SiteHome, ledger: Ledger, tmp_path:
 
 
 def test_a_stage_that_is_not_open_makes_studies_wait(home: SiteHome, ledger: Ledger, tmp_path: Path) -> None:
-    """Before enrolment nothing is de-identified; without a way out everything is ready and waits."""
+    """Before enrolment nothing is de-identified; without `submit` everything is sealed and waits."""
     enter(home, ledger, make_study(home, "good-1"))
     stages = make_stages(home, tmp_path / "submitted")
     Pipeline(home, ledger, Stages(screen=stages.screen)).run()
@@ -101,18 +101,18 @@ def test_a_stage_that_is_not_open_makes_studies_wait(home: SiteHome, ledger: Led
 
 
 def test_an_absent_coordinator_blocks_sending_only(home: SiteHome, ledger: Ledger, tmp_path: Path) -> None:
-    """It is asked once; everything else is made ready, the error is told, and the next run sends it all."""
+    """One attempt is made; the other studies are sealed, the error is returned, and the next run sends them all."""
     enter(home, ledger, *(make_study(home, name) for name in NAMES))
     stages = make_stages(home, tmp_path / "submitted")
-    asked: list[Sealed] = []
+    attempts: list[Sealed] = []
 
     def absent(sealed: Sealed) -> Submitted:
-        asked.append(sealed)
+        attempts.append(sealed)
         raise CoordinatorUnreachable(address="nowhere:1")
 
-    done = Pipeline(home, ledger, replace(stages, submit=absent)).run()
-    assert isinstance(done.blocked, CoordinatorUnreachable)
-    assert len(asked) == 1
+    progress = Pipeline(home, ledger, replace(stages, submit=absent)).run()
+    assert isinstance(progress.blocked, CoordinatorUnreachable)
+    assert len(attempts) == 1
     assert Counter(states(ledger).values())[State.SEALED] == 3
     Pipeline(home, ledger, stages).run()
     assert states(ledger) == ENDS
@@ -161,14 +161,14 @@ def test_a_released_study_goes_on(home: SiteHome, ledger: Ledger, tmp_path: Path
 def test_a_pass_that_is_halted_ends_between_two_stages(home: SiteHome, ledger: Ledger, tmp_path: Path) -> None:
     enter(home, ledger, make_study(home, "good-1"))
     stages = make_stages(home, tmp_path / "submitted")
-    asked = iter([False, False, True])
-    Pipeline(home, ledger, stages, halted=lambda: next(asked)).run()
+    answers = iter([False, False, True])
+    Pipeline(home, ledger, stages, halted=lambda: next(answers)).run()
     assert ledger.study(key_of("good-1")).state is State.DEIDENTIFIED
     Pipeline(home, ledger, stages).run()
     assert ledger.study(key_of("good-1")).state is State.SUBMITTED
 
 
-def test_what_a_kill_left_half_written_is_dropped(home: SiteHome, ledger: Ledger, tmp_path: Path) -> None:
+def test_half_written_files_of_a_kill_are_removed(home: SiteHome, ledger: Ledger, tmp_path: Path) -> None:
     for folder in (home.outbox, home.receipts, home.reports):
         (folder / ".x.json.0123.tmp").write_bytes(b"half")
     Pipeline(home, ledger, make_stages(home, tmp_path / "submitted")).run()

@@ -1,4 +1,4 @@
-"""How receptions add up: again, more of the same study, too late, in conflict."""
+"""Receptions add up: repeated, with more of the same study, too late, in conflict."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -19,10 +19,10 @@ from tests.factories.pipeline import enter, key_of, make_home, make_stages, make
 
 KILLED = (
     *(
-        "node.intake.keep_apart",
-        "node.intake.remove_copies",
-        "node.conflicts.keep_apart",
-        "node.conflicts.remove_copies",
+        "node.intake.copy_to_quarantine",
+        "node.intake.remove_from_spool",
+        "node.conflicts.copy_to_quarantine",
+        "node.conflicts.remove_from_spool",
     ),
     *("home.ledger.Ledger.hold_instances", "home.records.Records.write"),
 )
@@ -40,13 +40,13 @@ def ledger(home: SiteHome) -> Iterator[Ledger]:
     ledger.close()
 
 
-def received(home: SiteHome, ledger: Ledger, study: Received) -> Intake:
+def receive(home: SiteHome, ledger: Ledger, study: Received) -> Intake:
     return enter_reception(Reception(studies=(study,), refused=(), duplicates=0), home=home, ledger=ledger)
 
 
-def test_the_same_again_is_a_duplicate(home: SiteHome, ledger: Ledger) -> None:
-    first = received(home, ledger, make_study(home, "good"))
-    again = received(home, ledger, make_study(home, "good"))
+def test_the_same_study_again_is_a_duplicate(home: SiteHome, ledger: Ledger) -> None:
+    first = receive(home, ledger, make_study(home, "good"))
+    again = receive(home, ledger, make_study(home, "good"))
     assert (first.studies, first.instances, first.duplicates) == (1, 2, 0)
     assert (again.studies, again.instances, again.duplicates) == (0, 0, 2)
 
@@ -54,30 +54,30 @@ def test_the_same_again_is_a_duplicate(home: SiteHome, ledger: Ledger) -> None:
 def test_a_submitted_study_again_leaves_no_copy(home: SiteHome, ledger: Ledger, tmp_path: Path) -> None:
     enter(home, ledger, make_study(home, "good"))
     Pipeline(home, ledger, make_stages(home, tmp_path / "submitted")).run()
-    assert received(home, ledger, make_study(home, "good")).duplicates == 2
+    assert receive(home, ledger, make_study(home, "good")).duplicates == 2
     assert list(home.spool.iterdir()) == []
     assert ledger.study(key_of("good")).state is State.SUBMITTED
 
 
 def test_more_files_send_a_waiting_study_back_whole(home: SiteHome, ledger: Ledger) -> None:
-    received(home, ledger, make_study(home, "good", files=2))
+    receive(home, ledger, make_study(home, "good", files=2))
     ledger.advance(key_of("good"), State.INCLUDED)
     more = make_study(home, "good", files=4)
-    intake = received(home, ledger, more.model_copy(update={"instances": more.instances[2:]}))
+    intake = receive(home, ledger, more.model_copy(update={"instances": more.instances[2:]}))
     assert (intake.instances, ledger.study(key_of("good")).state) == (2, State.RECEIVED)
     assert len(Records(home).read(key_of("good"), Received).instances) == 4
 
 
 def test_files_after_the_study_left_are_quarantined(home: SiteHome, ledger: Ledger, tmp_path: Path) -> None:
-    received(home, ledger, make_study(home, "good", files=2))
+    receive(home, ledger, make_study(home, "good", files=2))
     Pipeline(home, ledger, make_stages(home, tmp_path / "submitted")).run()
-    assert received(home, ledger, make_study(home, "good", files=3)).late == 1
+    assert receive(home, ledger, make_study(home, "good", files=3)).late == 1
     assert ledger.instance_counts() == {"quarantined": 1, "submitted": 2}
     assert ledger.study(key_of("good")).state is State.SUBMITTED
     assert list(home.spool.iterdir()) == []
-    (kept,) = (home.quarantine / "arrivals").iterdir()
-    assert kept.read_bytes() == b"good/2", "for the person who looks"
-    assert kept.name in (home.quarantine / "files.jsonl").read_text()
+    (late,) = (home.quarantine / "arrivals").iterdir()
+    assert late.read_bytes() == b"good/2", "for the person who looks"
+    assert late.name in (home.quarantine / "files.jsonl").read_text()
 
 
 def test_a_file_system_without_links_keeps_late_images_too(
@@ -86,35 +86,35 @@ def test_a_file_system_without_links_keeps_late_images_too(
     def refuses(*_: object) -> None:
         raise PermissionError
 
-    received(home, ledger, make_study(home, "good", files=1))
+    receive(home, ledger, make_study(home, "good", files=1))
     Pipeline(home, ledger, make_stages(home, tmp_path / "submitted")).run()
     monkeypatch.setattr("os.link", refuses)
-    received(home, ledger, make_study(home, "good", files=2))
-    (kept,) = (home.quarantine / "arrivals").iterdir()
-    assert (kept.read_bytes(), kept.stat().st_mode & 0o077) == (b"good/1", 0)
+    receive(home, ledger, make_study(home, "good", files=2))
+    (late,) = (home.quarantine / "arrivals").iterdir()
+    assert (late.read_bytes(), late.stat().st_mode & 0o077) == (b"good/1", 0)
 
 
 def test_a_later_version_of_an_instance_quarantines_both(home: SiteHome, ledger: Ledger) -> None:
-    received(home, ledger, make_study(home, "good", files=2))
+    receive(home, ledger, make_study(home, "good", files=2))
     later = make_study(home, "good", files=2)
     path = later.instances[0].path.with_name("0" * 32 + ".dcm")
     path.write_bytes(b"another version")
     changed = later.instances[0].model_copy(update={"path": path, "sha256": Sha256("0" * 64)})
-    received(home, ledger, later.model_copy(update={"instances": (changed,)}))
+    receive(home, ledger, later.model_copy(update={"instances": (changed,)}))
     assert len(Records(home).read(key_of("good"), Received).instances) == 1
     assert ledger.instance_counts() == {"quarantined": 2, "waiting": 1}
-    kept = {path.read_bytes() for path in (home.quarantine / "arrivals").iterdir()}
-    assert kept == {b"good/0", b"another version"}, "for the person who looks"
+    contents = {path.read_bytes() for path in (home.quarantine / "arrivals").iterdir()}
+    assert contents == {b"good/0", b"another version"}, "for the person who looks"
 
 
-def test_a_study_of_which_no_version_can_be_trusted_waits_for_a_person(home: SiteHome, ledger: Ledger) -> None:
-    """Its only image came twice, with other bytes: nothing of it goes on, and it says why."""
-    received(home, ledger, make_study(home, "good", files=1))
+def test_a_study_without_an_image_to_trust_waits_for_a_person(home: SiteHome, ledger: Ledger) -> None:
+    """Its only image arrived twice, with other bytes: nothing of it goes on, and the ledger has the reason."""
+    receive(home, ledger, make_study(home, "good", files=1))
     later = make_study(home, "good", files=1)
     path = later.instances[0].path.with_name("0" * 32 + ".dcm")
     path.write_bytes(b"another version")
     changed = later.instances[0].model_copy(update={"path": path, "sha256": Sha256("0" * 64)})
-    received(home, ledger, later.model_copy(update={"instances": (changed,)}))
+    receive(home, ledger, later.model_copy(update={"instances": (changed,)}))
     entry = ledger.study(key_of("good"))
     assert (entry.state, entry.lead) == (State.QUARANTINED, "other-bytes")
     assert ledger.instance_counts() == {"quarantined": 2}
@@ -135,17 +135,18 @@ def test_a_kill_amid_a_conflict_changes_nothing(
     home: SiteHome, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, files: int, killed: str
 ) -> None:
     """Received again, the same images are in conflict again: neither version goes on."""
-    received(home, ledger, make_study(home, "good", files=files))
+    receive(home, ledger, make_study(home, "good", files=files))
     with monkeypatch.context() as patched:
         patched.setattr(f"site_node.{killed}", _killed)
         with suppress(KeyboardInterrupt):
-            received(home, ledger, another(home))
-    received(home, ledger, another(home))
-    there = [one.path for one in Records(home).read(key_of("good"), Received).instances if one.path.exists()]
-    assert sorted(path.read_bytes() for path in there) == [f"good/{number}".encode() for number in range(1, files)]
+            receive(home, ledger, another(home))
+    receive(home, ledger, another(home))
+    instances = Records(home).read(key_of("good"), Received).instances
+    paths = [instance.path for instance in instances if instance.path.exists()]
+    assert sorted(path.read_bytes() for path in paths) == [f"good/{number}".encode() for number in range(1, files)]
     assert ledger.instance_counts()["quarantined"] == 2
-    kept = {path.read_bytes() for path in (home.quarantine / "arrivals").iterdir()}
-    assert kept == {b"good/0", b"another version"}
+    contents = {path.read_bytes() for path in (home.quarantine / "arrivals").iterdir()}
+    assert contents == {b"good/0", b"another version"}
 
 
 def _killed(*_: object, **__: object) -> None:
@@ -153,40 +154,40 @@ def _killed(*_: object, **__: object) -> None:
 
 
 def test_a_version_in_quarantine_does_not_come_back_with_others(home: SiteHome, ledger: Ledger) -> None:
-    """A PACS sends the whole study again, with one image more: what was in conflict stays out."""
-    received(home, ledger, make_study(home, "good", files=2))
-    received(home, ledger, another(home))
-    received(home, ledger, make_study(home, "good", files=3))
-    kept = [one.path.read_bytes() for one in Records(home).read(key_of("good"), Received).instances]
-    assert sorted(kept) == [b"good/1", b"good/2"]
+    """A PACS sends the whole study again, with one image more: images that were in conflict stay out."""
+    receive(home, ledger, make_study(home, "good", files=2))
+    receive(home, ledger, another(home))
+    receive(home, ledger, make_study(home, "good", files=3))
+    instances = Records(home).read(key_of("good"), Received).instances
+    assert sorted(instance.path.read_bytes() for instance in instances) == [b"good/1", b"good/2"]
     assert ledger.instance_counts() == {"quarantined": 2, "waiting": 2}
 
 
-def test_versions_that_come_together_end_the_one_that_was_here(home: SiteHome, ledger: Ledger) -> None:
-    """None of the three goes on, and what the study still has is there."""
-    received(home, ledger, make_study(home, "good", files=2))
+def test_versions_that_arrive_together_end_the_known_one_too(home: SiteHome, ledger: Ledger) -> None:
+    """None of the three goes on; the other images of the study are still there."""
+    receive(home, ledger, make_study(home, "good", files=2))
     both = (another(home).instances[0], another(home, b"a third").instances[0])
     versions = make_study(home, "good", files=1).model_copy(update={"instances": both})
     enter_reception(Reception(studies=(), refused=(), conflicts=(versions,), duplicates=0), home=home, ledger=ledger)
-    (left,) = Records(home).read(key_of("good"), Received).instances
-    assert (left.path.read_bytes(), ledger.study(key_of("good")).state) == (b"good/1", State.RECEIVED)
+    (remaining,) = Records(home).read(key_of("good"), Received).instances
+    assert (remaining.path.read_bytes(), ledger.study(key_of("good")).state) == (b"good/1", State.RECEIVED)
     assert ledger.instance_counts() == {"quarantined": 1, "waiting": 1}
     assert len(list((home.spool / key_of("good")).iterdir())) == 1
 
 
 def test_another_patient_in_the_same_study_holds_it(home: SiteHome, ledger: Ledger) -> None:
-    received(home, ledger, make_study(home, "good", files=1))
-    received(home, ledger, make_study(home, "good", files=2, identity=Identity(issuer="", patient_id="other")))
+    receive(home, ledger, make_study(home, "good", files=1))
+    receive(home, ledger, make_study(home, "good", files=2, identity=Identity(issuer="", patient_id="other")))
     assert (ledger.study(key_of("good")).state, ledger.study(key_of("good")).lead) == (
         State.QUARANTINED,
         "mixed-patients",
     )
 
 
-def test_an_excluded_study_with_new_files_is_looked_at_again(home: SiteHome, ledger: Ledger, tmp_path: Path) -> None:
-    received(home, ledger, make_study(home, "excluded", files=1))
+def test_an_excluded_study_with_new_files_is_screened_again(home: SiteHome, ledger: Ledger, tmp_path: Path) -> None:
+    receive(home, ledger, make_study(home, "excluded", files=1))
     Pipeline(home, ledger, make_stages(home, tmp_path / "submitted")).run()
-    assert received(home, ledger, make_study(home, "excluded", files=2)).studies == 1
+    assert receive(home, ledger, make_study(home, "excluded", files=2)).studies == 1
     assert ledger.study(key_of("excluded")).state is State.RECEIVED
 
 

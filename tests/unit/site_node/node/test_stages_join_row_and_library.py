@@ -1,4 +1,4 @@
-"""What joins the stages: the clinical row, the library's record."""
+"""The clinical row of a study, and the library's record of it."""
 
 import csv
 from pathlib import Path
@@ -35,14 +35,15 @@ def test_a_row_joins_by_accession_or_patient_from_the_first_sheet_that_has_one(t
     assert row_for(study, sheets[2:]) is sheets[2].rows[0]
 
 
-def test_the_library_says_what_its_files_say(tmp_path: Path) -> None:
+def test_the_librarys_record_agrees_with_its_files(tmp_path: Path) -> None:
     """Counts, modalities and dates of the record are those of the files it names."""
     validated = make_validated(tmp_path / "study", slices=3)
     record, files = library_record(validated)
     folder = add_study(tmp_path / "library", record, files)
     assert load_library(tmp_path / "library") == (record,)
-    read = [pydicom.dcmread(folder / one.file) for one in record.instances]
-    assert {str(one.SOPInstanceUID) for one in read} == {one.sop_instance_uid for one in record.instances}
-    assert record.modalities == tuple(sorted({one.Modality for one in read}))
-    assert sum(series.instance_count for series in record.series) == len(read)
-    assert record.study_date == str(read[0].get("StudyDate", ""))
+    datasets = [pydicom.dcmread(folder / instance.file) for instance in record.instances]
+    uids = {instance.sop_instance_uid for instance in record.instances}
+    assert {str(dataset.SOPInstanceUID) for dataset in datasets} == uids
+    assert record.modalities == tuple(sorted({dataset.Modality for dataset in datasets}))
+    assert sum(series.instance_count for series in record.series) == len(datasets)
+    assert record.study_date == str(datasets[0].get("StudyDate", ""))

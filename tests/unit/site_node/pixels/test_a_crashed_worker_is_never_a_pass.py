@@ -30,8 +30,8 @@ def test_text_is_found_and_drawn_for_the_person_alone(tmp_path: Path) -> None:
     with PixelChecker() as checker:
         assert checker.check(Frame(files[0], 0), picture) == ()
         assert not picture.exists()
-        assert checker.check(Frame(files[0], 0, said=True), picture) == ()
-        assert picture.exists(), "a person looks at what the file says holds text"
+        assert checker.check(Frame(files[0], 0, declares_text=True), picture) == ()
+        assert picture.exists(), "a person sees what the file declares to hold text"
         boxes = checker.check(Frame(files[1], 0), picture)
         assert boxes
         assert picture.stat().st_mode & 0o777 == 0o600
@@ -46,7 +46,7 @@ def test_text_is_found_and_drawn_for_the_person_alone(tmp_path: Path) -> None:
     ["sys.exit(1)", "print('nonsense', flush=True)", "print('[]', flush=True)", "import time; time.sleep(60)"],
     ids=["dies", "nonsense", "no answer", "silent"],
 )
-def test_a_worker_that_does_not_answer_is_no_pass(tmp_path: Path, then: str) -> None:
+def test_a_worker_that_does_not_answer_is_not_a_pass(tmp_path: Path, then: str) -> None:
     """Tried once more with a new worker, then the study stops."""
     with PixelChecker((sys.executable, "-c", READY + then), patience=0.5) as checker, pytest.raises(PixelCheckFailed):
         checker.check(Frame(tmp_path / "any", 0))

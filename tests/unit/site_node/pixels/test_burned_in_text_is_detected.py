@@ -51,7 +51,7 @@ def line(text: str, score: float, x: float, *, width: float = 10, height: float 
     return Line(corners, text, score, 0.0)
 
 
-def test_few_lone_letters_pass_and_several_do_not() -> None:
+def test_few_single_letters_pass_and_several_do_not() -> None:
     """One letter names nobody; spaced letters may be a name, and so may many."""
     assert not findings([line("", 0.1, 20)], 256, RULES)
     assert not findings([line("", 0.1, 20), line("8", 0.3, 200)], 256, RULES)
@@ -60,11 +60,11 @@ def test_few_lone_letters_pass_and_several_do_not() -> None:
 
 
 def test_a_letter_beside_unknown_text_does_not_pass() -> None:
-    """What stands beside a name belongs to it."""
-    found = findings([line("", 0.1, 20), line("DOE", 0.9, 40, width=30)], 256, RULES)
-    assert len(found) == 2
+    """A letter beside a name belongs to it."""
+    texts = findings([line("", 0.1, 20), line("DOE", 0.9, 40, width=30)], 256, RULES)
+    assert len(texts) == 2
 
 
 def test_two_letters_read_for_certain_are_text() -> None:
-    """Initials are no glyph, however narrow."""
+    """Initials are not a single glyph, however narrow."""
     assert findings([line("JD", 0.95, 20, width=15)], 256, RULES)

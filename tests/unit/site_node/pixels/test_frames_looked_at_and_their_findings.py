@@ -1,4 +1,4 @@
-"""The stage: which frames are looked at, and what a finding does to the study."""
+"""The stage: which frames are searched, and what a finding does to the study."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ NOTHING: frozenset[str] = frozenset()
 
 
 class FakeChecker:
-    """Says what it was told to say, and remembers the frames it was asked about."""
+    """Gives the same answer for every frame, and remembers the frames."""
 
     def __init__(self, answer: tuple[Box, ...] | RicordError) -> None:
         self.answer = answer
@@ -30,19 +30,19 @@ class FakeChecker:
         self.asked.append(frame)
         if isinstance(self.answer, RicordError):
             raise self.answer
-        if (self.answer or frame.said) and picture is not None:
+        if (self.answer or frame.declares_text) and picture is not None:
             picture.touch(0o600)
         return self.answer
 
 
 @pytest.fixture
 def study(tmp_path: Path) -> Deidentified:
-    """One de-identified study; what its pixels show is the fake's affair."""
-    found = make_validated(tmp_path / "study").study
-    for instance in found.instances:
+    """One de-identified study; the fake checker decides what its pixels show."""
+    study = make_validated(tmp_path / "study").study
+    for instance in study.instances:
         instance.path.parent.mkdir(parents=True, exist_ok=True)
         write_file(make_dx(), instance.path)
-    return found
+    return study
 
 
 def test_a_study_without_text_goes_on(study: Deidentified, tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_a_study_without_text_goes_on(study: Deidentified, tmp_path: Path) -> No
 def test_text_or_no_answer_stops_the_study_until_a_person_lets_it_pass(
     study: Deidentified, tmp_path: Path, answer: tuple[Box, ...] | RicordError, code: str
 ) -> None:
-    """Fail closed; a release is for the code that the person saw, and for no other."""
+    """Fail closed; a release holds for the code that the person saw, and for no other."""
     refused = inspect(study, NOTHING, checker=FakeChecker(answer), pictures=tmp_path)
     assert refused is not None
     assert refused.ending is Ending.QUARANTINED
@@ -69,7 +69,7 @@ def test_text_or_no_answer_stops_the_study_until_a_person_lets_it_pass(
 
 
 def test_an_image_that_says_it_shows_text_waits_for_a_person(study: Deidentified, tmp_path: Path) -> None:
-    """Whatever is found in it: its picture is drawn, and a person names boxes on it, or releases it."""
+    """Whatever is found in it, its picture is drawn, and a person names boxes on it or releases it."""
     for instance in study.instances:
         write_file(make_dx(BurnedInAnnotation="YES"), instance.path)
     refused = inspect(study, NOTHING, checker=FakeChecker(()), pictures=tmp_path)
@@ -81,7 +81,7 @@ def test_an_image_that_says_it_shows_text_waits_for_a_person(study: Deidentified
     (box,) = blanking_of(folder, ["0.png:0,0,5,5"]).boxes
     assert (box.frame, box.right, box.bottom) == (0, 5, 5)
     with pytest.raises(InvalidArgument):
-        blanking_of(folder)  # none was found
+        blanking_of(folder)  # without detected boxes
     released = frozenset({SAID_TO_BE_BURNED_IN})
     assert inspect(study, released, checker=FakeChecker(()), pictures=tmp_path) is None
 
@@ -97,13 +97,13 @@ def write_all(folder: Path, datasets: list[Dataset]) -> list[Path]:
     return [write_file(dataset, folder / f"{number}") for number, dataset in enumerate(datasets)]
 
 
-def test_of_a_ct_series_the_first_and_last_slice_are_looked_at(tmp_path: Path) -> None:
+def test_the_first_and_last_slice_of_a_ct_series_are_searched(tmp_path: Path) -> None:
     """By position and by number, whatever order the files come in."""
     paths = write_all(tmp_path, list(reversed(make_ct(slices=6))))
     assert {frame.path for frame in choose_frames(paths)} == {paths[0], paths[-1]}
 
 
-def test_a_ct_image_that_says_it_has_text_is_looked_at(tmp_path: Path) -> None:
+def test_a_ct_image_that_declares_text_is_searched(tmp_path: Path) -> None:
     series = make_ct(slices=6)
     series[3].BurnedInAnnotation = "YES"
     paths = write_all(tmp_path, series)

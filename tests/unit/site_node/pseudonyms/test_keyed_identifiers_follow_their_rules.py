@@ -73,10 +73,10 @@ def test_shift_is_in_range_and_one_per_patient(issuer: str, patient: str) -> Non
     r"""1..3652 days, and `" P7"`, `"P7 "` and `"P7\0"` are one patient."""
     pseudonyms = Pseudonyms(SECRET, SITE)
     plain = Identity(issuer=issuer, patient_id=patient)
-    padded = Identity(issuer=issuer + " ", patient_id=" " + patient + "\0")
+    padded_identity = Identity(issuer=issuer + " ", patient_id=" " + patient + "\0")
     assert 1 <= pseudonyms.shift_days(plain) <= LONGEST_SHIFT
-    assert pseudonyms.shift_days(plain) == pseudonyms.shift_days(padded)
-    assert pseudonyms.patient(plain) == pseudonyms.patient(padded)
+    assert pseudonyms.shift_days(plain) == pseudonyms.shift_days(padded_identity)
+    assert pseudonyms.patient(plain) == pseudonyms.patient(padded_identity)
 
 
 def test_issuer_and_number_do_not_run_together() -> None:
@@ -88,7 +88,7 @@ def test_issuer_and_number_do_not_run_together() -> None:
 
 
 def test_the_ledger_numbers_patients_and_sees_no_id() -> None:
-    """With a counter numbers run from 1 in six digits; what it is asked by is 32 bytes of HMAC."""
+    """With a counter numbers run from 1 in six digits; it is asked by 32 bytes of HMAC."""
     counter = _Counter()
     pseudonyms = Pseudonyms(SECRET, SITE, counter)
     assert [pseudonyms.patient(Identity(issuer="", patient_id=name)) for name in ("b", "a", "b")] == [

@@ -1,4 +1,4 @@
-"""What comes in, and what is refused at the door."""
+"""Every file of a source becomes part of a study or is refused with a reason."""
 
 import errno
 import hashlib
@@ -33,7 +33,7 @@ from tests.factories.dicom import make_ct, make_dx, write_file
 
 
 class Keys:
-    """Study keys of this test."""
+    """The study keys of this test."""
 
     def study_key(self, study_uid: str) -> StudyKey:
         return StudyKey(hashlib.sha256(study_uid.encode()).hexdigest()[:32])
@@ -53,17 +53,17 @@ def receive(source: Path) -> Reception:
 
 
 def codes(reception: Reception) -> dict[str, str]:
-    return {one.source: one.reason.code for one in reception.refused}
+    return {file.source: file.reason.code for file in reception.refused}
 
 
 def write_ct(folder: Path, **changes: object) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     datasets = make_ct(slices=3, rows=8, **changes)  # type: ignore[arg-type]  # attribute changes are any
-    return [write_file(one, folder / f"slice{number}.dcm") for number, one in enumerate(datasets)]
+    return [write_file(dataset, folder / f"slice{number}.dcm") for number, dataset in enumerate(datasets)]
 
 
 def test_a_folder_however_deep_becomes_studies_under_opaque_names(source: Path) -> None:
-    """Two studies in nested folders arrive whole, byte for byte, under names that say nothing."""
+    """Two studies in nested folders arrive whole, byte for byte, under names that reveal nothing."""
     write_ct(source / "DOE^JANE" / "deep" / "deeper", study="one")
     film = write_file(make_dx(rows=8, study="two"), source / "film.dcm")
     reception = receive(source)
@@ -79,7 +79,7 @@ def test_a_folder_however_deep_becomes_studies_under_opaque_names(source: Path) 
 
 
 def test_receiving_again_finds_the_same(source: Path) -> None:
-    """A reception killed half-way is repeated whole: same studies, same names, nothing left over."""
+    """A reception killed half-way is repeated: same studies, same names, no leftover copy."""
     write_ct(source)
     first = receive(source)
     (source.parent / "spool" / "arriving").mkdir()
@@ -97,8 +97,8 @@ def test_a_zip_archive_is_read_without_unpacking_names(source: Path, tmp_path: P
         archive.write(files[0], "../../outside.dcm")
         archive.writestr("inner.zip", b"PK")
         archive.writestr("note.txt", b"hello")
-    for given_source in (source, source / "export.zip"):
-        reception = receive(given_source)
+    for folder_or_archive in (source, source / "export.zip"):
+        reception = receive(folder_or_archive)
         assert [len(study.instances) for study in reception.studies] == [3]
         assert codes(reception) == {
             "export.zip!../../outside.dcm": "path-outside",
@@ -108,7 +108,7 @@ def test_a_zip_archive_is_read_without_unpacking_names(source: Path, tmp_path: P
     assert not list(tmp_path.rglob("outside.dcm"))
 
 
-def test_a_damaged_archive_is_refused_and_the_rest_goes_on(source: Path) -> None:
+def test_a_damaged_archive_is_refused_and_other_files_are_received(source: Path) -> None:
     write_ct(source / "ct")
     with zipfile.ZipFile(source / "bad.zip", "w") as archive:
         archive.writestr("film.dcm", write_file(make_dx(rows=8), source / "x").read_bytes())
@@ -122,7 +122,7 @@ def test_a_damaged_archive_is_refused_and_the_rest_goes_on(source: Path) -> None
 
 
 def test_a_dicomdir_finds_files_and_leads_nowhere_else(source: Path) -> None:
-    """Listed files are taken; one that is missing, or whose name leads out of the medium, is refused."""
+    """Listed files are received; one that is missing, or whose name leads out of the medium, is refused."""
     for number, file in enumerate(write_ct(source / "IMAGES")):
         file.rename(source / "IMAGES" / f"SLICE{number}")
     write_file(make_dx(rows=8), source.parent / "SECRET")
@@ -152,7 +152,7 @@ def make_dicomdir(names: list[list[str]]) -> Dataset:
 
 
 def test_links_are_never_followed_out_or_round(source: Path) -> None:
-    """A link out, round or nowhere is refused by name; one to a neighbour adds nothing; a pipe is not opened."""
+    """A link out, round or nowhere is refused by name; one that leads inside adds nothing; a pipe is not opened."""
     write_ct(source / "ct")
     outside = write_file(make_dx(rows=8), source.parent / "outside.dcm")
     (source / "out.dcm").symlink_to(outside)
@@ -183,12 +183,12 @@ def test_what_is_no_whole_dicom_is_refused_with_its_reason(source: Path) -> None
     (source / "preamble-only.dcm").write_bytes(whole[:132])
     reception = receive(source)
     assert [len(study.instances) for study in reception.studies] == [3]
-    found = codes(reception)
-    assert found["empty.dcm"] == "empty-file"
-    assert found["text.dcm"] == "not-dicom"
-    assert found["cut-pixels.dcm"] == "truncated"
-    assert set(found) == {"empty.dcm", "text.dcm", "cut-pixels.dcm", "cut-header.dcm", "preamble-only.dcm"}
-    assert all(one.ending is Ending.REFUSED for one in reception.refused)
+    reasons = codes(reception)
+    assert reasons["empty.dcm"] == "empty-file"
+    assert reasons["text.dcm"] == "not-dicom"
+    assert reasons["cut-pixels.dcm"] == "truncated"
+    assert set(reasons) == {"empty.dcm", "text.dcm", "cut-pixels.dcm", "cut-header.dcm", "preamble-only.dcm"}
+    assert all(file.ending is Ending.REFUSED for file in reception.refused)
     assert sum(1 for _ in (source.parent / "spool").rglob("*.dcm")) == 3
 
 
@@ -202,18 +202,18 @@ def test_what_is_no_whole_dicom_is_refused_with_its_reason(source: Path) -> None
         JPEG2000Lossless,
     ],
 )
-def test_every_transfer_syntax_is_taken_whole_and_refused_cut(source: Path, syntax: str) -> None:
+def test_every_transfer_syntax_is_received_whole_and_refused_cut(source: Path, syntax: str) -> None:
     path = write_file(make_dx(rows=64), source / "film.dcm", syntax)
     (study,) = receive(source).studies
     assert study.instances[0].transfer_syntax_uid == syntax
     path.write_bytes(path.read_bytes()[:-30])
     reception = receive(source)
-    if syntax != DeflatedExplicitVRLittleEndian:  # what inflates is judged by later stages
-        assert [one.reason.code for one in reception.refused] == ["truncated"]
+    if syntax != DeflatedExplicitVRLittleEndian:  # later stages check deflated data
+        assert [file.reason.code for file in reception.refused] == ["truncated"]
 
 
-def test_a_file_without_a_preamble_is_taken(source: Path) -> None:
-    """Part of what old archives hold; de-identification then takes its slow path."""
+def test_a_file_without_a_preamble_is_received(source: Path) -> None:
+    """Old archives hold such files; de-identification handles them on its slow path."""
     path = write_file(make_dx(rows=8), source / "film.dcm")
     (source / "film.dcm").write_bytes(path.read_bytes()[132:])
     assert len(receive(source).studies) == 1
@@ -228,7 +228,7 @@ def test_the_same_instance_twice_counts_once(source: Path) -> None:
 
 
 def test_what_another_program_wrote_around_the_same_data_makes_no_other_instance(source: Path) -> None:
-    """File meta information is each writer's own: a copy from a PACS counts as the copy it is, and none is replaced."""
+    """Each writer has its own file meta information: a copy from a PACS is a duplicate, and replaces nothing."""
     (path, *_) = write_ct(source / "a")
     again = pydicom.dcmread(path)
     again.file_meta.ImplementationVersionName = "ANOTHER"
@@ -240,25 +240,24 @@ def test_what_another_program_wrote_around_the_same_data_makes_no_other_instance
     for instance in reception.studies[0].instances:
         assert hashlib.sha256(instance.path.read_bytes()).hexdigest() == instance.sha256
     (source / "a" / path.name).unlink()
-    assert {one.path for one in receive(source).studies[0].instances} == {
-        one.path for one in reception.studies[0].instances
-    }, "also when the other one comes alone"
+    assert {instance.path for instance in receive(source).studies[0].instances} == {
+        instance.path for instance in reception.studies[0].instances
+    }, "also if only the copy is received"
 
 
 @pytest.mark.parametrize("meta", [b"", b"\x02\x00\x10\x00UI\xff\xff", b"\x02\x00\x01\x00OB\0\0\xff\xff\xff\x7f"])
-def test_broken_meta_information_takes_the_whole_file(meta: bytes) -> None:
-    """No two files are one because what stands before their data leads past their end."""
+def test_the_digest_covers_the_whole_file_if_its_meta_information_is_broken(meta: bytes) -> None:
+    """Two files do not count as one because their meta information leads past their end."""
     header = Header(
         study_instance_uid="1", series_instance_uid="1", sop_instance_uid="1", sop_class_uid="1",
         transfer_syntax_uid="1", identity=None,
     )  # fmt: skip
-    files = [bytes(128) + b"DICM" + meta + rest for rest in (b"one", b"two")]
-    one, two = (data_digest(io.BytesIO(content), header) for content in files)
-    assert one != two
+    files = [bytes(128) + b"DICM" + meta + data for data in (b"one", b"two")]
+    assert len({data_digest(io.BytesIO(content), header) for content in files}) == len(files)
 
 
 def test_one_uid_with_other_bytes_quarantines_every_version(source: Path) -> None:
-    """Nothing is guessed: neither version goes on, the rest of the study does."""
+    """Nothing is guessed: no version is received, but the other instances of the study are."""
     (first, *_) = make_ct(slices=3, rows=8)
     write_ct(source)
     first.ImageComments = "changed"
@@ -266,7 +265,7 @@ def test_one_uid_with_other_bytes_quarantines_every_version(source: Path) -> Non
     reception = receive(source)
     assert [len(study.instances) for study in reception.studies] == [2]
     assert codes(reception) == {"other.dcm": "other-bytes", "slice0.dcm": "other-bytes"}
-    assert {one.ending for one in reception.refused} == {Ending.QUARANTINED}
+    assert {file.ending for file in reception.refused} == {Ending.QUARANTINED}
     assert sum(1 for _ in (source.parent / "spool").rglob("*.dcm")) == 2
 
 
@@ -283,8 +282,8 @@ def test_a_study_without_patient_is_held(source: Path, changes: dict[str, object
 
 def test_two_patients_in_one_study_are_held(source: Path) -> None:
     write_ct(source / "a", PatientID="P1")
-    for number, one in enumerate(make_ct(slices=2, rows=8, plane="coronal", PatientID="P2")):
-        write_file(one, source / f"b{number}.dcm")
+    for number, dataset in enumerate(make_ct(slices=2, rows=8, plane="coronal", PatientID="P2")):
+        write_file(dataset, source / f"b{number}.dcm")
     reception = receive(source)
     (study,) = reception.studies
     assert study.identity is None
@@ -309,8 +308,8 @@ def test_a_source_without_dicom_says_so(source: Path) -> None:
         receive(source / "nowhere")
 
 
-def test_a_disk_that_is_found_full_late_is_told_as_such(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small files, and disks that reserve late, say it only when the bytes are made durable; no half copy stays."""
+def test_a_disk_that_turns_out_full_late_is_reported_as_such(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For small files a full disk may show only when bytes are made durable; no half copy stays."""
     write_ct(source)
 
     def full(_: int) -> None:
@@ -323,17 +322,17 @@ def test_a_disk_that_is_found_full_late_is_told_as_such(source: Path, monkeypatc
 
 
 def test_no_record_shows_a_name_or_a_patient(source: Path) -> None:
-    """What may reach a log by accident, the `repr` of our values, holds no file name and no identifier."""
+    """The `repr` of our values, which may reach a log by accident, holds no file name and no identifier."""
     write_ct(source / "DOE^JANE", PatientID="MRN-77")
     (source / "DOE^JANE" / "DOE.txt").write_text("x")
     reception = receive(source)
-    for one in (*reception.studies, *reception.refused):
-        assert "DOE" not in repr(one)
-        assert "MRN-77" not in repr(one)
-        assert not any(i.sop_instance_uid in repr(one) for s in reception.studies for i in s.instances)
+    for record in (*reception.studies, *reception.refused):
+        assert "DOE" not in repr(record)
+        assert "MRN-77" not in repr(record)
+        assert not any(i.sop_instance_uid in repr(record) for s in reception.studies for i in s.instances)
 
 
-def test_every_reason_has_its_record() -> None:
+def test_every_reason_has_a_sentence() -> None:
     for code in MESSAGES:
         assert refused("x", code).reason.message.endswith(".")
 
@@ -341,7 +340,7 @@ def test_every_reason_has_its_record() -> None:
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_no_mutation_of_a_file_raises_anything_but_a_refusal(tmp_path: Path, data: st.DataObject) -> None:
-    """A header is read, or refused with a known reason; no other exception, whatever the bytes."""
+    """Whatever its bytes, a file's header is read or the file is refused with a known reason."""
     base = tmp_path / "base.dcm"
     if not base.exists():
         write_file(make_dx(rows=8), base)

@@ -1,4 +1,4 @@
-"""Lists of accession numbers: every row ends as a request or with a reason, and nothing is guessed."""
+"""Lists of accession numbers: every row becomes a request or has a reason, and nothing is guessed."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,12 +12,12 @@ from shared.errors import AccessionListInvalid, SourceMissing
 from site_node.receive.accessions import PROBLEMS, AccessionList, of_text, read_accessions
 
 
-def numbers(found: AccessionList) -> list[str]:
-    return [one.accession for one in found.wanted]
+def numbers(listed: AccessionList) -> list[str]:
+    return [request.accession for request in listed.requests]
 
 
-def codes(found: AccessionList) -> dict[int, str]:
-    return {one.row: one.code for one in found.problems}
+def codes(listed: AccessionList) -> dict[int, str]:
+    return {problem.row: problem.code for problem in listed.problems}
 
 
 def sheet(path: Path, *rows: tuple[object, ...]) -> Path:
@@ -32,30 +32,30 @@ def sheet(path: Path, *rows: tuple[object, ...]) -> Path:
 @given(st.lists(st.text(max_size=20), max_size=12))
 @settings(max_examples=60, deadline=None)
 def test_every_row_ends_somewhere(lines: list[str]) -> None:
-    """Whatever is pasted: what is asked for is unique, whole and allowed, and every problem has a sentence."""
-    found = of_text("\n".join(lines))
-    asked = numbers(found)
-    assert len(asked) == len(set(asked)) == len(found.rows)
-    assert all(one == one.strip() and one and len(one) <= 16 and not set(one) & set("*?\\") for one in asked)
-    assert {one.code for one in found.problems} <= set(PROBLEMS)
+    """Whatever is pasted: every request is unique, whole and allowed, and every problem has a sentence."""
+    listed = of_text("\n".join(lines))
+    accessions = numbers(listed)
+    assert len(accessions) == len(set(accessions)) == len(listed.rows)
+    assert all(text == text.strip() and 1 <= len(text) <= 16 and not set(text) & set("*?\\") for text in accessions)
+    assert {problem.code for problem in listed.problems} <= set(PROBLEMS)
 
 
-def test_text_is_taken_as_people_paste_it() -> None:
-    """Lines, commas, semicolons and tabs part; a heading is left out; inner spaces stay; a repeat is told."""
-    found = of_text("Accession Number\r\n A1 , A2;A3\tA4\n\nA 5\nA1\nA*\nABCDEFGHIJKLMNOPQ\n")
-    assert numbers(found) == ["A1", "A2", "A3", "A4", "A 5"]
-    assert codes(found) == {7: "duplicate-in-list", 8: "wildcard", 9: "too-long"}, "the heading is the first"
+def test_text_is_read_as_people_paste_it() -> None:
+    """Lines, commas, semicolons and tabs separate; a heading is skipped; inner spaces stay; a repeat is reported."""
+    listed = of_text("Accession Number\r\n A1 , A2;A3\tA4\n\nA 5\nA1\nA*\nABCDEFGHIJKLMNOPQ\n")
+    assert numbers(listed) == ["A1", "A2", "A3", "A4", "A 5"]
+    assert codes(listed) == {7: "duplicate-in-list", 8: "wildcard", 9: "too-long"}, "the heading is the first"
 
 
 def test_each_number_of_a_line_has_a_row_of_its_own() -> None:
-    """What became of one does not hide what became of the next; where each has a line, the line is its row."""
-    found = of_text("A*, A1, A1, B*")
-    assert (codes(found), found.rows) == ({1: "wildcard", 3: "duplicate-in-list", 4: "wildcard"}, (2,))
+    """The result of a number does not hide that of the next; if each has a line, the line is its row."""
+    listed = of_text("A*, A1, A1, B*")
+    assert (codes(listed), listed.rows) == ({1: "wildcard", 3: "duplicate-in-list", 4: "wildcard"}, (2,))
     assert of_text("A1\n\nA2\n").rows == (1, 3)
 
 
 def test_a_second_sheet_with_numbers_is_not_overlooked(tmp_path: Path) -> None:
-    """Which of them is meant a person says; one that is hidden, or has other columns, is none."""
+    """A person says which sheet is meant; a hidden one, or one with other columns, does not count."""
     book = Workbook()
     assert book.active is not None
     book.active.append(("Accession",))
@@ -74,7 +74,7 @@ def test_a_second_sheet_with_numbers_is_not_overlooked(tmp_path: Path) -> None:
 
 
 def test_the_column_of_a_workbook_is_found_below_a_title(tmp_path: Path) -> None:
-    """A title row, the heading, numbers kept as numbers, a date, a hole, a fraction, sixteen digits."""
+    """A title row, the heading, numbers stored as numbers, a date, a hole, a fraction, sixteen digits."""
     file = sheet(
         tmp_path / "list.xlsx",
         ("Our export", None),
@@ -88,10 +88,10 @@ def test_the_column_of_a_workbook_is_found_below_a_title(tmp_path: Path) -> None
         ("P6", 1234567890123456),
         ("P7", 4711),
     )
-    found = read_accessions(file)
-    assert numbers(found) == ["4711", "0012"]
-    assert found.rows == (3, 4)
-    assert codes(found) == {
+    listed = read_accessions(file)
+    assert numbers(listed) == ["4711", "0012"]
+    assert listed.rows == (3, 4)
+    assert codes(listed) == {
         5: "empty",
         6: "not-a-number-or-text",
         8: "not-a-number-or-text",
@@ -101,38 +101,38 @@ def test_the_column_of_a_workbook_is_found_below_a_title(tmp_path: Path) -> None
 
 
 def test_a_column_is_never_guessed(tmp_path: Path) -> None:
-    """None that is called so, or two: a person names it, and then exactly that one is taken."""
-    none = sheet(tmp_path / "none.xlsx", ("Case", "Exam"), ("1", "A1"))
-    two = sheet(tmp_path / "two.xlsx", ("Accession", "Accession Number"), ("A1", "B1"))
-    for file in (none, two):
+    """If no heading matches, or two do, a person names the column, and exactly that column is read."""
+    other = sheet(tmp_path / "none.xlsx", ("Case", "Exam"), ("1", "A1"))
+    both = sheet(tmp_path / "two.xlsx", ("Accession", "Accession Number"), ("A1", "B1"))
+    for file in (other, both):
         with pytest.raises(AccessionListInvalid, match="--column"):
             read_accessions(file)
-    assert numbers(read_accessions(none, column="exam")) == ["A1"]
-    assert numbers(read_accessions(two, column="Accession")) == ["A1"]
+    assert numbers(read_accessions(other, column="exam")) == ["A1"]
+    assert numbers(read_accessions(both, column="Accession")) == ["A1"]
     with pytest.raises(AccessionListInvalid):
-        read_accessions(none, column="Nothing")
+        read_accessions(other, column="Nothing")
 
 
 def test_the_patient_of_a_list_is_kept_with_its_number(tmp_path: Path) -> None:
-    """A number that the list gives to two patients is told, not asked for twice."""
+    """A number that the list gives to two patients is reported, not requested twice."""
     file = tmp_path / "list.csv"
     file.write_text("MRN;Accession\nP1;A1\nP2;A2\nP3;A1\n", encoding="utf-8")
-    found = read_accessions(file, patient_column="mrn")
-    assert [(one.accession, one.patient_id) for one in found.wanted] == [("A1", "P1"), ("A2", "P2")]
-    assert codes(found) == {4: "several-patients-in-list"}
+    listed = read_accessions(file, patient_column="mrn")
+    assert [(request.accession, request.patient_id) for request in listed.requests] == [("A1", "P1"), ("A2", "P2")]
+    assert codes(listed) == {4: "several-patients-in-list"}
 
 
 @pytest.mark.parametrize("content", [b"PK\x03\x04 no workbook", b"\x00\x01\x02"])
 @pytest.mark.parametrize("name", ["x.xlsx", "x.xls", "x.ods", "x.txt", "x.csv"])
-def test_what_cannot_be_read_is_told_in_a_sentence(tmp_path: Path, name: str, content: bytes) -> None:
-    """A broken workbook, or bytes where text should be; never another exception."""
+def test_a_file_that_cannot_be_read_has_a_sentence(tmp_path: Path, name: str, content: bytes) -> None:
+    """A broken workbook, or bytes in place of text, raises no other exception."""
     file = tmp_path / name
     file.write_bytes(content)
     try:
-        found = read_accessions(file)
+        listed = read_accessions(file)
     except AccessionListInvalid:
         return
-    assert not found.wanted or name == "x.txt"
+    assert not listed.requests or name == "x.txt"
 
 
 def test_a_list_that_is_not_there(tmp_path: Path) -> None:
@@ -143,11 +143,11 @@ def test_a_list_that_is_not_there(tmp_path: Path) -> None:
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(st.tuples(st.text(max_size=6), st.text(max_size=18)), max_size=8))
 def test_a_table_never_raises_anything_else(tmp_path: Path, rows: list[tuple[str, str]]) -> None:
-    """Whatever stands in a CSV, it is read or refused whole."""
+    """Whatever a CSV holds, it is read or refused as a whole."""
     file = tmp_path / "list.csv"
     file.write_text("Accession,x\n" + "\n".join(",".join(row) for row in rows), encoding="utf-8", newline="")
     try:
-        found = read_accessions(file)
+        listed = read_accessions(file)
     except AccessionListInvalid:
         return
-    assert len(set(numbers(found))) == len(found.rows)
+    assert len(set(numbers(listed))) == len(listed.rows)

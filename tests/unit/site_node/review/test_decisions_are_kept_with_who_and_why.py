@@ -11,7 +11,7 @@ from site_node.home.ledger import Ledger, State
 from site_node.node.intake import enter_reception
 from site_node.node.pipeline import Pipeline
 from site_node.receive.folder import NO_PATIENT_ID, Reception
-from site_node.review.decisions import reject, release, waiting
+from site_node.review.decisions import list_waiting, reject, release
 from tests.factories.pipeline import enter, key_of, make_home, make_stages, make_study
 
 KEY = key_of("review-1")
@@ -42,12 +42,12 @@ def test_a_released_study_goes_the_whole_way_and_the_act_is_kept(
 ) -> None:
     (home.quarantine / KEY).mkdir()
     (home.quarantine / KEY / "0.png").write_bytes(b"")
-    (item,) = waiting(home, ledger)
-    assert (item.key, [one.code for one in item.reasons], item.pictures) == (KEY, ["look"], (f"{KEY}/0.png",))
+    (item,) = list_waiting(home, ledger)
+    assert (item.key, [why.code for why in item.reasons], item.pictures) == (KEY, ["look"], (f"{KEY}/0.png",))
     release(home, ledger, KEY[:8], actor="dr", reason="seen, it is  chest")
     pipeline.run()
     assert ledger.study(KEY).state is State.SUBMITTED
-    assert waiting(home, ledger) == ()
+    assert list_waiting(home, ledger) == ()
     (event,) = ledger.events()
     assert (event.actor, event.action, event.key, event.detail) == ("dr", "release", KEY, "seen, it is chest")
 
@@ -71,7 +71,7 @@ def test_a_rejected_study_is_excluded_by_a_persons_word(home: SiteHome, ledger: 
 def test_a_decision_needs_a_study_and_a_reason(
     ledger: Ledger, pipeline: Pipeline, reference: str, reason: str, error: type[Exception]
 ) -> None:
-    """Nothing changes and nothing is kept of an act that was none."""
+    """A refused decision changes nothing and leaves no audit event."""
     with pytest.raises(error):
         reject(ledger, reference, actor="dr", reason=reason)
     assert ledger.study(KEY).state is State.QUARANTINED

@@ -90,7 +90,7 @@ def test_views_are_read_from_codes_and_descriptions_where_the_position_is_empty(
 
 
 def test_scouts_coronals_and_laterals_are_left_out_and_the_rest_goes_on(tmp_path: Path) -> None:
-    """A study may be included in part; what is left out says why, and under which rule."""
+    """A study may be included in part; what is left out says why, and by which rule."""
     datasets = [
         *make_ct(),
         *make_ct(plane="coronal"),
@@ -100,8 +100,8 @@ def test_scouts_coronals_and_laterals_are_left_out_and_the_rest_goes_on(tmp_path
     decided = _decide(make_received(tmp_path, datasets))
     assert isinstance(decided, Included), _codes(decided)
     assert len(decided.kept) == 4
-    assert {why.code for left in decided.left_out for why in left.reasons} == {"not-axial", "localizer", "view"}
-    assert {left.ending for left in decided.left_out} == {Ending.EXCLUDED}
+    assert {why.code for entry in decided.left_out for why in entry.reasons} == {"not-axial", "localizer", "view"}
+    assert {entry.ending for entry in decided.left_out} == {Ending.EXCLUDED}
 
 
 @pytest.mark.parametrize(
@@ -123,15 +123,15 @@ def test_missing_orientation_or_position_goes_to_a_person(tmp_path: Path) -> Non
         assert code in _codes(decided)
 
 
-def test_a_series_at_one_place_is_no_volume(tmp_path: Path) -> None:
+def test_a_series_at_one_place_is_not_a_volume(tmp_path: Path) -> None:
     """Bolus tracking is rejected by geometry, not by name."""
     decided = _decide(make_received(tmp_path, make_ct(slices=12, ImagePositionPatient=[0, 0, 40])))
     assert isinstance(decided, Excluded)
     assert _codes(decided) == {"few-positions"}
 
 
-def test_gaps_repeats_and_uneven_slices_are_seen(tmp_path: Path) -> None:
-    gap = [one for number, one in enumerate(make_ct(slices=9)) if number != 4]
+def test_gaps_repeats_and_uneven_slices_are_reported(tmp_path: Path) -> None:
+    gap = [dataset for number, dataset in enumerate(make_ct(slices=9)) if number != 4]
     repeated = [*make_ct(slices=6)]
     repeated[3].ImagePositionPatient = repeated[2].ImagePositionPatient
     uneven = make_ct(slices=6)
@@ -147,7 +147,7 @@ def test_gaps_repeats_and_uneven_slices_are_seen(tmp_path: Path) -> None:
 
 
 def test_thickness_and_kernel_only_warn(tmp_path: Path) -> None:
-    """They are preferences of the programme: the study goes on and says so."""
+    """They are preferences of the programme: the study goes on with a warning."""
     thin = _decide(make_received(tmp_path / "thin", make_ct(thickness=1.0)))
     assert isinstance(thin, Included)
     assert "thickness" in _codes(thin)
@@ -200,7 +200,7 @@ def test_without_a_row_a_study_waits_and_without_a_sheet_it_does_not(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("lack", "code"),
+    ("no_row", "code"),
     [
         (NoRowReason.NO_ROW, "clinical-row-missing"),
         (NoRowReason.OTHER_EXAM, "clinical-other-exam"),
@@ -208,9 +208,9 @@ def test_without_a_row_a_study_waits_and_without_a_sheet_it_does_not(tmp_path: P
         (NoRowReason.SEVERAL_ROWS, "clinical-rows-several"),
     ],
 )
-def test_why_no_row_joins_has_its_own_code_and_sentence(tmp_path: Path, lack: NoRowReason, code: str) -> None:
-    """Each lack waits for a person, who reads what to mend; and none looks like another."""
-    decided = screen(make_received(tmp_path, [make_dx()]), criteria=RICORD, clinical=lack, clinical_checked=True)
+def test_why_no_row_joins_has_its_own_code_and_sentence(tmp_path: Path, no_row: NoRowReason, code: str) -> None:
+    """Each waits for a person, who reads what to mend, and no two look alike."""
+    decided = screen(make_received(tmp_path, [make_dx()]), criteria=RICORD, clinical=no_row, clinical_checked=True)
     assert isinstance(decided, Review)
     assert _codes(decided) == {code}
 
@@ -243,8 +243,10 @@ def test_a_file_that_cannot_be_read_is_left_out_and_a_person_must_know(tmp_path:
     decided = _decide(study)
     assert isinstance(decided, Review)
     assert "unreadable" in _codes(decided)
-    found = assess(study, criteria=RICORD, clinical=None, clinical_checked=False, released=frozenset({"unreadable"}))
-    assert [left.ending for left in found.unreadable] == [Ending.REFUSED]
+    assessment = assess(
+        study, criteria=RICORD, clinical=None, clinical_checked=False, released=frozenset({"unreadable"})
+    )
+    assert [entry.ending for entry in assessment.unreadable] == [Ending.REFUSED]
 
 
 def test_two_patients_in_one_study_and_doubled_identifiers_stop_it(tmp_path: Path) -> None:
@@ -278,12 +280,12 @@ def _enhanced(orientation: list[int]) -> Dataset:
     shared.PlaneOrientationSequence = Sequence([plane])
     shared.PixelMeasuresSequence = Sequence([measures])
     shared.CTReconstructionSequence = Sequence([kernel])
-    one = make_ct(slices=1, ImageOrientationPatient=None, ImagePositionPatient=None, SliceThickness=None)[0]
-    del one.ConvolutionKernel
-    one.SOPClassUID = "1.2.840.10008.5.1.4.1.1.2.1"
-    one.PerFrameFunctionalGroupsSequence = Sequence(frames)
-    one.SharedFunctionalGroupsSequence = Sequence([shared])
-    return one
+    dataset = make_ct(slices=1, ImageOrientationPatient=None, ImagePositionPatient=None, SliceThickness=None)[0]
+    del dataset.ConvolutionKernel
+    dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.2.1"
+    dataset.PerFrameFunctionalGroupsSequence = Sequence(frames)
+    dataset.SharedFunctionalGroupsSequence = Sequence([shared])
+    return dataset
 
 
 def test_ages_in_days_weeks_and_months_are_a_childs() -> None:

@@ -1,4 +1,4 @@
-"""What `screen --json` prints: one object a series, one a study, as issue 4 words them."""
+"""What `screen --json` prints: one object a series and one a study."""
 
 import io
 from pathlib import Path
@@ -18,16 +18,16 @@ CUT = Reason(code="truncated", message="The file ends before its data do.", seve
 
 def received(folder: Path, datasets: list[Any]) -> Received:
     instances = []
-    for number, one in enumerate(datasets):
+    for number, dataset in enumerate(datasets):
         path = folder / f"{number}.dcm"
-        write_file(one, path)
+        write_file(dataset, path)
         instance = Instance(
             path=path,
             size=1,
             sha256=Sha256("0" * 64),
-            sop_instance_uid=str(one.SOPInstanceUID),
-            sop_class_uid=str(one.SOPClassUID),
-            series_instance_uid=str(one.SeriesInstanceUID),
+            sop_instance_uid=str(dataset.SOPInstanceUID),
+            sop_class_uid=str(dataset.SOPClassUID),
+            series_instance_uid=str(dataset.SeriesInstanceUID),
             transfer_syntax_uid="1.2.840.10008.1.2.1",
         )
         instances.append(instance)
@@ -39,8 +39,8 @@ def received(folder: Path, datasets: list[Any]) -> Received:
 
 def lines(folder: Path, criteria: Criteria = RICORD, *, checked: bool = False, **more: Any) -> list[Line]:
     study = received(folder, make_ct(slices=8, rows=16))
-    found = assess(study, criteria=criteria, clinical=None, clinical_checked=checked)
-    return study_lines(found, criteria, checked=checked, **more)
+    assessment = assess(study, criteria=criteria, clinical=None, clinical_checked=checked)
+    return study_lines(assessment, criteria, checked=checked, **more)
 
 
 def test_one_object_a_series_and_one_a_study_with_the_fields_agreed(tmp_path: Path) -> None:
@@ -58,38 +58,38 @@ def test_one_object_a_series_and_one_a_study_with_the_fields_agreed(tmp_path: Pa
 
 def test_without_a_sheet_covid_status_and_linkage_are_not_checked_and_decide_nothing(tmp_path: Path) -> None:
     *_, study = lines(tmp_path)
-    unasked = {one["code"] for one in study["reasons"] if one["severity"] == "not_checked"}
-    assert unasked == {"covid-status", "linkage"}
+    not_checked = {reason["code"] for reason in study["reasons"] if reason["severity"] == "not_checked"}
+    assert not_checked == {"covid-status", "linkage"}
     assert study["outcome"] in {"accept", "warn"}
     *_, study = lines(tmp_path, checked=True)
     assert study["outcome"] == "review"
-    assert not [one for one in study["reasons"] if one["severity"] == "not_checked"]
+    assert not [reason for reason in study["reasons"] if reason["severity"] == "not_checked"]
     *_, study = lines(tmp_path, RICORD.model_copy(update={"covid": None, "linkage": None}))
-    assert not [one for one in study["reasons"] if one["severity"] == "not_checked"]
+    assert not [reason for reason in study["reasons"] if reason["severity"] == "not_checked"]
 
 
 def test_a_file_that_was_cut_off_holds_its_series_and_study(tmp_path: Path) -> None:
-    """It was refused on the way in, says of which study it is, and must not be missed by anyone."""
-    one = make_ct(slices=9, rows=16)[8]
-    write_file(one, tmp_path / "cut")
+    """It was refused on receipt but names its study, and a person must know of it."""
+    dataset = make_ct(slices=9, rows=16)[8]
+    write_file(dataset, tmp_path / "cut")
     content = (tmp_path / "cut").read_bytes()
-    stray = unassigned_file(io.BytesIO(content[:-100]), CUT)
-    assert stray is not None
-    assert "1." not in repr(stray)
-    series, study = lines(tmp_path, strays=[stray])
+    refused = unassigned_file(io.BytesIO(content[:-100]), CUT)
+    assert refused is not None
+    assert "1." not in repr(refused)
+    series, study = lines(tmp_path, unassigned=[refused])
     assert series["outcome"] == study["outcome"] == "review"
-    (said,) = [reason for reason in series["reasons"] if reason["code"] == "truncated"]
-    assert (said["instance"], said["severity"]) == (str(one.SOPInstanceUID), "review")
+    (cut,) = [reason for reason in series["reasons"] if reason["code"] == "truncated"]
+    assert (cut["instance"], cut["severity"]) == (str(dataset.SOPInstanceUID), "review")
     assert unassigned_file(io.BytesIO(b"no dicom"), CUT) is None
 
 
-def test_a_study_of_which_nothing_was_taken_has_its_lines_too() -> None:
-    held = CUT.model_copy(update={"severity": Severity.REVIEW})
-    strays = [
-        UnassignedFile(study="1.2", series=series, instance="1.2.3", reason=held)
+def test_a_study_whose_files_were_all_refused_has_its_lines_too() -> None:
+    review = CUT.model_copy(update={"severity": Severity.REVIEW})
+    unassigned = [
+        UnassignedFile(study="1.2", series=series, instance="1.2.3", reason=review)
         for series in ("1.5", "1.4", "1.5", "")
     ]
-    shown = unassigned_lines("1.2", RICORD, strays, checked=True)
+    shown = unassigned_lines("1.2", RICORD, unassigned, checked=True)
     assert [(line["series"], line["outcome"]) for line in shown] == [
         ("1.4", "review"),
         ("1.5", "review"),
@@ -98,7 +98,7 @@ def test_a_study_of_which_nothing_was_taken_has_its_lines_too() -> None:
 
 
 def test_a_study_that_a_person_must_see_first_is_under_review(tmp_path: Path) -> None:
-    held = Reason(code="no-patient-id", message="The study has no PatientID.", severity=Severity.REVIEW)
-    *_, study = lines(tmp_path, held=held)
+    no_patient = Reason(code="no-patient-id", message="The study has no PatientID.", severity=Severity.REVIEW)
+    *_, study = lines(tmp_path, held_reason=no_patient)
     assert study["outcome"] == "review"
     assert study["reasons"][0]["code"] == "no-patient-id"

@@ -1,3 +1,5 @@
+"""A sealed study holds exactly what was validated, or nothing is sealed."""
+
 import io
 import subprocess
 import tarfile
@@ -86,19 +88,16 @@ def test_any_tar_reads_what_is_inside(site: Site, study: Validated) -> None:
 
 
 def test_the_tools_of_a_hospital_open_it(site: Site, study: Validated, tmp_path: Path) -> None:
-    """`age -d | zstd -d | tar -x`, should this program ever be gone."""
+    """`age -d | zstd -d | tar -x`, should this program no longer exist."""
     age, zstd, tar = needs_peer("age"), needs_peer("zstd"), needs_peer("tar")
     sealed = site.seal(study)
     (tmp_path / "key").write_text(site.identity.unsafe_text)
     shell = 'set -o pipefail; "$1" -d -i "$2" "$3" | "$4" -d | "$5" -t'
     arguments = [age, str(tmp_path / "key"), str(sealed.ciphertext), zstd, tar]
-    done = subprocess.run(
-        ["bash", "-c", shell, "bash", *arguments],
-        capture_output=True,
-        check=True,
-        text=True,
-    )
-    assert len(done.stdout.splitlines()) == len(study.study.instances) + 2
+    listing = subprocess.run(
+        ["bash", "-c", shell, "bash", *arguments], capture_output=True, check=True, text=True
+    ).stdout
+    assert len(listing.splitlines()) == len(study.study.instances) + 2
 
 
 def test_compressed_images_are_not_compressed_again(site: Site, tmp_path: Path) -> None:
@@ -214,8 +213,8 @@ def test_a_full_disk_leaves_the_outbox_as_it_was(site: Site, study: Validated, m
 
 def test_what_a_killed_process_left_is_cleared(site: Site, study: Validated) -> None:
     sealed = site.seal(study)
-    left = site.outbox / f".{sealed.ciphertext.name}.0123456789ab.tmp"
-    left.write_bytes(b"half")
+    unfinished = site.outbox / f".{sealed.ciphertext.name}.0123456789ab.tmp"
+    unfinished.write_bytes(b"half")
     sealed.ciphertext.unlink()
     site.seal(study)
-    assert not left.exists()
+    assert not unfinished.exists()

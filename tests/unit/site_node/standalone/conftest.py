@@ -1,4 +1,4 @@
-"""A source with one good film, and the way to de-identify it alone."""
+"""A source with one good film, and a function that de-identifies it without a home."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from shared.crypto.keys import make_secret
 from shared.ids import SiteId
-from site_node.standalone.alone import EngineChoice, run_alone
+from site_node.standalone.alone import EngineChoice, run_standalone
 from site_node.standalone.tasks import FileOutcome, Job
 from tests.factories.dicom import make_dx, write_file
 
@@ -36,10 +36,10 @@ def source(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def alone(job: Job, source: Path) -> Alone:
-    """`alone()` gives the fate of each input file by name; further arguments change the job."""
+    """`alone()` gives the outcome of each input file by name; further arguments change the job."""
 
-    def call(place: Path = source, choice: EngineChoice | None = None, **changes: object) -> dict[str, FileOutcome]:
-        told = run_alone(place, job.model_copy(update=changes), choice or EngineChoice(), None)
-        return dict(zip(told.names, told.fates, strict=True))
+    def call(root: Path = source, choice: EngineChoice | None = None, **changes: object) -> dict[str, FileOutcome]:
+        run_report = run_standalone(root, job.model_copy(update=changes), choice or EngineChoice(), None)
+        return dict(zip(run_report.names, run_report.outcomes, strict=True))
 
     return call

@@ -1,4 +1,4 @@
-"""Whatever lies beside a good film: a reason for it, no output of it, and the film is taken."""
+"""Whatever lies beside a good film: it gets a reason and no output, and the film is de-identified."""
 
 import os
 import socket
@@ -13,7 +13,7 @@ from shared.errors import DiskFull, KeyFileInvalid, KeyFileMissing, KeyFileOpen,
 from site_node.deidentify.study import deidentify
 from site_node.standalone import archive, sources, stages
 from site_node.standalone.engine import Inline
-from site_node.standalone.tasks import FileOutcome, Job, Look
+from site_node.standalone.tasks import FileOutcome, Job, ScanTask
 from site_node.study import Ending, Included
 from tests.factories.dicom import make_ct, make_dx, write_file
 from tests.unit.site_node.standalone.conftest import Alone
@@ -67,23 +67,23 @@ def element(tag: int, vr: bytes, value: bytes, length: int | None = None) -> byt
     return head + (struct.pack("<2xI", size) if vr in {b"SQ", b"OW", b"UN"} else struct.pack("<H", size)) + value
 
 
-def before_pixels(file: Path, more: bytes) -> None:
-    """Put elements where they are in order: just before the pixel data."""
+def before_pixels(file: Path, elements: bytes) -> None:
+    """Insert elements just before the pixel data, where their tags are in order."""
     content = file.read_bytes()
     place = content.rindex(b"\xe0\x7f\x10\x00OW")
-    file.write_bytes(content[:place] + more + content[place:])
+    file.write_bytes(content[:place] + elements + content[place:])
 
 
 def nested(folder: Path) -> None:
-    """100,000 sequences in each other."""
-    deep = 100_000
+    """100,000 nested sequences."""
+    depth = 100_000
     start = element(0x00880200, b"SQ", b"", UNDEFINED) + struct.pack("<HHI", 0xFFFE, 0xE000, UNDEFINED)
     end = struct.pack("<HHI", 0xFFFE, 0xE00D, 0) + struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
-    before_pixels(film(folder), start * deep + end * deep)
+    before_pixels(film(folder), start * depth + end * depth)
 
 
 def many_items(folder: Path) -> None:
-    """100,000 items side by side in a sequence whose length says there are more."""
+    """100,000 items side by side in a sequence whose length says there are options."""
     items = struct.pack("<HHI", 0xFFFE, 0xE000, 0) * 100_000
     before_pixels(film(folder), element(0x00880200, b"SQ", items, len(items) + 4))
 
@@ -113,54 +113,54 @@ def test_a_bad_file_gets_a_reason_and_the_rest_goes_on(
     alone: Alone, job: Job, source: Path, spoil: Callable[[Path], None], codes: set[str]
 ) -> None:
     spoil(source)
-    fates = alone()
-    assert fates["good.dcm"].outcome == "deidentified"
-    check_refused(fates["bad.dcm"], codes)
-    assert [path.relative_to(job.out).as_posix() for path in job.out.rglob("*.dcm")] == [fates["good.dcm"].output]
+    outcomes = alone()
+    assert outcomes["good.dcm"].outcome == "deidentified"
+    check_refused(outcomes["bad.dcm"], codes)
+    assert [path.relative_to(job.out).as_posix() for path in job.out.rglob("*.dcm")] == [outcomes["good.dcm"].output]
     assert not (job.out / ".unfinished").exists()
 
 
-def check_refused(fate: FileOutcome, codes: set[str]) -> None:
-    assert (fate.outcome, fate.output) == (Ending.REFUSED, None)
-    assert len(fate.reasons) == 1
-    assert fate.reasons[0].code in codes
-    assert len(fate.reasons[0].message) > 10
+def check_refused(file: FileOutcome, codes: set[str]) -> None:
+    assert (file.outcome, file.output) == (Ending.REFUSED, None)
+    assert len(file.reasons) == 1
+    assert file.reasons[0].code in codes
+    assert len(file.reasons[0].message) > 10
 
 
 def test_what_cannot_be_opened_is_refused(
     alone: Alone, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A folder with a file's name is a folder; a file that may not be read is one refused file."""
+    """A folder with a file's name is a folder; a file without read permission is one refused file."""
     (source / "folder.dcm").mkdir()
-    bad, opened = film(source), sources._plain
+    bad, open_plain = film(source), sources._open_plain
 
     def deny(path: str) -> Any:
         if path == str(bad):
             raise PermissionError(13, "denied", path)
-        return opened(path)
+        return open_plain(path)
 
-    monkeypatch.setattr(sources, "_plain", deny)
-    fates = alone()
-    assert fates.keys() == {"good.dcm", "bad.dcm"}
-    check_refused(fates["bad.dcm"], {"unreadable"})
-    assert fates["good.dcm"].output
+    monkeypatch.setattr(sources, "_open_plain", deny)
+    outcomes = alone()
+    assert outcomes.keys() == {"good.dcm", "bad.dcm"}
+    check_refused(outcomes["bad.dcm"], {"unreadable"})
+    assert outcomes["good.dcm"].output
 
 
 class Meddling(Inline):
-    """An engine that changes something between looking and working."""
+    """An engine that changes something between scanning and processing."""
 
     def __init__(self, meddle: Callable[[], object]) -> None:
         self._meddle = meddle
 
     def run(self, work: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
         for task in tasks:
-            if not isinstance(task, Look):
+            if not isinstance(task, ScanTask):
                 self._meddle()
             yield task, work(task)
 
 
 @pytest.mark.parametrize("how", ["grown", "replaced", "gone"])
-def test_a_file_that_changes_between_looking_and_reading_is_refused(job: Job, source: Path, how: str) -> None:
+def test_a_file_that_changes_between_scan_and_reading_is_refused(job: Job, source: Path, how: str) -> None:
     bad = film(source)
 
     def meddle() -> None:
@@ -172,10 +172,10 @@ def test_a_file_that_changes_between_looking_and_reading_is_refused(job: Job, so
             write_file(make_dx(study="other", PatientID="OTHER"), bad)
 
     job.out.mkdir()
-    told = archive.deidentify_archive(source, job, Meddling(meddle))
-    fates = dict(zip(told.names, told.fates, strict=True))
-    check_refused(fates["bad.dcm"], {"unreadable"} if how == "gone" else {"changed-while-reading"})
-    assert fates["good.dcm"].output
+    report = archive.deidentify_archive(source, job, Meddling(meddle))
+    outcomes = dict(zip(report.names, report.outcomes, strict=True))
+    check_refused(outcomes["bad.dcm"], {"unreadable"} if how == "gone" else {"changed-while-reading"})
+    assert outcomes["good.dcm"].output
     assert not (job.out / ".unfinished").exists()
 
 
@@ -183,21 +183,21 @@ def test_a_file_that_changes_between_looking_and_reading_is_refused(job: Job, so
 def test_a_file_that_changes_while_it_is_rewritten_is_refused(
     alone: Alone, source: Path, monkeypatch: pytest.MonkeyPatch, validated: bool
 ) -> None:
-    """With validation or without; the other files of its study are taken."""
-    for number, one in enumerate(make_ct(slices=3, study="ct", PatientID="CT")):
-        write_file(one, source / f"ct{number}.dcm")
+    """With validation or without; the other files of its study are de-identified."""
+    for number, dataset in enumerate(make_ct(slices=3, study="ct", PatientID="CT")):
+        write_file(dataset, source / f"ct{number}.dcm")
 
-    def change(study: Included, **more: Any) -> Any:
-        done = deidentify(study, **more)
+    def change(study: Included, **options: Any) -> Any:
+        output = deidentify(study, **options)
         if len(study.kept) == 3:
             file = source / "ct1.dcm"
             file.write_bytes(file.read_bytes()[:-1] + b"\x07")
-        return done
+        return output
 
     monkeypatch.setattr(stages, "deidentify", change)
-    fates = alone(validated=validated)
-    check_refused(fates["ct1.dcm"], {"changed-while-reading"})
-    assert all(fates[name].output for name in ("ct0.dcm", "ct2.dcm", "good.dcm"))
+    outcomes = alone(validated=validated)
+    check_refused(outcomes["ct1.dcm"], {"changed-while-reading"})
+    assert all(outcomes[name].output for name in ("ct0.dcm", "ct2.dcm", "good.dcm"))
 
 
 def test_a_full_disk_refuses_the_study_that_does_not_fit_and_a_later_run_takes_it(
@@ -205,15 +205,15 @@ def test_a_full_disk_refuses_the_study_that_does_not_fit_and_a_later_run_takes_i
 ) -> None:
     film(source)
 
-    def full(study: Included, **more: Any) -> Any:
+    def full(study: Included, **options: Any) -> Any:
         if study.kept[0].path.name == "bad.dcm":
             raise DiskFull(folder="out")
-        return deidentify(study, **more)
+        return deidentify(study, **options)
 
     monkeypatch.setattr(stages, "deidentify", full)
-    fates = alone()
-    check_refused(fates["bad.dcm"], {"disk-full"})
-    assert fates["good.dcm"].output
+    outcomes = alone()
+    check_refused(outcomes["bad.dcm"], {"disk-full"})
+    assert outcomes["good.dcm"].output
     monkeypatch.setattr(stages, "deidentify", deidentify)
     assert alone()["bad.dcm"].output
     assert not (job.out / ".unfinished").exists()
@@ -222,19 +222,19 @@ def test_a_full_disk_refuses_the_study_that_does_not_fit_and_a_later_run_takes_i
 def test_a_defect_ends_its_study_only(alone: Alone, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     film(source)
 
-    def broken(study: Included, **more: Any) -> Any:
+    def broken(study: Included, **options: Any) -> Any:
         if study.kept[0].path.name == "bad.dcm":
             raise ZeroDivisionError("KELSTRUPOVA")
-        return deidentify(study, **more)
+        return deidentify(study, **options)
 
     monkeypatch.setattr(stages, "deidentify", broken)
-    fates = alone()
-    check_refused(fates["bad.dcm"], {"internal-error"})
-    assert fates["good.dcm"].output
+    outcomes = alone()
+    check_refused(outcomes["bad.dcm"], {"internal-error"})
+    assert outcomes["good.dcm"].output
 
 
 def test_the_key_is_thirty_two_bytes_of_the_owner_alone(alone: Alone, job: Job) -> None:
-    """RunReport before anything is read or written."""
+    """Checked before anything is read or written."""
     job.key_file.chmod(0o640)
     with pytest.raises(KeyFileOpen):
         alone()
@@ -249,7 +249,7 @@ def test_the_key_is_thirty_two_bytes_of_the_owner_alone(alone: Alone, job: Job) 
     assert list(job.out.iterdir()) == []
 
 
-def test_a_source_without_dicom_is_told_so(alone: Alone, source: Path) -> None:
+def test_a_source_without_dicom_is_an_error(alone: Alone, source: Path) -> None:
     (source / "good.dcm").write_text("letter")
     with pytest.raises(NoDicomFound):
         alone()

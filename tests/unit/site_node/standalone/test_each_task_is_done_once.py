@@ -1,4 +1,4 @@
-"""Tasks over processes: each is done once, a killed worker's twice at most, and nobody is left behind."""
+"""Tasks over processes: each is done once, a killed worker's twice at most, and no worker is left running."""
 
 import os
 import signal
@@ -40,10 +40,10 @@ def test_every_task_is_done_once(make: type[Inline] | partial[Processes]) -> Non
 def test_a_killed_workers_task_is_tried_once_more(tmp_path: Path) -> None:
     engine = Processes(2)
     try:
-        done = dict(engine.run(partial(killed_at, tmp_path), range(8)))
+        results = dict(engine.run(partial(killed_at, tmp_path), range(8)))
     finally:
         engine.close()
-    assert done == {number: None if number == 5 else number for number in range(8)}
+    assert results == {number: None if number == 5 else number for number in range(8)}
     assert {number: len(list(tmp_path.glob(f"{number}.*"))) for number in (3, 4, 5)} == {3: 2, 4: 1, 5: 2}
 
 
@@ -81,7 +81,7 @@ def test_only_loopback_counts_as_this_machine(address: str, here: bool) -> None:
 
 
 def test_a_cluster_elsewhere_needs_tls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Refused before Ray is even loaded, until the switch is on and every certificate file is there."""
+    """Refused before Ray is loaded, until the switch is on and every certificate file exists."""
     names = ("RAY_TLS_SERVER_CERT", "RAY_TLS_SERVER_KEY", "RAY_TLS_CA_CERT")
     for name in ("RAY_USE_TLS", *names):
         monkeypatch.delenv(name, raising=False)

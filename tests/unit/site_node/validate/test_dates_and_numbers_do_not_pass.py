@@ -1,4 +1,4 @@
-"""What a breaker got past the validator: the patient's dates and bare numbers in technical text and in numbers."""
+"""What once passed the validator: the patient's dates and bare numbers in technical text and in numbers."""
 
 from dataclasses import replace
 
@@ -10,8 +10,8 @@ from site_node.study import Identity
 from site_node.validate.conformance import make_rules
 from site_node.validate.elements import Document, Element
 from site_node.validate.identifiers import Collector
-from site_node.validate.residual import make_search, search_document
-from tests.factories.validated import runs_of
+from site_node.validate.residual import make_search
+from tests.factories.validated import runs_of, search_document
 
 RULES = make_rules(load_profile(), SiteId("123456"))
 SOURCE = (
@@ -22,14 +22,14 @@ SOURCE = (
 )
 
 
-def found(vr: str, tag: int, raw: bytes) -> list[str]:
+def codes_of(vr: str, tag: int, raw: bytes) -> list[str]:
     """Codes of what the search finds in one element."""
     collector = Collector(Identity(issuer="", patient_id="MRN-0007731904"), frozenset(), {0x00100030})
     empty = Document(b"", (), "", True, (), None, False, ())
     collector.add(replace(empty, runs=runs_of(*SOURCE)))
     charset = Element((), 0x00080005, "CS", b"ISO_IR 192")
     new = replace(empty, runs=runs_of(charset, Element((), tag, vr, raw)))
-    return [one.code for one in search_document(new, make_search(collector.found(), RULES), RULES)]
+    return [finding.code for finding in search_document(new, make_search(collector.identifiers(), RULES), RULES)]
 
 
 @pytest.mark.parametrize(
@@ -39,19 +39,19 @@ def found(vr: str, tag: int, raw: bytes) -> list[str]:
 )  # fmt: skip
 def test_days_in_text_are_found(text: str) -> None:
     """Whatever order, signs and month names a date of the source is written with."""
-    assert set(found("LO", 0x00181020, text.encode())) & {"residual-date", "residual-birth-date"}
+    assert set(codes_of("LO", 0x00181020, text.encode())) & {"residual-date", "residual-birth-date"}
 
 
 @pytest.mark.parametrize("raw", [b"20210302", b"19610514", b"610514", b"1\\19610514.0", b"04032021"])
 def test_days_in_numbers_are_found(raw: bytes) -> None:
-    """Some series bear the date as their number."""
-    assert found("IS", 0x00200011, raw) == ["residual-date"]
+    """Some series have the date as their number."""
+    assert codes_of("IS", 0x00200011, raw) == ["residual-date"]
 
 
 @pytest.mark.parametrize("raw", [b"7731904 ", b"1\\ 7731904", b"+7731904", b"7731904.0", b"00007731904", b"1234567 "])
 def test_bare_numbers_are_found(raw: bytes) -> None:
     """Without prefix, zeros, sign and blanks a number is still the patient's."""
-    assert "residual-identifier" in found("DS", 0x00180060, raw)
+    assert "residual-identifier" in codes_of("DS", 0x00180060, raw)
 
 
 @pytest.mark.parametrize(
@@ -61,4 +61,4 @@ def test_bare_numbers_are_found(raw: bytes) -> None:
 )  # fmt: skip
 def test_ordinary_values_are_let_go(vr: str, tag: int, raw: bytes) -> None:
     """Small numbers, measures, times of day and versions identify nobody."""
-    assert found(vr, tag, raw) == []
+    assert codes_of(vr, tag, raw) == []

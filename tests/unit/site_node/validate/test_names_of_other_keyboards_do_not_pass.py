@@ -1,4 +1,4 @@
-"""What a breaker got past the validator: names in the letters of another keyboard."""
+"""What once passed the validator: names in the letters of another keyboard."""
 
 from dataclasses import replace
 
@@ -10,32 +10,32 @@ from site_node.study import Identity
 from site_node.validate.conformance import make_rules
 from site_node.validate.elements import Document, Element
 from site_node.validate.identifiers import Collector
-from site_node.validate.residual import make_search, search_document
-from tests.factories.validated import runs_of
+from site_node.validate.residual import make_search
+from tests.factories.validated import runs_of, search_document
 from tests.unit.site_node.deidentify.test_names_of_other_keyboards_do_not_stay import NAMES
 
 RULES = make_rules(load_profile(), SiteId("123456"))
 CHARSET = Element((), 0x00080005, "CS", b"ISO_IR 192")
 
 
-def _found(source: Element, text: str) -> list[str]:
+def _codes(source: Element, text: str) -> list[str]:
     empty = Document(b"", (), "", True, (), None, False, ())
     collector = Collector(Identity(issuer="", patient_id="P-1"))
     collector.add(replace(empty, runs=runs_of(CHARSET, source)))
     new = replace(empty, runs=runs_of(CHARSET, Element((), 0x0008103E, "LO", text.encode())))
-    return [one.code for one in search_document(new, make_search(collector.found(), RULES), RULES)]
+    return [finding.code for finding in search_document(new, make_search(collector.identifiers(), RULES), RULES)]
 
 
 @pytest.mark.parametrize(("name", "text"), NAMES)
 def test_a_name_on_another_keyboard_is_found(name: str, text: str) -> None:
     """A letter that a keyboard lacks is written as the one or two that stand for it."""
-    assert "residual-identifier" in _found(Element((), 0x00100010, "PN", name.encode()), f"PA {text}")
+    assert "residual-identifier" in _codes(Element((), 0x00100010, "PN", name.encode()), f"PA {text}")
 
 
 @pytest.mark.parametrize("tag", [0x00120040, 0x00120042, 0x00380060, 0x00200010])
 def test_other_numbers_of_the_patient_are_found(tag: int) -> None:
     """A number that a trial, a visit or a study gave is one of the patient's too."""
-    assert "residual-identifier" in _found(Element((), tag, "LO", b"S-71234 "), "PA a71234b")
+    assert "residual-identifier" in _codes(Element((), tag, "LO", b"S-71234 "), "PA a71234b")
 
 
 @pytest.mark.parametrize(
@@ -51,8 +51,8 @@ def test_a_name_that_was_cut_or_misread(name: bytes, text: str) -> None:
     collector = Collector(Identity(issuer="", patient_id="P-1"))
     collector.add(replace(empty, runs=runs_of(Element((), 0x00100010, "PN", name))))
     new = replace(empty, runs=runs_of(Element((), 0x0008103E, "LO", text.encode())))
-    found = search_document(new, make_search(collector.found(), RULES), RULES)
-    assert [one.code for one in found] == ["residual-identifier"]
+    findings = search_document(new, make_search(collector.identifiers(), RULES), RULES)
+    assert [finding.code for finding in findings] == ["residual-identifier"]
 
 
 def test_what_the_program_writes_is_nobodys_name() -> None:
@@ -61,4 +61,5 @@ def test_what_the_program_writes_is_nobodys_name() -> None:
     collector = Collector(Identity(issuer="", patient_id="P-1"))
     collector.add(replace(empty, runs=runs_of(Element((), 0x00100010, "PN", b"Yes^Modified"))))
     marks = (Element((), 0x00120062, "CS", b"YES "), Element((), 0x00280303, "CS", b"MODIFIED"))
-    assert not list(search_document(replace(empty, runs=runs_of(*marks)), make_search(collector.found(), RULES), RULES))
+    new = replace(empty, runs=runs_of(*marks))
+    assert search_document(new, make_search(collector.identifiers(), RULES), RULES) == []
