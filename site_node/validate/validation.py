@@ -231,8 +231,9 @@ def _check_claims(new: Document, instance: DeidentifiedInstance, output: Deident
 
 def _is_inherited(finding: Finding, original: Document, rules: Rules) -> bool:
     """Whether the source has the same form error: then the value was copied, and the error is not ours."""
+    private = safe_elements(original, rules.profile)
     for element in original.elements:
-        rule = rules.profile.by_tag.get(element.tag)
+        rule = rules.profile.by_tag.get(element.tag) or private.get((element.path, element.tag))
         if rule is None or rule.keyword != finding.attribute:
             continue
         vr = element.vr or (min(rule.vrs) if len(rule.vrs) == 1 else "")

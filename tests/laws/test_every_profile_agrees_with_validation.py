@@ -111,6 +111,15 @@ def test_private_elements_leak_nothing_and_both_readers_agree(
         assert findings(dataset, profile, syntax) == []
 
 
+def test_a_code_in_small_letters_in_a_private_element_does_not_refuse_its_study() -> None:
+    """A harmless form error of the source stays one, in listed private elements as in the Standard's own."""
+    dataset = film()
+    dataset.add_new(0x20010010, "LO", "Philips Imaging DD 001")
+    dataset.add_new(0x2001100B, "LO", "fse")  # SliceOrientation has VR CS; an implicit file does not say which it has
+    for profile in PROFILES.values():
+        assert findings(dataset, profile, ImplicitVRLittleEndian) == []
+
+
 @laws
 @given(data=st.data(), name=st.sampled_from(["ricord-2020", "tcia"]), syntax=SYNTAXES)
 def test_a_name_in_any_text_is_gone_under_every_profile(data: st.DataObject, name: str, syntax: UID) -> None:

@@ -21,6 +21,8 @@ from site_node.screen.decide import screen
 from site_node.study import ClinicalRow, Deidentified, Ending, Excluded, Included, Received, Refused, Review, Validated
 from site_node.validate.validation import validate
 
+pytestmark = pytest.mark.slow
+
 HOSPITAL = 2
 
 

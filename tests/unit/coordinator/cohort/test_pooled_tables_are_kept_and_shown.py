@@ -28,6 +28,8 @@ from shared.token import Addresses
 from site_node.federate.statistics import answer, count
 from tests.factories.libraries import library, write
 
+pytestmark = pytest.mark.slow
+
 PROTOCOL = load_protocol()
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 SITES = [SiteId(str(100_001 + number)) for number in range(4)]

@@ -164,6 +164,7 @@ def execute(store: SqlStore, identity: Identity, sites: dict[int, FederateSettin
     worker.execute(pending)
 
 
+@pytest.mark.slow
 def test_a_training_run_goes_from_pending_to_done(
     store: SqlStore, identity: Identity, service: FederationService, sites: dict[int, FederateSettings], tmp_path: Path
 ) -> None:
@@ -178,6 +179,7 @@ def test_a_training_run_goes_from_pending_to_done(
     assert (tmp_path / "runs" / run.id / "round-1.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_a_cohort_is_pooled_by_secure_sum_over_flower_queries(
     store: SqlStore, identity: Identity, service: FederationService, sites: dict[int, FederateSettings], tmp_path: Path
 ) -> None:

@@ -17,6 +17,8 @@ from site_node.federate.site import FederateSettings
 from tests.factories.local_grid import LocalGrid
 from tests.factories.site_homes import PROTOCOL, make_site, member_of, set_policy
 
+pytestmark = pytest.mark.slow
+
 KEY = SigningKey.generate()
 TASK = TrainingTask(image_size=32, rounds=3, local_epochs=2, learning_rate=0.003, minimum_cases=1, validation_share=0.3)
 

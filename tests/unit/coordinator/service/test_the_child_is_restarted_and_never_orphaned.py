@@ -6,6 +6,8 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
+
 from coordinator.service.supervisor import keep_running
 
 WATCHING = """
@@ -47,6 +49,7 @@ def test_a_child_that_runs_is_ended_with_the_stop() -> None:
     assert not keeper.is_alive()
 
 
+@pytest.mark.slow
 def test_a_child_ends_when_its_parent_is_gone() -> None:
     """Its standard input ends with the parent, even one that was killed."""
     with subprocess.Popen(

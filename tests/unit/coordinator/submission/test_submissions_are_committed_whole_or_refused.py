@@ -249,6 +249,7 @@ def test_nothing_is_taken_outside_the_agreement(
         service.offset(membership.site_id, signed)
 
 
+@pytest.mark.slow
 @given(data=st.data())
 def test_a_changed_manifest_is_refused(
     data: st.DataObject,

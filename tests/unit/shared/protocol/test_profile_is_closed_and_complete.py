@@ -211,6 +211,7 @@ def test_what_leaves_is_short_and_names_the_clinical_fields() -> None:
     assert all(f"`{field.name}`" in text for field in protocol.clinical.fields)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not FACTS.is_dir(), reason="the developers' shared facts are not here")
 @pytest.mark.parametrize("name", sorted(DECIDERS))
 def test_the_table_is_what_the_facts_give(name: str) -> None:
@@ -222,6 +223,7 @@ def test_the_table_is_what_the_facts_give(name: str) -> None:
     assert build_table(name, read_facts(FACTS), dictionary) == rows
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not FACTS.is_dir(), reason="the developers' shared facts are not here")
 def test_the_first_source_that_names_an_attribute_decides() -> None:
     """A decision of ours comes first, then the 2020 appendix, then PS3.15, then use."""

@@ -198,6 +198,7 @@ def cells(number: int) -> str:
     return f'<row r="{number}">{"".join(written)}<c r="G{number}"><v>{number % 100}</v></c></row>'
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_rows_are_read_in_seconds(tmp_path: Path) -> None:
     path = book(tmp_path, ["MRN", "Accession", "COVID status", "Method", "Sex", "Test date", "Age"], ["P1"])
     large = tmp_path / "large.xlsx"
@@ -208,9 +209,9 @@ def test_a_hundred_thousand_rows_are_read_in_seconds(tmp_path: Path) -> None:
                 rows = "".join(cells(number) for number in range(2, 100_002))
                 content = re.sub(rb'<row r="2".*?</row>', rows.encode(), content)
             new.writestr(name, content)
-    start = time.monotonic()
+    start = time.process_time()  # a busy machine takes longer, and not more CPU
     read = read_sheet(large, DICTIONARY)
-    assert time.monotonic() - start < 10
+    assert time.process_time() - start < 10
     assert len(read.rows) == 100_000
     assert not read.problems
     assert read.rows[-1].values["age"] == 1

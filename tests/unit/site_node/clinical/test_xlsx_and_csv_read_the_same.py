@@ -7,6 +7,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from openpyxl import Workbook, load_workbook
@@ -44,6 +45,7 @@ ROW = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @SLOW
 @given(st.lists(ROW, min_size=1, max_size=6, unique_by=lambda row: row["mrn"]))
 def test_a_valid_sheet_reads_the_same_from_xlsx_and_csv(rows: list[dict[str, Any]]) -> None:
@@ -70,6 +72,7 @@ def test_a_valid_sheet_reads_the_same_from_xlsx_and_csv(rows: list[dict[str, Any
 SECRET = st.text("QXZ#~5678", min_size=5, max_size=9).map("qz".__add__)
 
 
+@pytest.mark.slow
 @settings(SLOW, max_examples=60)
 @given(
     cells=st.lists(st.lists(SECRET | st.just(""), min_size=4, max_size=4), min_size=1, max_size=5),

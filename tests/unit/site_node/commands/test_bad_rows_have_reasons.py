@@ -101,6 +101,7 @@ def test_a_pacs_that_refuses_our_title_differs_from_an_unreachable_one(run: Run,
         assert reasons_by_row(run, home, home / "list.txt") == {"1": "pacs-refused", "2": "pacs-refused"}
 
 
+@pytest.mark.slow
 def test_tens_of_thousands_of_rows_are_entered(run: Run, home: Path) -> None:
     """Outside the hours nothing is asked yet; every row is a request, whole and durable."""
     settings = home / "site.toml"

@@ -196,6 +196,7 @@ def test_no_planted_identifier_is_in_any_output(run: Run, tmp_path: Path) -> Non
     assert [text for text in (*planted, SECRETS.patient_id) if text.lower().encode() in content] == []
 
 
+@pytest.mark.slow
 def test_text_in_the_pixels_is_quarantined(run: Run, tmp_path: Path) -> None:
     """The pixel check is part of the command: a film that shows a name is quarantined, without an output."""
     source, out, key = tmp_path / "source", tmp_path / "out", tmp_path / "key"

@@ -55,6 +55,7 @@ def real_files() -> Iterator[Path]:
     yield from sorted(path for path in REAL.rglob("*") if path.is_file() and path.suffix != ".csv")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not REAL.is_dir(), reason="the developers' shared data are not here")
 def test_both_readers_give_the_same_of_every_real_file() -> None:
     """Wherever both readers can read a file, the new files are equal to the byte; none crashes."""
@@ -182,6 +183,7 @@ def test_many_items_are_read(tmp_path: Path) -> None:
     assert len(run_bytes(tmp_path, dataset, file_of(tmp_path, dataset)).dataset.ReferencedImageSequence) == 2000
 
 
+@pytest.mark.slow
 def test_mutated_files_never_crash(tmp_path: Path) -> None:
     """One byte changed anywhere in the header: a file or a code, never an exception of another kind."""
     path = tmp_path / "one"

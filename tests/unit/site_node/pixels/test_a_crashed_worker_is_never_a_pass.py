@@ -12,6 +12,8 @@ from site_node.pixels.client import PixelChecker
 from site_node.pixels.frames import Frame
 from tests.factories.dicom import make_dx, write_file
 
+pytestmark = pytest.mark.slow
+
 READY = "import sys; print('{\"ready\": true}', flush=True); sys.stdin.readline(); "
 
 

@@ -10,6 +10,8 @@ from compose.sample import films
 from site_node.pixels.detect import Line, TextFinder, findings
 from site_node.pixels.rules import load_rules
 
+pytestmark = pytest.mark.slow
+
 RULES = load_rules()
 PLACES = {"top left": (0.04, 0.03), "bottom": (0.3, 0.9)}
 

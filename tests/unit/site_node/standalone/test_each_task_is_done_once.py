@@ -37,6 +37,7 @@ def test_every_task_is_done_once(make: type[Inline] | partial[Processes]) -> Non
         engine.close()
 
 
+@pytest.mark.slow
 def test_a_killed_workers_task_is_tried_once_more(tmp_path: Path) -> None:
     engine = Processes(2)
     try:

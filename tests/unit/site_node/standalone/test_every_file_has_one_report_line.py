@@ -298,6 +298,7 @@ def test_text_stops_a_whole_ct_series_but_only_the_film_that_shows_it(
     assert outcomes["ap.dcm"].outcome == Ending.QUARANTINED
 
 
+@pytest.mark.slow
 def test_two_workers_make_the_same_files(alone: Alone, job: Job, source: Path, tmp_path: Path) -> None:
     fill(source)
     inline = alone()
