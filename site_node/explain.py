@@ -23,19 +23,21 @@ MEANINGS = {
     Action.WRITE: "dropped and written anew",
 }
 _MANIFEST = (
-    "Both travel sealed to the curator. Beside them, in clear, the signed manifest: SITEID, agreement, protocol digest,"
-    " new StudyInstanceUID, pseudonym, counts of series and instances, modalities, digests, size, sequence number."
+    "Both travel sealed to the curator. The signed manifest travels with them unencrypted: SITEID, agreement, protocol"
+    " digest, new StudyInstanceUID, pseudonym, counts of series and instances, modalities, digests, size, sequence"
+    " number."
 )
 _FEDERATED = (
-    "Of federated work, where the agreement and the site's policy allow it, never an image or a row: for a cohort,"
-    " counts under masks that cancel only in the sum over all sites; for training, the model's weights, unmasked, and"
-    " the number of training images; loss and AUC of this site only with enough cases of each class; a refusal's"
-    " reason."
+    "In federated work, and only where the agreement and the site's policy allow it, what leaves is never an image or a"
+    " row. For a cohort: counts under masks that cancel only in the sum over all sites. For training: the model's"
+    " weights, unmasked, and the number of training images; this site's own loss and AUC, only if it has enough cases"
+    " of each class. And the reason of a refusal."
 )
 _MEMBER = (
     "Of the site itself: the hospital's name, the signatory's name and role, public keys, and the addresses it connects"
     " from."
 )
+_KIND_NAMES = {"ect": "enhanced CT"}  # where a kind's abbreviation is not its modality
 DUMMY_VRS = frozenset({"CS", "LO", "LT", "PN", "SH", "ST", "UC", "UT"})
 _PRIVATE = "kept in the block that this creator reserved, with the form its value should have"
 _REST = "everything else, and every private, overlay and curve element: removed [closed by default]"
@@ -86,33 +88,37 @@ def what_leaves(protocol: Protocol) -> str:
 def _image_lines(profile: Profile) -> tuple[str, ...]:
     counts = Counter(rule.action for rule in profile.rules)
     codes = ", ".join(sorted({*profile.claims.always, profile.claims.cleaned} - {""}))
+    kinds = ", ".join(_KIND_NAMES.get(kind, kind.upper()) for kind in sorted(set(profile.kinds.values())))
     return (
-        f"Of each image, by profile `{profile.name}` {profile.edition}:",
+        f"Of each image, under profile `{profile.name}` {profile.edition}:",
         "",
         (
             f"- **Kept** ({counts[Action.KEEP]} attributes): the pixels, and what describes acquisition, geometry and"
-            f" device. Of the patient: {_names(profile, _is_kept_of_patient)}. A kept text that holds an identifier is"
-            " emptied."
+            f" device. Of the patient: {_names(profile, _is_kept_of_patient)}. A text value is emptied if it contains"
+            " an identifier."
         ),
-        f"- **Cleaned** of identifiers, dates, long numbers ({counts[Action.CLEAN]}): {_doing(profile, Action.CLEAN)}.",
         (
-            f"- **Changed**: {counts[Action.SHIFT]} dates and datetimes go back by the patient's own number of days, 1"
-            " to 3652, and times stay; every UID that the Standard does not register becomes a keyed one; PatientID and"
-            " PatientName become `<SITEID>-<number>`; AccessionNumber becomes a keyed number; PatientAge over 89"
-            " becomes `090Y`."
+            f"- **Cleaned** ({counts[Action.CLEAN]}): identifiers, dates and long numbers are cut out of"
+            f" {_doing(profile, Action.CLEAN)}."
+        ),
+        (
+            f"- **Changed**: {counts[Action.SHIFT]} dates and datetimes move back by a number of days fixed for each"
+            " patient (1 to 3652), times of day stay; every UID that the DICOM Standard does not register is replaced"
+            " by a keyed one; PatientID and PatientName become `<SITEID>-<number>`; AccessionNumber becomes a keyed"
+            " number; PatientAge over 89 becomes `090Y`."
         ),
         f"- **Emptied** ({counts[Action.EMPTY]}): {_doing(profile, Action.EMPTY)}.",
         (
-            f"- **Removed**: {counts[Action.REMOVE]} attributes by name, every attribute that the table does not name,"
-            " all private elements, overlays, curves, comments inside compressed images, preamble and file meta."
+            f"- **Removed**: {counts[Action.REMOVE]} attributes by name, every attribute that the profile does not"
+            " name, all private elements, overlays, curves, comments inside compressed images, preamble and file meta."
         ),
         (
             f"- **Written**: {_doing(profile, Action.WRITE)} (codes {codes}), and a private block"
             f" `{profile.private_creator}` with SITEID and project."
         ),
         (
-            f"- **Kinds**: {', '.join(sorted(set(profile.kinds.values())))}; objects whose pixels may hold text wait"
-            " for a person; reports, documents, presentation states, waveforms, raw data and other kinds are refused."
+            f"- **Kinds of image**: {kinds}; images whose pixels may hold text wait for a person; reports, documents,"
+            " presentation states, waveforms, raw data and other kinds are refused."
         ),
     )
 
@@ -121,8 +127,8 @@ def _clinical_line(protocol: Protocol) -> str:
     released = [field.name for field in protocol.clinical.fields if field.leaves]
     retained = [field.name for field in protocol.clinical.fields if not field.leaves]
     return (
-        f"Of each study's clinical row {len(released)} codes, numbers and shifted dates: {_ticked(released)}."
-        f" Identifiers and free text stay: {_ticked(retained)}."
+        f"Of each study's clinical row, {len(released)} codes, numbers and shifted dates: {_ticked(released)}."
+        f" Identifiers and free text stay in the hospital: {_ticked(retained)}."
     )
 
 
