@@ -8,17 +8,7 @@ from typing import Annotated
 import structlog
 import typer
 
-from coordinator.commands.agreement import agreements
-from coordinator.commands.audit import audit
-from coordinator.commands.cohort import cohorts
-from coordinator.commands.curate import curate
-from coordinator.commands.init import init
 from coordinator.commands.output import CURATOR_HOME_VARIABLE, HOME_VARIABLE, variable_of
-from coordinator.commands.run import runs
-from coordinator.commands.serve import serve
-from coordinator.commands.site import sites
-from coordinator.commands.submission import submissions
-from coordinator.commands.token import tokens
 from coordinator.home.settings import PROGRAM
 from shared.terminal import make_app, run_app
 
@@ -27,7 +17,9 @@ _JSON = structlog.processors.JSONRenderer()
 app = make_app(
     "The centre of a federation of hospitals: agreements, sealed studies, cohort summaries, federated runs.\n\n"
     "`init` founds a federation and `serve` runs it; every other verb is a call to a running coordinator, with the "
-    "operator's certificate that `init` made. `curate` is the curator's own program, in a home of its own."
+    "operator's certificate that `init` made. `curate` is the curator's own program, in a home of its own.",
+    package="coordinator.commands",
+    verbs=("init", "serve", "token", "agreement", "site", "submission", "cohort", "run", "audit", "curate"),
 )
 
 
@@ -52,18 +44,6 @@ def _log_to_stderr() -> None:
         processors=[structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso"), _JSON],
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
     )
-
-
-app.command("init")(init)
-app.command("serve")(serve)
-app.add_typer(tokens, name="token")
-app.add_typer(agreements, name="agreement")
-app.add_typer(sites, name="site")
-app.add_typer(submissions, name="submission")
-app.add_typer(cohorts, name="cohort")
-app.add_typer(runs, name="run")
-app.add_typer(audit, name="audit")
-app.add_typer(curate, name="curate")
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from importlib import import_module
 from types import MappingProxyType, TracebackType
 from typing import Any, NoReturn
 
@@ -18,6 +19,7 @@ import click
 import typer
 from rich.console import Console
 from rich.table import Table
+from typer.core import TyperGroup
 
 from shared.errors import ExitCode, InternalError, RicordError
 from shared.frozen import Frozen
@@ -41,11 +43,44 @@ _LEAST_WIDTH = 6  # characters that every column gets
 INTERRUPTED = 130  # what shells expect after Ctrl-C
 
 
-def make_app(explanation: str, *, epilog: str = EXIT_CODES) -> typer.Typer:
-    """An app, or a group of verbs in one, that shows its help when called with nothing."""
+class VerbsOnDemand(TyperGroup):
+    """A group that imports a verb when it is called, so that no verb waits for what only another needs.
+
+    A verb is a module of `package`, and in it a function or a group of verbs, both of the same name.
+    """
+
+    package: str = ""
+    verbs: Sequence[str] = ()
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The verbs in the order of help."""
+        del ctx
+        return list(self.verbs)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one verb; `None` where there is no such verb."""
+        del ctx
+        if cmd_name not in self.verbs:
+            return None
+        target = getattr(import_module(f"{self.package}.{cmd_name}"), cmd_name)
+        if not isinstance(target, typer.Typer):
+            alone = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+            alone.command(cmd_name)(target)
+            target = alone
+        command = typer.main.get_command(target)
+        command.name = cmd_name
+        return command
+
+
+def make_app(explanation: str, *, package: str = "", verbs: Sequence[str] = ()) -> typer.Typer:
+    """An app, or a group of verbs in one, that shows its help when called with nothing.
+
+    `verbs` of `package` are imported on demand; the verbs of a group are registered on its app.
+    """
     return typer.Typer(
+        cls=type("Verbs", (VerbsOnDemand,), {"package": package, "verbs": verbs}) if verbs else None,
         help=explanation,
-        epilog=f"{epilog} Add --debug to any command to see where a failure arose.",
+        epilog=f"{EXIT_CODES} Add --debug to any command to see where a failure arose.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,

@@ -13,12 +13,12 @@ from shared.proto.ricord.v1.agreement_pb2_grpc import AgreementServiceStub
 from shared.terminal import make_app, print_json, print_line
 from shared.wire import UNARY_SECONDS, to_timestamp
 
-agreements = make_app("Agreements with hospitals: drafted here, signed there, executed here.")
+agreement = make_app("Agreements with hospitals: drafted here, signed there, executed here.")
 
 Reference = Annotated[str, typer.Argument(help="An agreement's id, a site's name or SITEID.")]
 
 
-@agreements.command()
+@agreement.command()
 def draft(
     context: typer.Context,
     site_name: Annotated[str, typer.Argument(help="An invited site's name.")],
@@ -48,7 +48,7 @@ def draft(
     show(answer.agreement, as_json=as_json)
 
 
-@agreements.command("list")
+@agreement.command("list")
 def list_agreements(context: typer.Context, as_json: AsJson = False) -> None:
     """Every agreement and where it stands."""
     with operator_channel(home_of(context)) as channel:
@@ -57,7 +57,7 @@ def list_agreements(context: typer.Context, as_json: AsJson = False) -> None:
     show_all("Agreements", answer.agreements, columns, as_json=as_json)
 
 
-@agreements.command("show")
+@agreement.command("show")
 def show_agreement(context: typer.Context, reference: Reference, as_json: AsJson = False) -> None:
     """One agreement: terms, signatures and text."""
     with operator_channel(home_of(context)) as channel:
@@ -71,7 +71,7 @@ def show_agreement(context: typer.Context, reference: Reference, as_json: AsJson
         print_line(answer.text)
 
 
-@agreements.command()
+@agreement.command()
 def execute(context: typer.Context, reference: Reference, as_json: AsJson = False) -> None:
     """Countersign what the site signed: issues its SITEID and prints its join token. Resumes a suspended one."""
     with operator_channel(home_of(context)) as channel:
@@ -86,7 +86,7 @@ def execute(context: typer.Context, reference: Reference, as_json: AsJson = Fals
         print_line(answer.token)
 
 
-@agreements.command()
+@agreement.command()
 def suspend(context: typer.Context, reference: Reference, as_json: AsJson = False) -> None:
     """Take an agreement out of force; nothing is accepted under it until it is executed again."""
     with operator_channel(home_of(context)) as channel:
@@ -95,7 +95,7 @@ def suspend(context: typer.Context, reference: Reference, as_json: AsJson = Fals
     show(answer.agreement, as_json=as_json)
 
 
-@agreements.command()
+@agreement.command()
 def terminate(context: typer.Context, reference: Reference, as_json: AsJson = False) -> None:
     """End an agreement for good and revoke the site's certificates."""
     with operator_channel(home_of(context)) as channel:

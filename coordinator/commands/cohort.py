@@ -13,12 +13,12 @@ from shared.proto.ricord.v1.cohort_pb2_grpc import CohortServiceStub
 from shared.terminal import make_app, print_line, print_table
 from shared.wire import UNARY_SECONDS
 
-cohorts = make_app("Cohort summaries: pooled by secure sum, small cells suppressed after pooling.")
+cohort = make_app("Cohort summaries: pooled by secure sum, small cells suppressed after pooling.")
 
 _COMPUTE_SECONDS = 900.0  # the sites answer in several exchanges
 
 
-@cohorts.command("list")
+@cohort.command("list")
 def list_cohorts(context: typer.Context, as_json: AsJson = False) -> None:
     """Every summary that was released."""
     with operator_channel(home_of(context)) as channel:
@@ -26,7 +26,7 @@ def list_cohorts(context: typer.Context, as_json: AsJson = False) -> None:
     show_all("Cohorts", answer.cohorts, ("id", "name", "policy", "site_count", "computed_at"), as_json=as_json)
 
 
-@cohorts.command("show")
+@cohort.command("show")
 def show_cohort(
     context: typer.Context,
     cohort_id: Annotated[str, typer.Argument(help="The id that `cohort list` shows.")],
@@ -39,7 +39,7 @@ def show_cohort(
     _show_table(answer.cohort, as_json=as_json)
 
 
-@cohorts.command()
+@cohort.command()
 def compute(
     context: typer.Context,
     name: Annotated[str, typer.Option(help="The cohort definition; empty: the protocol's own.")] = "",

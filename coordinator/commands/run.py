@@ -16,10 +16,10 @@ from shared.settings import load_settings
 from shared.terminal import make_app
 from shared.wire import UNARY_SECONDS
 
-runs = make_app("Federated runs: a plan goes to the sites, each decides, aggregates come back.")
+run = make_app("Federated runs: a plan goes to the sites, each decides, aggregates come back.")
 
 
-@runs.command()
+@run.command()
 def start(
     context: typer.Context,
     plan: Annotated[Path, typer.Argument(help="What to do, as TOML: purpose, sites, [training] or [statistics].")],
@@ -36,7 +36,7 @@ def start(
     show(answer.run, as_json=as_json)
 
 
-@runs.command("list")
+@run.command("list")
 def list_runs(context: typer.Context, as_json: AsJson = False) -> None:
     """Every run."""
     with operator_channel(home_of(context)) as channel:
@@ -44,7 +44,7 @@ def list_runs(context: typer.Context, as_json: AsJson = False) -> None:
     show_all("Runs", answer.runs, ("id", "state", "site_ids", "started_at", "ended_at", "problem"), as_json=as_json)
 
 
-@runs.command("show")
+@run.command("show")
 def show_run(
     context: typer.Context, run_id: Annotated[str, typer.Argument(help="The run's id.")], as_json: AsJson = False
 ) -> None:
@@ -54,7 +54,7 @@ def show_run(
     show(answer.run, as_json=as_json)
 
 
-@runs.command()
+@run.command()
 def stop(
     context: typer.Context, run_id: Annotated[str, typer.Argument(help="The run's id.")], as_json: AsJson = False
 ) -> None:

@@ -11,12 +11,12 @@ from shared.proto.ricord.v1.site_pb2_grpc import SiteServiceStub
 from shared.terminal import make_app
 from shared.wire import UNARY_SECONDS
 
-sites = make_app("Hospitals: invited, enrolled, revoked.")
+site = make_app("Hospitals: invited, enrolled, revoked.")
 
 _COLUMNS = ("name", "site_id", "state", "fingerprint", "enrolled_at", "certificate_ends_at")
 
 
-@sites.command("list")
+@site.command("list")
 def list_sites(context: typer.Context, as_json: AsJson = False) -> None:
     """Every hospital and where it stands."""
     with operator_channel(home_of(context)) as channel:
@@ -24,7 +24,7 @@ def list_sites(context: typer.Context, as_json: AsJson = False) -> None:
     show_all("Sites", answer.sites, _COLUMNS, as_json=as_json)
 
 
-@sites.command("show")
+@site.command("show")
 def show_site(
     context: typer.Context,
     reference: Annotated[str, typer.Argument(help="A site's name or SITEID.")],
@@ -36,7 +36,7 @@ def show_site(
     show(answer.site, as_json=as_json)
 
 
-@sites.command()
+@site.command()
 def revoke(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="A site's name or SITEID, or a person's name.")],

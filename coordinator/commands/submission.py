@@ -11,10 +11,10 @@ from shared.proto.ricord.v1.submission_pb2_grpc import SubmissionServiceStub
 from shared.terminal import make_app, print_json, print_line
 from shared.wire import UNARY_SECONDS
 
-submissions = make_app("Sealed studies that were received. Nobody here can open them; the curator can.")
+submission = make_app("Sealed studies that were received. Nobody here can open them; the curator can.")
 
 
-@submissions.command("list")
+@submission.command("list")
 def list_submissions(
     context: typer.Context,
     site_id: Annotated[str, typer.Option(help="One site only, by SITEID.")] = "",
@@ -33,7 +33,7 @@ def list_submissions(
         print_line(f"Site {gap.site_id}: numbers {gap.first} to {gap.last} did not arrive.")
 
 
-@submissions.command("show")
+@submission.command("show")
 def show_submission(
     context: typer.Context,
     submission_id: Annotated[str, typer.Argument(help="The id that `submission list` shows.")],

@@ -11,10 +11,10 @@ from shared.proto.ricord.v1.site_pb2_grpc import SiteServiceStub
 from shared.terminal import make_app, print_json, print_line
 from shared.wire import UNARY_SECONDS
 
-tokens = make_app("Tokens that let a hospital or a person in. Each works once and for a limited time.")
+token = make_app("Tokens that let a hospital or a person in. Each works once and for a limited time.")
 
 
-@tokens.command()
+@token.command()
 def invite(
     context: typer.Context,
     site_name: Annotated[str, typer.Option(help="The hospital's name, as it will stand in the agreement.")],
@@ -30,7 +30,7 @@ def invite(
         print_line(answer.token)
 
 
-@tokens.command()
+@token.command()
 def curator(
     context: typer.Context,
     name: Annotated[str, typer.Option(help="The curator's short name, without spaces.")],
@@ -40,7 +40,7 @@ def curator(
     _join(context, "curator", name, as_json=as_json)
 
 
-@tokens.command()
+@token.command()
 def researcher(
     context: typer.Context,
     name: Annotated[str, typer.Option(help="The researcher's short name, without spaces.")],
@@ -50,7 +50,7 @@ def researcher(
     _join(context, "researcher", name, as_json=as_json)
 
 
-@tokens.command()
+@token.command()
 def site(
     context: typer.Context,
     name: Annotated[str, typer.Option(help="A site's name or SITEID.")],

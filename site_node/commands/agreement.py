@@ -13,12 +13,12 @@ from site_node.membership.invitation import read_agreement
 from site_node.membership.record import load_membership
 from site_node.membership.renewal import standing
 
-agreement_app = make_app("Read and sign the agreement, and see where it stands.")
+agreement = make_app("Read and sign the agreement, and see where it stands.")
 
 Token = Annotated[str, typer.Option("--token", help="The token's text, RICORD1-…, as the coordinator gave it.")]
 
 
-@agreement_app.command()
+@agreement.command()
 def read(context: typer.Context, token: Token, as_json: Json = False) -> None:
     """Show the agreement that the coordinator offers to the bearer of an invitation token.
 
@@ -42,7 +42,7 @@ def read(context: typer.Context, token: Token, as_json: Json = False) -> None:
     print_line(f"recipient {short_digest(curator.recipient)}. Studies are sealed to that recipient and nobody else.")
 
 
-@agreement_app.command()
+@agreement.command()
 def sign(
     context: typer.Context,
     token: Token,
@@ -67,7 +67,7 @@ def sign(
         print_line(f"Agreement {terms.id} is signed. The coordinator countersigns it and sends a join token.")
 
 
-@agreement_app.command()
+@agreement.command()
 def status(context: typer.Context, as_json: Json = False) -> None:
     """Ask the coordinator where the agreement stands.
 

@@ -24,7 +24,7 @@ from site_node.commands.options import Json, home_of, node_of
 from site_node.node.clinical_sheets import SheetsAndStudies, match_sheets
 from site_node.node.clinical_sheets import import_sheet as import_into_home
 
-clinical_app = make_app("The clinical sheet: an empty one, a mapping for one that is not ours, the check, the import.")
+clinical = make_app("The clinical sheet: an empty one, a mapping for one that is not ours, the check, the import.")
 _MAX_SHOWN = 50  # problems
 
 SheetFile = Annotated[Path, typer.Argument(help="XLSX, XLS, ODS or CSV with a column of MRN, accession or study UID.")]
@@ -36,7 +36,7 @@ MappingFile = Annotated[Path | None, typer.Option(help="A mapping from `clinical
 Protocol = Annotated[str | None, typer.Option(help="Whose clinical dictionary; the home's, or ricord without a home.")]
 
 
-@clinical_app.command()
+@clinical.command()
 def template(
     file: Annotated[Path, typer.Argument(help="A new .xlsx file.")],
     protocol: Annotated[str, typer.Option(help="The protocol whose clinical dictionary is used.")] = "ricord",
@@ -50,7 +50,7 @@ def template(
     print_line(f"The empty sheet is {file}.")
 
 
-@clinical_app.command(name="map")
+@clinical.command(name="map")
 def propose_mapping(
     context: typer.Context,
     sheet: SheetFile,
@@ -76,7 +76,7 @@ def propose_mapping(
     print_line(f"The proposal is {out}; look at each column, then put your name in `reviewed_by`.")
 
 
-@clinical_app.command()
+@clinical.command()
 def check(
     context: typer.Context,
     sheet: SheetFile,
@@ -110,7 +110,7 @@ def check(
         raise typer.Exit(ExitCode.PARTIAL)
 
 
-@clinical_app.command(name="import")
+@clinical.command(name="import")
 def import_sheet(
     context: typer.Context,
     sheet: SheetFile,
@@ -144,7 +144,7 @@ def import_sheet(
         raise typer.Exit(ExitCode.PARTIAL)
 
 
-@clinical_app.command(name="unmatched")
+@clinical.command(name="unmatched")
 def list_unmatched(
     context: typer.Context,
     show: Annotated[

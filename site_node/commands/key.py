@@ -12,10 +12,10 @@ from site_node.commands.options import Json, home_of
 from site_node.home.ledger import Ledger
 from site_node.node.composition import check_secret
 
-key_app = make_app("Show the site's fingerprint, and back up or restore the secret behind its pseudonyms.")
+key = make_app("Show the site's fingerprint, and back up or restore the secret behind its pseudonyms.")
 
 
-@key_app.command()
+@key.command()
 def fingerprint(context: typer.Context, as_json: Json = False) -> None:
     """Show the fingerprint of the site's signing key, to compare with the coordinator by telephone.
 
@@ -30,7 +30,7 @@ def fingerprint(context: typer.Context, as_json: Json = False) -> None:
         print_line(signing.fingerprint)
 
 
-@key_app.command()
+@key.command()
 def backup(context: typer.Context, file: Annotated[Path, typer.Argument(help="A new file, in a safe place.")]) -> None:
     """Copy the pseudonym secret to a new file that only its owner can read.
 
@@ -47,7 +47,7 @@ def backup(context: typer.Context, file: Annotated[Path, typer.Argument(help="A 
     )
 
 
-@key_app.command()
+@key.command()
 def restore(context: typer.Context, file: Annotated[Path, typer.Argument(help="A file that `backup` made.")]) -> None:
     """Put a backed-up pseudonym secret back in place.
 
@@ -68,4 +68,4 @@ def restore(context: typer.Context, file: Annotated[Path, typer.Argument(help="A
     print_line("The pseudonym secret is in place.")
 
 
-key_app.add_typer(linkage_app, name="linkage")
+key.add_typer(linkage_app, name="linkage")

@@ -7,6 +7,7 @@ import typer
 from shared.errors import ExitCode, InvalidArgument
 from shared.terminal import make_app, print_json, print_line, print_table
 from site_node.commands.options import Json, home_of, node_of
+from site_node.commands.pacs_send import send
 from site_node.network.query import Query
 from site_node.node.acquisition import Acquisition
 from site_node.node.fetch import NO_NEW_REQUESTS, fetch
@@ -15,7 +16,7 @@ from site_node.node.retrieval import REASONS
 from site_node.receive.accessions import PROBLEMS, AccessionList, of_text
 from site_node.receive.request_lists import StudyRequest
 
-pacs_app = make_app(
+pacs = make_app(
     "Ask the PACS that `[pacs]` or `[dicomweb]` in the settings names, or send to one, all inside the hospital."
 )
 
@@ -25,7 +26,7 @@ Dates = Annotated[str, typer.Option(help="Study dates: 20200301, or 20200301-202
 Modality = Annotated[str, typer.Option(help="CT, CR, DX …")]
 
 
-@pacs_app.command(name="test")
+@pacs.command(name="test")
 def echo(context: typer.Context, as_json: Json = False) -> None:
     """Ask the PACS whether it is there and lets us in (C-ECHO; over the web a search for one study).
 
@@ -40,7 +41,7 @@ def echo(context: typer.Context, as_json: Json = False) -> None:
         print_line(f"{settings.peer} answers.")
 
 
-@pacs_app.command()
+@pacs.command()
 def find(
     context: typer.Context,
     *,
@@ -66,7 +67,7 @@ def find(
     print_table("Studies", ["Accession", "Patient", "Date", "Modalities", "Series", "Images"], rows)
 
 
-@pacs_app.command()
+@pacs.command()
 def get(
     context: typer.Context,
     *,
@@ -91,7 +92,7 @@ def get(
     fetch_and_show(context, AccessionList(requests=requests, rows=rows, problems=()), as_json=as_json, again=True)
 
 
-@pacs_app.command()
+@pacs.command()
 def retry(context: typer.Context, as_json: Json = False) -> None:
     """Request again everything that ended with something missing.
 
@@ -137,3 +138,6 @@ def _query(accession: str, patient_id: str, dates: str, modality: str) -> Query:
 
 def _acquisition(node: Node) -> Acquisition:
     return Acquisition(node.home, node.settings, node.stages.pseudonyms)
+
+
+pacs.command()(send)

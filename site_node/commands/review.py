@@ -11,13 +11,13 @@ from site_node.linkage import export
 from site_node.review import decisions
 from site_node.validate.report_markdown import ReviewDecision, to_markdown
 
-review_app = make_app("List what waits for a person, and decide on it. Every decision is kept with who and why.")
+review = make_app("List what waits for a person, and decide on it. Every decision is kept with who and why.")
 
 Study = Annotated[str, typer.Argument(help="The study's key as `review list` shows it, or its first eight digits.")]
 Why = Annotated[str, typer.Option("--reason", help="Why; it is kept in the home's audit.")]
 
 
-@review_app.command(name="list")
+@review.command(name="list")
 def list_waiting(context: typer.Context, as_json: Json = False) -> None:
     """List the studies in quarantine and why each is there; pictures lie in the home's quarantine folder.
 
@@ -36,7 +36,7 @@ def list_waiting(context: typer.Context, as_json: Json = False) -> None:
     print_table(f"{len(items)} studies wait for a person", ["Study", "Why", "Pictures"], rows)
 
 
-@review_app.command()
+@review.command()
 def show(context: typer.Context, study: Study, as_json: Json = False) -> None:
     """Show why one study waits, and where its pictures lie, on which each text found is framed. Pictures are PHI.
 
@@ -58,7 +58,7 @@ def show(context: typer.Context, study: Study, as_json: Json = False) -> None:
             print_line(f"  {frame.picture}:{','.join(str(max(0, side)) for side in box)}")
 
 
-@review_app.command()
+@review.command()
 def blank(
     context: typer.Context,
     study: Study,
@@ -85,7 +85,7 @@ def blank(
     _show_decision(key, "to be blanked at the next run", as_json=as_json, boxes=len(blanking.boxes))
 
 
-@review_app.command()
+@review.command()
 def report(
     context: typer.Context,
     study: Annotated[str, typer.Argument(help="The study's key, its first digits, or its new Study Instance UID.")],
@@ -108,7 +108,7 @@ def report(
     print_line(to_markdown(content, review_decisions))
 
 
-@review_app.command()
+@review.command()
 def release(context: typer.Context, study: Study, reason: Why, as_json: Json = False) -> None:
     """Send a study on: the reasons that held it are released, and the next run takes it through every stage again.
 
@@ -122,7 +122,7 @@ def release(context: typer.Context, study: Study, reason: Why, as_json: Json = F
     _show_decision(key, "released", as_json=as_json)
 
 
-@review_app.command()
+@review.command()
 def accept(context: typer.Context, study: Study, reason: Why, as_json: Json = False) -> None:
     """Send a study on that a rule of the screen held; the same as `release`.
 
@@ -131,7 +131,7 @@ def accept(context: typer.Context, study: Study, reason: Why, as_json: Json = Fa
     release(context, study, reason, as_json)
 
 
-@review_app.command()
+@review.command()
 def reject(context: typer.Context, study: Study, reason: Why, as_json: Json = False) -> None:
     """Leave a study out for good.
 
@@ -142,7 +142,7 @@ def reject(context: typer.Context, study: Study, reason: Why, as_json: Json = Fa
     _show_decision(key, "rejected", as_json=as_json)
 
 
-@review_app.command()
+@review.command()
 def audit(context: typer.Context, as_json: Json = False) -> None:
     """Show every decision, the oldest first.
 
@@ -157,7 +157,7 @@ def audit(context: typer.Context, as_json: Json = False) -> None:
     print_table("Decisions", ["When", "Who", "What", "Study", "Why"], rows)
 
 
-@review_app.command()
+@review.command()
 def reidentify(
     context: typer.Context,
     pseudonym: Annotated[str, typer.Argument(help="A pseudonym of this site, as 123456-000042.")],

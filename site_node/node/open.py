@@ -3,14 +3,17 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from shared.errors import NotEnrolled
 from site_node.home.folder import SiteHome
 from site_node.home.free_space import FreeSpace
 from site_node.home.ledger import Ledger
 from site_node.membership.record import Membership, load_membership
-from site_node.node.composition import SiteStages
 from site_node.settings.site import SiteSettings
+
+if TYPE_CHECKING:
+    from site_node.node.composition import SiteStages
 
 
 @dataclass(frozen=True)
@@ -23,8 +26,10 @@ class Node:
     membership: Membership | None
 
     @property
-    def stages(self) -> SiteStages:
+    def stages(self) -> "SiteStages":
         """The site's stages, composed anew at each access so that a clinical sheet imported meanwhile is read."""
+        from site_node.node.composition import SiteStages
+
         return SiteStages(self.home, self.settings, self.ledger, self.membership)
 
     @property

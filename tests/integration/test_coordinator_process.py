@@ -193,7 +193,12 @@ def test_wrong_settings_stop_the_start(tmp_path: Path) -> None:
 
 def test_the_coordinator_cannot_read_an_image() -> None:
     """Its program loads neither pydicom nor pynetdicom, and Flower and torch only when they are needed."""
-    code = "import sys, coordinator.cli; print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    code = (
+        "import importlib, pkgutil, sys, coordinator.cli, coordinator.commands\n"
+        "for verb in pkgutil.iter_modules(coordinator.commands.__path__, 'coordinator.commands.'):\n"
+        "    importlib.import_module(verb.name)\n"
+        "print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"pydicom", "pynetdicom", "flwr", "torch"} & set(loaded)
 

@@ -22,7 +22,9 @@ def readme_commands() -> list[list[str]]:
 def test_every_command_of_the_readme_exists_with_its_options(words: list[str]) -> None:
     command: click.Command = typer.main.get_command(app)
     while isinstance(command, click.Group):
-        command = command.commands[words.pop(0)]
+        verb = command.get_command(click.Context(command), words.pop(0))
+        assert verb is not None
+        command = verb
     options = {name for parameter in command.params for name in parameter.opts}
     assert {word for word in words if word.startswith("--")} <= options
 
