@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PACKAGES := site_node coordinator shared compose tests
+CHECKED_LAWS := $(addprefix tests/laws/test_,pages_name_what_exists.py names_are_the_fields_own.py the_shape_of_the_code.py)
 
 .PHONY: help install federation check test lint code-lint bench soak proto format clean
 
@@ -30,8 +31,8 @@ code-lint: $(INSTALLED) ## Linters, types and import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-check: code-lint ## code-lint and the unit tests that are not slow: under two minutes, before each commit
-	$(BIN)/pytest -q -n 2 -m "not soak and not slow" tests/unit
+check: code-lint ## code-lint, fast unit tests, the laws of names, pages and shape: under two minutes, before each commit
+	$(BIN)/pytest -q -n 2 -m "not soak and not slow" tests/unit tests/contract $(CHECKED_LAWS)
 
 test: $(if $(T),$(INSTALLED),code-lint) ## code-lint, then every test; T=tests/unit/site_node/screen: those tests alone
 	$(BIN)/pytest $(if $(COVERAGE),--cov --cov-report=term:skip-covered) $(T)

@@ -14,7 +14,7 @@ MEANINGS = {
     Action.CLEAN: "kept without identifiers, dates, long numbers, names and addresses",
     Action.EMPTY: "emptied",
     Action.REMOVE: "removed",
-    Action.SHIFT: "moved back by the patient's own number of days (1 to 3652); times of day stay",
+    Action.SHIFT: "moved by the patient's own number of days (1 to 3652 back unless imported); times of day stay",
     Action.BIRTH: "moved back likewise; emptied where it would tell an age over 89, or no StudyDate is there",
     Action.UID: "replaced by a keyed UID, the same wherever it occurs",
     Action.PATIENT: "replaced by the patient's pseudonym",
@@ -102,10 +102,10 @@ def _image_lines(profile: Profile) -> tuple[str, ...]:
             f" {_doing(profile, Action.CLEAN)}."
         ),
         (
-            f"- **Changed**: {counts[Action.SHIFT]} dates and datetimes move back by a number of days fixed for each"
-            " patient (1 to 3652), times of day stay; every UID that the DICOM Standard does not register is replaced"
-            " by a keyed one; PatientID and PatientName become `<SITEID>-<number>`; AccessionNumber becomes a keyed"
-            " number; PatientAge over 89 becomes `090Y`."
+            f"- **Changed**: {counts[Action.SHIFT]} dates and datetimes move by a number of days fixed for each patient"
+            " (1 to 3652 back, or as an imported earlier contribution moved them), times of day stay; every UID that"
+            " the DICOM Standard does not register is replaced by a keyed one; PatientID and PatientName become"
+            " `<SITEID>-<number>`; AccessionNumber becomes a keyed number; PatientAge over 89 becomes `090Y`."
         ),
         f"- **Emptied** ({counts[Action.EMPTY]}): {_doing(profile, Action.EMPTY)}.",
         (

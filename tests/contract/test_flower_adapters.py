@@ -3,6 +3,7 @@
 import ast
 import inspect
 import time
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -30,13 +31,39 @@ def test_only_the_adapters_use_flowers_internals() -> None:
     """Every other module imports the documented interface of Flower, so an upgrade is reviewed in two places."""
     internal = {
         str(path.relative_to(ROOT))
-        for program in ("site_node", "coordinator", "shared")
+        for program in ("site_node", "coordinator", "shared", "compose")
         for path in (ROOT / program).rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("flwr.")
-        if not str(node.module).startswith(PUBLIC)
+        for name in imported(ast.parse(path.read_text()))
+        if f"{name}.".startswith("flwr.") and not is_public(name)
     }
     assert internal == set(ADAPTERS)
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """The dotted name of everything that a module imports, wherever in it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def is_public(name: str) -> bool:
+    return f"{name}.".startswith(tuple(f"{public}." for public in PUBLIC)) and "._" not in name
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import flwr.supercore.constant",
+        "from flwr import supercore",
+        "from flwr.app._x import y",
+        "import flwr.app_x as f",
+    ],
+)
+def test_every_way_to_import_internals_is_seen(line: str) -> None:
+    """The law above is not passed by another form of import."""
+    assert [name for name in imported(ast.parse(line)) if not is_public(name)]
 
 
 def test_the_installed_flower_is_one_both_adapters_know() -> None:
