@@ -34,8 +34,14 @@ code-lint: $(INSTALLED) ## Linters, types and import rules
 check: code-lint ## code-lint, fast unit tests, the laws of names, pages and shape: under two minutes, before each commit
 	$(BIN)/pytest -q -n 2 -m "not soak and not slow" tests/unit tests/contract $(CHECKED_LAWS)
 
+# What starts servers and whole programs has the machine to itself; unit tests and laws share the cores.
 test: $(if $(T),$(INSTALLED),code-lint) ## code-lint, then every test; T=tests/unit/site_node/screen: those tests alone
-	$(BIN)/pytest $(if $(COVERAGE),--cov --cov-report=term:skip-covered) $(T)
+ifdef T
+	$(BIN)/pytest $(T)
+else
+	$(BIN)/pytest $(if $(COVERAGE),--cov --cov-report=) tests/integration tests/e2e tests/contract
+	$(BIN)/pytest $(if $(COVERAGE),--cov --cov-append --cov-report=term:skip-covered) -n 2 tests/unit tests/laws
+endif
 
 lint: code-lint ## code-lint plus protos, container files and compose files
 	$(BIN)/buf lint shared/proto

@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Callable, Iterator
 
 import pytest
-import structlog
 
 from shared.terminal import run_app
 from site_node.cli import app
@@ -32,6 +31,5 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     with warnings.catch_warnings():
         yield call
     threading.excepthook = hook
-    structlog.reset_defaults()
     for name in ("pydicom", "pynetdicom"):
         logging.getLogger(name).disabled = False
