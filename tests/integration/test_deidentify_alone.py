@@ -92,7 +92,7 @@ def wait_for_output(out: Path, process: subprocess.Popen[bytes]) -> None:
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_killed_or_interrupted_it_goes_on_and_ends_the_same(source: Path, tmp_path: Path, how: signal.Signals) -> None:
     """No process of two workers is left, and a second run ends with what one whole run gives, byte for byte."""
-    fill(source, studies=60)  # so many that a busy machine too gets to the signal before the end
+    fill(source, studies=300)  # so many that a busy machine too gets to the signal before the end
     out, whole = tmp_path / "out", tmp_path / "whole"
     in_one_go(source, whole)
     with subprocess.Popen(
