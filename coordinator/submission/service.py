@@ -14,7 +14,7 @@ from coordinator.store.records import Agreement, Document, Submission
 from coordinator.trust.certificates import is_member_now
 from shared.agreement import Mode
 from shared.crypto.pki import Role
-from shared.crypto.signing import VerifyKey, verify_manifest
+from shared.crypto.signing import VerifyKey
 from shared.errors import (
     CertificateForeign,
     DiskFull,
@@ -30,7 +30,7 @@ from shared.frozen import Frozen
 from shared.ids import AgreementId, Sha256, SiteId
 from shared.manifest import Manifest, canonical_json
 from shared.receipt import Receipt
-from shared.signed import Signed, to_manifest
+from shared.signed import Signed
 
 ARRIVING = "arriving"  # kind of the documents that record which site an unfinished upload belongs to
 _STALE = timedelta(days=7)
@@ -48,6 +48,7 @@ _IN_RECEIPT = {
 class Offset(Frozen):
     """How far a study has come: durable bytes, or the receipt of one that was committed before."""
 
+    manifest: Manifest  # verified
     durable: int
     receipt: Signed | None = None
 
@@ -101,9 +102,9 @@ class SubmissionService:
             manifest = self._checked(reading, site_id, signed)
             committed = reading.submission(submission_id(manifest))
         if committed is not None:
-            return Offset(durable=committed.ciphertext_size, receipt=committed.receipt)
+            return Offset(manifest=manifest, durable=committed.ciphertext_size, receipt=committed.receipt)
         durable = self._blobs.durable(blob_name(manifest), committed=lambda: self._is_committed(manifest))
-        return Offset(durable=min(durable, manifest.ciphertext_size))
+        return Offset(manifest=manifest, durable=min(durable, manifest.ciphertext_size))
 
     def receive(self, site_id: SiteId, signed: Signed, offset: int, chunks: Iterable[bytes]) -> Iterator[int | Signed]:
         """Receive the rest of a study from `offset` on: yields durable sizes, then the receipt.
@@ -113,12 +114,11 @@ class SubmissionService:
         whole has another digest (it is discarded then), `UploadInterrupted`, and `DiskFull`, also when the site's
         unfinished uploads reach its limit.
         """
-        receipt = self.offset(site_id, signed).receipt
-        if receipt is not None:
-            yield receipt
+        here = self.offset(site_id, signed)
+        if here.receipt is not None:
+            yield here.receipt
             return
-        manifest = to_manifest(signed).manifest
-        name = blob_name(manifest)
+        manifest, name = here.manifest, blob_name(here.manifest)
         self._admit(site_id, manifest)
         with self._blobs.open_partial(name) as partial:
             if partial.size != offset:
@@ -163,20 +163,25 @@ class SubmissionService:
             fetched = FetchedStudy(row=row, site_key=site_of(work, row.site_id).verify_key or "", agreement=agreement)
             uri = self._identity.uri(Role.CURATOR, curator)
             work.append_event(at=self._now(), actor=uri, action="study fetched", about=row.id)
-        path = self._blobs.path(blob_name(to_manifest(row.manifest).manifest))
-        return fetched, _chunks_of(path)
+        return fetched, _chunks_of(self._blobs.path(blob_name(row)))
 
     def _checked(self, reading: Reading, site_id: SiteId, signed: Signed) -> Manifest:
-        """The manifest, after checking everything it claims.
+        """The manifest, after checking its signature and everything it claims.
 
-        Raises `SignatureInvalid`, `NotFound`, `AgreementNotExecuted`, `AgreementModeNotAllowed`, `ProtocolMismatch`,
-        `ManifestInvalid`.
+        Raises `SignatureInvalid`, and what `_check_agreed` raises.
         """
-        unverified = to_manifest(signed)
         key = site_of(reading, site_id).verify_key
         if key is None:
             raise SignatureInvalid("no key registered", what="the manifest")
-        manifest = verify_manifest(unverified, VerifyKey.parse(key))
+        manifest = signed.verified(VerifyKey.parse(key), Manifest, what="the manifest")
+        self._check_agreed(reading, site_id, manifest)
+        return manifest
+
+    def _check_agreed(self, reading: Reading, site_id: SiteId, manifest: Manifest) -> None:
+        """Compare a verified manifest with the site's agreement, which may have changed since it was last asked.
+
+        Raises `NotFound`, `AgreementNotExecuted`, `AgreementModeNotAllowed`, `ProtocolMismatch`, `ManifestInvalid`.
+        """
         terms = terms_in_force(reading, site_id, Mode.SUBMIT, self._now())
         if manifest.protocol_digest != self._identity.protocol_digest:
             raise ProtocolMismatch(held=manifest.protocol_digest, wanted=self._identity.protocol_digest)
@@ -191,7 +196,6 @@ class SubmissionService:
             raise ManifestInvalid(problem=f"the study is larger than the {self._limits.study} bytes taken here")
         if not set(manifest.modalities) <= set(terms.scope.modalities):
             raise ManifestInvalid(problem="a modality is outside the agreement's scope")
-        return manifest
 
     def _admit(self, site_id: SiteId, manifest: Manifest) -> None:
         """Record which site uploads this study, if it fits the site's limit together with its other unfinished uploads.
@@ -228,7 +232,7 @@ class SubmissionService:
         now, key = self._now(), submission_id(manifest)
         with self._store.begin() as work:
             # The agreement may have been suspended, the certificates revoked, while the bytes came in.
-            self._checked(work, site_id, signed)
+            self._check_agreed(work, site_id, manifest)
             if not is_member_now(work, Role.SITE, site_id, now):
                 raise CertificateForeign("revoked during the upload", peer=f"site/{site_id}")
             committed = work.submission(key)
@@ -259,15 +263,15 @@ class SubmissionService:
         return signed_receipt
 
 
-def submission_id(manifest: Manifest) -> Sha256:
+def submission_id(study: Manifest | Submission) -> Sha256:
     """The digest of what identifies a submission: SITEID, contents, agreement and its version."""
-    key = [manifest.site_id, manifest.contents_sha256, manifest.agreement, manifest.agreement_version]
+    key = [study.site_id, study.contents_sha256, study.agreement, study.agreement_version]
     return Sha256(hashlib.sha256(canonical_json(key)).hexdigest())
 
 
-def blob_name(manifest: Manifest) -> Sha256:
+def blob_name(study: Manifest | Submission) -> Sha256:
     """The file's name: a study sealed again has another ciphertext, so its upload starts over."""
-    return Sha256(hashlib.sha256(f"{submission_id(manifest)}{manifest.ciphertext_sha256}".encode()).hexdigest())
+    return Sha256(hashlib.sha256(f"{submission_id(study)}{study.ciphertext_sha256}".encode()).hexdigest())
 
 
 def gaps(submissions: Sequence[Submission]) -> tuple[Gap, ...]:

@@ -289,6 +289,23 @@ def test_an_upload_does_not_outlive_a_revocation(
     assert service.offset(membership.site_id, signed).durable == len(data)
 
 
+def test_an_upload_does_not_outlive_its_agreement(federation: Federation, service: SubmissionService) -> None:
+    """Suspended while the bytes come in: no receipt is written; what arrived is kept."""
+    site, membership = federation.site("Suspended While Uploading")
+    sealed = sealed_bytes(site, membership, 2 * CHUNK)
+    data, signed = sealed.ciphertext.read_bytes(), of_manifest(sealed.manifest)
+
+    def parts() -> Iterator[bytes]:
+        yield from chunks(data)
+        federation.suspend("Suspended While Uploading")
+
+    with pytest.raises(AgreementNotExecuted):
+        list(service.receive(membership.site_id, signed, 0, parts()))
+    federation.execute("Suspended While Uploading")
+    assert service.offset(membership.site_id, signed).receipt is None
+    assert service.offset(membership.site_id, signed).durable == len(data)
+
+
 def test_only_the_agreements_curator_fetches(service: SubmissionService, member: tuple[SiteHome, Membership]) -> None:
     """The curator a study is sealed to gets its ciphertext unchanged; any other curator is refused."""
     site, membership = member
