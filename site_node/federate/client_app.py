@@ -21,9 +21,9 @@ from shared.federation.records import Vector
 from shared.federation.secure_sum.policy import SumPolicy
 from site_node.federate import statistics
 from site_node.federate.dataset import Split, load_split
-from site_node.federate.policy import check_message, load_policy, may_report_figures
+from site_node.federate.policy import check_message, may_report_figures
 from site_node.federate.rounds import claim_round
-from site_node.federate.site import FederateSettings, from_context
+from site_node.federate.site import CONTEXT_KEY, Admitted, FederateSettings, SiteContext, from_context
 from site_node.federate.supernode import refusal
 from site_node.federate.training import evaluate, train
 
@@ -34,9 +34,9 @@ FAILED = "SITE_FAILED: "
 def policy_gate(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
     """Let the message through only when the policy allows it, and its answer only when that may leave."""
     try:
-        site = from_context(context.node_config)
+        given = from_context(context.node_config, SiteContext)
+        site, policy = given.site, given.policy
         plan = plan_of(message, site)
-        policy = load_policy(site.policy)
         kind = message.metadata.message_type.split(".")[0]
         server_round = int(message.content[records.CONFIG].get(records.ROUND, 0))
         check_message(
@@ -52,6 +52,7 @@ def policy_gate(message: Message, context: Context, call_next: ClientAppCallable
         )
         kind_or_stage = str(message.content[records.CONFIG].get(records.STAGE)) if kind == "query" else kind
         claim_round(site.folder, plan.run, kind_or_stage, 0 if kind == "query" else server_round)
+        context.node_config = {CONTEXT_KEY: Admitted(site=site, policy=policy, plan=plan)}
         reply = call_next(message, context)
         check_answer(reply, plan, policy.max_answer_bytes)
     except RunRefused as error:
@@ -103,14 +104,13 @@ def train_round(message: Message, context: Context) -> Message:
 
     The number of images is what Flower weights the average by; the loss leaves only if each class has enough cases.
     """
-    site = from_context(context.node_config)
-    plan = plan_of(message, site)
-    task = _task(plan)
+    admitted = from_context(context.node_config, Admitted)
+    task = _task(admitted.plan)
     model = build_model(task)
     set_state(model, _vector(message))
-    samples = _split(site.library, task).training
+    samples = _split(admitted.site.library, task).training
     loss = train(model, samples, task, server_round=int(message.content[records.CONFIG][records.ROUND]))
-    reported = may_report_figures(load_policy(site.policy), plan, samples.cases)
+    reported = may_report_figures(admitted.policy, admitted.plan, samples.cases)
     metrics = {
         records.EXAMPLES: len(samples.labels),
         records.LOSS: loss if reported else 0.0,
@@ -127,14 +127,13 @@ def train_round(message: Message, context: Context) -> Message:
 
 def evaluate_round(message: Message, context: Context) -> Message:
     """Evaluate the received model on this site's validation images; figures leave only if there are enough cases."""
-    site = from_context(context.node_config)
-    plan = plan_of(message, site)
-    task = _task(plan)
+    admitted = from_context(context.node_config, Admitted)
+    task = _task(admitted.plan)
     model = build_model(task)
     set_state(model, _vector(message))
-    samples = _split(site.library, task).validation
+    samples = _split(admitted.site.library, task).validation
     result = evaluate(model, samples)
-    reported = result.auc is not None and may_report_figures(load_policy(site.policy), plan, samples.cases)
+    reported = result.auc is not None and may_report_figures(admitted.policy, admitted.plan, samples.cases)
     metrics = {
         records.EXAMPLES: result.images if reported else 0,
         records.LOSS: result.loss if reported else 0.0,
@@ -146,10 +145,9 @@ def evaluate_round(message: Message, context: Context) -> Message:
 
 def count(message: Message, context: Context) -> Message:
     """Answer one stage of a federated statistic."""
-    site = from_context(context.node_config)
-    plan = plan_of(message, site)
+    admitted = from_context(context.node_config, Admitted)
+    site, policy = admitted.site, admitted.policy
     config = message.content[records.CONFIG]
-    policy = load_policy(site.policy)
     payload = statistics.answer(
         str(config[records.STAGE]),
         config[records.PAYLOAD],
@@ -160,7 +158,7 @@ def count(message: Message, context: Context) -> Message:
         library=site.library,
         policy=SumPolicy(minimum=policy.minimum_sites, colluders=policy.colluders, pins=policy.pins),
         protocol_digest=site.protocol_digest,
-        roster=plan.roster,
+        roster=admitted.plan.roster,
     )
     return Message(RecordDict({records.CONFIG: ConfigRecord({records.PAYLOAD: payload})}), reply_to=message)
 

@@ -8,7 +8,7 @@ import structlog
 from shared.errors import RicordError
 from site_node.federate.client_app import REFUSED, app
 from site_node.federate.policy import check_bundle, load_policy
-from site_node.federate.site import CONTEXT_KEY, FederateSettings
+from site_node.federate.site import CONTEXT_KEY, FederateSettings, SiteContext
 from site_node.federate.supernode import SuperNode, SuperNodeSettings, Task, refusal
 
 log = structlog.get_logger(__name__)
@@ -73,11 +73,12 @@ def answer(task: Task, settings: FederateSettings) -> None:
     """Refuse a bundle that the policy does not list before its message is read; else let the app answer."""
     kind = task.message.metadata.message_type
     try:
-        check_bundle(load_policy(settings.policy), task.bundle_digest)
+        policy = load_policy(settings.policy)
+        check_bundle(policy, task.bundle_digest)
     except RicordError as error:
         reply = refusal(task.message, REFUSED + error.fields.get("problem", error.public))
     else:
-        task.context.node_config = {CONTEXT_KEY: settings.model_dump_json()}
+        task.context.node_config = {CONTEXT_KEY: SiteContext(site=settings, policy=policy)}
         reply = app(task.message, task.context)
         task.context.node_config = {}
     reason = reply.error.reason if reply.has_error() else None

@@ -1,13 +1,16 @@
-"""What the client app knows of its own site. It travels in the context of each task and never leaves this machine."""
+"""What the client app knows while it answers a message. It stands in the task's context and stays in this process."""
 
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 from shared.agreement import Mode
 from shared.crypto.signing import VerifyKey
 from shared.errors import InvalidIdentifier
+from shared.federation.plan import Plan
 from shared.frozen import Frozen
 from shared.ids import Sha256, SiteId
+from site_node.federate.policy import SitePolicy
 
 CONTEXT_KEY = "ricord-site"
 
@@ -36,9 +39,25 @@ class FederateSettings(Frozen):
         return VerifyKey.parse(self.coordinator_key)
 
 
-def from_context(node_config: dict[str, object]) -> FederateSettings:
-    """The settings that the executor put into a task's context; raises `InvalidIdentifier` when it put none."""
-    text = node_config.get(CONTEXT_KEY)
-    if not isinstance(text, str):
+class SiteContext(Frozen):
+    """What the executor gives the app for one message: the site's settings, and its policy as it was read then."""
+
+    site: FederateSettings
+    policy: SitePolicy
+
+
+class Admitted(SiteContext):
+    """What the policy gate gives on with a message that it let through: also the plan, verified."""
+
+    plan: Plan
+
+
+Known = TypeVar("Known", bound=SiteContext)
+
+
+def from_context(node_config: dict[str, object], kind: type[Known]) -> Known:
+    """What the step before put into a task's context; raises `InvalidIdentifier` when it was no `kind`."""
+    known = node_config.get(CONTEXT_KEY)
+    if not isinstance(known, kind):
         raise InvalidIdentifier(kind="federation context")
-    return FederateSettings.model_validate_json(text)
+    return known

@@ -10,13 +10,15 @@ from flwr.supercore.task_identity import TaskIdentity
 
 from shared.agreement import Mode
 from shared.crypto.signing import SigningKey
-from shared.errors import RunRefused
+from shared.errors import InvalidIdentifier, RunRefused
+from shared.federation.bundle import bundle_digest
 from shared.federation.models.registry import build_model, get_state
-from shared.federation.plan import Plan, PlanRequest, TrainingTask, complete_plan, sign_plan
-from site_node.federate import client_app
+from shared.federation.plan import Plan, PlanRequest, TrainingTask, complete_plan, sign_plan, verify_plan
+from site_node.federate import client_app, executor
 from site_node.federate.client_app import app, check_answer, policy_gate
 from site_node.federate.executor import answer
-from site_node.federate.site import CONTEXT_KEY, FederateSettings
+from site_node.federate.policy import load_policy
+from site_node.federate.site import CONTEXT_KEY, FederateSettings, SiteContext
 from tests.factories.site_homes import PROTOCOL, make_site, member_of, set_policy
 
 KEY = SigningKey.generate()
@@ -41,7 +43,7 @@ def make_message(plan: str | None, kind: str = "train", server_round: int = 1) -
 
 
 def context_of(site: FederateSettings) -> Context:
-    return Context(1, 2, {CONTEXT_KEY: site.model_dump_json()}, RecordDict(), {})
+    return Context(1, 2, {CONTEXT_KEY: SiteContext(site=site, policy=load_policy(site.policy))}, RecordDict(), {})
 
 
 def test_a_message_under_a_good_plan_is_answered(sites: list[FederateSettings]) -> None:
@@ -160,3 +162,30 @@ def test_a_foreign_bundle_is_refused_before_its_message_is_read(sites: list[Fede
     task = FakeTask(make_message(sign_plan(plan_for(sites), KEY)), "f" * 64)
     answer(task, sites[0])  # type: ignore[arg-type] # a stand-in with the same shape
     assert task.replies[0].error.reason == "SITE_POLICY: this bundle's digest is not on the site's list"
+
+
+def test_a_message_that_no_policy_has_seen_is_not_answered(sites: list[FederateSettings]) -> None:
+    """Neither without the policy in its context, nor by a handler that is called past the gate."""
+    message = make_message(sign_plan(plan_for(sites), KEY))
+    reply = app(message, Context(1, 2, {}, RecordDict(), {}))
+    assert reply.error.reason.startswith("SITE_POLICY: ")
+    with pytest.raises(InvalidIdentifier):
+        client_app.train_round(message, context_of(sites[0]))
+
+
+@pytest.mark.parametrize("kind", ["train", "evaluate"])
+def test_policy_and_plan_are_read_once_a_message(
+    sites: list[FederateSettings], kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole message is judged by one reading of each: a file changed in between cannot make two halves."""
+    reads: list[str] = []
+
+    def counted(what: str, read: Callable[..., object]) -> Callable[..., object]:
+        return lambda *arguments: (reads.append(what), read(*arguments))[1]
+
+    monkeypatch.setattr(executor, "load_policy", counted("policy", load_policy))
+    monkeypatch.setattr(client_app, "verify_plan", counted("plan", verify_plan))
+    task = FakeTask(make_message(sign_plan(plan_for(sites), KEY), kind=kind), bundle_digest())
+    answer(task, sites[0])  # type: ignore[arg-type] # a stand-in with the same shape
+    assert not task.replies[0].has_error()
+    assert reads == ["policy", "plan"]
