@@ -24,7 +24,6 @@ from shared.token import TokenKind
 
 # SITEIDs of RICORD's released collections; a new site must not be mistaken for one of them.
 RESERVED_SITE_IDS = frozenset({"419639"})
-STATEMENT = "curator-statement"  # kind of the documents that hold the enrolments curators signed
 
 
 class Draft(Frozen):
@@ -173,13 +172,12 @@ def _curator_keys(reading: Reading, name: str) -> CuratorKeys:
     member = reading.member(Role.CURATOR, name)
     if member is None or member.recipient is None:
         raise NotFound("a curator must enrol before an agreement can name it", kind="enrolled curator", name=name)
-    statement = reading.document(STATEMENT, name)
-    if statement is None:
+    if member.statement is None:
         raise NotFound("it must enrol again to state its recipient", kind="curator with a signed recipient", name=name)
     return CuratorKeys(
         name=name,
         recipient=member.recipient,
         fingerprint=VerifyKey.parse(member.verify_key).fingerprint,
         verify_key=member.verify_key,
-        statement=Signed.model_validate_json(statement.body),
+        statement=member.statement,
     )

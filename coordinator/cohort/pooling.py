@@ -6,7 +6,7 @@ from datetime import datetime
 
 from coordinator.cohort.policies import Policy
 from coordinator.cohort.relations import complete, relations_of, worth_of
-from coordinator.cohort.released import ReleasedCell, ReleasedTable, save_table
+from coordinator.cohort.released import ReleasedCell, ReleasedTable
 from coordinator.cohort.suppression import suppress
 from coordinator.home.identity import Clock, Identity, utc_now
 from coordinator.store.interface import Reading, Store
@@ -51,7 +51,7 @@ class Pooling:
         )
         with self._store.begin() as work:
             work.append_event(at=self._now(), actor="federation", action="cohort released", about=table.id)
-            save_table(work, table)
+            work.add_cohort(table.row())
         return canonical_json(table)
 
 

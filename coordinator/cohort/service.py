@@ -5,10 +5,9 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from coordinator.cohort.policies import Policy
-from coordinator.cohort.released import ReleasedTable, table_of, tables
-from coordinator.federation.registry import Run
 from coordinator.store.interface import Store
-from shared.errors import RunFailed
+from coordinator.store.records import Cohort, Run
+from shared.errors import NotFound, RunFailed
 from shared.federation.plan import PlanRequest, StatisticsTask
 from shared.ids import SiteId
 from shared.manifest import canonical_json
@@ -46,7 +45,7 @@ class CohortService:
         self._sleep = sleep
         self._monotonic = monotonic
 
-    def compute(self, name: str, policy: str, sites: Sequence[SiteId] = (), *, actor: str) -> ReleasedTable:
+    def compute(self, name: str, policy: str, sites: Sequence[SiteId] = (), *, actor: str) -> Cohort:
         """Have the sites' counts pooled and wait for the table; no sites: all whose agreement covers it.
 
         Raises `InvalidArgument` for a policy that does not exist, `PlanInvalid`, `AgreementModeNotAllowed`, or
@@ -65,12 +64,15 @@ class CohortService:
             raise RunFailed(problem=run.problem.rstrip(".") or "the log says more")
         return self.cohort(run.id)
 
-    def cohort(self, name: str) -> ReleasedTable:
+    def cohort(self, name: str) -> Cohort:
         """One released table; raises `NotFound`."""
         with self._store.read() as reading:
-            return table_of(reading, name)
+            cohort = reading.cohort(name)
+        if cohort is None:
+            raise NotFound(kind="cohort", name=name)
+        return cohort
 
-    def cohorts(self) -> Sequence[ReleasedTable]:
+    def cohorts(self) -> Sequence[Cohort]:
         """Every released table, the oldest first."""
         with self._store.read() as reading:
-            return tables(reading)
+            return reading.cohorts()

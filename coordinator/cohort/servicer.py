@@ -1,16 +1,19 @@
 """Cohort summaries on the wire; each method is one call of the service."""
 
+from typing import TYPE_CHECKING
+
 import grpc
 
-from coordinator.cohort.released import ReleasedTable
 from coordinator.cohort.service import CohortService
 from coordinator.trust.interceptor import peer_of
 from shared.errors import InvalidArgument
 from shared.ids import SiteId
-from shared.manifest import canonical_json
 from shared.proto.ricord.v1 import cohort_pb2 as pb
 from shared.proto.ricord.v1.cohort_pb2_grpc import CohortServiceServicer
 from shared.wire import to_timestamp
+
+if TYPE_CHECKING:
+    from coordinator.store.records import Cohort
 
 DEFAULT_NAME = "ricord"
 DEFAULT_POLICY = "cms-11"
@@ -29,18 +32,18 @@ class CohortServicer(CohortServiceServicer):
         if request.options not in {b"", b"{}"}:
             raise InvalidArgument(name="options", problem="a cohort summary has none")
         peer = peer_of(context)
-        table = self._service.compute(
+        cohort = self._service.compute(
             request.name or DEFAULT_NAME,
             request.policy or DEFAULT_POLICY,
             [SiteId(site) for site in request.site_ids],
             actor=f"{peer.role}/{peer.name}",
         )
-        return pb.ComputeCohortResponse(cohort=_message(table, whole=True))
+        return pb.ComputeCohortResponse(cohort=_message(cohort, whole=True))
 
     def ListCohorts(self, request: pb.ListCohortsRequest, context: grpc.ServicerContext) -> pb.ListCohortsResponse:
         """What was released."""
         del request, context
-        return pb.ListCohortsResponse(cohorts=[_message(table, whole=False) for table in self._service.cohorts()])
+        return pb.ListCohortsResponse(cohorts=[_message(cohort, whole=False) for cohort in self._service.cohorts()])
 
     def GetCohort(self, request: pb.GetCohortRequest, context: grpc.ServicerContext) -> pb.GetCohortResponse:
         """One released table, whole."""
@@ -48,13 +51,13 @@ class CohortServicer(CohortServiceServicer):
         return pb.GetCohortResponse(cohort=_message(self._service.cohort(request.id), whole=True))
 
 
-def _message(table: ReleasedTable, *, whole: bool) -> pb.Cohort:
+def _message(cohort: "Cohort", *, whole: bool) -> pb.Cohort:
     return pb.Cohort(
-        id=table.id,
-        name=table.definition.name,
-        policy=table.policy,
-        site_count=table.site_count,
-        computed_at=to_timestamp(table.computed_at),
-        table_sha256=table.digest,
-        table=canonical_json(table) if whole else b"",
+        id=cohort.id,
+        name=cohort.name,
+        policy=cohort.policy,
+        site_count=cohort.site_count,
+        computed_at=to_timestamp(cohort.computed_at),
+        table_sha256=cohort.table_sha256,
+        table=cohort.table.encode() if whole else b"",
     )

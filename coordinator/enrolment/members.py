@@ -6,7 +6,6 @@ from datetime import datetime
 from coordinator.agreements.lifecycle import state_at, transition
 from coordinator.agreements.lookup import agreement_of, site_of
 from coordinator.agreements.service import new_agreement
-from coordinator.federation.interface import NODE
 from coordinator.home.identity import Clock, Identity, utc_now
 from coordinator.store.interface import Reading, Store
 from coordinator.store.records import Site
@@ -96,7 +95,7 @@ class MemberService:
             name = site_of(work, name).site_id or name if role is Role.SITE else name
             count = work.revoke(role, name, self._now())
             if role is Role.SITE:
-                work.delete_document(NODE, name)
+                work.delete_node(name)
             work.append_event(
                 at=self._now(), actor=actor, action=f"{count} certificates revoked", about=f"{role}/{name}"
             )

@@ -1,15 +1,13 @@
 """What a newcomer does with a token: read, sign, enrol; and what a member does to stay: renew."""
 
 import hashlib
-from datetime import datetime
 
 from coordinator.agreements.lifecycle import in_force, terms_of, transition
 from coordinator.agreements.lookup import agreement_of, site_of
-from coordinator.agreements.service import STATEMENT
 from coordinator.agreements.text import agreement_text
 from coordinator.home.identity import Clock, Identity, utc_now
 from coordinator.store.interface import Reading, Store, Work
-from coordinator.store.records import Agreement, Certificate, Document, Member, Site, TokenRow
+from coordinator.store.records import Agreement, Certificate, Member, Site, TokenRow
 from coordinator.trust import tokens
 from coordinator.trust.certificates import check_certificate_row
 from shared.agreement import AgreementTerms, Consent, State
@@ -89,9 +87,7 @@ class EnrolmentService:
             if row.role == Role.SITE:
                 enrolled = self._enrol_site(work, row, csr, key)
             else:
-                enrolled = self._enrol_person(work, row, csr, key, enrolment)
-                if enrolment.recipient is not None:
-                    work.put_document(_statement(row.subject, signed, self._now()))
+                enrolled = self._enrol_person(work, row, csr, key, signed=signed, recipient=enrolment.recipient)
             uri = self._identity.uri(enrolled.role, enrolled.name)
             work.append_event(at=self._now(), actor=uri, action="enrolled", about=pki.serial_of(enrolled.certificate))
             return enrolled
@@ -132,18 +128,25 @@ class EnrolmentService:
             role=Role.SITE, name=site.site_id, certificate=certificate, agreement=agreement, site_id=site.site_id
         )
 
-    def _enrol_person(self, work: Work, row: TokenRow, csr: bytes, key: VerifyKey, enrolment: Enrolment) -> NewMember:
+    def _enrol_person(
+        self, work: Work, row: TokenRow, csr: bytes, key: VerifyKey, *, signed: Signed, recipient: str | None
+    ) -> NewMember:
         role, now = Role(row.role), self._now()
         member = work.member(role, row.subject)
-        if member is not None and (member.verify_key, member.recipient) != (key.text, enrolment.recipient):
+        if member is not None and (member.verify_key, member.recipient) != (key.text, recipient):
             # Sites pinned the registered keys in their agreements; other keys would make the pins worthless.
             raise SignatureInvalid(f"{role} {row.subject} enrolled with other keys before", what="the enrolment")
-        if (role is Role.CURATOR) != (enrolment.recipient is not None):
+        if (role is Role.CURATOR) != (recipient is not None):
             raise InvalidArgument(name="The age recipient", problem="curators register one, and nobody else does")
-        if enrolment.recipient is not None:
-            parse_recipient(enrolment.recipient)  # refuses one that no site could seal to
+        if recipient is not None:
+            parse_recipient(recipient)  # refuses one that no site could seal to
         member = Member(
-            role=role, name=row.subject, verify_key=key.text, recipient=enrolment.recipient, enrolled_at=now
+            role=role,
+            name=row.subject,
+            verify_key=key.text,
+            recipient=recipient,
+            statement=signed if recipient else None,
+            enrolled_at=now,
         )
         work.put_member(member)
         return NewMember(role=role, name=row.subject, certificate=self._issued(work, role, row.subject, csr))
@@ -163,11 +166,6 @@ def registered_key(reading: Reading, role: Role, name: str) -> str:
     if owner is None or owner.verify_key is None:
         raise NotFound(kind=f"enrolled {role}", name=name)
     return owner.verify_key
-
-
-def _statement(name: str, signed: Signed, now: datetime) -> Document:
-    """The curator's signed statement of its recipient; sites check it before they sign."""
-    return Document(kind=STATEMENT, name=name, state="signed", body=signed.model_dump_json(), changed_at=now)
 
 
 def _checked(signed: Signed, key: VerifyKey, csr: bytes, *, token: Sha256 | None) -> Enrolment:

@@ -8,7 +8,6 @@ from shared.frozen import Frozen
 from shared.ids import SiteId
 
 FEDERATED = (Mode.COHORT, Mode.STATISTICS, Mode.TRAINING)
-NODE = "node"  # kind of the documents that hold registered node keys
 
 
 class RegisteredNode(Frozen):

@@ -14,12 +14,13 @@ import structlog
 
 from coordinator.federation import registry
 from coordinator.federation.grid import GridExchange, RosterGrid
-from coordinator.federation.registry import Run, StoredNodes
+from coordinator.federation.registry import StoredNodes
 from coordinator.federation.server_app import FOLDER, app
 from coordinator.federation.superlink import SuperLink, SuperLinkSettings
 from coordinator.federation.training import METRICS_FILE
 from coordinator.home.identity import utc_now
 from coordinator.store.interface import Store
+from coordinator.store.records import Run
 from shared.errors import RicordError
 from shared.federation.bundle import build_bundle
 from shared.federation.exchange import Exchange
@@ -69,7 +70,7 @@ class _Worker:
     def recover_interrupted(self) -> None:
         """Make unfinished training of a previous process pending again; mark its other unfinished runs failed."""
         with self._store.read() as reading:
-            interrupted = [run for run in registry.runs(reading) if run.state in ("running", "stopping")]
+            interrupted = reading.runs("running", "stopping")
         for run in interrupted:
             if run.state == "running" and run.plan.purpose == "training":
                 self._put(run.model_copy(update={"state": "pending"}), "run taken up again")
@@ -79,7 +80,7 @@ class _Worker:
     def next_pending(self) -> Run | None:
         """The oldest pending run."""
         with self._store.read() as reading:
-            return next((run for run in registry.runs(reading) if run.state == "pending"), None)
+            return next(iter(reading.runs("pending")), None)
 
     def execute(self, run: Run) -> None:
         """Execute one run from start to end; never raises."""
@@ -128,7 +129,7 @@ class _Worker:
     def _put(self, run: Run, action: str) -> None:
         with self._store.begin() as work:
             work.append_event(at=utc_now(), actor=_ACTOR, action=action, about=run.id)
-            registry.put_run(work, run, now=utc_now())
+            work.put_run(run)
         _log.info(action.replace(" ", "."), run=run.id, purpose=run.plan.purpose)
 
 

@@ -1,51 +1,23 @@
-"""Registered nodes and runs in the coordinator's store, as documents of kind `node` and `run`."""
+"""Which sites take part in federated work: their registered nodes and their agreements, from the store."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Literal
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
 from coordinator.agreements.lookup import terms_in_force
-from coordinator.federation.interface import FEDERATED, NODE, RegisteredNode
+from coordinator.federation.interface import FEDERATED, RegisteredNode
 from coordinator.home.identity import Clock, utc_now
 from coordinator.store.interface import Reading, Store, Work
-from coordinator.store.records import Document
+from coordinator.store.records import Node, Run
 from coordinator.trust.certificates import is_member_now
-from shared.agreement import Mode, Moment
+from shared.agreement import Mode
 from shared.crypto.pki import Role
 from shared.crypto.signing import VerifyKey
 from shared.errors import AgreementModeNotAllowed, InvalidArgument, NotFound, RicordError
-from shared.federation.plan import Plan
-from shared.frozen import Frozen
-from shared.ids import RunId, SiteId
-
-RUN = "run"
-RunState = Literal["pending", "running", "stopping", "done", "failed"]
-
-
-class NodeRow(Frozen):
-    """A site's registered Flower node key."""
-
-    site_id: SiteId
-    public_key: str  # PEM, SubjectPublicKeyInfo, P-384
-
-
-class Run(Frozen):
-    """A federated run. `signed` is the plan as it travels; `result` is canonical JSON, empty until there is one."""
-
-    id: RunId
-    state: RunState
-    plan: Plan
-    signed: str
-    actor: str
-    created_at: Moment
-    started_at: Moment | None = None
-    ended_at: Moment | None = None
-    result: str = ""
-    problem: str = ""
+from shared.ids import SiteId
 
 
 class StoredNodes:
@@ -58,13 +30,12 @@ class StoredNodes:
     def nodes(self, modes: tuple[Mode, ...]) -> Mapping[SiteId, RegisteredNode]:
         """The nodes of sites with a valid certificate whose executed agreement covers at least one of `modes`."""
         with self._store.read() as reading:
-            rows = [NodeRow.model_validate_json(document.body) for document in reading.documents(NODE)]
             return {
-                row.site_id: RegisteredNode(
-                    public_key=row.public_key.encode(), fingerprint=_fingerprint(reading, row.site_id)
+                node.site_id: RegisteredNode(
+                    public_key=node.public_key.encode(), fingerprint=_fingerprint(reading, node.site_id)
                 )
-                for row in rows
-                if self._takes_part(reading, row.site_id, modes)
+                for node in reading.nodes()
+                if self._takes_part(reading, node.site_id, modes)
             }
 
     def members(self, modes: tuple[Mode, ...]) -> Mapping[SiteId, str]:
@@ -80,37 +51,25 @@ class StoredNodes:
         return covered and is_member_now(reading, Role.SITE, site_id, now)
 
 
-def register_node(work: Work, site_id: SiteId, public_key: bytes, *, now: datetime) -> NodeRow:
+def register_node(work: Work, site_id: SiteId, public_key: bytes, *, now: datetime) -> Node:
     """Store a site's node key. Raises `InvalidArgument`, `AgreementNotExecuted` or `AgreementModeNotAllowed`."""
     if not any(_covers(work, site_id, mode, now) for mode in FEDERATED):
         terms_in_force(work, site_id, Mode.TRAINING, now)
         raise AgreementModeNotAllowed(mode=Mode.TRAINING)
-    row = NodeRow(site_id=site_id, public_key=_node_key(public_key))
-    registered = [NodeRow.model_validate_json(document.body) for document in work.documents(NODE)]
-    if any(node.public_key == row.public_key and node.site_id != site_id for node in registered):
+    node = Node(site_id=site_id, public_key=_node_key(public_key), registered_at=now)
+    registered = work.node_with(node.public_key)
+    if registered is not None and registered.site_id != site_id:
         raise InvalidArgument(name="public_key", problem="another site has registered it")
-    work.put_document(Document(kind=NODE, name=site_id, state="registered", body=_json(row), changed_at=now))
-    return row
-
-
-def put_run(work: Work, run: Run, *, now: datetime) -> Run:
-    """Store a run in its present state."""
-    work.put_document(Document(kind=RUN, name=run.id, state=run.state, body=_json(run), changed_at=now))
-    return run
+    work.put_node(node)
+    return node
 
 
 def run_of(reading: Reading, name: str) -> Run:
     """A run by its id; raises `NotFound`."""
-    document = reading.document(RUN, name)
-    if document is None:
+    run = reading.run(name)
+    if run is None:
         raise NotFound(kind="run", name=name)
-    return Run.model_validate_json(document.body)
-
-
-def runs(reading: Reading) -> Sequence[Run]:
-    """Every run, the oldest first."""
-    stored = [Run.model_validate_json(document.body) for document in reading.documents(RUN)]
-    return sorted(stored, key=lambda run: run.created_at)
+    return run
 
 
 def _covers(reading: Reading, site_id: SiteId, mode: Mode, now: datetime) -> bool:
@@ -137,7 +96,3 @@ def _node_key(pem: bytes) -> str:
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP384R1):
         raise InvalidArgument(name="public_key", problem="it is not on the curve P-384")
     return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
-
-
-def _json(value: Frozen) -> str:
-    return value.model_dump_json()

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from coordinator.federation import registry
 from coordinator.federation.interface import Members
-from coordinator.federation.registry import NodeRow, Run
 from coordinator.home.identity import Clock, Identity, utc_now
 from coordinator.store.interface import Store
+from coordinator.store.records import Node, Run
 from shared.agreement import Mode
 from shared.errors import AgreementModeNotAllowed, ProtocolMismatch
 from shared.federation.bundle import bundle_digest
@@ -60,7 +60,8 @@ class FederationService:
         )
         with self._store.begin() as work:
             work.append_event(at=self._now(), actor=actor, action=f"run {plan.purpose} asked for", about=run.id)
-            return registry.put_run(work, run, now=self._now())
+            work.put_run(run)
+        return run
 
     def run(self, name: str) -> Run:
         """One run; raises `NotFound`."""
@@ -70,7 +71,7 @@ class FederationService:
     def runs(self) -> Sequence[Run]:
         """Every run, the oldest first."""
         with self._store.read() as reading:
-            return registry.runs(reading)
+            return reading.runs()
 
     def stop_run(self, name: str, *, actor: str) -> Run:
         """Ask a run to end; one that has ended stays as it is. Raises `NotFound`."""
@@ -82,9 +83,10 @@ class FederationService:
             update = {"state": "failed", "ended_at": self._now(), "problem": "it was stopped"} if unstarted else {}
             work.append_event(at=self._now(), actor=actor, action="run stopped", about=run.id)
             stopped = run.model_copy(update=update or {"state": "stopping"})
-            return registry.put_run(work, stopped, now=self._now())
+            work.put_run(stopped)
+        return stopped
 
-    def register_node(self, site_id: SiteId, public_key: bytes, *, protocol_digest: str) -> NodeRow:
+    def register_node(self, site_id: SiteId, public_key: bytes, *, protocol_digest: str) -> Node:
         """Store a site's node key: the SuperLink admits it while the site's agreement covers federated work.
 
         Raises `ProtocolMismatch`, `InvalidArgument`, `AgreementNotExecuted` or `AgreementModeNotAllowed`.
@@ -92,9 +94,9 @@ class FederationService:
         if protocol_digest != self._identity.protocol_digest:
             raise ProtocolMismatch(held=protocol_digest, wanted=self._identity.protocol_digest)
         with self._store.begin() as work:
-            row = registry.register_node(work, site_id, public_key, now=self._now())
+            node = registry.register_node(work, site_id, public_key, now=self._now())
             work.append_event(at=self._now(), actor=f"site/{site_id}", action="node registered", about=site_id)
-            return row
+        return node
 
     def info(self) -> FederationInfo:
         """The fleet port's address and the bundles that run."""

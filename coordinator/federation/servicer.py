@@ -1,8 +1,9 @@
 """FederationService on the wire: each method is one call of `coordinator.federation.service`."""
 
+from typing import TYPE_CHECKING
+
 import grpc
 
-from coordinator.federation.registry import Run
 from coordinator.federation.service import FederationService
 from coordinator.trust.interceptor import peer_of
 from shared.ids import SiteId
@@ -10,6 +11,9 @@ from shared.manifest import canonical_json
 from shared.proto.ricord.v1 import federation_pb2 as wire
 from shared.proto.ricord.v1.federation_pb2_grpc import FederationServiceServicer
 from shared.wire import to_timestamp
+
+if TYPE_CHECKING:
+    from coordinator.store.records import Run
 
 
 class FederationServicer(FederationServiceServicer):
@@ -64,7 +68,7 @@ def _actor(context: grpc.ServicerContext) -> str:
     return f"{peer.role}/{peer.name}"
 
 
-def _run(run: Run, *, whole: bool = True) -> wire.Run:
+def _run(run: "Run", *, whole: bool = True) -> wire.Run:
     return wire.Run(
         id=run.id,
         state=run.state,

@@ -13,11 +13,15 @@ from coordinator.store.audit_chain import AuditEvent
 from coordinator.store.records import (
     Agreement,
     Certificate,
-    Document,
+    Cohort,
     Member,
+    Node,
+    Run,
+    RunState,
     Site,
     Submission,
     TokenRow,
+    Upload,
 )
 from shared.ids import AgreementId, Sha256, SiteId
 
@@ -58,11 +62,26 @@ class Reading(Protocol):
     def events(self, after: int = 0, limit: int = 1000) -> Sequence[AuditEvent]:
         """Audit events numbered above `after`, in order, at most `limit`."""
 
-    def document(self, kind: str, name: str) -> Document | None:
-        """A service's own document."""
+    def uploads(self, site_id: SiteId | None = None, *, before: datetime | None = None) -> Sequence[Upload]:
+        """Unfinished uploads by name: of one site, last continued before a moment, or both."""
 
-    def documents(self, kind: str) -> Sequence[Document]:
-        """A service's documents of one kind, the oldest change first."""
+    def nodes(self) -> Sequence[Node]:
+        """Every registered node, by SITEID."""
+
+    def node_with(self, public_key: str) -> Node | None:
+        """The node that registered a key."""
+
+    def run(self, run_id: str) -> Run | None:
+        """A federated run by its id."""
+
+    def runs(self, *states: RunState) -> Sequence[Run]:
+        """The runs in one of `states`, of every state when none is named; the oldest first."""
+
+    def cohort(self, run_id: str) -> Cohort | None:
+        """A released table by the id of its run."""
+
+    def cohorts(self) -> Sequence[Cohort]:
+        """Every released table, the oldest first."""
 
 
 class Work(Reading, Protocol):
@@ -98,11 +117,23 @@ class Work(Reading, Protocol):
     def append_event(self, *, at: datetime, actor: str, action: str, about: str, result: str = "done") -> AuditEvent:
         """Add the next link of the audit chain."""
 
-    def put_document(self, document: Document) -> None:
-        """Add a service's document or replace the one of that kind and name."""
+    def put_upload(self, upload: Upload) -> None:
+        """Add an unfinished upload or replace the one of that name."""
 
-    def delete_document(self, kind: str, name: str) -> None:
-        """Delete a service's document; nothing happens when there is none."""
+    def delete_upload(self, name: Sha256) -> None:
+        """Delete an unfinished upload; nothing happens when there is none."""
+
+    def put_node(self, node: Node) -> None:
+        """Add a site's node or replace it."""
+
+    def delete_node(self, site_id: str) -> None:
+        """Delete a site's node; nothing happens when there is none."""
+
+    def put_run(self, run: Run) -> None:
+        """Add a run or replace the one of that id."""
+
+    def add_cohort(self, cohort: Cohort) -> None:
+        """Add a released table by the id of its run."""
 
 
 class Store(Protocol):

@@ -1,8 +1,11 @@
 """The rows of the store as frozen records."""
 
+from typing import Literal
+
 from shared.agreement import Moment, State
+from shared.federation.plan import Plan
 from shared.frozen import Frozen
-from shared.ids import AgreementId, Sha256, SiteId, Uid
+from shared.ids import AgreementId, RunId, Sha256, SiteId, Uid
 from shared.signed import Signed
 from shared.token import TokenKind
 
@@ -60,6 +63,7 @@ class Member(Frozen):
     name: str
     verify_key: str
     recipient: str | None = None
+    statement: Signed | None = None  # the enrolment by which a curator signed its recipient
     enrolled_at: Moment
 
 
@@ -80,11 +84,47 @@ class Submission(Frozen):
     received_at: Moment
 
 
-class Document(Frozen):
-    """A named JSON document of a service that has its own formats (cohorts, federated runs, nodes)."""
+class Upload(Frozen):
+    """An unfinished upload: whose the partial file `name` is, and when the site last went on with it."""
 
-    kind: str
-    name: str
-    state: str
-    body: str  # JSON
-    changed_at: Moment
+    name: Sha256
+    site_id: SiteId
+    continued_at: Moment
+
+
+class Node(Frozen):
+    """A site's registered Flower node key."""
+
+    site_id: SiteId
+    public_key: str  # PEM, SubjectPublicKeyInfo, P-384
+    registered_at: Moment
+
+
+RunState = Literal["pending", "running", "stopping", "done", "failed"]
+
+
+class Run(Frozen):
+    """A federated run. `signed` is the plan as it travels; `result` is canonical JSON, empty until there is one."""
+
+    id: RunId
+    state: RunState
+    plan: Plan
+    signed: str
+    actor: str
+    created_at: Moment
+    started_at: Moment | None = None
+    ended_at: Moment | None = None
+    result: str = ""
+    problem: str = ""
+
+
+class Cohort(Frozen):
+    """A released cohort table. `id` is its run's; `table` is canonical JSON of `ReleasedTable`."""
+
+    id: RunId
+    name: str  # of the cohort's definition
+    policy: str
+    site_count: int
+    computed_at: Moment
+    table_sha256: Sha256
+    table: str

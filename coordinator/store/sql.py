@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Engine,
     Table,
@@ -31,11 +32,15 @@ from coordinator.store.audit_chain import AuditEvent
 from coordinator.store.records import (
     Agreement,
     Certificate,
-    Document,
+    Cohort,
     Member,
+    Node,
+    Run,
+    RunState,
     Site,
     Submission,
     TokenRow,
+    Upload,
 )
 from shared.errors import StoreUnreachable
 from shared.frozen import Frozen
@@ -87,9 +92,11 @@ def open_store(url: str, *, password_file: Path | None = None) -> SqlStore:
         with engine.begin() as connection:
             _lock_for_writing(connection)
             _migrate(connection)
-    except OperationalError as error:
+    except Exception as error:
         engine.dispose()
-        raise StoreUnreachable(type(error.orig).__name__, kind=engine.dialect.name) from None
+        if isinstance(error, OperationalError):
+            raise StoreUnreachable(type(error.orig).__name__, kind=engine.dialect.name) from None
+        raise
     return SqlStore(engine)
 
 
@@ -99,11 +106,11 @@ def _lock_for_writing(connection: Connection) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITER})
 
 
-def _migrate(connection: Connection) -> None:
+def _migrate(connection: Connection, revision: str = "head") -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)
 
 
 def _on_sqlite_connect(connection: Any, entry: ConnectionPoolEntry) -> None:
@@ -232,23 +239,65 @@ class SqlWork:
         self._connection.execute(insert(tables.events).values(**_plain(linked)))
         return linked
 
-    def document(self, kind: str, name: str) -> Document | None:
-        """By kind and name."""
-        return self._get(Document, tables.documents, kind=kind, name=name)
+    def uploads(self, site_id: SiteId | None = None, *, before: datetime | None = None) -> Sequence[Upload]:
+        """By name."""
+        row, conditions = tables.uploads.c, list[ColumnElement[bool]]()
+        if site_id is not None:
+            conditions.append(row.site_id == str(site_id))
+        if before is not None:
+            conditions.append(row.continued_at < before)
+        return self._all(Upload, tables.uploads, *conditions, order=row.name)
 
-    def documents(self, kind: str) -> Sequence[Document]:
-        """The oldest change first."""
-        row = tables.documents.c
-        return self._all(Document, tables.documents, row.kind == kind, order=(row.changed_at, row.name))
-
-    def put_document(self, document: Document) -> None:
+    def put_upload(self, upload: Upload) -> None:
         """Add or replace."""
-        self._put(tables.documents, document)
+        self._put(tables.uploads, upload)
 
-    def delete_document(self, kind: str, name: str) -> None:
-        """By kind and name."""
-        row = tables.documents.c
-        self._connection.execute(delete(tables.documents).where(row.kind == kind, row.name == name))
+    def delete_upload(self, name: Sha256) -> None:
+        """By name."""
+        self._connection.execute(delete(tables.uploads).where(tables.uploads.c.name == str(name)))
+
+    def nodes(self) -> Sequence[Node]:
+        """By SITEID."""
+        return self._all(Node, tables.nodes, order=tables.nodes.c.site_id)
+
+    def node_with(self, public_key: str) -> Node | None:
+        """By key."""
+        return self._get(Node, tables.nodes, public_key=public_key)
+
+    def put_node(self, node: Node) -> None:
+        """Add or replace."""
+        self._put(tables.nodes, node)
+
+    def delete_node(self, site_id: str) -> None:
+        """By SITEID."""
+        self._connection.execute(delete(tables.nodes).where(tables.nodes.c.site_id == str(site_id)))
+
+    def run(self, run_id: str) -> Run | None:
+        """By id."""
+        return self._get(Run, tables.runs, id=run_id)
+
+    def runs(self, *states: RunState) -> Sequence[Run]:
+        """By state."""
+        row = tables.runs.c
+        conditions = (row.state.in_(states),) if states else ()
+        return self._all(Run, tables.runs, *conditions, order=(row.created_at, row.id))
+
+    def put_run(self, run: Run) -> None:
+        """Add or replace."""
+        self._put(tables.runs, run)
+
+    def cohort(self, run_id: str) -> Cohort | None:
+        """By id."""
+        return self._get(Cohort, tables.cohorts, id=run_id)
+
+    def cohorts(self) -> Sequence[Cohort]:
+        """The oldest first."""
+        row = tables.cohorts.c
+        return self._all(Cohort, tables.cohorts, order=(row.computed_at, row.id))
+
+    def add_cohort(self, cohort: Cohort) -> None:
+        """Add it."""
+        self._connection.execute(insert(tables.cohorts).values(**_plain(cohort)))
 
     def _get(self, record: type[Record], table: Table, **key: str) -> Record | None:
         rows = self._all(record, table, *(table.c[name] == str(value) for name, value in key.items()))
@@ -271,11 +320,13 @@ class SqlWork:
 
 
 def _plain(record: Frozen) -> dict[str, Any]:
-    """Column values: identifiers and enumerations as plain text, moments as they are, documents as mappings."""
-    return {name: _plain_value(value) for name, value in record.model_dump().items()}
+    """Column values: identifiers and enumerations as plain text, moments as they are, documents as JSON's values."""
+    return {name: _plain_value(value) for name, value in record}
 
 
 def _plain_value(value: Any) -> Any:
+    if isinstance(value, Frozen):
+        return value.model_dump(mode="json")
     if isinstance(value, Enum):
         return str(value.value)
     return str(value) if isinstance(value, str) else value

@@ -102,6 +102,7 @@ members = Table(
     Column("name", String(200), primary_key=True),
     Column("verify_key", Text, nullable=False),
     Column("recipient", Text),
+    Column("statement", JSON(none_as_null=True)),
     Column("enrolled_at", Utc, nullable=False),
 )
 
@@ -136,12 +137,45 @@ events = Table(
     Column("digest", String(64), nullable=False),
 )
 
-documents = Table(
-    "documents",
+uploads = Table(
+    "uploads",
     metadata,
-    Column("kind", String(40), primary_key=True),
-    Column("name", String(200), primary_key=True),
-    Column("state", String(40), nullable=False),
-    Column("body", Text, nullable=False),
-    Column("changed_at", Utc, nullable=False),
+    Column("name", String(64), primary_key=True),
+    Column("site_id", String(6), nullable=False, index=True),
+    Column("continued_at", Utc, nullable=False, index=True),
+)
+
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("site_id", String(6), primary_key=True),
+    Column("public_key", Text, nullable=False, unique=True),
+    Column("registered_at", Utc, nullable=False),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", String(20), primary_key=True),
+    Column("state", String(20), nullable=False, index=True),
+    Column("plan", JSON, nullable=False),
+    Column("signed", Text, nullable=False),
+    Column("actor", String(300), nullable=False),
+    Column("created_at", Utc, nullable=False),
+    Column("started_at", Utc),
+    Column("ended_at", Utc),
+    Column("result", Text, nullable=False),
+    Column("problem", Text, nullable=False),
+)
+
+cohorts = Table(
+    "cohorts",
+    metadata,
+    Column("id", String(20), primary_key=True),
+    Column("name", String(64), nullable=False),
+    Column("policy", String(64), nullable=False),
+    Column("site_count", Integer, nullable=False),
+    Column("computed_at", Utc, nullable=False),
+    Column("table_sha256", String(64), nullable=False),
+    Column("table", Text, nullable=False),
 )

@@ -10,7 +10,7 @@ from coordinator.agreements.lookup import agreement_of, site_of, terms_in_force
 from coordinator.home.identity import Clock, Identity, utc_now
 from coordinator.store.blobs import CHUNK, Blobs
 from coordinator.store.interface import Reading, Store
-from coordinator.store.records import Agreement, Document, Submission
+from coordinator.store.records import Agreement, Submission, Upload
 from coordinator.trust.certificates import is_member_now
 from shared.agreement import Mode
 from shared.crypto.pki import Role
@@ -32,7 +32,6 @@ from shared.manifest import Manifest, canonical_json
 from shared.receipt import Receipt
 from shared.signed import Signed
 
-ARRIVING = "arriving"  # kind of the documents that record which site an unfinished upload belongs to
 _STALE = timedelta(days=7)
 _IN_RECEIPT = {
     "site_id",
@@ -204,18 +203,16 @@ class SubmissionService:
         """
         stale = self._now() - _STALE
         self._blobs.drop_stale(stale)
-        name, unfinished = blob_name(manifest), 0
+        name = blob_name(manifest)
         with self._store.begin() as work:
-            for document in work.documents(ARRIVING):
-                size = self._blobs.unfinished(Sha256(document.name))
-                if size == 0 and document.changed_at < stale:
-                    work.delete_document(ARRIVING, document.name)
-                elif document.state == site_id and document.name != name:
-                    unfinished += size
+            for upload in work.uploads(before=stale):
+                if self._blobs.unfinished(upload.name) == 0:
+                    work.delete_upload(upload.name)
+            others = [upload.name for upload in work.uploads(site_id) if upload.name != name]
+            unfinished = sum(self._blobs.unfinished(other) for other in others)
             if unfinished + manifest.ciphertext_size > self._limits.unfinished:
                 raise DiskFull(f"unfinished uploads of {site_id}", folder="the part of the blob folder for one site")
-            own = Document(kind=ARRIVING, name=name, state=site_id, body="{}", changed_at=self._now())
-            work.put_document(own)
+            work.put_upload(Upload(name=name, site_id=site_id, continued_at=self._now()))
 
     def _is_committed(self, manifest: Manifest) -> bool:
         with self._store.read() as reading:
@@ -239,7 +236,7 @@ class SubmissionService:
             if committed is not None:
                 return committed.receipt
             uri = self._identity.uri(Role.SITE, site_id)
-            work.delete_document(ARRIVING, blob_name(manifest))
+            work.delete_upload(blob_name(manifest))
             event = work.append_event(at=now, actor=uri, action="study received", about=key)
             receipt = Receipt(
                 submission=key,

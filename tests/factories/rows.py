@@ -1,9 +1,10 @@
 """Rows for tests of the store and of what uses it."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
-from coordinator.store.records import Submission
-from shared.ids import AgreementId, Sha256, SiteId, Uid
+from coordinator.store.records import Cohort, Run, RunState, Submission
+from shared.federation.plan import Member, Plan, StatisticsTask, TrainingTask
+from shared.ids import AgreementId, RunId, Sha256, SiteId, Uid
 from shared.signed import Signed
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -27,4 +28,46 @@ def make_submission(number: int, site_id: SiteId = SITE_ID) -> Submission:
         manifest=signed,
         receipt=signed,
         received_at=NOW,
+    )
+
+
+def make_run(number: int, state: RunState = "pending") -> Run:
+    """A run created `number` minutes after `NOW`: even ones train, odd ones count; it has begun unless pending."""
+    sites = tuple(Member(site_id=SiteId(f"10000{n}"), fingerprint=f"SHA256:{n:043}") for n in range(3))
+    at = NOW + timedelta(minutes=number)
+    plan = Plan(
+        run=RunId(f"R-{number:012x}"),
+        purpose="statistics" if number % 2 else "training",
+        protocol_digest=Sha256("0" * 64),
+        sites=sites,
+        minimum_sites=3,
+        training=None if number % 2 else TrainingTask(learning_rate=0.1 + 0.2),
+        statistics=StatisticsTask(cohort="ricord") if number % 2 else None,
+        created_at=at,
+        expires_at=at + timedelta(days=2),
+    )
+    return Run(
+        id=plan.run,
+        state=state,
+        plan=plan,
+        signed='{"document":"ü","signature":"c2ln"}',
+        actor="coordinator/operator",
+        created_at=at,
+        started_at=None if state == "pending" else at.replace(microsecond=0),
+        ended_at=at if state in ("done", "failed") else None,
+        result='{"rounds":[]}' if state == "done" else "",
+        problem="it was stopped" if state == "failed" else "",
+    )
+
+
+def make_cohort(number: int) -> Cohort:
+    """A table released `number` minutes after `NOW`; it is no more of a table than the store looks at."""
+    return Cohort(
+        id=RunId(f"R-{number:012x}"),
+        name="ricord",
+        policy="cms-11",
+        site_count=3,
+        computed_at=NOW + timedelta(minutes=number),
+        table_sha256=Sha256("a" * 64),
+        table='{"cells":[]}',
     )

@@ -13,6 +13,7 @@ from coordinator.cohort.released import ReleasedCell, ReleasedTable
 from coordinator.cohort.rendering import footnote, sections
 from coordinator.cohort.service import CohortService
 from coordinator.cohort.servicer import CohortServicer
+from coordinator.store.records import Cohort
 from shared.errors import InvalidArgument, InvalidIdentifier
 from shared.ids import RunId, SiteId
 from shared.proto.ricord.v1 import cohort_pb2 as pb
@@ -45,18 +46,19 @@ class StubCohortService:
 
     def __init__(self) -> None:
         self.table = released()
+        self.row = self.table.row()
         self.calls: list[tuple[object, ...]] = []
 
-    def compute(self, name: str, policy: str, sites: Sequence[SiteId] = (), *, actor: str) -> ReleasedTable:
+    def compute(self, name: str, policy: str, sites: Sequence[SiteId] = (), *, actor: str) -> Cohort:
         self.calls.append((name, policy, tuple(sites), actor))
-        return self.table
+        return self.row
 
-    def cohort(self, name: str) -> ReleasedTable:
+    def cohort(self, name: str) -> Cohort:
         self.calls.append((name,))
-        return self.table
+        return self.row
 
-    def cohorts(self) -> Sequence[ReleasedTable]:
-        return [self.table]
+    def cohorts(self) -> Sequence[Cohort]:
+        return [self.row]
 
 
 class Context:

@@ -9,9 +9,10 @@ from typing import Any
 import grpc
 import pytest
 
-from coordinator.federation.registry import NodeRow
 from coordinator.federation.service import FederationInfo
 from coordinator.federation.servicer import FederationServicer
+from coordinator.home.identity import utc_now
+from coordinator.store.records import Node
 from shared.crypto.keys import make_flower
 from shared.errors import ProtocolMismatch
 from shared.federation.bundle import bundle_digest
@@ -26,13 +27,13 @@ class FakeService:
     """Records what was registered."""
 
     def __init__(self) -> None:
-        self.rows: list[NodeRow] = []
+        self.rows: list[Node] = []
         self.digest = DIGEST
 
-    def register_node(self, site_id: SiteId, public_key: bytes, *, protocol_digest: str) -> NodeRow:
+    def register_node(self, site_id: SiteId, public_key: bytes, *, protocol_digest: str) -> Node:
         """Record the node."""
         assert protocol_digest == DIGEST
-        self.rows.append(NodeRow(site_id=site_id, public_key=public_key.decode()))
+        self.rows.append(Node(site_id=site_id, public_key=public_key.decode(), registered_at=utc_now()))
         return self.rows[-1]
 
     def info(self) -> FederationInfo:

@@ -18,10 +18,10 @@ from coordinator.cohort.pooling import Pooling
 from coordinator.enrolment.members import MemberService
 from coordinator.federation.interface import FEDERATED
 from coordinator.federation.process import _Worker
-from coordinator.federation.registry import Run, StoredNodes
+from coordinator.federation.registry import StoredNodes
 from coordinator.federation.service import FederationService
 from coordinator.home.identity import Identity
-from coordinator.store.records import Agreement, Certificate, Site
+from coordinator.store.records import Agreement, Certificate, Run, Site
 from coordinator.store.sql import SqlStore, open_store
 from shared.agreement import AgreementTerms, CuratorKeys, Mode, Scope, State
 from shared.crypto.pki import Role, make_ca

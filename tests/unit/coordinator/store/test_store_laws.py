@@ -1,5 +1,6 @@
 """One law class, run against every store."""
 
+import hashlib
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -11,16 +12,19 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import create_engine, text
+from sqlalchemy import bindparam, create_engine, inspect, text
+from sqlalchemy.exc import IntegrityError
 
-from coordinator.store import audit_chain, tables
+from coordinator.store import audit_chain, sql, tables
 from coordinator.store.records import (
     Agreement,
     Certificate,
-    Document,
     Member,
+    Node,
+    RunState,
     Site,
     TokenRow,
+    Upload,
 )
 from coordinator.store.sql import SqlStore, open_store
 from shared.agreement import State
@@ -28,8 +32,10 @@ from shared.errors import StoreUnreachable
 from shared.ids import AgreementId, Sha256, SiteId
 from shared.signed import Signed
 from shared.token import TokenKind
-from tests.factories.rows import AGREEMENT, NOW, SITE_ID, make_submission
+from tests.factories.rows import AGREEMENT, NOW, SITE_ID, make_cohort, make_run, make_submission
 from tests.peers import postgres_url
+
+STATES: tuple[RunState, ...] = ("pending", "running", "stopping", "done", "failed")
 
 
 @pytest.fixture(scope="session")
@@ -70,19 +76,28 @@ class TestLaws:
         agreement = Agreement(
             id=AGREEMENT, site_name="Höspital", state=State.SIGNED, version=2, consent=signed, changed_at=NOW
         )
-        member = Member(role="curator", name="c", verify_key="ssh", recipient="age1", enrolled_at=NOW)
-        document = Document(kind="run", name="R", state="done", body="{}", changed_at=NOW)
+        member = Member(role="curator", name="c", verify_key="ssh", recipient="age1", statement=signed, enrolled_at=NOW)
+        node = Node(site_id=SITE_ID, public_key="PEM", registered_at=NOW)
+        upload = Upload(name=Sha256("1" * 64), site_id=SITE_ID, continued_at=NOW)
+        runs = [make_run(0, "pending"), make_run(1, "running"), make_run(2, "done"), make_run(3, "failed")]
         with store.begin() as work:
             work.put_site(site)
             work.put_agreement(agreement)
             work.put_member(member)
-            work.put_document(document)
+            work.put_node(node)
+            work.put_upload(upload)
+            for run in runs:
+                work.put_run(run)
+            work.add_cohort(make_cohort(1))
             work.add_submission(make_submission(1))
         with store.read() as reading:
             assert reading.site("Höspital") == reading.site(SITE_ID) == site
             assert reading.agreement(AGREEMENT) == agreement
             assert reading.member("curator", "c") == member
-            assert reading.document("run", "R") == document
+            assert reading.node_with("PEM") == node
+            assert reading.uploads() == [upload]
+            assert reading.runs() == runs == [reading.run(run.id) for run in runs]
+            assert reading.cohort(make_cohort(1).id) == make_cohort(1)
             assert reading.submission(Sha256(f"{1:064x}")) == make_submission(1)
             assert isinstance(reading.sites()[0].agreement, AgreementId)
 
@@ -95,27 +110,64 @@ class TestLaws:
             assert reading.certificate("1") is None
             assert reading.member("curator", "x") is None
             assert reading.submission(Sha256("0" * 64)) is None
-            assert reading.document("run", "x") is None
+            assert reading.run("x") is None
+            assert reading.cohort("x") is None
+            assert reading.node_with("x") is None
             assert reading.events() == []
 
     def test_a_put_replaces(self, store: SqlStore) -> None:
         """A record replaces the previous one with the same key."""
         with store.begin() as work:
-            for state in ("running", "done"):
-                work.put_document(Document(kind="run", name="R", state=state, body="{}", changed_at=NOW))
+            for state in STATES:
+                work.put_run(make_run(1, state))
         with store.read() as reading:
-            assert [document.state for document in reading.documents("run")] == ["done"]
+            assert [run.state for run in reading.runs()] == [STATES[-1]]
 
-    def test_a_deleted_document_is_gone_alone(self, store: SqlStore) -> None:
-        """Only the one of that kind and name; deleting what is not there changes nothing."""
+    def test_a_deleted_row_is_deleted_alone(self, store: SqlStore) -> None:
+        """Only the one of that key; deleting what is not there changes nothing."""
         with store.begin() as work:
-            for kind, name in (("node", "a"), ("node", "b"), ("run", "a")):
-                work.put_document(Document(kind=kind, name=name, state="x", body="{}", changed_at=NOW))
-            work.delete_document("node", "a")
-            work.delete_document("node", "c")
+            for number in "123":
+                work.put_node(Node(site_id=SiteId(number * 6), public_key=number, registered_at=NOW))
+                work.put_upload(Upload(name=Sha256(number * 64), site_id=SITE_ID, continued_at=NOW))
+            for number in "24":
+                work.delete_node(number * 6)
+                work.delete_upload(Sha256(number * 64))
         with store.read() as reading:
-            assert [document.name for document in reading.documents("node")] == ["b"]
-            assert reading.document("run", "a") is not None
+            assert [node.public_key for node in reading.nodes()] == ["1", "3"]
+            assert [upload.name[0] for upload in reading.uploads()] == ["1", "3"]
+
+    def test_a_node_key_is_registered_once(self, store: SqlStore) -> None:
+        """The database itself refuses a second site with the same key."""
+        with store.begin() as work:
+            work.put_node(Node(site_id=SITE_ID, public_key="PEM", registered_at=NOW))
+        with pytest.raises(IntegrityError), store.begin() as work:
+            work.put_node(Node(site_id=SiteId("999999"), public_key="PEM", registered_at=NOW))
+
+    def test_runs_are_asked_for_by_state_and_the_oldest_comes_first(self, store: SqlStore) -> None:
+        """Of any number of states; none means all."""
+        with store.begin() as work:
+            for number in (7, 3, 9, 1, 5):
+                work.put_run(make_run(number, STATES[number // 2]))
+                work.add_cohort(make_cohort(number))
+        with store.read() as reading:
+            assert [run.state for run in reading.runs()] == list(STATES)
+            assert [run.state for run in reading.runs("done", "running")] == ["running", "done"]
+            assert reading.runs("failed") == [make_run(9, "failed")]
+            assert reading.cohorts() == [make_cohort(number) for number in (1, 3, 5, 7, 9)]
+
+    def test_uploads_are_asked_for_by_site_and_age(self, store: SqlStore) -> None:
+        """Of one site, last continued before a moment, or both; one that is continued is young again."""
+        old, names = NOW - timedelta(days=8), [Sha256(number * 64) for number in "1234"]
+        other = SiteId("999999")
+        rows = [(SITE_ID, old), (SITE_ID, NOW), (other, old), (other, old)]
+        with store.begin() as work:
+            for name, (site, at) in zip(names, rows, strict=True):
+                work.put_upload(Upload(name=name, site_id=site, continued_at=at))
+            work.put_upload(Upload(name=names[3], site_id=other, continued_at=NOW))
+        with store.read() as reading:
+            assert [row.name for row in reading.uploads(SITE_ID)] == names[:2]
+            assert [row.name for row in reading.uploads(before=NOW)] == [names[0], names[2]]
+            assert [row.name for row in reading.uploads(other, before=NOW)] == [names[2]]
 
     def test_all_or_nothing(self, store: SqlStore) -> None:
         """A transaction that raises leaves nothing behind, its audit event included."""
@@ -204,6 +256,52 @@ class TestLaws:
         with store.read() as reading:
             assert audit_chain.verify(reading.events()).broken_at == 4
 
+    def test_what_was_kept_as_documents_moves_into_its_tables(self, url: str) -> None:
+        """A store of the first schema is opened: every upload, node, run and table is there as it was."""
+        signed = Signed(document='{"recipient":"ü"}', signature="c2ln")
+        runs = [make_run(number, state) for number, state in enumerate(STATES)]
+        table = (
+            '{"computed_at":"2026-03-01T12:01:00.123456Z","definition":{"name":"ricord"},"policy":"é","site_count":3}'
+        )
+        key = '{"public_key":"-----BEGIN PUBLIC KEY-----\\nMH==\\n","site_id":"123456"}'
+        _fill_first_schema(
+            url,
+            *[("run", run.id, run.state, run.model_dump_json()) for run in runs],
+            ("node", SITE_ID, "registered", key),
+            ("arriving", "1" * 64, SITE_ID, "{}"),
+            ("cohort", "R-000000000001", "released", table),
+            ("curator-statement", "c", "signed", signed.model_dump_json()),
+        )
+        opened = open_store(url)
+        with opened.read() as reading:
+            assert reading.runs() == runs
+            assert reading.nodes() == [
+                Node(site_id=SITE_ID, public_key="-----BEGIN PUBLIC KEY-----\nMH==\n", registered_at=NOW)
+            ]
+            assert reading.uploads() == [Upload(name=Sha256("1" * 64), site_id=SITE_ID, continued_at=NOW)]
+            statements = [reading.member(role, "c") for role in ("curator", "researcher")]
+            assert [member and member.statement for member in statements] == [signed, None]
+            [cohort] = reading.cohorts()
+            assert cohort.table == table
+            digest = Sha256(hashlib.sha256(table.encode()).hexdigest())
+            assert cohort == make_cohort(1).model_copy(update={"table": table, "policy": "é", "table_sha256": digest})
+        opened.close()
+
+    @pytest.mark.parametrize("document", [("run", "R-000000000003", "done", "{"), ("other", "x", "y", "{}")])
+    def test_a_move_that_fails_changes_nothing(self, url: str, document: tuple[str, str, str, str]) -> None:
+        """A document that cannot be read, or of a kind that nobody knows: nothing opens, everything stays in place."""
+        rows = [("run", run.id, run.state, run.model_dump_json()) for run in (make_run(1), make_run(2))]
+        _fill_first_schema(url, *rows, document)
+        with pytest.raises(ValueError, match=r"Expecting|no table"):
+            open_store(url)
+        engine = create_engine(url)
+        with engine.connect() as connection:
+            assert connection.execute(text("SELECT count(*) FROM documents")).scalar() == 3
+            assert MigrationContext.configure(connection).get_current_revision() == "0001"
+            assert not inspect(connection).has_table("uploads")
+            assert "statement" not in {column["name"] for column in inspect(connection).get_columns("members")}
+        engine.dispose()
+
     def test_the_migrations_make_the_tables(self, store: SqlStore, url: str) -> None:
         """What the scripts build is what the code expects, and opening again changes nothing."""
         open_store(url).close()
@@ -211,6 +309,22 @@ class TestLaws:
         with engine.connect() as connection:
             assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
         engine.dispose()
+
+
+def _fill_first_schema(url: str, *documents: tuple[str, str, str, str]) -> None:
+    """A database of revision 0001 that holds `documents`: kind, name, state and body."""
+    engine = create_engine(url)
+    row = "INSERT INTO documents (kind, name, state, body, changed_at) VALUES (:kind, :name, :state, :body, :at)"
+    member = text("INSERT INTO members (role, name, verify_key, enrolled_at) VALUES (:role, 'c', 'ssh', :at)")
+    member = member.bindparams(bindparam("at", NOW, tables.Utc))
+    statement = text(row).bindparams(bindparam("at", NOW, tables.Utc))
+    with engine.begin() as connection:
+        sql._migrate(connection, "0001")
+        for role in ("curator", "researcher"):
+            connection.execute(member, {"role": role})
+        for kind, name, state, body in documents:
+            connection.execute(statement, {"kind": kind, "name": name, "state": state, "body": body})
+    engine.dispose()
 
 
 def _at_once(action: Any, count: int) -> None:
