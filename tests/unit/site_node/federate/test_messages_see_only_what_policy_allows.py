@@ -181,7 +181,11 @@ def test_policy_and_plan_are_read_once_a_message(
     reads: list[str] = []
 
     def counted(what: str, read: Callable[..., object]) -> Callable[..., object]:
-        return lambda *arguments: (reads.append(what), read(*arguments))[1]
+        def reading(*arguments: object) -> object:
+            reads.append(what)
+            return read(*arguments)
+
+        return reading
 
     monkeypatch.setattr(executor, "load_policy", counted("policy", load_policy))
     monkeypatch.setattr(client_app, "verify_plan", counted("plan", verify_plan))
