@@ -270,38 +270,28 @@ def test_a_changed_manifest_is_refused(
         service.offset(membership.site_id, changed)
 
 
-def test_an_upload_does_not_outlive_a_revocation(
-    federation: Federation, service: SubmissionService, store: SqlStore
+@pytest.mark.parametrize("error", [CertificateForeign, AgreementNotExecuted])
+def test_an_upload_outlives_neither_membership_nor_agreement(
+    federation: Federation, service: SubmissionService, store: SqlStore, error: type[RicordError]
 ) -> None:
-    """Revoked while the bytes come in: no receipt is written; what arrived is kept for a renewed admission."""
-    site, membership = federation.site("Revoked While Uploading")
+    """Revoked or suspended while the bytes come in: no receipt is written; what arrived is kept for later."""
+    name = f"Interrupted by {error.__name__}"
+    site, membership = federation.site(name)
     sealed = sealed_bytes(site, membership, 2 * CHUNK)
     data, signed = sealed.ciphertext.read_bytes(), of_manifest(sealed.manifest)
 
     def parts() -> Iterator[bytes]:
         yield from chunks(data)
+        if error is AgreementNotExecuted:
+            federation.suspend(name)
+            return
         with store.begin() as work:
             work.revoke(Role.SITE, membership.site_id, utc_now())
 
-    with pytest.raises(CertificateForeign):
+    with pytest.raises(error):
         list(service.receive(membership.site_id, signed, 0, parts()))
-    assert service.offset(membership.site_id, signed).receipt is None
-    assert service.offset(membership.site_id, signed).durable == len(data)
-
-
-def test_an_upload_does_not_outlive_its_agreement(federation: Federation, service: SubmissionService) -> None:
-    """Suspended while the bytes come in: no receipt is written; what arrived is kept."""
-    site, membership = federation.site("Suspended While Uploading")
-    sealed = sealed_bytes(site, membership, 2 * CHUNK)
-    data, signed = sealed.ciphertext.read_bytes(), of_manifest(sealed.manifest)
-
-    def parts() -> Iterator[bytes]:
-        yield from chunks(data)
-        federation.suspend("Suspended While Uploading")
-
-    with pytest.raises(AgreementNotExecuted):
-        list(service.receive(membership.site_id, signed, 0, parts()))
-    federation.execute("Suspended While Uploading")
+    if error is AgreementNotExecuted:
+        federation.execute(name)
     assert service.offset(membership.site_id, signed).receipt is None
     assert service.offset(membership.site_id, signed).durable == len(data)
 
