@@ -28,17 +28,17 @@ class CohortServicer(CohortServiceServicer):
     def ComputeCohort(
         self, request: pb.ComputeCohortRequest, context: grpc.ServicerContext
     ) -> pb.ComputeCohortResponse:
-        """Ask the sites for one secure sum."""
+        """Queue a run that asks the sites for one secure sum."""
         if request.options not in {b"", b"{}"}:
             raise InvalidArgument(name="options", problem="a cohort summary has none")
         peer = peer_of(context)
-        cohort = self._service.compute(
+        run = self._service.compute(
             request.name or DEFAULT_NAME,
             request.policy or DEFAULT_POLICY,
             [SiteId(site) for site in request.site_ids],
             actor=f"{peer.role}/{peer.name}",
         )
-        return pb.ComputeCohortResponse(cohort=_message(cohort, whole=True))
+        return pb.ComputeCohortResponse(run_id=run.id)
 
     def ListCohorts(self, request: pb.ListCohortsRequest, context: grpc.ServicerContext) -> pb.ListCohortsResponse:
         """What was released."""

@@ -1,21 +1,26 @@
 """`cohort`: pooled figures."""
 
+import sys
+import time
 from typing import Annotated
 
+import grpc
 import typer
 
 from coordinator.cohort.released import ReleasedTable
 from coordinator.cohort.rendering import footnote, sections
 from coordinator.commands.operator_channel import operator_channel
 from coordinator.commands.output import AsJson, home_of, show, show_all
-from shared.proto.ricord.v1 import cohort_pb2
+from shared.errors import RunFailed
+from shared.proto.ricord.v1 import cohort_pb2, federation_pb2
 from shared.proto.ricord.v1.cohort_pb2_grpc import CohortServiceStub
-from shared.terminal import make_app, print_line, print_table
+from shared.proto.ricord.v1.federation_pb2_grpc import FederationServiceStub
+from shared.terminal import INTERRUPTED, make_app, print_line, print_table
 from shared.wire import UNARY_SECONDS
 
 cohort = make_app("Cohort summaries: pooled by secure sum, small cells suppressed after pooling.")
 
-_COMPUTE_SECONDS = 900.0  # the sites answer in several exchanges
+_POLL_SECONDS = 0.5
 
 
 @cohort.command("list")
@@ -47,11 +52,32 @@ def compute(
     site: Annotated[list[str] | None, typer.Option(help="A SITEID; repeat it. None: every site that may.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Pool the sites' counts now and wait for the table that may be released."""
+    """Start a run that pools the sites' counts, and wait for the table that may be released.
+
+    Ctrl-C ends the waiting and leaves the run going: `run show` says how it goes, `cohort show` shows its table.
+    """
     request = cohort_pb2.ComputeCohortRequest(name=name, policy=policy, site_ids=site or [])
     with operator_channel(home_of(context)) as channel:
-        answer = CohortServiceStub(channel).ComputeCohort(request, timeout=_COMPUTE_SECONDS)
+        cohorts = CohortServiceStub(channel)
+        run_id = cohorts.ComputeCohort(request, timeout=UNARY_SECONDS).run_id
+        if not as_json:
+            note = f"Run {run_id} is queued. Ctrl-C leaves it going; `cohort show {run_id}` shows its table."
+            typer.echo(note, err=True)
+        _wait_for(channel, run_id)
+        answer = cohorts.GetCohort(cohort_pb2.GetCohortRequest(id=run_id), timeout=UNARY_SECONDS)
     _show_table(answer.cohort, as_json=as_json)
+
+
+def _wait_for(channel: grpc.Channel, run_id: str) -> None:
+    """Return once the run is done; raises `RunFailed` with its reason, and on Ctrl-C ends this process alone."""
+    runs, request = FederationServiceStub(channel), federation_pb2.GetRunRequest(id=run_id)
+    try:
+        while (run := runs.GetRun(request, timeout=UNARY_SECONDS).run).state != "done":
+            if run.state == "failed":
+                raise RunFailed(problem=run.problem.rstrip(".") or "the log says more")
+            time.sleep(_POLL_SECONDS)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
 
 
 def _show_table(cohort: cohort_pb2.Cohort, *, as_json: bool) -> None:

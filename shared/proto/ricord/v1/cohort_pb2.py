@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16ricord/v1/cohort.proto\x12\tricord.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9c\x01\n\x06\x43ohort\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06policy\x18\x03 \x01(\t\x12\x12\n\nsite_count\x18\x04 \x01(\r\x12/\n\x0b\x63omputed_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0ctable_sha256\x18\x06 \x01(\t\x12\r\n\x05table\x18\x07 \x01(\x0c\"\x14\n\x12ListCohortsRequest\"9\n\x13ListCohortsResponse\x12\"\n\x07\x63ohorts\x18\x01 \x03(\x0b\x32\x11.ricord.v1.Cohort\"W\n\x14\x43omputeCohortRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06policy\x18\x02 \x01(\t\x12\x10\n\x08site_ids\x18\x03 \x03(\t\x12\x0f\n\x07options\x18\x04 \x01(\x0c\":\n\x15\x43omputeCohortResponse\x12!\n\x06\x63ohort\x18\x01 \x01(\x0b\x32\x11.ricord.v1.Cohort\"\x1e\n\x10GetCohortRequest\x12\n\n\x02id\x18\x01 \x01(\t\"6\n\x11GetCohortResponse\x12!\n\x06\x63ohort\x18\x01 \x01(\x0b\x32\x11.ricord.v1.Cohort2\xf9\x01\n\rCohortService\x12L\n\x0bListCohorts\x12\x1d.ricord.v1.ListCohortsRequest\x1a\x1e.ricord.v1.ListCohortsResponse\x12R\n\rComputeCohort\x12\x1f.ricord.v1.ComputeCohortRequest\x1a .ricord.v1.ComputeCohortResponse\x12\x46\n\tGetCohort\x12\x1b.ricord.v1.GetCohortRequest\x1a\x1c.ricord.v1.GetCohortResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16ricord/v1/cohort.proto\x12\tricord.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9c\x01\n\x06\x43ohort\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06policy\x18\x03 \x01(\t\x12\x12\n\nsite_count\x18\x04 \x01(\r\x12/\n\x0b\x63omputed_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0ctable_sha256\x18\x06 \x01(\t\x12\r\n\x05table\x18\x07 \x01(\x0c\"\x14\n\x12ListCohortsRequest\"9\n\x13ListCohortsResponse\x12\"\n\x07\x63ohorts\x18\x01 \x03(\x0b\x32\x11.ricord.v1.Cohort\"W\n\x14\x43omputeCohortRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06policy\x18\x02 \x01(\t\x12\x10\n\x08site_ids\x18\x03 \x03(\t\x12\x0f\n\x07options\x18\x04 \x01(\x0c\"\'\n\x15\x43omputeCohortResponse\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"\x1e\n\x10GetCohortRequest\x12\n\n\x02id\x18\x01 \x01(\t\"6\n\x11GetCohortResponse\x12!\n\x06\x63ohort\x18\x01 \x01(\x0b\x32\x11.ricord.v1.Cohort2\xf9\x01\n\rCohortService\x12L\n\x0bListCohorts\x12\x1d.ricord.v1.ListCohortsRequest\x1a\x1e.ricord.v1.ListCohortsResponse\x12R\n\rComputeCohort\x12\x1f.ricord.v1.ComputeCohortRequest\x1a .ricord.v1.ComputeCohortResponse\x12\x46\n\tGetCohort\x12\x1b.ricord.v1.GetCohortRequest\x1a\x1c.ricord.v1.GetCohortResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,11 +41,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_COMPUTECOHORTREQUEST']._serialized_start=310
   _globals['_COMPUTECOHORTREQUEST']._serialized_end=397
   _globals['_COMPUTECOHORTRESPONSE']._serialized_start=399
-  _globals['_COMPUTECOHORTRESPONSE']._serialized_end=457
-  _globals['_GETCOHORTREQUEST']._serialized_start=459
-  _globals['_GETCOHORTREQUEST']._serialized_end=489
-  _globals['_GETCOHORTRESPONSE']._serialized_start=491
-  _globals['_GETCOHORTRESPONSE']._serialized_end=545
-  _globals['_COHORTSERVICE']._serialized_start=548
-  _globals['_COHORTSERVICE']._serialized_end=797
+  _globals['_COMPUTECOHORTRESPONSE']._serialized_end=438
+  _globals['_GETCOHORTREQUEST']._serialized_start=440
+  _globals['_GETCOHORTREQUEST']._serialized_end=470
+  _globals['_GETCOHORTRESPONSE']._serialized_start=472
+  _globals['_GETCOHORTRESPONSE']._serialized_end=526
+  _globals['_COHORTSERVICE']._serialized_start=529
+  _globals['_COHORTSERVICE']._serialized_end=778
 # @@protoc_insertion_point(module_scope)

@@ -132,17 +132,16 @@ Global___ComputeCohortRequest: _TypeAlias = ComputeCohortRequest  # noqa: Y015
 class ComputeCohortResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
-    COHORT_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def cohort(self) -> Global___Cohort: ...
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
     def __init__(
         self,
         *,
-        cohort: Global___Cohort | None = ...,
+        run_id: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cohort", b"cohort"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohort", b"cohort"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["run_id", b"run_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -63,7 +63,8 @@ class CohortServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ComputeCohort(self, request, context):
-        """Ask the sites for one secure sum and keep the table that may be released.
+        """Queue a run that asks the sites for one secure sum. FederationService.GetRun says how it goes; the table that it
+        releases has the run's id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

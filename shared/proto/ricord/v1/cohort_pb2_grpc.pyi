@@ -35,7 +35,9 @@ class CohortServiceStub:
     def __new__(cls, channel: _aio.Channel) -> CohortServiceAsyncStub: ...
     ListCohorts: _grpc.UnaryUnaryMultiCallable[_cohort_pb2.ListCohortsRequest, _cohort_pb2.ListCohortsResponse]
     ComputeCohort: _grpc.UnaryUnaryMultiCallable[_cohort_pb2.ComputeCohortRequest, _cohort_pb2.ComputeCohortResponse]
-    """Ask the sites for one secure sum and keep the table that may be released."""
+    """Queue a run that asks the sites for one secure sum. FederationService.GetRun says how it goes; the table that it
+    releases has the run's id.
+    """
     GetCohort: _grpc.UnaryUnaryMultiCallable[_cohort_pb2.GetCohortRequest, _cohort_pb2.GetCohortResponse]
 
 @_typing.type_check_only
@@ -45,7 +47,9 @@ class CohortServiceAsyncStub(CohortServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListCohorts: _aio.UnaryUnaryMultiCallable[_cohort_pb2.ListCohortsRequest, _cohort_pb2.ListCohortsResponse]  # type: ignore[assignment]
     ComputeCohort: _aio.UnaryUnaryMultiCallable[_cohort_pb2.ComputeCohortRequest, _cohort_pb2.ComputeCohortResponse]  # type: ignore[assignment]
-    """Ask the sites for one secure sum and keep the table that may be released."""
+    """Queue a run that asks the sites for one secure sum. FederationService.GetRun says how it goes; the table that it
+    releases has the run's id.
+    """
     GetCohort: _aio.UnaryUnaryMultiCallable[_cohort_pb2.GetCohortRequest, _cohort_pb2.GetCohortResponse]  # type: ignore[assignment]
 
 class CohortServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -64,7 +68,9 @@ class CohortServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _cohort_pb2.ComputeCohortRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_cohort_pb2.ComputeCohortResponse, _abc.Awaitable[_cohort_pb2.ComputeCohortResponse]]:
-        """Ask the sites for one secure sum and keep the table that may be released."""
+        """Queue a run that asks the sites for one secure sum. FederationService.GetRun says how it goes; the table that it
+        releases has the run's id.
+        """
 
     @_abc_1.abstractmethod
     def GetCohort(

@@ -140,19 +140,21 @@ class Engine:
             self.runs[plan.run] = pending.model_copy(update={"state": "failed", "problem": error.public})
         return pending
 
-    def run(self, name: str) -> Run:
-        return self.runs[name]
+
+@pytest.fixture
+def engine(store: Store, identity: Identity, hospitals: Hospitals) -> Engine:
+    return Engine(Pooling(store, identity), hospitals)
 
 
 @pytest.fixture
-def service(store: Store, identity: Identity, hospitals: Hospitals) -> CohortService:
-    return CohortService(store, Engine(Pooling(store, identity), hospitals), sleep=lambda _: None)
+def service(store: Store, engine: Engine) -> CohortService:
+    return CohortService(store, engine)
 
 
 def computed(service: CohortService, policy: str = "cms-11") -> ReleasedTable:
     """The table that the store holds after a run."""
-    cohort = service.compute("ricord", policy, actor="coordinator/operator")
-    return ReleasedTable.model_validate_json(service.cohort(cohort.id).table)
+    run = service.compute("ricord", policy, actor="coordinator/operator")
+    return ReleasedTable.model_validate_json(service.cohort(run.id).table)
 
 
 def test_a_cohort_is_the_exact_sum_with_small_cells_hidden(service: CohortService, hospitals: Hospitals) -> None:
@@ -187,43 +189,25 @@ def table_sites(hospitals: Hospitals) -> set[SiteId]:
     return set(SITES) - hospitals.away
 
 
-def test_too_few_sites_release_nothing(service: CohortService, hospitals: Hospitals, store: Store) -> None:
-    """With two of four away nothing is stored, and the error gives the reason."""
+def test_too_few_sites_release_nothing(service: CohortService, hospitals: Hospitals, engine: Engine) -> None:
+    """With two of four away nothing is stored, and the run gives the reason."""
     hospitals.away = set(SITES[:2])
-    with pytest.raises(RunFailed) as caught:
-        service.compute("ricord", "cms-11", actor="x")
-    assert "2 sites take part" in caught.value.public
+    run = service.compute("ricord", "cms-11", actor="x")
+    assert "2 sites take part" in engine.runs[run.id].problem
+    with pytest.raises(NotFound):
+        service.cohort(run.id)
     assert not service.cohorts()
 
 
-def test_what_does_not_exist_is_refused(
-    service: CohortService, store: Store, identity: Identity, hospitals: Hospitals
-) -> None:
+def test_what_does_not_exist_is_refused(service: CohortService, engine: Engine, hospitals: Hospitals) -> None:
     """Another cohort, policy, table or a roster too small for a sum."""
     with pytest.raises(InvalidArgument):
         service.compute("ricord", "show-all", actor="x")
-    with pytest.raises(RunFailed):
-        service.compute("another", "cms-11", actor="x")
+    assert engine.runs[service.compute("another", "cms-11", actor="x").id].state == "failed"
     with pytest.raises(NotFound):
         service.cohort("R-000000000000")
     with pytest.raises(PlanInvalid):
-        Pooling(store, identity)(plan_of(hospitals, sites=2), hospitals)
-
-
-def test_a_run_that_takes_too_long_is_named(service: CohortService, store: Store, hospitals: Hospitals) -> None:
-    """The error names the run's id, under which the table will be found."""
-
-    class Slow:
-        def start_run(self, request: bytes, *, actor: str) -> Run:
-            plan = plan_of(hospitals)
-            return Run(id=plan.run, state="running", plan=plan, signed="", actor=actor, created_at=NOW)
-
-        def run(self, name: str) -> Run:
-            return self.start_run(b"", actor="")
-
-    with pytest.raises(RunFailed) as caught:
-        CohortService(store, Slow(), wait_seconds=0, sleep=lambda _: None).compute("ricord", "cms-11", actor="x")
-    assert "no result yet" in caught.value.public
+        engine.pooling(plan_of(hospitals, sites=2), hospitals)
 
 
 def test_numbers_that_cannot_be_counts_are_not_released() -> None:
