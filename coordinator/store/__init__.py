@@ -1,4 +1,4 @@
 """What the coordinator stores.
 
-`interface.Store` is the interface, `sql` implements it on SQLite and PostgreSQL, `blobs` holds ciphertext.
+`interface.Store` is the interface, `sql` and `work` implement it on SQLite and PostgreSQL, `blobs` holds ciphertext.
 """

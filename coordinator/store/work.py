@@ -1,0 +1,233 @@
+"""One transaction of the store, as statements of SQLAlchemy Core that SQLite and PostgreSQL both understand."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from enum import Enum
+from typing import Any, TypeVar
+
+from sqlalchemy import ColumnElement, Connection, Table, delete, insert, or_, select, update
+
+from coordinator.store import audit_chain, tables
+from coordinator.store.audit_chain import AuditEvent
+from coordinator.store.records import (
+    Agreement,
+    Certificate,
+    Cohort,
+    Member,
+    Node,
+    Run,
+    RunState,
+    Site,
+    Submission,
+    TokenRow,
+    Upload,
+)
+from shared.frozen import Frozen
+from shared.ids import AgreementId, Sha256, SiteId
+
+Record = TypeVar("Record", bound=Frozen)
+
+
+class SqlWork:
+    """One transaction; see `interface.Work` for what each method promises."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def site(self, reference: str) -> Site | None:
+        """By name or SITEID."""
+        row = tables.sites.c
+        rows = self._all(Site, tables.sites, or_(row.name == reference, row.site_id == reference))
+        return rows[0] if rows else None
+
+    def sites(self) -> Sequence[Site]:
+        """By name."""
+        return self._all(Site, tables.sites, order=tables.sites.c.name)
+
+    def put_site(self, site: Site) -> None:
+        """Add or replace."""
+        self._put(tables.sites, site)
+
+    def reserve_site_id(self, site_id: SiteId) -> bool:
+        """Mark as issued."""
+        issued = select(tables.issued_site_ids).where(tables.issued_site_ids.c.site_id == str(site_id))
+        if self._connection.execute(issued).first() is not None:
+            return False
+        self._connection.execute(insert(tables.issued_site_ids).values(site_id=str(site_id)))
+        return True
+
+    def agreement(self, agreement_id: AgreementId) -> Agreement | None:
+        """By id."""
+        return self._get(Agreement, tables.agreements, id=agreement_id)
+
+    def agreements(self) -> Sequence[Agreement]:
+        """By site name."""
+        return self._all(Agreement, tables.agreements, order=tables.agreements.c.site_name)
+
+    def put_agreement(self, agreement: Agreement) -> None:
+        """Add or replace."""
+        self._put(tables.agreements, agreement)
+
+    def token(self, digest: Sha256) -> TokenRow | None:
+        """By digest."""
+        return self._get(TokenRow, tables.tokens, digest=digest)
+
+    def add_token(self, token: TokenRow) -> None:
+        """Add it."""
+        self._connection.execute(insert(tables.tokens).values(**_plain(token)))
+
+    def use_token(self, digest: Sha256, at: datetime) -> bool:
+        """One statement, so that of two users at once only one succeeds."""
+        row = tables.tokens.c
+        unused = update(tables.tokens).where(row.digest == str(digest), row.used_at.is_(None))
+        return self._connection.execute(unused.values(used_at=at)).rowcount == 1
+
+    def certificate(self, serial: str) -> Certificate | None:
+        """By serial."""
+        return self._get(Certificate, tables.certificates, serial=serial)
+
+    def certificates(self, role: str, name: str) -> Sequence[Certificate]:
+        """The one that ends last first."""
+        row = tables.certificates.c
+        return self._all(Certificate, tables.certificates, row.role == role, row.name == name, order=row.ends_at.desc())
+
+    def add_certificate(self, certificate: Certificate) -> None:
+        """Add it."""
+        self._connection.execute(insert(tables.certificates).values(**_plain(certificate)))
+
+    def revoke(self, role: str, name: str, at: datetime) -> int:
+        """Every good one of a member."""
+        row = tables.certificates.c
+        good = update(tables.certificates).where(row.role == role, row.name == name, row.revoked_at.is_(None))
+        return self._connection.execute(good.values(revoked_at=at)).rowcount
+
+    def member(self, role: str, name: str) -> Member | None:
+        """By role and name."""
+        return self._get(Member, tables.members, role=role, name=name)
+
+    def put_member(self, member: Member) -> None:
+        """Add or replace."""
+        self._put(tables.members, member)
+
+    def submission(self, submission_id: Sha256) -> Submission | None:
+        """By id."""
+        return self._get(Submission, tables.submissions, id=submission_id)
+
+    def submissions(self, site_id: SiteId | None = None) -> Sequence[Submission]:
+        """By site and sequence."""
+        row = tables.submissions.c
+        conditions = () if site_id is None else (row.site_id == str(site_id),)
+        return self._all(Submission, tables.submissions, *conditions, order=(row.site_id, row.sequence))
+
+    def add_submission(self, submission: Submission) -> bool:
+        """Once per id."""
+        if self.submission(submission.id) is not None:
+            return False
+        self._connection.execute(insert(tables.submissions).values(**_plain(submission)))
+        return True
+
+    def events(self, after: int = 0, limit: int = 1000) -> Sequence[AuditEvent]:
+        """In order."""
+        row = tables.events.c
+        return self._all(AuditEvent, tables.events, row.number > after, order=row.number, limit=limit)
+
+    def append_event(self, *, at: datetime, actor: str, action: str, about: str, result: str = "done") -> AuditEvent:
+        """The next link."""
+        last = self._all(AuditEvent, tables.events, order=tables.events.c.number.desc(), limit=1)
+        linked = audit_chain.link(
+            last[0] if last else None, at=at, actor=actor, action=action, about=about, result=result
+        )
+        self._connection.execute(insert(tables.events).values(**_plain(linked)))
+        return linked
+
+    def uploads(self, site_id: SiteId | None = None, *, before: datetime | None = None) -> Sequence[Upload]:
+        """By name."""
+        row, conditions = tables.uploads.c, list[ColumnElement[bool]]()
+        if site_id is not None:
+            conditions.append(row.site_id == str(site_id))
+        if before is not None:
+            conditions.append(row.continued_at < before)
+        return self._all(Upload, tables.uploads, *conditions, order=row.name)
+
+    def put_upload(self, upload: Upload) -> None:
+        """Add or replace."""
+        self._put(tables.uploads, upload)
+
+    def delete_upload(self, name: Sha256) -> None:
+        """By name."""
+        self._connection.execute(delete(tables.uploads).where(tables.uploads.c.name == str(name)))
+
+    def nodes(self) -> Sequence[Node]:
+        """By SITEID."""
+        return self._all(Node, tables.nodes, order=tables.nodes.c.site_id)
+
+    def node_with(self, public_key: str) -> Node | None:
+        """By key."""
+        return self._get(Node, tables.nodes, public_key=public_key)
+
+    def put_node(self, node: Node) -> None:
+        """Add or replace."""
+        self._put(tables.nodes, node)
+
+    def delete_node(self, site_id: str) -> None:
+        """By SITEID."""
+        self._connection.execute(delete(tables.nodes).where(tables.nodes.c.site_id == str(site_id)))
+
+    def run(self, run_id: str) -> Run | None:
+        """By id."""
+        return self._get(Run, tables.runs, id=run_id)
+
+    def runs(self, *states: RunState) -> Sequence[Run]:
+        """By state."""
+        row = tables.runs.c
+        conditions = (row.state.in_(states),) if states else ()
+        return self._all(Run, tables.runs, *conditions, order=(row.created_at, row.id))
+
+    def put_run(self, run: Run) -> None:
+        """Add or replace."""
+        self._put(tables.runs, run)
+
+    def cohort(self, run_id: str) -> Cohort | None:
+        """By id."""
+        return self._get(Cohort, tables.cohorts, id=run_id)
+
+    def cohorts(self) -> Sequence[Cohort]:
+        """The oldest first."""
+        row = tables.cohorts.c
+        return self._all(Cohort, tables.cohorts, order=(row.computed_at, row.id))
+
+    def add_cohort(self, cohort: Cohort) -> None:
+        """Add it."""
+        self._connection.execute(insert(tables.cohorts).values(**_plain(cohort)))
+
+    def _get(self, record: type[Record], table: Table, **key: str) -> Record | None:
+        rows = self._all(record, table, *(table.c[name] == str(value) for name, value in key.items()))
+        return rows[0] if rows else None
+
+    def _all(
+        self, kind: type[Record], table: Table, *conditions: Any, order: Any = None, limit: int | None = None
+    ) -> Sequence[Record]:
+        query = select(table).where(*conditions).limit(limit)
+        if order is not None:
+            query = query.order_by(*(order if isinstance(order, tuple) else (order,)))
+        return [kind.model_validate(dict(row)) for row in self._connection.execute(query).mappings()]
+
+    def _put(self, table: Table, record: Frozen) -> None:
+        """Replace the row with the record's primary key, or add it."""
+        values = _plain(record)
+        same = [column == values[column.name] for column in table.primary_key]
+        if self._connection.execute(update(table).where(*same).values(**values)).rowcount == 0:
+            self._connection.execute(insert(table).values(**values))
+
+
+def _plain(record: Frozen) -> dict[str, Any]:
+    """Column values: identifiers and enumerations as plain text, moments as they are, documents as JSON's values."""
+    return {name: _plain_value(value) for name, value in record}
+
+
+def _plain_value(value: Any) -> Any:
+    if isinstance(value, Frozen):
+        return value.model_dump(mode="json")
+    if isinstance(value, Enum):
+        return str(value.value)
+    return str(value) if isinstance(value, str) else value
