@@ -154,7 +154,7 @@ class Acquisition:
             ledger.requests,
             stay=self.settings.originals_stay,
             now=now,
-            remember=lambda accession: ledger.remember(self._name(accession)),
+            remember=lambda accession: ledger.accession_numbers.add(self._name(accession)),
         )
         if forgotten:
             log.info("requests.forgotten", lists=forgotten)
@@ -162,7 +162,7 @@ class Acquisition:
 
     def has_arrived(self, ledger: Ledger, accession: str) -> bool:
         """Whether an accession number arrived whole by a list that is forgotten."""
-        return ledger.is_known(self._name(accession))
+        return self._name(accession) in ledger.accession_numbers
 
     def _name(self, accession: str) -> str:
         """The ledger's name of an accession number: keyed, so that numbers cannot be tried without the secret."""

@@ -1,0 +1,55 @@
+"""The ledger's SQLite file: how it is opened, brought up to date and changed."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from shared.errors import LedgerTooNew
+from site_node.home.migrations import STEPS
+
+_MMAP_BYTES = 1 << 30  # keeps a lookup among a million patients fast
+
+
+def open_database(file: Path) -> sqlite3.Connection:
+    """Open or make the file, for its owner only; on return it has every table. Raises `LedgerTooNew`."""
+    db = sqlite3.connect(file, isolation_level=None, timeout=30)
+    file.chmod(0o600)
+    db.row_factory = sqlite3.Row
+    db.execute("pragma journal_mode = wal")
+    db.execute("pragma synchronous = full")
+    db.execute("pragma foreign_keys = on")
+    db.execute(f"pragma mmap_size = {_MMAP_BYTES}")
+    try:
+        _migrate(db, file)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """One change, committed whole or rolled back, with no other writer in between."""
+    db.execute("begin immediate")
+    try:
+        yield
+    except BaseException:
+        db.execute("rollback")
+        raise
+    db.execute("commit")
+
+
+def _migrate(db: sqlite3.Connection, file: Path) -> None:
+    """Take the missing steps, each in one transaction; `user_version` counts those taken."""
+    while (version := _version(db)) != len(STEPS):
+        if version > len(STEPS):
+            raise LedgerTooNew(file=str(file), held=str(version), known=str(len(STEPS)))
+        with transaction(db):
+            if _version(db) == version:  # else another process was first
+                STEPS[version](db)
+                db.execute(f"pragma user_version = {version + 1}")
+
+
+def _version(db: sqlite3.Connection) -> int:
+    return int(db.execute("pragma user_version").fetchone()[0])
