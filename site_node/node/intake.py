@@ -38,7 +38,7 @@ class Intake(Frozen):
 def receive_source(node: Node, source: Path) -> Intake:
     """Receive one source into an open home; raises `DiskNearlyFull` and what `receive_folder` raises."""
     node.free_space.check()
-    reception = receive_folder(source, node.home.spool, node.stages.pseudonyms)
+    reception = receive_folder(source, node.home.spool, node.stages.names)
     return enter_reception(reception, home=node.home, ledger=node.ledger)
 
 

@@ -52,7 +52,7 @@ MIXED_PATIENTS = Reason(
 
 
 class StudyKeys(Protocol):
-    """The part of `Pseudonyms` that this stage needs."""
+    """The part of `KeyedNames` that this stage needs."""
 
     def study_key(self, study_uid: str) -> StudyKey:
         """The site's own opaque name for a study."""
