@@ -1,5 +1,6 @@
 """The store on SQLAlchemy Core: SQLite (WAL) by default, PostgreSQL by DSN."""
 
+import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -37,7 +38,7 @@ from coordinator.store.records import (
     Submission,
     TokenRow,
 )
-from shared.errors import StoreUnreachable
+from shared.errors import DiskFull, StoreUnreachable
 from shared.frozen import Frozen
 from shared.ids import AgreementId, Sha256, SiteId
 
@@ -45,6 +46,7 @@ Record = TypeVar("Record", bound=Frozen)
 
 _WRITER = 0x5249434F  # PostgreSQL advisory lock: one writer at a time, as on SQLite; readers do not wait
 _READ = "ricord_read_only"
+_FULL = frozenset({sqlite3.SQLITE_FULL, "53100"})  # the other is PostgreSQL's disk_full
 
 
 class SqlStore:
@@ -55,10 +57,16 @@ class SqlStore:
 
     @contextmanager
     def begin(self) -> Iterator["SqlWork"]:
-        """A transaction for changes."""
-        with self._engine.begin() as connection:
-            _lock_for_writing(connection)
-            yield SqlWork(connection)
+        """A transaction for changes; raises `DiskFull`."""
+        try:
+            with self._engine.begin() as connection:
+                _lock_for_writing(connection)
+                yield SqlWork(connection)
+        except OperationalError as error:
+            codes = {getattr(error.orig, name, None) for name in ("sqlite_errorcode", "sqlstate")}
+            if codes & _FULL:
+                raise DiskFull(folder="the coordinator's database") from None
+            raise
 
     @contextmanager
     def read(self) -> Iterator["SqlWork"]:

@@ -5,39 +5,53 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from shared.errors import LedgerTooNew
+from shared.errors import DiskFull, LedgerTooNew
 from site_node.home.migrations import STEPS
 
 _MMAP_BYTES = 1 << 30  # keeps a lookup among a million patients fast
+_FULL = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
 
 
 def open_database(file: Path) -> sqlite3.Connection:
-    """Open or make the file, for its owner only; on return it has every table. Raises `LedgerTooNew`."""
-    db = sqlite3.connect(file, isolation_level=None, timeout=30)
-    file.chmod(0o600)
-    db.row_factory = sqlite3.Row
-    db.execute("pragma journal_mode = wal")
-    db.execute("pragma synchronous = full")
-    db.execute("pragma foreign_keys = on")
-    db.execute(f"pragma mmap_size = {_MMAP_BYTES}")
-    try:
-        _migrate(db, file)
-    except BaseException:
-        db.close()
-        raise
+    """Open or make the file, for its owner only; on return it has every table. Raises `LedgerTooNew`, `DiskFull`."""
+    with _reporting_full_disk():
+        db = sqlite3.connect(file, isolation_level=None, timeout=30)
+        try:
+            file.chmod(0o600)
+            db.row_factory = sqlite3.Row
+            db.execute("pragma journal_mode = wal")
+            db.execute("pragma synchronous = full")
+            db.execute("pragma foreign_keys = on")
+            db.execute(f"pragma mmap_size = {_MMAP_BYTES}")
+            _migrate(db, file)
+        except BaseException:
+            db.close()
+            raise
     return db
 
 
 @contextmanager
 def transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """One change, committed whole or rolled back, with no other writer in between."""
-    db.execute("begin immediate")
+    """One change, committed whole or rolled back, with no other writer in between. Raises `DiskFull`."""
+    with _reporting_full_disk():
+        db.execute("begin immediate")
+        try:
+            yield
+            db.execute("commit")
+        except BaseException:
+            if db.in_transaction:  # a full disk may have ended it
+                db.execute("rollback")
+            raise
+
+
+@contextmanager
+def _reporting_full_disk() -> Iterator[None]:
     try:
         yield
-    except BaseException:
-        db.execute("rollback")
+    except sqlite3.OperationalError as error:
+        if getattr(error, "sqlite_errorcode", None) in _FULL:
+            raise DiskFull(folder="the home, for the ledger") from error
         raise
-    db.execute("commit")
 
 
 def _migrate(db: sqlite3.Connection, file: Path) -> None:

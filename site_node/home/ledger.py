@@ -217,7 +217,8 @@ class Ledger:
 
     def matches_secret(self, check: str) -> bool:
         """Whether `check` was made with the secret of this ledger's pseudonyms; the first call stores it."""
-        self._db.execute("insert or ignore into meta values ('secret', ?)", (check.encode(),))
+        with transaction(self._db):
+            self._db.execute("insert or ignore into meta values ('secret', ?)", (check.encode(),))
         (stored,) = self._db.execute("select value from meta where name = 'secret'").fetchone()
         return bool(stored == check.encode())
 
@@ -229,10 +230,11 @@ class Ledger:
 
     def audit(self, actor: str, action: str, key: StudyKey, detail: str) -> None:
         """Append a person's decision about a study; entries never change."""
-        self._db.execute(
-            "insert into events (at, actor, action, key, detail) values (?, ?, ?, ?, ?)",
-            (_now(), actor, action, key, detail),
-        )
+        with transaction(self._db):
+            self._db.execute(
+                "insert into events (at, actor, action, key, detail) values (?, ?, ?, ?, ?)",
+                (_now(), actor, action, key, detail),
+            )
 
     def events(self) -> tuple[Event, ...]:
         """All decisions, the oldest first."""

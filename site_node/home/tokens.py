@@ -5,6 +5,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from site_node.home.database import transaction
+
 
 class Statements(NamedTuple):
     """How one table is asked for a token, and given one with the time."""
@@ -34,4 +36,5 @@ class Tokens:
 
     def add(self, text: str) -> None:
         """Enter a text; adding it again changes nothing."""
-        self._db.execute(self._statements.add, (self._token(text), datetime.now(UTC).isoformat()))
+        with transaction(self._db):
+            self._db.execute(self._statements.add, (self._token(text), datetime.now(UTC).isoformat()))
