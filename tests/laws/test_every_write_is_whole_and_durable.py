@@ -15,7 +15,7 @@ from shared import durable
 from shared.errors import DiskFull
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("site_node", "coordinator", "shared")
+ROOMS = ("site_node", "coordinator", "shared")  # what `compose` writes is made anew by each run of it
 # What writes by itself, and why it may.
 ELSEWHERE = {
     "coordinator/curation/fetching.py:write_at_most": "ciphertext in a temporary folder, deleted once it is opened",
