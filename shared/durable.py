@@ -1,16 +1,42 @@
-"""Files that are whole or not there: written under a temporary name, fsynced, renamed, the folder fsynced."""
+"""Files and folders that are whole or not there, and stay so after a power cut.
+
+A file is written under a temporary name, fsynced, renamed, and its folder fsynced; a folder is made under a hidden name
+and renamed. All writing goes through here (`tests/laws/test_every_write_is_whole_and_durable.py` lists what does not),
+so that a full disk is `DiskFull` everywhere, which blocks a program and ends no study.
+"""
 
 import errno
 import os
 import secrets
+import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
 
 from shared.errors import DiskFull
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_TEMPORARY = ".tmp"
+LONGEST_PAUSE = timedelta(hours=1)  # of a process that writes, between two writes
+
+
+def is_full_disk(error: BaseException) -> bool:
+    """Whether an error says that a disk, or the user's share of it, is full."""
+    return isinstance(error, DiskFull) or (isinstance(error, OSError) and error.errno in _FULL)
+
+
+@contextmanager
+def reporting_full_disk(folder: Path | str) -> Iterator[None]:
+    """Raise `DiskFull`, naming `folder`, for a full disk that the block meets; other errors pass."""
+    try:
+        yield
+    except OSError as error:
+        if is_full_disk(error):
+            raise DiskFull(folder=str(folder)) from error
+        raise
 
 
 @contextmanager
@@ -19,11 +45,11 @@ def replacing(path: Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
 
     Raises `DiskFull` where there is no space. The folder must exist.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}{_TEMPORARY}")
     try:
         with new_file(temporary, mode=mode) as file:
             yield file
-        temporary.replace(path)
+        move(temporary, path)
         sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
@@ -35,14 +61,12 @@ def new_file(path: Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
 
     Raises `DiskFull` where there is no space, `FileExistsError`.
     """
-    try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-            os.fchmod(file.fileno(), mode)  # the umask may have cleared bits
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise _translated(error, path.parent) from error
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    with reporting_full_disk(path.parent), os.fdopen(os.open(path, flags, mode), "wb") as file:
+        os.fchmod(file.fileno(), mode)  # the umask may have cleared bits
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def write_whole(path: Path, data: bytes, *, mode: int = 0o644) -> None:
@@ -51,20 +75,141 @@ def write_whole(path: Path, data: bytes, *, mode: int = 0o644) -> None:
         file.write(data)
 
 
-def clear_unfinished(path: Path) -> None:
-    """Remove a killed process's temporary files of `path`; only for the one program that writes it."""
-    for leftover in path.parent.glob(f".{path.name}.*.tmp"):
-        leftover.unlink(missing_ok=True)
+def append(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+    """Append `data` durably; an error leaves what was there, a kill may leave a part of `data` behind it.
+
+    Only for a file that one process writes. Raises `DiskFull`.
+    """
+    with reporting_full_disk(path.parent):
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, mode), "ab", buffering=0) as file:
+            before = file.tell()
+            try:
+                view = memoryview(data)
+                while view:
+                    view = view[file.write(view) :]
+                os.fsync(file.fileno())
+            except BaseException:
+                file.truncate(before)
+                raise
+        if not before:
+            sync_folder(path.parent)
+
+
+def claim(path: Path) -> None:
+    """Make the empty file `path`, durably, for its owner only; of several callers one succeeds.
+
+    Raises `FileExistsError` for the others, `DiskFull`.
+    """
+    with new_file(path, mode=0o600):
+        pass
+    sync_folder(path.parent)
+
+
+def link_or_copy(source: Path, target: Path, *, mode: int = 0o644) -> None:
+    """Give a durable file a second name, or copy it where the file system has no links.
+
+    The name is durable after `sync_folder`. Raises `FileExistsError` (a copy replaces `target`), `FileNotFoundError`,
+    `DiskFull`.
+    """
+    try:
+        os.link(source, target)
+    except (FileExistsError, FileNotFoundError):
+        raise
+    except OSError:
+        with source.open("rb") as original, replacing(target, mode=mode) as copy:
+            shutil.copyfileobj(original, copy)
+
+
+def move(path: Path, target: Path) -> None:
+    """Rename a durable file or folder; the new name is durable after `sync_folder`. Raises `DiskFull`, `OSError`."""
+    with reporting_full_disk(target.parent):
+        path.replace(target)
+
+
+@contextmanager
+def unfinished_folder(target: Path, *, mode: int = 0o755) -> Iterator[Path]:
+    """Yield a new hidden folder beside `target`, which is removed when the block ends unless it was published.
+
+    What a killed process left of the same target is removed first. Raises `DiskFull`.
+    """
+    folder = target.with_name(f".{target.name}.unfinished")
+    _recover(target)
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        with reporting_full_disk(target.parent):
+            folder.mkdir(parents=True, mode=mode)
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def publish_folder(folder: Path, target: Path) -> None:
+    """Give a folder of `unfinished_folder`, full of durable files, its name, durably; a previous `target` is replaced.
+
+    A folder cannot be replaced in one step: the previous one is renamed, then removed. After a kill between the two
+    it is hidden until the next `unfinished_folder` of that name brings it back. Raises `DiskFull`.
+    """
+    for where, _, _ in os.walk(folder):
+        sync_folder(Path(where))
+    aside = _aside(target)
+    if target.exists():
+        move(target, aside)
+    try:
+        move(folder, target)
+        sync_folder(target.parent)
+    except BaseException:
+        _recover(target)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable: a rename is lost with the power until its folder is fsynced."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    with reporting_full_disk(folder):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
-def _translated(error: OSError, folder: Path) -> Exception:
-    return DiskFull(folder=str(folder)) if error.errno in _FULL else error
+def sync_tree(folder: Path) -> None:
+    """Make every file below `folder` durable, and the names with them."""
+    with reporting_full_disk(folder):
+        for where, _, files in os.walk(folder):
+            for name in files:
+                with (Path(where) / name).open("rb") as file:
+                    os.fsync(file.fileno())
+            sync_folder(Path(where))
+
+
+def clear_unfinished(path: Path) -> None:
+    """Remove a killed process's temporary files of `path`; only for the one program that writes it."""
+    for leftover in path.parent.glob(f".{path.name}.*{_TEMPORARY}"):
+        leftover.unlink(missing_ok=True)
+
+
+def clear_folder(folder: Path, *, unchanged_for: timedelta = timedelta()) -> None:
+    """Remove the temporary files in a folder that killed processes left; it need not exist.
+
+    Where other processes may be writing now, `unchanged_for`, as `LONGEST_PAUSE`, spares what they write.
+    """
+    before = time.time() - unchanged_for.total_seconds()
+    for leftover in folder.glob(f".*{_TEMPORARY}"):
+        try:
+            if leftover.stat().st_mtime <= before:
+                leftover.unlink()
+        except FileNotFoundError:  # it got its name, or was removed
+            continue
+
+
+def _aside(target: Path) -> Path:
+    return target.with_name(f".{target.name}.earlier")
+
+
+def _recover(target: Path) -> None:
+    """Complete or undo a replacement of `target` that was cut short."""
+    if target.exists():
+        shutil.rmtree(_aside(target), ignore_errors=True)
+    elif _aside(target).exists():
+        move(_aside(target), target)

@@ -59,6 +59,12 @@ TEXTS = MappingProxyType(
             ExitCode.FAILED,
             "UNAVAILABLE",
         ),
+        "ledger-too-new": Text(
+            "{file} was written by a newer release (ledger version {held}, here {known}); install that release, "
+            "nothing was changed.",
+            ExitCode.FAILED,
+            "FAILED_PRECONDITION",
+        ),
         "key-file-missing": Text(
             "There is no key file at {file}; restore it from its backup or create it.", ExitCode.FAILED, "NOT_FOUND"
         ),

@@ -101,6 +101,10 @@ class HomeBusy(SettingsError):
     """Another process is working in the home."""
 
 
+class LedgerTooNew(SettingsError):
+    """The home's ledger was written by a newer release."""
+
+
 class PixelCheckUnavailable(SettingsError):
     """The search for burned-in text is on, and the program that searches cannot start."""
 

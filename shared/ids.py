@@ -48,8 +48,19 @@ class SiteId(Identifier):
 
     @classmethod
     def random(cls) -> Self:
-        """Draw one of the 900,000; the issuer checks that it was never issued before."""
+        """Draw one of the 900,000; the issuer checks that it is not reserved and was never issued before."""
         return cls(str(100_000 + secrets.randbelow(900_000)))
+
+
+EXAMPLE_SITE_ID = SiteId("123456")  # of the pages' examples, and of a file that is only shown
+RESERVED_SITE_IDS = frozenset(
+    {
+        SiteId("419639"),  # of RICORD's released collections: a new site must not be mistaken for it
+        EXAMPLE_SITE_ID,
+        SiteId("654321"),  # of examples of a second site
+        SiteId("100000"),  # linkage files of sites that were not enrolled carry it
+    }
+)
 
 
 class Uid(Identifier):

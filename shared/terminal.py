@@ -21,7 +21,8 @@ from rich.console import Console
 from rich.table import Table
 from typer.core import TyperGroup
 
-from shared.errors import ExitCode, InternalError, RicordError
+from shared.durable import is_full_disk
+from shared.errors import DiskFull, ExitCode, InternalError, RicordError
 from shared.frozen import Frozen
 
 EXIT_TEXTS = MappingProxyType(
@@ -92,7 +93,8 @@ def make_app(explanation: str, *, package: str = "", verbs: Sequence[str] = ()) 
 def run_app(app: typer.Typer, program: str) -> NoReturn:
     """Run `app` with the process's arguments and end the process with the exit code that fits.
 
-    A `RicordError` is shown as its public sentence; anything else, which is a defect of ours, as `InternalError`'s.
+    A `RicordError` is shown as its public sentence; a full disk as `DiskFull`'s, anything else, which is a
+    defect of ours, as `InternalError`'s.
     With `--json` among the arguments the error is one JSON object instead. Both go to standard error.
     """
     arguments, debug = _without_debug(sys.argv[1:])
@@ -119,11 +121,17 @@ def run_app(app: typer.Typer, program: str) -> NoReturn:
 
 def report(error: BaseException, *, as_json: bool = False, debug: bool = False) -> ExitCode:
     """Print `error` as one sentence on standard error and return the exit code it asks for."""
-    public = error if isinstance(error, RicordError) else InternalError()
+    public = _public(error)
     if debug:
         sys.stderr.write("\n".join(trace_lines(error)) + "\n")
     _write({"code": public.code, "message": public.public, "fields": public.fields}, as_json=as_json)
     return public.exit_code
+
+
+def _public(error: BaseException) -> RicordError:
+    if isinstance(error, RicordError):
+        return error
+    return DiskFull(folder="a folder that it writes to") if is_full_disk(error) else InternalError()
 
 
 def trace_lines(error: BaseException) -> tuple[str, ...]:

@@ -17,13 +17,11 @@ from shared.crypto.pki import Role
 from shared.crypto.signing import VerifyKey
 from shared.errors import InvalidArgument, NotFound
 from shared.frozen import Frozen
-from shared.ids import AgreementId, SiteId
+from shared.ids import RESERVED_SITE_IDS, AgreementId, SiteId
 from shared.manifest import canonical_json
 from shared.signed import Signed
 from shared.token import TokenKind
 
-# SITEIDs of RICORD's released collections; a new site must not be mistaken for one of them.
-RESERVED_SITE_IDS = frozenset({"419639"})
 
 
 class Draft(Frozen):
@@ -150,7 +148,7 @@ class AgreementService:
 
 
 def new_site_id(work: Work) -> SiteId:
-    """A SITEID that was never issued here and does not belong to RICORD."""
+    """A SITEID that was never issued here and is not reserved."""
     while True:
         drawn = SiteId.random()
         if drawn not in RESERVED_SITE_IDS and work.reserve_site_id(drawn):

@@ -12,6 +12,7 @@ from coordinator.curation.membership import CuratorHome, CuratorMembership
 from coordinator.curation.opening import LARGEST_STUDY, OpenedStudy, open_sealed
 from shared.agreement import Consent, Execution
 from shared.crypto.signing import VerifyKey, verify_manifest
+from shared.durable import LONGEST_PAUSE, clear_folder, reporting_full_disk
 from shared.errors import ManifestInvalid, SealedFileInvalid, SignatureInvalid
 from shared.ids import Sha256
 from shared.manifest import SignedManifest
@@ -102,14 +103,15 @@ class Fetcher:
 @contextmanager
 def fetching(home: CuratorHome, keys: CuratorKeys, protocol_digest: Sha256) -> Iterator[Fetcher]:
     """A curator's connection; raises what `connected` raises."""
+    clear_folder(home.folder, unchanged_for=LONGEST_PAUSE)
     membership = home.membership()
     with connected(membership.addresses.main, home.credentials) as channel:
         yield Fetcher(channel, home, membership, keys, protocol_digest)
 
 
 def write_at_most(size: int, target: Path, chunks: Iterable[bytes]) -> None:
-    """Write `chunks`; raises `SealedFileInvalid` before more than `size` bytes are written."""
-    with target.open("wb") as file:
+    """Write `chunks`; raises `SealedFileInvalid` before more than `size` bytes are written, `DiskFull`."""
+    with reporting_full_disk(target.parent), target.open("wb") as file:
         for chunk in chunks:
             size -= len(chunk)
             if size < 0:

@@ -7,7 +7,6 @@ be exactly those it lists. Names and places on disk come from checked identifier
 
 import hashlib
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedReader
@@ -19,7 +18,7 @@ from shared.crypto.archive import ArchiveReader
 from shared.crypto.contents import CLINICAL_NAME, CONTENTS_NAME, Contents, Member
 from shared.crypto.sealing import AgeIdentity, open_chunks
 from shared.crypto.signing import VerifyKey, verify_manifest
-from shared.durable import new_file, sync_folder, write_whole
+from shared.durable import new_file, publish_folder, unfinished_folder, write_whole
 from shared.errors import ManifestInvalid, ProtocolMismatch, SealedFileInvalid, SourceMissing
 from shared.frozen import Frozen
 from shared.ids import Sha256
@@ -75,7 +74,7 @@ def open_sealed(
         with _new_folder(target) as folder:
             contents = _unpack(ArchiveReader(open_chunks(identity, file)), manifest, folder, largest)
             write_whole(folder / MANIFEST_NAME, canonical_json(signed))
-            _move_into_place(folder, target)
+            publish_folder(folder, target)
     return OpenedStudy(folder=target, signed=signed, contents=contents)
 
 
@@ -113,21 +112,18 @@ def _check_ciphertext(file: BufferedReader, manifest: Manifest) -> None:
 
 @contextmanager
 def _new_folder(target: Path) -> Iterator[Path]:
-    """A new hidden folder beside `target`, removed at the end unless renamed; one left by a crash is removed first."""
-    folder = target.with_name(f".opening-{target.name}")
-    shutil.rmtree(folder, ignore_errors=True)
+    """The unfinished folder of `target`; after an error its parents are removed too, unless they were there before."""
     new_parents = [parent for parent in target.parents if not parent.exists()]
-    folder.mkdir(parents=True, mode=0o700)
     try:
-        yield folder
+        with unfinished_folder(target, mode=0o700) as folder:
+            yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
         for parent in new_parents:
             _remove_if_empty(parent)
 
 
 def _remove_if_empty(folder: Path) -> None:
-    if not any(folder.iterdir()):
+    if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
 
 
@@ -170,15 +166,3 @@ def _extract(archive: ArchiveReader, member: Member, folder: Path) -> None:
             target.write(piece)
         if digest.hexdigest() != member.sha256:
             raise SealedFileInvalid(problem="a member's hash is not the one its contents list")
-
-
-def _move_into_place(folder: Path, target: Path) -> None:
-    """Rename `folder` to `target`. A folder cannot be replaced at once: a previous one is set aside, then removed."""
-    aside = target.with_name(f".earlier-{target.name}")
-    shutil.rmtree(aside, ignore_errors=True)
-    sync_folder(folder)
-    if target.exists():
-        target.rename(aside)
-    folder.rename(target)
-    sync_folder(target.parent)
-    shutil.rmtree(aside, ignore_errors=True)

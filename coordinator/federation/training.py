@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save
 
 from coordinator.federation.grid import RosterGrid
 from coordinator.federation.results import TrainingResult, checkpoint_file, training_result
-from shared.durable import write_whole
+from shared.durable import clear_unfinished, write_whole
 from shared.errors import PlanInvalid
 from shared.federation import records
 from shared.federation.models.registry import build_model, get_state, set_state
@@ -115,7 +115,9 @@ def save_checkpoint(folder: Path, server_round: int, state: Vector, task: Traini
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     about = {"model": task.model, "image_size": task.image_size, "label": task.label, "round": server_round}
     metadata = {"ricord": canonical_json(about).decode()}  # one key: several have no fixed order
-    write_whole(checkpoint_file(folder, server_round), save(tensors, metadata=metadata))
+    file = checkpoint_file(folder, server_round)
+    clear_unfinished(file)
+    write_whole(file, save(tensors, metadata=metadata))
 
 
 def load_checkpoint(folder: Path, server_round: int, task: TrainingTask) -> Vector:

@@ -5,7 +5,6 @@ nothing here says whose study a file holds.
 """
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import os
@@ -15,8 +14,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from shared.durable import sync_folder
-from shared.errors import DiskFull, ManifestInvalid, UploadInterrupted
+from shared.durable import move, reporting_full_disk, sync_folder
+from shared.errors import ManifestInvalid, UploadInterrupted
 from shared.ids import Sha256
 
 CHUNK = 1 << 20  # bytes
@@ -43,7 +42,7 @@ class Blobs:
         with contextlib.suppress(FileNotFoundError), self.path(name).open("rb") as sealed:
             if not _locked(sealed) or committed():
                 return os.fstat(sealed.fileno()).st_size
-            self.path(name).replace(path)
+            move(self.path(name), path)
         if not path.exists():
             return 0
         with path.open("rb") as file:
@@ -60,12 +59,8 @@ class Blobs:
         with path.open("ab+") as file:
             if not _locked(file) or not _is_at(file, path):
                 raise UploadInterrupted("another upload of the same study is under way")
-            try:
+            with reporting_full_disk("the coordinator's blob folder"):
                 yield PartialBlob(file)
-            except OSError as error:
-                if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-                    raise DiskFull(folder="the coordinator's blob folder") from error
-                raise
 
     def unfinished(self, name: Sha256) -> int:
         """How many bytes of `name` lie in `partial/`."""
@@ -87,7 +82,7 @@ class Blobs:
         """Make a whole partial file final; the name is durable when this returns."""
         path = self.path(name)
         path.parent.mkdir(exist_ok=True, mode=0o700)
-        (self._partial / name).replace(path)
+        move(self._partial / name, path)
         sync_folder(path.parent)
         sync_folder(self._sealed)
         return path

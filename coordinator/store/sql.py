@@ -1,5 +1,6 @@
 """The store on SQLAlchemy Core: SQLite (WAL) by default, PostgreSQL by DSN."""
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,10 +13,11 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from coordinator.store.work import SqlWork
-from shared.errors import StoreUnreachable
+from shared.errors import DiskFull, StoreUnreachable
 
 _WRITER = 0x5249434F  # PostgreSQL advisory lock: one writer at a time, as on SQLite; readers do not wait
 _READ = "ricord_read_only"
+_FULL = frozenset({sqlite3.SQLITE_FULL, "53100"})  # the other is PostgreSQL's disk_full
 
 
 class SqlStore:
@@ -26,10 +28,16 @@ class SqlStore:
 
     @contextmanager
     def begin(self) -> Iterator[SqlWork]:
-        """A transaction for changes."""
-        with self._engine.begin() as connection:
-            _lock_for_writing(connection)
-            yield SqlWork(connection)
+        """A transaction for changes; raises `DiskFull`."""
+        try:
+            with self._engine.begin() as connection:
+                _lock_for_writing(connection)
+                yield SqlWork(connection)
+        except OperationalError as error:
+            codes = {getattr(error.orig, name, None) for name in ("sqlite_errorcode", "sqlstate")}
+            if codes & _FULL:
+                raise DiskFull(folder="the coordinator's database") from None
+            raise
 
     @contextmanager
     def read(self) -> Iterator[SqlWork]:

@@ -16,8 +16,10 @@ from coordinator.home.identity import Clock, utc_now
 from coordinator.store.interface import Store
 from coordinator.trust.certificates import check_certificate_row
 from shared.crypto.pki import Peer, Role, parse_spiffe, serial_of
+from shared.durable import is_full_disk
 from shared.errors import (
     CertificateForeign,
+    DiskFull,
     InternalError,
     InvalidIdentifier,
     RicordError,
@@ -180,6 +182,9 @@ def _public_error(method: str, error: Exception) -> RicordError:
     if isinstance(error, RicordError):
         _log.info("refused", method=method, code=error.code, private=error.private, **error.fields)
         return error
+    if is_full_disk(error):
+        _log.error("disk-full", method=method)
+        return DiskFull(folder="the coordinator's home")
     frame = error.__traceback__
     while frame is not None and frame.tb_next is not None:
         frame = frame.tb_next

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from shared.crypto.recipients import AgeIdentity, Kind, generate_identity, parse_identity
 from shared.crypto.signing import SigningKey
-from shared.durable import write_whole
+from shared.durable import clear_unfinished, write_whole
 from shared.errors import InvalidIdentifier, KeyFileExists, KeyFileInvalid, KeyFileMissing, KeyFileOpen
 
 SECRET_BYTES = 32
@@ -43,6 +43,7 @@ def write_private(path: Path, data: bytes, *, replace: bool = False) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not replace:
         refuse_existing(path)
+    clear_unfinished(path)
     write_whole(path, data, mode=0o600)
 
 

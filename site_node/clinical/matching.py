@@ -5,6 +5,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from shared.durable import write_whole
 from shared.frozen import Frozen
 from shared.ids import StudyKey
 from site_node.clinical.sheet import ClinicalSheet, best_key
@@ -132,7 +133,7 @@ class JoinedRows:
             file.unlink(missing_ok=True)
             return
         self._folder.mkdir(mode=0o700, exist_ok=True)
-        file.write_text(self.token_of(row), encoding="ascii")  # lost with the power, it is noted at the next screen
+        write_whole(file, self.token_of(row).encode(), mode=0o600)
 
     def has(self, study: StudyKey) -> bool:
         """Whether the study had its row when it was last screened."""
@@ -141,7 +142,7 @@ class JoinedRows:
     def tokens(self) -> frozenset[str]:
         """The tokens of all rows noted."""
         files = self._folder.iterdir() if self._folder.is_dir() else ()
-        return frozenset(file.read_text(encoding="ascii") for file in files)
+        return frozenset(file.read_text(encoding="ascii") for file in files if not file.name.startswith("."))
 
     def token_of(self, row: ClinicalRow) -> str:
         """The token of the key that the row joins by."""

@@ -8,6 +8,7 @@ from openpyxl.styles import Alignment, Font
 from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.datavalidation import DataValidation
 
+from shared.durable import replacing
 from shared.protocol.clinical import ClinicalDictionary, Field
 
 _ROWS = 100_000  # that the drop-down lists cover
@@ -25,7 +26,8 @@ def write_template(path: Path, dictionary: ClinicalDictionary) -> None:
             _write_codes(sheet, codes, column, field)
     sheet.freeze_panes = "A2"
     _write_meanings(book.create_sheet("Meaning"), dictionary)
-    book.save(path)
+    with replacing(path) as file:
+        book.save(file)
 
 
 def _write_heading(sheet: Any, column: int, field: Field) -> None:

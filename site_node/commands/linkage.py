@@ -32,7 +32,7 @@ def export_table(
     """Write which patient has which pseudonym to a sealed file. It is PHI and stays in the hospital.
 
     The site's pseudonym secret opens it; losing the secret loses it, unless it is sealed to a --recipient too. It is
-    an age file of JSON lines: the `age` command opens it for a recipient.
+    an age file of JSON lines: the `age` command opens it for a recipient. Pseudonyms begin with enrolment.
 
     Example: `ricord-site key linkage export /media/safe/linkage.age`
     """
@@ -61,9 +61,7 @@ def import_table(
     Example: `ricord-site key linkage import /media/safe/linkage.age`
     """
     with node_of(context) as node:
-        total, new = export.import_linkage(
-            node.ledger, node.stages.pseudonyms, file.absolute(), actor=getpass.getuser()
-        )
+        total, new = export.import_linkage(node.ledger, node.stages.names, file.absolute(), actor=getpass.getuser())
     if as_json:
         print_json({"patients": total, "new": new})
     else:
@@ -89,7 +87,7 @@ def import_anonymizer_index(
             raise NotEnrolled(folder=str(node.home.folder))
         imported = import_index(
             node.ledger,
-            node.stages.pseudonyms,
+            node.stages.names,
             node.membership.terms,
             file.absolute(),
             issuer=issuer,

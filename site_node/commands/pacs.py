@@ -137,7 +137,7 @@ def _query(accession: str, patient_id: str, dates: str, modality: str) -> Query:
 
 
 def _acquisition(node: Node) -> Acquisition:
-    return Acquisition(node.home, node.settings, node.stages.pseudonyms)
+    return Acquisition(node.home, node.settings, node.stages.names)
 
 
 pacs.command()(send)

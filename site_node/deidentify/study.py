@@ -5,11 +5,11 @@ leaves nothing that could pass for a study. Nothing of the old study remains in 
 """
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from shared.durable import publish_folder, unfinished_folder
 from shared.errors import DiskFull
 from shared.protocol.profile import Profile
 from site_node.blanking import Blanking
@@ -63,17 +63,14 @@ def deidentify(
         ending, reason = reason_of(unsupported("no-identity", "PatientID"))
         return Refused(key=study.key, ending=ending, reasons=(reason,))
     context = make_study_context(profile, pseudonyms, identity, searched=searched)
-    partial = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
     try:
-        done, left_out = _rewrite_instances(study, context, partial, out, blank)
-        if not done:
-            return _refused(study, left_out)
-        _publish(partial, out)
+        with unfinished_folder(out) as folder:
+            done, left_out = _rewrite_instances(study, context, folder, out, blank)
+            if not done:
+                return _refused(study, left_out)
+            publish_folder(folder, out)
     except OSError as error:
         raise DiskFull(folder=str(out.parent)) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return Deidentified(
         key=study.key,
         site_id=pseudonyms.site_id,
@@ -221,22 +218,6 @@ def _checked(
     if (new.sop_instance_uid, new.series_instance_uid) != tuple(map(context.pseudonyms.uid, received)):
         raise unsupported("changed-while-reading", "SOPInstanceUID")
     return new
-
-
-def _publish(partial: Path, out: Path) -> None:
-    """Give the finished folder its name, after its entries are on the disk."""
-    for folder in (*partial.iterdir(), partial):
-        _sync(folder)
-    partial.rename(out)
-    _sync(out.parent)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _refused(study: Included, left_out: list[LeftOut]) -> Refused:

@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import Field
 
 from shared.agreement import Mode
+from shared.durable import write_whole
 from shared.errors import RunRefused
 from shared.federation.bundle import bundle_digest
 from shared.federation.plan import LEAST_SITES, MODEL_NAMES, Plan, Purpose
@@ -69,7 +70,7 @@ colluders = 1            # known peers that may side with the coordinator in a s
 def write_default_policy(path: Path) -> None:
     """Write the first policy, unless there is one already."""
     if not path.exists():
-        path.write_text(default_policy(), encoding="utf-8")
+        write_whole(path, default_policy().encode(), mode=0o600)
 
 
 def check_bundle(policy: SitePolicy, digest: str) -> None:

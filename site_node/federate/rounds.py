@@ -6,10 +6,9 @@ finished, and a message can be lost with the connection. A third request is refu
 stages of a statistic have no round; each is claimed by its name (and once per session by the secure sum itself).
 """
 
-import os
 from pathlib import Path
 
-from shared.durable import sync_folder
+from shared.durable import claim, sync_folder
 from shared.errors import RunRefused
 from shared.federation.secure_sum.messages import STAGES
 from shared.ids import RunId
@@ -29,10 +28,10 @@ def claim_round(folder: Path, run: RunId, kind: str, server_round: int) -> None:
     claims.mkdir(mode=0o700, parents=True, exist_ok=True)
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            os.close(os.open(claims / f"{kind}-{server_round}.{attempt}", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            claim(claims / f"{kind}-{server_round}.{attempt}")
         except FileExistsError:
             continue
-        for changed in (claims, claims.parent, folder):
+        for changed in (claims.parent, folder):
             sync_folder(changed)
         return
     raise RunRefused(

@@ -54,6 +54,7 @@ from flwr.supernode import start_client_internal
 from flwr.supernode.cli.flower_supernode import flower_supernode
 from flwr.supernode.runtime.run_clientapp import push_message, push_task_output
 
+from shared.durable import clear_unfinished, write_whole
 from shared.errors import CoordinatorUnreachable, RunFailed
 from shared.frozen import Frozen
 
@@ -215,9 +216,8 @@ def _free_port() -> int:
 
 def _start(settings: SuperNodeSettings, address: str, secret: bytes) -> subprocess.Popen[bytes]:
     secret_file = settings.folder / "superexec.secret"
-    secret_file.unlink(missing_ok=True)
-    with os.fdopen(os.open(secret_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(secret)
+    clear_unfinished(secret_file)
+    write_whole(secret_file, secret, mode=0o600)
     host, port = address.split(":")
     arguments = ["--superlink", settings.fleet_address, "--root-certificates", str(settings.root)]
     arguments += ["--auth-supernode-private-key", str(settings.node_key), "--isolation", "process"]

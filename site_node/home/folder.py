@@ -117,6 +117,11 @@ class SiteHome:
         """The work folders that exist."""
         return tuple((self.folder / "work").iterdir())
 
+    def shared_folders(self) -> tuple[Path, ...]:
+        """The folders that commands write into beside the process that moves studies."""
+        own = (self.keys, self.identity, self.clinical, self.clinical / "mappings", self.clinical / "joined")
+        return (self.folder, self.requests, self.quarantine, self.quarantine / "arrivals", *own)
+
     def inbox(self, settings: SiteSettings) -> Path:
         """The watched folder."""
         return self.folder / settings.inbox

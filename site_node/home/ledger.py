@@ -7,10 +7,8 @@ under the site's secret. No identifier of the hospital can be read in the file.
 
 import hashlib
 import json
-import secrets
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -21,33 +19,12 @@ from pydantic import TypeAdapter
 from shared.errors import NotFound
 from shared.frozen import Frozen
 from shared.ids import StudyKey, Uid
-from site_node.home.patients import SCHEMA as PATIENTS_SCHEMA
+from site_node.home.database import open_database, transaction
 from site_node.home.patients import Patients
-from site_node.home.retrieve_requests import SCHEMA as REQUESTS_SCHEMA
 from site_node.home.retrieve_requests import Requests
+from site_node.home.tokens import ACCESSION_NUMBERS, INBOX_ENTRIES, Tokens
 from site_node.study import Ending, Reason, Severity
 
-_SCHEMA = """
-create table if not exists meta (name text primary key, value blob not null) strict;
-create table if not exists studies (
-    key text primary key, state text not null, reasons text not null default '[]', released text not null default '[]',
-    sequence integer unique, study text, receipt text, received_at text not null, changed_at text not null
-) strict;
-create index if not exists studies_by_state on studies (state);
-create table if not exists instances (
-    key text not null references studies (key), name text not null, ending text not null, code text not null default '',
-    primary key (key, name)
-) strict, without rowid;
-create table if not exists files (token text primary key, ending text not null, code text not null, at text not null)
-    strict, without rowid;
-create table if not exists arrivals (token text primary key, at text not null) strict, without rowid;
-create table if not exists events (
-    number integer primary key autoincrement, at text not null, actor text not null, action text not null,
-    key text not null, detail text not null
-) strict;
-"""
-
-_MMAP_BYTES = 1 << 30  # keeps a lookup among a million patients fast
 _PUT_INSTANCE = (
     "insert into instances values (?, ?, ?, ?) on conflict do update set ending = excluded.ending, code = excluded.code"
 )
@@ -112,20 +89,18 @@ class Event(Frozen):
 
 
 class Ledger:
-    """The site's ledger in one SQLite file. Each thread uses its own instance."""
+    """The site's ledger in one SQLite file. Each thread uses its own instance.
+
+    `inbox_entries` holds the snapshots of what was received from the watched folder, `accession_numbers` the names of
+    accession numbers that arrived whole by a list that is forgotten. Raises `LedgerTooNew` on opening.
+    """
 
     def __init__(self, file: Path) -> None:
-        self._db = sqlite3.connect(file, isolation_level=None, timeout=30)
-        file.chmod(0o600)
-        self._db.row_factory = sqlite3.Row
-        self._db.execute("pragma journal_mode = wal")
-        self._db.execute("pragma synchronous = full")
-        self._db.execute("pragma foreign_keys = on")
-        self._db.execute(f"pragma mmap_size = {_MMAP_BYTES}")
-        self._db.executescript(_SCHEMA + PATIENTS_SCHEMA + REQUESTS_SCHEMA)
-        self.patients = Patients(self._db, self._transaction)
-        self.requests = Requests(self._db, self._transaction)
-        self._db.execute("insert or ignore into meta values ('salt', ?)", (secrets.token_bytes(32),))
+        self._db = open_database(file)
+        self.patients = Patients(self._db)
+        self.requests = Requests(self._db)
+        self.inbox_entries = Tokens(self._db, INBOX_ENTRIES, self.token)
+        self.accession_numbers = Tokens(self._db, ACCESSION_NUMBERS, self.token)
         self._salt: bytes = self._db.execute("select value from meta where name = 'salt'").fetchone()[0]
 
     def close(self) -> None:
@@ -137,7 +112,7 @@ class Ledger:
     def add_study(self, key: StudyKey, names: Iterable[str], *, state: State, reasons: Sequence[Reason] = ()) -> None:
         """Enter a study with its instances' opaque names, or reset it with more of them."""
         now = _now()
-        with self._transaction():
+        with transaction(self._db):
             self._db.execute(
                 "insert into studies (key, state, reasons, received_at, changed_at) values (?, ?, ?, ?, ?)"
                 " on conflict (key) do update set state = excluded.state, reasons = excluded.reasons,"
@@ -160,7 +135,7 @@ class Ledger:
 
         `left_out` lists instances (name, ending, code) that go no further; the other instances end with the study.
         """
-        with self._transaction():
+        with transaction(self._db):
             self._db.execute(
                 "update studies set state = ?, reasons = ?, study = coalesce(?, study), receipt = coalesce(?, receipt),"
                 " changed_at = ? where key = ?",
@@ -177,12 +152,12 @@ class Ledger:
     def hold_instances(self, key: StudyKey, names: Iterable[str], code: str) -> None:
         """Quarantine instances apart from their study: they arrived too late, or conflict with each other."""
         rows = [(key, name, Ending.QUARANTINED, code) for name in names]
-        with self._transaction():
+        with transaction(self._db):
             self._db.executemany(_PUT_INSTANCE, rows)
 
     def reopen(self, key: StudyKey, released: Iterable[str]) -> None:
         """Send a study back to its first stage; reasons in `released` no longer hold it."""
-        with self._transaction():
+        with transaction(self._db):
             previous = self.study(key).released
             self._db.execute(
                 "update studies set state = ?, reasons = '[]', released = ?, changed_at = ? where key = ?",
@@ -215,7 +190,7 @@ class Ledger:
 
     def sequence(self, key: StudyKey) -> int:
         """The study's number in the site's own count: assigned once, so that a study sealed again keeps it."""
-        with self._transaction():
+        with transaction(self._db):
             sequence = self.study(key).sequence
             if sequence is None:
                 (sequence,) = self._db.execute("select coalesce(max(sequence), 0) + 1 from studies").fetchone()
@@ -232,26 +207,18 @@ class Ledger:
         """The patient's sealed identity; see `Patients.link`."""
         return self.patients.link(token)
 
-    # files and arrivals
+    # files, secret and salt
 
     def add_files(self, files: Iterable[tuple[str, Ending, str]]) -> None:
         """Enter files (name, ending, code) that belong to no study; of the name only a digest is stored."""
         rows = [(self.token(name), ending, code, _now()) for name, ending, code in files]
-        with self._transaction():
+        with transaction(self._db):
             self._db.executemany("insert or replace into files values (?, ?, ?, ?)", rows)
-
-    def is_known(self, arrival: str) -> bool:
-        """Whether `arrival` was remembered: an inbox entry's snapshot, or the name of an accession number."""
-        row = self._db.execute("select 1 from arrivals where token = ?", (self.token(arrival),)).fetchone()
-        return row is not None
-
-    def remember(self, arrival: str) -> None:
-        """Note that `arrival` was received."""
-        self._db.execute("insert or ignore into arrivals values (?, ?)", (self.token(arrival), _now()))
 
     def matches_secret(self, check: str) -> bool:
         """Whether `check` was made with the secret of this ledger's pseudonyms; the first call stores it."""
-        self._db.execute("insert or ignore into meta values ('secret', ?)", (check.encode(),))
+        with transaction(self._db):
+            self._db.execute("insert or ignore into meta values ('secret', ?)", (check.encode(),))
         (stored,) = self._db.execute("select value from meta where name = 'secret'").fetchone()
         return bool(stored == check.encode())
 
@@ -263,10 +230,11 @@ class Ledger:
 
     def audit(self, actor: str, action: str, key: StudyKey, detail: str) -> None:
         """Append a person's decision about a study; entries never change."""
-        self._db.execute(
-            "insert into events (at, actor, action, key, detail) values (?, ?, ?, ?, ?)",
-            (_now(), actor, action, key, detail),
-        )
+        with transaction(self._db):
+            self._db.execute(
+                "insert into events (at, actor, action, key, detail) values (?, ?, ?, ?, ?)",
+                (_now(), actor, action, key, detail),
+            )
 
     def events(self) -> tuple[Event, ...]:
         """All decisions, the oldest first."""
@@ -291,17 +259,6 @@ class Ledger:
             (ending, code, key, *_HELD_APART),
         )
         self._db.executemany(_PUT_INSTANCE, rows)
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        """One change, committed whole or rolled back, with no other writer in between."""
-        self._db.execute("begin immediate")
-        try:
-            yield
-        except BaseException:
-            self._db.execute("rollback")
-            raise
-        self._db.execute("commit")
 
 
 def _entry(row: sqlite3.Row) -> StudyEntry:

@@ -10,12 +10,12 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
+from shared.durable import link_or_copy, publish_folder, unfinished_folder, write_whole
 from shared.errors import NotFound
 from shared.frozen import Frozen
 from shared.ids import PatientPseudonym, Sha256, Uid
 
 RECORD = "study.json"
-_STAGING = ".staging-"
 
 
 class LibrarySeries(Frozen):
@@ -73,24 +73,16 @@ def add_study(library: Path, study: LibraryStudy, files: dict[str, Path]) -> Pat
     `files` maps each instance's relative name to the validated file, which is linked, or copied across file systems.
     Adding the same study again replaces it, so a restarted pipeline may repeat this stage.
     """
-    staging, target = library / f"{_STAGING}{study.study}", library / study.study
-    shutil.rmtree(staging, ignore_errors=True)
-    for instance in study.instances:
-        _link_or_copy(files[instance.file], staging / instance.file)
-    (staging / RECORD).write_text(study.model_dump_json(indent=1), encoding="utf-8")
-    remove_study(library, study.study)
-    staging.rename(target)
+    target = library / study.study
+    with unfinished_folder(target, mode=0o700) as folder:
+        for instance in study.instances:
+            (folder / instance.file).parent.mkdir(parents=True, exist_ok=True)
+            link_or_copy(files[instance.file], folder / instance.file)
+        write_whole(folder / RECORD, study.model_dump_json(indent=1).encode())
+        publish_folder(folder, target)
     return target
 
 
 def remove_study(library: Path, study: Uid) -> None:
     """Remove a study, if it is there."""
     shutil.rmtree(library / study, ignore_errors=True)
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        target.hardlink_to(source)
-    except OSError:
-        shutil.copyfile(source, target)

@@ -5,17 +5,12 @@ A token identifies a patient: an HMAC that only the site's secret can make. One 
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 from shared.errors import LinkageConflict
+from site_node.home.database import transaction
 
-SCHEMA = """
-create table if not exists patients (token blob primary key, number integer not null unique, link blob,
-    flag text not null default '') strict, without rowid;
-"""
 INTERVALS_NOT_KEPT = "intervals to the earlier contribution not kept"
-_ADDED_COLUMNS = ("link blob", "flag text not null default ''")  # the first ledgers lack them
 
 
 class PatientRow(NamedTuple):
@@ -28,24 +23,10 @@ class PatientRow(NamedTuple):
 
 
 class Patients:
-    """The table, on the ledger's own connection.
+    """The table, on the ledger's own connection."""
 
-    Args:
-        db: the connection.
-        transaction: opens a transaction that is committed whole or rolled back.
-    """
-
-    def __init__(self, db: sqlite3.Connection, transaction: Callable[[], AbstractContextManager[None]]) -> None:
+    def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
-        self._transaction = transaction
-        if self._missing_columns():
-            with transaction():
-                for column in self._missing_columns():  # again: another process may have been first
-                    db.execute(f"alter table patients add column {column}")
-
-    def _missing_columns(self) -> list[str]:
-        columns = {row[1] for row in self._db.execute("pragma table_info (patients)")}
-        return [column for column in _ADDED_COLUMNS if column.split()[0] not in columns]
 
     def number(self, token: bytes, seal: Callable[[], bytes] | None = None) -> int:
         """The patient's number, a counter from 1; the same token always gets the same.
@@ -56,7 +37,7 @@ class Patients:
         if row is not None and (seal is None or not row[1]):
             return int(row[0])
         link = seal() if seal is not None else None
-        with self._transaction():
+        with transaction(self._db):
             (number,) = self._db.execute(
                 "insert into patients (token, number, link)"
                 " select ?, coalesce(max(number), 0) + 1, ? from patients where true"
@@ -89,7 +70,7 @@ class Patients:
         Raises `LinkageConflict` when a token has another number or a number another token; then nothing changes.
         """
         new = 0
-        with self._transaction():
+        with transaction(self._db):
             for row in rows:
                 new += self._add(row)
         return new

@@ -7,8 +7,7 @@ with a reason. A request for which nothing can be retrieved is refused, with a r
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
@@ -16,13 +15,7 @@ from pydantic import TypeAdapter
 
 from shared.frozen import Frozen
 from shared.ids import StudyKey
-
-SCHEMA = """
-create table if not exists requests (
-    id text primary key, state text not null, reason text not null default '', attempts integer not null default 0,
-    parts text not null default '[]', made_at text not null, changed_at text not null, not_before text not null
-) strict, without rowid;
-"""
+from site_node.home.database import transaction
 
 
 class RequestState(StrEnum):
@@ -90,14 +83,13 @@ class RequestCounts(Frozen):
 class Requests:
     """The table, on the ledger's own connection."""
 
-    def __init__(self, db: sqlite3.Connection, transaction: Callable[[], AbstractContextManager[None]]) -> None:
+    def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
-        self._transaction = transaction
 
     def add(self, ids: Sequence[str]) -> None:
         """Enter new requests."""
         now = _text(datetime.now(UTC))
-        with self._transaction():
+        with transaction(self._db):
             self._db.executemany(
                 "insert or ignore into requests (id, state, made_at, changed_at, not_before) values (?, ?, ?, ?, ?)",
                 [(request, RequestState.WAITING, now, now, now) for request in ids],
@@ -202,7 +194,7 @@ class Requests:
         parts: Sequence[Part] = (),
     ) -> None:
         now = datetime.now(UTC)
-        with self._transaction():
+        with transaction(self._db):
             self._db.execute(
                 "update requests set state = ?, reason = ?, attempts = coalesce(?, attempts), parts = ?,"
                 " changed_at = ?, not_before = ? where id = ?",

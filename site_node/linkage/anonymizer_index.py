@@ -17,7 +17,7 @@ from site_node.clinical.table import read_table
 from site_node.home.ledger import Ledger
 from site_node.home.patients import INTERVALS_NOT_KEPT, PatientRow
 from site_node.linkage.export import NO_STUDY
-from site_node.pseudonyms.keyed import Pseudonyms, link_of
+from site_node.pseudonyms.names import KeyedNames, link_of
 from site_node.pseudonyms.sealed_link import LONGEST_KNOWN_SHIFT, EarlierContribution
 from site_node.study import Identity
 
@@ -47,7 +47,7 @@ class _Entry(NamedTuple):
 
 
 def import_index(
-    ledger: Ledger, pseudonyms: Pseudonyms, terms: AgreementTerms, file: Path, *, issuer: str, actor: str
+    ledger: Ledger, names: KeyedNames, terms: AgreementTerms, file: Path, *, issuer: str, actor: str
 ) -> IndexImport:
     """Enter the patients of an earlier contribution, in one transaction.
 
@@ -56,7 +56,7 @@ def import_index(
 
     Args:
         ledger: this site's ledger.
-        pseudonyms: with this site's secret.
+        names: with this site's secret.
         terms: the agreement, which names the earlier SITEIDs.
         file: the index that the program exported.
         issuer: IssuerOfPatientID as the hospital's images have it; the index lacks it.
@@ -70,14 +70,14 @@ def import_index(
     named = [entry for entry in entries if entry.patient_id and not entry.pseudonym.endswith(f"-{_NOBODY}")]
     if not {entry.pseudonym.partition("-")[0] for entry in named} <= set(terms.earlier_site_ids):
         raise LinkageConflict(problem="the index is of a SITEID that the agreement does not name as an earlier one")
-    rows = sorted(_rows(ledger, pseudonyms, named, issuer))
+    rows = sorted(_rows(ledger, names, named, issuer))
     ledger.patients.add(rows)
     kept_shifts = sum(not row.flag for row in rows)
     ledger.audit(actor, "index-import", NO_STUDY, f"{len(rows)} patients, the shift of {kept_shifts} kept")
     return IndexImport(len(rows), kept_shifts, len(entries) - len(named))
 
 
-def _rows(ledger: Ledger, pseudonyms: Pseudonyms, entries: Iterable[_Entry], issuer: str) -> Iterator[PatientRow]:
+def _rows(ledger: Ledger, names: KeyedNames, entries: Iterable[_Entry], issuer: str) -> Iterator[PatientRow]:
     """A row for each patient; numbers follow the order of tokens, which reveals nothing."""
     by_patient: dict[str, list[_Entry]] = {}
     for entry in entries:
@@ -86,14 +86,14 @@ def _rows(ledger: Ledger, pseudonyms: Pseudonyms, entries: Iterable[_Entry], iss
         if len({entry.pseudonym for entry in lines}) > 1:
             raise LinkageConflict(problem="the index gives a patient two pseudonyms")
         identity = Identity(patient_id=patient_id, issuer=issuer)
-        token = pseudonyms.token(identity)
+        token = names.token(identity)
         sealed = ledger.link(token)
-        before = pseudonyms.links.open(token, sealed) if sealed else None
+        before = names.links.open(token, sealed) if sealed else None
         shift = _shift(lines) if before is None or before.earlier is not None else None
         link = (before or link_of(identity)).model_copy(
             update={"earlier": EarlierContribution(pseudonym=lines[0].pseudonym, shift_days=shift)}
         )
-        yield PatientRow(token, 0, pseudonyms.links.seal(token, link), "" if shift else INTERVALS_NOT_KEPT)
+        yield PatientRow(token, 0, names.links.seal(token, link), "" if shift else INTERVALS_NOT_KEPT)
 
 
 def _shift(lines: Sequence[_Entry]) -> int | None:

@@ -22,6 +22,7 @@ from shared.ids import PatientPseudonym, StudyKey
 from site_node.home.ledger import Ledger
 from site_node.home.patients import PatientRow
 from site_node.pseudonyms.keyed import Pseudonyms
+from site_node.pseudonyms.names import KeyedNames
 from site_node.pseudonyms.sealed_link import Link
 
 NO_STUDY = StudyKey("0" * 32)  # in the audit, of an act on the whole linkage
@@ -68,16 +69,16 @@ def export_linkage(
     return known, unknown
 
 
-def import_linkage(ledger: Ledger, pseudonyms: Pseudonyms, file: Path, *, actor: str) -> tuple[int, int]:
+def import_linkage(ledger: Ledger, names: KeyedNames, file: Path, *, actor: str) -> tuple[int, int]:
     """Enter what `export_linkage` wrote, in one transaction; returns how many patients it holds, and how many are new.
 
     Raises `SourceMissing`, `LinkageInvalid`, or `LinkageConflict` where the ledger contradicts the file.
     """
     if not file.is_file():
         raise SourceMissing(source="the linkage file")
-    identities = (_identity(pseudonyms, ()), _identity(pseudonyms, (_X25519,)))
+    identities = (_identity(names, ()), _identity(names, (_X25519,)))
     with file.open("rb") as source:
-        rows = _rows(_opened(identities, source), pseudonyms)
+        rows = _rows(_opened(identities, source), names)
         total = 0
 
         def counted() -> Iterator[PatientRow]:
@@ -118,10 +119,10 @@ def _number(pseudonyms: Pseudonyms, pseudonym: str) -> int:
     raise InvalidArgument(name="PSEUDONYM", problem=f"it is none of this site, as {pseudonyms.site_id}-000001")
 
 
-def _identity(pseudonyms: Pseudonyms, recipients: Sequence[str]) -> AgeIdentity:
+def _identity(names: KeyedNames, recipients: Sequence[str]) -> AgeIdentity:
     """The site's own identity: post-quantum, unless a recipient is not."""
     plain = any(text.startswith(_X25519) and not text.startswith(_HYBRID) for text in recipients)
-    return X25519Identity(pseudonyms.file_seed) if plain else HybridIdentity(pseudonyms.file_seed)
+    return X25519Identity(names.file_seed) if plain else HybridIdentity(names.file_seed)
 
 
 def _lines(ledger: Ledger, pseudonyms: Pseudonyms) -> Iterator[_Line]:
@@ -151,16 +152,16 @@ def _opened(identities: Sequence[AgeIdentity], source: BinaryIO) -> Iterator[byt
         raise LinkageInvalid(problem="the file ends in the middle of a line")
 
 
-def _rows(lines: Iterator[bytes], pseudonyms: Pseudonyms) -> Iterator[PatientRow]:
+def _rows(lines: Iterator[bytes], names: KeyedNames) -> Iterator[PatientRow]:
     """The patients of a file, each sealed anew; raises `LinkageInvalid` unless it holds as many as it says."""
     count = 0
     try:
         head = _Head.model_validate_json(next(lines, b""))
         for text in lines:
             line = _Line.model_validate_json(text)
-            token = pseudonyms.token(line.link.identity)
+            token = names.token(line.link.identity)
             count += 1
-            yield PatientRow(token, line.number, pseudonyms.links.seal(token, line.link), line.flag)
+            yield PatientRow(token, line.number, names.links.seal(token, line.link), line.flag)
     except ValidationError as error:
         raise LinkageInvalid(type(error).__name__, problem="the file holds something else than a linkage") from None
     if count != head.patients:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from shared.durable import new_file, sync_folder
+from shared.durable import move, new_file, sync_folder
 from shared.errors import DiskFull
 from shared.ids import StudyKey
 
@@ -75,7 +75,7 @@ class Arrivals:
     def set_aside(self, key: StudyKey) -> Path:
         """Rename a study's folder, so that later instances start a new one; returns its new path."""
         path = self.folder / f"{_SET_ASIDE}{key}-{secrets.token_hex(4)}"
-        (self.folder / key).rename(path)
+        move(self.folder / key, path)
         return path
 
     def set_aside_folders(self) -> Iterator[tuple[StudyKey, Path]]:
@@ -86,7 +86,7 @@ class Arrivals:
     def remove(self, folder: Path) -> None:
         """Remove a folder that was set aside and received. It is renamed first: a kill leaves no half study."""
         unfinished = self.folder / _UNFINISHED / folder.name
-        folder.rename(unfinished)
+        move(folder, unfinished)
         shutil.rmtree(unfinished)
 
     def clear_unfinished(self) -> None:
@@ -100,7 +100,7 @@ class Arrivals:
             with suppress(FileExistsError):  # not `exist_ok`, which looks again after the folder may have been renamed
                 folder.mkdir(mode=0o700)
             try:
-                unfinished.replace(folder / name)
+                move(unfinished, folder / name)
             except FileNotFoundError:
                 continue
             try:

@@ -26,7 +26,7 @@ from site_node.node.intake import Intake, enter_reception
 from site_node.node.retention import forget_lists
 from site_node.node.retrieval import Retrieval, work
 from site_node.node.scp_process import serving_in_process
-from site_node.pseudonyms.keyed import Pseudonyms
+from site_node.pseudonyms.names import KeyedNames
 from site_node.receive.folder import MIXED_PATIENTS, NO_PATIENT_ID, Reception, receive_folder
 from site_node.receive.request_lists import RequestLists
 from site_node.settings.dicomweb import DicomwebSettings
@@ -49,12 +49,12 @@ class Acquisition:
 
     home: SiteHome
     settings: SiteSettings
-    pseudonyms: Pseudonyms
+    names: KeyedNames
 
     @property
     def arrivals(self) -> Arrivals:
         """Where instances lie until their study is received into the spool."""
-        return Arrivals(self.home.arrivals, self.pseudonyms.study_key)
+        return Arrivals(self.home.arrivals, self.names.study_key)
 
     @property
     def free_space(self) -> FreeSpace:
@@ -154,7 +154,7 @@ class Acquisition:
             ledger.requests,
             stay=self.settings.originals_stay,
             now=now,
-            remember=lambda accession: ledger.remember(self._name(accession)),
+            remember=lambda accession: ledger.accession_numbers.add(self._name(accession)),
         )
         if forgotten:
             log.info("requests.forgotten", lists=forgotten)
@@ -162,17 +162,17 @@ class Acquisition:
 
     def has_arrived(self, ledger: Ledger, accession: str) -> bool:
         """Whether an accession number arrived whole by a list that is forgotten."""
-        return ledger.is_known(self._name(accession))
+        return self._name(accession) in ledger.accession_numbers
 
     def _name(self, accession: str) -> str:
         """The ledger's name of an accession number: keyed, so that numbers cannot be tried without the secret."""
-        return self.pseudonyms.study_key(f"accession {accession}")
+        return self.names.study_key(f"accession {accession}")
 
     def _receive(self, folder: Path, ledger: Ledger, *, incomplete: bool) -> Intake:
         """Receive a study that was set aside, then remove its arrivals. Raises `DiskNearlyFull`."""
         self.free_space.check()
         try:
-            reception = receive_folder(folder, self.home.spool, self.pseudonyms)
+            reception = receive_folder(folder, self.home.spool, self.names)
         except NoDicomFound:
             reception = Reception(studies=(), refused=(), duplicates=0)
             ledger.add_files([(folder.name, Ending.REFUSED, "no-dicom-found")])

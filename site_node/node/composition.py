@@ -7,8 +7,7 @@ from pathlib import Path
 
 from shared.agreement import Mode
 from shared.crypto.keys import load_secret, load_signing
-from shared.errors import KeyFileInvalid, ProtocolMismatch
-from shared.ids import SiteId
+from shared.errors import KeyFileInvalid, NotEnrolled, ProtocolMismatch
 from shared.protocol.loader import Protocol, load_protocol
 from site_node.blanking import Blanking
 from site_node.clinical.matching import JoinedRows, match_row
@@ -24,6 +23,7 @@ from site_node.membership.record import Membership
 from site_node.node.pipeline import Inspect, Stages
 from site_node.pixels.inspect import Checker, inspect
 from site_node.pseudonyms.keyed import Pseudonyms
+from site_node.pseudonyms.names import KeyedNames
 from site_node.screen.decide import screen
 from site_node.seal.package import seal
 from site_node.settings.site import SiteSettings
@@ -43,8 +43,6 @@ from site_node.study import (
 from site_node.submit.client import Submit
 from site_node.validate.validation import validate
 
-NOT_ENROLLED = SiteId("100000")  # where no SITEID is needed: a study's key does not depend on it
-
 
 @dataclass(frozen=True)
 class SiteStages:
@@ -61,21 +59,31 @@ class SiteStages:
         return load_protocol(self.settings.protocol)
 
     @cached_property
+    def names(self) -> KeyedNames:
+        """The names of studies and the tokens of patients; raises what `pseudonyms` raises but `NotEnrolled`."""
+        return KeyedNames(self._secret)
+
+    @cached_property
     def pseudonyms(self) -> Pseudonyms:
         """The site's pseudonyms, with patients numbered by the ledger.
 
-        Raises `KeyFileInvalid` when the secret is not the one that this ledger was begun with.
+        Raises `NotEnrolled`, and `KeyFileInvalid` when the secret is not the one that this ledger was begun with.
         """
-        site_id = self.membership.site_id if self.membership else NOT_ENROLLED
-        secret = load_secret(self.home.pseudonym_key)
-        check_secret(secret, self.ledger, self.home.pseudonym_key)
-        return Pseudonyms(secret, site_id, self.ledger)
+        if self.membership is None:
+            raise NotEnrolled(folder=str(self.home.folder))
+        return Pseudonyms(self._secret, self.membership.site_id, self.ledger)
 
     @cached_property
     def sheets(self) -> tuple[ClinicalSheet, ...]:
         """Every clinical sheet that was imported, the latest first."""
         store = SheetStore(self.home.clinical)
         return tuple(store.read(file, self.protocol.clinical) for file in store.files())
+
+    @cached_property
+    def _secret(self) -> bytes:
+        secret = load_secret(self.home.pseudonym_key)
+        check_secret(secret, self.ledger, self.home.pseudonym_key)
+        return secret
 
     @property
     def joined(self) -> JoinedRows:
@@ -169,7 +177,7 @@ def check_secret(secret: bytes, ledger: Ledger, file: Path) -> None:
 
     Another secret would silently give every known patient a new pseudonym.
     """
-    if not ledger.matches_secret(Pseudonyms(secret, NOT_ENROLLED).study_key("secret")):
+    if not ledger.matches_secret(KeyedNames(secret).study_key("secret")):
         raise KeyFileInvalid(file=str(file), kind="pseudonym secret that this ledger was begun with")
 
 

@@ -3,13 +3,11 @@
 The study's record is written last: until then the same images, received again after a kill, are in conflict again.
 """
 
-import os
-import shutil
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from shared.durable import replacing, sync_folder
+from shared.durable import link_or_copy, sync_folder
 from shared.ids import StudyKey
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import OTHER_BYTES, SENT_OR_SEALED, Ledger, State
@@ -24,18 +22,8 @@ def copy_to_quarantine(files: Iterable[Path], home: SiteHome) -> None:
     target.mkdir(exist_ok=True, mode=0o700)
     for file in files:
         with suppress(FileExistsError, FileNotFoundError):  # a previous try, cut short by a kill, did it
-            _link_or_copy(file, target / file.name)
+            link_or_copy(file, target / file.name, mode=0o600)
     sync_folder(target)
-
-
-def _link_or_copy(file: Path, to: Path) -> None:
-    try:
-        os.link(file, to)
-    except (FileExistsError, FileNotFoundError):
-        raise
-    except OSError:  # a file system without links
-        with file.open("rb") as source, replacing(to, mode=0o600) as copy:
-            shutil.copyfileobj(source, copy)
 
 
 def remove_from_spool(instances: Iterable[Instance]) -> None:

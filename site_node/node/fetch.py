@@ -54,7 +54,7 @@ def fetch(home: SiteHome, listed: AccessionList, *, again: bool = False) -> Fetc
             node, busy = stack.enter_context(open_node(home)), False
         except HomeBusy:
             node, busy = stack.enter_context(open_node(home, writing=False)), True
-        acquisition = Acquisition(node.home, node.settings, node.stages.pseudonyms)
+        acquisition = Acquisition(node.home, node.settings, node.stages.names)
         acquisition.pacs()
         listed, rows = _enter(acquisition, node.ledger, listed, again=again)
         intakes = () if busy else _work(acquisition, node.ledger)

@@ -39,12 +39,12 @@ class InboxWatcher:
             raise SourceMissing(source=str(self._folder)) from error
         previous, self._snapshots = self._snapshots, frozenset(entry.snapshot for entry in entries)
         for entry in entries:
-            if (entry.snapshot in previous or not self._settle) and not self._ledger.is_known(entry.snapshot):
+            if (entry.snapshot in previous or not self._settle) and entry.snapshot not in self._ledger.inbox_entries:
                 yield entry
 
     def mark_received(self, entry: InboxEntry) -> None:
         """Remember an entry; it is ready again only after a change."""
-        self._ledger.remember(entry.snapshot)
+        self._ledger.inbox_entries.add(entry.snapshot)
 
 
 def _snapshot(path: Path) -> str:

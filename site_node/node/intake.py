@@ -5,12 +5,12 @@ was sealed are quarantined: a person decides about a study that the coordinator 
 """
 
 import json
-import os
 import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from shared.durable import append
 from shared.frozen import Frozen
 from shared.ids import StudyKey
 from site_node.home.folder import SiteHome
@@ -38,7 +38,7 @@ class Intake(Frozen):
 def receive_source(node: Node, source: Path) -> Intake:
     """Receive one source into an open home; raises `DiskNearlyFull` and what `receive_folder` raises."""
     node.free_space.check()
-    reception = receive_folder(source, node.home.spool, node.stages.pseudonyms)
+    reception = receive_folder(source, node.home.spool, node.stages.names)
     return enter_reception(reception, home=node.home, ledger=node.ledger)
 
 
@@ -144,8 +144,6 @@ def _note_files(files: Iterable[RefusedFile], home: SiteHome, ledger: Ledger) ->
 def _list_files(listed: Sequence[tuple[str, str]], home: SiteHome) -> None:
     """Append to quarantine/files.jsonl: a name, PHI, and the code of a reason."""
     if listed:
-        handle = os.open(home.quarantine / REFUSED_FILES, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
-            file.writelines(
-                json.dumps({"source": name, "code": code}, ensure_ascii=False) + "\n" for name, code in listed
-            )
+        lines = (json.dumps({"source": name, "code": code}, ensure_ascii=False) + "\n" for name, code in listed)
+        text = "".join(lines).encode("utf-8", "backslashreplace")
+        append(home.quarantine / REFUSED_FILES, text, mode=0o600)

@@ -5,7 +5,6 @@ study on, in one transaction. An interrupted stage runs again on the same record
 lost and nothing is doubled. An error with one study ends that study only.
 """
 
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import structlog
 
-from shared.durable import sync_folder
+from shared.durable import LONGEST_PAUSE, clear_folder, reporting_full_disk, sync_tree
 from shared.errors import (
     AgreementError,
     DiskFull,
@@ -163,7 +162,8 @@ class Pipeline:
             self._shortage_error = error
             return None
         try:
-            return self._steps[entry.state](entry)
+            with reporting_full_disk(self._home.folder):
+                return self._steps[entry.state](entry)
         except _BLOCKING as error:
             if entry.state is not State.SEALED:
                 raise
@@ -198,7 +198,7 @@ class Pipeline:
             result = self._stages.inspect(result, entry.released) or result
         if isinstance(result, Refused):
             return self._end(entry.key, State(result.ending.value), result.reasons)
-        _sync_tree(out)
+        sync_tree(out)
         self._records.write(entry.key, result)
         uid = result.study_instance_uid
         return self._advance(entry.key, State.DEIDENTIFIED, entry.reasons, left_out=result.left_out, study=uid)
@@ -267,9 +267,10 @@ class Pipeline:
 
     def _clean_up(self) -> None:
         """Remove half-written files, leftovers after a kill, and originals whose time is over."""
-        for folder in (self._home.outbox, self._home.receipts, self._home.reports):
-            for unfinished in folder.glob(".*.tmp"):  # names of `shared.durable`
-                unfinished.unlink()
+        for folder in (self._home.outbox, self._home.receipts, self._home.reports, *self._home.work_folders()):
+            clear_folder(folder)
+        for folder in self._home.shared_folders():
+            clear_folder(folder, unchanged_for=LONGEST_PAUSE)
         for folder in (*self._home.work_folders(), *self._home.spool.iterdir()):
             try:
                 entry = self._ledger.study(StudyKey(folder.name))
@@ -281,15 +282,6 @@ class Pipeline:
 def sealed_files(sealed: Sealed) -> tuple[Path, ...]:
     """A sealed study's files in the outbox: the ciphertext and the manifest beside it."""
     return sealed.ciphertext, sealed.ciphertext.with_suffix(".manifest.json")
-
-
-def _sync_tree(folder: Path) -> None:
-    """Make every file below `folder` durable, and the names with them."""
-    for where, _, files in os.walk(folder):
-        for name in files:
-            with (Path(where) / name).open("rb") as file:
-                os.fsync(file.fileno())
-        sync_folder(Path(where))
 
 
 def _defect(code: str, message: str, severity: Severity) -> Reason:

@@ -17,19 +17,17 @@ import structlog
 
 from shared.crypto.keys import load_secret
 from shared.errors import InternalError, RicordError, error_for
-from shared.ids import SiteId
 from shared.terminal import be_quiet
 from site_node.home.folder import SiteHome
 from site_node.network.arrivals import Arrivals
 from site_node.network.scp import serving
 from site_node.network.tls import server_context
 from site_node.node.log_codes import log_codes_only
-from site_node.pseudonyms.keyed import Pseudonyms
+from site_node.pseudonyms.names import KeyedNames
 from site_node.settings.dimse import ScpSettings
 
 log = structlog.get_logger(__name__)
 _CHECK_SECONDS = 1.0
-_ANY_SITE = SiteId("100000")  # a study's key does not depend on it
 
 
 @contextmanager
@@ -84,7 +82,7 @@ def _listen(home: Path, settings: ScpSettings, pipe: Connection) -> None:
     be_quiet()
     try:
         secret = load_secret(SiteHome(home).pseudonym_key)
-        arrivals = Arrivals(SiteHome(home).arrivals, Pseudonyms(secret, _ANY_SITE).study_key)
+        arrivals = Arrivals(SiteHome(home).arrivals, KeyedNames(secret).study_key)
         tls = server_context(settings.tls, home) if settings.tls else None
         with serving(settings, arrivals, tls):
             pipe.send(None)

@@ -28,7 +28,7 @@ def serve(node: Node, stop: threading.Event, *, federation: bool, ready: Callabl
 
     Raises the errors of settings; other errors are logged by their codes, and the next pass tries again.
     """
-    acquisition = Acquisition(node.home, node.settings, node.stages.pseudonyms)
+    acquisition = Acquisition(node.home, node.settings, node.stages.names)
     with acquisition.running(stop):
         worker = start_federation(node, stop) if federation else None
         ready()
@@ -43,7 +43,7 @@ def serve(node: Node, stop: threading.Event, *, federation: bool, ready: Callabl
 def run_once(node: Node, stop: threading.Event) -> Pass:
     """Receive the inbox, work on due requests to the PACS, then move every study as far as it can go."""
     _receive_inbox(node, InboxWatcher(node.ledger, node.home.inbox(node.settings), settle=False))
-    acquisition = Acquisition(node.home, node.settings, node.stages.pseudonyms)
+    acquisition = Acquisition(node.home, node.settings, node.stages.names)
     if node.settings.asks_a_pacs:
         with acquisition.listening():
             acquisition.work(node.ledger, stop, patience=0)

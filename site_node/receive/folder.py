@@ -15,7 +15,7 @@ from zipfile import BadZipFile
 
 from pydantic import Field
 
-from shared.durable import new_file, sync_folder
+from shared.durable import move, new_file, sync_folder
 from shared.errors import DicomUnreadable, NoDicomFound
 from shared.frozen import Frozen
 from shared.ids import Sha256, StudyKey
@@ -52,7 +52,7 @@ MIXED_PATIENTS = Reason(
 
 
 class StudyKeys(Protocol):
-    """The part of `Pseudonyms` that this stage needs."""
+    """The part of `KeyedNames` that this stage needs."""
 
     def study_key(self, study_uid: str) -> StudyKey:
         """The site's own opaque name for a study."""
@@ -112,7 +112,7 @@ def _receive_file(candidate: Candidate, spool: Path, pseudonyms: StudyKeys) -> _
         if known := path.exists():  # the same data, perhaps with other file meta information: the recorded file stays
             size, digest = _size_and_digest(path)
         else:
-            copy.replace(path)
+            move(copy, path)
     finally:
         copy.unlink(missing_ok=True)
     instance = Instance(

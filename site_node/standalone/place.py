@@ -3,7 +3,7 @@
 from contextlib import suppress
 from pathlib import Path
 
-from shared.durable import sync_folder
+from shared.durable import move, sync_folder
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.receive.reading import Header
 
@@ -18,11 +18,14 @@ def output_name(header: Header, pseudonyms: Pseudonyms) -> str | None:
 
 
 def publish(outputs: dict[str, Path], out: Path) -> None:
-    """Move finished files to their names below `out`; they replace those of a previous run. Raises `OSError`."""
+    """Move finished files to their names below `out`; they replace those of a previous run.
+
+    Raises `DiskFull`, `OSError`.
+    """
     for name, path in outputs.items():
         target = out / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        path.replace(target)
+        move(path, target)
     folders = {parent for name in outputs for parent in (out / name).parents if parent.is_relative_to(out)}
     for folder in folders:
         sync_folder(folder)

@@ -9,25 +9,26 @@ import pydicom
 from pydicom.dataset import Dataset
 
 from shared.errors import InvalidArgument
+from shared.ids import EXAMPLE_SITE_ID
 from shared.protocol.profile import Profile
 from site_node.deidentify.study import deidentify
-from site_node.node.composition import NOT_ENROLLED
-from site_node.pseudonyms.keyed import SECRET_BYTES, Pseudonyms
+from site_node.pseudonyms.keyed import Pseudonyms
+from site_node.pseudonyms.names import SECRET_BYTES
 from site_node.standalone.screening import temporary_reception
 from site_node.study import Included, Refused
 
 
 def before_and_after(file: Path, profile: Profile) -> tuple[Dataset, Dataset]:
-    """A file's data set, and the de-identified one under a random secret. PHI.
+    """A file's data set, and the de-identified one under a random secret and the example SITEID. PHI.
 
     Raises `InvalidArgument` where the file cannot be received or de-identified.
     """
-    pseudonyms = Pseudonyms(os.urandom(SECRET_BYTES), NOT_ENROLLED)
-    with temporary_reception(file, pseudonyms) as reception, tempfile.TemporaryDirectory(prefix="ricord-") as folder:
+    with temporary_reception(file) as reception, tempfile.TemporaryDirectory(prefix="ricord-") as folder:
         if not reception.studies:
             raise InvalidArgument(name="FILE", problem=reception.refused[0].reason.message.rstrip("."))
         study = reception.studies[0]
         included = Included(study=study, kept=study.instances, left_out=(), warnings=())
+        pseudonyms = Pseudonyms(os.urandom(SECRET_BYTES), EXAMPLE_SITE_ID)
         output = deidentify(included, profile=profile, pseudonyms=pseudonyms, out=Path(folder) / "out")
         if isinstance(output, Refused):
             raise InvalidArgument(name="FILE", problem=output.reasons[0].message.rstrip("."))

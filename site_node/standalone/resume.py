@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from shutil import rmtree
-from typing import IO
 
 from pydantic import TypeAdapter, ValidationError
 
+from shared.durable import append
 from shared.errors import HomeBusy
 from shared.ids import StudyKey
 from site_node.pseudonyms.keyed import Pseudonyms
@@ -51,7 +51,6 @@ class Journal:
         self._folder = job.out / UNFINISHED
         self._file = self._folder / "journal.jsonl"
         self._known = self._read()
-        self._target: IO[str] | None = None
         self._any_transient = False
 
     def result(self, task: StudyTask) -> StudyResult | None:
@@ -65,18 +64,11 @@ class Journal:
         if any(is_transient(outcome) for outcome in result.outcomes):
             self._any_transient = True
             return
-        if self._target is None:
-            self._folder.mkdir(mode=0o700, exist_ok=True)
-            handle = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            self._target = os.fdopen(handle, "w", encoding="utf-8")
-        self._target.write("\n" + _LINE.dump_json((self._name(task), result.outcomes)).decode() + "\n")
-        self._target.flush()
-        os.fsync(self._target.fileno())
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        append(self._file, b"\n" + _LINE.dump_json((self._name(task), result.outcomes)) + b"\n", mode=0o600)
 
     def close(self, *, finished: bool) -> None:
         """Keep the journal for the next run if something is left to do, else remove it."""
-        if self._target is not None:
-            self._target.close()
         if finished and not self._any_transient:
             rmtree(self._folder, ignore_errors=True)
 

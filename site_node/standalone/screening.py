@@ -10,8 +10,8 @@ from pathlib import Path
 from shared.protocol.criteria import Criteria
 from site_node.clinical.matching import KnownStudy, UnmatchedRow, unmatched
 from site_node.clinical.sheet import ClinicalSheet
-from site_node.node.composition import NOT_ENROLLED, join_keys, row_for
-from site_node.pseudonyms.keyed import SECRET_BYTES, Pseudonyms
+from site_node.node.composition import join_keys, row_for
+from site_node.pseudonyms.names import SECRET_BYTES, KeyedNames
 from site_node.receive.folder import Reception, receive_folder
 from site_node.receive.reading import RefusedFile
 from site_node.receive.source import candidates
@@ -22,11 +22,10 @@ NO_IMAGE = frozenset({"not-dicom", "dicomdir"})  # lies beside images in an expo
 
 
 @contextmanager
-def temporary_reception(source: Path, pseudonyms: Pseudonyms | None = None) -> Iterator[Reception]:
+def temporary_reception(source: Path) -> Iterator[Reception]:
     """A source received into a private temporary folder, which is removed at the end of the block."""
     with tempfile.TemporaryDirectory(prefix="ricord-") as folder:
-        keys = pseudonyms or Pseudonyms(os.urandom(SECRET_BYTES), NOT_ENROLLED)
-        yield receive_folder(source, Path(folder), keys)
+        yield receive_folder(source, Path(folder), KeyedNames(os.urandom(SECRET_BYTES)))
 
 
 class Screening:

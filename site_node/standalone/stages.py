@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
 
+from shared.durable import move
 from site_node.deidentify.study import deidentify
 from site_node.pixels.inspect import inspect
 from site_node.standalone.reasons import outcome_for
@@ -151,7 +152,8 @@ def _move(outputs: Sequence[DeidentifiedInstance], folder: Path) -> Outputs:
     for file in outputs:
         path = folder / file.series_instance_uid / file.path.name
         path.parent.mkdir(parents=True, exist_ok=True)
-        moved.append(file.model_copy(update={"path": file.path.rename(path)}))
+        move(file.path, path)
+        moved.append(file.model_copy(update={"path": path}))
     return tuple(moved)
 
 

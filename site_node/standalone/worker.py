@@ -1,16 +1,14 @@
 """Perform one task, in whatever process: only results leave, never an exception."""
 
-import errno
 from functools import lru_cache, partial
 
-from shared.errors import DiskFull, ProtocolError, SettingsError
+from shared.durable import is_full_disk
+from shared.errors import ProtocolError, SettingsError
 from site_node.standalone.reasons import outcome_for
 from site_node.standalone.sources import scan_file
 from site_node.standalone.study import process_study
 from site_node.standalone.tasks import FileScan, Job, JobFailure, Result, ScanTask, StudyResult, Task
 from site_node.standalone.worker_context import WorkerContext, open_worker_context
-
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def perform(job: Job, task: Task) -> Result:
@@ -43,6 +41,6 @@ def _context(job: Job) -> WorkerContext:
 
 
 def _code(error: Exception) -> str:
-    if isinstance(error, DiskFull) or (isinstance(error, OSError) and error.errno in _FULL):
+    if is_full_disk(error):
         return "disk-full"
     return "too-large" if isinstance(error, MemoryError) else "internal-error"

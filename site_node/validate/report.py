@@ -5,7 +5,6 @@ all the same (mode 0600).
 """
 
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -15,6 +14,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from shared.durable import write_whole
 from shared.frozen import Frozen
 from shared.ids import PatientPseudonym, Sha256, SiteId, Uid
 from shared.protocol.profile import Profile
@@ -107,14 +107,7 @@ def make_report(
 def write_report(path: Path, report: Report) -> Sha256:
     """Write the report for its owner alone, complete or not at all; returns its SHA-256."""
     content = (report.model_dump_json(indent=2) + "\n").encode()
-    partial = path.with_name(path.name + ".partial")
-    partial.unlink(missing_ok=True)
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(path)
+    write_whole(path, content, mode=0o600)
     return Sha256(hashlib.sha256(content).hexdigest())
 
 

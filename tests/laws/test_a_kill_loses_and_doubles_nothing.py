@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared.durable import write_whole
+from shared.durable import sync_tree, write_whole
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger, State
 from site_node.node import pipeline
@@ -53,7 +53,7 @@ def fuse() -> Any:
     fuse = Fuse()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("site_node.home.records.write_whole", fuse.around(write_whole))
-        patch.setattr(pipeline, "_sync_tree", fuse.around(pipeline._sync_tree))
+        patch.setattr(pipeline, "sync_tree", fuse.around(sync_tree))
         for name in ("add_study", "advance", "add_files", "sequence"):
             patch.setattr(Ledger, name, fuse.around(getattr(Ledger, name)))
         patch.setattr("site_node.node.pipeline.shutil.rmtree", fuse.around(shutil.rmtree))

@@ -6,13 +6,13 @@ the difference of two vectors, two of `unmask` might show both halves of a secre
 
 import fcntl
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
+from shared.durable import claim, clear_folder, clear_unfinished, write_whole
 from shared.errors import SecureSumRefused
 from shared.federation.secure_sum.messages import STAGES
 from shared.federation.secure_sum.policy import Answered
@@ -61,16 +61,13 @@ class FileMemory:
             raise SecureSumRefused(problem="there is no such stage")
         folder = self._folder(session)
         try:
-            os.close(os.open(folder / stage, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            claim(folder / stage)
         except FileExistsError as error:
             raise SecureSumRefused(problem=f"stage {stage} of this session was answered before") from error
-        _sync(folder)
 
     def save(self, session: str, state: bytes) -> None:
         """See `SessionMemory`."""
-        folder = self._folder(session)
-        _replace(folder / "state", state)
-        _sync(folder)
+        write_whole(self._folder(session) / "state", state, mode=0o600)
 
     def load(self, session: str) -> bytes:
         """See `SessionMemory`."""
@@ -81,7 +78,9 @@ class FileMemory:
 
     def wipe(self, session: str) -> None:
         """See `SessionMemory`."""
-        (self._sessions / session / "state").unlink(missing_ok=True)
+        state = self._sessions / session / "state"
+        clear_unfinished(state)
+        state.unlink(missing_ok=True)
 
     def wipe_stale(self, *, age: timedelta = _STALE) -> None:
         """Forget the secrets of sessions whose last stage was answered longer ago than `age`."""
@@ -89,6 +88,8 @@ class FileMemory:
         for state in self._sessions.glob("*/state"):
             if state.stat().st_mtime < before:
                 state.unlink(missing_ok=True)
+        for session in self._sessions.glob("*"):
+            clear_folder(session, unchanged_for=age)
 
     def remember(self, subject: str, answer: Answered, allow: Callable[[Sequence[Answered]], None]) -> None:
         """See `SessionMemory`."""
@@ -98,8 +99,8 @@ class FileMemory:
             allow(previous)
             if answer not in previous:
                 lines = [entry.model_dump_json() for entry in (*previous, answer)]
-                _replace(file, "\n".join(lines).encode())
-                _sync(file.parent)
+                clear_unfinished(file)
+                write_whole(file, "\n".join(lines).encode(), mode=0o600)
 
     def answered(self, subject: str) -> tuple[Answered, ...]:
         """See `SessionMemory`."""
@@ -123,21 +124,3 @@ def _locked(file: Path) -> Iterator[None]:
     with file.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
-
-
-def _replace(file: Path, data: bytes) -> None:
-    part = file.with_name(file.name + ".part")
-    descriptor = os.open(part, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
-    with os.fdopen(descriptor, "wb") as handle:
-        handle.write(data)
-        handle.flush()
-        os.fsync(handle.fileno())
-    part.replace(file)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,5 +1,6 @@
 """What a person or a script sees when an app ends."""
 
+import errno
 import json
 import sys
 import threading
@@ -14,6 +15,7 @@ from shared.errors import ExitCode, NoDicomFound, TokenUsed
 
 PLANTED = "Doe^Jane"
 FAILURES = {"known": NoDicomFound(PLANTED, source="/archive"), "refused": TokenUsed(), "defect": ValueError(PLANTED)}
+FAILURES["full"] = OSError(errno.ENOSPC, "No space left on device", PLANTED)
 
 
 def sample_app() -> typer.Typer:
@@ -62,6 +64,7 @@ def test_a_verbs_exit_code_is_the_processes(monkeypatch: pytest.MonkeyPatch, cod
         ("known", (ExitCode.USAGE, "/archive holds no DICOM")),
         ("refused", (ExitCode.REFUSED, "already used")),
         ("defect", (ExitCode.FAILED, "defect of its own")),
+        ("full", (ExitCode.FAILED, "no room left")),
     ],
 )
 def test_every_failure_is_one_sentence_without_a_value(

@@ -1,30 +1,6 @@
-"""What drafting and executing promise, against a real store."""
+"""What drafting and executing promise."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
-from coordinator.agreements.service import RESERVED_SITE_IDS, new_site_id
 from coordinator.agreements.text import agreement_text
-from coordinator.store.sql import SqlStore, open_store
-from shared.ids import SiteId
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqlStore]:
-    opened = open_store(f"sqlite:///{tmp_path / 'store.sqlite'}")
-    yield opened
-    opened.close()
-
-
-def test_a_published_site_id_is_never_issued(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor one that was issued before."""
-    drawn = iter([*sorted(RESERVED_SITE_IDS), "222222", "222222", "333333"])
-    monkeypatch.setattr(SiteId, "random", classmethod(lambda _: SiteId(next(drawn))))
-    with store.begin() as work:
-        assert new_site_id(work) == "222222"
-        assert new_site_id(work) == "333333"
 
 
 def test_the_text_is_whole() -> None:

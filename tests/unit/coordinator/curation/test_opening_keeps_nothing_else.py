@@ -73,7 +73,7 @@ def test_opening_again_replaces_the_earlier_opening(study: SealedStudy, tmp_path
 
 def test_what_a_killed_process_left_is_cleared(study: SealedStudy, tmp_path: Path) -> None:
     folder = tmp_path / "opened" / "123456"
-    leftover = folder / f".opening-{study.sealed.manifest.manifest.study}"
+    leftover = folder / f".{study.sealed.manifest.manifest.study}.unfinished"
     leftover.mkdir(parents=True)
     (leftover / "contents.json").write_text("half")
     opened(study, tmp_path / "opened")

@@ -28,7 +28,7 @@ from coordinator.store.records import (
 )
 from coordinator.store.sql import SqlStore, open_store
 from shared.agreement import State
-from shared.errors import StoreUnreachable
+from shared.errors import DiskFull, StoreUnreachable
 from shared.ids import AgreementId, Sha256, SiteId
 from shared.signed import Signed
 from shared.token import TokenKind
@@ -384,3 +384,18 @@ def test_no_event_can_be_changed_moved_or_left_out(entries: list[tuple[str, str]
     assert not audit_chain.verify([*chain[:victim], changed, *chain[victim + 1 :]]).intact
     if victim < len(chain) - 1:
         assert not audit_chain.verify([*chain[:victim], *chain[victim + 1 :]]).intact
+
+
+def test_a_full_disk_is_said_so(tmp_path: Path) -> None:
+    """It is no defect: the transaction is rolled back, and the next one may go on."""
+    store = open_store(f"sqlite:///{tmp_path / 'store.sqlite'}")
+    document = Document(kind="run", name="R", state="done", body="x" * 1_000_000, changed_at=NOW)
+    with store.begin() as work:
+        work._connection.exec_driver_sql("PRAGMA max_page_count = 1")  # SQLite takes as many as there are, and no more
+    with pytest.raises(DiskFull), store.begin() as work:
+        work.put_document(document)
+    with store.begin() as work:
+        work._connection.exec_driver_sql("PRAGMA max_page_count = 1000000")
+        assert work.document("run", "R") is None
+        work.put_document(document)
+    store.close()

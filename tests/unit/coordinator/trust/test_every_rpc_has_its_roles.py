@@ -1,5 +1,6 @@
 """Every RPC of the main port has a row in the table of roles, and every row an RPC."""
 
+import errno
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
@@ -12,10 +13,10 @@ from grpc_health.v1 import health_pb2
 import shared.proto.ricord.v1
 from coordinator.store.records import Certificate
 from coordinator.store.sql import open_store
-from coordinator.trust.interceptor import ROLES, UNSERVED, access_check
+from coordinator.trust.interceptor import ROLES, UNSERVED, _public_error, access_check
 from shared.crypto.keys import make_tls
 from shared.crypto.pki import Role, expires_at, issue, make_ca, make_csr, serial_of
-from shared.errors import CertificateExpired
+from shared.errors import CertificateExpired, DiskFull, InternalError
 
 ENROLMENT_ONLY = "ricord.v1.EnrolmentService"
 
@@ -77,3 +78,12 @@ def test_a_connection_does_not_outlive_its_certificate(tmp_path: Path) -> None:
     with pytest.raises(CertificateExpired):
         check("/ricord.v1.SubmissionService/Upload", call)
     store.close()
+
+
+def test_a_full_disk_is_no_defect() -> None:
+    """Whatever meets it, the caller hears that there is no room, and no path; any other error is a defect."""
+    full, broken = OSError(errno.ENOSPC, "x", "/secret"), OSError(errno.EIO, "x", "/secret")
+    answer = _public_error("/m", full)
+    assert isinstance(answer, DiskFull)
+    assert "/secret" not in answer.public
+    assert isinstance(_public_error("/m", broken), InternalError)

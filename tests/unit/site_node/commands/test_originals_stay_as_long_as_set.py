@@ -13,10 +13,9 @@ from site_node.home.folder import SiteHome
 from site_node.home.ledger import ENDED, Ledger, State
 from site_node.home.retrieve_requests import Part
 from site_node.node.acquisition import Acquisition
-from site_node.node.composition import NOT_ENROLLED
 from site_node.node.pipeline import Pipeline
 from site_node.node.retention import FOR_RETRY, forget_lists
-from site_node.pseudonyms.keyed import Pseudonyms
+from site_node.pseudonyms.names import KeyedNames
 from site_node.receive.request_lists import RequestLists, StudyRequest
 from site_node.settings.site import SiteSettings
 from tests.factories.dicom import make_dx, write_file
@@ -154,7 +153,7 @@ def test_a_list_that_a_kill_kept_out_of_the_ledger_is_removed_too(home: SiteHome
 
 def test_arrivals_of_a_forgotten_list_are_known_and_cannot_be_read(home: SiteHome, ledger: Ledger) -> None:
     """The same list again is not requested again, and no accession number is in the ledger."""
-    acquisition = Acquisition(home, home.load(), Pseudonyms(home.pseudonym_key.read_bytes(), NOT_ENROLLED, ledger))
+    acquisition = Acquisition(home, home.load(), KeyedNames(home.pseudonym_key.read_bytes()))
     (name,) = request(home, ledger, "ACC77315")
     ledger.requests.reconcile(name, [Part(key=key_of("x"), announced=1, arrived=1)])
     assert not acquisition.has_arrived(ledger, "ACC77315")

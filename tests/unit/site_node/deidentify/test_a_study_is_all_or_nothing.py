@@ -142,11 +142,11 @@ def test_a_crash_leaves_no_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         raise _Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(study, "_publish", killed)
+        patch.setattr(study, "publish_folder", killed)
         with pytest.raises(_Killed):
             run(included, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    (tmp_path / ".out.partial" / "left").mkdir(parents=True)
+    (tmp_path / ".out.unfinished" / "left").mkdir(parents=True)
     assert len(done(run(included, tmp_path / "out")).instances) == len(included.kept)
     assert names(tmp_path) == ["out", "spool"]
 

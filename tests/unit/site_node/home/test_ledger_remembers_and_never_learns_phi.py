@@ -65,13 +65,14 @@ def test_an_unknown_study_is_not_found(ledger: Ledger) -> None:
 def test_everything_is_there_after_reopening_the_file(ledger: Ledger, tmp_path: Path) -> None:
     ledger.add_study(FIRST, ["a"], state=State.RECEIVED)
     ledger.add_files([("DOE/letter.txt", Ending.REFUSED, "not-dicom")])
-    ledger.remember("DOE")
+    ledger.inbox_entries.add("DOE")
+    ledger.accession_numbers.add("A1")
     ledger.audit("someone", "release", FIRST, "because")
     ledger.number(b"token")
     again = Ledger(tmp_path / "ledger.sqlite")
     assert again.study(FIRST) == ledger.study(FIRST)
-    assert again.is_known("DOE")
-    assert not again.is_known("ROE")
+    assert ["DOE" in again.inbox_entries, "A1" in again.inbox_entries] == [True, False]
+    assert ["DOE" in again.accession_numbers, "A1" in again.accession_numbers] == [False, True]
     assert [event.detail for event in again.events()] == ["because"]
     assert again.number(b"token") == 1
     again.add_files([("DOE/letter.txt", Ending.REFUSED, "not-dicom")])
@@ -91,7 +92,8 @@ def test_a_failed_change_changes_nothing(ledger: Ledger) -> None:
 def test_no_name_reaches_the_file(ledger: Ledger, tmp_path: Path) -> None:
     """File names and patients are kept as digests only; the file is the owner's."""
     ledger.add_files([("DOE^JANE.dcm", Ending.REFUSED, "truncated")])
-    ledger.remember("DOE^JANE")
+    ledger.inbox_entries.add("DOE^JANE")
+    ledger.accession_numbers.add("DOE^JANE")
     ledger.close()
     for path in tmp_path.glob("ledger.sqlite*"):
         assert b"DOE" not in path.read_bytes()

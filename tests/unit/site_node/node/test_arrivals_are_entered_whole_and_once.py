@@ -49,7 +49,7 @@ def test_a_study_waits_for_missing_images_and_then_for_a_person(
     acquisition: Acquisition, ledger: Ledger, tmp_path: Path
 ) -> None:
     """While more is expected it is not received; ended incomplete it is quarantined; completed it goes on, whole."""
-    key = acquisition.pseudonyms.study_key(STUDY)
+    key = acquisition.names.study_key(STUDY)
     ledger.requests.add(["a"])
     ledger.requests.announced("a", [Part(key=key, announced=3)])
     arrive(acquisition, tmp_path, 0, 1)
@@ -71,9 +71,9 @@ def test_a_study_waits_for_missing_images_and_then_for_a_person(
 def test_a_kill_while_receiving_changes_nothing(acquisition: Acquisition, ledger: Ledger, tmp_path: Path) -> None:
     """A study was set aside, or copied to the spool, before a kill: the next process receives it, once."""
     arrive(acquisition, tmp_path, 0, 1, 2)
-    key = acquisition.pseudonyms.study_key(STUDY)
+    key = acquisition.names.study_key(STUDY)
     folder = acquisition.arrivals.set_aside(key)
-    receive_folder(folder, acquisition.home.spool, acquisition.pseudonyms)
+    receive_folder(folder, acquisition.home.spool, acquisition.names)
     (intake,) = acquisition.receive_arrivals(ledger, quiet_seconds=0)
     assert (intake.studies, intake.instances) == (1, 3)
     assert acquisition.receive_arrivals(ledger, quiet_seconds=0) == ()
@@ -103,7 +103,7 @@ def test_two_versions_received_together_do_not_remove_other_files_of_a_study(
     whole = (tmp_path / "one.dcm").read_bytes()
     acquisition.arrivals.store(STUDY, str(SLICES[0].SOPInstanceUID), whole[:-2] + b"\7\7")
     acquisition.receive_arrivals(ledger, quiet_seconds=0)
-    key = acquisition.pseudonyms.study_key(STUDY)
+    key = acquisition.names.study_key(STUDY)
     record = Records(acquisition.home).read(key, Received)
     assert [instance.sop_instance_uid for instance in record.instances] == [str(SLICES[1].SOPInstanceUID)]
     assert all(instance.path.exists() for instance in record.instances)

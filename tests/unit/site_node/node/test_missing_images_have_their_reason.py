@@ -17,9 +17,8 @@ from site_node.network.arrivals import Arrivals
 from site_node.network.interface import QueryRetrieve
 from site_node.network.query import Fetch, Outcome, Query, SeriesMatch, StudyMatch
 from site_node.node.acquisition import Acquisition
-from site_node.node.composition import NOT_ENROLLED
 from site_node.node.retrieval import Retrieval, work
-from site_node.pseudonyms.keyed import Pseudonyms
+from site_node.pseudonyms.names import KeyedNames
 from site_node.receive.request_lists import StudyRequest
 from site_node.settings.dimse import PacsSettings
 from tests.factories.dicom import make_ct, write_file
@@ -77,7 +76,7 @@ class HalfPacs(QueryRetrieve):
 @pytest.fixture
 def acquisition(tmp_path: Path) -> Acquisition:
     home = init_home(tmp_path / "home", name="General")
-    return Acquisition(home, home.load(), Pseudonyms(home.pseudonym_key.read_bytes(), NOT_ENROLLED))
+    return Acquisition(home, home.load(), KeyedNames(home.pseudonym_key.read_bytes()))
 
 
 @pytest.fixture
@@ -224,5 +223,5 @@ def test_work_on_requests_resumes_after_a_problem_of_the_machine(
         return 0
 
     monkeypatch.setattr(Acquisition, "work", fails_once)
-    with Acquisition(acquisition.home, settings, acquisition.pseudonyms).running(threading.Event()):
+    with Acquisition(acquisition.home, settings, acquisition.names).running(threading.Event()):
         assert again.wait(10)

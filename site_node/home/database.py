@@ -1,0 +1,69 @@
+"""The ledger's SQLite file: how it is opened, brought up to date and changed."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from shared.errors import DiskFull, LedgerTooNew
+from site_node.home.migrations import STEPS
+
+_MMAP_BYTES = 1 << 30  # keeps a lookup among a million patients fast
+_FULL = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
+
+
+def open_database(file: Path) -> sqlite3.Connection:
+    """Open or make the file, for its owner only; on return it has every table. Raises `LedgerTooNew`, `DiskFull`."""
+    with _reporting_full_disk():
+        db = sqlite3.connect(file, isolation_level=None, timeout=30)
+        try:
+            file.chmod(0o600)
+            db.row_factory = sqlite3.Row
+            db.execute("pragma journal_mode = wal")
+            db.execute("pragma synchronous = full")
+            db.execute("pragma foreign_keys = on")
+            db.execute(f"pragma mmap_size = {_MMAP_BYTES}")
+            _migrate(db, file)
+        except BaseException:
+            db.close()
+            raise
+    return db
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """One change, committed whole or rolled back, with no other writer in between. Raises `DiskFull`."""
+    with _reporting_full_disk():
+        db.execute("begin immediate")
+        try:
+            yield
+            db.execute("commit")
+        except BaseException:
+            if db.in_transaction:  # a full disk may have ended it
+                db.execute("rollback")
+            raise
+
+
+@contextmanager
+def _reporting_full_disk() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if getattr(error, "sqlite_errorcode", None) in _FULL:
+            raise DiskFull(folder="the home, for the ledger") from error
+        raise
+
+
+def _migrate(db: sqlite3.Connection, file: Path) -> None:
+    """Take the missing steps, each in one transaction; `user_version` counts those taken."""
+    while (version := _version(db)) != len(STEPS):
+        if version > len(STEPS):
+            raise LedgerTooNew(file=str(file), held=str(version), known=str(len(STEPS)))
+        with transaction(db):
+            if _version(db) == version:  # else another process was first
+                STEPS[version](db)
+                db.execute(f"pragma user_version = {version + 1}")
+
+
+def _version(db: sqlite3.Connection) -> int:
+    return int(db.execute("pragma user_version").fetchone()[0])

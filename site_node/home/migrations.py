@@ -1,0 +1,65 @@
+"""The ledger's migrations: step n takes a ledger of version n to version n + 1. A released step never changes."""
+
+import secrets
+import sqlite3
+
+_FIRST = """
+create table if not exists meta (name text primary key, value blob not null) strict;
+create table if not exists studies (
+    key text primary key, state text not null, reasons text not null default '[]', released text not null default '[]',
+    sequence integer unique, study text, receipt text, received_at text not null, changed_at text not null
+) strict;
+create index if not exists studies_by_state on studies (state);
+create table if not exists instances (
+    key text not null references studies (key), name text not null, ending text not null, code text not null default '',
+    primary key (key, name)
+) strict, without rowid;
+create table if not exists files (token text primary key, ending text not null, code text not null, at text not null)
+    strict, without rowid;
+create table if not exists arrivals (token text primary key, at text not null) strict, without rowid;
+create table if not exists events (
+    number integer primary key autoincrement, at text not null, actor text not null, action text not null,
+    key text not null, detail text not null
+) strict;
+create table if not exists patients (token blob primary key, number integer not null unique, link blob,
+    flag text not null default '') strict, without rowid;
+create table if not exists requests (
+    id text primary key, state text not null, reason text not null default '', attempts integer not null default 0,
+    parts text not null default '[]', made_at text not null, changed_at text not null, not_before text not null
+) strict, without rowid;
+"""
+_ADDED_TO_PATIENTS = ("link blob", "flag text not null default ''")  # the first ledgers lack these columns
+
+_SEPARATE_ARRIVALS = """
+alter table arrivals rename to inbox_entries;
+create table accession_numbers (token text primary key, at text not null) strict, without rowid;
+insert into accession_numbers select token, at from inbox_entries;
+"""
+
+
+def _make_or_complete(db: sqlite3.Connection) -> None:
+    """Make a new ledger's tables and salt, or complete those of a ledger that has no version yet."""
+    _execute(db, _FIRST)
+    columns = {row[1] for row in db.execute("pragma table_info (patients)")}
+    for column in _ADDED_TO_PATIENTS:
+        if column.split()[0] not in columns:
+            db.execute(f"alter table patients add column {column}")
+    db.execute("insert or ignore into meta values ('salt', ?)", (secrets.token_bytes(32),))
+
+
+def _separate_arrivals(db: sqlite3.Connection) -> None:
+    """Give inbox entries and accession numbers a table each.
+
+    An old row does not say which of the two it is, so both tables get it. That changes no answer: its digest is that
+    of one text only, and no text is both.
+    """
+    _execute(db, _SEPARATE_ARRIVALS)
+
+
+STEPS = (_make_or_complete, _separate_arrivals)
+
+
+def _execute(db: sqlite3.Connection, script: str) -> None:
+    """Execute statements in the open transaction, which `executescript` would commit."""
+    for statement in script.split(";"):
+        db.execute(statement)
