@@ -17,9 +17,10 @@ from shared.errors import ClinicalSheetInvalid
 from shared.protocol.clinical import ClinicalDictionary
 from site_node.clinical.mapping import SheetMapping, mapping_text, possible_digests
 from site_node.clinical.sheet import ClinicalSheet, type_table
-from site_node.clinical.table import TEXTS, Table, read_table
+from site_node.clinical.table import TEXTS, read_table
+from site_node.workbook import Table
 
-_PLAIN = ".comma.csv"
+_PLAIN, _WORKBOOK = ".comma.csv", ".xlsx"
 _NAMED = 32  # hexadecimal digits of the digest in a file's name
 
 
@@ -64,10 +65,10 @@ class SheetStore:
 
     def keep(self, sheet: Path, table: Table) -> str:
         """Keep a sheet that was read as `table`; its digest. One that is kept already becomes the latest."""
-        is_text = sheet.suffix.lower() in TEXTS
+        is_text = table.name is None
         content = _as_commas(table) if is_text else sheet.read_bytes()
         digest = hashlib.sha256(content).hexdigest()
-        target = self._folder / f"{digest[:_NAMED]}{_PLAIN if is_text else sheet.suffix.lower()}"
+        target = self._folder / f"{digest[:_NAMED]}{_PLAIN if is_text else _WORKBOOK}"
         write_whole(target, content, mode=0o600)
         os.utime(target)
         return digest

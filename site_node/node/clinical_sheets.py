@@ -7,13 +7,13 @@ from site_node.clinical.mapping import SheetMapping
 from site_node.clinical.matching import KnownStudy, Unmatched, unmatched
 from site_node.clinical.sheet import ClinicalSheet, type_table
 from site_node.clinical.sheet_store import SheetStore
-from site_node.clinical.table import Table
 from site_node.home.ledger import State
 from site_node.home.records import Records
 from site_node.linkage.export import NO_STUDY
 from site_node.node.composition import join_keys
 from site_node.node.open import Node
 from site_node.study import Received, Severity
+from site_node.workbook import Table
 
 _SHEET_CODES = ("clinical-", "covid-", "age-", "sex-")  # prefixes of codes that another sheet may settle
 
