@@ -162,7 +162,9 @@ def _value(cell: Any) -> Cell:
         literal = literal_of(value[1:]) if isinstance(value, str) else None
         return _FORMULA if literal is None else literal
     if isinstance(value, str):
-        return str(unescape(value))
+        return (
+            unescape(value).encode(errors="replace").decode() if "_x" in value else value
+        )  # half a surrogate is no text
     return value.date() if isinstance(value, datetime) and value.time() == time() else value
 
 

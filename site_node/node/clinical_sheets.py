@@ -45,16 +45,17 @@ def import_sheet(node: Node, file: Path, table: Table, mapping: SheetMapping | N
     sheet = type_table(table, dictionary, used)
     if mapping:
         store.remember(mapping, dictionary)
-    digest = store.keep(file, table)
+    kept = store.keep(file, table)
     reviewed = f", mapping reviewed by {used.reviewed_by}" if used else ""
-    node.ledger.audit(actor, "clinical-import", NO_STUDY, f"sheet {digest[:12]}: {len(sheet.rows)} rows{reviewed}")
+    node.ledger.audit(actor, "clinical-import", NO_STUDY, f"sheet {kept.name[:12]}: {len(sheet.rows)} rows{reviewed}")
+    if table.name is not None:  # a text file is kept in another form
+        store.read(kept, dictionary, table)
     return SheetImport(sheet, used, _reopen(node))
 
 
 def match_sheets(node: Node) -> SheetsAndStudies:
     """Match every sheet of the home with every study of the ledger."""
-    store, dictionary = SheetStore(node.home.clinical), node.stages.protocol.clinical
-    sheets = [(file.name.partition(".")[0], store.read(file, dictionary)) for file in store.files()]
+    sheets = SheetStore(node.home.clinical).read_all(node.stages.protocol.clinical)
     studies, joined = _known_studies(node), node.stages.joined
     tokens = joined.tokens()
     return SheetsAndStudies(

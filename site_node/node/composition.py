@@ -74,8 +74,7 @@ class SiteStages:
     @cached_property
     def sheets(self) -> tuple[ClinicalSheet, ...]:
         """Every clinical sheet that was imported, the latest first."""
-        store = SheetStore(self.home.clinical)
-        return tuple(store.read(file, self.protocol.clinical) for file in store.files())
+        return tuple(sheet for _, sheet in SheetStore(self.home.clinical).read_all(self.protocol.clinical))
 
     @property
     def joined(self) -> JoinedRows:
