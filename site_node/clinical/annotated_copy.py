@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from openpyxl import Workbook, load_workbook
+from openpyxl import Workbook
 from openpyxl.cell.cell import MergedCell
 from openpyxl.comments import Comment
 from openpyxl.styles import PatternFill
@@ -19,7 +19,7 @@ from openpyxl.styles import PatternFill
 from shared.durable import replacing
 from shared.errors import ClinicalSheetInvalid
 from site_node.clinical.cell_problem import CellProblem
-from site_node.clinical.table import Table
+from site_node.workbook import Table, WorkbookInvalid, opened_workbook
 
 _BAD = PatternFill("solid", start_color="FFFFC7CE", end_color="FFFFC7CE")
 _AUTHOR = "ricord-site"
@@ -51,13 +51,13 @@ def write_annotated(sheet: Path, table: Table, problems: Iterable[CellProblem], 
 
 
 def _copy(sheet: Path, table: Table) -> tuple[Any, Any]:
-    if sheet.suffix.lower() not in {".xlsx", ".xlsm"}:
+    if table.name is None:
         return _new_book(table)
     try:
-        book = load_workbook(sheet, keep_links=False)
-        return book, book[table.name]
-    except Exception as error:  # noqa: BLE001 -- openpyxl raises many kinds on a book it cannot keep, and quotes values
-        raise ClinicalSheetInvalid(type(error).__name__, problem="no copy of it can be made; save it anew") from None
+        with opened_workbook(sheet) as book:
+            return book, book[table.name]
+    except WorkbookInvalid as error:
+        raise ClinicalSheetInvalid(problem=str(error)) from None
 
 
 def _new_book(table: Table) -> tuple[Any, Any]:

@@ -11,8 +11,8 @@ from typing import Literal
 
 from shared.protocol.clinical import Field
 from site_node.clinical.units import convert, unit_named
+from site_node.workbook import Cell
 
-Cell = str | int | float | bool | date | datetime | None | object
 Value = str | int | float | date | None
 DateOrder = Literal["iso", "dmy", "mdy"]
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from shared.errors import ClinicalSheetInvalid
 from shared.protocol.clinical import ClinicalDictionary, Field
 from site_node.clinical.cell_problem import CellProblem, letter_of
-from site_node.clinical.cells import Cell, Column, text_of
-from site_node.clinical.table import Row, Table
+from site_node.clinical.cells import Column, text_of
 from site_node.clinical.units import unit_named
+from site_node.workbook import Cell, Row, Table
 
 HEADING_ROWS = 10  # headings stand in one of the first rows; titles may stand above
 _SECOND_ROW = 2  # known headings that make the next row one of headings; one is chance: a ward may be called ICU
@@ -60,7 +60,8 @@ def heading_rows(table: Table) -> Sequence[Row]:
     for (top, left), (bottom, right) in table.merged:
         if left == right and top < len(rows):
             for row in rows[top + 1 : bottom + 1]:
-                if left < len(row):
+                if left < len(rows[top]):
+                    row.extend([""] * (left + 1 - len(row)))
                     row[left] = rows[top][left]
     return rows
 

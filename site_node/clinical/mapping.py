@@ -23,8 +23,8 @@ from shared.protocol.clinical import ClinicalDictionary, Field
 from site_node.clinical.cell_problem import index_of, letter_of
 from site_node.clinical.cells import Column, DateOrder, is_ordered, text_of
 from site_node.clinical.headings import Headings, heading_rows, known_field, names_of, plain
-from site_node.clinical.table import Row, Table
 from site_node.clinical.units import convertible, unit_named
+from site_node.workbook import Cell, Row, Table
 
 _NOT_READ = ""
 _SAMPLED_ROWS = 200  # of data, searched for dates that need an order
@@ -163,7 +163,7 @@ def _has_text_dates(table: Table, at: int, index: int) -> bool:
     return any(isinstance(cell, str) and is_ordered(text_of(cell)) for cell in cells)
 
 
-def _guess(cell: object, names: Mapping[str, Field]) -> tuple[Field, str | None, bool] | None:
+def _guess(cell: Cell, names: Mapping[str, Field]) -> tuple[Field, str | None, bool] | None:
     """The field that a heading names, or may mean as it holds all words of one of its names; its unit; whether sure."""
     if known := known_field(cell, names):
         return (*known, True)

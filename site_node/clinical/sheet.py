@@ -13,8 +13,9 @@ from site_node.clinical.cell_problem import CellProblem, cell_problem, letter_of
 from site_node.clinical.cells import CellInvalid, Value, is_ordered, text_of
 from site_node.clinical.headings import Headings, find_headings, names_of, plain
 from site_node.clinical.mapping import SheetMapping, apply_mapping
-from site_node.clinical.table import Row, Table, read_table
+from site_node.clinical.table import read_table
 from site_node.study import ClinicalRow
+from site_node.workbook import Row, Table
 
 KEYS = ("study_uid", "accession", "mrn")  # the most specific first
 
@@ -78,7 +79,7 @@ def read_sheet(
     encoding: str = "utf-8",
     separator: str | None = None,
 ) -> ClinicalSheet:
-    """Read XLSX, XLS, ODS or CSV; see `read_table` for `encoding` and `separator`, and for what else is raised.
+    """Read XLSX or CSV; see `read_table` for `encoding` and `separator`, and for what else is raised.
 
     Raises:
         SourceMissing: there is no such file.
@@ -128,9 +129,6 @@ class _Reader:
 
     def notes(self) -> Iterator[CellProblem]:
         """The problems of the sheet or of a whole column."""
-        if not self._table.formulas_known:
-            message = "formulas cannot be told from values in this kind of file; save it as XLSX to be sure"
-            yield CellProblem(row=self._at + 1, column=None, code="formulas-unknown", message=message)
         for index, column in self._columns.items():
             if column.field.kind == "date" and self._is_mixed(index):
                 message = (

@@ -1,25 +1,31 @@
 """The sheets and mappings that a home keeps: sheets under their digest, mappings under their headings' digest.
 
-A text sheet is kept as UTF-8 with commas, so that its encoding and separator are declared only once.
+A text sheet is kept as UTF-8 with commas, so that its encoding and separator are declared only once. What was read of
+a sheet is kept too, until the sheet, the mappings, the dictionary or the reader change.
 """
 
 import csv
 import hashlib
 import io
+import json
 import os
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from shared.durable import write_whole
-from shared.errors import ClinicalSheetInvalid
+from shared.errors import ClinicalSheetInvalid, DiskFull
+from shared.ids import Sha256
 from shared.protocol.clinical import ClinicalDictionary
 from site_node.clinical.mapping import SheetMapping, mapping_text, possible_digests
 from site_node.clinical.sheet import ClinicalSheet, type_table
-from site_node.clinical.table import TEXTS, Table, read_table
+from site_node.clinical.table import TEXTS, read_table
+from site_node.clinical.typed_form import load_typed, reader_digest, save_typed
+from site_node.workbook import Table
 
-_PLAIN = ".comma.csv"
+_PLAIN, _WORKBOOK = ".comma.csv", ".xlsx"
 _NAMED = 32  # hexadecimal digits of the digest in a file's name
 
 
@@ -29,24 +35,46 @@ class SheetStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._mappings = folder / "mappings"
+        self._typed = folder / "typed"
 
     def files(self) -> tuple[Path, ...]:
         """Every sheet that was imported, the latest first."""
         files = [path for path in self._folder.iterdir() if path.is_file() and not path.name.startswith(".")]
         return tuple(sorted(files, key=lambda path: path.stat().st_mtime_ns, reverse=True))
 
-    def read(self, file: Path, dictionary: ClinicalDictionary) -> ClinicalSheet:
-        """One kept sheet, by the mapping for its headings where there is one.
+    def read_all(self, dictionary: ClinicalDictionary) -> list[tuple[str, ClinicalSheet]]:
+        """The name and content of every sheet, the latest first; what was read of deleted sheets is deleted.
+
+        Raises as `read`.
+        """
+        files = self.files()
+        sheets = [(file.name.partition(".")[0], self.read(file, dictionary)) for file in files]
+        current = {self._typed_file(file, dictionary) for file in files}
+        for typed in self._typed.glob("*"):
+            if typed not in current:
+                typed.unlink(missing_ok=True)
+        return sheets
+
+    def read(self, file: Path, dictionary: ClinicalDictionary, table: Table | None = None) -> ClinicalSheet:
+        """One kept sheet, by the mapping for its headings where there is one; `table` is the file's, if it was read.
 
         Raises `ClinicalSheetInvalid` naming the file: it is damaged, or the rules became stricter since.
         """
+        typed = self._typed_file(file, dictionary)
+        made_from = Sha256(typed.stem)
+        if sheet := load_typed(typed, made_from):
+            return sheet
         try:
-            table = _read_kept(file)
-            return type_table(table, dictionary, self.mapping_for(table))
+            table = table or _read_kept(file)
+            sheet = type_table(table, dictionary, self.mapping_for(table))
         except ClinicalSheetInvalid as error:
             problem = f"clinical/{file.name} in the home: {error.fields['problem']}"
             way_out = "import a mended sheet, then delete that file"
             raise ClinicalSheetInvalid(error.private, problem=f"{problem}; {way_out}") from None
+        with suppress(OSError, DiskFull):  # then it is read anew the next time
+            self._typed.mkdir(mode=0o700, exist_ok=True)
+            save_typed(typed, made_from, sheet)
+        return sheet
 
     def mapping_for(self, table: Table) -> SheetMapping | None:
         """The mapping that a person once gave for one of the rows that headings may stand in."""
@@ -62,15 +90,22 @@ class SheetStore:
         text = mapping_text(mapping, dictionary)
         write_whole(self._mappings / f"{mapping.headings}.toml", text.encode(), mode=0o600)
 
-    def keep(self, sheet: Path, table: Table) -> str:
-        """Keep a sheet that was read as `table`; its digest. One that is kept already becomes the latest."""
-        is_text = sheet.suffix.lower() in TEXTS
+    def keep(self, sheet: Path, table: Table) -> Path:
+        """Keep a sheet that was read as `table`, under its digest. One that is kept already becomes the latest."""
+        is_text = table.name is None
         content = _as_commas(table) if is_text else sheet.read_bytes()
         digest = hashlib.sha256(content).hexdigest()
-        target = self._folder / f"{digest[:_NAMED]}{_PLAIN if is_text else sheet.suffix.lower()}"
+        target = self._folder / f"{digest[:_NAMED]}{_PLAIN if is_text else _WORKBOOK}"
         write_whole(target, content, mode=0o600)
         os.utime(target)
-        return digest
+        return target
+
+    def _typed_file(self, file: Path, dictionary: ClinicalDictionary) -> Path:
+        """Where the typed form of a sheet is kept: under the digest of everything that it follows from."""
+        sources = [file, *sorted(self._mappings.glob("*"))]
+        parts = [reader_digest(), dictionary.model_dump_json()]
+        parts += [text for source in sources for text in (source.name, hashlib.sha256(source.read_bytes()).hexdigest())]
+        return self._typed / f"{hashlib.sha256(json.dumps(parts).encode()).hexdigest()}.jsonl"
 
 
 def _as_commas(table: Table) -> bytes:

@@ -1,46 +1,25 @@
-"""The raw table of a sheet: XLSX, XLS or ODS through calamine, or CSV; the first visible sheet of a workbook."""
+"""The raw table of a sheet: the first visible sheet of an XLSX, or CSV."""
 
 import csv
 import io
-import zipfile
-import zlib
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
 from shared.errors import ClinicalSheetInvalid, InvalidArgument, SourceMissing
-from site_node.clinical.cells import Cell
-from site_node.clinical.formulas import Place, check_size, literal_of, refuse_unlocatable, xlsx_formulas
-from site_node.clinical.workbook import read_workbook, unreadable_workbook
-from site_node.clinical.xls_formulas import xls_formulas
+from site_node.workbook import Place, Table, WorkbookInvalid, is_workbook, literal_of, read_workbook
 
-Row = Sequence[Cell]
 TEXTS = frozenset({".csv", ".tsv", ".txt"})
 ENCODINGS = ("utf-8", "utf-8-sig", "cp1252", "utf-16")
 SEPARATORS = MappingProxyType({"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|"})
 _SAMPLED_RECORDS = 20  # read to find the separator
-_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # MS-CFB: XLS, and an encrypted XLSX
-_ENCRYPTED = "EncryptedPackage".encode("utf-16-le")  # MS-OFFCRYPTO 2.3.4.4: the stream of an encrypted document
-
-
-@dataclass(frozen=True)
-class Table:
-    """All rows of a sheet, empty ones too, so that an index is a row number minus one. PHI: never shown."""
-
-    rows: Sequence[Row] = field(repr=False)
-    name: str | None = field(default=None, repr=False)  # of the sheet in its workbook
-    formulas: frozenset[Place] = frozenset()
-    merged: tuple[tuple[Place, Place], ...] = ()  # first and last cell of each range
-    formulas_known: bool = True  # whether formulas can be distinguished from values
 
 
 def read_table(path: Path, *, encoding: str = "utf-8", separator: str | None = None) -> Table:
     """Read a sheet.
 
     Args:
-        path: XLSX, XLS, ODS, or text that ends in .csv, .tsv or .txt.
+        path: XLSX, or text that ends in .csv, .tsv or .txt.
         encoding: of text; one of `ENCODINGS`. A mark at the start of UTF-8 text is skipped.
         separator: of text, a name of `SEPARATORS`; `None` detects it, where the text is unambiguous.
 
@@ -51,47 +30,16 @@ def read_table(path: Path, *, encoding: str = "utf-8", separator: str | None = N
     """
     if not path.is_file():
         raise SourceMissing(source="the clinical sheet")
-    is_text = path.suffix.lower() in TEXTS
-    table = _read_text(path.read_bytes(), encoding, separator) if is_text else _read_workbook(path)
+    if path.suffix.lower() in TEXTS and not is_workbook(path):
+        table = _read_text(path.read_bytes(), encoding, separator)
+    else:
+        try:
+            table = read_workbook(path)[0]
+        except WorkbookInvalid as error:
+            raise ClinicalSheetInvalid(problem=str(error)) from None
     if not any(any(cell not in {None, ""} for cell in row) for row in table.rows):
         raise ClinicalSheetInvalid(problem="it is empty")
     return table
-
-
-def _read_workbook(path: Path) -> Table:
-    try:
-        _check(path)
-        sheet = read_workbook(path)
-        formulas, literals, known = _formulas(path, sheet.place)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
-        raise unreadable_workbook(error) from None
-    for (row, column), text in literals.items():
-        if row < len(sheet.rows) and column < len(sheet.rows[row]):
-            sheet.rows[row][column] = text
-    return Table(sheet.rows, sheet.name, formulas, sheet.merged, formulas_known=known)
-
-
-def _check(path: Path) -> None:
-    """Check, before calamine opens it, that it has no password and not more than a sheet can hold."""
-    with path.open("rb") as stream:
-        if stream.read(len(_OLE)) == _OLE and _ENCRYPTED in stream.read():
-            raise ClinicalSheetInvalid(problem="it is protected by a password; save it without one")
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            check_size(archive)
-
-
-def _formulas(path: Path, index: int) -> tuple[frozenset[Place], dict[Place, str], bool]:
-    """Formulas, literals, and whether formulas can be distinguished from values: in XLSB they cannot."""
-    if not zipfile.is_zipfile(path):
-        formulas = xls_formulas(path.read_bytes(), index)
-        return formulas or frozenset(), {}, formulas is not None
-    with zipfile.ZipFile(path) as archive:
-        names = set(archive.namelist())
-        if "xl/workbook.xml" in names:
-            return (*xlsx_formulas(archive, index), True)
-        refuse_unlocatable(archive)
-        return frozenset(), {}, "content.xml" in names
 
 
 def _read_text(content: bytes, encoding: str, separator: str | None) -> Table:

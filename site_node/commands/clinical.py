@@ -18,16 +18,17 @@ from site_node.clinical.cell_problem import CellProblem
 from site_node.clinical.mapping import SheetMapping, load_mapping, mapping_text, propose
 from site_node.clinical.sheet import type_table
 from site_node.clinical.sheet_store import SheetStore
-from site_node.clinical.table import Table, read_table
+from site_node.clinical.table import read_table
 from site_node.clinical.template import write_template
 from site_node.commands.options import Json, home_of, node_of
 from site_node.node.clinical_sheets import SheetsAndStudies, match_sheets
 from site_node.node.clinical_sheets import import_sheet as import_into_home
+from site_node.workbook import Table
 
 clinical = make_app("The clinical sheet: an empty one, a mapping for one that is not ours, the check, the import.")
 _MAX_SHOWN = 50  # problems
 
-SheetFile = Annotated[Path, typer.Argument(help="XLSX, XLS, ODS or CSV with a column of MRN, accession or study UID.")]
+SheetFile = Annotated[Path, typer.Argument(help="XLSX or CSV with a column of MRN, accession or study UID.")]
 Encoding = Annotated[str, typer.Option(help="Of a text file: utf-8, utf-8-sig, cp1252 or utf-16.")]
 Separator = Annotated[
     str | None, typer.Option(help="Of a text file: comma, semicolon, tab or pipe; detected from the text if left out.")

@@ -1,5 +1,6 @@
 """`receive`: copy studies into the home, from a source or from the PACS."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -10,8 +11,8 @@ from shared.terminal import print_json, print_line
 from site_node.commands.options import Json, node_of
 from site_node.commands.pacs import fetch_and_show
 from site_node.home.ledger import State
-from site_node.node.accession_list import read_list
 from site_node.node.intake import receive_source
+from site_node.receive.accessions import of_text, read_accessions
 from site_node.receive.reading import MESSAGES
 
 
@@ -39,7 +40,12 @@ def receive(
     if (source is None) == (not accessions):
         raise InvalidArgument(name="SOURCE", problem="name a source or --accessions, one of the two")
     if source is None:
-        listed = read_list(accessions, column=column, patient_column=patient_column)
+        if accessions == "-":
+            listed = of_text(sys.stdin.read())
+        else:
+            listed = read_accessions(Path(accessions), column=column, patient_column=patient_column)
+        if not listed.requests and not listed.problems:
+            raise InvalidArgument(name="--accessions", problem="the list is empty")
         fetch_and_show(context, listed, as_json=as_json)
         return
     with node_of(context) as node:

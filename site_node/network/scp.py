@@ -19,7 +19,7 @@ from site_node.network.arrivals import Arrivals
 from site_node.network.part10 import part10, study_uid_of
 from site_node.network.presentation_contexts import supported_contexts
 from site_node.network.query import Fetch
-from site_node.network.server import HANDSHAKE_SECONDS, IDLE_SECONDS, Server
+from site_node.network.upper_layer import HANDSHAKE_SECONDS, IDLE_SECONDS, Server
 from site_node.settings.dimse import LONGEST_PDU, ScpSettings
 
 log = structlog.get_logger(__name__)

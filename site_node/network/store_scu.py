@@ -17,7 +17,6 @@ from pathlib import Path
 
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_file_meta_info
-from pynetdicom import _config
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.status import code_to_category
@@ -118,7 +117,6 @@ def list_files(sources: Iterable[Path]) -> SendList:
 
 def send(files: Sequence[DicomFile], settings: SendSettings, tls: ssl.SSLContext | None = None) -> SendOutcome:
     """Send each file. Raises `PacsUnreachable` or `PacsRefused` if no association could be established."""
-    _config.STORE_SEND_CHUNKED_DATASET = True  # a file is then sent unchanged, not decoded and encoded
     by_kind = sorted(files, key=lambda file: file.kind)
     kinds = list(dict.fromkeys(file.kind for file in by_kind))
     sent: set[Path] = set()

@@ -7,13 +7,13 @@ from site_node.clinical.mapping import SheetMapping
 from site_node.clinical.matching import KnownStudy, Unmatched, unmatched
 from site_node.clinical.sheet import ClinicalSheet, type_table
 from site_node.clinical.sheet_store import SheetStore
-from site_node.clinical.table import Table
 from site_node.home.ledger import State
 from site_node.home.records import Records
 from site_node.linkage.export import NO_STUDY
 from site_node.node.composition import join_keys
 from site_node.node.open import Node
 from site_node.study import Received, Severity
+from site_node.workbook import Table
 
 _SHEET_CODES = ("clinical-", "covid-", "age-", "sex-")  # prefixes of codes that another sheet may settle
 
@@ -45,16 +45,17 @@ def import_sheet(node: Node, file: Path, table: Table, mapping: SheetMapping | N
     sheet = type_table(table, dictionary, used)
     if mapping:
         store.remember(mapping, dictionary)
-    digest = store.keep(file, table)
+    kept = store.keep(file, table)
     reviewed = f", mapping reviewed by {used.reviewed_by}" if used else ""
-    node.ledger.audit(actor, "clinical-import", NO_STUDY, f"sheet {digest[:12]}: {len(sheet.rows)} rows{reviewed}")
+    node.ledger.audit(actor, "clinical-import", NO_STUDY, f"sheet {kept.name[:12]}: {len(sheet.rows)} rows{reviewed}")
+    if table.name is not None:  # a text file is kept in another form
+        store.read(kept, dictionary, table)
     return SheetImport(sheet, used, _reopen(node))
 
 
 def match_sheets(node: Node) -> SheetsAndStudies:
     """Match every sheet of the home with every study of the ledger."""
-    store, dictionary = SheetStore(node.home.clinical), node.stages.protocol.clinical
-    sheets = [(file.name.partition(".")[0], store.read(file, dictionary)) for file in store.files()]
+    sheets = SheetStore(node.home.clinical).read_all(node.stages.protocol.clinical)
     studies, joined = _known_studies(node), node.stages.joined
     tokens = joined.tokens()
     return SheetsAndStudies(

@@ -76,8 +76,7 @@ class SiteStages:
     @cached_property
     def sheets(self) -> tuple[ClinicalSheet, ...]:
         """Every clinical sheet that was imported, the latest first."""
-        store = SheetStore(self.home.clinical)
-        return tuple(store.read(file, self.protocol.clinical) for file in store.files())
+        return tuple(sheet for _, sheet in SheetStore(self.home.clinical).read_all(self.protocol.clinical))
 
     @cached_property
     def _secret(self) -> bytes:

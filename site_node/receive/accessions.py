@@ -1,4 +1,4 @@
-"""Read a list of accession numbers: typed or pasted text, a text file, or a column of a CSV or workbook.
+"""Read a list of accession numbers: typed or pasted text, a text file, or a column of a CSV or XLSX.
 
 A row that cannot be requested is reported with a code; the others are unaffected. Nothing is guessed silently: a
 column is chosen automatically only if exactly one has such a heading.
@@ -7,19 +7,14 @@ column is chosen automatically only if exactly one has such a heading.
 import csv
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, datetime, time, timedelta
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import MappingProxyType
-
-from python_calamine import CalamineError, CalamineWorkbook, PasswordError, SheetVisibleEnum
 
 from shared.errors import AccessionListInvalid, SourceMissing
 from shared.frozen import Frozen
 from site_node.receive.request_lists import StudyRequest
-
-CellPosition = tuple[int, int]  # row and column from 0
-Cell = int | float | str | bool | time | date | datetime | timedelta | None
+from site_node.workbook import Cell, Place, Row, Table, WorkbookInvalid, is_workbook, read_workbook
 
 PROBLEMS = MappingProxyType(
     {
@@ -45,8 +40,6 @@ _LITERAL = re.compile(r'="([^"]*)"')
 _HEADING_ROWS = 10  # the first rows, which are searched for headings
 _MOST_CHARACTERS = 16  # of VR SH
 _MOST_DIGITS = 15  # of a spreadsheet's number
-WORKBOOKS = frozenset({".xlsx", ".xlsm", ".xls", ".xlsb", ".ods"})
-_NO_CELLS: Mapping[CellPosition, str] = MappingProxyType({})
 
 
 class RowProblem(Frozen):
@@ -64,29 +57,23 @@ class AccessionList(Frozen):
     problems: tuple[RowProblem, ...]
 
 
-def read_accessions(
-    file: Path, *, column: str = "", patient_column: str = "", unreliable_cells: Mapping[CellPosition, str] = _NO_CELLS
-) -> AccessionList:
+def read_accessions(file: Path, *, column: str = "", patient_column: str = "") -> AccessionList:
     """Read a file.
 
     Args:
-        file: text, CSV or a workbook.
+        file: text, CSV or XLSX.
         column: the heading of the accession numbers, if it is not a usual one.
         patient_column: the heading of patient IDs, if they are to be compared.
-        unreliable_cells: cells of a workbook whose value may be wrong, each with a code of `PROBLEMS`.
 
     Raises `SourceMissing`, `AccessionListInvalid`.
     """
     if not file.is_file():
         raise SourceMissing(source="the list of accession numbers")
-    if file.suffix.lower() in WORKBOOKS:
-        rows, *others = _workbook(file)
-        if any(_has_column(sheet, column) for sheet in others):
-            raise AccessionListInvalid(problem="more than one of its sheets has the column; keep the one that is meant")
-        return _from_table(rows, column, patient_column, unreliable_cells)
+    if is_workbook(file):
+        return _from_table(_workbook(file, column), column, patient_column)
     text = _decoded(file.read_bytes())
     if file.suffix.lower() in {".csv", ".tsv"} or column:
-        return _from_table(_delimited(text), column, patient_column, _NO_CELLS)
+        return _from_table(Table(_delimited(text)), column, patient_column)
     return of_text(text)
 
 
@@ -104,17 +91,16 @@ def of_text(text: str) -> AccessionList:
     return _accession_list(cells)
 
 
-def _from_table(
-    rows: Sequence[Sequence[Cell]], column: str, patient_column: str, unreliable_cells: Mapping[CellPosition, str]
-) -> AccessionList:
+def _from_table(table: Table, column: str, patient_column: str) -> AccessionList:
+    rows, unreliable = table.rows, _unreliable(table)
     heading_row, index = _column(rows, column)
     patient = _column(rows, patient_column)[1] if patient_column else None
     cells: list[tuple[int, Cell, str]] = []
     problems: list[RowProblem] = []
     for number, row in enumerate(rows[heading_row + 1 :], start=heading_row + 2):
-        code = unreliable_cells.get((number - 1, index), "")
+        code = unreliable.get((number - 1, index), "")
         if not code and patient is not None:
-            code = unreliable_cells.get((number - 1, patient), "")
+            code = unreliable.get((number - 1, patient), "")
         if code:
             problems.append(RowProblem(row=number, code=code))
         elif any(cell not in {None, ""} for cell in row):
@@ -124,7 +110,7 @@ def _from_table(
     return listed.model_copy(update={"problems": (*problems, *listed.problems)})
 
 
-def _column(rows: Sequence[Sequence[Cell]], name: str) -> tuple[int, int]:
+def _column(rows: Sequence[Row], name: str) -> tuple[int, int]:
     """Row and column of the heading; raises `AccessionListInvalid` if none matches, or more than one."""
     for number, row in enumerate(rows[:_HEADING_ROWS]):
         cells = [str(cell).strip() for cell in row]
@@ -138,7 +124,7 @@ def _column(rows: Sequence[Sequence[Cell]], name: str) -> tuple[int, int]:
     raise AccessionListInvalid(problem="no column is called Accession or Accession Number; name it with --column")
 
 
-def _has_column(rows: Sequence[Sequence[Cell]], name: str) -> bool:
+def _has_column(rows: Sequence[Row], name: str) -> bool:
     """Whether a sheet has the column."""
     return any(_is_heading(str(cell).strip(), name) for row in rows[:_HEADING_ROWS] for cell in row)
 
@@ -192,20 +178,27 @@ def _text_of(cell: Cell) -> tuple[str, str]:
     return text, "number-cell-too-long" if len(text) > _MOST_DIGITS else ""
 
 
-def _workbook(file: Path) -> list[list[list[Cell]]]:
-    """The visible sheets."""
+def _workbook(file: Path, column: str) -> Table:
+    """The first visible sheet, where no other has the column."""
     try:
-        with file.open("rb") as stream:
-            book = CalamineWorkbook.from_filelike(stream)
-            visible = [sheet.name for sheet in book.sheets_metadata if sheet.visible == SheetVisibleEnum.Visible]
-            if not visible:
-                raise AccessionListInvalid(problem="it holds no visible sheet")
-            sheets = [book.get_sheet_by_name(name).to_python(skip_empty_area=False) for name in visible]
-            return [[list(row) for row in rows] for rows in sheets]
-    except PasswordError:
-        raise AccessionListInvalid(problem="it is protected by a password; save it without one") from None
-    except (CalamineError, OSError) as error:
-        raise AccessionListInvalid(type(error).__name__, problem="the workbook cannot be read") from None
+        table, *others = read_workbook(file)
+    except WorkbookInvalid as error:
+        raise AccessionListInvalid(problem=str(error)) from None
+    if any(_has_column(other.rows, column) for other in others):
+        raise AccessionListInvalid(problem="more than one of its sheets has the column; keep the one that is meant")
+    return table
+
+
+def _unreliable(table: Table) -> dict[Place, str]:
+    """Cells whose value cannot be relied on, each with its code."""
+    merged = (
+        (row, column)
+        for (top, left), (bottom, right) in table.merged
+        for row in range(top, bottom + 1)
+        for column in range(left, right + 1)
+    )
+    padded, formulas = dict.fromkeys(table.padded, "zero-padded"), dict.fromkeys(table.formulas, "formula")
+    return padded | dict.fromkeys(merged, "merged") | formulas
 
 
 def _delimited(text: str) -> list[list[Cell]]:

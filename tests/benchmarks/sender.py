@@ -16,8 +16,8 @@ from pynetdicom import AE, _config
 from pynetdicom.events import EVT_CONN_OPEN
 from pynetdicom.presentation import build_context
 
-from site_node.network.connection import send_at_once
 from site_node.network.store_scu import list_files, send
+from site_node.network.upper_layer import send_at_once
 from site_node.settings.dimse import SendSettings
 from tests.benchmarks.measure import Row, medians
 from tests.benchmarks.scp import FILES, empty, storescp, write_parts

@@ -161,33 +161,28 @@ def test_true_dates_beside_dates_as_text_are_noted(tmp_path: Path) -> None:
     assert sheet.rows[0].values["test_date"] == date(2020, 4, 3)
 
 
-ODS = """<?xml version="1.0"?><office:document-content xmlns:office="urn:oasis:names:tc:opendocument:xmlns:office:1.0"
- xmlns:table="urn:oasis:names:tc:opendocument:xmlns:table:1.0"
- xmlns:text="urn:oasis:names:tc:opendocument:xmlns:text:1.0"
-><office:body><office:spreadsheet><table:table table:name="S">
-<table:table-row><table:table-cell office:value-type="string"><text:p>MRN</text:p></table:table-cell>
-<table:table-cell office:value-type="string"><text:p>Age</text:p></table:table-cell></table:table-row>
-<table:table-row><table:table-cell office:value-type="string"><text:p>P1</text:p></table:table-cell>
-<table:table-cell {extra} office:value-type="float" office:value="59"><text:p>59</text:p></table:table-cell>
-</table:table-row>
-</table:table></office:spreadsheet></office:body></office:document-content>"""
+def test_an_error_counts_as_empty_and_escapes_are_read(tmp_path: Path) -> None:
+    """#N/A names no patient; Excel writes a line end in a cell as `_x000D_`."""
+    path = book(tmp_path, ["MRN", "Age", "Sex"], ["P1", "#N/A", "F_x000D_\n"], ["#REF!", 4, "M"])
+    sheet = read_sheet(path, DICTIONARY)
+    assert [(row.keys, row.values) for row in sheet.rows] == [({"mrn": "P1"}, {"age": None, "sex": "F"})]
+    assert codes(sheet) == [(3, None, "no-key")]
 
 
-def ods(folder: Path, extra: str = "", manifest: str = "") -> Path:
-    with zipfile.ZipFile(folder / "sheet.ods", "w") as archive:
-        archive.writestr("mimetype", "application/vnd.oasis.opendocument.spreadsheet")
-        archive.writestr("META-INF/manifest.xml", manifest or "<manifest/>")
-        archive.writestr("content.xml", ODS.format(extra=extra).replace(">\n<", "><"))
-    return folder / "sheet.ods"
+def test_the_first_visible_sheet_is_read(tmp_path: Path) -> None:
+    def hide(workbook: Workbook) -> None:
+        workbook.active.sheet_state = "hidden"
+        workbook.create_sheet("Chart").append(["MRN"])
+        workbook["Chart"].append(["P9"])
+
+    assert read_sheet(book(tmp_path, ["MRN"], ["P1"], change=hide), DICTIONARY).rows[0].keys == {"mrn": "P9"}
 
 
-def test_ods_is_read_and_refused_where_values_are_uncertain(tmp_path: Path) -> None:
-    assert read_sheet(ods(tmp_path), DICTIONARY).rows[0].values == {"age": 59}
-    for extra in ('table:formula="of:=1+58"', 'table:number-rows-spanned="2"'):
-        with pytest.raises(ClinicalSheetInvalid, match="ODS"):
-            read_sheet(ods(tmp_path, extra), DICTIONARY)
-    with pytest.raises(ClinicalSheetInvalid, match="password"):
-        read_sheet(ods(tmp_path, manifest="<x><manifest:encryption-data/></x>"), DICTIONARY)
+def test_headings_by_formula_name_no_column(tmp_path: Path) -> None:
+    """The stored result of a formula is not used for a heading either; the column is listed as unknown."""
+    sheet = read_sheet(book(tmp_path, ["MRN", "=D1", '="Sex"'], ["P1", 5, "M"]), DICTIONARY)
+    assert sheet.rows[0].values == {"sex": "M"}
+    assert codes(sheet) == [(1, "B", "unknown-column")]
 
 
 def cells(number: int) -> str:

@@ -15,7 +15,7 @@ from shared.errors import PacsFailed
 from site_node.network.arrivals import Arrivals
 from site_node.network.query import Fetch
 from site_node.network.query_retrieve import Pacs
-from site_node.network.server import Server
+from site_node.network.upper_layer import Server
 from site_node.settings.dimse import PacsSettings
 from tests.factories.dicom import make_ct
 from tests.factories.pacs import key_of

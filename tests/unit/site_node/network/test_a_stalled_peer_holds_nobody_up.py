@@ -66,7 +66,7 @@ def test_a_pacs_that_stops_amid_a_pdu_is_given_up() -> None:
 
 def test_who_sends_drop_by_drop_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each byte comes in time but the PDU does not: the connection is closed."""
-    monkeypatch.setattr("site_node.network.server.IDLE_SECONDS", 0.4)
+    monkeypatch.setattr("site_node.network.upper_layer.IDLE_SECONDS", 0.4)
     port = free_port()
     scp = ScpSettings(host="127.0.0.1", port=port, callers=("SENDER",))
     with serving(scp, Arrivals(tmp_path, key_of)), socket.create_connection(("127.0.0.1", port)) as client:

@@ -16,11 +16,11 @@ from pynetdicom.association import Association
 from shared.errors import KeyFileInvalid, KeyFileMissing, PacsUnreachable, PortInUse
 from site_node.home.folder import init_home
 from site_node.network.arrivals import Arrivals
-from site_node.network.connection import Caller
 from site_node.network.part10 import study_uid_of
 from site_node.network.query_retrieve import Pacs
 from site_node.network.scp import OUT_OF_RESOURCES, SUCCESS, serving
 from site_node.network.tls import client_context, server_context
+from site_node.network.upper_layer import Caller
 from site_node.node.scp_process import serving_in_process
 from site_node.settings.dimse import PacsSettings, ScpSettings, TlsSettings
 from tests.factories.dicom import SECRETS, make_dx, plant_identifiers
@@ -189,7 +189,7 @@ def test_the_listening_process_logs_no_value(tmp_path: Path, capfd: pytest.Captu
 
 def test_a_message_without_an_end_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It would fill the memory; nothing of it is stored, and the next association is served."""
-    monkeypatch.setattr("site_node.network.c_store_response._LONGEST_MESSAGE", 100_000)
+    monkeypatch.setattr("site_node.network.upper_layer._LONGEST_MESSAGE", 100_000)
     port, arrivals, endless = free_port(), Arrivals(tmp_path, key_of), film()
     endless.EncapsulatedDocument = bytes(1 << 20)
     with serving(settings_on(port), arrivals):

@@ -16,11 +16,11 @@ from pynetdicom.dsutils import create_file_meta, encode, encode_file_meta
 from shared.errors import PacsUnreachable
 from site_node.network.arrivals import Arrivals
 from site_node.network.c_store_response import c_store_response
-from site_node.network.connection import Caller
 from site_node.network.part10 import part10
 from site_node.network.query_retrieve import Pacs
 from site_node.network.scp import serving
 from site_node.network.tls import server_context
+from site_node.network.upper_layer import Caller
 from site_node.settings.dimse import PacsSettings, ScpSettings, TlsSettings
 from tests.factories.pacs import free_port, key_of
 from tests.factories.tls import make_tls_files
@@ -83,7 +83,7 @@ def test_who_misbehaves_is_let_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, behaves: Callable[[socket.socket], None], ends_first: bool
 ) -> None:
     """The server ends without waiting, whether its peer is connected or gone, and closes its sockets."""
-    for name in ("site_node.network.scp.HANDSHAKE_SECONDS", "site_node.network.server.IDLE_SECONDS"):
+    for name in ("site_node.network.scp.HANDSHAKE_SECONDS", "site_node.network.upper_layer.IDLE_SECONDS"):
         monkeypatch.setattr(name, 3600.0)
     port = free_port()
     settings = ScpSettings(host="127.0.0.1", port=port, callers=("SENDER",))
@@ -98,7 +98,7 @@ def test_who_misbehaves_is_let_go(
 
 def test_there_is_an_end_to_connections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A silent peer that opens ever more connections gets no threads for them; the open ones stay."""
-    monkeypatch.setattr("site_node.network.server._MOST_CONNECTIONS", 2)
+    monkeypatch.setattr("site_node.network.upper_layer._MOST_CONNECTIONS", 2)
     port = free_port()
     settings = ScpSettings(host="127.0.0.1", port=port, callers=("SENDER",))
     with nothing_left_open(), serving(settings, Arrivals(tmp_path, key_of)), ExitStack() as stack:

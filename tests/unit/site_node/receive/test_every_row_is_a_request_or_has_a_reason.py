@@ -122,7 +122,7 @@ def test_the_patient_of_a_list_is_kept_with_its_number(tmp_path: Path) -> None:
     assert codes(listed) == {4: "several-patients-in-list"}
 
 
-@pytest.mark.parametrize("content", [b"PK\x03\x04 no workbook", b"\x00\x01\x02"])
+@pytest.mark.parametrize("content", [b"PK\x03\x04 no workbook", b"\x00\x01\x02", bytes.fromhex("d0cf11e0a1b11ae1")])
 @pytest.mark.parametrize("name", ["x.xlsx", "x.xls", "x.ods", "x.txt", "x.csv"])
 def test_a_file_that_cannot_be_read_has_a_sentence(tmp_path: Path, name: str, content: bytes) -> None:
     """A broken workbook, or bytes in place of text, raises no other exception."""
