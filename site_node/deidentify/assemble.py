@@ -9,10 +9,13 @@ from typing import NamedTuple
 
 from shared.ids import Uid
 from shared.protocol.profile import Action, Rule
-from site_node.deidentify.actions import CHARACTER_SET, ElementActions, Outcome, StudyContext
+from site_node.deidentify.actions import CHARACTER_SET, ElementActions, Outcome
+from site_node.deidentify.context import StudyContext
 from site_node.deidentify.hidden_bytes import LUT_DATA, PALETTES, check_table
+from site_node.deidentify.kinds import INSTANCE
 from site_node.deidentify.private import private_rule, safe_creator
 from site_node.deidentify.reasons import unsupported
+from site_node.deidentify.series_cache import SeriesCache
 from site_node.dicom.elements import (
     PIXEL_DATA,
     UNDEFINED,
@@ -29,7 +32,7 @@ from site_node.dicom.elements import (
 )
 
 DEEPEST = 32  # sequences within sequences; the deepest object of PS3.3 has far fewer
-_STUDY, _SERIES, INSTANCE, _CLASS = 0x0020000D, 0x0020000E, 0x00080018, 0x00080016
+_STUDY, _SERIES, _CLASS = 0x0020000D, 0x0020000E, 0x00080016
 _NAME, _ID = 0x00100010, 0x00100020
 _METHOD_CODES = 0x00120064
 _CODE_VALUE, _SCHEME, _MEANING = 0x00080100, 0x00080102, 0x00080104
@@ -65,13 +68,13 @@ class NewFile(NamedTuple):
 
 
 def assemble(
-    context: StudyContext, parsed: ParsedFile, actions: ElementActions, claims: frozenset[str] = frozenset()
+    parsed: ParsedFile, actions: ElementActions, cache: SeriesCache, claims: frozenset[str] = frozenset()
 ) -> NewFile:
     """The new file of a parsed one, with `claims` of what else is done to it.
 
     Raises `DicomUnsupported` where an element cannot be judged.
     """
-    writer = _Writer(context, parsed, actions)
+    writer, context = _Writer(parsed, actions, cache), actions.condition.context
     uids = {tag: _new_uid(context, parsed.facts, tag) for tag in (_STUDY, _SERIES, INSTANCE)}
     outcomes = [writer.outcome(run) for run in parsed.runs]
     parts = [part for outcome in outcomes for part in outcome.parts]
@@ -109,15 +112,16 @@ def _meta_around(sop_class: str, syntax: str) -> tuple[bytes, bytes]:
 class _Writer:
     """Applies the actions to one file's data sets and encodes what is left."""
 
-    def __init__(self, context: StudyContext, parsed: ParsedFile, actions: ElementActions) -> None:
-        self._context = context
-        self._rules = context.rules
+    def __init__(self, parsed: ParsedFile, actions: ElementActions, cache: SeriesCache) -> None:
+        context = self._context = actions.condition.context
+        self._cache = cache
+        self._rules = context.profile.kept_rules
         self._safe_groups = context.profile.safe_groups
         self._facts = parsed.facts
         self._actions = actions
         self._claims: set[str] = set()  # codes of what was done in the current run
         self._explicit = parsed.explicit
-        self._never = _WRITTEN | actions.unused_tables
+        self._never = _WRITTEN | actions.condition.unused_tables
 
     def outcome(self, run: ElementRun) -> Outcome:
         """The outcome of one run, from the cache if an earlier file had the same."""
@@ -190,16 +194,17 @@ class _Writer:
         for item in items():
             if LUT_DATA in item:
                 check_table(item)
-            inner = actions.of_item(bytes_of(item, CHARACTER_SET)) if CHARACTER_SET in item else actions
+            inner = self._cache.inside(actions, bytes_of(item, CHARACTER_SET)) if CHARACTER_SET in item else actions
             bodies.append(b"".join([part for _, part in self.elements(item, inner, depth=depth + 1)]))
         return encode(rule.tag, "SQ", encode_items(bodies), explicit=self._explicit)
 
     def written(self, claims: frozenset[str], uids: Mapping[int, str]) -> list[tuple[int, bytes]]:
         """What the program itself says in every object (PS3.15 E.1.1, E.3.6), and the federation's private block."""
         codes = tuple(self._codes(claims))
-        marks = self._context.marks.get((self._explicit, codes))
+        key = (self._context, self._explicit, codes)
+        marks = self._cache.marks.get(key)
         if marks is None:
-            marks = self._context.marks[self._explicit, codes] = tuple(self._marks(codes))
+            marks = self._cache.marks[key] = tuple(self._marks(codes))
         return [*marks, *((tag, encode(tag, "UI", uid.encode(), explicit=self._explicit)) for tag, uid in uids.items())]
 
     def _marks(self, codes: Iterable[str]) -> Iterable[tuple[int, bytes]]:

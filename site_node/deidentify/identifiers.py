@@ -54,6 +54,7 @@ _SPELLED = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa", "ø": 
 _DIGIT_RUN = re.compile(r"\d{5,}")  # too many digits to occur by chance
 TAGS = frozenset(_NAMES + _NUMBERS + _PEOPLE + _PLACES)
 Encodings = tuple[str, ...]
+_RunKey = tuple[Encodings, bool, bytes]  # which elements bytes are depends on the VR encoding
 
 
 class IdentifyingValue(NamedTuple):
@@ -121,29 +122,30 @@ class StudyIdentifiers:
         self._dated = dated
         self._extra = tuple(extra)
         self._values: set[IdentifyingValue] = set()
-        self._seen: set[tuple[Encodings, bytes]] = set()
-        self._identifiers: Identifiers | None = None
+        self._seen: set[_RunKey] = set()
 
-    def collect(self, parsed: ParsedFile) -> bool:
-        """Add the names in one file; whether any is new. Raises `DicomUnsupported` where a sequence is broken."""
-        encodings, before = encodings_of(bytes_of(parsed.facts, _CHARACTER_SET)), len(self._values)
-        for run in parsed.runs:
-            key = (encodings, run.raw)
-            if run.naming and key not in self._seen:
-                self._values.update(identifying_values(run.elements, encodings, self._naming, self._dated))
-                if run.raw:
-                    self._seen.add(key)
-        grown = len(self._values) > before
-        if grown:
-            self._identifiers = None
-        return grown
+    def collect(self, parsed: ParsedFile) -> None:
+        """Add the names in one file. Raises `DicomUnsupported` where a sequence is broken."""
+        for key, values in self._unseen(parsed):
+            self._values.update(values)
+            if key[-1]:
+                self._seen.add(key)
 
-    @property
+    def cover(self, parsed: ParsedFile) -> bool:
+        """Whether a file names nothing new; raises `DicomUnsupported` as `collect` does."""
+        return all(self._values.issuperset(values) for _, values in self._unseen(parsed))
+
     def identifiers(self) -> Identifiers:
         """The forms of all values collected so far."""
-        if self._identifiers is None:
-            self._identifiers = find_identifiers(self._values, self._extra)
-        return self._identifiers
+        return find_identifiers(self._values, self._extra)
+
+    def _unseen(self, parsed: ParsedFile) -> Iterator[tuple[_RunKey, Iterator[IdentifyingValue]]]:
+        """What the runs name that no file before had, with what they are known by."""
+        encodings = encodings_of(bytes_of(parsed.facts, _CHARACTER_SET))
+        for run in parsed.runs:
+            key = (encodings, parsed.explicit, run.raw)
+            if run.naming and key not in self._seen:
+                yield key, identifying_values(run.elements, encodings, self._naming, self._dated)
 
 
 def find_identifiers(values: Iterable[IdentifyingValue], extra: Iterable[str]) -> Identifiers:

@@ -10,26 +10,14 @@ from pydicom.sequence import Sequence as Items
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from shared.errors import DicomUnsupported
-from site_node.deidentify.actions import make_study_context
-from site_node.deidentify.assemble import NewFile
-from site_node.deidentify.study import rewritten
-from site_node.dicom.elements import Span
 from site_node.study import Identity
-from tests.factories.deidentified import PROFILE, PSEUDONYMS, file_of, run_bytes
+from tests.factories.deidentified import PROFILE, file_of, rewritten_bytes, run_bytes
 from tests.factories.dicom import make_ct, make_dx, plant_identifiers, write_file
 
 REAL = Path(__file__).resolve().parents[4].parent / "shared" / "data" / "dicom"
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom warns of what is broken on purpose
 END = b"\xfe\xff\x0d\xe0\0\0\0\0"
 PIXELS = b"\xe0\x7f\x10\x00"
-
-
-def whole(path: Path, new: NewFile) -> bytes:
-    """All bytes of a new file."""
-    pixels = new.pixels
-    if isinstance(pixels, Span):
-        pixels = path.read_bytes()[pixels.offset : pixels.offset + pixels.length]
-    return new.before + pixels + new.after
 
 
 def both(path: Path) -> tuple[bytes | str, bytes | str]:
@@ -39,11 +27,12 @@ def both(path: Path) -> tuple[bytes | str, bytes | str]:
     quarantine = PROFILE.quarantine.model_copy(update={"sop_classes": frozenset()})
     profile = PROFILE.model_copy(update={"kinds": kinds, "quarantine": quarantine})
     patient = str(dataset.get("PatientID", "")).strip(" \0") or "nobody"
-    context = make_study_context(profile, PSEUDONYMS, Identity(issuer="", patient_id=patient))
+    identity = Identity(issuer="", patient_id=patient)
+    study_uid = str(dataset.get("StudyInstanceUID", ""))
 
     def result(*, slow: bool) -> bytes | str:
         try:
-            return whole(path, rewritten(path, context, str(dataset.get("StudyInstanceUID", "")), slow=slow))
+            return rewritten_bytes(path, profile, identity, study_uid, slow=slow)
         except DicomUnsupported as error:
             return error.fields["code"]
 
