@@ -3,15 +3,16 @@
 import struct
 from bisect import bisect
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import groupby
 from typing import NamedTuple
 
 from shared.ids import Uid
 from shared.protocol.profile import Action, Rule
+from shared.protocol.search_terms import search_terms
 from site_node.deidentify.actions import CHARACTER_SET, ElementActions, Outcome
 from site_node.deidentify.context import StudyContext
-from site_node.deidentify.hidden_bytes import LUT_DATA, PALETTES, check_table
+from site_node.deidentify.hidden_bytes import LUT_DATA, check_table
 from site_node.deidentify.kinds import INSTANCE
 from site_node.deidentify.private import private_rule, safe_creator
 from site_node.deidentify.reasons import unsupported
@@ -43,7 +44,6 @@ _NO_CLAIMS: frozenset[str] = frozenset()
 _PREFIX = bytes(128) + b"DICM"
 _WRITTEN = frozenset({_STUDY, _SERIES, INSTANCE, _NAME, _ID, 0x00120062, 0x00120063, _METHOD_CODES, 0x00280303})
 _BETWEEN = sorted({*_WRITTEN, _PRIVATE << 16, PIXEL_DATA})  # no part of a file may reach across one of these
-_NEVER_IN_ITEMS = frozenset({0x7FE00001, 0x7FE00002, PIXEL_DATA}) | PALETTES
 
 
 class NewFile(NamedTuple):
@@ -109,6 +109,11 @@ def _meta_around(sop_class: str, syntax: str) -> tuple[bytes, bytes]:
     return before, after
 
 
+@cache
+def _never_in_items() -> frozenset[int]:
+    return search_terms().tags.palettes | search_terms().tags.offsets | {PIXEL_DATA}
+
+
 class _Writer:
     """Applies the actions to one file's data sets and encodes what is left."""
 
@@ -141,7 +146,7 @@ class _Writer:
     def elements(self, dataset: Elements, actions: ElementActions, *, depth: int) -> list[tuple[int, bytes]]:
         """Each element that stays, encoded, by rising tag."""
         parts: list[tuple[int, bytes]] = []
-        never = _NEVER_IN_ITEMS if depth else self._never
+        never = _never_in_items() if depth else self._never
         for tag, element in dataset.items():
             rule = self._rules.get(tag)
             if rule is None:

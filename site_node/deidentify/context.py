@@ -5,7 +5,7 @@ from functools import cached_property
 
 from shared.ids import PatientPseudonym
 from shared.protocol.profile import Action, Profile
-from site_node.deidentify.identifiers import TAGS as IDENTIFIER_TAGS
+from shared.protocol.search_terms import search_terms
 from site_node.deidentify.identifiers import Identifiers, StudyIdentifiers
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.study import Identity
@@ -38,7 +38,8 @@ class StudyContext:
 
 def naming_tags(profile: Profile) -> frozenset[int]:
     """The tags that may name or number somebody; what the profile keeps as it is identifies nobody."""
-    return frozenset(tag for tag in IDENTIFIER_TAGS if profile.action(tag) is not Action.KEEP) | profile.name_tags
+    listed = search_terms().tags.identifying
+    return frozenset(tag for tag in listed if profile.action(tag) is not Action.KEEP) | profile.name_tags
 
 
 def study_identifiers(profile: Profile, identity: Identity) -> StudyIdentifiers:
