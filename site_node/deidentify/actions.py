@@ -9,14 +9,22 @@ from typing import NamedTuple
 from pydicom.uid import UID_dictionary
 
 from shared.protocol.profile import FREE_TEXT, Action, Rule
+from shared.protocol.vr import FORMS
 from site_node.deidentify.characters import decode, encodings_of
 from site_node.deidentify.context import StudyContext
 from site_node.deidentify.date_shift import shift_values, years_between
 from site_node.deidentify.hidden_bytes import is_of_length
 from site_node.deidentify.identifiers import Encodings, cut, known_forms, normal
 from site_node.deidentify.reasons import unsupported
-from site_node.deidentify.unknown_vr import is_of
-from site_node.deidentify.value_forms import AGE, CONTACT, FORMS, PADDING, UID_IN_TEXT, digits_of, has_form
+from site_node.deidentify.value_forms import (
+    AGE,
+    CONTACT,
+    PADDING,
+    UID_IN_TEXT,
+    digits_of,
+    is_standard,
+    is_tolerated,
+)
 from site_node.dicom.elements import WORD_SIZES, ElementRun, encode
 
 CHARACTER_SET = 0x00080005
@@ -73,7 +81,7 @@ class ElementActions:
             return self._answers[key]
         new_vr = vr if vr in rule.vrs else _vr(rule, vr, explicit=self._explicit)
         value = self.new_value(rule, new_vr, raw) if new_vr else None
-        if value is None or (vr == "UN" and not is_of(new_vr, value)):
+        if value is None or (vr == "UN" and not is_standard(new_vr, value)):
             known_vr = vr not in {"", "UN"} or len(rule.vrs) == 1
             if known_vr and raw.strip(PADDING) and self._kind in rule.required:
                 raise unsupported("malformed-value", rule.keyword)
@@ -129,16 +137,16 @@ class ElementActions:
             new: bytes | None = raw
         elif vr in WORD_SIZES:
             new = raw if is_of_length(rule.tag, vr, raw) and not self._spells(raw) else None
-        elif vr == "CS" and not has_form(vr, raw):
+        elif vr == "CS" and not all(is_tolerated(vr, value) for value in raw.split(b"\\")):
             new = self._emptied(rule)
         elif vr in _TEXT:
             new = self._text(rule, raw, describe=False)
-        elif vr in FORMS:
-            new = self._number(rule, vr, raw)
         elif vr in {"DA", "DT"}:
             new = self._shift(rule, raw)
         elif vr == "UI":
             new = self._uid(raw)
+        elif vr in FORMS:
+            new = self._number(rule, vr, raw)
         else:
             new = raw if vr == "OB" else None
         return new
@@ -153,9 +161,8 @@ class ElementActions:
     def _number(self, rule: Rule, vr: str, raw: bytes) -> bytes:
         """A number or time of the right form stays; any other is emptied, or refused where one is required."""
         values = raw.rstrip(PADDING).split(b"\\")
-        form = FORMS[vr].fullmatch
         for value in values:
-            if not form(value.rstrip(PADDING)) or (len(value) >= _TELLING and self._is_own_number(vr, value)):
+            if not is_tolerated(vr, value) or (len(value) >= _TELLING and self._is_own_number(vr, value)):
                 break
         else:
             return raw

@@ -9,7 +9,8 @@ from functools import lru_cache
 from pydicom.datadict import get_entry
 
 from shared.protocol.search_terms import search_terms
-from site_node.validate.elements import WORDS, Document, Element, Part, Path
+from shared.protocol.vr import WORD_SIZES
+from site_node.validate.elements import Document, Element, Part, Path
 
 _PHOTOMETRIC = 0x00280004
 _DESCRIPTOR, _DATA = 0x00283002, 0x00283006
@@ -30,10 +31,10 @@ def is_palette(tag: int) -> bool:
 
 def has_too_many(element: Element) -> bool:
     """Whether a binary value has more numbers than its attribute's multiplicity allows (PS3.6)."""
-    if element.vr not in WORDS or element.vr[0] == "O":
+    if element.vr not in WORD_SIZES or element.vr[0] == "O":
         return False
     most = _multiplicity(element.tag)
-    size = 4 if element.vr == "AT" else WORDS[element.vr]  # a tag is two words
+    size = 4 if element.vr == "AT" else WORD_SIZES[element.vr]  # a tag is two words
     return most > 0 and len(element.raw) > most * size
 
 
