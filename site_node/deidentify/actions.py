@@ -9,7 +9,7 @@ from typing import NamedTuple
 from pydicom.uid import UID_dictionary
 
 from shared.protocol.profile import FREE_TEXT, Action, Rule
-from shared.protocol.vr import FORMS
+from shared.protocol.vr import FORMS, WORD_SIZES
 from site_node.deidentify.characters import decode, encodings_of
 from site_node.deidentify.context import StudyContext
 from site_node.deidentify.date_shift import shift_values, years_between
@@ -25,7 +25,7 @@ from site_node.deidentify.value_forms import (
     is_standard,
     is_tolerated,
 )
-from site_node.dicom.elements import WORD_SIZES, ElementRun, encode
+from site_node.dicom.elements import ElementRun, encode
 
 CHARACTER_SET = 0x00080005
 _SHORT = 256  # bytes of a value worth remembering

@@ -32,7 +32,6 @@ from site_node.dicom.elements import (
     header,
 )
 
-DEEPEST = 32  # sequences within sequences; the deepest object of PS3.3 has far fewer
 _STUDY, _SERIES, _CLASS = 0x0020000D, 0x0020000E, 0x00080016
 _NAME, _ID = 0x00100010, 0x00100020
 _METHOD_CODES = 0x00120064
@@ -135,7 +134,7 @@ class _Writer:
             return previous
         if self._claims:
             self._claims = set()
-        parts = self.elements(run.elements, self._actions, depth=0)
+        parts = self.elements(run.elements, self._actions)
         if len(parts) > 1:
             groups = (list(group) for _, group in groupby(parts, key=lambda part: bisect(_BETWEEN, part[0])))
             parts = [(group[0][0], b"".join(part for _, part in group)) for group in groups]
@@ -143,24 +142,24 @@ class _Writer:
         self._actions.remember(run, outcome)
         return outcome
 
-    def elements(self, dataset: Elements, actions: ElementActions, *, depth: int) -> list[tuple[int, bytes]]:
+    def elements(self, dataset: Elements, actions: ElementActions, *, in_item: bool = False) -> list[tuple[int, bytes]]:
         """Each element that stays, encoded, by rising tag."""
         parts: list[tuple[int, bytes]] = []
-        never = _never_in_items() if depth else self._never
+        never = _never_in_items() if in_item else self._never
         for tag, element in dataset.items():
             rule = self._rules.get(tag)
             if rule is None:
                 if tag >> 16 & 1 and tag >> 16 in self._safe_groups:
-                    parts += self._private(tag, element, dataset if depth else self._facts, actions)
+                    parts += self._private(tag, element, dataset if in_item else self._facts, actions)
             elif tag not in never:
-                new = self._standard(rule, element, actions, depth)
+                new = self._standard(rule, element, actions)
                 if new is not None:
                     parts.append((tag, new))
         if len(parts) > 1:
             parts.sort()
         return parts
 
-    def _standard(self, rule: Rule, element: Element, actions: ElementActions, depth: int) -> bytes | None:
+    def _standard(self, rule: Rule, element: Element, actions: ElementActions) -> bytes | None:
         """An element of the table, encoded; None if it is removed."""
         is_sequence = "SQ" in rule.vrs
         if rule.action is Action.CLEAN:
@@ -171,7 +170,7 @@ class _Writer:
         if isinstance(element.value, bytes) and not is_sequence:
             new = actions.new_element(rule, element.vr, element.value)
         elif is_sequence and not isinstance(element.value, bytes):
-            new = self._sequence(rule, element.value, actions, depth)
+            new = self._sequence(rule, element.value, actions)
         # An element of another kind than the table says is emptied: it may be Type 2.
         if new is None and len(rule.vrs) == 1:
             return encode(rule.tag, min(rule.vrs), b"", explicit=self._explicit)
@@ -192,15 +191,13 @@ class _Writer:
                 self._claims.add(profile.claims.private)
                 yield tag, new
 
-    def _sequence(self, rule: Rule, items: Items, actions: ElementActions, depth: int) -> bytes:
-        if depth >= DEEPEST:
-            raise unsupported("too-deep", rule.keyword)
+    def _sequence(self, rule: Rule, items: Items, actions: ElementActions) -> bytes:
         bodies = []
         for item in items():
             if LUT_DATA in item:
                 check_table(item)
             inner = self._cache.inside(actions, bytes_of(item, CHARACTER_SET)) if CHARACTER_SET in item else actions
-            bodies.append(b"".join([part for _, part in self.elements(item, inner, depth=depth + 1)]))
+            bodies.append(b"".join([part for _, part in self.elements(item, inner, in_item=True)]))
         return encode(rule.tag, "SQ", encode_items(bodies), explicit=self._explicit)
 
     def written(self, claims: frozenset[str], uids: Mapping[int, str]) -> list[tuple[int, bytes]]:

@@ -9,8 +9,9 @@ from functools import lru_cache
 from pydicom.datadict import dictionary_VM
 
 from shared.protocol.search_terms import search_terms
+from shared.protocol.vr import WORD_SIZES
 from site_node.deidentify.reasons import unsupported
-from site_node.dicom.elements import WORD_SIZES, Elements, bytes_of
+from site_node.dicom.elements import Elements, bytes_of
 
 _PHOTOMETRIC = 0x00280004
 _LUT_DESCRIPTOR, LUT_DATA = 0x00283002, 0x00283006

@@ -8,19 +8,17 @@ import struct
 from collections.abc import Iterator
 from functools import partial
 
+from shared.protocol.vr import DEEPEST, LONG_VRS, SHORT_VRS
 from site_node.dicom.elements import (
     ITEM,
     ITEM_END,
-    LONG_VRS,
     SEQUENCE_END,
-    SHORT_VRS,
     UNDEFINED,
     Element,
     Elements,
 )
 from site_node.dicom.malformed import malformed
 
-DEEPEST = 64
 LONG = frozenset(vr.encode() for vr in LONG_VRS)
 SHORT = frozenset(vr.encode() for vr in SHORT_VRS)
 NAMES = {b"": ""} | {vr: vr.decode() for vr in LONG | SHORT}

@@ -1,6 +1,7 @@
 """The two readers agree, and broken files are refused by a code, never by a crash."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pydicom
@@ -9,8 +10,10 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from shared.errors import DicomUnsupported
+from shared.errors import DicomUnreadable, DicomUnsupported
+from shared.protocol.vr import DEEPEST
 from site_node.study import Identity
+from site_node.validate.reader import read_document
 from tests.factories.deidentified import PROFILE, file_of, rewritten_bytes, run_bytes
 from tests.factories.dicom import make_ct, make_dx, plant_identifiers, write_file
 
@@ -162,6 +165,21 @@ def test_deep_nesting_is_refused(tmp_path: Path) -> None:
     start = content.index(b"\x08\0\x18\x22")
     deep = (b"\x08\0\x18\x22SQ\0\0\xff\xff\xff\xff\xfe\xff\0\xe0\xff\xff\xff\xff") * 100_000
     assert run_bytes(tmp_path, dataset, content[:start] + deep + content[start:]).code == "too-deep"
+
+
+@pytest.mark.parametrize(("levels", "goes_on"), [(DEEPEST, True), (DEEPEST + 1, False)])
+def test_all_readers_have_one_bound_of_nesting(tmp_path: Path, levels: int, *, goes_on: bool) -> None:
+    """What is nested as deeply as is read is also written, and read again by the validator; one level more is not."""
+    inner = dataset = make_dx(AnatomicRegionSequence=None)
+    for _ in range(levels):
+        item = Dataset()
+        item.CodeValue = "T-D3000"
+        inner.AnatomicRegionSequence = Items([item])
+        inner = item
+    path = write_file(dataset, tmp_path / "deep")
+    assert [isinstance(end, bytes) for end in both(path)] == [goes_on, goes_on]
+    with nullcontext() if goes_on else pytest.raises(DicomUnreadable):
+        read_document(path.read_bytes(), ())
 
 
 def test_many_items_are_read(tmp_path: Path) -> None:
