@@ -23,7 +23,6 @@ from shared.signed import Signed
 from shared.token import TokenKind
 
 
-
 class Draft(Frozen):
     """What a coordinator fills in; the rest of the terms follows from the site, the curator and the coordinator."""
 

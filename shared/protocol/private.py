@@ -15,6 +15,7 @@ from shared.protocol.rules import Action, Rule, rows_of
 # Numbers and short codes only: nothing here can hold prose, an object, a date or a UID.
 ALLOWED_VRS = frozenset({"CS", "DS", "FD", "FL", "IS", "LO", "SH", "SL", "SS", "UL", "US"})
 _FIRST_PRIVATE = 0x0009
+BLOCKS = range(0x10, 0x100)  # element numbers of creators, and what they reserve (PS3.5 section 7.8.1)
 
 
 class SafePrivate(Frozen):

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from shared.errors import ProtocolInvalid
 from shared.frozen import Frozen
+from shared.protocol.vr import VRS
 
 
 class Action(StrEnum):
@@ -27,10 +28,6 @@ class Action(StrEnum):
 
 
 FREE_TEXT = frozenset({"ST", "LT", "UT", "UC", "UR", "PN", "UN", "AE"})
-VRS = FREE_TEXT | frozenset(
-    {"AS", "AT", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "LO", "OB", "OD", "OF", "OL", "OV", "OW", "SH", "SL", "SQ",
-     "SS", "SV", "TM", "UI", "UL", "US", "UV"}
-)  # fmt: skip
 COPY_ACTIONS = frozenset({Action.KEEP, Action.CLEAN})
 DROP_ACTIONS = frozenset({Action.REMOVE, Action.WRITE})
 

@@ -3,14 +3,21 @@
 import struct
 from bisect import bisect
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import groupby
 from typing import NamedTuple
 
 from shared.ids import Uid
 from shared.protocol.profile import Action, Rule
-from site_node.deidentify.actions import CHARACTER_SET, ElementActions, Outcome, StudyContext
-from site_node.deidentify.elements import (
+from shared.protocol.search_terms import search_terms
+from site_node.deidentify.actions import CHARACTER_SET, ElementActions, Outcome
+from site_node.deidentify.context import StudyContext
+from site_node.deidentify.hidden_bytes import LUT_DATA, check_table
+from site_node.deidentify.kinds import INSTANCE
+from site_node.deidentify.private import private_rule, safe_creator
+from site_node.deidentify.reasons import unsupported
+from site_node.deidentify.series_cache import SeriesCache
+from site_node.dicom.elements import (
     PIXEL_DATA,
     UNDEFINED,
     Element,
@@ -24,12 +31,8 @@ from site_node.deidentify.elements import (
     encode_items,
     header,
 )
-from site_node.deidentify.hidden_bytes import LUT_DATA, PALETTES, check_table
-from site_node.deidentify.private import private_rule, safe_creator
-from site_node.deidentify.reasons import unsupported
 
-DEEPEST = 32  # sequences within sequences; the deepest object of PS3.3 has far fewer
-_STUDY, _SERIES, INSTANCE, _CLASS = 0x0020000D, 0x0020000E, 0x00080018, 0x00080016
+_STUDY, _SERIES, _CLASS = 0x0020000D, 0x0020000E, 0x00080016
 _NAME, _ID = 0x00100010, 0x00100020
 _METHOD_CODES = 0x00120064
 _CODE_VALUE, _SCHEME, _MEANING = 0x00080100, 0x00080102, 0x00080104
@@ -40,7 +43,6 @@ _NO_CLAIMS: frozenset[str] = frozenset()
 _PREFIX = bytes(128) + b"DICM"
 _WRITTEN = frozenset({_STUDY, _SERIES, INSTANCE, _NAME, _ID, 0x00120062, 0x00120063, _METHOD_CODES, 0x00280303})
 _BETWEEN = sorted({*_WRITTEN, _PRIVATE << 16, PIXEL_DATA})  # no part of a file may reach across one of these
-_NEVER_IN_ITEMS = frozenset({0x7FE00001, 0x7FE00002, PIXEL_DATA}) | PALETTES
 
 
 class NewFile(NamedTuple):
@@ -65,13 +67,13 @@ class NewFile(NamedTuple):
 
 
 def assemble(
-    context: StudyContext, parsed: ParsedFile, actions: ElementActions, claims: frozenset[str] = frozenset()
+    parsed: ParsedFile, actions: ElementActions, cache: SeriesCache, claims: frozenset[str] = frozenset()
 ) -> NewFile:
     """The new file of a parsed one, with `claims` of what else is done to it.
 
     Raises `DicomUnsupported` where an element cannot be judged.
     """
-    writer = _Writer(context, parsed, actions)
+    writer, context = _Writer(parsed, actions, cache), actions.condition.context
     uids = {tag: _new_uid(context, parsed.facts, tag) for tag in (_STUDY, _SERIES, INSTANCE)}
     outcomes = [writer.outcome(run) for run in parsed.runs]
     parts = [part for outcome in outcomes for part in outcome.parts]
@@ -106,18 +108,24 @@ def _meta_around(sop_class: str, syntax: str) -> tuple[bytes, bytes]:
     return before, after
 
 
+@cache
+def _never_in_items() -> frozenset[int]:
+    return search_terms().tags.palettes | search_terms().tags.offsets | {PIXEL_DATA}
+
+
 class _Writer:
     """Applies the actions to one file's data sets and encodes what is left."""
 
-    def __init__(self, context: StudyContext, parsed: ParsedFile, actions: ElementActions) -> None:
-        self._context = context
-        self._rules = context.rules
+    def __init__(self, parsed: ParsedFile, actions: ElementActions, cache: SeriesCache) -> None:
+        context = self._context = actions.condition.context
+        self._cache = cache
+        self._rules = context.profile.kept_rules
         self._safe_groups = context.profile.safe_groups
         self._facts = parsed.facts
         self._actions = actions
         self._claims: set[str] = set()  # codes of what was done in the current run
         self._explicit = parsed.explicit
-        self._never = _WRITTEN | actions.unused_tables
+        self._never = _WRITTEN | actions.condition.unused_tables
 
     def outcome(self, run: ElementRun) -> Outcome:
         """The outcome of one run, from the cache if an earlier file had the same."""
@@ -126,7 +134,7 @@ class _Writer:
             return previous
         if self._claims:
             self._claims = set()
-        parts = self.elements(run.elements, self._actions, depth=0)
+        parts = self.elements(run.elements, self._actions)
         if len(parts) > 1:
             groups = (list(group) for _, group in groupby(parts, key=lambda part: bisect(_BETWEEN, part[0])))
             parts = [(group[0][0], b"".join(part for _, part in group)) for group in groups]
@@ -134,24 +142,24 @@ class _Writer:
         self._actions.remember(run, outcome)
         return outcome
 
-    def elements(self, dataset: Elements, actions: ElementActions, *, depth: int) -> list[tuple[int, bytes]]:
+    def elements(self, dataset: Elements, actions: ElementActions, *, in_item: bool = False) -> list[tuple[int, bytes]]:
         """Each element that stays, encoded, by rising tag."""
         parts: list[tuple[int, bytes]] = []
-        never = _NEVER_IN_ITEMS if depth else self._never
+        never = _never_in_items() if in_item else self._never
         for tag, element in dataset.items():
             rule = self._rules.get(tag)
             if rule is None:
                 if tag >> 16 & 1 and tag >> 16 in self._safe_groups:
-                    parts += self._private(tag, element, dataset if depth else self._facts, actions)
+                    parts += self._private(tag, element, dataset if in_item else self._facts, actions)
             elif tag not in never:
-                new = self._standard(rule, element, actions, depth)
+                new = self._standard(rule, element, actions)
                 if new is not None:
                     parts.append((tag, new))
         if len(parts) > 1:
             parts.sort()
         return parts
 
-    def _standard(self, rule: Rule, element: Element, actions: ElementActions, depth: int) -> bytes | None:
+    def _standard(self, rule: Rule, element: Element, actions: ElementActions) -> bytes | None:
         """An element of the table, encoded; None if it is removed."""
         is_sequence = "SQ" in rule.vrs
         if rule.action is Action.CLEAN:
@@ -162,7 +170,7 @@ class _Writer:
         if isinstance(element.value, bytes) and not is_sequence:
             new = actions.new_element(rule, element.vr, element.value)
         elif is_sequence and not isinstance(element.value, bytes):
-            new = self._sequence(rule, element.value, actions, depth)
+            new = self._sequence(rule, element.value, actions)
         # An element of another kind than the table says is emptied: it may be Type 2.
         if new is None and len(rule.vrs) == 1:
             return encode(rule.tag, min(rule.vrs), b"", explicit=self._explicit)
@@ -183,23 +191,22 @@ class _Writer:
                 self._claims.add(profile.claims.private)
                 yield tag, new
 
-    def _sequence(self, rule: Rule, items: Items, actions: ElementActions, depth: int) -> bytes:
-        if depth >= DEEPEST:
-            raise unsupported("too-deep", rule.keyword)
+    def _sequence(self, rule: Rule, items: Items, actions: ElementActions) -> bytes:
         bodies = []
         for item in items():
             if LUT_DATA in item:
                 check_table(item)
-            inner = actions.of_item(bytes_of(item, CHARACTER_SET)) if CHARACTER_SET in item else actions
-            bodies.append(b"".join([part for _, part in self.elements(item, inner, depth=depth + 1)]))
+            inner = self._cache.inside(actions, bytes_of(item, CHARACTER_SET)) if CHARACTER_SET in item else actions
+            bodies.append(b"".join([part for _, part in self.elements(item, inner, in_item=True)]))
         return encode(rule.tag, "SQ", encode_items(bodies), explicit=self._explicit)
 
     def written(self, claims: frozenset[str], uids: Mapping[int, str]) -> list[tuple[int, bytes]]:
         """What the program itself says in every object (PS3.15 E.1.1, E.3.6), and the federation's private block."""
         codes = tuple(self._codes(claims))
-        marks = self._context.marks.get((self._explicit, codes))
+        key = (self._context, self._explicit, codes)
+        marks = self._cache.marks.get(key)
         if marks is None:
-            marks = self._context.marks[self._explicit, codes] = tuple(self._marks(codes))
+            marks = self._cache.marks[key] = tuple(self._marks(codes))
         return [*marks, *((tag, encode(tag, "UI", uid.encode(), explicit=self._explicit)) for tag, uid in uids.items())]
 
     def _marks(self, codes: Iterable[str]) -> Iterable[tuple[int, bytes]]:

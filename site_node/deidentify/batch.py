@@ -56,7 +56,7 @@ class Batch:
         self.instances: list[DeidentifiedInstance] = []
         self._partial = partial
         self._out = out
-        self._left_out = left_out
+        self.left_out = left_out
         self._names: set[str] = set()
         self._pending: list[_PendingFile] = []
         self._in_memory = 0
@@ -87,7 +87,7 @@ class Batch:
 
     def _write_all(self) -> None:
         for pending in self._pending:
-            with leaving_out(pending.instance, self._left_out):
+            with leaving_out(pending.instance, self.left_out):
                 self._durable.add(self._write(pending), pending.new.size)
                 self.instances.append(_instance(pending, self._out))
         self._close()

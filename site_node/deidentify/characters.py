@@ -5,9 +5,8 @@ from functools import lru_cache
 
 from pydicom.charset import convert_encodings, decode_bytes, python_encoding
 
+from shared.protocol.search_terms import search_terms
 from site_node.deidentify.reasons import unsupported
-
-_DELIMITERS = {"\r", "\n", "\t", "\f", "\\", "^", "="}
 
 
 @lru_cache(maxsize=256)
@@ -38,6 +37,6 @@ def decode(value: bytes, encodings: tuple[str, ...]) -> str:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            return str(decode_bytes(value, list(encodings), _DELIMITERS))
+            return str(decode_bytes(value, list(encodings), set(search_terms().letters.delimiters)))
     except (UnicodeError, Warning, LookupError):
         return value.decode("latin-1")

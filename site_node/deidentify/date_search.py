@@ -1,21 +1,14 @@
 """Finding a patient's own dates in text and numbers, in any order, with any signs and month names."""
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import date
+from functools import cache
+
+from shared.protocol.search_terms import search_terms
 
 _DIGITS = re.compile(rb"(\d{4})\.?(\d{2})\.?(\d{2})")
 _TOKEN = re.compile(r"\d+|[^\W\d_]+")
-# Words between the parts of a date; all else between them is signs.
-_FILLING = frozenset({"st", "nd", "rd", "th", "of", "de", "den", "der", "年", "月", "日", "년", "월", "일"})
-_MONTHS = {
-    name: number
-    for number, names in enumerate(
-        ("jan", "feb fev fév", "mar mär mrz", "apr avr abr", "may mai mag", "jun juin giu", "jul juil lug",
-         "aug aou aoû ago", "sep set", "oct okt ott", "nov", "dec dez déc dic"), start=1,
-    )
-    for name in names.split()
-}  # fmt: skip
 _LONGEST_MONTH = 10  # letters
 _ORDERS = ((0, 1, 2), (2, 1, 0), (1, 2, 0))  # year, month and day as they follow one another
 _THREE = 3
@@ -41,7 +34,8 @@ def written_forms(days: Iterable[bytes]) -> tuple[frozenset[str], frozenset[str]
 
 def find_days(text: str, days: Collection[date]) -> Iterator[tuple[int, int]]:
     """Where three parts in a row make one of the days: `5_14_61`, `14. Mai 1961`, `1961年5月14日`."""
-    tokens = [token for token in _TOKEN.finditer(text) if token.group().casefold() not in _FILLING]
+    between = _words_between()
+    tokens = [token for token in _TOKEN.finditer(text) if token.group().casefold() not in between]
     if len(tokens) < _THREE or not days:
         return
     for first, second, third in zip(tokens, tokens[1:], tokens[2:], strict=False):
@@ -71,7 +65,21 @@ def _month(token: str) -> int:
     name = token.casefold()
     if len(name) > _LONGEST_MONTH:
         return 0
-    return _MONTHS.get(name[:4]) or _MONTHS.get(name[:3], 0)
+    months = _months()
+    return months.get(name[:4]) or months.get(name[:3], 0)
+
+
+@cache
+def _words_between() -> frozenset[str]:
+    """Words between the parts of a date; all else between them is signs."""
+    dates = search_terms().dates
+    return frozenset({*dates.words, *dates.suffixes, *dates.units})
+
+
+@cache
+def _months() -> Mapping[str, int]:
+    """The numbers of months by how their names begin."""
+    return {name: number for number, names in enumerate(search_terms().dates.months, start=1) for name in names}
 
 
 def day_of(digits: bytes | str) -> date | None:

@@ -1,6 +1,6 @@
 """The fast reader: a walk over the bytes of explicit and implicit VR little endian files (PS3.5 sections 7, A.4, A.5).
 
-Values are slices of the file; elements that are the same as in the file before are not even parsed (`series_cache`).
+Values are slices of the file; elements that are the same as in the file before are not even parsed (`shapes`).
 Native pixel data are not read at all: a `Span` says where they lie, and the kernel moves them. Only the rest of the
 file is read into memory.
 """
@@ -10,7 +10,10 @@ import zlib
 from functools import partial
 from typing import NamedTuple
 
-from site_node.deidentify.elements import (
+from site_node.deidentify.encapsulated import FAMILIES
+from site_node.deidentify.reasons import unsupported
+from site_node.deidentify.shapes import FileMetas, Shapes
+from site_node.dicom.elements import (
     ITEM,
     ITEM_END,
     PIXEL_DATA,
@@ -23,10 +26,7 @@ from site_node.deidentify.elements import (
     Span,
     facts_of,
 )
-from site_node.deidentify.encapsulated import FAMILIES
-from site_node.deidentify.reasons import unsupported
-from site_node.deidentify.series_cache import FileMetaCache, ShapeCache
-from site_node.deidentify.walk import EXPLICIT_HEADER, IMPLICIT_HEADER, LENGTH, LONG, NAMES, SHORT, NeedsMore, Walk
+from site_node.dicom.walk import EXPLICIT_HEADER, IMPLICIT_HEADER, LENGTH, LONG, NAMES, SHORT, NeedsMore, Walk
 
 IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
 DEFLATED = "1.2.840.10008.1.2.1.99"
@@ -49,8 +49,8 @@ class Reading(NamedTuple):
     sequences: frozenset[int]  # tags of the table's sequences
     facts: frozenset[int]  # tags that say what a file is; creators of private blocks are always among them
     naming: frozenset[int]  # tags that hold somebody's name or number
-    shapes: tuple[ShapeCache, ShapeCache]  # of implicit and of explicit files
-    metas: FileMetaCache
+    shapes: tuple[Shapes, Shapes]  # of implicit and of explicit files
+    metas: FileMetas
 
     def run(self, raw: bytes, tag: int, element: Element) -> ElementRun:
         """One element of the top level."""

@@ -8,15 +8,12 @@ from functools import lru_cache
 
 from pydicom.datadict import dictionary_VM
 
-from site_node.deidentify.elements import WORD_SIZES, Elements, bytes_of
+from shared.protocol.search_terms import search_terms
+from shared.protocol.vr import WORD_SIZES
 from site_node.deidentify.reasons import unsupported
+from site_node.dicom.elements import Elements, bytes_of
 
 _PHOTOMETRIC = 0x00280004
-_OFFSETS = frozenset({0x7FE00001, 0x7FE00002})  # ExtendedOffsetTable and its lengths
-PALETTES = frozenset(
-    {*range(0x00281101, 0x00281105), *range(0x00281111, 0x00281115), *range(0x00281200, 0x00281205)}
-    | {*range(0x00281211, 0x00281214), *range(0x00281221, 0x00281225)}
-)
 _LUT_DESCRIPTOR, LUT_DATA = 0x00283002, 0x00283006
 _MOST_ENTRIES = 1 << 16  # what a descriptor's 0 means (PS3.3 section C.11.1.1.1)
 _ENTRY = 2  # bytes at most
@@ -24,8 +21,9 @@ _ENTRY = 2  # bytes at most
 
 def unused_tables(facts: Elements, *, encapsulated: bool) -> frozenset[int]:
     """The tables that mean nothing at the top of such a file: palettes of grey pictures, offsets of native ones."""
+    tags = search_terms().tags
     is_palette = bytes_of(facts, _PHOTOMETRIC).strip(b" \0") == b"PALETTE COLOR"
-    return (frozenset() if is_palette else PALETTES) | (frozenset() if encapsulated else _OFFSETS)
+    return (frozenset() if is_palette else tags.palettes) | (frozenset() if encapsulated else tags.offsets)
 
 
 def is_of_length(tag: int, vr: str, raw: bytes) -> bool:

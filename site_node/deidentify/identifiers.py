@@ -13,16 +13,11 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from shared.protocol.profile import Profile
+from shared.protocol.search_terms import search_terms
 from site_node.deidentify.characters import decode, encodings_of, readings
 from site_node.deidentify.date_search import as_days, days_in, find_days, written_forms
-from site_node.deidentify.elements import Elements, ParsedFile, bytes_of
+from site_node.dicom.elements import Elements, ParsedFile, bytes_of
 
-_NAMES = (0x00100010, 0x00101001, 0x00101005, 0x00101060)
-_NUMBERS = (0x00080050, 0x00100020, 0x00101000, 0x00101090, 0x00102154, 0x00102155, 0x00120040, 0x00120042, 0x00380010,
-            0x00380060, 0x00400009, 0x00401001, 0x00402016, 0x00402017)  # fmt: skip
-_PEOPLE = (0x00080090, 0x0008009C, 0x00081048, 0x00081050, 0x00081060, 0x00081070, 0x00102297, 0x00321032)
-_PLACES = (0x00080080, 0x00080081, 0x00081010, 0x00081040, 0x00100021, 0x00101040, 0x00102299, 0x00181000, 0x00200010,
-           0x00380300, 0x00380400)  # fmt: skip
 _ANYWHERE = 4  # letters a patient's identifier needs to be found inside a word
 _ANYWHERE_FOREIGN = 2  # where a letter is a syllable or a word
 _WHOLE = 2  # letters an identifier needs at all
@@ -34,26 +29,9 @@ _CONTRIBUTING = 0x0018A001  # ContributingEquipmentSequence: its institution is 
 _CHARACTER_SET = 0x00080005
 _BIRTH, _STUDY_ID = 0x00100030, 0x00200010
 _DATED = frozenset({"DA", "DT"})
-# Letters that do not decompose, and the two ways to write Japanese by sound: both sides are compared in one form.
-_LETTERS = str.maketrans(
-    {
-        "\N{LATIN SMALL LETTER DOTLESS I}": "i",
-        "ø": "o",
-        "ł": "l",
-        "đ": "d",
-        "ħ": "h",
-        "ŧ": "t",
-        "æ": "ae",
-        "œ": "oe",
-        "þ": "th",
-        "ð": "d",
-    }
-    | {chr(code): chr(code + 0x60) for code in range(0x3041, 0x3097)}
-)
-_SPELLED = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa", "ø": "oe"})  # on keyboards without these letters
 _DIGIT_RUN = re.compile(r"\d{5,}")  # too many digits to occur by chance
-TAGS = frozenset(_NAMES + _NUMBERS + _PEOPLE + _PLACES)
 Encodings = tuple[str, ...]
+_RunKey = tuple[Encodings, bool, bytes]  # which elements bytes are depends on the VR encoding
 
 
 class IdentifyingValue(NamedTuple):
@@ -78,6 +56,7 @@ def identifying_values(
     Raises:
         DicomUnsupported: a sequence is broken.
     """
+    places = search_terms().tags.places
     for tag, element in dataset.items():
         if isinstance(element.value, bytes):
             if element.vr in _DATED or (tag in dated and element.vr in {"", "UN"}):
@@ -88,7 +67,7 @@ def identifying_values(
         for item in element.value():
             own = bytes_of(item, _CHARACTER_SET)
             inner = identifying_values(item, encodings_of(own) if own else encodings, naming, dated)
-            yield from inner if tag != _CONTRIBUTING else (value for value in inner if value.tag not in _PLACES)
+            yield from inner if tag != _CONTRIBUTING else (value for value in inner if value.tag not in places)
 
 
 class Identifiers(NamedTuple):
@@ -121,29 +100,30 @@ class StudyIdentifiers:
         self._dated = dated
         self._extra = tuple(extra)
         self._values: set[IdentifyingValue] = set()
-        self._seen: set[tuple[Encodings, bytes]] = set()
-        self._identifiers: Identifiers | None = None
+        self._seen: set[_RunKey] = set()
 
-    def collect(self, parsed: ParsedFile) -> bool:
-        """Add the names in one file; whether any is new. Raises `DicomUnsupported` where a sequence is broken."""
-        encodings, before = encodings_of(bytes_of(parsed.facts, _CHARACTER_SET)), len(self._values)
-        for run in parsed.runs:
-            key = (encodings, run.raw)
-            if run.naming and key not in self._seen:
-                self._values.update(identifying_values(run.elements, encodings, self._naming, self._dated))
-                if run.raw:
-                    self._seen.add(key)
-        grown = len(self._values) > before
-        if grown:
-            self._identifiers = None
-        return grown
+    def collect(self, parsed: ParsedFile) -> None:
+        """Add the names in one file. Raises `DicomUnsupported` where a sequence is broken."""
+        for key, values in self._unseen(parsed):
+            self._values.update(values)
+            if key[-1]:
+                self._seen.add(key)
 
-    @property
+    def cover(self, parsed: ParsedFile) -> bool:
+        """Whether a file names nothing new; raises `DicomUnsupported` as `collect` does."""
+        return all(self._values.issuperset(values) for _, values in self._unseen(parsed))
+
     def identifiers(self) -> Identifiers:
         """The forms of all values collected so far."""
-        if self._identifiers is None:
-            self._identifiers = find_identifiers(self._values, self._extra)
-        return self._identifiers
+        return find_identifiers(self._values, self._extra)
+
+    def _unseen(self, parsed: ParsedFile) -> Iterator[tuple[_RunKey, Iterator[IdentifyingValue]]]:
+        """What the runs name that no file before had, with what they are known by."""
+        encodings = encodings_of(bytes_of(parsed.facts, _CHARACTER_SET))
+        for run in parsed.runs:
+            key = (encodings, parsed.explicit, run.raw)
+            if run.naming and key not in self._seen:
+                yield key, identifying_values(run.elements, encodings, self._naming, self._dated)
 
 
 def find_identifiers(values: Iterable[IdentifyingValue], extra: Iterable[str]) -> Identifiers:
@@ -179,11 +159,12 @@ def find_identifiers(values: Iterable[IdentifyingValue], extra: Iterable[str]) -
 
 def _kind(tag: int) -> str:
     """Whose name or number a tag holds; every PN that is not the patient's is a person's."""
-    if tag in _NAMES:
+    tags = search_terms().tags
+    if tag in tags.names:
         return "name"
-    if tag in _NUMBERS:
+    if tag in tags.numbers:
         return "number"
-    return "place" if tag in _PLACES else "person"
+    return "place" if tag in tags.places else "person"
 
 
 def cut(text: str, identifiers: Identifiers, known: frozenset[str], *, description: bool) -> str:
@@ -235,7 +216,7 @@ def _forms(text: str) -> set[str]:
     """Each word of a value, its parts, each value whole, and neighbouring words glued both ways round."""
     forms: set[str] = set()
     composed = unicodedata.normalize("NFC", text).casefold()
-    spelled = composed.translate(_SPELLED)
+    spelled = composed.translate(search_terms().letters.to_spelled)
     for value in re.split(r"[\\=]", text if spelled == composed else f"{text}\\{spelled}"):
         words = [word for word in map(normal, re.split(r"[\^\s,;/]+", value)) if word]
         forms.update(words, map(normal, re.split(r"[\^\s,;/-]+", value)), map(normal, re.split(r"[\W_]+", value)))
@@ -264,8 +245,9 @@ def _digit_runs(text: str) -> set[str]:
 def _normal_with_places(text: str) -> tuple[str, list[int]]:
     letters: list[str] = []
     places: list[int] = []
+    to_plain = search_terms().letters.to_plain
     for place, letter in enumerate(text):
-        for part in unicodedata.normalize("NFKD", letter).casefold().translate(_LETTERS):
+        for part in unicodedata.normalize("NFKD", letter).casefold().translate(to_plain):
             if part.isalnum():
                 letters.append(part)
                 places.append(place)

@@ -1,9 +1,8 @@
 """Which private elements a profile keeps: those of a creator it lists, in the block that the creator reserved there."""
 
+from shared.protocol.private import BLOCKS
 from shared.protocol.profile import Profile, Rule
-from site_node.deidentify.elements import Elements, bytes_of
-
-_FIRST_BLOCK, _LAST_BLOCK = 0x10, 0xFF  # PS3.5 section 7.8.1
+from site_node.dicom.elements import Elements, bytes_of
 
 
 def private_rule(profile: Profile, creators: Elements, tag: int) -> Rule | None:
@@ -15,7 +14,7 @@ def private_rule(profile: Profile, creators: Elements, tag: int) -> Rule | None:
         tag: of the element.
     """
     group, block = tag >> 16, (tag & 0xFFFF) >> 8
-    if group not in profile.safe_groups or not _FIRST_BLOCK <= block <= _LAST_BLOCK:
+    if group not in profile.safe_groups or block not in BLOCKS:
         return None
     return profile.block_rules(group, block, creator_at(creators, group, block)).get(tag)
 
@@ -23,7 +22,7 @@ def private_rule(profile: Profile, creators: Elements, tag: int) -> Rule | None:
 def safe_creator(profile: Profile, creators: Elements, tag: int) -> str:
     """The creator that a data element names, if it is one the profile lists; else empty."""
     group, block = tag >> 16, tag & 0xFFFF
-    if group not in profile.safe_groups or not _FIRST_BLOCK <= block <= _LAST_BLOCK:
+    if group not in profile.safe_groups or block not in BLOCKS:
         return ""
     creator = creator_at(creators, group, block)
     return creator if profile.block_rules(group, block, creator) else ""

@@ -12,25 +12,21 @@ import pydicom
 from pydicom.dataelem import DataElement, RawDataElement
 
 from shared.errors import DicomUnsupported
-from site_node.deidentify.elements import (
-    LONG_VRS,
+from shared.protocol.vr import DEEPEST, VRS, WORD_SIZES
+from site_node.deidentify.encapsulated import FAMILIES
+from site_node.deidentify.fast_reader import DEFLATED, EXPLICIT, IMPLICIT, MOST
+from site_node.deidentify.reasons import unsupported
+from site_node.dicom.elements import (
     PIXEL_DATA,
-    SHORT_VRS,
     UNDEFINED,
-    WORD_SIZES,
     Element,
     ElementRun,
     Elements,
     ParsedFile,
 )
-from site_node.deidentify.encapsulated import FAMILIES
-from site_node.deidentify.fast_reader import DEFLATED, EXPLICIT, IMPLICIT, MOST
-from site_node.deidentify.reasons import unsupported
-from site_node.deidentify.walk import DEEPEST
 
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
 _KNOWN = frozenset({"", IMPLICIT, EXPLICIT, BIG_ENDIAN, DEFLATED}) | frozenset(FAMILIES)
-_VRS = SHORT_VRS | LONG_VRS
 _END = b"\xfe\xff\xdd\xe0\0\0\0\0"
 
 
@@ -72,7 +68,7 @@ def _plain(dataset: pydicom.Dataset, sequences: frozenset[int], *, depth: int) -
         raise unsupported("too-deep")
     elements: Elements = {}
     items = dict(dataset.items())  # a copy: reading one element makes pydicom replace others
-    if not all(item.VR is None or item.VR in _VRS for item in items.values()):
+    if not all(item.VR is None or item.VR in VRS for item in items.values()):
         raise unsupported("malformed-element")
     for tag in sorted(int(tag) for tag in items):
         if tag != PIXEL_DATA or depth:

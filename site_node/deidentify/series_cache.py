@@ -1,126 +1,87 @@
-"""What the files of a series have in common: runs of elements that are the same bytes in one file after another.
+"""What the files of a study have in common, so that what repeats is neither parsed nor judged again."""
 
-A file that has the shape of an earlier one is compared run by run, and only the elements that differ are parsed. The
-elements of every run were parsed one by one before, so nothing is taken on trust.
-"""
+from collections.abc import Hashable
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby, pairwise
-from typing import NamedTuple
+from shared.protocol.profile import Profile
+from site_node.deidentify.actions import CHARACTER_SET, Condition, ElementActions
+from site_node.deidentify.characters import encodings_of
+from site_node.deidentify.context import StudyContext, naming_tags
+from site_node.deidentify.fast_reader import Reading
+from site_node.deidentify.hidden_bytes import unused_tables
+from site_node.deidentify.kinds import FACTS, INSTANCE, check_subject, checked_pixels, kind_of
+from site_node.deidentify.shapes import FileMetas, Shapes
+from site_node.dicom.elements import ParsedFile, Span, bytes_of
 
-from site_node.deidentify.elements import PIXEL_DATA, ElementRun, Elements
-
-_SHAPES = 8  # remembered of a study; a series has one or two
-_HEADER = 6  # bytes: tag and value representation
-_PREAMBLE = 128
-Parse = Callable[[int], tuple[ElementRun, int]]  # place of an element -> the element and the place after it
-
-
-class _Slot(NamedTuple):
-    """A run that must be there as it is, or an element of a certain tag with any value."""
-
-    run: ElementRun | None
-    header: bytes
+_STUDY_DATE = 0x00080020
+_MOST_KINDS_OF_FILE = 20_000  # remembered at once
 
 
-class _Shape:
-    """Files with the same elements in the same order."""
+class SeriesCache:
+    """What was learned from the files so far.
 
-    def __init__(self, runs: Sequence[ElementRun]) -> None:
-        self._runs = list(runs)
-        self._open: set[int] = set()  # positions of elements that differ between files
-        self.last = max(runs[-1].elements)
-        self._slots = list(self._join())
+    **Law: no file's new bytes depend on it.** Files of any patients, studies, series and profiles, in any order and
+    any number of times through one cache, end as each would with a new one. It holds because nothing here is ever
+    changed or made invalid: an answer is kept under everything that it was derived from, which is
 
-    def learn(self, runs: Sequence[ElementRun]) -> None:
-        """Add another file of this shape: where it differs, values are open from now on."""
-        self._open |= {
-            place for place, (old, new) in enumerate(zip(self._runs, runs, strict=True)) if old.raw != new.raw
-        }
-        self._runs = list(runs)
-        self._slots = list(self._join())
+    - for parsed elements, their bytes in the file, the VR encoding, and the profile's tags (`Reading`);
+    - for a file that may go on, its study's context and all that it says of itself but its SOPInstanceUID;
+    - for an element's new form, its `Condition`, the rule and the element's bytes;
+    - for the program's own marks, the context, the VR encoding and the codes.
 
-    def match(self, data: bytes, place: int, parse: Parse) -> tuple[list[ElementRun], int] | None:
-        """The runs of a file that has this shape, and the place after them."""
-        runs: list[ElementRun] = []
-        for run, header in self._slots:
-            if run is None:
-                if not data.startswith(header, place):
-                    return None
-                element, place = parse(place)
-                runs.append(element)
-            else:
-                if not data.startswith(run.raw, place):
-                    return None
-                runs.append(run)
-                place += len(run.raw)
-        return runs, place
-
-    def _join(self) -> Iterator[_Slot]:
-        for is_open, group in groupby(enumerate(self._runs), key=lambda numbered: numbered[0] in self._open):
-            runs = [run for _, run in group]
-            if is_open:
-                yield from (_Slot(None, run.raw[:_HEADER]) for run in runs)
-            else:
-                yield _Slot(_joined_run(runs), b"")
-
-
-class ShapeCache:
-    """The shapes of one study's files."""
+    What cannot be compared by value, a context or a sequence that was read, is compared by identity and kept alive.
+    """
 
     def __init__(self) -> None:
-        self._shapes: dict[bytes, _Shape] = {}
+        self.marks: dict[tuple[StudyContext, bool, tuple[str, ...]], tuple[tuple[int, bytes], ...]] = {}
+        self._readings: dict[Hashable, Reading] = {}
+        self._by_facts: dict[Hashable, ElementActions] = {}
+        self._by_condition: dict[Condition, ElementActions] = {}
 
-    def match(self, data: bytes, place: int, parse: Parse) -> tuple[list[ElementRun], int, int] | None:
-        """The runs of a file that has a known shape, the place after them and the last tag; None if it has none."""
-        for key, shape in reversed(self._shapes.items()):
-            matched = shape.match(data, place, parse)
-            if matched is not None:
-                if key != next(reversed(self._shapes)):
-                    self._shapes[key] = self._shapes.pop(key)  # the next file is most likely of the same series
-                return *matched, shape.last
-        return None
+    def reading(self, profile: Profile) -> Reading:
+        """What a reader has to know of a profile and of the files before."""
+        tags = profile.sequence_tags, naming_tags(profile) | profile.date_tags
+        if tags not in self._readings:
+            sequences, naming = tags
+            self._readings[tags] = Reading(sequences, FACTS, naming, (Shapes(), Shapes()), FileMetas())
+        return self._readings[tags]
 
-    def learn(self, runs: Sequence[ElementRun]) -> None:
-        """Remember the shape of a file whose elements were parsed one by one, if they are in order."""
-        tags = [tag for run in runs for tag in run.elements]
-        if not runs or any(tag >= following for tag, following in pairwise(tags)):
-            return
-        runs = [run for run, tag in zip(runs, tags, strict=True) if tag < PIXEL_DATA]
-        key = b"".join(run.raw[:_HEADER] for run in runs)
-        shape = self._shapes.pop(key, None)
-        if shape is None:
-            shape = _Shape(runs)
-        else:
-            shape.learn(runs)
-        self._shapes[key] = shape
-        if len(self._shapes) > _SHAPES:
-            del self._shapes[next(iter(self._shapes))]
+    def actions_of(self, context: StudyContext, parsed: ParsedFile) -> ElementActions:
+        """The actions for a file; raises `DicomUnsupported` if it may not go on or lacks some of its native pixels."""
+        length = parsed.pixels.length if isinstance(parsed.pixels, Span) else parsed.pixels and len(parsed.pixels)
+        facts = (fact for fact in parsed.facts.items() if fact[0] != INSTANCE)  # with their tags: values may be alike
+        key = (context, parsed.explicit, parsed.syntax, parsed.encapsulated, length, *facts)
+        actions = self._by_facts.get(key)
+        if actions is None:
+            kind = kind_of(parsed.facts, context.profile, searched=context.searched)
+            check_subject(parsed.facts, context.identity, context.study_instance_uid)
+            if not parsed.encapsulated:
+                checked_pixels(parsed, None)
+            if len(self._by_facts) >= _MOST_KINDS_OF_FILE:
+                self._by_facts.clear()
+            actions = self._by_facts[key] = self._actions(_condition_of(context, parsed, kind))
+        return actions
 
+    def inside(self, actions: ElementActions, character_set: bytes) -> ElementActions:
+        """The actions in an item that names a character set, of a data set that has `actions`."""
+        if not character_set:
+            return actions
+        return self._actions(actions.condition._replace(encodings=encodings_of(character_set)))
 
-class FileMetaCache:
-    """The file meta information of a study's files, which differs in the value of one UID."""
-
-    def __init__(self) -> None:
-        self._known: list[tuple[bytes, int, bytes, tuple[str, int]]] = []
-
-    def match(self, data: bytes) -> tuple[str, int] | None:
-        """Transfer syntax and offset of the data set, if a file begins as an earlier one apart from that value."""
-        for before, place, after, answer in self._known:
-            if data.startswith(before, _PREAMBLE) and data.startswith(after, place):
-                return answer
-        return None
-
-    def learn(self, head: bytes, name: slice, syntax: str) -> None:
-        """Remember a beginning up to the data set; `name` is the value that may differ."""
-        newest = (head[_PREAMBLE : name.start], name.stop, head[name.stop :], (syntax, len(head)))
-        self._known = [newest, *self._known[: _SHAPES - 1]]
+    def _actions(self, condition: Condition) -> ElementActions:
+        actions = self._by_condition.get(condition)
+        if actions is None:
+            actions = self._by_condition[condition] = ElementActions(condition)
+        return actions
 
 
-def _joined_run(runs: Sequence[ElementRun]) -> ElementRun:
-    elements: Elements = {}
-    facts: Elements = {}
-    for run in runs:
-        elements |= run.elements
-        facts |= run.facts
-    return ElementRun(b"".join(run.raw for run in runs), elements, facts, any(run.naming for run in runs))
+def _condition_of(context: StudyContext, parsed: ParsedFile, kind: str) -> Condition:
+    facts = parsed.facts
+    return Condition(
+        context=context,
+        kind=kind,
+        explicit=parsed.explicit,
+        encodings=encodings_of(bytes_of(facts, CHARACTER_SET)),
+        study_date=bytes_of(facts, _STUDY_DATE).decode("latin-1"),
+        unused_tables=unused_tables(facts, encapsulated=parsed.encapsulated),
+        creators=tuple((tag, bytes_of(facts, tag)) for tag in facts if tag >> 16 & 1),
+    )

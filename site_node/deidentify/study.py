@@ -5,29 +5,25 @@ leaves nothing that could pass for a study. Nothing of the old study remains in 
 """
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from shared.durable import publish_folder, unfinished_folder
 from shared.errors import DiskFull
 from shared.protocol.profile import Profile
 from site_node.blanking import Blanking
-from site_node.deidentify import fast_reader, pydicom_reader
-from site_node.deidentify.actions import ElementActions, StudyContext, make_study_context
-from site_node.deidentify.assemble import INSTANCE, NewFile, assemble
-from site_node.deidentify.batch import Batch, LeftOuts, leaving_out
+from site_node.deidentify.assemble import NewFile, assemble
+from site_node.deidentify.batch import Batch, leaving_out
 from site_node.deidentify.blank import CLEAN_PIXEL_DATA, blankable
-from site_node.deidentify.elements import ParsedFile, Span
-from site_node.deidentify.kinds import check_subject, checked_pixels, kind_of
+from site_node.deidentify.context import StudyContext
+from site_node.deidentify.kinds import checked_pixels
 from site_node.deidentify.output import read_span
 from site_node.deidentify.reasons import reason_of, unsupported
+from site_node.deidentify.series_cache import SeriesCache
+from site_node.deidentify.study_reader import StudyReader, open_source
+from site_node.dicom.elements import ParsedFile
 from site_node.pseudonyms.keyed import Pseudonyms
-from site_node.study import Deidentified, DeidentifiedInstance, Ending, Included, Instance, LeftOut, Reason, Refused
+from site_node.study import Deidentified, Ending, Included, Instance, LeftOut, Reason, Refused
 
-_Stamp = tuple[int, ...]  # which file, and as of when
-_CACHE_BYTES = 1 << 23  # of headers between the two rounds
-_RUN_OVERHEAD = 512  # bytes of objects around the bytes of a run
 Clinical = dict[str, str | int | float | None]
 
 
@@ -62,12 +58,18 @@ def deidentify(
     if identity is None:
         ending, reason = reason_of(unsupported("no-identity", "PatientID"))
         return Refused(key=study.key, ending=ending, reasons=(reason,))
-    context = make_study_context(profile, pseudonyms, identity, searched=searched)
+    reader, left_out = StudyReader(profile, identity), dict[Path, LeftOut]()
+    for instance in study.kept:
+        with leaving_out(instance, left_out):
+            reader.collect_names(instance.path)
+    study_uid = study.study.study_instance_uid
+    context = StudyContext(profile, pseudonyms, identity, study_uid, reader.names.identifiers(), searched=searched)
     try:
         with unfinished_folder(out) as folder:
-            done, left_out = _rewrite_instances(study, context, folder, out, blank)
-            if not done:
-                return _refused(study, left_out)
+            with Batch(folder, out, left_out) as batch:
+                _rewrite(study, reader, context, batch, blank)
+            if not batch.instances:
+                return _refused(study, _in_order(study, left_out))
             publish_folder(folder, out)
     except OSError as error:
         raise DiskFull(folder=str(out.parent)) from error
@@ -75,149 +77,53 @@ def deidentify(
         key=study.key,
         site_id=pseudonyms.site_id,
         patient=context.pseudonym,
-        study_instance_uid=pseudonyms.uid(study.study.study_instance_uid),
+        study_instance_uid=pseudonyms.uid(study_uid),
         profile_digest=profile.digest,
-        instances=tuple(done),
-        left_out=(*study.left_out, *left_out),
+        instances=tuple(batch.instances),
+        left_out=(*study.left_out, *_in_order(study, left_out)),
         clinical=clinical,
     )
 
 
-def rewritten(path: Path, context: StudyContext, study_instance_uid: str, *, slow: bool = False) -> NewFile:
-    """One file's new content; raises `DicomUnsupported`. `slow` uses the pydicom reader, for comparison."""
-    with _opened(path) as file:
-        parsed = _read(file, path, context, slow=slow)
-        context.collect_names(parsed)
-        return _new_file(file, parsed, context, study_instance_uid)
-
-
-def _new_file(
-    file: int, parsed: ParsedFile, context: StudyContext, study_instance_uid: str, *, blanked: bool = False
-) -> NewFile:
-    if blanked:
-        parsed = blankable(file, parsed)
-    actions = _actions_for(parsed, context, study_instance_uid)
-    if parsed.encapsulated and parsed.pixels is not None:
-        content = parsed.pixels if isinstance(parsed.pixels, bytes) else read_span(file, parsed.pixels)
-        cleaned = checked_pixels(parsed, content)
-        if cleaned is not None and cleaned != content:
-            parsed = parsed._replace(pixels=cleaned)
-    return assemble(context, parsed, actions, frozenset({CLEAN_PIXEL_DATA} if blanked else ()))
-
-
-def _actions_for(parsed: ParsedFile, context: StudyContext, study_instance_uid: str) -> ElementActions:
-    """The actions for a file that may go on and whose native pixel data are whole; cached by what files say."""
-    length = parsed.pixels.length if isinstance(parsed.pixels, Span) else parsed.pixels and len(parsed.pixels)
-    facts = (fact for fact in parsed.facts.items() if fact[0] != INSTANCE)  # with their tags: values alone may be alike
-    key = (study_instance_uid, parsed.explicit, parsed.syntax, parsed.encapsulated, length, *facts)
-    actions = context.actions.get(key)
-    if actions is None:
-        kind = kind_of(parsed.facts, context.profile, searched=context.searched)
-        check_subject(parsed.facts, context.identity, study_instance_uid)
-        if not parsed.encapsulated:
-            checked_pixels(parsed, None)
-        actions = ElementActions(
-            context, parsed.facts, kind, explicit=parsed.explicit, encapsulated=parsed.encapsulated
-        )
-        context.actions[key] = actions
-    return actions
-
-
-def _rewrite_instances(
-    study: Included, context: StudyContext, partial: Path, out: Path, blank: Blanking | None
-) -> tuple[list[DeidentifiedInstance], list[LeftOut]]:
-    """Every instance, in two rounds: a name from one file may stay in none, so all are read before any is written."""
-    left_out: LeftOuts = {}
-    headers = HeaderCache()
-    for instance in study.kept:
-        with leaving_out(instance, left_out), _opened(instance.path) as file:
-            parsed = _read(file, instance.path, context)
-            context.collect_names(parsed)
-            headers.keep(file, parsed)
-    with Batch(partial, out, left_out) as batch:
-        for instance in study.kept:
-            if instance.path in left_out:
-                continue
-            with leaving_out(instance, left_out):
-                boxes = blank.of(context.pseudonyms.uid(instance.sop_instance_uid)) if blank else ()
-                uid = study.study.study_instance_uid
-                file = _open(instance.path)
-                try:
-                    new = _checked(file, headers, instance, context, uid, blanked=bool(boxes))
-                    batch.add(instance, file, new, boxes)
-                except BaseException:
-                    os.close(file)
-                    raise
-    return batch.instances, [left_out[instance.path] for instance in study.kept if instance.path in left_out]
-
-
-class HeaderCache:
-    """Headers that the first round read, within a bounded memory, of files that have not changed since."""
-
-    def __init__(self) -> None:
-        self._files: dict[_Stamp, ParsedFile] = {}
-        self._known: set[int] = set()  # ids of runs, which several files may share
-        self._bytes_left = _CACHE_BYTES
-
-    def keep(self, file: int, parsed: ParsedFile) -> None:
-        """Keep what was read of a file if there is room."""
-        if self._bytes_left <= 0 or not isinstance(parsed.pixels, Span):
-            return
-        for run in parsed.runs:
-            if id(run) not in self._known:
-                self._known.add(id(run))
-                self._bytes_left -= _RUN_OVERHEAD + len(run.raw)
-        self._files[_stamp(file)] = parsed
-
-    def pop(self, file: int) -> ParsedFile | None:
-        """Remove and return what was read of the file; None if it was not kept or the file has changed."""
-        return self._files.pop(_stamp(file), None)
-
-
-def _stamp(file: int) -> _Stamp:
-    state = os.fstat(file)
-    return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[int]:
-    file = _open(path)
+def rewritten(parsed: ParsedFile, file: int, context: StudyContext, cache: SeriesCache, *, blanked: bool) -> NewFile:
+    """The new content of one file, open for reading; raises `DicomUnsupported`."""
     try:
-        yield file
-    finally:
-        os.close(file)
-
-
-def _open(path: Path) -> int:
-    try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise unsupported("not-readable") from error
-
-
-def _checked(
-    file: int,
-    headers: HeaderCache,
-    instance: Instance,
-    context: StudyContext,
-    study_instance_uid: str,
-    *,
-    blanked: bool,
-) -> NewFile:
-    """One instance's new content, if it is still the file that was received and whose names were collected."""
-    parsed = headers.pop(file)
-    if parsed is None:
-        parsed = _read(file, instance.path, context)
-        if context.collect_names(parsed):
-            raise unsupported("changed-while-reading")
-    try:
-        new = _new_file(file, parsed, context, study_instance_uid, blanked=blanked)
+        if blanked:
+            parsed = blankable(file, parsed)
+        actions = cache.actions_of(context, parsed)
+        if parsed.encapsulated and parsed.pixels is not None:
+            content = parsed.pixels if isinstance(parsed.pixels, bytes) else read_span(file, parsed.pixels)
+            cleaned = checked_pixels(parsed, content)
+            if cleaned is not None and cleaned != content:
+                parsed = parsed._replace(pixels=cleaned)
+        return assemble(parsed, actions, cache, frozenset({CLEAN_PIXEL_DATA} if blanked else ()))
     except (ValueError, RecursionError) as error:
         raise unsupported("not-readable") from error
+
+
+def _rewrite(study: Included, reader: StudyReader, context: StudyContext, batch: Batch, blank: Blanking | None) -> None:
+    """The second round: a name from one file may stay in none, so all were read before any is written."""
+    for instance in study.kept:
+        if instance.path in batch.left_out:
+            continue
+        with leaving_out(instance, batch.left_out):
+            boxes = blank.of(context.pseudonyms.uid(instance.sop_instance_uid)) if blank else ()
+            file = open_source(instance.path)
+            try:
+                parsed = reader.read_again(file, instance.path)
+                new = rewritten(parsed, file, context, reader.cache, blanked=bool(boxes))
+                _check_received(new, instance, context.pseudonyms)
+                batch.add(instance, file, new, boxes)
+            except BaseException:
+                os.close(file)
+                raise
+
+
+def _check_received(new: NewFile, instance: Instance, pseudonyms: Pseudonyms) -> None:
+    """Raise `DicomUnsupported` unless the file is still the one that was received."""
     received = (instance.sop_instance_uid, instance.series_instance_uid)
-    if (new.sop_instance_uid, new.series_instance_uid) != tuple(map(context.pseudonyms.uid, received)):
+    if (new.sop_instance_uid, new.series_instance_uid) != tuple(map(pseudonyms.uid, received)):
         raise unsupported("changed-while-reading", "SOPInstanceUID")
-    return new
 
 
 def _refused(study: Included, left_out: list[LeftOut]) -> Refused:
@@ -229,10 +135,5 @@ def _refused(study: Included, left_out: list[LeftOut]) -> Refused:
     )
 
 
-def _read(file: int, path: Path, context: StudyContext, *, slow: bool = False) -> ParsedFile:
-    """One file as the fast reader parses it, or the slow one if only that can."""
-    try:
-        parsed = None if slow else fast_reader.read_source(file, context.reading)
-        return parsed or pydicom_reader.read_source(path, context.reading.sequences)
-    except (OSError, ValueError, RecursionError, MemoryError) as error:
-        raise unsupported("not-readable") from error
+def _in_order(study: Included, left_out: dict[Path, LeftOut]) -> list[LeftOut]:
+    return [left_out[instance.path] for instance in study.kept if instance.path in left_out]

@@ -1,16 +1,17 @@
-"""Patterns for the ways in which a day is written, to search outgoing text for the source's dates."""
+"""Patterns for the ways in which a day is written, to search outgoing text for the source's dates.
+
+Independent of `site_node.deidentify.date_search` on purpose: that reads the parts of a date one by one, this compiles a
+pattern for each day. The months' names and the words between are shared data (`shared.protocol.search_terms`).
+"""
 
 import re
 from collections.abc import Iterable
 from datetime import date
+from functools import cache
 
+from shared.protocol.search_terms import search_terms
 from site_node.validate.values import day_of
 
-_NAMES = (
-    "jan", "feb|fev|fév", "mar|mär|mrz", "apr|avr|abr", "may|mai|mag", "jun|juin|giu", "jul|juil|lug",
-    "aug|aou|aoû|ago", "sep|set", "oct|okt|ott", "nov", "dec|dez|déc|dic",
-)  # fmt: skip
-_BETWEEN = r"(?:[^\w\\]|[_年月日]|(?<=\d)(?:st|nd|rd|th)(?![a-z]))"
 _WHOLE_DATE = re.compile(rb"\d{4}\.?\d{2}\.?\d{2}")
 
 
@@ -26,15 +27,25 @@ def pattern_of(days: Iterable[str]) -> re.Pattern[str] | None:
     return re.compile("|".join(map(_written, known)), re.IGNORECASE) if known else None
 
 
+@cache
+def _between() -> str:
+    """A pattern for one sign, unit or word between the parts of a date."""
+    dates = search_terms().dates
+    words, suffixes = "|".join(dates.words), "|".join(dates.suffixes)
+    letter = r"[^\W\d_]"
+    return rf"(?:[^\w\\]|[_{dates.units}]|(?<!{letter})(?:{words})(?!{letter})|(?<=\d)(?:{suffixes})(?!{letter}))"
+
+
 def _written(day: date) -> str:
+    dates, between = search_terms().dates, _between()
     year, month, number = rf"(?:{day.year}|{day.year % 100:02d})", f"0?{day.month}", f"0?{day.day}"
-    name = rf"(?:{_NAMES[day.month - 1]})[^\W\d_]{{0,7}}"
+    name = rf"(?:{'|'.join(dates.months[day.month - 1])})[^\W\d_]{{0,7}}"
     orders = [(year, month, number), (number, month, year), (month, number, year)]
-    signs = [rf"{_BETWEEN}+".join(order) for order in orders]
+    signs = [rf"{between}+".join(order) for order in orders]
     named = [
-        rf"{number}{_BETWEEN}*(?<![a-z]){name}{_BETWEEN}*{year}",
-        rf"(?<![a-z]){name}{_BETWEEN}*{number}{_BETWEEN}+{year}",
-        rf"{year}{_BETWEEN}*(?<![a-z]){name}{_BETWEEN}*{number}",
+        rf"{number}{between}*(?<![a-z]){name}{between}*{year}",
+        rf"(?<![a-z]){name}{between}*{number}{between}+{year}",
+        rf"{year}{between}*(?<![a-z]){name}{between}*{number}",
     ]
     parts = f"{day.year:04d}", f"{day.month:02d}", f"{day.day:02d}"
     places = [(0, 1, 2), (2, 1, 0), (1, 2, 0)]

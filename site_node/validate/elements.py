@@ -9,11 +9,6 @@ from typing import NamedTuple
 
 PIXEL_DATA = 0x7FE00010
 IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"  # VR little endian
-WORDS = {
-    "AT": 2, "FD": 8, "FL": 4, "OD": 8, "OF": 4, "OL": 4, "OV": 8, "OW": 2, "SL": 4, "SS": 2, "SV": 8, "UL": 4,
-    "US": 2, "UV": 8,
-}  # fmt: skip
-
 Path = tuple[int, ...]  # sequence tag, item number, sequence tag, item number, …
 
 

@@ -1,16 +1,18 @@
-"""Numbers and tables that no viewer reads, in which bytes could pass every search for text."""
+"""Numbers and tables that no viewer reads, in which bytes could pass every search for text.
 
-import re
+Independent of `site_node.deidentify.hidden_bytes` on purpose; the tags of palettes and offsets are shared data.
+"""
+
 from collections.abc import Iterator
 from functools import lru_cache
 
 from pydicom.datadict import get_entry
 
-from site_node.validate.elements import WORDS, Document, Element, Part, Path
+from shared.protocol.search_terms import search_terms
+from shared.protocol.vr import WORD_SIZES
+from site_node.validate.elements import Document, Element, Part, Path
 
 _PHOTOMETRIC = 0x00280004
-_PALETTE = re.compile(r"002811(?:0[1-4]|1[1-4])|002812(?:0[0-4]|1[1-3]|2[1-4])")
-_OFFSETS = (0x7FE00001, 0x7FE00002)
 _DESCRIPTOR, _DATA = 0x00283002, 0x00283006
 
 
@@ -19,21 +21,20 @@ def unread_tables(document: Document) -> Iterator[int]:
     if document.first(_PHOTOMETRIC) != b"PALETTE COLOR":
         yield from filter(is_palette, document.top)
     if not document.encapsulated:
-        yield from (tag for tag in _OFFSETS if tag in document.top)
+        yield from (tag for tag in sorted(search_terms().tags.offsets) if tag in document.top)
 
 
-@lru_cache(maxsize=4096)
 def is_palette(tag: int) -> bool:
-    """Whether an attribute is part of a Palette Color Lookup Table (PS3.3 section C.7.9)."""
-    return _PALETTE.fullmatch(f"{tag:08x}") is not None
+    """Whether an attribute is part of a Palette Color Lookup Table."""
+    return tag in search_terms().tags.palettes
 
 
 def has_too_many(element: Element) -> bool:
     """Whether a binary value has more numbers than its attribute's multiplicity allows (PS3.6)."""
-    if element.vr not in WORDS or element.vr[0] == "O":
+    if element.vr not in WORD_SIZES or element.vr[0] == "O":
         return False
     most = _multiplicity(element.tag)
-    size = 4 if element.vr == "AT" else WORDS[element.vr]  # a tag is two words
+    size = 4 if element.vr == "AT" else WORD_SIZES[element.vr]  # a tag is two words
     return most > 0 and len(element.raw) > most * size
 
 

@@ -4,6 +4,9 @@ Texts are compared in a normal form: compatibility-decomposed, without marks, ca
 patient's own name or number of four characters or more is looked for inside words too, glued or re-cased; shorter ones
 and names of other people are looked for as words and runs of words, because many of them are ordinary syllables. The
 whole name of a place or device is looked for inside words, its single words ("General", "Lane") in descriptions only.
+
+Independent of `site_node.deidentify.identifiers` on purpose; which tags hold names, and which letters are alike, is
+shared data (`shared.protocol.search_terms`).
 """
 
 import re
@@ -16,22 +19,13 @@ from typing import NamedTuple
 
 from pydicom.charset import convert_encodings, decode_bytes, python_encoding
 
+from shared.protocol.search_terms import search_terms
 from site_node.study import Identity
 from site_node.validate.date_search import days_of
 from site_node.validate.elements import Document, Element, UnseenElements
 from site_node.validate.values import day_of
 
 _CHARSET, _BIRTH_DATE, _CONTRIBUTING = 0x00080005, 0x00100030, 0x0018A001
-_OWN_NAMES = frozenset({0x00100010, 0x00101001, 0x00101005, 0x00101060})
-_OWN_NUMBERS = frozenset(
-    {0x00080050, 0x00100020, 0x00101000, 0x00101090, 0x00102154, 0x00102155, 0x00120040, 0x00120042,
-     0x00380010, 0x00380060, 0x00400009, 0x00401001, 0x00402016, 0x00402017}
-)  # fmt: skip
-_PEOPLE = frozenset({0x00102297, 0x00321032})  # and every PN
-_PLACES = frozenset(
-    {0x00080080, 0x00080081, 0x00081010, 0x00081040, 0x00100021, 0x00101040, 0x00102299, 0x00181000, 0x00200010,
-     0x00380300, 0x00380400}
-)  # fmt: skip
 _INSIDE, _INSIDE_FOREIGN, _WHOLE, _OTHERS_WHOLE = 4, 2, 2, 3  # characters; two suffice where a letter is a syllable
 _PLACE_INSIDE = 6
 _RAW, _LONG_UID = 6, 12
@@ -39,13 +33,6 @@ _CUT = 16  # letters that an SH or CS holds: devices cut what is longer
 _STUDY_ID = 0x00200010
 _LONG_DIGITS = re.compile(r"\d{5,}")
 _MOST_WORDS = 6  # of a value that are glued in pairs
-# Letters that no decomposition makes plain, and hiragana, whose syllables katakana has 96 places on.
-_PLAIN: dict[int, int | str] = {0x131: "i", 0xF8: "o", 0x142: "l", 0x111: "d", 0x127: "h", 0x167: "t"}
-_PLAIN |= {0xE6: "ae", 0x153: "oe", 0xFE: "th", 0xF0: "d"}
-_PLAIN |= {code: code + 96 for code in range(ord("ぁ"), ord("ゖ") + 1)}
-_WITHOUT_DOTS = {0xC4: "AE", 0xC5: "AA", 0xD6: "OE", 0xD8: "OE", 0xDC: "UE"}
-_WITHOUT_DOTS |= {code + 32: two.lower() for code, two in _WITHOUT_DOTS.items()}
-_DELIMITERS = {"\r", "\n", "\t", "\f", "\\", "^", "="}
 
 
 class Identifiers(NamedTuple):
@@ -65,7 +52,7 @@ class Identifiers(NamedTuple):
 
 def normal(text: str) -> str:
     """Letters and digits of a text, decomposed, without marks, case folded."""
-    folded = unicodedata.normalize("NFKD", text).casefold().translate(_PLAIN)
+    folded = unicodedata.normalize("NFKD", text).casefold().translate(search_terms().letters.to_plain)
     return "".join(letter for letter in folded if letter.isalnum())
 
 
@@ -97,7 +84,7 @@ def text_of(raw: bytes, charset: tuple[str, ...]) -> str:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            return str(decode_bytes(raw, list(charset), _DELIMITERS))
+            return str(decode_bytes(raw, list(charset), set(search_terms().letters.delimiters)))
     except (UnicodeError, Warning, LookupError):
         return raw.decode("latin-1")
 
@@ -173,19 +160,20 @@ class Collector:
 def _kind(element: Element) -> str:
     if element.items >= 0 or not element.raw:
         return ""
-    if element.tag in _OWN_NAMES:
+    tags = search_terms().tags
+    if element.tag in tags.names:
         return "name"
-    if element.tag in _OWN_NUMBERS:
+    if element.tag in tags.numbers:
         return "number"
-    if element.tag in _PLACES:  # of contributing equipment, it is mostly a vendor's
+    if element.tag in tags.places:  # of contributing equipment, it is mostly a vendor's
         return "" if _CONTRIBUTING in element.path[::2] else "place"
-    return "person" if element.tag in _PEOPLE or element.vr == "PN" else ""
+    return "person" if element.tag in tags.people or element.vr == "PN" else ""
 
 
 def _forms(text: str) -> set[str]:
     """Each word of each value, the whole value, and its words glued in pairs, in both orders."""
     forms: set[str] = set()
-    spelled = unicodedata.normalize("NFC", text).translate(_WITHOUT_DOTS)
+    spelled = unicodedata.normalize("NFC", text).casefold().translate(search_terms().letters.to_spelled)
     for value in re.split(r"[\\=]", f"{text}\\{spelled}"):
         words = [word for part in re.split(r"[\^\s,;/]+", value) if (word := normal(part))]
         forms |= {*words, "".join(words)}

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from functools import cache
 
 from shared.protocol.iod import required_of
-from site_node.validate.elements import PIXEL_DATA, WORDS, Element, Part, Path
+from shared.protocol.vr import WORD_SIZES
+from site_node.validate.elements import PIXEL_DATA, Element, Part, Path
 
 MissingAttribute = tuple[tuple[int, ...], int]  # tags of the sequences around it, outermost first; its own tag
-_BINARY = frozenset(WORDS) | {"OB", "UN", ""}
+_BINARY = frozenset(WORD_SIZES) | {"OB", "UN", ""}
 
 
 def missing_in(tag: int, part: Part, sop_class: str) -> Iterator[MissingAttribute]:

@@ -1,10 +1,13 @@
-"""Which private elements of a file its profile allows, determined anew from the creators in the file."""
+"""Which private elements of a file its profile allows, determined anew from the creators in the file.
 
+Independent of `site_node.deidentify.private` on purpose; the list of safe elements is the profile's.
+"""
+
+from shared.protocol.private import BLOCKS
 from shared.protocol.profile import Action, Profile, Rule
 from site_node.validate.elements import Document, Element, Path
 
 PrivateRules = dict[tuple[Path, int], Rule]
-_BLOCKS = range(0x10, 0x100)  # element numbers of creators (PS3.5 section 7.8.1)
 
 
 def safe_elements(document: Document, profile: Profile) -> PrivateRules:
@@ -14,9 +17,7 @@ def safe_elements(document: Document, profile: Profile) -> PrivateRules:
     candidates = [
         element for element in document.elements if element.tag >> 16 in profile.safe_groups and element.items < 0
     ]
-    creators = {
-        (element.path, element.tag): _name(element) for element in candidates if element.tag & 0xFFFF in _BLOCKS
-    }
+    creators = {(element.path, element.tag): _name(element) for element in candidates if element.tag & 0xFFFF in BLOCKS}
     rules: PrivateRules = {}
     for path, tag, *_ in candidates:
         name = creators.get((path, tag))
@@ -34,7 +35,7 @@ def safe_elements(document: Document, profile: Profile) -> PrivateRules:
 
 def holds_any(rules: PrivateRules) -> bool:
     """Whether any of the rules is of an element that is not a creator."""
-    return any(tag & 0xFFFF not in _BLOCKS for _, tag in rules)
+    return any(tag & 0xFFFF not in BLOCKS for _, tag in rules)
 
 
 def _name(element: Element) -> str:

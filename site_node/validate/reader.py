@@ -11,22 +11,16 @@ from mmap import mmap
 from typing import NamedTuple
 
 from shared.errors import DicomUnreadable
-from site_node.validate.elements import EXPLICIT, IMPLICIT, PIXEL_DATA, WORDS, Document, Element, Path, Run
+from shared.protocol.vr import DEEPEST, LONG_VRS, SHORT_VRS, WORD_SIZES
+from site_node.validate.elements import EXPLICIT, IMPLICIT, PIXEL_DATA, Document, Element, Path, Run
 
 _DEFLATED, _BIG = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
-_LONG = {vr.encode(): vr for vr in ["OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"]}
-_SHORT = {
-    vr.encode(): vr
-    for vr in [
-        "AE", "AS", "AT", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "LO", "LT", "PN", "SH", "SL", "SS", "ST", "TM",
-        "UI", "UL", "US",
-    ]
-}  # fmt: skip
+_LONG = {vr.encode(): vr for vr in LONG_VRS}
+_SHORT = {vr.encode(): vr for vr in SHORT_VRS}
 _LITTLE_WORDS = struct.Struct("<HH2sH"), struct.Struct("<L")
 _BIG_WORDS = struct.Struct(">HH2sH"), struct.Struct(">L")
-_DEEPEST = 64
 _PREFIX = 132
 _SYNTAX = 0x00020010
 
@@ -180,7 +174,7 @@ class _Reader:
 
     def _dataset(self, at: int, end: int, path: Path, *, delimited: bool) -> int:
         """Elements up to `end` or, where `delimited`, the item's end; returns what comes after."""
-        if len(path) > 2 * _DEEPEST:
+        if len(path) > 2 * DEEPEST:
             raise _broken("its sequences are nested too deeply")
         while at < end:
             head = self._header(at)
@@ -211,7 +205,7 @@ class _Reader:
 
     def _little(self, raw: bytes, vr: str) -> bytes:
         """Bytes of a value in little-endian order."""
-        size = WORDS.get(vr, 1) if self._order == ">" else 1
+        size = WORD_SIZES.get(vr, 1) if self._order == ">" else 1
         if size == 1 or len(raw) % size:
             return raw
         return b"".join(raw[at : at + size][::-1] for at in range(0, len(raw), size))

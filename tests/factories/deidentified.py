@@ -11,9 +11,14 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from shared.ids import SiteId
 from shared.protocol.loader import load_profile
-from site_node.deidentify.study import deidentify
+from shared.protocol.profile import Profile
+from site_node.deidentify.assemble import NewFile
+from site_node.deidentify.context import StudyContext
+from site_node.deidentify.study import deidentify, rewritten
+from site_node.deidentify.study_reader import StudyReader, opened
+from site_node.dicom.elements import Span
 from site_node.pseudonyms.keyed import Pseudonyms
-from site_node.study import Deidentified, Ending, Refused
+from site_node.study import Deidentified, Ending, Identity, Refused
 from tests.factories.studies import make_included, make_received
 
 PROFILE = load_profile()
@@ -61,6 +66,24 @@ def run_bytes(folder: Path, dataset: Dataset, content: bytes) -> Outcome:
     instance = study.instances[0].model_copy(update={"size": len(content)})
     included = make_included(study.model_copy(update={"instances": (instance,)}))
     return outcome_of(deidentify(included, profile=PROFILE, pseudonyms=PSEUDONYMS, out=folder / "out"))
+
+
+def rewritten_bytes(path: Path, profile: Profile, identity: Identity, study_uid: str, *, slow: bool = False) -> bytes:
+    """The new bytes of one file that is all of its study, by the fast reader or the slow one."""
+    reader = StudyReader(profile, identity)
+    with opened(path) as file:
+        parsed = reader.read(file, path, slow=slow)
+        reader.names.collect(parsed)
+        context = StudyContext(profile, PSEUDONYMS, identity, study_uid, reader.names.identifiers())
+        return bytes_of_new(path, rewritten(parsed, file, context, reader.cache, blanked=False))
+
+
+def bytes_of_new(path: Path, new: NewFile) -> bytes:
+    """All bytes of a new file, whose pixels may lie in the file at `path`."""
+    pixels = new.pixels
+    if isinstance(pixels, Span):
+        pixels = path.read_bytes()[pixels.offset : pixels.offset + pixels.length]
+    return new.before + pixels + new.after
 
 
 def file_of(folder: Path, dataset: Dataset, syntax: UID = ExplicitVRLittleEndian) -> bytes:

@@ -10,21 +10,17 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from shared.ids import SiteId
 from shared.protocol.loader import load_profile, profile_names
 from shared.protocol.profile import Profile
-from site_node.deidentify.actions import make_study_context
-from site_node.deidentify.elements import Span
-from site_node.deidentify.study import deidentify, rewritten
-from site_node.pseudonyms.keyed import Pseudonyms
+from site_node.deidentify.study import deidentify
 from site_node.study import Deidentified, Identity, Validated
 from site_node.validate.validation import validate
+from tests.factories.deidentified import PSEUDONYMS, rewritten_bytes
 from tests.factories.dicom import make_dx, write_file
 from tests.factories.studies import make_included, make_received
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom warns of what is planted on purpose
 laws = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-PSEUDONYMS = Pseudonyms(bytes(range(32)), SiteId("654321"))
 PROFILES = {name: load_profile(name) for name in profile_names()}
 TCIA = PROFILES["tcia"]
 NAME = "Zquimbalot"
@@ -76,12 +72,8 @@ def plant(data: st.DataObject, target: Dataset) -> None:
 def new_bytes(dataset: Dataset, profile: Profile, syntax: UID, *, slow: bool) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = write_file(dataset, Path(folder) / "one", syntax)
-        subject = make_study_context(profile, PSEUDONYMS, Identity(issuer="", patient_id="P7"))
-        new = rewritten(path, subject, str(dataset.StudyInstanceUID), slow=slow)
-        pixels = new.pixels
-        if isinstance(pixels, Span):
-            pixels = path.read_bytes()[pixels.offset : pixels.offset + pixels.length]
-        return new.before + pixels + new.after
+        identity = Identity(issuer="", patient_id="P7")
+        return rewritten_bytes(path, profile, identity, str(dataset.StudyInstanceUID), slow=slow)
 
 
 def findings(dataset: Dataset, profile: Profile, syntax: UID) -> list[str]:

@@ -22,13 +22,10 @@ from pydicom.uid import (
 )
 
 from shared.protocol.profile import COPY_ACTIONS, Action
-from site_node.deidentify.actions import make_study_context
+from shared.protocol.search_terms import search_terms
 from site_node.deidentify.date_shift import shift_values
-from site_node.deidentify.elements import Span
-from site_node.deidentify.hidden_bytes import PALETTES
-from site_node.deidentify.study import rewritten
 from site_node.study import Deidentified, Identity
-from tests.factories.deidentified import PROFILE, PSEUDONYMS, run_study
+from tests.factories.deidentified import PROFILE, PSEUDONYMS, rewritten_bytes, run_study
 from tests.factories.dicom import make_dx, write_file
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom warns of what is planted on purpose
@@ -62,12 +59,8 @@ def new_bytes(dataset: Dataset, syntax: UID = ExplicitVRLittleEndian, *, slow: b
     """The new file of one data set."""
     with tempfile.TemporaryDirectory() as folder:
         path = write_file(dataset, Path(folder) / "one", syntax)
-        subject = make_study_context(PROFILE, PSEUDONYMS, Identity(issuer="", patient_id=str(dataset.PatientID)))
-        new = rewritten(path, subject, str(dataset.StudyInstanceUID), slow=slow)
-        pixels = new.pixels
-        if isinstance(pixels, Span):
-            pixels = path.read_bytes()[pixels.offset : pixels.offset + pixels.length]
-        return new.before + pixels + new.after
+        identity = Identity(issuer="", patient_id=str(dataset.PatientID))
+        return rewritten_bytes(path, PROFILE, identity, str(dataset.StudyInstanceUID), slow=slow)
 
 
 def read(content: bytes) -> pydicom.FileDataset:
@@ -218,7 +211,8 @@ def test_every_rule_of_the_table_is_obeyed(tmp_path: Path) -> None:
     for number, rule in enumerate(PROFILE.rules[::7]):
         dataset = make_dx(PatientID="P7", rows=8)
         value = sample_value(min(rule.vrs))
-        skipped = {0x00186011, 0x00280008} | PALETTES  # these stop a film, or belong to other pictures
+        # These stop a film, or belong to other pictures.
+        skipped = {0x00186011, 0x00280008} | search_terms().tags.palettes
         if value is None or rule.tag in dataset or rule.tag >> 16 == 0x7FE0 or rule.tag in skipped:
             continue
         dataset.add_new(rule.tag, min(rule.vrs), value)

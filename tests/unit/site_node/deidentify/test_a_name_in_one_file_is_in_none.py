@@ -3,12 +3,15 @@
 from pathlib import Path
 
 import pydicom
+import pytest
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 
-from site_node.study import Deidentified
-from tests.factories.deidentified import file_of, run_bytes, run_one, run_study
-from tests.factories.dicom import make_ct, make_dx
+from shared.errors import DicomUnsupported
+from site_node.deidentify.study_reader import StudyReader, opened
+from site_node.study import Deidentified, Identity
+from tests.factories.deidentified import PROFILE, file_of, run_bytes, run_one, run_study
+from tests.factories.dicom import make_ct, make_dx, write_file
 
 
 def other_id(number: str) -> Items:
@@ -33,6 +36,18 @@ def test_a_number_of_a_sibling_is_cut(tmp_path: Path) -> None:
         assert isinstance(result, Deidentified)
         descriptions = {pydicom.dcmread(instance.path).SeriesDescription for instance in result.instances}
         assert descriptions == {"thorax thin"}
+
+
+def test_a_file_that_names_somebody_new_in_the_second_round_is_refused_each_time(tmp_path: Path) -> None:
+    """Nobody searched the other files for that name; and seeing it once does not make it known."""
+    reader = StudyReader(PROFILE, Identity(issuer="", patient_id="P7"))
+    path = write_file(make_dx(), tmp_path / "file")
+    reader.collect_names(path)
+    write_file(make_dx(OtherPatientIDsSequence=other_id("QX77123")), path)
+    for _ in range(2):
+        with opened(path) as file, pytest.raises(DicomUnsupported) as error:
+            reader.read_again(file, path)
+        assert error.value.fields["code"] == "changed-while-reading"
 
 
 def test_files_of_a_series_differ_where_they_should(tmp_path: Path) -> None:

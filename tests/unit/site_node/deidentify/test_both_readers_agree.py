@@ -1,6 +1,7 @@
 """The two readers agree, and broken files are refused by a code, never by a crash."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pydicom
@@ -9,27 +10,17 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from shared.errors import DicomUnsupported
-from site_node.deidentify.actions import make_study_context
-from site_node.deidentify.assemble import NewFile
-from site_node.deidentify.elements import Span
-from site_node.deidentify.study import rewritten
+from shared.errors import DicomUnreadable, DicomUnsupported
+from shared.protocol.vr import DEEPEST
 from site_node.study import Identity
-from tests.factories.deidentified import PROFILE, PSEUDONYMS, file_of, run_bytes
+from site_node.validate.reader import read_document
+from tests.factories.deidentified import PROFILE, file_of, rewritten_bytes, run_bytes
 from tests.factories.dicom import make_ct, make_dx, plant_identifiers, write_file
 
 REAL = Path(__file__).resolve().parents[4].parent / "shared" / "data" / "dicom"
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom warns of what is broken on purpose
 END = b"\xfe\xff\x0d\xe0\0\0\0\0"
 PIXELS = b"\xe0\x7f\x10\x00"
-
-
-def whole(path: Path, new: NewFile) -> bytes:
-    """All bytes of a new file."""
-    pixels = new.pixels
-    if isinstance(pixels, Span):
-        pixels = path.read_bytes()[pixels.offset : pixels.offset + pixels.length]
-    return new.before + pixels + new.after
 
 
 def both(path: Path) -> tuple[bytes | str, bytes | str]:
@@ -39,11 +30,12 @@ def both(path: Path) -> tuple[bytes | str, bytes | str]:
     quarantine = PROFILE.quarantine.model_copy(update={"sop_classes": frozenset()})
     profile = PROFILE.model_copy(update={"kinds": kinds, "quarantine": quarantine})
     patient = str(dataset.get("PatientID", "")).strip(" \0") or "nobody"
-    context = make_study_context(profile, PSEUDONYMS, Identity(issuer="", patient_id=patient))
+    identity = Identity(issuer="", patient_id=patient)
+    study_uid = str(dataset.get("StudyInstanceUID", ""))
 
     def result(*, slow: bool) -> bytes | str:
         try:
-            return whole(path, rewritten(path, context, str(dataset.get("StudyInstanceUID", "")), slow=slow))
+            return rewritten_bytes(path, profile, identity, study_uid, slow=slow)
         except DicomUnsupported as error:
             return error.fields["code"]
 
@@ -173,6 +165,21 @@ def test_deep_nesting_is_refused(tmp_path: Path) -> None:
     start = content.index(b"\x08\0\x18\x22")
     deep = (b"\x08\0\x18\x22SQ\0\0\xff\xff\xff\xff\xfe\xff\0\xe0\xff\xff\xff\xff") * 100_000
     assert run_bytes(tmp_path, dataset, content[:start] + deep + content[start:]).code == "too-deep"
+
+
+@pytest.mark.parametrize(("levels", "goes_on"), [(DEEPEST, True), (DEEPEST + 1, False)])
+def test_all_readers_have_one_bound_of_nesting(tmp_path: Path, levels: int, *, goes_on: bool) -> None:
+    """What is nested as deeply as is read is also written, and read again by the validator; one level more is not."""
+    inner = dataset = make_dx(AnatomicRegionSequence=None)
+    for _ in range(levels):
+        item = Dataset()
+        item.CodeValue = "T-D3000"
+        inner.AnatomicRegionSequence = Items([item])
+        inner = item
+    path = write_file(dataset, tmp_path / "deep")
+    assert [isinstance(end, bytes) for end in both(path)] == [goes_on, goes_on]
+    with nullcontext() if goes_on else pytest.raises(DicomUnreadable):
+        read_document(path.read_bytes(), ())
 
 
 def test_many_items_are_read(tmp_path: Path) -> None:

@@ -35,7 +35,8 @@ def codes_of(vr: str, tag: int, raw: bytes) -> list[str]:
 @pytest.mark.parametrize(
     "text",
     ["EXAM 2021-03-02", "14MAY1961", "14. Mai 1961", "5/14/61", "v20210304101500", "May 14th, 1961", "610514",
-     "5_14_61", "5 14 61", "1961年5月14日", "March 2, 2021", "2021 mar 4"],
+     "5_14_61", "5 14 61", "1961年5月14日", "March 2, 2021", "2021 mar 4", "14 de mayo de 1961", "1961년 5월 14일",
+     "14th of May 1961"],
 )  # fmt: skip
 def test_days_in_text_are_found(text: str) -> None:
     """Whatever order, signs and month names a date of the source is written with."""

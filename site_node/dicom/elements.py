@@ -8,18 +8,10 @@ import struct
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from site_node.deidentify.reasons import unsupported
+from shared.protocol.vr import LONG_VRS
+from site_node.dicom.malformed import malformed
 
-SHORT_VRS = frozenset(
-    {"AE", "AS", "AT", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "LO", "LT", "PN", "SH", "SL", "SS", "ST", "TM", "UI",
-     "UL", "US"}
-)  # fmt: skip
-LONG_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"})
 TEXT_PADDED_WITH_NUL = frozenset({"UI", "OB", "UN"})
-WORD_SIZES = {
-    "AT": 2, "FD": 8, "FL": 4, "OD": 8, "OF": 4, "OL": 4, "OV": 8, "OW": 2, "SL": 4, "SS": 2, "SV": 8, "UL": 4,
-    "US": 2, "UV": 8,
-}  # fmt: skip
 UNDEFINED = 0xFFFFFFFF
 _LONGEST_SHORT = 0xFFFE  # bytes: the longest even value under an explicit header with a 16-bit length
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
@@ -105,7 +97,7 @@ def encode(tag: int, vr: str, value: bytes, *, explicit: bool) -> bytes:
     if len(value) % 2:
         value = pad(value, vr)
     if explicit and len(value) > _LONGEST_SHORT and vr not in LONG_VRS:
-        raise unsupported("malformed-value")
+        raise malformed("malformed-value")
     return header(tag, vr, len(value), explicit=explicit) + value
 
 
