@@ -10,7 +10,10 @@ import zlib
 from functools import partial
 from typing import NamedTuple
 
-from site_node.deidentify.elements import (
+from site_node.deidentify.encapsulated import FAMILIES
+from site_node.deidentify.reasons import unsupported
+from site_node.deidentify.series_cache import FileMetaCache, ShapeCache
+from site_node.dicom.elements import (
     ITEM,
     ITEM_END,
     PIXEL_DATA,
@@ -23,10 +26,7 @@ from site_node.deidentify.elements import (
     Span,
     facts_of,
 )
-from site_node.deidentify.encapsulated import FAMILIES
-from site_node.deidentify.reasons import unsupported
-from site_node.deidentify.series_cache import FileMetaCache, ShapeCache
-from site_node.deidentify.walk import EXPLICIT_HEADER, IMPLICIT_HEADER, LENGTH, LONG, NAMES, SHORT, NeedsMore, Walk
+from site_node.dicom.walk import EXPLICIT_HEADER, IMPLICIT_HEADER, LENGTH, LONG, NAMES, SHORT, NeedsMore, Walk
 
 IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
 DEFLATED = "1.2.840.10008.1.2.1.99"
