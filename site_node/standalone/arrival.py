@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from shared.errors import DicomUnreadable, DiskFull
 from shared.ids import StudyKey
-from site_node.receive.reading import Header
+from site_node.dicom.header import Header
 from site_node.standalone.reasons import outcome_for, unreadable_outcome
 from site_node.standalone.sources import open_input, read_and_hash, unpack
 from site_node.standalone.tasks import FileOutcome, StudyFile

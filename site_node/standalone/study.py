@@ -11,8 +11,8 @@ from pathlib import Path
 from shutil import rmtree
 
 from shared.errors import DiskFull
+from site_node.dicom.data_digest import data_digest
 from site_node.receive.folder import MIXED_PATIENTS, NO_PATIENT_ID
-from site_node.receive.reading import data_digest
 from site_node.standalone.arrival import PreparedFile, prepare
 from site_node.standalone.place import output_name, publish, remove_output
 from site_node.standalone.reasons import outcome_for, unreadable_outcome
