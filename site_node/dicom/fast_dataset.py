@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import BinaryIO, NamedTuple, TypeVar
 
 from shared.errors import DicomUnsupported
-from site_node.dicom.elements import UNDEFINED, Element, Elements, bytes_of
+from site_node.dicom.elements import ITEM_END, UNDEFINED, Element, Elements, bytes_of
 from site_node.dicom.file_meta import PREAMBLE, START, read_file_meta
 from site_node.dicom.keywords import ATTRIBUTES, CHARACTER_SET, PIXELS, SEQUENCES, TAGS
 from site_node.dicom.walk import EXPLICIT_HEADER, SHORT, NeedsMore, Walk
@@ -155,10 +155,12 @@ class _HeaderWalk(Walk):
             tag, vr, start, length = self.header(place, size, explicit=explicit)
             if tag in PIXELS:
                 return elements, (start, length)
+            if tag == ITEM_END:  # where pydicom stops
+                raise _Undecided
             if length != UNDEFINED and tag not in TAGS:
                 place = start + length
                 continue
-            if tag in elements or tag >> 16 == 0xFFFE:
+            if tag in elements:
                 raise _Undecided
             elements[tag], place = self._element(tag, vr, start, length, size, explicit=explicit, depth=0)
         if place != size:
