@@ -143,6 +143,12 @@ class _HeaderWalk(Walk):
             raise _Undecided
         return element, after
 
+    def _delimiter(self, element: int, place: int) -> tuple[int, bytes, int, int]:
+        """As in any walk; pydicom takes a length that is not 0 for a value representation."""
+        if self.data[place + 4 : place + 8] != bytes(4):
+            raise _Undecided
+        return super()._delimiter(element, place)
+
     def _top(self, place: int, *, explicit: bool) -> tuple[Elements, tuple[int, int] | None]:
         elements: Elements = {}
         size, data, last = self.size, self.data, len(self.data) - 12

@@ -2,11 +2,13 @@
 
 import re
 from datetime import date
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
+from shared.ids import Sha256
 from site_node.dicom.unreadable import unreadable
-from site_node.study import Identity
+from site_node.study import Identity, Instance
 
 STUDY_DATES = ("StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate")  # the first that is a day counts
 _REQUIRED = MappingProxyType(
@@ -44,6 +46,18 @@ class Header(NamedTuple):  # as a pydantic model it takes eight times as long to
     def __repr__(self) -> str:
         """Nothing: every field identifies."""
         return "Header(…)"
+
+    def instance(self, path: Path, size: int, sha256: Sha256) -> Instance:
+        """The instance whose file, of `size` bytes, lies at `path`."""
+        return Instance(
+            path=path,
+            size=size,
+            sha256=sha256,
+            sop_instance_uid=self.sop_instance_uid,
+            sop_class_uid=self.sop_class_uid,
+            series_instance_uid=self.series_instance_uid,
+            transfer_syntax_uid=self.transfer_syntax_uid,
+        )
 
 
 def header_of(dataset: Attributes, syntax: str) -> Header:

@@ -111,16 +111,7 @@ def _receive_file(candidate: Candidate, spool: Path, pseudonyms: StudyKeys) -> _
             copy.replace(path)
     finally:
         copy.unlink(missing_ok=True)
-    instance = Instance(
-        path=path,
-        size=size,
-        sha256=digest,
-        sop_instance_uid=header.sop_instance_uid,
-        sop_class_uid=header.sop_class_uid,
-        series_instance_uid=header.series_instance_uid,
-        transfer_syntax_uid=header.transfer_syntax_uid,
-    )
-    return _SpooledFile(source=candidate.name, header=header, instance=instance, known=known)
+    return _SpooledFile(candidate.name, header, header.instance(path, size, digest), known)
 
 
 def _size_and_digest(path: Path) -> tuple[int, Sha256]:

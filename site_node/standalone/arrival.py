@@ -43,16 +43,7 @@ def prepare(file: StudyFile, study: StudyKey, context: WorkerContext, spool: Pat
         return unreadable_outcome("unreadable")
     if context.pseudonyms.study_key(header.study_instance_uid) != study:
         return outcome_for("changed-while-reading")
-    instance = Instance(
-        path=path,
-        size=size,
-        sha256=digest,
-        sop_instance_uid=header.sop_instance_uid,
-        sop_class_uid=header.sop_class_uid,
-        series_instance_uid=header.series_instance_uid,
-        transfer_syntax_uid=header.transfer_syntax_uid,
-    )
-    return PreparedFile(file, header, instance)
+    return PreparedFile(file, header, header.instance(path, size, digest))
 
 
 def _locate(file: StudyFile, context: WorkerContext, spool: Path) -> Path | None:

@@ -200,6 +200,12 @@ LEFT_TO_PYDICOM = {
         content, b"\x10\0\x20\0LO", b"\x09\0\x10\0UN\0\0\xff\xff\xff\xff\xfe\xff\xdd\xe0\0\0\0\0\x10\0\x20\0LO"
     ),
     "delimiter": lambda content: altered(content, b"\x10\0\x20\0LO", b"\xfe\xff\x0d\xe0\0\0\0\0\x10\0\x20\0LO"),
+    "delimiter with a length": lambda content: altered(
+        content,
+        b"\x10\0\x20\0LO",
+        b"\x08\0\x40\x11SQ\0\0\xff\xff\xff\xff\xfe\xff\0\xe0\xff\xff\xff\xff\xfe\xff\x0d\xe0UT\0\0"
+        b"\xfe\xff\xdd\xe0\0\0\0\0\x10\0\x20\0LO",
+    ),
     "directory": lambda content: altered(
         content,
         b"\x02\0\x02\0UI\x1a\0" + content[166:192],
