@@ -72,6 +72,10 @@ class FastDataset:
         return bytes_of(self._elements, tag)
 
     def _decoded(self, value: bytes, vr: str) -> str:
+        if vr == "DS" and not (
+            value.isascii() and b"\0" not in value.rstrip(b" \0")
+        ):  # read as SH where it is no number
+            raise _Undecided
         if vr not in _TEXT or (value.isascii() and b"\x1b" not in value):
             return value.decode("latin-1")
         codec = _CODECS.get(self._character_set)

@@ -47,7 +47,7 @@ class Header(NamedTuple):  # as a pydantic model it takes eight times as long to
         """Nothing: every field identifies."""
         return "Header(…)"
 
-    def instance(self, path: Path, size: int, sha256: Sha256) -> Instance:
+    def instance(self, path: Path, size: int, sha256: Sha256 | None) -> Instance:
         """The instance whose file, of `size` bytes, lies at `path`."""
         return Instance(
             path=path,

@@ -1,13 +1,16 @@
 """The files of one study, checked and hashed when the study is processed."""
 
+import hashlib
+import os
 from pathlib import Path
 from typing import NamedTuple
 
 from shared.errors import DicomUnreadable, DiskFull
-from shared.ids import StudyKey
+from shared.ids import Sha256, StudyKey
 from site_node.dicom.header import Header
+from site_node.dicom.reading import read_header
 from site_node.standalone.reasons import outcome_for, unreadable_outcome
-from site_node.standalone.sources import open_input, read_and_hash, unpack
+from site_node.standalone.sources import open_input, unpack
 from site_node.standalone.tasks import FileOutcome, StudyFile
 from site_node.standalone.worker_context import WorkerContext
 from site_node.study import Instance
@@ -33,8 +36,10 @@ def prepare(file: StudyFile, study: StudyKey, context: WorkerContext, spool: Pat
         if path is None:
             return outcome_for("changed-while-reading")
         with path.open("rb") as stream:
-            size = path.stat().st_size
-            header, digest = read_and_hash(stream, size)
+            size = os.fstat(stream.fileno()).st_size
+            header = read_header(stream, size)
+            stream.seek(0)
+            digest = Sha256(hashlib.file_digest(stream, "sha256").hexdigest()) if context.job.validated else None
     except DicomUnreadable as error:
         return unreadable_outcome(error.fields["reason"])
     except DiskFull:

@@ -1,6 +1,5 @@
 """Input files: opened where they lie, stamped, scanned, hashed. A source is never changed."""
 
-import hashlib
 import os
 import shutil
 import stat
@@ -15,7 +14,6 @@ from typing import BinaryIO, Self, cast
 
 from shared.durable import new_file
 from shared.errors import DicomUnreadable
-from shared.ids import Sha256
 from site_node.dicom.attributes import read_attributes
 from site_node.dicom.header import Header
 from site_node.dicom.reading import looks_like_dicom, read_header
@@ -117,16 +115,6 @@ def scan_file(
         return FileFacts(location.number, stamp, refusal=error.fields["reason"])
     key, uid = pseudonyms.study_key(header.study_instance_uid), pseudonyms.uid(header.sop_instance_uid)
     return FileFacts(location.number, stamp, study=key, instance=uid, minor=is_minor(header))
-
-
-def read_and_hash(file: BinaryIO, size: int) -> tuple[Header, Sha256]:
-    """A file's header and digest; raises `DicomUnreadable`."""
-    header = read_header(file, size)
-    file.seek(0)
-    digest = hashlib.sha256()
-    while block := file.read(_BLOCK):
-        digest.update(block)
-    return header, Sha256(digest.hexdigest())
 
 
 def unpack(file: BinaryIO, target: Path) -> None:

@@ -189,7 +189,8 @@ def altered(content: bytes, old: bytes, new: bytes) -> bytes:
     return content.replace(old, new, 1)
 
 
-LEFT_TO_PYDICOM = {
+LEFT_TO_PYDICOM: dict[str, Callable[[bytes], bytes]] = {
+    "number with NUL": lambda content: altered(content, rb"\0.0" b"\\", rb"\0" b"\0\0\\"),
     "no preamble": lambda content: content[132:],
     "cut off": lambda content: content[:-1],
     "another representation": lambda content: altered(content, b"\x10\0\x20\0LO", b"\x10\0\x20\0UT"),
