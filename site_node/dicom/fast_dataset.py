@@ -13,7 +13,7 @@ from shared.errors import DicomUnsupported
 from site_node.dicom.elements import ITEM_END, UNDEFINED, Element, Elements, bytes_of
 from site_node.dicom.file_meta import PREAMBLE, START, read_file_meta
 from site_node.dicom.keywords import ATTRIBUTES, CHARACTER_SET, PIXELS, SEQUENCES, TAGS
-from site_node.dicom.walk import EXPLICIT_HEADER, SHORT, NeedsMore, Walk
+from site_node.dicom.walk import EXPLICIT_HEADER, NAMES, SHORT, NeedsMore, Walk
 
 _IMPLICIT, _EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
 _COMPRESSED = re.compile(r"1\.2\.840\.10008\.1\.2\.(4\.\d+|5)")  # explicit VR little endian (PS3.5 section A.4)
@@ -72,9 +72,7 @@ class FastDataset:
         return bytes_of(self._elements, tag)
 
     def _decoded(self, value: bytes, vr: str) -> str:
-        if vr == "DS" and not (
-            value.isascii() and b"\0" not in value.rstrip(b" \0")
-        ):  # read as SH where it is no number
+        if vr == "DS" and (not value.isascii() or b"\0" in value.rstrip(b" \0")):  # pydicom then tries SH
             raise _Undecided
         if vr not in _TEXT or (value.isascii() and b"\x1b" not in value):
             return value.decode("latin-1")
@@ -157,10 +155,13 @@ class _HeaderWalk(Walk):
         elements: Elements = {}
         size, data, last = self.size, self.data, len(self.data) - 12
         while place < size:
-            if explicit and place < last:  # as most elements are: short and of no interest
+            if explicit and place < last:  # as most elements are: short, and in memory
                 group, number, vr, length = EXPLICIT_HEADER(data, place)
-                if vr in SHORT and group not in _MARKS and (group << 16 | number) not in TAGS:
-                    place += 8 + length
+                tag, start = group << 16 | number, place + 8
+                if vr in SHORT and group not in _MARKS and tag not in elements and start + length <= last:
+                    if tag in TAGS:
+                        elements[tag] = Element(NAMES[vr], data[start : start + length])
+                    place = start + length
                     continue
             tag, vr, start, length = self.header(place, size, explicit=explicit)
             if tag in PIXELS:

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from shared.agreement import Mode
 from shared.crypto.keys import load_secret, load_signing
-from shared.errors import KeyFileInvalid, ProtocolMismatch
-from shared.ids import SiteId
+from shared.errors import ProtocolMismatch
 from shared.protocol.loader import Protocol, load_protocol
 from site_node.blanking import Blanking
 from site_node.clinical.matching import JoinedRows, match_row
@@ -20,10 +19,11 @@ from site_node.dicom.attributes import read_attributes
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger
 from site_node.home.library import LibraryInstance, LibrarySeries, LibraryStudy, add_study
+from site_node.home.secret import check_secret
 from site_node.membership.record import Membership
 from site_node.node.pipeline import Inspect, Stages
 from site_node.pixels.inspect import Checker, inspect
-from site_node.pseudonyms.keyed import Pseudonyms
+from site_node.pseudonyms.keyed import NOT_ENROLLED, Pseudonyms
 from site_node.screen.decide import screen
 from site_node.seal.package import seal
 from site_node.settings.site import SiteSettings
@@ -42,8 +42,6 @@ from site_node.study import (
 )
 from site_node.submit.client import Submit
 from site_node.validate.validation import validate
-
-NOT_ENROLLED = SiteId("100000")  # where no SITEID is needed: a study's key does not depend on it
 
 
 @dataclass(frozen=True)
@@ -162,15 +160,6 @@ class SiteStages:
             sequence=sequence,
             signing_key=signing_key,
         )
-
-
-def check_secret(secret: bytes, ledger: Ledger, file: Path) -> None:
-    """Raise `KeyFileInvalid` naming `file` unless the ledger was begun with `secret`.
-
-    Another secret would silently give every known patient a new pseudonym.
-    """
-    if not ledger.matches_secret(Pseudonyms(secret, NOT_ENROLLED).study_key("secret")):
-        raise KeyFileInvalid(file=str(file), kind="pseudonym secret that this ledger was begun with")
 
 
 def inspector(checker: Checker, pictures: Path | None) -> Inspect:

@@ -20,6 +20,7 @@ from site_node.study import Identity
 
 UID_ROOT = "1.2.826.0.1.3680043.10.474"  # the root of the released RICORD collections
 SECRET_BYTES = 32
+NOT_ENROLLED = SiteId("100000")  # where no SITEID is needed: a study's key does not depend on it
 LONGEST_SHIFT = 3652  # days: ten years
 _LONGEST_UID = 64  # characters, PS3.5 section 9.1
 _SHORTEST_TAIL = 28  # decimal digits: 93 bits, so that a collision stays out of reach

@@ -11,8 +11,7 @@ from pydicom.dataset import Dataset
 from shared.errors import InvalidArgument
 from shared.protocol.profile import Profile
 from site_node.deidentify.study import deidentify
-from site_node.node.composition import NOT_ENROLLED
-from site_node.pseudonyms.keyed import SECRET_BYTES, Pseudonyms
+from site_node.pseudonyms.keyed import NOT_ENROLLED, SECRET_BYTES, Pseudonyms
 from site_node.standalone.screening import temporary_reception
 from site_node.study import Included, Refused
 

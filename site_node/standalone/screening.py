@@ -10,8 +10,8 @@ from pathlib import Path
 from shared.protocol.criteria import Criteria
 from site_node.clinical.matching import KnownStudy, UnmatchedRow, unmatched
 from site_node.clinical.sheet import ClinicalSheet
-from site_node.node.composition import NOT_ENROLLED, join_keys, row_for
-from site_node.pseudonyms.keyed import SECRET_BYTES, Pseudonyms
+from site_node.node.composition import join_keys, row_for
+from site_node.pseudonyms.keyed import NOT_ENROLLED, SECRET_BYTES, Pseudonyms
 from site_node.receive.folder import Reception, receive_folder
 from site_node.receive.refusals import RefusedFile
 from site_node.receive.source import candidates

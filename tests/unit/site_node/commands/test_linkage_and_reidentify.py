@@ -10,8 +10,7 @@ from shared.error_texts import ExitCode
 from shared.protocol.loader import profile_names
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger
-from site_node.node.composition import NOT_ENROLLED
-from site_node.pseudonyms.keyed import Pseudonyms
+from site_node.pseudonyms.keyed import NOT_ENROLLED, Pseudonyms
 from site_node.study import Identity
 from tests.factories.dicom import make_dx, write_file
 from tests.unit.site_node.commands.conftest import Run

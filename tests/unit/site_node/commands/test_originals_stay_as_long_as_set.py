@@ -13,10 +13,9 @@ from site_node.home.folder import SiteHome
 from site_node.home.ledger import ENDED, Ledger, State
 from site_node.home.retrieve_requests import Part
 from site_node.node.acquisition import Acquisition
-from site_node.node.composition import NOT_ENROLLED
 from site_node.node.pipeline import Pipeline
 from site_node.node.retention import FOR_RETRY, forget_lists
-from site_node.pseudonyms.keyed import Pseudonyms
+from site_node.pseudonyms.keyed import NOT_ENROLLED, Pseudonyms
 from site_node.receive.request_lists import RequestLists, StudyRequest
 from site_node.settings.site import SiteSettings
 from tests.factories.dicom import make_dx, write_file

@@ -17,9 +17,8 @@ from site_node.network.arrivals import Arrivals
 from site_node.network.interface import QueryRetrieve
 from site_node.network.query import Fetch, Outcome, Query, SeriesMatch, StudyMatch
 from site_node.node.acquisition import Acquisition
-from site_node.node.composition import NOT_ENROLLED
 from site_node.node.retrieval import Retrieval, work
-from site_node.pseudonyms.keyed import Pseudonyms
+from site_node.pseudonyms.keyed import NOT_ENROLLED, Pseudonyms
 from site_node.receive.request_lists import StudyRequest
 from site_node.settings.dimse import PacsSettings
 from tests.factories.dicom import make_ct, write_file
