@@ -17,8 +17,6 @@ from typing import Any, NoReturn
 
 import click
 import typer
-from rich.console import Console
-from rich.table import Table
 from typer.core import TyperGroup
 
 from shared.durable import is_full_disk
@@ -156,6 +154,9 @@ def print_line(text: str) -> None:
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Show a table for a person; cells are plain text, not markup."""
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table(title=title, title_justify="left")
     cells = [[str(cell).replace("[", r"\[") for cell in row] for row in rows]
     short = all(len(row[0]) <= _NAME_WIDTH for row in cells if row)

@@ -76,7 +76,7 @@ class Instance(Frozen):
 
     path: Path
     size: int
-    sha256: Sha256
+    sha256: Sha256 | None  # of the file; `None` where no validation will ask for it
     sop_instance_uid: str = Field(repr=False)
     sop_class_uid: str
     series_instance_uid: str = Field(repr=False)

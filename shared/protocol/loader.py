@@ -5,6 +5,7 @@ Both sides of the wire compare digests, so the digest is over the files' bytes: 
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -66,6 +67,7 @@ def load_protocol(name: str = "ricord") -> Protocol:
     )
 
 
+@lru_cache(maxsize=4)
 def load_profile(name: str = "ricord") -> Profile:
     """Load one de-identification profile of this release; raises `ProtocolInvalid`."""
     return Profile.from_files(_folder("deidentify"), file=f"{name}.toml")

@@ -8,9 +8,7 @@ import typer
 from shared.errors import ExitCode, InvalidArgument
 from shared.ids import SiteId
 from shared.terminal import print_json, print_line
-from site_node.commands.advance import advance
 from site_node.commands.options import Json
-from site_node.home.ledger import State
 from site_node.standalone.alone import EngineChoice, EngineName, run_standalone, warn_disabled_checks
 from site_node.standalone.tasks import DEIDENTIFIED, Job
 
@@ -51,6 +49,9 @@ def deidentify(
     Example: `ricord-site deidentify /archive/export /clean --site-id 123456 --key-file pseudonym.key --workers 8`
     """
     if source is None:
+        from site_node.commands.advance import advance
+        from site_node.home.ledger import State
+
         advance(context, State.DEIDENTIFIED, as_json=as_json)
         return
     if out is None or key_file is None or not site_id:

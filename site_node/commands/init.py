@@ -11,7 +11,7 @@ from site_node.commands.options import Json, home_of
 from site_node.federate.policy import POLICY_FILE, write_default_policy
 from site_node.home.folder import init_home
 from site_node.home.ledger import Ledger
-from site_node.node.composition import check_secret
+from site_node.home.secret import check_secret
 
 
 def init(

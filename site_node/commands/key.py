@@ -10,7 +10,7 @@ from shared.terminal import make_app, print_json, print_line
 from site_node.commands.linkage import linkage_app
 from site_node.commands.options import Json, home_of
 from site_node.home.ledger import Ledger
-from site_node.node.composition import check_secret
+from site_node.home.secret import check_secret
 
 key = make_app("Show the site's fingerprint, and back up or restore the secret behind its pseudonyms.")
 

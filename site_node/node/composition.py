@@ -7,7 +7,7 @@ from pathlib import Path
 
 from shared.agreement import Mode
 from shared.crypto.keys import load_secret, load_signing
-from shared.errors import KeyFileInvalid, NotEnrolled, ProtocolMismatch
+from shared.errors import NotEnrolled, ProtocolMismatch
 from shared.protocol.loader import Protocol, load_protocol
 from site_node.blanking import Blanking
 from site_node.clinical.matching import JoinedRows, match_row
@@ -19,6 +19,7 @@ from site_node.dicom.attributes import read_attributes
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger
 from site_node.home.library import LibraryInstance, LibrarySeries, LibraryStudy, add_study
+from site_node.home.secret import check_secret
 from site_node.membership.record import Membership
 from site_node.node.pipeline import Inspect, Stages
 from site_node.pixels.inspect import Checker, inspect
@@ -169,15 +170,6 @@ class SiteStages:
             sequence=sequence,
             signing_key=signing_key,
         )
-
-
-def check_secret(secret: bytes, ledger: Ledger, file: Path) -> None:
-    """Raise `KeyFileInvalid` naming `file` unless the ledger was begun with `secret`.
-
-    Another secret would silently give every known patient a new pseudonym.
-    """
-    if not ledger.matches_secret(KeyedNames(secret).study_key("secret")):
-        raise KeyFileInvalid(file=str(file), kind="pseudonym secret that this ledger was begun with")
 
 
 def inspector(checker: Checker, pictures: Path | None) -> Inspect:

@@ -10,7 +10,7 @@ import zlib
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, NamedTuple, Protocol
 from zipfile import BadZipFile
 
 from pydantic import Field
@@ -19,15 +19,11 @@ from shared.durable import move, new_file, sync_folder
 from shared.errors import DicomUnreadable, NoDicomFound
 from shared.frozen import Frozen
 from shared.ids import Sha256, StudyKey
-from site_node.receive.reading import (
-    Header,
-    RefusedFile,
-    data_digest,
-    looks_like_dicom,
-    read_header,
-    refused,
-    unreadable,
-)
+from site_node.dicom.data_digest import data_digest
+from site_node.dicom.header import Header
+from site_node.dicom.reading import looks_like_dicom, read_header
+from site_node.dicom.unreadable import unreadable
+from site_node.receive.refusals import RefusedFile, refused
 from site_node.receive.source import Candidate, candidates
 from site_node.study import Instance, Reason, Received, Severity
 
@@ -69,7 +65,7 @@ class Reception(Frozen):
     sources: dict[str, Path] = Field(default_factory=dict, repr=False)  # name in the source -> file in the spool: PHI
 
 
-class _SpooledFile(Frozen):
+class _SpooledFile(NamedTuple):
     """One file in the spool with its header."""
 
     source: str
@@ -115,16 +111,7 @@ def _receive_file(candidate: Candidate, spool: Path, pseudonyms: StudyKeys) -> _
             move(copy, path)
     finally:
         copy.unlink(missing_ok=True)
-    instance = Instance(
-        path=path,
-        size=size,
-        sha256=digest,
-        sop_instance_uid=header.sop_instance_uid,
-        sop_class_uid=header.sop_class_uid,
-        series_instance_uid=header.series_instance_uid,
-        transfer_syntax_uid=header.transfer_syntax_uid,
-    )
-    return _SpooledFile(source=candidate.name, header=header, instance=instance, known=known)
+    return _SpooledFile(candidate.name, header, header.instance(path, size, digest), known)
 
 
 def _size_and_digest(path: Path) -> tuple[int, Sha256]:

@@ -1,8 +1,8 @@
 """Rules for each instance by itself: modality, localizer, axial orientation, body region, projection."""
 
 import re
-from collections.abc import Iterable
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from math import cos, hypot, radians
 from typing import Literal
 
@@ -81,11 +81,12 @@ def words_of(text: str) -> frozenset[str]:
     return frozenset(re.findall(r"[^\W\d_]+", text.upper()))
 
 
-def _match(words: Iterable[str], patterns: Words) -> bool:
+@lru_cache(maxsize=256)  # the files of a series have the same words
+def _match(words: frozenset[str], patterns: Words) -> bool:
     return any(fnmatchcase(word, pattern) for word in words for pattern in patterns)
 
 
-def _vote(words: Iterable[str], yes: Words, no: Words) -> Vote:
+def _vote(words: frozenset[str], yes: Words, no: Words) -> Vote:
     says_yes, says_no = _match(words, yes), _match(words, no)
     return "both" if says_yes and says_no else "yes" if says_yes else "no" if says_no else "silent"
 

@@ -1,13 +1,16 @@
 """The files of one study, checked and hashed when the study is processed."""
 
+import hashlib
+import os
 from pathlib import Path
 from typing import NamedTuple
 
 from shared.errors import DicomUnreadable, DiskFull
-from shared.ids import StudyKey
-from site_node.receive.reading import Header
+from shared.ids import Sha256, StudyKey
+from site_node.dicom.header import Header
+from site_node.dicom.reading import read_header
 from site_node.standalone.reasons import outcome_for, unreadable_outcome
-from site_node.standalone.sources import open_input, read_and_hash, unpack
+from site_node.standalone.sources import open_input, unpack
 from site_node.standalone.tasks import FileOutcome, StudyFile
 from site_node.standalone.worker_context import WorkerContext
 from site_node.study import Instance
@@ -33,8 +36,10 @@ def prepare(file: StudyFile, study: StudyKey, context: WorkerContext, spool: Pat
         if path is None:
             return outcome_for("changed-while-reading")
         with path.open("rb") as stream:
-            size = path.stat().st_size
-            header, digest = read_and_hash(stream, size)
+            size = os.fstat(stream.fileno()).st_size
+            header = read_header(stream, size)
+            stream.seek(0)
+            digest = Sha256(hashlib.file_digest(stream, "sha256").hexdigest()) if context.job.validated else None
     except DicomUnreadable as error:
         return unreadable_outcome(error.fields["reason"])
     except DiskFull:
@@ -43,16 +48,7 @@ def prepare(file: StudyFile, study: StudyKey, context: WorkerContext, spool: Pat
         return unreadable_outcome("unreadable")
     if context.pseudonyms.study_key(header.study_instance_uid) != study:
         return outcome_for("changed-while-reading")
-    instance = Instance(
-        path=path,
-        size=size,
-        sha256=digest,
-        sop_instance_uid=header.sop_instance_uid,
-        sop_class_uid=header.sop_class_uid,
-        series_instance_uid=header.series_instance_uid,
-        transfer_syntax_uid=header.transfer_syntax_uid,
-    )
-    return PreparedFile(file, header, instance)
+    return PreparedFile(file, header, header.instance(path, size, digest))
 
 
 def _locate(file: StudyFile, context: WorkerContext, spool: Path) -> Path | None:

@@ -4,8 +4,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from shared.durable import move, sync_folder
+from site_node.dicom.header import Header
 from site_node.pseudonyms.keyed import Pseudonyms
-from site_node.receive.reading import Header
 
 
 def output_name(header: Header, pseudonyms: Pseudonyms) -> str | None:

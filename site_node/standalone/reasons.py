@@ -2,7 +2,7 @@
 
 from types import MappingProxyType
 
-from site_node.receive.reading import refused
+from site_node.receive.refusals import refused
 from site_node.standalone.tasks import FileOutcome
 from site_node.study import Ending, Reason, Severity
 
@@ -28,7 +28,7 @@ def outcome_for(code: str, ending: Ending = Ending.REFUSED, attribute: str | Non
 
 
 def unreadable_outcome(code: str) -> FileOutcome:
-    """The outcome of a file that is left out for a reason of `receive.reading.MESSAGES`."""
+    """The outcome of a file that is left out for a reason of `dicom.unreadable.MESSAGES`."""
     file = refused("", code)
     return FileOutcome(file.ending, (file.reason,))
 

@@ -1,12 +1,11 @@
 """Input files: opened where they lie, stamped, scanned, hashed. A source is never changed."""
 
-import hashlib
 import os
 import shutil
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -15,18 +14,16 @@ from typing import BinaryIO, Self, cast
 
 from shared.durable import new_file
 from shared.errors import DicomUnreadable
-from shared.ids import Sha256
 from site_node.dicom.attributes import read_attributes
+from site_node.dicom.header import Header
+from site_node.dicom.reading import looks_like_dicom, read_header
+from site_node.dicom.unreadable import unreadable
 from site_node.pseudonyms.keyed import Pseudonyms
-from site_node.receive.reading import Header, looks_like_dicom, read_header, unreadable
-from site_node.screen.facts import day_of
 from site_node.screen.patient import years_between, years_of
 from site_node.standalone.tasks import FileFacts, FileLocation, Stamp
 
 ADULT = 18  # years; the only criterion that de-identification without a home applies
 _OLDEST = 130  # years; a greater age is an error of the birth date
-_DATES = ("StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate")
-_AGE_TAGS = ("PatientBirthDate", "PatientAge", *_DATES)
 _BLOCK = 1 << 20
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError)
 
@@ -111,24 +108,13 @@ def scan_file(
             try:
                 header = read_header(file, size)
             except DicomUnreadable as error:
-                study = _attributes(file, "StudyInstanceUID").get("StudyInstanceUID") if assign_broken else None
-                key = pseudonyms.study_key(str(study)) if study else None
+                study = _study_uid(file) if assign_broken else ""
+                key = pseudonyms.study_key(study) if study else None
                 return FileFacts(location.number, stamp, refusal=error.fields["reason"], study=key)
-            minor = is_minor(_attributes(file, *_AGE_TAGS))
     except DicomUnreadable as error:
         return FileFacts(location.number, stamp, refusal=error.fields["reason"])
     key, uid = pseudonyms.study_key(header.study_instance_uid), pseudonyms.uid(header.sop_instance_uid)
-    return FileFacts(location.number, stamp, study=key, instance=uid, minor=minor)
-
-
-def read_and_hash(file: BinaryIO, size: int) -> tuple[Header, Sha256]:
-    """A file's header and digest; raises `DicomUnreadable`."""
-    header = read_header(file, size)
-    file.seek(0)
-    digest = hashlib.sha256()
-    while block := file.read(_BLOCK):
-        digest.update(block)
-    return header, Sha256(digest.hexdigest())
+    return FileFacts(location.number, stamp, study=key, instance=uid, minor=is_minor(header))
 
 
 def unpack(file: BinaryIO, target: Path) -> None:
@@ -144,21 +130,18 @@ def unpack(file: BinaryIO, target: Path) -> None:
         shutil.copyfileobj(file, copy, _BLOCK)
 
 
-def _attributes(file: BinaryIO, *keywords: str) -> dict[str, str]:
-    """The attributes that can be read from the start of a file."""
+def _study_uid(file: BinaryIO) -> str:
+    """The StudyInstanceUID of a broken file, if it can be read from its start."""
     try:
         file.seek(0)
     except (OSError, *_DAMAGED):
-        return {}
-    return read_attributes(file, *keywords)
+        return ""
+    return read_attributes(file, "StudyInstanceUID").get("StudyInstanceUID", "")
 
 
-def is_minor(attributes: Mapping[str, str]) -> bool:
+def is_minor(header: Header) -> bool:
     """Whether the birth date at the study, or the age, says under 18; `False` where neither can be read."""
-    texts = {name: value.upper() for name, value in attributes.items()}
-    birth = day_of(texts.get("PatientBirthDate", ""))
-    study_day = next((day for name in _DATES if (day := day_of(texts.get(name, "")))), None)
-    ages = [_age(birth, study_day), years_of(texts.get("PatientAge", ""))]
+    ages = [_age(header.birth_date, header.study_date), years_of(header.age)]
     return any(age is not None and age < ADULT for age in ages)
 
 

@@ -6,13 +6,13 @@ be found.
 
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from shutil import rmtree
 
 from shared.errors import DiskFull
+from site_node.dicom.data_digest import data_digest
 from site_node.receive.folder import MIXED_PATIENTS, NO_PATIENT_ID
-from site_node.receive.reading import data_digest
 from site_node.standalone.arrival import PreparedFile, prepare
 from site_node.standalone.place import output_name, publish, remove_output
 from site_node.standalone.reasons import outcome_for, unreadable_outcome
@@ -101,8 +101,7 @@ def _publish(names: dict[int, str], outputs: dict[int, Path], out: Path, outcome
 
 def _eligible(task: StudyTask, prepared: Sequence[PreparedFile], outcomes: Outcomes) -> list[PreparedFile]:
     """The files to de-identify: without those of a child, of no or several patients, and conflicting versions."""
-    different_files = _with_several_versions(prepared, lambda file: file.instance.sha256)
-    conflicting = {file.number for file in _with_several_versions(different_files, _data_digest)}
+    conflicting = _with_several_versions(prepared)
     mixed = len({file.header.identity for file in prepared} - {None}) > 1
     eligible = []
     for file in prepared:
@@ -117,22 +116,21 @@ def _eligible(task: StudyTask, prepared: Sequence[PreparedFile], outcomes: Outco
     return eligible
 
 
-def _with_several_versions(files: Sequence[PreparedFile], digest: Callable[[PreparedFile], str]) -> list[PreparedFile]:
-    """The files of instances that have several versions by `digest`."""
-    by_instance: dict[str, dict[str, list[PreparedFile]]] = defaultdict(lambda: defaultdict(list))
+def _with_several_versions(files: Sequence[PreparedFile]) -> set[int]:
+    """The numbers of the files of instances whose data, without file meta information, differ, as in the node."""
+    by_instance: dict[str, list[PreparedFile]] = defaultdict(list)
     for file in files:
-        by_instance[file.instance.sop_instance_uid][digest(file)].append(file)
-    several = (versions for versions in by_instance.values() if len(versions) > 1)
-    return [file for versions in several for copies in versions.values() for file in copies]
+        by_instance[file.instance.sop_instance_uid].append(file)
+    several = (copies for copies in by_instance.values() if len(copies) > 1 and len(set(map(_data_digest, copies))) > 1)
+    return {file.number for copies in several for file in copies}
 
 
 def _data_digest(file: PreparedFile) -> str:
-    """The digest of the data set without its file meta information, as in the node."""
     try:
         with file.instance.path.open("rb") as stream:
             return data_digest(stream, file.header)
-    except OSError:  # removed meanwhile
-        return file.instance.sha256
+    except OSError:  # removed meanwhile: equal to no other
+        return str(file.number)
 
 
 def _quarantined(reason: Reason) -> FileOutcome:

@@ -55,7 +55,7 @@ PROFILES["no-region"] = PROFILES["ricord"].model_copy(
 PSEUDONYMS = {site: Pseudonyms(bytes(range(32)), SiteId(site)) for site in ("654321", "123456")}
 STUDY = str(make_ct(slices=1)[0].StudyInstanceUID)
 # The first value of each axis makes a file that goes on.
-OF_THE_CONTEXT: Mapping[str, Sequence[object]] = {
+OF_THE_CONTEXT: dict[str, Sequence[object]] = {
     "profile": ["ricord-2020", "ricord", "tcia", "other-words", "no-region"],
     "site": list(PSEUDONYMS),
     "patient": ["7731904", "P8"],
@@ -63,7 +63,7 @@ OF_THE_CONTEXT: Mapping[str, Sequence[object]] = {
     "searched": [False, True],
     "study": [STUDY, "1.2.3.4"],
 }
-OF_THE_FILE: Mapping[str, Sequence[object]] = {
+OF_THE_FILE: dict[str, Sequence[object]] = {
     "syntax": [ExplicitVRLittleEndian, ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, RLELossless],
     "SpecificCharacterSet": ["ISO_IR 100", "ISO_IR 192", "ISO_IR 144", None],
     "character set of an item": [None, "ISO_IR 192", "ISO_IR 144"],
