@@ -12,7 +12,7 @@ from site_node.commands.advance import advance
 from site_node.commands.options import Json
 from site_node.home.ledger import State
 from site_node.standalone.alone import EngineChoice, EngineName, run_standalone, warn_disabled_checks
-from site_node.standalone.tasks import DEIDENTIFIED, Job
+from site_node.standalone.job import DEIDENTIFIED, Job
 
 
 def deidentify(

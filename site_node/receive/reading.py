@@ -59,11 +59,17 @@ _BROKEN = (InvalidDicomError, BytesLengthException, struct.error, zlib.error, Va
 
 
 class RefusedFile(Frozen):
-    """A file that did not become part of a study, and why. `source` is its name relative to the source: PHI."""
+    """A file that did not become part of a study, and why. `source` is its name relative to the source: PHI.
+
+    A file that stays where it lies may name its study; the UIDs are empty where it does not, or was not asked.
+    """
 
     source: str
     ending: Ending
     reason: Reason
+    study: str = ""
+    series: str = ""
+    instance: str = ""
 
     def __repr__(self) -> str:
         """The reason alone; a file name may hold a patient's."""
