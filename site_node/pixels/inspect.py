@@ -57,8 +57,8 @@ def inspect(
 def inspect_apart(study: Deidentified, checker: Checker) -> Deidentified | Refused:
     """Leave out what shows text, where no person will look: a CT series as a whole, any other file by itself.
 
-    Only some slices of a CT series are searched, so that text on a slice counts against the series. Raises
-    `PixelCheckUnavailable`.
+    Only some slices of a CT series are searched, so that text on a slice counts against the series. New files that are
+    left out are removed. Raises `PixelCheckUnavailable`.
     """
     groups: dict[str, list[DeidentifiedInstance]] = {}
     for instance in study.instances:
@@ -76,6 +76,8 @@ def inspect_apart(study: Deidentified, checker: Checker) -> Deidentified | Refus
             reasons = tuple(dict.fromkeys((*reasons, *refused.reasons)))
             ending = refused.ending
             left_out += [LeftOut(instance=file.source, ending=ending, reasons=refused.reasons) for file in group]
+            for file in group:
+                file.path.unlink()
     if not passing:
         return Refused(key=study.key, ending=Ending.QUARANTINED, reasons=reasons, left_out=tuple(left_out))
     return study.model_copy(update={"instances": tuple(passing), "left_out": (*study.left_out, *left_out)})

@@ -14,7 +14,6 @@ from site_node.standalone.archive import RunReport, deidentify_archive
 from site_node.standalone.engine_ray import LOCAL, Ray
 from site_node.standalone.job import Job
 from site_node.standalone.report import report_lines, write_report
-from site_node.standalone.worker import close
 
 _NO_PIXEL_CHECK = "without the pixel check nobody looks for text burned into images: names in the pixels stay"
 _NO_VALIDATE = "without validation nothing looks at the outputs a second time: what de-identification missed stays"
@@ -41,7 +40,7 @@ def run_standalone(source: Path, job: Job, choice: EngineChoice, report: Path | 
     job.out.mkdir(parents=True, exist_ok=True)
     if report is not None and not report.absolute().parent.is_dir():
         raise InvalidArgument(name="--report", problem="its folder does not exist")
-    with _engine(choice, job) as engine:
+    with _engine(choice) as engine:
         run_report = deidentify_archive(source, job, engine)
     if report is not None:
         write_report(report.absolute(), report_lines(run_report.names, run_report.outcomes))
@@ -57,13 +56,12 @@ def warn_disabled_checks(job: Job) -> None:
 
 
 @contextmanager
-def _engine(choice: EngineChoice, job: Job) -> Iterator[Engine]:
+def _engine(choice: EngineChoice) -> Iterator[Engine]:
     engine = _make_engine(choice)
     try:
         yield engine
     finally:
         engine.close()
-        close(job)
 
 
 def _make_engine(choice: EngineChoice) -> Engine:

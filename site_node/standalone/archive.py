@@ -3,6 +3,7 @@
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -37,10 +38,15 @@ def deidentify_archive(source: Path, job: Job, engine: Engine) -> RunReport:
     After an interruption the same call continues. Raises `SourceMissing`, `NoDicomFound`, `HomeBusy`,
     `KeyFileMissing` and its like, `PixelCheckUnavailable`.
     """
-    node = node_of(job)  # before anything is read, so that a wrong key is reported at once
-    with exclusive_run(job.out), tempfile.TemporaryDirectory(prefix="ricord-") as spool:
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ricord-")))
+        node = node_of(job, scratch)  # before anything is read, so that a wrong key is reported at once
+        stack.callback(node_of.cache_clear)
+        stack.callback(node.close)
+        stack.enter_context(exclusive_run(job.out))
         with progress("Looking") as advance:
-            reception = receive_folder(source, Path(spool), node.pseudonyms, in_place=True, on_file=partial(advance, 1))
+            spool, pseudonyms = scratch / "spool", node.pseudonyms
+            reception = receive_folder(source, spool, pseudonyms, in_place=True, on_file=partial(advance, 1))
         if not engine.is_local and any(file.stamp is None for study in reception.studies for file in study.instances):
             problem = "an archive is unpacked on this machine only; unpack it where every worker reads it"
             raise InvalidArgument(name="SOURCE", problem=problem)
@@ -51,7 +57,7 @@ def deidentify_archive(source: Path, job: Job, engine: Engine) -> RunReport:
         journal = Journal(job, node.profile.digest, node.pseudonyms)
         finished = False
         try:
-            outcomes = _process(_tasks(reception), journal, engine, partial(perform, job))
+            outcomes = _process(_tasks(reception), journal, engine, partial(perform, job, scratch))
             finished = True
         finally:
             journal.close(finished=finished)

@@ -13,6 +13,7 @@ from shared.crypto.keys import load_secret
 from shared.ids import StudyKey
 from shared.protocol.loader import load_criteria, load_profile
 from shared.protocol.profile import Profile
+from site_node.deidentify.reasons import reason_of, unsupported
 from site_node.deidentify.study import deidentify
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger, State
@@ -21,10 +22,20 @@ from site_node.node.pipeline import Pipeline, Stages
 from site_node.pixels.client import PixelChecker
 from site_node.pixels.inspect import inspect_apart
 from site_node.pseudonyms.keyed import Pseudonyms
+from site_node.receive.reading import refused
 from site_node.screen.decide import screen
 from site_node.standalone.job import DEIDENTIFIED, WHOLE_STUDY, FileOutcome, Job, StudyTask
 from site_node.standalone.place import output_name, publish, remove_output
-from site_node.study import Deidentified, DeidentifiedInstance, Ending, Included, Refused, Validated
+from site_node.study import (
+    Deidentified,
+    DeidentifiedInstance,
+    Ending,
+    FileStamp,
+    Included,
+    Received,
+    Refused,
+    Validated,
+)
 from site_node.validate.validation import validate
 
 UNFINISHED = ".unfinished"  # in the output folder: new files on their way, and the journal; no PHI
@@ -34,17 +45,17 @@ Outcomes = dict[str, FileOutcome]  # by the opaque name of the instance
 
 
 class TemporaryNode:
-    """The node of one process and one job.
+    """The node of one process and one job; its home lies in `scratch`, which whoever started the run removes.
 
     Raises `KeyFileMissing`, `KeyFileOpen`, `KeyFileInvalid`, `ProtocolInvalid`.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, scratch: Path) -> None:
         self.profile = load_profile(job.profile)
         self.pseudonyms = Pseudonyms(load_secret(job.key_file), job.site_id)
         self._job = job
         self._stack = ExitStack()
-        folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="ricord-")))
+        folder = Path(tempfile.mkdtemp(prefix="ricord-", dir=scratch if scratch.is_dir() else None))
         self._home = SiteHome(folder, outputs=job.out / UNFINISHED)
         for name in _FOLDERS:
             (folder / name).mkdir(mode=0o700)
@@ -55,7 +66,7 @@ class TemporaryNode:
         self._pipeline = Pipeline(self._home, self._ledger, stages, originals_stay=None)
 
     def close(self) -> None:
-        """Remove the home and end the pixel checker's process."""
+        """Close the ledger and end the pixel checker's process."""
         self._stack.close()
 
     def process(self, task: StudyTask) -> tuple[FileOutcome, ...]:
@@ -63,16 +74,20 @@ class TemporaryNode:
 
         Raises `OSError`, and errors that judge no study, such as `DiskFull`.
         """
-        study, key = task.study, task.study.key
-        self._records.write(key, study)
-        names = [instance.name for instance in study.instances]
+        key, names = task.study.key, [instance.name for instance in task.study.instances]
+        changed = _changed(task.study)
+        instances = tuple(instance for instance in task.study.instances if instance.name not in changed)
+        if not instances:
+            return tuple(changed[name] for name in names)
+        self._records.write(key, task.study.model_copy(update={"instances": instances}))
         state = State.QUARANTINED if task.held else State.RECEIVED
-        self._ledger.add_study(key, names, state=state, reasons=(task.held,) if task.held else ())
+        entered = [instance.name for instance in instances]
+        self._ledger.add_study(key, entered, state=state, reasons=(task.held,) if task.held else ())
         try:
             advanced = self._pipeline.advance(key, State.VALIDATED if self._job.validated else State.DEIDENTIFIED)
             if advanced.error is not None:
                 raise advanced.error
-            made, outcomes = self._made(key), self._outcomes(key)
+            made, outcomes = self._made(key), changed | self._outcomes(key)
             if self._job.whole_studies and (task.incomplete or made.keys() != set(names)):
                 waits = any(outcome.outcome is Ending.QUARANTINED for outcome in outcomes.values())
                 whole = FileOutcome(Ending.QUARANTINED if waits else Ending.REFUSED, (WHOLE_STUDY,))
@@ -121,6 +136,22 @@ class TemporaryNode:
                 remove_output(name, out)
         publish(outputs, out)
         return published
+
+
+def _changed(study: Received) -> Outcomes:
+    """The outcome of files that changed or vanished since they were received."""
+    outcomes: Outcomes = {}
+    for instance in study.instances:
+        try:
+            is_unchanged = instance.stamp in {None, FileStamp.of(instance.path.stat())}
+        except OSError:
+            gone = refused("", "unreadable")
+            outcomes[instance.name] = FileOutcome(gone.ending, (gone.reason,))
+            continue
+        if not is_unchanged:
+            ending, reason = reason_of(unsupported("changed-while-reading"))
+            outcomes[instance.name] = FileOutcome(ending, (reason,))
+    return outcomes
 
 
 def _stages(job: Job, profile: Profile, pseudonyms: Pseudonyms, checker: PixelChecker) -> Stages:

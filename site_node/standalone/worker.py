@@ -2,6 +2,7 @@
 
 import errno
 from functools import lru_cache
+from pathlib import Path
 
 from shared.errors import DiskFull, ProtocolError, RicordError, SettingsError
 from site_node.node.pipeline import INTERNAL_ERROR
@@ -12,10 +13,10 @@ from site_node.study import Ending
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
-def perform(job: Job, task: StudyTask) -> Result:
+def perform(job: Job, scratch: Path, task: StudyTask) -> Result:
     """Process a study. Raises nothing of ours or the system's: an exception's text may hold a patient's value."""
     try:
-        return StudyResult(node_of(job).process(task))
+        return StudyResult(node_of(job, scratch).process(task))
     except (SettingsError, ProtocolError) as error:
         return JobFailure(error.code, error.fields)
     except (RicordError, OSError) as error:
@@ -25,13 +26,6 @@ def perform(job: Job, task: StudyTask) -> Result:
 
 
 @lru_cache(maxsize=1)
-def node_of(job: Job) -> TemporaryNode:
+def node_of(job: Job, scratch: Path) -> TemporaryNode:
     """The node of this process; raises `KeyFileMissing`, `KeyFileOpen`, `KeyFileInvalid`, `ProtocolInvalid`."""
-    return TemporaryNode(job)
-
-
-def close(job: Job) -> None:
-    """Close what this process opened for a job."""
-    if node_of.cache_info().currsize:
-        node_of(job).close()
-        node_of.cache_clear()
+    return TemporaryNode(job, scratch)
