@@ -9,10 +9,10 @@ from shared.errors import ExitCode, InvalidArgument
 from shared.terminal import print_json, print_line
 from site_node.commands.options import Json, node_of
 from site_node.commands.pacs import fetch_and_show
+from site_node.dicom.unreadable import MESSAGES
 from site_node.home.ledger import State
 from site_node.node.accession_list import read_list
 from site_node.node.intake import receive_source
-from site_node.receive.reading import MESSAGES
 
 
 def receive(

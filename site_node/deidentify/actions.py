@@ -14,7 +14,6 @@ from shared.ids import PatientPseudonym
 from shared.protocol.profile import FREE_TEXT, Action, Profile, Rule
 from site_node.deidentify.characters import decode, encodings_of
 from site_node.deidentify.date_shift import shift_values, years_between
-from site_node.deidentify.elements import WORD_SIZES, Element, ElementRun, Elements, ParsedFile, bytes_of, encode
 from site_node.deidentify.fast_reader import Reading
 from site_node.deidentify.hidden_bytes import is_of_length, unused_tables
 from site_node.deidentify.identifiers import TAGS as IDENTIFIER_TAGS
@@ -24,6 +23,7 @@ from site_node.deidentify.reasons import unsupported
 from site_node.deidentify.series_cache import FileMetaCache, ShapeCache
 from site_node.deidentify.unknown_vr import is_of
 from site_node.deidentify.value_forms import AGE, CONTACT, FORMS, PADDING, UID_IN_TEXT, digits_of, has_form
+from site_node.dicom.elements import WORD_SIZES, Element, ElementRun, Elements, ParsedFile, bytes_of, encode
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.study import Identity
 

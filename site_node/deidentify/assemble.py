@@ -10,7 +10,10 @@ from typing import NamedTuple
 from shared.ids import Uid
 from shared.protocol.profile import Action, Rule
 from site_node.deidentify.actions import CHARACTER_SET, ElementActions, Outcome, StudyContext
-from site_node.deidentify.elements import (
+from site_node.deidentify.hidden_bytes import LUT_DATA, PALETTES, check_table
+from site_node.deidentify.private import private_rule, safe_creator
+from site_node.deidentify.reasons import unsupported
+from site_node.dicom.elements import (
     PIXEL_DATA,
     UNDEFINED,
     Element,
@@ -24,9 +27,6 @@ from site_node.deidentify.elements import (
     encode_items,
     header,
 )
-from site_node.deidentify.hidden_bytes import LUT_DATA, PALETTES, check_table
-from site_node.deidentify.private import private_rule, safe_creator
-from site_node.deidentify.reasons import unsupported
 
 DEEPEST = 32  # sequences within sequences; the deepest object of PS3.3 has far fewer
 _STUDY, _SERIES, INSTANCE, _CLASS = 0x0020000D, 0x0020000E, 0x00080018, 0x00080016

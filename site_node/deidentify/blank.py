@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from pydicom.pixels import pixel_array
 
 from site_node.blanking import BlankBox
-from site_node.deidentify.elements import Element, ElementRun, ParsedFile, bytes_of
 from site_node.deidentify.fast_reader import EXPLICIT
 from site_node.deidentify.reasons import unsupported
+from site_node.dicom.elements import Element, ElementRun, ParsedFile, bytes_of
 
 CLEAN_PIXEL_DATA = "113101"  # PS3.16 CID 7050; claimed for a file in which boxes were blanked
 _SAMPLES, _PHOTOMETRIC, _PLANAR, _BITS, _SIGN = 0x00280002, 0x00280004, 0x00280006, 0x00280100, 0x00280103

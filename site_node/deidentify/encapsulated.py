@@ -11,8 +11,8 @@ from enum import Enum
 from types import MappingProxyType
 from typing import NamedTuple
 
-from site_node.deidentify.elements import ITEM, SEQUENCE_END, pad
 from site_node.deidentify.reasons import unsupported
+from site_node.dicom.elements import ITEM, SEQUENCE_END, pad
 
 
 class Family(Enum):

@@ -10,7 +10,10 @@ import zlib
 from functools import partial
 from typing import NamedTuple
 
-from site_node.deidentify.elements import (
+from site_node.deidentify.encapsulated import FAMILIES
+from site_node.deidentify.reasons import unsupported
+from site_node.deidentify.series_cache import FileMetaCache, ShapeCache
+from site_node.dicom.elements import (
     ITEM,
     ITEM_END,
     PIXEL_DATA,
@@ -23,10 +26,8 @@ from site_node.deidentify.elements import (
     Span,
     facts_of,
 )
-from site_node.deidentify.encapsulated import FAMILIES
-from site_node.deidentify.reasons import unsupported
-from site_node.deidentify.series_cache import FileMetaCache, ShapeCache
-from site_node.deidentify.walk import EXPLICIT_HEADER, IMPLICIT_HEADER, LENGTH, LONG, NAMES, SHORT, NeedsMore, Walk
+from site_node.dicom.file_meta import PREAMBLE, START, read_file_meta
+from site_node.dicom.walk import IMPLICIT_HEADER, NAMES, SHORT, NeedsMore, Walk
 
 IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
 DEFLATED = "1.2.840.10008.1.2.1.99"
@@ -36,11 +37,9 @@ _HEAD = 1 << 15  # bytes read first; the pixels of a CT slice lie within the fir
 _GROWTH = 8
 _SMALL = 1 << 12  # bytes of a sequence whose items are kept as they were read
 _TAIL = 1 << 24  # bytes that may follow the pixel data: signatures, padding
-_PREAMBLE = 132
 _PIXELS = b"\xe0\x7f\x10\0"
 _NO_FACTS: Elements = {}
 _NAMING = frozenset({"DA", "DT", "PN"})  # representations of names, and of dates, which identify as well
-_FIRST_GROUPS = frozenset({b"\2\0", b"\x08\0"})  # file meta information, or a data set without
 
 
 class Reading(NamedTuple):
@@ -118,36 +117,17 @@ class _File(Walk):
     def _read_meta(self) -> tuple[str, int]:
         """Transfer syntax and offset of the data set. Raises `_NotForThisReader` without a Part 10 header for them."""
         data = self.data
-        if data[128:_PREAMBLE] != b"DICM":
+        if data[PREAMBLE:START] != b"DICM":
             raise _NotForThisReader
         return self._reading.metas.match(data) or self._walk_meta()
 
     def _walk_meta(self) -> tuple[str, int]:
-        data = self.data
-        if data[_PREAMBLE : _PREAMBLE + 2] not in _FIRST_GROUPS:
-            raise unsupported("not-readable")
-        place, syntax, name = _PREAMBLE, "", slice(0)
-        while data[place : place + 2] == b"\x02\0":
-            if place + 12 > len(data):
-                self.need(place + 12, self.size)
-            _, element, vr, length = EXPLICIT_HEADER(data, place)
-            start = place + 8
-            if vr in LONG:
-                (length,), start = LENGTH(data, place + 8), place + 12
-            elif vr not in SHORT:
-                raise unsupported("malformed-element")
-            place = start + length
-            if place > len(data):
-                self.need(place, self.size)
-            if element == 0x0003:  # (0002,0003) MediaStorageSOPInstanceUID
-                name = slice(start, place)
-            elif element == 0x0010:  # (0002,0010) TransferSyntaxUID
-                syntax = data[start:place].decode("latin-1").strip(" \0")
-        if not syntax:
+        meta = read_file_meta(self)
+        if not meta.syntax:
             # Without file meta information a syntax may be guessed; with one that lacks it, the file is broken.
-            raise _NotForThisReader if place == _PREAMBLE else unsupported("not-readable", "TransferSyntaxUID")
-        self._reading.metas.learn(data[:place], name, syntax)
-        return syntax, place
+            raise _NotForThisReader if meta.end == START else unsupported("not-readable", "TransferSyntaxUID")
+        self._reading.metas.learn(self.data[: meta.end], meta.instance, meta.syntax)
+        return meta.syntax, meta.end
 
     def _inflated(self, start: int) -> ParsedFile:
         """A deflated file (PS3.5 section A.5), read from memory and written as explicit VR little endian."""

@@ -8,8 +8,8 @@ from functools import lru_cache
 
 from pydicom.datadict import dictionary_VM
 
-from site_node.deidentify.elements import WORD_SIZES, Elements, bytes_of
 from site_node.deidentify.reasons import unsupported
+from site_node.dicom.elements import WORD_SIZES, Elements, bytes_of
 
 _PHOTOMETRIC = 0x00280004
 _OFFSETS = frozenset({0x7FE00001, 0x7FE00002})  # ExtendedOffsetTable and its lengths

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from shared.protocol.profile import Profile
 from site_node.deidentify.characters import decode, encodings_of, readings
 from site_node.deidentify.date_search import as_days, days_in, find_days, written_forms
-from site_node.deidentify.elements import Elements, ParsedFile, bytes_of
+from site_node.dicom.elements import Elements, ParsedFile, bytes_of
 
 _NAMES = (0x00100010, 0x00101001, 0x00101005, 0x00101060)
 _NUMBERS = (0x00080050, 0x00100020, 0x00101000, 0x00101090, 0x00102154, 0x00102155, 0x00120040, 0x00120042, 0x00380010,

@@ -4,9 +4,9 @@ import struct
 
 from shared.protocol.profile import Profile
 from site_node.deidentify.characters import decode, encodings_of
-from site_node.deidentify.elements import Elements, ParsedFile, bytes_of
 from site_node.deidentify.encapsulated import FAMILIES, clean_frames
 from site_node.deidentify.reasons import unsupported
+from site_node.dicom.elements import Elements, ParsedFile, bytes_of
 from site_node.study import Identity
 
 _PADDING = " \0"

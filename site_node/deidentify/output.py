@@ -12,8 +12,8 @@ from types import TracebackType
 from typing import Self
 
 from site_node.deidentify.assemble import NewFile
-from site_node.deidentify.elements import Span
 from site_node.deidentify.reasons import unsupported
+from site_node.dicom.elements import Span
 
 MTIME = 946_684_800  # 2000-01-01: the time of processing says nothing to the receiver
 _MOST_IN_MEMORY = 1 << 30  # bytes of one file's compressed frames

@@ -1,7 +1,7 @@
 """Which private elements a profile keeps: those of a creator it lists, in the block that the creator reserved there."""
 
 from shared.protocol.profile import Profile, Rule
-from site_node.deidentify.elements import Elements, bytes_of
+from site_node.dicom.elements import Elements, bytes_of
 
 _FIRST_BLOCK, _LAST_BLOCK = 0x10, 0xFF  # PS3.5 section 7.8.1
 

@@ -12,7 +12,10 @@ import pydicom
 from pydicom.dataelem import DataElement, RawDataElement
 
 from shared.errors import DicomUnsupported
-from site_node.deidentify.elements import (
+from site_node.deidentify.encapsulated import FAMILIES
+from site_node.deidentify.fast_reader import DEFLATED, EXPLICIT, IMPLICIT, MOST
+from site_node.deidentify.reasons import unsupported
+from site_node.dicom.elements import (
     LONG_VRS,
     PIXEL_DATA,
     SHORT_VRS,
@@ -23,10 +26,7 @@ from site_node.deidentify.elements import (
     Elements,
     ParsedFile,
 )
-from site_node.deidentify.encapsulated import FAMILIES
-from site_node.deidentify.fast_reader import DEFLATED, EXPLICIT, IMPLICIT, MOST
-from site_node.deidentify.reasons import unsupported
-from site_node.deidentify.walk import DEEPEST
+from site_node.dicom.walk import DEEPEST
 
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
 _KNOWN = frozenset({"", IMPLICIT, EXPLICIT, BIG_ENDIAN, DEFLATED}) | frozenset(FAMILIES)

@@ -3,23 +3,16 @@
 from types import MappingProxyType
 
 from shared.errors import DicomUnsupported
+from site_node.dicom.malformed import MALFORMED
 from site_node.study import Ending, Reason, Severity
 
 _REFUSED = MappingProxyType(
-    {
+    MALFORMED
+    | {
         "kind-not-allowed": "the kind of object (SOP class) is not one that the profile processes",
         "transfer-syntax-not-allowed": "the transfer syntax is not one that can be searched for hidden text",
-        "not-readable": "the file is no readable DICOM",
-        "truncated": "the file ends before its data do",
-        "length-past-end": "an element's length points past the end of the file or of its sequence",
-        "malformed-element": "an element has an unknown value representation or a broken header",
-        "malformed-sequence": "a sequence is broken",
-        "doubled-element": "an element stands twice in one data set",
-        "too-deep": "sequences are nested more deeply than any real object's",
-        "command-group": "the file holds network command elements",
         "unknown-tail": "bytes that are no elements follow the data set",
         "unknown-character-set": "SpecificCharacterSet names a character set that is not known",
-        "malformed-value": "an attribute that must be there has a value that is none of its kind",
         "invalid-date": "a date that must be there is no date",
         "no-identifiers": "StudyInstanceUID, SeriesInstanceUID or SOPInstanceUID is missing",
         "other-study": "the file's own StudyInstanceUID is not the study's",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby, pairwise
 from typing import NamedTuple
 
-from site_node.deidentify.elements import PIXEL_DATA, ElementRun, Elements
+from site_node.dicom.elements import PIXEL_DATA, ElementRun, Elements
 
 _SHAPES = 8  # remembered of a study; a series has one or two
 _HEADER = 6  # bytes: tag and value representation

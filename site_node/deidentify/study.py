@@ -18,10 +18,10 @@ from site_node.deidentify.actions import ElementActions, StudyContext, make_stud
 from site_node.deidentify.assemble import INSTANCE, NewFile, assemble
 from site_node.deidentify.batch import Batch, LeftOuts, leaving_out
 from site_node.deidentify.blank import CLEAN_PIXEL_DATA, blankable
-from site_node.deidentify.elements import ParsedFile, Span
 from site_node.deidentify.kinds import check_subject, checked_pixels, kind_of
 from site_node.deidentify.output import read_span
 from site_node.deidentify.reasons import reason_of, unsupported
+from site_node.dicom.elements import ParsedFile, Span
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.study import Deidentified, DeidentifiedInstance, Ending, Included, Instance, LeftOut, Reason, Refused
 

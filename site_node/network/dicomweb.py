@@ -26,6 +26,7 @@ from shared.errors import (
     SettingsError,
     TransportError,
 )
+from site_node.dicom.reading import read_header
 from site_node.network.arrivals import Arrivals
 from site_node.network.interface import QueryRetrieve
 from site_node.network.multipart import read_parts
@@ -46,7 +47,6 @@ from site_node.network.query import (
     text_of,
 )
 from site_node.network.web_session import check_files, session_with, silence
-from site_node.receive.reading import read_header
 from site_node.settings.dicomweb import DicomwebSettings
 
 log = structlog.get_logger(__name__)

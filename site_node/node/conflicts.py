@@ -14,7 +14,7 @@ from shared.ids import StudyKey
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import OTHER_BYTES, SENT_OR_SEALED, Ledger, State
 from site_node.home.records import Records
-from site_node.receive.reading import refused
+from site_node.receive.refusals import refused
 from site_node.study import Instance, Received
 
 

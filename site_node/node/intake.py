@@ -19,7 +19,7 @@ from site_node.home.records import Records
 from site_node.node.conflicts import conflicting_instances, copy_to_quarantine, remove_from_spool, withdraw
 from site_node.node.open import Node
 from site_node.receive.folder import MIXED_PATIENTS, NO_PATIENT_ID, Reception, receive_folder
-from site_node.receive.reading import RefusedFile
+from site_node.receive.refusals import RefusedFile
 from site_node.study import Ending, Instance, Reason, Received
 
 REFUSED_FILES = "files.jsonl"

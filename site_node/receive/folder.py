@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, NamedTuple, Protocol
 from zipfile import BadZipFile
 
 from pydantic import Field
@@ -23,15 +23,11 @@ from shared.errors import DicomUnreadable, NoDicomFound
 from shared.frozen import Frozen
 from shared.ids import Sha256, StudyKey
 from site_node.dicom.attributes import read_attributes
-from site_node.receive.reading import (
-    Header,
-    RefusedFile,
-    data_digest,
-    looks_like_dicom,
-    read_header,
-    refused,
-    unreadable,
-)
+from site_node.dicom.data_digest import data_digest
+from site_node.dicom.header import Header
+from site_node.dicom.reading import looks_like_dicom, read_header
+from site_node.dicom.unreadable import unreadable
+from site_node.receive.refusals import RefusedFile, refused
 from site_node.receive.source import Candidate, candidates
 from site_node.study import FileStamp, Instance, Reason, Received, Severity
 
@@ -78,7 +74,7 @@ class Reception(Frozen):
     sources: dict[str, InstanceName] = Field(default_factory=dict, repr=False)  # what each accepted file became
 
 
-class _FileRead(Frozen):
+class _FileRead(NamedTuple):
     """One file that was read: our copy of it, or the file where it lies."""
 
     source: str
@@ -157,8 +153,8 @@ def _read_in_place(name: str, path: Path, pseudonyms: StudyKeys) -> _FileRead:
             raise unreadable("not-a-file")
         header = read_header(stream, state.st_size)
     opaque_name = pseudonyms.study_key(header.sop_instance_uid)
-    instance = _instance(header, path, state.st_size, stamp=FileStamp.of(state), opaque_name=opaque_name)
-    return _FileRead(source=name, header=header, instance=instance)
+    instance = header.instance(path, state.st_size, stamp=FileStamp.of(state), opaque_name=opaque_name)
+    return _FileRead(name, header, instance)
 
 
 def _receive_file(candidate: Candidate, spool: Path, pseudonyms: StudyKeys) -> _FileRead:
@@ -177,31 +173,7 @@ def _receive_file(candidate: Candidate, spool: Path, pseudonyms: StudyKeys) -> _
             copy.replace(path)
     finally:
         copy.unlink(missing_ok=True)
-    return _FileRead(
-        source=candidate.name, header=header, instance=_instance(header, path, size, sha256=digest), known=known
-    )
-
-
-def _instance(
-    header: Header,
-    path: Path,
-    size: int,
-    *,
-    sha256: Sha256 | None = None,
-    stamp: FileStamp | None = None,
-    opaque_name: str = "",
-) -> Instance:
-    return Instance(
-        path=path,
-        size=size,
-        sha256=sha256,
-        stamp=stamp,
-        opaque_name=opaque_name,
-        sop_instance_uid=header.sop_instance_uid,
-        sop_class_uid=header.sop_class_uid,
-        series_instance_uid=header.series_instance_uid,
-        transfer_syntax_uid=header.transfer_syntax_uid,
-    )
+    return _FileRead(candidate.name, header, header.instance(path, size, sha256=digest), known)
 
 
 def _size_and_digest(path: Path) -> tuple[int, Sha256]:

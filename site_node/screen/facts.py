@@ -1,29 +1,19 @@
 """What the criteria need of one file, read once: no pixels, and only the elements that a rule needs."""
 
-import re
-import warnings
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from typing import Any
 
-import pydicom
-from pydicom.errors import InvalidDicomError
-
 from shared.errors import DicomUnreadable
+from site_node.dicom.header import Attributes, day_of, study_date_of, text_of, values_of
+from site_node.dicom.reading import read_as
 from site_node.study import Instance
 
 _DESCRIPTIONS = ("SeriesDescription", "ProtocolName", "AcquisitionProtocolName")
 _STUDY_CODES = ("AnatomicRegionSequence", "ProcedureCodeSequence", "RequestedProcedureCodeSequence")
-_DATES = ("StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate")
-_TAGS = (
-    *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "Modality", "ImageType", "SpecificCharacterSet"),
-    *("ImageOrientationPatient", "ImagePositionPatient", "SliceThickness", "ConvolutionKernel"),
-    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "NumberOfFrames"),
-    *("BodyPartExamined", "StudyDescription", "ViewPosition", "ViewCodeSequence", "PatientID", "IssuerOfPatientID"),
-    *("PatientBirthDate", "PatientAge", "PatientSex"),
-    *(*_DESCRIPTIONS, *_STUDY_CODES, *_DATES),
-)
 # PS3.3 C.7.6.16: an enhanced object says per frame, or for all frames, what a single-frame object says once.
 _PLANE = {
     "ImageOrientationPatient": "PlaneOrientationSequence",
@@ -68,82 +58,49 @@ class Facts:
 def read_facts(instance: Instance) -> Facts:
     """Read what the rules need; raises `DicomUnreadable` where the file cannot be parsed."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a parser's warning quotes the value it warns of
-            bare = _is_bare(instance)
-            dataset = pydicom.dcmread(instance.path, force=bare, specific_tags=list(_TAGS), stop_before_pixels=True)
-            return _facts(instance, dataset)
-    except InvalidDicomError:
-        raise DicomUnreadable(problem="it lacks the DICOM header") from None
-    except Exception:  # noqa: BLE001 -- the parser raises many kinds, and their texts quote values
-        raise DicomUnreadable(problem="an element cannot be parsed") from None
+        with instance.path.open("rb") as stream:
+            return read_as(partial(_facts, instance), stream, os.fstat(stream.fileno()).st_size)
+    except OSError:
+        raise DicomUnreadable(problem="it cannot be opened or read") from None
 
 
-def _is_bare(instance: Instance) -> bool:
-    """Whether the file starts with its elements: old files lack preamble and `DICM`, and are DICOM all the same."""
-    with instance.path.open("rb") as stream:
-        start = stream.read(132)
-    return start[128:] != b"DICM" and start[:2] in {b"\x02\x00", b"\x08\x00"}
-
-
-def _facts(instance: Instance, dataset: Any) -> Facts:
+def _facts(instance: Instance, dataset: Attributes) -> Facts:
     return Facts(
         instance=instance,
-        modality=_text(dataset, "Modality").upper(),
-        sop_class=_text(dataset, "SOPClassUID"),
-        image_type=tuple(str(value).strip().upper() for value in _values(dataset, "ImageType")),
+        modality=text_of(dataset, "Modality").upper(),
+        sop_class=text_of(dataset, "SOPClassUID"),
+        image_type=tuple(str(value).strip().upper() for value in values_of(dataset, "ImageType")),
         slices=_slices(dataset),
         kernels=tuple(sorted({str(value).strip().upper() for value in _all(dataset, "ConvolutionKernel")})),
-        body_part=_text(dataset, "BodyPartExamined").upper(),
+        body_part=text_of(dataset, "BodyPartExamined").upper(),
         codes=frozenset(_codes(dataset, _STUDY_CODES)),
-        view=_text(dataset, "ViewPosition").upper(),
+        view=text_of(dataset, "ViewPosition").upper(),
         view_codes=frozenset(_codes(dataset, ("ViewCodeSequence",))),
-        study_text=_text(dataset, "StudyDescription"),
-        series_text=" ".join(_text(dataset, keyword) for keyword in _DESCRIPTIONS),
-        study_date=next((day for keyword in _DATES if (day := day_of(_text(dataset, keyword)))), None),
-        birth_date=day_of(_text(dataset, "PatientBirthDate")),
-        age=_text(dataset, "PatientAge").upper(),
-        sex=_text(dataset, "PatientSex").upper(),
-        patient=(_text(dataset, "IssuerOfPatientID"), _text(dataset, "PatientID")),
+        study_text=text_of(dataset, "StudyDescription"),
+        series_text=" ".join(text_of(dataset, keyword) for keyword in _DESCRIPTIONS),
+        study_date=study_date_of(dataset),
+        birth_date=day_of(text_of(dataset, "PatientBirthDate")),
+        age=text_of(dataset, "PatientAge").upper(),
+        sex=text_of(dataset, "PatientSex").upper(),
+        patient=(text_of(dataset, "IssuerOfPatientID"), text_of(dataset, "PatientID")),
     )
 
 
-def day_of(text: str) -> date | None:
-    """The day of a DA value, also in the old form with dots; `None` where it is not a day."""
-    match = re.fullmatch(r"(\d{4})\.?(\d{2})\.?(\d{2})", text.strip())
+def _numbers(dataset: Attributes, keyword: str, count: int) -> tuple[float, ...] | None:
     try:
-        return date(*(int(part) for part in match.groups())) if match else None
-    except ValueError:
-        return None
-
-
-def _text(dataset: Any, keyword: str) -> str:
-    return " ".join(str(value) for value in _values(dataset, keyword)).strip(" \0")
-
-
-def _values(dataset: Any, keyword: str) -> tuple[Any, ...]:
-    value = dataset.get(keyword)
-    if value is None or value == "":
-        return ()
-    many = isinstance(value, Iterable) and not isinstance(value, (str, bytes)) and hasattr(value, "append")
-    return tuple(value) if many else (value,)
-
-
-def _numbers(dataset: Any, keyword: str, count: int) -> tuple[float, ...] | None:
-    try:
-        numbers = tuple(float(value) for value in _values(dataset, keyword))
+        numbers = tuple(float(value) for value in values_of(dataset, keyword))
     except (TypeError, ValueError):
         return None
     return numbers if len(numbers) == count else None
 
 
-def _codes(dataset: Any, keywords: Iterable[str]) -> Iterator[str]:
+def _codes(dataset: Attributes, keywords: Iterable[str]) -> Iterator[str]:
     for keyword in keywords:
         for item in dataset.get(keyword) or ():
-            yield f"{_text(item, 'CodingSchemeDesignator')}:{_text(item, 'CodeValue')}".upper()
+            yield f"{text_of(item, 'CodingSchemeDesignator')}:{text_of(item, 'CodeValue')}".upper()
 
 
-def _slices(dataset: Any) -> tuple[Slice, ...]:
+def _slices(dataset: Attributes) -> tuple[Slice, ...]:
     frames = dataset.get("PerFrameFunctionalGroupsSequence")
     shared = next(iter(dataset.get("SharedFunctionalGroupsSequence") or ()), None)
     if not frames:
@@ -151,13 +108,13 @@ def _slices(dataset: Any) -> tuple[Slice, ...]:
     return tuple(_slice(_groups(frame, shared)) for frame in frames)
 
 
-def _groups(frame: Any, shared: Any) -> tuple[Any, ...]:
+def _groups(frame: Attributes, shared: Attributes | None) -> tuple[Attributes, ...]:
     """The macros of one frame, then those of all frames, flat."""
     sources = [source for source in (frame, shared) if source is not None]
     return tuple(item for source in sources for macro in _PLANE.values() for item in source.get(macro) or ())
 
 
-def _slice(datasets: Iterable[Any]) -> Slice:
+def _slice(datasets: Iterable[Attributes]) -> Slice:
     def first(keyword: str, count: int) -> tuple[float, ...] | None:
         return next(
             (numbers for dataset in datasets if (numbers := _numbers(dataset, keyword, count)) is not None), None
@@ -169,10 +126,10 @@ def _slice(datasets: Iterable[Any]) -> Slice:
     )
 
 
-def _all(dataset: Any, keyword: str) -> Iterator[Any]:
+def _all(dataset: Attributes, keyword: str) -> Iterator[Any]:
     """Every value of an attribute that may stand at the top or in the functional groups."""
-    yield from _values(dataset, keyword)
+    yield from values_of(dataset, keyword)
     for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
         for group in dataset.get(groups) or ():
             for item in group.get(_PLANE[keyword]) or ():
-                yield from _values(item, keyword)
+                yield from values_of(item, keyword)

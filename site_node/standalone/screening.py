@@ -13,7 +13,7 @@ from site_node.clinical.sheet import ClinicalSheet
 from site_node.node.composition import NOT_ENROLLED, join_keys, row_for
 from site_node.pseudonyms.keyed import SECRET_BYTES, Pseudonyms
 from site_node.receive.folder import Reception, receive_folder
-from site_node.receive.reading import RefusedFile
+from site_node.receive.refusals import RefusedFile
 from site_node.screen.decide import assess
 from site_node.screen.report import Line, UnassignedFile, study_lines, unassigned_lines
 from site_node.study import Severity

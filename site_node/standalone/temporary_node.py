@@ -22,7 +22,7 @@ from site_node.node.pipeline import Pipeline, Stages
 from site_node.pixels.client import PixelChecker
 from site_node.pixels.inspect import inspect_apart
 from site_node.pseudonyms.keyed import Pseudonyms
-from site_node.receive.reading import refused
+from site_node.receive.refusals import refused
 from site_node.screen.decide import screen
 from site_node.standalone.job import DEIDENTIFIED, WHOLE_STUDY, FileOutcome, Job, StudyTask
 from site_node.standalone.place import output_name, publish, remove_output

@@ -14,7 +14,8 @@ from shared.errors import DicomUnreadable
 from shared.ids import Sha256, StudyKey
 from site_node.deidentify.reasons import codes
 from site_node.deidentify.study import deidentify
-from site_node.receive.reading import Header, read_header
+from site_node.dicom.header import Header
+from site_node.dicom.reading import read_header
 from site_node.study import Included, Instance, Received, Refused
 from site_node.validate.validation import validate
 from tests.factories.deidentified import PROFILE, PSEUDONYMS

@@ -14,8 +14,8 @@ from shared.ids import SiteId
 from shared.protocol.loader import load_profile, profile_names
 from shared.protocol.profile import Profile
 from site_node.deidentify.actions import make_study_context
-from site_node.deidentify.elements import Span
 from site_node.deidentify.study import deidentify, rewritten
+from site_node.dicom.elements import Span
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.study import Deidentified, Identity, Validated
 from site_node.validate.validation import validate

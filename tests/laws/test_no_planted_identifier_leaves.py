@@ -24,9 +24,9 @@ from pydicom.uid import (
 from shared.protocol.profile import COPY_ACTIONS, Action
 from site_node.deidentify.actions import make_study_context
 from site_node.deidentify.date_shift import shift_values
-from site_node.deidentify.elements import Span
 from site_node.deidentify.hidden_bytes import PALETTES
 from site_node.deidentify.study import rewritten
+from site_node.dicom.elements import Span
 from site_node.study import Deidentified, Identity
 from tests.factories.deidentified import PROFILE, PSEUDONYMS, run_study
 from tests.factories.dicom import make_dx, write_file

@@ -12,8 +12,8 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, 
 from shared.errors import DicomUnsupported
 from site_node.deidentify.actions import make_study_context
 from site_node.deidentify.assemble import NewFile
-from site_node.deidentify.elements import Span
 from site_node.deidentify.study import rewritten
+from site_node.dicom.elements import Span
 from site_node.study import Identity
 from tests.factories.deidentified import PROFILE, PSEUDONYMS, file_of, run_bytes
 from tests.factories.dicom import make_ct, make_dx, plant_identifiers, write_file

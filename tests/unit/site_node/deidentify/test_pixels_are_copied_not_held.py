@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from shared.errors import DicomUnsupported
-from site_node.deidentify.elements import Span
 from site_node.deidentify.output import read_span
+from site_node.dicom.elements import Span
 
 
 def test_compressed_frames_that_do_not_fit_are_refused_before_they_are_read(tmp_path: Path) -> None:

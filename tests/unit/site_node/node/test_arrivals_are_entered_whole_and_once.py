@@ -10,6 +10,7 @@ import pytest
 
 from shared.crypto.keys import load_secret
 from shared.ids import SiteId
+from site_node.dicom.unreadable import unreadable
 from site_node.home.folder import init_home
 from site_node.home.ledger import Ledger, State
 from site_node.home.records import Records
@@ -17,7 +18,6 @@ from site_node.home.retrieve_requests import Part
 from site_node.node.acquisition import Acquisition
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.receive.folder import Reception, receive_folder
-from site_node.receive.reading import unreadable
 from site_node.study import Received
 from tests.factories.dicom import make_ct, write_file
 

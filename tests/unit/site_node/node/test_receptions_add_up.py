@@ -13,7 +13,7 @@ from site_node.home.records import Records
 from site_node.node.intake import Intake, enter_reception
 from site_node.node.pipeline import Pipeline
 from site_node.receive.folder import Reception
-from site_node.receive.reading import refused
+from site_node.receive.refusals import refused
 from site_node.study import Identity, Received
 from tests.factories.pipeline import enter, key_of, make_home, make_stages, make_study
 

@@ -26,8 +26,12 @@ from pydicom.uid import (
 
 from shared.errors import DicomUnreadable, DiskFull, NoDicomFound, SourceMissing
 from shared.ids import StudyKey
+from site_node.dicom.data_digest import data_digest
+from site_node.dicom.header import Header
+from site_node.dicom.reading import read_header
+from site_node.dicom.unreadable import MESSAGES
 from site_node.receive.folder import Reception, receive_folder
-from site_node.receive.reading import MESSAGES, Header, data_digest, read_header, refused
+from site_node.receive.refusals import refused
 from site_node.study import Ending
 from tests.factories.dicom import make_ct, make_dx, write_file
 

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from site_node.deidentify.reasons import unsupported
+from site_node.dicom.malformed import malformed
 
 SHORT_VRS = frozenset(
     {"AE", "AS", "AT", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "LO", "LT", "PN", "SH", "SL", "SS", "ST", "TM", "UI",
@@ -105,7 +105,7 @@ def encode(tag: int, vr: str, value: bytes, *, explicit: bool) -> bytes:
     if len(value) % 2:
         value = pad(value, vr)
     if explicit and len(value) > _LONGEST_SHORT and vr not in LONG_VRS:
-        raise unsupported("malformed-value")
+        raise malformed("malformed-value")
     return header(tag, vr, len(value), explicit=explicit) + value
 
 

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterator
 from functools import partial
 
-from site_node.deidentify.elements import (
+from site_node.dicom.elements import (
     ITEM,
     ITEM_END,
     LONG_VRS,
@@ -18,7 +18,7 @@ from site_node.deidentify.elements import (
     Element,
     Elements,
 )
-from site_node.deidentify.reasons import unsupported
+from site_node.dicom.malformed import malformed
 
 DEEPEST = 64
 LONG = frozenset(vr.encode() for vr in LONG_VRS)
@@ -74,7 +74,7 @@ class Walk:
                 return self._delimiter(element, place)
             if vr not in SHORT:
                 if vr not in LONG:
-                    raise unsupported("malformed-element")
+                    raise malformed("malformed-element")
                 self.need(start + 4, end)
                 (length,), start = LENGTH(data, start), start + 4
         else:
@@ -83,7 +83,7 @@ class Walk:
                 return self._delimiter(element, place)
             vr = b""
         if group == 0:
-            raise unsupported("command-group")
+            raise malformed("command-group")
         return group << 16 | element, vr, start, length
 
     def skip(self, vr: bytes, place: int, end: int, *, explicit: bool, depth: int) -> int:
@@ -91,7 +91,7 @@ class Walk:
         if vr not in _BULK:
             self._check_open(vr)
         if depth > DEEPEST:
-            raise unsupported("too-deep")
+            raise malformed("too-deep")
         while True:
             tag, length = self._item_header(place, end)
             place += 8
@@ -101,14 +101,14 @@ class Walk:
                 place += length
                 self.need(place, end)
             elif vr in _BULK:
-                raise unsupported("malformed-sequence")
+                raise malformed("malformed-sequence")
             else:
                 place = self._skip_item(place, end, explicit=explicit, depth=depth)
 
     def need(self, place: int, end: int) -> None:
         """Make sure that the bytes before `place` are inside the data set and in memory."""
         if place > end:
-            raise unsupported("truncated" if end == self.size - self.base else "length-past-end")
+            raise malformed("truncated" if end == self.size - self.base else "length-past-end")
         if place > len(self.data):
             raise NeedsMore
 
@@ -117,13 +117,13 @@ class Walk:
     ) -> Iterator[tuple[Elements | None, int]]:
         """Each item with the place after it, and None with the place after the sequence's delimiter if it has one."""
         if depth > DEEPEST:
-            raise unsupported("too-deep")
+            raise malformed("too-deep")
         while place < end:
             tag, length = self._item_header(place, end)
             place += 8
             if tag == SEQUENCE_END:
                 if not delimited:
-                    raise unsupported("malformed-sequence")
+                    raise malformed("malformed-sequence")
                 yield None, place
                 return
             if length == UNDEFINED:
@@ -133,7 +133,7 @@ class Walk:
                 item, place = self._dataset(place, place + length, explicit=explicit, depth=depth, delimited=False)
             yield item, place
         if delimited:
-            raise unsupported("malformed-sequence")
+            raise malformed("malformed-sequence")
 
     def _dataset(self, place: int, end: int, *, explicit: bool, depth: int, delimited: bool) -> tuple[Elements, int]:
         """The data set of an item and the place after it; `delimited` ones end with a delimiter before `end`."""
@@ -142,17 +142,17 @@ class Walk:
             tag, vr, start, length = self.header(place, end, explicit=explicit)
             if tag == ITEM_END:
                 if not delimited:
-                    raise unsupported("malformed-sequence")
+                    raise malformed("malformed-sequence")
                 return elements, start
             if tag in elements:
-                raise unsupported("doubled-element")
+                raise malformed("doubled-element")
             after = start + length
             if vr in SHORT and after <= end and after <= len(self.data):  # never a sequence, never without a length
                 elements[tag], place = Element(NAMES[vr], self.data[start:after]), after
                 continue
             elements[tag], place = self._element(tag, vr, start, length, end, explicit=explicit, depth=depth)
         if delimited:
-            raise unsupported("malformed-sequence")
+            raise malformed("malformed-sequence")
         return elements, place
 
     def _element(
@@ -177,7 +177,7 @@ class Walk:
     def _check_open(self, vr: bytes) -> None:
         """Only sequences and unknown representations may have an undefined length."""
         if vr != b"SQ" and vr not in _UNKNOWN:
-            raise unsupported("malformed-element")
+            raise malformed("malformed-element")
 
     def _skip_item(self, place: int, end: int, *, explicit: bool, depth: int) -> int:
         """The place after an item of undefined length."""
@@ -194,7 +194,7 @@ class Walk:
     def _delimiter(self, element: int, place: int) -> tuple[int, bytes, int, int]:
         """Only an item's end may stand where an element is expected."""
         if element != ITEM_END & 0xFFFF:
-            raise unsupported("malformed-sequence")
+            raise malformed("malformed-sequence")
         return ITEM_END, b"", place + 8, 0
 
     def _item_header(self, place: int, end: int) -> tuple[int, int]:
@@ -202,5 +202,5 @@ class Walk:
         group, element, length = IMPLICIT_HEADER(self.data, place)
         tag = group << 16 | element
         if tag not in {ITEM, SEQUENCE_END}:
-            raise unsupported("malformed-sequence")
+            raise malformed("malformed-sequence")
         return tag, length

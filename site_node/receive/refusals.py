@@ -1,0 +1,34 @@
+"""Files that did not become part of a study."""
+
+from shared.frozen import Frozen
+from site_node.dicom.unreadable import MESSAGES
+from site_node.study import Ending, Reason, Severity
+
+
+class RefusedFile(Frozen):
+    """A file that did not become part of a study, and why. `source` is its name relative to the source: PHI.
+
+    A file that stays where it lies may name its study; the UIDs are empty where it does not, or was not asked.
+    """
+
+    source: str
+    ending: Ending
+    reason: Reason
+    study: str = ""
+    series: str = ""
+    instance: str = ""
+
+    def __repr__(self) -> str:
+        """The reason alone; a file name may hold a patient's."""
+        return f"RefusedFile({self.reason.code})"
+
+
+def refused(source: str, code: str) -> RefusedFile:
+    """The record of a file refused with a code of `MESSAGES`; a person looks at conflicting bytes."""
+    conflict = code == "other-bytes"
+    reason = Reason(
+        code=code,
+        message=MESSAGES[code][:1].upper() + MESSAGES[code][1:] + ".",
+        severity=Severity.REVIEW if conflict else Severity.REJECT,
+    )
+    return RefusedFile(source=source, ending=Ending.QUARANTINED if conflict else Ending.REFUSED, reason=reason)
