@@ -11,7 +11,7 @@ from shared.errors import ExitCode, InternalError, RicordError
 from shared.ids import StudyKey
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import ENDED, Ledger, State
-from site_node.node.open import Node, open_node
+from site_node.node.open import Node, membership_of
 from site_node.node.pipeline import BY_WORKERS, Advance, Pipeline, Progress, Workers
 from site_node.node.worker_processes import Processes
 from site_node.pixels.client import PixelChecker
@@ -72,7 +72,8 @@ def advance_study(home: Path, until: State, key: StudyKey) -> Advance:
 @lru_cache(maxsize=1)
 def _pipeline(folder: Path) -> Pipeline:
     """The pipeline of a worker; the process that started it holds the home's lock and ends the worker."""
-    node = ExitStack().enter_context(open_node(SiteHome(folder), writing=False))
+    home = SiteHome(folder)
+    node = Node(home, home.load(), Ledger(home.ledger), membership_of(home))
     return Pipeline(
         node.home,
         node.ledger,
@@ -84,7 +85,7 @@ def _pipeline(folder: Path) -> Pipeline:
 
 def _workers(node: Node, halted: Callable[[], bool], stack: ExitStack) -> Workers | None:
     """Worker processes where several studies wait for their first stages; else this process does the work."""
-    count = min(node.settings.workers, len(node.ledger.studies(*BY_WORKERS)))
+    count = min(node.settings.worker_count, len(node.ledger.studies(*BY_WORKERS)))
     if count < _SEVERAL:
         return None
     engine = Processes(count, halted)

@@ -145,8 +145,8 @@ def _changed(study: Received) -> Outcomes:
         try:
             is_unchanged = instance.stamp in {None, FileStamp.of(instance.path.stat())}
         except OSError:
-            gone = refused("", "unreadable")
-            outcomes[instance.name] = FileOutcome(gone.ending, (gone.reason,))
+            vanished = refused("", "unreadable")
+            outcomes[instance.name] = FileOutcome(vanished.ending, (vanished.reason,))
             continue
         if not is_unchanged:
             ending, reason = reason_of(unsupported("changed-while-reading"))
