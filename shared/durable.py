@@ -173,16 +173,6 @@ def sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def sync_tree(folder: Path) -> None:
-    """Make every file below `folder` durable, and the names with them."""
-    with reporting_full_disk(folder):
-        for where, _, files in os.walk(folder):
-            for name in files:
-                with (Path(where) / name).open("rb") as file:
-                    os.fsync(file.fileno())
-            sync_folder(Path(where))
-
-
 def clear_unfinished(path: Path) -> None:
     """Remove a killed process's temporary files of `path`; only for the one program that writes it."""
     for leftover in path.parent.glob(f".{path.name}.*{_TEMPORARY}"):

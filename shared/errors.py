@@ -42,6 +42,10 @@ class RicordError(Exception):
     def __str__(self) -> str:
         return self.public
 
+    def __reduce__(self) -> "tuple[object, ...]":
+        """To another process an error goes by its code and fields; its private text stays."""
+        return error_for, (self.code, self.fields)
+
 
 class _Known(dict[str, str]):
     """Fields by name; a field that the raiser left out shows as `?` instead of hiding the sentence."""

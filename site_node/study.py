@@ -5,9 +5,11 @@ these and returns the next, so a study cannot be sealed before it is validated: 
 and only `validate` makes one. A refusal is a value that carries its reasons.
 """
 
+import os
 from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
+from typing import NamedTuple, Self
 
 from pydantic import Field
 
@@ -71,16 +73,43 @@ class NoRowReason(StrEnum):
     SEVERAL_ROWS = "several-rows"
 
 
-class Instance(Frozen):
-    """One DICOM file in the spool, as received, under an opaque name. Its UIDs are the hospital's own: PHI."""
+class FileStamp(NamedTuple):
+    """A file's identity and times, by which a change shows: inode, size in bytes, times of change in ns.
 
-    path: Path
+    The device is left out: machines that share a file system number it differently.
+    """
+
+    inode: int
     size: int
-    sha256: Sha256 | None  # of the file; `None` where no validation will ask for it
+    modified: int
+    changed: int
+
+    @classmethod
+    def of(cls, state: os.stat_result) -> Self:
+        """The stamp of a file in this state."""
+        return cls(state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
+
+
+class Instance(Frozen):
+    """One DICOM file as received. Its UIDs are the hospital's own: PHI.
+
+    Our copy in the spool is known by its digest; a file that is read where it lies, by its stamp.
+    """
+
+    path: Path = Field(repr=False)
+    size: int
+    sha256: Sha256 | None = None  # of the whole file
+    stamp: FileStamp | None = None
+    opaque_name: str = ""  # where the path says none
     sop_instance_uid: str = Field(repr=False)
     sop_class_uid: str
     series_instance_uid: str = Field(repr=False)
     transfer_syntax_uid: str
+
+    @property
+    def name(self) -> str:
+        """The site's own opaque name for the instance: in the spool its file's, the digest of its data."""
+        return self.opaque_name or self.path.stem
 
 
 class LeftOut(Frozen):
@@ -134,6 +163,7 @@ class Refused(Frozen):
     key: StudyKey
     ending: Ending
     reasons: tuple[Reason, ...] = Field(min_length=1)
+    left_out: tuple[LeftOut, ...] = ()  # where the instances have reasons of their own
 
 
 class DeidentifiedInstance(Frozen):

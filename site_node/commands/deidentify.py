@@ -10,7 +10,7 @@ from shared.ids import SiteId
 from shared.terminal import print_json, print_line
 from site_node.commands.options import Json
 from site_node.standalone.alone import EngineChoice, EngineName, run_standalone, warn_disabled_checks
-from site_node.standalone.tasks import DEIDENTIFIED, Job
+from site_node.standalone.job import DEIDENTIFIED, Job
 
 
 def deidentify(

@@ -16,8 +16,9 @@ from site_node.commands.clinical import Encoding, MappingFile, Separator
 from site_node.commands.options import Json
 from site_node.dicom.unreadable import MESSAGES
 from site_node.home.ledger import State
+from site_node.receive.folder import NO_IMAGE
 from site_node.screen.report import Line
-from site_node.standalone.screening import NO_IMAGE, Screening
+from site_node.standalone.screening import Screening
 from site_node.study import Severity
 
 _STOPPING = frozenset({Severity.REVIEW.value, Severity.REJECT.value})

@@ -17,7 +17,7 @@ from site_node.deidentify.assemble import NewFile
 from site_node.deidentify.blank import blank_pixels
 from site_node.deidentify.output import Durable, write_new
 from site_node.deidentify.reasons import reason_of, unsupported
-from site_node.study import DeidentifiedInstance, Instance, LeftOut
+from site_node.study import DeidentifiedInstance, FileStamp, Instance, LeftOut
 
 _MOST = 64  # files that wait to be written, each with a descriptor
 _MOST_IN_MEMORY = 1 << 24  # bytes of them in memory: compressed frames and headers
@@ -104,7 +104,7 @@ class Batch:
         try:
             if pending.boxes:
                 blank_pixels(out, pending.new.before, pending.boxes)
-            _check_size(pending)
+            _check_unchanged(pending)
         except BaseException:
             os.close(out)
             Path(target).unlink()
@@ -117,9 +117,10 @@ class Batch:
             os.close(pending.source)
 
 
-def _check_size(pending: _PendingFile) -> None:
-    """Raise `DicomUnsupported` unless a file still has the size that it was received with."""
-    if os.fstat(pending.source).st_size != pending.instance.size:
+def _check_unchanged(pending: _PendingFile) -> None:
+    """Raise `DicomUnsupported` unless a file has the size, and where it lies elsewhere the stamp, that it came with."""
+    state, instance = os.fstat(pending.source), pending.instance
+    if state.st_size != instance.size or instance.stamp not in {None, FileStamp.of(state)}:
         raise unsupported("changed-while-reading")
 
 

@@ -131,7 +131,10 @@ def _refused(study: Included, left_out: list[LeftOut]) -> Refused:
     reasons: dict[str, Reason] = {entry.reasons[0].code: entry.reasons[0] for entry in left_out}
     savable = any(entry.ending is Ending.QUARANTINED for entry in left_out)
     return Refused(
-        key=study.key, ending=Ending.QUARANTINED if savable else Ending.REFUSED, reasons=tuple(reasons.values())
+        key=study.key,
+        ending=Ending.QUARANTINED if savable else Ending.REFUSED,
+        reasons=tuple(reasons.values()),
+        left_out=tuple(left_out),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 from shared.ids import Sha256
 from site_node.dicom.unreadable import unreadable
-from site_node.study import Identity, Instance
+from site_node.study import FileStamp, Identity, Instance
 
 STUDY_DATES = ("StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate")  # the first that is a day counts
 _REQUIRED = MappingProxyType(
@@ -47,12 +47,22 @@ class Header(NamedTuple):  # as a pydantic model it takes eight times as long to
         """Nothing: every field identifies."""
         return "Header(…)"
 
-    def instance(self, path: Path, size: int, sha256: Sha256 | None) -> Instance:
-        """The instance whose file, of `size` bytes, lies at `path`."""
+    def instance(
+        self,
+        path: Path,
+        size: int,
+        *,
+        sha256: Sha256 | None = None,
+        stamp: FileStamp | None = None,
+        opaque_name: str = "",
+    ) -> Instance:
+        """The instance whose file, of `size` bytes, lies at `path`; see `Instance` for what else it is known by."""
         return Instance(
             path=path,
             size=size,
             sha256=sha256,
+            stamp=stamp,
+            opaque_name=opaque_name,
             sop_instance_uid=self.sop_instance_uid,
             sop_class_uid=self.sop_class_uid,
             series_instance_uid=self.series_instance_uid,

@@ -20,9 +20,10 @@ _FOLDERS = ("keys", "spool", "work", "library", "outbox", "receipts", "reports",
 
 @dataclass(frozen=True)
 class SiteHome:
-    """The paths of a site's files, all below one folder."""
+    """The paths of a site's files, all below one folder; new files may be made in another, `outputs`."""
 
     folder: Path
+    outputs: Path | None = None
 
     @property
     def settings_file(self) -> Path:
@@ -112,6 +113,10 @@ class SiteHome:
     def work(self, key: StudyKey) -> Path:
         """One study's folder between stages, mode 0700: PHI until it is validated."""
         return self.folder / "work" / key
+
+    def deidentified(self, key: StudyKey) -> Path:
+        """One study's new files, until it is sealed or left out."""
+        return (self.work(key) if self.outputs is None else self.outputs / key) / "deidentified"
 
     def work_folders(self) -> tuple[Path, ...]:
         """The work folders that exist."""

@@ -174,7 +174,7 @@ class SiteStages:
 
 def inspector(checker: Checker, pictures: Path | None) -> Inspect:
     """The pixel stage as the pipeline calls it; pictures that frame the text found are written to `pictures`."""
-    return lambda study, released: inspect(study, released, checker=checker, pictures=pictures)
+    return lambda study, released: inspect(study, released, checker=checker, pictures=pictures) or study
 
 
 def row_for(study: Received, sheets: Sequence[ClinicalSheet]) -> ClinicalRow | NoRowReason:

@@ -35,8 +35,8 @@ def remove_from_spool(instances: Iterable[Instance]) -> None:
 def conflicting_instances(study: Received, home: SiteHome) -> tuple[Instance, ...]:
     """The instances of `study` that are other versions of an image in its record."""
     record = Records(home).find(study.key, Received)
-    recorded = {instance.sop_instance_uid: instance.path.stem for instance in record.instances} if record else {}
-    return tuple(new for new in study.instances if recorded.get(new.sop_instance_uid, new.path.stem) != new.path.stem)
+    recorded = {instance.sop_instance_uid: instance.name for instance in record.instances} if record else {}
+    return tuple(new for new in study.instances if recorded.get(new.sop_instance_uid, new.name) != new.name)
 
 
 def withdraw(key: StudyKey, versions: Sequence[Instance], home: SiteHome, ledger: Ledger) -> None:
@@ -54,10 +54,10 @@ def withdraw(key: StudyKey, versions: Sequence[Instance], home: SiteHome, ledger
         entry = ledger.study(key)
         state = State.QUARANTINED if entry.state is State.QUARANTINED else State.RECEIVED
         reasons = entry.reasons if state is State.QUARANTINED else ()
-        ledger.add_study(key, [instance.path.stem for instance in remaining], state=state, reasons=reasons)
+        ledger.add_study(key, [instance.name for instance in remaining], state=state, reasons=reasons)
     else:  # no image of it can be trusted
         ledger.advance(key, State.QUARANTINED, reasons=(refused("", OTHER_BYTES).reason,))
-    ledger.hold_instances(key, [instance.path.stem for instance in withdrawn], OTHER_BYTES)
+    ledger.hold_instances(key, [instance.name for instance in withdrawn], OTHER_BYTES)
     if remaining:
         Records(home).write(key, record.model_copy(update={"instances": remaining}))
     remove_from_spool(withdrawn)

@@ -69,7 +69,7 @@ def enter_reception(reception: Reception, *, home: SiteHome, ledger: Ledger) -> 
 
 def _enter_study(study: Received, held_reason: Reason | None, home: SiteHome, ledger: Ledger) -> dict[str, int]:
     """Enter one study of a reception; return the counts it adds."""
-    arrived = {instance.path.stem: instance for instance in study.instances}
+    arrived = {instance.name: instance for instance in study.instances}
     known = ledger.names(study.key)
     new = [name for name in arrived if name not in known]
     duplicates = {"duplicates": len(arrived) - len(new)}
@@ -90,7 +90,7 @@ def _enter_study(study: Received, held_reason: Reason | None, home: SiteHome, le
 def _enter_whole(study: Received, held_reason: Reason | None, home: SiteHome, ledger: Ledger) -> None:
     """Write the study's record, then enter it; one that a person must see first is quarantined at once."""
     Records(home).write(study.key, study)
-    names = [instance.path.stem for instance in study.instances]
+    names = [instance.name for instance in study.instances]
     state = State.QUARANTINED if held_reason else State.RECEIVED
     ledger.add_study(study.key, names, state=state, reasons=(held_reason,) if held_reason else ())
 
@@ -106,9 +106,9 @@ def _merge(study: Received, held_reason: Reason | None, home: SiteHome, ledger: 
         return
     conflicting = ledger.names(study.key, OTHER_BYTES)
     instances = {
-        instance.path.stem: instance
+        instance.name: instance
         for instance in (*record.instances, *study.instances)
-        if instance.path.stem not in conflicting and instance.path.exists()
+        if instance.name not in conflicting and instance.path.exists()
     }
     identity = study.identity if study.identity == record.identity else None
     if identity is None and held_reason is None:
@@ -123,7 +123,7 @@ def _quarantine_instances(
 ) -> None:
     """Quarantine images apart from their study, and list where they lie for the person who looks."""
     copy_to_quarantine((instance.path for instance in instances), home)
-    ledger.hold_instances(key, [instance.path.stem for instance in instances], code)
+    ledger.hold_instances(key, [instance.name for instance in instances], code)
     _list_files([(f"quarantine/arrivals/{instance.path.name}", code) for instance in instances], home)
     remove_from_spool(instances)
 

@@ -1,16 +1,23 @@
 """One pass of the pipeline over a node's studies, and its result."""
 
+import sqlite3
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from pathlib import Path
 
-from shared.errors import ExitCode
+from shared.errors import ExitCode, InternalError, RicordError
 from shared.ids import StudyKey
+from site_node.home.folder import SiteHome
 from site_node.home.ledger import ENDED, Ledger, State
-from site_node.node.open import Node
-from site_node.node.pipeline import Pipeline, Progress
+from site_node.node.open import Node, membership_of
+from site_node.node.pipeline import BY_WORKERS, Advance, Pipeline, Progress, Workers
+from site_node.node.worker_processes import Processes
 from site_node.pixels.client import PixelChecker
 from site_node.submit.client import submitting
+
+_SEVERAL = 2
 
 
 @dataclass
@@ -48,8 +55,42 @@ def run_pass(node: Node, until: State, *, halted: Callable[[], bool] = lambda: F
             halted=halted,
             shortage=node.free_space.shortage,
         )
-        completed.progress = pipeline.run(until)
+        completed.progress = pipeline.run(until, _workers(node, halted, stack))
     return completed
+
+
+def advance_study(home: Path, until: State, key: StudyKey) -> Advance:
+    """Move one study of a home in a worker process, which opens the home once for itself."""
+    try:
+        return _pipeline(home).advance(key, until)
+    except RicordError as error:
+        return Advance(error=error)
+    except (OSError, sqlite3.Error) as error:
+        return Advance(error=InternalError(type(error).__name__))
+
+
+@lru_cache(maxsize=1)
+def _pipeline(folder: Path) -> Pipeline:
+    """The pipeline of a worker; the process that started it holds the home's lock and ends the worker."""
+    home = SiteHome(folder)
+    node = Node(home, home.load(), Ledger(home.ledger), membership_of(home))
+    return Pipeline(
+        node.home,
+        node.ledger,
+        node.stages.available(PixelChecker()),
+        originals_stay=node.settings.originals_stay,
+        shortage=node.free_space.shortage,
+    )
+
+
+def _workers(node: Node, halted: Callable[[], bool], stack: ExitStack) -> Workers | None:
+    """Worker processes where several studies wait for their first stages; else this process does the work."""
+    count = min(node.settings.worker_count, len(node.ledger.studies(*BY_WORKERS)))
+    if count < _SEVERAL:
+        return None
+    engine = Processes(count, halted)
+    stack.callback(engine.close)
+    return lambda keys, until: engine.run(partial(advance_study, node.home.folder, until), keys)
 
 
 def _may_send(ledger: Ledger) -> bool:

@@ -6,17 +6,19 @@ lost and nothing is doubled. An error with one study ends that study only.
 """
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import structlog
 
-from shared.durable import LONGEST_PAUSE, clear_folder, reporting_full_disk, sync_tree
+from shared.durable import LONGEST_PAUSE, clear_folder, reporting_full_disk
 from shared.errors import (
     AgreementError,
     DiskFull,
+    DiskNearlyFull,
     FederationError,
     InvalidIdentifier,
     NotFound,
@@ -34,6 +36,7 @@ from site_node.home.ledger import ENDED, STATE_ORDER, Ledger, State, StudyEntry
 from site_node.home.records import Records
 from site_node.study import (
     Deidentified,
+    Ending,
     Excluded,
     Included,
     LeftOut,
@@ -53,7 +56,29 @@ log = structlog.get_logger(__name__)
 _BLOCKING = (AgreementError, DiskFull, FederationError, ProtocolError, SettingsError, TransportError, TrustError)
 
 
-Inspect = Callable[[Deidentified, frozenset[str]], Refused | None]
+Inspect = Callable[[Deidentified, frozenset[str]], Deidentified | Refused]
+
+
+INTERNAL_ERROR, TOO_LARGE, WORKER_DIED = (
+    Reason(code=code, message=message, severity=Severity.REVIEW)
+    for code, message in (
+        ("internal-error", "A stage met a defect of its own; tell us, or try again."),
+        ("too-large", "The study does not fit into memory."),
+        ("worker-died", "The process that worked on the study was killed, and the one after it too."),
+    )
+)
+
+
+class Advance(NamedTuple):
+    """How far a study came: the states it reached, and the error, not of the study, that stopped it there."""
+
+    reached: tuple[State, ...] = ()
+    error: RicordError | None = None
+
+
+# Advances studies in other processes: `None` where the process died with the study each time.
+Workers = Callable[[Sequence[StudyKey], State], Iterator[tuple[StudyKey, Advance | None]]]
+BY_WORKERS = (State.RECEIVED, State.INCLUDED, State.DEIDENTIFIED)  # these stages take time, and no connection
 
 
 @dataclass(frozen=True)
@@ -116,8 +141,6 @@ class Pipeline:
         self._halted = halted
         self._shortage = shortage
         self._now = now
-        self._blocking: list[RicordError] = []
-        self._shortage_error: RicordError | None = None
         self._steps: dict[State, Callable[[StudyEntry], State | None]] = {
             State.RECEIVED: self._screen,
             State.INCLUDED: self._deidentify,
@@ -126,57 +149,74 @@ class Pipeline:
             State.SEALED: self._submit,
         }
 
-    def run(self, until: State = State.SUBMITTED) -> Progress:
-        """Move every study up to the state `until`, or to its ending.
+    def run(self, until: State = State.SUBMITTED, workers: Workers | None = None) -> Progress:
+        """Move every study up to the state `until`, or to its ending; `workers` do all but sealing and sending.
 
         Raises errors of the node that occur before sending (`DiskFull`, a missing key). An error that blocks sending
         is returned, and the other studies go on until they are sealed.
         """
         self._clean_up()
-        self._blocking.clear()
-        self._shortage_error = None
-        moved = 0
-        for entry in self._ledger.studies(*STATE_ORDER[: STATE_ORDER.index(until)]):
-            limit = State.SEALED if self._blocking and until is State.SUBMITTED else until
-            moved += self._advance_study(entry.key, limit)
-        return Progress(moved=moved, blocked=self._blocking[0] if self._blocking else self._shortage_error)
+        moved, blocked, shortage = 0, None, None
+        for key, advanced in self._advanced(until, workers):
+            limit = State.SEALED if blocked and until is State.SUBMITTED else until
+            here = self.advance(key, limit)
+            moved += bool(advanced.reached or here.reached)
+            for error in (advanced.error, here.error):
+                if isinstance(error, DiskNearlyFull):
+                    shortage = error
+                elif error is not None and self._ledger.study(key).state is State.SEALED:
+                    blocked = blocked or error
+                elif error is not None:
+                    raise error
+        return Progress(moved=moved, blocked=blocked or shortage)
 
-    def _advance_study(self, key: StudyKey, until: State) -> bool:
-        """Move one study, stage after stage; return whether it moved."""
-        moved = False
-        while not self._halted():
+    def advance(self, key: StudyKey, until: State) -> Advance:
+        """Move one study, stage after stage, up to the state `until`."""
+        reached: list[State] = []
+        error = None
+        while error is None and not self._halted():
             entry = self._ledger.study(key)
             if entry.state not in self._steps or STATE_ORDER.index(entry.state) >= STATE_ORDER.index(until):
                 break
-            reached = self._step(entry)
-            if reached is None:
+            state, error = self._step(entry)
+            if state is None:
                 break
-            moved = True
-            self._report(key, reached)
+            reached.append(state)
+            self._report(key, state)
             self._remove_leftovers(self._ledger.study(key))
-        return moved
+        return Advance(tuple(reached), error)
 
-    def _step(self, entry: StudyEntry) -> State | None:
-        """Run the next stage of one study; return the state reached, or `None` where it has to wait."""
-        if entry.state is not State.SEALED and (error := self._shortage()):
-            self._shortage_error = error
-            return None
+    def _advanced(self, until: State, workers: Workers | None) -> Iterator[tuple[StudyKey, Advance]]:
+        """Every study that is to move: those that workers advance after the others, as they are ready."""
+        entries = self._ledger.studies(*STATE_ORDER[: STATE_ORDER.index(until)])
+        for_workers = [entry.key for entry in entries if workers is not None and entry.state in BY_WORKERS]
+        yield from ((key, Advance()) for key in (entry.key for entry in entries) if key not in set(for_workers))
+        if workers is not None and for_workers:
+            limit = STATE_ORDER[min(STATE_ORDER.index(until), STATE_ORDER.index(State.VALIDATED))]
+            for key, advanced in workers(for_workers, limit):
+                if advanced is None:
+                    self._end(key, State.QUARANTINED, (WORKER_DIED,))
+                for state in (State.QUARANTINED,) if advanced is None else advanced.reached:
+                    self._report(key, state)
+                yield key, advanced or Advance((State.QUARANTINED,))
+
+    def _step(self, entry: StudyEntry) -> tuple[State | None, RicordError | None]:
+        """Run the next stage of one study: the state reached, or `None` and perhaps the error that makes it wait."""
+        if entry.state is not State.SEALED and (shortage := self._shortage()):
+            return None, shortage
         try:
             with reporting_full_disk(self._home.folder):
-                return self._steps[entry.state](entry)
+                return self._steps[entry.state](entry), None
         except _BLOCKING as error:
-            if entry.state is not State.SEALED:
-                raise
-            self._blocking.append(error)
-            return None
+            return None, error
         except RicordError as error:
-            return self._end(entry.key, State.REFUSED, (_defect(error.code, error.public, Severity.REJECT),))
+            why = Reason(code=error.code, message=error.public, severity=Severity.REJECT)
+            return self._end(entry.key, State.REFUSED, (why,)), None
+        except MemoryError:
+            return self._end(entry.key, State.QUARANTINED, (TOO_LARGE,)), None
         except Exception as error:  # noqa: BLE001 -- a defect of ours must not stop the other studies; a person sees it
             log.error("stage.defect", study=entry.key, state=entry.state.value, trace=trace_lines(error))
-            reason = _defect(
-                "internal-error", "A stage met a defect of its own; tell us, or try again.", Severity.REVIEW
-            )
-            return self._end(entry.key, State.QUARANTINED, (reason,))
+            return self._end(entry.key, State.QUARANTINED, (INTERNAL_ERROR,)), None
 
     def _screen(self, entry: StudyEntry) -> State:
         study = self._records.read(entry.key, Received)
@@ -190,15 +230,15 @@ class Pipeline:
     def _deidentify(self, entry: StudyEntry) -> State | None:
         if self._stages.deidentify is None:
             return None
-        out = self._home.work(entry.key) / "deidentified"
+        out = self._home.deidentified(entry.key)
         shutil.rmtree(out, ignore_errors=True)
+        out.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         blank = self._records.find(entry.key, Blanking)
         result = self._stages.deidentify(self._records.read(entry.key, Included), out, blank)
         if isinstance(result, Deidentified) and self._stages.inspect is not None:
-            result = self._stages.inspect(result, entry.released) or result
+            result = self._stages.inspect(result, entry.released)
         if isinstance(result, Refused):
-            return self._end(entry.key, State(result.ending.value), result.reasons)
-        sync_tree(out)
+            return self._refuse(entry.key, result)
         self._records.write(entry.key, result)
         uid = result.study_instance_uid
         return self._advance(entry.key, State.DEIDENTIFIED, entry.reasons, left_out=result.left_out, study=uid)
@@ -210,11 +250,11 @@ class Pipeline:
         report = self._home.reports / f"{output.study_instance_uid}.json"
         result = self._stages.validate(included, output, report, self._records.find(entry.key, Blanking))
         if isinstance(result, Refused):
-            return self._end(entry.key, State(result.ending.value), result.reasons)
+            return self._refuse(entry.key, result)
         if self._stages.add_to_library is not None:
             self._stages.add_to_library(result)
         self._records.write(entry.key, result)
-        return self._advance(entry.key, State.VALIDATED, entry.reasons)
+        return self._advance(entry.key, State.VALIDATED, entry.reasons, left_out=result.study.left_out)
 
     def _seal(self, entry: StudyEntry) -> State | None:
         if self._stages.seal is None:
@@ -239,8 +279,14 @@ class Pipeline:
         left_out: Sequence[LeftOut] = (),
         study: Uid | None = None,
     ) -> State:
-        instances = [(entry.instance.path.stem, entry.ending, entry.reasons[0].code) for entry in left_out]
-        self._ledger.advance(key, state, reasons=reasons, left_out=instances, study=study)
+        self._ledger.advance(key, state, reasons=reasons, left_out=_endings(left_out), study=study)
+        return state
+
+    def _refuse(self, key: StudyKey, refused: Refused) -> State:
+        """End a study that a stage refused; its record says which instance was refused for what."""
+        state = State(refused.ending.value)
+        self._records.write(key, refused)
+        self._ledger.advance(key, state, reasons=refused.reasons, left_out=_endings(refused.left_out))
         return state
 
     def _end(self, key: StudyKey, state: State, reasons: Sequence[Reason]) -> State:
@@ -263,7 +309,7 @@ class Pipeline:
             if self._originals_stay:  # else the study's ending implies it
                 log.info("originals.deleted", study=key, state=state.value)
         else:
-            shutil.rmtree(self._home.work(key) / "deidentified", ignore_errors=True)
+            shutil.rmtree(self._home.deidentified(key), ignore_errors=True)
 
     def _clean_up(self) -> None:
         """Remove half-written files, leftovers after a kill, and originals whose time is over."""
@@ -284,5 +330,5 @@ def sealed_files(sealed: Sealed) -> tuple[Path, ...]:
     return sealed.ciphertext, sealed.ciphertext.with_suffix(".manifest.json")
 
 
-def _defect(code: str, message: str, severity: Severity) -> Reason:
-    return Reason(code=code, message=message, severity=severity)
+def _endings(left_out: Sequence[LeftOut]) -> list[tuple[str, Ending, str]]:
+    return [(entry.instance.name, entry.ending, entry.reasons[0].code) for entry in left_out]

@@ -21,8 +21,8 @@ _HEADER = [
     "SOPClassUID", "Modality", "ImageType", "BurnedInAnnotation", "NumberOfFrames", "Rows", "Columns",
     "SeriesInstanceUID", "InstanceNumber", "ImagePositionPatient", "ImageOrientationPatient",
 ]  # fmt: skip
-_CT = "1.2.840.10008.5.1.4.1.1.2"
-_ENHANCED_CT = (f"{_CT}.1", f"{_CT}.2")  # Enhanced CT, Legacy Converted Enhanced CT
+CT = "1.2.840.10008.5.1.4.1.1.2"
+_ENHANCEDCT = (f"{CT}.1", f"{CT}.2")  # Enhanced CT, Legacy Converted Enhanced CT
 _DARKEST, _BRIGHTEST = 0.5, 99.5  # percentiles; a few odd pixels must not decide what is black and white
 _GREY, _COLOUR = 2, 3  # dimensions of a picture
 
@@ -44,7 +44,7 @@ def choose_frames(paths: Iterable[Path]) -> tuple[Frame, ...]:
         count = int(header.get("NumberOfFrames") or 1)
         if _is_searched_whole(header):
             chosen.update(Frame(path, index, _declares_text(header)) for index in range(count))
-        elif header.SOPClassUID in _ENHANCED_CT:
+        elif header.SOPClassUID in _ENHANCEDCT:
             chosen.update({Frame(path, 0), Frame(path, count - 1)})
         else:
             matrix = (str(header.get("SeriesInstanceUID")), int(header.Rows), int(header.Columns))
@@ -104,7 +104,7 @@ def _header(path: Path) -> pydicom.Dataset:
 
 def _is_searched_whole(header: pydicom.Dataset) -> bool:
     """Whether every frame is searched: in all objects but plain CT images."""
-    if header.SOPClassUID not in (_CT, *_ENHANCED_CT) or _declares_text(header):
+    if header.SOPClassUID not in (CT, *_ENHANCEDCT) or _declares_text(header):
         return True
     image_type = header.get("ImageType") or ()
     return "LOCALIZER" in image_type or "SCREEN SAVE" in image_type

@@ -8,8 +8,8 @@ from shared.durable import write_whole
 from shared.errors import PixelCheckFailed, PixelsUnreadable
 from site_node.blanking import BURNED_IN_TEXT, FINDINGS_FILE, SAID_TO_BE_BURNED_IN, FrameWithText, Sides, TextFindings
 from site_node.pixels.box import Box
-from site_node.pixels.frames import Frame, choose_frames
-from site_node.study import Deidentified, Ending, Reason, Refused, Severity
+from site_node.pixels.frames import CT, Frame, choose_frames
+from site_node.study import Deidentified, DeidentifiedInstance, Ending, LeftOut, Reason, Refused, Severity
 
 TEXT, UNREADABLE, UNCHECKED = BURNED_IN_TEXT, "pixels-not-readable", "pixels-not-checked"
 WITHOUT = (
@@ -52,6 +52,35 @@ def inspect(
         return None
     reasons = tuple(reason for reason in _search(study, checker, folder) if reason.code not in released)
     return Refused(key=study.key, ending=Ending.QUARANTINED, reasons=reasons) if reasons else None
+
+
+def inspect_apart(study: Deidentified, checker: Checker) -> Deidentified | Refused:
+    """Leave out what shows text, where no person will look: a CT series as a whole, any other file by itself.
+
+    Only some slices of a CT series are searched, so that text on a slice counts against the series. New files that are
+    left out are removed. Raises `PixelCheckUnavailable`.
+    """
+    groups: dict[str, list[DeidentifiedInstance]] = {}
+    for instance in study.instances:
+        is_ct = instance.source.sop_class_uid == CT
+        groups.setdefault(instance.series_instance_uid if is_ct else instance.sop_instance_uid, []).append(instance)
+    passing: list[DeidentifiedInstance] = []
+    left_out: list[LeftOut] = []
+    reasons: tuple[Reason, ...] = ()
+    for group in groups.values():
+        part = study.model_copy(update={"instances": tuple(group)})
+        refused = inspect(part, frozenset(), checker=checker, pictures=None)
+        if refused is None:
+            passing += group
+        else:
+            reasons = tuple(dict.fromkeys((*reasons, *refused.reasons)))
+            ending = refused.ending
+            left_out += [LeftOut(instance=file.source, ending=ending, reasons=refused.reasons) for file in group]
+            for file in group:
+                file.path.unlink()
+    if not passing:
+        return Refused(key=study.key, ending=Ending.QUARANTINED, reasons=reasons, left_out=tuple(left_out))
+    return study.model_copy(update={"instances": tuple(passing), "left_out": (*study.left_out, *left_out)})
 
 
 def _search(study: Deidentified, checker: Checker, folder: Path | None) -> tuple[Reason, ...]:

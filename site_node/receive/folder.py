@@ -5,10 +5,13 @@ it has its final name, which is its data's digest: receiving the same source aga
 """
 
 import hashlib
+import os
 import shutil
+import stat
 import zlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, NamedTuple, Protocol
 from zipfile import BadZipFile
@@ -19,16 +22,21 @@ from shared.durable import move, new_file, sync_folder
 from shared.errors import DicomUnreadable, NoDicomFound
 from shared.frozen import Frozen
 from shared.ids import Sha256, StudyKey
+from site_node.dicom.attributes import read_attributes
 from site_node.dicom.data_digest import data_digest
 from site_node.dicom.header import Header
 from site_node.dicom.reading import looks_like_dicom, read_header
 from site_node.dicom.unreadable import unreadable
 from site_node.receive.refusals import RefusedFile, refused
 from site_node.receive.source import Candidate, candidates
-from site_node.study import Instance, Reason, Received, Severity
+from site_node.study import FileStamp, Instance, Reason, Received, Severity
 
 _BLOCK = 1 << 20
 _ARRIVING = "arriving"
+_NAME_CHARACTERS = 32  # of a digest
+_NAMES = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+NO_IMAGE = frozenset({"not-dicom", "dicomdir"})  # lies beside images in an export
+InstanceName = tuple[StudyKey, str]  # the study, and the opaque name of an instance in it
 NO_DICOM = frozenset(  # a source in which every file is refused for one of these holds no DICOM
     {"not-dicom", "empty-file", "link-outside", "link-loop", "link-broken", "not-a-file", "path-outside", "unreadable"}
 )
@@ -62,47 +70,101 @@ class Reception(Frozen):
     refused: tuple[RefusedFile, ...]
     conflicts: tuple[Received, ...] = ()  # versions of images that differ; all of them are in `refused`, too
     duplicates: int  # further copies of an instance, the data byte for byte the same
-    sources: dict[str, Path] = Field(default_factory=dict, repr=False)  # name in the source -> file in the spool: PHI
+    names: tuple[str, ...] = Field(default=(), repr=False)  # of all files, in the source's order: PHI
+    sources: dict[str, InstanceName] = Field(default_factory=dict, repr=False)  # what each accepted file became
 
 
-class _SpooledFile(NamedTuple):
-    """One file in the spool with its header."""
+class _FileRead(NamedTuple):
+    """One file that was read: our copy of it, or the file where it lies."""
 
     source: str
     header: Header
     instance: Instance
-    known: bool  # the same data was in the spool before
+    known: bool = False  # the same data was in the spool before
+
+    @property
+    def version(self) -> str:
+        """The digest of the data, which differs between two files of an instance that are no copies of each other."""
+        if self.instance.stamp is None:
+            return self.instance.name
+        try:
+            with self.instance.path.open("rb") as stream:
+                return data_digest(stream, self.header)[:_NAME_CHARACTERS]
+        except OSError:  # removed meanwhile
+            return str(self.instance.stamp)
 
 
-def receive_folder(source: Path, spool: Path, pseudonyms: StudyKeys) -> Reception:
+def receive_folder(
+    source: Path,
+    spool: Path,
+    pseudonyms: StudyKeys,
+    *,
+    in_place: bool = False,
+    on_file: Callable[[], object] = lambda: None,
+) -> Reception:
     """Receive a folder, a zip archive, a DICOMDIR or one file into `spool/<study key>/<digest of its data>.dcm`.
+
+    With `in_place` only members of archives are copied; other files are read where they lie, and their stamps noted.
+    `on_file` is called after each file.
 
     Raises `SourceMissing`, `NoDicomFound` when no file in it is DICOM, and `DiskFull`.
     """
     arriving = spool / _ARRIVING
     shutil.rmtree(arriving, ignore_errors=True)  # left by a killed run
     arriving.mkdir(parents=True, mode=0o700)
-    spooled: list[_SpooledFile] = []
+    files: list[_FileRead] = []
     refusals: list[RefusedFile] = []
+    names: list[str] = []
     for candidate in candidates(source):
+        names.append(candidate.name)
         try:
-            spooled.append(_receive_file(candidate, spool, pseudonyms))
+            if in_place and candidate.path is not None and candidate.member is None:
+                files.append(_read_in_place(candidate.name, candidate.path, pseudonyms))
+            else:
+                files.append(_receive_file(candidate, spool, pseudonyms))
         except DicomUnreadable as error:
-            refusals.append(refused(candidate.name, error.fields["reason"]))
+            refusals.append(_refused(candidate, error.fields["reason"], in_place=in_place))
+        on_file()
     arriving.rmdir()
-    if not spooled and all(file.reason.code in NO_DICOM for file in refusals):
+    if not files and all(file.reason.code in NO_DICOM for file in refusals):
         raise NoDicomFound(source=str(source))
-    return _reception(spooled, refusals, pseudonyms)
+    return _reception(files, refusals, pseudonyms).model_copy(update={"names": tuple(names)})
 
 
-def _receive_file(candidate: Candidate, spool: Path, pseudonyms: StudyKeys) -> _SpooledFile:
+def _refused(candidate: Candidate, code: str, *, in_place: bool) -> RefusedFile:
+    """The record of a refused file; of one that stays where it lies, with the study that it names."""
+    names: dict[str, str] = {}
+    if in_place and code not in NO_IMAGE and candidate.open is not None:
+        with suppress(Exception), candidate.open() as stream:  # it is refused already
+            names = read_attributes(stream, *_NAMES)
+    study, series, instance = (names.get(name, "") for name in _NAMES)
+    return refused(candidate.name, code).model_copy(update={"study": study, "series": series, "instance": instance})
+
+
+def _read_in_place(name: str, path: Path, pseudonyms: StudyKeys) -> _FileRead:
+    """Read a file's header where it lies; raises `DicomUnreadable`."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe's other end is not waited for
+    except OSError:
+        raise unreadable("unreadable") from None
+    with os.fdopen(descriptor, "rb") as stream:
+        state = os.fstat(descriptor)
+        if not stat.S_ISREG(state.st_mode):
+            raise unreadable("not-a-file")
+        header = read_header(stream, state.st_size)
+    opaque_name = pseudonyms.study_key(header.sop_instance_uid)
+    instance = header.instance(path, state.st_size, stamp=FileStamp.of(state), opaque_name=opaque_name)
+    return _FileRead(name, header, instance)
+
+
+def _receive_file(candidate: Candidate, spool: Path, pseudonyms: StudyKeys) -> _FileRead:
     """Copy one file and read the copy; raises `DicomUnreadable`, and then leaves no copy."""
     copy = spool / _ARRIVING / "file"
     try:
         size, digest = _copy(candidate, copy)
         with copy.open("rb") as stream:
             header = read_header(stream, size)
-            name = data_digest(stream, header)[:32]
+            name = data_digest(stream, header)[:_NAME_CHARACTERS]
         path = spool / pseudonyms.study_key(header.study_instance_uid) / f"{name}.dcm"
         path.parent.mkdir(mode=0o700, exist_ok=True)
         if known := path.exists():  # the same data, perhaps with other file meta information: the recorded file stays
@@ -111,7 +173,7 @@ def _receive_file(candidate: Candidate, spool: Path, pseudonyms: StudyKeys) -> _
             move(copy, path)
     finally:
         copy.unlink(missing_ok=True)
-    return _SpooledFile(candidate.name, header, header.instance(path, size, digest), known)
+    return _FileRead(candidate.name, header, header.instance(path, size, sha256=digest), known)
 
 
 def _size_and_digest(path: Path) -> tuple[int, Sha256]:
@@ -151,37 +213,43 @@ def _read_block(source: IO[bytes]) -> bytes:
         raise unreadable("archive-damaged") from None
 
 
-def _reception(spooled: Sequence[_SpooledFile], refusals: Sequence[RefusedFile], pseudonyms: StudyKeys) -> Reception:
+def _reception(files: Sequence[_FileRead], refusals: Sequence[RefusedFile], pseudonyms: StudyKeys) -> Reception:
     """Group by study; copies of an instance count once, and versions that differ are all quarantined."""
-    versions: dict[str, set[str]] = defaultdict(set)
-    for file in spooled:
-        versions[file.header.sop_instance_uid].add(file.instance.path.stem)
-    studies: dict[str, dict[str, _SpooledFile]] = defaultdict(dict)
-    conflicts: dict[str, list[_SpooledFile]] = defaultdict(list)
-    for file in spooled:
-        if len(versions[file.header.sop_instance_uid]) > 1:
-            conflicts[file.header.study_instance_uid].append(file)
-        else:
-            studies[file.header.study_instance_uid].setdefault(file.header.sop_instance_uid, file)
-    built = [_study(uid, list(files.values()), pseudonyms) for uid, files in sorted(studies.items())]
-    for study, _ in built:
-        sync_folder(study.instances[0].path.parent)
-    accepted_paths = {instance.path for study, _ in built for instance in study.instances}
-    conflicting = [file for files in conflicts.values() for file in files]
+    copies: dict[str, list[_FileRead]] = defaultdict(list)
+    for file in files:
+        copies[file.header.sop_instance_uid].append(file)
+    several = [same for same in copies.values() if len(same) > 1 and len({file.version for file in same}) > 1]
+    conflicting = [file for same in several for file in same]
+    conflicts: dict[str, list[_FileRead]] = defaultdict(list)
     for file in conflicting:
-        if not file.known:  # a person finds it in the source; a file that was here before may belong to a study
+        conflicts[file.header.study_instance_uid].append(file)
+        copies.pop(file.header.sop_instance_uid, None)
+    studies: dict[str, list[_FileRead]] = defaultdict(list)
+    for first, *_ in copies.values():
+        studies[first.header.study_instance_uid].append(first)
+    built = [_study(uid, members, pseudonyms) for uid, members in sorted(studies.items())]
+    for study, _ in built:
+        if any(instance.stamp is None for instance in study.instances):
+            sync_folder(study.instances[0].path.parent)
+    for file in conflicting:
+        if not file.known and file.instance.stamp is None:  # a person finds it in the source
             file.instance.path.unlink(missing_ok=True)
+    keys = {study.study_instance_uid: study.key for study, _ in built}
     return Reception(
         studies=tuple(study for study, _ in built),
         held={study.key: reason for study, reason in built if reason is not None},
         refused=(*refusals, *(refused(file.source, "other-bytes") for file in conflicting)),
-        conflicts=tuple(_study(uid, files, pseudonyms)[0] for uid, files in sorted(conflicts.items())),
-        sources={file.source: file.instance.path for file in spooled if file.instance.path in accepted_paths},
-        duplicates=len(spooled) - len(conflicting) - sum(len(study.instances) for study, _ in built),
+        conflicts=tuple(_study(uid, members, pseudonyms)[0] for uid, members in sorted(conflicts.items())),
+        sources={
+            file.source: (keys[first.header.study_instance_uid], first.instance.name)
+            for first, *further in copies.values()
+            for file in (first, *further)
+        },
+        duplicates=len(files) - len(conflicting) - len(copies),
     )
 
 
-def _study(uid: str, files: Sequence[_SpooledFile], pseudonyms: StudyKeys) -> tuple[Received, Reason | None]:
+def _study(uid: str, files: Sequence[_FileRead], pseudonyms: StudyKeys) -> tuple[Received, Reason | None]:
     """One study and, if a person must see it first, why. A study of two patients has no identity."""
     patients = {file.header.identity for file in files}
     reason = MIXED_PATIENTS if len(patients) > 1 else NO_PATIENT_ID if patients == {None} else None
@@ -189,6 +257,6 @@ def _study(uid: str, files: Sequence[_SpooledFile], pseudonyms: StudyKeys) -> tu
         key=pseudonyms.study_key(uid),
         study_instance_uid=uid,
         identity=files[0].header.identity if reason is None else None,
-        instances=tuple(sorted((file.instance for file in files), key=lambda instance: instance.path.name)),
+        instances=tuple(sorted((file.instance for file in files), key=lambda instance: instance.name)),
     )
     return study, reason

@@ -6,11 +6,17 @@ from site_node.study import Ending, Reason, Severity
 
 
 class RefusedFile(Frozen):
-    """A file that did not become part of a study, and why. `source` is its name relative to the source: PHI."""
+    """A file that did not become part of a study, and why. `source` is its name relative to the source: PHI.
+
+    A file that stays where it lies may name its study; the UIDs are empty where it does not, or was not asked.
+    """
 
     source: str
     ending: Ending
     reason: Reason
+    study: str = ""
+    series: str = ""
+    instance: str = ""
 
     def __repr__(self) -> str:
         """The reason alone; a file name may hold a patient's."""

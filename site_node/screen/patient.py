@@ -56,8 +56,8 @@ def _check_unique(members: Sequence[Facts]) -> tuple[Reason, ...]:
 
 
 def check_age(members: Sequence[Facts], clinical: ClinicalRow | None, rule: AgeRule) -> tuple[Reason, ...]:
-    """The youngest age in the images, or else the sheet's, reaches the minimum."""
-    ages = [age for facts in members if (age := image_age(facts)) is not None]
+    """The youngest age that the images state, or else the sheet's, reaches the minimum."""
+    ages = [age for facts in members for age in stated_ages(facts)]
     if not ages and isinstance(stated := clinical and clinical.values.get("age"), int):
         ages = [stated]
     if not ages:
@@ -71,11 +71,15 @@ def check_age(members: Sequence[Facts], clinical: ClinicalRow | None, rule: AgeR
 
 def image_age(facts: Facts) -> int | None:
     """Whole years at the study date from the birth date, else from PatientAge; `None` where neither says it."""
-    if facts.birth_date and facts.study_date:
-        age = years_between(facts.birth_date, facts.study_date)
-        if 0 <= age <= _OLDEST:
-            return age
-    return years_of(facts.age)
+    return next(iter(stated_ages(facts)), None)
+
+
+def stated_ages(facts: Facts) -> list[int]:
+    """Whole years at the study date by the birth date, then by PatientAge, which may contradict it."""
+    born, day = facts.birth_date, facts.study_date
+    by_birth = years_between(born, day) if born and day else None
+    ages = (by_birth if by_birth is not None and 0 <= by_birth <= _OLDEST else None, years_of(facts.age))
+    return [age for age in ages if age is not None]
 
 
 def years_between(birth: date, day: date) -> int:

@@ -5,20 +5,18 @@ the study's own object the series is null. UIDs are the hospital's own: PHI.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import IO, Any
+from typing import Any
 
 from pydantic import Field
 
 from shared.frozen import Frozen
 from shared.protocol.criteria import Criteria
-from site_node.dicom.attributes import read_attributes
 from site_node.screen.decide import Assessment, SeriesAssessment
 from site_node.screen.reasons import worst
 from site_node.study import Reason, Severity
 
 Line = dict[str, Any]
 NOT_CHECKED = "not_checked"
-_NAMES = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 
 
 class UnassignedFile(Frozen):
@@ -28,14 +26,6 @@ class UnassignedFile(Frozen):
     series: str = Field(repr=False)  # empty where the file does not name it
     instance: str = Field(repr=False)
     reason: Reason
-
-
-def unassigned_file(stream: IO[bytes], reason: Reason) -> UnassignedFile | None:
-    """The study, series and instance that a refused file names, where it can be read; `None` without a study."""
-    attributes = read_attributes(stream, *_NAMES)
-    study, series, instance = (attributes.get(name, "") for name in _NAMES)
-    review = reason.model_copy(update={"severity": Severity.REVIEW})
-    return UnassignedFile(study=study, series=series, instance=instance, reason=review) if study else None
 
 
 def study_lines(

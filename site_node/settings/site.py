@@ -1,6 +1,7 @@
 """The whole of `site.toml`: its sections, the text that `ricord-site init` writes, and its reader."""
 
 import json
+import os
 from datetime import timedelta
 from pathlib import Path
 
@@ -28,6 +29,7 @@ class SiteSettings(Frozen):
     delete_originals: bool = True
     keep_originals_days: float = Field(default=0, ge=0, le=36_500)
     min_free_mb: int = Field(default=1024, ge=0)
+    workers: int = Field(default=0, ge=0, le=256)  # 0: one for each core
     scp: ScpSettings | None = None
     pacs: PacsSettings | None = None
     send: SendSettings | None = None
@@ -37,6 +39,11 @@ class SiteSettings(Frozen):
     def asks_a_pacs(self) -> bool:
         """Whether studies are fetched, by DIMSE or over the web."""
         return self.pacs is not None or self.dicomweb is not None
+
+    @property
+    def worker_count(self) -> int:
+        """How many processes work on studies side by side."""
+        return self.workers or len(os.sched_getaffinity(0))
 
     @property
     def originals_stay(self) -> timedelta | None:
@@ -56,6 +63,7 @@ library = true               # keep validated, de-identified studies here for fe
 delete_originals = true      # delete our copies of the originals once a study is submitted, excluded or refused
 keep_originals_days = 0      # but so many days later; likewise the lists of what a PACS was asked for
 min_free_mb = 1024           # with less free on the disk nothing is received, fetched or worked on until there is room
+workers = 0                  # processes that work on studies side by side; 0: one for each core
 
 # [scp]                      # remove the signs to let a PACS or a modality push images to `ricord-site run`
 # port = 11112

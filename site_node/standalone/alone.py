@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from shared.errors import InvalidArgument
+from site_node.node.worker_processes import Processes
+from site_node.node.workers import Engine, Inline
 from site_node.standalone.archive import RunReport, deidentify_archive
-from site_node.standalone.engine import Engine, Inline
-from site_node.standalone.engine_processes import Processes
 from site_node.standalone.engine_ray import LOCAL, Ray
+from site_node.standalone.job import Job
 from site_node.standalone.report import report_lines, write_report
-from site_node.standalone.tasks import Job
-from site_node.standalone.worker import close
 
 _NO_PIXEL_CHECK = "without the pixel check nobody looks for text burned into images: names in the pixels stay"
 _NO_VALIDATE = "without validation nothing looks at the outputs a second time: what de-identification missed stays"
@@ -36,16 +35,15 @@ class EngineChoice(NamedTuple):
 
 
 def run_standalone(source: Path, job: Job, choice: EngineChoice, report: Path | None) -> RunReport:
-    """De-identify a source and write the report. Raises what `deidentify_archive` does and `NoDicomFound`."""
+    """De-identify a source and write the report. Raises what `deidentify_archive` does."""
     _check_outside(source, job.out)
     job.out.mkdir(parents=True, exist_ok=True)
     if report is not None and not report.absolute().parent.is_dir():
         raise InvalidArgument(name="--report", problem="its folder does not exist")
-    with _engine(choice, job) as engine:
+    with _engine(choice) as engine:
         run_report = deidentify_archive(source, job, engine)
     if report is not None:
         write_report(report.absolute(), report_lines(run_report.names, run_report.outcomes))
-    run_report.check(source)
     return run_report
 
 
@@ -58,13 +56,12 @@ def warn_disabled_checks(job: Job) -> None:
 
 
 @contextmanager
-def _engine(choice: EngineChoice, job: Job) -> Iterator[Engine]:
+def _engine(choice: EngineChoice) -> Iterator[Engine]:
     engine = _make_engine(choice)
     try:
         yield engine
     finally:
         engine.close()
-        close(job)
 
 
 def _make_engine(choice: EngineChoice) -> Engine:

@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from shared.errors import InvalidArgument
-from site_node.standalone.engine import TRIES
-from site_node.standalone.engine_processes import be_quiet
+from site_node.node.worker_processes import be_quiet
+from site_node.node.workers import TRIES
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -34,7 +34,8 @@ class Ray:
     """
 
     def __init__(self, address: str = LOCAL, *, workers: int | None = None) -> None:
-        if not is_here(address):
+        self.is_local = is_here(address)
+        if not self.is_local:
             check_tls()
         self._ray = _connect(address, workers)
         try:

@@ -4,17 +4,17 @@ from contextlib import suppress
 from pathlib import Path
 
 from shared.durable import move, sync_folder
-from site_node.dicom.header import Header
 from site_node.pseudonyms.keyed import Pseudonyms
+from site_node.study import Instance, Received
 
 
-def output_name(header: Header, pseudonyms: Pseudonyms) -> str | None:
-    """An output's name below the output folder; `None` where the file names no patient."""
-    if header.identity is None:
+def output_name(study: Received, instance: Instance, pseudonyms: Pseudonyms) -> str | None:
+    """An output's name below the output folder; `None` where the study names no patient."""
+    if study.identity is None:
         return None
-    uids = (header.study_instance_uid, header.series_instance_uid, header.sop_instance_uid)
-    study, series, instance = map(pseudonyms.uid, uids)
-    return f"{pseudonyms.patient(header.identity)}/{study}/{series}/{instance}.dcm"
+    uids = (study.study_instance_uid, instance.series_instance_uid, instance.sop_instance_uid)
+    new_study, series, name = map(pseudonyms.uid, uids)
+    return f"{pseudonyms.patient(study.identity)}/{new_study}/{series}/{name}.dcm"
 
 
 def publish(outputs: dict[str, Path], out: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.durable import replacing
-from site_node.standalone.tasks import FileOutcome
+from site_node.standalone.job import FileOutcome
 
 
 def report_lines(names: Sequence[str], outcomes: Sequence[FileOutcome]) -> Iterator[dict[str, Any]]:

@@ -20,9 +20,8 @@ from shared.durable import append
 from shared.errors import HomeBusy
 from shared.ids import StudyKey
 from site_node.pseudonyms.keyed import Pseudonyms
-from site_node.standalone.reasons import is_transient
-from site_node.standalone.study import UNFINISHED
-from site_node.standalone.tasks import FileOutcome, Job, StudyResult, StudyTask
+from site_node.standalone.job import FileOutcome, Job, StudyResult, StudyTask
+from site_node.standalone.temporary_node import UNFINISHED
 
 _LINE = TypeAdapter(tuple[StudyKey, tuple[FileOutcome, ...]])
 
@@ -57,11 +56,11 @@ class Journal:
         """The result of a study, if it is known and its outputs are there."""
         outcomes = self._known.get(self._name(task), ())
         is_here = all(file.output is None or (self._job.out / file.output).is_file() for file in outcomes)
-        return StudyResult(outcomes) if is_here and len(outcomes) == len(task.files) else None
+        return StudyResult(outcomes) if is_here and len(outcomes) == len(task.study.instances) else None
 
     def add(self, task: StudyTask, result: StudyResult) -> None:
         """Note a study whose outputs are in place, unless another run may end otherwise."""
-        if any(is_transient(outcome) for outcome in result.outcomes):
+        if any(outcome.is_transient for outcome in result.outcomes):
             self._any_transient = True
             return
         self._folder.mkdir(mode=0o700, exist_ok=True)
@@ -86,4 +85,8 @@ class Journal:
 
     def _name(self, task: StudyTask) -> StudyKey:
         """A study's name for its present files and options: 128 bits that only the key's holder can make."""
-        return self._pseudonyms.study_key("unit " + json.dumps([self._options, task]))
+        study, held = task.study, task.held.code if task.held else ""
+        files = [(instance.name, instance.sha256, instance.stamp) for instance in study.instances]
+        return self._pseudonyms.study_key(
+            f"unit {json.dumps([self._options, study.key, held, task.incomplete, files])}"
+        )

@@ -4,7 +4,7 @@ import os
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from shared.protocol.criteria import Criteria
@@ -14,18 +14,16 @@ from site_node.node.composition import join_keys, row_for
 from site_node.pseudonyms.names import SECRET_BYTES, KeyedNames
 from site_node.receive.folder import Reception, receive_folder
 from site_node.receive.refusals import RefusedFile
-from site_node.receive.source import candidates
 from site_node.screen.decide import assess
-from site_node.screen.report import Line, UnassignedFile, study_lines, unassigned_file, unassigned_lines
-
-NO_IMAGE = frozenset({"not-dicom", "dicomdir"})  # lies beside images in an export; no reason for exit code 3
+from site_node.screen.report import Line, UnassignedFile, study_lines, unassigned_lines
+from site_node.study import Severity
 
 
 @contextmanager
 def temporary_reception(source: Path) -> Iterator[Reception]:
-    """A source received into a private temporary folder, which is removed at the end of the block."""
+    """A source read where it lies; members of archives are copied into a private folder until the end of the block."""
     with tempfile.TemporaryDirectory(prefix="ricord-") as folder:
-        yield receive_folder(source, Path(folder), KeyedNames(os.urandom(SECRET_BYTES)))
+        yield receive_folder(source, Path(folder), KeyedNames(os.urandom(SECRET_BYTES)), in_place=True)
 
 
 class Screening:
@@ -40,7 +38,7 @@ class Screening:
     def lines(self, folder: Path) -> Iterator[Line]:
         """The report lines of one folder; raises what receiving it raises."""
         with temporary_reception(folder) as reception:
-            unassigned, held = self._unassigned(folder, reception.refused), reception.held
+            unassigned, held = self._unassigned(reception.refused), reception.held
             for study in reception.studies:
                 row = row_for(study, [self._sheet]) if self._sheet else None
                 if self._sheet:
@@ -58,19 +56,14 @@ class Screening:
         """Rows of the sheet that join none of the studies screened so far."""
         return unmatched([("", self._sheet)], self._studies).rows if self._sheet else ()
 
-    def _unassigned(self, folder: Path, refused: Sequence[RefusedFile]) -> dict[str, list[UnassignedFile]]:
+    def _unassigned(self, refused: Sequence[RefusedFile]) -> dict[str, list[UnassignedFile]]:
         """Refused files by the study that their header names; files that name none are counted."""
-        reasons = {file.source: file.reason for file in refused}
         by_study: defaultdict[str, list[UnassignedFile]] = defaultdict(list)
-        for candidate in candidates(folder) if reasons else ():
-            reason = reasons.pop(candidate.name, None)
-            file = None
-            if reason and reason.code not in NO_IMAGE and candidate.open:
-                with suppress(Exception), candidate.open() as stream:
-                    file = unassigned_file(stream, reason)
-            if file:
-                by_study[file.study].append(file)
-            elif reason:
-                self.files[reason.code] += 1
-        self.files.update(reason.code for reason in reasons.values())
+        for file in refused:
+            if file.study:
+                review = file.reason.model_copy(update={"severity": Severity.REVIEW})
+                unassigned = UnassignedFile(study=file.study, series=file.series, instance=file.instance, reason=review)
+                by_study[file.study].append(unassigned)
+            else:
+                self.files[file.reason.code] += 1
         return by_study

@@ -1,60 +1,36 @@
 """The stage: a de-identified study is checked against its source, its profile and the site's key.
 
-A finding anywhere stops the whole study. Findings name attributes and never quote a value.
+A finding in a file costs that file: the study is looked at again in parts until the files at fault are known. What
+passes is checked once more together, since a study must hold as a whole. A finding of the whole study stops all of it.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
-from itertools import chain
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
-from shared.errors import DicomUnreadable
-from shared.ids import Sha256
-from shared.protocol.profile import Action, Profile
+from shared.protocol.profile import Profile
 from site_node.blanking import Blanking
 from site_node.pseudonyms.keyed import Pseudonyms
-from site_node.study import Deidentified, DeidentifiedInstance, Ending, Included, Instance, Refused, Validated
-from site_node.validate.blanked import REWRITTEN, check_blanked, check_claim
-from site_node.validate.comparison import StudyComparison
-from site_node.validate.conformance import Rules, check_whole, make_rules, name_of
-from site_node.validate.content import Content, contents
-from site_node.validate.elements import PIXEL_DATA, Document
-from site_node.validate.finding import INHERITABLE, Finding
-from site_node.validate.identifiers import Collector
-from site_node.validate.mapping import ElementOutcome, make_patient, same_pixels
-from site_node.validate.private import safe_elements
-from site_node.validate.reader import PreviousFile, read_document
+from site_node.study import (
+    Deidentified,
+    DeidentifiedInstance,
+    Ending,
+    Included,
+    LeftOut,
+    Reason,
+    Refused,
+    Severity,
+    Validated,
+)
+from site_node.validate.conformance import make_rules
 from site_node.validate.report import make_report, write_report
-from site_node.validate.residual import OutputContent, make_search, search_clinical
-from site_node.validate.values import has_form, is_tolerable
+from site_node.validate.study_check import StudyCheck, check_study
 
-_STUDY, _SERIES, _INSTANCE = 0x0020000D, 0x0020000E, 0x00080018
-
-
-class _FileCheck(NamedTuple):
-    """The findings of one instance, and the SHA-256 of the new file that was checked."""
-
-    findings: tuple[Finding, ...]
-    sha256: Sha256 | None = None
-    inherited: int = 0
-    pixels: str = ""  # kept, changed or removed; empty where the source has none
-
-
-_Files = tuple[Content | OSError, Content | OSError]  # the source, the new file
-_PreviousFiles = tuple[PreviousFile, PreviousFile]  # likewise
-
-
-class _Study(NamedTuple):
-    """What the instances of a study are checked with."""
-
-    output: Deidentified
-    comparison: StudyComparison
-    rules: Rules
-    collector: Collector
-    content: OutputContent
-    blank: Blanking | None
+_MOST_CHECKS = 24  # of parts of one study
+_NOT_LOOKED_AT = Reason(code="other-part", message="It is in another part of its study.", severity=Severity.ACCEPT)
+_Check = Callable[[Deidentified], StudyCheck]
+_Instances = Sequence[DeidentifiedInstance]
 
 
 def validate(
@@ -79,166 +55,79 @@ def validate(
         searched: whether the pixels were searched for text before, for the report. `None`: not known.
 
     Returns:
-        `Validated` with the report's SHA-256, or `Refused` with a reason for each finding.
+        `Validated` with the report's SHA-256 and the study as it may go on, files with findings left out; or `Refused`
+        with a reason for each finding where nothing may.
     """
-    all_findings, checks, outcomes = _check(source, output, make_rules(profile, output.site_id), pseudonyms, blank)
-    findings = tuple(dict.fromkeys(all_findings))
-    now = datetime.now(UTC)
+    check = partial(
+        check_study,
+        source,
+        made=frozenset(instance.path for instance in output.instances),
+        rules=make_rules(profile, output.site_id),
+        pseudonyms=pseudonyms,
+        blank=blank,
+    )
+    checked = check(output)
+    if checked.of_files and not checked.of_study and len(output.instances) > 1:
+        output, checked = _without_files_at_fault(output, checked, check)
+    findings, now = checked.findings, datetime.now(UTC)
     written = make_report(
         output,
         profile,
         findings=findings,
-        outcomes=outcomes,
-        inherited=sum(check.inherited for check in checks),
+        outcomes=checked.outcomes,
+        inherited=sum(file.inherited for file in checked.checks),
         checked_at=now,
         boxes=[box for instance in output.instances for box in (blank.of(instance.sop_instance_uid) if blank else ())],
         searched=searched,
     )
     digest = write_report(report, written)
     if findings:
-        reasons = tuple(finding.reason for finding in findings)
-        return Refused(key=output.key, ending=Ending.REFUSED, reasons=reasons)
-    checked = zip(output.instances, checks, strict=True)
-    digests = {instance.sop_instance_uid: check.sha256 for instance, check in checked if check.sha256}
+        return Refused(key=output.key, ending=Ending.REFUSED, reasons=tuple(finding.reason for finding in findings))
+    files = zip(output.instances, checked.checks, strict=True)
+    digests = {instance.sop_instance_uid: file.sha256 for instance, file in files if file.sha256}
     return Validated(study=output, digests=digests, report_sha256=digest, checked_at=now)
 
 
-def _check(
-    source: Included, output: Deidentified, rules: Rules, pseudonyms: Pseudonyms, blank: Blanking | None
-) -> tuple[list[Finding], list[_FileCheck], Counter[ElementOutcome]]:
-    findings = [*_check_account(source, output), *_check_names(source, output, rules, pseudonyms)]
-    identity = source.study.identity
-    if identity is None:
-        return [*findings, Finding(code="no-identity")], [], Counter()
-    patient = make_patient(pseudonyms, identity)
-    if patient.pseudonym != output.patient:
-        findings.append(Finding(code="patient-mapping", attribute="PatientID"))
-    kept_tags = frozenset(rule.tag for rule in rules.profile.rules if rule.action is Action.KEEP)
-    collector = Collector(identity, kept_tags, rules.profile.date_tags)
-    study = _Study(output, StudyComparison(patient, rules), rules, collector, OutputContent(rules), blank)
-    files = contents(chain.from_iterable((instance.source.path, instance.path) for instance in output.instances))
-    previous = PreviousFile(), PreviousFile()
-    checks = [_check_instance(instance, (next(files), next(files)), previous, study) for instance in output.instances]
-    written = {instance.source.path for instance in output.instances}
-    for document in _readable([instance for instance in source.kept if instance.path not in written], rules):
-        collector.add(document)
-    search = make_search(collector.identifiers(), rules)
-    findings += chain.from_iterable(check.findings for check in checks)
-    findings += study.content.search(search)
-    outcomes = study.comparison.outcomes()
-    outcomes.update((check.pixels, name_of(PIXEL_DATA, rules.profile)) for check in checks if check.pixels)
-    return [*findings, *search_clinical(output.clinical or {}, search)], checks, outcomes
+def _without_files_at_fault(
+    output: Deidentified, checked: StudyCheck, check: _Check
+) -> tuple[Deidentified, StudyCheck]:
+    """The study without the files that have findings, and its check; as it is where no file passes."""
+    count, passing, at_fault = 1, set[Path](), list[LeftOut]()
+    parts = _halves(output.instances)
+    while parts:
+        part, count = parts.pop(), count + 1
+        findings = check(_part(output, part)).findings
+        if not findings:
+            passing |= {instance.path for instance in part}
+        elif len(part) == 1 or count >= _MOST_CHECKS:
+            reasons = tuple(finding.reason for finding in findings)
+            at_fault += [LeftOut(instance=file.source, ending=Ending.REFUSED, reasons=reasons) for file in part]
+        else:
+            parts += _halves(part)
+    if not passing:
+        return output, checked
+    kept = tuple(instance for instance in output.instances if instance.path in passing)
+    reduced = output.model_copy(update={"instances": kept, "left_out": (*output.left_out, *at_fault)})
+    return reduced, check(reduced)
 
 
-def _check_account(source: Included, output: Deidentified) -> Iterator[Finding]:
-    """Every instance of the study is written or left out, once, and the output folder holds nothing else."""
-    written = Counter(instance.source.path for instance in output.instances)
-    left_out = Counter(entry.instance.path for entry in output.left_out)
-    if written + left_out != Counter(instance.path for instance in source.study.instances):
-        yield Finding(code="account")
-    if not {entry.instance.path for entry in source.left_out} <= set(left_out) or not all(
-        entry.reasons for entry in output.left_out
-    ):
-        yield Finding(code="account")
-    folders = {instance.path.parent.parent for instance in output.instances}
-    files = {path for folder in folders for path in folder.rglob("*") if not path.is_dir() or path.is_symlink()}
-    if len(folders) > 1 or files - {instance.path for instance in output.instances}:
-        yield Finding(code="extra-file")
+def _part(output: Deidentified, instances: Collection[DeidentifiedInstance]) -> Deidentified:
+    """The study reduced to some of its instances; the others count as left out."""
+    paths = {instance.path for instance in instances}
+    others = (
+        LeftOut(instance=instance.source, ending=Ending.WAITING, reasons=(_NOT_LOOKED_AT,))
+        for instance in output.instances
+        if instance.path not in paths
+    )
+    return output.model_copy(update={"instances": tuple(instances), "left_out": (*output.left_out, *others)})
 
 
-def _check_names(source: Included, output: Deidentified, rules: Rules, pseudonyms: Pseudonyms) -> Iterator[Finding]:
-    """Key, site, profile and new UIDs belong to the study."""
-    same = output.key == source.key and output.site_id == pseudonyms.site_id
-    if not same or output.study_instance_uid != pseudonyms.uid(source.study.study_instance_uid):
-        yield Finding(code="names", attribute="StudyInstanceUID")
-    if output.profile_digest != rules.profile.digest:
-        yield Finding(code="not-marked")
-    for instance in output.instances:
-        original = instance.source
-        series, name = pseudonyms.uid(original.series_instance_uid), pseudonyms.uid(original.sop_instance_uid)
-        in_place = instance.path.parent.name == series and instance.path.name == f"{name}.dcm"
-        if not in_place or (instance.series_instance_uid, instance.sop_instance_uid) != (series, name):
-            yield Finding(code="names", attribute="SOPInstanceUID")
-
-
-def _readable(instances: Iterable[Instance], rules: Rules) -> Iterator[Document]:
-    """Sources without a new file, as far as they can be parsed: their identifiers count as well."""
+def _halves(instances: _Instances) -> list[_Instances]:
+    """By series while there are several, then in two; one instance stays as it is."""
+    series: dict[str, list[DeidentifiedInstance]] = {}
     for instance in instances:
-        try:
-            yield read_document(instance.path.read_bytes(), rules.sequences)
-        except (OSError, DicomUnreadable):
-            continue
-
-
-def _check_instance(
-    instance: DeidentifiedInstance, files: _Files, previous: _PreviousFiles, study: _Study
-) -> _FileCheck:
-    before, after = files
-    if isinstance(before, OSError) or before.sha256 != instance.source.sha256:
-        return _FileCheck((Finding(code="source"),))
-    try:
-        original = read_document(before.data, study.rules.sequences, previous[0])
-    except DicomUnreadable:
-        return _FileCheck((Finding(code="source"),))
-    study.collector.add(original)
-    if isinstance(after, OSError):
-        return _FileCheck((Finding(code="file"),))
-    try:
-        new = read_document(after.data, study.rules.sequences, previous[1])
-    except DicomUnreadable as error:
-        return _FileCheck((Finding(code=error.fields.get("code", "structure")),))
-    study.content.add(new)
-    check = _compare(instance, new, original, study)
-    findings = check.findings if len(after.data) == instance.size else (*check.findings, Finding(code="file"))
-    return check._replace(sha256=after.sha256, findings=findings)
-
-
-def _compare(instance: DeidentifiedInstance, new: Document, original: Document, study: _Study) -> _FileCheck:
-    """A new file by itself and beside its source."""
-    rules, boxes = study.rules, study.blank.of(instance.sop_instance_uid) if study.blank else ()
-    private = safe_elements(new, rules.profile)
-    parts = study.comparison.judge(new, original, private)
-    forms = chain.from_iterable(part.form for part in parts.values())
-    form = dict.fromkeys([*check_whole(new, rules, private), *forms])
-    inherited = [finding for finding in form if finding.code in INHERITABLE and _is_inherited(finding, original, rules)]
-    findings = [
-        *(finding for finding in form if finding not in inherited),
-        *_check_claims(new, instance, study.output),
-        *chain.from_iterable(part.against for tag, part in parts.items() if not (boxes and tag in REWRITTEN)),
-        *chain.from_iterable(part.missing for part in parts.values()),
-        *check_claim(new, original, blanked=bool(boxes)),
-        *(check_blanked(new, original, instance.source.path, boxes) if boxes else _check_pixels(new, original)),
-    ]
-    pixels = "changed" if boxes else "removed" if new.fragments is None else "kept"
-    return _FileCheck(tuple(findings), inherited=len(inherited), pixels="" if original.fragments is None else pixels)
-
-
-def _check_pixels(new: Document, original: Document) -> Iterator[Finding]:
-    if not same_pixels(new, original):
-        yield Finding(code="pixels", attribute="PixelData")
-
-
-def _check_claims(new: Document, instance: DeidentifiedInstance, output: Deidentified) -> Iterator[Finding]:
-    """The file holds the UIDs that its record says."""
-    uids = {
-        _STUDY: output.study_instance_uid,
-        _SERIES: instance.series_instance_uid,
-        _INSTANCE: instance.sop_instance_uid,
-    }
-    if any(new.first(tag).decode("latin-1") != uid for tag, uid in uids.items()):
-        yield Finding(code="names", attribute="SOPInstanceUID")
-
-
-def _is_inherited(finding: Finding, original: Document, rules: Rules) -> bool:
-    """Whether the source has the same form error: then the value was copied, and the error is not ours."""
-    private = safe_elements(original, rules.profile)
-    for element in original.elements:
-        rule = rules.profile.by_tag.get(element.tag) or private.get((element.path, element.tag))
-        if rule is None or rule.keyword != finding.attribute:
-            continue
-        vr = element.vr or (min(rule.vrs) if len(rule.vrs) == 1 else "")
-        if (finding.code == "vr" and vr not in rule.vrs) or (
-            finding.code == "value-form" and not has_form(element.raw, vr) and is_tolerable(element.raw, vr)
-        ):
-            return True
-    return False
+        series.setdefault(instance.series_instance_uid, []).append(instance)
+    if len(series) > 1:
+        return list(series.values())
+    middle = len(instances) // 2
+    return [part for part in (instances[:middle], instances[middle:]) if part]

@@ -180,11 +180,11 @@ def deidentify(study: Included, out: Path, blank: Blanking | None) -> Deidentifi
     )
 
 
-def inspect(study: Deidentified, released: frozenset[str]) -> Refused | None:
+def inspect(study: Deidentified, released: frozenset[str]) -> Deidentified | Refused:
     if study.instances[0].source.sop_instance_uid.startswith("burned") and "burned-in-text" not in released:
         reasons = (reason("burned-in-text", Severity.REVIEW),)
         return Refused(key=study.key, ending=Ending.QUARANTINED, reasons=reasons)
-    return None
+    return study
 
 
 def validate(included: Included, output: Deidentified, report: Path, blank: Blanking | None) -> Validated | Refused:

@@ -18,7 +18,7 @@ from shared.crypto.keys import make_secret
 from shared.errors import ExitCode
 from shared.ids import SiteId
 from site_node.standalone.alone import EngineChoice, run_standalone
-from site_node.standalone.tasks import Job
+from site_node.standalone.job import Job
 from tests.factories.dicom import make_ct, make_dx, write_file
 
 # A shell that starts tests in the background makes their children ignore SIGINT.

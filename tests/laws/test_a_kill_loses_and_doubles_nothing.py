@@ -10,10 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared.durable import sync_tree, write_whole
+from shared.durable import write_whole
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger, State
-from site_node.node import pipeline
 from site_node.node.pipeline import Pipeline
 from tests.factories.pipeline import enter, key_of, make_home, make_stages, make_study
 
@@ -53,7 +52,6 @@ def fuse() -> Any:
     fuse = Fuse()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("site_node.home.records.write_whole", fuse.around(write_whole))
-        patch.setattr(pipeline, "sync_tree", fuse.around(sync_tree))
         for name in ("add_study", "advance", "add_files", "sequence"):
             patch.setattr(Ledger, name, fuse.around(getattr(Ledger, name)))
         patch.setattr("site_node.node.pipeline.shutil.rmtree", fuse.around(shutil.rmtree))

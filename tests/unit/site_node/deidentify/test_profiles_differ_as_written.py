@@ -15,7 +15,7 @@ from shared.protocol.loader import load_profile, profile_names
 from site_node.deidentify.study import deidentify
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.standalone.alone import EngineChoice, run_standalone
-from site_node.standalone.tasks import Job
+from site_node.standalone.job import Job
 from site_node.study import Identity, Refused, Validated
 from site_node.validate.validation import validate
 from tests.factories.dicom import make_ct, make_dx, plant_identifiers, write_file

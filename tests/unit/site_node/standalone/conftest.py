@@ -8,7 +8,7 @@ import pytest
 from shared.crypto.keys import make_secret
 from shared.ids import SiteId
 from site_node.standalone.alone import EngineChoice, run_standalone
-from site_node.standalone.tasks import FileOutcome, Job
+from site_node.standalone.job import FileOutcome, Job
 from tests.factories.dicom import make_dx, write_file
 
 Alone = Callable[..., dict[str, FileOutcome]]

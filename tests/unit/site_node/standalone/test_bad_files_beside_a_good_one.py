@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 
 from shared.errors import DiskFull, KeyFileInvalid, KeyFileMissing, KeyFileOpen, NoDicomFound
+from site_node.deidentify import batch
+from site_node.deidentify.assemble import NewFile
+from site_node.deidentify.output import write_new
 from site_node.deidentify.study import deidentify
-from site_node.standalone import archive, sources, stages
-from site_node.standalone.engine import Inline
-from site_node.standalone.tasks import FileOutcome, Job, ScanTask
+from site_node.node.workers import Inline
+from site_node.standalone import archive, temporary_node
+from site_node.standalone.job import FileOutcome, Job
 from site_node.study import Ending, Included
 from tests.factories.dicom import make_ct, make_dx, write_file
 from tests.unit.site_node.standalone.conftest import Alone
@@ -132,14 +135,14 @@ def test_what_cannot_be_opened_is_refused(
 ) -> None:
     """A folder with a file's name is a folder; a file without read permission is one refused file."""
     (source / "folder.dcm").mkdir()
-    bad, open_plain = film(source), sources._open_plain
+    bad, system_open = film(source), os.open
 
-    def deny(path: str) -> Any:
-        if path == str(bad):
+    def deny(path: Any, *arguments: Any, **options: Any) -> int:
+        if str(path) == str(bad):
             raise PermissionError(13, "denied", path)
-        return open_plain(path)
+        return system_open(path, *arguments, **options)
 
-    monkeypatch.setattr(sources, "_open_plain", deny)
+    monkeypatch.setattr(os, "open", deny)
     outcomes = alone()
     assert outcomes.keys() == {"good.dcm", "bad.dcm"}
     check_refused(outcomes["bad.dcm"], {"unreadable"})
@@ -154,8 +157,7 @@ class Meddling(Inline):
 
     def run(self, work: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
         for task in tasks:
-            if not isinstance(task, ScanTask):
-                self._meddle()
+            self._meddle()
             yield task, work(task)
 
 
@@ -187,14 +189,14 @@ def test_a_file_that_changes_while_it_is_rewritten_is_refused(
     for number, dataset in enumerate(make_ct(slices=3, study="ct", PatientID="CT")):
         write_file(dataset, source / f"ct{number}.dcm")
 
-    def change(study: Included, **options: Any) -> Any:
-        output = deidentify(study, **options)
-        if len(study.kept) == 3:
-            file = source / "ct1.dcm"
-            file.write_bytes(file.read_bytes()[:-1] + b"\x07")
-        return output
+    changing = source / "ct1.dcm"
 
-    monkeypatch.setattr(stages, "deidentify", change)
+    def change(new: NewFile, file: int, target: str) -> int:
+        if os.path.samestat(os.fstat(file), changing.stat()):
+            changing.write_bytes(changing.read_bytes()[:-1] + b"\x07")
+        return write_new(new, file, target)
+
+    monkeypatch.setattr(batch, "write_new", change)
     outcomes = alone(validated=validated)
     check_refused(outcomes["ct1.dcm"], {"changed-while-reading"})
     assert all(outcomes[name].output for name in ("ct0.dcm", "ct2.dcm", "good.dcm"))
@@ -210,11 +212,11 @@ def test_a_full_disk_refuses_the_study_that_does_not_fit_and_a_later_run_takes_i
             raise DiskFull(folder="out")
         return deidentify(study, **options)
 
-    monkeypatch.setattr(stages, "deidentify", full)
+    monkeypatch.setattr(temporary_node, "deidentify", full)
     outcomes = alone()
     check_refused(outcomes["bad.dcm"], {"disk-full"})
     assert outcomes["good.dcm"].output
-    monkeypatch.setattr(stages, "deidentify", deidentify)
+    monkeypatch.setattr(temporary_node, "deidentify", deidentify)
     assert alone()["bad.dcm"].output
     assert not (job.out / ".unfinished").exists()
 
@@ -227,9 +229,12 @@ def test_a_defect_ends_its_study_only(alone: Alone, source: Path, monkeypatch: p
             raise ZeroDivisionError("KELSTRUPOVA")
         return deidentify(study, **options)
 
-    monkeypatch.setattr(stages, "deidentify", broken)
+    monkeypatch.setattr(temporary_node, "deidentify", broken)
     outcomes = alone()
-    check_refused(outcomes["bad.dcm"], {"internal-error"})
+    assert (outcomes["bad.dcm"].outcome, [reason.code for reason in outcomes["bad.dcm"].reasons]) == (
+        Ending.QUARANTINED,
+        ["internal-error"],
+    )
     assert outcomes["good.dcm"].output
 
 

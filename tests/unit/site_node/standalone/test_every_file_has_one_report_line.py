@@ -13,16 +13,18 @@ from pydicom.uid import ExplicitVRLittleEndian, MediaStorageDirectoryStorage
 
 from shared.crypto.keys import load_secret
 from shared.errors import HomeBusy, InvalidArgument
+from site_node.node.workers import Inline
+from site_node.pixels import inspect as pixels
 from site_node.pseudonyms.keyed import Pseudonyms
-from site_node.standalone import archive, stages
+from site_node.standalone import archive
 from site_node.standalone.alone import EngineChoice, EngineName
-from site_node.standalone.engine import Inline
-from site_node.standalone.reasons import outcome_for
+from site_node.standalone.job import DISK_FULL, WHOLE_STUDY, FileOutcome, Job
 from site_node.standalone.report import report_lines, write_report
 from site_node.standalone.resume import exclusive_run
-from site_node.standalone.tasks import FileOutcome, Job, StudyTask
 from site_node.study import Deidentified, Ending, Refused
-from site_node.validate.validation import validate
+from site_node.validate import validation
+from site_node.validate.finding import Finding
+from site_node.validate.study_check import StudyCheck, check_study
 from tests.factories.dicom import make_ct, make_dx, write_file
 from tests.unit.site_node.standalone.conftest import Alone
 
@@ -120,10 +122,9 @@ class Interrupted(Inline):
 
     def run(self, work: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
         for task in tasks:
-            if isinstance(task, StudyTask):
-                if self.remaining == 0:
-                    raise KeyboardInterrupt
-                self.remaining, self.processed = self.remaining - 1, self.processed + 1
+            if self.remaining == 0:
+                raise KeyboardInterrupt
+            self.remaining, self.processed = self.remaining - 1, self.processed + 1
             yield task, work(task)
 
 
@@ -200,24 +201,21 @@ def test_two_sources_may_share_a_study_and_a_file_refused_later_loses_its_output
 
 
 def test_a_file_that_is_left_out_does_not_stop_its_study_unless_asked(alone: Alone, job: Job, source: Path) -> None:
-    """Whatever the reason: broken, without patient, of another kind; `whole_studies` leaves the whole study out."""
+    """Whatever the reason: broken, of another kind; `whole_studies` leaves the whole study out."""
     slices = make_ct(slices=5, study="ct", PatientID="CT")
-    slices[1].PatientID = ""
     slices[2].SOPClassUID = "1.2.840.10008.5.1.4.1.1.7"
     for number, dataset in enumerate(slices):
         write_file(dataset, source / f"ct{number}.dcm")
     broken = source / "ct3.dcm"
     broken.write_bytes(broken.read_bytes()[:-10])
     outcomes = alone()
-    assert {name for name, file in outcomes.items() if file.output} == {"ct0.dcm", "ct4.dcm", "good.dcm"}
-    assert codes(outcomes["ct1.dcm"]) == ["no-patient-id"]
+    assert {name for name, file in outcomes.items() if file.output} == {"ct0.dcm", "ct1.dcm", "ct4.dcm", "good.dcm"}
     assert codes(outcomes["ct3.dcm"]) == ["truncated"]
     outcomes = alone(whole_studies=True)
     assert {name for name, file in outcomes.items() if file.output} == {"good.dcm"}
     assert codes(outcomes["ct0.dcm"]) == ["whole-study"]
     assert outputs(job).keys() == {outcomes["good.dcm"].output}
-    for name in ("ct1.dcm", "ct2.dcm"):
-        (source / name).unlink()
+    (source / "ct2.dcm").unlink()
     outcomes = alone(whole_studies=True)
     assert codes(outcomes["ct0.dcm"]) == ["whole-study"], "a broken file of the study counts as well"
     assert outcomes["good.dcm"].output
@@ -254,11 +252,14 @@ def test_copies_share_an_output_and_contradictions_are_quarantined(alone: Alone,
     assert conflicting == {f"{letter}.dcm" for letter in "abcde"}
 
 
-def test_two_patients_in_a_study_are_quarantined(alone: Alone, source: Path) -> None:
-    for number, dataset in enumerate(make_ct(slices=2, study="ct")):
-        dataset.PatientID = f"P{number}"
-        write_file(dataset, source / f"ct{number}.dcm")
-    assert codes(alone()["ct0.dcm"]) == ["mixed-patients"]
+@pytest.mark.parametrize("patients", [("P0", "P1"), ("P0", "")])
+def test_a_study_of_two_patients_is_quarantined(alone: Alone, source: Path, patients: tuple[str, str]) -> None:
+    """A file that names no patient may be another's."""
+    for patient, dataset in zip(patients, make_ct(slices=2, study="ct"), strict=True):
+        dataset.PatientID = patient
+        write_file(dataset, source / f"ct{patient}.dcm")
+    outcomes = alone()
+    assert [codes(outcomes[f"ct{patient}.dcm"]) for patient in patients] == [["mixed-patients"]] * 2
 
 
 @pytest.mark.parametrize("bad", [0, 3, 6])
@@ -268,12 +269,13 @@ def test_validation_stops_the_file_at_fault_alone(
     """A study that fails validation is validated in parts until the files at fault are known."""
     fill(source, studies=1, slices=7)
 
-    def strict(study: Any, output: Deidentified, **more: Any) -> Any:
+    def strict(study: Any, output: Deidentified, **more: Any) -> StudyCheck:
+        checked = check_study(study, output, **more)
         if any(instance.source.path.name == f"ct0-{bad}.dcm" for instance in output.instances):
-            return Refused(key=output.key, ending=Ending.REFUSED, reasons=outcome_for("whole-study").reasons)
-        return validate(study, output, **more)
+            return checked._replace(of_files=(Finding(code="denied-text"),))
+        return checked
 
-    monkeypatch.setattr(stages, "validate", strict)
+    monkeypatch.setattr(validation, "check_study", strict)
     outcomes = alone()
     assert {name for name, file in outcomes.items() if file.output is None} == {f"ct0-{bad}.dcm"}
     assert outputs(job).keys() == {file.output for file in outcomes.values() if file.output}
@@ -289,10 +291,10 @@ def test_text_stops_a_whole_ct_series_but_only_the_film_that_shows_it(
 
     def find_text(study: Deidentified, released: object, **more: object) -> Refused | None:
         if {instance.source.path.name for instance in study.instances} & {"ct0-1.dcm", "ap.dcm"}:
-            return Refused(key=study.key, ending=Ending.QUARANTINED, reasons=outcome_for("whole-study").reasons)
+            return Refused(key=study.key, ending=Ending.QUARANTINED, reasons=(WHOLE_STUDY,))
         return None
 
-    monkeypatch.setattr(stages, "inspect", find_text)
+    monkeypatch.setattr(pixels, "inspect", find_text)
     outcomes = alone(pixel_check=True)
     assert {name for name, file in outcomes.items() if file.output} == {"pa.dcm", "good.dcm"}
     assert outcomes["ap.dcm"].outcome == Ending.QUARANTINED
@@ -312,7 +314,7 @@ def test_the_report_has_a_line_for_each_file_and_only_its_owner_reads_it(tmp_pat
     report = tmp_path / "report.jsonl"
     report.write_text("old")
     report.chmod(0o644)
-    outcomes = (FileOutcome("deidentified", output="a/b"), outcome_for("disk-full"))
+    outcomes = (FileOutcome("deidentified", output="a/b"), FileOutcome(Ending.REFUSED, (DISK_FULL,)))
     write_report(report, report_lines(("good.dcm", "b\udcffd"), outcomes))
     lines = [json.loads(line) for line in report.read_text().splitlines()]
     assert [list(line) for line in lines] == [["source", "outcome", "reasons", "output"]] * 2

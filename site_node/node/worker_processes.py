@@ -15,11 +15,12 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, NamedTuple, TypeVar
 
-from site_node.standalone.engine import TRIES
+from site_node.node.workers import TRIES
 
 T = TypeVar("T")
 R = TypeVar("R")
 
+_POLL_SECONDS = 0.5
 _JOIN_SECONDS = 5.0  # before a worker that does not end is killed
 
 
@@ -29,10 +30,13 @@ class _Worker(NamedTuple):
 
 
 class Processes:
-    """`count` worker processes, started when they are first needed."""
+    """`count` worker processes, started when they are first needed; once `halted` says so, none is waited for."""
 
-    def __init__(self, count: int) -> None:
+    is_local = True
+
+    def __init__(self, count: int, halted: Callable[[], bool] = lambda: False) -> None:
         self._count = count
+        self._halted = halted
         self._idle: list[_Worker] = []
         self._busy: dict[Connection, tuple[_Worker, Any, int]] = {}
 
@@ -43,9 +47,9 @@ class Processes:
         while True:
             while len(self._busy) < self._count and (next_task := _next_task(again, todo)) is not None:
                 self._assign(work, *next_task)
-            if not self._busy:
+            if not self._busy or self._halted():
                 return
-            ready = wait(list(self._busy))
+            ready = wait(list(self._busy), _POLL_SECONDS)
             for pipe in [pipe for pipe in self._busy if pipe in ready]:
                 worker, task, tries = self._busy.pop(pipe)
                 try:

@@ -1,4 +1,4 @@
-"""Engines that carry out tasks: the interface, and the one that works in this process."""
+"""Who carries out tasks: the interface, and the engine that works in this process."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar
@@ -12,6 +12,10 @@ TRIES = 2  # a worker that is killed takes its task with it once
 class Engine(Protocol):
     """Carries out tasks in any order. It draws no more of them at a time than it has workers for."""
 
+    @property
+    def is_local(self) -> bool:
+        """Whether its workers read this machine's temporary files."""
+
     def run(self, work: Callable[[T], R], tasks: Iterable[T]) -> Iterator[tuple[T, R | None]]:
         """Each task with the result of `work`; `None` where its worker died each time."""
 
@@ -21,6 +25,8 @@ class Engine(Protocol):
 
 class Inline:
     """Works in this process."""
+
+    is_local = True
 
     def run(self, work: Callable[[T], R], tasks: Iterable[T]) -> Iterator[tuple[T, R | None]]:
         """One task after the other."""
