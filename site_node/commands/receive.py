@@ -12,7 +12,7 @@ from site_node.commands.pacs import fetch_and_show
 from site_node.home.ledger import State
 from site_node.node.accession_list import read_list
 from site_node.node.intake import receive_source
-from site_node.receive.reading import MESSAGES
+from site_node.reasons import explanation_of
 
 
 def receive(
@@ -52,7 +52,7 @@ def receive(
             f"{intake.studies} studies with {intake.instances} new images; {intake.duplicates} were there before."
         )
         for code, count in sorted(intake.files.items()):
-            print_line(f"{count} files not taken: {MESSAGES[code]} ({code}).")
+            print_line(f"{count} files not taken ({code}): {explanation_of(code)}")
         if intake.late:
             print_line(f"{intake.late} images came after their study had left; they lie in quarantine/arrivals.")
         if waiting:

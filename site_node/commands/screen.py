@@ -15,7 +15,7 @@ from site_node.commands.advance import advance
 from site_node.commands.clinical import Encoding, MappingFile, Separator
 from site_node.commands.options import Json
 from site_node.home.ledger import State
-from site_node.receive.reading import MESSAGES
+from site_node.reasons import explanation_of
 from site_node.screen.report import Line
 from site_node.standalone.screening import NO_IMAGE, Screening
 from site_node.study import Severity
@@ -78,7 +78,7 @@ def _show_unassigned(screening: Screening, sheet: ClinicalSheet | None, *, as_js
         typer.echo(json.dumps(note), err=True)
     elif not as_json:
         for code, count in files.items():
-            typer.echo(f"{count} files are of no study: {MESSAGES[code]} ({code}).", err=True)
+            typer.echo(f"{count} files are of no study ({code}): {explanation_of(code)}", err=True)
         if rows:
             numbers = ", ".join(f"{row.row} ({row.code})" for row in rows)
             typer.echo(f"{len(rows)} rows of the sheet join no study here: {numbers}.", err=True)

@@ -19,6 +19,7 @@ from shared.durable import new_file, sync_folder
 from shared.errors import DicomUnreadable, NoDicomFound
 from shared.frozen import Frozen
 from shared.ids import Sha256, StudyKey
+from site_node.reasons import reason_for
 from site_node.receive.reading import (
     Header,
     RefusedFile,
@@ -29,7 +30,7 @@ from site_node.receive.reading import (
     unreadable,
 )
 from site_node.receive.source import Candidate, candidates
-from site_node.study import Instance, Reason, Received, Severity
+from site_node.study import Instance, Reason, Received
 
 _BLOCK = 1 << 20
 _ARRIVING = "arriving"
@@ -37,18 +38,8 @@ NO_DICOM = frozenset(  # a source in which every file is refused for one of thes
     {"not-dicom", "empty-file", "link-outside", "link-loop", "link-broken", "not-a-file", "path-outside", "unreadable"}
 )
 
-NO_PATIENT_ID = Reason(
-    code="no-patient-id",
-    message="The study has no PatientID, so it cannot be told whose it is.",
-    severity=Severity.REVIEW,
-    attribute="PatientID",
-)
-MIXED_PATIENTS = Reason(
-    code="mixed-patients",
-    message="The study's files name more than one patient; correct them at the source.",
-    severity=Severity.REVIEW,
-    attribute="PatientID",
-)
+NO_PATIENT_ID = reason_for("no-patient-id", attribute="PatientID")
+MIXED_PATIENTS = reason_for("mixed-patients", attribute="PatientID")
 
 
 class StudyKeys(Protocol):

@@ -10,7 +10,6 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import MappingProxyType
 from typing import BinaryIO
 
 from pydicom.dataset import FileDataset
@@ -21,31 +20,8 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ImplicitVRLittleEnd
 
 from shared.errors import DicomUnreadable
 from shared.frozen import Frozen
-from site_node.study import Ending, Identity, Reason, Severity
-
-MESSAGES = MappingProxyType(
-    {
-        "not-dicom": "the file is no DICOM",
-        "empty-file": "the file is empty",
-        "truncated": "the file ends before its data do",
-        "corrupt": "the file's structure is broken",
-        "dicomdir": "a DICOMDIR is an index, not an image; the files it names are taken by themselves",
-        "no-study-uid": "the file lacks a StudyInstanceUID",
-        "no-series-uid": "the file lacks a SeriesInstanceUID",
-        "no-sop-uid": "the file lacks a SOPInstanceUID",
-        "no-sop-class": "the file lacks a SOPClassUID",
-        "unreadable": "the file cannot be opened or read",
-        "not-a-file": "this is no plain file (a device, socket or pipe)",
-        "link-outside": "a link leads out of the folder named",
-        "link-loop": "a link leads back to a folder that contains it",
-        "link-broken": "a link leads nowhere",
-        "path-outside": "a name leads out of the folder or archive named",
-        "nested-archive": "an archive inside an archive is not opened",
-        "archive-damaged": "the archive is damaged or encrypted",
-        "listed-but-missing": "the DICOMDIR names a file that is not there",
-        "other-bytes": "two files bear one SOPInstanceUID but differ; neither can be trusted",
-    }
-)
+from site_node.reasons import ending_of, reason_for, sentence_of
+from site_node.study import Ending, Identity, Reason
 
 _KEYWORDS = ("SOPClassUID", "SOPInstanceUID", "PatientID", "IssuerOfPatientID", "StudyInstanceUID", "SeriesInstanceUID")
 _PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
@@ -86,19 +62,14 @@ class Header(Frozen):
 
 
 def refused(source: str, code: str) -> RefusedFile:
-    """The record of a file refused with a code of `MESSAGES`; a person looks at conflicting bytes."""
-    conflict = code == "other-bytes"
-    reason = Reason(
-        code=code,
-        message=MESSAGES[code][:1].upper() + MESSAGES[code][1:] + ".",
-        severity=Severity.REVIEW if conflict else Severity.REJECT,
-    )
-    return RefusedFile(source=source, ending=Ending.QUARANTINED if conflict else Ending.REFUSED, reason=reason)
+    """The record of a file refused with a code of the catalogue; a person looks at conflicting bytes."""
+    reason = reason_for(code)
+    return RefusedFile(source=source, ending=ending_of(reason), reason=reason)
 
 
 def unreadable(code: str) -> DicomUnreadable:
-    """The error for one of `MESSAGES`; its `reason` field carries the code."""
-    return DicomUnreadable(reason=code, problem=MESSAGES[code])
+    """The error for a code of the catalogue; its `reason` field carries the code."""
+    return DicomUnreadable(reason=code, problem=sentence_of(code).rstrip("."))
 
 
 def looks_like_dicom(start: bytes) -> bool:
@@ -111,7 +82,7 @@ def looks_like_dicom(start: bytes) -> bool:
 def read_header(stream: BinaryIO, size: int) -> Header:
     """The header of the file in `stream`, of `size` bytes.
 
-    Raises `DicomUnreadable` whose field `reason` is a code of `MESSAGES`.
+    Raises `DicomUnreadable` whose field `reason` is a code of the catalogue.
     """
     start = stream.read(132)
     if not start:
