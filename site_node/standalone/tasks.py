@@ -48,7 +48,7 @@ class FileFacts(NamedTuple):
 
     number: int
     stamp: Stamp | None = None
-    refusal: str | None = None  # a code of `receive.reading.MESSAGES`
+    refusal: str | None = None  # a code of the catalogue of reasons
     study: StudyKey | None = None
     instance: str = ""  # its new UID
     minor: bool = False  # its age or birth date says under 18
