@@ -33,6 +33,7 @@ from site_node.blanking import Blanking
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import ENDED, STATE_ORDER, Ledger, State, StudyEntry
 from site_node.home.records import Records
+from site_node.reasons import reason_for
 from site_node.study import (
     Deidentified,
     Excluded,
@@ -170,13 +171,11 @@ class Pipeline:
             self._blocking.append(error)
             return None
         except RicordError as error:
-            return self._end(entry.key, State.REFUSED, (_defect(error.code, error.public, Severity.REJECT),))
+            reason = Reason(code=error.code, message=error.public, severity=Severity.REJECT)
+            return self._end(entry.key, State.REFUSED, (reason,))
         except Exception as error:  # noqa: BLE001 -- a defect of ours must not stop the other studies; a person sees it
             log.error("stage.defect", study=entry.key, state=entry.state.value, trace=trace_lines(error))
-            reason = _defect(
-                "internal-error", "A stage met a defect of its own; tell us, or try again.", Severity.REVIEW
-            )
-            return self._end(entry.key, State.QUARANTINED, (reason,))
+            return self._end(entry.key, State.QUARANTINED, (reason_for("internal-error"),))
 
     def _screen(self, entry: StudyEntry) -> State:
         study = self._records.read(entry.key, Received)
@@ -290,7 +289,3 @@ def _sync_tree(folder: Path) -> None:
             with (Path(where) / name).open("rb") as file:
                 os.fsync(file.fileno())
         sync_folder(Path(where))
-
-
-def _defect(code: str, message: str, severity: Severity) -> Reason:
-    return Reason(code=code, message=message, severity=severity)
