@@ -67,7 +67,7 @@ def release(home: SiteHome, ledger: Ledger, reference: str, *, actor: str, reaso
     entry = _in_quarantine(ledger, reference)
     study = Records(home).find(entry.key, Received)
     if study is None or study.identity is None:
-        problem = "the study has no patient, or two; correct it at the source and receive it again"
+        problem = "the study has no patient, or two; reject it, correct it at the source, then receive it again"
         raise InvalidArgument(name="study", problem=problem)
     held_codes = [why.code for why in entry.reasons if why.severity is Severity.REVIEW]
     ledger.audit(actor, "release", entry.key, _one_line(reason))
