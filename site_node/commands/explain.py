@@ -8,7 +8,9 @@ from pydicom.dataset import Dataset
 
 from shared.protocol.loader import load_profile, load_protocol
 from shared.terminal import print_line, print_table
+from site_node.commands.reason_table import print_reasons
 from site_node.explain import explain_profile, what_leaves
+from site_node.reasons import catalogue
 from site_node.standalone.preview import before_and_after
 
 _MAX_SHOWN = 60  # characters of a value
@@ -21,8 +23,11 @@ def explain(
     ] = "ricord",
     leaves: Annotated[bool, typer.Option("--what-leaves", help="Say in a few lines exactly what leaves.")] = False,
     protocol: Annotated[str, typer.Option(help="The protocol, for --what-leaves.")] = "ricord",
+    reasons: Annotated[bool, typer.Option(help="Say what each reason code means, and what you can do.")] = False,
 ) -> None:
     """Say what happens to each attribute of an image, and why; or, for one file, show it before and after.
+
+    With --reasons: what each reason code means by which a study, file or request does not go on, and what you can do.
 
     With FILE the screen shows the patient's own data: use it on the hospital's terminal only. Nothing is kept.
 
@@ -30,6 +35,8 @@ def explain(
     """
     if leaves:
         print_line(what_leaves(load_protocol(protocol)).rstrip())
+    elif reasons:
+        print_reasons("Why something does not go on", catalogue())
     elif file is None:
         for line in explain_profile(load_profile(profile)):
             print_line(line)

@@ -12,7 +12,7 @@ from site_node.network.query import Query
 from site_node.node.acquisition import Acquisition
 from site_node.node.fetch import NO_NEW_REQUESTS, fetch
 from site_node.node.open import Node
-from site_node.node.retrieval import REASONS
+from site_node.reasons import explanation_of
 from site_node.receive.accessions import PROBLEMS, AccessionList, of_text
 from site_node.receive.request_lists import StudyRequest
 
@@ -117,7 +117,8 @@ def fetch_and_show(context: typer.Context, listed: AccessionList, *, as_json: bo
             f"{report.arrived} arrived, {report.failed} failed."
         )
         for row, code in report.rows.items():
-            print_line(f"Row {row}: {REASONS.get(code) or PROBLEMS.get(code, code)} ({code}).")
+            problem = f"{PROBLEMS[code]}." if code in PROBLEMS else explanation_of(code)
+            print_line(f"Row {row} ({code}): {problem}")
         if report.waiting:
             who = "the node that is running takes them" if left_to_service else "`ricord-site run` goes on with them"
             print_line(f"{report.waiting} wait for the PACS or its hours; {who}.")

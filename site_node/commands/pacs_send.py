@@ -10,9 +10,10 @@ from shared.durable import write_whole
 from shared.errors import ExitCode, InvalidArgument, InvalidSetting, NoDicomFound
 from shared.terminal import print_json, print_line
 from site_node.commands.options import Json, node_of
-from site_node.network.store_scu import REASONS, SendReport, failures, list_files, report_of
+from site_node.network.store_scu import SendReport, failures, list_files, report_of
 from site_node.network.store_scu import send as send_files
 from site_node.network.tls import client_context
+from site_node.reasons import explanation_of
 from site_node.settings.dimse import SendSettings
 from site_node.settings.site import SETTINGS_FILE
 
@@ -53,7 +54,7 @@ def _show(report: SendReport, peer: str, *, as_json: bool) -> None:
     else:
         print_line(f"{report.sent} of {report.files} DICOM files sent to {peer}, {report.failed} failed.")
         for code, count in report.reasons.items():
-            print_line(f"{count}: {REASONS[code]} ({code}).")
+            print_line(f"{count} failed ({code}): {explanation_of(code)}")
         if report.others:
             print_line(f"{report.others} others left alone: no DICOM files, archives or links.")
     if report.failed:

@@ -10,9 +10,9 @@ from shared.errors import ExitCode, InvalidArgument
 from shared.terminal import print_json, print_line
 from site_node.commands.options import Json, node_of
 from site_node.commands.pacs import fetch_and_show
-from site_node.dicom.unreadable import MESSAGES
 from site_node.home.ledger import State
 from site_node.node.intake import receive_source
+from site_node.reasons import explanation_of
 from site_node.receive.accessions import of_text, read_accessions
 
 
@@ -58,7 +58,7 @@ def receive(
             f"{intake.studies} studies with {intake.instances} new images; {intake.duplicates} were there before."
         )
         for code, count in sorted(intake.files.items()):
-            print_line(f"{count} files not taken: {MESSAGES[code]} ({code}).")
+            print_line(f"{count} files not taken ({code}): {explanation_of(code)}")
         if intake.late:
             print_line(f"{intake.late} images came after their study had left; they lie in quarantine/arrivals.")
         if waiting:

@@ -8,7 +8,9 @@ import typer
 from shared.terminal import make_app, print_json, print_line, print_table
 from site_node.commands.options import Json, node_of
 from site_node.linkage import export
+from site_node.reasons import advice_for
 from site_node.review import decisions
+from site_node.study import Reason
 from site_node.validate.report_markdown import ReviewDecision, to_markdown
 
 review = make_app("List what waits for a person, and decide on it. Every decision is kept with who and why.")
@@ -29,7 +31,7 @@ def list_waiting(context: typer.Context, as_json: Json = False) -> None:
         print_json([item.model_dump(mode="json") for item in items])
         return
     rows = [
-        (item.key if first else "", f"{reason.code}: {reason.message}", " ".join(item.pictures) if first else "")
+        (item.key if first else "", _why(reason), " ".join(item.pictures) if first else "")
         for item in items
         for first, reason in zip((True, *[False] * len(item.reasons)), item.reasons, strict=False)
     ]
@@ -49,7 +51,7 @@ def show(context: typer.Context, study: Study, as_json: Json = False) -> None:
         return
     print_line(f"Study {case.item.key}, waiting since {case.item.since:%Y-%m-%d %H:%M}")
     for reason in case.item.reasons:
-        print_line(f"  {reason.code}: {reason.message}")
+        print_line(f"  {_why(reason)}")
     if case.blanked:
         print_line(f"  {case.blanked} boxes were decided on before and stay blanked.")
     for frame in case.frames:
@@ -184,6 +186,11 @@ def reidentify(
         print_line(f"IssuerOfPatientID: {link.issuer}")
     if earlier_pseudonym:
         print_line(f"Earlier pseudonym: {earlier_pseudonym}" + (f" ({flag})" if flag else ""))
+
+
+def _why(reason: Reason) -> str:
+    """Why a study waits, and what the hospital can do."""
+    return f"{reason.code}: {reason.message} {advice_for(reason.code)}".rstrip()
 
 
 def _show_decision(key: str, decision: str, *, as_json: bool, **details: Any) -> None:

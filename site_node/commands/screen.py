@@ -14,8 +14,8 @@ from site_node.clinical.sheet import ClinicalSheet, read_sheet
 from site_node.commands.advance import advance
 from site_node.commands.clinical import Encoding, MappingFile, Separator
 from site_node.commands.options import Json
-from site_node.dicom.unreadable import MESSAGES
 from site_node.home.ledger import State
+from site_node.reasons import explanation_of
 from site_node.receive.folder import NO_IMAGE
 from site_node.screen.report import Line
 from site_node.standalone.screening import Screening
@@ -79,7 +79,7 @@ def _show_unassigned(screening: Screening, sheet: ClinicalSheet | None, *, as_js
         typer.echo(json.dumps(note), err=True)
     elif not as_json:
         for code, count in files.items():
-            typer.echo(f"{count} files are of no study: {MESSAGES[code]} ({code}).", err=True)
+            typer.echo(f"{count} files are of no study ({code}): {explanation_of(code)}", err=True)
         if rows:
             numbers = ", ".join(f"{row.row} ({row.code})" for row in rows)
             typer.echo(f"{len(rows)} rows of the sheet join no study here: {numbers}.", err=True)

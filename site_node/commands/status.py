@@ -4,11 +4,12 @@ import typer
 
 from shared.terminal import print_json, print_line, print_table
 from site_node.commands.options import Json, node_of
+from site_node.commands.reason_table import print_reasons
 from site_node.home.status import StudyCounts, status_of
 
 
 def status(context: typer.Context, as_json: Json = False) -> None:
-    """Show where every study, image and file that was received is now, and why.
+    """Show where every study, image and file that was received is now, why, and what you can do.
 
     Counts and codes only: no identifier of a patient is in the answer.
 
@@ -37,6 +38,8 @@ def status(context: typer.Context, as_json: Json = False) -> None:
         print_table("Images asked of the PACS", ["", "Images"], [*images, ("still expected", requests.expected)])
         states = [*requests.states.items(), *requests.reasons.items()]
         print_table("Requests to the PACS", ["State or reason", "Requests"], states)
+    codes = [code for _, place in places for code in place.reasons]
+    print_reasons("Why, and what you can do", sorted({*codes, *counts.files, *requests.reasons}))
 
 
 def _why(counts: StudyCounts) -> str:

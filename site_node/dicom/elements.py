@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from shared.protocol.vr import LONG_VRS
-from site_node.dicom.malformed import malformed
+from site_node.dicom.unreadable import malformed
 
 TEXT_PADDED_WITH_NUL = frozenset({"UI", "OB", "UN"})
 UNDEFINED = 0xFFFFFFFF

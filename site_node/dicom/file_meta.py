@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from site_node.dicom.malformed import malformed
+from site_node.dicom.unreadable import malformed
 from site_node.dicom.walk import EXPLICIT_HEADER, LENGTH, LONG, SHORT, Walk
 
 PREAMBLE = 128  # bytes before the prefix `DICM`

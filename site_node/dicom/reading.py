@@ -21,7 +21,7 @@ def looks_like_dicom(start: bytes) -> bool:
 def read_header(stream: BinaryIO, size: int) -> Header:
     """The header of the file in `stream`, of `size` bytes.
 
-    Raises `DicomUnreadable` whose field `reason` is a code of `MESSAGES`.
+    Raises `DicomUnreadable` whose field `reason` is a code of the catalogue of reasons.
     """
     start = stream.read(132)
     if not start:

@@ -17,7 +17,7 @@ from site_node.dicom.elements import (
     Element,
     Elements,
 )
-from site_node.dicom.malformed import malformed
+from site_node.dicom.unreadable import malformed
 
 LONG = frozenset(vr.encode() for vr in LONG_VRS)
 SHORT = frozenset(vr.encode() for vr in SHORT_VRS)

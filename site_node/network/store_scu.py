@@ -31,18 +31,6 @@ _MOST_CONTEXTS = 127  # of the 128 in one association (PS3.8 section 9.3.2.2); o
 _VERIFICATION = "1.2.840.10008.1.1"
 _STATUSES = {0xA7: "out-of-resources", 0xA9: "does-not-match", 0xC0: "not-understood"}  # PS3.4 table B.2-1
 
-REASONS = {
-    "unreadable": "the file, or what it says of itself, cannot be read",
-    "not-accepted": "the PACS takes no such object in this transfer syntax",
-    "out-of-resources": "the PACS has no room",
-    "does-not-match": "the PACS says that the object is not of the class that it claims",
-    "not-understood": "the PACS could not understand the object",
-    "status": "the PACS answered with another failure",
-    "no-answer": "the PACS did not answer, however often it was sent",
-    "pacs-unreachable": "the PACS was not there, or broke off",
-    "pacs-refused": "the PACS does not let our AE title in",
-}
-
 
 @dataclass(frozen=True)
 class DicomFile:
@@ -63,7 +51,7 @@ class SendList:
 
 @dataclass(frozen=True)
 class SendOutcome:
-    """The result. Every file is in `sent` or, with a code of `REASONS`, in `failed`."""
+    """The result. Every file is in `sent` or, with a code of the catalogue of reasons, in `failed`."""
 
     sent: frozenset[Path] = field(repr=False)
     failed: dict[Path, str] = field(repr=False)
@@ -80,7 +68,7 @@ class SendReport(Frozen):
 
 
 def failures(send_list: SendList, outcome: SendOutcome) -> dict[Path, str]:
-    """Every file that did not arrive, with a code of `REASONS`."""
+    """Every file that did not arrive, with a code of the catalogue of reasons."""
     return {**outcome.failed, **dict.fromkeys(send_list.unreadable, "unreadable")}
 
 

@@ -27,20 +27,17 @@ from site_node.node.retention import forget_lists
 from site_node.node.retrieval import Retrieval, work
 from site_node.node.scp_process import serving_in_process
 from site_node.pseudonyms.names import KeyedNames
+from site_node.reasons import reason_for
 from site_node.receive.folder import MIXED_PATIENTS, NO_PATIENT_ID, Reception, receive_folder
 from site_node.receive.request_lists import RequestLists
 from site_node.settings.dicomweb import DicomwebSettings
 from site_node.settings.dimse import PacsSettings
 from site_node.settings.site import SETTINGS_FILE, SiteSettings
-from site_node.study import Ending, Reason, Severity
+from site_node.study import Ending
 
 log = structlog.get_logger(__name__)
 
-INCOMPLETE = Reason(
-    code="incomplete-retrieval",
-    message="The PACS announced more images of this study than came; retry with `ricord-site pacs retry`.",
-    severity=Severity.REVIEW,
-)
+INCOMPLETE = reason_for("incomplete-retrieval")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from shared.ids import StudyKey
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import OTHER_BYTES, SENT_OR_SEALED, Ledger, State
 from site_node.home.records import Records
-from site_node.receive.refusals import refused
+from site_node.reasons import reason_for
 from site_node.study import Instance, Received
 
 
@@ -56,7 +56,7 @@ def withdraw(key: StudyKey, versions: Sequence[Instance], home: SiteHome, ledger
         reasons = entry.reasons if state is State.QUARANTINED else ()
         ledger.add_study(key, [instance.name for instance in remaining], state=state, reasons=reasons)
     else:  # no image of it can be trusted
-        ledger.advance(key, State.QUARANTINED, reasons=(refused("", OTHER_BYTES).reason,))
+        ledger.advance(key, State.QUARANTINED, reasons=(reason_for(OTHER_BYTES),))
     ledger.hold_instances(key, [instance.name for instance in withdrawn], OTHER_BYTES)
     if remaining:
         Records(home).write(key, record.model_copy(update={"instances": remaining}))

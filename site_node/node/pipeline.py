@@ -34,6 +34,7 @@ from site_node.blanking import Blanking
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import ENDED, STATE_ORDER, Ledger, State, StudyEntry
 from site_node.home.records import Records
+from site_node.reasons import reason_for
 from site_node.study import (
     Deidentified,
     Ending,
@@ -57,16 +58,6 @@ _BLOCKING = (AgreementError, DiskFull, FederationError, ProtocolError, SettingsE
 
 
 Inspect = Callable[[Deidentified, frozenset[str]], Deidentified | Refused]
-
-
-INTERNAL_ERROR, TOO_LARGE, WORKER_DIED = (
-    Reason(code=code, message=message, severity=Severity.REVIEW)
-    for code, message in (
-        ("internal-error", "A stage met a defect of its own; tell us, or try again."),
-        ("too-large", "The study does not fit into memory."),
-        ("worker-died", "The process that worked on the study was killed, and the one after it too."),
-    )
-)
 
 
 class Advance(NamedTuple):
@@ -195,7 +186,7 @@ class Pipeline:
             limit = STATE_ORDER[min(STATE_ORDER.index(until), STATE_ORDER.index(State.VALIDATED))]
             for key, advanced in workers(for_workers, limit):
                 if advanced is None:
-                    self._end(key, State.QUARANTINED, (WORKER_DIED,))
+                    self._end(key, State.QUARANTINED, (reason_for("worker-died", severity=Severity.REVIEW),))
                 for state in (State.QUARANTINED,) if advanced is None else advanced.reached:
                     self._report(key, state)
                 yield key, advanced or Advance((State.QUARANTINED,))
@@ -213,10 +204,10 @@ class Pipeline:
             why = Reason(code=error.code, message=error.public, severity=Severity.REJECT)
             return self._end(entry.key, State.REFUSED, (why,)), None
         except MemoryError:
-            return self._end(entry.key, State.QUARANTINED, (TOO_LARGE,)), None
+            return self._end(entry.key, State.QUARANTINED, (reason_for("too-large", severity=Severity.REVIEW),)), None
         except Exception as error:  # noqa: BLE001 -- a defect of ours must not stop the other studies; a person sees it
             log.error("stage.defect", study=entry.key, state=entry.state.value, trace=trace_lines(error))
-            return self._end(entry.key, State.QUARANTINED, (INTERNAL_ERROR,)), None
+            return self._end(entry.key, State.QUARANTINED, (reason_for("internal-error"),)), None
 
     def _screen(self, entry: StudyEntry) -> State:
         study = self._records.read(entry.key, Received)

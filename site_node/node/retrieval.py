@@ -25,37 +25,9 @@ log = structlog.get_logger(__name__)
 
 _INSTANCES_PER_REQUEST = 100
 
-REASONS = {
-    "unknown-accession": "the PACS has no study with this accession number",
-    "unknown-study": "the PACS has no study with this UID",
-    "other-accession": "the PACS answered with other accession numbers than the one asked for",
-    "several-patients": "studies of more than one patient have this accession number; find out which is meant",
-    "other-patient": "the accession number belongs to another patient than the list says",
-    "nothing-in-study": "the PACS has the study but no image of it",
-    "request-lost": "the list that it was part of is gone from the home",
-    "pacs-sent-in-part": "the PACS sent only part of it",
-    "not-arrived": "the PACS said that all was sent, and not all of it came",
-    "no-answer": "the PACS did not say how it ended",
-    "destination-unknown": "the PACS does not know our AE title as a destination",
-    "pacs-could-not-send": "the PACS could not send",
-    "pacs-out-of-resources": "the PACS had no room for the request",
-    "pacs-did-not-understand": "the PACS did not understand the request",
-    "cancelled-by-pacs": "the PACS cancelled",
-    "pacs-unreachable": "the PACS was not there, or broke off",
-    "pacs-refused": "the PACS does not let our AE title in",
-    "dicomweb-refused": "the PACS does not let this account in",
-    "sent-other": "the PACS sent something else than what was asked for",
-    "sent-broken": "the PACS sent something that is no whole DICOM file",
-    "disk-full": "this machine has no room left",
-    "not-kept": "this machine could not write it",
-    "pacs-failed": "the PACS did not answer the question whole",
-    "internal-error": "a defect of ours; tell us, or try again",
-    "query-invalid": "it cannot be asked for: a wildcard or a control character",
-}
-
 
 class _Refusal(Exception):
-    """Nothing can be retrieved for the request; its one argument is a code of `REASONS`."""
+    """Nothing can be retrieved for the request; its one argument is a code of the catalogue of reasons."""
 
 
 @dataclass(frozen=True)

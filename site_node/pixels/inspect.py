@@ -9,18 +9,14 @@ from shared.errors import PixelCheckFailed, PixelsUnreadable
 from site_node.blanking import BURNED_IN_TEXT, FINDINGS_FILE, SAID_TO_BE_BURNED_IN, FrameWithText, Sides, TextFindings
 from site_node.pixels.box import Box
 from site_node.pixels.frames import CT, Frame, choose_frames
-from site_node.study import Deidentified, DeidentifiedInstance, Ending, LeftOut, Reason, Refused, Severity
+from site_node.reasons import reason_for
+from site_node.study import Deidentified, DeidentifiedInstance, Ending, LeftOut, Reason, Refused
 
 TEXT, UNREADABLE, UNCHECKED = BURNED_IN_TEXT, "pixels-not-readable", "pixels-not-checked"
 WITHOUT = (
     "The pixel check is off: names and numbers burned into pixels are not looked for, no later step looks for them, "
     "and where a picture shows one it leaves with the picture."
 )
-_SENTENCES = {
-    SAID_TO_BE_BURNED_IN: "BurnedInAnnotation says that the pixels hold text.",
-    UNREADABLE: "A frame cannot be decoded, so nobody has seen what it shows.",
-    UNCHECKED: "The search for burned-in text ended without an answer.",
-}
 
 
 class Checker(Protocol):
@@ -91,7 +87,7 @@ def _search(study: Deidentified, checker: Checker, folder: Path | None) -> tuple
     try:
         frames = choose_frames(instance.path for instance in study.instances)
     except PixelsUnreadable:
-        return (_reason(UNREADABLE, _SENTENCES[UNREADABLE]),)
+        return (reason_for(UNREADABLE, attribute="PixelData"),)
     for number, frame in enumerate(frames):
         try:
             boxes = checker.check(frame, _file(folder, number))
@@ -110,11 +106,11 @@ def _search(study: Deidentified, checker: Checker, folder: Path | None) -> tuple
                 drawn.append(FrameWithText(picture=f"{number}.png", instance=name, frame=frame.number, boxes=sides))
     if folder is not None:
         _write_boxes(folder, drawn)
-    where = f"in {with_text} of {len(frames)} frames that were looked at."
-    text = f"{box_count} pieces of text that are no known marker, {where}"
+    text = reason_for(TEXT, attribute="PixelData")
+    counts = f"{box_count} pieces in {with_text} of the {len(frames)} frames that were looked at."
     return (
-        *((_reason(TEXT, text),) if box_count else ()),
-        *(_reason(code, _SENTENCES[code]) for code in sorted(codes)),
+        *((text.model_copy(update={"message": f"{text.message} {counts}"}),) if box_count else ()),
+        *(reason_for(code, attribute="PixelData") for code in sorted(codes)),
     )
 
 
@@ -132,7 +128,3 @@ def _file(folder: Path | None, number: int) -> Path | None:
         return None
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder / f"{number}.png"
-
-
-def _reason(code: str, message: str) -> Reason:
-    return Reason(code=code, message=message, severity=Severity.REVIEW, attribute="PixelData")

@@ -27,9 +27,10 @@ from site_node.dicom.data_digest import data_digest
 from site_node.dicom.header import Header
 from site_node.dicom.reading import looks_like_dicom, read_header
 from site_node.dicom.unreadable import unreadable
+from site_node.reasons import reason_for
 from site_node.receive.refusals import RefusedFile, refused
 from site_node.receive.source import Candidate, candidates
-from site_node.study import FileStamp, Instance, Reason, Received, Severity
+from site_node.study import FileStamp, Instance, Reason, Received
 
 _BLOCK = 1 << 20
 _ARRIVING = "arriving"
@@ -41,18 +42,8 @@ NO_DICOM = frozenset(  # a source in which every file is refused for one of thes
     {"not-dicom", "empty-file", "link-outside", "link-loop", "link-broken", "not-a-file", "path-outside", "unreadable"}
 )
 
-NO_PATIENT_ID = Reason(
-    code="no-patient-id",
-    message="The study has no PatientID, so it cannot be told whose it is.",
-    severity=Severity.REVIEW,
-    attribute="PatientID",
-)
-MIXED_PATIENTS = Reason(
-    code="mixed-patients",
-    message="The study's files name more than one patient; correct them at the source.",
-    severity=Severity.REVIEW,
-    attribute="PatientID",
-)
+NO_PATIENT_ID = reason_for("no-patient-id", attribute="PatientID")
+MIXED_PATIENTS = reason_for("mixed-patients", attribute="PatientID")
 
 
 class StudyKeys(Protocol):

@@ -1,8 +1,8 @@
 """Files that did not become part of a study."""
 
 from shared.frozen import Frozen
-from site_node.dicom.unreadable import MESSAGES
-from site_node.study import Ending, Reason, Severity
+from site_node.reasons import ending_of, reason_for
+from site_node.study import Ending, Reason
 
 
 class RefusedFile(Frozen):
@@ -24,11 +24,6 @@ class RefusedFile(Frozen):
 
 
 def refused(source: str, code: str) -> RefusedFile:
-    """The record of a file refused with a code of `MESSAGES`; a person looks at conflicting bytes."""
-    conflict = code == "other-bytes"
-    reason = Reason(
-        code=code,
-        message=MESSAGES[code][:1].upper() + MESSAGES[code][1:] + ".",
-        severity=Severity.REVIEW if conflict else Severity.REJECT,
-    )
-    return RefusedFile(source=source, ending=Ending.QUARANTINED if conflict else Ending.REFUSED, reason=reason)
+    """The record of a file refused with a code of the catalogue; a person looks at conflicting bytes."""
+    reason = reason_for(code)
+    return RefusedFile(source=source, ending=ending_of(reason), reason=reason)

@@ -27,7 +27,7 @@ class Candidate:
 
     name: str = field(repr=False)
     open: Callable[[], IO[bytes]] | None = None
-    refusal: str | None = None  # a code of `dicom.unreadable.MESSAGES`; then there is nothing to open
+    refusal: str | None = None  # a code of the catalogue of reasons; then there is nothing to open
     path: Path | None = field(default=None, repr=False)  # the file, or the archive that it is a member of
     member: int | None = None  # its index in the archive's directory
 

@@ -12,14 +12,11 @@ from site_node.blanking import BLANKING_ANSWERS, Blanking, FrameWithText
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger, State, StudyEntry
 from site_node.home.records import Records
+from site_node.reasons import reason_for
 from site_node.review.boxes import blanking_of, read_text_findings
 from site_node.study import Reason, Received, Severity
 
-REJECTED = Reason(
-    code="rejected-in-review",
-    message="A person at the hospital rejected the study; the audit says who and why.",
-    severity=Severity.REJECT,
-)
+REJECTED = reason_for("rejected-in-review")
 
 
 _SHORTEST = 8  # digits of a key
@@ -70,7 +67,7 @@ def release(home: SiteHome, ledger: Ledger, reference: str, *, actor: str, reaso
     entry = _in_quarantine(ledger, reference)
     study = Records(home).find(entry.key, Received)
     if study is None or study.identity is None:
-        problem = "the study has no patient, or two; correct it at the source and receive it again"
+        problem = "the study has no patient, or two; reject it, correct it at the source, then receive it again"
         raise InvalidArgument(name="study", problem=problem)
     held_codes = [why.code for why in entry.reasons if why.severity is Severity.REVIEW]
     ledger.audit(actor, "release", entry.key, _one_line(reason))

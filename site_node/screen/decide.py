@@ -136,7 +136,7 @@ def _read(instances: Sequence[Instance]) -> tuple[list[Facts], tuple[LeftOut, ..
         try:
             facts.append(read_facts(instance))
         except DicomUnreadable:
-            why = reason("review", "unreadable", None, "a file of the study cannot be read")
+            why = reason("review", "unreadable", None)
             unreadable.append(LeftOut(instance=instance, ending=Ending.REFUSED, reasons=why))
     return facts, tuple(unreadable)
 

@@ -33,16 +33,16 @@ def check_instance(facts: Facts, criteria: Criteria) -> tuple[Reason, ...]:
 def check_modality(facts: Facts, rule: ModalityRule) -> tuple[Reason, ...]:
     """Modality and SOP class are accepted ones."""
     if facts.modality not in rule.allowed:
-        return reason(rule.other, "modality", "Modality", "the modality is none of those the study takes")
+        return reason(rule.other, "modality", "Modality")
     if facts.sop_class not in rule.sop_classes:
-        return reason(rule.other, "sop-class", "SOPClassUID", "the object is of no kind the study takes")
+        return reason(rule.other, "sop-class", "SOPClassUID")
     return ()
 
 
 def check_localizer(facts: Facts, rule: LocalizerRule) -> tuple[Reason, ...]:
     """Value 3 of ImageType says localizer."""
     if len(facts.image_type) > _LOCALIZER_VALUE and facts.image_type[_LOCALIZER_VALUE] in rule.image_type:
-        return reason(rule.outcome, "localizer", "ImageType", "this is a localizer (scout)")
+        return reason(rule.outcome, "localizer", "ImageType")
     return ()
 
 
@@ -53,12 +53,10 @@ def check_orientation(facts: Facts, rule: OrientationRule) -> tuple[Reason, ...]
     orientations = {frame.orientation for frame in facts.slices}
     usable = [orientation for orientation in orientations if orientation is not None and _spans_plane(orientation)]
     if len(usable) < len(orientations):
-        reasons += reason(
-            rule.missing, "orientation-missing", attribute, "there is no usable orientation to see the plane by"
-        )
+        reasons += reason(rule.missing, "orientation-missing", attribute)
     limit = cos(radians(rule.tolerance_degrees))
     if any(abs(normal_of(orientation)[2]) < limit for orientation in usable):
-        reasons += reason(rule.oblique, "not-axial", attribute, "the slice is not axial")
+        reasons += reason(rule.oblique, "not-axial", attribute)
     return reasons
 
 
@@ -100,18 +98,14 @@ def check_region(facts: Facts, rule: RegionRule) -> tuple[Reason, ...]:
     vote = _vote(description, rule.words, rule.other_words + tuple(part))
     shows_region = part_yes or bool(facts.codes & set(rule.codes)) or vote in {"yes", "both"}
     if not shows_region and not part and vote == "silent":
-        return reason(
-            rule.missing, "region-unknown", "BodyPartExamined", f"nothing says that this shows the {rule.name}"
-        )
+        return reason(rule.missing, "region-unknown", "BodyPartExamined")
     if shows_region and ((part and not part_yes) or vote == "no"):
-        return reason(rule.conflict, "region-conflict", "BodyPartExamined", "body part and descriptions disagree")
+        return reason(rule.conflict, "region-conflict", "BodyPartExamined")
     if shows_region:
         return ()
     if vote == "silent":  # a body part alone is wrong too often to exclude by
-        return reason(
-            rule.conflict, "region-unlikely", "BodyPartExamined", f"only the body part says: not the {rule.name}"
-        )
-    return reason(rule.elsewhere, "region", "BodyPartExamined", f"this does not show the {rule.name}")
+        return reason(rule.conflict, "region-unlikely", "BodyPartExamined")
+    return reason(rule.elsewhere, "region", "BodyPartExamined")
 
 
 def check_view(facts: Facts, rule: ViewRule) -> tuple[Reason, ...]:
@@ -119,7 +113,7 @@ def check_view(facts: Facts, rule: ViewRule) -> tuple[Reason, ...]:
     described = _vote(words_of(facts.series_text), rule.accepted_words, rule.rejected_words)
     stated = _stated_view(facts, rule)
     if stated == "yes" and described == "no":
-        return reason(rule.conflict, "view-conflict", "ViewPosition", "view position and description disagree")
+        return reason(rule.conflict, "view-conflict", "ViewPosition")
     if stated == "silent":
         stated = described
     if stated == "silent":
@@ -127,8 +121,8 @@ def check_view(facts: Facts, rule: ViewRule) -> tuple[Reason, ...]:
     if stated == "yes":
         return ()
     if stated == "no":
-        return reason(rule.other_view, "view", "ViewPosition", "the projection is none of those the study takes")
-    return reason(rule.missing, "view-unknown", "ViewPosition", "nothing says clearly which projection this is")
+        return reason(rule.other_view, "view", "ViewPosition")
+    return reason(rule.missing, "view-unknown", "ViewPosition")
 
 
 def _stated_view(facts: Facts, rule: ViewRule) -> Vote:

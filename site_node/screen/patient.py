@@ -12,19 +12,10 @@ from site_node.study import ClinicalRow, NoRowReason, Reason
 _OLDEST = 130  # years; an age above is an error in the birth date
 _UNITS_UNDER_18 = {"D": 365, "W": 52, "M": 12}
 _NO_ROW = {
-    NoRowReason.NO_ROW: ("clinical-row-missing", "no row of the clinical sheet names this study's patient or exam"),
-    NoRowReason.OTHER_EXAM: (
-        "clinical-other-exam",
-        "the clinical sheet has rows of this patient, but for other exams; compare accession numbers and study UIDs",
-    ),
-    NoRowReason.KEYS_DISAGREE: (
-        "clinical-keys-disagree",
-        "a row of the clinical sheet names this exam, but its patient or another identifier differs; mend the row",
-    ),
-    NoRowReason.SEVERAL_ROWS: (
-        "clinical-rows-several",
-        "more than one row of the clinical sheet could be this study's; give the rows accession numbers",
-    ),
+    NoRowReason.NO_ROW: "clinical-row-missing",
+    NoRowReason.OTHER_EXAM: "clinical-other-exam",
+    NoRowReason.KEYS_DISAGREE: "clinical-keys-disagree",
+    NoRowReason.SEVERAL_ROWS: "clinical-rows-several",
 }
 
 
@@ -37,8 +28,8 @@ def check_study(
     if criteria.age:
         reasons += check_age(members, row, criteria.age)
     if clinical_checked and row is None and criteria.linkage:
-        code, message = _NO_ROW[clinical if isinstance(clinical, NoRowReason) else NoRowReason.NO_ROW]
-        return reasons + reason(criteria.linkage.missing_row, code, None, message)
+        code = _NO_ROW[clinical if isinstance(clinical, NoRowReason) else NoRowReason.NO_ROW]
+        return reasons + reason(criteria.linkage.missing_row, code, None)
     if clinical_checked and criteria.covid:
         reasons += check_covid(row, criteria.covid)
     if clinical_checked and row and criteria.linkage:
@@ -49,9 +40,9 @@ def check_study(
 def _check_unique(members: Sequence[Facts]) -> tuple[Reason, ...]:
     reasons: tuple[Reason, ...] = ()
     if len({facts.patient for facts in members}) > 1:
-        reasons += reason("review", "mixed-patients", "PatientID", "the study holds images of more than one patient ID")
+        reasons += reason("review", "mixed-patients", "PatientID")
     if len({facts.instance.sop_instance_uid for facts in members}) < len(members):
-        reasons += reason("review", "duplicate-uid", "SOPInstanceUID", "two images of the study share one identifier")
+        reasons += reason("review", "duplicate-uid", "SOPInstanceUID")
     return reasons
 
 
@@ -61,11 +52,9 @@ def check_age(members: Sequence[Facts], clinical: ClinicalRow | None, rule: AgeR
     if not ages and isinstance(stated := clinical and clinical.values.get("age"), int):
         ages = [stated]
     if not ages:
-        return reason(rule.missing, "age-missing", "PatientBirthDate", "neither images nor clinical sheet say the age")
+        return reason(rule.missing, "age-missing", "PatientBirthDate")
     if min(ages) < rule.minimum_years:
-        return reason(
-            rule.younger, "under-age", "PatientBirthDate", "the patient is below the minimum age at the study date"
-        )
+        return reason(rule.younger, "under-age", "PatientBirthDate")
     return ()
 
 
@@ -103,19 +92,14 @@ def check_covid(clinical: ClinicalRow | None, rule: CovidRule) -> tuple[Reason, 
     values = clinical.values if clinical else {}
     status = values.get("covid_status")
     if status is None:
-        return reason(
-            rule.missing_status, "covid-status-missing", None, "the clinical sheet does not say the COVID-19 status"
-        )
+        return reason(rule.missing_status, "covid-status-missing", None)
     if status not in rule.statuses:
-        return reason(rule.other_status, "covid-status", None, "the COVID-19 status is none of those the study takes")
+        return reason(rule.other_status, "covid-status", None)
     reasons: tuple[Reason, ...] = ()
     if values.get("covid_method") not in rule.statuses[str(status)]:
-        message = "the clinical sheet names no method that confirms this COVID-19 status"
-        reasons += reason(rule.missing_method, "covid-method-missing", None, message)
+        reasons += reason(rule.missing_method, "covid-method-missing", None)
     if status in rule.timing_needed and values.get("covid_timing") is None:
-        reasons += reason(
-            rule.missing_timing, "covid-timing-missing", None, "the clinical sheet does not say the timing clause"
-        )
+        reasons += reason(rule.missing_timing, "covid-timing-missing", None)
     return reasons
 
 
@@ -124,16 +108,11 @@ def check_linkage(members: Sequence[Facts], clinical: ClinicalRow, rule: Linkage
     from_images = {"age": image_age(members[0]), "sex": members[0].sex if members[0].sex in {"F", "M", "O"} else None}
     reasons: tuple[Reason, ...] = ()
     if any(clinical.values.get(name) is None and from_images.get(name) is None for name in rule.required):
-        message = "a required field is missing in the clinical row"
-        reasons += reason(rule.missing_field, "clinical-field-missing", None, message)
+        reasons += reason(rule.missing_field, "clinical-field-missing", None)
     age, sex = clinical.values.get("age"), clinical.values.get("sex")
     age_in_images = from_images["age"]
     if isinstance(age, int) and isinstance(age_in_images, int) and abs(age - age_in_images) > 1:
-        reasons += reason(
-            rule.disagreement, "age-disagrees", "PatientAge", "images and clinical row give different ages"
-        )
+        reasons += reason(rule.disagreement, "age-disagrees", "PatientAge")
     if sex and from_images["sex"] and sex != from_images["sex"]:
-        reasons += reason(
-            rule.disagreement, "sex-disagrees", "PatientSex", "images and clinical row give different sexes"
-        )
+        reasons += reason(rule.disagreement, "sex-disagrees", "PatientSex")
     return reasons

@@ -3,17 +3,15 @@
 from collections.abc import Iterable
 
 from shared.protocol.criteria import Outcome
+from site_node.reasons import reason_for
 from site_node.study import Reason, Severity
 
 _ORDER = (Severity.ACCEPT, Severity.WARN, Severity.REVIEW, Severity.REJECT)
 
 
-def reason(outcome: Outcome, code: str, attribute: str | None, message: str) -> tuple[Reason, ...]:
+def reason(outcome: Outcome, code: str, attribute: str | None) -> tuple[Reason, ...]:
     """One reason, or none where the criteria accept the result."""
-    if outcome == "accept":
-        return ()
-    sentence = f"{message[:1].upper()}{message[1:]}."
-    return (Reason(code=code, message=sentence, severity=Severity(outcome), attribute=attribute),)
+    return () if outcome == "accept" else (reason_for(code, attribute=attribute, severity=Severity(outcome)),)
 
 
 def worst(reasons: Iterable[Reason]) -> Severity:

@@ -35,39 +35,28 @@ def check_geometry(slices: Sequence[Slice], rule: GeometryRule) -> tuple[Reason,
     attribute = "ImagePositionPatient"
     orientations = [frame.orientation for frame in slices if frame.orientation]
     if any(frame.position is None for frame in slices) or not orientations:
-        return reason(rule.missing, "position-missing", attribute, "a slice does not say where it lies")
+        return reason(rule.missing, "position-missing", attribute)
     if any(
         abs(a - b) > _SAME_COSINE for cosines in orientations for a, b in zip(cosines, orientations[0], strict=True)
     ):
-        return reason(
-            rule.mixed_orientation,
-            "mixed-orientation",
-            "ImageOrientationPatient",
-            "slices of one series are tilted unlike",
-        )
+        return reason(rule.mixed_orientation, "mixed-orientation", "ImageOrientationPatient")
     places = _places(slices)
     gaps = [after - before for before, after in pairwise(places)]
     distinct = [gap for gap in gaps if gap > _SAME_PLACE_MM]
     if len(distinct) + 1 < rule.minimum_positions:
-        return reason(
-            rule.few_positions, "few-positions", attribute, "the series holds too few positions to be a volume"
-        )
+        return reason(rule.few_positions, "few-positions", attribute)
     reasons: tuple[Reason, ...] = ()
     if len(distinct) < len(gaps):
-        reasons += reason(
-            rule.repeated_position, "repeated-position", attribute, "two slices of the series lie at one position"
-        )
+        reasons += reason(rule.repeated_position, "repeated-position", attribute)
     return reasons + _check_spacing(distinct, rule)
 
 
 def _check_spacing(gaps: Sequence[float], rule: GeometryRule) -> tuple[Reason, ...]:
     usual = median(gaps)
     if max(gaps) >= _GAP * usual:
-        return reason(
-            rule.missing_slice, "slice-missing", "ImagePositionPatient", "a slice of the series seems to be missing"
-        )
+        return reason(rule.missing_slice, "slice-missing", "ImagePositionPatient")
     if any(abs(gap - usual) > max(rule.spacing_tolerance * usual, _SAME_PLACE_MM) for gap in gaps):
-        return reason(rule.uneven_spacing, "uneven-spacing", "ImagePositionPatient", "the slices are not evenly spaced")
+        return reason(rule.uneven_spacing, "uneven-spacing", "ImagePositionPatient")
     return ()
 
 
@@ -83,16 +72,14 @@ def check_thickness(slices: Sequence[Slice], rule: ThicknessRule) -> tuple[Reaso
     attribute = "SliceThickness"
     thicknesses = [frame.thickness for frame in slices if frame.thickness]
     if len(thicknesses) < len(slices):
-        return reason(rule.missing, "thickness-missing", attribute, "the slice thickness is not said")
+        return reason(rule.missing, "thickness-missing", attribute)
     reasons: tuple[Reason, ...] = ()
     if min(thicknesses) < rule.minimum_mm or max(thicknesses) > rule.maximum_mm:
-        reasons += reason(rule.outside, "thickness", attribute, "the slice thickness is outside the preferred range")
+        reasons += reason(rule.outside, "thickness", attribute)
     spacing = _spacing(slices)
     pair = sorted((spacing or thicknesses[0], median(thicknesses)))
     if pair[1] > rule.spacing_ratio * pair[0]:
-        reasons += reason(
-            rule.unlike_spacing, "thickness-unlike-spacing", attribute, "slice thickness and spacing differ much"
-        )
+        reasons += reason(rule.unlike_spacing, "thickness-unlike-spacing", attribute)
     return reasons
 
 
@@ -108,11 +95,9 @@ def check_kernel(kernels: set[str], rule: KernelRule) -> tuple[Reason, ...]:
     """The reconstruction kernel is of a preferred kind, by the vendors' names."""
     kinds = {kind_of(kernel, rule) for kernel in kernels} or {None}
     if None in kinds:
-        return reason(
-            rule.unknown, "kernel-unknown", "ConvolutionKernel", "the reconstruction kernel is not said or not known"
-        )
+        return reason(rule.unknown, "kernel-unknown", "ConvolutionKernel")
     if not kinds <= set(rule.preferred):
-        return reason(rule.other, "kernel", "ConvolutionKernel", "the reconstruction kernel is not of a preferred kind")
+        return reason(rule.other, "kernel", "ConvolutionKernel")
     return ()
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from shared.errors import InvalidArgument, error_for
-from site_node.node.pipeline import WORKER_DIED
 from site_node.node.workers import Engine
 from site_node.receive.folder import InstanceName, Reception, receive_folder
 from site_node.standalone.job import FileOutcome, Job, JobFailure, Result, StudyResult, StudyTask
@@ -98,7 +97,7 @@ def _process(
         for task, result in engine.run(work, todo):
             if isinstance(result, JobFailure):
                 raise error_for(result.code, result.fields)
-            died = (FileOutcome(Ending.QUARANTINED, (WORKER_DIED,)),) * len(task.study.instances)
+            died = (FileOutcome.left_out("worker-died", Ending.QUARANTINED),) * len(task.study.instances)
             processed = result or StudyResult(died)
             journal.add(task, processed)
             record(task, processed)

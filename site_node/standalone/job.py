@@ -5,26 +5,16 @@ PHI: only new identifiers, codes and sentences.
 """
 
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 
 from shared.frozen import Frozen
 from shared.ids import SiteId
-from site_node.node.pipeline import INTERNAL_ERROR, TOO_LARGE, WORKER_DIED
+from site_node.reasons import reason_for
 from site_node.study import Ending, Reason, Received, Severity
 
 DEIDENTIFIED: Literal["deidentified"] = "deidentified"
-DISK_FULL = Reason(
-    code="disk-full",
-    message="There is no room left for the study; free some and start again.",
-    severity=Severity.REJECT,
-)
-WHOLE_STUDY = Reason(
-    code="whole-study",
-    message="Another file of the study is left out, and --whole-studies asks for all or none.",
-    severity=Severity.REJECT,
-)
 # Independent of the files: another run may end otherwise.
-TRANSIENT = frozenset({DISK_FULL.code, INTERNAL_ERROR.code, TOO_LARGE.code, WORKER_DIED.code})
+TRANSIENT = frozenset({"disk-full", "internal-error", "too-large", "worker-died"})
 
 
 class Job(Frozen):
@@ -53,6 +43,12 @@ class FileOutcome(NamedTuple):
     outcome: Literal["deidentified"] | Ending
     reasons: tuple[Reason, ...] = ()
     output: str | None = None
+
+    @classmethod
+    def left_out(cls, code: str, ending: Ending = Ending.REFUSED) -> Self:
+        """The outcome of a file that is left out for a reason of the catalogue."""
+        severity = Severity.REVIEW if ending is Ending.QUARANTINED else Severity.REJECT
+        return cls(ending, (reason_for(code, severity=severity),))
 
     @property
     def is_transient(self) -> bool:

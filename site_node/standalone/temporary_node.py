@@ -24,7 +24,7 @@ from site_node.pixels.inspect import inspect_apart
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.receive.refusals import refused
 from site_node.screen.decide import screen
-from site_node.standalone.job import DEIDENTIFIED, WHOLE_STUDY, FileOutcome, Job, StudyTask
+from site_node.standalone.job import DEIDENTIFIED, FileOutcome, Job, StudyTask
 from site_node.standalone.place import output_name, publish, remove_output
 from site_node.study import (
     Deidentified,
@@ -90,7 +90,7 @@ class TemporaryNode:
             made, outcomes = self._made(key), changed | self._outcomes(key)
             if self._job.whole_studies and (task.incomplete or made.keys() != set(names)):
                 waits = any(outcome.outcome is Ending.QUARANTINED for outcome in outcomes.values())
-                whole = FileOutcome(Ending.QUARANTINED if waits else Ending.REFUSED, (WHOLE_STUDY,))
+                whole = FileOutcome.left_out("whole-study", Ending.QUARANTINED if waits else Ending.REFUSED)
                 made, outcomes = {}, outcomes | dict.fromkeys(made, whole)
             outcomes |= self._publish(task, made)
         finally:

@@ -6,10 +6,8 @@ from pathlib import Path
 
 from shared.durable import is_full_disk
 from shared.errors import ProtocolError, RicordError, SettingsError
-from site_node.node.pipeline import INTERNAL_ERROR
-from site_node.standalone.job import DISK_FULL, FileOutcome, Job, JobFailure, Result, StudyResult, StudyTask
+from site_node.standalone.job import FileOutcome, Job, JobFailure, Result, StudyResult, StudyTask
 from site_node.standalone.temporary_node import TemporaryNode
-from site_node.study import Ending
 
 
 def perform(job: Job, scratch: Path, task: StudyTask) -> Result:
@@ -19,7 +17,7 @@ def perform(job: Job, scratch: Path, task: StudyTask) -> Result:
     except (SettingsError, ProtocolError) as error:
         return JobFailure(error.code, error.fields)
     except (RicordError, OSError, sqlite3.Error) as error:
-        outcome = FileOutcome(Ending.REFUSED, (DISK_FULL if is_full_disk(error) else INTERNAL_ERROR,))
+        outcome = FileOutcome.left_out("disk-full" if is_full_disk(error) else "internal-error")
         return StudyResult((outcome,) * len(task.study.instances))
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from pydicom.datadict import keyword_for_tag
 
-from site_node.validate.finding import MESSAGES
+from site_node.validate.finding import Finding
 from site_node.validate.report import Report
 
 _SEARCHED = {
@@ -44,7 +44,7 @@ def to_markdown(content: bytes, decisions: Iterable[ReviewDecision] = ()) -> str
         _counts("Kept", "As in the source.", report.kept),
         _counts("Left out", "Files of the study that were not written, by reason.", report.left_out),
         _list("What was checked", report.checks),
-        _list("What was found", [_sentence(finding.code, finding.attribute) for finding in report.findings]),
+        _list("What was found", [_finding_line(finding) for finding in report.findings]),
         _list("What persons decided", [_decision_line(decision) for decision in decisions]),
         _signature(),
     )
@@ -92,8 +92,8 @@ def _list(title: str, lines: Sequence[str]) -> Sequence[str]:
     return [f"## {title}", "", *([f"- {line}" for line in lines] or ["Nothing."]), ""]
 
 
-def _sentence(code: str, attribute: str | None) -> str:
-    return f"{code}{f' ({attribute})' if attribute else ''}: {MESSAGES.get(code, 'not known to this release')}"
+def _finding_line(finding: Finding) -> str:
+    return f"{finding.code}{f' ({finding.attribute})' if finding.attribute else ''}: {finding.sentence}"
 
 
 def _decision_line(decision: ReviewDecision) -> str:

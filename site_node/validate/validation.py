@@ -12,13 +12,13 @@ from pathlib import Path
 from shared.protocol.profile import Profile
 from site_node.blanking import Blanking
 from site_node.pseudonyms.keyed import Pseudonyms
+from site_node.reasons import reason_for
 from site_node.study import (
     Deidentified,
     DeidentifiedInstance,
     Ending,
     Included,
     LeftOut,
-    Reason,
     Refused,
     Severity,
     Validated,
@@ -28,7 +28,6 @@ from site_node.validate.report import make_report, write_report
 from site_node.validate.study_check import StudyCheck, check_study
 
 _MOST_CHECKS = 24  # of parts of one study
-_NOT_LOOKED_AT = Reason(code="other-part", message="It is in another part of its study.", severity=Severity.ACCEPT)
 _Check = Callable[[Deidentified], StudyCheck]
 _Instances = Sequence[DeidentifiedInstance]
 
@@ -114,8 +113,9 @@ def _without_files_at_fault(
 def _part(output: Deidentified, instances: Collection[DeidentifiedInstance]) -> Deidentified:
     """The study reduced to some of its instances; the others count as left out."""
     paths = {instance.path for instance in instances}
+    waits = (reason_for("whole-study", severity=Severity.ACCEPT),)
     others = (
-        LeftOut(instance=instance.source, ending=Ending.WAITING, reasons=(_NOT_LOOKED_AT,))
+        LeftOut(instance=instance.source, ending=Ending.WAITING, reasons=waits)
         for instance in output.instances
         if instance.path not in paths
     )

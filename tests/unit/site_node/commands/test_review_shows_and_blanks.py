@@ -16,6 +16,7 @@ from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger, State
 from site_node.home.records import Records
 from site_node.pixels.inspect import WITHOUT
+from site_node.reasons import catalogue
 from site_node.study import Reason, Severity
 from site_node.validate.report import make_report, write_report
 from tests.factories.pipeline import enter, key_of, make_study
@@ -54,6 +55,19 @@ def test_show_names_the_pictures_the_reasons_and_the_boxes(run: Run, home: SiteH
     assert "0.png:0,3,40,20" in output
     shown = json.loads(run("--home", home.folder, "review", "show", KEY, "--json")[1])
     assert shown["frames"][0]["boxes"] == [[-2, 3, 40, 20], [50, 60, 90, 70]]
+
+
+@pytest.mark.parametrize("words", [("status",), ("review", "list"), ("review", "show", KEY), ("explain", "--reasons")])
+def test_who_reads_a_reason_reads_what_to_do(
+    run: Run, home: SiteHome, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    """The advice of the catalogue stands where a reason is printed for a person, and in no JSON."""
+    monkeypatch.setenv("COLUMNS", "400")  # no cell is folded
+    advice = catalogue()[BURNED_IN_TEXT].advice
+    code, output, _ = run("--home", home.folder, *words)
+    assert (code, advice in output) == (0, True)
+    if words[0] != "explain":
+        assert advice not in run("--home", home.folder, *words, "--json")[1]
 
 
 def test_named_boxes_or_all_are_blanked_and_each_decision_is_audited(run: Run, home: SiteHome) -> None:

@@ -16,9 +16,10 @@ from shared.errors import HomeBusy, InvalidArgument
 from site_node.node.workers import Inline
 from site_node.pixels import inspect as pixels
 from site_node.pseudonyms.keyed import Pseudonyms
+from site_node.reasons import reason_for
 from site_node.standalone import archive
 from site_node.standalone.alone import EngineChoice, EngineName
-from site_node.standalone.job import DISK_FULL, WHOLE_STUDY, FileOutcome, Job
+from site_node.standalone.job import FileOutcome, Job
 from site_node.standalone.report import report_lines, write_report
 from site_node.standalone.resume import exclusive_run
 from site_node.study import Deidentified, Ending, Refused
@@ -291,7 +292,7 @@ def test_text_stops_a_whole_ct_series_but_only_the_film_that_shows_it(
 
     def find_text(study: Deidentified, released: object, **more: object) -> Refused | None:
         if {instance.source.path.name for instance in study.instances} & {"ct0-1.dcm", "ap.dcm"}:
-            return Refused(key=study.key, ending=Ending.QUARANTINED, reasons=(WHOLE_STUDY,))
+            return Refused(key=study.key, ending=Ending.QUARANTINED, reasons=(reason_for("burned-in-text"),))
         return None
 
     monkeypatch.setattr(pixels, "inspect", find_text)
@@ -314,7 +315,7 @@ def test_the_report_has_a_line_for_each_file_and_only_its_owner_reads_it(tmp_pat
     report = tmp_path / "report.jsonl"
     report.write_text("old")
     report.chmod(0o644)
-    outcomes = (FileOutcome("deidentified", output="a/b"), FileOutcome(Ending.REFUSED, (DISK_FULL,)))
+    outcomes = (FileOutcome("deidentified", output="a/b"), FileOutcome.left_out("disk-full"))
     write_report(report, report_lines(("good.dcm", "b\udcffd"), outcomes))
     lines = [json.loads(line) for line in report.read_text().splitlines()]
     assert [list(line) for line in lines] == [["source", "outcome", "reasons", "output"]] * 2

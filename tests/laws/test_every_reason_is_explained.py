@@ -1,0 +1,128 @@
+"""Every reason code that the site node uses stands in the catalogue, with a sentence and what the hospital can do."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from shared.errors import all_errors, code_of
+from site_node.reasons import catalogue, ending_of, reason_for
+from site_node.study import Ending, Severity
+
+PACKAGE = Path(__file__).resolve().parents[2] / "site_node"
+# What is given a code: the argument that holds it, by place or name.
+CONSTRUCTORS: dict[str, int | str] = {
+    "reason_for": 0,
+    "reason": 1,
+    "unsupported": 0,
+    "unreadable": 0,
+    "outcome_for": 0,
+    "unreadable_outcome": 0,
+    "refused": 1,
+    "_Refusal": 0,
+    "Finding": "code",
+    "Candidate": "refusal",
+    "Outcome": "reason",
+}
+
+
+def trees() -> dict[Path, ast.Module]:
+    """The parsed modules of the site node."""
+    return {path: ast.parse(path.read_text(encoding="utf-8")) for path in PACKAGE.rglob("*.py")}
+
+
+def literals(node: ast.expr) -> Iterator[str]:
+    """The texts that an argument can be, where the source says so."""
+    match node:
+        case ast.Constant(value=str() as text) if text:
+            yield text
+        case ast.IfExp(body=body, orelse=other):
+            yield from (*literals(body), *literals(other))
+        case ast.BoolOp(values=values):
+            yield from (text for value in values for text in literals(value))
+
+
+def codes_given() -> Iterator[tuple[str, str]]:
+    """Each code that the source gives to a constructor, and where."""
+    for path, tree in trees().items():
+        for node in ast.walk(tree):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in CONSTRUCTORS):
+                continue
+            place = CONSTRUCTORS[node.func.id]
+            arguments = node.args[place : place + 1] if isinstance(place, int) else []
+            arguments += [keyword.value for keyword in node.keywords if keyword.arg == place]
+            prefix = "validate-" if node.func.id == "Finding" else ""
+            for argument in arguments:
+                yield from ((prefix + code, f"{path.name}:{node.lineno}") for code in literals(argument))
+
+
+def texts_of(folder: str) -> set[str]:
+    """Every text that stands in the source of the site node, or of one of its rooms."""
+    return {
+        node.value
+        for path, tree in trees().items()
+        if path.is_relative_to(PACKAGE / folder)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+
+
+def test_every_code_given_to_a_constructor_stands_in_the_catalogue() -> None:
+    """No reason can be made that has no sentence."""
+    given = list(codes_given())
+    assert len(given) > 200
+    assert not [(code, where) for code, where in given if code not in catalogue()]
+
+
+def test_every_constructor_is_one_that_the_source_calls() -> None:
+    """The law above looks at constructors that exist."""
+    called = {
+        node.func.id
+        for tree in trees().values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+    assert called >= set(CONSTRUCTORS)
+
+
+def test_every_code_of_the_catalogue_is_used() -> None:
+    """No sentence is left over: its code stands in the source, or is that of an error which becomes a reason."""
+    everywhere, in_validate = texts_of("."), texts_of("validate")
+    errors = {code_of(kind) for kind in all_errors()}
+    used = everywhere | errors | {f"validate-{text}" for text in in_validate}
+    assert not catalogue().keys() - used
+
+
+@pytest.mark.parametrize("code", catalogue())
+def test_sentence_and_advice_are_whole_sentences_without_values(code: str) -> None:
+    """Both begin with a capital, end with a period, and have no place for a value."""
+    meaning = catalogue()[code]
+    for text in (meaning.sentence, meaning.advice):
+        assert re.fullmatch(r"[A-Z][^{}%]+[^.]\.", text)
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", code)
+
+
+def test_no_code_stands_under_two_headings() -> None:
+    """One code has one text."""
+    text = (PACKAGE / "reasons.toml").read_text(encoding="utf-8")
+    codes = re.findall(r"^([a-z0-9-]+) = ", text, re.MULTILINE)
+    assert sorted(codes) == sorted(catalogue())
+
+
+def test_a_reason_is_as_grave_as_the_catalogue_or_its_caller_says() -> None:
+    """The caller goes first; where neither says it, the reason is not made."""
+    assert reason_for("truncated").severity is Severity.REJECT
+    assert reason_for("truncated", severity=Severity.REVIEW).severity is Severity.REVIEW
+    assert reason_for("view", severity=Severity.WARN, attribute="ViewPosition").attribute == "ViewPosition"
+    with pytest.raises(ValueError, match="view"):
+        reason_for("view")
+    with pytest.raises(KeyError):
+        reason_for("no-such-code")
+
+
+def test_what_a_person_can_settle_is_quarantined_and_the_rest_refused() -> None:
+    """Outside the criteria the severity decides where a file or study ends."""
+    assert ending_of(reason_for("other-bytes")) is Ending.QUARANTINED
+    assert ending_of(reason_for("truncated")) is Ending.REFUSED
