@@ -161,8 +161,10 @@ class ElementActions:
     def _number(self, rule: Rule, vr: str, raw: bytes) -> bytes:
         """A number or time of the right form stays; any other is emptied, or refused where one is required."""
         values = raw.rstrip(PADDING).split(b"\\")
+        form = FORMS[vr].tolerated.fullmatch
         for value in values:
-            if not is_tolerated(vr, value) or (len(value) >= _TELLING and self._is_own_number(vr, value)):
+            content = value.rstrip(PADDING)
+            if (content and not form(content)) or (len(value) >= _TELLING and self._is_own_number(vr, value)):
                 break
         else:
             return raw

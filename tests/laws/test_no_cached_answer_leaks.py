@@ -92,7 +92,7 @@ OF_THE_FILE: dict[str, Sequence[object]] = {
     "pixels missing": [0, 2],
     "blanked": [False, True],
 }
-AXES = OF_THE_CONTEXT | OF_THE_FILE
+AXES: Mapping[str, Sequence[object]] = {**OF_THE_CONTEXT, **OF_THE_FILE}
 PLAIN: Case = {name: values[0] for name, values in AXES.items()}
 # What an axis needs of the others to decide anything.
 COMPANIONS: Mapping[str, Case] = {
