@@ -21,15 +21,15 @@ def workspace() -> Iterator[Path]:
         yield Path(folder)
 
 
-def write_ct(folder: Path, count: int = 400) -> Path:
-    """`count` axial slices of 512x512x16 bits, each with about 140 elements, nested sequences and 10 KB private."""
+def write_ct(folder: Path, count: int = 400, study: str = "study-1") -> Path:
+    """`count` axial slices of a study: 512x512x16 bits, about 140 elements, nested sequences and 10 KB private each."""
     noise = np.random.default_rng(1).integers(-1000, 1000, (512, 512), dtype=np.int16).tobytes()
-    for number, dataset in enumerate(make_ct(slices=count, rows=16), start=1):
+    for number, dataset in enumerate(make_ct(slices=count, rows=16, study=study), start=1):
         dataset.Rows = dataset.Columns = 512
         dataset.PixelData = noise
         plant_identifiers(dataset)
         _add_vendor_elements(dataset)
-        write_file(dataset, folder / f"{number:06d}.dcm")
+        write_file(dataset, folder / f"{study}-{number:06d}.dcm")
     return folder
 
 
