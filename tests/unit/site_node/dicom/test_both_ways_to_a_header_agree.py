@@ -167,8 +167,8 @@ def test_well_formed_files_are_read_fast(files: list[bytes]) -> None:
 def test_both_agree_on_every_real_file() -> None:
     """They agree on every real file, and three of four are read fast."""
     paths = [path for path in sorted(REAL.rglob("*")) if path.is_file() and path.suffix != ".csv"]
-    fast_ones = [path for path in paths if agree(path.read_bytes())]
-    assert len(fast_ones) > len(paths) * 3 / 4 > 100
+    read_fast_paths = [path for path in paths if agree(path.read_bytes())]
+    assert len(read_fast_paths) > len(paths) * 3 / 4 > 100
 
 
 @settings(max_examples=400)

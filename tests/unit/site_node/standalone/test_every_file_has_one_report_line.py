@@ -233,7 +233,10 @@ def test_the_same_data_with_other_file_meta_information_is_a_copy(alone: Alone, 
     assert outcomes["a.dcm"].output
 
 
-def test_copies_share_an_output_and_contradictions_are_quarantined(alone: Alone, source: Path) -> None:
+@pytest.mark.parametrize("validated", [True, False])
+def test_copies_share_an_output_and_contradictions_are_quarantined(
+    alone: Alone, source: Path, *, validated: bool
+) -> None:
     film = make_dx(study="twice", PatientID="TWICE")
     for name in ("a.dcm", "b.dcm"):
         write_file(film, source / name)
@@ -243,12 +246,12 @@ def test_copies_share_an_output_and_contradictions_are_quarantined(alone: Alone,
     write_file(other, source / "d.dcm")
     clash = make_dx(study="elsewhere", PatientID="ODD")
     clash.SOPInstanceUID = film.SOPInstanceUID
-    outcomes = alone()
+    outcomes = alone(validated=validated)
     assert outcomes["a.dcm"].output == outcomes["b.dcm"].output
     assert outcomes["a.dcm"].output
     assert codes(outcomes["c.dcm"]) == codes(outcomes["d.dcm"]) == ["other-bytes"]
     write_file(clash, source / "e.dcm")
-    outcomes = alone()
+    outcomes = alone(validated=validated)
     conflicting = {name for name, file in outcomes.items() if codes(file) == ["other-bytes"]}
     assert conflicting == {f"{letter}.dcm" for letter in "abcde"}
 
