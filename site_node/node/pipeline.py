@@ -150,15 +150,14 @@ class Pipeline:
         moved, blocked, shortage = 0, None, None
         for key, advanced in self._advanced(until, workers):
             limit = State.SEALED if blocked and until is State.SUBMITTED else until
-            here = self.advance(key, limit)
+            here = self.advance(key, limit) if advanced.error is None else advanced
             moved += bool(advanced.reached or here.reached)
-            for error in (advanced.error, here.error):
-                if isinstance(error, DiskNearlyFull):
-                    shortage = error
-                elif error is not None and self._ledger.study(key).state is State.SEALED:
-                    blocked = blocked or error
-                elif error is not None:
-                    raise error
+            if isinstance(here.error, DiskNearlyFull):
+                shortage = here.error
+            elif here.error is not None and self._ledger.study(key).state is State.SEALED:
+                blocked = blocked or here.error
+            elif here.error is not None:
+                raise here.error
         return Progress(moved=moved, blocked=blocked or shortage)
 
     def advance(self, key: StudyKey, until: State) -> Advance:

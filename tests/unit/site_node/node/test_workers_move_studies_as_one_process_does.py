@@ -1,0 +1,103 @@
+"""Worker processes move studies as this process does; what becomes of a worker never loses a study."""
+
+import copy
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from shared.errors import DiskFull, DiskNearlyFull, InternalError, RicordError
+from shared.ids import StudyKey
+from site_node.home.folder import SiteHome, init_home
+from site_node.home.ledger import Ledger, State
+from site_node.node.intake import receive_source
+from site_node.node.open import open_node
+from site_node.node.passes import advance_study, run_pass
+from site_node.node.pipeline import Advance, Pipeline
+from tests.factories.dicom import make_dx, write_file
+from tests.factories.pipeline import enter, key_of, make_home, make_stages, make_study
+
+STUDIES = 3
+
+
+@pytest.fixture
+def ledger(home: SiteHome) -> Iterator[Ledger]:
+    ledger = Ledger(home.ledger)
+    enter(home, ledger, *(make_study(home, f"good{number}") for number in range(STUDIES)))
+    yield ledger
+    ledger.close()
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> SiteHome:
+    return make_home(tmp_path / "home")
+
+
+@pytest.mark.slow
+def test_two_workers_end_studies_as_one_process_does(tmp_path: Path) -> None:
+    """The same states are reached, and the ledger holds the same."""
+    ends = []
+    for workers in (1, 2):
+        home = init_home(tmp_path / f"home{workers}", name="Test")
+        text = home.settings_file.read_text()
+        home.settings_file.write_text(text.replace("workers = 0", f"workers = {workers}"))
+        source = tmp_path / f"source{workers}"
+        source.mkdir()
+        for number in range(STUDIES):
+            age = "009Y" if number == 1 else "045Y"
+            write_file(make_dx(study=f"s{number}", PatientID="P", PatientAge=age), source / f"{number}.dcm")
+        with open_node(home) as node:
+            receive_source(node, source)
+            completed = run_pass(node, State.SUBMITTED)
+            ends.append(sorted(state.value for state in completed.reached.values()))
+            assert {entry.key: entry.state for entry in node.ledger.studies()} == completed.reached
+    assert ends[0] == ends[1] == ["excluded", "quarantined", "quarantined"]
+
+
+def test_a_study_whose_worker_dies_each_time_waits_for_a_person(home: SiteHome, ledger: Ledger, tmp_path: Path) -> None:
+    """The other studies go on to their end."""
+    pipeline = Pipeline(home, ledger, make_stages(home, tmp_path / "submitted"))
+    unlucky = key_of("good1")
+
+    def workers(keys: Sequence[StudyKey], until: State) -> Iterator[tuple[StudyKey, Advance | None]]:
+        for key in keys:
+            yield key, None if key == unlucky else pipeline.advance(key, until)
+
+    assert pipeline.run(State.SUBMITTED, workers).moved == STUDIES
+    entry = ledger.study(unlucky)
+    assert (entry.state, entry.lead) == (State.QUARANTINED, "worker-died")
+    assert len(ledger.studies(State.SUBMITTED)) == STUDIES - 1
+
+
+@pytest.mark.parametrize(("error", "stops"), [(DiskFull(folder="x"), True), (DiskNearlyFull(folder="x"), False)])
+def test_an_error_of_the_node_in_a_worker_is_one_here(
+    home: SiteHome, ledger: Ledger, tmp_path: Path, error: RicordError, stops: bool
+) -> None:
+    """It ends no study: a full disk stops the pass, a shortage is reported."""
+    pipeline = Pipeline(home, ledger, make_stages(home, tmp_path))
+
+    def workers(keys: Sequence[StudyKey], _until: State) -> Iterator[tuple[StudyKey, Advance | None]]:
+        return ((key, Advance(error=error)) for key in keys)
+
+    if stops:
+        with pytest.raises(DiskFull):
+            pipeline.run(State.DEIDENTIFIED, workers)
+        assert len(ledger.studies(State.RECEIVED)) == STUDIES
+    else:
+        progress = pipeline.run(State.DEIDENTIFIED, workers)
+        assert progress.blocked is error
+
+
+def test_a_worker_says_of_a_home_that_it_cannot_open_what_is_wrong(tmp_path: Path) -> None:
+    """Nothing is raised in the worker, so that no study is charged with it."""
+    missing = tmp_path / "none"
+    advanced = advance_study(missing, State.VALIDATED, StudyKey("0" * 32))
+    assert advanced.reached == ()
+    assert isinstance(advanced.error, RicordError)
+    assert not isinstance(advanced.error, InternalError)
+
+
+def test_an_error_goes_to_another_process_by_its_code_and_fields() -> None:
+    """Its private text, which may hold anything, stays."""
+    sent = copy.copy(DiskFull("private", folder="/srv"))  # asks `__reduce__`, as pickle does
+    assert (type(sent), sent.fields, sent.private) == (DiskFull, {"folder": "/srv"}, "")
