@@ -27,7 +27,6 @@ ELSEWHERE = {
     "shared/protocol/build_iod.py:main": "a developer's tool, which writes into the checkout",
     "shared/protocol/build_profiles.py:main": "a developer's tool, which writes into the checkout",
     "shared/terminal.py:run_app": "/dev/null in place of a standard output that nobody reads",
-    "site_node/clinical/workbook.py:_without_panics": "standard error, set aside while a library prints",
     "site_node/pixels/worker.py:main": "the pipe to the program that asks",
     "site_node/deidentify/output.py:write_new": "pixels moved by the kernel, below an unfinished folder",
     "site_node/deidentify/output.py:_put": "pixels moved by the kernel, below an unfinished folder",

@@ -19,7 +19,6 @@ from coordinator.store import audit_chain, sql, tables
 from coordinator.store.records import (
     Agreement,
     Certificate,
-    Cohort,
     Member,
     Node,
     RunState,
@@ -29,8 +28,8 @@ from coordinator.store.records import (
 )
 from coordinator.store.sql import SqlStore, open_store
 from shared.agreement import State
-from shared.errors import DiskFull, StoreUnreachable
-from shared.ids import AgreementId, RunId, Sha256, SiteId
+from shared.errors import StoreUnreachable
+from shared.ids import AgreementId, Sha256, SiteId
 from shared.signed import Signed
 from shared.token import TokenKind
 from tests.factories.rows import AGREEMENT, NOW, SITE_ID, make_cohort, make_run, make_submission
@@ -385,26 +384,3 @@ def test_no_event_can_be_changed_moved_or_left_out(entries: list[tuple[str, str]
     assert not audit_chain.verify([*chain[:victim], changed, *chain[victim + 1 :]]).intact
     if victim < len(chain) - 1:
         assert not audit_chain.verify([*chain[:victim], *chain[victim + 1 :]]).intact
-
-
-def test_a_full_disk_is_said_so(tmp_path: Path) -> None:
-    """It is no defect: the transaction is rolled back, and the next one may go on."""
-    store = open_store(f"sqlite:///{tmp_path / 'store.sqlite'}")
-    cohort = Cohort(
-        id=RunId.random(),
-        name="ricord",
-        policy="cms-11",
-        site_count=3,
-        computed_at=NOW,
-        table_sha256=Sha256("0" * 64),
-        table="x" * 1_000_000,
-    )
-    with store.begin() as work:
-        work._connection.exec_driver_sql("PRAGMA max_page_count = 1")  # SQLite takes as many as there are, and no more
-    with pytest.raises(DiskFull), store.begin() as work:
-        work.add_cohort(cohort)
-    with store.begin() as work:
-        work._connection.exec_driver_sql("PRAGMA max_page_count = 1000000")
-        assert work.cohort(cohort.id) is None
-        work.add_cohort(cohort)
-    store.close()
