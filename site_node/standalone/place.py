@@ -22,12 +22,12 @@ def publish(outputs: dict[str, Path], out: Path) -> None:
 
     Raises `DiskFull`, `OSError`.
     """
+    series = {name.rpartition("/")[0] for name in outputs}
+    for name in series:
+        (out / name).mkdir(parents=True, exist_ok=True)
     for name, path in outputs.items():
-        target = out / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        move(path, target)
-    folders = {parent for name in outputs for parent in (out / name).parents if parent.is_relative_to(out)}
-    for folder in folders:
+        move(path, out / name)
+    for folder in {out / folder for name in series for folder in (name, *map(str, Path(name).parents))}:
         sync_folder(folder)
 
 

@@ -78,6 +78,7 @@ class TemporaryNode:
         changed = _changed(task.study)
         instances = tuple(instance for instance in task.study.instances if instance.name not in changed)
         if not instances:
+            self._publish(task, {})
             return tuple(changed[name] for name in names)
         self._records.write(key, task.study.model_copy(update={"instances": instances}))
         state = State.QUARANTINED if task.held else State.RECEIVED
@@ -87,7 +88,8 @@ class TemporaryNode:
             advanced = self._pipeline.advance(key, State.VALIDATED if self._job.validated else State.DEIDENTIFIED)
             if advanced.error is not None:
                 raise advanced.error
-            made, outcomes = self._made(key), changed | self._outcomes(key)
+            made, left_out = self._result(key)
+            outcomes = changed | left_out
             if self._job.whole_studies and (task.incomplete or made.keys() != set(names)):
                 waits = any(outcome.outcome is Ending.QUARANTINED for outcome in outcomes.values())
                 whole = FileOutcome.left_out("whole-study", Ending.QUARANTINED if waits else Ending.REFUSED)
@@ -99,29 +101,21 @@ class TemporaryNode:
         ended = self._ledger.study(key)
         return tuple(outcomes.get(name) or FileOutcome(ended.state.ending, ended.reasons) for name in names)
 
-    def _made(self, key: StudyKey) -> dict[str, DeidentifiedInstance]:
-        """The new files of a study that passed the last stage, by the opaque name of the instance."""
-        state, output = self._ledger.study(key).state, None
+    def _result(self, key: StudyKey) -> tuple[dict[str, DeidentifiedInstance], Outcomes]:
+        """The new files of a study that passed its last stage, and the outcome of each instance that was left out."""
+        state, find = self._ledger.study(key).state, self._records.find
+        output: Deidentified | None = None
         if state is State.VALIDATED:
             output = self._records.read(key, Validated).study
         elif state is State.DEIDENTIFIED:
             output = self._records.read(key, Deidentified)
-        return {instance.source.name: instance for instance in output.instances} if output else {}
-
-    def _outcomes(self, key: StudyKey) -> Outcomes:
-        """The outcome of each instance that a stage left out."""
-        validated = self._records.find(key, Validated)
-        records = (
-            self._records.find(key, Included),
-            self._records.find(key, Deidentified),
-            self._records.find(key, Refused),
-            validated.study if validated else None,
-        )
-        return {
+        records = (output,) if output else (find(key, Included), find(key, Deidentified), find(key, Refused))
+        left_out = {
             entry.instance.name: FileOutcome(entry.ending, entry.reasons)
             for record in records
             for entry in (record.left_out if record else ())
         }
+        return {instance.source.name: instance for instance in output.instances} if output else {}, left_out
 
     def _publish(self, task: StudyTask, made: dict[str, DeidentifiedInstance]) -> Outcomes:
         """Publish the new files, and remove those that a previous run made of files now left out."""
