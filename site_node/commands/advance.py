@@ -8,7 +8,6 @@ from shared.terminal import print_json, print_line
 from site_node.commands.options import node_of
 from site_node.home.ledger import State
 from site_node.node.passes import Pass, run_pass
-from site_node.pixels.inspect import WITHOUT
 
 
 def advance(context: typer.Context, until: State, *, as_json: bool) -> None:
@@ -24,6 +23,8 @@ def advance(context: typer.Context, until: State, *, as_json: bool) -> None:
 def warn_without_pixel_check(*, pixel_check: bool) -> None:
     """Warn on standard error where the search for burned-in text is switched off."""
     if not pixel_check:
+        from site_node.pixels.inspect import WITHOUT
+
         typer.echo(f"warning: {WITHOUT}", err=True)
 
 

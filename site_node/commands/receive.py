@@ -9,7 +9,6 @@ import typer
 from shared.errors import ExitCode, InvalidArgument
 from shared.terminal import print_json, print_line
 from site_node.commands.options import Json, node_of
-from site_node.commands.pacs import fetch_and_show
 from site_node.home.ledger import State
 from site_node.node.intake import receive_source
 from site_node.reasons import explanation_of
@@ -40,6 +39,8 @@ def receive(
     if (source is None) == (not accessions):
         raise InvalidArgument(name="SOURCE", problem="name a source or --accessions, one of the two")
     if source is None:
+        from site_node.commands.pacs import fetch_and_show
+
         if accessions == "-":
             listed = of_text(sys.stdin.read())
         else:

@@ -4,14 +4,14 @@ import warnings
 from pathlib import Path
 from typing import IO
 
-import pydicom
-
 
 def read_attributes(source: Path | IO[bytes], *keywords: str) -> dict[str, str]:
     """The named attributes of a data set by keyword, as text without padding. PHI.
 
     What is absent, empty or cannot be read is left out; nothing is raised. A stream is read from where it stands.
     """
+    import pydicom
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pydicom's warnings quote values

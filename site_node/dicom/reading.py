@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import BinaryIO, TypeVar
 
-from site_node.dicom import pydicom_dataset
 from site_node.dicom.fast_dataset import FastFile, read_fast
 from site_node.dicom.fragments import is_whole
 from site_node.dicom.header import Attributes, Header, header_of
@@ -33,7 +32,12 @@ def read_header(stream: BinaryIO, size: int) -> Header:
         complete = file.pixels is None or is_whole(stream, size, *file.pixels)
         return header_of(file.dataset, file.syntax) if complete else None
 
-    return read_fast(stream, size, whole) or pydicom_dataset.read_header(stream, size)
+    header = read_fast(stream, size, whole)
+    if header is not None:
+        return header
+    from site_node.dicom import pydicom_dataset
+
+    return pydicom_dataset.read_header(stream, size)
 
 
 def read_as(make: Callable[[Attributes], T], stream: BinaryIO, size: int) -> T:
@@ -44,6 +48,8 @@ def read_as(make: Callable[[Attributes], T], stream: BinaryIO, size: int) -> T:
     value = read_fast(stream, size, lambda file: make(file.dataset))
     if value is not None:
         return value
+    from site_node.dicom import pydicom_dataset
+
     stream.seek(0)
     bare = (start := stream.read(132))[128:] != b"DICM" and start[:2] in _FIRST_GROUPS
     return pydicom_dataset.read_as(make, stream, force=bare)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from shared.agreement import Mode
 from shared.crypto.keys import load_secret, load_signing
@@ -14,7 +15,6 @@ from site_node.clinical.matching import JoinedRows, match_row
 from site_node.clinical.release import deidentify_row
 from site_node.clinical.sheet import ClinicalSheet, study_keys
 from site_node.clinical.sheet_store import SheetStore
-from site_node.deidentify.study import deidentify
 from site_node.dicom.attributes import read_attributes
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger
@@ -22,11 +22,9 @@ from site_node.home.library import LibraryInstance, LibrarySeries, LibraryStudy,
 from site_node.home.secret import check_secret
 from site_node.membership.record import Membership
 from site_node.node.pipeline import Inspect, Stages
-from site_node.pixels.inspect import Checker, inspect
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.pseudonyms.names import KeyedNames
 from site_node.screen.decide import screen
-from site_node.seal.package import seal
 from site_node.settings.site import SiteSettings
 from site_node.study import (
     ClinicalRow,
@@ -41,8 +39,10 @@ from site_node.study import (
     Sealed,
     Validated,
 )
-from site_node.submit.client import Submit
-from site_node.validate.validation import validate
+
+if TYPE_CHECKING:
+    from site_node.pixels.inspect import Checker
+    from site_node.submit.client import Submit
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class SiteStages:
         """The clinical row of a study, from the latest sheet that has one, or why there is none."""
         return row_for(study, self.sheets)
 
-    def available(self, checker: Checker, submit: Submit | None = None) -> Stages:
+    def available(self, checker: "Checker", submit: "Submit | None" = None) -> Stages:
         """The stages that are open: before enrolment only the screen; sealing if the agreement covers submission.
 
         `checker` searches pixels for text, unless the settings switch that off.
@@ -122,6 +122,8 @@ class SiteStages:
         return screen(study, criteria=criteria, clinical=row, clinical_checked=True, released=released)
 
     def _deidentify(self, study: Included, out: Path, blank: Blanking | None) -> Deidentified | Refused:
+        from site_node.deidentify.study import deidentify
+
         row, identity = self.row(study.study), study.study.identity
         clinical = None
         if not isinstance(row, NoRowReason) and identity is not None:
@@ -142,6 +144,8 @@ class SiteStages:
     def _validate(
         self, source: Included, output: Deidentified, report: Path, blank: Blanking | None
     ) -> Validated | Refused:
+        from site_node.validate.validation import validate
+
         return validate(
             source,
             output,
@@ -158,6 +162,8 @@ class SiteStages:
 
     def _sealer(self, membership: Membership) -> Callable[[Validated, int], Sealed]:
         """Seal to the curator that the agreement names, and to no other."""
+        from site_node.seal.package import seal
+
         signing_key = load_signing(self.home.signing_key)
         return lambda study, sequence: seal(
             study,
@@ -172,8 +178,10 @@ class SiteStages:
         )
 
 
-def inspector(checker: Checker, pictures: Path | None) -> Inspect:
+def inspector(checker: "Checker", pictures: Path | None) -> Inspect:
     """The pixel stage as the pipeline calls it; pictures that frame the text found are written to `pictures`."""
+    from site_node.pixels.inspect import inspect
+
     return lambda study, released: inspect(study, released, checker=checker, pictures=pictures) or study
 
 

@@ -15,7 +15,6 @@ from site_node.node.open import Node, membership_of
 from site_node.node.pipeline import BY_WORKERS, Advance, Pipeline, Progress, Workers
 from site_node.node.worker_processes import Processes
 from site_node.pixels.client import PixelChecker
-from site_node.submit.client import submitting
 
 _SEVERAL = 2
 
@@ -45,6 +44,8 @@ def run_pass(node: Node, until: State, *, halted: Callable[[], bool] = lambda: F
     with ExitStack() as stack:
         submit = None
         if until is State.SUBMITTED and node.membership is not None and _may_send(node.ledger):
+            from site_node.submit.client import submitting
+
             submit = stack.enter_context(submitting(node.home, node.membership))
         pipeline = Pipeline(
             node.home,

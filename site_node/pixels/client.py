@@ -13,7 +13,7 @@ from typing import IO, Any, Self
 
 from shared.errors import PixelCheckFailed, PixelCheckUnavailable, error_for
 from site_node.pixels.box import Box
-from site_node.pixels.frames import Frame
+from site_node.pixels.frame import Frame
 
 WORKER = (sys.executable, "-m", "site_node.pixels.worker")
 _PACKAGE = "rapidocr-onnxruntime"

@@ -8,7 +8,6 @@ the series. All frames of any other object are searched.
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pydicom
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from pydicom.pixels import apply_color_lut, pixel_array
 
 from shared.errors import PixelsUnreadable
+from site_node.pixels.frame import Frame
 
 _HEADER = [
     "SOPClassUID", "Modality", "ImageType", "BurnedInAnnotation", "NumberOfFrames", "Rows", "Columns",
@@ -25,14 +25,6 @@ CT = "1.2.840.10008.5.1.4.1.1.2"
 _ENHANCEDCT = (f"{CT}.1", f"{CT}.2")  # Enhanced CT, Legacy Converted Enhanced CT
 _DARKEST, _BRIGHTEST = 0.5, 99.5  # percentiles; a few odd pixels must not decide what is black and white
 _GREY, _COLOUR = 2, 3  # dimensions of a picture
-
-
-class Frame(NamedTuple):
-    """One picture of a file, counted from 0."""
-
-    path: Path
-    number: int
-    declares_text: bool = False  # whether the file itself says that text is burned in
 
 
 def choose_frames(paths: Iterable[Path]) -> tuple[Frame, ...]:

@@ -8,7 +8,8 @@ from shared.durable import write_whole
 from shared.errors import PixelCheckFailed, PixelsUnreadable
 from site_node.blanking import BURNED_IN_TEXT, FINDINGS_FILE, SAID_TO_BE_BURNED_IN, FrameWithText, Sides, TextFindings
 from site_node.pixels.box import Box
-from site_node.pixels.frames import CT, Frame, choose_frames
+from site_node.pixels.frame import Frame
+from site_node.pixels.frames import CT, choose_frames
 from site_node.reasons import reason_for
 from site_node.study import Deidentified, DeidentifiedInstance, Ending, LeftOut, Reason, Refused
 

@@ -15,7 +15,8 @@ from typing import Any, BinaryIO
 
 from shared.errors import PixelCheckFailed, PixelCheckUnavailable, PixelsUnreadable, RicordError
 from site_node.pixels.detect import TextFinder
-from site_node.pixels.frames import Frame, read_picture
+from site_node.pixels.frame import Frame
+from site_node.pixels.frames import read_picture
 from site_node.pixels.picture import draw_picture
 from site_node.pixels.rules import load_rules
 

@@ -14,8 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-import pydicom
-
 from shared.errors import SourceMissing
 
 _ENCRYPTED = 0x1  # general purpose flag, bit 0 (APPNOTE 4.4.4)
@@ -129,6 +127,8 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, number: int, name
 
 def _dicomdir(directory: Path) -> Iterator[Candidate]:
     """The files that a DICOMDIR names (PS3.10 section 8): components below the DICOMDIR's own folder."""
+    import pydicom
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pydicom's warnings quote values

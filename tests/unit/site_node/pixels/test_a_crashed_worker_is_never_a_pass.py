@@ -9,7 +9,7 @@ from PIL import Image
 from compose.sample import films
 from shared.errors import PixelCheckFailed, PixelCheckUnavailable, PixelsUnreadable
 from site_node.pixels.client import PixelChecker
-from site_node.pixels.frames import Frame
+from site_node.pixels.frame import Frame
 from tests.factories.dicom import make_dx, write_file
 
 pytestmark = pytest.mark.slow

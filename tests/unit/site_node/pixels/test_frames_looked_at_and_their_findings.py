@@ -9,7 +9,8 @@ from pydicom.dataset import Dataset
 from shared.errors import InvalidArgument, PixelCheckFailed, PixelsUnreadable, RicordError
 from site_node.blanking import SAID_TO_BE_BURNED_IN
 from site_node.pixels.box import Box
-from site_node.pixels.frames import Frame, choose_frames, read_picture
+from site_node.pixels.frame import Frame
+from site_node.pixels.frames import choose_frames, read_picture
 from site_node.pixels.inspect import TEXT, UNCHECKED, UNREADABLE, inspect
 from site_node.review.boxes import blanking_of
 from site_node.study import Deidentified, Ending
