@@ -5,6 +5,7 @@ and renamed. All writing goes through here (`tests/laws/test_every_write_is_whol
 so that a full disk is `DiskFull` everywhere, which blocks a program and ends no study.
 """
 
+import ctypes
 import errno
 import os
 import secrets
@@ -61,12 +62,41 @@ def new_file(path: Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
 
     Raises `DiskFull` where there is no space, `FileExistsError`.
     """
+    with file_to_sync(path, mode=mode) as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def file_to_sync(path: Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
+    """Yield a file that did not exist before; neither it nor its name is durable before `sync_filesystem`.
+
+    Raises `DiskFull` where there is no space, `FileExistsError`.
+    """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     with reporting_full_disk(path.parent), os.fdopen(os.open(path, flags, mode), "wb") as file:
         os.fchmod(file.fileno(), mode)  # the umask may have cleared bits
         yield file
-        file.flush()
-        os.fsync(file.fileno())
+
+
+def sync_filesystem(folder: Path) -> None:
+    """Make everything durable that was written to the file system of `folder`: one call for a study's many files.
+
+    syncfs(2), which Python does not wrap; where the C library lacks it, sync(2). Raises `DiskFull`, `OSError`.
+    """
+    syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+    if syncfs is None:
+        os.sync()
+        return
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with reporting_full_disk(folder):
+            if syncfs(handle) != 0:
+                code = ctypes.get_errno()
+                raise OSError(code, os.strerror(code))
+    finally:
+        os.close(handle)
 
 
 def write_whole(path: Path, data: bytes, *, mode: int = 0o644) -> None:

@@ -6,7 +6,7 @@ Files are judged in a row, and then copied in a row.
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -15,7 +15,7 @@ from shared.errors import DicomUnsupported
 from site_node.blanking import BlankBox
 from site_node.deidentify.assemble import NewFile
 from site_node.deidentify.blank import blank_pixels
-from site_node.deidentify.output import Durable, write_new
+from site_node.deidentify.output import MTIME, write_new
 from site_node.deidentify.reasons import reason_of, unsupported
 from site_node.study import DeidentifiedInstance, FileStamp, Instance, LeftOut
 
@@ -44,7 +44,7 @@ def leaving_out(instance: Instance, left_out: LeftOuts) -> Iterator[None]:
 
 
 class Batch:
-    """The new files of one study. Use it as a context manager: at its end all are written and durable.
+    """The new files of one study. Use it as a context manager: at its end all are written, and none is durable yet.
 
     Args:
         partial: the folder that they are written into.
@@ -60,7 +60,6 @@ class Batch:
         self._names: set[str] = set()
         self._pending: list[_PendingFile] = []
         self._in_memory = 0
-        self._durable = Durable()
 
     def __enter__(self) -> Self:
         return self
@@ -69,11 +68,11 @@ class Batch:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Write the rest; raises `OSError` where the disk is full. After an error nothing more is written."""
-        with ExitStack() as stack:
-            stack.push(self._durable)
-            stack.callback(self._close)
+        try:
             if error is None:
                 self._write_all()
+        finally:
+            self._close()
 
     def add(self, instance: Instance, source: int, new: NewFile, boxes: tuple[BlankBox, ...]) -> None:
         """Have a file written, and its original's descriptor closed. Raises `DicomUnsupported` for a used name."""
@@ -88,12 +87,12 @@ class Batch:
     def _write_all(self) -> None:
         for pending in self._pending:
             with leaving_out(pending.instance, self.left_out):
-                self._durable.add(self._write(pending), pending.new.size)
+                self._write(pending)
                 self.instances.append(_instance(pending, self._out))
         self._close()
 
-    def _write(self, pending: _PendingFile) -> int:
-        """Write one new file; its descriptor."""
+    def _write(self, pending: _PendingFile) -> None:
+        """Write one new file, whole or not at all."""
         folder = f"{self._partial}/{pending.new.series_instance_uid}"
         target = f"{folder}/{pending.new.sop_instance_uid}.dcm"
         try:
@@ -104,12 +103,13 @@ class Batch:
         try:
             if pending.boxes:
                 blank_pixels(out, pending.new.before, pending.boxes)
+                os.utime(out, (MTIME, MTIME))
             _check_unchanged(pending)
         except BaseException:
-            os.close(out)
             Path(target).unlink()
             raise
-        return out
+        finally:
+            os.close(out)
 
     def _close(self) -> None:
         files, self._pending, self._in_memory = self._pending, [], 0

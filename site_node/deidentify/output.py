@@ -1,15 +1,10 @@
-"""Writing a new file: pixel bytes moved by the kernel, made durable together with the other files of its study.
+"""Writing a new file: pixel bytes moved by the kernel. It becomes durable with the other files of its study.
 
 Nothing is hashed here: the stage that checks a file hashes what it checks. Nobody looks into the folder before it is
 complete and renamed, so its files need no temporary names of their own.
 """
 
 import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from types import TracebackType
-from typing import Self
 
 from site_node.deidentify.assemble import NewFile
 from site_node.deidentify.reasons import unsupported
@@ -17,50 +12,6 @@ from site_node.dicom.elements import Span
 
 MTIME = 946_684_800  # 2000-01-01: the time of processing says nothing to the receiver
 _MOST_IN_MEMORY = 1 << 30  # bytes of one file's compressed frames
-_MOST_OPEN = 128  # files that wait for the disk together
-_MOST_UNWRITTEN = 1 << 28  # bytes of these files
-_WORKERS = 4
-
-
-class Durable:
-    """Files that were written and must reach the disk before their study is reported.
-
-    Many are synced at once: by then the disk has begun to write, and it orders the rest itself.
-    """
-
-    def __init__(self) -> None:
-        self._files: list[int] = []
-        self._bytes = 0
-        self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="sync")
-
-    def __enter__(self) -> Self:
-        """Nothing waits yet."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Wait for all of them; raises `OSError` where the disk is full, unless there is an error already."""
-        with self._pool:
-            try:
-                self._sync()
-            except OSError:
-                if error is None:
-                    raise
-
-    def add(self, file: int, size: int) -> None:
-        """Take over a written file's descriptor and give it a time that says nothing; raises `OSError`."""
-        self._files.append(file)
-        os.utime(file, (MTIME, MTIME))
-        self._bytes += size
-        if len(self._files) >= _MOST_OPEN or self._bytes >= _MOST_UNWRITTEN:
-            self._sync()
-
-    def _sync(self) -> None:
-        files, self._files, self._bytes = self._files, [], 0
-        parts = [files[first::_WORKERS] for first in range(min(_WORKERS, len(files)))]
-        for done in [self._pool.submit(_sync_all, part) for part in parts]:
-            done.result()
 
 
 def write_new(new: NewFile, source: int, target: str) -> int:
@@ -78,6 +29,7 @@ def write_new(new: NewFile, source: int, target: str) -> int:
         else:
             _put(out, new.pixels)
         _put(out, new.after)
+        os.utime(out, (MTIME, MTIME))
     except BaseException:
         os.close(out)
         os.unlink(target)  # noqa: PTH108 -- as fast as the rest of this loop
@@ -117,12 +69,3 @@ def _kernel_copy(source: int, out: int, place: int, count: int) -> int:
         return os.copy_file_range(source, out, count, offset_src=place)
     except OSError:
         return os.sendfile(out, source, place, count)
-
-
-def _sync_all(files: Sequence[int]) -> None:
-    """Make files durable and close them, each of them whatever happens to the others."""
-    with ExitStack() as stack:
-        for file in files:
-            stack.callback(os.close, file)
-        for file in files:
-            os.fsync(file)

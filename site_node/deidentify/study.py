@@ -7,7 +7,7 @@ leaves nothing that could pass for a study. Nothing of the old study remains in 
 import os
 from pathlib import Path
 
-from shared.durable import publish_folder, unfinished_folder
+from shared.durable import publish_folder, sync_filesystem, unfinished_folder
 from shared.errors import DiskFull
 from shared.protocol.profile import Profile
 from site_node.blanking import Blanking
@@ -70,6 +70,7 @@ def deidentify(
                 _rewrite(study, reader, context, batch, blank)
             if not batch.instances:
                 return _refused(study, _in_order(study, left_out))
+            sync_filesystem(folder)
             publish_folder(folder, out)
     except OSError as error:
         raise DiskFull(folder=str(out.parent)) from error

@@ -1,7 +1,8 @@
 """Receive a source into the spool: copy every file under an opaque name, read the copy, and group files by study.
 
-The copy is made before it is read, so a file that changes meanwhile counts as it was copied. A copy is durable before
-it has its final name, which is its data's digest: receiving the same source again after a kill gives the same names.
+The copy is made before it is read, so a file that changes meanwhile counts as it was copied. Its final name is the
+digest of its data: receiving the same source again after a kill gives the same names. The copies of a study become
+durable together, before it counts as received.
 """
 
 import hashlib
@@ -18,8 +19,8 @@ from zipfile import BadZipFile
 
 from pydantic import Field
 
-from shared.durable import move, new_file, sync_folder
-from shared.errors import DicomUnreadable, NoDicomFound
+from shared.durable import file_to_sync, move, sync_filesystem
+from shared.errors import DicomUnreadable, DiskFull, NoDicomFound
 from shared.frozen import Frozen
 from shared.ids import Sha256, StudyKey
 from site_node.dicom.attributes import read_attributes
@@ -74,6 +75,11 @@ class _FileRead(NamedTuple):
     known: bool = False  # the same data was in the spool before
 
     @property
+    def is_new_copy(self) -> bool:
+        """Whether this reception put the file into the spool."""
+        return self.instance.stamp is None and not self.known
+
+    @property
     def version(self) -> str:
         """The digest of the data, which differs between two files of an instance that are no copies of each other."""
         if self.instance.stamp is None:
@@ -119,7 +125,13 @@ def receive_folder(
     arriving.rmdir()
     if not files and all(file.reason.code in NO_DICOM for file in refusals):
         raise NoDicomFound(source=str(source))
-    return _reception(files, refusals, pseudonyms).model_copy(update={"names": tuple(names)})
+    try:
+        return _reception(files, refusals, pseudonyms).model_copy(update={"names": tuple(names)})
+    except DiskFull:
+        for file in files:
+            if file.is_new_copy:
+                file.instance.path.unlink(missing_ok=True)
+        raise
 
 
 def _refused(candidate: Candidate, code: str, *, in_place: bool) -> RefusedFile:
@@ -158,7 +170,7 @@ def _receive_file(candidate: Candidate, spool: Path, pseudonyms: StudyKeys) -> _
             name = data_digest(stream, header)[:_NAME_CHARACTERS]
         path = spool / pseudonyms.study_key(header.study_instance_uid) / f"{name}.dcm"
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        if known := path.exists():  # the same data, perhaps with other file meta information: the recorded file stays
+        if known := _holds(path, header, name):  # perhaps with other file meta information: the recorded file stays
             size, digest = _size_and_digest(path)
         else:
             move(copy, path)
@@ -167,15 +179,23 @@ def _receive_file(candidate: Candidate, spool: Path, pseudonyms: StudyKeys) -> _
     return _FileRead(candidate.name, header, header.instance(path, size, sha256=digest), known)
 
 
+def _holds(path: Path, header: Header, name: str) -> bool:
+    """Whether a file has the data that its name says; after a power cut it may have lost some."""
+    if not path.exists():
+        return False
+    with path.open("rb") as stream:
+        return data_digest(stream, header)[:_NAME_CHARACTERS] == name
+
+
 def _size_and_digest(path: Path) -> tuple[int, Sha256]:
     with path.open("rb") as file:
         return path.stat().st_size, Sha256(hashlib.file_digest(file, "sha256").hexdigest())
 
 
 def _copy(candidate: Candidate, target: Path) -> tuple[int, Sha256]:
-    """Copy durably and hash on the way; a file that does not start like DICOM is not copied. Raises `DiskFull`."""
+    """Copy and hash on the way; a file that does not start like DICOM is not copied. Raises `DiskFull`."""
     digest, size = hashlib.sha256(), 0
-    with _opened(candidate) as source, new_file(target, mode=0o600) as file:
+    with _opened(candidate) as source, file_to_sync(target, mode=0o600) as file:
         while block := _read_block(source):
             if size == 0 and not looks_like_dicom(block):
                 raise unreadable("not-dicom")
@@ -220,10 +240,11 @@ def _reception(files: Sequence[_FileRead], refusals: Sequence[RefusedFile], pseu
         studies[first.header.study_instance_uid].append(first)
     built = [_study(uid, members, pseudonyms) for uid, members in sorted(studies.items())]
     for study, _ in built:
-        if any(instance.stamp is None for instance in study.instances):
-            sync_folder(study.instances[0].path.parent)
+        copied = next((instance.path for instance in study.instances if instance.stamp is None), None)
+        if copied is not None:
+            sync_filesystem(copied.parent)
     for file in conflicting:
-        if not file.known and file.instance.stamp is None:  # a person finds it in the source
+        if file.is_new_copy:  # a person finds it in the source
             file.instance.path.unlink(missing_ok=True)
     keys = {study.study_instance_uid: study.key for study, _ in built}
     return Reception(

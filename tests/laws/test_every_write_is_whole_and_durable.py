@@ -31,7 +31,6 @@ ELSEWHERE = {
     "site_node/deidentify/output.py:write_new": "pixels moved by the kernel, below an unfinished folder",
     "site_node/deidentify/output.py:_put": "pixels moved by the kernel, below an unfinished folder",
     "site_node/deidentify/output.py:_kernel_copy": "pixels moved by the kernel, below an unfinished folder",
-    "site_node/deidentify/output.py:_sync_all": "many files of an unfinished folder are synced at once",
     "site_node/deidentify/blank.py:_put": "pixels in a new file, below an unfinished folder",
     "site_node/federate/supernode.py:_start": "the log of a child process",
     "site_node/home/folder.py:writing": "an empty file to lock",

@@ -156,10 +156,10 @@ def test_a_full_disk_stops_the_stage(tmp_path: Path, monkeypatch: pytest.MonkeyP
     """A full disk is not the file's fault: the stage ends with an error and leaves nothing."""
     included = make_included(make_study(tmp_path / "spool"))
 
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
+    def full(folder: Path) -> None:
+        raise DiskFull(folder=str(folder))
 
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr("site_node.deidentify.study.sync_filesystem", full)
     with pytest.raises(DiskFull):
         run(included, tmp_path / "out")
     assert names(tmp_path) == ["spool"]

@@ -1,6 +1,5 @@
 """Every file of a source becomes part of a study or is refused with a reason."""
 
-import errno
 import hashlib
 import io
 import os
@@ -315,13 +314,25 @@ def test_a_disk_that_turns_out_full_late_is_reported_as_such(source: Path, monke
     """For small files a full disk may show only when bytes are made durable; no half copy stays."""
     write_ct(source)
 
-    def full(_: int) -> None:
-        raise OSError(errno.ENOSPC, "no space left")
+    def full(folder: Path) -> None:
+        raise DiskFull(folder=str(folder))
 
-    monkeypatch.setattr("os.fsync", full)
+    monkeypatch.setattr("site_node.receive.folder.sync_filesystem", full)
     with pytest.raises(DiskFull):
         receive(source)
     assert not list((source.parent / "spool").rglob("*.dcm"))
+
+
+def test_a_copy_that_lost_its_end_with_the_power_is_copied_again(source: Path) -> None:
+    """Copies of a study become durable together, so a power cut before that may leave a name without all its data."""
+    write_ct(source)
+    paths = [instance.path for study in receive(source).studies for instance in study.instances]
+    whole = [path.read_bytes() for path in paths]
+    for path, content in zip(paths, whole, strict=True):
+        path.write_bytes(content[:-100])
+    again = receive(source)
+    assert [path.read_bytes() for path in paths] == whole
+    assert {instance.path for study in again.studies for instance in study.instances} == set(paths)
 
 
 def test_no_record_shows_a_name_or_a_patient(source: Path) -> None:
