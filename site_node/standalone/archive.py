@@ -1,6 +1,5 @@
 """A whole source: each file is read where it lies, an engine processes each study, and every file has an outcome."""
 
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -15,6 +14,7 @@ from site_node.standalone.job import FileOutcome, Job, JobFailure, Result, Study
 from site_node.standalone.place import output_name, remove_output
 from site_node.standalone.progress import progress
 from site_node.standalone.resume import Journal, exclusive_run
+from site_node.standalone.scratch import scratch_folder
 from site_node.standalone.worker import node_of, perform
 from site_node.study import Ending
 
@@ -38,7 +38,7 @@ def deidentify_archive(source: Path, job: Job, engine: Engine) -> RunReport:
     `KeyFileMissing` and its like, `PixelCheckUnavailable`.
     """
     with ExitStack() as stack:
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ricord-")))
+        scratch = stack.enter_context(scratch_folder())
         node = node_of(job, scratch)  # before anything is read, so that a wrong key is reported at once
         stack.callback(node_of.cache_clear)
         stack.callback(node.close)

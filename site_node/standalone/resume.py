@@ -5,11 +5,9 @@ sizes, and of everything that decides their outcomes: without the key it reveals
 that runs with other options, is processed again.
 """
 
-import fcntl
 import json
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from shutil import rmtree
@@ -21,6 +19,7 @@ from shared.errors import HomeBusy
 from shared.ids import StudyKey
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.standalone.job import FileOutcome, Job, StudyResult, StudyTask
+from site_node.standalone.scratch import locked
 from site_node.standalone.temporary_node import UNFINISHED
 
 _LINE = TypeAdapter(tuple[StudyKey, tuple[FileOutcome, ...]])
@@ -29,15 +28,12 @@ _LINE = TypeAdapter(tuple[StudyKey, tuple[FileOutcome, ...]])
 @contextmanager
 def exclusive_run(out: Path) -> Iterator[None]:
     """Lock `out` for the only run that writes into it; raises `HomeBusy`."""
-    folder = os.open(out, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+            stack.enter_context(locked(out))
+        except BlockingIOError as error:
             raise HomeBusy(folder=str(out)) from error
         yield
-    finally:
-        os.close(folder)
 
 
 class Journal:

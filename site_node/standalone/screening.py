@@ -1,7 +1,6 @@
 """`screen` on a folder without a home: nothing is kept."""
 
 import os
-import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,14 +15,15 @@ from site_node.receive.folder import Reception, receive_folder
 from site_node.receive.refusals import RefusedFile
 from site_node.screen.decide import assess
 from site_node.screen.report import Line, UnassignedFile, study_lines, unassigned_lines
+from site_node.standalone.scratch import scratch_folder
 from site_node.study import Severity
 
 
 @contextmanager
 def temporary_reception(source: Path) -> Iterator[Reception]:
     """A source read where it lies; members of archives are copied into a private folder until the end of the block."""
-    with tempfile.TemporaryDirectory(prefix="ricord-") as folder:
-        yield receive_folder(source, Path(folder), KeyedNames(os.urandom(SECRET_BYTES)), in_place=True)
+    with scratch_folder() as folder:
+        yield receive_folder(source, folder, KeyedNames(os.urandom(SECRET_BYTES)), in_place=True)
 
 
 class Screening:

@@ -26,6 +26,7 @@ from site_node.receive.refusals import refused
 from site_node.screen.decide import screen
 from site_node.standalone.job import DEIDENTIFIED, FileOutcome, Job, StudyTask
 from site_node.standalone.place import output_name, publish, remove_output
+from site_node.standalone.scratch import scratch_folder
 from site_node.study import (
     Deidentified,
     DeidentifiedInstance,
@@ -55,7 +56,9 @@ class TemporaryNode:
         self.pseudonyms = Pseudonyms(load_secret(job.key_file), job.site_id)
         self._job = job
         self._stack = ExitStack()
-        folder = Path(tempfile.mkdtemp(prefix="ricord-", dir=scratch if scratch.is_dir() else None))
+        if not scratch.is_dir():  # this is another machine
+            scratch = self._stack.enter_context(scratch_folder())
+        folder = Path(tempfile.mkdtemp(dir=scratch))
         self._home = SiteHome(folder, outputs=job.out / UNFINISHED)
         for name in _FOLDERS:
             (folder / name).mkdir(mode=0o700)
