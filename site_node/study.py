@@ -6,12 +6,13 @@ and only `validate` makes one. A refusal is a value that carries its reasons.
 """
 
 import os
+import re
 from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Annotated, NamedTuple, Self
 
-from pydantic import Field
+from pydantic import Field, PlainSerializer, ValidatorFunctionWrapHandler, WrapValidator
 
 from shared.frozen import Frozen
 from shared.ids import PatientPseudonym, Sha256, SiteId, StudyKey, Uid
@@ -90,13 +91,31 @@ class FileStamp(NamedTuple):
         return cls(state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
 
 
+def _path_text(path: Path) -> str:
+    """A path as JSON holds it: one whose bytes are no UTF-8 in hexadecimal digits."""
+    text = str(path)
+    return text if text.isascii() or not _NO_UTF_8.search(text) else _BYTES + os.fsencode(path).hex()
+
+
+def _path_of(value: object, handler: ValidatorFunctionWrapHandler) -> Path:
+    if isinstance(value, str) and value.startswith(_BYTES):
+        return Path(os.fsdecode(bytes.fromhex(value.removeprefix(_BYTES))))
+    path: Path = handler(value)
+    return path
+
+
+_BYTES = "bytes:"
+_NO_UTF_8 = re.compile("[\ud800-\udfff]")  # as Python shows such bytes (PEP 383)
+AnyPath = Annotated[Path, WrapValidator(_path_of), PlainSerializer(_path_text, return_type=str, when_used="json")]
+
+
 class Instance(Frozen):
     """One DICOM file as received. Its UIDs are the hospital's own: PHI.
 
     Our copy in the spool is known by its digest; a file that is read where it lies, by its stamp.
     """
 
-    path: Path = Field(repr=False)
+    path: AnyPath = Field(repr=False)
     size: int
     sha256: Sha256 | None = None  # of the whole file
     stamp: FileStamp | None = None

@@ -12,7 +12,7 @@ _MMAP_BYTES = 1 << 30  # keeps a lookup among a million patients fast
 _FULL = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
 
 
-def open_database(file: Path) -> sqlite3.Connection:
+def open_database(file: Path, *, durable: bool) -> sqlite3.Connection:
     """Open or make the file, for its owner only; on return it has every table. Raises `LedgerTooNew`, `DiskFull`."""
     with _reporting_full_disk():
         db = sqlite3.connect(file, isolation_level=None, timeout=30)
@@ -20,7 +20,7 @@ def open_database(file: Path) -> sqlite3.Connection:
             file.chmod(0o600)
             db.row_factory = sqlite3.Row
             db.execute("pragma journal_mode = wal")
-            db.execute("pragma synchronous = full")
+            db.execute(f"pragma synchronous = {'full' if durable else 'off'}")
             db.execute("pragma foreign_keys = on")
             db.execute(f"pragma mmap_size = {_MMAP_BYTES}")
             _migrate(db, file)

@@ -114,6 +114,11 @@ class SiteHome:
         """One study's folder between stages, mode 0700: PHI until it is validated."""
         return self.folder / "work" / key
 
+    @property
+    def is_temporary(self) -> bool:
+        """Whether nothing in it outlasts its process, so that nothing needs to be durable."""
+        return self.outputs is not None
+
     def deidentified(self, key: StudyKey) -> Path:
         """One study's new files, until it is sealed or left out."""
         return (self.work(key) if self.outputs is None else self.outputs / key) / "deidentified"

@@ -92,11 +92,12 @@ class Ledger:
     """The site's ledger in one SQLite file. Each thread uses its own instance.
 
     `inbox_entries` holds the snapshots of what was received from the watched folder, `accession_numbers` the names of
-    accession numbers that arrived whole by a list that is forgotten. Raises `LedgerTooNew` on opening.
+    accession numbers that arrived whole by a list that is forgotten. Without `durable` a change may be lost with the
+    power. Raises `LedgerTooNew` on opening.
     """
 
-    def __init__(self, file: Path) -> None:
-        self._db = open_database(file)
+    def __init__(self, file: Path, *, durable: bool = True) -> None:
+        self._db = open_database(file, durable=durable)
         self.patients = Patients(self._db)
         self.requests = Requests(self._db)
         self.inbox_entries = Tokens(self._db, INBOX_ENTRIES, self.token)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TypeVar
 
-from shared.durable import write_whole
+from shared.durable import file_to_sync, write_whole
 from shared.frozen import Frozen
 from shared.ids import StudyKey
 from site_node.home.folder import SiteHome
@@ -21,7 +21,13 @@ class Records:
         """Write a record whole and durable; it replaces a previous one of its type."""
         path = self._path(key, type(record))
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_whole(path, record.model_dump_json().encode(), mode=0o600)
+        content = record.model_dump_json().encode()
+        if self._home.is_temporary:
+            path.unlink(missing_ok=True)
+            with file_to_sync(path, mode=0o600) as file:
+                file.write(content)
+        else:
+            write_whole(path, content, mode=0o600)
 
     def read(self, key: StudyKey, kind: type[Record]) -> Record:
         """The record of a study; raises `FileNotFoundError` where there is none."""

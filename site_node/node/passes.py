@@ -89,7 +89,7 @@ def _workers(node: Node, halted: Callable[[], bool], stack: ExitStack) -> Worker
     count = min(node.settings.worker_count, len(node.ledger.studies(*BY_WORKERS)))
     if count < _SEVERAL:
         return None
-    engine = Processes(count, halted)
+    engine = Processes(count, __name__, halted)
     stack.callback(engine.close)
     return lambda keys, until: engine.run(partial(advance_study, node.home.folder, until), keys)
 

@@ -11,6 +11,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from importlib import import_module
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, NamedTuple, TypeVar
@@ -30,14 +31,18 @@ class _Worker(NamedTuple):
 
 
 class Processes:
-    """`count` worker processes, started when they are first needed; once `halted` says so, none is waited for."""
+    """`count` worker processes, started at once. Each imports the module `preload`, while its owner prepares the tasks.
+
+    Once `halted` says so, no task is waited for.
+    """
 
     is_local = True
 
-    def __init__(self, count: int, halted: Callable[[], bool] = lambda: False) -> None:
+    def __init__(self, count: int, preload: str = "", halted: Callable[[], bool] = lambda: False) -> None:
         self._count = count
+        self._preload = preload
         self._halted = halted
-        self._idle: list[_Worker] = []
+        self._idle = [_start(preload) for _ in range(count)]
         self._busy: dict[Connection, tuple[_Worker, Any, int]] = {}
 
     def run(self, work: Callable[[T], R], tasks: Iterable[T]) -> Iterator[tuple[T, R | None]]:
@@ -78,7 +83,7 @@ class Processes:
     def _assign(self, work: Callable[[T], R], task: T, tries: int) -> None:
         """Send a task to an idle worker; a worker that died idle does not count as a try."""
         while True:
-            worker = self._idle.pop() if self._idle else _start()
+            worker = self._idle.pop() if self._idle else _start(self._preload)
             try:
                 worker.pipe.send((work, task))
             except OSError:
@@ -97,11 +102,15 @@ def _next_task(again: deque[tuple[T, int]], todo: Iterator[T]) -> tuple[T, int] 
     return None
 
 
-def _start() -> _Worker:
+def _start(preload: str) -> _Worker:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs,), daemon=False)
-    process.start()
+    process = context.Process(target=_serve, args=(theirs, preload), daemon=False)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited, until the worker ignores it
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     theirs.close()
     return _Worker(process, ours)
 
@@ -114,10 +123,12 @@ def _end(worker: _Worker) -> None:
     worker.process.close()
 
 
-def _serve(pipe: Connection) -> None:
+def _serve(pipe: Connection, preload: str) -> None:
     """The worker process: work on tasks until the pipe closes, which it does however the owner ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is for the owner
     be_quiet()
+    if preload:
+        import_module(preload)
     with suppress(EOFError, OSError):
         while True:
             work, task = pipe.recv()

@@ -18,7 +18,11 @@ from site_node.pixels.frame import Frame
 WORKER = (sys.executable, "-m", "site_node.pixels.worker")
 _PACKAGE = "rapidocr-onnxruntime"
 _CHUNK = 65_536
-_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "ORT_DISABLE_TELEMETRY": "1",  # else onnxruntime keeps a note of each session, to send to its makers
+}
 
 
 class PixelChecker:
@@ -84,7 +88,7 @@ class PixelChecker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # libraries quote values in their warnings
-            env=os.environ | _ONE_THREAD,
+            env=os.environ | _ENVIRONMENT,
             start_new_session=True,  # an interrupt is for this process, which ends the worker
         )
         try:

@@ -1,5 +1,7 @@
 """`deidentify SOURCE OUT` without a home: choose the engine, run, write the report."""
 
+import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +15,8 @@ from site_node.node.workers import Engine, Inline
 from site_node.standalone.archive import RunReport, deidentify_archive
 from site_node.standalone.engine_ray import LOCAL, Ray
 from site_node.standalone.job import Job
-from site_node.standalone.report import report_lines, write_report
+from site_node.standalone.report import is_report, report_lines, write_report
+from site_node.standalone.worker import perform
 
 _NO_PIXEL_CHECK = "without the pixel check nobody looks for text burned into images: names in the pixels stay"
 _NO_VALIDATE = "without validation nothing looks at the outputs a second time: what de-identification missed stays"
@@ -37,10 +40,10 @@ class EngineChoice(NamedTuple):
 def run_standalone(source: Path, job: Job, choice: EngineChoice, report: Path | None) -> RunReport:
     """De-identify a source and write the report. Raises what `deidentify_archive` does."""
     _check_outside(source, job.out)
-    job.out.mkdir(parents=True, exist_ok=True)
-    if report is not None and not report.absolute().parent.is_dir():
-        raise InvalidArgument(name="--report", problem="its folder does not exist")
-    with _engine(choice) as engine:
+    _check_writable(job.out)
+    if report is not None:
+        _check_report(report, source, job)
+    with ended_by_signals(), _engine(choice) as engine:
         run_report = deidentify_archive(source, job, engine)
     if report is not None:
         write_report(report.absolute(), report_lines(run_report.names, run_report.outcomes))
@@ -69,7 +72,7 @@ def _make_engine(choice: EngineChoice) -> Engine:
         return Ray(choice.ray_address or LOCAL, workers=choice.workers)
     if choice.ray_address:
         raise InvalidArgument(name="--ray-address", problem="it goes with --engine ray")
-    return Processes(choice.workers) if choice.workers > 1 else Inline()
+    return Processes(choice.workers, perform.__module__) if choice.workers > 1 else Inline()
 
 
 def _check_outside(source: Path, out: Path) -> None:
@@ -79,3 +82,37 @@ def _check_outside(source: Path, out: Path) -> None:
         raise InvalidArgument(name="OUT", problem="it must lie outside SOURCE")
     if out.exists() and not out.is_dir():
         raise InvalidArgument(name="OUT", problem="it is not a folder")
+
+
+def _check_writable(out: Path) -> None:
+    """Make the output folder where it is missing; raises `InvalidArgument` where nothing can be written into it."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        raise InvalidArgument(name="OUT", problem="it cannot be made") from None
+    if not os.access(out, os.W_OK | os.X_OK):
+        raise InvalidArgument(name="OUT", problem="nothing can be written there")
+
+
+def _check_report(report: Path, source: Path, job: Job) -> None:
+    """Raise `InvalidArgument` where writing the report would fail, or replace something that is no report."""
+    if not os.access(report.absolute().parent, os.W_OK):
+        raise InvalidArgument(name="--report", problem="its folder does not exist, or nothing can be written there")
+    file = report.resolve()
+    if file == job.key_file.resolve():
+        raise InvalidArgument(name="--report", problem="it is the key file")
+    if any(file.is_relative_to(folder.resolve()) for folder in (source, job.out)):
+        raise InvalidArgument(name="--report", problem="it must lie outside SOURCE and OUT")
+    if file.exists() and not is_report(file):
+        raise InvalidArgument(name="--report", problem="a file of that name is there, and is no report")
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the block as Ctrl-C does, so that what it made for itself is removed."""
+    previous = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -39,6 +39,7 @@ def deidentify_archive(source: Path, job: Job, engine: Engine) -> RunReport:
     """
     with ExitStack() as stack:
         scratch = stack.enter_context(scratch_folder())
+        stack.callback(engine.close)  # before the folder that its workers write into is removed
         node = node_of(job, scratch)  # before anything is read, so that a wrong key is reported at once
         stack.callback(node_of.cache_clear)
         stack.callback(node.close)

@@ -63,7 +63,7 @@ class TemporaryNode:
         for name in _FOLDERS:
             (folder / name).mkdir(mode=0o700)
         self._records = Records(self._home)
-        self._ledger = Ledger(self._home.ledger)
+        self._ledger = Ledger(self._home.ledger, durable=False)
         self._stack.callback(self._ledger.close)
         stages = _stages(job, self.profile, self.pseudonyms, self._stack.enter_context(PixelChecker()))
         self._pipeline = Pipeline(self._home, self._ledger, stages, originals_stay=None)

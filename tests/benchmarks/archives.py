@@ -33,8 +33,8 @@ def write_ct(folder: Path, count: int = 400, study: str = "study-1") -> Path:
     return folder
 
 
-def write_dx(folder: Path, count: int = 100) -> Path:
-    """`count` films of 2500x2048x16 bits."""
+def write_dx(folder: Path, count: int = 100, *, apart: bool = False) -> Path:
+    """`count` films of 2500x2048x16 bits; `apart`, each in a study of its own."""
     noise = np.random.default_rng(2).integers(0, 4096, (2500, 2048), dtype=np.uint16).tobytes()
     dataset = make_dx(rows=16)
     dataset.Rows, dataset.Columns = 2500, 2048
@@ -43,6 +43,9 @@ def write_dx(folder: Path, count: int = 100) -> Path:
     for number in range(1, count + 1):
         dataset.SOPInstanceUID = f"1.2.826.0.1.3680043.8.498.{number}"
         dataset.InstanceNumber = number
+        if apart:
+            dataset.StudyInstanceUID = f"1.2.826.0.1.3680043.8.498.0.{number}"
+            dataset.SeriesInstanceUID = f"{dataset.StudyInstanceUID}.1"
         write_file(dataset, folder / f"{number:06d}.dcm")
     return folder
 

@@ -109,7 +109,7 @@ def test_a_step_is_taken_whole_or_not_at_all(file: Path, monkeypatch: pytest.Mon
 
     with monkeypatch.context() as patch:
         patch.setattr(database, "STEPS", STEPS[:interrupted])
-        database.open_database(file).close()
+        database.open_database(file, durable=True).close()
         before = dump(file)
         patch.setattr(database, "STEPS", (*STEPS[:interrupted], interrupt, *STEPS[interrupted + 1 :]))
         with pytest.raises(OSError, match="cut short"):

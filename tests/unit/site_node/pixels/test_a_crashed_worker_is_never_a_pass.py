@@ -43,6 +43,18 @@ def test_text_is_found_and_drawn_for_the_person_alone(tmp_path: Path) -> None:
             checker.check(Frame(tmp_path / "none", 0))
 
 
+def test_the_worker_keeps_no_note_of_its_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library that runs the models would note each session beneath the account's home, to send it to its makers."""
+    account = tmp_path / "account"
+    for name in ("HOME", "XDG_CACHE_HOME", "TMPDIR"):
+        (account / name).mkdir(parents=True)
+        monkeypatch.setenv(name, str(account / name))
+    with PixelChecker() as checker:
+        assert checker.check(Frame(write_file(make_dx(rows=64), tmp_path / "film"), 0)) == ()
+        assert [path for path in account.rglob("*") if path.is_file()] == []
+    assert [path for path in account.rglob("*") if path.is_file()] == []
+
+
 @pytest.mark.parametrize(
     "then",
     ["sys.exit(1)", "print('nonsense', flush=True)", "print('[]', flush=True)", "import time; time.sleep(60)"],

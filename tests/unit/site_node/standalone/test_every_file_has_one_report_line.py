@@ -1,6 +1,7 @@
 """A source of any form ends in one line per file and one folder of new identifiers, in however many runs."""
 
 import json
+import os
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ from site_node.pixels import inspect as pixels
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.reasons import reason_for
 from site_node.standalone import archive
-from site_node.standalone.alone import EngineChoice, EngineName
+from site_node.standalone.alone import EngineChoice, EngineName, run_standalone
 from site_node.standalone.job import FileOutcome, Job
 from site_node.standalone.report import report_lines, write_report
 from site_node.standalone.resume import exclusive_run
@@ -326,6 +327,45 @@ def test_the_report_has_a_line_for_each_file_and_only_its_owner_reads_it(tmp_pat
     assert (lines[1]["outcome"], lines[1]["output"]) == ("refused", None)
     assert set(lines[1]["reasons"][0]) == {"code", "message", "severity", "attribute"}
     assert report.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_report_replaces_nothing_but_a_report(alone_at: Callable[[Path], object], job: Job, source: Path) -> None:
+    """Neither the key, nor an original, nor an output, nor any other file; refused before anything is read."""
+    other = job.key_file.with_name("other.txt")
+    other.write_text("dear colleague")
+    files = (job.key_file, source / "good.dcm", other)
+    before = [file.read_bytes() for file in files]
+    for report in (*files, source / "new.jsonl", job.out / "new.jsonl", source.parent / "none" / "new.jsonl"):
+        with pytest.raises(InvalidArgument, match="--report"):
+            alone_at(report)
+    assert [file.read_bytes() for file in files] == before
+    for _ in range(2):  # the second replaces the first
+        alone_at(source.parent / "report.jsonl")
+
+
+@pytest.fixture
+def alone_at(job: Job, source: Path) -> Callable[[Path], object]:
+    """De-identifies the source with a report at the path."""
+    return lambda report: run_standalone(source, job, EngineChoice(), report)
+
+
+def test_an_output_folder_that_cannot_be_written_is_refused(
+    alone: Alone, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the folder's fault, no study's."""
+    job.out.parent.joinpath("file").touch()
+    with pytest.raises(InvalidArgument, match="OUT"):
+        alone(out=job.out.parent / "file" / "out")
+    monkeypatch.setattr(os, "access", lambda path, _mode: Path(path) != job.out)
+    with pytest.raises(InvalidArgument, match="OUT"):
+        alone()
+
+
+def test_a_file_name_that_is_no_text_is_as_good_as_another(alone: Alone, source: Path) -> None:
+    """An old archive's names may be of any encoding."""
+    name = os.fsdecode(b"caf\xe9.dcm")
+    write_file(make_dx(study="odd", PatientID="ODD"), source / "plain.dcm").rename(source / name)
+    assert alone()[name].output
 
 
 def test_an_output_in_the_source_is_refused(alone: Alone, source: Path) -> None:

@@ -1,5 +1,6 @@
 """What a run keeps in the temporary folder ends with it; what a killed run left ends with the next."""
 
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,17 @@ from site_node.standalone.scratch import scratch_folder
 with scratch_folder() as folder:
     (folder / "patient").write_text("KELSTRUPOVA")
     os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+ENDED = """
+import os, signal, sys
+from site_node.standalone.alone import ended_by_signals
+from site_node.standalone.scratch import scratch_folder
+signal.signal(signal.SIGINT, signal.default_int_handler)
+with ended_by_signals(), scratch_folder() as folder:
+    (folder / "patient").write_text("KELSTRUPOVA")
+    os.kill(os.getpid(), int(sys.argv[1]))
 """
 
 
@@ -54,4 +66,13 @@ def test_what_a_killed_run_left_goes_with_the_next(temporary: Path) -> None:
             assert first != second
             with pytest.raises(BlockingIOError), locked(first):
                 pass
+    assert not list(temporary.iterdir())
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_run_that_is_ended_by_a_signal_leaves_nothing(temporary: Path, how: signal.Signals) -> None:
+    """However it is ended, but by SIGKILL."""
+    ended = subprocess.run([sys.executable, "-c", ENDED, str(how.value)], check=False, capture_output=True)
+    assert ended.returncode != 0
+    assert b"KeyboardInterrupt" in ended.stderr
     assert not list(temporary.iterdir())
