@@ -280,6 +280,11 @@ class ManifestInvalid(SealingError):
 class TransportError(RicordError):
     """The connection to the other side failed."""
 
+    @property
+    def reason(self) -> str:
+        """The code of the reason that a request ends with: what its raiser named, else the error's own code."""
+        return self.fields.get("reason", self.code)
+
 
 class CoordinatorUnreachable(TransportError):
     """Nobody answers at the coordinator's address."""

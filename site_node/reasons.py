@@ -17,12 +17,17 @@ _UNKNOWN = "This release has no sentence for this code."
 _FIXED = {"review": Severity.REVIEW, "reject": Severity.REJECT}  # by heading; under the others the caller says it
 
 
+_PERMANENT = "pacs-permanent"  # the heading of failures that another try does not mend
+_NUMBERED = ("pacs-status-", "pacs-http-")  # codes that end with a status; the longest prefix in the file explains it
+
+
 class Meaning(NamedTuple):
     """What a code says: what happened, what the hospital can do, and the severity unless the caller names another."""
 
     sentence: str
     advice: str
     severity: Severity | None
+    is_permanent: bool = False
 
 
 @cache
@@ -33,7 +38,7 @@ def catalogue() -> Mapping[str, Meaning]:
     )
     return MappingProxyType(
         {
-            code: Meaning(sentence, advice, _FIXED.get(heading))
+            code: Meaning(sentence, advice, _FIXED.get(heading), is_permanent=heading == _PERMANENT)
             for heading, codes in headings.items()
             for code, (sentence, advice) in codes.items()
         }
@@ -59,14 +64,26 @@ def ending_of(reason: Reason) -> Ending:
 
 def sentence_of(code: str) -> str:
     """What happened; also for a code that another release wrote."""
-    return catalogue()[code].sentence if code in catalogue() else _UNKNOWN
+    return _meaning(code).sentence
 
 
 def advice_for(code: str) -> str:
     """What the hospital can do; empty for a code that the catalogue lacks."""
-    return catalogue()[code].advice if code in catalogue() else ""
+    return _meaning(code).advice
+
+
+def is_permanent(code: str) -> bool:
+    """Whether a request to a PACS that failed so fails again until somebody changes something."""
+    return _meaning(code).is_permanent
 
 
 def explanation_of(code: str) -> str:
     """What happened and what the hospital can do, for a line on the terminal."""
     return f"{sentence_of(code)} {advice_for(code)}".rstrip()
+
+
+def _meaning(code: str) -> Meaning:
+    known = catalogue()
+    if code.startswith(_NUMBERED):
+        code = next((code[:end] for end in range(len(code), 0, -1) if code[:end] in known), code)
+    return known.get(code, Meaning(_UNKNOWN, "", None))

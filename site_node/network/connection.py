@@ -5,19 +5,23 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import structlog
 from pynetdicom import evt
 from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext
 
-from shared.errors import PacsRefused, PacsUnreachable
-from site_node.network.upper_layer import Caller, send_at_once
+from shared.errors import PacsFailed, PacsRefused, PacsUnreachable, TransportError
+from site_node.network.upper_layer import Caller, is_without_contexts, rejection_of, send_at_once
 from site_node.settings.dimse import LONGEST_PDU, Peer
+
+log = structlog.get_logger(__name__)
 
 
 @contextmanager
 def associated(
     peer: Peer,
+    operation: str,
     contexts: Sequence[PresentationContext],
     *,
     answer_seconds: float,
@@ -26,10 +30,10 @@ def associated(
     handlers: Sequence[tuple[Any, ...]] = (),
     roles: Sequence[SCP_SCU_RoleSelectionNegotiation] = (),
 ) -> Iterator[Association]:
-    """An association with `peer` that is released at the end, or aborted after an error.
+    """An association with `peer` for an operation; it is released at the end, or aborted after an error.
 
     An answer may take `answer_seconds`, a DIMSE answer `dimse_seconds` if given. Raises `PacsUnreachable`,
-    `PacsRefused`.
+    `PacsRefused`, and `PacsFailed` where the PACS has no association left or offers none of `contexts`.
     """
     ae = Caller(ae_title=peer.calling)
     ae.acse_timeout = ae.connection_timeout = answer_seconds
@@ -49,7 +53,7 @@ def associated(
     except (OSError, RuntimeError) as error:
         raise PacsUnreachable(type(error).__name__, address=peer.address) from None
     if not association.is_established:
-        raise _not_established(association, peer)
+        raise _not_established(association, peer, operation)
     try:
         yield association
         association.release()
@@ -58,7 +62,20 @@ def associated(
             association.abort()
 
 
-def _not_established(association: Association, peer: Peer) -> PacsRefused | PacsUnreachable:
-    if association.is_rejected:
-        return PacsRefused(address=peer.address, called=peer.ae_title, calling=peer.calling)
-    return PacsUnreachable(address=peer.address)
+def missing_service(operation: str) -> PacsFailed:
+    """The error where a PACS lets us in and does not offer what the operation needs."""
+    reason = f"pacs-without-{operation.lower()}"
+    return PacsFailed(operation=operation, problem="it does not offer this service", reason=reason)
+
+
+def _not_established(association: Association, peer: Peer, operation: str) -> TransportError:
+    rejection, without_contexts = rejection_of(association), is_without_contexts(association)
+    reason = rejection.reason if rejection else "no-context-accepted" if without_contexts else "aborted-or-no-answer"
+    log.warning("pacs.association_refused", called=peer.ae_title, calling=peer.calling, reason=reason)
+    if without_contexts:
+        return missing_service(operation)
+    if rejection is None:
+        return PacsUnreachable(address=peer.address)
+    if rejection.is_transient:
+        return PacsFailed(operation=operation, problem="it accepts no association at the moment", reason="pacs-busy")
+    return PacsRefused(address=peer.address, called=peer.ae_title, calling=peer.calling)

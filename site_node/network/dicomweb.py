@@ -55,7 +55,9 @@ _MOST_ANSWERS = 10_000
 _MOST_INSTANCES = 100_000  # in one answer, which may be endless
 _PAGE = 1_000  # answers requested at once
 _CHUNK = 1 << 20
-_ANY_SYNTAX = 'multipart/related; type="application/dicom"; transfer-syntax=*'  # compressed or not
+_PLAINLY = 'multipart/related; type="application/dicom"'  # the server may then decompress, PS3.18 8.7.3.5.2
+_ANY_SYNTAX = f"{_PLAINLY}; transfer-syntax=*"  # as stored, compressed or not
+_NOT_ACCEPTABLE: frozenset[int] = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_ACCEPTABLE})
 _NOT_FOUND: frozenset[int] = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 _OUR_FAILURES = frozenset({"disk-full", "not-kept"})  # continuing would not help
 _UNIQUE_KEYS = frozenset({"StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"})  # of each query level
@@ -107,8 +109,11 @@ class Dicomweb(QueryRetrieve):
         with self._session("WADO-RS retrieve") as session, closing(self._files(session, fetch)) as files:
             for content in files:
                 if len(reasons) == _MOST_INSTANCES:
-                    raise _failed("WADO-RS retrieve", f"more than {_MOST_INSTANCES} images")
-                reasons.append(_store(content, fetch, arrivals, reserve) if content else "pacs-could-not-send")
+                    raise _failed("WADO-RS retrieve", f"more than {_MOST_INSTANCES} images", "answers-too-many")
+                if isinstance(content, bytes):
+                    reasons.append(_store(content, fetch, arrivals, reserve))
+                else:
+                    reasons.append(f"pacs-http-{content}")
                 if reasons[-1] in _OUR_FAILURES:
                     break
         completed = reasons.count("")
@@ -135,22 +140,31 @@ class Dicomweb(QueryRetrieve):
                 answers.update({text_of(answer, uid_key): answer for answer in page})
                 offset += len(page)
                 if len(answers) > _MOST_ANSWERS:
-                    raise _failed("QIDO-RS search", f"more than {_MOST_ANSWERS} answers; ask for less")
+                    problem = f"more than {_MOST_ANSWERS} answers; ask for less"
+                    raise _failed("QIDO-RS search", problem, "answers-too-many")
                 if len(answers) == known:
                     break
         if not all(map(is_uid, answers)):
-            raise _failed("QIDO-RS search", "it names something without a valid UID")
+            raise _failed("QIDO-RS search", "it names something without a valid UID", "answer-without-uid")
         return answers
 
-    def _files(self, session: requests.Session, fetch: Fetch) -> Generator[bytes, None, None]:
-        """Each file of the answers; empty bytes for a URL that the server does not have."""
+    def _files(self, session: requests.Session, fetch: Fetch) -> Generator[bytes | int, None, None]:
+        """Each file of the answers; the HTTP status for a URL that the server does not have.
+
+        A server that cannot give any syntax is asked plainly from then on.
+        """
         study = f"{self._settings.url}/studies/{fetch.study_uid}"
-        instances = [f"{study}/series/{fetch.series_uid}/instances/{uid}" for uid in fetch.sop_uids]
+        urls = [f"{study}/series/{fetch.series_uid}/instances/{uid}" for uid in fetch.sop_uids] or [study]
         seconds = (self._settings.answer_seconds, self._settings.retrieve_seconds)
-        for url in instances or [study]:
-            with session.get(url, headers={"Accept": _ANY_SYNTAX}, stream=True, timeout=seconds) as response:
+        accept = _ANY_SYNTAX
+        while urls:
+            with session.get(urls[0], headers={"Accept": accept}, stream=True, timeout=seconds) as response:
+                if response.status_code in _NOT_ACCEPTABLE and accept == _ANY_SYNTAX:
+                    accept = _PLAINLY
+                    continue
+                del urls[0]
                 if response.status_code in _NOT_FOUND:
-                    yield b""
+                    yield response.status_code
                     continue
                 response.raise_for_status()
                 yield from read_parts(response.headers.get("Content-Type", ""), response.iter_content(_CHUNK))
@@ -169,20 +183,20 @@ class Dicomweb(QueryRetrieve):
             with session_with(self._settings, self._home) as session:
                 yield session
         except SettingsError as error:  # such as a token that is being renewed; the next attempt reads it again
-            raise _failed(operation, f"a file of `[dicomweb]` cannot be used: {error.code}") from None
+            raise _failed(operation, f"a file of `[dicomweb]` cannot be used: {error.code}", "pacs-failed") from None
         except requests.HTTPError as error:
             raise self._refusal(operation, _status(error)) from None
         except requests.TooManyRedirects:
-            raise _failed(operation, "it sends us to another address; name that in `url`") from None
+            raise _failed(operation, "it sends us to another address; name that in `url`", "pacs-redirects") from None
         except requests.exceptions.InvalidJSONError:
-            raise _failed(operation, "its answer is no JSON") from None
+            raise _failed(operation, "its answer is no JSON", "answer-not-json") from None
         except OSError as error:  # the base class of the errors of requests
             raise PacsUnreachable(type(error).__name__, address=self._settings.url) from None
 
     def _refusal(self, operation: str, status: int) -> TransportError:
         if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
             return DicomwebRefused(address=self._settings.url, status=str(status))
-        return _failed(operation, f"HTTP {status}")
+        return _failed(operation, f"HTTP {status}", f"pacs-http-{status}")
 
 
 def _page(ask: Search, missing: Callable[[], None]) -> list[Answer]:
@@ -195,7 +209,7 @@ def _page(ask: Search, missing: Callable[[], None]) -> list[Answer]:
         missing()
         return []
     if not isinstance(page, list):
-        raise _failed("QIDO-RS search", "its answer is no list")
+        raise _failed("QIDO-RS search", "its answer is no list", "answer-not-json")
     return [from_dicom_json(answer) for answer in page]
 
 
@@ -224,5 +238,5 @@ def _store(content: bytes, fetch: Fetch, arrivals: Arrivals, reserve: int) -> st
     return ""
 
 
-def _failed(operation: str, problem: str) -> PacsFailed:
-    return PacsFailed(operation=operation, problem=problem)
+def _failed(operation: str, problem: str, reason: str) -> PacsFailed:
+    return PacsFailed(operation=operation, problem=problem, reason=reason)

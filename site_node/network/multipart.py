@@ -27,7 +27,7 @@ def _boundary(content_type: str) -> bytes:
     message["Content-Type"] = content_type
     boundary = message.get_boundary() or ""
     if message.get_content_type() != "multipart/related" or not _BOUNDARY.fullmatch(boundary):
-        raise _broken("it is no multipart/related")
+        raise _broken("it is no multipart/related", "answer-not-multipart")
     return boundary.encode()
 
 
@@ -49,18 +49,19 @@ def _between(delimiter: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
         searched = start if start >= 0 else max(0, len(buffer) - len(delimiter))
         chunk = next(chunks, b"")
         if not chunk:
-            raise _broken("it ends before its end")
+            raise _broken("it ends before its end", "answer-cut-off")
         if len(buffer) > _LONGEST_PART:
-            raise _broken("an image in it is larger than 2 GiB")
+            raise _broken("an image in it is larger than 2 GiB", "answer-too-large")
         buffer += chunk
 
 
 def _body(part: bytes) -> bytes:
     _, end, body = part.partition(_HEAD_END)
     if not end:
-        raise _broken("a part of it has no head")
+        raise _broken("a part of it has no head", "answer-not-multipart")
     return body
 
 
-def _broken(problem: str) -> PacsFailed:
-    return PacsFailed(operation="WADO-RS retrieve", problem=f"its answer is not as it should be: {problem}")
+def _broken(problem: str, reason: str) -> PacsFailed:
+    problem = f"its answer is not as it should be: {problem}"
+    return PacsFailed(operation="WADO-RS retrieve", problem=problem, reason=reason)

@@ -12,7 +12,7 @@ _PLAIN = [uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian]
 _LOSSLESS = [uid.JPEGLosslessSV1, uid.JPEGLSLossless, uid.JPEG2000Lossless, uid.RLELossless, uid.JPEGLossless]
 _LOSSY = [uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEG2000, uid.JPEGLSNearLossless]
 _REST = [uid.DeflatedExplicitVRLittleEndian, uid.ExplicitVRBigEndian]
-_MOST = 128  # contexts in one association, PS3.8 9.3.2.2
+_MOST = 128  # contexts in one association, PS3.8 9.3.2.2: 88 for the images, one for the query, 39 for the rest
 _IMAGES = (  # the images of a chest study; requested as the PACS stores them, compressed or not
     uid.CTImageStorage,
     uid.EnhancedCTImageStorage,
@@ -34,10 +34,12 @@ def supported_contexts() -> list[PresentationContext]:
 def retrieve_contexts(query_class: str) -> tuple[list[PresentationContext], list[str]]:
     """The contexts of a C-GET with `query_class`, and the storage classes in them.
 
-    Each image class has its own contexts for lossless and lossy syntaxes, so that the PACS need not decompress its
-    images; pynetdicom's other default storage classes fill the rest of the 128.
+    Each image class has one context for each syntax: of several syntaxes in one context the PACS accepts a single one
+    (PS3.8 9.3.3.2), and may then be unable to send an image that it stores in another. pynetdicom's other default
+    storage classes fill the rest of the 128, uncompressed.
     """
-    images = [build_context(image, syntaxes) for image in _IMAGES for syntaxes in (_PLAIN, _LOSSLESS, _LOSSY)]
+    syntaxes = [*_PLAIN, *_LOSSLESS, *_LOSSY]
+    images = [build_context(image, syntax) for image in _IMAGES for syntax in syntaxes]
     others = [
         build_context(context.abstract_syntax, _PLAIN)
         for context in StoragePresentationContexts

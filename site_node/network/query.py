@@ -30,6 +30,7 @@ _UID = re.compile(r"[0-9.]{1,64}")
 _TAG = re.compile(r"[0-9A-Fa-f]{8}")
 _REASONS = MappingProxyType(
     {  # PS3.4 tables C.4-2 and C.4-3
+        0xA700: "pacs-out-of-resources",
         0xA701: "pacs-out-of-resources",
         0xA702: "pacs-could-not-send",
         0xA801: "destination-unknown",
@@ -132,12 +133,17 @@ def outcome_of(answers: Iterator[tuple[Dataset, Dataset | None]]) -> Outcome:
     return outcome
 
 
+def reason_of_status(code: int) -> str:
+    """The reason that a status of failure means; its number where it has no meaning of its own."""
+    return _REASONS.get(code, f"pacs-status-{code:04x}")
+
+
 def _reason(code: int, failed: int | None) -> str:
     if code == SUCCESS and not failed:
         return ""
     if code == SUCCESS or code in _WARNINGS:
         return "pacs-sent-in-part"
-    return _REASONS.get(code, f"pacs-status-{code:04x}")
+    return reason_of_status(code)
 
 
 def matching_keys(query: Query) -> dict[str, str]:

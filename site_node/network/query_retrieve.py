@@ -20,7 +20,7 @@ from pynetdicom.presentation import PresentationContext, build_context, build_ro
 
 from shared.errors import PacsFailed
 from site_node.network.arrivals import Arrivals
-from site_node.network.connection import associated
+from site_node.network.connection import associated, missing_service
 from site_node.network.interface import QueryRetrieve
 from site_node.network.presentation_contexts import retrieve_contexts
 from site_node.network.query import (
@@ -37,6 +37,7 @@ from site_node.network.query import (
     find_identifier,
     is_uid,
     outcome_of,
+    reason_of_status,
     retrieve_identifier,
     series_match,
     study_match,
@@ -75,7 +76,8 @@ class Pacs(QueryRetrieve):
         identifier = find_identifier("STUDY", STUDY_KEYS, query.checked())
         matches = tuple(map(study_match, self._find(identifier)))
         if not all(is_uid(match.study_uid) for match in matches):
-            raise PacsFailed(operation="C-FIND", problem="it names a study without a valid UID")
+            problem = "it names a study without a valid UID"
+            raise PacsFailed(operation="C-FIND", problem=problem, reason="answer-without-uid")
         return matches
 
     def series(self, study_uid: str) -> tuple[SeriesMatch, ...]:
@@ -129,8 +131,9 @@ class Pacs(QueryRetrieve):
                 if answer is not None:
                     answers.append(answer)
                 if len(answers) > _MOST_ANSWERS:
-                    raise PacsFailed(operation="C-FIND", problem=f"more than {_MOST_ANSWERS} answers; ask for less")
-        raise PacsFailed(operation="C-FIND", problem="the answers end without a status")
+                    problem = f"more than {_MOST_ANSWERS} answers; ask for less"
+                    raise PacsFailed(operation="C-FIND", problem=problem, reason="answers-too-many")
+        raise PacsFailed(operation="C-FIND", problem="the answers end without a status", reason="no-answer")
 
     @contextmanager
     def _associated(
@@ -145,6 +148,7 @@ class Pacs(QueryRetrieve):
         try:
             with associated(
                 self._settings,
+                operation,
                 contexts,
                 answer_seconds=self._settings.answer_seconds,
                 dimse_seconds=seconds,
@@ -154,16 +158,19 @@ class Pacs(QueryRetrieve):
             ) as association:
                 offered = {context.abstract_syntax for context in association.accepted_contexts}
                 if contexts[0].abstract_syntax not in offered:
-                    raise PacsFailed(operation=operation, problem="it does not offer this service")
+                    raise missing_service(operation)
                 yield association
         except (RuntimeError, ValueError) as error:  # the association ended just before; a value cannot be encoded
             raise PacsFailed(
-                type(error).__name__, operation=operation, problem="it broke off, or was asked wrongly"
+                type(error).__name__,
+                operation=operation,
+                problem="it broke off, or was asked wrongly",
+                reason="no-answer",
             ) from None
 
     def _expect(self, operation: str, status: Dataset) -> None:
         code = status.get("Status")
         if code is None:
-            raise PacsFailed(operation=operation, problem="no answer")
+            raise PacsFailed(operation=operation, problem="no answer", reason="no-answer")
         if code != SUCCESS:
-            raise PacsFailed(operation=operation, problem=f"status 0x{code:04X}")
+            raise PacsFailed(operation=operation, problem=f"status 0x{code:04X}", reason=reason_of_status(code))

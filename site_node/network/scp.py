@@ -1,7 +1,7 @@
 """The C-STORE SCP: PACS and modalities push to it. An instance is durable before its sender gets status 0x0000.
 
-Only the calling AE titles of the settings are let in, and only under our own title. Logs hold only codes and counts.
-Of an instance only its StudyInstanceUID is read here.
+Only the calling AE titles of the settings are let in, and only under our own title. Logs hold only codes, counts and
+AE titles. Of an instance only its StudyInstanceUID is read here.
 """
 
 import ssl
@@ -42,10 +42,7 @@ def serving(settings: ScpSettings, arrivals: Arrivals, tls: ssl.SSLContext | Non
     ae.maximum_associations = settings.associations
     ae.acse_timeout = HANDSHAKE_SECONDS
     ae.network_timeout = IDLE_SECONDS
-    handlers = [
-        (evt.EVT_C_STORE, handle_store, [arrivals, settings.min_free_mb << 20]),
-        (evt.EVT_REJECTED, _log_refusal),
-    ]
+    handlers = [(evt.EVT_C_STORE, handle_store, [arrivals, settings.min_free_mb << 20])]
     try:
         server = ae.make_server(
             (settings.host, settings.port), evt_handlers=handlers, ssl_context=tls, server_class=Server
@@ -89,7 +86,3 @@ def handle_store(event: Event, arrivals: Arrivals, reserve: int = 0, fetch: Fetc
         log.error("scp.not_kept", errno=error.errno)
         return OUT_OF_RESOURCES
     return SUCCESS
-
-
-def _log_refusal(_event: Event) -> None:
-    log.warning("scp.association_refused")

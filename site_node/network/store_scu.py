@@ -152,14 +152,18 @@ class _Batch:
         if self._error is not None and not self.sent and not self.failed:
             raise self._error
         for file, _ in self._queued():
-            self.failed[file.path] = self._error.code if self._error else "no-answer"
+            self.failed[file.path] = self._error.reason if self._error else "no-answer"
 
     def _work(self) -> None:
         """One association after the other, until the queue is empty or none can be established."""
         while not self._queue.empty():
             try:
                 with associated(
-                    self._settings, self._contexts, answer_seconds=self._settings.answer_seconds, tls=self._tls
+                    self._settings,
+                    "C-STORE",
+                    self._contexts,
+                    answer_seconds=self._settings.answer_seconds,
+                    tls=self._tls,
                 ) as association:
                     self._send_over(association)
             except _AnswerLost:

@@ -14,6 +14,7 @@ import socket
 import ssl
 import struct
 import time
+from collections import Counter
 from contextlib import suppress
 from socketserver import BaseServer
 from threading import Lock, Thread
@@ -39,6 +40,7 @@ from pynetdicom.transport import (
     ThreadedAssociationServer,
 )
 
+from site_node.network.association_request import Rejection, mended, rejection, titles_of
 from site_node.network.c_store_response import c_store_response
 
 log = structlog.get_logger(__name__)
@@ -53,6 +55,7 @@ _POLL_SECONDS = 0.001  # as in pynetdicom
 _IDLE_POLL_SECONDS = 0.05
 _WAIT_SECONDS = 0.01  # the longest delay until the end of an association is noticed
 _GRACE_SECONDS = 2.0  # for associations to send their A-ABORT
+_REQUEST = 1  # PDU type of an A-ASSOCIATE-RQ, PS3.8 9.3.2
 _CLOSED, _INVALID = "Evt17", "Evt19"  # PS3.8 table 9-10; after the latter the association is aborted
 _LAST_OF_COMMAND = b"\3"  # message control header, PS3.8 annex E.2
 _STANDARD_HANDLERS = (
@@ -72,6 +75,9 @@ class Connection(AssociationSocket):  # type: ignore[misc] # pynetdicom ships no
 
     idle_seconds = _POLL_SECONDS
     read_seconds = 30.0  # for the rest of a PDU once it began
+    titles = ("", "")  # called and calling, of a request that we received
+    reads = 0
+    _first_byte = 0
     _wait_seconds = _POLL_SECONDS
 
     def connect(self, primitive: T_CONNECT) -> None:
@@ -94,8 +100,24 @@ class Connection(AssociationSocket):  # type: ignore[misc] # pynetdicom ships no
             self.event_queue.put(_CLOSED)
             return False
 
-    def recv(self, nr_bytes: int) -> bytearray:
-        """Read `nr_bytes`, or fewer if the peer closed; raises `OSError`, also after `read_seconds`."""
+    def recv(self, nr_bytes: int) -> bytes | bytearray:
+        """Read `nr_bytes`, or fewer if the peer closed; raises `OSError`, also after `read_seconds`.
+
+        The titles of a request are mended; pynetdicom reads its first six bytes, then the others.
+        """
+        content = self._read(nr_bytes)
+        if not content:
+            return content
+        self.reads += 1
+        if self.reads == 1:
+            self._first_byte = content[0]
+        elif self.reads == 2 and self._first_byte == _REQUEST:
+            request = mended(bytes(content))
+            self.titles = titles_of(request)
+            return request
+        return content
+
+    def _read(self, nr_bytes: int) -> bytearray:
         if nr_bytes > _PDU_LIMIT:
             raise ConnectionError("a PDU longer than any we allow")
         until = time.monotonic() + self.read_seconds
@@ -143,6 +165,20 @@ class Caller(AE):  # type: ignore[misc] # likewise
         connection.read_seconds = assoc.acse_timeout or connection.read_seconds
         connection.tls_args = tls_args
         return connection
+
+
+def rejection_of(association: Association) -> Rejection | None:
+    """How an association was rejected, by us or by the peer; `None` if it was not."""
+    answer = association.acceptor.primitive
+    if not association.is_rejected or answer is None:
+        return None
+    return rejection(answer.result, answer.result_source, answer.diagnostic)
+
+
+def is_without_contexts(association: Association) -> bool:
+    """Whether the peer accepted the association and none of its presentation contexts."""
+    answer = association.acceptor.primitive
+    return answer is not None and answer.result == 0 and not association.accepted_contexts
 
 
 def adopt(association: Association) -> None:
@@ -223,6 +259,8 @@ class Handler(RequestHandler):  # type: ignore[misc] # likewise
         if self.server.starts(association):
             association.join()
             association.dul.join()
+            if connection.reads:
+                self.server.ended(association, *connection.titles)
 
 
 class Server(ThreadedAssociationServer):  # type: ignore[misc] # likewise
@@ -233,6 +271,7 @@ class Server(ThreadedAssociationServer):  # type: ignore[misc] # likewise
         self._associations: set[Association] = set()
         self._ending = False
         self._lock = Lock()
+        self._unwanted_ends: Counter[str] = Counter()
         super().__init__(*arguments, request_handler=Handler, **more)
 
     def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
@@ -250,6 +289,8 @@ class Server(ThreadedAssociationServer):  # type: ignore[misc] # likewise
             is_allowed = len(self._open) < _MOST_CONNECTIONS
             if is_allowed:
                 self._open.add(request)
+        if not is_allowed:
+            self._log_end("scp.association_refused", "too-many-connections")
         return is_allowed
 
     def close_request(self, request: socket.socket) -> None:
@@ -276,6 +317,24 @@ class Server(ThreadedAssociationServer):  # type: ignore[misc] # likewise
                 association.start()
                 self._associations.add(association)
             return not self._ending
+
+    def ended(self, association: Association, called: str, calling: str) -> None:
+        """Log an association that was refused or aborted, with the titles of its request."""
+        if association.is_released:
+            return
+        refusal = rejection_of(association)
+        if refusal is not None:
+            self._log_end("scp.association_refused", refusal.reason, called=called, calling=calling)
+        elif association.is_aborted:
+            self._log_end("scp.association_aborted", "aborted-or-cut-off", called=called, calling=calling)
+        else:
+            self._log_end("scp.association_refused", "no-valid-request", called=called, calling=calling)
+
+    def _log_end(self, event: str, reason: str, **titles: str) -> None:
+        with self._lock:
+            self._unwanted_ends[reason] += 1
+            count = self._unwanted_ends[reason]
+        log.warning(event, reason=reason, count=count, **titles)
 
     def end(self) -> None:
         """Accept no more connections, abort open associations, and return when all threads have ended."""

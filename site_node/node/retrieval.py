@@ -18,6 +18,7 @@ from site_node.home.retrieve_requests import Part, RequestEntry, Requests
 from site_node.network.arrivals import Arrivals
 from site_node.network.interface import QueryRetrieve
 from site_node.network.query import Fetch, Outcome, Query, StudyMatch
+from site_node.reasons import is_permanent
 from site_node.receive.request_lists import RequestLists, StudyRequest
 from site_node.settings.retrieval import RetrievalSettings
 
@@ -53,7 +54,7 @@ class Retrieval:
         except _Refusal as refusal:
             self._refuse(entry, str(refusal.args[0]))
         except TransportError as error:  # in the query, before any retrieval
-            self._conclude(entry, self._previous_parts(entry), error.code)
+            self._conclude(entry, self._previous_parts(entry), error.reason)
         except Exception as error:  # noqa: BLE001 -- a defect with one request must not stop the others
             log.error("pacs.defect", request=entry.id, trace=trace_lines(error))
             self._conclude(entry, self._previous_parts(entry), "internal-error")
@@ -84,7 +85,9 @@ class Retrieval:
             if study.accession == request.accession or (not request.accession and study.study_uid == request.study_uid)
         }
         if not meant:
-            raise _Refusal("other-accession")
+            raise _Refusal(
+                "other-accession" if any(study.accession for study in matches) else "answer-without-accession"
+            )
         if len({(study.patient_id, study.issuer) for study in meant.values()}) > 1:
             raise _Refusal("several-patients")
         if request.patient_id and {study.patient_id for study in meant.values()} != {request.patient_id}:
@@ -114,7 +117,7 @@ class Retrieval:
                 current = next((match for match in matches if match.study_uid == study.study_uid), None)
                 announced = self.pacs.announced(current) if current else part.announced
         except TransportError as error:
-            reason, announced = error.code, part.announced
+            reason, announced = error.reason, part.announced
         return self._count(study, announced, reason)
 
     def _fetch(self, study_uid: str) -> Outcome:
@@ -159,17 +162,26 @@ class Retrieval:
             self.requests.refuse(entry.id, reason)
 
     def _conclude(self, entry: RequestEntry, parts: Sequence[Part], reason: str) -> None:
-        """Reconcile, or wait for the next attempt; after the last attempt missing instances have failed."""
+        """Reconcile, or wait for the next attempt; after the last attempt missing instances have failed.
+
+        A permanent failure makes an attempt the last one, unless it brought something: then the rest is asked for at
+        once, since the PACS may have stopped at the first image that it cannot send.
+        """
         attempts = entry.attempts + 1
         missing = not parts or any(part.arrived < part.announced for part in parts)
         log.info("pacs.attempt", request=entry.id, attempt=attempts, missing=missing, reason=reason)
-        if missing and attempts < self.settings.attempts:
-            seconds = self.settings.wait_seconds(attempts)
+        is_last = attempts >= self.settings.attempts or (is_permanent(reason) and not _has_grown(entry.parts, parts))
+        if missing and not is_last:
+            seconds = 0.0 if is_permanent(reason) else self.settings.wait_seconds(attempts)
             self.requests.retry_later(entry.id, attempts=attempts, seconds=seconds, reason=reason, parts=parts)
         elif parts:
             self.requests.reconcile(entry.id, [_failed(part, reason) for part in parts])
         else:
             self.requests.refuse(entry.id, reason)
+
+
+def _has_grown(before: Sequence[Part], after: Sequence[Part]) -> bool:
+    return sum(part.arrived for part in after) > sum(part.arrived for part in before)
 
 
 def _failed(part: Part, reason: str) -> Part:

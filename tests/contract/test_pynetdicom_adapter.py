@@ -14,6 +14,7 @@ from pynetdicom.association import MODE_REQUESTOR, Association
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_messages import C_STORE_RQ
 from pynetdicom.dul import DULServiceProvider
+from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
 
 from site_node.network import upper_layer
@@ -150,6 +151,8 @@ def test_the_attributes_that_are_used_are_there() -> None:
     assert association.dul._run_loop_delay == upper_layer._POLL_SECONDS
     for name in ("event_queue", "to_user_queue", "kill_dul", "send_pdu", "socket"):
         assert hasattr(association.dul, name), name
+    assert hasattr(association.acceptor, "primitive")
+    assert all(hasattr(A_ASSOCIATE(), name) for name in ("result", "result_source", "diagnostic"))
     for name in ("msg_queue", "message"):
         assert hasattr(association.dimse, name), name
     for event, handler in upper_layer._STANDARD_HANDLERS:

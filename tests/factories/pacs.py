@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from pydicom.dataset import Dataset
+from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from shared.ids import SiteId, StudyKey
 from site_node.network.arrivals import Arrivals
@@ -48,12 +49,12 @@ class Orthanc:
         with urllib.request.urlopen(f"http://{_LOOPBACK}:{self.http}{path}", data, timeout=30) as answer:
             return json.loads(answer.read())
 
-    def fill(self, datasets: Iterable[Dataset], folder: Path) -> int:
-        """Upload instances; returns their number."""
+    def fill(self, datasets: Iterable[Dataset], folder: Path, syntax: UID = ExplicitVRLittleEndian) -> int:
+        """Upload instances in a transfer syntax; returns their number."""
         file = folder / "upload.dcm"
         uploads = list(datasets)
         for dataset in uploads:
-            write_file(dataset, file)
+            write_file(dataset, file, syntax)
             self.call("/instances", file.read_bytes())
         return len(uploads)
 

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 from pynetdicom.association import Association
 
 from shared.errors import InvalidArgument, PacsRefused, PacsUnreachable
@@ -140,13 +142,28 @@ def test_only_what_is_missing_is_fetched_again(tmp_path: Path, pacs: Orthanc, me
 
 
 def test_an_unknown_destination_ends_with_that_reason(tmp_path: Path, pacs: Orthanc) -> None:
-    """A PACS that does not know our AE title sends nothing; all that it announced fails with that reason."""
-    site = Site(tmp_path, pacs.dicom, method="move", attempts=2)
+    """A PACS that does not know our AE title sends nothing; all that it announced fails at once, and why."""
+    site = Site(tmp_path, pacs.dicom, method="move", attempts=8)
     site.ask(StudyRequest(accession="A0"))
     work(site.retrieval("NOBODY"), threading.Event(), patience=1)
     assert site.numbers == (SLICES, 0, SLICES)
     assert set(site.reasons()) <= {"destination-unknown", "pacs-status-c000"}
     assert site.reasons()
+    assert site.ledger.requests.all()[0].attempts == 0
+
+
+def test_an_image_comes_in_the_compression_that_the_pacs_holds(tmp_path: Path) -> None:
+    """By C-GET, compressed in two ways beside an uncompressed one, at the first attempt."""
+    syntaxes = (JPEG2000Lossless, RLELossless, ExplicitVRLittleEndian)
+    with orthanc(tmp_path / "data") as running:
+        for number, syntax in enumerate(syntaxes):
+            film = make_dx(study=f"f{number}", PatientID="P", AccessionNumber="MIXED")
+            running.fill([film], tmp_path, syntax)
+        site = Site(tmp_path, running.dicom, attempts=1)
+        site.fetch("MIXED")
+    assert site.numbers == (len(syntaxes), len(syntaxes), 0)
+    arrived = {dcmread(file).file_meta.TransferSyntaxUID for file in site.arrivals.folder.glob("*/*.dcm")}
+    assert arrived == set(syntaxes)
 
 
 def test_each_accession_that_cannot_be_fetched_has_its_reason(tmp_path: Path, pacs: Orthanc) -> None:

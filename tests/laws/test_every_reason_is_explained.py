@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import all_errors, code_of
-from site_node.reasons import catalogue, ending_of, reason_for
+from site_node.reasons import catalogue, ending_of, is_permanent, reason_for, sentence_of
 from site_node.study import Ending, Severity
 
 PACKAGE = Path(__file__).resolve().parents[2] / "site_node"
@@ -25,6 +25,7 @@ CONSTRUCTORS: dict[str, int | str] = {
     "Finding": "code",
     "Candidate": "refusal",
     "Outcome": "reason",
+    "PacsFailed": "reason",
 }
 
 
@@ -90,11 +91,30 @@ def test_every_constructor_is_one_that_the_source_calls() -> None:
 
 
 def test_every_code_of_the_catalogue_is_used() -> None:
-    """No sentence is left over: its code stands in the source, or is that of an error which becomes a reason."""
+    """No sentence is left over: its code stands in the source, whole or before a status, or is an error's."""
     everywhere, in_validate = texts_of("."), texts_of("validate")
     errors = {code_of(kind) for kind in all_errors()}
+    prefixes = tuple(text for text in everywhere if text.startswith("pacs-") and text.endswith("-"))
     used = everywhere | errors | {f"validate-{text}" for text in in_validate}
-    assert not catalogue().keys() - used
+    assert not {code for code in catalogue().keys() - used if not f"{code}-".startswith(prefixes)}
+
+
+def test_every_status_of_a_pacs_is_explained() -> None:
+    """Any DIMSE status of failure and any HTTP status has a sentence; a passing failure is never called permanent."""
+    codes = [f"pacs-status-{status:04x}" for status in (0x0110, 0x0122, 0xA7FF, 0xC000, 0xC123, 0xFFFF)]
+    codes += [f"pacs-http-{status}" for status in (204, 302, 400, 404, 406, 408, 418, 429, 500, 501, 502, 503, 599)]
+    assert sentence_of("pacs-status-") != sentence_of("no-such-code")
+    assert sentence_of("no-such-code") not in {sentence_of(code) for code in codes}
+    passing = {
+        "pacs-status-0110",
+        "pacs-status-a7ff",
+        "pacs-status-ffff",
+        "pacs-http-204",
+        "pacs-http-302",
+        "pacs-http-408",
+    }
+    passing |= {f"pacs-http-{status}" for status in (429, 500, 502, 503, 599)}
+    assert {code for code in codes if not is_permanent(code)} == passing
 
 
 @pytest.mark.parametrize("code", catalogue())

@@ -75,8 +75,8 @@ def test_what_is_kept_is_what_was_sent(tmp_path: Path) -> None:
         (multipart_answer(FILES[0], OTHER, FILES[1]), "sent-other", FILES[:2]),
         (multipart_answer(FILES[0][:-40], FILES[1]), "sent-broken", FILES[1:2]),
         (multipart_answer(b"<html>", FILES[1]), "sent-broken", FILES[1:2]),
-        (Answer(status=404), "pacs-could-not-send", []),
-        (Answer(status=204), "pacs-could-not-send", []),
+        (Answer(status=404), "pacs-http-404", []),
+        (Answer(status=204), "pacs-http-204", []),
         (multipart_answer(), "", []),
     ],
     ids=["other-study", "cut-file", "no-dicom", "gone", "nothing", "no-part"],
@@ -96,6 +96,19 @@ def test_an_instance_that_is_another_than_the_one_named_is_not_kept(tmp_path: Pa
         fake.first = [multipart_answer(FILES[2])]
         outcome, files = fetched(fake, tmp_path, UIDS[0])
     assert (outcome.reason, files) == ("sent-other", [])
+
+
+@pytest.mark.parametrize("status", [400, 406])
+def test_a_server_that_cannot_give_any_syntax_is_asked_plainly(tmp_path: Path, status: int) -> None:
+    """After HTTP 406 or 400 to `transfer-syntax=*` each file is asked for without it, and comes."""
+    with dicomweb(SLICES) as fake:
+        fake.first = [Answer(status=status)]
+        assert fetched(fake, tmp_path, *UIDS) == (Outcome(completed=len(FILES), failed=0), sorted(FILES))
+        assert ["transfer-syntax=*" in headers["Accept"] for headers in fake.headers] == [True, *[False] * len(FILES)]
+        fake.first = [Answer(status=status)] * 2
+        with pytest.raises(PacsFailed) as caught:
+            fetched(fake, tmp_path)
+        assert caught.value.reason == f"pacs-http-{status}"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,135 @@
+"""AE titles as old workstations pad them, and what the log says of each association that is refused or aborted."""
+
+import json
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.errors import PacsFailed, PacsRefused
+from site_node.network.arrivals import Arrivals
+from site_node.network.association_request import NO_TITLE, mended, titles_of
+from site_node.network.query_retrieve import Pacs
+from site_node.network.scp import serving
+from site_node.node.log_codes import log_codes_only
+from site_node.settings.dimse import PacsSettings, ScpSettings
+from tests.factories.pacs import free_port, key_of
+
+ACCEPTED, REJECTED, ABORTED = 2, 3, 7
+TITLES = st.from_regex(r"[!-\[\]-~]([ -\[\]-~]{0,14}[!-\[\]-~])?", fullmatch=True)
+
+
+def item(kind: int, content: bytes) -> bytes:
+    return struct.pack(">BBH", kind, 0, len(content)) + content
+
+
+def request(called: bytes, calling: bytes) -> bytes:
+    """An A-ASSOCIATE-RQ for verification, with both titles as given, 16 bytes each."""
+    context = item(0x20, b"\1\0\0\0" + item(0x30, b"1.2.840.10008.1.1") + item(0x40, b"1.2.840.10008.1.2"))
+    user = item(0x50, item(0x51, struct.pack(">I", 16384)) + item(0x52, b"1.2.3.4"))
+    application = item(0x10, b"1.2.840.10008.3.1.1.1")
+    return struct.pack(">HH", 1, 0) + called + calling + bytes(32) + application + context + user
+
+
+def answer_to(port: int, body: bytes) -> int:
+    """The type of the PDU that answers; the connection is closed after it, without a release."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(struct.pack(">BBI", 1, 0, len(body)) + body)
+        return connection.recv(100)[0]
+
+
+@contextmanager
+def listening(folder: Path, **more: object) -> Iterator[int]:
+    """Our SCP, which lets PACS in; at its end every association has ended and is logged."""
+    log_codes_only()
+    settings = ScpSettings.model_validate({"host": "127.0.0.1", "port": free_port(), "callers": ("PACS",), **more})
+    with serving(settings, Arrivals(folder, key_of)) as port:
+        yield port
+
+
+def logged(capsys: pytest.CaptureFixture[str]) -> list[tuple[str, ...]]:
+    lines = map(json.loads, capsys.readouterr().err.splitlines())
+    return [tuple(str(line.get(name)) for name in ("event", "called", "calling", "reason", "count")) for line in lines]
+
+
+@pytest.mark.parametrize("padding", [b" ", b"\0"])
+def test_titles_padded_with_nul_are_those_padded_with_spaces(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], padding: bytes
+) -> None:
+    """Both are let in; a caller that goes without a release is logged with its titles."""
+    with listening(tmp_path) as port:
+        assert answer_to(port, request(b"RICORD".ljust(16, padding), b"PACS".ljust(16, padding))) == ACCEPTED
+    ((event, *titles, _, count),) = logged(capsys)
+    assert (event, titles, count) == ("scp.association_aborted", ["RICORD", "PACS"], "1")
+
+
+def test_every_refusal_has_its_titles_its_reason_and_its_number(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A blank title, one with another character, and another's are rejected; what is no request is aborted."""
+    ours = b"RICORD".ljust(16)
+    strange = [bytes(16), b" " * 16, b"PA\0CS".ljust(16), b"PACS\\".ljust(16), b"P\xc4CS".ljust(16), NO_TITLE]
+    with listening(tmp_path) as port:
+        for calling in strange:
+            assert answer_to(port, request(ours, calling)) == REJECTED
+        assert answer_to(port, request(ours, b"OTHER".ljust(16))) == REJECTED
+        assert answer_to(port, request(b"ELSE".ljust(16), b"PACS".ljust(16))) == REJECTED
+        assert answer_to(port, bytes(20)) == ABORTED
+        socket.create_connection(("127.0.0.1", port)).close()  # such as a check of the port: no association
+    refused, unknown = "scp.association_refused", "calling-title-not-recognized"
+    assert sorted(logged(capsys)) == sorted(
+        [
+            *((refused, "RICORD", NO_TITLE.decode(), unknown, str(number + 1)) for number in range(len(strange))),
+            (refused, "RICORD", "OTHER", unknown, str(len(strange) + 1)),
+            (refused, "ELSE", "PACS", "called-title-not-recognized", "1"),
+            (refused, "", "", "no-valid-request", "1"),
+        ]
+    )
+
+
+@given(TITLES, TITLES, st.sampled_from([b" ", b"\0"]), st.sampled_from([b"", b" ", b"\0"]))
+def test_a_title_is_itself_whatever_pads_it(called: str, calling: str, padding: bytes, before: bytes) -> None:
+    """Nothing else of the request changes."""
+    padded = [(before + title.encode())[:16].ljust(16, padding) for title in (called, calling)]
+    body = request(*padded)
+    after = mended(body)
+    assert titles_of(after) == tuple(title.decode().strip(" \0") for title in padded)
+    assert (len(after), after[:4], after[36:]) == (len(body), body[:4], body[36:])
+
+
+@given(st.binary(max_size=80))
+def test_no_request_is_too_strange_to_be_mended(body: bytes) -> None:
+    """Its length stays, and its titles are printable."""
+    after = mended(body)
+    assert len(after) == len(body)
+    assert all(title.isascii() and title.isprintable() for title in titles_of(after))
+
+
+def test_a_pacs_that_is_full_is_asked_again_and_one_that_refuses_us_is_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A transient rejection is `pacs-busy`, a permanent one `pacs-refused`; both are logged with both titles."""
+
+    def pacs(port: int, calling: str) -> Pacs:
+        return Pacs(PacsSettings(host="127.0.0.1", port=port, ae_title="RICORD", calling=calling, answer_seconds=5))
+
+    with listening(tmp_path, associations=1) as port:
+        with pytest.raises(PacsRefused):
+            pacs(port, "OTHER").echo()
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+            body = request(b"RICORD".ljust(16), b"PACS".ljust(16))
+            connection.sendall(struct.pack(">BBI", 1, 0, len(body)) + body)
+            assert connection.recv(100)[0] == ACCEPTED
+            with pytest.raises(PacsFailed) as caught:
+                pacs(port, "PACS").echo()
+    assert caught.value.reason == "pacs-busy"
+    ours = [line[1:4] for line in logged(capsys) if line[0] == "pacs.association_refused"]
+    assert ours == [
+        ("RICORD", "OTHER", "calling-title-not-recognized"),
+        ("RICORD", "PACS", "local-limit-exceeded"),
+    ]
