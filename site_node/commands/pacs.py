@@ -6,12 +6,14 @@ import typer
 
 from shared.errors import ExitCode, InvalidArgument
 from shared.terminal import make_app, print_json, print_line, print_table
+from site_node.commands.fetch_progress import shown
 from site_node.commands.options import Json, home_of, node_of
 from site_node.commands.pacs_send import send
 from site_node.network.query import Query
 from site_node.node.acquisition import Acquisition
-from site_node.node.fetch import NO_NEW_REQUESTS, fetch
+from site_node.node.fetch import NO_NEW_REQUESTS, Pace, fetch
 from site_node.node.open import Node
+from site_node.node.service_trials import try_services
 from site_node.reasons import explanation_of
 from site_node.receive.accessions import PROBLEMS, AccessionList, of_text
 from site_node.receive.request_lists import StudyRequest
@@ -27,18 +29,28 @@ Modality = Annotated[str, typer.Option(help="CT, CR, DX …")]
 
 
 @pacs.command(name="test")
-def echo(context: typer.Context, as_json: Json = False) -> None:
-    """Ask the PACS whether it is there and lets us in (C-ECHO; over the web a search for one study).
+def try_out(context: typer.Context, accession: Accession = "", as_json: Json = False) -> None:
+    """Try each service of the PACS: C-ECHO, C-FIND, C-GET and C-MOVE, or over the web QIDO-RS and WADO-RS.
 
-    Example: `ricord-site pacs test`
+    With --accession one image of that study is fetched by each service that fetches, and thrown away; without, the
+    PACS is only asked whether it offers them. Exit code 4 where a service that the settings use does not work.
+
+    Example: `ricord-site pacs test --accession 2024-0173`
     """
     with node_of(context, writing=False) as node:
         settings = _acquisition(node).pacs_settings()
-        _acquisition(node).pacs().echo()
+        tried = try_services(_acquisition(node), accession)
     if as_json:
-        print_json({"answered": True, **settings.model_dump(include={"host", "port", "ae_title", "url"})})
+        address = settings.model_dump(include={"host", "port", "ae_title", "url"})
+        print_json({"answered": True, **address, "services": [service.model_dump() for service in tried]})
     else:
         print_line(f"{settings.peer} answers.")
+        for service in tried:
+            works = "works." if accession or service.service not in {"C-GET", "C-MOVE"} else "is offered."
+            said = f"{explanation_of(service.reason)} ({service.reason})" if service.reason else works
+            print_line(f"{service.service}{'' if service.is_used else ' (not used)'}: {said}")
+    if any(service.reason and service.is_used for service in tried):
+        raise typer.Exit(ExitCode.REFUSED)
 
 
 @pacs.command()
@@ -106,15 +118,18 @@ def retry(context: typer.Context, as_json: Json = False) -> None:
     fetch_and_show(context, NO_NEW_REQUESTS, as_json=as_json)
 
 
-def fetch_and_show(context: typer.Context, listed: AccessionList, *, as_json: bool, again: bool = False) -> None:
+def fetch_and_show(
+    context: typer.Context, listed: AccessionList, *, as_json: bool, again: bool = False, pace: Pace = Pace.SOON
+) -> None:
     """Fetch the studies of a list and show how each row ended; exit code 3 where one ended with a reason."""
-    report, left_to_service = fetch(home_of(context), listed, again=again)
+    report, left_to_service = fetch(home_of(context), listed, again=again, pace=pace, show=shown)
     if as_json:
         print_json(report)
     else:
         print_line(
             f"{report.requests} requests, {report.reconciled} reconciled: {report.announced} images announced, "
-            f"{report.arrived} arrived, {report.failed} failed."
+            f"{report.arrived} arrived, {report.failed} failed. "
+            f"{report.studies} studies with {report.instances} new images were received."
         )
         for row, code in report.rows.items():
             problem = f"{PROBLEMS[code]}." if code in PROBLEMS else explanation_of(code)

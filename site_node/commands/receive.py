@@ -10,6 +10,7 @@ from shared.errors import ExitCode, InvalidArgument
 from shared.terminal import print_json, print_line
 from site_node.commands.options import Json, node_of
 from site_node.home.ledger import State
+from site_node.node.fetch import Pace
 from site_node.node.intake import receive_source
 from site_node.reasons import explanation_of
 from site_node.receive.accessions import of_text, read_accessions
@@ -24,6 +25,8 @@ def receive(
     ] = "",
     column: Annotated[str, typer.Option(help="The column of the list, if none is called Accession.")] = "",
     patient_column: Annotated[str, typer.Option(help="A column of patient IDs to hold the answers against.")] = "",
+    queue: Annotated[bool, typer.Option("--queue", help="Only enter the list, for `run` or a later command.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until each row of the list has ended.")] = False,
     as_json: Json = False,
 ) -> None:
     """Copy the DICOM files of a source into the home, as studies; nothing leaves the hospital.
@@ -32,10 +35,12 @@ def receive(
     quarantine/files.jsonl. Receiving the same source again changes nothing.
 
     With --accessions, each study of the list is fetched from the PACS that the settings name, until every image it
-    announced arrived or failed with a reason; an unfinished list is continued.
+    announced arrived or failed with a reason; an unfinished list is continued, and nothing is fetched twice. The
+    command ends when nothing is due within a minute, at once with --queue, and with --wait when every row has ended.
 
     Example: `ricord-site receive /archive/export-2024` or `ricord-site receive --accessions list.xlsx`
     """
+    pace = _pace(queue=queue, wait=wait, with_list=bool(accessions))
     if (source is None) == (not accessions):
         raise InvalidArgument(name="SOURCE", problem="name a source or --accessions, one of the two")
     if source is None:
@@ -47,7 +52,7 @@ def receive(
             listed = read_accessions(Path(accessions), column=column, patient_column=patient_column)
         if not listed.requests and not listed.problems:
             raise InvalidArgument(name="--accessions", problem="the list is empty")
-        fetch_and_show(context, listed, as_json=as_json)
+        fetch_and_show(context, listed, as_json=as_json, pace=pace)
         return
     with node_of(context) as node:
         intake = receive_source(node, source)
@@ -66,3 +71,10 @@ def receive(
             print_line(f"{waiting} studies wait for a person; see `ricord-site review list`.")
     if intake.files or intake.late:
         raise typer.Exit(ExitCode.PARTIAL)
+
+
+def _pace(*, queue: bool, wait: bool, with_list: bool) -> Pace:
+    """The pace that the options mean; raises `InvalidArgument` for both, or either without a list."""
+    if (queue or wait) and (queue == wait or not with_list):
+        raise InvalidArgument(name="--queue", problem="it and --wait go with --accessions, one of the two")
+    return Pace.QUEUE if queue else Pace.WAIT if wait else Pace.SOON

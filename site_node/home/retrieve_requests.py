@@ -7,7 +7,7 @@ with a reason. A request for which nothing can be retrieved is refused, with a r
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Container, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
@@ -80,6 +80,16 @@ class RequestCounts(Frozen):
     expected: int
 
 
+class RequestProgress(Frozen):
+    """How far some requests have come."""
+
+    rows: int
+    ended: int
+    arrived: int  # images, as noted after the last attempt of each
+    next_due: datetime | None  # of those that are open
+    expected: tuple[Part, ...]  # studies whose images may be arriving now
+
+
 class Requests:
     """The table, on the ledger's own connection."""
 
@@ -126,13 +136,44 @@ class Requests:
 
     def awaited_studies(self) -> frozenset[StudyKey]:
         """Studies that must not be received yet, since more of their instances are expected."""
-        return frozenset(part.key for entry in self.all() if entry.is_open for part in entry.parts)
+        rows = self._db.execute(
+            "select value ->> 'key' from requests, json_each(parts)"
+            " where state in (?, ?) and value ->> 'arrived' < value ->> 'announced'",
+            _OPEN_STATES,
+        )
+        return frozenset(StudyKey(key) for (key,) in rows)
 
     def incomplete_studies(self) -> frozenset[StudyKey]:
         """Studies whose last request ended with instances missing."""
-        closed = (entry for entry in self._by_change() if not entry.is_open)
-        last_failed = {part.key: part.failed for entry in closed for part in entry.parts}
-        return frozenset(key for key, failed in last_failed.items() if failed)
+        rows = self._db.execute(
+            "select value ->> 'key', value ->> 'failed' from requests, json_each(parts)"
+            " where state not in (?, ?) order by changed_at",
+            _OPEN_STATES,
+        )
+        last_failed: dict[str, int] = dict(map(tuple, rows))
+        return frozenset(StudyKey(key) for key, failed in last_failed.items() if failed)
+
+    def progress(self, ids: Collection[str]) -> RequestProgress:
+        """How far these requests have come."""
+        wanted = json.dumps(list(ids))
+        rows, ended, next_due, arrived = self._db.execute(
+            "select count(*), total(state not in (?1, ?2)), min(iif(state in (?1, ?2), not_before, null)),"
+            " total((select total(value ->> 'arrived') from json_each(parts)))"
+            " from requests where id in (select value from json_each(?3))",
+            (*_OPEN_STATES, wanted),
+        ).fetchone()
+        retrieving = self._db.execute(
+            "select parts from requests where state = ? and id in (select value from json_each(?))",
+            (RequestState.RETRIEVING, wanted),
+        )
+        expected = [part for (parts,) in retrieving for part in _PARTS.validate_json(parts)]
+        return RequestProgress(
+            rows=rows,
+            ended=int(ended),
+            arrived=int(arrived),
+            next_due=next_due,
+            expected=tuple(part for part in expected if part.arrived < part.announced),
+        )
 
     def announced(self, request: str, parts: Sequence[Part]) -> None:
         """Note what the PACS announced; an attempt to retrieve it begins."""
@@ -156,9 +197,11 @@ class Requests:
         """End a request for which nothing can be retrieved."""
         self._set(request, RequestState.REFUSED, reason=reason)
 
-    def reopen(self) -> int:
-        """Open every request that ended with a reason once more, and return how many."""
-        entries = [entry for entry in self.all() if not entry.is_open and entry.reason]
+    def reopen(self, ids: Container[str] | None = None) -> int:
+        """Open requests that ended with a reason once more, all or those of `ids`, and return how many."""
+        entries = [
+            entry for entry in self.all() if not entry.is_open and entry.reason and (ids is None or entry.id in ids)
+        ]
         for entry in entries:  # the announced counts stay: opening a request again does not make its studies complete
             parts = [part.model_copy(update={"failed": 0, "reason": ""}) for part in entry.parts]
             self._set(entry.id, RequestState.RETRIEVING if parts else RequestState.WAITING, attempts=0, parts=parts)
@@ -179,9 +222,6 @@ class Requests:
             failed=failed,
             expected=announced - arrived - failed,
         )
-
-    def _by_change(self) -> tuple[RequestEntry, ...]:
-        return tuple(sorted(self.all(), key=lambda entry: entry.changed_at))
 
     def _set(
         self,

@@ -5,7 +5,7 @@ the client's own `iter_study` gives parsed data sets, and accepts an answer that
 URLs, and so the query; none of them leaves this module.
 """
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import partial
 from http import HTTPStatus
@@ -28,7 +28,7 @@ from shared.errors import (
 )
 from site_node.dicom.reading import read_header
 from site_node.network.arrivals import Arrivals
-from site_node.network.interface import QueryRetrieve
+from site_node.network.interface import QueryRetrieve, Trial
 from site_node.network.multipart import read_parts
 from site_node.network.query import (
     INSTANCE_KEYS,
@@ -53,6 +53,7 @@ log = structlog.get_logger(__name__)
 
 _MOST_ANSWERS = 10_000
 _MOST_INSTANCES = 100_000  # in one answer, which may be endless
+_NO_STUDY = "2.25.0"  # a UID that no PACS knows
 _PAGE = 1_000  # answers requested at once
 _CHUNK = 1 << 20
 _PLAINLY = 'multipart/related; type="application/dicom"'  # the server may then decompress, PS3.18 8.7.3.5.2
@@ -118,6 +119,18 @@ class Dicomweb(QueryRetrieve):
                     break
         completed = reasons.count("")
         return Outcome(reason=next(filter(None, reasons), ""), completed=completed, failed=len(reasons) - completed)
+
+    def trials(self) -> Mapping[str, Trial]:
+        """QIDO-RS and WADO-RS; without a sample a server that answers that it has no such study passes."""
+        return {"QIDO-RS": self._try_search, "WADO-RS": self._try_retrieve}
+
+    def _try_search(self, _sample: Fetch | None, _arrivals: Arrivals) -> Outcome:
+        self.echo()
+        return Outcome()
+
+    def _try_retrieve(self, sample: Fetch | None, arrivals: Arrivals) -> Outcome:
+        outcome = self.retrieve(sample or Fetch(study_uid=_NO_STUDY), arrivals)
+        return outcome if sample is not None else Outcome()
 
     def _search(
         self,

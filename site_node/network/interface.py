@@ -1,10 +1,13 @@
 """What a retrieval needs of a PACS, over DIMSE (`query_retrieve.py`) or the web (`dicomweb.py`): find and fetch."""
 
 from abc import abstractmethod
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from site_node.network.arrivals import Arrivals
 from site_node.network.query import Fetch, Outcome, Query, SeriesMatch, StudyMatch
+
+Trial = Callable[[Fetch | None, Arrivals], Outcome]  # with a sample to fetch, or without one; raises `TransportError`
 
 
 class QueryRetrieve(Protocol):
@@ -29,6 +32,10 @@ class QueryRetrieve(Protocol):
     @abstractmethod
     def retrieve(self, fetch: Fetch, arrivals: Arrivals, reserve: int = 0) -> Outcome:
         """Fetch into `arrivals` while `reserve` bytes of the disk stay free; the caller counts the arrivals."""
+
+    def trials(self) -> Mapping[str, Trial]:
+        """How to try each service by its name, but that of `echo`; those that a retrieval uses come first."""
+        return {}
 
     def announced(self, study: StudyMatch) -> int:
         """The number of instances of the study: as the PACS counts them, else by series, else listed singly."""

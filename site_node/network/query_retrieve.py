@@ -7,7 +7,7 @@ comes twice replaces itself. Nothing here logs; only return values hold PHI.
 
 import ssl
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,7 +21,7 @@ from pynetdicom.presentation import PresentationContext, build_context, build_ro
 from shared.errors import PacsFailed
 from site_node.network.arrivals import Arrivals
 from site_node.network.connection import associated, missing_service
-from site_node.network.interface import QueryRetrieve
+from site_node.network.interface import QueryRetrieve, Trial
 from site_node.network.presentation_contexts import retrieve_contexts
 from site_node.network.query import (
     INSTANCE_KEYS,
@@ -52,6 +52,7 @@ STUDY_MOVE = UID("1.2.840.10008.5.1.4.1.2.2.2")
 STUDY_GET = UID("1.2.840.10008.5.1.4.1.2.2.3")
 
 _MOST_ANSWERS = 10_000
+_NO_STUDY = "2.25.0"  # a UID that no PACS knows
 
 
 class Pacs(QueryRetrieve):
@@ -107,6 +108,30 @@ class Pacs(QueryRetrieve):
         while outcome.reason == "no-answer" and arrivals.seconds_since_arrival(fetch.study_uid) < seconds / 4:
             time.sleep(seconds / 16)
         return outcome
+
+    def trials(self) -> Mapping[str, Trial]:
+        """C-FIND, C-GET and C-MOVE; without a sample the last two are only negotiated."""
+        retrievals: dict[str, Trial] = {"C-GET": self._try_get, "C-MOVE": self._try_move}
+        used = "C-MOVE" if self._settings.method == "move" else "C-GET"
+        return {"C-FIND": self._try_find, used: retrievals[used], **retrievals}
+
+    def _try_find(self, _sample: Fetch | None, _arrivals: Arrivals) -> Outcome:
+        self.studies(Query(study_uid=_NO_STUDY))
+        return Outcome()
+
+    def _try_get(self, sample: Fetch | None, arrivals: Arrivals) -> Outcome:
+        if sample is not None:
+            return self._get(sample, arrivals, 0)
+        contexts, classes = retrieve_contexts(STUDY_GET)
+        roles = [build_role(storage_class, scp_role=True) for storage_class in classes]
+        with self._associated("C-GET", contexts, roles=roles):
+            return Outcome()
+
+    def _try_move(self, sample: Fetch | None, _arrivals: Arrivals) -> Outcome:
+        if sample is not None:
+            return self._move(retrieve_identifier(sample))
+        with self._associated("C-MOVE", [build_context(STUDY_MOVE)]):
+            return Outcome()
 
     def _move(self, identifier: Dataset) -> Outcome:
         with self._associated("C-MOVE", [build_context(STUDY_MOVE)], self._settings.retrieve_seconds) as association:

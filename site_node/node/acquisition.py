@@ -2,7 +2,7 @@
 
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,10 +11,12 @@ from pathlib import Path
 import structlog
 
 from shared.errors import InvalidSetting, NoDicomFound
+from shared.ids import StudyKey
 from shared.terminal import trace_lines
 from site_node.home.folder import SiteHome
 from site_node.home.free_space import FreeSpace
 from site_node.home.ledger import Ledger
+from site_node.home.retrieve_requests import RequestEntry
 from site_node.network.arrivals import Arrivals
 from site_node.network.dicomweb import Dicomweb
 from site_node.network.interface import QueryRetrieve
@@ -111,7 +113,14 @@ class Acquisition:
                 stack.callback(stop.set)
             yield
 
-    def work(self, ledger: Ledger, stop: threading.Event, *, patience: float | None = None) -> int:
+    def work(
+        self,
+        ledger: Ledger,
+        stop: threading.Event,
+        *,
+        patience: float | None = None,
+        attempted: Callable[[RequestEntry], None] = lambda _: None,
+    ) -> int:
         """Attempt the requests that are due; see `site_node.node.retrieval.work`."""
         scp = self.settings.scp
         retrieval = Retrieval(
@@ -123,10 +132,15 @@ class Acquisition:
             has_space=lambda: self.free_space.shortage() is None,
             reserve=max(self.settings.min_free_mb, scp.min_free_mb if scp else 0) << 20,
         )
-        return work(retrieval, stop, patience=patience)
+        return work(retrieval, stop, patience=patience, attempted=attempted)
 
-    def receive_arrivals(self, ledger: Ledger, *, quiet_seconds: float | None = None) -> tuple[Intake, ...]:
-        """Receive every study that got no instance for a while and of which no more are expected."""
+    def receive_arrivals(
+        self, ledger: Ledger, *, quiet_seconds: float | None = None, of: Container[StudyKey] | None = None
+    ) -> tuple[Intake, ...]:
+        """Receive every study that got no instance for a while and of which no more are expected.
+
+        With `of`, only these studies, and those that were set aside before.
+        """
         if not self.home.arrivals.is_dir():
             return ()
         scp = self.settings.scp
@@ -134,7 +148,8 @@ class Acquisition:
         arrivals = self.arrivals
         set_aside, quiet_keys = list(arrivals.set_aside_folders()), list(arrivals.quiet_studies(quiet))
         awaited = ledger.requests.awaited_studies()  # read last: a request is entered before its first image arrives
-        set_aside += [(key, arrivals.set_aside(key)) for key in quiet_keys if key not in awaited]
+        ready = [key for key in quiet_keys if key not in awaited and (of is None or key in of)]
+        set_aside += [(key, arrivals.set_aside(key)) for key in ready]
         incomplete = ledger.requests.incomplete_studies()
         intakes = []
         for key, path in set_aside:

@@ -1,10 +1,14 @@
 """Fetch the studies of a list: enter requests, work on them unless a running node does, report how each row ended."""
 
+import math
 import threading
+import time
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from datetime import UTC, datetime
+from enum import StrEnum
+from functools import partial
 from typing import NamedTuple
 
 from shared.errors import HomeBusy
@@ -19,6 +23,7 @@ from site_node.receive.accessions import AccessionList, RowProblem
 from site_node.receive.request_lists import StudyRequest
 
 NO_NEW_REQUESTS = AccessionList(requests=(), rows=(), problems=())  # to work on the open requests only
+_POLL_SECONDS = 0.5
 _WAIT_SECONDS = 60.0  # for the next attempt of a command; `ricord-site run` waits longer
 
 
@@ -44,9 +49,37 @@ class FetchResult(NamedTuple):
     left_to_service: bool
 
 
-def fetch(home: SiteHome, listed: AccessionList, *, again: bool = False) -> FetchResult:
+class Pace(StrEnum):
+    """How long `fetch` works on requests, or waits until a running node has."""
+
+    QUEUE = "queue"  # not at all: they are entered
+    SOON = "soon"  # until nothing is due within a minute; a running node is not waited for
+    WAIT = "wait"  # until each has ended
+
+
+class FetchProgress(NamedTuple):
+    """How far the requests of one command have come."""
+
+    rows: int
+    ended: int
+    images: int
+    next_try: datetime | None  # where nothing is due now
+
+
+Show = Callable[[Callable[[], FetchProgress]], AbstractContextManager[None]]
+
+
+def fetch(
+    home: SiteHome,
+    listed: AccessionList,
+    *,
+    again: bool = False,
+    pace: Pace = Pace.SOON,
+    show: Show = lambda _: nullcontext(),
+) -> FetchResult:
     """Enter requests and, unless a running node does, work on them; `again` also requests studies that already came.
 
+    `show` shows the progress meanwhile, which it may read in another thread.
     Raises `InvalidSetting` where the settings name no PACS, before anything is entered.
     """
     with ExitStack() as stack:
@@ -57,44 +90,88 @@ def fetch(home: SiteHome, listed: AccessionList, *, again: bool = False) -> Fetc
         acquisition = Acquisition(node.home, node.settings, node.stages.names)
         acquisition.pacs()
         listed, rows = _enter(acquisition, node.ledger, listed, again=again)
-        intakes = () if busy else _work(acquisition, node.ledger)
-        entries = [entry for entry in node.ledger.requests.all() if entry.id in rows or not listed.requests]
+        ids = rows.keys() if listed.requests else {entry.id for entry in node.ledger.requests.all()}
+        intakes: list[Intake] = []
+        if pace is not Pace.QUEUE and (pace is Pace.WAIT or not busy):
+            with show(partial(_progress, acquisition, frozenset(ids))):
+                if busy:
+                    _wait(node.ledger, ids)
+                else:
+                    intakes = _work(acquisition, node.ledger, math.inf if pace is Pace.WAIT else _WAIT_SECONDS)
+        entries = [entry for entry in node.ledger.requests.all() if entry.id in ids]
         return FetchResult(_report(entries, listed.problems, rows, intakes), busy)
 
 
 def _enter(
     acquisition: Acquisition, ledger: Ledger, listed: AccessionList, *, again: bool
 ) -> tuple[AccessionList, dict[str, int]]:
-    """Enter new requests; return the list with rows requested before as problems, and the row of each request."""
-    known = _known(acquisition, ledger)
+    """Enter the requests of a list; return it with further problems, and the row of each request by its name.
+
+    A request made before is not made twice: the earlier one counts, and is opened again if something was missing.
+    """
+    settled, failed = _made_before(acquisition, ledger)
+    rows: dict[str, int] = {}
     new: list[tuple[StudyRequest, int]] = []
     repeated: list[RowProblem] = []
     for request, row in zip(listed.requests, listed.rows, strict=True):
         number = request.accession
-        if again or not number or not (number in known or acquisition.has_arrived(ledger, number)):
-            new.append((request, row))
-        else:
+        name = None if again else settled.get(number) or failed.get(request)
+        if name is not None:
+            rows[name] = row
+        elif not again and number and acquisition.has_arrived(ledger, number):
             repeated.append(RowProblem(row=row, code="asked-before"))
-    ids: tuple[str, ...] = ()
+        else:
+            new.append((request, row))
+    ledger.requests.reopen(rows)
     if new:
         ids = acquisition.lists.add([request for request, _ in new])
         ledger.requests.add(ids)
-    rows = dict(zip(ids, (row for _, row in new), strict=True))
+        rows |= zip(ids, (row for _, row in new), strict=True)
     return listed.model_copy(update={"problems": (*listed.problems, *repeated)}), rows
 
 
-def _known(acquisition: Acquisition, ledger: Ledger) -> set[str]:
-    """Accession numbers whose request is open, or ended with everything arrived."""
-    settled = {entry.id for entry in ledger.requests.all() if entry.is_open or not entry.reason}
-    return {request.accession for name, request in acquisition.lists.all() if name in settled}
+def _made_before(acquisition: Acquisition, ledger: Ledger) -> tuple[dict[str, str], dict[StudyRequest, str]]:
+    """The names of the requests that are open or ended whole, by accession number; of the others, by request."""
+    entries = {entry.id: entry for entry in ledger.requests.all()}
+    settled: dict[str, str] = {}
+    failed: dict[StudyRequest, str] = {}
+    for name, request in acquisition.lists.all():
+        if name in entries and (entries[name].is_open or not entries[name].reason):
+            settled |= {request.accession: name} if request.accession else {}
+        elif name in entries:
+            failed[request] = name
+    return settled, failed
 
 
-def _work(acquisition: Acquisition, ledger: Ledger) -> tuple[Intake, ...]:
+def _work(acquisition: Acquisition, ledger: Ledger, patience: float) -> list[Intake]:
+    """Work on all open requests; what is whole is received after each attempt, the rest at the end."""
+    intakes: list[Intake] = []
+
+    def receive(entry: RequestEntry) -> None:
+        keys = {part.key for part in entry.parts}
+        intakes.extend(acquisition.receive_arrivals(ledger, quiet_seconds=0, of=keys) if keys else ())
+
     with acquisition.listening():
-        acquisition.work(ledger, threading.Event(), patience=_WAIT_SECONDS)
-    intakes = acquisition.receive_arrivals(ledger, quiet_seconds=0)
+        acquisition.work(ledger, threading.Event(), patience=patience, attempted=receive)
+    intakes += acquisition.receive_arrivals(ledger, quiet_seconds=0)
     acquisition.forget(ledger, datetime.now(UTC))
     return intakes
+
+
+def _wait(ledger: Ledger, ids: Collection[str]) -> None:
+    """Wait until the running node has ended these requests."""
+    while (progress := ledger.requests.progress(ids)).ended < progress.rows:
+        time.sleep(_POLL_SECONDS)
+
+
+def _progress(acquisition: Acquisition, ids: Collection[str]) -> FetchProgress:
+    """Read the progress in any thread, with what is arriving at this moment."""
+    with closing(Ledger(acquisition.home.ledger)) as ledger:
+        noted = ledger.requests.progress(ids)
+    arrivals = acquisition.arrivals
+    arriving = sum(max(0, arrivals.count_by_key(part.key) - part.arrived) for part in noted.expected)
+    is_due = noted.next_due is None or noted.next_due <= datetime.now(UTC)
+    return FetchProgress(noted.rows, noted.ended, noted.arrived + arriving, None if is_due else noted.next_due)
 
 
 def _report(

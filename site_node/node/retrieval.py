@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import isinf
 from threading import Event
 
 import structlog
@@ -48,7 +49,7 @@ class Retrieval:
         request = self.lists.get(entry.id)
         try:
             studies = self._studies(request)
-            parts = self._query_counts(studies)
+            parts = self._query_counts(studies, entry.parts)
             self.requests.announced(entry.id, parts)
             parts = [self._retrieve(study, part) for study, part in zip(studies, parts, strict=True)]
         except _Refusal as refusal:
@@ -62,9 +63,17 @@ class Retrieval:
             self._conclude(entry, parts, next((part.reason for part in parts if part.reason), ""))
         return self.requests.get(entry.id) or entry
 
-    def _query_counts(self, studies: Sequence[StudyMatch]) -> list[Part]:
-        """How many instances the PACS announces of each study; raises `_Refusal` where there are none."""
-        parts = [self._count(study, self.pacs.announced(study), "not-arrived") for study in studies]
+    def _query_counts(self, studies: Sequence[StudyMatch], before: Sequence[Part]) -> list[Part]:
+        """How many instances the PACS announces of each study; raises `_Refusal` where there are none.
+
+        A study that was whole before has left the arrivals since: it is not asked for again.
+        """
+        whole = {part.key: part for part in before if part.arrived == part.announced}
+        parts = [
+            whole.get(self.arrivals.key(study.study_uid))
+            or self._count(study, self.pacs.announced(study), "not-arrived")
+            for study in studies
+        ]
         if not any(part.announced for part in parts):
             raise _Refusal("nothing-in-study")
         return parts
@@ -189,10 +198,17 @@ def _failed(part: Part, reason: str) -> Part:
     return part.model_copy(update={"failed": failed, "reason": (part.reason or reason) if failed else ""})
 
 
-def work(retrieval: Retrieval, stop: Event, *, patience: float | None = None) -> int:
+def work(
+    retrieval: Retrieval,
+    stop: Event,
+    *,
+    patience: float | None = None,
+    attempted: Callable[[RequestEntry], None] = lambda _: None,
+) -> int:
     """Attempt due requests, in the hours and at the rate of the settings, until `stop`; return the number of attempts.
 
-    With `patience` it ends when nothing is due within so many seconds, when the hours are over or the disk is full.
+    With `patience` it ends when nothing is due within so many seconds, when the hours are over or the disk is full;
+    with an infinite one, when no request is open. `attempted` is called with each entry after its attempt.
     """
     attempts, earliest = 0, 0.0
     settings = retrieval.settings
@@ -200,10 +216,10 @@ def work(retrieval: Retrieval, stop: Event, *, patience: float | None = None) ->
         open_now = settings.is_open(datetime.now().astimezone().time()) and retrieval.has_space()
         entry = retrieval.requests.next_due(datetime.now(UTC)) if open_now else None
         if entry is not None and time.monotonic() >= earliest:
-            retrieval.attempt(entry)
+            attempted(retrieval.attempt(entry))
             attempts += 1
             earliest = time.monotonic() + (3600 / settings.studies_per_hour if settings.studies_per_hour else 0)
-        elif patience is not None and not (open_now and _is_soon(retrieval.requests, patience)):
+        elif patience is not None and not ((open_now or isinf(patience)) and _is_soon(retrieval.requests, patience)):
             break
         else:
             stop.wait(0.2)

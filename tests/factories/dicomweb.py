@@ -88,9 +88,11 @@ def part_10(dataset: Dataset) -> bytes:
 
 
 @contextmanager
-def dicomweb(instances: Sequence[Dataset] = (), tls: ssl.SSLContext | None = None) -> Iterator[FakeDicomweb]:
-    """Serve until the block ends."""
-    fake = FakeDicomweb(instances)
+def dicomweb(
+    instances: Sequence[Dataset] = (), tls: ssl.SSLContext | None = None, fake: FakeDicomweb | None = None
+) -> Iterator[FakeDicomweb]:
+    """Serve until the block ends, what `fake` answers where it is given."""
+    fake = fake or FakeDicomweb(instances)
     server = _Server(("127.0.0.1", 0), _handler(fake))
     if tls:
         server.socket = tls.wrap_socket(server.socket, server_side=True)
