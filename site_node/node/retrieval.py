@@ -68,7 +68,7 @@ class Retrieval:
 
         A study that was whole before has left the arrivals since: it is not asked for again.
         """
-        whole = {part.key: part for part in before if part.arrived == part.announced}
+        whole = {part.key: part for part in before if 0 < part.announced == part.arrived}
         parts = [
             whole.get(self.arrivals.key(study.study_uid))
             or self._count(study, self.pacs.announced(study), "not-arrived")

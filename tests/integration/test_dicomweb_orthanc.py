@@ -154,10 +154,10 @@ def test_the_commands_work_over_the_web_as_over_dimse(tmp_path: Path, pacs: Orth
     home = init_home(tmp_path / "home", name="General")
     with home.settings_file.open("a") as file:
         file.write(f'\n[dicomweb]\nurl = "http://127.0.0.1:{pacs.http}/dicom-web/"\nretry_seconds = 0.1\n')
-    assert _run(home.folder, "pacs", "test") == (
-        0,
-        {"answered": True, "url": f"http://127.0.0.1:{pacs.http}/dicom-web"},
-    )
+    for words in ((), ("--accession", "A1")):
+        services = [{"service": name, "is_used": True, "reason": ""} for name in ("QIDO-RS", "WADO-RS")]
+        answer = {"answered": True, "url": f"http://127.0.0.1:{pacs.http}/dicom-web", "services": services}
+        assert _run(home.folder, "pacs", "test", *words) == (0, answer)
     code, studies = _run(home.folder, "pacs", "find", "--patient-id", "P2")
     assert (code, [study["accession"] for study in studies]) == (0, ["A2"])
     (tmp_path / "list.csv").write_text("Accession\nA1\nNONE\n")

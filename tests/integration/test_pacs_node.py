@@ -103,7 +103,7 @@ def test_a_list_killed_half_way_ends_like_an_undisturbed_one(tmp_path: Path, pac
     home = home_for(tmp_path, scp_text("PACS") + pacs_text(pacs.dicom, method))
     words = ("receive", "--accessions", str(accession_sheet(tmp_path)))
     process = start(home, *words)
-    _wait(lambda: len(list(home.arrivals.glob("*/*.dcm"))) > SLICES)
+    _wait(lambda: list(home.spool.rglob("*.dcm")) and list(home.arrivals.glob("*/*.dcm")))
     process.kill()
     process.communicate()
     code, report = ask(home, *words)
@@ -117,6 +117,24 @@ def test_a_list_killed_half_way_ends_like_an_undisturbed_one(tmp_path: Path, pac
     assert status["received"] == STUDIES
     assert sum(status["instances"].values()) == STUDIES * SLICES
     assert not list(home.arrivals.rglob("*.dcm"))
+
+
+def test_each_service_of_the_pacs_is_tried(tmp_path: Path, pacs: Orthanc) -> None:
+    """With a study's number an image comes by C-GET and C-MOVE, and nothing of it stays; what fails has its reason."""
+    home = home_for(tmp_path / "good", scp_text("PACS") + pacs_text(pacs.dicom, "get"))
+    for words in (("--accession", "A0"), ()):
+        code, answer = ask(home, "pacs", "test", *words)
+        services = [(service["service"], service["is_used"], service["reason"]) for service in answer["services"]]
+        assert services == [("C-ECHO", True, ""), ("C-FIND", True, ""), ("C-GET", True, ""), ("C-MOVE", False, "")]
+        assert (code, list(home.folder.rglob("*.dcm")), list(home.folder.glob(".pacs-test-*"))) == (0, [], [])
+    assert status_in(home)["received"] == 0
+    assert ask(home, "pacs", "test", "--accession", "NONE")[0] == ExitCode.USAGE
+    unknown = scp_text("PACS", more='ae_title = "NOBODY"\n')
+    for method, used, expected in (("get", False, 0), ("move", True, ExitCode.REFUSED)):
+        home = home_for(tmp_path / method, unknown + pacs_text(pacs.dicom, method))
+        code, answer = ask(home, "pacs", "test", "--accession", "A0")
+        (move,) = (service for service in answer["services"] if service["service"] == "C-MOVE")
+        assert (code, move["is_used"], move["reason"]) == (expected, used, "pacs-status-c000")
 
 
 def test_the_service_receives_what_is_pushed_and_what_is_asked_for(tmp_path: Path, pacs: Orthanc) -> None:

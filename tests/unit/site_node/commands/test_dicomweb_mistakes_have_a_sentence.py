@@ -56,6 +56,18 @@ def test_a_refused_account_and_an_unreachable_server_have_their_errors(run: Run,
     assert (code, "ACC77315" in text) == (ExitCode.UNREACHABLE, False)
 
 
+def test_a_service_that_fails_is_named_with_what_to_do(run: Run, home: Path) -> None:
+    """The search answers, and images come in no form that we read: a line for each, and its exit code."""
+    with dicomweb(SLICES) as fake:
+        with_dicomweb(home, fake.url)
+        fake.first = [Answer(body=b"[]"), Answer(body=b"[]"), Answer(status=406), Answer(status=406)]
+        code, text, _ = run("--home", home, "pacs", "test")
+    lines = text.splitlines()
+    assert code == ExitCode.REFUSED
+    assert "QIDO-RS: works." in lines
+    assert any(line.startswith("WADO-RS: ") and "HTTP 406" in line and "(pacs-http-406)" in line for line in lines)
+
+
 def test_settings_that_cannot_work_are_refused_before_any_query(run: Run, home: Path) -> None:
     """A secret that others may read; both protocols at once; an address without encryption."""
     (home / "keys" / "token").write_text("secret")

@@ -55,9 +55,16 @@ def sent(dataset: Dataset) -> Dataset:
 
 
 def test_a_pacs_without_c_get_fails_with_that_reason(tmp_path: Path) -> None:
-    """It lets us in and offers storage only: the request ends with `PacsFailed`."""
-    with pacs(CTImageStorage) as peer, pytest.raises(PacsFailed, match="does not offer"):
-        peer.retrieve(Fetch(study_uid="1.2"), Arrivals(tmp_path, key_of))
+    """It lets us in and offers storage only, or nothing that we ask for: the row says which service is missing."""
+    arrivals = Arrivals(tmp_path, key_of)
+    for offers in ((CTImageStorage,), ()):
+        with pacs(*offers) as peer:
+            with pytest.raises(PacsFailed, match="does not offer") as caught:
+                peer.retrieve(Fetch(study_uid="1.2"), arrivals)
+            assert caught.value.reason == "pacs-without-c-get"
+            with pytest.raises(PacsFailed) as caught:
+                peer.series("1.2")
+            assert caught.value.reason == "pacs-without-c-find"
 
 
 @pytest.mark.parametrize("sop_uids", [(), (str(REQUESTED[0].SOPInstanceUID),)])

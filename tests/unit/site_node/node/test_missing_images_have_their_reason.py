@@ -117,6 +117,58 @@ def test_half_a_study_fails_with_its_reason_and_waits_for_a_person(
     assert sum(ledger.instance_counts().values()) == 8
 
 
+def test_a_failure_for_good_ends_at_once_unless_it_brought_something(
+    acquisition: Acquisition, ledger: Ledger, tmp_path: Path
+) -> None:
+    """The rest is asked for once more without a wait, as the PACS may have stopped at an image that it cannot send."""
+    for_good = Outcome(reason="pacs-status-c000")
+    gentle = GENTLE.model_copy(update={"retry_seconds": 3600, "attempts": 8})
+    pacs = HalfPacs(tmp_path, outcome=for_good)
+    work(
+        Retrieval(pacs, gentle, ledger.requests, acquisition.lists, acquisition.arrivals),
+        threading.Event(),
+        patience=0,
+    )
+    counts = ledger.requests.counts()
+    assert (counts.announced, counts.arrived, counts.failed, counts.reasons) == (8, 6, 2, {for_good.reason: 1})
+    assert {entry.attempts for entry in ledger.requests.all()} == {0, 1}
+
+
+class TwoStudies(HalfPacs):
+    """Has both studies under one accession number, and counts how often each is retrieved."""
+
+    retrieved: tuple[str, ...] = ()
+
+    def studies(self, query: Query) -> tuple[StudyMatch, ...]:
+        matches = [match for name in STUDIES for match in super(TwoStudies, self).studies(Query(accession=name))]
+        matches = [match.model_copy(update={"accession": "A1", "patient_id": "P"}) for match in matches]
+        return tuple(match for match in matches if query.study_uid in {"", match.study_uid})
+
+    def retrieve(self, asked: Fetch, arrivals: Arrivals, reserve: int = 0) -> Outcome:
+        self.retrieved += (asked.study_uid,)
+        return super().retrieve(asked, arrivals, reserve)
+
+
+def test_a_whole_study_goes_on_while_the_other_of_its_request_waits(
+    acquisition: Acquisition, ledger: Ledger, tmp_path: Path
+) -> None:
+    """It is received after the attempt that completed it, and neither fetched nor counted again."""
+    first, second = ledger.requests.all()
+    name = acquisition.lists.get(first.id)
+    waiting, other = (first, second) if name is not None and name.accession == "A1" else (second, first)
+    ledger.requests.refuse(other.id, "unknown-accession")
+    pacs = TwoStudies(tmp_path)
+    entry = retrieval(acquisition, ledger, pacs).attempt(waiting)
+    assert entry.is_open
+    (intake,) = acquisition.receive_arrivals(ledger, quiet_seconds=0)
+    assert (intake.studies, intake.instances) == (1, 4)
+    work(retrieval(acquisition, ledger, pacs), threading.Event(), patience=0)
+    whole = str(STUDIES["A2"][0].StudyInstanceUID)
+    assert pacs.retrieved.count(whole) == 1
+    counts = ledger.requests.counts()
+    assert (counts.announced, counts.arrived, counts.failed) == (8, 6, 2)
+
+
 def test_a_query_that_breaks_off_is_repeated(acquisition: Acquisition, ledger: Ledger, tmp_path: Path) -> None:
     """An incomplete answer does not count: no accession number is unknown because of it."""
     pacs = HalfPacs(tmp_path, halved=frozenset(), breaks=["A1", "A2", "A1"])
