@@ -9,9 +9,10 @@ from shared.terminal import make_app, print_json, print_line, print_table
 from site_node.commands.fetch_progress import shown
 from site_node.commands.options import Json, home_of, node_of
 from site_node.commands.pacs_send import send
+from site_node.home.retrieve_requests import Pace
 from site_node.network.query import Query
 from site_node.node.acquisition import Acquisition
-from site_node.node.fetch import NO_NEW_REQUESTS, Pace, fetch
+from site_node.node.fetch import NO_NEW_REQUESTS, fetch
 from site_node.node.open import Node
 from site_node.node.service_trials import try_services
 from site_node.reasons import explanation_of

@@ -10,7 +10,7 @@ from shared.errors import ExitCode, InvalidArgument
 from shared.terminal import print_json, print_line
 from site_node.commands.options import Json, node_of
 from site_node.home.ledger import State
-from site_node.node.fetch import Pace
+from site_node.home.retrieve_requests import Pace
 from site_node.node.intake import receive_source
 from site_node.reasons import explanation_of
 from site_node.receive.accessions import of_text, read_accessions

@@ -27,6 +27,14 @@ class RequestState(StrEnum):
     REFUSED = "refused"
 
 
+class Pace(StrEnum):
+    """How long a command works on requests, or waits until a running node has."""
+
+    QUEUE = "queue"  # not at all: they are entered
+    SOON = "soon"  # until nothing is due within a minute; a running node is not waited for
+    WAIT = "wait"  # until each has ended
+
+
 _OPEN_STATES = (RequestState.WAITING, RequestState.RETRIEVING)
 
 

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from datetime import UTC, datetime
-from enum import StrEnum
 from functools import partial
 from typing import NamedTuple
 
@@ -15,7 +14,7 @@ from shared.errors import HomeBusy
 from shared.frozen import Frozen
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger
-from site_node.home.retrieve_requests import RequestEntry, RequestState
+from site_node.home.retrieve_requests import Pace, RequestEntry, RequestState
 from site_node.node.acquisition import Acquisition
 from site_node.node.intake import Intake
 from site_node.node.open import open_node
@@ -47,14 +46,6 @@ class FetchResult(NamedTuple):
 
     report: RetrieveReport
     left_to_service: bool
-
-
-class Pace(StrEnum):
-    """How long `fetch` works on requests, or waits until a running node has."""
-
-    QUEUE = "queue"  # not at all: they are entered
-    SOON = "soon"  # until nothing is due within a minute; a running node is not waited for
-    WAIT = "wait"  # until each has ended
 
 
 class FetchProgress(NamedTuple):
