@@ -65,6 +65,11 @@ TEXTS = MappingProxyType(
             ExitCode.FAILED,
             "FAILED_PRECONDITION",
         ),
+        "extra-missing": Text(
+            "{package} is not installed; run `pip install 'ricord-federation[{extra}]'`{otherwise}.",
+            ExitCode.FAILED,
+            "FAILED_PRECONDITION",
+        ),
         "key-file-missing": Text(
             "There is no key file at {file}; restore it from its backup or create it.", ExitCode.FAILED, "NOT_FOUND"
         ),
@@ -126,7 +131,8 @@ TEXTS = MappingProxyType(
             "INTERNAL",
         ),
         "pixel-check-unavailable": Text(
-            "Burned-in text cannot be looked for: {package} does not start; install it, or set `pixel_check = false` "
+            "Burned-in text cannot be looked for: {package} does not start; run "
+            "`pip install 'ricord-federation[site]'`, or set `pixel_check = false` "
             "and look yourself.",
             ExitCode.FAILED,
             "FAILED_PRECONDITION",

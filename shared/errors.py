@@ -109,6 +109,10 @@ class LedgerTooNew(SettingsError):
     """The home's ledger was written by a newer release."""
 
 
+class ExtraMissing(SettingsError):
+    """A package that only an extra of the installation brings is not there."""
+
+
 class PixelCheckUnavailable(SettingsError):
     """The search for burned-in text is on, and the program that searches cannot start."""
 

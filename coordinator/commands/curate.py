@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from coordinator.commands.output import AsJson, folder_of
+from coordinator.commands.home_folder import folder_of
+from coordinator.commands.output import AsJson
 from coordinator.curation.fetching import Fetcher, fetching
 from coordinator.curation.keys import load_curator_keys
 from coordinator.curation.membership import CuratorHome, enrol_again, join, renew_if_due

@@ -5,9 +5,10 @@ from typing import Annotated
 import typer
 
 from shared.errors import AgreementModeNotAllowed, NotEnrolled
+from shared.extras import require_extra
 from shared.terminal import print_json, print_line
 from site_node.commands.options import Json, home_of
-from site_node.node.federation import answer_messages, may_federate
+from site_node.node.federation import ENGINE, answer_messages, may_federate
 from site_node.node.open import membership_of
 from site_node.node.service import until_signal
 
@@ -30,6 +31,7 @@ def federate(
         raise NotEnrolled(folder=str(home.folder))
     if not may_federate(membership):
         raise AgreementModeNotAllowed(mode="statistics or training")
+    require_extra("federation", *ENGINE)
     with until_signal() as stop:
         if not as_json:
             print_line("ready")

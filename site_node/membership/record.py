@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -15,8 +16,10 @@ from shared.frozen import Frozen
 from shared.ids import AgreementId, Sha256, SiteId
 from shared.signed import Signed
 from shared.token import Addresses
-from shared.wire import Credentials
 from site_node.home.folder import SiteHome
+
+if TYPE_CHECKING:
+    from shared.wire import Credentials
 
 
 @dataclass(frozen=True)
@@ -129,8 +132,10 @@ class Membership(Frozen):
         return VerifyKey.parse(self.coordinator_verify_key)
 
     @property
-    def credentials(self) -> Credentials:
+    def credentials(self) -> "Credentials":
         """For channels to the main port."""
+        from shared.wire import Credentials
+
         return Credentials(self.root.read_bytes(), self.key, self.certificate)
 
 

@@ -9,12 +9,15 @@ import structlog
 
 from shared.agreement import Mode
 from shared.errors import ProtocolMismatch, RicordError
+from shared.extras import require_extra
 from shared.protocol.loader import load_protocol
 from shared.wire import connected
 from site_node.federate.policy import POLICY_FILE, load_policy
 from site_node.home.folder import SiteHome
 from site_node.membership.record import Membership
 from site_node.node.open import Node
+
+ENGINE = ("flwr", "torch")  # packages that only the extra `federation` installs
 
 log = structlog.get_logger(__name__)
 
@@ -28,11 +31,12 @@ def start_federation(node: Node, stop: threading.Event) -> threading.Thread | No
     """Start federated work beside the stages; `None` where the site may not take part.
 
     A coordinator that is unreachable or not ready is tried again. Raises what `load_policy` raises: a policy that
-    cannot be read must not look like one that allows nothing.
+    cannot be read must not look like one that allows nothing. Raises `ExtraMissing` where the engine is not installed.
     """
     membership = node.membership
     if membership is None or not may_federate(membership):
         return None
+    require_extra("federation", *ENGINE, otherwise=", or leave federated work out with `run --no-federation`")
     load_policy(node.home.folder / POLICY_FILE)
 
     def work() -> None:
