@@ -1,4 +1,4 @@
-"""The optional parts of an installation (`pip install "ricord-federation[site]"`), and the error where one is absent."""
+"""The optional parts of an installation (`ricord-federation[site]` …), and the error where one is absent."""
 
 import importlib.metadata
 import re
