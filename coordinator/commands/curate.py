@@ -82,7 +82,9 @@ def open_studies(
 @curate.command("list")
 def list_studies(context: typer.Context, as_json: AsJson = False) -> None:
     """Every study that is open here."""
-    studies = [_study(study) for study in list_opened(CuratorHome(folder_of(context)).opened)]
+    home = CuratorHome(folder_of(context))
+    home.settings()
+    studies = [_study(study) for study in list_opened(home.opened)]
     if as_json:
         print_json(studies)
     else:

@@ -94,6 +94,11 @@ def _shortened(value: Any) -> Any:
     return f"{value[:24]}…{value[-8:]}" if long else value
 
 
+def moment(timestamp: Timestamp) -> str:
+    """A moment for a person."""
+    return f"{timestamp.ToDatetime(tzinfo=UTC):%Y-%m-%d %H:%M} UTC"
+
+
 def end_of(text: str) -> datetime:
     """The end of a day (`2027-01-31`), or a moment in ISO form; UTC where it names no zone. Raises `ValueError`."""
     moment = datetime.fromisoformat(text)
