@@ -20,7 +20,7 @@ app = make_app(
     package="site_node.commands",
     verbs=(
         *("init", "agreement", "enrol", "receive", "pacs", "clinical", "screen", "deidentify", "validate", "review"),
-        *("seal", "submit", "federate", "run", "status", "key", "explain"),
+        *("seal", "submit", "federate", "run", "status", "doctor", "key", "explain"),
     ),
 )
 

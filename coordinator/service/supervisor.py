@@ -17,13 +17,12 @@ from coordinator.service.server import Register, serving
 from coordinator.service.signals import stop_signals
 from coordinator.store.interface import Store
 from shared.errors import PortInUse
-from shared.extras import require_extra
+from shared.extras import ENGINE, require_extra
 
 _RENEWAL_CHECK_SECONDS = 3600.0
 _RESTART_SECONDS = (1.0, 2.0, 5.0, 15.0, 60.0)
 _CHILD_GRACE_SECONDS = 15.0
 _POLL_SECONDS = 0.2
-_ENGINE = ("flwr", "torch", "starlette", "uvicorn")  # packages that only the extra `federation` installs
 
 _log = structlog.get_logger("coordinator")
 
@@ -40,7 +39,7 @@ def serve(
 ) -> None:
     """Serve until SIGTERM or SIGINT. `ready` is called once both ports answer. Raises `PortInUse`, `ExtraMissing`."""
     if federation:
-        require_extra("federation", *_ENGINE, otherwise=", or serve without federated runs with `--no-federation`")
+        require_extra("federation", *ENGINE, otherwise=", or serve without federated runs with `--no-federation`")
         refuse_port_in_use(settings.host, settings.fleet_port, key="fleet_port")
     with stop_signals() as stop:
         renew_own_certificates(home, settings, identity, store)

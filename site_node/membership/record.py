@@ -112,6 +112,11 @@ class Membership(Frozen):
         return self.terms.modes
 
     @property
+    def federated_modes(self) -> tuple[Mode, ...]:
+        """The kinds of federated work that the agreement covers."""
+        return tuple(mode for mode in self.terms.modes if mode is not Mode.SUBMIT)
+
+    @property
     def recipient(self) -> str:
         """The curator's age recipient; a site seals to no other."""
         return self.terms.curator.recipient
