@@ -5,14 +5,10 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import structlog
 import typer
 
-from coordinator.commands.output import CURATOR_HOME_VARIABLE, HOME_VARIABLE, variable_of
-from coordinator.home.settings import PROGRAM
-from shared.terminal import make_app, run_app
-
-_JSON = structlog.processors.JSONRenderer()
+from coordinator.commands.home_folder import CURATOR_HOME_VARIABLE, HOME_VARIABLE, variable_of
+from shared.terminal import Version, make_app, run_app
 
 app = make_app(
     "The centre of a federation of hospitals: agreements, sealed studies, cohort summaries, federated runs.\n\n"
@@ -30,8 +26,10 @@ def choose_home(
         Path | None,
         typer.Option(help=f"The home folder; else from {HOME_VARIABLE}, for `curate` from {CURATOR_HOME_VARIABLE}."),
     ] = None,
+    version: Version = False,
 ) -> None:
     """Settle which home a verb works in."""
+    del version
     _log_to_stderr()
     variable = variable_of(context)
     named = home or (Path(os.environ[variable]) if os.environ.get(variable) else None)
@@ -40,15 +38,18 @@ def choose_home(
 
 def _log_to_stderr() -> None:
     """Log lines are JSON on standard error; standard output is for answers."""
+    import structlog
+
+    json_lines = structlog.processors.JSONRenderer()
     structlog.configure(
-        processors=[structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso"), _JSON],
+        processors=[structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso"), json_lines],
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
     )
 
 
 def main() -> None:
     """Run the program."""
-    run_app(app, PROGRAM)
+    run_app(app, "ricord-coordinator", extras=("coordinator", "curation", "federation"))
 
 
 if __name__ == "__main__":

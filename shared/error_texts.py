@@ -26,6 +26,22 @@ class Text(NamedTuple):
 
 _DONE_NOTHING = "Nothing was changed."
 
+# Who must do what next, by the state of an agreement.
+AGREEMENT_STEPS = MappingProxyType(
+    {
+        "interested": "the coordinator invites the hospital (`ricord-coordinator token invite`) and sends the token, "
+        "with which the hospital reads the agreement (`ricord-site agreement read`)",
+        "invited": "the coordinator drafts it (`ricord-coordinator agreement draft`)",
+        "drafted": "the hospital reads and signs it (`ricord-site agreement read`, then `agreement sign`)",
+        "signed": "the coordinator countersigns it (`ricord-coordinator agreement execute`) and sends the hospital a "
+        "join token, with which it enrols (`ricord-site enrol`)",
+        "executed": "nothing, it is in force",
+        "suspended": "the coordinator puts it in force again (`ricord-coordinator agreement execute`); studies wait",
+        "terminated": "it has ended for good, the hospital asks the coordinator about a new one",
+        "expired": "its last day is over, the hospital asks the coordinator about a new one",
+    }
+)
+
 TEXTS = MappingProxyType(
     {
         "unknown-setting": Text(
@@ -62,6 +78,11 @@ TEXTS = MappingProxyType(
         "ledger-too-new": Text(
             "{file} was written by a newer release (ledger version {held}, here {known}); install that release, "
             "nothing was changed.",
+            ExitCode.FAILED,
+            "FAILED_PRECONDITION",
+        ),
+        "extra-missing": Text(
+            "{package} is not installed; run `pip install 'ricord-federation[{extra}]'`{otherwise}.",
             ExitCode.FAILED,
             "FAILED_PRECONDITION",
         ),
@@ -126,7 +147,8 @@ TEXTS = MappingProxyType(
             "INTERNAL",
         ),
         "pixel-check-unavailable": Text(
-            "Burned-in text cannot be looked for: {package} does not start; install it, or set `pixel_check = false` "
+            "Burned-in text cannot be looked for: {package} does not start; run "
+            "`pip install 'ricord-federation[site]'`, or set `pixel_check = false` "
             "and look yourself.",
             ExitCode.FAILED,
             "FAILED_PRECONDITION",
@@ -168,7 +190,7 @@ TEXTS = MappingProxyType(
             "FAILED_PRECONDITION",
         ),
         "agreement-not-executed": Text(
-            "The agreement is {state}, not executed; nothing is accepted outside an agreement in force.",
+            "The agreement is {state}, not executed; nothing is accepted outside an agreement in force. Next: {next}.",
             ExitCode.REFUSED,
             "FAILED_PRECONDITION",
         ),
@@ -183,7 +205,9 @@ TEXTS = MappingProxyType(
             "FAILED_PRECONDITION",
         ),
         "agreement-transition-invalid": Text(
-            "An agreement that is {state} cannot become {wanted}.", ExitCode.REFUSED, "FAILED_PRECONDITION"
+            "An agreement that is {state} cannot become {wanted}. Next: {next}.",
+            ExitCode.REFUSED,
+            "FAILED_PRECONDITION",
         ),
         "sealed-file-invalid": Text(
             "The sealed study cannot be opened: {problem}; nothing was written.", ExitCode.REFUSED, "DATA_LOSS"

@@ -8,7 +8,7 @@ fields a public sentence names are settings, addresses, codes and digests. The l
 
 import re
 
-from shared.error_texts import TEXTS, ExitCode
+from shared.error_texts import AGREEMENT_STEPS, TEXTS, ExitCode
 
 __all__ = ["TEXTS", "ExitCode"]  # the tree and its table are read together; the classes are public as they stand
 
@@ -73,6 +73,11 @@ def error_for(code: str, fields: dict[str, str]) -> RicordError:
     return InternalError(f"unknown error code {code!r} from the other side")
 
 
+def next_step(state: str) -> str:
+    """Who must do what next about an agreement in `state`."""
+    return AGREEMENT_STEPS.get(state, "ask the coordinator")
+
+
 class SettingsError(RicordError):
     """A program cannot start as it is configured."""
 
@@ -107,6 +112,10 @@ class HomeBusy(SettingsError):
 
 class LedgerTooNew(SettingsError):
     """The home's ledger was written by a newer release."""
+
+
+class ExtraMissing(SettingsError):
+    """A package that only an extra of the installation brings is not there."""
 
 
 class PixelCheckUnavailable(SettingsError):
@@ -249,7 +258,14 @@ class AgreementError(RicordError):
     """An agreement does not allow the request."""
 
 
-class AgreementNotExecuted(AgreementError):
+class AgreementAtWrongState(AgreementError):
+    """An agreement is not where it must be; the sentence says who must do what next."""
+
+    def __init__(self, private: str = "", **fields: str) -> None:
+        super().__init__(private, **{"next": next_step(fields.get("state", "")), **fields})
+
+
+class AgreementNotExecuted(AgreementAtWrongState):
     """No agreement in force covers this."""
 
 
@@ -261,7 +277,7 @@ class AgreementTextChanged(AgreementError):
     """The text signed is not the text drafted."""
 
 
-class AgreementTransitionInvalid(AgreementError):
+class AgreementTransitionInvalid(AgreementAtWrongState):
     """An agreement cannot go from its state to the requested one."""
 
 

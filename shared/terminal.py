@@ -5,23 +5,29 @@ lines, functions and exception classes, and never an exception's text or a varia
 value. For the same reason the warnings of libraries, which quote what they read, are not printed.
 """
 
+import ast
 import json
 import os
 import sys
 import threading
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from difflib import get_close_matches
 from importlib import import_module
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import click
 import typer
+from click.shell_completion import CompletionItem
 from typer.core import TyperGroup
 
 from shared.durable import is_full_disk
 from shared.errors import DiskFull, ExitCode, InternalError, RicordError
-from shared.frozen import Frozen
+from shared.extras import DISTRIBUTION, extra_missing
 
 EXIT_TEXTS = MappingProxyType(
     {
@@ -42,10 +48,26 @@ _LEAST_WIDTH = 6  # characters that every column gets
 INTERRUPTED = 130  # what shells expect after Ctrl-C
 
 
-class VerbsOnDemand(TyperGroup):
+class Verbs(TyperGroup):
+    """A group of verbs that answers a mistyped verb with the one verb that is nearest to it."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The verb that the arguments name; raises `UsageError` where there is none."""
+        try:
+            return click.Group.resolve_command(self, ctx, args)
+        except click.UsageError as error:
+            nearest = get_close_matches(args[0], self.list_commands(ctx), n=1)
+            suggestion = "".join(f" (did you mean `{verb}`?)" for verb in nearest)
+            raise click.UsageError(f"There is no command `{args[0]}`{suggestion}", error.ctx) from None
+
+
+class VerbsOnDemand(Verbs):
     """A group that imports a verb when it is called, so that no verb waits for what only another needs.
 
-    A verb is a module of `package`, and in it a function or a group of verbs, both of the same name.
+    A verb is a module of `package`, and in it a function or a group of verbs, both of the same name. The list in the
+    help, and a shell's completion, read the modules' source and import none.
     """
 
     package: str = ""
@@ -70,6 +92,40 @@ class VerbsOnDemand(TyperGroup):
         command.name = cmd_name
         return command
 
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the help with the verbs as `described` has them."""
+        self.described().format_help(ctx, formatter)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The verbs and options that begin so."""
+        return self.described().shell_complete(ctx, incomplete)
+
+    def described(self) -> TyperGroup:
+        """This group with verbs that hold nothing but their help."""
+        commands = {verb: click.Command(verb, help=_help_of(self.package, verb)) for verb in self.verbs}
+        return TyperGroup(
+            name=self.name,
+            commands=commands,
+            params=self.params,
+            help=self.help,
+            epilog=self.epilog,
+            rich_markup_mode=self.rich_markup_mode,
+        )
+
+
+def _help_of(package: str, verb: str) -> str:
+    """The help of a verb as its module's source has it: the docstring of its function or the text of its app."""
+    spec = find_spec(f"{package}.{verb}")
+    source = Path(spec.origin).read_text(encoding="utf-8") if spec and spec.origin else ""
+    for node in ast.parse(source).body:
+        match node:
+            case ast.FunctionDef(name=name) if name == verb:
+                return ast.get_docstring(node) or ""
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(args=[ast.Constant(value=text), *_])):
+                if name == verb:
+                    return str(text)
+    return ""
+
 
 def make_app(explanation: str, *, package: str = "", verbs: Sequence[str] = ()) -> typer.Typer:
     """An app, or a group of verbs in one, that shows its help when called with nothing.
@@ -77,22 +133,22 @@ def make_app(explanation: str, *, package: str = "", verbs: Sequence[str] = ()) 
     `verbs` of `package` are imported on demand; the verbs of a group are registered on its app.
     """
     return typer.Typer(
-        cls=type("Verbs", (VerbsOnDemand,), {"package": package, "verbs": verbs}) if verbs else None,
+        cls=type("Program", (VerbsOnDemand,), {"package": package, "verbs": verbs}) if verbs else Verbs,
         help=explanation,
         epilog=f"{EXIT_CODES} Add --debug to any command to see where a failure arose.",
         no_args_is_help=True,
-        add_completion=False,
+        add_completion=bool(verbs),
         pretty_exceptions_enable=False,
         rich_markup_mode="markdown",
         context_settings={"help_option_names": ["-h", "--help"]},
     )
 
 
-def run_app(app: typer.Typer, program: str) -> NoReturn:
+def run_app(app: typer.Typer, program: str, extras: Sequence[str] = ()) -> NoReturn:
     """Run `app` with the process's arguments and end the process with the exit code that fits.
 
-    A `RicordError` is shown as its public sentence; a full disk as `DiskFull`'s, anything else, which is a
-    defect of ours, as `InternalError`'s.
+    A `RicordError` is shown as its public sentence; a full disk as `DiskFull`'s, a package that only one of the
+    program's `extras` installs as `ExtraMissing`'s, anything else, which is a defect of ours, as `InternalError`'s.
     With `--json` among the arguments the error is one JSON object instead. Both go to standard error.
     """
     arguments, debug = _without_debug(sys.argv[1:])
@@ -111,10 +167,23 @@ def run_app(app: typer.Typer, program: str) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(ExitCode.DONE)
     except Exception as error:  # noqa: BLE001 -- the one place where a defect is turned into a sentence
-        sys.exit(report(error, as_json=as_json, debug=debug))
+        missing = extra_missing(error, extras) if isinstance(error, ModuleNotFoundError) else None
+        sys.exit(report(missing or error, as_json=as_json, debug=debug))
     if code == INTERRUPTED:  # typer turns Ctrl-C into this code and prints nothing
         _write({"code": "interrupted", "message": "Stopped; start again to go on where it ended."}, as_json=as_json)
     sys.exit(code if isinstance(code, int) else ExitCode.DONE)
+
+
+def print_version(wanted: bool) -> None:
+    """Print the release and end; typer calls it for `--version`."""
+    if wanted:
+        print_line(version(DISTRIBUTION))
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", callback=print_version, is_eager=True, help="Show the release and exit.")
+]
 
 
 def report(error: BaseException, *, as_json: bool = False, debug: bool = False) -> ExitCode:
@@ -141,10 +210,9 @@ def trace_lines(error: BaseException) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def print_json(value: Frozen | dict[str, Any] | Sequence[Any]) -> None:
-    """Write one value as one line of JSON on standard output: what a script reads."""
-    plain = value.model_dump(mode="json") if isinstance(value, Frozen) else value
-    sys.stdout.write(json.dumps(plain, ensure_ascii=False, default=_plain) + "\n")
+def print_json(value: object) -> None:
+    """Write one value as one line of JSON on standard output: what a script reads. Models are plain data by then."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=_plain) + "\n")
 
 
 def print_line(text: str) -> None:
@@ -170,7 +238,8 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
 
 
 def _plain(value: object) -> object:
-    return value.model_dump(mode="json") if isinstance(value, Frozen) else str(value)
+    dump = getattr(value, "model_dump", None)  # of a pydantic model; pydantic itself is not loaded for this
+    return str(value) if dump is None else dump(mode="json")
 
 
 def _without_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
@@ -198,7 +267,7 @@ def _write(error: dict[str, Any], *, as_json: bool) -> None:
 
 def _usage_sentence(error: click.ClickException) -> str:
     """Click's message, which names the option or argument, as a sentence with the way to the help."""
-    message = " ".join(error.format_message().split()).rstrip(".")
+    message = " ".join(error.format_message().split()).rstrip(".?")
     command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx is not None else ""
     return f"{message}; see `{command} --help`." if command else f"{message}."
 

@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from shared.terminal import make_app, run_app
-from site_node.node.log_codes import log_codes_only
+from shared.terminal import Version, make_app, run_app
+
+_LOG_NOTHING = frozenset({"status"})  # verbs that do not wait until the log's library is loaded
 
 app = make_app(
     """Share chest imaging for research: de-identified and sealed at the hospital, or never leaving it.
@@ -19,7 +20,7 @@ app = make_app(
     package="site_node.commands",
     verbs=(
         *("init", "agreement", "enrol", "receive", "pacs", "clinical", "screen", "deidentify", "validate", "review"),
-        *("seal", "submit", "federate", "run", "status", "key", "explain"),
+        *("seal", "submit", "federate", "run", "status", "doctor", "key", "explain"),
     ),
 )
 
@@ -31,12 +32,21 @@ def main_options(
         Path | None,
         typer.Option("--home", envvar="RICORD_SITE_HOME", help="The site's folder: settings, keys, ledger, studies."),
     ] = None,
+    version: Version = False,
 ) -> None:
     """Store the home's folder for the verbs and limit logs to codes."""
+    del version
     context.obj = home_folder
-    log_codes_only()
+    if context.invoked_subcommand not in _LOG_NOTHING:
+        from site_node.node.log_codes import log_codes_only
+
+        log_codes_only()
 
 
 def main() -> None:
     """Entry point of `ricord-site`."""
-    run_app(app, "ricord-site")
+    run_app(app, "ricord-site", extras=("site", "federation", "simulation"))
+
+
+if __name__ == "__main__":
+    main()

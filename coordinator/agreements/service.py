@@ -12,6 +12,7 @@ from coordinator.home.identity import Clock, Identity, utc_now
 from coordinator.store.interface import Reading, Store, Work
 from coordinator.store.records import Agreement
 from coordinator.trust import tokens
+from coordinator.trust.tokens import IssuedToken
 from shared.agreement import AgreementTerms, CuratorKeys, Execution, Line, Mode, Moment, Scope, State
 from shared.crypto.pki import Role
 from shared.crypto.signing import VerifyKey
@@ -60,17 +61,17 @@ class AgreementService:
             )
             return self._save(work, drafted, actor, "agreement drafted")
 
-    def execute(self, reference: str, *, actor: str) -> tuple[Agreement, str]:
-        """Countersign what the site signed: issues the SITEID and a join token's text.
+    def execute(self, reference: str, *, actor: str) -> tuple[Agreement, IssuedToken | None]:
+        """Countersign what the site signed: issues the SITEID and a join token.
 
-        A suspended agreement is put in force again; it keeps its SITEID and the text is empty. Raises `NotFound`,
+        A suspended agreement is put in force again; it keeps its SITEID and there is no token. Raises `NotFound`,
         `AgreementTransitionInvalid`, `SignatureInvalid`.
         """
         with self._store.begin() as work:
             agreement = agreement_of(work, reference)
             if state_at(agreement, self._now()) is State.SUSPENDED:
                 resumed = transition(agreement, State.EXECUTED, self._now())
-                return self._save(work, resumed, actor, "agreement resumed"), ""
+                return self._save(work, resumed, actor, "agreement resumed"), None
             return self._execute(work, agreement, actor)
 
     def suspend(self, reference: str, *, actor: str) -> Agreement:
@@ -120,7 +121,7 @@ class AgreementService:
             expires_at=draft.expires_at,
         )
 
-    def _execute(self, work: Work, agreement: Agreement, actor: str) -> tuple[Agreement, str]:
+    def _execute(self, work: Work, agreement: Agreement, actor: str) -> tuple[Agreement, IssuedToken]:
         now = self._now()
         site = site_of(work, agreement.site_name)
         executed = transition(agreement, State.EXECUTED, now)
@@ -135,7 +136,7 @@ class AgreementService:
         executed = executed.model_copy(update={"execution": Signed.by(self._identity.signing_key, execution)})
         work.put_site(site.model_copy(update={"site_id": site_id}))
         token = tokens.issue(work, self._identity, kind=TokenKind.JOIN, role=Role.SITE, subject=site.name, now=now)
-        return self._save(work, executed, actor, f"agreement executed for site {site_id}"), token.text
+        return self._save(work, executed, actor, f"agreement executed for site {site_id}"), token
 
     def _save(self, work: Work, agreement: Agreement, actor: str, action: str) -> Agreement:
         work.put_agreement(agreement)

@@ -51,8 +51,12 @@ class AgreementServicer(AgreementServiceServicer):
         self, request: pb.ExecuteAgreementRequest, context: grpc.ServicerContext
     ) -> pb.ExecuteAgreementResponse:
         """Countersign."""
-        executed, token = self._service.execute(request.reference, actor=peer_of(context).uri)
-        return pb.ExecuteAgreementResponse(agreement=self._message(executed), token=token)
+        executed, issued = self._service.execute(request.reference, actor=peer_of(context).uri)
+        return pb.ExecuteAgreementResponse(
+            agreement=self._message(executed),
+            token=issued.token.text if issued else "",
+            token_expires_at=to_timestamp(issued.expires_at) if issued else None,
+        )
 
     def SuspendAgreement(
         self, request: pb.SuspendAgreementRequest, context: grpc.ServicerContext

@@ -6,12 +6,13 @@ import typer
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from coordinator.commands.operator_channel import operator_channel
-from coordinator.commands.output import AsJson, end_of, home_of, plain, show, show_all
-from shared.errors import InvalidArgument
+from coordinator.commands.output import AsJson, end_of, home_of, moment, plain, show_all
+from shared.agreement import AgreementTerms, Consent, terms_sentences
+from shared.errors import InvalidArgument, next_step
 from shared.proto.ricord.v1 import agreement_pb2 as pb
 from shared.proto.ricord.v1.agreement_pb2_grpc import AgreementServiceStub
 from shared.terminal import make_app, print_json, print_line
-from shared.wire import UNARY_SECONDS, to_timestamp
+from shared.wire import UNARY_SECONDS, from_signed, to_timestamp
 
 agreement = make_app("Agreements with hospitals: drafted here, signed there, executed here.")
 
@@ -45,7 +46,7 @@ def draft(
     )
     with operator_channel(home_of(context)) as channel:
         answer = AgreementServiceStub(channel).DraftAgreement(request, timeout=UNARY_SECONDS)
-    show(answer.agreement, as_json=as_json)
+    _show(answer.agreement, as_json=as_json)
 
 
 @agreement.command("list")
@@ -67,7 +68,8 @@ def show_agreement(context: typer.Context, reference: Reference, as_json: AsJson
     if as_json:
         print_json(plain(answer))
     else:
-        show(answer.agreement, as_json=False)
+        _show(answer.agreement, as_json=False)
+        print_line("")
         print_line(answer.text)
 
 
@@ -82,7 +84,7 @@ def execute(context: typer.Context, reference: Reference, as_json: AsJson = Fals
         return
     print_line(f"{answer.agreement.site_name} has SITEID {answer.agreement.site_id}; the agreement is in force.")
     if answer.token:
-        print_line("Send it this join token; it works once:")
+        print_line(f"Send it this join token; it works once, until {moment(answer.token_expires_at)}:")
         print_line(answer.token)
 
 
@@ -92,7 +94,7 @@ def suspend(context: typer.Context, reference: Reference, as_json: AsJson = Fals
     with operator_channel(home_of(context)) as channel:
         request = pb.SuspendAgreementRequest(reference=reference)
         answer = AgreementServiceStub(channel).SuspendAgreement(request, timeout=UNARY_SECONDS)
-    show(answer.agreement, as_json=as_json)
+    _show(answer.agreement, as_json=as_json)
 
 
 @agreement.command()
@@ -101,7 +103,22 @@ def terminate(context: typer.Context, reference: Reference, as_json: AsJson = Fa
     with operator_channel(home_of(context)) as channel:
         request = pb.TerminateAgreementRequest(reference=reference)
         answer = AgreementServiceStub(channel).TerminateAgreement(request, timeout=UNARY_SECONDS)
-    show(answer.agreement, as_json=as_json)
+    _show(answer.agreement, as_json=as_json)
+
+
+def _show(message: pb.Agreement, *, as_json: bool) -> None:
+    """An agreement: for a person who must do what next, the terms as sentences, and who signed."""
+    values = plain(message)
+    if as_json:
+        print_json(values)
+        return
+    site = f"{message.site_name}, SITEID {message.site_id}" if message.site_id else message.site_name
+    print_line(f"The agreement with {site} is {values['state']}. Next: {next_step(values['state'])}.")
+    for sentence in terms_sentences(AgreementTerms.model_validate_json(message.terms)) if message.terms else ():
+        print_line(sentence)
+    if message.HasField("consent"):
+        consent = from_signed(message.consent).unsafe_parsed(Consent, what="the agreement")
+        print_line(f"{consent.signatory} signed on {consent.signed_at:%Y-%m-%d} with the key {consent.fingerprint}.")
 
 
 def _split(text: str) -> list[str]:

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from coordinator.commands.output import AsJson, folder_of
+from coordinator.commands.home_folder import folder_of
+from coordinator.commands.output import AsJson
 from coordinator.curation.fetching import Fetcher, fetching
 from coordinator.curation.keys import load_curator_keys
 from coordinator.curation.membership import CuratorHome, enrol_again, join, renew_if_due
@@ -14,6 +15,7 @@ from coordinator.curation.opening import OpenedStudy, list_opened
 from coordinator.service.signals import stop_signals
 from shared.agreement import short_digest
 from shared.errors import ExitCode, InvalidArgument, RicordError, TransportError
+from shared.progress import Advance, progress
 from shared.protocol.loader import load_protocol
 from shared.terminal import make_app, print_json, print_line, print_table, report
 
@@ -80,7 +82,9 @@ def open_studies(
 @curate.command("list")
 def list_studies(context: typer.Context, as_json: AsJson = False) -> None:
     """Every study that is open here."""
-    studies = [_study(study) for study in list_opened(CuratorHome(folder_of(context)).opened)]
+    home = CuratorHome(folder_of(context))
+    home.settings()
+    studies = [_study(study) for study in list_opened(home.opened)]
     if as_json:
         print_json(studies)
     else:
@@ -106,7 +110,8 @@ def _open(home: CuratorHome, submission_ids: Sequence[str] | None, *, as_json: b
     renew_if_due(home, datetime.now(UTC))
     with fetching(home, load_curator_keys(home.keys), digest) as fetcher:
         requested = _not_open(fetcher, open_already) if submission_ids is None else submission_ids
-        results = [_try(fetcher, submission_id) for submission_id in requested]
+        with progress("Opening", lambda: len(requested), unit="studies") as advance:
+            results = [_try(fetcher, submission_id, advance) for submission_id in requested]
     opened = [result for result in results if isinstance(result, OpenedStudy)]
     failures = [result for result in results if isinstance(result, dict)]
     if as_json:
@@ -125,12 +130,14 @@ def _not_open(fetcher: Fetcher, open_already: Sequence[OpenedStudy]) -> list[str
     return [submission.id for submission in fetcher.submissions() if submission.contents_sha256 not in digests]
 
 
-def _try(fetcher: Fetcher, submission_id: str) -> OpenedStudy | dict[str, Any]:
+def _try(fetcher: Fetcher, submission_id: str, advance: Advance) -> OpenedStudy | dict[str, Any]:
     """Open one study; a failure becomes a result, so that the other studies are still opened."""
     try:
         return fetcher.open(submission_id)
     except RicordError as error:
         return {"submission": submission_id, "code": error.code, "message": error.public}
+    finally:
+        advance()
 
 
 def _study(opened: OpenedStudy) -> dict[str, Any]:

@@ -1,23 +1,18 @@
-"""Messages as plain values for `--json`, and the home a command works in."""
+"""Messages as plain values for `--json`, and as tables for a person."""
 
 import json
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from coordinator.commands.home_folder import folder_of
 from coordinator.home.settings import Home
-from shared.errors import InvalidArgument
 from shared.terminal import print_json, print_table
-
-HOME_VARIABLE = "RICORD_COORDINATOR_HOME"
-CURATOR_HOME_VARIABLE = "RICORD_CURATOR_HOME"
 
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\S*\Z")
 _LONGEST = 100  # characters without a space; `--json` shows everything
@@ -28,19 +23,6 @@ AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON for scrip
 def home_of(context: typer.Context) -> Home:
     """The coordinator's home, from `--home` or the environment."""
     return Home(folder_of(context))
-
-
-def folder_of(context: typer.Context) -> Path:
-    """The folder that `--home` or the environment names; raises `InvalidArgument` when neither does."""
-    root = context.find_root()
-    if not isinstance(root.obj, Path):
-        raise InvalidArgument(name="--home", problem=f"name the home folder, or set {variable_of(root)}")
-    return root.obj
-
-
-def variable_of(root: click.Context) -> str:
-    """The environment variable that names the home of the program called."""
-    return CURATOR_HOME_VARIABLE if root.invoked_subcommand == "curate" else HOME_VARIABLE
 
 
 def plain(message: Message) -> dict[str, Any]:
@@ -110,6 +92,11 @@ def _shortened(value: Any) -> Any:
         return value[:19].replace("T", " ")
     long = isinstance(value, str) and len(value) > _LONGEST and " " not in value
     return f"{value[:24]}…{value[-8:]}" if long else value
+
+
+def moment(timestamp: Timestamp) -> str:
+    """A moment for a person."""
+    return f"{timestamp.ToDatetime(tzinfo=UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def end_of(text: str) -> datetime:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from coordinator.commands.operator_channel import operator_channel
-from coordinator.commands.output import AsJson, home_of, plain
+from coordinator.commands.output import AsJson, home_of, moment, plain
 from shared.proto.ricord.v1 import site_pb2 as pb
 from shared.proto.ricord.v1.site_pb2_grpc import SiteServiceStub
 from shared.terminal import make_app, print_json, print_line
@@ -26,7 +26,8 @@ def invite(
     if as_json:
         print_json(plain(answer))
     else:
-        print_line(f"{answer.site.name} is {plain(answer.site)['state']}. Send it this token; it works once:")
+        state, ends = plain(answer.site)["state"], moment(answer.expires_at)
+        print_line(f"{answer.site.name} is {state}. Send it this token; it works once, until {ends}:")
         print_line(answer.token)
 
 
@@ -67,5 +68,5 @@ def _join(context: typer.Context, role: str, name: str, *, as_json: bool) -> Non
     if as_json:
         print_json(plain(answer))
     else:
-        print_line(f"Join token for {role} {name}; it works once, until {plain(answer)['expires_at']}:")
+        print_line(f"Join token for {role} {name}; it works once, until {moment(answer.expires_at)}:")
         print_line(answer.token)

@@ -101,8 +101,8 @@ class SiteServicer(SiteServiceServicer):
         self, request: site_pb2.InviteSiteRequest, context: grpc.ServicerContext
     ) -> site_pb2.InviteSiteResponse:
         """Record and invite."""
-        view, token = self._service.invite(request.site_name, actor=peer_of(context).uri)
-        return site_pb2.InviteSiteResponse(site=_site(view), token=token.text)
+        view, (token, ends) = self._service.invite(request.site_name, actor=peer_of(context).uri)
+        return site_pb2.InviteSiteResponse(site=_site(view), token=token.text, expires_at=to_timestamp(ends))
 
     def IssueJoinToken(
         self, request: site_pb2.IssueJoinTokenRequest, context: grpc.ServicerContext

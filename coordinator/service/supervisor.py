@@ -17,6 +17,7 @@ from coordinator.service.server import Register, serving
 from coordinator.service.signals import stop_signals
 from coordinator.store.interface import Store
 from shared.errors import PortInUse
+from shared.extras import ENGINE, require_extra
 
 _RENEWAL_CHECK_SECONDS = 3600.0
 _RESTART_SECONDS = (1.0, 2.0, 5.0, 15.0, 60.0)
@@ -36,8 +37,9 @@ def serve(
     federation: bool,
     ready: Callable[[], None],
 ) -> None:
-    """Serve until SIGTERM or SIGINT. `ready` is called once both ports answer. Raises `PortInUse`."""
+    """Serve until SIGTERM or SIGINT. `ready` is called once both ports answer. Raises `PortInUse`, `ExtraMissing`."""
     if federation:
+        require_extra("federation", *ENGINE, otherwise=", or serve without federated runs with `--no-federation`")
         refuse_port_in_use(settings.host, settings.fleet_port, key="fleet_port")
     with stop_signals() as stop:
         renew_own_certificates(home, settings, identity, store)

@@ -1,6 +1,7 @@
 """Invitation and join tokens on the coordinator's side: stored as a digest, valid once and for a limited time."""
 
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from coordinator.home.identity import Identity
 from coordinator.store.interface import Reading, Work
@@ -10,7 +11,14 @@ from shared.errors import TokenExpired, TokenInvalid, TokenUsed
 from shared.token import Token, TokenKind, new_secret, secret_digest
 
 
-def issue(work: Work, identity: Identity, *, kind: TokenKind, role: Role, subject: str, now: datetime) -> Token:
+class IssuedToken(NamedTuple):
+    """A token, and the moment from which it is no longer accepted."""
+
+    token: Token
+    expires_at: datetime
+
+
+def issue(work: Work, identity: Identity, *, kind: TokenKind, role: Role, subject: str, now: datetime) -> IssuedToken:
     """A new token for `subject`; only the returned value holds its secret."""
     days = identity.invitation_days if kind is TokenKind.INVITATION else identity.join_days
     token = Token(
@@ -20,16 +28,10 @@ def issue(work: Work, identity: Identity, *, kind: TokenKind, role: Role, subjec
         root_pem=identity.root.decode(),
         secret=new_secret(),
     )
-    work.add_token(
-        TokenRow(
-            digest=secret_digest(token.secret),
-            kind=kind,
-            role=role,
-            subject=subject,
-            expires_at=now + timedelta(days=days),
-        )
-    )
-    return token
+    ends = now + timedelta(days=days)
+    digest = secret_digest(token.secret)
+    work.add_token(TokenRow(digest=digest, kind=kind, role=role, subject=subject, expires_at=ends))
+    return IssuedToken(token, ends)
 
 
 def check(reading: Reading, secret: str, *, kind: TokenKind, now: datetime) -> TokenRow:

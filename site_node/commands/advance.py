@@ -14,7 +14,7 @@ def advance(context: typer.Context, until: State, *, as_json: bool) -> None:
     """Move the home's studies up to the state `until` and show what became of them."""
     with node_of(context) as node:
         warn_without_pixel_check(pixel_check=until is State.INCLUDED or node.settings.pixel_check)
-        completed = run_pass(node, until)
+        completed = run_pass(node, until, shown=True)
     show_pass(completed, as_json=as_json)
     if completed.exit_code:
         raise typer.Exit(completed.exit_code)

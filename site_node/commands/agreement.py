@@ -4,14 +4,15 @@ from typing import Annotated
 
 import typer
 
-from shared.agreement import short_digest
-from shared.errors import InvalidArgument
+from shared.agreement import terms_sentences
+from shared.errors import InvalidArgument, next_step
 from shared.terminal import make_app, print_json, print_line
 from site_node.commands.options import Json, home_of
 from site_node.membership.agreement import sign_agreement
 from site_node.membership.invitation import read_agreement
 from site_node.membership.record import load_membership
 from site_node.membership.renewal import standing
+from site_node.membership.step import LocalState, Step, step_of
 
 agreement = make_app("Read and sign the agreement, and see where it stands.")
 
@@ -34,12 +35,11 @@ def read(context: typer.Context, token: Token, as_json: Json = False) -> None:
         return
     print_line(offered.text)
     print_line("")
-    for name, value in offered.terms.model_dump(mode="json").items():
-        print_line(f"{name}: {value}")
-    curator = offered.terms.curator
+    for sentence in terms_sentences(offered.terms):
+        print_line(sentence)
     print_line("")
-    print_line(f"Compare with curator {curator.name} by telephone: signing key {curator.fingerprint},")
-    print_line(f"recipient {short_digest(curator.recipient)}. Studies are sealed to that recipient and nobody else.")
+    print_line(f"Compare the curator's key and recipient with {offered.terms.curator.name} by telephone.")
+    print_line("Next: `ricord-site agreement sign`.")
 
 
 @agreement.command()
@@ -69,14 +69,27 @@ def sign(
 
 @agreement.command()
 def status(context: typer.Context, as_json: Json = False) -> None:
-    """Ask the coordinator where the agreement stands.
+    """Show where the agreement stands, and who must do what next; a member's coordinator is asked.
 
     Example: `ricord-site agreement status --json`
     """
     home = home_of(context)
     home.load()
+    step = step_of(home)
+    if step.state is not LocalState.ENROLLED:
+        show_step(step, as_json=as_json)
+        return
     state = standing(load_membership(home))
+    following = next_step(state.state)
     if as_json:
-        print_json(state)
+        print_json({**state.model_dump(mode="json"), "next": following})
     else:
-        print_line(f"The agreement is {state.state}, version {state.agreement_version}.")
+        print_line(f"The agreement is {state.state}, version {state.agreement_version}. Next: {following}.")
+
+
+def show_step(step: Step, *, as_json: bool) -> None:
+    """Show how far a site that is not enrolled has come."""
+    if as_json:
+        print_json(step)
+    else:
+        print_line(f"The agreement is {step.state}. Next: {step.next}.")

@@ -5,9 +5,10 @@ from typing import Annotated
 import typer
 
 from shared.errors import AgreementModeNotAllowed, NotEnrolled
+from shared.extras import ENGINE, require_extra
 from shared.terminal import print_json, print_line
 from site_node.commands.options import Json, home_of
-from site_node.node.federation import answer_messages, may_federate
+from site_node.node.federation import answer_messages
 from site_node.node.open import membership_of
 from site_node.node.service import until_signal
 
@@ -28,8 +29,9 @@ def federate(
     membership = membership_of(home)
     if membership is None:
         raise NotEnrolled(folder=str(home.folder))
-    if not may_federate(membership):
+    if not membership.federated_modes:
         raise AgreementModeNotAllowed(mode="statistics or training")
+    require_extra("federation", *ENGINE)
     with until_signal() as stop:
         if not as_json:
             print_line("ready")

@@ -1,12 +1,14 @@
 """`receive`: copy studies into the home, from a source or from the PACS."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from shared.errors import ExitCode, InvalidArgument
+from shared.progress import progress
 from shared.terminal import print_json, print_line
 from site_node.commands.options import Json, node_of
 from site_node.home.ledger import State
@@ -14,6 +16,7 @@ from site_node.home.retrieve_requests import Pace
 from site_node.node.intake import receive_source
 from site_node.reasons import explanation_of
 from site_node.receive.accessions import of_text, read_accessions
+from site_node.receive.source import count_files
 
 
 def receive(
@@ -54,8 +57,8 @@ def receive(
             raise InvalidArgument(name="--accessions", problem="the list is empty")
         fetch_and_show(context, listed, as_json=as_json, pace=pace)
         return
-    with node_of(context) as node:
-        intake = receive_source(node, source)
+    with node_of(context) as node, progress("Receiving", partial(count_files, source)) as advance:
+        intake = receive_source(node, source, on_file=advance)
         waiting = len(node.ledger.studies(State.QUARANTINED))
     if as_json:
         print_json(intake)

@@ -1,4 +1,4 @@
-"""`status`: count every study, image and file by place."""
+"""`status`: count every study, image and file by place, and say what waits for whom."""
 
 import typer
 
@@ -6,10 +6,13 @@ from shared.terminal import print_json, print_line, print_table
 from site_node.commands.options import Json, node_of
 from site_node.commands.reason_table import print_reasons
 from site_node.home.status import StudyCounts, status_of
+from site_node.node.waits import federated_work, waits_of
 
 
 def status(context: typer.Context, as_json: Json = False) -> None:
     """Show where every study, image and file that was received is now, why, and what you can do.
+
+    Also what waits, for whom and since when, and whether a node is running here.
 
     Counts and codes only: no identifier of a patient is in the answer.
 
@@ -19,8 +22,11 @@ def status(context: typer.Context, as_json: Json = False) -> None:
         site_id = node.membership.site_id if node.membership else None
         short = node.free_space.shortage()
         counts = status_of(node.ledger, name=node.settings.name, site_id=site_id, disk_nearly_full=short is not None)
+        running = node.home.is_worked_in()
+        waits, federation = waits_of(node, running=running), federated_work(node, running=running)
     if as_json:
-        print_json(counts)
+        more = {"waits": waits, "federation": federation, "node_running": running}
+        print_json({**counts.model_dump(mode="json"), **more})
         return
     if short:
         print_line(short.public)
@@ -39,6 +45,12 @@ def status(context: typer.Context, as_json: Json = False) -> None:
         states = [*requests.states.items(), *requests.reasons.items()]
         print_table("Requests to the PACS", ["State or reason", "Requests"], states)
     codes = [code for _, place in places for code in place.reasons]
+    if waits:
+        waiting = [(wait.whom, wait.count, f"{wait.since.astimezone():%Y-%m-%d %H:%M}", wait.next) for wait in waits]
+        print_table("What waits", ["For whom", "How many", "Since", "Next"], waiting)
+    print_line("A node is running." if running else "No node is running.")
+    kinds = ", ".join(federation.modes) or "none"
+    print_line(f"Federated work: {kinds}; {federation.next}.")
     print_reasons("Why, and what you can do", sorted({*codes, *counts.files, *requests.reasons}))
 
 

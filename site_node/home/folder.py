@@ -150,6 +150,17 @@ class SiteHome:
                 raise HomeBusy(folder=str(self.folder)) from error
             yield
 
+    def is_worked_in(self) -> bool:
+        """Whether a process that moves studies, a node most likely, holds the home's lock."""
+        try:
+            with (self.folder / "lock").open("rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
 
 def init_home(folder: Path, *, name: str, protocol: str = "ricord") -> SiteHome:
     """Make a home: folders, the four keys, then the settings. Raises `HomeExists` where there already is one.

@@ -74,7 +74,7 @@ def _own_agreement(home: SiteHome, answer: EnrolResponse) -> SignedAgreement:
     """This home's own consent with the countersignature; the coordinator's copy of the consent must equal it."""
     file = IdentityFiles(home).consent
     if not file.exists():
-        raise AgreementNotExecuted(state="not signed by this home")
+        raise AgreementNotExecuted(state="not signed by this home", next="sign it here (`ricord-site agreement sign`)")
     consent = Signed.model_validate_json(file.read_bytes())
     if consent != from_signed(answer.agreement.consent):
         raise SignatureInvalid("the coordinator holds another consent", what="the agreement")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -15,8 +16,10 @@ from shared.frozen import Frozen
 from shared.ids import AgreementId, Sha256, SiteId
 from shared.signed import Signed
 from shared.token import Addresses
-from shared.wire import Credentials
 from site_node.home.folder import SiteHome
+
+if TYPE_CHECKING:
+    from shared.wire import Credentials
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,11 @@ class Membership(Frozen):
         return self.terms.modes
 
     @property
+    def federated_modes(self) -> tuple[Mode, ...]:
+        """The kinds of federated work that the agreement covers."""
+        return tuple(mode for mode in self.terms.modes if mode is not Mode.SUBMIT)
+
+    @property
     def recipient(self) -> str:
         """The curator's age recipient; a site seals to no other."""
         return self.terms.curator.recipient
@@ -129,8 +137,10 @@ class Membership(Frozen):
         return VerifyKey.parse(self.coordinator_verify_key)
 
     @property
-    def credentials(self) -> Credentials:
+    def credentials(self) -> "Credentials":
         """For channels to the main port."""
+        from shared.wire import Credentials
+
         return Credentials(self.root.read_bytes(), self.key, self.certificate)
 
 

@@ -1,4 +1,4 @@
-"""Federated work of the node: whether it may take part, and the thread that answers messages beside the stages.
+"""Federated work of the node: the thread that answers messages beside the stages.
 
 Torch and Flower take seconds to load and most commands need neither, so this module imports them where they are used.
 """
@@ -7,8 +7,8 @@ import threading
 
 import structlog
 
-from shared.agreement import Mode
 from shared.errors import ProtocolMismatch, RicordError
+from shared.extras import ENGINE, require_extra
 from shared.protocol.loader import load_protocol
 from shared.wire import connected
 from site_node.federate.policy import POLICY_FILE, load_policy
@@ -19,20 +19,16 @@ from site_node.node.open import Node
 log = structlog.get_logger(__name__)
 
 
-def may_federate(membership: Membership) -> bool:
-    """Whether the agreement covers any kind of federated work."""
-    return bool({Mode.COHORT, Mode.STATISTICS, Mode.TRAINING} & set(membership.modes))
-
-
 def start_federation(node: Node, stop: threading.Event) -> threading.Thread | None:
     """Start federated work beside the stages; `None` where the site may not take part.
 
     A coordinator that is unreachable or not ready is tried again. Raises what `load_policy` raises: a policy that
-    cannot be read must not look like one that allows nothing.
+    cannot be read must not look like one that allows nothing. Raises `ExtraMissing` where the engine is not installed.
     """
     membership = node.membership
-    if membership is None or not may_federate(membership):
+    if membership is None or not membership.federated_modes:
         return None
+    require_extra("federation", *ENGINE, otherwise=", or leave federated work out with `run --no-federation`")
     load_policy(node.home.folder / POLICY_FILE)
 
     def work() -> None:

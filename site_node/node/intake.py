@@ -7,7 +7,7 @@ was sealed are quarantined: a person decides about a study that the coordinator 
 import json
 import shutil
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from shared.durable import append
@@ -35,10 +35,10 @@ class Intake(Frozen):
     files: dict[str, int]  # files that belong to no study, by reason code
 
 
-def receive_source(node: Node, source: Path) -> Intake:
+def receive_source(node: Node, source: Path, *, on_file: Callable[[], object] = lambda: None) -> Intake:
     """Receive one source into an open home; raises `DiskNearlyFull` and what `receive_folder` raises."""
     node.free_space.check()
-    reception = receive_folder(source, node.home.spool, node.stages.names)
+    reception = receive_folder(source, node.home.spool, node.stages.names, on_file=on_file)
     return enter_reception(reception, home=node.home, ledger=node.ledger)
 
 

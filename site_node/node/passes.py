@@ -9,8 +9,9 @@ from pathlib import Path
 
 from shared.errors import ExitCode, InternalError, RicordError
 from shared.ids import StudyKey
+from shared.progress import progress
 from site_node.home.folder import SiteHome
-from site_node.home.ledger import ENDED, Ledger, State
+from site_node.home.ledger import ENDED, STATE_ORDER, Ledger, State
 from site_node.node.open import Node, membership_of
 from site_node.node.pipeline import BY_WORKERS, Advance, Pipeline, Progress, Workers
 from site_node.node.worker_processes import Processes
@@ -35,10 +36,10 @@ class Pass:
         return ExitCode.PARTIAL if unsubmitted & set(self.reached.values()) else ExitCode.DONE
 
 
-def run_pass(node: Node, until: State, *, halted: Callable[[], bool] = lambda: False) -> Pass:
+def run_pass(node: Node, until: State, *, halted: Callable[[], bool] = lambda: False, shown: bool = False) -> Pass:
     """Move every study up to the state `until`; connect only when there may be something to send.
 
-    `halted` is called between two stages and ends the pass early.
+    `halted` is called between two stages and ends the pass early. With `shown` a terminal shows how far it is.
     """
     completed = Pass()
     with ExitStack() as stack:
@@ -47,12 +48,20 @@ def run_pass(node: Node, until: State, *, halted: Callable[[], bool] = lambda: F
             from site_node.submit.client import submitting
 
             submit = stack.enter_context(submitting(node.home, node.membership))
+        advance = stack.enter_context(
+            progress("Studies", partial(_count_before, until, node.ledger), unit="studies", shown=shown)
+        )
+
+        def report(key: StudyKey, state: State) -> None:
+            completed.reached[key] = state
+            advance(int(state is until or state in ENDED), state.value)
+
         pipeline = Pipeline(
             node.home,
             node.ledger,
             node.stages.available(stack.enter_context(PixelChecker()), submit),
             originals_stay=node.settings.originals_stay,
-            report=completed.reached.__setitem__,
+            report=report,
             halted=halted,
             shortage=node.free_space.shortage,
         )
@@ -92,6 +101,11 @@ def _workers(node: Node, halted: Callable[[], bool], stack: ExitStack) -> Worker
     engine = Processes(count, __name__, halted)
     stack.callback(engine.close)
     return lambda keys, until: engine.run(partial(advance_study, node.home.folder, until), keys)
+
+
+def _count_before(until: State, ledger: Ledger) -> int:
+    """How many studies have not come to `until` and may."""
+    return len(ledger.studies(*STATE_ORDER[: STATE_ORDER.index(until)]))
 
 
 def _may_send(ledger: Ledger) -> bool:

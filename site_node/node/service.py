@@ -48,7 +48,7 @@ def run_once(node: Node, stop: threading.Event) -> Pass:
         with acquisition.listening():
             acquisition.work(node.ledger, stop, patience=0)
     _receive_arrivals(node, acquisition, quiet_seconds=0)
-    return run_pass(node, State.SUBMITTED, halted=stop.is_set)
+    return run_pass(node, State.SUBMITTED, halted=stop.is_set, shown=True)
 
 
 @contextmanager

@@ -52,6 +52,10 @@ class PixelChecker:
             _end(self._process)
         self._process = None
 
+    def start(self) -> None:
+        """Start the worker now; raises `PixelCheckUnavailable`."""
+        self._process = self._process or self._start()
+
     def check(self, frame: Frame, picture: Path | None = None) -> tuple[Box, ...]:
         """Where `frame` shows text that is not a marker; `picture` is then drawn, and where the file declares text.
 

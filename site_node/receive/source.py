@@ -43,6 +43,11 @@ def candidates(source: Path) -> Iterator[Candidate]:
     return _folder(root, root) if root.is_dir() else _single(root)
 
 
+def count_files(source: Path) -> int:
+    """How many files `candidates` has of a source; raises what it raises."""
+    return sum(1 for _ in candidates(source))
+
+
 def _single(file: Path) -> Iterator[Candidate]:
     if file.name.upper() == "DICOMDIR":
         yield from _dicomdir(file)

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from shared.errors import InvalidArgument, error_for
+from shared.progress import progress
 from site_node.node.workers import Engine
 from site_node.receive.folder import InstanceName, Reception, receive_folder
+from site_node.receive.source import count_files
 from site_node.standalone.job import FileOutcome, Job, JobFailure, Result, StudyResult, StudyTask
 from site_node.standalone.place import output_name, remove_output
-from site_node.standalone.progress import progress
 from site_node.standalone.resume import Journal, exclusive_run
 from site_node.standalone.scratch import scratch_folder
 from site_node.standalone.worker import node_of, perform
@@ -44,9 +45,9 @@ def deidentify_archive(source: Path, job: Job, engine: Engine) -> RunReport:
         stack.callback(node_of.cache_clear)
         stack.callback(node.close)
         stack.enter_context(exclusive_run(job.out))
-        with progress("Looking") as advance:
+        with progress("Looking", partial(count_files, source)) as advance:
             spool, pseudonyms = scratch / "spool", node.pseudonyms
-            reception = receive_folder(source, spool, pseudonyms, in_place=True, on_file=partial(advance, 1))
+            reception = receive_folder(source, spool, pseudonyms, in_place=True, on_file=advance)
         if not engine.is_local and any(file.stamp is None for study in reception.studies for file in study.instances):
             problem = "an archive is unpacked on this machine only; unpack it where every worker reads it"
             raise InvalidArgument(name="SOURCE", problem=problem)
@@ -87,7 +88,7 @@ def _process(
         outcomes.update(zip(names, result.outcomes, strict=True))
         advance(len(result.outcomes))
 
-    with progress("De-identifying", sum(len(task.study.instances) for task in tasks)) as advance:
+    with progress("De-identifying", lambda: sum(len(task.study.instances) for task in tasks)) as advance:
         todo = []
         for task in tasks:
             known = journal.result(task)

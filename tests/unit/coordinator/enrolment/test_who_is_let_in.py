@@ -139,7 +139,7 @@ def test_the_store_holds_no_secret(
     members: MemberService, coordinator: tuple[SqlStore, Identity], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Reading the database is not enough to join."""
-    _, token = members.invite("Quiet Hospital", actor=ACTOR)
+    _, (token, _) = members.invite("Quiet Hospital", actor=ACTOR)
     folder = Path(str(coordinator[0]._engine.url.database)).parent
     assert all(token.secret.encode() not in file.read_bytes() for file in folder.rglob("*") if file.is_file())
 

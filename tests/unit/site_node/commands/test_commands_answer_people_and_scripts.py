@@ -21,7 +21,7 @@ from tests.unit.site_node.commands.conftest import Run
 
 VERBS = (
     "init agreement enrol receive screen clinical deidentify review validate seal submit federate run status key",
-    "explain",
+    "explain doctor",
 )
 
 

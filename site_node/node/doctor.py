@@ -1,0 +1,178 @@
+"""An examination of a home: which parts work, which do not, and what to do about it."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from shared.agreement import State
+from shared.crypto import pki
+from shared.crypto.keys import load_flower_public, load_secret, load_signing, load_tls
+from shared.errors import ProtocolMismatch, RicordError, next_step
+from shared.frozen import Frozen
+from shared.protocol.loader import load_protocol
+from site_node.home.folder import SiteHome
+from site_node.home.secret import check_secret
+from site_node.membership.record import Membership
+from site_node.membership.renewal import Standing, standing
+from site_node.membership.step import step_of
+from site_node.node.acquisition import Acquisition
+from site_node.node.open import Node, open_node
+from site_node.node.waits import federated_work
+from site_node.pixels.client import PixelChecker
+
+_SKEW = timedelta(minutes=5)  # that a clock may be behind
+
+
+class Health(StrEnum):
+    """How a part is."""
+
+    GOOD = "good"
+    NOTE = "note"  # not in use, or not yet
+    PROBLEM = "problem"
+
+
+class Examined(Frozen):
+    """A part, how it is, and in a sentence what it is like or what to do."""
+
+    part: str
+    health: Health
+    sentence: str
+
+
+_Result = tuple[Health, str]
+
+
+def examine(home: SiteHome, now: datetime) -> Iterator[Examined]:
+    """Examine part after part; what depends on settings, ledger or membership is left out where they cannot be read."""
+    settings = _examined("settings", lambda: (Health.GOOD, f"{home.load().name}, in {home.settings_file}."))
+    yield settings
+    if settings.health is Health.PROBLEM:
+        return
+    yield _examined("keys", lambda: _keys(home))
+    try:
+        with open_node(home, writing=False) as node:
+            for part, examination in _Examination(node, now).parts().items():
+                yield _examined(part, examination)
+    except RicordError as error:
+        yield Examined(part="home", health=Health.PROBLEM, sentence=error.public)
+
+
+def _examined(part: str, examination: Callable[[], _Result]) -> Examined:
+    """The result of one examination; an error that it meets is a problem, and its sentence says what to do."""
+    try:
+        health, sentence = examination()
+    except RicordError as error:
+        health, sentence = Health.PROBLEM, error.public
+    return Examined(part=part, health=health, sentence=sentence)
+
+
+def _keys(home: SiteHome) -> _Result:
+    load_signing(home.signing_key)
+    load_tls(home.tls_key)
+    load_flower_public(home.flower_key)
+    load_secret(home.pseudonym_key)
+    return Health.GOOD, "All four can be read, and by their owner only."
+
+
+@dataclass
+class _Examination:
+    """What is examined in an open home, each part by one method."""
+
+    node: Node
+    now: datetime
+    answer: Standing | None = None  # the coordinator's
+
+    def parts(self) -> dict[str, Callable[[], _Result]]:
+        """The parts, in the order in which they depend on each other."""
+        return {
+            "secret": self.secret,
+            "clock": self.clock,
+            "disk": self.disk,
+            "OCR": self.ocr,
+            "PACS": self.pacs,
+            "certificate": self.certificate,
+            "coordinator": self.coordinator,
+            "agreement": self.agreement,
+            "federated work": self.federated,
+        }
+
+    @property
+    def _membership(self) -> Membership | None:
+        return self.node.membership
+
+    def secret(self) -> _Result:
+        """The pseudonym secret is the one that the ledger was begun with."""
+        file = self.node.home.pseudonym_key
+        check_secret(load_secret(file), self.node.ledger, file)
+        return Health.GOOD, "It is the one that this ledger was begun with; keep its backup (`ricord-site key backup`)."
+
+    def clock(self) -> _Result:
+        """The clock is not before what already happened here."""
+        moments = [entry.changed_at for entry in self.node.ledger.studies()]
+        if self._membership is not None:
+            moments.append(self._membership.executed_at)
+        if moments and self.now + _SKEW < max(moments):
+            problem = f"It says {self.now:%Y-%m-%d %H:%M} UTC, before {max(moments):%Y-%m-%d %H:%M} UTC, when something"
+            return Health.PROBLEM, f"{problem} was done here; set it, by NTP best."
+        return Health.GOOD, f"It says {self.now:%Y-%m-%d %H:%M} UTC."
+
+    def disk(self) -> _Result:
+        """There is space."""
+        space = self.node.free_space
+        space.check()
+        return Health.GOOD, f"{space.free(space.folder) >> 20} MB are free, {space.reserve_mb} are reserved."
+
+    def ocr(self) -> _Result:
+        """The search for text in pixels starts."""
+        if not self.node.settings.pixel_check:
+            return (
+                Health.NOTE,
+                "It is off (`pixel_check = false`): text in pixels is not looked for and leaves with them.",
+            )
+        with PixelChecker() as checker:
+            checker.start()
+        return Health.GOOD, "The search for text in pixels starts."
+
+    def pacs(self) -> _Result:
+        """The PACS answers."""
+        if not self.node.settings.asks_a_pacs:
+            return Health.NOTE, "None is named in site.toml; `[pacs]` or `[dicomweb]` would name one."
+        acquisition = Acquisition(self.node.home, self.node.settings, self.node.stages.names)
+        acquisition.pacs().echo()
+        return Health.GOOD, f"{acquisition.pacs_settings().peer} answers."
+
+    def certificate(self) -> _Result:
+        """The certificate is this federation's and in time."""
+        if self._membership is None:
+            return Health.NOTE, "It comes with enrolment."
+        certificate = self._membership.certificate.read_bytes()
+        pki.check_certificate(certificate, self._membership.root.read_bytes(), now=self.now)
+        ends, renewal = pki.expires_at(certificate), pki.renew_at(certificate)
+        return Health.GOOD, f"It is good until {ends:%Y-%m-%d}; `ricord-site run` renews it from {renewal:%Y-%m-%d} on."
+
+    def coordinator(self) -> _Result:
+        """The coordinator answers this site."""
+        if self._membership is None:
+            return Health.NOTE, "It is asked once this site is enrolled."
+        self.answer = standing(self._membership)
+        return Health.GOOD, f"{self._membership.addresses.main} answers."
+
+    def agreement(self) -> _Result:
+        """The agreement is in force, for the protocol that is installed."""
+        if self._membership is None:
+            step = step_of(self.node.home)
+            return Health.NOTE, f"It is {step.state}. Next: {step.next}."
+        digest = load_protocol(self.node.settings.protocol).digest
+        if digest != self._membership.protocol_digest:
+            raise ProtocolMismatch(held=digest, wanted=self._membership.protocol_digest)
+        if self.answer is None:
+            return Health.NOTE, "The coordinator, which knows, does not answer."
+        health = Health.GOOD if self.answer.state is State.EXECUTED else Health.PROBLEM
+        return health, f"It is {self.answer.state}. Next: {next_step(self.answer.state)}."
+
+    def federated(self) -> _Result:
+        """Federated work is possible where the agreement covers it."""
+        work = federated_work(self.node, running=self.node.home.is_worked_in())
+        health = Health.GOOD if work.possible else Health.PROBLEM if work.modes else Health.NOTE
+        return health, f"{', '.join(work.modes) or 'None'}; {work.next}."

@@ -1,0 +1,105 @@
+"""What waits in a home, for whom, and since when; and whether federated work is done."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from enum import StrEnum
+
+from shared.agreement import Mode
+from shared.errors import SettingsError
+from shared.extras import ENGINE, require_extra
+from shared.frozen import Frozen
+from site_node.federate.policy import POLICY_FILE, load_policy
+from site_node.home.ledger import STATE_ORDER, State, StudyEntry
+from site_node.membership.record import Membership
+from site_node.membership.step import step_of
+from site_node.node.open import Node
+
+
+class Whom(StrEnum):
+    """Whose turn it is."""
+
+    PERSON = "a person"
+    NODE = "the node"
+    PACS = "the PACS"
+    COORDINATOR = "the coordinator"
+    AGREEMENT = "the agreement"
+
+
+class Wait(Frozen):
+    """Studies, or requests to the PACS, that wait for the same; `since` is when the first of them began to."""
+
+    whom: Whom
+    count: int
+    since: datetime
+    next: str
+
+
+class FederatedWork(Frozen):
+    """The kinds that the agreement covers, whether they can be done here, and why not or who does them."""
+
+    modes: tuple[Mode, ...]
+    possible: bool
+    next: str
+
+
+def waits_of(node: Node, *, running: bool) -> tuple[Wait, ...]:
+    """What waits; `running` says whether a node is at work in the home."""
+    since: defaultdict[Whom, list[datetime]] = defaultdict(list)
+    for entry in node.ledger.studies(*STATE_ORDER[:-1], State.QUARANTINED):
+        since[_whom(entry, node.membership)].append(entry.changed_at)
+    since[Whom.PACS] += [request.made_at for request in node.ledger.requests.all() if request.is_open]
+    advice = dict(_advice(node, running=running))
+    return tuple(
+        Wait(whom=whom, count=len(since[whom]), since=min(since[whom]), next=advice[whom])
+        for whom in Whom
+        if since[whom]
+    )
+
+
+def _whom(entry: StudyEntry, membership: Membership | None) -> Whom:
+    if entry.state is State.QUARANTINED:
+        return Whom.PERSON
+    if entry.state is State.RECEIVED:
+        return Whom.NODE
+    if membership is None or (entry.state is State.VALIDATED and Mode.SUBMIT not in membership.modes):
+        return Whom.AGREEMENT
+    return Whom.COORDINATOR if entry.state is State.SEALED else Whom.NODE
+
+
+def _advice(node: Node, *, running: bool) -> Iterator[tuple[Whom, str]]:
+    """What is next, for each whose turn it may be."""
+    by_itself = "the node that is running goes on" if running else "`ricord-site run`"
+    yield Whom.PERSON, "`ricord-site review list`"
+    yield Whom.NODE, by_itself
+    yield Whom.PACS, by_itself
+    yield Whom.COORDINATOR, f"{by_itself}; `ricord-site doctor` asks whether it answers"
+    yield (
+        Whom.AGREEMENT,
+        step_of(node.home).next
+        if node.membership is None
+        else ("it does not cover `submit`; ask the coordinator for an amendment"),
+    )
+
+
+def federated_work(node: Node, *, running: bool) -> FederatedWork:
+    """Whether this site takes part in federated work."""
+    modes = node.membership.federated_modes if node.membership else ()
+    if problem := _obstacle(node, modes):
+        return FederatedWork(modes=modes, possible=False, next=problem)
+    following = "the node that is running answers" if running else "`ricord-site run`, or `ricord-site federate`"
+    return FederatedWork(modes=modes, possible=True, next=following)
+
+
+def _obstacle(node: Node, modes: Sequence[Mode]) -> str:
+    """Why there is no federated work here; empty where there may be."""
+    if node.membership is None:
+        return "the site is not enrolled"
+    if not modes:
+        return "the agreement does not cover it"
+    try:
+        require_extra("federation", *ENGINE)
+        allowed = load_policy(node.home.folder / POLICY_FILE).purposes
+    except SettingsError as error:
+        return error.public.rstrip(".")
+    return "" if allowed else f"{POLICY_FILE} allows nothing"

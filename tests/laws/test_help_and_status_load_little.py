@@ -1,0 +1,43 @@
+"""`--help` and `status` answer at once: they load nothing that only another verb needs."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+HEAVY = frozenset(
+    {"alembic", "cv2", "flwr", "google", "grpc", "httpx", "numpy", "onnxruntime", "openpyxl", "PIL", "pydicom"}
+    | {"pynetdicom", "rapidocr_onnxruntime", "ray", "requests", "safetensors", "sqlalchemy", "structlog", "torch"}
+    | {"asyncio", "multiprocessing", "yaml", "zstandard"}
+)
+_SHOWING_MODULES = """
+import atexit, sys
+atexit.register(lambda: sys.stderr.write(" ".join({name.partition(".")[0] for name in sys.modules})))
+program, *sys.argv = sys.argv[1:]
+__import__(program, fromlist=["main"]).main()
+"""
+
+
+def modules_of(program: str, *arguments: object) -> tuple[str, set[str]]:
+    """What a program prints, and the packages that its process has loaded when it ends."""
+    command = [sys.executable, "-c", _SHOWING_MODULES, program, "program", *map(str, arguments)]
+    ended = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
+    return ended.stdout, set(ended.stderr.split())
+
+
+@pytest.mark.parametrize("program", ["site_node.cli", "coordinator.cli"])
+def test_help_loads_no_verb(program: str) -> None:
+    """The list of verbs is read from their source: every verb is in it, with its help, and none is imported."""
+    shown, loaded = modules_of(program, "--help")
+    assert "Exit codes" in shown
+    assert not loaded & (HEAVY | {"pydantic"})
+
+
+def test_status_loads_what_it_counts_with(tmp_path: Path) -> None:
+    """A home's counts need its ledger, settings and membership: no image, no table, no network."""
+    modules_of("site_node.cli", "--home", tmp_path / "home", "init", "--name", "General")
+    shown, loaded = modules_of("site_node.cli", "--home", tmp_path / "home", "status")
+    assert "General" in shown
+    assert not loaded & HEAVY

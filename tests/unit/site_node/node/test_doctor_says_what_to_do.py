@@ -1,0 +1,128 @@
+"""The doctor names each part that does not work, and what to do; the other parts are examined all the same."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from shared.crypto.keys import load_secret
+from site_node.federate.policy import POLICY_FILE, write_default_policy
+from site_node.home.folder import SiteHome, init_home
+from site_node.home.ledger import Ledger
+from site_node.home.secret import check_secret
+from site_node.node import doctor
+from site_node.node.doctor import Health, examine
+from site_node.pixels.client import PixelChecker
+from tests.factories.federation import Federation, running_federation
+
+PARTS = {"settings", "keys", "clock", "disk", "OCR", "PACS", "coordinator", "certificate", "agreement"}
+NAME = "Examined Hospital"
+NO_PACS = '[pacs]\nhost = "127.0.0.1"\nport = 1\nae_title = "PACS"\ncalling = "RICORD"\n'
+
+
+@pytest.fixture(scope="module")
+def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
+    with running_federation(tmp_path_factory.mktemp("federation")) as running:
+        running.curator()
+        running.site(NAME)
+        yield running
+
+
+@pytest.fixture
+def home(federation: Federation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SiteHome:
+    """A copy of an enrolled home, whose search for text starts at once."""
+    monkeypatch.setattr(doctor, "PixelChecker", lambda: PixelChecker(("echo", '{"ready": true}')))
+    shutil.copytree(federation.folder / NAME.replace(" ", "-"), tmp_path / "home")
+    home = SiteHome(tmp_path / "home")
+    write_default_policy(home.folder / POLICY_FILE)
+    ledger = Ledger(home.ledger)
+    check_secret(load_secret(home.pseudonym_key), ledger, home.pseudonym_key)
+    ledger.close()
+    return home
+
+
+def problems(home: SiteHome, *, ahead: timedelta = timedelta(0)) -> dict[str, str]:
+    """The parts with a problem, and their sentences."""
+    examined = list(examine(home, datetime.now(UTC) + ahead))
+    assert all(part.sentence.endswith(".") for part in examined)
+    return {part.part: part.sentence for part in examined if part.health is Health.PROBLEM}
+
+
+def test_every_part_of_a_good_home_is_examined(home: SiteHome) -> None:
+    examined = {part.part: part for part in examine(home, datetime.now(UTC))}
+    assert set(examined) >= PARTS
+    assert {name for name, part in examined.items() if part.health is not Health.GOOD} == {"PACS"}
+
+
+def test_before_enrolment_nothing_is_wrong(tmp_path: Path) -> None:
+    """What comes with enrolment is a note that says who is next."""
+    home = init_home(tmp_path / "home", name="New Hospital")
+    (tmp_path / "home" / "site.toml").write_text('name = "New"\npixel_check = false\n')
+    examined = {part.part: part for part in examine(home, datetime.now(UTC))}
+    assert {examined[part].health for part in ("OCR", "certificate", "coordinator", "agreement")} == {Health.NOTE}
+    assert "the coordinator invites" in examined["agreement"].sentence
+    assert Health.PROBLEM not in {part.health for part in examined.values()}
+
+
+def _add(text: str) -> Callable[[SiteHome], object]:
+    def write(home: SiteHome) -> None:
+        with home.settings_file.open("a") as file:
+            file.write(text)
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("fault", "part", "words"),
+    [
+        (_add("nmae = 1\n"), "settings", "no setting `nmae`"),
+        (lambda home: home.tls_key.chmod(0o644), "keys", "chmod 600"),
+        (lambda home: home.flower_key.unlink(), "keys", "restore it from its backup"),
+        (lambda home: home.pseudonym_key.write_bytes(bytes(32)), "secret", "restore it from its backup"),
+        (_add("\n" + NO_PACS), "PACS", "No PACS answers"),
+        (lambda home: (home.identity / "agreement.json").write_text("{}"), "home", "not valid"),
+        (
+            lambda home: (home.folder / "federation-policy.toml").write_text("purposes = 1\n"),
+            "federated work",
+            "line 1",
+        ),
+    ],
+)
+def test_each_fault_is_named_with_what_to_do(
+    home: SiteHome, fault: Callable[[SiteHome], object], part: str, words: str
+) -> None:
+    """The sentence is the error's own; only what needs the part has a problem, too."""
+    fault(home)
+    shown = problems(home)
+    assert part in shown
+    assert words in shown[part]
+    assert set(shown) - {part} <= ({"coordinator"} if part == "keys" else set())
+
+
+def test_a_wrong_clock_and_an_old_certificate_are_told_apart(home: SiteHome) -> None:
+    assert "NTP" in problems(home, ahead=-timedelta(days=2))["clock"]
+    late = problems(home, ahead=timedelta(days=60))
+    assert "enrol again" in late["certificate"]
+
+
+def test_a_full_disk_and_a_dead_search_are_problems(home: SiteHome, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = home.settings_file.read_text().replace("min_free_mb = 1024 ", "min_free_mb = 99999999 ")
+    home.settings_file.write_text(text)
+    monkeypatch.setattr(doctor, "PixelChecker", lambda: PixelChecker(("false",)))
+    shown = problems(home)
+    assert "min_free_mb" in shown["disk"]
+    assert "pip install" in shown["OCR"]
+
+
+def test_a_suspended_agreement_and_a_coordinator_that_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "PixelChecker", lambda: PixelChecker(("echo", '{"ready": true}')))
+    with running_federation(tmp_path) as federation:
+        federation.curator()
+        site = federation.site(NAME)[0]
+        federation.suspend(NAME)
+        assert "puts it in force again" in problems(site)["agreement"]
+    away = problems(site)
+    assert "No coordinator answers" in away["coordinator"]
+    assert "agreement" not in away

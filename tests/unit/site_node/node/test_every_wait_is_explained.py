@@ -1,0 +1,101 @@
+"""`status` says what waits, for whom, since when and what is next; and whether a node is at work."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from shared.agreement import Mode
+from shared.errors import HomeBusy
+from shared.ids import StudyKey
+from site_node.federate.policy import POLICY_FILE, write_default_policy
+from site_node.home.folder import SiteHome
+from site_node.home.ledger import STATE_ORDER, Ledger, State
+from site_node.node.open import open_node
+from site_node.node.waits import Whom, federated_work, waits_of
+from tests.factories.federation import Federation, running_federation
+
+ON_THE_WAY = (*STATE_ORDER[1:-1], State.QUARANTINED)
+
+
+@pytest.fixture(scope="module")
+def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
+    with running_federation(tmp_path_factory.mktemp("federation")) as running:
+        running.curator()
+        yield running
+
+
+def fill(home: SiteHome) -> None:
+    """A study in each state, and a request to the PACS."""
+    ledger = Ledger(home.ledger)
+    for number, state in enumerate((State.RECEIVED, *ON_THE_WAY, State.SUBMITTED)):
+        key = StudyKey(f"{number:032x}")
+        ledger.add_study(key, ["a"], state=State.RECEIVED)
+        if state is not State.RECEIVED:
+            ledger.advance(key, state)
+    ledger.requests.add(["list-1"])
+    ledger.close()
+
+
+def waiting(home: SiteHome, *, running: bool = False) -> dict[Whom, tuple[int, str]]:
+    with open_node(home, writing=False) as node:
+        waits = waits_of(node, running=running)
+    assert all(timedelta(0) <= datetime.now(UTC) - wait.since < timedelta(minutes=1) for wait in waits)
+    return {wait.whom: (wait.count, wait.next) for wait in waits}
+
+
+def test_everything_on_its_way_waits_for_somebody(federation: Federation) -> None:
+    """Each study that has not ended well is in one row; a submitted one is in none."""
+    home = federation.site("Waiting Hospital", modes=("submit",))[0]
+    fill(home)
+    waits = waiting(home)
+    assert {whom: count for whom, (count, _) in waits.items()} == {
+        Whom.PERSON: 1,
+        Whom.NODE: 4,
+        Whom.PACS: 1,
+        Whom.COORDINATOR: 1,
+    }
+    assert waits[Whom.PERSON][1] == "`ricord-site review list`"
+    assert "doctor" in waits[Whom.COORDINATOR][1]
+    assert "ricord-site run" in waits[Whom.NODE][1]
+    assert "ricord-site run" not in waiting(home, running=True)[Whom.NODE][1]
+
+
+def test_what_the_agreement_does_not_cover_waits_for_it(federation: Federation) -> None:
+    home = federation.site("Counting Hospital", modes=("cohort",))[0]
+    fill(home)
+    assert waiting(home)[Whom.AGREEMENT] == (1, "it does not cover `submit`; ask the coordinator for an amendment")
+
+
+def test_before_enrolment_the_agreements_next_step_is_shown(federation: Federation) -> None:
+    home = federation.signed_site("Signing Hospital")
+    fill(home)
+    count, following = waiting(home)[Whom.AGREEMENT]
+    assert (count, "the coordinator countersigns" in following) == (4, True)
+
+
+def test_federated_work_is_explained(federation: Federation) -> None:
+    """Whether the agreement covers it, the policy allows it, and who does it."""
+    home = federation.site("Federated Hospital", modes=("submit", "training"))[0]
+    policy = home.folder / POLICY_FILE
+    with open_node(home, writing=False) as node:
+        assert not federated_work(node, running=False).possible  # no policy allows nothing
+        write_default_policy(policy)
+        work = federated_work(node, running=True)
+        assert (work.modes, work.possible, "running" in work.next) == ((Mode.TRAINING,), True, True)
+        policy.write_text("purposes = []\n")
+        assert "allows nothing" in federated_work(node, running=False).next
+
+
+def test_a_node_at_work_shows_from_outside(tmp_path: Path) -> None:
+    """To ask disturbs nobody: the lock is free afterwards."""
+    home = SiteHome(tmp_path)
+    assert not home.is_worked_in()
+    with home.writing():
+        assert home.is_worked_in()
+        with pytest.raises(HomeBusy), home.writing():
+            pass
+    assert not home.is_worked_in()
+    with home.writing():
+        pass
