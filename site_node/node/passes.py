@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
 
-from shared.errors import ExitCode, InternalError, RicordError
+from shared.errors import ExitCode, RicordError
 from shared.ids import StudyKey
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import ENDED, Ledger, State
 from site_node.node.open import Node, membership_of
-from site_node.node.pipeline import BY_WORKERS, Advance, Pipeline, Progress, Workers
+from site_node.node.pipeline import BY_WORKERS, Advance, Pipeline, Progress, Workers, home_failed
 from site_node.node.worker_processes import Processes
 from site_node.pixels.client import PixelChecker
 from site_node.submit.client import submitting
@@ -51,6 +51,7 @@ def run_pass(node: Node, until: State, *, halted: Callable[[], bool] = lambda: F
             node.ledger,
             node.stages.available(stack.enter_context(PixelChecker()), submit),
             originals_stay=node.settings.originals_stay,
+            grows_for=node.settings.grows_for,
             report=completed.reached.__setitem__,
             halted=halted,
             shortage=node.free_space.shortage,
@@ -66,7 +67,7 @@ def advance_study(home: Path, until: State, key: StudyKey) -> Advance:
     except RicordError as error:
         return Advance(error=error)
     except (OSError, sqlite3.Error) as error:
-        return Advance(error=InternalError(type(error).__name__))
+        return Advance(error=home_failed(error))
 
 
 @lru_cache(maxsize=1)
@@ -79,6 +80,7 @@ def _pipeline(folder: Path) -> Pipeline:
         node.ledger,
         node.stages.available(PixelChecker()),
         originals_stay=node.settings.originals_stay,
+        grows_for=node.settings.grows_for,
         shortage=node.free_space.shortage,
     )
 

@@ -2,10 +2,13 @@
 
 A stage reads the records of previous stages and writes its own record whole and durable; only then the ledger moves the
 study on, in one transaction. An interrupted stage runs again on the same records with the same result, so nothing is
-lost and nothing is doubled. An error with one study ends that study only.
+lost and nothing is doubled. A `Verdict` ends its study. Every other error blocks: each study stays where it is. A
+defect of this program puts its study into quarantine, unless it is sealed: then it waits, since nothing is wrong with it.
 """
 
+import errno
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,17 +19,13 @@ import structlog
 
 from shared.durable import LONGEST_PAUSE, clear_folder, reporting_full_disk
 from shared.errors import (
-    AgreementError,
-    DiskFull,
     DiskNearlyFull,
-    FederationError,
+    HomeFailed,
+    InternalError,
     InvalidIdentifier,
     NotFound,
-    ProtocolError,
     RicordError,
-    SettingsError,
-    TransportError,
-    TrustError,
+    Verdict,
 )
 from shared.ids import StudyKey, Uid
 from shared.terminal import trace_lines
@@ -53,10 +52,6 @@ from site_node.study import (
 
 log = structlog.get_logger(__name__)
 
-# Errors of the node, not of a study: the study waits where it is.
-_BLOCKING = (AgreementError, DiskFull, FederationError, ProtocolError, SettingsError, TransportError, TrustError)
-
-
 Inspect = Callable[[Deidentified, frozenset[str]], Deidentified | Refused]
 
 
@@ -66,6 +61,8 @@ class Advance(NamedTuple):
     reached: tuple[State, ...] = ()
     error: RicordError | None = None
 
+
+_PERHAPS_OF_ONE = (InternalError, HomeFailed)  # may have met one study only; the next one is tried
 
 # Advances studies in other processes: `None` where the process died with the study each time.
 Workers = Callable[[Sequence[StudyKey], State], Iterator[tuple[StudyKey, Advance | None]]]
@@ -105,6 +102,7 @@ class Pipeline:
         ledger: its ledger.
         stages: what to do at each stage.
         originals_stay: how long our copies of the originals stay after their study ended; `None` keeps them for good.
+        grows_for: how long those of an excluded study stay at least, since it may get more images and be screened anew.
         report: called with each state that a study reaches.
         halted: called between two stages; `True` ends the pass early.
         shortage: called before each stage; while it returns an error, only sealed studies go on.
@@ -118,6 +116,7 @@ class Pipeline:
         stages: Stages,
         *,
         originals_stay: timedelta | None = timedelta(0),
+        grows_for: timedelta = timedelta(0),
         report: Callable[[StudyKey, State], None] = lambda _key, _state: None,
         halted: Callable[[], bool] = lambda: False,
         shortage: Callable[[], RicordError | None] = lambda: None,
@@ -128,6 +127,7 @@ class Pipeline:
         self._ledger = ledger
         self._stages = stages
         self._originals_stay = originals_stay
+        self._grows_for = grows_for
         self._report = report
         self._halted = halted
         self._shortage = shortage
@@ -144,21 +144,23 @@ class Pipeline:
         """Move every study up to the state `until`, or to its ending; `workers` do all but sealing and sending.
 
         Raises errors of the node that occur before sending (`DiskFull`, a missing key). An error that blocks sending
-        is returned, and the other studies go on until they are sealed.
+        is returned, and the other studies go on until they are sealed; they are sent, too, if it may be one study's.
         """
         self._clean_up()
-        moved, blocked, shortage = 0, None, None
+        moved, blocked, waits, limit = 0, None, None, until
         for key, advanced in self._advanced(until, workers):
-            limit = State.SEALED if blocked and until is State.SUBMITTED else until
             here = self.advance(key, limit) if advanced.error is None else advanced
             moved += bool(advanced.reached or here.reached)
-            if isinstance(here.error, DiskNearlyFull):
-                shortage = here.error
-            elif here.error is not None and self._ledger.study(key).state is State.SEALED:
+            if here.error is None:
+                continue
+            if not isinstance(here.error, DiskNearlyFull) and self._ledger.study(key).state is State.SEALED:
                 blocked = blocked or here.error
-            elif here.error is not None:
+                limit = limit if isinstance(here.error, _PERHAPS_OF_ONE) else State.SEALED
+            elif isinstance(here.error, (DiskNearlyFull, *_PERHAPS_OF_ONE)):
+                waits = waits or here.error
+            else:
                 raise here.error
-        return Progress(moved=moved, blocked=blocked or shortage)
+        return Progress(moved=moved, blocked=blocked or waits)
 
     def advance(self, key: StudyKey, until: State) -> Advance:
         """Move one study, stage after stage, up to the state `until`."""
@@ -197,16 +199,17 @@ class Pipeline:
         try:
             with reporting_full_disk(self._home.folder):
                 return self._steps[entry.state](entry), None
-        except _BLOCKING as error:
-            return None, error
-        except RicordError as error:
+        except Verdict as error:
             why = Reason(code=error.code, message=error.public, severity=Severity.REJECT)
             return self._end(entry.key, State.REFUSED, (why,)), None
-        except MemoryError:
-            return self._end(entry.key, State.QUARANTINED, (reason_for("too-large", severity=Severity.REVIEW),)), None
         except Exception as error:  # noqa: BLE001 -- a defect of ours must not stop the other studies; a person sees it
+            if (obstacle := _obstacle(error)) is not None:
+                return None, obstacle
             log.error("stage.defect", study=entry.key, state=entry.state.value, trace=trace_lines(error))
-            return self._end(entry.key, State.QUARANTINED, (reason_for("internal-error"),)), None
+            if entry.state is State.SEALED:
+                return None, error if isinstance(error, InternalError) else InternalError(type(error).__name__)
+            code = "too-large" if isinstance(error, MemoryError) else "internal-error"
+            return self._end(entry.key, State.QUARANTINED, (reason_for(code, severity=Severity.REVIEW),)), None
 
     def _screen(self, entry: StudyEntry) -> State:
         study = self._records.read(entry.key, Received)
@@ -249,7 +252,10 @@ class Pipeline:
     def _seal(self, entry: StudyEntry) -> State | None:
         if self._stages.seal is None:
             return None
+        previous = self._records.find(entry.key, Sealed)
         sealed = self._stages.seal(self._records.read(entry.key, Validated), self._ledger.sequence(entry.key))
+        if previous is not None and previous.ciphertext != sealed.ciphertext:
+            _remove(previous)
         self._records.write(entry.key, sealed)
         return self._advance(entry.key, State.SEALED, entry.reasons)
 
@@ -284,22 +290,36 @@ class Pipeline:
         return state
 
     def _remove_leftovers(self, entry: StudyEntry) -> None:
-        """Remove the leftovers of a study that ended; one in quarantine keeps everything for the person who looks."""
+        """Remove the leftovers of a study that ended, the record first: what comes later sees no half study.
+
+        One in quarantine keeps everything for the person who looks, one that an error refused after validation for the
+        next try: nothing is wrong with its images.
+        """
         key, state = entry.key, entry.state
-        if state not in ENDED or state is State.QUARANTINED:
+        was_validated = entry.stopped in {State.VALIDATED, State.SEALED}
+        if state not in ENDED or state is State.QUARANTINED or (state is State.REFUSED and was_validated):
             return
         shutil.rmtree(self._home.quarantine / key, ignore_errors=True)
-        if state is State.SUBMITTED:
-            sealed = self._records.find(key, Sealed)
-            for path in sealed_files(sealed) if sealed else ():
-                path.unlink(missing_ok=True)
-        if self._originals_stay is not None and self._now() - entry.changed_at >= self._originals_stay:
-            shutil.rmtree(self._home.spool / key, ignore_errors=True)
+        if state is State.SUBMITTED and (sealed := self._records.find(key, Sealed)):
+            _remove(sealed)
+        if self._may_delete_originals(entry):
             shutil.rmtree(self._home.work(key), ignore_errors=True)
+            shutil.rmtree(self._home.spool / key, ignore_errors=True)
             if self._originals_stay:  # else the study's ending implies it
                 log.info("originals.deleted", study=key, state=state.value)
         else:
             shutil.rmtree(self._home.deidentified(key), ignore_errors=True)
+
+    def _may_delete_originals(self, entry: StudyEntry) -> bool:
+        """Whether a study ended long enough ago, and, if more images may change that, got none since."""
+        if self._originals_stay is None:
+            return False
+        stay = self._originals_stay
+        if may_grow := entry.state is State.EXCLUDED and not entry.is_rejected:
+            stay = max(stay, self._grows_for)
+        if self._now() - entry.changed_at < stay:
+            return False
+        return not (may_grow and any(self._home.arrivals.glob(f"*{entry.key}*")))
 
     def _clean_up(self) -> None:
         """Remove half-written files, leftovers after a kill, and originals whose time is over."""
@@ -315,9 +335,25 @@ class Pipeline:
             self._remove_leftovers(entry)
 
 
-def sealed_files(sealed: Sealed) -> tuple[Path, ...]:
-    """A sealed study's files in the outbox: the ciphertext and the manifest beside it."""
-    return sealed.ciphertext, sealed.ciphertext.with_suffix(".manifest.json")
+def _obstacle(error: Exception) -> RicordError | None:
+    """The error to wait for, where it is no defect: the node's, the coordinator's, or one of the disk or ledger.
+
+    A file that is missing is a defect: waiting does not bring it back.
+    """
+    if isinstance(error, sqlite3.Error) or (isinstance(error, OSError) and not isinstance(error, FileNotFoundError)):
+        return home_failed(error)
+    return error if isinstance(error, RicordError) and not isinstance(error, InternalError) else None
+
+
+def home_failed(error: OSError | sqlite3.Error) -> HomeFailed:
+    """The error of a disk or ledger as ours: it says the kind, and no path."""
+    names = errno.errorcode.get(getattr(error, "errno", None) or 0), getattr(error, "sqlite_errorname", None)
+    return HomeFailed(folder="The home", problem=next(filter(None, names), type(error).__name__))
+
+
+def _remove(sealed: Sealed) -> None:
+    for path in sealed.files:
+        path.unlink(missing_ok=True)
 
 
 def _endings(left_out: Sequence[LeftOut]) -> list[tuple[str, Ending, str]]:
