@@ -2,8 +2,10 @@
 
 A stage reads the records of previous stages and writes its own record whole and durable; only then the ledger moves the
 study on, in one transaction. An interrupted stage runs again on the same records with the same result, so nothing is
-lost and nothing is doubled. A `Verdict` ends its study. Every other error blocks: each study stays where it is. A
-defect of this program puts its study into quarantine, unless it is sealed: then it waits, since nothing is wrong with it.
+lost and nothing is doubled.
+
+A `Verdict` ends its study. Every other error blocks: each study stays where it is. A defect of this program puts its
+study into quarantine, unless it is sealed: then it waits, since nothing is wrong with it.
 """
 
 import errno
@@ -17,13 +19,11 @@ from typing import NamedTuple
 
 import structlog
 
-from shared.durable import LONGEST_PAUSE, clear_folder, reporting_full_disk
+from shared.durable import reporting_full_disk
 from shared.errors import (
     DiskNearlyFull,
     HomeFailed,
     InternalError,
-    InvalidIdentifier,
-    NotFound,
     RicordError,
     Verdict,
 )
@@ -31,8 +31,9 @@ from shared.ids import StudyKey, Uid
 from shared.terminal import trace_lines
 from site_node.blanking import Blanking
 from site_node.home.folder import SiteHome
-from site_node.home.ledger import ENDED, STATE_ORDER, Ledger, State, StudyEntry
+from site_node.home.ledger import STATE_ORDER, Ledger, State, StudyEntry
 from site_node.home.records import Records
+from site_node.node.leftovers import Leftovers
 from site_node.reasons import reason_for
 from site_node.study import (
     Deidentified,
@@ -49,6 +50,7 @@ from site_node.study import (
     Submitted,
     Validated,
 )
+from site_node.submit.outbox import discard
 
 log = structlog.get_logger(__name__)
 
@@ -101,12 +103,10 @@ class Pipeline:
         home: where the studies are.
         ledger: its ledger.
         stages: what to do at each stage.
-        originals_stay: how long our copies of the originals stay after their study ended; `None` keeps them for good.
-        grows_for: how long those of an excluded study stay at least, since it may get more images and be screened anew.
+        originals_stay, grows_for, now: see `Leftovers`.
         report: called with each state that a study reaches.
         halted: called between two stages; `True` ends the pass early.
         shortage: called before each stage; while it returns an error, only sealed studies go on.
-        now: the clock.
     """
 
     def __init__(
@@ -126,12 +126,10 @@ class Pipeline:
         self._records = Records(home)
         self._ledger = ledger
         self._stages = stages
-        self._originals_stay = originals_stay
-        self._grows_for = grows_for
         self._report = report
         self._halted = halted
         self._shortage = shortage
-        self._now = now
+        self._leftovers = Leftovers(home, ledger, originals_stay=originals_stay, grows_for=grows_for, now=now)
         self._steps: dict[State, Callable[[StudyEntry], State | None]] = {
             State.RECEIVED: self._screen,
             State.INCLUDED: self._deidentify,
@@ -146,7 +144,7 @@ class Pipeline:
         Raises errors of the node that occur before sending (`DiskFull`, a missing key). An error that blocks sending
         is returned, and the other studies go on until they are sealed; they are sent, too, if it may be one study's.
         """
-        self._clean_up()
+        self._leftovers.clear()
         moved, blocked, waits, limit = 0, None, None, until
         for key, advanced in self._advanced(until, workers):
             here = self.advance(key, limit) if advanced.error is None else advanced
@@ -175,7 +173,7 @@ class Pipeline:
                 break
             reached.append(state)
             self._report(key, state)
-            self._remove_leftovers(self._ledger.study(key))
+            self._leftovers.remove(self._ledger.study(key))
         return Advance(tuple(reached), error)
 
     def _advanced(self, until: State, workers: Workers | None) -> Iterator[tuple[StudyKey, Advance]]:
@@ -255,7 +253,7 @@ class Pipeline:
         previous = self._records.find(entry.key, Sealed)
         sealed = self._stages.seal(self._records.read(entry.key, Validated), self._ledger.sequence(entry.key))
         if previous is not None and previous.ciphertext != sealed.ciphertext:
-            _remove(previous)
+            discard(previous)
         self._records.write(entry.key, sealed)
         return self._advance(entry.key, State.SEALED, entry.reasons)
 
@@ -289,51 +287,6 @@ class Pipeline:
         self._ledger.advance(key, state, reasons=reasons)
         return state
 
-    def _remove_leftovers(self, entry: StudyEntry) -> None:
-        """Remove the leftovers of a study that ended, the record first: what comes later sees no half study.
-
-        One in quarantine keeps everything for the person who looks, one that an error refused after validation for the
-        next try: nothing is wrong with its images.
-        """
-        key, state = entry.key, entry.state
-        was_validated = entry.stopped in {State.VALIDATED, State.SEALED}
-        if state not in ENDED or state is State.QUARANTINED or (state is State.REFUSED and was_validated):
-            return
-        shutil.rmtree(self._home.quarantine / key, ignore_errors=True)
-        if state is State.SUBMITTED and (sealed := self._records.find(key, Sealed)):
-            _remove(sealed)
-        if self._may_delete_originals(entry):
-            shutil.rmtree(self._home.work(key), ignore_errors=True)
-            shutil.rmtree(self._home.spool / key, ignore_errors=True)
-            if self._originals_stay:  # else the study's ending implies it
-                log.info("originals.deleted", study=key, state=state.value)
-        else:
-            shutil.rmtree(self._home.deidentified(key), ignore_errors=True)
-
-    def _may_delete_originals(self, entry: StudyEntry) -> bool:
-        """Whether a study ended long enough ago, and, if more images may change that, got none since."""
-        if self._originals_stay is None:
-            return False
-        stay = self._originals_stay
-        if may_grow := entry.state is State.EXCLUDED and not entry.is_rejected:
-            stay = max(stay, self._grows_for)
-        if self._now() - entry.changed_at < stay:
-            return False
-        return not (may_grow and any(self._home.arrivals.glob(f"*{entry.key}*")))
-
-    def _clean_up(self) -> None:
-        """Remove half-written files, leftovers after a kill, and originals whose time is over."""
-        for folder in (self._home.outbox, self._home.receipts, self._home.reports, *self._home.work_folders()):
-            clear_folder(folder)
-        for folder in self._home.shared_folders():
-            clear_folder(folder, unchanged_for=LONGEST_PAUSE)
-        for folder in (*self._home.work_folders(), *self._home.spool.iterdir()):
-            try:
-                entry = self._ledger.study(StudyKey(folder.name))
-            except (InvalidIdentifier, NotFound):  # an interrupted reception; it is received again
-                continue
-            self._remove_leftovers(entry)
-
 
 def _obstacle(error: Exception) -> RicordError | None:
     """The error to wait for, where it is no defect: the node's, the coordinator's, or one of the disk or ledger.
@@ -349,11 +302,6 @@ def home_failed(error: OSError | sqlite3.Error) -> HomeFailed:
     """The error of a disk or ledger as ours: it says the kind, and no path."""
     names = errno.errorcode.get(getattr(error, "errno", None) or 0), getattr(error, "sqlite_errorname", None)
     return HomeFailed(folder="The home", problem=next(filter(None, names), type(error).__name__))
-
-
-def _remove(sealed: Sealed) -> None:
-    for path in sealed.files:
-        path.unlink(missing_ok=True)
 
 
 def _endings(left_out: Sequence[LeftOut]) -> list[tuple[str, Ending, str]]:

@@ -168,7 +168,7 @@ def _removals(error: BaseException | None) -> Iterator[None]:
         if folder.exists():
             raise error
 
-    with mock.patch("site_node.node.pipeline.shutil.rmtree", half) if error is not None else mock.patch.dict({}):
+    with mock.patch("site_node.node.leftovers.shutil.rmtree", half) if error is not None else mock.patch.dict({}):
         yield
 
 
