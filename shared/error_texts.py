@@ -132,6 +132,12 @@ TEXTS = MappingProxyType(
             ExitCode.FAILED,
             "RESOURCE_EXHAUSTED",
         ),
+        "home-failed": Text(
+            "{folder} cannot be read or written now ({problem}); look at the disk and at who may write there, and the "
+            "node goes on by itself: nothing was lost.",
+            ExitCode.FAILED,
+            "UNAVAILABLE",
+        ),
         "dicom-unreadable": Text("This file is no readable DICOM: {problem}.", ExitCode.PARTIAL, "INVALID_ARGUMENT"),
         "dicom-unsupported": Text(
             "This DICOM file cannot be processed safely: {problem}.", ExitCode.PARTIAL, "INVALID_ARGUMENT"

@@ -47,6 +47,13 @@ class RicordError(Exception):
         return error_for, (self.code, self.fields)
 
 
+class Verdict(RicordError):
+    """Base of the errors that judge one study, and end it. Every other error leaves each study where it is.
+
+    The coordinator's verdict on a sealed study is one, too; that its store is locked, or its disk full, is none.
+    """
+
+
 class _Known(dict[str, str]):
     """Fields by name; a field that the raiser left out shows as `?` instead of hiding the sentence."""
 
@@ -178,15 +185,23 @@ class NotFound(InputError):
     """The object named does not exist."""
 
 
-class DiskFull(InputError):
+class StorageError(RicordError):
+    """What must be kept cannot be, or what was kept cannot be reached."""
+
+
+class DiskFull(StorageError):
     """There is no space left for what must be written."""
 
 
-class DiskNearlyFull(InputError):
+class DiskNearlyFull(StorageError):
     """Less space is left than the settings reserve."""
 
 
-class StudyError(RicordError):
+class HomeFailed(StorageError):
+    """A file in a home, or its ledger, cannot be read or written now."""
+
+
+class StudyError(Verdict):
     """One study cannot be processed further; the others can."""
 
 
@@ -281,7 +296,7 @@ class AgreementTransitionInvalid(AgreementAtWrongState):
     """An agreement cannot go from its state to the requested one."""
 
 
-class SealingError(RicordError):
+class SealingError(Verdict):
     """A sealed study is not what it claims to be."""
 
 

@@ -34,6 +34,9 @@ from shared.proto.ricord.v1.signed_pb2 import SignedDocument
 from shared.signed import Signed
 
 DOMAIN = "ricord.v1"
+_NOT_NOW = frozenset(  # gRPC's own words; the last for a server whose every thread is busy
+    {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED}
+)
 UNARY_SECONDS = 60.0  # long enough for a slow line, short enough for a person
 
 # Keepalive finds a peer that vanished silently; gzip on ciphertext and BDP probing off were measured slower.
@@ -102,7 +105,7 @@ def from_rpc(error: object, address: str) -> RicordError:
     if "CERTIFICATE_VERIFY_FAILED" in details:
         kind = CertificateExpired if "expired" in details else CertificateForeign
         return kind(details, peer=address)
-    if code in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}:
+    if code in _NOT_NOW:
         return CoordinatorUnreachable(details, address=address)
     if code is grpc.StatusCode.CANCELLED:
         return UploadInterrupted(details)

@@ -229,6 +229,11 @@ class Sealed(Frozen):
     ciphertext: Path
     manifest: SignedManifest
 
+    @property
+    def files(self) -> tuple[Path, Path]:
+        """Its files in the outbox: the ciphertext, and the manifest beside it."""
+        return self.ciphertext, self.ciphertext.with_suffix(".manifest.json")
+
 
 class Submitted(Frozen):
     """A study for which the site holds a receipt signed by the coordinator."""

@@ -28,7 +28,7 @@ class SqlStore:
 
     @contextmanager
     def begin(self) -> Iterator[SqlWork]:
-        """A transaction for changes; raises `DiskFull`."""
+        """A transaction for changes; raises `DiskFull`, and `StoreUnreachable` where it cannot be made now."""
         try:
             with self._engine.begin() as connection:
                 _lock_for_writing(connection)
@@ -37,13 +37,20 @@ class SqlStore:
             codes = {getattr(error.orig, name, None) for name in ("sqlite_errorcode", "sqlstate")}
             if codes & _FULL:
                 raise DiskFull(folder="the coordinator's database") from None
-            raise
+            raise self._unreachable(error) from None
 
     @contextmanager
     def read(self) -> Iterator[SqlWork]:
-        """A transaction that only reads."""
-        with self._engine.connect().execution_options(**{_READ: True}) as connection:
-            yield SqlWork(connection)
+        """A transaction that only reads; raises `StoreUnreachable`."""
+        try:
+            with self._engine.connect().execution_options(**{_READ: True}) as connection:
+                yield SqlWork(connection)
+        except OperationalError as error:
+            raise self._unreachable(error) from None
+
+    def _unreachable(self, error: OperationalError) -> StoreUnreachable:
+        """The database is locked, restarting or away; statement and parameters of `error` stay out of every text."""
+        return StoreUnreachable(type(error.orig).__name__, kind=self._engine.dialect.name)
 
     def close(self) -> None:
         """Close every connection."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from shared.errors import DiskFull, LedgerTooNew
+from shared.errors import DiskFull, HomeFailed, LedgerTooNew
 from site_node.home.migrations import STEPS
 
 _MMAP_BYTES = 1 << 30  # keeps a lookup among a million patients fast
@@ -13,8 +13,11 @@ _FULL = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
 
 
 def open_database(file: Path, *, durable: bool) -> sqlite3.Connection:
-    """Open or make the file, for its owner only; on return it has every table. Raises `LedgerTooNew`, `DiskFull`."""
-    with _reporting_full_disk():
+    """Open or make the file, for its owner only; on return it has every table.
+
+    Raises `LedgerTooNew`, `DiskFull`, `HomeFailed`.
+    """
+    with _translated():
         db = sqlite3.connect(file, isolation_level=None, timeout=30)
         try:
             file.chmod(0o600)
@@ -32,8 +35,8 @@ def open_database(file: Path, *, durable: bool) -> sqlite3.Connection:
 
 @contextmanager
 def transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """One change, committed whole or rolled back, with no other writer in between. Raises `DiskFull`."""
-    with _reporting_full_disk():
+    """One change, committed whole or rolled back, with no other writer in between. Raises `DiskFull`, `HomeFailed`."""
+    with _translated():
         db.execute("begin immediate")
         try:
             yield
@@ -45,13 +48,13 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
 
 
 @contextmanager
-def _reporting_full_disk() -> Iterator[None]:
+def _translated() -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
         if getattr(error, "sqlite_errorcode", None) in _FULL:
             raise DiskFull(folder="the home, for the ledger") from error
-        raise
+        raise HomeFailed(folder="The ledger", problem=getattr(error, "sqlite_errorname", "OperationalError")) from error
 
 
 def _migrate(db: sqlite3.Connection, file: Path) -> None:

@@ -28,7 +28,7 @@ from site_node.study import Ending, Reason, Severity
 _PUT_INSTANCE = (
     "insert into instances values (?, ?, ?, ?) on conflict do update set ending = excluded.ending, code = excluded.code"
 )
-OTHER_BYTES, ARRIVED_LATE = "other-bytes", "arrived-late"
+OTHER_BYTES, ARRIVED_LATE, REJECTED = "other-bytes", "arrived-late", "rejected-in-review"
 _HELD_APART = (OTHER_BYTES, ARRIVED_LATE)  # an instance held for one of these stays out of its study
 _REASONS = TypeAdapter(tuple[Reason, ...])
 _GRAVITY = MappingProxyType({Severity.REJECT: 0, Severity.REVIEW: 1, Severity.WARN: 2, Severity.ACCEPT: 3})
@@ -59,7 +59,7 @@ SENT_OR_SEALED = frozenset({State.SEALED, State.SUBMITTED})  # the coordinator m
 
 
 class StudyEntry(Frozen):
-    """A study's row. `study` is its new UID once it has one."""
+    """A study's row. `study` is its new UID once it has one, `stopped` the last stage completed before it ended."""
 
     key: StudyKey
     state: State
@@ -70,6 +70,12 @@ class StudyEntry(Frozen):
     receipt: str | None
     received_at: datetime
     changed_at: datetime
+    stopped: State | None
+
+    @property
+    def is_rejected(self) -> bool:
+        """Whether a person rejected it."""
+        return any(reason.code == REJECTED for reason in self.reasons)
 
     @property
     def lead(self) -> str:
@@ -111,16 +117,16 @@ class Ledger:
     # studies
 
     def add_study(self, key: StudyKey, names: Iterable[str], *, state: State, reasons: Sequence[Reason] = ()) -> None:
-        """Enter a study with its instances' opaque names, or reset it with more of them."""
+        """Enter a study with its instances' opaque names, or reset it with these; its others end as they did."""
         now = _now()
         with transaction(self._db):
             self._db.execute(
                 "insert into studies (key, state, reasons, received_at, changed_at) values (?, ?, ?, ?, ?)"
                 " on conflict (key) do update set state = excluded.state, reasons = excluded.reasons,"
-                " released = '[]', changed_at = excluded.changed_at",
+                " released = '[]', changed_at = excluded.changed_at, stopped = null",
                 (key, state, _dump(reasons), now, now),
             )
-            self._set_instances(key, names, state.ending, _lead(reasons))
+            self._db.executemany(_PUT_INSTANCE, [(key, name, state.ending, _lead(reasons)) for name in names])
 
     def advance(
         self,
@@ -138,9 +144,10 @@ class Ledger:
         """
         with transaction(self._db):
             self._db.execute(
-                "update studies set state = ?, reasons = ?, study = coalesce(?, study), receipt = coalesce(?, receipt),"
-                " changed_at = ? where key = ?",
-                (state, _dump(reasons), study, receipt, _now(), key),
+                "update studies set stopped = case when state in (?, ?, ?, ?) then stopped else state end,"
+                " state = ?, reasons = ?, study = coalesce(?, study), receipt = coalesce(?, receipt), changed_at = ?"
+                " where key = ?",
+                (*ENDED, state, _dump(reasons), study, receipt, _now(), key),
             )
             rows = [(ending, code, key, name) for name, ending, code in left_out]
             self._db.executemany("update instances set ending = ?, code = ? where key = ? and name = ?", rows)
@@ -156,15 +163,21 @@ class Ledger:
         with transaction(self._db):
             self._db.executemany(_PUT_INSTANCE, rows)
 
-    def reopen(self, key: StudyKey, released: Iterable[str]) -> None:
-        """Send a study back to its first stage; reasons in `released` no longer hold it."""
+    def reopen(
+        self, key: StudyKey, released: Iterable[str], names: Iterable[str], *, state: State = State.RECEIVED
+    ) -> None:
+        """Send a study back to `state` with the instances `names`; reasons in `released` no longer hold it."""
         with transaction(self._db):
             previous = self.study(key).released
             self._db.execute(
-                "update studies set state = ?, reasons = '[]', released = ?, changed_at = ? where key = ?",
-                (State.RECEIVED, json.dumps(sorted(previous | set(released))), _now(), key),
+                "update studies set state = ?, reasons = '[]', released = ?, changed_at = ?, stopped = null"
+                " where key = ?",
+                (state, json.dumps(sorted(previous | set(released))), _now(), key),
             )
-            self._set_instances(key, (), Ending.WAITING, "")
+            self._db.executemany(
+                "update instances set ending = ?, code = '' where key = ? and name = ? and code not in (?, ?)",
+                [(Ending.WAITING, key, name, *_HELD_APART) for name in names],
+            )
 
     def study(self, key: StudyKey) -> StudyEntry:
         """One study; raises `NotFound`."""
@@ -188,6 +201,10 @@ class Ledger:
         """The opaque names of a study's instances; with `code`, those with that code."""
         rows = self._db.execute("select name from instances where key = ? and (? = '' or code = ?)", (key, code, code))
         return frozenset(row[0] for row in rows)
+
+    def held_apart(self, key: StudyKey) -> frozenset[str]:
+        """The names of those that are quarantined apart from their study."""
+        return frozenset().union(*(self.names(key, code) for code in _HELD_APART))
 
     def sequence(self, key: StudyKey) -> int:
         """The study's number in the site's own count: assigned once, so that a study sealed again keeps it."""
@@ -252,14 +269,6 @@ class Ledger:
         """The number of files that belong to no study, by ending and code."""
         rows = self._db.execute("select ending, code, count(*) from files group by ending, code order by ending, code")
         return {(ending, code): count for ending, code, count in rows}
-
-    def _set_instances(self, key: StudyKey, names: Iterable[str], ending: Ending, code: str) -> None:
-        rows = [(key, name, ending, code) for name in names]
-        self._db.execute(
-            "update instances set ending = ?, code = ? where key = ? and code not in (?, ?)",
-            (ending, code, key, *_HELD_APART),
-        )
-        self._db.executemany(_PUT_INSTANCE, rows)
 
 
 def _entry(row: sqlite3.Row) -> StudyEntry:

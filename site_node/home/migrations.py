@@ -2,6 +2,15 @@
 
 import secrets
 import sqlite3
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from shared.ids import StudyKey
+from shared.manifest import SignedManifest
+from site_node.home.folder import SiteHome
+from site_node.home.records import Records
+from site_node.study import Sealed
 
 _FIRST = """
 create table if not exists meta (name text primary key, value blob not null) strict;
@@ -35,6 +44,13 @@ alter table arrivals rename to inbox_entries;
 create table accession_numbers (token text primary key, at text not null) strict, without rowid;
 insert into accession_numbers select token, at from inbox_entries;
 """
+_REFUSED_BY_A_DEFECT = """
+select key from studies where state = 'refused' and study = ? and sequence = ?
+and exists (select 1 from json_each(reasons) where json_extract(value, '$.code') = 'internal-error')
+"""
+_WAITS_AGAIN = """
+update instances set ending = 'waiting', code = '' where key = ? and ending = 'refused' and code = 'internal-error'
+"""
 
 
 def _make_or_complete(db: sqlite3.Connection) -> None:
@@ -56,7 +72,29 @@ def _separate_arrivals(db: sqlite3.Connection) -> None:
     _execute(db, _SEPARATE_ARRIVALS)
 
 
-STEPS = (_make_or_complete, _separate_arrivals)
+def _revive_sealed(db: sqlite3.Connection) -> None:
+    """Note where a study stopped, and send those on that `internal-error` refused while they are still sealed.
+
+    Releases before took any failure of the coordinator for a verdict on the study. They deleted its records, but left
+    the sealed files in the outbox, of which the record of the last stage is made anew.
+    """
+    db.execute("alter table studies add column stopped text")
+    home = SiteHome(Path(db.execute("pragma database_list").fetchone()[2]).parent)
+    for manifest in home.outbox.glob("*.manifest.json"):
+        try:
+            signed = SignedManifest.model_validate_json(manifest.read_bytes())
+        except ValidationError:
+            continue
+        ciphertext = home.outbox / f"{signed.manifest.contents_sha256}.age"
+        row = db.execute(_REFUSED_BY_A_DEFECT, (signed.manifest.study, signed.manifest.sequence)).fetchone()
+        if row is not None and ciphertext.exists():
+            key = StudyKey(row[0])
+            Records(home).write(key, Sealed(key=key, ciphertext=ciphertext, manifest=signed))
+            db.execute("update studies set state = 'sealed', reasons = '[]' where key = ?", (key,))
+            db.execute(_WAITS_AGAIN, (key,))
+
+
+STEPS = (_make_or_complete, _separate_arrivals, _revive_sealed)
 
 
 def _execute(db: sqlite3.Connection, script: str) -> None:

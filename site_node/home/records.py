@@ -7,6 +7,7 @@ from shared.durable import file_to_sync, write_whole
 from shared.frozen import Frozen
 from shared.ids import StudyKey
 from site_node.home.folder import SiteHome
+from site_node.study import Received
 
 Record = TypeVar("Record", bound=Frozen)
 
@@ -36,6 +37,11 @@ class Records:
     def find(self, key: StudyKey, kind: type[Record]) -> Record | None:
         """The record of a study, or `None`."""
         return self.read(key, kind) if self._path(key, kind).exists() else None
+
+    def has_originals(self, key: StudyKey, *, apart: frozenset[str]) -> bool:
+        """Whether every original of the study lies where its record says, but for the instances held `apart`."""
+        study = self.find(key, Received)
+        return study is not None and all(each.path.exists() for each in study.instances if each.name not in apart)
 
     def _path(self, key: StudyKey, kind: type[Frozen]) -> Path:
         return self._home.work(key) / f"{kind.__name__.lower()}.json"

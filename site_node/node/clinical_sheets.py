@@ -83,5 +83,6 @@ def _reopen(node: Node) -> int:
         if any(reason.severity is Severity.REVIEW and reason.code.startswith(_SHEET_CODES) for reason in entry.reasons)
     ]
     for key in waiting:
-        node.ledger.reopen(key, ())
+        study = Records(node.home).read(key, Received)
+        node.ledger.reopen(key, (), [instance.name for instance in study.instances])
     return len(waiting)

@@ -1,7 +1,8 @@
 """Enter a reception into the ledger, once: known instances are duplicates, new ones are added.
 
-More files of a study that is not sealed yet send it, whole, back to its first stage. Files that come after their study
-was sealed are quarantined: a person decides about a study that the coordinator may already have.
+More files of a study that is not sealed yet send it, whole, back to its first stage. Files that come too late are
+quarantined: after their study was sealed, since the coordinator may already have it, and after it was excluded and its
+originals deleted, since nobody can say whether it would be with all of its images.
 """
 
 import json
@@ -31,7 +32,7 @@ class Intake(Frozen):
     studies: int  # new, or with new files
     instances: int  # new ones
     duplicates: int
-    late: int  # instances of studies that were already sealed
+    late: int  # instances of studies that were already sealed, or whose other originals are deleted
     files: dict[str, int]  # files that belong to no study, by reason code
 
 
@@ -70,21 +71,40 @@ def enter_reception(reception: Reception, *, home: SiteHome, ledger: Ledger) -> 
 def _enter_study(study: Received, held_reason: Reason | None, home: SiteHome, ledger: Ledger) -> dict[str, int]:
     """Enter one study of a reception; return the counts it adds."""
     arrived = {instance.name: instance for instance in study.instances}
-    known = ledger.names(study.key)
+    known, late = ledger.names(study.key), ledger.names(study.key, ARRIVED_LATE)
+    is_too_late = _is_too_late(study, home, ledger)
+    if not is_too_late:
+        known -= late  # with the others they can join after all
     new = [name for name in arrived if name not in known]
     duplicates = {"duplicates": len(arrived) - len(new)}
     if not ledger.has_study(study.key):
         _enter_whole(study, held_reason, home, ledger)
-    elif ledger.study(study.key).state in SENT_OR_SEALED and new:
+    elif new and is_too_late:
         _quarantine_instances([arrived[name] for name in new], ARRIVED_LATE, study.key, home, ledger)
         _drop_copies(study.key, home, ledger)
         return {**duplicates, "late": len(new)}
     elif new or conflicting_instances(study, home):
         _merge(study, held_reason, home, ledger)
+        for name in late & arrived.keys():
+            (home.quarantine / "arrivals" / arrived[name].path.name).unlink(missing_ok=True)
     else:
         _drop_copies(study.key, home, ledger)
         return duplicates
     return {**duplicates, "studies": 1, "instances": len(new)}
+
+
+def _is_too_late(study: Received, home: SiteHome, ledger: Ledger) -> bool:
+    """Whether new images cannot join their study any more.
+
+    They join an excluded study whose other images are here or come with them. One that was refused, by a person or for
+    what its images are, begins anew with what comes; its images that are deleted end as they did.
+    """
+    entry = ledger.study(study.key) if ledger.has_study(study.key) else None
+    if entry is None or entry.state is not State.EXCLUDED or entry.is_rejected:
+        return entry is not None and entry.state in SENT_OR_SEALED
+    apart, arrived = ledger.held_apart(study.key), {instance.name for instance in study.instances}
+    is_whole = Records(home).has_originals(study.key, apart=apart) or ledger.names(study.key) - apart <= arrived
+    return not is_whole
 
 
 def _enter_whole(study: Received, held_reason: Reason | None, home: SiteHome, ledger: Ledger) -> None:
@@ -101,7 +121,7 @@ def _merge(study: Received, held_reason: Reason | None, home: SiteHome, ledger: 
         _quarantine_instances(versions, OTHER_BYTES, study.key, home, ledger)
         withdraw(study.key, versions, home, ledger)
     record = Records(home).find(study.key, Received)
-    if record is None:  # it was excluded or refused and its copies are deleted: it starts with the new files
+    if record is None:  # its copies are deleted: it begins with those that came
         _enter_whole(study, held_reason, home, ledger)
         return
     conflicting = ledger.names(study.key, OTHER_BYTES)

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
 
-from shared.errors import ExitCode, InternalError, RicordError
+from shared.errors import ExitCode, RicordError
 from shared.ids import StudyKey
 from shared.progress import progress
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import ENDED, STATE_ORDER, Ledger, State
 from site_node.node.open import Node, membership_of
-from site_node.node.pipeline import BY_WORKERS, Advance, Pipeline, Progress, Workers
+from site_node.node.pipeline import BY_WORKERS, Advance, Pipeline, Progress, Workers, home_failed
 from site_node.node.worker_processes import Processes
 from site_node.pixels.client import PixelChecker
 
@@ -61,6 +61,7 @@ def run_pass(node: Node, until: State, *, halted: Callable[[], bool] = lambda: F
             node.ledger,
             node.stages.available(stack.enter_context(PixelChecker()), submit),
             originals_stay=node.settings.originals_stay,
+            grows_for=node.settings.grows_for,
             report=report,
             halted=halted,
             shortage=node.free_space.shortage,
@@ -76,7 +77,7 @@ def advance_study(home: Path, until: State, key: StudyKey) -> Advance:
     except RicordError as error:
         return Advance(error=error)
     except (OSError, sqlite3.Error) as error:
-        return Advance(error=InternalError(type(error).__name__))
+        return Advance(error=home_failed(error))
 
 
 @lru_cache(maxsize=1)
@@ -89,6 +90,7 @@ def _pipeline(folder: Path) -> Pipeline:
         node.ledger,
         node.stages.available(PixelChecker()),
         originals_stay=node.settings.originals_stay,
+        grows_for=node.settings.grows_for,
         shortage=node.free_space.shortage,
     )
 

@@ -2,10 +2,15 @@
 
 A stage reads the records of previous stages and writes its own record whole and durable; only then the ledger moves the
 study on, in one transaction. An interrupted stage runs again on the same records with the same result, so nothing is
-lost and nothing is doubled. An error with one study ends that study only.
+lost and nothing is doubled.
+
+A `Verdict` ends its study. Every other error blocks: each study stays where it is. A defect of this program puts its
+study into quarantine, unless it is sealed: then it waits, since nothing is wrong with it.
 """
 
+import errno
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,26 +19,21 @@ from typing import NamedTuple
 
 import structlog
 
-from shared.durable import LONGEST_PAUSE, clear_folder, reporting_full_disk
+from shared.durable import reporting_full_disk
 from shared.errors import (
-    AgreementError,
-    DiskFull,
     DiskNearlyFull,
-    FederationError,
-    InvalidIdentifier,
-    NotFound,
-    ProtocolError,
+    HomeFailed,
+    InternalError,
     RicordError,
-    SettingsError,
-    TransportError,
-    TrustError,
+    Verdict,
 )
 from shared.ids import StudyKey, Uid
 from shared.terminal import trace_lines
 from site_node.blanking import Blanking
 from site_node.home.folder import SiteHome
-from site_node.home.ledger import ENDED, STATE_ORDER, Ledger, State, StudyEntry
+from site_node.home.ledger import STATE_ORDER, Ledger, State, StudyEntry
 from site_node.home.records import Records
+from site_node.node.leftovers import Leftovers
 from site_node.reasons import reason_for
 from site_node.study import (
     Deidentified,
@@ -50,12 +50,9 @@ from site_node.study import (
     Submitted,
     Validated,
 )
+from site_node.submit.outbox import discard
 
 log = structlog.get_logger(__name__)
-
-# Errors of the node, not of a study: the study waits where it is.
-_BLOCKING = (AgreementError, DiskFull, FederationError, ProtocolError, SettingsError, TransportError, TrustError)
-
 
 Inspect = Callable[[Deidentified, frozenset[str]], Deidentified | Refused]
 
@@ -66,6 +63,8 @@ class Advance(NamedTuple):
     reached: tuple[State, ...] = ()
     error: RicordError | None = None
 
+
+_PERHAPS_OF_ONE = (InternalError, HomeFailed)  # may have met one study only; the next one is tried
 
 # Advances studies in other processes: `None` where the process died with the study each time.
 Workers = Callable[[Sequence[StudyKey], State], Iterator[tuple[StudyKey, Advance | None]]]
@@ -104,11 +103,10 @@ class Pipeline:
         home: where the studies are.
         ledger: its ledger.
         stages: what to do at each stage.
-        originals_stay: how long our copies of the originals stay after their study ended; `None` keeps them for good.
+        originals_stay, grows_for, now: see `Leftovers`.
         report: called with each state that a study reaches.
         halted: called between two stages; `True` ends the pass early.
         shortage: called before each stage; while it returns an error, only sealed studies go on.
-        now: the clock.
     """
 
     def __init__(
@@ -118,6 +116,7 @@ class Pipeline:
         stages: Stages,
         *,
         originals_stay: timedelta | None = timedelta(0),
+        grows_for: timedelta = timedelta(0),
         report: Callable[[StudyKey, State], None] = lambda _key, _state: None,
         halted: Callable[[], bool] = lambda: False,
         shortage: Callable[[], RicordError | None] = lambda: None,
@@ -127,11 +126,10 @@ class Pipeline:
         self._records = Records(home)
         self._ledger = ledger
         self._stages = stages
-        self._originals_stay = originals_stay
         self._report = report
         self._halted = halted
         self._shortage = shortage
-        self._now = now
+        self._leftovers = Leftovers(home, ledger, originals_stay=originals_stay, grows_for=grows_for, now=now)
         self._steps: dict[State, Callable[[StudyEntry], State | None]] = {
             State.RECEIVED: self._screen,
             State.INCLUDED: self._deidentify,
@@ -144,21 +142,23 @@ class Pipeline:
         """Move every study up to the state `until`, or to its ending; `workers` do all but sealing and sending.
 
         Raises errors of the node that occur before sending (`DiskFull`, a missing key). An error that blocks sending
-        is returned, and the other studies go on until they are sealed.
+        is returned, and the other studies go on until they are sealed; they are sent, too, if it may be one study's.
         """
-        self._clean_up()
-        moved, blocked, shortage = 0, None, None
+        self._leftovers.clear()
+        moved, blocked, waits, limit = 0, None, None, until
         for key, advanced in self._advanced(until, workers):
-            limit = State.SEALED if blocked and until is State.SUBMITTED else until
             here = self.advance(key, limit) if advanced.error is None else advanced
             moved += bool(advanced.reached or here.reached)
-            if isinstance(here.error, DiskNearlyFull):
-                shortage = here.error
-            elif here.error is not None and self._ledger.study(key).state is State.SEALED:
+            if here.error is None:
+                continue
+            if not isinstance(here.error, DiskNearlyFull) and self._ledger.study(key).state is State.SEALED:
                 blocked = blocked or here.error
-            elif here.error is not None:
+                limit = limit if isinstance(here.error, _PERHAPS_OF_ONE) else State.SEALED
+            elif isinstance(here.error, (DiskNearlyFull, *_PERHAPS_OF_ONE)):
+                waits = waits or here.error
+            else:
                 raise here.error
-        return Progress(moved=moved, blocked=blocked or shortage)
+        return Progress(moved=moved, blocked=blocked or waits)
 
     def advance(self, key: StudyKey, until: State) -> Advance:
         """Move one study, stage after stage, up to the state `until`."""
@@ -173,7 +173,7 @@ class Pipeline:
                 break
             reached.append(state)
             self._report(key, state)
-            self._remove_leftovers(self._ledger.study(key))
+            self._leftovers.remove(self._ledger.study(key))
         return Advance(tuple(reached), error)
 
     def _advanced(self, until: State, workers: Workers | None) -> Iterator[tuple[StudyKey, Advance]]:
@@ -197,16 +197,17 @@ class Pipeline:
         try:
             with reporting_full_disk(self._home.folder):
                 return self._steps[entry.state](entry), None
-        except _BLOCKING as error:
-            return None, error
-        except RicordError as error:
+        except Verdict as error:
             why = Reason(code=error.code, message=error.public, severity=Severity.REJECT)
             return self._end(entry.key, State.REFUSED, (why,)), None
-        except MemoryError:
-            return self._end(entry.key, State.QUARANTINED, (reason_for("too-large", severity=Severity.REVIEW),)), None
         except Exception as error:  # noqa: BLE001 -- a defect of ours must not stop the other studies; a person sees it
+            if (obstacle := _obstacle(error)) is not None:
+                return None, obstacle
             log.error("stage.defect", study=entry.key, state=entry.state.value, trace=trace_lines(error))
-            return self._end(entry.key, State.QUARANTINED, (reason_for("internal-error"),)), None
+            if entry.state is State.SEALED:
+                return None, error if isinstance(error, InternalError) else InternalError(type(error).__name__)
+            code = "too-large" if isinstance(error, MemoryError) else "internal-error"
+            return self._end(entry.key, State.QUARANTINED, (reason_for(code, severity=Severity.REVIEW),)), None
 
     def _screen(self, entry: StudyEntry) -> State:
         study = self._records.read(entry.key, Received)
@@ -249,7 +250,10 @@ class Pipeline:
     def _seal(self, entry: StudyEntry) -> State | None:
         if self._stages.seal is None:
             return None
+        previous = self._records.find(entry.key, Sealed)
         sealed = self._stages.seal(self._records.read(entry.key, Validated), self._ledger.sequence(entry.key))
+        if previous is not None and previous.ciphertext != sealed.ciphertext:
+            discard(previous)
         self._records.write(entry.key, sealed)
         return self._advance(entry.key, State.SEALED, entry.reasons)
 
@@ -283,41 +287,21 @@ class Pipeline:
         self._ledger.advance(key, state, reasons=reasons)
         return state
 
-    def _remove_leftovers(self, entry: StudyEntry) -> None:
-        """Remove the leftovers of a study that ended; one in quarantine keeps everything for the person who looks."""
-        key, state = entry.key, entry.state
-        if state not in ENDED or state is State.QUARANTINED:
-            return
-        shutil.rmtree(self._home.quarantine / key, ignore_errors=True)
-        if state is State.SUBMITTED:
-            sealed = self._records.find(key, Sealed)
-            for path in sealed_files(sealed) if sealed else ():
-                path.unlink(missing_ok=True)
-        if self._originals_stay is not None and self._now() - entry.changed_at >= self._originals_stay:
-            shutil.rmtree(self._home.spool / key, ignore_errors=True)
-            shutil.rmtree(self._home.work(key), ignore_errors=True)
-            if self._originals_stay:  # else the study's ending implies it
-                log.info("originals.deleted", study=key, state=state.value)
-        else:
-            shutil.rmtree(self._home.deidentified(key), ignore_errors=True)
 
-    def _clean_up(self) -> None:
-        """Remove half-written files, leftovers after a kill, and originals whose time is over."""
-        for folder in (self._home.outbox, self._home.receipts, self._home.reports, *self._home.work_folders()):
-            clear_folder(folder)
-        for folder in self._home.shared_folders():
-            clear_folder(folder, unchanged_for=LONGEST_PAUSE)
-        for folder in (*self._home.work_folders(), *self._home.spool.iterdir()):
-            try:
-                entry = self._ledger.study(StudyKey(folder.name))
-            except (InvalidIdentifier, NotFound):  # an interrupted reception; it is received again
-                continue
-            self._remove_leftovers(entry)
+def _obstacle(error: Exception) -> RicordError | None:
+    """The error to wait for, where it is no defect: the node's, the coordinator's, or one of the disk or ledger.
+
+    A file that is missing is a defect: waiting does not bring it back.
+    """
+    if isinstance(error, sqlite3.Error) or (isinstance(error, OSError) and not isinstance(error, FileNotFoundError)):
+        return home_failed(error)
+    return error if isinstance(error, RicordError) and not isinstance(error, InternalError) else None
 
 
-def sealed_files(sealed: Sealed) -> tuple[Path, ...]:
-    """A sealed study's files in the outbox: the ciphertext and the manifest beside it."""
-    return sealed.ciphertext, sealed.ciphertext.with_suffix(".manifest.json")
+def home_failed(error: OSError | sqlite3.Error) -> HomeFailed:
+    """The error of a disk or ledger as ours: it says the kind, and no path."""
+    names = errno.errorcode.get(getattr(error, "errno", None) or 0), getattr(error, "sqlite_errorname", None)
+    return HomeFailed(folder="The home", problem=next(filter(None, names), type(error).__name__))
 
 
 def _endings(left_out: Sequence[LeftOut]) -> list[tuple[str, Ending, str]]:

@@ -1,6 +1,7 @@
 """The node as a service: pass after pass over the inbox, the network's arrivals and the stages, until stopped."""
 
 import signal
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from site_node.node.inbox import InboxWatcher
 from site_node.node.intake import Intake, receive_source
 from site_node.node.open import Node, membership_of
 from site_node.node.passes import Pass, run_pass
+from site_node.node.pipeline import home_failed
 from site_node.study import Ending
 
 log = structlog.get_logger(__name__)
@@ -74,8 +76,8 @@ def _serve(node: Node, stop: threading.Event, acquisition: Acquisition) -> None:
             _log_pass(run_pass(current, State.SUBMITTED, halted=stop.is_set))
         except SettingsError:
             raise
-        except RicordError as error:
-            log.warning("run.problem", code=error.code)
+        except (RicordError, OSError, sqlite3.Error) as error:
+            log.warning("run.problem", code=(error if isinstance(error, RicordError) else home_failed(error)).code)
         stop.wait(node.settings.poll_seconds)
 
 

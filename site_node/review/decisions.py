@@ -71,7 +71,7 @@ def release(home: SiteHome, ledger: Ledger, reference: str, *, actor: str, reaso
         raise InvalidArgument(name="study", problem=problem)
     held_codes = [why.code for why in entry.reasons if why.severity is Severity.REVIEW]
     ledger.audit(actor, "release", entry.key, _one_line(reason))
-    ledger.reopen(entry.key, held_codes)
+    ledger.reopen(entry.key, held_codes, [instance.name for instance in study.instances])
     return entry.key
 
 
@@ -93,7 +93,8 @@ def blank(
     frames = len({(box.instance, box.frame) for box in blanking.boxes})
     ledger.audit(actor, "blank", entry.key, f"{_one_line(reason)} [{len(blanking.boxes)} boxes in {frames} frames]")
     records.write(entry.key, merged)
-    ledger.reopen(entry.key, ())
+    study = records.read(entry.key, Received)
+    ledger.reopen(entry.key, (), [instance.name for instance in study.instances])
     return entry.key, blanking
 
 

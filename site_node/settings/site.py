@@ -28,6 +28,7 @@ class SiteSettings(Frozen):
     library: bool = True
     delete_originals: bool = True
     keep_originals_days: float = Field(default=0, ge=0, le=36_500)
+    grow_minutes: float = Field(default=10.0, ge=0, le=10_080)
     min_free_mb: int = Field(default=1024, ge=0)
     workers: int = Field(default=0, ge=0, le=256)  # 0: one for each core
     scp: ScpSettings | None = None
@@ -50,6 +51,11 @@ class SiteSettings(Frozen):
         """How long our copies of the originals stay after their study's end; `None` if they are never deleted."""
         return timedelta(days=self.keep_originals_days) if self.delete_originals else None
 
+    @property
+    def grows_for(self) -> timedelta:
+        """How long the originals of an excluded study stay at least, since more of its images may come."""
+        return timedelta(minutes=self.grow_minutes)
+
 
 _TEMPLATE = """\
 # Settings of this site node. A key that does not exist stops the start. After a change, restart `ricord-site run`.
@@ -62,6 +68,8 @@ pixel_check = true           # look for text burned into pixels; without it a na
 library = true               # keep validated, de-identified studies here for federated statistics and training
 delete_originals = true      # delete our copies of the originals once a study is submitted, excluded or refused
 keep_originals_days = 0      # but so many days later; likewise the lists of what a PACS was asked for
+grow_minutes = 10.0          # an excluded study that got no image so long is over; until then its originals stay, and
+                             # further images join it, also after a pause; what comes later is quarantined by itself
 min_free_mb = 1024           # with less free on the disk nothing is received, fetched or worked on until there is room
 workers = 0                  # processes that work on studies side by side; 0: one for each core
 

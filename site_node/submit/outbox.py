@@ -40,5 +40,5 @@ def keep_receipt(receipts: Path, signed: Signed, manifest: Manifest) -> Path:
 
 def discard(sealed: Sealed) -> None:
     """Delete from the outbox a sealed study that has its receipt."""
-    sealed.ciphertext.with_suffix(".manifest.json").unlink(missing_ok=True)
-    sealed.ciphertext.unlink(missing_ok=True)
+    for path in reversed(sealed.files):
+        path.unlink(missing_ok=True)

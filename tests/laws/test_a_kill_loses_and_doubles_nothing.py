@@ -54,7 +54,7 @@ def fuse() -> Any:
         patch.setattr("site_node.home.records.write_whole", fuse.around(write_whole))
         for name in ("add_study", "advance", "add_files", "sequence"):
             patch.setattr(Ledger, name, fuse.around(getattr(Ledger, name)))
-        patch.setattr("site_node.node.pipeline.shutil.rmtree", fuse.around(shutil.rmtree))
+        patch.setattr("site_node.node.leftovers.shutil.rmtree", fuse.around(shutil.rmtree))
         yield fuse
 
 

@@ -1,5 +1,6 @@
 """Every error crosses a real gRPC connection and arrives as itself, without its private text."""
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coordinator.trust.interceptor import AccessInterceptor, no_check
-from shared.errors import TEXTS, InternalError, RicordError, all_errors, code_of
+from shared.errors import TEXTS, CoordinatorUnreachable, InternalError, RicordError, all_errors, code_of
 from shared.signed import Signed
 from shared.wire import from_rpc, from_signed, from_timestamp, to_signed, to_timestamp
 
@@ -91,6 +92,34 @@ def test_a_defect_shows_nothing_of_itself(raiser: tuple[Raiser, grpc.Channel], m
     failure = failure_of(channel, method)
     assert SECRET not in str(failure)
     assert isinstance(from_rpc(failure, "here:1"), InternalError)
+
+
+def test_a_server_without_a_free_thread_is_tried_again_later() -> None:
+    """Then the call is refused by gRPC, with a status and no error of ours."""
+    arrived, answer = threading.Event(), threading.Event()
+
+    class Slow(grpc.GenericRpcHandler):
+        def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, bytes]":
+            def unary(request: bytes, context: grpc.ServicerContext) -> bytes:
+                arrived.set()
+                answer.wait(10)
+                return request
+
+            return grpc.unary_unary_rpc_method_handler(unary)
+
+    server = grpc.server(ThreadPoolExecutor(1), handlers=[Slow()], maximum_concurrent_rpcs=1)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        unary: Any = channel.unary_unary("/test/Unary")
+        first = unary.future(b"")
+        assert arrived.wait(10)
+        failure = failure_of(channel, "/test/Unary")
+        answer.set()
+        first.result()
+    server.stop(None).wait()
+    assert failure.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert isinstance(from_rpc(failure, "here:1"), CoordinatorUnreachable)
 
 
 def test_what_no_call_raised_is_a_defect() -> None:

@@ -58,6 +58,7 @@ def test_the_settings_say_how_long_originals_stay() -> None:
     assert SiteSettings(name="x").originals_stay == timedelta(0)
     assert SiteSettings(name="x", keep_originals_days=2.5).originals_stay == timedelta(days=2, hours=12)
     assert SiteSettings(name="x", keep_originals_days=2, delete_originals=False).originals_stay is None
+    assert SiteSettings(name="x").grows_for == timedelta(minutes=10)
 
 
 def test_originals_are_deleted_so_many_days_after_the_ending(home: SiteHome, ledger: Ledger, tmp_path: Path) -> None:

@@ -83,7 +83,11 @@ def test_nothing_is_lost(file: Path) -> None:
     """Every row is there after the migration, and each question has the answer it had before."""
     Ledger(file).close()
     version, lines = dump(file)
-    expected = [line.replace("arrivals", table) for line in ROWS for table in ("inbox_entries", "accession_numbers")]
+    expected = [
+        (line.replace(");", ",NULL);") if '"studies"' in line else line).replace("arrivals", table)
+        for line in ROWS
+        for table in ("inbox_entries", "accession_numbers")
+    ]
     assert version == len(STEPS)
     assert {line for line in lines if line.startswith("INSERT")} == {
         *expected,

@@ -41,8 +41,8 @@ def test_the_gravest_reason_leads(ledger: Ledger) -> None:
 def test_reopening_sends_the_whole_study_back_and_adds_to_what_was_released(ledger: Ledger) -> None:
     ledger.add_study(FIRST, ["a", "b"], state=State.QUARANTINED, reasons=[reason("look", Severity.REVIEW)])
     assert ledger.instance_counts() == {"quarantined": 2}
-    ledger.reopen(FIRST, ["look"])
-    ledger.reopen(FIRST, ["again"])
+    ledger.reopen(FIRST, ["look"], ["a", "b"])
+    ledger.reopen(FIRST, ["again"], ["a", "b"])
     assert ledger.study(FIRST).released == {"look", "again"}
     assert ledger.study(FIRST).state is State.RECEIVED
     assert ledger.instance_counts() == {"waiting": 2}
@@ -104,6 +104,6 @@ def test_an_instance_held_alone_stays_held(ledger: Ledger) -> None:
     """Its study may be reopened or entered again; an instance that is late or in conflict stays in quarantine."""
     ledger.add_study(FIRST, ["a"], state=State.RECEIVED)
     ledger.hold_instances(FIRST, ["b"], "other-bytes")
-    ledger.reopen(FIRST, [])
+    ledger.reopen(FIRST, [], ["a", "b"])
     ledger.add_study(FIRST, ["a", "c"], state=State.RECEIVED)
     assert ledger.instance_counts() == {"quarantined": 1, "waiting": 2}

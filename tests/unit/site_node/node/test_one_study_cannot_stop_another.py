@@ -153,7 +153,7 @@ def test_a_released_study_goes_on(home: SiteHome, ledger: Ledger, tmp_path: Path
     pipeline = Pipeline(home, ledger, make_stages(home, tmp_path / "submitted"))
     pipeline.run()
     for entry in ledger.studies(State.QUARANTINED):
-        ledger.reopen(entry.key, [entry.lead])
+        ledger.reopen(entry.key, [entry.lead], ledger.names(entry.key))
     pipeline.run()
     assert set(states(ledger).values()) == {State.SUBMITTED}
 

@@ -1,0 +1,90 @@
+"""Remove what is no longer needed of studies that ended, and what killed processes left half written."""
+
+import shutil
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import structlog
+
+from shared.durable import LONGEST_PAUSE, clear_folder
+from shared.errors import InvalidIdentifier, NotFound
+from shared.ids import StudyKey
+from site_node.home.folder import SiteHome
+from site_node.home.ledger import ENDED, Ledger, State, StudyEntry
+from site_node.home.records import Records
+from site_node.study import Sealed
+from site_node.submit.outbox import discard
+
+log = structlog.get_logger(__name__)
+
+
+class Leftovers:
+    """The leftovers of a home's studies.
+
+    Args:
+        home: where the studies are.
+        ledger: its ledger.
+        originals_stay: how long our copies of the originals stay after their study ended; `None` keeps them for good.
+        grows_for: how long those of an excluded study stay at least, since it may get more images and be screened anew.
+        now: the clock.
+    """
+
+    def __init__(
+        self,
+        home: SiteHome,
+        ledger: Ledger,
+        *,
+        originals_stay: timedelta | None,
+        grows_for: timedelta,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._home = home
+        self._ledger = ledger
+        self._originals_stay = originals_stay
+        self._grows_for = grows_for
+        self._now = now
+
+    def clear(self) -> None:
+        """Remove half-written files, leftovers after a kill, and originals whose time is over."""
+        for folder in (self._home.outbox, self._home.receipts, self._home.reports, *self._home.work_folders()):
+            clear_folder(folder)
+        for folder in self._home.shared_folders():
+            clear_folder(folder, unchanged_for=LONGEST_PAUSE)
+        for folder in (*self._home.work_folders(), *self._home.spool.iterdir()):
+            try:
+                entry = self._ledger.study(StudyKey(folder.name))
+            except (InvalidIdentifier, NotFound):  # an interrupted reception; it is received again
+                continue
+            self.remove(entry)
+
+    def remove(self, entry: StudyEntry) -> None:
+        """Remove the leftovers of a study that ended, the record first: what comes later sees no half study.
+
+        One in quarantine keeps everything for the person who looks, one that an error refused after validation for the
+        next try: nothing is wrong with its images.
+        """
+        key, state = entry.key, entry.state
+        was_validated = entry.stopped in {State.VALIDATED, State.SEALED}
+        if state not in ENDED or state is State.QUARANTINED or (state is State.REFUSED and was_validated):
+            return
+        shutil.rmtree(self._home.quarantine / key, ignore_errors=True)
+        if state is State.SUBMITTED and (sealed := Records(self._home).find(key, Sealed)):
+            discard(sealed)
+        if self._may_delete_originals(entry):
+            shutil.rmtree(self._home.work(key), ignore_errors=True)
+            shutil.rmtree(self._home.spool / key, ignore_errors=True)
+            if self._originals_stay:  # else the study's ending implies it
+                log.info("originals.deleted", study=key, state=state.value)
+        else:
+            shutil.rmtree(self._home.deidentified(key), ignore_errors=True)
+
+    def _may_delete_originals(self, entry: StudyEntry) -> bool:
+        """Whether a study ended long enough ago, and, if more images may change that, got none since."""
+        if self._originals_stay is None:
+            return False
+        stay = self._originals_stay
+        if may_grow := entry.state is State.EXCLUDED and not entry.is_rejected:
+            stay = max(stay, self._grows_for)
+        if self._now() - entry.changed_at < stay:
+            return False
+        return not (may_grow and any(self._home.arrivals.glob(f"*{entry.key}*")))

@@ -1,0 +1,100 @@
+"""`run --retry` sends a study that an error ended back to where it stopped, as far as its files are there."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
+
+from shared.errors import InvalidArgument, ManifestInvalid, NotFound
+from site_node.home.folder import SiteHome
+from site_node.home.ledger import Ledger, State
+from site_node.node.pipeline import Pipeline, Stages
+from site_node.review.retry import retry
+from tests.factories.pipeline import enter, key_of, make_home, make_stages, make_study
+
+KEY = key_of("partly-1")  # of its two images one is left out
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> SiteHome:
+    return make_home(tmp_path / "home")
+
+
+@pytest.fixture
+def ledger(home: SiteHome) -> Iterator[Ledger]:
+    ledger = Ledger(home.ledger)
+    enter(home, ledger, make_study(home, "partly-1"))
+    yield ledger
+    ledger.close()
+
+
+@pytest.fixture
+def stages(home: SiteHome, tmp_path: Path) -> Stages:
+    return make_stages(home, tmp_path / "submitted")
+
+
+@pytest.mark.parametrize(
+    ("failing", "back_at"),
+    [
+        ({"screen": ZeroDivisionError()}, State.RECEIVED),
+        ({"deidentify": MemoryError()}, State.INCLUDED),
+        ({"validate": ZeroDivisionError()}, State.DEIDENTIFIED),
+        ({"seal": ManifestInvalid(problem="x")}, State.VALIDATED),
+        ({"submit": ManifestInvalid(problem="x")}, State.VALIDATED),
+    ],
+)
+def test_it_goes_back_to_where_it_stopped(
+    home: SiteHome, ledger: Ledger, stages: Stages, failing: dict[str, Exception], back_at: State
+) -> None:
+    """What was left out before stays left out, and each image ends once."""
+    Pipeline(home, ledger, replace(stages, **{name: Mock(side_effect=error) for name, error in failing.items()})).run()
+    assert retry(home, ledger, KEY[:8]) == KEY
+    assert (ledger.study(KEY).state, ledger.study(KEY).reasons) == (back_at, ())
+    assert ledger.instance_counts()["waiting"] == (2 if back_at is State.RECEIVED else 1)
+    Pipeline(home, ledger, stages).run()
+    assert ledger.instance_counts() == {"excluded": 1, "submitted": 1}
+    assert list(home.outbox.iterdir()) == []
+
+
+def test_one_that_is_sealed_anew_leaves_no_former_file(home: SiteHome, ledger: Ledger, stages: Stages) -> None:
+    """After an amendment the contents name another agreement, and so do the files."""
+    Pipeline(home, ledger, replace(stages, submit=Mock(side_effect=ManifestInvalid(problem="x")))).run()
+    former = list(home.outbox.iterdir())
+    (home.work(KEY) / "deidentified" / "0.dcm").write_bytes(b"other contents")
+    retry(home, ledger, KEY)
+    Pipeline(home, ledger, replace(stages, submit=None)).run()
+    assert len(list(home.outbox.iterdir())) == len(former) == 2
+    assert not any(path.exists() for path in former)
+
+
+def test_files_that_are_deleted_send_it_further_back(home: SiteHome, ledger: Ledger, stages: Stages) -> None:
+    """Without new files a sealed study is sent as it is, without sealed ones it begins anew, without originals not."""
+    picky = replace(stages, submit=Mock(side_effect=ManifestInvalid(problem="x")))
+    for lost, expected in [("work/*/deidentified/*", State.SEALED), ("outbox/*", State.RECEIVED)]:
+        Pipeline(home, ledger, picky).run()
+        for file in home.folder.glob(lost):
+            file.unlink()
+        retry(home, ledger, KEY)
+        assert ledger.study(KEY).state is expected
+    Pipeline(home, ledger, picky).run()
+    for folder in (home.spool / KEY, home.work(KEY)):
+        shutil.rmtree(folder)
+    for path in home.outbox.iterdir():
+        path.unlink()
+    with pytest.raises(InvalidArgument, match="receive it again"):
+        retry(home, ledger, KEY)
+    assert ledger.study(KEY).state is State.REFUSED
+
+
+def test_what_a_person_must_see_is_not_tried_again(home: SiteHome, ledger: Ledger, stages: Stages) -> None:
+    """Nor is a study that did not end, or a key that names none."""
+    enter(home, ledger, make_study(home, "review-2"))
+    for reference in (KEY, key_of("review-2"), "0" * 32):
+        with pytest.raises(NotFound):
+            retry(home, ledger, reference)
+        Pipeline(home, ledger, stages).run()
+    with pytest.raises(InvalidArgument):
+        retry(home, ledger, "xyz")
