@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from site_node.federate.policy import POLICY_FILE, write_default_policy
+from tests.factories.federation import running_federation
+
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = frozenset(
     {"alembic", "cv2", "flwr", "google", "grpc", "httpx", "numpy", "onnxruntime", "openpyxl", "PIL", "pydicom"}
@@ -36,8 +39,11 @@ def test_help_loads_no_verb(program: str) -> None:
 
 
 def test_status_loads_what_it_counts_with(tmp_path: Path) -> None:
-    """A home's counts need its ledger, settings and membership: no image, no table, no network."""
-    modules_of("site_node.cli", "--home", tmp_path / "home", "init", "--name", "General")
-    shown, loaded = modules_of("site_node.cli", "--home", tmp_path / "home", "status")
-    assert "General" in shown
+    """A home's counts need its ledger, settings, membership and policy: no image, no table, no network."""
+    with running_federation(tmp_path) as federation:
+        federation.curator()
+        home, member = federation.site("Quick Hospital")
+    write_default_policy(home.folder / POLICY_FILE)
+    shown, loaded = modules_of("site_node.cli", "--home", home.folder, "status")
+    assert f"Quick Hospital, SITEID {member.site_id}" in " ".join(shown.split())
     assert not loaded & HEAVY
