@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,6 +24,7 @@ from shared.errors import (
 from shared.ids import StudyKey
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import ARRIVED_LATE, ENDED, Ledger, State
+from site_node.home.records import Records
 from site_node.node.pipeline import Pipeline
 from site_node.review.retry import retry
 from site_node.study import Excluded, Included, Received, Sealed, Submitted, Validated
@@ -83,7 +84,7 @@ class Site:
             stages = replace(stages, **{place: mock.Mock(side_effect=error.with_traceback(None))})
         pipeline = Pipeline(self.home, self.ledger, stages, grows_for=GROWS_FOR, now=self._now)
         try:
-            with _removals(error if place == "removal" else None):
+            with _removals(error) if error is not None and place == "removal" else nullcontext():
                 pipeline.run()
         except (RicordError, Killed):
             self.restart()
@@ -154,21 +155,16 @@ def _screen(study: Received, _: frozenset[str]) -> Included | Excluded:
 
 
 @contextmanager
-def _removals(error: BaseException | None) -> Iterator[None]:
-    """Removing a folder removes half of it and is killed, where there is an `error`."""
-    real = shutil.rmtree
+def _removals(error: BaseException) -> Iterator[None]:
+    """Removing a folder removes half of its files and fails."""
 
     def half(folder: Path, **_: object) -> None:
-        if error is None or not Path(folder).is_relative_to(folder.parents[1]) or "home" not in folder.parts:
-            real(folder, ignore_errors=True)
-            return
-        for number, path in enumerate(sorted(Path(folder).rglob("*.*"))):
-            if number % 2 == 0 and path.is_file():
-                path.unlink()
+        for path in [path for path in sorted(folder.rglob("*")) if path.is_file()][::2]:
+            path.unlink()
         if folder.exists():
             raise error
 
-    with mock.patch("site_node.node.leftovers.shutil.rmtree", half) if error is not None else mock.patch.dict({}):
+    with mock.patch("site_node.node.leftovers.shutil.rmtree", half):
         yield
 
 
@@ -269,6 +265,28 @@ def test_originals_stay_while_more_images_wait_to_be_received(template: SiteHome
         waiting.rmdir()
         site.run()
         assert not list(site.home.spool.iterdir())
+
+
+def test_a_removal_that_is_cut_short_leaves_no_half_study(template: SiteHome) -> None:
+    """The record goes first, so that nothing of the study is taken for whole."""
+    with new_site(template) as site:
+        site.arrive("grows-1", {0, 1})
+        site.run()
+        site.ahead = timedelta(minutes=11)
+        real = shutil.rmtree
+
+        def killed_in_the_spool(folder: Path, *, ignore_errors: bool) -> None:
+            if folder.parent == site.home.spool:
+                next(folder.iterdir()).unlink()
+                raise Killed
+            real(folder, ignore_errors=ignore_errors)
+
+        with mock.patch("site_node.node.leftovers.shutil.rmtree", killed_in_the_spool):
+            site.run()
+        assert Records(site.home).find(key_of("grows-1"), Received) is None
+        site.arrive("grows-1", {2, 3, 4, 5})
+        site.run()
+        assert site.ledger.instance_counts() == {"excluded": 2, "quarantined": 4}
 
 
 def test_a_study_that_a_person_rejected_begins_anew(template: SiteHome) -> None:
