@@ -37,7 +37,7 @@ _BLOCK = 1 << 20
 _ARRIVING = "arriving"
 _NAME_CHARACTERS = 32  # of a digest
 _NAMES = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
-NO_IMAGE = frozenset({"not-dicom", "dicomdir"})  # lies beside images in an export
+NO_IMAGE = frozenset({"not-dicom"})  # lies beside images in an export
 InstanceName = tuple[StudyKey, str]  # the study, and the opaque name of an instance in it
 NO_DICOM = frozenset(  # a source in which every file is refused for one of these holds no DICOM
     {"not-dicom", "empty-file", "link-outside", "link-loop", "link-broken", "not-a-file", "path-outside", "unreadable"}
@@ -102,7 +102,7 @@ def receive_folder(
     """Receive a folder, a zip archive, a DICOMDIR or one file into `spool/<study key>/<digest of its data>.dcm`.
 
     With `in_place` only members of archives are copied; other files are read where they lie, and their stamps noted.
-    `on_file` is called after each file.
+    `on_file` is called after each file. A DICOMDIR is an index, so it is no file of the source.
 
     Raises `SourceMissing`, `NoDicomFound` when no file in it is DICOM, and `DiskFull`.
     """
@@ -113,14 +113,16 @@ def receive_folder(
     refusals: list[RefusedFile] = []
     names: list[str] = []
     for candidate in candidates(source):
-        names.append(candidate.name)
         try:
             if in_place and candidate.path is not None and candidate.member is None:
                 files.append(_read_in_place(candidate.name, candidate.path, pseudonyms))
             else:
                 files.append(_receive_file(candidate, spool, pseudonyms))
         except DicomUnreadable as error:
+            if error.fields["reason"] == "dicomdir":
+                continue
             refusals.append(_refused(candidate, error.fields["reason"], in_place=in_place))
+        names.append(candidate.name)
         on_file()
     arriving.rmdir()
     if not files and all(file.reason.code in NO_DICOM for file in refusals):

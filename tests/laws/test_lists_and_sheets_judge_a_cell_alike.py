@@ -46,7 +46,7 @@ def both(file: Path) -> tuple[dict[int, str], dict[int, str]]:
 def put(value: object, shape: str = "General") -> Callable[[Worksheet], None]:
     def change(page: Worksheet) -> None:
         cell = page["A3"]
-        cell.value = value  # type: ignore[assignment]
+        cell.value = value
         cell.number_format = shape
 
     return change
