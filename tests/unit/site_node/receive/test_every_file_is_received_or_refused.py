@@ -139,6 +139,19 @@ def test_a_dicomdir_finds_files_and_leads_nowhere_else(source: Path) -> None:
     assert "DICOMDIR" not in reception.names, "the index is no file that could be refused"
 
 
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian])
+def test_one_exam_in_two_encodings_counts_once(source: Path, syntax: str) -> None:
+    """From a PACS, which rewrote it, and from a folder: the first stays, now and when it comes again."""
+    film = make_dx(rows=8)
+    write_file(film, source / "a.dcm", syntax)
+    first = receive(source)
+    write_file(film, source / "0.dcm", ExplicitVRLittleEndian)
+    again = receive(source)
+    assert (codes(again), again.conflicts, again.duplicates) == ({}, (), 1)
+    assert again.studies == first.studies
+    assert sum(1 for _ in (source.parent / "spool").rglob("*.dcm")) == 1
+
+
 @pytest.mark.parametrize(
     "on_disk", ["IMAGES/SLICE{}", "images/slice{}", "IMAGES/SLICE{}.dcm", "Images/Slice{}.DCM", "images/slice{};1"]
 )
