@@ -7,21 +7,20 @@ unpack is bounded first. `WorkbookInvalid` carries one sentence, which each kind
 import re
 import warnings
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from datetime import date, datetime, time, timedelta
+from dataclasses import replace
+from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
 from xml.parsers import expat
 
 from openpyxl import load_workbook
 from openpyxl.utils import range_boundaries
+from openpyxl.utils.datetime import CALENDAR_MAC_1904
 from openpyxl.utils.escape import unescape
 
-Cell = str | int | float | bool | date | datetime | time | timedelta | None
-Row = Sequence[Cell]
-Place = tuple[int, int]  # row and column from 0
+from site_node.table import Cell, Place, Table, is_error, literal_of
 
 _NAMES = frozenset({".xlsx", ".xlsm", ".xls", ".xlsb", ".ods"})
 _ZIP = b"PK\x03\x04"
@@ -32,7 +31,6 @@ _UNPACKED = 512 << 20  # bytes, for which openpyxl takes some 4 GB of memory
 _WIDE = frozenset({"mergeCell", "hyperlink", "comment"})  # elements for each of whose cells openpyxl makes an object
 _COVERED = 1 << 20  # cells that these and array formulas may cover
 _MOST_ROWS, _MOST_CELLS = 1 << 20, 1 << 25  # Excel has no more rows; of cells, empty ones count before filled ones
-_LITERAL = re.compile(r'"(?P<text>[^"]*)"|(?P<number>[+-]?\d+(?:\.\d+)?)')
 _PADDED = re.compile(r"0[0-]*0")  # number formats that show zeros, as 00000000 and 00-0000
 _FORMULA = "="  # in place of what a formula's cell holds
 
@@ -41,30 +39,20 @@ class WorkbookInvalid(ValueError):
     """A workbook cannot be read; the text is one sentence without any cell."""
 
 
-@dataclass(frozen=True)
-class Table:
-    """All rows of a sheet, empty ones too, so that an index is a row number minus one. PHI: never shown."""
-
-    rows: Sequence[Row] = field(repr=False)  # each as long as its last filled cell asks
-    name: str | None = field(default=None, repr=False)  # of the sheet in its workbook; `None`: it was text
-    formulas: frozenset[Place] = frozenset()
-    merged: tuple[tuple[Place, Place], ...] = ()  # first and last cell of each range
-    padded: frozenset[Place] = frozenset()  # cells that show zeros which their number does not have
-
-
 def is_workbook(path: Path) -> bool:
     """Whether a file is a workbook of any kind, by its first bytes, or else by its name."""
     with path.open("rb") as stream:
         return stream.read(len(_OLE)).startswith((_ZIP, _OLE)) or path.suffix.lower() in _NAMES
 
 
-def read_workbook(path: Path) -> tuple[Table, ...]:
-    """The visible sheets, at least one; raises `WorkbookInvalid`."""
+def read_workbook(path: Path) -> Table:
+    """The first visible sheet, and with it the other visible ones; raises `WorkbookInvalid`."""
     with opened_workbook(path) as book:
         pages = [page for page in book.worksheets if page.sheet_state == "visible"]
         if not pages:
             raise WorkbookInvalid("it holds no visible sheet")
-        return tuple(map(_table, pages))
+        first, *others = (_table(page, from_1904=book.epoch == CALENDAR_MAC_1904) for page in pages)
+        return replace(first, others=tuple(others))
 
 
 @contextmanager
@@ -81,14 +69,6 @@ def opened_workbook(path: Path) -> Iterator[Any]:
         raise
     except Exception:  # noqa: BLE001 -- openpyxl raises many kinds on a damaged book, and quotes cells
         raise WorkbookInvalid("it is neither XLSX nor CSV, or is damaged; save it as XLSX") from None
-
-
-def literal_of(formula: str) -> str | None:
-    """The value of a formula (without its `=`) that is one text or number in full; `None` for any other."""
-    literal = _LITERAL.fullmatch(formula.strip())
-    if not literal:
-        return None
-    return literal["number"] if literal["text"] is None else literal["text"]
 
 
 def _check_kind(content: bytes) -> None:
@@ -124,10 +104,9 @@ def _check_size(archive: zipfile.ZipFile) -> None:
             parser.ParseFile(part)
 
 
-def _table(page: Any) -> Table:
+def _table(page: Any, *, from_1904: bool) -> Table:
     rows: list[list[Cell]] = [[] for _ in range(min(page.max_row, _MOST_ROWS))]
-    formulas: set[Place] = set()
-    padded: set[Place] = set()
+    spoilt: dict[Place, str] = {}
     room = _MOST_CELLS
     for (row, column), cell in page._cells.items():  # noqa: SLF001 -- the public iterators make every empty cell
         value = _value(cell)
@@ -140,24 +119,23 @@ def _table(page: Any) -> Table:
         rows[row - 1] += [""] * missing
         rows[row - 1][column - 1] = value
         if cell.data_type == "f" and value == _FORMULA:
-            formulas.update(_covered(getattr(cell.value, "ref", cell.coordinate)))
-        if cell.data_type == "n" and _shows_more_zeros(cell.value, cell.number_format):
-            padded.add((row - 1, column - 1))
-    for row, column in formulas:
-        if row < len(rows) and column < len(rows[row]):
+            spoilt.update(dict.fromkeys(_covered(getattr(cell.value, "ref", cell.coordinate)), "formula"))
+        elif code := _problem_of(cell, value, from_1904=from_1904):
+            spoilt.setdefault((row - 1, column - 1), code)
+    for (row, column), code in spoilt.items():
+        if code == "formula" and row < len(rows) and column < len(rows[row]):
             rows[row][column] = _FORMULA
     merged = sorted(
         (area.min_row - 1, area.min_col - 1, area.max_row - 1, area.max_col - 1) for area in page.merged_cells
     )
     ranges = tuple(((top, left), (bottom, right)) for top, left, bottom, right in merged)
-    return Table(rows, page.title, frozenset(formulas), ranges, frozenset(padded))
+    hidden = frozenset(row - 1 for row, shape in page.row_dimensions.items() if shape.hidden)
+    return Table(rows, page.title, spoilt, ranges, hidden)
 
 
 def _value(cell: Any) -> Cell:
-    """The value of a cell; an error such as #N/A counts as empty, and midnight as the day."""
+    """The value of a cell; an error is its text, such as #N/A, and midnight is the day."""
     value: Cell = cell.value
-    if cell.data_type == "e":
-        return None
     if cell.data_type == "f":
         literal = literal_of(value[1:]) if isinstance(value, str) else None
         return _FORMULA if literal is None else literal
@@ -166,6 +144,14 @@ def _value(cell: Any) -> Cell:
             unescape(value).encode(errors="replace").decode() if "_x" in value else value
         )  # half a surrogate is no text
     return value.date() if isinstance(value, datetime) and value.time() == time() else value
+
+
+def _problem_of(cell: Any, value: Cell, *, from_1904: bool) -> str:
+    if cell.data_type == "e" or (isinstance(value, str) and is_error(value)):
+        return "error-cell"
+    if cell.data_type == "n" and _shows_more_zeros(cell.value, cell.number_format):
+        return "zero-padded"
+    return "date-1904" if from_1904 and isinstance(value, date) else ""
 
 
 def _covered(reference: str) -> Iterator[Place]:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from shared.protocol.clinical import Field
 from site_node.clinical.units import convert, unit_named
-from site_node.workbook import Cell
+from site_node.table import CELL_PROBLEMS, Cell, CellInvalid, identifier_of
 
 Value = str | int | float | date | None
 DateOrder = Literal["iso", "dmy", "mdy"]
@@ -21,10 +21,6 @@ _GROUPED = re.compile(r"[+-]?\d{1,3}(,\d{3})+")
 _NUMBER = re.compile(r"([+-]?\d+(?:[.,]\d+)?)\s*(.*)")
 _ISO = re.compile(r"(\d{4})[-./]?(\d{2})[-./]?(\d{2})(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?)?")
 _ORDERED = re.compile(r"(\d{1,2})([./-])(\d{1,2})\2(\d{4})(?: \d{1,2}:\d{2}(?::\d{2})?)?")
-
-
-class CellInvalid(ValueError):
-    """A cell is not what its column asks for; the text is a code of `PROBLEMS`, never the cell."""
 
 
 PROBLEMS = MappingProxyType(
@@ -37,9 +33,8 @@ PROBLEMS = MappingProxyType(
         "no-date": "this is no date; write it as YYYY-MM-DD",
         "date-order": "day and month cannot be told apart; write YYYY-MM-DD, or name the column's order in a mapping",
         "ambiguous-number": "the comma may part thousands or decimals; write the number with a point",
-        "formula": "a formula is not evaluated; put its value in its place",
-        "merged": "merged cells belong to no one row and column; part them and fill in each",
     }
+    | CELL_PROBLEMS
 )
 
 
@@ -62,7 +57,7 @@ class Column:
         if cell == "" or cell is None:
             return None
         if not self.field.leaves:
-            return text_of(cell) or None
+            return text_of(identifier_of(cell)) or None
         key = (type(cell), cell)  # 1, 1.0 and True are equal and read differently
         if key not in self._cache:
             self._cache[key] = self._value_or_problem(cell)

@@ -14,10 +14,11 @@ from shared.protocol.clinical import ClinicalDictionary, Field
 from site_node.clinical.cell_problem import CellProblem, letter_of
 from site_node.clinical.cells import Column, text_of
 from site_node.clinical.units import unit_named
-from site_node.workbook import Cell, Row, Table
+from site_node.table import Cell, Row, Table
 
 HEADING_ROWS = 10  # headings stand in one of the first rows; titles may stand above
 _SECOND_ROW = 2  # known headings that make the next row one of headings; one is chance: a ward may be called ICU
+_SECOND_SHEET = 2  # columns that make a further sheet one of data, where the first has as many
 _MAP = "; `ricord-site clinical map` proposes a mapping for a person to complete"
 _BRACKETS = re.compile(r"(?P<name>.*\S)\s*[(\[](?P<unit>[^()\[\]]+)[)\]]\s*")
 
@@ -82,6 +83,20 @@ def find_headings(table: Table, dictionary: ClinicalDictionary) -> Headings:
         for column, (field, unit) in known[at].items()
     }
     return Headings(at, columns, _unknown(rows[at], columns, at), skipped)
+
+
+def check_other_sheets(table: Table, headings: Headings, dictionary: ClinicalDictionary) -> None:
+    """Raise `ClinicalSheetInvalid` where a further sheet of the workbook has such headings, a key among them."""
+    names, columns = names_of(dictionary), headings.columns.values()
+    read = {plain(column.heading): column.field for column in columns}
+    for row in (row for other in table.others for row in heading_rows(other)):
+        known = (known_field(cell, names) for cell in row)
+        same = [field for cell in row if (field := read.get(plain(text_of(cell))))]
+        fields = {field.name: field for field in (*same, *(match[0] for match in known if match))}
+        if len(fields) >= min(_SECOND_SHEET, len(read)) and any(field.kind == "key" for field in fields.values()):
+            raise ClinicalSheetInvalid(
+                problem="more than one of its sheets has the headings; keep the one that is meant"
+            )
 
 
 def _check_keys(fields: Mapping[int, Field]) -> None:

@@ -10,12 +10,12 @@ from pydantic import Field as Setting
 from shared.frozen import Frozen
 from shared.protocol.clinical import ClinicalDictionary
 from site_node.clinical.cell_problem import CellProblem, cell_problem, letter_of
-from site_node.clinical.cells import CellInvalid, Value, is_ordered, text_of
-from site_node.clinical.headings import Headings, find_headings, names_of, plain
+from site_node.clinical.cells import Value, is_ordered, text_of
+from site_node.clinical.headings import Headings, check_other_sheets, find_headings, names_of, plain
 from site_node.clinical.mapping import SheetMapping, apply_mapping
 from site_node.clinical.table import read_table
 from site_node.study import ClinicalRow
-from site_node.workbook import Row, Table
+from site_node.table import CELL_PROBLEMS, CellInvalid, Row, Table
 
 KEYS = ("study_uid", "accession", "mrn")  # the most specific first
 
@@ -91,15 +91,19 @@ def read_sheet(
 def type_table(table: Table, dictionary: ClinicalDictionary, mapping: SheetMapping | None = None) -> ClinicalSheet:
     """Type a table by the dictionary's own names, or as a mapping says.
 
-    A cell that is not what its column asks for is a problem and counts as empty; a row without a key, and rows
-    with the same best key, are problems and are not joined. Free text is not kept at all.
+    A cell that is not what its column asks for is a problem and counts as empty; a row without a key or with one that
+    cannot be read, and rows with the same best key, are problems and are not joined. Free text is not kept at all.
     """
     headings = apply_mapping(table, dictionary, mapping) if mapping else find_headings(table, dictionary)
+    check_other_sheets(table, headings, dictionary)
     reader = _Reader(table, headings, dictionary)
     rows: list[ClinicalRow] = []
     problems = [*headings.problems, *reader.notes()]
     for at, cells in enumerate(table.rows[headings.at + 1 :], start=headings.at + 1):
         if at in headings.skipped or not any(text_of(cell) for cell in cells):
+            continue
+        if code := table.problem_of_row(at, headings.at):
+            problems.append(_row_problem(at, code, f"{CELL_PROBLEMS[code]}; it is not used"))
             continue
         row, row_problems = reader.read(at, cells)
         problems += row_problems
@@ -125,7 +129,6 @@ class _Reader:
             if column.field.kind != "text"
         ]
         self._titles = names_of(dictionary)
-        self._unusable = dict.fromkeys(table.formulas, "formula") | dict.fromkeys(self._merged(), "merged")
 
     def notes(self) -> Iterator[CellProblem]:
         """The problems of the sheet or of a whole column."""
@@ -144,22 +147,24 @@ class _Reader:
         keys: dict[str, str] = {}
         values: dict[str, Value] = {}
         problems: list[CellProblem] = []
+        is_sure = True  # of whom or what the row speaks
         for index, column, name, leaves in self._fields:
             value: Value = None
-            code = self._unusable.get((at, index)) if self._unusable else None
-            if code is None and index < len(cells):
+            code = self._table.problem_of_cell(at, index)
+            if index < len(cells) and (not code or (code == "zero-padded" and leaves)):  # a number has no such zeros
                 try:
-                    value = column.value(cells[index])
+                    value, code = column.value(cells[index]), ""
                 except CellInvalid as error:
                     code = str(error)
-            if code is not None:
+            if code:
+                is_sure = is_sure and leaves
                 problems.append(cell_problem(at + 1, index, column.field.title, code))
             if leaves:
                 values[name] = value
             elif value:
                 keys[name] = str(value)
-        if not keys:
-            message = "the row names no patient and no exam; it is not used"
+        if not keys or not is_sure:
+            message = "the row names no patient and no exam that can be relied on; it is not used"
             return None, [*problems, _row_problem(at, "no-key", message)]
         return ClinicalRow(row=at + 1, keys=keys, values=values), problems
 
@@ -175,14 +180,6 @@ class _Reader:
         cells = [row[index] for row in self._table.rows[self._at + 1 :] if index < len(row) and row[index] != ""]
         texts = [cell for cell in cells if isinstance(cell, str)]
         return 0 < len(texts) < len(cells) and any(is_ordered(text_of(text)) for text in texts)
-
-    def _merged(self) -> Iterator[tuple[int, int]]:
-        """Every cell of a merged range below the headings, in the columns that are read."""
-        last = len(self._table.rows) - 1
-        for (top, left), (bottom, right) in self._table.merged:
-            for index in self._columns:
-                if left <= index <= right:
-                    yield from ((at, index) for at in range(max(top, self._at + 1), min(bottom, last) + 1))
 
 
 def _row_problem(at: int, code: str, message: str) -> CellProblem:

@@ -1,18 +1,14 @@
 """The raw table of a sheet: the first visible sheet of an XLSX, or CSV."""
 
 import csv
-import io
-from collections import Counter
 from pathlib import Path
-from types import MappingProxyType
 
 from shared.errors import ClinicalSheetInvalid, InvalidArgument, SourceMissing
-from site_node.workbook import Place, Table, WorkbookInvalid, is_workbook, literal_of, read_workbook
+from site_node.table import SEPARATORS, Table, separator_of, table_of_text
+from site_node.workbook import WorkbookInvalid, is_workbook, read_workbook
 
 TEXTS = frozenset({".csv", ".tsv", ".txt"})
 ENCODINGS = ("utf-8", "utf-8-sig", "cp1252", "utf-16")
-SEPARATORS = MappingProxyType({"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|"})
-_SAMPLED_RECORDS = 20  # read to find the separator
 
 
 def read_table(path: Path, *, encoding: str = "utf-8", separator: str | None = None) -> Table:
@@ -34,7 +30,7 @@ def read_table(path: Path, *, encoding: str = "utf-8", separator: str | None = N
         table = _read_text(path.read_bytes(), encoding, separator)
     else:
         try:
-            table = read_workbook(path)[0]
+            table = read_workbook(path)
         except WorkbookInvalid as error:
             raise ClinicalSheetInvalid(problem=str(error)) from None
     if not any(any(cell not in {None, ""} for cell in row) for row in table.rows):
@@ -47,20 +43,12 @@ def _read_text(content: bytes, encoding: str, separator: str | None) -> Table:
     if separator is not None and separator not in SEPARATORS:
         raise InvalidArgument(name="--separator", problem=f"it is one of {', '.join(SEPARATORS)}")
     try:
-        delimiter = SEPARATORS[separator] if separator else _separator(text)
-        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
+        delimiter = SEPARATORS[separator] if separator else separator_of(text)
+        if delimiter is None:
+            raise ClinicalSheetInvalid(problem="what parts its columns cannot be told; say it with --separator")
+        return table_of_text(text, delimiter)
     except csv.Error:
         raise ClinicalSheetInvalid(problem="its quotes do not pair") from None
-    formulas: set[Place] = set()
-    for at, row in enumerate(rows):
-        for column, cell in enumerate(row):
-            if cell.startswith("="):
-                literal = literal_of(cell[1:])
-                if literal is None:
-                    formulas.add((at, column))
-                else:
-                    row[column] = literal
-    return Table(rows, formulas=frozenset(formulas))
 
 
 def _decode(content: bytes, encoding: str) -> str:
@@ -74,22 +62,3 @@ def _decode(content: bytes, encoding: str) -> str:
     if "\0" in text:
         raise ClinicalSheetInvalid(problem="it holds bytes that are no text")
     return text
-
-
-def _separator(text: str) -> str:
-    """The delimiter that splits most records into equally many columns; raises `ClinicalSheetInvalid` on a tie."""
-    scores = {delimiter: _evenness(text, delimiter) for delimiter in SEPARATORS.values()}
-    best = max(scores.values())
-    leading = [delimiter for delimiter, score in scores.items() if score == best]
-    if best and len(leading) > 1:
-        raise ClinicalSheetInvalid(problem="what parts its columns cannot be told; say it with --separator")
-    return leading[0]
-
-
-def _evenness(text: str, delimiter: str) -> int:
-    widths: Counter[int] = Counter()
-    for number, row in enumerate(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)):
-        if number == _SAMPLED_RECORDS:
-            break
-        widths[len(row)] += len(row) > 1
-    return max(((width - 1) * count for width, count in widths.items()), default=0)

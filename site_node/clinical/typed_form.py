@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from shared.durable import write_whole
 from shared.frozen import Frozen
 from shared.ids import Sha256
-from site_node import workbook
+from site_node import table, workbook
 from site_node.clinical.sheet import ClinicalSheet
 from site_node.study import ClinicalRow
 
@@ -36,7 +36,7 @@ class _Row(Frozen):
 
 def reader_digest() -> str:
     """The digest of the code that reads and types sheets: a changed reader reads every sheet anew."""
-    modules = sorted([*Path(__file__).parent.glob("*.py"), Path(workbook.__file__)])
+    modules = sorted([*Path(__file__).parent.glob("*.py"), Path(table.__file__), Path(workbook.__file__)])
     code = b"\0".join(module.read_bytes() for module in modules)
     return hashlib.sha256(code + version("openpyxl").encode()).hexdigest()
 

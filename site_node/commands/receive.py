@@ -50,7 +50,7 @@ def receive(
         from site_node.commands.pacs import fetch_and_show
 
         if accessions == "-":
-            listed = of_text(sys.stdin.read())
+            listed = of_text(sys.stdin.read(), column=column, patient_column=patient_column)
         else:
             listed = read_accessions(Path(accessions), column=column, patient_column=patient_column)
         if not listed.requests and not listed.problems:

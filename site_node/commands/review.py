@@ -1,6 +1,7 @@
 """`review`: list the studies that wait for a person, and record decisions."""
 
 import getpass
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -10,6 +11,7 @@ from site_node.commands.options import Json, node_of
 from site_node.linkage import export
 from site_node.reasons import advice_for
 from site_node.review import decisions
+from site_node.review.versions import ImageVersions
 from site_node.study import Reason
 from site_node.validate.report_markdown import ReviewDecision, to_markdown
 
@@ -27,6 +29,7 @@ def list_waiting(context: typer.Context, as_json: Json = False) -> None:
     """
     with node_of(context, writing=False) as node:
         items = decisions.list_waiting(node.home, node.ledger)
+        with_versions = decisions.list_with_versions(node.ledger)
     if as_json:
         print_json([item.model_dump(mode="json") for item in items])
         return
@@ -36,11 +39,15 @@ def list_waiting(context: typer.Context, as_json: Json = False) -> None:
         for first, reason in zip((True, *[False] * len(item.reasons)), item.reasons, strict=False)
     ]
     print_table(f"{len(items)} studies wait for a person", ["Study", "Why", "Pictures"], rows)
+    for key in with_versions:
+        print_line(f"Study {key} goes on without an image of which several versions came; see `review show`.")
 
 
 @review.command()
 def show(context: typer.Context, study: Study, as_json: Json = False) -> None:
     """Show why one study waits, and where its pictures lie, on which each text found is framed. Pictures are PHI.
+
+    Of an image that came in several versions it lists those and the attributes that differ; on a terminal the values.
 
     Example: `ricord-site review show 3f9a01bc`
     """
@@ -58,6 +65,8 @@ def show(context: typer.Context, study: Study, as_json: Json = False) -> None:
         print_line(str(case.folder / frame.picture))
         for box in frame.boxes:
             print_line(f"  {frame.picture}:{','.join(str(max(0, side)) for side in box)}")
+    for image in case.versions:
+        _show_versions(image)
 
 
 @review.command()
@@ -134,6 +143,23 @@ def accept(context: typer.Context, study: Study, reason: Why, as_json: Json = Fa
 
 
 @review.command()
+def choose(
+    context: typer.Context,
+    study: Study,
+    image: Annotated[str, typer.Argument(help="The version's name as `review show` shows it, or its first digits.")],
+    reason: Why,
+    as_json: Json = False,
+) -> None:
+    """Let one of several versions of an image go on with its study; the others stay in quarantine.
+
+    Example: `ricord-site review choose 3f9a01bc 77aa12de --reason "the source confirms the corrected birth date"`
+    """
+    with node_of(context) as node:
+        key, version = decisions.choose(node.home, node.ledger, study, image, actor=getpass.getuser(), reason=reason)
+    _show_decision(key, "to go on with the version chosen", as_json=as_json, image=version)
+
+
+@review.command()
 def reject(context: typer.Context, study: Study, reason: Why, as_json: Json = False) -> None:
     """Leave a study out for good.
 
@@ -191,6 +217,15 @@ def reidentify(
 def _why(reason: Reason) -> str:
     """Why a study waits, and what the hospital can do."""
     return f"{reason.code}: {reason.message} {advice_for(reason.code)}".rstrip()
+
+
+def _show_versions(image: ImageVersions) -> None:
+    """The versions of an image and what differs; values are for a person's screen, not for a file."""
+    print_line(f"Versions of one image: {', '.join(image.names)}")
+    for name, unlike in zip(image.names[1:], image.differences, strict=True):
+        for difference in unlike:
+            values = f": {difference.values[0]!r}, {difference.values[1]!r}" if sys.stdout.isatty() else ""
+            print_line(f"  {image.names[0]} and {name} differ in {difference.attribute}{values}")
 
 
 def _show_decision(key: str, decision: str, *, as_json: bool, **details: Any) -> None:

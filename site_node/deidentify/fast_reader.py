@@ -108,9 +108,11 @@ class _File(Walk):
         if syntax not in {IMPLICIT, EXPLICIT} and syntax not in FAMILIES:
             raise _NotForThisReader
         self._explicit = syntax != IMPLICIT
+        if self._states_another_syntax(start):
+            raise unsupported("wrong-syntax", "TransferSyntaxUID")
         runs = self._top(start)
         if self._pixels is not None and self._encapsulated != (syntax in FAMILIES):
-            raise unsupported("pixel-fragments", "PixelData")
+            raise unsupported("wrong-syntax", "PixelData")
         facts = facts_of(runs)
         return ParsedFile(runs, facts, self._explicit, syntax, self._pixels, self._encapsulated, self._pixel_vr)
 
@@ -128,6 +130,12 @@ class _File(Walk):
             raise _NotForThisReader if meta.end == START else unsupported("not-readable", "TransferSyntaxUID")
         self._reading.metas.learn(self.data[: meta.end], meta.instance, meta.syntax)
         return meta.syntax, meta.end
+
+    def _states_another_syntax(self, start: int) -> bool:
+        """Whether the first element says that the data set is in another syntax than the stated one."""
+        first = self.data[start : start + 6]
+        is_explicit = first[4:] in NAMES
+        return len(first) == 6 and (is_explicit != self._explicit or first[:2] == b"\0\x08")
 
     def _inflated(self, start: int) -> ParsedFile:
         """A deflated file (PS3.5 section A.5), read from memory and written as explicit VR little endian."""

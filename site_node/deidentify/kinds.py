@@ -68,8 +68,8 @@ def checked_pixels(parsed: ParsedFile, content: bytes | None) -> bytes | None:
         parsed: the file.
         content: the bytes of encapsulated pixel data, None for native ones.
     """
-    if parsed.pixels is None:  # images have pixels: the file was cut off before them
-        raise unsupported("truncated", "PixelData")
+    if parsed.pixels is None:
+        raise unsupported("no-pixels", "PixelData")
     number = _word(parsed.facts, 0x00280008) or "1"
     if not number.isascii() or not number.isdigit():
         raise unsupported("pixel-length", "NumberOfFrames")

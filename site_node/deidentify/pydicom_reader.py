@@ -53,7 +53,7 @@ def _read(path: Path, sequences: frozenset[int]) -> ParsedFile:
     implicit, _ = dataset.original_encoding
     pixels, vr, encapsulated = _pixels(dataset)
     if pixels is not None and encapsulated != (syntax in FAMILIES):
-        raise unsupported("pixel-fragments", "PixelData")
+        raise unsupported("wrong-syntax", "PixelData")
     new_syntax = syntax if syntax in FAMILIES else IMPLICIT if implicit else EXPLICIT
     if min(dataset.keys(), default=PIXEL_DATA) >> 16 == 0:
         raise unsupported("command-group")

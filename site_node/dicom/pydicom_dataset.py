@@ -19,7 +19,7 @@ from pydicom.tag import Tag
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian, MediaStorageDirectoryStorage
 
 from shared.errors import DicomUnreadable
-from shared.protocol.vr import LONG_VRS
+from shared.protocol.vr import LONG_VRS, SHORT_VRS
 from site_node.dicom.fragments import is_whole
 from site_node.dicom.header import AGE_KEYWORDS, HEADER_KEYWORDS, Attributes, Header, header_of
 from site_node.dicom.keywords import ATTRIBUTES, PIXELS
@@ -78,8 +78,10 @@ def _strictly() -> Iterator[None]:
 def _parse(stream: BinaryIO, size: int) -> FileDataset:
     """Read the header's elements and skip the others; raises `DicomUnreadable` if the file ends early."""
     pixels: list[tuple[str | None, int]] = []
+    representations: set[str | None] = set()
 
     def at_pixels(tag: int, vr: str | None, length: int) -> bool:
+        representations.add(vr)
         if int(tag) in PIXELS:
             pixels.append((vr, length))
         return bool(pixels)
@@ -94,8 +96,9 @@ def _parse(stream: BinaryIO, size: int) -> FileDataset:
         whole = is_whole(stream, size, stream.tell() + (12 if vr in LONG_VRS else 8), length)
     else:
         whole = stream.tell() <= size  # skipping a value that is cut off leads past the end
-    if not whole:
-        raise unreadable("truncated")
+    if not whole:  # after an unknown representation pydicom takes other bytes for the length
+        is_known = dataset.original_encoding[0] or representations <= LONG_VRS | SHORT_VRS
+        raise unreadable("truncated" if is_known else "malformed-element")
     return dataset
 
 

@@ -28,8 +28,8 @@ from site_node.study import Ending, Reason, Severity
 _PUT_INSTANCE = (
     "insert into instances values (?, ?, ?, ?) on conflict do update set ending = excluded.ending, code = excluded.code"
 )
-OTHER_BYTES, ARRIVED_LATE, REJECTED = "other-bytes", "arrived-late", "rejected-in-review"
-_HELD_APART = (OTHER_BYTES, ARRIVED_LATE)  # an instance held for one of these stays out of its study
+OTHER_BYTES, ARRIVED_LATE, NOT_CHOSEN, REJECTED = "other-bytes", "arrived-late", "not-chosen", "rejected-in-review"
+_HELD_APART = (OTHER_BYTES, ARRIVED_LATE, NOT_CHOSEN)  # an instance held for one of these stays out of its study
 _REASONS = TypeAdapter(tuple[Reason, ...])
 _GRAVITY = MappingProxyType({Severity.REJECT: 0, Severity.REVIEW: 1, Severity.WARN: 2, Severity.ACCEPT: 3})
 
@@ -175,7 +175,7 @@ class Ledger:
                 (state, json.dumps(sorted(previous | set(released))), _now(), key),
             )
             self._db.executemany(
-                "update instances set ending = ?, code = '' where key = ? and name = ? and code not in (?, ?)",
+                "update instances set ending = ?, code = '' where key = ? and name = ? and code not in (?, ?, ?)",
                 [(Ending.WAITING, key, name, *_HELD_APART) for name in names],
             )
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from shared.durable import link_or_copy, sync_folder
 from shared.ids import StudyKey
+from site_node.dicom.differences import differences
 from site_node.home.folder import SiteHome
-from site_node.home.ledger import OTHER_BYTES, SENT_OR_SEALED, Ledger, State
+from site_node.home.ledger import NOT_CHOSEN, OTHER_BYTES, SENT_OR_SEALED, Ledger, State
 from site_node.home.records import Records
 from site_node.reasons import reason_for
 from site_node.study import Instance, Received
@@ -30,6 +31,26 @@ def remove_from_spool(instances: Iterable[Instance]) -> None:
     """Remove the instances' files from the spool."""
     for instance in instances:
         instance.path.unlink(missing_ok=True)
+
+
+def images_to_enter(study: Received, home: SiteHome, ledger: Ledger) -> tuple[Instance, ...]:
+    """The instances of `study` but those that are a recorded image in another encoding, or that no person chose.
+
+    The copies of these are removed: what was received first stays.
+    """
+    record = Records(home).find(study.key, Received)
+    recorded = {instance.sop_instance_uid: instance for instance in record.instances} if record else {}
+    not_chosen = ledger.names(study.key, NOT_CHOSEN)
+
+    def is_here(new: Instance) -> bool:
+        old = recorded.get(new.sop_instance_uid, new)
+        if new.name in not_chosen:
+            return old.name != new.name
+        return old.name != new.name and old.path.exists() and not differences(old.path, new.path)
+
+    known = [instance for instance in study.instances if is_here(instance)]
+    remove_from_spool(known)
+    return tuple(instance for instance in study.instances if instance not in known)
 
 
 def conflicting_instances(study: Received, home: SiteHome) -> tuple[Instance, ...]:

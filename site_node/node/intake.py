@@ -17,7 +17,13 @@ from shared.ids import StudyKey
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import ARRIVED_LATE, OTHER_BYTES, SENT_OR_SEALED, Ledger, State
 from site_node.home.records import Records
-from site_node.node.conflicts import conflicting_instances, copy_to_quarantine, remove_from_spool, withdraw
+from site_node.node.conflicts import (
+    conflicting_instances,
+    copy_to_quarantine,
+    images_to_enter,
+    remove_from_spool,
+    withdraw,
+)
 from site_node.node.open import Node
 from site_node.receive.folder import MIXED_PATIENTS, NO_PATIENT_ID, Reception, receive_folder
 from site_node.receive.refusals import RefusedFile
@@ -70,13 +76,17 @@ def enter_reception(reception: Reception, *, home: SiteHome, ledger: Ledger) -> 
 
 def _enter_study(study: Received, held_reason: Reason | None, home: SiteHome, ledger: Ledger) -> dict[str, int]:
     """Enter one study of a reception; return the counts it adds."""
-    arrived = {instance.name: instance for instance in study.instances}
+    images = images_to_enter(study, home, ledger)
     known, late = ledger.names(study.key), ledger.names(study.key, ARRIVED_LATE)
     is_too_late = _is_too_late(study, home, ledger)
     if not is_too_late:
         known -= late  # with the others they can join after all
+    arrived = {instance.name: instance for instance in images}
     new = [name for name in arrived if name not in known]
-    duplicates = {"duplicates": len(arrived) - len(new)}
+    duplicates = {"duplicates": len(study.instances) - len(new)}
+    if not images:
+        return duplicates
+    study = study.model_copy(update={"instances": images})
     if not ledger.has_study(study.key):
         _enter_whole(study, held_reason, home, ledger)
     elif new and is_too_late:

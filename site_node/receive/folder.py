@@ -25,6 +25,7 @@ from shared.frozen import Frozen
 from shared.ids import Sha256, StudyKey
 from site_node.dicom.attributes import read_attributes
 from site_node.dicom.data_digest import data_digest
+from site_node.dicom.differences import differences
 from site_node.dicom.header import Header
 from site_node.dicom.reading import looks_like_dicom, read_header
 from site_node.dicom.unreadable import unreadable
@@ -37,7 +38,7 @@ _BLOCK = 1 << 20
 _ARRIVING = "arriving"
 _NAME_CHARACTERS = 32  # of a digest
 _NAMES = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
-NO_IMAGE = frozenset({"not-dicom", "dicomdir"})  # lies beside images in an export
+NO_IMAGE = frozenset({"not-dicom"})  # lies beside images in an export
 InstanceName = tuple[StudyKey, str]  # the study, and the opaque name of an instance in it
 NO_DICOM = frozenset(  # a source in which every file is refused for one of these holds no DICOM
     {"not-dicom", "empty-file", "link-outside", "link-loop", "link-broken", "not-a-file", "path-outside", "unreadable"}
@@ -61,7 +62,7 @@ class Reception(Frozen):
     held: dict[StudyKey, Reason] = Field(default_factory=dict)
     refused: tuple[RefusedFile, ...]
     conflicts: tuple[Received, ...] = ()  # versions of images that differ; all of them are in `refused`, too
-    duplicates: int  # further copies of an instance, the data byte for byte the same
+    duplicates: int  # further copies of an image, in the same encoding or another
     names: tuple[str, ...] = Field(default=(), repr=False)  # of all files, in the source's order: PHI
     sources: dict[str, InstanceName] = Field(default_factory=dict, repr=False)  # what each accepted file became
 
@@ -102,7 +103,7 @@ def receive_folder(
     """Receive a folder, a zip archive, a DICOMDIR or one file into `spool/<study key>/<digest of its data>.dcm`.
 
     With `in_place` only members of archives are copied; other files are read where they lie, and their stamps noted.
-    `on_file` is called after each file.
+    `on_file` is called after each file. A DICOMDIR is an index, so it is no file of the source.
 
     Raises `SourceMissing`, `NoDicomFound` when no file in it is DICOM, and `DiskFull`.
     """
@@ -113,14 +114,16 @@ def receive_folder(
     refusals: list[RefusedFile] = []
     names: list[str] = []
     for candidate in candidates(source):
-        names.append(candidate.name)
         try:
             if in_place and candidate.path is not None and candidate.member is None:
                 files.append(_read_in_place(candidate.name, candidate.path, pseudonyms))
             else:
                 files.append(_receive_file(candidate, spool, pseudonyms))
         except DicomUnreadable as error:
+            if error.fields["reason"] == "dicomdir":
+                continue
             refusals.append(_refused(candidate, error.fields["reason"], in_place=in_place))
+        names.append(candidate.name)
         on_file()
     arriving.rmdir()
     if not files and all(file.reason.code in NO_DICOM for file in refusals):
@@ -225,12 +228,19 @@ def _read_block(source: IO[bytes]) -> bytes:
 
 
 def _reception(files: Sequence[_FileRead], refusals: Sequence[RefusedFile], pseudonyms: StudyKeys) -> Reception:
-    """Group by study; copies of an instance count once, and versions that differ are all quarantined."""
+    """Group by study; copies of an image in any encoding count once, and versions that differ are all quarantined."""
     copies: dict[str, list[_FileRead]] = defaultdict(list)
     for file in files:
         copies[file.header.sop_instance_uid].append(file)
-    several = [same for same in copies.values() if len(same) > 1 and len({file.version for file in same}) > 1]
-    conflicting = [file for same in several for file in same]
+    conflicting: list[_FileRead] = []
+    for same in copies.values():
+        same.sort(key=lambda file: not file.known)  # the first to be received stays
+        further = {file.version: file for file in same if file.version != same[0].version} if len(same) > 1 else {}
+        if any(differences(same[0].instance.path, file.instance.path) for file in further.values()):
+            conflicting += same
+            continue
+        for file in further.values():  # other encodings of the same image
+            _remove_copy(file)
     conflicts: dict[str, list[_FileRead]] = defaultdict(list)
     for file in conflicting:
         conflicts[file.header.study_instance_uid].append(file)
@@ -244,8 +254,7 @@ def _reception(files: Sequence[_FileRead], refusals: Sequence[RefusedFile], pseu
         if copied is not None:
             sync_filesystem(copied.parent)
     for file in conflicting:
-        if file.is_new_copy:  # a person finds it in the source
-            file.instance.path.unlink(missing_ok=True)
+        _remove_copy(file)
     keys = {study.study_instance_uid: study.key for study, _ in built}
     return Reception(
         studies=tuple(study for study, _ in built),
@@ -259,6 +268,12 @@ def _reception(files: Sequence[_FileRead], refusals: Sequence[RefusedFile], pseu
         },
         duplicates=len(files) - len(conflicting) - len(copies),
     )
+
+
+def _remove_copy(file: _FileRead) -> None:
+    """Remove a copy that goes no further; a person finds the file in the source."""
+    if file.is_new_copy:
+        file.instance.path.unlink(missing_ok=True)
 
 
 def _study(uid: str, files: Sequence[_FileRead], pseudonyms: StudyKeys) -> tuple[Received, Reason | None]:

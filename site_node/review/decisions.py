@@ -10,10 +10,11 @@ from shared.frozen import Frozen
 from shared.ids import StudyKey
 from site_node.blanking import BLANKING_ANSWERS, Blanking, FrameWithText
 from site_node.home.folder import SiteHome
-from site_node.home.ledger import Ledger, State, StudyEntry
+from site_node.home.ledger import OTHER_BYTES, SENT_OR_SEALED, Ledger, State, StudyEntry
 from site_node.home.records import Records
 from site_node.reasons import reason_for
 from site_node.review.boxes import blanking_of, read_text_findings
+from site_node.review.versions import ImageVersions, chosen_version, enter_version, versions_of
 from site_node.study import Reason, Received, Severity
 
 REJECTED = reason_for("rejected-in-review")
@@ -39,6 +40,7 @@ class ReviewCase(Frozen):
     folder: Path
     frames: tuple[FrameWithText, ...]  # where text was found
     blanked: int  # boxes of previous decisions
+    versions: tuple[ImageVersions, ...] = ()  # images of which several files came that differ
 
 
 def list_waiting(home: SiteHome, ledger: Ledger) -> tuple[QuarantinedStudy, ...]:
@@ -46,9 +48,15 @@ def list_waiting(home: SiteHome, ledger: Ledger) -> tuple[QuarantinedStudy, ...]
     return tuple(_item(home, entry) for entry in ledger.studies(State.QUARANTINED))
 
 
+def list_with_versions(ledger: Ledger) -> tuple[StudyKey, ...]:
+    """The studies, not sealed yet, that go on without an image of which several versions are in quarantine."""
+    others = (entry for entry in ledger.studies() if entry.state not in {State.QUARANTINED, *SENT_OR_SEALED})
+    return tuple(entry.key for entry in others if ledger.names(entry.key, OTHER_BYTES))
+
+
 def show(home: SiteHome, ledger: Ledger, reference: str) -> ReviewCase:
-    """One study in quarantine: its reasons, and where its pictures are."""
-    entry = _in_quarantine(ledger, reference)
+    """One study in quarantine, or with images in it: its reasons, where its pictures are, and how versions differ."""
+    entry = _in_quarantine(ledger, reference, or_versions=True)
     folder = home.quarantine / entry.key
     previous = Records(home).find(entry.key, Blanking)
     return ReviewCase(
@@ -56,6 +64,7 @@ def show(home: SiteHome, ledger: Ledger, reference: str) -> ReviewCase:
         folder=folder,
         frames=read_text_findings(folder).frames,
         blanked=len(previous.boxes) if previous else 0,
+        versions=versions_of(home, ledger, entry.key),
     )
 
 
@@ -98,6 +107,24 @@ def blank(
     return entry.key, blanking
 
 
+def choose(
+    home: SiteHome, ledger: Ledger, reference: str, image: str, *, actor: str, reason: str
+) -> tuple[StudyKey, str]:
+    """Let one of several versions of an image go on with its study, which goes through every stage again.
+
+    `image` is the beginning of a version's name as `show` gives it. The other versions stay in quarantine for good.
+    Raises `NotFound`, and `InvalidArgument` where the study was sealed or the `reason` is empty.
+    """
+    entry = _in_quarantine(ledger, reference, or_versions=True)
+    if entry.state in SENT_OR_SEALED:
+        raise InvalidArgument(name="study", problem="it was sealed, and a study that may have been sent is not changed")
+    why = _one_line(reason)
+    chosen, others = chosen_version(home, ledger, entry.key, image)
+    ledger.audit(actor, "choose", entry.key, f"{why} [{chosen.name}]")
+    enter_version(home, ledger, entry, chosen, others)
+    return entry.key, chosen.name
+
+
 def reject(ledger: Ledger, reference: str, *, actor: str, reason: str) -> StudyKey:
     """Leave a study out for good; an empty `reason` is refused with `InvalidArgument`."""
     entry = _in_quarantine(ledger, reference)
@@ -130,11 +157,20 @@ def _pictures(home: SiteHome, key: StudyKey) -> tuple[str, ...]:
     return tuple(sorted(path.relative_to(home.quarantine).as_posix() for path in (home.quarantine / key).glob("*.png")))
 
 
-def _in_quarantine(ledger: Ledger, reference: str) -> StudyEntry:
-    """The one study in quarantine whose key starts with `reference`, of at least eight digits; raises `NotFound`."""
+def _in_quarantine(ledger: Ledger, reference: str, *, or_versions: bool = False) -> StudyEntry:
+    """The one study in quarantine whose key starts with `reference`, of at least eight digits; raises `NotFound`.
+
+    With `or_versions` also a study that goes on without images of which several versions are in quarantine.
+    """
     if not re.fullmatch(r"[0-9a-f]{8,32}", reference):
         raise InvalidArgument(name="study", problem="give the key that `ricord-site review list` shows")
-    entries = [entry for entry in ledger.studies(State.QUARANTINED) if entry.key.startswith(reference)]
+    states = tuple(State) if or_versions else (State.QUARANTINED,)
+    entries = [
+        entry
+        for entry in ledger.studies(*states)
+        if entry.key.startswith(reference)
+        and (entry.state is State.QUARANTINED or ledger.names(entry.key, OTHER_BYTES))
+    ]
     if len(entries) != 1:
         raise NotFound(kind="study in quarantine", name=reference)
     return entries[0]

@@ -161,12 +161,12 @@ def test_true_dates_beside_dates_as_text_are_noted(tmp_path: Path) -> None:
     assert sheet.rows[0].values["test_date"] == date(2020, 4, 3)
 
 
-def test_an_error_counts_as_empty_and_escapes_are_read(tmp_path: Path) -> None:
-    """#N/A names no patient; Excel writes a line end in a cell as `_x000D_`."""
+def test_an_error_is_a_problem_and_escapes_are_read(tmp_path: Path) -> None:
+    """A row with #REF! for its patient joins nothing; Excel writes a line end in a cell as `_x000D_`."""
     path = book(tmp_path, ["MRN", "Age", "Sex"], ["P1", "#N/A", "F_x000D_\n"], ["#REF!", 4, "M"])
     sheet = read_sheet(path, DICTIONARY)
     assert [(row.keys, row.values) for row in sheet.rows] == [({"mrn": "P1"}, {"age": None, "sex": "F"})]
-    assert codes(sheet) == [(3, None, "no-key")]
+    assert codes(sheet) == [(2, "B", "error-cell"), (3, "A", "error-cell"), (3, None, "no-key")]
 
 
 def test_the_first_visible_sheet_is_read(tmp_path: Path) -> None:

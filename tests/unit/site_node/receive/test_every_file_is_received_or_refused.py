@@ -132,8 +132,79 @@ def test_a_dicomdir_finds_files_and_leads_nowhere_else(source: Path) -> None:
     directory.save_as(source / "DICOMDIR", enforce_file_format=True)
     reception = receive(source / "DICOMDIR")
     assert [len(study.instances) for study in reception.studies] == [2]
+    refused = {"SENT_OR_SEALED": "listed-but-missing", "../SECRET": "path-outside"}
+    assert codes(reception) == {**refused, "IMAGES/SLICE2": "not-in-dicomdir"}
+    reception = receive(source)
     assert codes(reception) == {"SENT_OR_SEALED": "listed-but-missing", "../SECRET": "path-outside"}
-    assert codes(receive(source)) == {"DICOMDIR": "dicomdir"}
+    assert "DICOMDIR" not in reception.names, "the index is no file that could be refused"
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian])
+def test_one_exam_in_two_encodings_counts_once(source: Path, syntax: str) -> None:
+    """From a PACS, which rewrote it, and from a folder: the first stays, now and when it comes again."""
+    film = make_dx(rows=8)
+    write_file(film, source / "a.dcm", syntax)
+    first = receive(source)
+    write_file(film, source / "0.dcm", ExplicitVRLittleEndian)
+    again = receive(source)
+    assert (codes(again), again.conflicts, again.duplicates) == ({}, (), 1)
+    assert again.studies == first.studies
+    assert sum(1 for _ in (source.parent / "spool").rglob("*.dcm")) == 1
+
+
+@pytest.mark.parametrize(
+    "on_disk", ["IMAGES/SLICE{}", "images/slice{}", "IMAGES/SLICE{}.dcm", "Images/Slice{}.DCM", "images/slice{};1"]
+)
+@pytest.mark.parametrize("index", ["DICOMDIR", "dicomdir", "dicomdir;1"])
+def test_a_medium_mounted_or_copied_otherwise_is_the_same_medium(source: Path, index: str, on_disk: str) -> None:
+    """Names are matched without case, version and extension; a file that the index does not name is told of."""
+    for number, file in enumerate(write_ct(source / "new")):
+        target = source / on_disk.format(number)
+        target.parent.mkdir(exist_ok=True)
+        file.rename(target)
+    (source / "new").rmdir()
+    names = [["IMAGES", f"SLICE{number}"] for number in range(3)]
+    make_dicomdir([*names, ["IMAGES", "GONE"]]).save_as(source / index, enforce_file_format=True)
+    write_file(make_dx(rows=8, study="extra"), source / "EXTRA")
+    (source / "AUTORUN.INF").write_text("no image")
+    medium, folder = receive(source / index), receive(source)
+    assert [len(study.instances) for study in medium.studies] == [3]
+    assert codes(medium) == {"IMAGES/GONE": "listed-but-missing", "EXTRA": "not-in-dicomdir"}
+    assert codes(folder) == {"IMAGES/GONE": "listed-but-missing", "AUTORUN.INF": "not-dicom"}
+    assert sorted(len(study.instances) for study in folder.studies) == [1, 3]
+
+
+@pytest.mark.parametrize("is_in_folder", [False, True])
+def test_an_archive_cut_short_says_so(source: Path, *, is_in_folder: bool) -> None:
+    """Without its directory at the end no member is known, so the archive is refused as one file."""
+    packed = source / "cut.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        for file in write_ct(source.parent / "ct"):
+            archive.write(file, file.name)
+    packed.write_bytes(packed.read_bytes()[:-60])
+    assert codes(receive(source if is_in_folder else packed)) == {"cut.zip": "archive-damaged"}
+    assert "cut short" in catalogue()["archive-damaged"].sentence
+
+
+def test_an_archive_that_would_fill_the_disk_is_not_unpacked(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sizes that it states are summed first; images compress to a tenth, not to a thousandth."""
+    packed = source / "bomb.zip"
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("zeros.dcm", bytes(1 << 20))
+    monkeypatch.setattr("site_node.receive.source._HARMLESS", 1 << 10)
+    assert codes(receive(source)) == {"bomb.zip": "archive-too-large"}
+    monkeypatch.setattr("site_node.receive.source._HARMLESS", 1 << 21)
+    monkeypatch.setattr("site_node.receive.source._MOST_UNPACKED", 1 << 19)
+    assert codes(receive(source)) == {"bomb.zip": "archive-too-large"}
+
+
+def test_an_unknown_representation_is_no_cut_file(source: Path) -> None:
+    """Pydicom takes the bytes after it for a length that leads past the end."""
+    path = write_file(make_dx(rows=8), source / "film.dcm")
+    content = path.read_bytes()
+    place = content.index(b"\x20\x00\x0d\x00UI")
+    path.write_bytes(content[:place] + b"\x18\x00\xff\x7f??\x06\x00CHEST " + content[place:])
+    assert codes(receive(source)) == {"film.dcm": "malformed-element"}
 
 
 def make_dicomdir(names: list[list[str]]) -> Dataset:

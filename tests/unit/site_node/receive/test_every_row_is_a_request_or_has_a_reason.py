@@ -32,8 +32,15 @@ def sheet(path: Path, *rows: tuple[object, ...]) -> Path:
 @given(st.lists(st.text(max_size=20), max_size=12))
 @settings(max_examples=60, deadline=None)
 def test_every_row_ends_somewhere(lines: list[str]) -> None:
-    """Whatever is pasted: every request is unique, whole and allowed, and every problem has a sentence."""
-    listed = of_text("\n".join(lines))
+    """Whatever is pasted is a table without a heading, or every request is unique, whole and allowed.
+
+    Every problem has a sentence.
+    """
+    try:
+        listed = of_text("\n".join(lines))
+    except AccessionListInvalid:
+        assert any(set(line) & set(",;\t") for line in lines)
+        return
     accessions = numbers(listed)
     assert len(accessions) == len(set(accessions)) == len(listed.rows)
     assert all(text == text.strip() and 1 <= len(text) <= 16 and not set(text) & set("*?\\") for text in accessions)
@@ -41,10 +48,27 @@ def test_every_row_ends_somewhere(lines: list[str]) -> None:
 
 
 def test_text_is_read_as_people_paste_it() -> None:
-    """Lines, commas, semicolons and tabs separate; a heading is skipped; inner spaces stay; a repeat is reported."""
-    listed = of_text("Accession Number\r\n A1 , A2;A3\tA4\n\nA 5\nA1\nA*\nABCDEFGHIJKLMNOPQ\n")
-    assert numbers(listed) == ["A1", "A2", "A3", "A4", "A 5"]
-    assert codes(listed) == {7: "duplicate-in-list", 8: "wildcard", 9: "too-long"}, "the heading is the first"
+    """Lines separate, or in one line commas, semicolons and tabs; a heading is skipped; inner spaces stay."""
+    assert numbers(of_text(" A1 , A2;A3\tA4\n")) == ["A1", "A2", "A3", "A4"]
+    listed = of_text('Accession Number\r\n A1 ,\n\nA 5\nA1\nA*\nABCDEFGHIJKLMNOPQ\n="0012"\n=A1\n')
+    assert numbers(listed) == ["A1", "A 5", "0012"]
+    assert listed.rows == (2, 4, 8)
+    assert codes(listed) == {5: "duplicate-in-list", 6: "wildcard", 7: "too-long", 9: "formula"}
+
+
+def test_text_of_several_columns_is_a_table(tmp_path: Path) -> None:
+    """No second column is asked for: the heading says which is meant, or a person does; rows are lines."""
+    file = tmp_path / "list.txt"
+    file.write_text("Accession\tMRN\n\nA1\t12345\nA2\t12346\n", encoding="utf-8")
+    listed = read_accessions(file)
+    assert (numbers(listed), listed.rows, codes(listed)) == (["A1", "A2"], (3, 4), {})
+    assert numbers(of_text(file.read_text(encoding="utf-8"))) == ["A1", "A2"]
+    file.write_text("Exam\tMRN\nA1\t12345\nA2\t12346\n", encoding="utf-8")
+    for text in (file.read_text(encoding="utf-8"), "A1\t12345\nA2\n", "A1, A2\nA3, A4", "Case\tMRN\nA1\t1"):
+        with pytest.raises(AccessionListInvalid, match="--column"):
+            of_text(text)
+    assert numbers(read_accessions(file, column="Exam")) == ["A1", "A2"]
+    assert numbers(of_text("Accession\tMRN")) == [], "a table without a row"
 
 
 def test_each_number_of_a_line_has_a_row_of_its_own() -> None:
