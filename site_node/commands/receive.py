@@ -14,6 +14,8 @@ from site_node.node.intake import receive_source
 from site_node.reasons import explanation_of
 from site_node.receive.accessions import of_text, read_accessions
 
+WAITS = "Another reception is under way; this one begins when it ends."
+
 
 def receive(
     context: typer.Context,
@@ -49,8 +51,8 @@ def receive(
             raise InvalidArgument(name="--accessions", problem="the list is empty")
         fetch_and_show(context, listed, as_json=as_json)
         return
-    with node_of(context) as node:
-        intake = receive_source(node, source)
+    with node_of(context, writing=False) as node:
+        intake = receive_source(node, source, waits=lambda: typer.echo(WAITS, err=True))
         waiting = len(node.ledger.studies(State.QUARANTINED))
     if as_json:
         print_json(intake)

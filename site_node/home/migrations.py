@@ -36,6 +36,12 @@ create table accession_numbers (token text primary key, at text not null) strict
 insert into accession_numbers select token, at from inbox_entries;
 """
 
+_DECISIONS = """
+create table blankings (key text primary key references studies (key), boxes text not null) strict, without rowid;
+create table sheets (name text primary key, event integer not null) strict, without rowid;
+insert into sheets select substr(detail, 7, 12), max(number) from events where action = 'clinical-import' group by 1;
+"""
+
 
 def _make_or_complete(db: sqlite3.Connection) -> None:
     """Make a new ledger's tables and salt, or complete those of a ledger that has no version yet."""
@@ -56,7 +62,12 @@ def _separate_arrivals(db: sqlite3.Connection) -> None:
     _execute(db, _SEPARATE_ARRIVALS)
 
 
-STEPS = (_make_or_complete, _separate_arrivals)
+def _keep_decisions(db: sqlite3.Connection) -> None:
+    """Keep with its event what a person decided: the boxes to blank, and which sheets are used."""
+    _execute(db, _DECISIONS)
+
+
+STEPS = (_make_or_complete, _separate_arrivals, _keep_decisions)
 
 
 def _execute(db: sqlite3.Connection, script: str) -> None:

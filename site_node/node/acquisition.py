@@ -10,7 +10,7 @@ from pathlib import Path
 
 import structlog
 
-from shared.errors import InvalidSetting, NoDicomFound
+from shared.errors import HomeBusy, InvalidSetting, NoDicomFound
 from shared.terminal import trace_lines
 from site_node.home.folder import SiteHome
 from site_node.home.free_space import FreeSpace
@@ -126,7 +126,10 @@ class Acquisition:
         return work(retrieval, stop, patience=patience)
 
     def receive_arrivals(self, ledger: Ledger, *, quiet_seconds: float | None = None) -> tuple[Intake, ...]:
-        """Receive every study that got no instance for a while and of which no more are expected."""
+        """Receive every study that got no instance for a while and of which no more are expected.
+
+        Where a command receives, the others wait for the next call.
+        """
         if not self.home.arrivals.is_dir():
             return ()
         scp = self.settings.scp
@@ -139,7 +142,10 @@ class Acquisition:
         intakes = []
         for key, path in set_aside:
             try:
-                intakes.append(self._receive(path, ledger, incomplete=key in incomplete))
+                with self.home.receiving():
+                    intakes.append(self._receive(path, ledger, incomplete=key in incomplete))
+            except HomeBusy:  # a command receives; arrivals wait for it
+                break
             except OSError as error:  # it stays set aside and is tried again; the others go on
                 log.error("receive.not_taken", study=key, errno=error.errno)
         return tuple(intakes)

@@ -1,13 +1,14 @@
 """Enter a reception into the ledger, once: known instances are duplicates, new ones are added.
 
-More files of a study that is not sealed yet send it, whole, back to its first stage. Files that come after their study
-was sealed are quarantined: a person decides about a study that the coordinator may already have.
+More files of a study that is not sealed yet send it, whole, back to its first stage, also from the middle of one. Files
+that come after their study was sealed are quarantined: a person decides about a study that the coordinator may already
+have.
 """
 
 import json
 import shutil
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from shared.durable import append
@@ -35,23 +36,30 @@ class Intake(Frozen):
     files: dict[str, int]  # files that belong to no study, by reason code
 
 
-def receive_source(node: Node, source: Path) -> Intake:
-    """Receive one source into an open home; raises `DiskNearlyFull` and what `receive_folder` raises."""
-    node.free_space.check()
-    reception = receive_folder(source, node.home.spool, node.stages.names)
-    return enter_reception(reception, home=node.home, ledger=node.ledger)
+def receive_source(node: Node, source: Path, *, waits: Callable[[], object] | None = None) -> Intake:
+    """Receive one source into an open home, as the only one who receives; `waits` is as in `SiteHome.receiving`.
+
+    Raises `DiskNearlyFull`, `HomeBusy` and what `receive_folder` raises.
+    """
+    with node.home.receiving(waits):
+        node.free_space.check()
+        reception = receive_folder(source, node.home.spool, node.stages.names)
+        return enter_reception(reception, home=node.home, ledger=node.ledger)
 
 
 def enter_reception(reception: Reception, *, home: SiteHome, ledger: Ledger) -> Intake:
     """Enter a reception; repeating it, after a kill or by hand, changes nothing more."""
     counts: defaultdict[str, int] = defaultdict(int)
     for versions in reception.conflicts:
-        withdraw(versions.key, versions.instances, home, ledger)
+        with home.changing():
+            withdraw(versions.key, versions.instances, home, ledger)
         record = Records(home).find(versions.key, Received)  # unchanged where the study was already sealed
         recorded = {instance.path for instance in record.instances} if record else frozenset()
         remove_from_spool(instance for instance in versions.instances if instance.path not in recorded)
     for study in reception.studies:
-        for name, count in _enter_study(study, reception.held.get(study.key), home, ledger).items():
+        with home.changing():
+            entered = _enter_study(study, reception.held.get(study.key), home, ledger)
+        for name, count in entered.items():
             counts[name] += count
     _note_files(reception.refused, home, ledger)
     codes: defaultdict[str, int] = defaultdict(int)

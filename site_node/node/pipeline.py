@@ -2,11 +2,13 @@
 
 A stage reads the records of previous stages and writes its own record whole and durable; only then the ledger moves the
 study on, in one transaction. An interrupted stage runs again on the same records with the same result, so nothing is
-lost and nothing is doubled. An error with one study ends that study only.
+lost and nothing is doubled. An error with one study ends that study only. Receptions and persons may change a study
+meanwhile: the result of a stage that began before is void.
 """
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +22,7 @@ from shared.errors import (
     DiskFull,
     DiskNearlyFull,
     FederationError,
+    HomeBusy,
     InvalidIdentifier,
     NotFound,
     ProtocolError,
@@ -32,9 +35,10 @@ from shared.ids import StudyKey, Uid
 from shared.terminal import trace_lines
 from site_node.blanking import Blanking
 from site_node.home.folder import SiteHome
-from site_node.home.ledger import ENDED, STATE_ORDER, Ledger, State, StudyEntry
+from site_node.home.ledger import ENDED, STATE_ORDER, Ledger, State, StudyChanged, StudyEntry
 from site_node.home.records import Records
 from site_node.reasons import reason_for
+from site_node.review.boxes import decided_blanking
 from site_node.study import (
     Deidentified,
     Ending,
@@ -98,7 +102,7 @@ class Progress:
 
 
 class Pipeline:
-    """Moves a site's studies. Use it inside `SiteHome.writing()`: there is one writer.
+    """Moves a site's studies. Use it inside `SiteHome.writing()`: only one process moves studies.
 
     Args:
         home: where the studies are.
@@ -165,10 +169,14 @@ class Pipeline:
         reached: list[State] = []
         error = None
         while error is None and not self._halted():
-            entry = self._ledger.study(key)
+            with self._home.changing():  # what is entered now is entered whole
+                entry = self._ledger.study(key)
             if entry.state not in self._steps or STATE_ORDER.index(entry.state) >= STATE_ORDER.index(until):
                 break
-            state, error = self._step(entry)
+            try:
+                state, error = self._step(entry)
+            except StudyChanged:
+                continue
             if state is None:
                 break
             reached.append(state)
@@ -185,7 +193,9 @@ class Pipeline:
             limit = STATE_ORDER[min(STATE_ORDER.index(until), STATE_ORDER.index(State.VALIDATED))]
             for key, advanced in workers(for_workers, limit):
                 if advanced is None:
-                    self._end(key, State.QUARANTINED, (reason_for("worker-died", severity=Severity.REVIEW),))
+                    self._ledger.advance(
+                        key, State.QUARANTINED, reasons=(reason_for("worker-died", severity=Severity.REVIEW),)
+                    )
                 for state in (State.QUARANTINED,) if advanced is None else advanced.reached:
                     self._report(key, state)
                 yield key, advanced or Advance((State.QUARANTINED,))
@@ -197,25 +207,27 @@ class Pipeline:
         try:
             with reporting_full_disk(self._home.folder):
                 return self._steps[entry.state](entry), None
+        except StudyChanged:
+            raise
         except _BLOCKING as error:
             return None, error
         except RicordError as error:
             why = Reason(code=error.code, message=error.public, severity=Severity.REJECT)
-            return self._end(entry.key, State.REFUSED, (why,)), None
+            return self._advance(entry, State.REFUSED, (why,)), None
         except MemoryError:
-            return self._end(entry.key, State.QUARANTINED, (reason_for("too-large", severity=Severity.REVIEW),)), None
+            return self._advance(entry, State.QUARANTINED, (reason_for("too-large", severity=Severity.REVIEW),)), None
         except Exception as error:  # noqa: BLE001 -- a defect of ours must not stop the other studies; a person sees it
             log.error("stage.defect", study=entry.key, state=entry.state.value, trace=trace_lines(error))
-            return self._end(entry.key, State.QUARANTINED, (reason_for("internal-error"),)), None
+            return self._advance(entry, State.QUARANTINED, (reason_for("internal-error"),)), None
 
     def _screen(self, entry: StudyEntry) -> State:
         study = self._records.read(entry.key, Received)
         result = self._stages.screen(study, entry.released)
         if isinstance(result, Included):
             self._records.write(entry.key, result)
-            return self._advance(entry.key, State.INCLUDED, result.warnings, left_out=result.left_out)
+            return self._advance(entry, State.INCLUDED, result.warnings, left_out=result.left_out)
         state = State.EXCLUDED if isinstance(result, Excluded) else State.QUARANTINED
-        return self._end(entry.key, state, result.reasons)
+        return self._advance(entry, state, result.reasons)
 
     def _deidentify(self, entry: StudyEntry) -> State | None:
         if self._stages.deidentify is None:
@@ -223,35 +235,36 @@ class Pipeline:
         out = self._home.deidentified(entry.key)
         shutil.rmtree(out, ignore_errors=True)
         out.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        blank = self._records.find(entry.key, Blanking)
+        blank = decided_blanking(self._home, self._ledger, entry.key)
         result = self._stages.deidentify(self._records.read(entry.key, Included), out, blank)
         if isinstance(result, Deidentified) and self._stages.inspect is not None:
             result = self._stages.inspect(result, entry.released)
         if isinstance(result, Refused):
-            return self._refuse(entry.key, result)
+            return self._refuse(entry, result)
         self._records.write(entry.key, result)
         uid = result.study_instance_uid
-        return self._advance(entry.key, State.DEIDENTIFIED, entry.reasons, left_out=result.left_out, study=uid)
+        return self._advance(entry, State.DEIDENTIFIED, entry.reasons, left_out=result.left_out, study=uid)
 
     def _validate(self, entry: StudyEntry) -> State | None:
         if self._stages.validate is None:
             return None
         included, output = self._records.read(entry.key, Included), self._records.read(entry.key, Deidentified)
         report = self._home.reports / f"{output.study_instance_uid}.json"
-        result = self._stages.validate(included, output, report, self._records.find(entry.key, Blanking))
+        blank = decided_blanking(self._home, self._ledger, entry.key)
+        result = self._stages.validate(included, output, report, blank)
         if isinstance(result, Refused):
-            return self._refuse(entry.key, result)
+            return self._refuse(entry, result)
         if self._stages.add_to_library is not None:
             self._stages.add_to_library(result)
         self._records.write(entry.key, result)
-        return self._advance(entry.key, State.VALIDATED, entry.reasons, left_out=result.study.left_out)
+        return self._advance(entry, State.VALIDATED, entry.reasons, left_out=result.study.left_out)
 
     def _seal(self, entry: StudyEntry) -> State | None:
         if self._stages.seal is None:
             return None
         sealed = self._stages.seal(self._records.read(entry.key, Validated), self._ledger.sequence(entry.key))
         self._records.write(entry.key, sealed)
-        return self._advance(entry.key, State.SEALED, entry.reasons)
+        return self._advance(entry, State.SEALED, entry.reasons)
 
     def _submit(self, entry: StudyEntry) -> State | None:
         if self._stages.submit is None:
@@ -262,32 +275,36 @@ class Pipeline:
 
     def _advance(
         self,
-        key: StudyKey,
+        entry: StudyEntry,
         state: State,
         reasons: Sequence[Reason],
         *,
         left_out: Sequence[LeftOut] = (),
         study: Uid | None = None,
     ) -> State:
-        self._ledger.advance(key, state, reasons=reasons, left_out=_endings(left_out), study=study)
+        endings = _endings(left_out)
+        with self._home.changing():
+            self._ledger.advance(entry.key, state, reasons=reasons, left_out=endings, study=study, since=entry)
         return state
 
-    def _refuse(self, key: StudyKey, refused: Refused) -> State:
+    def _refuse(self, entry: StudyEntry, refused: Refused) -> State:
         """End a study that a stage refused; its record says which instance was refused for what."""
         state = State(refused.ending.value)
-        self._records.write(key, refused)
-        self._ledger.advance(key, state, reasons=refused.reasons, left_out=_endings(refused.left_out))
-        return state
-
-    def _end(self, key: StudyKey, state: State, reasons: Sequence[Reason]) -> State:
-        self._ledger.advance(key, state, reasons=reasons)
-        return state
+        self._records.write(entry.key, refused)
+        return self._advance(entry, state, refused.reasons, left_out=refused.left_out)
 
     def _remove_leftovers(self, entry: StudyEntry) -> None:
         """Remove the leftovers of a study that ended; one in quarantine keeps everything for the person who looks."""
         key, state = entry.key, entry.state
         if state not in ENDED or state is State.QUARANTINED:
             return
+        with suppress(HomeBusy), self._home.deleting():  # while somebody receives it waits for the next pass
+            if self._ledger.study(key).is_as(entry):
+                self._remove(entry)
+
+    def _remove(self, entry: StudyEntry) -> None:
+        """Remove what an ended study no longer needs, its originals once their time is over."""
+        key, state = entry.key, entry.state
         shutil.rmtree(self._home.quarantine / key, ignore_errors=True)
         if state is State.SUBMITTED:
             sealed = self._records.find(key, Sealed)
