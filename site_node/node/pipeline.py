@@ -264,7 +264,12 @@ class Pipeline:
             return None
         sealed = self._stages.seal(self._records.read(entry.key, Validated), self._ledger.sequence(entry.key))
         self._records.write(entry.key, sealed)
-        return self._advance(entry, State.SEALED, entry.reasons)
+        try:
+            return self._advance(entry, State.SEALED, entry.reasons)
+        except StudyChanged:
+            for path in sealed_files(sealed):
+                path.unlink(missing_ok=True)
+            raise
 
     def _submit(self, entry: StudyEntry) -> State | None:
         if self._stages.submit is None:
