@@ -325,8 +325,9 @@ class Pipeline:
 
     def _clean_up(self) -> None:
         """Remove half-written files, leftovers after a kill, and originals whose time is over."""
-        for folder in (self._home.outbox, self._home.receipts, self._home.reports, *self._home.work_folders()):
-            clear_folder(folder)
+        with self._home.changing():  # a reception writes its record under this lock
+            for folder in (self._home.outbox, self._home.receipts, self._home.reports, *self._home.work_folders()):
+                clear_folder(folder)
         for folder in self._home.shared_folders():
             clear_folder(folder, unchanged_for=LONGEST_PAUSE)
         for folder in (*self._home.work_folders(), *self._home.spool.iterdir()):

@@ -1,7 +1,8 @@
 """A stage holds no lock: what is received or decided while it works counts, and the stage's own result is void."""
 
 import shutil
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared.errors import HomeBusy
+from shared.ids import StudyKey
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger, State
 from site_node.home.records import Records
+from site_node.node.intake import enter_reception
 from site_node.node.pipeline import Pipeline
+from site_node.receive.folder import Reception
 from site_node.study import Received
 from tests.factories.pipeline import enter, key_of, make_home, make_stages, make_study
 
@@ -101,4 +105,57 @@ def test_originals_stay_while_somebody_receives(template: SiteHome, tmp_path: Pa
             pass
     pipeline.run()
     assert not (home.spool / key_of("excluded")).exists()
+    ledger.close()
+
+
+def test_a_record_being_written_is_not_cleared_away(template: SiteHome, tmp_path: Path) -> None:
+    """A pass removes the temporary files of killed processes, and none while a study is entered."""
+    home = SiteHome(tmp_path / "home")
+    shutil.copytree(template.folder, home.folder)
+    home.work(KEY).mkdir(parents=True)
+    unfinished = home.work(KEY) / ".received.json.0.tmp"
+    unfinished.touch()
+    node = threading.Thread(target=with_pipeline, args=(home, Pipeline.run))
+    with home.changing():
+        node.start()
+        node.join(0.3)
+        assert unfinished.exists()
+    node.join()
+    assert not unfinished.exists()
+
+
+def test_a_stage_begins_with_what_is_entered_whole(
+    template: SiteHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two other versions of an image come: no stage sees the study between the first and the last change for them."""
+    home = SiteHome(tmp_path / "home")
+    shutil.copytree(template.folder, home.folder)
+    ledger = Ledger(home.ledger)
+    study = make_study(home, "good", 2)
+    enter(home, ledger, study)
+    version = study.instances[0].path.with_name(f"{'0' * 32}.dcm")
+    version.write_bytes(b"another version")
+    arrived = study.model_copy(update={"instances": (study.instances[0].model_copy(update={"path": version}),)})
+    node = threading.Thread(target=with_pipeline, args=(home, lambda pipeline: pipeline.advance(KEY, State.SUBMITTED)))
+    hold = Ledger.hold_instances
+
+    def begin_a_pass(self: Ledger, key: StudyKey, names: Iterable[str], code: str) -> None:
+        hold(self, key, names, code)
+        node.start()
+        node.join(0.5)  # the study's record, without the image, follows
+
+    monkeypatch.setattr(Ledger, "hold_instances", begin_a_pass)
+    reception = Reception(studies=(), conflicts=(arrived,), refused=(), duplicates=0)
+    enter_reception(reception, home=home, ledger=ledger)
+    node.join()
+    assert ledger.instance_counts() == {"quarantined": 1, "submitted": 1}
+    (manifest,) = (tmp_path / "submitted").iterdir()
+    assert '"instance_count":1' in manifest.read_text()
+    ledger.close()
+
+
+def with_pipeline(home: SiteHome, act: Callable[[Pipeline], object]) -> None:
+    """Act as another process would."""
+    ledger = Ledger(home.ledger)
+    act(Pipeline(home, ledger, make_stages(home, home.folder.parent / "submitted")))
     ledger.close()
