@@ -8,8 +8,8 @@ import csv
 import hashlib
 import io
 import json
-import os
 import tomllib
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -37,17 +37,17 @@ class SheetStore:
         self._mappings = folder / "mappings"
         self._typed = folder / "typed"
 
-    def files(self) -> tuple[Path, ...]:
-        """Every sheet that was imported, the latest first."""
+    def files(self, names: Iterable[str]) -> tuple[Path, ...]:
+        """The sheets that begin with one of `names` and are still there, in the same order."""
         files = [path for path in self._folder.iterdir() if path.is_file() and not path.name.startswith(".")]
-        return tuple(sorted(files, key=lambda path: path.stat().st_mtime_ns, reverse=True))
+        return tuple(path for name in names for path in files if path.name.startswith(name))
 
-    def read_all(self, dictionary: ClinicalDictionary) -> list[tuple[str, ClinicalSheet]]:
-        """The name and content of every sheet, the latest first; what was read of deleted sheets is deleted.
+    def read_all(self, names: Iterable[str], dictionary: ClinicalDictionary) -> list[tuple[str, ClinicalSheet]]:
+        """The name and content of each sheet of `names`; what was read of others is deleted.
 
         Raises as `read`.
         """
-        files = self.files()
+        files = self.files(names)
         sheets = [(file.name.partition(".")[0], self.read(file, dictionary)) for file in files]
         current = {self._typed_file(file, dictionary) for file in files}
         for typed in self._typed.glob("*"):
@@ -91,13 +91,12 @@ class SheetStore:
         write_whole(self._mappings / f"{mapping.headings}.toml", text.encode(), mode=0o600)
 
     def keep(self, sheet: Path, table: Table) -> Path:
-        """Keep a sheet that was read as `table`, under its digest. One that is kept already becomes the latest."""
+        """Keep a sheet that was read as `table`, under its digest."""
         is_text = table.name is None
         content = _as_commas(table) if is_text else sheet.read_bytes()
         digest = hashlib.sha256(content).hexdigest()
         target = self._folder / f"{digest[:_NAMED]}{_PLAIN if is_text else _WORKBOOK}"
         write_whole(target, content, mode=0o600)
-        os.utime(target)
         return target
 
     def _typed_file(self, file: Path, dictionary: ClinicalDictionary) -> Path:

@@ -1,6 +1,5 @@
 """`clinical`: write an empty sheet, map another sheet's columns, check, import, and list what is unmatched."""
 
-import getpass
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ from site_node.clinical.sheet import type_table
 from site_node.clinical.sheet_store import SheetStore
 from site_node.clinical.table import read_table
 from site_node.clinical.template import write_template
-from site_node.commands.options import Json, home_of, node_of
+from site_node.commands.options import Json, Person, home_of, node_of
 from site_node.node.clinical_sheets import SheetsAndStudies, match_sheets
 from site_node.node.clinical_sheets import import_sheet as import_into_home
 from site_node.table import Table
@@ -116,6 +115,7 @@ def import_sheet(
     context: typer.Context,
     sheet: SheetFile,
     *,
+    person: Person = "",
     mapping: MappingFile = None,
     encoding: Encoding = "utf-8",
     separator: Separator = None,
@@ -126,12 +126,12 @@ def import_sheet(
     The sheet never leaves the hospital: of a joined row, codes, numbers and shifted dates do. Cells that cannot be read
     are listed by row and column; the rest of the sheet is used. A mapping is remembered for these headings.
 
-    Example: `ricord-site clinical import clinical.xlsx`
+    Example: `ricord-site clinical import clinical.xlsx --as "A. Miller"`
     """
     table = read_table(sheet, encoding=encoding, separator=separator)
     columns = load_mapping(mapping) if mapping else None
-    with node_of(context) as node:
-        imported = import_into_home(node, sheet, table, columns, actor=getpass.getuser())
+    with node_of(context, writing=False) as node:
+        imported = import_into_home(node, sheet, table, columns, actor=person)
     read, used, reopened = imported.sheet, imported.mapping, imported.reopened
     if as_json:
         problems = [problem.model_dump() for problem in read.problems]

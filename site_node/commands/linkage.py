@@ -1,6 +1,5 @@
 """`key linkage`: export and import the table of patients and pseudonyms, and import an earlier program's index."""
 
-import getpass
 from pathlib import Path
 from typing import Annotated
 
@@ -8,14 +7,14 @@ import typer
 
 from shared.errors import NotEnrolled
 from shared.terminal import make_app, print_json, print_line
-from site_node.commands.options import Json, node_of
+from site_node.commands.options import Json, Person, node_of
 from site_node.linkage import export
 from site_node.linkage.anonymizer_index import import_index
 
 linkage_app = make_app(
     """Export and import which patient has which pseudonym: sealed files that hold patient data.
 
-    Example: `ricord-site key linkage export /media/safe/linkage.age`
+    Example: `ricord-site key linkage export /media/safe/linkage.age --as "A. Miller"`
     """
 )
 
@@ -26,6 +25,8 @@ Recipient = Annotated[list[str] | None, typer.Option("--recipient", help="Anothe
 def export_table(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="A new file, in a safe place of the hospital.")],
+    *,
+    person: Person = "",
     recipient: Recipient = None,
     as_json: Json = False,
 ) -> None:
@@ -34,11 +35,11 @@ def export_table(
     The site's pseudonym secret opens it; losing the secret loses it, unless it is sealed to a --recipient too. It is
     an age file of JSON lines: the `age` command opens it for a recipient. Pseudonyms begin with enrolment.
 
-    Example: `ricord-site key linkage export /media/safe/linkage.age`
+    Example: `ricord-site key linkage export /media/safe/linkage.age --as "A. Miller"`
     """
     with node_of(context, writing=False) as node:
         known, unknown = export.export_linkage(
-            node.ledger, node.stages.pseudonyms, file.absolute(), recipient or [], actor=getpass.getuser()
+            node.ledger, node.stages.pseudonyms, file.absolute(), recipient or [], actor=person
         )
     if as_json:
         print_json({"patients": known, "unknown": unknown})
@@ -52,16 +53,18 @@ def export_table(
 def import_table(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="A file that `export` made.")],
+    *,
+    person: Person = "",
     as_json: Json = False,
 ) -> None:
     """Import what `export` wrote: known patients keep their numbers also in a new ledger.
 
     Nothing is imported if any line contradicts the ledger. The pseudonym secret must be the one it was exported with.
 
-    Example: `ricord-site key linkage import /media/safe/linkage.age`
+    Example: `ricord-site key linkage import /media/safe/linkage.age --as "A. Miller"`
     """
-    with node_of(context) as node:
-        total, new = export.import_linkage(node.ledger, node.stages.names, file.absolute(), actor=getpass.getuser())
+    with node_of(context, writing=False) as node:
+        total, new = export.import_linkage(node.ledger, node.stages.names, file.absolute(), actor=person)
     if as_json:
         print_json({"patients": total, "new": new})
     else:
@@ -72,6 +75,8 @@ def import_table(
 def import_anonymizer_index(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="The patient index that the RSNA Anonymizer exported: CSV or XLSX.")],
+    *,
+    person: Person = "",
     issuer: Annotated[str, typer.Option(help="IssuerOfPatientID as the hospital's images have it.")] = "",
     as_json: Json = False,
 ) -> None:
@@ -80,9 +85,9 @@ def import_anonymizer_index(
     The agreement must name the earlier SITEID. A known shift is kept; a patient without one is flagged: intervals to
     the earlier contribution are not kept. UIDs are never imported: that program made them without a key.
 
-    Example: `ricord-site key linkage import-index 419639_RICORD_PHI_82_90_340.csv`
+    Example: `ricord-site key linkage import-index 419639_RICORD_PHI_82_90_340.csv --as "A. Miller"`
     """
-    with node_of(context) as node:
+    with node_of(context, writing=False) as node:
         if node.membership is None:
             raise NotEnrolled(folder=str(node.home.folder))
         imported = import_index(
@@ -91,7 +96,7 @@ def import_anonymizer_index(
             node.membership.terms,
             file.absolute(),
             issuer=issuer,
-            actor=getpass.getuser(),
+            actor=person,
         )
     flagged = imported.patients - imported.shift_kept
     if as_json:

@@ -13,6 +13,25 @@ if TYPE_CHECKING:
     from site_node.home.folder import SiteHome
     from site_node.node.open import Node
 
+
+def _checked_name(context: typer.Context, name: str) -> str:
+    """A person's name as one line; raises `InvalidArgument` where there is none."""
+    text = " ".join(name.split())
+    if not context.resilient_parsing and not (text and text.isprintable()):
+        raise InvalidArgument(name="--as", problem="say who decides, by name, or set RICORD_SITE_PERSON; it is kept")
+    return text
+
+
+Person = Annotated[
+    str,
+    typer.Option(
+        "--as",
+        metavar="NAME",
+        envvar="RICORD_SITE_PERSON",
+        callback=_checked_name,
+        help="Who decides: a person's name, kept in the home's audit.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a script instead of text.")]
 
 

@@ -18,6 +18,8 @@ from site_node.reasons import explanation_of
 from site_node.receive.accessions import of_text, read_accessions
 from site_node.receive.source import count_files
 
+WAITS = "Another reception is under way; this one begins when it ends."
+
 
 def receive(
     context: typer.Context,
@@ -57,8 +59,11 @@ def receive(
             raise InvalidArgument(name="--accessions", problem="the list is empty")
         fetch_and_show(context, listed, as_json=as_json, pace=pace)
         return
-    with node_of(context) as node, progress("Receiving", partial(count_files, source)) as advance:
-        intake = receive_source(node, source, on_file=advance)
+    with (
+        node_of(context, writing=False) as node,
+        progress("Receiving", partial(count_files, source)) as advance,
+    ):
+        intake = receive_source(node, source, on_file=advance, waits=lambda: typer.echo(WAITS, err=True))
         waiting = len(node.ledger.studies(State.QUARANTINED))
     if as_json:
         print_json(intake)

@@ -1,13 +1,12 @@
 """`review`: list the studies that wait for a person, and record decisions."""
 
-import getpass
 import sys
 from typing import Annotated, Any
 
 import typer
 
 from shared.terminal import make_app, print_json, print_line, print_table
-from site_node.commands.options import Json, node_of
+from site_node.commands.options import Json, Person, node_of
 from site_node.linkage import export
 from site_node.reasons import advice_for
 from site_node.review import decisions
@@ -73,7 +72,9 @@ def show(context: typer.Context, study: Study, as_json: Json = False) -> None:
 def blank(
     context: typer.Context,
     study: Study,
+    *,
     reason: Why,
+    person: Person = "",
     box: Annotated[
         list[str] | None,
         typer.Option(
@@ -87,12 +88,10 @@ def blank(
     Only the pixels in the boxes change: they become as dark as the darkest of their frame. Compressed images come out
     uncompressed. Boxes blanked before stay so.
 
-    Example: `ricord-site review blank 3f9a01bc --reason "name in the corner" --box 0.png:10,20,200,60`
+    Example: `ricord-site review blank 3f9a01bc --as "A. Miller" --reason "name in the corner" --box 0.png:10,20,200,60`
     """
-    with node_of(context) as node:
-        key, blanking = decisions.blank(
-            node.home, node.ledger, study, actor=getpass.getuser(), reason=reason, boxes=box or ()
-        )
+    with node_of(context, writing=False) as node:
+        key, blanking = decisions.blank(node.home, node.ledger, study, actor=person, reason=reason, boxes=box or ())
     _show_decision(key, "to be blanked at the next run", as_json=as_json, boxes=len(blanking.boxes))
 
 
@@ -120,26 +119,26 @@ def report(
 
 
 @review.command()
-def release(context: typer.Context, study: Study, reason: Why, as_json: Json = False) -> None:
+def release(context: typer.Context, study: Study, *, reason: Why, person: Person = "", as_json: Json = False) -> None:
     """Send a study on: the reasons that held it are released, and the next run takes it through every stage again.
 
     `accept` is the same; say it where a rule of the screen held the study. What the criteria reject, and a study
     without a patient, cannot be sent on.
 
-    Example: `ricord-site review release 3f9a01bc --reason "the text is a side marker"`
+    Example: `ricord-site review release 3f9a01bc --as "A. Miller" --reason "the text is a side marker"`
     """
-    with node_of(context) as node:
-        key = decisions.release(node.home, node.ledger, study, actor=getpass.getuser(), reason=reason)
+    with node_of(context, writing=False) as node:
+        key = decisions.release(node.home, node.ledger, study, actor=person, reason=reason)
     _show_decision(key, "released", as_json=as_json)
 
 
 @review.command()
-def accept(context: typer.Context, study: Study, reason: Why, as_json: Json = False) -> None:
+def accept(context: typer.Context, study: Study, *, reason: Why, person: Person = "", as_json: Json = False) -> None:
     """Send a study on that a rule of the screen held; the same as `release`.
 
-    Example: `ricord-site review accept 3f9a01bc --reason "chest, seen by me"`
+    Example: `ricord-site review accept 3f9a01bc --as "A. Miller" --reason "chest, seen by me"`
     """
-    release(context, study, reason, as_json)
+    release(context, study, reason=reason, person=person, as_json=as_json)
 
 
 @review.command()
@@ -147,26 +146,28 @@ def choose(
     context: typer.Context,
     study: Study,
     image: Annotated[str, typer.Argument(help="The version's name as `review show` shows it, or its first digits.")],
+    *,
     reason: Why,
+    person: Person = "",
     as_json: Json = False,
 ) -> None:
     """Let one of several versions of an image go on with its study; the others stay in quarantine.
 
-    Example: `ricord-site review choose 3f9a01bc 77aa12de --reason "the source confirms the corrected birth date"`
+    Example: `ricord-site review choose 3f9a01bc 77aa12de --as "A. Miller" --reason "the source confirms it"`
     """
-    with node_of(context) as node:
-        key, version = decisions.choose(node.home, node.ledger, study, image, actor=getpass.getuser(), reason=reason)
+    with node_of(context, writing=False) as node:
+        key, version = decisions.choose(node.home, node.ledger, study, image, actor=person, reason=reason)
     _show_decision(key, "to go on with the version chosen", as_json=as_json, image=version)
 
 
 @review.command()
-def reject(context: typer.Context, study: Study, reason: Why, as_json: Json = False) -> None:
+def reject(context: typer.Context, study: Study, *, reason: Why, person: Person = "", as_json: Json = False) -> None:
     """Leave a study out for good.
 
-    Example: `ricord-site review reject 3f9a01bc --reason "a phantom"`
+    Example: `ricord-site review reject 3f9a01bc --as "A. Miller" --reason "a phantom"`
     """
-    with node_of(context) as node:
-        key = decisions.reject(node.ledger, study, actor=getpass.getuser(), reason=reason)
+    with node_of(context, writing=False) as node:
+        key = decisions.reject(node.home, node.ledger, study, actor=person, reason=reason)
     _show_decision(key, "rejected", as_json=as_json)
 
 
@@ -189,19 +190,19 @@ def audit(context: typer.Context, as_json: Json = False) -> None:
 def reidentify(
     context: typer.Context,
     pseudonym: Annotated[str, typer.Argument(help="A pseudonym of this site, as 123456-000042.")],
+    *,
     reason: Why,
+    person: Person = "",
     as_json: Json = False,
 ) -> None:
     """Show which of the hospital's patients has a pseudonym. PHI: on the hospital's terminal only.
 
     The request, who made it and why are kept in the audit before the answer is shown; the answer is kept nowhere.
 
-    Example: `ricord-site review reidentify 123456-000042 --reason "incidental finding, asked by the curator"`
+    Example: `ricord-site review reidentify 123456-000042 --as "A. Miller" --reason "incidental finding"`
     """
     with node_of(context, writing=False) as node:
-        link, flag = export.reidentify(
-            node.ledger, node.stages.pseudonyms, pseudonym, actor=getpass.getuser(), reason=reason
-        )
+        link, flag = export.reidentify(node.ledger, node.stages.pseudonyms, pseudonym, actor=person, reason=reason)
     earlier_pseudonym = link.earlier.pseudonym if link.earlier else None
     if as_json:
         answer = {"issuer": link.issuer, "patient_id": link.patient_id, "earlier": earlier_pseudonym}

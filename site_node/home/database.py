@@ -35,7 +35,14 @@ def open_database(file: Path, *, durable: bool) -> sqlite3.Connection:
 
 @contextmanager
 def transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """One change, committed whole or rolled back, with no other writer in between. Raises `DiskFull`, `HomeFailed`."""
+    """One change, committed whole or rolled back, with no other writer in between. Raises `DiskFull`, `HomeFailed`.
+
+    A transaction within another is part of that one.
+    """
+    is_part = db.in_transaction
+    if is_part:
+        yield
+        return
     with _translated():
         db.execute("begin immediate")
         try:

@@ -4,7 +4,7 @@ Settings, keys, ledger, and studies at every stage lie in it. Settings are read 
 """
 
 import fcntl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,11 +143,40 @@ class SiteHome:
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Lock the home for the one process that moves studies; raises `HomeBusy`. A kill frees the lock."""
-        with (self.folder / "lock").open("w") as lock:
+        with self._locked("lock", fcntl.LOCK_EX):
+            yield
+
+    @contextmanager
+    def receiving(self, waits: Callable[[], object] | None = None) -> Iterator[None]:
+        """Lock the spool for one reception. Where another receives: call `waits` and wait, or raise `HomeBusy`."""
+        with self._locked("receiving", fcntl.LOCK_EX, waits):
+            yield
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Wait for the lock under which studies change: to enter one, to decide on one, to begin or end a stage.
+
+        It is held for moments only, and taken before the ledger's transaction and after `receiving`.
+        """
+        with self._locked("changing", fcntl.LOCK_EX, lambda: None):
+            yield
+
+    @contextmanager
+    def deleting(self) -> Iterator[None]:
+        """Let nobody receive while originals are deleted; raises `HomeBusy` where somebody does."""
+        with self._locked("receiving", fcntl.LOCK_SH):
+            yield
+
+    @contextmanager
+    def _locked(self, name: str, kind: int, waits: Callable[[], object] | None = None) -> Iterator[None]:
+        with (self.folder / name).open("w") as lock:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(lock, kind | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise HomeBusy(folder=str(self.folder)) from error
+                if waits is None:
+                    raise HomeBusy(folder=str(self.folder)) from error
+                waits()
+                fcntl.flock(lock, kind)
             yield
 
     def is_worked_in(self) -> bool:

@@ -9,6 +9,7 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -19,6 +20,7 @@ from pydantic import TypeAdapter
 from shared.errors import NotFound
 from shared.frozen import Frozen
 from shared.ids import StudyKey, Uid
+from site_node.blanking import Blanking
 from site_node.home.database import open_database, transaction
 from site_node.home.patients import Patients
 from site_node.home.retrieve_requests import Requests
@@ -82,6 +84,10 @@ class StudyEntry(Frozen):
         """The code of the gravest reason, by which the study is counted; empty where there is none."""
         return min(self.reasons, key=lambda reason: _GRAVITY[reason.severity]).code if self.reasons else ""
 
+    def is_as(self, earlier: "StudyEntry") -> bool:
+        """Whether nothing moved the study since `earlier` was read."""
+        return (self.state, self.changed_at) == (earlier.state, earlier.changed_at)
+
 
 class Event(Frozen):
     """One decision of a person about a study, kept for good."""
@@ -94,8 +100,12 @@ class Event(Frozen):
     detail: str
 
 
+class StudyChanged(Exception):
+    """A reception or a person changed a study while a stage worked on it: the stage's result is void."""
+
+
 class Ledger:
-    """The site's ledger in one SQLite file. Each thread uses its own instance.
+    """The site's ledger in one SQLite file. Each thread uses its own instance; several processes may change it.
 
     `inbox_entries` holds the snapshots of what was received from the watched folder, `accession_numbers` the names of
     accession numbers that arrived whole by a list that is forgotten. Without `durable` a change may be lost with the
@@ -113,6 +123,10 @@ class Ledger:
     def close(self) -> None:
         """Close the file."""
         self._db.close()
+
+    def changing(self) -> AbstractContextManager[None]:
+        """Make all changes of a block in one transaction."""
+        return transaction(self._db)
 
     # studies
 
@@ -137,12 +151,16 @@ class Ledger:
         study: Uid | None = None,
         receipt: str | None = None,
         left_out: Sequence[tuple[str, Ending, str]] = (),
+        since: StudyEntry | None = None,
     ) -> None:
         """Move a study to `state` in one transaction, after the result of that stage is durable.
 
         `left_out` lists instances (name, ending, code) that go no further; the other instances end with the study.
+        Raises `StudyChanged` where the study is no longer as it was in `since`.
         """
         with transaction(self._db):
+            if since is not None and not self.study(key).is_as(since):
+                raise StudyChanged
             self._db.execute(
                 "update studies set stopped = case when state in (?, ?, ?, ?) then stopped else state end,"
                 " state = ?, reasons = ?, study = coalesce(?, study), receipt = coalesce(?, receipt), changed_at = ?"
@@ -164,10 +182,21 @@ class Ledger:
             self._db.executemany(_PUT_INSTANCE, rows)
 
     def reopen(
-        self, key: StudyKey, released: Iterable[str], names: Iterable[str], *, state: State = State.RECEIVED
+        self,
+        key: StudyKey,
+        released: Iterable[str],
+        names: Iterable[str],
+        *,
+        state: State = State.RECEIVED,
+        blanking: Blanking | None = None,
     ) -> None:
-        """Send a study back to `state` with the instances `names`; reasons in `released` no longer hold it."""
+        """Send a study back to `state` with the instances `names`.
+
+        Reasons in `released` no longer hold it; `blanking` is its new one.
+        """
         with transaction(self._db):
+            if blanking is not None:
+                self._db.execute("insert or replace into blankings values (?, ?)", (key, blanking.model_dump_json()))
             previous = self.study(key).released
             self._db.execute(
                 "update studies set state = ?, reasons = '[]', released = ?, changed_at = ?, stopped = null"
@@ -178,6 +207,11 @@ class Ledger:
                 "update instances set ending = ?, code = '' where key = ? and name = ? and code not in (?, ?, ?)",
                 [(Ending.WAITING, key, name, *_HELD_APART) for name in names],
             )
+
+    def blanking(self, key: StudyKey) -> Blanking | None:
+        """What a person decided to blank in a study."""
+        row = self._db.execute("select boxes from blankings where key = ?", (key,)).fetchone()
+        return None if row is None else Blanking.model_validate_json(row[0])
 
     def study(self, key: StudyKey) -> StudyEntry:
         """One study; raises `NotFound`."""
@@ -253,6 +287,15 @@ class Ledger:
                 "insert into events (at, actor, action, key, detail) values (?, ?, ?, ?, ?)",
                 (_now(), actor, action, key, detail),
             )
+
+    def use_sheet(self, name: str) -> None:
+        """Use a clinical sheet, before all others, as of the event that was appended last."""
+        with transaction(self._db):
+            self._db.execute("insert or replace into sheets select ?, max(number) from events", (name,))
+
+    def sheets(self) -> dict[str, int]:
+        """The names of the clinical sheets in use, the latest first, each with the number of its last import."""
+        return dict(self._db.execute("select name, event from sheets order by event desc").fetchall())
 
     def events(self) -> tuple[Event, ...]:
         """All decisions, the oldest first."""

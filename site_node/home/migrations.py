@@ -52,6 +52,12 @@ _WAITS_AGAIN = """
 update instances set ending = 'waiting', code = '' where key = ? and ending = 'refused' and code = 'internal-error'
 """
 
+_DECISIONS = """
+create table blankings (key text primary key references studies (key), boxes text not null) strict, without rowid;
+create table sheets (name text primary key, event integer not null) strict, without rowid;
+insert into sheets select substr(detail, 7, 12), max(number) from events where action = 'clinical-import' group by 1;
+"""
+
 
 def _make_or_complete(db: sqlite3.Connection) -> None:
     """Make a new ledger's tables and salt, or complete those of a ledger that has no version yet."""
@@ -94,7 +100,12 @@ def _revive_sealed(db: sqlite3.Connection) -> None:
             db.execute(_WAITS_AGAIN, (key,))
 
 
-STEPS = (_make_or_complete, _separate_arrivals, _revive_sealed)
+def _keep_decisions(db: sqlite3.Connection) -> None:
+    """Keep with its event what a person decided: the boxes to blank, and which sheets are used."""
+    _execute(db, _DECISIONS)
+
+
+STEPS = (_make_or_complete, _separate_arrivals, _revive_sealed, _keep_decisions)
 
 
 def _execute(db: sqlite3.Connection, script: str) -> None:

@@ -71,9 +71,10 @@ def import_index(
     if not {entry.pseudonym.partition("-")[0] for entry in named} <= set(terms.earlier_site_ids):
         raise LinkageConflict(problem="the index is of a SITEID that the agreement does not name as an earlier one")
     rows = sorted(_rows(ledger, names, named, issuer))
-    ledger.patients.add(rows)
     kept_shifts = sum(not row.flag for row in rows)
-    ledger.audit(actor, "index-import", NO_STUDY, f"{len(rows)} patients, the shift of {kept_shifts} kept")
+    with ledger.changing():
+        ledger.patients.add(rows)
+        ledger.audit(actor, "index-import", NO_STUDY, f"{len(rows)} patients, the shift of {kept_shifts} kept")
     return IndexImport(len(rows), kept_shifts, len(entries) - len(named))
 
 

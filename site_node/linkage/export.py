@@ -78,18 +78,11 @@ def import_linkage(ledger: Ledger, names: KeyedNames, file: Path, *, actor: str)
         raise SourceMissing(source="the linkage file")
     identities = (_identity(names, ()), _identity(names, (_X25519,)))
     with file.open("rb") as source:
-        rows = _rows(_opened(identities, source), names)
-        total = 0
-
-        def counted() -> Iterator[PatientRow]:
-            nonlocal total
-            for row in rows:
-                total += 1
-                yield row
-
-        new = ledger.patients.add(counted())
-    ledger.audit(actor, "linkage-import", NO_STUDY, f"{total} patients, {new} of them new")
-    return total, new
+        rows = list(_rows(_opened(identities, source), names))
+    with ledger.changing():
+        new = ledger.patients.add(rows)
+        ledger.audit(actor, "linkage-import", NO_STUDY, f"{len(rows)} patients, {new} of them new")
+    return len(rows), new
 
 
 def reidentify(ledger: Ledger, pseudonyms: Pseudonyms, pseudonym: str, *, actor: str, reason: str) -> tuple[Link, str]:

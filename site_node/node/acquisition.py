@@ -10,7 +10,7 @@ from pathlib import Path
 
 import structlog
 
-from shared.errors import InvalidSetting, NoDicomFound
+from shared.errors import HomeBusy, InvalidSetting, NoDicomFound
 from shared.ids import StudyKey
 from shared.terminal import trace_lines
 from site_node.home.folder import SiteHome
@@ -139,7 +139,8 @@ class Acquisition:
     ) -> tuple[Intake, ...]:
         """Receive every study that got no instance for a while and of which no more are expected.
 
-        With `of`, only these studies, and those that were set aside before.
+        With `of`, only these studies, and those that were set aside before. Where a command receives, the
+        others wait for the next call.
         """
         if not self.home.arrivals.is_dir():
             return ()
@@ -154,7 +155,10 @@ class Acquisition:
         intakes = []
         for key, path in set_aside:
             try:
-                intakes.append(self._receive(path, ledger, incomplete=key in incomplete))
+                with self.home.receiving():
+                    intakes.append(self._receive(path, ledger, incomplete=key in incomplete))
+            except HomeBusy:  # a command receives; arrivals wait for it
+                break
             except OSError as error:  # it stays set aside and is tried again; the others go on
                 log.error("receive.not_taken", study=key, errno=error.errno)
         return tuple(intakes)

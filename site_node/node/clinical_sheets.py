@@ -15,6 +15,7 @@ from site_node.node.open import Node
 from site_node.study import Received, Severity
 from site_node.table import Table
 
+_SHOWN = 12  # digits of a sheet's digest
 _SHEET_CODES = ("clinical-", "covid-", "age-", "sex-")  # prefixes of codes that another sheet may settle
 
 
@@ -37,25 +38,29 @@ class SheetsAndStudies(NamedTuple):
 def import_sheet(node: Node, file: Path, table: Table, mapping: SheetMapping | None, *, actor: str) -> SheetImport:
     """Store a sheet that was read as `table`, and screen again the studies that it may settle.
 
+    The copy is used from one change of the ledger on; a kill before it leaves a copy that nothing uses.
     A given `mapping` is remembered for these headings; without one the remembered mapping is used.
     Raises `ClinicalSheetInvalid`.
     """
     dictionary, store = node.stages.protocol.clinical, SheetStore(node.home.clinical)
     used = mapping or store.mapping_for(table)
     sheet = type_table(table, dictionary, used)
+    kept = store.keep(file, table)
     if mapping:
         store.remember(mapping, dictionary)
-    kept = store.keep(file, table)
-    reviewed = f", mapping reviewed by {used.reviewed_by}" if used else ""
-    node.ledger.audit(actor, "clinical-import", NO_STUDY, f"sheet {kept.name[:12]}: {len(sheet.rows)} rows{reviewed}")
     if table.name is not None:  # a text file is kept in another form
         store.read(kept, dictionary, table)
-    return SheetImport(sheet, used, _reopen(node))
+    name = kept.name[:_SHOWN]
+    reviewed = f", mapping reviewed by {used.reviewed_by}" if used else ""
+    with node.home.changing(), node.ledger.changing():
+        node.ledger.audit(actor, "clinical-import", NO_STUDY, f"sheet {name}: {len(sheet.rows)} rows{reviewed}")
+        node.ledger.use_sheet(name)
+        return SheetImport(sheet, used, _reopen(node))
 
 
 def match_sheets(node: Node) -> SheetsAndStudies:
     """Match every sheet of the home with every study of the ledger."""
-    sheets = SheetStore(node.home.clinical).read_all(node.stages.protocol.clinical)
+    sheets = SheetStore(node.home.clinical).read_all(node.ledger.sheets(), node.stages.protocol.clinical)
     studies, joined = _known_studies(node), node.stages.joined
     tokens = joined.tokens()
     return SheetsAndStudies(
@@ -76,7 +81,12 @@ def _known_studies(node: Node) -> list[KnownStudy]:
 
 
 def _reopen(node: Node) -> int:
-    """Reopen studies held for a reason that a sheet may settle, and return how many."""
+    """Reopen studies held for a reason that a sheet may settle, and return how many.
+
+    Those not screened yet are reopened, too: a screen that began with the previous sheets is void.
+    """
+    for entry in node.ledger.studies(State.RECEIVED):
+        node.ledger.reopen(entry.key, (), ())
     waiting = [
         entry.key
         for entry in node.ledger.studies(State.QUARANTINED)

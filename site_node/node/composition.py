@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,10 +74,21 @@ class SiteStages:
             raise NotEnrolled(folder=str(self.home.folder))
         return Pseudonyms(self._secret, self.membership.site_id, self.ledger)
 
-    @cached_property
+    @property
     def sheets(self) -> tuple[ClinicalSheet, ...]:
-        """Every clinical sheet that was imported, the latest first."""
-        return tuple(sheet for _, sheet in SheetStore(self.home.clinical).read_all(self.protocol.clinical))
+        """Every clinical sheet in use, the latest first; one imported meanwhile is among them."""
+        return self._read_sheets(tuple(self.ledger.sheets().items()))
+
+    @cached_property
+    def _read_sheets(self) -> Callable[[tuple[tuple[str, int], ...]], tuple[ClinicalSheet, ...]]:
+        """Reads the sheets of imports, anew only after another import."""
+
+        @lru_cache(maxsize=1)
+        def read(imports: tuple[tuple[str, int], ...]) -> tuple[ClinicalSheet, ...]:
+            sheets = SheetStore(self.home.clinical).read_all([name for name, _ in imports], self.protocol.clinical)
+            return tuple(sheet for _, sheet in sheets)
+
+        return read
 
     @cached_property
     def _secret(self) -> bytes:

@@ -1,8 +1,8 @@
 """Enter a reception into the ledger, once: known instances are duplicates, new ones are added.
 
-More files of a study that is not sealed yet send it, whole, back to its first stage. Files that come too late are
-quarantined: after their study was sealed, since the coordinator may already have it, and after it was excluded and its
-originals deleted, since nobody can say whether it would be with all of its images.
+More files of a study that is not sealed yet send it, whole, back to its first stage, also from the middle of one. Files
+that come too late are quarantined: after their study was sealed, since the coordinator may already have it, and after
+it was excluded and its originals deleted, since nobody can say whether it would be with all of its images.
 """
 
 import json
@@ -42,23 +42,36 @@ class Intake(Frozen):
     files: dict[str, int]  # files that belong to no study, by reason code
 
 
-def receive_source(node: Node, source: Path, *, on_file: Callable[[], object] = lambda: None) -> Intake:
-    """Receive one source into an open home; raises `DiskNearlyFull` and what `receive_folder` raises."""
-    node.free_space.check()
-    reception = receive_folder(source, node.home.spool, node.stages.names, on_file=on_file)
-    return enter_reception(reception, home=node.home, ledger=node.ledger)
+def receive_source(
+    node: Node,
+    source: Path,
+    *,
+    on_file: Callable[[], object] = lambda: None,
+    waits: Callable[[], object] | None = None,
+) -> Intake:
+    """Receive one source into an open home, as the only one who receives; `waits` is as in `SiteHome.receiving`.
+
+    Raises `DiskNearlyFull`, `HomeBusy` and what `receive_folder` raises.
+    """
+    with node.home.receiving(waits):
+        node.free_space.check()
+        reception = receive_folder(source, node.home.spool, node.stages.names, on_file=on_file)
+        return enter_reception(reception, home=node.home, ledger=node.ledger)
 
 
 def enter_reception(reception: Reception, *, home: SiteHome, ledger: Ledger) -> Intake:
     """Enter a reception; repeating it, after a kill or by hand, changes nothing more."""
     counts: defaultdict[str, int] = defaultdict(int)
     for versions in reception.conflicts:
-        withdraw(versions.key, versions.instances, home, ledger)
+        with home.changing():
+            withdraw(versions.key, versions.instances, home, ledger)
         record = Records(home).find(versions.key, Received)  # unchanged where the study was already sealed
         recorded = {instance.path for instance in record.instances} if record else frozenset()
         remove_from_spool(instance for instance in versions.instances if instance.path not in recorded)
     for study in reception.studies:
-        for name, count in _enter_study(study, reception.held.get(study.key), home, ledger).items():
+        with home.changing():
+            entered = _enter_study(study, reception.held.get(study.key), home, ledger)
+        for name, count in entered.items():
             counts[name] += count
     _note_files(reception.refused, home, ledger)
     codes: defaultdict[str, int] = defaultdict(int)

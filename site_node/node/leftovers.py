@@ -2,12 +2,13 @@
 
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 import structlog
 
 from shared.durable import LONGEST_PAUSE, clear_folder
-from shared.errors import InvalidIdentifier, NotFound
+from shared.errors import HomeBusy, InvalidIdentifier, NotFound
 from shared.ids import StudyKey
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import ENDED, Ledger, State, StudyEntry
@@ -46,8 +47,9 @@ class Leftovers:
 
     def clear(self) -> None:
         """Remove half-written files, leftovers after a kill, and originals whose time is over."""
-        for folder in (self._home.outbox, self._home.receipts, self._home.reports, *self._home.work_folders()):
-            clear_folder(folder)
+        with self._home.changing():  # a reception writes its record under this lock
+            for folder in (self._home.outbox, self._home.receipts, self._home.reports, *self._home.work_folders()):
+                clear_folder(folder)
         for folder in self._home.shared_folders():
             clear_folder(folder, unchanged_for=LONGEST_PAUSE)
         for folder in (*self._home.work_folders(), *self._home.spool.iterdir()):
@@ -67,6 +69,12 @@ class Leftovers:
         was_validated = entry.stopped in {State.VALIDATED, State.SEALED}
         if state not in ENDED or state is State.QUARANTINED or (state is State.REFUSED and was_validated):
             return
+        with suppress(HomeBusy), self._home.deleting():  # while somebody receives it waits for the next pass
+            if self._ledger.study(key).is_as(entry):
+                self._remove(entry)
+
+    def _remove(self, entry: StudyEntry) -> None:
+        key, state = entry.key, entry.state
         shutil.rmtree(self._home.quarantine / key, ignore_errors=True)
         if state is State.SUBMITTED and (sealed := Records(self._home).find(key, Sealed)):
             discard(sealed)

@@ -2,7 +2,8 @@
 
 A stage reads the records of previous stages and writes its own record whole and durable; only then the ledger moves the
 study on, in one transaction. An interrupted stage runs again on the same records with the same result, so nothing is
-lost and nothing is doubled.
+lost and nothing is doubled. Receptions and persons may change a study meanwhile: the result of a stage that began
+before is void.
 
 A `Verdict` ends its study. Every other error blocks: each study stays where it is. A defect of this program puts its
 study into quarantine, unless it is sealed: then it waits, since nothing is wrong with it.
@@ -31,10 +32,11 @@ from shared.ids import StudyKey, Uid
 from shared.terminal import trace_lines
 from site_node.blanking import Blanking
 from site_node.home.folder import SiteHome
-from site_node.home.ledger import STATE_ORDER, Ledger, State, StudyEntry
+from site_node.home.ledger import STATE_ORDER, Ledger, State, StudyChanged, StudyEntry
 from site_node.home.records import Records
 from site_node.node.leftovers import Leftovers
 from site_node.reasons import reason_for
+from site_node.review.boxes import decided_blanking
 from site_node.study import (
     Deidentified,
     Ending,
@@ -97,7 +99,7 @@ class Progress:
 
 
 class Pipeline:
-    """Moves a site's studies. Use it inside `SiteHome.writing()`: there is one writer.
+    """Moves a site's studies. Use it inside `SiteHome.writing()`: only one process moves studies.
 
     Args:
         home: where the studies are.
@@ -165,10 +167,14 @@ class Pipeline:
         reached: list[State] = []
         error = None
         while error is None and not self._halted():
-            entry = self._ledger.study(key)
+            with self._home.changing():  # what is entered now is entered whole
+                entry = self._ledger.study(key)
             if entry.state not in self._steps or STATE_ORDER.index(entry.state) >= STATE_ORDER.index(until):
                 break
-            state, error = self._step(entry)
+            try:
+                state, error = self._step(entry)
+            except StudyChanged:
+                continue
             if state is None:
                 break
             reached.append(state)
@@ -185,7 +191,9 @@ class Pipeline:
             limit = STATE_ORDER[min(STATE_ORDER.index(until), STATE_ORDER.index(State.VALIDATED))]
             for key, advanced in workers(for_workers, limit):
                 if advanced is None:
-                    self._end(key, State.QUARANTINED, (reason_for("worker-died", severity=Severity.REVIEW),))
+                    self._ledger.advance(
+                        key, State.QUARANTINED, reasons=(reason_for("worker-died", severity=Severity.REVIEW),)
+                    )
                 for state in (State.QUARANTINED,) if advanced is None else advanced.reached:
                     self._report(key, state)
                 yield key, advanced or Advance((State.QUARANTINED,))
@@ -197,9 +205,11 @@ class Pipeline:
         try:
             with reporting_full_disk(self._home.folder):
                 return self._steps[entry.state](entry), None
+        except StudyChanged:
+            raise
         except Verdict as error:
             why = Reason(code=error.code, message=error.public, severity=Severity.REJECT)
-            return self._end(entry.key, State.REFUSED, (why,)), None
+            return self._advance(entry, State.REFUSED, (why,)), None
         except Exception as error:  # noqa: BLE001 -- a defect of ours must not stop the other studies; a person sees it
             if (obstacle := _obstacle(error)) is not None:
                 return None, obstacle
@@ -207,16 +217,16 @@ class Pipeline:
             if entry.state is State.SEALED:
                 return None, error if isinstance(error, InternalError) else InternalError(type(error).__name__)
             code = "too-large" if isinstance(error, MemoryError) else "internal-error"
-            return self._end(entry.key, State.QUARANTINED, (reason_for(code, severity=Severity.REVIEW),)), None
+            return self._advance(entry, State.QUARANTINED, (reason_for(code, severity=Severity.REVIEW),)), None
 
     def _screen(self, entry: StudyEntry) -> State:
         study = self._records.read(entry.key, Received)
         result = self._stages.screen(study, entry.released)
         if isinstance(result, Included):
             self._records.write(entry.key, result)
-            return self._advance(entry.key, State.INCLUDED, result.warnings, left_out=result.left_out)
+            return self._advance(entry, State.INCLUDED, result.warnings, left_out=result.left_out)
         state = State.EXCLUDED if isinstance(result, Excluded) else State.QUARANTINED
-        return self._end(entry.key, state, result.reasons)
+        return self._advance(entry, state, result.reasons)
 
     def _deidentify(self, entry: StudyEntry) -> State | None:
         if self._stages.deidentify is None:
@@ -224,28 +234,29 @@ class Pipeline:
         out = self._home.deidentified(entry.key)
         shutil.rmtree(out, ignore_errors=True)
         out.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        blank = self._records.find(entry.key, Blanking)
+        blank = decided_blanking(self._home, self._ledger, entry.key)
         result = self._stages.deidentify(self._records.read(entry.key, Included), out, blank)
         if isinstance(result, Deidentified) and self._stages.inspect is not None:
             result = self._stages.inspect(result, entry.released)
         if isinstance(result, Refused):
-            return self._refuse(entry.key, result)
+            return self._refuse(entry, result)
         self._records.write(entry.key, result)
         uid = result.study_instance_uid
-        return self._advance(entry.key, State.DEIDENTIFIED, entry.reasons, left_out=result.left_out, study=uid)
+        return self._advance(entry, State.DEIDENTIFIED, entry.reasons, left_out=result.left_out, study=uid)
 
     def _validate(self, entry: StudyEntry) -> State | None:
         if self._stages.validate is None:
             return None
         included, output = self._records.read(entry.key, Included), self._records.read(entry.key, Deidentified)
         report = self._home.reports / f"{output.study_instance_uid}.json"
-        result = self._stages.validate(included, output, report, self._records.find(entry.key, Blanking))
+        blank = decided_blanking(self._home, self._ledger, entry.key)
+        result = self._stages.validate(included, output, report, blank)
         if isinstance(result, Refused):
-            return self._refuse(entry.key, result)
+            return self._refuse(entry, result)
         if self._stages.add_to_library is not None:
             self._stages.add_to_library(result)
         self._records.write(entry.key, result)
-        return self._advance(entry.key, State.VALIDATED, entry.reasons, left_out=result.study.left_out)
+        return self._advance(entry, State.VALIDATED, entry.reasons, left_out=result.study.left_out)
 
     def _seal(self, entry: StudyEntry) -> State | None:
         if self._stages.seal is None:
@@ -255,7 +266,11 @@ class Pipeline:
         if previous is not None and previous.ciphertext != sealed.ciphertext:
             discard(previous)
         self._records.write(entry.key, sealed)
-        return self._advance(entry.key, State.SEALED, entry.reasons)
+        try:
+            return self._advance(entry, State.SEALED, entry.reasons)
+        except StudyChanged:
+            discard(sealed)
+            raise
 
     def _submit(self, entry: StudyEntry) -> State | None:
         if self._stages.submit is None:
@@ -266,26 +281,23 @@ class Pipeline:
 
     def _advance(
         self,
-        key: StudyKey,
+        entry: StudyEntry,
         state: State,
         reasons: Sequence[Reason],
         *,
         left_out: Sequence[LeftOut] = (),
         study: Uid | None = None,
     ) -> State:
-        self._ledger.advance(key, state, reasons=reasons, left_out=_endings(left_out), study=study)
+        endings = _endings(left_out)
+        with self._home.changing():
+            self._ledger.advance(entry.key, state, reasons=reasons, left_out=endings, study=study, since=entry)
         return state
 
-    def _refuse(self, key: StudyKey, refused: Refused) -> State:
+    def _refuse(self, entry: StudyEntry, refused: Refused) -> State:
         """End a study that a stage refused; its record says which instance was refused for what."""
         state = State(refused.ending.value)
-        self._records.write(key, refused)
-        self._ledger.advance(key, state, reasons=refused.reasons, left_out=_endings(refused.left_out))
-        return state
-
-    def _end(self, key: StudyKey, state: State, reasons: Sequence[Reason]) -> State:
-        self._ledger.advance(key, state, reasons=reasons)
-        return state
+        self._records.write(entry.key, refused)
+        return self._advance(entry, state, refused.reasons, left_out=refused.left_out)
 
 
 def _obstacle(error: Exception) -> RicordError | None:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import structlog
 
-from shared.errors import DiskFull, DiskNearlyFull, NoDicomFound, RicordError, SettingsError
+from shared.errors import DiskFull, DiskNearlyFull, HomeBusy, NoDicomFound, RicordError, SettingsError
 from site_node.home.ledger import State
 from site_node.membership.renewal import renew_if_due
 from site_node.node.acquisition import Acquisition
@@ -97,6 +97,8 @@ def _receive_inbox(node: Node, watch: InboxWatcher) -> None:
             _log_intake(receive_source(node, entry.path))
         except NoDicomFound:
             node.ledger.add_files([(entry.path.name, Ending.REFUSED, "no-dicom-found")])
+        except HomeBusy:  # a command receives; the inbox waits for it, the studies do not
+            return
         except (DiskFull, DiskNearlyFull):
             raise
         except RicordError as error:

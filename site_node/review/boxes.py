@@ -8,7 +8,11 @@ from PIL import Image
 from pydantic import ValidationError
 
 from shared.errors import InvalidArgument
+from shared.ids import StudyKey
 from site_node.blanking import FINDINGS_FILE, BlankBox, Blanking, FrameWithText, Sides, TextFindings
+from site_node.home.folder import SiteHome
+from site_node.home.ledger import Ledger
+from site_node.home.records import Records
 
 _BOX = re.compile(r"(?P<picture>[^:]+):(?P<sides>\d+,\d+,\d+,\d+)")
 
@@ -17,6 +21,11 @@ def read_text_findings(folder: Path) -> TextFindings:
     """What the pixel stage wrote beside its pictures; no frames where it wrote nothing."""
     file = folder / FINDINGS_FILE
     return TextFindings.model_validate_json(file.read_bytes()) if file.exists() else TextFindings(frames=())
+
+
+def decided_blanking(home: SiteHome, ledger: Ledger, key: StudyKey) -> Blanking | None:
+    """The boxes of a study that persons decided to blank; earlier releases kept them as a record."""
+    return ledger.blanking(key) or Records(home).find(key, Blanking)
 
 
 def blanking_of(folder: Path, named: Sequence[str] = ()) -> Blanking:

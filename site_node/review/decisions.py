@@ -1,4 +1,7 @@
-"""A person's decisions on studies in quarantine, audited in the ledger."""
+"""A person's decisions on studies in quarantine. Each is one change of the ledger, with who decided and why.
+
+So they hold at once, also while a node runs, and a kill leaves a decision made or not made.
+"""
 
 import re
 from collections.abc import Sequence
@@ -13,7 +16,7 @@ from site_node.home.folder import SiteHome
 from site_node.home.ledger import OTHER_BYTES, SENT_OR_SEALED, Ledger, State, StudyEntry
 from site_node.home.records import Records
 from site_node.reasons import reason_for
-from site_node.review.boxes import blanking_of, read_text_findings
+from site_node.review.boxes import blanking_of, decided_blanking, read_text_findings
 from site_node.review.versions import ImageVersions, chosen_version, enter_version, versions_of
 from site_node.study import Reason, Received, Severity
 
@@ -58,7 +61,7 @@ def show(home: SiteHome, ledger: Ledger, reference: str) -> ReviewCase:
     """One study in quarantine, or with images in it: its reasons, where its pictures are, and how versions differ."""
     entry = _in_quarantine(ledger, reference, or_versions=True)
     folder = home.quarantine / entry.key
-    previous = Records(home).find(entry.key, Blanking)
+    previous = decided_blanking(home, ledger, entry.key)
     return ReviewCase(
         item=_item(home, entry),
         folder=folder,
@@ -73,14 +76,15 @@ def release(home: SiteHome, ledger: Ledger, reference: str, *, actor: str, reaso
 
     What no person can lift, such as a missing PatientID, is refused with `InvalidArgument`; so is an empty `reason`.
     """
-    entry = _in_quarantine(ledger, reference)
-    study = Records(home).find(entry.key, Received)
-    if study is None or study.identity is None:
-        problem = "the study has no patient, or two; reject it, correct it at the source, then receive it again"
-        raise InvalidArgument(name="study", problem=problem)
-    held_codes = [why.code for why in entry.reasons if why.severity is Severity.REVIEW]
-    ledger.audit(actor, "release", entry.key, _one_line(reason))
-    ledger.reopen(entry.key, held_codes, [instance.name for instance in study.instances])
+    with home.changing(), ledger.changing():
+        entry = _in_quarantine(ledger, reference)
+        study = Records(home).find(entry.key, Received)
+        if study is None or study.identity is None:
+            problem = "the study has no patient, or two; reject it, correct it at the source, then receive it again"
+            raise InvalidArgument(name="study", problem=problem)
+        held_codes = [why.code for why in entry.reasons if why.severity is Severity.REVIEW]
+        ledger.audit(actor, "release", entry.key, _one_line(reason))
+        ledger.reopen(entry.key, held_codes, [instance.name for instance in study.instances])
     return entry.key
 
 
@@ -93,17 +97,16 @@ def blank(
     does not wait because of text in its pixels, where a box is invalid, where none is named or detected, or where the
     `reason` is empty.
     """
-    entry = _in_quarantine(ledger, reference)
-    if BLANKING_ANSWERS.isdisjoint(why.code for why in entry.reasons):
-        raise InvalidArgument(name="study", problem="no text was found in its pixels, so there is nothing to blank")
-    blanking = blanking_of(home.quarantine / entry.key, boxes)
-    records = Records(home)
-    merged = blanking.joined(records.find(entry.key, Blanking))
-    frames = len({(box.instance, box.frame) for box in blanking.boxes})
-    ledger.audit(actor, "blank", entry.key, f"{_one_line(reason)} [{len(blanking.boxes)} boxes in {frames} frames]")
-    records.write(entry.key, merged)
-    study = records.read(entry.key, Received)
-    ledger.reopen(entry.key, (), [instance.name for instance in study.instances])
+    with home.changing(), ledger.changing():
+        entry = _in_quarantine(ledger, reference)
+        if BLANKING_ANSWERS.isdisjoint(why.code for why in entry.reasons):
+            raise InvalidArgument(name="study", problem="no text was found in its pixels, so there is nothing to blank")
+        blanking = blanking_of(home.quarantine / entry.key, boxes)
+        frames = len({(box.instance, box.frame) for box in blanking.boxes})
+        ledger.audit(actor, "blank", entry.key, f"{_one_line(reason)} [{len(blanking.boxes)} boxes in {frames} frames]")
+        study = Records(home).read(entry.key, Received)
+        names = [instance.name for instance in study.instances]
+        ledger.reopen(entry.key, (), names, blanking=blanking.joined(decided_blanking(home, ledger, entry.key)))
     return entry.key, blanking
 
 
@@ -115,21 +118,24 @@ def choose(
     `image` is the beginning of a version's name as `show` gives it. The other versions stay in quarantine for good.
     Raises `NotFound`, and `InvalidArgument` where the study was sealed or the `reason` is empty.
     """
-    entry = _in_quarantine(ledger, reference, or_versions=True)
-    if entry.state in SENT_OR_SEALED:
-        raise InvalidArgument(name="study", problem="it was sealed, and a study that may have been sent is not changed")
-    why = _one_line(reason)
-    chosen, others = chosen_version(home, ledger, entry.key, image)
-    ledger.audit(actor, "choose", entry.key, f"{why} [{chosen.name}]")
-    enter_version(home, ledger, entry, chosen, others)
+    with home.changing(), ledger.changing():
+        entry = _in_quarantine(ledger, reference, or_versions=True)
+        if entry.state in SENT_OR_SEALED:
+            problem = "it was sealed, and a study that may have been sent is not changed"
+            raise InvalidArgument(name="study", problem=problem)
+        why = _one_line(reason)
+        chosen, others = chosen_version(home, ledger, entry.key, image)
+        ledger.audit(actor, "choose", entry.key, f"{why} [{chosen.name}]")
+        enter_version(home, ledger, entry, chosen, others)
     return entry.key, chosen.name
 
 
-def reject(ledger: Ledger, reference: str, *, actor: str, reason: str) -> StudyKey:
+def reject(home: SiteHome, ledger: Ledger, reference: str, *, actor: str, reason: str) -> StudyKey:
     """Leave a study out for good; an empty `reason` is refused with `InvalidArgument`."""
-    entry = _in_quarantine(ledger, reference)
-    ledger.audit(actor, "reject", entry.key, _one_line(reason))
-    ledger.advance(entry.key, State.EXCLUDED, reasons=(REJECTED, *entry.reasons))
+    with home.changing(), ledger.changing():
+        entry = _in_quarantine(ledger, reference)
+        ledger.audit(actor, "reject", entry.key, _one_line(reason))
+        ledger.advance(entry.key, State.EXCLUDED, reasons=(REJECTED, *entry.reasons))
     return entry.key
 
 

@@ -21,13 +21,14 @@ def retry(home: SiteHome, ledger: Ledger, reference: str) -> StudyKey:
     files of that stage are deleted the study goes back to its first stage. Raises `NotFound`, and `InvalidArgument`
     where its originals are deleted, too.
     """
-    entry = _retriable(ledger, reference)
-    state, source = _place(entry, home, ledger), Records(home).find(entry.key, Received)
-    if state is State.RECEIVED and source is not None:
-        names = frozenset(instance.name for instance in source.instances)
-    else:
-        names = ledger.names(entry.key, entry.lead)  # the others were left out before
-    ledger.reopen(entry.key, (), names, state=state)
+    with home.changing(), ledger.changing():
+        entry = _retriable(ledger, reference)
+        state, source = _place(entry, home, ledger), Records(home).find(entry.key, Received)
+        if state is State.RECEIVED and source is not None:
+            names = frozenset(instance.name for instance in source.instances)
+        else:
+            names = ledger.names(entry.key, entry.lead)  # the others were left out before
+        ledger.reopen(entry.key, (), names, state=state)
     return entry.key
 
 

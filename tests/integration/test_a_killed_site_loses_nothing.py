@@ -96,7 +96,7 @@ def final_state(federation: Federation, name: str, kills: list[float]) -> dict[s
     home, member = federation.site(name)
     configure(home, "pixel_check = true", "pixel_check = false")  # loading its models takes seconds
     fill(home)
-    code, shown = finish(site(home, "clinical", "import", str(home.folder / "clinical.csv")))
+    code, shown = finish(site(home, "clinical", "import", str(home.folder / "clinical.csv"), "--as", "A. Miller"))
     assert code == 0, shown
     for seconds in kills:
         process = site(home, "run", "--once", "--no-federation")

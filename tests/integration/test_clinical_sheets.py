@@ -55,10 +55,10 @@ def test_a_sheet_that_is_not_ours_is_mapped_reviewed_and_joined(site: Site, arch
     patient = make_ct(slices=1, study="ct")[0]
     sheet, mapping = tmp_path / "theirs.csv", tmp_path / "mapping.toml"
     sheet.write_text(THEIRS.format(ct=patient.PatientID), encoding="utf-8")
-    assert "clinical map" in site.run("clinical", "import", sheet).stderr
+    assert "clinical map" in site.run("clinical", "import", sheet, "--as", "A. Miller").stderr
     site("clinical", "map", sheet, "--out", mapping)
     assert mapping.stat().st_mode & 0o777 == 0o600
-    assert "reviewed_by" in site.run("clinical", "import", sheet, "--mapping", mapping).stderr
+    assert "reviewed_by" in site.run("clinical", "import", sheet, "--mapping", mapping, "--as", "A. Miller").stderr
     text = mapping.read_text(encoding="utf-8").replace('reviewed_by = ""', 'reviewed_by = "Dr Who"')
     for heading, field in (
         ("Pat.-Nr.", "mrn"),
@@ -71,13 +71,13 @@ def test_a_sheet_that_is_not_ours_is_mapped_reviewed_and_joined(site: Site, arch
     mapping.write_text(text, encoding="utf-8")
     site("receive", archive)
     site("screen", code=3)
-    done = json.loads(site("clinical", "import", sheet, "--mapping", mapping, "--json"))
+    done = json.loads(site("clinical", "import", sheet, "--mapping", mapping, "--as", "A. Miller", "--json"))
     assert (done["rows"], done["problems"], done["mapped"]) == (2, [], True)
     assert done["reopened"] >= 1
     (event,) = json.loads(site("review", "audit", "--json"))
     assert event["action"] == "clinical-import"
     assert "Dr Who" in event["detail"]
-    assert json.loads(site("clinical", "import", sheet, "--json"))["mapped"]
+    assert json.loads(site("clinical", "import", sheet, "--as", "A. Miller", "--json"))["mapped"]
     site("screen", code=3)
     unmatched = site("clinical", "unmatched", "--json", code=3)
     listed = json.loads(unmatched)

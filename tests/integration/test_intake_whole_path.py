@@ -127,7 +127,7 @@ def run_a_day(hospital: Hospital, *, killed: bool) -> None:
     """Import the sheet, fetch the list, process every study; with `killed`, kill the last two once and repeat them."""
     home = hospital.home
     unmatched, problems = write_sheet(home.folder / "clinical.xlsx")
-    code, answer = hospital.ask("clinical", "import", home.folder / "clinical.xlsx")
+    code, answer = hospital.ask("clinical", "import", home.folder / "clinical.xlsx", "--as", "A. Miller")
     assert code == ExitCode.PARTIAL
     assert sorted((problem["row"], problem["code"]) for problem in answer["problems"]) == sorted(problems)
     reasons = write_list(home.folder / "list.xlsx")

@@ -57,7 +57,7 @@ def test_a_patients_value_is_only_where_the_readme_says(federation: Federation) 
     planted = fill(home.folder / "inbox" / "export")
     sheet = home.folder / "inbox" / ".sheet.csv"
     sheet.write_text(f"mrn,covid_status,covid_method,age,sex\n{SECRETS.patient_id},negative,rt-pcr,,\n")
-    printed = call(home, "clinical", "import", str(sheet))
+    printed = call(home, "clinical", "import", str(sheet), "--as", "A. Miller")
     printed += call(home, "run", "--once", "--no-federation")
     printed += call(home, "review", "list") + call(home, "review", "audit") + call(home, "status")
     status = json.loads(call(home, "status", "--json"))

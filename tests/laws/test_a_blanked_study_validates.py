@@ -167,7 +167,7 @@ def test_what_is_no_box_is_refused_and_changes_nothing(
     with pytest.raises(InvalidArgument):
         blank(home, ledger, key, actor="dr", reason=" ")
     assert (ledger.study(key).state, ledger.events()) == (State.QUARANTINED, ())
-    assert Records(home).find(key, Blanking) is None
+    assert ledger.blanking(key) is None
 
 
 def test_released_or_rejected_nothing_is_blanked(home: SiteHome, ledger: Ledger, pipeline: Pipeline) -> None:
@@ -183,6 +183,6 @@ def test_released_or_rejected_nothing_is_blanked(home: SiteHome, ledger: Ledger,
     assert ledger.study(coloured).lead == "pixels-not-readable"
     with pytest.raises(InvalidArgument):
         blank(home, ledger, coloured, actor="dr", reason="a name")
-    reject(ledger, coloured, actor="dr", reason="broken")
+    reject(home, ledger, coloured, actor="dr", reason="broken")
     pipeline.run()
     assert ledger.study(coloured).state is State.EXCLUDED

@@ -33,7 +33,7 @@ ELSEWHERE = {
     "site_node/deidentify/output.py:_kernel_copy": "pixels moved by the kernel, below an unfinished folder",
     "site_node/deidentify/blank.py:_put": "pixels in a new file, below an unfinished folder",
     "site_node/federate/supernode.py:_start": "the log of a child process",
-    "site_node/home/folder.py:writing": "an empty file to lock",
+    "site_node/home/folder.py:_locked": "an empty file to lock",
 }
 WRITING_FLAGS = {"O_WRONLY", "O_RDWR", "O_CREAT", "O_APPEND", "O_TRUNC"}
 METHODS = {"write_bytes", "write_text", "rename", "hardlink_to", "symlink_to", "touch", "save_as", "mkstemp"}

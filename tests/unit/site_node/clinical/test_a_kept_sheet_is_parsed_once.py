@@ -175,13 +175,13 @@ def test_another_dictionary_reads_anew(store: SheetStore) -> None:
 def test_typed_forms_are_their_owners_and_go_with_their_sheet(store: SheetStore, tmp_path: Path) -> None:
     """No patient's data stays behind when a sheet is deleted, and none of an outdated reading."""
     kept = keep(store)
-    keep(store, "MRN,Age\nP2,7\n")
-    assert [sheet.rows[0].keys["mrn"] for _, sheet in store.read_all(DICTIONARY)] == ["P2", "P1"]
+    names = [keep(store, "MRN,Age\nP2,7\n").name, kept.name]
+    assert [sheet.rows[0].keys["mrn"] for _, sheet in store.read_all(names, DICTIONARY)] == ["P2", "P1"]
     typed = list((tmp_path / "typed").iterdir())
     assert {path.stat().st_mode & 0o777 for path in typed} == {0o600}
     assert (tmp_path / "typed").stat().st_mode & 0o777 == 0o700
     kept.unlink()
-    store.read_all(DICTIONARY)
+    store.read_all(names, DICTIONARY)
     assert len(list((tmp_path / "typed").iterdir())) == 1 < len(typed)
 
 

@@ -129,7 +129,7 @@ def test_a_home_remembers_a_mapping_for_the_same_headings_and_no_other(sheet: Pa
     sheet.write_bytes(THEIRS.replace("never", "nié; «x»").encode("cp1252"))
     table = read_table(sheet, encoding="cp1252", separator="semicolon")
     store.keep(sheet, table)
-    (file,) = store.files()
+    (file,) = store.files([""])
     assert store.read(file, DICTIONARY) == read_sheet(sheet, DICTIONARY, mapping=mapping, encoding="cp1252")
     assert {path.stat().st_mode & 0o777 for path in folder.rglob("*") if path.is_file()} == {0o600}
 
@@ -137,11 +137,11 @@ def test_a_home_remembers_a_mapping_for_the_same_headings_and_no_other(sheet: Pa
 def test_a_sheet_kept_by_an_earlier_release_is_still_read(tmp_path: Path) -> None:
     (tmp_path / "0123.csv").write_bytes("MRN;Sex\nÄ7;M\n".encode("cp1252"))
     store = SheetStore(tmp_path)
-    assert store.read(store.files()[0], DICTIONARY).rows[0].keys == {"mrn": "Ä7"}
+    assert store.read(store.files([""])[0], DICTIONARY).rows[0].keys == {"mrn": "Ä7"}
 
 
 def test_a_kept_sheet_that_cannot_be_read_any_more_is_named(tmp_path: Path) -> None:
     (tmp_path / "0123.csv").write_text("a,b\n1,2\n", encoding="utf-8")
     store = SheetStore(tmp_path)
     with pytest.raises(ClinicalSheetInvalid, match=r"clinical/0123\.csv .* delete that file"):
-        store.read(store.files()[0], DICTIONARY)
+        store.read(store.files([""])[0], DICTIONARY)

@@ -28,6 +28,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.delenv("RICORD_SITE_HOME", raising=False)
+    monkeypatch.setenv("RICORD_SITE_PERSON", "A. Miller")
     with warnings.catch_warnings():
         yield call
     threading.excepthook = hook

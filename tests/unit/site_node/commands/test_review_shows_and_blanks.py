@@ -11,10 +11,9 @@ from PIL import Image
 from shared.error_texts import ExitCode
 from shared.ids import Uid
 from shared.protocol.loader import load_profile
-from site_node.blanking import BURNED_IN_TEXT, FINDINGS_FILE, Blanking, FrameWithText, Sides, TextFindings
+from site_node.blanking import BURNED_IN_TEXT, FINDINGS_FILE, FrameWithText, Sides, TextFindings
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger, State
-from site_node.home.records import Records
 from site_node.pixels.inspect import WITHOUT
 from site_node.reasons import catalogue
 from site_node.study import Reason, Severity
@@ -71,19 +70,24 @@ def test_who_reads_a_reason_reads_what_to_do(
 
 
 def test_named_boxes_or_all_are_blanked_and_each_decision_is_audited(run: Run, home: SiteHome) -> None:
-    """Who, what and why; the record of the study holds the boxes, clipped to the picture's left and top."""
+    """Who, what and why; the ledger holds the boxes, clipped to the picture's left and top."""
     arguments = ("--home", home.folder, "review", "blank", KEY, "--reason", "a name", "--json")
     assert run(*arguments, "--box", "0.png:1,2,3")[0] == ExitCode.USAGE
     code, output, _ = run(*arguments)
     assert (code, json.loads(output)["boxes"]) == (0, 2)
-    boxes = Records(home).read(KEY, Blanking).boxes
+    ledger = Ledger(home.ledger)
+    blanking = ledger.blanking(KEY)
+    ledger.close()
+    boxes = blanking.boxes if blanking else ()
     assert [(box.instance, box.frame, box.left, box.top, box.right, box.bottom) for box in boxes] == [
         (INSTANCE, 0, 0, 3, 40, 20),
         (INSTANCE, 0, 50, 60, 90, 70),
     ]
     assert run(*arguments)[0] == ExitCode.USAGE  # it no longer waits
     events = json.loads(run("--home", home.folder, "review", "audit", "--json")[1])
-    assert [(event["action"], event["detail"]) for event in events] == [("blank", "a name [2 boxes in 1 frames]")]
+    assert [(event["actor"], event["action"], event["detail"]) for event in events] == [
+        ("A. Miller", "blank", "a name [2 boxes in 1 frames]")
+    ]
 
 
 @pytest.mark.parametrize("verb", ["accept", "release"])

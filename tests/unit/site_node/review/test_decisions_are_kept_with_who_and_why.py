@@ -53,12 +53,13 @@ def test_a_released_study_goes_the_whole_way_and_the_act_is_kept(
 
 
 def test_a_rejected_study_is_excluded_by_a_persons_word(home: SiteHome, ledger: Ledger, pipeline: Pipeline) -> None:
-    reject(ledger, KEY, actor="dr", reason="a phantom")
+    reject(home, ledger, KEY, actor="dr", reason="a phantom")
     pipeline.run()
     assert (ledger.study(KEY).state, ledger.study(KEY).lead) == (State.EXCLUDED, "rejected-in-review")
     assert not (home.spool / KEY).exists()
 
 
+@pytest.mark.usefixtures("pipeline")
 @pytest.mark.parametrize(
     ("reference", "reason", "error"),
     [
@@ -69,11 +70,11 @@ def test_a_rejected_study_is_excluded_by_a_persons_word(home: SiteHome, ledger: 
     ],
 )
 def test_a_decision_needs_a_study_and_a_reason(
-    ledger: Ledger, pipeline: Pipeline, reference: str, reason: str, error: type[Exception]
+    home: SiteHome, ledger: Ledger, reference: str, reason: str, error: type[Exception]
 ) -> None:
     """A refused decision changes nothing and leaves no audit event."""
     with pytest.raises(error):
-        reject(ledger, reference, actor="dr", reason=reason)
+        reject(home, ledger, reference, actor="dr", reason=reason)
     assert ledger.study(KEY).state is State.QUARANTINED
     assert ledger.events() == ()
 
