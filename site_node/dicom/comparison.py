@@ -79,7 +79,7 @@ def _is_same(first: pydicom.Dataset, second: pydicom.Dataset, tag: BaseTag) -> b
     representations = {element.VR for element in elements}
     if "SQ" in representations and representations <= {"SQ", "UN"}:
         items = zip_longest(*map(_items, elements))
-        return all(one is not None and other is not None and not any(_unlike(one, other)) for one, other in items)
+        return all(item is not None and other is not None and not any(_unlike(item, other)) for item, other in items)
     little = (_is_little(first), _is_little(second))
     return _value(elements[0], is_little=little[0]) == _value(elements[1], is_little=little[1])
 
@@ -127,4 +127,4 @@ def _value(element: DataElement, *, is_little: bool) -> object:
 def _have_same_frames(first: pydicom.Dataset, second: pydicom.Dataset) -> bool:
     with _parsing():
         frames = zip_longest(iter_pixels(first, raw=True), iter_pixels(second, raw=True))
-        return all(one is not None and other is not None and np.array_equal(one, other) for one, other in frames)
+        return all(frame is not None and other is not None and np.array_equal(frame, other) for frame, other in frames)
