@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
@@ -26,7 +27,9 @@ from site_node.standalone.job import DEIDENTIFIED, FileOutcome, Job
 from site_node.study import Severity, Validated
 from site_node.validate.validation import validate
 from tests.factories.dicom import make_ct, make_dx, write_file
+from tests.factories.mixed_archive import archive, write_export
 
+REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "dicom"
 SITE = SiteId("123456")
 GRAVITY = (Severity.REJECT, Severity.REVIEW, Severity.WARN, Severity.ACCEPT)
 Ends = dict[str, tuple[str, str]]  # outcome and leading code by name in the source
@@ -107,6 +110,27 @@ def test_a_study_ends_the_same_in_the_node_and_by_folder(kinds: list[Callable[[P
             kind(source, f"s{number}")
         make_secret(folder / "key")
         assert _by_folder(source, folder) == _in_the_node(source, folder)
+
+
+@pytest.mark.slow
+def test_every_study_of_the_test_archive_ends_the_same(tmp_path: Path) -> None:
+    """Scouts, coronals, laterals, other regions and modalities, children, studies without rows."""
+    write_export(tmp_path / "source")
+    for number, dataset in enumerate(archive()):
+        write_file(dataset, tmp_path / "source" / f"pacs{number}.dcm")
+    make_secret(tmp_path / "key")
+    assert _by_folder(tmp_path / "source", tmp_path) == _in_the_node(tmp_path / "source", tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not REAL.is_dir(), reason="the real DICOM files of the developers' data are not here")
+def test_every_real_study_ends_the_same(tmp_path: Path) -> None:
+    """Of 165 files of many kinds."""
+    make_secret(tmp_path / "key")
+    (by_folder, files), (in_the_node, others) = _by_folder(REAL, tmp_path), _in_the_node(REAL, tmp_path)
+    assert by_folder == in_the_node
+    assert files == others
+    assert len({end for end, _ in by_folder.values()}) == 4  # deidentified, excluded, quarantined, refused
 
 
 def _by_folder(source: Path, folder: Path) -> tuple[Ends, dict[str, bytes]]:
