@@ -82,6 +82,9 @@ def state_of(federation: Federation, home: SiteHome, member: Membership) -> dict
         submissions = reading.submissions(member.site_id)
     status = json.loads(shown)
     del status["site_id"], status["name"]
+    del status["federation"]["next"]  # names the folder
+    for wait in status["waits"]:
+        del wait["since"]
     return {
         "status": status,
         "submissions": len(submissions),
