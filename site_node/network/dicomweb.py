@@ -5,6 +5,7 @@ the client's own `iter_study` gives parsed data sets, and accepts an answer that
 URLs, and so the query; none of them leaves this module.
 """
 
+import json
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import partial
@@ -54,6 +55,7 @@ log = structlog.get_logger(__name__)
 _MOST_ANSWERS = 10_000
 _MOST_INSTANCES = 100_000  # in one answer, which may be endless
 _NO_STUDY = "2.25.0"  # a UID that no PACS knows
+_BYTE_ORDER_MARK = "\ufeff"
 _PAGE = 1_000  # answers requested at once
 _CHUNK = 1 << 20
 _PLAINLY = 'multipart/related; type="application/dicom"'  # the server may then decompress, PS3.18 8.7.3.5.2
@@ -162,7 +164,7 @@ class Dicomweb(QueryRetrieve):
         return answers
 
     def _files(self, session: requests.Session, fetch: Fetch) -> Generator[bytes | int, None, None]:
-        """Each file of the answers; the HTTP status for a URL that the server does not have.
+        """Each file of the answers; the HTTP status for a URL that the server does not have, or sends in part.
 
         A server that cannot give any syntax is asked plainly from then on.
         """
@@ -181,6 +183,8 @@ class Dicomweb(QueryRetrieve):
                     continue
                 response.raise_for_status()
                 yield from read_parts(response.headers.get("Content-Type", ""), response.iter_content(_CHUNK))
+                if response.status_code == HTTPStatus.PARTIAL_CONTENT:  # PS3.18 10.4.3.2: not every instance was sent
+                    yield response.status_code
 
     def _client(self, session: requests.Session) -> DICOMwebClient:
         client = DICOMwebClient(
@@ -201,7 +205,7 @@ class Dicomweb(QueryRetrieve):
             raise self._refusal(operation, _status(error)) from None
         except requests.TooManyRedirects:
             raise _failed(operation, "it sends us to another address; name that in `url`", "pacs-redirects") from None
-        except requests.exceptions.InvalidJSONError:
+        except (requests.exceptions.InvalidJSONError, json.JSONDecodeError):
             raise _failed(operation, "its answer is no JSON", "answer-not-json") from None
         except OSError as error:  # the base class of the errors of requests
             raise PacsUnreachable(type(error).__name__, address=self._settings.url) from None
@@ -215,7 +219,7 @@ class Dicomweb(QueryRetrieve):
 def _page(ask: Search, missing: Callable[[], None]) -> list[Answer]:
     """One page of answers; empty for HTTP 404, unless `missing` raises."""
     try:
-        page = ask()
+        page = _without_mark(ask)
     except requests.HTTPError as error:
         if _status(error) not in _NOT_FOUND:
             raise
@@ -224,6 +228,16 @@ def _page(ask: Search, missing: Callable[[], None]) -> list[Answer]:
     if not isinstance(page, list):
         raise _failed("QIDO-RS search", "its answer is no list", "answer-not-json")
     return [from_dicom_json(answer) for answer in page]
+
+
+def _without_mark(ask: Search) -> Any:
+    """The answer's JSON; a byte order mark before it is ignored, as RFC 8259 8.1 permits."""
+    try:
+        return ask()
+    except requests.exceptions.JSONDecodeError as error:
+        if not error.doc.startswith(_BYTE_ORDER_MARK):
+            raise
+        return json.loads(error.doc.removeprefix(_BYTE_ORDER_MARK))
 
 
 def _status(error: requests.HTTPError) -> int:

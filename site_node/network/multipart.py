@@ -1,7 +1,7 @@
 """Read `multipart/related` (RFC 2387) as a stream, one part at a time, and strictly.
 
 An answer without its closing delimiter was cut off: its last part is never yielded, since a cut DICOM file may look
-like a whole one.
+like a whole one. Lines end in CR LF, or all in LF alone, as the first delimiter shows.
 """
 
 import re
@@ -11,7 +11,6 @@ from email.message import Message
 from shared.errors import PacsFailed
 
 _LONGEST_PART = 2 << 30  # bytes, an enhanced CT with a margin; the part is in memory while it is received
-_HEAD_END = b"\r\n\r\n"
 _BOUNDARY = re.compile(r"[\x20-\x7e]{1,70}")  # RFC 2046 5.1.1
 
 
@@ -41,6 +40,8 @@ def _between(delimiter: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
         if start >= 0 and len(buffer) >= end + 2:
             yield bytes(buffer[:start])
             closes = buffer[end : end + 2] == b"--"
+            if buffer[end : end + 1] == b"\n":
+                delimiter = delimiter.removeprefix(b"\r")
             del buffer[:end]
             searched = 0
             if closes:
@@ -56,7 +57,7 @@ def _between(delimiter: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _body(part: bytes) -> bytes:
-    _, end, body = part.partition(_HEAD_END)
+    _, end, body = part.partition(b"\n\n" if part.startswith(b"\n") else b"\r\n\r\n")
     if not end:
         raise _broken("a part of it has no head", "answer-not-multipart")
     return body

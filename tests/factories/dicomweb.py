@@ -70,12 +70,12 @@ def search_answer(datasets: Sequence[Dataset]) -> Answer:
     return Answer(body=json.dumps(results).encode())
 
 
-def multipart_answer(*files: bytes, end: bool = True) -> Answer:
+def multipart_answer(*files: bytes, end: bool = True, line_end: bytes = b"\r\n") -> Answer:
     """A multipart answer; without its `end` it is cut off."""
-    parts = b"".join(
-        b"--%b\r\nContent-Type: application/dicom\r\n\r\n%b\r\n" % (BOUNDARY.encode(), file) for file in files
-    )
-    return Answer(body=parts + (b"--%b--\r\n" % BOUNDARY.encode() if end else b""), content_type=MULTIPART)
+    delimiter = b"--" + BOUNDARY.encode()
+    head = line_end.join((delimiter, b"Content-Type: application/dicom", b"", b""))
+    parts = b"".join(head + file + line_end for file in files)
+    return Answer(body=parts + (delimiter + b"--" + line_end if end else b""), content_type=MULTIPART)
 
 
 def part_10(dataset: Dataset) -> bytes:

@@ -10,24 +10,36 @@ from shared.errors import PacsFailed
 from site_node.network.multipart import read_parts
 from tests.factories.dicomweb import BOUNDARY, MULTIPART, multipart_answer
 
-BODIES = st.lists(st.binary(max_size=40) | st.just(b"\r\n\r\n--\r\n") | st.just(b"\r\n--a-bound"), max_size=4)
+BODIES = st.lists(
+    st.binary(max_size=40) | st.just(b"\r\n\r\n--\r\n") | st.just(b"\r\n--a-bound") | st.just(b"\r"), max_size=4
+)
+LINE_ENDS = st.sampled_from([b"\r\n", b"\n"])  # some servers leave the CR out
 
 
 def pieces(body: bytes, size: int) -> Iterator[bytes]:
     return (body[start : start + size] for start in range(0, len(body), size))
 
 
-@given(bodies=BODIES, size=st.integers(1, 90), preamble=st.sampled_from([b"", b"\r\n", b"preamble\r\n"]))
-def test_the_pieces_that_it_comes_in_change_nothing(bodies: list[bytes], size: int, preamble: bytes) -> None:
-    """Chunks of any size, with or without a preamble and an epilogue, give the same parts."""
-    body = preamble + multipart_answer(*bodies).body + b"an epilogue"
+@given(
+    bodies=BODIES,
+    size=st.integers(1, 90),
+    preamble=st.sampled_from([b"", b"\r\n", b"preamble\r\n"]),
+    line_end=LINE_ENDS,
+)
+def test_the_pieces_that_it_comes_in_change_nothing(
+    bodies: list[bytes], size: int, preamble: bytes, line_end: bytes
+) -> None:
+    """Chunks of any size, with or without a preamble and an epilogue, and either end of lines give the same parts."""
+    body = preamble + multipart_answer(*bodies, line_end=line_end).body + b"an epilogue"
     assert list(read_parts(MULTIPART, pieces(body, size))) == bodies
 
 
-@given(bodies=BODIES, size=st.integers(1, 90), data=st.data())
-def test_any_cut_is_seen_and_gives_out_whole_parts_only(bodies: list[bytes], size: int, data: st.DataObject) -> None:
+@given(bodies=BODIES, size=st.integers(1, 90), line_end=LINE_ENDS, data=st.data())
+def test_any_cut_is_seen_and_gives_out_whole_parts_only(
+    bodies: list[bytes], size: int, line_end: bytes, data: st.DataObject
+) -> None:
     """Wherever an answer is cut, the parts yielded until then are parts as they were sent."""
-    body = multipart_answer(*bodies).body.removesuffix(b"\r\n")
+    body = multipart_answer(*bodies, line_end=line_end).body.removesuffix(line_end)
     cut = body[: data.draw(st.integers(0, len(body) - 1))]
     yielded: list[bytes] = []
     with pytest.raises(PacsFailed):
