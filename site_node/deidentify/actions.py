@@ -10,7 +10,7 @@ from pydicom.uid import UID_dictionary
 
 from shared.protocol.profile import FREE_TEXT, Action, Rule
 from shared.protocol.vr import FORMS, WORD_SIZES
-from site_node.deidentify.characters import decode, encodings_of
+from site_node.deidentify.characters import decode, encodings_of, undeclared_readings
 from site_node.deidentify.context import StudyContext
 from site_node.deidentify.date_shift import shift_values, years_between
 from site_node.deidentify.hidden_bytes import is_of_length
@@ -227,10 +227,17 @@ class ElementActions:
         else:
             hidden = UID_IN_TEXT.search(text) or CONTACT.search(text)
             new = "" if hidden else cut(text, self._identifiers, self._known_terms, description=False)
-        if new == text:
+        if new == text and not self._is_misread(raw, describe):
             return raw
         stays = describe and new.isascii() and bool(normal(new))
         return new.encode() if stays else self._emptied(rule)
+
+    def _is_misread(self, raw: bytes, describe: bool) -> bool:
+        """Whether a text holds an identifier in another character set than the declared one."""
+        return any(
+            cut(text, self._identifiers, self._known_terms, description=describe) != text
+            for text in undeclared_readings(raw)
+        )
 
     def _clean(self, value: str) -> str:
         """Cut until nothing more is found: the remains of a cut may form another identifier."""

@@ -1,12 +1,19 @@
 """Character sets: from SpecificCharacterSet to text, for searching only; what is kept is copied undecoded."""
 
 import warnings
+from collections.abc import Iterator
 from functools import lru_cache
 
 from pydicom.charset import convert_encodings, decode_bytes, python_encoding
 
 from shared.protocol.search_terms import search_terms
 from site_node.deidentify.reasons import unsupported
+
+_UNDECLARED = (
+    "utf-8",
+    "latin-1",
+    *(f"cp{page}" for page in range(1250, 1259)),
+)  # what systems write, whatever they say
 
 
 @lru_cache(maxsize=256)
@@ -28,6 +35,11 @@ def readings(value: bytes, encodings: tuple[str, ...]) -> tuple[str, ...]:
     except UnicodeError:
         return (declared,)
     return (declared,) if meant == declared else (declared, meant)
+
+
+def undeclared_readings(value: bytes) -> Iterator[str]:
+    """The texts that a value may be if it was written in another character set than its file declares."""
+    return (value.decode(encoding, errors="ignore") for encoding in (() if value.isascii() else _UNDECLARED))
 
 
 def decode(value: bytes, encodings: tuple[str, ...]) -> str:

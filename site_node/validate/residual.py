@@ -19,6 +19,7 @@ _NUMERIC = 5  # characters; shorter numbers in a numeric value are not taken for
 _WRITTEN = frozenset({0x00080050, 0x00100010, 0x00100020, 0x00120062, 0x00120063, 0x00280303})
 _PRINTABLE = re.compile(rb"[ -~]{6,}")  # in compressed frames, whose other bytes only a decoder reads
 _UID_LIKE = re.compile(r"\d+(?:\.\d+){2,}")
+_UNDECLARED = ("utf-8", "latin-1", *(f"cp{page}" for page in range(1250, 1259)))  # what systems write in other files
 _CHECKED_ELSEWHERE = frozenset({"DA", "DT", "UI"})  # each is compared with the value it must have
 
 
@@ -104,9 +105,18 @@ def _search_element(element: Element, search: Search, charset: tuple[str, ...], 
     if vr in TEXT or vr in {"", "UN"}:
         coded = rule is not None and rule.action is Action.KEEP
         text = text_of(element.raw, charset)
-        return _in_text(text, search, description=not coded) or (_in_days(text, search) if vr in TEXT else "")
+        in_days = _in_days(text, search) if vr in TEXT else ""
+        return _in_text(text, search, description=not coded) or in_days or _in_undeclared(element.raw, search, coded)
     low = element.raw.lower()
     return "residual-bytes" if any(value in low for value in search.identifiers.raw) else ""
+
+
+def _in_undeclared(raw: bytes, search: Search, coded: bool) -> str:
+    """The code of a patient's name or number in a text that was written in another character set than declared."""
+    excused = search.known - search.identifiers.numbers if coded else frozenset()
+    texts = [] if raw.isascii() else [normal(raw.decode(encoding, errors="ignore")) for encoding in _UNDECLARED]
+    own = search.identifiers.inside - excused if texts else ()
+    return "residual-identifier" if any(form in text for text in texts for form in own) else ""
 
 
 def _in_number(raw: bytes, search: Search, *, is_time: bool) -> str:

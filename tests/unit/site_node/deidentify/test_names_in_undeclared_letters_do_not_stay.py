@@ -1,0 +1,42 @@
+"""A name does not stay where another system wrote it in another character set than the file declares."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.factories.deidentified import Outcome, run_bytes
+from tests.factories.dicom import make_dx
+from tests.factories.dicomweb import part_10
+
+MISREAD = [
+    ("ISO_IR 100", "latin-1", "Münsterlund^Jörg", "utf-8"),
+    ("ISO_IR 126", "iso8859-7", "Παπαδόπουλος^N", "utf-8"),
+    ("ISO_IR 144", "iso8859-5", "Иванченко^P", "cp1251"),
+    ("ISO_IR 192", "utf-8", "Иванченко^P", "cp1251"),
+    ("ISO_IR 192", "utf-8", "Münsterlund^Jörg", "latin-1"),
+]
+
+
+def described(folder: Path, charset: str, name: bytes, description: bytes) -> Outcome:
+    """The stage on a file with these bytes as name and description."""
+    dataset = make_dx(
+        SpecificCharacterSet=charset, PatientName="@" * len(name), SeriesDescription="#" * len(description)
+    )
+    content = part_10(dataset).replace(b"@" * len(name), name).replace(b"#" * len(description), description)
+    return run_bytes(folder, dataset, content)
+
+
+@pytest.mark.parametrize(("charset", "declared", "name", "written"), MISREAD)
+def test_a_name_in_undeclared_letters_empties_the_text(
+    tmp_path: Path, charset: str, declared: str, name: str, written: str
+) -> None:
+    text = f"CHEST {name.partition('^')[0]}".encode(written)
+    new = described(tmp_path, charset, name.encode(declared), text).raw
+    assert new
+    assert name.partition("^")[0].encode(written) not in new
+
+
+@pytest.mark.parametrize("written", ["latin-1", "utf-8"])
+def test_other_words_in_undeclared_letters_stay(tmp_path: Path, written: str) -> None:
+    text = "SCHÄDEL SEITLICH".encode(written)
+    assert text in described(tmp_path, "ISO_IR 100", b"Testington^Invented", text).raw
