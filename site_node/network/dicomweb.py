@@ -183,7 +183,7 @@ class Dicomweb(QueryRetrieve):
                     continue
                 response.raise_for_status()
                 yield from read_parts(response.headers.get("Content-Type", ""), response.iter_content(_CHUNK))
-                if response.status_code == HTTPStatus.PARTIAL_CONTENT:  # PS3.18 10.4.3.2: not every instance was sent
+                if response.status_code == HTTPStatus.PARTIAL_CONTENT:  # not every instance was sent
                     yield response.status_code
 
     def _client(self, session: requests.Session) -> DICOMwebClient:
