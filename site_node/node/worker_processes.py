@@ -6,7 +6,9 @@ pipe that no other process can read.
 
 import logging
 import multiprocessing
+import os
 import signal
+import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -124,8 +126,9 @@ def _end(worker: _Worker) -> None:
 
 
 def _serve(pipe: Connection, preload: str) -> None:
-    """The worker process: work on tasks until the pipe closes, which it does however the owner ends."""
+    """The worker process: work on tasks until the pipe closes, or the owner ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is for the owner
+    threading.Thread(target=_end_with_owner, daemon=True).start()
     be_quiet()
     if preload:
         import_module(preload)
@@ -133,6 +136,17 @@ def _serve(pipe: Connection, preload: str) -> None:
         while True:
             work, task = pipe.recv()
             pipe.send(work(task))
+
+
+def _end_with_owner() -> None:
+    """End this process, in the middle of a task if need be, once its owner was killed: the next owner does that task.
+
+    Two workers on one study would remove each other's files.
+    """
+    owner = multiprocessing.parent_process()
+    if owner is not None:
+        wait([owner.sentinel])
+        os._exit(1)
 
 
 def be_quiet() -> None:

@@ -73,6 +73,16 @@ class Federation:
         return open_identity(self.home, self.settings, protocol_digest=load_protocol(self.settings.protocol).digest)
 
     @contextmanager
+    def serving(self) -> Iterator[None]:
+        """Serve in this process while the block runs; after it, again on the same ports."""
+        store = open_home_store(self.home, self.settings)
+        try:
+            with serving(self.home, self.settings, self.identity, store, clock=self.time):
+                yield
+        finally:
+            store.close()
+
+    @contextmanager
     def reading(self) -> Iterator[Reading]:
         """What the store holds."""
         store = open_home_store(self.home, self.settings)
@@ -158,18 +168,20 @@ def settings_text(settings: Settings) -> str:
     return "".join(f"{name} = {value!r}\n".replace("'", '"') for name, value in shown.items())
 
 
+def make_federation(folder: Path, **changes: object) -> Federation:
+    """A new federation whose coordinator does not serve yet."""
+    settings, home = make_settings(**changes), Home(folder / "coordinator")
+    digest = load_protocol(settings.protocol).digest
+    create_federation(home, settings, settings_text(settings), protocol_digest=digest)
+    return Federation(home, settings, Time(), folder)
+
+
 @contextmanager
 def running_federation(folder: Path, **changes: object) -> Iterator[Federation]:
     """A new federation whose coordinator serves in this process while the block runs."""
-    settings, home, time = make_settings(**changes), Home(folder / "coordinator"), Time()
-    digest = load_protocol(settings.protocol).digest
-    identity = create_federation(home, settings, settings_text(settings), protocol_digest=digest)
-    store = open_home_store(home, settings)
-    try:
-        with serving(home, settings, identity, store, clock=time):
-            yield Federation(home, settings, time, folder)
-    finally:
-        store.close()
+    federation = make_federation(folder, **changes)
+    with federation.serving():
+        yield federation
 
 
 def sealed_study(site: SiteHome, member: Membership, *, sequence: int = 1, slices: int = 3) -> Sealed:

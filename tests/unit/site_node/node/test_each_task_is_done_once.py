@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -46,6 +48,20 @@ def test_a_killed_workers_task_is_tried_once_more(tmp_path: Path) -> None:
         engine.close()
     assert results == {number: None if number == 5 else number for number in range(8)}
     assert {number: len(list(tmp_path.glob(f"{number}.*"))) for number in (3, 4, 5)} == {3: 2, 4: 1, 5: 2}
+
+
+@pytest.mark.slow
+def test_a_worker_ends_with_its_killed_owner() -> None:
+    """Also in the middle of a task, so that it does not work beside the workers of the next owner."""
+    task = "import time; print('begun', flush=True); time.sleep(60)"
+    program = f"from site_node.node.worker_processes import Processes; next(Processes(1).run(exec, [{task!r}]))"
+    owner = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+    try:
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == b"begun\n"
+    finally:
+        owner.kill()
+    assert owner.communicate(timeout=20)[0] == b""  # the pipe, which the worker inherited, is closed
 
 
 def test_closing_in_the_middle_leaves_no_worker() -> None:
