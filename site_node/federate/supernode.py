@@ -267,8 +267,9 @@ class Pace:
     all written into its code.
     """
 
-    def __init__(self, poll: float) -> None:
+    def __init__(self, poll: float, link: socket.socket) -> None:
         self._poll = poll
+        self._link = link
         self._last = time.monotonic()
 
     def sleep(self, seconds: float) -> None:
@@ -281,13 +282,13 @@ class Pace:
         run_id = pull(**parts)
         if run_id is not None:
             self._last = time.monotonic()
-            os.write(sys.stdin.fileno(), b"\0")
+            self._link.send(b"\0")
         return run_id
 
 
 def _child() -> None:
     threading.Thread(target=_follow_parent, daemon=True).start()
-    pace = Pace(float(os.environ[_POLL]))
+    pace = Pace(float(os.environ[_POLL]), socket.socket(fileno=sys.stdin.fileno()))
     flower = vars(start_client_internal)
     flower["time"] = SimpleNamespace(sleep=pace.sleep)
     flower[PULL] = partial(pace.pull, flower[PULL])

@@ -1,7 +1,6 @@
 """A site learns of a message when its SuperNode fetched it, and an idle SuperNode asks seldom."""
 
 import socket
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -53,10 +52,9 @@ def test_each_message_is_told_of_and_makes_the_next_questions_frequent(
     slept: list[float] = []
     now = [0.0]
     clock = type("Clock", (), {"monotonic": lambda: now[0], "sleep": slept.append})
-    with monkeypatch.context() as patched, child.makefile("rb") as stdin:
+    with monkeypatch.context() as patched:
         patched.setattr(supernode, "time", clock)
-        patched.setattr(sys, "stdin", stdin)
-        pace = Pace(0.5)
+        pace = Pace(0.5, child)
         for moment, fetched in ((59.0, None), (61.0, None), (100.0, 7), (159.0, None), (161.0, None)):
             now[0] = moment
             assert pace.pull(lambda fetched=fetched: fetched) == fetched
