@@ -46,6 +46,7 @@ class _Listing(Frozen):
     cohort: str
 
 
+@lru_cache(maxsize=4)
 def load_protocol(name: str = "ricord") -> Protocol:
     """Load a protocol of this release; raises `ProtocolInvalid` when there is none of that name or a part is wrong."""
     listing_file = f"protocols/{name}.toml"

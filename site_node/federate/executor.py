@@ -12,7 +12,7 @@ from site_node.federate.site import CONTEXT_KEY, FederateSettings, SiteContext
 from site_node.federate.supernode import SuperNode, SuperNodeSettings, Task, refusal
 
 log = structlog.get_logger(__name__)
-_POLL_SECONDS = 0.1
+_CHECK_SECONDS = 5.0  # between two questions for a task of which no word came
 _PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 60.0
 
@@ -35,7 +35,7 @@ def run_federate(settings: FederateSettings, *, stop: threading.Event, once: boo
                             answer(task, settings)
                             clock.count()
                             continue
-                    stop.wait(_POLL_SECONDS)
+                    node.wait(stop, _CHECK_SECONDS)
         except RicordError as error:
             if clock.over() and clock.answered == 0:
                 raise

@@ -3,8 +3,9 @@
 Flower's own `flower-supernode` runs as a child process with `--isolation process`: it keeps the authenticated TLS
 connection to the SuperLink and fetches messages, and it runs no app. Its Runtime API, on loopback behind a SuperExec
 secret, gives each message as a task to this process, which answers it with the app of the installed wheel. A FAB is
-never unpacked; Flower's child reads the settings in its `pyproject.toml`, in memory. The child ends when this process
-does, however that happens: its standard input is a pipe from here.
+never unpacked; Flower's child reads the settings in its `pyproject.toml`, in memory. The child's standard input is a
+socket to here. When it closes, however this process ended, the child ends too; through it the child sends a byte for
+each message that it fetched, so that nothing here has to ask the Runtime API many times a second.
 
 `python -m site_node.federate.supernode` is that child.
 """
@@ -18,8 +19,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from logging import WARNING, getLogger
 from pathlib import Path
@@ -62,7 +63,10 @@ KNOWN_VERSIONS = ("1.41.0",)
 _ACQUIRE = "/flwr.proto.Runtime/AcquireTask"
 _START_SECONDS = 60.0
 _BACKOFF_SECONDS = 0.1
+_STOP_SECONDS = 0.1  # after a stop, the longest wait goes on for so long
+_BUSY_SECONDS = 60.0  # so long after a message, the child asks for the next one often
 _POLL = "RICORD_SUPERNODE_POLL"
+PULL = "_pull_and_store_message"  # Flower's function that fetches a message, with its objects
 
 
 class SuperNodeSettings(Frozen):
@@ -72,7 +76,7 @@ class SuperNodeSettings(Frozen):
     fleet_address: str  # host:port
     root: Path  # PEM of the root that signed the fleet port's certificate
     node_key: Path
-    poll_seconds: float = 0.5  # how often an idle node asks for messages; Flower's own figure is 3
+    poll_seconds: float = 0.5  # between two questions for messages soon after one; an idle node asks every 3 s
 
 
 class Task:
@@ -97,6 +101,8 @@ class SuperNode:
     def __init__(self, settings: SuperNodeSettings) -> None:
         self._settings = settings
         self._secret = secrets.token_bytes(32)
+        self._link, self._childs_end = socket.socketpair()
+        self._link.settimeout(_STOP_SECONDS)
         self._child: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -105,7 +111,8 @@ class SuperNode:
         getLogger("httpx").setLevel(WARNING)  # it logs every request
         self._settings.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._address = f"127.0.0.1:{_free_port()}"
-        self._child = _start(self._settings, self._address, self._secret)
+        with self._childs_end:
+            self._child = _start(self._settings, self._address, self._secret, self._childs_end)
         self._client = _client(
             self._address, SuperExecAuthHttpInterceptor(master_secret=self._secret, protected_methods=[_ACQUIRE])
         )
@@ -119,10 +126,9 @@ class SuperNode:
 
     def __exit__(self, *_: object) -> None:
         """End the child: it signs off at the SuperLink, or is killed after five seconds."""
+        self._link.close()
         if self._child is None:
             return
-        if self._child.stdin is not None:
-            self._child.stdin.close()
         try:
             self._child.wait(timeout=5)
         except subprocess.TimeoutExpired:
@@ -133,6 +139,14 @@ class SuperNode:
     def alive(self) -> bool:
         """Whether the child runs."""
         return self._child is not None and self._child.poll() is None
+
+    def wait(self, stop: threading.Event, seconds: float) -> None:
+        """Wait until the child has fetched a message or has ended, until `stop` is set, or for `seconds`."""
+        deadline = time.monotonic() + seconds
+        while not stop.is_set() and time.monotonic() < deadline:
+            with suppress(TimeoutError):
+                self._link.recv(1)
+                return
 
     @contextmanager
     def task(self) -> Iterator[Task | None]:
@@ -214,7 +228,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _start(settings: SuperNodeSettings, address: str, secret: bytes) -> subprocess.Popen[bytes]:
+def _start(settings: SuperNodeSettings, address: str, secret: bytes, link: socket.socket) -> subprocess.Popen[bytes]:
     secret_file = settings.folder / "superexec.secret"
     clear_unfinished(secret_file)
     write_whole(secret_file, secret, mode=0o600)
@@ -225,7 +239,7 @@ def _start(settings: SuperNodeSettings, address: str, secret: bytes) -> subproce
     with (settings.folder / "supernode.log").open("wb") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "site_node.federate.supernode", *arguments],
-            stdin=subprocess.PIPE,
+            stdin=link.fileno(),
             stdout=log,
             stderr=subprocess.STDOUT,
             env=os.environ | environment(settings.folder) | {_POLL: str(settings.poll_seconds)},
@@ -239,20 +253,46 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def _follow_parent() -> None:
-    """End this process when the pipe from its parent closes, which the system does even when the parent is killed."""
+    """End this process when the socket to its parent closes, which the system does even when the parent is killed."""
     sys.stdin.buffer.read()
     signal.raise_signal(signal.SIGINT)
     time.sleep(4)
     os._exit(1)  # signing off hung
 
 
+class Pace:
+    """How often the child asks for messages: every `poll` seconds soon after one, else as seldom as Flower does.
+
+    Flower's worker loop sleeps 3 s when idle, 0.5 s between polls for a reply and 1 s when an object is not there yet,
+    all written into its code.
+    """
+
+    def __init__(self, poll: float, link: socket.socket) -> None:
+        self._poll = poll
+        self._link = link
+        self._last = time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep as long as Flower's loop asks, or shorter soon after a message."""
+        busy = time.monotonic() - self._last < _BUSY_SECONDS
+        time.sleep(min(seconds, self._poll) if busy else seconds)
+
+    def pull(self, pull: Callable[..., int | None], **parts: Any) -> int | None:
+        """Fetch a message as Flower does, and tell the parent if there was one."""
+        run_id = pull(**parts)
+        if run_id is not None:
+            self._last = time.monotonic()
+            self._link.send(b"\0")
+        return run_id
+
+
 def _child() -> None:
     threading.Thread(target=_follow_parent, daemon=True).start()
-    poll = float(os.environ[_POLL])
-    # Flower's worker loop sleeps 3 s when idle, 0.5 s between polls for a reply and 1 s when an object is not there
-    # yet, all written into its code
-    start_client_internal.time = SimpleNamespace(sleep=lambda seconds: time.sleep(min(seconds, poll)))
-    start_client_internal.pull_objects = partial(pull_objects, initial_backoff=_BACKOFF_SECONDS)
+    pace = Pace(float(os.environ[_POLL]), socket.socket(fileno=sys.stdin.fileno()))
+    flower = vars(start_client_internal)
+    flower["time"] = SimpleNamespace(sleep=pace.sleep)
+    flower[PULL] = partial(pace.pull, flower[PULL])
+    flower["pull_objects"] = partial(pull_objects, initial_backoff=_BACKOFF_SECONDS)
     flower_supernode()
 
 

@@ -56,7 +56,7 @@ def rows() -> list[Row]:
                 f"{PEER} {name}": partial(_peer, folder, folder / name) for name in ("few", "many", "films")
             }
         seconds = medians(contestants, rounds=ROUNDS)
-        first = min(_cpu(partial(ours, alone, *fast)) for _ in range(ROUNDS))
+        first = min(cpu_seconds(partial(ours, alone, *fast)) for _ in range(ROUNDS))
     return [
         *_rows(seconds),
         Row("deidentify FOLDER of one file, CPU", first, "s", f"{FIRST_FILE} s", FIRST_FILE / first, 1.0),
@@ -121,7 +121,7 @@ def _peer(folder: Path, source: Path) -> None:
     subprocess.run([str(PEERS_PYTHON), str(script), PEER, str(source), str(out)], check=True, capture_output=True)
 
 
-def _cpu(run: Callable[[], object]) -> float:
+def cpu_seconds(run: Callable[[], object]) -> float:
     """Seconds of CPU that the processes of `run` took."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     run()

@@ -93,10 +93,12 @@ def test_functions_have_the_parameters_the_adapters_pass(function: object, param
 
 
 def test_the_names_the_adapters_replace_are_there() -> None:
-    """Flower looks up the three names that shorten its waits where the adapter replaces them."""
+    """Flower looks up the names that set its waits, and what fetches a message, where the adapter replaces them."""
     assert start_client_internal.pull_objects is pull_objects
     assert hasattr(http_grid, "pull_objects")
-    assert "time.sleep(3)" in inspect.getsource(start_client_internal.start_client_internal)
+    loop = inspect.getsource(start_client_internal.start_client_internal)
+    assert "time.sleep(3)" in loop
+    assert f"run_id = {supernode.PULL}(" in loop
     assert start_client_internal.time is time
     assert "initial_backoff" in inspect.signature(pull_objects).parameters
 

@@ -31,6 +31,11 @@ def changed(name: str, old: str, new: str) -> Mapping[str, str]:
     return {**texts, name: texts[name].replace(old, new, 1)}
 
 
+def test_a_protocol_is_read_once() -> None:
+    """A running node asks for it in every pass, and reading it takes more than all else that an idle node does."""
+    assert load_protocol() is load_protocol()
+
+
 def test_an_unlisted_attribute_is_removed() -> None:
     """An attribute that no row names is removed."""
     profile = load_profile()
