@@ -19,8 +19,8 @@ from openpyxl.styles import PatternFill
 from shared.durable import replacing
 from shared.errors import ClinicalSheetInvalid
 from site_node.clinical.cell_problem import CellProblem
-from site_node.table import Table
-from site_node.workbook import WorkbookInvalid, opened_workbook
+from site_node.sheets.table import Table
+from site_node.sheets.workbook import WorkbookInvalid, opened_workbook
 
 _BAD = PatternFill("solid", start_color="FFFFC7CE", end_color="FFFFC7CE")
 _AUTHOR = "ricord-site"

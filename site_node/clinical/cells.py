@@ -11,7 +11,7 @@ from typing import Literal
 
 from shared.protocol.clinical import Field
 from site_node.clinical.units import convert, unit_named
-from site_node.table import CELL_PROBLEMS, Cell, CellInvalid, identifier_of
+from site_node.sheets.table import CELL_PROBLEMS, Cell, CellInvalid, identifier_of
 
 Value = str | int | float | date | None
 DateOrder = Literal["iso", "dmy", "mdy"]

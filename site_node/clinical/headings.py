@@ -14,7 +14,7 @@ from shared.protocol.clinical import ClinicalDictionary, Field
 from site_node.clinical.cell_problem import CellProblem, letter_of
 from site_node.clinical.cells import Column, text_of
 from site_node.clinical.units import unit_named
-from site_node.table import Cell, Row, Table
+from site_node.sheets.table import Cell, Row, Table
 
 HEADING_ROWS = 10  # headings stand in one of the first rows; titles may stand above
 _SECOND_ROW = 2  # known headings that make the next row one of headings; one is chance: a ward may be called ICU

@@ -24,7 +24,7 @@ from site_node.clinical.cell_problem import index_of, letter_of
 from site_node.clinical.cells import Column, DateOrder, is_ordered, text_of
 from site_node.clinical.headings import Headings, heading_rows, known_field, names_of, plain
 from site_node.clinical.units import convertible, unit_named
-from site_node.table import Cell, Row, Table
+from site_node.sheets.table import Cell, Row, Table
 
 _NOT_READ = ""
 _SAMPLED_ROWS = 200  # of data, searched for dates that need an order

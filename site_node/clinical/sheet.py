@@ -14,8 +14,8 @@ from site_node.clinical.cells import Value, is_ordered, text_of
 from site_node.clinical.headings import Headings, check_other_sheets, find_headings, names_of, plain
 from site_node.clinical.mapping import SheetMapping, apply_mapping
 from site_node.clinical.table import read_table
+from site_node.sheets.table import CELL_PROBLEMS, CellInvalid, Row, Table
 from site_node.study import ClinicalRow
-from site_node.table import CELL_PROBLEMS, CellInvalid, Row, Table
 
 KEYS = ("study_uid", "accession", "mrn")  # the most specific first
 

@@ -23,7 +23,7 @@ from site_node.clinical.mapping import SheetMapping, mapping_text, possible_dige
 from site_node.clinical.sheet import ClinicalSheet, type_table
 from site_node.clinical.table import TEXTS, read_table
 from site_node.clinical.typed_form import load_typed, reader_digest, save_typed
-from site_node.table import Table
+from site_node.sheets.table import Table
 
 _PLAIN, _WORKBOOK = ".comma.csv", ".xlsx"
 _NAMED = 32  # hexadecimal digits of the digest in a file's name

@@ -4,8 +4,8 @@ import csv
 from pathlib import Path
 
 from shared.errors import ClinicalSheetInvalid, InvalidArgument, SourceMissing
-from site_node.table import SEPARATORS, Table, separator_of, table_of_text
-from site_node.workbook import WorkbookInvalid, is_workbook, read_workbook
+from site_node.sheets.table import SEPARATORS, Table, separator_of, table_of_text
+from site_node.sheets.workbook import WorkbookInvalid, is_workbook, read_workbook
 
 TEXTS = frozenset({".csv", ".tsv", ".txt"})
 ENCODINGS = ("utf-8", "utf-8-sig", "cp1252", "utf-16")

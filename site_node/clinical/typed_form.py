@@ -15,8 +15,8 @@ from pydantic import ValidationError
 from shared.durable import write_whole
 from shared.frozen import Frozen
 from shared.ids import Sha256
-from site_node import table, workbook
 from site_node.clinical.sheet import ClinicalSheet
+from site_node.sheets import table, workbook
 from site_node.study import ClinicalRow
 
 

@@ -22,7 +22,7 @@ from site_node.clinical.template import write_template
 from site_node.commands.options import Json, Person, home_of, node_of
 from site_node.node.clinical_sheets import SheetsAndStudies, match_sheets
 from site_node.node.clinical_sheets import import_sheet as import_into_home
-from site_node.table import Table
+from site_node.sheets.table import Table
 
 clinical = make_app("The clinical sheet: an empty one, a mapping for one that is not ours, the check, the import.")
 _MAX_SHOWN = 50  # problems

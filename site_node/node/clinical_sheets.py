@@ -12,8 +12,8 @@ from site_node.home.records import Records
 from site_node.linkage.export import NO_STUDY
 from site_node.node.composition import join_keys
 from site_node.node.open import Node
+from site_node.sheets.table import Table
 from site_node.study import Received, Severity
-from site_node.table import Table
 
 _SHOWN = 12  # digits of a sheet's digest
 _SHEET_CODES = ("clinical-", "covid-", "age-", "sex-")  # prefixes of codes that another sheet may settle

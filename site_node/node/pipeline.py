@@ -186,7 +186,7 @@ class Pipeline:
         """Every study that is to move: those that workers advance after the others, as they are ready."""
         entries = self._ledger.studies(*STATE_ORDER[: STATE_ORDER.index(until)])
         for_workers = [entry.key for entry in entries if workers is not None and entry.state in BY_WORKERS]
-        yield from ((key, Advance()) for key in (entry.key for entry in entries) if key not in set(for_workers))
+        yield from ((entry.key, Advance()) for entry in entries if workers is None or entry.state not in BY_WORKERS)
         if workers is not None and for_workers:
             limit = STATE_ORDER[min(STATE_ORDER.index(until), STATE_ORDER.index(State.VALIDATED))]
             for key, advanced in workers(for_workers, limit):

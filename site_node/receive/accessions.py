@@ -13,7 +13,7 @@ from types import MappingProxyType
 from shared.errors import AccessionListInvalid, SourceMissing
 from shared.frozen import Frozen
 from site_node.receive.request_lists import StudyRequest
-from site_node.table import (
+from site_node.sheets.table import (
     CELL_PROBLEMS,
     CellInvalid,
     Row,
@@ -23,7 +23,7 @@ from site_node.table import (
     table_of_rows,
     table_of_text,
 )
-from site_node.workbook import WorkbookInvalid, is_workbook, read_workbook
+from site_node.sheets.workbook import WorkbookInvalid, is_workbook, read_workbook
 
 PROBLEMS = MappingProxyType(
     {

@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
@@ -43,7 +43,7 @@ def run_standalone(source: Path, job: Job, choice: EngineChoice, report: Path | 
     _check_writable(job.out)
     if report is not None:
         _check_report(report, source, job)
-    with ended_by_signals(), _engine(choice) as engine:
+    with ended_by_signals(), closing(_make_engine(choice)) as engine:
         run_report = deidentify_archive(source, job, engine)
     if report is not None:
         write_report(report.absolute(), report_lines(run_report.names, run_report.outcomes))
@@ -56,15 +56,6 @@ def warn_disabled_checks(job: Job) -> None:
         sys.stderr.write(f"note: {_NO_PIXEL_CHECK}.\n")
     if not job.validated:
         sys.stderr.write(f"note: {_NO_VALIDATE}.\n")
-
-
-@contextmanager
-def _engine(choice: EngineChoice) -> Iterator[Engine]:
-    engine = _make_engine(choice)
-    try:
-        yield engine
-    finally:
-        engine.close()
 
 
 def _make_engine(choice: EngineChoice) -> Engine:

@@ -19,7 +19,7 @@ from site_node.clinical.mapping import propose
 from site_node.clinical.sheet import ClinicalSheet, type_table
 from site_node.clinical.sheet_store import SheetStore
 from site_node.clinical.table import read_table
-from site_node.table import Table
+from site_node.sheets.table import Table
 
 DICTIONARY = load_protocol().clinical
 CELLS = (

@@ -16,7 +16,7 @@ from openpyxl.xml.constants import SHEET_MAIN_NS
 from shared.errors import ClinicalSheetInvalid
 from shared.protocol.loader import load_protocol
 from site_node.clinical.sheet import read_sheet
-from site_node.workbook import WorkbookInvalid, is_workbook, read_workbook
+from site_node.sheets.workbook import WorkbookInvalid, is_workbook, read_workbook
 
 DICTIONARY = load_protocol().clinical
 SAVE = "save it as XLSX"
@@ -116,7 +116,7 @@ def test_xml_that_is_not_what_it_should_be_is_refused_or_read(at: int, length: i
 
 
 def test_a_workbook_that_unpacks_to_too_much_is_not_opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("site_node.workbook._UNPACKED", 1000)
+    monkeypatch.setattr("site_node.sheets.workbook._UNPACKED", 1000)
     (tmp_path / "sheet.xlsx").write_bytes(WHOLE)
     with pytest.raises(ClinicalSheetInvalid, match="unpacks"):
         read_sheet(tmp_path / "sheet.xlsx", DICTIONARY)
@@ -162,7 +162,7 @@ def test_a_cell_far_away_costs_no_memory_for_those_between(tmp_path: Path, place
 
 
 def test_wide_rows_are_bounded_together(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("site_node.workbook._MOST_CELLS", 5)
+    monkeypatch.setattr("site_node.sheets.workbook._MOST_CELLS", 5)
     (tmp_path / "sheet.xlsx").write_bytes(WHOLE)
     with pytest.raises(ClinicalSheetInvalid, match="too far apart"):
         read_sheet(tmp_path / "sheet.xlsx", DICTIONARY)

@@ -20,7 +20,7 @@ from openpyxl.utils import range_boundaries
 from openpyxl.utils.datetime import CALENDAR_MAC_1904
 from openpyxl.utils.escape import unescape
 
-from site_node.table import Cell, Place, Table, is_error, literal_of
+from site_node.sheets.table import Cell, Place, Table, is_error, literal_of
 
 _NAMES = frozenset({".xlsx", ".xlsm", ".xls", ".xlsb", ".ods"})
 _ZIP = b"PK\x03\x04"
