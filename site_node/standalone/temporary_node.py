@@ -40,7 +40,6 @@ from site_node.study import (
 from site_node.validate.validation import validate
 
 UNFINISHED = ".unfinished"  # in the output folder: new files on their way, and the journal; no PHI
-_FOLDERS = ("spool", "work", "reports", "quarantine", "outbox", "receipts")
 _NOT_HOLDING = frozenset({"unreadable"})  # nobody is there to look: a file that the screen cannot read is left out
 Outcomes = dict[str, FileOutcome]  # by the opaque name of the instance
 
@@ -60,8 +59,7 @@ class TemporaryNode:
             scratch = self._stack.enter_context(scratch_folder())
         folder = Path(tempfile.mkdtemp(dir=scratch))
         self._home = SiteHome(folder, outputs=job.out / UNFINISHED)
-        for name in _FOLDERS:
-            (folder / name).mkdir(mode=0o700)
+        self._home.reports.mkdir(mode=0o700)
         self._records = Records(self._home)
         self._ledger = Ledger(self._home.ledger, durable=False)
         self._stack.callback(self._ledger.close)

@@ -1,32 +1,12 @@
 """A copy in the spool is whole or copied again, and what is said of it shows no patient."""
 
-import hashlib
 from pathlib import Path
 
 import pytest
 
 from shared.errors import DiskFull
-from shared.ids import StudyKey
-from site_node.receive.folder import Reception, receive_folder
 from tests.factories.dicom import make_ct, write_file
-
-
-class Keys:
-    """The study keys of this test."""
-
-    def study_key(self, study_uid: str) -> StudyKey:
-        return StudyKey(hashlib.sha256(study_uid.encode()).hexdigest()[:32])
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    folder = tmp_path / "source"
-    folder.mkdir()
-    return folder
-
-
-def receive(source: Path) -> Reception:
-    return receive_folder(source, source.parent / "spool", Keys())
+from tests.unit.site_node.receive.conftest import receive
 
 
 def write_ct(folder: Path, patient: str = "P") -> None:

@@ -24,34 +24,14 @@ from pydicom.uid import (
 )
 
 from shared.errors import DicomUnreadable, NoDicomFound, SourceMissing
-from shared.ids import StudyKey
 from site_node.dicom.data_digest import data_digest
 from site_node.dicom.header import Header
 from site_node.dicom.reading import read_header
 from site_node.reasons import catalogue
-from site_node.receive.folder import Reception, receive_folder
+from site_node.receive.folder import Reception
 from site_node.study import Ending
 from tests.factories.dicom import make_ct, make_dx, write_file
-
-
-class Keys:
-    """The study keys of this test."""
-
-    def study_key(self, study_uid: str) -> StudyKey:
-        return StudyKey(hashlib.sha256(study_uid.encode()).hexdigest()[:32])
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    folder = tmp_path / "source"
-    folder.mkdir()
-    return folder
-
-
-def receive(source: Path) -> Reception:
-    spool = source.parent / "spool"
-    spool.mkdir(exist_ok=True)
-    return receive_folder(source, spool, Keys())
+from tests.unit.site_node.receive.conftest import receive
 
 
 def codes(reception: Reception) -> dict[str, str]:
