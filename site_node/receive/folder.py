@@ -1,8 +1,8 @@
 """Receive a source into the spool: copy every file under an opaque name, read the copy, and group files by study.
 
 The copy is made before it is read, so a file that changes meanwhile counts as it was copied. Its final name is the
-digest of its data: receiving the same source again after a kill gives the same names. The copies of a study become
-durable together, before it counts as received.
+digest of its data: receiving the same source again after a kill gives the same names. All copies become
+durable together, before they count as received.
 """
 
 import hashlib
@@ -129,12 +129,14 @@ def receive_folder(
     if not files and all(file.reason.code in NO_DICOM for file in refusals):
         raise NoDicomFound(source=str(source))
     try:
-        return _reception(files, refusals, pseudonyms).model_copy(update={"names": tuple(names)})
+        if not in_place:
+            sync_filesystem(spool)
     except DiskFull:
         for file in files:
             if file.is_new_copy:
                 file.instance.path.unlink(missing_ok=True)
         raise
+    return _reception(files, refusals, pseudonyms).model_copy(update={"names": tuple(names)})
 
 
 def _refused(candidate: Candidate, code: str, *, in_place: bool) -> RefusedFile:
@@ -249,10 +251,6 @@ def _reception(files: Sequence[_FileRead], refusals: Sequence[RefusedFile], pseu
     for first, *_ in copies.values():
         studies[first.header.study_instance_uid].append(first)
     built = [_study(uid, members, pseudonyms) for uid, members in sorted(studies.items())]
-    for study, _ in built:
-        copied = next((instance.path for instance in study.instances if instance.stamp is None), None)
-        if copied is not None:
-            sync_filesystem(copied.parent)
     for file in conflicting:
         _remove_copy(file)
     keys = {study.study_instance_uid: study.key for study, _ in built}
