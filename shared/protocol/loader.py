@@ -55,8 +55,7 @@ def load_protocol(name: str = "ricord") -> Protocol:
     texts |= {f"{part}/{getattr(listing, part)}": _read(part, getattr(listing, part)) for part in PARTS}
     profile_texts = _folder("deidentify")
     profile = Profile.from_files(profile_texts, file=listing.profile)
-    profile_files = (listing.profile, profile.table, profile.terms, profile.safe_private)
-    texts |= {f"deidentify/{file}": profile_texts[file] for file in profile_files if file}
+    texts |= {f"deidentify/{file}": profile_texts[file] for file in profile.files}
     return Protocol(
         name=listing.name,
         edition=listing.edition,

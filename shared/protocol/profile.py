@@ -6,13 +6,12 @@ removed**; a profile with an unknown action, option, code or kind refuses to loa
 """
 
 import hashlib
-import re
 from collections.abc import Mapping
 from functools import cached_property
 from types import MappingProxyType
 from typing import Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from shared.errors import ProtocolInvalid
 from shared.frozen import Frozen
@@ -20,6 +19,7 @@ from shared.ids import Sha256
 from shared.protocol.parts import parse_part
 from shared.protocol.private import SafePrivate, read_safe_private
 from shared.protocol.rules import COPY_ACTIONS, DROP_ACTIONS, FREE_TEXT, Action, Rule, read_rules
+from shared.protocol.words import DEVICES, ENGLISH, SURNAMES, VOCABULARY, Words
 
 __all__ = ["COPY_ACTIONS", "DROP_ACTIONS", "FREE_TEXT", "Action", "Profile", "Rule", "digest_of", "read_rules"]
 
@@ -54,28 +54,13 @@ class Quarantine(Frozen):
     conversion_type: frozenset[str]
 
 
-class Text(Frozen):
-    """What is cut out of descriptions besides the patient's own identifiers: regular expressions."""
-
-    deny: tuple[str, ...]
-
-    @field_validator("deny")
-    @classmethod
-    def _compiles(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
-        for pattern in patterns:
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                raise ValueError(f"`{pattern}` is no regular expression") from error
-        return patterns
-
-
 class _Options(Frozen):
     name: str
     edition: str
     source: str
     table: str  # file names beside the TOML file
-    terms: str
+    words: str
+    prose: bool = False  # whether a general English list stands beside the vocabulary
     safe_private: str = ""
     notes: tuple[str, ...] = ()  # where the profile departs from its source, in whole sentences for `explain`
     method: str = Field(max_length=64)  # LO, PS3.5 section 6.2
@@ -85,14 +70,14 @@ class _Options(Frozen):
     claims: Claims
     kinds: dict[str, str]  # SOP class -> short name
     quarantine: Quarantine
-    text: Text
 
 
 class Profile(_Options):
     """A whole profile with its table."""
 
     digest: Sha256  # of its files
-    known_terms: frozenset[str]
+    files: tuple[str, ...]  # their names
+    vocabulary: Words = Field(repr=False)
     rules: tuple[Rule, ...] = Field(repr=False)
     safe: tuple[SafePrivate, ...] = Field(default=(), repr=False)
 
@@ -120,11 +105,6 @@ class Profile(_Options):
     def name_tags(self) -> frozenset[int]:
         """The tags of persons' names."""
         return frozenset(rule.tag for rule in self.rules if "PN" in rule.vrs)
-
-    @cached_property
-    def deny_pattern(self) -> re.Pattern[str]:
-        """What no kept text may hold; matches nothing where the profile lists nothing."""
-        return re.compile("|".join(f"(?:{pattern})" for pattern in self.text.deny) or r"(?!)", re.IGNORECASE)
 
     def action(self, tag: int) -> Action:
         """What happens to an attribute; one that no row names is removed."""
@@ -167,8 +147,9 @@ class Profile(_Options):
         """
         options = parse_part(_text(files, file, named_in=file), _Options, file=file)
         table = _text(files, options.table, named_in=file)
-        terms = _text(files, options.terms, named_in=file)
-        used = {file: files[file], options.table: table, options.terms: terms}
+        lists = (options.words, VOCABULARY, DEVICES, SURNAMES, *([ENGLISH] if options.prose else []))
+        listed = {name: _text(files, name, named_in=file) for name in lists}
+        used = {file: files[file], options.table: table, **listed}
         if options.safe_private:
             used[options.safe_private] = _text(files, options.safe_private, named_in=file)
         rules = read_rules(table, file=options.table)
@@ -178,9 +159,8 @@ class Profile(_Options):
             **options.model_dump(),
             digest=digest_of(used),
             safe=read_safe_private(used.get(options.safe_private, ""), file=options.safe_private),
-            known_terms=frozenset(
-                word for line in terms.splitlines() if not line.startswith("#") for word in line.split()
-            ),
+            vocabulary=Words.from_files(listed, file=options.words, prose=options.prose),
+            files=tuple(used),
             rules=rules,
         )
 
