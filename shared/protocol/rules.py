@@ -14,8 +14,8 @@ from shared.protocol.vr import VRS
 class Action(StrEnum):
     """What happens to an attribute, at every depth. Where Type 1 requires a value, an emptied one becomes a dummy."""
 
-    KEEP = "keep"  # copied; its form is checked, text is searched for identifiers, sequences are walked
-    CLEAN = "clean"  # a description: identifiers and all that the deny list matches are cut out
+    KEEP = "keep"  # copied; its form is checked, texts keep public words and measures only, sequences are walked
+    CLEAN = "clean"  # a description: as `keep`, and the profile says that it cleaned descriptions
     EMPTY = "empty"
     REMOVE = "remove"
     SHIFT = "shift"  # every date in it goes back by the patient's shift; times stay
@@ -27,7 +27,8 @@ class Action(StrEnum):
     WRITE = "write"  # dropped, and written anew by the program
 
 
-FREE_TEXT = frozenset({"ST", "LT", "UT", "UC", "UR", "PN", "UN", "AE"})
+PROSE = frozenset({"ST", "LT", "UT", "UC"})
+FREE_TEXT = PROSE | {"UR", "PN", "UN", "AE"}
 COPY_ACTIONS = frozenset({Action.KEEP, Action.CLEAN})
 DROP_ACTIONS = frozenset({Action.REMOVE, Action.WRITE})
 
@@ -78,6 +79,6 @@ def _rule(row: Mapping[str, str], *, file: str, line: int) -> Rule:
         raise ProtocolInvalid(file=file, problem=f"line {line} has an unknown action or is malformed") from error
     if not vrs <= VRS:
         raise ProtocolInvalid(file=file, problem=f"line {line} has an unknown value representation")
-    if rule.action in COPY_ACTIONS and vrs & FREE_TEXT:
+    if vrs & (FREE_TEXT if rule.action is Action.KEEP else FREE_TEXT - PROSE) and rule.action in COPY_ACTIONS:
         raise ProtocolInvalid(file=file, problem=f"line {line} copies free text or a name")
     return rule

@@ -51,13 +51,16 @@ class _Letters(Frozen):
     signs: str
 
 
-class _Numbers(Frozen):
+class Numbers(Frozen):
+    """Which numbers may leave, and beside which words they may not."""
+
     digits: int = Field(gt=0)
     digits_measured: int = Field(gt=0)
     decimals_measured: int = Field(gt=0)
     units: frozenset[str]
     ages: frozenset[str]
     oldest: int = Field(gt=0)
+    markers: frozenset[str]
     months: frozenset[str]
 
 
@@ -76,7 +79,7 @@ class WordRules(Frozen):
     source: str
     public: _Public
     letters: _Letters
-    numbers: _Numbers
+    numbers: Numbers
     forms: _Forms
     schemes: dict[str, Pattern]  # coding scheme -> form of its codes
     terms: _Terms
@@ -84,7 +87,12 @@ class WordRules(Frozen):
     @cached_property
     def form(self) -> re.Pattern[str]:
         """Matches, as a whole and in small letters, a name made of letters and digits that may leave."""
-        return re.compile("|".join(f"(?:{pattern})" for pattern in self.forms.names))
+        return re.compile("|".join(f"(?:{pattern})" for pattern in self.forms.names), re.ASCII)
+
+    @cached_property
+    def scheme_forms(self) -> Mapping[str, re.Pattern[str]]:
+        """The form of the codes of each coding scheme."""
+        return {scheme: re.compile(pattern, re.ASCII) for scheme, pattern in self.schemes.items()}
 
 
 class Word(NamedTuple):
@@ -150,7 +158,7 @@ class Words(Frozen):
 
 
 def _vocabulary(text: str, surnames: list[str]) -> dict[str, Word]:
-    """The words of the table as they are written, and without their marks: then they may be a surname (`dünn`, Dunn)."""
+    """The words of the table as written and without marks; then they may be a surname (`dünn`, Dunn)."""
     ranks = {name: rank for rank, name in enumerate(surnames, start=1)}
     words: dict[str, Word] = {}
     for row in csv.DictReader(text.splitlines(), delimiter="\t"):

@@ -9,18 +9,16 @@ from typing import NamedTuple
 from pydicom.uid import UID_dictionary
 
 from shared.protocol.profile import FREE_TEXT, Action, Rule
-from shared.protocol.vr import FORMS, WORD_SIZES
-from site_node.deidentify.characters import decode, encodings_of, undeclared_readings
+from shared.protocol.vr import FORMS, LONGEST, WORD_SIZES
+from site_node.deidentify.characters import decode, encode_text, encodings_of
 from site_node.deidentify.context import StudyContext
 from site_node.deidentify.date_shift import shift_values, years_between
 from site_node.deidentify.hidden_bytes import is_of_length
-from site_node.deidentify.identifiers import Encodings, cut, known_forms, normal
+from site_node.deidentify.identifiers import Encodings
 from site_node.deidentify.reasons import unsupported
 from site_node.deidentify.value_forms import (
     AGE,
-    CONTACT,
     PADDING,
-    UID_IN_TEXT,
     digits_of,
     is_standard,
     is_tolerated,
@@ -29,7 +27,9 @@ from site_node.dicom.elements import ElementRun, encode
 
 CHARACTER_SET = 0x00080005
 _SHORT = 256  # bytes of a value worth remembering
-_LONGEST_DESCRIPTION = 1_024  # bytes; no representation that is cleaned allows more than 64 letters
+_LONGEST_TEXT = 65_536  # bytes
+_PROSE = frozenset({"LT", "ST", "UT"})  # one value, which may have lines
+_MAKER = "Manufacturer"  # in the keywords of the names of makers and their models
 _MOST_ANSWERS = 20_000  # remembered under one condition at once
 _DUMMY = b"REMOVED "  # where Type 1 asks for some text (PS3.15 Table E.1-1a, D)
 _TEXT = frozenset({"CS", "LO", "SH"})
@@ -67,7 +67,7 @@ class ElementActions:
         self._explicit = condition.explicit
         self._encodings = condition.encodings
         self._identifiers = condition.context.identifiers
-        self._known_terms = known_forms(condition.context.profile)
+        self._telling = self._identifiers.telling()
         self._answers: dict[tuple[int, str, bytes], bytes | None] = {}
         self._outcomes: dict[bytes, Outcome] = {}
 
@@ -117,7 +117,7 @@ class ElementActions:
             case Action.BIRTH:
                 new = self._birth(rule, raw)
             case Action.CLEAN:
-                new = self._text(rule, raw, describe=True)
+                new = self._text(rule, vr, raw)
             case Action.PATIENT:
                 new = self._context.pseudonym.encode()
             case Action.ACCESSION:
@@ -140,7 +140,7 @@ class ElementActions:
         elif vr == "CS" and not all(is_tolerated(vr, value) for value in raw.split(b"\\")):
             new = self._emptied(rule)
         elif vr in _TEXT:
-            new = self._text(rule, raw, describe=False)
+            new = self._text(rule, vr, raw)
         elif vr in {"DA", "DT"}:
             new = self._shift(rule, raw)
         elif vr == "UI":
@@ -156,7 +156,7 @@ class ElementActions:
         if not _TELLING <= len(raw) <= _SHORT:
             return False
         text = raw.decode("latin-1").casefold()
-        return any(form in text for form in self._identifiers.inside)
+        return any(form in text for form in self._telling)
 
     def _number(self, rule: Rule, vr: str, raw: bytes) -> bytes:
         """A number or time of the right form stays; any other is emptied, or refused where one is required."""
@@ -217,36 +217,24 @@ class ElementActions:
             return b""
         return b"090Y" if age.group(2) == b"Y" and int(age.group(1)) > _OLDEST else value
 
-    def _text(self, rule: Rule, raw: bytes, *, describe: bool) -> bytes:
-        """Descriptions lose what identifies; any other text that holds an identifier is emptied whole."""
-        if describe and len(raw) > _LONGEST_DESCRIPTION:
+    def _text(self, rule: Rule, vr: str, raw: bytes) -> bytes:
+        """What is left of a text, value by value, in the file's character set."""
+        if len(raw) > _LONGEST_TEXT:
             return self._emptied(rule)
-        text = decode(raw, self._encodings)
-        if describe:
-            new = "\\".join(self._clean(value) for value in text.split("\\"))
+        text, judge = decode(raw, self._encodings), self._context.text_rule
+        values = [text] if vr in _PROSE else text.split("\\")
+        if vr == "CS":
+            left = [judge.code(value) for value in values]
+        elif _MAKER in rule.keyword:
+            left = [judge.device(value) for value in values]
         else:
-            hidden = UID_IN_TEXT.search(text) or CONTACT.search(text)
-            new = "" if hidden else cut(text, self._identifiers, self._known_terms, description=False)
-        if new == text and not self._is_misread(raw, describe):
+            longest = LONGEST.get(vr, _LONGEST_TEXT)
+            left = [judge.remains(value, longest=longest, prose=vr in _PROSE) for value in values]
+        new = "\\".join(left)
+        if new == text:
             return raw
-        stays = describe and new.isascii() and bool(normal(new))
-        return new.encode() if stays else self._emptied(rule)
-
-    def _is_misread(self, raw: bytes, describe: bool) -> bool:
-        """Whether a text holds an identifier in another character set than the declared one."""
-        return any(
-            cut(text, self._identifiers, self._known_terms, description=describe) != text
-            for text in undeclared_readings(raw)
-        )
-
-    def _clean(self, value: str) -> str:
-        """Cut until nothing more is found: the remains of a cut may form another identifier."""
-        while True:
-            without = cut(value, self._identifiers, self._known_terms, description=True)
-            without = self._context.profile.deny_pattern.sub(" ", without)
-            if without == value:
-                return value
-            value = " ".join(without.split())
+        encoded = encode_text(new.rstrip("\\"), self._encodings) if any(left) else None
+        return encoded or self._emptied(rule)
 
     def _emptied(self, rule: Rule) -> bytes:
         """Nothing, or the dummy where Type 1 asks for a text."""

@@ -11,6 +11,7 @@ from shared.ids import Uid
 from shared.protocol.profile import Action, Rule
 from shared.protocol.search_terms import search_terms
 from site_node.deidentify.actions import CHARACTER_SET, ElementActions, Outcome
+from site_node.deidentify.codes import is_of_known_scheme, standing_values
 from site_node.deidentify.context import StudyContext
 from site_node.deidentify.hidden_bytes import LUT_DATA, check_table
 from site_node.deidentify.kinds import INSTANCE
@@ -36,6 +37,7 @@ _STUDY, _SERIES, _CLASS = 0x0020000D, 0x0020000E, 0x00080016
 _NAME, _ID = 0x00100010, 0x00100020
 _METHOD_CODES = 0x00120064
 _CODE_VALUE, _SCHEME, _MEANING = 0x00080100, 0x00080102, 0x00080104
+_CODE_VRS = {_CODE_VALUE: "SH", _SCHEME: "SH", _MEANING: "LO"}
 _IMPLEMENTATION = "2.25.206518923012283473928341902384752938475"  # ours, PS3.5 Annex B.2
 _VERSION = "RICORD_FED_1"
 _PRIVATE = 0x0013
@@ -146,9 +148,12 @@ class _Writer:
         """Each element that stays, encoded, by rising tag."""
         parts: list[tuple[int, bytes]] = []
         never = _never_in_items() if in_item else self._never
+        standing = standing_values(dataset) if in_item else {}
         for tag, element in dataset.items():
             rule = self._rules.get(tag)
-            if rule is None:
+            if tag in standing:
+                parts.append((tag, encode(tag, _CODE_VRS[tag], standing[tag], explicit=self._explicit)))
+            elif rule is None:
                 if tag >> 16 & 1 and tag >> 16 in self._safe_groups:
                     parts += self._private(tag, element, dataset if in_item else self._facts, actions)
             elif tag not in never:
@@ -194,6 +199,8 @@ class _Writer:
     def _sequence(self, rule: Rule, items: Items, actions: ElementActions) -> bytes:
         bodies = []
         for item in items():
+            if not is_of_known_scheme(item, self._context.profile.vocabulary.rules):
+                continue
             if LUT_DATA in item:
                 check_table(item)
             inner = self._cache.inside(actions, bytes_of(item, CHARACTER_SET)) if CHARACTER_SET in item else actions

@@ -1,19 +1,12 @@
 """Character sets: from SpecificCharacterSet to text, for searching only; what is kept is copied undecoded."""
 
 import warnings
-from collections.abc import Iterator
 from functools import lru_cache
 
-from pydicom.charset import convert_encodings, decode_bytes, python_encoding
+from pydicom.charset import convert_encodings, decode_bytes, encode_string, python_encoding
 
 from shared.protocol.search_terms import search_terms
 from site_node.deidentify.reasons import unsupported
-
-_UNDECLARED = (
-    "utf-8",
-    "latin-1",
-    *(f"cp{page}" for page in range(1250, 1259)),
-)  # what systems write, whatever they say
 
 
 @lru_cache(maxsize=256)
@@ -37,11 +30,6 @@ def readings(value: bytes, encodings: tuple[str, ...]) -> tuple[str, ...]:
     return (declared,) if meant == declared else (declared, meant)
 
 
-def undeclared_readings(value: bytes) -> Iterator[str]:
-    """The texts that a value may be if it was written in another character set than its file declares."""
-    return (value.decode(encoding, errors="ignore") for encoding in (() if value.isascii() else _UNDECLARED))
-
-
 def decode(value: bytes, encodings: tuple[str, ...]) -> str:
     """The text of a value; bytes that the character set does not allow are read as Latin-1, so that nothing hides."""
     if value.isascii() and b"\x1b" not in value:
@@ -52,3 +40,13 @@ def decode(value: bytes, encodings: tuple[str, ...]) -> str:
             return str(decode_bytes(value, list(encodings), set(search_terms().letters.delimiters)))
     except (UnicodeError, Warning, LookupError):
         return value.decode("latin-1")
+
+
+def encode_text(text: str, encodings: tuple[str, ...]) -> bytes | None:
+    """The bytes of a text; `None` where the character set does not hold it."""
+    if text.isascii():
+        return text.encode("ascii")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        encoded = bytes(encode_string(text, list(encodings)))
+    return encoded if decode(encoded, encodings) == text else None

@@ -7,6 +7,7 @@ from shared.ids import PatientPseudonym
 from shared.protocol.profile import Action, Profile
 from shared.protocol.search_terms import search_terms
 from site_node.deidentify.identifiers import Identifiers, StudyIdentifiers
+from site_node.deidentify.text import TextRule
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.study import Identity
 
@@ -24,11 +25,17 @@ class StudyContext:
     study_instance_uid: str
     identifiers: Identifiers
     searched: bool = False  # whether the pixels are searched for text later
+    accepted: frozenset[str] = frozenset()  # words that the site lets pass besides the public ones
 
     @cached_property
     def pseudonym(self) -> PatientPseudonym:
         """The patient's pseudonym."""
         return self.pseudonyms.patient(self.identity)
+
+    @cached_property
+    def text_rule(self) -> TextRule:
+        """What of a text may leave."""
+        return TextRule(self.profile.vocabulary, self.identifiers, self.accepted)
 
     @cached_property
     def shift_days(self) -> int:

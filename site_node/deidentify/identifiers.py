@@ -1,35 +1,26 @@
-"""Finding a patient's own identifiers in text, however they are cased, glued, accented or split.
+"""What the files of a study name: people, places, numbers and dates.
 
-Identifiers of the patient (names, numbers) are found anywhere in a word; those of other people and places only as
-whole words, because they are many and ordinary. Text is compared in a normal form: decomposed, without marks, folded
-case, letters and digits only.
+Texts are compared in a normal form: decomposed, without marks, folded case, letters and digits only. A word that
+nobody knows of does not leave anyway (`site_node.deidentify.text`); these are for words and numbers that might.
 """
 
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
-from datetime import date
-from functools import lru_cache
 from typing import NamedTuple
 
-from shared.protocol.profile import Profile
 from shared.protocol.search_terms import search_terms
-from site_node.deidentify.characters import decode, encodings_of, readings
-from site_node.deidentify.date_search import as_days, days_in, find_days, written_forms
+from site_node.deidentify.characters import encodings_of, readings
+from site_node.deidentify.date_search import days_in, written_forms
 from site_node.dicom.elements import Elements, ParsedFile, bytes_of
 
-_ANYWHERE = 4  # letters a patient's identifier needs to be found inside a word
-_ANYWHERE_FOREIGN = 2  # where a letter is a syllable or a word
-_WHOLE = 2  # letters an identifier needs at all
-_OTHERS_WHOLE = 3
-_PLACE_ANYWHERE = 6  # letters of a whole place name
-_SHORT_TEXT = 16  # letters that an SH or CS holds: devices cut what is longer
-_MOST_GLUED = 6  # words of a value that are glued two and two: prose would make millions of pairs
+_TELLING = 5  # letters or digits that do not occur by chance
+_SHORTENED = 4  # letters of a name that is cut short
 _CONTRIBUTING = 0x0018A001  # ContributingEquipmentSequence: its institution is mostly a vendor
 _CHARACTER_SET = 0x00080005
-_BIRTH, _STUDY_ID = 0x00100030, 0x00200010
+_BIRTH = 0x00100030
 _DATED = frozenset({"DA", "DT"})
-_DIGIT_RUN = re.compile(r"\d{5,}")  # too many digits to occur by chance
+_DIGITS = re.compile(rf"\d{{{_TELLING},}}")
 Encodings = tuple[str, ...]
 _RunKey = tuple[Encodings, bool, bytes]  # which elements bytes are depends on the VR encoding
 
@@ -71,19 +62,22 @@ def identifying_values(
 
 
 class Identifiers(NamedTuple):
-    """Normal forms of what must not be in any text of a file."""
+    """Normal forms of what a study's files name. PHI."""
 
-    inside: frozenset[str]  # found anywhere
-    whole: frozenset[str]  # found as whole words
-    numbers: frozenset[str]  # those of `inside` and `whole` that count even as known terms
-    places: frozenset[str]  # words of places; found as whole words, and in descriptions only
+    names: frozenset[str]  # words of people's and places' names, and how they are cut short
+    numbers: frozenset[str]  # long enough not to occur by chance; with letters where they have some
     dates: frozenset[str] = frozenset()  # digits of dates, too short to be looked for in times of day
-    days: frozenset[date] = frozenset()  # every day that the files name
+    day_months: frozenset[str] = frozenset()  # days of the year as decimals: `14.5`, `5.14`
+
+    def telling(self) -> frozenset[str]:
+        """The forms that do not occur by chance among other bytes."""
+        return frozenset(name for name in self.names if len(name) >= _TELLING) | self.numbers
 
 
 def normal(text: str) -> str:
     """Letters and digits of `text`, decomposed, unmarked, case folded."""
-    return _normal_with_places(text)[0]
+    folded = unicodedata.normalize("NFKD", text).casefold().translate(search_terms().letters.to_plain)
+    return "".join(letter for letter in folded if letter.isalnum())
 
 
 class StudyIdentifiers:
@@ -128,135 +122,44 @@ class StudyIdentifiers:
 
 def find_identifiers(values: Iterable[IdentifyingValue], extra: Iterable[str]) -> Identifiers:
     """The forms of all that a study's files name, and of `extra` (the study's own PatientID and issuer)."""
-    values, extra = tuple(values), tuple(extra)
-    days = {value.raw for value in values if value.tag == _BIRTH}
-    texts: dict[str, set[str]] = {"name": set(), "number": set(), "person": set(), "place": set(), "run": set()}
-    for value in (value for value in values if value.tag != _BIRTH):
-        if value.tag == _STUDY_ID:
-            texts["run"].add(decode(value.raw, value.encodings))
-        texts[_kind(value.tag)].update(readings(value.raw, value.encodings))
-
-    def forms(kind: str) -> set[str]:
-        return set().union(*map(_forms, texts[kind]))
-
-    numbers = set().union(*map(_number_forms, texts["number"])) | {normal(text) for text in extra}
-    numbers |= set().union(*map(_digit_runs, (*texts["number"], *texts["run"], *extra)))
+    days, texts, numbers = set[bytes](), set[str](), set(extra)
+    tags = search_terms().tags
+    for value in values:
+        if value.tag == _BIRTH:
+            days.add(value.raw)
+        else:
+            texts.update(readings(value.raw, value.encodings))
+            if value.tag in tags.numbers | tags.places:
+                numbers.update(readings(value.raw, value.encodings))
     long, short = written_forms(days)
-    numbers |= long
-    own = forms("name") | numbers
-    inside = {form for form in own if len(form) >= (_ANYWHERE if form.isascii() else _ANYWHERE_FOREIGN)}
-    whole = {form for form in own if len(form) >= _WHOLE} | {
-        form for form in forms("person") if len(form) >= _OTHERS_WHOLE
-    }
-    inside |= {form[:_SHORT_TEXT] for form in inside}
-    inside |= {name for name in map(normal, texts["place"]) if len(name) >= _PLACE_ANYWHERE}
-    places = {form for form in forms("place") if len(form) >= _OTHERS_WHOLE}
-    whole |= short
     return Identifiers(
-        frozenset(inside), frozenset(whole - inside), frozenset(numbers), frozenset(places), short, as_days(days)
+        frozenset().union(*map(_names, texts)),
+        frozenset().union(long, *map(_numbers, numbers)),
+        short,
+        frozenset(form for day in days for form in _day_months(day)),
     )
 
 
-def _kind(tag: int) -> str:
-    """Whose name or number a tag holds; every PN that is not the patient's is a person's."""
-    tags = search_terms().tags
-    if tag in tags.names:
-        return "name"
-    if tag in tags.numbers:
-        return "number"
-    return "place" if tag in tags.places else "person"
-
-
-def cut(text: str, identifiers: Identifiers, known: frozenset[str], *, description: bool) -> str:
-    """`text` without the words that hold an identifier.
-
-    Args:
-        text: one value.
-        identifiers: what to look for.
-        known: terms (normal forms) that identify only as a number or, in a description, as the patient's name.
-        description: whether it is free text, in which places count too.
-    """
-    dropped: set[int] = set()
-    folded, places = _normal_with_places(text)
-    for form in _forms_to_find(identifiers, known, description):
-        at = folded.find(form)
-        while at >= 0:
-            first, last = places[at], places[at + len(form) - 1]
-            if form in identifiers.inside or (_edge(text, first - 1, first) and _edge(text, last, last + 1)):
-                dropped.update(range(first, last + 1))
-            at = folded.find(form, at + 1)
-    for start, end in find_days(text, identifiers.days):
-        dropped.update(range(start, end))
-    if not dropped:
-        return text
-    words = (word for word in re.finditer(r"\S+", text) if dropped.isdisjoint(range(*word.span())))
-    return " ".join(word.group() for word in words)
-
-
-@lru_cache(maxsize=4)
-def _forms_to_find(identifiers: Identifiers, known: frozenset[str], description: bool) -> frozenset[str]:
-    """The forms to look for, cached until the files name something new. PHI."""
-    own = identifiers.inside | identifiers.whole
-    if description:
-        return (own | identifiers.places) - (known - identifiers.numbers - own)
-    return own - (known - identifiers.numbers)
-
-
-def known_forms(profile: Profile) -> frozenset[str]:
-    """The profile's known terms in normal form."""
-    return _normal_forms(profile.known_terms)
-
-
-@lru_cache(maxsize=8)
-def _normal_forms(terms: frozenset[str]) -> frozenset[str]:
-    return frozenset(map(normal, terms))
-
-
-def _forms(text: str) -> set[str]:
-    """Each word of a value, its parts, each value whole, and neighbouring words glued both ways round."""
-    forms: set[str] = set()
+def _names(text: str) -> Iterator[str]:
+    """The words of a name without digits, as written and as spelled without marks; each also cut short."""
     composed = unicodedata.normalize("NFC", text).casefold()
-    spelled = composed.translate(search_terms().letters.to_spelled)
-    for value in re.split(r"[\\=]", text if spelled == composed else f"{text}\\{spelled}"):
-        words = [word for word in map(normal, re.split(r"[\^\s,;/]+", value)) if word]
-        forms.update(words, map(normal, re.split(r"[\^\s,;/-]+", value)), map(normal, re.split(r"[\W_]+", value)))
-        forms.add("".join(words))
-        near = words[:_MOST_GLUED]
-        forms.update(first + second for first in near for second in near if first != second)
-    forms.discard("")
-    return forms
+    for spelling in {text, composed.translate(search_terms().letters.to_spelled)}:
+        for word in map(normal, (*re.split(r"[\W_]+", spelling), *re.split(r"[\^\s\\=,;/]+", spelling))):
+            if len(word) > 1 and not any(letter.isdigit() for letter in word):
+                yield word
+                yield from (word[:length] for length in range(_SHORTENED, len(word)))
 
 
-def _number_forms(text: str) -> set[str]:
-    """A number as a whole, and its parts where they are long enough to identify."""
-    forms: set[str] = set()
+def _numbers(text: str) -> Iterator[str]:
+    """A number as a whole, its parts and its digits with and without leading zeros, where they are long enough."""
     for value in text.split("\\"):
-        forms |= {normal(value)} | {part for part in map(normal, value.split()) if len(part) > _ANYWHERE}
-    forms.discard("")
-    return forms
+        whole = normal(value)
+        runs = _DIGITS.findall(whole)
+        for form in (whole, *map(normal, value.split()), *runs, *(run.lstrip("0") for run in runs)):
+            if len(form) >= _TELLING and any(letter.isdigit() for letter in form):
+                yield form
 
 
-def _digit_runs(text: str) -> set[str]:
-    """The digits of a number without its prefix, with and without leading zeros."""
-    runs = {run for form in (text, *map(normal, text.split("\\"))) for run in _DIGIT_RUN.findall(form)}
-    return runs | {short for run in runs if _DIGIT_RUN.fullmatch(short := run.lstrip("0"))}
-
-
-def _normal_with_places(text: str) -> tuple[str, list[int]]:
-    letters: list[str] = []
-    places: list[int] = []
-    to_plain = search_terms().letters.to_plain
-    for place, letter in enumerate(text):
-        for part in unicodedata.normalize("NFKD", letter).casefold().translate(to_plain):
-            if part.isalnum():
-                letters.append(part)
-                places.append(place)
-    return "".join(letters), places
-
-
-def _edge(text: str, left: int, right: int) -> bool:
-    """Whether a word ends between two places: no letter on a side, a change to upper case, or to or from digits."""
-    if left < 0 or right >= len(text):
-        return True
-    a, b = text[left], text[right]
-    return not a.isalnum() or not b.isalnum() or a.isdigit() != b.isdigit() or (a.islower() and b.isupper())
+def _day_months(day: bytes) -> tuple[str, str]:
+    month, number = int(day[4:6]), int(day[6:])
+    return f"{number}.{month}", f"{month}.{number}"

@@ -1,4 +1,4 @@
-"""The forms that values which stay must have (PS3.5 section 6.2), and those that identify somebody in any text."""
+"""The forms that values which stay must have (PS3.5 section 6.2)."""
 
 import re
 
@@ -6,8 +6,6 @@ from shared.protocol.vr import FORMS, LONGEST
 
 PADDING = b" \0"
 AGE = re.compile(rb"(\d{3})([DWMY])")
-CONTACT = re.compile(r"[^\s@]{1,64}@\S|https?:|\d{3,}[\s-]\d{3,}[\s-]\d{3,}")  # addresses and telephone numbers
-UID_IN_TEXT = re.compile(r"(?<![\d.])\d+(?:\.\d+){5,}")
 _WHOLE_NUMBER = re.compile(r" *[+-]?0*(\d+)(?:\.0*)?[ \0]*")
 
 

@@ -1,0 +1,52 @@
+"""Coded items: a code of a known scheme stays, with a meaning that the Standard gives it (PS3.3 section 8)."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from functools import cache
+
+from shared.protocol.words import WordRules
+from site_node.dicom.elements import Elements, bytes_of
+
+_CODE_VALUE, _SCHEME, _MEANING = 0x00080100, 0x00080102, 0x00080104
+_LONGEST_MEANING = 64  # letters of an LO
+
+
+def is_of_known_scheme(item: Elements, rules: WordRules) -> bool:
+    """Whether an item is no code, or has the form of the codes of a scheme that the rules list."""
+    if _SCHEME not in item:
+        return _CODE_VALUE not in item
+    form, code = rules.scheme_forms.get(_text(item, _SCHEME)), _text(item, _CODE_VALUE)
+    return form is not None and (not code or form.fullmatch(code) is not None)
+
+
+def standing_values(item: Elements) -> Mapping[int, bytes]:
+    """What stays of a code of a known scheme, by tag: the code, its scheme, and a meaning of the Standard.
+
+    A meaning that the Standard lacks is not among them; it is a text like any other.
+    """
+    if _SCHEME not in item:
+        return {}
+    scheme, code, meaning = (_text(item, tag) for tag in (_SCHEME, _CODE_VALUE, _MEANING))
+    values = {_SCHEME: scheme.encode(), _CODE_VALUE: code.encode()}
+    meanings = _meanings().get((scheme, code), ())
+    if not meanings:
+        return values
+    return {**values, _MEANING: (meaning if meaning in meanings else meanings[0]).encode()}
+
+
+@cache
+def _meanings() -> Mapping[tuple[str, str], list[str]]:
+    """The meanings of each code in the context groups of PS3.16 that fit CodeMeaning in any character set."""
+    from pydicom.sr.codedict import CONCEPTS  # large, and most files have no code
+
+    meanings = defaultdict[tuple[str, str], list[str]](list)
+    for scheme, concepts in CONCEPTS.items():
+        for codes in concepts.values():
+            for code, (meaning, _) in codes.items():
+                if len(meaning) <= _LONGEST_MEANING and meaning.isascii():
+                    meanings[scheme, code].append(meaning)
+    return meanings
+
+
+def _text(item: Elements, tag: int) -> str:
+    return bytes_of(item, tag).decode("latin-1").strip(" \0")

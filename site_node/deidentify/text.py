@@ -1,0 +1,181 @@
+"""What is left of a kept text: words that are public, and numbers in the form of a measure.
+
+Each token of a text is judged by itself, then by those beside it. What may not leave is dropped; the rest stays in
+order. The lists and figures are the profile's (`shared.protocol.words`); the reading behind the rule is k-anonymity
+(Sweeney 2002), applied to words.
+"""
+
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+
+from shared.protocol.words import Words, unmarked
+from site_node.deidentify.identifiers import Identifiers, normal
+from site_node.deidentify.tokens import Kind, Token, token_pattern, tokens_of
+
+_DECIMAL = re.compile(r"[0-9]{1,3}\.[0-9]")
+_NUMBERED = re.compile(r"([^\W\d_]{3,})[0-9]{1,2}")  # `Thorax1`
+_CASED = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")  # `ChestAbd`
+_SHORTEST_PART = 3  # letters of a word within another
+_MOST_PARTS = 3
+_NO_LIMIT = 1 << 30
+
+
+class TextRule:
+    """The rule on the texts of one study.
+
+    Args:
+        words: the profile's lists.
+        identifiers: what the study's files name.
+        accepted: words, in folded case, that the site lets pass besides.
+    """
+
+    def __init__(self, words: Words, identifiers: Identifiers, accepted: frozenset[str] = frozenset()) -> None:
+        self.dropped: set[str] = set()  # tokens so far. PHI
+        self._words = words
+        self._rules = words.rules
+        self._pattern = token_pattern(words.rules.numbers)
+        self._in_text = words.in_text | accepted
+        self._names = identifiers.names - words.known_everywhere
+        self._identifiers = identifiers
+
+    def code(self, value: str) -> str:
+        """A value of a coded attribute (CS) if all of it may leave, else nothing."""
+        tokens, keep = self._judged(value, self._words.in_codes)
+        return value if all(keep) and value == self._joined(value, tokens, keep) else ""
+
+    def remains(self, value: str, *, longest: int = _NO_LIMIT, prose: bool = False) -> str:
+        """What is left of a value; empty where that is signs only.
+
+        Args:
+            value: one value of an attribute.
+            longest: letters that its representation allows; tokens behind them are cut off.
+            prose: whether it may have lines (ST, LT, UT).
+        """
+        tokens, keep = self._judged(value, self._in_text)
+        return self._joined(value, tokens, keep, longest=longest, prose=prose) if any(keep) else ""
+
+    def device(self, value: str) -> str:
+        """The name of a maker or model if it is public as a whole, else what is left of it."""
+        return value if value.strip(" \0").casefold() in self._words.devices else self.remains(value)
+
+    def _judged(self, value: str, allowed: frozenset[str]) -> tuple[list[Token], list[bool]]:
+        """The tokens of a value, and whether each may leave."""
+        tokens = list(tokens_of(value, self._pattern))
+        keep = [self._may_leave(token, allowed) for token in tokens]
+        self._judge_numbers(value, tokens, keep)
+        self._drop_own_numbers(tokens, keep)
+        self._judge_neighbours(tokens, keep)
+        self.dropped.update(token.text for token, kept in zip(tokens, keep, strict=True) if not kept)
+        return tokens, keep
+
+    def _may_leave(self, token: Token, allowed: frozenset[str]) -> bool:
+        """Whether a token may leave by itself, whatever stands beside it."""
+        folded = token.text.casefold()
+        match token.kind:
+            case Kind.WORD:
+                leaves = self._is_public(token.text, allowed)
+            case Kind.LETTER:
+                leaves = folded in (allowed if allowed is self._words.in_codes else self._rules.letters.single)
+            case Kind.NUMBER:
+                whole = token.text.isdecimal() and len(token.text) <= self._rules.numbers.digits
+                leaves = whole or _DECIMAL.fullmatch(token.text) is not None
+                leaves &= token.text not in self._identifiers.day_months
+            case Kind.NAME:
+                numbered = _NUMBERED.fullmatch(token.text)
+                leaves = folded in allowed or self._rules.form.fullmatch(folded) is not None
+                leaves |= numbered is not None and self._is_public(numbered.group(1), allowed)
+            case Kind.MEASURE:
+                leaves = True
+        return leaves
+
+    def _is_public(self, word: str, allowed: frozenset[str]) -> bool:
+        """Whether a word is in the lists, or made of such words, and is no name of somebody in the headers."""
+        if normal(word) in self._names:
+            return False
+        forms = {word.casefold(), unmarked(word)}
+        if not forms.isdisjoint(allowed) or any(self._is_glued(form, _MOST_PARTS) for form in forms):
+            return True
+        parts = _CASED.findall(word)
+        return len(parts) > 1 and "".join(parts) == word and all(self._is_part(part.casefold()) for part in parts)
+
+    def _is_glued(self, word: str, most: int) -> bool:
+        """Whether a word is at most `most` public words written as one (`chestabdpel`)."""
+        if self._is_part(word):
+            return True
+        places = range(_SHORTEST_PART, len(word) - _SHORTEST_PART + 1) if most > 1 else ()
+        return any(self._is_part(word[:at]) and self._is_glued(word[at:], most - 1) for at in places)
+
+    def _is_part(self, word: str) -> bool:
+        return word in self._words.glued and word not in self._names
+
+    def _judge_numbers(self, value: str, tokens: Sequence[Token], keep: list[bool]) -> None:
+        """Drop numbers that the token beside them makes a date, an age, a telephone number or somebody's."""
+        for place, (left, right) in enumerate(pairwise(tokens)):
+            between = value[left.end : right.start]
+            if left.kind is Kind.NUMBER and right.kind is Kind.NUMBER:
+                keep[place] = keep[place + 1] = False
+            elif right.kind is Kind.NUMBER and self._is_explained(right, left, between):
+                keep[place + 1] = False
+            elif left.kind is Kind.NUMBER and self._is_explained(left, right, between):
+                keep[place] = False
+
+    def _is_explained(self, number: Token, other: Token, between: str) -> bool:
+        """Whether the token beside a number says that it is a day, an old age or somebody's number."""
+        numbers, word = self._rules.numbers, other.text.casefold()
+        is_marked = word in numbers.markers and other.start < number.start
+        is_old = word in numbers.ages and float(number.text.replace(",", ".")) > numbers.oldest
+        is_part = other.kind is Kind.NAME and not between.isspace() and len(number.text) > 1
+        return word in numbers.months or is_marked or is_old or is_part
+
+    def _drop_own_numbers(self, tokens: Sequence[Token], keep: list[bool]) -> None:
+        """Drop the tokens that together are a number of the patient."""
+        if all(token.kind is Kind.WORD for token in tokens):
+            return
+        letters = [(letter, place) for place, token in enumerate(tokens) for letter in normal(token.text)]
+        folded = "".join(letter for letter, _ in letters)
+        for number in self._identifiers.numbers:
+            at = folded.find(number)
+            while at >= 0:
+                for _, place in letters[at : at + len(number)]:
+                    keep[place] = False
+                at = folded.find(number, at + 1)
+
+    def _judge_neighbours(self, tokens: Sequence[Token], keep: list[bool]) -> None:
+        """Drop what may belong to a dropped token: a letter or number beside it, a title before it."""
+        titles = self._rules.letters.titles
+        places = [place for place, kept in enumerate(keep) if not kept]
+        while places:
+            place = places.pop()
+            for at in (place - 1, place + 1):
+                if not 0 <= at < len(tokens) or not keep[at]:
+                    continue
+                is_title = at < place and tokens[at].text.casefold() in titles
+                if is_title or tokens[at].kind in {Kind.LETTER, Kind.NUMBER}:
+                    keep[at] = False
+                    places.append(at)
+
+    def _joined(
+        self,
+        value: str,
+        tokens: Sequence[Token],
+        keep: Sequence[bool],
+        *,
+        longest: int = _NO_LIMIT,
+        prose: bool = False,
+    ) -> str:
+        """The kept tokens with what stood between them; a space where something was dropped."""
+        text, end, whole = "", 0, True  # whether nothing was dropped since the last kept token
+        for token, kept in zip(tokens, keep, strict=True):
+            if kept:
+                between = self._signs(value[end : token.start], prose=prose) if whole else " " if text else ""
+                if len(text) + len(between) + len(token.text) > longest:
+                    return text
+                text += between + token.text
+            end, whole = token.end, kept
+        return (text + self._signs(value[end:], prose=prose))[:longest] if whole else text
+
+    def _signs(self, between: str, *, prose: bool) -> str:
+        """Signs as they are; all that is no sign of the list is a space."""
+        allowed = self._rules.letters.signs
+        return "".join(sign if sign in allowed or (prose and sign in "\r\n\t\f") else " " for sign in between)
