@@ -53,7 +53,7 @@ def load_protocol(name: str = "ricord") -> Protocol:
     listing = parse_part(_read("protocols", f"{name}.toml"), _Listing, file=listing_file)
     texts = {listing_file: _read("protocols", f"{name}.toml")}
     texts |= {f"{part}/{getattr(listing, part)}": _read(part, getattr(listing, part)) for part in PARTS}
-    profile_texts = _folder("deidentify")
+    profile_texts = _profile_texts()
     profile = Profile.from_files(profile_texts, file=listing.profile)
     texts |= {f"deidentify/{file}": profile_texts[file] for file in profile.files}
     return Protocol(
@@ -70,7 +70,7 @@ def load_protocol(name: str = "ricord") -> Protocol:
 @lru_cache(maxsize=4)
 def load_profile(name: str = "ricord") -> Profile:
     """Load one de-identification profile of this release; raises `ProtocolInvalid`."""
-    return Profile.from_files(_folder("deidentify"), file=f"{name}.toml")
+    return Profile.from_files(_profile_texts(), file=f"{name}.toml")
 
 
 def load_criteria(name: str | Path = "ricord") -> Criteria:
@@ -91,6 +91,11 @@ def profile_names() -> tuple[str, ...]:
 def protocol_names() -> tuple[str, ...]:
     """The protocols of this release."""
     return tuple(sorted(file.removesuffix(".toml") for file in _folder("protocols")))
+
+
+def _profile_texts() -> Mapping[str, str]:
+    """The files of the profiles, and the lists of words that they share."""
+    return {**_folder("deidentify"), **{f"words/{name}": text for name, text in _folder("words").items()}}
 
 
 def _data() -> Traversable:

@@ -17,7 +17,12 @@ from pydantic import AfterValidator, Field
 from shared.frozen import Frozen
 from shared.protocol.parts import parse_part
 
-VOCABULARY, DEVICES, SURNAMES, ENGLISH = "vocabulary.tsv", "devices.txt", "surnames.txt", "english.txt"
+VOCABULARY, DEVICES, SURNAMES, ENGLISH = (
+    "words/vocabulary.tsv",
+    "words/devices.txt",
+    "words/surnames.txt",
+    "words/english.txt",
+)
 _SHORTEST_PART = 3  # letters of a word that may be glued to another
 
 
@@ -73,7 +78,7 @@ class _Terms(Frozen):
 
 
 class WordRules(Frozen):
-    """The figures and short lists of `words.toml`."""
+    """The figures and short lists of `words/rules.toml`."""
 
     edition: str
     source: str

@@ -113,20 +113,23 @@ class TextRule:
         """Drop numbers that the token beside them makes a date, an age, a telephone number or somebody's."""
         for place, (left, right) in enumerate(pairwise(tokens)):
             between = value[left.end : right.start]
-            if left.kind is Kind.NUMBER and right.kind is Kind.NUMBER:
+            if all(token.kind is Kind.NUMBER or self._is_month(token) for token in (left, right)):
                 keep[place] = keep[place + 1] = False
-            elif right.kind is Kind.NUMBER and self._is_explained(right, left, between):
+            elif right.kind is Kind.NUMBER and self._is_somebodys(right, left, between):
                 keep[place + 1] = False
-            elif left.kind is Kind.NUMBER and self._is_explained(left, right, between):
+            elif left.kind is Kind.NUMBER and self._is_somebodys(left, right, between):
                 keep[place] = False
 
-    def _is_explained(self, number: Token, other: Token, between: str) -> bool:
+    def _is_somebodys(self, number: Token, other: Token, between: str) -> bool:
         """Whether the token beside a number says that it is a day, an old age or somebody's number."""
         numbers, word = self._rules.numbers, other.text.casefold()
         is_marked = word in numbers.markers and other.start < number.start
         is_old = word in numbers.ages and float(number.text.replace(",", ".")) > numbers.oldest
         is_part = other.kind is Kind.NAME and not between.isspace() and len(number.text) > 1
-        return word in numbers.months or is_marked or is_old or is_part
+        return is_marked or is_old or is_part
+
+    def _is_month(self, token: Token) -> bool:
+        return token.text.casefold() in self._rules.numbers.months
 
     def _drop_own_numbers(self, tokens: Sequence[Token], keep: list[bool]) -> None:
         """Drop the tokens that together are a number of the patient."""
