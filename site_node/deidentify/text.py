@@ -14,10 +14,10 @@ from site_node.deidentify.identifiers import Identifiers, normal
 from site_node.deidentify.tokens import Kind, Token, token_pattern, tokens_of
 
 _DECIMAL = re.compile(r"[0-9]{1,3}\.[0-9]")
-_NUMBERED = re.compile(r"([^\W\d_]{3,})[0-9]{1,2}")  # `Thorax1`
 _CASED = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")  # `ChestAbd`
 _SHORTEST_PART = 3  # letters of a word within another
 _MOST_PARTS = 3
+_DIGITS_JOINED = 2  # of a number behind a word: `Thorax1`
 _NO_LIMIT = 1 << 30
 
 
@@ -82,12 +82,35 @@ class TextRule:
                 leaves = whole or _DECIMAL.fullmatch(token.text) is not None
                 leaves &= token.text not in self._identifiers.day_months
             case Kind.NAME:
-                numbered = _NUMBERED.fullmatch(token.text)
-                leaves = folded in allowed or self._rules.form.fullmatch(folded) is not None
-                leaves |= numbered is not None and self._is_public(numbered.group(1), allowed)
+                leaves = folded in allowed or self._is_form(token.text) or self._is_joined(token.text, allowed)
             case Kind.MEASURE:
                 leaves = True
         return leaves
+
+    def _is_form(self, name: str) -> bool:
+        return self._rules.form.fullmatch(name.casefold()) is not None
+
+    def _is_joined(self, name: str, allowed: frozenset[str]) -> bool:
+        """Whether a word is written together with a form, a measure or a short number: `T1Pre`, `Lung2`."""
+        places = (at for at in range(1, len(name)) if name[at - 1].isalpha() != name[at].isalpha())
+        for first, second in ((name[:at], name[at:]) for at in places):
+            is_short = second.isascii() and second.isdecimal() and len(second) <= _DIGITS_JOINED
+            if (is_short or self._is_exact(second)) and self._is_long_word(first, allowed):
+                return True
+            if self._is_exact(first) and self._is_long_word(second, allowed):
+                return True
+        return False
+
+    def _is_long_word(self, word: str, allowed: frozenset[str]) -> bool:
+        return len(word) >= _SHORTEST_PART and word.isalpha() and self._is_public(word, allowed)
+
+    def _is_exact(self, text: str) -> bool:
+        """Whether all of a text is one measure, or has one of the forms."""
+        return self._is_form(text) or self._is_measure(text)
+
+    def _is_measure(self, text: str) -> bool:
+        match = self._pattern.fullmatch(text)
+        return match is not None and match.lastgroup == Kind.MEASURE.name
 
     def _is_public(self, word: str, allowed: frozenset[str]) -> bool:
         """Whether a word is in the lists, or made of such words, and is no name of somebody in the headers."""
@@ -145,17 +168,17 @@ class TextRule:
                 at = folded.find(number, at + 1)
 
     def _judge_neighbours(self, tokens: Sequence[Token], keep: list[bool]) -> None:
-        """Drop what may belong to a dropped token: a letter or number beside it, a title before it."""
+        """Drop what may belong to a dropped word: a letter or number beside it, a title before it."""
         titles = self._rules.letters.titles
-        places = [place for place, kept in enumerate(keep) if not kept]
+        places = [at for at, kept in enumerate(keep) if not kept and tokens[at].kind is not Kind.NUMBER]
         while places:
             place = places.pop()
             for at in (place - 1, place + 1):
                 if not 0 <= at < len(tokens) or not keep[at]:
                     continue
                 is_title = at < place and tokens[at].text.casefold() in titles
-                if is_title or tokens[at].kind in {Kind.LETTER, Kind.NUMBER}:
-                    keep[at] = False
+                keep[at] = not (is_title or tokens[at].kind in {Kind.LETTER, Kind.NUMBER})
+                if not keep[at] and tokens[at].kind is not Kind.NUMBER:
                     places.append(at)
 
     def _joined(

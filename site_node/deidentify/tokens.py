@@ -47,7 +47,7 @@ def token_pattern(numbers: Numbers) -> re.Pattern[str]:
     """Matches a measure with one of the units, a number, or a run of letters and digits."""
     unit = "|".join(sorted(map(re.escape, numbers.units), key=len, reverse=True))
     decimals = rf"(?:[.,][0-9]{{1,{numbers.decimals_measured}}})?"
-    several = rf"[0-9]{{1,{numbers.digits}}}{decimals}[/x*-][0-9]{{1,{numbers.digits}}}{decimals}"
+    several = rf"[0-9]{{1,{numbers.digits}}}{decimals}[/x*_-][0-9]{{1,{numbers.digits}}}{decimals}"
     single = rf"[0-9]{{1,{numbers.digits_measured}}}{decimals}"
     measure = rf"(?<![0-9][-/.,:x*_])(?:{several}|{single}) ?(?:{unit})(?:/(?:{unit}))?(?![^\W_])"
     return re.compile(rf"(?P<MEASURE>{measure})|(?P<NUMBER>{_NUMBER}(?![^\W_]))|{_RUN}", re.IGNORECASE)
