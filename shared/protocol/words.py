@@ -60,6 +60,7 @@ class Numbers(Frozen):
     """Which numbers may leave, and beside which words they may not."""
 
     digits: int = Field(gt=0)
+    decimals: Pattern
     digits_measured: int = Field(gt=0)
     decimals_measured: int = Field(gt=0)
     units: frozenset[str]
@@ -77,6 +78,10 @@ class _Terms(Frozen):
     coded: frozenset[str]
 
 
+class _Reviewed(Frozen):
+    words: frozenset[str]
+
+
 class WordRules(Frozen):
     """The figures and short lists of `words/rules.toml`."""
 
@@ -87,12 +92,18 @@ class WordRules(Frozen):
     numbers: Numbers
     forms: _Forms
     schemes: dict[str, Pattern]  # coding scheme -> form of its codes
+    reviewed: _Reviewed
     terms: _Terms
 
     @cached_property
     def form(self) -> re.Pattern[str]:
         """Matches, as a whole and in small letters, a name made of letters and digits that may leave."""
         return re.compile("|".join(f"(?:{pattern})" for pattern in self.forms.names), re.ASCII)
+
+    @cached_property
+    def decimal(self) -> re.Pattern[str]:
+        """Matches, as a whole, a number with a point that may leave."""
+        return re.compile(self.numbers.decimals)
 
     @cached_property
     def scheme_forms(self) -> Mapping[str, re.Pattern[str]]:
@@ -121,14 +132,14 @@ class Words(Frozen):
 
     @cached_property
     def in_text(self) -> frozenset[str]:
-        """Words that leave in any kept text: public ones, and those of the Standard that are no surname."""
+        """Words that leave in any kept text: public and reviewed ones, and the Standard's that are no surname."""
         words = {word for word, known in self.vocabulary.items() if not known.surname_rank or self._is_public(known)}
-        return frozenset(words) | self.prose
+        return frozenset(words) | self.rules.reviewed.words | self.prose
 
     @cached_property
     def in_codes(self) -> frozenset[str]:
         """Words that leave in coded attributes (CS): all of the vocabulary, and the Standard's defined terms."""
-        return frozenset(self.vocabulary) | self.rules.terms.coded
+        return frozenset(self.vocabulary) | self.rules.reviewed.words | self.rules.terms.coded
 
     @cached_property
     def known_everywhere(self) -> frozenset[str]:

@@ -13,11 +13,10 @@ from shared.protocol.words import Words, unmarked
 from site_node.deidentify.identifiers import Identifiers, normal
 from site_node.deidentify.tokens import Kind, Token, token_pattern, tokens_of
 
-_DECIMAL = re.compile(r"[0-9]{1,3}\.[0-9]")
 _CASED = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")  # `ChestAbd`
 _SHORTEST_PART = 3  # letters of a word within another
 _MOST_PARTS = 3
-_DIGITS_JOINED = 2  # of a number behind a word: `Thorax1`
+_DIGITS_JOINED = 2  # of a number beside a word: `Thorax1`, `2Phase`
 _NO_LIMIT = 1 << 30
 
 
@@ -79,7 +78,7 @@ class TextRule:
                 leaves = folded in (allowed if allowed is self._words.in_codes else self._rules.letters.single)
             case Kind.NUMBER:
                 whole = token.text.isdecimal() and len(token.text) <= self._rules.numbers.digits
-                leaves = whole or _DECIMAL.fullmatch(token.text) is not None
+                leaves = whole or self._rules.decimal.fullmatch(token.text) is not None
                 leaves &= token.text not in self._identifiers.day_months
             case Kind.NAME:
                 leaves = folded in allowed or self._is_form(token.text) or self._is_joined(token.text, allowed)
@@ -94,19 +93,18 @@ class TextRule:
         """Whether a word is written together with a form, a measure or a short number: `T1Pre`, `Lung2`."""
         places = (at for at in range(1, len(name)) if name[at - 1].isalpha() != name[at].isalpha())
         for first, second in ((name[:at], name[at:]) for at in places):
-            is_short = second.isascii() and second.isdecimal() and len(second) <= _DIGITS_JOINED
-            if (is_short or self._is_exact(second)) and self._is_long_word(first, allowed):
-                return True
-            if self._is_exact(first) and self._is_long_word(second, allowed):
-                return True
+            for word, other in ((first, second), (second, first)):
+                if self._is_exact(other) and self._is_long_word(word, allowed):
+                    return True
         return False
 
     def _is_long_word(self, word: str, allowed: frozenset[str]) -> bool:
         return len(word) >= _SHORTEST_PART and word.isalpha() and self._is_public(word, allowed)
 
     def _is_exact(self, text: str) -> bool:
-        """Whether all of a text is one measure, or has one of the forms."""
-        return self._is_form(text) or self._is_measure(text)
+        """Whether all of a text is one measure, has one of the forms, or is a short number."""
+        is_short = text.isascii() and text.isdecimal() and len(text) <= _DIGITS_JOINED
+        return is_short or self._is_form(text) or self._is_measure(text)
 
     def _is_measure(self, text: str) -> bool:
         match = self._pattern.fullmatch(text)
@@ -177,7 +175,8 @@ class TextRule:
                 if not 0 <= at < len(tokens) or not keep[at]:
                     continue
                 is_title = at < place and tokens[at].text.casefold() in titles
-                keep[at] = not (is_title or tokens[at].kind in {Kind.LETTER, Kind.NUMBER})
+                is_whole = tokens[at].kind is Kind.NUMBER and tokens[at].text.isdecimal()
+                keep[at] = not (is_title or is_whole or tokens[at].kind is Kind.LETTER)
                 if not keep[at] and tokens[at].kind is not Kind.NUMBER:
                     places.append(at)
 
@@ -193,11 +192,16 @@ class TextRule:
         """The kept tokens with what stood between them; a space where something was dropped."""
         text, end, whole = "", 0, True  # whether nothing was dropped since the last kept token
         for token, kept in zip(tokens, keep, strict=True):
+            between = self._signs(value[end : token.start], prose=prose)
             if kept:
-                between = self._signs(value[end : token.start], prose=prose) if whole else " " if text else ""
+                if not whole:
+                    opening = between.rpartition(" ")[2] if " " in between else ""
+                    between = f" {opening}" if text else opening
                 if len(text) + len(between) + len(token.text) > longest:
                     return text
                 text += between + token.text
+            elif whole and text and " " in between:
+                text += between.partition(" ")[0]  # a closing bracket
             end, whole = token.end, kept
         return (text + self._signs(value[end:], prose=prose))[:longest] if whole else text
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from shared.protocol.words import Numbers
 
-_NUMBER = r"[0-9]+(?:[.,][0-9]+)?"
+_NUMBER = r"[0-9]+(?:[.,][0-9]+)?|(?<![0-9])\.[0-9]+"
 _RUN = r"(?:[^\W_]|[\u0300-\u036f])+"  # marks may follow their letter
 
 
@@ -50,4 +50,4 @@ def token_pattern(numbers: Numbers) -> re.Pattern[str]:
     several = rf"[0-9]{{1,{numbers.digits}}}{decimals}[/x*_-][0-9]{{1,{numbers.digits}}}{decimals}"
     single = rf"[0-9]{{1,{numbers.digits_measured}}}{decimals}"
     measure = rf"(?<![0-9][-/.,:x*_])(?:{several}|{single}) ?(?:{unit})(?:/(?:{unit}))?(?![^\W_])"
-    return re.compile(rf"(?P<MEASURE>{measure})|(?P<NUMBER>{_NUMBER}(?![^\W_]))|{_RUN}", re.IGNORECASE)
+    return re.compile(rf"(?P<MEASURE>{measure})|(?P<NUMBER>(?:{_NUMBER})(?![^\W_]))|{_RUN}", re.IGNORECASE)
