@@ -10,8 +10,9 @@ from shared.protocol.loader import Protocol
 from shared.protocol.profile import DROP_ACTIONS, Action, Profile, Rule
 
 MEANINGS = {
-    Action.KEEP: "kept, unless it holds an identifier of the patient or has not the form it should have",
-    Action.CLEAN: "kept without identifiers, dates, long numbers, names and addresses",
+    Action.KEEP: "kept where it has the form it should have; of a text, public words and measures only",
+    Action.CLEAN: "of a description, public words and measures only",
+    Action.DEVICE: "kept as declared, unless it holds a name or number of the patient, of people or of a place",
     Action.EMPTY: "emptied",
     Action.REMOVE: "removed",
     Action.SHIFT: "moved by the patient's own number of days (1 to 3652 back unless imported); times of day stay",

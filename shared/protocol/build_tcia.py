@@ -8,6 +8,7 @@ are kept if they describe acquisition, geometry or radiopharmaceutical in number
 from collections.abc import Iterable
 
 from shared.protocol.build_deidentify import DECISIONS, DESCRIPTIVE, FREE_TEXT, PATIENT, Facts, decide
+from shared.protocol.rules import PROSE
 
 ACQUISITION_GROUPS = frozenset({0x0018, 0x0054})  # every attribute of the dictionary in them is listed
 _DEVICE_GROUPS = frozenset({0x0008, 0x0018})  # in other groups a station's name is a place in the hospital
@@ -15,6 +16,7 @@ _IMAGE_GROUPS = ACQUISITION_GROUPS | {0x0008, PATIENT, 0x0020, 0x0028, 0x0032, 0
 _DOCUMENTS = range(0x0040A000, 0x00410000)  # content items, templates, documents
 _NUMBERED = frozenset({0x00080050, 0x00100010, 0x00100020})  # get keyed numbers, as in every profile
 _OPAQUE = frozenset({"OB", "OW", "OB or OW", "US or SS or OW"})
+_NEVER = frozenset({0x00084000})  # IdentifyingComments
 _OURS = frozenset(DECISIONS) - {0x00102203, 0x001021C0}  # PS3.15 retains both as patient characteristics
 
 
@@ -46,19 +48,23 @@ def _option(tag: int, vr: str, basic: str, options: frozenset[str]) -> tuple[str
         return "keep" if vr == "TM" else "shift", f"{source} with modified dates"
     if basic == "U":
         return "uid", source
-    if "clean_descriptors" in options and vr in {"LO", "SH"} and tag >> 16 != PATIENT:
+    if (
+        "clean_descriptors" in options
+        and tag not in _NEVER
+        and (vr in PROSE or (vr in {"LO", "SH"} and tag >> 16 != PATIENT))
+    ):
         return "clean", f"{source} with Clean Descriptors"
     if "retain_patient" in options and vr in {"CS", "DS", "US", "SH"}:
         return "keep", f"{source} with Retain Patient Characteristics"
     if "retain_device" in options and vr in {"CS", "LO", "SH"} and tag >> 16 in _DEVICE_GROUPS:
-        return "keep", f"{source} with Retain Device Identity"
+        return "device" if vr != "CS" else "keep", f"{source} with Retain Device Identity"
     return None
 
 
 def _described(keyword: str, vr: str) -> tuple[str, str]:
     """The action of an attribute that no text on de-identification names."""
-    if vr in FREE_TEXT or vr in _OPAQUE:
-        return "remove", "decision: no free text and no opaque bytes are kept"
+    if (vr in FREE_TEXT and vr not in PROSE) or vr in _OPAQUE:
+        return "remove", "decision: no names, addresses and opaque bytes are kept"
     action = {"UI": "uid", "DA": "shift", "DT": "shift"}.get(vr, "keep")
     source = "describes the image; PS3.15 does not name it"
-    return "clean" if vr in {"LO", "SH"} and DESCRIPTIVE.search(keyword) else action, source
+    return "clean" if vr in PROSE or (vr in {"LO", "SH"} and DESCRIPTIVE.search(keyword)) else action, source

@@ -16,6 +16,7 @@ class Action(StrEnum):
 
     KEEP = "keep"  # copied; its form is checked, texts keep public words and measures only, sequences are walked
     CLEAN = "clean"  # a description: as `keep`, and the profile says that it cleaned descriptions
+    DEVICE = "device"  # a device's name or number as declared, unless it holds a name or number of the headers
     EMPTY = "empty"
     REMOVE = "remove"
     SHIFT = "shift"  # every date in it goes back by the patient's shift; times stay
@@ -29,7 +30,7 @@ class Action(StrEnum):
 
 PROSE = frozenset({"ST", "LT", "UT", "UC"})
 FREE_TEXT = PROSE | {"UR", "PN", "UN", "AE"}
-COPY_ACTIONS = frozenset({Action.KEEP, Action.CLEAN})
+COPY_ACTIONS = frozenset({Action.KEEP, Action.CLEAN, Action.DEVICE})
 DROP_ACTIONS = frozenset({Action.REMOVE, Action.WRITE})
 
 
@@ -79,6 +80,6 @@ def _rule(row: Mapping[str, str], *, file: str, line: int) -> Rule:
         raise ProtocolInvalid(file=file, problem=f"line {line} has an unknown action or is malformed") from error
     if not vrs <= VRS:
         raise ProtocolInvalid(file=file, problem=f"line {line} has an unknown value representation")
-    if vrs & (FREE_TEXT if rule.action is Action.KEEP else FREE_TEXT - PROSE) and rule.action in COPY_ACTIONS:
+    if vrs & (FREE_TEXT if rule.action is not Action.CLEAN else FREE_TEXT - PROSE) and rule.action in COPY_ACTIONS:
         raise ProtocolInvalid(file=file, problem=f"line {line} copies free text or a name")
     return rule

@@ -116,7 +116,7 @@ class ElementActions:
                 new = self._shift(rule, raw)
             case Action.BIRTH:
                 new = self._birth(rule, raw)
-            case Action.CLEAN:
+            case Action.CLEAN | Action.DEVICE:
                 new = self._text(rule, vr, raw)
             case Action.PATIENT:
                 new = self._context.pseudonym.encode()
@@ -226,7 +226,9 @@ class ElementActions:
         if vr == "CS":
             left = [judge.code(value) for value in values]
         elif _MAKER in rule.keyword:
-            left = [judge.device(value) for value in values]
+            left = [judge.maker(value) for value in values]
+        elif rule.action is Action.DEVICE:
+            left = [judge.declared(value) for value in values]
         else:
             longest = LONGEST.get(vr, _LONGEST_TEXT)
             left = [judge.remains(value, longest=longest, prose=vr in _PROSE) for value in values]

@@ -37,6 +37,7 @@ class TextRule:
         self._in_text = words.in_text | accepted
         self._names = identifiers.names - words.known_everywhere
         self._identifiers = identifiers
+        self._telling = identifiers.telling() - words.known_everywhere
 
     def code(self, value: str) -> str:
         """A value of a coded attribute (CS) if all of it may leave, else nothing."""
@@ -54,7 +55,14 @@ class TextRule:
         tokens, keep = self._judged(value, self._in_text)
         return self._joined(value, tokens, keep, longest=longest, prose=prose) if any(keep) else ""
 
-    def device(self, value: str) -> str:
+    def declared(self, value: str) -> str:
+        """The name or number of a device as it is, unless it holds a name or number of somebody or somewhere."""
+        folded = normal(value)
+        words = {normal(token.text) for token in tokens_of(value, self._pattern)}
+        held = not words.isdisjoint(self._names) or any(form in folded for form in self._telling)
+        return "" if held or not self._signs(value, prose=False).isprintable() else value
+
+    def maker(self, value: str) -> str:
         """The name of a maker or model if it is public as a whole, else what is left of it."""
         return value if value.strip(" \0").casefold() in self._words.devices else self.remains(value)
 
