@@ -88,6 +88,7 @@ def what_leaves(protocol: Protocol) -> str:
 
 def _image_lines(profile: Profile) -> tuple[str, ...]:
     counts = Counter(rule.action for rule in profile.rules)
+    public = profile.vocabulary.rules.public
     codes = ", ".join(sorted({*profile.claims.always, profile.claims.cleaned} - {""}))
     kinds = ", ".join(_KIND_NAMES.get(kind, kind.upper()) for kind in sorted(set(profile.kinds.values())))
     return (
@@ -95,13 +96,12 @@ def _image_lines(profile: Profile) -> tuple[str, ...]:
         "",
         (
             f"- **Kept** ({counts[Action.KEEP]} attributes): the pixels, and what describes acquisition, geometry and"
-            f" device. Of the patient: {_names(profile, _is_kept_of_patient)}. A text value is emptied if it contains"
-            " an identifier."
+            f" device. Of the patient: {_names(profile, _is_kept_of_patient)}. **Of any text only those words leave that"
+            " are public already (in the images of"
+            f" {public.collections} public collections and {public.patients} patients, in the DICOM Standard, or on the list of"
+            " imaging words of this release), and numbers that are measures.**"
         ),
-        (
-            f"- **Cleaned** ({counts[Action.CLEAN]}): identifiers, dates and long numbers are cut out of"
-            f" {_doing(profile, Action.CLEAN)}."
-        ),
+        (f"- **Cleaned** by the same rule ({counts[Action.CLEAN]} descriptions): {_doing(profile, Action.CLEAN)}."),
         (
             f"- **Changed**: {counts[Action.SHIFT]} dates and datetimes move by a number of days fixed for each patient"
             " (1 to 3652 back, or as an imported earlier contribution moved them), times of day stay; every UID that"
