@@ -96,10 +96,10 @@ def _image_lines(profile: Profile) -> tuple[str, ...]:
         "",
         (
             f"- **Kept** ({counts[Action.KEEP]} attributes): the pixels, and what describes acquisition, geometry and"
-            f" device. Of the patient: {_names(profile, _is_kept_of_patient)}. **Of any text only those words leave that"
-            " are public already (in the images of"
-            f" {public.collections} public collections and {public.patients} patients, in the DICOM Standard, or on the list of"
-            " imaging words of this release), and numbers that are measures.**"
+            f" device. Of the patient: {_names(profile, _is_kept_of_patient)}. **Of any text only those words leave"
+            f" that are public already (in the images of {public.collections} public collections and"
+            f" {public.patients} patients, in the DICOM Standard, or on the list of imaging words of this release), and"
+            " numbers that are measures.**"
         ),
         (f"- **Cleaned** by the same rule ({counts[Action.CLEAN]} descriptions): {_doing(profile, Action.CLEAN)}."),
         (
