@@ -78,7 +78,7 @@ class TextRule:
 
     def _may_leave(self, token: Token, allowed: frozenset[str]) -> bool:
         """Whether a token may leave by itself, whatever stands beside it."""
-        folded = token.text.casefold()
+        folded, leaves = token.text.casefold(), True
         match token.kind:
             case Kind.WORD:
                 leaves = self._is_public(token.text, allowed)
@@ -91,7 +91,7 @@ class TextRule:
             case Kind.NAME:
                 leaves = folded in allowed or self._is_form(token.text) or self._is_joined(token.text, allowed)
             case Kind.MEASURE:
-                leaves = True
+                pass
         return leaves
 
     def _is_form(self, name: str) -> bool:

@@ -16,7 +16,7 @@ NAMED = find_identifiers(
 )
 RULE = TextRule(WORDS, NAMED)
 ORDINARY = ["CT", "Thorax", "CHEST", "PA", "LAT", "B60f", "5.0", "5 mm", "100kV", "30%", "routine", "contrast", "T1"]
-letters = st.text(st.characters(codec="utf-8", categories=("L",)), min_size=2, max_size=12)
+letters = st.text(st.characters(codec="utf-8", categories=["L"]), min_size=2, max_size=12)
 
 
 @pytest.mark.parametrize(
