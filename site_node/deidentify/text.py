@@ -16,6 +16,7 @@ from site_node.deidentify.tokens import Kind, Token, token_pattern, tokens_of
 _CASED = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")  # `ChestAbd`
 _SHORTEST_PART = 3  # letters of a word within another
 _MOST_PARTS = 3
+_LONGEST_WORD = 40
 _DIGITS_JOINED = 2  # of a number beside a word: `Thorax1`, `2Phase`
 _NO_LIMIT = 1 << 30
 
@@ -78,6 +79,8 @@ class TextRule:
 
     def _may_leave(self, token: Token, allowed: frozenset[str]) -> bool:
         """Whether a token may leave by itself, whatever stands beside it."""
+        if len(token.text) > _LONGEST_WORD:
+            return False
         folded, leaves = token.text.casefold(), True
         match token.kind:
             case Kind.WORD:

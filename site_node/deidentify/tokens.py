@@ -4,11 +4,13 @@ import re
 from collections.abc import Iterator
 from enum import Enum
 from typing import NamedTuple
+from unicodedata import normalize
 
 from shared.protocol.words import Numbers
 
 _NUMBER = r"[0-9]+(?:[.,][0-9]+)?|(?<![0-9])\.[0-9]+"
-_RUN = r"(?:[^\W_]|[\u0300-\u036f])+"  # marks may follow their letter
+# Marks may follow their letter; C1 controls and Latin-1 signs but the degree are parts of misread letters.
+_RUN = r"(?:[^\W_]|[\u0300-\u036f\x80-\xaf\xb1-\xbf])+"
 
 
 class Kind(Enum):
@@ -36,10 +38,10 @@ def tokens_of(text: str, pattern: re.Pattern[str]) -> Iterator[Token]:
         token = match.group()
         if match.lastgroup is not None:
             kind = Kind[match.lastgroup]
-        elif any(letter.isnumeric() for letter in token):
-            kind = Kind.NAME
+        elif len(token) == 1:
+            kind = Kind.LETTER
         else:
-            kind = Kind.WORD if len(token) > 1 else Kind.LETTER
+            kind = Kind.WORD if normalize("NFC", token).isalpha() else Kind.NAME
         yield Token(match.start(), match.end(), kind, token)
 
 

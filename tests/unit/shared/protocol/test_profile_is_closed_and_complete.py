@@ -13,6 +13,7 @@ from shared.protocol.build_deidentify import decide, read_facts
 from shared.protocol.build_profiles import DECIDERS, build_table
 from shared.protocol.loader import load_criteria, load_profile, load_protocol, profile_names, protocol_names
 from shared.protocol.profile import COPY_ACTIONS, FREE_TEXT, Action, Profile, digest_of
+from shared.protocol.rules import PROSE
 from site_node.explain import MEANINGS, explain_profile, what_leaves
 
 FACTS = Path(__file__).resolve().parents[4].parent / "shared" / "protocol"
@@ -20,8 +21,12 @@ FACTS = Path(__file__).resolve().parents[4].parent / "shared" / "protocol"
 
 def files() -> dict[str, str]:
     """The data files of all profiles."""
-    folder = resources.files("shared.protocol") / "data" / "deidentify"
-    return {entry.name: entry.read_text(encoding="utf-8") for entry in folder.iterdir()}
+    data = resources.files("shared.protocol") / "data"
+    return {
+        f"{folder}{entry.name}": entry.read_text(encoding="utf-8")
+        for folder in ("", "words/")
+        for entry in (data / (folder or "deidentify")).iterdir()
+    }
 
 
 def changed(name: str, old: str, new: str) -> Mapping[str, str]:
@@ -51,9 +56,11 @@ def test_groups_of_which_nothing_is_copied(group: int) -> None:
 
 
 def test_no_free_text_is_copied() -> None:
-    """ST, LT, UT, UC, UR, PN and UN are neither kept nor cleaned."""
+    """UR, PN, AE and UN are neither kept nor cleaned; ST, LT, UT and UC are cleaned where a profile has prose."""
     for profile in map(load_profile, profile_names()):
-        assert [rule.keyword for rule in profile.rules if rule.action in COPY_ACTIONS and rule.vrs & FREE_TEXT] == []
+        allowed = PROSE if profile.prose else frozenset[str]()
+        copied = [rule for rule in profile.rules if rule.action in COPY_ACTIONS and rule.vrs & FREE_TEXT]
+        assert [rule.keyword for rule in copied if rule.action is not Action.CLEAN or rule.vrs - allowed] == []
 
 
 def test_dates_are_shifted_or_gone_and_uids_mapped_or_gone() -> None:
@@ -74,7 +81,7 @@ def test_dates_are_shifted_or_gone_and_uids_mapped_or_gone() -> None:
         ("ricord.toml", "[claims]", "[claims]\nnonsense = 1"),
         ("ricord.toml", "uid_root", "uid_rot"),
         ("ricord.toml", "ricord.csv", "absent.csv"),
-        ("ricord.toml", "deny = [", "deny = ['(', "),
+        ("ricord.toml", "words/rules.toml", "words/absent.toml"),
         ("ricord.toml", "[claims]", "[claims"),
         ("ricord.toml", 'cleaned = "113105"', 'cleaned = "113199"'),
         ("ricord.toml", 'always = ["113100"', 'always = ["113102", "113112"'),
@@ -135,10 +142,11 @@ def test_a_safe_private_element_is_known_by_its_creator() -> None:
         (0x00100030, ("empty", "birth", "empty")),
         (0x00081140, ("keep", "empty", "keep")),
         (0x00181030, ("remove", "remove", "clean")),
-        (0x00181000, ("empty", "empty", "keep")),
+        (0x00181000, ("empty", "empty", "device")),
         (0x0008103E, ("clean", "clean", "clean")),
         (0x00080080, ("empty", "empty", "empty")),
-        (0x00104000, ("remove", "remove", "remove")),
+        (0x00104000, ("remove", "remove", "clean")),
+        (0x00084000, ("remove", "remove", "remove")),
         (0x00541000, ("remove", "remove", "keep")),
         (0x00080030, ("keep", "keep", "keep")),
         (0x00101010, ("age", "age", "age")),
@@ -158,8 +166,8 @@ def test_an_empty_table_refuses_to_load() -> None:
 def test_the_digest_follows_every_byte() -> None:
     """Another byte in any file used is another profile; a file that is not used is not."""
     profile = load_profile()
-    for name in ("ricord.toml", "ricord.csv", "terms.txt"):
-        other = Profile.from_files({**files(), name: "# \n" + files()[name]}, file="ricord.toml")
+    for name in ("ricord.toml", "ricord.csv", "words/rules.toml", "words/vocabulary.tsv", "words/surnames.txt"):
+        other = Profile.from_files({**files(), name: files()[name] + "\n"}, file="ricord.toml")
         assert other.digest != profile.digest
     assert Profile.from_files({**files(), "unused.toml": ""}, file="ricord.toml").digest == profile.digest
 

@@ -114,13 +114,13 @@ def test_named_text_is_removed_or_emptied(tmp_path: Path, keyword: str, levels: 
 @pytest.mark.parametrize("keyword", ["Manufacturer", "SoftwareVersions", "BodyPartExamined", "ConvolutionKernel"])
 @pytest.mark.parametrize("written", [SECRET, SECRET.upper(), f"made by {SECRET.lower()}7", "Zanzi barova"])
 def test_the_patient_in_technical_text(tmp_path: Path, keyword: str, written: str, levels: int) -> None:
-    """A kept text that names the patient, however written, is emptied."""
+    """A kept text that names the patient, however written, loses the name; `by` is a word."""
     dataset = make_dx(PatientName=f"{SECRET}^Ada")
     element = nested(dataset, levels)
     setattr(element, keyword, written.upper() if keyword == "BodyPartExamined" else written)
     outcome = run_one(tmp_path, dataset)
     assert not leaks(outcome)
-    assert at_depth(outcome, levels).get(keyword) in {"", None}
+    assert at_depth(outcome, levels).get(keyword) in {"", None, "by"}
 
 
 @pytest.mark.parametrize("levels", LEVELS)
@@ -252,7 +252,7 @@ def test_name_and_id_are_the_pseudonym(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("terms", ["GB18030", "ISO_IR 192", "ISO_IR 144", ["", "ISO 2022 IR 149"]])
 def test_foreign_letters_stay_readable(tmp_path: Path, terms: str | list[str]) -> None:
     """Kept text is copied undecoded and SpecificCharacterSet still fits it; the patient's name is found in it."""
-    letters = {"GB18030": "胸部", "ISO_IR 192": "Thorax über", "ISO_IR 144": "грудь"}.get(str(terms), "흉부")
+    letters = {"GB18030": "胸部", "ISO_IR 192": "Thorax Schädel", "ISO_IR 144": "грудь"}.get(str(terms), "흉부")
     outcome = run_one(tmp_path, make_dx(SpecificCharacterSet=terms, SeriesDescription=letters))
     assert outcome.dataset.SeriesDescription == letters
     (tmp_path / "again").mkdir()
