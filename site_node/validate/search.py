@@ -21,7 +21,7 @@ _WHOLE_DAY = 8  # digits
 _UID_LIKE = re.compile(r"\d+(?:\.\d+){2,}")
 _TOKEN = re.compile(r"[^\W_]+")
 _SHORT_NUMBER = re.compile(r"[0-9]{1,4}")
-_LISTED_WITH_DIGITS = re.compile(r"(\D+)[0-9]{1,4}")
+_LISTED_WITH_DIGITS = re.compile(r"(\D{3,})[0-9]{1,4}")
 _WORDS = re.compile(r"\d+|[A-Z]?[^\W\d_A-Z]+|[A-Z]+(?![^\W\d_A-Z])|[A-Z]")
 _LETTERS = b"abcdefghijklmnopqrstuvwxyz"
 
@@ -94,7 +94,8 @@ class Search:
         """The code of a name in text without public words."""
         identifiers, folded = self.identifiers, normal(text)
         words = words_of(text)
-        runs = {"".join(words[at : at + size]) for size in range(1, _LONGEST_RUN + 1) for at in range(len(words))}
+        sizes = range(1, _LONGEST_RUN + 1)
+        runs = {"".join(words[at : at + size]) for size in sizes for at in range(len(words) - size + 1)}
         if any(form in folded for form in identifiers.inside) or runs & identifiers.words:
             return "residual-identifier"
         others = identifiers.people | identifiers.derived | (identifiers.places if kind.is_description else frozenset())
@@ -112,14 +113,17 @@ class Search:
         return [" ".join(run) for run in runs if run]
 
     def _is_public(self, token: str, kind: Kind) -> bool:
-        """Whether a token tells nothing: a short number, a technical name, public words that nobody here bears."""
+        """Whether a token tells nothing: a short number, a technical name, public words that nobody here bears.
+
+        Single letters may spell a name, and stay.
+        """
         look, vocabulary = self._rules.look, self._rules.profile.vocabulary
         if _SHORT_NUMBER.fullmatch(token) or look.is_form(token):
             return True
         numbered = _LISTED_WITH_DIGITS.fullmatch(token)
         word = numbered[1] if numbered else token
         parts = [word] if look.is_public(word, in_code=kind.is_code) else words_of(word)
-        if not all(look.is_public(part, in_code=kind.is_code) for part in parts):
+        if len(token) == 1 or not all(look.is_public(part, in_code=kind.is_code) for part in parts):
             return False
         names = {normal(part) for part in parts} - vocabulary.known_everywhere
         if kind.is_code:

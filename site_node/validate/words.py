@@ -68,7 +68,8 @@ class TextLook:
 
     def is_form(self, token: str) -> bool:
         """Whether letters with digits make a technical name, such as a kernel."""
-        return self._words.rules.form.fullmatch(token.casefold()) is not None
+        has_digit = any(letter in _DIGITS for letter in token)
+        return has_digit and self._words.rules.form.fullmatch(token.casefold()) is not None
 
     def _judge(self, text: str, vr: str, of_device: bool) -> str:
         text = unicodedata.normalize("NFC", text).strip(" \0")
@@ -80,6 +81,9 @@ class TextLook:
             if match["sign"]:
                 if match["sign"] not in signs:
                     return WORD
+                continue
+            if vr == "CS" and match[0].casefold() in self._words.rules.terms.coded:
+                pieces.append(_Piece("letters", match[0].casefold(), (), False, *match.span()))
                 continue
             pieces.append(_piece(match))
             code = self._judge_piece(match[0], pieces[-1], in_code=vr == "CS")
@@ -98,7 +102,7 @@ class TextLook:
         rules = self._words.rules
         if any(letter.isalnum() and not letter.isalpha() and letter not in _DIGITS for letter in text):
             return False
-        if piece.kind == "decimal" or (in_code and text.casefold() in rules.terms.coded):
+        if piece.kind == "decimal":
             return True
         if piece.kind == "integer":
             return len(text) <= rules.numbers.digits
