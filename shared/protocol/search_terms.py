@@ -33,6 +33,12 @@ class TagLists(Frozen):
         return self.names | self.numbers | self.people | self.places
 
 
+class Labels(Frozen):
+    """Words that say what stands beside them, in folded case."""
+
+    of_numbers: tuple[str, ...]
+
+
 class Hiragana(Frozen):
     """A range of letters, and how far on the katakana of the same sounds lie."""
 
@@ -46,6 +52,7 @@ class Letters(Frozen):
 
     plain: dict[str, str]
     spelled: dict[str, str]
+    latin: dict[str, str]
     hiragana: Hiragana
     delimiters: frozenset[str]
 
@@ -59,6 +66,11 @@ class Letters(Frozen):
     def to_spelled(self) -> dict[int, str]:
         """For `str.translate`, of text that is composed and case folded."""
         return str.maketrans(self.spelled)
+
+    @cached_property
+    def to_latin(self) -> dict[int, str]:
+        """For `str.translate`, of text that is case folded."""
+        return str.maketrans(self.latin)
 
 
 class Dates(Frozen):
@@ -76,6 +88,7 @@ class SearchTerms(Frozen):
     edition: str
     source: str
     tags: TagLists
+    labels: Labels
     letters: Letters
     dates: Dates
 

@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from site_node.validate.characters import charset_of
 from site_node.validate.conformance import Rules, check_part, name_of
 from site_node.validate.elements import Document, Part, Run
 from site_node.validate.finding import Finding
-from site_node.validate.identifiers import charset_of
 from site_node.validate.mapping import Condition, ElementOutcome, Patient, check_against_source, outcomes_of
 from site_node.validate.presence import missing_in
 from site_node.validate.private import PrivateRules
@@ -52,7 +52,7 @@ class StudyComparison:
 
     def judge(self, new: Document, old: Document, private: PrivateRules) -> Mapping[int, PartJudgement]:
         """The parts of a file in which something is wrong, by tag; `private` are its listed private elements."""
-        condition = Condition(charset_of(old), private, new.first(_CLASS).decode("latin-1"))
+        condition = Condition(charset_of(old), charset_of(new), private, new.first(_CLASS).decode("latin-1"))
         if condition != self._condition:
             self._condition, self._runs = condition, {}
             self._forget(set(self._judgements))
@@ -84,7 +84,7 @@ class StudyComparison:
         return PartJudgement(
             new,
             old,
-            tuple(check_part(new, self._rules, condition.private)),
+            tuple(check_part(new, self._rules, condition.private, condition.new_charset)),
             tuple(check_against_source(new, old, condition, self._patient, self._rules)),
             tuple(
                 Finding(code="type-1-2", attribute=name_of(absent, self._rules.profile))

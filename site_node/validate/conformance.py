@@ -4,33 +4,34 @@ Closed by default: an element that the profile does not keep, a private element 
 origin, bytes outside the elements: each is a finding.
 """
 
-import re
 from collections.abc import Iterator
 from operator import lt
 from typing import NamedTuple
 
 from shared.errors import DicomUnreadable, InvalidIdentifier
 from shared.ids import PatientPseudonym, SiteId
-from shared.protocol.profile import Action, Profile, Rule
+from shared.protocol.profile import COPY_ACTIONS, Action, Profile, Rule
+from site_node.validate.characters import CHARSET, charset_of, is_charset, text_of
+from site_node.validate.codes import MEANING, SCHEME, VALUE, check_codes
 from site_node.validate.codestream import CodestreamBroken, frames_of, text_segments
 from site_node.validate.elements import EXPLICIT, IMPLICIT, PIXEL_DATA, Document, Element, Part
 from site_node.validate.finding import Finding
 from site_node.validate.hidden_bytes import has_too_many, is_palette, long_tables, unread_tables
-from site_node.validate.private import PrivateRules, holds_any, safe_elements
+from site_node.validate.private import CREATOR, PrivateRules, holds_any, safe_elements
 from site_node.validate.reader import read_document
-from site_node.validate.values import TEXT, day_of, has_form
+from site_node.validate.values import day_of, has_form
+from site_node.validate.words import KEPT, WORD, TextLook
 
 STANDARD_ROOT = "1.2.840.10008."
 DUMMY = b"REMOVED"  # the value where Type 1 requires a text
 _META = frozenset({0x00020000, 0x00020001, 0x00020002, 0x00020003, 0x00020010, 0x00020012, 0x00020013})
 _CLASS, _INSTANCE, _NAME, _ID, _AGE = 0x00080016, 0x00080018, 0x00100010, 0x00100020, 0x00101010
 _REMOVED, _METHOD, _CODES, _TEMPORAL = 0x00120062, 0x00120063, 0x00120064, 0x00280303
-_CODE_VALUE, _SCHEME, _MEANING = 0x00080100, 0x00080102, 0x00080104
+_OF_CODES = frozenset({VALUE, SCHEME, MEANING})
 _PRIVATE_GROUP = 0x0013
 _OLDEST = b"090Y"
 _OLDEST_YEARS = 89
 _STUDY_DATE, _BIRTH_DATE = 0x00080020, 0x00100030
-_UID_IN_TEXT = re.compile(rb"(?<![\d.])\d+(?:\.\d+){5,}")
 _ENCAPSULATED = "1.2.840.10008.1.2."  # followed by a number from 4 on
 
 
@@ -39,13 +40,13 @@ class Rules(NamedTuple):
 
     profile: Profile
     site_id: SiteId
-    deny: re.Pattern[str]
+    look: TextLook
     sequences: frozenset[int]
 
 
 def make_rules(profile: Profile, site_id: SiteId) -> Rules:
     """Prepare a profile for many files."""
-    return Rules(profile, site_id, profile.deny_pattern, profile.sequence_tags)
+    return Rules(profile, site_id, TextLook(profile.vocabulary), profile.sequence_tags)
 
 
 def check_output(data: bytes, *, profile: Profile, site_id: SiteId) -> tuple[Finding, ...]:
@@ -62,8 +63,9 @@ def check_document(document: Document, rules: Rules) -> Iterator[Finding]:
     """Findings of a parsed file."""
     private = safe_elements(document, rules.profile)
     yield from check_whole(document, rules, private)
+    charset = charset_of(document)
     for part in document.parts:
-        yield from check_part(part, rules, private)
+        yield from check_part(part, rules, private, charset)
 
 
 def check_whole(document: Document, rules: Rules, private: PrivateRules) -> Iterator[Finding]:
@@ -78,14 +80,20 @@ def check_whole(document: Document, rules: Rules, private: PrivateRules) -> Iter
     yield from (Finding(code="unread", attribute=name_of(tag, rules.profile)) for tag in unread_tables(document))
 
 
-def check_part(part: Part, rules: Rules, private: PrivateRules) -> Iterator[Finding]:
-    """Findings of a top-level element and everything in its items."""
+def check_part(part: Part, rules: Rules, private: PrivateRules, charset: tuple[str, ...]) -> Iterator[Finding]:
+    """Findings of a top-level element and everything in its items, whose texts are in these character sets."""
     yield from _check_order(part)
     unused = (element for element in part if has_too_many(element) or (element.path and is_palette(element.tag)))
     for element in (*unused, *long_tables(part)):
         yield Finding(code="unread", attribute=name_of(element.tag, rules.profile))
     for element in part:
-        yield from _check_element(element, rules, private.get((element.path, element.tag)))
+        safe = private.get((element.path, element.tag))
+        yield from _check_element(element, rules, safe)
+        yield from _check_text(element, safe or rules.profile.by_tag.get(element.tag), rules, charset)
+    if part[0].tag != _CODES:
+        schemes, look = rules.profile.vocabulary.rules.schemes, rules.look
+        for code, tag in check_codes(part, schemes, look, charset, DUMMY.decode()):
+            yield Finding(code=code, attribute=name_of(tag, rules.profile))
 
 
 def name_of(tag: int, profile: Profile) -> str:
@@ -150,11 +158,9 @@ def _check_marks(document: Document, rules: Rules, *, keeps_private: bool) -> It
         if in_marks(element):
             items.setdefault(element.path, {})[element.tag] = element.raw.rstrip(b" \0").decode("latin-1")
     meanings = rules.profile.claims.meanings
-    codes = {item.get(_CODE_VALUE, "") for item in items.values()}
+    codes = {item.get(VALUE, "") for item in items.values()}
     fit = all(
-        set(item) == {_CODE_VALUE, _SCHEME, _MEANING}
-        and item[_SCHEME] == "DCM"
-        and item[_MEANING] == meanings.get(item[_CODE_VALUE])
+        set(item) == {VALUE, SCHEME, MEANING} and item[SCHEME] == "DCM" and item[MEANING] == meanings.get(item[VALUE])
         for item in items.values()
     )
     claims = rules.profile.claims
@@ -216,8 +222,8 @@ def _check_element(element: Element, rules: Rules, safe: Rule | None) -> Iterato
 
 
 def _check_value(element: Element, rule: Rule, rules: Rules) -> Iterator[Finding]:
-    """VR, form, UIDs, ages and the deny list of one kept element."""
-    vr = element.vr or (next(iter(rule.vrs)) if len(rule.vrs) == 1 else "")
+    """VR, form, UIDs and ages of one kept element."""
+    vr = _vr_of(element, rule)
     if (element.vr and element.vr not in rule.vrs) or (element.items >= 0) != ("SQ" in rule.vrs):
         yield Finding(code="vr", attribute=rule.keyword)
         return
@@ -225,12 +231,33 @@ def _check_value(element: Element, rule: Rule, rules: Rules) -> Iterator[Finding
         yield Finding(code="value-form", attribute=rule.keyword)
     if vr == "UI" and not all(_is_known_uid(value, rule, rules) for value in element.raw.split(b"\\")):
         yield Finding(code="foreign-uid", attribute=rule.keyword)
-    if vr in TEXT and _UID_IN_TEXT.search(element.raw):
-        yield Finding(code="uid-in-text", attribute=rule.keyword)
     if rule.tag == _AGE and element.raw.rstrip(b" \0") > _OLDEST and element.raw[3:4] == b"Y":
         yield Finding(code="age", attribute=rule.keyword)
-    if rule.action is Action.CLEAN and not in_marks(element) and rules.deny.search(element.raw.decode("latin-1")):
-        yield Finding(code="denied-text", attribute=rule.keyword)
+
+
+def _check_text(element: Element, rule: Rule | None, rules: Rules, charset: tuple[str, ...]) -> Iterator[Finding]:
+    """The words and numbers of a kept text; items of codes are judged as a whole, what the program writes elsewhere."""
+    if not element.raw or rule is None or rule.action not in COPY_ACTIONS or in_marks(element):
+        return
+    vr = _vr_of(element, rule)
+    if (
+        vr not in KEPT
+        or rule.keyword == CREATOR
+        or element.raw.strip(b" \0") == DUMMY
+        or (element.path and element.tag in _OF_CODES)
+    ):
+        return
+    if element.tag == CHARSET:
+        code = "" if is_charset(element.raw) else WORD
+    else:
+        code = rules.look.code_of(text_of(element.raw, charset), vr, of_device="Manufacturer" in rule.keyword)
+    if code:
+        yield Finding(code=code, attribute=rule.keyword)
+
+
+def _vr_of(element: Element, rule: Rule) -> str:
+    """The representation that the file says, or the only one that the profile allows; empty where there are several."""
+    return element.vr or (next(iter(rule.vrs)) if len(rule.vrs) == 1 else "")
 
 
 def _is_known_uid(value: bytes, rule: Rule, rules: Rules) -> bool:

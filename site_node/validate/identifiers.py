@@ -1,9 +1,8 @@
 """What identifies the patient, people, places and devices in a study's sources, and the forms to search for.
 
-Texts are compared in a normal form: compatibility-decomposed, without marks, case folded, letters and digits only. A
-patient's own name or number of four characters or more is looked for inside words too, glued or re-cased; shorter ones
-and names of other people are looked for as words and runs of words, because many of them are ordinary syllables. The
-whole name of a place or device is looked for inside words, its single words ("General", "Lane") in descriptions only.
+Texts are compared in the normal form of `site_node.validate.characters`. Of a name the search knows each word, words
+glued in pairs, the spelling of other keyboards and scripts, and what is derived from it: initials beside a surname, a
+name that was cut, a place's acronym.
 
 Independent of `site_node.deidentify.identifiers` on purpose; which tags hold names, and which letters are alike, is
 shared data (`shared.protocol.search_terms`).
@@ -11,82 +10,47 @@ shared data (`shared.protocol.search_terms`).
 
 import re
 import unicodedata
-import warnings
+from collections import defaultdict
 from collections.abc import Collection, Iterator
-from functools import lru_cache
 from itertools import permutations
 from typing import NamedTuple
 
-from pydicom.charset import convert_encodings, decode_bytes, python_encoding
-
 from shared.protocol.search_terms import search_terms
+from shared.protocol.words import unmarked
 from site_node.study import Identity
-from site_node.validate.date_search import days_of
+from site_node.validate.characters import charset_of, normal, text_of
 from site_node.validate.elements import Document, Element, UnseenElements
 from site_node.validate.values import day_of
 
-_CHARSET, _BIRTH_DATE, _CONTRIBUTING = 0x00080005, 0x00100030, 0x0018A001
+_BIRTH_DATE, _CONTRIBUTING, _STUDY_ID = 0x00100030, 0x0018A001, 0x00200010
 _INSIDE, _INSIDE_FOREIGN, _WHOLE, _OTHERS_WHOLE = 4, 2, 2, 3  # characters; two suffice where a letter is a syllable
 _PLACE_INSIDE = 6
 _RAW, _LONG_UID = 6, 12
 _CUT = 16  # letters that an SH or CS holds: devices cut what is longer
-_STUDY_ID = 0x00200010
+_SHORTEST_CUT = 5  # letters that are left of a name that somebody cut
+_ACRONYM = 3  # words, at least, of a place that has one
 _LONG_DIGITS = re.compile(r"\d{5,}")
+_SHORT_NUMBER = re.compile(r"\d{1,4}")
 _MOST_WORDS = 6  # of a value that are glued in pairs
+_NAME_LIKE = re.compile(r"[^\W\d][\w .,'=-]*\^[\w .,'=^-]*[\0 ]?")
+_DATE = re.compile(rb"\d{4}\.?\d{2}\.?\d{2}")
 
 
 class Identifiers(NamedTuple):
     """Everything in a study's sources that must not be in the output. PHI."""
 
-    inside: frozenset[str]  # normal forms, looked for anywhere
-    words: frozenset[str]  # normal forms, looked for as words
-    numbers: frozenset[str]  # those of both that are never an ordinary word
+    inside: frozenset[str]  # normal forms of the patient's names and numbers, looked for inside words too
+    words: frozenset[str]  # shorter ones, looked for as words
+    numbers: frozenset[str]  # those of both that are numbers of five digits or more
+    short_numbers: frozenset[str]  # looked for beside a label only
     people: frozenset[str]  # normal forms of other people's names, looked for as words
     place_names: frozenset[str]  # whole names of places and devices, looked for anywhere
     places: frozenset[str]  # their words, looked for in descriptions
+    derived: frozenset[str]  # from the names of people and places; no such form is an ordinary word's
     birth_dates: frozenset[str]  # digits, in every order of a date
     raw: frozenset[bytes]  # lower-cased bytes, looked for in the raw file
     uids: frozenset[str]
-    days: frozenset[str] = frozenset()  # every whole date, year first
-
-
-def normal(text: str) -> str:
-    """Letters and digits of a text, decomposed, without marks, case folded."""
-    folded = unicodedata.normalize("NFKD", text).casefold().translate(search_terms().letters.to_plain)
-    return "".join(letter for letter in folded if letter.isalnum())
-
-
-def words_of(text: str) -> list[str]:
-    """The words of a text in normal form; signs, digits beside letters and a change to upper case separate words."""
-    unmarked = "".join(letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
-    return [normal(word) for word in re.findall(r"\d+|[A-Z]?[^\W\d_A-Z]+|[A-Z]+(?![^\W\d_A-Z])|[A-Z]", unmarked)]
-
-
-def charset_of(document: Document) -> tuple[str, ...]:
-    """Python's names for the file's character sets; Latin-1 where they are unknown."""
-    return _charset(document.first(_CHARSET))
-
-
-@lru_cache(maxsize=64)
-def _charset(raw: bytes) -> tuple[str, ...]:
-    terms = [term.strip(" \0") for term in raw.decode("latin-1").split("\\")]
-    if any(term and term not in python_encoding for term in terms):
-        return ("latin-1",)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return tuple(convert_encodings(terms))
-
-
-def text_of(raw: bytes, charset: tuple[str, ...]) -> str:
-    """A raw value as text; what its character set does not allow is read as Latin-1, so that nothing hides."""
-    if raw.isascii() and b"\x1b" not in raw:
-        return raw.decode("ascii")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            return str(decode_bytes(raw, list(charset), set(search_terms().letters.delimiters)))
-    except (UnicodeError, Warning, LookupError):
-        return raw.decode("latin-1")
+    days: frozenset[str] = frozenset()  # every whole date, in every order
 
 
 class Collector:
@@ -97,14 +61,11 @@ class Collector:
     ) -> None:
         self._dated = dated  # tags of dates, where the file does not say so
         self._kept_tags = kept_tags  # of people and places that the profile keeps, such as a station's name
-        self._forms: dict[str, set[str]] = {kind: set() for kind in ("name", "number", "person", "place")}
-        self._forms["number"] |= _forms(identity.patient_id) | _digits(identity.patient_id)
-        self._raw = _raw_forms(identity.patient_id.encode())
-        self._place_names = set[str]()
-        self._days = set[str]()
-        self._uids = set[str]()
-        self._all_days = set[str]()
+        self._forms = defaultdict[str, set[str]](set)  # by kind: name, number, person, place, place name, derived
+        self._days, self._birth_dates = set[str](), set[str]()
+        self._raw, self._uids = set[bytes](), set[str]()
         self._unseen = UnseenElements()
+        self._add_text("number", identity.patient_id, identity.patient_id.encode())
 
     def add(self, document: Document) -> None:
         """Collect the identifiers of one source."""
@@ -116,13 +77,9 @@ class Collector:
         if element.vr in {"UI", "UN", ""}:
             self._uids |= set(_uids(element.raw))
         if element.tag == _BIRTH_DATE:
-            self._days |= _day_forms(element.raw)
-        if (
-            element.vr in {"DA", "DT"}
-            or element.tag == _BIRTH_DATE
-            or (element.vr in {"", "UN"} and element.tag in self._dated)
-        ):
-            self._all_days |= days_of(element.raw)
+            self._birth_dates |= _days(element.raw)
+        if element.vr in {"DA", "DT"} or (element.vr in {"", "UN"} and element.tag in self._dated):
+            self._days |= _days(element.raw)
         if element.tag == _STUDY_ID:
             self._forms["number"] |= _digits(text_of(element.raw, charset))
         kind = _kind(element) if element.tag not in self._kept_tags else ""
@@ -132,32 +89,42 @@ class Collector:
             self._add_text(kind, element.raw.decode(errors="ignore"), element.raw)
 
     def _add_text(self, kind: str, text: str, raw: bytes) -> None:
+        if kind == "private":
+            self._forms["derived"] |= _forms(text) if _NAME_LIKE.fullmatch(text) else set()
+            return
         self._forms[kind] |= _forms(text) | (_digits(text) if kind == "number" else set())
         if kind == "place":
-            self._place_names.add(normal(text))
+            self._forms["place name"].add(normal(text))
+        if kind != "number":
+            self._forms["derived"] |= set(_acronyms(text) if kind == "place" else _derived(text))
         if kind in {"name", "number"}:
             self._raw |= _raw_forms(raw)
 
     def identifiers(self) -> Identifiers:
         """Everything collected so far."""
-        own = self._forms["name"] | self._forms["number"]
+        numbers = self._forms["number"]
+        short = {form for form in numbers if _SHORT_NUMBER.fullmatch(form)}
+        own = self._forms["name"] | numbers - short
         inside = {form for form in own if len(form) >= (_INSIDE if form.isascii() else _INSIDE_FOREIGN)}
         inside |= {form[:_CUT] for form in inside}
         return Identifiers(
             inside=frozenset(inside),
             words=frozenset(form for form in own - inside if len(form) >= _WHOLE),
-            numbers=frozenset(self._forms["number"]),
+            numbers=frozenset(form for form in numbers if _LONG_DIGITS.fullmatch(form)),
+            short_numbers=frozenset(short),
             people=frozenset(form for form in self._forms["person"] - own if len(form) >= _OTHERS_WHOLE),
-            place_names=frozenset(name for name in self._place_names if len(name) >= _PLACE_INSIDE),
+            place_names=frozenset(name for name in self._forms["place name"] if len(name) >= _PLACE_INSIDE),
             places=frozenset(form for form in self._forms["place"] - own if len(form) >= _OTHERS_WHOLE),
-            birth_dates=frozenset(self._days),
+            derived=frozenset(form for form in self._forms["derived"] if len(form) >= _OTHERS_WHOLE),
+            birth_dates=frozenset(self._birth_dates),
             raw=frozenset(self._raw),
             uids=frozenset(self._uids),
-            days=frozenset(self._all_days),
+            days=frozenset(self._days | self._birth_dates),
         )
 
 
 def _kind(element: Element) -> str:
+    """Name, number, place, person; private where only the look of a value tells whether it is a name."""
     if element.items >= 0 or not element.raw:
         return ""
     tags = search_terms().tags
@@ -167,18 +134,46 @@ def _kind(element: Element) -> str:
         return "number"
     if element.tag in tags.places:  # of contributing equipment, it is mostly a vendor's
         return "" if _CONTRIBUTING in element.path[::2] else "place"
-    return "person" if element.tag in tags.people or element.vr == "PN" else ""
+    if element.tag in tags.people or element.vr == "PN":
+        return "person"
+    return "private" if element.tag >> 16 & 1 and element.vr in {"", "UN"} and b"^" in element.raw else ""
+
+
+def _words(value: str) -> list[str]:
+    return [word for part in re.split(r"[\^\s,;/]+", value) if (word := normal(part))]
 
 
 def _forms(text: str) -> set[str]:
     """Each word of each value, the whole value, and its words glued in pairs, in both orders."""
-    forms: set[str] = set()
-    spelled = unicodedata.normalize("NFC", text).casefold().translate(search_terms().letters.to_spelled)
-    for value in re.split(r"[\\=]", f"{text}\\{spelled}"):
-        words = [word for part in re.split(r"[\^\s,;/]+", value) if (word := normal(part))]
+    forms, letters, folded = set[str](), search_terms().letters, unicodedata.normalize("NFC", text).casefold()
+    latin = folded.translate(letters.to_latin)
+    decomposed = unmarked(folded).translate(letters.to_latin)
+    spellings = (text, folded.translate(letters.to_spelled), unmarked(latin).translate(letters.to_latin), decomposed)
+    for value in re.split(r"[\\=]", "\\".join(dict.fromkeys(spellings))):
+        words = _words(value)
         forms |= {*words, "".join(words)}
         forms |= {first + second for first, second in permutations(words[:_MOST_WORDS], 2)}
     return forms - {""}
+
+
+def _derived(text: str) -> Iterator[str]:
+    """Initials beside the surname, as in user names, and the surname cut short."""
+    for value in re.split(r"[\\=]", text):
+        surname, _, others = value.partition("^")
+        family, initials = "".join(_words(surname)), "".join(word[0] for word in _words(others))
+        for first in {initials, initials[:1]} - {""}:
+            yield from (first + family, family + first)
+        for word in _words(value):
+            yield from (word[:size] for size in range(_SHORTEST_CUT, len(word)))
+
+
+def _acronyms(text: str) -> Iterator[str]:
+    """The initials of a place's words, of all or of all but the short ones."""
+    for value in text.split("\\"):
+        words = _words(value)
+        for chosen in (words, [word for word in words if len(word) >= _OTHERS_WHOLE]):
+            if len(chosen) >= _ACRONYM:
+                yield "".join(word[0] for word in chosen)
 
 
 def _digits(text: str) -> set[str]:
@@ -201,10 +196,8 @@ def _uids(raw: bytes) -> Iterator[str]:
             yield uid
 
 
-def _day_forms(raw: bytes) -> set[str]:
-    """Eight digits in the orders year-month-day, day-month-year and month-day-year."""
-    digits = re.sub(rb"\D", b"", raw)
-    if len(digits) != 8 or day_of(digits) is None:
-        return set()
-    year, month, day = digits[:4].decode(), digits[4:6].decode(), digits[6:].decode()
-    return {year + month + day, day + month + year, month + day + year}
+def _days(raw: bytes) -> set[str]:
+    """Each day in a DA or DT value in the orders year-month-day, day-month-year and month-day-year, long and short."""
+    days = (day_of(written.replace(b".", b"")) for written in _DATE.findall(raw))
+    orders = ("{0:%Y%m%d}", "{0:%d%m%Y}", "{0:%m%d%Y}", "{0:%y%m%d}", "{0:%d%m%y}", "{0:%m%d%y}")
+    return {order.format(day) for day in days if day is not None for order in orders}

@@ -12,13 +12,14 @@ from shared.ids import PatientPseudonym
 from shared.protocol.profile import Action, Rule
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.study import Identity
+from site_node.validate.characters import normal, text_of
 from site_node.validate.codestream import CodestreamBroken, frames_of, without_text
 from site_node.validate.conformance import DUMMY, STANDARD_ROOT, Rules, in_marks, is_ours, name_of
 from site_node.validate.elements import Document, Element, Part, Path, forget
 from site_node.validate.finding import Finding
-from site_node.validate.identifiers import normal, text_of
 from site_node.validate.private import PrivateRules
 from site_node.validate.values import day_of
+from site_node.validate.words import KEPT
 
 _PAD = b" \0"
 _PIECE = 1 << 16  # bytes compared at once: copies of this size are cheap
@@ -46,6 +47,7 @@ class Condition(NamedTuple):
     """What the judgement of a part depends on besides the part."""
 
     charset: tuple[str, ...]  # Python's names of the source's character sets
+    new_charset: tuple[str, ...]  # of the new file's
     private: PrivateRules  # the new file's listed private elements
     sop_class: str
 
@@ -68,14 +70,12 @@ def check_against_source(
         rule = rules.profile.by_tag.get(element.tag) or condition.private.get(place)
         if rule is None or element.items >= 0 or in_marks(element) or is_ours(element, rules):
             continue
-        code = _check_element(element, before.get(place), rule, patient, condition.charset)
+        code = _check_element(element, before.get(place), rule, patient, condition)
         if code:
             yield Finding(code=code, attribute=rule.keyword)
 
 
-def _check_element(
-    element: Element, origin: Element | None, rule: Rule, patient: Patient, charset: tuple[str, ...]
-) -> str:
+def _check_element(element: Element, origin: Element | None, rule: Rule, patient: Patient, condition: Condition) -> str:
     """The code of what is wrong with one element, empty where nothing is."""
     new = element.raw.strip(_PAD)
     if rule.action is Action.PATIENT and not element.path:
@@ -86,28 +86,36 @@ def _check_element(
         return ""  # emptied; the check of Type 1 and 2 says whether it may be
     if origin is None or origin.items >= 0:
         return "added"
-    return _compare(new, origin.raw.strip(_PAD), rule, patient, charset)
+    return _compare(new, origin.raw.strip(_PAD), rule, patient, condition)
 
 
-def _compare(new: bytes, old: bytes, rule: Rule, patient: Patient, charset: tuple[str, ...]) -> str:
+def _compare(new: bytes, old: bytes, rule: Rule, patient: Patient, condition: Condition) -> str:
     """The code of what is wrong with a value beside the value it was made from."""
     if rule.action is Action.UID or rule.vrs == {"UI"}:
         return "" if _is_mapped(new, old, patient) else "uid-mapping"
     if rule.action is Action.SHIFT or rule.vrs & {"DA", "DT"}:
         return "" if _is_shifted(new, old, patient.shift) else "date-shift"
     if rule.action is Action.ACCESSION:
-        return "" if new == patient.pseudonyms.accession(text_of(old, charset)).encode() else "accession-mapping"
+        return (
+            "" if new == patient.pseudonyms.accession(text_of(old, condition.charset)).encode() else "accession-mapping"
+        )
     if rule.action is Action.PATIENT:
         return "" if new == patient.pseudonym.encode() else "patient-mapping"
-    return "" if new == old or _may_differ(new, old, rule, charset) else "changed"
+    return "" if new == old or _may_differ(new, old, rule, condition) else "changed"
 
 
-def _may_differ(new: bytes, old: bytes, rule: Rule, charset: tuple[str, ...]) -> bool:
-    """Whether the profile's action may turn `old` into `new`: a capped age, a description with parts cut out."""
+def _may_differ(new: bytes, old: bytes, rule: Rule, condition: Condition) -> bool:
+    """Whether the profile's action may turn `old` into `new`: a capped age, codes or parts of a text left out."""
     if rule.action is Action.AGE:
         return new == _OLDEST and old > new
-    letters = iter(normal(text_of(old, charset)))
-    return rule.action is Action.CLEAN and all(letter in letters for letter in normal(new.decode("latin-1")))
+    if rule.vrs == {"CS"}:
+        return _values(new) <= {b"", DUMMY, *_values(old)}
+    letters = iter(normal(text_of(old, condition.charset)))
+    return bool(rule.vrs & KEPT) and all(letter in letters for letter in normal(text_of(new, condition.new_charset)))
+
+
+def _values(raw: bytes) -> set[bytes]:
+    return {value.strip(_PAD) for value in raw.split(b"\\")}
 
 
 def _is_mapped(new: bytes, old: bytes, patient: Patient) -> bool:

@@ -7,6 +7,7 @@ from shared.protocol.private import BLOCKS
 from shared.protocol.profile import Action, Profile, Rule
 from site_node.validate.elements import Document, Element, Path
 
+CREATOR = "PrivateCreator"  # the keyword of a listed creator's rule
 PrivateRules = dict[tuple[Path, int], Rule]
 
 
@@ -43,6 +44,4 @@ def _name(element: Element) -> str:
 
 
 def _creator(tag: int) -> Rule:
-    return Rule(
-        tag=tag, keyword="PrivateCreator", vrs=frozenset({"LO"}), action=Action.KEEP, source="PS3.5 section 7.8.1"
-    )
+    return Rule(tag=tag, keyword=CREATOR, vrs=frozenset({"LO"}), action=Action.KEEP, source="PS3.5 section 7.8.1")

@@ -31,7 +31,8 @@ from site_node.validate.identifiers import Collector
 from site_node.validate.mapping import ElementOutcome, make_patient, same_pixels
 from site_node.validate.private import safe_elements
 from site_node.validate.reader import PreviousFile, read_document
-from site_node.validate.residual import OutputContent, make_search, search_clinical
+from site_node.validate.residual import OutputContent, search_clinical
+from site_node.validate.search import Search
 from site_node.validate.values import has_form, is_tolerable
 
 _STUDY, _SERIES, _INSTANCE = 0x0020000D, 0x0020000E, 0x00080018
@@ -113,7 +114,7 @@ def check_study(
     written = {instance.source.path for instance in output.instances}
     for document in _readable([instance for instance in source.kept if instance.path not in written], rules):
         collector.add(document)
-    search = make_search(collector.identifiers(), rules)
+    search = Search(collector.identifiers(), rules)
     of_study += search_clinical(output.clinical or {}, search)
     outcomes = study.comparison.outcomes()
     outcomes.update((check.pixels, name_of(PIXEL_DATA, rules.profile)) for check in checks if check.pixels)

@@ -1,6 +1,8 @@
 """A study as `validate` returns it a sealed one, and elements as its reader gives them."""
 
 import hashlib
+from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -11,12 +13,15 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 from shared.crypto.sealing import AgeIdentity, generate_identity
 from shared.crypto.signing import SigningKey
 from shared.ids import AgreementId, PatientPseudonym, Sha256, SiteId, StudyKey, Uid
+from shared.protocol.loader import load_profile
 from site_node.seal.package import seal
-from site_node.study import Deidentified, DeidentifiedInstance, Sealed, Validated
-from site_node.validate.conformance import Rules
+from site_node.study import Deidentified, DeidentifiedInstance, Identity, Sealed, Validated
+from site_node.validate.conformance import Rules, make_rules
 from site_node.validate.elements import Document, Element, Run
 from site_node.validate.finding import Finding
-from site_node.validate.residual import OutputContent, Search
+from site_node.validate.identifiers import Collector
+from site_node.validate.residual import OutputContent
+from site_node.validate.search import Search
 from tests.factories.dicom import make_ct, make_dx, write_file
 from tests.factories.studies import make_instance
 
@@ -103,3 +108,15 @@ def search_document(document: Document, search: Search, rules: Rules) -> list[Fi
     content = OutputContent(rules)
     content.add(document)
     return list(content.search(search))
+
+
+def found_by_search(source: Iterable[Element], new: Element, *, patient_id: str = "P-1") -> list[str]:
+    """Codes of what validation's search finds in one new element, of a UTF-8 source with these elements."""
+    profile = load_profile()
+    rules = make_rules(profile, SITE)
+    empty = Document(b"", (), "", True, (), None, False, ())
+    charset = Element((), 0x00080005, "CS", b"ISO_IR 192")
+    collector = Collector(Identity(issuer="", patient_id=patient_id), frozenset(), profile.date_tags)
+    collector.add(replace(empty, runs=runs_of(charset, *source)))
+    document = replace(empty, runs=runs_of(charset, new))
+    return [finding.code for finding in search_document(document, Search(collector.identifiers(), rules), rules)]

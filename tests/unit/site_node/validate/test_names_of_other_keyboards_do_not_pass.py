@@ -10,7 +10,7 @@ from site_node.study import Identity
 from site_node.validate.conformance import make_rules
 from site_node.validate.elements import Document, Element
 from site_node.validate.identifiers import Collector
-from site_node.validate.residual import make_search
+from site_node.validate.search import Search
 from tests.factories.validated import runs_of, search_document
 from tests.unit.site_node.deidentify.test_names_of_other_keyboards_do_not_stay import NAMES
 
@@ -23,7 +23,7 @@ def _codes(source: Element, text: str) -> list[str]:
     collector = Collector(Identity(issuer="", patient_id="P-1"))
     collector.add(replace(empty, runs=runs_of(CHARSET, source)))
     new = replace(empty, runs=runs_of(CHARSET, Element((), 0x0008103E, "LO", text.encode())))
-    return [finding.code for finding in search_document(new, make_search(collector.identifiers(), RULES), RULES)]
+    return [finding.code for finding in search_document(new, Search(collector.identifiers(), RULES), RULES)]
 
 
 @pytest.mark.parametrize(("name", "text"), NAMES)
@@ -51,7 +51,7 @@ def test_a_name_that_was_cut_or_misread(name: bytes, text: str) -> None:
     collector = Collector(Identity(issuer="", patient_id="P-1"))
     collector.add(replace(empty, runs=runs_of(Element((), 0x00100010, "PN", name))))
     new = replace(empty, runs=runs_of(Element((), 0x0008103E, "LO", text.encode())))
-    findings = search_document(new, make_search(collector.identifiers(), RULES), RULES)
+    findings = search_document(new, Search(collector.identifiers(), RULES), RULES)
     assert [finding.code for finding in findings] == ["residual-identifier"]
 
 
@@ -62,4 +62,4 @@ def test_what_the_program_writes_is_nobodys_name() -> None:
     collector.add(replace(empty, runs=runs_of(Element((), 0x00100010, "PN", b"Yes^Modified"))))
     marks = (Element((), 0x00120062, "CS", b"YES "), Element((), 0x00280303, "CS", b"MODIFIED"))
     new = replace(empty, runs=runs_of(*marks))
-    assert search_document(new, make_search(collector.identifiers(), RULES), RULES) == []
+    assert search_document(new, Search(collector.identifiers(), RULES), RULES) == []

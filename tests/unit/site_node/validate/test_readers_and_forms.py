@@ -24,14 +24,15 @@ from shared.ids import SiteId
 from shared.protocol.iod import required_of
 from shared.protocol.loader import load_profile
 from site_node.study import Identity
+from site_node.validate.characters import normal
 from site_node.validate.codestream import CodestreamBroken, frames_of, text_segments, without_text
 from site_node.validate.conformance import make_rules
 from site_node.validate.elements import Document, Element
 from site_node.validate.finding import Finding
-from site_node.validate.identifiers import Collector, normal, words_of
+from site_node.validate.identifiers import Collector
 from site_node.validate.presence import MissingAttribute, missing_in
 from site_node.validate.reader import read_document
-from site_node.validate.residual import make_search
+from site_node.validate.search import Search, words_of
 from site_node.validate.values import has_form
 from tests.factories.dicom import make_dx, write_file
 from tests.factories.validated import runs_of, search_document
@@ -194,7 +195,7 @@ def test_identifiers_take_the_forms_they_are_found_in(tmp_path: Path) -> None:
     assert "quillfeather" in identifiers.people
     assert "northtown" in identifiers.places
     assert "northtown" not in identifiers.inside
-    assert identifiers.birth_dates == {"19610514", "14051961", "05141961"}
+    assert identifiers.birth_dates == {"19610514", "14051961", "05141961", "610514", "140561", "051461"}
     assert str(dataset.SOPInstanceUID) in identifiers.uids
     assert str(dataset.SOPClassUID) not in identifiers.uids
 
@@ -229,7 +230,7 @@ def test_a_name_is_found_however_it_is_cased_glued_or_spaced(
     charset = Element((), 0x00080005, "CS", b"ISO_IR 192")
     collector = Collector(Identity(issuer="", patient_id="P1"))
     collector.add(replace(document, runs=runs_of(charset, *document.elements)))
-    search = make_search(collector.identifiers(), RULES)
+    search = Search(collector.identifiers(), RULES)
     text = Element((), 0x0008103E, "LO", f"{before}{style(name)}{after}".encode())
     findings = search_document(replace(document, runs=runs_of(charset, text)), search, RULES)
     assert Finding(code="residual-identifier", attribute="SeriesDescription") in findings
