@@ -21,6 +21,7 @@ SITE = (sys.executable, "-c", "from site_node.cli import main; main()")
 KILLS = 20
 FILMS = 3  # new ones for each life of the service: more than its workers
 LONGEST = 1.2  # seconds from `ready` to the kill: enough for a life's films
+AT_REST = {State.RECEIVED, State.SUBMITTED}
 
 
 @pytest.fixture(scope="module")
@@ -53,12 +54,14 @@ def test_each_study_has_one_receipt_and_each_patient_one_number(federation: Fede
     patients = [f"P{number}" for number in range(KILLS * FILMS)]
     prepare(home, patients, workers=2)
     moments, log = random.Random(seed), home.folder.with_suffix(".log")
-    caught = set[State]()
+    caught, longest = set[State](), LONGEST
     for life in range(KILLS):
         deliver(home, *(film(home, patient, rows=512) for patient in patients[life * FILMS : (life + 1) * FILMS]))
-        live_and_die(home, log, moments.uniform(0, LONGEST))
+        live_and_die(home, log, moments.uniform(0, longest))
         with open_node(home) as node:
             caught |= {entry.state for entry in node.ledger.studies()}
+        if not caught - AT_REST:  # on a busy machine a node comes less far
+            longest *= 1.3
     subprocess.run([*SITE, "--home", str(home.folder), "run", "--once", "--no-federation"], check=True)
     with open_node(home) as node:
         studies = node.ledger.studies()
@@ -75,4 +78,4 @@ def test_each_study_has_one_receipt_and_each_patient_one_number(federation: Fede
     assert len(list(home.receipts.iterdir())) == len(list(home.library.iterdir())) == len(patients)
     assert [*home.outbox.iterdir(), *home.spool.iterdir()] == []
     assert not [text for text in ("internal-error", "Traceback") if text in log.read_text()]
-    assert caught - {State.RECEIVED, State.SUBMITTED}, "no kill came while a study was under way"
+    assert caught - AT_REST, "no kill came while a study was under way"
