@@ -5,7 +5,6 @@ our own: its patients are invented, its texts hold identifying words among harml
 text of `answer_key_texts.toml` a name in braces is an identifying word, which must go; all else must stay.
 """
 
-import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -90,11 +89,6 @@ def make_answer_key(seed: int, *, kinds: Sequence[str] = KINDS, patients: int = 
         for number in range(patients)
         for study in range(2)
     )
-
-
-def words_of(text: str) -> list[str]:
-    """The words of a text in small letters, without the punctuation around them."""
-    return [word for part in re.split(r"[\s,;()\\^]+", text.casefold()) if (word := part.strip(".:=_"))]
 
 
 def _person(random: Random) -> dict[str, str]:
@@ -208,7 +202,7 @@ def _fill_text(
     text, attribute = "", element.keyword or element.name[1:-1]
     for literal, name, _, _ in Formatter().parse(str(element.value)):
         text += literal
-        stays = (word for word in words_of(literal) if word not in _UNJUDGED)
+        stays = (word for word in planted.words_of(literal) if word not in _UNJUDGED)
         yield from (Expectation(Action.TEXT_RETAINED, path, attribute, word) for word in stays)
         if name:
             drawn = words.get(name) or planted.KINDS[name.replace("_", " ")](random)

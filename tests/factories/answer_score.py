@@ -19,13 +19,13 @@ from shared.protocol.profile import Profile
 from site_node.blanking import BlankBox, Blanking
 from site_node.deidentify.study import deidentify
 from site_node.study import Deidentified
-from tests.factories.answer_key import SIZE, Action, Expectation, KeyedImage, KeyedStudy, words_of
+from tests.factories.answer_key import SIZE, Action, Expectation, KeyedImage, KeyedStudy
 from tests.factories.deidentified import PSEUDONYMS
+from tests.factories.planted import is_left, words_of
 from tests.factories.studies import make_included, make_received
 
 _GONE = frozenset({Action.TEXT_REMOVED, Action.DATE_SHIFTED, Action.UID_CHANGED})  # holds where there is no image
 _ABSENT = _GONE | {Action.UID_CONSISTENT, Action.PATIENT_CONSISTENT}  # holds where there is no element
-_INSIDE = 5  # letters of a word that must not stand within another either
 
 
 @dataclass
@@ -109,7 +109,7 @@ def holds(expectation: Expectation, image: KeyedImage, new: Dataset | None, mapp
         case Action.TEXT_RETAINED:
             held = expectation.text == text or expectation.text.casefold() in words_of(text)
         case Action.TEXT_REMOVED:
-            held = not _is_left(expectation.text, text)
+            held = not is_left(expectation.text, text)
         case Action.DATE_SHIFTED:
             held = text in {"", _shifted(expectation.text, image.dataset, new)}
         case Action.UID_CHANGED:
@@ -127,13 +127,6 @@ def _element_at(dataset: Dataset, path: Sequence[int]) -> DataElement | None:
         dataset = dataset[tag].value[number]
     element: DataElement | None = dataset.get(path[-1])
     return element
-
-
-def _is_left(identifying: str, text: str) -> bool:
-    """Whether a text still holds a word that must go, whole or in part; a short part counts as a word only."""
-    folded, words = text.casefold(), set(words_of(text))
-    parts = (part for word in words_of(identifying) for part in (word, *word.replace(".", "-").split("-")))
-    return any(part in words or (len(part) >= _INSIDE and part in folded) for part in parts if len(part) > 2)
 
 
 def _shifted(old: str, before: Dataset, after: Dataset) -> str:

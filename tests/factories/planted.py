@@ -3,6 +3,7 @@
 All is drawn from the `Random` that is passed in, so that equal seeds give equal words. Hypothesis passes its own.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from random import Random
 from types import MappingProxyType
@@ -18,6 +19,7 @@ _ROADS = ("Quarry", "Birch", "Thornbury", "Ashgrove")
 _FOREIGN = ("Иванова", "Παπαδόπουλος", "山田太郎", "Шевченко", "Κωνσταντίνου", "김민준")
 _MONTHS = ("Jan", "Mar", "Aug", "Nov", "März", "août", "ноября")
 _ROMAN = ("I", "IV", "VIII", "XI")
+_INSIDE = 5  # letters of an identifying word that must not stand within another word either
 
 
 def surname(random: Random) -> str:
@@ -81,3 +83,16 @@ KINDS: Mapping[str, Draw] = MappingProxyType({
     "surname": surname, "given name": given_name, "number": number, "phone": phone, "date": date, "host": host,
     "place": place, "user": user, "transliterated name": transliterated,
 })  # fmt: skip
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text in small letters, without the punctuation around them."""
+    return [word for part in re.split(r"[\s,;()\\^]+", text.casefold()) if (word := part.strip(".:=_"))]
+
+
+def is_left(identifying: str, text: str) -> bool:
+    """Whether a text still holds what must go, whole or a part of three letters or more; short parts as words only."""
+    folded = text.casefold()
+    parts = {*words_of(identifying), *re.split(r"[\W_]+", identifying.casefold())}
+    words = {*words_of(text), *re.split(r"[\W_]+", folded)}
+    return any(part in words or (len(part) >= _INSIDE and part in folded) for part in parts if len(part) > 2)

@@ -9,20 +9,19 @@ import subprocess
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import pydicom
 import pytest
-from pydicom.dataset import Dataset
 
-from shared.ids import StudyKey
 from shared.protocol.loader import load_profile
 from shared.protocol.profile import Profile
 from site_node.deidentify.study import deidentify
-from site_node.study import Deidentified, Identity, Received
+from site_node.study import Deidentified, Received
 from tests.factories.answer_key import KINDS, make_answer_key
 from tests.factories.deidentified import PSEUDONYMS
-from tests.factories.studies import make_included, make_instance, make_received
+from tests.factories.studies import make_included, make_received, received_from
 from tests.peers import needs_peer
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom warns of what real files hold
@@ -43,38 +42,24 @@ def errors(program: str, path: Path) -> Counter[str]:
     return Counter(_UID.sub("<UID>", line) for line in lines if line.startswith("Error"))
 
 
-def new_file(source: Path, dataset: Dataset, profile: Profile, folder: Path) -> Path | None:
-    """What a profile makes of one file, if anything; pixels that are said to hold text go on."""
-    study = Received(
-        key=StudyKey("0" * 32),
-        study_instance_uid=str(dataset.StudyInstanceUID),
-        identity=Identity(issuer="", patient_id=str(dataset.get("PatientID", "")).strip(" \0") or "nobody"),
-        instances=(make_instance(source),),
-    )
-    result = deidentify(make_included(study), profile=profile, pseudonyms=PSEUDONYMS, out=folder, searched=True)
-    return result.instances[0].path if isinstance(result, Deidentified) else None
-
-
-def worse(program: str, sources: Mapping[str, tuple[Path, Dataset]], profile: Profile) -> dict[str, list[str]]:
-    """The errors that only an output has, by the name of its source."""
+def worse(program: str, studies: Mapping[str, Received], profile: Profile) -> dict[str, list[str]]:
+    """The errors that only the output of a study has, by the study's name; pixels that are said to hold text go on."""
     more = {}
-    for name, (source, dataset) in sources.items():
+    for name, study in studies.items():
         with tempfile.TemporaryDirectory() as folder:
-            new = new_file(source, dataset, profile, Path(folder) / "out")
-            if new and (new_errors := errors(program, new) - errors(program, source)):
-                more[name] = sorted(new_errors)
+            included, out = make_included(study), Path(folder) / "out"
+            result = deidentify(included, profile=profile, pseudonyms=PSEUDONYMS, out=out, searched=True)
+            for new in result.instances if isinstance(result, Deidentified) else ():
+                if new_errors := errors(program, new.path) - errors(program, study.instances[0].path):
+                    more[name] = sorted(new_errors)
     return more
 
 
-def real_files() -> Iterator[tuple[str, tuple[Path, Dataset]]]:
-    """The developers' real files that name an instance, with what pydicom reads of them."""
+def real_files() -> Iterator[tuple[str, Received]]:
+    """The developers' real files that name an instance."""
     for path in sorted(path for path in REAL.rglob("*") if path.is_file()):
-        try:
-            dataset = pydicom.dcmread(path, stop_before_pixels=True, force=True)
-            make_instance(path)
-        except (AttributeError, pydicom.errors.InvalidDicomError, ValueError):
-            continue
-        yield str(path.relative_to(REAL)), (path, dataset)
+        with suppress(AttributeError, pydicom.errors.InvalidDicomError, ValueError):
+            yield str(path.relative_to(REAL)), received_from(path)
 
 
 @pytest.mark.slow
@@ -90,13 +75,12 @@ def test_no_real_file_becomes_worse(program: str, name: str) -> None:
 @pytest.mark.parametrize("name", PROFILES)
 def test_no_file_with_a_key_becomes_worse(program: str, name: str, tmp_path: Path) -> None:
     """The same of each kind of image that is judged by the answer key."""
-    sources = {}
-    for study in make_answer_key(1, patients=2):
-        image = study.images[-1].dataset
-        path = make_received(tmp_path / study.kind, [image], study.syntax).instances[0].path
-        sources[study.kind] = (path, image)
-    assert sources.keys() == set(KINDS)
-    more = worse(program, sources, load_profile(name))
+    studies = {
+        study.kind: make_received(tmp_path / study.kind, [study.images[-1].dataset], study.syntax)
+        for study in make_answer_key(1, patients=2)
+    }
+    assert studies.keys() == set(KINDS)
+    more = worse(program, studies, load_profile(name))
     assert not more, more
 
 
