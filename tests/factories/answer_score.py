@@ -24,8 +24,8 @@ from tests.factories.deidentified import PSEUDONYMS
 from tests.factories.planted import is_left, words_of
 from tests.factories.studies import make_included, make_received
 
-_GONE = frozenset({Action.TEXT_REMOVED, Action.DATE_SHIFTED, Action.UID_CHANGED})  # holds where there is no image
-_ABSENT = _GONE | {Action.UID_CONSISTENT, Action.PATIENT_CONSISTENT}  # holds where there is no element
+_HIDING = frozenset({Action.TEXT_REMOVED, Action.DATE_SHIFTED, Action.UID_CHANGED})  # holds where there is no image
+_ABSENT = _HIDING | {Action.UID_CONSISTENT, Action.PATIENT_CONSISTENT}  # holds where there is no element
 
 
 @dataclass
@@ -94,7 +94,7 @@ def holds(expectation: Expectation, image: KeyedImage, new: Dataset | None, mapp
     """Whether what the key expects became of an image; `new` is None where it did not come out."""
     action = expectation.action
     if new is None:
-        return action in _GONE
+        return action in _HIDING
     if action in {Action.PIXELS_HIDDEN, Action.PIXELS_RETAINED}:
         return _pixels_hold(action, image, new)
     element = _element_at(new, expectation.path)

@@ -36,14 +36,14 @@ def test_the_key_has_every_type_of_action() -> None:
 def test_each_type_of_action_is_judged() -> None:
     """An untouched image keeps what must go; an empty one and a missing one lose what must stay."""
     image = next(image for study in make_answer_key(SEED) for image in study.images if image.burned_in)
-    gone = {Action.TEXT_REMOVED, Action.DATE_SHIFTED, Action.UID_CHANGED, Action.PIXELS_HIDDEN}
-    assert failing(image, image.dataset) == gone
+    hiding = {Action.TEXT_REMOVED, Action.DATE_SHIFTED, Action.UID_CHANGED, Action.PIXELS_HIDDEN}
+    assert failing(image, image.dataset) == hiding
     empty = Dataset()
     empty.PixelData = np.zeros(len(image.dataset.PixelData), np.uint8).tobytes()
     assert failing(image, empty) == {
         Action.TAG_RETAINED, Action.TEXT_NOT_NULL, Action.TEXT_RETAINED, Action.PIXELS_RETAINED,
     }  # fmt: skip
-    stays = set(Action) - gone | {Action.PIXELS_HIDDEN}
+    stays = set(Action) - hiding | {Action.PIXELS_HIDDEN}
     assert failing(image, None) == stays
 
 
