@@ -42,6 +42,17 @@ def make_received(folder: Path, datasets: Sequence[Dataset], syntax: UID = Expli
     )
 
 
+def received_from(path: Path) -> Received:
+    """A file that lies somewhere as a received study of its own; a patient without a number is `nobody`."""
+    dataset = pydicom.dcmread(path, stop_before_pixels=True, force=True)
+    return Received(
+        key=StudyKey(hashlib.sha256(str(dataset.StudyInstanceUID).encode()).hexdigest()[:32]),
+        study_instance_uid=str(dataset.StudyInstanceUID),
+        identity=Identity(issuer="", patient_id=str(dataset.get("PatientID", "")).strip(" \0") or "nobody"),
+        instances=(make_instance(path),),
+    )
+
+
 def make_study(folder: Path, kind: str = "dx", *, syntax: UID = ExplicitVRLittleEndian, **changes: object) -> Received:
     """A received study: `dx`, `cr` (one frontal film) or `ct` (an axial series); `changes` as in the factories."""
     if kind == "ct":
