@@ -75,6 +75,7 @@ class _Forms(Frozen):
 
 
 class _Terms(Frozen):
+    attributes: frozenset[str]  # keywords of those that are no CS and have defined terms
     coded: frozenset[str]
 
 

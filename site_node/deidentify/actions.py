@@ -231,7 +231,8 @@ class ElementActions:
             left = [judge.declared(value) for value in values]
         else:
             longest = LONGEST.get(vr, _LONGEST_TEXT)
-            left = [judge.remains(value, longest=longest, prose=vr in _PROSE) for value in values]
+            termed = rule.keyword in self._context.profile.vocabulary.rules.terms.attributes
+            left = [judge.remains(value, longest=longest, prose=vr in _PROSE, termed=termed) for value in values]
         new = "\\".join(left)
         if new == text:
             return raw

@@ -148,7 +148,7 @@ class _Writer:
         """Each element that stays, encoded, by rising tag."""
         parts: list[tuple[int, bytes]] = []
         never = _never_in_items() if in_item else self._never
-        standing = standing_values(dataset) if in_item else {}
+        standing = standing_values(dataset, self._context.text_rule.leaves) if in_item else {}
         for tag, element in dataset.items():
             rule = self._rules.get(tag)
             if tag in standing:

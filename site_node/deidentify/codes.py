@@ -1,7 +1,7 @@
 """Coded items: a code of a known scheme stays, with a meaning that the Standard gives it (PS3.3 section 8)."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 
 from shared.protocol.words import WordRules
@@ -19,17 +19,18 @@ def is_of_known_scheme(item: Elements, rules: WordRules) -> bool:
     return form is not None and (not code or form.fullmatch(code) is not None)
 
 
-def standing_values(item: Elements) -> Mapping[int, bytes]:
-    """What stays of a code of a known scheme, by tag: the code, its scheme, and a meaning of the Standard.
+def standing_values(item: Elements, may_leave: Callable[[str], bool]) -> Mapping[int, bytes]:
+    """What stays of a code of a known scheme, by tag: the code, its scheme, and its meaning.
 
-    A meaning that the Standard lacks is not among them; it is a text like any other.
+    A meaning that is neither the Standard's nor `may_leave` as a text gives way to the Standard's; where the Standard
+    has none it is a text like any other, and not among the values here.
     """
     if _SCHEME not in item:
         return {}
     scheme, code, meaning = (_text(item, tag) for tag in (_SCHEME, _CODE_VALUE, _MEANING))
     values = {_SCHEME: scheme.encode(), _CODE_VALUE: code.encode()}
     meanings = _meanings().get((scheme, code), ())
-    if not meanings:
+    if not meanings or may_leave(meaning):
         return values
     return {**values, _MEANING: (meaning if meaning in meanings else meanings[0]).encode()}
 

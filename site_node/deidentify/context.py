@@ -43,10 +43,13 @@ class StudyContext:
         return self.pseudonyms.shift_days(self.identity)
 
 
+_DECLARED = frozenset({Action.KEEP, Action.DEVICE})  # what stays as it is names nobody
+
+
 def naming_tags(profile: Profile) -> frozenset[int]:
     """The tags that may name or number somebody; what the profile keeps as it is identifies nobody."""
     listed = search_terms().tags.identifying
-    return frozenset(tag for tag in listed if profile.action(tag) is not Action.KEEP) | profile.name_tags
+    return frozenset(tag for tag in listed if profile.action(tag) not in _DECLARED) | profile.name_tags
 
 
 def study_identifiers(profile: Profile, identity: Identity) -> StudyIdentifiers:

@@ -17,6 +17,7 @@ _CASED = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")  # `ChestAbd`
 _SHORTEST_PART = 3  # letters of a word within another
 _MOST_PARTS = 3
 _LONGEST_WORD = 40
+_IN_ADDRESSES = frozenset({".", "@", "://"})  # of hosts and mail
 _DIGITS_JOINED = 2  # of a number beside a word: `Thorax1`, `2Phase`
 _NO_LIMIT = 1 << 30
 
@@ -45,16 +46,24 @@ class TextRule:
         tokens, keep = self._judged(value, self._words.in_codes)
         return value if all(keep) and value == self._joined(value, tokens, keep) else ""
 
-    def remains(self, value: str, *, longest: int = _NO_LIMIT, prose: bool = False) -> str:
+    def remains(self, value: str, *, longest: int = _NO_LIMIT, prose: bool = False, termed: bool = False) -> str:
         """What is left of a value; empty where that is signs only.
 
         Args:
             value: one value of an attribute.
             longest: letters that its representation allows; tokens behind them are cut off.
             prose: whether it may have lines (ST, LT, UT).
+            termed: whether the Standard defines terms for the attribute.
         """
-        tokens, keep = self._judged(value, self._in_text)
-        return self._joined(value, tokens, keep, longest=longest, prose=prose) if any(keep) else ""
+        tokens, keep = self._judged(value, self._words.in_codes if termed else self._in_text)
+        left = self._joined(value, tokens, keep, longest=longest, prose=prose) if any(keep) else ""
+        if left == value:
+            return left
+        return self.remains(left, longest=longest, prose=prose, termed=termed)  # what is left may make a date or number
+
+    def leaves(self, value: str) -> bool:
+        """Whether all of a text may leave."""
+        return self.remains(value) == value
 
     def declared(self, value: str) -> str:
         """The name or number of a device as it is, unless it holds a name or number of somebody or somewhere."""
@@ -73,7 +82,7 @@ class TextRule:
         keep = [self._may_leave(token, allowed) for token in tokens]
         self._judge_numbers(value, tokens, keep)
         self._drop_own_numbers(tokens, keep)
-        self._judge_neighbours(tokens, keep)
+        self._judge_neighbours(value, tokens, keep)
         self.dropped.update(token.text for token, kept in zip(tokens, keep, strict=True) if not kept)
         return tokens, keep
 
@@ -176,20 +185,27 @@ class TextRule:
                     keep[place] = False
                 at = folded.find(number, at + 1)
 
-    def _judge_neighbours(self, tokens: Sequence[Token], keep: list[bool]) -> None:
-        """Drop what may belong to a dropped word: a letter or number beside it, a title before it."""
-        titles = self._rules.letters.titles
+    def _judge_neighbours(self, value: str, tokens: Sequence[Token], keep: list[bool]) -> None:
+        """Drop what may belong to a dropped word: a letter, a number, a title before it, the rest of an address."""
         places = [at for at, kept in enumerate(keep) if not kept and tokens[at].kind is not Kind.NUMBER]
         while places:
             place = places.pop()
             for at in (place - 1, place + 1):
                 if not 0 <= at < len(tokens) or not keep[at]:
                     continue
-                is_title = at < place and tokens[at].text.casefold() in titles
-                is_whole = tokens[at].kind is Kind.NUMBER and tokens[at].text.isdecimal()
-                keep[at] = not (is_title or is_whole or tokens[at].kind is Kind.LETTER)
-                if not keep[at] and tokens[at].kind is not Kind.NUMBER:
-                    places.append(at)
+                between = value[tokens[min(at, place)].end : tokens[max(at, place)].start]
+                if self._belongs(tokens[at], between, is_before=at < place):
+                    keep[at] = False
+                    if tokens[at].kind is not Kind.NUMBER:
+                        places.append(at)
+
+    def _belongs(self, token: Token, between: str, *, is_before: bool) -> bool:
+        """Whether a token beside a dropped word, with these signs `between` them, may be a part of it."""
+        if token.kind is Kind.LETTER or (token.kind is Kind.NUMBER and token.text.isdecimal()):
+            return True
+        if is_before and token.text.casefold() in self._rules.letters.titles:
+            return True
+        return between in _IN_ADDRESSES or (between == "-" and token.kind is Kind.NAME)
 
     def _joined(
         self,
