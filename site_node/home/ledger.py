@@ -128,6 +128,11 @@ class Ledger:
         """Make all changes of a block in one transaction."""
         return transaction(self._db)
 
+    @property
+    def version(self) -> int:
+        """A number that differs after another connection, of this process or another, changed anything."""
+        return int(self._db.execute("pragma data_version").fetchone()[0])
+
     # studies
 
     def add_study(self, key: StudyKey, names: Iterable[str], *, state: State, reasons: Sequence[Reason] = ()) -> None:
@@ -230,6 +235,11 @@ class Ledger:
         where = f" where state in ({marks})" if states else ""
         rows = self._db.execute(f"select * from studies{where} order by key", states)  # noqa: S608 -- question marks only
         return tuple(_entry(row) for row in rows)
+
+    def has_changed(self, since: datetime) -> bool:
+        """Whether a study was entered, decided on or moved after `since`."""
+        (row,) = self._db.execute("select exists (select 1 from studies where changed_at > ?)", (since.isoformat(),))
+        return bool(row[0])
 
     def names(self, key: StudyKey, code: str = "") -> frozenset[str]:
         """The opaque names of a study's instances; with `code`, those with that code."""
