@@ -75,6 +75,12 @@ TEXTS = MappingProxyType(
             ExitCode.FAILED,
             "UNAVAILABLE",
         ),
+        "node-runs": Text(
+            "The node that is running here does this by itself, each {seconds} seconds for all that can go on; "
+            "`ricord-site status` says what waits, and why.",
+            ExitCode.FAILED,
+            "UNAVAILABLE",
+        ),
         "ledger-too-new": Text(
             "{file} was written by a newer release (ledger version {held}, here {known}); install that release, "
             "nothing was changed.",

@@ -117,6 +117,10 @@ class HomeBusy(SettingsError):
     """Another process is working in the home."""
 
 
+class NodeRuns(SettingsError):
+    """A node that is running does by itself what a command was asked for."""
+
+
 class LedgerTooNew(SettingsError):
     """The home's ledger was written by a newer release."""
 

@@ -22,7 +22,7 @@ def status(context: typer.Context, as_json: Json = False) -> None:
         site_id = node.membership.site_id if node.membership else None
         short = node.free_space.shortage()
         counts = status_of(node.ledger, name=node.settings.name, site_id=site_id, disk_nearly_full=short is not None)
-        running = node.home.is_worked_in()
+        running = node.home.is_served()
         waits, federation = waits_of(node, running=running), federated_work(node, running=running)
     if as_json:
         more = {"waits": waits, "federation": federation, "node_running": running}

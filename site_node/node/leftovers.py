@@ -69,7 +69,7 @@ class Leftovers:
         was_validated = entry.stopped in {State.VALIDATED, State.SEALED}
         if state not in ENDED or state is State.QUARANTINED or (state is State.REFUSED and was_validated):
             return
-        with suppress(HomeBusy), self._home.deleting():  # while somebody receives it waits for the next pass
+        with suppress(HomeBusy), self._home.deleting(), self._home.changing():  # while somebody receives it waits
             if self._ledger.study(key).is_as(entry):
                 self._remove(entry)
 

@@ -34,7 +34,7 @@ def serve(node: Node, stop: threading.Event, *, federation: bool, ready: Callabl
     Raises the errors of settings; other errors are logged by their codes, and the next pass tries again.
     """
     acquisition = Acquisition(node.home, node.settings, node.stages.names)
-    with acquisition.running(stop):
+    with node.home.serving(), acquisition.running(stop):
         worker = start_federation(node, stop) if federation else None
         ready()
         try:

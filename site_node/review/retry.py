@@ -14,12 +14,12 @@ from site_node.study import Deidentified, Received, Sealed
 _OF_A_DEFECT = frozenset({"internal-error", "too-large", "worker-died"})
 
 
-def retry(home: SiteHome, ledger: Ledger, reference: str) -> StudyKey:
+def retry(home: SiteHome, ledger: Ledger, reference: str, *, actor: str) -> StudyKey:
     """Send a study back to the stage where it stopped; return its key, which starts with `reference`.
 
     One that stopped at submission is sealed again, which changes nothing unless agreement or curator changed. Where the
-    files of that stage are deleted the study goes back to its first stage. Raises `NotFound`, and `InvalidArgument`
-    where its originals are deleted, too.
+    files of that stage are deleted the study goes back to its first stage. It is kept that `actor` decided so.
+    Raises `NotFound`, and `InvalidArgument` where its originals are deleted, too.
     """
     with home.changing(), ledger.changing():
         entry = _retriable(ledger, reference)
@@ -28,6 +28,7 @@ def retry(home: SiteHome, ledger: Ledger, reference: str) -> StudyKey:
             names = frozenset(instance.name for instance in source.instances)
         else:
             names = ledger.names(entry.key, entry.lead)  # the others were left out before
+        ledger.audit(actor, "retry", entry.key, f"after {entry.lead}, from {state.value}")
         ledger.reopen(entry.key, (), names, state=state)
     return entry.key
 

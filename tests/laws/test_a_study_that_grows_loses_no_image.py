@@ -98,7 +98,7 @@ class Site:
         """Nothing fails any more: a person tries again what ended by an error, and the rest goes on by itself."""
         for entry in self.ledger.studies(State.REFUSED, State.QUARANTINED):
             if entry.state is State.QUARANTINED or entry.stopped is State.SEALED:
-                retry(self.home, self.ledger, entry.key)
+                retry(self.home, self.ledger, entry.key, actor="A. Miller")
         self.run()
 
     def check(self) -> None:

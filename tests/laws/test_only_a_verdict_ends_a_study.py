@@ -91,7 +91,7 @@ def test_each_error_does_at_each_stage_what_its_class_says(
         if entry.state is not State.REFUSED or is_sealed:
             assert all(instance.path.exists() for instance in study.instances)
             if entry.state is not state:
-                retry(home, ledger, study.key[:8])
+                retry(home, ledger, study.key[:8], actor="A. Miller")
             assert Pipeline(home, ledger, stages).advance(study.key, State.SUBMITTED).error is None
             assert ledger.study(study.key).state is State.SUBMITTED
     assert list(home.outbox.iterdir()) == []
