@@ -57,6 +57,12 @@ TEXTS = MappingProxyType(
             ExitCode.USAGE,
             "FAILED_PRECONDITION",
         ),
+        "policy-missing": Text(
+            "There is no {file}, so no federated work is done here; put it back, or copy the one that "
+            "`ricord-site init` writes into a new folder.",
+            ExitCode.USAGE,
+            "FAILED_PRECONDITION",
+        ),
         "settings-unreadable": Text(
             "{file}, line {line}: this is not TOML; mend the file.", ExitCode.USAGE, "INVALID_ARGUMENT"
         ),

@@ -101,6 +101,10 @@ class SettingsMissing(SettingsError):
     """There is no settings file at the expected place."""
 
 
+class PolicyMissing(SettingsError):
+    """A site has no file that says which federated work may run."""
+
+
 class SettingsUnreadable(SettingsError):
     """The settings file is not TOML."""
 

@@ -80,7 +80,12 @@ def test_federated_work_is_explained(federation: Federation) -> None:
     home = federation.site("Federated Hospital", modes=("submit", "training"))[0]
     policy = home.folder / POLICY_FILE
     with open_node(home, writing=False) as node:
-        assert not federated_work(node, running=False).possible  # no policy allows nothing
+        without = federated_work(node, running=False)  # no policy allows nothing
+        assert (without.possible, str(policy) in without.next, "into a new folder" in without.next) == (
+            False,
+            True,
+            True,
+        )
         write_default_policy(policy)
         work = federated_work(node, running=True)
         assert (work.modes, work.possible, "running" in work.next) == ((Mode.TRAINING,), True, True)
