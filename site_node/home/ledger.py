@@ -21,6 +21,7 @@ from shared.errors import NotFound
 from shared.frozen import Frozen
 from shared.ids import StudyKey, Uid
 from site_node.blanking import Blanking
+from site_node.home.associations import Associations
 from site_node.home.database import open_database, transaction
 from site_node.home.patients import Patients
 from site_node.home.retrieve_requests import Requests
@@ -116,6 +117,7 @@ class Ledger:
         self._db = open_database(file, durable=durable)
         self.patients = Patients(self._db)
         self.requests = Requests(self._db)
+        self.associations = Associations(self._db)
         self.inbox_entries = Tokens(self._db, INBOX_ENTRIES, self.token)
         self.accession_numbers = Tokens(self._db, ACCESSION_NUMBERS, self.token)
         self._salt: bytes = self._db.execute("select value from meta where name = 'salt'").fetchone()[0]

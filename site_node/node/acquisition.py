@@ -6,6 +6,7 @@ from collections.abc import Callable, Container, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -13,6 +14,7 @@ import structlog
 from shared.errors import HomeBusy, InvalidSetting, NoDicomFound
 from shared.ids import StudyKey
 from shared.terminal import trace_lines
+from site_node.home.associations import count_association
 from site_node.home.folder import SiteHome
 from site_node.home.free_space import FreeSpace
 from site_node.home.ledger import Ledger
@@ -95,7 +97,7 @@ class Acquisition:
             yield
             return
         tls: ssl.SSLContext | None = server_context(scp.tls, self.home.folder) if scp.tls else None
-        with serving(scp, self.arrivals, tls):
+        with serving(scp, self.arrivals, tls, count_end=partial(count_association, self.home.ledger)):
             yield
 
     @contextmanager

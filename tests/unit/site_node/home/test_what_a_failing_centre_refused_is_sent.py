@@ -34,7 +34,8 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
         why = reason_for("internal-error", severity=Severity.REJECT)
         old._db.execute("update instances set code = 'internal-error' where key = ?", (key,))
         old.advance(key, State.REFUSED, reasons=(why,))
-    old._db.executescript("alter table studies drop column stopped; drop table blankings; drop table sheets")
+    later = "drop table blankings; drop table sheets; drop table associations"
+    old._db.executescript(f"alter table studies drop column stopped; {later}")
     old._db.execute("pragma user_version = 2")
     old.close()
     ledger = Ledger(home.ledger)
