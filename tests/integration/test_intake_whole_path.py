@@ -56,6 +56,7 @@ FIELDS = {
 EXPORT = {  # where the studies of the inbox end
     ("quarantined", frozenset({"clinical-row-missing"})),
     ("quarantined", frozenset({"mixed-patients"})),
+    ("quarantined", frozenset({"other-bytes"})),
 }
 ELIGIBLE = tuple(case for case in CASES if case.end == "submitted")
 
