@@ -81,6 +81,16 @@ class StudyEntry(Frozen):
         return any(reason.code == REJECTED for reason in self.reasons)
 
     @property
+    def is_passed_over(self) -> bool:
+        """Whether an error refused it after it was validated, so that `run --retry` may send it on as it is."""
+        return self.state is State.REFUSED and self.stopped in {State.VALIDATED, State.SEALED}
+
+    @property
+    def goes_on_whole(self) -> bool:
+        """Whether it ended and goes on if more images come, but with all of its images only."""
+        return self.is_passed_over or (self.state is State.EXCLUDED and not self.is_rejected)
+
+    @property
     def lead(self) -> str:
         """The code of the gravest reason, by which the study is counted; empty where there is none."""
         return min(self.reasons, key=lambda reason: _GRAVITY[reason.severity]).code if self.reasons else ""

@@ -2,7 +2,7 @@
 
 More files of a study that is not sealed yet send it, whole, back to its first stage, also from the middle of one. Files
 that come too late are quarantined: after their study was sealed, since the coordinator may already have it, and after
-it was excluded and its originals deleted, since nobody can say whether it would be with all of its images.
+its originals were deleted and it may still go on, since it goes on only with all of its images.
 """
 
 import json
@@ -143,11 +143,12 @@ def _enter_study(study: Received, held_reason: Reason | None, home: SiteHome, le
 def _is_too_late(study: Received, home: SiteHome, ledger: Ledger) -> bool:
     """Whether new images cannot join their study any more.
 
-    They join an excluded study whose other images are here or come with them. One that was refused, by a person or for
-    what its images are, begins anew with what comes; its images that are deleted end as they did.
+    They join one that ended and may go on, or is sealed next, if its other images are here or come with them. One that
+    was refused, by a person or for what its images are, begins anew with what comes; its images that are deleted end
+    as they did.
     """
     entry = ledger.study(study.key) if ledger.has_study(study.key) else None
-    if entry is None or entry.state is not State.EXCLUDED or entry.is_rejected:
+    if entry is None or not (entry.goes_on_whole or entry.state is State.VALIDATED):
         return entry is not None and entry.state in SENT_OR_SEALED
     apart, arrived = ledger.held_apart(study.key), {instance.name for instance in study.instances}
     is_whole = Records(home).has_originals(study.key, apart=apart) or ledger.names(study.key) - apart <= arrived

@@ -64,7 +64,8 @@ def test_it_goes_back_to_where_it_stopped(
 
 def test_one_that_is_sealed_anew_leaves_no_former_file(home: SiteHome, ledger: Ledger, stages: Stages) -> None:
     """After an amendment the contents name another agreement, and so do the files."""
-    Pipeline(home, ledger, replace(stages, submit=Mock(side_effect=ManifestInvalid(problem="x")))).run()
+    picky = replace(stages, submit=Mock(side_effect=ManifestInvalid(problem="x")))
+    Pipeline(home, ledger, picky, originals_stay=None).run()
     former = list(home.outbox.iterdir())
     (home.work(KEY) / "deidentified" / "0.dcm").write_bytes(b"other contents")
     retry(home, ledger, KEY, actor="A. Miller")
@@ -77,12 +78,12 @@ def test_files_that_are_deleted_send_it_further_back(home: SiteHome, ledger: Led
     """Without new files a sealed study is sent as it is, without sealed ones it begins anew, without originals not."""
     picky = replace(stages, submit=Mock(side_effect=ManifestInvalid(problem="x")))
     for lost, expected in [("work/*/deidentified/*", State.SEALED), ("outbox/*", State.RECEIVED)]:
-        Pipeline(home, ledger, picky).run()
+        Pipeline(home, ledger, picky, originals_stay=None).run()
         for file in home.folder.glob(lost):
             file.unlink()
         retry(home, ledger, KEY, actor="A. Miller")
         assert ledger.study(KEY).state is expected
-    Pipeline(home, ledger, picky).run()
+    Pipeline(home, ledger, picky, originals_stay=None).run()
     for folder in (home.spool / KEY, home.work(KEY)):
         shutil.rmtree(folder)
     for path in home.outbox.iterdir():
