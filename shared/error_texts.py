@@ -280,6 +280,12 @@ TEXTS = MappingProxyType(
         ),
         "plan-invalid": Text("The run's plan cannot hold: {problem}.", ExitCode.USAGE, "INVALID_ARGUMENT"),
         "run-failed": Text("The federated run ended without a result: {problem}.", ExitCode.FAILED, "ABORTED"),
+        "run-goes-on": Text(
+            "Run {run} is {state} after {minutes} minutes and goes on; `ricord-coordinator run show {run}` says how "
+            "far it is, `ricord-coordinator cohort show {run}` shows its table.",
+            ExitCode.UNREACHABLE,
+            "DEADLINE_EXCEEDED",
+        ),
         "secure-sum-refused": Text(
             "The secure sum stops: {problem}; no site's numbers were shown.", ExitCode.REFUSED, "FAILED_PRECONDITION"
         ),

@@ -373,6 +373,10 @@ class RunFailed(FederationError):
     """A federated run ended without a result."""
 
 
+class RunGoesOn(FederationError):
+    """A federated run has not ended in the time that somebody would wait for it."""
+
+
 class SecureSumRefused(FederationError):
     """A message of a secure sum breaks the rules that keep each site's vector hidden."""
 
