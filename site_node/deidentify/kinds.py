@@ -4,7 +4,7 @@ import struct
 
 from shared.protocol.profile import Profile
 from site_node.deidentify.characters import decode, encodings_of
-from site_node.deidentify.encapsulated import FAMILIES, clean_frames
+from site_node.deidentify.encapsulated import FAMILIES, Planes, clean_frames
 from site_node.deidentify.reasons import unsupported
 from site_node.dicom.elements import Elements, ParsedFile, bytes_of
 from site_node.study import Identity
@@ -75,12 +75,21 @@ def checked_pixels(parsed: ParsedFile, content: bytes | None) -> bytes | None:
         raise unsupported("pixel-length", "NumberOfFrames")
     frames = int(number)
     if content is not None:
-        return clean_frames(content, FAMILIES[parsed.syntax], frames, extended=_OFFSETS in parsed.facts)
+        return clean_frames(
+            content, FAMILIES[parsed.syntax], frames, _planes(parsed.facts), extended=_OFFSETS in parsed.facts
+        )
     length = parsed.pixels.length if not isinstance(parsed.pixels, bytes) else len(parsed.pixels)
     expected = _native_length(parsed.facts, frames)
     if length not in {expected, expected + expected % 2}:
         raise unsupported("truncated" if length < expected else "pixel-length", "PixelData")
     return None
+
+
+def _planes(dataset: Elements) -> Planes:
+    """The byte planes of a frame as RLE has them (PS3.5 section G.2)."""
+    rows, columns, bits = (_number(dataset, tag) for tag in (0x00280010, 0x00280011, 0x00280100))
+    samples = _number(dataset, 0x00280002) or 1
+    return Planes(samples * bits // 8, rows * columns) if bits >= 8 else Planes(samples, -(-rows * columns * bits // 8))
 
 
 def _native_length(dataset: Elements, frames: int) -> int:
