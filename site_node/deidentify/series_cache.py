@@ -8,9 +8,9 @@ from site_node.deidentify.characters import encodings_of
 from site_node.deidentify.context import StudyContext, naming_tags
 from site_node.deidentify.fast_reader import Reading
 from site_node.deidentify.hidden_bytes import unused_tables
-from site_node.deidentify.kinds import FACTS, INSTANCE, check_subject, checked_pixels, kind_of
+from site_node.deidentify.kinds import FACTS, INSTANCE, check_subject, kind_of
 from site_node.deidentify.shapes import FileMetas, Shapes
-from site_node.dicom.elements import ParsedFile, Span, bytes_of
+from site_node.dicom.elements import ParsedFile, bytes_of
 
 _STUDY_DATE = 0x00080020
 _MOST_KINDS_OF_FILE = 20_000  # remembered at once
@@ -46,16 +46,13 @@ class SeriesCache:
         return self._readings[tags]
 
     def actions_of(self, context: StudyContext, parsed: ParsedFile) -> ElementActions:
-        """The actions for a file; raises `DicomUnsupported` if it may not go on or lacks some of its native pixels."""
-        length = parsed.pixels.length if isinstance(parsed.pixels, Span) else parsed.pixels and len(parsed.pixels)
+        """The actions for a file; raises `DicomUnsupported` if it may not go on."""
         facts = (fact for fact in parsed.facts.items() if fact[0] != INSTANCE)  # with their tags: values may be alike
-        key = (context, parsed.explicit, parsed.syntax, parsed.encapsulated, length, *facts)
+        key = (context, parsed.explicit, parsed.syntax, parsed.encapsulated, *facts)
         actions = self._by_facts.get(key)
         if actions is None:
             kind = kind_of(parsed.facts, context.profile, searched=context.searched)
             check_subject(parsed.facts, context.identity, context.study_instance_uid)
-            if not parsed.encapsulated:
-                checked_pixels(parsed, None)
             if len(self._by_facts) >= _MOST_KINDS_OF_FILE:
                 self._by_facts.clear()
             actions = self._by_facts[key] = self._actions(_condition_of(context, parsed, kind))

@@ -15,7 +15,8 @@ from site_node.deidentify.assemble import NewFile, assemble
 from site_node.deidentify.batch import Batch, leaving_out
 from site_node.deidentify.blank import CLEAN_PIXEL_DATA, blankable
 from site_node.deidentify.context import StudyContext
-from site_node.deidentify.kinds import checked_pixels
+from site_node.deidentify.kinds import cleaned_frames
+from site_node.deidentify.native_pixels import without_padding
 from site_node.deidentify.output import read_span
 from site_node.deidentify.reasons import reason_of, unsupported
 from site_node.deidentify.series_cache import SeriesCache
@@ -92,10 +93,12 @@ def rewritten(parsed: ParsedFile, file: int, context: StudyContext, cache: Serie
         if blanked:
             parsed = blankable(file, parsed)
         actions = cache.actions_of(context, parsed)
-        if parsed.encapsulated and parsed.pixels is not None:
+        if parsed.pixels is None or not parsed.encapsulated:
+            parsed = without_padding(parsed)
+        else:
             content = parsed.pixels if isinstance(parsed.pixels, bytes) else read_span(file, parsed.pixels)
-            cleaned = checked_pixels(parsed, content)
-            if cleaned is not None and cleaned != content:
+            cleaned = cleaned_frames(parsed, content)
+            if cleaned != content:
                 parsed = parsed._replace(pixels=cleaned)
         return assemble(parsed, actions, cache, frozenset({CLEAN_PIXEL_DATA} if blanked else ()))
     except (ValueError, RecursionError) as error:
