@@ -12,8 +12,9 @@ from typing import NamedTuple
 from shared.errors import DicomUnreadable, InvalidIdentifier
 from shared.ids import PatientPseudonym, SiteId
 from shared.protocol.profile import Action, Profile, Rule
-from site_node.validate.codestream import CodestreamBroken, frames_of, text_segments
+from site_node.validate.codestream import frames_of, hides_bytes
 from site_node.validate.elements import EXPLICIT, IMPLICIT, PIXEL_DATA, Document, Element, Part
+from site_node.validate.entropy import CodestreamBroken
 from site_node.validate.finding import Finding
 from site_node.validate.hidden_bytes import has_too_many, is_palette, long_tables, unread_tables
 from site_node.validate.private import PrivateRules, holds_any, safe_elements
@@ -190,7 +191,7 @@ def _check_pixels(document: Document) -> Iterator[Finding]:
     if not document.encapsulated or document.fragments is None:
         return
     try:
-        if any(text_segments(frame) for frame in frames_of(document.fragments)):
+        if any(hides_bytes(frame, document) for frame in frames_of(document.fragments)):
             yield Finding(code="pixel-comment", attribute="PixelData")
     except CodestreamBroken:
         yield Finding(code="pixel-structure", attribute="PixelData")

@@ -12,9 +12,10 @@ from shared.ids import PatientPseudonym
 from shared.protocol.profile import Action, Rule
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.study import Identity
-from site_node.validate.codestream import CodestreamBroken, frames_of, without_text
+from site_node.validate.codestream import frames_of, read_by_decoder
 from site_node.validate.conformance import DUMMY, STANDARD_ROOT, Rules, in_marks, is_ours, name_of
 from site_node.validate.elements import Document, Element, Part, Path, forget
+from site_node.validate.entropy import CodestreamBroken
 from site_node.validate.finding import Finding
 from site_node.validate.identifiers import normal, text_of
 from site_node.validate.private import PrivateRules
@@ -155,20 +156,21 @@ def _shifted(text: str, shift: timedelta) -> str | None:
 
 
 def same_pixels(output: Document, source: Document) -> bool:
-    """Whether both show the same pixels: the same bytes, in compressed frames without segments that may carry text."""
+    """Whether both show the same pixels: the same bytes, in compressed frames those that a decoder reads."""
     if output.fragments is None or source.fragments is None:
         return output.fragments is source.fragments
     if output.encapsulated != source.encapsulated:
         return False
     if not output.encapsulated:
         return _same_bytes(output.fragments[0], source.fragments[0])
+    new_frames, old_frames = frames_of(output.fragments), frames_of(source.fragments)
     try:
-        new_frames, old_frames = (
-            [without_text(frame) for frame in frames_of(document.fragments or ())] for document in (output, source)
+        return len(new_frames) == len(old_frames) and all(
+            new == old or read_by_decoder(new, output) == read_by_decoder(old, source)
+            for new, old in zip(new_frames, old_frames, strict=True)
         )
     except CodestreamBroken:
         return False
-    return new_frames == old_frames
 
 
 def _same_bytes(new: memoryview, old: memoryview) -> bool:
