@@ -16,7 +16,7 @@ from site_node.validate.codestream import frames_of, hides_bytes
 from site_node.validate.elements import EXPLICIT, IMPLICIT, PIXEL_DATA, Document, Element, Part
 from site_node.validate.entropy import CodestreamBroken
 from site_node.validate.finding import Finding
-from site_node.validate.hidden_bytes import has_too_many, is_palette, long_tables, unread_tables
+from site_node.validate.hidden_bytes import bad_palettes, bad_tables, has_too_many, is_palette, unread_tables
 from site_node.validate.private import PrivateRules, holds_any, safe_elements
 from site_node.validate.reader import read_document
 from site_node.validate.values import TEXT, day_of, has_form
@@ -76,14 +76,15 @@ def check_whole(document: Document, rules: Rules, private: PrivateRules) -> Iter
     yield from _check_marks(document, rules, keeps_private=holds_any(private))
     yield from _check_patient(document, rules)
     yield from _check_pixels(document)
-    yield from (Finding(code="unread", attribute=name_of(tag, rules.profile)) for tag in unread_tables(document))
+    unread = dict.fromkeys((*unread_tables(document), *bad_palettes(document)))
+    yield from (Finding(code="unread", attribute=name_of(tag, rules.profile)) for tag in unread)
 
 
 def check_part(part: Part, rules: Rules, private: PrivateRules) -> Iterator[Finding]:
     """Findings of a top-level element and everything in its items."""
     yield from _check_order(part)
     unused = (element for element in part if has_too_many(element) or (element.path and is_palette(element.tag)))
-    for element in (*unused, *long_tables(part)):
+    for element in (*unused, *bad_tables(part)):
         yield Finding(code="unread", attribute=name_of(element.tag, rules.profile))
     for element in part:
         yield from _check_element(element, rules, private.get((element.path, element.tag)))
