@@ -5,6 +5,8 @@ Each kind of frame is followed by its grammar to the last packet, block or run.
 
 import struct
 from collections.abc import Sequence
+from operator import le
+from typing import NamedTuple
 
 from site_node.validate import jpeg, jpeg2000
 from site_node.validate.elements import Document
@@ -26,20 +28,36 @@ def frames_of(fragments: Sequence[memoryview]) -> tuple[bytes, ...]:
     return tuple(frames)
 
 
-def hides_bytes(frame: bytes, document: Document) -> bool:
+class Planes(NamedTuple):
+    """The byte planes of a frame as RLE has them: how many, and the bytes of each (PS3.5 section G.2)."""
+
+    number: int
+    size: int
+
+
+def planes_of(document: Document) -> Planes:
+    """The byte planes of a file's frames."""
+    rows, columns, samples, allocated = (
+        int.from_bytes(document.first(tag)[:2].ljust(2, b"\0"), "little")
+        for tag in (_ROWS, _COLUMNS, _SAMPLES, _ALLOCATED)
+    )
+    return Planes((samples or 1) * ((allocated + 7) // 8), (rows * columns * min(allocated, 8) + 7) // 8)
+
+
+def hides_bytes(frame: bytes, planes: Planes) -> bool:
     """Whether a frame holds more than its decoder reads. Raises `CodestreamBroken`."""
-    needed = read_by_decoder(frame, document, colour=True)
+    needed = read_by_decoder(frame, planes, colour=True)
     return frame not in {needed, needed + b"\0"}
 
 
-def read_by_decoder(frame: bytes, document: Document, *, colour: bool = False) -> bytes:
-    """What the decoder of a frame of the file reads, from a JP2 file's code stream on.
+def read_by_decoder(frame: bytes, planes: Planes, *, colour: bool = False) -> bytes:
+    """What the decoder of a frame reads, from a JP2 file's code stream on.
 
     Two frames that show the same picture from the same code stream are equal after this, without `colour`.
 
     Args:
         frame: the frame.
-        document: its file.
+        planes: its byte planes, which RLE frames do not say.
         colour: whether segments that only say how the colours are coded stay.
 
     Raises:
@@ -50,30 +68,21 @@ def read_by_decoder(frame: bytes, document: Document, *, colour: bool = False) -
             return jpeg.read_by_decoder(frame, colour=colour)
         if frame.startswith((_J2K, _JP2)):
             return jpeg2000.read_by_decoder(jpeg2000.code_stream(frame))
-        return _runs_of(frame, document)
+        return _runs_of(frame, planes)
     except (IndexError, KeyError, ValueError, struct.error) as error:
         raise CodestreamBroken from error
 
 
-def _runs_of(frame: bytes, document: Document) -> bytes:
+def _runs_of(frame: bytes, planes: Planes) -> bytes:
     """An RLE frame with the runs of its byte planes alone (PS3.5 Annex G)."""
-    rows, columns, samples, allocated = (
-        int.from_bytes(document.first(tag)[:2].ljust(2, b"\0"), "little")
-        for tag in (_ROWS, _COLUMNS, _SAMPLES, _ALLOCATED)
-    )
-    planes = (samples or 1) * ((allocated + 7) // 8)
-    size = (rows * columns * min(allocated, 8) + 7) // 8
-    starts = struct.unpack_from("<16L", frame)[1 : 1 + planes]
-    runs = [_plane(frame, start, size) for start in starts]
+    number, *starts = struct.unpack_from("<16L", frame)
+    runs = [_plane(frame, start, planes.size) for start in starts[:number]]
     places = [64]
     for plane in runs:
         places.append(places[-1] + len(plane))
-    header = struct.pack("<16L", planes, *places[:planes], *bytes(15 - planes))
-    if frame[:4] != header[:4] or any(
-        end < start + len(plane.rstrip(b"\0")) for start, end, plane in zip(starts, starts[1:], runs, strict=False)
-    ):
+    if number != planes.number or any(starts[number:]) or not all(map(le, places, starts[:number])):
         raise CodestreamBroken
-    return header + b"".join(runs)
+    return struct.pack("<16L", number, *places[:-1], *starts[number:]) + b"".join(runs)
 
 
 def _plane(frame: bytes, at: int, size: int) -> bytes:

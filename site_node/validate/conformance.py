@@ -12,11 +12,12 @@ from typing import NamedTuple
 from shared.errors import DicomUnreadable, InvalidIdentifier
 from shared.ids import PatientPseudonym, SiteId
 from shared.protocol.profile import Action, Profile, Rule
-from site_node.validate.codestream import frames_of, hides_bytes
+from site_node.validate.codestream import frames_of, hides_bytes, planes_of
 from site_node.validate.elements import EXPLICIT, IMPLICIT, PIXEL_DATA, Document, Element, Part
 from site_node.validate.entropy import CodestreamBroken
 from site_node.validate.finding import Finding
 from site_node.validate.hidden_bytes import bad_palettes, bad_tables, has_too_many, is_palette, unread_tables
+from site_node.validate.native_pixels import hides_bits
 from site_node.validate.private import PrivateRules, holds_any, safe_elements
 from site_node.validate.reader import read_document
 from site_node.validate.values import TEXT, day_of, has_form
@@ -189,10 +190,14 @@ def _shows_high_age(document: Document) -> bool:
 
 
 def _check_pixels(document: Document) -> Iterator[Finding]:
-    if not document.encapsulated or document.fragments is None:
+    if document.fragments is None:
+        return
+    if not document.encapsulated:
+        if hides_bits(document, document.fragments[0]):
+            yield Finding(code="unread", attribute="PixelData")
         return
     try:
-        if any(hides_bytes(frame, document) for frame in frames_of(document.fragments)):
+        if any(hides_bytes(frame, planes_of(document)) for frame in frames_of(document.fragments)):
             yield Finding(code="pixel-comment", attribute="PixelData")
     except CodestreamBroken:
         yield Finding(code="pixel-structure", attribute="PixelData")
