@@ -8,6 +8,8 @@ import re
 import struct
 from typing import NamedTuple
 
+from libjpeg.utils import decode
+
 from site_node.deidentify.huffman import Component, Scan, ScanBroken, Shape, Table
 from site_node.deidentify.reasons import unsupported
 
@@ -23,7 +25,7 @@ _LSE_PRESET = 13  # length of the only LSE segment without a table (T.87 C.2.4.1
 _NEXT = re.compile(rb"\xff[^\x00\xd0-\xd7]")  # a marker after entropy-coded data
 _LS_NEXT = re.compile(rb"\xff[\x80-\xcf\xd8-\xff]")
 _RESTART = re.compile(rb"\xff([\xd0-\xd7])")
-_MOST_UNITS = 10  # in a minimum coded unit (T.81 B.2.3)
+_UNREAD = 2  # bytes of a JPEG-LS scan without which its picture is another one
 
 
 def clean_jpeg(frame: bytes) -> bytes:
@@ -40,6 +42,7 @@ def clean_jpeg(frame: bytes) -> bytes:
         while frame[place : place + 2] == b"\xff\xff":  # fill bytes
             place += 1
         if frame[place : place + 2] == bytes((0xFF, _EOI)):
+            walk.check_ends()
             return walk.frame()
         (length,) = struct.unpack_from(">H", frame, place + 2)
         end = place + 2 + int(length)
@@ -76,6 +79,7 @@ class _Walk:
         self._interval = 0
         self._coded: dict[int, list[int]] = {}  # of progressive frames, by component
         self._scanned: set[int] = set()
+        self._ls_scans: dict[int, bytes] = {}  # their data, by place among the kept parts
 
     @property
     def is_ls(self) -> bool:
@@ -92,6 +96,18 @@ class _Walk:
                 used = b"".join(table.content for table in part if id(table) in self._used)
                 parts.append(_segment(part[0].marker, used) if used else b"")
         return b"".join((*parts, bytes((0xFF, _EOI))))
+
+    def check_ends(self) -> None:
+        """Raise `DicomUnsupported` where the decoder of a JPEG-LS frame does not read the last bytes of a scan.
+
+        Each code there depends on every pixel before it, so only decoding shows where a scan ends.
+        """
+        shown = _decoded(self.frame()) if self._ls_scans else None
+        for place, data in self._ls_scans.items():
+            self._kept[place] = data[:-_UNREAD]
+            if shown is None or _decoded(self.frame()) == shown:
+                raise unsupported("pixel-hidden-data", "PixelData")
+            self._kept[place] = data
 
     def segment(self, marker: int, body: bytes) -> None:
         """Add a segment that is no scan."""
@@ -127,6 +143,7 @@ class _Walk:
         self._scanned |= set(numbers)
         self._kept.append(_segment(_SOS, header))
         if self.is_ls:
+            self._ls_scans[len(self._kept)] = data
             self._kept.append(data)
             return
         components = [by_number[number] for number in numbers]
@@ -162,6 +179,14 @@ class _Walk:
     def _huffman(self, number: int) -> Table:
         content = self._use(_DHT, number)
         return Table(content[1:17], content[17:])
+
+
+def _decoded(frame: bytes) -> bytes | None:
+    """The picture of a JPEG-LS frame, None where it has none."""
+    try:
+        return bytes(decode(frame).tobytes())
+    except (RuntimeError, ValueError, OverflowError, MemoryError):
+        return None
 
 
 def _intervals(scan: Scan, data: bytes, count: int, interval: int) -> bytes:

@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+from libjpeg.utils import decode
+
 from site_node.validate.entropy import CodestreamBroken, HuffmanTable, progressive, sequential
 
 _SOS, _EOI, _COM, _DHT, _DQT, _DRI, _LSE = 0xDA, 0xD9, 0xFE, 0xC4, 0xDB, 0xDD, 0xF8
@@ -79,7 +81,27 @@ def read_by_decoder(stream: bytes, *, colour: bool) -> bytes:
         tables = b"".join(frame.tables[place] for place in sorted(frame.used) if place[0] == number)
         if tables:
             kept[number] = segment.written(tables, b"")
-    return stream[:2] + b"".join(kept[number] for number in sorted(kept)) + bytes((0xFF, _EOI))
+    return _read_to_its_end(stream[:2] + b"".join(kept[number] for number in sorted(kept)) + bytes((0xFF, _EOI)), frame)
+
+
+def _read_to_its_end(written: bytes, frame: _Frame) -> bytes:
+    if frame.process == _LS and _are_unread(written):
+        raise CodestreamBroken
+    return written
+
+
+def _are_unread(frame: bytes) -> bool:
+    """Whether some JPEG-LS scan decodes to the same picture without its last two bytes, or the frame to none."""
+    before, scans = _shown(frame), [at.start() for at in re.finditer(rb"\xff\xda", frame)]
+    ends = [*scans[1:], len(frame) - 2]
+    return before is None or any(_shown(frame[: end - 2] + frame[end:]) == before for end in ends)
+
+
+def _shown(frame: bytes) -> bytes | None:
+    try:
+        return bytes(decode(frame).tobytes())
+    except (RuntimeError, ValueError, OverflowError, MemoryError):
+        return None
 
 
 def _segments(stream: bytes) -> Iterator[_Segment]:

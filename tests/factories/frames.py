@@ -10,7 +10,10 @@ from PIL import Image
 
 Picture = NDArray[np.uint8]
 Planting = Callable[[bytes, bytes], bytes]  # a frame and what to plant; the frame with it
-SOC_SIZ, SOT, EOI = b"\xff\x4f\xff\x51", b"\xff\x90\0\x0a", b"\xff\xd9"
+SOT, EOI = b"\xff\x90\0\x0a", b"\xff\xd9"
+JPEG_LS = bytes.fromhex(  # 64x64 pixels of 900, near-lossless
+    "ffd8fff7000b0c0040004001011100ffda00080101000200000000017844492aabff7fff7fff7ff87fff7fff7fff7fff7fff7fffd9"
+)
 
 
 def picture(rows: int, columns: int, *, seed: int = 1, noise: int = 20, colours: int = 1) -> Picture:

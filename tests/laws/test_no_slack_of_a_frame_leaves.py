@@ -118,6 +118,21 @@ def test_of_lossless_jpeg(place: str, data: st.DataObject) -> None:
     assert is_seen(frames.JPEG_PLACES[place](frame, token))
 
 
+@pytest.mark.parametrize("place", frames.JPEG_PLACES)
+@given(TOKENS)
+def test_of_jpeg_ls(place: str, token: bytes) -> None:
+    """The same, or the frame does not go on: only its decoder knows where a scan ends."""
+    planted = frames.JPEG_PLACES[place](frames.JPEG_LS, token)
+    assert cleaned(frames.JPEG_LS, Family.JPEG_LS) == frames.JPEG_LS
+    assert not is_seen(frames.JPEG_LS)
+    assert is_seen(planted)
+    if place in {"DQT", "DHT", "after the last block", "after a restart"}:
+        with pytest.raises(DicomUnsupported):
+            cleaned(planted, Family.JPEG_LS)
+    else:
+        assert token not in cleaned(planted, Family.JPEG_LS)
+
+
 @given(st.lists(st.binary(min_size=64, max_size=64), min_size=1, max_size=4), TOKENS, st.booleans())
 def test_of_rle(planes: list[bytes], token: bytes, between: bool) -> None:
     """Bytes behind a segment go, and runs that mean nothing."""

@@ -16,7 +16,7 @@ END = b"\xff\xd9"
 PICTURE = frames.picture(16, 24)
 BARE = frames.jpeg(PICTURE)[20:]  # from its tables on
 TWO_SCANS = frames.jpeg(PICTURE, progressive=True)[20:]
-LS = segment(0xF7, b"\x08\0\x08\0\x08\1\1\x11\0") + b"\xff\xda\0\x08\1\1\0\0\0\0\x12\x34" + END
+LS = frames.JPEG_LS[2:]
 J2K = frames.jpeg_2000(PICTURE, num_resolutions=2)
 J2K_MAIN = J2K.index(frames.SOT)  # where its main header ends, in a comment
 J2K_BARE = J2K[: J2K.index(b"\xff\x64")] + J2K[J2K_MAIN:]
