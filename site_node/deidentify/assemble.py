@@ -14,7 +14,7 @@ from site_node.deidentify.actions import CHARACTER_SET, ElementActions, Outcome
 from site_node.deidentify.context import StudyContext
 from site_node.deidentify.hidden_bytes import LUT_DATA, check_palettes, check_table, has_palette
 from site_node.deidentify.kinds import INSTANCE
-from site_node.deidentify.native_pixels import UnusedBits, unused_bits
+from site_node.deidentify.native_pixels import UnusedBits
 from site_node.deidentify.private import private_rule, safe_creator
 from site_node.deidentify.reasons import unsupported
 from site_node.deidentify.series_cache import SeriesCache
@@ -89,7 +89,7 @@ def assemble(
     meta = file_meta(sop_class, uids[INSTANCE], parsed.syntax)
     pixels, pixel_header, pad = _pixels(parsed)
     before = b"".join((meta, *body, pixel_header))
-    return NewFile(before, pixels, b"".join((pad, *after)), uids[INSTANCE], uids[_SERIES], unused_bits(parsed))
+    return NewFile(before, pixels, b"".join((pad, *after)), uids[INSTANCE], uids[_SERIES])
 
 
 def file_meta(sop_class: str, sop_instance: str, syntax: str) -> bytes:

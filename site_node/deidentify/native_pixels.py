@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from site_node.deidentify.reasons import unsupported
-from site_node.dicom.elements import Elements, ParsedFile, Span, bytes_of
+from site_node.dicom.elements import Elements, Span, bytes_of
 
 _ROWS, _COLUMNS, _SAMPLES, _PHOTOMETRIC, FRAMES = 0x00280010, 0x00280011, 0x00280002, 0x00280004, 0x00280008
 _ALLOCATED, _STORED, _HIGH = 0x00280100, 0x00280101, 0x00280102
@@ -39,30 +39,6 @@ def number_of(dataset: Elements, tag: int) -> int:
     return int(struct.unpack_from("<H", raw)[0]) if len(raw) >= struct.calcsize("<H") else 0
 
 
-def without_padding(parsed: ParsedFile) -> ParsedFile:
-    """The file with its native pixels alone.
-
-    Raises `DicomUnsupported` unless they are as many as rows, columns, samples, bits and frames require (PS3.5 8).
-    """
-    if parsed.pixels is None:
-        raise unsupported("no-pixels", "PixelData")
-    facts, frames = parsed.facts, frames_of(parsed.facts)
-    rows, columns, bits = (number_of(facts, tag) for tag in (_ROWS, _COLUMNS, _ALLOCATED))
-    samples = number_of(facts, _SAMPLES) or 1
-    if samples == _THREE and _word(facts, _PHOTOMETRIC) in _HALVED:
-        samples = 2
-    if not rows or not columns or not bits or frames < 1:
-        raise unsupported("pixel-length", "Rows")
-    expected = (rows * columns * samples * bits * frames + 7) // _BYTE
-    length = parsed.pixels.length if isinstance(parsed.pixels, Span) else len(parsed.pixels)
-    if not expected <= length <= expected + _MOST_PADDING:
-        raise unsupported("truncated" if length < expected else "pixel-length", "PixelData")
-    if length == expected:
-        return parsed
-    span = parsed.pixels
-    return parsed._replace(pixels=span._replace(length=expected) if isinstance(span, Span) else span[:expected])
-
-
 class UnusedBits(NamedTuple):
     """Which bits of a word of native pixels no value uses."""
 
@@ -83,12 +59,41 @@ class UnusedBits(NamedTuple):
         return bool(int(np.bitwise_or.reduce(words)) & self.bits)
 
 
-def unused_bits(parsed: ParsedFile) -> UnusedBits | None:
-    """The unused bits of a file's native pixels; raises `DicomUnsupported` where BitsStored and HighBit disagree."""
-    allocated, stored = number_of(parsed.facts, _ALLOCATED), number_of(parsed.facts, _STORED)
-    if parsed.encapsulated or not 0 < stored < allocated:
+class NativePixels(NamedTuple):
+    """What a file's header says of its native pixels."""
+
+    size: int  # bytes
+    unused: UnusedBits | None
+
+    def without_padding(self, pixels: Span | bytes) -> Span | bytes:
+        """The pixels alone; raises `DicomUnsupported` where they are too few, or more than padding follows."""
+        length = pixels.length if isinstance(pixels, Span) else len(pixels)
+        if length == self.size:
+            return pixels
+        if not self.size < length <= self.size + _MOST_PADDING:
+            raise unsupported("truncated" if length < self.size else "pixel-length", "PixelData")
+        return pixels._replace(length=self.size) if isinstance(pixels, Span) else pixels[: self.size]
+
+
+def native_pixels(facts: Elements) -> NativePixels:
+    """The bytes that rows, columns, samples, bits and frames require (PS3.5 section 8), and which bits are unused.
+
+    Raises `DicomUnsupported` where the header contradicts itself.
+    """
+    frames, rows, columns, bits = frames_of(facts), *(number_of(facts, tag) for tag in (_ROWS, _COLUMNS, _ALLOCATED))
+    samples = number_of(facts, _SAMPLES) or 1
+    if samples == _THREE and _word(facts, _PHOTOMETRIC) in _HALVED:
+        samples = 2
+    if not rows or not columns or not bits or frames < 1:
+        raise unsupported("pixel-length", "Rows")
+    return NativePixels((rows * columns * samples * bits * frames + 7) // _BYTE, _unused_bits(facts))
+
+
+def _unused_bits(facts: Elements) -> UnusedBits | None:
+    allocated, stored = number_of(facts, _ALLOCATED), number_of(facts, _STORED)
+    if not 0 < stored < allocated:
         return None
-    high = number_of(parsed.facts, _HIGH) or stored - 1
+    high = number_of(facts, _HIGH) or stored - 1
     if allocated not in _WORDS or not stored <= high + 1 <= allocated:
         raise unsupported("pixel-unused-bits", "HighBit")
     used = ((1 << stored) - 1) << (high + 1 - stored)
