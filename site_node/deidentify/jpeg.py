@@ -25,7 +25,7 @@ _LSE_PRESET = 13  # length of the only LSE segment without a table (T.87 C.2.4.1
 _NEXT = re.compile(rb"\xff[^\x00\xd0-\xd7]")  # a marker after entropy-coded data
 _LS_NEXT = re.compile(rb"\xff[\x80-\xcf\xd8-\xff]")
 _RESTART = re.compile(rb"\xff([\xd0-\xd7])")
-_UNREAD = 2  # bytes of a JPEG-LS scan without which its picture is another one
+_OTHER_ENDS = (b"\0\0", b"\x55\x55")  # of a JPEG-LS scan, with one of which its picture is another one
 
 
 def clean_jpeg(frame: bytes) -> bytes:
@@ -104,10 +104,13 @@ class _Walk:
         """
         shown = _decoded(self.frame()) if self._ls_scans else None
         for place, data in self._ls_scans.items():
-            self._kept[place] = data[:-_UNREAD]
-            if shown is None or _decoded(self.frame()) == shown:
-                raise unsupported("pixel-hidden-data", "PixelData")
+            pictures = []
+            for other in _OTHER_ENDS:
+                self._kept[place] = data[: -len(other)] + other
+                pictures.append(_decoded(self.frame()))
             self._kept[place] = data
+            if shown is None or all(picture == shown for picture in pictures):
+                raise unsupported("pixel-hidden-data", "PixelData")
 
     def segment(self, marker: int, body: bytes) -> None:
         """Add a segment that is no scan."""
