@@ -24,6 +24,7 @@ _SOF = _SEQUENTIAL | {_PROGRESSIVE, _LOSSLESS, _LS}
 _LSE_PRESET = 13  # length of the only LSE segment without a table (T.87 C.2.4.1.1)
 _NEXT = re.compile(rb"\xff[^\x00\xd0-\xd7]")  # a marker after entropy-coded data
 _LS_NEXT = re.compile(rb"\xff[\x80-\xcf\xd8-\xff]")
+_MOST_BLOCKS = 1 << 22  # of a progressive scan, each of which is remembered
 _RESTART = re.compile(rb"\xff([\xd0-\xd7])")
 _OTHER_ENDS = (b"\0\0", b"\x55\x55")  # of a JPEG-LS scan, with one of which its picture is another one
 
@@ -170,6 +171,8 @@ class _Walk:
                 self._use(_DQT, component.table)
         dc = [self._huffman(selector >> 4) for selector in selectors if is_dc]
         ac = [self._huffman(0x10 | selector & 15) for selector in selectors if is_ac]
+        if self._process == _PROGRESSIVE and count > _MOST_BLOCKS:
+            raise ScanBroken
         coded = self._coded.setdefault(components[0].number, [0] * count) if first else None
         scan = Scan(units, dc, ac, (first, last), refines=refines, coded=coded)
         return _intervals(scan, data, count, self._interval)

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from site_node.deidentify.packets import Box, Coding, Order, Progression, Tile
+from site_node.deidentify.packets import MOST_PRECINCTS, Box, Coding, Order, Progression, Tile
 from site_node.deidentify.reasons import unsupported
 
 J2K_START = b"\xff\x4f\xff\x51"  # SOC, SIZ
@@ -23,7 +23,7 @@ _CAP_OF_HT = b"\0\2\0\0"  # Part 15 alone, for which two more bytes follow (T.81
 _STYLES, _EXPONENTS, _LEVELS = 0x80, 8, 32
 _WHOLE = 0xFF  # a precinct of 2^15 by 2^15
 _MOST_WITH_BYTE = 256  # components that are named by one byte
-_MOST_PIXELS = 1 << 30
+_MOST_PIXELS, _MOST_TILES = 1 << 30, 1 << 12  # more than any X-ray picture has
 _Segments = dict[tuple[int, int], bytes]  # the bodies by marker and component
 
 
@@ -209,6 +209,8 @@ def _tile_part(stream: bytes, start: int, main: _Segments, size: _Size, tiles: d
         raise unsupported("truncated", "PixelData")
     if number not in tiles:
         tiles[number] = _tile(size.tile(number), own, main, size)
+        if len(tiles) > _MOST_TILES or sum(tile.precincts for tile in tiles.values()) > MOST_PRECINCTS:
+            raise unsupported("pixel-fragments", "PixelData")
     elif own:
         raise unsupported("pixel-hidden-data", "PixelData")  # only the first tile-part of a tile may say more
     last = tiles[number].end_of_packets(stream, data, end)

@@ -13,7 +13,7 @@ _TERMINATE_ALL, _BYPASS, _HT = 0x04, 0x01, 0x40
 _FIRST_BYPASS = 10  # coding passes before the first one that bypasses the arithmetic coder (T.800 Table D.9)
 _SOP, _EPH = b"\xff\x91\0\4", b"\xff\x92"
 _UNKNOWN = 1 << 30
-_MOST_PRECINCTS = 1 << 17  # of a tile
+MOST_PRECINCTS = 1 << 17  # of a code stream
 _MOST_BLOCKS = 1 << 18  # of a precinct in one sub-band
 _MOST_PLANES = 80
 
@@ -259,7 +259,8 @@ class Tile:
             [_Resolution(box, steps[component], coding, number) for number in range(coding.levels + 1)]
             for component, coding in enumerate(codings)
         ]
-        if sum(part.count for parts in self._resolutions for part in parts) > _MOST_PRECINCTS:
+        self.precincts = sum(part.count for parts in self._resolutions for part in parts)
+        if self.precincts > MOST_PRECINCTS:
             raise PacketsBroken
         self._blocks: dict[tuple[int, int, int], list[_Blocks]] = {}
         self._packets = self._in_order()

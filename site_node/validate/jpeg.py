@@ -18,6 +18,7 @@ _APPLICATION = range(0xE0, 0xF0)
 _COLOUR = re.compile(  # the application segments that say how to decode, with nothing else in them
     rb"JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00|Adobe\x00\x64\x00\x00\x00\x00[\x00-\x03]|mrfx[\x00-\x03]"
 )
+_MOST_BLOCKS = 1 << 22  # of a progressive scan, each of which is remembered
 _Place = tuple[int, int]  # a table: which segment, and where in it
 
 
@@ -193,12 +194,14 @@ def _walk(
     units, parts = _units(frame, numbers)
     dc = [HuffmanTable(frame.table(_DHT, at >> 4)[1:]) for at in selectors if not band[0] and not refines]
     ac = [HuffmanTable(frame.table(_DHT, 16 | at & 15)[1:]) for at in selectors if band[1]]
-    if band[0]:
+    if band[0] and units <= _MOST_BLOCKS:
         blocks = frame.blocks.setdefault(numbers[0], [set() for _ in range(units)])
         coefficients = range(band[0], band[1] + 1)
         return units, lambda data, start, count: progressive(
             data, ac[0], blocks[start : start + count], coefficients, refines=refines
         )
+    if band[0]:
+        raise CodestreamBroken
     if refines:
         return units, lambda _data, _start, count: count * len(parts)
     ways = [(dc[part], ac[part] if ac else None) for part in parts]
