@@ -74,7 +74,10 @@ def clean_frames(encapsulated: bytes, family: Family, frames: int, planes: Plane
         cleaned.append(parts.fragments[group] if new == whole else (new,))
     if all(parts.fragments[group] == new for group, new in zip(groups, cleaned, strict=True)):
         return encapsulated if _is_plain(encapsulated, parts) else _join(parts, cleaned)
-    if extended:
+    moved = any(
+        [*map(len, parts.fragments[group])] != [*map(len, new)] for group, new in zip(groups, cleaned, strict=True)
+    )
+    if extended and moved:
         raise unsupported("pixel-hidden-data", "ExtendedOffsetTable")
     return _join(parts, cleaned)
 
