@@ -46,9 +46,12 @@ JPEG_OPTIONS = st.fixed_dictionaries(
     optional={"restart_marker_blocks": st.integers(1, 9), "optimize": st.booleans()},
 )
 JPEG_2000_OPTIONS = st.fixed_dictionaries(
-    {"progression": st.sampled_from(["LRCP", "RLCP", "RPCL", "PCRL", "CPRL"]), "irreversible": st.booleans()},
-    optional={
+    {
+        "progression": st.sampled_from(["LRCP", "RLCP", "RPCL", "PCRL", "CPRL"]),
+        "irreversible": st.booleans(),
         "num_resolutions": st.integers(1, 4),
+    },
+    optional={
         "tile_size": st.tuples(st.sampled_from([32, 50]), st.sampled_from([32, 64])),
         "mct": st.integers(0, 1),
     },
