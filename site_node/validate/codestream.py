@@ -11,6 +11,7 @@ from typing import NamedTuple
 from site_node.validate import jpeg, jpeg2000
 from site_node.validate.elements import Document
 from site_node.validate.entropy import CodestreamBroken
+from site_node.validate.native_pixels import number_of
 
 _ROWS, _COLUMNS, _SAMPLES, _ALLOCATED = 0x00280010, 0x00280011, 0x00280002, 0x00280100
 _JPEG, _J2K, _JP2 = b"\xff\xd8", b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  "
@@ -37,10 +38,7 @@ class Planes(NamedTuple):
 
 def planes_of(document: Document) -> Planes:
     """The byte planes of a file's frames."""
-    rows, columns, samples, allocated = (
-        int.from_bytes(document.first(tag)[:2].ljust(2, b"\0"), "little")
-        for tag in (_ROWS, _COLUMNS, _SAMPLES, _ALLOCATED)
-    )
+    rows, columns, samples, allocated = (number_of(document, tag) for tag in (_ROWS, _COLUMNS, _SAMPLES, _ALLOCATED))
     return Planes((samples or 1) * ((allocated + 7) // 8), (rows * columns * min(allocated, 8) + 7) // 8)
 
 

@@ -77,8 +77,8 @@ def check_whole(document: Document, rules: Rules, private: PrivateRules) -> Iter
     yield from _check_marks(document, rules, keeps_private=holds_any(private))
     yield from _check_patient(document, rules)
     yield from _check_pixels(document)
-    unread = dict.fromkeys((*unread_tables(document), *bad_palettes(document)))
-    yield from (Finding(code="unread", attribute=name_of(tag, rules.profile)) for tag in unread)
+    tables = dict.fromkeys((*unread_tables(document), *bad_palettes(document)))
+    yield from (Finding(code="unread", attribute=name_of(tag, rules.profile)) for tag in tables)
 
 
 def check_part(part: Part, rules: Rules, private: PrivateRules) -> Iterator[Finding]:

@@ -15,17 +15,17 @@ _WINDOW = 1 << 22  # bytes of a mapped file that may be in memory at once
 
 def pixel_bytes(document: Document) -> int:
     """The bytes of all frames, as rows, columns, samples, bits and frames say."""
-    frames, samples = document.first(_FRAMES).strip() or b"1", _number(document, _SAMPLES) or 1
+    frames, samples = document.first(_FRAMES).strip() or b"1", number_of(document, _SAMPLES) or 1
     if samples == 3 and document.first(_PHOTOMETRIC).endswith(b"_422"):
         samples = 2
-    bits = _number(document, _ROWS) * _number(document, _COLUMNS) * samples * _number(document, _ALLOCATED)
+    bits = number_of(document, _ROWS) * number_of(document, _COLUMNS) * samples * number_of(document, _ALLOCATED)
     return (bits * int(frames) + 7) // 8 if frames.isdigit() else 0
 
 
 def hides_bits(document: Document, pixels: memoryview) -> bool:
     """Whether bits beside the stored ones are neither zero nor, in a whole piece, copies of the values' highest bit."""
-    allocated, stored = _number(document, _ALLOCATED), _number(document, _STORED)
-    above = allocated - 1 - (_number(document, _HIGH) or stored - 1)
+    allocated, stored = number_of(document, _ALLOCATED), number_of(document, _STORED)
+    above = allocated - 1 - (number_of(document, _HIGH) or stored - 1)
     below = allocated - above - stored
     if not 0 < stored < allocated or allocated not in {8, 16, 32}:
         return False
@@ -43,6 +43,7 @@ def hides_bits(document: Document, pixels: memoryview) -> bool:
     return False
 
 
-def _number(document: Document, tag: int) -> int:
+def number_of(document: Document, tag: int) -> int:
+    """An unsigned short, 0 where there is none; bytes of it that are spaces are no padding."""
     part = document.top.get(tag)
     return int.from_bytes(part[0].raw[:2], "little") if part else 0

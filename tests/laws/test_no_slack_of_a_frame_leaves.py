@@ -214,6 +214,7 @@ def test_of_a_lookup_table(tmp_path_factory: pytest.TempPathFactory, token: byte
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the developers' shared data are not here")
+@pytest.mark.filterwarnings("ignore")  # pydicom's, of files that are not quite DICOM
 def test_real_frames_keep_their_pixels() -> None:
     """Every compressed file of other projects shows what it showed, and validation sees nothing in it."""
     shown = 0
