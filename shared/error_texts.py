@@ -57,6 +57,12 @@ TEXTS = MappingProxyType(
             ExitCode.USAGE,
             "FAILED_PRECONDITION",
         ),
+        "policy-missing": Text(
+            "There is no {file}, so no federated work is done here; put it back, or copy the one that "
+            "`ricord-site init` writes into a new folder.",
+            ExitCode.USAGE,
+            "FAILED_PRECONDITION",
+        ),
         "settings-unreadable": Text(
             "{file}, line {line}: this is not TOML; mend the file.", ExitCode.USAGE, "INVALID_ARGUMENT"
         ),
@@ -72,6 +78,12 @@ TEXTS = MappingProxyType(
         ),
         "home-busy": Text(
             "Another command is working in {folder}; wait until it ends, or stop it, and start again.",
+            ExitCode.FAILED,
+            "UNAVAILABLE",
+        ),
+        "node-runs": Text(
+            "The node that is running here does this by itself, each {seconds} seconds for all that can go on; "
+            "`ricord-site status` says what waits, and why.",
             ExitCode.FAILED,
             "UNAVAILABLE",
         ),
@@ -268,6 +280,12 @@ TEXTS = MappingProxyType(
         ),
         "plan-invalid": Text("The run's plan cannot hold: {problem}.", ExitCode.USAGE, "INVALID_ARGUMENT"),
         "run-failed": Text("The federated run ended without a result: {problem}.", ExitCode.FAILED, "ABORTED"),
+        "run-goes-on": Text(
+            "Run {run} is {state} after {minutes} minutes and goes on; `ricord-coordinator run show {run}` says how "
+            "far it is, `ricord-coordinator cohort show {run}` shows its table.",
+            ExitCode.UNREACHABLE,
+            "DEADLINE_EXCEEDED",
+        ),
         "secure-sum-refused": Text(
             "The secure sum stops: {problem}; no site's numbers were shown.", ExitCode.REFUSED, "FAILED_PRECONDITION"
         ),

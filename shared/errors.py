@@ -101,6 +101,10 @@ class SettingsMissing(SettingsError):
     """There is no settings file at the expected place."""
 
 
+class PolicyMissing(SettingsError):
+    """A site has no file that says which federated work may run."""
+
+
 class SettingsUnreadable(SettingsError):
     """The settings file is not TOML."""
 
@@ -115,6 +119,10 @@ class HomeExists(SettingsError):
 
 class HomeBusy(SettingsError):
     """Another process is working in the home."""
+
+
+class NodeRuns(SettingsError):
+    """A node that is running does by itself what a command was asked for."""
 
 
 class LedgerTooNew(SettingsError):
@@ -363,6 +371,10 @@ class PlanInvalid(FederationError):
 
 class RunFailed(FederationError):
     """A federated run ended without a result."""
+
+
+class RunGoesOn(FederationError):
+    """A federated run has not ended in the time that somebody would wait for it."""
 
 
 class SecureSumRefused(FederationError):

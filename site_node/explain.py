@@ -111,7 +111,8 @@ def _image_lines(profile: Profile) -> tuple[str, ...]:
         f"- **Emptied** ({counts[Action.EMPTY]}): {_doing(profile, Action.EMPTY)}.",
         (
             f"- **Removed**: {counts[Action.REMOVE]} attributes by name, every attribute that the profile does not"
-            " name, all private elements, overlays, curves, comments inside compressed images, preamble and file meta."
+            " name, all private elements, overlays, curves, what no decoder reads of compressed images, preamble and"
+            " file meta."
         ),
         (
             f"- **Written**: {_doing(profile, Action.WRITE)} (codes {codes}), and a private block"

@@ -11,7 +11,7 @@ from coordinator.cohort.released import ReleasedTable
 from coordinator.cohort.rendering import footnote, sections
 from coordinator.commands.operator_channel import operator_channel
 from coordinator.commands.output import AsJson, home_of, show, show_all
-from shared.errors import RunFailed
+from shared.errors import RunFailed, RunGoesOn
 from shared.proto.ricord.v1 import cohort_pb2, federation_pb2
 from shared.proto.ricord.v1.cohort_pb2_grpc import CohortServiceStub
 from shared.proto.ricord.v1.federation_pb2_grpc import FederationServiceStub
@@ -47,14 +47,17 @@ def show_cohort(
 @cohort.command()
 def compute(
     context: typer.Context,
+    *,
     name: Annotated[str, typer.Option(help="The cohort definition; empty: the protocol's own.")] = "",
     policy: Annotated[str, typer.Option(help="cms-11, nhs-7-round-5 or min-k.")] = "cms-11",
     site: Annotated[list[str] | None, typer.Option(help="A SITEID; repeat it. None: every site that may.")] = None,
+    minutes: Annotated[float, typer.Option(min=0, help="How long to wait for the table.")] = 60,
     as_json: AsJson = False,
 ) -> None:
     """Start a run that pools the sites' counts, and wait for the table that may be released.
 
-    Ctrl-C ends the waiting and leaves the run going: `run show` says how it goes, `cohort show` shows its table.
+    Ctrl-C ends the waiting and leaves the run going: `run show` says how it goes, `cohort show` shows its table. So do
+    --minutes, with exit code 5.
     """
     request = cohort_pb2.ComputeCohortRequest(name=name, policy=policy, site_ids=site or [])
     with operator_channel(home_of(context)) as channel:
@@ -63,18 +66,24 @@ def compute(
         if not as_json:
             note = f"Run {run_id} is queued. Ctrl-C leaves it going; `cohort show {run_id}` shows its table."
             typer.echo(note, err=True)
-        _wait_for(channel, run_id)
+        _wait_for(channel, run_id, minutes)
         answer = cohorts.GetCohort(cohort_pb2.GetCohortRequest(id=run_id), timeout=UNARY_SECONDS)
     _show_table(answer.cohort, as_json=as_json)
 
 
-def _wait_for(channel: grpc.Channel, run_id: str) -> None:
-    """Return once the run is done; raises `RunFailed` with its reason, and on Ctrl-C ends this process alone."""
+def _wait_for(channel: grpc.Channel, run_id: str, minutes: float) -> None:
+    """Return once the run is done; on Ctrl-C end this process alone.
+
+    Raises `RunFailed` with its reason, or `RunGoesOn` after so many minutes.
+    """
     runs, request = FederationServiceStub(channel), federation_pb2.GetRunRequest(id=run_id)
+    until = time.monotonic() + 60 * minutes
     try:
         while (run := runs.GetRun(request, timeout=UNARY_SECONDS).run).state != "done":
             if run.state == "failed":
                 raise RunFailed(problem=run.problem.rstrip(".") or "the log says more")
+            if time.monotonic() >= until:
+                raise RunGoesOn(run=run_id, state=run.state, minutes=f"{minutes:g}")
             time.sleep(_POLL_SECONDS)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

@@ -4,15 +4,16 @@ from typing import Annotated
 
 import typer
 
-from shared.terminal import print_line
+from shared.terminal import print_json, print_line
 from site_node.commands.advance import show_pass, warn_without_pixel_check
-from site_node.commands.options import Json, node_of
+from site_node.commands.options import Json, PersonIfAny, checked_name, node_of
 from site_node.node.service import run_once, serve, until_signal
 from site_node.review.retry import retry as retry_study
 
 
 def run(
     context: typer.Context,
+    *,
     once: Annotated[
         bool, typer.Option("--once", help="Receive the inbox, move every study as far as it can go, then end.")
     ] = False,
@@ -23,6 +24,7 @@ def run(
             help="First send back to where it stopped a study that was refused or met a defect; may be repeated.",
         ),
     ] = None,
+    person: PersonIfAny = "",
     federation: Annotated[bool, typer.Option(help="Take part in federated work as the policy allows.")] = True,
     as_json: Json = False,
 ) -> None:
@@ -31,12 +33,18 @@ def run(
     It resumes where it stopped, also after a crash, and ends cleanly on Ctrl-C or SIGTERM. What leaves the hospital:
     sealed studies with their manifests, and answers to federated work that federation-policy.toml allows.
 
+    With --retry beside a node that is running, that node takes the studies on, and the command ends.
+
     Example: `ricord-site run`
     """
+    if retry and _is_left_to_node(context, retry, checked_name(person)):
+        if as_json:
+            print_json({"retried": retry, "node_running": True})
+        else:
+            print_line("The node that is running goes on with it.")
+        return
     with node_of(context) as node, until_signal() as stop:
         warn_without_pixel_check(pixel_check=node.settings.pixel_check)
-        for reference in retry or ():
-            retry_study(node.home, node.ledger, reference)
         if not once:
             serve(node, stop, federation=federation, ready=lambda: print_line("ready"))
             return
@@ -44,3 +52,11 @@ def run(
     show_pass(completed, as_json=as_json)
     if completed.progress.blocked is not None:
         raise typer.Exit(completed.progress.blocked.exit_code)
+
+
+def _is_left_to_node(context: typer.Context, references: list[str], person: str) -> bool:
+    """Send studies back, and say whether a node is running that goes on with them."""
+    with node_of(context, writing=False) as node:
+        for reference in references:
+            retry_study(node.home, node.ledger, reference, actor=person)
+        return node.home.is_served()

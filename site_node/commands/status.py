@@ -22,7 +22,7 @@ def status(context: typer.Context, as_json: Json = False) -> None:
         site_id = node.membership.site_id if node.membership else None
         short = node.free_space.shortage()
         counts = status_of(node.ledger, name=node.settings.name, site_id=site_id, disk_nearly_full=short is not None)
-        running = node.home.is_worked_in()
+        running = node.home.is_served()
         waits, federation = waits_of(node, running=running), federated_work(node, running=running)
     if as_json:
         more = {"waits": waits, "federation": federation, "node_running": running}
@@ -44,6 +44,12 @@ def status(context: typer.Context, as_json: Json = False) -> None:
         print_table("Images asked of the PACS", ["", "Images"], [*images, ("still expected", requests.expected)])
         states = [*requests.states.items(), *requests.reasons.items()]
         print_table("Requests to the PACS", ["State or reason", "Requests"], states)
+    if counts.associations:
+        ends = [
+            (f"{end.last_at.astimezone():%Y-%m-%d %H:%M}", end.reason, end.called, end.calling, end.count)
+            for end in counts.associations
+        ]
+        print_table("Associations refused or aborted", ["Last", "Reason", "Called", "Calling", "How many"], ends)
     codes = [code for _, place in places for code in place.reasons]
     if waits:
         waiting = [(wait.whom, wait.count, f"{wait.since.astimezone():%Y-%m-%d %H:%M}", wait.next) for wait in waits]

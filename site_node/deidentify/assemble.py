@@ -13,8 +13,9 @@ from shared.protocol.search_terms import search_terms
 from site_node.deidentify.actions import CHARACTER_SET, ElementActions, Outcome
 from site_node.deidentify.codes import is_of_known_scheme, standing_values
 from site_node.deidentify.context import StudyContext
-from site_node.deidentify.hidden_bytes import LUT_DATA, check_table
+from site_node.deidentify.hidden_bytes import LUT_DATA, check_palettes, check_table, has_palette
 from site_node.deidentify.kinds import INSTANCE
+from site_node.deidentify.native_pixels import UnusedBits
 from site_node.deidentify.private import private_rule, safe_creator
 from site_node.deidentify.reasons import unsupported
 from site_node.deidentify.series_cache import SeriesCache
@@ -55,6 +56,7 @@ class NewFile(NamedTuple):
     after: bytes
     sop_instance_uid: Uid
     series_instance_uid: Uid
+    unused: UnusedBits | None = None  # of the pixels
 
     @property
     def bytes_in_memory(self) -> int:
@@ -76,6 +78,8 @@ def assemble(
     Raises `DicomUnsupported` where an element cannot be judged.
     """
     writer, context = _Writer(parsed, actions, cache), actions.condition.context
+    if has_palette(parsed.facts):
+        check_palettes({tag: element for run in parsed.runs for tag, element in run.elements.items()})
     uids = {tag: _new_uid(context, parsed.facts, tag) for tag in (_STUDY, _SERIES, INSTANCE)}
     outcomes = [writer.outcome(run) for run in parsed.runs]
     parts = [part for outcome in outcomes for part in outcome.parts]

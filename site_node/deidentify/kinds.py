@@ -1,10 +1,9 @@
 """Which objects may go on: the allowed kinds, without signs of text in the pixels, of the study's own patient."""
 
-import struct
-
 from shared.protocol.profile import Profile
 from site_node.deidentify.characters import decode, encodings_of
-from site_node.deidentify.encapsulated import FAMILIES, clean_frames
+from site_node.deidentify.encapsulated import FAMILIES, Planes, clean_frames
+from site_node.deidentify.native_pixels import SHAPE_FACTS, frames_of, number_of
 from site_node.deidentify.reasons import unsupported
 from site_node.dicom.elements import Elements, ParsedFile, bytes_of
 from site_node.study import Identity
@@ -17,12 +16,10 @@ _REGIONS, _OFFSETS = 0x00186011, 0x7FE00001  # SequenceOfUltrasoundRegions, Exte
 # What a file says of itself: kind, signs of text in its pixels, patient, study, shape of the pixels, earlier method.
 FACTS = frozenset(
     {0x00080005, 0x00080008, 0x00080016, INSTANCE, 0x00080020, 0x00080064, 0x00100020, 0x00120064, _REGIONS,
-     0x0020000D, 0x0020000E, 0x00280002, 0x00280004, 0x00280008, 0x00280010, 0x00280011, 0x00280100, 0x00280301,
-     _OFFSETS}
+     0x0020000D, 0x0020000E, 0x00280301, _OFFSETS}
+    | SHAPE_FACTS
     | {base | place for base in _OVERLAYS for place in (_BITS, _POSITION)}
 )  # fmt: skip
-_HALVED = frozenset({"YBR_FULL_422", "YBR_PARTIAL_422"})  # two bytes for each pixel of three samples
-_THREE = 3
 
 
 def kind_of(dataset: Elements, profile: Profile, *, searched: bool = False) -> str:
@@ -61,48 +58,18 @@ def check_subject(dataset: Elements, identity: Identity, study_instance_uid: str
         raise unsupported("other-study", "StudyInstanceUID")
 
 
-def checked_pixels(parsed: ParsedFile, content: bytes | None) -> bytes | None:
-    """Compressed pixel data freed of text, None for native ones; raises `DicomUnsupported` unless they are whole.
-
-    Args:
-        parsed: the file.
-        content: the bytes of encapsulated pixel data, None for native ones.
-    """
-    if parsed.pixels is None:
-        raise unsupported("no-pixels", "PixelData")
-    number = _word(parsed.facts, 0x00280008) or "1"
-    if not number.isascii() or not number.isdigit():
-        raise unsupported("pixel-length", "NumberOfFrames")
-    frames = int(number)
-    if content is not None:
-        return clean_frames(content, FAMILIES[parsed.syntax], frames, extended=_OFFSETS in parsed.facts)
-    length = parsed.pixels.length if not isinstance(parsed.pixels, bytes) else len(parsed.pixels)
-    expected = _native_length(parsed.facts, frames)
-    if length not in {expected, expected + expected % 2}:
-        raise unsupported("truncated" if length < expected else "pixel-length", "PixelData")
-    return None
-
-
-def _native_length(dataset: Elements, frames: int) -> int:
-    """Bytes that rows, columns, samples, bits and frames require (PS3.5 section 8)."""
-    rows, columns, bits = (_number(dataset, tag) for tag in (0x00280010, 0x00280011, 0x00280100))
-    samples = _number(dataset, 0x00280002) or 1
-    if samples == _THREE and _word(dataset, 0x00280004) in _HALVED:
-        samples = 2
-    if not rows or not columns or not bits or frames < 1:
-        raise unsupported("pixel-length", "Rows")
-    return (rows * columns * samples * bits * frames + 7) // 8
+def cleaned_frames(parsed: ParsedFile, content: bytes) -> bytes:
+    """Compressed pixel data freed of all that no decoder needs; raises `DicomUnsupported` unless they are whole."""
+    facts, family = parsed.facts, FAMILIES[parsed.syntax]
+    rows, columns, bits = (number_of(facts, tag) for tag in (0x00280010, 0x00280011, 0x00280100))
+    planes = Planes(-(-bits // 8) * (number_of(facts, 0x00280002) or 1), -(-rows * columns * min(bits, 8) // 8))
+    return clean_frames(content, family, frames_of(facts), planes, extended=_OFFSETS in facts)
 
 
 def _overlay_in_pixels(dataset: Elements, base: int) -> bool:
     """An overlay of more than one allocated bit, or at another place than bit 0, lies in the pixels (PS3.3 C.9.2)."""
-    return _number(dataset, base | _BITS) > 1 or _number(dataset, base | _POSITION) > 0
+    return number_of(dataset, base | _BITS) > 1 or number_of(dataset, base | _POSITION) > 0
 
 
 def _word(dataset: Elements, tag: int) -> str:
     return bytes_of(dataset, tag).decode("latin-1").strip(_PADDING)
-
-
-def _number(dataset: Elements, tag: int) -> int:
-    raw = bytes_of(dataset, tag)
-    return int(struct.unpack_from("<H", raw)[0]) if len(raw) >= struct.calcsize("<H") else 0

@@ -1,6 +1,7 @@
 """What the files of a study have in common, so that what repeats is neither parsed nor judged again."""
 
 from collections.abc import Hashable
+from typing import NamedTuple
 
 from shared.protocol.profile import Profile
 from site_node.deidentify.actions import CHARACTER_SET, Condition, ElementActions
@@ -8,12 +9,20 @@ from site_node.deidentify.characters import encodings_of
 from site_node.deidentify.context import StudyContext, naming_tags
 from site_node.deidentify.fast_reader import Reading
 from site_node.deidentify.hidden_bytes import unused_tables
-from site_node.deidentify.kinds import FACTS, INSTANCE, check_subject, checked_pixels, kind_of
+from site_node.deidentify.kinds import FACTS, INSTANCE, check_subject, kind_of
+from site_node.deidentify.native_pixels import NativePixels, native_pixels
 from site_node.deidentify.shapes import FileMetas, Shapes
-from site_node.dicom.elements import ParsedFile, Span, bytes_of
+from site_node.dicom.elements import ParsedFile, bytes_of
 
 _STUDY_DATE = 0x00080020
 _MOST_KINDS_OF_FILE = 20_000  # remembered at once
+
+
+class KnownFile(NamedTuple):
+    """What is done with a file's elements, and what its native pixels are; None of compressed ones."""
+
+    actions: ElementActions
+    native: NativePixels | None
 
 
 class SeriesCache:
@@ -34,7 +43,7 @@ class SeriesCache:
     def __init__(self) -> None:
         self.marks: dict[tuple[StudyContext, bool, tuple[str, ...]], tuple[tuple[int, bytes], ...]] = {}
         self._readings: dict[Hashable, Reading] = {}
-        self._by_facts: dict[Hashable, ElementActions] = {}
+        self._by_facts: dict[Hashable, KnownFile] = {}
         self._by_condition: dict[Condition, ElementActions] = {}
 
     def reading(self, profile: Profile) -> Reading:
@@ -45,21 +54,19 @@ class SeriesCache:
             self._readings[tags] = Reading(sequences, FACTS, naming, (Shapes(), Shapes()), FileMetas())
         return self._readings[tags]
 
-    def actions_of(self, context: StudyContext, parsed: ParsedFile) -> ElementActions:
-        """The actions for a file; raises `DicomUnsupported` if it may not go on or lacks some of its native pixels."""
-        length = parsed.pixels.length if isinstance(parsed.pixels, Span) else parsed.pixels and len(parsed.pixels)
+    def known(self, context: StudyContext, parsed: ParsedFile) -> KnownFile:
+        """What a file's own facts say of it; raises `DicomUnsupported` if it may not go on."""
         facts = (fact for fact in parsed.facts.items() if fact[0] != INSTANCE)  # with their tags: values may be alike
-        key = (context, parsed.explicit, parsed.syntax, parsed.encapsulated, length, *facts)
-        actions = self._by_facts.get(key)
-        if actions is None:
+        key = (context, parsed.explicit, parsed.syntax, parsed.encapsulated, parsed.pixels is None, *facts)
+        known = self._by_facts.get(key)
+        if known is None:
             kind = kind_of(parsed.facts, context.profile, searched=context.searched)
             check_subject(parsed.facts, context.identity, context.study_instance_uid)
-            if not parsed.encapsulated:
-                checked_pixels(parsed, None)
             if len(self._by_facts) >= _MOST_KINDS_OF_FILE:
                 self._by_facts.clear()
-            actions = self._by_facts[key] = self._actions(_condition_of(context, parsed, kind))
-        return actions
+            native = None if parsed.encapsulated or parsed.pixels is None else native_pixels(parsed.facts)
+            known = self._by_facts[key] = KnownFile(self._actions(_condition_of(context, parsed, kind)), native)
+        return known
 
     def inside(self, actions: ElementActions, character_set: bytes) -> ElementActions:
         """The actions in an item that names a character set, of a data set that has `actions`."""

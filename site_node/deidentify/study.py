@@ -15,7 +15,7 @@ from site_node.deidentify.assemble import NewFile, assemble
 from site_node.deidentify.batch import Batch, leaving_out
 from site_node.deidentify.blank import CLEAN_PIXEL_DATA, blankable
 from site_node.deidentify.context import StudyContext
-from site_node.deidentify.kinds import checked_pixels
+from site_node.deidentify.kinds import cleaned_frames
 from site_node.deidentify.output import read_span
 from site_node.deidentify.reasons import reason_of, unsupported
 from site_node.deidentify.series_cache import SeriesCache
@@ -91,13 +91,20 @@ def rewritten(parsed: ParsedFile, file: int, context: StudyContext, cache: Serie
     try:
         if blanked:
             parsed = blankable(file, parsed)
-        actions = cache.actions_of(context, parsed)
-        if parsed.encapsulated and parsed.pixels is not None:
+        known = cache.known(context, parsed)
+        if parsed.pixels is None:
+            raise unsupported("no-pixels", "PixelData")
+        if known.native:
+            pixels = known.native.without_padding(parsed.pixels)
+        else:
             content = parsed.pixels if isinstance(parsed.pixels, bytes) else read_span(file, parsed.pixels)
-            cleaned = checked_pixels(parsed, content)
-            if cleaned is not None and cleaned != content:
-                parsed = parsed._replace(pixels=cleaned)
-        return assemble(parsed, actions, cache, frozenset({CLEAN_PIXEL_DATA} if blanked else ()))
+            pixels = cleaned_frames(parsed, content)
+            if pixels == content:
+                pixels = parsed.pixels
+        if pixels is not parsed.pixels:
+            parsed = parsed._replace(pixels=pixels)
+        new = assemble(parsed, known.actions, cache, frozenset({CLEAN_PIXEL_DATA} if blanked else ()))
+        return new._replace(unused=known.native.unused) if known.native and known.native.unused else new
     except (ValueError, RecursionError) as error:
         raise unsupported("not-readable") from error
 

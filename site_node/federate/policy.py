@@ -13,7 +13,7 @@ from pydantic import Field
 
 from shared.agreement import Mode
 from shared.durable import write_whole
-from shared.errors import RunRefused
+from shared.errors import PolicyMissing, RunRefused, SettingsMissing
 from shared.federation.bundle import bundle_digest
 from shared.federation.plan import LEAST_SITES, MODEL_NAMES, Plan, Purpose
 from shared.frozen import Frozen
@@ -43,8 +43,11 @@ class SitePolicy(Frozen):
 
 
 def load_policy(path: Path) -> SitePolicy:
-    """Read the policy; raises the errors of `shared.settings.load_settings`. No file means no federated work."""
-    return load_settings(path, SitePolicy, program="ricord-site")
+    """Read the policy; raises the errors of `shared.settings.load_settings`, and `PolicyMissing`."""
+    try:
+        return load_settings(path, SitePolicy, program="ricord-site")
+    except SettingsMissing as error:
+        raise PolicyMissing(file=str(path)) from error
 
 
 def default_policy() -> str:

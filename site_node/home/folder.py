@@ -147,6 +147,12 @@ class SiteHome:
             yield
 
     @contextmanager
+    def serving(self) -> Iterator[None]:
+        """Say to other processes that the one that moves studies is a node, which goes on by itself."""
+        with self._locked("serving", fcntl.LOCK_EX):
+            yield
+
+    @contextmanager
     def receiving(self, waits: Callable[[], object] | None = None) -> Iterator[None]:
         """Lock the spool for one reception. Where another receives: call `waits` and wait, or raise `HomeBusy`."""
         with self._locked("receiving", fcntl.LOCK_EX, waits):
@@ -179,10 +185,10 @@ class SiteHome:
                 fcntl.flock(lock, kind)
             yield
 
-    def is_worked_in(self) -> bool:
-        """Whether a process that moves studies, a node most likely, holds the home's lock."""
+    def is_served(self) -> bool:
+        """Whether a node is running."""
         try:
-            with (self.folder / "lock").open("rb") as lock:
+            with (self.folder / "serving").open("rb") as lock:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except FileNotFoundError:
             return False

@@ -21,6 +21,7 @@ from shared.errors import NotFound
 from shared.frozen import Frozen
 from shared.ids import StudyKey, Uid
 from site_node.blanking import Blanking
+from site_node.home.associations import Associations
 from site_node.home.database import open_database, transaction
 from site_node.home.patients import Patients
 from site_node.home.retrieve_requests import Requests
@@ -80,6 +81,16 @@ class StudyEntry(Frozen):
         return any(reason.code == REJECTED for reason in self.reasons)
 
     @property
+    def is_passed_over(self) -> bool:
+        """Whether an error refused it after it was validated, so that `run --retry` may send it on as it is."""
+        return self.state is State.REFUSED and self.stopped in {State.VALIDATED, State.SEALED}
+
+    @property
+    def goes_on_whole(self) -> bool:
+        """Whether it ended and goes on if more images come, but with all of its images only."""
+        return self.is_passed_over or (self.state is State.EXCLUDED and not self.is_rejected)
+
+    @property
     def lead(self) -> str:
         """The code of the gravest reason, by which the study is counted; empty where there is none."""
         return min(self.reasons, key=lambda reason: _GRAVITY[reason.severity]).code if self.reasons else ""
@@ -116,6 +127,7 @@ class Ledger:
         self._db = open_database(file, durable=durable)
         self.patients = Patients(self._db)
         self.requests = Requests(self._db)
+        self.associations = Associations(self._db)
         self.inbox_entries = Tokens(self._db, INBOX_ENTRIES, self.token)
         self.accession_numbers = Tokens(self._db, ACCESSION_NUMBERS, self.token)
         self._salt: bytes = self._db.execute("select value from meta where name = 'salt'").fetchone()[0]
@@ -127,6 +139,11 @@ class Ledger:
     def changing(self) -> AbstractContextManager[None]:
         """Make all changes of a block in one transaction."""
         return transaction(self._db)
+
+    @property
+    def version(self) -> int:
+        """A number that differs after another connection, of this process or another, changed anything."""
+        return int(self._db.execute("pragma data_version").fetchone()[0])
 
     # studies
 
@@ -230,6 +247,11 @@ class Ledger:
         where = f" where state in ({marks})" if states else ""
         rows = self._db.execute(f"select * from studies{where} order by key", states)  # noqa: S608 -- question marks only
         return tuple(_entry(row) for row in rows)
+
+    def has_changed(self, since: datetime) -> bool:
+        """Whether a study was entered, decided on or moved after `since`."""
+        (row,) = self._db.execute("select exists (select 1 from studies where changed_at > ?)", (since.isoformat(),))
+        return bool(row[0])
 
     def names(self, key: StudyKey, code: str = "") -> frozenset[str]:
         """The opaque names of a study's instances; with `code`, those with that code."""

@@ -58,6 +58,13 @@ create table sheets (name text primary key, event integer not null) strict, with
 insert into sheets select substr(detail, 7, 12), max(number) from events where action = 'clinical-import' group by 1;
 """
 
+_ASSOCIATIONS = """
+create table associations (
+    reason text not null, called text not null, calling text not null, count integer not null, last_at text not null,
+    primary key (reason, called, calling)
+) strict, without rowid
+"""
+
 
 def _make_or_complete(db: sqlite3.Connection) -> None:
     """Make a new ledger's tables and salt, or complete those of a ledger that has no version yet."""
@@ -105,7 +112,12 @@ def _keep_decisions(db: sqlite3.Connection) -> None:
     _execute(db, _DECISIONS)
 
 
-STEPS = (_make_or_complete, _separate_arrivals, _revive_sealed, _keep_decisions)
+def _count_associations(db: sqlite3.Connection) -> None:
+    """Make room for the counts of associations that were refused or aborted."""
+    db.execute(_ASSOCIATIONS)
+
+
+STEPS = (_make_or_complete, _separate_arrivals, _revive_sealed, _keep_decisions, _count_associations)
 
 
 def _execute(db: sqlite3.Connection, script: str) -> None:

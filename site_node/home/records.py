@@ -7,7 +7,7 @@ from shared.durable import file_to_sync, write_whole
 from shared.frozen import Frozen
 from shared.ids import StudyKey
 from site_node.home.folder import SiteHome
-from site_node.study import Received
+from site_node.study import Deidentified, Received
 
 Record = TypeVar("Record", bound=Frozen)
 
@@ -42,6 +42,11 @@ class Records:
         """Whether every original of the study lies where its record says, but for the instances held `apart`."""
         study = self.find(key, Received)
         return study is not None and all(each.path.exists() for each in study.instances if each.name not in apart)
+
+    def has_output(self, key: StudyKey) -> bool:
+        """Whether every new file of the study lies where its record says."""
+        output = self.find(key, Deidentified)
+        return output is not None and all(instance.path.exists() for instance in output.instances)
 
     def _path(self, key: StudyKey, kind: type[Frozen]) -> Path:
         return self._home.work(key) / f"{kind.__name__.lower()}.json"

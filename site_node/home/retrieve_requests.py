@@ -216,9 +216,10 @@ class Requests:
         return len(entries)
 
     def counts(self) -> RequestCounts:
-        """The counts over all requests."""
+        """The counts over all requests; of a study that was asked for several times, those of the last."""
         entries = self.all()
-        parts = [part for entry in entries for part in entry.parts]
+        last = sorted(entries, key=lambda entry: entry.changed_at)
+        parts = {part.key: part for entry in last for part in entry.parts}.values()
         announced, arrived, failed = (
             sum(getattr(part, name) for part in parts) for name in ("announced", "arrived", "failed")
         )

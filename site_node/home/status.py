@@ -4,6 +4,7 @@ from collections import Counter
 
 from shared.frozen import Frozen
 from shared.ids import SiteId
+from site_node.home.associations import AssociationCount
 from site_node.home.ledger import Ledger, State, StudyEntry
 from site_node.home.retrieve_requests import RequestCounts
 from site_node.study import Ending
@@ -30,6 +31,7 @@ class Status(Frozen):
     instances: dict[str, int]  # images of studies, by place
     files: dict[str, int]  # files that belong to no study, by code
     requests: RequestCounts  # to the PACS
+    associations: tuple[AssociationCount, ...]  # to our SCP, that were refused or aborted
     disk_nearly_full: bool  # nothing is received or processed until there is space
 
 
@@ -51,6 +53,7 @@ def status_of(ledger: Ledger, *, name: str, site_id: SiteId | None, disk_nearly_
         instances={ending.value: ledger.instance_counts().get(ending.value, 0) for ending in Ending},
         files=dict(sorted(files.items())),
         requests=ledger.requests.counts(),
+        associations=ledger.associations.all(),
         disk_nearly_full=disk_nearly_full,
     )
 

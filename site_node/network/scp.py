@@ -19,7 +19,7 @@ from site_node.network.arrivals import Arrivals
 from site_node.network.part10 import part10, study_uid_of
 from site_node.network.presentation_contexts import supported_contexts
 from site_node.network.query import Fetch
-from site_node.network.upper_layer import HANDSHAKE_SECONDS, IDLE_SECONDS, Server
+from site_node.network.upper_layer import HANDSHAKE_SECONDS, IDLE_SECONDS, CountEnd, Server
 from site_node.settings.dimse import LONGEST_PDU, ScpSettings
 
 log = structlog.get_logger(__name__)
@@ -28,8 +28,16 @@ SUCCESS, OUT_OF_RESOURCES, MISMATCH, CANNOT_UNDERSTAND = 0x0000, 0xA700, 0xA900,
 
 
 @contextmanager
-def serving(settings: ScpSettings, arrivals: Arrivals, tls: ssl.SSLContext | None = None) -> Iterator[int]:
+def serving(
+    settings: ScpSettings,
+    arrivals: Arrivals,
+    tls: ssl.SSLContext | None = None,
+    *,
+    count_end: CountEnd = lambda _reason, _called, _calling: None,
+) -> Iterator[int]:
     """Accept until the block ends; yields the port. Raises `PortInUse`.
+
+    `count_end` is called for each association that is refused or aborted.
 
     At the end open associations are aborted: the sender sends again what was not answered.
     """
@@ -49,6 +57,7 @@ def serving(settings: ScpSettings, arrivals: Arrivals, tls: ssl.SSLContext | Non
         )
     except OSError as error:
         raise PortInUse(port=str(settings.port), host=settings.host, key="scp.port") from error
+    server.count_end = count_end
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, name="scp", daemon=True)
     thread.start()
     try:

@@ -15,6 +15,7 @@ import ssl
 import struct
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from socketserver import BaseServer
 from threading import Lock, Thread
@@ -44,6 +45,8 @@ from site_node.network.association_request import Rejection, mended, rejection, 
 from site_node.network.c_store_response import c_store_response
 
 log = structlog.get_logger(__name__)
+
+CountEnd = Callable[[str, str, str], None]  # is called with the reason, and the called and the calling title
 
 KNOWN_VERSIONS = ("3.0.4",)
 HANDSHAKE_SECONDS = 10.0
@@ -272,6 +275,7 @@ class Server(ThreadedAssociationServer):  # type: ignore[misc] # likewise
         self._ending = False
         self._lock = Lock()
         self._unwanted_ends: Counter[str] = Counter()
+        self.count_end: CountEnd = lambda _reason, _called, _calling: None
         super().__init__(*arguments, request_handler=Handler, **more)
 
     def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
@@ -335,6 +339,7 @@ class Server(ThreadedAssociationServer):  # type: ignore[misc] # likewise
             self._unwanted_ends[reason] += 1
             count = self._unwanted_ends[reason]
         log.warning(event, reason=reason, count=count, **titles)
+        self.count_end(reason, titles.get("called", ""), titles.get("calling", ""))
 
     def end(self) -> None:
         """Accept no more connections, abort open associations, and return when all threads have ended."""
@@ -365,7 +370,7 @@ class Server(ThreadedAssociationServer):  # type: ignore[misc] # likewise
             try:
                 request.do_handshake()
             except OSError:
-                log.warning("scp.tls_refused")
+                self._log_end("scp.tls_refused", "no-valid-tls")
                 return False
             wait_at_most(request, IDLE_SECONDS)
         return True

@@ -6,6 +6,7 @@ from collections.abc import Callable, Container, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -13,9 +14,10 @@ import structlog
 from shared.errors import HomeBusy, InvalidSetting, NoDicomFound
 from shared.ids import StudyKey
 from shared.terminal import trace_lines
+from site_node.home.associations import count_association
 from site_node.home.folder import SiteHome
 from site_node.home.free_space import FreeSpace
-from site_node.home.ledger import Ledger
+from site_node.home.ledger import OTHER_BYTES, Ledger
 from site_node.home.retrieve_requests import RequestEntry
 from site_node.network.arrivals import Arrivals
 from site_node.network.dicomweb import Dicomweb
@@ -95,7 +97,7 @@ class Acquisition:
             yield
             return
         tls: ssl.SSLContext | None = server_context(scp.tls, self.home.folder) if scp.tls else None
-        with serving(scp, self.arrivals, tls):
+        with serving(scp, self.arrivals, tls, count_end=partial(count_association, self.home.ledger)):
             yield
 
     @contextmanager
@@ -198,7 +200,8 @@ class Acquisition:
             reasons = {study.key: INCOMPLETE for study in reception.studies if held.get(study.key) not in graver}
             reception = reception.model_copy(update={"held": {**held, **reasons}})
         intake = enter_reception(reception, home=self.home, ledger=ledger)
-        copy_to_quarantine((folder / Path(file.source).name for file in reception.refused), self.home)
+        refused = (file for file in reception.refused if file.reason.code != OTHER_BYTES)  # those are held as images
+        copy_to_quarantine((folder / Path(file.source).name for file in refused), self.home)
         self.arrivals.remove(folder)
         return intake
 

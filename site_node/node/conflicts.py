@@ -60,6 +60,14 @@ def conflicting_instances(study: Received, home: SiteHome) -> tuple[Instance, ..
     return tuple(new for new in study.instances if recorded.get(new.sop_instance_uid, new.name) != new.name)
 
 
+def unsettled_versions(versions: Received, home: SiteHome, ledger: Ledger) -> list[Instance]:
+    """Those of several versions that came together which are not in the study's record, and not left by a choice."""
+    record = Records(home).find(versions.key, Received)
+    recorded = {instance.name for instance in record.instances} if record else frozenset()
+    settled = ledger.names(versions.key, NOT_CHOSEN) | (recorded - ledger.names(versions.key, OTHER_BYTES))
+    return [instance for instance in versions.instances if instance.name not in settled]
+
+
 def withdraw(key: StudyKey, versions: Sequence[Instance], home: SiteHome, ledger: Ledger) -> None:
     """Quarantine the images of which `versions` arrived, and let the study, unless sealed, go on without them."""
     record = Records(home).find(key, Received) if ledger.has_study(key) else None

@@ -173,6 +173,6 @@ class _Examination:
 
     def federated(self) -> _Result:
         """Federated work is possible where the agreement covers it."""
-        work = federated_work(self.node, running=self.node.home.is_worked_in())
+        work = federated_work(self.node, running=self.node.home.is_served())
         health = Health.GOOD if work.possible else Health.PROBLEM if work.modes else Health.NOTE
         return health, f"{', '.join(work.modes) or 'None'}; {work.next}."

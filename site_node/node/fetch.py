@@ -5,7 +5,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext, suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import NamedTuple
@@ -23,6 +23,7 @@ from site_node.receive.request_lists import StudyRequest
 
 NO_NEW_REQUESTS = AccessionList(requests=(), rows=(), problems=())  # to work on the open requests only
 _POLL_SECONDS = 0.5
+_RETURN_SECONDS = 60.0  # for a node that ended to be started again
 _WAIT_SECONDS = 60.0  # for the next attempt of a command; `ricord-site run` waits longer
 
 
@@ -86,8 +87,8 @@ def fetch(
         if pace is not Pace.QUEUE and (pace is Pace.WAIT or not busy):
             with show(partial(_progress, acquisition, frozenset(ids))):
                 if busy:
-                    _wait(node.ledger, ids)
-                else:
+                    busy = not _wait(node.home, node.ledger, ids, stack)
+                if not busy:
                     intakes = _work(acquisition, node.ledger, math.inf if pace is Pace.WAIT else _WAIT_SECONDS)
         entries = [entry for entry in node.ledger.requests.all() if entry.id in ids]
         return FetchResult(_report(entries, listed.problems, rows, intakes), busy)
@@ -149,10 +150,21 @@ def _work(acquisition: Acquisition, ledger: Ledger, patience: float) -> list[Int
     return intakes
 
 
-def _wait(ledger: Ledger, ids: Collection[str]) -> None:
-    """Wait until the running node has ended these requests."""
+def _wait(home: SiteHome, ledger: Ledger, ids: Collection[str], stack: ExitStack) -> bool:
+    """Wait until the running node has ended these requests: `False`.
+
+    Where it ends and none comes back, take the home's lock instead, until `stack` ends: `True`.
+    """
+    served_at = time.monotonic()
     while (progress := ledger.requests.progress(ids)).ended < progress.rows:
         time.sleep(_POLL_SECONDS)
+        if home.is_served():
+            served_at = time.monotonic()
+        elif time.monotonic() - served_at > _RETURN_SECONDS:
+            with suppress(HomeBusy):  # another command works on them
+                stack.enter_context(home.writing())
+                return True
+    return False
 
 
 def _progress(acquisition: Acquisition, ids: Collection[str]) -> FetchProgress:

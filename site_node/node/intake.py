@@ -2,13 +2,14 @@
 
 More files of a study that is not sealed yet send it, whole, back to its first stage, also from the middle of one. Files
 that come too late are quarantined: after their study was sealed, since the coordinator may already have it, and after
-it was excluded and its originals deleted, since nobody can say whether it would be with all of its images.
+its originals were deleted and it may still go on, since it goes on only with all of its images.
 """
 
 import json
 import shutil
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 from shared.durable import append
@@ -22,9 +23,11 @@ from site_node.node.conflicts import (
     copy_to_quarantine,
     images_to_enter,
     remove_from_spool,
+    unsettled_versions,
     withdraw,
 )
 from site_node.node.open import Node
+from site_node.reasons import reason_for
 from site_node.receive.folder import MIXED_PATIENTS, NO_PATIENT_ID, Reception, receive_folder
 from site_node.receive.refusals import RefusedFile
 from site_node.study import Ending, Instance, Reason, Received
@@ -61,30 +64,51 @@ def receive_source(
 
 def enter_reception(reception: Reception, *, home: SiteHome, ledger: Ledger) -> Intake:
     """Enter a reception; repeating it, after a kill or by hand, changes nothing more."""
-    counts: defaultdict[str, int] = defaultdict(int)
-    for versions in reception.conflicts:
+    counts: Counter[str] = Counter()
+    codes = Counter(file.reason.code for file in reception.refused if file.reason.code != OTHER_BYTES)
+    known = [versions for versions in reception.conflicts if ledger.has_study(versions.key)]
+    for enter in (
+        *(partial(_hold_versions, versions) for versions in known),
+        *(partial(_enter_study, study, reception.held.get(study.key)) for study in reception.studies),
+        *(partial(_hold_versions, versions) for versions in reception.conflicts if versions not in known),
+    ):
         with home.changing():
-            withdraw(versions.key, versions.instances, home, ledger)
-        record = Records(home).find(versions.key, Received)  # unchanged where the study was already sealed
-        recorded = {instance.path for instance in record.instances} if record else frozenset()
-        remove_from_spool(instance for instance in versions.instances if instance.path not in recorded)
-    for study in reception.studies:
-        with home.changing():
-            entered = _enter_study(study, reception.held.get(study.key), home, ledger)
-        for name, count in entered.items():
-            counts[name] += count
+            counts.update(enter(home, ledger))
     _note_files(reception.refused, home, ledger)
-    codes: defaultdict[str, int] = defaultdict(int)
-    for file in reception.refused:
-        codes[file.reason.code] += 1
-    counts["duplicates"] += reception.duplicates
+    if counts[OTHER_BYTES]:
+        codes[OTHER_BYTES] = counts[OTHER_BYTES]
     return Intake(
         studies=counts["studies"],
         instances=counts["instances"],
-        duplicates=counts["duplicates"],
+        duplicates=counts["duplicates"] + reception.duplicates,
         late=counts["late"],
         files=dict(codes),
     )
+
+
+def _hold_versions(versions: Received, home: SiteHome, ledger: Ledger) -> dict[str, int]:
+    """Quarantine versions of images that came together, for a person to choose; return the counts they add.
+
+    Their study, unless it is sealed, goes on without these images, or waits where it has no others.
+    """
+    key = versions.key
+    counts: dict[str, int] = {}
+    if _is_too_late(versions, home, ledger):
+        known = ledger.names(key)
+        new = [instance for instance in versions.instances if instance.name not in known]
+        _quarantine_instances(new, ARRIVED_LATE, key, home, ledger)
+        counts["late"] = len(new)
+    elif new := unsettled_versions(versions, home, ledger):
+        if not ledger.has_study(key):
+            copy_to_quarantine((instance.path for instance in new), home)
+            _enter_whole(versions, reason_for(OTHER_BYTES), home, ledger)
+        _quarantine_instances(new, OTHER_BYTES, key, home, ledger)
+        withdraw(key, new, home, ledger)
+        counts[OTHER_BYTES] = len(new)
+    record = Records(home).find(key, Received)
+    recorded = {instance.path for instance in record.instances} if record else frozenset()
+    remove_from_spool(instance for instance in versions.instances if instance.path not in recorded)
+    return counts
 
 
 def _enter_study(study: Received, held_reason: Reason | None, home: SiteHome, ledger: Ledger) -> dict[str, int]:
@@ -119,11 +143,12 @@ def _enter_study(study: Received, held_reason: Reason | None, home: SiteHome, le
 def _is_too_late(study: Received, home: SiteHome, ledger: Ledger) -> bool:
     """Whether new images cannot join their study any more.
 
-    They join an excluded study whose other images are here or come with them. One that was refused, by a person or for
-    what its images are, begins anew with what comes; its images that are deleted end as they did.
+    They join one that ended and may go on, or is sealed next, if its other images are here or come with them. One that
+    was refused, by a person or for what its images are, begins anew with what comes; its images that are deleted end
+    as they did.
     """
     entry = ledger.study(study.key) if ledger.has_study(study.key) else None
-    if entry is None or entry.state is not State.EXCLUDED or entry.is_rejected:
+    if entry is None or not (entry.goes_on_whole or entry.state is State.VALIDATED):
         return entry is not None and entry.state in SENT_OR_SEALED
     apart, arrived = ledger.held_apart(study.key), {instance.name for instance in study.instances}
     is_whole = Records(home).has_originals(study.key, apart=apart) or ledger.names(study.key) - apart <= arrived
@@ -178,9 +203,13 @@ def _drop_copies(key: StudyKey, home: SiteHome, ledger: Ledger) -> None:
 
 
 def _note_files(files: Iterable[RefusedFile], home: SiteHome, ledger: Ledger) -> None:
-    """Count the files in the ledger, and list their names for a person in quarantine, where PHI may lie."""
+    """Count the files in the ledger, and list their names for a person in quarantine, where PHI may lie.
+
+    Versions of an image are counted with their study.
+    """
     listed = tuple(files)
-    ledger.add_files((file.source, file.ending, file.reason.code) for file in listed)
+    of_no_study = (file for file in listed if file.reason.code != OTHER_BYTES)
+    ledger.add_files((file.source, file.ending, file.reason.code) for file in of_no_study)
     _list_files([(file.source, file.reason.code) for file in listed], home)
 
 

@@ -26,7 +26,7 @@ class Leftovers:
         home: where the studies are.
         ledger: its ledger.
         originals_stay: how long our copies of the originals stay after their study ended; `None` keeps them for good.
-        grows_for: how long those of an excluded study stay at least, since it may get more images and be screened anew.
+        grows_for: how long those of a study that may go on stay at least, since more of its images may come.
         now: the clock.
     """
 
@@ -62,36 +62,35 @@ class Leftovers:
     def remove(self, entry: StudyEntry) -> None:
         """Remove the leftovers of a study that ended, the record first: what comes later sees no half study.
 
-        One in quarantine keeps everything for the person who looks, one that an error refused after validation for the
-        next try: nothing is wrong with its images.
+        One in quarantine keeps everything for the person who looks, one that an error refused after validation its new
+        files for the next try: nothing is wrong with its images.
         """
-        key, state = entry.key, entry.state
-        was_validated = entry.stopped in {State.VALIDATED, State.SEALED}
-        if state not in ENDED or state is State.QUARANTINED or (state is State.REFUSED and was_validated):
+        if entry.state not in ENDED or entry.state is State.QUARANTINED:
             return
-        with suppress(HomeBusy), self._home.deleting():  # while somebody receives it waits for the next pass
-            if self._ledger.study(key).is_as(entry):
+        with suppress(HomeBusy), self._home.deleting(), self._home.changing():  # while somebody receives it waits
+            if self._ledger.study(entry.key).is_as(entry):
                 self._remove(entry)
 
     def _remove(self, entry: StudyEntry) -> None:
-        key, state = entry.key, entry.state
-        shutil.rmtree(self._home.quarantine / key, ignore_errors=True)
-        if state is State.SUBMITTED and (sealed := Records(self._home).find(key, Sealed)):
+        key, records, may_delete = entry.key, Records(self._home), self._may_delete_originals(entry)
+        if entry.is_passed_over and not (may_delete and records.has_output(key)):
+            return
+        if sealed := records.find(key, Sealed):
             discard(sealed)
-        if self._may_delete_originals(entry):
-            shutil.rmtree(self._home.work(key), ignore_errors=True)
-            shutil.rmtree(self._home.spool / key, ignore_errors=True)
+        if not entry.is_passed_over:
+            shutil.rmtree(self._home.quarantine / key, ignore_errors=True)
+            shutil.rmtree(self._home.work(key) if may_delete else self._home.deidentified(key), ignore_errors=True)
+        if may_delete and (originals := self._home.spool / key).exists():
+            shutil.rmtree(originals, ignore_errors=True)
             if self._originals_stay:  # else the study's ending implies it
-                log.info("originals.deleted", study=key, state=state.value)
-        else:
-            shutil.rmtree(self._home.deidentified(key), ignore_errors=True)
+                log.info("originals.deleted", study=key, state=entry.state.value)
 
     def _may_delete_originals(self, entry: StudyEntry) -> bool:
         """Whether a study ended long enough ago, and, if more images may change that, got none since."""
         if self._originals_stay is None:
             return False
         stay = self._originals_stay
-        if may_grow := entry.state is State.EXCLUDED and not entry.is_rejected:
+        if may_grow := entry.goes_on_whole:
             stay = max(stay, self._grows_for)
         if self._now() - entry.changed_at < stay:
             return False

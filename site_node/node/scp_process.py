@@ -9,6 +9,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -18,6 +19,7 @@ import structlog
 from shared.crypto.keys import load_secret
 from shared.errors import InternalError, RicordError, error_for
 from shared.terminal import be_quiet
+from site_node.home.associations import count_association
 from site_node.home.folder import SiteHome
 from site_node.network.arrivals import Arrivals
 from site_node.network.scp import serving
@@ -84,7 +86,7 @@ def _listen(home: Path, settings: ScpSettings, pipe: Connection) -> None:
         secret = load_secret(SiteHome(home).pseudonym_key)
         arrivals = Arrivals(SiteHome(home).arrivals, KeyedNames(secret).study_key)
         tls = server_context(settings.tls, home) if settings.tls else None
-        with serving(settings, arrivals, tls):
+        with serving(settings, arrivals, tls, count_end=partial(count_association, SiteHome(home).ledger)):
             pipe.send(None)
             pipe.poll(None)
     except RicordError as error:

@@ -3,15 +3,16 @@
 import signal
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import structlog
 
 from shared.errors import DiskFull, DiskNearlyFull, HomeBusy, NoDicomFound, RicordError, SettingsError
-from site_node.home.ledger import State
+from site_node.home.ledger import Ledger, State
 from site_node.membership.renewal import renew_if_due
 from site_node.node.acquisition import Acquisition
 from site_node.node.federation import start_federation
@@ -24,6 +25,8 @@ from site_node.study import Ending
 
 log = structlog.get_logger(__name__)
 
+_WAKE_SECONDS = 1.0  # in which an idle node sees what persons and commands changed
+
 
 def serve(node: Node, stop: threading.Event, *, federation: bool, ready: Callable[[], None]) -> None:
     """Run until `stop`; `ready` is called once the node listens. With `federation`, also take part in federated work.
@@ -31,7 +34,7 @@ def serve(node: Node, stop: threading.Event, *, federation: bool, ready: Callabl
     Raises the errors of settings; other errors are logged by their codes, and the next pass tries again.
     """
     acquisition = Acquisition(node.home, node.settings, node.stages.names)
-    with acquisition.running(stop):
+    with node.home.serving(), acquisition.running(stop):
         worker = start_federation(node, stop) if federation else None
         ready()
         try:
@@ -68,7 +71,9 @@ def until_signal() -> Iterator[threading.Event]:
 def _serve(node: Node, stop: threading.Event, acquisition: Acquisition) -> None:
     watch = InboxWatcher(node.ledger, node.home.inbox(node.settings), settle=True)
     while not stop.is_set():
+        is_woken: Callable[[], bool] = bool  # never, where the ledger cannot be asked
         try:
+            is_woken = _waker(node.ledger)
             _receive(node, watch, acquisition)
             current = replace(node, membership=membership_of(node.home))
             if current.membership is not None:
@@ -78,7 +83,28 @@ def _serve(node: Node, stop: threading.Event, acquisition: Acquisition) -> None:
             raise
         except (RicordError, OSError, sqlite3.Error) as error:
             log.warning("run.problem", code=(error if isinstance(error, RicordError) else home_failed(error)).code)
-        stop.wait(node.settings.poll_seconds)
+        _wait(stop, node.settings.poll_seconds, is_woken)
+
+
+def _waker(ledger: Ledger) -> Callable[[], bool]:
+    """Whether a command has entered, or decided on, a study since now; it is cheap where nothing changed."""
+    since, version = datetime.now(UTC), ledger.version
+
+    def is_woken() -> bool:
+        nonlocal version
+        with suppress(sqlite3.Error):  # the next pass tells of it
+            before, version = version, ledger.version
+            return before != version and ledger.has_changed(since)
+        return False
+
+    return is_woken
+
+
+def _wait(stop: threading.Event, seconds: float, is_woken: Callable[[], bool]) -> None:
+    """Wait for the next pass: so many seconds, or until `is_woken` or `stop`."""
+    due = time.monotonic() + seconds
+    while (left := due - time.monotonic()) > 0 and not stop.wait(min(left, _WAKE_SECONDS)) and not is_woken():
+        pass
 
 
 def _receive(node: Node, watch: InboxWatcher, acquisition: Acquisition) -> None:

@@ -230,7 +230,7 @@ def _read_block(source: IO[bytes]) -> bytes:
 
 
 def _reception(files: Sequence[_FileRead], refusals: Sequence[RefusedFile], pseudonyms: StudyKeys) -> Reception:
-    """Group by study; copies of an image in any encoding count once, and versions that differ are all quarantined."""
+    """Group by study; copies of an image in any encoding count once, and versions that differ are all set apart."""
     copies: dict[str, list[_FileRead]] = defaultdict(list)
     for file in files:
         copies[file.header.sop_instance_uid].append(file)
@@ -242,7 +242,8 @@ def _reception(files: Sequence[_FileRead], refusals: Sequence[RefusedFile], pseu
             conflicting += same
             continue
         for file in further.values():  # other encodings of the same image
-            _remove_copy(file)
+            if file.is_new_copy:
+                file.instance.path.unlink(missing_ok=True)
     conflicts: dict[str, list[_FileRead]] = defaultdict(list)
     for file in conflicting:
         conflicts[file.header.study_instance_uid].append(file)
@@ -251,8 +252,6 @@ def _reception(files: Sequence[_FileRead], refusals: Sequence[RefusedFile], pseu
     for first, *_ in copies.values():
         studies[first.header.study_instance_uid].append(first)
     built = [_study(uid, members, pseudonyms) for uid, members in sorted(studies.items())]
-    for file in conflicting:
-        _remove_copy(file)
     keys = {study.study_instance_uid: study.key for study, _ in built}
     return Reception(
         studies=tuple(study for study, _ in built),
@@ -266,12 +265,6 @@ def _reception(files: Sequence[_FileRead], refusals: Sequence[RefusedFile], pseu
         },
         duplicates=len(files) - len(conflicting) - len(copies),
     )
-
-
-def _remove_copy(file: _FileRead) -> None:
-    """Remove a copy that goes no further; a person finds the file in the source."""
-    if file.is_new_copy:
-        file.instance.path.unlink(missing_ok=True)
 
 
 def _study(uid: str, files: Sequence[_FileRead], pseudonyms: StudyKeys) -> tuple[Received, Reason | None]:

@@ -1,7 +1,7 @@
 """The files of a source: a folder however deep, a zip archive, or the files that a DICOMDIR names.
 
 Where a DICOMDIR is, files and index are compared both ways: a file that it names and that is missing is refused by
-name, and so is one that it does not name where the DICOMDIR itself is the source.
+name, in a folder or an archive, and so is one that it does not name where the DICOMDIR itself is the source.
 
 Each file is a `Candidate`, in a stable order: its name below the source and a way to open it, or the code of the reason
 why it is not opened. Nothing outside the source is ever read: links are not followed, and a name that leads out is
@@ -13,8 +13,9 @@ import re
 import stat
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -132,14 +133,31 @@ def _archive(file: Path, name: str) -> Iterator[Candidate]:
                 yield Candidate(name, refusal="archive-too-large")
                 return
             files = [(number, member) for number, member in enumerate(archive.infolist()) if not member.is_dir()]
+            yield from _missing_members(archive, [member for _, member in files], name)
             for number, member in sorted(files, key=lambda file: file[1].filename):
                 yield _member(archive, member, number, f"{name}!{member.filename}")
     except (OSError, zipfile.BadZipFile):
         yield Candidate(name, refusal="archive-damaged")
 
 
+def _missing_members(archive: zipfile.ZipFile, members: Sequence[zipfile.ZipInfo], name: str) -> Iterator[Candidate]:
+    """What a DICOMDIR in an archive names and is no member of it."""
+    paths = {_member_path(member).parts: member for member in members}
+    held = {_file_id(path) for path in paths}
+    for (*folder, _), index in ((path, member) for path, member in paths.items() if _is_index(Path(*path))):
+        for parts in _listed(partial(archive.open, index)) or ():
+            listed = (*folder, *parts)
+            if _leads_out(parts) or _file_id(listed) not in held:
+                refusal = "path-outside" if _leads_out(parts) else "listed-but-missing"
+                yield Candidate(f"{name}!{'/'.join(listed)}", refusal=refusal)
+
+
+def _member_path(member: zipfile.ZipInfo) -> PurePosixPath:
+    return PurePosixPath(member.filename.replace("\\", "/"))
+
+
 def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, number: int, name: str) -> Candidate:
-    path = PurePosixPath(member.filename.replace("\\", "/"))
+    path = _member_path(member)
     if path.is_absolute() or ".." in path.parts:
         return Candidate(name, refusal="path-outside")
     if stat.S_ISLNK(member.external_attr >> 16):
@@ -154,7 +172,7 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, number: int, name
 
 def _dicomdir(directory: Path) -> Iterator[Candidate]:
     """The files that a DICOMDIR names (PS3.10 section 8): components below the DICOMDIR's own folder."""
-    listed = _listed(directory)
+    listed = _listed(lambda: directory.open("rb"))
     if listed is None:
         yield Candidate(directory.name, refusal="corrupt")
         return
@@ -171,7 +189,7 @@ def _dicomdir(directory: Path) -> Iterator[Candidate]:
 
 def _missing(directory: Path, root: Path) -> Iterator[Candidate]:
     """What a DICOMDIR in a folder names and is not there; an index that cannot be read is refused as a file."""
-    folder, listed = directory.parent, _listed(directory) or ()
+    folder, listed = directory.parent, _listed(lambda: directory.open("rb")) or ()
     files = _files_by_id(folder) if listed else {}
     above = "" if folder == root else f"{_name(folder, root)}/"
     for candidate in (candidate for parts in listed for candidate in _referenced(folder, parts, files)):
@@ -179,14 +197,15 @@ def _missing(directory: Path, root: Path) -> Iterator[Candidate]:
             yield Candidate(above + candidate.name, refusal=candidate.refusal)
 
 
-def _listed(directory: Path) -> list[tuple[str, ...]] | None:
-    """The components of each Referenced File ID, in order; `None` for a broken file."""
+def _listed(directory: Callable[[], IO[bytes]]) -> list[tuple[str, ...]] | None:
+    """The components of each Referenced File ID, in order; `None` where the file that `directory` opens is broken."""
     import pydicom
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pydicom's warnings quote values
-            records = pydicom.dcmread(directory).get("DirectoryRecordSequence") or ()
+            with directory() as stream:
+                records = pydicom.dcmread(stream).get("DirectoryRecordSequence") or ()
             file_ids = [record.get("ReferencedFileID") for record in records]
         return sorted({(part,) if isinstance(part, str) else tuple(map(str, part)) for part in file_ids if part})
     except Exception:  # noqa: BLE001 -- pydicom raises nearly anything on a broken file; the texts may quote values
@@ -211,12 +230,16 @@ def _file_id(parts: tuple[str, ...]) -> tuple[str, ...]:
 
 def _referenced(root: Path, parts: tuple[str, ...], files: dict[tuple[str, ...], list[Path]]) -> Iterator[Candidate]:
     name = "/".join(parts)
-    if any(part in {"", ".", ".."} or "/" in part for part in parts):
+    if _leads_out(parts):
         yield Candidate(name, refusal="path-outside")
     elif paths := files.get(_file_id(parts)):
         yield from (_plain(_name(path, root), path) for path in paths)
     else:
         yield _linked(root, name)
+
+
+def _leads_out(parts: tuple[str, ...]) -> bool:
+    return any(part in {"", ".", ".."} or "/" in part for part in parts)
 
 
 def _linked(root: Path, name: str) -> Candidate:

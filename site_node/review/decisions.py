@@ -131,9 +131,9 @@ def choose(
 
 
 def reject(home: SiteHome, ledger: Ledger, reference: str, *, actor: str, reason: str) -> StudyKey:
-    """Leave a study out for good; an empty `reason` is refused with `InvalidArgument`."""
+    """Leave a study out for good, also one that waits for `run --retry`; an empty `reason` raises `InvalidArgument`."""
     with home.changing(), ledger.changing():
-        entry = _in_quarantine(ledger, reference)
+        entry = _in_quarantine(ledger, reference, or_passed_over=True)
         ledger.audit(actor, "reject", entry.key, _one_line(reason))
         ledger.advance(entry.key, State.EXCLUDED, reasons=(REJECTED, *entry.reasons))
     return entry.key
@@ -163,19 +163,25 @@ def _pictures(home: SiteHome, key: StudyKey) -> tuple[str, ...]:
     return tuple(sorted(path.relative_to(home.quarantine).as_posix() for path in (home.quarantine / key).glob("*.png")))
 
 
-def _in_quarantine(ledger: Ledger, reference: str, *, or_versions: bool = False) -> StudyEntry:
+def _in_quarantine(
+    ledger: Ledger, reference: str, *, or_versions: bool = False, or_passed_over: bool = False
+) -> StudyEntry:
     """The one study in quarantine whose key starts with `reference`, of at least eight digits; raises `NotFound`.
 
-    With `or_versions` also a study that goes on without images of which several versions are in quarantine.
+    With `or_versions` also a study that goes on without images of which several versions are in quarantine, with
+    `or_passed_over` one that an error refused after it was validated.
     """
     if not re.fullmatch(r"[0-9a-f]{8,32}", reference):
         raise InvalidArgument(name="study", problem="give the key that `ricord-site review list` shows")
-    states = tuple(State) if or_versions else (State.QUARANTINED,)
     entries = [
         entry
-        for entry in ledger.studies(*states)
+        for entry in ledger.studies()
         if entry.key.startswith(reference)
-        and (entry.state is State.QUARANTINED or ledger.names(entry.key, OTHER_BYTES))
+        and (
+            entry.state is State.QUARANTINED
+            or (or_passed_over and entry.is_passed_over)
+            or (or_versions and ledger.names(entry.key, OTHER_BYTES))
+        )
     ]
     if len(entries) != 1:
         raise NotFound(kind="study in quarantine", name=reference)

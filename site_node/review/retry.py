@@ -1,25 +1,23 @@
 """Try a study again that an error refused, or that a defect put into quarantine."""
 
 import re
-from collections.abc import Iterable
-from pathlib import Path
 
 from shared.errors import InvalidArgument, NotFound
 from shared.ids import StudyKey
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger, State, StudyEntry
 from site_node.home.records import Records
-from site_node.study import Deidentified, Received, Sealed
+from site_node.study import Received, Sealed
 
 _OF_A_DEFECT = frozenset({"internal-error", "too-large", "worker-died"})
 
 
-def retry(home: SiteHome, ledger: Ledger, reference: str) -> StudyKey:
+def retry(home: SiteHome, ledger: Ledger, reference: str, *, actor: str) -> StudyKey:
     """Send a study back to the stage where it stopped; return its key, which starts with `reference`.
 
     One that stopped at submission is sealed again, which changes nothing unless agreement or curator changed. Where the
-    files of that stage are deleted the study goes back to its first stage. Raises `NotFound`, and `InvalidArgument`
-    where its originals are deleted, too.
+    files of that stage are deleted the study goes back to its first stage. It is kept that `actor` decided so.
+    Raises `NotFound`, and `InvalidArgument` where its originals are deleted, too.
     """
     with home.changing(), ledger.changing():
         entry = _retriable(ledger, reference)
@@ -28,6 +26,7 @@ def retry(home: SiteHome, ledger: Ledger, reference: str) -> StudyKey:
             names = frozenset(instance.name for instance in source.instances)
         else:
             names = ledger.names(entry.key, entry.lead)  # the others were left out before
+        ledger.audit(actor, "retry", entry.key, f"after {entry.lead}, from {state.value}")
         ledger.reopen(entry.key, (), names, state=state)
     return entry.key
 
@@ -48,19 +47,14 @@ def _retriable(ledger: Ledger, reference: str) -> StudyEntry:
 def _place(entry: StudyEntry, home: SiteHome, ledger: Ledger) -> State:
     """The state from which the study can go on with the files that are here."""
     records = Records(home)
-    output, sealed = records.find(entry.key, Deidentified), records.find(entry.key, Sealed)
+    sealed, has_output = records.find(entry.key, Sealed), records.has_output(entry.key)
     has_originals = records.has_originals(entry.key, apart=ledger.held_apart(entry.key))
-    has_output = output is not None and _all_here(instance.path for instance in output.instances)
     if entry.stopped in {State.VALIDATED, State.SEALED} and has_output:
         return State.VALIDATED
-    if entry.stopped is State.SEALED and sealed is not None and _all_here(sealed.files):
+    if entry.stopped is State.SEALED and sealed is not None and all(file.exists() for file in sealed.files):
         return State.SEALED
     if entry.stopped is State.DEIDENTIFIED and has_output and has_originals:
         return State.DEIDENTIFIED
     if has_originals:
         return State.INCLUDED if entry.stopped is State.INCLUDED else State.RECEIVED
     raise InvalidArgument(name="--retry", problem="the study's files are deleted; receive it again")
-
-
-def _all_here(files: Iterable[Path]) -> bool:
-    return all(file.exists() for file in files)

@@ -17,6 +17,7 @@ from site_node.dicom.reading import read_header
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import NOT_CHOSEN, OTHER_BYTES, Ledger, State, StudyEntry
 from site_node.home.records import Records
+from site_node.receive.folder import MIXED_PATIENTS, NO_PATIENT_ID
 from site_node.study import Instance, Received
 
 _SHORTEST = 8  # digits of a version's name
@@ -63,7 +64,10 @@ def chosen_version(home: SiteHome, ledger: Ledger, key: StudyKey, image: str) ->
 
 
 def enter_version(home: SiteHome, ledger: Ledger, entry: StudyEntry, chosen: Instance, others: tuple[str, ...]) -> None:
-    """Put a version back into its study; the ledger changes last but for the record, so that it can be repeated."""
+    """Put a version back into its study; the ledger changes last but for the record, so that it can be repeated.
+
+    A version of another patient than the study's other images holds the study.
+    """
     records = Records(home)
     record = records.find(entry.key, Received)
     if record is None:
@@ -73,11 +77,15 @@ def enter_version(home: SiteHome, ledger: Ledger, entry: StudyEntry, chosen: Ins
     if not path.exists():
         link_or_copy(chosen.path, path, mode=0o600)
     sync_folder(path.parent)
-    rest = (old for old in record.instances if old.sop_instance_uid != chosen.sop_instance_uid and old.path.exists())
+    rest = [old for old in record.instances if old.sop_instance_uid != chosen.sop_instance_uid and old.path.exists()]
     instances = (*rest, chosen.model_copy(update={"path": path}))
-    records.write(entry.key, record.model_copy(update={"instances": instances}))
+    patient = _header(path).identity
+    identity = patient if patient == record.identity or not rest else None
+    records.write(entry.key, record.model_copy(update={"instances": instances, "identity": identity}))
     reasons = tuple(reason for reason in entry.reasons if reason.code != OTHER_BYTES)
-    is_held = entry.state is State.QUARANTINED and bool(reasons)
+    if identity is None and not reasons:
+        reasons = (NO_PATIENT_ID if patient is None else MIXED_PATIENTS,)
+    is_held = identity is None or (entry.state is State.QUARANTINED and bool(reasons))
     ledger.hold_instances(entry.key, others, NOT_CHOSEN)
     state = State.QUARANTINED if is_held else State.RECEIVED
     names = [instance.name for instance in instances]

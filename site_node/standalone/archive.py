@@ -14,7 +14,7 @@ from site_node.receive.folder import InstanceName, Reception, receive_folder
 from site_node.receive.source import count_files
 from site_node.standalone.job import FileOutcome, Job, JobFailure, Result, StudyResult, StudyTask
 from site_node.standalone.place import output_name, remove_output
-from site_node.standalone.resume import Journal, exclusive_run
+from site_node.standalone.resume import Journal, check_key, exclusive_run
 from site_node.standalone.scratch import scratch_folder
 from site_node.standalone.worker import node_of, perform
 from site_node.study import Ending
@@ -36,7 +36,7 @@ def deidentify_archive(source: Path, job: Job, engine: Engine) -> RunReport:
     """De-identify a folder, zip archive or DICOMDIR into `job.out`, which must exist.
 
     After an interruption the same call continues. Raises `SourceMissing`, `NoDicomFound`, `HomeBusy`,
-    `KeyFileMissing` and its like, `PixelCheckUnavailable`.
+    `KeyFileMissing` and its like, `PixelCheckUnavailable`, and `InvalidArgument` where `job.out` is of another key.
     """
     with ExitStack() as stack:
         scratch = stack.enter_context(scratch_folder())
@@ -45,6 +45,7 @@ def deidentify_archive(source: Path, job: Job, engine: Engine) -> RunReport:
         stack.callback(node_of.cache_clear)
         stack.callback(node.close)
         stack.enter_context(exclusive_run(job.out))
+        check_key(job.out, node.pseudonyms)
         with progress("Looking", partial(count_files, source)) as advance:
             spool, pseudonyms = scratch / "spool", node.pseudonyms
             reception = receive_folder(source, spool, pseudonyms, in_place=True, on_file=advance)

@@ -14,14 +14,15 @@ from shutil import rmtree
 
 from pydantic import TypeAdapter, ValidationError
 
-from shared.durable import append
-from shared.errors import HomeBusy
-from shared.ids import StudyKey
+from shared.durable import append, write_whole
+from shared.errors import HomeBusy, InvalidArgument
+from shared.ids import PatientPseudonym, StudyKey
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.standalone.job import FileOutcome, Job, StudyResult, StudyTask
 from site_node.standalone.scratch import locked
 from site_node.standalone.temporary_node import UNFINISHED
 
+KEY_CHECK = ".key-check"  # in the output folder
 _LINE = TypeAdapter(tuple[StudyKey, tuple[FileOutcome, ...]])
 
 
@@ -34,6 +35,20 @@ def exclusive_run(out: Path) -> Iterator[None]:
         except BlockingIOError as error:
             raise HomeBusy(folder=str(out)) from error
         yield
+
+
+def check_key(out: Path, pseudonyms: Pseudonyms) -> None:
+    """Note with which key and SITEID the outputs are made; raises `InvalidArgument` where others were, or may be.
+
+    A patient would have two pseudonyms in one folder. The note is a keyed digest, which reveals nothing of the key.
+    """
+    note, check = out / KEY_CHECK, pseudonyms.study_key(f"outputs of {pseudonyms.site_id}")
+    if note.exists() and note.read_text(encoding="utf-8") == check:
+        return
+    if any(PatientPseudonym.pattern.fullmatch(folder.name) for folder in out.iterdir()):
+        problem = "it holds studies that were made with another key or SITEID, or by an older release; name a new one"
+        raise InvalidArgument(name="OUT", problem=problem)
+    write_whole(note, check.encode(), mode=0o600)
 
 
 class Journal:

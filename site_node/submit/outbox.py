@@ -39,6 +39,6 @@ def keep_receipt(receipts: Path, signed: Signed, manifest: Manifest) -> Path:
 
 
 def discard(sealed: Sealed) -> None:
-    """Delete from the outbox a sealed study that has its receipt."""
+    """Delete a sealed study from the outbox: it has its receipt, or is sealed anew if it goes on."""
     for path in reversed(sealed.files):
         path.unlink(missing_ok=True)

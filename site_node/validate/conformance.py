@@ -13,10 +13,12 @@ from shared.ids import PatientPseudonym, SiteId
 from shared.protocol.profile import COPY_ACTIONS, Action, Profile, Rule
 from site_node.validate.characters import CHARSET, charset_of, is_charset, text_of
 from site_node.validate.codes import MEANING, SCHEME, VALUE, check_codes
-from site_node.validate.codestream import CodestreamBroken, frames_of, text_segments
+from site_node.validate.codestream import frames_of, hides_bytes, planes_of
 from site_node.validate.elements import EXPLICIT, IMPLICIT, PIXEL_DATA, Document, Element, Part
+from site_node.validate.entropy import CodestreamBroken
 from site_node.validate.finding import Finding
-from site_node.validate.hidden_bytes import has_too_many, is_palette, long_tables, unread_tables
+from site_node.validate.hidden_bytes import bad_palettes, bad_tables, has_too_many, is_palette, unread_tables
+from site_node.validate.native_pixels import hides_bits
 from site_node.validate.private import CREATOR, PrivateRules, holds_any, safe_elements
 from site_node.validate.reader import read_document
 from site_node.validate.values import day_of, has_form
@@ -77,14 +79,15 @@ def check_whole(document: Document, rules: Rules, private: PrivateRules) -> Iter
     yield from _check_marks(document, rules, keeps_private=holds_any(private))
     yield from _check_patient(document, rules)
     yield from _check_pixels(document)
-    yield from (Finding(code="unread", attribute=name_of(tag, rules.profile)) for tag in unread_tables(document))
+    tables = dict.fromkeys((*unread_tables(document), *bad_palettes(document)))
+    yield from (Finding(code="unread", attribute=name_of(tag, rules.profile)) for tag in tables)
 
 
 def check_part(part: Part, rules: Rules, private: PrivateRules, charset: tuple[str, ...]) -> Iterator[Finding]:
     """Findings of a top-level element and everything in its items, whose texts are in these character sets."""
     yield from _check_order(part)
     unused = (element for element in part if has_too_many(element) or (element.path and is_palette(element.tag)))
-    for element in (*unused, *long_tables(part)):
+    for element in (*unused, *bad_tables(part)):
         yield Finding(code="unread", attribute=name_of(element.tag, rules.profile))
     for element in part:
         safe = private.get((element.path, element.tag))
@@ -193,10 +196,14 @@ def _shows_high_age(document: Document) -> bool:
 
 
 def _check_pixels(document: Document) -> Iterator[Finding]:
-    if not document.encapsulated or document.fragments is None:
+    if document.fragments is None:
+        return
+    if not document.encapsulated:
+        if hides_bits(document, document.fragments[0]):
+            yield Finding(code="unread", attribute="PixelData")
         return
     try:
-        if any(text_segments(frame) for frame in frames_of(document.fragments)):
+        if any(hides_bytes(frame, planes_of(document)) for frame in frames_of(document.fragments)):
             yield Finding(code="pixel-comment", attribute="PixelData")
     except CodestreamBroken:
         yield Finding(code="pixel-structure", attribute="PixelData")

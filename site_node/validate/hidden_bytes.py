@@ -5,6 +5,8 @@ Independent of `site_node.deidentify.hidden_bytes` on purpose; the tags of palet
 
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import pairwise
+from operator import ne
 
 from pydicom.datadict import get_entry
 
@@ -14,6 +16,7 @@ from site_node.validate.elements import Document, Element, Part, Path
 
 _PHOTOMETRIC = 0x00280004
 _DESCRIPTOR, _DATA = 0x00283002, 0x00283006
+_PALETTE_TURNS = 8
 
 
 def unread_tables(document: Document) -> Iterator[int]:
@@ -38,16 +41,38 @@ def has_too_many(element: Element) -> bool:
     return most > 0 and len(element.raw) > most * size
 
 
-def long_tables(part: Part) -> Iterator[Element]:
-    """LUTData longer than its LUTDescriptor says, in words of 16 bits (PS3.3 section C.11)."""
-    counts: dict[Path, int] = {
-        element.path: int.from_bytes(element.raw[:2], "little") or 65_536
-        for element in part
-        if element.tag == _DESCRIPTOR
-    }
+def bad_tables(part: Part) -> Iterator[Element]:
+    """LUTData that are not as many as their LUTDescriptor says (PS3.3 section C.11), or that rise and fall."""
+    descriptors: dict[Path, bytes] = {element.path: element.raw for element in part if element.tag == _DESCRIPTOR}
     for element in part:
-        if element.tag == _DATA and len(element.raw) > 2 * counts.get(element.path, 0):
+        if element.tag == _DATA and not _is_table(element.raw, descriptors.get(element.path, b""), most_turns=0):
             yield element
+
+
+def bad_palettes(document: Document) -> Iterator[int]:
+    """Tags of palettes that are not as many colours as their descriptor says, or turn as often as letters do."""
+    for tag in filter(is_palette, sorted(document.top)):
+        if tag & 0xFF00 == 0x1200:
+            descriptor = document.top.get(tag & ~0xFF00 | 0x1100)
+            raw = descriptor[0].raw if descriptor else b""
+            if not _is_table(document.top[tag][0].raw, raw, most_turns=_PALETTE_TURNS):
+                yield tag
+
+
+def _is_table(raw: bytes, descriptor: bytes, *, most_turns: int) -> bool:
+    if not raw:
+        return True
+    if len(descriptor) != 6:
+        return False
+    count, width = int.from_bytes(descriptor[:2], "little") or 65_536, int.from_bytes(descriptor[4:], "little")
+    if len(raw) == 2 * count:
+        entries = [low | high << 8 for low, high in zip(raw[::2], raw[1::2], strict=True)]
+    elif width == 8 and len(raw) == count + count % 2:
+        entries = list(raw[:count])
+    else:
+        return False
+    rises = [second > first for first, second in pairwise(entries) if first != second]
+    return max(entries) >> width == 0 and sum(map(ne, rises, rises[1:])) <= most_turns
 
 
 @lru_cache(maxsize=4096)

@@ -13,10 +13,12 @@ from shared.protocol.profile import Action, Rule
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.study import Identity
 from site_node.validate.characters import normal, text_of
-from site_node.validate.codestream import CodestreamBroken, frames_of, without_text
+from site_node.validate.codestream import frames_of, planes_of, read_by_decoder
 from site_node.validate.conformance import DUMMY, STANDARD_ROOT, Rules, in_marks, is_ours, name_of
 from site_node.validate.elements import Document, Element, Part, Path, forget
+from site_node.validate.entropy import CodestreamBroken
 from site_node.validate.finding import Finding
+from site_node.validate.native_pixels import pixel_bytes
 from site_node.validate.private import PrivateRules
 from site_node.validate.values import day_of
 from site_node.validate.words import KEPT
@@ -163,24 +165,28 @@ def _shifted(text: str, shift: timedelta) -> str | None:
 
 
 def same_pixels(output: Document, source: Document) -> bool:
-    """Whether both show the same pixels: the same bytes, in compressed frames without segments that may carry text."""
+    """Whether both show the same pixels: the same bytes, of compressed frames those that a decoder reads."""
     if output.fragments is None or source.fragments is None:
         return output.fragments is source.fragments
     if output.encapsulated != source.encapsulated:
         return False
     if not output.encapsulated:
-        return _same_bytes(output.fragments[0], source.fragments[0])
+        size = pixel_bytes(source)  # what follows is padding: dropped, or a zero
+        new, old = output.fragments[0], source.fragments[0]
+        return min(len(new), len(old)) >= size and _same_bytes(new, old[:size])
+    planes = planes_of(source)
+    new_frames, old_frames = frames_of(output.fragments), frames_of(source.fragments)
     try:
-        new_frames, old_frames = (
-            [without_text(frame) for frame in frames_of(document.fragments or ())] for document in (output, source)
+        return len(new_frames) == len(old_frames) and all(
+            new == old or read_by_decoder(new, planes) == read_by_decoder(old, planes)
+            for new, old in zip(new_frames, old_frames, strict=True)
         )
     except CodestreamBroken:
         return False
-    return new_frames == old_frames
 
 
 def _same_bytes(new: memoryview, old: memoryview) -> bool:
-    """Whether both are equal but for trailing zeros; compared in pieces, so that memory does not grow."""
+    """Whether both are equal but for trailing zeros of the new ones; in pieces, so that memory does not grow."""
     size = min(len(new), len(old))
     for start in range(0, size, _PIECE):
         last = min(start + _PIECE, size)
@@ -189,7 +195,7 @@ def _same_bytes(new: memoryview, old: memoryview) -> bool:
         if last % _WINDOW == 0:
             forget(new)
             forget(old)
-    return not bytes(new[size:]).strip(b"\0") and not bytes(old[size:]).strip(b"\0")
+    return len(old) == size and not bytes(new[size:]).strip(b"\0")
 
 
 def outcomes_of(new: Part, old: Part, rules: Rules) -> tuple[ElementOutcome, ...]:

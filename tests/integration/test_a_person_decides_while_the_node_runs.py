@@ -43,11 +43,12 @@ TEXT = Reason(code=BURNED_IN_TEXT, message="A piece of text.", severity=Severity
 class Hospital:
     """A home before enrolment, with studies in quarantine for want of a clinical row, and its node as a process."""
 
-    def __init__(self, folder: Path, *patients: str) -> None:
+    def __init__(self, folder: Path, *patients: str, poll_seconds: float = 0.1) -> None:
         self.folder = folder
         self.home = init_home(folder / "home", name="General")
         text = self.home.settings_file.read_text()
-        for before, after in (("poll_seconds = 10.0", "poll_seconds = 0.1"), ("\nworkers = 0", "\nworkers = 1")):
+        polls = ("poll_seconds = 10.0", f"poll_seconds = {poll_seconds}")
+        for before, after in (polls, ("\nworkers = 0", "\nworkers = 1")):
             assert before in text
             text = text.replace(before, after)
         self.home.settings_file.write_text(text)
@@ -180,6 +181,22 @@ def test_no_command_waits_for_a_study_in_work(hospital: Hospital) -> None:
     expected = {(PERSON, action, key[patient]) for action, patient in actions}
     assert set(hospital.events()) == {*expected, (PERSON, "clinical-import", "0" * 32)}
     assert finish(hospital.start("submit"), ExitCode.FAILED)
+
+
+def test_an_idle_node_goes_on_at_once(tmp_path: Path) -> None:
+    """What is decided or received beside a node that looks every hour goes on without it being asked."""
+    hospital = Hospital(tmp_path, "A", poll_seconds=3600)
+    node = hospital.start_node()
+    try:
+        finish(hospital.start("review", "release", hospital.keys["A"], "--as", PERSON, "--reason", "seen"))
+        wait_until(lambda: hospital.state(hospital.keys["A"]) is State.INCLUDED, "the study did not go on")
+        key = hospital.receive("B")
+        wait_until(lambda: hospital.state(key) is State.QUARANTINED, "a study that was received did not go on")
+        node.terminate()
+        finish(node)
+    finally:
+        node.kill()
+        node.communicate()
 
 
 def decisions(hospital: Hospital) -> dict[str, tuple[object, ...]]:

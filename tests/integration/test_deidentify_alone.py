@@ -19,6 +19,7 @@ from shared.errors import ExitCode
 from shared.ids import SiteId
 from site_node.standalone.alone import EngineChoice, run_standalone
 from site_node.standalone.job import Job
+from site_node.standalone.resume import KEY_CHECK
 from tests.factories.dicom import make_ct, make_dx, write_file
 
 # A shell that starts tests in the background makes their children ignore SIGINT.
@@ -81,7 +82,8 @@ def reported(source: Path, out: Path) -> dict[str, dict[str, Any]]:
 
 
 def outputs(out: Path) -> dict[str, bytes]:
-    return {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    files = [path for path in out.rglob("*") if path.is_file() and path.name != KEY_CHECK]
+    return {path.relative_to(out).as_posix(): path.read_bytes() for path in files}
 
 
 def fill(source: Path, studies: int, slices: int = 4) -> None:

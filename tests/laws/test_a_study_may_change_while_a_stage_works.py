@@ -141,14 +141,15 @@ def test_a_stage_begins_with_what_is_entered_whole(
 
     def begin_a_pass(self: Ledger, key: StudyKey, names: Iterable[str], code: str) -> None:
         hold(self, key, names, code)
-        node.start()
+        if node.ident is None:
+            node.start()
         node.join(0.5)  # the study's record, without the image, follows
 
     monkeypatch.setattr(Ledger, "hold_instances", begin_a_pass)
     reception = Reception(studies=(), conflicts=(arrived,), refused=(), duplicates=0)
     enter_reception(reception, home=home, ledger=ledger)
     node.join()
-    assert ledger.instance_counts() == {"quarantined": 1, "submitted": 1}
+    assert ledger.instance_counts() == {"quarantined": 2, "submitted": 1}
     (manifest,) = (tmp_path / "submitted").iterdir()
     assert '"instance_count":1' in manifest.read_text()
     ledger.close()

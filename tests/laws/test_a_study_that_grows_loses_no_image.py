@@ -98,7 +98,7 @@ class Site:
         """Nothing fails any more: a person tries again what ended by an error, and the rest goes on by itself."""
         for entry in self.ledger.studies(State.REFUSED, State.QUARANTINED):
             if entry.state is State.QUARANTINED or entry.stopped is State.SEALED:
-                retry(self.home, self.ledger, entry.key)
+                retry(self.home, self.ledger, entry.key, actor="A. Miller")
         self.run()
 
     def check(self) -> None:
@@ -110,17 +110,19 @@ class Site:
             is_apart = (self.home.quarantine / "arrivals" / f"{name}.dcm").exists()
             assert not (in_spool and is_apart)
             entry = self.ledger.study(key)
+            is_validated = {entry.state, entry.stopped} & {State.VALIDATED, State.SEALED}
+            may_go_on = in_spool or (is_validated and Records(self.home).has_output(key))
             match ending:
                 case "waiting":
-                    assert in_spool
+                    assert may_go_on
                     assert entry.state not in ENDED
                 case "submitted":
                     assert name in self.sent[key]
                 case "quarantined":
-                    assert is_apart if code == ARRIVED_LATE else in_spool
+                    assert is_apart if code == ARRIVED_LATE else may_go_on
                 case _:
                     assert code, "it has its reason"
-                    assert in_spool or (entry.state, entry.stopped) != (State.REFUSED, State.SEALED)
+                    assert may_go_on or (entry.state, entry.stopped) != (State.REFUSED, State.SEALED)
             if ending == "excluded":
                 assert entry.state is State.EXCLUDED, (
                     "no study goes on without images that were left out for the others"

@@ -17,7 +17,7 @@ from coordinator.commands import cohort
 from coordinator.federation.servicer import FederationServicer
 from coordinator.home.settings import Home
 from coordinator.store.records import Cohort, Run, RunState
-from shared.errors import RunFailed
+from shared.errors import ExitCode, RunFailed, RunGoesOn
 from shared.proto.ricord.v1.cohort_pb2_grpc import add_CohortServiceServicer_to_server
 from shared.proto.ricord.v1.federation_pb2_grpc import add_FederationServiceServicer_to_server
 from tests.factories.cohorts import released_table
@@ -100,6 +100,18 @@ def test_a_run_that_fails_says_why(coordinator: Coordinator) -> None:
     with pytest.raises(RunFailed) as caught:
         compute()
     assert "it was stopped" in caught.value.public
+
+
+@pytest.mark.parametrize("states", [["pending"], ["running"]])
+def test_the_waiting_ends_after_its_time_and_leaves_the_run_going(
+    coordinator: Coordinator, states: list[RunState]
+) -> None:
+    """One sentence says how far the run is, which commands show the rest, and that one may come again."""
+    coordinator.states = list(states)
+    with pytest.raises(RunGoesOn) as caught:
+        compute("--minutes", "0")
+    assert all(word in caught.value.public for word in (f"Run {RUN} is {states[0]}", f"cohort show {RUN}"))
+    assert (caught.value.exit_code, coordinator.stopped) == (ExitCode.UNREACHABLE, [])
 
 
 def test_ctrl_c_leaves_the_run_going(coordinator: Coordinator, monkeypatch: pytest.MonkeyPatch) -> None:

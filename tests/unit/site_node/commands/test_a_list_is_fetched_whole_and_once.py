@@ -16,9 +16,12 @@ import pytest
 from rich.console import Console
 
 from shared.errors import ExitCode
+from shared.ids import StudyKey
 from site_node.commands import fetch_progress
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger
+from site_node.home.retrieve_requests import Part
+from site_node.node import fetch
 from site_node.node.fetch import FetchProgress
 from tests.factories.dicom import make_ct
 from tests.factories.dicomweb import Answer, FakeDicomweb, dicomweb
@@ -112,6 +115,29 @@ def test_the_same_list_again_counts_nothing_twice(run: Run, home: Path) -> None:
     assert counts(home) == (5, 5, 0, {})
 
 
+def test_a_study_asked_for_again_is_fetched_again_and_counts_once(run: Run, home: Path) -> None:
+    """`pacs get` asks for what is here already, and then counts what the PACS has of it now, once."""
+    with dicomweb(fake=HalfBroken([])) as fake:
+        with_dicomweb(home, fake.url)
+        for new in (3, 0):
+            code, text, _ = run("--home", home, "pacs", "get", "--accession", "WHOLE", "--json")
+            report = json.loads(text)
+            assert (code, report["requests"], report["arrived"], report["instances"]) == (ExitCode.DONE, 1, 3, new)
+            assert counts(home) == (3, 3, 0, {})
+        assert sum("/series" not in path and "/studies/" in path for path in fake.paths) == 2
+
+
+def test_a_study_of_two_requests_counts_as_the_last_says(home: Path) -> None:
+    """Not as the one does that was made first, or whose name comes first."""
+    ledger = Ledger(SiteHome(home).ledger)
+    part = Part(key=StudyKey("0" * 32), announced=3, arrived=3)
+    ledger.requests.add(["a-0", "b-0"])
+    ledger.requests.reconcile("b-0", [part])
+    ledger.requests.reconcile("a-0", [part.model_copy(update={"arrived": 2, "failed": 1, "reason": "not-arrived"})])
+    ledger.close()
+    assert counts(home) == (3, 2, 1, {"not-arrived": 1})
+
+
 @pytest.mark.parametrize("status", [404, 406, 501])
 def test_a_failure_for_good_uses_one_attempt(run: Run, home: Path, status: int) -> None:
     """The row has its HTTP status and a sentence, though eight attempts are left."""
@@ -138,6 +164,31 @@ def test_wait_waits_until_each_row_has_ended(run: Run, home: Path) -> None:
         with_dicomweb(home, fake.url, attempts=3, retry_seconds=0.2)
         code, report = received(run, home, "--wait")
     assert (code, report["waiting"], report["rows"]) == (ExitCode.PARTIAL, 0, {"2": "pacs-http-503"})
+
+
+def test_where_the_node_ends_the_waiting_command_goes_on(run: Run, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits for a node that is there, and a while for one to be started again; then it fetches the rest itself."""
+    monkeypatch.setattr(fetch, "_RETURN_SECONDS", 0.2)
+    monkeypatch.setattr(fetch, "_POLL_SECONDS", 0.1)
+    begun, ends = threading.Event(), threading.Event()
+
+    def node() -> None:
+        with SiteHome(home).writing(), SiteHome(home).serving():
+            begun.set()
+            ends.wait(60)
+
+    thread, timer = threading.Thread(target=node), threading.Timer(1.0, ends.set)
+    fake = HalfBroken([])
+    fake.status = 200
+    with dicomweb(fake=fake):
+        with_dicomweb(home, fake.url)
+        thread.start()
+        assert begun.wait(10)
+        timer.start()
+        code, report = received(run, home, "--wait")
+        assert ends.is_set()
+    thread.join()
+    assert (code, report["waiting"], report["instances"]) == (ExitCode.DONE, 0, 5)
 
 
 def test_a_terminal_shows_rows_images_and_the_next_try(monkeypatch: pytest.MonkeyPatch) -> None:

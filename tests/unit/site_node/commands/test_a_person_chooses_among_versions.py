@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from pydicom import dcmread
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian
 
 from site_node.home.folder import SiteHome
@@ -20,6 +21,52 @@ SECRET = "19610515"
 def home(tmp_path: Path, run: Run) -> Path:
     assert run("--home", tmp_path / "home", "init", "--name", "General")[0] == 0
     return tmp_path / "home"
+
+
+@pytest.mark.parametrize("slices", [1, 2])
+@pytest.mark.parametrize(
+    ("change", "ends"),
+    [
+        ({"PatientBirthDate": SECRET}, {}),
+        ({"PatientID": "ELSE"}, {2: "mixed-patients"}),
+        ({"PatientID": ""}, {1: "no-patient-id", 2: "no-patient-id"}),
+    ],
+    ids=["same", "another", "none"],
+)
+def test_versions_of_one_folder_are_chosen_among_too(
+    run: Run, home: Path, slices: int, change: dict[str, str], ends: dict[int, str]
+) -> None:
+    """The chosen one goes on with its study, unless their patients differ: then the study still waits.
+
+    The same folder again changes nothing.
+    """
+    folder = home.parent / "in"
+    for number, dataset in enumerate(make_ct(slices=2)[:slices]):
+        write_file(dataset, folder / f"{number}.dcm")
+    version = make_ct(slices=2)[0]
+    for name, value in change.items():
+        setattr(version, name, value)
+    write_file(version, folder / "version.dcm")
+    answer = json.loads(run("--home", home, "receive", folder, "--json")[1])
+    assert (answer["instances"], answer["files"]) == (slices - 1, {"other-bytes": 2})
+    key, images, counts = recorded(home)
+    assert (len(images), counts["quarantined"]) == (slices - 1, 2)
+    (image,) = json.loads(run("--home", home, "review", "show", key, "--json")[1])["versions"]
+    chosen = next(name for name in image["names"] if _is_version(home, name, change))
+    assert run("--home", home, "review", "choose", key, chosen, "--reason", "asked the ward")[0] == 0
+    assert recorded(home)[1] == images | {chosen}
+    why = ends.get(slices, "")
+    waiting = json.loads(run("--home", home, "review", "list", "--json")[1])
+    assert [reason["code"] for item in waiting for reason in item["reasons"]] == ([why] if why else [])
+    answer = json.loads(run("--home", home, "receive", folder, "--json")[1])
+    assert (answer["studies"], answer["instances"], answer["files"]) == (0, 0, {})
+    assert recorded(home)[1] == images | {chosen}
+
+
+def _is_version(home: Path, name: str, change: dict[str, str]) -> bool:
+    """Whether an image in quarantine is the one with the change."""
+    image = dcmread(home / "quarantine" / "arrivals" / f"{name}.dcm")
+    return all(str(image.get(attribute)) == value for attribute, value in change.items())
 
 
 def receive(run: Run, home: Path, birth_date: str, slices: int, syntax: str = ExplicitVRLittleEndian) -> str:

@@ -3,20 +3,24 @@
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
-from shared.errors import ExitCode
+from shared.errors import ExitCode, ManifestInvalid
 from site_node.home.folder import SiteHome
-from site_node.home.ledger import ENDED, Ledger, State
+from site_node.home.ledger import ARRIVED_LATE, ENDED, Ledger, State
 from site_node.home.retrieve_requests import Part
 from site_node.node.acquisition import Acquisition
-from site_node.node.pipeline import Pipeline
+from site_node.node.pipeline import Pipeline, Stages
 from site_node.node.retention import FOR_RETRY, forget_lists
 from site_node.pseudonyms.names import KeyedNames
 from site_node.receive.request_lists import RequestLists, StudyRequest
+from site_node.review.decisions import reject
+from site_node.review.retry import retry
 from site_node.settings.site import SiteSettings
 from tests.factories.dicom import make_dx, write_file
 from tests.factories.pipeline import enter, key_of, make_home, make_stages, make_study
@@ -79,6 +83,68 @@ def test_originals_are_deleted_so_many_days_after_the_ending(home: SiteHome, led
     assert originals(home) == {key_of(name) for name in ("review-4", "burned-5", "good-6")}
     waiting = {entry.key for entry in ledger.studies() if entry.state not in ENDED - {State.QUARANTINED}}
     assert originals(home) == waiting
+
+
+def enter_third(home: SiteHome, ledger: Ledger, name: str) -> str:
+    """Enter a study's third image alone, and return its name."""
+    *others, third = (study := make_study(home, name, files=3)).instances
+    for instance in others:
+        instance.path.unlink()
+    enter(home, ledger, study.model_copy(update={"instances": (third,)}))
+    return third.name
+
+
+@pytest.mark.parametrize("stage", ["seal", "submit"])
+def test_those_of_a_study_that_an_error_refused_late_are_deleted_too(
+    home: SiteHome, ledger: Ledger, tmp_path: Path, stage: str
+) -> None:
+    """Its new files stay for another try, which seals it again; images that come meanwhile wait for a person."""
+    clock, stages = Clock(), make_stages(home, tmp_path / "submitted")
+    key, sealed = key_of("good-1"), 2 * (stage == "submit")
+    enter(home, ledger, make_study(home, "good-1", files=2))
+    refusing = replace(stages, **{stage: Mock(side_effect=ManifestInvalid(problem="x"))})
+
+    def passing(stages: Stages = stages) -> tuple[int, int]:
+        """How many originals there are after a pass, and files in the outbox."""
+        Pipeline(home, ledger, stages, originals_stay=DAYS, now=clock).run(State.RECEIVED)
+        return len(list(home.spool.rglob("*.dcm"))), len(list(home.outbox.iterdir()))
+
+    Pipeline(home, ledger, refusing, originals_stay=DAYS, now=clock).run()
+    assert ledger.study(key).state is State.REFUSED
+    clock.ahead = DAYS - timedelta(minutes=1)
+    assert passing() == (2, sealed)
+    clock.ahead = DAYS + timedelta(minutes=1)
+    assert passing() == (0, 0)
+    name = enter_third(home, ledger, "good-1")
+    assert ledger.names(key, ARRIVED_LATE) == {name}
+    retry(home, ledger, key, actor="A. Miller")
+    assert ledger.study(key).state is State.VALIDATED
+    enter_third(home, ledger, "good-1")
+    assert (ledger.study(key).state, *ledger.names(key, ARRIVED_LATE)) == (State.VALIDATED, name)
+    Pipeline(home, ledger, stages, originals_stay=DAYS, now=clock).run()
+    assert ledger.instance_counts() == {"quarantined": 1, "submitted": 2}
+    assert list(home.outbox.iterdir()) == []
+
+
+def test_what_a_person_rejects_of_them_leaves_nothing(home: SiteHome, ledger: Ledger, tmp_path: Path) -> None:
+    """Then nobody tries it again: originals, new files and sealed file are deleted."""
+    stages = replace(make_stages(home, tmp_path / "x"), submit=Mock(side_effect=ManifestInvalid(problem="x")))
+    enter(home, ledger, make_study(home, "good-1"))
+    Pipeline(home, ledger, stages, originals_stay=DAYS).run()
+    assert len(list(home.outbox.iterdir())) == 2
+    reject(home, ledger, key_of("good-1"), actor="A. Miller", reason="withdrawn")
+    Pipeline(home, ledger, stages).run()
+    assert (originals(home), list(home.outbox.iterdir())) == (set(), [])
+
+
+def test_without_its_new_files_such_a_study_keeps_all_else(home: SiteHome, ledger: Ledger, tmp_path: Path) -> None:
+    """The originals and the sealed file are what another try needs then."""
+    stages = replace(make_stages(home, tmp_path / "x"), submit=Mock(side_effect=ManifestInvalid(problem="x")))
+    enter(home, ledger, make_study(home, "good-1", files=2))
+    Pipeline(home, ledger, stages, originals_stay=DAYS).run()
+    shutil.rmtree(home.deidentified(key_of("good-1")))
+    Pipeline(home, ledger, stages).run()
+    assert (len(list(home.spool.rglob("*.dcm"))), len(list(home.outbox.iterdir()))) == (2, 2)
 
 
 def test_the_days_begin_anew_with_another_end(home: SiteHome, ledger: Ledger, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ DECIDING = [
     ("review", "reject", KEY, "--reason", "x"),
     ("review", "blank", KEY, "--reason", "x"),
     ("review", "reidentify", "123456-000001", "--reason", "x"),
+    ("run", "--once", "--retry", KEY),
     ("clinical", "import", "{sheet}"),
     ("key", "linkage", "export", "linkage.age"),
     ("key", "linkage", "import", "linkage.age"),

@@ -5,56 +5,55 @@ import struct
 import pytest
 
 from shared.errors import DicomUnsupported
-from site_node.deidentify.encapsulated import FAMILIES, Family, clean_frames
+from site_node.deidentify.encapsulated import FAMILIES, Family, Planes, clean_frames
+from tests.factories import frames
+from tests.factories.frames import items, segment
 
 SECRET = b"Zanzibarova^Ada"
 JFIF = b"\xff\xe0\0\x10JFIF\0\1\1\0\0\1\0\1\0\0"
 ADOBE = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\0"
-TABLES = b"\xff\xdb\0\x43\0" + bytes(range(1, 65))
-SCAN = b"\xff\xda\0\x08\1\1\0\0\x3f\0\x12\xff\0\x34\xff\xd0\x56\x78"
 END = b"\xff\xd9"
-J2K_SIZE = b"\xff\x51\0\x29\0\0" + bytes(32) + b"\0\1" + b"\7\1\1"
+PICTURE = frames.picture(16, 24)
+BARE = frames.jpeg(PICTURE)[20:]  # from its tables on
+TWO_SCANS = frames.jpeg(PICTURE, progressive=True)[20:]
+LS = frames.JPEG_LS[2:]
+J2K = frames.jpeg_2000(PICTURE, num_resolutions=2)
+J2K_MAIN = J2K.index(frames.SOT)  # where its main header ends, in a comment
+J2K_BARE = J2K[: J2K.index(b"\xff\x64")] + J2K[J2K_MAIN:]
 
 
 def comment(marker: int, text: bytes = SECRET) -> bytes:
     """One JPEG segment."""
-    return bytes((0xFF, marker)) + struct.pack(">H", len(text) + 2) + text
+    return segment(marker, text)
 
 
-def jpeg(*extra: bytes, scan: bytes = SCAN) -> bytes:
-    """A minimal JPEG stream with `extra` segments before its tables."""
-    return b"\xff\xd8" + b"".join(extra) + TABLES + scan + END
+def jpeg(*extra: bytes, rest: bytes = BARE) -> bytes:
+    """A JPEG stream with `extra` segments before its tables."""
+    return b"\xff\xd8" + b"".join(extra) + rest
 
 
-def j2k(*extra: bytes, tile: bytes = b"", body: bytes = b"\x01\x02\x03\x04") -> bytes:
-    """A minimal JPEG 2000 code stream: main header with `extra` segments, one tile-part."""
-    part = tile + b"\xff\x93" + body
-    start = b"\xff\x90\0\x0a\0\0" + struct.pack(">L", 12 + len(part)) + b"\0\1"
-    return b"\xff\x4f" + J2K_SIZE + b"".join(extra) + start + part + END
+def j2k(*extra: bytes, tile: bytes = b"") -> bytes:
+    """A JPEG 2000 code stream: main header with `extra` segments, one tile-part with those of `tile`."""
+    return frames.in_tile_part(J2K_BARE.replace(frames.SOT, b"".join((*extra, frames.SOT))), tile, b"")
 
 
-def items(*fragments: bytes, table: bytes = b"") -> bytes:
-    """Encapsulated fragments, each padded to even length."""
-    even = [table, *(fragment + b"\0" * (len(fragment) % 2) for fragment in fragments)]
-    body = b"".join(b"\xfe\xff\0\xe0" + struct.pack("<L", len(item)) + item for item in even)
-    return body + b"\xfe\xff\xdd\xe0\0\0\0\0"
-
-
-def cleaned(content: bytes, family: Family, frames: int = 1) -> bytes:
-    return clean_frames(content, family, frames, extended=False)
+def cleaned(content: bytes, family: Family, count: int = 1) -> bytes:
+    return clean_frames(content, family, count, Planes(1, 64), extended=False)
 
 
 @pytest.mark.parametrize("marker", [0xFE, 0xE0, 0xE1, 0xE2, 0xED, 0xEE, 0xEF])
 @pytest.mark.parametrize("family", [Family.JPEG, Family.JPEG_LS])
 def test_text_segments_go(family: Family, marker: int) -> None:
     """COM and APPn go; the rest of the stream is what it was."""
-    assert cleaned(items(jpeg(comment(marker))), family) == items(jpeg())
+    rest = LS if family is Family.JPEG_LS else BARE
+    assert cleaned(items(jpeg(comment(marker), rest=rest)), family) == items(jpeg(rest=rest))
 
 
 def test_text_after_a_scan_goes() -> None:
     """Progressive streams have segments between scans; a comment may be one."""
-    twice = SCAN + comment(0xFE) + SCAN
-    assert cleaned(items(jpeg(scan=twice)), Family.JPEG) == items(jpeg(scan=SCAN + SCAN))
+    before, scan, after = TWO_SCANS.rpartition(b"\xff\xda")
+    planted = jpeg(rest=before + comment(0xFE) + scan + after)
+    assert cleaned(items(planted), Family.JPEG) == items(jpeg(rest=TWO_SCANS))
 
 
 def test_decoders_segments_stay_untouched() -> None:
@@ -83,9 +82,9 @@ def test_j2k_comments_go() -> None:
     ("content", "family"),
     [
         (items(jpeg(comment(0xF3))), Family.JPEG),  # a reserved segment
-        (items(jpeg(comment(0x55))), Family.JPEG_LS),
+        (items(jpeg(comment(0x55), rest=LS)), Family.JPEG_LS),
         (items(j2k(comment(0x70))), Family.JPEG_2000),
-        (items(j2k(tile=comment(0x64))), Family.JPEG_2000),  # in a tile-part, whose length would no longer fit
+        (items(j2k(tile=comment(0x70))), Family.JPEG_2000),
         (items(b"\0\0\0\x0cjP  \r\n\x87\n" + SECRET), Family.JPEG_2000),  # a file of boxes
         (items(jpeg()[:-2]), Family.JPEG),
         (items(b"\xff\xd8\xff\xfe\xff\xffab"), Family.JPEG),
@@ -117,7 +116,7 @@ def test_offsets_follow_the_frames() -> None:
 def test_an_extended_offset_table_that_would_no_longer_fit_is_refused() -> None:
     """Its offsets stand outside the pixel data and are not rewritten."""
     with pytest.raises(DicomUnsupported):
-        clean_frames(items(jpeg(comment(0xFE))), Family.JPEG, 1, extended=True)
+        clean_frames(items(jpeg(comment(0xFE))), Family.JPEG, 1, Planes(1, 64), extended=True)
 
 
 def test_a_frame_in_fragments_is_read_whole() -> None:
@@ -157,16 +156,42 @@ def test_segments_that_medical_encoders_do_not_write_are_refused(marker: int) ->
 
 def test_a_scan_header_longer_than_its_components_is_refused() -> None:
     """The header of a scan says how many components it has."""
-    long = b"\xff\xda" + struct.pack(">H", 8 + len(SECRET)) + SCAN[4:10] + SECRET + SCAN[10:]
+    place = BARE.index(b"\xff\xda")
+    long = segment(0xDA, BARE[place + 4 : place + 10] + SECRET)
     with pytest.raises(DicomUnsupported):
-        cleaned(items(jpeg(scan=long)), Family.JPEG)
+        cleaned(items(jpeg(rest=BARE[:place] + long + BARE[place + 10 :])), Family.JPEG)
 
 
-@pytest.mark.parametrize("marker", [0x51, 0x63])
-def test_a_second_size_or_a_registration_is_refused(marker: int) -> None:
+@pytest.mark.parametrize(
+    ("marker", "body"),
+    [
+        (0x53, b"\0\0\1\4\4\0\1" + SECRET),  # COC
+        (0x5D, b"\0\x40" + bytes(4) + SECRET),  # QCC
+        (0x5D, b"\7\x40" + bytes(4)),  # of a component that is not there
+        (0x5E, b"\0\0\0" + SECRET),  # RGN
+        (0x50, b"\0\2\0\0\0\0" + SECRET),  # CAP
+        (0x5F, SECRET),  # POC
+        (0x60, SECRET),  # PPM
+        (0x52, bytes(10)),  # a second COD
+    ],
+)
+def test_a_j2k_segment_with_more_than_its_picture_needs_is_refused(marker: int, body: bytes) -> None:
+    """What a decoder reads is as long as its counts say; what packs headers or changes their order is not followed."""
+    with pytest.raises(DicomUnsupported):
+        cleaned(items(j2k(segment(marker, body))), Family.JPEG_2000)
+
+
+def test_a_second_picture_in_a_frame_is_refused() -> None:
+    """A decoder shows one scan of a component; which, nobody knows."""
+    before, scan, after = BARE.partition(b"\xff\xda")
+    with pytest.raises(DicomUnsupported):
+        cleaned(items(jpeg(rest=before + scan + after[:-2] + scan + after)), Family.JPEG)
+
+
+def test_a_second_size_is_refused() -> None:
     """Only the first segment of a code stream is its size (T.800 A.5.1)."""
     with pytest.raises(DicomUnsupported):
-        cleaned(items(j2k(comment(marker))), Family.JPEG_2000)
+        cleaned(items(j2k(comment(0x51))), Family.JPEG_2000)
 
 
 def test_a_delimiter_with_a_length_is_written_anew() -> None:

@@ -38,7 +38,22 @@ def test_a_palette_of_a_palette_picture_stays(tmp_path: Path) -> None:
     table = bytes(range(256)) * 2
     dataset = make_dx(PhotometricInterpretation="PALETTE COLOR")
     dataset.RedPaletteColorLookupTableData = table
+    dataset.RedPaletteColorLookupTableDescriptor = [256, 0, 16]
     assert run_one(tmp_path, dataset).dataset.RedPaletteColorLookupTableData == table
+    assert "unread" not in _codes(tmp_path, dataset)
+
+
+@pytest.mark.parametrize(
+    ("table", "entries"),
+    [(bytes(range(256)) * 2 + PLANTED + b" ", 256), ((PLANTED * 31)[:512], 256), (bytes(range(256)) * 2, 200)],
+)
+def test_a_palette_that_is_none_does_not_go_on(tmp_path: Path, table: bytes, entries: int) -> None:
+    """It is as long as its descriptor says, and rises and falls less often than letters."""
+    dataset = make_dx(PhotometricInterpretation="PALETTE COLOR")
+    dataset.RedPaletteColorLookupTableData = table
+    dataset.RedPaletteColorLookupTableDescriptor = [entries, 0, 16]
+    assert "unread" in _codes(tmp_path, dataset)
+    assert run_one(tmp_path, dataset).code == "malformed-value"
 
 
 def test_more_numbers_than_an_attribute_has(tmp_path: Path) -> None:

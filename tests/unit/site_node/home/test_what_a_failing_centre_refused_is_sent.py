@@ -26,7 +26,8 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
     for name in ("good-1", "good-2", "good-3"):
         enter(home, old, make_study(home, name))
     stages = make_stages(home, tmp_path / "submitted")
-    Pipeline(home, old, replace(stages, submit=Mock(side_effect=ManifestInvalid(problem="x")))).run()
+    refusing = replace(stages, submit=Mock(side_effect=ManifestInvalid(problem="x")))
+    Pipeline(home, old, refusing, originals_stay=None).run()
     lost = Sealed.model_validate_json((home.work(LOST) / "sealed.json").read_bytes())
     for file in (*home.folder.glob("work/*/*.*"), *home.folder.glob("spool/*/*"), lost.ciphertext):
         file.unlink()
@@ -34,7 +35,8 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
         why = reason_for("internal-error", severity=Severity.REJECT)
         old._db.execute("update instances set code = 'internal-error' where key = ?", (key,))
         old.advance(key, State.REFUSED, reasons=(why,))
-    old._db.executescript("alter table studies drop column stopped; drop table blankings; drop table sheets")
+    later = "drop table blankings; drop table sheets; drop table associations"
+    old._db.executescript(f"alter table studies drop column stopped; {later}")
     old._db.execute("pragma user_version = 2")
     old.close()
     ledger = Ledger(home.ledger)

@@ -132,7 +132,8 @@ def test_a_kill_while_clearing_up_leaves_no_half_of_a_conflict(
         patched.setattr("os.unlink", remove_once)
         acquisition.receive_arrivals(ledger, quiet_seconds=0)
     acquisition.receive_arrivals(ledger, quiet_seconds=0)
-    assert ledger.studies() == ()
+    assert [(entry.state, entry.lead) for entry in ledger.studies()] == [(State.QUARANTINED, "other-bytes")]
+    assert ledger.instance_counts() == {"quarantined": 2}
     assert len(list((acquisition.home.quarantine / "arrivals").iterdir())) == 2
 
 

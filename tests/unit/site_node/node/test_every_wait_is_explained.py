@@ -80,7 +80,12 @@ def test_federated_work_is_explained(federation: Federation) -> None:
     home = federation.site("Federated Hospital", modes=("submit", "training"))[0]
     policy = home.folder / POLICY_FILE
     with open_node(home, writing=False) as node:
-        assert not federated_work(node, running=False).possible  # no policy allows nothing
+        without = federated_work(node, running=False)  # no policy allows nothing
+        assert (without.possible, str(policy) in without.next, "into a new folder" in without.next) == (
+            False,
+            True,
+            True,
+        )
         write_default_policy(policy)
         work = federated_work(node, running=True)
         assert (work.modes, work.possible, "running" in work.next) == ((Mode.TRAINING,), True, True)
@@ -88,14 +93,16 @@ def test_federated_work_is_explained(federation: Federation) -> None:
         assert "allows nothing" in federated_work(node, running=False).next
 
 
-def test_a_node_at_work_shows_from_outside(tmp_path: Path) -> None:
-    """To ask disturbs nobody: the lock is free afterwards."""
+def test_a_running_node_shows_from_outside(tmp_path: Path) -> None:
+    """A command that moves studies is none, and to ask disturbs nobody: the lock is free afterwards."""
     home = SiteHome(tmp_path)
-    assert not home.is_worked_in()
+    assert not home.is_served()
     with home.writing():
-        assert home.is_worked_in()
-        with pytest.raises(HomeBusy), home.writing():
-            pass
-    assert not home.is_worked_in()
-    with home.writing():
+        assert not home.is_served()
+        with home.serving():
+            assert home.is_served()
+            with pytest.raises(HomeBusy), home.writing():
+                pass
+        assert not home.is_served()
+    with home.writing(), home.serving():
         pass

@@ -171,8 +171,53 @@ def test_versions_that_arrive_together_end_the_known_one_too(home: SiteHome, led
     enter_reception(Reception(studies=(), refused=(), conflicts=(versions,), duplicates=0), home=home, ledger=ledger)
     (remaining,) = Records(home).read(key_of("good"), Received).instances
     assert (remaining.path.read_bytes(), ledger.study(key_of("good")).state) == (b"good/1", State.RECEIVED)
-    assert ledger.instance_counts() == {"quarantined": 1, "waiting": 1}
+    assert ledger.instance_counts() == {"quarantined": 3, "waiting": 1}
+    assert len(list((home.quarantine / "arrivals").iterdir())) == 3
     assert len(list((home.spool / key_of("good")).iterdir())) == 1
+
+
+@pytest.mark.parametrize("others", [0, 1])
+@pytest.mark.parametrize("killed", [None, *KILLED])
+def test_versions_of_a_new_image_are_kept_for_a_person(
+    home: SiteHome, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, others: int, killed: str | None
+) -> None:
+    """Its study goes on without it, or waits where it has no other image; a kill changes nothing."""
+
+    def together() -> Intake:
+        study = make_study(home, "good", files=1 + others)
+        first, *rest = study.instances
+        versions = study.model_copy(update={"instances": (first, another(home).instances[0])})
+        studies = (study.model_copy(update={"instances": tuple(rest)}),) if rest else ()
+        refusals = tuple(refused(f"{name}.dcm", "other-bytes") for name in "ab")
+        reception = Reception(studies=studies, refused=refusals, conflicts=(versions,), duplicates=0)
+        return enter_reception(reception, home=home, ledger=ledger)
+
+    if killed is not None:
+        with monkeypatch.context() as patched, suppress(KeyboardInterrupt):
+            patched.setattr(f"site_node.{killed}", _killed)
+            together()
+    assert together().files == {"other-bytes": 2}
+    assert ledger.study(key_of("good")).state is (State.RECEIVED if others else State.QUARANTINED)
+    assert ledger.instance_counts() == {"quarantined": 2, **({"waiting": others} if others else {})}
+    contents = {path.read_bytes() for path in (home.quarantine / "arrivals").iterdir()}
+    assert contents == {b"good/0", b"another version"}
+    assert [path.read_bytes() for path in (home.spool / key_of("good")).iterdir()] == [b"good/1"] * others
+    assert ledger.file_counts() == {}, "each is counted once, as an image"
+
+
+def test_versions_that_come_together_after_their_study_left_are_late(
+    home: SiteHome, ledger: Ledger, tmp_path: Path
+) -> None:
+    """The one that was sent is no news."""
+    receive(home, ledger, make_study(home, "good", files=2))
+    Pipeline(home, ledger, make_stages(home, tmp_path / "submitted")).run()
+    study = make_study(home, "good", files=1)
+    versions = study.model_copy(update={"instances": (*study.instances, *another(home).instances)})
+    reception = Reception(studies=(), refused=(), conflicts=(versions,), duplicates=0)
+    assert enter_reception(reception, home=home, ledger=ledger).late == 1
+    assert ledger.instance_counts() == {"quarantined": 1, "submitted": 2}
+    assert [path.read_bytes() for path in (home.quarantine / "arrivals").iterdir()] == [b"another version"]
+    assert not list(home.spool.rglob("*.dcm"))
 
 
 def test_another_patient_in_the_same_study_holds_it(home: SiteHome, ledger: Ledger) -> None:

@@ -49,10 +49,13 @@ def stages(home: SiteHome, tmp_path: Path) -> Stages:
 def test_it_goes_back_to_where_it_stopped(
     home: SiteHome, ledger: Ledger, stages: Stages, failing: dict[str, Exception], back_at: State
 ) -> None:
-    """What was left out before stays left out, and each image ends once."""
+    """What was left out before stays left out, each image ends once, and it is kept who decided so."""
     Pipeline(home, ledger, replace(stages, **{name: Mock(side_effect=error) for name, error in failing.items()})).run()
-    assert retry(home, ledger, KEY[:8]) == KEY
+    assert retry(home, ledger, KEY[:8], actor="A. Miller") == KEY
     assert (ledger.study(KEY).state, ledger.study(KEY).reasons) == (back_at, ())
+    (event,) = ledger.events()
+    assert (event.actor, event.action, event.key) == ("A. Miller", "retry", KEY)
+    assert event.detail.endswith(f", from {back_at}")
     assert ledger.instance_counts()["waiting"] == (2 if back_at is State.RECEIVED else 1)
     Pipeline(home, ledger, stages).run()
     assert ledger.instance_counts() == {"excluded": 1, "submitted": 1}
@@ -61,10 +64,11 @@ def test_it_goes_back_to_where_it_stopped(
 
 def test_one_that_is_sealed_anew_leaves_no_former_file(home: SiteHome, ledger: Ledger, stages: Stages) -> None:
     """After an amendment the contents name another agreement, and so do the files."""
-    Pipeline(home, ledger, replace(stages, submit=Mock(side_effect=ManifestInvalid(problem="x")))).run()
+    picky = replace(stages, submit=Mock(side_effect=ManifestInvalid(problem="x")))
+    Pipeline(home, ledger, picky, originals_stay=None).run()
     former = list(home.outbox.iterdir())
     (home.work(KEY) / "deidentified" / "0.dcm").write_bytes(b"other contents")
-    retry(home, ledger, KEY)
+    retry(home, ledger, KEY, actor="A. Miller")
     Pipeline(home, ledger, replace(stages, submit=None)).run()
     assert len(list(home.outbox.iterdir())) == len(former) == 2
     assert not any(path.exists() for path in former)
@@ -74,18 +78,18 @@ def test_files_that_are_deleted_send_it_further_back(home: SiteHome, ledger: Led
     """Without new files a sealed study is sent as it is, without sealed ones it begins anew, without originals not."""
     picky = replace(stages, submit=Mock(side_effect=ManifestInvalid(problem="x")))
     for lost, expected in [("work/*/deidentified/*", State.SEALED), ("outbox/*", State.RECEIVED)]:
-        Pipeline(home, ledger, picky).run()
+        Pipeline(home, ledger, picky, originals_stay=None).run()
         for file in home.folder.glob(lost):
             file.unlink()
-        retry(home, ledger, KEY)
+        retry(home, ledger, KEY, actor="A. Miller")
         assert ledger.study(KEY).state is expected
-    Pipeline(home, ledger, picky).run()
+    Pipeline(home, ledger, picky, originals_stay=None).run()
     for folder in (home.spool / KEY, home.work(KEY)):
         shutil.rmtree(folder)
     for path in home.outbox.iterdir():
         path.unlink()
     with pytest.raises(InvalidArgument, match="receive it again"):
-        retry(home, ledger, KEY)
+        retry(home, ledger, KEY, actor="A. Miller")
     assert ledger.study(KEY).state is State.REFUSED
 
 
@@ -94,7 +98,7 @@ def test_what_a_person_must_see_is_not_tried_again(home: SiteHome, ledger: Ledge
     enter(home, ledger, make_study(home, "review-2"))
     for reference in (KEY, key_of("review-2"), "0" * 32):
         with pytest.raises(NotFound):
-            retry(home, ledger, reference)
+            retry(home, ledger, reference, actor="A. Miller")
         Pipeline(home, ledger, stages).run()
     with pytest.raises(InvalidArgument):
-        retry(home, ledger, "xyz")
+        retry(home, ledger, "xyz", actor="A. Miller")

@@ -22,7 +22,7 @@ from site_node.standalone import archive
 from site_node.standalone.alone import EngineChoice, EngineName, run_standalone
 from site_node.standalone.job import FileOutcome, Job
 from site_node.standalone.report import report_lines, write_report
-from site_node.standalone.resume import exclusive_run
+from site_node.standalone.resume import KEY_CHECK, exclusive_run
 from site_node.study import Deidentified, Ending, Refused
 from site_node.validate import validation
 from site_node.validate.finding import Finding
@@ -36,7 +36,8 @@ def codes(file: FileOutcome) -> list[str]:
 
 
 def outputs(job: Job) -> dict[str, bytes]:
-    return {path.relative_to(job.out).as_posix(): path.read_bytes() for path in job.out.rglob("*") if path.is_file()}
+    files = [path for path in job.out.rglob("*") if path.is_file() and path.name != KEY_CHECK]
+    return {path.relative_to(job.out).as_posix(): path.read_bytes() for path in files}
 
 
 def fill(folder: Path, studies: int = 3, slices: int = 2) -> None:

@@ -25,15 +25,17 @@ from shared.protocol.iod import required_of
 from shared.protocol.loader import load_profile
 from site_node.study import Identity
 from site_node.validate.characters import normal
-from site_node.validate.codestream import CodestreamBroken, frames_of, text_segments, without_text
+from site_node.validate.codestream import Planes, frames_of, hides_bytes, read_by_decoder
 from site_node.validate.conformance import make_rules
 from site_node.validate.elements import Document, Element
+from site_node.validate.entropy import CodestreamBroken
 from site_node.validate.finding import Finding
 from site_node.validate.identifiers import Collector
 from site_node.validate.presence import MissingAttribute, missing_in
 from site_node.validate.reader import read_document
 from site_node.validate.search import Search, words_of
 from site_node.validate.values import has_form
+from tests.factories import frames
 from tests.factories.dicom import make_dx, write_file
 from tests.factories.validated import runs_of, search_document
 
@@ -124,42 +126,35 @@ def test_values_have_the_form_of_their_representation(vr: str, good: list[bytes]
     assert not any(has_form(value, vr) for value in bad)
 
 
-JPEG_HEAD = b"\xff\xd8\xff\xe0\x00\x10JFIF\0" + bytes(9)
-JPEG_TAIL = b"\xff\xc0\x00\x08" + bytes(6) + b"\xff\xda\x00\x04\0\0data\xff\x00more\xff\xd0rest\xff\xd9"
-COMMENT = b"\xff\xfe\x00\x0cKelstrupov"
+FRAME = frames.jpeg(frames.picture(16, 24))
+GREY = Planes(1, 16 * 24)
 
 
-def test_jpeg_comments_are_seen_before_and_between_scans_and_cut() -> None:
-    """COM and APPn with text count; a bare JFIF header does not; entropy-coded bytes are no markers."""
-    clean = JPEG_HEAD + JPEG_TAIL
-    assert text_segments(clean) == 0
-    for planted in (JPEG_HEAD + COMMENT + JPEG_TAIL, clean[:-2] + COMMENT + b"\xff\xd9"):
-        assert text_segments(planted) == 1
-        assert without_text(planted) == without_text(clean)
-    assert text_segments(b"\xff\xd8\xff\xe1\x00\x08Exif\0\0" + JPEG_TAIL) == 1
-    assert text_segments(clean + b"tail") == 1
-    assert text_segments(clean + b"\0") == 0
-    assert without_text(clean + b"tail") == without_text(clean + b"\0") == without_text(clean)
+def test_jpeg_comments_are_seen_before_and_between_scans() -> None:
+    """COM and APPn with text count; a bare JFIF header does not; two pictures from the same bytes are the same."""
+    comment = frames.segment(0xFE, b"Kelstrupov")
+    assert not hides_bytes(FRAME, GREY)
+    assert not hides_bytes(FRAME + b"\0", GREY)
+    scan = FRAME.index(b"\xff\xda")
+    for planted in (FRAME[:2] + comment + FRAME[2:], FRAME[:scan] + comment + FRAME[scan:], FRAME + b"tail"):
+        assert hides_bytes(planted, GREY)
+        assert read_by_decoder(planted, GREY) == read_by_decoder(FRAME, GREY)
+    assert hides_bytes(FRAME[:2] + frames.segment(0xE1, b"Exif\0\0") + FRAME[2:], GREY)
     with pytest.raises(CodestreamBroken):
-        text_segments(JPEG_HEAD)
+        hides_bytes(FRAME[:30], GREY)
 
 
 def test_jpeg_2000_comments_are_seen_in_main_and_tile_headers() -> None:
-    comment = b"\xff\x64\x00\x08\x00\x01text"
-    tile = b"\xff\x93data\xff\xd9"[:-2]
-
-    def stream(main: bytes, inside: bytes) -> bytes:
-        part = b"\xff\x90\x00\x0a\x00\x00" + struct.pack(">L", 12 + len(inside) + len(tile)) + b"\0\1" + inside + tile
-        return b"\xff\x4f\xff\x51\x00\x04\0\0" + main + part + b"\xff\xd9"
-
-    assert text_segments(stream(b"", b"")) == 0
-    assert text_segments(stream(comment, b"")) == 1
-    assert text_segments(stream(b"", comment)) == 1
-    assert without_text(stream(comment, b"")) == without_text(stream(b"", b""))
+    comment = frames.segment(0x64, b"\0\1text")
+    bare = read_by_decoder(frames.jpeg_2000(frames.picture(16, 24), num_resolutions=2), GREY)
+    assert not hides_bytes(bare, GREY)
+    for planted in (frames.in_main_header(0x64)(bare, b"\0\1text"), frames.in_tile_part(bare, comment, b"")):
+        assert hides_bytes(planted, GREY)
+        assert read_by_decoder(planted, GREY) == bare
 
 
 def test_fragments_of_one_frame_are_joined() -> None:
-    frame = JPEG_HEAD + JPEG_TAIL
+    frame = FRAME
     parts = [b"", frame[:30], frame[30:], frame]
     assert frames_of([memoryview(part) for part in parts]) == (frame, frame)
 
