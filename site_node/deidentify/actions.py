@@ -35,7 +35,7 @@ NO_NOTES: Notes = frozenset()
 
 
 class NewElement(NamedTuple):
-    """One new element, encoded, `None` if it is removed; with the codes, and the attributes, of what was mended in it."""
+    """One new element, encoded, `None` if it is removed, and the codes and attributes of what was mended."""
 
     encoded: bytes | None
     notes: Notes = NO_NOTES
@@ -72,12 +72,14 @@ class ElementActions:
         self._explicit = condition.explicit
         self._encodings = condition.encodings
         self._identifiers = condition.context.identifiers
+        dates = self._identifiers.dates
+        self._numbers = self._identifiers.numbers | dates | {digits.lstrip("0") for digits in dates}
         self._known_terms = known_forms(condition.context.profile)
         self._answers: dict[tuple[int, str, bytes], NewElement] = {}
         self._outcomes: dict[bytes, Outcome] = {}
 
     def new_element(self, rule: Rule, vr: str, raw: bytes) -> NewElement:
-        """One new element, encoded; without bytes if it is removed. Raises `DicomUnsupported` if a required one is lost.
+        """One new element, without bytes if it is removed. Raises `DicomUnsupported` if a required one is lost.
 
         Most elements of a series' files are alike, so that most answers come from the cache.
         """
@@ -141,7 +143,9 @@ class ElementActions:
         if rule.tag == CHARACTER_SET:
             new: bytes | None = "\\".join(defined_terms(raw)).encode()
         elif vr in WORD_SIZES:
-            new = raw if is_of_length(rule, vr, raw) and not self._spells(raw) and self._measures(rule, vr, raw) else None
+            new = (
+                raw if is_of_length(rule, vr, raw) and not self._spells(raw) and self._measures(rule, vr, raw) else None
+            )
         elif vr == "CS":
             code = mended(rule, vr, raw)
             is_lost = raw.strip(PADDING) and not code.strip(PADDING)
@@ -170,7 +174,7 @@ class ElementActions:
         numbers = tuple(unpacked(vr, raw))
         if not numbers:
             return True
-        size, own = WORD_SIZES[vr], words_of(vr, self._identifiers.numbers | self._identifiers.dates)
+        size, own = WORD_SIZES[vr], words_of(vr, self._numbers)
         is_own = any(raw[at : at + size] in own for at in range(0, len(raw), size))
         return not is_own and not is_beyond(rule, numbers)
 
@@ -179,7 +183,9 @@ class ElementActions:
         new = mended(rule, vr, raw, lambda value: self._is_own_number(rule, vr, value))
         whole = [value.strip() for value in new.split(b"\\")]
         ends = range(2, len(whole) + 1) if len(raw) <= _SHORT else ()
-        runs = (b"".join(whole[at:end]) for end in ends for at in range(end - 1) if all(map(bytes.isdigit, whole[at:end])))
+        runs = (
+            b"".join(whole[at:end]) for end in ends for at in range(end - 1) if all(map(bytes.isdigit, whole[at:end]))
+        )
         if any(len(run) >= TELLING and run.decode() in self._identifiers.numbers for run in runs):  # split over values
             new = b""
         if not new.strip(PADDING) and self._kind in rule.required and raw.strip(PADDING):
@@ -187,12 +193,12 @@ class ElementActions:
         return new
 
     def _is_own_number(self, rule: Rule, vr: str, value: bytes) -> bool:
-        """Whether a number is one of the patient's or a date, or beyond all measure; some SeriesNumbers are PatientIDs."""
+        """Whether a number is one of the patient's, a date or beyond all measure: some SeriesNumbers are PatientIDs."""
         if len(value) < TELLING:
             return False
         text = value.decode("latin-1")
         # A time of day may be six digits of a date by chance.
-        own = self._identifiers.numbers | (frozenset() if vr == "TM" else self._identifiers.dates)
+        own = self._identifiers.numbers if vr == "TM" else self._numbers
         is_own = any(len(shown) >= TELLING and shown in own for shown in numbers_in(text))
         return is_own or (vr in {"DS", "IS"} and is_beyond(rule, (float(text),)))
 

@@ -42,7 +42,9 @@ _PRIVATE = 0x0013
 _OLDEST = b"090Y"
 _NO_CLAIMS: frozenset[str] = frozenset()
 _PREFIX = bytes(128) + b"DICM"
-_WRITTEN = frozenset({_STUDY, _SERIES, INSTANCE, _NAME, _ID, PATIENT_AGE, 0x00120062, 0x00120063, _METHOD_CODES, 0x00280303})
+_WRITTEN = frozenset(
+    {_STUDY, _SERIES, INSTANCE, _NAME, _ID, PATIENT_AGE, 0x00120062, 0x00120063, _METHOD_CODES, 0x00280303}
+)
 _BETWEEN = sorted({*_WRITTEN, _PRIVATE << 16, PIXEL_DATA})  # no part of a file may reach across one of these
 
 
@@ -203,7 +205,7 @@ class _Writer:
         return new.encoded
 
     def age_notes(self) -> Notes:
-        """Whether PatientAge is computed, or written otherwise than in the source for another reason than its height."""
+        """Whether PatientAge was computed or mended; that it is capped, every age over 89 is."""
         old, new = bytes_of(self._facts, PATIENT_AGE).strip(b" \0"), self._actions.condition.age
         if not self._writes_age() or new in {old, _OLDEST}:
             return NO_NOTES
@@ -230,7 +232,10 @@ class _Writer:
         marks = self._cache.marks.get(key)
         if marks is None:
             marks = self._cache.marks[key] = tuple(self._marks(codes))
-        parts = [*marks, *((tag, encode(tag, "UI", uid.encode(), explicit=self._explicit)) for tag, uid in uids.items())]
+        parts = [
+            *marks,
+            *((tag, encode(tag, "UI", uid.encode(), explicit=self._explicit)) for tag, uid in uids.items()),
+        ]
         if self._writes_age():
             parts.append((PATIENT_AGE, encode(PATIENT_AGE, "AS", self._actions.condition.age, explicit=self._explicit)))
         return parts

@@ -42,9 +42,9 @@ def encodings_of(specific_character_set: bytes) -> tuple[str, ...]:
 def _spellings() -> Mapping[str, str]:
     """Every spelling of each term, by its letters and digits; no value is the default repertoire."""
     sets = value_terms().character_sets
-    return {_letters(spelling): term for spelling, term in ({term: term for term in sets.terms} | sets.spellings).items()} | {
-        "": ""
-    }
+    return {
+        _letters(spelling): term for spelling, term in ({term: term for term in sets.terms} | sets.spellings).items()
+    } | {"": ""}
 
 
 def _letters(text: str) -> str:

@@ -18,9 +18,9 @@ _REGIONS, _OFFSETS = 0x00186011, 0x7FE00001  # SequenceOfUltrasoundRegions, Exte
 # What a file says of itself: kind, signs of text in its pixels, patient, age, study, shape of the pixels, palettes,
 # earlier method.
 FACTS = frozenset(
-    {0x00080005, 0x00080008, 0x00080016, INSTANCE, 0x00080020, 0x00080064, 0x00100020, BIRTH_DATE, PATIENT_AGE, 0x00120064, _REGIONS,
-     0x0020000D, 0x0020000E, 0x00280002, 0x00280004, 0x00280008, 0x00280010, 0x00280011, 0x00280100, 0x00280301,
-     _OFFSETS}
+    {0x00080005, 0x00080008, 0x00080016, INSTANCE, 0x00080020, 0x00080064, 0x00100020, BIRTH_DATE, PATIENT_AGE,
+     0x00120064, _REGIONS, 0x0020000D, 0x0020000E, 0x00280002, 0x00280004, 0x00280008, 0x00280010, 0x00280011,
+     0x00280100, 0x00280301, _OFFSETS}
     | {base | place for base in _OVERLAYS for place in (_BITS, _POSITION)}
     | {*PALETTES, *PALETTES.values()}
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Whether a number is somebody's: one of the study's numbers or dates in another form, or larger than anything measured."""
+"""Whether a number is somebody's: one of the study's own in another form, or larger than anything measured."""
 
 import re
 import struct
@@ -42,7 +42,7 @@ def numbers_in(value: str) -> Iterator[str]:
 
 @lru_cache(maxsize=64)
 def words_of(vr: str, numbers: frozenset[str]) -> frozenset[bytes]:
-    """The binary words that hold one of the numbers (five digits or more), as it is or, of a long one, as a fraction."""
+    """The binary words that hold one of the numbers of five digits or more, as it is or, if long, as a fraction."""
     code, words = _CODES[vr], set[bytes]()
     whole = (digits.lstrip("0") for digits in numbers if len(digits) <= _MOST_DIGITS and digits.isdecimal())
     for number in (int(digits) for digits in whole if len(digits) >= TELLING):

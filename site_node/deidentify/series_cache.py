@@ -9,8 +9,8 @@ from site_node.deidentify.context import StudyContext, naming_tags
 from site_node.deidentify.fast_reader import Reading
 from site_node.deidentify.hidden_bytes import check_palettes, unused_tables
 from site_node.deidentify.kinds import BIRTH_DATE, FACTS, INSTANCE, PATIENT_AGE, check_subject, checked_pixels, kind_of
-from site_node.deidentify.shapes import FileMetas, Shapes
 from site_node.deidentify.patient_age import new_age
+from site_node.deidentify.shapes import FileMetas, Shapes
 from site_node.dicom.elements import ParsedFile, Span, bytes_of
 
 _STUDY_DATE = 0x00080020

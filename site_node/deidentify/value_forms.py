@@ -11,7 +11,9 @@ from site_node.deidentify.hidden_bytes import multiplicity_of
 PADDING = b" \0"
 CONTACT = re.compile(r"[^\s@]{1,64}@\S|https?:|\d{3,}[\s-]\d{3,}[\s-]\d{3,}")  # addresses and telephone numbers
 UID_IN_TEXT = re.compile(r"(?<![\d.])\d+(?:\.\d+){5,}")
-_DECIMAL_COMMA = re.compile(rb"( *[+-]?)(?!0*[1-9]\d{0,2},\d{3}\Z)(\d*),(\d+)\Z")  # `1,500` may be a thousand and a half
+_DECIMAL_COMMA = re.compile(
+    rb"( *[+-]?)(?!0*[1-9]\d{0,2},\d{3}\Z)(\d*),(\d+)\Z"
+)  # `1,500` may be a thousand and a half
 _BODY_PART = 0x00180015
 _BEYOND_IS = 1 << 31
 

@@ -15,7 +15,8 @@ from shared.protocol.profile import Action, Profile, Rule
 from site_node.validate.codestream import CodestreamBroken, frames_of, text_segments
 from site_node.validate.elements import EXPLICIT, IMPLICIT, PIXEL_DATA, Document, Element, Part
 from site_node.validate.finding import Finding
-from site_node.validate.hidden_bytes import has_too_many, is_palette, long_tables, unread_tables
+from site_node.validate.hidden_bytes import has_too_many, is_palette, long_palettes, unread_tables, wrong_tables
+from site_node.validate.numbers import is_beyond
 from site_node.validate.private import PrivateRules, holds_any, safe_elements
 from site_node.validate.reader import read_document
 from site_node.validate.values import TEXT, day_of, has_form
@@ -75,14 +76,19 @@ def check_whole(document: Document, rules: Rules, private: PrivateRules) -> Iter
     yield from _check_marks(document, rules, keeps_private=holds_any(private))
     yield from _check_patient(document, rules)
     yield from _check_pixels(document)
-    yield from (Finding(code="unread", attribute=name_of(tag, rules.profile)) for tag in unread_tables(document))
+    unread = (*unread_tables(document), *long_palettes(document))
+    yield from (Finding(code="unread", attribute=name_of(tag, rules.profile)) for tag in unread)
 
 
 def check_part(part: Part, rules: Rules, private: PrivateRules) -> Iterator[Finding]:
     """Findings of a top-level element and everything in its items."""
     yield from _check_order(part)
-    unused = (element for element in part if has_too_many(element) or (element.path and is_palette(element.tag)))
-    for element in (*unused, *long_tables(part)):
+    unused = (
+        element
+        for element in part
+        if has_too_many(element, private.get((element.path, element.tag))) or (element.path and is_palette(element.tag))
+    )
+    for element in (*unused, *wrong_tables(part)):
         yield Finding(code="unread", attribute=name_of(element.tag, rules.profile))
     for element in part:
         yield from _check_element(element, rules, private.get((element.path, element.tag)))
@@ -223,6 +229,8 @@ def _check_value(element: Element, rule: Rule, rules: Rules) -> Iterator[Finding
         return
     if vr and vr != "SQ" and not has_form(element.raw, vr):
         yield Finding(code="value-form", attribute=rule.keyword)
+    if is_beyond(element.raw, vr, rule.keyword):
+        yield Finding(code="number", attribute=rule.keyword)
     if vr == "UI" and not all(_is_known_uid(value, rule, rules) for value in element.raw.split(b"\\")):
         yield Finding(code="foreign-uid", attribute=rule.keyword)
     if vr in TEXT and _UID_IN_TEXT.search(element.raw):

@@ -17,12 +17,13 @@ from functools import lru_cache
 from itertools import permutations
 from typing import NamedTuple
 
-from pydicom.charset import convert_encodings, decode_bytes, python_encoding
+from pydicom.charset import convert_encodings, decode_bytes
 
 from shared.protocol.search_terms import search_terms
 from site_node.study import Identity
 from site_node.validate.date_search import days_of
 from site_node.validate.elements import Document, Element, UnseenElements
+from site_node.validate.meant import charset_terms
 from site_node.validate.values import day_of
 
 _CHARSET, _BIRTH_DATE, _CONTRIBUTING = 0x00080005, 0x00100030, 0x0018A001
@@ -69,12 +70,12 @@ def charset_of(document: Document) -> tuple[str, ...]:
 
 @lru_cache(maxsize=64)
 def _charset(raw: bytes) -> tuple[str, ...]:
-    terms = [term.strip(" \0") for term in raw.decode("latin-1").split("\\")]
-    if any(term and term not in python_encoding for term in terms):
+    terms = charset_terms(raw)
+    if terms is None:
         return ("latin-1",)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return tuple(convert_encodings(terms))
+        return tuple(convert_encodings(list(terms)))
 
 
 def text_of(raw: bytes, charset: tuple[str, ...]) -> str:

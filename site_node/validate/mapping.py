@@ -17,13 +17,15 @@ from site_node.validate.conformance import DUMMY, STANDARD_ROOT, Rules, in_marks
 from site_node.validate.elements import Document, Element, Part, Path, forget
 from site_node.validate.finding import Finding
 from site_node.validate.identifiers import normal, text_of
+from site_node.validate.meant import charset_terms, is_age_of, says_the_same
 from site_node.validate.private import PrivateRules
 from site_node.validate.values import day_of
 
 _PAD = b" \0"
 _PIECE = 1 << 16  # bytes compared at once: copies of this size are cheap
 _WINDOW = 1 << 22  # bytes of a mapped file that may be in memory at once
-_OLDEST = b"090Y"
+_CHARSET = 0x00080005
+_RESPELLED = frozenset({"CS", "DS", "IS"})
 _DATE_LIKE = re.compile(r"(\d{4})\.?(\d{2})?\.?(\d{2})?((?<=\d{8})\d{2,6}(?:\.\d{1,6})?)?(?:[+-]\d{4})?")
 Place = tuple[Path, int]
 ElementOutcome = tuple[str, str]  # kept, changed or removed; the keyword
@@ -48,6 +50,7 @@ class Condition(NamedTuple):
     charset: tuple[str, ...]  # Python's names of the source's character sets
     private: PrivateRules  # the new file's listed private elements
     sop_class: str
+    dates: tuple[bytes, bytes]  # birth and study date of the source
 
 
 def check_against_source(
@@ -68,14 +71,12 @@ def check_against_source(
         rule = rules.profile.by_tag.get(element.tag) or condition.private.get(place)
         if rule is None or element.items >= 0 or in_marks(element) or is_ours(element, rules):
             continue
-        code = _check_element(element, before.get(place), rule, patient, condition.charset)
+        code = _check_element(element, before.get(place), rule, patient, condition)
         if code:
             yield Finding(code=code, attribute=rule.keyword)
 
 
-def _check_element(
-    element: Element, origin: Element | None, rule: Rule, patient: Patient, charset: tuple[str, ...]
-) -> str:
+def _check_element(element: Element, origin: Element | None, rule: Rule, patient: Patient, condition: Condition) -> str:
     """The code of what is wrong with one element, empty where nothing is."""
     new = element.raw.strip(_PAD)
     if rule.action is Action.PATIENT and not element.path:
@@ -84,9 +85,12 @@ def _check_element(
         return ""
     if not new or (new == DUMMY and rule.action is not Action.UID):
         return ""  # emptied; the check of Type 1 and 2 says whether it may be
+    if rule.action is Action.AGE:
+        dates = condition.dates if not element.path else (b"", b"")
+        return "" if is_age_of(new, origin.raw.strip(_PAD) if origin else b"", *dates) else "age-mapping"
     if origin is None or origin.items >= 0:
         return "added"
-    return _compare(new, origin.raw.strip(_PAD), rule, patient, charset)
+    return _compare(new, origin.raw.strip(_PAD), rule, patient, condition.charset)
 
 
 def _compare(new: bytes, old: bytes, rule: Rule, patient: Patient, charset: tuple[str, ...]) -> str:
@@ -103,9 +107,11 @@ def _compare(new: bytes, old: bytes, rule: Rule, patient: Patient, charset: tupl
 
 
 def _may_differ(new: bytes, old: bytes, rule: Rule, charset: tuple[str, ...]) -> bool:
-    """Whether the profile's action may turn `old` into `new`: a capped age, a description with parts cut out."""
-    if rule.action is Action.AGE:
-        return new == _OLDEST and old > new
+    """Whether the profile's action may turn `old` into `new`: another spelling, a description with parts cut out."""
+    if rule.tag == _CHARSET:
+        return charset_terms(old) == tuple(new.decode("latin-1").split("\\"))
+    if rule.action is Action.KEEP and len(rule.vrs & _RESPELLED) == 1:
+        return says_the_same(new, old, min(rule.vrs))
     letters = iter(normal(text_of(old, charset)))
     return rule.action is Action.CLEAN and all(letter in letters for letter in normal(new.decode("latin-1")))
 

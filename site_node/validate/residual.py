@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import accumulate, takewhile
 from typing import NamedTuple
 
 from shared.protocol.profile import Action, Rule
@@ -10,11 +11,16 @@ from site_node.validate.date_search import pattern_of
 from site_node.validate.elements import Document, Element, UnseenElements
 from site_node.validate.finding import Finding
 from site_node.validate.identifiers import Identifiers, charset_of, normal, text_of, words_of
+from site_node.validate.meant import charset_terms
+from site_node.validate.numbers import numbers_of, shows
 from site_node.validate.private import safe_elements
 from site_node.validate.values import TEXT
 
 _LONGEST_RUN = 4  # words that may make one identifier
 _TIME = 6  # digits of a time of day
+_CHARSET = 0x00080005
+_LONGEST_NUMBER = 40  # digits
+_MOST_SPLIT = 16  # values that one number may be split over
 _NUMERIC = 5  # characters; shorter numbers in a numeric value are not taken for identifiers
 _WRITTEN = frozenset({0x00080050, 0x00100010, 0x00100020, 0x00120062, 0x00120063, 0x00280303})
 _PRINTABLE = re.compile(rb"[ -~]{6,}")  # in compressed frames, whose other bytes only a decoder reads
@@ -31,6 +37,7 @@ class Search(NamedTuple):
     cache: dict[tuple[str, bool], str]  # results; the files of a study repeat their texts
     pattern: re.Pattern[bytes] | None  # finds any of the bytes looked for
     days: re.Pattern[str] | None  # finds any day of the sources, however written
+    own: frozenset[int]  # numbers and days of the patient, to compare numbers with
 
 
 def make_search(identifiers: Identifiers, rules: Rules) -> Search:
@@ -43,7 +50,20 @@ def make_search(identifiers: Identifiers, rules: Rules) -> Search:
         for value in sorted(identifiers.raw - written)
     ]
     pattern = re.compile(b"|".join(forms)) if forms else None
-    return Search(identifiers, known, {}, pattern, pattern_of(identifiers.days))
+    return Search(identifiers, known, {}, pattern, pattern_of(identifiers.days), _own_numbers(identifiers))
+
+
+def _own_numbers(identifiers: Identifiers) -> frozenset[int]:
+    """Numbers of five digits or more, and each day in its orders with four or two digits of the year."""
+    days = ((day[:4], day[4:6], day[6:]) for day in identifiers.days)
+    dates = {
+        form
+        for year, month, rest in days
+        for written in (year, year[2:])
+        for form in (written + month + rest, rest + month + written, month + rest + written)
+    }
+    digits = (form.lstrip("0") for form in identifiers.numbers | dates if form.isascii() and form.isdecimal())
+    return frozenset(int(form) for form in digits if _NUMERIC <= len(form) <= _LONGEST_NUMBER)
 
 
 class OutputContent:
@@ -98,15 +118,17 @@ def _is_written(element: Element, rules: Rules) -> bool:
 
 def _search_element(element: Element, search: Search, charset: tuple[str, ...], rule: Rule | None) -> str:
     vr = element.vr or (min(rule.vrs) if rule else "")
-    if vr in _CHECKED_ELSEWHERE:
+    if vr in _CHECKED_ELSEWHERE or (element.tag == _CHARSET and charset_terms(element.raw) is not None):
         return ""
     if vr in {"IS", "DS", "TM", "AS"}:
-        return _in_number(element.raw, search, is_time=vr == "TM")
+        return _in_number(element.raw, search, is_time=vr == "TM") or _in_measures(element.raw, search, vr)
     if vr in TEXT or vr in {"", "UN"}:
         coded = rule is not None and rule.action is Action.KEEP
         text = text_of(element.raw, charset)
         in_days = _in_days(text, search) if vr in TEXT else ""
         return _in_text(text, search, description=not coded) or in_days or _in_undeclared(element.raw, search, coded)
+    if code := _in_measures(element.raw, search, vr):
+        return code
     low = element.raw.lower()
     return "residual-bytes" if any(value in low for value in search.identifiers.raw) else ""
 
@@ -121,7 +143,12 @@ def _in_undeclared(raw: bytes, search: Search, coded: bool) -> str:
 
 def _in_number(raw: bytes, search: Search, *, is_time: bool) -> str:
     """The code of what one of the numbers is; a time of six digits may be a date by chance."""
-    for value in raw.decode("latin-1").split("\\"):
+    values = raw.decode("latin-1").strip(" \0").split("\\")
+    for at in range(len(values)):  # a number split over values
+        joined = accumulate(takewhile(str.isdecimal, map(str.strip, values[at : at + _MOST_SPLIT])))
+        if any(len(run) >= _NUMERIC and run in search.identifiers.numbers for run in joined):
+            return "residual-identifier"
+    for value in values:
         whole = re.sub(r"\.0*$", "", value.strip(" \0+-"))
         forms = {whole, whole.lstrip("0"), "" if "." in value else normal(value)}
         if any(len(form) >= _NUMERIC for form in forms & search.identifiers.numbers):
@@ -129,6 +156,11 @@ def _in_number(raw: bytes, search: Search, *, is_time: bool) -> str:
         if whole.isdecimal() and not (is_time and len(whole) <= _TIME) and _in_days(whole, search):
             return "residual-date"
     return ""
+
+
+def _in_measures(raw: bytes, search: Search, vr: str) -> str:
+    """The code of a number of the patient, or a day, in decimal or binary numbers of any form."""
+    return "residual-identifier" if any(shows(number, search.own, vr) for number in numbers_of(raw, vr)) else ""
 
 
 def _in_days(text: str, search: Search) -> str:
