@@ -28,8 +28,9 @@ class BodyParts(Frozen):
 
 
 class Numbers(Frozen):
-    """What a number may be in any attribute but the unbounded ones: less than `beyond`, whatever its sign."""
+    """What a number may be in any attribute but the unbounded ones, whatever its sign: zero, or between these two."""
 
+    nothing: float = Field(gt=0)
     beyond: int = Field(gt=0)
     unbounded: frozenset[str]  # keywords
 

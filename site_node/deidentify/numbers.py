@@ -20,9 +20,11 @@ _CODES: Mapping[str, str] = MappingProxyType(  # of `struct`
 
 
 def is_beyond(rule: Rule, numbers: Iterable[float]) -> bool:
-    """Whether a number is larger than anything that its attribute measures, or is none at all."""
+    """Whether a number is none that its attribute could measure, or none at all."""
     terms = value_terms().numbers
-    return rule.keyword not in terms.unbounded and not all(abs(number) < terms.beyond for number in numbers)
+    return rule.keyword not in terms.unbounded and not all(
+        number == 0 or terms.nothing < abs(number) < terms.beyond for number in numbers
+    )
 
 
 def numbers_in(value: str) -> Iterator[str]:

@@ -40,7 +40,8 @@ def _meant(rule: Rule, vr: str, value: bytes) -> bytes:
         return _code(rule, value.upper())
     if not value or FORMS[vr].tolerated.fullmatch(value):
         return value
-    number = _DECIMAL_COMMA.sub(rb"\1\2.\3", value)
+    comma = _DECIMAL_COMMA.fullmatch(value)
+    number = b"%b%b.%b" % comma.groups() if comma else value
     if vr not in {"DS", "IS"} or not FORMS["DS"].tolerated.fullmatch(number):
         return b""
     if vr == "DS":

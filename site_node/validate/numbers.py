@@ -56,7 +56,7 @@ def is_beyond(raw: bytes, vr: str, keyword: str) -> bool:
         return False
     numbers = list(numbers_of(raw, vr))
     is_whole = vr in _TEXT or len(numbers) * WORD_SIZES[vr] == len(raw)
-    return not is_whole or any(abs(number) >= terms.beyond for number in numbers)
+    return not is_whole or any(abs(number) >= terms.beyond or 0 < abs(number) <= terms.nothing for number in numbers)
 
 
 def shows(number: Decimal, own: frozenset[int], vr: str) -> bool:

@@ -156,7 +156,8 @@ def test_a_placeholder_goes_to_a_person(tmp_path_factory: Factory, age: str) -> 
 FLAWS = st.lists(
     st.sampled_from(
         [(0x00101010, "AS", b"ABCY"), (0x00101010, "AS", b"000Y"), (0x00080005, "CS", b"ISO_IR 999"),
-         (0x00180060, "DS", b"seventy"), (0x00280301, "CS", b"YES"), (0x00080064, "CS", b"WSD"), (0x00100040, "CS", b"F")]
+         (0x00180060, "DS", b"seventy"), (0x00280301, "CS", b"YES"), (0x00080064, "CS", b"WSD"),
+         (0x00100040, "CS", b"F")]
     ),
     max_size=2,
 )  # fmt: skip
