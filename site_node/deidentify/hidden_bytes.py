@@ -4,6 +4,7 @@ No viewer reads a lookup table that no picture uses, entries past a table's end,
 and no search for text looks into them.
 """
 
+import struct
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from operator import ge, le
@@ -57,7 +58,8 @@ def check_table(item: Elements) -> None:
     _check_length(data, descriptor, "LUTData")
     entries, bits = (int.from_bytes(descriptor[at : at + 2], "little") for at in (0, 4))
     readings = ("B",) if bits <= _BYTE and len(data) <= (entries or _MOST_ENTRIES) + 1 else ("H", "h")
-    if not any(_is_monotonic(memoryview(data[: len(data) // 2 * 2]).cast(reading).tolist()) for reading in readings):
+    whole = data[: len(data) // _ENTRY * _ENTRY]
+    if not any(_is_monotonic([entry for (entry,) in struct.iter_unpack(f"<{code}", whole)]) for code in readings):
         raise unsupported("malformed-value", "LUTData")
 
 
@@ -79,7 +81,7 @@ def multiplicity_of(rule: Rule) -> tuple[int, int | None]:
 @lru_cache(maxsize=4096)
 def _multiplicity(tag: int) -> str:
     try:
-        return dictionary_VM(tag)
+        return str(dictionary_VM(tag))
     except KeyError:
         return ""
 

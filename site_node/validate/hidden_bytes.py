@@ -82,7 +82,7 @@ def _has_direction(table: bytes, descriptor: bytes) -> bool:
 @lru_cache(maxsize=4096)
 def _multiplicity(tag: int) -> str:
     try:
-        return get_entry(tag)[1]
+        return str(get_entry(tag)[1])
     except KeyError:
         return ""
 

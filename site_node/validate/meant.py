@@ -47,10 +47,10 @@ def _is_respelled(new: bytes, old: bytes, vr: str) -> bool:
         letters = _SIGNS.sub("", was).upper()
         return now.strip() == was.strip().upper() or (now == letters and letters in value_terms().body_parts.terms)
     try:
-        now, was = (Decimal(value.decode("latin-1").strip(" \0").replace(",", ".")) for value in (new, old))
+        said, meant = (Decimal(value.decode("latin-1").strip(" \0").replace(",", ".")) for value in (new, old))
     except InvalidOperation:
         return False
-    return now == was if vr == "DS" else vr == "IS" and abs(now - was) <= _HALF
+    return said == meant if vr == "DS" else vr == "IS" and abs(said - meant) <= _HALF
 
 
 def is_age_of(new: bytes, old: bytes, birth: bytes, day: bytes) -> bool:
