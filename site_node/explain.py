@@ -106,7 +106,8 @@ def _image_lines(profile: Profile) -> tuple[str, ...]:
             f"- **Changed**: {counts[Action.SHIFT]} dates and datetimes move by a number of days fixed for each patient"
             " (1 to 3652 back, or as an imported earlier contribution moved them), times of day stay; every UID that"
             " the DICOM Standard does not register is replaced by a keyed one; PatientID and PatientName become"
-            " `<SITEID>-<number>`; AccessionNumber becomes a keyed number; PatientAge over 89 becomes `090Y`."
+            " `<SITEID>-<number>`; AccessionNumber becomes a keyed number; PatientAge over 89 becomes `090Y`,"
+            " and is computed from birth and study date where it is missing."
         ),
         f"- **Emptied** ({counts[Action.EMPTY]}): {_doing(profile, Action.EMPTY)}.",
         (

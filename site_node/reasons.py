@@ -14,7 +14,11 @@ from typing import NamedTuple
 from site_node.study import Ending, Reason, Severity
 
 _UNKNOWN = "This release has no sentence for this code."
-_FIXED = {"review": Severity.REVIEW, "reject": Severity.REJECT}  # by heading; under the others the caller says it
+_FIXED = {
+    "warn": Severity.WARN,
+    "review": Severity.REVIEW,
+    "reject": Severity.REJECT,
+}  # by heading; under the others the caller says it
 
 
 _PERMANENT = "pacs-permanent"  # the heading of failures that another try does not mend

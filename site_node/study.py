@@ -193,6 +193,7 @@ class DeidentifiedInstance(Frozen):
     sop_instance_uid: Uid
     series_instance_uid: Uid
     source: Instance = Field(repr=False)
+    notes: tuple[Reason, ...] = ()  # what was mended, by code and attribute
 
 
 class Deidentified(Frozen):

@@ -17,6 +17,7 @@ _DOCUMENTS = range(0x0040A000, 0x00410000)  # content items, templates, document
 _NUMBERED = frozenset({0x00080050, 0x00100010, 0x00100020})  # get keyed numbers, as in every profile
 _OPAQUE = frozenset({"OB", "OW", "OB or OW", "US or SS or OW"})
 _NEVER = frozenset({0x00084000})  # IdentifyingComments
+_EXAMINED = frozenset({0x00089208, 0x00089209, 0x00400275, 0x00400318})  # which IODs require or programs check for
 _OURS = frozenset(DECISIONS) - {0x00102203, 0x001021C0}  # PS3.15 retains both as patient characteristics
 
 
@@ -27,6 +28,11 @@ def decide_tcia(tag: int, keyword: str, vr: str, facts: Facts) -> tuple[str, str
         return action, source.replace("2020 body text keeps it; cleaned", "PS3.15 with Clean Descriptors")
     if tag in _NUMBERED:
         return action, "decision: a keyed pseudonym"
+    if tag in _EXAMINED:
+        return (
+            "keep",
+            "decision: PS3.3 has it in MR, PET and DX objects; what an item of a sequence holds has its own row",
+        )
     if tag in facts.standard:
         basic, options = facts.standard[tag]
         option = _option(tag, vr, basic, options) if tag >> 16 in _IMAGE_GROUPS and tag not in _DOCUMENTS else None
@@ -38,7 +44,7 @@ def decide_tcia(tag: int, keyword: str, vr: str, facts: Facts) -> tuple[str, str
 
 def extra_tags(dictionary: Iterable[int]) -> frozenset[int]:
     """The attributes that the table lists besides those of the facts."""
-    return frozenset(tag for tag in dictionary if tag >> 16 in ACQUISITION_GROUPS)
+    return frozenset(tag for tag in dictionary if tag >> 16 in ACQUISITION_GROUPS) | _EXAMINED
 
 
 def _option(tag: int, vr: str, basic: str, options: frozenset[str]) -> tuple[str, str] | None:

@@ -26,6 +26,7 @@ class SafePrivate(Frozen):
     element: int = Field(ge=0, le=0xFF)
     name: str
     vr: str
+    vm: str = Field(pattern=r"\d+|\d+-(\d+|\d*n)")
     source: str
 
     @field_validator("group")
@@ -45,7 +46,14 @@ class SafePrivate(Frozen):
     def rule(self, block: int) -> Rule:
         """The rule of the element where its creator reserved `block` (0x10 to 0xFF)."""
         tag = self.group << 16 | block << 8 | self.element
-        return Rule(tag=tag, keyword=self.name, vrs=frozenset({self.vr}), action=Action.KEEP, source=self.source)
+        return Rule(
+            tag=tag,
+            keyword=self.name,
+            vrs=frozenset({self.vr}),
+            action=Action.KEEP,
+            multiplicity=self.vm,
+            source=self.source,
+        )
 
 
 def read_safe_private(text: str, *, file: str) -> tuple[SafePrivate, ...]:
@@ -64,7 +72,7 @@ def read_safe_private(text: str, *, file: str) -> tuple[SafePrivate, ...]:
 
 
 def _element(row: Mapping[str, str]) -> SafePrivate:
-    if set(row) != {"group", "creator", "element", "name", "vr", "source"}:
+    if set(row) != {"group", "creator", "element", "name", "vr", "vm", "source"}:
         raise ValueError("unknown columns")
     numbers = {"group": int(row["group"], 16), "element": int(row["element"], 16)}
     return SafePrivate.model_validate({**row, **numbers})

@@ -42,6 +42,7 @@ class Rule(Frozen):
     vrs: frozenset[str]  # more than one where PS3.6 leaves a choice ("US or SS")
     action: Action
     required: frozenset[str] = frozenset()
+    multiplicity: str = ""  # as PS3.6 writes it, of a private element; of others PS3.6 says it
     source: str
 
 

@@ -27,7 +27,7 @@ class Form(NamedTuple):
     """The form of one value that is not empty, without the padding at its end."""
 
     standard: re.Pattern[bytes]
-    tolerated: re.Pattern[bytes]  # what real devices write besides: longer decimals, colons, small letters; never text
+    tolerated: re.Pattern[bytes]  # what real devices write besides: longer decimals, colons; never text
 
 
 _TIME = rb"(?:[01]\d|2[0-3])(?:[0-5]\d(?:(?:[0-5]\d|60)(?:\.\d{1,6})?)?)?"
@@ -37,7 +37,7 @@ _DECIMAL = rb"(?=.{1,16}\Z) *[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _LONG_DECIMAL = rb" *[+-]?(?:\d{1,20}(?:\.\d{0,20})?|\.\d{1,20})(?:[eE][+-]?\d{1,3})?"
 _FORMS = {
     "AS": (rb"\d{3}[DWMY]", rb"\d{3}[DWMY]"),
-    "CS": (rb"[A-Z0-9_ ]{1,16}", rb" *(?:[A-Z0-9_ ]{1,16}|[A-Za-z0-9_]{1,16})"),
+    "CS": (rb"[A-Z0-9_ ]{1,16}", rb"[A-Z0-9_ ]{1,16}"),
     "DA": (rb"\d{8}", rb"\d{8}"),
     "DS": (_DECIMAL, _LONG_DECIMAL),
     "DT": (rb"\d{8}(?:" + _TIME + rb")?", rb"\d{8}(?:" + _TIME + rb")?"),

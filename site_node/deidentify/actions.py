@@ -10,19 +10,15 @@ from pydicom.uid import UID_dictionary
 
 from shared.protocol.profile import FREE_TEXT, Action, Rule
 from shared.protocol.vr import FORMS, LONGEST, WORD_SIZES
-from site_node.deidentify.characters import decode, encode_text, encodings_of
+from site_node.deidentify.characters import decode, defined_terms, encode_text
 from site_node.deidentify.context import StudyContext
 from site_node.deidentify.date_shift import shift_values, years_between
 from site_node.deidentify.hidden_bytes import is_of_length
 from site_node.deidentify.identifiers import Encodings
+from site_node.deidentify.numbers import TELLING, is_beyond, numbers_in, unpacked, words_of
+from site_node.deidentify.patient_age import OLDEST, new_age
 from site_node.deidentify.reasons import unsupported
-from site_node.deidentify.value_forms import (
-    AGE,
-    PADDING,
-    digits_of,
-    is_standard,
-    is_tolerated,
-)
+from site_node.deidentify.value_forms import PADDING, is_standard, mended
 from site_node.dicom.elements import ElementRun, encode
 
 CHARACTER_SET = 0x00080005
@@ -34,8 +30,17 @@ _MOST_ANSWERS = 20_000  # remembered under one condition at once
 _DUMMY = b"REMOVED "  # where Type 1 asks for some text (PS3.15 Table E.1-1a, D)
 _TEXT = frozenset({"CS", "LO", "SH"})
 _DUMMY_FOR = _TEXT | {"LT", "PN", "ST", "UC", "UT"}
-_TELLING = 4  # digits of a number that does not occur by chance
-_OLDEST = 89  # years; all above are one group (45 CFR 164.514(b)(2)(i)(C))
+_WORD = 4  # bytes that may spell a name
+_MENDED = frozenset({"CS", "DS", "IS"})
+Notes = frozenset[tuple[str, str]]
+NO_NOTES: Notes = frozenset()
+
+
+class NewElement(NamedTuple):
+    """One new element, encoded, `None` if it is removed, and the codes and attributes of what was mended."""
+
+    encoded: bytes | None
+    notes: Notes = NO_NOTES
 
 
 class Outcome(NamedTuple):
@@ -43,6 +48,7 @@ class Outcome(NamedTuple):
 
     parts: tuple[tuple[int, bytes], ...]
     claims: frozenset[str]
+    notes: Notes = NO_NOTES
 
 
 class Condition(NamedTuple):
@@ -53,6 +59,7 @@ class Condition(NamedTuple):
     explicit: bool  # how elements are written
     encodings: Encodings
     study_date: str  # with it a date of birth tells an age
+    age: bytes  # the new PatientAge
     unused_tables: frozenset[int]
     creators: tuple[tuple[int, bytes], ...]  # private elements mean what these say
 
@@ -68,11 +75,13 @@ class ElementActions:
         self._encodings = condition.encodings
         self._identifiers = condition.context.identifiers
         self._telling = self._identifiers.telling()
-        self._answers: dict[tuple[int, str, bytes], bytes | None] = {}
+        dates = self._identifiers.dates
+        self._numbers = self._identifiers.numbers | dates | {digits.lstrip("0") for digits in dates}
+        self._answers: dict[tuple[int, str, bytes], NewElement] = {}
         self._outcomes: dict[bytes, Outcome] = {}
 
-    def new_element(self, rule: Rule, vr: str, raw: bytes) -> bytes | None:
-        """One new element, encoded; None if it is removed. Raises `DicomUnsupported` where a required one is lost.
+    def new_element(self, rule: Rule, vr: str, raw: bytes) -> NewElement:
+        """One new element, without bytes if it is removed. Raises `DicomUnsupported` if a required one is lost.
 
         Most elements of a series' files are alike, so that most answers come from the cache.
         """
@@ -85,9 +94,10 @@ class ElementActions:
             known_vr = vr not in {"", "UN"} or len(rule.vrs) == 1
             if known_vr and raw.strip(PADDING) and self._kind in rule.required:
                 raise unsupported("malformed-value", rule.keyword)
-            new = None
+            new = NewElement(None)
         else:
-            new = encode(rule.tag, new_vr, value, explicit=self._explicit)
+            notes = _notes(rule, new_vr, raw, value)
+            new = NewElement(encode(rule.tag, new_vr, value, explicit=self._explicit), notes)
         if len(raw) <= _SHORT:
             if len(self._answers) >= _MOST_ANSWERS:
                 self._answers.clear()
@@ -123,7 +133,7 @@ class ElementActions:
             case Action.ACCESSION:
                 new = self._context.pseudonyms.accession(decode(raw, self._encodings)).encode()
             case Action.AGE:
-                new = self._age(raw)
+                new = new_age(raw)
             case Action.EMPTY:
                 new = self._emptied(rule)
             case _:
@@ -133,12 +143,15 @@ class ElementActions:
     def _keep(self, rule: Rule, vr: str, raw: bytes) -> bytes | None:
         """What `keep` means for each value representation: the form is checked, so that nothing hides in it."""
         if rule.tag == CHARACTER_SET:
-            encodings_of(raw)
-            new: bytes | None = raw
+            new: bytes | None = "\\".join(defined_terms(raw)).encode()
         elif vr in WORD_SIZES:
-            new = raw if is_of_length(rule.tag, vr, raw) and not self._spells(raw) else None
-        elif vr == "CS" and not all(is_tolerated(vr, value) for value in raw.split(b"\\")):
-            new = self._emptied(rule)
+            new = (
+                raw if is_of_length(rule, vr, raw) and not self._spells(raw) and self._measures(rule, vr, raw) else None
+            )
+        elif vr == "CS":
+            code = mended(rule, vr, raw)
+            is_lost = raw.strip(PADDING) and not code.strip(PADDING)
+            new = self._emptied(rule) if is_lost else self._text(rule, vr, code)
         elif vr in _TEXT:
             new = self._text(rule, vr, raw)
         elif vr in {"DA", "DT"}:
@@ -153,34 +166,43 @@ class ElementActions:
 
     def _spells(self, raw: bytes) -> bool:
         """Whether the bytes of a few numbers spell a name or number of the patient; tables are too long to judge."""
-        if not _TELLING <= len(raw) <= _SHORT:
+        if not _WORD <= len(raw) <= _SHORT:
             return False
         text = raw.decode("latin-1").casefold()
         return any(form in text for form in self._telling)
 
-    def _number(self, rule: Rule, vr: str, raw: bytes) -> bytes:
-        """A number or time of the right form stays; any other is emptied, or refused where one is required."""
-        values = raw.rstrip(PADDING).split(b"\\")
-        form = FORMS[vr].tolerated.fullmatch
-        for value in values:
-            content = value.rstrip(PADDING)
-            if (content and not form(content)) or (len(value) >= _TELLING and self._is_own_number(vr, value)):
-                break
-        else:
-            return raw
-        if self._kind in rule.required and raw.strip(PADDING):
-            raise unsupported("malformed-value", rule.keyword)
-        return b""
+    def _measures(self, rule: Rule, vr: str, raw: bytes) -> bool:
+        """Whether binary numbers may be measured ones, and none is one of the patient's or a date."""
+        numbers = tuple(unpacked(vr, raw))
+        if not numbers:
+            return True
+        size, own = WORD_SIZES[vr], words_of(vr, self._numbers)
+        is_own = any(raw[at : at + size] in own for at in range(0, len(raw), size))
+        return not is_own and not is_beyond(rule, numbers)
 
-    def _is_own_number(self, vr: str, value: bytes) -> bool:
-        """Whether a number is one of the patient's or a date: some series bear the PatientID as SeriesNumber."""
-        text = value.decode()
-        for form in (text.strip(" \0"), digits_of(text)):
-            # A time of day may be six digits of a date by chance.
-            dated = vr != "TM" and form in self._identifiers.dates
-            if len(form) >= _TELLING and (dated or form in self._identifiers.numbers):
-                return True
-        return False
+    def _number(self, rule: Rule, vr: str, raw: bytes) -> bytes:
+        """What is no number or time of the right form goes, and what may be somebody's; refused where required."""
+        new = mended(rule, vr, raw, lambda value: self._is_own_number(rule, vr, value))
+        whole = [value.strip() for value in new.split(b"\\")]
+        ends = range(2, len(whole) + 1) if len(raw) <= _SHORT else ()
+        runs = (
+            b"".join(whole[at:end]) for end in ends for at in range(end - 1) if all(map(bytes.isdigit, whole[at:end]))
+        )
+        if any(len(run) >= TELLING and run.decode() in self._identifiers.numbers for run in runs):  # split over values
+            new = b""
+        if not new.strip(PADDING) and self._kind in rule.required and raw.strip(PADDING):
+            raise unsupported("malformed-value", rule.keyword)
+        return new
+
+    def _is_own_number(self, rule: Rule, vr: str, value: bytes) -> bool:
+        """Whether a number is one of the patient's, a date or beyond all measure: some SeriesNumbers are PatientIDs."""
+        if len(value) < TELLING:
+            return False
+        text = value.decode("latin-1")
+        # A time of day may be six digits of a date by chance.
+        own = self._identifiers.numbers if vr == "TM" else self._numbers
+        is_own = any(len(shown) >= TELLING and shown in own for shown in numbers_in(text))
+        return is_own or (vr in {"DS", "IS"} and is_beyond(rule, (float(text),)))
 
     def _uid(self, raw: bytes) -> bytes:
         """Each UID mapped; what the Standard registers stays (PS3.6 Annex A)."""
@@ -206,16 +228,7 @@ class ElementActions:
         birth, days = raw.decode("latin-1"), self._context.shift_days
         dates = [(text, shift_values(text, days, complete=False) or "") for text in (birth, self.condition.study_date)]
         ages = [years_between(*pair) for pair in zip(*dates, strict=True)]  # leap days may make a day's difference
-        return self._shift(rule, raw) if all(age is not None and age <= _OLDEST for age in ages) else b""
-
-    def _age(self, raw: bytes) -> bytes:
-        value = raw.strip(PADDING)
-        age = AGE.fullmatch(value)
-        if age is None:
-            if value:
-                raise unsupported("malformed-age", "PatientAge")
-            return b""
-        return b"090Y" if age.group(2) == b"Y" and int(age.group(1)) > _OLDEST else value
+        return self._shift(rule, raw) if all(age is not None and age <= OLDEST for age in ages) else b""
 
     def _text(self, rule: Rule, vr: str, raw: bytes) -> bytes:
         """What is left of a text, value by value, in the file's character set."""
@@ -242,6 +255,15 @@ class ElementActions:
     def _emptied(self, rule: Rule) -> bytes:
         """Nothing, or the dummy where Type 1 asks for a text."""
         return _DUMMY if self._kind in rule.required and rule.vrs & _DUMMY_FOR else b""
+
+
+def _notes(rule: Rule, vr: str, raw: bytes, new: bytes) -> Notes:
+    """Whether a kept code or number was written as it was meant, or has fewer values now."""
+    if rule.action is not Action.KEEP or vr not in _MENDED or new.rstrip(PADDING) == raw.rstrip(PADDING):
+        return NO_NOTES
+    before, after = (sum(bool(value.strip(PADDING)) for value in text.split(b"\\")) for text in (raw, new))
+    is_less = after < before or new == _DUMMY
+    return frozenset({("value-left-out" if is_less else "value-mended", rule.keyword)})
 
 
 def _vr(rule: Rule, vr: str, *, explicit: bool) -> str:

@@ -10,11 +10,11 @@ from typing import NamedTuple
 from shared.ids import Uid
 from shared.protocol.profile import Action, Rule
 from shared.protocol.search_terms import search_terms
-from site_node.deidentify.actions import CHARACTER_SET, ElementActions, Outcome
+from site_node.deidentify.actions import CHARACTER_SET, NO_NOTES, ElementActions, NewElement, Notes, Outcome
 from site_node.deidentify.codes import is_of_known_scheme, standing_values
 from site_node.deidentify.context import StudyContext
 from site_node.deidentify.hidden_bytes import LUT_DATA, check_palettes, check_table, has_palette
-from site_node.deidentify.kinds import INSTANCE
+from site_node.deidentify.kinds import INSTANCE, PATIENT_AGE
 from site_node.deidentify.native_pixels import UnusedBits
 from site_node.deidentify.private import private_rule, safe_creator
 from site_node.deidentify.reasons import unsupported
@@ -42,9 +42,12 @@ _CODE_VRS = {_CODE_VALUE: "SH", _SCHEME: "SH", _MEANING: "LO"}
 _IMPLEMENTATION = "2.25.206518923012283473928341902384752938475"  # ours, PS3.5 Annex B.2
 _VERSION = "RICORD_FED_1"
 _PRIVATE = 0x0013
+_OLDEST = b"090Y"
 _NO_CLAIMS: frozenset[str] = frozenset()
 _PREFIX = bytes(128) + b"DICM"
-_WRITTEN = frozenset({_STUDY, _SERIES, INSTANCE, _NAME, _ID, 0x00120062, 0x00120063, _METHOD_CODES, 0x00280303})
+_WRITTEN = frozenset(
+    {_STUDY, _SERIES, INSTANCE, _NAME, _ID, PATIENT_AGE, 0x00120062, 0x00120063, _METHOD_CODES, 0x00280303}
+)
 _BETWEEN = sorted({*_WRITTEN, _PRIVATE << 16, PIXEL_DATA})  # no part of a file may reach across one of these
 
 
@@ -57,6 +60,7 @@ class NewFile(NamedTuple):
     sop_instance_uid: Uid
     series_instance_uid: Uid
     unused: UnusedBits | None = None  # of the pixels
+    notes: Notes = NO_NOTES  # codes and attributes of what was mended
 
     @property
     def bytes_in_memory(self) -> int:
@@ -91,7 +95,8 @@ def assemble(
     meta = file_meta(sop_class, uids[INSTANCE], parsed.syntax)
     pixels, pixel_header, pad = _pixels(parsed)
     before = b"".join((meta, *body, pixel_header))
-    return NewFile(before, pixels, b"".join((pad, *after)), uids[INSTANCE], uids[_SERIES])
+    notes = writer.age_notes().union(*(outcome.notes for outcome in outcomes))
+    return NewFile(before, pixels, b"".join((pad, *after)), uids[INSTANCE], uids[_SERIES], notes=notes)
 
 
 def file_meta(sop_class: str, sop_instance: str, syntax: str) -> bytes:
@@ -130,6 +135,7 @@ class _Writer:
         self._facts = parsed.facts
         self._actions = actions
         self._claims: set[str] = set()  # codes of what was done in the current run
+        self._notes: Notes = NO_NOTES  # likewise
         self._explicit = parsed.explicit
         self._never = _WRITTEN | actions.condition.unused_tables
 
@@ -140,11 +146,12 @@ class _Writer:
             return previous
         if self._claims:
             self._claims = set()
+        self._notes = NO_NOTES
         parts = self.elements(run.elements, self._actions)
         if len(parts) > 1:
             groups = (list(group) for _, group in groupby(parts, key=lambda part: bisect(_BETWEEN, part[0])))
             parts = [(group[0][0], b"".join(part for _, part in group)) for group in groups]
-        outcome = Outcome(tuple(parts), frozenset(self._claims) if self._claims else _NO_CLAIMS)
+        outcome = Outcome(tuple(parts), frozenset(self._claims) if self._claims else _NO_CLAIMS, self._notes)
         self._actions.remember(run, outcome)
         return outcome
 
@@ -177,7 +184,7 @@ class _Writer:
             return encode(rule.tag, "SQ", b"", explicit=self._explicit)
         new = None
         if isinstance(element.value, bytes) and not is_sequence:
-            new = actions.new_element(rule, element.vr, element.value)
+            new = self._noted(actions.new_element(rule, element.vr, element.value))
         elif is_sequence and not isinstance(element.value, bytes):
             new = self._sequence(rule, element.value, actions)
         # An element of another kind than the table says is emptied: it may be Type 2.
@@ -195,10 +202,28 @@ class _Writer:
             yield tag, encode(tag, "LO", creator.encode(), explicit=self._explicit)
         rule = private_rule(profile, creators, tag)
         if rule is not None and isinstance(element.value, bytes):
-            new = actions.new_element(rule, element.vr, element.value)
+            new = self._noted(actions.new_element(rule, element.vr, element.value))
             if new is not None:
                 self._claims.add(profile.claims.private)
                 yield tag, new
+
+    def _noted(self, new: NewElement) -> bytes | None:
+        """The bytes of a new element, after what was mended in it is kept for the report."""
+        if new.notes:
+            self._notes |= new.notes
+        return new.encoded
+
+    def age_notes(self) -> Notes:
+        """Whether PatientAge was computed or mended; that it is capped, every age over 89 is."""
+        old, new = bytes_of(self._facts, PATIENT_AGE).strip(b" \0"), self._actions.condition.age
+        if not self._writes_age() or new in {old, _OLDEST}:
+            return NO_NOTES
+        return frozenset({("value-mended" if old else "age-computed", "PatientAge")})
+
+    def _writes_age(self) -> bool:
+        return self._context.profile.action(PATIENT_AGE) is Action.AGE and bool(
+            self._actions.condition.age or PATIENT_AGE in self._facts
+        )
 
     def _sequence(self, rule: Rule, items: Items, actions: ElementActions) -> bytes:
         bodies = []
@@ -218,7 +243,13 @@ class _Writer:
         marks = self._cache.marks.get(key)
         if marks is None:
             marks = self._cache.marks[key] = tuple(self._marks(codes))
-        return [*marks, *((tag, encode(tag, "UI", uid.encode(), explicit=self._explicit)) for tag, uid in uids.items())]
+        parts = [
+            *marks,
+            *((tag, encode(tag, "UI", uid.encode(), explicit=self._explicit)) for tag, uid in uids.items()),
+        ]
+        if self._writes_age():
+            parts.append((PATIENT_AGE, encode(PATIENT_AGE, "AS", self._actions.condition.age, explicit=self._explicit)))
+        return parts
 
     def _marks(self, codes: Iterable[str]) -> Iterable[tuple[int, bytes]]:
         """The marks that every file with these codes bears."""

@@ -17,6 +17,7 @@ from site_node.deidentify.assemble import NewFile
 from site_node.deidentify.blank import blank_pixels
 from site_node.deidentify.output import MTIME, write_new
 from site_node.deidentify.reasons import reason_of, unsupported
+from site_node.reasons import reason_for
 from site_node.study import DeidentifiedInstance, FileStamp, Instance, LeftOut
 
 _MOST = 64  # files that wait to be written, each with a descriptor
@@ -131,4 +132,5 @@ def _instance(pending: _PendingFile, out: Path) -> DeidentifiedInstance:
         sop_instance_uid=pending.new.sop_instance_uid,
         series_instance_uid=pending.new.series_instance_uid,
         source=pending.instance,
+        notes=tuple(reason_for(code, attribute=attribute) for code, attribute in sorted(pending.new.notes)),
     )

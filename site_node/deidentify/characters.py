@@ -1,23 +1,48 @@
 """Character sets: from SpecificCharacterSet to text, for searching only; what is kept is copied undecoded."""
 
 import warnings
-from functools import lru_cache
+from collections.abc import Mapping
+from functools import cache, lru_cache
 
-from pydicom.charset import convert_encodings, decode_bytes, encode_string, python_encoding
+from pydicom.charset import convert_encodings, decode_bytes, encode_string
 
 from shared.protocol.search_terms import search_terms
+from shared.protocol.value_terms import value_terms
 from site_node.deidentify.reasons import unsupported
 
 
 @lru_cache(maxsize=256)
+def defined_terms(specific_character_set: bytes) -> tuple[str, ...]:
+    """The terms of the Standard that the values of (0008,0005) mean, however they are spelled.
+
+    Raises `DicomUnsupported` for a value that no spelling of a term is.
+    """
+    values = map(_letters, specific_character_set.decode("latin-1").split("\\"))
+    try:
+        return tuple(_spellings()[value] for value in values)
+    except KeyError:
+        raise unsupported("unknown-character-set", "SpecificCharacterSet") from None
+
+
+@lru_cache(maxsize=256)
 def encodings_of(specific_character_set: bytes) -> tuple[str, ...]:
-    """Python's names of the encodings that (0008,0005) lists; raises `DicomUnsupported` for an undefined term."""
-    terms = [term.strip(" \0") for term in specific_character_set.decode("latin-1").split("\\")]
-    if any(term not in python_encoding for term in terms if term):
-        raise unsupported("unknown-character-set", "SpecificCharacterSet")
+    """Python's names of the encodings that (0008,0005) lists; raises `DicomUnsupported` as `defined_terms` does."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return tuple(convert_encodings(terms if any(terms) else [""]))
+        return tuple(convert_encodings(list(defined_terms(specific_character_set))))
+
+
+@cache
+def _spellings() -> Mapping[str, str]:
+    """Every spelling of each term, by its letters and digits; no value is the default repertoire."""
+    sets = value_terms().character_sets
+    return {
+        _letters(spelling): term for spelling, term in ({term: term for term in sets.terms} | sets.spellings).items()
+    } | {"": ""}
+
+
+def _letters(text: str) -> str:
+    return "".join(filter(str.isalnum, text.upper()))
 
 
 def readings(value: bytes, encodings: tuple[str, ...]) -> tuple[str, ...]:

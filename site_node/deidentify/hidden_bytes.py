@@ -9,6 +9,7 @@ from functools import lru_cache
 import numpy as np
 from pydicom.datadict import dictionary_VM, keyword_for_tag
 
+from shared.protocol.profile import Rule
 from shared.protocol.search_terms import search_terms
 from shared.protocol.vr import WORD_SIZES
 from site_node.deidentify.reasons import unsupported
@@ -33,10 +34,9 @@ def unused_tables(facts: Elements, *, encapsulated: bool) -> frozenset[int]:
     return (frozenset() if has_palette(facts) else tags.palettes) | (frozenset() if encapsulated else tags.offsets)
 
 
-def is_of_length(tag: int, vr: str, raw: bytes) -> bool:
+def is_of_length(rule: Rule, vr: str, raw: bytes) -> bool:
     """Whether a binary value is made of whole words, and of no more than the attribute's multiplicity allows."""
-    size = WORD_SIZES[vr]
-    most = _most_values(tag)
+    size, (_, most) = WORD_SIZES[vr], multiplicity_of(rule)
     value_size = 2 * size if vr == "AT" else size  # a tag is two words
     return len(raw) % size == 0 and (most is None or len(raw) <= most * value_size or vr.startswith("O"))
 
@@ -71,11 +71,22 @@ def _is_table(data: bytes, descriptor: bytes, *, turns: int) -> bool:
     return int(values.max()) < 1 << bits and int(np.count_nonzero(np.diff(steps))) <= turns
 
 
+def multiplicity_of(rule: Rule) -> tuple[int, int | None]:
+    """The least and the greatest number of values of an attribute; `None` where there is no bound or none is known."""
+    return _bounds(rule.multiplicity or _multiplicity(rule.tag))
+
+
 @lru_cache(maxsize=4096)
-def _most_values(tag: int) -> int | None:
-    """The upper bound of an attribute's multiplicity (PS3.6); None where it has none, or the attribute is unknown."""
+def _multiplicity(tag: int) -> str:
     try:
-        last = dictionary_VM(tag).split("-")[-1]
+        return str(dictionary_VM(tag))
     except KeyError:
-        return None
-    return int(last) if last.isdigit() else None
+        return ""
+
+
+@lru_cache(maxsize=256)
+def _bounds(multiplicity: str) -> tuple[int, int | None]:
+    """Of `1`, `3`, `1-n`, `2-2n` or `1-8`, as PS3.6 writes them."""
+    first, _, last = multiplicity.partition("-")
+    last = last or first
+    return int(first) if first.isdecimal() else 1, int(last) if last.isdecimal() else None

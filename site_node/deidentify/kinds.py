@@ -11,12 +11,13 @@ from site_node.study import Identity
 _PADDING = " \0"
 _OVERLAYS = range(0x60000000, 0x60200000, 0x00020000)
 _BITS, _POSITION = 0x0100, 0x0102  # OverlayBitsAllocated, OverlayBitPosition
-INSTANCE = 0x00080018
+INSTANCE, BIRTH_DATE, PATIENT_AGE = 0x00080018, 0x00100030, 0x00101010
 _REGIONS, _OFFSETS = 0x00186011, 0x7FE00001  # SequenceOfUltrasoundRegions, ExtendedOffsetTable
-# What a file says of itself: kind, signs of text in its pixels, patient, study, shape of the pixels, earlier method.
+# What a file says of itself: kind, signs of text in its pixels, patient, age, study, shape of the pixels,
+# earlier method.
 FACTS = frozenset(
-    {0x00080005, 0x00080008, 0x00080016, INSTANCE, 0x00080020, 0x00080064, 0x00100020, 0x00120064, _REGIONS,
-     0x0020000D, 0x0020000E, 0x00280301, _OFFSETS}
+    {0x00080005, 0x00080008, 0x00080016, INSTANCE, 0x00080020, 0x00080064, 0x00100020, BIRTH_DATE,
+     PATIENT_AGE, 0x00120064, _REGIONS, 0x0020000D, 0x0020000E, 0x00280301, _OFFSETS}
     | SHAPE_FACTS
     | {base | place for base in _OVERLAYS for place in (_BITS, _POSITION)}
 )  # fmt: skip

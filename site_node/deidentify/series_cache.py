@@ -9,8 +9,9 @@ from site_node.deidentify.characters import encodings_of
 from site_node.deidentify.context import StudyContext, naming_tags
 from site_node.deidentify.fast_reader import Reading
 from site_node.deidentify.hidden_bytes import unused_tables
-from site_node.deidentify.kinds import FACTS, INSTANCE, check_subject, kind_of
+from site_node.deidentify.kinds import BIRTH_DATE, FACTS, INSTANCE, PATIENT_AGE, check_subject, kind_of
 from site_node.deidentify.native_pixels import NativePixels, native_pixels
+from site_node.deidentify.patient_age import new_age
 from site_node.deidentify.shapes import FileMetas, Shapes
 from site_node.dicom.elements import ParsedFile, bytes_of
 
@@ -83,12 +84,14 @@ class SeriesCache:
 
 def _condition_of(context: StudyContext, parsed: ParsedFile, kind: str) -> Condition:
     facts = parsed.facts
+    birth, day = (bytes_of(facts, tag).decode("latin-1") for tag in (BIRTH_DATE, _STUDY_DATE))
     return Condition(
         context=context,
         kind=kind,
         explicit=parsed.explicit,
         encodings=encodings_of(bytes_of(facts, CHARACTER_SET)),
-        study_date=bytes_of(facts, _STUDY_DATE).decode("latin-1"),
+        study_date=day,
+        age=new_age(bytes_of(facts, PATIENT_AGE), birth, day),
         unused_tables=unused_tables(facts, encapsulated=parsed.encapsulated),
         creators=tuple((tag, bytes_of(facts, tag)) for tag in facts if tag >> 16 & 1),
     )

@@ -19,10 +19,10 @@ from site_node.deidentify.kinds import cleaned_frames
 from site_node.deidentify.output import read_span
 from site_node.deidentify.reasons import reason_of, unsupported
 from site_node.deidentify.series_cache import SeriesCache
-from site_node.deidentify.study_reader import StudyReader, open_source
+from site_node.deidentify.study_reader import StudyReader, open_source, opened
 from site_node.dicom.elements import ParsedFile
 from site_node.pseudonyms.keyed import Pseudonyms
-from site_node.study import Deidentified, Ending, Included, Instance, LeftOut, Reason, Refused
+from site_node.study import Deidentified, Ending, Identity, Included, Instance, LeftOut, Reason, Refused
 
 Clinical = dict[str, str | int | float | None]
 
@@ -54,16 +54,11 @@ def deidentify(
     Raises:
         DiskFull: nothing could be written; no folder is left.
     """
-    identity = study.study.identity
+    identity, left_out = study.study.identity, dict[Path, LeftOut]()
     if identity is None:
         ending, reason = reason_of(unsupported("no-identity", "PatientID"))
         return Refused(key=study.key, ending=ending, reasons=(reason,))
-    reader, left_out = StudyReader(profile, identity), dict[Path, LeftOut]()
-    for instance in study.kept:
-        with leaving_out(instance, left_out):
-            reader.collect_names(instance.path)
-    study_uid = study.study.study_instance_uid
-    context = StudyContext(profile, pseudonyms, identity, study_uid, reader.names.identifiers(), searched=searched)
+    reader, context = _read_names(study, identity, profile, pseudonyms, left_out, searched=searched)
     try:
         with unfinished_folder(out) as folder:
             with Batch(folder, out, left_out) as batch:
@@ -78,12 +73,47 @@ def deidentify(
         key=study.key,
         site_id=pseudonyms.site_id,
         patient=context.pseudonym,
-        study_instance_uid=pseudonyms.uid(study_uid),
+        study_instance_uid=pseudonyms.uid(study.study.study_instance_uid),
         profile_digest=profile.digest,
         instances=tuple(batch.instances),
         left_out=(*study.left_out, *_in_order(study, left_out)),
         clinical=clinical,
     )
+
+
+def foresee(study: Included, *, profile: Profile, pseudonyms: Pseudonyms) -> tuple[LeftOut, ...]:
+    """The instances that `deidentify` would leave out, found without writing a file; the arguments are as there.
+
+    Text in pixels is not searched for.
+    """
+    identity, left_out = study.study.identity, dict[Path, LeftOut]()
+    if identity is None:
+        ending, reason = reason_of(unsupported("no-identity", "PatientID"))
+        return tuple(LeftOut(instance=instance, ending=ending, reasons=(reason,)) for instance in study.kept)
+    reader, context = _read_names(study, identity, profile, pseudonyms, left_out, searched=True)
+    for instance in study.kept:
+        if instance.path not in left_out:
+            with leaving_out(instance, left_out), opened(instance.path) as file:
+                rewritten(reader.read_again(file, instance.path), file, context, reader.cache, blanked=False)
+    return tuple(_in_order(study, left_out))
+
+
+def _read_names(
+    study: Included,
+    identity: Identity,
+    profile: Profile,
+    pseudonyms: Pseudonyms,
+    left_out: dict[Path, LeftOut],
+    *,
+    searched: bool,
+) -> tuple[StudyReader, StudyContext]:
+    """The first round: what every file of the study names; what cannot be read is added to `left_out`."""
+    reader = StudyReader(profile, identity)
+    for instance in study.kept:
+        with leaving_out(instance, left_out):
+            reader.collect_names(instance.path)
+    study_uid = study.study.study_instance_uid
+    return reader, StudyContext(profile, pseudonyms, identity, study_uid, reader.names.identifiers(), searched=searched)
 
 
 def rewritten(parsed: ParsedFile, file: int, context: StudyContext, cache: SeriesCache, *, blanked: bool) -> NewFile:

@@ -15,7 +15,7 @@ from shared.protocol.criteria import Criteria
 from site_node.screen.facts import Facts, read_facts
 from site_node.screen.instance import check_instance
 from site_node.screen.patient import check_study
-from site_node.screen.reasons import reason, unique, worst
+from site_node.screen.reasons import gravest, reason, unique, worst
 from site_node.screen.series import check_series
 from site_node.study import (
     ClinicalRow,
@@ -42,8 +42,11 @@ class SeriesAssessment(Frozen):
 
     @property
     def outcome(self) -> Severity:
-        """`REJECT` where nothing is kept, else the gravest severity of what is."""
-        return worst(self.reasons) if self.kept else Severity.REJECT
+        """The gravest severity of what is kept; where nothing is, `REVIEW` if a person may save it, else `REJECT`."""
+        if self.kept:
+            return worst(self.reasons)
+        is_savable = any(entry.ending is Ending.QUARANTINED for entry in self.left_out)
+        return Severity.REVIEW if is_savable else Severity.REJECT
 
 
 class Assessment(Frozen):
@@ -56,11 +59,11 @@ class Assessment(Frozen):
 
     @property
     def outcome(self) -> Severity:
-        """`REJECT` where the whole study is rejected or nothing is kept, else the gravest severity of what is kept."""
-        remaining = [series for series in self.series if series.kept]
+        """`REJECT` where the whole study is rejected or nothing remains, else the gravest severity of what does."""
+        remaining = [series.outcome for series in self.series if series.outcome is not Severity.REJECT]
         if worst(self.reasons) is Severity.REJECT or not (remaining or self.unreadable):
             return Severity.REJECT
-        return worst([*self.reasons, *(why for series in remaining for why in series.reasons)])
+        return gravest([worst(self.reasons), *remaining])
 
     @property
     def all_reasons(self) -> tuple[Reason, ...]:
@@ -105,6 +108,29 @@ def decide(assessment: Assessment) -> Included | Review | Excluded:
             [*assessment.reasons, *(why for series in all_series if series.kept for why in series.reasons)]
         ),
     )
+
+
+def kept_of(assessment: Assessment) -> Included | None:
+    """The study as the next stage would receive it if a person let through what waits; `None` if nothing remains."""
+    kept = tuple(instance for series in assessment.series for instance in series.kept)
+    if assessment.outcome is Severity.REJECT or not kept:
+        return None
+    return Included(study=assessment.study, kept=kept, left_out=(), warnings=())
+
+
+def without(assessment: Assessment, left_out: Iterable[LeftOut]) -> Assessment:
+    """The assessment with the instances that a later stage would leave out left out already."""
+    entries = {entry.instance.path: entry for entry in left_out}
+    series = tuple(
+        member.model_copy(
+            update={
+                "kept": tuple(instance for instance in member.kept if instance.path not in entries),
+                "left_out": (*member.left_out, *(entries[kept.path] for kept in member.kept if kept.path in entries)),
+            }
+        )
+        for member in assessment.series
+    )
+    return assessment.model_copy(update={"series": series})
 
 
 def assess(

@@ -1,16 +1,13 @@
 """Rules for the study as a whole: one patient, age at the study date, COVID status, the clinical row."""
 
-import re
 from collections.abc import Sequence
-from datetime import date
 
 from shared.protocol.criteria import AgeRule, CovidRule, Criteria, LinkageRule
+from site_node.dicom.patient_age import age_between, parse_age
 from site_node.screen.facts import Facts
 from site_node.screen.reasons import reason
 from site_node.study import ClinicalRow, NoRowReason, Reason
 
-_OLDEST = 130  # years; an age above is an error in the birth date
-_UNITS_UNDER_18 = {"D": 365, "W": 52, "M": 12}
 _NO_ROW = {
     NoRowReason.NO_ROW: "clinical-row-missing",
     NoRowReason.OTHER_EXAM: "clinical-other-exam",
@@ -47,7 +44,15 @@ def _check_unique(members: Sequence[Facts]) -> tuple[Reason, ...]:
 
 
 def check_age(members: Sequence[Facts], clinical: ClinicalRow | None, rule: AgeRule) -> tuple[Reason, ...]:
-    """The youngest age that the images state, or else the sheet's, reaches the minimum."""
+    """The youngest age that the images state, or else the sheet's, reaches the minimum.
+
+    A person looks where an age that could exclude somebody cannot be relied on.
+    """
+    doubts = dict.fromkeys(
+        code for facts in members if rule.younger != "accept" and (code := _doubt(facts, rule.minimum_years))
+    )
+    if doubts:
+        return tuple(why for code in doubts for why in reason("review", code, "PatientAge"))
     ages = [age for facts in members for age in stated_ages(facts)]
     if not ages and isinstance(stated := clinical and clinical.values.get("age"), int):
         ages = [stated]
@@ -64,27 +69,19 @@ def image_age(facts: Facts) -> int | None:
 
 
 def stated_ages(facts: Facts) -> list[int]:
-    """Whole years at the study date by the birth date, then by PatientAge, which may contradict it."""
-    born, day = facts.birth_date, facts.study_date
-    by_birth = years_between(born, day) if born and day else None
-    ages = (by_birth if by_birth is not None and 0 <= by_birth <= _OLDEST else None, years_of(facts.age))
-    return [age for age in ages if age is not None]
+    """Whole years at the study date by the birth date, then by PatientAge, which may differ by one."""
+    by_birth, stated = age_between(facts.birth_date, facts.study_date), parse_age(facts.age)
+    return [age for age in (by_birth, stated.years if stated else None) if age is not None]
 
 
-def years_between(birth: date, day: date) -> int:
-    """Completed years."""
-    return day.year - birth.year - ((day.month, day.day) < (birth.month, birth.day))
-
-
-def years_of(text: str) -> int | None:
-    """Whole years of an AS value `nnn[DWMY]`; days, weeks and months mean a child, whatever their number."""
-    match = re.fullmatch(r"(\d{3})([DWMY])", text)
-    if not match:
-        return None
-    number, unit = int(match[1]), match[2]
-    if unit == "Y":
-        return number if number <= _OLDEST else None
-    return min(number // _UNITS_UNDER_18[unit], 17)
+def _doubt(facts: Facts, minimum_years: int) -> str:
+    """The code of why PatientAge cannot be relied on; empty where it can, is not stated, or both ages are too low."""
+    by_birth, stated = age_between(facts.birth_date, facts.study_date), parse_age(facts.age)
+    if stated is None:
+        return "malformed-age" if facts.age else ""
+    if by_birth is not None and stated.contradicts(by_birth):
+        return "age-conflict" if max(stated.years, by_birth) >= minimum_years else ""
+    return "age-placeholder" if stated.is_placeholder and by_birth is None else ""
 
 
 def check_covid(clinical: ClinicalRow | None, rule: CovidRule) -> tuple[Reason, ...]:

@@ -16,7 +16,12 @@ def reason(outcome: Outcome, code: str, attribute: str | None) -> tuple[Reason, 
 
 def worst(reasons: Iterable[Reason]) -> Severity:
     """The gravest severity among reasons; `ACCEPT` without any."""
-    return max((why.severity for why in reasons), key=_ORDER.index, default=Severity.ACCEPT)
+    return gravest(why.severity for why in reasons)
+
+
+def gravest(severities: Iterable[Severity]) -> Severity:
+    """The gravest severity; `ACCEPT` without any."""
+    return max(severities, key=_ORDER.index, default=Severity.ACCEPT)
 
 
 def unique(reasons: Iterable[Reason]) -> tuple[Reason, ...]:

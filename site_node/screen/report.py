@@ -12,7 +12,7 @@ from pydantic import Field
 from shared.frozen import Frozen
 from shared.protocol.criteria import Criteria
 from site_node.screen.decide import Assessment, SeriesAssessment
-from site_node.screen.reasons import worst
+from site_node.screen.reasons import gravest
 from site_node.study import Reason, Severity
 
 Line = dict[str, Any]
@@ -86,7 +86,7 @@ def _series_line(study: str, series: SeriesAssessment, unassigned: Sequence[Unas
     reasons += [_plain(file.reason, file.instance) for file in unassigned]
     outcome = series.outcome
     if outcome is not Severity.REJECT:
-        outcome = worst([*series.reasons, *(file.reason for file in unassigned)])
+        outcome = gravest([outcome, *(file.reason.severity for file in unassigned)])
     return _line(study, series.series_instance_uid, outcome, reasons)
 
 

@@ -6,14 +6,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from shared.ids import EXAMPLE_SITE_ID
 from shared.protocol.criteria import Criteria
+from shared.protocol.loader import load_profile
 from site_node.clinical.matching import KnownStudy, UnmatchedRow, unmatched
 from site_node.clinical.sheet import ClinicalSheet
+from site_node.deidentify.study import foresee
 from site_node.node.composition import join_keys, row_for
+from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.pseudonyms.names import SECRET_BYTES, KeyedNames
 from site_node.receive.folder import Reception, receive_folder
 from site_node.receive.refusals import RefusedFile
-from site_node.screen.decide import assess
+from site_node.screen.decide import assess, kept_of, without
 from site_node.screen.report import Line, UnassignedFile, study_lines, unassigned_lines
 from site_node.standalone.scratch import scratch_folder
 from site_node.study import Severity
@@ -27,11 +31,16 @@ def temporary_reception(source: Path) -> Iterator[Reception]:
 
 
 class Screening:
-    """Screens folders one after the other, and counts the files that belong to no study."""
+    """Screens folders one after the other, and counts the files that belong to no study.
+
+    What de-identification would leave out is left out here already, with its reasons.
+    """
 
     def __init__(self, criteria: Criteria, sheet: ClinicalSheet | None) -> None:
         self._criteria = criteria
         self._sheet = sheet
+        self._profile = load_profile()
+        self._pseudonyms = Pseudonyms(os.urandom(SECRET_BYTES), EXAMPLE_SITE_ID)  # no file is written under them
         self._studies: list[KnownStudy] = []
         self.files: Counter[str] = Counter()
 
@@ -45,6 +54,10 @@ class Screening:
                     self._studies.append(KnownStudy(study.key, join_keys(study)))
                 checked = self._sheet is not None
                 assessment = assess(study, criteria=self._criteria, clinical=row, clinical_checked=checked)
+                kept = kept_of(assessment)
+                if kept is not None:
+                    foreseen = foresee(kept, profile=self._profile, pseudonyms=self._pseudonyms)
+                    assessment = without(assessment, foreseen)
                 own = unassigned.pop(study.study_instance_uid, [])
                 yield from study_lines(
                     assessment, self._criteria, checked=checked, held_reason=held.get(study.key), unassigned=own

@@ -126,7 +126,7 @@ class TemporaryNode:
             name = output_name(task.study, instance, self.pseudonyms)
             if name is not None and instance.name in made:
                 outputs[name] = made[instance.name].path
-                published[instance.name] = FileOutcome(DEIDENTIFIED, output=name)
+                published[instance.name] = FileOutcome(DEIDENTIFIED, made[instance.name].notes, output=name)
             elif name is not None:
                 remove_output(name, out)
         publish(outputs, out)

@@ -16,7 +16,7 @@ from site_node.validate.mapping import Condition, ElementOutcome, Patient, check
 from site_node.validate.presence import missing_in
 from site_node.validate.private import PrivateRules
 
-_CLASS = 0x00080016
+_CLASS, _STUDY_DATE, _BIRTH_DATE = 0x00080016, 0x00080020, 0x00100030
 
 
 @dataclass
@@ -52,7 +52,13 @@ class StudyComparison:
 
     def judge(self, new: Document, old: Document, private: PrivateRules) -> Mapping[int, PartJudgement]:
         """The parts of a file in which something is wrong, by tag; `private` are its listed private elements."""
-        condition = Condition(charset_of(old), charset_of(new), private, new.first(_CLASS).decode("latin-1"))
+        condition = Condition(
+            charset_of(old),
+            charset_of(new),
+            private,
+            new.first(_CLASS).decode("latin-1"),
+            (old.first(_BIRTH_DATE), old.first(_STUDY_DATE)),
+        )
         if condition != self._condition:
             self._condition, self._runs = condition, {}
             self._forget(set(self._judgements))

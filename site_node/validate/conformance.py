@@ -19,6 +19,7 @@ from site_node.validate.entropy import CodestreamBroken
 from site_node.validate.finding import Finding
 from site_node.validate.hidden_bytes import bad_palettes, bad_tables, has_too_many, is_palette, unread_tables
 from site_node.validate.native_pixels import hides_bits
+from site_node.validate.numbers import is_beyond
 from site_node.validate.private import CREATOR, PrivateRules, holds_any, safe_elements
 from site_node.validate.reader import read_document
 from site_node.validate.values import day_of, has_form
@@ -86,7 +87,11 @@ def check_whole(document: Document, rules: Rules, private: PrivateRules) -> Iter
 def check_part(part: Part, rules: Rules, private: PrivateRules, charset: tuple[str, ...]) -> Iterator[Finding]:
     """Findings of a top-level element and everything in its items, whose texts are in these character sets."""
     yield from _check_order(part)
-    unused = (element for element in part if has_too_many(element) or (element.path and is_palette(element.tag)))
+    unused = (
+        element
+        for element in part
+        if has_too_many(element, private.get((element.path, element.tag))) or (element.path and is_palette(element.tag))
+    )
     for element in (*unused, *bad_tables(part)):
         yield Finding(code="unread", attribute=name_of(element.tag, rules.profile))
     for element in part:
@@ -236,6 +241,8 @@ def _check_value(element: Element, rule: Rule, rules: Rules) -> Iterator[Finding
         return
     if vr and vr != "SQ" and not has_form(element.raw, vr):
         yield Finding(code="value-form", attribute=rule.keyword)
+    if is_beyond(element.raw, vr, rule.keyword):
+        yield Finding(code="number", attribute=rule.keyword)
     if vr == "UI" and not all(_is_known_uid(value, rule, rules) for value in element.raw.split(b"\\")):
         yield Finding(code="foreign-uid", attribute=rule.keyword)
     if rule.tag == _AGE and element.raw.rstrip(b" \0") > _OLDEST and element.raw[3:4] == b"Y":

@@ -10,11 +10,13 @@ from operator import ne
 
 from pydicom.datadict import get_entry
 
+from shared.protocol.profile import Rule
 from shared.protocol.search_terms import search_terms
 from shared.protocol.vr import WORD_SIZES
 from site_node.validate.elements import Document, Element, Part, Path
 
 _PHOTOMETRIC = 0x00280004
+_COUNTED = frozenset({"CS", "DS", "IS", "TM"})
 _DESCRIPTOR, _DATA = 0x00283002, 0x00283006
 _PALETTE_TURNS = 8
 
@@ -32,11 +34,16 @@ def is_palette(tag: int) -> bool:
     return tag in search_terms().tags.palettes
 
 
-def has_too_many(element: Element) -> bool:
-    """Whether a binary value has more numbers than its attribute's multiplicity allows (PS3.6)."""
+def has_too_many(element: Element, safe: Rule | None) -> bool:
+    """Whether a code or number has more values than its attribute's multiplicity allows (PS3.6).
+
+    `safe` is the rule of a listed private element.
+    """
+    most = _most(safe.multiplicity if safe else _multiplicity(element.tag))
+    if element.vr in _COUNTED:
+        return 0 < most <= element.raw.count(b"\\")
     if element.vr not in WORD_SIZES or element.vr[0] == "O":
         return False
-    most = _multiplicity(element.tag)
     size = 4 if element.vr == "AT" else WORD_SIZES[element.vr]  # a tag is two words
     return most > 0 and len(element.raw) > most * size
 
@@ -76,10 +83,14 @@ def _is_table(raw: bytes, descriptor: bytes, *, most_turns: int) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _multiplicity(tag: int) -> int:
-    """The most values that an attribute may have; 0 where there is no bound."""
+def _multiplicity(tag: int) -> str:
     try:
-        most = get_entry(tag)[1].rpartition("-")[2]
+        return str(get_entry(tag)[1])
     except KeyError:
-        return 0
+        return ""
+
+
+def _most(multiplicity: str) -> int:
+    """The most values that an attribute may have; 0 where there is no bound."""
+    most = multiplicity.rpartition("-")[2]
     return int(most) if most.isdecimal() else 0

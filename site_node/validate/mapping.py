@@ -18,6 +18,7 @@ from site_node.validate.conformance import DUMMY, STANDARD_ROOT, Rules, in_marks
 from site_node.validate.elements import Document, Element, Part, Path, forget
 from site_node.validate.entropy import CodestreamBroken
 from site_node.validate.finding import Finding
+from site_node.validate.meant import charset_terms, is_age_of, says_the_same
 from site_node.validate.native_pixels import pixel_bytes
 from site_node.validate.private import PrivateRules
 from site_node.validate.values import day_of
@@ -26,7 +27,8 @@ from site_node.validate.words import KEPT
 _PAD = b" \0"
 _PIECE = 1 << 16  # bytes compared at once: copies of this size are cheap
 _WINDOW = 1 << 22  # bytes of a mapped file that may be in memory at once
-_OLDEST = b"090Y"
+_CHARSET = 0x00080005
+_RESPELLED = frozenset({"CS", "DS", "IS"})
 _DATE_LIKE = re.compile(r"(\d{4})\.?(\d{2})?\.?(\d{2})?((?<=\d{8})\d{2,6}(?:\.\d{1,6})?)?(?:[+-]\d{4})?")
 Place = tuple[Path, int]
 ElementOutcome = tuple[str, str]  # kept, changed or removed; the keyword
@@ -52,6 +54,7 @@ class Condition(NamedTuple):
     new_charset: tuple[str, ...]  # of the new file's
     private: PrivateRules  # the new file's listed private elements
     sop_class: str
+    dates: tuple[bytes, bytes]  # birth and study date of the source
 
 
 def check_against_source(
@@ -86,6 +89,9 @@ def _check_element(element: Element, origin: Element | None, rule: Rule, patient
         return ""
     if not new or (new == DUMMY and rule.action is not Action.UID):
         return ""  # emptied; the check of Type 1 and 2 says whether it may be
+    if rule.action is Action.AGE:
+        dates = condition.dates if not element.path else (b"", b"")
+        return "" if is_age_of(new, origin.raw.strip(_PAD) if origin else b"", *dates) else "age-mapping"
     if origin is None or origin.items >= 0:
         return "added"
     return _compare(new, origin.raw.strip(_PAD), rule, patient, condition)
@@ -107,17 +113,13 @@ def _compare(new: bytes, old: bytes, rule: Rule, patient: Patient, condition: Co
 
 
 def _may_differ(new: bytes, old: bytes, rule: Rule, condition: Condition) -> bool:
-    """Whether the profile's action may turn `old` into `new`: a capped age, codes or parts of a text left out."""
-    if rule.action is Action.AGE:
-        return new == _OLDEST and old > new
-    if rule.vrs == {"CS"}:
-        return _values(new) <= {b"", DUMMY, *_values(old)}
+    """Whether the profile's action may turn `old` into `new`: another spelling, values or parts of a text left out."""
+    if rule.tag == _CHARSET:
+        return charset_terms(old) == tuple(new.decode("latin-1").split("\\"))
+    if rule.action is Action.KEEP and len(rule.vrs & _RESPELLED) == 1:
+        return says_the_same(new, old, min(rule.vrs))
     letters = iter(normal(text_of(old, condition.charset)))
     return bool(rule.vrs & KEPT) and all(letter in letters for letter in normal(text_of(new, condition.new_charset)))
-
-
-def _values(raw: bytes) -> set[bytes]:
-    return {value.strip(_PAD) for value in raw.split(b"\\")}
 
 
 def _is_mapped(new: bytes, old: bytes, patient: Patient) -> bool:

@@ -1,22 +1,25 @@
 """The search for the source's identifiers in the output: in texts, in numbers, in every byte outside the pixels."""
 
 import re
-import struct
 from collections.abc import Iterator, Mapping
+from itertools import accumulate, takewhile
 
 from shared.protocol.profile import Action, Rule
 from site_node.validate.characters import CHARSET, charset_of, normal, text_of
 from site_node.validate.conformance import Rules, in_marks, is_ours, name_of
 from site_node.validate.elements import Document, Element, UnseenElements
 from site_node.validate.finding import Finding
+from site_node.validate.meant import charset_terms
+from site_node.validate.numbers import numbers_of, shows
 from site_node.validate.private import CREATOR, safe_elements
 from site_node.validate.search import Kind, Search
 from site_node.validate.values import TEXT
 
 _WRITTEN = frozenset({CHARSET, 0x00080050, 0x00100010, 0x00100020, 0x00120062, 0x00120063, 0x00280303})
+_NUMERIC = 5  # digits of a number that does not occur by chance
+_MOST_SPLIT = 16  # values that one number may be split over
 _PRINTABLE = re.compile(rb"[ -~]{6,}")  # in compressed frames, whose other bytes only a decoder reads
 _CHECKED_ELSEWHERE = frozenset({"DA", "DT", "UI"})  # each is compared with the value it must have
-_BINARY = {"FD": "d", "FL": "f", "SL": "i", "UL": "I", "SV": "q", "UV": "Q"}  # numbers that can hold five digits
 
 
 class OutputContent:
@@ -72,23 +75,27 @@ def _is_written(element: Element, rule: Rule | None, rules: Rules) -> bool:
 
 def _search_element(element: Element, search: Search, charset: tuple[str, ...], rule: Rule | None) -> str:
     vr = element.vr or (min(rule.vrs) if rule else "")
-    if vr in _CHECKED_ELSEWHERE:
+    if vr in _CHECKED_ELSEWHERE or (element.tag == CHARSET and charset_terms(element.raw) is not None):
         return ""
     if vr in {"IS", "DS", "TM", "AS"}:
-        values = element.raw.decode("latin-1").split("\\")
-        return next(filter(None, (search.in_number(value, is_short=vr == "TM") for value in values)), "")
-    if vr in _BINARY:
-        return _search_binary(element.raw, _BINARY[vr], search)
+        return _in_numbers(element.raw, search, is_short=vr == "TM") or _in_measures(element.raw, search, vr)
     if vr in TEXT or vr in {"", "UN"}:
         is_description = rule is None or rule.action is Action.CLEAN
         kind = Kind(vr == "CS", is_description, rule is not None and "Manufacturer" in rule.keyword)
         return search.in_text(text_of(element.raw, charset), kind)
-    return ""
+    return _in_measures(element.raw, search, vr)
 
 
-def _search_binary(raw: bytes, letter: str, search: Search) -> str:
-    """The code of what a binary number is."""
-    size = struct.calcsize(f"<{letter}")
-    values = struct.unpack(f"<{len(raw) // size}{letter}", raw[: len(raw) // size * size])
-    whole = {int(value) for value in values if abs(value) >= 10**4 and value == value // 1}
-    return next(filter(None, (search.in_number(str(value), is_short=True) for value in whole)), "")
+def _in_numbers(raw: bytes, search: Search, *, is_short: bool) -> str:
+    """The code of what one of the numbers is, or several of them joined."""
+    values = raw.decode("latin-1").strip(" \0").split("\\")
+    for at in range(len(values)):
+        joined = accumulate(takewhile(str.isdecimal, map(str.strip, values[at : at + _MOST_SPLIT])))
+        if any(len(run) >= _NUMERIC and run in search.identifiers.numbers for run in joined):
+            return "residual-identifier"
+    return next(filter(None, (search.in_number(value, is_short=is_short) for value in values)), "")
+
+
+def _in_measures(raw: bytes, search: Search, vr: str) -> str:
+    """The code of a number of the patient, or a day, in decimal or binary numbers of any form."""
+    return "residual-identifier" if any(shows(number, search.own, vr) for number in numbers_of(raw, vr)) else ""

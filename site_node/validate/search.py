@@ -18,6 +18,7 @@ from site_node.validate.identifiers import Identifiers
 _LONGEST_RUN = 4  # words that may make one identifier
 _TIME = 6  # digits of a time of day
 _WHOLE_DAY = 8  # digits
+_NUMERIC, _LONGEST_NUMBER = 5, 40  # digits
 _UID_LIKE = re.compile(r"\d+(?:\.\d+){2,}")
 _TOKEN = re.compile(r"[^\W_]+")
 _SHORT_NUMBER = re.compile(r"[0-9]{1,4}")
@@ -39,6 +40,7 @@ class Search:
 
     def __init__(self, identifiers: Identifiers, rules: Rules) -> None:
         self.identifiers = identifiers
+        self.own = _own_numbers(identifiers)
         self._rules = rules
         self._cache: dict[tuple[str, Kind], str] = {}
         self._borne = identifiers.inside | identifiers.words | identifiers.people
@@ -141,6 +143,14 @@ class Search:
     def _holds_uid(self, text: str) -> bool:
         """Whether a text holds one of the source's UIDs, and not as part of a longer one."""
         return not self.identifiers.uids.isdisjoint(_UID_LIKE.findall(text))
+
+
+def _own_numbers(identifiers: Identifiers) -> frozenset[int]:
+    """Numbers of five digits or more, and each day as digits, to compare numbers with."""
+    digits = (
+        form.lstrip("0") for form in identifiers.numbers | identifiers.days if form.isascii() and form.isdecimal()
+    )
+    return frozenset(int(form) for form in digits if _NUMERIC <= len(form) <= _LONGEST_NUMBER)
 
 
 def words_of(text: str) -> list[str]:

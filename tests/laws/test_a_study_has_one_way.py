@@ -51,7 +51,7 @@ def _series(folder: Path, name: str) -> None:
 
 
 def _minor(folder: Path, name: str) -> None:
-    _film(folder, name, PatientAge="017Y")
+    _film(folder, name, PatientAge="017Y", PatientBirthDate="")
 
 
 def _nobody(folder: Path, name: str) -> None:

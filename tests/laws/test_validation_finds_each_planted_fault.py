@@ -259,10 +259,10 @@ def test_claims_about_the_study_are_computed_again(tmp_path: Path) -> None:
 
 
 def test_form_errors_that_the_source_had_are_counted_and_not_held_against_us(tmp_path: Path) -> None:
-    """A lower-case code copied as the source had it is counted and is not a finding."""
-    source = _study(tmp_path / "in", [make_dx()])
+    """A time with colons copied as the source had it is counted and is not a finding."""
+    source = _study(tmp_path / "in", [make_dx(StudyTime="101500")])
     path = source.kept[0].path
-    content = path.read_bytes().replace(b"MONOCHROME2", b"monochrome2")
+    content = path.read_bytes().replace(b"101500", b"10:15 ")
     path.write_bytes(content)
     instance = source.kept[0].model_copy(update={"sha256": Sha256(hashlib.sha256(content).hexdigest())})
     study = source.study.model_copy(update={"instances": (instance,)})

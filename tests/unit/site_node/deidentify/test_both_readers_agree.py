@@ -57,7 +57,7 @@ def test_both_readers_give_the_same_of_every_real_file() -> None:
         if isinstance(fast, bytes) and isinstance(slow, bytes):
             assert fast == slow, path.name
             compared += 1
-    assert compared > 70
+    assert compared > 60  # some say two ages, or none that anybody has, and wait for a person
 
 
 @pytest.mark.parametrize(

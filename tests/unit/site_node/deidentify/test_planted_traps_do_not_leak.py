@@ -223,10 +223,10 @@ def test_uids_inside_text(tmp_path: Path, text: str) -> None:
 )
 def test_age(tmp_path: Path, age: str, expected: str) -> None:
     """Over 89 is one group; the rest stays (screening excludes patients under 18)."""
-    assert run_one(tmp_path, make_dx(PatientAge=age)).dataset.PatientAge == expected
+    assert run_one(tmp_path, make_dx(PatientAge=age, PatientBirthDate="")).dataset.PatientAge == expected
 
 
-@pytest.mark.parametrize("age", ["45", "45Y", "ABCY", "1000Y"])
+@pytest.mark.parametrize("age", ["ABCY", "1000Y", "4.5"])
 def test_malformed_age_waits_for_a_person(tmp_path: Path, age: str) -> None:
     """What cannot be read as an age may hide one over 89."""
     dataset = make_dx(PatientAge=None)

@@ -200,7 +200,7 @@ def test_ages_over_89_are_one_group_in_every_profile(profile: str, age: str, kep
 def test_minors_are_excluded_and_missing_ids_wait_in_every_profile(profile: str, tmp_path: Path) -> None:
     """Under 18 by age or by birth date, and no PatientID, whatever the profile; adults go on beside them."""
     films = {
-        "adult": make_dx(PatientAge="018Y"),
+        "adult": make_dx(PatientAge="018Y", PatientBirthDate=""),
         "minor-age": make_dx(PatientAge="017Y", PatientBirthDate="", PatientID="B"),
         "minor-months": make_dx(PatientAge="018M", PatientBirthDate="", PatientID="C"),
         "minor-birth": make_dx(PatientAge="", PatientBirthDate="20100101", StudyDate="20200615", PatientID="D"),

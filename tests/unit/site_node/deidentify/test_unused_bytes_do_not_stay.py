@@ -37,6 +37,7 @@ def test_a_palette_of_a_palette_picture_stays(tmp_path: Path) -> None:
     """Without it there is no picture."""
     table = bytes(range(256)) * 2
     dataset = make_dx(PhotometricInterpretation="PALETTE COLOR")
+    dataset.RedPaletteColorLookupTableDescriptor = [256, 0, 16]
     dataset.RedPaletteColorLookupTableData = table
     dataset.RedPaletteColorLookupTableDescriptor = [256, 0, 16]
     assert run_one(tmp_path, dataset).dataset.RedPaletteColorLookupTableData == table

@@ -45,7 +45,10 @@ def test_two_workers_end_studies_as_one_process_does(tmp_path: Path) -> None:
         source.mkdir()
         for number in range(STUDIES):
             age = "009Y" if number == 1 else "045Y"
-            write_file(make_dx(study=f"s{number}", PatientID="P", PatientAge=age), source / f"{number}.dcm")
+            write_file(
+                make_dx(study=f"s{number}", PatientID="P", PatientAge=age, PatientBirthDate=""),
+                source / f"{number}.dcm",
+            )
         with open_node(home) as node:
             receive_source(node, source)
             completed = run_pass(node, State.SUBMITTED)

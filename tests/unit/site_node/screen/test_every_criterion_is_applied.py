@@ -8,8 +8,8 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from shared.protocol.criteria import Criteria
+from site_node.dicom.patient_age import age_between, parse_age
 from site_node.screen.decide import assess, screen
-from site_node.screen.patient import years_between, years_of
 from site_node.screen.series import kind_of
 from site_node.study import ClinicalRow, Ending, Excluded, Included, NoRowReason, Received, Review
 from tests.factories.dicom import make_ct, make_dx
@@ -65,7 +65,10 @@ def test_a_good_film_and_a_good_volume_are_included_whole(tmp_path: Path) -> Non
             Excluded,
             "region",
         ),
-        ({"PatientBirthDate": "20190101", "StudyDate": "20200601"}, Excluded, "under-age"),
+        ({"PatientBirthDate": "20190101", "StudyDate": "20200601", "PatientAge": None}, Excluded, "under-age"),
+        ({"PatientBirthDate": "20190101", "StudyDate": "20200601", "PatientAge": "045Y"}, Review, "age-conflict"),
+        ({"PatientBirthDate": "", "PatientAge": "000Y"}, Review, "age-placeholder"),
+        ({"PatientBirthDate": "", "PatientAge": "999Y"}, Review, "age-placeholder"),
         ({"PatientBirthDate": "", "PatientAge": "018M"}, Excluded, "under-age"),
         ({"PatientBirthDate": "", "PatientAge": "003W"}, Excluded, "under-age"),
         ({"PatientBirthDate": "", "PatientAge": ""}, Review, "age-missing"),
@@ -232,7 +235,7 @@ def test_a_person_may_release_a_review_but_not_a_rejection(tmp_path: Path) -> No
     )
     assert isinstance(decided, Included)
     assert _codes(decided) == {"view-unknown"}
-    child = make_received(tmp_path / "child", [make_dx(PatientBirthDate="20190101", StudyDate="20200601")])
+    child = make_received(tmp_path / "child", [make_dx(PatientBirthDate="20190101", PatientAge="001Y")])
     decided = screen(child, criteria=RICORD, clinical=None, clinical_checked=False, released=frozenset({"under-age"}))
     assert isinstance(decided, Excluded)
 
@@ -289,14 +292,7 @@ def _enhanced(orientation: list[int]) -> Dataset:
 
 
 def test_ages_in_days_weeks_and_months_are_a_childs() -> None:
-    assert [years_of(text) for text in ("003W", "018M", "999M", "017Y", "092Y", "12Y", "")] == [
-        0,
-        1,
-        17,
-        17,
-        92,
-        None,
-        None,
-    ]
-    assert years_between(date(2002, 3, 2), date(2020, 3, 1)) == 17
-    assert years_between(date(2002, 3, 1), date(2020, 3, 1)) == 18
+    ages = [parse_age(text) for text in ("003W", "018M", "999M", "017Y", "092Y", "12Y", "045", "")]
+    assert [age and age.years for age in ages] == [0, 1, 17, 17, 92, 12, 45, None]
+    assert age_between(date(2002, 3, 2), date(2020, 3, 1)) == 17
+    assert age_between(date(2002, 3, 1), date(2020, 3, 1)) == 18

@@ -134,7 +134,7 @@ class Interrupted(Inline):
 def test_an_interrupted_run_goes_on_where_it_stopped(job: Job, source: Path, tmp_path: Path) -> None:
     """Completed studies are not processed again; the result is the same, byte for byte, as of a single run."""
     fill(source)
-    write_file(make_dx(study="child", PatientID="CHILD", PatientAge="009Y"), source / "child.dcm")
+    write_file(make_dx(study="child", PatientID="CHILD", PatientAge="009Y", PatientBirthDate=""), source / "child.dcm")
     whole = job.model_copy(update={"out": tmp_path / "whole"})
     whole.out.mkdir()
     expected = archive.deidentify_archive(source, whole, Inline())
@@ -196,7 +196,7 @@ def test_two_sources_may_share_a_study_and_a_file_refused_later_loses_its_output
     first = alone()["one.dcm"]
     second = alone(other)["two.dcm"]
     assert {str(first.output), str(second.output)} <= outputs(job).keys()
-    first_slice.PatientAge = "009Y"
+    first_slice.PatientAge, first_slice.PatientBirthDate = "009Y", ""
     write_file(first_slice, source / "one.dcm")
     assert alone()["one.dcm"].outcome == Ending.EXCLUDED
     assert str(first.output) not in outputs(job)
