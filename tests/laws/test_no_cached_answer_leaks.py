@@ -283,8 +283,8 @@ def test_what_files_name_is_what_each_names_alone(
             own = study_identifiers(profile, identity)
             own.collect(parsed_of(path, case, SeriesCache()))
             assert gathered.cover(parsed_of(path, case, SeriesCache()))
-            alone |= own.identifiers().whole
-        assert gathered.identifiers().whole == alone
+            alone |= own.identifiers().names
+        assert gathered.identifiers().names == alone
         path, case = path_of(*drawn[0][:3], "Nobodyelse")
         assert not gathered.cover(parsed_of(path, case, learned))
         assert not gathered.cover(parsed_of(path, case, learned))
