@@ -33,12 +33,6 @@ class TagLists(Frozen):
         return self.names | self.numbers | self.people | self.places
 
 
-class Labels(Frozen):
-    """Words that say what stands beside them, in folded case."""
-
-    of_numbers: tuple[str, ...]
-
-
 class Hiragana(Frozen):
     """A range of letters, and how far on the katakana of the same sounds lie."""
 
@@ -88,7 +82,6 @@ class SearchTerms(Frozen):
     edition: str
     source: str
     tags: TagLists
-    labels: Labels
     letters: Letters
     dates: Dates
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 
 from site_node.validate.characters import text_of
-from site_node.validate.elements import Part, Path
+from site_node.validate.elements import Element, Part, Path
 from site_node.validate.words import TextLook
 
 VALUE, SCHEME, MEANING = 0x00080100, 0x00080102, 0x00080104
@@ -15,7 +15,7 @@ _SNOMED = frozenset({"SRT", "SNM3", "99SDM"})  # names of one scheme, whose code
 
 
 def check_codes(
-    part: Part, schemes: Mapping[str, str], look: TextLook, charset: tuple[str, ...], dummy: str
+    part: Part, schemes: Mapping[str, re.Pattern[str]], look: TextLook, charset: tuple[str, ...], dummy: str
 ) -> Iterator[tuple[str, int]]:
     """The code of a finding, and the tag, for each attribute of a coded item that is not public.
 
@@ -35,11 +35,17 @@ def check_codes(
         value, scheme, meaning = (item.get(tag, "") for tag in (VALUE, SCHEME, MEANING))
         if (scheme or value) and scheme not in schemes:
             yield CODE, SCHEME
-        elif value and not re.fullmatch(schemes[scheme], value):
+        elif value and not schemes[scheme].fullmatch(value):
             yield CODE, VALUE
         code = look.code_of(meaning, "LO")
         if code and meaning.casefold() != _meaning(scheme, value):
             yield code, MEANING
+
+
+def is_standard(meaning: Element, part: Part, charset: tuple[str, ...]) -> bool:
+    """Whether a CodeMeaning is the Standard's for the code beside it."""
+    item = {element.tag: text_of(element.raw, charset).strip(" \0") for element in part if element.path == meaning.path}
+    return item[MEANING].casefold() == _meaning(item.get(SCHEME, ""), item.get(VALUE, ""))
 
 
 @cache

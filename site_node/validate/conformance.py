@@ -98,8 +98,8 @@ def check_part(part: Part, rules: Rules, private: PrivateRules, charset: tuple[s
         safe = private.get((element.path, element.tag))
         yield from _check_element(element, rules, safe)
         yield from _check_text(element, safe or rules.profile.by_tag.get(element.tag), rules, charset)
-    if part[0].tag != _CODES:
-        schemes, look = rules.profile.vocabulary.rules.schemes, rules.look
+    if part and part[0].tag != _CODES:
+        schemes, look = rules.profile.vocabulary.rules.scheme_forms, rules.look
         for code, tag in check_codes(part, schemes, look, charset, DUMMY.decode()):
             yield Finding(code=code, attribute=name_of(tag, rules.profile))
 
@@ -251,20 +251,17 @@ def _check_value(element: Element, rule: Rule, rules: Rules) -> Iterator[Finding
 
 def _check_text(element: Element, rule: Rule | None, rules: Rules, charset: tuple[str, ...]) -> Iterator[Finding]:
     """The words and numbers of a kept text; items of codes are judged as a whole, what the program writes elsewhere."""
-    if not element.raw or rule is None or rule.action not in COPY_ACTIONS or in_marks(element):
+    if not element.raw or rule is None or rule.action not in COPY_ACTIONS or rule.keyword == CREATOR:
         return
-    vr = _vr_of(element, rule)
-    if (
-        vr not in KEPT
-        or rule.keyword == CREATOR
-        or element.raw.strip(b" \0") == DUMMY
-        or (element.path and element.tag in _OF_CODES)
-    ):
+    vr, of_device = _vr_of(element, rule), "Manufacturer" in rule.keyword
+    is_declared = rule.action is Action.DEVICE and not of_device and vr != "CS"
+    is_of_code = element.path and element.tag in _OF_CODES
+    if vr not in KEPT or is_declared or is_of_code or in_marks(element) or element.raw.strip(b" \0") == DUMMY:
         return
     if element.tag == CHARSET:
         code = "" if is_charset(element.raw) else WORD
     else:
-        code = rules.look.code_of(text_of(element.raw, charset), vr, of_device="Manufacturer" in rule.keyword)
+        code = rules.look.code_of(text_of(element.raw, charset), vr, of_device=of_device)
     if code:
         yield Finding(code=code, attribute=rule.keyword)
 

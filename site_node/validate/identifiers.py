@@ -30,7 +30,7 @@ _CUT = 16  # letters that an SH or CS holds: devices cut what is longer
 _SHORTEST_CUT = 5  # letters that are left of a name that somebody cut
 _ACRONYM = 3  # words, at least, of a place that has one
 _LONG_DIGITS = re.compile(r"\d{5,}")
-_SHORT_NUMBER = re.compile(r"\d{1,4}")
+_SHORT_NUMBER = re.compile(r"\d{1,4}")  # whose like is in every text
 _MOST_WORDS = 6  # of a value that are glued in pairs
 _NAME_LIKE = re.compile(r"[^\W\d][\w .,'=-]*\^[\w .,'=^-]*[\0 ]?")
 _DATE = re.compile(rb"\d{4}\.?\d{2}\.?\d{2}")
@@ -42,7 +42,6 @@ class Identifiers(NamedTuple):
     inside: frozenset[str]  # normal forms of the patient's names and numbers, looked for inside words too
     words: frozenset[str]  # shorter ones, looked for as words
     numbers: frozenset[str]  # those of both that are numbers of five digits or more
-    short_numbers: frozenset[str]  # looked for beside a label only
     people: frozenset[str]  # normal forms of other people's names, looked for as words
     place_names: frozenset[str]  # whole names of places and devices, looked for anywhere
     places: frozenset[str]  # their words, looked for in descriptions
@@ -103,15 +102,13 @@ class Collector:
     def identifiers(self) -> Identifiers:
         """Everything collected so far."""
         numbers = self._forms["number"]
-        short = {form for form in numbers if _SHORT_NUMBER.fullmatch(form)}
-        own = self._forms["name"] | numbers - short
+        own = self._forms["name"] | {form for form in numbers if not _SHORT_NUMBER.fullmatch(form)}
         inside = {form for form in own if len(form) >= (_INSIDE if form.isascii() else _INSIDE_FOREIGN)}
         inside |= {form[:_CUT] for form in inside}
         return Identifiers(
             inside=frozenset(inside),
             words=frozenset(form for form in own - inside if len(form) >= _WHOLE),
             numbers=frozenset(form for form in numbers if _LONG_DIGITS.fullmatch(form)),
-            short_numbers=frozenset(short),
             people=frozenset(form for form in self._forms["person"] - own if len(form) >= _OTHERS_WHOLE),
             place_names=frozenset(name for name in self._forms["place name"] if len(name) >= _PLACE_INSIDE),
             places=frozenset(form for form in self._forms["place"] - own if len(form) >= _OTHERS_WHOLE),

@@ -13,6 +13,7 @@ from shared.protocol.profile import Action, Rule
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.study import Identity
 from site_node.validate.characters import normal, text_of
+from site_node.validate.codes import MEANING, is_standard
 from site_node.validate.codestream import frames_of, planes_of, read_by_decoder
 from site_node.validate.conformance import DUMMY, STANDARD_ROOT, Rules, in_marks, is_ours, name_of
 from site_node.validate.elements import Document, Element, Part, Path, forget
@@ -76,7 +77,8 @@ def check_against_source(
         if rule is None or element.items >= 0 or in_marks(element) or is_ours(element, rules):
             continue
         code = _check_element(element, before.get(place), rule, patient, condition)
-        if code:
+        is_renewed = code and element.tag == MEANING and is_standard(element, new, condition.new_charset)
+        if code and not is_renewed:
             yield Finding(code=code, attribute=rule.keyword)
 
 

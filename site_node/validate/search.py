@@ -9,7 +9,6 @@ import unicodedata
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from shared.protocol.search_terms import search_terms
 from site_node.validate.characters import normal
 from site_node.validate.conformance import Rules
 from site_node.validate.finding import Finding
@@ -22,7 +21,6 @@ _NUMERIC, _LONGEST_NUMBER = 5, 40  # digits
 _UID_LIKE = re.compile(r"\d+(?:\.\d+){2,}")
 _TOKEN = re.compile(r"[^\W_]+")
 _SHORT_NUMBER = re.compile(r"[0-9]{1,4}")
-_LISTED_WITH_DIGITS = re.compile(r"(\D{3,})[0-9]{1,4}")
 _WORDS = re.compile(r"\d+|[A-Z]?[^\W\d_A-Z]+|[A-Z]+(?![^\W\d_A-Z])|[A-Z]")
 _LETTERS = b"abcdefghijklmnopqrstuvwxyz"
 
@@ -52,10 +50,6 @@ class Search:
             for value in sorted(identifiers.raw - self._written)
         ]
         self._pattern = re.compile(b"|".join(forms)) if forms else None
-        labels, numbers = "|".join(search_terms().labels.of_numbers), "|".join(sorted(identifiers.short_numbers))
-        self._labelled = (
-            re.compile(rf"(?<![^\W_])(?:{labels})[\W_]{{0,3}}0*(?:{numbers})(?![^\W_])") if numbers else None
-        )
 
     def in_text(self, text: str, kind: Kind) -> str:
         """The code of what a text holds; empty where it holds nothing."""
@@ -87,8 +81,6 @@ class Search:
         vocabulary = self._rules.profile.vocabulary
         if kind.of_device and text.strip(" \0").casefold() in vocabulary.devices:
             return ""
-        if self._labelled is not None and self._labelled.search(text.casefold()):
-            return "residual-identifier"
         codes = (self._find_names(part, kind) for part in self._not_public(text, kind))
         return next(filter(None, codes), "residual-uid" if self._holds_uid(text) else "")
 
@@ -122,10 +114,9 @@ class Search:
         look, vocabulary = self._rules.look, self._rules.profile.vocabulary
         if _SHORT_NUMBER.fullmatch(token) or look.is_form(token):
             return True
-        numbered = _LISTED_WITH_DIGITS.fullmatch(token)
-        word = numbered[1] if numbered else token
-        parts = [word] if look.is_public(word, in_code=kind.is_code) else words_of(word)
-        if len(token) == 1 or not all(look.is_public(part, in_code=kind.is_code) for part in parts):
+        is_whole = token.isalpha() and look.is_public(token, in_code=kind.is_code)
+        parts = [token] if is_whole else [part for part in words_of(token) if not _SHORT_NUMBER.fullmatch(part)]
+        if any(len(part) == 1 or not look.is_public(part, in_code=kind.is_code) for part in parts):
             return False
         names = {normal(part) for part in parts} - vocabulary.known_everywhere
         if kind.is_code:

@@ -102,7 +102,7 @@ def check_study(
     patient = make_patient(pseudonyms, identity)
     if patient.pseudonym != output.patient:
         of_study.append(Finding(code="patient-mapping", attribute="PatientID"))
-    kept_tags = frozenset(rule.tag for rule in rules.profile.rules if rule.action is Action.KEEP)
+    kept_tags = frozenset(rule.tag for rule in rules.profile.rules if rule.action in {Action.KEEP, Action.DEVICE})
     collector = Collector(identity, kept_tags, rules.profile.date_tags)
     study = _Study(output, StudyComparison(patient, rules), rules, collector, OutputContent(rules), blank)
     files = contents(chain.from_iterable((instance.source.path, instance.path) for instance in output.instances))

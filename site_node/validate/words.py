@@ -16,7 +16,8 @@ WORD, NUMBER = "word-not-public", "number-in-text"  # codes of findings
 LINES = frozenset({"ST", "LT", "UT"})  # representations of one value, which may have lines
 KEPT = frozenset({"CS", "SH", "LO", "UC"}) | LINES
 _MOST_GLUED = 3
-_LISTED_WITH_DIGITS = re.compile(r"(\D{3,})([0-9]{1,2})")
+_SHORTEST, _SMALL = 3, 2  # letters of a word, and digits of a number, that are written together
+_LONGEST = 64  # letters of a token that is a word and a number
 _CASES = re.compile(r"[A-Z]?[^\W\d_A-Z]+|[A-Z]+(?![^\W\d_A-Z])|[A-Z]")
 _JOINED = re.compile(r"[/._:-]")
 _DIGITS = frozenset("0123456789")
@@ -108,24 +109,32 @@ class TextLook:
             return len(text) <= rules.numbers.digits
         if piece.kind == "measure":
             return piece.word not in rules.numbers.ages or not self._is_old(piece)
-        return self.is_form(text) or self._is_numbered_word(text, in_code=in_code)
+        return self.is_form(text) or any(
+            self._is_numbered(word, number, in_code=in_code)
+            for at in range(1, min(len(text), _LONGEST))
+            for word, number in ((text[:at], text[at:]), (text[at:], text[:at]))
+        )
 
-    def _is_numbered_word(self, text: str, *, in_code: bool) -> bool:
-        """Whether a token is a word with a small number behind it, and neither an age nor a date."""
-        match, numbers = _LISTED_WITH_DIGITS.fullmatch(text), self._words.rules.numbers
-        if match is None or not self.is_public(match[1], in_code=in_code):
+    def _is_numbered(self, word: str, number: str, *, in_code: bool) -> bool:
+        """Whether a word may be written together with this: a form, a measure or a small number, but no age over 89."""
+        if len(word) < _SHORTEST or not word.isalpha() or not self.is_public(word, in_code=in_code):
             return False
-        word = match[1].casefold()
-        return word not in numbers.months and (word not in numbers.ages or int(match[2]) <= numbers.oldest)
+        match, numbers = self._pattern.fullmatch(number), self._words.rules.numbers
+        if self.is_form(number) or (match is not None and match["measure"]):
+            return True
+        is_small = number.isascii() and number.isdigit() and len(number) <= _SMALL
+        return is_small and (word.casefold() not in numbers.ages or int(number) <= numbers.oldest)
 
     def _is_dated(self, first: _Piece, second: _Piece, text: str) -> bool:
-        """Whether two neighbours look like part of a date, a telephone number or an age over 89."""
+        """Whether two neighbours look like part of a date, a telephone number, an identifier or an age over 89."""
         numbers = self._words.rules.numbers
-        is_joined = _JOINED.fullmatch(text[first.end : second.start]) is not None
         if first.is_bare and second.is_bare:
-            return is_joined or "integer" in {first.kind, second.kind}
+            return True
         if first.is_bare and second.kind == "measure":
+            is_joined = _JOINED.fullmatch(text[first.end : second.start]) is not None
             return is_joined or second.numbers[0] >= 10**numbers.digits
+        if second.is_bare and first.word in numbers.markers:
+            return True
         return any(
             number.numbers
             and not number.is_exact
@@ -150,9 +159,8 @@ def _pattern_of(words: Words) -> re.Pattern[str]:
     units = "|".join(re.escape(unit) for unit in sorted(numbers.units, key=len, reverse=True))
     number = rf"[0-9]{{1,{numbers.digits_measured}}}(?:\.[0-9]{{1,{numbers.decimals_measured}}})?"
     gap = rf"[{re.escape(words.rules.letters.signs)} ]{{0,2}}"
-    measure = rf"(?P<numbers>{number}(?:\s*[/x*-]\s*{number})?)(?P<gap>{gap})(?P<unit>{units})"
-    decimal = rf"[0-9]{{1,{numbers.digits}}}\.[0-9]"
-    whole = rf"(?:(?P<measure>{measure})|(?P<decimal>{decimal})|(?P<token>{letter}+))(?!{letter})"
+    measure = rf"(?P<numbers>{number}(?:\s*[/x*_-]\s*{number})?)(?P<gap>{gap})(?P<unit>{units})"
+    whole = rf"(?:(?P<measure>{measure})|(?P<decimal>{numbers.decimals})|(?P<token>{letter}+))(?!{letter})"
     return re.compile(rf"{whole}|(?P<sign>.)", re.IGNORECASE | re.DOTALL)
 
 

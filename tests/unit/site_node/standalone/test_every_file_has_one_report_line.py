@@ -278,7 +278,7 @@ def test_validation_stops_the_file_at_fault_alone(
     def strict(study: Any, output: Deidentified, **more: Any) -> StudyCheck:
         checked = check_study(study, output, **more)
         if any(instance.source.path.name == f"ct0-{bad}.dcm" for instance in output.instances):
-            return checked._replace(of_files=(Finding(code="denied-text"),))
+            return checked._replace(of_files=(Finding(code="number-in-text"),))
         return checked
 
     monkeypatch.setattr(validation, "check_study", strict)

@@ -3,8 +3,6 @@
 import struct
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from site_node.validate.elements import Element
 from tests.factories.validated import found_by_search
@@ -62,9 +60,3 @@ def test_short_numbers_of_the_patient_are_everywhere(vr: str, tag: int, raw: byt
     """A PatientID 60 is no kernel B60f, accession 100 no character set, StudyID 2048 no window."""
     assert found_by_search(SHORT, Element((), tag, vr, raw), patient_id="60") == []
     assert found_by_search(SHORT, Element((), tag, vr, raw), patient_id="1024") == []
-
-
-@given(st.integers(1, 9999), st.sampled_from(["MRN {}", "id: {}", "CT ID_{} chest", "Acc. {}", "no 0{}"]))
-def test_a_short_number_beside_its_label_is_found(number: int, text: str) -> None:
-    raw = text.format(number).encode()
-    assert found_by_search((), Element((), 0x0008103E, "LO", raw), patient_id=str(number)) == ["residual-identifier"]
