@@ -44,6 +44,7 @@ EXIT_CODES = "Exit codes: " + "; ".join(f"{int(code)} {text}" for code, text in 
 
 _NAME_WIDTH = 40  # characters of a first column that stays on one line
 _LEAST_WIDTH = 6  # characters that every column gets
+_WORD_WIDTH = 16  # characters of a word that is not broken where the terminal has space for it
 
 INTERRUPTED = 130  # what shells expect after Ctrl-C
 
@@ -228,13 +229,23 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
     table = Table(title=title, title_justify="left")
     cells = [[str(cell).replace("[", r"\[") for cell in row] for row in rows]
     short = all(len(row[0]) <= _NAME_WIDTH for row in cells if row)
-    for number, column in enumerate(columns):
+    console = Console(file=sys.stdout)
+    for number, (column, width) in enumerate(
+        zip(columns, _least_widths([columns, *cells], console.width), strict=True)
+    ):
         # The first column names the row and is copied, so it stays whole where that leaves space for the others.
-        width = min(len(column), _LEAST_WIDTH)
         table.add_column(column, overflow="fold", no_wrap=number == 0 and short, min_width=width)
     for row in cells:
         table.add_row(*row)
-    Console(file=sys.stdout).print(table)
+    console.print(table)
+
+
+def _least_widths(rows: Sequence[Sequence[str]], space: int) -> list[int]:
+    """The characters that each column gets at least: its longest word, or less where `space` is too narrow for that."""
+    words = [[len(word) for cell in column for word in cell.split()] for column in zip(*rows, strict=True)]
+    whole = [max((length for length in lengths if length <= _WORD_WIDTH), default=0) for lengths in words]
+    borders = 3 * len(whole) + 1
+    return whole if sum(whole) + borders <= space else [min(len(column), _LEAST_WIDTH) for column in rows[0]]
 
 
 def _plain(value: object) -> object:
