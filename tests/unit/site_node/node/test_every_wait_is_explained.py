@@ -10,8 +10,10 @@ from shared.agreement import Mode
 from shared.errors import HomeBusy
 from shared.ids import StudyKey
 from site_node.federate.policy import POLICY_FILE, write_default_policy
-from site_node.home.folder import SiteHome
+from site_node.home.folder import SiteHome, init_home
 from site_node.home.ledger import STATE_ORDER, Ledger, State
+from site_node.home.retrieve_requests import Part
+from site_node.node.inbox import InboxWatcher
 from site_node.node.open import open_node
 from site_node.node.waits import Whom, federated_work, waits_of
 from tests.factories.federation import Federation, running_federation
@@ -106,3 +108,28 @@ def test_a_running_node_shows_from_outside(tmp_path: Path) -> None:
         assert not home.is_served()
     with home.writing(), home.serving():
         pass
+
+
+def test_what_came_and_is_in_no_study_yet_waits_for_the_node(tmp_path: Path) -> None:
+    """Images that were pushed or fetched, also while they are received, and entries of the inbox; each once.
+
+    A study that the PACS still sends waits for the PACS only.
+    """
+    home = init_home(tmp_path, name="General")
+    assert waiting(home) == {}
+    pushed, being_received, awaited, known = (StudyKey(f"{number:032x}") for number in range(4))
+    for name in (pushed, f".taking-{being_received}-0123abcd", awaited, known, ".unfinished"):
+        (home.arrivals / name).mkdir(parents=True)
+    ledger = Ledger(home.ledger)
+    ledger.add_study(known, ["a"], state=State.RECEIVED)
+    ledger.requests.add(["list-1"])
+    ledger.requests.announced("list-1", [Part(key=awaited, announced=3)])
+    inbox = home.inbox(home.load())
+    inbox.mkdir(exist_ok=True)
+    for name in ("before", "now"):
+        (inbox / name).touch()
+        if name == "before":
+            watch = InboxWatcher(ledger, inbox, settle=False)
+            watch.mark_received(*watch.ready())
+    ledger.close()
+    assert {whom: count for whom, (count, _) in waiting(home).items()} == {Whom.NODE: 4, Whom.PACS: 1}
