@@ -1,7 +1,9 @@
 """The node as a service: pass after pass over the inbox, the network's arrivals and the stages, until stopped."""
 
+import os
 import signal
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +28,7 @@ from site_node.study import Ending
 log = structlog.get_logger(__name__)
 
 _WAKE_SECONDS = 1.0  # in which an idle node sees what persons and commands changed
+STOPPING = "Stopping, once the current step is complete.\n"
 
 
 def serve(node: Node, stop: threading.Event, *, federation: bool, ready: Callable[[], None]) -> None:
@@ -58,9 +61,15 @@ def run_once(node: Node, stop: threading.Event) -> Pass:
 
 @contextmanager
 def until_signal() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set, so that the current step is completed."""
+    """An event that Ctrl-C and SIGTERM set, so that the current step is completed; a terminal shows it at once."""
     stop = threading.Event()
-    previous = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def end(*_: object) -> None:
+        if sys.stderr.isatty() and not stop.is_set():
+            os.write(sys.stderr.fileno(), STOPPING.encode())  # `print` may be interrupted by this very handler
+        stop.set()
+
+    previous = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
     finally:

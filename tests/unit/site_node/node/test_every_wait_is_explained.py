@@ -1,5 +1,7 @@
 """`status` says what waits, for whom, since when and what is next; and whether a node is at work."""
 
+import signal
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +17,7 @@ from site_node.home.ledger import STATE_ORDER, Ledger, State
 from site_node.home.retrieve_requests import Part
 from site_node.node.inbox import InboxWatcher
 from site_node.node.open import open_node
+from site_node.node.service import STOPPING, until_signal
 from site_node.node.waits import Whom, federated_work, waits_of
 from tests.factories.federation import Federation, running_federation
 
@@ -93,6 +96,20 @@ def test_federated_work_is_explained(federation: Federation) -> None:
         assert (work.modes, work.possible, "running" in work.next) == ((Mode.TRAINING,), True, True)
         policy.write_text("purposes = []\n")
         assert "allows nothing" in federated_work(node, running=False).next
+
+
+def test_a_terminal_shows_at_once_that_the_end_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Ctrl-C lets the current step end: the first is answered, once; a log gets no such line."""
+    for is_terminal in (True, False):
+        monkeypatch.setattr(sys.stderr, "isatty", lambda shown=is_terminal: shown)
+        with until_signal() as stop:
+            assert not stop.is_set()
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGTERM)
+            assert stop.is_set()
+    assert capfd.readouterr().err == STOPPING
 
 
 def test_a_running_node_shows_from_outside(tmp_path: Path) -> None:
