@@ -129,13 +129,14 @@ def fetch_and_show(
     else:
         print_line(
             f"{report.requests} requests, {report.reconciled} reconciled: {report.announced} images announced, "
-            f"{report.arrived} arrived, {report.failed} failed. "
-            + ("" if left_to_service else f"{report.studies} studies with {report.instances} new images were received.")
+            f"{report.arrived} arrived, {report.failed} failed."
         )
+        if not left_to_service:
+            print_line(f"{report.studies} studies with {report.instances} new images were received.")
         for row, code in report.rows.items():
             problem = f"{PROBLEMS[code]}." if code in PROBLEMS else explanation_of(code)
             print_line(f"Row {row} ({code}): {problem}")
-        if left_to_service:
+        if left_to_service and report.requests:
             print_line("The node that is running fetches and receives them; `ricord-site status` shows how far it is.")
         elif report.waiting:
             print_line(f"{report.waiting} wait for the PACS or its hours; `ricord-site run` goes on with them.")
