@@ -92,7 +92,9 @@ def _advice(node: Node, *, running: bool) -> Iterator[tuple[Whom, str]]:
     by_itself = next_of_node(running=running)
     yield Whom.PERSON, "`ricord-site review list`"
     yield Whom.NODE, by_itself
-    yield Whom.PACS, by_itself
+    due = min((request.not_before for request in node.ledger.requests.all() if request.is_open), default=None)
+    next_try = f"; next try at {due.astimezone():%H:%M:%S}" if due and due > datetime.now(UTC) else ""
+    yield Whom.PACS, f"{by_itself}{next_try}"
     yield Whom.COORDINATOR, f"{by_itself}; `ricord-site doctor` asks whether it answers"
     yield (
         Whom.AGREEMENT,

@@ -98,6 +98,20 @@ def test_federated_work_is_explained(federation: Federation) -> None:
         assert "allows nothing" in federated_work(node, running=False).next
 
 
+def test_a_request_that_is_tried_again_says_when(tmp_path: Path) -> None:
+    """One that is due now waits for the node's turn only; the next try is the first of all that are open."""
+    home = init_home(tmp_path, name="General")
+    ledger = Ledger(home.ledger)
+    for name, seconds in (("list-1", 7200), ("list-2", 3600)):
+        ledger.requests.add([name])
+        assert waiting(home, running=True)[Whom.PACS][1] == "the node that is running goes on"
+        ledger.requests.retry_later(name, attempts=1, seconds=seconds, reason="pacs-unreachable", parts=())
+    request = ledger.requests.get("list-2")
+    ledger.close()
+    assert request is not None
+    assert f"next try at {request.not_before.astimezone():%H:%M:%S}" in waiting(home, running=True)[Whom.PACS][1]
+
+
 def test_a_terminal_shows_at_once_that_the_end_is_waited_for(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
