@@ -141,7 +141,7 @@ class Pipeline:
         }
 
     def run(self, until: State = State.SUBMITTED, workers: Workers | None = None) -> Progress:
-        """Move every study up to the state `until`, or to its ending; `workers` do all but sealing and sending.
+        """Move every study up to the state `until`, or to its ending; `workers` do all but sending.
 
         Raises errors of the node that occur before sending (`DiskFull`, a missing key). An error that blocks sending
         is returned, and the other studies go on until they are sealed; they are sent, too, if it may be one study's.
@@ -188,7 +188,7 @@ class Pipeline:
         for_workers = [entry.key for entry in entries if workers is not None and entry.state in BY_WORKERS]
         yield from ((entry.key, Advance()) for entry in entries if workers is None or entry.state not in BY_WORKERS)
         if workers is not None and for_workers:
-            limit = STATE_ORDER[min(STATE_ORDER.index(until), STATE_ORDER.index(State.VALIDATED))]
+            limit = STATE_ORDER[min(STATE_ORDER.index(until), STATE_ORDER.index(State.SEALED))]
             for key, advanced in workers(for_workers, limit):
                 if advanced is None:
                     self._ledger.advance(
