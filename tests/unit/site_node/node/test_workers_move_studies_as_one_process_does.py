@@ -45,6 +45,19 @@ def test_a_study_whose_worker_dies_each_time_waits_for_a_person(home: SiteHome, 
     assert len(ledger.studies(State.SUBMITTED)) == STUDIES - 1
 
 
+def test_a_study_that_its_worker_sealed_before_it_died_is_sent(home: SiteHome, ledger: Ledger, tmp_path: Path) -> None:
+    """Nothing is wrong with it."""
+    pipeline = Pipeline(home, ledger, make_stages(home, tmp_path / "submitted"))
+
+    def workers(keys: Sequence[StudyKey], until: State) -> Iterator[tuple[StudyKey, Advance | None]]:
+        for key in keys:
+            assert pipeline.advance(key, until).reached[-1] is State.SEALED
+            yield key, None
+
+    assert pipeline.run(State.SUBMITTED, workers).moved == STUDIES
+    assert len(ledger.studies(State.SUBMITTED)) == STUDIES
+
+
 @pytest.mark.parametrize(("error", "stops"), [(DiskFull(folder="x"), True), (DiskNearlyFull(folder="x"), False)])
 def test_an_error_of_the_node_in_a_worker_is_one_here(
     home: SiteHome, ledger: Ledger, tmp_path: Path, error: RicordError, stops: bool
