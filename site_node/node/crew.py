@@ -1,8 +1,8 @@
 """Who works on studies: this process, or worker processes where enough work waits for them.
 
-A worker takes `START_SECONDS` of CPU until it is as far as a process that works already: it imports the stages, opens
-the home and loads the models that search for text. So there are as many workers as starts fit into the waiting work,
-and none where there would be one.
+A worker takes 1.3 s of CPU until it is as far as a process that works already: it imports the stages, opens the home
+and loads the models that search for text. Two workers and one process took equally long for about 3 s of work; each
+worker must find `START_SECONDS`, a little more than its half, and there are none where there would be one.
 """
 
 import atexit
@@ -21,8 +21,8 @@ from site_node.node.pipeline import BY_WORKERS, Advance, Pipeline, Workers, home
 from site_node.node.worker_processes import Processes
 from site_node.pixels.client import PixelChecker
 
-START_SECONDS = 2.0  # measured as the others: 2 cores of an AMD EPYC, films of 10 MB and CT slices of 0.5 MB
-SEARCH_SECONDS, IMAGE_SECONDS = 0.5, 0.005  # for the text in a study's pixels; for all else, by image
+START_SECONDS = 2.0
+SEARCH_SECONDS, IMAGE_SECONDS = 0.5, 0.005  # a film of 10 MB; a CT slice of 0.5 MB: 2 cores of an AMD EPYC
 _SEVERAL = 2
 
 
