@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -17,6 +17,7 @@ from shared.errors import DiskFull, DiskNearlyFull, HomeBusy, NoDicomFound, Rico
 from site_node.home.ledger import Ledger, State
 from site_node.membership.renewal import renew_if_due
 from site_node.node.acquisition import Acquisition
+from site_node.node.crew import Crew
 from site_node.node.federation import start_federation
 from site_node.node.inbox import InboxWatcher
 from site_node.node.intake import Intake, receive_source
@@ -78,21 +79,28 @@ def until_signal() -> Iterator[threading.Event]:
 
 
 def _serve(node: Node, stop: threading.Event, acquisition: Acquisition) -> None:
+    """Pass after pass; workers and the text detector stay while passes move studies."""
     watch = InboxWatcher(node.ledger, node.home.inbox(node.settings), settle=True)
-    while not stop.is_set():
-        is_woken: Callable[[], bool] = bool  # never, where the ledger cannot be asked
-        try:
-            is_woken = _waker(node.ledger)
-            _receive(node, watch, acquisition)
-            current = replace(node, membership=membership_of(node.home))
-            if current.membership is not None:
-                renew_if_due(node.home, datetime.now(UTC))
-            _log_pass(run_pass(current, State.SUBMITTED, halted=stop.is_set))
-        except SettingsError:
-            raise
-        except (RicordError, OSError, sqlite3.Error) as error:
-            log.warning("run.problem", code=(error if isinstance(error, RicordError) else home_failed(error)).code)
-        _wait(stop, node.settings.poll_seconds, is_woken)
+    with closing(Crew(stop.is_set)) as crew:
+        while not stop.is_set():
+            is_woken: Callable[[], bool] = bool  # never, where the ledger cannot be asked
+            moved = 0
+            try:
+                is_woken = _waker(node.ledger)
+                _receive(node, watch, acquisition)
+                current = replace(node, membership=membership_of(node.home))
+                if current.membership is not None:
+                    renew_if_due(node.home, datetime.now(UTC))
+                completed = run_pass(current, State.SUBMITTED, halted=stop.is_set, crew=crew)
+                moved = completed.progress.moved
+                _log_pass(completed)
+            except SettingsError:
+                raise
+            except (RicordError, OSError, sqlite3.Error) as error:
+                log.warning("run.problem", code=(error if isinstance(error, RicordError) else home_failed(error)).code)
+            if not moved:
+                crew.close()
+            _wait(stop, node.settings.poll_seconds, is_woken)
 
 
 def _waker(ledger: Ledger) -> Callable[[], bool]:
