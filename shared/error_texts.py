@@ -45,7 +45,7 @@ AGREEMENT_STEPS = MappingProxyType(
 TEXTS = MappingProxyType(
     {
         "unknown-setting": Text(
-            "{file}, line {line}: there is no setting `{key}`; remove it or see `--help` for the names.",
+            "{file}, line {line}: there is no setting `{key}`; {advice}.",
             ExitCode.USAGE,
             "INVALID_ARGUMENT",
         ),
@@ -64,7 +64,7 @@ TEXTS = MappingProxyType(
             "FAILED_PRECONDITION",
         ),
         "settings-unreadable": Text(
-            "{file}, line {line}: this is not TOML; mend the file.", ExitCode.USAGE, "INVALID_ARGUMENT"
+            "{file}, line {line}: {problem}; mend the file.", ExitCode.USAGE, "INVALID_ARGUMENT"
         ),
         "port-in-use": Text(
             "Port {port} on {host} is already in use; stop the other program or set `{key}` to another port.",
@@ -132,6 +132,12 @@ TEXTS = MappingProxyType(
         "linkage-conflict": Text(
             "The linkage does not fit: {problem}. " + _DONE_NOTHING, ExitCode.USAGE, "FAILED_PRECONDITION"
         ),
+        "not-in-quarantine": Text(
+            "Study {study} does not wait for a person, it is {state}; `ricord-site review audit` shows what was "
+            "decided, `ricord-site status` what waits.",
+            ExitCode.USAGE,
+            "FAILED_PRECONDITION",
+        ),
         "not-found": Text("There is no {kind} {name}.", ExitCode.USAGE, "NOT_FOUND"),
         "disk-full": Text(
             "There is no room left in {folder}; free some and start again, nothing was lost.",
@@ -181,6 +187,12 @@ TEXTS = MappingProxyType(
         ),
         "token-invalid": Text(
             "This token is not valid; copy it whole, or ask the coordinator for a new one.",
+            ExitCode.REFUSED,
+            "UNAUTHENTICATED",
+        ),
+        "token-of-other-kind": Text(
+            "This is the {given} token, and here the {wanted} token is needed: the coordinator prints it with "
+            "`ricord-coordinator {printed_by}`.",
             ExitCode.REFUSED,
             "UNAUTHENTICATED",
         ),

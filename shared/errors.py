@@ -193,6 +193,10 @@ class NotFound(InputError):
     """The object named does not exist."""
 
 
+class NotInQuarantine(InputError):
+    """The study named does not wait for a person."""
+
+
 class StorageError(RicordError):
     """What must be kept cannot be, or what was kept cannot be reached."""
 
@@ -247,6 +251,10 @@ class TrustError(RicordError):
 
 class TokenInvalid(TrustError):
     """A token was never issued, or was damaged in copying."""
+
+
+class TokenOfOtherKind(TrustError):
+    """A token is whole and meant for another command."""
 
 
 class TokenExpired(TrustError):

@@ -3,8 +3,9 @@
 import re
 import tomllib
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 from pydantic import ValidationError
 
@@ -25,19 +26,40 @@ def load_settings(file: Path, model: type[Settings], *, program: str) -> Setting
     except OSError as error:
         raise SettingsMissing(file=str(file), program=program) from error
     except UnicodeDecodeError as error:
-        raise SettingsUnreadable(file=str(file), line="1") from error
+        raise SettingsUnreadable(file=str(file), line="1", problem="the file is not UTF-8") from error
     try:
         return model.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         line = re.search(r"line (\d+)", str(error))
-        raise SettingsUnreadable(file=str(file), line=line.group(1) if line else "?") from error
+        raise SettingsUnreadable(
+            file=str(file), line=line.group(1) if line else "last", problem=_toml_problem(error)
+        ) from error
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         path = tuple(str(part) for part in first["loc"])
         where = {"file": str(file), "key": ".".join(path), "line": str(line_of(text, path))}
         if first["type"] == "extra_forbidden":
-            raise UnknownSetting(**where) from None
+            nearest = get_close_matches(path[-1], _names_beside(model, path), n=1)
+            advice = "".join(f"write `{name}`, or " for name in nearest) + "remove it"
+            raise UnknownSetting(advice=advice, **where) from None
         raise InvalidSetting(problem=first["msg"][:1].lower() + first["msg"][1:], **where) from None
+
+
+def _toml_problem(error: tomllib.TOMLDecodeError) -> str:
+    """What is wrong, in our words: the parser's quote characters of what stands there."""
+    if str(error).startswith(("Cannot overwrite", "Cannot declare", "Cannot mutate")):
+        return "a setting or section of this name stands before"
+    return "this is not TOML, such as a text without quotes or a line that is no `name = value`"
+
+
+def _names_beside(model: type[Frozen], path: Sequence[str]) -> list[str]:
+    """The names that the table may hold in which the last key of `path` stands."""
+    kinds: list[type[Frozen]] = [model]
+    for key in path[:-1]:
+        annotations = [kind.model_fields[key].annotation for kind in kinds if key in kind.model_fields]
+        alternatives = [each for annotation in annotations for each in (annotation, *get_args(annotation))]
+        kinds = [each for each in alternatives if isinstance(each, type) and issubclass(each, Frozen)]
+    return [name for kind in kinds for name in kind.model_fields]
 
 
 def line_of(text: str, path: Sequence[str]) -> int:

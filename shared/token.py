@@ -9,11 +9,12 @@ import binascii
 import hashlib
 import secrets
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Self
 
 from pydantic import Field, ValidationError
 
-from shared.errors import TokenInvalid
+from shared.errors import TokenInvalid, TokenOfOtherKind
 from shared.frozen import Frozen
 from shared.ids import Sha256
 from shared.manifest import canonical_json
@@ -27,6 +28,9 @@ class TokenKind(StrEnum):
 
     INVITATION = "invitation"  # read and sign an agreement
     JOIN = "join"  # enrol: exchange a certificate request for a certificate
+
+
+_PRINTED_BY = MappingProxyType({TokenKind.INVITATION: "token invite", TokenKind.JOIN: "agreement execute"})
 
 
 class Addresses(Frozen):
@@ -47,7 +51,7 @@ class Token(Frozen):
 
     @classmethod
     def parse(cls, text: str, *, kind: TokenKind) -> Self:
-        """Read a token's text; raises `TokenInvalid` when it is damaged or of the other kind."""
+        """Read a token's text; raises `TokenInvalid` when it is damaged, `TokenOfOtherKind`."""
         try:
             if not text.strip().startswith(PREFIX):
                 raise TokenInvalid("no token prefix")
@@ -58,7 +62,7 @@ class Token(Frozen):
         except (binascii.Error, ValueError, ValidationError) as error:
             raise TokenInvalid("token text does not parse") from error
         if token.kind is not kind:
-            raise TokenInvalid(f"this is a {token.kind} token, not a {kind} token")
+            raise TokenOfOtherKind(given=token.kind, wanted=kind, printed_by=_PRINTED_BY[kind])
         return token
 
     @property

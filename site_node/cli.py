@@ -1,5 +1,6 @@
 """`ricord-site`, the command line of the site node, assembled from the verbs in `site_node.commands`."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -7,6 +8,7 @@ import typer
 
 from shared.terminal import Version, make_app, run_app
 
+_LOG_ON_TERMINALS = frozenset({"run", "federate"})  # a person who calls another verb there reads its answer
 _LOG_NOTHING = frozenset({"status"})  # verbs that do not wait until the log's library is loaded
 
 app = make_app(
@@ -38,9 +40,11 @@ def main_options(
     del version
     context.obj = home_folder
     if context.invoked_subcommand not in _LOG_NOTHING:
-        from site_node.node.log_codes import log_codes_only
+        from site_node.node.log_codes import log_codes_only, silent
 
         log_codes_only()
+        if sys.stderr.isatty() and context.invoked_subcommand not in _LOG_ON_TERMINALS:
+            context.with_resource(silent())
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from coordinator.commands.home_folder import folder_of
-from coordinator.commands.output import AsJson
+from coordinator.commands.output import AsJson, show_fields
 from coordinator.curation.fetching import Fetcher, fetching
 from coordinator.curation.keys import load_curator_keys
 from coordinator.curation.membership import CuratorHome, enrol_again, join, renew_if_due
@@ -17,7 +17,7 @@ from shared.agreement import short_digest
 from shared.errors import ExitCode, InvalidArgument, RicordError, TransportError
 from shared.progress import Advance, progress
 from shared.protocol.loader import load_protocol
-from shared.terminal import make_app, print_json, print_line, print_table, report
+from shared.terminal import make_app, print_json, print_line, report
 
 curate = make_app("The curator: opens sealed studies with a key that never leaves this home.")
 
@@ -75,7 +75,7 @@ def open_studies(
     home = CuratorHome(folder_of(context))
     if every:
         _keep_opening(home, every, as_json=as_json)
-    elif not _open(home, submission_ids or None, as_json=as_json):
+    elif not _open(home, submission_ids or None, as_json=as_json, say_nothing_new=True):
         raise typer.Exit(ExitCode.PARTIAL)
 
 
@@ -89,7 +89,7 @@ def list_studies(context: typer.Context, as_json: AsJson = False) -> None:
         print_json(studies)
     else:
         columns = ("site_id", "study", "instance_count", "modalities", "folder")
-        print_table("Opened studies", columns, [[study[name] for name in columns] for study in studies])
+        show_fields("Opened studies", studies, columns)
 
 
 def _keep_opening(home: CuratorHome, every: float, *, as_json: bool) -> None:
@@ -103,7 +103,9 @@ def _keep_opening(home: CuratorHome, every: float, *, as_json: bool) -> None:
             stop.wait(every)
 
 
-def _open(home: CuratorHome, submission_ids: Sequence[str] | None, *, as_json: bool) -> bool:
+def _open(
+    home: CuratorHome, submission_ids: Sequence[str] | None, *, as_json: bool, say_nothing_new: bool = False
+) -> bool:
     """Open the studies named, or with `None` all that are not open yet; whether every one of them is open now."""
     digest = load_protocol(home.settings().protocol).digest
     open_already = list_opened(home.opened)
@@ -122,6 +124,8 @@ def _open(home: CuratorHome, submission_ids: Sequence[str] | None, *, as_json: b
             print_line(f"opened {study.folder}")
         for failure in failures:
             print_line(f"not opened {failure['submission']}: {failure['message']}")
+        if say_nothing_new and not results:
+            print_line(f"Nothing new to open; {len(open_already)} studies are open in {home.opened}.")
     return not failures
 
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -35,7 +35,7 @@ def show(message: Message, *, as_json: bool) -> None:
     if as_json:
         print_json(plain(message))
     else:
-        rows = [(name, _cell(value)) for name, value in plain(message).items() if value not in (None, "", [])]
+        rows = [(_heading(name), _cell(value)) for name, value in plain(message).items() if value not in (None, "", [])]
         print_table(message.DESCRIPTOR.name, ("", ""), rows)
 
 
@@ -45,7 +45,18 @@ def show_all(title: str, messages: Iterable[Message], columns: tuple[str, ...], 
     if as_json:
         print_json(values)
     else:
-        print_table(title, columns, [[_cell(value[column]) for column in columns] for value in values])
+        show_fields(title, values, columns)
+
+
+def show_fields(title: str, values: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """Some fields of each of several values, as a table for a person."""
+    rows = [[_cell(value[column]) for column in columns] for value in values]
+    print_table(title, [_heading(column) for column in columns], rows)
+
+
+def _heading(name: str) -> str:
+    """A field's name in words."""
+    return "SITEID" if name == "site_id" else name.replace("_", " ")
 
 
 def _value(message: Message, field: Any) -> Any:

@@ -22,6 +22,7 @@ from site_node.clinical.template import write_template
 from site_node.commands.options import Json, Person, home_of, node_of
 from site_node.node.clinical_sheets import SheetsAndStudies, match_sheets
 from site_node.node.clinical_sheets import import_sheet as import_into_home
+from site_node.node.waits import next_of_node
 from site_node.sheets.table import Table
 
 clinical = make_app("The clinical sheet: an empty one, a mapping for one that is not ours, the check, the import.")
@@ -132,12 +133,14 @@ def import_sheet(
     columns = load_mapping(mapping) if mapping else None
     with node_of(context, writing=False) as node:
         imported = import_into_home(node, sheet, table, columns, actor=person)
+        running = node.home.is_served()
     read, used, reopened = imported.sheet, imported.mapping, imported.reopened
     if as_json:
         problems = [problem.model_dump() for problem in read.problems]
         print_json({"rows": len(read.rows), "problems": problems, "reopened": reopened, "mapped": used is not None})
     else:
-        print_line(f"{len(read.rows)} rows can be used; {reopened} studies are screened again at the next run.")
+        following = f" Next: {next_of_node(running=running)}." if reopened else ""
+        print_line(f"{len(read.rows)} rows can be used; {reopened} studies are screened again.{following}")
         if used:
             print_line(f"Columns are read by the mapping that {used.reviewed_by} reviewed.")
         _show(read.problems)

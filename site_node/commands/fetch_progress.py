@@ -53,13 +53,15 @@ def _log(now: FetchProgress) -> None:
 
 @contextmanager
 def _repeated(seconds: float, act: Callable[[], None]) -> Iterator[None]:
-    """Act every so many seconds in a thread until the block ends, and once at its end."""
+    """Act at once and every so many seconds in a thread until the block ends, and once more at its end."""
     ended = threading.Event()
 
     def repeat() -> None:
-        while not ended.wait(seconds):
+        while True:
             with suppress(sqlite3.Error, OSError):  # the ledger is busy; the next time will do
                 act()
+            if ended.wait(seconds):
+                return
 
     thread = threading.Thread(target=repeat, name="fetch-progress")
     thread.start()

@@ -16,7 +16,7 @@ from site_node.node.fetch import NO_NEW_REQUESTS, fetch
 from site_node.node.open import Node
 from site_node.node.service_trials import try_services
 from site_node.reasons import explanation_of
-from site_node.receive.accessions import PROBLEMS, AccessionList, of_text
+from site_node.receive.accessions import ASKED_BEFORE, PROBLEMS, AccessionList, of_text
 from site_node.receive.request_lists import StudyRequest
 
 pacs = make_app(
@@ -122,23 +122,25 @@ def retry(context: typer.Context, as_json: Json = False) -> None:
 def fetch_and_show(
     context: typer.Context, listed: AccessionList, *, as_json: bool, again: bool = False, pace: Pace = Pace.SOON
 ) -> None:
-    """Fetch the studies of a list and show how each row ended; exit code 3 where one ended with a reason."""
+    """Fetch the studies of a list and show how each row ended; exit code 3 where one failed."""
     report, left_to_service = fetch(home_of(context), listed, again=again, pace=pace, show=shown)
     if as_json:
         print_json(report)
     else:
         print_line(
             f"{report.requests} requests, {report.reconciled} reconciled: {report.announced} images announced, "
-            f"{report.arrived} arrived, {report.failed} failed. "
-            f"{report.studies} studies with {report.instances} new images were received."
+            f"{report.arrived} arrived, {report.failed} failed."
         )
+        if not left_to_service:
+            print_line(f"{report.studies} studies with {report.instances} new images were received.")
         for row, code in report.rows.items():
             problem = f"{PROBLEMS[code]}." if code in PROBLEMS else explanation_of(code)
             print_line(f"Row {row} ({code}): {problem}")
-        if report.waiting:
-            who = "the node that is running takes them" if left_to_service else "`ricord-site run` goes on with them"
-            print_line(f"{report.waiting} wait for the PACS or its hours; {who}.")
-    if report.rows or report.failed:
+        if left_to_service and report.requests:
+            print_line("The node that is running fetches and receives them; `ricord-site status` shows how far it is.")
+        elif report.waiting:
+            print_line(f"{report.waiting} wait for the PACS or its hours; `ricord-site run` goes on with them.")
+    if report.failed or set(report.rows.values()) - {ASKED_BEFORE}:
         raise typer.Exit(ExitCode.PARTIAL)
 
 

@@ -8,6 +8,7 @@ import typer
 from shared.terminal import make_app, print_json, print_line, print_table
 from site_node.commands.options import Json, Person, node_of
 from site_node.linkage import export
+from site_node.node.waits import next_of_node
 from site_node.reasons import advice_for
 from site_node.review import decisions
 from site_node.review.versions import ImageVersions
@@ -83,7 +84,7 @@ def blank(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Have boxes of a study's pictures blanked at the next run; the search for text then runs again and must pass.
+    """Have boxes of a study's pictures blanked; the search for text then runs again and must pass.
 
     Only the pixels in the boxes change: they become as dark as the darkest of their frame. Compressed images come out
     uncompressed. Boxes blanked before stay so.
@@ -92,7 +93,8 @@ def blank(
     """
     with node_of(context, writing=False) as node:
         key, blanking = decisions.blank(node.home, node.ledger, study, actor=person, reason=reason, boxes=box or ())
-    _show_decision(key, "to be blanked at the next run", as_json=as_json, boxes=len(blanking.boxes))
+        following = next_of_node(running=node.home.is_served())
+    _show_decision(key, "to be blanked", following, as_json=as_json, boxes=len(blanking.boxes))
 
 
 @review.command()
@@ -129,7 +131,8 @@ def release(context: typer.Context, study: Study, *, reason: Why, person: Person
     """
     with node_of(context, writing=False) as node:
         key = decisions.release(node.home, node.ledger, study, actor=person, reason=reason)
-    _show_decision(key, "released", as_json=as_json)
+        following = next_of_node(running=node.home.is_served())
+    _show_decision(key, "released", following, as_json=as_json)
 
 
 @review.command()
@@ -157,7 +160,8 @@ def choose(
     """
     with node_of(context, writing=False) as node:
         key, version = decisions.choose(node.home, node.ledger, study, image, actor=person, reason=reason)
-    _show_decision(key, "to go on with the version chosen", as_json=as_json, image=version)
+        following = next_of_node(running=node.home.is_served())
+    _show_decision(key, "to go on with the version chosen", following, as_json=as_json, image=version)
 
 
 @review.command()
@@ -182,7 +186,16 @@ def audit(context: typer.Context, as_json: Json = False) -> None:
     if as_json:
         print_json([event.model_dump(mode="json") for event in events])
         return
-    rows = [(f"{event.at:%Y-%m-%d %H:%M}", event.actor, event.action, event.key, event.detail) for event in events]
+    rows = [
+        (
+            f"{event.at:%Y-%m-%d %H:%M}",
+            event.actor,
+            event.action,
+            "" if event.key == export.NO_STUDY else event.key,
+            event.detail,
+        )
+        for event in events
+    ]
     print_table("Decisions", ["When", "Who", "What", "Study", "Why"], rows)
 
 
@@ -229,8 +242,9 @@ def _show_versions(image: ImageVersions) -> None:
             print_line(f"  {image.names[0]} and {name} differ in {difference.attribute}{values}")
 
 
-def _show_decision(key: str, decision: str, *, as_json: bool, **details: Any) -> None:
+def _show_decision(key: str, decision: str, following: str = "", *, as_json: bool, **details: Any) -> None:
+    """Show a decision and, where the study goes on, what is next."""
     if as_json:
         print_json({"study": key, "decision": decision, **details})
     else:
-        print_line(f"Study {key} is {decision}.")
+        print_line(f"Study {key} is {decision}." + (f" Next: {following}." if following else ""))

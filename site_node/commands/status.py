@@ -1,11 +1,13 @@
 """`status`: count every study, image and file by place, and say what waits for whom."""
 
+from collections.abc import Mapping
+
 import typer
 
 from shared.terminal import print_json, print_line, print_table
 from site_node.commands.options import Json, node_of
 from site_node.commands.reason_table import print_reasons
-from site_node.home.status import StudyCounts, status_of
+from site_node.home.status import status_of
 from site_node.node.waits import federated_work, waits_of
 
 
@@ -32,7 +34,7 @@ def status(context: typer.Context, as_json: Json = False) -> None:
         print_line(short.public)
     rows = [("received", counts.received, ""), ("submitted", counts.submitted, "")]
     places = [("excluded", counts.excluded), ("quarantined", counts.quarantined), ("refused", counts.refused)]
-    rows += [(name, place.total, _why(place)) for name, place in [*places, ("waiting", counts.waiting)]]
+    rows += [(name, place.total, _why(place.reasons)) for name, place in [*places, ("waiting", counts.waiting)]]
     title = f"{counts.name}, SITEID {counts.site_id or 'not issued yet'}: studies"
     print_table(title, ["Place", "Studies", "Why"], rows)
     print_table("Images", ["Place", "Images"], counts.instances.items())
@@ -42,8 +44,8 @@ def status(context: typer.Context, as_json: Json = False) -> None:
     if requests.states:
         images = [("announced", requests.announced), ("arrived", requests.arrived), ("failed", requests.failed)]
         print_table("Images asked of the PACS", ["", "Images"], [*images, ("still expected", requests.expected)])
-        states = [*requests.states.items(), *requests.reasons.items()]
-        print_table("Requests to the PACS", ["State or reason", "Requests"], states)
+        states = [(state, count, _why(requests.reasons_by_state[state])) for state, count in requests.states.items()]
+        print_table("Requests to the PACS", ["State", "Requests", "Why"], states)
     if counts.associations:
         ends = [
             (f"{end.last_at.astimezone():%Y-%m-%d %H:%M}", end.reason, end.called, end.calling, end.count)
@@ -60,5 +62,5 @@ def status(context: typer.Context, as_json: Json = False) -> None:
     print_reasons("Why, and what you can do", sorted({*codes, *counts.files, *requests.reasons}))
 
 
-def _why(counts: StudyCounts) -> str:
-    return ", ".join(f"{code} {count}" for code, count in counts.reasons.items())
+def _why(reasons: Mapping[str, int]) -> str:
+    return ", ".join(f"{code} {count}" for code, count in reasons.items())

@@ -258,6 +258,11 @@ class Ledger:
         rows = self._db.execute("select name from instances where key = ? and (? = '' or code = ?)", (key, code, code))
         return frozenset(row[0] for row in rows)
 
+    def image_count(self, key: StudyKey) -> int:
+        """How many instances of a study are to end with it."""
+        counted = self._db.execute("select count(*) from instances where key = ? and ending = ?", (key, Ending.WAITING))
+        return int(counted.fetchone()[0])
+
     def held_apart(self, key: StudyKey) -> frozenset[str]:
         """The names of those that are quarantined apart from their study."""
         return frozenset().union(*(self.names(key, code) for code in _HELD_APART))

@@ -82,6 +82,7 @@ class RequestCounts(Frozen):
 
     states: dict[str, int]
     reasons: dict[str, int]
+    reasons_by_state: dict[str, dict[str, int]]
     announced: int
     arrived: int
     failed: int
@@ -153,13 +154,20 @@ class Requests:
 
     def incomplete_studies(self) -> frozenset[StudyKey]:
         """Studies whose last request ended with instances missing."""
+        return frozenset(key for key, (failed, _) in self._ended_studies().items() if failed)
+
+    def complete_studies(self) -> dict[StudyKey, datetime]:
+        """Studies whose last request ended with no instance missing, and when it did."""
+        return {key: ended for key, (failed, ended) in self._ended_studies().items() if not failed}
+
+    def _ended_studies(self) -> dict[StudyKey, tuple[int, datetime]]:
+        """How many instances of each study its last request missed when it ended, and when that was."""
         rows = self._db.execute(
-            "select value ->> 'key', value ->> 'failed' from requests, json_each(parts)"
+            "select value ->> 'key', value ->> 'failed', changed_at from requests, json_each(parts)"
             " where state not in (?, ?) order by changed_at",
             _OPEN_STATES,
         )
-        last_failed: dict[str, int] = dict(map(tuple, rows))
-        return frozenset(StudyKey(key) for key, failed in last_failed.items() if failed)
+        return {StudyKey(key): (failed, datetime.fromisoformat(ended)) for key, failed, ended in rows}
 
     def progress(self, ids: Collection[str]) -> RequestProgress:
         """How far these requests have come."""
@@ -226,6 +234,11 @@ class Requests:
         return RequestCounts(
             states=dict(sorted(Counter(entry.state.value for entry in entries).items())),
             reasons=dict(sorted(Counter(entry.reason for entry in entries if entry.reason).items())),
+            reasons_by_state={
+                state.value: dict(sorted(Counter(entry.reason for entry in of_state if entry.reason).items()))
+                for state in RequestState
+                if (of_state := [entry for entry in entries if entry.state is state])
+            },
             announced=announced,
             arrived=arrived,
             failed=failed,

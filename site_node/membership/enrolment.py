@@ -23,7 +23,7 @@ from site_node.membership.record import IdentityFiles, Membership, MembershipFil
 def enrol(home: SiteHome, token_text: str) -> Membership:
     """Enrol with a join token: certificate, countersigned agreement and SITEID are checked, then kept.
 
-    Raises `TokenInvalid`, `TokenUsed`, `TokenExpired`, `AgreementNotExecuted`, `SignatureInvalid`,
+    Raises `TokenInvalid`, `TokenOfOtherKind`, `TokenUsed`, `TokenExpired`, `AgreementNotExecuted`, `SignatureInvalid`,
     `CertificateForeign`, `CoordinatorUnreachable`. After a refusal `identity/` is as it was.
     """
     token = Token.parse(token_text, kind=TokenKind.JOIN)

@@ -17,7 +17,7 @@ class LocalState(StrEnum):
 
     UNKNOWN = "not read here"
     READ = "read and not signed"
-    SIGNED = "signed and not countersigned"
+    SIGNED = "signed here, without a join token yet"
     ENROLLED = "enrolled"
 
 

@@ -9,9 +9,11 @@ import hashlib
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 
 from shared.durable import move, new_file, sync_folder
 from shared.errors import DiskFull
@@ -20,6 +22,21 @@ from shared.ids import StudyKey
 _UNFINISHED = ".unfinished"
 _SET_ASIDE = ".taking-"
 _ATTEMPTS = 100
+EMPTY: Mapping[StudyKey, datetime] = MappingProxyType({})
+
+
+def last_arrivals(folder: Path, *, with_set_aside: bool = False) -> Iterator[tuple[StudyKey, datetime]]:
+    """Each study that arrived in `folder` and when it last got an instance; its process may set it aside meanwhile."""
+    for path in sorted(folder.iterdir()):
+        is_set_aside = path.name.startswith(_SET_ASIDE)
+        if not path.name.startswith(".") or (is_set_aside and with_set_aside):
+            with suppress(FileNotFoundError):
+                yield _key_of(path), datetime.fromtimestamp(path.stat().st_mtime, UTC)
+
+
+def _key_of(path: Path) -> StudyKey:
+    """The key of the study whose folder this is, which may be set aside."""
+    return StudyKey(path.name.removeprefix(_SET_ASIDE).partition("-")[0])
 
 
 class Arrivals:
@@ -65,12 +82,12 @@ class Arrivals:
         except FileNotFoundError:
             return float("inf")
 
-    def quiet_studies(self, seconds: float) -> Iterator[StudyKey]:
-        """Studies that got no instance for at least `seconds`."""
-        limit = time.time() - seconds
-        for path in sorted(self.folder.iterdir()):
-            if not path.name.startswith(".") and path.stat().st_mtime <= limit:
-                yield StudyKey(path.name)
+    def quiet_studies(self, seconds: float, complete: Mapping[StudyKey, datetime] = EMPTY) -> Iterator[StudyKey]:
+        """Studies that got no instance for at least `seconds`, or none since the moment `complete` gives for them."""
+        limit = datetime.now(UTC) - timedelta(seconds=seconds)
+        for key, last in last_arrivals(self.folder):
+            if last <= max(limit, complete.get(key, limit)):
+                yield key
 
     def set_aside(self, key: StudyKey) -> Path:
         """Rename a study's folder, so that later instances start a new one; returns its new path."""
@@ -81,7 +98,7 @@ class Arrivals:
     def set_aside_folders(self) -> Iterator[tuple[StudyKey, Path]]:
         """Folders that were set aside and not removed: the process that received them failed or was killed."""
         for path in sorted(self.folder.glob(f"{_SET_ASIDE}*")):
-            yield StudyKey(path.name.removeprefix(_SET_ASIDE).rsplit("-", 1)[0]), path
+            yield _key_of(path), path
 
     def remove(self, folder: Path) -> None:
         """Remove a folder that was set aside and received. It is renamed first: a kill leaves no half study."""
@@ -92,7 +109,7 @@ class Arrivals:
     def clear_unfinished(self) -> None:
         """Remove what a killed process was writing or removing; only while no process stores."""
         shutil.rmtree(self.folder / _UNFINISHED)
-        (self.folder / _UNFINISHED).mkdir(mode=0o700)
+        (self.folder / _UNFINISHED).mkdir(mode=0o700, exist_ok=True)  # whoever looks at progress may have made it
 
     def _move(self, unfinished: Path, folder: Path, name: str) -> None:
         """Give a durable file its name; its folder may be set aside at any moment, and is then made anew."""

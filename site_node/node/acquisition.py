@@ -139,7 +139,7 @@ class Acquisition:
     def receive_arrivals(
         self, ledger: Ledger, *, quiet_seconds: float | None = None, of: Container[StudyKey] | None = None
     ) -> tuple[Intake, ...]:
-        """Receive every study that got no instance for a while and of which no more are expected.
+        """Receive every study of which no more is expected: it got no instance for a while, or came whole by a request.
 
         With `of`, only these studies, and those that were set aside before. Where a command receives, the
         others wait for the next call.
@@ -149,7 +149,10 @@ class Acquisition:
         scp = self.settings.scp
         quiet = quiet_seconds if quiet_seconds is not None else scp.quiet_seconds if scp else 0.0
         arrivals = self.arrivals
-        set_aside, quiet_keys = list(arrivals.set_aside_folders()), list(arrivals.quiet_studies(quiet))
+        set_aside, quiet_keys = (
+            list(arrivals.set_aside_folders()),
+            list(arrivals.quiet_studies(quiet, ledger.requests.complete_studies())),
+        )
         awaited = ledger.requests.awaited_studies()  # read last: a request is entered before its first image arrives
         ready = [key for key in quiet_keys if key not in awaited and (of is None or key in of)]
         set_aside += [(key, arrivals.set_aside(key)) for key in ready]

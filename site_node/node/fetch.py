@@ -18,7 +18,7 @@ from site_node.home.retrieve_requests import Pace, RequestEntry, RequestState
 from site_node.node.acquisition import Acquisition
 from site_node.node.intake import Intake
 from site_node.node.open import open_node
-from site_node.receive.accessions import AccessionList, RowProblem
+from site_node.receive.accessions import ASKED_BEFORE, AccessionList, RowProblem
 from site_node.receive.request_lists import StudyRequest
 
 NO_NEW_REQUESTS = AccessionList(requests=(), rows=(), problems=())  # to work on the open requests only
@@ -111,7 +111,7 @@ def _enter(
         if name is not None:
             rows[name] = row
         elif not again and number and acquisition.has_arrived(ledger, number):
-            repeated.append(RowProblem(row=row, code="asked-before"))
+            repeated.append(RowProblem(row=row, code=ASKED_BEFORE))
         else:
             new.append((request, row))
     ledger.requests.reopen(rows)

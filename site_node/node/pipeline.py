@@ -141,7 +141,7 @@ class Pipeline:
         }
 
     def run(self, until: State = State.SUBMITTED, workers: Workers | None = None) -> Progress:
-        """Move every study up to the state `until`, or to its ending; `workers` do all but sealing and sending.
+        """Move every study up to the state `until`, or to its ending; `workers` do all but sending.
 
         Raises errors of the node that occur before sending (`DiskFull`, a missing key). An error that blocks sending
         is returned, and the other studies go on until they are sealed; they are sent, too, if it may be one study's.
@@ -188,15 +188,19 @@ class Pipeline:
         for_workers = [entry.key for entry in entries if workers is not None and entry.state in BY_WORKERS]
         yield from ((entry.key, Advance()) for entry in entries if workers is None or entry.state not in BY_WORKERS)
         if workers is not None and for_workers:
-            limit = STATE_ORDER[min(STATE_ORDER.index(until), STATE_ORDER.index(State.VALIDATED))]
-            for key, advanced in workers(for_workers, limit):
-                if advanced is None:
-                    self._ledger.advance(
-                        key, State.QUARANTINED, reasons=(reason_for("worker-died", severity=Severity.REVIEW),)
-                    )
-                for state in (State.QUARANTINED,) if advanced is None else advanced.reached:
+            limit = STATE_ORDER[min(STATE_ORDER.index(until), STATE_ORDER.index(State.SEALED))]
+            for key, result in workers(for_workers, limit):
+                advanced = self._worker_died(key) if result is None else result
+                for state in advanced.reached:
                     self._report(key, state)
-                yield key, advanced or Advance((State.QUARANTINED,))
+                yield key, advanced
+
+    def _worker_died(self, key: StudyKey) -> Advance:
+        """Quarantine a study with which a worker died each time, unless it was sealed by then."""
+        if self._ledger.study(key).state is State.SEALED:
+            return Advance((State.SEALED,))
+        self._ledger.advance(key, State.QUARANTINED, reasons=(reason_for("worker-died", severity=Severity.REVIEW),))
+        return Advance((State.QUARANTINED,))
 
     def _step(self, entry: StudyEntry) -> tuple[State | None, RicordError | None]:
         """Run the next stage of one study: the state reached, or `None` and perhaps the error that makes it wait."""

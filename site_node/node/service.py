@@ -1,11 +1,13 @@
 """The node as a service: pass after pass over the inbox, the network's arrivals and the stages, until stopped."""
 
+import os
 import signal
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -15,6 +17,7 @@ from shared.errors import DiskFull, DiskNearlyFull, HomeBusy, NoDicomFound, Rico
 from site_node.home.ledger import Ledger, State
 from site_node.membership.renewal import renew_if_due
 from site_node.node.acquisition import Acquisition
+from site_node.node.crew import Crew
 from site_node.node.federation import start_federation
 from site_node.node.inbox import InboxWatcher
 from site_node.node.intake import Intake, receive_source
@@ -26,6 +29,7 @@ from site_node.study import Ending
 log = structlog.get_logger(__name__)
 
 _WAKE_SECONDS = 1.0  # in which an idle node sees what persons and commands changed
+STOPPING = "Stopping, once the current step is complete.\n"
 
 
 def serve(node: Node, stop: threading.Event, *, federation: bool, ready: Callable[[], None]) -> None:
@@ -58,9 +62,15 @@ def run_once(node: Node, stop: threading.Event) -> Pass:
 
 @contextmanager
 def until_signal() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set, so that the current step is completed."""
+    """An event that Ctrl-C and SIGTERM set, so that the current step is completed; a terminal shows it at once."""
     stop = threading.Event()
-    previous = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def end(*_: object) -> None:
+        if sys.stderr.isatty() and not stop.is_set():
+            os.write(sys.stderr.fileno(), STOPPING.encode())  # `print` may be interrupted by this very handler
+        stop.set()
+
+    previous = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
     finally:
@@ -69,21 +79,28 @@ def until_signal() -> Iterator[threading.Event]:
 
 
 def _serve(node: Node, stop: threading.Event, acquisition: Acquisition) -> None:
+    """Pass after pass; workers and the text detector stay while passes move studies."""
     watch = InboxWatcher(node.ledger, node.home.inbox(node.settings), settle=True)
-    while not stop.is_set():
-        is_woken: Callable[[], bool] = bool  # never, where the ledger cannot be asked
-        try:
-            is_woken = _waker(node.ledger)
-            _receive(node, watch, acquisition)
-            current = replace(node, membership=membership_of(node.home))
-            if current.membership is not None:
-                renew_if_due(node.home, datetime.now(UTC))
-            _log_pass(run_pass(current, State.SUBMITTED, halted=stop.is_set))
-        except SettingsError:
-            raise
-        except (RicordError, OSError, sqlite3.Error) as error:
-            log.warning("run.problem", code=(error if isinstance(error, RicordError) else home_failed(error)).code)
-        _wait(stop, node.settings.poll_seconds, is_woken)
+    with closing(Crew(stop.is_set)) as crew:
+        while not stop.is_set():
+            is_woken: Callable[[], bool] = bool  # never, where the ledger cannot be asked
+            moved = 0
+            try:
+                is_woken = _waker(node.ledger)
+                _receive(node, watch, acquisition)
+                current = replace(node, membership=membership_of(node.home))
+                if current.membership is not None:
+                    renew_if_due(node.home, datetime.now(UTC))
+                completed = run_pass(current, State.SUBMITTED, halted=stop.is_set, crew=crew)
+                moved = completed.progress.moved
+                _log_pass(completed)
+            except SettingsError:
+                raise
+            except (RicordError, OSError, sqlite3.Error) as error:
+                log.warning("run.problem", code=(error if isinstance(error, RicordError) else home_failed(error)).code)
+            if not moved:
+                crew.close()
+            _wait(stop, node.settings.poll_seconds, is_woken)
 
 
 def _waker(ledger: Ledger) -> Callable[[], bool]:

@@ -2,17 +2,20 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from contextlib import suppress
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from shared.agreement import Mode
-from shared.errors import SettingsError
+from shared.errors import SettingsError, SourceMissing
 from shared.extras import ENGINE, require_extra
 from shared.frozen import Frozen
 from site_node.federate.policy import POLICY_FILE, load_policy
 from site_node.home.ledger import STATE_ORDER, State, StudyEntry
 from site_node.membership.record import Membership
 from site_node.membership.step import step_of
+from site_node.network.arrivals import last_arrivals
+from site_node.node.inbox import InboxWatcher
 from site_node.node.open import Node
 
 
@@ -27,7 +30,7 @@ class Whom(StrEnum):
 
 
 class Wait(Frozen):
-    """Studies, or requests to the PACS, that wait for the same; `since` is when the first of them began to."""
+    """Studies, entries of the inbox or requests to the PACS that wait for the same, the first of them `since` then."""
 
     whom: Whom
     count: int
@@ -45,16 +48,33 @@ class FederatedWork(Frozen):
 
 def waits_of(node: Node, *, running: bool) -> tuple[Wait, ...]:
     """What waits; `running` says whether a node is at work in the home."""
-    since: defaultdict[Whom, list[datetime]] = defaultdict(list)
+    since: defaultdict[Whom, dict[str, datetime]] = defaultdict(dict)
+    since[Whom.NODE] = dict(_not_received(node))
     for entry in node.ledger.studies(*STATE_ORDER[:-1], State.QUARANTINED):
-        since[_whom(entry, node.membership)].append(entry.changed_at)
-    since[Whom.PACS] += [request.made_at for request in node.ledger.requests.all() if request.is_open]
+        since[_whom(entry, node.membership)][entry.key] = entry.changed_at
+    since[Whom.PACS] = {request.id: request.made_at for request in node.ledger.requests.all() if request.is_open}
     advice = dict(_advice(node, running=running))
     return tuple(
-        Wait(whom=whom, count=len(since[whom]), since=min(since[whom]), next=advice[whom])
+        Wait(whom=whom, count=len(since[whom]), since=min(since[whom].values()), next=advice[whom])
         for whom in Whom
         if since[whom]
     )
+
+
+def _not_received(node: Node) -> Iterator[tuple[str, datetime]]:
+    """What came over the network or was put into the inbox and is in no study yet, and since when it is here."""
+    with suppress(FileNotFoundError):
+        awaited = node.ledger.requests.awaited_studies()  # these wait for the PACS
+        arrived = last_arrivals(node.home.arrivals, with_set_aside=True)
+        yield from ((key, last) for key, last in arrived if key not in awaited)
+    with suppress(SourceMissing, FileNotFoundError):
+        for entry in InboxWatcher(node.ledger, node.home.inbox(node.settings), settle=False).ready():
+            yield str(entry.path), datetime.fromtimestamp(entry.path.lstat().st_ctime, UTC)
+
+
+def next_of_node(*, running: bool) -> str:
+    """Who goes on with what waits for the node; `running` says whether one is at work in the home."""
+    return "the node that is running goes on" if running else "`ricord-site run`"
 
 
 def _whom(entry: StudyEntry, membership: Membership | None) -> Whom:
@@ -69,10 +89,12 @@ def _whom(entry: StudyEntry, membership: Membership | None) -> Whom:
 
 def _advice(node: Node, *, running: bool) -> Iterator[tuple[Whom, str]]:
     """What is next, for each whose turn it may be."""
-    by_itself = "the node that is running goes on" if running else "`ricord-site run`"
+    by_itself = next_of_node(running=running)
     yield Whom.PERSON, "`ricord-site review list`"
     yield Whom.NODE, by_itself
-    yield Whom.PACS, by_itself
+    due = min((request.not_before for request in node.ledger.requests.all() if request.is_open), default=None)
+    next_try = f"; next try at {due.astimezone():%H:%M:%S}" if due and due > datetime.now(UTC) else ""
+    yield Whom.PACS, f"{by_itself}{next_try}"
     yield Whom.COORDINATOR, f"{by_itself}; `ricord-site doctor` asks whether it answers"
     yield (
         Whom.AGREEMENT,

@@ -51,25 +51,28 @@ class Processes:
         """Each task with its result, as they come; `work` must be importable by name."""
         again: deque[tuple[T, int]] = deque()
         todo = iter(tasks)
-        while True:
-            while len(self._busy) < self._count and (next_task := _next_task(again, todo)) is not None:
-                self._assign(work, *next_task)
-            if not self._busy or self._halted():
-                return
-            ready = wait(list(self._busy), _POLL_SECONDS)
-            for pipe in [pipe for pipe in self._busy if pipe in ready]:
-                worker, task, tries = self._busy.pop(pipe)
-                try:
-                    result = worker.pipe.recv()
-                except (EOFError, OSError):
-                    _end(worker)
-                    if tries < TRIES:
-                        again.append((task, tries + 1))
+        try:
+            while True:
+                while len(self._busy) < self._count and (next_task := _next_task(again, todo)) is not None:
+                    self._assign(work, *next_task)
+                if not self._busy or self._halted():
+                    return
+                ready = wait(list(self._busy), _POLL_SECONDS)
+                for pipe in [pipe for pipe in self._busy if pipe in ready]:
+                    worker, task, tries = self._busy.pop(pipe)
+                    try:
+                        result = worker.pipe.recv()
+                    except (EOFError, OSError):
+                        _end(worker)
+                        if tries < TRIES:
+                            again.append((task, tries + 1))
+                        else:
+                            yield task, None
                     else:
-                        yield task, None
-                else:
-                    self._idle.append(worker)
-                    yield task, result
+                        self._idle.append(worker)
+                        yield task, result
+        finally:
+            self._end_busy()  # else a task would go on beside those of the next run
 
     def close(self) -> None:
         """End every worker; one in the middle of a task is killed."""
@@ -78,9 +81,13 @@ class Processes:
         for worker in self._idle:
             worker.process.join(_JOIN_SECONDS)
             _end(worker)
+        self._idle = []
+        self._end_busy()
+
+    def _end_busy(self) -> None:
         for worker, _, _ in self._busy.values():
             _end(worker)
-        self._idle, self._busy = [], {}
+        self._busy = {}
 
     def _assign(self, work: Callable[[T], R], task: T, tries: int) -> None:
         """Send a task to an idle worker; a worker that died idle does not count as a try."""

@@ -25,6 +25,7 @@ from site_node.sheets.table import (
 )
 from site_node.sheets.workbook import WorkbookInvalid, is_workbook, read_workbook
 
+ASKED_BEFORE = "asked-before"  # nothing failed and nothing is to be done
 PROBLEMS = MappingProxyType(
     {
         "empty": "the row has no accession number",
@@ -34,7 +35,7 @@ PROBLEMS = MappingProxyType(
         "too-long": "an accession number has at most 16 characters",
         "several-patients-in-list": "the list names another patient for the same accession number before",
         "heading-row": "the row repeats the heading",
-        "asked-before": "it was asked for before and is on its way, or here",
+        ASKED_BEFORE: "it was asked for before and is on its way, or here",
     }
     | CELL_PROBLEMS
 )

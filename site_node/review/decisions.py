@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from shared.errors import InvalidArgument, NotFound
+from shared.errors import InvalidArgument, NotFound, NotInQuarantine
 from shared.frozen import Frozen
 from shared.ids import StudyKey
 from site_node.blanking import BLANKING_ANSWERS, Blanking, FrameWithText
@@ -166,26 +166,25 @@ def _pictures(home: SiteHome, key: StudyKey) -> tuple[str, ...]:
 def _in_quarantine(
     ledger: Ledger, reference: str, *, or_versions: bool = False, or_passed_over: bool = False
 ) -> StudyEntry:
-    """The one study in quarantine whose key starts with `reference`, of at least eight digits; raises `NotFound`.
+    """The one study in quarantine whose key starts with `reference`, of at least eight digits.
 
+    Raises `NotFound`, and `NotInQuarantine` for a study that is elsewhere, such as after an earlier decision.
     With `or_versions` also a study that goes on without images of which several versions are in quarantine, with
     `or_passed_over` one that an error refused after it was validated.
     """
     if not re.fullmatch(r"[0-9a-f]{8,32}", reference):
         raise InvalidArgument(name="study", problem="give the key that `ricord-site review list` shows")
-    entries = [
-        entry
-        for entry in ledger.studies()
-        if entry.key.startswith(reference)
-        and (
-            entry.state is State.QUARANTINED
-            or (or_passed_over and entry.is_passed_over)
-            or (or_versions and ledger.names(entry.key, OTHER_BYTES))
-        )
-    ]
+    entries = [entry for entry in ledger.studies() if entry.key.startswith(reference)]
     if len(entries) != 1:
-        raise NotFound(kind="study in quarantine", name=reference)
-    return entries[0]
+        raise NotFound(kind="study with the key", name=reference)
+    (entry,) = entries
+    if not (
+        entry.state is State.QUARANTINED
+        or (or_passed_over and entry.is_passed_over)
+        or (or_versions and ledger.names(entry.key, OTHER_BYTES))
+    ):
+        raise NotInQuarantine(study=entry.key, state=entry.state.value)
+    return entry
 
 
 def _one_line(reason: str) -> str:

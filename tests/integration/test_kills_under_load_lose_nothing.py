@@ -17,7 +17,8 @@ from site_node.node.open import open_node
 from tests.factories.federation import Federation, running_federation
 from tests.factories.films import deliver, film, prepare
 
-SITE = (sys.executable, "-c", "from site_node.cli import main; main()")
+WORKERS_AT_ONCE = "from site_node.node import crew; crew.START_SECONDS = crew.IMAGE_SECONDS"  # for the least work
+SITE = (sys.executable, "-c", f"{WORKERS_AT_ONCE}; from site_node.cli import main; main()")
 KILLS = 20
 FILMS = 3  # new ones for each life of the service: more than its workers
 LONGEST = 1.2  # seconds from `ready` to the kill: enough for a life's films

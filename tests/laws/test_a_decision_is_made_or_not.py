@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from shared.durable import write_whole
-from shared.errors import NotFound
+from shared.errors import NotInQuarantine
 from site_node.blanking import BURNED_IN_TEXT, FINDINGS_FILE, FrameWithText, Sides, TextFindings
 from site_node.clinical.table import read_table
 from site_node.home.folder import SiteHome
@@ -117,7 +117,7 @@ def test_a_killed_decision_is_whole_or_absent(
     assert (len(made), moved) == (int(EFFECTS[decide](ledger)),) * 2
     try:
         decide(home, ledger)
-    except NotFound:
+    except NotInQuarantine:
         assert made, "only a decision that was made leaves nothing to decide"
     assert EFFECTS[decide](ledger)
     assert set(made) <= {"A. Miller"} == {event.actor for event in ledger.events()}

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import TokenInvalid
+from shared.errors import TokenInvalid, TokenOfOtherKind
 from shared.token import Addresses, Token, TokenKind, new_secret, secret_digest
 
 TOKEN = Token(
@@ -22,9 +22,11 @@ def test_a_token_reads_back() -> None:
 
 
 def test_a_token_of_the_other_kind_is_refused() -> None:
-    """An invitation does not enrol."""
-    with pytest.raises(TokenInvalid):
+    """An invitation does not enrol; the error names both, since either was copied whole."""
+    with pytest.raises(TokenOfOtherKind) as caught:
         Token.parse(TOKEN.text, kind=TokenKind.INVITATION)
+    assert "This is the join token, and here the invitation token is needed" in caught.value.public
+    assert TOKEN.secret not in caught.value.public
 
 
 @given(st.text())

@@ -37,6 +37,9 @@ def test_an_unknown_key_is_named_with_its_line(tmp_path: Path) -> None:
         load(tmp_path, GOOD + "mian = 3\n")
     assert caught.value.fields["key"] == "ports.mian"
     assert caught.value.fields["line"] == "5"
+    assert "write `main`" in caught.value.public
+    with pytest.raises(UnknownSetting, match="remove it"):
+        load(tmp_path, GOOD + "zzz = 3\n")
 
 
 def test_a_wrong_value_is_named_with_its_line_and_never_quoted(tmp_path: Path) -> None:
@@ -64,3 +67,19 @@ def test_broken_toml_names_the_line(tmp_path: Path) -> None:
     with pytest.raises(SettingsUnreadable) as caught:
         load(tmp_path, 'name = "x"\nports = = 3\n')
     assert caught.value.fields["line"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        (GOOD + "main = 7001\n", "line 5: a setting or section of this name stands before"),
+        (GOOD + "[ports]\n", "line 5: a setting or section of this name stands before"),
+        ("name = hunter2\n", "line 1: this is not TOML, such as a text without quotes"),
+        ('name = "hunter2\n', "line 1: this is not TOML, such as a text without quotes"),
+    ],
+)
+def test_broken_toml_has_its_cause_and_never_the_value(tmp_path: Path, text: str, cause: str) -> None:
+    """The mistakes of a first edit: a sign removed twice, quotes forgotten."""
+    with pytest.raises(SettingsUnreadable) as caught:
+        load(tmp_path, text)
+    assert (cause in caught.value.public, "hunter2" in caught.value.public) == (True, False)

@@ -135,3 +135,29 @@ def test_a_threads_failure_shows_no_value(monkeypatch: pytest.MonkeyPatch, capsy
 def test_a_table_shows_its_cells_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
     terminal.print_table("Studies", ["state", "count"], [("[bold]waiting[/bold]", 3)])
     assert "[bold]waiting[/bold]" in capsys.readouterr().out
+
+
+def test_a_table_breaks_no_word_where_there_is_space(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On 80 columns a digest of 64 digits is folded; headings, dates and codes stay whole."""
+    monkeypatch.setenv("COLUMNS", "80")
+    headings = ("id", "SITEID", "sequence", "modalities", "instance count", "received at")
+    words = ("895096", "CR", "clinical-import", "2026-11-30", "10:04:17")
+    row = ("9e23290b" * 8, words[0], 1, words[1], words[2], f"{words[3]} {words[4]}")
+    terminal.print_table("Submissions", headings, [row, row])
+    lines = capsys.readouterr().out.splitlines()
+    shown = " ".join(lines).split()
+    assert all(word in shown for word in (*words, *" ".join(headings).split()))
+    assert {line[-1] for line in lines[1:]} <= set("┓┃┩│┘")  # nothing is cut off at the right
+    assert all(len(line) <= 80 for line in lines)
+
+
+@pytest.mark.parametrize("width", [20, 40, 80])
+def test_a_table_is_as_narrow_as_the_terminal_needs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], width: int
+) -> None:
+    """Where the words of a row need more than the terminal has, they are folded."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    terminal.print_table("Words", ("first", "second"), [("x" * 50, "a-word-of-16-xxx")])
+    assert max(len(line) for line in capsys.readouterr().out.splitlines()) <= width

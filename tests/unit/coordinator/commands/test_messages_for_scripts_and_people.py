@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from coordinator.commands.output import end_of, plain, show, show_all
+from coordinator.commands.output import end_of, plain, show, show_all, show_fields
 from shared.proto.ricord.v1 import agreement_pb2, submission_pb2
 from shared.wire import to_timestamp
 
@@ -49,3 +49,12 @@ def test_the_last_day_is_part_of_an_agreement() -> None:
     assert end_of("2027-01-31T08:00:00") == datetime(2027, 1, 31, 8, tzinfo=UTC)
     with pytest.raises(ValueError, match="isoformat"):
         end_of("tomorrow")
+
+
+def test_a_persons_table_has_words(capsys: pytest.CaptureFixture[str]) -> None:
+    """Headings are words, lists stand in a line; only scripts read the names of fields."""
+    study = {"site_id": "895096", "instance_count": 1, "modalities": ["CR", "DX"]}
+    show_fields("Opened studies", [study], tuple(study))
+    printed = capsys.readouterr().out
+    assert all(word in printed for word in ("SITEID", "instance count", "CR, DX"))
+    assert "_" not in printed

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pty
+import shutil
 import subprocess
 import sys
 import threading
@@ -23,6 +24,7 @@ from site_node.home.ledger import Ledger
 from site_node.home.retrieve_requests import Part
 from site_node.node import fetch
 from site_node.node.fetch import FetchProgress
+from site_node.node.log_codes import log_codes_only
 from tests.factories.dicom import make_ct
 from tests.factories.dicomweb import Answer, FakeDicomweb, dicomweb
 from tests.factories.pacs import free_port
@@ -84,7 +86,7 @@ def test_a_study_goes_on_before_the_list_has_ended(home: Path) -> None:
         with subprocess.Popen([*COMMAND, *map(str, words)], stderr=subprocess.PIPE, text=True) as process:
             try:
                 until = time.monotonic() + 60
-                while not list((home / "spool").rglob("*.dcm")) and time.monotonic() < until:
+                while len(list((home / "spool").rglob("*.dcm"))) < 3 and time.monotonic() < until:
                     time.sleep(0.05)
                 assert len(list((home / "spool").rglob("*.dcm"))) == 3
                 assert process.poll() is None
@@ -191,6 +193,51 @@ def test_where_the_node_ends_the_waiting_command_goes_on(run: Run, home: Path, m
     assert (code, report["waiting"], report["instances"]) == (ExitCode.DONE, 0, 5)
 
 
+def test_a_log_shows_at_once_what_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where there is no terminal, the first line does not wait for the second."""
+    monkeypatch.setattr(fetch_progress, "_LINE_SECONDS", 3600.0)
+    log_codes_only()
+    soon = datetime.now(UTC) + timedelta(hours=1)
+    with fetch_progress.shown(lambda: FetchProgress(rows=7, ended=3, images=61, next_try=soon)):
+        threading.Event().wait(0.3)
+        line = json.loads(capsys.readouterr().err)
+    assert (line["rows"], line["ended"], line["next_try"]) == (7, 3, str(soon))
+
+
+def test_a_list_that_is_here_is_no_failure(run: Run, home: Path) -> None:
+    """Once the list is forgotten its numbers are still known: nothing failed, and the exit code says so."""
+    fake = HalfBroken([])
+    fake.status = 200
+    with dicomweb(fake=fake):
+        with_dicomweb(home, fake.url)
+        assert received(run, home)[0] == ExitCode.DONE
+        shutil.rmtree(SiteHome(home).requests, ignore_errors=True)
+        code, report = received(run, home)
+    assert (code, report["rows"]) == (ExitCode.DONE, {"1": "asked-before", "2": "asked-before"})
+
+
+def test_beside_a_node_the_command_says_who_fetches(run: Run, home: Path) -> None:
+    """It ends at once, counts nothing as received, and names the node and where to look."""
+    with_dicomweb(home, f"http://127.0.0.1:{free_port()}/web")
+    with SiteHome(home).writing(), SiteHome(home).serving():
+        code, text, _ = run("--home", home, "receive", "--accessions", home / "list.txt")
+    assert (code, "node that is running" in text, "were received" in text) == (ExitCode.DONE, True, False)
+
+
+def test_status_gives_the_reason_beside_the_state(run: Run, home: Path) -> None:
+    """A request is counted once, with why it ended so."""
+    fake = HalfBroken([])
+    fake.status = 404
+    with dicomweb(fake=fake):
+        with_dicomweb(home, fake.url)
+        received(run, home)
+        text = run("--home", home, "status")[1]
+    rows = [line.split("│") for line in text.splitlines() if "reconciled" in line]
+    assert [[cell.strip() for cell in row[1:4]] for row in rows] == [["reconciled", "2", "pacs-http-404 1"]]
+
+
 def test_a_terminal_shows_rows_images_and_the_next_try(monkeypatch: pytest.MonkeyPatch) -> None:
     """And no line of the log."""
     screen = io.StringIO()
@@ -217,6 +264,6 @@ def test_a_real_terminal_gets_the_bar(home: Path) -> None:
         command = [*COMMAND, *map(str, words)]
         subprocess.run(command, stderr=theirs, stdout=subprocess.DEVNULL, env=environment, timeout=60, check=False)
     os.close(theirs)
-    screen = os.read(ours, 1 << 20).decode()
+    screen = os.read(ours, 1 << 20).decode(errors="replace")  # a read may end in the middle of a character
     os.close(ours)
     assert ("Fetching rows" in screen, '{"' in screen) == (True, False)

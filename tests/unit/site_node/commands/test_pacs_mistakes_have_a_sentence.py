@@ -1,6 +1,7 @@
 """`pacs` and `receive --accessions`: each mistake of a person has its sentence and exit code."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,6 +49,18 @@ def test_a_pacs_that_is_not_there(run: Run, home: Path) -> None:
     code, text, _ = run("--home", home, "status")
     assert (code, "pacs-unreachable" in text) == (0, True)
     assert run("--home", home, "pacs", "retry", "--json")[0] == 0
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_person_reads_sentences_and_a_log_has_events(
+    run: Run, home: Path, monkeypatch: pytest.MonkeyPatch, *, is_terminal: bool
+) -> None:
+    """On a terminal the sentence says it; elsewhere the event with both titles stands before it."""
+    with_pacs(home, free_port())
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal)
+    lines = run("--home", home, "pacs", "test")[2].splitlines()
+    assert lines[-1].startswith("error: No PACS answers")
+    assert [json.loads(line)["event"] for line in lines[:-1]] == ([] if is_terminal else ["pacs.association_refused"])
 
 
 def test_a_pacs_that_does_not_let_us_in(run: Run, home: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from shared.protocol.loader import load_profile
 from site_node.blanking import BURNED_IN_TEXT, FINDINGS_FILE, FrameWithText, Sides, TextFindings
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger, State
+from site_node.linkage.export import NO_STUDY
 from site_node.pixels.inspect import WITHOUT
 from site_node.reasons import catalogue
 from site_node.study import Reason, Severity
@@ -135,3 +136,32 @@ def test_a_pixel_check_switched_off_gives_a_warning(run: Run, home: SiteHome) ->
     home.settings_file.write_text(text)
     for verb in (("run", "--once"), ("deidentify",), ("validate",)):
         assert WITHOUT in run("--home", home.folder, *verb)[2]
+
+
+def test_a_decision_says_who_goes_on(run: Run, home: SiteHome) -> None:
+    """The node that is running, or the command that a person has to start."""
+    words = ("--home", home.folder, "review", "blank", KEY, "--reason", "a name")
+    with home.writing(), home.serving():
+        output = run(*words)[1]
+    assert output == f"Study {KEY} is to be blanked. Next: the node that is running goes on.\n"
+
+
+def test_a_study_that_left_quarantine_is_said_to_be_elsewhere(run: Run, home: SiteHome) -> None:
+    """After a decision, or while the study is screened again: where it is, and where decisions are shown."""
+    words = ("--home", home.folder, "review")
+    output = run(*words, "release", KEY, "--reason", "seen by me")[1]
+    assert output == f"Study {KEY} is released. Next: `ricord-site run`.\n"
+    for verb in (("show", KEY[:8]), ("release", KEY[:8], "--reason", "again")):
+        code, _, error = run(*words, *verb)
+        assert (code, f"{KEY} does not wait for a person, it is received" in error) == (ExitCode.USAGE, True)
+        assert "review audit" in error
+    assert "There is no study with the key 00000000" in run(*words, "show", "00000000")[2]
+
+
+def test_the_audit_names_a_study_only_where_one_was_decided_on(run: Run, home: SiteHome) -> None:
+    """The import of a sheet concerns no study, so its row has no key."""
+    ledger = Ledger(home.ledger)
+    ledger.audit("A. Miller", "clinical-import", NO_STUDY, "sheet 70413d28c569: 16 rows")
+    ledger.close()
+    output = run("--home", home.folder, "review", "audit")[1]
+    assert ("clinical-import" in output, NO_STUDY in output) == (True, False)

@@ -2,6 +2,8 @@
 
 import errno
 import os
+import shutil
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -68,6 +70,23 @@ def test_a_study_waits_for_missing_images_and_then_for_a_person(
     assert not list(acquisition.home.arrivals.rglob("*.dcm"))
 
 
+def test_a_whole_request_is_not_held_until_it_is_quiet(
+    acquisition: Acquisition, ledger: Ledger, tmp_path: Path
+) -> None:
+    """The PACS announced two images and two came: nothing is waited for; after a further image, quiet is."""
+    key = acquisition.names.study_key(STUDY)
+    arrive(acquisition, tmp_path, 0, 1)
+    assert acquisition.receive_arrivals(ledger, quiet_seconds=60) == ()
+    ledger.requests.add(["a"])
+    ledger.requests.reconcile("a", [Part(key=key, announced=2, arrived=2)])
+    (intake,) = acquisition.receive_arrivals(ledger, quiet_seconds=60)
+    assert intake.instances == 2
+    arrive(acquisition, tmp_path, 2)
+    later = time.time() + 1  # a file system's clock is coarse
+    os.utime(acquisition.home.arrivals / key, (later, later))
+    assert acquisition.receive_arrivals(ledger, quiet_seconds=60) == ()
+
+
 def test_a_kill_while_receiving_changes_nothing(acquisition: Acquisition, ledger: Ledger, tmp_path: Path) -> None:
     """A study was set aside, or copied to the spool, before a kill: the next process receives it, once."""
     arrive(acquisition, tmp_path, 0, 1, 2)
@@ -78,6 +97,19 @@ def test_a_kill_while_receiving_changes_nothing(acquisition: Acquisition, ledger
     assert (intake.studies, intake.instances) == (1, 3)
     assert acquisition.receive_arrivals(ledger, quiet_seconds=0) == ()
     assert len(ledger.names(key)) == 3
+
+
+def test_a_look_at_the_arrivals_disturbs_no_start(acquisition: Acquisition, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that shows progress opens the folder at the moment when another clears it."""
+    remove = shutil.rmtree
+
+    def removed_and_made_again(folder: Path) -> None:
+        remove(folder)
+        assert acquisition.arrivals.folder.is_dir()
+
+    monkeypatch.setattr(shutil, "rmtree", removed_and_made_again)
+    with acquisition.listening():
+        pass
 
 
 def test_what_cannot_be_read_stays_for_a_person(acquisition: Acquisition, ledger: Ledger, tmp_path: Path) -> None:

@@ -76,6 +76,18 @@ def test_closing_in_the_middle_leaves_no_worker() -> None:
     assert not any(pid and Path(f"/proc/{pid}").exists() for pid in workers)
 
 
+def test_an_abandoned_run_leaves_no_task_to_the_next() -> None:
+    """Its workers are ended, so that no task is worked on twice at a time and no earlier result comes later."""
+    engine = Processes(2)
+    try:
+        under_way = engine.run(double, range(100))
+        next(under_way)
+        del under_way
+        assert dict(engine.run(double, [7])) == {7: 14}
+    finally:
+        engine.close()
+
+
 @pytest.mark.parametrize(
     ("address", "here"),
     [

@@ -1,5 +1,7 @@
 """`status` says what waits, for whom, since when and what is next; and whether a node is at work."""
 
+import signal
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,9 +12,12 @@ from shared.agreement import Mode
 from shared.errors import HomeBusy
 from shared.ids import StudyKey
 from site_node.federate.policy import POLICY_FILE, write_default_policy
-from site_node.home.folder import SiteHome
+from site_node.home.folder import SiteHome, init_home
 from site_node.home.ledger import STATE_ORDER, Ledger, State
+from site_node.home.retrieve_requests import Part
+from site_node.node.inbox import InboxWatcher
 from site_node.node.open import open_node
+from site_node.node.service import STOPPING, until_signal
 from site_node.node.waits import Whom, federated_work, waits_of
 from tests.factories.federation import Federation, running_federation
 
@@ -93,6 +98,34 @@ def test_federated_work_is_explained(federation: Federation) -> None:
         assert "allows nothing" in federated_work(node, running=False).next
 
 
+def test_a_request_that_is_tried_again_says_when(tmp_path: Path) -> None:
+    """One that is due now waits for the node's turn only; the next try is the first of all that are open."""
+    home = init_home(tmp_path, name="General")
+    ledger = Ledger(home.ledger)
+    for name, seconds in (("list-1", 7200), ("list-2", 3600)):
+        ledger.requests.add([name])
+        assert waiting(home, running=True)[Whom.PACS][1] == "the node that is running goes on"
+        ledger.requests.retry_later(name, attempts=1, seconds=seconds, reason="pacs-unreachable", parts=())
+    request = ledger.requests.get("list-2")
+    ledger.close()
+    assert request is not None
+    assert f"next try at {request.not_before.astimezone():%H:%M:%S}" in waiting(home, running=True)[Whom.PACS][1]
+
+
+def test_a_terminal_shows_at_once_that_the_end_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Ctrl-C lets the current step end: the first is answered, once; a log gets no such line."""
+    for is_terminal in (True, False):
+        monkeypatch.setattr(sys.stderr, "isatty", lambda shown=is_terminal: shown)
+        with until_signal() as stop:
+            assert not stop.is_set()
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGTERM)
+            assert stop.is_set()
+    assert capfd.readouterr().err == STOPPING
+
+
 def test_a_running_node_shows_from_outside(tmp_path: Path) -> None:
     """A command that moves studies is none, and to ask disturbs nobody: the lock is free afterwards."""
     home = SiteHome(tmp_path)
@@ -106,3 +139,28 @@ def test_a_running_node_shows_from_outside(tmp_path: Path) -> None:
         assert not home.is_served()
     with home.writing(), home.serving():
         pass
+
+
+def test_what_came_and_is_in_no_study_yet_waits_for_the_node(tmp_path: Path) -> None:
+    """Images that were pushed or fetched, also while they are received, and entries of the inbox; each once.
+
+    A study that the PACS still sends waits for the PACS only.
+    """
+    home = init_home(tmp_path, name="General")
+    assert waiting(home) == {}
+    pushed, being_received, awaited, known = (StudyKey(f"{number:032x}") for number in range(4))
+    for name in (pushed, f".taking-{being_received}-0123abcd", awaited, known, ".unfinished"):
+        (home.arrivals / name).mkdir(parents=True)
+    ledger = Ledger(home.ledger)
+    ledger.add_study(known, ["a"], state=State.RECEIVED)
+    ledger.requests.add(["list-1"])
+    ledger.requests.announced("list-1", [Part(key=awaited, announced=3)])
+    inbox = home.inbox(home.load())
+    inbox.mkdir(exist_ok=True)
+    for name in ("before", "now"):
+        (inbox / name).touch()
+        if name == "before":
+            watch = InboxWatcher(ledger, inbox, settle=False)
+            watch.mark_received(*watch.ready())
+    ledger.close()
+    assert {whom: count for whom, (count, _) in waiting(home).items()} == {Whom.NODE: 4, Whom.PACS: 1}

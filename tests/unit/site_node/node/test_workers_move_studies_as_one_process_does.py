@@ -8,13 +8,10 @@ import pytest
 
 from shared.errors import DiskFull, DiskNearlyFull, InternalError, RicordError
 from shared.ids import StudyKey
-from site_node.home.folder import SiteHome, init_home
+from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger, State
-from site_node.node.intake import receive_source
-from site_node.node.open import open_node
-from site_node.node.passes import advance_study, run_pass
+from site_node.node.crew import advance_study
 from site_node.node.pipeline import Advance, Pipeline
-from tests.factories.dicom import make_dx, write_file
 from tests.factories.pipeline import enter, key_of, make_home, make_stages, make_study
 
 STUDIES = 3
@@ -33,30 +30,6 @@ def home(tmp_path: Path) -> SiteHome:
     return make_home(tmp_path / "home")
 
 
-@pytest.mark.slow
-def test_two_workers_end_studies_as_one_process_does(tmp_path: Path) -> None:
-    """The same states are reached, and the ledger holds the same."""
-    ends = []
-    for workers in (1, 2):
-        home = init_home(tmp_path / f"home{workers}", name="Test")
-        text = home.settings_file.read_text()
-        home.settings_file.write_text(text.replace("workers = 0", f"workers = {workers}"))
-        source = tmp_path / f"source{workers}"
-        source.mkdir()
-        for number in range(STUDIES):
-            age = "009Y" if number == 1 else "045Y"
-            write_file(
-                make_dx(study=f"s{number}", PatientID="P", PatientAge=age, PatientBirthDate=""),
-                source / f"{number}.dcm",
-            )
-        with open_node(home) as node:
-            receive_source(node, source)
-            completed = run_pass(node, State.SUBMITTED)
-            ends.append(sorted(state.value for state in completed.reached.values()))
-            assert {entry.key: entry.state for entry in node.ledger.studies()} == completed.reached
-    assert ends[0] == ends[1] == ["excluded", "quarantined", "quarantined"]
-
-
 def test_a_study_whose_worker_dies_each_time_waits_for_a_person(home: SiteHome, ledger: Ledger, tmp_path: Path) -> None:
     """The other studies go on to their end."""
     pipeline = Pipeline(home, ledger, make_stages(home, tmp_path / "submitted"))
@@ -70,6 +43,19 @@ def test_a_study_whose_worker_dies_each_time_waits_for_a_person(home: SiteHome, 
     entry = ledger.study(unlucky)
     assert (entry.state, entry.lead) == (State.QUARANTINED, "worker-died")
     assert len(ledger.studies(State.SUBMITTED)) == STUDIES - 1
+
+
+def test_a_study_that_its_worker_sealed_before_it_died_is_sent(home: SiteHome, ledger: Ledger, tmp_path: Path) -> None:
+    """Nothing is wrong with it."""
+    pipeline = Pipeline(home, ledger, make_stages(home, tmp_path / "submitted"))
+
+    def workers(keys: Sequence[StudyKey], until: State) -> Iterator[tuple[StudyKey, Advance | None]]:
+        for key in keys:
+            assert pipeline.advance(key, until).reached[-1] is State.SEALED
+            yield key, None
+
+    assert pipeline.run(State.SUBMITTED, workers).moved == STUDIES
+    assert len(ledger.studies(State.SUBMITTED)) == STUDIES
 
 
 @pytest.mark.parametrize(("error", "stops"), [(DiskFull(folder="x"), True), (DiskNearlyFull(folder="x"), False)])
@@ -94,7 +80,7 @@ def test_an_error_of_the_node_in_a_worker_is_one_here(
 def test_a_worker_says_of_a_home_that_it_cannot_open_what_is_wrong(tmp_path: Path) -> None:
     """Nothing is raised in the worker, so that no study is charged with it."""
     missing = tmp_path / "none"
-    advanced = advance_study(missing, State.VALIDATED, StudyKey("0" * 32))
+    advanced = advance_study(missing, None, State.VALIDATED, StudyKey("0" * 32))
     assert advanced.reached == ()
     assert isinstance(advanced.error, RicordError)
     assert not isinstance(advanced.error, InternalError)
