@@ -29,7 +29,7 @@ _PAD = b" \0"
 _PIECE = 1 << 16  # bytes compared at once: copies of this size are cheap
 _WINDOW = 1 << 22  # bytes of a mapped file that may be in memory at once
 _CHARSET = 0x00080005
-_RESPELLED = frozenset({"CS", "DS", "IS"})
+_RESPELLED = frozenset({"CS", "DS", "IS", "TM"})
 _DATE_LIKE = re.compile(r"(\d{4})\.?(\d{2})?\.?(\d{2})?((?<=\d{8})\d{2,6}(?:\.\d{1,6})?)?(?:[+-]\d{4})?")
 Place = tuple[Path, int]
 ElementOutcome = tuple[str, str]  # kept, changed or removed; the keyword

@@ -98,4 +98,7 @@ def _in_numbers(raw: bytes, search: Search, *, is_short: bool) -> str:
 
 def _in_measures(raw: bytes, search: Search, vr: str) -> str:
     """The code of a number of the patient, or a day, in decimal or binary numbers of any form."""
-    return "residual-identifier" if any(shows(number, search.own, vr) for number in numbers_of(raw, vr)) else ""
+    numbers = tuple(numbers_of(raw, vr))
+    if any(shows(number, search.own_numbers, vr) for number in numbers):
+        return "residual-identifier"
+    return "residual-date" if any(shows(number, search.own_days, vr) for number in numbers) else ""

@@ -38,7 +38,7 @@ class Search:
 
     def __init__(self, identifiers: Identifiers, rules: Rules) -> None:
         self.identifiers = identifiers
-        self.own = _own_numbers(identifiers)
+        self.own_numbers, self.own_days = _whole(identifiers.numbers), _whole(identifiers.days)
         self._rules = rules
         self._cache: dict[tuple[str, Kind], str] = {}
         self._borne = identifiers.inside | identifiers.words | identifiers.people
@@ -136,11 +136,9 @@ class Search:
         return not self.identifiers.uids.isdisjoint(_UID_LIKE.findall(text))
 
 
-def _own_numbers(identifiers: Identifiers) -> frozenset[int]:
-    """Numbers of five digits or more, and each day as digits, to compare numbers with."""
-    digits = (
-        form.lstrip("0") for form in identifiers.numbers | identifiers.days if form.isascii() and form.isdecimal()
-    )
+def _whole(forms: frozenset[str]) -> frozenset[int]:
+    """The forms of five digits or more that are digits only, to compare numbers with."""
+    digits = (form.lstrip("0") for form in forms if form.isascii() and form.isdecimal())
     return frozenset(int(form) for form in digits if _NUMERIC <= len(form) <= _LONGEST_NUMBER)
 
 

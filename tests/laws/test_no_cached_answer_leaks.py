@@ -4,7 +4,6 @@ Each axis below is something that an answer may depend on. Files that differ alo
 cache in any order, and each must end as it does alone.
 """
 
-import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -59,7 +58,7 @@ OF_THE_CONTEXT: dict[str, Sequence[object]] = {
     "profile": ["ricord-2020", "ricord", "tcia", "other-words", "no-region"],
     "site": list(PSEUDONYMS),
     "patient": ["7731904", "P8"],
-    "name": ["Zanzibarova", "Quillfeather", "Мм"],
+    "name": ["Tracker", "Quillfeather", "Мм"],
     "searched": [False, True],
     "study": [STUDY, "1.2.3.4"],
 }
@@ -81,8 +80,7 @@ OF_THE_FILE: dict[str, Sequence[object]] = {
     "Rows": [32, 31],
     "BurnedInAnnotation": [None, "YES"],
     "ImageType": ["ORIGINAL\\PRIMARY\\AXIAL", "DERIVED\\SECONDARY\\SCREEN SAVE"],
-    "representation of a description": ["LO", "UN"],
-    "SeriesDescription": ["QQQQ chest Zanzibarova Quillfeather", "chest " * 11],
+    "SeriesDescription": ["QQQQ chest Tracker Quillfeather", "chest " * 11],
     "BodyPartExamined": ["CHEST", "QUILLFEATHER"],
     "KVP": ["120", "7731904"],
     "WindowCenter": ["40", "50"],
@@ -103,7 +101,6 @@ COMPANIONS: Mapping[str, Case] = {
     "character set of an item": {"name": "Мм"},
     "creator": {"profile": "tcia"},
     "creator in an item": {"profile": "tcia"},
-    "representation of a description": {"SeriesDescription": "chest " * 11},
 }
 KEYWORDS = frozenset(name for name in OF_THE_FILE if pydicom.datadict.tag_for_keyword(name))
 
@@ -111,6 +108,7 @@ KEYWORDS = frozenset(name for name in OF_THE_FILE if pydicom.datadict.tag_for_ke
 def dataset_of(case: Case) -> Dataset:
     """The data set that a case describes."""
     (dataset,) = make_ct(slices=1)
+    dataset.PatientAge = ""
     for name in KEYWORDS:
         if case[name] is None:
             dataset.pop(name, None)
@@ -169,8 +167,6 @@ class Files:
             assert isinstance(syntax, UID)
             path = write_file(dataset_of(case), self.folder / str(len(self.paths)), syntax)
             content = path.read_bytes().replace(b"QQQQ", CYRILLIC)
-            if case["representation of a description"] == "UN":  # pydicom would write what it knows better
-                content = re.sub(rb"(\x08\0\x3e\x10)LO(..)", rb"\1UN\0\0\2\0\0", content, flags=re.DOTALL)
             path.write_bytes(content)
             self.paths[name] = path
         return self.paths[name]

@@ -123,7 +123,7 @@ def test_nothing_unnamed_survives(data: st.DataObject) -> None:
 def test_intervals_survive(data: st.DataObject, first: date, second: date) -> None:
     """The days between any two dates of a patient are the same after as before; times of day are the same."""
     rules = data.draw(st.lists(st.sampled_from(date_rules), min_size=2, max_size=2, unique_by=lambda rule: rule.tag))
-    dataset, inner = make_dx(PatientID="P7", rows=8), Dataset()
+    dataset, inner = make_dx(PatientID="P7", PatientAge="", rows=8), Dataset()
     for rule, day in zip(rules, (first, second), strict=True):
         inner.add_new(rule.tag, min(rule.vrs), f"{day:%Y%m%d}" + ("101112.5" if rule.vrs == {"DT"} else ""))
     nest(dataset, inner, data.draw(st.lists(st.just(0x00082218), max_size=2)))
@@ -181,7 +181,7 @@ def sample_value(vr: str) -> Any:
     return {
         "DA": "20210302", "DT": "20210302101112", "TM": "101112", "AS": "045Y", "DS": "1.5", "IS": "3", "UI": "1.2.3.4",
         "AT": 0x00100010, "OB": b"\1\2", "OW": b"\1\2", "OF": b"\0" * 4, "OD": b"\0" * 8, "OV": b"\0" * 8,
-        "UN": b"ab", "SQ": Items([Dataset()]), "PN": "Doe^Ann", "CS": "WORD", "SH": "short", "LO": "long text",
+        "UN": b"ab", "SQ": Items([Dataset()]), "PN": "Doe^Ann", "CS": "CHEST", "SH": "CHEST", "LO": "long axis",
     }.get(vr)  # fmt: skip
 
 

@@ -36,4 +36,4 @@ def test_other_numbers_of_the_patient(tmp_path: Path, keyword: str) -> None:
     dataset = make_dx(SeriesDescription="PA 71234x", ConvolutionKernel="B-71234", **{keyword: "S-71234"})  # type: ignore[arg-type]  # any
     new = run_one(tmp_path, dataset).dataset
     assert new.SeriesDescription == "PA"
-    assert new.ConvolutionKernel == ""
+    assert new.ConvolutionKernel == "B"  # a kernel of Philips

@@ -139,13 +139,13 @@ def test_a_listed_element_of_another_form_goes(vr: str, value: object, tmp_path:
 
 
 def test_an_identifier_in_a_listed_text_is_emptied(tmp_path: Path) -> None:
-    """LO and SH of the list are searched like any kept text; a number that is the patient's is emptied too."""
+    """Of LO and SH of the list public words stay, as of any kept text; a number that is the patient's is emptied."""
     dataset = make_dx(PatientName="Quimby^Zelda", PatientID="77889900")
     dataset.add_new(0x00190010, "LO", GE)
     dataset.add_new(0x0019109E, "LO", "fse QUIMBY zelda")
     dataset.add_new(0x00191023, "DS", "77889900")
     new = run_profile(tmp_path, dataset, "tcia")
-    assert not new.dataset[0x0019109E].value
+    assert new.dataset[0x0019109E].value == "fse"
     assert new.dataset[0x00191023].value is None
     assert new.findings == ()
 
