@@ -181,7 +181,7 @@ def sample_value(vr: str) -> Any:
     return {
         "DA": "20210302", "DT": "20210302101112", "TM": "101112", "AS": "045Y", "DS": "1.5", "IS": "3", "UI": "1.2.3.4",
         "AT": 0x00100010, "OB": b"\1\2", "OW": b"\1\2", "OF": b"\0" * 4, "OD": b"\0" * 8, "OV": b"\0" * 8,
-        "UN": b"ab", "SQ": Items([Dataset()]), "PN": "Doe^Ann", "CS": "CHEST", "SH": "CHEST", "LO": "long axis",
+        "UN": b"ab", "SQ": Items([Dataset()]), "PN": "Doe^Ann", "CS": "CHEST", "SH": "CHEST", "LO": "PA LATERAL",
     }.get(vr)  # fmt: skip
 
 
