@@ -21,7 +21,19 @@ app = make_app(
     """,
     package="site_node.commands",
     verbs=(
-        *("init", "agreement", "enrol", "receive", "pacs", "clinical", "screen", "deidentify", "validate", "review"),
+        *(
+            "init",
+            "agreement",
+            "enrol",
+            "receive",
+            "pacs",
+            "clinical",
+            "screen",
+            "deidentify",
+            "validate",
+            "review",
+            "words",
+        ),
         *("seal", "submit", "federate", "run", "status", "doctor", "key", "explain"),
     ),
 )

@@ -98,8 +98,9 @@ def _image_lines(profile: Profile) -> tuple[str, ...]:
             f"- **Kept** ({counts[Action.KEEP]} attributes): the pixels, and what describes acquisition, geometry and"
             f" device. Of the patient: {_names(profile, _is_kept_of_patient)}. **Of any text only those words leave"
             f" that are public already (in the images of {public.collections} public collections and"
-            f" {public.patients} patients, in the DICOM Standard, or on the list of imaging words of this release), and"
-            " numbers that are measures.**"
+            f" {public.patients} patients, in the DICOM Standard, or on the list of imaging words of this release) or"
+            " that a named person of this hospital accepted (`ricord-site words show`; a study's are listed inside what"
+            " is sealed), and numbers that are measures.**"
         ),
         (f"- **Cleaned** by the same rule ({counts[Action.CLEAN]} descriptions): {_doing(profile, Action.CLEAN)}."),
         (

@@ -17,6 +17,7 @@ from pydantic import Field, PlainSerializer, ValidatorFunctionWrapHandler, WrapV
 from shared.frozen import Frozen
 from shared.ids import PatientPseudonym, Sha256, SiteId, StudyKey, Uid
 from shared.manifest import SignedManifest
+from shared.protocol.accepted import MOST_ACCEPTED, AcceptedWord
 
 
 class Severity(StrEnum):
@@ -148,6 +149,24 @@ class Received(Frozen):
     instances: tuple[Instance, ...] = Field(min_length=1)
 
 
+class DroppedWord(NamedTuple):
+    """A word that left a text since no list names it, and the form in which it is compared with names. PHI."""
+
+    word: str
+    form: str
+
+
+class StudyTexts(NamedTuple):
+    """What the home keeps of a study's texts, as keyed digests and sealed words. PHI.
+
+    `names` holds the forms of the names, places and institutions that were removed.
+    """
+
+    identity: Identity
+    names: frozenset[str]
+    dropped: frozenset[DroppedWord]
+
+
 class Included(Frozen):
     """A study that meets the criteria, in whole or in part."""
 
@@ -207,6 +226,8 @@ class Deidentified(Frozen):
     instances: tuple[DeidentifiedInstance, ...] = Field(min_length=1)
     left_out: tuple[LeftOut, ...]
     clinical: dict[str, str | int | float | None] | None = None  # the de-identified clinical row, by dictionary name
+    accepted: tuple[AcceptedWord, ...] = Field(default=(), max_length=MOST_ACCEPTED)  # the site's words in its texts
+    accepted_version: int = 0  # of the site's list that it was de-identified by
 
 
 class Validated(Frozen):

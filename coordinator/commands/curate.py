@@ -107,10 +107,10 @@ def _open(
     home: CuratorHome, submission_ids: Sequence[str] | None, *, as_json: bool, say_nothing_new: bool = False
 ) -> bool:
     """Open the studies named, or with `None` all that are not open yet; whether every one of them is open now."""
-    digest = load_protocol(home.settings().protocol).digest
+    protocol = load_protocol(home.settings().protocol)
     open_already = list_opened(home.opened)
     renew_if_due(home, datetime.now(UTC))
-    with fetching(home, load_curator_keys(home.keys), digest) as fetcher:
+    with fetching(home, load_curator_keys(home.keys), protocol) as fetcher:
         requested = _not_open(fetcher, open_already) if submission_ids is None else submission_ids
         with progress("Opening", lambda: len(requested), unit="studies") as advance:
             results = [_try(fetcher, submission_id, advance) for submission_id in requested]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -10,14 +11,15 @@ import grpc
 from coordinator.curation.keys import CuratorKeys
 from coordinator.curation.membership import CuratorHome, CuratorMembership
 from coordinator.curation.opening import LARGEST_STUDY, OpenedStudy, open_sealed
+from coordinator.curation.second_look import look_again
 from shared.agreement import Consent, Execution
 from shared.crypto.signing import VerifyKey, verify_manifest
 from shared.durable import LONGEST_PAUSE, clear_folder, reporting_full_disk
 from shared.errors import ManifestInvalid, SealedFileInvalid, SignatureInvalid
-from shared.ids import Sha256
 from shared.manifest import SignedManifest
 from shared.proto.ricord.v1 import submission_pb2 as pb
 from shared.proto.ricord.v1.submission_pb2_grpc import SubmissionServiceStub
+from shared.protocol.loader import Protocol
 from shared.signed import to_manifest
 from shared.wire import UNARY_SECONDS, connected, from_rpc, from_signed
 
@@ -33,13 +35,13 @@ class Fetcher:
         home: CuratorHome,
         membership: CuratorMembership,
         keys: CuratorKeys,
-        protocol_digest: Sha256,
+        protocol: Protocol,
     ) -> None:
         self._stub = SubmissionServiceStub(channel)
         self._home = home
         self._membership = membership
         self._keys = keys
-        self._protocol_digest = protocol_digest
+        self._protocol = protocol
 
     def submissions(self) -> tuple[pb.Submission, ...]:
         """Everything the coordinator holds for this curator, by site and sequence number."""
@@ -48,8 +50,9 @@ class Fetcher:
     def open(self, submission_id: str) -> OpenedStudy:
         """Fetch and open one study into `opened/<SITEID>/<study UID>/`.
 
-        Raises what `open_sealed` raises, `SignatureInvalid` when the site's key is not the one known here or did not
-        sign an agreement that names this curator, `CoordinatorUnreachable`. A study that fails leaves nothing behind.
+        Raises what `open_sealed` and `look_again` raise, `SignatureInvalid` when the site's key is not the one known
+        here or did not sign an agreement that names this curator, `CoordinatorUnreachable`. A study that fails leaves
+        nothing behind.
         """
         self._home.opened.mkdir(parents=True, exist_ok=True, mode=0o700)
         with TemporaryDirectory(dir=self._home.folder, prefix=".fetching-") as folder:
@@ -63,8 +66,9 @@ class Fetcher:
                 signed,
                 identity=self._keys.identity,
                 site_key=site_key,
-                protocol_digest=self._protocol_digest,
+                protocol_digest=self._protocol.digest,
                 out=self._home.opened,
+                look=partial(look_again, profile=self._protocol.profile),
             )
 
     def _fetch(self, submission_id: str, target: Path) -> tuple[SignedManifest, VerifyKey]:
@@ -101,12 +105,12 @@ class Fetcher:
 
 
 @contextmanager
-def fetching(home: CuratorHome, keys: CuratorKeys, protocol_digest: Sha256) -> Iterator[Fetcher]:
+def fetching(home: CuratorHome, keys: CuratorKeys, protocol: Protocol) -> Iterator[Fetcher]:
     """A curator's connection; raises what `connected` raises."""
     clear_folder(home.folder, unchanged_for=LONGEST_PAUSE)
     membership = home.membership()
     with connected(membership.addresses.main, home.credentials) as channel:
-        yield Fetcher(channel, home, membership, keys, protocol_digest)
+        yield Fetcher(channel, home, membership, keys, protocol)
 
 
 def write_at_most(size: int, target: Path, chunks: Iterable[bytes]) -> None:

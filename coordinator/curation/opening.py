@@ -7,7 +7,7 @@ be exactly those it lists. Names and places on disk come from checked identifier
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
@@ -56,8 +56,11 @@ def open_sealed(
     protocol_digest: Sha256,
     out: Path,
     largest: int = LARGEST_STUDY,
+    look: Callable[[Path, Contents], None] = lambda _folder, _contents: None,
 ) -> OpenedStudy:
     """Open `ciphertext` into `out/<SITEID>/<study UID>`; a previous opening of the same study is replaced.
+
+    `look` is called with the unpacked study before it lies there, and raises where it may not.
 
     Raises `SignatureInvalid`, `ProtocolMismatch`, `ManifestInvalid` (manifest and contents disagree, or the unpacked
     study would pass `largest` bytes), `SealedFileInvalid`, `SourceMissing`, `DiskFull`. After any of them `out` is as
@@ -73,6 +76,7 @@ def open_sealed(
         _check_ciphertext(file, manifest)
         with _new_folder(target) as folder:
             contents = _unpack(ArchiveReader(open_chunks(identity, file)), manifest, folder, largest)
+            look(folder, contents)
             write_whole(folder / MANIFEST_NAME, canonical_json(signed))
             publish_folder(folder, target)
     return OpenedStudy(folder=target, signed=signed, contents=contents)

@@ -5,6 +5,7 @@ the same digest although its ciphertext differs. Member names follow from UIDs, 
 """
 
 import hashlib
+import operator
 from typing import Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
@@ -12,6 +13,7 @@ from pydantic import Field, model_validator
 from shared.frozen import Frozen
 from shared.ids import AgreementId, PatientPseudonym, Sha256, SiteId, Uid
 from shared.manifest import Manifest, canonical_json
+from shared.protocol.accepted import MOST_ACCEPTED, AcceptedWord
 
 CONTENTS_NAME = "contents.json"
 CLINICAL_NAME = "clinical.json"
@@ -55,12 +57,17 @@ class Contents(Frozen):
     modalities: tuple[str, ...]
     instances: tuple[ContentsInstance, ...] = Field(min_length=1)
     clinical: ContentsClinical | None = None
+    accepted: tuple[AcceptedWord, ...] = Field(  # words in the texts that only this site's list names
+        default=(), max_length=MOST_ACCEPTED, exclude_if=operator.not_
+    )
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         keys = [(instance.series_instance_uid, instance.sop_instance_uid) for instance in self.instances]
         if keys != sorted(keys) or len({sop for _, sop in keys}) != len(keys):
             raise ValueError("instances are not in order, or one is listed twice")
+        if list(self.accepted) != sorted(set(self.accepted)):
+            raise ValueError("accepted words are not in order, or one is listed twice")
         return self
 
     def members(self) -> tuple[Member, ...]:

@@ -9,7 +9,7 @@ from shared.protocol.search_terms import search_terms
 from site_node.deidentify.identifiers import Identifiers, StudyIdentifiers
 from site_node.deidentify.text import TextRule
 from site_node.pseudonyms.keyed import Pseudonyms
-from site_node.study import Identity
+from site_node.study import Identity, StudyTexts
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +36,10 @@ class StudyContext:
     def text_rule(self) -> TextRule:
         """What of a text may leave."""
         return TextRule(self.profile.vocabulary, self.identifiers, self.accepted)
+
+    def texts(self) -> StudyTexts:
+        """What the home keeps of the study's texts, once all its files are judged."""
+        return StudyTexts(self.identity, self.identifiers.names, self.text_rule.unlisted())
 
     @cached_property
     def shift_days(self) -> int:

@@ -5,10 +5,12 @@ leaves nothing that could pass for a study. Nothing of the old study remains in 
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from shared.durable import publish_folder, sync_filesystem, unfinished_folder
 from shared.errors import DiskFull
+from shared.protocol.accepted import NONE_ACCEPTED, AcceptedList
 from shared.protocol.profile import Profile
 from site_node.blanking import Blanking
 from site_node.deidentify.assemble import NewFile, assemble
@@ -22,7 +24,7 @@ from site_node.deidentify.series_cache import SeriesCache
 from site_node.deidentify.study_reader import StudyReader, open_source, opened
 from site_node.dicom.elements import ParsedFile
 from site_node.pseudonyms.keyed import Pseudonyms
-from site_node.study import Deidentified, Ending, Identity, Included, Instance, LeftOut, Reason, Refused
+from site_node.study import Deidentified, Ending, Identity, Included, Instance, LeftOut, Reason, Refused, StudyTexts
 
 Clinical = dict[str, str | int | float | None]
 
@@ -36,6 +38,8 @@ def deidentify(
     clinical: Clinical | None = None,
     blank: Blanking | None = None,
     searched: bool = False,
+    accepted: AcceptedList = NONE_ACCEPTED,
+    keep: Callable[[StudyTexts], None] | None = None,
 ) -> Deidentified | Refused:
     """Rewrite a study under its pseudonyms.
 
@@ -47,6 +51,8 @@ def deidentify(
         clinical: the study's clinical row, already de-identified; carried along.
         blank: what a person decided to blank; no other pixel changes, and 113101 is claimed for these files.
         searched: whether the pixels are searched for text next; images with BurnedInAnnotation YES then go on to that.
+        accepted: words that the site lets pass besides the public ones; the result says which the study has.
+        keep: called with what the home keeps of the study's texts, before the study is complete.
 
     Returns:
         The study with what was left out of it, or `Refused` if no instance remains or its patient is unknown.
@@ -58,27 +64,22 @@ def deidentify(
     if identity is None:
         ending, reason = reason_of(unsupported("no-identity", "PatientID"))
         return Refused(key=study.key, ending=ending, reasons=(reason,))
-    reader, context = _read_names(study, identity, profile, pseudonyms, left_out, searched=searched)
+    reader, context = _read_names(
+        study, identity, profile, pseudonyms, left_out, searched=searched, words=accepted.words
+    )
     try:
         with unfinished_folder(out) as folder:
             with Batch(folder, out, left_out) as batch:
                 _rewrite(study, reader, context, batch, blank)
+            if keep is not None:
+                keep(context.texts())
             if not batch.instances:
                 return _refused(study, _in_order(study, left_out))
             sync_filesystem(folder)
             publish_folder(folder, out)
     except OSError as error:
         raise DiskFull(folder=str(out.parent)) from error
-    return Deidentified(
-        key=study.key,
-        site_id=pseudonyms.site_id,
-        patient=context.pseudonym,
-        study_instance_uid=pseudonyms.uid(study.study.study_instance_uid),
-        profile_digest=profile.digest,
-        instances=tuple(batch.instances),
-        left_out=(*study.left_out, *_in_order(study, left_out)),
-        clinical=clinical,
-    )
+    return _result(study, context, batch, clinical=clinical, version=accepted.version)
 
 
 def foresee(study: Included, *, profile: Profile, pseudonyms: Pseudonyms) -> tuple[LeftOut, ...]:
@@ -106,14 +107,15 @@ def _read_names(
     left_out: dict[Path, LeftOut],
     *,
     searched: bool,
+    words: frozenset[str] = frozenset(),
 ) -> tuple[StudyReader, StudyContext]:
     """The first round: what every file of the study names; what cannot be read is added to `left_out`."""
     reader = StudyReader(profile, identity)
     for instance in study.kept:
         with leaving_out(instance, left_out):
             reader.collect_names(instance.path)
-    study_uid = study.study.study_instance_uid
-    return reader, StudyContext(profile, pseudonyms, identity, study_uid, reader.names.identifiers(), searched=searched)
+    names, study_uid = reader.names.identifiers(), study.study.study_instance_uid
+    return reader, StudyContext(profile, pseudonyms, identity, study_uid, names, searched=searched, accepted=words)
 
 
 def rewritten(parsed: ParsedFile, file: int, context: StudyContext, cache: SeriesCache, *, blanked: bool) -> NewFile:
@@ -155,6 +157,23 @@ def _rewrite(study: Included, reader: StudyReader, context: StudyContext, batch:
             except BaseException:
                 os.close(file)
                 raise
+
+
+def _result(
+    study: Included, context: StudyContext, batch: Batch, *, clinical: Clinical | None, version: int
+) -> Deidentified:
+    return Deidentified(
+        key=study.key,
+        site_id=context.pseudonyms.site_id,
+        patient=context.pseudonym,
+        study_instance_uid=context.pseudonyms.uid(context.study_instance_uid),
+        profile_digest=context.profile.digest,
+        instances=tuple(batch.instances),
+        left_out=(*study.left_out, *_in_order(study, batch.left_out)),
+        clinical=clinical,
+        accepted=tuple(sorted(context.text_rule.used)),
+        accepted_version=version,
+    )
 
 
 def _check_received(new: NewFile, instance: Instance, pseudonyms: Pseudonyms) -> None:

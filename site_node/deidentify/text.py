@@ -9,9 +9,11 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
+from shared.protocol.accepted import is_word
 from shared.protocol.words import Words, unmarked
 from site_node.deidentify.identifiers import Identifiers, normal
 from site_node.deidentify.tokens import Kind, Token, token_pattern, tokens_of
+from site_node.study import DroppedWord
 
 _CASED = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")  # `ChestAbd`
 _SHORTEST_PART = 3  # letters of a word within another
@@ -28,15 +30,17 @@ class TextRule:
     Args:
         words: the profile's lists.
         identifiers: what the study's files name.
-        accepted: words, in folded case, that the site lets pass besides.
+        accepted: words, in folded case, that the site lets pass besides; a common surname among them does not count.
     """
 
     def __init__(self, words: Words, identifiers: Identifiers, accepted: frozenset[str] = frozenset()) -> None:
-        self.dropped: set[str] = set()  # tokens so far. PHI
+        self.used: set[str] = set()  # accepted words so far
+        self._dropped: set[str] = set()  # tokens of texts so far. PHI
         self._words = words
+        self._accepted = accepted - words.in_text - words.surnames
         self._rules = words.rules
         self._pattern = token_pattern(words.rules.numbers)
-        self._in_text = words.in_text | accepted
+        self._in_text = words.in_text | self._accepted if self._accepted else words.in_text
         self._names = identifiers.names - words.known_everywhere
         self._identifiers = identifiers
         self._telling = identifiers.telling() - words.known_everywhere
@@ -76,6 +80,18 @@ class TextRule:
         """The name of a maker or model if it is public as a whole, else what is left of it."""
         return value if value.strip(" \0").casefold() in self._words.devices else self.remains(value)
 
+    def unlisted(self) -> frozenset[DroppedWord]:
+        """The dropped words that a person may accept: in no list, no common surname, no name in the headers."""
+        words = {DroppedWord(unmarked(token), normal(token)) for token in self._dropped}
+        closed = (self._in_text, self._words.surnames)
+        return frozenset(
+            each
+            for each in words
+            if is_word(each.word)
+            and each.form not in self._identifiers.names
+            and not any(each.word in listed for listed in closed)
+        )
+
     def _judged(self, value: str, allowed: frozenset[str]) -> tuple[list[Token], list[bool]]:
         """The tokens of a value, and whether each may leave."""
         tokens = list(tokens_of(value, self._pattern))
@@ -83,7 +99,8 @@ class TextRule:
         self._judge_numbers(value, tokens, keep)
         self._drop_own_numbers(tokens, keep)
         self._judge_neighbours(value, tokens, keep)
-        self.dropped.update(token.text for token, kept in zip(tokens, keep, strict=True) if not kept)
+        if allowed is self._in_text:
+            self._dropped.update(token.text for token, kept in zip(tokens, keep, strict=True) if not kept)
         return tokens, keep
 
     def _may_leave(self, token: Token, allowed: frozenset[str]) -> bool:
@@ -135,6 +152,8 @@ class TextRule:
         if normal(word) in self._names:
             return False
         forms = {word.casefold(), unmarked(word)}
+        if allowed is self._in_text:
+            self.used |= forms & self._accepted
         if not forms.isdisjoint(allowed) or any(self._is_glued(form, _MOST_PARTS) for form in forms):
             return True
         parts = _CASED.findall(word)

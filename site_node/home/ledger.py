@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
@@ -26,7 +27,11 @@ from site_node.home.database import open_database, transaction
 from site_node.home.patients import Patients
 from site_node.home.retrieve_requests import Requests
 from site_node.home.tokens import ACCESSION_NUMBERS, INBOX_ENTRIES, Tokens
+from site_node.home.words import SiteWords
 from site_node.study import Ending, Reason, Severity
+
+if TYPE_CHECKING:
+    from site_node.pseudonyms.names import KeyedNames
 
 _PUT_INSTANCE = (
     "insert into instances values (?, ?, ?, ?) on conflict do update set ending = excluded.ending, code = excluded.code"
@@ -144,6 +149,10 @@ class Ledger:
     def version(self) -> int:
         """A number that differs after another connection, of this process or another, changed anything."""
         return int(self._db.execute("pragma data_version").fetchone()[0])
+
+    def words(self, names: "KeyedNames") -> SiteWords:
+        """The words that left texts here, and those that persons accepted; `names` hold the site's secret."""
+        return SiteWords(self._db, names, self.audit)
 
     # studies
 
@@ -307,13 +316,14 @@ class Ledger:
 
     # decisions of persons, and counts
 
-    def audit(self, actor: str, action: str, key: StudyKey, detail: str) -> None:
-        """Append a person's decision about a study; entries never change."""
+    def audit(self, actor: str, action: str, key: StudyKey, detail: str) -> int:
+        """Append a person's decision about a study and return its number; entries never change."""
         with transaction(self._db):
-            self._db.execute(
-                "insert into events (at, actor, action, key, detail) values (?, ?, ?, ?, ?)",
+            (number,) = self._db.execute(
+                "insert into events (at, actor, action, key, detail) values (?, ?, ?, ?, ?) returning number",
                 (_now(), actor, action, key, detail),
-            )
+            ).fetchone()
+        return int(number)
 
     def use_sheet(self, name: str) -> None:
         """Use a clinical sheet, before all others, as of the event that was appended last."""

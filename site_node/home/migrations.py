@@ -65,6 +65,16 @@ create table associations (
 ) strict, without rowid
 """
 
+_WORDS = """
+create table dropped_words (token blob primary key, form blob not null, word blob not null) strict, without rowid;
+create index dropped_words_by_form on dropped_words (form);
+create table bearers (word blob not null, token blob not null, primary key (word, token)) strict, without rowid;
+create table removed_names (form blob primary key) strict, without rowid;
+create table accepted_words (
+    word text not null, form blob not null, since integer not null, until integer, primary key (word, since)
+) strict, without rowid;
+"""
+
 
 def _make_or_complete(db: sqlite3.Connection) -> None:
     """Make a new ledger's tables and salt, or complete those of a ledger that has no version yet."""
@@ -117,7 +127,12 @@ def _count_associations(db: sqlite3.Connection) -> None:
     db.execute(_ASSOCIATIONS)
 
 
-STEPS = (_make_or_complete, _separate_arrivals, _revive_sealed, _keep_decisions, _count_associations)
+def _keep_words(db: sqlite3.Connection) -> None:
+    """Keep which words left the texts, by how many patients, and which of them a person accepted."""
+    _execute(db, _WORDS)
+
+
+STEPS = (_make_or_complete, _separate_arrivals, _revive_sealed, _keep_decisions, _count_associations, _keep_words)
 
 
 def _execute(db: sqlite3.Connection, script: str) -> None:

@@ -16,7 +16,7 @@ from shared.errors import ClinicalSheetInvalid, LinkageConflict, LinkageInvalid,
 from site_node.clinical.table import read_table
 from site_node.home.ledger import Ledger
 from site_node.home.patients import INTERVALS_NOT_KEPT, PatientRow
-from site_node.linkage.export import NO_STUDY
+from site_node.home.words import NO_STUDY
 from site_node.pseudonyms.names import KeyedNames, link_of
 from site_node.pseudonyms.sealed_link import LONGEST_KNOWN_SHIFT, EarlierContribution
 from site_node.study import Identity

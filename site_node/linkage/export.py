@@ -21,11 +21,11 @@ from shared.frozen import Frozen
 from shared.ids import PatientPseudonym, StudyKey
 from site_node.home.ledger import Ledger
 from site_node.home.patients import PatientRow
+from site_node.home.words import NO_STUDY
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.pseudonyms.names import KeyedNames
 from site_node.pseudonyms.sealed_link import Link
 
-NO_STUDY = StudyKey("0" * 32)  # in the audit, of an act on the whole linkage
 _X25519 = "age1"
 _HYBRID = "age1pq1"
 

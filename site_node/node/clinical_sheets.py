@@ -9,7 +9,7 @@ from site_node.clinical.sheet import ClinicalSheet, type_table
 from site_node.clinical.sheet_store import SheetStore
 from site_node.home.ledger import State
 from site_node.home.records import Records
-from site_node.linkage.export import NO_STUDY
+from site_node.home.words import NO_STUDY
 from site_node.node.composition import join_keys
 from site_node.node.open import Node
 from site_node.sheets.table import Table

@@ -119,6 +119,7 @@ class SiteStages:
         return Stages(
             screen=self._screen,
             deidentify=self._deidentify,
+            is_outdated=self._is_outdated,
             inspect=inspector(checker, self.home.quarantine) if self.settings.pixel_check else None,
             validate=self._validate,
             add_to_library=self._add_to_library if self.settings.library else None,
@@ -141,7 +142,7 @@ class SiteStages:
             clinical = deidentify_row(
                 row, dictionary=self.protocol.clinical, pseudonyms=self.pseudonyms, identity=identity
             )
-        profile, pseudonyms = self.protocol.profile, self.pseudonyms
+        profile, pseudonyms, words = self.protocol.profile, self.pseudonyms, self.ledger.words(self.names)
         return deidentify(
             study,
             profile=profile,
@@ -150,7 +151,13 @@ class SiteStages:
             clinical=clinical,
             blank=blank,
             searched=self.settings.pixel_check,
+            accepted=words.accepted(),
+            keep=words.keep,
         )
+
+    def _is_outdated(self, study: Deidentified) -> bool:
+        """Whether the study has a word that was taken from the list since."""
+        return not self.ledger.words(self.names).accepted().words.issuperset(study.accepted)
 
     def _validate(
         self, source: Included, output: Deidentified, report: Path, blank: Blanking | None
@@ -165,6 +172,7 @@ class SiteStages:
             report=report,
             blank=blank,
             searched=self.settings.pixel_check,
+            accepted=self.ledger.words(self.names).accepted(output.accepted_version),
         )
 
     def _add_to_library(self, study: Validated) -> None:

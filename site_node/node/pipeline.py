@@ -84,6 +84,7 @@ class Stages:
     screen: Callable[[Received, frozenset[str]], Included | Review | Excluded]
     deidentify: Callable[[Included, Path, Blanking | None], Deidentified | Refused] | None = None
     inspect: Inspect | None = None
+    is_outdated: Callable[[Deidentified], bool] = lambda _output: False  # then it begins again
     validate: Callable[[Included, Deidentified, Path, Blanking | None], Validated | Refused] | None = None
     add_to_library: Callable[[Validated], None] | None = None
     seal: Callable[[Validated, int], Sealed] | None = None
@@ -252,6 +253,8 @@ class Pipeline:
         if self._stages.validate is None:
             return None
         included, output = self._records.read(entry.key, Included), self._records.read(entry.key, Deidentified)
+        if self._stages.is_outdated(output):
+            return self._begin_again(entry)
         report = self._home.reports / f"{output.study_instance_uid}.json"
         blank = decided_blanking(self._home, self._ledger, entry.key)
         result = self._stages.validate(included, output, report, blank)
@@ -265,8 +268,10 @@ class Pipeline:
     def _seal(self, entry: StudyEntry) -> State | None:
         if self._stages.seal is None:
             return None
-        previous = self._records.find(entry.key, Sealed)
-        sealed = self._stages.seal(self._records.read(entry.key, Validated), self._ledger.sequence(entry.key))
+        validated, previous = self._records.read(entry.key, Validated), self._records.find(entry.key, Sealed)
+        if self._stages.is_outdated(validated.study):
+            return self._begin_again(entry)
+        sealed = self._stages.seal(validated, self._ledger.sequence(entry.key))
         if previous is not None and previous.ciphertext != sealed.ciphertext:
             discard(previous)
         self._records.write(entry.key, sealed)
@@ -296,6 +301,15 @@ class Pipeline:
         with self._home.changing():
             self._ledger.advance(entry.key, state, reasons=reasons, left_out=endings, study=study, since=entry)
         return state
+
+    def _begin_again(self, entry: StudyEntry) -> State:
+        """Send a study back to its first stage, since what it was de-identified by is no longer in force."""
+        names = [instance.name for instance in self._records.read(entry.key, Received).instances]
+        with self._home.changing(), self._ledger.changing():
+            if not self._ledger.study(entry.key).is_as(entry):
+                raise StudyChanged
+            self._ledger.reopen(entry.key, (), names)
+        return State.RECEIVED
 
     def _refuse(self, entry: StudyEntry, refused: Refused) -> State:
         """End a study that a stage refused; its record says which instance was refused for what."""

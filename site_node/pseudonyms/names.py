@@ -12,12 +12,13 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from shared.errors import KeyFileInvalid
 from shared.ids import StudyKey
-from site_node.pseudonyms.sealed_link import Link, LinkSeal
+from site_node.pseudonyms.sealed_link import Link, LinkSeal, Seal
 from site_node.study import Identity
 
 SECRET_BYTES = 32
 PADDING = " \0"  # what DICOM pads text and UIDs with (PS3.5 section 6.2)
-_LABELS = ("uid", "date", "patient", "accession", "ledger", "study")
+_LABELS = ("uid", "date", "patient", "accession", "ledger", "study", "word")
+_WORD_TOKEN = 16  # bytes
 
 
 class KeyedNames:
@@ -31,6 +32,7 @@ class KeyedNames:
             raise KeyFileInvalid(file="the pseudonym key", kind="secret of exactly 32 bytes")
         self._keys = {label: _derive(secret, label) for label in _LABELS}
         self.links = LinkSeal(_derive(secret, "ledger/link"))
+        self.words = Seal(_derive(secret, "ledger/word"))
         self.file_seed = _derive(secret, "ledger/file")  # of the age identity that linkage files are sealed to
 
     def study_key(self, study_uid: str) -> StudyKey:
@@ -40,6 +42,14 @@ class KeyedNames:
     def token(self, identity: Identity) -> bytes:
         """The ledger's key for a patient: 32 bytes that only the secret's holder can compute."""
         return self._mac("ledger", message_of(identity))
+
+    def word_token(self, word: str) -> bytes:
+        """The ledger's key for a word, or for a form of a name."""
+        return self._mac("word", word.encode(errors="surrogatepass"))[:_WORD_TOKEN]
+
+    def bearer_token(self, word: bytes, identity: Identity) -> bytes:
+        """The ledger's key for a patient among those of one word: no two words of a patient can be joined by it."""
+        return self._mac("word", word + self.token(identity))[:_WORD_TOKEN]
 
     def _mac(self, label: str, message: bytes) -> bytes:
         return hmac.digest(self._keys[label], message, hashlib.sha256)

@@ -14,6 +14,7 @@ from shared.errors import LinkageInvalid
 from shared.frozen import Frozen
 from site_node.study import Identity
 
+_CHANGED = "a row was changed, or was made with another secret"
 _NONCE_BYTES = 12  # NIST SP 800-38D; random, for far fewer rows than 2**32
 LONGEST_KNOWN_SHIFT = 3652  # days: ten years, the most that any tool for RICORD shifted by
 
@@ -38,22 +39,38 @@ class Link(Frozen):
         return Identity(patient_id=self.patient_id, issuer=self.issuer)
 
 
-class LinkSeal:
-    """Seals and opens links under one key of 32 bytes."""
+class Seal:
+    """Seals and opens texts of the ledger's rows under one key of 32 bytes."""
 
     def __init__(self, key: bytes) -> None:
         self._cipher = AESGCM(key)
 
-    def seal(self, token: bytes, link: Link) -> bytes:
+    def seal(self, token: bytes, text: str) -> bytes:
         """Nonce and ciphertext; every call gives other bytes."""
         nonce = os.urandom(_NONCE_BYTES)
-        return nonce + self._cipher.encrypt(nonce, link.model_dump_json(exclude_defaults=True).encode(), token)
+        return nonce + self._cipher.encrypt(nonce, text.encode(), token)
+
+    def open(self, token: bytes, sealed: bytes) -> str:
+        """The text; raises `LinkageInvalid` for one that this secret did not seal for this token."""
+        try:
+            return self._cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], token).decode()
+        except (InvalidTag, ValueError) as error:
+            raise LinkageInvalid(type(error).__name__, problem=_CHANGED) from None
+
+
+class LinkSeal:
+    """Seals and opens links under one key of 32 bytes."""
+
+    def __init__(self, key: bytes) -> None:
+        self._seal = Seal(key)
+
+    def seal(self, token: bytes, link: Link) -> bytes:
+        """Nonce and ciphertext; every call gives other bytes."""
+        return self._seal.seal(token, link.model_dump_json(exclude_defaults=True))
 
     def open(self, token: bytes, sealed: bytes) -> Link:
         """The link; raises `LinkageInvalid` for one that this secret did not seal for this token."""
         try:
-            text = self._cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], token)
-            return Link.model_validate_json(text)
-        except (InvalidTag, ValidationError, ValueError) as error:
-            problem = "a row was changed, or was made with another secret"
-            raise LinkageInvalid(type(error).__name__, problem=problem) from None
+            return Link.model_validate_json(self._seal.open(token, sealed))
+        except ValidationError as error:
+            raise LinkageInvalid(type(error).__name__, problem=_CHANGED) from None

@@ -104,6 +104,7 @@ def _contents(
         modalities=modalities,
         instances=tuple(_listing(instance, study.digests) for instance in _ordered(study)),
         clinical=None if clinical is None else ContentsClinical(size=len(clinical), sha256=_digest(clinical)),
+        accepted=study.study.accepted,
     )
 
 

@@ -4,7 +4,7 @@ Closed by default: an element that the profile does not keep, a private element 
 origin, bytes outside the elements: each is a finding.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from operator import lt
 from typing import NamedTuple
 
@@ -47,14 +47,18 @@ class Rules(NamedTuple):
     sequences: frozenset[int]
 
 
-def make_rules(profile: Profile, site_id: SiteId) -> Rules:
-    """Prepare a profile for many files."""
-    return Rules(profile, site_id, TextLook(profile.vocabulary), profile.sequence_tags)
+def make_rules(profile: Profile, site_id: SiteId, accepted: Iterable[str] = ()) -> Rules:
+    """Prepare a profile for many files; `accepted` are the words in their texts that only the site's list names."""
+    return Rules(profile, site_id, TextLook(profile.vocabulary, frozenset(accepted)), profile.sequence_tags)
 
 
 def check_output(data: bytes, *, profile: Profile, site_id: SiteId) -> tuple[Finding, ...]:
+    """Everything that is wrong with a de-identified file by itself, where the site accepted no words."""
+    return check_file(data, make_rules(profile, site_id))
+
+
+def check_file(data: bytes, rules: Rules) -> tuple[Finding, ...]:
     """Everything that is wrong with a de-identified file by itself."""
-    rules = make_rules(profile, site_id)
     try:
         document = read_document(data, rules.sequences)
     except DicomUnreadable:

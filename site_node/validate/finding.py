@@ -4,8 +4,7 @@ from shared.frozen import Frozen
 from site_node.reasons import reason_for, sentence_of
 from site_node.study import Reason
 
-# A form error that the source has as well is not ours and is only counted.
-INHERITABLE = frozenset({"vr", "value-form"})
+_INHERITABLE = frozenset({"vr", "value-form"})
 
 
 class Finding(Frozen):
@@ -16,6 +15,11 @@ class Finding(Frozen):
 
     code: str
     attribute: str | None = None
+
+    @property
+    def is_inheritable(self) -> bool:
+        """Whether it is a form error, which is not ours where the source has it as well, and is only counted then."""
+        return self.code in _INHERITABLE
 
     @property
     def reason(self) -> Reason:

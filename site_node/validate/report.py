@@ -17,6 +17,7 @@ from pydantic import Field
 from shared.durable import write_whole
 from shared.frozen import Frozen
 from shared.ids import PatientPseudonym, Sha256, SiteId, Uid
+from shared.protocol.accepted import NONE_ACCEPTED, AcceptedList
 from shared.protocol.profile import Profile
 from site_node.blanking import BlankBox
 from site_node.study import Deidentified, LeftOut
@@ -61,6 +62,9 @@ class Report(Frozen):
     pixels_searched: bool | None = None  # for burned-in text, before validation; `None`: not known here
     blanked_boxes: int = Field(default=0, ge=0)
     blanked_frames: int = Field(default=0, ge=0)
+    accepted_version: int = Field(default=0, ge=0)  # of the site's list of words, as the study was de-identified by it
+    accepted_digest: Sha256 = NONE_ACCEPTED.digest
+    accepted_words: int = Field(default=0, ge=0)  # of that list, in texts of the study
     checks: tuple[str, ...] = CHECKS
     findings: tuple[Finding, ...]
 
@@ -75,6 +79,7 @@ def make_report(
     checked_at: datetime,
     boxes: Sequence[BlankBox] = (),
     searched: bool | None = None,
+    accepted: AcceptedList = NONE_ACCEPTED,
 ) -> Report:
     """Assemble the report; `outcomes` counts elements by kept, changed or removed, and keyword."""
     sums: dict[str, dict[str, int]] = {"kept": {}, "changed": {}, "removed": {}}
@@ -98,6 +103,9 @@ def make_report(
         form_errors_of_the_source=inherited,
         software=version("ricord-federation"),
         pixels_searched=searched,
+        accepted_version=accepted.version,
+        accepted_digest=accepted.digest,
+        accepted_words=len(study.accepted),
         blanked_boxes=len(boxes),
         blanked_frames=len({(box.instance, box.frame) for box in boxes}),
         findings=findings,

@@ -60,6 +60,8 @@ def _facts(report: Report, digest: str) -> Sequence[str]:
         ("Checked", f"{report.checked_at:%Y-%m-%d %H:%M:%S} UTC"),
         ("Profile", f"{report.profile} {report.profile_edition}"),
         ("Profile digest", report.profile_digest),
+        ("Words that the site accepted", f"{report.accepted_words}, of the list of version {report.accepted_version}"),
+        ("Digest of that list", report.accepted_digest),
         ("Software", f"ricord-federation {report.software or 'of an earlier release'}"),
         ("Files written", f"{report.instances} ({report.bytes_written} bytes)"),
         ("Form errors that the source has as well", report.form_errors_of_the_source),

@@ -26,7 +26,7 @@ from site_node.validate.comparison import StudyComparison
 from site_node.validate.conformance import Rules, check_whole, name_of
 from site_node.validate.content import Content, contents
 from site_node.validate.elements import PIXEL_DATA, Document
-from site_node.validate.finding import INHERITABLE, Finding
+from site_node.validate.finding import Finding
 from site_node.validate.identifiers import Collector
 from site_node.validate.mapping import ElementOutcome, make_patient, same_pixels
 from site_node.validate.private import safe_elements
@@ -207,7 +207,7 @@ def _compare(instance: DeidentifiedInstance, new: Document, original: Document, 
     parts = study.comparison.judge(new, original, private)
     forms = chain.from_iterable(part.form for part in parts.values())
     form = dict.fromkeys([*check_whole(new, rules, private), *forms])
-    inherited = [finding for finding in form if finding.code in INHERITABLE and _is_inherited(finding, original, rules)]
+    inherited = [finding for finding in form if finding.is_inheritable and _is_inherited(finding, original, rules)]
     findings = [
         *(finding for finding in form if finding not in inherited),
         *_check_claims(new, instance, study.output),

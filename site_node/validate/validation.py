@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from shared.protocol.accepted import NONE_ACCEPTED, AcceptedList
 from shared.protocol.profile import Profile
 from site_node.blanking import Blanking
 from site_node.pseudonyms.keyed import Pseudonyms
@@ -41,6 +42,7 @@ def validate(
     report: Path,
     blank: Blanking | None = None,
     searched: bool | None = None,
+    accepted: AcceptedList = NONE_ACCEPTED,
 ) -> Validated | Refused:
     """Check a de-identified study and write its report.
 
@@ -52,6 +54,8 @@ def validate(
         report: where the report is written, mode 0600.
         blank: what a person decided to blank; nothing else may be blanked.
         searched: whether the pixels were searched for text before, for the report. `None`: not known.
+        accepted: the site's list as it stood when the study was de-identified. Of it those words count that the study
+            lists, since the curator knows no others.
 
     Returns:
         `Validated` with the report's SHA-256 and the study as it may go on, files with findings left out; or `Refused`
@@ -61,7 +65,7 @@ def validate(
         check_study,
         source,
         made=frozenset(instance.path for instance in output.instances),
-        rules=make_rules(profile, output.site_id),
+        rules=make_rules(profile, output.site_id, accepted.words.intersection(output.accepted)),
         pseudonyms=pseudonyms,
         blank=blank,
     )
@@ -78,6 +82,7 @@ def validate(
         checked_at=now,
         boxes=[box for instance in output.instances for box in (blank.of(instance.sop_instance_uid) if blank else ())],
         searched=searched,
+        accepted=accepted,
     )
     digest = write_report(report, written)
     if findings:

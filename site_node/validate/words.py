@@ -38,10 +38,14 @@ class _Piece(NamedTuple):
 
 
 class TextLook:
-    """Judges texts by one profile's lists and remembers the results: the files of a study repeat their texts. PHI."""
+    """Judges texts by one profile's lists and remembers the results: the files of a study repeat their texts. PHI.
 
-    def __init__(self, words: Words) -> None:
+    `accepted` are words that the site lets pass besides; a common surname among them does not count.
+    """
+
+    def __init__(self, words: Words, accepted: frozenset[str] = frozenset()) -> None:
         self._words = words
+        self._in_text = words.in_text | (accepted - words.surnames) if accepted else words.in_text
         self._pattern = _pattern_of(words)
         self._known: dict[tuple[str, str, bool], str] = {}
 
@@ -61,7 +65,7 @@ class TextLook:
 
     def is_public(self, word: str, *, in_code: bool) -> bool:
         """Whether a run of letters is a word of the lists, or made of two or three of them."""
-        listed = self._words.in_codes if in_code else self._words.in_text
+        listed = self._words.in_codes if in_code else self._in_text
         folded, plain = word.casefold(), unmarked(word)
         if len(plain) == 1:
             return plain in self._words.rules.letters.single or (in_code and plain in listed)

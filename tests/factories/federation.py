@@ -18,7 +18,7 @@ from coordinator.home.init import create_federation, open_home_store, open_ident
 from coordinator.home.settings import Home, Settings
 from coordinator.service.server import serving
 from coordinator.store.interface import Reading
-from shared.crypto.keys import load_signing
+from shared.crypto.keys import load_secret, load_signing
 from shared.crypto.signing import sign_manifest
 from shared.ids import PatientPseudonym, Sha256, StudyKey, Uid
 from shared.manifest import Manifest
@@ -26,14 +26,18 @@ from shared.proto.ricord.v1 import agreement_pb2, site_pb2
 from shared.proto.ricord.v1.agreement_pb2_grpc import AgreementServiceStub
 from shared.proto.ricord.v1.site_pb2_grpc import SiteServiceStub
 from shared.protocol.loader import load_protocol
+from site_node.deidentify.study import deidentify
 from site_node.home.folder import SiteHome, init_home
 from site_node.membership.agreement import sign_agreement
 from site_node.membership.enrolment import enrol
 from site_node.membership.invitation import read_agreement
 from site_node.membership.record import Membership
+from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.seal.package import seal
-from site_node.study import Sealed
-from tests.factories.validated import make_validated
+from site_node.study import Deidentified, Sealed, Validated
+from tests.factories.dicom import make_ct
+from tests.factories.studies import make_included, make_received
+from tests.factories.validated import digest_of
 
 ALL_MODES = ("cohort", "statistics", "submit", "training")
 
@@ -186,10 +190,21 @@ def running_federation(folder: Path, **changes: object) -> Iterator[Federation]:
 
 def sealed_study(site: SiteHome, member: Membership, *, sequence: int = 1, slices: int = 3) -> Sealed:
     """A new sealed study of a site in its outbox; `slices` makes it larger."""
-    validated = make_validated(site.folder / "work" / f"made-{secrets.token_hex(4)}", slices=slices)
-    own = {"site_id": member.site_id, "patient": PatientPseudonym(f"{member.site_id}-000001")}
+    folder = site.folder / "work" / f"made-{secrets.token_hex(4)}"
+    study = deidentify(
+        make_included(make_received(folder / "spool", make_ct(slices=slices))),
+        profile=load_protocol().profile,
+        pseudonyms=Pseudonyms(load_secret(site.pseudonym_key), member.site_id),
+        out=folder / "deidentified",
+    )
+    assert isinstance(study, Deidentified)
     return seal(
-        validated.model_copy(update={"study": validated.study.model_copy(update=own)}),
+        Validated(
+            study=study,
+            digests={instance.sop_instance_uid: digest_of(instance.path) for instance in study.instances},
+            report_sha256=Sha256("c" * 64),
+            checked_at=datetime.now(UTC),
+        ),
         outbox=site.outbox,
         site_id=member.site_id,
         agreement=member.agreement,

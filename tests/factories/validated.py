@@ -65,13 +65,13 @@ class SealedStudy(NamedTuple):
     signing: SigningKey
 
 
-def make_sealed(folder: Path, study: Validated | None = None) -> SealedStudy:
+def make_sealed(folder: Path, study: Validated | None = None, *, site_id: SiteId = SITE) -> SealedStudy:
     """Seal `study` (or a new one) into `folder/outbox` under fresh keys."""
     identity, signing = generate_identity(), SigningKey.generate()
     sealed = seal(
         study or make_validated(folder / "library"),
         outbox=folder / "outbox",
-        site_id=SITE,
+        site_id=site_id,
         agreement=AGREEMENT,
         agreement_version=1,
         recipient=identity.recipient,

@@ -39,6 +39,7 @@ from shared.proto.ricord.v1 import agreement_pb2, site_pb2, submission_pb2
 from shared.proto.ricord.v1.agreement_pb2_grpc import AgreementServiceStub
 from shared.proto.ricord.v1.site_pb2_grpc import SiteServiceStub
 from shared.proto.ricord.v1.submission_pb2_grpc import SubmissionServiceStub
+from shared.protocol.loader import load_protocol
 from shared.receipt import Receipt
 from shared.signed import Signed, of_manifest
 from shared.wire import connected, to_signed
@@ -82,7 +83,7 @@ def test_a_study_reaches_the_curator_whole(federation: Federation) -> None:
     assert events[content.audit_number] == content.audit_head
 
     curator = CuratorHome(federation.folder / "curator-curator")
-    with fetching(curator, load_curator_keys(curator.keys), federation.identity.protocol_digest) as fetcher:
+    with fetching(curator, load_curator_keys(curator.keys), load_protocol()) as fetcher:
         opened = fetcher.open(content.submission)
     assert opened.folder == curator.opened / member.site_id / sealed.manifest.manifest.study
     assert len(opened.instances) == sealed.manifest.manifest.instance_count
@@ -332,7 +333,7 @@ def test_a_curator_cannot_be_replaced(federation: Federation) -> None:
         submit(sealed_study(home, member))
     stranger = federation.curator("stranger")
     keys = load_curator_keys(stranger.keys)
-    with fetching(stranger, keys, federation.identity.protocol_digest) as fetcher:
+    with fetching(stranger, keys, load_protocol()) as fetcher:
         assert not fetcher.submissions(), "a curator sees only what is sealed to it"
         with federation.reading() as reading:
             [submission] = reading.submissions(member.site_id)

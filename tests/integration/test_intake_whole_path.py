@@ -23,6 +23,7 @@ from coordinator.curation.membership import CuratorHome
 from coordinator.curation.opening import OpenedStudy
 from shared.errors import ExitCode
 from shared.ids import Uid
+from shared.protocol.loader import load_protocol
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger
 from site_node.home.status import status_of
@@ -178,7 +179,7 @@ def arrived(federation: Federation, hospital: Hospital) -> set[str]:
     curator = CuratorHome(federation.folder / "curator-curator")
     names: list[str] = []
     with (
-        fetching(curator, load_curator_keys(curator.keys), federation.identity.protocol_digest) as fetcher,
+        fetching(curator, load_curator_keys(curator.keys), load_protocol()) as fetcher,
         hospital.ledger() as (ledger, pseudonyms),
     ):
         by_key = {pseudonyms.study_key(case.study_uid): case for case in CASES}

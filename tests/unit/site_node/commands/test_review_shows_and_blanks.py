@@ -14,7 +14,7 @@ from shared.protocol.loader import load_profile
 from site_node.blanking import BURNED_IN_TEXT, FINDINGS_FILE, FrameWithText, Sides, TextFindings
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger, State
-from site_node.linkage.export import NO_STUDY
+from site_node.home.words import NO_STUDY
 from site_node.pixels.inspect import WITHOUT
 from site_node.reasons import catalogue
 from site_node.study import Reason, Severity

@@ -20,6 +20,8 @@ DECIDING = [
     ("review", "blank", KEY, "--reason", "x"),
     ("review", "reidentify", "123456-000001", "--reason", "x"),
     ("run", "--once", "--retry", KEY),
+    ("words", "accept", "hilusblick"),
+    ("words", "drop", "hilusblick"),
     ("clinical", "import", "{sheet}"),
     ("key", "linkage", "export", "linkage.age"),
     ("key", "linkage", "import", "linkage.age"),

@@ -35,8 +35,8 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
         why = reason_for("internal-error", severity=Severity.REJECT)
         old._db.execute("update instances set code = 'internal-error' where key = ?", (key,))
         old.advance(key, State.REFUSED, reasons=(why,))
-    later = "drop table blankings; drop table sheets; drop table associations"
-    old._db.executescript(f"alter table studies drop column stopped; {later}")
+    later = ("blankings", "sheets", "associations", "dropped_words", "bearers", "removed_names", "accepted_words")
+    old._db.executescript("alter table studies drop column stopped;" + "".join(f"drop table {name};" for name in later))
     old._db.execute("pragma user_version = 2")
     old.close()
     ledger = Ledger(home.ledger)
