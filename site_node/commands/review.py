@@ -7,6 +7,7 @@ import typer
 
 from shared.terminal import make_app, print_json, print_line, print_table
 from site_node.commands.options import Json, Person, node_of
+from site_node.home.words import NO_STUDY
 from site_node.linkage import export
 from site_node.node.waits import next_of_node
 from site_node.reasons import advice_for
@@ -191,7 +192,7 @@ def audit(context: typer.Context, as_json: Json = False) -> None:
             f"{event.at:%Y-%m-%d %H:%M}",
             event.actor,
             event.action,
-            "" if event.key == export.NO_STUDY else event.key,
+            "" if event.key == NO_STUDY else event.key,
             event.detail,
         )
         for event in events

@@ -99,8 +99,10 @@ class TextLook:
     def _judge_piece(self, text: str, piece: _Piece, *, in_code: bool) -> str:
         if piece.kind != "letters":
             return "" if self._is_number(text, piece, in_code=in_code) else NUMBER
-        parts = [text] if self.is_public(text, in_code=in_code) else _CASES.findall(text)
-        return "" if parts and all(self.is_public(part, in_code=in_code) for part in parts) else WORD
+        if self.is_public(text, in_code=in_code):
+            return ""
+        parts = [part.casefold() for part in _CASES.findall(text)]
+        return "" if parts and self._words.glued.issuperset(parts) else WORD
 
     def _is_number(self, text: str, piece: _Piece, *, in_code: bool) -> bool:
         """Whether a piece with digits has a form in which it may leave."""

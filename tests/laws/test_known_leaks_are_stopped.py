@@ -62,7 +62,6 @@ PLANTED: Mapping[str, tuple[str | bytes, ...]] = MappingProxyType({
     "transliteration": ("IVANOV", "PETR"),
 })  # fmt: skip
 OF_PICTURES = frozenset({"ct_middle_slice", "pixel_saturated_label"})  # text that is drawn: another search
-OPEN = PLANTED.keys() - {"mojibake"}  # these leak until words leave by list and frames by their grammar
 
 
 @pytest.fixture
@@ -98,13 +97,7 @@ def test_every_generator_is_listed() -> None:
 
 @pytest.mark.skipif(not FAULTS.is_dir(), reason="the developers' shared faults are not here")
 @pytest.mark.usefixtures("modes")
-@pytest.mark.parametrize(
-    "generator",
-    [
-        pytest.param(name, marks=pytest.mark.xfail(strict=False, reason="leaks until then") if name in OPEN else ())
-        for name in PLANTED
-    ],
-)
+@pytest.mark.parametrize("generator", PLANTED)
 def test_the_leak_is_stopped(generator: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The planted words stand in the source, and in nothing that goes on under any profile."""
     planted = {word if isinstance(word, bytes) else word.encode() for word in PLANTED[generator]}

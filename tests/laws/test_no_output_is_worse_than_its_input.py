@@ -64,7 +64,6 @@ def real_files() -> Iterator[tuple[str, Received]]:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not REAL.is_dir(), reason="the developers' shared data are not here")
-@pytest.mark.xfail(strict=False, reason="an odd value of ImageType empties all of it, and Laterality is lost")
 @pytest.mark.parametrize("name", PROFILES)
 def test_no_real_file_becomes_worse(program: str, name: str) -> None:
     """The new file of every real file has no error that the real one had not."""

@@ -23,7 +23,6 @@ from tests.factories.planted import KINDS, is_left, words_of
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning"),  # pydicom warns of long values
-    pytest.mark.xfail(strict=False, reason="words do not leave by list yet: what no header names stays"),
 ]
 # The smallest example would say no more: the failing attributes are listed.
 laws = settings(max_examples=10, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
