@@ -28,7 +28,7 @@ def standing_values(item: Elements, may_leave: Callable[[str], bool]) -> Mapping
     if _SCHEME not in item:
         return {}
     scheme, code, meaning = (_text(item, tag) for tag in (_SCHEME, _CODE_VALUE, _MEANING))
-    values = {_SCHEME: scheme.encode(), _CODE_VALUE: code.encode()}
+    values = {tag: text.encode() for tag, text in ((_SCHEME, scheme), (_CODE_VALUE, code)) if text}
     meanings = _meanings().get((scheme, code), ())
     if not meanings or may_leave(meaning):
         return values

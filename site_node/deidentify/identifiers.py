@@ -18,7 +18,7 @@ _TELLING = 5  # letters or digits that do not occur by chance
 _SHORTENED = 4  # letters of a name that is cut short
 _CONTRIBUTING = 0x0018A001  # ContributingEquipmentSequence: its institution is mostly a vendor
 _CHARACTER_SET = 0x00080005
-_BIRTH = 0x00100030
+_BIRTH, _STUDY_ID = 0x00100030, 0x00200010
 _DATED = frozenset({"DA", "DT"})
 _DIGITS = re.compile(rf"\d{{{_TELLING},}}")
 Encodings = tuple[str, ...]
@@ -128,7 +128,8 @@ def find_identifiers(values: Iterable[IdentifyingValue], extra: Iterable[str]) -
         if value.tag == _BIRTH:
             days.add(value.raw)
         else:
-            texts.update(readings(value.raw, value.encodings))
+            if value.tag != _STUDY_ID:  # a number, beside which the organ may stand
+                texts.update(readings(value.raw, value.encodings))
             if value.tag in tags.numbers | tags.places:
                 numbers.update(readings(value.raw, value.encodings))
     long, short = written_forms(days)
