@@ -13,10 +13,9 @@ _LONGEST_MEANING = 64  # letters of an LO
 
 def is_of_known_scheme(item: Elements, rules: WordRules) -> bool:
     """Whether an item is no code, or has the form of the codes of a scheme that the rules list."""
-    if _SCHEME not in item:
-        return _CODE_VALUE not in item
-    form, code = rules.scheme_forms.get(_text(item, _SCHEME)), _text(item, _CODE_VALUE)
-    return form is not None and (not code or form.fullmatch(code) is not None)
+    scheme, code = _text(item, _SCHEME), _text(item, _CODE_VALUE)
+    form = rules.scheme_forms.get(scheme)
+    return (not scheme and not code) or (form is not None and (not code or form.fullmatch(code) is not None))
 
 
 def standing_values(item: Elements, may_leave: Callable[[str], bool]) -> Mapping[int, bytes]:

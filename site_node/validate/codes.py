@@ -26,20 +26,60 @@ def check_codes(
         charset: Python's names of the file's character sets.
         dummy: what stands for a value that was taken away.
     """
-    items: defaultdict[Path, dict[int, str]] = defaultdict(dict)
-    for element in part:
-        if element.path and element.tag in {VALUE, SCHEME, MEANING}:
-            text = text_of(element.raw, charset).strip(" \0")
-            items[element.path][element.tag] = "" if text == dummy else text
-    for item in items.values():
+    for item in _coded_items(part, charset).values():
         value, scheme, meaning = (item.get(tag, "") for tag in (VALUE, SCHEME, MEANING))
-        if (scheme or value) and scheme not in schemes:
-            yield CODE, SCHEME
-        elif value and not schemes[scheme].fullmatch(value):
-            yield CODE, VALUE
+        value, meaning = ("" if text == dummy else text for text in (value, meaning))
+        if not _is_public({**item, VALUE: value}, schemes):
+            yield CODE, SCHEME if scheme not in schemes else VALUE
         code = look.code_of(meaning, "LO")
         if code and meaning.casefold() != _meaning(scheme, value):
             yield code, MEANING
+
+
+def with_public_codes(part: Part, schemes: Mapping[str, re.Pattern[str]], charset: tuple[str, ...]) -> Part:
+    """A part of a source without the items of codes that are not public, the others numbered as they then follow."""
+    unknown = {path for path, item in _coded_items(part, charset).items() if not _is_public(item, schemes)}
+    if not unknown:
+        return part
+    kept = [
+        element
+        for element in part
+        if not any(element.path[:end] in unknown for end in range(2, len(element.path) + 1, 2))
+    ]
+    return tuple(
+        element._replace(
+            path=_renumbered(element.path, unknown),
+            items=element.items
+            - sum((*element.path, element.tag, number) in unknown for number in range(element.items)),
+        )
+        for element in kept
+    )
+
+
+def _renumbered(path: Path, unknown: set[Path]) -> Path:
+    """A path whose item numbers do not count the unknown items before them."""
+    steps: list[int] = []
+    for place in range(0, len(path), 2):
+        before = sum((*path[: place + 1], number) in unknown for number in range(path[place + 1]))
+        steps += [path[place], path[place + 1] - before]
+    return tuple(steps)
+
+
+def _coded_items(part: Part, charset: tuple[str, ...]) -> Mapping[Path, Mapping[int, str]]:
+    """The scheme, value and meaning of each item that has one of them."""
+    items: defaultdict[Path, dict[int, str]] = defaultdict(dict)
+    for element in part:
+        if element.path and element.tag in {VALUE, SCHEME, MEANING}:
+            items[element.path][element.tag] = text_of(element.raw, charset).strip(" \0")
+    return items
+
+
+def _is_public(item: Mapping[int, str], schemes: Mapping[str, re.Pattern[str]]) -> bool:
+    """Whether an item has no code, or one of a public scheme in the form of its codes."""
+    value, scheme = item.get(VALUE, ""), item.get(SCHEME, "")
+    if not value and not scheme:
+        return True
+    return scheme in schemes and (not value or schemes[scheme].fullmatch(value) is not None)
 
 
 def is_standard(meaning: Element, part: Part, charset: tuple[str, ...]) -> bool:

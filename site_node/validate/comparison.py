@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from site_node.validate.characters import charset_of
+from site_node.validate.codes import with_public_codes
 from site_node.validate.conformance import Rules, check_part, name_of
 from site_node.validate.elements import Document, Part, Run
 from site_node.validate.finding import Finding
@@ -87,11 +88,12 @@ class StudyComparison:
 
     def _judge(self, tag: int, new: Part, old: Part, condition: Condition) -> PartJudgement:
         missing = {*missing_in(tag, new, condition.sop_class)} - {*missing_in(tag, old, condition.sop_class)}
+        known = with_public_codes(old, self._rules.profile.vocabulary.rules.scheme_forms, condition.charset)
         return PartJudgement(
             new,
             old,
             tuple(check_part(new, self._rules, condition.private, condition.new_charset)),
-            tuple(check_against_source(new, old, condition, self._patient, self._rules)),
+            tuple(check_against_source(new, known, condition, self._patient, self._rules)),
             tuple(
                 Finding(code="type-1-2", attribute=name_of(absent, self._rules.profile))
                 for _, absent in sorted(missing)
