@@ -236,14 +236,14 @@ class ElementActions:
             return self._emptied(rule)
         text, judge = decode(raw, self._encodings), self._context.text_rule
         values = [text] if vr in _PROSE else text.split("\\")
+        longest = LONGEST.get(vr, _LONGEST_TEXT)
         if vr == "CS":
             left = [judge.code(value) for value in values]
         elif _MAKER in rule.keyword:
-            left = [judge.maker(value) for value in values]
+            left = [judge.maker(value, longest=longest) for value in values]
         elif rule.action is Action.DEVICE:
             left = [judge.declared(value) for value in values]
         else:
-            longest = LONGEST.get(vr, _LONGEST_TEXT)
             termed = rule.keyword in self._context.profile.vocabulary.rules.terms.attributes
             left = [judge.remains(value, longest=longest, prose=vr in _PROSE, termed=termed) for value in values]
         new = "\\".join(left)

@@ -12,10 +12,12 @@ _LONGEST_MEANING = 64  # letters of an LO
 
 
 def is_of_known_scheme(item: Elements, rules: WordRules) -> bool:
-    """Whether an item is no code, or has the form of the codes of a scheme that the rules list."""
+    """Whether an item is no code, or one of a scheme that the rules list: of its form, or of the Standard's tables."""
     scheme, code = _text(item, _SCHEME), _text(item, _CODE_VALUE)
+    if not code:
+        return not scheme or scheme in rules.schemes
     form = rules.scheme_forms.get(scheme)
-    return (not scheme and not code) or (form is not None and (not code or form.fullmatch(code) is not None))
+    return form is not None and (form.fullmatch(code) is not None or (scheme, code) in _meanings())
 
 
 def standing_values(item: Elements, may_leave: Callable[[str], bool]) -> Mapping[int, bytes]:
@@ -36,16 +38,17 @@ def standing_values(item: Elements, may_leave: Callable[[str], bool]) -> Mapping
 
 @cache
 def _meanings() -> Mapping[tuple[str, str], list[str]]:
-    """The meanings of each code in the context groups of PS3.16 that fit CodeMeaning in any character set."""
+    """Each code in the context groups of PS3.16, with those of its meanings that fit CodeMeaning in any character set."""
     from pydicom.sr.codedict import CONCEPTS  # large, and most files have no code
 
     meanings = defaultdict[tuple[str, str], list[str]](list)
     for scheme, concepts in CONCEPTS.items():
         for codes in concepts.values():
             for code, (meaning, _) in codes.items():
+                known = meanings[scheme, code]
                 if len(meaning) <= _LONGEST_MEANING and meaning.isascii():
-                    meanings[scheme, code].append(meaning)
-    return meanings
+                    known.append(meaning)
+    return dict(meanings)
 
 
 def _text(item: Elements, tag: int) -> str:

@@ -40,6 +40,8 @@ class TextRule:
         self._words = words
         self._accepted = accepted - words.in_text - words.surnames
         self._rules = words.rules
+        longest = words.rules.numbers.digits
+        self._numbered = {term for term in words.rules.terms.coded if term.isdecimal() and len(term) > longest}
         self._pattern = token_pattern(words.rules.numbers)
         self._in_text = words.in_text | self._accepted if self._accepted else words.in_text
         self._names = identifiers.names - words.known_everywhere
@@ -77,9 +79,9 @@ class TextRule:
         held = not words.isdisjoint(self._names) or any(form in folded for form in self._telling)
         return "" if held or not self._signs(value, prose=False).isprintable() else value
 
-    def maker(self, value: str) -> str:
+    def maker(self, value: str, *, longest: int = _NO_LIMIT) -> str:
         """The name of a maker or model if it is public as a whole, else what is left of it."""
-        return value if value.strip(" \0").casefold() in self._words.devices else self.remains(value)
+        return value if value.strip(" \0").casefold() in self._words.devices else self.remains(value, longest=longest)
 
     def unlisted(self) -> frozenset[DroppedWord]:
         """The dropped words that a person may accept: in no list, no common surname, no name in the headers."""
@@ -96,6 +98,8 @@ class TextRule:
     def _judged(self, value: str, allowed: frozenset[str]) -> tuple[list[Token], list[bool]]:
         """The tokens of a value, and whether each may leave."""
         tokens = list(tokens_of(value, self._pattern))
+        if allowed is self._words.in_codes:  # numbers of standards: `ISO_10918_1`
+            tokens = [token._replace(kind=Kind.WORD) if token.text in self._numbered else token for token in tokens]
         keep = [self._may_leave(token, allowed) for token in tokens]
         self._judge_numbers(value, tokens, keep)
         self._drop_own_numbers(tokens, keep)

@@ -12,13 +12,14 @@ from pydicom.charset import convert_encodings, decode_bytes, python_encoding
 
 from shared.protocol.search_terms import search_terms
 from site_node.validate.elements import Document
+from site_node.validate.meant import charset_terms
 
 CHARSET = 0x00080005
 _UNKNOWN = ("latin-1",)
 
 
 def charset_of(document: Document) -> tuple[str, ...]:
-    """Python's names for the file's character sets; Latin-1 where they are unknown."""
+    """Python's names for the character sets that a file means, however it spells them; Latin-1 where none is known."""
     return _charset(document.first(CHARSET))
 
 
@@ -29,11 +30,12 @@ def is_charset(raw: bytes) -> bool:
 
 @lru_cache(maxsize=64)
 def _charset(raw: bytes) -> tuple[str, ...]:
-    if not is_charset(raw):
+    terms = charset_terms(raw)
+    if terms is None:
         return _UNKNOWN
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return tuple(convert_encodings([term.strip(" \0") for term in raw.decode("latin-1").split("\\")]))
+        return tuple(convert_encodings(list(terms)))
 
 
 def text_of(raw: bytes, charset: tuple[str, ...]) -> str:

@@ -32,7 +32,7 @@ def check_codes(
         if not _is_public({**item, VALUE: value}, schemes):
             yield CODE, SCHEME if scheme not in schemes else VALUE
         code = look.code_of(meaning, "LO")
-        if code and meaning.casefold() != _meaning(scheme, value):
+        if code and meaning.casefold() not in _meanings(scheme, value):
             yield code, MEANING
 
 
@@ -79,31 +79,32 @@ def _is_public(item: Mapping[int, str], schemes: Mapping[str, re.Pattern[str]]) 
     value, scheme = item.get(VALUE, ""), item.get(SCHEME, "")
     if not value and not scheme:
         return True
-    return scheme in schemes and (not value or schemes[scheme].fullmatch(value) is not None)
+    is_known = scheme in schemes and (not value or schemes[scheme].fullmatch(value) is not None)
+    return is_known or (scheme in schemes and (scheme, value) in _concepts())
 
 
 def is_standard(meaning: Element, part: Part, charset: tuple[str, ...]) -> bool:
     """Whether a CodeMeaning is the Standard's for the code beside it."""
     item = {element.tag: text_of(element.raw, charset).strip(" \0") for element in part if element.path == meaning.path}
-    return item[MEANING].casefold() == _meaning(item.get(SCHEME, ""), item.get(VALUE, ""))
+    return item[MEANING].casefold() in _meanings(item.get(SCHEME, ""), item.get(VALUE, ""))
 
 
 @cache
-def _concepts() -> dict[tuple[str, str], str]:
-    """The meaning of every code of PS3.16 in folded case; loaded only where the words of a meaning are not public."""
+def _concepts() -> Mapping[tuple[str, str], frozenset[str]]:
+    """The meanings of every code of PS3.16 in folded case; loaded only where a code or a meaning is not public as it is."""
     from pydicom.sr._concepts_dict import concepts
 
-    return {
-        (scheme, value): meaning.casefold()
-        for scheme, names in concepts.items()
-        for values in names.values()
-        for value, (meaning, _) in values.items()
-    }
+    meanings: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    for scheme, names in concepts.items():
+        for values in names.values():
+            for value, (meaning, _) in values.items():
+                meanings[scheme, value].add(meaning.casefold())
+    return {code: frozenset(known) for code, known in meanings.items()}
 
 
-def _meaning(scheme: str, value: str) -> str | None:
+def _meanings(scheme: str, value: str) -> frozenset[str]:
     if scheme in _SNOMED:
         from pydicom.sr._snomed_dict import mapping
 
         scheme, value = "SCT", mapping["SRT"].get(value, "")
-    return _concepts().get((scheme, value))
+    return _concepts().get((scheme, value), frozenset())

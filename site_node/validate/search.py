@@ -112,7 +112,8 @@ class Search:
         Single letters may spell a name, and stay.
         """
         look, vocabulary = self._rules.look, self._rules.profile.vocabulary
-        if _SHORT_NUMBER.fullmatch(token) or look.is_form(token):
+        is_term = kind.is_code and token.casefold() in vocabulary.rules.terms.coded
+        if is_term or _SHORT_NUMBER.fullmatch(token) or look.is_form(token):
             return True
         is_whole = token.isalpha() and look.is_public(token, in_code=kind.is_code)
         parts = [token] if is_whole else [part for part in words_of(token) if not _SHORT_NUMBER.fullmatch(part)]
