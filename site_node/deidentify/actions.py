@@ -234,7 +234,7 @@ class ElementActions:
         """What is left of a text, value by value, in the file's character set."""
         if len(raw) > _LONGEST_TEXT:
             return self._emptied(rule)
-        text, judge = decode(raw, self._encodings), self._context.text_rule
+        text, judge = decode(raw.rstrip(PADDING), self._encodings), self._context.text_rule
         values = [text] if vr in _PROSE else text.split("\\")
         longest = LONGEST.get(vr, _LONGEST_TEXT)
         if vr == "CS":

@@ -7,6 +7,7 @@ nobody knows of does not leave anyway (`site_node.deidentify.text`); these are f
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
+from itertools import permutations
 from typing import NamedTuple
 
 from shared.protocol.search_terms import search_terms
@@ -15,6 +16,7 @@ from site_node.deidentify.date_search import days_in, written_forms
 from site_node.dicom.elements import Elements, ParsedFile, bytes_of
 
 _TELLING = 5  # letters or digits that do not occur by chance
+_MOST_GLUED = 6  # words of a value that are glued in pairs
 _SHORTENED = 4  # letters of a name that is cut short
 _CONTRIBUTING = 0x0018A001  # ContributingEquipmentSequence: its institution is mostly a vendor
 _CHARACTER_SET = 0x00080005
@@ -145,7 +147,9 @@ def _names(text: str) -> Iterator[str]:
     """The words of a name without digits, as written and as spelled without marks; each also cut short."""
     composed = unicodedata.normalize("NFC", text).casefold()
     for spelling in {text, composed.translate(search_terms().letters.to_spelled)}:
-        for word in map(normal, (*re.split(r"[\W_]+", spelling), *re.split(r"[\^\s\\=,;/]+", spelling))):
+        parts = [normal(part) for part in re.split(r"[\W_]+", spelling)]
+        glued = map("".join, permutations(parts[:_MOST_GLUED], 2))  # `Lu^Ng`
+        for word in (*parts, *glued, *map(normal, re.split(r"[\^\s\\=,;/]+", spelling))):
             if len(word) > 1 and not any(letter.isdigit() for letter in word):
                 yield word
                 yield from (word[:length] for length in range(_SHORTENED, len(word)))

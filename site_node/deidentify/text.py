@@ -22,6 +22,7 @@ _LONGEST_WORD = 40
 _IN_ADDRESSES = frozenset({".", "@", "://"})  # of hosts and mail
 _DIGITS_JOINED = 2  # of a number beside a word: `Thorax1`, `2Phase`
 _NO_LIMIT = 1 << 30
+_DAY = re.compile(r"[0-9](?:st|nd|rd|th)", re.IGNORECASE)
 _AMOUNT = re.compile(r"[0-9]*[.,]?[0-9]+")
 
 
@@ -136,14 +137,17 @@ class TextRule:
         places = (at for at in range(1, len(name)) if name[at - 1].isalpha() != name[at].isalpha())
         for first, second in ((name[:at], name[at:]) for at in places):
             for word, other in ((first, second), (second, first)):
-                if self._is_exact(other) and self._is_long_word(word, allowed) and not self._is_old(word, other):
+                if self._is_exact(other) and self._is_long_word(word, allowed) and not self._tells(word, other):
                     return True
         return False
 
-    def _is_old(self, word: str, number: str) -> bool:
-        """Whether a word makes a number an age that is told of nobody: `age92`."""
-        numbers = self._rules.numbers
-        return word.casefold() in numbers.ages and number.isdecimal() and int(number) > numbers.oldest
+    def _tells(self, word: str, number: str) -> bool:
+        """Whether a word makes a number an age over 89, a day or somebody's: `age92`, `May19`, `patient12`."""
+        numbers, folded = self._rules.numbers, word.casefold()
+        if not number.isdecimal():
+            return False
+        is_old = folded in numbers.ages and int(number) > numbers.oldest
+        return is_old or folded in numbers.months or folded in numbers.markers
 
     def _is_long_word(self, word: str, allowed: frozenset[str]) -> bool:
         return len(word) >= _SHORTEST_PART and word.isalpha() and self._is_public(word, allowed)
@@ -194,9 +198,9 @@ class TextRule:
         """Whether two tokens are parts of one date or number, such as `3 May`, `447 3921 ms`."""
         if left.kind is Kind.NUMBER and right.kind is Kind.MEASURE:
             return _amounts(right)[0] >= 10**self._rules.numbers.digits
-        numbers, months = map(_is_loose, (left, right)), map(self._is_month, (left, right))
-        is_bare = Kind.MEASURE not in {left.kind, right.kind} or any(map(self._is_month, (left, right)))
-        return is_bare and all(number or month for number, month in zip(numbers, months, strict=True))
+        if any(map(self._is_month, (left, right))):
+            return all(self._is_month(token) or _is_loose(token) or _is_day(token) for token in (left, right))
+        return left.kind is right.kind is Kind.NUMBER
 
     def _is_somebodys(self, number: Token, other: Token, between: str) -> bool:
         """Whether the token beside a number says that it is a day, an old age or somebody's number."""
@@ -283,6 +287,11 @@ def _is_loose(token: Token) -> bool:
     """Whether a token is a number, or a measure whose unit may be an initial or the next word's: `12 l`."""
     unit = token.text[-2:]
     return token.kind is Kind.NUMBER or (token.kind is Kind.MEASURE and unit[0] == " " and unit[1].isalpha())
+
+
+def _is_day(token: Token) -> bool:
+    """Whether a token is a number as days of a month are counted: `5th`."""
+    return _DAY.fullmatch(token.text) is not None
 
 
 def _amounts(token: Token) -> list[float]:

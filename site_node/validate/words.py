@@ -20,6 +20,7 @@ _SHORTEST, _SMALL = 3, 2  # letters of a word, and digits of a number, that are 
 _LONGEST = 64  # letters of a token that is a word and a number
 _CASES = re.compile(r"[A-Z]?[^\W\d_A-Z]+|[A-Z]+(?![^\W\d_A-Z])|[A-Z]")
 _JOINED = re.compile(r"[/._:-]")
+_ORDINAL = re.compile(r"[0-9](?:st|nd|rd|th)")
 _DIGITS = frozenset("0123456789")
 
 
@@ -35,6 +36,11 @@ class _Piece(NamedTuple):
     def is_bare(self) -> bool:
         """Whether it is a number without unit."""
         return self.kind in {"integer", "decimal"}
+
+    @property
+    def is_loose(self) -> bool:
+        """Whether it has numbers to which the next word may belong."""
+        return bool(self.numbers) and not self.is_exact
 
 
 class TextLook:
@@ -124,14 +130,17 @@ class TextLook:
         )
 
     def _is_numbered(self, word: str, number: str, *, in_code: bool) -> bool:
-        """Whether a word may be written together with this: a form, a measure or a small number, but no age over 89."""
+        """Whether a word may be written together with this: a form, a measure or a small number, but no age or date."""
         if len(word) < _SHORTEST or not word.isalpha() or not self._is_word(word, in_code=in_code):
             return False
         match, numbers = self._pattern.fullmatch(number), self._words.rules.numbers
         if self.is_form(number) or (match is not None and match["measure"]):
             return True
-        is_small = number.isascii() and number.isdigit() and len(number) <= _SMALL
-        return is_small and (word.casefold() not in numbers.ages or int(number) <= numbers.oldest)
+        folded = word.casefold()
+        if not (number.isascii() and number.isdigit()) or len(number) > _SMALL:
+            return False
+        is_dated = folded in numbers.months or folded in numbers.markers
+        return not is_dated and (folded not in numbers.ages or int(number) <= numbers.oldest)
 
     def _is_dated(self, first: _Piece, second: _Piece, text: str) -> bool:
         """Whether two neighbours look like part of a date, a telephone number, an identifier or an age over 89."""
@@ -144,9 +153,8 @@ class TextLook:
         if second.is_bare and first.word in numbers.markers:
             return True
         return any(
-            number.numbers
-            and not number.is_exact
-            and (word in numbers.months or (word in numbers.ages and self._is_old(number)))
+            (word in numbers.months and (number.is_loose or _ORDINAL.fullmatch(number.word)))
+            or (word in numbers.ages and number.is_loose and self._is_old(number))
             for number, word in ((first, second.word), (second, first.word))
         )
 
