@@ -25,7 +25,12 @@ def has_form(raw: bytes, vr: str) -> bool:
         return all(_fits(value.rstrip(b" \0"), form.standard, vr) for value in values)
     longest = LONGEST.get(vr)
     # A multi-byte character set has fewer characters than bytes, and may hold a byte that looks like a backslash.
-    return longest is None or not raw.isascii() or b"\x1b" in raw or all(len(value.rstrip(b" \0")) <= longest for value in values)
+    return (
+        longest is None
+        or not raw.isascii()
+        or b"\x1b" in raw
+        or all(len(value.rstrip(b" \0")) <= longest for value in values)
+    )
 
 
 def is_tolerable(raw: bytes, vr: str) -> bool:
