@@ -22,6 +22,7 @@ _LONGEST_WORD = 40
 _IN_ADDRESSES = frozenset({".", "@", "://"})  # of hosts and mail
 _DIGITS_JOINED = 2  # of a number beside a word: `Thorax1`, `2Phase`
 _NO_LIMIT = 1 << 30
+_AMOUNT = re.compile(r"[0-9]*[.,]?[0-9]+")
 
 
 class TextRule:
@@ -131,9 +132,14 @@ class TextRule:
         places = (at for at in range(1, len(name)) if name[at - 1].isalpha() != name[at].isalpha())
         for first, second in ((name[:at], name[at:]) for at in places):
             for word, other in ((first, second), (second, first)):
-                if self._is_exact(other) and self._is_long_word(word, allowed):
+                if self._is_exact(other) and self._is_long_word(word, allowed) and not self._is_old(word, other):
                     return True
         return False
+
+    def _is_old(self, word: str, number: str) -> bool:
+        """Whether a word makes a number an age that is told of nobody: `age92`."""
+        numbers = self._rules.numbers
+        return word.casefold() in numbers.ages and number.isdecimal() and int(number) > numbers.oldest
 
     def _is_long_word(self, word: str, allowed: frozenset[str]) -> bool:
         return len(word) >= _SHORTEST_PART and word.isalpha() and self._is_public(word, allowed)
@@ -173,20 +179,32 @@ class TextRule:
         """Drop numbers that the token beside them makes a date, an age, a telephone number or somebody's."""
         for place, (left, right) in enumerate(pairwise(tokens)):
             between = value[left.end : right.start]
-            if all(token.kind is Kind.NUMBER or self._is_month(token) for token in (left, right)):
+            if self._are_parts(left, right):
                 keep[place] = keep[place + 1] = False
-            elif right.kind is Kind.NUMBER and self._is_somebodys(right, left, between):
+            elif self._is_somebodys(right, left, between):
                 keep[place + 1] = False
-            elif left.kind is Kind.NUMBER and self._is_somebodys(left, right, between):
+            elif self._is_somebodys(left, right, between):
                 keep[place] = False
+
+    def _are_parts(self, left: Token, right: Token) -> bool:
+        """Whether two tokens are parts of one date or number, such as `3 May`, `447 3921 ms`."""
+        if left.kind is Kind.NUMBER and right.kind is Kind.MEASURE:
+            return _amounts(right)[0] >= 10**self._rules.numbers.digits
+        numbers, months = map(_is_loose, (left, right)), map(self._is_month, (left, right))
+        is_bare = Kind.MEASURE not in {left.kind, right.kind} or any(map(self._is_month, (left, right)))
+        return is_bare and all(number or month for number, month in zip(numbers, months, strict=True))
 
     def _is_somebodys(self, number: Token, other: Token, between: str) -> bool:
         """Whether the token beside a number says that it is a day, an old age or somebody's number."""
         numbers, word = self._rules.numbers, other.text.casefold()
+        if not _is_loose(number):
+            return False
+        is_old = word in numbers.ages and any(amount > numbers.oldest for amount in _amounts(number))
+        if number.kind is Kind.MEASURE:
+            return is_old
         is_marked = word in numbers.markers and other.start < number.start
-        is_old = word in numbers.ages and float(number.text.replace(",", ".")) > numbers.oldest
-        is_part = other.kind is Kind.NAME and not between.isspace() and len(number.text) > 1
-        return is_marked or is_old or is_part
+        is_part = other.kind is Kind.NAME and not between.isspace()
+        return is_marked or is_old or (is_part and (len(number.text) > 1 or other.text[0].isdigit()))
 
     def _is_month(self, token: Token) -> bool:
         return token.text.casefold() in self._rules.numbers.months
@@ -255,3 +273,14 @@ class TextRule:
         """Signs as they are; all that is no sign of the list is a space."""
         allowed = self._rules.letters.signs
         return "".join(sign if sign in allowed or (prose and sign in "\r\n\t\f") else " " for sign in between)
+
+
+def _is_loose(token: Token) -> bool:
+    """Whether a token is a number, or a measure whose unit may be an initial or the next word's: `12 l`."""
+    unit = token.text[-2:]
+    return token.kind is Kind.NUMBER or (token.kind is Kind.MEASURE and unit[0] == " " and unit[1].isalpha())
+
+
+def _amounts(token: Token) -> list[float]:
+    """The numbers in a number or measure."""
+    return [float(amount.replace(",", ".")) for amount in _AMOUNT.findall(token.text)]

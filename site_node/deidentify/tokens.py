@@ -38,7 +38,7 @@ def tokens_of(text: str, pattern: re.Pattern[str]) -> Iterator[Token]:
         token = match.group()
         if match.lastgroup is not None:
             kind = Kind[match.lastgroup]
-        elif len(token) == 1:
+        elif len(normalize("NFC", token)) == 1:
             kind = Kind.LETTER
         else:
             kind = Kind.WORD if normalize("NFC", token).isalpha() else Kind.NAME
@@ -49,7 +49,8 @@ def token_pattern(numbers: Numbers) -> re.Pattern[str]:
     """Matches a measure with one of the units, a number, or a run of letters and digits."""
     unit = "|".join(sorted(map(re.escape, numbers.units), key=len, reverse=True))
     decimals = rf"(?:[.,][0-9]{{1,{numbers.decimals_measured}}})?"
-    several = rf"[0-9]{{1,{numbers.digits}}}{decimals}[/x*_-][0-9]{{1,{numbers.digits}}}{decimals}"
+    initial = "".join(filter(str.isalpha, (unit for unit in numbers.units if len(unit) == 1)))
+    several = rf"[0-9]{{1,{numbers.digits}}}{decimals}[/x*_-][0-9]{{1,{numbers.digits}}}{decimals}(?! [{initial}](?![^\W_]))"
     single = rf"[0-9]{{1,{numbers.digits_measured}}}{decimals}"
     measure = rf"(?<![0-9][-/.,:x*_])(?:{several}|{single}) ?(?:{unit})(?:/(?:{unit}))?(?![^\W_])"
     return re.compile(rf"(?P<MEASURE>{measure})|(?P<NUMBER>(?:{_NUMBER})(?![^\W_]))|{_RUN}", re.IGNORECASE)

@@ -69,7 +69,7 @@ class TextLook:
         folded, plain = word.casefold(), unmarked(word)
         if len(plain) == 1:
             return plain in self._words.rules.letters.single or (in_code and plain in listed)
-        return folded in listed or plain in listed or self._is_glued(folded, _MOST_GLUED)
+        return any(form in listed or self._is_glued(form, _MOST_GLUED) for form in (folded, plain))
 
     def is_form(self, token: str) -> bool:
         """Whether letters with digits make a technical name, such as a kernel."""
@@ -99,10 +99,12 @@ class TextLook:
     def _judge_piece(self, text: str, piece: _Piece, *, in_code: bool) -> str:
         if piece.kind != "letters":
             return "" if self._is_number(text, piece, in_code=in_code) else NUMBER
-        if self.is_public(text, in_code=in_code):
-            return ""
+        return "" if self._is_word(text, in_code=in_code) else WORD
+
+    def _is_word(self, text: str, *, in_code: bool) -> bool:
+        """Whether letters are a public word, or several that differ in case, such as `ChestAbd`."""
         parts = [part.casefold() for part in _CASES.findall(text)]
-        return "" if parts and self._words.glued.issuperset(parts) else WORD
+        return self.is_public(text, in_code=in_code) or (bool(parts) and self._words.glued.issuperset(parts))
 
     def _is_number(self, text: str, piece: _Piece, *, in_code: bool) -> bool:
         """Whether a piece with digits has a form in which it may leave."""
@@ -123,7 +125,7 @@ class TextLook:
 
     def _is_numbered(self, word: str, number: str, *, in_code: bool) -> bool:
         """Whether a word may be written together with this: a form, a measure or a small number, but no age over 89."""
-        if len(word) < _SHORTEST or not word.isalpha() or not self.is_public(word, in_code=in_code):
+        if len(word) < _SHORTEST or not word.isalpha() or not self._is_word(word, in_code=in_code):
             return False
         match, numbers = self._pattern.fullmatch(number), self._words.rules.numbers
         if self.is_form(number) or (match is not None and match["measure"]):
@@ -163,9 +165,10 @@ def _pattern_of(words: Words) -> re.Pattern[str]:
     """A pattern that matches the pieces of a text one after another, and between them each sign."""
     numbers, letter = words.rules.numbers, r"(?:[^\W_]|[\u0300-\u036f])"
     units = "|".join(re.escape(unit) for unit in sorted(numbers.units, key=len, reverse=True))
-    number = rf"[0-9]{{1,{numbers.digits_measured}}}(?:\.[0-9]{{1,{numbers.decimals_measured}}})?"
-    gap = rf"[{re.escape(words.rules.letters.signs)} ]{{0,2}}"
-    measure = rf"(?P<numbers>{number}(?:\s*[/x*_-]\s*{number})?)(?P<gap>{gap})(?P<unit>{units})"
+    number = rf"[0-9]{{1,{numbers.digits_measured}}}(?:[.,][0-9]{{1,{numbers.decimals_measured}}})?"
+    initials = "".join(unit for unit in numbers.units if len(unit) == 1 and unit.isalpha())
+    joint = rf"\s*[/x*_-]\s*(?!{number} [{initials}](?!{letter}))"  # `12/05 L` may be a day and a side
+    measure = rf"(?P<numbers>{number}(?:{joint}{number})?)(?P<gap> ?)(?P<unit>(?:{units})(?:/(?:{units}))?)"
     whole = rf"(?:(?P<measure>{measure})|(?P<decimal>{numbers.decimals})|(?P<token>{letter}+))(?!{letter})"
     return re.compile(rf"{whole}|(?P<sign>.)", re.IGNORECASE | re.DOTALL)
 
@@ -173,7 +176,7 @@ def _pattern_of(words: Words) -> re.Pattern[str]:
 def _piece(match: re.Match[str]) -> _Piece:
     if match["measure"]:
         numbers = tuple(_numbers(match["numbers"]))
-        is_exact = not match["gap"] or len(match["unit"]) > 1
+        is_exact = not match["gap"] or len(match["unit"]) > 1 or not match["unit"].isalpha()
         return _Piece("measure", match["unit"].casefold(), numbers, is_exact, *match.span())
     text = match[0]
     if match["decimal"]:
@@ -185,4 +188,4 @@ def _piece(match: re.Match[str]) -> _Piece:
 
 
 def _numbers(text: str) -> Iterator[float]:
-    return map(float, re.findall(r"[0-9]+(?:\.[0-9]+)?", text))
+    return map(float, re.findall(r"[0-9]+(?:\.[0-9]+)?", text.replace(",", ".")))
