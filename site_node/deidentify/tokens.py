@@ -50,7 +50,9 @@ def token_pattern(numbers: Numbers) -> re.Pattern[str]:
     unit = "|".join(sorted(map(re.escape, numbers.units), key=len, reverse=True))
     decimals = rf"(?:[.,][0-9]{{1,{numbers.decimals_measured}}})?"
     initial = "".join(filter(str.isalpha, (unit for unit in numbers.units if len(unit) == 1)))
-    several = rf"[0-9]{{1,{numbers.digits}}}{decimals}[/x*_-][0-9]{{1,{numbers.digits}}}{decimals}(?! [{initial}](?![^\W_]))"
+    several = (
+        rf"[0-9]{{1,{numbers.digits}}}{decimals}[/x*_-][0-9]{{1,{numbers.digits}}}{decimals}(?! [{initial}](?![^\W_]))"
+    )
     single = rf"[0-9]{{1,{numbers.digits_measured}}}{decimals}"
     measure = rf"(?<![0-9][-/.,:x*_])(?:{several}|{single}) ?(?:{unit})(?:/(?:{unit}))?(?![^\W_])"
     return re.compile(rf"(?P<MEASURE>{measure})|(?P<NUMBER>(?:{_NUMBER})(?![^\W_]))|{_RUN}", re.IGNORECASE)

@@ -265,7 +265,8 @@ def _check_text(element: Element, rule: Rule | None, rules: Rules, charset: tupl
     if element.tag == CHARSET:
         code = "" if is_charset(element.raw) else WORD
     else:
-        code = rules.look.code_of(text_of(element.raw, charset), vr, of_device=of_device)
+        termed = rule.keyword in rules.profile.vocabulary.rules.terms.attributes
+        code = rules.look.code_of(text_of(element.raw, charset), "CS" if termed else vr, of_device=of_device)
     if code:
         yield Finding(code=code, attribute=rule.keyword)
 
