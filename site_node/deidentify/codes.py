@@ -38,7 +38,7 @@ def standing_values(item: Elements, may_leave: Callable[[str], bool]) -> Mapping
 
 @cache
 def _meanings() -> Mapping[tuple[str, str], list[str]]:
-    """Each code in the context groups of PS3.16, with those of its meanings that fit CodeMeaning in any character set."""
+    """Each code of the tables of PS3.16, with those of its meanings that fit CodeMeaning in any character set."""
     from pydicom.sr.codedict import CONCEPTS  # large, and most files have no code
 
     meanings = defaultdict[tuple[str, str], list[str]](list)

@@ -91,7 +91,7 @@ def is_standard(meaning: Element, part: Part, charset: tuple[str, ...]) -> bool:
 
 @cache
 def _concepts() -> Mapping[tuple[str, str], frozenset[str]]:
-    """The meanings of every code of PS3.16 in folded case; loaded only where a code or a meaning is not public as it is."""
+    """The meanings of every code of PS3.16 in folded case; loaded where one is not public by itself."""
     from pydicom.sr._concepts_dict import concepts
 
     meanings: defaultdict[tuple[str, str], set[str]] = defaultdict(set)

@@ -265,10 +265,9 @@ def _check_text(element: Element, rule: Rule | None, rules: Rules, charset: tupl
     if element.tag == CHARSET:
         code = "" if is_charset(element.raw) else WORD
     else:
-        termed = rule.keyword in rules.profile.vocabulary.rules.terms.attributes  # as in a CS
-        code = rules.look.code_of(
-            text_of(element.raw.rstrip(b" \0"), charset), "CS" if termed else vr, of_device=of_device
-        )
+        termed = rule.keyword in rules.profile.vocabulary.rules.terms.attributes
+        text = text_of(element.raw.rstrip(b" \0"), charset)
+        code = rules.look.code_of(text, "CS" if termed else vr, of_device=of_device)
     if code:
         yield Finding(code=code, attribute=rule.keyword)
 

@@ -81,7 +81,8 @@ def _search_element(element: Element, search: Search, charset: tuple[str, ...], 
         return _in_numbers(element.raw, search, is_short=vr == "TM") or _in_measures(element.raw, search, vr)
     if vr in TEXT or vr in {"", "UN"}:
         is_description = rule is None or rule.action is Action.CLEAN
-        kind = Kind(vr == "CS", is_description, rule is not None and "Manufacturer" in rule.keyword)
+        keyword = rule.keyword if rule is not None else ""
+        kind = Kind(vr == "CS" or search.is_termed(keyword), is_description, "Manufacturer" in keyword)
         return search.in_text(text_of(element.raw, charset), kind)
     return _in_measures(element.raw, search, vr)
 

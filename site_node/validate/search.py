@@ -51,6 +51,10 @@ class Search:
         ]
         self._pattern = re.compile(b"|".join(forms)) if forms else None
 
+    def is_termed(self, keyword: str) -> bool:
+        """Whether the Standard defines terms for an attribute that is no CS."""
+        return keyword in self._rules.profile.vocabulary.rules.terms.attributes
+
     def in_text(self, text: str, kind: Kind) -> str:
         """The code of what a text holds; empty where it holds nothing."""
         key = (text, kind)

@@ -32,6 +32,7 @@ from shared.errors import (
     SignatureInvalid,
     TokenExpired,
     TokenInvalid,
+    TokenOfOtherKind,
     TokenUsed,
 )
 from shared.ids import Sha256
@@ -136,7 +137,7 @@ def test_a_damaged_or_foreign_token_is_refused(federation: Federation) -> None:
     for text in (token[:-9], token[:40], "", token.replace("RICORD1-", "")):
         with pytest.raises(TokenInvalid):
             read_agreement(home, text)
-    with pytest.raises(TokenInvalid):
+    with pytest.raises(TokenOfOtherKind):
         enrol(home, token)
 
 

@@ -35,7 +35,8 @@ def test_two_workers_end_studies_as_one_process_does(tmp_path: Path, monkeypatch
     source = tmp_path / "source"
     source.mkdir()
     for number in range(STUDIES):
-        dataset = make_dx(study=f"s{number}", PatientID=f"P{number}", PatientAge="009Y" if number == 1 else "045Y")
+        age = "009Y" if number == 1 else "045Y"
+        dataset = make_dx(study=f"s{number}", PatientID=f"P{number}", PatientAge=age, PatientBirthDate="")
         write_file(dataset, source / f"{number}.dcm")
     monkeypatch.setattr(crew, "START_SECONDS", crew.IMAGE_SECONDS)
     with running_federation(tmp_path) as federation:

@@ -144,7 +144,7 @@ def _by_folder(source: Path, folder: Path) -> tuple[Ends, dict[str, bytes]]:
 
 def _end(file: FileOutcome) -> tuple[str, str]:
     lead = min(file.reasons, key=lambda reason: GRAVITY.index(reason.severity)).code if file.reasons else ""
-    return str(file.outcome), lead
+    return str(file.outcome), lead if str(file.outcome) != DEIDENTIFIED else ""  # notes of what was mended end nothing
 
 
 def _in_the_node(source: Path, folder: Path) -> tuple[Ends, dict[str, bytes]]:

@@ -1,4 +1,4 @@
-"""Laws of the two looks at a text: what the first one leaves the second one passes, and neither passes a planted code."""
+"""Laws of the two looks at a text: what the first one leaves the second one passes; what is joined passes neither."""
 
 import pydicom
 import pytest
@@ -47,7 +47,7 @@ joined = st.builds(
     st.one_of(styled, cased), st.one_of(amounts, st.sampled_from(FORMS), measures), st.booleans(),
 )  # fmt: skip
 marked = st.builds(lambda word: f"{word}\u0301", st.one_of(listed, st.sampled_from("lraKx")))
-letters = st.text("lrapwcxsotzbdfghLRTSG0123456789é①ſ", min_size=1, max_size=4)
+letters = st.text("lrapwcxsotzbdfghLRTSG0123456789é①", min_size=1, max_size=4)
 tokens = st.one_of(styled, cased, amounts, measures, joined, marked, letters, st.sampled_from(FORMS))
 texts = st.lists(st.tuples(tokens, signs), min_size=1, max_size=6).map(
     lambda parts: "".join(token + sign for token, sign in parts)
@@ -55,9 +55,9 @@ texts = st.lists(st.tuples(tokens, signs), min_size=1, max_size=6).map(
 
 
 @given(texts)
-@example("OMNIPAQUE 300 mg/ml 3 ml/s")
-@example("ChestAbdPelvisRoutine2")
-@example("1024,5 ms")
+@example("446 mgi/kg 1024,5 ms")
+@example("447 3921 ms 742 l, PATIENT 5 s May 7/8x33kev")
+@example("ChestAbdPelvisRoutine2 latTE\u0328TNICZA n\u0301")
 @settings(max_examples=1500, deadline=None)
 def test_what_is_left_of_a_text_passes_the_second_look(text: str) -> None:
     """Words, glued and marked ones, numbers, measures of one unit and two, months and ages, with any sign between."""
@@ -68,7 +68,7 @@ def test_what_is_left_of_a_text_passes_the_second_look(text: str) -> None:
         assert look.code_of(code, "CS") == ""
 
 
-MONTHS = st.sampled_from(sorted(month for month in NUMBERS.months if len(month) > 2))
+MONTHS = st.sampled_from(["jan", "Mar", "MAY", "mai", "juni", "Aug", "août", "oct", "out", "november", "dez"])
 
 
 @given(
@@ -147,18 +147,17 @@ def test_a_name_in_place_of_a_code_loses_its_item(tmp_path_factory: pytest.TempP
     ("charset", "raw"),
     [
         ("UTF-8", "Schädel Quillfeather 胸部".encode()),
-        ("\\ISO 2022 IR 87", b"\x1b$B6;It\x1b(B " * 8),
-        ("\\ISO 2022 IR 87", b"Chest Quillfeather \x1b$B6;It"),
+        ("\\ISO 2022 IR 87", b"\x1b$B6;It\x1b(B " * 8 + b"Quillfeather"),
+        ("\\ISO 2022 IR 87", b"Chest  Quillfeather \x1b$B6;It"),
     ],
 )  # fmt: skip
 def test_texts_of_other_scripts_pass(tmp_path_factory: pytest.TempPathFactory, charset: str, raw: bytes) -> None:
     """In a character set that is misspelled, in more bytes than letters, with an escape sequence left open."""
     dataset = make_dx(SpecificCharacterSet=None)
     for tag, vr, value in ((0x00080005, "CS", charset.encode()), (0x0008103E, "LO", raw)):
-        value += b" " * (len(value) % 2)
-        dataset._dict[pydicom.tag.Tag(tag)] = pydicom.dataelem.RawDataElement(
-            pydicom.tag.Tag(tag), vr, len(value), value, 0, False, True
-        )
+        place, padded = pydicom.tag.Tag(tag), value + b" " * (len(value) % 2)
+        element = pydicom.dataelem.RawDataElement(place, vr, len(padded), padded, 0, False, True)
+        dataset._dict[place] = element
     assert "胸部" in _checked(tmp_path_factory, dataset).SeriesDescription
 
 
