@@ -17,7 +17,7 @@ from site_node.dicom.elements import Elements, ParsedFile, bytes_of
 
 _TELLING = 5  # letters or digits that do not occur by chance
 _MOST_GLUED = 6  # words of a value that are glued in pairs
-_SHORTENED = 4  # letters of a name that is cut short
+_SHORTENED, _LONGEST = 4, 64  # letters of a name that is cut short
 _CONTRIBUTING = 0x0018A001  # ContributingEquipmentSequence: its institution is mostly a vendor
 _CHARACTER_SET = 0x00080005
 _BIRTH, _STUDY_ID = 0x00100030, 0x00200010
@@ -152,7 +152,7 @@ def _names(text: str) -> Iterator[str]:
         for word in (*parts, *glued, *map(normal, re.split(r"[\^\s\\=,;/]+", spelling))):
             if len(word) > 1 and not any(letter.isdigit() for letter in word):
                 yield word
-                yield from (word[:length] for length in range(_SHORTENED, len(word)))
+                yield from (word[:length] for length in range(_SHORTENED, min(len(word), _LONGEST)))
 
 
 def _numbers(text: str) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """Coded items: scheme, value and meaning are the Standard's or another public one's (PS3.16 section 8)."""
 
 import re
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -41,26 +42,24 @@ def with_public_codes(part: Part, schemes: Mapping[str, re.Pattern[str]], charse
     unknown = {path for path, item in _coded_items(part, charset).items() if not _is_public(item, schemes)}
     if not unknown:
         return part
-    kept = [
-        element
-        for element in part
-        if not any(element.path[:end] in unknown for end in range(2, len(element.path) + 1, 2))
-    ]
+    numbers: defaultdict[Path, list[int]] = defaultdict(list)  # of the unknown items of each sequence
+    for path in sorted(unknown):
+        numbers[path[:-1]].append(path[-1])
     return tuple(
         element._replace(
-            path=_renumbered(element.path, unknown),
-            items=element.items
-            - sum((*element.path, element.tag, number) in unknown for number in range(element.items)),
+            path=_renumbered(element.path, numbers),
+            items=element.items - len(numbers.get((*element.path, element.tag), ())),
         )
-        for element in kept
+        for element in part
+        if not any(element.path[:end] in unknown for end in range(2, len(element.path) + 1, 2))
     )
 
 
-def _renumbered(path: Path, unknown: set[Path]) -> Path:
+def _renumbered(path: Path, unknown: Mapping[Path, list[int]]) -> Path:
     """A path whose item numbers do not count the unknown items before them."""
     steps: list[int] = []
     for place in range(0, len(path), 2):
-        before = sum((*path[: place + 1], number) in unknown for number in range(path[place + 1]))
+        before = bisect_left(unknown.get(path[: place + 1], []), path[place + 1])
         steps += [path[place], path[place + 1] - before]
     return tuple(steps)
 
@@ -83,9 +82,13 @@ def _is_public(item: Mapping[int, str], schemes: Mapping[str, re.Pattern[str]]) 
     return is_known or (scheme in schemes and (scheme, value) in _concepts())
 
 
-def is_standard(meaning: Element, part: Part, charset: tuple[str, ...]) -> bool:
-    """Whether a CodeMeaning is the Standard's for the code beside it."""
-    item = {element.tag: text_of(element.raw, charset).strip(" \0") for element in part if element.path == meaning.path}
+def is_standard(path: Path, places: Mapping[tuple[Path, int], Element], charset: tuple[str, ...]) -> bool:
+    """Whether the CodeMeaning of the item at a path is the Standard's for its code."""
+    item = {
+        tag: text_of(places[path, tag].raw, charset).strip(" \0")
+        for tag in (VALUE, SCHEME, MEANING)
+        if (path, tag) in places
+    }
     return item[MEANING].casefold() in _meanings(item.get(SCHEME, ""), item.get(VALUE, ""))
 
 

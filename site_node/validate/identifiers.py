@@ -27,7 +27,7 @@ _INSIDE, _INSIDE_FOREIGN, _WHOLE, _OTHERS_WHOLE = 4, 2, 2, 3  # characters; two 
 _PLACE_INSIDE = 6
 _RAW, _LONG_UID = 6, 12
 _CUT = 16  # letters that an SH or CS holds: devices cut what is longer
-_SHORTEST_CUT = 5  # letters that are left of a name that somebody cut
+_SHORTEST_CUT, _LONGEST_CUT = 5, 64  # letters that are left of a name that somebody cut
 _ACRONYM = 3  # words, at least, of a place that has one
 _LONG_DIGITS = re.compile(r"\d{5,}")
 _SHORT_NUMBER = re.compile(r"\d{1,4}")  # whose like is in every text
@@ -161,7 +161,7 @@ def _derived(text: str) -> Iterator[str]:
         for first in {initials, initials[:1]} - {""}:
             yield from (first + family, family + first)
         for word in _words(value):
-            yield from (word[:size] for size in range(_SHORTEST_CUT, len(word)))
+            yield from (word[:size] for size in range(_SHORTEST_CUT, min(len(word), _LONGEST_CUT)))
 
 
 def _acronyms(text: str) -> Iterator[str]:

@@ -71,14 +71,18 @@ def check_against_source(
         rules: the profile and the site.
     """
     before: dict[Place, Element] = {(element.path, element.tag): element for element in old}
+    after: dict[Place, Element] = {}
     for element in new:
         place = (element.path, element.tag)
         rule = rules.profile.by_tag.get(element.tag) or condition.private.get(place)
         if rule is None or element.items >= 0 or in_marks(element) or is_ours(element, rules):
             continue
         code = _check_element(element, before.get(place), rule, patient, condition)
-        is_renewed = code and element.tag == MEANING and is_standard(element, new, condition.new_charset)
-        if code and not is_renewed:
+        if code and element.tag == MEANING:
+            after = after or {(each.path, each.tag): each for each in new}
+            if is_standard(element.path, after, condition.new_charset):
+                continue
+        if code:
             yield Finding(code=code, attribute=rule.keyword)
 
 

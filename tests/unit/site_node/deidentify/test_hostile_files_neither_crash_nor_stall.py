@@ -55,6 +55,12 @@ def test_a_place_of_many_words_is_searched_in_time() -> None:
     assert len(identifiers.names | identifiers.numbers) < 2 * len(words)
 
 
+def test_a_name_of_many_letters_has_few_forms() -> None:
+    """A name of 60,000 letters is not cut short at each of them."""
+    identifiers = find_identifiers([IdentifyingValue(0x00100010, ("iso8859",), b"A" * 60_000)], ())
+    assert len(identifiers.names) < 100
+
+
 def test_the_rule_on_texts_does_not_look_back_over_all_letters(tmp_path: Path) -> None:
     """Texts of 60,000 letters of any kind take no time, and an address still goes."""
     long = "A" * 60_000
