@@ -43,9 +43,12 @@ decimals = st.one_of(
 amounts = st.one_of(st.integers(0, 9999).map(str), st.decimals(0, 9999, places=3, allow_nan=False).map(str))
 measures = st.builds(
     lambda first, joint, second, gap, unit: f"{first}{joint}{second if joint else ''}{gap}{unit}",
-    amounts, st.sampled_from(["", "/", "x", "-", "*", "_", " x "]), amounts, st.sampled_from(["", " "]),
+    amounts,
+    st.sampled_from(["", "/", "x", "-", "*", "_", " x "]),
+    amounts,
+    st.sampled_from(["", " "]),
     st.sampled_from(UNITS),
-)  # fmt: skip
+).filter(lambda measure: not re.search(r"[/x*_-] ?[0-9.]+ [^\W\d]$", measure))  # `12/05 L` may be a day and a side
 forms = st.sampled_from(["B60f", "FC13", "Br40", "T1", "H31s", "3D", "AIDR3D", "C7", "t2star", "L5"])
 numbered = st.builds(
     lambda word, number: f"{word}{number}", st.sampled_from(sorted(LISTS.glued - SPECIAL)), st.integers(0, 99)
