@@ -129,7 +129,7 @@ def dataset_of(case: Case) -> Dataset:
     dataset.ImageLaterality = "ZANZIBAROVA"  # of Type 1 in some kinds of image
     if not case["described"]:
         del dataset.SeriesDescription, dataset.StudyDescription, dataset.AnatomicRegionSequence
-    if case["pixels missing"]:
+    if case["pixels missing"] and case["syntax"] != RLELossless:  # an encoder has all of them
         dataset.PixelData = dataset.PixelData[: -int(str(case["pixels missing"]))]
     if case["overlay"] is not None:
         dataset.add_new(0x60000102, "US", case["overlay"])
