@@ -7,7 +7,8 @@ from site_node.deidentify.date_search import day_of
 
 _DATE = re.compile(r"(\d{4})(\d{2})?(\d{2})?")
 _OLD_DATE = re.compile(r"(\d{4})\.(\d{2})\.(\d{2})")  # ACR-NEMA 2.0
-_DATETIME = re.compile(r"(\d{8}|\d{6}|\d{4})((?<=\d{8})(?:\d{2}){1,3}(?:\.\d{1,6})?)?(?:[+-][01]\d[0-5]\d)?")
+_TIME = r"(?:[01]\d|2[0-3])(?:[0-5]\d(?:(?:[0-5]\d|60)(?:\.\d{1,6})?)?)?"
+_DATETIME = re.compile(rf"(\d{{8}}|\d{{6}}|\d{{4}})((?<=\d{{8}}){_TIME})?(?:[+-][01]\d[0-5]\d)?")
 
 
 def shift_values(text: str, days: int, *, complete: bool) -> str | None:

@@ -207,7 +207,7 @@ def _compare(instance: DeidentifiedInstance, new: Document, original: Document, 
     parts = study.comparison.judge(new, original, private)
     forms = chain.from_iterable(part.form for part in parts.values())
     form = dict.fromkeys([*check_whole(new, rules, private), *forms])
-    inherited = [finding for finding in form if finding.is_inheritable and _is_inherited(finding, original, rules)]
+    inherited = [finding for finding in form if finding.is_inheritable and _is_inherited(finding, new, original, rules)]
     findings = [
         *(finding for finding in form if finding not in inherited),
         *_check_claims(new, instance, study.output),
@@ -236,16 +236,19 @@ def _check_claims(new: Document, instance: DeidentifiedInstance, output: Deident
         yield Finding(code="names", attribute="SOPInstanceUID")
 
 
-def _is_inherited(finding: Finding, original: Document, rules: Rules) -> bool:
-    """Whether the source has the same form error: then the value was copied, and the error is not ours."""
-    private = safe_elements(original, rules.profile)
-    for element in original.elements:
+def _is_inherited(finding: Finding, new: Document, original: Document, rules: Rules) -> bool:
+    """Whether the source has a form error where a value was copied: then it is not ours, but text is no number."""
+    before, after = (tuple(_forms_of(finding.attribute, document, rules)) for document in (original, new))
+    if finding.code == "vr":
+        return any(vr not in vrs for _, vr, vrs in before)
+    is_malformed = any(not has_form(raw, vr) for raw, vr, _ in before)
+    return finding.code == "value-form" and is_malformed and all(is_tolerable(raw, vr) for raw, vr, _ in after)
+
+
+def _forms_of(keyword: str | None, document: Document, rules: Rules) -> Iterator[tuple[bytes, str, frozenset[str]]]:
+    """The values of an attribute anywhere in a file, their representations, and those that the profile allows."""
+    private = safe_elements(document, rules.profile)
+    for element in document.elements:
         rule = rules.profile.by_tag.get(element.tag) or private.get((element.path, element.tag))
-        if rule is None or rule.keyword != finding.attribute:
-            continue
-        vr = element.vr or (min(rule.vrs) if len(rule.vrs) == 1 else "")
-        if (finding.code == "vr" and vr not in rule.vrs) or (
-            finding.code == "value-form" and not has_form(element.raw, vr) and is_tolerable(element.raw, vr)
-        ):
-            return True
-    return False
+        if rule is not None and rule.keyword == keyword:
+            yield element.raw, element.vr or (min(rule.vrs) if len(rule.vrs) == 1 else ""), rule.vrs

@@ -186,3 +186,14 @@ def test_two_names_written_together_go() -> None:
     """Of `Co^R` the word `cor` tells; one public everywhere tells nothing."""
     named = find_identifiers([IdentifyingValue(0x00100010, (), b"Trac^Ker")], [])
     assert TextRule(WORDS, named).remains("Tracker CT") == "CT"
+
+
+def test_a_long_number_of_another_spelling_passes(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Too many digits are a form error of the source, with a decimal comma too; midnight at its end is no time."""
+    dataset = make_dx()
+    for tag, vr, raw in ((0x00181114, "DS", b"0,123456789012345678"), (0x0008002A, "DT", b"20200101240000")):
+        place = pydicom.tag.Tag(tag)
+        dataset._dict[place] = pydicom.dataelem.RawDataElement(place, vr, len(raw), raw, 0, False, True)
+    new = _checked(tmp_path_factory, dataset)
+    assert new.get_item(0x00181114).value == b"0.123456789012345678"
+    assert not new.AcquisitionDateTime
