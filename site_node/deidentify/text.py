@@ -197,7 +197,7 @@ class TextRule:
     def _are_parts(self, left: Token, right: Token) -> bool:
         """Whether two tokens are parts of one date or number, such as `3 May`, `447 3921 ms`."""
         if left.kind is Kind.NUMBER and right.kind is Kind.MEASURE:
-            return _amounts(right)[0] >= 10**self._rules.numbers.digits
+            return bool(_amounts(right)[0] >= 10**self._rules.numbers.digits)
         if any(map(self._is_month, (left, right))):
             return all(self._is_month(token) or _is_loose(token) or _is_day(token) for token in (left, right))
         return left.kind is right.kind is Kind.NUMBER
