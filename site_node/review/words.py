@@ -51,7 +51,7 @@ def _problem(words: SiteWords, vocabulary: Words, word: str) -> str:
         "it is a common surname": word in vocabulary.surnames,
         "a name, place or institution that was removed here has this form": words.is_removed(normal(word)),
         "it is accepted already": word in accepted,
-        f"it did not leave the texts of at least {least} patients here": words.patients(word) < least,
+        f"it was not dropped from the texts of at least {least} patients here": words.patients(word) < least,
         f"the list holds {MOST_ACCEPTED} words already": len(accepted) >= MOST_ACCEPTED,
     }
     return next((problem for problem, applies in problems.items() if applies), "")
