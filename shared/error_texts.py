@@ -252,6 +252,11 @@ TEXTS = MappingProxyType(
             ExitCode.UNREACHABLE,
             "UNAVAILABLE",
         ),
+        "coordinator-busy": Text(
+            "The coordinator is busy; try again in {seconds} seconds. Nothing was lost.",
+            ExitCode.UNREACHABLE,
+            "RESOURCE_EXHAUSTED",
+        ),
         "upload-interrupted": Text(
             "The upload was interrupted; what arrived is kept, and the next try resumes it.",
             ExitCode.UNREACHABLE,

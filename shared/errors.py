@@ -10,6 +10,8 @@ import re
 
 from shared.error_texts import AGREEMENT_STEPS, TEXTS, ExitCode
 
+BUSY_SECONDS = 10  # after which a busy coordinator is tried again
+
 __all__ = ["TEXTS", "ExitCode"]  # the tree and its table are read together; the classes are public as they stand
 
 
@@ -335,6 +337,16 @@ class TransportError(RicordError):
 
 class CoordinatorUnreachable(TransportError):
     """Nobody answers at the coordinator's address."""
+
+
+class CoordinatorBusy(TransportError):
+    """The coordinator has no room for another call now; its field `seconds` says after how long to try again."""
+
+    @property
+    def seconds(self) -> int:
+        """How long to wait: what the coordinator named, at most a minute; where that is no number, `BUSY_SECONDS`."""
+        named = self.fields.get("seconds", "")
+        return min(int(named), 60) if re.fullmatch(r"[0-9]{1,9}", named) else BUSY_SECONDS
 
 
 class UploadInterrupted(TransportError):

@@ -22,8 +22,10 @@ from shared.crypto.keys import load_tls, private_pem
 from shared.crypto.pki import check_certificate
 from shared.error_texts import TEXTS
 from shared.errors import (
+    BUSY_SECONDS,
     CertificateExpired,
     CertificateForeign,
+    CoordinatorBusy,
     CoordinatorUnreachable,
     InternalError,
     RicordError,
@@ -34,9 +36,9 @@ from shared.proto.ricord.v1.signed_pb2 import SignedDocument
 from shared.signed import Signed
 
 DOMAIN = "ricord.v1"
-_NOT_NOW = frozenset(  # gRPC's own words; the last for a server whose every thread is busy
-    {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED}
-)
+_NOT_NOW = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})  # gRPC's own words
+_LINE_CUT = ("RST_STREAM", "Stream removed")  # what it says of a connection that something between the two ended
+_TOO_LARGE = "larger than max"  # a message that no later try makes smaller
 UNARY_SECONDS = 60.0  # long enough for a slow line, short enough for a person
 
 # Keepalive finds a peer that vanished silently; gzip on ciphertext and BDP probing off were measured slower.
@@ -98,14 +100,17 @@ def from_rpc(error: object, address: str) -> RicordError:
     """The error of a failed call: the one the other side named, or what happened in transport."""
     if not isinstance(error, grpc.Call):
         return InternalError(type(error).__name__)
-    named = _named(error)
-    if named is not None:
-        return named
-    code, details = error.code(), error.details() or ""
+    return _named(error) or _of_transport(error.code(), error.details() or "", address)
+
+
+def _of_transport(code: grpc.StatusCode, details: str, address: str) -> RicordError:
+    """What gRPC itself says of a call that the other side did not name an error for."""
     if "CERTIFICATE_VERIFY_FAILED" in details:
         kind = CertificateExpired if "expired" in details else CertificateForeign
         return kind(details, peer=address)
-    if code in _NOT_NOW:
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and _TOO_LARGE not in details:  # every thread of the server is busy
+        return CoordinatorBusy(details, seconds=str(BUSY_SECONDS))
+    if code in _NOT_NOW or any(words in details for words in _LINE_CUT):
         return CoordinatorUnreachable(details, address=address)
     if code is grpc.StatusCode.CANCELLED:
         return UploadInterrupted(details)

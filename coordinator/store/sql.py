@@ -9,14 +9,26 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    NotSupportedError,
+    OperationalError,
+    ProgrammingError,
+)
+from sqlalchemy.exc import (
+    TimeoutError as NoConnectionFree,
+)
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from coordinator.store.work import SqlWork
-from shared.errors import DiskFull, StoreUnreachable
+from shared.errors import BUSY_SECONDS, CoordinatorBusy, DiskFull, RicordError, StoreUnreachable
 
 _WRITER = 0x5249434F  # PostgreSQL advisory lock: one writer at a time, as on SQLite; readers do not wait
+_LOCK_SECONDS = 30  # how long a change waits for another one
 _READ = "ricord_read_only"
+_DEFECTS = (DataError, IntegrityError, NotSupportedError, ProgrammingError)  # our statement is wrong, not the moment
 _FULL = frozenset({sqlite3.SQLITE_FULL, "53100"})  # the other is PostgreSQL's disk_full
 
 
@@ -28,29 +40,28 @@ class SqlStore:
 
     @contextmanager
     def begin(self) -> Iterator[SqlWork]:
-        """A transaction for changes; raises `DiskFull`, and `StoreUnreachable` where it cannot be made now."""
-        try:
-            with self._engine.begin() as connection:
-                _lock_for_writing(connection)
-                yield SqlWork(connection)
-        except OperationalError as error:
-            codes = {getattr(error.orig, name, None) for name in ("sqlite_errorcode", "sqlstate")}
-            if codes & _FULL:
-                raise DiskFull(folder="the coordinator's database") from None
-            raise self._unreachable(error) from None
+        """A transaction for changes; raises as `read` does, and `DiskFull`."""
+        with self._naming_failures(), self._engine.begin() as connection:
+            _lock_for_writing(connection)
+            yield SqlWork(connection)
 
     @contextmanager
     def read(self) -> Iterator[SqlWork]:
-        """A transaction that only reads; raises `StoreUnreachable`."""
-        try:
-            with self._engine.connect().execution_options(**{_READ: True}) as connection:
-                yield SqlWork(connection)
-        except OperationalError as error:
-            raise self._unreachable(error) from None
+        """A transaction that only reads; raises `StoreUnreachable`, and `CoordinatorBusy` with no connection free."""
+        with self._naming_failures(), self._engine.connect().execution_options(**{_READ: True}) as connection:
+            yield SqlWork(connection)
 
-    def _unreachable(self, error: OperationalError) -> StoreUnreachable:
-        """The database is locked, restarting or away; statement and parameters of `error` stay out of every text."""
-        return StoreUnreachable(type(error.orig).__name__, kind=self._engine.dialect.name)
+    @contextmanager
+    def _naming_failures(self) -> Iterator[None]:
+        """What fails now and works later gets its name; statement and parameters stay out of every text."""
+        try:
+            yield
+        except NoConnectionFree:
+            raise CoordinatorBusy("every connection is in use", seconds=str(BUSY_SECONDS)) from None
+        except _DEFECTS:
+            raise
+        except DBAPIError as error:
+            raise _named(error, self._engine.dialect.name) from None
 
     def close(self) -> None:
         """Close every connection."""
@@ -60,7 +71,7 @@ class SqlStore:
 def open_store(url: str, *, password_file: Path | None = None) -> SqlStore:
     """The store at `url` (`sqlite:///FILE` or `postgresql+psycopg://…`), brought to the newest schema.
 
-    Raises `StoreUnreachable` without quoting the URL, which may hold a password.
+    Raises `StoreUnreachable` or `DiskFull` without quoting the URL, which may hold a password.
     """
     address = make_url(url)
     if password_file is not None:
@@ -76,14 +87,23 @@ def open_store(url: str, *, password_file: Path | None = None) -> SqlStore:
     except Exception as error:
         engine.dispose()
         if isinstance(error, OperationalError):
-            raise StoreUnreachable(type(error.orig).__name__, kind=engine.dialect.name) from None
+            raise _named(error, engine.dialect.name) from None
         raise
     return SqlStore(engine)
+
+
+def _named(error: DBAPIError, kind: str) -> RicordError:
+    """The error of a database that has no room, or is locked, restarting or away."""
+    codes = {getattr(error.orig, name, None) for name in ("sqlite_errorcode", "sqlstate")}
+    if codes & _FULL:
+        return DiskFull(folder="the coordinator's database")
+    return StoreUnreachable(type(error.orig).__name__, kind=kind)
 
 
 def _lock_for_writing(connection: Connection) -> None:
     """Wait until no other transaction changes anything; SQLite's `BEGIN IMMEDIATE` already did."""
     if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'")
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITER})
 
 
@@ -98,7 +118,7 @@ def _on_sqlite_connect(connection: Any, entry: ConnectionPoolEntry) -> None:
     """Durable writes, concurrent readers, and no transaction handling by the driver."""
     del entry
     connection.isolation_level = None
-    for pragma in ("busy_timeout=30000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    for pragma in (f"busy_timeout={_LOCK_SECONDS * 1000}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}").close()
 
 

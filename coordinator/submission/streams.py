@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from shared.errors import UploadInterrupted
+from shared.errors import BUSY_SECONDS, CoordinatorBusy
 
 Part = TypeVar("Part")
 
@@ -25,10 +25,10 @@ class Streams:
 
     @contextmanager
     def slot(self, site: str) -> Iterator[None]:
-        """Count one more upload while the block runs; raises `UploadInterrupted` when the site is at its limit."""
+        """Count one more upload while the block runs; raises `CoordinatorBusy` when the site is at its limit."""
         with self._lock:
             if self._open[site] >= self._limit:
-                raise UploadInterrupted(f"{self._limit} uploads of site {site} are open")
+                raise CoordinatorBusy(f"{self._limit} uploads of site {site} are open", seconds=str(BUSY_SECONDS))
             self._open[site] += 1
         try:
             yield

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import grpc
 
-from shared.errors import CoordinatorUnreachable, UploadInterrupted
+from shared.errors import CoordinatorBusy, CoordinatorUnreachable, UploadInterrupted
 from shared.proto.ricord.v1 import submission_pb2 as pb
 from shared.proto.ricord.v1.submission_pb2_grpc import SubmissionServiceStub
 from shared.signed import Signed, of_manifest
@@ -34,9 +34,9 @@ def submitting(home: SiteHome, membership: Membership) -> Iterator[Submit]:
 def submit(sealed: Sealed, client: "UploadClient", *, receipts: Path, membership: Membership) -> Submitted:
     """Upload a study and keep its receipt; a study that already has one is not sent again.
 
-    Raises `SignatureInvalid` when the receipt is not the coordinator's over this very study, `CoordinatorUnreachable`
-    or `UploadInterrupted` after three further tries, and whatever the coordinator refuses with. A study leaves the
-    outbox only when its receipt is durable.
+    Raises `SignatureInvalid` when the receipt is not the coordinator's over this very study, `CoordinatorUnreachable`,
+    `CoordinatorBusy` or `UploadInterrupted` after three further tries, and whatever the coordinator refuses with. A
+    study leaves the outbox only when its receipt is durable.
     """
     manifest, path = sealed.manifest.manifest, receipt_path(receipts, sealed.manifest.manifest)
     if path.exists():
@@ -88,4 +88,6 @@ def _with_retries(upload: Callable[[], Signed]) -> Signed:
             return upload()
         except (CoordinatorUnreachable, UploadInterrupted):
             time.sleep(pause)
+        except CoordinatorBusy as error:
+            time.sleep(error.seconds)
     return upload()

@@ -9,13 +9,15 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from structlog.testing import capture_logs
 
 from coordinator.store import sql
+from coordinator.submission.streams import Streams
 from shared.durable import write_whole
+from shared.errors import CoordinatorBusy
 from shared.receipt import Receipt
 from shared.signed import Signed
 from site_node.home.database import open_database
@@ -113,6 +115,19 @@ def suspended(hospital: Hospital) -> Iterator[None]:
 
 
 @contextmanager
+def busy(hospital: Hospital) -> Iterator[None]:
+    """The coordinator has no room for another upload."""
+    del hospital
+
+    def refuse(*_: object) -> NoReturn:
+        raise CoordinatorBusy(seconds="0")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Streams, "slot", refuse)
+        yield
+
+
+@contextmanager
 def expired(hospital: Hospital) -> Iterator[None]:
     """The coordinator's clock is ahead, so that the site's certificate is over for it."""
     hospital.federation.time.ahead = timedelta(days=200)
@@ -122,6 +137,7 @@ def expired(hospital: Hospital) -> Iterator[None]:
 
 FAULTS: dict[str, Callable[[Hospital], AbstractContextManager[None]]] = {
     "coordinator-stopped": stopped,
+    "coordinator-busy": busy,
     "coordinator-locked": lambda hospital: locked(hospital.coordinator_home / "coordinator.sqlite"),
     "coordinator-full": lambda hospital: full(hospital.coordinator_home),
     "ledger-locked": lambda hospital: locked(hospital.home.ledger),

@@ -13,9 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coordinator.trust.interceptor import AccessInterceptor, no_check
-from shared.errors import TEXTS, CoordinatorUnreachable, InternalError, RicordError, all_errors, code_of
+from shared.errors import (
+    TEXTS,
+    CoordinatorBusy,
+    CoordinatorUnreachable,
+    InternalError,
+    RicordError,
+    all_errors,
+    code_of,
+)
 from shared.signed import Signed
-from shared.wire import from_rpc, from_signed, from_timestamp, to_signed, to_timestamp
+from shared.wire import _of_transport, from_rpc, from_signed, from_timestamp, to_signed, to_timestamp
 
 SECRET = "a private text with a path /srv/x"
 
@@ -95,7 +103,7 @@ def test_a_defect_shows_nothing_of_itself(raiser: tuple[Raiser, grpc.Channel], m
 
 
 def test_a_server_without_a_free_thread_is_tried_again_later() -> None:
-    """Then the call is refused by gRPC, with a status and no error of ours."""
+    """Then the call is refused by gRPC, with a status and no error of ours; it is named, with a time to retry."""
     arrived, answer = threading.Event(), threading.Event()
 
     class Slow(grpc.GenericRpcHandler):
@@ -119,7 +127,41 @@ def test_a_server_without_a_free_thread_is_tried_again_later() -> None:
         first.result()
     server.stop(None).wait()
     assert failure.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert isinstance(from_rpc(failure, "here:1"), CoordinatorUnreachable)
+    busy = from_rpc(failure, "here:1")
+    assert isinstance(busy, CoordinatorBusy)
+    assert str(busy.seconds) in busy.public
+
+
+def test_a_message_that_is_too_large_is_not_tried_again_for_ever(raiser: tuple[Raiser, grpc.Channel]) -> None:
+    """It has the status of a busy server, and no later try makes it smaller."""
+    _, channel = raiser
+    unary: Any = channel.unary_unary("/test/Unary")
+    with pytest.raises(grpc.RpcError) as caught:
+        unary(bytes(5 << 20))
+    failure: Any = caught.value
+    assert failure.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert isinstance(from_rpc(caught.value, "here:1"), InternalError)
+
+
+@pytest.mark.parametrize("named", ["", "-1", "nan", "soon", "1" * 400, "3600", "5", "0"])
+def test_a_coordinator_cannot_make_a_site_wait_for_ever(named: str) -> None:
+    """Whatever time to retry it names, the wait is between nothing and a minute."""
+    assert 0 <= CoordinatorBusy(seconds=named).seconds <= 60
+    assert CoordinatorBusy(seconds="5").seconds == 5
+
+
+@pytest.mark.parametrize(
+    ("code", "details"),
+    [
+        (grpc.StatusCode.INTERNAL, "Received RST_STREAM with error code 2"),
+        (grpc.StatusCode.UNKNOWN, "Stream removed"),
+        (grpc.StatusCode.UNAVAILABLE, "Socket closed"),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded"),
+    ],
+)
+def test_a_line_that_is_cut_is_no_defect(code: grpc.StatusCode, details: str) -> None:
+    """A box between the two may end a call in several ways; each is tried again."""
+    assert isinstance(_of_transport(code, details, "here:1"), CoordinatorUnreachable)
 
 
 def test_what_no_call_raised_is_a_defect() -> None:

@@ -9,13 +9,13 @@ import pytest
 
 from coordinator.curation.fetching import write_at_most
 from coordinator.submission.streams import Streams, idle_timeout
-from shared.errors import SealedFileInvalid, UploadInterrupted
+from shared.errors import CoordinatorBusy, SealedFileInvalid
 
 
 def test_a_site_has_so_many_uploads_and_no_more() -> None:
     """Other sites are not affected, and a slot is free again when an upload ends."""
     streams = Streams(limit=2)
-    with streams.slot("1"), streams.slot("1"), streams.slot("2"), pytest.raises(UploadInterrupted), streams.slot("1"):
+    with streams.slot("1"), streams.slot("1"), streams.slot("2"), pytest.raises(CoordinatorBusy), streams.slot("1"):
         pass
     with streams.slot("1"), streams.slot("1"):
         pass
