@@ -16,7 +16,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 from shared.crypto.signing import VerifyKey
 from shared.enrolment import Enrolment
 from shared.errors import InvalidIdentifier, SignatureInvalid
-from shared.frozen import Frozen
+from shared.frozen import Count, Frozen
 from shared.ids import AgreementId, Sha256, SiteId
 from shared.signed import Signed
 
@@ -106,7 +106,7 @@ class AgreementTerms(Frozen):
 
     format: Literal["ricord-agreement/1"] = "ricord-agreement/1"
     id: AgreementId
-    version: int = Field(ge=1)
+    version: Count
     federation: str
     site_name: Line
     text_sha256: Sha256
@@ -157,7 +157,7 @@ class Execution(Frozen):
 
     format: Literal["ricord-execution/1"] = "ricord-execution/1"
     agreement: AgreementId
-    version: int = Field(ge=1)
+    version: Count
     consent_sha256: Sha256
     site_id: SiteId
     executed_at: Moment

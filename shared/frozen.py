@@ -1,6 +1,11 @@
 """The base of every value that crosses a boundary: immutable, complete, nothing unknown accepted."""
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Count = Annotated[int, Field(ge=1, le=2**31 - 1)]  # fits the wire's uint32 and a column of four bytes
+LargeCount = Annotated[int, Field(ge=1, le=2**63 - 1)]  # fits uint64 and a column of eight bytes
 
 
 class Frozen(BaseModel):

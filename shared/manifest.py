@@ -7,9 +7,7 @@ keys sorted, no white space, UTF-8.
 import json
 from typing import Any, Literal
 
-from pydantic import Field
-
-from shared.frozen import Frozen
+from shared.frozen import Count, Frozen, LargeCount
 from shared.ids import AgreementId, PatientPseudonym, Sha256, SiteId, Uid
 
 
@@ -25,18 +23,18 @@ class Manifest(Frozen):
     format: Literal["ricord-manifest/1"] = "ricord-manifest/1"
     site_id: SiteId
     agreement: AgreementId
-    agreement_version: int = Field(ge=1)
+    agreement_version: Count
     protocol_digest: Sha256
     study: Uid  # the new StudyInstanceUID
     patient: PatientPseudonym
-    series_count: int = Field(ge=1)
-    instance_count: int = Field(ge=1)
+    series_count: Count
+    instance_count: Count
     modalities: tuple[str, ...]
     contents_sha256: Sha256  # of contents.json inside
     ciphertext_sha256: Sha256
-    ciphertext_size: int = Field(ge=1)
+    ciphertext_size: LargeCount
     recipient: str  # the curator's age recipient it is sealed to
-    sequence: int = Field(ge=1)  # the site's own count; gaps are reported
+    sequence: LargeCount  # the site's own count; gaps are reported
 
 
 class SignedManifest(Frozen):

@@ -2,10 +2,8 @@
 
 from typing import Literal
 
-from pydantic import Field
-
 from shared.agreement import Moment
-from shared.frozen import Frozen
+from shared.frozen import Count, Frozen, LargeCount
 from shared.ids import AgreementId, Sha256, SiteId, Uid
 
 
@@ -19,12 +17,12 @@ class Receipt(Frozen):
     submission: Sha256
     site_id: SiteId
     agreement: AgreementId
-    agreement_version: int = Field(ge=1)
+    agreement_version: Count
     study: Uid
-    sequence: int = Field(ge=1)
+    sequence: LargeCount
     contents_sha256: Sha256
     ciphertext_sha256: Sha256
-    ciphertext_size: int = Field(ge=1)
+    ciphertext_size: LargeCount
     received_at: Moment
-    audit_number: int = Field(ge=1)
+    audit_number: LargeCount
     audit_head: Sha256

@@ -8,6 +8,7 @@ from shared.ids import Sha256
 from shared.receipt import Receipt
 
 PAGE = 1000  # events
+_LAST = 2**63 - 1  # the highest number that an event can have; the wire's go further
 
 
 class AuditService:
@@ -19,7 +20,7 @@ class AuditService:
     def events(self, *, after: int, limit: int) -> Sequence[AuditEvent]:
         """Events numbered above `after`, at most `limit` of them (0: a whole page) and never more than a page."""
         with self._store.read() as reading:
-            return reading.events(after=after, limit=min(limit or PAGE, PAGE))
+            return reading.events(after=min(after, _LAST), limit=min(limit or PAGE, PAGE))
 
     def verify(self) -> ChainReport:
         """Recompute the whole chain, and check that every stored receipt names an event of it."""

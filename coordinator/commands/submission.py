@@ -20,7 +20,7 @@ def list_submissions(
     site_id: Annotated[str, typer.Option(help="One site only, by SITEID.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """What was received, and which of each site's sequence numbers did not arrive."""
+    """What was received, and which of each site's sequence numbers did not arrive, or came more than once."""
     request = submission_pb2.ListSubmissionsRequest(site_id=site_id)
     with operator_channel(home_of(context)) as channel:
         answer = SubmissionServiceStub(channel).ListSubmissions(request, timeout=UNARY_SECONDS)
@@ -29,6 +29,11 @@ def list_submissions(
         return
     columns = ("id", "site_id", "sequence", "modalities", "instance_count", "ciphertext_size", "received_at")
     show_all("Submissions", answer.submissions, columns, as_json=False)
+    for row in answer.submissions:
+        if row.problem:
+            print_line(f"Submission {row.id} of site {row.site_id}: {row.problem}.")
+    for repeat in answer.repeats:
+        print_line(f"Site {repeat.site_id}: number {repeat.sequence} came {repeat.count} times.")
     for gap in answer.gaps:
         print_line(f"Site {gap.site_id}: numbers {gap.first} to {gap.last} did not arrive.")
 

@@ -110,9 +110,10 @@ class MemberService:
 
 def _checked_name(name: str) -> str:
     name = " ".join(name.split())
-    if not name or len(name) > _LONGEST_NAME or name.isdigit():
+    if not name or len(name) > _LONGEST_NAME or name.isdigit() or not name.isprintable():
         raise InvalidArgument(
-            name="The site's name", problem=f"it needs 1 to {_LONGEST_NAME} characters and at least one letter"
+            name="The site's name",
+            problem=f"it needs 1 to {_LONGEST_NAME} printable characters, and one that is no digit",
         )
     return name
 

@@ -1,6 +1,7 @@
 """Receive sealed studies: resumable, checked against agreement and signature, committed whole, receipted."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -58,6 +59,14 @@ class Gap(Frozen):
     site_id: SiteId
     first: int
     last: int
+
+
+class Repeat(Frozen):
+    """A sequence number that a site gave to several submissions."""
+
+    site_id: SiteId
+    sequence: int
+    count: int
 
 
 class FetchedStudy(Frozen):
@@ -271,15 +280,25 @@ def blob_name(study: Manifest | Submission) -> Sha256:
     return Sha256(hashlib.sha256(f"{submission_id(study)}{study.ciphertext_sha256}".encode()).hexdigest())
 
 
-def gaps(submissions: Sequence[Submission]) -> tuple[Gap, ...]:
-    """What is missing between 1 and each site's highest sequence number."""
-    missing: list[Gap] = []
-    for site_id in sorted({row.site_id for row in submissions}):
-        numbers = sorted({row.sequence for row in submissions if row.site_id == site_id})
-        for previous, number in zip([0, *numbers], numbers, strict=False):
-            if number - previous > 1:
-                missing.append(Gap(site_id=site_id, first=previous + 1, last=number - 1))
+def gaps(numbers: Iterable[tuple[SiteId, int]]) -> tuple[Gap, ...]:
+    """What is missing between 1 and each site's highest sequence number; `numbers` are in order."""
+    missing, last = list[Gap](), ("", 0)
+    for site_id, number in numbers:
+        previous = last[1] if last[0] == site_id else 0
+        if number - previous > 1:
+            missing.append(Gap(site_id=site_id, first=previous + 1, last=number - 1))
+        last = site_id, number
     return tuple(missing)
+
+
+def repeats(numbers: Iterable[tuple[SiteId, int]]) -> tuple[Repeat, ...]:
+    """The sequence numbers that a site gave to several submissions, in order: each study has its own."""
+    counted = Counter(numbers)
+    return tuple(
+        Repeat(site_id=site_id, sequence=number, count=count)
+        for (site_id, number), count in counted.items()
+        if count > 1
+    )
 
 
 def _submission(reading: Reading, reference: str) -> Submission:

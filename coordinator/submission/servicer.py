@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 import grpc
 
 from coordinator.submission import streams
-from coordinator.submission.service import SubmissionService, gaps
+from coordinator.submission.service import SubmissionService, gaps, repeats
 from coordinator.submission.streams import Streams, idle_timeout
 from coordinator.trust.interceptor import peer_of
 from shared.crypto.pki import Role
-from shared.errors import InvalidArgument
+from shared.errors import InvalidArgument, SignatureInvalid
 from shared.ids import SiteId
 from shared.proto.ricord.v1 import submission_pb2 as pb
 from shared.proto.ricord.v1.submission_pb2_grpc import SubmissionServiceServicer
@@ -54,8 +54,12 @@ class SubmissionServicer(SubmissionServiceServicer):
         rows = self._service.submissions(
             SiteId(request.site_id) if request.site_id else None, curator=_curator(context)
         )
-        missing = [pb.SequenceGap(site_id=gap.site_id, first=gap.first, last=gap.last) for gap in gaps(rows)]
-        return pb.ListSubmissionsResponse(submissions=[_message(row) for row in rows], gaps=missing)
+        numbers = [(row.site_id, row.sequence) for row in rows]
+        return pb.ListSubmissionsResponse(
+            submissions=[_message(row) for row in rows],
+            gaps=[pb.SequenceGap(**gap.model_dump()) for gap in gaps(numbers)],
+            repeats=[pb.SequenceRepeat(**repeat.model_dump()) for repeat in repeats(numbers)],
+        )
 
     def GetSubmission(
         self, request: pb.GetSubmissionRequest, context: grpc.ServicerContext
@@ -101,8 +105,8 @@ def _step(step: int | Signed) -> pb.UploadResponse:
 
 
 def _message(row: "Submission") -> pb.Submission:
-    manifest = to_manifest(row.manifest).manifest
-    return pb.Submission(
+    """A row as a message; one whose manifest cannot be read is named, and hides no other."""
+    message = pb.Submission(
         id=row.id,
         site_id=row.site_id,
         study=row.study,
@@ -112,8 +116,13 @@ def _message(row: "Submission") -> pb.Submission:
         contents_sha256=row.contents_sha256,
         ciphertext_sha256=row.ciphertext_sha256,
         ciphertext_size=row.ciphertext_size,
-        series_count=manifest.series_count,
-        instance_count=manifest.instance_count,
-        modalities=manifest.modalities,
         received_at=to_timestamp(row.received_at),
     )
+    try:
+        manifest = to_manifest(row.manifest).manifest
+    except SignatureInvalid:
+        message.problem = "its stored manifest cannot be read"
+    else:
+        message.series_count, message.instance_count = manifest.series_count, manifest.instance_count
+        message.modalities.extend(manifest.modalities)
+    return message

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
-from shared.frozen import Frozen
+from shared.frozen import Count, Frozen, LargeCount
 from shared.ids import AgreementId, PatientPseudonym, Sha256, SiteId, Uid
 from shared.manifest import Manifest, canonical_json
 from shared.protocol.accepted import MOST_ACCEPTED, AcceptedWord
@@ -32,14 +32,14 @@ class ContentsInstance(Frozen):
 
     series_instance_uid: Uid
     sop_instance_uid: Uid
-    size: int = Field(ge=1)
+    size: LargeCount
     sha256: Sha256
 
 
 class ContentsClinical(Frozen):
     """The de-identified clinical row, as canonical JSON."""
 
-    size: int = Field(ge=1)
+    size: LargeCount
     sha256: Sha256
 
 
@@ -49,7 +49,7 @@ class Contents(Frozen):
     format: Literal["ricord-contents/1"] = "ricord-contents/1"
     site_id: SiteId
     agreement: AgreementId
-    agreement_version: int = Field(ge=1)
+    agreement_version: Count
     protocol_digest: Sha256
     profile_digest: Sha256
     study: Uid

@@ -234,8 +234,8 @@ def sealed_bytes(site: SiteHome, member: Membership, size: int, *, sequence: int
         ciphertext_sha256=digest,
         ciphertext_size=size,
         recipient=member.recipient,
-        sequence=sequence,
-    ).model_copy(update=changes)
+        sequence=1,
+    ).model_copy(update={"sequence": sequence, **changes})
     ciphertext = site.outbox / f"{manifest.contents_sha256}.age"
     ciphertext.write_bytes(data)
     signed = sign_manifest(manifest, load_signing(site.signing_key))

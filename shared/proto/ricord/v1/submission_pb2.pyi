@@ -154,6 +154,7 @@ class Submission(_message.Message):
     INSTANCE_COUNT_FIELD_NUMBER: _builtins.int
     MODALITIES_FIELD_NUMBER: _builtins.int
     RECEIVED_AT_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     site_id: _builtins.str
     study: _builtins.str
@@ -165,6 +166,8 @@ class Submission(_message.Message):
     ciphertext_size: _builtins.int
     series_count: _builtins.int
     instance_count: _builtins.int
+    problem: _builtins.str
+    """Why counts and modalities are absent; empty unless the stored manifest cannot be read."""
     @_builtins.property
     def modalities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -185,10 +188,11 @@ class Submission(_message.Message):
         instance_count: _builtins.int = ...,
         modalities: _abc.Iterable[_builtins.str] | None = ...,
         received_at: _timestamp_pb2.Timestamp | None = ...,
+        problem: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["received_at", b"received_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement_id", b"agreement_id", "agreement_version", b"agreement_version", "ciphertext_sha256", b"ciphertext_sha256", "ciphertext_size", b"ciphertext_size", "contents_sha256", b"contents_sha256", "id", b"id", "instance_count", b"instance_count", "modalities", b"modalities", "received_at", b"received_at", "sequence", b"sequence", "series_count", b"series_count", "site_id", b"site_id", "study", b"study"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement_id", b"agreement_id", "agreement_version", b"agreement_version", "ciphertext_sha256", b"ciphertext_sha256", "ciphertext_size", b"ciphertext_size", "contents_sha256", b"contents_sha256", "id", b"id", "instance_count", b"instance_count", "modalities", b"modalities", "problem", b"problem", "received_at", b"received_at", "sequence", b"sequence", "series_count", b"series_count", "site_id", b"site_id", "study", b"study"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -222,6 +226,33 @@ class SequenceGap(_message.Message):
 Global___SequenceGap: _TypeAlias = SequenceGap  # noqa: Y015
 
 @_typing.final
+class SequenceRepeat(_message.Message):
+    """A sequence number that a site gave to several submissions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SITE_ID_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    site_id: _builtins.str
+    sequence: _builtins.int
+    count: _builtins.int
+    def __init__(
+        self,
+        *,
+        site_id: _builtins.str = ...,
+        sequence: _builtins.int = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "sequence", b"sequence", "site_id", b"site_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SequenceRepeat: _TypeAlias = SequenceRepeat  # noqa: Y015
+
+@_typing.final
 class ListSubmissionsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -247,19 +278,23 @@ class ListSubmissionsResponse(_message.Message):
 
     SUBMISSIONS_FIELD_NUMBER: _builtins.int
     GAPS_FIELD_NUMBER: _builtins.int
+    REPEATS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def submissions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Submission]: ...
     @_builtins.property
     def gaps(self) -> _containers.RepeatedCompositeFieldContainer[Global___SequenceGap]: ...
+    @_builtins.property
+    def repeats(self) -> _containers.RepeatedCompositeFieldContainer[Global___SequenceRepeat]: ...
     def __init__(
         self,
         *,
         submissions: _abc.Iterable[Global___Submission] | None = ...,
         gaps: _abc.Iterable[Global___SequenceGap] | None = ...,
+        repeats: _abc.Iterable[Global___SequenceRepeat] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["gaps", b"gaps", "submissions", b"submissions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gaps", b"gaps", "repeats", b"repeats", "submissions", b"submissions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -56,7 +56,7 @@ def members(coordinator: tuple[SqlStore, Identity], time: Time) -> MemberService
     return MemberService(*coordinator, time)
 
 
-@pytest.mark.parametrize("name", ["", "   ", "123456", "x" * 101])
+@pytest.mark.parametrize("name", ["", "   ", "123456", "x" * 101, "Nul\0 Hospital"])
 def test_a_site_needs_a_name_that_is_no_site_id(members: MemberService, name: str) -> None:
     """A name that looks like a SITEID could be looked up as one."""
     with pytest.raises(InvalidArgument):

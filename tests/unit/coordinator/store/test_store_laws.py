@@ -102,6 +102,19 @@ class TestLaws:
             assert reading.submission(Sha256(f"{1:064x}")) == make_submission(1)
             assert isinstance(reading.sites()[0].agreement, AgreementId)
 
+    def test_the_largest_numbers_are_read_back_equal(self, store: SqlStore) -> None:
+        """The bounds that a manifest and the terms of an agreement may reach."""
+        large = {"agreement_version": 2**31 - 1, "sequence": 2**63 - 1, "ciphertext_size": 2**63 - 1}
+        row = make_submission(1).model_copy(update=large)
+        agreement = Agreement(id=AGREEMENT, site_name="x", state=State.DRAFTED, version=2**31 - 1, changed_at=NOW)
+        with store.begin() as work:
+            work.add_submission(row)
+            work.put_agreement(agreement)
+        with store.read() as reading:
+            assert reading.submissions() == [row]
+            assert reading.agreements() == [agreement]
+            assert reading.events(after=2**63 - 1) == []
+
     def test_a_lookup_that_finds_nothing_is_none(self, store: SqlStore) -> None:
         """Nothing is made up."""
         with store.read() as reading:
