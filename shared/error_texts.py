@@ -24,6 +24,7 @@ class Text(NamedTuple):
     status: str
 
 
+BUSY_SECONDS = 10  # after which a busy coordinator is tried again
 _DONE_NOTHING = "Nothing was changed."
 
 # Who must do what next, by the state of an agreement.
@@ -41,6 +42,12 @@ AGREEMENT_STEPS = MappingProxyType(
         "expired": "its last day is over, the hospital asks the coordinator about a new one",
     }
 )
+
+
+def next_step(state: str) -> str:
+    """Who must do what next about an agreement in `state`."""
+    return AGREEMENT_STEPS.get(state, "ask the coordinator")
+
 
 TEXTS = MappingProxyType(
     {

@@ -1,18 +1,15 @@
 """One tree of errors, two texts.
 
-The public text of an error stands in `shared/error_texts.py`: one sentence that says what, where and what to do, and
-may be shown to anyone. The private text is for the operator's own log. Neither ever carries a patient's value: the
-fields a public sentence names are settings, addresses, codes and digests. The law in
-`tests/laws/test_error_table_is_complete.py` keeps the table complete.
+The public text of an error is one sentence of `shared/error_texts.py` that says what, where and what to do. The private
+text is for the operator's own log. Neither ever carries a patient's value: the fields that a public sentence names are
+settings, addresses, codes and digests. `tests/laws/test_error_table_is_complete.py` holds the table complete.
 """
 
 import re
 
-from shared.error_texts import AGREEMENT_STEPS, TEXTS, ExitCode
+from shared.error_texts import BUSY_SECONDS, TEXTS, ExitCode, next_step
 
-BUSY_SECONDS = 10  # after which a busy coordinator is tried again
-
-__all__ = ["TEXTS", "ExitCode"]  # the tree and its table are read together; the classes are public as they stand
+__all__ = ["BUSY_SECONDS", "TEXTS", "ExitCode", "next_step"]  # the table is read with the tree; classes are public
 
 
 class RicordError(Exception):
@@ -76,15 +73,8 @@ def all_errors(kind: type[RicordError] = RicordError) -> tuple[type[RicordError]
 
 def error_for(code: str, fields: dict[str, str]) -> RicordError:
     """The error another process named on the wire; an unknown code becomes `InternalError`."""
-    for kind in all_errors():
-        if code_of(kind) == code:
-            return kind(**fields)
-    return InternalError(f"unknown error code {code!r} from the other side")
-
-
-def next_step(state: str) -> str:
-    """Who must do what next about an agreement in `state`."""
-    return AGREEMENT_STEPS.get(state, "ask the coordinator")
+    kind = next((kind for kind in all_errors() if code_of(kind) == code), None)
+    return kind(**fields) if kind else InternalError(f"unknown error code {code!r} from the other side")
 
 
 class SettingsError(RicordError):

@@ -63,9 +63,8 @@ class Blobs:
                 yield PartialBlob(file)
 
     def unfinished(self, name: Sha256) -> int:
-        """How many bytes of `name` lie in `partial/`."""
-        path = self._partial / name
-        return path.stat().st_size if path.exists() else 0
+        """How many bytes of `name`, which has no row yet, are here: it may have been made final before."""
+        return sum(path.stat().st_size for path in (self._partial / name, self.path(name)) if path.exists())
 
     def drop_stale(self, before: datetime) -> None:
         """Remove partial files that were not written since `before` and are not open for writing."""
@@ -75,8 +74,21 @@ class Blobs:
                     path.unlink()
 
     def discard(self, name: Sha256) -> None:
-        """Delete what arrived of `name`."""
+        """Delete what arrived of `name` and is not final."""
         (self._partial / name).unlink(missing_ok=True)
+
+    def drop(self, name: Sha256) -> bool:
+        """Delete what arrived of `name`, final or not, unless it is open for writing; whether nothing is left."""
+        for path in (self._partial / name, self.path(name)):
+            with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+                if not _locked(file):
+                    return False
+                path.unlink()
+        return True
+
+    def withdraw(self, name: Sha256) -> None:
+        """Make a final file partial again, for the uploader that holds its lock and whose commit was refused."""
+        move(self.path(name), self._partial / name)
 
     def finalise(self, name: Sha256) -> Path:
         """Make a whole partial file final; the name is durable when this returns."""

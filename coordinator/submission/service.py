@@ -1,16 +1,15 @@
 """Receive sealed studies: resumable, checked against agreement and signature, committed whole, receipted."""
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from coordinator.agreements.lifecycle import in_force, terms_of
 from coordinator.agreements.lookup import agreement_of, site_of, terms_in_force
 from coordinator.home.identity import Clock, Identity, utc_now
 from coordinator.store.blobs import CHUNK, Blobs
-from coordinator.store.interface import Reading, Store
+from coordinator.store.interface import Reading, Store, Work
 from coordinator.store.records import Agreement, Submission, Upload
 from coordinator.trust.certificates import is_member_now
 from shared.agreement import Mode
@@ -23,6 +22,7 @@ from shared.errors import (
     ManifestInvalid,
     NotFound,
     ProtocolMismatch,
+    RicordError,
     RoleNotAllowed,
     SealedFileInvalid,
     SignatureInvalid,
@@ -51,22 +51,6 @@ class Offset(Frozen):
     manifest: Manifest  # verified
     durable: int
     receipt: Signed | None = None
-
-
-class Gap(Frozen):
-    """Sequence numbers of a site that did not arrive, both ends included."""
-
-    site_id: SiteId
-    first: int
-    last: int
-
-
-class Repeat(Frozen):
-    """A sequence number that a site gave to several submissions."""
-
-    site_id: SiteId
-    sequence: int
-    count: int
 
 
 class FetchedStudy(Frozen):
@@ -214,14 +198,20 @@ class SubmissionService:
         self._blobs.drop_stale(stale)
         name = blob_name(manifest)
         with self._store.begin() as work:
-            for upload in work.uploads(before=stale):
-                if self._blobs.unfinished(upload.name) == 0:
-                    work.delete_upload(upload.name)
+            self._drop_stale(work, stale)
             others = [upload.name for upload in work.uploads(site_id) if upload.name != name]
             unfinished = sum(self._blobs.unfinished(other) for other in others)
             if unfinished + manifest.ciphertext_size > self._limits.unfinished:
                 raise DiskFull(f"unfinished uploads of {site_id}", folder="the part of the blob folder for one site")
             work.put_upload(Upload(name=name, site_id=site_id, continued_at=self._now()))
+
+    def _drop_stale(self, work: Work, before: datetime) -> None:
+        """Remove the uploads not continued since, also the final file of one whose commit never came."""
+        for upload in work.uploads(before=before):
+            final = self._blobs.path(upload.name).exists()
+            committed = final and any(blob_name(row) == upload.name for row in work.submissions(upload.site_id))
+            if committed or self._blobs.drop(upload.name):
+                work.delete_upload(upload.name)
 
     def _is_committed(self, manifest: Manifest) -> bool:
         with self._store.read() as reading:
@@ -232,20 +222,26 @@ class SubmissionService:
         """Finalise the blob, then commit row, audit event and receipt together.
 
         The blob is final and durable before the row exists. A failure in between leaves a file that the next `offset`
-        finds again, never a row without its file.
+        finds again, never a row without its file; a refusal makes it partial again.
         """
-        self._blobs.finalise(blob_name(manifest))
-        now, key = self._now(), submission_id(manifest)
+        name, now, key = blob_name(manifest), self._now(), submission_id(manifest)
+        self._blobs.finalise(name)
         with self._store.begin() as work:
-            # The agreement may have been suspended, the certificates revoked, while the bytes came in.
-            self._check_agreed(work, site_id, manifest)
-            if not is_member_now(work, Role.SITE, site_id, now):
-                raise CertificateForeign("revoked during the upload", peer=f"site/{site_id}")
             committed = work.submission(key)
+            has_row = committed is not None and blob_name(committed) == name
+            try:
+                self._check_still_agreed(work, site_id, manifest, now)
+            except RicordError:
+                if not has_row:
+                    self._blobs.withdraw(name)
+                raise
+            work.delete_upload(name)
             if committed is not None:
+                if not has_row:  # sealed twice, and the other one was first
+                    self._blobs.withdraw(name)
+                    self._blobs.discard(name)
                 return committed.receipt
             uri = self._identity.uri(Role.SITE, site_id)
-            work.delete_upload(blob_name(manifest))
             event = work.append_event(at=now, actor=uri, action="study received", about=key)
             receipt = Receipt(
                 submission=key,
@@ -268,6 +264,12 @@ class SubmissionService:
             )
         return signed_receipt
 
+    def _check_still_agreed(self, reading: Reading, site_id: SiteId, manifest: Manifest, now: datetime) -> None:
+        """The agreement may have been suspended, the certificates revoked, while the bytes came in."""
+        self._check_agreed(reading, site_id, manifest)
+        if not is_member_now(reading, Role.SITE, site_id, now):
+            raise CertificateForeign("revoked during the upload", peer=f"site/{site_id}")
+
 
 def submission_id(study: Manifest | Submission) -> Sha256:
     """The digest of what identifies a submission: SITEID, contents, agreement and its version."""
@@ -278,27 +280,6 @@ def submission_id(study: Manifest | Submission) -> Sha256:
 def blob_name(study: Manifest | Submission) -> Sha256:
     """The file's name: a study sealed again has another ciphertext, so its upload starts over."""
     return Sha256(hashlib.sha256(f"{submission_id(study)}{study.ciphertext_sha256}".encode()).hexdigest())
-
-
-def gaps(numbers: Iterable[tuple[SiteId, int]]) -> tuple[Gap, ...]:
-    """What is missing between 1 and each site's highest sequence number; `numbers` are in order."""
-    missing, last = list[Gap](), ("", 0)
-    for site_id, number in numbers:
-        previous = last[1] if last[0] == site_id else 0
-        if number - previous > 1:
-            missing.append(Gap(site_id=site_id, first=previous + 1, last=number - 1))
-        last = site_id, number
-    return tuple(missing)
-
-
-def repeats(numbers: Iterable[tuple[SiteId, int]]) -> tuple[Repeat, ...]:
-    """The sequence numbers that a site gave to several submissions, in order: each study has its own."""
-    counted = Counter(numbers)
-    return tuple(
-        Repeat(site_id=site_id, sequence=number, count=count)
-        for (site_id, number), count in counted.items()
-        if count > 1
-    )
 
 
 def _submission(reading: Reading, reference: str) -> Submission:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import grpc
 
 from coordinator.submission import streams
-from coordinator.submission.service import SubmissionService, gaps, repeats
+from coordinator.submission.sequences import gaps, repeats
+from coordinator.submission.service import SubmissionService
 from coordinator.submission.streams import Streams, idle_timeout
 from coordinator.trust.interceptor import peer_of
 from shared.crypto.pki import Role

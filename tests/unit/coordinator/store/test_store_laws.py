@@ -2,10 +2,7 @@
 
 import hashlib
 import threading
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,42 +26,13 @@ from coordinator.store.records import (
 )
 from coordinator.store.sql import SqlStore, open_store
 from shared.agreement import State
-from shared.errors import CoordinatorBusy, StoreUnreachable
+from shared.errors import StoreUnreachable
 from shared.ids import AgreementId, Sha256, SiteId
 from shared.signed import Signed
 from shared.token import TokenKind
 from tests.factories.rows import AGREEMENT, NOW, SITE_ID, make_cohort, make_run, make_submission
-from tests.peers import postgres_url
 
 STATES: tuple[RunState, ...] = ("pending", "running", "stopping", "done", "failed")
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    with postgres_url() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """An empty database of each kind."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'store.sqlite'}"
-        return
-    server = request.getfixturevalue("postgres")
-    engine = create_engine(server, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text("DROP DATABASE IF EXISTS laws"))
-        connection.execute(text("CREATE DATABASE laws"))
-    yield server.replace("/postgres?", "/laws?")
-    engine.dispose()
-
-
-@pytest.fixture
-def store(url: str) -> Iterator[SqlStore]:
-    opened = open_store(url)
-    yield opened
-    opened.close()
 
 
 class TestLaws:
@@ -197,30 +165,6 @@ class TestLaws:
         with store.read() as reading:
             assert reading.site("Half") is None
             assert reading.events() == []
-
-    def test_a_change_that_waits_too_long_for_another_is_said_so(
-        self, url: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """A transaction that holds the lock for longer than anybody waits is no defect; later the change succeeds."""
-        monkeypatch.setattr(sql, "_LOCK_SECONDS", 1)
-        holder, other = open_store(url), open_store(url)
-        with holder.begin(), pytest.raises(StoreUnreachable), other.begin():
-            pass
-        with other.begin() as work:
-            work.append_event(at=NOW, actor="a", action="b", about="c")
-        holder.close()
-        other.close()
-
-    def test_with_no_connection_free_the_coordinator_is_busy(self, store: SqlStore, url: str) -> None:
-        """It is no defect, and says when to try again."""
-        del store
-        small = SqlStore(create_engine(url, pool_size=1, max_overflow=0, pool_timeout=0.1))
-        with small.read(), pytest.raises(CoordinatorBusy) as caught, small.read():
-            pass
-        assert caught.value.seconds > 0
-        with small.read() as reading:
-            assert reading.sites() == []
-        small.close()
 
     def test_a_token_is_used_once_by_however_many(self, store: SqlStore) -> None:
         """Of eight that try at once, one succeeds."""
@@ -371,31 +315,6 @@ def _at_once(action: Any, count: int) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-
-
-def test_a_server_that_ends_a_connection_is_said_so(postgres: str) -> None:
-    """As a restart does, in the middle of a transaction and between two; the next transaction has a new connection."""
-    store = open_store(postgres)
-
-    def end_all() -> None:
-        engine = create_engine(postgres, isolation_level="AUTOCOMMIT")
-        with engine.connect() as connection:
-            own = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
-            connection.execute(text(own + " AND datname = current_database()"))
-        engine.dispose()
-
-    def ended_within(transaction: AbstractContextManager[Any]) -> None:
-        with transaction as work:
-            end_all()
-            work.sites()
-
-    for transaction in (store.begin(), store.read()):
-        with pytest.raises(StoreUnreachable):
-            ended_within(transaction)
-    end_all()
-    with store.read() as reading:
-        assert reading.sites() == []
-    store.close()
 
 
 def test_a_database_that_is_not_there_is_named_without_its_password() -> None:

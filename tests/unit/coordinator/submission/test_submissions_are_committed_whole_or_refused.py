@@ -1,7 +1,6 @@
 """Which uploads the coordinator accepts and which it refuses, however they arrive."""
 
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +12,15 @@ from sqlalchemy import create_engine
 from coordinator.audit.service import AuditService, every_event
 from coordinator.audit.servicer import AuditServicer
 from coordinator.home.identity import utc_now
-from coordinator.home.init import open_home_store
 from coordinator.store import tables
 from coordinator.store.audit_chain import verify
 from coordinator.store.blobs import Blobs
 from coordinator.store.sql import SqlStore
-from coordinator.submission.service import Limits, SubmissionService, blob_name, gaps, repeats
+from coordinator.submission.service import SubmissionService, blob_name
 from shared.crypto.pki import Role
 from shared.errors import (
     AgreementNotExecuted,
     CertificateForeign,
-    DiskFull,
     InvalidArgument,
     ManifestInvalid,
     NotFound,
@@ -34,62 +31,14 @@ from shared.errors import (
     UploadInterrupted,
 )
 from shared.ids import AgreementId, Sha256, SiteId
-from shared.proto.ricord.v1 import agreement_pb2, audit_pb2, submission_pb2
+from shared.proto.ricord.v1 import agreement_pb2, audit_pb2
 from shared.proto.ricord.v1.agreement_pb2_grpc import AgreementServiceStub
-from shared.proto.ricord.v1.submission_pb2_grpc import SubmissionServiceStub
 from shared.receipt import Receipt
 from shared.signed import Signed, of_manifest
 from site_node.home.folder import SiteHome
 from site_node.membership.record import Membership
-from tests.factories.federation import Federation, Time, running_federation, sealed_bytes
-from tests.factories.rows import SITE_ID
-
-CHUNK = 1 << 16
-
-
-@pytest.fixture(scope="module")
-def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
-    with running_federation(tmp_path_factory.mktemp("federation")) as running:
-        running.curator()
-        yield running
-
-
-@pytest.fixture(scope="module")
-def member(federation: Federation) -> tuple[SiteHome, Membership]:
-    return federation.site("Submitting Hospital")
-
-
-@pytest.fixture(scope="module")
-def signed(member: tuple[SiteHome, Membership]) -> Signed:
-    """One manifest as it travels."""
-    return of_manifest(sealed_bytes(*member, 9).manifest)
-
-
-@pytest.fixture
-def blobs(tmp_path: Path) -> Blobs:
-    return Blobs(tmp_path / "blobs")
-
-
-@pytest.fixture(scope="module")
-def store(federation: Federation) -> Iterator[SqlStore]:
-    opened = open_home_store(federation.home, federation.settings)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def service(federation: Federation, store: SqlStore, blobs: Blobs) -> SubmissionService:
-    return SubmissionService(store, blobs, federation.identity)
-
-
-def chunks(data: bytes, start: int = 0) -> list[bytes]:
-    """`data` from `start` on, in pieces."""
-    return [data[at : at + CHUNK] for at in range(start, len(data), CHUNK)]
-
-
-def files(blobs: Blobs) -> list[Path]:
-    """Everything in the folder."""
-    return [path for folder in (blobs._partial, blobs._sealed) for path in folder.rglob("*") if path.is_file()]
+from tests.factories.federation import Federation, sealed_bytes
+from tests.factories.uploads import CHUNK, chunks, files
 
 
 def test_an_upload_goes_on_where_it_ended(
@@ -273,9 +222,9 @@ def test_a_changed_manifest_is_refused(
 
 @pytest.mark.parametrize("error", [CertificateForeign, AgreementNotExecuted])
 def test_an_upload_outlives_neither_membership_nor_agreement(
-    federation: Federation, service: SubmissionService, store: SqlStore, error: type[RicordError]
+    federation: Federation, service: SubmissionService, store: SqlStore, blobs: Blobs, error: type[RicordError]
 ) -> None:
-    """Revoked or suspended while the bytes come in: no receipt is written; what arrived is kept for later."""
+    """Revoked or suspended while the bytes come in: no receipt; what arrived is kept for later, within the quota."""
     name = f"Interrupted by {error.__name__}"
     site, membership = federation.site(name)
     sealed = sealed_bytes(site, membership, 2 * CHUNK)
@@ -291,6 +240,7 @@ def test_an_upload_outlives_neither_membership_nor_agreement(
 
     with pytest.raises(error):
         list(service.receive(membership.site_id, signed, 0, parts()))
+    assert [path.parent for path in files(blobs)] == [blobs._partial]
     if error is AgreementNotExecuted:
         federation.execute(name)
     assert service.offset(membership.site_id, signed).receipt is None
@@ -337,97 +287,6 @@ def test_nothing_is_handed_out_under_an_agreement_out_of_force(
         AgreementServiceStub(channel).TerminateAgreement(request)
     with pytest.raises(AgreementNotExecuted):
         service.fetch("curator", key)
-
-
-def test_no_site_fills_the_disk(
-    federation: Federation, store: SqlStore, member: tuple[SiteHome, Membership], blobs: Blobs
-) -> None:
-    """Neither with one study nor with unfinished ones; an upload nobody continues is removed, an open one is not."""
-    site, membership = member
-    time, limits = Time(), Limits(study=3 * CHUNK, unfinished=4 * CHUNK)
-    service = SubmissionService(store, blobs, federation.identity, time, limits)
-
-    def begin(size: int, sequence: int) -> None:
-        sealed = sealed_bytes(site, membership, size, sequence=sequence)
-        list(service.receive(membership.site_id, of_manifest(sealed.manifest), 0, [bytes(2 * CHUNK)]))
-
-    with pytest.raises(ManifestInvalid, match="larger"):
-        begin(3 * CHUNK + 1, 20)
-    with pytest.raises(ManifestInvalid, match="fewer"):
-        begin(3 * CHUNK, 21)
-    with pytest.raises(DiskFull):
-        begin(3 * CHUNK, 22)
-    [unfinished] = files(blobs)
-    time.ahead = timedelta(days=8)
-    with blobs.open_partial(Sha256(unfinished.name)), pytest.raises(DiskFull):
-        begin(3 * CHUNK, 23)
-    with pytest.raises(ManifestInvalid, match="fewer"):
-        begin(3 * CHUNK, 24)
-    assert not unfinished.exists()
-
-
-@given(st.sets(st.integers(1, 40), min_size=1))
-def test_gaps_and_arrivals_make_the_whole(numbers: set[int]) -> None:
-    """What arrived and what is reported missing are together exactly 1 to the highest."""
-    gaps_found = gaps([(SITE_ID, number) for number in sorted(numbers)])
-    missing = {number for gap in gaps_found for number in range(gap.first, gap.last + 1)}
-    assert missing | numbers == set(range(1, max(numbers) + 1))
-    assert not missing & numbers
-
-
-@given(st.lists(st.tuples(st.sampled_from([SITE_ID, SiteId("999999")]), st.integers(1, 9))))
-def test_a_number_that_came_twice_is_said(numbers: list[tuple[SiteId, int]]) -> None:
-    """Each with how often it came, and none that came once; gaps are not counted anew for it."""
-    numbers.sort()
-    said = {(repeat.site_id, repeat.sequence): repeat.count for repeat in repeats(numbers)}
-    assert said == {number: numbers.count(number) for number in numbers if numbers.count(number) > 1}
-    assert gaps(numbers) == gaps(sorted(set(numbers)))
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"instance_count": 2**40},
-        {"series_count": 2**31},
-        {"agreement_version": 2**31},
-        {"sequence": 2**70},
-        {"sequence": 0},
-        {"ciphertext_size": 2**63},
-    ],
-    ids=str,
-)
-def test_no_number_is_taken_that_a_list_cannot_hold(
-    service: SubmissionService, member: tuple[SiteHome, Membership], changes: dict[str, Any]
-) -> None:
-    """It is refused with the manifest that states it, and is no defect."""
-    site, membership = member
-    signed = of_manifest(sealed_bytes(site, membership, 9, **changes).manifest)
-    with pytest.raises(SignatureInvalid):
-        service.offset(membership.site_id, signed)
-
-
-def test_a_row_that_cannot_be_read_is_named_and_hides_no_other(
-    federation: Federation, service: SubmissionService, store: SqlStore, member: tuple[SiteHome, Membership]
-) -> None:
-    """One of an older release states a number out of bounds; lists name it, and every other row is whole."""
-    site, membership = member
-    for sequence in (40, 40, 41):
-        sealed = sealed_bytes(site, membership, 9, sequence=sequence)
-        list(service.receive(membership.site_id, of_manifest(sealed.manifest), 0, [sealed.ciphertext.read_bytes()]))
-    old = of_manifest(sealed_bytes(site, membership, 9, sequence=42, instance_count=2**40).manifest)
-    last = service.submissions(membership.site_id)[-1]
-    bad = {"id": Sha256("b" * 64), "contents_sha256": Sha256("b" * 64), "sequence": 42, "manifest": old}
-    with store.begin() as work:
-        work.add_submission(last.model_copy(update=bad))
-    with federation.operator() as channel:
-        stub = SubmissionServiceStub(channel)
-        listed = stub.ListSubmissions(submission_pb2.ListSubmissionsRequest())
-        assert stub.GetSubmission(submission_pb2.GetSubmissionRequest(id="b" * 64)).submission.problem
-    assert [row.id for row in listed.submissions if row.problem] == ["b" * 64]
-    assert all(row.instance_count for row in listed.submissions if not row.problem)
-    assert [(repeat.sequence, repeat.count) for repeat in listed.repeats] == [(40, 2)]
-    with store.begin() as work:
-        work._connection.execute(tables.submissions.delete().where(tables.submissions.c.id == "b" * 64))
 
 
 def test_audit_verify_asks_the_receipts(

@@ -1,0 +1,87 @@
+"""A list of submissions names what is missing, repeated or unreadable, and nothing hides the rest."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coordinator.store import tables
+from coordinator.store.sql import SqlStore
+from coordinator.submission.sequences import gaps, repeats
+from coordinator.submission.service import SubmissionService
+from shared.errors import (
+    SignatureInvalid,
+)
+from shared.ids import Sha256, SiteId
+from shared.proto.ricord.v1 import submission_pb2
+from shared.proto.ricord.v1.submission_pb2_grpc import SubmissionServiceStub
+from shared.signed import of_manifest
+from site_node.home.folder import SiteHome
+from site_node.membership.record import Membership
+from tests.factories.federation import Federation, sealed_bytes
+from tests.factories.rows import SITE_ID
+
+
+@given(st.sets(st.integers(1, 40), min_size=1))
+def test_gaps_and_arrivals_make_the_whole(numbers: set[int]) -> None:
+    """What arrived and what is reported missing are together exactly 1 to the highest."""
+    gaps_found = gaps([(SITE_ID, number) for number in sorted(numbers)])
+    missing = {number for gap in gaps_found for number in range(gap.first, gap.last + 1)}
+    assert missing | numbers == set(range(1, max(numbers) + 1))
+    assert not missing & numbers
+
+
+@given(st.lists(st.tuples(st.sampled_from([SITE_ID, SiteId("999999")]), st.integers(1, 9))))
+def test_a_number_that_came_twice_is_said(numbers: list[tuple[SiteId, int]]) -> None:
+    """Each with how often it came, and none that came once; gaps are not counted anew for it."""
+    numbers.sort()
+    said = {(repeat.site_id, repeat.sequence): repeat.count for repeat in repeats(numbers)}
+    assert said == {number: numbers.count(number) for number in numbers if numbers.count(number) > 1}
+    assert gaps(numbers) == gaps(sorted(set(numbers)))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"instance_count": 2**40},
+        {"series_count": 2**31},
+        {"agreement_version": 2**31},
+        {"sequence": 2**70},
+        {"sequence": 0},
+        {"ciphertext_size": 2**63},
+    ],
+    ids=str,
+)
+def test_no_number_is_taken_that_a_list_cannot_hold(
+    service: SubmissionService, member: tuple[SiteHome, Membership], changes: dict[str, Any]
+) -> None:
+    """It is refused with the manifest that states it, and is no defect."""
+    site, membership = member
+    signed = of_manifest(sealed_bytes(site, membership, 9, **changes).manifest)
+    with pytest.raises(SignatureInvalid):
+        service.offset(membership.site_id, signed)
+
+
+def test_a_row_that_cannot_be_read_is_named_and_hides_no_other(
+    federation: Federation, service: SubmissionService, store: SqlStore, member: tuple[SiteHome, Membership]
+) -> None:
+    """One of an older release states a number out of bounds; lists name it, and every other row is whole."""
+    site, membership = member
+    for sequence in (40, 40, 41):
+        sealed = sealed_bytes(site, membership, 9, sequence=sequence)
+        list(service.receive(membership.site_id, of_manifest(sealed.manifest), 0, [sealed.ciphertext.read_bytes()]))
+    old = of_manifest(sealed_bytes(site, membership, 9, sequence=42, instance_count=2**40).manifest)
+    last = service.submissions(membership.site_id)[-1]
+    bad = {"id": Sha256("b" * 64), "contents_sha256": Sha256("b" * 64), "sequence": 42, "manifest": old}
+    with store.begin() as work:
+        work.add_submission(last.model_copy(update=bad))
+    with federation.operator() as channel:
+        stub = SubmissionServiceStub(channel)
+        listed = stub.ListSubmissions(submission_pb2.ListSubmissionsRequest())
+        assert stub.GetSubmission(submission_pb2.GetSubmissionRequest(id="b" * 64)).submission.problem
+    assert [row.id for row in listed.submissions if row.problem] == ["b" * 64]
+    assert all(row.instance_count for row in listed.submissions if not row.problem)
+    assert [(repeat.sequence, repeat.count) for repeat in listed.repeats] == [(40, 2)]
+    with store.begin() as work:
+        work._connection.execute(tables.submissions.delete().where(tables.submissions.c.id == "b" * 64))

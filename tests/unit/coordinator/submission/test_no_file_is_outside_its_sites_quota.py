@@ -1,0 +1,142 @@
+"""What a site sent and nobody committed is within its quota, and goes in time."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any, NoReturn
+
+import pytest
+
+from coordinator.store.blobs import Blobs
+from coordinator.store.records import Upload
+from coordinator.store.sql import SqlStore
+from coordinator.submission.service import Limits, SubmissionService, blob_name
+from shared.crypto.keys import load_signing
+from shared.crypto.signing import sign_manifest
+from shared.errors import (
+    AgreementNotExecuted,
+    DiskFull,
+    ManifestInvalid,
+)
+from shared.ids import Sha256
+from shared.signed import Signed, of_manifest
+from site_node.home.folder import SiteHome
+from site_node.membership.record import Membership
+from site_node.study import Sealed
+from tests.factories.federation import Federation, Time, sealed_bytes
+from tests.factories.uploads import CHUNK, files
+
+
+def test_of_a_study_sealed_twice_one_file_is_kept(
+    service: SubmissionService, member: tuple[SiteHome, Membership], blobs: Blobs
+) -> None:
+    """The other, which came in meanwhile, goes: it has no row, and no quota would count it."""
+    site, membership = member
+    first, second = (sealed_bytes(site, membership, CHUNK, sequence=10) for _ in range(2))
+    same = first.manifest.manifest.model_copy(
+        update=second.manifest.manifest.model_dump(include={"ciphertext_sha256", "ciphertext_size"})
+    )
+    other = of_manifest(sign_manifest(same, load_signing(site.signing_key)))
+    receipts: list[int | Signed] = []
+
+    def parts() -> Iterator[bytes]:
+        receipts.extend(
+            service.receive(membership.site_id, of_manifest(first.manifest), 0, [first.ciphertext.read_bytes()])
+        )
+        yield second.ciphertext.read_bytes()
+
+    *_, receipt = service.receive(membership.site_id, other, 0, parts())
+    assert receipt == receipts[-1]
+    assert [path.read_bytes() for path in files(blobs)] == [first.ciphertext.read_bytes()]
+
+
+def test_a_refusal_moves_no_file_that_has_its_row(
+    federation: Federation, service: SubmissionService, blobs: Blobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two nodes send one study at once: the first is receipted, then the agreement is suspended, the second ends."""
+    site, membership = federation.site("Doubled Hospital")
+    sealed = sealed_bytes(site, membership, CHUNK)
+    data, signed, name = (
+        sealed.ciphertext.read_bytes(),
+        of_manifest(sealed.manifest),
+        blob_name(sealed.manifest.manifest),
+    )
+    open_partial = blobs.open_partial
+
+    def opened_later(partial: Sha256) -> Any:
+        monkeypatch.setattr(blobs, "open_partial", open_partial)
+        list(service.receive(membership.site_id, signed, 0, [data]))
+        return open_partial(partial)
+
+    def parts() -> Iterator[bytes]:
+        federation.suspend("Doubled Hospital")
+        yield data
+
+    monkeypatch.setattr(blobs, "open_partial", opened_later)
+    with pytest.raises(AgreementNotExecuted):
+        list(service.receive(membership.site_id, signed, 0, parts()))
+    assert blobs.path(name).read_bytes() == data
+
+
+def test_a_file_whose_commit_never_came_counts_and_goes(
+    federation: Federation,
+    store: SqlStore,
+    member: tuple[SiteHome, Membership],
+    blobs: Blobs,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It lies among the final ones after a kill; it is within its site's quota, and goes with stale uploads."""
+    site, membership = member
+    time, limits = Time(), Limits(unfinished=3 * CHUNK)
+    service = SubmissionService(store, blobs, federation.identity, time, limits)
+    orphan, kept, later = (sealed_bytes(site, membership, 2 * CHUNK, sequence=number) for number in (50, 51, 52))
+
+    def send(sealed: Sealed) -> None:
+        list(service.receive(membership.site_id, of_manifest(sealed.manifest), 0, [sealed.ciphertext.read_bytes()]))
+
+    send(kept)
+    row = blob_name(kept.manifest.manifest)
+    with store.begin() as work:  # as an older release left one for a study that was sent twice at once
+        work.put_upload(Upload(name=row, site_id=membership.site_id, continued_at=time() - timedelta(days=9)))
+    with monkeypatch.context() as killed:
+        killed.setattr(service, "_check_still_agreed", kill)
+        with pytest.raises(KeyboardInterrupt):
+            send(orphan)
+    assert blobs.path(blob_name(orphan.manifest.manifest)).exists()
+    with pytest.raises(DiskFull):
+        send(later)
+    time.ahead = timedelta(days=8)
+    send(later)
+    expected = sorted(sealed.ciphertext.read_bytes() for sealed in (kept, later))
+    assert sorted(path.read_bytes() for path in files(blobs)) == expected
+
+
+def kill(*_: object) -> NoReturn:
+    """The process ends here."""
+    raise KeyboardInterrupt
+
+
+def test_no_site_fills_the_disk(
+    federation: Federation, store: SqlStore, member: tuple[SiteHome, Membership], blobs: Blobs
+) -> None:
+    """Neither with one study nor with unfinished ones; an upload nobody continues is removed, an open one is not."""
+    site, membership = member
+    time, limits = Time(), Limits(study=3 * CHUNK, unfinished=4 * CHUNK)
+    service = SubmissionService(store, blobs, federation.identity, time, limits)
+
+    def begin(size: int, sequence: int) -> None:
+        sealed = sealed_bytes(site, membership, size, sequence=sequence)
+        list(service.receive(membership.site_id, of_manifest(sealed.manifest), 0, [bytes(2 * CHUNK)]))
+
+    with pytest.raises(ManifestInvalid, match="larger"):
+        begin(3 * CHUNK + 1, 20)
+    with pytest.raises(ManifestInvalid, match="fewer"):
+        begin(3 * CHUNK, 21)
+    with pytest.raises(DiskFull):
+        begin(3 * CHUNK, 22)
+    [unfinished] = files(blobs)
+    time.ahead = timedelta(days=8)
+    with blobs.open_partial(Sha256(unfinished.name)), pytest.raises(DiskFull):
+        begin(3 * CHUNK, 23)
+    with pytest.raises(ManifestInvalid, match="fewer"):
+        begin(3 * CHUNK, 24)
+    assert not unfinished.exists()
