@@ -81,10 +81,11 @@ class AgreementService:
             return self._save(work, suspended, actor, "agreement suspended")
 
     def terminate(self, reference: str, *, actor: str) -> Agreement:
-        """End an agreement for good; the site's certificates are revoked with it."""
+        """End an agreement for good; the site's certificates are revoked and its tokens cancelled with it."""
         with self._store.begin() as work:
             terminated = transition(agreement_of(work, reference), State.TERMINATED, self._now())
             site = site_of(work, terminated.site_name)
+            work.cancel_tokens(Role.SITE, site.name, self._now())
             if site.site_id:
                 work.revoke(Role.SITE, site.site_id, self._now())
             return self._save(work, terminated, actor, "agreement terminated")

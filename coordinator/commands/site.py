@@ -43,7 +43,7 @@ def revoke(
     role: Annotated[str, typer.Option(help="site, curator or researcher.")] = "site",
     as_json: AsJson = False,
 ) -> None:
-    """Refuse every certificate of a member from now on; a new join token lets it in again."""
+    """Refuse every certificate and token of a member from now on; a new join token lets it in again."""
     with operator_channel(home_of(context)) as channel:
         request = pb.RevokeCertificatesRequest(role=role, name=name)
         answer = SiteServiceStub(channel).RevokeCertificates(request, timeout=UNARY_SECONDS)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from coordinator.agreements.lifecycle import state_at, transition
 from coordinator.agreements.lookup import agreement_of, site_of
@@ -13,7 +14,7 @@ from coordinator.trust import tokens
 from coordinator.trust.tokens import IssuedToken
 from shared.agreement import State
 from shared.crypto.pki import Role, parse_spiffe
-from shared.errors import AgreementTransitionInvalid, InvalidArgument, InvalidIdentifier
+from shared.errors import AgreementTransitionInvalid, InvalidArgument, InvalidIdentifier, NotFound
 from shared.frozen import Frozen
 from shared.token import TokenKind
 
@@ -27,6 +28,13 @@ class SiteView(Frozen):
     site: Site
     state: State
     certificate_ends_at: datetime | None
+
+
+class Revoked(NamedTuple):
+    """How many certificates and tokens of a member were good until they were revoked."""
+
+    certificates: int
+    tokens: int
 
 
 class MemberService:
@@ -86,20 +94,24 @@ class MemberService:
         with self._store.read() as reading:
             return self._view(reading, site_of(reading, reference))
 
-    def revoke(self, role: Role, name: str, *, actor: str) -> int:
-        """Revoke every certificate of a member; the next call with one is refused. Returns how many were good.
+    def revoke(self, role: Role, name: str, *, actor: str) -> Revoked:
+        """Revoke every certificate of a member and cancel its tokens; the next use of one is refused.
 
-        A site's node key is deleted with them; a site that enrols again registers a new one.
+        A site's node key is deleted with them; a site that enrols again registers a new one. Raises `NotFound` for a
+        member that nobody knows.
         """
         with self._store.begin() as work:
-            name = site_of(work, name).site_id or name if role is Role.SITE else name
-            count = work.revoke(role, name, self._now())
+            subject, now = name, self._now()
             if role is Role.SITE:
+                site = site_of(work, name)
+                subject, name = site.name, site.site_id or site.name
                 work.delete_node(name)
-            work.append_event(
-                at=self._now(), actor=actor, action=f"{count} certificates revoked", about=f"{role}/{name}"
-            )
-            return count
+            revoked = Revoked(work.revoke(role, name, now), work.cancel_tokens(role, subject, now))
+            if role is not Role.SITE and not any(revoked) and work.member(role, name) is None:
+                raise NotFound(kind=role, name=name)
+            action = f"{revoked.certificates} certificates revoked, {revoked.tokens} tokens cancelled"
+            work.append_event(at=now, actor=actor, action=action, about=f"{role}/{name}")
+            return revoked
 
     def _view(self, reading: Reading, site: Site) -> SiteView:
         certificates = reading.certificates(Role.SITE, site.site_id) if site.site_id else ()

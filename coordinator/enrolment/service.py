@@ -1,6 +1,7 @@
 """What a newcomer does with a token: read, sign, enrol; and what a member does to stay: renew."""
 
 import hashlib
+from datetime import timedelta
 
 from coordinator.agreements.lifecycle import in_force, terms_of, transition
 from coordinator.agreements.lookup import agreement_of, site_of
@@ -21,6 +22,8 @@ from shared.frozen import Frozen
 from shared.ids import Sha256, SiteId
 from shared.signed import Signed
 from shared.token import TokenKind
+
+_CERTIFICATES_A_DAY = 5  # of one member; one that lives for a day is renewed after 16 hours
 
 
 class NewMember(Frozen):
@@ -96,10 +99,12 @@ class EnrolmentService:
         """A new certificate (PEM) for the member that presents the one with `serial`.
 
         The presented one is checked in this transaction, so that a renewal cannot outrun a revocation. Raises
-        `NotFound`, `SignatureInvalid`, `InvalidArgument`, `CertificateForeign`, `CertificateExpired`.
+        `NotFound`, `SignatureInvalid`, `CertificateForeign`, `CertificateExpired`, and `InvalidArgument`, also for
+        more renewals in a day than a member needs.
         """
         with self._store.begin() as work:
             check_certificate_row(work, serial, role=role, name=name, now=self._now())
+            self._check_pace(work, role, name)
             key = VerifyKey.parse(registered_key(work, role, name))
             _checked(signed, key, csr, token=None)
             certificate = self._issued(work, role, name, csr)
@@ -150,6 +155,13 @@ class EnrolmentService:
         )
         work.put_member(member)
         return NewMember(role=role, name=row.subject, certificate=self._issued(work, role, row.subject, csr))
+
+    def _check_pace(self, reading: Reading, role: Role, name: str) -> None:
+        """A certificate of the last day ends within a day of the end of one that is issued now."""
+        since = self._now() + timedelta(days=self._identity.certificate_days - 1)
+        if sum(row.ends_at > since for row in reading.certificates(role, name)) >= _CERTIFICATES_A_DAY:
+            problem = f"{_CERTIFICATES_A_DAY} certificates were issued to {role}/{name} within a day; the last is good"
+            raise InvalidArgument(name="The renewal", problem=problem)
 
     def _issued(self, work: Work, role: Role, name: str, csr: bytes) -> bytes:
         days = self._identity.certificate_days

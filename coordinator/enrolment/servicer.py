@@ -125,8 +125,8 @@ class SiteServicer(SiteServiceServicer):
         self, request: site_pb2.RevokeCertificatesRequest, context: grpc.ServicerContext
     ) -> site_pb2.RevokeCertificatesResponse:
         """Of a member, at once."""
-        count = self._service.revoke(_role(request.role), request.name, actor=peer_of(context).uri)
-        return site_pb2.RevokeCertificatesResponse(revoked=count)
+        revoked, cancelled = self._service.revoke(_role(request.role), request.name, actor=peer_of(context).uri)
+        return site_pb2.RevokeCertificatesResponse(revoked=revoked, cancelled_tokens=cancelled)
 
 
 def _own(agreement: "Agreement | None", site_id: SiteId | None) -> agreement_pb2.Agreement | None:

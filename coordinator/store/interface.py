@@ -102,6 +102,9 @@ class Work(Reading, Protocol):
     def use_token(self, digest: Sha256, at: datetime) -> bool:
         """Mark a token as used; `False` when it already was or does not exist."""
 
+    def cancel_tokens(self, role: str, subject: str, at: datetime) -> int:
+        """Let every token that was not used expire; returns how many could have been used until then."""
+
     def add_certificate(self, certificate: Certificate) -> None:
         """Add an issued certificate by its serial number."""
 

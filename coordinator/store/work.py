@@ -82,6 +82,12 @@ class SqlWork:
         unused = update(tables.tokens).where(row.digest == str(digest), row.used_at.is_(None))
         return self._connection.execute(unused.values(used_at=at)).rowcount == 1
 
+    def cancel_tokens(self, role: str, subject: str, at: datetime) -> int:
+        """Those of a member that are good."""
+        row = tables.tokens.c
+        good = (row.role == role, row.subject == subject, row.used_at.is_(None), row.expires_at > at)
+        return self._connection.execute(update(tables.tokens).where(*good).values(expires_at=at)).rowcount
+
     def certificate(self, serial: str) -> Certificate | None:
         """By serial."""
         return self._get(Certificate, tables.certificates, serial=serial)

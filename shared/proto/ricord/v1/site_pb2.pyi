@@ -263,15 +263,18 @@ class RevokeCertificatesResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REVOKED_FIELD_NUMBER: _builtins.int
+    CANCELLED_TOKENS_FIELD_NUMBER: _builtins.int
     revoked: _builtins.int
+    cancelled_tokens: _builtins.int
     def __init__(
         self,
         *,
         revoked: _builtins.int = ...,
+        cancelled_tokens: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["revoked", b"revoked"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancelled_tokens", b"cancelled_tokens", "revoked", b"revoked"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -93,7 +93,7 @@ class SiteServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RevokeCertificates(self, request, context):
-        """Every certificate of a member is refused from the next call on.
+        """Every certificate of a member, and every token issued to it before, is refused from the next call on.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

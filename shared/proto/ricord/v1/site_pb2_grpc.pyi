@@ -40,7 +40,7 @@ class SiteServiceStub:
     ListSites: _grpc.UnaryUnaryMultiCallable[_site_pb2.ListSitesRequest, _site_pb2.ListSitesResponse]
     GetSite: _grpc.UnaryUnaryMultiCallable[_site_pb2.GetSiteRequest, _site_pb2.GetSiteResponse]
     RevokeCertificates: _grpc.UnaryUnaryMultiCallable[_site_pb2.RevokeCertificatesRequest, _site_pb2.RevokeCertificatesResponse]
-    """Every certificate of a member is refused from the next call on."""
+    """Every certificate of a member, and every token issued to it before, is refused from the next call on."""
 
 @_typing.type_check_only
 class SiteServiceAsyncStub(SiteServiceStub):
@@ -54,7 +54,7 @@ class SiteServiceAsyncStub(SiteServiceStub):
     ListSites: _aio.UnaryUnaryMultiCallable[_site_pb2.ListSitesRequest, _site_pb2.ListSitesResponse]  # type: ignore[assignment]
     GetSite: _aio.UnaryUnaryMultiCallable[_site_pb2.GetSiteRequest, _site_pb2.GetSiteResponse]  # type: ignore[assignment]
     RevokeCertificates: _aio.UnaryUnaryMultiCallable[_site_pb2.RevokeCertificatesRequest, _site_pb2.RevokeCertificatesResponse]  # type: ignore[assignment]
-    """Every certificate of a member is refused from the next call on."""
+    """Every certificate of a member, and every token issued to it before, is refused from the next call on."""
 
 class SiteServiceServicer(metaclass=_abc_1.ABCMeta):
     """What the coordinators do with sites and people. Role: coordinator; a curator may look a site up."""
@@ -95,6 +95,6 @@ class SiteServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _site_pb2.RevokeCertificatesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_site_pb2.RevokeCertificatesResponse, _abc.Awaitable[_site_pb2.RevokeCertificatesResponse]]:
-        """Every certificate of a member is refused from the next call on."""
+        """Every certificate of a member, and every token issued to it before, is refused from the next call on."""
 
 def add_SiteServiceServicer_to_server(servicer: SiteServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -135,6 +135,46 @@ def test_a_token_is_good_for_its_kind_and_its_time(
             tokens.check(work, token.secret, kind=TokenKind.JOIN, now=time())
 
 
+@pytest.mark.parametrize("role", [Role.SITE, Role.CURATOR, Role.RESEARCHER])
+def test_no_token_outlives_a_revocation(
+    members: MemberService, coordinator: tuple[SqlStore, Identity], time: Time, role: Role
+) -> None:
+    """One issued before is refused; one issued after it lets in again; other members keep theirs."""
+    names = [f"{role}-of-late", f"{role}-beside"]
+    invited = [members.invite(name, actor=ACTOR)[1] for name in names] if role is Role.SITE else []
+    before, beside = (members.join_token(role, name, actor=ACTOR).token for name in names)
+    expected = 2 if role is Role.SITE else 1
+    assert members.revoke(role, names[0], actor=ACTOR) == (0, expected)
+    after = members.join_token(role, names[0], actor=ACTOR).token
+    with coordinator[0].read() as reading:
+        for token in (after, beside):
+            tokens.check(reading, token.secret, kind=TokenKind.JOIN, now=time())
+        with pytest.raises(TokenExpired):
+            tokens.check(reading, before.secret, kind=TokenKind.JOIN, now=time())
+        for issued in invited[:1]:
+            with pytest.raises(TokenExpired):
+                tokens.check(reading, issued.token.secret, kind=TokenKind.INVITATION, now=time())
+
+
+def test_a_termination_cancels_tokens(
+    members: MemberService, coordinator: tuple[SqlStore, Identity], time: Time
+) -> None:
+    """Nobody reads or joins with one of a hospital that left."""
+    _, (token, _) = members.invite("Parting Hospital", actor=ACTOR)
+    AgreementService(*coordinator).terminate("Parting Hospital", actor=ACTOR)
+    with coordinator[0].read() as reading, pytest.raises(TokenExpired):
+        tokens.check(reading, token.secret, kind=TokenKind.INVITATION, now=time())
+
+
+@pytest.mark.parametrize("role", [Role.SITE, Role.CURATOR, Role.RESEARCHER, Role.COORDINATOR])
+def test_nobody_unknown_is_revoked(members: MemberService, coordinator: tuple[SqlStore, Identity], role: Role) -> None:
+    """A name that was mistyped is refused, and nothing is said to have been done."""
+    with pytest.raises(NotFound):
+        members.revoke(role, "anne", actor=ACTOR)
+    with coordinator[0].read() as reading:
+        assert not [event for event in reading.events() if event.object.endswith("/anne")]
+
+
 def test_the_store_holds_no_secret(
     members: MemberService, coordinator: tuple[SqlStore, Identity], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -154,9 +194,30 @@ def test_a_renewal_under_way_does_not_outlive_a_revocation(tmp_path: Path) -> No
         service, members = EnrolmentService(store, federation.identity), MemberService(store, federation.identity)
         signed = enrolment_of(home, csr, token=None)
         service.renew(Role.SITE, member.site_id, csr, signed, serial=serial)
-        assert members.revoke(Role.SITE, member.site_id, actor=ACTOR) == 2
+        assert members.revoke(Role.SITE, member.site_id, actor=ACTOR) == (2, 0)
         with pytest.raises(CertificateForeign):
             service.renew(Role.SITE, member.site_id, csr, signed, serial=serial)
         with store.read() as reading:
             assert not is_member_now(reading, Role.SITE, member.site_id, utc_now())
+        store.close()
+
+
+def test_renewals_are_bounded(tmp_path: Path) -> None:
+    """So many a day, and again the day after; neither a refused one nor its certificate is kept."""
+    with running_federation(tmp_path) as federation:
+        federation.curator()
+        home, member = federation.site("Hasty Hospital")
+        store = open_home_store(federation.home, federation.settings)
+        csr, serial = make_csr(load_tls(home.tls_key)), serial_of(member.certificate.read_bytes())
+        service = EnrolmentService(store, federation.identity, federation.time)
+        signed = enrolment_of(home, csr, token=None)
+        for _ in range(4):
+            service.renew(Role.SITE, member.site_id, csr, signed, serial=serial)
+        with pytest.raises(InvalidArgument, match="within a day"):
+            service.renew(Role.SITE, member.site_id, csr, signed, serial=serial)
+        with store.read() as reading:
+            assert len(reading.certificates(Role.SITE, member.site_id)) == 5
+            assert sum(event.action == "certificate renewed" for event in reading.events()) == 4
+        federation.time.ahead = timedelta(days=1, seconds=1)
+        service.renew(Role.SITE, member.site_id, csr, signed, serial=serial)
         store.close()

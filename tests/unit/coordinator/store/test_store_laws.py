@@ -180,6 +180,29 @@ class TestLaws:
         _at_once(use, 8)
         assert sorted(results) == [False] * 7 + [True]
 
+    def test_cancelling_ends_every_good_token_of_one_member(self, store: SqlStore) -> None:
+        """And no other member's, nor one that was used."""
+        rows = [("site", "a", 2), ("site", "a", 1), ("site", "a", -1), ("site", "b", 1), ("curator", "a", 1)]
+        tokens = [
+            TokenRow(
+                digest=Sha256(f"{number:064x}"),
+                kind=TokenKind.JOIN,
+                role=role,
+                subject=subject,
+                expires_at=NOW + timedelta(days=days),
+            )
+            for number, (role, subject, days) in enumerate(rows)
+        ]
+        with store.begin() as work:
+            for token in tokens:
+                work.add_token(token)
+            assert work.use_token(tokens[1].digest, NOW)
+            assert work.cancel_tokens("site", "a", NOW) == 1
+            assert work.cancel_tokens("site", "a", NOW) == 0
+        with store.read() as reading:
+            ends = [row.expires_at for token in tokens if (row := reading.token(token.digest))]
+        assert ends == [NOW, *(token.expires_at for token in tokens[1:])]
+
     def test_a_site_id_is_given_out_once(self, store: SqlStore) -> None:
         """A reservation is for ever."""
         with store.begin() as work:
