@@ -1,5 +1,7 @@
 """Create a federation: the home with its root, keys and settings; and renew the coordinator's own certificates."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
@@ -12,7 +14,7 @@ from coordinator.store.sql import SqlStore, open_store
 from shared.crypto import keys, pki
 from shared.crypto.pki import Authority, Role
 from shared.durable import write_whole
-from shared.errors import HomeExists, KeyFileInvalid, KeyFileMissing
+from shared.errors import HomeExists, InvalidArgument, KeyFileInvalid, KeyFileMissing
 from shared.ids import Sha256
 
 SERVER_DAYS = 397  # many times the life of a member's certificate
@@ -21,32 +23,66 @@ SERVER_DAYS = 397  # many times the life of a member's certificate
 def create_federation(home: Home, settings: Settings, text: str, *, protocol_digest: Sha256) -> Identity:
     """Create a home: root, keys, server and operator certificates, store. `text` becomes the settings file.
 
-    Raises `HomeExists` before anything is changed. The settings file is written last, so a folder without one is an
-    unfinished home.
+    The settings file is written last, so a folder without one is an unfinished home: founding goes on with the root and
+    the keys in it. Raises `HomeExists` for a home, or another federation's root; `InvalidArgument` for a database that
+    another home founded; what `open_store` raises. Then nothing is made.
     """
     if home.settings_file.exists():
         raise HomeExists(folder=str(home.folder))
-    home.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    authority = pki.make_ca(settings.federation)
-    keys.write_private(home.authority_key, authority.key_pem)
-    write_whole(home.root, authority.certificate_pem)
+    with _new_folder(home.folder):
+        store = open_home_store(home, settings)
+    try:
+        with store.read() as reading:
+            founded = bool(reading.events(limit=1))
+        if founded and not home.authority_key.exists():
+            raise InvalidArgument(name="The database", problem="it holds a federation that another home founded")
+        _make_keys(home, settings)
+        identity = open_identity(home, settings, protocol_digest=protocol_digest)
+        renew_own_certificates(home, settings, identity, store)
+        if not founded:
+            with store.begin() as work:
+                uri = identity.uri(Role.COORDINATOR, OPERATOR)
+                work.append_event(at=utc_now(), actor=uri, action="federation founded", about=settings.federation)
+    finally:
+        store.close()
+    write_whole(home.settings_file, text.encode())
+    return identity
+
+
+@contextmanager
+def _new_folder(folder: Path) -> Iterator[None]:
+    """Make a folder, which does not stay when the block raises, unless something is in it."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        yield
+    except BaseException:
+        if not any(folder.iterdir()):
+            folder.rmdir()
+        raise
+
+
+def _make_keys(home: Home, settings: Settings) -> None:
+    """The root and the keys that are not there yet; raises `HomeExists` for the root of another federation.
+
+    A root certificate without its key signed nothing. Certificates of a founding that was cut short may carry other
+    names, so they are issued again.
+    """
+    if not home.authority_key.exists():
+        authority = pki.make_ca(settings.federation)
+        home.root.parent.mkdir(exist_ok=True, mode=0o700)
+        write_whole(home.root, authority.certificate_pem)
+        keys.write_private(home.authority_key, authority.key_pem)
+    elif _authority(home).federation != settings.federation:
+        raise HomeExists(folder=str(home.folder))
     for make, path in (
         (keys.make_signing, home.signing_key),
         (keys.make_tls, home.server_key),
         (keys.make_tls, home.operator_key),
     ):
-        make(path)
-    identity = open_identity(home, settings, protocol_digest=protocol_digest)
-    store = open_home_store(home, settings)
-    try:
-        renew_own_certificates(home, settings, identity, store)
-        with store.begin() as work:
-            uri = identity.uri(Role.COORDINATOR, OPERATOR)
-            work.append_event(at=utc_now(), actor=uri, action="federation founded", about=settings.federation)
-    finally:
-        store.close()
-    write_whole(home.settings_file, text.encode())
-    return identity
+        if not path.exists():
+            make(path)
+    for certificate in (home.server_certificate, home.operator_certificate):
+        certificate.unlink(missing_ok=True)
 
 
 def open_identity(home: Home, settings: Settings, *, protocol_digest: Sha256) -> Identity:
@@ -65,7 +101,7 @@ def open_identity(home: Home, settings: Settings, *, protocol_digest: Sha256) ->
 
 
 def open_home_store(home: Home, settings: Settings) -> SqlStore:
-    """The store of a home; raises `StoreUnreachable`."""
+    """The store of a home; raises what `open_store` raises."""
     return open_store(home.database(settings), password_file=settings.database_password_file)
 
 

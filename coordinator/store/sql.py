@@ -10,11 +10,11 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import (
+    ArgumentError,
     DataError,
     DBAPIError,
     IntegrityError,
     NotSupportedError,
-    OperationalError,
     ProgrammingError,
 )
 from sqlalchemy.exc import (
@@ -23,10 +23,19 @@ from sqlalchemy.exc import (
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from coordinator.store.work import SqlWork
-from shared.errors import BUSY_SECONDS, CoordinatorBusy, DiskFull, RicordError, StoreUnreachable
+from shared.errors import (
+    BUSY_SECONDS,
+    CoordinatorBusy,
+    DiskFull,
+    InvalidArgument,
+    RicordError,
+    SourceMissing,
+    StoreUnreachable,
+)
 
 _WRITER = 0x5249434F  # PostgreSQL advisory lock: one writer at a time, as on SQLite; readers do not wait
 _LOCK_SECONDS = 30  # how long a change waits for another one
+_SETTING, _KINDS = "The database", "sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
 _READ = "ricord_read_only"
 _DEFECTS = (DataError, IntegrityError, NotSupportedError, ProgrammingError)  # our statement is wrong, not the moment
 _FULL = frozenset({sqlite3.SQLITE_FULL, "53100"})  # the other is PostgreSQL's disk_full
@@ -41,27 +50,18 @@ class SqlStore:
     @contextmanager
     def begin(self) -> Iterator[SqlWork]:
         """A transaction for changes; raises as `read` does, and `DiskFull`."""
-        with self._naming_failures(), self._engine.begin() as connection:
+        with _naming_failures(self._engine.dialect.name), self._engine.begin() as connection:
             _lock_for_writing(connection)
             yield SqlWork(connection)
 
     @contextmanager
     def read(self) -> Iterator[SqlWork]:
         """A transaction that only reads; raises `StoreUnreachable`, and `CoordinatorBusy` with no connection free."""
-        with self._naming_failures(), self._engine.connect().execution_options(**{_READ: True}) as connection:
+        with (
+            _naming_failures(self._engine.dialect.name),
+            self._engine.connect().execution_options(**{_READ: True}) as connection,
+        ):
             yield SqlWork(connection)
-
-    @contextmanager
-    def _naming_failures(self) -> Iterator[None]:
-        """What fails now and works later gets its name; statement and parameters stay out of every text."""
-        try:
-            yield
-        except NoConnectionFree:
-            raise CoordinatorBusy("every connection is in use", seconds=str(BUSY_SECONDS)) from None
-        except _DEFECTS:
-            raise
-        except DBAPIError as error:
-            raise _named(error, self._engine.dialect.name) from None
 
     def close(self) -> None:
         """Close every connection."""
@@ -71,25 +71,64 @@ class SqlStore:
 def open_store(url: str, *, password_file: Path | None = None) -> SqlStore:
     """The store at `url` (`sqlite:///FILE` or `postgresql+psycopg://…`), brought to the newest schema.
 
-    Raises `StoreUnreachable` or `DiskFull` without quoting the URL, which may hold a password.
+    Raises `StoreUnreachable`, `DiskFull`; `InvalidArgument` for a database of another kind or encoding; `SourceMissing`
+    for the password's file. None quotes the URL, which may hold a password.
     """
-    address = make_url(url)
-    if password_file is not None:
-        address = address.set(password=password_file.read_text(encoding="utf-8").strip())
-    engine = create_engine(address, pool_pre_ping=True)
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _on_sqlite_connect)
-        event.listen(engine, "begin", _on_sqlite_begin)
+    engine = _engine(url, password_file)
     try:
-        with engine.begin() as connection:
-            _lock_for_writing(connection)
-            _migrate(connection)
-    except Exception as error:
+        with _naming_failures(engine.dialect.name):
+            _check_encoding(engine)
+            with engine.begin() as connection:
+                _lock_for_writing(connection)
+                _migrate(connection)
+    except BaseException:
         engine.dispose()
-        if isinstance(error, OperationalError):
-            raise _named(error, engine.dialect.name) from None
         raise
     return SqlStore(engine)
+
+
+def _engine(url: str, password_file: Path | None) -> Engine:
+    try:
+        address = make_url(url)
+    except (ArgumentError, ValueError):
+        raise InvalidArgument(name=_SETTING, problem=f"it is no URL of {_KINDS}") from None
+    if address.drivername not in ("sqlite", "postgresql+psycopg"):
+        raise InvalidArgument(name=_SETTING, problem=f"it is {address.drivername}, not {_KINDS}")
+    if address.drivername == "sqlite":
+        engine = create_engine(address, pool_pre_ping=True)
+        event.listen(engine, "connect", _on_sqlite_connect)
+        event.listen(engine, "begin", _on_sqlite_begin)
+        return engine
+    try:
+        password = address.password if password_file is None else password_file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SourceMissing(type(error).__name__, source=str(password_file)) from error
+    return create_engine(address.set(password=password), pool_pre_ping=True, client_encoding="utf8")
+
+
+def _check_encoding(engine: Engine) -> None:
+    """Connect for the first time. Raises `InvalidArgument` for options that the driver does not know, too."""
+    try:
+        with engine.connect() as connection:
+            if connection.dialect.name == "postgresql":
+                encoding = connection.execute(text("SHOW server_encoding")).scalar()
+                if encoding != "UTF8":
+                    raise InvalidArgument(name=_SETTING, problem=f"its encoding is {encoding}, and must be UTF8")
+    except (ProgrammingError, TypeError) as error:
+        raise InvalidArgument(type(error).__name__, name=_SETTING, problem="its URL has an unknown option") from None
+
+
+@contextmanager
+def _naming_failures(kind: str) -> Iterator[None]:
+    """What fails now and works later gets its name; statement and parameters stay out of every text."""
+    try:
+        yield
+    except NoConnectionFree:
+        raise CoordinatorBusy("every connection is in use", seconds=str(BUSY_SECONDS)) from None
+    except _DEFECTS:
+        raise
+    except DBAPIError as error:
+        raise _named(error, kind) from None
 
 
 def _named(error: DBAPIError, kind: str) -> RicordError:
