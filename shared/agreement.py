@@ -61,6 +61,7 @@ def _utc(moment: datetime) -> datetime:
 
 Moment = Annotated[datetime, AfterValidator(_utc)]
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000)]
+OptionalLine = Annotated[str, StringConstraints(strip_whitespace=True, max_length=1000)]
 
 
 class Scope(Frozen):
@@ -117,7 +118,7 @@ class AgreementTerms(Frozen):
     licence: Line
     protocol: str
     protocol_digest: Sha256
-    ethics_reference: str = ""
+    ethics_reference: OptionalLine = ""
     earlier_site_ids: tuple[SiteId, ...] = ()
     expires_at: Moment | None = None
 

@@ -28,6 +28,7 @@ from shared.errors import (
     CoordinatorBusy,
     CoordinatorUnreachable,
     InternalError,
+    InvalidArgument,
     RicordError,
     UploadInterrupted,
     error_for,
@@ -154,5 +155,8 @@ def to_timestamp(moment: datetime) -> Timestamp:
 
 
 def from_timestamp(stamp: Timestamp) -> datetime:
-    """A moment from its message, in UTC."""
-    return stamp.ToDatetime(tzinfo=UTC)
+    """A moment from its message, in UTC; raises `InvalidArgument` for one that no calendar has."""
+    try:
+        return stamp.ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
+        raise InvalidArgument(name="A moment", problem="it lies outside the years 1 to 9999") from error

@@ -13,7 +13,17 @@ from coordinator.store.interface import Reading, Store, Work
 from coordinator.store.records import Agreement
 from coordinator.trust import tokens
 from coordinator.trust.tokens import IssuedToken
-from shared.agreement import AgreementTerms, CuratorKeys, Execution, Line, Mode, Moment, Scope, State
+from shared.agreement import (
+    AgreementTerms,
+    CuratorKeys,
+    Execution,
+    Line,
+    Mode,
+    Moment,
+    OptionalLine,
+    Scope,
+    State,
+)
 from shared.crypto.pki import Role
 from shared.crypto.signing import VerifyKey
 from shared.errors import InvalidArgument, NotFound
@@ -27,11 +37,13 @@ from shared.token import TokenKind
 class Draft(Frozen):
     """What a coordinator fills in; the rest of the terms follows from the site, the curator and the coordinator."""
 
-    site_name: str
+    reference: str  # the site's name, or the agreement's id
     curator: str
     modes: tuple[Mode, ...] = Field(min_length=1)
     scope: Scope
     licence: Line
+    ethics_reference: OptionalLine = ""
+    earlier_site_ids: tuple[SiteId, ...] = ()
     expires_at: Moment | None = None
 
 
@@ -46,10 +58,14 @@ class AgreementService:
     def draft(self, draft: Draft, *, actor: str) -> Agreement:
         """Write the terms for an invited site; a draft that nobody signed may be rewritten as the next version.
 
-        Raises `NotFound` for the site or the curator, `AgreementTransitionInvalid`.
+        Raises `NotFound` for the site or the curator, `AgreementTransitionInvalid`, and `InvalidArgument` for an end
+        that is over, or an earlier SITEID that is another site's.
         """
+        if draft.expires_at is not None and draft.expires_at <= self._now():
+            raise InvalidArgument(name="The last day", problem="it is over already")
         with self._store.begin() as work:
-            agreement = agreement_of(work, draft.site_name)
+            agreement = agreement_of(work, draft.reference)
+            _reserve_earlier(work, draft.earlier_site_ids, agreement.site_name)
             terms = self._terms(work, draft, agreement)
             drafted = transition(
                 agreement,
@@ -110,7 +126,7 @@ class AgreementService:
             id=agreement.id,
             version=agreement.version + 1,
             federation=self._identity.federation,
-            site_name=draft.site_name,
+            site_name=agreement.site_name,
             text_sha256=text_digest(agreement_text()),
             scope=draft.scope,
             modes=tuple(sorted(set(draft.modes))),
@@ -119,6 +135,8 @@ class AgreementService:
             licence=draft.licence,
             protocol=self._identity.protocol,
             protocol_digest=self._identity.protocol_digest,
+            ethics_reference=draft.ethics_reference,
+            earlier_site_ids=draft.earlier_site_ids,
             expires_at=draft.expires_at,
         )
 
@@ -154,6 +172,15 @@ def new_site_id(work: Work) -> SiteId:
         drawn = SiteId.random()
         if drawn not in RESERVED_SITE_IDS and work.reserve_site_id(drawn):
             return drawn
+
+
+def _reserve_earlier(work: Work, site_ids: Sequence[SiteId], site_name: str) -> None:
+    """See that nobody else ever has them; raises `InvalidArgument` when another site has one now."""
+    for site_id in site_ids:
+        holder = work.site(site_id)
+        if holder is not None and holder.name != site_name:
+            raise InvalidArgument(name="An earlier SITEID", problem=f"{site_id} is another site's")
+        work.reserve_site_id(site_id)
 
 
 def new_agreement(site_name: str, now: datetime) -> Agreement:

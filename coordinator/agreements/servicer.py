@@ -99,11 +99,13 @@ def state_message(state: State) -> pb.AgreementState.ValueType:
 def _draft(request: pb.DraftAgreementRequest) -> Draft:
     try:
         return Draft(
-            site_name=request.site_name,
+            reference=request.site_name,
             curator=request.curator,
             modes=tuple(_mode(name) for name in request.modes),
             scope=Scope(description=request.scope, modalities=tuple(request.modalities)),
             licence=request.licence,
+            ethics_reference=request.ethics_reference,
+            earlier_site_ids=tuple(SiteId(site_id) for site_id in request.earlier_site_ids),
             expires_at=from_timestamp(request.expires_at) if request.HasField("expires_at") else None,
         )
     except ValidationError as error:

@@ -22,7 +22,7 @@ Reference = Annotated[str, typer.Argument(help="An agreement's id, a site's name
 @agreement.command()
 def draft(
     context: typer.Context,
-    site_name: Annotated[str, typer.Argument(help="An invited site's name.")],
+    site_name: Annotated[str, typer.Argument(help="An invited site's name, or its agreement's id.")],
     *,
     curator: Annotated[str, typer.Option(help="The enrolled curator the site will seal to.")],
     modes: Annotated[str, typer.Option(help="Ways of taking part, comma-separated.")] = "submit",
@@ -31,6 +31,8 @@ def draft(
     ),
     modalities: Annotated[str, typer.Option(help="Comma-separated.")] = "CT,CR,DX",
     licence: Annotated[str, typer.Option(help="Of what is published.")] = "CC BY-NC 4.0",
+    ethics_reference: Annotated[str, typer.Option(help="Of the hospital's ethics committee.")] = "",
+    earlier_site_ids: Annotated[str, typer.Option(help="SITEIDs of earlier contributions, comma-separated.")] = "",
     expires: Annotated[str, typer.Option(help="Last day, or the moment of its end, ISO 8601; empty: none.")] = "",
     as_json: AsJson = False,
 ) -> None:
@@ -42,6 +44,8 @@ def draft(
         scope=scope,
         modalities=_split(modalities),
         licence=licence,
+        ethics_reference=ethics_reference,
+        earlier_site_ids=_split(earlier_site_ids),
         expires_at=_end_timestamp(expires),
     )
     with operator_channel(home_of(context)) as channel:
@@ -130,5 +134,5 @@ def _end_timestamp(text: str) -> Timestamp | None:
         return None
     try:
         return to_timestamp(end_of(text))
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise InvalidArgument(name="--expires", problem="it is no day or moment in ISO 8601") from error

@@ -144,14 +144,14 @@ class SubmissionService:
         """A sealed study for the curator it is sealed to: what the store has on it, then the ciphertext.
 
         Raises `NotFound`; `RoleNotAllowed` for another curator than the agreement's; `AgreementNotExecuted` while the
-        agreement is not in force.
+        agreement is not in force, unless it only expired: what was received before stays the curator's to open.
         """
         with self._store.begin() as work:
             row = _submission(work, reference)
             agreement = agreement_of(work, row.agreement)
             if terms_of(agreement).curator.name != curator:
                 raise RoleNotAllowed(f"{curator} is not the curator of {row.agreement}", role="curator")
-            in_force(agreement, self._now(), Mode.SUBMIT)
+            in_force(agreement, row.received_at, Mode.SUBMIT)
             fetched = FetchedStudy(row=row, site_key=site_of(work, row.site_id).verify_key or "", agreement=agreement)
             uri = self._identity.uri(Role.CURATOR, curator)
             work.append_event(at=self._now(), actor=uri, action="study fetched", about=row.id)

@@ -82,9 +82,13 @@ def test_the_commands_take_a_study_from_invitation_to_curator(tmp_path: Path) ->
         run(curator, "curate", "init", "--token", run_json(home, "token", "curator", "--name", "cur")["token"])
         site = init_home(tmp_path / "site", name="Command Hospital")
         invitation = run_json(home, "token", "invite", "--site-name", "Command Hospital")["token"]
-        drafted = run_json(home, "agreement", "draft", "Command Hospital", "--curator", "cur", "--modes", "submit")
+        draft = ("agreement", "draft", "Command Hospital", "--curator", "cur", "--modes", "submit")
+        assert "over already" in run(home, *draft, "--expires", "2020-01-31", code=2).stderr
+        drafted = run_json(home, *draft, "--ethics-reference", "EK 1", "--earlier-site-ids", "234567, 345678")
         assert drafted["state"] == "drafted"
         assert drafted["terms"]["modes"] == ["submit"]
+        assert drafted["terms"]["ethics_reference"] == "EK 1"
+        assert drafted["terms"]["earlier_site_ids"] == ["234567", "345678"]
         read_agreement(site, invitation)
         sign_agreement(site, invitation, signatory="D. Signatory, Director")
         executed = run_json(home, "agreement", "execute", "Command Hospital")

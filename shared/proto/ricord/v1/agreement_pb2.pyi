@@ -114,17 +114,27 @@ class DraftAgreementRequest(_message.Message):
     MODALITIES_FIELD_NUMBER: _builtins.int
     LICENCE_FIELD_NUMBER: _builtins.int
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    ETHICS_REFERENCE_FIELD_NUMBER: _builtins.int
+    EARLIER_SITE_IDS_FIELD_NUMBER: _builtins.int
     site_name: _builtins.str
+    """An agreement's id, an invited site's name."""
     curator: _builtins.str
     scope: _builtins.str
     """Free text of the site's scope (locations, numbers, data elements), never a patient's value."""
     licence: _builtins.str
+    ethics_reference: _builtins.str
     @_builtins.property
     def modes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def modalities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
-    def expires_at(self) -> _timestamp_pb2.Timestamp: ...
+    def expires_at(self) -> _timestamp_pb2.Timestamp:
+        """In the future."""
+
+    @_builtins.property
+    def earlier_site_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """SITEIDs under which the site contributed before; they are never issued to another."""
+
     def __init__(
         self,
         *,
@@ -135,10 +145,12 @@ class DraftAgreementRequest(_message.Message):
         modalities: _abc.Iterable[_builtins.str] | None = ...,
         licence: _builtins.str = ...,
         expires_at: _timestamp_pb2.Timestamp | None = ...,
+        ethics_reference: _builtins.str = ...,
+        earlier_site_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["curator", b"curator", "expires_at", b"expires_at", "licence", b"licence", "modalities", b"modalities", "modes", b"modes", "scope", b"scope", "site_name", b"site_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["curator", b"curator", "earlier_site_ids", b"earlier_site_ids", "ethics_reference", b"ethics_reference", "expires_at", b"expires_at", "licence", b"licence", "modalities", b"modalities", "modes", b"modes", "scope", b"scope", "site_name", b"site_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
