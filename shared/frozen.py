@@ -5,7 +5,8 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]  # fits the wire's uint32 and a column of four bytes
-LargeCount = Annotated[int, Field(ge=1, le=2**63 - 1)]  # fits uint64 and a column of eight bytes
+LARGEST_NUMBER = 2**63 - 1
+LargeCount = Annotated[int, Field(ge=1, le=LARGEST_NUMBER)]  # fits uint64 and a column of eight bytes
 
 
 class Frozen(BaseModel):

@@ -7,6 +7,8 @@ keys sorted, no white space, UTF-8.
 import json
 from typing import Any, Literal
 
+from pydantic import Field
+
 from shared.frozen import Count, Frozen, LargeCount
 from shared.ids import AgreementId, PatientPseudonym, Sha256, SiteId, Uid
 
@@ -29,7 +31,7 @@ class Manifest(Frozen):
     patient: PatientPseudonym
     series_count: Count
     instance_count: Count
-    modalities: tuple[str, ...]
+    modalities: tuple[str, ...] = Field(max_length=100)
     contents_sha256: Sha256  # of contents.json inside
     ciphertext_sha256: Sha256
     ciphertext_size: LargeCount

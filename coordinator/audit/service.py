@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 
 from coordinator.store.audit_chain import AuditEvent, ChainReport, verify
 from coordinator.store.interface import Reading, Store
+from shared.frozen import LARGEST_NUMBER
 from shared.ids import Sha256
 from shared.receipt import Receipt
 
 PAGE = 1000  # events
-_LAST = 2**63 - 1  # the highest number that an event can have; the wire's go further
 
 
 class AuditService:
@@ -20,7 +20,7 @@ class AuditService:
     def events(self, *, after: int, limit: int) -> Sequence[AuditEvent]:
         """Events numbered above `after`, at most `limit` of them (0: a whole page) and never more than a page."""
         with self._store.read() as reading:
-            return reading.events(after=min(after, _LAST), limit=min(limit or PAGE, PAGE))
+            return reading.events(after=min(after, LARGEST_NUMBER), limit=min(limit or PAGE, PAGE))
 
     def verify(self) -> ChainReport:
         """Recompute the whole chain, and check that every stored receipt names an event of it."""
@@ -38,6 +38,9 @@ def every_event(reading: Reading) -> Iterator[AuditEvent]:
 
 def receipt_heads(reading: Reading) -> Iterator[tuple[int, Sha256]]:
     """Number and digest of the event that each stored receipt names; sites hold the same receipts."""
-    for row in reading.submissions():
-        receipt = row.receipt.unsafe_parsed(Receipt, what="a stored receipt")
-        yield receipt.audit_number, receipt.audit_head
+    last = 0
+    while page := reading.submissions(after=last, limit=PAGE):
+        for row in page:
+            receipt = row.receipt.unsafe_parsed(Receipt, what="a stored receipt")
+            yield receipt.audit_number, receipt.audit_head
+        last = page[-1].number

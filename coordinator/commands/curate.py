@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from itertools import takewhile
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -16,8 +17,17 @@ from coordinator.service.signals import stop_signals
 from shared.agreement import short_digest
 from shared.errors import ExitCode, InvalidArgument, RicordError, TransportError
 from shared.progress import Advance, progress
+from shared.proto.ricord.v1 import submission_pb2 as pb
 from shared.protocol.loader import load_protocol
 from shared.terminal import make_app, print_json, print_line, report
+
+
+class Pass(NamedTuple):
+    """What came of one: whether every study is open now, and the number up to which none failed."""
+
+    whole: bool
+    last: int
+
 
 curate = make_app("The curator: opens sealed studies with a key that never leaves this home.")
 
@@ -75,7 +85,7 @@ def open_studies(
     home = CuratorHome(folder_of(context))
     if every:
         _keep_opening(home, every, as_json=as_json)
-    elif not _open(home, submission_ids or None, as_json=as_json, say_nothing_new=True):
+    elif not _open(home, submission_ids or None, as_json=as_json, say_nothing_new=True).whole:
         raise typer.Exit(ExitCode.PARTIAL)
 
 
@@ -93,25 +103,32 @@ def list_studies(context: typer.Context, as_json: AsJson = False) -> None:
 
 
 def _keep_opening(home: CuratorHome, every: float, *, as_json: bool) -> None:
-    """Pass after pass; neither an unreachable coordinator nor a bad study ends it."""
+    """Pass after pass over what came since; neither an unreachable coordinator nor a bad study ends it."""
+    last = 0
     with stop_signals() as stop:
         while not stop.is_set():
             try:
-                _open(home, None, as_json=as_json)
+                last = _open(home, None, after=last, as_json=as_json).last
             except TransportError as error:
                 report(error, as_json=as_json)
             stop.wait(every)
 
 
 def _open(
-    home: CuratorHome, submission_ids: Sequence[str] | None, *, as_json: bool, say_nothing_new: bool = False
-) -> bool:
-    """Open the studies named, or with `None` all that are not open yet; whether every one of them is open now."""
+    home: CuratorHome,
+    submission_ids: Sequence[str] | None,
+    *,
+    after: int = 0,
+    as_json: bool,
+    say_nothing_new: bool = False,
+) -> Pass:
+    """Open the studies named, or with `None` all that are not open yet of those that came `after` a number."""
     protocol = load_protocol(home.settings().protocol)
     open_already = list_opened(home.opened)
     renew_if_due(home, datetime.now(UTC))
     with fetching(home, load_curator_keys(home.keys), protocol) as fetcher:
-        requested = _not_open(fetcher, open_already) if submission_ids is None else submission_ids
+        listed = fetcher.submissions(after) if submission_ids is None else ()
+        requested = _not_open(listed, open_already) if submission_ids is None else submission_ids
         with progress("Opening", lambda: len(requested), unit="studies") as advance:
             results = [_try(fetcher, submission_id, advance) for submission_id in requested]
     opened = [result for result in results if isinstance(result, OpenedStudy)]
@@ -126,12 +143,14 @@ def _open(
             print_line(f"not opened {failure['submission']}: {failure['message']}")
         if say_nothing_new and not results:
             print_line(f"Nothing new to open; {len(open_already)} studies are open in {home.opened}.")
-    return not failures
+    failed = {failure["submission"] for failure in failures}
+    settled = takewhile(lambda submission: submission.id not in failed, listed)
+    return Pass(whole=not failures, last=max((submission.number for submission in settled), default=after))
 
 
-def _not_open(fetcher: Fetcher, open_already: Sequence[OpenedStudy]) -> list[str]:
+def _not_open(listed: Sequence[pb.Submission], open_already: Sequence[OpenedStudy]) -> list[str]:
     digests = {study.signed.manifest.contents_sha256 for study in open_already}
-    return [submission.id for submission in fetcher.submissions() if submission.contents_sha256 not in digests]
+    return [submission.id for submission in listed if submission.contents_sha256 not in digests]
 
 
 def _try(fetcher: Fetcher, submission_id: str, advance: Advance) -> OpenedStudy | dict[str, Any]:

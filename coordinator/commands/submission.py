@@ -18,22 +18,34 @@ submission = make_app("Sealed studies that were received. Nobody here can open t
 def list_submissions(
     context: typer.Context,
     site_id: Annotated[str, typer.Option(help="One site only, by SITEID.")] = "",
+    after: Annotated[int, typer.Option(min=0, help="What came after the submission of this number.")] = 0,
+    limit: Annotated[
+        int, typer.Option(min=0, max=1000, help="So many at most; 0: all, then what is missing or came twice.")
+    ] = 0,
     as_json: AsJson = False,
 ) -> None:
     """What was received, and which of each site's sequence numbers did not arrive, or came more than once."""
-    request = submission_pb2.ListSubmissionsRequest(site_id=site_id)
+    request = submission_pb2.ListSubmissionsRequest(site_id=site_id, after=after, limit=limit)
+    answer = submission_pb2.ListSubmissionsResponse()
     with operator_channel(home_of(context)) as channel:
-        answer = SubmissionServiceStub(channel).ListSubmissions(request, timeout=UNARY_SECONDS)
+        while True:
+            page = SubmissionServiceStub(channel).ListSubmissions(request, timeout=UNARY_SECONDS)
+            answer.MergeFrom(page)
+            request.after = answer.next = page.next
+            if limit or not page.next:
+                break
     if as_json:
         print_json(plain(answer))
         return
-    columns = ("id", "site_id", "sequence", "modalities", "instance_count", "ciphertext_size", "received_at")
+    columns = ("number", "id", "site_id", "sequence", "modalities", "instance_count", "ciphertext_size", "received_at")
     show_all("Submissions", answer.submissions, columns, as_json=False)
     for row in answer.submissions:
         if row.problem:
             print_line(f"Submission {row.id} of site {row.site_id}: {row.problem}.")
     for repeat in answer.repeats:
         print_line(f"Site {repeat.site_id}: number {repeat.sequence} came {repeat.count} times.")
+    if answer.next:
+        print_line(f"There are more; ask for them with --after {answer.next}.")
     for gap in answer.gaps:
         print_line(f"Site {gap.site_id}: numbers {gap.first} to {gap.last} did not arrive.")
 

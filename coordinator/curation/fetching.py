@@ -43,9 +43,15 @@ class Fetcher:
         self._keys = keys
         self._protocol = protocol
 
-    def submissions(self) -> tuple[pb.Submission, ...]:
-        """Everything the coordinator holds for this curator, by site and sequence number."""
-        return tuple(self._stub.ListSubmissions(pb.ListSubmissionsRequest(), timeout=UNARY_SECONDS).submissions)
+    def submissions(self, after: int = 0) -> tuple[pb.Submission, ...]:
+        """What the coordinator holds for this curator, after a number, in the order of arrival."""
+        request, listed = pb.ListSubmissionsRequest(after=after), list[pb.Submission]()
+        while True:
+            page = self._stub.ListSubmissions(request, timeout=UNARY_SECONDS)
+            listed.extend(page.submissions)
+            if page.next <= request.after:  # the last page, or a coordinator that would never end
+                return tuple(listed)
+            request.after = page.next
 
     def open(self, submission_id: str) -> OpenedStudy:
         """Fetch and open one study into `opened/<SITEID>/<study UID>/`.

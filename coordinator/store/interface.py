@@ -14,6 +14,7 @@ from coordinator.store.records import (
     Agreement,
     Certificate,
     Cohort,
+    ListedSubmission,
     Member,
     Node,
     Run,
@@ -56,8 +57,18 @@ class Reading(Protocol):
     def submission(self, submission_id: Sha256) -> Submission | None:
         """A received study by its id."""
 
-    def submissions(self, site_id: SiteId | None = None) -> Sequence[Submission]:
-        """Received studies by site and sequence number; of every site when `None`."""
+    def submissions(
+        self, site_id: SiteId | None = None, *, after: int = 0, limit: int | None = None
+    ) -> Sequence[Submission]:
+        """Received studies in the order of their arrival, of one site or all: `limit` at most, after a number."""
+
+    def listed_submissions(
+        self, *, site_id: SiteId | None, curator: str | None, after: int, limit: int
+    ) -> Sequence[ListedSubmission]:
+        """As `submissions`, unchecked, of one curator's when it is named."""
+
+    def sequences(self, site_id: SiteId | None = None) -> Sequence[tuple[str, int]]:
+        """Site and sequence number of every received study, in that order."""
 
     def events(self, after: int = 0, limit: int = 1000) -> Sequence[AuditEvent]:
         """Audit events numbered above `after`, in order, at most `limit`."""

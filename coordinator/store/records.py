@@ -1,6 +1,7 @@
 """The rows of the store as frozen records."""
 
-from typing import Literal
+from datetime import datetime
+from typing import Literal, NamedTuple
 
 from shared.agreement import Moment, State
 from shared.federation.plan import Plan
@@ -68,9 +69,14 @@ class Member(Frozen):
 
 
 class Submission(Frozen):
-    """A sealed study that was received whole. `id` is the digest of its idempotency key."""
+    """A sealed study that was received whole. `id` is the digest of its idempotency key.
+
+    `number` is that of the audit event of its arrival; `curator` is whom it is sealed to.
+    """
 
     id: Sha256
+    number: int
+    curator: str
     site_id: SiteId
     contents_sha256: Sha256
     agreement: AgreementId
@@ -82,6 +88,23 @@ class Submission(Frozen):
     manifest: Signed
     receipt: Signed
     received_at: Moment
+
+
+class ListedSubmission(NamedTuple):
+    """A row of a list, as the database gave it: nothing in it is checked, so that a bad row hides no other."""
+
+    number: int
+    id: str
+    site_id: str
+    study: str
+    agreement: str
+    agreement_version: int
+    sequence: int
+    contents_sha256: str
+    ciphertext_sha256: str
+    ciphertext_size: int
+    received_at: datetime
+    manifest: str  # JSON of `Signed`
 
 
 class Upload(Frozen):

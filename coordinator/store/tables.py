@@ -110,6 +110,8 @@ submissions = Table(
     "submissions",
     metadata,
     Column("id", String(64), primary_key=True),
+    Column("number", BigInteger, nullable=False, index=True),
+    Column("curator", String(200), nullable=False),
     Column("site_id", String(6), nullable=False),
     Column("contents_sha256", String(64), nullable=False),
     Column("agreement", String(20), nullable=False),
@@ -123,6 +125,8 @@ submissions = Table(
     Column("received_at", Utc, nullable=False),
     UniqueConstraint("site_id", "contents_sha256", "agreement_version", name="uq_submissions_idempotency"),
     Index("ix_submissions_sequence", "site_id", "sequence"),
+    Index("ix_submissions_site_number", "site_id", "number"),
+    Index("ix_submissions_curator_number", "curator", "number"),
 )
 
 events = Table(

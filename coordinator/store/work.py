@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Table, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Table, Text, cast, delete, insert, or_, select, update
 
 from coordinator.store import audit_chain, tables
 from coordinator.store.audit_chain import AuditEvent
@@ -13,6 +13,7 @@ from coordinator.store.records import (
     Agreement,
     Certificate,
     Cohort,
+    ListedSubmission,
     Member,
     Node,
     Run,
@@ -119,11 +120,29 @@ class SqlWork:
         """By id."""
         return self._get(Submission, tables.submissions, id=submission_id)
 
-    def submissions(self, site_id: SiteId | None = None) -> Sequence[Submission]:
-        """By site and sequence."""
+    def submissions(
+        self, site_id: SiteId | None = None, *, after: int = 0, limit: int | None = None
+    ) -> Sequence[Submission]:
+        """By number."""
+        conditions = _of_page(site_id, None, after)
+        return self._all(Submission, tables.submissions, *conditions, order=tables.submissions.c.number, limit=limit)
+
+    def listed_submissions(
+        self, *, site_id: SiteId | None, curator: str | None, after: int, limit: int
+    ) -> Sequence[ListedSubmission]:
+        """By number; JSON as its text."""
         row = tables.submissions.c
-        conditions = () if site_id is None else (row.site_id == str(site_id),)
-        return self._all(Submission, tables.submissions, *conditions, order=(row.site_id, row.sequence))
+        columns = [row[name] for name in ListedSubmission._fields[:-1]]
+        query = select(*columns, cast(row.manifest, Text)).where(*_of_page(site_id, curator, after))
+        page = self._connection.execute(query.order_by(row.number).limit(limit))
+        return [ListedSubmission._make(entry) for entry in page]
+
+    def sequences(self, site_id: SiteId | None = None) -> Sequence[tuple[str, int]]:
+        """From an index alone."""
+        row = tables.submissions.c
+        query = select(row.site_id, row.sequence).where(*_of_page(site_id, None, 0))
+        ordered = self._connection.execute(query.order_by(row.site_id, row.sequence))
+        return [(site, sequence) for site, sequence in ordered]
 
     def add_submission(self, submission: Submission) -> bool:
         """Once per id."""
@@ -224,6 +243,19 @@ class SqlWork:
         same = [column == values[column.name] for column in table.primary_key]
         if self._connection.execute(update(table).where(*same).values(**values)).rowcount == 0:
             self._connection.execute(insert(table).values(**values))
+
+
+def _of_page(site_id: SiteId | None, curator: str | None, after: int) -> Sequence[ColumnElement[bool]]:
+    """The submissions of a site, a curator, and after a number, where they are named."""
+    row = tables.submissions.c
+    conditions = list[ColumnElement[bool]]()
+    if site_id is not None:
+        conditions.append(row.site_id == str(site_id))
+    if curator is not None:
+        conditions.append(row.curator == curator)
+    if after:
+        conditions.append(row.number > after)
+    return conditions
 
 
 def _plain(record: Frozen) -> dict[str, Any]:

@@ -23,22 +23,22 @@ class Repeat(Frozen):
     count: int
 
 
-def gaps(numbers: Iterable[tuple[SiteId, int]]) -> tuple[Gap, ...]:
+def gaps(numbers: Iterable[tuple[str, int]]) -> tuple[Gap, ...]:
     """What is missing between 1 and each site's highest sequence number; `numbers` are in order."""
     missing, last = list[Gap](), ("", 0)
     for site_id, number in numbers:
         previous = last[1] if last[0] == site_id else 0
         if number - previous > 1:
-            missing.append(Gap(site_id=site_id, first=previous + 1, last=number - 1))
+            missing.append(Gap(site_id=SiteId(site_id), first=previous + 1, last=number - 1))
         last = site_id, number
     return tuple(missing)
 
 
-def repeats(numbers: Iterable[tuple[SiteId, int]]) -> tuple[Repeat, ...]:
+def repeats(numbers: Iterable[tuple[str, int]]) -> tuple[Repeat, ...]:
     """The sequence numbers that a site gave to several submissions, in order: each study has its own."""
     counted = Counter(numbers)
     return tuple(
-        Repeat(site_id=site_id, sequence=number, count=count)
+        Repeat(site_id=SiteId(site_id), sequence=number, count=count)
         for (site_id, number), count in counted.items()
         if count > 1
     )

@@ -4,15 +4,16 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 from coordinator.agreements.lifecycle import in_force, terms_of
 from coordinator.agreements.lookup import agreement_of, site_of, terms_in_force
 from coordinator.home.identity import Clock, Identity, utc_now
 from coordinator.store.blobs import CHUNK, Blobs
 from coordinator.store.interface import Reading, Store, Work
-from coordinator.store.records import Agreement, Submission, Upload
+from coordinator.store.records import Agreement, ListedSubmission, Submission, Upload
 from coordinator.trust.certificates import is_member_now
-from shared.agreement import Mode
+from shared.agreement import AgreementTerms, Mode
 from shared.crypto.pki import Role
 from shared.crypto.signing import VerifyKey
 from shared.errors import (
@@ -27,12 +28,13 @@ from shared.errors import (
     SealedFileInvalid,
     SignatureInvalid,
 )
-from shared.frozen import Frozen
-from shared.ids import AgreementId, Sha256, SiteId
+from shared.frozen import LARGEST_NUMBER, Frozen
+from shared.ids import Sha256, SiteId
 from shared.manifest import Manifest, canonical_json
 from shared.receipt import Receipt
 from shared.signed import Signed
 
+PAGE = 1000  # submissions
 _STALE = timedelta(days=7)
 _IN_RECEIPT = {
     "site_id",
@@ -51,6 +53,17 @@ class Offset(Frozen):
     manifest: Manifest  # verified
     durable: int
     receipt: Signed | None = None
+
+
+class Page(NamedTuple):
+    """A part of a list; `next` is what the rest comes after, 0 where there is none.
+
+    With the last part come the sequence numbers of every study, in order, unless a curator asked.
+    """
+
+    rows: Sequence[ListedSubmission]
+    next: int
+    sequences: Sequence[tuple[str, int]]
 
 
 class FetchedStudy(Frozen):
@@ -123,22 +136,27 @@ class SubmissionService:
                 raise SealedFileInvalid(problem="what arrived is not what the manifest names")
             yield self._commit(site_id, signed, manifest)
 
-    def submissions(self, site_id: SiteId | None = None, *, curator: str | None = None) -> Sequence[Submission]:
-        """What was received, by site and sequence number; with a `curator`, only what is sealed to that curator."""
+    def page(self, *, site_id: SiteId | None, curator: str | None, after: int, limit: int) -> Page:
+        """What was received after the submission of that number, oldest first, at most `limit` (0: a whole page).
+
+        With a `curator`, only what is sealed to that curator.
+        """
+        limit = min(limit or PAGE, PAGE)
         with self._store.read() as reading:
-            rows = reading.submissions(site_id)
-            if curator is None:
-                return rows
-            own = {name for name in {row.agreement for row in rows} if _curator_of(reading, name) == curator}
-            return [row for row in rows if row.agreement in own]
+            rows = reading.listed_submissions(
+                site_id=site_id, curator=curator, after=min(after, LARGEST_NUMBER), limit=limit + 1
+            )
+            is_last = len(rows) <= limit
+            sequences = reading.sequences(site_id) if is_last and curator is None else ()
+        return Page(rows[:limit], 0 if is_last else rows[limit - 1].number, sequences)
 
     def submission(self, reference: str, *, curator: str | None = None) -> Submission:
         """One of them; raises `NotFound`, also when it is sealed to another curator."""
         with self._store.read() as reading:
             row = _submission(reading, reference)
-            if curator is not None and _curator_of(reading, row.agreement) != curator:
-                raise NotFound("sealed to another curator", kind="submission", name=reference)
-            return row
+        if curator is not None and row.curator != curator:
+            raise NotFound("sealed to another curator", kind="submission", name=reference)
+        return row
 
     def fetch(self, curator: str, reference: str) -> tuple[FetchedStudy, Iterator[bytes]]:
         """A sealed study for the curator it is sealed to: what the store has on it, then the ciphertext.
@@ -169,8 +187,8 @@ class SubmissionService:
         self._check_agreed(reading, site_id, manifest)
         return manifest
 
-    def _check_agreed(self, reading: Reading, site_id: SiteId, manifest: Manifest) -> None:
-        """Compare a verified manifest with the site's agreement, which may have changed since it was last asked.
+    def _check_agreed(self, reading: Reading, site_id: SiteId, manifest: Manifest) -> AgreementTerms:
+        """The terms that a verified manifest fits; they may have changed since they were last asked.
 
         Raises `NotFound`, `AgreementNotExecuted`, `AgreementModeNotAllowed`, `ProtocolMismatch`, `ManifestInvalid`.
         """
@@ -188,6 +206,7 @@ class SubmissionService:
             raise ManifestInvalid(problem=f"the study is larger than the {self._limits.study} bytes taken here")
         if not set(manifest.modalities) <= set(terms.scope.modalities):
             raise ManifestInvalid(problem="a modality is outside the agreement's scope")
+        return terms
 
     def _admit(self, site_id: SiteId, manifest: Manifest) -> None:
         """Record which site uploads this study, if it fits the site's limit together with its other unfinished uploads.
@@ -230,7 +249,7 @@ class SubmissionService:
             committed = work.submission(key)
             has_row = committed is not None and blob_name(committed) == name
             try:
-                self._check_still_agreed(work, site_id, manifest, now)
+                terms = self._check_still_agreed(work, site_id, manifest, now)
             except RicordError:
                 if not has_row:
                     self._blobs.withdraw(name)
@@ -255,6 +274,8 @@ class SubmissionService:
             work.add_submission(
                 Submission(
                     id=key,
+                    number=event.number,
+                    curator=terms.curator.name,
                     study=manifest.study,
                     manifest=signed,
                     receipt=signed_receipt,
@@ -264,11 +285,14 @@ class SubmissionService:
             )
         return signed_receipt
 
-    def _check_still_agreed(self, reading: Reading, site_id: SiteId, manifest: Manifest, now: datetime) -> None:
+    def _check_still_agreed(
+        self, reading: Reading, site_id: SiteId, manifest: Manifest, now: datetime
+    ) -> AgreementTerms:
         """The agreement may have been suspended, the certificates revoked, while the bytes came in."""
-        self._check_agreed(reading, site_id, manifest)
+        terms = self._check_agreed(reading, site_id, manifest)
         if not is_member_now(reading, Role.SITE, site_id, now):
             raise CertificateForeign("revoked during the upload", peer=f"site/{site_id}")
+        return terms
 
 
 def submission_id(study: Manifest | Submission) -> Sha256:
@@ -287,10 +311,6 @@ def _submission(reading: Reading, reference: str) -> Submission:
     if row is None:
         raise NotFound(kind="submission", name=reference)
     return row
-
-
-def _curator_of(reading: Reading, agreement: AgreementId) -> str:
-    return terms_of(agreement_of(reading, agreement)).curator.name
 
 
 def _chunks_of(path: Path) -> Iterator[bytes]:

@@ -1,5 +1,6 @@
 """Sealed studies on the wire; each method is one call of the service."""
 
+import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -11,15 +12,15 @@ from coordinator.submission.service import SubmissionService
 from coordinator.submission.streams import Streams, idle_timeout
 from coordinator.trust.interceptor import peer_of
 from shared.crypto.pki import Role
-from shared.errors import InvalidArgument, SignatureInvalid
+from shared.errors import InvalidArgument
 from shared.ids import SiteId
 from shared.proto.ricord.v1 import submission_pb2 as pb
 from shared.proto.ricord.v1.submission_pb2_grpc import SubmissionServiceServicer
-from shared.signed import Signed, to_manifest
+from shared.signed import Signed
 from shared.wire import from_signed, to_signed, to_timestamp
 
 if TYPE_CHECKING:
-    from coordinator.store.records import Submission
+    from coordinator.store.records import ListedSubmission, Submission
 
 
 class SubmissionServicer(SubmissionServiceServicer):
@@ -52,14 +53,17 @@ class SubmissionServicer(SubmissionServiceServicer):
         self, request: pb.ListSubmissionsRequest, context: grpc.ServicerContext
     ) -> pb.ListSubmissionsResponse:
         """What was received, and what is missing."""
-        rows = self._service.submissions(
-            SiteId(request.site_id) if request.site_id else None, curator=_curator(context)
+        page = self._service.page(
+            site_id=SiteId(request.site_id) if request.site_id else None,
+            curator=_curator(context),
+            after=request.after,
+            limit=request.limit,
         )
-        numbers = [(row.site_id, row.sequence) for row in rows]
         return pb.ListSubmissionsResponse(
-            submissions=[_message(row) for row in rows],
-            gaps=[pb.SequenceGap(**gap.model_dump()) for gap in gaps(numbers)],
-            repeats=[pb.SequenceRepeat(**repeat.model_dump()) for repeat in repeats(numbers)],
+            submissions=[_message(row, row.manifest) for row in page.rows],
+            gaps=[pb.SequenceGap(**gap.model_dump()) for gap in gaps(page.sequences)],
+            repeats=[pb.SequenceRepeat(**repeat.model_dump()) for repeat in repeats(page.sequences)],
+            next=page.next,
         )
 
     def GetSubmission(
@@ -68,7 +72,9 @@ class SubmissionServicer(SubmissionServiceServicer):
         """One, with what was signed about it."""
         row = self._service.submission(request.id, curator=_curator(context))
         return pb.GetSubmissionResponse(
-            submission=_message(row), manifest=to_signed(row.manifest), receipt=to_signed(row.receipt)
+            submission=_message(row, row.manifest.model_dump_json()),
+            manifest=to_signed(row.manifest),
+            receipt=to_signed(row.receipt),
         )
 
     def Fetch(self, request: pb.FetchRequest, context: grpc.ServicerContext) -> Iterator[pb.FetchResponse]:
@@ -76,7 +82,7 @@ class SubmissionServicer(SubmissionServiceServicer):
         fetched, chunks = self._service.fetch(peer_of(context).name, request.id)
         agreement = fetched.agreement
         header = pb.FetchHeader(
-            submission=_message(fetched.row),
+            submission=_message(fetched.row, fetched.row.manifest.model_dump_json()),
             manifest=to_signed(fetched.row.manifest),
             site_verify_key=fetched.site_key,
             consent=to_signed(agreement.consent) if agreement.consent else None,
@@ -105,25 +111,26 @@ def _step(step: int | Signed) -> pb.UploadResponse:
     return pb.UploadResponse(durable=step)
 
 
-def _message(row: "Submission") -> pb.Submission:
-    """A row as a message; one whose manifest cannot be read is named, and hides no other."""
-    message = pb.Submission(
-        id=row.id,
-        site_id=row.site_id,
-        study=row.study,
-        agreement_id=row.agreement,
-        agreement_version=row.agreement_version,
-        sequence=row.sequence,
-        contents_sha256=row.contents_sha256,
-        ciphertext_sha256=row.ciphertext_sha256,
-        ciphertext_size=row.ciphertext_size,
-        received_at=to_timestamp(row.received_at),
-    )
+def _message(row: "Submission | ListedSubmission", manifest: str) -> pb.Submission:
+    """A row and the JSON of its signed manifest as a message; one that cannot be read is named."""
     try:
-        manifest = to_manifest(row.manifest).manifest
-    except SignatureInvalid:
-        message.problem = "its stored manifest cannot be read"
-    else:
-        message.series_count, message.instance_count = manifest.series_count, manifest.instance_count
-        message.modalities.extend(manifest.modalities)
-    return message
+        stated = json.loads(json.loads(manifest)["document"])
+        return pb.Submission(
+            id=row.id,
+            number=row.number,
+            site_id=row.site_id,
+            study=row.study,
+            agreement_id=row.agreement,
+            agreement_version=row.agreement_version,
+            sequence=row.sequence,
+            contents_sha256=row.contents_sha256,
+            ciphertext_sha256=row.ciphertext_sha256,
+            ciphertext_size=row.ciphertext_size,
+            series_count=stated["series_count"],
+            instance_count=stated["instance_count"],
+            modalities=stated["modalities"],
+            received_at=to_timestamp(row.received_at),
+        )
+    except (KeyError, TypeError, ValueError):
+        problem = "its stored row cannot be read"
+        return pb.Submission(id=row.id, number=row.number, site_id=row.site_id, problem=problem)

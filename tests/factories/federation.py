@@ -188,20 +188,22 @@ def running_federation(folder: Path, **changes: object) -> Iterator[Federation]:
         yield federation
 
 
-def sealed_study(site: SiteHome, member: Membership, *, sequence: int = 1, slices: int = 3) -> Sealed:
-    """A new sealed study of a site in its outbox; `slices` makes it larger."""
+def sealed_study(
+    site: SiteHome, member: Membership, *, sequence: int = 1, slices: int = 3, study: str = "study-1"
+) -> Sealed:
+    """A new sealed study of a site in its outbox; `slices` makes it larger, `study` another one."""
     folder = site.folder / "work" / f"made-{secrets.token_hex(4)}"
-    study = deidentify(
-        make_included(make_received(folder / "spool", make_ct(slices=slices))),
+    deidentified = deidentify(
+        make_included(make_received(folder / "spool", make_ct(slices=slices, study=study))),
         profile=load_protocol().profile,
         pseudonyms=Pseudonyms(load_secret(site.pseudonym_key), member.site_id),
         out=folder / "deidentified",
     )
-    assert isinstance(study, Deidentified)
+    assert isinstance(deidentified, Deidentified)
     return seal(
         Validated(
-            study=study,
-            digests={instance.sop_instance_uid: digest_of(instance.path) for instance in study.instances},
+            study=deidentified,
+            digests={instance.sop_instance_uid: digest_of(instance.path) for instance in deidentified.instances},
             report_sha256=Sha256("c" * 64),
             checked_at=datetime.now(UTC),
         ),

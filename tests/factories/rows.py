@@ -17,6 +17,8 @@ def make_submission(number: int, site_id: SiteId = SITE_ID) -> Submission:
     signed = Signed(document=f'{{"n":{number}}}', signature="c2ln")
     return Submission(
         id=Sha256(f"{number:064x}"),
+        number=number,
+        curator="curator",
         site_id=site_id,
         contents_sha256=Sha256(f"{number:064x}"),
         agreement=AGREEMENT,

@@ -155,6 +155,7 @@ class Submission(_message.Message):
     MODALITIES_FIELD_NUMBER: _builtins.int
     RECEIVED_AT_FIELD_NUMBER: _builtins.int
     PROBLEM_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     site_id: _builtins.str
     study: _builtins.str
@@ -167,7 +168,9 @@ class Submission(_message.Message):
     series_count: _builtins.int
     instance_count: _builtins.int
     problem: _builtins.str
-    """Why counts and modalities are absent; empty unless the stored manifest cannot be read."""
+    """Why all else but id, site and number is absent; empty unless the stored row cannot be read."""
+    number: _builtins.int
+    """Rises with each arrival: what a list goes on after."""
     @_builtins.property
     def modalities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -189,10 +192,11 @@ class Submission(_message.Message):
         modalities: _abc.Iterable[_builtins.str] | None = ...,
         received_at: _timestamp_pb2.Timestamp | None = ...,
         problem: _builtins.str = ...,
+        number: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["received_at", b"received_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement_id", b"agreement_id", "agreement_version", b"agreement_version", "ciphertext_sha256", b"ciphertext_sha256", "ciphertext_size", b"ciphertext_size", "contents_sha256", b"contents_sha256", "id", b"id", "instance_count", b"instance_count", "modalities", b"modalities", "problem", b"problem", "received_at", b"received_at", "sequence", b"sequence", "series_count", b"series_count", "site_id", b"site_id", "study", b"study"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement_id", b"agreement_id", "agreement_version", b"agreement_version", "ciphertext_sha256", b"ciphertext_sha256", "ciphertext_size", b"ciphertext_size", "contents_sha256", b"contents_sha256", "id", b"id", "instance_count", b"instance_count", "modalities", b"modalities", "number", b"number", "problem", b"problem", "received_at", b"received_at", "sequence", b"sequence", "series_count", b"series_count", "site_id", b"site_id", "study", b"study"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -257,16 +261,24 @@ class ListSubmissionsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SITE_ID_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
     site_id: _builtins.str
     """Empty: every site."""
+    after: _builtins.int
+    """Submissions numbered above this one, in the order of their arrival."""
+    limit: _builtins.int
+    """0: a whole page, which is also the most."""
     def __init__(
         self,
         *,
         site_id: _builtins.str = ...,
+        after: _builtins.int = ...,
+        limit: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["site_id", b"site_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "limit", b"limit", "site_id", b"site_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -279,10 +291,15 @@ class ListSubmissionsResponse(_message.Message):
     SUBMISSIONS_FIELD_NUMBER: _builtins.int
     GAPS_FIELD_NUMBER: _builtins.int
     REPEATS_FIELD_NUMBER: _builtins.int
+    NEXT_FIELD_NUMBER: _builtins.int
+    next: _builtins.int
+    """The `after` of the next page; 0 with the last one."""
     @_builtins.property
     def submissions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Submission]: ...
     @_builtins.property
-    def gaps(self) -> _containers.RepeatedCompositeFieldContainer[Global___SequenceGap]: ...
+    def gaps(self) -> _containers.RepeatedCompositeFieldContainer[Global___SequenceGap]:
+        """With the last page, and to coordinators only; so are repeats."""
+
     @_builtins.property
     def repeats(self) -> _containers.RepeatedCompositeFieldContainer[Global___SequenceRepeat]: ...
     def __init__(
@@ -291,10 +308,11 @@ class ListSubmissionsResponse(_message.Message):
         submissions: _abc.Iterable[Global___Submission] | None = ...,
         gaps: _abc.Iterable[Global___SequenceGap] | None = ...,
         repeats: _abc.Iterable[Global___SequenceRepeat] | None = ...,
+        next: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["gaps", b"gaps", "repeats", b"repeats", "submissions", b"submissions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gaps", b"gaps", "next", b"next", "repeats", b"repeats", "submissions", b"submissions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -19,7 +19,7 @@ from tests.peers import postgres_url
 DIGEST = load_protocol().digest
 
 
-def found(home: Home, **changes: object) -> None:
+def create(home: Home, **changes: object) -> None:
     """What `init` does."""
     settings = make_settings(**changes)
     create_federation(home, settings, settings_text(settings), protocol_digest=DIGEST)
@@ -30,7 +30,7 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def found_until(home: Home, step: int) -> bool:
+def create_until(home: Home, step: int) -> bool:
     """Found, and end at the `step`-th file that gets its name; whether it ended before it was done."""
     rename, steps = Path.replace, count(1)
 
@@ -42,7 +42,7 @@ def found_until(home: Home, step: int) -> bool:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Path, "replace", end)
         try:
-            found(home)
+            create(home)
         except KeyboardInterrupt:
             return True
     return False
@@ -52,12 +52,12 @@ def test_a_founding_cut_short_anywhere_is_repeated(tmp_path: Path) -> None:
     """Whatever file came last, the same command goes on: one federation, founded once, whose certificates hold."""
     for step in count(1):
         home = Home(tmp_path / f"home-{step}")
-        ended = found_until(home, step)
+        ended = create_until(home, step)
         assert home.settings_file.exists() is not ended
         if not ended:
             break
         root = home.root.read_bytes() if home.authority_key.exists() else None
-        found(home, advertised_host="ricord.example.org")
+        create(home, advertised_host="ricord.example.org")
         settings = home.settings()
         identity, store = open_identity(home, settings, protocol_digest=DIGEST), open_home_store(home, settings)
         assert root in (None, identity.root), "the root is made once"
@@ -73,13 +73,13 @@ def test_a_founding_cut_short_anywhere_is_repeated(tmp_path: Path) -> None:
 def test_what_another_founded_is_not_touched(tmp_path: Path) -> None:
     """Neither a folder with another federation's root, nor a database that another home founded."""
     first, second = Home(tmp_path / "first"), Home(tmp_path / "second")
-    found(first)
+    create(first)
     first.settings_file.unlink()
     before = files(first.folder)
     with pytest.raises(HomeExists):
-        found(first, federation="other-federation")
+        create(first, federation="other-federation")
     with pytest.raises(InvalidArgument, match="another home"):
-        found(second, database=f"sqlite:///{first.folder / 'coordinator.sqlite'}")
+        create(second, database=f"sqlite:///{first.folder / 'coordinator.sqlite'}")
     assert files(first.folder) == before
     assert files(second.folder) == {}
 
@@ -102,17 +102,17 @@ def test_a_bad_database_has_a_sentence_and_leaves_nothing(
     """It is named without its URL, which may hold a password; with a good one the same folder is founded."""
     home = Home(tmp_path / "home")
     with pytest.raises(error) as caught:
-        found(home, database=database)
+        create(home, database=database)
     assert "secret" not in f"{caught.value!r}{caught.value}{caught.value.private}{caught.value.fields}"
     assert not home.folder.exists()
-    found(home)
+    create(home)
 
 
 def test_a_missing_password_file_is_named(tmp_path: Path) -> None:
     """By its path, before anything is made."""
     home, database = Home(tmp_path / "home"), "postgresql+psycopg://user@127.0.0.1:1/x"
     with pytest.raises(SourceMissing, match="no-such-file"):
-        found(home, database=database, database_password_file=tmp_path / "no-such-file")
+        create(home, database=database, database_password_file=tmp_path / "no-such-file")
     assert not home.folder.exists()
 
 

@@ -72,8 +72,14 @@ def test_a_row_that_cannot_be_read_is_named_and_hides_no_other(
         sealed = sealed_bytes(site, membership, 9, sequence=sequence)
         list(service.receive(membership.site_id, of_manifest(sealed.manifest), 0, [sealed.ciphertext.read_bytes()]))
     old = of_manifest(sealed_bytes(site, membership, 9, sequence=42, instance_count=2**40).manifest)
-    last = service.submissions(membership.site_id)[-1]
-    bad = {"id": Sha256("b" * 64), "contents_sha256": Sha256("b" * 64), "sequence": 42, "manifest": old}
+    last = service.submission(service.page(site_id=membership.site_id, curator=None, after=0, limit=0).rows[-1].id)
+    bad = {
+        "id": Sha256("b" * 64),
+        "contents_sha256": Sha256("b" * 64),
+        "sequence": 42,
+        "manifest": old,
+        "number": 2**40,
+    }
     with store.begin() as work:
         work.add_submission(last.model_copy(update=bad))
     with federation.operator() as channel:

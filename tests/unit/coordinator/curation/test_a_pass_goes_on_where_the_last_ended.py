@@ -1,0 +1,59 @@
+"""A curator asks for what came after the last study that it opened, and for each that failed again."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from coordinator.cli import app
+from coordinator.commands.curate import _open
+from coordinator.curation.fetching import Fetcher
+from shared.proto.ricord.v1 import submission_pb2 as pb
+from shared.proto.ricord.v1.submission_pb2_grpc import SubmissionServiceStub
+from site_node.submit.client import submitting
+from tests.factories.federation import running_federation, sealed_study
+
+
+def test_every_study_is_opened_once_and_a_failed_one_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over lists of two a page: the position stays before the first study that failed, and goes on once it opens."""
+    monkeypatch.setattr("coordinator.submission.service.PAGE", 2)
+    asked, submissions = list[int](), Fetcher.submissions
+
+    def ask(fetcher: Fetcher, after: int = 0) -> tuple[pb.Submission, ...]:
+        asked.append(after)
+        return submissions(fetcher, after)
+
+    monkeypatch.setattr(Fetcher, "submissions", ask)
+    with running_federation(tmp_path) as federation:
+        curator = federation.curator()
+        home, member = federation.site("Paged Hospital")
+        with submitting(home, member) as submit:
+            for sequence in range(1, 6):
+                submit(sealed_study(home, member, sequence=sequence, study=f"study-{sequence}"))
+        with federation.reading() as reading:
+            numbers = [row.number for row in reading.submissions()]
+        files = sorted((federation.home.blobs / "sealed").rglob("*.age"), key=lambda path: path.stat().st_mtime)
+        third = files[2].read_bytes()
+        files[2].write_bytes(third[:-1])
+        first = _open(curator, None, as_json=True)
+        assert (first.whole, first.last) == (False, numbers[1])
+        files[2].write_bytes(third)
+        second = _open(curator, None, after=first.last, as_json=True)
+        assert (second.whole, second.last) == (True, numbers[4])
+        third_pass = _open(curator, None, after=second.last, as_json=True)
+        assert (third_pass.whole, third_pass.last) == (True, numbers[4])
+        assert asked == [0, numbers[1], numbers[4]]
+        assert len(list(curator.opened.glob("*/*"))) == 5
+        with federation.operator() as channel:
+            stub = SubmissionServiceStub(channel)
+            page = stub.ListSubmissions(pb.ListSubmissionsRequest(after=numbers[0], limit=3))
+            assert [row.number for row in page.submissions] == numbers[1:3]
+            assert (page.next, len(page.gaps)) == (numbers[2], 0)
+            beyond = stub.ListSubmissions(pb.ListSubmissionsRequest(after=2**64 - 1, limit=2**32 - 1))
+            assert (len(beyond.submissions), beyond.next) == (0, 0)
+        command = ["--home", str(federation.home.folder), "submission", "list", "--json"]
+        listed = json.loads(CliRunner().invoke(app, command).output)
+        assert [row["number"] for row in listed["submissions"]] == numbers
+        listed = json.loads(CliRunner().invoke(app, [*command, "--limit", "1", "--after", str(numbers[2])]).output)
+        assert [row["number"] for row in listed["submissions"]] == [listed["next"]] == [numbers[3]]

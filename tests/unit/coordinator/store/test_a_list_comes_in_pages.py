@@ -1,0 +1,75 @@
+"""Submissions are read a page at a time, and the pages make the whole, in both databases."""
+
+from itertools import product
+
+from sqlalchemy import Column, MetaData, Table, create_engine
+
+from coordinator.store import sql, tables
+from coordinator.store.sql import SqlStore, open_store
+from coordinator.store.work import _plain
+from shared.ids import SiteId
+from shared.signed import Signed
+from tests.factories.rows import AGREEMENT, NOW, make_submission
+
+
+def test_submissions_are_read_in_pages_that_make_the_whole(store: SqlStore) -> None:
+    """In the order of arrival, whatever the sequence numbers; of all, of one site, of one curator."""
+    rows = [
+        make_submission(number, SiteId(f"{1 + number % 3}00001")).model_copy(
+            update={"sequence": 50 - number, "curator": "other" if number % 2 else "curator"}
+        )
+        for number in range(1, 30)
+    ]
+    with store.begin() as work:
+        for row in reversed(rows):
+            work.add_submission(row)
+    with store.read() as reading:
+        for site_id, curator in product((None, SiteId("100001")), (None, "other", "nobody")):
+            after, listed = 0, list[str]()
+            while page := reading.listed_submissions(site_id=site_id, curator=curator, after=after, limit=4):
+                listed += [row.id for row in page]
+                after = page[-1].number
+            assert listed == [
+                row.id for row in rows if site_id in (None, row.site_id) and curator in (None, row.curator)
+            ]
+        assert reading.submissions(after=7, limit=3) == rows[7:10]
+        assert reading.sequences() == sorted((row.site_id, row.sequence) for row in rows)
+        [first] = reading.listed_submissions(site_id=None, curator=None, after=0, limit=1)
+        expected = rows[0].model_copy(update={"manifest": Signed.model_validate_json(first.manifest)})
+        assert expected == rows[0]
+        assert all(getattr(rows[0], name) == getattr(first, name) for name in first._fields[:-1])
+
+
+def test_submissions_of_an_older_store_get_number_and_curator(url: str) -> None:
+    """From the event of their arrival and from their agreement; a row without them is listed first."""
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        sql._migrate(connection, "0002")
+        kept = [column for column in tables.submissions.columns if column.name not in ("number", "curator")]
+        older = Table("submissions", MetaData(), *(Column(column.name, column.type) for column in kept))
+        old = {column.name: _plain(make_submission(1))[column.name] for column in kept}
+        for number in (1, 2, 3):
+            changed = {"id": f"{number:064x}", "contents_sha256": f"{number:064x}"}
+            if number == 3:
+                changed["agreement"] = "A-000000000000"
+            connection.execute(older.insert().values({**old, **changed}))
+        terms = '{"curator":{"name":"anna"}}'
+        connection.execute(
+            tables.agreements.insert().values(
+                id=AGREEMENT, site_name="x", state="executed", version=1, terms=terms, changed_at=NOW
+            )
+        )
+        events = [(1, "site invited", "x"), (2, "study received", f"{2:064x}"), (3, "study received", f"{1:064x}")]
+        for event_number, action, about in events:
+            event = {"number": event_number, "at": NOW, "actor": "a", "action": action, "object": about}
+            connection.execute(tables.events.insert().values(**event, result="done", digest="0" * 64))
+    engine.dispose()
+    opened = open_store(url)
+    with opened.read() as reading:
+        listed = reading.submissions()
+    assert [(row.id[-1], row.number, row.curator) for row in listed] == [
+        ("3", 0, ""),
+        ("2", 2, "anna"),
+        ("1", 3, "anna"),
+    ]
+    opened.close()
