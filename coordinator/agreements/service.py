@@ -10,6 +10,7 @@ from coordinator.agreements.lookup import agreement_of, site_of
 from coordinator.agreements.text import agreement_text, text_digest
 from coordinator.home.identity import Clock, Identity, utc_now
 from coordinator.store.interface import Reading, Store, Work
+from coordinator.store.paging import read_page
 from coordinator.store.records import Agreement
 from coordinator.trust import tokens
 from coordinator.trust.tokens import IssuedToken
@@ -32,6 +33,8 @@ from shared.ids import RESERVED_SITE_IDS, AgreementId, SiteId
 from shared.manifest import canonical_json
 from shared.signed import Signed
 from shared.token import TokenKind
+
+PAGE = 100  # agreements, each with its terms three times over
 
 
 class Draft(Frozen):
@@ -106,20 +109,22 @@ class AgreementService:
                 work.revoke(Role.SITE, site.site_id, self._now())
             return self._save(work, terminated, actor, "agreement terminated")
 
-    def agreements(self) -> Sequence[Agreement]:
-        """Every agreement as it stands now."""
+    def agreements(self, *, after: str, limit: int) -> tuple[Sequence[Agreement], bool]:
+        """Agreements as they stand now, of sites named after `after`, at most `limit`; whether there are more."""
         with self._store.read() as reading:
-            return [self._as_of_now(agreement) for agreement in reading.agreements()]
+            rows, more = read_page(lambda limit: reading.agreements(after=after, limit=limit), limit, PAGE)
+        return [self._as_of_now(agreement) for agreement in rows], more
 
     def agreement(self, reference: str) -> Agreement:
         """One agreement as it stands now; raises `NotFound`."""
         with self._store.read() as reading:
             return self._as_of_now(agreement_of(reading, reference))
 
-    def site_ids(self) -> dict[str, SiteId]:
-        """SITEIDs by site name, of the sites that have one."""
+    def site_ids(self, *agreements: Agreement) -> dict[str, SiteId]:
+        """SITEIDs by site name, of the agreements' sites that have one."""
         with self._store.read() as reading:
-            return {site.name: site.site_id for site in reading.sites() if site.site_id}
+            sites = [site_of(reading, agreement.site_name) for agreement in agreements]
+        return {site.name: site.site_id for site in sites if site.site_id}
 
     def _terms(self, reading: Reading, draft: Draft, agreement: Agreement) -> AgreementTerms:
         return AgreementTerms(

@@ -36,10 +36,12 @@ class AgreementServicer(AgreementServiceServicer):
     def ListAgreements(
         self, request: pb.ListAgreementsRequest, context: grpc.ServicerContext
     ) -> pb.ListAgreementsResponse:
-        """All of them."""
-        site_ids = self._service.site_ids()
+        """A page of them."""
+        rows, more = self._service.agreements(after=request.after, limit=request.limit)
+        site_ids = self._service.site_ids(*rows)
         return pb.ListAgreementsResponse(
-            agreements=[agreement_message(agreement, site_ids) for agreement in self._service.agreements()]
+            agreements=[agreement_message(agreement, site_ids) for agreement in rows],
+            next=rows[-1].site_name if more else "",
         )
 
     def GetAgreement(self, request: pb.GetAgreementRequest, context: grpc.ServicerContext) -> pb.GetAgreementResponse:
@@ -73,7 +75,7 @@ class AgreementServicer(AgreementServiceServicer):
         return pb.TerminateAgreementResponse(agreement=self._message(terminated))
 
     def _message(self, agreement: "Agreement") -> pb.Agreement:
-        return agreement_message(agreement, self._service.site_ids())
+        return agreement_message(agreement, self._service.site_ids(agreement))
 
 
 def agreement_message(agreement: "Agreement", site_ids: Mapping[str, SiteId]) -> pb.Agreement:

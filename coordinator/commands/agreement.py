@@ -6,7 +6,7 @@ import typer
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from coordinator.commands.operator_channel import operator_channel
-from coordinator.commands.output import AsJson, end_of, home_of, moment, plain, show_all
+from coordinator.commands.output import AsJson, end_of, every_page, home_of, moment, plain, show_all
 from shared.agreement import AgreementTerms, Consent, terms_sentences
 from shared.errors import InvalidArgument, next_step
 from shared.proto.ricord.v1 import agreement_pb2 as pb
@@ -57,7 +57,7 @@ def draft(
 def list_agreements(context: typer.Context, as_json: AsJson = False) -> None:
     """Every agreement and where it stands."""
     with operator_channel(home_of(context)) as channel:
-        answer = AgreementServiceStub(channel).ListAgreements(pb.ListAgreementsRequest(), timeout=UNARY_SECONDS)
+        answer = every_page(AgreementServiceStub(channel).ListAgreements, pb.ListAgreementsRequest())
     columns = ("id", "site_name", "site_id", "state", "version", "changed_at")
     show_all("Agreements", answer.agreements, columns, as_json=as_json)
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -13,6 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from coordinator.commands.home_folder import folder_of
 from coordinator.home.settings import Home
 from shared.terminal import print_json, print_table
+from shared.wire import UNARY_SECONDS
 
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\S*\Z")
 _LONGEST = 100  # characters without a space; `--json` shows everything
@@ -28,6 +29,17 @@ def home_of(context: typer.Context) -> Home:
 def plain(message: Message) -> dict[str, Any]:
     """A message with its own field names: moments as ISO text, states as words, bytes as the JSON in them."""
     return {field.name: _value(message, field) for field in message.DESCRIPTOR.fields}
+
+
+def every_page(call: Callable[..., Any], request: Any) -> Any:
+    """A list as one message: page after page, or the single page of a request that has a limit."""
+    whole = call(request, timeout=UNARY_SECONDS)
+    while whole.next and not request.limit:
+        request.after = whole.next
+        page = call(request, timeout=UNARY_SECONDS)
+        whole.MergeFrom(page)
+        whole.next = page.next
+    return whole
 
 
 def show(message: Message, *, as_json: bool) -> None:

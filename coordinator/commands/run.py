@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from coordinator.commands.operator_channel import operator_channel
-from coordinator.commands.output import AsJson, home_of, show, show_all
+from coordinator.commands.output import AsJson, every_page, home_of, show, show_all
 from coordinator.home.settings import PROGRAM
 from shared.errors import SourceMissing
 from shared.manifest import canonical_json
@@ -40,7 +40,7 @@ def start(
 def list_runs(context: typer.Context, as_json: AsJson = False) -> None:
     """Every run."""
     with operator_channel(home_of(context)) as channel:
-        answer = FederationServiceStub(channel).ListRuns(federation_pb2.ListRunsRequest(), timeout=UNARY_SECONDS)
+        answer = every_page(FederationServiceStub(channel).ListRuns, federation_pb2.ListRunsRequest())
     show_all("Runs", answer.runs, ("id", "state", "site_ids", "started_at", "ended_at", "problem"), as_json=as_json)
 
 

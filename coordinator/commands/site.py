@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from coordinator.commands.operator_channel import operator_channel
-from coordinator.commands.output import AsJson, home_of, show, show_all
+from coordinator.commands.output import AsJson, every_page, home_of, show, show_all
 from shared.proto.ricord.v1 import site_pb2 as pb
 from shared.proto.ricord.v1.site_pb2_grpc import SiteServiceStub
 from shared.terminal import make_app
@@ -20,7 +20,7 @@ _COLUMNS = ("name", "site_id", "state", "fingerprint", "enrolled_at", "certifica
 def list_sites(context: typer.Context, as_json: AsJson = False) -> None:
     """Every hospital and where it stands."""
     with operator_channel(home_of(context)) as channel:
-        answer = SiteServiceStub(channel).ListSites(pb.ListSitesRequest(), timeout=UNARY_SECONDS)
+        answer = every_page(SiteServiceStub(channel).ListSites, pb.ListSitesRequest())
     show_all("Sites", answer.sites, _COLUMNS, as_json=as_json)
 
 

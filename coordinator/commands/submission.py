@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from coordinator.commands.operator_channel import operator_channel
-from coordinator.commands.output import AsJson, home_of, plain, show, show_all
+from coordinator.commands.output import AsJson, every_page, home_of, plain, show, show_all
 from shared.proto.ricord.v1 import submission_pb2
 from shared.proto.ricord.v1.submission_pb2_grpc import SubmissionServiceStub
 from shared.terminal import make_app, print_json, print_line
@@ -26,14 +26,8 @@ def list_submissions(
 ) -> None:
     """What was received, and which of each site's sequence numbers did not arrive, or came more than once."""
     request = submission_pb2.ListSubmissionsRequest(site_id=site_id, after=after, limit=limit)
-    answer = submission_pb2.ListSubmissionsResponse()
     with operator_channel(home_of(context)) as channel:
-        while True:
-            page = SubmissionServiceStub(channel).ListSubmissions(request, timeout=UNARY_SECONDS)
-            answer.MergeFrom(page)
-            request.after = answer.next = page.next
-            if limit or not page.next:
-                break
+        answer = every_page(SubmissionServiceStub(channel).ListSubmissions, request)
     if as_json:
         print_json(plain(answer))
         return

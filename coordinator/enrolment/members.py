@@ -9,6 +9,7 @@ from coordinator.agreements.lookup import agreement_of, site_of
 from coordinator.agreements.service import new_agreement
 from coordinator.home.identity import Clock, Identity, utc_now
 from coordinator.store.interface import Reading, Store
+from coordinator.store.paging import read_page
 from coordinator.store.records import Site
 from coordinator.trust import tokens
 from coordinator.trust.tokens import IssuedToken
@@ -18,6 +19,7 @@ from shared.errors import AgreementTransitionInvalid, InvalidArgument, InvalidId
 from shared.frozen import Frozen
 from shared.token import TokenKind
 
+PAGE = 500  # sites
 _LONGEST_NAME = 100
 _INVITABLE = frozenset({State.INTERESTED, State.INVITED, State.DRAFTED})  # a lost token is replaced
 
@@ -84,10 +86,11 @@ class MemberService:
             work.append_event(at=now, actor=actor, action=f"join token issued to {role}", about=subject)
             return token
 
-    def sites(self) -> Sequence[SiteView]:
-        """Every site by name."""
+    def sites(self, *, after: str, limit: int) -> tuple[Sequence[SiteView], bool]:
+        """Sites by name, after a name, at most `limit` (0: a whole page); whether there are more."""
         with self._store.read() as reading:
-            return [self._view(reading, site) for site in reading.sites()]
+            rows, more = read_page(lambda limit: reading.sites(after=after, limit=limit), limit, PAGE)
+            return [self._view(reading, site) for site in rows], more
 
     def site(self, reference: str) -> SiteView:
         """One site by name or SITEID; raises `NotFound`."""

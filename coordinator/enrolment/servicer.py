@@ -114,8 +114,11 @@ class SiteServicer(SiteServiceServicer):
     def ListSites(
         self, request: site_pb2.ListSitesRequest, context: grpc.ServicerContext
     ) -> site_pb2.ListSitesResponse:
-        """All of them."""
-        return site_pb2.ListSitesResponse(sites=[_site(view) for view in self._service.sites()])
+        """A page of them."""
+        views, more = self._service.sites(after=request.after, limit=request.limit)
+        return site_pb2.ListSitesResponse(
+            sites=[_site(view) for view in views], next=views[-1].site.name if more else ""
+        )
 
     def GetSite(self, request: site_pb2.GetSiteRequest, context: grpc.ServicerContext) -> site_pb2.GetSiteResponse:
         """One."""

@@ -6,6 +6,7 @@ from coordinator.federation import registry
 from coordinator.federation.interface import Members
 from coordinator.home.identity import Clock, Identity, utc_now
 from coordinator.store.interface import Store
+from coordinator.store.paging import read_page
 from coordinator.store.records import Node, Run
 from shared.agreement import Mode
 from shared.errors import AgreementModeNotAllowed, ProtocolMismatch
@@ -14,6 +15,7 @@ from shared.federation.plan import Member, PlanRequest, Purpose, complete_plan, 
 from shared.frozen import Frozen
 from shared.ids import Sha256, SiteId
 
+PAGE = 500  # runs
 MODES: dict[Purpose, tuple[Mode, ...]] = {
     "training": (Mode.TRAINING,),
     "statistics": (Mode.COHORT, Mode.STATISTICS),
@@ -68,10 +70,14 @@ class FederationService:
         with self._store.read() as reading:
             return registry.run_of(reading, name)
 
-    def runs(self) -> Sequence[Run]:
-        """Every run, the oldest first."""
+    def runs(self, *, after: str = "", limit: int = 0) -> tuple[Sequence[Run], bool]:
+        """Runs, the oldest first, after the run of that id, at most `limit` (0: a whole page); whether there are more.
+
+        Raises `NotFound`.
+        """
         with self._store.read() as reading:
-            return reading.runs()
+            last = registry.run_of(reading, after) if after else None
+            return read_page(lambda limit: reading.runs(after=last, limit=limit), limit, PAGE)
 
     def stop_run(self, name: str, *, actor: str) -> Run:
         """Ask a run to end; one that has ended stays as it is. Raises `NotFound`."""

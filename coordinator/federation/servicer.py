@@ -32,9 +32,10 @@ class FederationServicer(FederationServiceServicer):
         return wire.GetRunResponse(run=_run(self._service.run(request.id)))
 
     def ListRuns(self, request: wire.ListRunsRequest, context: grpc.ServicerContext) -> wire.ListRunsResponse:
-        """Every run without plan and result."""
-        del request, context
-        return wire.ListRunsResponse(runs=[_run(run, whole=False) for run in self._service.runs()])
+        """A page of runs without plan and result."""
+        del context
+        runs, more = self._service.runs(after=request.after, limit=request.limit)
+        return wire.ListRunsResponse(runs=[_run(run, whole=False) for run in runs], next=runs[-1].id if more else "")
 
     def StopRun(self, request: wire.StopRunRequest, context: grpc.ServicerContext) -> wire.StopRunResponse:
         """Ask a run to end."""

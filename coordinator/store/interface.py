@@ -33,14 +33,14 @@ class Reading(Protocol):
     def site(self, reference: str) -> Site | None:
         """A site by its name or SITEID."""
 
-    def sites(self) -> Sequence[Site]:
-        """Every site, by name."""
+    def sites(self, *, after: str = "", limit: int | None = None) -> Sequence[Site]:
+        """Every site by name, or `limit` at most after a name."""
 
     def agreement(self, agreement_id: AgreementId) -> Agreement | None:
         """An agreement by its id."""
 
-    def agreements(self) -> Sequence[Agreement]:
-        """Every agreement, by site name."""
+    def agreements(self, *, after: str = "", limit: int | None = None) -> Sequence[Agreement]:
+        """Every agreement by site name, or `limit` at most after a name."""
 
     def token(self, digest: Sha256) -> TokenRow | None:
         """A token by the digest of its secret."""
@@ -85,8 +85,8 @@ class Reading(Protocol):
     def run(self, run_id: str) -> Run | None:
         """A federated run by its id."""
 
-    def runs(self, *states: RunState) -> Sequence[Run]:
-        """The runs in one of `states`, of every state when none is named; the oldest first."""
+    def runs(self, *states: RunState, after: Run | None = None, limit: int | None = None) -> Sequence[Run]:
+        """The runs in one of `states`, of every state when none is named; the oldest first, `limit` after a run."""
 
     def cohort(self, run_id: str) -> Cohort | None:
         """A released table by the id of its run."""

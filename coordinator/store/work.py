@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Table, Text, cast, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Table, Text, and_, cast, delete, insert, or_, select, update
 
 from coordinator.store import audit_chain, tables
 from coordinator.store.audit_chain import AuditEvent
@@ -41,9 +41,10 @@ class SqlWork:
         rows = self._all(Site, tables.sites, or_(row.name == reference, row.site_id == reference))
         return rows[0] if rows else None
 
-    def sites(self) -> Sequence[Site]:
+    def sites(self, *, after: str = "", limit: int | None = None) -> Sequence[Site]:
         """By name."""
-        return self._all(Site, tables.sites, order=tables.sites.c.name)
+        name = tables.sites.c.name
+        return self._all(Site, tables.sites, name > after, order=name, limit=limit)
 
     def put_site(self, site: Site) -> None:
         """Add or replace."""
@@ -61,9 +62,10 @@ class SqlWork:
         """By id."""
         return self._get(Agreement, tables.agreements, id=agreement_id)
 
-    def agreements(self) -> Sequence[Agreement]:
+    def agreements(self, *, after: str = "", limit: int | None = None) -> Sequence[Agreement]:
         """By site name."""
-        return self._all(Agreement, tables.agreements, order=tables.agreements.c.site_name)
+        name = tables.agreements.c.site_name
+        return self._all(Agreement, tables.agreements, name > after, order=name, limit=limit)
 
     def put_agreement(self, agreement: Agreement) -> None:
         """Add or replace."""
@@ -202,11 +204,15 @@ class SqlWork:
         """By id."""
         return self._get(Run, tables.runs, id=run_id)
 
-    def runs(self, *states: RunState) -> Sequence[Run]:
+    def runs(self, *states: RunState, after: Run | None = None, limit: int | None = None) -> Sequence[Run]:
         """By state."""
-        row = tables.runs.c
-        conditions = (row.state.in_(states),) if states else ()
-        return self._all(Run, tables.runs, *conditions, order=(row.created_at, row.id))
+        row, conditions = tables.runs.c, list[ColumnElement[bool]]()
+        if states:
+            conditions.append(row.state.in_(states))
+        if after is not None:
+            at_once = and_(row.created_at == after.created_at, row.id > str(after.id))
+            conditions.append(or_(row.created_at > after.created_at, at_once))
+        return self._all(Run, tables.runs, *conditions, order=(row.created_at, row.id), limit=limit)
 
     def put_run(self, run: Run) -> None:
         """Add or replace."""

@@ -11,6 +11,7 @@ from coordinator.agreements.lookup import agreement_of, site_of, terms_in_force
 from coordinator.home.identity import Clock, Identity, utc_now
 from coordinator.store.blobs import CHUNK, Blobs
 from coordinator.store.interface import Reading, Store, Work
+from coordinator.store.paging import read_page
 from coordinator.store.records import Agreement, ListedSubmission, Submission, Upload
 from coordinator.trust.certificates import is_member_now
 from shared.agreement import AgreementTerms, Mode
@@ -141,14 +142,15 @@ class SubmissionService:
 
         With a `curator`, only what is sealed to that curator.
         """
-        limit = min(limit or PAGE, PAGE)
+        after = min(after, LARGEST_NUMBER)
         with self._store.read() as reading:
-            rows = reading.listed_submissions(
-                site_id=site_id, curator=curator, after=min(after, LARGEST_NUMBER), limit=limit + 1
+            rows, more = read_page(
+                lambda limit: reading.listed_submissions(site_id=site_id, curator=curator, after=after, limit=limit),
+                limit,
+                PAGE,
             )
-            is_last = len(rows) <= limit
-            sequences = reading.sequences(site_id) if is_last and curator is None else ()
-        return Page(rows[:limit], 0 if is_last else rows[limit - 1].number, sequences)
+            sequences = () if more or curator is not None else reading.sequences(site_id)
+        return Page(rows, rows[-1].number if more else 0, sequences)
 
     def submission(self, reference: str, *, curator: str | None = None) -> Submission:
         """One of them; raises `NotFound`, also when it is sealed to another curator."""

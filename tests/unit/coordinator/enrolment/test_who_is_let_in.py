@@ -1,13 +1,16 @@
 """Who may join, and under which names."""
 
+import json
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from coordinator.agreements.service import AgreementService
+from coordinator.cli import app
 from coordinator.enrolment.members import MemberService
 from coordinator.enrolment.service import EnrolmentService
 from coordinator.home.identity import Identity, utc_now
@@ -221,3 +224,16 @@ def test_renewals_are_bounded(tmp_path: Path) -> None:
         federation.time.ahead = timedelta(days=1, seconds=1)
         service.renew(Role.SITE, member.site_id, csr, signed, serial=serial)
         store.close()
+
+
+def test_every_hospital_is_listed_however_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sites and agreements come in pages, which the commands put together."""
+    monkeypatch.setattr("coordinator.enrolment.members.PAGE", 2)
+    monkeypatch.setattr("coordinator.agreements.service.PAGE", 2)
+    names = [f"Hospital {letter}" for letter in "abcde"]
+    with running_federation(tmp_path) as federation:
+        for name in reversed(names):
+            federation.invite(name)
+        for noun, column in (("site", "name"), ("agreement", "site_name")):
+            command = ["--home", str(federation.home.folder), noun, "list", "--json"]
+            assert [row[column] for row in json.loads(CliRunner().invoke(app, command).output)] == names

@@ -228,7 +228,7 @@ def test_a_run_that_was_cut_off_is_taken_up_again(
         worker.execute(pending)
         assert service.run(pending.id).state == "running"
     worker_for(store, identity, sites, tmp_path, threading.Event()).recover_interrupted()
-    assert [run.state for run in service.runs()] == ["pending", "failed"]
+    assert [run.state for run in service.runs()[0]] == ["pending", "failed"]
 
 
 def test_only_sites_under_an_executed_agreement_with_the_mode_take_part(

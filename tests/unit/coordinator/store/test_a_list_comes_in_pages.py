@@ -2,14 +2,19 @@
 
 from itertools import product
 
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import Column, MetaData, Table, create_engine
 
 from coordinator.store import sql, tables
+from coordinator.store.paging import read_page
+from coordinator.store.records import Agreement, Run, Site
 from coordinator.store.sql import SqlStore, open_store
 from coordinator.store.work import _plain
-from shared.ids import SiteId
+from shared.agreement import State
+from shared.ids import AgreementId, SiteId
 from shared.signed import Signed
-from tests.factories.rows import AGREEMENT, NOW, make_submission
+from tests.factories.rows import AGREEMENT, NOW, make_run, make_submission
 
 
 def test_submissions_are_read_in_pages_that_make_the_whole(store: SqlStore) -> None:
@@ -73,3 +78,36 @@ def test_submissions_of_an_older_store_get_number_and_curator(url: str) -> None:
         ("1", 3, "anna"),
     ]
     opened.close()
+
+
+def test_sites_agreements_and_runs_are_read_in_pages_that_make_the_whole(store: SqlStore) -> None:
+    """By name, and runs by their beginning, however many began at one moment."""
+    names = sorted(f"Hospital {letter}" for letter in "acbdefghi")
+    runs = [make_run(number).model_copy(update={"created_at": NOW}) for number in range(5)]
+    runs += [make_run(number) for number in range(5, 9)]
+    with store.begin() as work:
+        for number, name in enumerate(names):
+            agreement = AgreementId(f"A-{number:012x}")
+            work.put_site(Site(name=name, agreement=agreement, recorded_at=NOW))
+            work.put_agreement(Agreement(id=agreement, site_name=name, state=State.INVITED, changed_at=NOW))
+        for run in reversed(runs):
+            work.put_run(run)
+    with store.read() as reading:
+        for size in (1, 2, 4, 9, 20):
+            sites, agreements, pages = list[str](), list[str](), list[Run]()
+            while site_page := reading.sites(after=sites[-1] if sites else "", limit=size):
+                sites += [site.name for site in site_page]
+            while page := reading.agreements(after=agreements[-1] if agreements else "", limit=size):
+                agreements += [agreement.site_name for agreement in page]
+            while run_page := reading.runs(after=pages[-1] if pages else None, limit=size):
+                pages += run_page
+            assert (sites, agreements, pages) == (names, names, runs)
+        assert reading.runs("pending", after=runs[2]) == reading.runs("pending")[3:]
+
+
+@given(st.integers(0, 12), st.integers(0, 12), st.integers(1, 12))
+def test_a_page_is_never_longer_than_its_bound(rows: int, limit: int, most: int) -> None:
+    """And says whether there is more; without a limit it is as long as a page may be."""
+    page, more = read_page(lambda size: range(rows)[:size], limit, most)
+    assert len(page) == min(rows, most, limit or most)
+    assert more is (len(page) < rows)
