@@ -86,5 +86,7 @@ def test_each_study_has_one_receipt_and_each_patient_one_number(federation: Fede
     assert [*home.outbox.iterdir(), *home.spool.iterdir()] == []
     said = log.read_text()
     assert "internal-error" not in said
-    assert "Traceback" not in said, said[said.index("Traceback") :][:4000]
+    # A worker whose owner is killed while it starts finds its pipe at an end; Python says so, and nothing is lost.
+    defects = [part for part in said.split("Traceback")[1:] if not ("spawn_main" in part and "EOFError" in part)]
+    assert not defects, defects[0][:4000]
     assert caught - AT_REST, "no kill came while a study was under way"
