@@ -18,8 +18,6 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[site,coordinator,curation,federation,dev]'
-	# The OCR package asks for the OpenCV that opens windows and so needs display libraries; the one without takes its place.
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --force-reinstall opencv-python-headless==5.0.0.93
 	@touch $@
 
 federation: $(INSTALLED) ## Three hospitals and a coordinator on this machine (ARGS="--keep --data DIR --json FILE")
