@@ -66,21 +66,26 @@ class PixelChecker:
         `PixelsUnreadable`, a frame that cannot be decoded, and `PixelCheckFailed`: neither the worker nor its
         replacement answered. Raises `PixelCheckUnavailable`: the worker cannot start at all.
         """
-        drawn: list[str | None] = [str(picture) for picture in pictures] or [None] * len(stack.frames)
-        request: dict[str, object] = {
-            "frames": [
-                {"path": str(frame.path), "frame": frame.number, "said": frame.declares_text, "picture": picture}
-                for frame, picture in zip(stack.frames, drawn, strict=True)
-            ],
-            "before": stack.before and {"path": str(stack.before.path), "frame": stack.before.number},
-        }
+        wanted = dict(zip(stack.frames, map(str, pictures), strict=True)) if pictures else dict.fromkeys(stack.frames)
+        frames = [
+            {
+                "path": str(frame.path),
+                "frame": frame.number,
+                "photometric": frame.photometric,
+                "said": frame.declares_text,
+                "wanted": frame in wanted,
+                "picture": wanted.get(frame),
+            }
+            for frame in (stack.before, *stack.frames, stack.after)
+            if frame is not None
+        ]
+        request: dict[str, object] = {"frames": frames}
         answer = self._ask(request) or self._ask(request) or {"problem": PixelCheckFailed().code}
-        answers = answer.get("frames") or [answer] * len(stack.frames)
         return [
             error_for(each["problem"], {"package": PACKAGE})
             if "problem" in each
             else tuple(Box(*sides) for sides in each["boxes"])
-            for each in answers
+            for each in answer.get("frames") or [answer] * len(stack.frames)
         ]
 
     def _ask(self, request: dict[str, object]) -> dict[str, Any] | None:

@@ -1,6 +1,6 @@
 """Text in pictures that is not a marker: detection at several sizes, reading of what was detected, the allow-list."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +9,7 @@ from PIL import Image
 from site_node.pixels.allow import is_doubtful, is_marker
 from site_node.pixels.box import Box
 from site_node.pixels.contrast import Picture, Stored, Values, evened, reduced, stretched, thin
-from site_node.pixels.difference import Changes
+from site_node.pixels.difference import Outliers
 from site_node.pixels.models import Models
 from site_node.pixels.regions import Corners, Region, regions
 from site_node.pixels.rules import PixelRules
@@ -43,35 +43,38 @@ class TextFinder:
 
     def find(self, stored: Stored) -> tuple[Box, ...]:
         """Where a picture, `(rows, columns)` or `(rows, columns, 3)`, shows text that is not a marker."""
-        return self._unknown(stored, [*self._large(stored), *self._small(stored)])
+        return self._unknown(stored, self._texts(stored))
 
-    def find_in_stack(self, stack: Sequence[Stored], *, first: bool) -> list[tuple[Box, ...]]:
-        """The same for each frame of a stack: the `first` as a picture by itself, the others by how they change."""
-        boxes_of = [self.find(stack[0]) if first else (), *[()] * (len(stack) - 1)]
-        changes = Changes(reduced(stack[0], 1))
-        for number, stored in enumerate(stack[1:], start=1):
-            if not changes.add(reduced(stored, 1)):
-                boxes_of[number] = self.find(stored)
-        if not changes.detail.any():
-            return boxes_of
+    def find_in_stack(self, stack: Sequence[Stored], ends: Container[int]) -> list[tuple[Box, ...]]:
+        """The same for each frame of a stack: the `ends` by themselves, the others by what stands out of them."""
+        outliers = Outliers([reduced(stored, 1) for stored in stack])
         suspected: dict[int, list[Box]] = {}
-        for region in [*self._large(changes.greatest), *self._small(changes.detail)]:
-            box = box_around(region, 0.5, changes.detail.shape)
-            for number in changes.frames_of(*box):
+        for region in self._small(outliers.detail) if outliers.detail.any() else ():
+            box = box_around(region, 0.5, outliers.detail.shape)
+            for number in outliers.frames_of(*box):
                 suspected.setdefault(number, []).append(box)
-        for number, boxes in suspected.items():
-            if number or first:
-                texts = [region for box in boxes for region in self._closely(stack[number], box)]
-                boxes_of[number] += self._unknown(stack[number], texts)
-        return boxes_of
+        texts: list[tuple[Box, ...]] = []
+        for number, stored in enumerate(stack):
+            if number in ends or number in outliers.unlike:
+                texts.append(self.find(stored))
+            else:
+                boxes = suspected.get(number, ())
+                texts.append(self._unknown(stored, (text for box in boxes for text in self._closely(stored, box))))
+        return texts
 
     def _unknown(self, stored: Stored, texts: Iterable[Region]) -> tuple[Box, ...]:
         apart: list[Region] = []
         for region in texts:
             if not any(other.is_same(region) for other in apart):
                 apart.append(region)
+        if not apart:
+            return ()
         lines = findings(self._read(stored, apart), stored.shape, self._rules)
         return tuple(box_around(line.region, self._rules.detection.margin, stored.shape) for line in lines)
+
+    def _texts(self, stored: Stored) -> Iterator[Region]:
+        yield from self._large(stored)
+        yield from self._small(stored)
 
     def _large(self, stored: Stored) -> list[Region]:
         """Texts that show on a small picture, and on one of half its size."""

@@ -1,11 +1,12 @@
-"""What is new in the frames of a stack, brought together in one picture.
+"""What stands out of the frames of a stack, brought together in one picture, on which the detector runs once.
 
-Text on one frame differs from the frame before it and from the one after; text on all is on the first. So the greatest
-change of each pixel from frame to frame shows all text but that of the first frame, and the detector runs once.
+Text on one frame is not on the frame before it nor on the one after, while edges of organs go on moving the same way
+and so lie between the two. Text on several frames, as white or black as annotations are, begins by a great step.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
-from numpy.typing import NDArray
 
 from site_node.pixels.contrast import Values
 
@@ -13,58 +14,74 @@ _APART = 3  # pixels: twice the width of the strokes of small letters
 _UNLIKE = (
     1.2  # the spread of a change by the frame's own: 0 of equal frames, 1.4 of any two that have nothing in common
 )
+_STEP = 0.4  # of a frame's whole range
+_LIKELIEST = 2  # frames
 _SAMPLED = 4  # every so many pixels
 
 
-class Changes:
-    """The greatest change of each pixel, and of its detail, over frames that are added one after the other."""
+class Outliers:
+    """The greatest outlier of each pixel over the frames of a stack, less what is around it."""
 
-    def __init__(self, first: Values) -> None:
-        self._before = first
-        self._count = 0
-        shape = first.shape[:2]
-        self.greatest: Values = np.zeros(shape, dtype=np.float32)
+    def __init__(self, stack: Sequence[Values]) -> None:
+        shape = stack[0].shape[:2]
         self.detail: Values = np.zeros(shape, dtype=np.float32)
-        self._frame = np.zeros(shape, dtype=np.int16)  # in which the detail changed most
-
-    def add(self, values: Values) -> bool:
-        """Add the next frame; false where it is unlike the one before, and so must be searched by itself."""
-        change = values - self._before
-        sample = (slice(None, None, _SAMPLED),) * 2
-        alike = bool(change[sample].std() <= _UNLIKE * self._before[sample].std())
-        self._before = values
-        self._count += 1
-        if change.ndim == 3:
-            change = np.take_along_axis(change, np.abs(change).argmax(axis=2)[..., None], axis=2)[..., 0]
-        if alike and change.any():
-            _keep(self.greatest, change)
-            changed = _keep(self.detail, _detail(change))
-            self._frame[changed] = self._count
-        return alike
+        self.unlike: set[int] = set()  # frames that have nothing in common with the one before
+        self._frame = np.zeros(shape, dtype=np.int16)  # in which the pixel stands out most
+        still = np.zeros_like(stack[0])
+        steps = [still]
+        for number in range(1, len(stack)):
+            step = stack[number] - stack[number - 1]
+            if _is_unlike(step, stack[number - 1]):
+                self.unlike.add(number)
+                step = still
+            self._add(number - 1, _standing_out(steps[-1], step, _STEP * _range(stack[number - 1])))
+            steps = [step]
 
     def frames_of(self, left: int, top: int, right: int, bottom: int) -> list[int]:
-        """The frames, 0 the first, whose text a rectangle may show: after and before its greatest change."""
-        place = (slice(max(0, top), bottom), slice(max(0, left), right))
-        strong = np.abs(self.detail[place])
-        votes = np.bincount(self._frame[place][strong >= strong.max() / 2])
-        after = int(votes.argmax())
-        return [number for number in (after, after - 1) if number >= 0]
+        """The frames whose text a rectangle most likely shows, and those before them, where it may have ended."""
+        place = (slice(top, bottom), slice(left, right))
+        weights = np.square(self.detail[place]).ravel()
+        likely = np.argsort(np.bincount(self._frame[place].ravel(), weights))[: -_LIKELIEST - 1 : -1]
+        return sorted({int(number) for frame in likely for number in (frame - 1, frame) if number >= 0})
+
+    def _add(self, number: int, outlier: Values) -> None:
+        """Keep what stands out more than in the frames before."""
+        if not outlier.any():
+            return
+        if outlier.ndim == 3:
+            outlier = np.take_along_axis(outlier, np.abs(outlier).argmax(axis=2)[..., None], axis=2)[..., 0]
+        detail = _detail(outlier)
+        greater = np.abs(detail) > np.abs(self.detail)
+        np.copyto(self.detail, detail, where=greater)
+        self._frame[greater] = number
 
 
-def _keep(kept: Values, new: Values) -> NDArray[np.bool_]:
-    """Keep the greater change of each pixel; where it was the new one."""
-    greater: NDArray[np.bool_] = np.abs(new) > np.abs(kept)
-    np.copyto(kept, new, where=greater)
-    return greater
+def _is_unlike(step: Values, before: Values) -> bool:
+    sample = (slice(None, None, _SAMPLED),) * 2
+    return bool(step[sample].std() > _UNLIKE * before[sample].std())
 
 
-def _detail(change: Values) -> Values:
-    """A change less its mean a few pixels away: broad edges of what moved leave little."""
-    detail = np.zeros_like(change)
+def _range(values: Values) -> float:
+    return float(np.ptp(values[::_SAMPLED, ::_SAMPLED]))
+
+
+def _standing_out(before: Values, after: Values, great: float) -> Values:
+    """The step to a frame, where the next step leads back or the step is great; of two steps the lesser."""
+    higher, lower = np.minimum(before, -after), np.maximum(before, -after)
+    outlier = np.maximum(higher, 0, out=higher) + np.minimum(lower, 0, out=lower)
+    steps = np.abs(before) >= great
+    if steps.any():
+        np.copyto(outlier, before, where=steps)
+    return outlier
+
+
+def _detail(values: Values) -> Values:
+    """Values less their mean a few pixels away: broad edges of what moved leave little."""
+    detail = np.zeros_like(values)
     side = _APART
-    middle = change[side:-side, side:-side]
-    around = change[: -2 * side, side:-side] + change[2 * side :, side:-side]
-    around += change[side:-side, : -2 * side]
-    around += change[side:-side, 2 * side :]
+    middle = values[side:-side, side:-side]
+    around = values[: -2 * side, side:-side] + values[2 * side :, side:-side]
+    around += values[side:-side, : -2 * side]
+    around += values[side:-side, 2 * side :]
     detail[side:-side, side:-side] = middle - around * np.float32(0.25)
     return detail

@@ -18,7 +18,8 @@ from site_node.pixels.frame import Frame, Stack
 
 _HEADER = [
     "SOPClassUID", "ImageType", "BurnedInAnnotation", "NumberOfFrames", "Rows", "Columns", "SamplesPerPixel",
-    "SeriesInstanceUID", "InstanceNumber", "ImagePositionPatient", "ImageOrientationPatient",
+    "PhotometricInterpretation", "SeriesInstanceUID", "InstanceNumber", "ImagePositionPatient",
+    "ImageOrientationPatient",
 ]  # fmt: skip
 CT = "1.2.840.10008.5.1.4.1.1.2"
 _DEEPEST = 32  # frames of a stack: more would hide faint text behind the noise of all the others
@@ -33,7 +34,8 @@ def choose_stacks(paths: Iterable[Path]) -> tuple[Stack, ...]:
     for path in sorted(paths):
         header = _header(path)
         frames = [
-            Frame(path, number, _declares_text(header)) for number in range(int(header.get("NumberOfFrames") or 1))
+            Frame(path, number, _photometric(header), _declares_text(header))
+            for number in range(int(header.get("NumberOfFrames") or 1))
         ]
         if _declares_text(header):
             stacks += [Stack((frame,)) for frame in frames]
@@ -43,7 +45,7 @@ def choose_stacks(paths: Iterable[Path]) -> tuple[Stack, ...]:
             matrix = (int(header.Rows), int(header.Columns), int(header.get("SamplesPerPixel") or 1))
             slices.setdefault((str(header.get("SeriesInstanceUID")), *matrix), []).append((path, header))
     for members in slices.values():
-        stacks += _parts([Frame(path, 0) for path in _in_order(members)], members[0][1])
+        stacks += _parts(_in_order(members), members[0][1])
     return tuple(stacks)
 
 
@@ -56,7 +58,7 @@ def read_values(frame: Frame) -> Stored:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pydicom's warnings quote values
             stored = pixel_array(frame.path, index=frame.number)
-            if photometric(frame) == "PALETTE COLOR":
+            if frame.photometric == "PALETTE COLOR":
                 stored = apply_color_lut(stored, pydicom.dcmread(frame.path, stop_before_pixels=True))
     except Exception as error:
         # pydicom and the decoders raise nearly anything on a broken frame; the texts may quote values
@@ -65,12 +67,6 @@ def read_values(frame: Frame) -> Stored:
     if stored.size == 0 or not (stored.ndim == _GREY or colour):
         raise PixelsUnreadable
     return stored if stored.dtype.kind in "iub" else _levelled(stored)
-
-
-def photometric(frame: Frame) -> str:
-    """How a frame's values are meant (PS3.3 C.7.6.3.1.2)."""
-    header = pydicom.dcmread(frame.path, stop_before_pixels=True, specific_tags=["PhotometricInterpretation"])
-    return str(header.PhotometricInterpretation)
 
 
 def _levelled(stored: Stored) -> Stored:
@@ -99,7 +95,9 @@ def _parts(frames: Sequence[Frame], header: pydicom.Dataset) -> Iterator[Stack]:
     """Frames in order, as stacks that follow each other."""
     deep = max(1, min(_DEEPEST, _LARGEST // max(1, int(header.Rows) * int(header.Columns))))
     for start in range(0, len(frames), deep):
-        yield Stack(tuple(frames[start : start + deep]), frames[start - 1] if start else None)
+        after = start + deep
+        beside = (frames[start - 1] if start else None, frames[after] if after < len(frames) else None)
+        yield Stack(tuple(frames[start:after]), *beside)
 
 
 def _is_slice(header: pydicom.Dataset) -> bool:
@@ -108,17 +106,26 @@ def _is_slice(header: pydicom.Dataset) -> bool:
     return header.SOPClassUID == CT and "LOCALIZER" not in image_type and "SCREEN SAVE" not in image_type
 
 
+def _photometric(header: pydicom.Dataset) -> str:
+    return str(header.get("PhotometricInterpretation", ""))
+
+
 def _declares_text(header: pydicom.Dataset) -> bool:
     return str(header.get("BurnedInAnnotation", "")).strip().upper() == "YES"
 
 
-def _in_order(members: Sequence[tuple[Path, pydicom.Dataset]]) -> list[Path]:
+def _in_order(members: Sequence[tuple[Path, pydicom.Dataset]]) -> list[Frame]:
     """Slices by position along their normal, or where a file does not say it, by number."""
     places = [_position(header) for _, header in members]
     if any(place is None for place in places):
         places = [0.0] * len(members)
-    numbered = zip(places, (_number(header) for _, header in members), (path for path, _ in members), strict=True)
-    return [path for _, _, path in sorted(numbered)]
+    numbered = zip(
+        places,
+        (_number(header) for _, header in members),
+        (Frame(path, 0, _photometric(header)) for path, header in members),
+        strict=True,
+    )
+    return [frame for _, _, frame in sorted(numbered)]
 
 
 def _number(header: pydicom.Dataset) -> int:

@@ -17,11 +17,12 @@ _DARKEST, _BRIGHTEST = 0.5, 99.5  # percentiles; a few odd pixels must not decid
 _LINES = 400  # the line's width is the longer side divided by this
 
 
-def draw_picture(stored: Stored, boxes: Iterable[Box], file: Path, *, inverted: bool = False) -> None:
+def draw_picture(stored: Stored, boxes: Iterable[Box], file: Path, photometric: str) -> None:
     """Write `stored` with a line around each of `boxes` as PNG, mode 0600. The folder must exist.
 
     All is stretched between robust percentiles, and what is in a box between its own values, so that it can be read.
     """
+    inverted = photometric == "MONOCHROME1"
     image = Image.fromarray(_seen(stored, inverted=inverted)).convert("RGB")
     boxes = list(boxes)
     for box in boxes:

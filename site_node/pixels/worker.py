@@ -1,10 +1,10 @@
 """The process in which frames are decoded and the models run: `python -m site_node.pixels.worker`.
 
 One JSON object a line, in and out. It writes `{"ready": true}` first, or `{"problem": code}` and ends. A request is a
-stack, `{"frames": [{"path", "frame", "said", "picture"}, ...], "before": {"path", "frame"} or null}` (`said`: the file
-declares burned-in text). It answers `{"frames": [...]}`, for each `{"boxes": [[left, top, right, bottom], ...]}` or
-`{"problem": code}`. Where there are boxes or `said` is true, it draws the frame to `picture` first. It never writes the
-text it read, opens no connection, and ends with its input.
+stack, `{"frames": [{"path", "frame", "photometric", "said", "wanted", "picture"}, ...]}` (`said`: the file declares
+burned-in text; not `wanted`: the frame of a stack beside it). It answers `{"frames": [...]}`, for each wanted frame
+`{"boxes": [[left, top, right, bottom], ...]}` or `{"problem": code}`. Where there are boxes or `said` is true, it draws
+the frame to `picture` first. It never writes the text it read, opens no connection, and ends with its input.
 """
 
 import json
@@ -18,7 +18,7 @@ from shared.errors import PixelCheckFailed, PixelCheckUnavailable, PixelsUnreada
 from site_node.pixels.contrast import Stored
 from site_node.pixels.detect import TextFinder
 from site_node.pixels.frame import Frame
-from site_node.pixels.frames import photometric, read_values
+from site_node.pixels.frames import read_values
 from site_node.pixels.picture import draw_picture
 from site_node.pixels.rules import load_rules
 
@@ -49,34 +49,32 @@ def _answers(requests: BinaryIO) -> Iterator[dict[str, Any]]:
 
 def _answer(finder: TextFinder, request: dict[str, Any]) -> dict[str, Any]:
     """The answer to one request; no exception leaves, because its text may quote values."""
-    frames, before = request["frames"], request["before"]
-    read = {number: _values(frame) for number, frame in enumerate(frames)} | {-1: _values(before) if before else None}
-    shown = {number: values for number, values in sorted(read.items()) if values is not None}
+    asked: list[dict[str, Any]] = request["frames"]
+    frames = [Frame(Path(each["path"]), each["frame"], each["photometric"], each["said"]) for each in asked]
+    values = [_values(frame) for frame in frames]
+    shown = {number: stored for number, stored in enumerate(values) if stored is not None}
+    # beside the wanted frames may be those of the stacks before and after
+    ends = {
+        place for place, number in enumerate(shown) if number in (min(shown), max(shown)) and asked[number]["wanted"]
+    }
     answers: list[dict[str, Any]] = [{"problem": PixelsUnreadable().code}] * len(frames)
     try:
-        texts = finder.find_in_stack(list(shown.values()), first=-1 not in shown) if shown else []
-        boxes = dict(zip(shown, texts, strict=True))
-        for number, values in shown.items():
-            if number >= 0:
-                frame = frames[number]
-                if (boxes[number] or frame["said"]) and frame["picture"]:
-                    draw_picture(values, boxes[number], Path(frame["picture"]), inverted=_inverted(frame))
-                answers[number] = {"boxes": boxes[number]}
+        texts = finder.find_in_stack(list(shown.values()), ends) if shown else []
+        for (number, stored), boxes in zip(shown.items(), texts, strict=True):
+            if (boxes or frames[number].declares_text) and asked[number]["picture"]:
+                draw_picture(stored, boxes, Path(asked[number]["picture"]), frames[number].photometric)
+            answers[number] = {"boxes": boxes}
     except Exception:  # noqa: BLE001 -- as the docstring says; the client makes it a study that a person must see
         return {"problem": PixelCheckFailed().code}
-    return {"frames": answers}
+    return {"frames": [answer for answer, each in zip(answers, asked, strict=True) if each["wanted"]]}
 
 
-def _values(frame: dict[str, Any]) -> Stored | None:
+def _values(frame: Frame) -> Stored | None:
     """A frame's values; `None` where it cannot be read."""
     try:
-        return read_values(Frame(Path(frame["path"]), frame["frame"]))
+        return read_values(frame)
     except PixelsUnreadable:
         return None
-
-
-def _inverted(frame: dict[str, Any]) -> bool:
-    return photometric(Frame(Path(frame["path"]), frame["frame"])) == "MONOCHROME1"
 
 
 def _offline(event: str, _arguments: tuple[object, ...]) -> None:

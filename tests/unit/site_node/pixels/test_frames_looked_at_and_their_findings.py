@@ -106,6 +106,7 @@ def test_every_slice_is_searched_in_the_order_of_position(tmp_path: Path) -> Non
     stacks = choose_stacks(paths)
     assert [frame.path for stack in stacks for frame in stack.frames] == list(reversed(paths))
     assert [stack.before for stack in stacks] == [None, *(stack.frames[-1] for stack in stacks[:-1])]
+    assert [stack.after for stack in stacks] == [*(stack.frames[0] for stack in stacks[1:]), None]
 
 
 def test_slices_of_another_size_or_series_are_no_neighbours(tmp_path: Path) -> None:
@@ -135,7 +136,7 @@ def test_every_frame_of_a_file_is_searched(tmp_path: Path) -> None:
 def test_both_photometric_interpretations_give_the_same_picture(tmp_path: Path) -> None:
     """MONOCHROME1 shows low values bright (PS3.3 C.7.6.3.1.2), and so does the picture for a person."""
     stored = read_values(Frame(write_file(make_dx(), tmp_path / "film"), 0))
-    for inverted in (False, True):
-        draw_picture(stored, (), tmp_path / f"{inverted}", inverted=inverted)
-    plain, other = (np.asarray(Image.open(tmp_path / f"{inverted}")) for inverted in (False, True))
+    for number in "12":
+        draw_picture(stored, (), tmp_path / number, f"MONOCHROME{number}")
+    plain, other = (np.asarray(Image.open(tmp_path / number)) for number in "12")
     assert (plain == 255 - other).all()
