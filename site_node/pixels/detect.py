@@ -49,7 +49,7 @@ class TextFinder:
         """The same for each frame of a stack: the `ends` by themselves, the others by what stands out of them."""
         outliers = Outliers([reduced(stored, 1) for stored in stack])
         suspected: dict[int, list[Box]] = {}
-        for region in self._small(outliers.detail) if outliers.detail.any() else ():
+        for region in self._texts(outliers.detail) if outliers.detail.any() else ():
             box = box_around(region, 0.5, outliers.detail.shape)
             for number in outliers.frames_of(*box):
                 suspected.setdefault(number, []).append(box)

@@ -78,6 +78,9 @@ def _standing_out(before: Values, after: Values, great: float) -> Values:
 def _detail(values: Values) -> Values:
     """Values less their mean a few pixels away: broad edges of what moved leave little."""
     detail = np.zeros_like(values)
+    values = values.copy()
+    values[:-1] += values[1:]
+    values[:, :-1] += values[:, 1:]
     side = _APART
     middle = values[side:-side, side:-side]
     around = values[: -2 * side, side:-side] + values[2 * side :, side:-side]
