@@ -53,7 +53,7 @@ proto: $(INSTALLED) ## Generate the code of shared/proto
 # The tools we measure ourselves against live apart: they are no dependency of anything here.
 .venv-bench/.installed: Makefile
 	$(PYTHON) -m venv .venv-bench
-	.venv-bench/bin/pip install --quiet --disable-pip-version-check dicognito==0.19.0 dicom-anonymizer==2.1.0 deid==0.4.13
+	.venv-bench/bin/pip install --quiet --disable-pip-version-check dicognito==0.19.0 dicom-anonymizer==2.1.0 deid==0.4.13 rapidocr-onnxruntime==1.4.4
 	@touch $@
 
 bench: $(INSTALLED) .venv-bench/.installed ## Speed, side by side with peers and physical floors, as ratios

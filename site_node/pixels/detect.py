@@ -143,12 +143,15 @@ def findings(lines: Sequence[Line], shape: tuple[int, ...], rules: PixelRules) -
 
 def _is_text(line: Line, short: int, rules: PixelRules) -> bool:
     """Whether a box holds letters; `short` is the picture's short side."""
-    read, height = line.best >= rules.detection.unread_score, line.region.height
-    if height < (rules.detection.smallest_height if read else rules.detection.unread_height):
-        return False
+    height, rule = line.region.height, rules.detection
     if height >= rules.anatomy.height * short:
         return line.best >= rules.anatomy.read_score
-    return read or height < rules.anatomy.low_height * short or line.region.score >= rules.anatomy.low_score
+    if line.best >= rule.unread_score:
+        return height >= rule.smallest_height
+    if height >= rules.anatomy.low_height * short:
+        return line.region.score >= rules.anatomy.low_score
+    sure = height >= rule.noise_height or line.region.score >= rule.noise_score
+    return sure and height >= rule.unread_height
 
 
 def _is_at_edge(line: Line, shape: tuple[int, ...], part: float) -> bool:

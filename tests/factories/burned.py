@@ -1,12 +1,14 @@
 """Text burned into pictures, drawn anew from a seed: nine scripts, sizes, contrasts, turns and styles."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+
+from site_node.pixels.box import Box
 
 _FONTS = Path("/usr/share/fonts/truetype")
 _DEJAVU = "dejavu/DejaVuSans.ttf"
@@ -96,10 +98,10 @@ def burn(
     return burned, Burned(script, size, contrast, degrees, style, (x, y, x + drawn.width, y + drawn.height))
 
 
-def covered(burned: Burned, boxes: Iterator[tuple[int, int, int, int]]) -> bool:
+def covered(burned: Burned, boxes: Iterable[Box]) -> bool:
     """Whether any box lies on the text."""
     left, top, right, bottom = burned.box
-    return any(box[0] < right and box[2] > left and box[1] < bottom and box[3] > top for box in boxes)
+    return any(box.left < right and box.right > left and box.top < bottom and box.bottom > top for box in boxes)
 
 
 def _font(name: str, more: Path) -> Path | None:

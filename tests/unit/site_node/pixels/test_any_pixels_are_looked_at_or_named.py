@@ -1,6 +1,6 @@
 """Every form of pixels is a picture that was searched, or has a named reason; none is passed by."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +53,7 @@ def palette() -> Dataset:
 
 
 COLOUR = {"SamplesPerPixel": 3, "PlanarConfiguration": 0}
-FORMS = {
+FORMS: dict[str, Callable[[], Dataset]] = {
     "8 bits": lambda: film((MARKED * 255).astype(np.uint8)),
     "signed": lambda: film((MARKED * 4000 - 2000).astype(np.int16), PixelRepresentation=1),
     "inverted": lambda: film((4000 - MARKED * 4000).astype(np.uint16), PhotometricInterpretation="MONOCHROME1"),
