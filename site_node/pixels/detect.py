@@ -11,9 +11,11 @@ from site_node.pixels.box import Box
 from site_node.pixels.contrast import Picture, Stored, Values, evened, reduced, stretched, thin
 from site_node.pixels.difference import Outliers
 from site_node.pixels.models import Models
-from site_node.pixels.regions import Corners, Region, regions
+from site_node.pixels.regions import Region, regions
 from site_node.pixels.rules import PixelRules
 from site_node.pixels.strokes import stroke_windows
+
+_LETTERS = 96  # pixels: higher letters are reduced before they are read
 
 
 class Line(NamedTuple):
@@ -47,6 +49,8 @@ class TextFinder:
 
     def find_in_stack(self, stack: Sequence[Stored], ends: Container[int]) -> list[tuple[Box, ...]]:
         """The same for each frame of a stack: the `ends` by themselves, the others by what stands out of them."""
+        if len(stack) == 1:
+            return [self.find(stack[0])]
         outliers = Outliers([reduced(stored, 1) for stored in stack])
         suspected: dict[int, list[Box]] = {}
         for region in self._texts(outliers.detail) if outliers.detail.any() else ():
@@ -117,7 +121,7 @@ class TextFinder:
 
     def _read(self, stored: Stored, texts: Sequence[Region]) -> tuple[Line, ...]:
         """The texts, each stretched by itself, read upright and turned."""
-        crops = [_crop(stored, region.corners) for region in texts]
+        crops = [_crop(stored, region) for region in texts]
         upright = self._models.read(crops)
         turned = self._models.read([crop.transpose(Image.Transpose.ROTATE_180) for crop in crops])
         return tuple(
@@ -173,15 +177,14 @@ def _is_alone(line: Line, unknown: Sequence[Line], rules: PixelRules) -> bool:
     )
 
 
-def _crop(stored: Stored, corners: Corners) -> Image.Image:
-    """The rectangle of a picture, upright."""
-    left, top = np.maximum(np.floor(corners.min(axis=0)).astype(int), 0)
-    right, bottom = np.ceil(corners.max(axis=0)).astype(int) + 1
-    rows, columns = stored.shape[:2]
-    left, top = min(left, columns - 1), min(top, rows - 1)
-    part = Image.fromarray(stretched(stored[top:bottom, left:right]))
-    width, height = (max(2, round(_length(corners, start, start + 1))) for start in (0, 1))
-    start, along, _, down = corners - np.array((left, top), dtype=np.float32)
+def _crop(stored: Stored, region: Region) -> Image.Image:
+    """A text upright, and not much larger than the reader's letters."""
+    left, top, right, bottom = box_around(region, 0, stored.shape)
+    factor = max(1, int(region.height) // _LETTERS)
+    values = stored[top:bottom, left:right]
+    part = Image.fromarray(stretched(reduced(values, factor) if factor > 1 else values))
+    start, along, _, down = (region.corners - np.array((left, top), dtype=np.float32)) / np.float32(factor)
+    width, height = (max(2, round(float(np.linalg.norm(side - start)))) for side in (along, down))
     across, below = (along - start) / width, (down - start) / height
     step = (across[0], below[0], start[0], across[1], below[1], start[1])
     return part.transform((width, height), Image.Transform.AFFINE, tuple(map(float, step)), Image.Resampling.BILINEAR)
@@ -193,7 +196,3 @@ def box_around(region: Region, margin: float, shape: tuple[int, ...]) -> Box:
     left, top = np.floor(np.maximum(region.corners.min(axis=0) - by, 0)).astype(int)
     right, bottom = np.ceil(np.minimum(region.corners.max(axis=0) + by, shape[1::-1])).astype(int)
     return Box(int(left), int(top), int(right), int(bottom))
-
-
-def _length(corners: Corners, start: int, end: int) -> float:
-    return float(np.linalg.norm(corners[start] - corners[end]))

@@ -43,9 +43,8 @@ def rows() -> list[Row]:
                 "slices/s",
                 "2.5 times without",
                 2.5 * without / whole,
-                1.0,
             ),
-            Row("start of a search's worker, CPU", start, "s", f"{START} s", START / start, 1.0),
+            Row("start of a search's worker, CPU", start, "s", f"{START} s", START / start),
         ]
         if PEERS_PYTHON.exists():
             command = [str(PEERS_PYTHON), str(Path(__file__).with_name("peer_pixels.py")), str(pictures)]
