@@ -18,8 +18,6 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[site,coordinator,curation,federation,dev]'
-	# The OCR package asks for the OpenCV that opens windows and so needs display libraries; the one without takes its place.
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --force-reinstall opencv-python-headless==5.0.0.93
 	@touch $@
 
 federation: $(INSTALLED) ## Three hospitals and a coordinator on this machine (ARGS="--keep --data DIR --json FILE")
@@ -55,7 +53,7 @@ proto: $(INSTALLED) ## Generate the code of shared/proto
 # The tools we measure ourselves against live apart: they are no dependency of anything here.
 .venv-bench/.installed: Makefile
 	$(PYTHON) -m venv .venv-bench
-	.venv-bench/bin/pip install --quiet --disable-pip-version-check dicognito==0.19.0 dicom-anonymizer==2.1.0 deid==0.4.13
+	.venv-bench/bin/pip install --quiet --disable-pip-version-check dicognito==0.19.0 dicom-anonymizer==2.1.0 deid==0.4.13 rapidocr-onnxruntime==1.4.4
 	@touch $@
 
 bench: $(INSTALLED) .venv-bench/.installed ## Speed, side by side with peers and physical floors, as ratios

@@ -20,6 +20,13 @@ def is_marker(text: str, allowed: Allowed) -> bool:
     return all(word in allowed.letters or _is_glued(word, allowed) for word in words)
 
 
+def is_doubtful(text: str, allowed: Allowed) -> bool:
+    """Whether a marker may be a name or number as well: one word that is both, or nothing but a measure."""
+    rest, _ = _without_measures(text.upper(), allowed.units)
+    words = [word for word in _SEPARATORS.split(rest) if word]
+    return not words or (len(words) == 1 and words[0] in allowed.doubtful)
+
+
 def _without_measures(text: str, units: frozenset[str]) -> tuple[str, int]:
     """The text without its measures, and how many it had."""
     measures = [measure for measure in _NUMBER.finditer(text) if measure[2] in units]

@@ -6,17 +6,18 @@ import selectors
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from shared.errors import PixelCheckFailed, PixelCheckUnavailable, error_for
+from shared.errors import PixelCheckFailed, PixelCheckUnavailable, RicordError, error_for
 from site_node.pixels.box import Box
-from site_node.pixels.frame import Frame
+from site_node.pixels.frame import Stack
 
+PACKAGE = "onnxruntime"
 WORKER = (sys.executable, "-m", "site_node.pixels.worker")
-_PACKAGE = "rapidocr-onnxruntime"
 _CHUNK = 65_536
 _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
@@ -28,9 +29,9 @@ _ENVIRONMENT = {
 
 
 class PixelChecker:
-    """Looks for text in frames, in a process of its own. Use as a context manager; not thread-safe.
+    """Looks for text in stacks of frames, in a process of its own. Use as a context manager; not thread-safe.
 
-    A worker that dies or says nothing for `patience` seconds is replaced once per frame; loading may take `loading`
+    A worker that dies or says nothing for `patience` seconds is replaced once per stack; loading may take `loading`
     seconds.
     """
 
@@ -58,22 +59,34 @@ class PixelChecker:
         """Start the worker now; raises `PixelCheckUnavailable`."""
         self._process = self._process or self._start()
 
-    def check(self, frame: Frame, picture: Path | None = None) -> tuple[Box, ...]:
-        """Where `frame` shows text that is not a marker; `picture` is then drawn, and where the file declares text.
+    def check(self, stack: Stack, pictures: Sequence[Path] = ()) -> list[tuple[Box, ...] | RicordError]:
+        """For each frame of `stack`, where it shows text that is not a marker, or why nobody knows.
 
-        Raises:
-            PixelsUnreadable: the frame cannot be decoded.
-            PixelCheckFailed: neither the worker nor its replacement answered.
-            PixelCheckUnavailable: the worker cannot start at all.
+        A frame is drawn to its file of `pictures`, where it has text or its file declares it. The reasons are
+        `PixelsUnreadable`, a frame that cannot be decoded, and `PixelCheckFailed`: neither the worker nor its
+        replacement answered. Raises `PixelCheckUnavailable`: the worker cannot start at all.
         """
-        drawn = str(picture) if picture else None
-        request = {"path": str(frame.path), "frame": frame.number, "said": frame.declares_text, "picture": drawn}
-        answer = self._ask(request) or self._ask(request)
-        if answer is None:
-            raise PixelCheckFailed
-        if "problem" in answer:
-            raise error_for(answer["problem"], {"package": _PACKAGE})
-        return tuple(Box(*sides) for sides in answer["boxes"])
+        wanted = dict(zip(stack.frames, map(str, pictures), strict=True)) if pictures else dict.fromkeys(stack.frames)
+        frames = [
+            {
+                "path": str(frame.path),
+                "frame": frame.number,
+                "photometric": frame.photometric,
+                "said": frame.declares_text,
+                "wanted": frame in wanted,
+                "picture": wanted.get(frame),
+            }
+            for frame in (stack.before, *stack.frames, stack.after)
+            if frame is not None
+        ]
+        request: dict[str, object] = {"frames": frames}
+        answer = self._ask(request) or self._ask(request) or {"problem": PixelCheckFailed().code}
+        return [
+            error_for(each["problem"], {"package": PACKAGE})
+            if "problem" in each
+            else tuple(Box(*sides) for sides in each["boxes"])
+            for each in answer.get("frames") or [answer] * len(stack.frames)
+        ]
 
     def _ask(self, request: dict[str, object]) -> dict[str, Any] | None:
         """The answer; `None`, and the worker ended, where it died, was silent or answered nonsense."""
@@ -82,7 +95,7 @@ class PixelChecker:
             _stream(process.stdin).write(json.dumps(request).encode() + b"\n")
             _stream(process.stdin).flush()
             answer = _answer(process, self._patience)
-            if isinstance(answer, dict) and answer.keys() & {"boxes", "problem"}:
+            if isinstance(answer, dict) and answer.keys() & {"frames", "problem"}:
                 return answer
         self.close()
         return None
@@ -103,7 +116,7 @@ class PixelChecker:
         except (OSError, ValueError):
             pass
         _end(process)
-        raise PixelCheckUnavailable(package=_PACKAGE)
+        raise PixelCheckUnavailable(package=PACKAGE)
 
 
 def _answer(process: subprocess.Popen[bytes], seconds: float) -> object:

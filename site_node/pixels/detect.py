@@ -1,122 +1,198 @@
-"""Text in one picture that is not a marker: detection, reading of what was detected, and the allow-list.
+"""Text in pictures that is not a marker: detection at several sizes, reading of what was detected, the allow-list."""
 
-The models are those of `rapidocr-onnxruntime` (PP-OCRv4, in its wheel); all use of it is wrapped here.
-"""
-
-from collections.abc import Sequence
-from typing import NamedTuple, cast
+from collections.abc import Container, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-from shared.errors import PixelCheckUnavailable
-from site_node.pixels.allow import is_marker
+from site_node.pixels.allow import is_doubtful, is_marker
 from site_node.pixels.box import Box
+from site_node.pixels.contrast import Picture, Stored, Values, evened, reduced, stretched, thin
+from site_node.pixels.difference import Outliers
+from site_node.pixels.models import Models
+from site_node.pixels.regions import Region, regions
 from site_node.pixels.rules import PixelRules
+from site_node.pixels.strokes import stroke_windows
 
-Picture = NDArray[np.uint8]
-_PACKAGE = "rapidocr-onnxruntime"
+_LETTERS = 96  # pixels: higher letters are reduced before they are read
 
 
 class Line(NamedTuple):
-    """One text of a picture: its corners `(4, 2)` clockwise from the top left, and its reading upright and turned."""
+    """One text of a picture, and its reading upright and turned."""
 
-    corners: NDArray[np.float32]
+    region: Region
     text: str
     score: float
     turned_score: float
 
     @property
-    def box(self) -> Box:
-        """The upright rectangle around it."""
-        left, top = np.floor(self.corners.min(axis=0)).astype(int)
-        right, bottom = np.ceil(self.corners.max(axis=0)).astype(int)
-        return Box(int(left), int(top), int(right), int(bottom))
-
-    @property
-    def height(self) -> float:
-        """The shorter side in pixels: the height of its letters, whichever way they run."""
-        return min(_length(self.corners, 0, 1), _length(self.corners, 1, 2))
-
-    @property
-    def aspect(self) -> float:
-        """The longer side by the shorter."""
-        return max(_length(self.corners, 0, 1), _length(self.corners, 1, 2)) / max(self.height, 1.0)
+    def best(self) -> float:
+        """The score of the better reading."""
+        return max(self.score, self.turned_score)
 
     def distance(self, other: "Line") -> float:
         """From centre to centre, in pixels."""
-        return float(np.linalg.norm(self.corners.mean(axis=0) - other.corners.mean(axis=0)))
+        return float(np.linalg.norm(self.region.corners.mean(axis=0) - other.region.corners.mean(axis=0)))
 
 
 class TextFinder:
-    """The models, loaded once, on one thread. Raises `PixelCheckUnavailable` where they are not installed."""
+    """The models, loaded once, on one thread. Raises `PixelCheckUnavailable` where they do not load."""
 
     def __init__(self, rules: PixelRules) -> None:
-        try:
-            from rapidocr_onnxruntime import RapidOCR
-        except ImportError as error:
-            raise PixelCheckUnavailable(package=_PACKAGE) from error
         self._rules = rules
-        self._engine = RapidOCR(intra_op_num_threads=1, inter_op_num_threads=1)
-        self._engine.text_det.limit_side_len = rules.detection.upscale_below
-        self._engine.text_det.postprocess_op.box_thresh = rules.detection.box_score
+        self._models = Models()
 
-    def find(self, picture: Picture) -> tuple[Box, ...]:
-        """Where `picture`, `(rows, columns)` or `(rows, columns, 3)`, shows text that is not a marker."""
-        return tuple(line.box for line in findings(self.lines(picture), min(picture.shape[:2]), self._rules))
+    def find(self, stored: Stored) -> tuple[Box, ...]:
+        """Where a picture, `(rows, columns)` or `(rows, columns, 3)`, shows text that is not a marker."""
+        return self._unknown(stored, self._texts(stored))
 
-    def lines(self, picture: Picture) -> tuple[Line, ...]:
-        """Every text detected, read from the crops at full size."""
-        colour = np.ascontiguousarray(np.dstack([picture] * 3) if picture.ndim == 2 else picture[..., ::-1])
-        factor = 2 if min(colour.shape[:2]) >= self._rules.detection.halve_from else 1
-        detected, _ = self._engine.text_det(_reduced(colour, factor))
-        if detected is None or len(detected) == 0:
+    def find_in_stack(self, stack: Sequence[Stored], ends: Container[int]) -> list[tuple[Box, ...]]:
+        """The same for each frame of a stack: the `ends` by themselves, the others by what stands out of them."""
+        if len(stack) == 1:
+            return [self.find(stack[0])]
+        outliers = Outliers([reduced(stored, 1) for stored in stack])
+        suspected: dict[int, list[Box]] = {}
+        for region in self._texts(outliers.detail) if outliers.detail.any() else ():
+            box = box_around(region, 0.5, outliers.detail.shape)
+            for number in outliers.frames_of(*box):
+                suspected.setdefault(number, []).append(box)
+        texts: list[tuple[Box, ...]] = []
+        for number, stored in enumerate(stack):
+            if number in ends or number in outliers.unlike:
+                texts.append(self.find(stored))
+            else:
+                boxes = suspected.get(number, ())
+                texts.append(self._unknown(stored, (text for box in boxes for text in self._closely(stored, box))))
+        return texts
+
+    def _unknown(self, stored: Stored, texts: Iterable[Region]) -> tuple[Box, ...]:
+        apart: list[Region] = []
+        for region in texts:
+            if not any(other.is_same(region) for other in apart):
+                apart.append(region)
+        if not apart:
             return ()
-        corners = np.asarray(detected, dtype=np.float32) * factor
-        crops = self._engine.get_crop_img_list(colour, corners)
-        upright, turned = self._read(crops), self._read([np.ascontiguousarray(crop[::-1, ::-1]) for crop in crops])
+        lines = findings(self._read(stored, apart), stored.shape, self._rules)
+        return tuple(box_around(line.region, self._rules.detection.margin, stored.shape) for line in lines)
+
+    def _texts(self, stored: Stored) -> Iterator[Region]:
+        yield from self._large(stored)
+        yield from self._small(stored)
+
+    def _large(self, stored: Stored) -> list[Region]:
+        """Texts that show on a small picture, and on one of half its size."""
+        side, short = self._rules.detection.side, min(stored.shape[:2])
+        if short < side * 3 // 4:
+            return self._enlarged(reduced(stored, 1), round(side / short))
+        factor = max(1, round(short / side))
+        rest = reduced(stored, factor)
+        return [*self._regions(evened(rest), factor), *self._regions(evened(reduced(rest, 2)), 2 * factor)]
+
+    def _small(self, stored: Stored) -> Iterator[Region]:
+        """Texts at full size, where there are strokes."""
+        fine = 2 if min(stored.shape[:2]) >= 3 * self._rules.detection.side // 2 else 1
+        for window in stroke_windows(reduced(stored, fine)):
+            yield from self._thin(stored, Box(*(fine * side for side in window)))
+
+    def _closely(self, stored: Stored, box: Box) -> Iterator[Region]:
+        """Texts within a small part of a picture."""
+        yield from self._thin(stored, box)
+        part = evened(reduced(stored[box.top : box.bottom, box.left : box.right], 1))
+        for region in self._regions(part, 1):
+            yield region.placed(1, box.left, box.top)
+
+    def _thin(self, stored: Stored, box: Box) -> Iterator[Region]:
+        """Texts of thin strokes within a part of a picture."""
+        part = reduced(stored[box.top : box.bottom, box.left : box.right], 1)
+        for region in self._enlarged(thin(part, self._rules.detection.stroke), self._rules.detection.enlarged):
+            yield region.placed(1, box.left, box.top)
+
+    def _enlarged(self, values: Values, factor: float) -> list[Region]:
+        picture = Image.fromarray(evened(values))
+        wide = picture.resize(
+            (round(picture.width * factor), round(picture.height * factor)), Image.Resampling.BILINEAR
+        )
+        return self._regions(np.asarray(wide), 1 / factor)
+
+    def _regions(self, picture: Picture, factor: float) -> list[Region]:
+        likely = regions(self._models.text_map(picture), self._rules.detection.box_score)
+        return [region.placed(factor) for region in likely]
+
+    def _read(self, stored: Stored, texts: Sequence[Region]) -> tuple[Line, ...]:
+        """The texts, each stretched by itself, read upright and turned."""
+        crops = [_crop(stored, region) for region in texts]
+        upright = self._models.read(crops)
+        turned = self._models.read([crop.transpose(Image.Transpose.ROTATE_180) for crop in crops])
         return tuple(
-            Line(quad, text, score, turned_score)
-            for quad, (text, score), (_, turned_score) in zip(corners, upright, turned, strict=True)
+            Line(region, text, score, turned_score)
+            for region, (text, score), (_, turned_score) in zip(texts, upright, turned, strict=True)
         )
 
-    def _read(self, crops: list[Picture]) -> list[tuple[str, float]]:
-        readings, _ = self._engine.text_rec(crops)
-        return [(str(text), float(score)) for text, score in readings]
 
-
-def findings(lines: Sequence[Line], short: int, rules: PixelRules) -> tuple[Line, ...]:
-    """The texts that a person must look at in a picture whose short side is `short`."""
-    unknown = [line for line in lines if is_finding(line, short, rules)]
+def findings(lines: Sequence[Line], shape: tuple[int, ...], rules: PixelRules) -> tuple[Line, ...]:
+    """The texts that a person must look at in a picture of `shape`."""
+    seen = [line for line in lines if _is_text(line, min(shape[:2]), rules)]
+    markers = [
+        line for line in seen if line.score >= rules.detection.read_score and is_marker(line.text, rules.allowed)
+    ]
+    sure = [line for line in markers if not is_doubtful(line.text, rules.allowed)]
+    passing = [*sure, *(line for line in markers if sure and _is_at_edge(line, shape, rules.allowed.edge))]
+    unknown = [line for line in seen if not any(line is other for other in passing)]
     isolated = [_is_glyph(line, rules) and _is_alone(line, unknown, rules) for line in unknown]
     if sum(isolated) > rules.glyph.most:
         return tuple(unknown)
     return tuple(line for line, alone in zip(unknown, isolated, strict=True) if not alone)
 
 
-def is_finding(line: Line, short: int, rules: PixelRules) -> bool:
-    """Whether a person must look at a text; `short` is the picture's short side."""
-    if line.height < rules.detection.smallest_height:
-        return False
-    if line.height >= rules.anatomy.height * short and max(line.score, line.turned_score) < rules.anatomy.read_score:
-        return False
-    return line.score < rules.detection.read_score or not is_marker(line.text, rules.allowed)
+def _is_text(line: Line, short: int, rules: PixelRules) -> bool:
+    """Whether a box holds letters; `short` is the picture's short side."""
+    height, rule = line.region.height, rules.detection
+    if height >= rules.anatomy.height * short:
+        return line.best >= rules.anatomy.read_score
+    if line.best >= rule.unread_score:
+        return height >= rule.smallest_height
+    if height >= rules.anatomy.low_height * short:
+        return line.region.score >= rules.anatomy.low_score
+    sure = height >= rule.noise_height or line.region.score >= rule.noise_score
+    return sure and height >= rule.unread_height
+
+
+def _is_at_edge(line: Line, shape: tuple[int, ...], part: float) -> bool:
+    x, y = line.region.corners.mean(axis=0) / (shape[1], shape[0])
+    return bool(min(x, y, 1 - x, 1 - y) <= part)
 
 
 def _is_glyph(line: Line, rules: PixelRules) -> bool:
     """Whether a text is one letter or the like: no longer than high, and not read for certain as more."""
-    return line.aspect <= rules.glyph.aspect and not (len(line.text) > 1 and line.score >= rules.detection.read_score)
+    return line.region.aspect <= rules.glyph.aspect and not (
+        len(line.text) > 1 and line.score >= rules.detection.read_score
+    )
 
 
 def _is_alone(line: Line, unknown: Sequence[Line], rules: PixelRules) -> bool:
-    near = rules.glyph.apart * line.height
-    return all(line is other or line.distance(other) > near for other in unknown)
+    near = rules.glyph.apart
+    return all(
+        line is other or line.distance(other) > near * min(line.region.height, other.region.height) for other in unknown
+    )
 
 
-def _reduced(picture: Picture, factor: int) -> Picture:
-    return picture if factor == 1 else cast("Picture", np.asarray(Image.fromarray(picture).reduce(factor)))
+def _crop(stored: Stored, region: Region) -> Image.Image:
+    """A text upright, and not much larger than the reader's letters."""
+    left, top, right, bottom = box_around(region, 0, stored.shape)
+    factor = max(1, int(region.height) // _LETTERS)
+    values = stored[top:bottom, left:right]
+    part = Image.fromarray(stretched(reduced(values, factor) if factor > 1 else values))
+    start, along, _, down = (region.corners - np.array((left, top), dtype=np.float32)) / np.float32(factor)
+    width, height = (max(2, round(float(np.linalg.norm(side - start)))) for side in (along, down))
+    across, below = (along - start) / width, (down - start) / height
+    step = (across[0], below[0], start[0], across[1], below[1], start[1])
+    return part.transform((width, height), Image.Transform.AFFINE, tuple(map(float, step)), Image.Resampling.BILINEAR)
 
 
-def _length(corners: NDArray[np.float32], start: int, end: int) -> float:
-    return float(np.linalg.norm(corners[start] - corners[end]))
+def box_around(region: Region, margin: float, shape: tuple[int, ...]) -> Box:
+    """The upright rectangle around a text and a margin of its height, two pixels at least, in a picture of `shape`."""
+    by = max(2.0, margin * region.height)
+    left, top = np.floor(np.maximum(region.corners.min(axis=0) - by, 0)).astype(int)
+    right, bottom = np.ceil(np.minimum(region.corners.max(axis=0) + by, shape[1::-1])).astype(int)
+    return Box(int(left), int(top), int(right), int(bottom))

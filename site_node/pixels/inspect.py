@@ -1,15 +1,16 @@
 """The stage: a de-identified study passes when no frame that may show text shows any but markers."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 from shared.durable import write_whole
-from shared.errors import PixelCheckFailed, PixelsUnreadable
+from shared.errors import PixelsUnreadable, RicordError
 from site_node.blanking import BURNED_IN_TEXT, FINDINGS_FILE, SAID_TO_BE_BURNED_IN, FrameWithText, Sides, TextFindings
 from site_node.pixels.box import Box
-from site_node.pixels.frame import Frame
-from site_node.pixels.frames import CT, choose_frames
+from site_node.pixels.frame import Stack
+from site_node.pixels.frames import CT, choose_stacks
 from site_node.reasons import reason_for
 from site_node.study import Deidentified, DeidentifiedInstance, Ending, LeftOut, Reason, Refused
 
@@ -21,10 +22,10 @@ WITHOUT = (
 
 
 class Checker(Protocol):
-    """Finds text in one frame, and draws the frame where it has or declares text."""
+    """Finds text in frames, and draws those that have or declare text."""
 
-    def check(self, frame: Frame, picture: Path | None = None) -> tuple[Box, ...]:
-        """Boxes around text that is not a marker; raises `PixelsUnreadable`, `PixelCheckFailed`."""
+    def check(self, stack: Stack, pictures: Sequence[Path] = ()) -> Sequence[tuple[Box, ...] | RicordError]:
+        """For each frame, boxes around text that is not a marker, or `PixelsUnreadable` or `PixelCheckFailed`."""
 
 
 def inspect(
@@ -54,7 +55,7 @@ def inspect(
 def inspect_apart(study: Deidentified, checker: Checker) -> Deidentified | Refused:
     """Leave out what shows text, where no person will look: a CT series as a whole, any other file by itself.
 
-    Only some slices of a CT series are searched, so that text on a slice counts against the series. New files that are
+    Slices of a CT series are one picture, so that text on a slice counts against the series. New files that are
     left out are removed. Raises `PixelCheckUnavailable`.
     """
     groups: dict[str, list[DeidentifiedInstance]] = {}
@@ -83,32 +84,29 @@ def inspect_apart(study: Deidentified, checker: Checker) -> Deidentified | Refus
 def _search(study: Deidentified, checker: Checker, folder: Path | None) -> tuple[Reason, ...]:
     """Every reason against the study, each code once."""
     codes: set[str] = set()
-    box_count, with_text, drawn = 0, 0, list[FrameWithText]()
+    box_count, with_text, count, drawn = 0, 0, 0, list[FrameWithText]()
     names = {instance.path: instance.sop_instance_uid for instance in study.instances}
     try:
-        frames = choose_frames(instance.path for instance in study.instances)
+        stacks = choose_stacks(instance.path for instance in study.instances)
     except PixelsUnreadable:
         return (reason_for(UNREADABLE, attribute="PixelData"),)
-    for number, frame in enumerate(frames):
-        try:
-            boxes = checker.check(frame, _file(folder, number))
-        except PixelsUnreadable:
-            codes.add(UNREADABLE)
-        except PixelCheckFailed:
-            codes.add(UNCHECKED)
-        else:
-            box_count += len(boxes)
-            with_text += bool(boxes)
-            if frame.declares_text:
-                codes.add(SAID_TO_BE_BURNED_IN)
-            if boxes or frame.declares_text:
-                sides = tuple(Sides(*box) for box in boxes)
-                name = names[frame.path]
-                drawn.append(FrameWithText(picture=f"{number}.png", instance=name, frame=frame.number, boxes=sides))
+    if folder is not None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for stack in stacks:
+        files = [folder / f"{count + place}.png" for place in range(len(stack.frames))] if folder is not None else ()
+        for frame, boxes in zip(stack.frames, checker.check(stack, files), strict=True):
+            if isinstance(boxes, RicordError):
+                codes.add(UNREADABLE if isinstance(boxes, PixelsUnreadable) else UNCHECKED)
+            elif boxes or frame.declares_text:
+                codes |= {SAID_TO_BE_BURNED_IN} if frame.declares_text else set()
+                box_count, with_text = box_count + len(boxes), with_text + bool(boxes)
+                sides, name = tuple(Sides(*box) for box in boxes), names[frame.path]
+                drawn.append(FrameWithText(picture=f"{count}.png", instance=name, frame=frame.number, boxes=sides))
+            count += 1
     if folder is not None:
         _write_boxes(folder, drawn)
     text = reason_for(TEXT, attribute="PixelData")
-    counts = f"{box_count} pieces in {with_text} of the {len(frames)} frames that were looked at."
+    counts = f"{box_count} pieces in {with_text} of the {count} frames."
     return (
         *((text.model_copy(update={"message": f"{text.message} {counts}"}),) if box_count else ()),
         *(reason_for(code, attribute="PixelData") for code in sorted(codes)),
@@ -121,11 +119,3 @@ def _write_boxes(folder: Path, drawn: list[FrameWithText]) -> None:
         write_whole(folder / FINDINGS_FILE, TextFindings(frames=tuple(drawn)).model_dump_json().encode(), mode=0o600)
     else:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _file(folder: Path | None, number: int) -> Path | None:
-    """Where a frame's picture goes, in a folder that only its owner can enter."""
-    if folder is None:
-        return None
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return folder / f"{number}.png"

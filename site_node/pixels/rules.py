@@ -14,18 +14,26 @@ _FILE = "data/pixels/ricord.toml"
 class Detection(Frozen):
     """Sizes in pixels of the stored image; scores 0 to 1."""
 
-    upscale_below: int = Field(ge=32)
-    halve_from: int = Field(ge=64)
+    side: int = Field(ge=64)
+    enlarged: float = Field(ge=1, le=4)
+    stroke: int = Field(ge=3)
+    margin: float = Field(ge=0, le=1)
     box_score: float = Field(gt=0, lt=1)
     smallest_height: int = Field(ge=1)
+    unread_height: int = Field(ge=1)
+    unread_score: float = Field(gt=0, lt=1)
+    noise_height: int = Field(ge=1)
+    noise_score: float = Field(gt=0, lt=1)
     read_score: float = Field(gt=0, lt=1)
 
 
 class Anatomy(Frozen):
-    """A box of at least `height` (a fraction of the image's short side) that reads below `read_score` is not text."""
+    """Heights are fractions of the image's short side; see the file."""
 
     height: float = Field(gt=0, le=1)
     read_score: float = Field(gt=0, lt=1)
+    low_height: float = Field(gt=0, le=1)
+    low_score: float = Field(gt=0, lt=1)
 
 
 class Glyph(Frozen):
@@ -42,6 +50,8 @@ class Allowed(Frozen):
     letters: frozenset[str]
     words: frozenset[str]
     units: frozenset[str]
+    doubtful: frozenset[str]
+    edge: float = Field(gt=0, le=0.5)
     most_words: int = Field(ge=1)
 
 

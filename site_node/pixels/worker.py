@@ -1,7 +1,8 @@
 """The process in which frames are decoded and the models run: `python -m site_node.pixels.worker`.
 
-One JSON object a line, in and out. It writes `{"ready": true}` first, or `{"problem": code}` and ends. For each
-`{"path", "frame", "said", "picture"}` (`said`: the file declares burned-in text) it answers
+One JSON object a line, in and out. It writes `{"ready": true}` first, or `{"problem": code}` and ends. A request is a
+stack, `{"frames": [{"path", "frame", "photometric", "said", "wanted", "picture"}, ...]}` (`said`: the file declares
+burned-in text; not `wanted`: the frame of a stack beside it). It answers `{"frames": [...]}`, for each wanted frame
 `{"boxes": [[left, top, right, bottom], ...]}` or `{"problem": code}`. Where there are boxes or `said` is true, it draws
 the frame to `picture` first. It never writes the text it read, opens no connection, and ends with its input.
 """
@@ -14,9 +15,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from shared.errors import PixelCheckFailed, PixelCheckUnavailable, PixelsUnreadable, RicordError
+from site_node.pixels.contrast import Stored
 from site_node.pixels.detect import TextFinder
 from site_node.pixels.frame import Frame
-from site_node.pixels.frames import read_picture
+from site_node.pixels.frames import read_values
 from site_node.pixels.picture import draw_picture
 from site_node.pixels.rules import load_rules
 
@@ -47,16 +49,32 @@ def _answers(requests: BinaryIO) -> Iterator[dict[str, Any]]:
 
 def _answer(finder: TextFinder, request: dict[str, Any]) -> dict[str, Any]:
     """The answer to one request; no exception leaves, because its text may quote values."""
+    asked: list[dict[str, Any]] = request["frames"]
+    frames = [Frame(Path(each["path"]), each["frame"], each["photometric"], each["said"]) for each in asked]
+    values = [_values(frame) for frame in frames]
+    shown = {number: stored for number, stored in enumerate(values) if stored is not None}
+    # beside the wanted frames may be those of the stacks before and after
+    ends = {
+        place for place, number in enumerate(shown) if number in (min(shown), max(shown)) and asked[number]["wanted"]
+    }
+    answers: list[dict[str, Any]] = [{"problem": PixelsUnreadable().code}] * len(frames)
     try:
-        pixels = read_picture(Frame(Path(request["path"]), request["frame"]))
-        boxes = finder.find(pixels)
-        if (boxes or request["said"]) and request["picture"]:
-            draw_picture(pixels, boxes, Path(request["picture"]))
-    except PixelsUnreadable as error:
-        return {"problem": error.code}
+        texts = finder.find_in_stack(list(shown.values()), ends) if shown else []
+        for (number, stored), boxes in zip(shown.items(), texts, strict=True):
+            if (boxes or frames[number].declares_text) and asked[number]["picture"]:
+                draw_picture(stored, boxes, Path(asked[number]["picture"]), frames[number].photometric)
+            answers[number] = {"boxes": boxes}
     except Exception:  # noqa: BLE001 -- as the docstring says; the client makes it a study that a person must see
         return {"problem": PixelCheckFailed().code}
-    return {"boxes": boxes}
+    return {"frames": [answer for answer, each in zip(answers, asked, strict=True) if each["wanted"]]}
+
+
+def _values(frame: Frame) -> Stored | None:
+    """A frame's values; `None` where it cannot be read."""
+    try:
+        return read_values(frame)
+    except PixelsUnreadable:
+        return None
 
 
 def _offline(event: str, _arguments: tuple[object, ...]) -> None:

@@ -12,7 +12,7 @@ from tests.factories.federation import running_federation
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = frozenset(
     {"alembic", "cv2", "flwr", "google", "grpc", "httpx", "numpy", "onnxruntime", "openpyxl", "PIL", "pydicom"}
-    | {"pynetdicom", "rapidocr_onnxruntime", "ray", "requests", "safetensors", "sqlalchemy", "structlog", "torch"}
+    | {"pynetdicom", "ray", "requests", "safetensors", "sqlalchemy", "structlog", "torch"}
     | {"asyncio", "multiprocessing", "yaml", "zstandard"}
 )
 _SHOWING_MODULES = """

@@ -11,7 +11,7 @@ from shared.errors import ExitCode, ExtraMissing
 from shared.extras import extra_missing, require_extra
 
 ROOT = Path(__file__).resolve().parents[3]
-SITE = "pydicom pynetdicom openpyxl numpy PIL requests dicomweb_client rapidocr_onnxruntime"
+SITE = "pydicom pynetdicom openpyxl numpy PIL requests dicomweb_client onnxruntime"
 COORDINATOR = "sqlalchemy alembic psycopg numpy"
 FEDERATION = "flwr torch safetensors starlette uvicorn httpx"
 _WITHOUT = """

@@ -9,12 +9,16 @@ from PIL import Image
 from compose.sample import films
 from shared.errors import PixelCheckFailed, PixelCheckUnavailable, PixelsUnreadable
 from site_node.pixels.client import PixelChecker
-from site_node.pixels.frame import Frame
+from site_node.pixels.frame import Frame, Stack
 from tests.factories.dicom import make_dx, write_file
 
 pytestmark = pytest.mark.slow
 
 READY = "import sys; print('{\"ready\": true}', flush=True); sys.stdin.readline(); "
+
+
+def alone(path: Path) -> Stack:
+    return Stack((Frame(path, 0),))
 
 
 def test_text_is_found_and_drawn_for_the_person_alone(tmp_path: Path) -> None:
@@ -30,17 +34,18 @@ def test_text_is_found_and_drawn_for_the_person_alone(tmp_path: Path) -> None:
         files.append(write_file(dataset, tmp_path / name))
     picture = tmp_path / "picture.png"
     with PixelChecker() as checker:
-        assert checker.check(Frame(files[0], 0), picture) == ()
+        assert checker.check(alone(files[0]), [picture]) == [()]
         assert not picture.exists()
-        assert checker.check(Frame(files[0], 0, declares_text=True), picture) == ()
+        assert checker.check(Stack((Frame(files[0], 0, declares_text=True),)), [picture]) == [()]
         assert picture.exists(), "a person sees what the file declares to hold text"
-        boxes = checker.check(Frame(files[1], 0), picture)
+        (boxes,) = checker.check(alone(files[1]), [picture])
+        assert isinstance(boxes, tuple)
         assert boxes
         assert picture.stat().st_mode & 0o777 == 0o600
         with Image.open(picture) as drawn:
             assert drawn.mode == "RGB"
-        with pytest.raises(PixelsUnreadable):
-            checker.check(Frame(tmp_path / "none", 0))
+        (problem,) = checker.check(alone(tmp_path / "none"))
+        assert isinstance(problem, PixelsUnreadable)
 
 
 def test_the_worker_keeps_no_note_of_its_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,7 +55,7 @@ def test_the_worker_keeps_no_note_of_its_work(tmp_path: Path, monkeypatch: pytes
         (account / name).mkdir(parents=True)
         monkeypatch.setenv(name, str(account / name))
     with PixelChecker() as checker:
-        assert checker.check(Frame(write_file(make_dx(rows=64), tmp_path / "film"), 0)) == ()
+        assert checker.check(alone(write_file(make_dx(rows=64), tmp_path / "film"))) == [()]
         assert [path for path in account.rglob("*") if path.is_file()] == []
     assert [path for path in account.rglob("*") if path.is_file()] == []
 
@@ -62,8 +67,9 @@ def test_the_worker_keeps_no_note_of_its_work(tmp_path: Path, monkeypatch: pytes
 )
 def test_a_worker_that_does_not_answer_is_not_a_pass(tmp_path: Path, then: str) -> None:
     """Tried once more with a new worker, then the study stops."""
-    with PixelChecker((sys.executable, "-c", READY + then), patience=0.5) as checker, pytest.raises(PixelCheckFailed):
-        checker.check(Frame(tmp_path / "any", 0))
+    with PixelChecker((sys.executable, "-c", READY + then), patience=0.5) as checker:
+        (problem,) = checker.check(alone(tmp_path / "any"))
+        assert isinstance(problem, PixelCheckFailed)
 
 
 @pytest.mark.parametrize(
@@ -72,4 +78,4 @@ def test_a_worker_that_does_not_answer_is_not_a_pass(tmp_path: Path, then: str) 
 def test_a_worker_that_cannot_start_stops_the_node(tmp_path: Path, says: str) -> None:
     """Without models nothing can be looked for, and nothing may go on as if it had been."""
     with PixelChecker((sys.executable, "-c", says)) as checker, pytest.raises(PixelCheckUnavailable):
-        checker.check(Frame(tmp_path / "any", 0))
+        checker.check(alone(tmp_path / "any"))

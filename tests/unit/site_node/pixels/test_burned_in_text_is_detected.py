@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from compose.sample import films
 from site_node.pixels.detect import Line, TextFinder, findings
+from site_node.pixels.regions import Region
 from site_node.pixels.rules import load_rules
 
 pytestmark = pytest.mark.slow
@@ -50,23 +51,23 @@ def test_a_film_with_nothing_but_a_side_marker_passes(seed: int) -> None:
 
 def line(text: str, score: float, x: float, *, width: float = 10, height: float = 10) -> Line:
     corners = np.array([(x, 50), (x + width, 50), (x + width, 50 + height), (x, 50 + height)], dtype=np.float32)
-    return Line(corners, text, score, 0.0)
+    return Line(Region(corners, 0.9), text, score, 0.0)
 
 
 def test_few_single_letters_pass_and_several_do_not() -> None:
     """One letter names nobody; spaced letters may be a name, and so may many."""
-    assert not findings([line("", 0.1, 20)], 256, RULES)
-    assert not findings([line("", 0.1, 20), line("8", 0.3, 200)], 256, RULES)
-    assert findings([line("D", 0.9, 20), line("O", 0.9, 38), line("E", 0.9, 56)], 256, RULES)
-    assert findings([line("D", 0.9, 20), line("O", 0.9, 120), line("E", 0.9, 220)], 256, RULES)
+    assert not findings([line("", 0.1, 20)], (256, 256), RULES)
+    assert not findings([line("", 0.1, 20), line("8", 0.3, 200)], (256, 256), RULES)
+    assert findings([line("D", 0.9, 20), line("O", 0.9, 38), line("E", 0.9, 56)], (256, 256), RULES)
+    assert findings([line("D", 0.9, 20), line("O", 0.9, 120), line("E", 0.9, 220)], (256, 256), RULES)
 
 
 def test_a_letter_beside_unknown_text_does_not_pass() -> None:
     """A letter beside a name belongs to it."""
-    texts = findings([line("", 0.1, 20), line("DOE", 0.9, 40, width=30)], 256, RULES)
+    texts = findings([line("", 0.1, 20), line("DOE", 0.9, 40, width=30)], (256, 256), RULES)
     assert len(texts) == 2
 
 
 def test_two_letters_read_for_certain_are_text() -> None:
     """Initials are not a single glyph, however narrow."""
-    assert findings([line("JD", 0.95, 20, width=15)], 256, RULES)
+    assert findings([line("JD", 0.95, 20, width=15)], (256, 256), RULES)

@@ -1,7 +1,9 @@
 """The stage: which frames are searched, and what a finding does to the study."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from pydicom.dataset import Dataset
@@ -9,9 +11,10 @@ from pydicom.dataset import Dataset
 from shared.errors import InvalidArgument, PixelCheckFailed, PixelsUnreadable, RicordError
 from site_node.blanking import SAID_TO_BE_BURNED_IN
 from site_node.pixels.box import Box
-from site_node.pixels.frame import Frame
-from site_node.pixels.frames import choose_frames, read_picture
+from site_node.pixels.frame import Frame, Stack
+from site_node.pixels.frames import choose_stacks, read_values
 from site_node.pixels.inspect import TEXT, UNCHECKED, UNREADABLE, inspect
+from site_node.pixels.picture import draw_picture
 from site_node.review.boxes import blanking_of
 from site_node.study import Deidentified, Ending
 from tests.factories.dicom import make_ct, make_dx, write_file
@@ -27,13 +30,12 @@ class FakeChecker:
         self.answer = answer
         self.asked: list[Frame] = []
 
-    def check(self, frame: Frame, picture: Path | None = None) -> tuple[Box, ...]:
-        self.asked.append(frame)
-        if isinstance(self.answer, RicordError):
-            raise self.answer
-        if (self.answer or frame.declares_text) and picture is not None:
-            picture.touch(0o600)
-        return self.answer
+    def check(self, stack: Stack, pictures: Sequence[Path] = ()) -> list[tuple[Box, ...] | RicordError]:
+        self.asked += stack.frames
+        for frame, picture in zip(stack.frames, pictures, strict=False):
+            if not isinstance(self.answer, RicordError) and (self.answer or frame.declares_text):
+                picture.touch(0o600)
+        return [self.answer] * len(stack.frames)
 
 
 @pytest.fixture
@@ -98,21 +100,43 @@ def write_all(folder: Path, datasets: list[Dataset]) -> list[Path]:
     return [write_file(dataset, folder / f"{number}") for number, dataset in enumerate(datasets)]
 
 
-def test_the_first_and_last_slice_of_a_ct_series_are_searched(tmp_path: Path) -> None:
-    """By position and by number, whatever order the files come in."""
-    paths = write_all(tmp_path, list(reversed(make_ct(slices=6))))
-    assert {frame.path for frame in choose_frames(paths)} == {paths[0], paths[-1]}
+def test_every_slice_is_searched_in_the_order_of_position(tmp_path: Path) -> None:
+    """Whatever order the files come in; a stack goes on where the one before it ends."""
+    paths = write_all(tmp_path, list(reversed(make_ct(slices=40))))
+    stacks = choose_stacks(paths)
+    assert [frame.path for stack in stacks for frame in stack.frames] == list(reversed(paths))
+    assert [stack.before for stack in stacks] == [None, *(stack.frames[-1] for stack in stacks[:-1])]
+    assert [stack.after for stack in stacks] == [*(stack.frames[0] for stack in stacks[1:]), None]
 
 
-def test_a_ct_image_that_declares_text_is_searched(tmp_path: Path) -> None:
+def test_slices_of_another_size_or_series_are_no_neighbours(tmp_path: Path) -> None:
+    """Only frames of one shape and series can be compared."""
+    paths = write_all(tmp_path, [*make_ct(slices=3), *make_ct(slices=3, rows=16), *make_ct(slices=2, study="other")])
+    stacks = choose_stacks(paths)
+    assert sorted(len(stack.frames) for stack in stacks) == [2, 3, 3]
+    assert {frame.path for stack in stacks for frame in stack.frames} == set(paths)
+
+
+def test_a_ct_image_that_declares_text_is_searched_by_itself(tmp_path: Path) -> None:
     series = make_ct(slices=6)
     series[3].BurnedInAnnotation = "YES"
     paths = write_all(tmp_path, series)
-    assert paths[3] in {frame.path for frame in choose_frames(paths)}
+    assert [Frame(paths[3], 0, declares_text=True)] in [list(stack.frames) for stack in choose_stacks(paths)]
+
+
+def test_every_frame_of_a_file_is_searched(tmp_path: Path) -> None:
+    """Two thousand frames too, in stacks that fit into memory."""
+    film = make_dx(rows=16)
+    film.NumberOfFrames = 2000
+    path = write_file(film, tmp_path / "film")
+    frames = [frame for stack in choose_stacks([path]) for frame in stack.frames]
+    assert frames == [Frame(path, number) for number in range(2000)]
 
 
 def test_both_photometric_interpretations_give_the_same_picture(tmp_path: Path) -> None:
-    """MONOCHROME1 shows low values bright (PS3.3 C.7.6.3.1.2); text must look the same to the models."""
-    plain = read_picture(Frame(write_file(make_dx(), tmp_path / "plain"), 0))
-    other = read_picture(Frame(write_file(make_dx(PhotometricInterpretation="MONOCHROME1"), tmp_path / "inverted"), 0))
+    """MONOCHROME1 shows low values bright (PS3.3 C.7.6.3.1.2), and so does the picture for a person."""
+    stored = read_values(Frame(write_file(make_dx(), tmp_path / "film"), 0))
+    for number in "12":
+        draw_picture(stored, (), tmp_path / number, f"MONOCHROME{number}")
+    plain, other = (np.asarray(Image.open(tmp_path / number)) for number in "12")
     assert (plain == 255 - other).all()
