@@ -36,7 +36,7 @@ def hides_bits(document: Document, pixels: memoryview) -> bool:
         words = np.frombuffer(pixels[start : min(start + _PIECE, whole)], f"<u{allocated // 8}")
         signed = words.view(f"<i{allocated // 8}")
         low = bool(below) and bool((words << allocated - below).any())
-        if low or ((words >> allocated - above).any() and ((signed << above >> above) != signed).any()):
+        if low or (int(words.max()) >> allocated - above and ((signed << above >> above) != signed).any()):
             return True
         if start % _WINDOW == 0:
             forget(pixels)

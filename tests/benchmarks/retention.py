@@ -58,7 +58,7 @@ def rows() -> list[Row]:
         for (what, promised), share in zip(PROMISES.items(), shares, strict=True):
             ratio = share if promised is None else share / promised
             against = "all" if promised is None else f"{promised:.0%}"
-            table.append(Row(f"{what}, {name}", 100 * share, "%", against, ratio, None if promised is None else 1.0))
+            table.append(Row(f"{what}, {name}", 100 * share, "%", against, ratio, None))  # promised of chest texts only
     return table
 
 
