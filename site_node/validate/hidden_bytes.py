@@ -24,7 +24,7 @@ _PALETTE_TURNS = 8
 def unread_tables(document: Document) -> Iterator[int]:
     """Tags at the top level of palettes beside grey pixels, and of frame offsets beside native ones."""
     if document.first(_PHOTOMETRIC) != b"PALETTE COLOR":
-        yield from filter(is_palette, document.top)
+        yield from sorted(search_terms().tags.palettes.intersection(document.top))
     if not document.encapsulated:
         yield from (tag for tag in sorted(search_terms().tags.offsets) if tag in document.top)
 
@@ -58,7 +58,7 @@ def bad_tables(part: Part) -> Iterator[Element]:
 
 def bad_palettes(document: Document) -> Iterator[int]:
     """Tags of palettes that are not as many colours as their descriptor says, or turn as often as letters do."""
-    for tag in filter(is_palette, sorted(document.top)):
+    for tag in sorted(search_terms().tags.palettes.intersection(document.top)):
         if tag & 0xFF00 == 0x1200:
             descriptor = document.top.get(tag & ~0xFF00 | 0x1100)
             raw = descriptor[0].raw if descriptor else b""
