@@ -61,14 +61,25 @@ def _utc(moment: datetime) -> datetime:
 
 Moment = Annotated[datetime, AfterValidator(_utc)]
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000)]
+Phrase = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
 OptionalLine = Annotated[str, StringConstraints(strip_whitespace=True, max_length=1000)]
 
 
+def _is_empty(value: object) -> bool:
+    return value is None or value == ()
+
+
 class Scope(Frozen):
-    """Exhibit A: what kind of data the agreement covers, described generally so that later data are covered too."""
+    """Exhibit A: what kind of data the agreement covers, described generally so that later data are covered too.
+
+    What came into the format later is left out where it is empty, so that documents signed before keep their bytes.
+    """
 
     description: Line
     modalities: tuple[str, ...] = Field(min_length=1)
+    studies: Count | None = Field(default=None, exclude_if=_is_empty)  # the most that it covers; `None`: no bound
+    data_elements: tuple[Phrase, ...] = Field(default=(), max_length=50, exclude_if=_is_empty)
+    locations: tuple[Phrase, ...] = Field(default=(), max_length=50, exclude_if=_is_empty)
 
 
 class CuratorKeys(Frozen):
@@ -130,6 +141,9 @@ def terms_sentences(terms: AgreementTerms) -> tuple[str, ...]:
     return (
         f"Agreement {terms.id}, version {terms.version}, is between {terms.site_name} and {terms.federation}.",
         f"It covers {', '.join(terms.scope.modalities)}: {terms.scope.description}.",
+        *([f"It covers {terms.scope.studies} studies at most."] if terms.scope.studies else []),
+        *([f"Its data elements are {', '.join(terms.scope.data_elements)}."] if terms.scope.data_elements else []),
+        *([f"The data come from {', '.join(terms.scope.locations)}."] if terms.scope.locations else []),
         f"It allows {', '.join(_MODE_WORDS[mode] for mode in terms.modes)}.",
         f"Studies are sealed to curator {curator.name} and nobody else.",
         f"The curator's signing key is {curator.fingerprint}, its recipient {short_digest(curator.recipient)}.",
