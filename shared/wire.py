@@ -4,12 +4,14 @@ An error travels as the gRPC status of its row in `TEXTS` with a `google.rpc.Err
 fields); its private text stays where it arose.
 """
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NoReturn
+from random import SystemRandom
+from typing import NoReturn, TypeVar
 
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -35,11 +37,15 @@ from shared.errors import (
 )
 from shared.proto.ricord.v1.signed_pb2 import SignedDocument
 from shared.signed import Signed
+from shared.token import Token
+
+Answer = TypeVar("Answer")
 
 DOMAIN = "ricord.v1"
 _NOT_NOW = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})  # gRPC's own words
 _LINE_CUT = ("RST_STREAM", "Stream removed")  # what it says of a connection that something between the two ended
 _TOO_LARGE = "larger than max"  # a message that no later try makes smaller
+_BUSY_TRIES = 12
 UNARY_SECONDS = 60.0  # long enough for a slow line, short enough for a person
 
 # Keepalive finds a peer that vanished silently; gzip on ciphertext and BDP probing off were measured slower.
@@ -52,6 +58,7 @@ SERVER_OPTIONS = (
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ("grpc.server_handshake_timeout_ms", 15_000),  # of TLS
     ("grpc.so_reuseport", 0),  # a second server on the same port must fail, not share it
 )
 
@@ -89,6 +96,23 @@ def connected(address: str, credentials: Credentials) -> Iterator[grpc.Channel]:
             yield channel
         except grpc.RpcError as error:
             raise from_rpc(error, address) from error
+
+
+def at_enrolment(token: Token, ask: Callable[[grpc.Channel], Answer]) -> Answer:
+    """What `ask` is answered by the enrolment port of `token`; it is asked again while the coordinator is busy.
+
+    Pauses differ by chance, so that those refused together do not come back together. Raises what `connected` raises,
+    `CoordinatorBusy` after about two minutes.
+    """
+    for pause in (True,) * _BUSY_TRIES + (False,):
+        try:
+            with connected(token.addresses.enrolment, Credentials(token.root_pem.encode())) as channel:
+                return ask(channel)
+        except CoordinatorBusy as busy:
+            if not pause:
+                raise
+            time.sleep(busy.seconds * SystemRandom().uniform(0.5, 1.5))
+    raise AssertionError("the last try returns or raises")
 
 
 def _options(address: str) -> tuple[tuple[str, int], ...]:

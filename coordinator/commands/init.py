@@ -24,6 +24,7 @@ enrolment_port = {enrolment_port}                # server TLS: newcomers with a 
 main_port = {main_port}                     # mutual TLS: members
 fleet_port = {fleet_port}                    # Flower's Fleet API, for sites
 fleet_host = {fleet_host}                       # the name of the fleet port's host, when it is another
+behind_balancer = {behind_balancer}             # true: a balancer stands before the ports and limits calls by address
 protocol = {protocol}
 database = {database}                         # empty: SQLite in this folder; else postgresql+psycopg://USER@HOST/NAME
 """
@@ -39,6 +40,9 @@ def init(
     main_port: Annotated[int, typer.Option(help="For members.")] = _DEFAULTS["main_port"],
     fleet_port: Annotated[int, typer.Option(help="For federated work.")] = _DEFAULTS["fleet_port"],
     fleet_host: Annotated[str, typer.Option(help="The fleet port's host, when it is another.")] = "",
+    behind_balancer: Annotated[
+        bool, typer.Option("--behind-balancer", help="A balancer before the ports limits calls by address.")
+    ] = False,
     protocol: Annotated[str, typer.Option(help="The protocol every member must hold.")] = _DEFAULTS["protocol"],
     database_url: Annotated[str, typer.Option(help="SQLAlchemy URL of a PostgreSQL database, without password.")] = "",
     database_password_file: Annotated[Path | None, typer.Option(help="File with the database's password.")] = None,
@@ -52,6 +56,7 @@ def init(
         "main_port": main_port,
         "fleet_port": fleet_port,
         "fleet_host": fleet_host,
+        "behind_balancer": behind_balancer,
         "protocol": protocol,
         "database": database_url,
     }

@@ -25,7 +25,7 @@ from shared.protocol.loader import load_protocol
 from shared.settings import load_settings
 from shared.signed import Signed
 from shared.token import Addresses, Token, TokenKind, secret_digest
-from shared.wire import UNARY_SECONDS, Credentials, connected, to_signed
+from shared.wire import UNARY_SECONDS, Credentials, at_enrolment, connected, to_signed
 
 PROGRAM = "ricord-coordinator curate"
 
@@ -146,8 +146,7 @@ def _join(home: CuratorHome, token_text: str, *, protocol: str) -> CuratorMember
         verify_key=keys.signing.public.text,
     )
     root = token.root_pem.encode()
-    with connected(token.addresses.enrolment, Credentials(root)) as channel:
-        answer = EnrolmentServiceStub(channel).Enrol(request, timeout=UNARY_SECONDS)
+    answer = at_enrolment(token, lambda channel: EnrolmentServiceStub(channel).Enrol(request, timeout=UNARY_SECONDS))
     peer = pki.check_certificate(answer.certificate, root)
     if peer.role is not Role.CURATOR:
         raise CertificateForeign(peer=peer.uri)

@@ -24,6 +24,7 @@ class Settings(Frozen):
     main_port: int = Field(default=7444, ge=1, le=65535)
     fleet_port: int = Field(default=7445, ge=1, le=65535)
     fleet_host: str = ""  # the name of the host of the fleet port; empty: as the other two ports
+    behind_balancer: bool = False  # callers' addresses are then its own, and it sets the limits by address
     protocol: str = "ricord"
     database: str = ""  # SQLAlchemy DSN; empty: `coordinator.sqlite` in the home
     database_password_file: Path | None = None  # kept out of the DSN, and so out of this file

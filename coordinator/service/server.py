@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import cast
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -16,6 +17,8 @@ from coordinator.enrolment.service import EnrolmentService
 from coordinator.enrolment.servicer import EnrolmentServicer, MembershipServicer, SiteServicer
 from coordinator.home.identity import Clock, Identity, utc_now
 from coordinator.home.settings import Home, Settings
+from coordinator.service.admission import Admission
+from coordinator.service.slots import CALLS_EACH, by_address, by_certificate
 from coordinator.store.blobs import Blobs
 from coordinator.store.interface import Store
 from coordinator.submission.service import Limits, SubmissionService
@@ -32,11 +35,19 @@ from shared.proto.ricord.v1 import (
 )
 from shared.wire import SERVER_OPTIONS
 
-_ENROLMENT_THREADS = 16
-_MAIN_THREADS = 32  # an upload holds one for as long as it lasts
-_QUEUED_CALLS = 32  # calls that may wait for a thread; more are rejected
-# Anybody may connect here, open a call and send nothing: the connection ends after a minute, and its calls with it.
-_ENROLMENT_OPTIONS = (("grpc.max_connection_age_ms", 60_000), ("grpc.max_connection_age_grace_ms", 10_000))
+# Anybody may connect to the enrolment port, so a connection, a message and a call are small and short there.
+_ENROLMENT_OPTIONS = (
+    ("grpc.max_connection_age_ms", 60_000),
+    ("grpc.max_connection_age_grace_ms", 10_000),
+    ("grpc.max_concurrent_streams", 16),
+    ("grpc.max_receive_message_length", 1 << 20),
+)
+# A connection ends after an hour; a call on it has another hour, and an upload that is cut off then resumes.
+MAIN_OPTIONS = (
+    ("grpc.max_connection_age_ms", 3_600_000),
+    ("grpc.max_connection_age_grace_ms", 3_600_000),
+    ("grpc.max_concurrent_streams", 64),
+)
 _GRACE_SECONDS = 10.0
 
 Register = Callable[[grpc.Server], None]
@@ -56,10 +67,12 @@ def serving(
 
     Raises `PortInUse`. At the end open calls get ten seconds; an upload cut off then can resume later.
     """
-    enrolment = _server(_ENROLMENT_THREADS, no_check, _ENROLMENT_OPTIONS)
+    newcomers = Admission(by_address(each=None if settings.behind_balancer else CALLS_EACH))
+    members = Admission(by_certificate())
+    enrolment = _server(newcomers, no_check, _ENROLMENT_OPTIONS)
     service = EnrolmentService(store, identity, clock)
     enrolment_pb2_grpc.add_EnrolmentServiceServicer_to_server(EnrolmentServicer(service, identity), enrolment)
-    main = _server(_MAIN_THREADS, access_check(store, clock))
+    main = _server(members, access_check(store, clock), MAIN_OPTIONS)
     _register_main(main, home, settings, identity, store, enrolment=service, clock=clock)
     for register in extra:
         register(main)
@@ -76,6 +89,8 @@ def serving(
     finally:
         for stopped in [server.stop(_GRACE_SECONDS) for server in started]:
             stopped.wait()
+        newcomers.shutdown()
+        members.shutdown()
 
 
 def _register_main(
@@ -99,12 +114,11 @@ def _register_main(
     submission_pb2_grpc.add_SubmissionServiceServicer_to_server(SubmissionServicer(submissions), main)
 
 
-def _server(threads: int, check: AccessCheck, options: tuple[tuple[str, int], ...] = ()) -> grpc.Server:
+def _server(admission: Admission, check: AccessCheck, options: tuple[tuple[str, int], ...]) -> grpc.Server:
     server = grpc.server(
-        ThreadPoolExecutor(threads),
+        cast("ThreadPoolExecutor", admission),
         interceptors=[AccessInterceptor(check)],
         options=(*SERVER_OPTIONS, *options),
-        maximum_concurrent_rpcs=threads + _QUEUED_CALLS,
     )
     checks = health.HealthServicer()
     checks.set("", health_pb2.HealthCheckResponse.SERVING)

@@ -9,7 +9,7 @@ import grpc
 from coordinator.submission import streams
 from coordinator.submission.sequences import gaps, repeats
 from coordinator.submission.service import SubmissionService
-from coordinator.submission.streams import Streams, idle_timeout
+from coordinator.submission.streams import idle_timeout
 from coordinator.trust.interceptor import peer_of
 from shared.crypto.pki import Role
 from shared.errors import InvalidArgument
@@ -28,7 +28,6 @@ class SubmissionServicer(SubmissionServiceServicer):
 
     def __init__(self, service: SubmissionService) -> None:
         self._service = service
-        self._streams = Streams()
 
     def GetUploadOffset(
         self, request: pb.GetUploadOffsetRequest, context: grpc.ServicerContext
@@ -43,7 +42,7 @@ class SubmissionServicer(SubmissionServiceServicer):
     ) -> Iterator[pb.UploadResponse]:
         """The rest of a study."""
         site_id = SiteId(peer_of(context).name)
-        with self._streams.slot(site_id), idle_timeout(request_iterator, context.cancel, streams.IDLE_SECONDS) as parts:
+        with idle_timeout(request_iterator, context.cancel, streams.IDLE_SECONDS) as parts:
             header = _header(parts)
             chunks = (part.chunk for part in parts)
             steps = self._service.receive(site_id, from_signed(header.manifest), header.offset, chunks)

@@ -1,40 +1,14 @@
-"""Limits on one site's open uploads: a few threads, and none for an idle stream."""
+"""No thread for an idle upload."""
 
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from shared.errors import BUSY_SECONDS, CoordinatorBusy
-
 Part = TypeVar("Part")
 
 IDLE_SECONDS = 120.0  # a working connection delivers a chunk of 1 MiB in that time
-STREAMS_PER_SITE = 4
-
-
-class Streams:
-    """Counts the open uploads of each site."""
-
-    def __init__(self, limit: int = STREAMS_PER_SITE) -> None:
-        self._limit = limit
-        self._open: Counter[str] = Counter()
-        self._lock = threading.Lock()
-
-    @contextmanager
-    def slot(self, site: str) -> Iterator[None]:
-        """Count one more upload while the block runs; raises `CoordinatorBusy` when the site is at its limit."""
-        with self._lock:
-            if self._open[site] >= self._limit:
-                raise CoordinatorBusy(f"{self._limit} uploads of site {site} are open", seconds=str(BUSY_SECONDS))
-            self._open[site] += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._open[site] -= 1
 
 
 @contextmanager

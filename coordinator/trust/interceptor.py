@@ -6,6 +6,7 @@ check reads from the store, at every call, whether that certificate is still val
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -116,8 +117,32 @@ def no_check(method: str, context: grpc.ServicerContext) -> None:
     """For the enrolment port, whose callers present a token instead of a certificate."""
 
 
+@dataclass(frozen=True)
+class Guarded:
+    """A method's behaviour behind its check: whatever either raises becomes a status with a public text."""
+
+    method: str
+    check: AccessCheck
+    behaviour: Callable[..., Any]
+    reads_stream: bool
+    answers_stream: bool
+
+    def __call__(self, request: Any, context: grpc.ServicerContext) -> Any:
+        """Answer a call: with one message, or with an iterator of them."""
+        if self.answers_stream:
+            return self._answers(request, context)
+        with _error_boundary(self.method, context):
+            self.check(self.method, context)
+            return self.behaviour(request, context)
+
+    def _answers(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+        with _error_boundary(self.method, context):
+            self.check(self.method, context)
+            yield from self.behaviour(request, context)
+
+
 class AccessInterceptor(grpc.ServerInterceptor):
-    """Runs a check before every RPC and turns whatever the check or the RPC raises into a status with a public text."""
+    """Puts a check before every RPC."""
 
     def __init__(self, check: AccessCheck) -> None:
         self._check = check
@@ -127,38 +152,21 @@ class AccessInterceptor(grpc.ServerInterceptor):
         continuation: "Callable[[grpc.HandlerCallDetails], grpc.RpcMethodHandler[Any, Any] | None]",
         handler_call_details: grpc.HandlerCallDetails,
     ) -> "grpc.RpcMethodHandler[Any, Any] | None":  # quoted: the type takes no parameters at run time
-        """Wrap the method's behaviour; `None` is answered with `UNIMPLEMENTED` at once."""
+        """Guard the method's behaviour; `None` is answered with `UNIMPLEMENTED` at once."""
         handler = continuation(handler_call_details)
-        if handler is None or handler_call_details.method in UNSERVED:
-            return None
         method = handler_call_details.method
-        wrap = self._stream if handler.response_streaming else self._unary
+        if handler is None or method in UNSERVED:
+            return None
         kind = _handler_kind(handler)
-        make = getattr(grpc, f"{kind}_rpc_method_handler")
+        behaviour = getattr(handler, kind)
         return cast(
             "grpc.RpcMethodHandler[Any, Any]",
-            make(
-                wrap(method, getattr(handler, kind)),
+            getattr(grpc, f"{kind}_rpc_method_handler")(
+                Guarded(method, self._check, behaviour, handler.request_streaming, handler.response_streaming),
                 request_deserializer=handler.request_deserializer,
                 response_serializer=handler.response_serializer,
             ),
         )
-
-    def _unary(self, method: str, behaviour: Callable[..., Any]) -> Callable[..., Any]:
-        def guarded(request: Any, context: grpc.ServicerContext) -> Any:
-            with _error_boundary(method, context):
-                self._check(method, context)
-                return behaviour(request, context)
-
-        return guarded
-
-    def _stream(self, method: str, behaviour: Callable[..., Any]) -> Callable[..., Iterator[Any]]:
-        def guarded(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-            with _error_boundary(method, context):
-                self._check(method, context)
-                yield from behaviour(request, context)
-
-        return guarded
 
 
 @contextmanager

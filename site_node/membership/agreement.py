@@ -13,7 +13,7 @@ from shared.proto.ricord.v1.enrolment_pb2 import SignAgreementRequest
 from shared.proto.ricord.v1.enrolment_pb2_grpc import EnrolmentServiceStub
 from shared.signed import Signed
 from shared.token import Token, TokenKind
-from shared.wire import UNARY_SECONDS, Credentials, connected, to_signed
+from shared.wire import UNARY_SECONDS, at_enrolment, to_signed
 from site_node.home.folder import SiteHome
 from site_node.membership.invitation import check_same_root, fetch
 from site_node.membership.record import IdentityFiles
@@ -35,8 +35,7 @@ def sign_agreement(home: SiteHome, token_text: str, *, signatory: str) -> Agreem
     signed = Signed.by(key, _consent(terms, signatory, key.fingerprint))
     write_whole(files.consent, canonical_json(signed))
     request = SignAgreementRequest(token_secret=token.secret, consent=to_signed(signed), verify_key=key.public.text)
-    with connected(token.addresses.enrolment, Credentials(token.root_pem.encode())) as channel:
-        EnrolmentServiceStub(channel).SignAgreement(request, timeout=UNARY_SECONDS)
+    at_enrolment(token, lambda channel: EnrolmentServiceStub(channel).SignAgreement(request, timeout=UNARY_SECONDS))
     return terms
 
 

@@ -14,7 +14,7 @@ from shared.proto.ricord.v1.enrolment_pb2 import EnrolRequest, EnrolResponse
 from shared.proto.ricord.v1.enrolment_pb2_grpc import EnrolmentServiceStub
 from shared.signed import Signed
 from shared.token import Token, TokenKind, secret_digest
-from shared.wire import UNARY_SECONDS, Credentials, connected, from_signed, to_signed
+from shared.wire import UNARY_SECONDS, at_enrolment, from_signed, to_signed
 from site_node.home.folder import SiteHome
 from site_node.membership.invitation import check_same_root
 from site_node.membership.record import IdentityFiles, Membership, MembershipFile, SignedAgreement, membership_of
@@ -66,8 +66,7 @@ def _ask(home: SiteHome, token: Token) -> EnrolResponse:
         enrolment=to_signed(enrolment_of(home, csr, token=secret_digest(token.secret))),
         verify_key=load_signing(home.signing_key).public.text,
     )
-    with connected(token.addresses.enrolment, Credentials(token.root_pem.encode())) as channel:
-        return EnrolmentServiceStub(channel).Enrol(request, timeout=UNARY_SECONDS)
+    return at_enrolment(token, lambda channel: EnrolmentServiceStub(channel).Enrol(request, timeout=UNARY_SECONDS))
 
 
 def _own_agreement(home: SiteHome, answer: EnrolResponse) -> SignedAgreement:

@@ -12,7 +12,7 @@ from shared.manifest import canonical_json
 from shared.proto.ricord.v1.enrolment_pb2 import ReadAgreementRequest
 from shared.proto.ricord.v1.enrolment_pb2_grpc import EnrolmentServiceStub
 from shared.token import Token, TokenKind
-from shared.wire import UNARY_SECONDS, Credentials, connected
+from shared.wire import UNARY_SECONDS, at_enrolment
 from site_node.home.folder import SiteHome
 from site_node.membership.record import IdentityFiles
 
@@ -49,8 +49,9 @@ def fetch(token: Token) -> ReadAgreement:
     Raises `SignatureInvalid` unless the named curator itself signed that the recipient is its own.
     """
     request = ReadAgreementRequest(token_secret=token.secret)
-    with connected(token.addresses.enrolment, Credentials(token.root_pem.encode())) as channel:
-        answer = EnrolmentServiceStub(channel).ReadAgreement(request, timeout=UNARY_SECONDS)
+    answer = at_enrolment(
+        token, lambda channel: EnrolmentServiceStub(channel).ReadAgreement(request, timeout=UNARY_SECONDS)
+    )
     try:
         terms = AgreementTerms.model_validate_json(answer.terms)
     except ValidationError as error:

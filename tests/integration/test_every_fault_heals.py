@@ -9,15 +9,15 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
+from coordinator.service import admission
+from coordinator.service.slots import Slots
 from coordinator.store import sql
-from coordinator.submission.streams import Streams
 from shared.durable import write_whole
-from shared.errors import CoordinatorBusy
 from shared.receipt import Receipt
 from shared.signed import Signed
 from site_node.home.database import open_database
@@ -116,14 +116,12 @@ def suspended(hospital: Hospital) -> Iterator[None]:
 
 @contextmanager
 def busy(hospital: Hospital) -> Iterator[None]:
-    """The coordinator has no room for another upload."""
+    """The coordinator has no room for another call of a site."""
     del hospital
-
-    def refuse(*_: object) -> NoReturn:
-        raise CoordinatorBusy(seconds="0")
-
+    claim = Slots.claim
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Streams, "slot", refuse)
+        patch.setattr(admission, "BUSY_SECONDS", 0)
+        patch.setattr(Slots, "claim", lambda slots, caller: "/site/" not in caller and claim(slots, caller))
         yield
 
 

@@ -8,17 +8,8 @@ from pathlib import Path
 import pytest
 
 from coordinator.curation.fetching import write_at_most
-from coordinator.submission.streams import Streams, idle_timeout
-from shared.errors import CoordinatorBusy, SealedFileInvalid
-
-
-def test_a_site_has_so_many_uploads_and_no_more() -> None:
-    """Other sites are not affected, and a slot is free again when an upload ends."""
-    streams = Streams(limit=2)
-    with streams.slot("1"), streams.slot("1"), streams.slot("2"), pytest.raises(CoordinatorBusy), streams.slot("1"):
-        pass
-    with streams.slot("1"), streams.slot("1"):
-        pass
+from coordinator.submission.streams import idle_timeout
+from shared.errors import SealedFileInvalid
 
 
 def test_a_stream_on_which_nothing_comes_is_cancelled() -> None:

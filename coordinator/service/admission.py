@@ -1,0 +1,125 @@
+"""Which calls get a thread, decided before they have one: the adapter to grpcio's server, alone in using its internals.
+
+grpcio gives a call a thread when its headers arrive, so that calls whose requests never come hold every thread. Here a
+call counts for its caller from its headers on, is refused at once above the limit, gets a thread when its request (of a
+stream: the first) is whole, and is ended when that takes too long.
+"""
+
+import itertools
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from typing import Any
+
+import grpc
+from grpc._cython import cygrpc
+from grpc._server import _RECEIVE_MESSAGE_TOKEN, _Context, _receive_message
+
+from coordinator.service.slots import Choose
+from coordinator.trust.interceptor import Guarded
+from shared.errors import BUSY_SECONDS, CoordinatorBusy, InvalidArgument, RicordError
+from shared.wire import refuse
+
+KNOWN_VERSIONS = ("1.85.1",)
+REQUEST_SECONDS = 10.0  # for some kilobytes, or for the first message of a stream
+_SWEEP_SECONDS = 1.0
+
+
+class Admission(Executor):
+    """What a port's grpcio server takes for its thread pool."""
+
+    def __init__(self, choose: Choose) -> None:
+        self._choose = choose
+        self._half_sent: dict[_Call, float] = {}  # since when, the oldest first
+        self._closed = threading.Event()
+        self._sweeper = threading.Thread(target=self._sweep, name="half-sent calls", daemon=True)
+        self._sweeper.start()
+
+    def submit(self, run: Callable[..., Any], /, *call: Any, **none: Any) -> "Future[Any]":
+        """Admit or refuse a call; the future ends with it. grpcio's serving thread calls this, and must not wait."""
+        del none
+        admitted = _Call(run, call)
+        slots, caller = self._choose(admitted.behaviour, admitted.context)
+        if not slots.claim(caller):
+            admitted.refuse(_busy("its caller or all together have too many calls"))
+            return admitted.ended
+        admitted.ended.add_done_callback(lambda _: slots.release(caller))
+        self._half_sent[admitted] = time.monotonic()
+
+        def on_message(message: Any) -> None:
+            if self._half_sent.pop(admitted, None) is None:  # it was refused meanwhile
+                return
+            if message is None:
+                admitted.refuse(InvalidArgument(name="The request", problem="the call ended before it was whole"))
+            else:
+                slots.pool.submit(admitted.answer, message)
+
+        admitted.receive(on_message)
+        return admitted.ended
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End the sweeping, after the server was stopped."""
+        del cancel_futures
+        self._closed.set()
+        if wait:
+            self._sweeper.join()
+
+    def _sweep(self) -> None:
+        while not self._closed.wait(_SWEEP_SECONDS):
+            late = time.monotonic() - REQUEST_SECONDS
+            for call in [call for call, since in tuple(self._half_sent.items()) if since < late]:
+                if self._half_sent.pop(call, None) is not None:
+                    call.refuse(_busy("its request did not come"))
+
+
+class _Call:
+    """A call as grpcio hands it to its pool."""
+
+    def __init__(self, run: Callable[..., None], call: tuple[Any, ...]) -> None:
+        respond, event, state, behaviour, argument, *codecs = call
+        self.behaviour: Guarded = behaviour
+        self.context: grpc.ServicerContext = _Context(event, state, codecs[0])
+        self.ended: Future[None] = Future()
+        self._event, self._state, self._argument, self._read = event, state, argument, codecs[0]
+        self._respond: Callable[[Callable[..., Any], Callable[[], Any]], None] = lambda by, given: run(
+            respond, event, state, by, given, *codecs
+        )
+
+    def receive(self, then: Callable[[Any], None]) -> None:
+        """Wait, on no thread, for the first message, or `None` when the caller ends the call without one."""
+        received = _receive_message(self._state, self._event.call, self._read)
+
+        def on_event(event: Any) -> Any:
+            answer = received(event)
+            message, self._state.request = self._state.request, None
+            then(message)
+            return answer
+
+        self._event.call.start_server_batch((cygrpc.ReceiveMessageOperation(0),), on_event)
+        self._state.due.add(_RECEIVE_MESSAGE_TOKEN)
+
+    def answer(self, message: Any) -> None:
+        """Answer on this thread, unless the caller left; the first message of a stream was received already."""
+
+        def given() -> Any:
+            if not self.context.is_active():
+                return None
+            if not self.behaviour.reads_stream:
+                return message
+            return itertools.chain((message,), self._argument())
+
+        try:
+            self._respond(self.behaviour, given)
+        finally:
+            self.ended.set_result(None)
+
+    def refuse(self, error: RicordError) -> None:
+        """Answer with `error` where the caller is still there; waits for nothing."""
+        if self.context.is_active():
+            self._respond(lambda _, context: refuse(context, error), tuple)
+        self.ended.set_result(None)
+
+
+def _busy(why: str) -> CoordinatorBusy:
+    return CoordinatorBusy(why, seconds=str(BUSY_SECONDS))
