@@ -145,6 +145,12 @@ TEXTS = MappingProxyType(
             ExitCode.USAGE,
             "FAILED_PRECONDITION",
         ),
+        "submission-superseded": Text(
+            "Submission {submission} was superseded: submission {by} of the same study came later and is open. "
+            + _DONE_NOTHING,
+            ExitCode.USAGE,
+            "FAILED_PRECONDITION",
+        ),
         "not-found": Text("There is no {kind} {name}.", ExitCode.USAGE, "NOT_FOUND"),
         "disk-full": Text(
             "There is no room left in {folder}; free some and start again, nothing was lost.",

@@ -185,6 +185,10 @@ class NotFound(InputError):
     """The object named does not exist."""
 
 
+class SubmissionSuperseded(InputError):
+    """A later submission of the same study is open."""
+
+
 class NotInQuarantine(InputError):
     """The study named does not wait for a person."""
 

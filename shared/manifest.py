@@ -4,6 +4,7 @@ Canonical JSON here is RFC 8785 for the values manifests hold (text, integers, b
 keys sorted, no white space, UTF-8.
 """
 
+import hashlib
 import json
 from typing import Any, Literal
 
@@ -37,6 +38,12 @@ class Manifest(Frozen):
     ciphertext_size: LargeCount
     recipient: str  # the curator's age recipient it is sealed to
     sequence: LargeCount  # the site's own count; gaps are reported
+
+    @property
+    def submission(self) -> Sha256:
+        """The id of its submission: the same contents under the same agreement are one, however often sealed."""
+        key = [self.site_id, self.contents_sha256, self.agreement, self.agreement_version]
+        return Sha256(hashlib.sha256(canonical_json(key)).hexdigest())
 
 
 class SignedManifest(Frozen):

@@ -91,7 +91,7 @@ def open_studies(
 
 @curate.command("list")
 def list_studies(context: typer.Context, as_json: AsJson = False) -> None:
-    """Every study that is open here."""
+    """Every study that is open here, and the submissions that a later one of the same study superseded."""
     home = CuratorHome(folder_of(context))
     home.settings()
     studies = [_study(study) for study in list_opened(home.opened)]
@@ -100,6 +100,9 @@ def list_studies(context: typer.Context, as_json: AsJson = False) -> None:
     else:
         columns = ("site_id", "study", "instance_count", "modalities", "folder")
         show_fields("Opened studies", studies, columns)
+        for study in studies:
+            for earlier in study["superseded"]:
+                print_line(f"Submission {earlier} of study {study['study']} was superseded by {study['submission']}.")
 
 
 def _keep_opening(home: CuratorHome, every: float, *, as_json: bool) -> None:
@@ -138,7 +141,8 @@ def _open(
         print_json({"opened": [_study(study) for study in opened], "already_open": already, "failed": failures})
     else:
         for study in opened:
-            print_line(f"opened {study.folder}")
+            in_place_of = f", in place of submission {study.arrival.superseded[-1]}" if study.arrival.superseded else ""
+            print_line(f"opened {study.folder}{in_place_of}")
         for failure in failures:
             print_line(f"not opened {failure['submission']}: {failure['message']}")
         if say_nothing_new and not results:
@@ -149,8 +153,17 @@ def _open(
 
 
 def _not_open(listed: Sequence[pb.Submission], open_already: Sequence[OpenedStudy]) -> list[str]:
-    digests = {study.signed.manifest.contents_sha256 for study in open_already}
-    return [submission.id for submission in listed if submission.contents_sha256 not in digests]
+    """The ids of those that arrived after what is open of their study; the number of that the list may know, too."""
+    numbers = {submission.id: submission.number for submission in listed}
+    last: dict[tuple[str, str], int] = {
+        (study.contents.site_id, study.contents.study): max(study.arrival.number, numbers.get(study.submission, 0))
+        for study in open_already
+    }
+    return [
+        submission.id
+        for submission in listed
+        if submission.number > last.get((submission.site_id, submission.study), -1)
+    ]
 
 
 def _try(fetcher: Fetcher, submission_id: str, advance: Advance) -> OpenedStudy | dict[str, Any]:
@@ -172,5 +185,7 @@ def _study(opened: OpenedStudy) -> dict[str, Any]:
         "instance_count": manifest.instance_count,
         "modalities": list(manifest.modalities),
         "sequence": manifest.sequence,
+        "submission": opened.submission,
+        "superseded": list(opened.arrival.superseded),
         "folder": str(opened.folder),
     }

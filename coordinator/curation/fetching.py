@@ -64,7 +64,7 @@ class Fetcher:
         with TemporaryDirectory(dir=self._home.folder, prefix=".fetching-") as folder:
             sealed = Path(folder) / "sealed.age"
             try:
-                signed, site_key = self._fetch(submission_id, sealed)
+                signed, site_key, number = self._fetch(submission_id, sealed)
             except grpc.RpcError as error:
                 raise from_rpc(error, self._membership.addresses.main) from error
             return open_sealed(
@@ -74,11 +74,15 @@ class Fetcher:
                 site_key=site_key,
                 protocol_digest=self._protocol.digest,
                 out=self._home.opened,
+                number=number,
                 look=partial(look_again, profile=self._protocol.profile),
             )
 
-    def _fetch(self, submission_id: str, target: Path) -> tuple[SignedManifest, VerifyKey]:
-        """Write the ciphertext: no byte before the manifest is verified, and no more than it states."""
+    def _fetch(self, submission_id: str, target: Path) -> tuple[SignedManifest, VerifyKey, int]:
+        """Write the ciphertext: no byte before the manifest is verified, and no more than it states.
+
+        Returns the manifest, the key that signed it and the number of the submission's arrival.
+        """
         parts = self._stub.Fetch(pb.FetchRequest(id=submission_id), timeout=_FETCH_SECONDS)
         try:
             first = next(iter(parts), None)
@@ -86,13 +90,16 @@ class Fetcher:
                 raise ManifestInvalid(problem="the coordinator sent none")
             signed = to_manifest(from_signed(first.header.manifest))
             site_key = self._site_key(first.header, signed)
-            size = verify_manifest(signed, site_key).ciphertext_size
+            manifest = verify_manifest(signed, site_key)
+            if manifest.submission != submission_id:
+                raise ManifestInvalid(problem="it is that of another submission")
+            size = manifest.ciphertext_size
             if size > LARGEST_STUDY:
                 raise ManifestInvalid(problem=f"it states more than {LARGEST_STUDY} bytes")
             write_at_most(size, target, (part.chunk for part in parts))
         finally:
             parts.cancel()
-        return signed, site_key
+        return signed, site_key, first.header.submission.number
 
     def _site_key(self, header: pb.FetchHeader, signed: SignedManifest) -> VerifyKey:
         """The site's key, which must have signed an agreement that names this curator and is countersigned."""

@@ -19,22 +19,39 @@ from shared.crypto.contents import CLINICAL_NAME, CONTENTS_NAME, Contents, Membe
 from shared.crypto.sealing import AgeIdentity, open_chunks
 from shared.crypto.signing import VerifyKey, verify_manifest
 from shared.durable import new_file, publish_folder, unfinished_folder, write_whole
-from shared.errors import ManifestInvalid, ProtocolMismatch, SealedFileInvalid, SourceMissing
+from shared.errors import ManifestInvalid, ProtocolMismatch, SealedFileInvalid, SourceMissing, SubmissionSuperseded
 from shared.frozen import Frozen
 from shared.ids import Sha256
 from shared.manifest import Manifest, SignedManifest, canonical_json
 
 MANIFEST_NAME = "manifest.json"
+_ARRIVAL_NAME = "arrival.json"
 LARGEST_STUDY = 64 << 30  # bytes, unpacked
 _LARGEST_LISTING = 32 << 20  # bytes; about 100,000 instances
 
 
+class Arrival(Frozen):
+    """When an opened submission arrived, and of which earlier submissions of its study it holds the place."""
+
+    number: int = 0  # by the coordinator's count, which rises with each arrival; 0: it was not noted
+    superseded: tuple[Sha256, ...] = ()  # ids, the earliest first
+
+
 class OpenedStudy(Frozen):
-    """A study as it lies, opened and checked, in `folder`: its instances, `contents.json`, `manifest.json`."""
+    """A study as it lies, opened and checked, in `folder`.
+
+    There are its instances, `contents.json`, `manifest.json` and `arrival.json`.
+    """
 
     folder: Path
     signed: SignedManifest
     contents: Contents
+    arrival: Arrival = Arrival()
+
+    @property
+    def submission(self) -> Sha256:
+        """The id of the submission that is open."""
+        return self.signed.manifest.submission
 
     @property
     def instances(self) -> tuple[Path, ...]:
@@ -55,15 +72,19 @@ def open_sealed(
     site_key: VerifyKey,
     protocol_digest: Sha256,
     out: Path,
+    number: int = 0,
     largest: int = LARGEST_STUDY,
     look: Callable[[Path, Contents], None] = lambda _folder, _contents: None,
 ) -> OpenedStudy:
-    """Open `ciphertext` into `out/<SITEID>/<study UID>`; a previous opening of the same study is replaced.
+    """Open `ciphertext` into `out/<SITEID>/<study UID>`; an opening of the same submission, or an earlier, is replaced.
+
+    `number` says when it arrived, in the order of all submissions.
 
     `look` is called with the unpacked study before it lies there, and raises where it may not.
 
     Raises `SignatureInvalid`, `ProtocolMismatch`, `ManifestInvalid` (manifest and contents disagree, or the unpacked
-    study would pass `largest` bytes), `SealedFileInvalid`, `SourceMissing`, `DiskFull`. After any of them `out` is as
+    study would pass `largest` bytes), `SealedFileInvalid`, `SourceMissing`, `DiskFull`; `SubmissionSuperseded` where a
+    submission of the study that arrived later is open. After any of them `out` is as
     it was: no file of this study was added, changed or removed.
     """
     manifest = verify_manifest(signed, site_key)
@@ -72,27 +93,43 @@ def open_sealed(
     if manifest.recipient != identity.recipient:
         raise SealedFileInvalid(problem="it is sealed to another key")
     target = out / manifest.site_id / manifest.study
+    arrival = _arrival(target, manifest.submission, number)
     with _opened(ciphertext) as file:
         _check_ciphertext(file, manifest)
         with _new_folder(target) as folder:
             contents = _unpack(ArchiveReader(open_chunks(identity, file)), manifest, folder, largest)
             look(folder, contents)
             write_whole(folder / MANIFEST_NAME, canonical_json(signed))
+            write_whole(folder / _ARRIVAL_NAME, canonical_json(arrival))
             publish_folder(folder, target)
-    return OpenedStudy(folder=target, signed=signed, contents=contents)
+    return OpenedStudy(folder=target, signed=signed, contents=contents, arrival=arrival)
 
 
 def list_opened(out: Path) -> tuple[OpenedStudy, ...]:
     """Every study opened into `out`, by site and study, as read from disk without checking again."""
-    folders = sorted(path.parent for path in out.glob(f"[1-9]*/[0-9]*/{MANIFEST_NAME}"))
-    return tuple(
-        OpenedStudy(
-            folder=folder,
-            signed=SignedManifest.model_validate_json((folder / MANIFEST_NAME).read_bytes()),
-            contents=Contents.model_validate_json((folder / CONTENTS_NAME).read_bytes()),
-        )
-        for folder in folders
+    return tuple(_read(path.parent) for path in sorted(out.glob(f"[1-9]*/[0-9]*/{MANIFEST_NAME}")))
+
+
+def _read(folder: Path) -> OpenedStudy:
+    arrival = folder / _ARRIVAL_NAME  # earlier releases wrote none
+    return OpenedStudy(
+        folder=folder,
+        signed=SignedManifest.model_validate_json((folder / MANIFEST_NAME).read_bytes()),
+        contents=Contents.model_validate_json((folder / CONTENTS_NAME).read_bytes()),
+        arrival=Arrival.model_validate_json(arrival.read_bytes()) if arrival.exists() else Arrival(),
     )
+
+
+def _arrival(target: Path, submission: Sha256, number: int) -> Arrival:
+    """What to note with a submission that is to lie in `target`; raises `SubmissionSuperseded`."""
+    if not (target / MANIFEST_NAME).exists():
+        return Arrival(number=number)
+    here = _read(target)
+    if here.submission == submission:
+        return Arrival(number=max(number, here.arrival.number), superseded=here.arrival.superseded)
+    if number < here.arrival.number:
+        raise SubmissionSuperseded(submission=submission, by=here.submission)
+    return Arrival(number=number, superseded=(*here.arrival.superseded, here.submission))
 
 
 @contextmanager

@@ -31,7 +31,7 @@ from shared.errors import (
 )
 from shared.frozen import LARGEST_NUMBER, Frozen
 from shared.ids import Sha256, SiteId
-from shared.manifest import Manifest, canonical_json
+from shared.manifest import Manifest
 from shared.receipt import Receipt
 from shared.signed import Signed
 
@@ -106,7 +106,7 @@ class SubmissionService:
         """How much of a study is durable here; raises what `_checked` raises."""
         with self._store.read() as reading:
             manifest = self._checked(reading, site_id, signed)
-            committed = reading.submission(submission_id(manifest))
+            committed = reading.submission(manifest.submission)
         if committed is not None:
             return Offset(manifest=manifest, durable=committed.ciphertext_size, receipt=committed.receipt)
         durable = self._blobs.durable(blob_name(manifest), committed=lambda: self._is_committed(manifest))
@@ -236,7 +236,7 @@ class SubmissionService:
 
     def _is_committed(self, manifest: Manifest) -> bool:
         with self._store.read() as reading:
-            row = reading.submission(submission_id(manifest))
+            row = reading.submission(manifest.submission)
         return row is not None and row.ciphertext_sha256 == manifest.ciphertext_sha256
 
     def _commit(self, site_id: SiteId, signed: Signed, manifest: Manifest) -> Signed:
@@ -245,7 +245,7 @@ class SubmissionService:
         The blob is final and durable before the row exists. A failure in between leaves a file that the next `offset`
         finds again, never a row without its file; a refusal makes it partial again.
         """
-        name, now, key = blob_name(manifest), self._now(), submission_id(manifest)
+        name, now, key = blob_name(manifest), self._now(), manifest.submission
         self._blobs.finalise(name)
         with self._store.begin() as work:
             committed = work.submission(key)
@@ -297,15 +297,10 @@ class SubmissionService:
         return terms
 
 
-def submission_id(study: Manifest | Submission) -> Sha256:
-    """The digest of what identifies a submission: SITEID, contents, agreement and its version."""
-    key = [study.site_id, study.contents_sha256, study.agreement, study.agreement_version]
-    return Sha256(hashlib.sha256(canonical_json(key)).hexdigest())
-
-
 def blob_name(study: Manifest | Submission) -> Sha256:
     """The file's name: a study sealed again has another ciphertext, so its upload starts over."""
-    return Sha256(hashlib.sha256(f"{submission_id(study)}{study.ciphertext_sha256}".encode()).hexdigest())
+    submission = study.id if isinstance(study, Submission) else study.submission
+    return Sha256(hashlib.sha256(f"{submission}{study.ciphertext_sha256}".encode()).hexdigest())
 
 
 def _submission(reading: Reading, reference: str) -> Submission:

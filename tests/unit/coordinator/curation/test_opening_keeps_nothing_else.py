@@ -53,7 +53,7 @@ def test_what_was_sealed_comes_out(study: SealedStudy, tmp_path: Path) -> None:
     assert result.clinical is not None
     assert result.clinical.read_bytes() == canonical_json(dict(CLINICAL))
     assert result.folder == tmp_path / "opened" / "123456" / study.sealed.manifest.manifest.study
-    assert len(list(result.folder.iterdir())) == len(sources) + 3
+    assert len(list(result.folder.iterdir())) == len(sources) + 4
     assert list_opened(tmp_path / "opened") == (result,)
 
 
