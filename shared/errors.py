@@ -7,74 +7,21 @@ settings, addresses, codes and digests. `tests/laws/test_error_table_is_complete
 
 import re
 
+from shared.error_base import RicordError, Verdict, all_errors, code_of, error_for
 from shared.error_texts import BUSY_SECONDS, TEXTS, ExitCode, next_step
 
-__all__ = ["BUSY_SECONDS", "TEXTS", "ExitCode", "next_step"]  # the table is read with the tree; classes are public
-
-
-class RicordError(Exception):
-    """Base of every error this project raises on purpose.
-
-    `private` goes to the operator's log only; `fields` fill the public sentence and travel over the wire.
-    """
-
-    def __init__(self, private: str = "", **fields: str) -> None:
-        super().__init__(private)
-        self.private = private
-        self.fields = {name: str(value) for name, value in fields.items()}
-
-    @property
-    def code(self) -> str:
-        """The error's name on the wire and in `--json`: the class name in kebab case."""
-        return code_of(type(self))
-
-    @property
-    def public(self) -> str:
-        """The sentence of the table with this error's fields in it."""
-        return TEXTS[self.code].sentence.format_map(_Known(self.fields))
-
-    @property
-    def exit_code(self) -> ExitCode:
-        """What the process ends with when this error reaches the shell."""
-        return TEXTS[self.code].exit_code
-
-    def __str__(self) -> str:
-        return self.public
-
-    def __reduce__(self) -> "tuple[object, ...]":
-        """To another process an error goes by its code and fields; its private text stays."""
-        return error_for, (self.code, self.fields)
-
-
-class Verdict(RicordError):
-    """Base of the errors that judge one study, and end it. Every other error leaves each study where it is.
-
-    The coordinator's verdict on a sealed study is one, too; that its store is locked, or its disk full, is none.
-    """
-
-
-class _Known(dict[str, str]):
-    """Fields by name; a field that the raiser left out shows as `?` instead of hiding the sentence."""
-
-    def __missing__(self, key: str) -> str:
-        return "?"
-
-
-def code_of(kind: type[RicordError]) -> str:
-    """Kebab-case code of an error class: `TokenExpired` -> `token-expired`."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", kind.__name__).lower()
-
-
-def all_errors(kind: type[RicordError] = RicordError) -> tuple[type[RicordError], ...]:
-    """The leaf classes below `kind`: those that are raised."""
-    children = kind.__subclasses__()
-    return tuple(leaf for child in children for leaf in all_errors(child)) if children else (kind,)
-
-
-def error_for(code: str, fields: dict[str, str]) -> RicordError:
-    """The error another process named on the wire; an unknown code becomes `InternalError`."""
-    kind = next((kind for kind in all_errors() if code_of(kind) == code), None)
-    return kind(**fields) if kind else InternalError(f"unknown error code {code!r} from the other side")
+# The base and the table are read with the tree; the classes here are public.
+__all__ = [
+    "BUSY_SECONDS",
+    "TEXTS",
+    "ExitCode",
+    "RicordError",
+    "Verdict",
+    "all_errors",
+    "code_of",
+    "error_for",
+    "next_step",
+]
 
 
 class SettingsError(RicordError):
