@@ -151,6 +151,9 @@ TEXTS = MappingProxyType(
             ExitCode.USAGE,
             "FAILED_PRECONDITION",
         ),
+        "ambiguous-reference": Text(
+            "{count} {kind} begin with what was given; give more of it.", ExitCode.USAGE, "INVALID_ARGUMENT"
+        ),
         "not-found": Text("There is no {kind} {name}.", ExitCode.USAGE, "NOT_FOUND"),
         "disk-full": Text(
             "There is no room left in {folder}; free some and start again, nothing was lost.",

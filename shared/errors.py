@@ -136,6 +136,10 @@ class SubmissionSuperseded(InputError):
     """A later submission of the same study is open."""
 
 
+class AmbiguousReference(InputError):
+    """A name that was not given whole fits several things."""
+
+
 class NotInQuarantine(InputError):
     """The study named does not wait for a person."""
 

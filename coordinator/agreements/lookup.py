@@ -5,6 +5,7 @@ from datetime import datetime
 from coordinator.agreements.lifecycle import in_force
 from coordinator.store.interface import Reading
 from coordinator.store.records import Agreement, Site
+from coordinator.store.references import resolve
 from shared.agreement import AgreementTerms, Mode
 from shared.errors import InvalidIdentifier, NotFound
 from shared.ids import AgreementId, SiteId
@@ -28,6 +29,26 @@ def agreement_of(reading: Reading, reference: str) -> Agreement:
     if agreement is None:
         raise NotFound(kind="agreement", name=reference)
     return agreement
+
+
+def named_site(reading: Reading, reference: str) -> Site:
+    """The site that a person means, by name or SITEID or a beginning; raises `NotFound`, `AmbiguousReference`."""
+    return site_of(reading, resolve(reading, "site", reference))
+
+
+def named_site_id(reading: Reading, reference: str) -> SiteId:
+    """Its SITEID; one that is given whole need not be issued here. Raises `NotFound` also before there is one."""
+    if SiteId.pattern.fullmatch(reference):
+        return SiteId(reference)
+    site = named_site(reading, reference)
+    if site.site_id is None:
+        raise NotFound(kind="SITEID of", name=site.name)
+    return site.site_id
+
+
+def named_agreement(reading: Reading, reference: str) -> Agreement:
+    """Likewise an agreement, also by its id."""
+    return agreement_of(reading, resolve(reading, "agreement", reference))
 
 
 def terms_in_force(reading: Reading, site_id: SiteId, mode: Mode, now: datetime) -> AgreementTerms:

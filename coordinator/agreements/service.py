@@ -6,7 +6,7 @@ from datetime import datetime
 from pydantic import Field
 
 from coordinator.agreements.lifecycle import state_at, transition
-from coordinator.agreements.lookup import agreement_of, site_of
+from coordinator.agreements.lookup import named_agreement, site_of
 from coordinator.agreements.text import agreement_text, text_digest
 from coordinator.home.identity import Clock, Identity, utc_now
 from coordinator.store.interface import Reading, Store, Work
@@ -67,7 +67,7 @@ class AgreementService:
         if draft.expires_at is not None and draft.expires_at <= self._now():
             raise InvalidArgument(name="The last day", problem="it is over already")
         with self._store.begin() as work:
-            agreement = agreement_of(work, draft.reference)
+            agreement = named_agreement(work, draft.reference)
             _reserve_earlier(work, draft.earlier_site_ids, agreement.site_name)
             terms = self._terms(work, draft, agreement)
             drafted = transition(
@@ -87,7 +87,7 @@ class AgreementService:
         `AgreementTransitionInvalid`, `SignatureInvalid`.
         """
         with self._store.begin() as work:
-            agreement = agreement_of(work, reference)
+            agreement = named_agreement(work, reference)
             if state_at(agreement, self._now()) is State.SUSPENDED:
                 resumed = transition(agreement, State.EXECUTED, self._now())
                 return self._save(work, resumed, actor, "agreement resumed"), None
@@ -96,13 +96,13 @@ class AgreementService:
     def suspend(self, reference: str, *, actor: str) -> Agreement:
         """Take an agreement out of force until it is executed again."""
         with self._store.begin() as work:
-            suspended = transition(agreement_of(work, reference), State.SUSPENDED, self._now())
+            suspended = transition(named_agreement(work, reference), State.SUSPENDED, self._now())
             return self._save(work, suspended, actor, "agreement suspended")
 
     def terminate(self, reference: str, *, actor: str) -> Agreement:
         """End an agreement for good; the site's certificates are revoked and its tokens cancelled with it."""
         with self._store.begin() as work:
-            terminated = transition(agreement_of(work, reference), State.TERMINATED, self._now())
+            terminated = transition(named_agreement(work, reference), State.TERMINATED, self._now())
             site = site_of(work, terminated.site_name)
             work.cancel_tokens(Role.SITE, site.name, self._now())
             if site.site_id:
@@ -118,7 +118,7 @@ class AgreementService:
     def agreement(self, reference: str) -> Agreement:
         """One agreement as it stands now; raises `NotFound`."""
         with self._store.read() as reading:
-            return self._as_of_now(agreement_of(reading, reference))
+            return self._as_of_now(named_agreement(reading, reference))
 
     def site_ids(self, *agreements: Agreement) -> dict[str, SiteId]:
         """SITEIDs by site name, of the agreements' sites that have one."""

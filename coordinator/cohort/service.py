@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from coordinator.agreements.lookup import named_site_id
 from coordinator.cohort.policies import Policy
 from coordinator.store.interface import Store
 from coordinator.store.records import Cohort, Run
+from coordinator.store.references import resolve
 from shared.errors import NotFound
 from shared.federation.plan import PlanRequest, StatisticsTask
-from shared.ids import SiteId
 from shared.manifest import canonical_json
 
 
@@ -27,19 +28,22 @@ class CohortService:
         self._store = store
         self._runs = runs
 
-    def compute(self, name: str, policy: str, sites: Sequence[SiteId] = (), *, actor: str) -> Run:
+    def compute(self, name: str, policy: str, sites: Sequence[str] = (), *, actor: str) -> Run:
         """Queue a run that pools the sites' counts; no sites: all whose agreement covers it.
 
-        Raises `InvalidArgument` for a policy that does not exist, `PlanInvalid` or `AgreementModeNotAllowed`.
+        A site is named as people name it. Raises `InvalidArgument` for a policy that does not exist, `NotFound` and
+        `AmbiguousReference` for a site, `PlanInvalid` or `AgreementModeNotAllowed`.
         """
+        with self._store.read() as reading:
+            site_ids = tuple(named_site_id(reading, site) for site in sites)
         task = StatisticsTask(cohort=name, policy=Policy.named(policy).name)
-        request = PlanRequest(purpose="statistics", sites=tuple(sites), statistics=task)
+        request = PlanRequest(purpose="statistics", sites=site_ids, statistics=task)
         return self._runs.start_run(canonical_json(request), actor=actor)
 
     def cohort(self, name: str) -> Cohort:
-        """One released table; raises `NotFound`."""
+        """One released table, by its id or a beginning; raises `NotFound`, `AmbiguousReference`."""
         with self._store.read() as reading:
-            cohort = reading.cohort(name)
+            cohort = reading.cohort(resolve(reading, "cohort", name))
         if cohort is None:
             raise NotFound(kind="cohort", name=name)
         return cohort

@@ -7,7 +7,6 @@ import grpc
 from coordinator.cohort.service import CohortService
 from coordinator.trust.interceptor import peer_of
 from shared.errors import InvalidArgument
-from shared.ids import SiteId
 from shared.proto.ricord.v1 import cohort_pb2 as pb
 from shared.proto.ricord.v1.cohort_pb2_grpc import CohortServiceServicer
 from shared.wire import to_timestamp
@@ -35,7 +34,7 @@ class CohortServicer(CohortServiceServicer):
         run = self._service.compute(
             request.name or DEFAULT_NAME,
             request.policy or DEFAULT_POLICY,
-            [SiteId(site) for site in request.site_ids],
+            request.site_ids,
             actor=f"{peer.role}/{peer.name}",
         )
         return pb.ComputeCohortResponse(run_id=run.id)

@@ -16,7 +16,7 @@ from shared.wire import UNARY_SECONDS, from_signed, to_timestamp
 
 agreement = make_app("Agreements with hospitals: drafted here, signed there, executed here.")
 
-Reference = Annotated[str, typer.Argument(help="An agreement's id, a site's name or SITEID.")]
+Reference = Annotated[str, typer.Argument(help="An agreement's id, a site's name or SITEID, or a beginning.")]
 
 
 @agreement.command()

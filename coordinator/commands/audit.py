@@ -6,6 +6,7 @@ import typer
 
 from coordinator.commands.operator_channel import operator_channel
 from coordinator.commands.output import AsJson, home_of, plain, show_all
+from shared.counts import counted
 from shared.errors import AuditBroken
 from shared.proto.ricord.v1 import audit_pb2
 from shared.proto.ricord.v1.audit_pb2_grpc import AuditServiceStub
@@ -40,4 +41,4 @@ def verify(context: typer.Context, as_json: AsJson = False) -> None:
     if as_json:
         print_json(plain(answer))
     else:
-        print_line(f"{answer.events} entries, all in place; head {answer.head}.")
+        print_line(f"{counted(answer.events, 'entry')}, all in place; head {answer.head}.")

@@ -34,7 +34,7 @@ def list_cohorts(context: typer.Context, as_json: AsJson = False) -> None:
 @cohort.command("show")
 def show_cohort(
     context: typer.Context,
-    cohort_id: Annotated[str, typer.Argument(help="The id that `cohort list` shows.")],
+    cohort_id: Annotated[str, typer.Argument(help="Its id as `cohort list` shows it, or a beginning.")],
     as_json: AsJson = False,
 ) -> None:
     """One summary, whole."""
@@ -50,7 +50,9 @@ def compute(
     *,
     name: Annotated[str, typer.Option(help="The cohort definition; empty: the protocol's own.")] = "",
     policy: Annotated[str, typer.Option(help="cms-11, nhs-7-round-5 or min-k.")] = "cms-11",
-    site: Annotated[list[str] | None, typer.Option(help="A SITEID; repeat it. None: every site that may.")] = None,
+    site: Annotated[
+        list[str] | None, typer.Option(help="A site's name or SITEID; repeat it. None: every site that may.")
+    ] = None,
     minutes: Annotated[float, typer.Option(min=0, help="How long to wait for the table.")] = 60,
     as_json: AsJson = False,
 ) -> None:

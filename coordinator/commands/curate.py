@@ -15,6 +15,7 @@ from coordinator.curation.membership import CuratorHome, enrol_again, join, rene
 from coordinator.curation.opening import OpenedStudy, list_opened
 from coordinator.service.signals import stop_signals
 from shared.agreement import short_digest
+from shared.counts import counted
 from shared.errors import ExitCode, InvalidArgument, RicordError, TransportError
 from shared.progress import Advance, progress
 from shared.proto.ricord.v1 import submission_pb2 as pb
@@ -74,7 +75,7 @@ def enrol(
 @curate.command("open")
 def open_studies(
     context: typer.Context,
-    submission_ids: Annotated[list[str] | None, typer.Argument(help="Ids of submissions.")] = None,
+    submission_ids: Annotated[list[str] | None, typer.Argument(help="Ids of submissions, or beginnings.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="All that are not open yet.")] = False,
     every: Annotated[float, typer.Option(help="With --all: look again after so many seconds, until SIGTERM.")] = 0,
     as_json: AsJson = False,
@@ -146,7 +147,7 @@ def _open(
         for failure in failures:
             print_line(f"not opened {failure['submission']}: {failure['message']}")
         if say_nothing_new and not results:
-            print_line(f"Nothing new to open; {len(open_already)} studies are open in {home.opened}.")
+            print_line(f"Nothing new to open; {counted(len(open_already), 'study', 'is')} open in {home.opened}.")
     failed = {failure["submission"] for failure in failures}
     settled = takewhile(lambda submission: submission.id not in failed, listed)
     return Pass(whole=not failures, last=max((submission.number for submission in settled), default=after))

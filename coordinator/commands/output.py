@@ -16,6 +16,8 @@ from shared.terminal import print_json, print_table
 from shared.wire import UNARY_SECONDS
 
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\S*\Z")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_SHORT = 12  # digits of a digest in a list: commands accept the beginning of an id
 _LONGEST = 100  # characters without a space; `--json` shows everything
 
 AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON for scripts.")]
@@ -62,8 +64,13 @@ def show_all(title: str, messages: Iterable[Message], columns: tuple[str, ...], 
 
 def show_fields(title: str, values: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
     """Some fields of each of several values, as a table for a person."""
-    rows = [[_cell(value[column]) for column in columns] for value in values]
+    rows = [[short(_cell(value[column])) for column in columns] for value in values]
     print_table(title, [_heading(column) for column in columns], rows)
+
+
+def short(text: str) -> str:
+    """A digest by its first digits; other text as it is."""
+    return text[:_SHORT] if _DIGEST.fullmatch(text) else text
 
 
 def _heading(name: str) -> str:

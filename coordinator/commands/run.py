@@ -46,7 +46,9 @@ def list_runs(context: typer.Context, as_json: AsJson = False) -> None:
 
 @run.command("show")
 def show_run(
-    context: typer.Context, run_id: Annotated[str, typer.Argument(help="The run's id.")], as_json: AsJson = False
+    context: typer.Context,
+    run_id: Annotated[str, typer.Argument(help="The run's id, or a beginning.")],
+    as_json: AsJson = False,
 ) -> None:
     """One run with its plan and result."""
     with operator_channel(home_of(context)) as channel:
@@ -56,7 +58,9 @@ def show_run(
 
 @run.command()
 def stop(
-    context: typer.Context, run_id: Annotated[str, typer.Argument(help="The run's id.")], as_json: AsJson = False
+    context: typer.Context,
+    run_id: Annotated[str, typer.Argument(help="The run's id, or a beginning.")],
+    as_json: AsJson = False,
 ) -> None:
     """Ask a run to end."""
     with operator_channel(home_of(context)) as channel:

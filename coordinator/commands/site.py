@@ -27,7 +27,7 @@ def list_sites(context: typer.Context, as_json: AsJson = False) -> None:
 @site.command("show")
 def show_site(
     context: typer.Context,
-    reference: Annotated[str, typer.Argument(help="A site's name or SITEID.")],
+    reference: Annotated[str, typer.Argument(help="A site's name or SITEID, or a beginning.")],
     as_json: AsJson = False,
 ) -> None:
     """One hospital."""
@@ -39,7 +39,7 @@ def show_site(
 @site.command()
 def revoke(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="A site's name or SITEID, or a person's name.")],
+    name: Annotated[str, typer.Argument(help="A site's name or SITEID, or a beginning; or a person's name.")],
     role: Annotated[str, typer.Option(help="site, curator or researcher.")] = "site",
     as_json: AsJson = False,
 ) -> None:

@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from coordinator.commands.operator_channel import operator_channel
-from coordinator.commands.output import AsJson, every_page, home_of, plain, show, show_all
+from coordinator.commands.output import AsJson, every_page, home_of, plain, short, show, show_all
+from shared.counts import counted
 from shared.proto.ricord.v1 import submission_pb2
 from shared.proto.ricord.v1.submission_pb2_grpc import SubmissionServiceStub
 from shared.terminal import make_app, print_json, print_line
@@ -17,7 +18,7 @@ submission = make_app("Sealed studies that were received. Nobody here can open t
 @submission.command("list")
 def list_submissions(
     context: typer.Context,
-    site_id: Annotated[str, typer.Option(help="One site only, by SITEID.")] = "",
+    site_id: Annotated[str, typer.Option(help="One site only, by name or SITEID.")] = "",
     after: Annotated[int, typer.Option(min=0, help="What came after the submission of this number.")] = 0,
     limit: Annotated[
         int, typer.Option(min=0, max=1000, help="So many at most; 0: all, then what is missing or came twice.")
@@ -31,13 +32,13 @@ def list_submissions(
     if as_json:
         print_json(plain(answer))
         return
-    columns = ("number", "id", "site_id", "sequence", "modalities", "instance_count", "ciphertext_size", "received_at")
+    columns = ("id", "number", "site_id", "sequence", "modalities", "instance_count", "ciphertext_size", "received_at")
     show_all("Submissions", answer.submissions, columns, as_json=False)
     for row in answer.submissions:
         if row.problem:
-            print_line(f"Submission {row.id} of site {row.site_id}: {row.problem}.")
+            print_line(f"Submission {short(row.id)} of site {row.site_id}: {row.problem}.")
     for repeat in answer.repeats:
-        print_line(f"Site {repeat.site_id}: number {repeat.sequence} came {repeat.count} times.")
+        print_line(f"Site {repeat.site_id}: number {repeat.sequence} came {counted(repeat.count, 'time')}.")
     if answer.next:
         print_line(f"There are more; ask for them with --after {answer.next}.")
     for gap in answer.gaps:
@@ -47,7 +48,7 @@ def list_submissions(
 @submission.command("show")
 def show_submission(
     context: typer.Context,
-    submission_id: Annotated[str, typer.Argument(help="The id that `submission list` shows.")],
+    submission_id: Annotated[str, typer.Argument(help="Its id, or a beginning as `submission list` shows it.")],
     as_json: AsJson = False,
 ) -> None:
     """One submission with its manifest and receipt."""

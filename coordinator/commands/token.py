@@ -54,7 +54,7 @@ def researcher(
 @token.command()
 def site(
     context: typer.Context,
-    name: Annotated[str, typer.Option(help="A site's name or SITEID.")],
+    name: Annotated[str, typer.Option(help="A site's name or SITEID, or a beginning.")],
     as_json: AsJson = False,
 ) -> None:
     """Another join token for a site with an agreement in force: a lost one, or an expired certificate."""
@@ -68,5 +68,5 @@ def _join(context: typer.Context, role: str, name: str, *, as_json: bool) -> Non
     if as_json:
         print_json(plain(answer))
     else:
-        print_line(f"Join token for {role} {name}; it works once, until {moment(answer.expires_at)}:")
+        print_line(f"Join token for {role} {answer.name}; it works once, until {moment(answer.expires_at)}:")
         print_line(answer.token)

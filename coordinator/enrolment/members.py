@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from coordinator.agreements.lifecycle import state_at, transition
-from coordinator.agreements.lookup import agreement_of, site_of
+from coordinator.agreements.lookup import agreement_of, named_site, site_of
 from coordinator.agreements.service import new_agreement
 from coordinator.home.identity import Clock, Identity, utc_now
 from coordinator.store.interface import Reading, Store
@@ -93,9 +93,13 @@ class MemberService:
             return [self._view(reading, site) for site in rows], more
 
     def site(self, reference: str) -> SiteView:
-        """One site by name or SITEID; raises `NotFound`."""
+        """One site by name, SITEID or a beginning; raises `NotFound`, `AmbiguousReference`."""
         with self._store.read() as reading:
-            return self._view(reading, site_of(reading, reference))
+            return self._view(reading, named_site(reading, reference))
+
+    def whole_name(self, role: Role, reference: str) -> str:
+        """The name of a site that is named as people do, or a person's as it is; raises as `site` does."""
+        return self.site(reference).site.name if role is Role.SITE else reference
 
     def revoke(self, role: Role, name: str, *, actor: str) -> Revoked:
         """Revoke every certificate of a member and cancel its tokens; the next use of one is refused.

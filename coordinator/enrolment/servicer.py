@@ -108,8 +108,10 @@ class SiteServicer(SiteServiceServicer):
         self, request: site_pb2.IssueJoinTokenRequest, context: grpc.ServicerContext
     ) -> site_pb2.IssueJoinTokenResponse:
         """Let join."""
-        token, ends = self._service.join_token(_role(request.role), request.name, actor=peer_of(context).uri)
-        return site_pb2.IssueJoinTokenResponse(token=token.text, expires_at=to_timestamp(ends))
+        role = _role(request.role)
+        name = self._service.whole_name(role, request.name)
+        token, ends = self._service.join_token(role, name, actor=peer_of(context).uri)
+        return site_pb2.IssueJoinTokenResponse(token=token.text, expires_at=to_timestamp(ends), name=name)
 
     def ListSites(
         self, request: site_pb2.ListSitesRequest, context: grpc.ServicerContext
@@ -128,8 +130,10 @@ class SiteServicer(SiteServiceServicer):
         self, request: site_pb2.RevokeCertificatesRequest, context: grpc.ServicerContext
     ) -> site_pb2.RevokeCertificatesResponse:
         """Of a member, at once."""
-        revoked, cancelled = self._service.revoke(_role(request.role), request.name, actor=peer_of(context).uri)
-        return site_pb2.RevokeCertificatesResponse(revoked=revoked, cancelled_tokens=cancelled)
+        role = _role(request.role)
+        name = self._service.whole_name(role, request.name)
+        revoked, cancelled = self._service.revoke(role, name, actor=peer_of(context).uri)
+        return site_pb2.RevokeCertificatesResponse(revoked=revoked, cancelled_tokens=cancelled, name=name)
 
 
 def _own(agreement: "Agreement | None", site_id: SiteId | None) -> agreement_pb2.Agreement | None:

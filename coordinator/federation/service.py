@@ -8,6 +8,7 @@ from coordinator.home.identity import Clock, Identity, utc_now
 from coordinator.store.interface import Store
 from coordinator.store.paging import read_page
 from coordinator.store.records import Node, Run
+from coordinator.store.references import resolve
 from shared.agreement import Mode
 from shared.errors import AgreementModeNotAllowed, ProtocolMismatch
 from shared.federation.bundle import bundle_digest
@@ -66,9 +67,9 @@ class FederationService:
         return run
 
     def run(self, name: str) -> Run:
-        """One run; raises `NotFound`."""
+        """One run, by its id or a beginning; raises `NotFound`, `AmbiguousReference`."""
         with self._store.read() as reading:
-            return registry.run_of(reading, name)
+            return registry.run_of(reading, resolve(reading, "run", name))
 
     def runs(self, *, after: str = "", limit: int = 0) -> tuple[Sequence[Run], bool]:
         """Runs, the oldest first, after the run of that id, at most `limit` (0: a whole page); whether there are more.
@@ -80,9 +81,9 @@ class FederationService:
             return read_page(lambda limit: reading.runs(after=last, limit=limit), limit, PAGE)
 
     def stop_run(self, name: str, *, actor: str) -> Run:
-        """Ask a run to end; one that has ended stays as it is. Raises `NotFound`."""
+        """Ask a run to end; one that has ended stays as it is. Raises as `run` does."""
         with self._store.begin() as work:
-            run = registry.run_of(work, name)
+            run = registry.run_of(work, resolve(work, "run", name))
             if run.state not in ("pending", "running"):
                 return run
             unstarted = run.state == "pending"

@@ -24,11 +24,18 @@ from coordinator.store.records import (
     TokenRow,
     Upload,
 )
+from coordinator.store.references import Kind
 from shared.ids import AgreementId, Sha256, SiteId
 
 
 class Reading(Protocol):
     """A read-only transaction. A lookup that finds nothing returns `None`."""
+
+    def named(self, kind: Kind, reference: str, *, curator: str | None = None) -> tuple[str | None, int]:
+        """The rows of a kind that have this name, else those that have one that begins so: a key, and how many.
+
+        With a `curator`, of the submissions sealed to that one. See `references.resolve`.
+        """
 
     def site(self, reference: str) -> Site | None:
         """A site by its name or SITEID."""

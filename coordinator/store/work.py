@@ -1,11 +1,26 @@
 """One transaction of the store, as statements of SQLAlchemy Core that SQLite and PostgreSQL both understand."""
 
+import operator
 from collections.abc import Sequence
 from datetime import datetime
 from enum import Enum
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Table, Text, and_, cast, delete, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Table,
+    Text,
+    and_,
+    cast,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    union,
+    update,
+)
 
 from coordinator.store import audit_chain, tables
 from coordinator.store.audit_chain import AuditEvent
@@ -23,8 +38,10 @@ from coordinator.store.records import (
     TokenRow,
     Upload,
 )
+from coordinator.store.references import NAMES, Kind, begins
 from shared.frozen import Frozen
 from shared.ids import AgreementId, Sha256, SiteId
+from shared.references import MOST
 
 Record = TypeVar("Record", bound=Frozen)
 
@@ -34,6 +51,17 @@ class SqlWork:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+
+    def named(self, kind: Kind, reference: str, *, curator: str | None = None) -> tuple[str | None, int]:
+        """Whole, else by the beginning."""
+        sealed_to = () if curator is None else (tables.submissions.c.curator == curator,)
+        for is_meant in (operator.eq, begins) if reference else ():
+            keys = [select(key).where(is_meant(name, reference), *sealed_to) for key, name in NAMES[kind]]
+            some = union(*keys).limit(MOST + 1).subquery()
+            least, count = self._connection.execute(select(func.min(some.c[0]), func.count()).select_from(some)).one()
+            if count:
+                return least, count
+        return None, 0
 
     def site(self, reference: str) -> Site | None:
         """By name or SITEID."""

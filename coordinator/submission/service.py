@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from coordinator.agreements.lifecycle import in_force, terms_of
-from coordinator.agreements.lookup import agreement_of, site_of, terms_in_force
+from coordinator.agreements.lookup import agreement_of, named_site_id, site_of, terms_in_force
 from coordinator.home.identity import Clock, Identity, utc_now
 from coordinator.store.blobs import CHUNK, Blobs
 from coordinator.store.interface import Reading, Store, Work
 from coordinator.store.paging import read_page
 from coordinator.store.records import Agreement, ListedSubmission, Submission, Upload
+from coordinator.store.references import resolve
 from coordinator.trust.certificates import is_member_now
 from shared.agreement import AgreementTerms, Mode
 from shared.crypto.pki import Role
@@ -137,13 +138,15 @@ class SubmissionService:
                 raise SealedFileInvalid(problem="what arrived is not what the manifest names")
             yield self._commit(site_id, signed, manifest)
 
-    def page(self, *, site_id: SiteId | None, curator: str | None, after: int, limit: int) -> Page:
+    def page(self, *, site: str, curator: str | None, after: int, limit: int) -> Page:
         """What was received after the submission of that number, oldest first, at most `limit` (0: a whole page).
 
-        With a `curator`, only what is sealed to that curator.
+        With a `curator`, only what is sealed to that curator, who names a site by its SITEID; else `site` is named as
+        people name it. Raises `NotFound`, `AmbiguousReference`, `InvalidIdentifier`.
         """
         after = min(after, LARGEST_NUMBER)
         with self._store.read() as reading:
+            site_id = None if not site else SiteId(site) if curator else named_site_id(reading, site)
             rows, more = read_page(
                 lambda limit: reading.listed_submissions(site_id=site_id, curator=curator, after=after, limit=limit),
                 limit,
@@ -153,12 +156,12 @@ class SubmissionService:
         return Page(rows, rows[-1].number if more else 0, sequences)
 
     def submission(self, reference: str, *, curator: str | None = None) -> Submission:
-        """One of them; raises `NotFound`, also when it is sealed to another curator."""
+        """One of them, by its id or a beginning; raises `NotFound`, `AmbiguousReference`.
+
+        What is sealed to another than `curator` is not there.
+        """
         with self._store.read() as reading:
-            row = _submission(reading, reference)
-        if curator is not None and row.curator != curator:
-            raise NotFound("sealed to another curator", kind="submission", name=reference)
-        return row
+            return _submission(reading, reference, curator=curator)
 
     def fetch(self, curator: str, reference: str) -> tuple[FetchedStudy, Iterator[bytes]]:
         """A sealed study for the curator it is sealed to: what the store has on it, then the ciphertext.
@@ -303,8 +306,8 @@ def blob_name(study: Manifest | Submission) -> Sha256:
     return Sha256(hashlib.sha256(f"{submission}{study.ciphertext_sha256}".encode()).hexdigest())
 
 
-def _submission(reading: Reading, reference: str) -> Submission:
-    row = reading.submission(Sha256(reference))
+def _submission(reading: Reading, reference: str, *, curator: str | None = None) -> Submission:
+    row = reading.submission(Sha256(resolve(reading, "submission", reference, curator=curator)))
     if row is None:
         raise NotFound(kind="submission", name=reference)
     return row

@@ -53,7 +53,7 @@ class SubmissionServicer(SubmissionServiceServicer):
     ) -> pb.ListSubmissionsResponse:
         """What was received, and what is missing."""
         page = self._service.page(
-            site_id=SiteId(request.site_id) if request.site_id else None,
+            site=request.site_id,
             curator=_curator(context),
             after=request.after,
             limit=request.limit,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from shared.counts import counted
 from shared.durable import write_whole
 from shared.errors import ExitCode, InvalidArgument
 from shared.protocol.clinical import ClinicalDictionary
@@ -105,7 +106,7 @@ def check(
     if as_json:
         print_json({"rows": len(read.rows), "problems": [problem.model_dump() for problem in read.problems]})
     else:
-        print_line(f"{len(read.rows)} rows can be used." + (f" The marked copy is {out}." if out else ""))
+        print_line(f"{counted(len(read.rows), 'row')} can be used." + (f" The marked copy is {out}." if out else ""))
         _show(read.problems)
     if read.problems:
         raise typer.Exit(ExitCode.PARTIAL)
@@ -140,7 +141,8 @@ def import_sheet(
         print_json({"rows": len(read.rows), "problems": problems, "reopened": reopened, "mapped": used is not None})
     else:
         following = f" Next: {next_of_node(running=running)}." if reopened else ""
-        print_line(f"{len(read.rows)} rows can be used; {reopened} studies are screened again.{following}")
+        again = f"{counted(reopened, 'study', 'is')} screened again.{following}"
+        print_line(f"{counted(len(read.rows), 'row')} can be used; {again}")
         if used:
             print_line(f"Columns are read by the mapping that {used.reviewed_by} reviewed.")
         _show(read.problems)
@@ -191,7 +193,9 @@ def _show_unmatched(matched: SheetsAndStudies, *, show: bool) -> None:
             (study.study, study.code, *([_text_of(by_key[study.study])] if show else [])) for study in unmatched.studies
         ]
         print_table("Studies without a row", ["Study", "Reason", *whose], studies_without_row)
-    print_line(f"{len(unmatched.rows)} rows and {len(unmatched.studies)} studies are without a partner.")
+    print_line(
+        f"Without a partner: {counted(len(unmatched.rows), 'row')} and {counted(len(unmatched.studies), 'study')}."
+    )
 
 
 def _text_of(keys: object) -> str:

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from shared.counts import counted
 from shared.errors import AgreementModeNotAllowed, NotEnrolled
 from shared.extras import ENGINE, require_extra
 from shared.terminal import print_json, print_line
@@ -39,4 +40,4 @@ def federate(
     if as_json:
         print_json({"answered": answered})
     else:
-        print_line(f"{answered} messages were answered.")
+        print_line(f"{counted(answered, 'message', 'was')} answered.")

@@ -11,6 +11,7 @@ import structlog
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from shared.counts import counted
 from site_node.node.fetch import FetchProgress
 from site_node.node.log_codes import silent
 
@@ -39,7 +40,7 @@ def shown(read: Read) -> Iterator[None]:
         def update() -> None:
             now = read()
             rate = (now.images - before) / (time.monotonic() - began)
-            images = f"{now.images} images, {rate:.1f} images/s"
+            images = f"{counted(now.images, 'image')}, {rate:.1f} images/s"
             next_try = f"next try at {now.next_try.astimezone():%H:%M:%S}" if now.next_try else ""
             bar.update(task, total=now.rows, completed=now.ended, images=images, next_try=next_try)
 

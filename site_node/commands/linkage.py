@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from shared.counts import counted
 from shared.errors import NotEnrolled
 from shared.terminal import make_app, print_json, print_line
 from site_node.commands.options import Json, Person, node_of
@@ -44,9 +45,11 @@ def export_table(
     if as_json:
         print_json({"patients": known, "unknown": unknown})
         return
-    print_line(f"{known} patients are in {file}, sealed. It is PHI: keep it where originals may be.")
+    print_line(f"{counted(known, 'patient', 'is')} in {file}, sealed. It is PHI: keep it where originals may be.")
     if unknown:
-        print_line(f"Of {unknown} patients nothing is kept yet; it is once a study of theirs is processed again.")
+        print_line(
+            f"Of {counted(unknown, 'patient')} nothing is kept yet; it is once a study of theirs is processed again."
+        )
 
 
 @linkage_app.command(name="import")
@@ -68,7 +71,7 @@ def import_table(
     if as_json:
         print_json({"patients": total, "new": new})
     else:
-        print_line(f"{total} patients were read, {new} of them new to this ledger.")
+        print_line(f"{counted(total, 'patient', 'was')} read, {new} of them new to this ledger.")
 
 
 @linkage_app.command(name="import-index")
@@ -109,8 +112,10 @@ def import_anonymizer_index(
             }
         )
         return
-    print_line(f"{imported.patients} patients were taken over; the shift of {imported.shift_kept} is kept.")
+    print_line(
+        f"{counted(imported.patients, 'patient', 'was')} taken over; the shift of {imported.shift_kept} is kept."
+    )
     if flagged:
         print_line(f"{flagged} are flagged: intervals to the earlier contribution not kept.")
     if imported.nobody:
-        print_line(f"{imported.nobody} lines name no patient and were left.")
+        print_line(f"{counted(imported.nobody, 'line')} left out: no patient is named there.")

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from shared.counts import counted
 from shared.errors import ExitCode, InvalidArgument
 from shared.terminal import make_app, print_json, print_line, print_table
 from site_node.commands.fetch_progress import shown
@@ -115,7 +116,7 @@ def retry(context: typer.Context, as_json: Json = False) -> None:
         _acquisition(node).pacs_settings()
         count = node.ledger.requests.reopen()
     if not as_json:
-        print_line(f"{count} requests are made again.")
+        print_line(f"{counted(count, 'request', 'is')} made again.")
     fetch_and_show(context, NO_NEW_REQUESTS, as_json=as_json)
 
 
@@ -128,11 +129,12 @@ def fetch_and_show(
         print_json(report)
     else:
         print_line(
-            f"{report.requests} requests, {report.reconciled} reconciled: {report.announced} images announced, "
+            f"{counted(report.requests, 'request')}, {report.reconciled} reconciled: "
+            f"{counted(report.announced, 'image')} announced, "
             f"{report.arrived} arrived, {report.failed} failed."
         )
         if not left_to_service:
-            print_line(f"{report.studies} studies with {report.instances} new images were received.")
+            print_line(f"Received: {counted(report.studies, 'study')} with {counted(report.instances, 'new image')}.")
         for row, code in report.rows.items():
             problem = f"{PROBLEMS[code]}." if code in PROBLEMS else explanation_of(code)
             print_line(f"Row {row} ({code}): {problem}")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from shared.counts import counted
 from shared.errors import ExitCode, InvalidArgument
 from shared.progress import progress
 from shared.terminal import print_json, print_line
@@ -68,15 +69,14 @@ def receive(
     if as_json:
         print_json(intake)
     else:
-        print_line(
-            f"{intake.studies} studies with {intake.instances} new images; {intake.duplicates} were there before."
-        )
+        new = f"{counted(intake.studies, 'study')} with {counted(intake.instances, 'new image')}"
+        print_line(f"{new}; {intake.duplicates} were there before.")
         for code, count in sorted(intake.files.items()):
-            print_line(f"{count} files not taken ({code}): {explanation_of(code)}")
+            print_line(f"{counted(count, 'file', 'was')} not taken ({code}): {explanation_of(code)}")
         if intake.late:
-            print_line(f"{intake.late} images came after their study had left; they lie in quarantine/arrivals.")
+            print_line(f"{counted(intake.late, 'image')} came after the study had left: see quarantine/arrivals.")
         if waiting:
-            print_line(f"{waiting} studies wait for a person; see `ricord-site review list`.")
+            print_line(f"{counted(waiting, 'study', 'waits')} for a person; see `ricord-site review list`.")
     if intake.files or intake.late:
         raise typer.Exit(ExitCode.PARTIAL)
 

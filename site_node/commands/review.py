@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from shared.counts import counted
 from shared.terminal import make_app, print_json, print_line, print_table
 from site_node.commands.options import Json, Person, node_of
 from site_node.home.words import NO_STUDY
@@ -18,7 +19,9 @@ from site_node.validate.report_markdown import ReviewDecision, to_markdown
 
 review = make_app("List what waits for a person, and decide on it. Every decision is kept with who and why.")
 
-Study = Annotated[str, typer.Argument(help="The study's key as `review list` shows it, or its first eight digits.")]
+Study = Annotated[
+    str, typer.Argument(help="The study's key as `review list` shows it, or a beginning that no other has.")
+]
 Why = Annotated[str, typer.Option("--reason", help="Why; it is kept in the home's audit.")]
 
 
@@ -39,7 +42,7 @@ def list_waiting(context: typer.Context, as_json: Json = False) -> None:
         for item in items
         for first, reason in zip((True, *[False] * len(item.reasons)), item.reasons, strict=False)
     ]
-    print_table(f"{len(items)} studies wait for a person", ["Study", "Why", "Pictures"], rows)
+    print_table(f"{counted(len(items), 'study', 'waits')} for a person", ["Study", "Why", "Pictures"], rows)
     for key in with_versions:
         print_line(f"Study {key} goes on without an image of which several versions came; see `review show`.")
 
@@ -61,7 +64,7 @@ def show(context: typer.Context, study: Study, as_json: Json = False) -> None:
     for reason in case.item.reasons:
         print_line(f"  {_why(reason)}")
     if case.blanked:
-        print_line(f"  {case.blanked} boxes were decided on before and stay blanked.")
+        print_line(f"  {counted(case.blanked, 'box', 'was')} decided on before; what was blanked stays so.")
     for frame in case.frames:
         print_line(str(case.folder / frame.picture))
         for box in frame.boxes:
@@ -101,7 +104,7 @@ def blank(
 @review.command()
 def report(
     context: typer.Context,
-    study: Annotated[str, typer.Argument(help="The study's key, its first digits, or its new Study Instance UID.")],
+    study: Annotated[str, typer.Argument(help="The study's key, or its new Study Instance UID, or a beginning.")],
     as_json: Json = False,
 ) -> None:
     """Print what validation found of one study, as a page in Markdown to read and sign; with --json as the file has it.

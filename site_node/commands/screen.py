@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from shared.counts import counted
 from shared.errors import ExitCode
 from shared.protocol.loader import load_criteria, load_protocol
 from shared.terminal import print_json, print_table
@@ -79,12 +80,12 @@ def _show_unassigned(screening: Screening, sheet: ClinicalSheet | None, *, as_js
         typer.echo(json.dumps(note), err=True)
     elif not as_json:
         for code, count in files.items():
-            typer.echo(f"{count} files are of no study ({code}): {explanation_of(code)}", err=True)
+            typer.echo(f"{counted(count, 'file', 'is')} of no study ({code}): {explanation_of(code)}", err=True)
         if rows:
             numbers = ", ".join(f"{row.row} ({row.code})" for row in rows)
-            typer.echo(f"{len(rows)} rows of the sheet join no study here: {numbers}.", err=True)
+            typer.echo(f"Of the sheet, {counted(len(rows), 'row', 'joins')} no study here: {numbers}.", err=True)
         if problems:
-            typer.echo(f"{problems} problems in the sheet; see `ricord-site clinical check`.", err=True)
+            typer.echo(f"{counted(problems, 'problem')} in the sheet; see `ricord-site clinical check`.", err=True)
 
 
 def _shown(line: Line, *, as_json: bool) -> Line:

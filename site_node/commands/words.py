@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from shared.counts import counted
 from shared.protocol.accepted import AcceptedList
 from shared.terminal import make_app, print_json, print_line, print_table
 from site_node.commands.options import Json, Person, node_of
@@ -33,9 +34,14 @@ def propose(context: typer.Context, as_json: Json = False) -> None:
     if as_json:
         print_json({"proposed": len(proposals)})
     elif sys.stdout.isatty():
-        print_table(f"{len(proposals)} words of at least {least} patients", ["Word", "Patients"], proposals)
+        print_table(
+            f"{counted(len(proposals), 'word')} of at least {counted(least, 'patient')}",
+            ["Word", "Patients"],
+            proposals,
+        )
     else:
-        print_line(f"{len(proposals)} words were dropped for at least {least} patients; a terminal shows which.")
+        dropped = f"{counted(len(proposals), 'word', 'was')} dropped for at least {counted(least, 'patient')}"
+        print_line(f"{dropped}; a terminal shows which.")
 
 
 @words.command()
@@ -101,4 +107,6 @@ def _decide(context: typer.Context, decision: Callable[[Node], AcceptedList], *,
     if as_json:
         print_json(shown)
     else:
-        print_line(f"The list has {len(accepted.words)} words: version {accepted.version}, digest {accepted.digest}")
+        print_line(
+            f"The list has {counted(len(accepted.words), 'word')}: version {accepted.version}, digest {accepted.digest}"
+        )

@@ -6,7 +6,7 @@ from shared.agreement import State
 from shared.crypto import pki
 from shared.crypto.keys import load_tls
 from shared.durable import write_whole
-from shared.errors import CertificateForeign
+from shared.errors import CertificateExpired, CertificateForeign, NotEnrolled, TokenUsed
 from shared.frozen import Frozen
 from shared.proto.ricord.v1.agreement_pb2 import AgreementState
 from shared.proto.ricord.v1.membership_pb2 import GetMembershipRequest, RenewCertificateRequest
@@ -47,6 +47,16 @@ def renew(home: SiteHome, membership: Membership) -> None:
     if peer.name != membership.site_id:
         raise CertificateForeign(peer=peer.uri)
     write_whole(IdentityFiles(home).certificate, answer.certificate)
+
+
+def enrolled_before(home: SiteHome) -> Membership:
+    """The membership of a home whose join token is used; raises `TokenUsed` unless the coordinator knows the home."""
+    try:
+        membership = load_membership(home)
+        standing(membership)
+    except (NotEnrolled, CertificateExpired, CertificateForeign):
+        raise TokenUsed from None
+    return membership
 
 
 def standing(membership: Membership) -> Standing:

@@ -3,18 +3,18 @@
 So they hold at once, also while a node runs, and a kill leaves a decision made or not made.
 """
 
-import re
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from shared.errors import InvalidArgument, NotFound, NotInQuarantine
+from shared.errors import InvalidArgument, NotInQuarantine
 from shared.frozen import Frozen
 from shared.ids import StudyKey
 from site_node.blanking import BLANKING_ANSWERS, Blanking, FrameWithText
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import OTHER_BYTES, SENT_OR_SEALED, Ledger, State, StudyEntry
 from site_node.home.records import Records
+from site_node.home.references import study_named
 from site_node.reasons import reason_for
 from site_node.review.boxes import blanking_of, decided_blanking, read_text_findings
 from site_node.review.versions import ImageVersions, chosen_version, enter_version, versions_of
@@ -23,7 +23,6 @@ from site_node.study import Reason, Received, Severity
 REJECTED = reason_for("rejected-in-review")
 
 
-_SHORTEST = 8  # digits of a key
 _REPORTED = (State.VALIDATED, State.SEALED, State.SUBMITTED, State.REFUSED)
 
 
@@ -140,16 +139,9 @@ def reject(home: SiteHome, ledger: Ledger, reference: str, *, actor: str, reason
 
 
 def find_reported(home: SiteHome, ledger: Ledger, reference: str) -> StudyEntry:
-    """The study with a validation report whose key starts with, or whose new UID is, `reference`; raises `NotFound`."""
-    entries = [
-        entry
-        for entry in ledger.studies(*_REPORTED)
-        if (entry.study == reference or (len(reference) >= _SHORTEST and entry.key.startswith(reference)))
-        and (home.reports / f"{entry.study}.json").exists()
-    ]
-    if len(entries) != 1:
-        raise NotFound(kind="report of study", name=reference)
-    return entries[0]
+    """The study with a validation report, by its key or its new UID; raises what `study_named` raises."""
+    entries = [entry for entry in ledger.studies(*_REPORTED) if (home.reports / f"{entry.study}.json").exists()]
+    return study_named(entries, reference, kind="reported study", names=lambda entry: (entry.key, entry.study or ""))
 
 
 def _item(home: SiteHome, entry: StudyEntry) -> QuarantinedStudy:
@@ -166,18 +158,13 @@ def _pictures(home: SiteHome, key: StudyKey) -> tuple[str, ...]:
 def _in_quarantine(
     ledger: Ledger, reference: str, *, or_versions: bool = False, or_passed_over: bool = False
 ) -> StudyEntry:
-    """The one study in quarantine whose key starts with `reference`, of at least eight digits.
+    """The one study in quarantine that `reference` names.
 
-    Raises `NotFound`, and `NotInQuarantine` for a study that is elsewhere, such as after an earlier decision.
+    Raises what `study_named` raises, and `NotInQuarantine` for a study that is elsewhere, as after an earlier decision.
     With `or_versions` also a study that goes on without images of which several versions are in quarantine, with
     `or_passed_over` one that an error refused after it was validated.
     """
-    if not re.fullmatch(r"[0-9a-f]{8,32}", reference):
-        raise InvalidArgument(name="study", problem="give the key that `ricord-site review list` shows")
-    entries = [entry for entry in ledger.studies() if entry.key.startswith(reference)]
-    if len(entries) != 1:
-        raise NotFound(kind="study with the key", name=reference)
-    (entry,) = entries
+    entry = study_named(ledger.studies(), reference)
     if not (
         entry.state is State.QUARANTINED
         or (or_passed_over and entry.is_passed_over)

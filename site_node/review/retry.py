@@ -1,23 +1,22 @@
 """Try a study again that an error refused, or that a defect put into quarantine."""
 
-import re
-
-from shared.errors import InvalidArgument, NotFound
+from shared.errors import InvalidArgument
 from shared.ids import StudyKey
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger, State, StudyEntry
 from site_node.home.records import Records
+from site_node.home.references import study_named
 from site_node.study import Received, Sealed
 
 _OF_A_DEFECT = frozenset({"internal-error", "too-large", "worker-died"})
 
 
 def retry(home: SiteHome, ledger: Ledger, reference: str, *, actor: str) -> StudyKey:
-    """Send a study back to the stage where it stopped; return its key, which starts with `reference`.
+    """Send a study back to the stage where it stopped; return its key.
 
     One that stopped at submission is sealed again, which changes nothing unless agreement or curator changed. Where the
     files of that stage are deleted the study goes back to its first stage. It is kept that `actor` decided so.
-    Raises `NotFound`, and `InvalidArgument` where its originals are deleted, too.
+    Raises what `study_named` raises, and `InvalidArgument` where its originals are deleted, too.
     """
     with home.changing(), ledger.changing():
         entry = _retriable(ledger, reference)
@@ -32,16 +31,9 @@ def retry(home: SiteHome, ledger: Ledger, reference: str, *, actor: str) -> Stud
 
 
 def _retriable(ledger: Ledger, reference: str) -> StudyEntry:
-    if not re.fullmatch(r"[0-9a-f]{8,32}", reference):
-        raise InvalidArgument(name="--retry", problem="give the study's key, or at least its first eight digits")
-    entries = [
-        entry
-        for entry in ledger.studies(State.REFUSED, State.QUARANTINED)
-        if entry.key.startswith(reference) and (entry.state is State.REFUSED or entry.lead in _OF_A_DEFECT)
-    ]
-    if len(entries) != 1:
-        raise NotFound(kind="refused study, or one that a defect stopped,", name=reference)
-    return entries[0]
+    stopped = ledger.studies(State.REFUSED, State.QUARANTINED)
+    entries = [entry for entry in stopped if entry.state is State.REFUSED or entry.lead in _OF_A_DEFECT]
+    return study_named(entries, reference, kind="refused or defective study")
 
 
 def _place(entry: StudyEntry, home: SiteHome, ledger: Ledger) -> State:

@@ -11,6 +11,7 @@ from shared.durable import link_or_copy, sync_folder
 from shared.errors import InvalidArgument, NotFound
 from shared.frozen import Frozen
 from shared.ids import Sha256, StudyKey
+from shared.references import named
 from site_node.dicom.differences import Difference, differences
 from site_node.dicom.header import Header
 from site_node.dicom.reading import read_header
@@ -19,8 +20,6 @@ from site_node.home.ledger import NOT_CHOSEN, OTHER_BYTES, Ledger, State, StudyE
 from site_node.home.records import Records
 from site_node.receive.folder import MIXED_PATIENTS, NO_PATIENT_ID
 from site_node.study import Instance, Received
-
-_SHORTEST = 8  # digits of a version's name
 
 
 class ImageVersions(Frozen):
@@ -48,19 +47,17 @@ def _compared(files: Sequence[Path]) -> ImageVersions:
 def chosen_version(home: SiteHome, ledger: Ledger, key: StudyKey, image: str) -> tuple[Instance, tuple[str, ...]]:
     """The version whose name starts with `image`, as it lies in quarantine, and the names of the others.
 
-    Raises `NotFound` unless it is exactly one, and `InvalidArgument` for a short name.
+    Raises `NotFound`, `AmbiguousReference`.
     """
-    if len(image) < _SHORTEST:
-        raise InvalidArgument(name="image", problem="give the name that `ricord-site review show` shows")
-    for files in _by_image(home, ledger, key).values():
-        chosen = [file for file in files if file.stem.startswith(image)]
-        if len(chosen) == 1:
-            with chosen[0].open("rb") as stream:
-                sha256 = Sha256(hashlib.file_digest(stream, "sha256").hexdigest())
-            size = chosen[0].stat().st_size
-            others = tuple(file.stem for file in files if file not in chosen)
-            return _header(chosen[0]).instance(chosen[0], size, sha256=sha256), others
-    raise NotFound(kind="version of an image", name=image)
+    images = list(_by_image(home, ledger, key).values())
+    versions = [file for files in images for file in files]
+    chosen = named(versions, image, lambda file: (file.stem,), kind="image version")
+    if chosen is None:
+        raise NotFound(kind="image version", name="with a name that begins so")
+    with chosen.open("rb") as stream:
+        sha256 = Sha256(hashlib.file_digest(stream, "sha256").hexdigest())
+    others = tuple(file.stem for files in images if chosen in files for file in files if file != chosen)
+    return _header(chosen).instance(chosen, chosen.stat().st_size, sha256=sha256), others
 
 
 def enter_version(home: SiteHome, ledger: Ledger, entry: StudyEntry, chosen: Instance, others: tuple[str, ...]) -> None:

@@ -123,7 +123,7 @@ class IssueJoinTokenRequest(_message.Message):
     role: _builtins.str
     """curator, researcher or site."""
     name: _builtins.str
-    """The person's or program's name; for a site its name or SITEID."""
+    """The person's or program's name; for a site its name or SITEID, or a beginning that no other has."""
     def __init__(
         self,
         *,
@@ -144,7 +144,10 @@ class IssueJoinTokenResponse(_message.Message):
 
     TOKEN_FIELD_NUMBER: _builtins.int
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
     token: _builtins.str
+    name: _builtins.str
+    """Whom it lets in, by the whole name."""
     @_builtins.property
     def expires_at(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -152,10 +155,11 @@ class IssueJoinTokenResponse(_message.Message):
         *,
         token: _builtins.str = ...,
         expires_at: _timestamp_pb2.Timestamp | None = ...,
+        name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at", "name", b"name", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -215,7 +219,7 @@ class GetSiteRequest(_message.Message):
 
     REFERENCE_FIELD_NUMBER: _builtins.int
     reference: _builtins.str
-    """A site's name or SITEID."""
+    """A site's name or SITEID, or a beginning that no other has."""
     def __init__(
         self,
         *,
@@ -257,6 +261,7 @@ class RevokeCertificatesRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     role: _builtins.str
     name: _builtins.str
+    """As of a join token."""
     def __init__(
         self,
         *,
@@ -277,17 +282,21 @@ class RevokeCertificatesResponse(_message.Message):
 
     REVOKED_FIELD_NUMBER: _builtins.int
     CANCELLED_TOKENS_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
     revoked: _builtins.int
     cancelled_tokens: _builtins.int
+    name: _builtins.str
+    """Whose, by the whole name."""
     def __init__(
         self,
         *,
         revoked: _builtins.int = ...,
         cancelled_tokens: _builtins.int = ...,
+        name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancelled_tokens", b"cancelled_tokens", "revoked", b"revoked"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancelled_tokens", b"cancelled_tokens", "name", b"name", "revoked", b"revoked"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

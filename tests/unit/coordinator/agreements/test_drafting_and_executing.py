@@ -126,7 +126,7 @@ def test_what_was_received_before_the_end_may_be_opened_after_it(federation: Fed
     early, late = (sealed_bytes(site, member, 99, sequence=number) for number in (1, 2))
     data = early.ciphertext.read_bytes()
     list(service.receive(member.site_id, of_manifest(early.manifest), 0, [data]))
-    [row] = service.page(site_id=member.site_id, curator=None, after=0, limit=0).rows
+    [row] = service.page(site=member.site_id, curator=None, after=0, limit=0).rows
     federation.time.ahead = timedelta(days=3)
     with pytest.raises(AgreementNotExecuted):
         service.offset(member.site_id, of_manifest(late.manifest))

@@ -200,12 +200,14 @@ def test_too_few_sites_release_nothing(service: CohortService, hospitals: Hospit
 
 
 def test_what_does_not_exist_is_refused(service: CohortService, engine: Engine, hospitals: Hospitals) -> None:
-    """Another cohort, policy, table or a roster too small for a sum."""
+    """Another cohort, policy, table, site or a roster too small for a sum."""
     with pytest.raises(InvalidArgument):
         service.compute("ricord", "show-all", actor="x")
     assert engine.runs[service.compute("another", "cms-11", actor="x").id].state == "failed"
     with pytest.raises(NotFound):
         service.cohort("R-000000000000")
+    with pytest.raises(NotFound):
+        service.compute("ricord", "cms-11", ["No such hospital"], actor="x")
     with pytest.raises(PlanInvalid):
         engine.pooling(plan_of(hospitals, sites=2), hospitals)
 

@@ -72,7 +72,7 @@ def test_a_row_that_cannot_be_read_is_named_and_hides_no_other(
         sealed = sealed_bytes(site, membership, 9, sequence=sequence)
         list(service.receive(membership.site_id, of_manifest(sealed.manifest), 0, [sealed.ciphertext.read_bytes()]))
     old = of_manifest(sealed_bytes(site, membership, 9, sequence=42, instance_count=2**40).manifest)
-    last = service.submission(service.page(site_id=membership.site_id, curator=None, after=0, limit=0).rows[-1].id)
+    last = service.submission(service.page(site=membership.site_id, curator=None, after=0, limit=0).rows[-1].id)
     bad = {
         "id": Sha256("b" * 64),
         "contents_sha256": Sha256("b" * 64),

@@ -262,8 +262,8 @@ def test_only_the_agreements_curator_fetches(service: SubmissionService, member:
         service.fetch("another", key)
     with pytest.raises(NotFound):
         service.submission(key, curator="another")
-    assert service.page(site_id=None, curator="another", after=0, limit=0).rows == []
-    assert key in {row.id for row in service.page(site_id=None, curator="curator", after=0, limit=0).rows}
+    assert service.page(site="", curator="another", after=0, limit=0).rows == []
+    assert key in {row.id for row in service.page(site="", curator="curator", after=0, limit=0).rows}
     with pytest.raises(NotFound):
         service.fetch("curator", "0" * 64)
 

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import InvalidArgument, NotFound
+from shared.errors import AmbiguousReference, InvalidArgument, NotFound
+from shared.ids import StudyKey
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger, State
 from site_node.node.intake import enter_reception
 from site_node.node.pipeline import Pipeline
 from site_node.receive.folder import NO_PATIENT_ID, Reception
-from site_node.review.decisions import list_waiting, reject, release
+from site_node.review.decisions import list_waiting, reject, release, show
 from tests.factories.pipeline import enter, key_of, make_home, make_stages, make_study
 
 KEY = key_of("review-1")
@@ -57,6 +58,17 @@ def test_a_rejected_study_is_excluded_by_a_persons_word(home: SiteHome, ledger: 
     pipeline.run()
     assert (ledger.study(KEY).state, ledger.study(KEY).lead) == (State.EXCLUDED, "rejected-in-review")
     assert not (home.spool / KEY).exists()
+
+
+def test_a_study_is_named_by_a_beginning(home: SiteHome, ledger: Ledger, pipeline: Pipeline) -> None:
+    """One that fits several studies is refused with their number, and names none of them."""
+    pipeline.run()
+    other = StudyKey(KEY[:4] + ("0" if KEY[4] != "0" else "1") + KEY[5:])
+    ledger.add_study(other, [], state=State.RECEIVED)
+    with pytest.raises(AmbiguousReference, match=r"^2 studies begin with what was given; give more of it\.$"):
+        show(home, ledger, KEY[:4])
+    assert show(home, ledger, KEY[:5]).item.key == KEY
+    assert reject(home, ledger, KEY[:5], actor="dr", reason="a phantom") == KEY
 
 
 @pytest.mark.usefixtures("pipeline")

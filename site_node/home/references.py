@@ -1,0 +1,29 @@
+"""Which study a person means, by its key as lists show it, or so much of its beginning that it fits one study only."""
+
+import re
+from collections.abc import Callable, Collection, Iterable
+
+from shared.errors import InvalidArgument, NotFound
+from shared.references import named
+from site_node.home.ledger import StudyEntry
+
+_DIGITS = re.compile(r"[0-9a-f.]{1,64}")  # of a key or a UID: anything else may be the patient's
+
+
+def study_named(
+    entries: Iterable[StudyEntry],
+    reference: str,
+    *,
+    kind: str = "study",
+    names: Callable[[StudyEntry], Collection[str]] = lambda entry: (entry.key,),
+) -> StudyEntry:
+    """The one of `entries` that `reference` names by its key, or as `names` says; `kind` says in words which they are.
+
+    Raises `InvalidArgument`, `NotFound`, `AmbiguousReference`; none quotes what was typed.
+    """
+    if not _DIGITS.fullmatch(reference):
+        raise InvalidArgument(name="The study", problem="give its key as `ricord-site review list` shows it")
+    entry = named(entries, reference, names, kind=kind)
+    if entry is None:
+        raise NotFound(kind=kind, name="with a name that begins so")
+    return entry
