@@ -323,8 +323,8 @@ TEXTS = MappingProxyType(
             "The secure sum stops: {problem}; no site's numbers were shown.", ExitCode.REFUSED, "FAILED_PRECONDITION"
         ),
         "audit-broken": Text(
-            "Entry {number} of the audit log does not fit the one before it: the log was changed; compare it with a "
-            "backup and with the heads in the sites' receipts.",
+            "Entry {number} of the audit log is missing or was changed: it does not fit the entry before, a receipt or "
+            "the last signed head; compare the log with a backup, and ask the sites what they witnessed.",
             ExitCode.FAILED,
             "DATA_LOSS",
         ),

@@ -347,7 +347,7 @@ class SecureSumRefused(FederationError):
 
 
 class AuditBroken(TrustError):
-    """An entry of the audit log does not fit the one before it."""
+    """An entry of the audit log is missing, or does not fit the one before it or what was signed of it."""
 
 
 class InternalError(RicordError):

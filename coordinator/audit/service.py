@@ -1,31 +1,125 @@
-"""Read the audit log: a page of its events, or the whole chain checked against the receipts that were issued."""
+"""Read the audit log: pages of events, proofs that it only grew, the whole chain checked against what was signed."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
 
-from coordinator.store.audit_chain import AuditEvent, ChainReport, verify
+from pydantic import ValidationError
+
+from coordinator.home.identity import Clock, Identity, utc_now
+from coordinator.store.audit_chain import GENESIS, AuditEvent, ChainReport, digest_of, verify
 from coordinator.store.interface import Reading, Store
+from shared.audit_head import AuditHead, root_digest
+from shared.durable import write_whole
+from shared.errors import AuditBroken, InvalidArgument, SignatureInvalid
 from shared.frozen import LARGEST_NUMBER
 from shared.ids import Sha256
+from shared.manifest import canonical_json
+from shared.merkle import Span, consistency_spans, hash_of, inclusion_spans, whole_subtrees
 from shared.receipt import Receipt
+from shared.signed import Signed
 
 PAGE = 1000  # events
+MOST_NUMBERS = 200  # events in one request for proofs
+_KEPT = "the kept head of the audit log"
+
+
+class Proof(NamedTuple):
+    """A signed head, and the hashes that show that it contains an earlier one and each of several events."""
+
+    head: Signed
+    consistency: Sequence[bytes]
+    paths: Sequence[Sequence[bytes]]
 
 
 class AuditService:
-    """The audit log of one store."""
+    """The audit log of one store; `kept` is the file of the last head that was signed."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, identity: Identity, kept: Path, clock: Clock = utc_now) -> None:
         self._store = store
+        self._identity = identity
+        self._kept = kept
+        self._now = clock
 
     def events(self, *, after: int, limit: int) -> Sequence[AuditEvent]:
         """Events numbered above `after`, at most `limit` of them (0: a whole page) and never more than a page."""
         with self._store.read() as reading:
             return reading.events(after=min(after, LARGEST_NUMBER), limit=min(limit or PAGE, PAGE))
 
-    def verify(self) -> ChainReport:
-        """Recompute the whole chain, and check that every stored receipt names an event of it."""
+    def prove(self, size: int, numbers: Sequence[int]) -> Proof:
+        """The head of now, with proofs of a head of `size` events (0: none) and of the events of some numbers.
+
+        What is not in the log has an empty proof. Raises `InvalidArgument` for too many numbers, `AuditBroken` where
+        one of the events, or what the proof needs, is missing or was changed.
+        """
+        if len(numbers) > MOST_NUMBERS:
+            raise InvalidArgument(name="numbers", problem=f"at most {MOST_NUMBERS} are proven at once")
         with self._store.read() as reading:
-            return verify(every_event(reading), receipt_heads(reading))
+            here = reading.log_size()
+            for number in numbers:
+                if 0 < number <= here:
+                    _check_event(reading, number)
+            earlier = consistency_spans(size, here) if 0 < size < here else ()
+            beside = [inclusion_spans(number - 1, here) if 0 < number <= here else () for number in numbers]
+            spans: set[Span] = {(0, here), *earlier, *(span for path in beside for span in path)}
+            hashes = reading.tree_hashes({subtree for span in spans for subtree in whole_subtrees(span)})
+        above = {span: hash_of(span, hashes) for span in spans}
+        head = self._signed(here, root_digest(above[0, here]))
+        return Proof(head, [above[span] for span in earlier], [[above[span] for span in path] for path in beside])
+
+    def verify(self) -> tuple[ChainReport, AuditHead | None, Signed]:
+        """Recompute the whole log against every stored receipt and the kept head; returns that, and the head of now.
+
+        Raises `AuditBroken` where the stored tree is not that of the log, `SignatureInvalid` for a kept head that this
+        coordinator did not sign.
+        """
+        kept = self._kept_head()
+        with self._store.read() as reading:
+            report = verify(every_event(reading), receipt_heads(reading), kept)
+            if report.intact and _root(reading, report.events) != report.root:
+                raise AuditBroken("the stored tree is another", number=str(report.events))
+        return report, kept, self._signed(report.events, report.root)
+
+    def keep_head(self) -> None:
+        """Sign and keep the head of a log that grew; raises `AuditBroken` for one that does not contain the kept head.
+
+        Then the kept one stays: it is the evidence.
+        """
+        kept = self._kept_head()
+        with self._store.read() as reading:
+            here = reading.log_size()
+            if kept is not None and here < kept.size:
+                raise AuditBroken("shorter than the kept head", number=str(here + 1))
+            if kept is not None and _root(reading, kept.size) != kept.root:
+                raise AuditBroken("another than the kept head", number=str(kept.size))
+            root = _root(reading, here)
+        if kept is None or here > kept.size:
+            write_whole(self._kept, canonical_json(self._signed(here, root)), mode=0o600)
+
+    def _signed(self, size: int, root: Sha256) -> Signed:
+        head = AuditHead(federation=self._identity.federation, size=size, root=root, signed_at=self._now())
+        return Signed.by(self._identity.signing_key, head)
+
+    def _kept_head(self) -> AuditHead | None:
+        if not self._kept.exists():
+            return None
+        try:
+            signed = Signed.model_validate_json(self._kept.read_bytes())
+        except ValidationError as error:
+            raise SignatureInvalid("no signed document", what=_KEPT) from error
+        return signed.verified(self._identity.signing_key.public, AuditHead, what=_KEPT)
+
+
+def _root(reading: Reading, size: int) -> Sha256:
+    return root_digest(hash_of((0, size), reading.tree_hashes(whole_subtrees((0, size)))))
+
+
+def _check_event(reading: Reading, number: int) -> None:
+    """Raise `AuditBroken` where the event of that number is missing, or not what its digest says."""
+    events = reading.events(after=max(number - 2, 0), limit=min(number, 2))
+    previous = events[0].digest if number > 1 and events else GENESIS
+    if not events or events[-1].number != number or events[-1].digest != digest_of(events[-1], previous):
+        raise AuditBroken(number=str(number))
 
 
 def every_event(reading: Reading) -> Iterator[AuditEvent]:

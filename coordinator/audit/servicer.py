@@ -7,14 +7,14 @@ import grpc
 from coordinator.audit.service import AuditService
 from shared.proto.ricord.v1 import audit_pb2 as pb
 from shared.proto.ricord.v1.audit_pb2_grpc import AuditServiceServicer
-from shared.wire import to_timestamp
+from shared.wire import to_signed, to_timestamp
 
 if TYPE_CHECKING:
     from coordinator.store.audit_chain import AuditEvent
 
 
 class AuditServicer(AuditServiceServicer):
-    """Reading the log and recomputing its chain."""
+    """Reading the log, recomputing its chain, proving that it only grew."""
 
     def __init__(self, service: AuditService) -> None:
         self._service = service
@@ -27,10 +27,25 @@ class AuditServicer(AuditServiceServicer):
         return pb.ListAuditEventsResponse(events=[_message(event) for event in events])
 
     def VerifyAudit(self, request: pb.VerifyAuditRequest, context: grpc.ServicerContext) -> pb.VerifyAuditResponse:
-        """Recompute the whole chain and check every stored receipt against it."""
-        report = self._service.verify()
+        """Recompute the whole chain and check every stored receipt and the kept head against it."""
+        report, kept, signed = self._service.verify()
         return pb.VerifyAuditResponse(
-            intact=report.intact, events=report.events, head=report.head, broken_at=report.broken_at
+            intact=report.intact,
+            events=report.events,
+            head=report.head,
+            broken_at=report.broken_at,
+            root=report.root,
+            kept=kept.size if kept else 0,
+            signed=to_signed(signed),
+        )
+
+    def GetProof(self, request: pb.GetProofRequest, context: grpc.ServicerContext) -> pb.GetProofResponse:
+        """The head of now and what it contains."""
+        proof = self._service.prove(request.size, request.numbers)
+        return pb.GetProofResponse(
+            head=to_signed(proof.head),
+            consistency=proof.consistency,
+            paths=[pb.InclusionPath(hashes=path) for path in proof.paths],
         )
 
 

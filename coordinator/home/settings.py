@@ -122,6 +122,11 @@ class Home:
         return self.folder / "blobs"
 
     @property
+    def audit_head(self) -> Path:
+        """The last head of the audit log that was signed."""
+        return self.folder / "audit-head.json"
+
+    @property
     def federation(self) -> Path:
         """Files of the federation process."""
         return self.folder / "federation"

@@ -10,6 +10,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from coordinator.agreements.service import AgreementService
 from coordinator.agreements.servicer import AgreementServicer
+from coordinator.audit.kept_head import keeping_head
 from coordinator.audit.service import AuditService
 from coordinator.audit.servicer import AuditServicer
 from coordinator.enrolment.members import MemberService
@@ -73,6 +74,8 @@ def serving(
     service = EnrolmentService(store, identity, clock)
     enrolment_pb2_grpc.add_EnrolmentServiceServicer_to_server(EnrolmentServicer(service, identity), enrolment)
     main = _server(members, access_check(store, clock), MAIN_OPTIONS)
+    audit = AuditService(store, identity, home.audit_head, clock)
+    audit_pb2_grpc.add_AuditServiceServicer_to_server(AuditServicer(audit), main)
     _register_main(main, home, settings, identity, store, enrolment=service, clock=clock)
     for register in extra:
         register(main)
@@ -85,7 +88,8 @@ def serving(
             _bind(server, home, settings.host, port, key=key, root=root)
             server.start()
             started.append(server)
-        yield
+        with keeping_head(audit):
+            yield
     finally:
         for stopped in [server.stop(_GRACE_SECONDS) for server in started]:
             stopped.wait()
@@ -108,7 +112,6 @@ def _register_main(
     agreements = AgreementService(store, identity, clock)
     members = MemberService(store, identity, clock)
     agreement_pb2_grpc.add_AgreementServiceServicer_to_server(AgreementServicer(agreements), main)
-    audit_pb2_grpc.add_AuditServiceServicer_to_server(AuditServicer(AuditService(store)), main)
     membership_pb2_grpc.add_MembershipServiceServicer_to_server(MembershipServicer(enrolment, identity), main)
     site_pb2_grpc.add_SiteServiceServicer_to_server(SiteServicer(members), main)
     submission_pb2_grpc.add_SubmissionServiceServicer_to_server(SubmissionServicer(submissions), main)

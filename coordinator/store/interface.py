@@ -4,7 +4,7 @@ Work is done in transactions, whole or not at all. `begin` is for changes and ru
 consistent state. Every implementation is held to the same laws (tests/unit/coordinator/store/test_store_laws.py).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
@@ -26,6 +26,7 @@ from coordinator.store.records import (
 )
 from coordinator.store.references import Kind
 from shared.ids import AgreementId, Sha256, SiteId
+from shared.merkle import Subtree
 
 
 class Reading(Protocol):
@@ -79,6 +80,12 @@ class Reading(Protocol):
 
     def events(self, after: int = 0, limit: int = 1000) -> Sequence[AuditEvent]:
         """Audit events numbered above `after`, in order, at most `limit`."""
+
+    def log_size(self) -> int:
+        """How many audit events there are."""
+
+    def tree_hashes(self, subtrees: Collection[Subtree]) -> Mapping[Subtree, bytes]:
+        """Hashes of whole subtrees of the tree over the events; raises `AuditBroken` where something is missing."""
 
     def uploads(self, site_id: SiteId | None = None, *, before: datetime | None = None) -> Sequence[Upload]:
         """Unfinished uploads by name: of one site, last continued before a moment, or both."""
@@ -136,7 +143,10 @@ class Work(Reading, Protocol):
         """Add a received study; `False`, and nothing changed, when its id is already there."""
 
     def append_event(self, *, at: datetime, actor: str, action: str, about: str, result: str = "done") -> AuditEvent:
-        """Add the next link of the audit chain."""
+        """Add the next link of the audit chain, and what it makes whole of the Merkle tree over it."""
+
+    def note_refusal(self, caller: str, method: str, hour: datetime) -> bool:
+        """Note that a caller was refused a method within the hour; `False` when that is noted already."""
 
     def put_upload(self, upload: Upload) -> None:
         """Add an unfinished upload or replace the one of that name."""

@@ -10,7 +10,9 @@ from sqlalchemy import (
     Dialect,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
+    SmallInteger,
     String,
     Table,
     Text,
@@ -139,6 +141,22 @@ events = Table(
     Column("object", String(300), nullable=False),
     Column("result", String(300), nullable=False),
     Column("digest", String(64), nullable=False),
+)
+
+audit_subtrees = Table(  # the whole subtrees of several events in the Merkle tree over the log
+    "audit_subtrees",
+    metadata,
+    Column("level", SmallInteger, primary_key=True, autoincrement=False),
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("hash", LargeBinary(32), nullable=False),
+)
+
+refusals = Table(
+    "refusals",
+    metadata,
+    Column("caller", String(300), primary_key=True),
+    Column("method", String(100), primary_key=True),
+    Column("hour", Utc, nullable=False),
 )
 
 uploads = Table(

@@ -1,7 +1,7 @@
 """One transaction of the store, as statements of SQLAlchemy Core that SQLite and PostgreSQL both understand."""
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
 from typing import Any, TypeVar
@@ -22,7 +22,7 @@ from sqlalchemy import (
     update,
 )
 
-from coordinator.store import audit_chain, tables
+from coordinator.store import audit_chain, audit_tree, tables
 from coordinator.store.audit_chain import AuditEvent
 from coordinator.store.records import (
     Agreement,
@@ -41,6 +41,7 @@ from coordinator.store.records import (
 from coordinator.store.references import NAMES, Kind, begins
 from shared.frozen import Frozen
 from shared.ids import AgreementId, Sha256, SiteId
+from shared.merkle import Subtree
 from shared.references import MOST
 
 Record = TypeVar("Record", bound=Frozen)
@@ -193,7 +194,27 @@ class SqlWork:
             last[0] if last else None, at=at, actor=actor, action=action, about=about, result=result
         )
         self._connection.execute(insert(tables.events).values(**_plain(linked)))
+        audit_tree.add_leaf(self._connection, linked.number - 1, linked.digest)
         return linked
+
+    def log_size(self) -> int:
+        """The last number."""
+        return audit_tree.log_size(self._connection)
+
+    def tree_hashes(self, subtrees: Collection[Subtree]) -> Mapping[Subtree, bytes]:
+        """Of events and kept subtrees."""
+        return audit_tree.tree_hashes(self._connection, subtrees)
+
+    def note_refusal(self, caller: str, method: str, hour: datetime) -> bool:
+        """One row for each caller and method."""
+        row = tables.refusals.c
+        same = update(tables.refusals).where(row.caller == caller, row.method == method)
+        noted = select(row.hour).where(row.caller == caller, row.method == method)
+        if (before := self._connection.execute(noted).scalar()) is None:
+            self._connection.execute(insert(tables.refusals).values(caller=caller, method=method, hour=hour))
+        elif before < hour:
+            self._connection.execute(same.values(hour=hour))
+        return before is None or before < hour
 
     def uploads(self, site_id: SiteId | None = None, *, before: datetime | None = None) -> Sequence[Upload]:
         """By name."""

@@ -103,6 +103,9 @@ def test_the_commands_take_a_study_from_invitation_to_curator(tmp_path: Path) ->
         assert run_json(curator, "curate", "open", "--all")["opened"] == []
         assert "Nothing new to open; 1 studies are open" in run(curator, "curate", "open", "--all").stdout
         assert run_json(home, "audit", "verify")["intact"] is True
+        exported = run_json(home, "audit", "export", str(tmp_path / "log.jsonl"))
+        read = run_json(tmp_path / "nowhere", "audit", "verify", "--file", str(tmp_path / "log.jsonl"))
+        assert (read["events"], read["root"]) == (exported["events"], exported["root"])
         assert "agreement signed" in {event["action"] for event in run_json(home, "audit", "list")}
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0

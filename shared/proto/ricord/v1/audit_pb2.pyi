@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from shared.proto.ricord.v1 import signed_pb2 as _signed_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -123,11 +124,22 @@ class VerifyAuditResponse(_message.Message):
     EVENTS_FIELD_NUMBER: _builtins.int
     HEAD_FIELD_NUMBER: _builtins.int
     BROKEN_AT_FIELD_NUMBER: _builtins.int
+    ROOT_FIELD_NUMBER: _builtins.int
+    KEPT_FIELD_NUMBER: _builtins.int
+    SIGNED_FIELD_NUMBER: _builtins.int
     intact: _builtins.bool
     events: _builtins.int
     head: _builtins.str
     broken_at: _builtins.int
-    """First event that does not fit; 0 when intact."""
+    """First event that does not fit, or is missing; 0 when intact."""
+    root: _builtins.str
+    """Of the Merkle tree over the events."""
+    kept: _builtins.int
+    """Events in the last head that was signed and kept; it was compared."""
+    @_builtins.property
+    def signed(self) -> _signed_pb2.SignedDocument:
+        """Canonical JSON of AuditHead over these events, for an export."""
+
     def __init__(
         self,
         *,
@@ -135,11 +147,94 @@ class VerifyAuditResponse(_message.Message):
         events: _builtins.int = ...,
         head: _builtins.str = ...,
         broken_at: _builtins.int = ...,
+        root: _builtins.str = ...,
+        kept: _builtins.int = ...,
+        signed: _signed_pb2.SignedDocument | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["signed", b"signed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["broken_at", b"broken_at", "events", b"events", "head", b"head", "intact", b"intact"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["broken_at", b"broken_at", "events", b"events", "head", b"head", "intact", b"intact", "kept", b"kept", "root", b"root", "signed", b"signed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___VerifyAuditResponse: _TypeAlias = VerifyAuditResponse  # noqa: Y015
+
+@_typing.final
+class GetProofRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIZE_FIELD_NUMBER: _builtins.int
+    NUMBERS_FIELD_NUMBER: _builtins.int
+    size: _builtins.int
+    """Events in the head that the caller holds; 0: none."""
+    @_builtins.property
+    def numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Events that the caller's receipts name, 200 at most."""
+
+    def __init__(
+        self,
+        *,
+        size: _builtins.int = ...,
+        numbers: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["numbers", b"numbers", "size", b"size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetProofRequest: _TypeAlias = GetProofRequest  # noqa: Y015
+
+@_typing.final
+class GetProofResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEAD_FIELD_NUMBER: _builtins.int
+    CONSISTENCY_FIELD_NUMBER: _builtins.int
+    PATHS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def head(self) -> _signed_pb2.SignedDocument:
+        """Canonical JSON of AuditHead."""
+
+    @_builtins.property
+    def consistency(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """From the caller's head to this one; empty where that is larger, or the caller holds none."""
+
+    @_builtins.property
+    def paths(self) -> _containers.RepeatedCompositeFieldContainer[Global___InclusionPath]:
+        """One per number, in the request's order; empty for an event that is not in the log."""
+
+    def __init__(
+        self,
+        *,
+        head: _signed_pb2.SignedDocument | None = ...,
+        consistency: _abc.Iterable[_builtins.bytes] | None = ...,
+        paths: _abc.Iterable[Global___InclusionPath] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["head", b"head"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consistency", b"consistency", "head", b"head", "paths", b"paths"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetProofResponse: _TypeAlias = GetProofResponse  # noqa: Y015
+
+@_typing.final
+class InclusionPath(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HASHES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def hashes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
+    def __init__(
+        self,
+        *,
+        hashes: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hashes", b"hashes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InclusionPath: _TypeAlias = InclusionPath  # noqa: Y015

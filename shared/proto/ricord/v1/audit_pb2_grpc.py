@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class AuditServiceStub:
-    """The append-only, hash-chained log. Role: coordinator.
+    """The append-only, hash-chained log. Role: coordinator; for GetProof every member.
     """
 
     def __init__(self, channel):
@@ -45,10 +45,15 @@ class AuditServiceStub:
                 request_serializer=ricord_dot_v1_dot_audit__pb2.VerifyAuditRequest.SerializeToString,
                 response_deserializer=ricord_dot_v1_dot_audit__pb2.VerifyAuditResponse.FromString,
                 _registered_method=True)
+        self.GetProof = channel.unary_unary(
+                '/ricord.v1.AuditService/GetProof',
+                request_serializer=ricord_dot_v1_dot_audit__pb2.GetProofRequest.SerializeToString,
+                response_deserializer=ricord_dot_v1_dot_audit__pb2.GetProofResponse.FromString,
+                _registered_method=True)
 
 
 class AuditServiceServicer:
-    """The append-only, hash-chained log. Role: coordinator.
+    """The append-only, hash-chained log. Role: coordinator; for GetProof every member.
     """
 
     def ListAuditEvents(self, request, context):
@@ -59,6 +64,13 @@ class AuditServiceServicer:
 
     def VerifyAudit(self, request, context):
         """Recomputes the chain from its first event.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetProof(self, request, context):
+        """The head of the log now, and proofs (RFC 9162, SHA-256) that it contains what the caller holds.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -77,6 +89,11 @@ def add_AuditServiceServicer_to_server(servicer, server):
                     request_deserializer=ricord_dot_v1_dot_audit__pb2.VerifyAuditRequest.FromString,
                     response_serializer=ricord_dot_v1_dot_audit__pb2.VerifyAuditResponse.SerializeToString,
             ),
+            'GetProof': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetProof,
+                    request_deserializer=ricord_dot_v1_dot_audit__pb2.GetProofRequest.FromString,
+                    response_serializer=ricord_dot_v1_dot_audit__pb2.GetProofResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'ricord.v1.AuditService', rpc_method_handlers)
@@ -86,7 +103,7 @@ def add_AuditServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AuditService:
-    """The append-only, hash-chained log. Role: coordinator.
+    """The append-only, hash-chained log. Role: coordinator; for GetProof every member.
     """
 
     @staticmethod
@@ -133,6 +150,33 @@ class AuditService:
             '/ricord.v1.AuditService/VerifyAudit',
             ricord_dot_v1_dot_audit__pb2.VerifyAuditRequest.SerializeToString,
             ricord_dot_v1_dot_audit__pb2.VerifyAuditResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetProof(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ricord.v1.AuditService/GetProof',
+            ricord_dot_v1_dot_audit__pb2.GetProofRequest.SerializeToString,
+            ricord_dot_v1_dot_audit__pb2.GetProofResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AuditServiceStub:
-    """The append-only, hash-chained log. Role: coordinator."""
+    """The append-only, hash-chained log. Role: coordinator; for GetProof every member."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -36,18 +36,22 @@ class AuditServiceStub:
     ListAuditEvents: _grpc.UnaryUnaryMultiCallable[_audit_pb2.ListAuditEventsRequest, _audit_pb2.ListAuditEventsResponse]
     VerifyAudit: _grpc.UnaryUnaryMultiCallable[_audit_pb2.VerifyAuditRequest, _audit_pb2.VerifyAuditResponse]
     """Recomputes the chain from its first event."""
+    GetProof: _grpc.UnaryUnaryMultiCallable[_audit_pb2.GetProofRequest, _audit_pb2.GetProofResponse]
+    """The head of the log now, and proofs (RFC 9162, SHA-256) that it contains what the caller holds."""
 
 @_typing.type_check_only
 class AuditServiceAsyncStub(AuditServiceStub):
-    """The append-only, hash-chained log. Role: coordinator."""
+    """The append-only, hash-chained log. Role: coordinator; for GetProof every member."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListAuditEvents: _aio.UnaryUnaryMultiCallable[_audit_pb2.ListAuditEventsRequest, _audit_pb2.ListAuditEventsResponse]  # type: ignore[assignment]
     VerifyAudit: _aio.UnaryUnaryMultiCallable[_audit_pb2.VerifyAuditRequest, _audit_pb2.VerifyAuditResponse]  # type: ignore[assignment]
     """Recomputes the chain from its first event."""
+    GetProof: _aio.UnaryUnaryMultiCallable[_audit_pb2.GetProofRequest, _audit_pb2.GetProofResponse]  # type: ignore[assignment]
+    """The head of the log now, and proofs (RFC 9162, SHA-256) that it contains what the caller holds."""
 
 class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
-    """The append-only, hash-chained log. Role: coordinator."""
+    """The append-only, hash-chained log. Role: coordinator; for GetProof every member."""
 
     @_abc_1.abstractmethod
     def ListAuditEvents(
@@ -63,5 +67,13 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_audit_pb2.VerifyAuditResponse, _abc.Awaitable[_audit_pb2.VerifyAuditResponse]]:
         """Recomputes the chain from its first event."""
+
+    @_abc_1.abstractmethod
+    def GetProof(
+        self,
+        request: _audit_pb2.GetProofRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_pb2.GetProofResponse, _abc.Awaitable[_audit_pb2.GetProofResponse]]:
+        """The head of the log now, and proofs (RFC 9162, SHA-256) that it contains what the caller holds."""
 
 def add_AuditServiceServicer_to_server(servicer: AuditServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -290,14 +290,19 @@ def test_nothing_is_handed_out_under_an_agreement_out_of_force(
 
 
 def test_audit_verify_asks_the_receipts(
-    federation: Federation, service: SubmissionService, store: SqlStore, member: tuple[SiteHome, Membership]
+    federation: Federation,
+    service: SubmissionService,
+    store: SqlStore,
+    member: tuple[SiteHome, Membership],
+    tmp_path: Path,
 ) -> None:
     """`audit verify` detects a log rewritten without the arrival of a receipted study."""
     site, membership = member
     sealed = sealed_bytes(site, membership, 9, sequence=30)
     list(service.receive(membership.site_id, of_manifest(sealed.manifest), 0, [sealed.ciphertext.read_bytes()]))
     context: Any = None
-    assert AuditServicer(AuditService(store)).VerifyAudit(audit_pb2.VerifyAuditRequest(), context).intact
+    servicer = AuditServicer(AuditService(store, federation.identity, tmp_path / "audit-head.json"))
+    assert servicer.VerifyAudit(audit_pb2.VerifyAuditRequest(), context).intact
     with store.read() as reading:
         other_events = [event for event in every_event(reading) if event.action != "study received"]
     engine = create_engine(federation.home.database(federation.settings))
@@ -309,6 +314,6 @@ def test_audit_verify_asks_the_receipts(
             work.append_event(at=event.at, actor=event.actor, action=event.action, about=event.object)
     with store.read() as reading:
         assert verify(every_event(reading)).intact
-    answer = AuditServicer(AuditService(store)).VerifyAudit(audit_pb2.VerifyAuditRequest(), context)
+    answer = servicer.VerifyAudit(audit_pb2.VerifyAuditRequest(), context)
     assert not answer.intact
     assert answer.broken_at

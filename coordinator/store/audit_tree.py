@@ -1,0 +1,51 @@
+"""The Merkle tree over the audit log in the database: a leaf is an event's digest, a row each larger whole subtree."""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+
+from sqlalchemy import Connection, and_, func, insert, or_, select, update
+
+from coordinator.store import tables
+from shared.audit_head import leaf_of
+from shared.errors import AuditBroken
+from shared.ids import Sha256
+from shared.merkle import Subtree, Tree, whole_subtrees
+
+
+def log_size(connection: Connection) -> int:
+    """How many events there are."""
+    return int(connection.execute(select(func.coalesce(func.max(tables.events.c.number), 0))).scalar_one())
+
+
+def tree_hashes(connection: Connection, subtrees: Collection[Subtree]) -> Mapping[Subtree, bytes]:
+    """The hashes of whole subtrees; raises `AuditBroken` where an event or a subtree is missing."""
+    by_level = defaultdict[int, list[int]](list)
+    for subtree in subtrees:
+        by_level[subtree.level].append(subtree.position)
+    hashes, event, row = dict[Subtree, bytes](), tables.events.c, tables.audit_subtrees.c
+    if leaves := by_level.pop(0, []):
+        query = select(event.number, event.digest).where(event.number.in_([index + 1 for index in leaves]))
+        hashes |= {Subtree(0, number - 1): leaf_of(Sha256(digest)) for number, digest in connection.execute(query)}
+    if by_level:
+        asked = [and_(row.level == level, row.position.in_(positions)) for level, positions in by_level.items()]
+        query = select(tables.audit_subtrees).where(or_(*asked))
+        hashes |= {Subtree(whole.level, whole.position): bytes(whole.hash) for whole in connection.execute(query)}
+    missing = [position << level for level, position in set(subtrees) - hashes.keys()]
+    if missing:
+        raise AuditBroken("the stored tree has a hole", number=str(min(missing) + 1))
+    return hashes
+
+
+def add_leaf(connection: Connection, size: int, digest: Sha256) -> None:
+    """Store the subtrees that the event after `size` others makes whole: none after an even number of them.
+
+    Rows that an event cut from the log left are replaced.
+    """
+    if size % 2 == 0:
+        return
+    before, row = whole_subtrees((0, size)), tables.audit_subtrees.c
+    hashes = tree_hashes(connection, before)
+    for subtree, value in Tree(size, [hashes[each] for each in before]).append(leaf_of(digest)):
+        same = (row.level == subtree.level, row.position == subtree.position)
+        if connection.execute(update(tables.audit_subtrees).where(*same).values(hash=value)).rowcount == 0:
+            connection.execute(insert(tables.audit_subtrees).values(**subtree._asdict(), hash=value))
