@@ -221,6 +221,12 @@ TEXTS = MappingProxyType(
         "certificate-expired": Text(
             "The certificate of {peer} has expired; enrol again with a new token.", ExitCode.REFUSED, "UNAUTHENTICATED"
         ),
+        "clock-wrong": Text(
+            "The clock of this machine says {says}, but {evidence}. Set it, by NTP best; where it is right, tell the "
+            "coordinator. No certificate is at fault, and nobody has to enrol again.",
+            ExitCode.FAILED,
+            "FAILED_PRECONDITION",
+        ),
         "certificate-foreign": Text(
             "The certificate of {peer} is not one of this federation, or was revoked; enrol again with a new token.",
             ExitCode.REFUSED,

@@ -216,6 +216,10 @@ class CertificateExpired(TrustError):
     """A certificate has expired."""
 
 
+class ClockWrong(TrustError):
+    """This machine's clock and the other side's differ by more than certificates allow for."""
+
+
 class CertificateForeign(TrustError):
     """A certificate was not issued by this federation, or was revoked."""
 

@@ -25,8 +25,8 @@ from shared.crypto.pki import check_certificate
 from shared.error_texts import TEXTS
 from shared.errors import (
     BUSY_SECONDS,
-    CertificateExpired,
     CertificateForeign,
+    ClockWrong,
     CoordinatorBusy,
     CoordinatorUnreachable,
     InternalError,
@@ -44,6 +44,7 @@ Answer = TypeVar("Answer")
 DOMAIN = "ricord.v1"
 _NOT_NOW = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})  # gRPC's own words
 _LINE_CUT = ("RST_STREAM", "Stream removed")  # what it says of a connection that something between the two ended
+_OUT_OF_TIME = ("certificate has expired", "certificate is not yet valid")  # the server's, which renews itself
 _TOO_LARGE = "larger than max"  # a message that no later try makes smaller
 _BUSY_TRIES = 12
 UNARY_SECONDS = 60.0  # long enough for a slow line, short enough for a person
@@ -71,10 +72,10 @@ class Credentials:
     key: Path | None = None
     certificate: Path | None = None
 
-    def check(self) -> None:
-        """Raise `CertificateForeign` or `CertificateExpired` before a server would refuse without a reason."""
+    def check(self, now: datetime | None = None) -> None:
+        """Raise what `check_certificate` raises, before a server would refuse without a reason."""
         if self.certificate is not None:
-            check_certificate(self.certificate.read_bytes(), self.root)
+            check_certificate(self.certificate.read_bytes(), self.root, now=now)
 
     def to_grpc(self) -> grpc.ChannelCredentials:
         """The channel credentials; the private key is read now and kept by gRPC only."""
@@ -88,7 +89,8 @@ class Credentials:
 def connected(address: str, credentials: Credentials) -> Iterator[grpc.Channel]:
     """A channel to `address`; errors of calls made inside come out as `RicordError`s.
 
-    Raises `CertificateForeign`, `CertificateExpired`, `CoordinatorUnreachable`, or what the other side raised.
+    Raises `CertificateForeign`, `CertificateExpired`, `ClockWrong`, `CoordinatorUnreachable`, or what the other side
+    raised.
     """
     credentials.check()
     with grpc.secure_channel(address, credentials.to_grpc(), options=_options(address)) as channel:
@@ -131,8 +133,10 @@ def from_rpc(error: object, address: str) -> RicordError:
 def _of_transport(code: grpc.StatusCode, details: str, address: str) -> RicordError:
     """What gRPC itself says of a call that the other side did not name an error for."""
     if "CERTIFICATE_VERIFY_FAILED" in details:
-        kind = CertificateExpired if "expired" in details else CertificateForeign
-        return kind(details, peer=address)
+        if not any(words in details for words in _OUT_OF_TIME):
+            return CertificateForeign(details, peer=address)
+        evidence = f"by it the certificate of {address} is over or has not begun"
+        return ClockWrong(details, says=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", evidence=evidence)
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and _TOO_LARGE not in details:  # every thread of the server is busy
         return CoordinatorBusy(details, seconds=str(BUSY_SECONDS))
     if code in _NOT_NOW or any(words in details for words in _LINE_CUT):

@@ -1,7 +1,6 @@
 """`curate`: the curator's program, which runs on another host than the coordinator and opens what it stores."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from itertools import takewhile
 from typing import Annotated, Any, NamedTuple
 
@@ -11,7 +10,7 @@ from coordinator.commands.home_folder import folder_of
 from coordinator.commands.output import AsJson, show_fields
 from coordinator.curation.fetching import Fetcher, fetching
 from coordinator.curation.keys import load_curator_keys
-from coordinator.curation.membership import CuratorHome, enrol_again, join, renew_if_due
+from coordinator.curation.membership import CuratorHome, enrol_again, join
 from coordinator.curation.opening import OpenedStudy, list_opened
 from coordinator.service.signals import stop_signals
 from shared.agreement import short_digest
@@ -129,7 +128,6 @@ def _open(
     """Open the studies named, or with `None` all that are not open yet of those that came `after` a number."""
     protocol = load_protocol(home.settings().protocol)
     open_already = list_opened(home.opened)
-    renew_if_due(home, datetime.now(UTC))
     with fetching(home, load_curator_keys(home.keys), protocol) as fetcher:
         listed = fetcher.submissions(after) if submission_ids is None else ()
         requested = _not_open(listed, open_already) if submission_ids is None else submission_ids

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import grpc
 
 from coordinator.curation.keys import CuratorKeys
-from coordinator.curation.membership import CuratorHome, CuratorMembership
+from coordinator.curation.membership import CuratorHome, CuratorMembership, member_of
 from coordinator.curation.opening import LARGEST_STUDY, OpenedStudy, open_sealed
 from coordinator.curation.second_look import look_again
 from shared.agreement import Consent, Execution
@@ -17,11 +17,12 @@ from shared.crypto.signing import VerifyKey, verify_manifest
 from shared.durable import LONGEST_PAUSE, clear_folder, reporting_full_disk
 from shared.errors import ManifestInvalid, SealedFileInvalid, SignatureInvalid
 from shared.manifest import SignedManifest
+from shared.member import member_channel
 from shared.proto.ricord.v1 import submission_pb2 as pb
 from shared.proto.ricord.v1.submission_pb2_grpc import SubmissionServiceStub
 from shared.protocol.loader import Protocol
 from shared.signed import to_manifest
-from shared.wire import UNARY_SECONDS, connected, from_rpc, from_signed
+from shared.wire import UNARY_SECONDS, from_rpc, from_signed
 
 _FETCH_SECONDS = 3600.0
 
@@ -119,11 +120,10 @@ class Fetcher:
 
 @contextmanager
 def fetching(home: CuratorHome, keys: CuratorKeys, protocol: Protocol) -> Iterator[Fetcher]:
-    """A curator's connection; raises what `connected` raises."""
+    """A curator's connection; raises what `member_channel` raises."""
     clear_folder(home.folder, unchanged_for=LONGEST_PAUSE)
-    membership = home.membership()
-    with connected(membership.addresses.main, home.credentials) as channel:
-        yield Fetcher(channel, home, membership, keys, protocol)
+    with member_channel(member_of(home, keys)) as channel:
+        yield Fetcher(channel, home, home.membership(), keys, protocol)
 
 
 def write_at_most(size: int, target: Path, chunks: Iterable[bytes]) -> None:

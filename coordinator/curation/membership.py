@@ -3,29 +3,28 @@
 import hashlib
 import json
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
+import grpc
 from pydantic import ValidationError
 
 from coordinator.curation.keys import TLS_FILE, CuratorKeys, load_curator_keys, make_curator_keys
 from shared.crypto import pki
-from shared.crypto.pki import Role
+from shared.crypto.pki import Peer, Role
 from shared.durable import write_whole
 from shared.enrolment import Enrolment
 from shared.errors import CertificateForeign, HomeExists, NotEnrolled, ProtocolMismatch, SignatureInvalid
 from shared.frozen import Frozen
 from shared.ids import Sha256, SiteId
 from shared.manifest import canonical_json
-from shared.proto.ricord.v1.enrolment_pb2 import EnrolRequest
+from shared.member import Member, check_clock
+from shared.proto.ricord.v1.enrolment_pb2 import EnrolRequest, EnrolResponse
 from shared.proto.ricord.v1.enrolment_pb2_grpc import EnrolmentServiceStub
-from shared.proto.ricord.v1.membership_pb2 import RenewCertificateRequest
-from shared.proto.ricord.v1.membership_pb2_grpc import MembershipServiceStub
 from shared.protocol.loader import load_protocol
 from shared.settings import load_settings
 from shared.signed import Signed
 from shared.token import Addresses, Token, TokenKind, secret_digest
-from shared.wire import UNARY_SECONDS, Credentials, at_enrolment, connected, to_signed
+from shared.wire import UNARY_SECONDS, at_enrolment, to_signed
 
 PROGRAM = "ricord-coordinator curate"
 
@@ -81,11 +80,6 @@ class CuratorHome:
         """What enrolment returned."""
         return self.folder / "identity" / "membership.json"
 
-    @property
-    def credentials(self) -> Credentials:
-        """For channels to the main port."""
-        return Credentials(self.root.read_bytes(), self.keys / TLS_FILE, self.certificate)
-
     def settings(self) -> CuratorSettings:
         """Read `curator.toml`."""
         return load_settings(self.settings_file, CuratorSettings, program=PROGRAM)
@@ -116,7 +110,7 @@ def join(home: CuratorHome, token_text: str, *, protocol: str) -> CuratorMembers
 
     Existing keys are used again, so that a second try after a failure, or a new certificate after one that expired
     (`enrol_again`), belongs to the same curator. Raises `HomeExists`, `TokenInvalid`, `TokenUsed`,
-    `TokenExpired`, `ProtocolMismatch`, `CertificateForeign`, `CoordinatorUnreachable`.
+    `TokenExpired`, `ProtocolMismatch`, `CertificateForeign`, `ClockWrong`, `CoordinatorUnreachable`.
     """
     if home.settings_file.exists():
         raise HomeExists(folder=str(home.folder))
@@ -146,7 +140,12 @@ def _join(home: CuratorHome, token_text: str, *, protocol: str) -> CuratorMember
         verify_key=keys.signing.public.text,
     )
     root = token.root_pem.encode()
-    answer = at_enrolment(token, lambda channel: EnrolmentServiceStub(channel).Enrol(request, timeout=UNARY_SECONDS))
+
+    def ask(channel: grpc.Channel) -> EnrolResponse:
+        check_clock(channel)
+        return EnrolmentServiceStub(channel).Enrol(request, timeout=UNARY_SECONDS)
+
+    answer = at_enrolment(token, ask)
     peer = pki.check_certificate(answer.certificate, root)
     if peer.role is not Role.CURATOR:
         raise CertificateForeign(peer=peer.uri)
@@ -169,23 +168,17 @@ def _join(home: CuratorHome, token_text: str, *, protocol: str) -> CuratorMember
     return membership
 
 
-def renew_if_due(home: CuratorHome, now: datetime) -> bool:
-    """Renew the certificate when two thirds of its life are over; whether it was renewed.
-
-    Raises what `connected` raises; an expired certificate cannot be renewed: that needs a new join token.
-    """
-    if now < pki.renew_at(home.certificate.read_bytes()):
-        return False
-    membership, keys = home.membership(), load_curator_keys(home.keys)
-    csr = pki.make_csr(keys.tls)
-    request = RenewCertificateRequest(csr=csr, enrolment=to_signed(_enrolment(keys, csr, token=None)))
-    with connected(membership.addresses.main, home.credentials) as channel:
-        answer = MembershipServiceStub(channel).RenewCertificate(request, timeout=UNARY_SECONDS)
-    peer = pki.check_certificate(answer.certificate, home.root.read_bytes())
-    if (peer.role, peer.name) != (Role.CURATOR, membership.name):
-        raise CertificateForeign(peer=peer.uri)
-    write_whole(home.certificate, answer.certificate)
-    return True
+def member_of(home: CuratorHome, keys: CuratorKeys) -> Member:
+    """The curator as it connects; raises `NotEnrolled`."""
+    membership = home.membership()
+    return Member(
+        addresses=membership.addresses,
+        root=home.root,
+        key=home.keys / TLS_FILE,
+        certificate=home.certificate,
+        uri=Peer(federation=membership.federation, role=Role.CURATOR, name=membership.name).uri,
+        sign=lambda csr: _enrolment(keys, csr, token=None),
+    )
 
 
 def _enrolment(keys: CuratorKeys, csr: bytes, *, token: Sha256 | None) -> Signed:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import cast
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from coordinator.agreements.service import AgreementService
 from coordinator.agreements.servicer import AgreementServicer
@@ -19,6 +19,7 @@ from coordinator.enrolment.servicer import EnrolmentServicer, MembershipServicer
 from coordinator.home.identity import Clock, Identity, utc_now
 from coordinator.home.settings import Home, Settings
 from coordinator.service.admission import Admission
+from coordinator.service.health_servicer import DatedHealth
 from coordinator.service.slots import CALLS_EACH, by_address, by_certificate
 from coordinator.store.blobs import Blobs
 from coordinator.store.interface import Store
@@ -123,7 +124,7 @@ def _server(admission: Admission, check: AccessCheck, options: tuple[tuple[str, 
         interceptors=[AccessInterceptor(check)],
         options=(*SERVER_OPTIONS, *options),
     )
-    checks = health.HealthServicer()
+    checks = DatedHealth()
     checks.set("", health_pb2.HealthCheckResponse.SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
     return server

@@ -22,13 +22,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from shared.crypto.keys import private_pem
-from shared.errors import CertificateExpired, CertificateForeign, InvalidArgument, InvalidIdentifier
+from shared.errors import CertificateExpired, CertificateForeign, ClockWrong, InvalidArgument, InvalidIdentifier
 from shared.frozen import Frozen
 from shared.ids import Sha256, SiteId
 
 LEAF_DAYS = 30
 ROOT_DAYS = 3650
-_SKEW = timedelta(minutes=5)  # clocks differ; a fresh certificate must work at once
+SKEW = timedelta(minutes=5)  # clocks differ; a fresh certificate must work at once
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _FEDERATION = re.compile(rf"(?=.{{1,255}}$){_LABEL}(?:\.{_LABEL})*")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -157,8 +157,8 @@ def issue(ca: Authority, csr: bytes, spiffe_uri: str, *, days: int = LEAF_DAYS, 
 def check_certificate(certificate_pem: bytes, root_pem: bytes, *, now: datetime | None = None) -> Peer:
     """Who a leaf certificate names, after checking that `root_pem` issued it and that it is valid at `now`.
 
-    Raises `CertificateForeign` when it is not a leaf of this root, `CertificateExpired` when it has expired or is not
-    valid yet. The store checks revocation, by `serial_of`.
+    Raises `CertificateForeign` when it is not a leaf of this root, `CertificateExpired`, and `ClockWrong` when it is
+    not valid yet: for its issuer it was later. The store checks revocation, by `serial_of`.
     """
     now = now or datetime.now(UTC)
     try:
@@ -171,7 +171,10 @@ def check_certificate(certificate_pem: bytes, root_pem: bytes, *, now: datetime 
         raise CertificateForeign(peer="an unknown peer") from None
     if is_ca or peer.federation != _only_uri(root).removeprefix("spiffe://"):
         raise CertificateForeign(peer=peer.uri)
-    if not leaf.not_valid_before_utc <= now < leaf.not_valid_after_utc:
+    if now < leaf.not_valid_before_utc:
+        evidence = f"the certificate of {peer.uri} begins on {leaf.not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
+        raise ClockWrong(says=f"{now:%Y-%m-%d %H:%M} UTC", evidence=evidence)
+    if now >= leaf.not_valid_after_utc:
         raise CertificateExpired(peer=peer.uri)
     return peer
 
@@ -222,7 +225,7 @@ def _builder(
         .issuer_name(issuer)
         .public_key(public)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _SKEW)
+        .not_valid_before(now - SKEW)
         .not_valid_after(now + timedelta(days=days))
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
     )

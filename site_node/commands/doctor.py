@@ -13,7 +13,8 @@ from site_node.node.doctor import Health, examine
 def doctor(context: typer.Context, as_json: Json = False) -> None:
     """Examine settings, keys, clock, disk, OCR, PACS, certificate, coordinator and agreement; a line each.
 
-    Nothing is changed. The PACS and the coordinator are asked whether they answer; no patient data is sent.
+    Nothing is changed, but a certificate that is due is renewed. The PACS and the coordinator are asked whether they
+    answer; no patient data is sent.
 
     Exit code 1: a part has a problem; its line says what to do. Example: `ricord-site doctor`
     """

@@ -1,6 +1,9 @@
 """Exchanging a join token for a certificate."""
 
 import hashlib
+from pathlib import Path
+
+import grpc
 
 from shared.crypto import pki
 from shared.crypto.keys import load_signing, load_tls
@@ -10,6 +13,7 @@ from shared.enrolment import Enrolment
 from shared.errors import AgreementNotExecuted, CertificateForeign, SignatureInvalid
 from shared.ids import Sha256, SiteId
 from shared.manifest import canonical_json
+from shared.member import check_clock
 from shared.proto.ricord.v1.enrolment_pb2 import EnrolRequest, EnrolResponse
 from shared.proto.ricord.v1.enrolment_pb2_grpc import EnrolmentServiceStub
 from shared.signed import Signed
@@ -24,7 +28,7 @@ def enrol(home: SiteHome, token_text: str) -> Membership:
     """Enrol with a join token: certificate, countersigned agreement and SITEID are checked, then kept.
 
     Raises `TokenInvalid`, `TokenOfOtherKind`, `TokenUsed`, `TokenExpired`, `AgreementNotExecuted`, `SignatureInvalid`,
-    `CertificateForeign`, `CoordinatorUnreachable`. After a refusal `identity/` is as it was.
+    `CertificateForeign`, `ClockWrong`, `CoordinatorUnreachable`. After a refusal `identity/` is as it was.
     """
     token = Token.parse(token_text, kind=TokenKind.JOIN)
     check_same_root(home, token)
@@ -52,10 +56,10 @@ def enrol(home: SiteHome, token_text: str) -> Membership:
     return membership
 
 
-def enrolment_of(home: SiteHome, csr: bytes, *, token: Sha256 | None) -> Signed:
+def enrolment_of(signing_key: Path, csr: bytes, *, token: Sha256 | None) -> Signed:
     """A certificate request bound to the site's signing key, and to a token unless it renews."""
     digest = Sha256(hashlib.sha256(csr).hexdigest())
-    return Signed.by(load_signing(home.signing_key), Enrolment(csr_sha256=digest, token_sha256=token))
+    return Signed.by(load_signing(signing_key), Enrolment(csr_sha256=digest, token_sha256=token))
 
 
 def _ask(home: SiteHome, token: Token) -> EnrolResponse:
@@ -63,10 +67,15 @@ def _ask(home: SiteHome, token: Token) -> EnrolResponse:
     request = EnrolRequest(
         token_secret=token.secret,
         csr=csr,
-        enrolment=to_signed(enrolment_of(home, csr, token=secret_digest(token.secret))),
+        enrolment=to_signed(enrolment_of(home.signing_key, csr, token=secret_digest(token.secret))),
         verify_key=load_signing(home.signing_key).public.text,
     )
-    return at_enrolment(token, lambda channel: EnrolmentServiceStub(channel).Enrol(request, timeout=UNARY_SECONDS))
+
+    def ask(channel: grpc.Channel) -> EnrolResponse:
+        check_clock(channel)  # by a wrong clock the certificate would be no good, and the token used up
+        return EnrolmentServiceStub(channel).Enrol(request, timeout=UNARY_SECONDS)
+
+    return at_enrolment(token, ask)
 
 
 def _own_agreement(home: SiteHome, answer: EnrolResponse) -> SignedAgreement:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from shared.agreement import AgreementTerms, Consent, Execution, Mode
-from shared.crypto import pki
 from shared.crypto.keys import load_signing
 from shared.crypto.signing import VerifyKey
 from shared.errors import InvalidIdentifier, NotEnrolled, SignatureInvalid
@@ -95,6 +94,7 @@ class Membership(Frozen):
     root: Path
     certificate: Path
     key: Path
+    signing_key: Path
 
     @property
     def agreement(self) -> AgreementId:
@@ -186,6 +186,7 @@ def membership_of(
         root=files.root,
         certificate=files.certificate,
         key=home.tls_key,
+        signing_key=home.signing_key,
     )
 
 
@@ -194,8 +195,3 @@ def _coordinator_key(membership_file: MembershipFile) -> VerifyKey:
         return VerifyKey.parse(membership_file.coordinator_verify_key)
     except InvalidIdentifier as error:
         raise SignatureInvalid("no key", what="the membership files") from error
-
-
-def renewal_is_due(membership: Membership, now: datetime) -> bool:
-    """Whether two thirds of the certificate's life are over."""
-    return now >= pki.renew_at(membership.certificate.read_bytes())

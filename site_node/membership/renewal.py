@@ -1,20 +1,17 @@
-"""Renewing the certificate, and asking the coordinator for the agreement's state."""
-
-from datetime import datetime
+"""The site on the coordinator's main port, with a certificate that is renewed in time; and the agreement's state."""
 
 from shared.agreement import State
-from shared.crypto import pki
-from shared.crypto.keys import load_tls
-from shared.durable import write_whole
+from shared.crypto.pki import Peer, Role
 from shared.errors import CertificateExpired, CertificateForeign, NotEnrolled, TokenUsed
 from shared.frozen import Frozen
+from shared.member import Member, member_channel
 from shared.proto.ricord.v1.agreement_pb2 import AgreementState
-from shared.proto.ricord.v1.membership_pb2 import GetMembershipRequest, RenewCertificateRequest
+from shared.proto.ricord.v1.membership_pb2 import GetMembershipRequest
 from shared.proto.ricord.v1.membership_pb2_grpc import MembershipServiceStub
-from shared.wire import UNARY_SECONDS, connected, to_signed
+from shared.wire import UNARY_SECONDS
 from site_node.home.folder import SiteHome
 from site_node.membership.enrolment import enrolment_of
-from site_node.membership.record import IdentityFiles, Membership, load_membership, renewal_is_due
+from site_node.membership.record import Membership, load_membership
 
 
 class Standing(Frozen):
@@ -25,28 +22,16 @@ class Standing(Frozen):
     protocol_digest: str
 
 
-def renew_if_due(home: SiteHome, now: datetime) -> bool:
-    """Renew the certificate when two thirds of its life are over; whether it was renewed.
-
-    Raises what `connected` raises; an expired certificate cannot be renewed, that needs a new join token.
-    """
-    membership = load_membership(home)
-    if not renewal_is_due(membership, now):
-        return False
-    renew(home, membership)
-    return True
-
-
-def renew(home: SiteHome, membership: Membership) -> None:
-    """Replace the certificate by a new one for the same key."""
-    csr = pki.make_csr(load_tls(home.tls_key))
-    request = RenewCertificateRequest(csr=csr, enrolment=to_signed(enrolment_of(home, csr, token=None)))
-    with connected(membership.addresses.main, membership.credentials) as channel:
-        answer = MembershipServiceStub(channel).RenewCertificate(request, timeout=UNARY_SECONDS)
-    peer = pki.check_certificate(answer.certificate, membership.root.read_bytes())
-    if peer.name != membership.site_id:
-        raise CertificateForeign(peer=peer.uri)
-    write_whole(IdentityFiles(home).certificate, answer.certificate)
+def member_of(membership: Membership) -> Member:
+    """The site as it connects."""
+    return Member(
+        addresses=membership.addresses,
+        root=membership.root,
+        key=membership.key,
+        certificate=membership.certificate,
+        uri=Peer(federation=membership.federation, role=Role.SITE, name=membership.site_id).uri,
+        sign=lambda csr: enrolment_of(membership.signing_key, csr, token=None),
+    )
 
 
 def enrolled_before(home: SiteHome) -> Membership:
@@ -60,8 +45,8 @@ def enrolled_before(home: SiteHome) -> Membership:
 
 
 def standing(membership: Membership) -> Standing:
-    """Ask the coordinator; raises what `connected` raises."""
-    with connected(membership.addresses.main, membership.credentials) as channel:
+    """Ask the coordinator; raises what `member_channel` raises."""
+    with member_channel(member_of(membership)) as channel:
         answer = MembershipServiceStub(channel).GetMembership(GetMembershipRequest(), timeout=UNARY_SECONDS)
     name = AgreementState.Name(answer.agreement.state).removeprefix("AGREEMENT_STATE_")
     return Standing(

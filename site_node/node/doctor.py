@@ -149,7 +149,10 @@ class _Examination:
         certificate = self._membership.certificate.read_bytes()
         pki.check_certificate(certificate, self._membership.root.read_bytes(), now=self.now)
         ends, renewal = pki.expires_at(certificate), pki.renew_at(certificate)
-        return Health.GOOD, f"It is good until {ends:%Y-%m-%d}; `ricord-site run` renews it from {renewal:%Y-%m-%d} on."
+        return (
+            Health.GOOD,
+            f"It is good until {ends:%Y-%m-%d}; it is renewed with the first connection from {renewal:%Y-%m-%d} on.",
+        )
 
     def coordinator(self) -> _Result:
         """The coordinator answers this site."""

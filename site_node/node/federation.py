@@ -9,11 +9,12 @@ import structlog
 
 from shared.errors import ProtocolMismatch, RicordError
 from shared.extras import ENGINE, require_extra
+from shared.member import member_channel
 from shared.protocol.loader import load_protocol
-from shared.wire import connected
 from site_node.federate.policy import POLICY_FILE, load_policy
 from site_node.home.folder import SiteHome
 from site_node.membership.record import Membership
+from site_node.membership.renewal import member_of
 from site_node.node.open import Node
 
 log = structlog.get_logger(__name__)
@@ -55,7 +56,7 @@ def answer_messages(home: SiteHome, membership: Membership, protocol: str, stop:
     digest = load_protocol(protocol).digest
     if digest != membership.protocol_digest:
         raise ProtocolMismatch(held=digest, wanted=membership.protocol_digest)
-    with connected(membership.addresses.main, membership.credentials) as channel:
+    with member_channel(member_of(membership)) as channel:
         address = register_node(channel, node_key=home.flower_key, protocol_digest=digest)
     settings = settings_for(
         home,

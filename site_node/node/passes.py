@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
-from shared.errors import ExitCode
+from shared.errors import ExitCode, TrustError
 from shared.ids import StudyKey
 from shared.progress import progress
 from site_node.home.ledger import ENDED, STATE_ORDER, Ledger, State
@@ -38,7 +38,9 @@ def run_pass(
     crew: Crew | None = None,
     shown: bool = False,
 ) -> Pass:
-    """Move every study up to the state `until`; connect only when there may be something to send.
+    """Move every study up to the state `until`. A pass that may send also renews a certificate that is due.
+
+    What the certificate or the clock forbids comes into `blocked`; the stages before sending go on.
 
     `halted` is called between two stages and ends the pass early. `crew` works and stays; without one, one of this pass
     works. With `shown` a terminal shows how far it is.
@@ -47,11 +49,14 @@ def run_pass(
     with ExitStack() as stack:
         crew = crew or stack.enter_context(closing(Crew(halted)))
         workers = crew.workers(node, until)  # they start while this process prepares
-        submit = None
-        if until is State.SUBMITTED and node.membership is not None and _may_send(node.ledger):
+        submit, refusal = None, None
+        if until is State.SUBMITTED and node.membership is not None:
             from site_node.submit.client import submitting
 
-            submit = stack.enter_context(submitting(node.home, node.membership))
+            try:
+                submit = stack.enter_context(submitting(node.home, node.membership))
+            except TrustError as error:
+                refusal = error
         advance = stack.enter_context(
             progress("Studies", partial(_count_before, until, node.ledger), unit="studies", shown=shown)
         )
@@ -70,14 +75,11 @@ def run_pass(
             halted=halted,
             shortage=node.free_space.shortage,
         )
-        completed.progress = pipeline.run(until, workers)
+        progressed = pipeline.run(until, workers)
+        completed.progress = replace(progressed, blocked=refusal or progressed.blocked)
     return completed
 
 
 def _count_before(until: State, ledger: Ledger) -> int:
     """How many studies have not come to `until` and may."""
     return len(ledger.studies(*STATE_ORDER[: STATE_ORDER.index(until)]))
-
-
-def _may_send(ledger: Ledger) -> bool:
-    return any(entry.state not in ENDED for entry in ledger.studies())

@@ -15,7 +15,6 @@ import structlog
 
 from shared.errors import DiskFull, DiskNearlyFull, HomeBusy, NoDicomFound, RicordError, SettingsError
 from site_node.home.ledger import Ledger, State
-from site_node.membership.renewal import renew_if_due
 from site_node.node.acquisition import Acquisition
 from site_node.node.crew import Crew
 from site_node.node.federation import start_federation
@@ -89,8 +88,6 @@ def _serve(node: Node, stop: threading.Event, acquisition: Acquisition) -> None:
                 is_woken = _waker(node.ledger)
                 _receive(node, watch, acquisition)
                 current = replace(node, membership=membership_of(node.home))
-                if current.membership is not None:
-                    renew_if_due(node.home, datetime.now(UTC))
                 completed = run_pass(current, State.SUBMITTED, halted=stop.is_set, crew=crew)
                 moved = completed.progress.moved
                 _log_pass(completed)

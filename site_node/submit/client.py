@@ -8,12 +8,14 @@ from pathlib import Path
 import grpc
 
 from shared.errors import CoordinatorBusy, CoordinatorUnreachable, UploadInterrupted
+from shared.member import clock_blamed, member_channel
 from shared.proto.ricord.v1 import submission_pb2 as pb
 from shared.proto.ricord.v1.submission_pb2_grpc import SubmissionServiceStub
 from shared.signed import Signed, of_manifest
-from shared.wire import UNARY_SECONDS, connected, from_rpc, from_signed, to_signed
+from shared.wire import UNARY_SECONDS, from_rpc, from_signed, to_signed
 from site_node.home.folder import SiteHome
 from site_node.membership.record import Membership
+from site_node.membership.renewal import member_of
 from site_node.study import Sealed, Submitted
 from site_node.submit.outbox import checked_receipt, discard, keep_receipt, receipt_path
 
@@ -25,10 +27,16 @@ Submit = Callable[[Sealed], Submitted]
 
 @contextmanager
 def submitting(home: SiteHome, membership: Membership) -> Iterator[Submit]:
-    """One connection for many studies. Raises `CertificateExpired` or `CertificateForeign` before it connects."""
-    with connected(membership.addresses.main, membership.credentials) as channel:
+    """One connection for many studies. Raises what `member_channel` raises before it connects."""
+    member = member_of(membership)
+
+    def send(sealed: Sealed) -> Submitted:
+        with clock_blamed(member):
+            return submit(sealed, client, receipts=home.receipts, membership=membership)
+
+    with member_channel(member) as channel:
         client = UploadClient(channel, membership.addresses.main)
-        yield lambda sealed: submit(sealed, client, receipts=home.receipts, membership=membership)
+        yield send
 
 
 def submit(sealed: Sealed, client: "UploadClient", *, receipts: Path, membership: Membership) -> Submitted:

@@ -11,7 +11,7 @@ from coordinator.audit.service import every_event, receipt_heads
 from coordinator.curation.fetching import fetching
 from coordinator.curation.keys import load_curator_keys
 from coordinator.curation.membership import CuratorHome, enrol_again, join
-from coordinator.curation.membership import renew_if_due as renew_curator
+from coordinator.curation.membership import member_of as curator_of
 from coordinator.store import audit_chain
 from shared.agreement import State
 from shared.crypto import pki
@@ -36,6 +36,7 @@ from shared.errors import (
     TokenUsed,
 )
 from shared.ids import Sha256
+from shared.member import renew_if_due
 from shared.proto.ricord.v1 import agreement_pb2, site_pb2, submission_pb2
 from shared.proto.ricord.v1.agreement_pb2_grpc import AgreementServiceStub
 from shared.proto.ricord.v1.site_pb2_grpc import SiteServiceStub
@@ -49,7 +50,7 @@ from site_node.membership.agreement import sign_agreement
 from site_node.membership.enrolment import enrol
 from site_node.membership.invitation import read_agreement
 from site_node.membership.record import load_membership
-from site_node.membership.renewal import renew, renew_if_due, standing
+from site_node.membership.renewal import member_of, standing
 from site_node.submit.client import submitting
 from tests.factories.federation import Federation, free_ports, running_federation, sealed_study
 
@@ -265,10 +266,9 @@ def test_renewal_keeps_the_name(federation: Federation) -> None:
     """A certificate is renewed at two thirds of its life, over its own connection."""
     home, member = federation.site("Renewing Hospital")
     before = member.certificate.read_bytes()
-    assert not renew_if_due(home, datetime.now(UTC))
-    assert renew_if_due(home, datetime.now(UTC) + timedelta(days=21))
+    assert not renew_if_due(member_of(member), datetime.now(UTC))
+    assert renew_if_due(member_of(member), datetime.now(UTC) + timedelta(days=21))
     assert member.certificate.read_bytes() != before
-    renew(home, load_membership(home))
     assert standing(load_membership(home)).state is State.EXECUTED
 
 
@@ -347,15 +347,16 @@ def test_a_curator_cannot_be_replaced(federation: Federation) -> None:
 def test_a_curator_renews_and_enrols_again(federation: Federation) -> None:
     """Near its end a certificate renews by itself; after a revocation a new token admits the same keys."""
     home = federation.curator("renewing")
-    assert not renew_curator(home, datetime.now(UTC))
+    member = curator_of(home, load_curator_keys(home.keys))
+    assert not renew_if_due(member, datetime.now(UTC))
     due = datetime.now(UTC) + timedelta(days=21)
     before = home.certificate.read_bytes()
-    assert renew_curator(home, due)
+    assert renew_if_due(member, due)
     assert home.certificate.read_bytes() != before
     with federation.operator() as channel:
         request = site_pb2.RevokeCertificatesRequest(role="curator", name="renewing")
         assert SiteServiceStub(channel).RevokeCertificates(request).revoked == 2
     with pytest.raises(CertificateForeign):
-        renew_curator(home, due)
+        renew_if_due(member, due)
     enrol_again(home, federation.join_token("curator", "renewing"))
-    assert renew_curator(home, due)
+    assert renew_if_due(member, due)

@@ -195,7 +195,7 @@ def test_a_renewal_under_way_does_not_outlive_a_revocation(tmp_path: Path) -> No
         store = open_home_store(federation.home, federation.settings)
         csr, serial = make_csr(load_tls(home.tls_key)), serial_of(member.certificate.read_bytes())
         service, members = EnrolmentService(store, federation.identity), MemberService(store, federation.identity)
-        signed = enrolment_of(home, csr, token=None)
+        signed = enrolment_of(home.signing_key, csr, token=None)
         service.renew(Role.SITE, member.site_id, csr, signed, serial=serial)
         assert members.revoke(Role.SITE, member.site_id, actor=ACTOR) == (2, 0)
         with pytest.raises(CertificateForeign):
@@ -213,7 +213,7 @@ def test_renewals_are_bounded(tmp_path: Path) -> None:
         store = open_home_store(federation.home, federation.settings)
         csr, serial = make_csr(load_tls(home.tls_key)), serial_of(member.certificate.read_bytes())
         service = EnrolmentService(store, federation.identity, federation.time)
-        signed = enrolment_of(home, csr, token=None)
+        signed = enrolment_of(home.signing_key, csr, token=None)
         for _ in range(4):
             service.renew(Role.SITE, member.site_id, csr, signed, serial=serial)
         with pytest.raises(InvalidArgument, match="within a day"):

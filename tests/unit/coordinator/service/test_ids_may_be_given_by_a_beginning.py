@@ -6,14 +6,15 @@ import grpc
 import pytest
 
 from coordinator.commands.output import short, show_fields
-from coordinator.curation.membership import CuratorHome
+from coordinator.curation.keys import load_curator_keys
+from coordinator.curation.membership import CuratorHome, member_of
 from shared.errors import AmbiguousReference, NotFound
 from shared.ids import Sha256
+from shared.member import member_channel
 from shared.proto.ricord.v1 import agreement_pb2, site_pb2, submission_pb2
 from shared.proto.ricord.v1.agreement_pb2_grpc import AgreementServiceStub
 from shared.proto.ricord.v1.site_pb2_grpc import SiteServiceStub
 from shared.proto.ricord.v1.submission_pb2_grpc import SubmissionServiceStub
-from shared.wire import connected
 from site_node.submit.client import submitting
 from tests.factories.federation import Federation, running_federation, sealed_study
 
@@ -79,7 +80,7 @@ def test_a_submission_is_named_by_a_beginning(federation: Federation) -> None:
     with federation.reading() as reading:
         ids = [row.id for row in reading.submissions()]
     home = CuratorHome(federation.folder / "curator-curator")
-    with federation.operator() as channel, connected(federation.settings.addresses.main, home.credentials) as own:
+    with federation.operator() as channel, member_channel(member_of(home, load_curator_keys(home.keys))) as own:
         for full in ids:
             assert _submission(channel, short(full)) == _submission(own, short(full)) == full
         assert _submissions(channel, "North-")
