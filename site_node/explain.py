@@ -38,6 +38,13 @@ _MEMBER = (
     "Of the site itself: the hospital's name, the signatory's name and role, public keys, and the addresses it connects"
     " from."
 )
+_HEARTBEAT = (
+    "While a node runs, each minute, unless `heartbeat = false` is set: the program's version; how many studies were"
+    " received, wait, are quarantined, excluded, refused or submitted, and how many of them are sealed to be sent; the"
+    " free bytes of its disk; the end of its certificate. These are whole counts of this site's own work, of no"
+    " attribute and no patient, and exact however small: from one minute to the next they tell that a study came or"
+    " moved on. The coordinator keeps the latest report only."
+)
 _KIND_NAMES = {"ect": "enhanced CT"}  # where a kind's abbreviation is not its modality
 DUMMY_VRS = frozenset({"CS", "LO", "LT", "PN", "SH", "ST", "UC", "UT"})
 _PRIVATE = "kept in the block that this creator reserved, with the form its value should have"
@@ -82,8 +89,8 @@ def _about(profile: Profile) -> tuple[str, ...]:
 
 def what_leaves(protocol: Protocol) -> str:
     """Markdown of at most 25 lines: exactly what leaves the hospital under this protocol."""
-    lines = (*_image_lines(protocol.profile), "", _clinical_line(protocol), "", _MANIFEST, "", _FEDERATED, "", _MEMBER)
-    return "\n".join(lines) + "\n"
+    paragraphs = (_clinical_line(protocol), _MANIFEST, _FEDERATED, _HEARTBEAT, _MEMBER)
+    return "\n".join((*_image_lines(protocol.profile), *(f"\n{text}" for text in paragraphs))) + "\n"
 
 
 def _image_lines(profile: Profile) -> tuple[str, ...]:

@@ -49,8 +49,13 @@ def show(message: Message, *, as_json: bool) -> None:
     if as_json:
         print_json(plain(message))
     else:
-        rows = [(_heading(name), _cell(value)) for name, value in plain(message).items() if value not in (None, "", [])]
-        print_table(message.DESCRIPTOR.name, ("", ""), rows)
+        show_values(message.DESCRIPTOR.name, plain(message))
+
+
+def show_values(title: str, values: Mapping[str, Any]) -> None:
+    """Named values, but the empty ones, as a table of two columns."""
+    rows = [(_heading(name), _cell(value)) for name, value in values.items() if value not in (None, "", [])]
+    print_table(title, ("", ""), rows)
 
 
 def show_all(title: str, messages: Iterable[Message], columns: tuple[str, ...], *, as_json: bool) -> None:

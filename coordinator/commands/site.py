@@ -5,23 +5,27 @@ from typing import Annotated
 import typer
 
 from coordinator.commands.operator_channel import operator_channel
-from coordinator.commands.output import AsJson, every_page, home_of, show, show_all
+from coordinator.commands.output import AsJson, every_page, home_of, plain, show, show_fields, show_values
+from shared.counts import counted
 from shared.proto.ricord.v1 import site_pb2 as pb
 from shared.proto.ricord.v1.site_pb2_grpc import SiteServiceStub
-from shared.terminal import make_app
+from shared.terminal import make_app, print_json
 from shared.wire import UNARY_SECONDS
 
 site = make_app("Hospitals: invited, enrolled, revoked.")
 
-_COLUMNS = ("name", "site_id", "state", "fingerprint", "enrolled_at", "certificate_ends_at")
+_COLUMNS = ("name", "site_id", "state", "contact", "enrolled_at", "certificate_ends_at")
 
 
 @site.command("list")
 def list_sites(context: typer.Context, as_json: AsJson = False) -> None:
-    """Every hospital and where it stands."""
+    """Every hospital, where it stands, and how long ago its node reported; over an hour is silence."""
     with operator_channel(home_of(context)) as channel:
         answer = every_page(SiteServiceStub(channel).ListSites, pb.ListSitesRequest())
-    show_all("Sites", answer.sites, _COLUMNS, as_json=as_json)
+    if as_json:
+        print_json([plain(site) for site in answer.sites])
+    else:
+        show_fields("Sites", [plain(site) | {"contact": _contact(site)} for site in answer.sites], _COLUMNS)
 
 
 @site.command("show")
@@ -30,10 +34,16 @@ def show_site(
     reference: Annotated[str, typer.Argument(help="A site's name or SITEID, or a beginning.")],
     as_json: AsJson = False,
 ) -> None:
-    """One hospital."""
+    """One hospital, with the latest report of its node: studies by place, queue, free disk, certificate's end."""
     with operator_channel(home_of(context)) as channel:
         answer = SiteServiceStub(channel).GetSite(pb.GetSiteRequest(reference=reference), timeout=UNARY_SECONDS)
-    show(answer.site, as_json=as_json)
+    if as_json:
+        print_json(plain(answer.site))
+        return
+    contact = answer.site.contact
+    show_values("Site", plain(answer.site) | {"contact": _contact(answer.site)})
+    if answer.site.HasField("contact"):
+        show_values("Its node's latest report", {"at": plain(contact)["at"], **plain(contact.presence)})
 
 
 @site.command()
@@ -48,3 +58,13 @@ def revoke(
         request = pb.RevokeCertificatesRequest(role=role, name=name)
         answer = SiteServiceStub(channel).RevokeCertificates(request, timeout=UNARY_SECONDS)
     show(answer, as_json=as_json)
+
+
+def _contact(site: pb.Site) -> str:
+    """How long ago the site's node reported, in words; nothing before it is enrolled."""
+    if not site.HasField("contact"):
+        return "never" if site.HasField("enrolled_at") else ""
+    minutes = site.contact.age_seconds // 60
+    hours, days = minutes // 60, minutes // (24 * 60)
+    age = counted(days, "day") if days > 1 else counted(hours, "hour") if hours > 1 else counted(minutes, "minute")
+    return f"silent for {age}" if site.contact.silent else f"{age} ago"

@@ -8,6 +8,7 @@ from coordinator.agreements.lifecycle import state_at, transition
 from coordinator.agreements.lookup import agreement_of, named_site, site_of
 from coordinator.agreements.service import new_agreement
 from coordinator.home.identity import Clock, Identity, utc_now
+from coordinator.presence.service import Contact, contact_of
 from coordinator.store.interface import Reading, Store
 from coordinator.store.paging import read_page
 from coordinator.store.records import Site
@@ -30,6 +31,7 @@ class SiteView(Frozen):
     site: Site
     state: State
     certificate_ends_at: datetime | None
+    contact: Contact | None
 
 
 class Revoked(NamedTuple):
@@ -124,7 +126,8 @@ class MemberService:
         certificates = reading.certificates(Role.SITE, site.site_id) if site.site_id else ()
         ends = [certificate.ends_at for certificate in certificates if certificate.revoked_at is None]
         state = state_at(agreement_of(reading, site.name), self._now())
-        return SiteView(site=site, state=state, certificate_ends_at=ends[0] if ends else None)
+        contact = contact_of(reading, site.site_id, self._now()) if site.site_id else None
+        return SiteView(site=site, state=state, certificate_ends_at=ends[0] if ends else None, contact=contact)
 
 
 def _checked_name(name: str) -> str:

@@ -8,6 +8,7 @@ from coordinator.agreements.servicer import agreement_message, state_message
 from coordinator.enrolment.members import MemberService, SiteView
 from coordinator.enrolment.service import EnrolmentService
 from coordinator.home.identity import Identity
+from coordinator.presence.servicer import contact_message
 from coordinator.trust.interceptor import peer_of, peer_serial
 from shared.crypto.pki import Role
 from shared.crypto.signing import VerifyKey
@@ -155,6 +156,7 @@ def _site(view: SiteView) -> site_pb2.Site:
         recorded_at=to_timestamp(site.recorded_at),
         enrolled_at=to_timestamp(site.enrolled_at) if site.enrolled_at else None,
         certificate_ends_at=to_timestamp(view.certificate_ends_at) if view.certificate_ends_at else None,
+        contact=contact_message(view.contact) if view.contact else None,
     )
 
 

@@ -18,6 +18,8 @@ from coordinator.enrolment.service import EnrolmentService
 from coordinator.enrolment.servicer import EnrolmentServicer, MembershipServicer, SiteServicer
 from coordinator.home.identity import Clock, Identity, utc_now
 from coordinator.home.settings import Home, Settings
+from coordinator.presence.service import PresenceService
+from coordinator.presence.servicer import PresenceServicer
 from coordinator.service.admission import Admission
 from coordinator.service.health_servicer import DatedHealth
 from coordinator.service.slots import CALLS_EACH, by_address, by_certificate
@@ -32,6 +34,7 @@ from shared.proto.ricord.v1 import (
     audit_pb2_grpc,
     enrolment_pb2_grpc,
     membership_pb2_grpc,
+    presence_pb2_grpc,
     site_pb2_grpc,
     submission_pb2_grpc,
 )
@@ -114,6 +117,7 @@ def _register_main(
     members = MemberService(store, identity, clock)
     agreement_pb2_grpc.add_AgreementServiceServicer_to_server(AgreementServicer(agreements), main)
     membership_pb2_grpc.add_MembershipServiceServicer_to_server(MembershipServicer(enrolment, identity), main)
+    presence_pb2_grpc.add_PresenceServiceServicer_to_server(PresenceServicer(PresenceService(store, clock)), main)
     site_pb2_grpc.add_SiteServiceServicer_to_server(SiteServicer(members), main)
     submission_pb2_grpc.add_SubmissionServiceServicer_to_server(SubmissionServicer(submissions), main)
 

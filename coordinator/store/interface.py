@@ -17,6 +17,7 @@ from coordinator.store.records import (
     ListedSubmission,
     Member,
     Node,
+    Presence,
     Run,
     RunState,
     Site,
@@ -90,6 +91,9 @@ class Reading(Protocol):
     def uploads(self, site_id: SiteId | None = None, *, before: datetime | None = None) -> Sequence[Upload]:
         """Unfinished uploads by name: of one site, last continued before a moment, or both."""
 
+    def presence(self, site_id: SiteId) -> Presence | None:
+        """The latest report of a site's node."""
+
     def nodes(self) -> Sequence[Node]:
         """Every registered node, by SITEID."""
 
@@ -153,6 +157,9 @@ class Work(Reading, Protocol):
 
     def delete_upload(self, name: Sha256) -> None:
         """Delete an unfinished upload; nothing happens when there is none."""
+
+    def put_presence(self, presence: Presence) -> None:
+        """Add a report or replace that site's last one."""
 
     def put_node(self, node: Node) -> None:
         """Add a site's node or replace it."""

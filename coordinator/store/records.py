@@ -1,14 +1,18 @@
 """The rows of the store as frozen records."""
 
 from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import Field
 
 from shared.agreement import Moment, State
 from shared.federation.plan import Plan
-from shared.frozen import Frozen
+from shared.frozen import LARGEST_NUMBER, Frozen
 from shared.ids import AgreementId, RunId, Sha256, SiteId, Uid
 from shared.signed import Signed
 from shared.token import TokenKind
+
+Number = Annotated[int, Field(ge=0, le=LARGEST_NUMBER)]  # that a column of eight bytes holds
 
 
 class Site(Frozen):
@@ -121,6 +125,23 @@ class Node(Frozen):
     site_id: SiteId
     public_key: str  # PEM, SubjectPublicKeyInfo, P-384
     registered_at: Moment
+
+
+class Presence(Frozen):
+    """The latest report of a site's node: whole studies by place, its queue, free disk and certificate's end."""
+
+    site_id: SiteId
+    reported_at: Moment
+    version: str = Field(pattern=r"^[0-9A-Za-z.+!_-]{1,40}$")
+    received: Number
+    waiting: Number
+    quarantined: Number
+    excluded: Number
+    refused: Number
+    submitted: Number
+    queued: Number  # of those that wait, sealed and to be sent
+    free_bytes: Number
+    certificate_ends_at: Moment
 
 
 RunState = Literal["pending", "running", "stopping", "done", "failed"]

@@ -175,6 +175,23 @@ nodes = Table(
     Column("registered_at", Utc, nullable=False),
 )
 
+presences = Table(
+    "presences",
+    metadata,
+    Column("site_id", String(6), primary_key=True),
+    Column("reported_at", Utc, nullable=False),
+    Column("version", String(40), nullable=False),
+    Column("received", BigInteger, nullable=False),
+    Column("waiting", BigInteger, nullable=False),
+    Column("quarantined", BigInteger, nullable=False),
+    Column("excluded", BigInteger, nullable=False),
+    Column("refused", BigInteger, nullable=False),
+    Column("submitted", BigInteger, nullable=False),
+    Column("queued", BigInteger, nullable=False),
+    Column("free_bytes", BigInteger, nullable=False),
+    Column("certificate_ends_at", Utc, nullable=False),
+)
+
 runs = Table(
     "runs",
     metadata,

@@ -31,6 +31,7 @@ from coordinator.store.records import (
     ListedSubmission,
     Member,
     Node,
+    Presence,
     Run,
     RunState,
     Site,
@@ -232,6 +233,14 @@ class SqlWork:
     def delete_upload(self, name: Sha256) -> None:
         """By name."""
         self._connection.execute(delete(tables.uploads).where(tables.uploads.c.name == str(name)))
+
+    def presence(self, site_id: SiteId) -> Presence | None:
+        """By SITEID."""
+        return self._get(Presence, tables.presences, site_id=site_id)
+
+    def put_presence(self, presence: Presence) -> None:
+        """Add or replace."""
+        self._put(tables.presences, presence)
 
     def nodes(self) -> Sequence[Node]:
         """By SITEID."""

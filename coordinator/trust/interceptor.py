@@ -60,6 +60,7 @@ ROLES: Mapping[str, frozenset[Role]] = MappingProxyType(
         "/ricord.v1.FederationService/GetFederationInfo": _SITE | _COORDINATOR,
         "/ricord.v1.MembershipService/RenewCertificate": _MEMBER,
         "/ricord.v1.MembershipService/GetMembership": _MEMBER,
+        "/ricord.v1.PresenceService/ReportPresence": _SITE,
         "/ricord.v1.SiteService/InviteSite": _COORDINATOR,
         "/ricord.v1.SiteService/IssueJoinToken": _COORDINATOR,
         "/ricord.v1.SiteService/ListSites": _COORDINATOR,

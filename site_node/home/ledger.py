@@ -345,6 +345,13 @@ class Ledger:
             self._db.execute("select ending, count(*) from instances group by ending order by ending").fetchall()
         )
 
+    def state_counts(self) -> dict[State, int]:
+        """The number of studies by state."""
+        return {
+            State(state): count
+            for state, count in self._db.execute("select state, count(*) from studies group by state")
+        }
+
     def file_counts(self) -> dict[tuple[str, str], int]:
         """The number of files that belong to no study, by ending and code."""
         rows = self._db.execute("select ending, code, count(*) from files group by ending, code order by ending, code")

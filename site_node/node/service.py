@@ -18,6 +18,7 @@ from site_node.home.ledger import Ledger, State
 from site_node.node.acquisition import Acquisition
 from site_node.node.crew import Crew
 from site_node.node.federation import start_federation
+from site_node.node.heartbeat import start_heartbeat
 from site_node.node.inbox import InboxWatcher
 from site_node.node.intake import Intake, receive_source
 from site_node.node.open import Node, membership_of
@@ -38,14 +39,14 @@ def serve(node: Node, stop: threading.Event, *, federation: bool, ready: Callabl
     """
     acquisition = Acquisition(node.home, node.settings, node.stages.names)
     with node.home.serving(), acquisition.running(stop):
-        worker = start_federation(node, stop) if federation else None
+        threads = [start_heartbeat(node, stop), start_federation(node, stop) if federation else None]
         ready()
         try:
             _serve(node, stop, acquisition)
         finally:
             stop.set()
-            if worker is not None:
-                worker.join()
+            for thread in filter(None, threads):
+                thread.join()
 
 
 def run_once(node: Node, stop: threading.Event) -> Pass:

@@ -24,6 +24,7 @@ class SiteSettings(Frozen):
     protocol: str = "ricord"
     inbox: Path = Path("inbox")
     poll_seconds: float = Field(default=10.0, ge=0.1, le=86_400)
+    heartbeat: bool = True
     pixel_check: bool = True
     library: bool = True
     delete_originals: bool = True
@@ -64,6 +65,7 @@ name = {name}              # how the coordinator's staff know this hospital; no 
 protocol = {protocol}          # which criteria, de-identification profile and clinical dictionary apply
 inbox = "inbox"              # `ricord-site run` receives what is put here
 poll_seconds = 10.0          # how often it looks
+heartbeat = true             # tell the coordinator each minute that the node runs, with counts: `explain --what-leaves`
 pixel_check = true           # look for text burned into pixels; without it a name burned into a picture leaves with it
 library = true               # keep validated, de-identified studies here for federated statistics and training
 delete_originals = true      # delete our copies of the originals once a study is submitted, excluded or refused

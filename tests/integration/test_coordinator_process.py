@@ -101,7 +101,7 @@ def test_the_commands_take_a_study_from_invitation_to_curator(tmp_path: Path) ->
         opened = run_json(curator, "curate", "open", "--all")
         assert [study["site_id"] for study in opened["opened"]] == [member.site_id]
         assert run_json(curator, "curate", "open", "--all")["opened"] == []
-        assert "Nothing new to open; 1 studies are open" in run(curator, "curate", "open", "--all").stdout
+        assert "Nothing new to open; 1 study is open" in run(curator, "curate", "open", "--all").stdout
         assert run_json(home, "audit", "verify")["intact"] is True
         exported = run_json(home, "audit", "export", str(tmp_path / "log.jsonl"))
         read = run_json(tmp_path / "nowhere", "audit", "verify", "--file", str(tmp_path / "log.jsonl"))

@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from shared.proto.ricord.v1 import agreement_pb2 as _agreement_pb2
+from shared.proto.ricord.v1 import presence_pb2 as _presence_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -33,6 +34,7 @@ class Site(_message.Message):
     RECORDED_AT_FIELD_NUMBER: _builtins.int
     ENROLLED_AT_FIELD_NUMBER: _builtins.int
     CERTIFICATE_ENDS_AT_FIELD_NUMBER: _builtins.int
+    CONTACT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     site_id: _builtins.str
     """Empty until the agreement is executed."""
@@ -47,6 +49,10 @@ class Site(_message.Message):
     def enrolled_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def certificate_ends_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def contact(self) -> _presence_pb2.Contact:
+        """Absent before its node reported for the first time."""
+
     def __init__(
         self,
         *,
@@ -59,10 +65,11 @@ class Site(_message.Message):
         recorded_at: _timestamp_pb2.Timestamp | None = ...,
         enrolled_at: _timestamp_pb2.Timestamp | None = ...,
         certificate_ends_at: _timestamp_pb2.Timestamp | None = ...,
+        contact: _presence_pb2.Contact | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["certificate_ends_at", b"certificate_ends_at", "enrolled_at", b"enrolled_at", "recorded_at", b"recorded_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["certificate_ends_at", b"certificate_ends_at", "contact", b"contact", "enrolled_at", b"enrolled_at", "recorded_at", b"recorded_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement_id", b"agreement_id", "certificate_ends_at", b"certificate_ends_at", "enrolled_at", b"enrolled_at", "fingerprint", b"fingerprint", "name", b"name", "recorded_at", b"recorded_at", "site_id", b"site_id", "state", b"state", "verify_key", b"verify_key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement_id", b"agreement_id", "certificate_ends_at", b"certificate_ends_at", "contact", b"contact", "enrolled_at", b"enrolled_at", "fingerprint", b"fingerprint", "name", b"name", "recorded_at", b"recorded_at", "site_id", b"site_id", "state", b"state", "verify_key", b"verify_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

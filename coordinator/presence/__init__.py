@@ -1,0 +1,1 @@
+"""Which sites' nodes run, and how much each has to do: their latest reports."""
