@@ -307,7 +307,7 @@ TEXTS = MappingProxyType(
             "ABORTED",
         ),
         "store-unreachable": Text(
-            "The coordinator's {kind} database does not answer; check `database` in coordinator.toml and try again.",
+            "The coordinator's {kind} does not answer; check `{setting}` in coordinator.toml and try again.",
             ExitCode.UNREACHABLE,
             "UNAVAILABLE",
         ),

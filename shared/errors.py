@@ -319,7 +319,7 @@ class PacsFailed(TransportError):
 
 
 class StoreUnreachable(TransportError):
-    """The coordinator's database does not answer."""
+    """The coordinator's database, or where it keeps ciphertext, does not answer."""
 
 
 class FederationError(RicordError):

@@ -8,13 +8,17 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 from coordinator.home.identity import OPERATOR, Identity, utc_now
 from coordinator.home.settings import Home, Settings
+from coordinator.store.ciphertext import CiphertextStore
+from coordinator.store.folder import CiphertextFolder
 from coordinator.store.interface import Store
+from coordinator.store.locks import Locks
 from coordinator.store.records import Certificate
 from coordinator.store.sql import SqlStore, open_store
 from shared.crypto import keys, pki
 from shared.crypto.pki import Authority, Role
 from shared.durable import write_whole
 from shared.errors import HomeExists, InvalidArgument, KeyFileInvalid, KeyFileMissing
+from shared.extras import require_extra
 from shared.ids import Sha256
 
 SERVER_DAYS = 397  # many times the life of a member's certificate
@@ -103,6 +107,19 @@ def open_identity(home: Home, settings: Settings, *, protocol_digest: Sha256) ->
 def open_home_store(home: Home, settings: Settings) -> SqlStore:
     """The store of a home; raises what `open_store` raises."""
     return open_store(home.database(settings), password_file=settings.database_password_file)
+
+
+def open_ciphertexts(home: Home, settings: Settings, locks: Locks) -> CiphertextStore:
+    """Where sealed studies are kept. Raises `ExtraMissing`, and `StoreUnreachable` for a bucket."""
+    if settings.store.bucket is None:
+        return CiphertextFolder(home.blobs(settings))
+    require_extra("s3", "boto3", otherwise=", or keep sealed studies in a folder")
+    from coordinator.store.bucket import CiphertextBucket, s3_client
+
+    client = s3_client(endpoint=settings.store.endpoint, credentials=settings.store.credentials_file)
+    bucket = CiphertextBucket(client, *settings.store.bucket, locks)
+    bucket.check()
+    return bucket
 
 
 def renew_own_certificates(home: Home, settings: Settings, identity: Identity, store: Store) -> None:

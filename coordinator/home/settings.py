@@ -1,5 +1,6 @@
 """The coordinator's settings and its home folder."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,32 @@ from shared.settings import load_settings
 from shared.token import Addresses
 
 PROGRAM = "ricord-coordinator"
+
+
+class StoreSettings(Frozen):
+    """The section `[store]`: where sealed studies are kept.
+
+    `sealed` is a folder, or `s3://BUCKET/PREFIX`; empty: `blobs` in the home. The rest is of S3.
+    """
+
+    sealed: str = ""
+    endpoint: str | None = Field(default=None, pattern=r"^https?://")  # another store than Amazon's
+    credentials_file: Path | None = None  # in AWS's format; `None`: environment, ~/.aws, the host's role
+
+    @field_validator("sealed")
+    @classmethod
+    def _place(cls, value: str) -> str:
+        if "://" in value and not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^/]+)*/?", value):
+            raise ValueError("it is neither a folder nor s3://BUCKET or s3://BUCKET/PREFIX")
+        return value
+
+    @property
+    def bucket(self) -> tuple[str, str] | None:
+        """Bucket, and prefix with its last slash; `None` for a folder."""
+        if not self.sealed.startswith("s3://"):
+            return None
+        bucket, _, prefix = self.sealed.removeprefix("s3://").partition("/")
+        return bucket, prefix and prefix.rstrip("/") + "/"
 
 
 class Settings(Frozen):
@@ -33,6 +60,8 @@ class Settings(Frozen):
     join_days: int = Field(default=7, ge=1, le=365)
     largest_study_bytes: int = Field(default=64 << 30, ge=1)  # sealed
     unfinished_bytes_per_site: int = Field(default=128 << 30, ge=1)  # uploads that began and have not ended
+
+    store: StoreSettings = StoreSettings()
 
     @field_validator("federation")
     @classmethod
@@ -116,10 +145,9 @@ class Home:
         """The operator's client certificate."""
         return self.folder / "operator" / "certificate.pem"
 
-    @property
-    def blobs(self) -> Path:
-        """Sealed studies."""
-        return self.folder / "blobs"
+    def blobs(self, settings: Settings) -> Path:
+        """Sealed studies, where they are kept in a folder."""
+        return self.folder / (settings.store.sealed or "blobs")
 
     @property
     def audit_head(self) -> Path:

@@ -17,13 +17,13 @@ from coordinator.enrolment.members import MemberService
 from coordinator.enrolment.service import EnrolmentService
 from coordinator.enrolment.servicer import EnrolmentServicer, MembershipServicer, SiteServicer
 from coordinator.home.identity import Clock, Identity, utc_now
+from coordinator.home.init import open_ciphertexts
 from coordinator.home.settings import Home, Settings
 from coordinator.presence.service import PresenceService
 from coordinator.presence.servicer import PresenceServicer
 from coordinator.service.admission import Admission
 from coordinator.service.health_servicer import DatedHealth
 from coordinator.service.slots import CALLS_EACH, by_address, by_certificate
-from coordinator.store.blobs import Blobs
 from coordinator.store.interface import Store
 from coordinator.submission.service import Limits, SubmissionService
 from coordinator.submission.servicer import SubmissionServicer
@@ -112,7 +112,7 @@ def _register_main(
     clock: Clock,
 ) -> None:
     limits = Limits(study=settings.largest_study_bytes, unfinished=settings.unfinished_bytes_per_site)
-    submissions = SubmissionService(store, Blobs(home.blobs), identity, clock, limits)
+    submissions = SubmissionService(store, open_ciphertexts(home, settings, store.locks), identity, clock, limits)
     agreements = AgreementService(store, identity, clock)
     members = MemberService(store, identity, clock)
     agreement_pb2_grpc.add_AgreementServiceServicer_to_server(AgreementServicer(agreements), main)

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Protocol
 
 from coordinator.store.audit_chain import AuditEvent
+from coordinator.store.locks import Locks
 from coordinator.store.records import (
     Agreement,
     Certificate,
@@ -182,6 +183,10 @@ class Store(Protocol):
 
     def read(self) -> AbstractContextManager[Reading]:
         """A transaction that only reads."""
+
+    @property
+    def locks(self) -> Locks:
+        """Locks shared by all who use the database."""
 
     def close(self) -> None:
         """Close every connection."""

@@ -1,6 +1,5 @@
 """The store on SQLAlchemy Core: SQLite (WAL) by default, PostgreSQL by DSN."""
 
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,36 +8,18 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import (
-    ArgumentError,
-    DataError,
-    DBAPIError,
-    IntegrityError,
-    NotSupportedError,
-    ProgrammingError,
-)
-from sqlalchemy.exc import (
-    TimeoutError as NoConnectionFree,
-)
+from sqlalchemy.exc import ArgumentError, ProgrammingError
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from coordinator.store.failures import naming_failures
+from coordinator.store.locks import AdvisoryLocks, Locks, ProcessLocks
 from coordinator.store.work import SqlWork
-from shared.errors import (
-    BUSY_SECONDS,
-    CoordinatorBusy,
-    DiskFull,
-    InvalidArgument,
-    RicordError,
-    SourceMissing,
-    StoreUnreachable,
-)
+from shared.errors import InvalidArgument, SourceMissing
 
 _WRITER = 0x5249434F  # PostgreSQL advisory lock: one writer at a time, as on SQLite; readers do not wait
 _LOCK_SECONDS = 30  # how long a change waits for another one
 _SETTING, _KINDS = "The database", "sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
 _READ = "ricord_read_only"
-_DEFECTS = (DataError, IntegrityError, NotSupportedError, ProgrammingError)  # our statement is wrong, not the moment
-_FULL = frozenset({sqlite3.SQLITE_FULL, "53100"})  # the other is PostgreSQL's disk_full
 
 
 class SqlStore:
@@ -46,11 +27,13 @@ class SqlStore:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        kind = engine.dialect.name
+        self.locks: Locks = AdvisoryLocks(engine) if kind == "postgresql" else ProcessLocks()
 
     @contextmanager
     def begin(self) -> Iterator[SqlWork]:
         """A transaction for changes; raises as `read` does, and `DiskFull`."""
-        with _naming_failures(self._engine.dialect.name), self._engine.begin() as connection:
+        with naming_failures(self._engine.dialect.name), self._engine.begin() as connection:
             _lock_for_writing(connection)
             yield SqlWork(connection)
 
@@ -58,7 +41,7 @@ class SqlStore:
     def read(self) -> Iterator[SqlWork]:
         """A transaction that only reads; raises `StoreUnreachable`, and `CoordinatorBusy` with no connection free."""
         with (
-            _naming_failures(self._engine.dialect.name),
+            naming_failures(self._engine.dialect.name),
             self._engine.connect().execution_options(**{_READ: True}) as connection,
         ):
             yield SqlWork(connection)
@@ -76,7 +59,7 @@ def open_store(url: str, *, password_file: Path | None = None) -> SqlStore:
     """
     engine = _engine(url, password_file)
     try:
-        with _naming_failures(engine.dialect.name):
+        with naming_failures(engine.dialect.name):
             _check_encoding(engine)
             with engine.begin() as connection:
                 _lock_for_writing(connection)
@@ -116,27 +99,6 @@ def _check_encoding(engine: Engine) -> None:
                     raise InvalidArgument(name=_SETTING, problem=f"its encoding is {encoding}, and must be UTF8")
     except (ProgrammingError, TypeError) as error:
         raise InvalidArgument(type(error).__name__, name=_SETTING, problem="its URL has an unknown option") from None
-
-
-@contextmanager
-def _naming_failures(kind: str) -> Iterator[None]:
-    """What fails now and works later gets its name; statement and parameters stay out of every text."""
-    try:
-        yield
-    except NoConnectionFree:
-        raise CoordinatorBusy("every connection is in use", seconds=str(BUSY_SECONDS)) from None
-    except _DEFECTS:
-        raise
-    except DBAPIError as error:
-        raise _named(error, kind) from None
-
-
-def _named(error: DBAPIError, kind: str) -> RicordError:
-    """The error of a database that has no room, or is locked, restarting or away."""
-    codes = {getattr(error.orig, name, None) for name in ("sqlite_errorcode", "sqlstate")}
-    if codes & _FULL:
-        return DiskFull(folder="the coordinator's database")
-    return StoreUnreachable(type(error.orig).__name__, kind=kind)
 
 
 def _lock_for_writing(connection: Connection) -> None:

@@ -3,13 +3,12 @@
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import NamedTuple
 
 from coordinator.agreements.lifecycle import in_force, terms_of
 from coordinator.agreements.lookup import agreement_of, named_site_id, site_of, terms_in_force
 from coordinator.home.identity import Clock, Identity, utc_now
-from coordinator.store.blobs import CHUNK, Blobs
+from coordinator.store.ciphertext import CiphertextStore, PartialCiphertext
 from coordinator.store.interface import Reading, Store, Work
 from coordinator.store.paging import read_page
 from coordinator.store.records import Agreement, ListedSubmission, Submission, Upload
@@ -21,14 +20,13 @@ from shared.crypto.signing import VerifyKey
 from shared.errors import (
     CertificateForeign,
     DiskFull,
-    InvalidArgument,
     ManifestInvalid,
     NotFound,
     ProtocolMismatch,
-    RicordError,
     RoleNotAllowed,
     SealedFileInvalid,
     SignatureInvalid,
+    UploadInterrupted,
 )
 from shared.frozen import LARGEST_NUMBER, Frozen
 from shared.ids import Sha256, SiteId
@@ -92,14 +90,14 @@ class SubmissionService:
     def __init__(
         self,
         store: Store,
-        blobs: Blobs,
+        ciphertexts: CiphertextStore,
         identity: Identity,
         clock: Clock = utc_now,
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self._limits = limits
         self._store = store
-        self._blobs = blobs
+        self._ciphertexts = ciphertexts
         self._identity = identity
         self._now = clock
 
@@ -110,16 +108,16 @@ class SubmissionService:
             committed = reading.submission(manifest.submission)
         if committed is not None:
             return Offset(manifest=manifest, durable=committed.ciphertext_size, receipt=committed.receipt)
-        durable = self._blobs.durable(blob_name(manifest), committed=lambda: self._is_committed(manifest))
+        durable = self._ciphertexts.durable(blob_name(manifest))
         return Offset(manifest=manifest, durable=min(durable, manifest.ciphertext_size))
 
     def receive(self, site_id: SiteId, signed: Signed, offset: int, chunks: Iterable[bytes]) -> Iterator[int | Signed]:
         """Receive the rest of a study from `offset` on: yields durable sizes, then the receipt.
 
-        What arrived before an interruption is kept. Raises what `_checked` raises, `InvalidArgument` when `offset` is
-        not where the partial file ends, `ManifestInvalid` for too many or too few bytes, `SealedFileInvalid` when the
-        whole has another digest (it is discarded then), `UploadInterrupted`, and `DiskFull`, also when the site's
-        unfinished uploads reach its limit.
+        What arrived before an interruption is kept. Raises what `_checked` raises, `UploadInterrupted` when another
+        upload is under way or `offset` is not where the arrived bytes end, `ManifestInvalid` for too many or too few
+        bytes, `SealedFileInvalid` when the whole has another digest (it is discarded then), `StoreUnreachable`, and
+        `DiskFull`, also when the site's unfinished uploads reach its limit.
         """
         here = self.offset(site_id, signed)
         if here.receipt is not None:
@@ -127,16 +125,15 @@ class SubmissionService:
             return
         manifest, name = here.manifest, blob_name(here.manifest)
         self._admit(site_id, manifest)
-        with self._blobs.open_partial(name) as partial:
+        with self._ciphertexts.open_partial(name) as partial:
             if partial.size != offset:
-                raise InvalidArgument(name="offset", problem=f"{partial.size} bytes are here")
-            yield from partial.write(chunks, expected=manifest.ciphertext_size)
+                raise UploadInterrupted(f"it goes on at {offset}, and {partial.size} bytes are here")
+            yield from partial.write(_bounded(chunks, manifest.ciphertext_size - offset))
             if partial.size < manifest.ciphertext_size:
                 raise ManifestInvalid(problem="fewer bytes arrived than the manifest names")
-            if partial.sha256 != manifest.ciphertext_sha256:
-                self._blobs.discard(name)
+            if not partial.finalise(manifest.ciphertext_sha256):
                 raise SealedFileInvalid(problem="what arrived is not what the manifest names")
-            yield self._commit(site_id, signed, manifest)
+            yield self._commit(site_id, signed, manifest, partial)
 
     def page(self, *, site: str, curator: str | None, after: int, limit: int) -> Page:
         """What was received after the submission of that number, oldest first, at most `limit` (0: a whole page).
@@ -178,7 +175,7 @@ class SubmissionService:
             fetched = FetchedStudy(row=row, site_key=site_of(work, row.site_id).verify_key or "", agreement=agreement)
             uri = self._identity.uri(Role.CURATOR, curator)
             work.append_event(at=self._now(), actor=uri, action="study fetched", about=row.id)
-        return fetched, _chunks_of(self._blobs.path(blob_name(row)))
+        return fetched, self._ciphertexts.read(blob_name(row))
 
     def _checked(self, reading: Reading, site_id: SiteId, signed: Signed) -> Manifest:
         """The manifest, after checking its signature and everything it claims.
@@ -218,52 +215,42 @@ class SubmissionService:
 
         Raises `DiskFull`. Uploads not continued for a week are removed first.
         """
-        stale = self._now() - _STALE
-        self._blobs.drop_stale(stale)
-        name = blob_name(manifest)
+        name, before = blob_name(manifest), self._now() - _STALE
+        with self._store.read() as reading:
+            stale = bool(reading.uploads(before=before))
+        if stale:
+            with self._store.begin() as work:
+                self._drop_stale(work, before)
+        with self._store.read() as reading:
+            others = [upload.name for upload in reading.uploads(site_id) if upload.name != name]
+        unfinished = sum(map(self._ciphertexts.durable, others))  # no transaction waits for a bucket that is far away
+        if unfinished + manifest.ciphertext_size > self._limits.unfinished:
+            raise DiskFull(f"unfinished uploads of {site_id}", folder="one site's part of the sealed studies")
         with self._store.begin() as work:
-            self._drop_stale(work, stale)
-            others = [upload.name for upload in work.uploads(site_id) if upload.name != name]
-            unfinished = sum(self._blobs.unfinished(other) for other in others)
-            if unfinished + manifest.ciphertext_size > self._limits.unfinished:
-                raise DiskFull(f"unfinished uploads of {site_id}", folder="the part of the blob folder for one site")
             work.put_upload(Upload(name=name, site_id=site_id, continued_at=self._now()))
 
     def _drop_stale(self, work: Work, before: datetime) -> None:
-        """Remove the uploads not continued since, also the final file of one whose commit never came."""
+        """Remove the uploads not continued since, also the final ciphertext of one whose commit never came."""
         for upload in work.uploads(before=before):
-            final = self._blobs.path(upload.name).exists()
+            final = self._ciphertexts.is_final(upload.name)
             committed = final and any(blob_name(row) == upload.name for row in work.submissions(upload.site_id))
-            if committed or self._blobs.drop(upload.name):
+            if committed or self._ciphertexts.delete(upload.name):
                 work.delete_upload(upload.name)
 
-    def _is_committed(self, manifest: Manifest) -> bool:
-        with self._store.read() as reading:
-            row = reading.submission(manifest.submission)
-        return row is not None and row.ciphertext_sha256 == manifest.ciphertext_sha256
+    def _commit(self, site_id: SiteId, signed: Signed, manifest: Manifest, partial: PartialCiphertext) -> Signed:
+        """Commit row, audit event and receipt of a final ciphertext together.
 
-    def _commit(self, site_id: SiteId, signed: Signed, manifest: Manifest) -> Signed:
-        """Finalise the blob, then commit row, audit event and receipt together.
-
-        The blob is final and durable before the row exists. A failure in between leaves a file that the next `offset`
-        finds again, never a row without its file; a refusal makes it partial again.
+        It is final and durable before the row exists. A failure or a refusal in between leaves a ciphertext that the
+        next `offset` finds again, within the site's quota; never a row without its ciphertext.
         """
         name, now, key = blob_name(manifest), self._now(), manifest.submission
-        self._blobs.finalise(name)
         with self._store.begin() as work:
-            committed = work.submission(key)
-            has_row = committed is not None and blob_name(committed) == name
-            try:
-                terms = self._check_still_agreed(work, site_id, manifest, now)
-            except RicordError:
-                if not has_row:
-                    self._blobs.withdraw(name)
-                raise
+            terms = self._check_still_agreed(work, site_id, manifest, now)
             work.delete_upload(name)
+            committed = work.submission(key)
             if committed is not None:
-                if not has_row:  # sealed twice, and the other one was first
-                    self._blobs.withdraw(name)
-                    self._blobs.discard(name)
+                if blob_name(committed) != name:  # sealed twice, and the other one was first
+                    partial.discard()
                 return committed.receipt
             uri = self._identity.uri(Role.SITE, site_id)
             event = work.append_event(at=now, actor=uri, action="study received", about=key)
@@ -313,6 +300,10 @@ def _submission(reading: Reading, reference: str, *, curator: str | None = None)
     return row
 
 
-def _chunks_of(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        yield from iter(lambda: file.read(CHUNK), b"")
+def _bounded(chunks: Iterable[bytes], left: int) -> Iterator[bytes]:
+    """The same chunks; raises `ManifestInvalid` before more than `left` bytes in all are passed on."""
+    for chunk in chunks:
+        left -= len(chunk)
+        if left < 0:
+            raise ManifestInvalid(problem="more bytes arrived than the manifest names")
+        yield chunk

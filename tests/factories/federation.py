@@ -1,6 +1,7 @@
 """A running coordinator on loopback with members, for tests of what crosses the wire."""
 
 import hashlib
+import json
 import secrets
 import socket
 from collections.abc import Iterator
@@ -169,7 +170,16 @@ def make_settings(**changes: object) -> Settings:
 def settings_text(settings: Settings) -> str:
     """`coordinator.toml` for `settings`."""
     shown = settings.model_dump(mode="json", exclude_defaults=True)
-    return "".join(f"{name} = {value!r}\n".replace("'", '"') for name, value in shown.items())
+    sections = {"": shown, **{name: shown.pop(name) for name in list(shown) if isinstance(shown[name], dict)}}
+    lines = [
+        line
+        for section, values in sections.items()
+        for line in (
+            *([f"[{section}]"] if section else []),
+            *(f"{name} = {json.dumps(value)}" for name, value in values.items()),
+        )
+    ]
+    return "\n".join([*lines, ""])
 
 
 def make_federation(folder: Path, **changes: object) -> Federation:

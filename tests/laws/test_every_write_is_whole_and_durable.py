@@ -19,9 +19,9 @@ ROOMS = ("site_node", "coordinator", "shared")  # what `compose` writes is made 
 # What writes by itself, and why it may.
 ELSEWHERE = {
     "coordinator/curation/fetching.py:write_at_most": "ciphertext in a temporary folder, deleted once it is opened",
-    "coordinator/store/blobs.py:durable": "syncs an upload of which a part arrived, before it says how much",
-    "coordinator/store/blobs.py:open_partial": "an upload grows and is resumed: it is never whole until `finalise`",
-    "coordinator/store/blobs.py:_sync": "acknowledges the part of an upload that has arrived",
+    "coordinator/store/folder.py:durable": "syncs an upload of which a part arrived, before it says how much",
+    "coordinator/store/folder.py:open_partial": "an upload grows and is resumed: it is never whole until `finalise`",
+    "coordinator/store/folder.py:_sync": "acknowledges the part of an upload that has arrived",
     "shared/federation/secure_sum/memory.py:_locked": "an empty file to lock",
     "shared/proto/generate.py:_write": "a developer's tool, which writes into the checkout",
     "shared/protocol/build_iod.py:main": "a developer's tool, which writes into the checkout",

@@ -9,7 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from coordinator.agreements.text import agreement_text
 from coordinator.home.init import open_home_store
-from coordinator.store.blobs import Blobs
+from coordinator.store.folder import CiphertextFolder
 from coordinator.store.records import Agreement
 from coordinator.submission.service import SubmissionService
 from shared.agreement import AgreementTerms, State, terms_sentences
@@ -121,8 +121,8 @@ def test_what_was_received_before_the_end_may_be_opened_after_it(federation: Fed
     sign_agreement(site, token, signatory="A. Signatory, Director")
     member = enrol(site, federation.execute("Ending Hospital"))
     store = open_home_store(federation.home, federation.settings)
-    blobs = Blobs(federation.folder / "ending-blobs")
-    service = SubmissionService(store, blobs, federation.identity, federation.time)
+    folder = CiphertextFolder(federation.folder / "ending-ciphertexts")
+    service = SubmissionService(store, folder, federation.identity, federation.time)
     early, late = (sealed_bytes(site, member, 99, sequence=number) for number in (1, 2))
     data = early.ciphertext.read_bytes()
     list(service.receive(member.site_id, of_manifest(early.manifest), 0, [data]))

@@ -33,7 +33,10 @@ def test_every_study_is_opened_once_and_a_failed_one_again(tmp_path: Path, monke
                 submit(sealed_study(home, member, sequence=sequence, study=f"study-{sequence}"))
         with federation.reading() as reading:
             numbers = [row.number for row in reading.submissions()]
-        files = sorted((federation.home.blobs / "sealed").rglob("*.age"), key=lambda path: path.stat().st_mtime)
+        files = sorted(
+            (federation.home.blobs(federation.settings) / "sealed").rglob("*.age"),
+            key=lambda path: path.stat().st_mtime,
+        )
         third = files[2].read_bytes()
         files[2].write_bytes(third[:-1])
         first = _open(curator, None, as_json=True)

@@ -1,17 +1,19 @@
-"""A federation with one site, and its submissions over blobs of each test."""
+"""A federation with one site, and its submissions over ciphertexts of each test, of both kinds."""
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from coordinator.home.init import open_home_store
-from coordinator.store.blobs import Blobs
+from coordinator.store.ciphertext import CiphertextStore
 from coordinator.store.sql import SqlStore
 from coordinator.submission.service import SubmissionService
 from shared.signed import Signed, of_manifest
 from site_node.home.folder import SiteHome
 from site_node.membership.record import Membership
+from tests.factories.ciphertexts import CHUNK, bucket_client, open_ciphertexts, s3_server
 from tests.factories.federation import Federation, running_federation, sealed_bytes
 
 
@@ -33,9 +35,16 @@ def signed(member: tuple[SiteHome, Membership]) -> Signed:
     return of_manifest(sealed_bytes(*member, 9).manifest)
 
 
-@pytest.fixture
-def blobs(tmp_path: Path) -> Blobs:
-    return Blobs(tmp_path / "blobs")
+@pytest.fixture(scope="package")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    with s3_server(least_part=CHUNK) as endpoint:
+        yield bucket_client(endpoint, tmp_path_factory.mktemp("credentials"))
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def ciphertexts(request: pytest.FixtureRequest, tmp_path: Path) -> CiphertextStore:
+    client = request.getfixturevalue("client") if request.param == "bucket" else None
+    return open_ciphertexts(request.param, tmp_path, client)
 
 
 @pytest.fixture(scope="module")
@@ -46,5 +55,5 @@ def store(federation: Federation) -> Iterator[SqlStore]:
 
 
 @pytest.fixture
-def service(federation: Federation, store: SqlStore, blobs: Blobs) -> SubmissionService:
-    return SubmissionService(store, blobs, federation.identity)
+def service(federation: Federation, store: SqlStore, ciphertexts: CiphertextStore) -> SubmissionService:
+    return SubmissionService(store, ciphertexts, federation.identity)

@@ -63,6 +63,7 @@ def test_no_number_is_taken_that_a_list_cannot_hold(
         service.offset(membership.site_id, signed)
 
 
+@pytest.mark.parametrize("ciphertexts", ["folder"], indirect=True)  # rows are asked, wherever the ciphertext is
 def test_a_row_that_cannot_be_read_is_named_and_hides_no_other(
     federation: Federation, service: SubmissionService, store: SqlStore, member: tuple[SiteHome, Membership]
 ) -> None:

@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from coordinator.store.blobs import Blobs
+from coordinator.store.ciphertext import CiphertextStore
 from coordinator.store.records import Upload
 from coordinator.store.sql import SqlStore
 from coordinator.submission.service import Limits, SubmissionService, blob_name
@@ -22,12 +22,12 @@ from shared.signed import Signed, of_manifest
 from site_node.home.folder import SiteHome
 from site_node.membership.record import Membership
 from site_node.study import Sealed
+from tests.factories.ciphertexts import CHUNK, contents, partial_names
 from tests.factories.federation import Federation, Time, sealed_bytes
-from tests.factories.uploads import CHUNK, files
 
 
 def test_of_a_study_sealed_twice_one_file_is_kept(
-    service: SubmissionService, member: tuple[SiteHome, Membership], blobs: Blobs
+    service: SubmissionService, member: tuple[SiteHome, Membership], ciphertexts: CiphertextStore
 ) -> None:
     """The other, which came in meanwhile, goes: it has no row, and no quota would count it."""
     site, membership = member
@@ -46,48 +46,45 @@ def test_of_a_study_sealed_twice_one_file_is_kept(
 
     *_, receipt = service.receive(membership.site_id, other, 0, parts())
     assert receipt == receipts[-1]
-    assert [path.read_bytes() for path in files(blobs)] == [first.ciphertext.read_bytes()]
+    assert contents(ciphertexts) == [first.ciphertext.read_bytes()]
 
 
 def test_a_refusal_moves_no_file_that_has_its_row(
-    federation: Federation, service: SubmissionService, blobs: Blobs, monkeypatch: pytest.MonkeyPatch
+    federation: Federation, service: SubmissionService, ciphertexts: CiphertextStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two nodes send one study at once: the first is receipted, then the agreement is suspended, the second ends."""
-    site, membership = federation.site("Doubled Hospital")
+    hospital = f"Doubled Hospital, {type(ciphertexts).__name__}"
+    site, membership = federation.site(hospital)
     sealed = sealed_bytes(site, membership, CHUNK)
-    data, signed, name = (
-        sealed.ciphertext.read_bytes(),
-        of_manifest(sealed.manifest),
-        blob_name(sealed.manifest.manifest),
-    )
-    open_partial = blobs.open_partial
+    data, signed = sealed.ciphertext.read_bytes(), of_manifest(sealed.manifest)
+    open_partial = ciphertexts.open_partial
 
     def opened_later(partial: Sha256) -> Any:
-        monkeypatch.setattr(blobs, "open_partial", open_partial)
+        monkeypatch.setattr(ciphertexts, "open_partial", open_partial)
         list(service.receive(membership.site_id, signed, 0, [data]))
         return open_partial(partial)
 
     def parts() -> Iterator[bytes]:
-        federation.suspend("Doubled Hospital")
-        yield data
+        federation.suspend(hospital)
+        yield from ()
 
-    monkeypatch.setattr(blobs, "open_partial", opened_later)
+    monkeypatch.setattr(ciphertexts, "open_partial", opened_later)
     with pytest.raises(AgreementNotExecuted):
-        list(service.receive(membership.site_id, signed, 0, parts()))
-    assert blobs.path(name).read_bytes() == data
+        list(service.receive(membership.site_id, signed, CHUNK, parts()))
+    assert contents(ciphertexts) == [data]
 
 
 def test_a_file_whose_commit_never_came_counts_and_goes(
     federation: Federation,
     store: SqlStore,
     member: tuple[SiteHome, Membership],
-    blobs: Blobs,
+    ciphertexts: CiphertextStore,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It lies among the final ones after a kill; it is within its site's quota, and goes with stale uploads."""
     site, membership = member
     time, limits = Time(), Limits(unfinished=3 * CHUNK)
-    service = SubmissionService(store, blobs, federation.identity, time, limits)
+    service = SubmissionService(store, ciphertexts, federation.identity, time, limits)
     orphan, kept, later = (sealed_bytes(site, membership, 2 * CHUNK, sequence=number) for number in (50, 51, 52))
 
     def send(sealed: Sealed) -> None:
@@ -101,13 +98,12 @@ def test_a_file_whose_commit_never_came_counts_and_goes(
         killed.setattr(service, "_check_still_agreed", kill)
         with pytest.raises(KeyboardInterrupt):
             send(orphan)
-    assert blobs.path(blob_name(orphan.manifest.manifest)).exists()
+    assert ciphertexts.is_final(blob_name(orphan.manifest.manifest))
     with pytest.raises(DiskFull):
         send(later)
     time.ahead = timedelta(days=8)
     send(later)
-    expected = sorted(sealed.ciphertext.read_bytes() for sealed in (kept, later))
-    assert sorted(path.read_bytes() for path in files(blobs)) == expected
+    assert contents(ciphertexts) == sorted(sealed.ciphertext.read_bytes() for sealed in (kept, later))
 
 
 def kill(*_: object) -> NoReturn:
@@ -116,12 +112,12 @@ def kill(*_: object) -> NoReturn:
 
 
 def test_no_site_fills_the_disk(
-    federation: Federation, store: SqlStore, member: tuple[SiteHome, Membership], blobs: Blobs
+    federation: Federation, store: SqlStore, member: tuple[SiteHome, Membership], ciphertexts: CiphertextStore
 ) -> None:
     """Neither with one study nor with unfinished ones; an upload nobody continues is removed, an open one is not."""
     site, membership = member
     time, limits = Time(), Limits(study=3 * CHUNK, unfinished=4 * CHUNK)
-    service = SubmissionService(store, blobs, federation.identity, time, limits)
+    service = SubmissionService(store, ciphertexts, federation.identity, time, limits)
 
     def begin(size: int, sequence: int) -> None:
         sealed = sealed_bytes(site, membership, size, sequence=sequence)
@@ -133,10 +129,10 @@ def test_no_site_fills_the_disk(
         begin(3 * CHUNK, 21)
     with pytest.raises(DiskFull):
         begin(3 * CHUNK, 22)
-    [unfinished] = files(blobs)
+    [unfinished] = partial_names(ciphertexts)
     time.ahead = timedelta(days=8)
-    with blobs.open_partial(Sha256(unfinished.name)), pytest.raises(DiskFull):
+    with ciphertexts.open_partial(unfinished), pytest.raises(DiskFull):
         begin(3 * CHUNK, 23)
     with pytest.raises(ManifestInvalid, match="fewer"):
         begin(3 * CHUNK, 24)
-    assert not unfinished.exists()
+    assert unfinished not in partial_names(ciphertexts)

@@ -1,8 +1,8 @@
 """Which uploads the coordinator accepts and which it refuses, however they arrive."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from hypothesis import given
@@ -14,14 +14,14 @@ from coordinator.audit.servicer import AuditServicer
 from coordinator.home.identity import utc_now
 from coordinator.store import tables
 from coordinator.store.audit_chain import verify
-from coordinator.store.blobs import Blobs
+from coordinator.store.ciphertext import CiphertextStore
+from coordinator.store.folder import CiphertextFolder
 from coordinator.store.sql import SqlStore
 from coordinator.submission.service import SubmissionService, blob_name
 from shared.crypto.pki import Role
 from shared.errors import (
     AgreementNotExecuted,
     CertificateForeign,
-    InvalidArgument,
     ManifestInvalid,
     NotFound,
     RicordError,
@@ -37,34 +37,37 @@ from shared.receipt import Receipt
 from shared.signed import Signed, of_manifest
 from site_node.home.folder import SiteHome
 from site_node.membership.record import Membership
+from tests.factories.ciphertexts import CHUNK, chunks, contents, final_names
 from tests.factories.federation import Federation, sealed_bytes
-from tests.factories.uploads import CHUNK, chunks, files
 
 
 def test_an_upload_goes_on_where_it_ended(
-    service: SubmissionService, member: tuple[SiteHome, Membership], blobs: Blobs
+    service: SubmissionService, member: tuple[SiteHome, Membership], ciphertexts: CiphertextStore
 ) -> None:
     """Broken off at any point, the rest is enough; the receipt names what arrived."""
     site, membership = member
     sealed = sealed_bytes(site, membership, 5 * CHUNK + 7, sequence=1)
     data, signed = sealed.ciphertext.read_bytes(), of_manifest(sealed.manifest)
-    for end in (2 * CHUNK, 3 * CHUNK + 1):
+    end = 0
+    for sent in (2 * CHUNK, 3 * CHUNK + 1):
         durable = service.offset(membership.site_id, signed).durable
         with pytest.raises(ManifestInvalid, match="fewer"):
-            list(service.receive(membership.site_id, signed, durable, chunks(data[:end], durable)))
-        assert service.offset(membership.site_id, signed).durable == end
+            list(service.receive(membership.site_id, signed, durable, chunks(data[:sent], durable)))
+        end = service.offset(membership.site_id, signed).durable
+        assert sent - CHUNK < end <= sent
     *acknowledged, receipt = service.receive(membership.site_id, signed, end, chunks(data, end))
-    assert acknowledged == [len(data)]
+    assert acknowledged
+    assert all(isinstance(durable, int) and end < durable <= len(data) for durable in acknowledged)
     assert isinstance(receipt, Signed)
     named = receipt.verified(membership.coordinator_key, Receipt, what="the receipt")
     assert named.ciphertext_sha256 == sealed.manifest.manifest.ciphertext_sha256
-    assert [path.read_bytes() for path in files(blobs)] == [data]
+    assert contents(ciphertexts) == [data]
     assert service.offset(membership.site_id, signed).receipt == receipt
     assert list(service.receive(membership.site_id, signed, 0, [])) == [receipt]
 
 
 def test_other_bytes_are_not_taken(
-    service: SubmissionService, member: tuple[SiteHome, Membership], blobs: Blobs
+    service: SubmissionService, member: tuple[SiteHome, Membership], ciphertexts: CiphertextStore
 ) -> None:
     """One changed bit: nothing is kept, and the upload starts over."""
     site, membership = member
@@ -73,7 +76,7 @@ def test_other_bytes_are_not_taken(
     data[CHUNK] ^= 1
     with pytest.raises(SealedFileInvalid):
         list(service.receive(membership.site_id, signed, 0, chunks(bytes(data))))
-    assert files(blobs) == []
+    assert contents(ciphertexts) == []
     assert service.offset(membership.site_id, signed).durable == 0
 
 
@@ -87,15 +90,15 @@ def test_more_bytes_than_named_are_not_taken(service: SubmissionService, member:
 
 
 def test_a_wrong_offset_is_refused(service: SubmissionService, member: tuple[SiteHome, Membership]) -> None:
-    """No hole and no overlap."""
+    """No hole and no overlap: the site asks again where to go on."""
     site, membership = member
     signed = of_manifest(sealed_bytes(site, membership, CHUNK, sequence=4).manifest)
-    with pytest.raises(InvalidArgument):
+    with pytest.raises(UploadInterrupted):
         list(service.receive(membership.site_id, signed, 5, [b"x"]))
 
 
 def test_two_uploads_of_one_study_do_not_mix(
-    service: SubmissionService, member: tuple[SiteHome, Membership], blobs: Blobs
+    service: SubmissionService, member: tuple[SiteHome, Membership], ciphertexts: CiphertextStore
 ) -> None:
     """The second is refused while the first is open, and may try again later."""
     site, membership = member
@@ -111,69 +114,76 @@ def test_two_uploads_of_one_study_do_not_mix(
 
     *_, receipt = service.receive(membership.site_id, signed, 0, parts())
     assert isinstance(receipt, Signed)
-    assert [path.read_bytes() for path in files(blobs)] == [data]
+    assert contents(ciphertexts) == [data]
 
 
 def test_a_death_between_file_and_row_loses_nothing(
-    service: SubmissionService, member: tuple[SiteHome, Membership], blobs: Blobs, monkeypatch: pytest.MonkeyPatch
+    service: SubmissionService,
+    member: tuple[SiteHome, Membership],
+    ciphertexts: CiphertextStore,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The file was made final and no row written: the next try finds it whole and only commits."""
+    """The ciphertext was made final and no row written: the next try finds it whole and only commits."""
     site, membership = member
     sealed = sealed_bytes(site, membership, 2 * CHUNK, sequence=6)
     data, signed = sealed.ciphertext.read_bytes(), of_manifest(sealed.manifest)
-    finalise = blobs.finalise
 
-    def finalise_and_die(*arguments: object) -> None:
-        finalise(*arguments)  # type: ignore[arg-type] # passed on as they came
+    def kill(*_: object) -> NoReturn:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(blobs, "finalise", finalise_and_die)
-    with pytest.raises(KeyboardInterrupt):
-        list(service.receive(membership.site_id, signed, 0, chunks(data)))
-    monkeypatch.setattr(blobs, "finalise", finalise)
+    with monkeypatch.context() as killed:
+        killed.setattr(service, "_commit", kill)
+        with pytest.raises(KeyboardInterrupt):
+            list(service.receive(membership.site_id, signed, 0, chunks(data)))
+    assert final_names(ciphertexts) == [blob_name(sealed.manifest.manifest)]
     assert service.offset(membership.site_id, signed).durable == len(data)
     *_, receipt = service.receive(membership.site_id, signed, len(data), [])
     assert isinstance(receipt, Signed)
-    assert [path.read_bytes() for path in files(blobs)] == [data]
+    assert contents(ciphertexts) == [data]
 
 
 def test_a_question_during_the_commit_moves_nothing(
-    service: SubmissionService, member: tuple[SiteHome, Membership], blobs: Blobs, monkeypatch: pytest.MonkeyPatch
+    service: SubmissionService,
+    member: tuple[SiteHome, Membership],
+    ciphertexts: CiphertextStore,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """An offset is asked for between the final file and its row: the receipted file stays where it is."""
     site, membership = member
     sealed = sealed_bytes(site, membership, 2 * CHUNK, sequence=7)
     data, signed = sealed.ciphertext.read_bytes(), of_manifest(sealed.manifest)
-    finalise, offsets = blobs.finalise, list[int]()
+    commit, offsets = service._commit, list[int]()
 
-    def finalise_and_ask(name: Sha256) -> Path:
-        path = finalise(name)
+    def ask_and_commit(*arguments: Any) -> Signed:
         offsets.append(service.offset(membership.site_id, signed).durable)
-        return path
+        return commit(*arguments)
 
-    monkeypatch.setattr(blobs, "finalise", finalise_and_ask)
+    monkeypatch.setattr(service, "_commit", ask_and_commit)
     *_, receipt = service.receive(membership.site_id, signed, 0, chunks(data))
     assert isinstance(receipt, Signed)
     assert offsets == [len(data)]
-    assert blobs.path(blob_name(sealed.manifest.manifest)).read_bytes() == data
+    assert contents(ciphertexts) == [data]
 
 
 def test_a_question_that_overtakes_the_commit_moves_nothing(
-    service: SubmissionService, member: tuple[SiteHome, Membership], blobs: Blobs, monkeypatch: pytest.MonkeyPatch
+    service: SubmissionService,
+    member: tuple[SiteHome, Membership],
+    ciphertexts: CiphertextStore,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """An offset is asked for before the row and reads the file after it: the receipted file stays where it is."""
     site, membership = member
     sealed = sealed_bytes(site, membership, 2 * CHUNK, sequence=9)
-    data, signed, durable = sealed.ciphertext.read_bytes(), of_manifest(sealed.manifest), blobs.durable
+    data, signed, durable = sealed.ciphertext.read_bytes(), of_manifest(sealed.manifest), ciphertexts.durable
 
-    def commit_first(name: Sha256, *, committed: Callable[[], bool]) -> int:
-        monkeypatch.setattr(blobs, "durable", durable)
+    def commit_first(name: Sha256) -> int:
+        monkeypatch.setattr(ciphertexts, "durable", durable)
         list(service.receive(membership.site_id, signed, 0, chunks(data)))
-        return durable(name, committed=committed)
+        return durable(name)
 
-    monkeypatch.setattr(blobs, "durable", commit_first)
+    monkeypatch.setattr(ciphertexts, "durable", commit_first)
     service.offset(membership.site_id, signed)
-    assert blobs.path(blob_name(sealed.manifest.manifest)).read_bytes() == data
+    assert contents(ciphertexts) == [data]
 
 
 @pytest.mark.parametrize(
@@ -215,17 +225,21 @@ def test_a_changed_manifest_is_refused(
     at = data.draw(st.integers(0, len(text) - 1))
     other = data.draw(st.characters(min_codepoint=32, max_codepoint=126).filter(lambda letter: letter != text[at]))
     changed = signed.model_copy(update={part: text[:at] + other + text[at + 1 :]})
-    service = SubmissionService(store, Blobs(site.folder / "unused"), federation.identity)
+    service = SubmissionService(store, CiphertextFolder(site.folder / "unused"), federation.identity)
     with pytest.raises(SignatureInvalid):
         service.offset(membership.site_id, changed)
 
 
 @pytest.mark.parametrize("error", [CertificateForeign, AgreementNotExecuted])
 def test_an_upload_outlives_neither_membership_nor_agreement(
-    federation: Federation, service: SubmissionService, store: SqlStore, blobs: Blobs, error: type[RicordError]
+    federation: Federation,
+    service: SubmissionService,
+    store: SqlStore,
+    ciphertexts: CiphertextStore,
+    error: type[RicordError],
 ) -> None:
     """Revoked or suspended while the bytes come in: no receipt; what arrived is kept for later, within the quota."""
-    name = f"Interrupted by {error.__name__}"
+    name = f"Interrupted by {error.__name__}, {type(ciphertexts).__name__}"
     site, membership = federation.site(name)
     sealed = sealed_bytes(site, membership, 2 * CHUNK)
     data, signed = sealed.ciphertext.read_bytes(), of_manifest(sealed.manifest)
@@ -240,7 +254,6 @@ def test_an_upload_outlives_neither_membership_nor_agreement(
 
     with pytest.raises(error):
         list(service.receive(membership.site_id, signed, 0, parts()))
-    assert [path.parent for path in files(blobs)] == [blobs._partial]
     if error is AgreementNotExecuted:
         federation.execute(name)
     assert service.offset(membership.site_id, signed).receipt is None
@@ -268,6 +281,7 @@ def test_only_the_agreements_curator_fetches(service: SubmissionService, member:
         service.fetch("curator", "0" * 64)
 
 
+@pytest.mark.parametrize("ciphertexts", ["folder"], indirect=True)  # refused before any is read
 def test_nothing_is_handed_out_under_an_agreement_out_of_force(
     federation: Federation, service: SubmissionService
 ) -> None:
@@ -289,6 +303,7 @@ def test_nothing_is_handed_out_under_an_agreement_out_of_force(
         service.fetch("curator", key)
 
 
+@pytest.mark.parametrize("ciphertexts", ["folder"], indirect=True)  # it writes the log anew
 def test_audit_verify_asks_the_receipts(
     federation: Federation,
     service: SubmissionService,

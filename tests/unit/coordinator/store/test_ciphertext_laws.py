@@ -1,0 +1,174 @@
+"""What holds of ciphertext wherever it is kept: in a folder, or in a bucket of S3."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from secrets import token_bytes
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from coordinator.store.bucket import CiphertextBucket, s3_client
+from coordinator.store.ciphertext import CiphertextStore
+from coordinator.store.folder import CiphertextFolder
+from coordinator.store.locks import ProcessLocks
+from shared.errors import StoreUnreachable, UploadInterrupted
+from shared.ids import Sha256
+from tests.factories.ciphertexts import (
+    BUCKET,
+    CHUNK,
+    bucket_client,
+    chunks,
+    contents,
+    final_names,
+    open_ciphertexts,
+    partial_names,
+    s3_server,
+)
+from tests.factories.federation import free_ports
+
+Another = Callable[[CiphertextStore], CiphertextStore]
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    with s3_server(least_part=CHUNK) as endpoint:
+        yield bucket_client(endpoint, tmp_path_factory.mktemp("credentials"))
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def ciphertexts(request: pytest.FixtureRequest, tmp_path: Path) -> CiphertextStore:
+    client = request.getfixturevalue("client") if request.param == "bucket" else None
+    return open_ciphertexts(request.param, tmp_path, client)
+
+
+def another(ciphertexts: CiphertextStore) -> CiphertextStore:
+    """The same place as another process sees it."""
+    if isinstance(ciphertexts, CiphertextFolder):
+        return CiphertextFolder(ciphertexts._partial.parent)
+    assert isinstance(ciphertexts, CiphertextBucket)
+    return CiphertextBucket(
+        ciphertexts._client, BUCKET, ciphertexts._prefix, ciphertexts._locks, part_size=ciphertexts._part_size
+    )
+
+
+def digest_of(data: bytes) -> Sha256:
+    return Sha256(hashlib.sha256(data).hexdigest())
+
+
+def write(ciphertexts: CiphertextStore, name: Sha256, data: bytes) -> list[int]:
+    """What is acknowledged while `data` come in after what is there."""
+    with ciphertexts.open_partial(name) as partial:
+        return list(partial.write(chunks(data)))
+
+
+def finish(ciphertexts: CiphertextStore, name: Sha256, data: bytes) -> bool:
+    """Send what is not there of `data` and make it final."""
+    with ciphertexts.open_partial(name) as partial:
+        list(partial.write(chunks(data, partial.size)))
+        return partial.finalise(digest_of(data))
+
+
+class TestEveryPlace:
+    """The promises of `CiphertextStore`."""
+
+    @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(size=st.integers(1, 5 * CHUNK), breaks=st.lists(st.integers(0, 5 * CHUNK), max_size=3), start=st.integers(0))
+    def test_what_was_acknowledged_survives(
+        self, ciphertexts: CiphertextStore, size: int, breaks: list[int], start: int
+    ) -> None:
+        """Broken off anywhere, any process goes on where the durable bytes end; the whole is what was sent."""
+        data, name = token_bytes(size), digest_of(token_bytes(9))
+        for end in sorted(breaks):
+            place = another(ciphertexts)
+            before = place.durable(name)
+            acknowledged = write(place, name, data[before:end])
+            durable = another(ciphertexts).durable(name)
+            assert max(acknowledged, default=0) <= durable
+            assert min(end, size) - CHUNK < durable <= max(before, min(end, size))
+        assert not ciphertexts.is_final(name)
+        assert finish(another(ciphertexts), name, data)
+        assert another(ciphertexts).is_final(name)
+        assert another(ciphertexts).durable(name) == size
+        assert b"".join(another(ciphertexts).read(name)) == data
+        assert b"".join(ciphertexts.read(name, start % (size + 1))) == data[start % (size + 1) :]
+        assert partial_names(ciphertexts) == []
+
+    @pytest.mark.parametrize("size", [9, 3 * CHUNK, 3 * CHUNK + 9])
+    @pytest.mark.parametrize("broken_off", [False, True])
+    def test_of_other_bytes_nothing_stays(self, ciphertexts: CiphertextStore, size: int, *, broken_off: bool) -> None:
+        """A digest that is not theirs is noticed in one stream and after a resumption."""
+        data, name = token_bytes(size), digest_of(b"other")
+        if broken_off:
+            write(ciphertexts, name, data[: 2 * CHUNK])
+        with ciphertexts.open_partial(name) as partial:
+            list(partial.write(chunks(data, partial.size)))
+            assert partial.size == size
+            assert not partial.finalise(digest_of(b"others"))
+        assert contents(ciphertexts) == []
+        assert ciphertexts.durable(name) == 0
+
+    @pytest.mark.parametrize("size", [9, 2 * CHUNK])
+    def test_a_name_has_one_writer(self, ciphertexts: CiphertextStore, size: int) -> None:
+        """From the opening to the end of its block, also while it is made final; no other deletes it meanwhile."""
+        data, name = token_bytes(size), digest_of(b"shared")
+
+        def refused() -> None:
+            with pytest.raises(UploadInterrupted), another(ciphertexts).open_partial(name):
+                pass
+            assert not another(ciphertexts).delete(name)
+
+        with ciphertexts.open_partial(name) as partial:
+            refused()
+            list(partial.write(chunks(data)))
+            refused()
+            assert partial.finalise(digest_of(data))
+            refused()
+        assert contents(ciphertexts) == [data]
+
+    def test_a_final_ciphertext_can_be_made_final_again(self, ciphertexts: CiphertextStore) -> None:
+        """Its row was never written: the next writer finds it whole, and it stays what it is."""
+        data, name = token_bytes(2 * CHUNK + 9), digest_of(b"again")
+        assert finish(ciphertexts, name, data)
+        with another(ciphertexts).open_partial(name) as partial:
+            assert partial.size == len(data)
+            list(partial.write([]))
+            assert partial.finalise(digest_of(data))
+        assert contents(ciphertexts) == [data]
+
+    @pytest.mark.parametrize("size", [0, 9, 2 * CHUNK + 9])
+    @pytest.mark.parametrize("final", [False, True])
+    def test_what_is_deleted_can_come_again(self, ciphertexts: CiphertextStore, size: int, *, final: bool) -> None:
+        """Final, unfinished or never there; and what its writer discards."""
+        data, name = token_bytes(size), digest_of(b"deleted")
+        if final:
+            finish(ciphertexts, name, data)
+        elif size:
+            write(ciphertexts, name, data)
+        assert another(ciphertexts).delete(name)
+        assert ciphertexts.durable(name) == 0
+        assert (final_names(ciphertexts), partial_names(ciphertexts)) == ([], [])
+        with ciphertexts.open_partial(name) as partial:
+            list(partial.write(chunks(token_bytes(3 * CHUNK))))
+            partial.discard()
+        assert (final_names(ciphertexts), partial_names(ciphertexts)) == ([], [])
+        assert finish(ciphertexts, name, b"other bytes")
+
+
+def test_an_absent_bucket_is_named(client: Any) -> None:
+    """When the coordinator starts, not at the first study."""
+    with pytest.raises(StoreUnreachable, match=r"store\.sealed"):
+        CiphertextBucket(client, "absent-bucket", "", ProcessLocks()).check()
+
+
+def test_a_bucket_that_does_not_answer_is_named(tmp_path: Path) -> None:
+    """Whatever is asked of it, nothing is a defect."""
+    (tmp_path / "credentials").write_text("[default]\naws_access_key_id = a\naws_secret_access_key = b\n")
+    [port] = free_ports(1)
+    away = s3_client(endpoint=f"http://127.0.0.1:{port}", credentials=tmp_path / "credentials")
+    place, name = CiphertextBucket(away, BUCKET, "", ProcessLocks()), digest_of(b"away")
+    for ask in (place.check, lambda: place.durable(name), lambda: list(place.read(name)), lambda: place.delete(name)):
+        with pytest.raises(StoreUnreachable):
+            ask()
