@@ -1,6 +1,6 @@
 """What coordinators and researchers may ask of cohort summaries. Computing one is a federated run like any other."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from coordinator.agreements.lookup import named_site_id
@@ -16,8 +16,8 @@ from shared.manifest import canonical_json
 class Runs(Protocol):
     """What starts a federated run: `coordinator.federation.service.FederationService`."""
 
-    def start_run(self, request: bytes, *, actor: str) -> Run:
-        """Queue a run for the federation process."""
+    def start_run(self, request: bytes, *, actor: str, wanted: Callable[[], bool]) -> Run:
+        """Queue a run for the federation process while it is wanted."""
         ...
 
 
@@ -28,17 +28,25 @@ class CohortService:
         self._store = store
         self._runs = runs
 
-    def compute(self, name: str, policy: str, sites: Sequence[str] = (), *, actor: str) -> Run:
+    def compute(
+        self,
+        name: str,
+        policy: str,
+        sites: Sequence[str] = (),
+        *,
+        actor: str,
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> Run:
         """Queue a run that pools the sites' counts; no sites: all whose agreement covers it.
 
         A site is named as people name it. Raises `InvalidArgument` for a policy that does not exist, `NotFound` and
-        `AmbiguousReference` for a site, `PlanInvalid` or `AgreementModeNotAllowed`.
+        `AmbiguousReference` for a site, and what `start_run` raises.
         """
         with self._store.read() as reading:
             site_ids = tuple(named_site_id(reading, site) for site in sites)
         task = StatisticsTask(cohort=name, policy=Policy.named(policy).name)
         request = PlanRequest(purpose="statistics", sites=site_ids, statistics=task)
-        return self._runs.start_run(canonical_json(request), actor=actor)
+        return self._runs.start_run(canonical_json(request), actor=actor, wanted=wanted)
 
     def cohort(self, name: str) -> Cohort:
         """One released table, by its id or a beginning; raises `NotFound`, `AmbiguousReference`."""

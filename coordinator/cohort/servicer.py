@@ -36,6 +36,7 @@ class CohortServicer(CohortServiceServicer):
             request.policy or DEFAULT_POLICY,
             request.site_ids,
             actor=f"{peer.role}/{peer.name}",
+            wanted=context.is_active,
         )
         return pb.ComputeCohortResponse(run_id=run.id)
 

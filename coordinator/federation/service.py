@@ -1,6 +1,6 @@
 """What coordinators and sites may ask of the federation. Runs are rows, which the federation process executes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from coordinator.federation import registry
 from coordinator.federation.interface import Members
@@ -10,7 +10,7 @@ from coordinator.store.paging import read_page
 from coordinator.store.records import Node, Run
 from coordinator.store.references import resolve
 from shared.agreement import Mode
-from shared.errors import AgreementModeNotAllowed, ProtocolMismatch
+from shared.errors import AgreementModeNotAllowed, ProtocolMismatch, RunFailed
 from shared.federation.bundle import bundle_digest
 from shared.federation.plan import Member, PlanRequest, Purpose, complete_plan, parse_request, sign_plan
 from shared.frozen import Frozen
@@ -44,10 +44,11 @@ class FederationService:
         self._nodes = nodes
         self._now = clock
 
-    def start_run(self, request: bytes, *, actor: str) -> Run:
+    def start_run(self, request: bytes, *, actor: str, wanted: Callable[[], bool] = lambda: True) -> Run:
         """Complete and sign the requested plan and queue it for the federation process.
 
-        Raises `PlanInvalid`, or `AgreementModeNotAllowed` when the agreement of a named site does not cover it.
+        Raises `PlanInvalid`, `AgreementModeNotAllowed` when the agreement of a named site does not cover it, or
+        `RunFailed` when it is no longer `wanted`: nobody would learn of the run.
         """
         requested = parse_request(request)
         plan = complete_plan(
@@ -62,6 +63,8 @@ class FederationService:
             created_at=self._now(),
         )
         with self._store.begin() as work:
+            if not wanted():
+                raise RunFailed(problem="its caller gave up")
             work.append_event(at=self._now(), actor=actor, action=f"run {plan.purpose} asked for", about=run.id)
             work.put_run(run)
         return run

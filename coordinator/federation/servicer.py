@@ -24,7 +24,8 @@ class FederationServicer(FederationServiceServicer):
 
     def StartRun(self, request: wire.StartRunRequest, context: grpc.ServicerContext) -> wire.StartRunResponse:
         """Complete, sign and queue the plan."""
-        return wire.StartRunResponse(run=_run(self._service.start_run(request.plan, actor=_actor(context))))
+        run = self._service.start_run(request.plan, actor=_actor(context), wanted=context.is_active)
+        return wire.StartRunResponse(run=_run(run))
 
     def GetRun(self, request: wire.GetRunRequest, context: grpc.ServicerContext) -> wire.GetRunResponse:
         """One run with its plan and result."""

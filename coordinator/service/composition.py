@@ -44,7 +44,7 @@ def run_federation(home: Home, *, supervised: bool) -> None:
     from coordinator.federation.process import serve_federation
     from coordinator.federation.superlink import SuperLinkSettings
 
-    with _open_home(home) as (settings, identity, store), stop_signals() as stop:
+    with _open_home(home) as (settings, identity, store), stop_signals(ends=True) as stop:
         superlink = SuperLinkSettings(
             folder=home.federation,
             host=settings.fleet_host or settings.host,

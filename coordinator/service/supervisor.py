@@ -14,14 +14,14 @@ from coordinator.home.identity import Identity
 from coordinator.home.init import renew_own_certificates
 from coordinator.home.settings import Home, Settings
 from coordinator.service.server import Register, serving
-from coordinator.service.signals import stop_signals
+from coordinator.service.signals import end_soon, stop_signals
 from coordinator.store.interface import Store
 from shared.errors import PortInUse
 from shared.extras import ENGINE, require_extra
 
 _RENEWAL_CHECK_SECONDS = 3600.0
 _RESTART_SECONDS = (1.0, 2.0, 5.0, 15.0, 60.0)
-_CHILD_GRACE_SECONDS = 15.0
+_CHILD_GRACE_SECONDS = 10.0
 _POLL_SECONDS = 0.2
 
 _log = structlog.get_logger("coordinator")
@@ -41,9 +41,9 @@ def serve(
     if federation:
         require_extra("federation", *ENGINE, otherwise=", or serve without federated runs with `--no-federation`")
         refuse_port_in_use(settings.host, settings.fleet_port, key="fleet_port")
-    with stop_signals() as stop:
+    with stop_signals(ends=True) as stop:
         renew_own_certificates(home, settings, identity, store)
-        with serving(home, settings, identity, store, extra=extra), _federation_child(home, stop, enabled=federation):
+        with _federation_child(home, stop, enabled=federation), serving(home, settings, identity, store, extra=extra):
             ready()
             while not stop.wait(_RENEWAL_CHECK_SECONDS):
                 renew_own_certificates(home, settings, identity, store)
@@ -61,7 +61,7 @@ def refuse_port_in_use(host: str, port: int, *, key: str) -> None:
 
 @contextlib.contextmanager
 def _federation_child(home: Home, stop: threading.Event, *, enabled: bool) -> Iterator[None]:
-    """Run the federation as a child process while the block runs, and restart it when it exits."""
+    """Run the federation as a child process until `stop` or the end of the block, and restart it when it exits."""
     if not enabled:
         yield
         return
@@ -108,6 +108,7 @@ def stop_with_parent(stop: threading.Event) -> None:
     def watch() -> None:
         while os.read(0, 1):  # not `sys.stdin`, whose lock a thread must not hold when the interpreter ends
             pass
+        end_soon()
         stop.set()
 
     threading.Thread(target=watch, name="parent watch", daemon=True).start()

@@ -1,6 +1,6 @@
 """Laws of the cohort service on the wire."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import grpc
@@ -26,7 +26,10 @@ class StubCohortService:
         self.row = self.table.row()
         self.calls: list[tuple[object, ...]] = []
 
-    def compute(self, name: str, policy: str, sites: Sequence[SiteId] = (), *, actor: str) -> Run:
+    def compute(
+        self, name: str, policy: str, sites: Sequence[SiteId] = (), *, actor: str, wanted: Callable[[], bool]
+    ) -> Run:
+        assert wanted()
         self.calls.append((name, policy, tuple(sites), actor))
         return make_run(1)
 
@@ -43,6 +46,9 @@ class Context:
 
     def auth_context(self) -> dict[str, list[bytes]]:
         return {"x509_subject_alternative_name": [b"spiffe://test/coordinator/operator"]}
+
+    def is_active(self) -> bool:
+        return True
 
 
 CONTEXT = cast("grpc.ServicerContext", Context())

@@ -1,6 +1,6 @@
 """Laws of pooling, keeping and showing a cohort, over real sites' counting and a real store."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -128,7 +128,7 @@ class Engine:
         self.pooling, self.hospitals = pooling, hospitals
         self.runs: dict[str, Run] = {}
 
-    def start_run(self, request: bytes, *, actor: str) -> Run:
+    def start_run(self, request: bytes, *, actor: str, wanted: Callable[[], bool]) -> Run:
         statistics = PlanRequest.model_validate_json(request).statistics
         assert statistics is not None
         plan = plan_of(self.hospitals, cohort=statistics.cohort, policy=statistics.policy)

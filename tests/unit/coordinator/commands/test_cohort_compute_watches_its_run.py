@@ -33,7 +33,7 @@ class Coordinator:
         self.states: list[RunState] = ["pending", "running", "running", "done"]
         self.stopped: list[str] = []
 
-    def compute(self, name: str, policy: str, sites: Sequence[str], *, actor: str) -> Run:
+    def compute(self, name: str, policy: str, sites: Sequence[str], *, actor: str, wanted: object) -> Run:
         return make_run(1)
 
     def run(self, name: str) -> Run:

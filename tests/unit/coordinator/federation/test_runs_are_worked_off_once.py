@@ -26,7 +26,14 @@ from coordinator.store.sql import SqlStore, open_store
 from shared.agreement import AgreementTerms, CuratorKeys, Mode, Scope, State
 from shared.crypto.pki import Role, make_ca
 from shared.crypto.signing import SigningKey
-from shared.errors import AgreementModeNotAllowed, AgreementNotExecuted, InvalidArgument, NotFound, ProtocolMismatch
+from shared.errors import (
+    AgreementModeNotAllowed,
+    AgreementNotExecuted,
+    InvalidArgument,
+    NotFound,
+    ProtocolMismatch,
+    RunFailed,
+)
 from shared.ids import AgreementId, Sha256, SiteId
 from shared.manifest import canonical_json
 from shared.protocol.loader import load_protocol
@@ -212,6 +219,16 @@ def test_a_stopped_run_is_not_worked_off(
     assert service.stop_run(run.id, actor="coordinator/operator").state == "failed"
     assert service.stop_run(run.id, actor="coordinator/operator").problem == "it was stopped"
     assert worker_for(store, identity, sites, tmp_path, threading.Event()).next_pending() is None
+
+
+@pytest.mark.usefixtures("sites")
+def test_a_run_whose_caller_gave_up_is_not_queued(store: SqlStore, service: FederationService) -> None:
+    """Nobody would learn of it: neither a run nor an event is left."""
+    with pytest.raises(RunFailed):
+        service.start_run(TRAINING, actor="coordinator/operator", wanted=lambda: False)
+    with store.read() as reading:
+        assert not reading.runs()
+        assert not [event for event in reading.events() if event.action.startswith("run")]
 
 
 def test_a_run_that_was_cut_off_is_taken_up_again(
