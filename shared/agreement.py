@@ -8,7 +8,6 @@ pass for another.
 import hashlib
 from datetime import UTC, datetime
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
@@ -28,16 +27,6 @@ class Mode(StrEnum):
     SUBMIT = "submit"  # sealed studies leave the site
     STATISTICS = "statistics"  # federated statistics
     TRAINING = "training"  # federated training
-
-
-_MODE_WORDS = MappingProxyType(
-    {
-        Mode.COHORT: "pooled counts of the cohort",
-        Mode.SUBMIT: "submission of sealed studies",
-        Mode.STATISTICS: "federated statistics",
-        Mode.TRAINING: "federated training",
-    }
-)
 
 
 class State(StrEnum):
@@ -65,6 +54,9 @@ Phrase = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, m
 OptionalLine = Annotated[str, StringConstraints(strip_whitespace=True, max_length=1000)]
 
 
+_Description = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=8000)]
+
+
 def _is_empty(value: object) -> bool:
     return value is None or value == ()
 
@@ -75,7 +67,7 @@ class Scope(Frozen):
     What came into the format later is left out where it is empty, so that documents signed before keep their bytes.
     """
 
-    description: Line
+    description: _Description
     modalities: tuple[str, ...] = Field(min_length=1)
     studies: Count | None = Field(default=None, exclude_if=_is_empty)  # the most that it covers; `None`: no bound
     data_elements: tuple[Phrase, ...] = Field(default=(), max_length=50, exclude_if=_is_empty)
@@ -132,29 +124,7 @@ class AgreementTerms(Frozen):
     ethics_reference: OptionalLine = ""
     earlier_site_ids: tuple[SiteId, ...] = ()
     expires_at: Moment | None = None
-
-
-def terms_sentences(terms: AgreementTerms) -> tuple[str, ...]:
-    """The terms for a person who signs them; keys and digests are as short as they are compared."""
-    curator, ends = terms.curator, terms.expires_at
-    earlier = ", ".join(terms.earlier_site_ids)
-    return (
-        f"Agreement {terms.id}, version {terms.version}, is between {terms.site_name} and {terms.federation}.",
-        f"It covers {', '.join(terms.scope.modalities)}: {terms.scope.description}.",
-        *([f"It covers {terms.scope.studies} studies at most."] if terms.scope.studies else []),
-        *([f"Its data elements are {', '.join(terms.scope.data_elements)}."] if terms.scope.data_elements else []),
-        *([f"The data come from {', '.join(terms.scope.locations)}."] if terms.scope.locations else []),
-        f"It allows {', '.join(_MODE_WORDS[mode] for mode in terms.modes)}.",
-        f"Studies are sealed to curator {curator.name} and nobody else.",
-        f"The curator's signing key is {curator.fingerprint}, its recipient {short_digest(curator.recipient)}.",
-        f"The coordinator signs with the key {terms.coordinator_fingerprint}.",
-        f"The protocol is {terms.protocol}, digest {terms.protocol_digest[:16]}….",
-        f"What is published is under {terms.licence}.",
-        *([f"The ethics reference is {terms.ethics_reference}."] if terms.ethics_reference else []),
-        *([f"The hospital contributed before as SITEID {earlier}."] if earlier else []),
-        f"It ends on {ends:%Y-%m-%d %H:%M} UTC." if ends else "It has no last day.",
-        f"The digest of its text is {terms.text_sha256[:16]}….",
-    )
+    starts_at: Moment | None = Field(default=None, exclude_if=_is_empty)
 
 
 class Consent(Frozen):

@@ -30,7 +30,7 @@ _DONE_NOTHING = "Nothing was changed."
 # Who must do what next, by the state of an agreement.
 AGREEMENT_STEPS = MappingProxyType(
     {
-        "interested": "the coordinator invites the hospital (`ricord-coordinator token invite`) and sends the token, "
+        "interested": "the coordinator invites the hospital (`ricord-coordinator site invite`) and sends the token, "
         "with which the hospital reads the agreement (`ricord-site agreement read`)",
         "invited": "the coordinator drafts it (`ricord-coordinator agreement draft`)",
         "drafted": "the hospital reads and signs it (`ricord-site agreement read`, then `agreement sign`)",
@@ -38,8 +38,10 @@ AGREEMENT_STEPS = MappingProxyType(
         "join token, with which it enrols (`ricord-site enrol`)",
         "executed": "nothing, it is in force",
         "suspended": "the coordinator puts it in force again (`ricord-coordinator agreement execute`); studies wait",
-        "terminated": "it has ended for good, the hospital asks the coordinator about a new one",
-        "expired": "its last day is over, the hospital asks the coordinator about a new one",
+        "terminated": "it has ended; the coordinator offers a new version (`ricord-coordinator agreement reinstate`), "
+        "or invites a hospital that never had one in force again (`ricord-coordinator site invite`)",
+        "expired": "its last day is over; the coordinator offers a new version (`ricord-coordinator agreement renew`), "
+        "or invites a hospital that never had one in force again (`ricord-coordinator site invite`)",
     }
 )
 
@@ -243,6 +245,17 @@ TEXTS = MappingProxyType(
         ),
         "agreement-not-executed": Text(
             "The agreement is {state}, not executed; nothing is accepted outside an agreement in force. Next: {next}.",
+            ExitCode.REFUSED,
+            "FAILED_PRECONDITION",
+        ),
+        "agreement-not-begun": Text(
+            "The agreement begins on {moment}; nothing is accepted before.",
+            ExitCode.REFUSED,
+            "FAILED_PRECONDITION",
+        ),
+        "agreement-superseded": Text(
+            "A later version of the agreement is in force; a running node fetches it, as does `ricord-site agreement "
+            "status`.",
             ExitCode.REFUSED,
             "FAILED_PRECONDITION",
         ),

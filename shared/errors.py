@@ -251,6 +251,14 @@ class AgreementNotExecuted(AgreementAtWrongState):
     """No agreement in force covers this."""
 
 
+class AgreementNotBegun(AgreementError):
+    """An agreement's first day is still to come."""
+
+
+class AgreementSuperseded(AgreementError):
+    """A later version of the agreement is in force; the site fetches it and goes on under it."""
+
+
 class AgreementModeNotAllowed(AgreementError):
     """The agreement in force does not cover this way of taking part."""
 

@@ -30,7 +30,7 @@ class TokenKind(StrEnum):
     JOIN = "join"  # enrol: exchange a certificate request for a certificate
 
 
-_PRINTED_BY = MappingProxyType({TokenKind.INVITATION: "token invite", TokenKind.JOIN: "agreement execute"})
+_PRINTED_BY = MappingProxyType({TokenKind.INVITATION: "site invite", TokenKind.JOIN: "agreement execute"})
 
 
 class Addresses(Frozen):

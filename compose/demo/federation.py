@@ -68,7 +68,7 @@ class Federation:
     def enrol(self, hospital: Hospital) -> str:
         """From invitation to certificate; gives the SITEID."""
         hospital.call("init", "--name", hospital.name, "--protocol", self.protocol)
-        invitation = self.json("token", "invite", "--site-name", hospital.name)["token"]
+        invitation = self.json("site", "invite", hospital.name)["token"]
         self.json("agreement", "draft", hospital.name, "--curator", "curator", "--modes", MODES)
         hospital.json("agreement", "read", "--token", invitation)
         signatory = "Dr. A. Miller, Research Director"

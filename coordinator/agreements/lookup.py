@@ -51,6 +51,16 @@ def named_agreement(reading: Reading, reference: str) -> Agreement:
     return agreement_of(reading, resolve(reading, "agreement", reference))
 
 
+def version_of(reading: Reading, agreement: Agreement, version: int) -> Agreement:
+    """An agreement as both sides signed it in `version`, which may have been replaced since; raises `NotFound`."""
+    if agreement.version == version:
+        return agreement
+    replaced = reading.agreement_version(agreement.id, version)
+    if replaced is None:
+        raise NotFound(kind="version of the agreement", name=str(version))
+    return agreement.model_copy(update={name: value for name, value in replaced if name != "agreement"})
+
+
 def terms_in_force(reading: Reading, site_id: SiteId, mode: Mode, now: datetime) -> AgreementTerms:
     """The terms under which a site may do `mode` now.
 

@@ -1,17 +1,17 @@
 """What coordinators do with agreements, from the draft to the end."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pydantic import Field
 
-from coordinator.agreements.lifecycle import state_at, transition
+from coordinator.agreements.lifecycle import amended, as_of, state_at, transition
 from coordinator.agreements.lookup import named_agreement, site_of
 from coordinator.agreements.text import agreement_text, text_digest
 from coordinator.home.identity import Clock, Identity, utc_now
 from coordinator.store.interface import Reading, Store, Work
 from coordinator.store.paging import read_page
-from coordinator.store.records import Agreement
+from coordinator.store.records import Agreement, AgreementVersion, Amendment
 from coordinator.trust import tokens
 from coordinator.trust.tokens import IssuedToken
 from shared.agreement import (
@@ -27,14 +27,24 @@ from shared.agreement import (
 )
 from shared.crypto.pki import Role
 from shared.crypto.signing import VerifyKey
-from shared.errors import InvalidArgument, NotFound
+from shared.errors import AgreementTransitionInvalid, InvalidArgument, NotFound
 from shared.frozen import Frozen
-from shared.ids import RESERVED_SITE_IDS, AgreementId, SiteId
+from shared.ids import RESERVED_SITE_IDS, AgreementId, Sha256, SiteId
 from shared.manifest import canonical_json
+from shared.modalities import Modality
 from shared.signed import Signed
 from shared.token import TokenKind
 
-PAGE = 100  # agreements, each with its terms three times over
+PAGE = 10  # agreements, each with its terms five times over where it is amended
+_ENDED = frozenset({State.TERMINATED, State.EXPIRED})
+_AMENDABLE = frozenset({State.EXECUTED, State.SUSPENDED, State.EXPIRED})
+_FARTHEST = timedelta(days=36525)  # a first or last day a century away is a slip
+
+
+class CheckedScope(Scope):
+    """A scope as it may be drafted; one that was signed is read as it is."""
+
+    modalities: tuple[Modality, ...] = Field(min_length=1)
 
 
 class Draft(Frozen):
@@ -43,10 +53,11 @@ class Draft(Frozen):
     reference: str  # the site's name, or the agreement's id
     curator: str
     modes: tuple[Mode, ...] = Field(min_length=1)
-    scope: Scope
+    scope: CheckedScope
     licence: Line
     ethics_reference: OptionalLine = ""
     earlier_site_ids: tuple[SiteId, ...] = ()
+    starts_at: Moment | None = None
     expires_at: Moment | None = None
 
 
@@ -61,14 +72,11 @@ class AgreementService:
     def draft(self, draft: Draft, *, actor: str) -> Agreement:
         """Write the terms for an invited site; a draft that nobody signed may be rewritten as the next version.
 
-        Raises `NotFound` for the site or the curator, `AgreementTransitionInvalid`, and `InvalidArgument` for an end
-        that is over, or an earlier SITEID that is another site's.
+        Raises `NotFound` for the site or the curator, `AgreementTransitionInvalid`, and `InvalidArgument` for days that
+        cannot be meant, or an earlier SITEID that is another site's.
         """
-        if draft.expires_at is not None and draft.expires_at <= self._now():
-            raise InvalidArgument(name="The last day", problem="it is over already")
         with self._store.begin() as work:
             agreement = named_agreement(work, draft.reference)
-            _reserve_earlier(work, draft.earlier_site_ids, agreement.site_name)
             terms = self._terms(work, draft, agreement)
             drafted = transition(
                 agreement,
@@ -80,14 +88,50 @@ class AgreementService:
             )
             return self._save(work, drafted, actor, "agreement drafted")
 
+    def amend(self, draft: Draft, *, reinstate: bool = False, actor: str) -> tuple[Agreement, IssuedToken | None]:
+        """Write the next version of an agreement that is or was in force; that one stays as it is until both signed.
+
+        With `reinstate`, of one that has ended; the site, whose certificate may be no good, signs it with the
+        invitation token. An amendment that was offered before is replaced, and its signature with it. Raises what
+        `draft` raises.
+        """
+        with self._store.begin() as work:
+            agreement, now, token = named_agreement(work, draft.reference), self._now(), None
+            state = state_at(agreement, now)
+            amendable = _ENDED if reinstate else _AMENDABLE
+            if agreement.execution is None or state not in amendable:
+                raise AgreementTransitionInvalid(state=state, wanted="reinstated" if reinstate else "amended")
+            terms = self._terms(work, draft, agreement)
+            amendment = Amendment(version=terms.version, terms=canonical_json(terms).decode())
+            offered = agreement.model_copy(update={"amendment": amendment, "changed_at": now})
+            if reinstate:
+                invited, kind = agreement.site_name, TokenKind.INVITATION
+                token = tokens.issue(work, self._identity, kind=kind, role=Role.SITE, subject=invited, now=now)
+            return self._save(work, offered, actor, "agreement amendment drafted"), token
+
+    def attach(self, reference: str, digest: Sha256, *, actor: str) -> Agreement:
+        """Note the SHA-256 of a document that the parties signed besides; the document itself is kept elsewhere.
+
+        Raises `NotFound`, and `AgreementTransitionInvalid` where the site has not signed yet.
+        """
+        with self._store.begin() as work:
+            agreement, now = named_agreement(work, reference), self._now()
+            if agreement.consent is None:
+                raise AgreementTransitionInvalid(state=state_at(agreement, now), wanted=State.SIGNED)
+            attached = agreement.model_copy(update={"attachment": digest, "changed_at": now})
+            return self._save(work, attached, actor, f"document attached, SHA-256 {digest}")
+
     def execute(self, reference: str, *, actor: str) -> tuple[Agreement, IssuedToken | None]:
         """Countersign what the site signed: issues the SITEID and a join token.
 
-        A suspended agreement is put in force again; it keeps its SITEID and there is no token. Raises `NotFound`,
-        `AgreementTransitionInvalid`, `SignatureInvalid`.
+        A signed amendment replaces the version before; its site keeps SITEID and certificate, and there is a token only
+        if it was terminated. A suspended agreement without one is put in force again. Raises `NotFound`,
+        `AgreementTransitionInvalid`, `AgreementNotBegun`.
         """
         with self._store.begin() as work:
             agreement = named_agreement(work, reference)
+            if agreement.amendment is not None and agreement.amendment.consent is not None:
+                return self._execute_amendment(work, agreement, actor)
             if state_at(agreement, self._now()) is State.SUSPENDED:
                 resumed = transition(agreement, State.EXECUTED, self._now())
                 return self._save(work, resumed, actor, "agreement resumed"), None
@@ -102,7 +146,7 @@ class AgreementService:
     def terminate(self, reference: str, *, actor: str) -> Agreement:
         """End an agreement for good; the site's certificates are revoked and its tokens cancelled with it."""
         with self._store.begin() as work:
-            terminated = transition(named_agreement(work, reference), State.TERMINATED, self._now())
+            terminated = transition(named_agreement(work, reference), State.TERMINATED, self._now(), amendment=None)
             site = site_of(work, terminated.site_name)
             work.cancel_tokens(Role.SITE, site.name, self._now())
             if site.site_id:
@@ -113,12 +157,12 @@ class AgreementService:
         """Agreements as they stand now, of sites named after `after`, at most `limit`; whether there are more."""
         with self._store.read() as reading:
             rows, more = read_page(lambda limit: reading.agreements(after=after, limit=limit), limit, PAGE)
-        return [self._as_of_now(agreement) for agreement in rows], more
+        return [as_of(agreement, self._now()) for agreement in rows], more
 
     def agreement(self, reference: str) -> Agreement:
         """One agreement as it stands now; raises `NotFound`."""
         with self._store.read() as reading:
-            return self._as_of_now(named_agreement(reading, reference))
+            return as_of(named_agreement(reading, reference), self._now())
 
     def site_ids(self, *agreements: Agreement) -> dict[str, SiteId]:
         """SITEIDs by site name, of the agreements' sites that have one."""
@@ -126,22 +170,26 @@ class AgreementService:
             sites = [site_of(reading, agreement.site_name) for agreement in agreements]
         return {site.name: site.site_id for site in sites if site.site_id}
 
-    def _terms(self, reading: Reading, draft: Draft, agreement: Agreement) -> AgreementTerms:
+    def _terms(self, work: Work, draft: Draft, agreement: Agreement) -> AgreementTerms:
+        _check_days(draft, self._now())
+        _reserve_earlier(work, draft.earlier_site_ids, agreement.site_name)
+        latest = agreement if agreement.amendment is None else agreement.amendment
         return AgreementTerms(
             id=agreement.id,
-            version=agreement.version + 1,
+            version=latest.version + 1,
             federation=self._identity.federation,
             site_name=agreement.site_name,
             text_sha256=text_digest(agreement_text()),
             scope=draft.scope,
             modes=tuple(sorted(set(draft.modes))),
-            curator=_curator_keys(reading, draft.curator),
+            curator=_curator_keys(work, draft.curator),
             coordinator_fingerprint=self._identity.signing_key.fingerprint,
             licence=draft.licence,
             protocol=self._identity.protocol,
             protocol_digest=self._identity.protocol_digest,
             ethics_reference=draft.ethics_reference,
             earlier_site_ids=draft.earlier_site_ids,
+            starts_at=draft.starts_at,
             expires_at=draft.expires_at,
         )
 
@@ -150,6 +198,34 @@ class AgreementService:
         site = site_of(work, agreement.site_name)
         executed = transition(agreement, State.EXECUTED, now)
         site_id = site.site_id or new_site_id(work)
+        work.put_site(site.model_copy(update={"site_id": site_id}))
+        token = tokens.issue(work, self._identity, kind=TokenKind.JOIN, role=Role.SITE, subject=site.name, now=now)
+        countersigned = self._countersigned(executed, site_id, now)
+        return self._save(work, countersigned, actor, f"agreement executed for site {site_id}"), token
+
+    def _execute_amendment(self, work: Work, before: Agreement, actor: str) -> tuple[Agreement, IssuedToken | None]:
+        now, token = self._now(), None
+        site = site_of(work, before.site_name)
+        site_id, terms = site.site_id, before.terms
+        if site_id is None or terms is None or before.execution is None:
+            raise AgreementTransitionInvalid(state=before.state, wanted=State.EXECUTED)
+        countersigned = self._countersigned(amended(before, now), site_id, now)
+        work.add_agreement_version(
+            AgreementVersion(
+                agreement=before.id,
+                version=before.version,
+                terms=terms,
+                consent=_consent(before),
+                execution=before.execution,
+                attachment=before.attachment,
+            )
+        )
+        if before.state is State.TERMINATED:  # its certificates were revoked
+            token = tokens.issue(work, self._identity, kind=TokenKind.JOIN, role=Role.SITE, subject=site.name, now=now)
+        action = f"version {countersigned.version} executed for site {site_id}"
+        return self._save(work, countersigned, actor, action), token
+
+    def _countersigned(self, agreement: Agreement, site_id: SiteId, now: datetime) -> Agreement:
         execution = Execution(
             agreement=agreement.id,
             version=agreement.version,
@@ -157,18 +233,12 @@ class AgreementService:
             site_id=site_id,
             executed_at=now,
         )
-        executed = executed.model_copy(update={"execution": Signed.by(self._identity.signing_key, execution)})
-        work.put_site(site.model_copy(update={"site_id": site_id}))
-        token = tokens.issue(work, self._identity, kind=TokenKind.JOIN, role=Role.SITE, subject=site.name, now=now)
-        return self._save(work, executed, actor, f"agreement executed for site {site_id}"), token
+        return agreement.model_copy(update={"execution": Signed.by(self._identity.signing_key, execution)})
 
     def _save(self, work: Work, agreement: Agreement, actor: str, action: str) -> Agreement:
         work.put_agreement(agreement)
         work.append_event(at=agreement.changed_at, actor=actor, action=action, about=agreement.id)
         return agreement
-
-    def _as_of_now(self, agreement: Agreement) -> Agreement:
-        return agreement.model_copy(update={"state": state_at(agreement, self._now())})
 
 
 def new_site_id(work: Work) -> SiteId:
@@ -177,6 +247,18 @@ def new_site_id(work: Work) -> SiteId:
         drawn = SiteId.random()
         if drawn not in RESERVED_SITE_IDS and work.reserve_site_id(drawn):
             return drawn
+
+
+def _check_days(draft: Draft, now: datetime) -> None:
+    """Raise `InvalidArgument` for a first or last day that cannot be meant."""
+    first, last = draft.starts_at, draft.expires_at
+    for name, day in (("The first day", first), ("The last day", last)):
+        if day is not None and abs(day - now) > _FARTHEST:
+            raise InvalidArgument(name=name, problem="it is more than a hundred years away")
+    if last is not None and last <= now:
+        raise InvalidArgument(name="The last day", problem="it is over already")
+    if first is not None and last is not None and first >= last:
+        raise InvalidArgument(name="The first day", problem="it is not before the last day")
 
 
 def _reserve_earlier(work: Work, site_ids: Sequence[SiteId], site_name: str) -> None:

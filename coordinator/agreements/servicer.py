@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 import grpc
 from pydantic import ValidationError
 
-from coordinator.agreements.service import AgreementService, Draft
+from coordinator.agreements.service import AgreementService, CheckedScope, Draft
 from coordinator.agreements.text import agreement_text
 from coordinator.trust.interceptor import peer_of
-from shared.agreement import Mode, Scope, State
+from shared.agreement import Mode, State
 from shared.errors import InvalidArgument
-from shared.ids import SiteId
+from shared.ids import Sha256, SiteId
 from shared.proto.ricord.v1 import agreement_pb2 as pb
 from shared.proto.ricord.v1.agreement_pb2_grpc import AgreementServiceServicer
 from shared.wire import from_timestamp, to_signed, to_timestamp
@@ -32,6 +32,25 @@ class AgreementServicer(AgreementServiceServicer):
         """Write terms."""
         drafted = self._service.draft(_draft(request), actor=peer_of(context).uri)
         return pb.DraftAgreementResponse(agreement=self._message(drafted))
+
+    def AmendAgreement(
+        self, request: pb.AmendAgreementRequest, context: grpc.ServicerContext
+    ) -> pb.AmendAgreementResponse:
+        """Write the next version."""
+        draft, actor = _draft(request.draft), peer_of(context).uri
+        amended, issued = self._service.amend(draft, reinstate=request.reinstate, actor=actor)
+        return pb.AmendAgreementResponse(
+            agreement=self._message(amended),
+            token=issued.token.text if issued else "",
+            token_expires_at=to_timestamp(issued.expires_at) if issued else None,
+        )
+
+    def AttachDocument(
+        self, request: pb.AttachDocumentRequest, context: grpc.ServicerContext
+    ) -> pb.AttachDocumentResponse:
+        """Note a digest."""
+        attached = self._service.attach(request.reference, Sha256(request.sha256), actor=peer_of(context).uri)
+        return pb.AttachDocumentResponse(agreement=self._message(attached))
 
     def ListAgreements(
         self, request: pb.ListAgreementsRequest, context: grpc.ServicerContext
@@ -80,6 +99,7 @@ class AgreementServicer(AgreementServiceServicer):
 
 def agreement_message(agreement: "Agreement", site_ids: Mapping[str, SiteId]) -> pb.Agreement:
     """An agreement as a message."""
+    amendment = agreement.amendment
     return pb.Agreement(
         id=agreement.id,
         site_name=agreement.site_name,
@@ -90,6 +110,9 @@ def agreement_message(agreement: "Agreement", site_ids: Mapping[str, SiteId]) ->
         consent=to_signed(agreement.consent) if agreement.consent else None,
         execution=to_signed(agreement.execution) if agreement.execution else None,
         changed_at=to_timestamp(agreement.changed_at),
+        amendment_terms=amendment.terms.encode() if amendment else b"",
+        amendment_consent=to_signed(amendment.consent) if amendment and amendment.consent else None,
+        attachment=agreement.attachment or "",
     )
 
 
@@ -104,15 +127,28 @@ def _draft(request: pb.DraftAgreementRequest) -> Draft:
             reference=request.site_name,
             curator=request.curator,
             modes=tuple(_mode(name) for name in request.modes),
-            scope=Scope(description=request.scope, modalities=tuple(request.modalities)),
+            scope=CheckedScope(
+                description=request.scope,
+                modalities=tuple(request.modalities),
+                studies=request.studies or None,
+                data_elements=tuple(request.data_elements),
+                locations=tuple(request.locations),
+            ),
             licence=request.licence,
             ethics_reference=request.ethics_reference,
             earlier_site_ids=tuple(SiteId(site_id) for site_id in request.earlier_site_ids),
+            starts_at=from_timestamp(request.starts_at) if request.HasField("starts_at") else None,
             expires_at=from_timestamp(request.expires_at) if request.HasField("expires_at") else None,
         )
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        raise InvalidArgument(name=str(first["loc"][0]), problem=first["msg"][:1].lower() + first["msg"][1:]) from None
+        raise named(error) from None
+
+
+def named(error: ValidationError) -> InvalidArgument:
+    """The first thing that is wrong with a request, as a sentence."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    problem = first["msg"].removeprefix("Value error, ")
+    return InvalidArgument(name=str(first["loc"][0]), problem=problem[:1].lower() + problem[1:])
 
 
 def _mode(name: str) -> Mode:

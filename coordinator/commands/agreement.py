@@ -1,18 +1,22 @@
-"""`agreement`: drafted, countersigned, suspended, ended."""
+"""`agreement`: drafted, countersigned, amended, suspended, ended."""
 
-from typing import Annotated
+import hashlib
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
-from google.protobuf.timestamp_pb2 import Timestamp
 
+from coordinator.commands import drafting
 from coordinator.commands.operator_channel import operator_channel
-from coordinator.commands.output import AsJson, end_of, every_page, home_of, moment, plain, show_all
-from shared.agreement import AgreementTerms, Consent, terms_sentences
-from shared.errors import InvalidArgument, next_step
+from coordinator.commands.output import AsJson, every_page, home_of, moment, plain, show_all
+from shared.agreement import AgreementTerms, Consent
+from shared.agreement_page import terms_page
+from shared.errors import AgreementNotExecuted, InvalidArgument, SourceMissing, next_step
 from shared.proto.ricord.v1 import agreement_pb2 as pb
 from shared.proto.ricord.v1.agreement_pb2_grpc import AgreementServiceStub
+from shared.proto.ricord.v1.signed_pb2 import SignedDocument
 from shared.terminal import make_app, print_json, print_line
-from shared.wire import UNARY_SECONDS, from_signed, to_timestamp
+from shared.wire import UNARY_SECONDS, from_signed
 
 agreement = make_app("Agreements with hospitals: drafted here, signed there, executed here.")
 
@@ -25,31 +29,125 @@ def draft(
     site_name: Annotated[str, typer.Argument(help="An invited site's name, or its agreement's id.")],
     *,
     curator: Annotated[str, typer.Option(help="The enrolled curator the site will seal to.")],
-    modes: Annotated[str, typer.Option(help="Ways of taking part, comma-separated.")] = "submit",
-    scope: Annotated[str, typer.Option(help="Exhibit A: locations, numbers, data elements, in general words.")] = (
-        "Chest imaging for suspected COVID-19 with supporting clinical data"
-    ),
-    modalities: Annotated[str, typer.Option(help="Comma-separated.")] = "CT,CR,DX",
-    licence: Annotated[str, typer.Option(help="Of what is published.")] = "CC BY-NC 4.0",
-    ethics_reference: Annotated[str, typer.Option(help="Of the hospital's ethics committee.")] = "",
-    earlier_site_ids: Annotated[str, typer.Option(help="SITEIDs of earlier contributions, comma-separated.")] = "",
-    expires: Annotated[str, typer.Option(help="Last day, or the moment of its end, ISO 8601; empty: none.")] = "",
+    modes: drafting.Modes = "submit",
+    scope: drafting.ScopeText = "Chest imaging for suspected COVID-19 with supporting clinical data",
+    scope_file: drafting.ScopeFile = None,
+    modalities: drafting.Modalities = "CT,CR,DX",
+    studies: drafting.Studies = None,
+    data_elements: drafting.DataElements = None,
+    locations: drafting.Locations = None,
+    licence: drafting.Licence = "CC BY-NC 4.0",
+    ethics_reference: drafting.EthicsReference = None,
+    earlier_site_ids: drafting.EarlierSiteIds = None,
+    starts: drafting.Starts = None,
+    expires: drafting.Expires = None,
     as_json: AsJson = False,
 ) -> None:
     """Write the terms for an invited site. A draft that was not signed may be written again."""
-    request = pb.DraftAgreementRequest(
-        site_name=site_name,
+    request = drafting.fill(
+        pb.DraftAgreementRequest(site_name=site_name),
         curator=curator,
-        modes=_split(modes),
+        modes=modes,
         scope=scope,
-        modalities=_split(modalities),
+        scope_file=scope_file,
+        modalities=modalities,
+        studies=studies,
+        data_elements=data_elements,
+        locations=locations,
         licence=licence,
         ethics_reference=ethics_reference,
-        earlier_site_ids=_split(earlier_site_ids),
-        expires_at=_end_timestamp(expires),
+        earlier_site_ids=earlier_site_ids,
+        starts=starts,
+        expires=expires,
     )
     with operator_channel(home_of(context)) as channel:
         answer = AgreementServiceStub(channel).DraftAgreement(request, timeout=UNARY_SECONDS)
+    _show(answer.agreement, as_json=as_json)
+
+
+@agreement.command()
+def amend(
+    context: typer.Context,
+    reference: Reference,
+    *,
+    curator: drafting.Curator = None,
+    modes: drafting.Modes = None,
+    scope: drafting.ScopeText = None,
+    scope_file: drafting.ScopeFile = None,
+    modalities: drafting.Modalities = None,
+    studies: drafting.Studies = None,
+    data_elements: drafting.DataElements = None,
+    locations: drafting.Locations = None,
+    licence: drafting.Licence = None,
+    ethics_reference: drafting.EthicsReference = None,
+    earlier_site_ids: drafting.EarlierSiteIds = None,
+    starts: drafting.Starts = None,
+    expires: drafting.Expires = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the next version, changed in what is given. The one in force stays so until both sides have signed."""
+    _amend(
+        context,
+        reference,
+        as_json=as_json,
+        curator=curator,
+        modes=modes,
+        scope=scope,
+        scope_file=scope_file,
+        modalities=modalities,
+        studies=studies,
+        data_elements=data_elements,
+        locations=locations,
+        licence=licence,
+        ethics_reference=ethics_reference,
+        earlier_site_ids=earlier_site_ids,
+        starts=starts,
+        expires=expires,
+    )
+
+
+@agreement.command()
+def renew(
+    context: typer.Context,
+    reference: Reference,
+    expires: Annotated[str, typer.Option(help="The new last day; empty: none.")],
+    as_json: AsJson = False,
+) -> None:
+    """Write the next version with another last day, also of an agreement whose last day is over."""
+    _amend(context, reference, as_json=as_json, expires=expires)
+
+
+@agreement.command()
+def reinstate(
+    context: typer.Context,
+    reference: Reference,
+    expires: Annotated[str, typer.Option(help="The new last day; empty: none.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Offer a terminated or expired agreement again, as its next version; prints the token to read and sign it with.
+
+    The site keeps its SITEID and its key.
+    """
+    _amend(context, reference, as_json=as_json, is_reinstated=True, expires=expires)
+
+
+@agreement.command()
+def attach(
+    context: typer.Context,
+    reference: Reference,
+    file: Annotated[Path, typer.Argument(help="A PDF that the parties signed; it stays where it is.")],
+    as_json: AsJson = False,
+) -> None:
+    """Note the SHA-256 of a signed PDF with the agreement and in the audit log; the file itself is not sent."""
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise SourceMissing(source=str(file)) from error
+    if not data.startswith(b"%PDF-"):
+        raise InvalidArgument(name="The file", problem="it is no PDF")
+    request = pb.AttachDocumentRequest(reference=reference, sha256=hashlib.sha256(data).hexdigest())
+    with operator_channel(home_of(context)) as channel:
+        answer = AgreementServiceStub(channel).AttachDocument(request, timeout=UNARY_SECONDS)
     _show(answer.agreement, as_json=as_json)
 
 
@@ -79,7 +177,10 @@ def show_agreement(context: typer.Context, reference: Reference, as_json: AsJson
 
 @agreement.command()
 def execute(context: typer.Context, reference: Reference, as_json: AsJson = False) -> None:
-    """Countersign what the site signed: issues its SITEID and prints its join token. Resumes a suspended one."""
+    """Countersign what the site signed: issues its SITEID and prints its join token, or puts its next version in force.
+
+    Without a signed next version a suspended agreement is put in force again.
+    """
     with operator_channel(home_of(context)) as channel:
         request = pb.ExecuteAgreementRequest(reference=reference)
         answer = AgreementServiceStub(channel).ExecuteAgreement(request, timeout=UNARY_SECONDS)
@@ -103,36 +204,56 @@ def suspend(context: typer.Context, reference: Reference, as_json: AsJson = Fals
 
 @agreement.command()
 def terminate(context: typer.Context, reference: Reference, as_json: AsJson = False) -> None:
-    """End an agreement for good and revoke the site's certificates."""
+    """End an agreement and revoke the site's certificates; only a new version that both sign puts it in force again."""
     with operator_channel(home_of(context)) as channel:
         request = pb.TerminateAgreementRequest(reference=reference)
         answer = AgreementServiceStub(channel).TerminateAgreement(request, timeout=UNARY_SECONDS)
     _show(answer.agreement, as_json=as_json)
 
 
+def _amend(
+    context: typer.Context, reference: str, *, as_json: bool, is_reinstated: bool = False, **changes: Any
+) -> None:
+    """Draft the version after the one offered, or else in force, with `changes`."""
+    with operator_channel(home_of(context)) as channel:
+        stub = AgreementServiceStub(channel)
+        before = stub.GetAgreement(pb.GetAgreementRequest(reference=reference), timeout=UNARY_SECONDS).agreement
+        terms = before.amendment_terms or before.terms
+        if not terms:
+            raise AgreementNotExecuted(state=plain(before)["state"])
+        draft = drafting.fill(drafting.draft_of(AgreementTerms.model_validate_json(terms)), **changes)
+        request = pb.AmendAgreementRequest(draft=draft, reinstate=is_reinstated)
+        answer = stub.AmendAgreement(request, timeout=UNARY_SECONDS)
+    if as_json:
+        print_json(plain(answer))
+        return
+    _show(answer.agreement, as_json=False)
+    if answer.token:
+        print_line(f"Send it this invitation token; it works once, until {moment(answer.token_expires_at)}:")
+        print_line(answer.token)
+
+
 def _show(message: pb.Agreement, *, as_json: bool) -> None:
-    """An agreement: for a person who must do what next, the terms as sentences, and who signed."""
+    """An agreement: for a person who must do what next, the terms as a page, and who signed."""
     values = plain(message)
     if as_json:
         print_json(values)
         return
     site = f"{message.site_name}, SITEID {message.site_id}" if message.site_id else message.site_name
     print_line(f"The agreement with {site} is {values['state']}. Next: {next_step(values['state'])}.")
-    for sentence in terms_sentences(AgreementTerms.model_validate_json(message.terms)) if message.terms else ():
-        print_line(sentence)
-    if message.HasField("consent"):
-        consent = from_signed(message.consent).unsafe_parsed(Consent, what="the agreement")
+    _show_version(message.terms, message.consent if message.HasField("consent") else None)
+    if message.attachment:
+        print_line(f"A signed document is attached, SHA-256 {message.attachment}.")
+    if message.amendment_terms:
+        is_signed = message.HasField("amendment_consent")
+        following = next_step("signed" if is_signed else "drafted")
+        print_line(f"Its next version is {'signed' if is_signed else 'drafted'}. Next: {following}.")
+        _show_version(message.amendment_terms, message.amendment_consent if is_signed else None)
+
+
+def _show_version(terms: bytes, signed: SignedDocument | None) -> None:
+    if terms:
+        print_line(terms_page(AgreementTerms.model_validate_json(terms)))
+    if signed is not None:
+        consent = from_signed(signed).unsafe_parsed(Consent, what="the agreement")
         print_line(f"{consent.signatory} signed on {consent.signed_at:%Y-%m-%d} with the key {consent.fingerprint}.")
-
-
-def _split(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _end_timestamp(text: str) -> Timestamp | None:
-    if not text:
-        return None
-    try:
-        return to_timestamp(end_of(text))
-    except (ValueError, OverflowError) as error:
-        raise InvalidArgument(name="--expires", problem="it is no day or moment in ISO 8601") from error

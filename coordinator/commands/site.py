@@ -1,20 +1,61 @@
-"""`site`: which hospitals are in."""
+"""`site`: which hospitals are interested, invited and in."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from coordinator.commands.operator_channel import operator_channel
-from coordinator.commands.output import AsJson, every_page, home_of, plain, show, show_fields, show_values
+from coordinator.commands.output import AsJson, every_page, home_of, moment, plain, show, show_fields, show_values
+from coordinator.commands.survey_file import read_survey
 from shared.counts import counted
 from shared.proto.ricord.v1 import site_pb2 as pb
 from shared.proto.ricord.v1.site_pb2_grpc import SiteServiceStub
-from shared.terminal import make_app, print_json
+from shared.terminal import make_app, print_json, print_line
 from shared.wire import UNARY_SECONDS
 
-site = make_app("Hospitals: invited, enrolled, revoked.")
+site = make_app("Hospitals: interested, invited, enrolled, revoked.")
+survey = make_app("Answers to the open call.")
+site.add_typer(survey, name="survey")
 
 _COLUMNS = ("name", "site_id", "state", "contact", "enrolled_at", "certificate_ends_at")
+
+
+@survey.command("import")
+def import_survey(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="CSV in UTF-8 with the columns of `--help`; lists have semicolons.")],
+    as_json: AsJson = False,
+) -> None:
+    """Record the hospitals that answered the open call; all rows of the file, or none where one is wrong.
+
+    Columns: name, country (two letters), modalities, studies (about how many), modes, clinical_data (yes or no), ethics
+    (approved, exempt, applied or none). Nothing of a person belongs into it.
+    """
+    request = pb.ImportSurveyRequest(answers=read_survey(file))
+    with operator_channel(home_of(context)) as channel:
+        answer = SiteServiceStub(channel).ImportSurvey(request, timeout=UNARY_SECONDS)
+    if as_json:
+        print_json(plain(answer))
+    else:
+        print_line(f"{answer.recorded} hospitals are new, {answer.replaced} answers were replaced.")
+
+
+@site.command()
+def invite(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="The hospital's name, as it will stand in the agreement.")],
+    as_json: AsJson = False,
+) -> None:
+    """Record a hospital, unless it is interested already, and print the invitation token to send it."""
+    with operator_channel(home_of(context)) as channel:
+        answer = SiteServiceStub(channel).InviteSite(pb.InviteSiteRequest(site_name=name), timeout=UNARY_SECONDS)
+    if as_json:
+        print_json(plain(answer))
+    else:
+        state, ends = plain(answer.site)["state"], moment(answer.expires_at)
+        print_line(f"{answer.site.name} is {state}. Send it this token; it works once, until {ends}:")
+        print_line(answer.token)
 
 
 @site.command("list")

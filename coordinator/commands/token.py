@@ -15,23 +15,6 @@ token = make_app("Tokens that let a hospital or a person in. Each works once and
 
 
 @token.command()
-def invite(
-    context: typer.Context,
-    site_name: Annotated[str, typer.Option(help="The hospital's name, as it will stand in the agreement.")],
-    as_json: AsJson = False,
-) -> None:
-    """Record a hospital and print the invitation token to send it."""
-    with operator_channel(home_of(context)) as channel:
-        answer = SiteServiceStub(channel).InviteSite(pb.InviteSiteRequest(site_name=site_name), timeout=UNARY_SECONDS)
-    if as_json:
-        print_json(plain(answer))
-    else:
-        state, ends = plain(answer.site)["state"], moment(answer.expires_at)
-        print_line(f"{answer.site.name} is {state}. Send it this token; it works once, until {ends}:")
-        print_line(answer.token)
-
-
-@token.command()
 def curator(
     context: typer.Context,
     name: Annotated[str, typer.Option(help="The curator's short name, without spaces.")],

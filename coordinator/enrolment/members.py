@@ -1,6 +1,7 @@
-"""What coordinators do with sites and people: invite, let join again, look up, revoke."""
+"""What coordinators do with sites and people: record who is interested, invite, let join again, look up, revoke."""
 
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -9,20 +10,22 @@ from coordinator.agreements.lookup import agreement_of, named_site, site_of
 from coordinator.agreements.service import new_agreement
 from coordinator.home.identity import Clock, Identity, utc_now
 from coordinator.presence.service import Contact, contact_of
-from coordinator.store.interface import Reading, Store
+from coordinator.store.interface import Reading, Store, Work
 from coordinator.store.paging import read_page
-from coordinator.store.records import Site
+from coordinator.store.records import Agreement, Site
 from coordinator.trust import tokens
 from coordinator.trust.tokens import IssuedToken
 from shared.agreement import State
 from shared.crypto.pki import Role, parse_spiffe
 from shared.errors import AgreementTransitionInvalid, InvalidArgument, InvalidIdentifier, NotFound
 from shared.frozen import Frozen
+from shared.survey import SurveyAnswer
 from shared.token import TokenKind
 
 PAGE = 500  # sites
 _LONGEST_NAME = 100
 _INVITABLE = frozenset({State.INTERESTED, State.INVITED, State.DRAFTED})  # a lost token is replaced
+_ENDED = frozenset({State.TERMINATED, State.EXPIRED})
 
 
 class SiteView(Frozen):
@@ -32,6 +35,13 @@ class SiteView(Frozen):
     state: State
     certificate_ends_at: datetime | None
     contact: Contact | None
+
+
+class Imported(NamedTuple):
+    """How many hospitals were recorded for the first time, and how many answers were replaced."""
+
+    recorded: int
+    replaced: int
 
 
 class Revoked(NamedTuple):
@@ -49,26 +59,42 @@ class MemberService:
         self._identity = identity
         self._now = clock
 
+    def import_survey(self, answers: Sequence[tuple[str, SurveyAnswer]], *, actor: str) -> Imported:
+        """Record what hospitals, by name, answered to the open call: every answer or none.
+
+        A hospital that was not known is interested from now on. Raises `InvalidArgument`, naming the answer, for a name
+        that `invite` would not accept, or that stands there twice.
+        """
+        now = self._now()
+        with self._store.begin() as work:
+            names, recorded, seen = _known_names(work), 0, set[str]()
+            for number, (text, answer) in enumerate(answers, start=1):
+                try:
+                    name = _checked_name(text, names)
+                except InvalidArgument as error:
+                    raise InvalidArgument(name=f"Answer {number}", problem=error.fields["problem"]) from error
+                if name in seen:
+                    raise InvalidArgument(name=f"Answer {number}", problem=f"`{name}` answers twice")
+                seen.add(name)
+                names[_folded(name)] = name
+                site = work.site(name)
+                recorded += site is None
+                work.put_site((site or self._record(work, name, now)).model_copy(update={"survey": answer}))
+            work.append_event(at=now, actor=actor, action="survey imported", about=f"{len(answers)} answers")
+            return Imported(recorded, len(answers) - recorded)
+
     def invite(self, site_name: str, *, actor: str) -> tuple[SiteView, IssuedToken]:
         """Record a site, or an invited one again, and issue its invitation token.
 
-        Raises `InvalidArgument` for a name that is empty, too long, or a number that could pass for a SITEID;
-        `AgreementTransitionInvalid` when the site's agreement is past its draft.
+        One whose agreement ended before it was ever in force begins anew; with another that ended, the token lets it
+        sign the next version. Raises `InvalidArgument` for a name that is empty, too long, a number that could pass for
+        a SITEID, or but for its case another site's; `AgreementTransitionInvalid` for a site that has signed.
         """
-        name, now = _checked_name(site_name), self._now()
+        now = self._now()
         with self._store.begin() as work:
-            site = work.site(name)
-            if site is None:
-                agreement = new_agreement(name, now)
-                site = Site(name=name, agreement=agreement.id, recorded_at=now)
-                work.put_site(site)
-            else:
-                agreement = agreement_of(work, name)
-            if agreement.state not in _INVITABLE:
-                raise AgreementTransitionInvalid(state=agreement.state, wanted=State.INVITED)
-            if agreement.state is State.INTERESTED:
-                agreement = transition(agreement, State.INVITED, now)
-            work.put_agreement(agreement)
+            name = _checked_name(site_name, _known_names(work))
+            site = work.site(name) or self._record(work, name, now)
+            work.put_agreement(_invited(agreement_of(work, name), now))
             token = tokens.issue(work, self._identity, kind=TokenKind.INVITATION, role=Role.SITE, subject=name, now=now)
             work.append_event(at=now, actor=actor, action="site invited", about=name)
             return self._view(work, site), token
@@ -122,6 +148,14 @@ class MemberService:
             work.append_event(at=now, actor=actor, action=action, about=f"{role}/{name}")
             return revoked
 
+    def _record(self, work: Work, name: str, now: datetime) -> Site:
+        """A site that showed interest, with its agreement."""
+        agreement = new_agreement(name, now)
+        work.put_agreement(agreement)
+        site = Site(name=name, agreement=agreement.id, recorded_at=now)
+        work.put_site(site)
+        return site
+
     def _view(self, reading: Reading, site: Site) -> SiteView:
         certificates = reading.certificates(Role.SITE, site.site_id) if site.site_id else ()
         ends = [certificate.ends_at for certificate in certificates if certificate.revoked_at is None]
@@ -130,13 +164,36 @@ class MemberService:
         return SiteView(site=site, state=state, certificate_ends_at=ends[0] if ends else None, contact=contact)
 
 
-def _checked_name(name: str) -> str:
-    name = " ".join(name.split())
+def _invited(agreement: Agreement, now: datetime) -> Agreement:
+    state = state_at(agreement, now)
+    if state is State.INTERESTED:
+        return transition(agreement, State.INVITED, now)
+    if state in _ENDED and agreement.execution is None:
+        return transition(agreement, State.INVITED, now, terms=None, consent=None, expires_at=None, attachment=None)
+    if state not in _INVITABLE | _ENDED:
+        raise AgreementTransitionInvalid(state=state, wanted=State.INVITED)
+    return agreement
+
+
+def _known_names(reading: Reading) -> dict[str, str]:
+    """The name of every site, by what it is without regard to case."""
+    return {_folded(site.name): site.name for site in reading.sites()}
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFKC", name).casefold()
+
+
+def _checked_name(name: str, known: Mapping[str, str]) -> str:
+    """The name without needless spaces; `known` are those of other sites, as `_known_names` gives them."""
+    name = unicodedata.normalize("NFC", " ".join(name.split()))
     if not name or len(name) > _LONGEST_NAME or name.isdigit() or not name.isprintable():
         raise InvalidArgument(
             name="The site's name",
             problem=f"it needs 1 to {_LONGEST_NAME} printable characters, and one that is no digit",
         )
+    if (spelling := known.get(_folded(name), name)) != name:
+        raise InvalidArgument(name="The site's name", problem=f"there is a hospital `{spelling}`; write it like that")
     return name
 
 

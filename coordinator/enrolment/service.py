@@ -3,7 +3,7 @@
 import hashlib
 from datetime import timedelta
 
-from coordinator.agreements.lifecycle import in_force, terms_of, transition
+from coordinator.agreements.lifecycle import Act, as_of, check_permitted, in_force, to_sign, transition
 from coordinator.agreements.lookup import agreement_of, site_of
 from coordinator.agreements.text import agreement_text
 from coordinator.home.identity import Clock, Identity, utc_now
@@ -47,34 +47,57 @@ class EnrolmentService:
     def read_agreement(self, secret: str) -> tuple[AgreementTerms, str]:
         """Terms and text for the bearer of an invitation token.
 
-        Raises `TokenInvalid`, `TokenUsed`, `TokenExpired`; `AgreementNotExecuted` while there is no draft.
+        Raises `TokenInvalid`, `TokenUsed`, `TokenExpired`; `AgreementNotExecuted` while there is nothing to sign.
         """
         with self._store.read() as reading:
             row = tokens.check(reading, secret, kind=TokenKind.INVITATION, now=self._now())
-            return terms_of(agreement_of(reading, row.subject)), agreement_text()
+            return to_sign(agreement_of(reading, row.subject), self._now()), agreement_text()
+
+    def read_amendment(self, site_id: SiteId) -> tuple[AgreementTerms, str]:
+        """Terms and text for an enrolled site; raises `AgreementNotExecuted` while there is nothing to sign."""
+        with self._store.read() as reading:
+            return to_sign(agreement_of(reading, site_id), self._now()), agreement_text()
 
     def sign_agreement(self, secret: str, signed: Signed, verify_key: str) -> Agreement:
         """Record the site's consent and register its key; uses up the invitation token.
 
         Raises what `read_agreement` raises, `SignatureInvalid`, and `AgreementTextChanged` when the signed terms are
-        not the drafted ones.
+        not the ones offered.
         """
         key = VerifyKey.parse(verify_key)
-        consent = signed.verified(key, Consent, what="the agreement")
         with self._store.begin() as work:
             row = tokens.use(work, secret, kind=TokenKind.INVITATION, now=self._now())
-            agreement = agreement_of(work, row.subject)
-            if consent.terms != terms_of(agreement):
-                raise AgreementTextChanged
-            if consent.fingerprint != key.fingerprint:
-                raise SignatureInvalid("the consent names another key", what="the agreement")
-            agreement = transition(agreement, State.SIGNED, self._now(), consent=signed)
-            work.put_agreement(agreement)
-            work.put_site(site_of(work, row.subject).model_copy(update={"verify_key": key.text}))
-            work.append_event(
-                at=self._now(), actor=f"site {row.subject}", action="agreement signed", about=agreement.id
-            )
-            return agreement
+            site = site_of(work, row.subject)
+            work.put_site(site.model_copy(update={"verify_key": key.text}))
+            return self._sign(work, site, key, signed)
+
+    def sign_amendment(self, site_id: SiteId, signed: Signed) -> Agreement:
+        """Record an enrolled site's consent to the next version, signed with the key that it registered.
+
+        Raises `AgreementNotExecuted`, `SignatureInvalid`, `AgreementTextChanged`.
+        """
+        with self._store.begin() as work:
+            key = VerifyKey.parse(registered_key(work, Role.SITE, site_id))
+            return self._sign(work, site_of(work, site_id), key, signed)
+
+    def _sign(self, work: Work, site: Site, key: VerifyKey, signed: Signed) -> Agreement:
+        """`site` is as it was before: one whose agreement was in force keeps the key that curators know."""
+        consent, now = signed.verified(key, Consent, what="the agreement"), self._now()
+        agreement = agreement_of(work, site.name)
+        if consent.terms != to_sign(agreement, now):
+            raise AgreementTextChanged
+        if consent.fingerprint != key.fingerprint:
+            raise SignatureInvalid("the consent names another key", what="the agreement")
+        if agreement.amendment is None:
+            agreement = transition(agreement, State.SIGNED, now, consent=signed)
+        elif site.verify_key != key.text:
+            raise SignatureInvalid("not the key that signed the version before", what="the agreement")
+        else:
+            amendment = agreement.amendment.model_copy(update={"consent": signed})
+            agreement = agreement.model_copy(update={"amendment": amendment, "changed_at": now})
+        work.put_agreement(agreement)
+        work.append_event(at=now, actor=f"site {site.name}", action="agreement signed", about=agreement.id)
+        return agreement
 
     def enrol(self, secret: str, csr: bytes, signed: Signed, verify_key: str) -> NewMember:
         """Exchange a join token and a certificate request for a certificate.
@@ -99,11 +122,13 @@ class EnrolmentService:
         """A new certificate (PEM) for the member that presents the one with `serial`.
 
         The presented one is checked in this transaction, so that a renewal cannot outrun a revocation. Raises
-        `NotFound`, `SignatureInvalid`, `CertificateForeign`, `CertificateExpired`, and `InvalidArgument`, also for
-        more renewals in a day than a member needs.
+        `NotFound`, `SignatureInvalid`, `AgreementNotExecuted`, `CertificateForeign`, `CertificateExpired`, and
+        `InvalidArgument`, also for more renewals in a day than a member needs.
         """
         with self._store.begin() as work:
             check_certificate_row(work, serial, role=role, name=name, now=self._now())
+            if role is Role.SITE:
+                check_permitted(agreement_of(work, name), Act.RENEW, self._now())
             self._check_pace(work, role, name)
             key = VerifyKey.parse(registered_key(work, role, name))
             _checked(signed, key, csr, token=None)
@@ -117,9 +142,9 @@ class EnrolmentService:
             return certificate
 
     def membership(self, role: Role, name: str) -> Agreement | None:
-        """The agreement of a site; `None` for a person."""
+        """The agreement of a site as it stands now; `None` for a person."""
         with self._store.read() as reading:
-            return agreement_of(reading, name) if role is Role.SITE else None
+            return as_of(agreement_of(reading, name), self._now()) if role is Role.SITE else None
 
     def _enrol_site(self, work: Work, row: TokenRow, csr: bytes, key: VerifyKey) -> NewMember:
         site = site_of(work, row.subject)

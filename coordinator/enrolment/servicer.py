@@ -3,8 +3,9 @@
 from typing import TYPE_CHECKING
 
 import grpc
+from pydantic import ValidationError
 
-from coordinator.agreements.servicer import agreement_message, state_message
+from coordinator.agreements.servicer import agreement_message, named, state_message
 from coordinator.enrolment.members import MemberService, SiteView
 from coordinator.enrolment.service import EnrolmentService
 from coordinator.home.identity import Identity
@@ -19,6 +20,7 @@ from shared.proto.ricord.v1 import agreement_pb2, enrolment_pb2, membership_pb2,
 from shared.proto.ricord.v1.enrolment_pb2_grpc import EnrolmentServiceServicer
 from shared.proto.ricord.v1.membership_pb2_grpc import MembershipServiceServicer
 from shared.proto.ricord.v1.site_pb2_grpc import SiteServiceServicer
+from shared.survey import SurveyAnswer
 from shared.wire import from_signed, to_timestamp
 
 if TYPE_CHECKING:
@@ -91,12 +93,35 @@ class MembershipServicer(MembershipServiceServicer):
             agreement=_own(agreement, SiteId(peer.name) if agreement else None),
         )
 
+    def ReadAmendment(
+        self, request: membership_pb2.ReadAmendmentRequest, context: grpc.ServicerContext
+    ) -> membership_pb2.ReadAmendmentResponse:
+        """Terms and text of the next version."""
+        terms, text = self._service.read_amendment(SiteId(peer_of(context).name))
+        return membership_pb2.ReadAmendmentResponse(terms=canonical_json(terms), text=text)
+
+    def SignAmendment(
+        self, request: membership_pb2.SignAmendmentRequest, context: grpc.ServicerContext
+    ) -> membership_pb2.SignAmendmentResponse:
+        """The site's consent to it."""
+        site_id = SiteId(peer_of(context).name)
+        signed = self._service.sign_amendment(site_id, from_signed(request.consent))
+        return membership_pb2.SignAmendmentResponse(agreement=_own(signed, site_id))
+
 
 class SiteServicer(SiteServiceServicer):
     """What coordinators do with sites and people."""
 
     def __init__(self, service: MemberService) -> None:
         self._service = service
+
+    def ImportSurvey(
+        self, request: site_pb2.ImportSurveyRequest, context: grpc.ServicerContext
+    ) -> site_pb2.ImportSurveyResponse:
+        """Record who is interested."""
+        answers = [_answer(number, answer) for number, answer in enumerate(request.answers, start=1)]
+        recorded, replaced = self._service.import_survey(answers, actor=peer_of(context).uri)
+        return site_pb2.ImportSurveyResponse(recorded=recorded, replaced=replaced)
 
     def InviteSite(
         self, request: site_pb2.InviteSiteRequest, context: grpc.ServicerContext
@@ -157,7 +182,25 @@ def _site(view: SiteView) -> site_pb2.Site:
         enrolled_at=to_timestamp(site.enrolled_at) if site.enrolled_at else None,
         certificate_ends_at=to_timestamp(view.certificate_ends_at) if view.certificate_ends_at else None,
         contact=contact_message(view.contact) if view.contact else None,
+        survey=site_pb2.SurveyAnswer(site_name=site.name, **site.survey.model_dump()) if site.survey else None,
     )
+
+
+def _answer(number: int, answer: site_pb2.SurveyAnswer) -> tuple[str, SurveyAnswer]:
+    try:
+        return answer.site_name, SurveyAnswer.model_validate(
+            {
+                "country": answer.country,
+                "modalities": tuple(answer.modalities),
+                "studies": answer.studies,
+                "modes": tuple(answer.modes),
+                "clinical_data": answer.clinical_data,
+                "ethics": answer.ethics,
+            }
+        )
+    except ValidationError as error:
+        field = named(error).fields
+        raise InvalidArgument(name=f"Answer {number}", problem=f"{field['name']}: {field['problem']}") from None
 
 
 def _role(name: str) -> Role:

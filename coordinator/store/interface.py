@@ -13,6 +13,7 @@ from coordinator.store.audit_chain import AuditEvent
 from coordinator.store.locks import Locks
 from coordinator.store.records import (
     Agreement,
+    AgreementVersion,
     Certificate,
     Cohort,
     ListedSubmission,
@@ -48,6 +49,9 @@ class Reading(Protocol):
 
     def agreement(self, agreement_id: AgreementId) -> Agreement | None:
         """An agreement by its id."""
+
+    def agreement_version(self, agreement_id: AgreementId, version: int) -> AgreementVersion | None:
+        """A version that another one replaced."""
 
     def agreements(self, *, after: str = "", limit: int | None = None) -> Sequence[Agreement]:
         """Every agreement by site name, or `limit` at most after a name."""
@@ -125,6 +129,9 @@ class Work(Reading, Protocol):
 
     def put_agreement(self, agreement: Agreement) -> None:
         """Add an agreement or replace the one of that id."""
+
+    def add_agreement_version(self, version: AgreementVersion) -> None:
+        """Keep a version that another one replaces."""
 
     def add_token(self, token: TokenRow) -> None:
         """Add a token by its digest."""

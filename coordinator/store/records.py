@@ -10,13 +10,14 @@ from shared.federation.plan import Plan
 from shared.frozen import LARGEST_NUMBER, Frozen
 from shared.ids import AgreementId, RunId, Sha256, SiteId, Uid
 from shared.signed import Signed
+from shared.survey import SurveyAnswer
 from shared.token import TokenKind
 
 Number = Annotated[int, Field(ge=0, le=LARGEST_NUMBER)]  # that a column of eight bytes holds
 
 
 class Site(Frozen):
-    """A hospital, from its invitation on. The signature sets `verify_key`, the execution `site_id`."""
+    """A hospital, from its interest or invitation on. The signature sets `verify_key`, the execution `site_id`."""
 
     name: str
     agreement: AgreementId
@@ -24,10 +25,22 @@ class Site(Frozen):
     verify_key: str | None = None  # OpenSSH line
     recorded_at: Moment
     enrolled_at: Moment | None = None
+    survey: SurveyAnswer | None = None
+
+
+class Amendment(Frozen):
+    """The next version of an agreement: it replaces the one in force once both sides have signed it."""
+
+    version: int
+    terms: str
+    consent: Signed | None = None
 
 
 class Agreement(Frozen):
-    """An agreement in its present state. `terms` is canonical JSON of `AgreementTerms`."""
+    """An agreement in its present state. `terms` is canonical JSON of `AgreementTerms`.
+
+    `attachment` is the digest of a document that the parties signed besides, which is kept elsewhere.
+    """
 
     id: AgreementId
     site_name: str
@@ -38,6 +51,19 @@ class Agreement(Frozen):
     execution: Signed | None = None
     expires_at: Moment | None = None
     changed_at: Moment
+    amendment: Amendment | None = None
+    attachment: Sha256 | None = None
+
+
+class AgreementVersion(Frozen):
+    """A version of an agreement that was in force until a later one replaced it."""
+
+    agreement: AgreementId
+    version: int
+    terms: str
+    consent: Signed
+    execution: Signed
+    attachment: Sha256 | None = None
 
 
 class TokenRow(Frozen):

@@ -57,6 +57,7 @@ sites = Table(
     Column("verify_key", Text),
     Column("recorded_at", Utc, nullable=False),
     Column("enrolled_at", Utc),
+    Column("survey", JSON(none_as_null=True)),
 )
 
 issued_site_ids = Table("issued_site_ids", metadata, Column("site_id", String(6), primary_key=True))
@@ -73,6 +74,19 @@ agreements = Table(
     Column("execution", JSON(none_as_null=True)),
     Column("expires_at", Utc),
     Column("changed_at", Utc, nullable=False),
+    Column("amendment", JSON(none_as_null=True)),
+    Column("attachment", String(64)),
+)
+
+agreement_versions = Table(
+    "agreement_versions",
+    metadata,
+    Column("agreement", String(20), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("terms", Text, nullable=False),
+    Column("consent", JSON, nullable=False),
+    Column("execution", JSON, nullable=False),
+    Column("attachment", String(64)),
 )
 
 tokens = Table(

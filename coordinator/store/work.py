@@ -26,6 +26,7 @@ from coordinator.store import audit_chain, audit_tree, tables
 from coordinator.store.audit_chain import AuditEvent
 from coordinator.store.records import (
     Agreement,
+    AgreementVersion,
     Certificate,
     Cohort,
     ListedSubmission,
@@ -92,6 +93,10 @@ class SqlWork:
         """By id."""
         return self._get(Agreement, tables.agreements, id=agreement_id)
 
+    def agreement_version(self, agreement_id: AgreementId, version: int) -> AgreementVersion | None:
+        """By agreement and number."""
+        return self._get(AgreementVersion, tables.agreement_versions, agreement=agreement_id, version=version)
+
     def agreements(self, *, after: str = "", limit: int | None = None) -> Sequence[Agreement]:
         """By site name."""
         name = tables.agreements.c.site_name
@@ -104,6 +109,10 @@ class SqlWork:
     def token(self, digest: Sha256) -> TokenRow | None:
         """By digest."""
         return self._get(TokenRow, tables.tokens, digest=digest)
+
+    def add_agreement_version(self, version: AgreementVersion) -> None:
+        """Add it."""
+        self._connection.execute(insert(tables.agreement_versions).values(**_plain(version)))
 
     def add_token(self, token: TokenRow) -> None:
         """Add it."""
@@ -289,8 +298,8 @@ class SqlWork:
         """Add it."""
         self._connection.execute(insert(tables.cohorts).values(**_plain(cohort)))
 
-    def _get(self, record: type[Record], table: Table, **key: str) -> Record | None:
-        rows = self._all(record, table, *(table.c[name] == str(value) for name, value in key.items()))
+    def _get(self, record: type[Record], table: Table, **key: str | int) -> Record | None:
+        rows = self._all(record, table, *(table.c[name] == _plain_value(value) for name, value in key.items()))
         return rows[0] if rows else None
 
     def _all(

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from coordinator.agreements.lifecycle import in_force, terms_of
-from coordinator.agreements.lookup import agreement_of, named_site_id, site_of, terms_in_force
+from coordinator.agreements.lifecycle import Act, check_permitted, terms_of
+from coordinator.agreements.lookup import agreement_of, named_site_id, site_of, terms_in_force, version_of
 from coordinator.home.identity import Clock, Identity, utc_now
 from coordinator.store.ciphertext import CiphertextStore, PartialCiphertext
 from coordinator.store.interface import Reading, Store, Work
@@ -18,6 +18,7 @@ from shared.agreement import AgreementTerms, Mode
 from shared.crypto.pki import Role
 from shared.crypto.signing import VerifyKey
 from shared.errors import (
+    AgreementSuperseded,
     CertificateForeign,
     DiskFull,
     ManifestInvalid,
@@ -102,10 +103,16 @@ class SubmissionService:
         self._now = clock
 
     def offset(self, site_id: SiteId, signed: Signed) -> Offset:
-        """How much of a study is durable here; raises what `_checked` raises."""
+        """How much of a study is durable here; raises what `_verified` raises.
+
+        One that was committed has its receipt whatever became of the agreement since; for another one the agreement is
+        asked, and it raises what `_check_agreed` raises.
+        """
         with self._store.read() as reading:
-            manifest = self._checked(reading, site_id, signed)
+            manifest = self._verified(reading, site_id, signed)
             committed = reading.submission(manifest.submission)
+            if committed is None:
+                self._check_agreed(reading, site_id, manifest)
         if committed is not None:
             return Offset(manifest=manifest, durable=committed.ciphertext_size, receipt=committed.receipt)
         durable = self._ciphertexts.durable(blob_name(manifest))
@@ -114,7 +121,7 @@ class SubmissionService:
     def receive(self, site_id: SiteId, signed: Signed, offset: int, chunks: Iterable[bytes]) -> Iterator[int | Signed]:
         """Receive the rest of a study from `offset` on: yields durable sizes, then the receipt.
 
-        What arrived before an interruption is kept. Raises what `_checked` raises, `UploadInterrupted` when another
+        What arrived before an interruption is kept. Raises what `offset` raises, `UploadInterrupted` when another
         upload is under way or `offset` is not where the arrived bytes end, `ManifestInvalid` for too many or too few
         bytes, `SealedFileInvalid` when the whole has another digest (it is discarded then), `StoreUnreachable`, and
         `DiskFull`, also when the site's unfinished uploads reach its limit.
@@ -168,33 +175,32 @@ class SubmissionService:
         """
         with self._store.begin() as work:
             row = _submission(work, reference)
-            agreement = agreement_of(work, row.agreement)
+            current = agreement_of(work, row.agreement)
+            agreement = version_of(work, current, row.agreement_version)
             if terms_of(agreement).curator.name != curator:
                 raise RoleNotAllowed(f"{curator} is not the curator of {row.agreement}", role="curator")
-            in_force(agreement, row.received_at, Mode.SUBMIT)
+            check_permitted(current, Act.FETCH, self._now())
             fetched = FetchedStudy(row=row, site_key=site_of(work, row.site_id).verify_key or "", agreement=agreement)
             uri = self._identity.uri(Role.CURATOR, curator)
             work.append_event(at=self._now(), actor=uri, action="study fetched", about=row.id)
         return fetched, self._ciphertexts.read(blob_name(row))
 
-    def _checked(self, reading: Reading, site_id: SiteId, signed: Signed) -> Manifest:
-        """The manifest, after checking its signature and everything it claims.
-
-        Raises `SignatureInvalid`, and what `_check_agreed` raises.
-        """
+    def _verified(self, reading: Reading, site_id: SiteId, signed: Signed) -> Manifest:
+        """The manifest, after checking its signature; raises `SignatureInvalid`."""
         key = site_of(reading, site_id).verify_key
         if key is None:
             raise SignatureInvalid("no key registered", what="the manifest")
-        manifest = signed.verified(VerifyKey.parse(key), Manifest, what="the manifest")
-        self._check_agreed(reading, site_id, manifest)
-        return manifest
+        return signed.verified(VerifyKey.parse(key), Manifest, what="the manifest")
 
     def _check_agreed(self, reading: Reading, site_id: SiteId, manifest: Manifest) -> AgreementTerms:
         """The terms that a verified manifest fits; they may have changed since they were last asked.
 
-        Raises `NotFound`, `AgreementNotExecuted`, `AgreementModeNotAllowed`, `ProtocolMismatch`, `ManifestInvalid`.
+        Raises `NotFound`, `AgreementNotExecuted`, `AgreementNotBegun`, `AgreementModeNotAllowed`,
+        `AgreementSuperseded`, `ProtocolMismatch`, `ManifestInvalid`.
         """
         terms = terms_in_force(reading, site_id, Mode.SUBMIT, self._now())
+        if manifest.agreement == terms.id and manifest.agreement_version < terms.version:
+            raise AgreementSuperseded
         if manifest.protocol_digest != self._identity.protocol_digest:
             raise ProtocolMismatch(held=manifest.protocol_digest, wanted=self._identity.protocol_digest)
         agreed = (site_id, terms.id, terms.version, terms.curator.recipient)

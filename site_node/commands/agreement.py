@@ -4,11 +4,12 @@ from typing import Annotated
 
 import typer
 
-from shared.agreement import terms_sentences
+from shared.agreement_page import terms_page
 from shared.errors import InvalidArgument, next_step
 from shared.terminal import make_app, print_json, print_line
 from site_node.commands.options import Json, home_of
 from site_node.membership.agreement import sign_agreement
+from site_node.membership.amendment import fetch_countersigned, read_amendment, sign_amendment
 from site_node.membership.invitation import read_agreement
 from site_node.membership.record import load_membership
 from site_node.membership.renewal import standing
@@ -16,27 +17,29 @@ from site_node.membership.step import LocalState, Step, step_of
 
 agreement = make_app("Read and sign the agreement, and see where it stands.")
 
-Token = Annotated[str, typer.Option("--token", help="The token's text, RICORD1-…, as the coordinator gave it.")]
+Token = Annotated[
+    str,
+    typer.Option("--token", help="The invitation token, RICORD1-…; an enrolled site shows its certificate instead."),
+]
 
 
 @agreement.command()
-def read(context: typer.Context, token: Token, as_json: Json = False) -> None:
-    """Show the agreement that the coordinator offers to the bearer of an invitation token.
+def read(context: typer.Context, token: Token = "", as_json: Json = False) -> None:
+    """Show the agreement that the coordinator offers to the bearer of an invitation token, or an enrolled site.
 
-    Only the token's proof is sent. The text shown is kept, and `agreement sign` signs nothing else.
+    Only the token's proof or the certificate is sent. The text shown is kept, and `agreement sign` signs nothing else.
 
     Example: `ricord-site agreement read --token RICORD1-…`
     """
     home = home_of(context)
     home.load()
-    offered = read_agreement(home, token)
+    offered = read_agreement(home, token) if token else read_amendment(home)
     if as_json:
         print_json(offered)
         return
     print_line(offered.text)
     print_line("")
-    for sentence in terms_sentences(offered.terms):
-        print_line(sentence)
+    print_line(terms_page(offered.terms))
     print_line("")
     print_line(f"Compare the curator's key and recipient with {offered.terms.curator.name} by telephone.")
     print_line("Next: `ricord-site agreement sign`.")
@@ -45,12 +48,12 @@ def read(context: typer.Context, token: Token, as_json: Json = False) -> None:
 @agreement.command()
 def sign(
     context: typer.Context,
-    token: Token,
     signatory: Annotated[str, typer.Option(help="Who signs for the hospital: name and role.")],
+    token: Token = "",
     yes: Annotated[bool, typer.Option("--yes", help="Sign without asking again.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Sign the agreement that was read, with the site's own key; this uses the invitation token up.
+    """Sign the agreement that was read, with the site's own key; an invitation token is used up by this.
 
     Sent: the signed terms, the signatory's name and role, the site's public key. No patient data.
 
@@ -60,16 +63,23 @@ def sign(
     home.load()
     if not yes and not typer.confirm("Sign the agreement that `agreement read` showed?"):
         raise InvalidArgument(name="--yes", problem="the agreement was not signed")
-    terms = sign_agreement(home, token, signatory=signatory)
+    if token:
+        terms, following = sign_agreement(home, token, signatory=signatory), " and sends a join token"
+    else:
+        terms, following = sign_amendment(home, signatory=signatory), "; until then the version before is in force"
     if as_json:
         print_json({"agreement": terms.id, "version": terms.version, "state": "signed"})
     else:
-        print_line(f"Agreement {terms.id} is signed. The coordinator countersigns it and sends a join token.")
+        print_line(
+            f"Agreement {terms.id}, version {terms.version}, is signed. The coordinator countersigns it{following}."
+        )
 
 
 @agreement.command()
 def status(context: typer.Context, as_json: Json = False) -> None:
     """Show where the agreement stands, and who must do what next; a member's coordinator is asked.
+
+    A next version that both sides have signed is kept.
 
     Example: `ricord-site agreement status --json`
     """
@@ -79,12 +89,14 @@ def status(context: typer.Context, as_json: Json = False) -> None:
     if step.state is not LocalState.ENROLLED:
         show_step(step, as_json=as_json)
         return
-    state = standing(load_membership(home))
+    state = standing(fetch_countersigned(home) or load_membership(home))
     following = next_step(state.state)
     if as_json:
         print_json({**state.model_dump(mode="json"), "next": following})
     else:
         print_line(f"The agreement is {state.state}, version {state.agreement_version}. Next: {following}.")
+        if state.amendment is not None:
+            print_line(f"Its next version is {state.amendment}. Next: {next_step(state.amendment)}.")
 
 
 def show_step(step: Step, *, as_json: bool) -> None:

@@ -27,16 +27,21 @@ def sign_agreement(home: SiteHome, token_text: str, *, signatory: str) -> Agreem
     """
     token = Token.parse(token_text, kind=TokenKind.INVITATION)
     check_same_root(home, token)
-    files = IdentityFiles(home)
-    terms = fetch(token).terms
-    if not files.draft.exists() or files.draft.read_bytes() != canonical_json(terms):
-        raise AgreementTextChanged("not what was read")
-    key = load_signing(home.signing_key)
-    signed = Signed.by(key, _consent(terms, signatory, key.fingerprint))
-    write_whole(files.consent, canonical_json(signed))
+    terms, key = fetch(token).terms, load_signing(home.signing_key)
+    signed = signed_consent(home, terms, signatory)
     request = SignAgreementRequest(token_secret=token.secret, consent=to_signed(signed), verify_key=key.public.text)
     at_enrolment(token, lambda channel: EnrolmentServiceStub(channel).SignAgreement(request, timeout=UNARY_SECONDS))
     return terms
+
+
+def signed_consent(home: SiteHome, terms: AgreementTerms, signatory: str) -> Signed:
+    """The consent to `terms`, kept in the home; raises `AgreementTextChanged` unless these were read."""
+    files, key = IdentityFiles(home), load_signing(home.signing_key)
+    if not files.draft.exists() or files.draft.read_bytes() != canonical_json(terms):
+        raise AgreementTextChanged("not what was read")
+    signed = Signed.by(key, _consent(terms, signatory, key.fingerprint))
+    write_whole(files.consent, canonical_json(signed))
+    return signed
 
 
 def _consent(terms: AgreementTerms, signatory: str, fingerprint: str) -> Consent:

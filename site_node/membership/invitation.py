@@ -38,8 +38,7 @@ def read_agreement(home: SiteHome, token_text: str) -> ReadAgreement:
     offered = fetch(token)
     home.identity.mkdir(mode=0o700, exist_ok=True)
     write_whole(files.root, token.root_pem.encode())
-    write_whole(files.text, offered.text.encode())
-    write_whole(files.draft, canonical_json(offered.terms))
+    keep_draft(home, offered)
     return offered
 
 
@@ -52,14 +51,30 @@ def fetch(token: Token) -> ReadAgreement:
     answer = at_enrolment(
         token, lambda channel: EnrolmentServiceStub(channel).ReadAgreement(request, timeout=UNARY_SECONDS)
     )
+    return checked_offer(answer.terms, answer.text)
+
+
+def checked_offer(document: bytes, text: str) -> ReadAgreement:
+    """Terms and text that belong together.
+
+    Raises `AgreementTextChanged` where they do not, `SignatureInvalid` unless the named curator itself signed that the
+    recipient is its own.
+    """
     try:
-        terms = AgreementTerms.model_validate_json(answer.terms)
+        terms = AgreementTerms.model_validate_json(document)
     except ValidationError as error:
         raise AgreementTextChanged("the terms do not parse") from error
-    if hashlib.sha256(answer.text.encode()).hexdigest() != terms.text_sha256:
+    if hashlib.sha256(text.encode()).hexdigest() != terms.text_sha256:
         raise AgreementTextChanged("the text has another digest than the terms name")
     terms.curator.check()
-    return ReadAgreement(terms=terms, text=answer.text)
+    return ReadAgreement(terms=terms, text=text)
+
+
+def keep_draft(home: SiteHome, offered: ReadAgreement) -> None:
+    """Keep what was offered, so that nothing else is signed."""
+    files = IdentityFiles(home)
+    write_whole(files.text, offered.text.encode())
+    write_whole(files.draft, canonical_json(offered.terms))
 
 
 def check_same_root(home: SiteHome, token: Token) -> None:

@@ -20,6 +20,7 @@ class Standing(Frozen):
     state: State
     agreement_version: int
     protocol_digest: str
+    amendment: State | None = None  # drafted or signed, where a next version is offered
 
 
 def member_of(membership: Membership) -> Member:
@@ -48,7 +49,12 @@ def standing(membership: Membership) -> Standing:
     """Ask the coordinator; raises what `member_channel` raises."""
     with member_channel(member_of(membership)) as channel:
         answer = MembershipServiceStub(channel).GetMembership(GetMembershipRequest(), timeout=UNARY_SECONDS)
-    name = AgreementState.Name(answer.agreement.state).removeprefix("AGREEMENT_STATE_")
+    agreement, amendment = answer.agreement, None
+    if agreement.amendment_terms:
+        amendment = State.SIGNED if agreement.HasField("amendment_consent") else State.DRAFTED
     return Standing(
-        state=State[name], agreement_version=answer.agreement.version, protocol_digest=answer.protocol_digest
+        state=State[AgreementState.Name(agreement.state).removeprefix("AGREEMENT_STATE_")],
+        agreement_version=agreement.version,
+        protocol_digest=answer.protocol_digest,
+        amendment=amendment,
     )

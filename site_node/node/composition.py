@@ -115,7 +115,7 @@ class SiteStages:
             return Stages(screen=self._screen)
         if self.membership.protocol_digest != self.protocol.digest:
             raise ProtocolMismatch(held=self.protocol.digest, wanted=self.membership.protocol_digest)
-        covered = Mode.SUBMIT in self.membership.modes
+        covered, version = Mode.SUBMIT in self.membership.modes, self.membership.agreement_version
         return Stages(
             screen=self._screen,
             deidentify=self._deidentify,
@@ -125,6 +125,7 @@ class SiteStages:
             add_to_library=self._add_to_library if self.settings.library else None,
             seal=self._sealer(self.membership) if covered else None,
             submit=submit if covered else None,
+            is_superseded=lambda sealed: sealed.manifest.manifest.agreement_version < version,
         )
 
     def _screen(self, study: Received, released: frozenset[str]) -> Included | Review | Excluded:

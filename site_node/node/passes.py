@@ -5,7 +5,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from shared.errors import ExitCode, TrustError
+from shared.errors import AgreementSuperseded, ExitCode, TrustError
 from shared.ids import StudyKey
 from shared.progress import progress
 from site_node.home.ledger import ENDED, STATE_ORDER, Ledger, State
@@ -43,8 +43,21 @@ def run_pass(
     What the certificate or the clock forbids comes into `blocked`; the stages before sending go on.
 
     `halted` is called between two stages and ends the pass early. `crew` works and stays; without one, one of this pass
-    works. With `shown` a terminal shows how far it is.
+    works. With `shown` a terminal shows how far it is. Where the agreement was amended meanwhile, the pass fetches the
+    version in force and goes on under it.
     """
+    completed = _run_pass(node, until, halted=halted, crew=crew, shown=shown)
+    if isinstance(completed.progress.blocked, AgreementSuperseded) and not halted():
+        from site_node.membership.amendment import fetch_countersigned
+
+        if (membership := fetch_countersigned(node.home)) is not None:
+            again = _run_pass(replace(node, membership=membership), until, halted=halted, crew=crew, shown=shown)
+            moved = completed.progress.moved + again.progress.moved
+            completed = Pass({**completed.reached, **again.reached}, replace(again.progress, moved=moved))
+    return completed
+
+
+def _run_pass(node: Node, until: State, *, halted: Callable[[], bool], crew: Crew | None, shown: bool) -> Pass:
     completed = Pass()
     with ExitStack() as stack:
         crew = crew or stack.enter_context(closing(Crew(halted)))

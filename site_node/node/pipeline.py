@@ -22,6 +22,7 @@ import structlog
 
 from shared.durable import reporting_full_disk
 from shared.errors import (
+    AgreementSuperseded,
     DiskNearlyFull,
     HomeFailed,
     InternalError,
@@ -89,6 +90,7 @@ class Stages:
     add_to_library: Callable[[Validated], None] | None = None
     seal: Callable[[Validated, int], Sealed] | None = None
     submit: Callable[[Sealed], Submitted] | None = None
+    is_superseded: Callable[[Sealed], bool] = lambda _sealed: False  # sealed under an earlier version of the agreement
 
 
 @dataclass(frozen=True)
@@ -284,7 +286,13 @@ class Pipeline:
     def _submit(self, entry: StudyEntry) -> State | None:
         if self._stages.submit is None:
             return None
-        submitted = self._stages.submit(self._records.read(entry.key, Sealed))
+        sealed = self._records.read(entry.key, Sealed)
+        try:
+            submitted = self._stages.submit(sealed)
+        except AgreementSuperseded:  # so the coordinator has not received it: it gives the receipt else
+            if self._stages.seal is None or not self._stages.is_superseded(sealed):
+                raise
+            return self._advance(entry, State.VALIDATED, entry.reasons)
         self._ledger.advance(entry.key, State.SUBMITTED, reasons=entry.reasons, receipt=submitted.receipt.name)
         return State.SUBMITTED
 

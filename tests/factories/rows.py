@@ -2,14 +2,43 @@
 
 from datetime import UTC, datetime, timedelta
 
-from coordinator.store.records import Cohort, Run, RunState, Submission
+from coordinator.store.records import Agreement, AgreementVersion, Amendment, Cohort, Run, RunState, Site, Submission
+from shared.agreement import Mode, State
 from shared.federation.plan import Member, Plan, StatisticsTask, TrainingTask
 from shared.ids import AgreementId, RunId, Sha256, SiteId, Uid
 from shared.signed import Signed
+from shared.survey import SurveyAnswer
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 SITE_ID = SiteId("123456")
 AGREEMENT = AgreementId("A-0123456789ab")
+
+
+def make_site() -> Site:
+    """A site with every field but the moment of its enrolment."""
+    survey = SurveyAnswer(
+        country="DE", modalities=("CT",), studies=9, modes=(Mode.SUBMIT,), clinical_data=True, ethics="applied"
+    )
+    return Site(name="Höspital", agreement=AGREEMENT, site_id=SITE_ID, verify_key="ssh", recorded_at=NOW, survey=survey)
+
+
+def make_agreement(signed: Signed) -> Agreement:
+    """Its agreement, in the middle of an amendment."""
+    return Agreement(
+        id=AGREEMENT,
+        site_name="Höspital",
+        state=State.SIGNED,
+        version=2,
+        consent=signed,
+        changed_at=NOW,
+        amendment=Amendment(version=3, terms="{}", consent=signed),
+        attachment=Sha256("2" * 64),
+    )
+
+
+def make_replaced(signed: Signed) -> AgreementVersion:
+    """The version before."""
+    return AgreementVersion(agreement=AGREEMENT, version=1, terms="{}", consent=signed, execution=signed)
 
 
 def make_submission(number: int, site_id: SiteId = SITE_ID) -> Submission:

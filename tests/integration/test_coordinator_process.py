@@ -81,7 +81,7 @@ def test_the_commands_take_a_study_from_invitation_to_curator(tmp_path: Path) ->
     with serve(home) as process:
         run(curator, "curate", "init", "--token", run_json(home, "token", "curator", "--name", "cur")["token"])
         site = init_home(tmp_path / "site", name="Command Hospital")
-        invitation = run_json(home, "token", "invite", "--site-name", "Command Hospital")["token"]
+        invitation = run_json(home, "site", "invite", "Command Hospital")["token"]
         draft = ("agreement", "draft", "Command Hospital", "--curator", "cur", "--modes", "submit")
         assert "over already" in run(home, *draft, "--expires", "2020-01-31", code=2).stderr
         drafted = run_json(home, *draft, "--ethics-reference", "EK 1", "--earlier-site-ids", "234567, 345678")

@@ -52,7 +52,7 @@ def test_the_walk_to_membership_has_no_unexplained_wait(federation: Federation, 
     code, shown = call(site_app, site, "agreement", "status")
     assert (code, next_step(State.INTERESTED) in shown) == (0, True)
 
-    invitation = MOMENT.search(call(coordinator_app, centre, "token", "invite", "--site-name", NAME)[1])
+    invitation = MOMENT.search(call(coordinator_app, centre, "site", "invite", NAME)[1])
     assert invitation is not None
     code, shown = call(site_app, site, "agreement", "read", "--token", invitation.group(1))
     assert (code, next_step(State.INVITED) in shown) == (ExitCode.REFUSED, True)

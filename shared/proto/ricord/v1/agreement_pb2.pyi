@@ -63,6 +63,9 @@ class Agreement(_message.Message):
     CONSENT_FIELD_NUMBER: _builtins.int
     EXECUTION_FIELD_NUMBER: _builtins.int
     CHANGED_AT_FIELD_NUMBER: _builtins.int
+    AMENDMENT_TERMS_FIELD_NUMBER: _builtins.int
+    AMENDMENT_CONSENT_FIELD_NUMBER: _builtins.int
+    ATTACHMENT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     site_name: _builtins.str
     site_id: _builtins.str
@@ -72,6 +75,10 @@ class Agreement(_message.Message):
     """0 until drafted."""
     terms: _builtins.bytes
     """Canonical JSON of the terms; empty until drafted."""
+    amendment_terms: _builtins.bytes
+    """Canonical JSON of the next version's terms; empty unless the agreement is being amended."""
+    attachment: _builtins.str
+    """SHA-256, hexadecimal, of a document that the parties signed besides."""
     @_builtins.property
     def consent(self) -> _signed_pb2.SignedDocument:
         """The site's signed consent; absent until signed."""
@@ -82,6 +89,10 @@ class Agreement(_message.Message):
 
     @_builtins.property
     def changed_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def amendment_consent(self) -> _signed_pb2.SignedDocument:
+        """The site's signed consent to them."""
+
     def __init__(
         self,
         *,
@@ -94,10 +105,13 @@ class Agreement(_message.Message):
         consent: _signed_pb2.SignedDocument | None = ...,
         execution: _signed_pb2.SignedDocument | None = ...,
         changed_at: _timestamp_pb2.Timestamp | None = ...,
+        amendment_terms: _builtins.bytes = ...,
+        amendment_consent: _signed_pb2.SignedDocument | None = ...,
+        attachment: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["changed_at", b"changed_at", "consent", b"consent", "execution", b"execution"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amendment_consent", b"amendment_consent", "changed_at", b"changed_at", "consent", b"consent", "execution", b"execution"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_at", b"changed_at", "consent", b"consent", "execution", b"execution", "id", b"id", "site_id", b"site_id", "site_name", b"site_name", "state", b"state", "terms", b"terms", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amendment_consent", b"amendment_consent", "amendment_terms", b"amendment_terms", "attachment", b"attachment", "changed_at", b"changed_at", "consent", b"consent", "execution", b"execution", "id", b"id", "site_id", b"site_id", "site_name", b"site_name", "state", b"state", "terms", b"terms", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -116,13 +130,19 @@ class DraftAgreementRequest(_message.Message):
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
     ETHICS_REFERENCE_FIELD_NUMBER: _builtins.int
     EARLIER_SITE_IDS_FIELD_NUMBER: _builtins.int
+    STUDIES_FIELD_NUMBER: _builtins.int
+    DATA_ELEMENTS_FIELD_NUMBER: _builtins.int
+    LOCATIONS_FIELD_NUMBER: _builtins.int
+    STARTS_AT_FIELD_NUMBER: _builtins.int
     site_name: _builtins.str
-    """An agreement's id, an invited site's name."""
+    """An agreement's id, a site's name or SITEID."""
     curator: _builtins.str
     scope: _builtins.str
-    """Free text of the site's scope (locations, numbers, data elements), never a patient's value."""
+    """Free text of the site's scope, never a patient's value."""
     licence: _builtins.str
     ethics_reference: _builtins.str
+    studies: _builtins.int
+    """The most studies that it covers; 0: no bound."""
     @_builtins.property
     def modes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -135,6 +155,12 @@ class DraftAgreementRequest(_message.Message):
     def earlier_site_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """SITEIDs under which the site contributed before; they are never issued to another."""
 
+    @_builtins.property
+    def data_elements(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def locations(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def starts_at(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
         self,
         *,
@@ -147,10 +173,14 @@ class DraftAgreementRequest(_message.Message):
         expires_at: _timestamp_pb2.Timestamp | None = ...,
         ethics_reference: _builtins.str = ...,
         earlier_site_ids: _abc.Iterable[_builtins.str] | None = ...,
+        studies: _builtins.int = ...,
+        data_elements: _abc.Iterable[_builtins.str] | None = ...,
+        locations: _abc.Iterable[_builtins.str] | None = ...,
+        starts_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at", "starts_at", b"starts_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["curator", b"curator", "earlier_site_ids", b"earlier_site_ids", "ethics_reference", b"ethics_reference", "expires_at", b"expires_at", "licence", b"licence", "modalities", b"modalities", "modes", b"modes", "scope", b"scope", "site_name", b"site_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["curator", b"curator", "data_elements", b"data_elements", "earlier_site_ids", b"earlier_site_ids", "ethics_reference", b"ethics_reference", "expires_at", b"expires_at", "licence", b"licence", "locations", b"locations", "modalities", b"modalities", "modes", b"modes", "scope", b"scope", "site_name", b"site_name", "starts_at", b"starts_at", "studies", b"studies"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -175,6 +205,102 @@ class DraftAgreementResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DraftAgreementResponse: _TypeAlias = DraftAgreementResponse  # noqa: Y015
+
+@_typing.final
+class AmendAgreementRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DRAFT_FIELD_NUMBER: _builtins.int
+    REINSTATE_FIELD_NUMBER: _builtins.int
+    reinstate: _builtins.bool
+    """The agreement has ended: its site gets an invitation token to read and sign with."""
+    @_builtins.property
+    def draft(self) -> Global___DraftAgreementRequest:
+        """The whole terms of the next version."""
+
+    def __init__(
+        self,
+        *,
+        draft: Global___DraftAgreementRequest | None = ...,
+        reinstate: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["draft", b"draft"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["draft", b"draft", "reinstate", b"reinstate"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AmendAgreementRequest: _TypeAlias = AmendAgreementRequest  # noqa: Y015
+
+@_typing.final
+class AmendAgreementResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AGREEMENT_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    TOKEN_EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    token: _builtins.str
+    """Empty unless it is reinstated."""
+    @_builtins.property
+    def agreement(self) -> Global___Agreement: ...
+    @_builtins.property
+    def token_expires_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        agreement: Global___Agreement | None = ...,
+        token: _builtins.str = ...,
+        token_expires_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement", "token_expires_at", b"token_expires_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement", "token", b"token", "token_expires_at", b"token_expires_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AmendAgreementResponse: _TypeAlias = AmendAgreementResponse  # noqa: Y015
+
+@_typing.final
+class AttachDocumentRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    reference: _builtins.str
+    sha256: _builtins.str
+    def __init__(
+        self,
+        *,
+        reference: _builtins.str = ...,
+        sha256: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reference", b"reference", "sha256", b"sha256"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AttachDocumentRequest: _TypeAlias = AttachDocumentRequest  # noqa: Y015
+
+@_typing.final
+class AttachDocumentResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AGREEMENT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def agreement(self) -> Global___Agreement: ...
+    def __init__(
+        self,
+        *,
+        agreement: Global___Agreement | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AttachDocumentResponse: _TypeAlias = AttachDocumentResponse  # noqa: Y015
 
 @_typing.final
 class ListAgreementsRequest(_message.Message):
@@ -294,7 +420,7 @@ class ExecuteAgreementResponse(_message.Message):
     TOKEN_FIELD_NUMBER: _builtins.int
     TOKEN_EXPIRES_AT_FIELD_NUMBER: _builtins.int
     token: _builtins.str
-    """Empty when a suspended agreement was put in force again."""
+    """Empty when the site keeps its certificate."""
     @_builtins.property
     def agreement(self) -> Global___Agreement: ...
     @_builtins.property

@@ -40,6 +40,16 @@ class AgreementServiceStub:
                 request_serializer=ricord_dot_v1_dot_agreement__pb2.DraftAgreementRequest.SerializeToString,
                 response_deserializer=ricord_dot_v1_dot_agreement__pb2.DraftAgreementResponse.FromString,
                 _registered_method=True)
+        self.AmendAgreement = channel.unary_unary(
+                '/ricord.v1.AgreementService/AmendAgreement',
+                request_serializer=ricord_dot_v1_dot_agreement__pb2.AmendAgreementRequest.SerializeToString,
+                response_deserializer=ricord_dot_v1_dot_agreement__pb2.AmendAgreementResponse.FromString,
+                _registered_method=True)
+        self.AttachDocument = channel.unary_unary(
+                '/ricord.v1.AgreementService/AttachDocument',
+                request_serializer=ricord_dot_v1_dot_agreement__pb2.AttachDocumentRequest.SerializeToString,
+                response_deserializer=ricord_dot_v1_dot_agreement__pb2.AttachDocumentResponse.FromString,
+                _registered_method=True)
         self.ListAgreements = channel.unary_unary(
                 '/ricord.v1.AgreementService/ListAgreements',
                 request_serializer=ricord_dot_v1_dot_agreement__pb2.ListAgreementsRequest.SerializeToString,
@@ -78,6 +88,20 @@ class AgreementServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AmendAgreement(self, request, context):
+        """Write the next version of an agreement that is or was in force, which stays as it is until both sides have signed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AttachDocument(self, request, context):
+        """Note the digest of a document that the parties signed besides.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListAgreements(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -91,7 +115,8 @@ class AgreementServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ExecuteAgreement(self, request, context):
-        """Countersign a signed agreement: issues the SITEID and a join token. On a suspended one: puts it in force again.
+        """Countersign a signed agreement: issues the SITEID and a join token. A signed amendment replaces the version before;
+        else a suspended one is put in force again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -116,6 +141,16 @@ def add_AgreementServiceServicer_to_server(servicer, server):
                     servicer.DraftAgreement,
                     request_deserializer=ricord_dot_v1_dot_agreement__pb2.DraftAgreementRequest.FromString,
                     response_serializer=ricord_dot_v1_dot_agreement__pb2.DraftAgreementResponse.SerializeToString,
+            ),
+            'AmendAgreement': grpc.unary_unary_rpc_method_handler(
+                    servicer.AmendAgreement,
+                    request_deserializer=ricord_dot_v1_dot_agreement__pb2.AmendAgreementRequest.FromString,
+                    response_serializer=ricord_dot_v1_dot_agreement__pb2.AmendAgreementResponse.SerializeToString,
+            ),
+            'AttachDocument': grpc.unary_unary_rpc_method_handler(
+                    servicer.AttachDocument,
+                    request_deserializer=ricord_dot_v1_dot_agreement__pb2.AttachDocumentRequest.FromString,
+                    response_serializer=ricord_dot_v1_dot_agreement__pb2.AttachDocumentResponse.SerializeToString,
             ),
             'ListAgreements': grpc.unary_unary_rpc_method_handler(
                     servicer.ListAgreements,
@@ -171,6 +206,60 @@ class AgreementService:
             '/ricord.v1.AgreementService/DraftAgreement',
             ricord_dot_v1_dot_agreement__pb2.DraftAgreementRequest.SerializeToString,
             ricord_dot_v1_dot_agreement__pb2.DraftAgreementResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AmendAgreement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ricord.v1.AgreementService/AmendAgreement',
+            ricord_dot_v1_dot_agreement__pb2.AmendAgreementRequest.SerializeToString,
+            ricord_dot_v1_dot_agreement__pb2.AmendAgreementResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AttachDocument(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ricord.v1.AgreementService/AttachDocument',
+            ricord_dot_v1_dot_agreement__pb2.AttachDocumentRequest.SerializeToString,
+            ricord_dot_v1_dot_agreement__pb2.AttachDocumentResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -35,10 +35,16 @@ class AgreementServiceStub:
     def __new__(cls, channel: _aio.Channel) -> AgreementServiceAsyncStub: ...
     DraftAgreement: _grpc.UnaryUnaryMultiCallable[_agreement_pb2.DraftAgreementRequest, _agreement_pb2.DraftAgreementResponse]
     """Write the terms for an invited site; the site reads them with its invitation token."""
+    AmendAgreement: _grpc.UnaryUnaryMultiCallable[_agreement_pb2.AmendAgreementRequest, _agreement_pb2.AmendAgreementResponse]
+    """Write the next version of an agreement that is or was in force, which stays as it is until both sides have signed."""
+    AttachDocument: _grpc.UnaryUnaryMultiCallable[_agreement_pb2.AttachDocumentRequest, _agreement_pb2.AttachDocumentResponse]
+    """Note the digest of a document that the parties signed besides."""
     ListAgreements: _grpc.UnaryUnaryMultiCallable[_agreement_pb2.ListAgreementsRequest, _agreement_pb2.ListAgreementsResponse]
     GetAgreement: _grpc.UnaryUnaryMultiCallable[_agreement_pb2.GetAgreementRequest, _agreement_pb2.GetAgreementResponse]
     ExecuteAgreement: _grpc.UnaryUnaryMultiCallable[_agreement_pb2.ExecuteAgreementRequest, _agreement_pb2.ExecuteAgreementResponse]
-    """Countersign a signed agreement: issues the SITEID and a join token. On a suspended one: puts it in force again."""
+    """Countersign a signed agreement: issues the SITEID and a join token. A signed amendment replaces the version before;
+    else a suspended one is put in force again.
+    """
     SuspendAgreement: _grpc.UnaryUnaryMultiCallable[_agreement_pb2.SuspendAgreementRequest, _agreement_pb2.SuspendAgreementResponse]
     TerminateAgreement: _grpc.UnaryUnaryMultiCallable[_agreement_pb2.TerminateAgreementRequest, _agreement_pb2.TerminateAgreementResponse]
 
@@ -49,10 +55,16 @@ class AgreementServiceAsyncStub(AgreementServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     DraftAgreement: _aio.UnaryUnaryMultiCallable[_agreement_pb2.DraftAgreementRequest, _agreement_pb2.DraftAgreementResponse]  # type: ignore[assignment]
     """Write the terms for an invited site; the site reads them with its invitation token."""
+    AmendAgreement: _aio.UnaryUnaryMultiCallable[_agreement_pb2.AmendAgreementRequest, _agreement_pb2.AmendAgreementResponse]  # type: ignore[assignment]
+    """Write the next version of an agreement that is or was in force, which stays as it is until both sides have signed."""
+    AttachDocument: _aio.UnaryUnaryMultiCallable[_agreement_pb2.AttachDocumentRequest, _agreement_pb2.AttachDocumentResponse]  # type: ignore[assignment]
+    """Note the digest of a document that the parties signed besides."""
     ListAgreements: _aio.UnaryUnaryMultiCallable[_agreement_pb2.ListAgreementsRequest, _agreement_pb2.ListAgreementsResponse]  # type: ignore[assignment]
     GetAgreement: _aio.UnaryUnaryMultiCallable[_agreement_pb2.GetAgreementRequest, _agreement_pb2.GetAgreementResponse]  # type: ignore[assignment]
     ExecuteAgreement: _aio.UnaryUnaryMultiCallable[_agreement_pb2.ExecuteAgreementRequest, _agreement_pb2.ExecuteAgreementResponse]  # type: ignore[assignment]
-    """Countersign a signed agreement: issues the SITEID and a join token. On a suspended one: puts it in force again."""
+    """Countersign a signed agreement: issues the SITEID and a join token. A signed amendment replaces the version before;
+    else a suspended one is put in force again.
+    """
     SuspendAgreement: _aio.UnaryUnaryMultiCallable[_agreement_pb2.SuspendAgreementRequest, _agreement_pb2.SuspendAgreementResponse]  # type: ignore[assignment]
     TerminateAgreement: _aio.UnaryUnaryMultiCallable[_agreement_pb2.TerminateAgreementRequest, _agreement_pb2.TerminateAgreementResponse]  # type: ignore[assignment]
 
@@ -66,6 +78,22 @@ class AgreementServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_agreement_pb2.DraftAgreementResponse, _abc.Awaitable[_agreement_pb2.DraftAgreementResponse]]:
         """Write the terms for an invited site; the site reads them with its invitation token."""
+
+    @_abc_1.abstractmethod
+    def AmendAgreement(
+        self,
+        request: _agreement_pb2.AmendAgreementRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_agreement_pb2.AmendAgreementResponse, _abc.Awaitable[_agreement_pb2.AmendAgreementResponse]]:
+        """Write the next version of an agreement that is or was in force, which stays as it is until both sides have signed."""
+
+    @_abc_1.abstractmethod
+    def AttachDocument(
+        self,
+        request: _agreement_pb2.AttachDocumentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_agreement_pb2.AttachDocumentResponse, _abc.Awaitable[_agreement_pb2.AttachDocumentResponse]]:
+        """Note the digest of a document that the parties signed besides."""
 
     @_abc_1.abstractmethod
     def ListAgreements(
@@ -87,7 +115,9 @@ class AgreementServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _agreement_pb2.ExecuteAgreementRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_agreement_pb2.ExecuteAgreementResponse, _abc.Awaitable[_agreement_pb2.ExecuteAgreementResponse]]:
-        """Countersign a signed agreement: issues the SITEID and a join token. On a suspended one: puts it in force again."""
+        """Countersign a signed agreement: issues the SITEID and a join token. A signed amendment replaces the version before;
+        else a suspended one is put in force again.
+        """
 
     @_abc_1.abstractmethod
     def SuspendAgreement(

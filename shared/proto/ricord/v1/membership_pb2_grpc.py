@@ -45,6 +45,16 @@ class MembershipServiceStub:
                 request_serializer=ricord_dot_v1_dot_membership__pb2.GetMembershipRequest.SerializeToString,
                 response_deserializer=ricord_dot_v1_dot_membership__pb2.GetMembershipResponse.FromString,
                 _registered_method=True)
+        self.ReadAmendment = channel.unary_unary(
+                '/ricord.v1.MembershipService/ReadAmendment',
+                request_serializer=ricord_dot_v1_dot_membership__pb2.ReadAmendmentRequest.SerializeToString,
+                response_deserializer=ricord_dot_v1_dot_membership__pb2.ReadAmendmentResponse.FromString,
+                _registered_method=True)
+        self.SignAmendment = channel.unary_unary(
+                '/ricord.v1.MembershipService/SignAmendment',
+                request_serializer=ricord_dot_v1_dot_membership__pb2.SignAmendmentRequest.SerializeToString,
+                response_deserializer=ricord_dot_v1_dot_membership__pb2.SignAmendmentResponse.FromString,
+                _registered_method=True)
 
 
 class MembershipServiceServicer:
@@ -64,6 +74,19 @@ class MembershipServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReadAmendment(self, request, context):
+        """The next version of the agreement, which waits for the site's signature. Role: site; so is its signing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SignAmendment(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_MembershipServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -76,6 +99,16 @@ def add_MembershipServiceServicer_to_server(servicer, server):
                     servicer.GetMembership,
                     request_deserializer=ricord_dot_v1_dot_membership__pb2.GetMembershipRequest.FromString,
                     response_serializer=ricord_dot_v1_dot_membership__pb2.GetMembershipResponse.SerializeToString,
+            ),
+            'ReadAmendment': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReadAmendment,
+                    request_deserializer=ricord_dot_v1_dot_membership__pb2.ReadAmendmentRequest.FromString,
+                    response_serializer=ricord_dot_v1_dot_membership__pb2.ReadAmendmentResponse.SerializeToString,
+            ),
+            'SignAmendment': grpc.unary_unary_rpc_method_handler(
+                    servicer.SignAmendment,
+                    request_deserializer=ricord_dot_v1_dot_membership__pb2.SignAmendmentRequest.FromString,
+                    response_serializer=ricord_dot_v1_dot_membership__pb2.SignAmendmentResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -133,6 +166,60 @@ class MembershipService:
             '/ricord.v1.MembershipService/GetMembership',
             ricord_dot_v1_dot_membership__pb2.GetMembershipRequest.SerializeToString,
             ricord_dot_v1_dot_membership__pb2.GetMembershipResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadAmendment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ricord.v1.MembershipService/ReadAmendment',
+            ricord_dot_v1_dot_membership__pb2.ReadAmendmentRequest.SerializeToString,
+            ricord_dot_v1_dot_membership__pb2.ReadAmendmentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SignAmendment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ricord.v1.MembershipService/SignAmendment',
+            ricord_dot_v1_dot_membership__pb2.SignAmendmentRequest.SerializeToString,
+            ricord_dot_v1_dot_membership__pb2.SignAmendmentResponse.FromString,
             options,
             channel_credentials,
             insecure,

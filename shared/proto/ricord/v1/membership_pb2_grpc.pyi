@@ -36,6 +36,9 @@ class MembershipServiceStub:
     RenewCertificate: _grpc.UnaryUnaryMultiCallable[_membership_pb2.RenewCertificateRequest, _membership_pb2.RenewCertificateResponse]
     """A new certificate for the caller; the old one keeps its own end."""
     GetMembership: _grpc.UnaryUnaryMultiCallable[_membership_pb2.GetMembershipRequest, _membership_pb2.GetMembershipResponse]
+    ReadAmendment: _grpc.UnaryUnaryMultiCallable[_membership_pb2.ReadAmendmentRequest, _membership_pb2.ReadAmendmentResponse]
+    """The next version of the agreement, which waits for the site's signature. Role: site; so is its signing."""
+    SignAmendment: _grpc.UnaryUnaryMultiCallable[_membership_pb2.SignAmendmentRequest, _membership_pb2.SignAmendmentResponse]
 
 @_typing.type_check_only
 class MembershipServiceAsyncStub(MembershipServiceStub):
@@ -45,6 +48,9 @@ class MembershipServiceAsyncStub(MembershipServiceStub):
     RenewCertificate: _aio.UnaryUnaryMultiCallable[_membership_pb2.RenewCertificateRequest, _membership_pb2.RenewCertificateResponse]  # type: ignore[assignment]
     """A new certificate for the caller; the old one keeps its own end."""
     GetMembership: _aio.UnaryUnaryMultiCallable[_membership_pb2.GetMembershipRequest, _membership_pb2.GetMembershipResponse]  # type: ignore[assignment]
+    ReadAmendment: _aio.UnaryUnaryMultiCallable[_membership_pb2.ReadAmendmentRequest, _membership_pb2.ReadAmendmentResponse]  # type: ignore[assignment]
+    """The next version of the agreement, which waits for the site's signature. Role: site; so is its signing."""
+    SignAmendment: _aio.UnaryUnaryMultiCallable[_membership_pb2.SignAmendmentRequest, _membership_pb2.SignAmendmentResponse]  # type: ignore[assignment]
 
 class MembershipServiceServicer(metaclass=_abc_1.ABCMeta):
     """What a member asks about itself, over mutual TLS. Roles: site, curator, researcher."""
@@ -63,5 +69,20 @@ class MembershipServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _membership_pb2.GetMembershipRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_membership_pb2.GetMembershipResponse, _abc.Awaitable[_membership_pb2.GetMembershipResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ReadAmendment(
+        self,
+        request: _membership_pb2.ReadAmendmentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_membership_pb2.ReadAmendmentResponse, _abc.Awaitable[_membership_pb2.ReadAmendmentResponse]]:
+        """The next version of the agreement, which waits for the site's signature. Role: site; so is its signing."""
+
+    @_abc_1.abstractmethod
+    def SignAmendment(
+        self,
+        request: _membership_pb2.SignAmendmentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_membership_pb2.SignAmendmentResponse, _abc.Awaitable[_membership_pb2.SignAmendmentResponse]]: ...
 
 def add_MembershipServiceServicer_to_server(servicer: MembershipServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -22,6 +22,51 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
+class SurveyAnswer(_message.Message):
+    """What a hospital answered to the open call: nothing of a person."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SITE_NAME_FIELD_NUMBER: _builtins.int
+    COUNTRY_FIELD_NUMBER: _builtins.int
+    MODALITIES_FIELD_NUMBER: _builtins.int
+    STUDIES_FIELD_NUMBER: _builtins.int
+    MODES_FIELD_NUMBER: _builtins.int
+    CLINICAL_DATA_FIELD_NUMBER: _builtins.int
+    ETHICS_FIELD_NUMBER: _builtins.int
+    site_name: _builtins.str
+    """The hospital's name, as it will stand in the agreement."""
+    country: _builtins.str
+    """ISO 3166-1, two letters."""
+    studies: _builtins.int
+    """About as many as it could contribute."""
+    clinical_data: _builtins.bool
+    ethics: _builtins.str
+    """approved, exempt, applied or none."""
+    @_builtins.property
+    def modalities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def modes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        site_name: _builtins.str = ...,
+        country: _builtins.str = ...,
+        modalities: _abc.Iterable[_builtins.str] | None = ...,
+        studies: _builtins.int = ...,
+        modes: _abc.Iterable[_builtins.str] | None = ...,
+        clinical_data: _builtins.bool = ...,
+        ethics: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clinical_data", b"clinical_data", "country", b"country", "ethics", b"ethics", "modalities", b"modalities", "modes", b"modes", "site_name", b"site_name", "studies", b"studies"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SurveyAnswer: _TypeAlias = SurveyAnswer  # noqa: Y015
+
+@_typing.final
 class Site(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -35,6 +80,7 @@ class Site(_message.Message):
     ENROLLED_AT_FIELD_NUMBER: _builtins.int
     CERTIFICATE_ENDS_AT_FIELD_NUMBER: _builtins.int
     CONTACT_FIELD_NUMBER: _builtins.int
+    SURVEY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     site_id: _builtins.str
     """Empty until the agreement is executed."""
@@ -53,6 +99,8 @@ class Site(_message.Message):
     def contact(self) -> _presence_pb2.Contact:
         """Absent before its node reported for the first time."""
 
+    @_builtins.property
+    def survey(self) -> Global___SurveyAnswer: ...
     def __init__(
         self,
         *,
@@ -66,14 +114,59 @@ class Site(_message.Message):
         enrolled_at: _timestamp_pb2.Timestamp | None = ...,
         certificate_ends_at: _timestamp_pb2.Timestamp | None = ...,
         contact: _presence_pb2.Contact | None = ...,
+        survey: Global___SurveyAnswer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["certificate_ends_at", b"certificate_ends_at", "contact", b"contact", "enrolled_at", b"enrolled_at", "recorded_at", b"recorded_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["certificate_ends_at", b"certificate_ends_at", "contact", b"contact", "enrolled_at", b"enrolled_at", "recorded_at", b"recorded_at", "survey", b"survey"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement_id", b"agreement_id", "certificate_ends_at", b"certificate_ends_at", "contact", b"contact", "enrolled_at", b"enrolled_at", "fingerprint", b"fingerprint", "name", b"name", "recorded_at", b"recorded_at", "site_id", b"site_id", "state", b"state", "verify_key", b"verify_key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement_id", b"agreement_id", "certificate_ends_at", b"certificate_ends_at", "contact", b"contact", "enrolled_at", b"enrolled_at", "fingerprint", b"fingerprint", "name", b"name", "recorded_at", b"recorded_at", "site_id", b"site_id", "state", b"state", "survey", b"survey", "verify_key", b"verify_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Site: _TypeAlias = Site  # noqa: Y015
+
+@_typing.final
+class ImportSurveyRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ANSWERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def answers(self) -> _containers.RepeatedCompositeFieldContainer[Global___SurveyAnswer]: ...
+    def __init__(
+        self,
+        *,
+        answers: _abc.Iterable[Global___SurveyAnswer] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportSurveyRequest: _TypeAlias = ImportSurveyRequest  # noqa: Y015
+
+@_typing.final
+class ImportSurveyResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDED_FIELD_NUMBER: _builtins.int
+    REPLACED_FIELD_NUMBER: _builtins.int
+    recorded: _builtins.int
+    """Hospitals recorded for the first time, now interested."""
+    replaced: _builtins.int
+    """Hospitals known before, whose answer was replaced."""
+    def __init__(
+        self,
+        *,
+        recorded: _builtins.int = ...,
+        replaced: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["recorded", b"recorded", "replaced", b"replaced"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportSurveyResponse: _TypeAlias = ImportSurveyResponse  # noqa: Y015
 
 @_typing.final
 class InviteSiteRequest(_message.Message):

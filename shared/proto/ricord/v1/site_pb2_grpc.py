@@ -35,6 +35,11 @@ class SiteServiceStub:
         Args:
             channel: A grpc.Channel.
         """
+        self.ImportSurvey = channel.unary_unary(
+                '/ricord.v1.SiteService/ImportSurvey',
+                request_serializer=ricord_dot_v1_dot_site__pb2.ImportSurveyRequest.SerializeToString,
+                response_deserializer=ricord_dot_v1_dot_site__pb2.ImportSurveyResponse.FromString,
+                _registered_method=True)
         self.InviteSite = channel.unary_unary(
                 '/ricord.v1.SiteService/InviteSite',
                 request_serializer=ricord_dot_v1_dot_site__pb2.InviteSiteRequest.SerializeToString,
@@ -65,6 +70,13 @@ class SiteServiceStub:
 class SiteServiceServicer:
     """What the coordinators do with sites and people. Role: coordinator; a curator may look a site up.
     """
+
+    def ImportSurvey(self, request, context):
+        """Record hospitals that answered the open call, all of them or none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
 
     def InviteSite(self, request, context):
         """Record a site and issue its invitation token.
@@ -102,6 +114,11 @@ class SiteServiceServicer:
 
 def add_SiteServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'ImportSurvey': grpc.unary_unary_rpc_method_handler(
+                    servicer.ImportSurvey,
+                    request_deserializer=ricord_dot_v1_dot_site__pb2.ImportSurveyRequest.FromString,
+                    response_serializer=ricord_dot_v1_dot_site__pb2.ImportSurveyResponse.SerializeToString,
+            ),
             'InviteSite': grpc.unary_unary_rpc_method_handler(
                     servicer.InviteSite,
                     request_deserializer=ricord_dot_v1_dot_site__pb2.InviteSiteRequest.FromString,
@@ -138,6 +155,33 @@ def add_SiteServiceServicer_to_server(servicer, server):
 class SiteService:
     """What the coordinators do with sites and people. Role: coordinator; a curator may look a site up.
     """
+
+    @staticmethod
+    def ImportSurvey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ricord.v1.SiteService/ImportSurvey',
+            ricord_dot_v1_dot_site__pb2.ImportSurveyRequest.SerializeToString,
+            ricord_dot_v1_dot_site__pb2.ImportSurveyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def InviteSite(request,

@@ -33,6 +33,8 @@ class SiteServiceStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> SiteServiceAsyncStub: ...
+    ImportSurvey: _grpc.UnaryUnaryMultiCallable[_site_pb2.ImportSurveyRequest, _site_pb2.ImportSurveyResponse]
+    """Record hospitals that answered the open call, all of them or none."""
     InviteSite: _grpc.UnaryUnaryMultiCallable[_site_pb2.InviteSiteRequest, _site_pb2.InviteSiteResponse]
     """Record a site and issue its invitation token."""
     IssueJoinToken: _grpc.UnaryUnaryMultiCallable[_site_pb2.IssueJoinTokenRequest, _site_pb2.IssueJoinTokenResponse]
@@ -47,6 +49,8 @@ class SiteServiceAsyncStub(SiteServiceStub):
     """What the coordinators do with sites and people. Role: coordinator; a curator may look a site up."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
+    ImportSurvey: _aio.UnaryUnaryMultiCallable[_site_pb2.ImportSurveyRequest, _site_pb2.ImportSurveyResponse]  # type: ignore[assignment]
+    """Record hospitals that answered the open call, all of them or none."""
     InviteSite: _aio.UnaryUnaryMultiCallable[_site_pb2.InviteSiteRequest, _site_pb2.InviteSiteResponse]  # type: ignore[assignment]
     """Record a site and issue its invitation token."""
     IssueJoinToken: _aio.UnaryUnaryMultiCallable[_site_pb2.IssueJoinTokenRequest, _site_pb2.IssueJoinTokenResponse]  # type: ignore[assignment]
@@ -58,6 +62,14 @@ class SiteServiceAsyncStub(SiteServiceStub):
 
 class SiteServiceServicer(metaclass=_abc_1.ABCMeta):
     """What the coordinators do with sites and people. Role: coordinator; a curator may look a site up."""
+
+    @_abc_1.abstractmethod
+    def ImportSurvey(
+        self,
+        request: _site_pb2.ImportSurveyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_site_pb2.ImportSurveyResponse, _abc.Awaitable[_site_pb2.ImportSurveyResponse]]:
+        """Record hospitals that answered the open call, all of them or none."""
 
     @_abc_1.abstractmethod
     def InviteSite(

@@ -12,7 +12,8 @@ from coordinator.home.init import open_home_store
 from coordinator.store.folder import CiphertextFolder
 from coordinator.store.records import Agreement
 from coordinator.submission.service import SubmissionService
-from shared.agreement import AgreementTerms, State, terms_sentences
+from shared.agreement import AgreementTerms, State
+from shared.agreement_page import terms_page
 from shared.errors import AgreementNotExecuted, InvalidArgument, InvalidIdentifier
 from shared.ids import SiteId
 from shared.proto.ricord.v1 import agreement_pb2
@@ -92,7 +93,7 @@ def test_what_a_draft_may_say_is_signed(federation: Federation) -> None:
     sign_agreement(site, token, signatory="A. Signatory, Director")
     terms = enrol(site, federation.execute("Returning Hospital")).terms
     assert (terms.ethics_reference, terms.earlier_site_ids) == ("EK 12/2026", ("419639", "234567"))
-    said = " ".join(terms_sentences(terms))
+    said = " ".join(terms_page(terms).split())
     assert "EK 12/2026" in said
     assert "419639, 234567" in said
 

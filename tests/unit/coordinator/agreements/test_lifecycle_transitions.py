@@ -1,15 +1,17 @@
 """Laws of the agreement's lifecycle, over every pair of states."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from itertools import product
+from pathlib import Path
 
 import pytest
 
-from coordinator.agreements.lifecycle import NEXT, in_force, state_at, transition
+from coordinator.agreements.lifecycle import NEXT, PERMITTED, Act, check_permitted, in_force, state_at, transition
 from coordinator.agreements.text import agreement_text, text_digest
 from coordinator.store.records import Agreement
 from shared.agreement import AgreementTerms, CuratorKeys, Mode, Scope, State
-from shared.errors import AgreementModeNotAllowed, AgreementNotExecuted, AgreementTransitionInvalid
+from shared.errors import AgreementModeNotAllowed, AgreementNotBegun, AgreementNotExecuted, AgreementTransitionInvalid
 from shared.ids import AgreementId, Sha256
 from shared.manifest import canonical_json
 from shared.signed import Signed
@@ -26,6 +28,9 @@ ALLOWED = {
     ("signed", "executed"),
     ("executed", "suspended"),
     ("suspended", "executed"),
+    ("terminated", "invited"),
+    ("expired", "invited"),
+    ("expired", "terminated"),
     *((state, "terminated") for state in ("interested", "invited", "drafted", "signed", "executed", "suspended")),
     *((state, "expired") for state in ("drafted", "signed", "executed", "suspended")),
 }
@@ -77,15 +82,58 @@ def test_exactly_the_designed_transitions_are_allowed(before: State, after: Stat
 
 
 def test_every_state_has_a_row_and_an_end() -> None:
-    """No state is a trap: from each, termination or expiry is reachable, and nothing leaves those two."""
+    """No state is a trap: from each, termination or expiry is reachable."""
     assert set(NEXT) == set(State)
-    assert all(not NEXT[state] for state in ENDED)
     for state in set(State) - ENDED:
         reached, frontier = {state}, {state}
         while frontier:
             frontier = {after for before in frontier for after in NEXT[before]} - reached
             reached |= frontier
         assert reached & ENDED
+
+
+@pytest.mark.parametrize("state", list(ENDED))
+def test_what_was_in_force_never_begins_anew(state: State) -> None:
+    """One that ended after it was executed is not invited again: only a next version puts it in force."""
+    signed = Signed(document="{}", signature="")
+    with pytest.raises(AgreementTransitionInvalid):
+        transition(make_agreement(state).model_copy(update={"execution": signed}), State.INVITED, NOW)
+
+
+def test_the_page_says_what_each_state_permits() -> None:
+    """ARCHITECTURE.md has the very table that the program asks, and every state a row."""
+    text = (Path(__file__).parents[4] / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    block = re.search(r"<!-- permitted: agreement -->\n(.*?)<!-- permitted: end -->", text, re.DOTALL)
+    assert block is not None
+    heading, _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in block[1].splitlines())
+    assert heading == ["state", *Act]
+    assert [row[0] for row in rows] == list(State) == list(PERMITTED)
+    for state, *cells in rows:
+        assert {act for act, cell in zip(Act, cells, strict=True) if cell == "yes"} == PERMITTED[State(state)]
+
+
+@pytest.mark.parametrize(("state", "act"), list(product(State, Act)))
+def test_exactly_what_the_table_permits_is_permitted(state: State, act: Act) -> None:
+    """In every state, and a last day gives nothing back that the state before it forbade."""
+    for agreement, rows in (
+        (make_agreement(state), {state}),
+        (make_agreement(state, expires_at=NOW), {state, state_at(make_agreement(state, expires_at=NOW), NOW)}),
+    ):
+        if all(act in PERMITTED[row] for row in rows):
+            check_permitted(agreement, act, NOW)
+        else:
+            with pytest.raises(AgreementNotExecuted):
+                check_permitted(agreement, act, NOW)
+
+
+def test_nothing_is_accepted_before_the_first_day() -> None:
+    """An agreement may be executed before it begins; its site may enrol meanwhile."""
+    agreement, begins = make_agreement(State.EXECUTED), NOW + timedelta(hours=1)
+    terms = AgreementTerms.model_validate_json(agreement.terms or "").model_copy(update={"starts_at": begins})
+    agreement = agreement.model_copy(update={"terms": canonical_json(terms).decode()})
+    with pytest.raises(AgreementNotBegun):
+        in_force(agreement, begins - timedelta(microseconds=1), Mode.SUBMIT)
+    assert in_force(agreement, NOW) == in_force(agreement, begins, Mode.SUBMIT) == terms
 
 
 @pytest.mark.parametrize("state", list(State))

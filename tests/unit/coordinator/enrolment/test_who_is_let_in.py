@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -23,7 +24,6 @@ from shared.agreement import State
 from shared.crypto.keys import load_tls
 from shared.crypto.pki import Role, make_csr, serial_of
 from shared.errors import (
-    AgreementTransitionInvalid,
     CertificateForeign,
     InvalidArgument,
     NotFound,
@@ -33,6 +33,7 @@ from shared.errors import (
     TokenUsed,
 )
 from shared.protocol.loader import load_protocol
+from shared.survey import SurveyAnswer
 from shared.token import TokenKind, new_secret
 from site_node.membership.enrolment import enrolment_of
 from tests.factories.federation import Time, make_settings, running_federation, settings_text
@@ -88,13 +89,59 @@ def test_only_known_sites_get_join_tokens(members: MemberService) -> None:
 def test_a_lost_invitation_is_replaced_until_something_was_signed(
     members: MemberService, coordinator: tuple[SqlStore, Identity]
 ) -> None:
-    """The site stays one site; after termination it cannot be invited again."""
+    """The site stays one site, also after its agreement was terminated without ever being in force."""
     first, _ = members.invite("Forgetful Hospital", actor=ACTOR)
     second, _ = members.invite("  Forgetful   Hospital ", actor=ACTOR)
     assert (second.site, second.state) == (first.site, State.INVITED)
-    AgreementService(*coordinator).terminate("Forgetful Hospital", actor=ACTOR)
-    with pytest.raises(AgreementTransitionInvalid):
-        members.invite("Forgetful Hospital", actor=ACTOR)
+    assert AgreementService(*coordinator).terminate("Forgetful Hospital", actor=ACTOR).state is State.TERMINATED
+    again, _ = members.invite("Forgetful Hospital", actor=ACTOR)
+    assert (again.site, again.state) == (first.site, State.INVITED)
+
+
+@pytest.mark.parametrize("other", ["spelled hospital", "SPELLED  HOSPITAL", "\uff33pelled Hospital"])
+def test_a_hospital_has_one_spelling(members: MemberService, other: str) -> None:
+    """A name that is another site's but for case, width or spaces is that site's or is refused."""
+    members.invite("Spelled Hospital", actor=ACTOR)
+    with pytest.raises(InvalidArgument, match="`Spelled Hospital`"):
+        members.invite(other, actor=ACTOR)
+
+
+def answer(**changes: Any) -> SurveyAnswer:
+    """What a hospital answered."""
+    return SurveyAnswer.model_validate(
+        {
+            "country": "DE",
+            "modalities": ("CT",),
+            "studies": 500,
+            "modes": ("submit",),
+            "clinical_data": True,
+            "ethics": "applied",
+            **changes,
+        }
+    )
+
+
+def test_a_survey_makes_hospitals_interested(members: MemberService, coordinator: tuple[SqlStore, Identity]) -> None:
+    """New ones are recorded, an answer of a known one is replaced, and its state stays; then they are invited."""
+    members.invite("Invited Hospital", actor=ACTOR)
+    first = [("Willing Hospital", answer()), ("Invited Hospital", answer(studies=7))]
+    assert members.import_survey(first, actor=ACTOR) == (1, 1)
+    assert members.import_survey([("Willing Hospital", answer(studies=9))], actor=ACTOR) == (0, 1)
+    willing, invited = members.site("Willing Hospital"), members.site("Invited Hospital")
+    assert (willing.state, invited.state) == (State.INTERESTED, State.INVITED)
+    assert (willing.site.survey, invited.site.survey) == (answer(studies=9), answer(studies=7))
+    assert members.invite("Willing Hospital", actor=ACTOR)[0].state is State.INVITED
+    assert members.site("Willing Hospital").site.survey == answer(studies=9)
+
+
+@pytest.mark.parametrize("bad", ["", "123456", "x" * 101, "good hospital 1", "Good Hospital 1"])
+def test_a_survey_is_imported_whole_or_not_at_all(members: MemberService, bad: str) -> None:
+    """A row that is wrong is named, and no other is recorded."""
+    before = members.sites(after="", limit=0)
+    rows = [(f"Good Hospital {number}", answer()) for number in range(3)]
+    with pytest.raises(InvalidArgument, match="Answer 4"):
+        members.import_survey([*rows, (bad, answer()), ("Good Hospital 5", answer())], actor=ACTOR)
+    assert members.sites(after="", limit=0) == before
 
 
 def test_of_many_users_of_a_token_one_succeeds(
