@@ -347,6 +347,12 @@ TEXTS = MappingProxyType(
             ExitCode.FAILED,
             "DATA_LOSS",
         ),
+        "audit-contradicted": Text(
+            "The coordinator's audit log contradicts what the coordinator signed before: {problem}; nothing is sent. "
+            "Ask the coordinator; once a person knows why, `ricord-site witness resume` lets sending go on.",
+            ExitCode.REFUSED,
+            "FAILED_PRECONDITION",
+        ),
         "internal-error": Text(
             "This program met a defect of its own; `--debug` shows where, and nothing half-done was kept.",
             ExitCode.FAILED,

@@ -362,5 +362,9 @@ class AuditBroken(TrustError):
     """An entry of the audit log is missing, or does not fit the one before it or what was signed of it."""
 
 
+class AuditContradicted(TrustError):
+    """The coordinator's audit log does not contain what the coordinator signed for this site before."""
+
+
 class InternalError(RicordError):
     """A defect of this program; the private text is in its log."""

@@ -35,8 +35,8 @@ _FEDERATED = (
     " of each class. And the reason of a refusal."
 )
 _MEMBER = (
-    "Of the site itself: the hospital's name, the signatory's name and role, public keys, and the addresses it connects"
-    " from."
+    "Of the site itself: the hospital's name, the signatory's name and role, public keys, the addresses it connects"
+    " from, and each day of the coordinator's audit log how many entries it knows and which of them its receipts name."
 )
 _HEARTBEAT = (
     "While a node runs, each minute, unless `heartbeat = false` is set: the program's version; how many studies were"

@@ -27,7 +27,8 @@ from coordinator.service.slots import CALLS_EACH, by_address, by_certificate
 from coordinator.store.interface import Store
 from coordinator.submission.service import Limits, SubmissionService
 from coordinator.submission.servicer import SubmissionServicer
-from coordinator.trust.interceptor import AccessCheck, AccessInterceptor, access_check, no_check
+from coordinator.trust.interceptor import AccessInterceptor, access_check, no_check
+from coordinator.trust.refusals import noting_refusals
 from shared.errors import PortInUse
 from shared.proto.ricord.v1 import (
     agreement_pb2_grpc,
@@ -74,10 +75,11 @@ def serving(
     """
     newcomers = Admission(by_address(each=None if settings.behind_balancer else CALLS_EACH))
     members = Admission(by_certificate())
-    enrolment = _server(newcomers, no_check, _ENROLMENT_OPTIONS)
+    note = noting_refusals(store, clock)
+    enrolment = _server(newcomers, AccessInterceptor(no_check, note), _ENROLMENT_OPTIONS)
     service = EnrolmentService(store, identity, clock)
     enrolment_pb2_grpc.add_EnrolmentServiceServicer_to_server(EnrolmentServicer(service, identity), enrolment)
-    main = _server(members, access_check(store, clock), MAIN_OPTIONS)
+    main = _server(members, AccessInterceptor(access_check(store, clock), note), MAIN_OPTIONS)
     audit = AuditService(store, identity, home.audit_head, clock)
     audit_pb2_grpc.add_AuditServiceServicer_to_server(AuditServicer(audit), main)
     _register_main(main, home, settings, identity, store, enrolment=service, clock=clock)
@@ -122,10 +124,10 @@ def _register_main(
     submission_pb2_grpc.add_SubmissionServiceServicer_to_server(SubmissionServicer(submissions), main)
 
 
-def _server(admission: Admission, check: AccessCheck, options: tuple[tuple[str, int], ...]) -> grpc.Server:
+def _server(admission: Admission, access: AccessInterceptor, options: tuple[tuple[str, int], ...]) -> grpc.Server:
     server = grpc.server(
         cast("ThreadPoolExecutor", admission),
-        interceptors=[AccessInterceptor(check)],
+        interceptors=[access],
         options=(*SERVER_OPTIONS, *options),
     )
     checks = DatedHealth()

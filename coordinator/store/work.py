@@ -218,13 +218,13 @@ class SqlWork:
     def note_refusal(self, caller: str, method: str, hour: datetime) -> bool:
         """One row for each caller and method."""
         row = tables.refusals.c
-        same = update(tables.refusals).where(row.caller == caller, row.method == method)
-        noted = select(row.hour).where(row.caller == caller, row.method == method)
-        if (before := self._connection.execute(noted).scalar()) is None:
+        same = (row.caller == caller, row.method == method)
+        before = self._connection.execute(select(row.hour).where(*same)).scalar()
+        if before is None:
             self._connection.execute(insert(tables.refusals).values(caller=caller, method=method, hour=hour))
-        elif before < hour:
-            self._connection.execute(same.values(hour=hour))
-        return before is None or before < hour
+        else:
+            self._connection.execute(update(tables.refusals).where(*same).values(hour=hour))
+        return before != hour
 
     def uploads(self, site_id: SiteId | None = None, *, before: datetime | None = None) -> Sequence[Upload]:
         """By name."""

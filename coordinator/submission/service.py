@@ -182,7 +182,7 @@ class SubmissionService:
             check_permitted(current, Act.FETCH, self._now())
             fetched = FetchedStudy(row=row, site_key=site_of(work, row.site_id).verify_key or "", agreement=agreement)
             uri = self._identity.uri(Role.CURATOR, curator)
-            work.append_event(at=self._now(), actor=uri, action="study fetched", about=row.id)
+            work.append_event(at=self._now(), actor=uri, action="study fetched", about=row.id, result="begun")
         return fetched, self._ciphertexts.read(blob_name(row))
 
     def _verified(self, reading: Reading, site_id: SiteId, signed: Signed) -> Manifest:

@@ -16,6 +16,7 @@ import structlog
 from coordinator.home.identity import Clock, utc_now
 from coordinator.store.interface import Store
 from coordinator.trust.certificates import check_certificate_row
+from coordinator.trust.refusals import STRANGER, NoteRefusal, note_nothing
 from shared.crypto.pki import Peer, Role, parse_spiffe, serial_of
 from shared.durable import is_full_disk
 from shared.errors import (
@@ -96,6 +97,14 @@ def peer_of(context: grpc.ServicerContext) -> Peer:
         raise CertificateForeign(peer="an unknown peer") from error
 
 
+def caller_of(context: grpc.ServicerContext) -> str:
+    """Who calls, for the audit log: the SPIFFE URI, or that it is a stranger."""
+    try:
+        return peer_of(context).uri
+    except CertificateForeign:
+        return STRANGER
+
+
 def _auth_property(context: grpc.ServicerContext, name: str) -> list[str]:
     """The values of an authentication property of the call; the type stubs miss that they are a list of bytes."""
     values = cast("Mapping[str, list[bytes]]", context.auth_context()).get(name, [])
@@ -133,26 +142,38 @@ class Guarded:
     behaviour: Callable[..., Any]
     reads_stream: bool
     answers_stream: bool
+    note: NoteRefusal = note_nothing
 
     def __call__(self, request: Any, context: grpc.ServicerContext) -> Any:
         """Answer a call: with one message, or with an iterator of them."""
         if self.answers_stream:
             return self._answers(request, context)
-        with _error_boundary(self.method, context):
+        with self._error_boundary(context):
             self.check(self.method, context)
             return self.behaviour(request, context)
 
     def _answers(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-        with _error_boundary(self.method, context):
+        with self._error_boundary(context):
             self.check(self.method, context)
             yield from self.behaviour(request, context)
 
+    @contextmanager
+    def _error_boundary(self, context: grpc.ServicerContext) -> Iterator[None]:
+        """Turn every exception into a refusal with a public text: nothing else leaves the process."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 -- as the docstring says
+            public = _public_error(self.method, error)
+            self.note(caller_of(context), self.method, public)
+            refuse(context, public)
+
 
 class AccessInterceptor(grpc.ServerInterceptor):
-    """Puts a check before every RPC."""
+    """Puts a check before every RPC; `note` learns of each refusal."""
 
-    def __init__(self, check: AccessCheck) -> None:
+    def __init__(self, check: AccessCheck, note: NoteRefusal = note_nothing) -> None:
         self._check = check
+        self._note = note
 
     def intercept_service(
         self,
@@ -169,20 +190,13 @@ class AccessInterceptor(grpc.ServerInterceptor):
         return cast(
             "grpc.RpcMethodHandler[Any, Any]",
             getattr(grpc, f"{kind}_rpc_method_handler")(
-                Guarded(method, self._check, behaviour, handler.request_streaming, handler.response_streaming),
+                Guarded(
+                    method, self._check, behaviour, handler.request_streaming, handler.response_streaming, self._note
+                ),
                 request_deserializer=handler.request_deserializer,
                 response_serializer=handler.response_serializer,
             ),
         )
-
-
-@contextmanager
-def _error_boundary(method: str, context: grpc.ServicerContext) -> Iterator[None]:
-    """Turn every exception into a refusal with a public text: nothing else leaves the process."""
-    try:
-        yield
-    except Exception as error:  # noqa: BLE001 -- as the docstring says
-        refuse(context, _public_error(method, error))
 
 
 def _handler_kind(handler: "grpc.RpcMethodHandler[Any, Any]") -> str:

@@ -86,6 +86,11 @@ class SiteHome:
         return self.folder / "receipts"
 
     @property
+    def witness(self) -> Path:
+        """What was verified of the coordinator's audit log, and what contradicts it."""
+        return self.folder / "witness"
+
+    @property
     def reports(self) -> Path:
         """Validation reports, one per study."""
         return self.folder / "reports"

@@ -16,6 +16,7 @@ from site_node.home.secret import check_secret
 from site_node.membership.record import Membership
 from site_node.membership.renewal import Standing, standing
 from site_node.membership.step import step_of
+from site_node.membership.witness import Witness
 from site_node.node.acquisition import Acquisition
 from site_node.node.open import Node, open_node
 from site_node.node.waits import federated_work
@@ -94,6 +95,7 @@ class _Examination:
             "certificate": self.certificate,
             "coordinator": self.coordinator,
             "agreement": self.agreement,
+            "witness": self.witness,
             "federated work": self.federated,
         }
 
@@ -173,6 +175,29 @@ class _Examination:
             return Health.NOTE, "The coordinator, which knows, does not answer."
         health = Health.GOOD if self.answer.state is State.EXECUTED else Health.PROBLEM
         return health, f"It is {self.answer.state}. Next: {next_step(self.answer.state)}."
+
+    def witness(self) -> _Result:
+        """The coordinator proved lately that its audit log contains what it signed for this site."""
+        if self._membership is None:
+            return Health.NOTE, "The coordinator's audit log is witnessed once this site is enrolled."
+        witness = Witness(self.node.home)
+        witness.check()
+        head, kept = witness.head(self._membership.coordinator_key), witness.witnessed()
+        if head is None or kept is None:
+            return (
+                Health.NOTE,
+                "The coordinator was not asked to prove its audit log yet; `ricord-site run` asks daily.",
+            )
+        proven = f"{kept.proven_at:%Y-%m-%d}"
+        if kept.is_late(self.now):
+            return (
+                Health.PROBLEM,
+                f"The last proof of its audit log is of {proven}; `ricord-site witness ask` asks now.",
+            )
+        return (
+            Health.GOOD,
+            f"Its audit log of {head.size} entries was proven on {proven}, every receipt here among them.",
+        )
 
     def federated(self) -> _Result:
         """Federated work is possible where the agreement covers it."""

@@ -17,6 +17,7 @@ from shared.errors import DiskFull, DiskNearlyFull, HomeBusy, NoDicomFound, Rico
 from site_node.home.ledger import Ledger, State
 from site_node.node.acquisition import Acquisition
 from site_node.node.crew import Crew
+from site_node.node.daily_proof import DailyProof
 from site_node.node.federation import start_federation
 from site_node.node.heartbeat import start_heartbeat
 from site_node.node.inbox import InboxWatcher
@@ -57,6 +58,8 @@ def run_once(node: Node, stop: threading.Event) -> Pass:
         with acquisition.listening():
             acquisition.work(node.ledger, stop, patience=0)
     _receive_arrivals(node, acquisition, quiet_seconds=0)
+    if node.membership is not None:
+        DailyProof().ask_if_due(node.home, node.membership)
     return run_pass(node, State.SUBMITTED, halted=stop.is_set, shown=True)
 
 
@@ -80,7 +83,7 @@ def until_signal() -> Iterator[threading.Event]:
 
 def _serve(node: Node, stop: threading.Event, acquisition: Acquisition) -> None:
     """Pass after pass; workers and the text detector stay while passes move studies."""
-    watch = InboxWatcher(node.ledger, node.home.inbox(node.settings), settle=True)
+    watch, proof = InboxWatcher(node.ledger, node.home.inbox(node.settings), settle=True), DailyProof()
     with closing(Crew(stop.is_set)) as crew:
         while not stop.is_set():
             is_woken: Callable[[], bool] = bool  # never, where the ledger cannot be asked
@@ -89,6 +92,8 @@ def _serve(node: Node, stop: threading.Event, acquisition: Acquisition) -> None:
                 is_woken = _waker(node.ledger)
                 _receive(node, watch, acquisition)
                 current = replace(node, membership=membership_of(node.home))
+                if current.membership is not None:
+                    proof.ask_if_due(node.home, current.membership)
                 completed = run_pass(current, State.SUBMITTED, halted=stop.is_set, crew=crew)
                 moved = completed.progress.moved
                 _log_pass(completed)

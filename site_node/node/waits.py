@@ -14,6 +14,7 @@ from site_node.federate.policy import POLICY_FILE, load_policy
 from site_node.home.ledger import STATE_ORDER, State, StudyEntry
 from site_node.membership.record import Membership
 from site_node.membership.step import step_of
+from site_node.membership.witness import Witness
 from site_node.network.arrivals import last_arrivals
 from site_node.node.inbox import InboxWatcher
 from site_node.node.open import Node
@@ -95,7 +96,13 @@ def _advice(node: Node, *, running: bool) -> Iterator[tuple[Whom, str]]:
     due = min((request.not_before for request in node.ledger.requests.all() if request.is_open), default=None)
     next_try = f"; next try at {due.astimezone():%H:%M:%S}" if due and due > datetime.now(UTC) else ""
     yield Whom.PACS, f"{by_itself}{next_try}"
-    yield Whom.COORDINATOR, f"{by_itself}; `ricord-site doctor` asks whether it answers"
+    stopped = Witness(node.home).contradiction() is not None
+    yield (
+        Whom.COORDINATOR,
+        "its audit log contradicts what it signed; `ricord-site witness show`, and once it said why, `witness resume`"
+        if stopped
+        else f"{by_itself}; `ricord-site doctor` asks whether it answers",
+    )
     yield (
         Whom.AGREEMENT,
         step_of(node.home).next

@@ -16,6 +16,7 @@ from shared.wire import UNARY_SECONDS, from_rpc, from_signed, to_signed
 from site_node.home.folder import SiteHome
 from site_node.membership.record import Membership
 from site_node.membership.renewal import member_of
+from site_node.membership.witness import Witness
 from site_node.study import Sealed, Submitted
 from site_node.submit.outbox import checked_receipt, discard, keep_receipt, receipt_path
 
@@ -27,10 +28,14 @@ Submit = Callable[[Sealed], Submitted]
 
 @contextmanager
 def submitting(home: SiteHome, membership: Membership) -> Iterator[Submit]:
-    """One connection for many studies. Raises what `member_channel` raises before it connects."""
-    member = member_of(membership)
+    """One connection for many studies. Raises what `member_channel` raises before it connects.
+
+    Each call raises `AuditContradicted` while a contradiction in the coordinator's audit log stops the sending.
+    """
+    member, witness = member_of(membership), Witness(home)
 
     def send(sealed: Sealed) -> Submitted:
+        witness.check()
         with clock_blamed(member):
             return submit(sealed, client, receipts=home.receipts, membership=membership)
 

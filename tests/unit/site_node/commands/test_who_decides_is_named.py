@@ -26,6 +26,7 @@ DECIDING = [
     ("key", "linkage", "export", "linkage.age"),
     ("key", "linkage", "import", "linkage.age"),
     ("key", "linkage", "import-index", "index.csv"),
+    ("witness", "resume", "--reason", "x"),
 ]
 
 

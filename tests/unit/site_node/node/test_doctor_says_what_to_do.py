@@ -12,12 +12,15 @@ from site_node.federate.policy import POLICY_FILE, write_default_policy
 from site_node.home.folder import SiteHome, init_home
 from site_node.home.ledger import Ledger
 from site_node.home.secret import check_secret
+from site_node.membership.proof import ask
+from site_node.membership.record import load_membership
+from site_node.membership.witness import Contradiction, Witness
 from site_node.node import doctor
 from site_node.node.doctor import Health, examine
 from site_node.pixels.client import PixelChecker
 from tests.factories.federation import Federation, running_federation
 
-PARTS = {"settings", "keys", "clock", "disk", "OCR", "PACS", "coordinator", "certificate", "agreement"}
+PARTS = {"settings", "keys", "clock", "disk", "OCR", "PACS", "coordinator", "certificate", "agreement", "witness"}
 NAME = "Examined Hospital"
 NO_PACS = '[pacs]\nhost = "127.0.0.1"\nport = 1\nae_title = "PACS"\ncalling = "RICORD"\n'
 
@@ -53,7 +56,17 @@ def problems(home: SiteHome, *, ahead: timedelta = timedelta(0)) -> dict[str, st
 def test_every_part_of_a_good_home_is_examined(home: SiteHome) -> None:
     examined = {part.part: part for part in examine(home, datetime.now(UTC))}
     assert set(examined) >= PARTS
-    assert {name for name, part in examined.items() if part.health is not Health.GOOD} == {"PACS"}
+    assert {name for name, part in examined.items() if part.health is not Health.GOOD} == {"PACS", "witness"}
+
+
+def test_the_witness_is_examined(home: SiteHome) -> None:
+    """Good once its log was proven, a problem when that is long ago or the log contradicts what was signed."""
+    ask(home, load_membership(home), datetime.now(UTC))
+    examined = {part.part: part for part in examine(home, datetime.now(UTC))}
+    assert examined["witness"].health is Health.GOOD
+    assert "witness ask" in problems(home, ahead=timedelta(days=8))["witness"]
+    Witness(home).stop(Contradiction(problem="it ends early", seen_at=datetime.now(UTC)))
+    assert "it ends early" in problems(home)["witness"]
 
 
 def test_before_enrolment_nothing_is_wrong(tmp_path: Path) -> None:

@@ -1,0 +1,79 @@
+"""`witness`: whether the coordinator's audit log still contains everything that it signed for this site."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from shared.terminal import make_app, print_json, print_line
+from site_node.commands.options import Json, Person, home_of, node_of
+from site_node.home.words import NO_STUDY
+from site_node.membership import proof
+from site_node.membership.record import load_membership
+from site_node.membership.witness import Witness
+
+witness = make_app("Have the coordinator prove that its audit log only grew; `run` does so each day.")
+
+
+@witness.command()
+def show(context: typer.Context, as_json: Json = False) -> None:
+    """Show the last head of the log that was verified, and what stops the sending if its log contradicts it.
+
+    Two hospitals that compare this line see whether they are shown the same log.
+
+    Example: `ricord-site witness show`
+    """
+    home = home_of(context)
+    kept, contradiction = Witness(home), Witness(home).contradiction()
+    head, witnessed = kept.head(load_membership(home).coordinator_key), kept.witnessed()
+    if as_json:
+        at = witnessed.proven_at if witnessed else None
+        print_json({"head": head, "proven_at": at, "contradiction": contradiction})
+        return
+    if head is None or witnessed is None:
+        print_line("The coordinator has proven nothing yet.")
+    else:
+        print_line(f"{head.size} entries, root {head.root}, proven {witnessed.proven_at:%Y-%m-%d %H:%M} UTC.")
+    kept.check()
+
+
+@witness.command("ask")
+def ask_now(context: typer.Context, as_json: Json = False) -> None:
+    """Ask for the proof now. Sent: how many entries are known here, and the numbers of those in receipts.
+
+    Exit code 4: the log does not contain what was signed before; nothing is sent from then on.
+
+    Example: `ricord-site witness ask`
+    """
+    home = home_of(context)
+    head = proof.ask(home, load_membership(home), datetime.now(UTC))
+    if as_json:
+        print_json(head)
+    else:
+        print_line(f"The log has {head.size} entries, everything that is known here among them.")
+
+
+@witness.command()
+def resume(
+    context: typer.Context,
+    person: Person,
+    reason: Annotated[str, typer.Option("--reason", help="What the coordinator said; it is kept in the audit.")],
+    as_json: Json = False,
+) -> None:
+    """Let sending go on after the coordinator has said why its log is another.
+
+    The evidence stays in the home. The log as it is now is believed, and no receipt of before is asked for any more: of
+    the studies in those that are gone, the coordinator may hold nothing.
+
+    Example: `ricord-site witness resume --as "A. Miller" --reason "database restored from the backup of 1 May"`
+    """
+    with node_of(context, writing=False) as node:
+        kept = Witness(node.home)
+        contradiction = kept.contradiction()
+        if contradiction is not None:
+            node.ledger.audit(person, "witness-resume", NO_STUDY, f"{contradiction.problem}: {reason}")
+        kept.resume()
+    if as_json:
+        print_json({"resumed": contradiction})
+    else:
+        print_line("Sending goes on; the node asks the coordinator anew.")
