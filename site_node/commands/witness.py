@@ -56,8 +56,8 @@ def ask_now(context: typer.Context, as_json: Json = False) -> None:
 @witness.command()
 def resume(
     context: typer.Context,
-    person: Person,
     reason: Annotated[str, typer.Option("--reason", help="What the coordinator said; it is kept in the audit.")],
+    person: Person = "",
     as_json: Json = False,
 ) -> None:
     """Let sending go on after the coordinator has said why its log is another.

@@ -45,14 +45,13 @@ def test_each_error_is_an_event_if_it_refuses(store: SqlStore, kind: type[Ricord
 def test_nobody_floods_the_log(store: SqlStore) -> None:
     """A thousand refusals in an hour are one event for each caller and method, over a restart too; then another."""
     clock, kinds = [NOW], [kind for kind in all_errors() if not issubclass(kind, (StorageError, TransportError))]
-    for _ in range(2):
-        note = noting_refusals(store, lambda: clock[0])
+    for note in (noting_refusals(store, lambda: clock[0]), noting_refusals(store, lambda: clock[0])):
         for number in range(500):
             note(f"site/{number % 2}", METHOD, kinds[number % 5]())
             note("a stranger", "/ricord.v1.EnrolmentService/Enrol", kinds[number % 5]())
     assert len(results(store)) == 3
     clock[0] += timedelta(hours=1)
-    note("site/1", METHOD, kinds[0]())
+    noting_refusals(store, lambda: clock[0])("site/1", METHOD, kinds[0]())
     assert len(results(store)) == 4
     with store.read() as reading:
         assert {event.action for event in reading.events()} == {"SubmissionService/Upload", "EnrolmentService/Enrol"}

@@ -34,9 +34,9 @@ def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]
 def home(federation: Federation, tmp_path: Path) -> SiteHome:
     """A copy of an enrolled home that runs without the search for text."""
     shutil.copytree(federation.folder / NAME.replace(" ", "-"), tmp_path / "home")
-    with (tmp_path / "home" / "site.toml").open("a") as file:
-        file.write("\npixel_check = false\n")
-    return SiteHome(tmp_path / "home")
+    home = SiteHome(tmp_path / "home")
+    home.settings_file.write_text(home.settings_file.read_text().replace("pixel_check = true ", "pixel_check = false"))
+    return home
 
 
 def stop(home: SiteHome) -> None:
