@@ -9,7 +9,7 @@ from PIL import Image
 from site_node.pixels.allow import is_doubtful, is_marker
 from site_node.pixels.box import Box
 from site_node.pixels.contrast import Picture, Stored, Values, evened, reduced, stretched, thin
-from site_node.pixels.difference import Outliers
+from site_node.pixels.difference import outliers
 from site_node.pixels.models import Models
 from site_node.pixels.regions import Region, regions
 from site_node.pixels.rules import PixelRules
@@ -47,23 +47,16 @@ class TextFinder:
         """Where a picture, `(rows, columns)` or `(rows, columns, 3)`, shows text that is not a marker."""
         return self._unknown(stored, self._texts(stored))
 
-    def find_in_stack(self, stack: Sequence[Stored], ends: Container[int]) -> list[tuple[Box, ...]]:
-        """The same for each frame of a stack: the `ends` by themselves, the others by what stands out of them."""
-        if len(stack) == 1:
-            return [self.find(stack[0])]
-        outliers = Outliers([reduced(stored, 1) for stored in stack])
-        suspected: dict[int, list[Box]] = {}
-        for region in self._texts(outliers.detail) if outliers.detail.any() else ():
-            box = box_around(region, 0.5, outliers.detail.shape)
-            for number in outliers.frames_of(*box):
-                suspected.setdefault(number, []).append(box)
+    def find_in_stack(self, stack: Sequence[Stored], wanted: Container[int]) -> list[tuple[Box, ...]]:
+        """The same for the wanted frames of a stack, where they stand out of the frames beside them or have none."""
         texts: list[tuple[Box, ...]] = []
-        for number, stored in enumerate(stack):
-            if number in ends or number in outliers.unlike:
+        for number, (stored, windows) in enumerate(zip(stack, outliers(stack), strict=True)):
+            if number not in wanted:
+                texts.append(())
+            elif windows is None:
                 texts.append(self.find(stored))
             else:
-                boxes = suspected.get(number, ())
-                texts.append(self._unknown(stored, (text for box in boxes for text in self._closely(stored, box))))
+                texts.append(self._unknown(stored, (text for box in windows for text in self._closely(stored, box))))
         return texts
 
     def _unknown(self, stored: Stored, texts: Iterable[Region]) -> tuple[Box, ...]:

@@ -1,90 +1,96 @@
-"""What stands out of the frames of a stack, brought together in one picture, on which the detector runs once.
+"""Where frames of a stack show what the frames beside them do not: there the detector looks for text.
 
 Text on one frame is not on the frame before it nor on the one after, while edges of organs go on moving the same way
-and so lie between the two. Text on several frames, as white or black as annotations are, begins by a great step.
+and so lie between the two. Text on several frames begins by a step. Both are compared, tile by tile, with the same two
+frames away, around the tile: there are noise and the organs that move, but not yet or no longer the text.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from site_node.pixels.contrast import Values
+from site_node.pixels.box import Box
+from site_node.pixels.contrast import Stored, Values, reduced
+from site_node.pixels.strokes import boxes_around
 
-_APART = 3  # pixels: twice the width of the strokes of small letters
+_TILE = 16  # pixels
+_FEWEST = 6  # frames: in fewer there is not enough to compare with
+_AWAY = 2  # frames
+_MORE = 1.4  # times the greatest spread of the tiles around, that many frames away
+_LEAST = 0.002  # of the range of values: a lesser spread is none
 _UNLIKE = (
     1.2  # the spread of a change by the frame's own: 0 of equal frames, 1.4 of any two that have nothing in common
 )
-_STEP = 0.4  # of a frame's whole range
-_LIKELIEST = 2  # frames
-_SAMPLED = 4  # every so many pixels
+_SAMPLED = (slice(None, None, 4),) * 2
+
+Marked = NDArray[np.bool_]
 
 
-class Outliers:
-    """The greatest outlier of each pixel over the frames of a stack, less what is around it."""
+def outliers(stack: Sequence[Stored]) -> list[list[Box] | None]:
+    """The boxes of each frame in which it stands out; `None` of frames that cannot be compared with both beside them.
 
-    def __init__(self, stack: Sequence[Values]) -> None:
-        shape = stack[0].shape[:2]
-        self.detail: Values = np.zeros(shape, dtype=np.float32)
-        self.unlike: set[int] = set()  # frames that have nothing in common with the one before
-        self._frame = np.zeros(shape, dtype=np.int16)  # in which the pixel stands out most
-        still = np.zeros_like(stack[0])
-        steps = [still]
-        for number in range(1, len(stack)):
-            step = stack[number] - stack[number - 1]
-            if _is_unlike(step, stack[number - 1]):
-                self.unlike.add(number)
-                step = still
-            self._add(number - 1, _standing_out(steps[-1], step, _STEP * _range(stack[number - 1])))
-            steps = [step]
-
-    def frames_of(self, left: int, top: int, right: int, bottom: int) -> list[int]:
-        """The frames whose text a rectangle most likely shows, and those before them, where it may have ended."""
-        place = (slice(top, bottom), slice(left, right))
-        weights = np.square(self.detail[place]).ravel()
-        likely = np.argsort(np.bincount(self._frame[place].ravel(), weights))[: -_LIKELIEST - 1 : -1]
-        return sorted({int(number) for frame in likely for number in (frame - 1, frame) if number >= 0})
-
-    def _add(self, number: int, outlier: Values) -> None:
-        """Keep what stands out more than in the frames before."""
-        if not outlier.any():
-            return
-        if outlier.ndim == 3:
-            outlier = np.take_along_axis(outlier, np.abs(outlier).argmax(axis=2)[..., None], axis=2)[..., 0]
-        detail = _detail(outlier)
-        greater = np.abs(detail) > np.abs(self.detail)
-        np.copyto(self.detail, detail, where=greater)
-        self._frame[greater] = number
+    Those are the first, the last, and what has nothing in common with the frame before it or after.
+    """
+    if len(stack) < _FEWEST:
+        return [None] * len(stack)
+    alone = {0, len(stack) - 1}
+    steps, peaks, least = list[Values](), list[Values](), 0.0
+    before, here = None, reduced(stack[0], 1)
+    for number, stored in enumerate(stack[1:], start=1):
+        after = reduced(stored, 1)
+        step = after - here
+        if step[_SAMPLED].std() > _UNLIKE * here[_SAMPLED].std():
+            alone |= {number - 1, number}
+        steps.append(_spread(step))
+        if before is not None:
+            between = np.clip(here, np.minimum(before, after), np.maximum(before, after))
+            peaks.append(_spread(np.subtract(here, between, out=between)))
+        least = max(least, _LEAST * float(np.ptp(here[_SAMPLED])))
+        before, here = here, after
+    begun, apart = _begun(np.stack(steps), least), _apart(np.stack(peaks), least)
+    return [
+        None if number in alone else boxes_around(_joined(apart[number - 1] | begun[number - 1]), _TILE)
+        for number in range(len(stack))
+    ]
 
 
-def _is_unlike(step: Values, before: Values) -> bool:
-    sample = (slice(None, None, _SAMPLED),) * 2
-    return bool(step[sample].std() > _UNLIKE * before[sample].std())
+def _spread(values: Values) -> Values:
+    """The standard deviation within each tile, of the colour in which it is greatest."""
+    squares = reduced(values * values, _TILE) - np.square(reduced(values, _TILE))
+    spread: Values = np.sqrt(squares.clip(0))
+    return spread if spread.ndim == 2 else spread.max(axis=2)
 
 
-def _range(values: Values) -> float:
-    return float(np.ptp(values[::_SAMPLED, ::_SAMPLED]))
+def _begun(steps: Values, least: float) -> Marked:
+    """Where a step, `(steps, rows, columns)` of tiles, is greater than those before it."""
+    around = _greatest_around(steps)
+    usual = np.broadcast_to(np.median(around, axis=0), (_AWAY, *around.shape[1:]))
+    marked: Marked = steps > np.float32(_MORE) * np.maximum(np.concatenate((usual, around[:-_AWAY])), least)
+    return marked
 
 
-def _standing_out(before: Values, after: Values, great: float) -> Values:
-    """The step to a frame, where the next step leads back or the step is great; of two steps the lesser."""
-    higher, lower = np.minimum(before, -after), np.maximum(before, -after)
-    outlier = np.maximum(higher, 0, out=higher) + np.minimum(lower, 0, out=lower)
-    steps = np.abs(before) >= great
-    if steps.any():
-        np.copyto(outlier, before, where=steps)
-    return outlier
+def _apart(peaks: Values, least: float) -> Marked:
+    """Where a frame stands out of those beside it more than the frames before do and the frames after."""
+    around = _greatest_around(peaks)
+    before = np.concatenate((around[_AWAY : 2 * _AWAY], around[:-_AWAY]))
+    after = np.concatenate((around[_AWAY:], around[-2 * _AWAY : -_AWAY]))
+    marked: Marked = peaks > np.float32(_MORE) * np.maximum(np.maximum(before, after), least)
+    return marked
 
 
-def _detail(values: Values) -> Values:
-    """Values less their mean a few pixels away: broad edges of what moved leave little."""
-    detail = np.zeros_like(values)
-    values = values.copy()
-    values[:-1] += values[1:]
-    values[:, :-1] += values[:, 1:]
-    side = _APART
-    middle = values[side:-side, side:-side]
-    around = values[: -2 * side, side:-side] + values[2 * side :, side:-side]
-    around += values[side:-side, : -2 * side]
-    around += values[side:-side, 2 * side :]
-    detail[side:-side, side:-side] = middle - around * np.float32(0.25)
-    return detail
+def _greatest_around(tiles: Values) -> Values:
+    for axis in (1, 2):
+        edges = [(0, 0), (0, 0), (0, 0)]
+        edges[axis] = (1, 1)
+        padded = np.moveaxis(np.pad(tiles, edges, mode="edge"), axis, 0)
+        tiles = np.moveaxis(np.maximum(np.maximum(padded[:-2], padded[1:-1]), padded[2:]), 0, axis)
+    return tiles
+
+
+def _joined(marked: Marked) -> Marked:
+    """Tiles with another beside them: no word is shorter."""
+    padded = np.pad(marked.astype(np.int8), 1)
+    rows = padded[:-2] + padded[1:-1] + padded[2:]
+    joined: Marked = marked & (rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:] > 1)
+    return joined

@@ -26,7 +26,7 @@ def stroke_windows(half: Values) -> list[Box]:
     least = np.maximum(noise * np.float32(_ABOVE), spread * np.float32(_OF_SPREAD))
     limit = np.repeat(np.repeat(least, _TILE, axis=0), _TILE, axis=1)[:rows, :columns]
     share = _tiles((detail > limit + np.float32(1e-3)).astype(np.float32))
-    return _boxes(share > _SHARE)
+    return boxes_around(share > _SHARE, _TILE)
 
 
 def _tiles(values: Values) -> Values:
@@ -40,14 +40,14 @@ def _least_around(tiles: Values) -> Values:
     return np.percentile(around, 25, axis=(2, 3)).astype(np.float32)
 
 
-def _boxes(marked: NDArray[np.bool_]) -> list[Box]:
+def boxes_around(marked: NDArray[np.bool_], tile: int) -> list[Box]:
     """Marked tiles and those beside them, joined, as boxes in pixels."""
     wide = np.pad(marked, 1)
     wide = wide[:-2] | wide[1:-1] | wide[2:]
     wide = wide[:, :-2] | wide[:, 1:-1] | wide[:, 2:]
     boxes = []
     for outline in outlines(wide):
-        left, top = (outline.min(axis=0) * _TILE).astype(int)
-        right, bottom = (outline.max(axis=0) * _TILE).astype(int)
+        left, top = (outline.min(axis=0) * tile).astype(int)
+        right, bottom = (outline.max(axis=0) * tile).astype(int)
         boxes.append(Box(int(left), int(top), int(right), int(bottom)))
     return boxes

@@ -53,13 +53,10 @@ def _answer(finder: TextFinder, request: dict[str, Any]) -> dict[str, Any]:
     frames = [Frame(Path(each["path"]), each["frame"], each["photometric"], each["said"]) for each in asked]
     values = [_values(frame) for frame in frames]
     shown = {number: stored for number, stored in enumerate(values) if stored is not None}
-    # beside the wanted frames may be those of the stacks before and after
-    ends = {
-        place for place, number in enumerate(shown) if number in (min(shown), max(shown)) and asked[number]["wanted"]
-    }
+    wanted = {place for place, number in enumerate(shown) if asked[number]["wanted"]}
     answers: list[dict[str, Any]] = [{"problem": PixelsUnreadable().code}] * len(frames)
     try:
-        texts = finder.find_in_stack(list(shown.values()), ends) if shown else []
+        texts = finder.find_in_stack(list(shown.values()), wanted) if shown else []
         for (number, stored), boxes in zip(shown.items(), texts, strict=True):
             if (boxes or frames[number].declares_text) and asked[number]["picture"]:
                 draw_picture(stored, boxes, Path(asked[number]["picture"]), frames[number].photometric)

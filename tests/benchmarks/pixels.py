@@ -95,10 +95,10 @@ def draw_films(folder: Path) -> None:
 def draw_slices(folder: Path) -> None:
     """A thorax that grows from slice to slice, and noise on each."""
     rng = np.random.default_rng(1)
-    thorax = Image.fromarray(films.frontal(rng, 512, positive=True) * 1400 - 1000)
+    thorax = Image.fromarray(films.frontal(rng, 512, positive=True) * 1400 + 100)
     for number, path in enumerate(sorted(folder.iterdir())):
         by = 1 / (1 + 0.001 * number)
         moved = np.asarray(thorax.transform((512, 512), Image.Transform.AFFINE, (by, 0, 0, 0, by, 0)))
         dataset = pydicom.dcmread(path)
-        dataset.PixelData = (moved + rng.normal(0, 15, (512, 512))).astype(np.int16).tobytes()
+        dataset.PixelData = (moved + rng.normal(0, 15, (512, 512))).clip(0).astype(np.uint16).tobytes()
         dataset.save_as(path)

@@ -40,6 +40,7 @@ class Burned(NamedTuple):
     script: str
     size: int  # pixels of the font
     contrast: float  # of the range of values around it
+    noise: float  # the same step in standard deviations of the noise around it
     degrees: int
     style: str
     box: tuple[int, int, int, int]
@@ -85,17 +86,26 @@ def burn(
     low, high = np.percentile(around, (1, 99))
     step = contrast * max(float(high - low), 0.02 * float(np.ptp(values)))
     burned = values.astype(np.float32)
+    apart = step
     part = burned[y : y + drawn.height, x : x + drawn.width]
     ink, ground = (np.asarray(image, dtype=np.float32) / 255 for image in (drawn, back))
     if style == "label":
         whole = float(values.max())
         part += ground * (whole - part)
-        part -= ink * max(step, contrast * whole)
+        apart = max(step, contrast * whole)
+        part -= ink * apart
     elif style == "outline":
         part += (ground - 2 * ink) * step
     else:
         part += ink * (step if style == "plain" else -step)
-    return burned, Burned(script, size, contrast, degrees, style, (x, y, x + drawn.width, y + drawn.height))
+    above = apart / max(_noise(around), 1e-6)
+    return burned, Burned(script, size, contrast, above, degrees, style, (x, y, x + drawn.width, y + drawn.height))
+
+
+def _noise(values: NDArray[np.floating]) -> float:
+    """The standard deviation of what differs from pixel to pixel, most of the values being even."""
+    checks = values[:-1, :-1] - values[1:, :-1] - values[:-1, 1:] + values[1:, 1:]
+    return float(np.median(np.abs(checks))) / (2 * 0.6745)
 
 
 def covered(burned: Burned, boxes: Iterable[Box]) -> bool:
