@@ -9,12 +9,13 @@ from PIL import Image
 from site_node.pixels.allow import is_doubtful, is_marker
 from site_node.pixels.box import Box
 from site_node.pixels.contrast import Picture, Stored, Values, evened, reduced, stretched, thin
-from site_node.pixels.difference import outliers
+from site_node.pixels.difference import outliers, peaks
 from site_node.pixels.models import Models
 from site_node.pixels.regions import Region, regions
 from site_node.pixels.rules import PixelRules
 from site_node.pixels.strokes import stroke_windows
 
+_PART = (384, 64)  # pixels: larger parts of a picture are searched piece by piece, and how far those overlap
 _LETTERS = 96  # pixels: higher letters are reduced before they are read
 
 
@@ -56,7 +57,7 @@ class TextFinder:
             elif windows is None:
                 texts.append(self.find(stored))
             else:
-                texts.append(self._unknown(stored, (text for box in windows for text in self._closely(stored, box))))
+                texts.append(self._unknown(stored, (text for box in windows for text in self._new(stack, number, box))))
         return texts
 
     def _unknown(self, stored: Stored, texts: Iterable[Region]) -> tuple[Box, ...]:
@@ -88,18 +89,22 @@ class TextFinder:
         for window in stroke_windows(reduced(stored, fine)):
             yield from self._thin(stored, Box(*(fine * side for side in window)))
 
-    def _closely(self, stored: Stored, box: Box) -> Iterator[Region]:
-        """Texts within a small part of a picture."""
-        yield from self._thin(stored, box)
-        part = evened(reduced(stored[box.top : box.bottom, box.left : box.right], 1))
-        for region in self._regions(part, 1):
-            yield region.placed(1, box.left, box.top)
+    def _new(self, stack: Sequence[Stored], number: int, box: Box) -> Iterator[Region]:
+        """Texts within a part of a frame: of the frame itself, and of what is new in it."""
+        before, here, after = (
+            reduced(stored[box.top : box.bottom, box.left : box.right], 1) for stored in stack[number - 1 : number + 2]
+        )
+        yield from self._thin(stack[number], box)
+        for picture in (evened(here), stretched(here - before), stretched(peaks(before, here, after))):
+            for region in self._regions(picture, 1):
+                yield region.placed(1, box.left, box.top)
 
     def _thin(self, stored: Stored, box: Box) -> Iterator[Region]:
         """Texts of thin strokes within a part of a picture."""
-        part = reduced(stored[box.top : box.bottom, box.left : box.right], 1)
-        for region in self._enlarged(thin(part, self._rules.detection.stroke), self._rules.detection.enlarged):
-            yield region.placed(1, box.left, box.top)
+        for part in box.parts(*_PART):
+            values = reduced(stored[part.top : part.bottom, part.left : part.right], 1)
+            for region in self._enlarged(thin(values, self._rules.detection.stroke), self._rules.detection.enlarged):
+                yield region.placed(1, part.left, part.top)
 
     def _enlarged(self, values: Values, factor: float) -> list[Region]:
         picture = Image.fromarray(evened(values))
@@ -145,9 +150,12 @@ def _is_text(line: Line, short: int, rules: PixelRules) -> bool:
         return line.best >= rules.anatomy.read_score
     if line.best >= rule.unread_score:
         return height >= rule.smallest_height
-    if height >= rules.anatomy.low_height * short:
-        return line.region.score >= rules.anatomy.low_score
-    sure = height >= rule.noise_height or line.region.score >= rule.noise_score
+    if line.best < rule.blank_reading:
+        sure = line.region.score >= rule.blank_score
+    elif height >= rules.anatomy.low_height * short:
+        sure = line.region.score >= rules.anatomy.low_score
+    else:
+        sure = height >= rule.noise_height or line.region.score >= rule.noise_score
     return sure and height >= rule.unread_height
 
 

@@ -35,7 +35,7 @@ def outliers(stack: Sequence[Stored]) -> list[list[Box] | None]:
     if len(stack) < _FEWEST:
         return [None] * len(stack)
     alone = {0, len(stack) - 1}
-    steps, peaks, least = list[Values](), list[Values](), 0.0
+    steps, apart, least = list[Values](), list[Values](), 0.0
     before, here = None, reduced(stack[0], 1)
     for number, stored in enumerate(stack[1:], start=1):
         after = reduced(stored, 1)
@@ -44,15 +44,19 @@ def outliers(stack: Sequence[Stored]) -> list[list[Box] | None]:
             alone |= {number - 1, number}
         steps.append(_spread(step))
         if before is not None:
-            between = np.clip(here, np.minimum(before, after), np.maximum(before, after))
-            peaks.append(_spread(np.subtract(here, between, out=between)))
+            apart.append(_spread(peaks(before, here, after)))
         least = max(least, _LEAST * float(np.ptp(here[_SAMPLED])))
         before, here = here, after
-    begun, apart = _begun(np.stack(steps), least), _apart(np.stack(peaks), least)
+    marked = _apart(np.stack(apart), least) | _begun(np.stack(steps), least)[:-1]
     return [
-        None if number in alone else boxes_around(_joined(apart[number - 1] | begun[number - 1]), _TILE)
-        for number in range(len(stack))
+        None if number in alone else boxes_around(_joined(marked[number - 1]), _TILE) for number in range(len(stack))
     ]
+
+
+def peaks(before: Values, here: Values, after: Values) -> Values:
+    """By how much each pixel of a frame is above both of the frames beside it, or below both."""
+    between = np.clip(here, np.minimum(before, after), np.maximum(before, after))
+    return np.subtract(here, between, out=between)
 
 
 def _spread(values: Values) -> Values:
@@ -70,12 +74,12 @@ def _begun(steps: Values, least: float) -> Marked:
     return marked
 
 
-def _apart(peaks: Values, least: float) -> Marked:
+def _apart(spreads: Values, least: float) -> Marked:
     """Where a frame stands out of those beside it more than the frames before do and the frames after."""
-    around = _greatest_around(peaks)
+    around = _greatest_around(spreads)
     before = np.concatenate((around[_AWAY : 2 * _AWAY], around[:-_AWAY]))
     after = np.concatenate((around[_AWAY:], around[-2 * _AWAY : -_AWAY]))
-    marked: Marked = peaks > np.float32(_MORE) * np.maximum(np.maximum(before, after), least)
+    marked: Marked = spreads > np.float32(_MORE) * np.maximum(np.maximum(before, after), least)
     return marked
 
 

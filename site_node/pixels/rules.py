@@ -22,6 +22,8 @@ class Detection(Frozen):
     smallest_height: int = Field(ge=1)
     unread_height: int = Field(ge=1)
     unread_score: float = Field(gt=0, lt=1)
+    blank_reading: float = Field(ge=0, lt=1)
+    blank_score: float = Field(gt=0, lt=1)
     noise_height: int = Field(ge=1)
     noise_score: float = Field(gt=0, lt=1)
     read_score: float = Field(gt=0, lt=1)

@@ -81,4 +81,5 @@ def scanned(name: str) -> Values:
         warnings.simplefilter("ignore")
         stored = pixel_array(_DATA / "dicom" / name).astype(np.float32)
         slope = float(pydicom.dcmread(_DATA / "dicom" / name, stop_before_pixels=True).get("RescaleSlope") or 1)
-    return stored.clip(-2000, None) * np.float32(slope)
+    values: Values = stored.clip(-2000, None) * np.float32(slope)
+    return values

@@ -7,22 +7,17 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-from PIL import Image
 
 from compose.sample import films
 from site_node.pixels.detect import TextFinder
 from site_node.pixels.rules import load_rules
 from tests.factories.burned import Burned, burn, covered
+from tests.factories.clean_pictures import CXR, drawn_film, drawn_slices, enlarged_film
 
 pytestmark = pytest.mark.slow
-
-CXR = Path(__file__).resolve().parents[5] / "shared/data/cxr/images"
-Values = NDArray[np.float32]
 
 
 class RecallTable(UserWarning):
@@ -32,28 +27,6 @@ class RecallTable(UserWarning):
 @cache
 def finder() -> TextFinder:
     return TextFinder(load_rules())
-
-
-def drawn_film(rng: np.random.Generator) -> Values:
-    """A film of 1024 rows that is drawn."""
-    image = films.frontal(rng, 1024, positive=True) * 3000 + 200
-    return (image + rng.normal(0, 8, image.shape)).astype(np.float32)
-
-
-def enlarged_film(rng: np.random.Generator) -> Values:
-    """A public film of 224 rows as one of 2048."""
-    image = (
-        Image.open(rng.choice(sorted(CXR.glob("*.jpg")))).convert("F").resize((2048, 2048), Image.Resampling.BICUBIC)
-    )
-    return (np.asarray(image) * 14 + 200 + rng.normal(0, 8, (2048, 2048))).astype(np.float32)
-
-
-def slices(rng: np.random.Generator, count: int = 12) -> list[Values]:
-    """Slices of a drawn thorax whose organs grow, with the noise of each."""
-    image = Image.fromarray(films.frontal(rng, 512, positive=True) * 1400)
-    grown = [1 + 0.004 * number for number in range(count)]
-    moved = [image.transform((512, 512), Image.Transform.AFFINE, (1 / by, 0, 0, 0, 1 / by, 0)) for by in grown]
-    return [np.asarray(each) + rng.normal(0, 12, (512, 512)).astype(np.float32) for each in moved]
 
 
 def burned_films(count: int, seed: int, contrast: float) -> Iterator[tuple[Burned, bool]]:
@@ -75,7 +48,7 @@ def test_text_on_a_slice_between_is_found_where_the_detector_finds_it_alone() ->
     rng = np.random.default_rng(2)
     together = Counter[bool]()
     for _ in range(8):
-        stack = slices(rng)
+        stack = drawn_slices(rng)
         place = int(rng.integers(1, len(stack) - 1))
         stack[place], text = burn(stack[place], rng, 0.5, most=40)
         if covered(text, finder().find(stack[place])):
@@ -85,7 +58,7 @@ def test_text_on_a_slice_between_is_found_where_the_detector_finds_it_alone() ->
 
 def test_text_on_several_slices_between_is_found_where_it_begins() -> None:
     """White letters on slices 4 to 8 stand out of no two neighbours, but by a great step."""
-    stack = slices(np.random.default_rng(3))
+    stack = drawn_slices(np.random.default_rng(3))
     letters = films.mark(np.zeros((512, 512), dtype=np.float32), "DOE JANE 1961", (0.1, 0.1), 0.05)
     for place in range(4, 9):
         stack[place] = np.where(letters > 0.5, np.float32(3000), stack[place])
@@ -93,7 +66,7 @@ def test_text_on_several_slices_between_is_found_where_it_begins() -> None:
 
 
 def test_a_stack_without_text_shows_none() -> None:
-    assert not any(finder().find_in_stack(slices(np.random.default_rng(4)), range(12)))
+    assert not any(finder().find_in_stack(drawn_slices(np.random.default_rng(4)), range(12)))
 
 
 def test_a_label_brighter_than_the_film_is_read() -> None:
