@@ -125,14 +125,20 @@ def _order(value: object) -> tuple[float, str]:
     return (float(value), "") if isinstance(value, (int, float)) else (0, str(value))
 
 
+def _value(trial: Trial, column: str) -> object:
+    if column == "kind":
+        return trial.kind
+    if column == "noise":
+        return max(least for least in (0, 2, 4, 8, 16, 32) if least <= trial.text.noise)
+    return getattr(trial.text, column)
+
+
 def tables(trials: Sequence[Trial]) -> Iterable[str]:
     """Recall by each column, at contrasts that the promise is for and below."""
     for column in COLUMNS:
         whole, lost = Counter[object](), dict[object, Counter[str]]()
         for trial in trials:
-            value = trial.kind if column == "kind" else getattr(trial.text, column)
-            if column == "noise":
-                value = max(n for n in (0, 2, 4, 8, 16, 32) if n <= value)
+            value = _value(trial, column)
             if column != "contrast" and trial.text.contrast < 0.1:
                 continue
             whole[value] += 1
