@@ -238,6 +238,12 @@ TEXTS = MappingProxyType(
         "signature-invalid": Text(
             "The signature on {what} is not valid; nothing was accepted.", ExitCode.REFUSED, "PERMISSION_DENIED"
         ),
+        "receipt-invalid": Text(
+            "The coordinator's receipt does not count: {problem}; the study stays here, sealed, and is tried again. "
+            "Tell the coordinator.",
+            ExitCode.REFUSED,
+            "DATA_LOSS",
+        ),
         "not-enrolled": Text(
             "{folder} is not enrolled yet; ask the coordinator for a token and run `enrol --token`.",
             ExitCode.USAGE,

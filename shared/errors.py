@@ -232,6 +232,10 @@ class SignatureInvalid(TrustError):
     """A signature does not fit what it should have signed."""
 
 
+class ReceiptInvalid(TrustError):
+    """A receipt that the coordinator signed does not fit the study, or the receipts before it."""
+
+
 class NotEnrolled(TrustError):
     """A home is not enrolled in a federation yet."""
 

@@ -264,3 +264,4 @@ class Submitted(Frozen):
     receipt: Path
     sequence: int
     received_at: datetime
+    audit_number: int

@@ -54,6 +54,7 @@ class Offset(Frozen):
     manifest: Manifest  # verified
     durable: int
     receipt: Signed | None = None
+    received: Signed | None = None  # with a receipt: the manifest that it is over
 
 
 class Page(NamedTuple):
@@ -114,7 +115,12 @@ class SubmissionService:
             if committed is None:
                 self._check_agreed(reading, site_id, manifest)
         if committed is not None:
-            return Offset(manifest=manifest, durable=committed.ciphertext_size, receipt=committed.receipt)
+            return Offset(
+                manifest=manifest,
+                durable=committed.ciphertext_size,
+                receipt=committed.receipt,
+                received=committed.manifest,
+            )
         durable = self._ciphertexts.durable(blob_name(manifest))
         return Offset(manifest=manifest, durable=min(durable, manifest.ciphertext_size))
 

@@ -34,8 +34,11 @@ class SubmissionServicer(SubmissionServiceServicer):
     ) -> pb.GetUploadOffsetResponse:
         """How far an upload has come."""
         offset = self._service.offset(SiteId(peer_of(context).name), from_signed(request.manifest))
-        receipt = to_signed(offset.receipt) if offset.receipt else None
-        return pb.GetUploadOffsetResponse(durable=offset.durable, receipt=receipt)
+        return pb.GetUploadOffsetResponse(
+            durable=offset.durable,
+            receipt=to_signed(offset.receipt) if offset.receipt else None,
+            manifest=to_signed(offset.received) if offset.received else None,
+        )
 
     def Upload(
         self, request_iterator: Iterator[pb.UploadRequest], context: grpc.ServicerContext

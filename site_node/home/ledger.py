@@ -79,6 +79,7 @@ class StudyEntry(Frozen):
     received_at: datetime
     changed_at: datetime
     stopped: State | None
+    audit_number: int | None  # that its receipt names
 
     @property
     def is_rejected(self) -> bool:
@@ -176,6 +177,7 @@ class Ledger:
         reasons: Sequence[Reason] = (),
         study: Uid | None = None,
         receipt: str | None = None,
+        audit_number: int | None = None,
         left_out: Sequence[tuple[str, Ending, str]] = (),
         since: StudyEntry | None = None,
     ) -> None:
@@ -189,9 +191,10 @@ class Ledger:
                 raise StudyChanged
             self._db.execute(
                 "update studies set stopped = case when state in (?, ?, ?, ?) then stopped else state end,"
-                " state = ?, reasons = ?, study = coalesce(?, study), receipt = coalesce(?, receipt), changed_at = ?"
+                " state = ?, reasons = ?, study = coalesce(?, study), receipt = coalesce(?, receipt),"
+                " audit_number = coalesce(?, audit_number), changed_at = ?"
                 " where key = ?",
-                (*ENDED, state, _dump(reasons), study, receipt, _now(), key),
+                (*ENDED, state, _dump(reasons), study, receipt, audit_number, _now(), key),
             )
             rows = [(ending, code, key, name) for name, ending, code in left_out]
             self._db.executemany("update instances set ending = ?, code = ? where key = ? and name = ?", rows)
@@ -284,6 +287,17 @@ class Ledger:
                 (sequence,) = self._db.execute("select coalesce(max(sequence), 0) + 1 from studies").fetchone()
                 self._db.execute("update studies set sequence = ? where key = ?", (sequence, key))
         return int(sequence)
+
+    # receipts
+
+    def newest_audit_number(self) -> int:
+        """The highest audit number of the coordinator that a receipt names; 0 without any."""
+        return int(self._db.execute("select coalesce(max(audit_number), 0) from studies").fetchone()[0])
+
+    def receipt_numbered(self, audit_number: int) -> str | None:
+        """The file of the receipt with that audit number."""
+        row = self._db.execute("select receipt from studies where audit_number = ?", (audit_number,)).fetchone()
+        return None if row is None else str(row[0])
 
     # patients: the protocol that `Pseudonyms` calls
 

@@ -2,12 +2,15 @@
 
 import secrets
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from shared.ids import StudyKey
 from shared.manifest import SignedManifest
+from shared.receipt import Receipt
+from shared.signed import Signed
 from site_node.home.folder import SiteHome
 from site_node.home.records import Records
 from site_node.study import Sealed
@@ -132,7 +135,22 @@ def _keep_words(db: sqlite3.Connection) -> None:
     _execute(db, _WORDS)
 
 
-STEPS = (_make_or_complete, _separate_arrivals, _revive_sealed, _keep_decisions, _count_associations, _keep_words)
+def _number_receipts(db: sqlite3.Connection) -> None:
+    """Enter the audit number that each receipt names: those of further receipts must be higher."""
+    db.execute("alter table studies add column audit_number integer")
+    db.execute("create index studies_by_audit_number on studies (audit_number)")
+    home = SiteHome(Path(db.execute("pragma database_list").fetchone()[2]).parent)
+    for name in [row[0] for row in db.execute("select receipt from studies where receipt is not null")]:
+        with suppress(FileNotFoundError, ValidationError):
+            signed = Signed.model_validate_json((home.receipts / name).read_bytes())
+            number = Receipt.model_validate_json(signed.document).audit_number
+            db.execute("update studies set audit_number = ? where receipt = ?", (number, name))
+
+
+STEPS = (
+    *(_make_or_complete, _separate_arrivals, _revive_sealed, _keep_decisions, _count_associations, _keep_words),
+    _number_receipts,
+)
 
 
 def _execute(db: sqlite3.Connection, script: str) -> None:

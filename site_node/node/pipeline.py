@@ -26,6 +26,7 @@ from shared.errors import (
     DiskNearlyFull,
     HomeFailed,
     InternalError,
+    ReceiptInvalid,
     RicordError,
     Verdict,
 )
@@ -67,7 +68,7 @@ class Advance(NamedTuple):
     error: RicordError | None = None
 
 
-_PERHAPS_OF_ONE = (InternalError, HomeFailed)  # may have met one study only; the next one is tried
+_PERHAPS_OF_ONE = (InternalError, HomeFailed, ReceiptInvalid)  # may have met one study only; the next one is tried
 
 # Advances studies in other processes: `None` where the process died with the study each time.
 Workers = Callable[[Sequence[StudyKey], State], Iterator[tuple[StudyKey, Advance | None]]]
@@ -293,7 +294,13 @@ class Pipeline:
             if self._stages.seal is None or not self._stages.is_superseded(sealed):
                 raise
             return self._advance(entry, State.VALIDATED, entry.reasons)
-        self._ledger.advance(entry.key, State.SUBMITTED, reasons=entry.reasons, receipt=submitted.receipt.name)
+        self._ledger.advance(
+            entry.key,
+            State.SUBMITTED,
+            reasons=entry.reasons,
+            receipt=submitted.receipt.name,
+            audit_number=submitted.audit_number,
+        )
         return State.SUBMITTED
 
     def _advance(

@@ -1,1 +1,1 @@
-"""Submitting sealed studies: `client` uploads them, `outbox` checks and keeps their receipts."""
+"""Submitting sealed studies: `client` uploads them, `receipts` checks and keeps what the coordinator signed."""

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import grpc
@@ -18,7 +19,8 @@ from site_node.membership.record import Membership
 from site_node.membership.renewal import member_of
 from site_node.membership.witness import Witness
 from site_node.study import Sealed, Submitted
-from site_node.submit.outbox import checked_receipt, discard, keep_receipt, receipt_path
+from site_node.submit.outbox import discard
+from site_node.submit.receipts import Answer, Receipts
 
 CHUNK = 1 << 20  # bytes; larger ones were not faster, and a message must stay under 4 MiB
 _PAUSES = (0.5, 2.0, 5.0)  # seconds before each further try
@@ -37,29 +39,31 @@ def submitting(home: SiteHome, membership: Membership) -> Iterator[Submit]:
     def send(sealed: Sealed) -> Submitted:
         witness.check()
         with clock_blamed(member):
-            return submit(sealed, client, receipts=home.receipts, membership=membership)
+            return submit(sealed, client, receipts)
 
     with member_channel(member) as channel:
-        client = UploadClient(channel, membership.addresses.main)
+        client, receipts = UploadClient(channel, membership.addresses.main), Receipts(home, membership)
         yield send
 
 
-def submit(sealed: Sealed, client: "UploadClient", *, receipts: Path, membership: Membership) -> Submitted:
+def submit(sealed: Sealed, client: "UploadClient", receipts: Receipts) -> Submitted:
     """Upload a study and keep its receipt; a study that already has one is not sent again.
 
-    Raises `SignatureInvalid` when the receipt is not the coordinator's over this very study, `CoordinatorUnreachable`,
-    `CoordinatorBusy` or `UploadInterrupted` after three further tries, and whatever the coordinator refuses with. A
-    study leaves the outbox only when its receipt is durable.
+    Raises what `Receipts.keep` raises, `CoordinatorUnreachable`, `CoordinatorBusy` or `UploadInterrupted` after three
+    further tries, and whatever the coordinator refuses with. A study leaves the outbox once its receipt is durable.
     """
-    manifest, path = sealed.manifest.manifest, receipt_path(receipts, sealed.manifest.manifest)
-    if path.exists():
-        signed = Signed.model_validate_json(path.read_bytes())
-    else:
-        signed = _with_retries(lambda: client.upload(of_manifest(sealed.manifest), sealed.ciphertext))
-    receipt = checked_receipt(signed, manifest, membership.coordinator_key)
-    keep_receipt(receipts, signed, manifest)
+    manifest = sealed.manifest.manifest
+    receipt = receipts.kept(manifest) or receipts.keep(
+        sealed, _with_retries(lambda: client.upload(of_manifest(sealed.manifest), sealed.ciphertext, receipts.newest))
+    )
     discard(sealed)
-    return Submitted(key=sealed.key, receipt=path, sequence=receipt.sequence, received_at=receipt.received_at)
+    return Submitted(
+        key=sealed.key,
+        receipt=receipts.path(manifest),
+        sequence=receipt.sequence,
+        received_at=receipt.received_at,
+        audit_number=receipt.audit_number,
+    )
 
 
 class UploadClient:
@@ -69,14 +73,16 @@ class UploadClient:
         self._stub = SubmissionServiceStub(channel)
         self._address = address
 
-    def upload(self, manifest: Signed, ciphertext: Path) -> Signed:
-        """Send what the coordinator does not hold yet; returns the receipt, unchecked."""
+    def upload(self, manifest: Signed, ciphertext: Path, newest: int) -> Answer:
+        """Send what the coordinator does not hold yet; `newest` is the highest audit number in a receipt here."""
+        begun_at = datetime.now(UTC)
         try:
             state = self._stub.GetUploadOffset(
                 pb.GetUploadOffsetRequest(manifest=to_signed(manifest)), timeout=UNARY_SECONDS
             )
             if state.HasField("receipt"):
-                return from_signed(state.receipt)
+                arrived = from_signed(state.manifest) if state.HasField("manifest") else None
+                return Answer(from_signed(state.receipt), arrived)
             receipt = None
             for answer in self._stub.Upload(_parts(manifest, ciphertext, state.durable)):
                 if answer.HasField("receipt"):
@@ -85,7 +91,7 @@ class UploadClient:
             raise from_rpc(error, self._address) from error
         if receipt is None:
             raise UploadInterrupted("the stream ended without a receipt")
-        return receipt
+        return Answer(receipt, begun_at=begun_at, newest=newest)
 
 
 def _parts(manifest: Signed, ciphertext: Path, offset: int) -> Iterator[pb.UploadRequest]:
@@ -95,7 +101,7 @@ def _parts(manifest: Signed, ciphertext: Path, offset: int) -> Iterator[pb.Uploa
         yield from (pb.UploadRequest(chunk=part) for part in iter(lambda: file.read(CHUNK), b""))
 
 
-def _with_retries(upload: Callable[[], Signed]) -> Signed:
+def _with_retries(upload: Callable[[], Answer]) -> Answer:
     for pause in _PAUSES:
         try:
             return upload()

@@ -121,7 +121,8 @@ def make_stages(home: SiteHome, submitted: Path, *, wait: bool = False) -> Stage
         write_whole(submitted / f"{manifest.contents_sha256}.json", manifest.model_dump_json().encode())
         receipt = home.receipts / f"{manifest.contents_sha256}.json"
         write_whole(receipt, b"{}")
-        return Submitted(key=sealed.key, receipt=receipt, sequence=manifest.sequence, received_at=NOW)
+        number = manifest.sequence
+        return Submitted(key=sealed.key, receipt=receipt, sequence=number, received_at=NOW, audit_number=number)
 
     return Stages(
         screen=screen,

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from shared.proto.ricord.v1 import signed_pb2 as ricord_dot_v1_dot_signed__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aricord/v1/submission.proto\x12\tricord.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16ricord/v1/signed.proto\"E\n\x16GetUploadOffsetRequest\x12+\n\x08manifest\x18\x01 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\"V\n\x17GetUploadOffsetResponse\x12\x0f\n\x07\x64urable\x18\x01 \x01(\x04\x12*\n\x07receipt\x18\x02 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\"K\n\x0cUploadHeader\x12+\n\x08manifest\x18\x01 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12\x0e\n\x06offset\x18\x02 \x01(\x04\"S\n\rUploadRequest\x12)\n\x06header\x18\x01 \x01(\x0b\x32\x17.ricord.v1.UploadHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"Y\n\x0eUploadResponse\x12\x11\n\x07\x64urable\x18\x01 \x01(\x04H\x00\x12,\n\x07receipt\x18\x02 \x01(\x0b\x32\x19.ricord.v1.SignedDocumentH\x00\x42\x06\n\x04part\"\xdc\x02\n\nSubmission\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07site_id\x18\x02 \x01(\t\x12\r\n\x05study\x18\x03 \x01(\t\x12\x14\n\x0c\x61greement_id\x18\x04 \x01(\t\x12\x19\n\x11\x61greement_version\x18\x05 \x01(\r\x12\x10\n\x08sequence\x18\x06 \x01(\x04\x12\x17\n\x0f\x63ontents_sha256\x18\x07 \x01(\t\x12\x19\n\x11\x63iphertext_sha256\x18\x08 \x01(\t\x12\x17\n\x0f\x63iphertext_size\x18\t \x01(\x04\x12\x14\n\x0cseries_count\x18\n \x01(\r\x12\x16\n\x0einstance_count\x18\x0b \x01(\r\x12\x12\n\nmodalities\x18\x0c \x03(\t\x12/\n\x0breceived_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07problem\x18\x0e \x01(\t\x12\x0e\n\x06number\x18\x0f \x01(\x04\";\n\x0bSequenceGap\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12\r\n\x05\x66irst\x18\x02 \x01(\x04\x12\x0c\n\x04last\x18\x03 \x01(\x04\"B\n\x0eSequenceRepeat\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12\r\n\x05\x63ount\x18\x03 \x01(\r\"G\n\x16ListSubmissionsRequest\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x02 \x01(\x04\x12\r\n\x05limit\x18\x03 \x01(\r\"\xa5\x01\n\x17ListSubmissionsResponse\x12*\n\x0bsubmissions\x18\x01 \x03(\x0b\x32\x15.ricord.v1.Submission\x12$\n\x04gaps\x18\x02 \x03(\x0b\x32\x16.ricord.v1.SequenceGap\x12*\n\x07repeats\x18\x03 \x03(\x0b\x32\x19.ricord.v1.SequenceRepeat\x12\x0c\n\x04next\x18\x04 \x01(\x04\"\"\n\x14GetSubmissionRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x9b\x01\n\x15GetSubmissionResponse\x12)\n\nsubmission\x18\x01 \x01(\x0b\x32\x15.ricord.v1.Submission\x12+\n\x08manifest\x18\x02 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12*\n\x07receipt\x18\x03 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\"\x1a\n\x0c\x46\x65tchRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\xd8\x01\n\x0b\x46\x65tchHeader\x12)\n\nsubmission\x18\x01 \x01(\x0b\x32\x15.ricord.v1.Submission\x12+\n\x08manifest\x18\x02 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12\x17\n\x0fsite_verify_key\x18\x03 \x01(\t\x12*\n\x07\x63onsent\x18\x04 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12,\n\texecution\x18\x05 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\"R\n\rFetchResponse\x12(\n\x06header\x18\x01 \x01(\x0b\x32\x16.ricord.v1.FetchHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part2\x9c\x03\n\x11SubmissionService\x12X\n\x0fGetUploadOffset\x12!.ricord.v1.GetUploadOffsetRequest\x1a\".ricord.v1.GetUploadOffsetResponse\x12\x41\n\x06Upload\x12\x18.ricord.v1.UploadRequest\x1a\x19.ricord.v1.UploadResponse(\x01\x30\x01\x12X\n\x0fListSubmissions\x12!.ricord.v1.ListSubmissionsRequest\x1a\".ricord.v1.ListSubmissionsResponse\x12R\n\rGetSubmission\x12\x1f.ricord.v1.GetSubmissionRequest\x1a .ricord.v1.GetSubmissionResponse\x12<\n\x05\x46\x65tch\x12\x17.ricord.v1.FetchRequest\x1a\x18.ricord.v1.FetchResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aricord/v1/submission.proto\x12\tricord.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16ricord/v1/signed.proto\"E\n\x16GetUploadOffsetRequest\x12+\n\x08manifest\x18\x01 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\"\x83\x01\n\x17GetUploadOffsetResponse\x12\x0f\n\x07\x64urable\x18\x01 \x01(\x04\x12*\n\x07receipt\x18\x02 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12+\n\x08manifest\x18\x03 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\"K\n\x0cUploadHeader\x12+\n\x08manifest\x18\x01 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12\x0e\n\x06offset\x18\x02 \x01(\x04\"S\n\rUploadRequest\x12)\n\x06header\x18\x01 \x01(\x0b\x32\x17.ricord.v1.UploadHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"Y\n\x0eUploadResponse\x12\x11\n\x07\x64urable\x18\x01 \x01(\x04H\x00\x12,\n\x07receipt\x18\x02 \x01(\x0b\x32\x19.ricord.v1.SignedDocumentH\x00\x42\x06\n\x04part\"\xdc\x02\n\nSubmission\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07site_id\x18\x02 \x01(\t\x12\r\n\x05study\x18\x03 \x01(\t\x12\x14\n\x0c\x61greement_id\x18\x04 \x01(\t\x12\x19\n\x11\x61greement_version\x18\x05 \x01(\r\x12\x10\n\x08sequence\x18\x06 \x01(\x04\x12\x17\n\x0f\x63ontents_sha256\x18\x07 \x01(\t\x12\x19\n\x11\x63iphertext_sha256\x18\x08 \x01(\t\x12\x17\n\x0f\x63iphertext_size\x18\t \x01(\x04\x12\x14\n\x0cseries_count\x18\n \x01(\r\x12\x16\n\x0einstance_count\x18\x0b \x01(\r\x12\x12\n\nmodalities\x18\x0c \x03(\t\x12/\n\x0breceived_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07problem\x18\x0e \x01(\t\x12\x0e\n\x06number\x18\x0f \x01(\x04\";\n\x0bSequenceGap\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12\r\n\x05\x66irst\x18\x02 \x01(\x04\x12\x0c\n\x04last\x18\x03 \x01(\x04\"B\n\x0eSequenceRepeat\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12\r\n\x05\x63ount\x18\x03 \x01(\r\"G\n\x16ListSubmissionsRequest\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x02 \x01(\x04\x12\r\n\x05limit\x18\x03 \x01(\r\"\xa5\x01\n\x17ListSubmissionsResponse\x12*\n\x0bsubmissions\x18\x01 \x03(\x0b\x32\x15.ricord.v1.Submission\x12$\n\x04gaps\x18\x02 \x03(\x0b\x32\x16.ricord.v1.SequenceGap\x12*\n\x07repeats\x18\x03 \x03(\x0b\x32\x19.ricord.v1.SequenceRepeat\x12\x0c\n\x04next\x18\x04 \x01(\x04\"\"\n\x14GetSubmissionRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x9b\x01\n\x15GetSubmissionResponse\x12)\n\nsubmission\x18\x01 \x01(\x0b\x32\x15.ricord.v1.Submission\x12+\n\x08manifest\x18\x02 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12*\n\x07receipt\x18\x03 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\"\x1a\n\x0c\x46\x65tchRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\xd8\x01\n\x0b\x46\x65tchHeader\x12)\n\nsubmission\x18\x01 \x01(\x0b\x32\x15.ricord.v1.Submission\x12+\n\x08manifest\x18\x02 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12\x17\n\x0fsite_verify_key\x18\x03 \x01(\t\x12*\n\x07\x63onsent\x18\x04 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12,\n\texecution\x18\x05 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\"R\n\rFetchResponse\x12(\n\x06header\x18\x01 \x01(\x0b\x32\x16.ricord.v1.FetchHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part2\x9c\x03\n\x11SubmissionService\x12X\n\x0fGetUploadOffset\x12!.ricord.v1.GetUploadOffsetRequest\x1a\".ricord.v1.GetUploadOffsetResponse\x12\x41\n\x06Upload\x12\x18.ricord.v1.UploadRequest\x1a\x19.ricord.v1.UploadResponse(\x01\x30\x01\x12X\n\x0fListSubmissions\x12!.ricord.v1.ListSubmissionsRequest\x1a\".ricord.v1.ListSubmissionsResponse\x12R\n\rGetSubmission\x12\x1f.ricord.v1.GetSubmissionRequest\x1a .ricord.v1.GetSubmissionResponse\x12<\n\x05\x46\x65tch\x12\x17.ricord.v1.FetchRequest\x1a\x18.ricord.v1.FetchResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,34 +35,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_GETUPLOADOFFSETREQUEST']._serialized_start=98
   _globals['_GETUPLOADOFFSETREQUEST']._serialized_end=167
-  _globals['_GETUPLOADOFFSETRESPONSE']._serialized_start=169
-  _globals['_GETUPLOADOFFSETRESPONSE']._serialized_end=255
-  _globals['_UPLOADHEADER']._serialized_start=257
-  _globals['_UPLOADHEADER']._serialized_end=332
-  _globals['_UPLOADREQUEST']._serialized_start=334
-  _globals['_UPLOADREQUEST']._serialized_end=417
-  _globals['_UPLOADRESPONSE']._serialized_start=419
-  _globals['_UPLOADRESPONSE']._serialized_end=508
-  _globals['_SUBMISSION']._serialized_start=511
-  _globals['_SUBMISSION']._serialized_end=859
-  _globals['_SEQUENCEGAP']._serialized_start=861
-  _globals['_SEQUENCEGAP']._serialized_end=920
-  _globals['_SEQUENCEREPEAT']._serialized_start=922
-  _globals['_SEQUENCEREPEAT']._serialized_end=988
-  _globals['_LISTSUBMISSIONSREQUEST']._serialized_start=990
-  _globals['_LISTSUBMISSIONSREQUEST']._serialized_end=1061
-  _globals['_LISTSUBMISSIONSRESPONSE']._serialized_start=1064
-  _globals['_LISTSUBMISSIONSRESPONSE']._serialized_end=1229
-  _globals['_GETSUBMISSIONREQUEST']._serialized_start=1231
-  _globals['_GETSUBMISSIONREQUEST']._serialized_end=1265
-  _globals['_GETSUBMISSIONRESPONSE']._serialized_start=1268
-  _globals['_GETSUBMISSIONRESPONSE']._serialized_end=1423
-  _globals['_FETCHREQUEST']._serialized_start=1425
-  _globals['_FETCHREQUEST']._serialized_end=1451
-  _globals['_FETCHHEADER']._serialized_start=1454
-  _globals['_FETCHHEADER']._serialized_end=1670
-  _globals['_FETCHRESPONSE']._serialized_start=1672
-  _globals['_FETCHRESPONSE']._serialized_end=1754
-  _globals['_SUBMISSIONSERVICE']._serialized_start=1757
-  _globals['_SUBMISSIONSERVICE']._serialized_end=2169
+  _globals['_GETUPLOADOFFSETRESPONSE']._serialized_start=170
+  _globals['_GETUPLOADOFFSETRESPONSE']._serialized_end=301
+  _globals['_UPLOADHEADER']._serialized_start=303
+  _globals['_UPLOADHEADER']._serialized_end=378
+  _globals['_UPLOADREQUEST']._serialized_start=380
+  _globals['_UPLOADREQUEST']._serialized_end=463
+  _globals['_UPLOADRESPONSE']._serialized_start=465
+  _globals['_UPLOADRESPONSE']._serialized_end=554
+  _globals['_SUBMISSION']._serialized_start=557
+  _globals['_SUBMISSION']._serialized_end=905
+  _globals['_SEQUENCEGAP']._serialized_start=907
+  _globals['_SEQUENCEGAP']._serialized_end=966
+  _globals['_SEQUENCEREPEAT']._serialized_start=968
+  _globals['_SEQUENCEREPEAT']._serialized_end=1034
+  _globals['_LISTSUBMISSIONSREQUEST']._serialized_start=1036
+  _globals['_LISTSUBMISSIONSREQUEST']._serialized_end=1107
+  _globals['_LISTSUBMISSIONSRESPONSE']._serialized_start=1110
+  _globals['_LISTSUBMISSIONSRESPONSE']._serialized_end=1275
+  _globals['_GETSUBMISSIONREQUEST']._serialized_start=1277
+  _globals['_GETSUBMISSIONREQUEST']._serialized_end=1311
+  _globals['_GETSUBMISSIONRESPONSE']._serialized_start=1314
+  _globals['_GETSUBMISSIONRESPONSE']._serialized_end=1469
+  _globals['_FETCHREQUEST']._serialized_start=1471
+  _globals['_FETCHREQUEST']._serialized_end=1497
+  _globals['_FETCHHEADER']._serialized_start=1500
+  _globals['_FETCHHEADER']._serialized_end=1716
+  _globals['_FETCHRESPONSE']._serialized_start=1718
+  _globals['_FETCHRESPONSE']._serialized_end=1800
+  _globals['_SUBMISSIONSERVICE']._serialized_start=1803
+  _globals['_SUBMISSIONSERVICE']._serialized_end=2215
 # @@protoc_insertion_point(module_scope)

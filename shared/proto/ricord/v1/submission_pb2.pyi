@@ -46,18 +46,24 @@ class GetUploadOffsetResponse(_message.Message):
 
     DURABLE_FIELD_NUMBER: _builtins.int
     RECEIPT_FIELD_NUMBER: _builtins.int
+    MANIFEST_FIELD_NUMBER: _builtins.int
     durable: _builtins.int
     @_builtins.property
     def receipt(self) -> _signed_pb2.SignedDocument: ...
+    @_builtins.property
+    def manifest(self) -> _signed_pb2.SignedDocument:
+        """With a receipt: the manifest that it is over. The site signed it; where it has sealed the study anew since, another."""
+
     def __init__(
         self,
         *,
         durable: _builtins.int = ...,
         receipt: _signed_pb2.SignedDocument | None = ...,
+        manifest: _signed_pb2.SignedDocument | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["manifest", b"manifest", "receipt", b"receipt"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["durable", b"durable", "receipt", b"receipt"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["durable", b"durable", "manifest", b"manifest", "receipt", b"receipt"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

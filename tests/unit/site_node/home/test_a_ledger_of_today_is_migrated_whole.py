@@ -3,12 +3,17 @@
 import hashlib
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from shared.crypto.signing import SigningKey
 from shared.errors import LedgerTooNew
-from shared.ids import StudyKey
+from shared.ids import AgreementId, Sha256, SiteId, StudyKey, Uid
+from shared.receipt import Receipt
+from shared.signed import Signed
 from site_node.home import database
 from site_node.home.ledger import Ledger
 from site_node.home.migrations import STEPS
@@ -84,7 +89,7 @@ def test_nothing_is_lost(file: Path) -> None:
     Ledger(file).close()
     version, lines = dump(file)
     expected = [
-        (line.replace(");", ",NULL);") if '"studies"' in line else line).replace("arrivals", table)
+        (line.replace(");", ",NULL,NULL);") if '"studies"' in line else line).replace("arrivals", table)
         for line in ROWS
         for table in ("inbox_entries", "accession_numbers")
     ]
@@ -95,12 +100,37 @@ def test_nothing_is_lost(file: Path) -> None:
     }
     ledger = Ledger(file)
     assert ledger.study(KEY).receipt == "r.json"
+    assert ledger.newest_audit_number() == 0  # its receipt is not there
     assert [SNAPSHOT in ledger.inbox_entries, "other" in ledger.inbox_entries] == [True, False]
     assert [ACCESSION in ledger.accession_numbers, "other" in ledger.accession_numbers] == [True, False]
     assert [ledger.number(b"\1"), ledger.number(b"new")] == [3, 10]
     ledger.audit("someone", "release", KEY, "again")
     assert [event.number for event in ledger.events()] == [7, 8]
     ledger.close()
+
+
+def test_receipts_are_numbered(file: Path) -> None:
+    """The audit number of a receipt that was kept by an earlier release is known after the migration."""
+    receipt = Receipt(
+        submission=Sha256("1" * 64),
+        site_id=SiteId("123456"),
+        agreement=AgreementId("A-0123456789ab"),
+        agreement_version=1,
+        study=Uid("1.2.3"),
+        sequence=4,
+        contents_sha256=Sha256("2" * 64),
+        ciphertext_sha256=Sha256("3" * 64),
+        ciphertext_size=5,
+        received_at=datetime.now(UTC),
+        audit_number=77,
+        audit_head=Sha256("4" * 64),
+    )
+    receipts = file.parent / "receipts"
+    receipts.mkdir()
+    (receipts / "r.json").write_text(Signed.by(SigningKey.generate(), receipt).model_dump_json())
+    with closing(Ledger(file)) as ledger:
+        assert ledger.newest_audit_number() == 77
+        assert ledger.receipt_numbered(77) == "r.json"
 
 
 @pytest.mark.parametrize("interrupted", range(len(STEPS)))

@@ -36,7 +36,9 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
         old._db.execute("update instances set code = 'internal-error' where key = ?", (key,))
         old.advance(key, State.REFUSED, reasons=(why,))
     later = ("blankings", "sheets", "associations", "dropped_words", "bearers", "removed_names", "accepted_words")
-    old._db.executescript("alter table studies drop column stopped;" + "".join(f"drop table {name};" for name in later))
+    undone = "alter table studies drop column stopped; drop index studies_by_audit_number;"
+    undone += "alter table studies drop column audit_number;"
+    old._db.executescript(undone + "".join(f"drop table {name};" for name in later))
     old._db.execute("pragma user_version = 2")
     old.close()
     ledger = Ledger(home.ledger)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import CoordinatorUnreachable, DiskFull, ManifestInvalid
+from shared.errors import CoordinatorUnreachable, DiskFull, ManifestInvalid, ReceiptInvalid, RicordError
 from site_node.blanking import Blanking
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger, State
@@ -133,6 +133,29 @@ def test_a_study_the_coordinator_refuses_ends_alone(home: SiteHome, ledger: Ledg
     assert ledger.study(bad).state is State.REFUSED
     assert ledger.study(bad).lead == "manifest-invalid"
     assert ledger.study(key_of("good-2")).state is State.SUBMITTED
+
+
+@pytest.mark.parametrize("error", [ReceiptInvalid(problem="of the test")])
+def test_what_is_wrong_with_one_submission_lets_the_others_go(
+    home: SiteHome, ledger: Ledger, tmp_path: Path, error: RicordError
+) -> None:
+    """It waits, sealed, and is tried again; the error is returned, and the others are sent."""
+    enter(home, ledger, make_study(home, "good-1"), make_study(home, "good-2"))
+    stages = make_stages(home, tmp_path / "submitted")
+    assert stages.submit is not None
+    send, bad = stages.submit, key_of("good-1")
+
+    def picky(sealed: Sealed) -> Submitted:
+        if sealed.key == bad:
+            raise error
+        return send(sealed)
+
+    progress = Pipeline(home, ledger, replace(stages, submit=picky)).run()
+    assert progress.blocked is error
+    assert ledger.study(bad).state is State.SEALED
+    assert ledger.study(key_of("good-2")).state is State.SUBMITTED
+    Pipeline(home, ledger, stages).run()
+    assert ledger.study(bad).state is State.SUBMITTED
 
 
 def test_a_full_disk_stops_the_node_and_loses_nothing(home: SiteHome, ledger: Ledger, tmp_path: Path) -> None:
