@@ -270,6 +270,12 @@ TEXTS = MappingProxyType(
             ExitCode.REFUSED,
             "PERMISSION_DENIED",
         ),
+        "study-quota-reached": Text(
+            "The agreement covers {studies} studies, and as many were received; further ones wait, ask the coordinator "
+            "for an amendment.",
+            ExitCode.REFUSED,
+            "FAILED_PRECONDITION",
+        ),
         "agreement-text-changed": Text(
             "The agreement's text is not the one that was shown; read it again before signing.",
             ExitCode.REFUSED,

@@ -267,6 +267,10 @@ class AgreementModeNotAllowed(AgreementError):
     """The agreement in force does not cover this way of taking part."""
 
 
+class StudyQuotaReached(AgreementError):
+    """As many studies were received as the agreement covers."""
+
+
 class AgreementTextChanged(AgreementError):
     """The text signed is not the text drafted."""
 

@@ -34,7 +34,7 @@ app = make_app(
             "review",
             "words",
         ),
-        *("seal", "submit", "federate", "run", "witness", "status", "doctor", "key", "explain"),
+        *("seal", "submit", "submission", "federate", "run", "witness", "status", "doctor", "key", "explain"),
     ),
 )
 

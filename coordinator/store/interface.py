@@ -28,7 +28,7 @@ from coordinator.store.records import (
     Upload,
 )
 from coordinator.store.references import Kind
-from shared.ids import AgreementId, Sha256, SiteId
+from shared.ids import AgreementId, Sha256, SiteId, Uid
 from shared.merkle import Subtree
 
 
@@ -83,6 +83,12 @@ class Reading(Protocol):
 
     def sequences(self, site_id: SiteId | None = None) -> Sequence[tuple[str, int]]:
         """Site and sequence number of every received study, in that order."""
+
+    def has_study(self, agreement: AgreementId, study: Uid) -> bool:
+        """Whether a submission of the study was received under the agreement."""
+
+    def study_count(self, agreement: AgreementId) -> int:
+        """How many different studies were received under the agreement."""
 
     def events(self, after: int = 0, limit: int = 1000) -> Sequence[AuditEvent]:
         """Audit events numbered above `after`, in order, at most `limit`."""

@@ -143,6 +143,7 @@ submissions = Table(
     Index("ix_submissions_sequence", "site_id", "sequence"),
     Index("ix_submissions_site_number", "site_id", "number"),
     Index("ix_submissions_curator_number", "curator", "number"),
+    Index("ix_submissions_agreement_study", "agreement", "study"),
 )
 
 events = Table(

@@ -14,6 +14,7 @@ from sqlalchemy import (
     and_,
     cast,
     delete,
+    distinct,
     func,
     insert,
     or_,
@@ -42,7 +43,7 @@ from coordinator.store.records import (
 )
 from coordinator.store.references import NAMES, Kind, begins
 from shared.frozen import Frozen
-from shared.ids import AgreementId, Sha256, SiteId
+from shared.ids import AgreementId, Sha256, SiteId, Uid
 from shared.merkle import Subtree
 from shared.references import MOST
 
@@ -184,6 +185,18 @@ class SqlWork:
         query = select(row.site_id, row.sequence).where(*_of_page(site_id, None, 0))
         ordered = self._connection.execute(query.order_by(row.site_id, row.sequence))
         return [(site, sequence) for site, sequence in ordered]
+
+    def has_study(self, agreement: AgreementId, study: Uid) -> bool:
+        """By an index."""
+        row = tables.submissions.c
+        query = select(row.id).where(row.agreement == str(agreement), row.study == str(study)).limit(1)
+        return self._connection.execute(query).first() is not None
+
+    def study_count(self, agreement: AgreementId) -> int:
+        """From the same index alone."""
+        row = tables.submissions.c
+        query = select(func.count(distinct(row.study))).where(row.agreement == str(agreement))
+        return int(self._connection.execute(query).scalar_one())
 
     def add_submission(self, submission: Submission) -> bool:
         """Once per id."""

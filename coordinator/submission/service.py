@@ -6,27 +6,21 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from coordinator.agreements.lifecycle import Act, check_permitted, terms_of
-from coordinator.agreements.lookup import agreement_of, named_site_id, site_of, terms_in_force, version_of
+from coordinator.agreements.lookup import agreement_of, named_site_id, site_of, version_of
 from coordinator.home.identity import Clock, Identity, utc_now
 from coordinator.store.ciphertext import CiphertextStore, PartialCiphertext
 from coordinator.store.interface import Reading, Store, Work
 from coordinator.store.paging import read_page
 from coordinator.store.records import Agreement, ListedSubmission, Submission, Upload
 from coordinator.store.references import resolve
-from coordinator.trust.certificates import is_member_now
-from shared.agreement import AgreementTerms, Mode
+from coordinator.submission.claims import Claims
 from shared.crypto.pki import Role
-from shared.crypto.signing import VerifyKey
 from shared.errors import (
-    AgreementSuperseded,
-    CertificateForeign,
     DiskFull,
     ManifestInvalid,
     NotFound,
-    ProtocolMismatch,
     RoleNotAllowed,
     SealedFileInvalid,
-    SignatureInvalid,
     UploadInterrupted,
 )
 from shared.frozen import LARGEST_NUMBER, Frozen
@@ -98,22 +92,23 @@ class SubmissionService:
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self._limits = limits
+        self._claims = Claims(identity, clock, limits.study)
         self._store = store
         self._ciphertexts = ciphertexts
         self._identity = identity
         self._now = clock
 
     def offset(self, site_id: SiteId, signed: Signed) -> Offset:
-        """How much of a study is durable here; raises what `_verified` raises.
+        """How much of a study is durable here; raises what `Claims.verified` raises.
 
         One that was committed has its receipt whatever became of the agreement since; for another one the agreement is
-        asked, and it raises what `_check_agreed` raises.
+        asked, and it raises what `Claims.check_agreed` raises.
         """
         with self._store.read() as reading:
-            manifest = self._verified(reading, site_id, signed)
+            manifest = self._claims.verified(reading, site_id, signed)
             committed = reading.submission(manifest.submission)
             if committed is None:
-                self._check_agreed(reading, site_id, manifest)
+                self._claims.check_agreed(reading, site_id, manifest)
         if committed is not None:
             return Offset(
                 manifest=manifest,
@@ -191,37 +186,6 @@ class SubmissionService:
             work.append_event(at=self._now(), actor=uri, action="study fetched", about=row.id, result="begun")
         return fetched, self._ciphertexts.read(blob_name(row))
 
-    def _verified(self, reading: Reading, site_id: SiteId, signed: Signed) -> Manifest:
-        """The manifest, after checking its signature; raises `SignatureInvalid`."""
-        key = site_of(reading, site_id).verify_key
-        if key is None:
-            raise SignatureInvalid("no key registered", what="the manifest")
-        return signed.verified(VerifyKey.parse(key), Manifest, what="the manifest")
-
-    def _check_agreed(self, reading: Reading, site_id: SiteId, manifest: Manifest) -> AgreementTerms:
-        """The terms that a verified manifest fits; they may have changed since they were last asked.
-
-        Raises `NotFound`, `AgreementNotExecuted`, `AgreementNotBegun`, `AgreementModeNotAllowed`,
-        `AgreementSuperseded`, `ProtocolMismatch`, `ManifestInvalid`.
-        """
-        terms = terms_in_force(reading, site_id, Mode.SUBMIT, self._now())
-        if manifest.agreement == terms.id and manifest.agreement_version < terms.version:
-            raise AgreementSuperseded
-        if manifest.protocol_digest != self._identity.protocol_digest:
-            raise ProtocolMismatch(held=manifest.protocol_digest, wanted=self._identity.protocol_digest)
-        agreed = (site_id, terms.id, terms.version, terms.curator.recipient)
-        claimed = (manifest.site_id, manifest.agreement, manifest.agreement_version, manifest.recipient)
-        for what, claim, term in zip(
-            ("site", "agreement", "agreement version", "recipient"), claimed, agreed, strict=True
-        ):
-            if claim != term:
-                raise ManifestInvalid(problem=f"it names another {what} than the agreement in force")
-        if manifest.ciphertext_size > self._limits.study:
-            raise ManifestInvalid(problem=f"the study is larger than the {self._limits.study} bytes taken here")
-        if not set(manifest.modalities) <= set(terms.scope.modalities):
-            raise ManifestInvalid(problem="a modality is outside the agreement's scope")
-        return terms
-
     def _admit(self, site_id: SiteId, manifest: Manifest) -> None:
         """Record which site uploads this study, if it fits the site's limit together with its other unfinished uploads.
 
@@ -257,7 +221,7 @@ class SubmissionService:
         """
         name, now, key = blob_name(manifest), self._now(), manifest.submission
         with self._store.begin() as work:
-            terms = self._check_still_agreed(work, site_id, manifest, now)
+            terms = self._claims.check_still_agreed(work, site_id, manifest, now)
             work.delete_upload(name)
             committed = work.submission(key)
             if committed is not None:
@@ -288,15 +252,6 @@ class SubmissionService:
                 )
             )
         return signed_receipt
-
-    def _check_still_agreed(
-        self, reading: Reading, site_id: SiteId, manifest: Manifest, now: datetime
-    ) -> AgreementTerms:
-        """The agreement may have been suspended, the certificates revoked, while the bytes came in."""
-        terms = self._check_agreed(reading, site_id, manifest)
-        if not is_member_now(reading, Role.SITE, site_id, now):
-            raise CertificateForeign("revoked during the upload", peer=f"site/{site_id}")
-        return terms
 
 
 def blob_name(study: Manifest | Submission) -> Sha256:

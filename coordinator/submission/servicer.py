@@ -12,7 +12,7 @@ from coordinator.submission.service import SubmissionService
 from coordinator.submission.streams import idle_timeout
 from coordinator.trust.interceptor import peer_of
 from shared.crypto.pki import Role
-from shared.errors import InvalidArgument
+from shared.errors import InvalidArgument, RoleNotAllowed
 from shared.ids import SiteId
 from shared.proto.ricord.v1 import submission_pb2 as pb
 from shared.proto.ricord.v1.submission_pb2_grpc import SubmissionServiceServicer
@@ -56,7 +56,7 @@ class SubmissionServicer(SubmissionServiceServicer):
     ) -> pb.ListSubmissionsResponse:
         """What was received, and what is missing."""
         page = self._service.page(
-            site=request.site_id,
+            site=_site(context, request.site_id),
             curator=_curator(context),
             after=request.after,
             limit=request.limit,
@@ -98,6 +98,16 @@ def _curator(context: grpc.ServicerContext) -> str | None:
     """The calling curator's name, who sees only what is sealed to it; `None` for coordinators."""
     peer = peer_of(context)
     return peer.name if peer.role is Role.CURATOR else None
+
+
+def _site(context: grpc.ServicerContext, asked: str) -> str:
+    """The site whose submissions are listed, empty for every one; a site's own. Raises `RoleNotAllowed`."""
+    peer = peer_of(context)
+    if peer.role is not Role.SITE:
+        return asked
+    if asked not in {"", peer.name}:
+        raise RoleNotAllowed(f"{peer.uri} asked for those of {asked}", role=peer.role)
+    return peer.name
 
 
 def _header(parts: Iterator[pb.UploadRequest]) -> pb.UploadHeader:

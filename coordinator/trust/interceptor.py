@@ -74,7 +74,7 @@ ROLES: Mapping[str, frozenset[Role]] = MappingProxyType(
         "/ricord.v1.SiteService/RevokeCertificates": _COORDINATOR,
         "/ricord.v1.SubmissionService/GetUploadOffset": _SITE,
         "/ricord.v1.SubmissionService/Upload": _SITE,
-        "/ricord.v1.SubmissionService/ListSubmissions": _COORDINATOR | _CURATOR,
+        "/ricord.v1.SubmissionService/ListSubmissions": _COORDINATOR | _CURATOR | _SITE,
         "/ricord.v1.SubmissionService/GetSubmission": _COORDINATOR | _CURATOR,
         "/ricord.v1.SubmissionService/Fetch": _CURATOR,
     }

@@ -28,6 +28,7 @@ from shared.errors import (
     InternalError,
     ReceiptInvalid,
     RicordError,
+    StudyQuotaReached,
     Verdict,
 )
 from shared.ids import StudyKey, Uid
@@ -68,7 +69,8 @@ class Advance(NamedTuple):
     error: RicordError | None = None
 
 
-_PERHAPS_OF_ONE = (InternalError, HomeFailed, ReceiptInvalid)  # may have met one study only; the next one is tried
+# May have met one study only; the next one is tried.
+_PERHAPS_OF_ONE = (InternalError, HomeFailed, ReceiptInvalid, StudyQuotaReached)
 
 # Advances studies in other processes: `None` where the process died with the study each time.
 Workers = Callable[[Sequence[StudyKey], State], Iterator[tuple[StudyKey, Advance | None]]]

@@ -304,7 +304,7 @@ class ListSubmissionsResponse(_message.Message):
     def submissions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Submission]: ...
     @_builtins.property
     def gaps(self) -> _containers.RepeatedCompositeFieldContainer[Global___SequenceGap]:
-        """With the last page, and to coordinators only; so are repeats."""
+        """With the last page, and not to curators; so are repeats."""
 
     @_builtins.property
     def repeats(self) -> _containers.RepeatedCompositeFieldContainer[Global___SequenceRepeat]: ...

@@ -81,7 +81,8 @@ class SubmissionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListSubmissions(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """A site gets its own only, a curator what is sealed to it.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')

@@ -38,6 +38,7 @@ class SubmissionServiceStub:
     Upload: _grpc.StreamStreamMultiCallable[_submission_pb2.UploadRequest, _submission_pb2.UploadResponse]
     """Header, then chunks of at most 1 MiB; the server acknowledges durable sizes and ends with the receipt."""
     ListSubmissions: _grpc.UnaryUnaryMultiCallable[_submission_pb2.ListSubmissionsRequest, _submission_pb2.ListSubmissionsResponse]
+    """A site gets its own only, a curator what is sealed to it."""
     GetSubmission: _grpc.UnaryUnaryMultiCallable[_submission_pb2.GetSubmissionRequest, _submission_pb2.GetSubmissionResponse]
     Fetch: _grpc.UnaryStreamMultiCallable[_submission_pb2.FetchRequest, _submission_pb2.FetchResponse]
     """Header with manifest and signature, then the ciphertext. Role: curator."""
@@ -52,6 +53,7 @@ class SubmissionServiceAsyncStub(SubmissionServiceStub):
     Upload: _aio.StreamStreamMultiCallable[_submission_pb2.UploadRequest, _submission_pb2.UploadResponse]  # type: ignore[assignment]
     """Header, then chunks of at most 1 MiB; the server acknowledges durable sizes and ends with the receipt."""
     ListSubmissions: _aio.UnaryUnaryMultiCallable[_submission_pb2.ListSubmissionsRequest, _submission_pb2.ListSubmissionsResponse]  # type: ignore[assignment]
+    """A site gets its own only, a curator what is sealed to it."""
     GetSubmission: _aio.UnaryUnaryMultiCallable[_submission_pb2.GetSubmissionRequest, _submission_pb2.GetSubmissionResponse]  # type: ignore[assignment]
     Fetch: _aio.UnaryStreamMultiCallable[_submission_pb2.FetchRequest, _submission_pb2.FetchResponse]  # type: ignore[assignment]
     """Header with manifest and signature, then the ciphertext. Role: curator."""
@@ -80,7 +82,8 @@ class SubmissionServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _submission_pb2.ListSubmissionsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_submission_pb2.ListSubmissionsResponse, _abc.Awaitable[_submission_pb2.ListSubmissionsResponse]]: ...
+    ) -> _typing.Union[_submission_pb2.ListSubmissionsResponse, _abc.Awaitable[_submission_pb2.ListSubmissionsResponse]]:
+        """A site gets its own only, a curator what is sealed to it."""
 
     @_abc_1.abstractmethod
     def GetSubmission(

@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import CoordinatorUnreachable, DiskFull, ManifestInvalid, ReceiptInvalid, RicordError
+from shared.errors import (
+    CoordinatorUnreachable,
+    DiskFull,
+    ManifestInvalid,
+    ReceiptInvalid,
+    RicordError,
+    StudyQuotaReached,
+)
 from site_node.blanking import Blanking
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger, State
@@ -135,7 +142,7 @@ def test_a_study_the_coordinator_refuses_ends_alone(home: SiteHome, ledger: Ledg
     assert ledger.study(key_of("good-2")).state is State.SUBMITTED
 
 
-@pytest.mark.parametrize("error", [ReceiptInvalid(problem="of the test")])
+@pytest.mark.parametrize("error", [ReceiptInvalid(problem="of the test"), StudyQuotaReached(studies="1")])
 def test_what_is_wrong_with_one_submission_lets_the_others_go(
     home: SiteHome, ledger: Ledger, tmp_path: Path, error: RicordError
 ) -> None:

@@ -1,0 +1,82 @@
+"""What a manifest claims, judged by the site's key, the agreement in force and what was received under it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from coordinator.agreements.lookup import site_of, terms_in_force
+from coordinator.home.identity import Clock, Identity
+from coordinator.store.interface import Reading
+from coordinator.trust.certificates import is_member_now
+from shared.agreement import AgreementTerms, Mode
+from shared.crypto.pki import Role
+from shared.crypto.signing import VerifyKey
+from shared.errors import (
+    AgreementSuperseded,
+    CertificateForeign,
+    ManifestInvalid,
+    ProtocolMismatch,
+    SignatureInvalid,
+    StudyQuotaReached,
+)
+from shared.ids import SiteId
+from shared.manifest import Manifest
+from shared.signed import Signed
+
+
+@dataclass(frozen=True)
+class Claims:
+    """The rules by which a coordinator judges manifests; `largest` is the most bytes that a study may have."""
+
+    identity: Identity
+    now: Clock
+    largest: int
+
+    def verified(self, reading: Reading, site_id: SiteId, signed: Signed) -> Manifest:
+        """The manifest, after checking its signature; raises `SignatureInvalid`."""
+        key = site_of(reading, site_id).verify_key
+        if key is None:
+            raise SignatureInvalid("no key registered", what="the manifest")
+        return signed.verified(VerifyKey.parse(key), Manifest, what="the manifest")
+
+    def check_agreed(self, reading: Reading, site_id: SiteId, manifest: Manifest) -> AgreementTerms:
+        """The terms that a verified manifest fits; they may have changed since they were last asked.
+
+        Raises `NotFound`, `AgreementNotExecuted`, `AgreementNotBegun`, `AgreementModeNotAllowed`,
+        `AgreementSuperseded`, `ProtocolMismatch`, `ManifestInvalid`, `StudyQuotaReached`.
+        """
+        terms = terms_in_force(reading, site_id, Mode.SUBMIT, self.now())
+        if manifest.agreement == terms.id and manifest.agreement_version < terms.version:
+            raise AgreementSuperseded
+        if manifest.protocol_digest != self.identity.protocol_digest:
+            raise ProtocolMismatch(held=manifest.protocol_digest, wanted=self.identity.protocol_digest)
+        agreed = (site_id, terms.id, terms.version, terms.curator.recipient)
+        claimed = (manifest.site_id, manifest.agreement, manifest.agreement_version, manifest.recipient)
+        for what, claim, term in zip(
+            ("site", "agreement", "agreement version", "recipient"), claimed, agreed, strict=True
+        ):
+            if claim != term:
+                raise ManifestInvalid(problem=f"it names another {what} than the agreement in force")
+        if manifest.ciphertext_size > self.largest:
+            raise ManifestInvalid(problem=f"the study is larger than the {self.largest} bytes taken here")
+        if not set(manifest.modalities) <= set(terms.scope.modalities):
+            raise ManifestInvalid(problem="a modality is outside the agreement's scope")
+        _check_quota(reading, terms, manifest)
+        return terms
+
+    def check_still_agreed(
+        self, reading: Reading, site_id: SiteId, manifest: Manifest, now: datetime
+    ) -> AgreementTerms:
+        """Raise what may have changed since the upload began: the agreement's state, its terms, the certificate."""
+        terms = self.check_agreed(reading, site_id, manifest)
+        if not is_member_now(reading, Role.SITE, site_id, now):
+            raise CertificateForeign("revoked during the upload", peer=f"site/{site_id}")
+        return terms
+
+
+def _check_quota(reading: Reading, terms: AgreementTerms, manifest: Manifest) -> None:
+    """Raise `StudyQuotaReached` for a new study beyond the agreement's number; one that came before may come again."""
+    most = terms.scope.studies
+    if most is None or reading.has_study(terms.id, manifest.study):
+        return
+    if reading.study_count(terms.id) >= most:
+        raise StudyQuotaReached(studies=str(most))

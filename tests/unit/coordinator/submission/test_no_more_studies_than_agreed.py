@@ -1,0 +1,79 @@
+"""No more studies are received than the agreement covers; those received may come again, and nothing else waits."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from coordinator.store.sql import SqlStore
+from coordinator.submission.service import SubmissionService
+from shared.agreement import Scope
+from shared.errors import StudyQuotaReached
+from shared.signed import Signed, of_manifest
+from site_node.home.folder import SiteHome
+from site_node.membership.record import Membership
+from site_node.study import Sealed
+from site_node.submit.client import submitting
+from tests.factories.federation import Federation, sealed_bytes
+
+
+def site_of(federation: Federation, name: str, *, studies: int) -> tuple[SiteHome, Membership]:
+    """An enrolled site whose agreement covers so many studies."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("coordinator.agreements.servicer.Scope", lambda **terms: Scope(**(terms | {"studies": studies})))
+        return federation.site(name)
+
+
+def receive(service: SubmissionService, sealed: Sealed) -> Signed:
+    """The receipt of a study that is sent whole."""
+    site_id, data = sealed.manifest.manifest.site_id, sealed.ciphertext.read_bytes()
+    *_, receipt = service.receive(site_id, of_manifest(sealed.manifest), 0, [data])
+    assert isinstance(receipt, Signed)
+    return receipt
+
+
+def test_the_number_of_different_studies_is_bounded(federation: Federation, service: SubmissionService) -> None:
+    """At the offset already; another submission of a study that came before is no further study."""
+    site, member = site_of(federation, "Small Hospital", studies=2)
+    first, second, third = (sealed_bytes(site, member, 9) for _ in range(3))
+    receipts = [receive(service, study) for study in (first, second)]
+    with pytest.raises(StudyQuotaReached) as refused:
+        service.offset(member.site_id, of_manifest(third.manifest))
+    assert refused.value.fields == {"studies": "2"}
+    assert service.offset(member.site_id, of_manifest(first.manifest)).receipt == receipts[0]
+    again = sealed_bytes(site, member, 9, study=first.manifest.manifest.study)
+    assert receive(service, again) not in receipts
+    assert len(service.page(site=member.site_id, curator=None, after=0, limit=0).rows) == 3
+
+
+def test_of_two_that_are_the_last_at_once_one_is_received(
+    federation: Federation, store: SqlStore, service: SubmissionService
+) -> None:
+    """The number is asked again at the commit."""
+    site, member = site_of(federation, "Smaller Hospital", studies=1)
+    slow, fast = (sealed_bytes(site, member, 9) for _ in range(2))
+    data = slow.ciphertext.read_bytes()
+
+    def overtaken() -> Iterator[bytes]:
+        yield data[:4]
+        receive(service, fast)
+        yield data[4:]
+
+    with pytest.raises(StudyQuotaReached):
+        list(service.receive(member.site_id, of_manifest(slow.manifest), 0, overtaken()))
+    with store.read() as reading:
+        assert [row.study for row in reading.submissions(member.site_id)] == [fast.manifest.manifest.study]
+    assert service.offset(member.site_id, of_manifest(fast.manifest)).receipt is not None
+
+
+def test_a_site_hears_of_it_by_name(federation: Federation) -> None:
+    """Over the wire; the study stays sealed, and one that came before is still answered."""
+    site, member = site_of(federation, "Smallest Hospital", studies=1)
+    first, second = (sealed_bytes(site, member, 9) for _ in range(2))
+    with submitting(site, member) as submit:
+        receipt = submit(first).receipt
+        with pytest.raises(StudyQuotaReached):
+            submit(second)
+        assert second.ciphertext.exists()
+        receipt.unlink()
+        first.ciphertext.write_bytes(b"sent before")
+        submit(first)
