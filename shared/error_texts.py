@@ -305,7 +305,7 @@ TEXTS = MappingProxyType(
             "RESOURCE_EXHAUSTED",
         ),
         "upload-interrupted": Text(
-            "The upload was interrupted; what arrived is kept, and the next try resumes it.",
+            "The transfer was interrupted; what arrived is kept, and the next try resumes it.",
             ExitCode.UNREACHABLE,
             "ABORTED",
         ),

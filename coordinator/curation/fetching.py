@@ -1,10 +1,12 @@
 """Fetch sealed studies from the coordinator and open them, trusting only what a site signed."""
 
+import hashlib
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import grpc
 
@@ -12,10 +14,18 @@ from coordinator.curation.keys import CuratorKeys
 from coordinator.curation.membership import CuratorHome, CuratorMembership, member_of
 from coordinator.curation.opening import LARGEST_STUDY, OpenedStudy, open_sealed
 from coordinator.curation.second_look import look_again
+from coordinator.submission.streams import IDLE_SECONDS, idle_timeout
 from shared.agreement import Consent, Execution
 from shared.crypto.signing import VerifyKey, verify_manifest
 from shared.durable import LONGEST_PAUSE, clear_folder, reporting_full_disk
-from shared.errors import ManifestInvalid, SealedFileInvalid, SignatureInvalid
+from shared.errors import (
+    ManifestInvalid,
+    RicordError,
+    SealedFileInvalid,
+    SignatureInvalid,
+    StorageError,
+    TransportError,
+)
 from shared.manifest import SignedManifest
 from shared.member import member_channel
 from shared.proto.ricord.v1 import submission_pb2 as pb
@@ -24,7 +34,7 @@ from shared.protocol.loader import Protocol
 from shared.signed import to_manifest
 from shared.wire import UNARY_SECONDS, from_rpc, from_signed
 
-_FETCH_SECONDS = 3600.0
+_KEPT = timedelta(days=7)  # a part of a ciphertext that is not continued
 
 
 class Fetcher:
@@ -57,18 +67,18 @@ class Fetcher:
     def open(self, submission_id: str) -> OpenedStudy:
         """Fetch and open one study into `opened/<SITEID>/<study UID>/`.
 
-        Raises what `open_sealed` and `look_again` raise, `SignatureInvalid` when the site's key is not the one known
-        here or did not sign an agreement that names this curator, `CoordinatorUnreachable`. A study that fails leaves
-        nothing behind.
+        A fetch that was cut goes on where it ended, also in another process. Raises what `open_sealed` and
+        `look_again` raise, `SignatureInvalid` when the site's key is not the one known here or did not sign an
+        agreement that names this curator, `CoordinatorUnreachable`, `UploadInterrupted`. Of a study that fails nothing
+        stays but what a later fetch goes on with.
         """
-        self._home.opened.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with TemporaryDirectory(dir=self._home.folder, prefix=".fetching-") as folder:
-            sealed = Path(folder) / "sealed.age"
-            try:
-                signed, site_key, number = self._fetch(submission_id, sealed)
-            except grpc.RpcError as error:
-                raise from_rpc(error, self._membership.addresses.main) from error
-            return open_sealed(
+        for folder in (self._home.opened, self._home.fetching):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        name = hashlib.sha256(submission_id.encode()).hexdigest()  # an id is the coordinator's word
+        sealed = self._home.fetching / f"{name}.age"
+        try:
+            signed, site_key, number = self._fetch(submission_id, sealed)
+            opened = open_sealed(
                 sealed,
                 signed,
                 identity=self._keys.identity,
@@ -78,28 +88,46 @@ class Fetcher:
                 number=number,
                 look=partial(look_again, profile=self._protocol.profile),
             )
+        except (TransportError, StorageError):
+            raise
+        except RicordError:
+            sealed.unlink(missing_ok=True)
+            raise
+        sealed.unlink()
+        return opened
 
     def _fetch(self, submission_id: str, target: Path) -> tuple[SignedManifest, VerifyKey, int]:
-        """Write the ciphertext: no byte before the manifest is verified, and no more than it states.
+        """Fetch until the ciphertext is whole, again and again while more of it comes.
 
         Returns the manifest, the key that signed it and the number of the submission's arrival.
         """
-        parts = self._stub.Fetch(pb.FetchRequest(id=submission_id), timeout=_FETCH_SECONDS)
+        while True:
+            before = _size(target)
+            try:
+                return self._fetch_rest(submission_id, target)
+            except grpc.RpcError as error:
+                cut = from_rpc(error, self._membership.addresses.main)
+                if not isinstance(cut, TransportError) or _size(target) <= before:
+                    raise cut from error
+
+    def _fetch_rest(self, submission_id: str, target: Path) -> tuple[SignedManifest, VerifyKey, int]:
+        """Write what is missing: no byte before the manifest is verified, and no more than it states."""
+        call = self._stub.Fetch(pb.FetchRequest(id=submission_id, offset=_size(target)))
         try:
-            first = next(iter(parts), None)
-            if first is None or not first.HasField("header"):
-                raise ManifestInvalid(problem="the coordinator sent none")
-            signed = to_manifest(from_signed(first.header.manifest))
-            site_key = self._site_key(first.header, signed)
-            manifest = verify_manifest(signed, site_key)
-            if manifest.submission != submission_id:
-                raise ManifestInvalid(problem="it is that of another submission")
-            size = manifest.ciphertext_size
-            if size > LARGEST_STUDY:
-                raise ManifestInvalid(problem=f"it states more than {LARGEST_STUDY} bytes")
-            write_at_most(size, target, (part.chunk for part in parts))
+            with idle_timeout(call, call.cancel, IDLE_SECONDS) as parts:
+                first = next(parts, None)
+                if first is None or not first.HasField("header"):
+                    raise ManifestInvalid(problem="the coordinator sent none")
+                signed = to_manifest(from_signed(first.header.manifest))
+                site_key = self._site_key(first.header, signed)
+                manifest = verify_manifest(signed, site_key)
+                if not manifest.submission.startswith(submission_id):
+                    raise ManifestInvalid(problem="it is that of another submission")
+                if manifest.ciphertext_size > LARGEST_STUDY:
+                    raise ManifestInvalid(problem=f"it states more than {LARGEST_STUDY} bytes")
+                write_at_most(manifest.ciphertext_size, target, (part.chunk for part in parts))
         finally:
-            parts.cancel()
+            call.cancel()
         return signed, site_key, first.header.submission.number
 
     def _site_key(self, header: pb.FetchHeader, signed: SignedManifest) -> VerifyKey:
@@ -122,15 +150,24 @@ class Fetcher:
 def fetching(home: CuratorHome, keys: CuratorKeys, protocol: Protocol) -> Iterator[Fetcher]:
     """A curator's connection; raises what `member_channel` raises."""
     clear_folder(home.folder, unchanged_for=LONGEST_PAUSE)
+    before = time.time() - _KEPT.total_seconds()
+    for sealed in home.fetching.glob("*.age"):
+        if sealed.stat().st_mtime < before:
+            sealed.unlink()
     with member_channel(member_of(home, keys)) as channel:
         yield Fetcher(channel, home, home.membership(), keys, protocol)
 
 
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0
+
+
 def write_at_most(size: int, target: Path, chunks: Iterable[bytes]) -> None:
-    """Write `chunks`; raises `SealedFileInvalid` before more than `size` bytes are written, `DiskFull`."""
-    with reporting_full_disk(target.parent), target.open("wb") as file:
+    """Append `chunks`; raises `SealedFileInvalid` before the file has more than `size` bytes, `DiskFull`."""
+    with reporting_full_disk(target.parent), target.open("ab") as file:
+        left = size - file.tell()
         for chunk in chunks:
-            size -= len(chunk)
-            if size < 0:
+            left -= len(chunk)
+            if left < 0:
                 raise SealedFileInvalid(problem="more bytes came than its manifest states")
             file.write(chunk)

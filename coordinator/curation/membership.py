@@ -66,6 +66,11 @@ class CuratorHome:
         return self.folder / "opened"
 
     @property
+    def fetching(self) -> Path:
+        """Ciphertext that is not whole yet: a fetch that was cut goes on with it."""
+        return self.folder / "fetching"
+
+    @property
     def root(self) -> Path:
         """The federation's root certificate."""
         return self.folder / "identity" / "root.pem"

@@ -168,8 +168,8 @@ class SubmissionService:
         with self._store.read() as reading:
             return _submission(reading, reference, curator=curator)
 
-    def fetch(self, curator: str, reference: str) -> tuple[FetchedStudy, Iterator[bytes]]:
-        """A sealed study for the curator it is sealed to: what the store has on it, then the ciphertext.
+    def fetch(self, curator: str, reference: str, offset: int = 0) -> tuple[FetchedStudy, Iterator[bytes]]:
+        """A sealed study for the curator it is sealed to: what the store has on it, then its bytes from `offset` on.
 
         Raises `NotFound`; `RoleNotAllowed` for another curator than the agreement's; `AgreementNotExecuted` while the
         agreement is not in force, unless it only expired: what was received before stays the curator's to open.
@@ -184,7 +184,7 @@ class SubmissionService:
             fetched = FetchedStudy(row=row, site_key=site_of(work, row.site_id).verify_key or "", agreement=agreement)
             uri = self._identity.uri(Role.CURATOR, curator)
             work.append_event(at=self._now(), actor=uri, action="study fetched", about=row.id, result="begun")
-        return fetched, self._ciphertexts.read(blob_name(row))
+        return fetched, self._ciphertexts.read(blob_name(row), offset)
 
     def _admit(self, site_id: SiteId, manifest: Manifest) -> None:
         """Record which site uploads this study, if it fits the site's limit together with its other unfinished uploads.

@@ -80,8 +80,8 @@ class SubmissionServicer(SubmissionServiceServicer):
         )
 
     def Fetch(self, request: pb.FetchRequest, context: grpc.ServicerContext) -> Iterator[pb.FetchResponse]:
-        """One, whole, for its curator."""
-        fetched, chunks = self._service.fetch(peer_of(context).name, request.id)
+        """One, from an offset on, for its curator."""
+        fetched, chunks = self._service.fetch(peer_of(context).name, request.id, request.offset)
         agreement = fetched.agreement
         header = pb.FetchHeader(
             submission=_message(fetched.row, fetched.row.manifest.model_dump_json()),

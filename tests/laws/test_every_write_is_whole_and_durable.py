@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("site_node", "coordinator", "shared")  # what `compose` writes is made anew by each run of it
 # What writes by itself, and why it may.
 ELSEWHERE = {
-    "coordinator/curation/fetching.py:write_at_most": "ciphertext in a temporary folder, deleted once it is opened",
+    "coordinator/curation/fetching.py:write_at_most": "ciphertext, verified whole and deleted once it is opened",
     "coordinator/store/folder.py:durable": "syncs an upload of which a part arrived, before it says how much",
     "coordinator/store/folder.py:open_partial": "an upload grows and is resumed: it is never whole until `finalise`",
     "coordinator/store/folder.py:_sync": "acknowledges the part of an upload that has arrived",

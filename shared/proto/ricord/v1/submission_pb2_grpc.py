@@ -94,7 +94,7 @@ class SubmissionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Fetch(self, request, context):
-        """Header with manifest and signature, then the ciphertext. Role: curator.
+        """Header with manifest and signature, then the ciphertext from an offset on. Role: curator.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -41,7 +41,7 @@ class SubmissionServiceStub:
     """A site gets its own only, a curator what is sealed to it."""
     GetSubmission: _grpc.UnaryUnaryMultiCallable[_submission_pb2.GetSubmissionRequest, _submission_pb2.GetSubmissionResponse]
     Fetch: _grpc.UnaryStreamMultiCallable[_submission_pb2.FetchRequest, _submission_pb2.FetchResponse]
-    """Header with manifest and signature, then the ciphertext. Role: curator."""
+    """Header with manifest and signature, then the ciphertext from an offset on. Role: curator."""
 
 @_typing.type_check_only
 class SubmissionServiceAsyncStub(SubmissionServiceStub):
@@ -56,7 +56,7 @@ class SubmissionServiceAsyncStub(SubmissionServiceStub):
     """A site gets its own only, a curator what is sealed to it."""
     GetSubmission: _aio.UnaryUnaryMultiCallable[_submission_pb2.GetSubmissionRequest, _submission_pb2.GetSubmissionResponse]  # type: ignore[assignment]
     Fetch: _aio.UnaryStreamMultiCallable[_submission_pb2.FetchRequest, _submission_pb2.FetchResponse]  # type: ignore[assignment]
-    """Header with manifest and signature, then the ciphertext. Role: curator."""
+    """Header with manifest and signature, then the ciphertext from an offset on. Role: curator."""
 
 class SubmissionServiceServicer(metaclass=_abc_1.ABCMeta):
     """Sealed studies. A site submits, the coordinator holds ciphertext, a curator fetches."""
@@ -98,6 +98,6 @@ class SubmissionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _submission_pb2.FetchRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_submission_pb2.FetchResponse], _abc.AsyncIterator[_submission_pb2.FetchResponse]]:
-        """Header with manifest and signature, then the ciphertext. Role: curator."""
+        """Header with manifest and signature, then the ciphertext from an offset on. Role: curator."""
 
 def add_SubmissionServiceServicer_to_server(servicer: SubmissionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
