@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 
 from pydantic import Field
 
-from coordinator.agreements.lifecycle import amended, as_of, state_at, transition
-from coordinator.agreements.lookup import named_agreement, site_of
+from coordinator.agreements.lifecycle import amended, as_of, state_at, terms_of, transition
+from coordinator.agreements.lookup import agreement_of, named_agreement, site_of
 from coordinator.agreements.text import agreement_text, text_digest
 from coordinator.home.identity import Clock, Identity, utc_now
 from coordinator.store.interface import Reading, Store, Work
@@ -158,6 +158,20 @@ class AgreementService:
         with self._store.read() as reading:
             rows, more = read_page(lambda limit: reading.agreements(after=after, limit=limit), limit, PAGE)
         return [as_of(agreement, self._now()) for agreement in rows], more
+
+    def sealed_to(
+        self, curator: str, *, after: str, limit: int
+    ) -> tuple[Sequence[tuple[Agreement, AgreementTerms]], str]:
+        """Of at most `limit` agreements after an id, those under which sites seal to a curator; the next `after`.
+
+        Raises `NotFound`.
+        """
+        with self._store.read() as reading:
+            name = agreement_of(reading, after).site_name if after else ""
+        rows, more = self.agreements(after=name, limit=limit)
+        executed = [(agreement, terms_of(agreement)) for agreement in rows if agreement.execution is not None]
+        sealed = [(agreement, terms) for agreement, terms in executed if terms.curator.name == curator]
+        return sealed, rows[-1].id if more else ""
 
     def agreement(self, reference: str) -> Agreement:
         """One agreement as it stands now; raises `NotFound`."""

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from coordinator.agreements.service import AgreementService, CheckedScope, Draft
 from coordinator.agreements.text import agreement_text
 from coordinator.trust.interceptor import peer_of
-from shared.agreement import Mode, State
+from shared.agreement import AgreementTerms, Mode, State
 from shared.errors import InvalidArgument
 from shared.ids import Sha256, SiteId
 from shared.proto.ricord.v1 import agreement_pb2 as pb
@@ -63,6 +63,18 @@ class AgreementServicer(AgreementServiceServicer):
             next=rows[-1].site_name if more else "",
         )
 
+    def ListSealedAgreements(
+        self, request: pb.ListSealedAgreementsRequest, context: grpc.ServicerContext
+    ) -> pb.ListSealedAgreementsResponse:
+        """The curator's, page by page."""
+        curator = peer_of(context).name
+        rows, following = self._service.sealed_to(curator, after=request.after, limit=request.limit)
+        site_ids = self._service.site_ids(*(agreement for agreement, _ in rows))
+        return pb.ListSealedAgreementsResponse(
+            agreements=[_sealed(agreement, terms, site_ids[agreement.site_name]) for agreement, terms in rows],
+            next=following,
+        )
+
     def GetAgreement(self, request: pb.GetAgreementRequest, context: grpc.ServicerContext) -> pb.GetAgreementResponse:
         """One, with its text."""
         agreement = self._service.agreement(request.reference)
@@ -113,6 +125,19 @@ def agreement_message(agreement: "Agreement", site_ids: Mapping[str, SiteId]) ->
         amendment_terms=amendment.terms.encode() if amendment else b"",
         amendment_consent=to_signed(amendment.consent) if amendment and amendment.consent else None,
         attachment=agreement.attachment or "",
+    )
+
+
+def _sealed(agreement: "Agreement", terms: AgreementTerms, site_id: SiteId) -> pb.SealedAgreement:
+    return pb.SealedAgreement(
+        id=agreement.id,
+        version=agreement.version,
+        site_id=site_id,
+        state=state_message(agreement.state),
+        scope=terms.scope.description,
+        modalities=terms.scope.modalities,
+        licence=terms.licence,
+        expires_at=to_timestamp(terms.expires_at) if terms.expires_at else None,
     )
 
 

@@ -7,17 +7,20 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from coordinator.commands.home_folder import folder_of
-from coordinator.commands.output import AsJson, show_fields
+from coordinator.commands.output import AsJson, every_page, show_all, show_fields
 from coordinator.curation.fetching import Fetcher, fetching
 from coordinator.curation.keys import load_curator_keys
-from coordinator.curation.membership import CuratorHome, enrol_again, join
+from coordinator.curation.membership import CuratorHome, enrol_again, join, member_of
 from coordinator.curation.opening import OpenedStudy, list_opened
 from coordinator.service.signals import stop_signals
 from shared.agreement import short_digest
 from shared.counts import counted
 from shared.errors import ExitCode, InvalidArgument, RicordError, TransportError
+from shared.member import member_channel
 from shared.progress import Advance, progress
 from shared.proto.ricord.v1 import submission_pb2 as pb
+from shared.proto.ricord.v1.agreement_pb2 import ListSealedAgreementsRequest
+from shared.proto.ricord.v1.agreement_pb2_grpc import AgreementServiceStub
 from shared.protocol.loader import load_protocol
 from shared.terminal import make_app, print_json, print_line, report
 
@@ -103,6 +106,16 @@ def list_studies(context: typer.Context, as_json: AsJson = False) -> None:
         for study in studies:
             for earlier in study["superseded"]:
                 print_line(f"Submission {earlier} of study {study['study']} was superseded by {study['submission']}.")
+
+
+@curate.command("agreements")
+def list_agreements(context: typer.Context, as_json: AsJson = False) -> None:
+    """The agreements under which sites seal to this curator: their state, scope and licence."""
+    home = CuratorHome(folder_of(context))
+    with member_channel(member_of(home, load_curator_keys(home.keys))) as channel:
+        answer = every_page(AgreementServiceStub(channel).ListSealedAgreements, ListSealedAgreementsRequest())
+    columns = ("site_id", "state", "version", "modalities", "scope", "licence", "expires_at")
+    show_all("Agreements", answer.agreements, columns, as_json=as_json)
 
 
 def _keep_opening(home: CuratorHome, every: float, *, as_json: bool) -> None:

@@ -6,9 +6,10 @@ import grpc
 from pydantic import ValidationError
 
 from coordinator.agreements.servicer import agreement_message, named, state_message
+from coordinator.enrolment.issued_tokens import IssuedTokens
 from coordinator.enrolment.members import MemberService, SiteView
 from coordinator.enrolment.service import EnrolmentService
-from coordinator.home.identity import Identity
+from coordinator.home.identity import Identity, utc_now
 from coordinator.presence.servicer import contact_message
 from coordinator.trust.interceptor import peer_of, peer_serial
 from shared.crypto.pki import Role
@@ -24,7 +25,7 @@ from shared.survey import SurveyAnswer
 from shared.wire import from_signed, to_timestamp
 
 if TYPE_CHECKING:
-    from coordinator.store.records import Agreement
+    from coordinator.store.records import Agreement, TokenRow
 
 
 class EnrolmentServicer(EnrolmentServiceServicer):
@@ -112,8 +113,9 @@ class MembershipServicer(MembershipServiceServicer):
 class SiteServicer(SiteServiceServicer):
     """What coordinators do with sites and people."""
 
-    def __init__(self, service: MemberService) -> None:
+    def __init__(self, service: MemberService, tokens: IssuedTokens) -> None:
         self._service = service
+        self._tokens = tokens
 
     def ImportSurvey(
         self, request: site_pb2.ImportSurveyRequest, context: grpc.ServicerContext
@@ -138,6 +140,20 @@ class SiteServicer(SiteServiceServicer):
         name = self._service.whole_name(role, request.name)
         token, ends = self._service.join_token(role, name, actor=peer_of(context).uri)
         return site_pb2.IssueJoinTokenResponse(token=token.text, expires_at=to_timestamp(ends), name=name)
+
+    def ListTokens(
+        self, request: site_pb2.ListTokensRequest, context: grpc.ServicerContext
+    ) -> site_pb2.ListTokensResponse:
+        """A page of them."""
+        rows, more = self._tokens.tokens(after=request.after, limit=request.limit)
+        return site_pb2.ListTokensResponse(tokens=[_token(row) for row in rows], next=rows[-1].digest if more else "")
+
+    def RevokeTokens(
+        self, request: site_pb2.RevokeTokensRequest, context: grpc.ServicerContext
+    ) -> site_pb2.RevokeTokensResponse:
+        """At once."""
+        revoked = self._tokens.revoke(request.reference, actor=peer_of(context).uri)
+        return site_pb2.RevokeTokensResponse(tokens=[_token(row) for row in revoked])
 
     def ListSites(
         self, request: site_pb2.ListSitesRequest, context: grpc.ServicerContext
@@ -201,6 +217,19 @@ def _answer(number: int, answer: site_pb2.SurveyAnswer) -> tuple[str, SurveyAnsw
     except ValidationError as error:
         field = named(error).fields
         raise InvalidArgument(name=f"Answer {number}", problem=f"{field['name']}: {field['problem']}") from None
+
+
+def _token(row: "TokenRow") -> site_pb2.IssuedToken:
+    state = "USED" if row.used_at else "EXPIRED" if row.expires_at <= utc_now() else "OPEN"
+    return site_pb2.IssuedToken(
+        digest=row.digest,
+        kind=row.kind,
+        role=row.role,
+        subject=row.subject,
+        state=site_pb2.TokenState.Value(f"TOKEN_STATE_{state}"),
+        expires_at=to_timestamp(row.expires_at),
+        used_at=to_timestamp(row.used_at) if row.used_at else None,
+    )
 
 
 def _role(name: str) -> Role:

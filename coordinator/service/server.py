@@ -13,6 +13,7 @@ from coordinator.agreements.servicer import AgreementServicer
 from coordinator.audit.kept_head import keeping_head
 from coordinator.audit.service import AuditService
 from coordinator.audit.servicer import AuditServicer
+from coordinator.enrolment.issued_tokens import IssuedTokens
 from coordinator.enrolment.members import MemberService
 from coordinator.enrolment.service import EnrolmentService
 from coordinator.enrolment.servicer import EnrolmentServicer, MembershipServicer, SiteServicer
@@ -120,7 +121,7 @@ def _register_main(
     agreement_pb2_grpc.add_AgreementServiceServicer_to_server(AgreementServicer(agreements), main)
     membership_pb2_grpc.add_MembershipServiceServicer_to_server(MembershipServicer(enrolment, identity), main)
     presence_pb2_grpc.add_PresenceServiceServicer_to_server(PresenceServicer(PresenceService(store, clock)), main)
-    site_pb2_grpc.add_SiteServiceServicer_to_server(SiteServicer(members), main)
+    site_pb2_grpc.add_SiteServiceServicer_to_server(SiteServicer(members, IssuedTokens(store, clock)), main)
     submission_pb2_grpc.add_SubmissionServiceServicer_to_server(SubmissionServicer(submissions), main)
 
 

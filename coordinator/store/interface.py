@@ -59,6 +59,9 @@ class Reading(Protocol):
     def token(self, digest: Sha256) -> TokenRow | None:
         """A token by the digest of its secret."""
 
+    def tokens(self, *, subject: str | None = None, after: str = "", limit: int | None = None) -> Sequence[TokenRow]:
+        """Every token by digest, or a subject's, or `limit` at most after a digest."""
+
     def certificate(self, serial: str) -> Certificate | None:
         """An issued certificate by its serial number."""
 
@@ -147,6 +150,9 @@ class Work(Reading, Protocol):
 
     def cancel_tokens(self, role: str, subject: str, at: datetime) -> int:
         """Let every token that was not used expire; returns how many could have been used until then."""
+
+    def cancel_token(self, digest: Sha256, at: datetime) -> bool:
+        """Let a token that was not used expire; `False` when it could not be used."""
 
     def add_certificate(self, certificate: Certificate) -> None:
         """Add an issued certificate by its serial number."""

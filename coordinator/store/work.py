@@ -115,6 +115,12 @@ class SqlWork:
         """Add it."""
         self._connection.execute(insert(tables.agreement_versions).values(**_plain(version)))
 
+    def tokens(self, *, subject: str | None = None, after: str = "", limit: int | None = None) -> Sequence[TokenRow]:
+        """By digest."""
+        row = tables.tokens.c
+        conditions = [row.digest > after, *([row.subject == subject] if subject is not None else [])]
+        return self._all(TokenRow, tables.tokens, *conditions, order=row.digest, limit=limit)
+
     def add_token(self, token: TokenRow) -> None:
         """Add it."""
         self._connection.execute(insert(tables.tokens).values(**_plain(token)))
@@ -128,8 +134,16 @@ class SqlWork:
     def cancel_tokens(self, role: str, subject: str, at: datetime) -> int:
         """Those of a member that are good."""
         row = tables.tokens.c
-        good = (row.role == role, row.subject == subject, row.used_at.is_(None), row.expires_at > at)
-        return self._connection.execute(update(tables.tokens).where(*good).values(expires_at=at)).rowcount
+        return self._cancel(at, row.role == role, row.subject == subject)
+
+    def cancel_token(self, digest: Sha256, at: datetime) -> bool:
+        """By digest."""
+        return self._cancel(at, tables.tokens.c.digest == str(digest)) == 1
+
+    def _cancel(self, at: datetime, *which: ColumnElement[bool]) -> int:
+        row = tables.tokens.c
+        good = update(tables.tokens).where(*which, row.used_at.is_(None), row.expires_at > at)
+        return self._connection.execute(good.values(expires_at=at)).rowcount
 
     def certificate(self, serial: str) -> Certificate | None:
         """By serial."""

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class AgreementServiceStub:
-    """What the coordinators do with agreements. Role: coordinator.
+    """What the coordinators do with agreements. Role: coordinator, but for the curator's list.
     """
 
     def __init__(self, channel):
@@ -55,6 +55,11 @@ class AgreementServiceStub:
                 request_serializer=ricord_dot_v1_dot_agreement__pb2.ListAgreementsRequest.SerializeToString,
                 response_deserializer=ricord_dot_v1_dot_agreement__pb2.ListAgreementsResponse.FromString,
                 _registered_method=True)
+        self.ListSealedAgreements = channel.unary_unary(
+                '/ricord.v1.AgreementService/ListSealedAgreements',
+                request_serializer=ricord_dot_v1_dot_agreement__pb2.ListSealedAgreementsRequest.SerializeToString,
+                response_deserializer=ricord_dot_v1_dot_agreement__pb2.ListSealedAgreementsResponse.FromString,
+                _registered_method=True)
         self.GetAgreement = channel.unary_unary(
                 '/ricord.v1.AgreementService/GetAgreement',
                 request_serializer=ricord_dot_v1_dot_agreement__pb2.GetAgreementRequest.SerializeToString,
@@ -78,7 +83,7 @@ class AgreementServiceStub:
 
 
 class AgreementServiceServicer:
-    """What the coordinators do with agreements. Role: coordinator.
+    """What the coordinators do with agreements. Role: coordinator, but for the curator's list.
     """
 
     def DraftAgreement(self, request, context):
@@ -104,6 +109,13 @@ class AgreementServiceServicer:
 
     def ListAgreements(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSealedAgreements(self, request, context):
+        """Of the agreements under which sites seal to the caller: state, scope and licence. Role: curator.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -157,6 +169,11 @@ def add_AgreementServiceServicer_to_server(servicer, server):
                     request_deserializer=ricord_dot_v1_dot_agreement__pb2.ListAgreementsRequest.FromString,
                     response_serializer=ricord_dot_v1_dot_agreement__pb2.ListAgreementsResponse.SerializeToString,
             ),
+            'ListSealedAgreements': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSealedAgreements,
+                    request_deserializer=ricord_dot_v1_dot_agreement__pb2.ListSealedAgreementsRequest.FromString,
+                    response_serializer=ricord_dot_v1_dot_agreement__pb2.ListSealedAgreementsResponse.SerializeToString,
+            ),
             'GetAgreement': grpc.unary_unary_rpc_method_handler(
                     servicer.GetAgreement,
                     request_deserializer=ricord_dot_v1_dot_agreement__pb2.GetAgreementRequest.FromString,
@@ -186,7 +203,7 @@ def add_AgreementServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AgreementService:
-    """What the coordinators do with agreements. Role: coordinator.
+    """What the coordinators do with agreements. Role: coordinator, but for the curator's list.
     """
 
     @staticmethod
@@ -287,6 +304,33 @@ class AgreementService:
             '/ricord.v1.AgreementService/ListAgreements',
             ricord_dot_v1_dot_agreement__pb2.ListAgreementsRequest.SerializeToString,
             ricord_dot_v1_dot_agreement__pb2.ListAgreementsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSealedAgreements(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ricord.v1.AgreementService/ListSealedAgreements',
+            ricord_dot_v1_dot_agreement__pb2.ListSealedAgreementsRequest.SerializeToString,
+            ricord_dot_v1_dot_agreement__pb2.ListSealedAgreementsResponse.FromString,
             options,
             channel_credentials,
             insecure,

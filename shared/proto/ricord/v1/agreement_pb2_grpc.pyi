@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AgreementServiceStub:
-    """What the coordinators do with agreements. Role: coordinator."""
+    """What the coordinators do with agreements. Role: coordinator, but for the curator's list."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -40,6 +40,8 @@ class AgreementServiceStub:
     AttachDocument: _grpc.UnaryUnaryMultiCallable[_agreement_pb2.AttachDocumentRequest, _agreement_pb2.AttachDocumentResponse]
     """Note the digest of a document that the parties signed besides."""
     ListAgreements: _grpc.UnaryUnaryMultiCallable[_agreement_pb2.ListAgreementsRequest, _agreement_pb2.ListAgreementsResponse]
+    ListSealedAgreements: _grpc.UnaryUnaryMultiCallable[_agreement_pb2.ListSealedAgreementsRequest, _agreement_pb2.ListSealedAgreementsResponse]
+    """Of the agreements under which sites seal to the caller: state, scope and licence. Role: curator."""
     GetAgreement: _grpc.UnaryUnaryMultiCallable[_agreement_pb2.GetAgreementRequest, _agreement_pb2.GetAgreementResponse]
     ExecuteAgreement: _grpc.UnaryUnaryMultiCallable[_agreement_pb2.ExecuteAgreementRequest, _agreement_pb2.ExecuteAgreementResponse]
     """Countersign a signed agreement: issues the SITEID and a join token. A signed amendment replaces the version before;
@@ -50,7 +52,7 @@ class AgreementServiceStub:
 
 @_typing.type_check_only
 class AgreementServiceAsyncStub(AgreementServiceStub):
-    """What the coordinators do with agreements. Role: coordinator."""
+    """What the coordinators do with agreements. Role: coordinator, but for the curator's list."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     DraftAgreement: _aio.UnaryUnaryMultiCallable[_agreement_pb2.DraftAgreementRequest, _agreement_pb2.DraftAgreementResponse]  # type: ignore[assignment]
@@ -60,6 +62,8 @@ class AgreementServiceAsyncStub(AgreementServiceStub):
     AttachDocument: _aio.UnaryUnaryMultiCallable[_agreement_pb2.AttachDocumentRequest, _agreement_pb2.AttachDocumentResponse]  # type: ignore[assignment]
     """Note the digest of a document that the parties signed besides."""
     ListAgreements: _aio.UnaryUnaryMultiCallable[_agreement_pb2.ListAgreementsRequest, _agreement_pb2.ListAgreementsResponse]  # type: ignore[assignment]
+    ListSealedAgreements: _aio.UnaryUnaryMultiCallable[_agreement_pb2.ListSealedAgreementsRequest, _agreement_pb2.ListSealedAgreementsResponse]  # type: ignore[assignment]
+    """Of the agreements under which sites seal to the caller: state, scope and licence. Role: curator."""
     GetAgreement: _aio.UnaryUnaryMultiCallable[_agreement_pb2.GetAgreementRequest, _agreement_pb2.GetAgreementResponse]  # type: ignore[assignment]
     ExecuteAgreement: _aio.UnaryUnaryMultiCallable[_agreement_pb2.ExecuteAgreementRequest, _agreement_pb2.ExecuteAgreementResponse]  # type: ignore[assignment]
     """Countersign a signed agreement: issues the SITEID and a join token. A signed amendment replaces the version before;
@@ -69,7 +73,7 @@ class AgreementServiceAsyncStub(AgreementServiceStub):
     TerminateAgreement: _aio.UnaryUnaryMultiCallable[_agreement_pb2.TerminateAgreementRequest, _agreement_pb2.TerminateAgreementResponse]  # type: ignore[assignment]
 
 class AgreementServiceServicer(metaclass=_abc_1.ABCMeta):
-    """What the coordinators do with agreements. Role: coordinator."""
+    """What the coordinators do with agreements. Role: coordinator, but for the curator's list."""
 
     @_abc_1.abstractmethod
     def DraftAgreement(
@@ -101,6 +105,14 @@ class AgreementServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _agreement_pb2.ListAgreementsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_agreement_pb2.ListAgreementsResponse, _abc.Awaitable[_agreement_pb2.ListAgreementsResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ListSealedAgreements(
+        self,
+        request: _agreement_pb2.ListSealedAgreementsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_agreement_pb2.ListSealedAgreementsResponse, _abc.Awaitable[_agreement_pb2.ListSealedAgreementsResponse]]:
+        """Of the agreements under which sites seal to the caller: state, scope and licence. Role: curator."""
 
     @_abc_1.abstractmethod
     def GetAgreement(

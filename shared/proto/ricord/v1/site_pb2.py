@@ -27,13 +27,15 @@ from shared.proto.ricord.v1 import agreement_pb2 as ricord_dot_v1_dot_agreement_
 from shared.proto.ricord.v1 import presence_pb2 as ricord_dot_v1_dot_presence__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14ricord/v1/site.proto\x12\tricord.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19ricord/v1/agreement.proto\x1a\x18ricord/v1/presence.proto\"\x8d\x01\n\x0cSurveyAnswer\x12\x11\n\tsite_name\x18\x01 \x01(\t\x12\x0f\n\x07\x63ountry\x18\x02 \x01(\t\x12\x12\n\nmodalities\x18\x03 \x03(\t\x12\x0f\n\x07studies\x18\x04 \x01(\r\x12\r\n\x05modes\x18\x05 \x03(\t\x12\x15\n\rclinical_data\x18\x06 \x01(\x08\x12\x0e\n\x06\x65thics\x18\x07 \x01(\t\"\xf7\x02\n\x04Site\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07site_id\x18\x02 \x01(\t\x12\x14\n\x0c\x61greement_id\x18\x03 \x01(\t\x12(\n\x05state\x18\x04 \x01(\x0e\x32\x19.ricord.v1.AgreementState\x12\x12\n\nverify_key\x18\x05 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x06 \x01(\t\x12/\n\x0brecorded_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65nrolled_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x37\n\x13\x63\x65rtificate_ends_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12#\n\x07\x63ontact\x18\n \x01(\x0b\x32\x12.ricord.v1.Contact\x12\'\n\x06survey\x18\x0b \x01(\x0b\x32\x17.ricord.v1.SurveyAnswer\"?\n\x13ImportSurveyRequest\x12(\n\x07\x61nswers\x18\x01 \x03(\x0b\x32\x17.ricord.v1.SurveyAnswer\":\n\x14ImportSurveyResponse\x12\x10\n\x08recorded\x18\x01 \x01(\r\x12\x10\n\x08replaced\x18\x02 \x01(\r\"&\n\x11InviteSiteRequest\x12\x11\n\tsite_name\x18\x01 \x01(\t\"r\n\x12InviteSiteResponse\x12\x1d\n\x04site\x18\x01 \x01(\x0b\x32\x0f.ricord.v1.Site\x12\r\n\x05token\x18\x02 \x01(\t\x12.\n\nexpires_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"3\n\x15IssueJoinTokenRequest\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"e\n\x16IssueJoinTokenResponse\x12\r\n\x05token\x18\x01 \x01(\t\x12.\n\nexpires_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04name\x18\x03 \x01(\t\"0\n\x10ListSitesRequest\x12\r\n\x05\x61\x66ter\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\r\"A\n\x11ListSitesResponse\x12\x1e\n\x05sites\x18\x01 \x03(\x0b\x32\x0f.ricord.v1.Site\x12\x0c\n\x04next\x18\x02 \x01(\t\"#\n\x0eGetSiteRequest\x12\x11\n\treference\x18\x01 \x01(\t\"0\n\x0fGetSiteResponse\x12\x1d\n\x04site\x18\x01 \x01(\x0b\x32\x0f.ricord.v1.Site\"7\n\x19RevokeCertificatesRequest\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"U\n\x1aRevokeCertificatesResponse\x12\x0f\n\x07revoked\x18\x01 \x01(\r\x12\x18\n\x10\x63\x61ncelled_tokens\x18\x02 \x01(\r\x12\x0c\n\x04name\x18\x03 \x01(\t2\xed\x03\n\x0bSiteService\x12O\n\x0cImportSurvey\x12\x1e.ricord.v1.ImportSurveyRequest\x1a\x1f.ricord.v1.ImportSurveyResponse\x12I\n\nInviteSite\x12\x1c.ricord.v1.InviteSiteRequest\x1a\x1d.ricord.v1.InviteSiteResponse\x12U\n\x0eIssueJoinToken\x12 .ricord.v1.IssueJoinTokenRequest\x1a!.ricord.v1.IssueJoinTokenResponse\x12\x46\n\tListSites\x12\x1b.ricord.v1.ListSitesRequest\x1a\x1c.ricord.v1.ListSitesResponse\x12@\n\x07GetSite\x12\x19.ricord.v1.GetSiteRequest\x1a\x1a.ricord.v1.GetSiteResponse\x12\x61\n\x12RevokeCertificates\x12$.ricord.v1.RevokeCertificatesRequest\x1a%.ricord.v1.RevokeCertificatesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14ricord/v1/site.proto\x12\tricord.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19ricord/v1/agreement.proto\x1a\x18ricord/v1/presence.proto\"\x8d\x01\n\x0cSurveyAnswer\x12\x11\n\tsite_name\x18\x01 \x01(\t\x12\x0f\n\x07\x63ountry\x18\x02 \x01(\t\x12\x12\n\nmodalities\x18\x03 \x03(\t\x12\x0f\n\x07studies\x18\x04 \x01(\r\x12\r\n\x05modes\x18\x05 \x03(\t\x12\x15\n\rclinical_data\x18\x06 \x01(\x08\x12\x0e\n\x06\x65thics\x18\x07 \x01(\t\"\xf7\x02\n\x04Site\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07site_id\x18\x02 \x01(\t\x12\x14\n\x0c\x61greement_id\x18\x03 \x01(\t\x12(\n\x05state\x18\x04 \x01(\x0e\x32\x19.ricord.v1.AgreementState\x12\x12\n\nverify_key\x18\x05 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x06 \x01(\t\x12/\n\x0brecorded_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65nrolled_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x37\n\x13\x63\x65rtificate_ends_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12#\n\x07\x63ontact\x18\n \x01(\x0b\x32\x12.ricord.v1.Contact\x12\'\n\x06survey\x18\x0b \x01(\x0b\x32\x17.ricord.v1.SurveyAnswer\"?\n\x13ImportSurveyRequest\x12(\n\x07\x61nswers\x18\x01 \x03(\x0b\x32\x17.ricord.v1.SurveyAnswer\":\n\x14ImportSurveyResponse\x12\x10\n\x08recorded\x18\x01 \x01(\r\x12\x10\n\x08replaced\x18\x02 \x01(\r\"&\n\x11InviteSiteRequest\x12\x11\n\tsite_name\x18\x01 \x01(\t\"r\n\x12InviteSiteResponse\x12\x1d\n\x04site\x18\x01 \x01(\x0b\x32\x0f.ricord.v1.Site\x12\r\n\x05token\x18\x02 \x01(\t\x12.\n\nexpires_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"3\n\x15IssueJoinTokenRequest\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"e\n\x16IssueJoinTokenResponse\x12\r\n\x05token\x18\x01 \x01(\t\x12.\n\nexpires_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04name\x18\x03 \x01(\t\"\xcd\x01\n\x0bIssuedToken\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0c\n\x04role\x18\x03 \x01(\t\x12\x0f\n\x07subject\x18\x04 \x01(\t\x12$\n\x05state\x18\x05 \x01(\x0e\x32\x15.ricord.v1.TokenState\x12.\n\nexpires_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07used_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"1\n\x11ListTokensRequest\x12\r\n\x05\x61\x66ter\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\r\"J\n\x12ListTokensResponse\x12&\n\x06tokens\x18\x01 \x03(\x0b\x32\x16.ricord.v1.IssuedToken\x12\x0c\n\x04next\x18\x02 \x01(\t\"(\n\x13RevokeTokensRequest\x12\x11\n\treference\x18\x01 \x01(\t\">\n\x14RevokeTokensResponse\x12&\n\x06tokens\x18\x01 \x03(\x0b\x32\x16.ricord.v1.IssuedToken\"0\n\x10ListSitesRequest\x12\r\n\x05\x61\x66ter\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\r\"A\n\x11ListSitesResponse\x12\x1e\n\x05sites\x18\x01 \x03(\x0b\x32\x0f.ricord.v1.Site\x12\x0c\n\x04next\x18\x02 \x01(\t\"#\n\x0eGetSiteRequest\x12\x11\n\treference\x18\x01 \x01(\t\"0\n\x0fGetSiteResponse\x12\x1d\n\x04site\x18\x01 \x01(\x0b\x32\x0f.ricord.v1.Site\"7\n\x19RevokeCertificatesRequest\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"U\n\x1aRevokeCertificatesResponse\x12\x0f\n\x07revoked\x18\x01 \x01(\r\x12\x18\n\x10\x63\x61ncelled_tokens\x18\x02 \x01(\r\x12\x0c\n\x04name\x18\x03 \x01(\t*n\n\nTokenState\x12\x1b\n\x17TOKEN_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10TOKEN_STATE_OPEN\x10\x01\x12\x14\n\x10TOKEN_STATE_USED\x10\x02\x12\x17\n\x13TOKEN_STATE_EXPIRED\x10\x03\x32\x89\x05\n\x0bSiteService\x12O\n\x0cImportSurvey\x12\x1e.ricord.v1.ImportSurveyRequest\x1a\x1f.ricord.v1.ImportSurveyResponse\x12I\n\nInviteSite\x12\x1c.ricord.v1.InviteSiteRequest\x1a\x1d.ricord.v1.InviteSiteResponse\x12U\n\x0eIssueJoinToken\x12 .ricord.v1.IssueJoinTokenRequest\x1a!.ricord.v1.IssueJoinTokenResponse\x12I\n\nListTokens\x12\x1c.ricord.v1.ListTokensRequest\x1a\x1d.ricord.v1.ListTokensResponse\x12O\n\x0cRevokeTokens\x12\x1e.ricord.v1.RevokeTokensRequest\x1a\x1f.ricord.v1.RevokeTokensResponse\x12\x46\n\tListSites\x12\x1b.ricord.v1.ListSitesRequest\x1a\x1c.ricord.v1.ListSitesResponse\x12@\n\x07GetSite\x12\x19.ricord.v1.GetSiteRequest\x1a\x1a.ricord.v1.GetSiteResponse\x12\x61\n\x12RevokeCertificates\x12$.ricord.v1.RevokeCertificatesRequest\x1a%.ricord.v1.RevokeCertificatesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'shared.proto.ricord.v1.site_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_TOKENSTATE']._serialized_start=1869
+  _globals['_TOKENSTATE']._serialized_end=1979
   _globals['_SURVEYANSWER']._serialized_start=122
   _globals['_SURVEYANSWER']._serialized_end=263
   _globals['_SITE']._serialized_start=266
@@ -50,18 +52,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ISSUEJOINTOKENREQUEST']._serialized_end=975
   _globals['_ISSUEJOINTOKENRESPONSE']._serialized_start=977
   _globals['_ISSUEJOINTOKENRESPONSE']._serialized_end=1078
-  _globals['_LISTSITESREQUEST']._serialized_start=1080
-  _globals['_LISTSITESREQUEST']._serialized_end=1128
-  _globals['_LISTSITESRESPONSE']._serialized_start=1130
-  _globals['_LISTSITESRESPONSE']._serialized_end=1195
-  _globals['_GETSITEREQUEST']._serialized_start=1197
-  _globals['_GETSITEREQUEST']._serialized_end=1232
-  _globals['_GETSITERESPONSE']._serialized_start=1234
-  _globals['_GETSITERESPONSE']._serialized_end=1282
-  _globals['_REVOKECERTIFICATESREQUEST']._serialized_start=1284
-  _globals['_REVOKECERTIFICATESREQUEST']._serialized_end=1339
-  _globals['_REVOKECERTIFICATESRESPONSE']._serialized_start=1341
-  _globals['_REVOKECERTIFICATESRESPONSE']._serialized_end=1426
-  _globals['_SITESERVICE']._serialized_start=1429
-  _globals['_SITESERVICE']._serialized_end=1922
+  _globals['_ISSUEDTOKEN']._serialized_start=1081
+  _globals['_ISSUEDTOKEN']._serialized_end=1286
+  _globals['_LISTTOKENSREQUEST']._serialized_start=1288
+  _globals['_LISTTOKENSREQUEST']._serialized_end=1337
+  _globals['_LISTTOKENSRESPONSE']._serialized_start=1339
+  _globals['_LISTTOKENSRESPONSE']._serialized_end=1413
+  _globals['_REVOKETOKENSREQUEST']._serialized_start=1415
+  _globals['_REVOKETOKENSREQUEST']._serialized_end=1455
+  _globals['_REVOKETOKENSRESPONSE']._serialized_start=1457
+  _globals['_REVOKETOKENSRESPONSE']._serialized_end=1519
+  _globals['_LISTSITESREQUEST']._serialized_start=1521
+  _globals['_LISTSITESREQUEST']._serialized_end=1569
+  _globals['_LISTSITESRESPONSE']._serialized_start=1571
+  _globals['_LISTSITESRESPONSE']._serialized_end=1636
+  _globals['_GETSITEREQUEST']._serialized_start=1638
+  _globals['_GETSITEREQUEST']._serialized_end=1673
+  _globals['_GETSITERESPONSE']._serialized_start=1675
+  _globals['_GETSITERESPONSE']._serialized_end=1723
+  _globals['_REVOKECERTIFICATESREQUEST']._serialized_start=1725
+  _globals['_REVOKECERTIFICATESREQUEST']._serialized_end=1780
+  _globals['_REVOKECERTIFICATESRESPONSE']._serialized_start=1782
+  _globals['_REVOKECERTIFICATESRESPONSE']._serialized_end=1867
+  _globals['_SITESERVICE']._serialized_start=1982
+  _globals['_SITESERVICE']._serialized_end=2631
 # @@protoc_insertion_point(module_scope)

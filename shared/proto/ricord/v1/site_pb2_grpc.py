@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class SiteServiceStub:
-    """What the coordinators do with sites and people. Role: coordinator; a curator may look a site up.
+    """What the coordinators do with sites and people. Role: coordinator.
     """
 
     def __init__(self, channel):
@@ -50,6 +50,16 @@ class SiteServiceStub:
                 request_serializer=ricord_dot_v1_dot_site__pb2.IssueJoinTokenRequest.SerializeToString,
                 response_deserializer=ricord_dot_v1_dot_site__pb2.IssueJoinTokenResponse.FromString,
                 _registered_method=True)
+        self.ListTokens = channel.unary_unary(
+                '/ricord.v1.SiteService/ListTokens',
+                request_serializer=ricord_dot_v1_dot_site__pb2.ListTokensRequest.SerializeToString,
+                response_deserializer=ricord_dot_v1_dot_site__pb2.ListTokensResponse.FromString,
+                _registered_method=True)
+        self.RevokeTokens = channel.unary_unary(
+                '/ricord.v1.SiteService/RevokeTokens',
+                request_serializer=ricord_dot_v1_dot_site__pb2.RevokeTokensRequest.SerializeToString,
+                response_deserializer=ricord_dot_v1_dot_site__pb2.RevokeTokensResponse.FromString,
+                _registered_method=True)
         self.ListSites = channel.unary_unary(
                 '/ricord.v1.SiteService/ListSites',
                 request_serializer=ricord_dot_v1_dot_site__pb2.ListSitesRequest.SerializeToString,
@@ -68,7 +78,7 @@ class SiteServiceStub:
 
 
 class SiteServiceServicer:
-    """What the coordinators do with sites and people. Role: coordinator; a curator may look a site up.
+    """What the coordinators do with sites and people. Role: coordinator.
     """
 
     def ImportSurvey(self, request, context):
@@ -87,6 +97,20 @@ class SiteServiceServicer:
 
     def IssueJoinToken(self, request, context):
         """A join token for a curator or researcher, or for a site that must enrol again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTokens(self, request, context):
+        """What was issued, never a secret.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeTokens(self, request, context):
+        """Tokens that could be used are refused from the next call on.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -129,6 +153,16 @@ def add_SiteServiceServicer_to_server(servicer, server):
                     request_deserializer=ricord_dot_v1_dot_site__pb2.IssueJoinTokenRequest.FromString,
                     response_serializer=ricord_dot_v1_dot_site__pb2.IssueJoinTokenResponse.SerializeToString,
             ),
+            'ListTokens': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTokens,
+                    request_deserializer=ricord_dot_v1_dot_site__pb2.ListTokensRequest.FromString,
+                    response_serializer=ricord_dot_v1_dot_site__pb2.ListTokensResponse.SerializeToString,
+            ),
+            'RevokeTokens': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeTokens,
+                    request_deserializer=ricord_dot_v1_dot_site__pb2.RevokeTokensRequest.FromString,
+                    response_serializer=ricord_dot_v1_dot_site__pb2.RevokeTokensResponse.SerializeToString,
+            ),
             'ListSites': grpc.unary_unary_rpc_method_handler(
                     servicer.ListSites,
                     request_deserializer=ricord_dot_v1_dot_site__pb2.ListSitesRequest.FromString,
@@ -153,7 +187,7 @@ def add_SiteServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class SiteService:
-    """What the coordinators do with sites and people. Role: coordinator; a curator may look a site up.
+    """What the coordinators do with sites and people. Role: coordinator.
     """
 
     @staticmethod
@@ -227,6 +261,60 @@ class SiteService:
             '/ricord.v1.SiteService/IssueJoinToken',
             ricord_dot_v1_dot_site__pb2.IssueJoinTokenRequest.SerializeToString,
             ricord_dot_v1_dot_site__pb2.IssueJoinTokenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTokens(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ricord.v1.SiteService/ListTokens',
+            ricord_dot_v1_dot_site__pb2.ListTokensRequest.SerializeToString,
+            ricord_dot_v1_dot_site__pb2.ListTokensResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeTokens(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ricord.v1.SiteService/RevokeTokens',
+            ricord_dot_v1_dot_site__pb2.RevokeTokensRequest.SerializeToString,
+            ricord_dot_v1_dot_site__pb2.RevokeTokensResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class SiteServiceStub:
-    """What the coordinators do with sites and people. Role: coordinator; a curator may look a site up."""
+    """What the coordinators do with sites and people. Role: coordinator."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -39,6 +39,10 @@ class SiteServiceStub:
     """Record a site and issue its invitation token."""
     IssueJoinToken: _grpc.UnaryUnaryMultiCallable[_site_pb2.IssueJoinTokenRequest, _site_pb2.IssueJoinTokenResponse]
     """A join token for a curator or researcher, or for a site that must enrol again."""
+    ListTokens: _grpc.UnaryUnaryMultiCallable[_site_pb2.ListTokensRequest, _site_pb2.ListTokensResponse]
+    """What was issued, never a secret."""
+    RevokeTokens: _grpc.UnaryUnaryMultiCallable[_site_pb2.RevokeTokensRequest, _site_pb2.RevokeTokensResponse]
+    """Tokens that could be used are refused from the next call on."""
     ListSites: _grpc.UnaryUnaryMultiCallable[_site_pb2.ListSitesRequest, _site_pb2.ListSitesResponse]
     GetSite: _grpc.UnaryUnaryMultiCallable[_site_pb2.GetSiteRequest, _site_pb2.GetSiteResponse]
     RevokeCertificates: _grpc.UnaryUnaryMultiCallable[_site_pb2.RevokeCertificatesRequest, _site_pb2.RevokeCertificatesResponse]
@@ -46,7 +50,7 @@ class SiteServiceStub:
 
 @_typing.type_check_only
 class SiteServiceAsyncStub(SiteServiceStub):
-    """What the coordinators do with sites and people. Role: coordinator; a curator may look a site up."""
+    """What the coordinators do with sites and people. Role: coordinator."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ImportSurvey: _aio.UnaryUnaryMultiCallable[_site_pb2.ImportSurveyRequest, _site_pb2.ImportSurveyResponse]  # type: ignore[assignment]
@@ -55,13 +59,17 @@ class SiteServiceAsyncStub(SiteServiceStub):
     """Record a site and issue its invitation token."""
     IssueJoinToken: _aio.UnaryUnaryMultiCallable[_site_pb2.IssueJoinTokenRequest, _site_pb2.IssueJoinTokenResponse]  # type: ignore[assignment]
     """A join token for a curator or researcher, or for a site that must enrol again."""
+    ListTokens: _aio.UnaryUnaryMultiCallable[_site_pb2.ListTokensRequest, _site_pb2.ListTokensResponse]  # type: ignore[assignment]
+    """What was issued, never a secret."""
+    RevokeTokens: _aio.UnaryUnaryMultiCallable[_site_pb2.RevokeTokensRequest, _site_pb2.RevokeTokensResponse]  # type: ignore[assignment]
+    """Tokens that could be used are refused from the next call on."""
     ListSites: _aio.UnaryUnaryMultiCallable[_site_pb2.ListSitesRequest, _site_pb2.ListSitesResponse]  # type: ignore[assignment]
     GetSite: _aio.UnaryUnaryMultiCallable[_site_pb2.GetSiteRequest, _site_pb2.GetSiteResponse]  # type: ignore[assignment]
     RevokeCertificates: _aio.UnaryUnaryMultiCallable[_site_pb2.RevokeCertificatesRequest, _site_pb2.RevokeCertificatesResponse]  # type: ignore[assignment]
     """Every certificate of a member, and every token issued to it before, is refused from the next call on."""
 
 class SiteServiceServicer(metaclass=_abc_1.ABCMeta):
-    """What the coordinators do with sites and people. Role: coordinator; a curator may look a site up."""
+    """What the coordinators do with sites and people. Role: coordinator."""
 
     @_abc_1.abstractmethod
     def ImportSurvey(
@@ -86,6 +94,22 @@ class SiteServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_site_pb2.IssueJoinTokenResponse, _abc.Awaitable[_site_pb2.IssueJoinTokenResponse]]:
         """A join token for a curator or researcher, or for a site that must enrol again."""
+
+    @_abc_1.abstractmethod
+    def ListTokens(
+        self,
+        request: _site_pb2.ListTokensRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_site_pb2.ListTokensResponse, _abc.Awaitable[_site_pb2.ListTokensResponse]]:
+        """What was issued, never a secret."""
+
+    @_abc_1.abstractmethod
+    def RevokeTokens(
+        self,
+        request: _site_pb2.RevokeTokensRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_site_pb2.RevokeTokensResponse, _abc.Awaitable[_site_pb2.RevokeTokensResponse]]:
+        """Tokens that could be used are refused from the next call on."""
 
     @_abc_1.abstractmethod
     def ListSites(

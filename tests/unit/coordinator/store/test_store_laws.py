@@ -210,6 +210,13 @@ class TestLaws:
         with store.read() as reading:
             ends = [row.expires_at for token in tokens if (row := reading.token(token.digest))]
         assert ends == [NOW, *(token.expires_at for token in tokens[1:])]
+        with store.begin() as work:
+            assert [work.cancel_token(token.digest, NOW) for token in tokens] == [False, False, False, True, True]
+            assert list(work.tokens(after=tokens[1].digest, limit=2)) == [
+                tokens[2],
+                tokens[3].model_copy(update={"expires_at": NOW}),
+            ]
+            assert [row.role for row in work.tokens(subject="a")] == ["site", "site", "site", "curator"]
 
     def test_a_site_id_is_given_out_once(self, store: SqlStore) -> None:
         """A reservation is for ever."""
