@@ -7,7 +7,7 @@ from sqlalchemy import Connection, and_, func, insert, or_, select, update
 
 from coordinator.store import tables
 from shared.audit_head import leaf_of
-from shared.errors import AuditBroken
+from shared.errors import AuditBroken, InvalidIdentifier
 from shared.ids import Sha256
 from shared.merkle import Subtree, Tree, whole_subtrees
 
@@ -25,7 +25,7 @@ def tree_hashes(connection: Connection, subtrees: Collection[Subtree]) -> Mappin
     hashes, event, row = dict[Subtree, bytes](), tables.events.c, tables.audit_subtrees.c
     if leaves := by_level.pop(0, []):
         query = select(event.number, event.digest).where(event.number.in_([index + 1 for index in leaves]))
-        hashes |= {Subtree(0, number - 1): leaf_of(Sha256(digest)) for number, digest in connection.execute(query)}
+        hashes |= {Subtree(0, number - 1): _leaf(number, digest) for number, digest in connection.execute(query)}
     if by_level:
         asked = [and_(row.level == level, row.position.in_(positions)) for level, positions in by_level.items()]
         query = select(tables.audit_subtrees).where(or_(*asked))
@@ -34,6 +34,13 @@ def tree_hashes(connection: Connection, subtrees: Collection[Subtree]) -> Mappin
     if missing:
         raise AuditBroken("the stored tree has a hole", number=str(min(missing) + 1))
     return hashes
+
+
+def _leaf(number: int, digest: str) -> bytes:
+    try:
+        return leaf_of(Sha256(digest))
+    except InvalidIdentifier as error:
+        raise AuditBroken("its digest is none", number=str(number)) from error
 
 
 def add_leaf(connection: Connection, size: int, digest: Sha256) -> None:

@@ -94,7 +94,7 @@ class Reading(Protocol):
         """How many different studies were received under the agreement."""
 
     def events(self, after: int = 0, limit: int = 1000) -> Sequence[AuditEvent]:
-        """Audit events numbered above `after`, in order, at most `limit`."""
+        """Audit events numbered above `after`, in order, at most `limit`; raises `AuditBroken` where a row is none."""
 
     def log_size(self) -> int:
         """How many audit events there are."""

@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -42,6 +43,7 @@ from coordinator.store.records import (
     Upload,
 )
 from coordinator.store.references import NAMES, Kind, begins
+from shared.errors import AuditBroken
 from shared.frozen import Frozen
 from shared.ids import AgreementId, Sha256, SiteId, Uid
 from shared.merkle import Subtree
@@ -221,8 +223,9 @@ class SqlWork:
 
     def events(self, after: int = 0, limit: int = 1000) -> Sequence[AuditEvent]:
         """In order."""
-        row = tables.events.c
-        return self._all(AuditEvent, tables.events, row.number > after, order=row.number, limit=limit)
+        number = tables.events.c.number
+        query = select(tables.events).where(number > after).order_by(number).limit(limit)
+        return [_event(dict(row)) for row in self._connection.execute(query).mappings()]
 
     def append_event(self, *, at: datetime, actor: str, action: str, about: str, result: str = "done") -> AuditEvent:
         """The next link."""
@@ -343,6 +346,14 @@ class SqlWork:
         same = [column == values[column.name] for column in table.primary_key]
         if self._connection.execute(update(table).where(*same).values(**values)).rowcount == 0:
             self._connection.execute(insert(table).values(**values))
+
+
+def _event(row: dict[str, Any]) -> AuditEvent:
+    """An event; raises `AuditBroken` for a row that was changed into none."""
+    try:
+        return AuditEvent.model_validate(row)
+    except ValidationError as error:
+        raise AuditBroken("a row that is no event", number=str(row["number"])) from error
 
 
 def _of_page(site_id: SiteId | None, curator: str | None, after: int) -> Sequence[ColumnElement[bool]]:

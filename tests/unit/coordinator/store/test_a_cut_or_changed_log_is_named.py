@@ -202,6 +202,24 @@ def test_no_proof_is_given_of_an_event_that_was_changed(audit: AuditService, url
         audit.prove(0, [12])
 
 
+@pytest.mark.parametrize("values", [{"digest": "x"}, {"digest": "X" * 64}])
+def test_a_row_that_is_no_event_is_named(audit: AuditService, url: str, values: dict[str, str]) -> None:
+    """Its number is said to everybody who reads the log, and no defect."""
+
+    def spoil(connection: Connection) -> None:
+        connection.execute(update(tables.events).where(tables.events.c.number == COUNT).values(**values))
+
+    damage(url, spoil)
+    for read in (
+        audit.verify,
+        lambda: audit.events(after=0, limit=0),
+        lambda: audit.prove(0, [COUNT]),
+        lambda: audit.prove(0, []),
+    ):
+        with pytest.raises(AuditBroken, match=str(COUNT)):
+            read()
+
+
 def test_an_altered_tree_is_named(audit: AuditService, url: str) -> None:
     """The stored subtrees are compared with the events."""
 
