@@ -9,7 +9,6 @@ from coordinator.store.interface import Store
 from coordinator.store.records import Cohort, Run
 from coordinator.store.references import resolve
 from shared.errors import NotFound
-from shared.federation.plan import PlanRequest, StatisticsTask
 from shared.manifest import canonical_json
 
 
@@ -44,8 +43,8 @@ class CohortService:
         """
         with self._store.read() as reading:
             site_ids = tuple(named_site_id(reading, site) for site in sites)
-        task = StatisticsTask(cohort=name, policy=Policy.named(policy).name)
-        request = PlanRequest(purpose="statistics", sites=site_ids, statistics=task)
+        task = {"cohort": name, "policy": Policy.named(policy).name}
+        request = {"purpose": "statistics", "sites": site_ids, "statistics": task}
         return self._runs.start_run(canonical_json(request), actor=actor, wanted=wanted)
 
     def cohort(self, name: str) -> Cohort:

@@ -146,10 +146,27 @@ def _bind(server: grpc.Server, home: Home, host: str, port: int, *, key: str, ro
 
 
 def _credentials(home: Home, root: bytes | None) -> grpc.ServerCredentials:
-    """Read from disk again at each new connection, so that a renewed certificate is presented without a restart."""
+    """Looked at again at each new connection, so that a renewed certificate is presented without a restart.
 
-    def current() -> grpc.ServerCertificateConfiguration:
-        pair = (home.server_key.read_bytes(), home.server_certificate.read_bytes())
+    gRPC gets another configuration only where the files are others: while it replaces one, connections that are being
+    made at the same time can abort the process (`tsi_ssl_handshaker_factory_unref` without a lock, grpcio 1.85.1).
+    """
+
+    def read() -> tuple[bytes, bytes]:
+        return home.server_key.read_bytes(), home.server_certificate.read_bytes()
+
+    def configured(pair: tuple[bytes, bytes]) -> grpc.ServerCertificateConfiguration:
         return grpc.ssl_server_certificate_configuration([pair], root_certificates=root)
 
-    return grpc.dynamic_ssl_server_credentials(current(), current, require_client_authentication=root is not None)
+    presented = [read()]
+
+    def renewed() -> grpc.ServerCertificateConfiguration | None:
+        pair = read()
+        if pair == presented[0]:
+            return None
+        presented[0] = pair
+        return configured(pair)
+
+    required = root is not None
+    fetch = cast("Callable[[], grpc.ServerCertificateConfiguration]", renewed)  # the stubs miss `None`: unchanged
+    return grpc.dynamic_ssl_server_credentials(configured(presented[0]), fetch, require_client_authentication=required)

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NotSupportedError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
-from shared.errors import BUSY_SECONDS, CoordinatorBusy, DiskFull, RicordError, StoreUnreachable
+from shared.errors import BUSY_SECONDS, CoordinatorBusy, DiskFull, InvalidArgument, RicordError, StoreUnreachable
 
-_DEFECTS = (DataError, IntegrityError, NotSupportedError, ProgrammingError)  # our statement is wrong, not the moment
+_DEFECTS = (IntegrityError, NotSupportedError, ProgrammingError)  # our statement is wrong, not the moment
 _FULL = frozenset({sqlite3.SQLITE_FULL, "53100"})  # the other is PostgreSQL's disk_full
 
 
@@ -20,6 +20,8 @@ def naming_failures(kind: str) -> Iterator[None]:
         yield
     except NoConnectionFree:
         raise CoordinatorBusy("every connection is in use", seconds=str(BUSY_SECONDS)) from None
+    except (DataError, OverflowError) as error:  # PostgreSQL's and SQLite's word for what their columns cannot hold
+        raise InvalidArgument(type(error).__name__, name="A value", problem="the database cannot hold it") from None
     except _DEFECTS:
         raise
     except DBAPIError as error:

@@ -17,6 +17,7 @@ from coordinator.curation.membership import CuratorHome, join
 from coordinator.home.identity import Identity
 from coordinator.home.init import create_federation, open_home_store, open_identity
 from coordinator.home.settings import Home, Settings
+from coordinator.service.composition import services
 from coordinator.service.server import serving
 from coordinator.store.interface import Reading
 from shared.crypto.keys import load_secret, load_signing
@@ -82,7 +83,9 @@ class Federation:
         """Serve in this process while the block runs; after it, again on the same ports."""
         store = open_home_store(self.home, self.settings)
         try:
-            with serving(self.home, self.settings, self.identity, store, clock=self.time):
+            identity = self.identity
+            extra = services(self.settings, identity, store)
+            with serving(self.home, self.settings, identity, store, extra=extra, clock=self.time):
                 yield
         finally:
             store.close()

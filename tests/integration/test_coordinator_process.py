@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from shared.proto.ricord.v1 import submission_pb2 as pb
 from shared.proto.ricord.v1.submission_pb2_grpc import SubmissionServiceStub
 from shared.protocol.loader import load_protocol
 from shared.signed import of_manifest
-from shared.wire import connected, to_signed
+from shared.wire import Credentials, connected, to_signed
 from site_node.home.folder import init_home
 from site_node.membership.agreement import sign_agreement
 from site_node.membership.enrolment import enrol
@@ -35,6 +36,7 @@ from tests.factories.federation import (
     sealed_study,
     settings_text,
 )
+from tests.factories.raw_calls import dial
 
 MIB = 1 << 20
 
@@ -144,6 +146,23 @@ def test_a_kill_during_an_upload_loses_nothing(tmp_path: Path) -> None:
     blobs = list((home / "blobs" / "sealed").rglob("*.age"))
     assert [blob.read_bytes() == whole for blob in blobs] == [True]
     assert not list((home / "blobs" / "partial").iterdir())
+
+
+@pytest.mark.slow
+def test_many_who_connect_at_once_do_not_end_it(tmp_path: Path) -> None:
+    """Without any credential: 2,000 TLS connections by 100 threads, each closed at once."""
+    home = Home(make_home(tmp_path))
+    address, root = home.settings().addresses.enrolment, Credentials(home.root.read_bytes())
+
+    def connect(_: int) -> None:
+        with suppress(OSError):
+            dial(address, root).close()
+
+    with serve(home.folder) as process:
+        with ThreadPoolExecutor(100) as pool:
+            list(pool.map(connect, range(2000)))
+        assert process.poll() is None
+        assert run_json(home.folder, "site", "list") == []
 
 
 def test_a_port_in_use_is_named(tmp_path: Path) -> None:
