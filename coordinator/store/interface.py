@@ -22,6 +22,7 @@ from coordinator.store.records import (
     Presence,
     Run,
     RunState,
+    SequenceFault,
     Site,
     Submission,
     TokenRow,
@@ -84,8 +85,8 @@ class Reading(Protocol):
     ) -> Sequence[ListedSubmission]:
         """As `submissions`, unchecked, of one curator's when it is named."""
 
-    def sequences(self, site_id: SiteId | None = None) -> Sequence[tuple[str, int]]:
-        """Site and sequence number of every received study, in that order."""
+    def sequence_faults(self, site_id: SiteId | None, *, after: tuple[str, int], limit: int) -> Sequence[SequenceFault]:
+        """The faults of a site or of all, in the order of site and number: `limit` at most, after a site's number."""
 
     def has_study(self, agreement: AgreementId, study: Uid) -> bool:
         """Whether a submission of the study was received under the agreement."""

@@ -137,6 +137,20 @@ class ListedSubmission(NamedTuple):
     manifest: str  # JSON of `Signed`
 
 
+class SequenceFault(NamedTuple):
+    """A sequence number that came several times, or before which numbers of its site did not arrive."""
+
+    site_id: str
+    sequence: int
+    times: int
+    previous: int  # the next lower number that arrived; 0 before the first
+
+    @property
+    def follows_gap(self) -> bool:
+        """Whether the numbers between `previous` and this one did not arrive."""
+        return self.sequence - self.previous > 1
+
+
 class Upload(Frozen):
     """An unfinished upload: whose the partial file `name` is, and when the site last went on with it."""
 

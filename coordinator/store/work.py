@@ -37,6 +37,7 @@ from coordinator.store.records import (
     Presence,
     Run,
     RunState,
+    SequenceFault,
     Site,
     Submission,
     TokenRow,
@@ -195,12 +196,21 @@ class SqlWork:
         page = self._connection.execute(query.order_by(row.number).limit(limit))
         return [ListedSubmission._make(entry) for entry in page]
 
-    def sequences(self, site_id: SiteId | None = None) -> Sequence[tuple[str, int]]:
-        """From an index alone."""
+    def sequence_faults(self, site_id: SiteId | None, *, after: tuple[str, int], limit: int) -> Sequence[SequenceFault]:
+        """One pass over an index."""
         row = tables.submissions.c
-        query = select(row.site_id, row.sequence).where(*_of_page(site_id, None, 0))
-        ordered = self._connection.execute(query.order_by(row.site_id, row.sequence))
-        return [(site, sequence) for site, sequence in ordered]
+        previous = func.lag(row.sequence).over(partition_by=row.site_id, order_by=row.sequence)
+        numbers = (
+            select(row.site_id, row.sequence, func.count().label("times"), func.coalesce(previous, 0).label("previous"))
+            .where(*_of_page(site_id, None, 0))
+            .group_by(row.site_id, row.sequence)
+            .subquery()
+            .c
+        )
+        is_fault = or_(numbers.times > 1, numbers.sequence - numbers.previous > 1)
+        is_after = or_(numbers.site_id > after[0], and_(numbers.site_id == after[0], numbers.sequence > after[1]))
+        page = select(*numbers).where(is_fault, is_after).order_by(numbers.site_id, numbers.sequence).limit(limit)
+        return [SequenceFault._make(entry) for entry in self._connection.execute(page)]
 
     def has_study(self, agreement: AgreementId, study: Uid) -> bool:
         """By an index."""

@@ -1,6 +1,7 @@
 """Receive sealed studies: resumable, checked against agreement and signature, committed whole, receipted."""
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -11,7 +12,7 @@ from coordinator.home.identity import Clock, Identity, utc_now
 from coordinator.store.ciphertext import CiphertextStore, PartialCiphertext
 from coordinator.store.interface import Reading, Store, Work
 from coordinator.store.paging import read_page
-from coordinator.store.records import Agreement, ListedSubmission, Submission, Upload
+from coordinator.store.records import Agreement, ListedSubmission, SequenceFault, Submission, Upload
 from coordinator.store.references import resolve
 from coordinator.submission.claims import Claims
 from shared.crypto.pki import Role
@@ -52,14 +53,10 @@ class Offset(Frozen):
 
 
 class Page(NamedTuple):
-    """A part of a list; `next` is what the rest comes after, 0 where there is none.
-
-    With the last part come the sequence numbers of every study, in order, unless a curator asked.
-    """
+    """A part of a list; `next` is what the rest comes after, 0 where there is none."""
 
     rows: Sequence[ListedSubmission]
     next: int
-    sequences: Sequence[tuple[str, int]]
 
 
 class FetchedStudy(Frozen):
@@ -157,8 +154,23 @@ class SubmissionService:
                 limit,
                 PAGE,
             )
-            sequences = () if more or curator is not None else reading.sequences(site_id)
-        return Page(rows, rows[-1].number if more else 0, sequences)
+        return Page(rows, rows[-1].number if more else 0)
+
+    def sequence_faults(self, *, site: str, after: str, limit: int) -> tuple[Sequence[SequenceFault], str]:
+        """Missing and repeated sequence numbers of a site or all, at most `limit` (0: a whole page).
+
+        With them what the rest comes after, empty where there is none. Raises as `page` does, and `InvalidArgument`.
+        """
+        last = re.fullmatch(r"([0-9]{6}):([0-9]{1,19})", after or "000000:0")
+        if last is None:
+            raise InvalidArgument(name="after", problem="give what the page before named as its next")
+        place = last[1], min(int(last[2]), LARGEST_NUMBER)
+        with self._store.read() as reading:
+            site_id = named_site_id(reading, site) if site else None
+            rows, more = read_page(
+                lambda limit: reading.sequence_faults(site_id, after=place, limit=limit), limit, PAGE
+            )
+        return rows, f"{rows[-1].site_id}:{rows[-1].sequence}" if more else ""
 
     def submission(self, reference: str, *, curator: str | None = None) -> Submission:
         """One of them, by its id or a beginning; raises `NotFound`, `AmbiguousReference`.

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import grpc
 
 from coordinator.submission import streams
-from coordinator.submission.sequences import gaps, repeats
 from coordinator.submission.service import SubmissionService
 from coordinator.submission.streams import idle_timeout
 from coordinator.trust.interceptor import peer_of
@@ -54,7 +53,7 @@ class SubmissionServicer(SubmissionServiceServicer):
     def ListSubmissions(
         self, request: pb.ListSubmissionsRequest, context: grpc.ServicerContext
     ) -> pb.ListSubmissionsResponse:
-        """What was received, and what is missing."""
+        """What was received."""
         page = self._service.page(
             site=_site(context, request.site_id),
             curator=_curator(context),
@@ -63,9 +62,28 @@ class SubmissionServicer(SubmissionServiceServicer):
         )
         return pb.ListSubmissionsResponse(
             submissions=[_message(row, row.manifest) for row in page.rows],
-            gaps=[pb.SequenceGap(**gap.model_dump()) for gap in gaps(page.sequences)],
-            repeats=[pb.SequenceRepeat(**repeat.model_dump()) for repeat in repeats(page.sequences)],
             next=page.next,
+        )
+
+    def ListSequenceFaults(
+        self, request: pb.ListSequenceFaultsRequest, context: grpc.ServicerContext
+    ) -> pb.ListSequenceFaultsResponse:
+        """What is missing, and what came more than once."""
+        faults, following = self._service.sequence_faults(
+            site=request.site_id, after=request.after, limit=request.limit
+        )
+        return pb.ListSequenceFaultsResponse(
+            gaps=[
+                pb.SequenceGap(site_id=fault.site_id, first=fault.previous + 1, last=fault.sequence - 1)
+                for fault in faults
+                if fault.follows_gap
+            ],
+            repeats=[
+                pb.SequenceRepeat(site_id=fault.site_id, sequence=fault.sequence, count=fault.times)
+                for fault in faults
+                if fault.times > 1
+            ],
+            next=following,
         )
 
     def GetSubmission(

@@ -78,6 +78,7 @@ ROLES: Mapping[str, frozenset[Role]] = MappingProxyType(
         "/ricord.v1.SubmissionService/GetUploadOffset": _SITE,
         "/ricord.v1.SubmissionService/Upload": _SITE,
         "/ricord.v1.SubmissionService/ListSubmissions": _COORDINATOR | _CURATOR | _SITE,
+        "/ricord.v1.SubmissionService/ListSequenceFaults": _COORDINATOR,
         "/ricord.v1.SubmissionService/GetSubmission": _COORDINATOR | _CURATOR,
         "/ricord.v1.SubmissionService/Fetch": _CURATOR,
     }

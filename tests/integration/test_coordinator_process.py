@@ -98,7 +98,7 @@ def test_the_commands_take_a_study_from_invitation_to_curator(tmp_path: Path) ->
         assert member.site_id == executed["agreement"]["site_id"]
         with submitting(site, member) as submit:
             submit(sealed_study(site, member, sequence=2))
-        listed = run_json(home, "submission", "list")
+        listed = run_json(home, "submission", "gaps")
         assert listed["gaps"] == [{"site_id": member.site_id, "first": 1, "last": 1}]
         opened = run_json(curator, "curate", "open", "--all")
         assert [study["site_id"] for study in opened["opened"]] == [member.site_id]

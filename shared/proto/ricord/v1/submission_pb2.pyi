@@ -295,34 +295,80 @@ class ListSubmissionsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SUBMISSIONS_FIELD_NUMBER: _builtins.int
-    GAPS_FIELD_NUMBER: _builtins.int
-    REPEATS_FIELD_NUMBER: _builtins.int
     NEXT_FIELD_NUMBER: _builtins.int
     next: _builtins.int
     """The `after` of the next page; 0 with the last one."""
     @_builtins.property
     def submissions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Submission]: ...
-    @_builtins.property
-    def gaps(self) -> _containers.RepeatedCompositeFieldContainer[Global___SequenceGap]:
-        """With the last page, and not to curators; so are repeats."""
+    def __init__(
+        self,
+        *,
+        submissions: _abc.Iterable[Global___Submission] | None = ...,
+        next: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next", b"next", "submissions", b"submissions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+Global___ListSubmissionsResponse: _TypeAlias = ListSubmissionsResponse  # noqa: Y015
+
+@_typing.final
+class ListSequenceFaultsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SITE_ID_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    site_id: _builtins.str
+    """A name or SITEID; empty: every site."""
+    after: _builtins.str
+    """What a page named as its `next`; empty: from the start."""
+    limit: _builtins.int
+    """0: a whole page, which is also the most."""
+    def __init__(
+        self,
+        *,
+        site_id: _builtins.str = ...,
+        after: _builtins.str = ...,
+        limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "limit", b"limit", "site_id", b"site_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSequenceFaultsRequest: _TypeAlias = ListSequenceFaultsRequest  # noqa: Y015
+
+@_typing.final
+class ListSequenceFaultsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GAPS_FIELD_NUMBER: _builtins.int
+    REPEATS_FIELD_NUMBER: _builtins.int
+    NEXT_FIELD_NUMBER: _builtins.int
+    next: _builtins.str
+    """Empty with the last page."""
+    @_builtins.property
+    def gaps(self) -> _containers.RepeatedCompositeFieldContainer[Global___SequenceGap]: ...
     @_builtins.property
     def repeats(self) -> _containers.RepeatedCompositeFieldContainer[Global___SequenceRepeat]: ...
     def __init__(
         self,
         *,
-        submissions: _abc.Iterable[Global___Submission] | None = ...,
         gaps: _abc.Iterable[Global___SequenceGap] | None = ...,
         repeats: _abc.Iterable[Global___SequenceRepeat] | None = ...,
-        next: _builtins.int = ...,
+        next: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["gaps", b"gaps", "next", b"next", "repeats", b"repeats", "submissions", b"submissions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gaps", b"gaps", "next", b"next", "repeats", b"repeats"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ListSubmissionsResponse: _TypeAlias = ListSubmissionsResponse  # noqa: Y015
+Global___ListSequenceFaultsResponse: _TypeAlias = ListSequenceFaultsResponse  # noqa: Y015
 
 @_typing.final
 class GetSubmissionRequest(_message.Message):

@@ -50,6 +50,11 @@ class SubmissionServiceStub:
                 request_serializer=ricord_dot_v1_dot_submission__pb2.ListSubmissionsRequest.SerializeToString,
                 response_deserializer=ricord_dot_v1_dot_submission__pb2.ListSubmissionsResponse.FromString,
                 _registered_method=True)
+        self.ListSequenceFaults = channel.unary_unary(
+                '/ricord.v1.SubmissionService/ListSequenceFaults',
+                request_serializer=ricord_dot_v1_dot_submission__pb2.ListSequenceFaultsRequest.SerializeToString,
+                response_deserializer=ricord_dot_v1_dot_submission__pb2.ListSequenceFaultsResponse.FromString,
+                _registered_method=True)
         self.GetSubmission = channel.unary_unary(
                 '/ricord.v1.SubmissionService/GetSubmission',
                 request_serializer=ricord_dot_v1_dot_submission__pb2.GetSubmissionRequest.SerializeToString,
@@ -87,6 +92,13 @@ class SubmissionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListSequenceFaults(self, request, context):
+        """Sequence numbers that did not arrive, or came more than once. Role: coordinator.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetSubmission(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -117,6 +129,11 @@ def add_SubmissionServiceServicer_to_server(servicer, server):
                     servicer.ListSubmissions,
                     request_deserializer=ricord_dot_v1_dot_submission__pb2.ListSubmissionsRequest.FromString,
                     response_serializer=ricord_dot_v1_dot_submission__pb2.ListSubmissionsResponse.SerializeToString,
+            ),
+            'ListSequenceFaults': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSequenceFaults,
+                    request_deserializer=ricord_dot_v1_dot_submission__pb2.ListSequenceFaultsRequest.FromString,
+                    response_serializer=ricord_dot_v1_dot_submission__pb2.ListSequenceFaultsResponse.SerializeToString,
             ),
             'GetSubmission': grpc.unary_unary_rpc_method_handler(
                     servicer.GetSubmission,
@@ -211,6 +228,33 @@ class SubmissionService:
             '/ricord.v1.SubmissionService/ListSubmissions',
             ricord_dot_v1_dot_submission__pb2.ListSubmissionsRequest.SerializeToString,
             ricord_dot_v1_dot_submission__pb2.ListSubmissionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSequenceFaults(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ricord.v1.SubmissionService/ListSequenceFaults',
+            ricord_dot_v1_dot_submission__pb2.ListSequenceFaultsRequest.SerializeToString,
+            ricord_dot_v1_dot_submission__pb2.ListSequenceFaultsResponse.FromString,
             options,
             channel_credentials,
             insecure,

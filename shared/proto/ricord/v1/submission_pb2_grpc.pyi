@@ -39,6 +39,8 @@ class SubmissionServiceStub:
     """Header, then chunks of at most 1 MiB; the server acknowledges durable sizes and ends with the receipt."""
     ListSubmissions: _grpc.UnaryUnaryMultiCallable[_submission_pb2.ListSubmissionsRequest, _submission_pb2.ListSubmissionsResponse]
     """A site gets its own only, a curator what is sealed to it."""
+    ListSequenceFaults: _grpc.UnaryUnaryMultiCallable[_submission_pb2.ListSequenceFaultsRequest, _submission_pb2.ListSequenceFaultsResponse]
+    """Sequence numbers that did not arrive, or came more than once. Role: coordinator."""
     GetSubmission: _grpc.UnaryUnaryMultiCallable[_submission_pb2.GetSubmissionRequest, _submission_pb2.GetSubmissionResponse]
     Fetch: _grpc.UnaryStreamMultiCallable[_submission_pb2.FetchRequest, _submission_pb2.FetchResponse]
     """Header with manifest and signature, then the ciphertext from an offset on. Role: curator."""
@@ -54,6 +56,8 @@ class SubmissionServiceAsyncStub(SubmissionServiceStub):
     """Header, then chunks of at most 1 MiB; the server acknowledges durable sizes and ends with the receipt."""
     ListSubmissions: _aio.UnaryUnaryMultiCallable[_submission_pb2.ListSubmissionsRequest, _submission_pb2.ListSubmissionsResponse]  # type: ignore[assignment]
     """A site gets its own only, a curator what is sealed to it."""
+    ListSequenceFaults: _aio.UnaryUnaryMultiCallable[_submission_pb2.ListSequenceFaultsRequest, _submission_pb2.ListSequenceFaultsResponse]  # type: ignore[assignment]
+    """Sequence numbers that did not arrive, or came more than once. Role: coordinator."""
     GetSubmission: _aio.UnaryUnaryMultiCallable[_submission_pb2.GetSubmissionRequest, _submission_pb2.GetSubmissionResponse]  # type: ignore[assignment]
     Fetch: _aio.UnaryStreamMultiCallable[_submission_pb2.FetchRequest, _submission_pb2.FetchResponse]  # type: ignore[assignment]
     """Header with manifest and signature, then the ciphertext from an offset on. Role: curator."""
@@ -84,6 +88,14 @@ class SubmissionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_submission_pb2.ListSubmissionsResponse, _abc.Awaitable[_submission_pb2.ListSubmissionsResponse]]:
         """A site gets its own only, a curator what is sealed to it."""
+
+    @_abc_1.abstractmethod
+    def ListSequenceFaults(
+        self,
+        request: _submission_pb2.ListSequenceFaultsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_submission_pb2.ListSequenceFaultsResponse, _abc.Awaitable[_submission_pb2.ListSequenceFaultsResponse]]:
+        """Sequence numbers that did not arrive, or came more than once. Role: coordinator."""
 
     @_abc_1.abstractmethod
     def GetSubmission(

@@ -52,7 +52,7 @@ def test_every_study_is_opened_once_and_a_failed_one_again(tmp_path: Path, monke
             stub = SubmissionServiceStub(channel)
             page = stub.ListSubmissions(pb.ListSubmissionsRequest(after=numbers[0], limit=3))
             assert [row.number for row in page.submissions] == numbers[1:3]
-            assert (page.next, len(page.gaps)) == (numbers[2], 0)
+            assert page.next == numbers[2]
             beyond = stub.ListSubmissions(pb.ListSubmissionsRequest(after=2**64 - 1, limit=2**32 - 1))
             assert (len(beyond.submissions), beyond.next) == (0, 0)
         command = ["--home", str(federation.home.folder), "submission", "list", "--json"]

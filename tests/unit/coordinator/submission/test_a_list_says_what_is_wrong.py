@@ -3,42 +3,20 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from coordinator.store import tables
 from coordinator.store.sql import SqlStore
-from coordinator.submission.sequences import gaps, repeats
 from coordinator.submission.service import SubmissionService
 from shared.errors import (
     SignatureInvalid,
 )
-from shared.ids import Sha256, SiteId
+from shared.ids import Sha256
 from shared.proto.ricord.v1 import submission_pb2
 from shared.proto.ricord.v1.submission_pb2_grpc import SubmissionServiceStub
 from shared.signed import of_manifest
 from site_node.home.folder import SiteHome
 from site_node.membership.record import Membership
 from tests.factories.federation import Federation, sealed_bytes
-from tests.factories.rows import SITE_ID
-
-
-@given(st.sets(st.integers(1, 40), min_size=1))
-def test_gaps_and_arrivals_make_the_whole(numbers: set[int]) -> None:
-    """What arrived and what is reported missing are together exactly 1 to the highest."""
-    gaps_found = gaps([(SITE_ID, number) for number in sorted(numbers)])
-    missing = {number for gap in gaps_found for number in range(gap.first, gap.last + 1)}
-    assert missing | numbers == set(range(1, max(numbers) + 1))
-    assert not missing & numbers
-
-
-@given(st.lists(st.tuples(st.sampled_from([SITE_ID, SiteId("999999")]), st.integers(1, 9))))
-def test_a_number_that_came_twice_is_said(numbers: list[tuple[SiteId, int]]) -> None:
-    """Each with how often it came, and none that came once; gaps are not counted anew for it."""
-    numbers.sort()
-    said = {(repeat.site_id, repeat.sequence): repeat.count for repeat in repeats(numbers)}
-    assert said == {number: numbers.count(number) for number in numbers if numbers.count(number) > 1}
-    assert gaps(numbers) == gaps(sorted(set(numbers)))
 
 
 @pytest.mark.parametrize(
@@ -86,9 +64,10 @@ def test_a_row_that_cannot_be_read_is_named_and_hides_no_other(
     with federation.operator() as channel:
         stub = SubmissionServiceStub(channel)
         listed = stub.ListSubmissions(submission_pb2.ListSubmissionsRequest())
+        faults = stub.ListSequenceFaults(submission_pb2.ListSequenceFaultsRequest(site_id=membership.site_id))
         assert stub.GetSubmission(submission_pb2.GetSubmissionRequest(id="b" * 64)).submission.problem
     assert [row.id for row in listed.submissions if row.problem] == ["b" * 64]
     assert all(row.instance_count for row in listed.submissions if not row.problem)
-    assert [(repeat.sequence, repeat.count) for repeat in listed.repeats] == [(40, 2)]
+    assert [(repeat.sequence, repeat.count) for repeat in faults.repeats] == [(40, 2)]
     with store.begin() as work:
         work._connection.execute(tables.submissions.delete().where(tables.submissions.c.id == "b" * 64))
