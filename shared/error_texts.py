@@ -157,6 +157,11 @@ TEXTS = MappingProxyType(
             "{count} {kind} begin with what was given; give more of it.", ExitCode.USAGE, "INVALID_ARGUMENT"
         ),
         "not-found": Text("There is no {kind} {name}.", ExitCode.USAGE, "NOT_FOUND"),
+        "store-outdated": Text(
+            "The database has schema {held}, and this release has {newest}; `serve` moves an older one when it starts.",
+            ExitCode.FAILED,
+            "FAILED_PRECONDITION",
+        ),
         "disk-full": Text(
             "There is no room left in {folder}; free some and start again, nothing was lost.",
             ExitCode.FAILED,

@@ -156,6 +156,10 @@ class DiskNearlyFull(StorageError):
     """Less space is left than the settings reserve."""
 
 
+class StoreOutdated(StorageError):
+    """The coordinator's database has another schema than this release."""
+
+
 class HomeFailed(StorageError):
     """A file in a home, or its ledger, cannot be read or written now."""
 

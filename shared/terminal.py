@@ -18,7 +18,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import click
 import typer
@@ -28,6 +28,9 @@ from typer.core import TyperGroup
 from shared.durable import is_full_disk
 from shared.errors import DiskFull, ExitCode, InternalError, RicordError
 from shared.extras import DISTRIBUTION, extra_missing
+
+if TYPE_CHECKING:
+    from shared.examination import Examined
 
 EXIT_TEXTS = MappingProxyType(
     {
@@ -237,6 +240,20 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
     for row in cells:
         table.add_row(*row)
     console.print(table)
+
+
+def show_examination(parts: "Iterable[Examined]", *, as_json: bool) -> None:
+    """Show each part when it was examined, or all as JSON; raises `typer.Exit` with code 1 for a problem."""
+    seen = []
+    for part in parts:
+        seen.append(part)
+        if not as_json:
+            print_line(f"{part.health:<8} {part.part}: {part.sentence}")
+            sys.stdout.flush()
+    if as_json:
+        print_json(seen)
+    if any(part.health == "problem" for part in seen):
+        raise typer.Exit(ExitCode.FAILED)
 
 
 def _widths(rows: Sequence[Sequence[str]], space: int) -> list[int]:

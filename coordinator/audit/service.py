@@ -21,6 +21,7 @@ from shared.signed import Signed
 
 PAGE = 1000  # events
 MOST_NUMBERS = 200  # events in one request for proofs
+_NEWEST = 100  # events that are looked at in a moment
 _KEPT = "the kept head of the audit log"
 
 
@@ -80,6 +81,19 @@ class AuditService:
                 raise AuditBroken("the stored tree is another", number=str(report.events))
         return report, kept, self._signed(report.events, report.root)
 
+    def check_newest(self) -> int:
+        """Check in a moment that the log contains the kept head, and that its newest events follow each other.
+
+        Returns how many events the log has; raises `AuditBroken`, `SignatureInvalid`.
+        """
+        kept = self._kept_head()
+        with self._store.read() as reading:
+            here = reading.log_size()
+            _check_contains(reading, kept, here)
+            for number in range(max(here - _NEWEST, 0) + 1, here + 1):
+                _check_event(reading, number)
+        return here
+
     def keep_head(self) -> None:
         """Sign and keep the head of a log that grew; raises `AuditBroken` for one that does not contain the kept head.
 
@@ -88,10 +102,7 @@ class AuditService:
         kept = self._kept_head()
         with self._store.read() as reading:
             here = reading.log_size()
-            if kept is not None and here < kept.size:
-                raise AuditBroken("shorter than the kept head", number=str(here + 1))
-            if kept is not None and _root(reading, kept.size) != kept.root:
-                raise AuditBroken("another than the kept head", number=str(kept.size))
+            _check_contains(reading, kept, here)
             root = _root(reading, here)
         if kept is None or here > kept.size:
             write_whole(self._kept, canonical_json(self._signed(here, root)), mode=0o600)
@@ -112,6 +123,14 @@ class AuditService:
 
 def _root(reading: Reading, size: int) -> Sha256:
     return root_digest(hash_of((0, size), reading.tree_hashes(whole_subtrees((0, size)))))
+
+
+def _check_contains(reading: Reading, kept: AuditHead | None, here: int) -> None:
+    """Raise `AuditBroken` unless the log of `here` events contains the kept head."""
+    if kept is not None and here < kept.size:
+        raise AuditBroken("shorter than the kept head", number=str(here + 1))
+    if kept is not None and _root(reading, kept.size) != kept.root:
+        raise AuditBroken("another than the kept head", number=str(kept.size))
 
 
 def _check_event(reading: Reading, number: int) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, ProgrammingError
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -14,7 +16,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from coordinator.store.failures import naming_failures
 from coordinator.store.locks import AdvisoryLocks, Locks, ProcessLocks
 from coordinator.store.work import SqlWork
-from shared.errors import InvalidArgument, SourceMissing
+from shared.errors import InvalidArgument, SourceMissing, StoreOutdated
 
 _WRITER = 0x5249434F  # PostgreSQL advisory lock: one writer at a time, as on SQLite; readers do not wait
 _LOCK_SECONDS = 30  # how long a change waits for another one
@@ -70,6 +72,30 @@ def open_store(url: str, *, password_file: Path | None = None) -> SqlStore:
     return SqlStore(engine)
 
 
+def open_unchanged(url: str, *, password_file: Path | None = None) -> SqlStore:
+    """The store at `url` as it is; raises as `open_store` does, and `StoreOutdated` unless its schema is the newest."""
+    engine = _engine(url, password_file)
+    try:
+        _check_schema(engine)
+    except BaseException:
+        engine.dispose()
+        raise
+    return SqlStore(engine)
+
+
+def _check_schema(engine: Engine) -> None:
+    file = engine.url.database or ""
+    if engine.dialect.name == "sqlite" and not Path(file).exists():
+        raise SourceMissing(source=file)
+    with naming_failures(engine.dialect.name):
+        _check_encoding(engine)
+        with engine.connect().execution_options(**{_READ: True}) as connection:
+            held = MigrationContext.configure(connection).get_current_revision()
+    newest = ScriptDirectory.from_config(_configuration()).get_current_head()
+    if held != newest:
+        raise StoreOutdated(held=str(held), newest=str(newest))
+
+
 def _engine(url: str, password_file: Path | None) -> Engine:
     try:
         address = make_url(url)
@@ -109,10 +135,15 @@ def _lock_for_writing(connection: Connection) -> None:
 
 
 def _migrate(connection: Connection, revision: str = "head") -> None:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config = _configuration()
     config.attributes["connection"] = connection
     command.upgrade(config, revision)
+
+
+def _configuration() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    return config
 
 
 def _on_sqlite_connect(connection: Any, entry: ConnectionPoolEntry) -> None:

@@ -18,6 +18,7 @@ from coordinator.submission.claims import Claims
 from shared.crypto.pki import Role
 from shared.errors import (
     DiskFull,
+    InvalidArgument,
     ManifestInvalid,
     NotFound,
     RoleNotAllowed,

@@ -3,13 +3,12 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 
 from shared.agreement import State
 from shared.crypto import pki
 from shared.crypto.keys import load_flower_public, load_secret, load_signing, load_tls
 from shared.errors import ProtocolMismatch, RicordError, next_step
-from shared.frozen import Frozen
+from shared.examination import Examined, Health, Result, examined
 from shared.protocol.loader import load_protocol
 from site_node.home.folder import SiteHome
 from site_node.home.secret import check_secret
@@ -25,50 +24,22 @@ from site_node.pixels.client import PixelChecker
 _SKEW = timedelta(minutes=5)  # that a clock may be behind
 
 
-class Health(StrEnum):
-    """How a part is."""
-
-    GOOD = "good"
-    NOTE = "note"  # not in use, or not yet
-    PROBLEM = "problem"
-
-
-class Examined(Frozen):
-    """A part, how it is, and in a sentence what it is like or what to do."""
-
-    part: str
-    health: Health
-    sentence: str
-
-
-_Result = tuple[Health, str]
-
-
 def examine(home: SiteHome, now: datetime) -> Iterator[Examined]:
     """Examine part after part; what depends on settings, ledger or membership is left out where they cannot be read."""
-    settings = _examined("settings", lambda: (Health.GOOD, f"{home.load().name}, in {home.settings_file}."))
+    settings = examined("settings", lambda: (Health.GOOD, f"{home.load().name}, in {home.settings_file}."))
     yield settings
     if settings.health is Health.PROBLEM:
         return
-    yield _examined("keys", lambda: _keys(home))
+    yield examined("keys", lambda: _keys(home))
     try:
         with open_node(home, writing=False) as node:
             for part, examination in _Examination(node, now).parts().items():
-                yield _examined(part, examination)
+                yield examined(part, examination)
     except RicordError as error:
         yield Examined(part="home", health=Health.PROBLEM, sentence=error.public)
 
 
-def _examined(part: str, examination: Callable[[], _Result]) -> Examined:
-    """The result of one examination; an error that it meets is a problem, and its sentence says what to do."""
-    try:
-        health, sentence = examination()
-    except RicordError as error:
-        health, sentence = Health.PROBLEM, error.public
-    return Examined(part=part, health=health, sentence=sentence)
-
-
-def _keys(home: SiteHome) -> _Result:
+def _keys(home: SiteHome) -> Result:
     load_signing(home.signing_key)
     load_tls(home.tls_key)
     load_flower_public(home.flower_key)
@@ -84,7 +55,7 @@ class _Examination:
     now: datetime
     answer: Standing | None = None  # the coordinator's
 
-    def parts(self) -> dict[str, Callable[[], _Result]]:
+    def parts(self) -> dict[str, Callable[[], Result]]:
         """The parts, in the order in which they depend on each other."""
         return {
             "secret": self.secret,
@@ -103,13 +74,13 @@ class _Examination:
     def _membership(self) -> Membership | None:
         return self.node.membership
 
-    def secret(self) -> _Result:
+    def secret(self) -> Result:
         """The pseudonym secret is the one that the ledger was begun with."""
         file = self.node.home.pseudonym_key
         check_secret(load_secret(file), self.node.ledger, file)
         return Health.GOOD, "It is the one that this ledger was begun with; keep its backup (`ricord-site key backup`)."
 
-    def clock(self) -> _Result:
+    def clock(self) -> Result:
         """The clock is not before what already happened here."""
         moments = [entry.changed_at for entry in self.node.ledger.studies()]
         if self._membership is not None:
@@ -119,13 +90,13 @@ class _Examination:
             return Health.PROBLEM, f"{problem} was done here; set it, by NTP best."
         return Health.GOOD, f"It says {self.now:%Y-%m-%d %H:%M} UTC."
 
-    def disk(self) -> _Result:
+    def disk(self) -> Result:
         """There is space."""
         space = self.node.free_space
         space.check()
         return Health.GOOD, f"{space.free(space.folder) >> 20} MB are free, {space.reserve_mb} are reserved."
 
-    def ocr(self) -> _Result:
+    def ocr(self) -> Result:
         """The search for text in pixels starts."""
         if not self.node.settings.pixel_check:
             return (
@@ -136,7 +107,7 @@ class _Examination:
             checker.start()
         return Health.GOOD, "The search for text in pixels starts."
 
-    def pacs(self) -> _Result:
+    def pacs(self) -> Result:
         """The PACS answers."""
         if not self.node.settings.asks_a_pacs:
             return Health.NOTE, "None is named in site.toml; `[pacs]` or `[dicomweb]` would name one."
@@ -144,7 +115,7 @@ class _Examination:
         acquisition.pacs().echo()
         return Health.GOOD, f"{acquisition.pacs_settings().peer} answers."
 
-    def certificate(self) -> _Result:
+    def certificate(self) -> Result:
         """The certificate is this federation's and in time."""
         if self._membership is None:
             return Health.NOTE, "It comes with enrolment."
@@ -156,14 +127,14 @@ class _Examination:
             f"It is good until {ends:%Y-%m-%d}; it is renewed with the first connection from {renewal:%Y-%m-%d} on.",
         )
 
-    def coordinator(self) -> _Result:
+    def coordinator(self) -> Result:
         """The coordinator answers this site."""
         if self._membership is None:
             return Health.NOTE, "It is asked once this site is enrolled."
         self.answer = standing(self._membership)
         return Health.GOOD, f"{self._membership.addresses.main} answers."
 
-    def agreement(self) -> _Result:
+    def agreement(self) -> Result:
         """The agreement is in force, for the protocol that is installed."""
         if self._membership is None:
             step = step_of(self.node.home)
@@ -176,7 +147,7 @@ class _Examination:
         health = Health.GOOD if self.answer.state is State.EXECUTED else Health.PROBLEM
         return health, f"It is {self.answer.state}. Next: {next_step(self.answer.state)}."
 
-    def witness(self) -> _Result:
+    def witness(self) -> Result:
         """The coordinator proved lately that its audit log contains what it signed for this site."""
         if self._membership is None:
             return Health.NOTE, "The coordinator's audit log is witnessed once this site is enrolled."
@@ -199,7 +170,7 @@ class _Examination:
             f"Its audit log of {head.size} entries was proven on {proven}, every receipt here among them.",
         )
 
-    def federated(self) -> _Result:
+    def federated(self) -> Result:
         """Federated work is possible where the agreement covers it."""
         work = federated_work(self.node, running=self.node.home.is_served())
         health = Health.GOOD if work.possible else Health.PROBLEM if work.modes else Health.NOTE

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from shared.crypto.keys import load_secret
+from shared.examination import Health
 from site_node.federate.policy import POLICY_FILE, write_default_policy
 from site_node.home.folder import SiteHome, init_home
 from site_node.home.ledger import Ledger
@@ -16,7 +17,7 @@ from site_node.membership.proof import ask
 from site_node.membership.record import load_membership
 from site_node.membership.witness import Contradiction, Witness
 from site_node.node import doctor
-from site_node.node.doctor import Health, examine
+from site_node.node.doctor import examine
 from site_node.pixels.client import PixelChecker
 from tests.factories.federation import Federation, running_federation
 

@@ -1,0 +1,35 @@
+"""The examination of a home: which parts work, which do not, and what to do about it."""
+
+from collections.abc import Callable
+from enum import StrEnum
+
+from shared.errors import RicordError
+from shared.frozen import Frozen
+
+
+class Health(StrEnum):
+    """How a part is."""
+
+    GOOD = "good"
+    NOTE = "note"  # not in use, or not yet
+    PROBLEM = "problem"
+
+
+class Examined(Frozen):
+    """A part, how it is, and in a sentence what it is like or what to do."""
+
+    part: str
+    health: Health
+    sentence: str
+
+
+Result = tuple[Health, str]
+
+
+def examined(part: str, examination: Callable[[], Result]) -> Examined:
+    """The result of one examination; an error that it meets is a problem, and its sentence says what to do."""
+    try:
+        health, sentence = examination()
+    except RicordError as error:
+        health, sentence = Health.PROBLEM, error.public
+    return Examined(part=part, health=health, sentence=sentence)
