@@ -4,6 +4,7 @@ import textwrap
 from types import MappingProxyType
 
 from shared.agreement import AgreementTerms, Mode, short_digest
+from shared.counts import counted
 
 _COLUMNS = 100
 
@@ -36,7 +37,7 @@ def _sentences(terms: AgreementTerms) -> tuple[str, ...]:
     return (
         f"Agreement {terms.id}, version {terms.version}, is between {terms.site_name} and {terms.federation}.",
         f"It covers {', '.join(scope.modalities)}: {scope.description}.",
-        *([f"It covers {scope.studies} studies at most."] if scope.studies else []),
+        *([f"It covers {counted(scope.studies, 'study')} at most."] if scope.studies else []),
         *([f"Its data elements are {', '.join(scope.data_elements)}."] if scope.data_elements else []),
         *([f"The data come from {', '.join(scope.locations)}."] if scope.locations else []),
         f"It allows {', '.join(_MODE_WORDS[mode] for mode in terms.modes)}.",

@@ -16,6 +16,7 @@ from coordinator.store.records import Agreement, Site
 from coordinator.trust import tokens
 from coordinator.trust.tokens import IssuedToken
 from shared.agreement import State
+from shared.counts import counted
 from shared.crypto.pki import Role, parse_spiffe
 from shared.errors import AgreementTransitionInvalid, InvalidArgument, InvalidIdentifier, NotFound
 from shared.frozen import Frozen
@@ -144,7 +145,9 @@ class MemberService:
             revoked = Revoked(work.revoke(role, name, now), work.cancel_tokens(role, subject, now))
             if role is not Role.SITE and not any(revoked) and work.member(role, name) is None:
                 raise NotFound(kind=role, name=name)
-            action = f"{revoked.certificates} certificates revoked, {revoked.tokens} tokens cancelled"
+            action = (
+                f"{counted(revoked.certificates, 'certificate')} revoked, {counted(revoked.tokens, 'token')} cancelled"
+            )
             work.append_event(at=now, actor=actor, action=action, about=f"{role}/{name}")
             return revoked
 

@@ -36,7 +36,7 @@ class PresenceService:
             presence = Presence.model_validate({**values, "site_id": site_id, "reported_at": self._now()})
         except ValidationError:
             raise InvalidArgument(name="The report", problem="a number or the version is out of bounds") from None
-        with self._store.begin() as work:
+        with self._store.begin(passing=True) as work:
             work.put_presence(presence)
 
 

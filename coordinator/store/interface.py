@@ -198,8 +198,11 @@ class Work(Reading, Protocol):
 class Store(Protocol):
     """A store on which any thread can open transactions."""
 
-    def begin(self) -> AbstractContextManager[Work]:
-        """A transaction for changes: committed at the end of the block, rolled back when it raises."""
+    def begin(self, *, passing: bool = False) -> AbstractContextManager[Work]:
+        """A transaction for changes: committed at the end of the block, rolled back when it raises.
+
+        One that is `passing` need not run alone, nor outlast a power cut: it writes a row that the next one replaces.
+        """
 
     def read(self) -> AbstractContextManager[Reading]:
         """A transaction that only reads."""

@@ -33,10 +33,16 @@ class SqlStore:
         self.locks: Locks = AdvisoryLocks(engine) if kind == "postgresql" else ProcessLocks()
 
     @contextmanager
-    def begin(self) -> Iterator[SqlWork]:
-        """A transaction for changes; raises as `read` does, and `DiskFull`."""
+    def begin(self, *, passing: bool = False) -> Iterator[SqlWork]:
+        """A transaction for changes; raises as `read` does, and `DiskFull`.
+
+        One for what is `passing` waits for no other on PostgreSQL, nor for its disk.
+        """
         with naming_failures(self._engine.dialect.name), self._engine.begin() as connection:
-            _lock_for_writing(connection)
+            if not passing:
+                _lock_for_writing(connection)
+            elif connection.dialect.name == "postgresql":
+                connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
             yield SqlWork(connection)
 
     @contextmanager

@@ -23,6 +23,7 @@ from sqlalchemy import (
     union,
     update,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 
 from coordinator.store import audit_chain, audit_tree, tables
 from coordinator.store.audit_chain import AuditEvent
@@ -288,8 +289,10 @@ class SqlWork:
         return self._get(Presence, tables.presences, site_id=site_id)
 
     def put_presence(self, presence: Presence) -> None:
-        """Add or replace."""
-        self._put(tables.presences, presence)
+        """Add or replace in one statement, beside which another may do so."""
+        insert_here: Any = sqlite.insert if self._connection.dialect.name == "sqlite" else postgresql.insert
+        added = insert_here(tables.presences).values(**_plain(presence))
+        self._connection.execute(added.on_conflict_do_update(index_elements=["site_id"], set_=dict(added.excluded)))
 
     def nodes(self) -> Sequence[Node]:
         """By SITEID."""

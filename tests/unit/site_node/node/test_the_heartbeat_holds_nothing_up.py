@@ -19,6 +19,7 @@ from site_node.membership.record import Membership
 from site_node.node import heartbeat
 from site_node.node.heartbeat import presence_of, start_heartbeat
 from site_node.node.open import Node, open_node
+from site_node.node.service import serve
 from tests.factories.federation import Federation, running_federation
 from tests.factories.pipeline import key_of
 
@@ -139,3 +140,21 @@ def test_another_error_is_said_once(node: Node, monkeypatch: pytest.MonkeyPatch)
     with capture_logs() as logged:
         beat(node, 0.5)
     assert [entry["code"] for entry in logged] == ["PermissionError"]
+
+
+def test_a_node_that_runs_reports(federation: Federation) -> None:
+    """From its start on, before anything was received, and no longer than it runs."""
+    home = federation.site("Running Hospital")[0]
+    stop = threading.Event()
+    with open_node(home) as opened:
+        settings = opened.settings.model_copy(update={"poll_seconds": 0.1})
+        running = Node(home, settings, opened.ledger, opened.membership)
+        assert opened.membership is not None
+        threading.Timer(2, stop.set).start()
+        serve(running, stop, federation=False, ready=lambda: None)
+        site_id = opened.membership.site_id
+    assert not [thread for thread in threading.enumerate() if thread.name == "heartbeat"]
+    with federation.reading() as reading:
+        presence = reading.presence(site_id)
+    assert presence is not None
+    assert presence.received == 0
