@@ -13,7 +13,7 @@ from shared.member import member_channel
 from shared.protocol.loader import load_protocol
 from site_node.federate.policy import POLICY_FILE, load_policy
 from site_node.home.folder import SiteHome
-from site_node.membership.record import Membership
+from site_node.membership.record import Membership, load_membership
 from site_node.membership.renewal import member_of
 from site_node.node.open import Node
 
@@ -35,7 +35,8 @@ def start_federation(node: Node, stop: threading.Event) -> threading.Thread | No
     def work() -> None:
         while not stop.is_set():
             try:
-                answer_messages(node.home, membership, node.settings.protocol, stop, once=False)
+                current = load_membership(node.home)  # the agreement may have been amended
+                answer_messages(node.home, current, node.settings.protocol, stop, once=False)
             except RicordError as error:
                 log.warning("federation.problem", code=error.code, message=error.public)
                 stop.wait(node.settings.poll_seconds)
