@@ -35,7 +35,7 @@ from shared.modalities import Modality
 from shared.signed import Signed
 from shared.token import TokenKind
 
-PAGE = 10  # agreements, each with its terms five times over where it is amended
+PAGE = 5  # agreements, each with its terms four times over while it is amended
 _ENDED = frozenset({State.TERMINATED, State.EXPIRED})
 _AMENDABLE = frozenset({State.EXECUTED, State.SUSPENDED, State.EXPIRED})
 _FARTHEST = timedelta(days=36525)  # a first or last day a century away is a slip
@@ -44,7 +44,7 @@ _FARTHEST = timedelta(days=36525)  # a first or last day a century away is a sli
 class CheckedScope(Scope):
     """A scope as it may be drafted; one that was signed is read as it is."""
 
-    modalities: tuple[Modality, ...] = Field(min_length=1)
+    modalities: tuple[Modality, ...] = Field(min_length=1, max_length=100)
 
 
 class Draft(Frozen):
@@ -56,7 +56,7 @@ class Draft(Frozen):
     scope: CheckedScope
     licence: Line
     ethics_reference: OptionalLine = ""
-    earlier_site_ids: tuple[SiteId, ...] = ()
+    earlier_site_ids: tuple[SiteId, ...] = Field(default=(), max_length=100)
     starts_at: Moment | None = None
     expires_at: Moment | None = None
 

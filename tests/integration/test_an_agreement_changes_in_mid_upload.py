@@ -138,19 +138,15 @@ def test_a_study_under_way_is_refused_and_sent_later(
     assert "defect" not in str(logs)
 
 
-def test_a_receipt_that_was_lost_comes_whatever_became_of_the_agreement(
-    federation: Federation, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_receipt_that_was_lost_comes_whatever_became_of_the_agreement(federation: Federation) -> None:
     """A study that was committed before the amendment is not sealed again: one submission, not two."""
     home, member = federation.site("The forgetful hospital")
     prepare(home, ["patient-1"], workers=1)
     with open_node(home) as node:
         receive_source(node, film(home, "patient-1"))
-    keep = client.keep_receipt
-    monkeypatch.setattr(client, "keep_receipt", lost)
-    with open_node(home) as node:
+    with pytest.MonkeyPatch.context() as patch, open_node(home) as node:
+        patch.setattr(client, "keep_receipt", lost)
         run_pass(node, State.SUBMITTED)
-    monkeypatch.setattr(client, "keep_receipt", keep)
     assert len(federation_rows(federation, member.site_id)) == 1
     amend(federation, home)
     assert sent(home).progress.blocked is None

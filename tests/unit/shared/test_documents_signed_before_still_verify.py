@@ -42,11 +42,8 @@ def test_a_full_scope_is_signed_whole() -> None:
         description="chest", modalities=("CT",), studies=5, data_elements=("age",), locations=("Ward 1", "Ward 2")
     )
     terms = Terms(scope=scope)
-    assert (
-        json.loads(canonical_json(terms))["scope"]
-        == json.loads(scope.model_dump_json())
-        == scope.model_dump(mode="json") | {"studies": 5, "data_elements": ["age"], "locations": ["Ward 1", "Ward 2"]}
-    )
+    written = json.loads(canonical_json(terms))["scope"]
+    assert (written["studies"], written["data_elements"], written["locations"]) == (5, ["age"], ["Ward 1", "Ward 2"])
     document, key = signed(canonical_json(terms).decode())
     assert document.verified(key.public, Terms, what="the terms") == terms
 
