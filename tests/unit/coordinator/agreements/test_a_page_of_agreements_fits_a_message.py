@@ -6,7 +6,7 @@ from coordinator.agreements.service import PAGE, Draft
 from coordinator.agreements.servicer import agreement_message
 from coordinator.store.records import Agreement, Amendment
 from shared.agreement import AgreementTerms, Consent, CuratorKeys, Mode, State
-from shared.crypto.sealing import AgeIdentity
+from shared.crypto.recipients import generate_identity
 from shared.crypto.signing import SigningKey
 from shared.enrolment import Enrolment
 from shared.ids import AgreementId, Sha256, SiteId
@@ -21,7 +21,7 @@ MESSAGE = 4 << 20  # bytes; the most that gRPC receives unless it is told otherw
 @pytest.mark.parametrize("letter", ["x", "\N{GRINNING FACE}", "\x01", '"'])
 def test_a_page_at_every_bound_fits(letter: str) -> None:
     """Whatever a letter costs in UTF-8 or JSON, also while every agreement of the page is being amended."""
-    key, recipient = SigningKey.generate(), AgeIdentity.generate().recipient
+    key, recipient = SigningKey.generate(), generate_identity().recipient
     digest = Sha256("f" * 64)
     line, phrase = "." + letter * 998 + ".", "." + letter * 98 + "."
     draft = Draft.model_validate(
