@@ -22,6 +22,7 @@ from site_node.node.intake import receive_source
 from site_node.node.open import open_node
 from site_node.node.passes import Pass, run_pass
 from site_node.submit import client
+from site_node.submit.receipts import Answer, Receipts
 from tests.factories.federation import Federation, running_federation
 from tests.factories.films import film, prepare
 
@@ -145,7 +146,7 @@ def test_a_receipt_that_was_lost_comes_whatever_became_of_the_agreement(federati
     with open_node(home) as node:
         receive_source(node, film(home, "patient-1"))
     with pytest.MonkeyPatch.context() as patch, open_node(home) as node:
-        patch.setattr(client, "keep_receipt", lost)
+        patch.setattr(Receipts, "keep", lost)
         run_pass(node, State.SUBMITTED)
     assert len(federation_rows(federation, member.site_id)) == 1
     amend(federation, home)
@@ -172,7 +173,7 @@ def change_in_mid_upload(
                 pending.pop()()
             yield part
 
-    def noting(self: client.UploadClient, *arguments: object) -> Signed:
+    def noting(self: client.UploadClient, *arguments: object) -> Answer:
         try:
             return upload(self, *arguments)  # type: ignore[arg-type]
         except RicordError as error:
