@@ -8,7 +8,7 @@ from PIL import Image
 
 from site_node.pixels.allow import is_doubtful, is_marker
 from site_node.pixels.box import Box
-from site_node.pixels.contrast import Picture, Stored, Values, evened, reduced, stretched, thin
+from site_node.pixels.contrast import Picture, Stored, evened, reduced, stretched, thin
 from site_node.pixels.difference import outliers, peaks
 from site_node.pixels.models import Models
 from site_node.pixels.regions import Region, regions
@@ -16,6 +16,8 @@ from site_node.pixels.rules import PixelRules
 from site_node.pixels.strokes import stroke_windows
 
 _PART = (384, 64)  # pixels: larger parts of a picture are searched piece by piece, and how far those overlap
+_ROUNDS = 3  # of looking around what was seen
+_SEEN = 24  # pixels: the height of letters that the detector sees best
 _LETTERS = 96  # pixels: higher letters are reduced before they are read
 
 
@@ -60,15 +62,21 @@ class TextFinder:
                 texts.append(self._unknown(stored, (text for box in windows for text in self._new(stack, number, box))))
         return texts
 
-    def _unknown(self, stored: Stored, texts: Iterable[Region]) -> tuple[Box, ...]:
+    def _unknown(self, stored: Stored, candidates: Iterable[Region]) -> tuple[Box, ...]:
         apart: list[Region] = []
-        for region in texts:
+        for region in candidates:
             if not any(other.is_same(region) for other in apart):
                 apart.append(region)
         if not apart:
             return ()
-        lines = findings(self._read(stored, apart), stored.shape, self._rules)
-        return tuple(box_around(line.region, self._rules.detection.margin, stored.shape) for line in lines)
+        texts = [line.region for line in findings(self._read(stored, apart), stored.shape, self._rules)]
+        margin = self._rules.detection.margin
+        boxes: list[Box] = []
+        for _ in range(_ROUNDS):
+            boxes += [box_around(region, margin, stored.shape) for region in texts]
+            texts = [other for region in texts for other in self._beside(stored, region)]
+            texts = [other for other in texts if not _is_within(box_around(other, margin, stored.shape), boxes)]
+        return tuple(dict.fromkeys(boxes))
 
     def _texts(self, stored: Stored) -> Iterator[Region]:
         yield from self._large(stored)
@@ -78,7 +86,8 @@ class TextFinder:
         """Texts that show on a small picture, and on one of half its size."""
         side, short = self._rules.detection.side, min(stored.shape[:2])
         if short < side * 3 // 4:
-            return self._enlarged(reduced(stored, 1), round(side / short))
+            factor = round(side / short)
+            return self._regions(_enlarged(evened(reduced(stored, 1)), factor), 1 / factor)
         factor = max(1, round(short / side))
         rest = reduced(stored, factor)
         return [*self._regions(evened(rest), factor), *self._regions(evened(reduced(rest, 2)), 2 * factor)]
@@ -96,22 +105,35 @@ class TextFinder:
         )
         yield from self._thin(stack[number], box)
         for picture in (evened(here), stretched(here - before), stretched(peaks(before, here, after))):
-            for region in self._regions(picture, 1):
+            for region in self._both_ways(picture, 1):
                 yield region.placed(1, box.left, box.top)
+
+    def _beside(self, stored: Stored, region: Region) -> Iterator[Region]:
+        """What else there is of a text around a part of it: of one that is turned the detector often sees no more."""
+        box = box_around(region, region.aspect + 2, stored.shape)
+        factor = max(1, round(region.height / _SEEN))
+        values = reduced(stored[box.top : box.bottom, box.left : box.right], factor)
+        larger = max(1.0, _SEEN / region.height)
+        picture = evened(thin(values, self._rules.detection.stroke)) if factor == 1 else evened(values)
+        for other in self._both_ways(_enlarged(picture, larger), factor / larger):
+            if 0.5 < other.height / region.height < 2:
+                yield other.placed(1, box.left, box.top)
 
     def _thin(self, stored: Stored, box: Box) -> Iterator[Region]:
         """Texts of thin strokes within a part of a picture."""
+        rule = self._rules.detection
         for part in box.parts(*_PART):
             values = reduced(stored[part.top : part.bottom, part.left : part.right], 1)
-            for region in self._enlarged(thin(values, self._rules.detection.stroke), self._rules.detection.enlarged):
+            picture = _enlarged(evened(thin(values, rule.stroke)), rule.enlarged)
+            for region in self._regions(picture, 1 / rule.enlarged):
                 yield region.placed(1, part.left, part.top)
 
-    def _enlarged(self, values: Values, factor: float) -> list[Region]:
-        picture = Image.fromarray(evened(values))
-        wide = picture.resize(
-            (round(picture.width * factor), round(picture.height * factor)), Image.Resampling.BILINEAR
-        )
-        return self._regions(np.asarray(wide), 1 / factor)
+    def _both_ways(self, picture: Picture, factor: float) -> Iterator[Region]:
+        """The regions of a picture and of the same turned to the left."""
+        yield from self._regions(picture, factor)
+        right = picture.shape[1] * factor
+        for region in self._regions(np.ascontiguousarray(np.rot90(picture)), factor):
+            yield region._replace(corners=np.stack((right - region.corners[:, 1], region.corners[:, 0]), axis=1))
 
     def _regions(self, picture: Picture, factor: float) -> list[Region]:
         likely = regions(self._models.text_map(picture), self._rules.detection.box_score)
@@ -126,6 +148,12 @@ class TextFinder:
             Line(region, text, score, turned_score)
             for region, (text, score), (_, turned_score) in zip(texts, upright, turned, strict=True)
         )
+
+
+def _enlarged(picture: Picture, factor: float) -> Picture:
+    image = Image.fromarray(picture)
+    size = (round(image.width * factor), round(image.height * factor))
+    return np.asarray(image.resize(size, Image.Resampling.BILINEAR))
 
 
 def findings(lines: Sequence[Line], shape: tuple[int, ...], rules: PixelRules) -> tuple[Line, ...]:
@@ -189,6 +217,13 @@ def _crop(stored: Stored, region: Region) -> Image.Image:
     across, below = (along - start) / width, (down - start) / height
     step = (across[0], below[0], start[0], across[1], below[1], start[1])
     return part.transform((width, height), Image.Transform.AFFINE, tuple(map(float, step)), Image.Resampling.BILINEAR)
+
+
+def _is_within(box: Box, others: Iterable[Box]) -> bool:
+    return any(
+        other.left <= box.left and other.top <= box.top and box.right <= other.right and box.bottom <= other.bottom
+        for other in others
+    )
 
 
 def box_around(region: Region, margin: float, shape: tuple[int, ...]) -> Box:

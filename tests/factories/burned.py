@@ -52,10 +52,20 @@ def scripts(more: Path = _FONTS) -> list[str]:
 
 
 def burn(
-    values: NDArray[np.floating], rng: np.random.Generator, contrast: float, most: int = 120, more: Path = _FONTS
+    values: NDArray[np.floating],
+    rng: np.random.Generator,
+    contrast: float,
+    *,
+    most: int = 120,
+    more: Path = _FONTS,
+    script: str | None = None,
 ) -> tuple[NDArray[np.float32], Burned]:
-    """A copy of `(rows, columns)` with one text at a place that chance gives; `contrast` of the range around it."""
-    script = str(rng.choice(scripts(more)))
+    """A copy of `(rows, columns)` with one text at a place that chance gives; `contrast` of the range around it.
+
+    The script is one of those whose font is there, unless it is named.
+    """
+    drawn_script = str(rng.choice(scripts(more)))
+    script = script or drawn_script
     size = int(rng.choice([size for size in SIZES if size <= most]))
     degrees, style = int(rng.choice(TURNS)), str(rng.choice(STYLES))
     font, words = SCRIPTS[script]
