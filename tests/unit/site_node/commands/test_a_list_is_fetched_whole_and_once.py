@@ -223,7 +223,7 @@ def test_beside_a_node_the_command_says_who_fetches(run: Run, home: Path) -> Non
     with_dicomweb(home, f"http://127.0.0.1:{free_port()}/web")
     with SiteHome(home).writing(), SiteHome(home).serving():
         code, text, _ = run("--home", home, "receive", "--accessions", home / "list.txt")
-    assert (code, "node that is running" in text, "were received" in text) == (ExitCode.DONE, True, False)
+    assert (code, "node that is running" in text, "Received:" in text) == (ExitCode.DONE, True, False)
 
 
 def test_status_gives_the_reason_beside_the_state(run: Run, home: Path) -> None:

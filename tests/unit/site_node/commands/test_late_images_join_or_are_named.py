@@ -38,4 +38,4 @@ def test_a_key_that_names_nothing_to_retry_is_one_sentence(run: Run, tmp_path: P
     """The command runs nothing then."""
     assert run("--home", tmp_path / "home", "init", "--name", "General")[0] == 0
     code, _, text = run("--home", tmp_path / "home", "run", "--once", "--retry", "0" * 32)
-    assert (code, "refused study" in text) == (2, True)
+    assert (code, "refused or defective study" in text) == (2, True)

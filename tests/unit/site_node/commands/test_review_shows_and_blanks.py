@@ -155,7 +155,7 @@ def test_a_study_that_left_quarantine_is_said_to_be_elsewhere(run: Run, home: Si
         code, _, error = run(*words, *verb)
         assert (code, f"{KEY} does not wait for a person, it is received" in error) == (ExitCode.USAGE, True)
         assert "review audit" in error
-    assert "There is no study with the key 00000000" in run(*words, "show", "00000000")[2]
+    assert "There is no study with a name that begins so" in run(*words, "show", "00000000")[2]
 
 
 def test_the_audit_names_a_study_only_where_one_was_decided_on(run: Run, home: SiteHome) -> None:

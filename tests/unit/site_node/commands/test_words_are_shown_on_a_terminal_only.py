@@ -33,7 +33,7 @@ def test_proposals_go_to_a_terminal_only(run: Run, home: SiteHome, monkeypatch: 
     """A file or a script gets their number; a terminal the words of at least 20 patients."""
     code, shown, error = run("--home", home.folder, "words", "propose")
     assert (code, error, WORD in shown) == (0, "", False)
-    assert "1 words" in shown
+    assert "1 word was" in shown
     assert json.loads(run("--home", home.folder, "words", "propose", "--json")[1]) == {"proposed": 1}
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     shown = run("--home", home.folder, "words", "propose")[1]
