@@ -79,7 +79,7 @@ class StudyEntry(Frozen):
     received_at: datetime
     changed_at: datetime
     stopped: State | None
-    audit_number: int | None  # that its receipt names
+    audit_number: int | None = None  # that its receipt names
 
     @property
     def is_rejected(self) -> bool:

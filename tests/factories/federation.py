@@ -124,7 +124,9 @@ class Federation:
         join(home, self.join_token("curator", name), protocol="ricord")
         return home
 
-    def draft(self, name: str, *, curator: str = "curator", modes: tuple[str, ...] = ALL_MODES) -> None:
+    def draft(
+        self, name: str, *, curator: str = "curator", modes: tuple[str, ...] = ALL_MODES, studies: int = 0
+    ) -> None:
         """Terms for an invited site."""
         request = agreement_pb2.DraftAgreementRequest(
             site_name=name,
@@ -133,6 +135,7 @@ class Federation:
             scope="Chest imaging of one hospital",
             modalities=["CT", "CR", "DX"],
             licence="CC BY-NC 4.0",
+            studies=studies,
         )
         with self.operator() as channel:
             AgreementServiceStub(channel).DraftAgreement(request)
@@ -148,18 +151,18 @@ class Federation:
         with self.operator() as channel:
             AgreementServiceStub(channel).SuspendAgreement(agreement_pb2.SuspendAgreementRequest(reference=name))
 
-    def signed_site(self, name: str, *, modes: tuple[str, ...] = ALL_MODES) -> SiteHome:
-        """A site that has read and signed its agreement; a curator must have enrolled."""
+    def signed_site(self, name: str, *, modes: tuple[str, ...] = ALL_MODES, studies: int = 0) -> SiteHome:
+        """A site that has read and signed its agreement over so many `studies`; a curator must have enrolled."""
         site = init_home(self.folder / name.replace(" ", "-"), name=name)
         token = self.invite(name)
-        self.draft(name, modes=modes)
+        self.draft(name, modes=modes, studies=studies)
         read_agreement(site, token)
         sign_agreement(site, token, signatory="A. Signatory, Director")
         return site
 
-    def site(self, name: str, *, modes: tuple[str, ...] = ALL_MODES) -> tuple[SiteHome, Membership]:
+    def site(self, name: str, *, modes: tuple[str, ...] = ALL_MODES, studies: int = 0) -> tuple[SiteHome, Membership]:
         """An enrolled site; a curator must have enrolled."""
-        site = self.signed_site(name, modes=modes)
+        site = self.signed_site(name, modes=modes, studies=studies)
         return site, enrol(site, self.execute(name))
 
 

@@ -1,26 +1,17 @@
 """No more studies are received than the agreement covers; those received may come again, and nothing else waits."""
 
+import secrets
 from collections.abc import Iterator
 
 import pytest
 
 from coordinator.store.sql import SqlStore
 from coordinator.submission.service import SubmissionService
-from shared.agreement import Scope
 from shared.errors import StudyQuotaReached
 from shared.signed import Signed, of_manifest
-from site_node.home.folder import SiteHome
-from site_node.membership.record import Membership
 from site_node.study import Sealed
 from site_node.submit.client import submitting
 from tests.factories.federation import Federation, sealed_bytes
-
-
-def site_of(federation: Federation, name: str, *, studies: int) -> tuple[SiteHome, Membership]:
-    """An enrolled site whose agreement covers so many studies."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("coordinator.agreements.servicer.Scope", lambda **terms: Scope(**(terms | {"studies": studies})))
-        return federation.site(name)
 
 
 def receive(service: SubmissionService, sealed: Sealed) -> Signed:
@@ -33,7 +24,7 @@ def receive(service: SubmissionService, sealed: Sealed) -> Signed:
 
 def test_the_number_of_different_studies_is_bounded(federation: Federation, service: SubmissionService) -> None:
     """At the offset already; another submission of a study that came before is no further study."""
-    site, member = site_of(federation, "Small Hospital", studies=2)
+    site, member = federation.site(f"Small Hospital {secrets.token_hex(4)}", studies=2)
     first, second, third = (sealed_bytes(site, member, 9) for _ in range(3))
     receipts = [receive(service, study) for study in (first, second)]
     with pytest.raises(StudyQuotaReached) as refused:
@@ -49,7 +40,7 @@ def test_of_two_that_are_the_last_at_once_one_is_received(
     federation: Federation, store: SqlStore, service: SubmissionService
 ) -> None:
     """The number is asked again at the commit."""
-    site, member = site_of(federation, "Smaller Hospital", studies=1)
+    site, member = federation.site(f"Smaller Hospital {secrets.token_hex(4)}", studies=1)
     slow, fast = (sealed_bytes(site, member, 9) for _ in range(2))
     data = slow.ciphertext.read_bytes()
 
@@ -67,7 +58,7 @@ def test_of_two_that_are_the_last_at_once_one_is_received(
 
 def test_a_site_hears_of_it_by_name(federation: Federation) -> None:
     """Over the wire; the study stays sealed, and one that came before is still answered."""
-    site, member = site_of(federation, "Smallest Hospital", studies=1)
+    site, member = federation.site(f"Smallest Hospital {secrets.token_hex(4)}", studies=1)
     first, second = (sealed_bytes(site, member, 9) for _ in range(2))
     with submitting(site, member) as submit:
         receipt = submit(first).receipt
