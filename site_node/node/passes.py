@@ -65,9 +65,11 @@ def _run_pass(node: Node, until: State, *, halted: Callable[[], bool], crew: Cre
         submit, refusal = None, None
         if until is State.SUBMITTED and node.membership is not None:
             from site_node.submit.client import submitting
+            from site_node.submit.pace import Pace
 
+            rate = node.settings.submit.bytes_per_second
             try:
-                submit = stack.enter_context(submitting(node.home, node.membership))
+                submit = stack.enter_context(submitting(node.home, node.membership, Pace(rate)))
             except TrustError as error:
                 refusal = error
         advance = stack.enter_context(
@@ -84,6 +86,7 @@ def _run_pass(node: Node, until: State, *, halted: Callable[[], bool], crew: Cre
             node.stages.available(crew.checker, submit),
             originals_stay=node.settings.originals_stay,
             grows_for=node.settings.grows_for,
+            at_once=node.settings.submit.at_once,
             report=report,
             halted=halted,
             shortage=node.free_space.shortage,

@@ -15,6 +15,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,6 +39,7 @@ from site_node.home.folder import SiteHome
 from site_node.home.ledger import STATE_ORDER, Ledger, State, StudyChanged, StudyEntry
 from site_node.home.records import Records
 from site_node.node.leftovers import Leftovers
+from site_node.node.sending import Send, Sending
 from site_node.reasons import reason_for
 from site_node.review.boxes import decided_blanking
 from site_node.study import (
@@ -113,6 +115,7 @@ class Pipeline:
         stages: what to do at each stage.
         originals_stay, grows_for, now: see `Leftovers`.
         report: called with each state that a study reaches.
+        at_once: how many sealed studies are sent side by side.
         halted: called between two stages; `True` ends the pass early.
         shortage: called before each stage; while it returns an error, only sealed studies go on.
     """
@@ -125,6 +128,7 @@ class Pipeline:
         *,
         originals_stay: timedelta | None = timedelta(0),
         grows_for: timedelta = timedelta(0),
+        at_once: int = 1,
         report: Callable[[StudyKey, State], None] = lambda _key, _state: None,
         halted: Callable[[], bool] = lambda: False,
         shortage: Callable[[], RicordError | None] = lambda: None,
@@ -134,6 +138,8 @@ class Pipeline:
         self._records = Records(home)
         self._ledger = ledger
         self._stages = stages
+        self._at_once = at_once
+        self._limit = State.SUBMITTED  # how far studies go in this pass: no further than sealed once sending is blocked
         self._report = report
         self._halted = halted
         self._shortage = shortage
@@ -149,24 +155,25 @@ class Pipeline:
     def run(self, until: State = State.SUBMITTED, workers: Workers | None = None) -> Progress:
         """Move every study up to the state `until`, or to its ending; `workers` do all but sending.
 
+        Sealed studies are sent in threads; states are moved, and receipts entered, in the calling one.
+
         Raises errors of the node that occur before sending (`DiskFull`, a missing key). An error that blocks sending
         is returned, and the other studies go on until they are sealed; they are sent, too, if it may be one study's.
         """
         self._leftovers.clear()
-        moved, blocked, waits, limit = 0, None, None, until
-        for key, advanced in self._advanced(until, workers):
-            here = self.advance(key, limit) if advanced.error is None else advanced
-            moved += bool(advanced.reached or here.reached)
-            if here.error is None:
+        moved, blocked, waits, self._limit = set[StudyKey](), None, None, until
+        for key, result in self._results(until, workers):
+            moved |= {key} if result.reached else set()
+            if result.error is None:
                 continue
-            if not isinstance(here.error, DiskNearlyFull) and self._ledger.study(key).state is State.SEALED:
-                blocked = blocked or here.error
-                limit = limit if isinstance(here.error, _PERHAPS_OF_ONE) else State.SEALED
-            elif isinstance(here.error, (DiskNearlyFull, *_PERHAPS_OF_ONE)):
-                waits = waits or here.error
+            if not isinstance(result.error, DiskNearlyFull) and self._ledger.study(key).state is State.SEALED:
+                blocked = blocked or result.error
+                self._limit = self._limit if isinstance(result.error, _PERHAPS_OF_ONE) else State.SEALED
+            elif isinstance(result.error, (DiskNearlyFull, *_PERHAPS_OF_ONE)):
+                waits = waits or result.error
             else:
-                raise here.error
-        return Progress(moved=moved, blocked=blocked or waits)
+                raise result.error
+        return Progress(moved=len(moved), blocked=blocked or waits)
 
     def advance(self, key: StudyKey, until: State) -> Advance:
         """Move one study, stage after stage, up to the state `until`."""
@@ -188,14 +195,43 @@ class Pipeline:
             self._leftovers.remove(self._ledger.study(key))
         return Advance(tuple(reached), error)
 
+    def _results(self, until: State, workers: Workers | None) -> Iterator[tuple[StudyKey, Advance]]:
+        """What became of each study before it was sent, then, where it was sent, of that."""
+        with Sending(self._at_once) as sending:
+            for key, advanced in self._advanced(until, workers):
+                here = self.advance(key, _earlier(self._limit, State.SEALED)) if advanced.error is None else advanced
+                yield key, Advance(here.reached or advanced.reached, here.error)
+                if self._may_send(key):
+                    yield from self._settled(sending.make_room())
+                if self._may_send(key) and (submit := self._stages.submit) is not None:
+                    sending.start(key, partial(self._send, key, submit))
+            yield from self._settled(sending.rest())
+
+    def _send(self, key: StudyKey, submit: Callable[[Sealed], Submitted]) -> Submitted:
+        """In a thread of its own: no ledger is asked here."""
+        return submit(self._records.read(key, Sealed))
+
+    def _may_send(self, key: StudyKey) -> bool:
+        return self._limit is State.SUBMITTED and not self._halted() and self._ledger.study(key).state is State.SEALED
+
+    def _settled(self, ended: Iterator[tuple[StudyKey, Send]]) -> Iterator[tuple[StudyKey, Advance]]:
+        """Move studies that were sent."""
+        for key, end in ended:
+            state, error = self._step(self._ledger.study(key), partial(self._submit, end=end))
+            if state is not None:
+                self._report(key, state)
+                self._leftovers.remove(self._ledger.study(key))
+            yield key, Advance(() if state is None else (state,), error)
+            if state is State.VALIDATED:  # its agreement was amended, so it is sealed anew
+                yield key, self.advance(key, self._limit)
+
     def _advanced(self, until: State, workers: Workers | None) -> Iterator[tuple[StudyKey, Advance]]:
         """Every study that is to move: those that workers advance after the others, as they are ready."""
         entries = self._ledger.studies(*STATE_ORDER[: STATE_ORDER.index(until)])
         for_workers = [entry.key for entry in entries if workers is not None and entry.state in BY_WORKERS]
         yield from ((entry.key, Advance()) for entry in entries if workers is None or entry.state not in BY_WORKERS)
         if workers is not None and for_workers:
-            limit = STATE_ORDER[min(STATE_ORDER.index(until), STATE_ORDER.index(State.SEALED))]
-            for key, result in workers(for_workers, limit):
+            for key, result in workers(for_workers, _earlier(until, State.SEALED)):
                 advanced = self._worker_died(key) if result is None else result
                 for state in advanced.reached:
                     self._report(key, state)
@@ -208,13 +244,15 @@ class Pipeline:
         self._ledger.advance(key, State.QUARANTINED, reasons=(reason_for("worker-died", severity=Severity.REVIEW),))
         return Advance((State.QUARANTINED,))
 
-    def _step(self, entry: StudyEntry) -> tuple[State | None, RicordError | None]:
+    def _step(
+        self, entry: StudyEntry, stage: Callable[[StudyEntry], State | None] | None = None
+    ) -> tuple[State | None, RicordError | None]:
         """Run the next stage of one study: the state reached, or `None` and perhaps the error that makes it wait."""
         if entry.state is not State.SEALED and (shortage := self._shortage()):
             return None, shortage
         try:
             with reporting_full_disk(self._home.folder):
-                return self._steps[entry.state](entry), None
+                return (stage or self._steps[entry.state])(entry), None
         except StudyChanged:
             raise
         except Verdict as error:
@@ -286,12 +324,13 @@ class Pipeline:
             discard(sealed)
             raise
 
-    def _submit(self, entry: StudyEntry) -> State | None:
+    def _submit(self, entry: StudyEntry, end: Send | None = None) -> State | None:
+        """Send a study, or hear the end of its sending, and note it."""
         if self._stages.submit is None:
             return None
         sealed = self._records.read(entry.key, Sealed)
         try:
-            submitted = self._stages.submit(sealed)
+            submitted = self._stages.submit(sealed) if end is None else end()
         except AgreementSuperseded:  # so the coordinator has not received it: it gives the receipt else
             if self._stages.seal is None or not self._stages.is_superseded(sealed):
                 raise
@@ -333,6 +372,11 @@ class Pipeline:
         state = State(refused.ending.value)
         self._records.write(entry.key, refused)
         return self._advance(entry, state, refused.reasons, left_out=refused.left_out)
+
+
+def _earlier(one: State, other: State) -> State:
+    """Of two states on the way the earlier."""
+    return min(one, other, key=STATE_ORDER.index)
 
 
 def _obstacle(error: Exception) -> RicordError | None:

@@ -12,6 +12,7 @@ from shared.frozen import Frozen
 from shared.settings import load_settings
 from site_node.settings.dicomweb import DicomwebSettings
 from site_node.settings.dimse import PacsSettings, ScpSettings, SendSettings
+from site_node.settings.submit import SubmitSettings
 
 PROGRAM = "ricord-site"
 SETTINGS_FILE = "site.toml"
@@ -36,6 +37,7 @@ class SiteSettings(Frozen):
     pacs: PacsSettings | None = None
     send: SendSettings | None = None
     dicomweb: DicomwebSettings | None = None
+    submit: SubmitSettings = SubmitSettings()
 
     @property
     def asks_a_pacs(self) -> bool:
@@ -74,6 +76,10 @@ grow_minutes = 10.0          # an excluded study that got no image so long is ov
                              # further images join it, also after a pause; what comes later is quarantined by itself
 min_free_mb = 1024           # with less free on the disk nothing is received, fetched or worked on until there is room
 workers = 0                  # processes that work on studies side by side; 0: one for each core
+
+# [submit]                   # remove the signs to change how sealed studies are sent
+# at_once = 4                # studies on their way side by side; 1 to 4
+# megabits_per_second = 20   # of all together; 0: as many as go
 
 # [scp]                      # remove the signs to let a PACS or a modality push images to `ricord-site run`
 # port = 11112

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from random import SystemRandom
 
 import grpc
 
@@ -20,17 +21,18 @@ from site_node.membership.renewal import member_of
 from site_node.membership.witness import Witness
 from site_node.study import Sealed, Submitted
 from site_node.submit.outbox import discard
+from site_node.submit.pace import Pace
 from site_node.submit.receipts import Answer, Receipts
 
-CHUNK = 1 << 20  # bytes; larger ones were not faster, and a message must stay under 4 MiB
+UNPACED = Pace()
 _PAUSES = (0.5, 2.0, 5.0)  # seconds before each further try
 
 Submit = Callable[[Sealed], Submitted]
 
 
 @contextmanager
-def submitting(home: SiteHome, membership: Membership) -> Iterator[Submit]:
-    """One connection for many studies. Raises what `member_channel` raises before it connects.
+def submitting(home: SiteHome, membership: Membership, pace: Pace = UNPACED) -> Iterator[Submit]:
+    """One connection for many studies, also of several threads. Raises what `member_channel` raises before it connects.
 
     Each call raises `AuditContradicted` while a contradiction in the coordinator's audit log stops the sending.
     """
@@ -42,7 +44,8 @@ def submitting(home: SiteHome, membership: Membership) -> Iterator[Submit]:
             return submit(sealed, client, receipts)
 
     with member_channel(member) as channel:
-        client, receipts = UploadClient(channel, membership.addresses.main), Receipts(home, membership)
+        client = UploadClient(channel, membership.addresses.main, pace)
+        receipts = Receipts(home, membership)
         yield send
 
 
@@ -69,9 +72,10 @@ def submit(sealed: Sealed, client: "UploadClient", receipts: Receipts) -> Submit
 class UploadClient:
     """The submission service as a site sees it; its calls raise our errors."""
 
-    def __init__(self, channel: grpc.Channel, address: str) -> None:
+    def __init__(self, channel: grpc.Channel, address: str, pace: Pace) -> None:
         self._stub = SubmissionServiceStub(channel)
         self._address = address
+        self._pace = pace
 
     def upload(self, manifest: Signed, ciphertext: Path, newest: int) -> Answer:
         """Send what the coordinator does not hold yet; `newest` is the highest audit number in a receipt here."""
@@ -84,7 +88,7 @@ class UploadClient:
                 arrived = from_signed(state.manifest) if state.HasField("manifest") else None
                 return Answer(from_signed(state.receipt), arrived)
             receipt = None
-            for answer in self._stub.Upload(_parts(manifest, ciphertext, state.durable)):
+            for answer in self._stub.Upload(_parts(manifest, ciphertext, state.durable, self._pace)):
                 if answer.HasField("receipt"):
                     receipt = from_signed(answer.receipt)
         except grpc.RpcError as error:
@@ -94,11 +98,18 @@ class UploadClient:
         return Answer(receipt, begun_at=begun_at, newest=newest)
 
 
-def _parts(manifest: Signed, ciphertext: Path, offset: int) -> Iterator[pb.UploadRequest]:
+def _parts(manifest: Signed, ciphertext: Path, offset: int, pace: Pace) -> Iterator[pb.UploadRequest]:
     yield pb.UploadRequest(header=pb.UploadHeader(manifest=to_signed(manifest), offset=offset))
     with ciphertext.open("rb") as file:
         file.seek(offset)
-        yield from (pb.UploadRequest(chunk=part) for part in iter(lambda: file.read(CHUNK), b""))
+        for part in iter(lambda: file.read(pace.chunk), b""):
+            pace.wait(len(part))
+            yield pb.UploadRequest(chunk=part)
+
+
+def _jitter() -> float:
+    """A factor, so that sites and studies that were stopped at once do not come back at once."""
+    return SystemRandom().uniform(0.5, 1.5)
 
 
 def _with_retries(upload: Callable[[], Answer]) -> Answer:
@@ -106,7 +117,7 @@ def _with_retries(upload: Callable[[], Answer]) -> Answer:
         try:
             return upload()
         except (CoordinatorUnreachable, UploadInterrupted):
-            time.sleep(pause)
+            time.sleep(pause * _jitter())
         except CoordinatorBusy as error:
-            time.sleep(error.seconds)
+            time.sleep(error.seconds * _jitter())
     return upload()

@@ -26,7 +26,8 @@ from site_node.home.folder import init_home
 from site_node.membership.agreement import sign_agreement
 from site_node.membership.enrolment import enrol
 from site_node.membership.invitation import read_agreement
-from site_node.submit.client import CHUNK, submitting
+from site_node.submit.client import submitting
+from site_node.submit.pace import CHUNK
 from tests.factories.federation import (
     Federation,
     Time,

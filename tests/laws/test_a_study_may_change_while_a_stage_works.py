@@ -3,6 +3,7 @@
 import shutil
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -56,11 +57,14 @@ def test_images_that_come_meanwhile_are_sent_or_held(
     folder = tmp_path_factory.mktemp("life")
     home = SiteHome(folder / "home")
     shutil.copytree(template.folder, home.folder)
-    ledger, other = Ledger(home.ledger), Ledger(home.ledger)
+    ledger = Ledger(home.ledger)
     stages = make_stages(home, folder / "submitted")
-    change = interrupted(
-        getattr(stages, stage), lambda: enter(home, other, make_study(home, "good", files)), at_end=at_end
-    )
+
+    def come() -> None:
+        with closing(Ledger(home.ledger)) as other:
+            enter(home, other, make_study(home, "good", files))
+
+    change = interrupted(getattr(stages, stage), come, at_end=at_end)
     enter(home, ledger, make_study(home, "good", 2))
     pipeline = Pipeline(home, ledger, replace(stages, **{stage: change}))
     pipeline.run()
@@ -72,7 +76,6 @@ def test_images_that_come_meanwhile_are_sent_or_held(
     assert f'"instance_count":{files - late}' in manifest.read_text()
     assert list(home.outbox.iterdir()) == []
     ledger.close()
-    other.close()
     shutil.rmtree(folder)
 
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain, repeat
 from pathlib import Path
 
 import pytest
@@ -191,7 +192,7 @@ def test_a_released_study_goes_on(home: SiteHome, ledger: Ledger, tmp_path: Path
 def test_a_pass_that_is_halted_ends_between_two_stages(home: SiteHome, ledger: Ledger, tmp_path: Path) -> None:
     enter(home, ledger, make_study(home, "good-1"))
     stages = make_stages(home, tmp_path / "submitted")
-    answers = iter([False, False, True])
+    answers = chain([False, False], repeat(True))
     Pipeline(home, ledger, stages, halted=lambda: next(answers)).run()
     assert ledger.study(key_of("good-1")).state is State.DEIDENTIFIED
     Pipeline(home, ledger, stages).run()

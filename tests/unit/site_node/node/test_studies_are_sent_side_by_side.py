@@ -1,0 +1,109 @@
+"""Several studies are on their way at once, each ends as it would alone, and a blocked sending starts no more."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from shared.errors import CoordinatorUnreachable, ManifestInvalid
+from site_node.home.folder import SiteHome
+from site_node.home.ledger import Ledger, State
+from site_node.node.pipeline import Pipeline
+from site_node.study import Sealed, Submitted
+from tests.factories.pipeline import enter, key_of, make_home, make_stages, make_study
+
+NAMES = [f"good-{number}" for number in range(1, 9)]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> SiteHome:
+    return make_home(tmp_path / "home")
+
+
+@pytest.fixture
+def ledger(home: SiteHome) -> Iterator[Ledger]:
+    with closing(Ledger(home.ledger)) as opened:
+        yield opened
+
+
+def states(ledger: Ledger) -> dict[str, State]:
+    return {name: ledger.study(key_of(name)).state for name in NAMES}
+
+
+def test_so_many_are_under_way_at_once(home: SiteHome, ledger: Ledger, tmp_path: Path) -> None:
+    """Each call waits until four are under way, and there are never five; one that is refused ends alone."""
+    enter(home, ledger, *(make_study(home, name) for name in NAMES))
+    stages = make_stages(home, tmp_path / "submitted")
+    assert stages.submit is not None
+    send, four, lock, under_way = stages.submit, threading.Barrier(4), threading.Lock(), list[int]()
+    count, bad = 0, key_of(NAMES[2])
+
+    def submit(sealed: Sealed) -> Submitted:
+        nonlocal count
+        with lock:
+            count += 1
+            under_way.append(count)
+        four.wait(timeout=30)
+        try:
+            if sealed.key == bad:
+                raise ManifestInvalid(problem="of the test")
+            return send(sealed)
+        finally:
+            with lock:
+                count -= 1
+
+    reached = list[State]()
+    pipeline = Pipeline(
+        home, ledger, replace(stages, submit=submit), at_once=4, report=lambda _key, state: reached.append(state)
+    )
+    assert pipeline.run().moved == len(NAMES)
+    assert max(under_way) == 4
+    ends = states(ledger)
+    assert ends.pop(NAMES[2]) is State.REFUSED
+    assert set(ends.values()) == {State.SUBMITTED}
+    assert reached.count(State.SUBMITTED) == len(NAMES) - 1
+
+
+def test_an_absent_coordinator_is_asked_by_those_under_way_only(home: SiteHome, ledger: Ledger, tmp_path: Path) -> None:
+    """The others are sealed and wait; the next pass sends all."""
+    enter(home, ledger, *(make_study(home, name) for name in NAMES))
+    stages = make_stages(home, tmp_path / "submitted")
+    attempts = list[Sealed]()
+
+    def absent(sealed: Sealed) -> Submitted:
+        attempts.append(sealed)
+        raise CoordinatorUnreachable(address="nowhere:1")
+
+    progress = Pipeline(home, ledger, replace(stages, submit=absent), at_once=3).run()
+    assert isinstance(progress.blocked, CoordinatorUnreachable)
+    assert 1 <= len(attempts) <= 3
+    assert set(states(ledger).values()) == {State.SEALED}
+    assert Pipeline(home, ledger, stages, at_once=3).run().blocked is None
+    assert set(states(ledger).values()) == {State.SUBMITTED}
+
+
+def test_what_was_under_way_when_the_pass_broke_off_is_not_sent_again(
+    home: SiteHome, ledger: Ledger, tmp_path: Path
+) -> None:
+    """As after a kill: what the coordinator has is received once, whatever the node had heard of it."""
+    enter(home, ledger, *(make_study(home, name) for name in NAMES))
+    stages = make_stages(home, tmp_path / "submitted")
+    assert stages.submit is not None
+    send, calls = stages.submit, list[int]()
+
+    def breaking(sealed: Sealed) -> Submitted:
+        calls.append(1)
+        submitted = send(sealed)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return submitted
+
+    with pytest.raises(KeyboardInterrupt):
+        Pipeline(home, ledger, replace(stages, submit=breaking), at_once=4).run()
+    assert set(states(ledger).values()) <= {State.SEALED, State.SUBMITTED, State.RECEIVED}
+    Pipeline(home, ledger, stages, at_once=4).run()
+    assert set(states(ledger).values()) == {State.SUBMITTED}
+    assert len(list((tmp_path / "submitted").iterdir())) == len(NAMES)
