@@ -49,6 +49,10 @@ class CiphertextBucket:
         with _naming_failures():
             return self._object(name).durable
 
+    def arrived(self, name: Sha256) -> int:
+        """What is durable: parts."""
+        return self.durable(name)
+
     @contextmanager
     def open_partial(self, name: Sha256) -> Iterator["PartialObject"]:
         """Hold the lock of the name."""

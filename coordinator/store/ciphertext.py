@@ -38,6 +38,9 @@ class CiphertextStore(Protocol):
     def durable(self, name: Sha256) -> int:
         """How many bytes of `name` have arrived and survive a power cut; 0 when none have."""
 
+    def arrived(self, name: Sha256) -> int:
+        """How many bytes of `name` have arrived, durable or not: what it takes of a quota."""
+
     def open_partial(self, name: Sha256) -> AbstractContextManager[PartialCiphertext]:
         """Open `name` for one writer, also where it is final and no row says so, until the block ends.
 

@@ -24,8 +24,9 @@ class CiphertextFolder:
     def __init__(self, folder: Path) -> None:
         self._partial = folder / "partial"
         self._sealed = folder / "sealed"
-        for subfolder in (self._partial, self._sealed):
+        for subfolder in (self._partial, *(self._sealed / f"{first:02x}" for first in range(256))):
             subfolder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        sync_folder(self._sealed)
 
     def durable(self, name: Sha256) -> int:
         """The size of its file, synced."""
@@ -33,6 +34,13 @@ class CiphertextFolder:
             with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
                 os.fsync(file.fileno())
                 return os.fstat(file.fileno()).st_size
+        return 0
+
+    def arrived(self, name: Sha256) -> int:
+        """The size of its file."""
+        for path in self._paths(name):
+            with contextlib.suppress(FileNotFoundError):
+                return path.stat().st_size
         return 0
 
     @contextmanager
@@ -130,11 +138,9 @@ class PartialFile:
             self.discard()
             return False
         if self._path != self._final:
-            self._final.parent.mkdir(exist_ok=True, mode=0o700)
             move(self._path, self._final)
             self._path = self._final
             sync_folder(self._final.parent)
-            sync_folder(self._final.parent.parent)
         return True
 
     def _sync(self) -> int:

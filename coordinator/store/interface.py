@@ -198,10 +198,11 @@ class Work(Reading, Protocol):
 class Store(Protocol):
     """A store on which any thread can open transactions."""
 
-    def begin(self, *, passing: bool = False) -> AbstractContextManager[Work]:
+    def begin(self, *, passing: bool = False, synced: bool = True) -> AbstractContextManager[Work]:
         """A transaction for changes: committed at the end of the block, rolled back when it raises.
 
         One that is `passing` need not run alone, nor outlast a power cut: it writes a row that the next one replaces.
+        Without `synced` it runs alone and outlasts a kill, but may be lost with the power until a later one is synced.
         """
 
     def read(self) -> AbstractContextManager[Reading]:

@@ -21,7 +21,7 @@ from shared.errors import InvalidArgument, SourceMissing, StoreOutdated
 _WRITER = 0x5249434F  # PostgreSQL advisory lock: one writer at a time, as on SQLite; readers do not wait
 _LOCK_SECONDS = 30  # how long a change waits for another one
 _SETTING, _KINDS = "The database", "sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
-_READ = "ricord_read_only"
+_READ, _SYNCED = "ricord_read_only", "ricord_synced"
 
 
 class SqlStore:
@@ -33,15 +33,20 @@ class SqlStore:
         self.locks: Locks = AdvisoryLocks(engine) if kind == "postgresql" else ProcessLocks()
 
     @contextmanager
-    def begin(self, *, passing: bool = False) -> Iterator[SqlWork]:
+    def begin(self, *, passing: bool = False, synced: bool = True) -> Iterator[SqlWork]:
         """A transaction for changes; raises as `read` does, and `DiskFull`.
 
-        One for what is `passing` waits for no other on PostgreSQL, nor for its disk.
+        One for what is `passing` waits for no other on PostgreSQL; neither it nor one without `synced` for the disk.
         """
-        with naming_failures(self._engine.dialect.name), self._engine.begin() as connection:
+        synced = synced and not passing
+        with (
+            naming_failures(self._engine.dialect.name),
+            self._engine.connect().execution_options(**{_SYNCED: synced}) as connection,
+            connection.begin(),
+        ):
             if not passing:
                 _lock_for_writing(connection)
-            elif connection.dialect.name == "postgresql":
+            if not synced and connection.dialect.name == "postgresql":
                 connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
             yield SqlWork(connection)
 
@@ -162,5 +167,9 @@ def _on_sqlite_connect(connection: Any, entry: ConnectionPoolEntry) -> None:
 
 def _on_sqlite_begin(connection: Connection) -> None:
     """Take the write lock at once: a transaction that reads before it writes could otherwise fail in between."""
-    reading = connection.get_execution_options().get(_READ)
-    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+    options = connection.get_execution_options()
+    if options.get(_READ):
+        connection.exec_driver_sql("BEGIN")
+        return
+    connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if options.get(_SYNCED, True) else 'NORMAL'}")
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

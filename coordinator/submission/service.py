@@ -212,10 +212,10 @@ class SubmissionService:
                 self._drop_stale(work, before)
         with self._store.read() as reading:
             others = [upload.name for upload in reading.uploads(site_id) if upload.name != name]
-        unfinished = sum(map(self._ciphertexts.durable, others))  # no transaction waits for a bucket that is far away
+        unfinished = sum(map(self._ciphertexts.arrived, others))  # no transaction waits for a bucket that is far away
         if unfinished + manifest.ciphertext_size > self._limits.unfinished:
             raise DiskFull(f"unfinished uploads of {site_id}", folder="one site's part of the sealed studies")
-        with self._store.begin() as work:
+        with self._store.begin(synced=False) as work:  # the row of the study, or the next one, makes it durable, too
             work.put_upload(Upload(name=name, site_id=site_id, continued_at=self._now()))
 
     def _drop_stale(self, work: Work, before: datetime) -> None:
