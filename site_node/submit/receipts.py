@@ -5,11 +5,13 @@ with the manifest that the site itself had signed over that.
 """
 
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
+
+from pydantic import ValidationError
 
 from shared.crypto.keys import load_signing
 from shared.durable import write_whole
@@ -23,6 +25,7 @@ from site_node.membership.record import Membership
 from site_node.study import Sealed
 
 SKEW = timedelta(hours=25)  # by which the coordinator's clock may differ: one that is a day off costs no study
+_ORDER = timedelta(minutes=5)  # by which times may disagree with the order of audit numbers
 _STATED = (
     *("submission", "site_id", "agreement", "agreement_version", "study", "sequence"),
     *("contents_sha256", "ciphertext_sha256", "ciphertext_size"),
@@ -52,12 +55,14 @@ class Receipts:
         self._since: dict[int, str] = {}  # audit numbers that the ledger does not know yet, and their files
         with closing(Ledger(home.ledger)) as ledger:
             self._before = ledger.newest_audit_number()
+            name = ledger.receipt_numbered(self._before)
+        self._newest = None if name is None else _parsed(home.receipts / name)
 
     @property
     def newest(self) -> int:
         """The highest audit number that a receipt here names; 0 without any."""
         with self._lock:
-            return max(self._since, default=self._before)
+            return max(self._before, *self._since, 0)
 
     def path(self, manifest: Manifest) -> Path:
         """Where a study's receipt lies: `<contents digest>.json`."""
@@ -80,7 +85,7 @@ class Receipts:
         """Write a receipt, durably, once it is checked whole.
 
         Raises `SignatureInvalid` unless the coordinator signed it, `ReceiptInvalid` where it says another thing than
-        the manifest, a time that cannot be, or an audit number that does not rise or is another receipt's.
+        the manifest, a time that cannot be, or an audit number that does not rise, or is another receipt's or time's.
         """
         manifest = sealed.manifest.manifest
         receipt = answer.receipt.verified(self._membership.coordinator_key, Receipt, what="the receipt")
@@ -117,7 +122,20 @@ class Receipts:
                     holder = ledger.receipt_numbered(number)
             if holder not in {None, name}:
                 raise ReceiptInvalid(problem="its audit number is another receipt's")
+            if self._newest is not None and answer.begun_at is None:
+                later = receipt.received_at - self._newest.received_at
+                if abs(later) > _ORDER and (later > timedelta()) != (number > self._newest.audit_number):
+                    raise ReceiptInvalid(problem="its audit number is that of another time")
             self._since[number] = name
+            if self._newest is None or number > self._newest.audit_number:
+                self._newest = receipt
+
+
+def _parsed(path: Path) -> Receipt | None:
+    """A receipt that was checked when it was kept, if it can still be read."""
+    with suppress(OSError, ValidationError):
+        return Receipt.model_validate_json(Signed.model_validate_json(path.read_bytes()).document)
+    return None
 
 
 def _check_stated(receipt: Receipt, manifest: Manifest, names: tuple[str, ...]) -> None:

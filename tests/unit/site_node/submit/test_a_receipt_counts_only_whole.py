@@ -50,10 +50,12 @@ def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]
 
 @pytest.fixture(scope="module")
 def member(federation: Federation) -> tuple[SiteHome, Membership]:
-    """A site that holds a receipt already."""
+    """A site that holds a receipt of an hour ago."""
     home, membership = federation.site("Checking Hospital")
+    federation.time.ahead = timedelta(hours=-1)
     with submitting(home, membership) as submit, closing(Ledger(home.ledger)) as ledger:
         enter(ledger, submit(sealed_bytes(home, membership, 9)))
+    federation.time.ahead = timedelta()
     return home, membership
 
 
@@ -97,7 +99,7 @@ def test_a_receipt_with_one_field_altered_is_refused(
         refused = (ReceiptInvalid, SignatureInvalid)
         before = set(home.receipts.iterdir())
         with submitting(home, membership) as submit:
-            for _ in range(1 if name == "audit_number" else 2):
+            for _ in range(2):
                 with pytest.raises(refused) as caught:
                     submit(sealed)
                 assert not isinstance(caught.value, TransportError)
