@@ -72,7 +72,7 @@ def submit(sealed: Sealed, client: "UploadClient", receipts: Receipts) -> Submit
 class UploadClient:
     """The submission service as a site sees it; its calls raise our errors."""
 
-    def __init__(self, channel: grpc.Channel, address: str, pace: Pace) -> None:
+    def __init__(self, channel: grpc.Channel, address: str, pace: Pace = UNPACED) -> None:
         self._stub = SubmissionServiceStub(channel)
         self._address = address
         self._pace = pace
