@@ -374,9 +374,9 @@ class Pipeline:
         return self._advance(entry, state, refused.reasons, left_out=refused.left_out)
 
 
-def _earlier(one: State, other: State) -> State:
-    """Of two states on the way the earlier."""
-    return min(one, other, key=STATE_ORDER.index)
+def _earlier(*states: State) -> State:
+    """Of states on the way the earliest."""
+    return min(states, key=STATE_ORDER.index)
 
 
 def _obstacle(error: Exception) -> RicordError | None:
