@@ -178,7 +178,7 @@ def _is_text(line: Line, short: int, rules: PixelRules) -> bool:
         return line.best >= rules.anatomy.read_score
     if line.best >= rule.unread_score:
         return height >= rule.smallest_height
-    if line.best < rule.blank_reading:
+    if line.best < rule.blank_reading and line.region.aspect < rule.blank_aspect:
         sure = line.region.score >= rule.blank_score
     elif height >= rules.anatomy.low_height * short:
         sure = line.region.score >= rules.anatomy.low_score

@@ -23,6 +23,7 @@ class Detection(Frozen):
     unread_height: int = Field(ge=1)
     unread_score: float = Field(gt=0, lt=1)
     blank_reading: float = Field(ge=0, lt=1)
+    blank_aspect: float = Field(ge=1)
     blank_score: float = Field(gt=0, lt=1)
     noise_height: int = Field(ge=1)
     noise_score: float = Field(gt=0, lt=1)
