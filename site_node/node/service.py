@@ -40,9 +40,11 @@ def serve(node: Node, stop: threading.Event, *, federation: bool, ready: Callabl
     """
     acquisition = Acquisition(node.home, node.settings, node.stages.names)
     with node.home.serving(), acquisition.running(stop):
-        threads = [start_heartbeat(node, stop), start_federation(node, stop) if federation else None]
-        ready()
+        threads: list[threading.Thread | None] = []
         try:
+            threads.append(start_heartbeat(node, stop))
+            threads.append(start_federation(node, stop) if federation else None)
+            ready()
             _serve(node, stop, acquisition)
         finally:
             stop.set()

@@ -189,20 +189,19 @@ def place_at_every_stage(node: Node, fault: str) -> None:
 
 
 @dataclass
-class Walk(threading.Event):
-    """The service's stop event, which it waits on after each pass: heals the fault, and stops once all is sent."""
+class Walk:
+    """What happens after each pass of the service: the fault heals after some, and the service stops once all is sent.
+
+    A fault ends no study on the way.
+    """
 
     node: Node
     fault: ExitStack
     expected: int
     passes: int = field(default=0)
 
-    def __post_init__(self) -> None:
-        super().__init__()
-
-    def wait(self, timeout: float | None = None) -> bool:
+    def wait(self, stop: threading.Event, _seconds: float, _is_woken: Callable[[], bool]) -> None:
         """One pass is over."""
-        del timeout
         self.passes += 1
         endings = {entry.state for entry in self.node.ledger.studies()} & ENDED
         assert endings <= {State.SUBMITTED}, "a fault ended a study"
@@ -211,15 +210,14 @@ class Walk(threading.Event):
             self.fault.close()
         if self.passes > PASSES:
             if len(self.node.ledger.studies(State.SUBMITTED)) == self.expected:
-                self.set()
+                stop.set()
             assert self.passes < 100, "it does not heal"
-            return super().wait(0.1)  # a connection is tried again after a second
-        return False
+            stop.wait(0.1)  # a connection is tried again after a second
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_after_a_fault_every_study_comes_to_its_receipt(
-    hospital: Hospital, fault: str, capfd: pytest.CaptureFixture[str]
+    hospital: Hospital, fault: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The service goes on without a person; no study ends for the fault, and nothing anywhere is `internal-error`."""
     with capture_logs() as logs, open_node(hospital.home) as node:
@@ -227,7 +225,9 @@ def test_after_a_fault_every_study_comes_to_its_receipt(
         hospital.sent += len(STAGES) + 1
         with ExitStack() as failing:
             walk = Walk(node, failing, hospital.sent)
-            serve(node, walk, federation=False, ready=lambda: failing.enter_context(FAULTS[fault](hospital)))
+            monkeypatch.setattr("site_node.node.service._wait", walk.wait)
+            begin = FAULTS[fault](hospital)
+            serve(node, threading.Event(), federation=False, ready=lambda: failing.enter_context(begin))
         studies, events = node.ledger.studies(), node.ledger.events()
     assert len(studies) == hospital.sent
     for study in studies:
