@@ -1,4 +1,4 @@
-"""What a newcomer signs when it asks for a certificate."""
+"""What a newcomer signs when it asks for a certificate, and a curator when it changes its keys."""
 
 from typing import Literal
 
@@ -17,3 +17,12 @@ class Enrolment(Frozen):
     csr_sha256: Sha256
     token_sha256: Sha256 | None
     recipient: str | None = None
+
+
+class KeyRotation(Frozen):
+    """A curator's next keys, signed by the key before: whoever trusts that one may trust these."""
+
+    format: Literal["ricord-key-rotation/1"] = "ricord-key-rotation/1"
+    name: str
+    verify_key: str  # OpenSSH line of the next signing key
+    recipient: str  # the next age recipient

@@ -116,6 +116,12 @@ TEXTS = MappingProxyType(
         "key-file-invalid": Text(
             "{file} does not hold a {kind}; restore it from its backup.", ExitCode.FAILED, "FAILED_PRECONDITION"
         ),
+        "key-file-locked": Text(
+            "The key file {file} is encrypted, and {problem}; set `key_passphrase_file`, or give systemd's unit the "
+            "credential ricord-key-passphrase.",
+            ExitCode.FAILED,
+            "FAILED_PRECONDITION",
+        ),
         "key-file-exists": Text(
             "{file} already holds a key; " + _DONE_NOTHING + " Move it away first if you mean to replace it.",
             ExitCode.USAGE,

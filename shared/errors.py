@@ -88,6 +88,10 @@ class KeyFileInvalid(SettingsError):
     """A key file does not hold a key of the kind it should."""
 
 
+class KeyFileLocked(SettingsError):
+    """A key file is under a passphrase that is not at hand."""
+
+
 class KeyFileExists(SettingsError):
     """A key would overwrite another."""
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import takewhile
+from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import typer
@@ -9,12 +10,13 @@ import typer
 from coordinator.commands.home_folder import folder_of
 from coordinator.commands.output import AsJson, every_page, show_all, show_fields
 from coordinator.curation.fetching import Fetcher, fetching
-from coordinator.curation.keys import load_curator_keys
-from coordinator.curation.membership import CuratorHome, enrol_again, join, member_of
+from coordinator.curation.keys import lock_curator_keys
+from coordinator.curation.membership import CuratorHome, enrol_again, join, member_of, rotate
 from coordinator.curation.opening import OpenedStudy, list_opened
 from coordinator.service.signals import stop_signals
 from shared.agreement import short_digest
 from shared.counts import counted
+from shared.crypto.keys import required
 from shared.errors import ExitCode, InvalidArgument, RicordError, TransportError
 from shared.member import member_channel
 from shared.progress import Advance, progress
@@ -40,12 +42,16 @@ def init(
     context: typer.Context,
     token: Annotated[str, typer.Option(help="The join token from the coordinators.")],
     protocol: Annotated[str, typer.Option(help="The protocol every study must have been prepared under.")] = "ricord",
+    key_passphrase_file: Annotated[
+        Path | None, typer.Option(help="The file with the passphrase under which the keys are kept.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make this curator's keys and enrol: the coordinator learns their public halves, which sites then sign for."""
     home = CuratorHome(folder_of(context))
-    membership = join(home, token, protocol=protocol)
-    keys = load_curator_keys(home.keys)
+    passphrase_file = key_passphrase_file.resolve() if key_passphrase_file else None
+    membership = join(home, token, protocol=protocol, passphrase_file=passphrase_file)
+    keys = home.load_keys()
     shown = {
         "name": membership.name,
         "federation": membership.federation,
@@ -72,6 +78,35 @@ def enrol(
         print_json({"name": membership.name, "federation": membership.federation})
     else:
         print_line(f"Curator {membership.name} of {membership.federation} has a new certificate.")
+
+
+@curate.command("rotate")
+def rotate_keys(context: typer.Context, as_json: AsJson = False) -> None:
+    """Change this curator's keys: new agreements and amendments name the new ones, the old ones open old studies.
+
+    The new keys are signed by the old signing key. Sites seal to the new recipient once they have signed an amendment.
+    """
+    keys = rotate(CuratorHome(folder_of(context)))
+    shown = {"recipient": keys.identity.recipient, "fingerprint": keys.signing.fingerprint}
+    if as_json:
+        print_json({**shown, "former": [pair.signing.fingerprint for pair in keys.former]})
+    else:
+        recipient = short_digest(keys.identity.recipient)
+        print_line(f"The signing key is {keys.signing.fingerprint} now, and the recipient {recipient}.")
+        print_line("Back up the folder `keys` again. Next: the coordinators amend each agreement that names you.")
+
+
+@curate.command("encrypt-keys")
+def encrypt_keys(context: typer.Context, as_json: AsJson = False) -> None:
+    """Put this curator's keys under the passphrase of `key_passphrase_file` in curator.toml, or of systemd."""
+    home = CuratorHome(folder_of(context))
+    count = lock_curator_keys(home.keys, required(home.passphrase()))
+    if as_json:
+        print_json({"encrypted": count})
+    else:
+        print_line(
+            f"{counted(count, 'key file', 'is')} encrypted. Keep the passphrase apart from the backup of `keys`."
+        )
 
 
 @curate.command("open")
@@ -112,7 +147,7 @@ def list_studies(context: typer.Context, as_json: AsJson = False) -> None:
 def list_agreements(context: typer.Context, as_json: AsJson = False) -> None:
     """The agreements under which sites seal to this curator: their state, scope and licence."""
     home = CuratorHome(folder_of(context))
-    with member_channel(member_of(home, load_curator_keys(home.keys))) as channel:
+    with member_channel(member_of(home, home.load_keys())) as channel:
         answer = every_page(AgreementServiceStub(channel).ListSealedAgreements, ListSealedAgreementsRequest())
     columns = ("site_id", "state", "version", "modalities", "scope", "licence", "expires_at")
     show_all("Agreements", answer.agreements, columns, as_json=as_json)
@@ -141,7 +176,7 @@ def _open(
     """Open the studies named, or with `None` all that are not open yet of those that came `after` a number."""
     protocol = load_protocol(home.settings().protocol)
     open_already = list_opened(home.opened)
-    with fetching(home, load_curator_keys(home.keys), protocol) as fetcher:
+    with fetching(home, home.load_keys(), protocol) as fetcher:
         listed = fetcher.submissions(after) if submission_ids is None else ()
         requested = _not_open(listed, open_already) if submission_ids is None else submission_ids
         with progress("Opening", lambda: len(requested), unit="studies") as advance:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import grpc
 
@@ -16,6 +17,7 @@ from coordinator.curation.opening import LARGEST_STUDY, OpenedStudy, open_sealed
 from coordinator.curation.second_look import look_again
 from coordinator.submission.streams import IDLE_SECONDS, idle_timeout
 from shared.agreement import Consent, Execution
+from shared.crypto.sealing import AgeIdentity
 from shared.crypto.signing import VerifyKey, verify_manifest
 from shared.durable import LONGEST_PAUSE, clear_folder, reporting_full_disk
 from shared.errors import (
@@ -35,6 +37,15 @@ from shared.signed import to_manifest
 from shared.wire import UNARY_SECONDS, from_rpc, from_signed
 
 _KEPT = timedelta(days=7)  # a part of a ciphertext that is not continued
+
+
+class Fetched(NamedTuple):
+    """What came with a ciphertext: its manifest, the key that signed it, what opens it, the number of its arrival."""
+
+    manifest: SignedManifest
+    site_key: VerifyKey
+    identity: AgeIdentity
+    number: int
 
 
 class Fetcher:
@@ -77,15 +88,15 @@ class Fetcher:
         name = hashlib.sha256(submission_id.encode()).hexdigest()  # an id is the coordinator's word
         sealed = self._home.fetching / f"{name}.age"
         try:
-            signed, site_key, number = self._fetch(submission_id, sealed)
+            fetched = self._fetch(submission_id, sealed)
             opened = open_sealed(
                 sealed,
-                signed,
-                identity=self._keys.identity,
-                site_key=site_key,
+                fetched.manifest,
+                identity=fetched.identity,
+                site_key=fetched.site_key,
                 protocol_digest=self._protocol.digest,
                 out=self._home.opened,
-                number=number,
+                number=fetched.number,
                 look=partial(look_again, profile=self._protocol.profile),
             )
         except (TransportError, StorageError):
@@ -96,11 +107,8 @@ class Fetcher:
         sealed.unlink()
         return opened
 
-    def _fetch(self, submission_id: str, target: Path) -> tuple[SignedManifest, VerifyKey, int]:
-        """Fetch until the ciphertext is whole, again and again while more of it comes.
-
-        Returns the manifest, the key that signed it and the number of the submission's arrival.
-        """
+    def _fetch(self, submission_id: str, target: Path) -> Fetched:
+        """Fetch until the ciphertext is whole, again and again while more of it comes."""
         while True:
             before = _size(target)
             try:
@@ -110,7 +118,7 @@ class Fetcher:
                 if not isinstance(cut, TransportError) or _size(target) <= before:
                     raise cut from error
 
-    def _fetch_rest(self, submission_id: str, target: Path) -> tuple[SignedManifest, VerifyKey, int]:
+    def _fetch_rest(self, submission_id: str, target: Path) -> Fetched:
         """Write what is missing: no byte before the manifest is verified, and no more than it states."""
         call = self._stub.Fetch(pb.FetchRequest(id=submission_id, offset=_size(target)))
         try:
@@ -119,7 +127,7 @@ class Fetcher:
                 if first is None or not first.HasField("header"):
                     raise ManifestInvalid(problem="the coordinator sent none")
                 signed = to_manifest(from_signed(first.header.manifest))
-                site_key = self._site_key(first.header, signed)
+                site_key, identity = self._parties(first.header, signed)
                 manifest = verify_manifest(signed, site_key)
                 if not manifest.submission.startswith(submission_id):
                     raise ManifestInvalid(problem="it is that of another submission")
@@ -128,22 +136,22 @@ class Fetcher:
                 write_at_most(manifest.ciphertext_size, target, (part.chunk for part in parts))
         finally:
             call.cancel()
-        return signed, site_key, first.header.submission.number
+        return Fetched(signed, site_key, identity, first.header.submission.number)
 
-    def _site_key(self, header: pb.FetchHeader, signed: SignedManifest) -> VerifyKey:
-        """The site's key, which must have signed an agreement that names this curator and is countersigned."""
+    def _parties(self, header: pb.FetchHeader, signed: SignedManifest) -> tuple[VerifyKey, AgeIdentity]:
+        """The site's key, which must have signed an agreement that is countersigned, and the identity it names."""
         key, manifest = VerifyKey.parse(header.site_verify_key), signed.manifest
         consent = from_signed(header.consent)
         terms = consent.verified(key, Consent, what="the site's agreement").terms
         coordinator = VerifyKey.parse(self._membership.coordinator_verify_key)
         execution = from_signed(header.execution).verified(coordinator, Execution, what="the countersignature")
-        curator = (self._keys.identity.recipient, self._keys.signing.fingerprint)
-        if (terms.curator.recipient, terms.curator.fingerprint) != curator:
+        identity = self._keys.named(terms.curator.recipient, terms.curator.fingerprint)
+        if identity is None:
             raise SignatureInvalid("it names another curator", what="the site's agreement")
         agreed = (execution.consent_sha256, execution.site_id, terms.id, terms.version)
         if agreed != (consent.digest, manifest.site_id, manifest.agreement, manifest.agreement_version):
             raise SignatureInvalid("not the agreement of this study", what="the countersignature")
-        return VerifyKey.parse(self._home.site_key(manifest.site_id, key.text))
+        return VerifyKey.parse(self._home.site_key(manifest.site_id, key.text)), identity
 
 
 @contextmanager

@@ -8,18 +8,29 @@ from pathlib import Path
 import grpc
 from pydantic import ValidationError
 
-from coordinator.curation.keys import TLS_FILE, CuratorKeys, load_curator_keys, make_curator_keys
+from coordinator.curation.keys import (
+    TLS_FILE,
+    CuratorKeys,
+    adopt_next_pair,
+    load_curator_keys,
+    make_curator_keys,
+    next_pair,
+)
 from shared.crypto import pki
+from shared.crypto.keys import find_passphrase
+from shared.crypto.passphrase import Passphrase
 from shared.crypto.pki import Peer, Role
 from shared.durable import write_whole
-from shared.enrolment import Enrolment
+from shared.enrolment import Enrolment, KeyRotation
 from shared.errors import CertificateForeign, HomeExists, NotEnrolled, ProtocolMismatch, SignatureInvalid
 from shared.frozen import Frozen
 from shared.ids import Sha256, SiteId
 from shared.manifest import canonical_json
-from shared.member import Member, check_clock
+from shared.member import Member, check_clock, member_channel
 from shared.proto.ricord.v1.enrolment_pb2 import EnrolRequest, EnrolResponse
 from shared.proto.ricord.v1.enrolment_pb2_grpc import EnrolmentServiceStub
+from shared.proto.ricord.v1.membership_pb2 import RotateKeysRequest
+from shared.proto.ricord.v1.membership_pb2_grpc import MembershipServiceStub
 from shared.protocol.loader import load_protocol
 from shared.settings import load_settings
 from shared.signed import Signed
@@ -33,6 +44,7 @@ class CuratorSettings(Frozen):
     """`curator.toml`."""
 
     protocol: str = "ricord"
+    key_passphrase_file: Path | None = None  # of the age identity and the signing key; else systemd's credential
 
 
 class CuratorMembership(Frozen):
@@ -89,6 +101,14 @@ class CuratorHome:
         """Read `curator.toml`."""
         return load_settings(self.settings_file, CuratorSettings, program=PROGRAM)
 
+    def passphrase(self) -> Passphrase | None:
+        """Of the keys; raises what `find_passphrase` raises."""
+        return find_passphrase(self.settings().key_passphrase_file)
+
+    def load_keys(self) -> CuratorKeys:
+        """The keys, by the settings' passphrase; raises as `shared.crypto.keys.read_key` does."""
+        return load_curator_keys(self.keys, self.passphrase())
+
     def membership(self) -> CuratorMembership:
         """Read the membership; raises `NotEnrolled`."""
         try:
@@ -110,7 +130,9 @@ class CuratorHome:
         return offered
 
 
-def join(home: CuratorHome, token_text: str, *, protocol: str) -> CuratorMembership:
+def join(
+    home: CuratorHome, token_text: str, *, protocol: str, passphrase_file: Path | None = None
+) -> CuratorMembership:
     """Make the curator's keys and enrol with a join token; the coordinator learns recipient and public keys.
 
     Existing keys are used again, so that a second try after a failure, or a new certificate after one that expired
@@ -119,7 +141,7 @@ def join(home: CuratorHome, token_text: str, *, protocol: str) -> CuratorMembers
     """
     if home.settings_file.exists():
         raise HomeExists(folder=str(home.folder))
-    return _join(home, token_text, protocol=protocol)
+    return _join(home, token_text, CuratorSettings(protocol=protocol, key_passphrase_file=passphrase_file))
 
 
 def enrol_again(home: CuratorHome, token_text: str) -> CuratorMembership:
@@ -127,16 +149,17 @@ def enrol_again(home: CuratorHome, token_text: str) -> CuratorMembership:
 
     Raises what `join` raises, and `CertificateForeign` for another federation's token.
     """
-    protocol = home.settings().protocol
+    settings = home.settings()
     if Token.parse(token_text, kind=TokenKind.JOIN).root_pem.encode() != home.root.read_bytes():
         raise CertificateForeign("the token carries another root", peer="the coordinator of this token")
-    return _join(home, token_text, protocol=protocol)
+    return _join(home, token_text, settings)
 
 
-def _join(home: CuratorHome, token_text: str, *, protocol: str) -> CuratorMembership:
-    token, digest = Token.parse(token_text, kind=TokenKind.JOIN), load_protocol(protocol).digest
+def _join(home: CuratorHome, token_text: str, settings: CuratorSettings) -> CuratorMembership:
+    token, digest = Token.parse(token_text, kind=TokenKind.JOIN), load_protocol(settings.protocol).digest
     home.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    keys = load_curator_keys(home.keys) if home.keys.exists() else make_curator_keys(home.keys)
+    open_keys = load_curator_keys if home.keys.exists() else make_curator_keys
+    keys = open_keys(home.keys, find_passphrase(settings.key_passphrase_file))
     csr = pki.make_csr(keys.tls)
     request = EnrolRequest(
         token_secret=token.secret,
@@ -167,10 +190,36 @@ def _join(home: CuratorHome, token_text: str, *, protocol: str) -> CuratorMember
         (home.root, root),
         (home.certificate, answer.certificate),
         (home.membership_file, canonical_json(membership)),
-        (home.settings_file, f"# Settings of this curator.\n\nprotocol = {json.dumps(protocol)}\n".encode()),
+        (home.settings_file, _settings_text(settings).encode()),
     ):
         write_whole(path, data)
     return membership
+
+
+def _settings_text(settings: CuratorSettings) -> str:
+    values = settings.model_dump(mode="json", exclude_none=True)
+    lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in values.items()]
+    return "\n".join(["# Settings of this curator.", "", *lines, ""])
+
+
+def rotate(home: CuratorHome) -> CuratorKeys:
+    """Make the curator's next keys and have the coordinator register them; returns them with the former ones.
+
+    One that was cut short goes on with the keys that it made. Raises what `member_channel` and `load_keys` raise.
+    """
+    keys = home.load_keys()
+    following = next_pair(home.keys, home.passphrase())
+    verify_key, recipient = following.signing.public.text, following.identity.recipient
+    rotation = KeyRotation(name=home.membership().name, verify_key=verify_key, recipient=recipient)
+    csr = pki.make_csr(keys.tls)
+    request = RotateKeysRequest(
+        rotation=to_signed(Signed.by(keys.signing, rotation)),
+        statement=to_signed(_enrolment(CuratorKeys(*following, tls=keys.tls), csr, token=None)),
+    )
+    with member_channel(member_of(home, keys)) as channel:
+        MembershipServiceStub(channel).RotateKeys(request, timeout=UNARY_SECONDS)
+    adopt_next_pair(home.keys)
+    return home.load_keys()
 
 
 def member_of(home: CuratorHome, keys: CuratorKeys) -> Member:

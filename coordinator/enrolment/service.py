@@ -8,7 +8,7 @@ from coordinator.agreements.lookup import agreement_of, site_of
 from coordinator.agreements.text import agreement_text
 from coordinator.home.identity import Clock, Identity, utc_now
 from coordinator.store.interface import Reading, Store, Work
-from coordinator.store.records import Agreement, Certificate, Member, Site, TokenRow
+from coordinator.store.records import Agreement, Certificate, Member, Rotation, Site, TokenRow
 from coordinator.trust import tokens
 from coordinator.trust.certificates import check_certificate_row
 from shared.agreement import AgreementTerms, Consent, State
@@ -16,7 +16,7 @@ from shared.crypto import pki
 from shared.crypto.pki import Role
 from shared.crypto.recipients import parse_recipient
 from shared.crypto.signing import VerifyKey
-from shared.enrolment import Enrolment
+from shared.enrolment import Enrolment, KeyRotation
 from shared.errors import AgreementTextChanged, InvalidArgument, NotFound, SignatureInvalid
 from shared.frozen import Frozen
 from shared.ids import Sha256, SiteId
@@ -140,6 +140,41 @@ class EnrolmentService:
                 about=pki.serial_of(certificate),
             )
             return certificate
+
+    def rotate(self, name: str, signed: Signed, statement: Signed) -> None:
+        """Register a curator's next keys; agreements that are drafted from now on name them.
+
+        The present key signs `signed`, a `KeyRotation`, and the next one `statement`, the enrolment that names the next
+        recipient. The same rotation again changes nothing, so that one that was cut short can be repeated. Raises
+        `NotFound`, `SignatureInvalid`, `InvalidIdentifier`.
+        """
+        with self._store.begin() as work:
+            member = work.member(Role.CURATOR, name)
+            if member is None or member.recipient is None:
+                raise NotFound(kind="enrolled curator", name=name)
+            rotations = work.rotations(name)
+            if rotations and rotations[-1].signed == signed:
+                return
+            rotation = signed.verified(VerifyKey.parse(member.verify_key), KeyRotation, what="the key rotation")
+            following = VerifyKey.parse(rotation.verify_key)
+            stated = statement.verified(following, Enrolment, what="the curator's recipient").recipient
+            former = {member.verify_key, *(row.verify_key for row in rotations)}
+            if (rotation.name, stated) != (name, rotation.recipient) or following.text in former:
+                raise SignatureInvalid("other keys than are stated, or former ones", what="the key rotation")
+            parse_recipient(rotation.recipient)
+            work.add_rotation(
+                Rotation(
+                    name=name,
+                    verify_key=member.verify_key,
+                    recipient=member.recipient,
+                    signed=signed,
+                    rotated_at=self._now(),
+                )
+            )
+            keys = {"verify_key": following.text, "recipient": rotation.recipient, "statement": statement}
+            work.put_member(member.model_copy(update=keys))
+            uri = self._identity.uri(Role.CURATOR, name)
+            work.append_event(at=self._now(), actor=uri, action="keys rotated", about=following.fingerprint)
 
     def membership(self, role: Role, name: str) -> Agreement | None:
         """The agreement of a site as it stands now; `None` for a person."""

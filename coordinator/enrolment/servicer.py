@@ -81,6 +81,13 @@ class MembershipServicer(MembershipServiceServicer):
         certificate = self._service.renew(peer.role, peer.name, request.csr, signed, serial=serial)
         return membership_pb2.RenewCertificateResponse(certificate=certificate, root=self._identity.root)
 
+    def RotateKeys(
+        self, request: membership_pb2.RotateKeysRequest, context: grpc.ServicerContext
+    ) -> membership_pb2.RotateKeysResponse:
+        """A curator's next keys."""
+        self._service.rotate(peer_of(context).name, from_signed(request.rotation), from_signed(request.statement))
+        return membership_pb2.RotateKeysResponse()
+
     def GetMembership(
         self, request: membership_pb2.GetMembershipRequest, context: grpc.ServicerContext
     ) -> membership_pb2.GetMembershipResponse:

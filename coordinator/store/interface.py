@@ -20,6 +20,7 @@ from coordinator.store.records import (
     Member,
     Node,
     Presence,
+    Rotation,
     Run,
     RunState,
     SequenceFault,
@@ -71,6 +72,9 @@ class Reading(Protocol):
 
     def member(self, role: str, name: str) -> Member | None:
         """A curator or researcher by name."""
+
+    def rotations(self, name: str) -> Sequence[Rotation]:
+        """The keys that a curator gave up, the oldest first."""
 
     def submission(self, submission_id: Sha256) -> Submission | None:
         """A received study by its id."""
@@ -163,6 +167,9 @@ class Work(Reading, Protocol):
 
     def put_member(self, member: Member) -> None:
         """Add a curator or researcher or replace the one of that name."""
+
+    def add_rotation(self, rotation: Rotation) -> None:
+        """Add the keys that a curator gives up."""
 
     def add_submission(self, submission: Submission) -> bool:
         """Add a received study; `False`, and nothing changed, when its id is already there."""

@@ -98,6 +98,16 @@ class Member(Frozen):
     enrolled_at: Moment
 
 
+class Rotation(Frozen):
+    """Keys that a curator gave up, and the document in which they name the next ones."""
+
+    name: str
+    verify_key: str
+    recipient: str
+    signed: Signed
+    rotated_at: Moment
+
+
 class Submission(Frozen):
     """A sealed study that was received whole. `id` is the digest of its idempotency key.
 

@@ -122,6 +122,16 @@ members = Table(
     Column("enrolled_at", Utc, nullable=False),
 )
 
+rotations = Table(
+    "rotations",
+    metadata,
+    Column("name", String(200), primary_key=True),
+    Column("verify_key", String(200), primary_key=True),
+    Column("recipient", Text, nullable=False),
+    Column("signed", JSON, nullable=False),
+    Column("rotated_at", Utc, nullable=False),
+)
+
 submissions = Table(
     "submissions",
     metadata,

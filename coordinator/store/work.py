@@ -36,6 +36,7 @@ from coordinator.store.records import (
     Member,
     Node,
     Presence,
+    Rotation,
     Run,
     RunState,
     SequenceFault,
@@ -175,6 +176,15 @@ class SqlWork:
     def put_member(self, member: Member) -> None:
         """Add or replace."""
         self._put(tables.members, member)
+
+    def rotations(self, name: str) -> Sequence[Rotation]:
+        """By their time."""
+        row = tables.rotations.c
+        return self._all(Rotation, tables.rotations, row.name == name, order=row.rotated_at)
+
+    def add_rotation(self, rotation: Rotation) -> None:
+        """Add it."""
+        self._connection.execute(insert(tables.rotations).values(**_plain(rotation)))
 
     def submission(self, submission_id: Sha256) -> Submission | None:
         """By id."""

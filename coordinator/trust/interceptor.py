@@ -63,6 +63,7 @@ ROLES: Mapping[str, frozenset[Role]] = MappingProxyType(
         "/ricord.v1.FederationService/RegisterNode": _SITE,
         "/ricord.v1.FederationService/GetFederationInfo": _SITE | _COORDINATOR,
         "/ricord.v1.MembershipService/RenewCertificate": _MEMBER,
+        "/ricord.v1.MembershipService/RotateKeys": _CURATOR,
         "/ricord.v1.MembershipService/GetMembership": _MEMBER,
         "/ricord.v1.MembershipService/ReadAmendment": _SITE,
         "/ricord.v1.MembershipService/SignAmendment": _SITE,

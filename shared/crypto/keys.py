@@ -2,7 +2,7 @@
 
 `make_…` creates a file and returns the key; `load_…` reads one. Forms: signing and TLS keys are PKCS #8 PEM, the
 Flower node key is OpenSSH's PEM (the form its SuperNode reads), the pseudonym secret is 32 raw bytes, an age identity
-is its own text line.
+is its own text line. Any of them may be under a passphrase (`passphrase.py`).
 """
 
 import os
@@ -23,10 +23,20 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_private_key,
 )
 
+from shared.crypto.passphrase import CREDENTIAL, Passphrase, credential, is_locked, lock, unlock
 from shared.crypto.recipients import AgeIdentity, Kind, generate_identity, parse_identity
 from shared.crypto.signing import SigningKey
 from shared.durable import clear_unfinished, write_whole
-from shared.errors import InvalidIdentifier, KeyFileExists, KeyFileInvalid, KeyFileMissing, KeyFileOpen
+from shared.errors import (
+    InvalidArgument,
+    InvalidIdentifier,
+    KeyFileExists,
+    KeyFileInvalid,
+    KeyFileLocked,
+    KeyFileMissing,
+    KeyFileOpen,
+    SealedFileInvalid,
+)
 
 SECRET_BYTES = 32
 _LARGEST = 64 * 1024  # bytes; every key file is far smaller
@@ -74,16 +84,62 @@ def read_private(path: Path, kind: str) -> bytes:
     return data
 
 
-def make_signing(path: Path) -> SigningKey:
+def read_key(path: Path, kind: str, passphrase: Passphrase | None = None) -> bytes:
+    """As `read_private`, and opened where the file is under a passphrase; raises `KeyFileLocked` where it is not."""
+    data = read_private(path, kind)
+    if not is_locked(data):
+        return data
+    if passphrase is None:
+        raise KeyFileLocked(file=str(path), problem="no passphrase is named for it")
+    try:
+        return unlock(data, passphrase)
+    except (ValueError, SealedFileInvalid):
+        raise KeyFileLocked(
+            file=str(path), problem="the passphrase is not the one that it was encrypted with"
+        ) from None
+
+
+def lock_file(path: Path, passphrase: Passphrase) -> bool:
+    """Put a key file under a passphrase; `False` where it is under one already. Raises what `read_private` raises."""
+    data = read_private(path, "key")
+    locked = lock(data, passphrase)
+    if locked != data:
+        write_private(path, locked, replace=True)
+    return locked != data
+
+
+def find_passphrase(file: Path | None) -> Passphrase | None:
+    """The first line of `file`, else of systemd's credential; `None` where there is neither.
+
+    Raises what `read_private` raises, and `KeyFileInvalid` for an empty line.
+    """
+    file = file or credential()
+    if file is None:
+        return None
+    secret = read_private(file, "passphrase").split(b"\n")[0].strip()
+    if not secret:
+        raise KeyFileInvalid(file=str(file), kind="passphrase")
+    return Passphrase(secret)
+
+
+def required(passphrase: Passphrase | None) -> Passphrase:
+    """The passphrase, where there is one; raises `InvalidArgument`."""
+    if passphrase is None:
+        problem = f"name a file with it as `key_passphrase_file` in the settings, or give systemd's {CREDENTIAL}"
+        raise InvalidArgument(name="The passphrase", problem=problem)
+    return passphrase
+
+
+def make_signing(path: Path, passphrase: Passphrase | None = None) -> SigningKey:
     """A new Ed25519 signing key, kept at `path`."""
     key = SigningKey.generate()
-    write_private(path, key.to_pem())
+    write_private(path, lock(key.to_pem(), passphrase))
     return key
 
 
-def load_signing(path: Path) -> SigningKey:
+def load_signing(path: Path, passphrase: Passphrase | None = None) -> SigningKey:
     """The signing key at `path`."""
-    return _load(path, "signing key", SigningKey.from_pem)
+    return _load(path, "signing key", SigningKey.from_pem, passphrase)
 
 
 def make_tls(path: Path) -> ec.EllipticCurvePrivateKey:
@@ -123,16 +179,17 @@ def load_flower_public(path: Path) -> str:
     return _ssh_line(key)
 
 
-def make_identity(path: Path, kind: Kind = "hybrid") -> AgeIdentity:
+def make_identity(path: Path, kind: Kind = "hybrid", passphrase: Passphrase | None = None) -> AgeIdentity:
     """A new age identity, kept at `path` in the form `age-keygen` writes, which `age -d -i` reads."""
     identity = generate_identity(kind)
-    write_private(path, f"# public key: {identity.recipient}\n{identity.unsafe_text}\n".encode())
+    text = f"# public key: {identity.recipient}\n{identity.unsafe_text}\n"
+    write_private(path, lock(text.encode(), passphrase))
     return identity
 
 
-def load_identity(path: Path) -> AgeIdentity:
+def load_identity(path: Path, passphrase: Passphrase | None = None) -> AgeIdentity:
     """The one age identity in the file at `path`; lines that start with `#` are comments."""
-    return _load(path, "age identity", _identity)
+    return _load(path, "age identity", _identity, passphrase)
 
 
 def private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
@@ -140,9 +197,9 @@ def private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
-def _load(path: Path, kind: str, parse: Callable[[bytes], Key]) -> Key:
+def _load(path: Path, kind: str, parse: Callable[[bytes], Key], passphrase: Passphrase | None = None) -> Key:
     try:
-        return parse(read_private(path, kind))
+        return parse(read_key(path, kind, passphrase))
     except (ValueError, TypeError, UnsupportedAlgorithm, InvalidIdentifier):
         # `from None`: a parser's message may quote the key
         raise KeyFileInvalid(file=str(path), kind=kind) from None

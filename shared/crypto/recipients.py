@@ -1,7 +1,8 @@
 """Who can open an age file: recipients (public) and identities (private) of two kinds.
 
 `hybrid` is `mlkem768x25519` (ML-KEM-768 and X25519 in HPKE, RFC 9180): safe against a future quantum computer, and
-the default. `x25519` is what every age program opens. Passphrases (`scrypt`) are refused: a person is not a key.
+the default. `x25519` is what every age program opens. Passphrases (`scrypt`) are for key files only
+(`passphrase.py`): a person is not a key.
 """
 
 import hashlib

@@ -5,16 +5,30 @@ age hides and protects content; it does not say who wrote it. The signed manifes
 
 import secrets
 from collections.abc import Iterator, Sequence
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from shared.crypto.payload import CHUNK_BYTES, ChunkWriter, Writable, read_chunks, read_exactly
 from shared.crypto.recipients import AgeIdentity, generate_identity, parse_identity, parse_recipient
-from shared.crypto.stanzas import FILE_KEY_BYTES, Fault, derive, invalid, read_header, write_header
+from shared.crypto.stanzas import FILE_KEY_BYTES, Fault, Stanza, derive, invalid, read_header, write_header
 from shared.errors import InvalidArgument
 
 __all__ = ["AgeIdentity", "decrypt", "encrypt", "generate_identity", "open_chunks", "parse_identity", "seal_writer"]
 
 _NONCE_BYTES = 16
+
+
+class Wraps(Protocol):
+    """Whom a file is sealed to."""
+
+    def wrap(self, file_key: bytes) -> Stanza:
+        """A stanza that only its identity opens."""
+
+
+class Unwraps(Protocol):
+    """Who opens a file."""
+
+    def unwrap(self, stanza: Stanza) -> bytes | None:
+        """The file key, or `None` when the stanza is for someone else; raises `SealedFileInvalid`."""
 
 
 def encrypt(recipients: Sequence[str], source: BinaryIO, target: BinaryIO) -> None:
@@ -46,13 +60,18 @@ def seal_writer(recipients: Sequence[str], target: Writable) -> ChunkWriter:
     parsed = [parse_recipient(text) for text in recipients]
     if len({type(recipient) for recipient in parsed}) != 1:
         raise InvalidArgument(name="The recipients", problem="there must be at least one, and all of one kind")
+    return seal_for(parsed, target)
+
+
+def seal_for(recipients: Sequence[Wraps], target: Writable) -> ChunkWriter:
+    """As `seal_writer`, for recipients of any kind."""
     file_key = secrets.token_bytes(FILE_KEY_BYTES)
     nonce = secrets.token_bytes(_NONCE_BYTES)
-    target.write(write_header([recipient.wrap(file_key) for recipient in parsed], file_key) + nonce)
+    target.write(write_header([recipient.wrap(file_key) for recipient in recipients], file_key) + nonce)
     return ChunkWriter(_payload_key(file_key, nonce), target)
 
 
-def open_chunks(identity: AgeIdentity, source: BinaryIO) -> Iterator[bytes]:
+def open_chunks(identity: Unwraps, source: BinaryIO) -> Iterator[bytes]:
     """Read and check the header of `source`, and return its content in pieces; both raise `SealedFileInvalid`."""
     header = read_header(source)
     if len(header.stanzas) > 1 and any(stanza.arguments[0] == "scrypt" for stanza in header.stanzas):

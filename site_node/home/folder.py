@@ -215,7 +215,7 @@ def init_home(folder: Path, *, name: str, protocol: str = "ricord") -> SiteHome:
     home.folder.chmod(0o700)
     for subfolder in _FOLDERS:
         (home.folder / subfolder).mkdir(mode=0o700, exist_ok=True)
-    makers = {
+    makers: dict[Path, Callable[[Path], object]] = {
         home.signing_key: make_signing,
         home.tls_key: make_tls,
         home.pseudonym_key: make_secret,

@@ -26,29 +26,33 @@ from shared.proto.ricord.v1 import agreement_pb2 as ricord_dot_v1_dot_agreement_
 from shared.proto.ricord.v1 import signed_pb2 as ricord_dot_v1_dot_signed__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aricord/v1/membership.proto\x12\tricord.v1\x1a\x19ricord/v1/agreement.proto\x1a\x16ricord/v1/signed.proto\"T\n\x17RenewCertificateRequest\x12\x0b\n\x03\x63sr\x18\x01 \x01(\x0c\x12,\n\tenrolment\x18\x02 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\"=\n\x18RenewCertificateResponse\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\x12\x0c\n\x04root\x18\x02 \x01(\x0c\"\x16\n\x14GetMembershipRequest\"u\n\x15GetMembershipResponse\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x17\n\x0fprotocol_digest\x18\x03 \x01(\t\x12\'\n\tagreement\x18\x04 \x01(\x0b\x32\x14.ricord.v1.Agreement\"\x16\n\x14ReadAmendmentRequest\"4\n\x15ReadAmendmentResponse\x12\r\n\x05terms\x18\x01 \x01(\x0c\x12\x0c\n\x04text\x18\x02 \x01(\t\"B\n\x14SignAmendmentRequest\x12*\n\x07\x63onsent\x18\x01 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\"@\n\x15SignAmendmentResponse\x12\'\n\tagreement\x18\x01 \x01(\x0b\x32\x14.ricord.v1.Agreement2\xec\x02\n\x11MembershipService\x12[\n\x10RenewCertificate\x12\".ricord.v1.RenewCertificateRequest\x1a#.ricord.v1.RenewCertificateResponse\x12R\n\rGetMembership\x12\x1f.ricord.v1.GetMembershipRequest\x1a .ricord.v1.GetMembershipResponse\x12R\n\rReadAmendment\x12\x1f.ricord.v1.ReadAmendmentRequest\x1a .ricord.v1.ReadAmendmentResponse\x12R\n\rSignAmendment\x12\x1f.ricord.v1.SignAmendmentRequest\x1a .ricord.v1.SignAmendmentResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aricord/v1/membership.proto\x12\tricord.v1\x1a\x19ricord/v1/agreement.proto\x1a\x16ricord/v1/signed.proto\"n\n\x11RotateKeysRequest\x12+\n\x08rotation\x18\x01 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12,\n\tstatement\x18\x02 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\"\x14\n\x12RotateKeysResponse\"T\n\x17RenewCertificateRequest\x12\x0b\n\x03\x63sr\x18\x01 \x01(\x0c\x12,\n\tenrolment\x18\x02 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\"=\n\x18RenewCertificateResponse\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\x12\x0c\n\x04root\x18\x02 \x01(\x0c\"\x16\n\x14GetMembershipRequest\"u\n\x15GetMembershipResponse\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x17\n\x0fprotocol_digest\x18\x03 \x01(\t\x12\'\n\tagreement\x18\x04 \x01(\x0b\x32\x14.ricord.v1.Agreement\"\x16\n\x14ReadAmendmentRequest\"4\n\x15ReadAmendmentResponse\x12\r\n\x05terms\x18\x01 \x01(\x0c\x12\x0c\n\x04text\x18\x02 \x01(\t\"B\n\x14SignAmendmentRequest\x12*\n\x07\x63onsent\x18\x01 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\"@\n\x15SignAmendmentResponse\x12\'\n\tagreement\x18\x01 \x01(\x0b\x32\x14.ricord.v1.Agreement2\xb7\x03\n\x11MembershipService\x12[\n\x10RenewCertificate\x12\".ricord.v1.RenewCertificateRequest\x1a#.ricord.v1.RenewCertificateResponse\x12I\n\nRotateKeys\x12\x1c.ricord.v1.RotateKeysRequest\x1a\x1d.ricord.v1.RotateKeysResponse\x12R\n\rGetMembership\x12\x1f.ricord.v1.GetMembershipRequest\x1a .ricord.v1.GetMembershipResponse\x12R\n\rReadAmendment\x12\x1f.ricord.v1.ReadAmendmentRequest\x1a .ricord.v1.ReadAmendmentResponse\x12R\n\rSignAmendment\x12\x1f.ricord.v1.SignAmendmentRequest\x1a .ricord.v1.SignAmendmentResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'shared.proto.ricord.v1.membership_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RENEWCERTIFICATEREQUEST']._serialized_start=92
-  _globals['_RENEWCERTIFICATEREQUEST']._serialized_end=176
-  _globals['_RENEWCERTIFICATERESPONSE']._serialized_start=178
-  _globals['_RENEWCERTIFICATERESPONSE']._serialized_end=239
-  _globals['_GETMEMBERSHIPREQUEST']._serialized_start=241
-  _globals['_GETMEMBERSHIPREQUEST']._serialized_end=263
-  _globals['_GETMEMBERSHIPRESPONSE']._serialized_start=265
-  _globals['_GETMEMBERSHIPRESPONSE']._serialized_end=382
-  _globals['_READAMENDMENTREQUEST']._serialized_start=384
-  _globals['_READAMENDMENTREQUEST']._serialized_end=406
-  _globals['_READAMENDMENTRESPONSE']._serialized_start=408
-  _globals['_READAMENDMENTRESPONSE']._serialized_end=460
-  _globals['_SIGNAMENDMENTREQUEST']._serialized_start=462
-  _globals['_SIGNAMENDMENTREQUEST']._serialized_end=528
-  _globals['_SIGNAMENDMENTRESPONSE']._serialized_start=530
-  _globals['_SIGNAMENDMENTRESPONSE']._serialized_end=594
-  _globals['_MEMBERSHIPSERVICE']._serialized_start=597
-  _globals['_MEMBERSHIPSERVICE']._serialized_end=961
+  _globals['_ROTATEKEYSREQUEST']._serialized_start=92
+  _globals['_ROTATEKEYSREQUEST']._serialized_end=202
+  _globals['_ROTATEKEYSRESPONSE']._serialized_start=204
+  _globals['_ROTATEKEYSRESPONSE']._serialized_end=224
+  _globals['_RENEWCERTIFICATEREQUEST']._serialized_start=226
+  _globals['_RENEWCERTIFICATEREQUEST']._serialized_end=310
+  _globals['_RENEWCERTIFICATERESPONSE']._serialized_start=312
+  _globals['_RENEWCERTIFICATERESPONSE']._serialized_end=373
+  _globals['_GETMEMBERSHIPREQUEST']._serialized_start=375
+  _globals['_GETMEMBERSHIPREQUEST']._serialized_end=397
+  _globals['_GETMEMBERSHIPRESPONSE']._serialized_start=399
+  _globals['_GETMEMBERSHIPRESPONSE']._serialized_end=516
+  _globals['_READAMENDMENTREQUEST']._serialized_start=518
+  _globals['_READAMENDMENTREQUEST']._serialized_end=540
+  _globals['_READAMENDMENTRESPONSE']._serialized_start=542
+  _globals['_READAMENDMENTRESPONSE']._serialized_end=594
+  _globals['_SIGNAMENDMENTREQUEST']._serialized_start=596
+  _globals['_SIGNAMENDMENTREQUEST']._serialized_end=662
+  _globals['_SIGNAMENDMENTRESPONSE']._serialized_start=664
+  _globals['_SIGNAMENDMENTRESPONSE']._serialized_end=728
+  _globals['_MEMBERSHIPSERVICE']._serialized_start=731
+  _globals['_MEMBERSHIPSERVICE']._serialized_end=1170
 # @@protoc_insertion_point(module_scope)

@@ -40,6 +40,11 @@ class MembershipServiceStub:
                 request_serializer=ricord_dot_v1_dot_membership__pb2.RenewCertificateRequest.SerializeToString,
                 response_deserializer=ricord_dot_v1_dot_membership__pb2.RenewCertificateResponse.FromString,
                 _registered_method=True)
+        self.RotateKeys = channel.unary_unary(
+                '/ricord.v1.MembershipService/RotateKeys',
+                request_serializer=ricord_dot_v1_dot_membership__pb2.RotateKeysRequest.SerializeToString,
+                response_deserializer=ricord_dot_v1_dot_membership__pb2.RotateKeysResponse.FromString,
+                _registered_method=True)
         self.GetMembership = channel.unary_unary(
                 '/ricord.v1.MembershipService/GetMembership',
                 request_serializer=ricord_dot_v1_dot_membership__pb2.GetMembershipRequest.SerializeToString,
@@ -63,6 +68,13 @@ class MembershipServiceServicer:
 
     def RenewCertificate(self, request, context):
         """A new certificate for the caller; the old one keeps its own end.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RotateKeys(self, request, context):
+        """The next keys of a curator: agreements that are written from now on name them. Role: curator.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -94,6 +106,11 @@ def add_MembershipServiceServicer_to_server(servicer, server):
                     servicer.RenewCertificate,
                     request_deserializer=ricord_dot_v1_dot_membership__pb2.RenewCertificateRequest.FromString,
                     response_serializer=ricord_dot_v1_dot_membership__pb2.RenewCertificateResponse.SerializeToString,
+            ),
+            'RotateKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateKeys,
+                    request_deserializer=ricord_dot_v1_dot_membership__pb2.RotateKeysRequest.FromString,
+                    response_serializer=ricord_dot_v1_dot_membership__pb2.RotateKeysResponse.SerializeToString,
             ),
             'GetMembership': grpc.unary_unary_rpc_method_handler(
                     servicer.GetMembership,
@@ -139,6 +156,33 @@ class MembershipService:
             '/ricord.v1.MembershipService/RenewCertificate',
             ricord_dot_v1_dot_membership__pb2.RenewCertificateRequest.SerializeToString,
             ricord_dot_v1_dot_membership__pb2.RenewCertificateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ricord.v1.MembershipService/RotateKeys',
+            ricord_dot_v1_dot_membership__pb2.RotateKeysRequest.SerializeToString,
+            ricord_dot_v1_dot_membership__pb2.RotateKeysResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -35,6 +35,8 @@ class MembershipServiceStub:
     def __new__(cls, channel: _aio.Channel) -> MembershipServiceAsyncStub: ...
     RenewCertificate: _grpc.UnaryUnaryMultiCallable[_membership_pb2.RenewCertificateRequest, _membership_pb2.RenewCertificateResponse]
     """A new certificate for the caller; the old one keeps its own end."""
+    RotateKeys: _grpc.UnaryUnaryMultiCallable[_membership_pb2.RotateKeysRequest, _membership_pb2.RotateKeysResponse]
+    """The next keys of a curator: agreements that are written from now on name them. Role: curator."""
     GetMembership: _grpc.UnaryUnaryMultiCallable[_membership_pb2.GetMembershipRequest, _membership_pb2.GetMembershipResponse]
     ReadAmendment: _grpc.UnaryUnaryMultiCallable[_membership_pb2.ReadAmendmentRequest, _membership_pb2.ReadAmendmentResponse]
     """The next version of the agreement, which waits for the site's signature. Role: site; so is its signing."""
@@ -47,6 +49,8 @@ class MembershipServiceAsyncStub(MembershipServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     RenewCertificate: _aio.UnaryUnaryMultiCallable[_membership_pb2.RenewCertificateRequest, _membership_pb2.RenewCertificateResponse]  # type: ignore[assignment]
     """A new certificate for the caller; the old one keeps its own end."""
+    RotateKeys: _aio.UnaryUnaryMultiCallable[_membership_pb2.RotateKeysRequest, _membership_pb2.RotateKeysResponse]  # type: ignore[assignment]
+    """The next keys of a curator: agreements that are written from now on name them. Role: curator."""
     GetMembership: _aio.UnaryUnaryMultiCallable[_membership_pb2.GetMembershipRequest, _membership_pb2.GetMembershipResponse]  # type: ignore[assignment]
     ReadAmendment: _aio.UnaryUnaryMultiCallable[_membership_pb2.ReadAmendmentRequest, _membership_pb2.ReadAmendmentResponse]  # type: ignore[assignment]
     """The next version of the agreement, which waits for the site's signature. Role: site; so is its signing."""
@@ -62,6 +66,14 @@ class MembershipServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_membership_pb2.RenewCertificateResponse, _abc.Awaitable[_membership_pb2.RenewCertificateResponse]]:
         """A new certificate for the caller; the old one keeps its own end."""
+
+    @_abc_1.abstractmethod
+    def RotateKeys(
+        self,
+        request: _membership_pb2.RotateKeysRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_membership_pb2.RotateKeysResponse, _abc.Awaitable[_membership_pb2.RotateKeysResponse]]:
+        """The next keys of a curator: agreements that are written from now on name them. Role: curator."""
 
     @_abc_1.abstractmethod
     def GetMembership(
