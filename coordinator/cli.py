@@ -15,7 +15,20 @@ app = make_app(
     "`init` founds a federation and `serve` runs it; every other verb is a call to a running coordinator, with the "
     "operator's certificate that `init` made. `curate` is the curator's own program, in a home of its own.",
     package="coordinator.commands",
-    verbs=("init", "serve", "token", "agreement", "site", "submission", "cohort", "run", "audit", "doctor", "curate"),
+    verbs=(
+        "init",
+        "serve",
+        "token",
+        "agreement",
+        "site",
+        "submission",
+        "cohort",
+        "run",
+        "audit",
+        "ca",
+        "doctor",
+        "curate",
+    ),
 )
 
 

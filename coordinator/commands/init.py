@@ -46,6 +46,9 @@ def init(
     protocol: Annotated[str, typer.Option(help="The protocol every member must hold.")] = _DEFAULTS["protocol"],
     database_url: Annotated[str, typer.Option(help="SQLAlchemy URL of a PostgreSQL database, without password.")] = "",
     database_password_file: Annotated[Path | None, typer.Option(help="File with the database's password.")] = None,
+    key_passphrase_file: Annotated[
+        Path | None, typer.Option(help="File with the passphrase of the keys in `ca`.")
+    ] = None,
 ) -> None:
     """Found a federation: make the home with its root, keys, the operator's certificate and the settings."""
     values = {
@@ -61,9 +64,11 @@ def init(
         "database": database_url,
     }
     text = _TEMPLATE.format_map({name: json.dumps(value, ensure_ascii=False) for name, value in values.items()})
-    if database_password_file is not None:
-        values["database_password_file"] = str(database_password_file.resolve())
-        text += f"database_password_file = {json.dumps(values['database_password_file'])}\n"
+    secrets = {"database_password_file": database_password_file, "key_passphrase_file": key_passphrase_file}
+    for name, file in secrets.items():
+        if file is not None:
+            values[name] = str(file.resolve())
+            text += f"{name} = {json.dumps(values[name])}\n"
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:

@@ -36,7 +36,7 @@ class Identity:
     @property
     def root(self) -> bytes:
         """PEM of the root certificate."""
-        return self.authority.certificate_pem
+        return self.authority.root_pem
 
     def uri(self, role: Role, name: str) -> str:
         """The SPIFFE URI of a member."""

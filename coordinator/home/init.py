@@ -6,6 +6,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
+from coordinator.home.authority import has_authority, load_authority, make_authority, passphrase_of
 from coordinator.home.identity import OPERATOR, Identity, utc_now
 from coordinator.home.settings import Home, Settings
 from coordinator.store.ciphertext import CiphertextStore
@@ -15,9 +16,9 @@ from coordinator.store.locks import Locks
 from coordinator.store.records import Certificate
 from coordinator.store.sql import SqlStore, open_store
 from shared.crypto import keys, pki
-from shared.crypto.pki import Authority, Role
+from shared.crypto.pki import Role
 from shared.durable import write_whole
-from shared.errors import HomeExists, InvalidArgument, KeyFileInvalid, KeyFileMissing
+from shared.errors import HomeExists, InvalidArgument
 from shared.extras import require_extra
 from shared.ids import Sha256
 
@@ -38,7 +39,7 @@ def create_federation(home: Home, settings: Settings, text: str, *, protocol_dig
     try:
         with store.read() as reading:
             founded = bool(reading.events(limit=1))
-        if founded and not home.authority_key.exists():
+        if founded and not has_authority(home):
             raise InvalidArgument(name="The database", problem="it holds a federation that another home founded")
         _make_keys(home, settings)
         identity = open_identity(home, settings, protocol_digest=protocol_digest)
@@ -68,16 +69,12 @@ def _new_folder(folder: Path) -> Iterator[None]:
 def _make_keys(home: Home, settings: Settings) -> None:
     """The root and the keys that are not there yet; raises `HomeExists` for the root of another federation.
 
-    A root certificate without its key signed nothing. Certificates of a founding that was cut short may carry other
-    names, so they are issued again.
+    Certificates of a founding that was cut short may carry other names, so they are issued again.
     """
-    if not home.authority_key.exists():
-        authority = pki.make_ca(settings.federation)
-        home.root.parent.mkdir(exist_ok=True, mode=0o700)
-        write_whole(home.root, authority.certificate_pem)
-        keys.write_private(home.authority_key, authority.key_pem)
-    elif _authority(home).federation != settings.federation:
+    passphrase = passphrase_of(settings)
+    if has_authority(home) and load_authority(home, passphrase).federation != settings.federation:
         raise HomeExists(folder=str(home.folder))
+    make_authority(home, settings.federation, passphrase)
     for make, path in (
         (keys.make_signing, home.signing_key),
         (keys.make_tls, home.server_key),
@@ -94,7 +91,7 @@ def open_identity(home: Home, settings: Settings, *, protocol_digest: Sha256) ->
     return Identity(
         federation=settings.federation,
         addresses=settings.addresses,
-        authority=_authority(home),
+        authority=load_authority(home, passphrase_of(settings)),
         signing_key=keys.load_signing(home.signing_key),
         protocol=settings.protocol,
         protocol_digest=protocol_digest,
@@ -140,16 +137,6 @@ def renew_own_certificates(home: Home, settings: Settings, identity: Identity, s
         with store.begin() as work:
             work.add_certificate(record)
         _write(home.operator_certificate, certificate)
-
-
-def _authority(home: Home) -> Authority:
-    try:
-        root = home.root.read_bytes()
-        return Authority.from_pem(keys.read_private(home.authority_key, "root key"), root)
-    except FileNotFoundError as error:
-        raise KeyFileMissing(file=str(home.root)) from error
-    except ValueError as error:
-        raise KeyFileInvalid(file=str(home.authority_key), kind="root key") from error
 
 
 def _is_due(certificate: Path) -> bool:

@@ -55,6 +55,7 @@ class Settings(Frozen):
     protocol: str = "ricord"
     database: str = ""  # SQLAlchemy DSN; empty: `coordinator.sqlite` in the home
     database_password_file: Path | None = None  # kept out of the DSN, and so out of this file
+    key_passphrase_file: Path | None = None  # of the keys in `ca/`; else systemd's credential
     certificate_days: int = Field(default=30, ge=1, le=398)
     invitation_days: int = Field(default=14, ge=1, le=365)
     join_days: int = Field(default=7, ge=1, le=365)
@@ -111,9 +112,19 @@ class Home:
         return self.folder / "coordinator.toml"
 
     @property
-    def authority_key(self) -> Path:
-        """The root's private key."""
+    def root_key(self) -> Path:
+        """The root's private key, unless it was moved away."""
         return self.folder / "ca" / "root.key"
+
+    @property
+    def issuing_key(self) -> Path:
+        """The intermediate's private key."""
+        return self.folder / "ca" / "issuing.key"
+
+    @property
+    def issuing_certificate(self) -> Path:
+        """The intermediate, which signs members' certificates."""
+        return self.folder / "ca" / "issuing.pem"
 
     @property
     def root(self) -> Path:

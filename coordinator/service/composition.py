@@ -3,13 +3,16 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import structlog
+
 from coordinator.cohort.pooling import Pooling
 from coordinator.cohort.service import CohortService
 from coordinator.cohort.servicer import CohortServicer
 from coordinator.federation.registry import StoredNodes
 from coordinator.federation.service import FederationService
 from coordinator.federation.servicer import FederationServicer
-from coordinator.home.identity import Identity
+from coordinator.home.authority import concerns
+from coordinator.home.identity import Identity, utc_now
 from coordinator.home.init import create_federation, open_home_store, open_identity
 from coordinator.home.settings import Home, Settings
 from coordinator.service.server import Register
@@ -18,6 +21,8 @@ from coordinator.service.supervisor import serve, stop_with_parent
 from coordinator.store.interface import Store
 from shared.proto.ricord.v1 import cohort_pb2_grpc, federation_pb2_grpc
 from shared.protocol.loader import load_protocol
+
+_log = structlog.get_logger("coordinator")
 
 
 def init_home(home: Home, settings: Settings, text: str) -> Identity:
@@ -28,6 +33,8 @@ def init_home(home: Home, settings: Settings, text: str) -> Identity:
 def run(home: Home, *, federation: bool, ready: Callable[[str], None]) -> None:
     """Serve until a stop signal; `ready` gets one line once both ports answer."""
     with _open_home(home) as (settings, identity, store):
+        for sentence in concerns(home, utc_now()):
+            _log.warning("ca", message=sentence)
         serve(
             home,
             settings,

@@ -12,6 +12,7 @@ from pathlib import Path
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from coordinator.audit.service import AuditService
+from coordinator.home.authority import concerns
 from coordinator.home.identity import Identity
 from coordinator.home.init import open_ciphertexts, open_identity
 from coordinator.home.settings import Home, Settings
@@ -61,6 +62,7 @@ class _Examination:
         """The parts, in the order in which they depend on each other."""
         return {
             "keys": self.keys,
+            "certificate authority": self.authority,
             "certificates": self.certificates,
             "database": self.database,
             "audit": self.audit,
@@ -77,7 +79,13 @@ class _Examination:
         self.identity = open_identity(self.home, self.settings, protocol_digest=digest)
         for key in (self.home.server_key, self.home.operator_key):
             load_tls(key)
-        return Health.GOOD, "All four can be read, and by their owner only; keep a backup of `ca/` and `keys/`."
+        return Health.GOOD, "All can be read, and by their owner only; keep a backup of `ca/` and `keys/`."
+
+    def authority(self) -> Result:
+        """The keys that sign certificates are encrypted, the root's is elsewhere, and the intermediate lasts."""
+        if advice := concerns(self.home, self.now):
+            return Health.NOTE, " ".join(advice)
+        return Health.GOOD, "Its keys are encrypted, and the root's lies elsewhere."
 
     def certificates(self) -> Result:
         """No certificate is over, and those that `serve` renews are not overdue."""

@@ -1,8 +1,9 @@
-"""The federation's certificates: one root, short-lived leaves, one SPIFFE name in each.
+"""The federation's certificates: one root, an intermediate, short-lived leaves, one SPIFFE name in each.
 
 A leaf's only identity is its URI SAN `spiffe://<federation>/<role>/<name>` (SPIFFE X.509-SVID section 2); host names
-are added for servers so that TLS clients can check whom they called. The root signs leaves directly (path length 0),
-so a chain has two links and is checked here without a path builder. All PEM values are bytes.
+are added for servers so that TLS clients can check whom they called. Members pin the root, whose key can lie offline:
+an intermediate signs leaves, and follows each in its PEM. In federations that were founded without one the root signs
+them itself. So a chain has two or three links and is checked here without a path builder. All PEM values are bytes.
 """
 
 import hashlib
@@ -28,6 +29,7 @@ from shared.ids import Sha256, SiteId
 
 LEAF_DAYS = 30
 ROOT_DAYS = 3650
+INTERMEDIATE_DAYS = 1095
 SKEW = timedelta(minutes=5)  # clocks differ; a fresh certificate must work at once
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _FEDERATION = re.compile(rf"(?=.{{1,255}}$){_LABEL}(?:\.{_LABEL})*")
@@ -59,19 +61,20 @@ class Peer(Frozen):
 
 @dataclass(frozen=True)
 class Authority:
-    """The root: its key never leaves the coordinator's `ca/` folder."""
+    """Who signs certificates: a root, or an intermediate that `root` signed."""
 
     key: ec.EllipticCurvePrivateKey
     certificate: x509.Certificate
+    root: x509.Certificate
 
     @classmethod
-    def from_pem(cls, key_pem: bytes, certificate_pem: bytes) -> Self:
-        """Read both halves; raises `ValueError` when they do not fit."""
+    def from_pem(cls, key_pem: bytes, certificate_pem: bytes, root_pem: bytes) -> Self:
+        """Read all; raises `ValueError` when they do not fit."""
         key = load_pem_private_key(key_pem, password=None)
         certificate = x509.load_pem_x509_certificate(certificate_pem)
         if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
             raise ValueError("the key is not this certificate's")
-        return cls(key, certificate)
+        return cls(key, certificate, x509.load_pem_x509_certificate(root_pem))
 
     @property
     def key_pem(self) -> bytes:
@@ -80,12 +83,22 @@ class Authority:
 
     @property
     def certificate_pem(self) -> bytes:
-        """What every member holds as its only root of trust."""
+        """Its own certificate."""
         return self.certificate.public_bytes(Encoding.PEM)
 
     @property
+    def root_pem(self) -> bytes:
+        """What every member holds as its only root of trust."""
+        return self.root.public_bytes(Encoding.PEM)
+
+    @property
+    def chain_pem(self) -> bytes:
+        """What a leaf carries besides itself: the intermediate, or nothing."""
+        return b"" if self.certificate == self.root else self.certificate_pem
+
+    @property
     def federation(self) -> str:
-        """The federation this root speaks for: its trust domain."""
+        """The federation it speaks for: its trust domain."""
         return _only_uri(self.certificate).removeprefix("spiffe://")
 
 
@@ -106,15 +119,24 @@ def make_ca(federation: str, *, days: int = ROOT_DAYS) -> Authority:
         raise InvalidIdentifier(kind="federation name")
     key = ec.generate_private_key(ec.SECP384R1())
     name = _name(f"{federation} root"[:64])
-    builder = (
-        _builder(name, name, key.public_key(), days)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_usage(signs_certificates=True), critical=True)
-        .add_extension(
-            x509.SubjectAlternativeName([x509.UniformResourceIdentifier(f"spiffe://{federation}")]), critical=False
+    builder = _builder(name, name, key.public_key(), days)
+    root = _signs(builder, federation, path_length=1).sign(key, hashes.SHA384())
+    return Authority(key, root, root)
+
+
+def make_intermediate(root: Authority, *, days: int = INTERMEDIATE_DAYS) -> Authority:
+    """A new intermediate of `root`; raises `InvalidArgument` for the root of a federation founded without one."""
+    if root.certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length == 0:
+        raise InvalidArgument(
+            name="The root", problem="it was made to sign members itself, and can have no intermediate"
         )
+    key = ec.generate_private_key(ec.SECP384R1())
+    name, ends = _name(f"{root.federation} intermediate"[:64]), root.certificate.not_valid_after_utc
+    builder = _builder(name, root.certificate.subject, key.public_key(), days, no_later_than=ends).add_extension(
+        x509.AuthorityKeyIdentifier.from_issuer_public_key(root.key.public_key()), critical=False
     )
-    return Authority(key, builder.sign(key, hashes.SHA384()))
+    certificate = _signs(builder, root.federation, path_length=0).sign(root.key, hashes.SHA384())
+    return Authority(key, certificate, root.certificate)
 
 
 def make_csr(key: ec.EllipticCurvePrivateKey) -> bytes:
@@ -130,6 +152,8 @@ def make_csr(key: ec.EllipticCurvePrivateKey) -> bytes:
 def issue(ca: Authority, csr: bytes, spiffe_uri: str, *, days: int = LEAF_DAYS, dns: Sequence[str] = ()) -> bytes:
     """A leaf certificate (PEM) for the key that signed `csr`, named `spiffe_uri` whatever the request says.
 
+    The intermediate follows in the PEM, and the leaf ends no later than it.
+
     `dns` are the host names and addresses of a server; a leaf without them is for clients only. Raises
     `InvalidArgument` when the request is damaged, its signature is not its key's, or the key is not P-256;
     `InvalidIdentifier` when the name is malformed; `CertificateForeign` when it belongs to another federation.
@@ -141,7 +165,13 @@ def issue(ca: Authority, csr: bytes, spiffe_uri: str, *, days: int = LEAF_DAYS, 
     purposes = [ExtendedKeyUsageOID.CLIENT_AUTH] + ([ExtendedKeyUsageOID.SERVER_AUTH] if dns else [])
     names = [x509.UniformResourceIdentifier(peer.uri), *(_host(name) for name in dns)]
     builder = (
-        _builder(_name(f"{peer.role} {peer.name}"[:64]), ca.certificate.subject, public, days)
+        _builder(
+            _name(f"{peer.role} {peer.name}"[:64]),
+            ca.certificate.subject,
+            public,
+            days,
+            no_later_than=ca.certificate.not_valid_after_utc,
+        )
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
@@ -151,11 +181,13 @@ def issue(ca: Authority, csr: bytes, spiffe_uri: str, *, days: int = LEAF_DAYS, 
             critical=False,
         )
     )
-    return builder.sign(ca.key, hashes.SHA384()).public_bytes(Encoding.PEM)
+    return builder.sign(ca.key, hashes.SHA384()).public_bytes(Encoding.PEM) + ca.chain_pem
 
 
 def check_certificate(certificate_pem: bytes, root_pem: bytes, *, now: datetime | None = None) -> Peer:
-    """Who a leaf certificate names, after checking that `root_pem` issued it and that it is valid at `now`.
+    """Who a leaf certificate names, after checking that it is of `root_pem` and valid at `now`.
+
+    One intermediate may follow it in the PEM.
 
     Raises `CertificateForeign` when it is not a leaf of this root, `CertificateExpired`, and `ClockWrong` when it is
     not valid yet: for its issuer it was later. The store checks revocation, by `serial_of`.
@@ -163,8 +195,8 @@ def check_certificate(certificate_pem: bytes, root_pem: bytes, *, now: datetime 
     now = now or datetime.now(UTC)
     try:
         root = x509.load_pem_x509_certificate(root_pem)
-        leaf = x509.load_pem_x509_certificate(certificate_pem)
-        leaf.verify_directly_issued_by(root)
+        leaf, *between = x509.load_pem_x509_certificates(certificate_pem)
+        leaf.verify_directly_issued_by(_issuer(between, root))
         peer = parse_spiffe(_only_uri(leaf))
         is_ca = leaf.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm, InvalidIdentifier, x509.ExtensionNotFound):
@@ -174,9 +206,21 @@ def check_certificate(certificate_pem: bytes, root_pem: bytes, *, now: datetime 
     if now < leaf.not_valid_before_utc:
         evidence = f"the certificate of {peer.uri} begins on {leaf.not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
         raise ClockWrong(says=f"{now:%Y-%m-%d %H:%M} UTC", evidence=evidence)
-    if now >= leaf.not_valid_after_utc:
+    if now >= min(certificate.not_valid_after_utc for certificate in (leaf, *between)):
         raise CertificateExpired(peer=peer.uri)
     return peer
+
+
+def _issuer(between: Sequence[x509.Certificate], root: x509.Certificate) -> x509.Certificate:
+    """Who must have issued a leaf: the root, or an intermediate of it; raises `ValueError`, `InvalidSignature`."""
+    if not between:
+        return root
+    [intermediate] = between
+    intermediate.verify_directly_issued_by(root)
+    limits = intermediate.extensions.get_extension_for_class(x509.BasicConstraints).value
+    if not limits.ca or _only_uri(intermediate) != _only_uri(root):
+        raise ValueError("no intermediate of this root")
+    return intermediate
 
 
 def renew_at(certificate_pem: bytes) -> datetime:
@@ -215,10 +259,26 @@ def _requested_key(csr: bytes) -> ec.EllipticCurvePublicKey:
     return public
 
 
+def _signs(builder: x509.CertificateBuilder, federation: str, *, path_length: int) -> x509.CertificateBuilder:
+    """A certificate that signs others, with at most `path_length` intermediates below it."""
+    names = [x509.UniformResourceIdentifier(f"spiffe://{federation}")]
+    return (
+        builder.add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
+        .add_extension(_usage(signs_certificates=True), critical=True)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+    )
+
+
 def _builder(
-    subject: x509.Name, issuer: x509.Name, public: ec.EllipticCurvePublicKey, days: int
+    subject: x509.Name,
+    issuer: x509.Name,
+    public: ec.EllipticCurvePublicKey,
+    days: int,
+    *,
+    no_later_than: datetime | None = None,
 ) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
+    ends = now + timedelta(days=days)
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -226,7 +286,7 @@ def _builder(
         .public_key(public)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - SKEW)
-        .not_valid_after(now + timedelta(days=days))
+        .not_valid_after(min(ends, no_later_than or ends))
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
     )
 

@@ -56,7 +56,7 @@ def test_a_founding_cut_short_anywhere_is_repeated(tmp_path: Path) -> None:
         assert home.settings_file.exists() is not ended
         if not ended:
             break
-        root = home.root.read_bytes() if home.authority_key.exists() else None
+        root = home.root.read_bytes() if home.root_key.exists() else None
         create(home, advertised_host="ricord.example.org")
         settings = home.settings()
         identity, store = open_identity(home, settings, protocol_digest=DIGEST), open_home_store(home, settings)

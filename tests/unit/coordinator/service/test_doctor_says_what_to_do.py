@@ -25,8 +25,8 @@ from shared.terminal import run_app
 from tests.factories.federation import Federation, running_federation
 
 PARTS = [
-    *("settings", "keys", "certificates", "database", "audit", "clock", "sealed studies"),
-    *("enrolment port", "main port", "federated runs"),
+    *("settings", "keys", "certificate authority", "certificates", "database", "audit", "clock"),
+    *("sealed studies", "enrolment port", "main port", "federated runs"),
 ]
 
 
@@ -58,13 +58,15 @@ def files_of(home: Home) -> dict[Path, bytes]:
 
 
 def test_every_part_of_a_good_home_is_examined_and_nothing_is_changed(home: Home) -> None:
-    """Federated runs are not served here, which is no problem."""
+    """Federated runs are not served here, and the keys in `ca/` are as `init` made them; neither is a problem."""
     before = files_of(home)
     parts = examined(home)
     assert list(parts) == PARTS
     assert {name: health for name, (health, _) in parts.items() if health is not Health.GOOD} == {
-        "federated runs": Health.NOTE
+        "certificate authority": Health.NOTE,
+        "federated runs": Health.NOTE,
     }
+    assert "`ca export-root`" in parts["certificate authority"][1]
     assert files_of(home) == before
 
 

@@ -30,7 +30,7 @@ def context(
     tls.verify_mode = ssl.CERT_REQUIRED
     tls.verify_flags |= ssl.VERIFY_X509_STRICT
     tls.load_cert_chain(file)
-    tls.load_verify_locations(cadata=(root or ca).certificate_pem.decode())
+    tls.load_verify_locations(cadata=(root or ca).root_pem.decode())
     return tls
 
 
@@ -50,16 +50,17 @@ def handshake(client: ssl.SSLContext, server: ssl.SSLContext, host: str) -> tupl
     return client_end, server_end
 
 
+@pytest.mark.parametrize("links", [2, 3])
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
-def test_both_sides_know_each_other(host: str, tmp_path: Path) -> None:
-    ca = pki.make_ca("demo")
+def test_both_sides_know_each_other(host: str, links: int, tmp_path: Path) -> None:
+    ca = pki.make_ca("demo") if links == 2 else pki.make_intermediate(pki.make_ca("demo"))
     server = context(tmp_path, 1, ca, SERVER, dns=("localhost", "127.0.0.1"))
     client = context(tmp_path, 0, ca, SITE)
     client_end, server_end = handshake(client, server, host)
     for side, uri in ((client_end, SERVER), (server_end, SITE)):
         der = side.getpeercert(binary_form=True)
         assert der is not None
-        assert pki.check_certificate(ssl.DER_cert_to_PEM_cert(der).encode(), ca.certificate_pem).uri == uri
+        assert pki.check_certificate(ssl.DER_cert_to_PEM_cert(der).encode() + ca.chain_pem, ca.root_pem).uri == uri
 
 
 def test_a_host_that_the_certificate_does_not_name_is_refused(tmp_path: Path) -> None:

@@ -63,6 +63,31 @@ def test_a_certificate_that_may_issue_others_is_no_peer(ca: pki.Authority) -> No
             pki.check_certificate(pem, ca.certificate_pem)
 
 
+def test_an_intermediate_speaks_for_its_root_only(ca: pki.Authority) -> None:
+    """Members that pin the root accept its leaves, which carry it, and none of a stranger's or of a further one."""
+    intermediate, csr = pki.make_intermediate(ca), pki.make_csr(new_key())
+    leaf = pki.issue(intermediate, csr, SITE)
+    assert pki.check_certificate(leaf, ca.certificate_pem).uri == SITE
+    assert intermediate.root_pem == ca.certificate_pem
+    alone, chain = leaf.removesuffix(intermediate.certificate_pem), intermediate.chain_pem
+    stranger = pki.make_intermediate(pki.make_ca(ca.federation))
+    false = pki.issue(stranger, csr, SITE).removesuffix(stranger.chain_pem)
+    for pem in (alone, alone + stranger.chain_pem, false + chain, false + stranger.chain_pem, leaf + chain, chain):
+        with pytest.raises(CertificateForeign):
+            pki.check_certificate(pem, ca.certificate_pem)
+    further = pki.Authority(intermediate.key, intermediate.certificate, intermediate.certificate)
+    with pytest.raises(InvalidArgument):
+        pki.make_intermediate(further)
+
+
+def test_a_leaf_ends_with_its_intermediate(ca: pki.Authority) -> None:
+    """And that with its root."""
+    intermediate = pki.make_intermediate(ca, days=3)
+    leaf = pki.issue(intermediate, pki.make_csr(new_key()), SITE, days=30)
+    assert pki.expires_at(leaf) == pki.expires_at(intermediate.certificate_pem)
+    assert pki.expires_at(pki.make_intermediate(ca, days=9999).certificate_pem) == pki.expires_at(ca.certificate_pem)
+
+
 def test_a_certificate_holds_in_its_time_only(ca: pki.Authority) -> None:
     leaf = pki.issue(ca, pki.make_csr(new_key()), SITE, days=30)
     now = datetime.now(UTC)
@@ -162,12 +187,12 @@ def test_a_server_certificate_passes_an_independent_verifier(ca: pki.Authority) 
 
 
 def test_an_authority_survives_its_files(ca: pki.Authority) -> None:
-    again = pki.Authority.from_pem(ca.key_pem, ca.certificate_pem)
+    again = pki.Authority.from_pem(ca.key_pem, ca.certificate_pem, ca.root_pem)
     assert again.federation == "demo-federation"
     leaf = pki.issue(again, pki.make_csr(new_key()), SITE)
     pki.check_certificate(leaf, ca.certificate_pem)
     with pytest.raises(ValueError, match="not this certificate"):
-        pki.Authority.from_pem(pki.make_ca("demo-federation").key_pem, ca.certificate_pem)
+        pki.Authority.from_pem(pki.make_ca("demo-federation").key_pem, ca.certificate_pem, ca.root_pem)
 
 
 def test_serials_and_fingerprints_tell_certificates_apart(ca: pki.Authority) -> None:
