@@ -3,14 +3,11 @@
 import operator
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from enum import Enum
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import ValidationError
 from sqlalchemy import (
     ColumnElement,
-    Connection,
-    Table,
     Text,
     and_,
     cast,
@@ -46,20 +43,15 @@ from coordinator.store.records import (
     Upload,
 )
 from coordinator.store.references import NAMES, Kind, begins
+from coordinator.store.rows import Rows, plain
 from shared.errors import AuditBroken
-from shared.frozen import Frozen
 from shared.ids import AgreementId, Sha256, SiteId, Uid
 from shared.merkle import Subtree
 from shared.references import MOST
 
-Record = TypeVar("Record", bound=Frozen)
 
-
-class SqlWork:
+class SqlWork(Rows):
     """One transaction; see `interface.Work` for what each method promises."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
 
     def named(self, kind: Kind, reference: str, *, curator: str | None = None) -> tuple[str | None, int]:
         """Whole, else by the beginning."""
@@ -118,7 +110,7 @@ class SqlWork:
 
     def add_agreement_version(self, version: AgreementVersion) -> None:
         """Add it."""
-        self._connection.execute(insert(tables.agreement_versions).values(**_plain(version)))
+        self._add(tables.agreement_versions, version)
 
     def tokens(self, *, subject: str | None = None, after: str = "", limit: int | None = None) -> Sequence[TokenRow]:
         """By digest."""
@@ -128,7 +120,7 @@ class SqlWork:
 
     def add_token(self, token: TokenRow) -> None:
         """Add it."""
-        self._connection.execute(insert(tables.tokens).values(**_plain(token)))
+        self._add(tables.tokens, token)
 
     def use_token(self, digest: Sha256, at: datetime) -> bool:
         """One statement, so that of two users at once only one succeeds."""
@@ -161,7 +153,7 @@ class SqlWork:
 
     def add_certificate(self, certificate: Certificate) -> None:
         """Add it."""
-        self._connection.execute(insert(tables.certificates).values(**_plain(certificate)))
+        self._add(tables.certificates, certificate)
 
     def revoke(self, role: str, name: str, at: datetime) -> int:
         """Every good one of a member."""
@@ -184,7 +176,7 @@ class SqlWork:
 
     def add_rotation(self, rotation: Rotation) -> None:
         """Add it."""
-        self._connection.execute(insert(tables.rotations).values(**_plain(rotation)))
+        self._add(tables.rotations, rotation)
 
     def submission(self, submission_id: Sha256) -> Submission | None:
         """By id."""
@@ -239,7 +231,7 @@ class SqlWork:
         """Once per id."""
         if self.submission(submission.id) is not None:
             return False
-        self._connection.execute(insert(tables.submissions).values(**_plain(submission)))
+        self._add(tables.submissions, submission)
         return True
 
     def events(self, after: int = 0, limit: int = 1000) -> Sequence[AuditEvent]:
@@ -254,7 +246,7 @@ class SqlWork:
         linked = audit_chain.link(
             last[0] if last else None, at=at, actor=actor, action=action, about=about, result=result
         )
-        self._connection.execute(insert(tables.events).values(**_plain(linked)))
+        self._add(tables.events, linked)
         audit_tree.add_leaf(self._connection, linked.number - 1, linked.digest)
         return linked
 
@@ -301,7 +293,7 @@ class SqlWork:
     def put_presence(self, presence: Presence) -> None:
         """Add or replace in one statement, beside which another may do so."""
         insert_here: Any = sqlite.insert if self._connection.dialect.name == "sqlite" else postgresql.insert
-        added = insert_here(tables.presences).values(**_plain(presence))
+        added = insert_here(tables.presences).values(**plain(presence))
         self._connection.execute(added.on_conflict_do_update(index_elements=["site_id"], set_=dict(added.excluded)))
 
     def nodes(self) -> Sequence[Node]:
@@ -349,26 +341,7 @@ class SqlWork:
 
     def add_cohort(self, cohort: Cohort) -> None:
         """Add it."""
-        self._connection.execute(insert(tables.cohorts).values(**_plain(cohort)))
-
-    def _get(self, record: type[Record], table: Table, **key: str | int) -> Record | None:
-        rows = self._all(record, table, *(table.c[name] == _plain_value(value) for name, value in key.items()))
-        return rows[0] if rows else None
-
-    def _all(
-        self, kind: type[Record], table: Table, *conditions: Any, order: Any = None, limit: int | None = None
-    ) -> Sequence[Record]:
-        query = select(table).where(*conditions).limit(limit)
-        if order is not None:
-            query = query.order_by(*(order if isinstance(order, tuple) else (order,)))
-        return [kind.model_validate(dict(row)) for row in self._connection.execute(query).mappings()]
-
-    def _put(self, table: Table, record: Frozen) -> None:
-        """Replace the row with the record's primary key, or add it."""
-        values = _plain(record)
-        same = [column == values[column.name] for column in table.primary_key]
-        if self._connection.execute(update(table).where(*same).values(**values)).rowcount == 0:
-            self._connection.execute(insert(table).values(**values))
+        self._add(tables.cohorts, cohort)
 
 
 def _event(row: dict[str, Any]) -> AuditEvent:
@@ -390,16 +363,3 @@ def _of_page(site_id: SiteId | None, curator: str | None, after: int) -> Sequenc
     if after:
         conditions.append(row.number > after)
     return conditions
-
-
-def _plain(record: Frozen) -> dict[str, Any]:
-    """Column values: identifiers and enumerations as plain text, moments as they are, documents as JSON's values."""
-    return {name: _plain_value(value) for name, value in record}
-
-
-def _plain_value(value: Any) -> Any:
-    if isinstance(value, Frozen):
-        return value.model_dump(mode="json")
-    if isinstance(value, Enum):
-        return str(value.value)
-    return str(value) if isinstance(value, str) else value

@@ -8,8 +8,8 @@ from functools import partial
 from sqlalchemy import create_engine, insert, text
 
 from coordinator.store import tables
+from coordinator.store.rows import plain
 from coordinator.store.sql import SqlStore, open_store
-from coordinator.store.work import _plain
 from coordinator.submission.service import PAGE, SubmissionService
 from shared.ids import SiteId
 from tests.benchmarks.measure import Row, medians
@@ -59,7 +59,7 @@ def _database(server: str, size: int) -> str:
 
 def _fill(store: SqlStore, size: int) -> None:
     """Studies of `SITES` sites in turn, each site's numbered from 1."""
-    like = _plain(make_submission(1))
+    like = plain(make_submission(1))
     with store.begin() as work:
         for start in range(1, size + 1, _ROWS_AT_ONCE):
             values = [

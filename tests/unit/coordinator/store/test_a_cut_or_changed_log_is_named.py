@@ -11,8 +11,9 @@ from coordinator.audit.service import MOST_NUMBERS, AuditService, every_event
 from coordinator.home.identity import Identity
 from coordinator.store import sql, tables
 from coordinator.store.audit_chain import AuditEvent, link
+from coordinator.store.rows import plain
 from coordinator.store.sql import SqlStore, open_store
-from coordinator.store.work import SqlWork, _plain
+from coordinator.store.work import SqlWork
 from shared.audit_head import AuditHead, leaf_of
 from shared.crypto.pki import make_ca
 from shared.crypto.signing import SigningKey
@@ -248,7 +249,7 @@ def test_events_from_before_the_tree_are_in_it(url: str) -> None:
         tree, previous = Tree(), None
         for _ in range(COUNT):
             previous = link(previous, at=NOW, actor="a", action="b", about="c")
-            connection.execute(insert(tables.events).values(**_plain(previous)))
+            connection.execute(insert(tables.events).values(**plain(previous)))
             tree.append(leaf_of(previous.digest))
     engine.dispose()
     store = open_store(url)

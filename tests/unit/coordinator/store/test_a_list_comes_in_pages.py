@@ -9,8 +9,8 @@ from sqlalchemy import Column, MetaData, Table, create_engine
 from coordinator.store import sql, tables
 from coordinator.store.paging import read_page
 from coordinator.store.records import Agreement, Run, Site
+from coordinator.store.rows import plain
 from coordinator.store.sql import SqlStore, open_store
-from coordinator.store.work import _plain
 from shared.agreement import State
 from shared.ids import AgreementId, SiteId
 from shared.signed import Signed
@@ -51,7 +51,7 @@ def test_submissions_of_an_older_store_get_number_and_curator(url: str) -> None:
         sql._migrate(connection, "0002")
         kept = [column for column in tables.submissions.columns if column.name not in ("number", "curator")]
         older = Table("submissions", MetaData(), *(Column(column.name, column.type) for column in kept))
-        old = {column.name: _plain(make_submission(1))[column.name] for column in kept}
+        old = {column.name: plain(make_submission(1))[column.name] for column in kept}
         for number in (1, 2, 3):
             changed = {"id": f"{number:064x}", "contents_sha256": f"{number:064x}"}
             if number == 3:
