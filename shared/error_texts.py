@@ -90,6 +90,12 @@ TEXTS = MappingProxyType(
             ExitCode.FAILED,
             "UNAVAILABLE",
         ),
+        "store-not-shared": Text(
+            "Another coordinator serves from the SQLite database of {folder}; stop it, or name a PostgreSQL "
+            "`database`, which several may share.",
+            ExitCode.FAILED,
+            "UNAVAILABLE",
+        ),
         "node-runs": Text(
             "The node that is running here does this by itself, each {seconds} seconds for all that can go on; "
             "`ricord-site status` says what waits, and why.",

@@ -60,6 +60,10 @@ class HomeBusy(SettingsError):
     """Another process is working in the home."""
 
 
+class StoreNotShared(SettingsError):
+    """A second coordinator was started on a database that serves a single process."""
+
+
 class NodeRuns(SettingsError):
     """A node that is running does by itself what a command was asked for."""
 

@@ -48,6 +48,7 @@ class RosterGrid(Grid):  # type: ignore[misc] # Flower's packages are not follow
         self._nodes = nodes
         self._sites: Mapping[int, SiteId] = {}
         self._stopped: Callable[[], bool] = lambda: False
+        self.round_kept: Callable[[], None] = lambda: None  # called when a round's checkpoint and figures are written
         self._finished_rounds = 0
         self._present: tuple[int, ...] | None = None
 

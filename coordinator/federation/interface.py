@@ -1,12 +1,14 @@
 """What the federation asks of the rest of the coordinator: who may take part. The store implements it."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Protocol
 
 from shared.agreement import Mode
 from shared.frozen import Frozen
 from shared.ids import SiteId
 
+LEADING = "federation"  # the lock of the process that executes the runs
 FEDERATED = (Mode.COHORT, Mode.STATISTICS, Mode.TRAINING)
 
 
@@ -30,4 +32,16 @@ class Members(Protocol):
 
     def members(self, modes: tuple[Mode, ...]) -> Mapping[SiteId, str]:
         """The fingerprints of the sites whose executed agreement covers at least one of `modes`."""
+        ...
+
+
+class SharedFiles(Protocol):
+    """Files that every coordinator of the federation reaches by their names."""
+
+    def keep(self, name: str, file: Path) -> None:
+        """Keep a file, whole and durable; it replaces the one of that name."""
+        ...
+
+    def fetch(self, name: str, file: Path) -> bool:
+        """Write a kept file, whole; `False`, and nothing written, when there is none of that name."""
         ...

@@ -14,6 +14,8 @@ import structlog
 
 from coordinator.federation import registry
 from coordinator.federation.grid import GridExchange, RosterGrid
+from coordinator.federation.interface import LEADING
+from coordinator.federation.kept_runs import KeptRuns
 from coordinator.federation.registry import StoredNodes
 from coordinator.federation.server_app import FOLDER, app
 from coordinator.federation.superlink import SuperLink, SuperLinkSettings
@@ -30,21 +32,28 @@ Statistics = Callable[[Plan, Exchange], bytes]  # canonical JSON of what may be 
 
 _TICK_SECONDS = 0.3
 _ACTOR = "federation"
+NOT_SHARED = KeptRuns(None)
 _log = structlog.get_logger("federation")
 
 
 def serve_federation(
-    store: Store, settings: SuperLinkSettings, *, statistics: Statistics, stop: threading.Event
+    store: Store,
+    settings: SuperLinkSettings,
+    *,
+    statistics: Statistics,
+    stop: threading.Event,
+    kept: KeptRuns = NOT_SHARED,
 ) -> None:
-    """Serve until `stop` is set. Raises `PortInUse`, or `RunFailed` when Flower's SuperLink does not start.
+    """Serve until `stop` is set, or the lock `LEADING` is lost: then another process does.
 
-    Checkpoints and figures of a run lie in `<settings.folder>/runs/<run id>/`.
+    Checkpoints and figures of a run lie in `<settings.folder>/runs/<run id>/`, and in `kept`. Raises `PortInUse`, or
+    `RunFailed` when Flower's SuperLink does not start.
     """
     with (
         SuperLink(settings, StoredNodes(store)) as superlink,
         ThreadPoolExecutor(max_workers=1, thread_name_prefix="federated-run") as pool,
     ):
-        worker = _Worker(store, superlink, settings.folder / "runs", statistics, stop)
+        worker = _Worker(store, superlink, settings.folder / "runs", statistics, stop, kept=kept)
         worker.recover_interrupted()
         current: Future[None] | None = None
         while not stop.is_set():
@@ -53,19 +62,30 @@ def serve_federation(
                 pending = worker.next_pending()
                 current = pool.submit(worker.execute, pending) if pending else None
             stop.wait(_TICK_SECONDS)
+            if not store.locks.holds(LEADING):
+                _log.error("federation lost its lock")
+                stop.set()
 
 
 class _Worker:
     """Executes runs from the store and records how they end."""
 
     def __init__(
-        self, store: Store, superlink: SuperLink, folder: Path, statistics: Statistics, stop: threading.Event
+        self,
+        store: Store,
+        superlink: SuperLink,
+        folder: Path,
+        statistics: Statistics,
+        stop: threading.Event,
+        *,
+        kept: KeptRuns = NOT_SHARED,
     ) -> None:
         self._store = store
         self._superlink = superlink
         self._folder = folder
         self._statistics = statistics
         self._stop = stop
+        self._kept = kept
 
     def recover_interrupted(self) -> None:
         """Make unfinished training of a previous process pending again; mark its other unfinished runs failed."""
@@ -105,6 +125,8 @@ class _Worker:
             return self._statistics(run.plan, GridExchange(grid)).decode()
         folder = self._folder / run.id
         folder.mkdir(parents=True, exist_ok=True)
+        self._kept.fetch(run.id, folder)
+        grid.round_kept = lambda: self._kept.keep(run.id, folder)
         context.run_config = {FOLDER: str(folder)}  # type: ignore[attr-defined] # Flower's Context, not followed
         app(grid, context)
         return (folder / METRICS_FILE).read_text(encoding="utf-8")

@@ -4,7 +4,6 @@
 interrupted run continues from its last checkpoint (the moments of a server optimiser are reset).
 """
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ from shared.federation.records import Vector
 from shared.manifest import canonical_json
 
 METRICS_FILE = "metrics.json"
-_CHECKPOINT = re.compile(r"round-([1-9][0-9]*)\.safetensors")
 
 
 def run_training(grid: RosterGrid, folder: Path) -> TrainingResult:
@@ -33,8 +31,8 @@ def run_training(grid: RosterGrid, folder: Path) -> TrainingResult:
     """
     task = task_of(grid)
     folder.mkdir(parents=True, exist_ok=True)
-    done = last_checkpoint(folder)
-    previous = TrainingResult.model_validate_json((folder / METRICS_FILE).read_bytes()) if done else None
+    previous = finished_rounds(folder)
+    done = previous.rounds[-1].round if previous and previous.rounds else 0
     grid.start_after(done)
     start = load_checkpoint(folder, done, task) if done else get_state(build_model(task))
     config = {records.PLAN: grid.signed}
@@ -44,6 +42,7 @@ def run_training(grid: RosterGrid, folder: Path) -> TrainingResult:
             save_checkpoint(folder, done + server_round, arrays[records.STATE].numpy(), task)
             result = training_result(grid.answers, folder, previous=previous)
             write_whole(folder / METRICS_FILE, canonical_json(result))
+            grid.round_kept()
 
     make_strategy(task, grid.plan.minimum_sites).start(
         grid=grid,
@@ -102,10 +101,10 @@ def pooled(contents: list[RecordDict], weight: str) -> MetricRecord:
     return MetricRecord({records.AUC: mean, records.FIGURES: len(reported)})
 
 
-def last_checkpoint(folder: Path) -> int:
-    """The last round whose model lies in `folder`; 0 when there is none."""
-    matches = [_CHECKPOINT.fullmatch(file.name) for file in folder.iterdir()]
-    return max((int(match.group(1)) for match in matches if match), default=0)
+def finished_rounds(folder: Path) -> TrainingResult | None:
+    """The figures of the rounds whose checkpoint lies in `folder`; they are written after it."""
+    file = folder / METRICS_FILE
+    return TrainingResult.model_validate_json(file.read_bytes()) if file.exists() else None
 
 
 def save_checkpoint(folder: Path, server_round: int, state: Vector, task: TrainingTask) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
@@ -21,6 +22,9 @@ from shared.durable import write_whole
 from shared.errors import HomeExists, InvalidArgument
 from shared.extras import require_extra
 from shared.ids import Sha256
+
+if TYPE_CHECKING:
+    from coordinator.store.bucket_files import BucketFiles
 
 SERVER_DAYS = 397  # many times the life of a member's certificate
 
@@ -110,13 +114,29 @@ def open_ciphertexts(home: Home, settings: Settings, locks: Locks) -> Ciphertext
     """Where sealed studies are kept. Raises `ExtraMissing`, and `StoreUnreachable` for a bucket."""
     if settings.store.bucket is None:
         return CiphertextFolder(home.blobs(settings))
-    require_extra("s3", "boto3", otherwise=", or keep sealed studies in a folder")
-    from coordinator.store.bucket import CiphertextBucket, s3_client
+    client = _s3_client(settings)
+    from coordinator.store.bucket import CiphertextBucket
 
-    client = s3_client(endpoint=settings.store.endpoint, credentials=settings.store.credentials_file)
     bucket = CiphertextBucket(client, *settings.store.bucket, locks)
     bucket.check()
     return bucket
+
+
+def open_shared_files(settings: Settings) -> "BucketFiles | None":
+    """Where coordinators on several hosts keep what runs need: the bucket, if there is one. Raises `ExtraMissing`."""
+    if settings.store.bucket is None:
+        return None
+    client, (bucket, prefix) = _s3_client(settings), settings.store.bucket
+    from coordinator.store.bucket_files import BucketFiles
+
+    return BucketFiles(client, bucket, f"{prefix}runs/")
+
+
+def _s3_client(settings: Settings) -> Any:
+    require_extra("s3", "boto3", otherwise=", or keep sealed studies in a folder")
+    from coordinator.store.s3 import s3_client
+
+    return s3_client(endpoint=settings.store.endpoint, credentials=settings.store.credentials_file)
 
 
 def renew_own_certificates(home: Home, settings: Settings, identity: Identity, store: Store) -> None:

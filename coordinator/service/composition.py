@@ -1,5 +1,6 @@
 """The coordinator's parts put together: what `init` makes, what `serve` runs."""
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -8,21 +9,24 @@ import structlog
 from coordinator.cohort.pooling import Pooling
 from coordinator.cohort.service import CohortService
 from coordinator.cohort.servicer import CohortServicer
+from coordinator.federation.interface import LEADING
 from coordinator.federation.registry import StoredNodes
 from coordinator.federation.service import FederationService
 from coordinator.federation.servicer import FederationServicer
 from coordinator.home.authority import concerns
 from coordinator.home.identity import Identity, utc_now
-from coordinator.home.init import create_federation, open_home_store, open_identity
+from coordinator.home.init import create_federation, open_home_store, open_identity, open_shared_files
 from coordinator.home.settings import Home, Settings
 from coordinator.service.server import Register
 from coordinator.service.signals import stop_signals
 from coordinator.service.supervisor import serve, stop_with_parent
 from coordinator.store.interface import Store
+from shared.errors import StoreNotShared
 from shared.proto.ricord.v1 import cohort_pb2_grpc, federation_pb2_grpc
 from shared.protocol.loader import load_protocol
 
 _log = structlog.get_logger("coordinator")
+_TRY_SECONDS = 1.0
 
 
 def init_home(home: Home, settings: Settings, text: str) -> Identity:
@@ -31,8 +35,13 @@ def init_home(home: Home, settings: Settings, text: str) -> Identity:
 
 
 def run(home: Home, *, federation: bool, ready: Callable[[str], None]) -> None:
-    """Serve until a stop signal; `ready` gets one line once both ports answer."""
-    with _open_home(home) as (settings, identity, store):
+    """Serve until a stop signal; `ready` gets one line once both ports answer.
+
+    Coordinators on several hosts may share one PostgreSQL; a second one on SQLite raises `StoreNotShared`.
+    """
+    with _open_home(home) as (settings, identity, store), store.locks.holding("serve") as first:
+        if not first and not store.is_shared:
+            raise StoreNotShared(folder=str(home.folder))
         for sentence in concerns(home, utc_now()):
             _log.warning("ca", message=sentence)
         serve(
@@ -47,21 +56,35 @@ def run(home: Home, *, federation: bool, ready: Callable[[str], None]) -> None:
 
 
 def run_federation(home: Home, *, supervised: bool) -> None:
-    """Execute federated runs until a stop signal, or until standard input ends when `supervised`."""
+    """Execute federated runs until a stop signal, or until standard input ends when `supervised`.
+
+    Of several processes one holds the lock `LEADING` and does so; the others wait for it, with their fleet port closed.
+    """
+    with _open_home(home) as (settings, identity, store), stop_signals(ends=True) as stop:
+        if supervised:
+            stop_with_parent(stop)
+        while not stop.is_set():
+            with store.locks.holding(LEADING) as leading:
+                if leading:
+                    _lead(home, settings, identity, store, stop)
+            stop.wait(_TRY_SECONDS)
+
+
+def _lead(home: Home, settings: Settings, identity: Identity, store: Store, stop: threading.Event) -> None:
+    """Serve the fleet port and execute runs. The engine, which takes seconds to load, is not loaded before."""
+    from coordinator.federation.kept_runs import KeptRuns
     from coordinator.federation.process import serve_federation
     from coordinator.federation.superlink import SuperLinkSettings
 
-    with _open_home(home) as (settings, identity, store), stop_signals(ends=True) as stop:
-        superlink = SuperLinkSettings(
-            folder=home.federation,
-            host=settings.fleet_host or settings.host,
-            port=settings.fleet_port,
-            certificate=home.server_certificate,
-            key=home.server_key,
-        )
-        if supervised:
-            stop_with_parent(stop)
-        serve_federation(store, superlink, statistics=Pooling(store, identity), stop=stop)
+    superlink = SuperLinkSettings(
+        folder=home.federation,
+        host=settings.fleet_host or settings.host,
+        port=settings.fleet_port,
+        certificate=home.server_certificate,
+        key=home.server_key,
+    )
+    kept = KeptRuns(open_shared_files(settings))
+    serve_federation(store, superlink, statistics=Pooling(store, identity), stop=stop, kept=kept)
 
 
 def services(settings: Settings, identity: Identity, store: Store) -> tuple[Register, ...]:

@@ -10,21 +10,15 @@ import base64
 import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
-from pathlib import Path
 from typing import Any
 
-import boto3
-import botocore.session
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from coordinator.store.ciphertext import ACKNOWLEDGE_EVERY, CHUNK
 from coordinator.store.locks import Locks
-from shared.errors import DiskFull, RicordError, StoreUnreachable, UploadInterrupted
+from coordinator.store.s3 import code_of, naming_failures
+from shared.errors import UploadInterrupted
 from shared.ids import Sha256
-
-_CONNECTIONS = 64  # as many as calls that may be open
-_FULL = frozenset({"QuotaExceeded", "XMinioStorageFull", "InsufficientCapacity", "507"})
 
 
 class CiphertextBucket:
@@ -41,12 +35,12 @@ class CiphertextBucket:
 
     def check(self) -> None:
         """Raise `StoreUnreachable` when the bucket is not there or not ours."""
-        with _naming_failures():
+        with naming_failures():
             self._client.list_multipart_uploads(Bucket=self._bucket, Prefix=self._prefix, MaxUploads=1)
 
     def durable(self, name: Sha256) -> int:
         """The size of the parts, or of the object."""
-        with _naming_failures():
+        with naming_failures():
             return self._object(name).durable
 
     def arrived(self, name: Sha256) -> int:
@@ -56,24 +50,24 @@ class CiphertextBucket:
     @contextmanager
     def open_partial(self, name: Sha256) -> Iterator["PartialObject"]:
         """Hold the lock of the name."""
-        with self._holding(name) as held, _naming_failures():
+        with self._holding(name) as held, naming_failures():
             if not held:
                 raise UploadInterrupted("another upload of the same study is under way")
             yield self._object(name)
 
     def is_final(self, name: Sha256) -> bool:
         """Whether there is an object."""
-        with _naming_failures():
+        with naming_failures():
             return self._object(name).final
 
     def read(self, name: Sha256, start: int = 0) -> Iterator[bytes]:
         """In pieces of at most 1 MiB."""
-        with _naming_failures():
+        with naming_failures():
             yield from self._object(name).read(start)
 
     def delete(self, name: Sha256) -> bool:
         """Under the lock."""
-        with self._holding(name) as held, _naming_failures():
+        with self._holding(name) as held, naming_failures():
             if held:
                 self._object(name).discard()
             return held
@@ -178,27 +172,9 @@ class PartialObject:
         try:
             return int(self._client.head_object(**self._key)["ContentLength"])
         except ClientError as error:
-            if _code(error) == "404":
+            if code_of(error) == "404":
                 return None
             raise
-
-
-def s3_client(*, endpoint: str | None, credentials: Path | None) -> Any:
-    """A client with the credentials of a file in AWS's format, else of the standard chain of environment and host."""
-    session = botocore.session.get_session()
-    if credentials is not None:
-        session.set_config_variable("credentials_file", str(credentials))
-    config = Config(
-        connect_timeout=5,
-        read_timeout=60,
-        max_pool_connections=_CONNECTIONS,
-        retries={"mode": "standard", "max_attempts": 4},
-        request_checksum_calculation="when_required",  # other stores than Amazon's know `Content-MD5` only
-        response_checksum_validation="when_required",
-        s3={"addressing_style": "path" if endpoint else "auto"},
-    )
-    with _naming_failures():
-        return boto3.Session(botocore_session=session).client("s3", endpoint_url=endpoint, config=config)
 
 
 def _body(data: bytes) -> dict[str, Any]:
@@ -211,27 +187,3 @@ def _digest(chunks: Iterable[bytes]) -> str:
     for chunk in chunks:
         digest.update(chunk)
     return digest.hexdigest()
-
-
-def _code(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code"))
-
-
-@contextmanager
-def _naming_failures() -> Iterator[None]:
-    """What fails now and works later gets its name; keys, which are digests, and credentials stay out of every text."""
-    try:
-        yield
-    except BotoCoreError as error:
-        raise _unreachable(type(error).__name__) from None
-    except ClientError as error:
-        code = _code(error)
-        if code in _FULL:
-            raise DiskFull(code, folder="the coordinator's bucket of sealed studies") from None
-        if code == "NoSuchUpload":  # completed or deleted beside us
-            raise UploadInterrupted(code) from None
-        raise _unreachable(code) from None
-
-
-def _unreachable(private: str) -> RicordError:
-    return StoreUnreachable(private, kind="bucket of sealed studies", setting="store.sealed")

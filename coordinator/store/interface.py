@@ -216,6 +216,10 @@ class Store(Protocol):
         """A transaction that only reads."""
 
     @property
+    def is_shared(self) -> bool:
+        """Whether coordinators on several hosts may serve from it."""
+
+    @property
     def locks(self) -> Locks:
         """Locks shared by all who use the database."""
 

@@ -1,18 +1,22 @@
 """Locks that processes of one coordinator share: of several that ask for a name, one holds it.
 
-A lock ends with its block, and with its process however that ends. On SQLite there is one process; on PostgreSQL the
-database keeps the locks of one session per process.
+A lock ends with its block, and with its process however that ends. Beside SQLite the kernel of the host keeps locks;
+PostgreSQL keeps those of one session per process.
 """
 
 import contextlib
+import fcntl
 import hashlib
+import os
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Protocol
 
 from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from coordinator.store.failures import naming_failures
 
@@ -26,26 +30,38 @@ class Locks(Protocol):
     def holding(self, name: str) -> AbstractContextManager[bool]:
         """Hold the lock `name` while the block runs, without waiting: yields whether it is held."""
 
+    def holds(self, name: str) -> bool:
+        """Whether a lock that this process holds is still its own."""
 
-class ProcessLocks:
-    """`Locks` of a coordinator that is one process."""
+    def close(self) -> None:
+        """Give every lock back."""
 
-    def __init__(self) -> None:
-        self._held = set[str]()
-        self._mutex = threading.Lock()
+
+class FileLocks:
+    """`Locks` of the processes of one host: a byte of one file for each name, which the kernel frees."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
 
     @contextmanager
     def holding(self, name: str) -> Iterator[bool]:
-        """In memory."""
-        with self._mutex:
-            free = name not in self._held
-            self._held.add(name)
-        try:
-            yield free
-        finally:
-            if free:
-                with self._mutex:
-                    self._held.remove(name)
+        """A lock of an open file description (fcntl(2), F_OFD_SETLK), so threads exclude each other, too."""
+        with self._file.open("ab") as file:
+            byte = struct.pack("hhqqi0q", fcntl.F_WRLCK, os.SEEK_SET, _number(name) >> 2, 1, 0)
+            try:
+                fcntl.fcntl(file, fcntl.F_OFD_SETLK, byte)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
+
+    def holds(self, name: str) -> bool:
+        """No lock is lost before its holder ends."""
+        del name
+        return True
+
+    def close(self) -> None:
+        """Each block does."""
 
 
 class AdvisoryLocks:
@@ -55,7 +71,7 @@ class AdvisoryLocks:
         self._engine = engine
         self._mutex = threading.Lock()
         self._session: Connection | None = None
-        self._held = set[str]()  # a session is given its own lock again, so this process asks here first
+        self._held = dict[str, Connection]()  # asked first: a session is given a lock that it has
 
     @contextmanager
     def holding(self, name: str) -> Iterator[bool]:
@@ -68,28 +84,50 @@ class AdvisoryLocks:
             if held:
                 self._release(name)
 
+    def holds(self, name: str) -> bool:
+        """Asks the session: one that ended, as when the database was restarted, has lost its locks."""
+        with self._mutex, contextlib.suppress(SQLAlchemyError):
+            session = self._open_session()
+            return self._held.get(name) is session
+        return False
+
+    def close(self) -> None:
+        """End the session."""
+        with self._mutex:
+            if self._session is not None:
+                self._session.close()
+            self._session = None
+
     def _acquire(self, name: str) -> bool:
         with self._mutex:
-            if name in self._held or not self._ask("SELECT pg_try_advisory_lock(:key)", name):
+            session = self._open_session()
+            if name in self._held or not _call(session, "pg_try_advisory_lock", name):
                 return False
-            self._held.add(name)
+            self._held[name] = session
             return True
 
     def _release(self, name: str) -> None:
-        with self._mutex:
-            self._held.remove(name)
-            with contextlib.suppress(DBAPIError):  # the session ended, and its locks with it
-                self._ask("SELECT pg_advisory_unlock(:key)", name)
+        with self._mutex, contextlib.suppress(SQLAlchemyError):  # the session ended, and its locks with it
+            _call(self._held.pop(name), "pg_advisory_unlock", name)
 
-    def _ask(self, query: str, name: str) -> bool:
-        """Ask the session; one that ended, as when the database was restarted, is replaced."""
-        key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
+    def _open_session(self) -> Connection:
+        """The session, which answers; another where it ended."""
         if self._session is not None:
             with contextlib.suppress(DBAPIError):
-                return bool(self._session.execute(text(query), {"key": key}).scalar())
+                self._session.execute(text("SELECT 1"))
+                return self._session
             self._session.invalidate()
             self._session.close()
         self._session = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-        for setting, seconds in _KEEPALIVE.items():
-            self._session.exec_driver_sql(f"SET {setting} = {seconds}")
-        return bool(self._session.execute(text(query), {"key": key}).scalar())
+        for setting, value in _KEEPALIVE.items():
+            self._session.exec_driver_sql(f"SET {setting} = {value}")
+        return self._session
+
+
+def _call(session: Connection, function: str, name: str) -> bool:
+    return bool(session.execute(text(f"SELECT {function}(:key)"), {"key": _number(name) - (1 << 63)}).scalar())
+
+
+def _number(name: str) -> int:
+    """64 bits of the digest of a name."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8])

@@ -14,7 +14,7 @@ from sqlalchemy.exc import ArgumentError, ProgrammingError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from coordinator.store.failures import naming_failures
-from coordinator.store.locks import AdvisoryLocks, Locks, ProcessLocks
+from coordinator.store.locks import AdvisoryLocks, FileLocks, Locks
 from coordinator.store.work import SqlWork
 from shared.errors import InvalidArgument, SourceMissing, StoreOutdated
 
@@ -29,8 +29,8 @@ class SqlStore:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        kind = engine.dialect.name
-        self.locks: Locks = AdvisoryLocks(engine) if kind == "postgresql" else ProcessLocks()
+        self.is_shared = engine.dialect.name == "postgresql"
+        self.locks: Locks = AdvisoryLocks(engine) if self.is_shared else FileLocks(Path(f"{engine.url.database}.locks"))
 
     @contextmanager
     def begin(self, *, passing: bool = False, synced: bool = True) -> Iterator[SqlWork]:
@@ -61,6 +61,7 @@ class SqlStore:
 
     def close(self) -> None:
         """Close every connection."""
+        self.locks.close()
         self._engine.dispose()
 
 

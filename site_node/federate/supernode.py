@@ -294,6 +294,7 @@ def _child() -> None:
     flower[PULL] = partial(pace.pull, flower[PULL])
     flower["pull_objects"] = partial(pull_objects, initial_backoff=_BACKOFF_SECONDS)
     flower_supernode()
+    os._exit(1)  # it returns when it gives its connection up, as when a TLS handshake is cut; a thread of it would stay
 
 
 if __name__ == "__main__":

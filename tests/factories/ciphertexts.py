@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from coordinator.store.bucket import CiphertextBucket, s3_client
+from coordinator.store.bucket import CiphertextBucket
 from coordinator.store.ciphertext import CiphertextStore
 from coordinator.store.folder import CiphertextFolder
-from coordinator.store.locks import ProcessLocks
+from coordinator.store.locks import FileLocks
+from coordinator.store.s3 import s3_client
 from shared.ids import Sha256
 from tests.factories.federation import free_ports
 
@@ -65,7 +66,7 @@ def open_ciphertexts(kind: str, folder: Path, client: Any) -> CiphertextStore:
     """A new place of a kind, `folder` or `bucket`; there with parts of `CHUNK` bytes below the folder's name."""
     if kind == "folder":
         return CiphertextFolder(folder / "ciphertexts")
-    return CiphertextBucket(client, BUCKET, f"{folder.name}/", ProcessLocks(), part_size=CHUNK)
+    return CiphertextBucket(client, BUCKET, f"{folder.name}/", FileLocks(folder.with_suffix(".locks")), part_size=CHUNK)
 
 
 def chunks(data: bytes, start: int = 0) -> list[bytes]:

@@ -178,6 +178,17 @@ def test_a_port_in_use_is_named(tmp_path: Path) -> None:
     assert "main_port" in error
 
 
+def test_a_second_coordinator_on_sqlite_is_refused(tmp_path: Path) -> None:
+    """Before it opens a port; a killed one leaves no lock."""
+    home = make_home(tmp_path)
+    with serve(home) as process:
+        assert "PostgreSQL" in run(home, "serve", "--no-federation", code=1).stderr
+        process.kill()
+        process.wait(10)
+    with serve(home):
+        pass
+
+
 def test_without_a_coordinator_a_command_says_so(tmp_path: Path) -> None:
     """Exit code 5, and with `--json` the error as JSON on standard error."""
     home = make_home(tmp_path)

@@ -8,6 +8,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -183,6 +184,30 @@ def test_an_unregistered_node_is_not_admitted(
     )
     with contextlib.suppress(RunFailed), SuperNode(stranger) as node:
         assert comes_true(lambda: not node.alive)
+
+
+def test_a_line_that_ends_in_its_handshake_ends_the_supernode(settings: SuperLinkSettings, tmp_path: Path) -> None:
+    """As behind a balancer while no SuperLink answers: the child ends instead of staying without a connection."""
+    make_flower(tmp_path / "node.pem")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def hang_up() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    listener.accept()[0].close()
+
+        closing = threading.Thread(target=hang_up, daemon=True)
+        closing.start()
+        lost = SuperNodeSettings(
+            folder=tmp_path / "federation",
+            fleet_address=f"127.0.0.1:{listener.getsockname()[1]}",
+            root=settings.certificate,
+            node_key=tmp_path / "node.pem",
+        )
+        with contextlib.suppress(RunFailed), SuperNode(lost) as node:
+            assert comes_true(lambda: not node.alive)
+        listener.shutdown(socket.SHUT_RDWR)
+    closing.join()
 
 
 def test_a_port_in_use_is_reported(superlink: SuperLink, settings: SuperLinkSettings, registry: Registry) -> None:

@@ -21,9 +21,9 @@ from coordinator.federation.process import _Worker
 from coordinator.federation.registry import StoredNodes
 from coordinator.federation.service import FederationService
 from coordinator.home.identity import Identity
-from coordinator.store.records import Agreement, Certificate, Run, Site
+from coordinator.store.records import Run
 from coordinator.store.sql import SqlStore, open_store
-from shared.agreement import AgreementTerms, CuratorKeys, Mode, Scope, State
+from shared.agreement import Mode, State
 from shared.crypto.pki import Role, make_ca
 from shared.crypto.signing import SigningKey
 from shared.errors import (
@@ -34,13 +34,13 @@ from shared.errors import (
     ProtocolMismatch,
     RunFailed,
 )
-from shared.ids import AgreementId, Sha256, SiteId
+from shared.ids import SiteId
 from shared.manifest import canonical_json
 from shared.protocol.loader import load_protocol
-from shared.signed import Signed
 from shared.token import Addresses
 from site_node.federate.site import FederateSettings
 from tests.factories.local_grid import LocalGrid
+from tests.factories.registered import add_site
 from tests.factories.site_homes import make_site, set_policy
 
 KEY = SigningKey.generate()
@@ -83,7 +83,7 @@ def sites(tmp_path: Path, store: SqlStore, service: FederationService) -> dict[i
             update={"protocol_digest": DIGEST}
         )
         set_policy(site, minimum_cases=1)
-        add_site(store, site.site_id, SigningKey.from_pem(site.signing_key.read_bytes()))
+        add_site(store, KEY, site.site_id, SigningKey.from_pem(site.signing_key.read_bytes()))
         service.register_node(site.site_id, new_key(), protocol_digest=DIGEST)
         by_node[10 + n] = site
     return by_node
@@ -92,51 +92,6 @@ def sites(tmp_path: Path, store: SqlStore, service: FederationService) -> dict[i
 def new_key(curve: ec.EllipticCurve | None = None) -> bytes:
     key = ec.generate_private_key(curve or ec.SECP384R1()).public_key()
     return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-
-
-def add_site(
-    store: SqlStore,
-    site_id: SiteId,
-    key: SigningKey,
-    *,
-    state: State = State.EXECUTED,
-    modes: tuple[Mode, ...] = (Mode.COHORT, Mode.TRAINING),
-) -> None:
-    """A site with an agreement in `state`."""
-    now, name = datetime.now(UTC), f"Hospital {site_id}"
-    terms = AgreementTerms(
-        id=AgreementId("A-" + str(site_id).zfill(12)),
-        version=1,
-        federation="test-federation",
-        site_name=name,
-        text_sha256=Sha256("0" * 64),
-        scope=Scope(description="chest radiographs", modalities=("DX",)),
-        modes=modes,
-        curator=CuratorKeys(
-            name="curator",
-            recipient="age1",
-            fingerprint=key.fingerprint,
-            verify_key=str(key.public),
-            statement=Signed(document="", signature=""),
-        ),
-        coordinator_fingerprint=KEY.fingerprint,
-        licence="CC-BY",
-        protocol="ricord",
-        protocol_digest=DIGEST,
-    )
-    agreement = Agreement(
-        id=terms.id, site_name=name, state=state, version=1, terms=canonical_json(terms).decode(), changed_at=now
-    )
-    site = Site(
-        name=name, agreement=terms.id, site_id=site_id, verify_key=str(key.public), recorded_at=now, enrolled_at=now
-    )
-    with store.begin() as work:
-        work.put_agreement(agreement)
-        work.put_site(site)
-        work.revoke(Role.SITE, site_id, now)
-        serial = f"{site_id}{len(work.certificates(Role.SITE, site_id))}"
-        ends = now + timedelta(days=30)
-        work.add_certificate(Certificate(serial=serial, role=Role.SITE, name=site_id, ends_at=ends))
 
 
 class LocalSuperLink:
@@ -254,13 +209,13 @@ def test_only_sites_under_an_executed_agreement_with_the_mode_take_part(
     """Suspension and modes are read at every call, for the node and for the roster."""
     nodes, site, key = StoredNodes(store), sites[10].site_id, SigningKey.generate()
     assert set(nodes.nodes((Mode.TRAINING,))) == {member.site_id for member in sites.values()}
-    add_site(store, site, key, modes=(Mode.COHORT,))
+    add_site(store, KEY, site, key, modes=(Mode.COHORT,))
     assert site not in nodes.nodes((Mode.TRAINING,))
     assert site in nodes.nodes(FEDERATED)
     request = json.loads(TRAINING) | {"sites": [site]}
     with pytest.raises(AgreementModeNotAllowed):
         service.start_run(canonical_json(request), actor="coordinator/operator")
-    add_site(store, site, key, state=State.SUSPENDED)
+    add_site(store, KEY, site, key, state=State.SUSPENDED)
     assert site not in nodes.nodes(FEDERATED)
 
 
@@ -276,7 +231,7 @@ def test_a_revoked_or_expired_site_takes_no_part(
     MemberService(store, identity).revoke(Role.SITE, site, actor="coordinator/operator")
     assert site not in nodes.nodes(FEDERATED)
     assert site not in nodes.members(FEDERATED)
-    add_site(store, site, SigningKey.generate())
+    add_site(store, KEY, site, SigningKey.generate())
     assert site not in nodes.nodes(FEDERATED)
     assert site in nodes.members(FEDERATED)
 
@@ -286,8 +241,8 @@ def test_a_node_is_registered_only_under_its_own_agreement_protocol_and_key(
 ) -> None:
     """No agreement, another protocol, another curve, no key, another site's key: refused."""
     site = sites[10].site_id
-    add_site(store, SiteId("555555"), SigningKey.generate(), state=State.SUSPENDED)
-    add_site(store, SiteId("666666"), SigningKey.generate(), modes=(Mode.SUBMIT,))
+    add_site(store, KEY, SiteId("555555"), SigningKey.generate(), state=State.SUSPENDED)
+    add_site(store, KEY, SiteId("666666"), SigningKey.generate(), modes=(Mode.SUBMIT,))
     registered = StoredNodes(store).nodes(FEDERATED)[sites[11].site_id].public_key
     refused: list[tuple[type[Exception], SiteId, bytes, str]] = [
         (ProtocolMismatch, site, new_key(), "0" * 64),

@@ -7,11 +7,12 @@ from flwr.app import Context, RecordDict
 from safetensors.torch import load_file
 
 from coordinator.federation.grid import RosterGrid
+from coordinator.federation.kept_runs import KeptRuns
 from coordinator.federation.results import TrainingResult
 from coordinator.federation.server_app import FOLDER, app
 from coordinator.federation.training import make_strategy, pooled, run_training
 from shared.crypto.signing import SigningKey
-from shared.errors import PlanInvalid, RunFailed, TooFewSites
+from shared.errors import PlanInvalid, RunFailed, StoreUnreachable, TooFewSites
 from shared.federation.plan import Plan, PlanRequest, StrategyName, TrainingTask, complete_plan, sign_plan
 from site_node.federate.site import FederateSettings
 from tests.factories.local_grid import LocalGrid
@@ -78,6 +79,56 @@ def test_a_run_goes_on_from_its_last_checkpoint(sites: Sites, tmp_path: Path) ->
     result = run_training(roster_grid(sites, plan, again), tmp_path)
     assert [finished.round for finished in result.rounds] == [1, 2, 3]
     assert [message.content["config"]["server-round"] for message in again.seen] == [2] * 6 + [3] * 6
+
+
+class FilesInMemory:
+    """`SharedFiles` that fail once `limit` files were kept."""
+
+    def __init__(self, limit: int = 99) -> None:
+        self.files = dict[str, bytes]()
+        self._limit = limit
+
+    def keep(self, name: str, file: Path) -> None:
+        """A copy."""
+        if len(self.files) >= self._limit:
+            raise StoreUnreachable(kind="bucket", setting="store.sealed")
+        self.files[name] = file.read_bytes()
+
+    def fetch(self, name: str, file: Path) -> bool:
+        """The copy."""
+        if name in self.files:
+            file.write_bytes(self.files[name])
+        return name in self.files
+
+
+@pytest.mark.parametrize(("limit", "goes_on_after"), [(99, 1), (1, 0)])
+def test_another_process_goes_on_with_a_run(sites: Sites, tmp_path: Path, limit: int, goes_on_after: int) -> None:
+    """It has no file of the first one but those that were kept; what was kept in part only is done again."""
+    plan, kept = plan_for(sites), KeptRuns(FilesInMemory(limit))
+    local = LocalGrid(sites)
+    first, ours, theirs = roster_grid(sites, plan, local), tmp_path / "ours", tmp_path / "theirs"
+    first.round_kept = lambda: kept.keep(plan.run, ours)
+    first.stop_when(lambda: len(local.seen) >= 6)  # one round: three train, three evaluate
+    with pytest.raises(RunFailed):
+        run_training(first, ours)
+    theirs.mkdir()
+    kept.fetch(plan.run, theirs)
+    again = LocalGrid(sites)
+    result = run_training(roster_grid(sites, plan, again), theirs)
+    assert [finished.round for finished in result.rounds] == [1, 2, 3]
+    assert len(again.seen) == 6 * (3 - goes_on_after)
+
+
+def test_a_checkpoint_without_its_figures_is_no_finished_round(sites: Sites, tmp_path: Path) -> None:
+    """A kill between the two: the round is trained again, and its figures are in the result."""
+    plan, local = plan_for(sites), LocalGrid(sites)
+    first = roster_grid(sites, plan, local)
+    first.stop_when(lambda: len(local.seen) >= 6)
+    with pytest.raises(RunFailed):
+        run_training(first, tmp_path)
+    (tmp_path / "metrics.json").unlink()
+    result = run_training(roster_grid(sites, plan), tmp_path)
+    assert [finished.round for finished in result.rounds] == [1, 2, 3]
 
 
 def test_a_refusal_is_visible_and_ends_a_run_below_its_minimum(sites: Sites, tmp_path: Path) -> None:

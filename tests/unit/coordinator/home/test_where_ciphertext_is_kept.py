@@ -7,7 +7,7 @@ import pytest
 from coordinator.home.init import open_ciphertexts
 from coordinator.home.settings import Home, StoreSettings
 from coordinator.store.bucket import CiphertextBucket
-from coordinator.store.locks import ProcessLocks
+from coordinator.store.locks import FileLocks
 from shared.errors import ExtraMissing, InvalidSetting
 from tests.factories.ciphertexts import BUCKET, bucket_client, final_names, s3_server
 from tests.factories.federation import make_settings, settings_text
@@ -52,7 +52,7 @@ def test_a_bucket_is_opened_as_the_settings_say(tmp_path: Path) -> None:
         home, settings = Home(tmp_path), make_settings(store=store)
         home.settings_file.write_text(settings_text(settings))
         assert home.settings() == settings
-        opened = open_ciphertexts(home, settings, ProcessLocks())
+        opened = open_ciphertexts(home, settings, FileLocks(tmp_path / "locks"))
         assert isinstance(opened, CiphertextBucket)
         assert opened._prefix == "here/"
         assert final_names(opened) == []
@@ -62,4 +62,4 @@ def test_without_its_package_a_bucket_is_refused(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr("shared.extras.find_spec", lambda name: None)
     settings = make_settings(store=StoreSettings(sealed="s3://bucket"))
     with pytest.raises(ExtraMissing, match="s3"):
-        open_ciphertexts(Home(tmp_path), settings, ProcessLocks())
+        open_ciphertexts(Home(tmp_path), settings, FileLocks(tmp_path / "locks"))

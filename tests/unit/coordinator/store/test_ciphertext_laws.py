@@ -10,10 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from coordinator.store.bucket import CiphertextBucket, s3_client
+from coordinator.store.bucket import CiphertextBucket
+from coordinator.store.bucket_files import BucketFiles
 from coordinator.store.ciphertext import CiphertextStore
 from coordinator.store.folder import CiphertextFolder
-from coordinator.store.locks import ProcessLocks
+from coordinator.store.locks import FileLocks
+from coordinator.store.s3 import s3_client
 from shared.errors import StoreUnreachable, UploadInterrupted
 from shared.ids import Sha256
 from tests.factories.ciphertexts import (
@@ -157,10 +159,23 @@ class TestEveryPlace:
         assert finish(ciphertexts, name, b"other bytes")
 
 
-def test_an_absent_bucket_is_named(client: Any) -> None:
+def test_a_file_in_a_bucket_is_replaced_whole(client: Any, tmp_path: Path) -> None:
+    """What runs keep there; a name without a file writes nothing."""
+    files, file = BucketFiles(client, BUCKET, "runs/"), tmp_path / "file"
+    assert not files.fetch("R-1/metrics.json", file)
+    assert not file.exists()
+    for data in (b"first", b"second"):
+        file.write_bytes(data)
+        files.keep("R-1/metrics.json", file)
+    file.unlink()
+    assert files.fetch("R-1/metrics.json", file)
+    assert file.read_bytes() == b"second"
+
+
+def test_an_absent_bucket_is_named(client: Any, tmp_path: Path) -> None:
     """When the coordinator starts, not at the first study."""
     with pytest.raises(StoreUnreachable, match=r"store\.sealed"):
-        CiphertextBucket(client, "absent-bucket", "", ProcessLocks()).check()
+        CiphertextBucket(client, "absent-bucket", "", FileLocks(tmp_path / "locks")).check()
 
 
 def test_a_bucket_that_does_not_answer_is_named(tmp_path: Path) -> None:
@@ -168,7 +183,7 @@ def test_a_bucket_that_does_not_answer_is_named(tmp_path: Path) -> None:
     (tmp_path / "credentials").write_text("[default]\naws_access_key_id = a\naws_secret_access_key = b\n")
     [port] = free_ports(1)
     away = s3_client(endpoint=f"http://127.0.0.1:{port}", credentials=tmp_path / "credentials")
-    place, name = CiphertextBucket(away, BUCKET, "", ProcessLocks()), digest_of(b"away")
+    place, name = CiphertextBucket(away, BUCKET, "", FileLocks(tmp_path / "locks")), digest_of(b"away")
     for ask in (place.check, lambda: place.durable(name), lambda: list(place.read(name)), lambda: place.delete(name)):
         with pytest.raises(StoreUnreachable):
             ask()
