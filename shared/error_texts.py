@@ -165,6 +165,12 @@ TEXTS = MappingProxyType(
             ExitCode.USAGE,
             "FAILED_PRECONDITION",
         ),
+        "submission-transition-invalid": Text(
+            "The submission is {state} and cannot become {wanted}; open it first with `curate open`, or look at its "
+            "state with `submission show`. " + _DONE_NOTHING,
+            ExitCode.USAGE,
+            "FAILED_PRECONDITION",
+        ),
         "ambiguous-reference": Text(
             "{count} {kind} begin with what was given; give more of it.", ExitCode.USAGE, "INVALID_ARGUMENT"
         ),

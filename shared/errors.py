@@ -144,6 +144,10 @@ class SubmissionSuperseded(InputError):
     """A later submission of the same study is open."""
 
 
+class SubmissionTransitionInvalid(InputError):
+    """A submission cannot come from its state into the one wanted."""
+
+
 class AmbiguousReference(InputError):
     """A name that was not given whole fits several things."""
 

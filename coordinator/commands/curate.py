@@ -1,6 +1,7 @@
 """`curate`: the curator's program, which runs on another host than the coordinator and opens what it stores."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -9,6 +10,7 @@ import typer
 
 from coordinator.commands.home_folder import folder_of
 from coordinator.commands.output import AsJson, every_page, show_all, show_fields
+from coordinator.curation.deciding import Decider, checked_reasons
 from coordinator.curation.fetching import Fetcher, fetching
 from coordinator.curation.keys import lock_curator_keys
 from coordinator.curation.membership import CuratorHome, enrol_again, join, member_of, rotate
@@ -18,6 +20,7 @@ from shared.agreement import short_digest
 from shared.counts import counted
 from shared.crypto.keys import required
 from shared.errors import ExitCode, InvalidArgument, RicordError, TransportError
+from shared.ids import Sha256
 from shared.member import member_channel
 from shared.progress import Advance, progress
 from shared.proto.ricord.v1 import submission_pb2 as pb
@@ -127,6 +130,36 @@ def open_studies(
         raise typer.Exit(ExitCode.PARTIAL)
 
 
+@curate.command()
+def accept(
+    context: typer.Context,
+    submission_ids: Annotated[list[str], typer.Argument(help="Ids of opened submissions, or beginnings.")],
+    reason: Annotated[list[str] | None, typer.Option(help="A remark for the site; may be given again.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Accept opened studies: signed here, kept by the coordinator, and shown to the site that sent them."""
+    home = CuratorHome(folder_of(context))
+    opened, reasons = list_opened(home.opened), checked_reasons(reason or ())
+    with _deciding(home) as decider:
+        accepted = [decider.accept(opened, each, reasons) for each in submission_ids]
+    _show_decided("accepted", accepted, as_json=as_json)
+
+
+@curate.command()
+def reject(
+    context: typer.Context,
+    submission_ids: Annotated[list[str], typer.Argument(help="Ids of submissions, or beginnings.")],
+    reason: Annotated[list[str], typer.Option(help="Why, in words that the site reads; may be given again.")],
+    as_json: AsJson = False,
+) -> None:
+    """Reject studies, opened or not. The reasons travel to the site; at most five of 100 characters."""
+    home = CuratorHome(folder_of(context))
+    reasons = checked_reasons(reason)
+    with _deciding(home) as decider:
+        rejected = [decider.reject(each, reasons) for each in submission_ids]
+    _show_decided("rejected", rejected, as_json=as_json)
+
+
 @curate.command("list")
 def list_studies(context: typer.Context, as_json: AsJson = False) -> None:
     """Every study that is open here, and the submissions that a later one of the same study superseded."""
@@ -151,6 +184,21 @@ def list_agreements(context: typer.Context, as_json: AsJson = False) -> None:
         answer = every_page(AgreementServiceStub(channel).ListSealedAgreements, ListSealedAgreementsRequest())
     columns = ("site_id", "state", "version", "modalities", "scope", "licence", "expires_at")
     show_all("Agreements", answer.agreements, columns, as_json=as_json)
+
+
+@contextmanager
+def _deciding(home: CuratorHome) -> Iterator[Decider]:
+    keys = home.load_keys()
+    with member_channel(member_of(home, keys)) as channel:
+        yield Decider(channel, keys)
+
+
+def _show_decided(verb: str, submissions: Sequence[Sha256], *, as_json: bool) -> None:
+    if as_json:
+        print_json({verb: submissions})
+    else:
+        for submission in submissions:
+            print_line(f"{verb} {submission}")
 
 
 def _keep_opening(home: CuratorHome, every: float, *, as_json: bool) -> None:
@@ -181,6 +229,7 @@ def _open(
         requested = _not_open(listed, open_already) if submission_ids is None else submission_ids
         with progress("Opening", lambda: len(requested), unit="studies") as advance:
             results = [_try(fetcher, submission_id, advance) for submission_id in requested]
+        _note_open(fetcher, listed, open_already)
     opened = [result for result in results if isinstance(result, OpenedStudy)]
     failures = [result for result in results if isinstance(result, dict)]
     if as_json:
@@ -197,6 +246,13 @@ def _open(
     failed = {failure["submission"] for failure in failures}
     settled = takewhile(lambda submission: submission.id not in failed, listed)
     return Pass(whole=not failures, last=max((submission.number for submission in settled), default=after))
+
+
+def _note_open(fetcher: Fetcher, listed: Sequence[pb.Submission], open_already: Sequence[OpenedStudy]) -> None:
+    """Say of what an earlier pass opened that it is open, where that pass ended before it could."""
+    states = {submission.id: submission.state for submission in listed}
+    for study in open_already:
+        fetcher.decider.note_open(study, states.get(study.submission, pb.SUBMISSION_STATE_UNSPECIFIED))
 
 
 def _not_open(listed: Sequence[pb.Submission], open_already: Sequence[OpenedStudy]) -> list[str]:

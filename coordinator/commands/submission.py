@@ -32,7 +32,7 @@ def list_submissions(
     if as_json:
         print_json(plain(answer))
         return
-    columns = ("id", "number", "site_id", "sequence", "modalities", "instance_count", "ciphertext_size", "received_at")
+    columns = ("id", "number", "site_id", "sequence", "modalities", "instance_count", "received_at", "state")
     show_all("Submissions", answer.submissions, columns, as_json=False)
     for row in answer.submissions:
         if row.problem:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import grpc
 
+from coordinator.curation.deciding import Decider
 from coordinator.curation.keys import CuratorKeys
 from coordinator.curation.membership import CuratorHome, CuratorMembership, member_of
 from coordinator.curation.opening import LARGEST_STUDY, OpenedStudy, open_sealed
@@ -40,12 +41,12 @@ _KEPT = timedelta(days=7)  # a part of a ciphertext that is not continued
 
 
 class Fetched(NamedTuple):
-    """What came with a ciphertext: its manifest, the key that signed it, what opens it, the number of its arrival."""
+    """What came with a ciphertext: its manifest, the key that signed it, what opens it, the coordinator's row."""
 
     manifest: SignedManifest
     site_key: VerifyKey
     identity: AgeIdentity
-    number: int
+    row: pb.Submission
 
 
 class Fetcher:
@@ -64,6 +65,7 @@ class Fetcher:
         self._membership = membership
         self._keys = keys
         self._protocol = protocol
+        self.decider = Decider(channel, keys)
 
     def submissions(self, after: int = 0) -> tuple[pb.Submission, ...]:
         """What the coordinator holds for this curator, after a number, in the order of arrival."""
@@ -76,7 +78,7 @@ class Fetcher:
             request.after = page.next
 
     def open(self, submission_id: str) -> OpenedStudy:
-        """Fetch and open one study into `opened/<SITEID>/<study UID>/`.
+        """Fetch and open one study into `opened/<SITEID>/<study UID>/`, and say so to the coordinator.
 
         A fetch that was cut goes on where it ended, also in another process. Raises what `open_sealed` and
         `look_again` raise, `SignatureInvalid` when the site's key is not the one known here or did not sign an
@@ -96,7 +98,7 @@ class Fetcher:
                 site_key=fetched.site_key,
                 protocol_digest=self._protocol.digest,
                 out=self._home.opened,
-                number=fetched.number,
+                number=fetched.row.number,
                 look=partial(look_again, profile=self._protocol.profile),
             )
         except (TransportError, StorageError):
@@ -105,6 +107,7 @@ class Fetcher:
             sealed.unlink(missing_ok=True)
             raise
         sealed.unlink()
+        self.decider.note_open(opened, fetched.row.state)
         return opened
 
     def _fetch(self, submission_id: str, target: Path) -> Fetched:
@@ -136,7 +139,7 @@ class Fetcher:
                 write_at_most(manifest.ciphertext_size, target, (part.chunk for part in parts))
         finally:
             call.cancel()
-        return Fetched(signed, site_key, identity, first.header.submission.number)
+        return Fetched(signed, site_key, identity, first.header.submission)
 
     def _parties(self, header: pb.FetchHeader, signed: SignedManifest) -> tuple[VerifyKey, AgeIdentity]:
         """The site's key, which must have signed an agreement that is countersigned, and the identity it names."""

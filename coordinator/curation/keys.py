@@ -47,6 +47,11 @@ class CuratorKeys:
                 return pair.identity
         return None
 
+    def signing_for(self, recipient: str) -> SigningKey:
+        """The signing key of the pair that an agreement names by its recipient; the present one for any other."""
+        pairs = (Pair(self.identity, self.signing), *self.former)
+        return next((pair.signing for pair in pairs if pair.identity.recipient == recipient), self.signing)
+
 
 def make_curator_keys(folder: Path, passphrase: Passphrase | None = None) -> CuratorKeys:
     """Make all three in `folder`; raises `KeyFileExists`, before anything is written, when one exists.

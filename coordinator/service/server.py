@@ -26,6 +26,7 @@ from coordinator.service.admission import Admission
 from coordinator.service.health_servicer import DatedHealth
 from coordinator.service.slots import CALLS_EACH, by_address, by_certificate
 from coordinator.store.interface import Store
+from coordinator.submission.decisions import DecisionService
 from coordinator.submission.service import Limits, SubmissionService
 from coordinator.submission.servicer import SubmissionServicer
 from coordinator.trust.interceptor import AccessInterceptor, access_check, no_check
@@ -116,13 +117,14 @@ def _register_main(
 ) -> None:
     limits = Limits(study=settings.largest_study_bytes, unfinished=settings.unfinished_bytes_per_site)
     submissions = SubmissionService(store, open_ciphertexts(home, settings, store.locks), identity, clock, limits)
+    decisions = DecisionService(store, identity, clock)
     agreements = AgreementService(store, identity, clock)
     members = MemberService(store, identity, clock)
     agreement_pb2_grpc.add_AgreementServiceServicer_to_server(AgreementServicer(agreements), main)
     membership_pb2_grpc.add_MembershipServiceServicer_to_server(MembershipServicer(enrolment, identity), main)
     presence_pb2_grpc.add_PresenceServiceServicer_to_server(PresenceServicer(PresenceService(store, clock)), main)
     site_pb2_grpc.add_SiteServiceServicer_to_server(SiteServicer(members, IssuedTokens(store, clock)), main)
-    submission_pb2_grpc.add_SubmissionServiceServicer_to_server(SubmissionServicer(submissions), main)
+    submission_pb2_grpc.add_SubmissionServiceServicer_to_server(SubmissionServicer(submissions, decisions), main)
 
 
 def _server(admission: Admission, access: AccessInterceptor, options: tuple[tuple[str, int], ...]) -> grpc.Server:

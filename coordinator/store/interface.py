@@ -85,9 +85,12 @@ class Reading(Protocol):
         """Received studies in the order of their arrival, of one site or all: `limit` at most, after a number."""
 
     def listed_submissions(
-        self, *, site_id: SiteId | None, curator: str | None, after: int, limit: int
+        self, *, site_id: SiteId | None, curator: str | None, after: int, limit: int, by_change: bool = False
     ) -> Sequence[ListedSubmission]:
-        """As `submissions`, unchecked, of one curator's when it is named."""
+        """As `submissions`, unchecked, of one curator's when it is named.
+
+        With `by_change` in the order of their last change, and after the number of such a change.
+        """
 
     def sequence_faults(self, site_id: SiteId | None, *, after: tuple[str, int], limit: int) -> Sequence[SequenceFault]:
         """The faults of a site or of all, in the order of site and number: `limit` at most, after a site's number."""
@@ -173,6 +176,9 @@ class Work(Reading, Protocol):
 
     def add_submission(self, submission: Submission) -> bool:
         """Add a received study; `False`, and nothing changed, when its id is already there."""
+
+    def put_submission(self, submission: Submission) -> None:
+        """Replace the received study of that id."""
 
     def append_event(self, *, at: datetime, actor: str, action: str, about: str, result: str = "done") -> AuditEvent:
         """Add the next link of the audit chain, and what it makes whole of the Merkle tree over it."""

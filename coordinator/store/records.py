@@ -10,6 +10,7 @@ from shared.federation.plan import Plan
 from shared.frozen import LARGEST_NUMBER, Frozen
 from shared.ids import AgreementId, RunId, Sha256, SiteId, Uid
 from shared.signed import Signed
+from shared.submission_state import SubmissionState
 from shared.survey import SurveyAnswer
 from shared.token import TokenKind
 
@@ -111,7 +112,8 @@ class Rotation(Frozen):
 class Submission(Frozen):
     """A sealed study that was received whole. `id` is the digest of its idempotency key.
 
-    `number` is that of the audit event of its arrival; `curator` is whom it is sealed to.
+    `number` is that of the audit event of its arrival, `changed` that of the last event that changed its state;
+    `curator` is whom it is sealed to, and whose `decision` set the state.
     """
 
     id: Sha256
@@ -128,6 +130,9 @@ class Submission(Frozen):
     manifest: Signed
     receipt: Signed
     received_at: Moment
+    state: SubmissionState = SubmissionState.RECEIVED
+    decision: Signed | None = None
+    changed: int
 
 
 class ListedSubmission(NamedTuple):
@@ -144,7 +149,10 @@ class ListedSubmission(NamedTuple):
     ciphertext_sha256: str
     ciphertext_size: int
     received_at: datetime
+    state: str
+    changed: int
     manifest: str  # JSON of `Signed`
+    decision: str | None  # JSON of `Signed`
 
 
 class SequenceFault(NamedTuple):

@@ -149,10 +149,15 @@ submissions = Table(
     Column("manifest", JSON, nullable=False),
     Column("receipt", JSON, nullable=False),
     Column("received_at", Utc, nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("decision", JSON(none_as_null=True)),
+    Column("changed", BigInteger, nullable=False),
     UniqueConstraint("site_id", "contents_sha256", "agreement_version", name="uq_submissions_idempotency"),
     Index("ix_submissions_sequence", "site_id", "sequence"),
     Index("ix_submissions_site_number", "site_id", "number"),
     Index("ix_submissions_curator_number", "curator", "number"),
+    Index("ix_submissions_site_changed", "site_id", "changed"),
+    Index("ix_submissions_curator_changed", "curator", "changed"),
     Index("ix_submissions_agreement_study", "agreement", "study"),
 )
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 from sqlalchemy import (
+    Column,
     ColumnElement,
     Text,
     and_,
@@ -190,13 +191,15 @@ class SqlWork(Rows):
         return self._all(Submission, tables.submissions, *conditions, order=tables.submissions.c.number, limit=limit)
 
     def listed_submissions(
-        self, *, site_id: SiteId | None, curator: str | None, after: int, limit: int
+        self, *, site_id: SiteId | None, curator: str | None, after: int, limit: int, by_change: bool = False
     ) -> Sequence[ListedSubmission]:
-        """By number; JSON as its text."""
+        """JSON as its text."""
         row = tables.submissions.c
-        columns = [row[name] for name in ListedSubmission._fields[:-1]]
-        query = select(*columns, cast(row.manifest, Text)).where(*_of_page(site_id, curator, after))
-        page = self._connection.execute(query.order_by(row.number).limit(limit))
+        order = row.changed if by_change else row.number
+        columns = [row[name] for name in ListedSubmission._fields[:-2]]
+        documents = cast(row.manifest, Text), cast(row.decision, Text)
+        query = select(*columns, *documents).where(*_of_page(site_id, curator, after, order))
+        page = self._connection.execute(query.order_by(order).limit(limit))
         return [ListedSubmission._make(entry) for entry in page]
 
     def sequence_faults(self, site_id: SiteId | None, *, after: tuple[str, int], limit: int) -> Sequence[SequenceFault]:
@@ -233,6 +236,10 @@ class SqlWork(Rows):
             return False
         self._add(tables.submissions, submission)
         return True
+
+    def put_submission(self, submission: Submission) -> None:
+        """By id."""
+        self._put(tables.submissions, submission)
 
     def events(self, after: int = 0, limit: int = 1000) -> Sequence[AuditEvent]:
         """In order."""
@@ -352,7 +359,9 @@ def _event(row: dict[str, Any]) -> AuditEvent:
         raise AuditBroken("a row that is no event", number=str(row["number"])) from error
 
 
-def _of_page(site_id: SiteId | None, curator: str | None, after: int) -> Sequence[ColumnElement[bool]]:
+def _of_page(
+    site_id: SiteId | None, curator: str | None, after: int, order: Column[Any] = tables.submissions.c.number
+) -> Sequence[ColumnElement[bool]]:
     """The submissions of a site, a curator, and after a number, where they are named."""
     row = tables.submissions.c
     conditions = list[ColumnElement[bool]]()
@@ -361,5 +370,5 @@ def _of_page(site_id: SiteId | None, curator: str | None, after: int) -> Sequenc
     if curator is not None:
         conditions.append(row.curator == curator)
     if after:
-        conditions.append(row.number > after)
+        conditions.append(order > after)
     return conditions

@@ -141,9 +141,10 @@ class SubmissionService:
                 raise SealedFileInvalid(problem="what arrived is not what the manifest names")
             yield self._commit(site_id, signed, manifest, partial)
 
-    def page(self, *, site: str, curator: str | None, after: int, limit: int) -> Page:
+    def page(self, *, site: str, curator: str | None, after: int, limit: int, by_change: bool = False) -> Page:
         """What was received after the submission of that number, oldest first, at most `limit` (0: a whole page).
 
+        With `by_change`, what changed its state after the change of that number, in the order of the last changes.
         With a `curator`, only what is sealed to that curator, who names a site by its SITEID; else `site` is named as
         people name it. Raises `NotFound`, `AmbiguousReference`, `InvalidIdentifier`.
         """
@@ -151,11 +152,14 @@ class SubmissionService:
         with self._store.read() as reading:
             site_id = None if not site else SiteId(site) if curator else named_site_id(reading, site)
             rows, more = read_page(
-                lambda limit: reading.listed_submissions(site_id=site_id, curator=curator, after=after, limit=limit),
+                lambda limit: reading.listed_submissions(
+                    site_id=site_id, curator=curator, after=after, limit=limit, by_change=by_change
+                ),
                 limit,
                 PAGE,
             )
-        return Page(rows, rows[-1].number if more else 0)
+        last = rows[-1] if more else None
+        return Page(rows, (last.changed if by_change else last.number) if last else 0)
 
     def sequence_faults(self, *, site: str, after: str, limit: int) -> tuple[Sequence[SequenceFault], str]:
         """Missing and repeated sequence numbers of a site or all, at most `limit` (0: a whole page).
@@ -174,12 +178,9 @@ class SubmissionService:
         return rows, f"{rows[-1].site_id}:{rows[-1].sequence}" if more else ""
 
     def submission(self, reference: str, *, curator: str | None = None) -> Submission:
-        """One of them, by its id or a beginning; raises `NotFound`, `AmbiguousReference`.
-
-        What is sealed to another than `curator` is not there.
-        """
+        """One of them; raises as `named_submission` does."""
         with self._store.read() as reading:
-            return _submission(reading, reference, curator=curator)
+            return named_submission(reading, reference, curator=curator)
 
     def fetch(self, curator: str, reference: str, offset: int = 0) -> tuple[FetchedStudy, Iterator[bytes]]:
         """A sealed study for the curator it is sealed to: what the store has on it, then its bytes from `offset` on.
@@ -188,7 +189,7 @@ class SubmissionService:
         agreement is not in force, unless it only expired: what was received before stays the curator's to open.
         """
         with self._store.begin() as work:
-            row = _submission(work, reference)
+            row = named_submission(work, reference)
             current = agreement_of(work, row.agreement)
             agreement = version_of(work, current, row.agreement_version)
             if terms_of(agreement).curator.name != curator:
@@ -261,6 +262,7 @@ class SubmissionService:
                     manifest=signed,
                     receipt=signed_receipt,
                     received_at=now,
+                    changed=event.number,
                     **manifest.model_dump(include=_IN_RECEIPT),
                 )
             )
@@ -273,7 +275,11 @@ def blob_name(study: Manifest | Submission) -> Sha256:
     return Sha256(hashlib.sha256(f"{submission}{study.ciphertext_sha256}".encode()).hexdigest())
 
 
-def _submission(reading: Reading, reference: str, *, curator: str | None = None) -> Submission:
+def named_submission(reading: Reading, reference: str, *, curator: str | None = None) -> Submission:
+    """The submission that a person means, by its id or a beginning; raises `NotFound`, `AmbiguousReference`.
+
+    What is sealed to another than `curator` is not there.
+    """
     row = reading.submission(Sha256(resolve(reading, "submission", reference, curator=curator)))
     if row is None:
         raise NotFound(kind="submission", name=reference)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import grpc
 
 from coordinator.submission import streams
+from coordinator.submission.decisions import DecisionService
 from coordinator.submission.service import SubmissionService
 from coordinator.submission.streams import idle_timeout
 from coordinator.trust.interceptor import peer_of
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
 class SubmissionServicer(SubmissionServiceServicer):
     """Uploads from sites, downloads for curators, and lists of what was received."""
 
-    def __init__(self, service: SubmissionService) -> None:
+    def __init__(self, service: SubmissionService, decisions: DecisionService) -> None:
         self._service = service
+        self._decisions = decisions
 
     def GetUploadOffset(
         self, request: pb.GetUploadOffsetRequest, context: grpc.ServicerContext
@@ -59,9 +61,10 @@ class SubmissionServicer(SubmissionServiceServicer):
             curator=_curator(context),
             after=request.after,
             limit=request.limit,
+            by_change=request.by_change,
         )
         return pb.ListSubmissionsResponse(
-            submissions=[_message(row, row.manifest) for row in page.rows],
+            submissions=[_message(row, row.manifest, row.decision) for row in page.rows],
             next=page.next,
         )
 
@@ -92,7 +95,7 @@ class SubmissionServicer(SubmissionServiceServicer):
         """One, with what was signed about it."""
         row = self._service.submission(request.id, curator=_curator(context))
         return pb.GetSubmissionResponse(
-            submission=_message(row, row.manifest.model_dump_json()),
+            submission=_whole_message(row),
             manifest=to_signed(row.manifest),
             receipt=to_signed(row.receipt),
         )
@@ -102,7 +105,7 @@ class SubmissionServicer(SubmissionServiceServicer):
         fetched, chunks = self._service.fetch(peer_of(context).name, request.id, request.offset)
         agreement = fetched.agreement
         header = pb.FetchHeader(
-            submission=_message(fetched.row, fetched.row.manifest.model_dump_json()),
+            submission=_whole_message(fetched.row),
             manifest=to_signed(fetched.row.manifest),
             site_verify_key=fetched.site_key,
             consent=to_signed(agreement.consent) if agreement.consent else None,
@@ -110,6 +113,11 @@ class SubmissionServicer(SubmissionServiceServicer):
         )
         yield pb.FetchResponse(header=header)
         yield from (pb.FetchResponse(chunk=chunk) for chunk in chunks)
+
+    def Decide(self, request: pb.DecideRequest, context: grpc.ServicerContext) -> pb.DecideResponse:
+        """A curator's decision."""
+        self._decisions.decide(peer_of(context).name, from_signed(request.decision))
+        return pb.DecideResponse()
 
 
 def _curator(context: grpc.ServicerContext) -> str | None:
@@ -141,8 +149,12 @@ def _step(step: int | Signed) -> pb.UploadResponse:
     return pb.UploadResponse(durable=step)
 
 
-def _message(row: "Submission | ListedSubmission", manifest: str) -> pb.Submission:
-    """A row and the JSON of its signed manifest as a message; one that cannot be read is named."""
+def _whole_message(row: "Submission") -> pb.Submission:
+    return _message(row, row.manifest.model_dump_json(), row.decision.model_dump_json() if row.decision else None)
+
+
+def _message(row: "Submission | ListedSubmission", manifest: str, decision: str | None) -> pb.Submission:
+    """A row and the JSON of its signed documents as a message; one that cannot be read is named."""
     try:
         stated = json.loads(json.loads(manifest)["document"])
         return pb.Submission(
@@ -160,6 +172,9 @@ def _message(row: "Submission | ListedSubmission", manifest: str) -> pb.Submissi
             instance_count=stated["instance_count"],
             modalities=stated["modalities"],
             received_at=to_timestamp(row.received_at),
+            state=pb.SubmissionState.Value(f"SUBMISSION_STATE_{row.state.upper()}"),
+            decision=to_signed(Signed.model_validate_json(decision)) if decision else None,
+            changed=row.changed,
         )
     except (KeyError, TypeError, ValueError):
         problem = "its stored row cannot be read"

@@ -82,6 +82,7 @@ ROLES: Mapping[str, frozenset[Role]] = MappingProxyType(
         "/ricord.v1.SubmissionService/ListSequenceFaults": _COORDINATOR,
         "/ricord.v1.SubmissionService/GetSubmission": _COORDINATOR | _CURATOR,
         "/ricord.v1.SubmissionService/Fetch": _CURATOR,
+        "/ricord.v1.SubmissionService/Decide": _CURATOR,
     }
 )
 

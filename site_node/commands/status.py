@@ -41,6 +41,9 @@ def status(context: typer.Context, as_json: Json = False) -> None:
     rows += [(name, place.total, _why(place.reasons)) for name, place in [*places, ("waiting", counts.waiting)]]
     title = f"{counts.name}, SITEID {counts.site_id or 'not issued yet'}: studies"
     print_table(title, ["Place", "Studies", "Why"], rows)
+    if counts.at_centre:
+        there = [(state, place.total, _why(place.reasons)) for state, place in counts.at_centre.items()]
+        print_table("Submissions at the centre", ["State", "Submissions", "Why"], there)
     print_table("Images", ["Place", "Images"], counts.instances.items())
     if counts.files:
         print_table("Files that are part of no study", ["Code", "Files"], counts.files.items())

@@ -5,12 +5,14 @@ from typing import Annotated
 import typer
 
 from shared.errors import ExitCode, NotEnrolled
+from shared.ids import Sha256
 from shared.terminal import make_app, print_json, print_line, print_table
 from shared.wire import from_timestamp
 from site_node.commands.options import Json, node_of
 from site_node.membership.record import Membership
 from site_node.node.open import Node
 from site_node.submit.comparison import compare, own_rows
+from site_node.submit.states import fetch_states
 
 submission = make_app("Show what the coordinator received from this site, and compare it with the receipts held here.")
 
@@ -22,14 +24,17 @@ def list_submissions(
     limit: Annotated[int, typer.Option(min=0, help="So many at most; 0: all.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """List what the coordinator holds of this site; it tells a site its own submissions only.
+    """List what the coordinator holds of this site, and what the curator has decided on each study, with its reasons.
 
-    What leaves the hospital: the question.
+    What leaves the hospital: the question. The coordinator tells a site its own submissions only.
 
     Example: `ricord-site submission list --limit 100`
     """
     with node_of(context, writing=False) as node:
-        received = list(own_rows(_membership(node), after=after, limit=limit))
+        membership = _membership(node)
+        received = list(own_rows(membership, after=after, limit=limit))
+        fetch_states(node.ledger, membership)
+        states = {each.submission: each for each in node.ledger.submissions.all()}
     rows = [
         {
             "number": row.number,
@@ -39,15 +44,17 @@ def list_submissions(
             "agreement_version": row.agreement_version,
             "ciphertext_size": row.ciphertext_size,
             "received_at": from_timestamp(row.received_at).isoformat(),
+            "state": states[Sha256(row.id)].state if row.id in states else "unknown",
+            "reasons": "; ".join(states[Sha256(row.id)].reasons) if row.id in states else "",
         }
         for row in received
     ]
     if as_json:
         print_json(rows)
     else:
-        columns = ("number", "sequence", "study", "ciphertext_size", "received_at")
-        headings = ["Number", "Sequence", "Study", "Bytes", "Received"]
-        print_table("Received", headings, [[row[column] for column in columns] for row in rows])
+        columns = ("number", "sequence", "study", "received_at", "state")
+        headings = ["Number", "Sequence", "Study", "Received", "State", "Why"]
+        print_table("Received", headings, [[row[column] for column in (*columns, "reasons")] for row in rows])
 
 
 @submission.command()

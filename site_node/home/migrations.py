@@ -78,6 +78,14 @@ create table accepted_words (
 ) strict, without rowid;
 """
 
+_SUBMISSIONS = """
+create table submissions (
+    submission text primary key, study text not null, state text not null, reasons text not null,
+    changed integer not null
+) strict, without rowid;
+create index submissions_by_change on submissions (changed);
+"""
+
 
 def _make_or_complete(db: sqlite3.Connection) -> None:
     """Make a new ledger's tables and salt, or complete those of a ledger that has no version yet."""
@@ -147,9 +155,14 @@ def _number_receipts(db: sqlite3.Connection) -> None:
             db.execute("update studies set audit_number = ? where receipt = ?", (number, name))
 
 
+def _keep_submissions(db: sqlite3.Connection) -> None:
+    """Keep where submissions stand at the centre."""
+    _execute(db, _SUBMISSIONS)
+
+
 STEPS = (
     *(_make_or_complete, _separate_arrivals, _revive_sealed, _keep_decisions, _count_associations, _keep_words),
-    _number_receipts,
+    *(_number_receipts, _keep_submissions),
 )
 
 

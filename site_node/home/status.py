@@ -4,6 +4,7 @@ from collections import Counter
 
 from shared.frozen import Frozen
 from shared.ids import SiteId
+from shared.submission_state import SubmissionState
 from site_node.home.associations import AssociationCount
 from site_node.home.ledger import Ledger, State, StudyEntry
 from site_node.home.retrieve_requests import RequestCounts
@@ -30,6 +31,7 @@ class Status(Frozen):
     waiting: StudyCounts
     instances: dict[str, int]  # images of studies, by place
     files: dict[str, int]  # files that belong to no study, by code
+    at_centre: dict[str, StudyCounts]  # submissions by their state there, with the reasons that the curator gave
     requests: RequestCounts  # to the PACS
     associations: tuple[AssociationCount, ...]  # to our SCP, that were refused or aborted
     disk_nearly_full: bool  # nothing is received or processed until there is space
@@ -52,10 +54,21 @@ def status_of(ledger: Ledger, *, name: str, site_id: SiteId | None, disk_nearly_
         waiting=_count(studies, Ending.WAITING),
         instances={ending.value: ledger.instance_counts().get(ending.value, 0) for ending in Ending},
         files=dict(sorted(files.items())),
+        at_centre=_count_at_centre(ledger),
         requests=ledger.requests.counts(),
         associations=ledger.associations.all(),
         disk_nearly_full=disk_nearly_full,
     )
+
+
+def _count_at_centre(ledger: Ledger) -> dict[str, StudyCounts]:
+    states = ledger.submissions.all()
+    by_state = {state.value: [each for each in states if each.state is state] for state in SubmissionState}
+    return {
+        state: StudyCounts(total=len(them), reasons=dict(Counter(reason for each in them for reason in each.reasons)))
+        for state, them in by_state.items()
+        if them
+    }
 
 
 def _count(studies: tuple[StudyEntry, ...], ending: Ending) -> StudyCounts:

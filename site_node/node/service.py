@@ -26,6 +26,7 @@ from site_node.node.open import Node, membership_of
 from site_node.node.passes import Pass, run_pass
 from site_node.node.pipeline import home_failed
 from site_node.study import Ending
+from site_node.submit.states import StatesWatch
 
 log = structlog.get_logger(__name__)
 
@@ -62,6 +63,7 @@ def run_once(node: Node, stop: threading.Event) -> Pass:
     _receive_arrivals(node, acquisition, quiet_seconds=0)
     if node.membership is not None:
         DailyProof().ask_if_due(node.home, node.membership)
+        StatesWatch().ask_if_due(node.ledger, node.membership)
     return run_pass(node, State.SUBMITTED, halted=stop.is_set, shown=True)
 
 
@@ -86,6 +88,7 @@ def until_signal() -> Iterator[threading.Event]:
 def _serve(node: Node, stop: threading.Event, acquisition: Acquisition) -> None:
     """Pass after pass; workers and the text detector stay while passes move studies."""
     watch, proof = InboxWatcher(node.ledger, node.home.inbox(node.settings), settle=True), DailyProof()
+    states = StatesWatch()
     with closing(Crew(stop.is_set)) as crew:
         while not stop.is_set():
             is_woken: Callable[[], bool] = bool  # never, where the ledger cannot be asked
@@ -96,6 +99,7 @@ def _serve(node: Node, stop: threading.Event, acquisition: Acquisition) -> None:
                 current = replace(node, membership=membership_of(node.home))
                 if current.membership is not None:
                     proof.ask_if_due(node.home, current.membership)
+                    states.ask_if_due(node.ledger, current.membership)
                 completed = run_pass(current, State.SUBMITTED, halted=stop.is_set, crew=crew)
                 moved = completed.progress.moved
                 _log_pass(completed)

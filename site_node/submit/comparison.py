@@ -40,12 +40,15 @@ class Comparison(Frozen):
     differences: tuple[str, ...]
 
 
-def own_rows(membership: Membership, *, after: int = 0, limit: int = 0) -> Iterator[pb.Submission]:
+def own_rows(
+    membership: Membership, *, after: int = 0, limit: int = 0, by_change: bool = False
+) -> Iterator[pb.Submission]:
     """What the coordinator received from this site, the first first: all, or `limit` at most after a number.
 
+    With `by_change` in the order of the last changes of their states, after the number of such a change.
     Raises what `member_channel` raises.
     """
-    request, left = pb.ListSubmissionsRequest(after=after, limit=limit), limit
+    request, left = pb.ListSubmissionsRequest(after=after, limit=limit, by_change=by_change), limit
     with member_channel(member_of(membership)) as channel:
         stub = SubmissionServiceStub(channel)
         while True:

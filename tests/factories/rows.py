@@ -59,6 +59,7 @@ def make_submission(number: int, site_id: SiteId = SITE_ID) -> Submission:
         manifest=signed,
         receipt=signed,
         received_at=NOW,
+        changed=number,
     )
 
 

@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from shared.proto.ricord.v1 import signed_pb2 as _signed_pb2
 import builtins as _builtins
 import sys
@@ -19,6 +20,27 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _SubmissionState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SubmissionStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SubmissionState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SUBMISSION_STATE_UNSPECIFIED: _SubmissionState.ValueType  # 0
+    SUBMISSION_STATE_RECEIVED: _SubmissionState.ValueType  # 1
+    SUBMISSION_STATE_QUARANTINED: _SubmissionState.ValueType  # 2
+    SUBMISSION_STATE_ACCEPTED: _SubmissionState.ValueType  # 3
+    SUBMISSION_STATE_REJECTED: _SubmissionState.ValueType  # 4
+
+class SubmissionState(_SubmissionState, metaclass=_SubmissionStateEnumTypeWrapper): ...
+
+SUBMISSION_STATE_UNSPECIFIED: SubmissionState.ValueType  # 0
+SUBMISSION_STATE_RECEIVED: SubmissionState.ValueType  # 1
+SUBMISSION_STATE_QUARANTINED: SubmissionState.ValueType  # 2
+SUBMISSION_STATE_ACCEPTED: SubmissionState.ValueType  # 3
+SUBMISSION_STATE_REJECTED: SubmissionState.ValueType  # 4
+Global___SubmissionState: _TypeAlias = SubmissionState  # noqa: Y015
 
 @_typing.final
 class GetUploadOffsetRequest(_message.Message):
@@ -162,6 +184,9 @@ class Submission(_message.Message):
     RECEIVED_AT_FIELD_NUMBER: _builtins.int
     PROBLEM_FIELD_NUMBER: _builtins.int
     NUMBER_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    DECISION_FIELD_NUMBER: _builtins.int
+    CHANGED_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     site_id: _builtins.str
     study: _builtins.str
@@ -177,10 +202,17 @@ class Submission(_message.Message):
     """Why all else but id, site and number is absent; empty unless the stored row cannot be read."""
     number: _builtins.int
     """Rises with each arrival: what a list goes on after."""
+    state: Global___SubmissionState.ValueType
+    changed: _builtins.int
+    """The number of the event that last changed the state: what a list by change goes on after."""
     @_builtins.property
     def modalities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def received_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def decision(self) -> _signed_pb2.SignedDocument:
+        """What the curator signed to set the state; none while it is received."""
+
     def __init__(
         self,
         *,
@@ -199,10 +231,13 @@ class Submission(_message.Message):
         received_at: _timestamp_pb2.Timestamp | None = ...,
         problem: _builtins.str = ...,
         number: _builtins.int = ...,
+        state: Global___SubmissionState.ValueType = ...,
+        decision: _signed_pb2.SignedDocument | None = ...,
+        changed: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["received_at", b"received_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "received_at", b"received_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement_id", b"agreement_id", "agreement_version", b"agreement_version", "ciphertext_sha256", b"ciphertext_sha256", "ciphertext_size", b"ciphertext_size", "contents_sha256", b"contents_sha256", "id", b"id", "instance_count", b"instance_count", "modalities", b"modalities", "number", b"number", "problem", b"problem", "received_at", b"received_at", "sequence", b"sequence", "series_count", b"series_count", "site_id", b"site_id", "study", b"study"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement_id", b"agreement_id", "agreement_version", b"agreement_version", "changed", b"changed", "ciphertext_sha256", b"ciphertext_sha256", "ciphertext_size", b"ciphertext_size", "contents_sha256", b"contents_sha256", "decision", b"decision", "id", b"id", "instance_count", b"instance_count", "modalities", b"modalities", "number", b"number", "problem", b"problem", "received_at", b"received_at", "sequence", b"sequence", "series_count", b"series_count", "site_id", b"site_id", "state", b"state", "study", b"study"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -269,22 +304,26 @@ class ListSubmissionsRequest(_message.Message):
     SITE_ID_FIELD_NUMBER: _builtins.int
     AFTER_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
+    BY_CHANGE_FIELD_NUMBER: _builtins.int
     site_id: _builtins.str
     """Empty: every site."""
     after: _builtins.int
     """Submissions numbered above this one, in the order of their arrival."""
     limit: _builtins.int
     """0: a whole page, which is also the most."""
+    by_change: _builtins.bool
+    """What changed after the change of that number, in the order of the last changes."""
     def __init__(
         self,
         *,
         site_id: _builtins.str = ...,
         after: _builtins.int = ...,
         limit: _builtins.int = ...,
+        by_change: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "limit", b"limit", "site_id", b"site_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "by_change", b"by_change", "limit", b"limit", "site_id", b"site_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -502,3 +541,40 @@ class FetchResponse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
 
 Global___FetchResponse: _TypeAlias = FetchResponse  # noqa: Y015
+
+@_typing.final
+class DecideRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DECISION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def decision(self) -> _signed_pb2.SignedDocument:
+        """A `Decision`."""
+
+    def __init__(
+        self,
+        *,
+        decision: _signed_pb2.SignedDocument | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DecideRequest: _TypeAlias = DecideRequest  # noqa: Y015
+
+@_typing.final
+class DecideResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DecideResponse: _TypeAlias = DecideResponse  # noqa: Y015

@@ -65,6 +65,11 @@ class SubmissionServiceStub:
                 request_serializer=ricord_dot_v1_dot_submission__pb2.FetchRequest.SerializeToString,
                 response_deserializer=ricord_dot_v1_dot_submission__pb2.FetchResponse.FromString,
                 _registered_method=True)
+        self.Decide = channel.unary_unary(
+                '/ricord.v1.SubmissionService/Decide',
+                request_serializer=ricord_dot_v1_dot_submission__pb2.DecideRequest.SerializeToString,
+                response_deserializer=ricord_dot_v1_dot_submission__pb2.DecideResponse.FromString,
+                _registered_method=True)
 
 
 class SubmissionServiceServicer:
@@ -112,6 +117,13 @@ class SubmissionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Decide(self, request, context):
+        """Role: curator, of what is sealed to it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SubmissionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -144,6 +156,11 @@ def add_SubmissionServiceServicer_to_server(servicer, server):
                     servicer.Fetch,
                     request_deserializer=ricord_dot_v1_dot_submission__pb2.FetchRequest.FromString,
                     response_serializer=ricord_dot_v1_dot_submission__pb2.FetchResponse.SerializeToString,
+            ),
+            'Decide': grpc.unary_unary_rpc_method_handler(
+                    servicer.Decide,
+                    request_deserializer=ricord_dot_v1_dot_submission__pb2.DecideRequest.FromString,
+                    response_serializer=ricord_dot_v1_dot_submission__pb2.DecideResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -309,6 +326,33 @@ class SubmissionService:
             '/ricord.v1.SubmissionService/Fetch',
             ricord_dot_v1_dot_submission__pb2.FetchRequest.SerializeToString,
             ricord_dot_v1_dot_submission__pb2.FetchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Decide(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ricord.v1.SubmissionService/Decide',
+            ricord_dot_v1_dot_submission__pb2.DecideRequest.SerializeToString,
+            ricord_dot_v1_dot_submission__pb2.DecideResponse.FromString,
             options,
             channel_credentials,
             insecure,

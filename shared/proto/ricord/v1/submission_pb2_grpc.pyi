@@ -44,6 +44,8 @@ class SubmissionServiceStub:
     GetSubmission: _grpc.UnaryUnaryMultiCallable[_submission_pb2.GetSubmissionRequest, _submission_pb2.GetSubmissionResponse]
     Fetch: _grpc.UnaryStreamMultiCallable[_submission_pb2.FetchRequest, _submission_pb2.FetchResponse]
     """Header with manifest and signature, then the ciphertext from an offset on. Role: curator."""
+    Decide: _grpc.UnaryUnaryMultiCallable[_submission_pb2.DecideRequest, _submission_pb2.DecideResponse]
+    """Role: curator, of what is sealed to it."""
 
 @_typing.type_check_only
 class SubmissionServiceAsyncStub(SubmissionServiceStub):
@@ -61,6 +63,8 @@ class SubmissionServiceAsyncStub(SubmissionServiceStub):
     GetSubmission: _aio.UnaryUnaryMultiCallable[_submission_pb2.GetSubmissionRequest, _submission_pb2.GetSubmissionResponse]  # type: ignore[assignment]
     Fetch: _aio.UnaryStreamMultiCallable[_submission_pb2.FetchRequest, _submission_pb2.FetchResponse]  # type: ignore[assignment]
     """Header with manifest and signature, then the ciphertext from an offset on. Role: curator."""
+    Decide: _aio.UnaryUnaryMultiCallable[_submission_pb2.DecideRequest, _submission_pb2.DecideResponse]  # type: ignore[assignment]
+    """Role: curator, of what is sealed to it."""
 
 class SubmissionServiceServicer(metaclass=_abc_1.ABCMeta):
     """Sealed studies. A site submits, the coordinator holds ciphertext, a curator fetches."""
@@ -111,5 +115,13 @@ class SubmissionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_submission_pb2.FetchResponse], _abc.AsyncIterator[_submission_pb2.FetchResponse]]:
         """Header with manifest and signature, then the ciphertext from an offset on. Role: curator."""
+
+    @_abc_1.abstractmethod
+    def Decide(
+        self,
+        request: _submission_pb2.DecideRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_submission_pb2.DecideResponse, _abc.Awaitable[_submission_pb2.DecideResponse]]:
+        """Role: curator, of what is sealed to it."""
 
 def add_SubmissionServiceServicer_to_server(servicer: SubmissionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

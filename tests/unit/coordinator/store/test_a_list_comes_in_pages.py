@@ -14,14 +14,17 @@ from coordinator.store.sql import SqlStore, open_store
 from shared.agreement import State
 from shared.ids import AgreementId, SiteId
 from shared.signed import Signed
+from shared.submission_state import SubmissionState
 from tests.factories.rows import AGREEMENT, NOW, make_run, make_submission
+
+NEWER = ("number", "curator", "state", "decision", "changed")  # than the second schema
 
 
 def test_submissions_are_read_in_pages_that_make_the_whole(store: SqlStore) -> None:
-    """In the order of arrival, whatever the sequence numbers; of all, of one site, of one curator."""
+    """In the order of arrival or of the last change, whatever the sequence numbers; of all, one site, one curator."""
     rows = [
         make_submission(number, SiteId(f"{1 + number % 3}00001")).model_copy(
-            update={"sequence": 50 - number, "curator": "other" if number % 2 else "curator"}
+            update={"sequence": 50 - number, "changed": 99 - number, "curator": "other" if number % 2 else "curator"}
         )
         for number in range(1, 30)
     ]
@@ -34,14 +37,30 @@ def test_submissions_are_read_in_pages_that_make_the_whole(store: SqlStore) -> N
             while page := reading.listed_submissions(site_id=site_id, curator=curator, after=after, limit=4):
                 listed += [row.id for row in page]
                 after = page[-1].number
-            assert listed == [
-                row.id for row in rows if site_id in (None, row.site_id) and curator in (None, row.curator)
-            ]
+            wanted = [row.id for row in rows if site_id in (None, row.site_id) and curator in (None, row.curator)]
+            assert listed == wanted
+            after, listed = 0, []
+            while page := reading.listed_submissions(
+                site_id=site_id, curator=curator, after=after, limit=4, by_change=True
+            ):
+                listed += [row.id for row in page]
+                after = page[-1].changed
+            assert listed == wanted[::-1]
         assert reading.submissions(after=7, limit=3) == rows[7:10]
         [first] = reading.listed_submissions(site_id=None, curator=None, after=0, limit=1)
         expected = rows[0].model_copy(update={"manifest": Signed.model_validate_json(first.manifest)})
         assert expected == rows[0]
-        assert all(getattr(rows[0], name) == getattr(first, name) for name in first._fields[:-1])
+        assert all(getattr(rows[0], name) == getattr(first, name) for name in first._fields[:-2])
+        assert first.decision is None
+        decided = rows[0].model_copy(
+            update={"state": SubmissionState.REJECTED, "decision": Signed.model_validate_json(first.manifest)}
+        )
+    with store.begin() as work:
+        work.put_submission(decided)
+    with store.read() as reading:
+        assert reading.submission(decided.id) == decided
+        [first] = reading.listed_submissions(site_id=None, curator=None, after=0, limit=1)
+        assert Signed.model_validate_json(first.decision or "") == decided.decision
 
 
 def test_submissions_of_an_older_store_get_number_and_curator(url: str) -> None:
@@ -49,7 +68,7 @@ def test_submissions_of_an_older_store_get_number_and_curator(url: str) -> None:
     engine = create_engine(url)
     with engine.begin() as connection:
         sql._migrate(connection, "0002")
-        kept = [column for column in tables.submissions.columns if column.name not in ("number", "curator")]
+        kept = [column for column in tables.submissions.columns if column.name not in NEWER]
         older = Table("submissions", MetaData(), *(Column(column.name, column.type) for column in kept))
         old = {column.name: plain(make_submission(1))[column.name] for column in kept}
         for number in (1, 2, 3):
@@ -71,11 +90,12 @@ def test_submissions_of_an_older_store_get_number_and_curator(url: str) -> None:
     opened = open_store(url)
     with opened.read() as reading:
         listed = reading.submissions()
-    assert [(row.id[-1], row.number, row.curator) for row in listed] == [
-        ("3", 0, ""),
-        ("2", 2, "anna"),
-        ("1", 3, "anna"),
+    assert [(row.id[-1], row.number, row.curator, row.changed) for row in listed] == [
+        ("3", 0, "", 0),
+        ("2", 2, "anna", 2),
+        ("1", 3, "anna", 3),
     ]
+    assert {row.state for row in listed} == {SubmissionState.RECEIVED}
     opened.close()
 
 

@@ -35,7 +35,16 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
         why = reason_for("internal-error", severity=Severity.REJECT)
         old._db.execute("update instances set code = 'internal-error' where key = ?", (key,))
         old.advance(key, State.REFUSED, reasons=(why,))
-    later = ("blankings", "sheets", "associations", "dropped_words", "bearers", "removed_names", "accepted_words")
+    later = (
+        "submissions",
+        "blankings",
+        "sheets",
+        "associations",
+        "dropped_words",
+        "bearers",
+        "removed_names",
+        "accepted_words",
+    )
     undone = "alter table studies drop column stopped; drop index studies_by_audit_number;"
     undone += "alter table studies drop column audit_number;"
     old._db.executescript(undone + "".join(f"drop table {name};" for name in later))

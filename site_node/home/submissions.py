@@ -1,0 +1,45 @@
+"""Where the submissions of this site stand at the centre, as far as it was asked."""
+
+import json
+import sqlite3
+from collections.abc import Iterable
+
+from shared.frozen import Frozen
+from shared.ids import Sha256, Uid
+from shared.submission_state import Reasons, SubmissionState
+from site_node.home.database import transaction
+
+
+class CentreState(Frozen):
+    """A submission's state there, why, and the number of the audit event that set it."""
+
+    submission: Sha256
+    study: Uid
+    state: SubmissionState
+    reasons: Reasons = ()
+    changed: int
+
+
+class Submissions:
+    """The table, on the ledger's own connection."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def put(self, states: Iterable[CentreState]) -> None:
+        """Enter what the centre says now."""
+        rows = [(each.submission, each.study, each.state, json.dumps(each.reasons), each.changed) for each in states]
+        with transaction(self._db):
+            self._db.executemany("insert or replace into submissions values (?, ?, ?, ?, ?)", rows)
+
+    def last_change(self) -> int:
+        """The number of the last change that is known here; 0 without any."""
+        return int(self._db.execute("select coalesce(max(changed), 0) from submissions").fetchone()[0])
+
+    def all(self) -> tuple[CentreState, ...]:
+        """Every one, in the order of the last changes."""
+        rows = self._db.execute("select * from submissions order by changed")
+        return tuple(
+            CentreState.model_validate({**dict(row), "reasons": tuple(json.loads(row["reasons"]))}, strict=False)
+            for row in rows
+        )

@@ -1,0 +1,60 @@
+"""Asking the centre where this site's submissions stand: only what changed since is asked for."""
+
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from shared.crypto.signing import VerifyKey
+from shared.errors import RicordError, SignatureInvalid
+from shared.ids import Sha256, Uid
+from shared.proto.ricord.v1 import submission_pb2 as pb
+from shared.submission_state import Decision, SubmissionState
+from shared.wire import from_signed
+from site_node.home.ledger import Ledger
+from site_node.home.submissions import CentreState
+from site_node.membership.record import Membership
+from site_node.submit.comparison import own_rows
+
+log = structlog.get_logger(__name__)
+
+UNSIGNED = ("the curator named in the agreement did not sign this",)
+_EVERY = timedelta(minutes=10)
+
+
+class StatesWatch:
+    """Asks every ten minutes; an answer that does not come delays no study."""
+
+    def __init__(self) -> None:
+        self._not_before = datetime.min.replace(tzinfo=UTC)
+
+    def ask_if_due(self, ledger: Ledger, membership: Membership) -> None:
+        """Ask; an error is logged by its code."""
+        if (now := datetime.now(UTC)) < self._not_before:
+            return
+        self._not_before = now + _EVERY
+        try:
+            fetch_states(ledger, membership)
+        except RicordError as error:
+            log.warning("states.problem", code=error.code)
+
+
+def fetch_states(ledger: Ledger, membership: Membership) -> None:
+    """Enter into the ledger what changed at the centre; raises what `own_rows` raises."""
+    key = VerifyKey.parse(membership.terms.curator.verify_key)
+    rows = own_rows(membership, after=ledger.submissions.last_change(), by_change=True)
+    ledger.submissions.put([_state(row, key) for row in rows if not row.problem])
+
+
+def _state(row: pb.Submission, curator: VerifyKey) -> CentreState:
+    """What a row says; a state that the curator of the agreement did not sign says so as its reason."""
+    state = SubmissionState(pb.SubmissionState.Name(row.state).removeprefix("SUBMISSION_STATE_").lower())
+    reasons: tuple[str, ...] = ()
+    if state is not SubmissionState.RECEIVED:
+        try:
+            decision = from_signed(row.decision).verified(curator, Decision, what="the decision")
+            reasons = decision.reasons if (decision.submission, decision.state) == (row.id, state) else UNSIGNED
+        except SignatureInvalid:
+            reasons = UNSIGNED
+    return CentreState(
+        submission=Sha256(row.id), study=Uid(row.study), state=state, reasons=reasons, changed=row.changed
+    )
