@@ -26,6 +26,7 @@ app = make_app(
         "run",
         "audit",
         "ca",
+        "protocol",
         "doctor",
         "curate",
     ),

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, StringConstraints
 
 from shared.crypto.signing import VerifyKey
+from shared.editions import EditionRange, ProtocolEdition
 from shared.enrolment import Enrolment
 from shared.errors import InvalidIdentifier, SignatureInvalid
 from shared.frozen import Count, Frozen
@@ -125,6 +126,14 @@ class AgreementTerms(Frozen):
     earlier_site_ids: tuple[SiteId, ...] = ()
     expires_at: Moment | None = None
     starts_at: Moment | None = Field(default=None, exclude_if=_is_empty)
+    editions: EditionRange | None = Field(default=None, exclude_if=_is_empty)  # `None`: only the one with that digest
+
+    def covers(self, edition: ProtocolEdition) -> bool:
+        """Whether studies may be made under that edition; one that is named as the one signed must have its digest."""
+        if edition.digest == self.protocol_digest:
+            return True
+        known, name = self.editions, edition.edition
+        return known is not None and edition.protocol == self.protocol and name in known and name != known.signed
 
 
 class Consent(Frozen):

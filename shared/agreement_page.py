@@ -31,6 +31,21 @@ def _wrapped(text: str) -> str:
     )
 
 
+def _protocol(terms: AgreementTerms) -> str:
+    """Which protocol, and which of its editions."""
+    digest, editions = f"digest {terms.protocol_digest[:16]}…", terms.editions
+    if editions is None:
+        return f"The protocol is {terms.protocol}, {digest}, and no other edition of it."
+    named = f"The protocol is {terms.protocol}, edition {editions.signed}, {digest}"
+    if editions.first == editions.last:
+        return f"{named}, and no other edition of it."
+    return (
+        f"{named}. Its other editions from {editions.first} to {editions.last} are covered too, whatever they change;"
+        " the hospital's program says what a new one changes (`ricord-site explain --changes`) and goes on under it."
+        " A later edition needs an amendment of this agreement."
+    )
+
+
 def _sentences(terms: AgreementTerms) -> tuple[str, ...]:
     scope, curator, ends = terms.scope, terms.curator, terms.expires_at
     earlier = ", ".join(terms.earlier_site_ids)
@@ -44,7 +59,7 @@ def _sentences(terms: AgreementTerms) -> tuple[str, ...]:
         f"Studies are sealed to curator {curator.name} and nobody else.",
         f"The curator's signing key is {curator.fingerprint}, its recipient {short_digest(curator.recipient)}.",
         f"The coordinator signs with the key {terms.coordinator_fingerprint}.",
-        f"The protocol is {terms.protocol}, digest {terms.protocol_digest[:16]}….",
+        _protocol(terms),
         f"What is published is under {terms.licence}.",
         *([f"The ethics reference is {terms.ethics_reference}."] if terms.ethics_reference else []),
         *([f"The hospital contributed before as SITEID {earlier}."] if earlier else []),

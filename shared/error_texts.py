@@ -226,6 +226,19 @@ TEXTS = MappingProxyType(
             ExitCode.REFUSED,
             "FAILED_PRECONDITION",
         ),
+        "edition-over": Text(
+            "Studies of edition {edition} of the protocol are accepted {until}. A site that has a later one, which its "
+            "agreement covers, makes its study anew under that; else it installs the release with the coordinator's.",
+            ExitCode.REFUSED,
+            "FAILED_PRECONDITION",
+        ),
+        "edition-not-covered": Text(
+            "The agreement does not cover edition {edition} of protocol {protocol}: `ricord-site explain --changes` "
+            "says what that changes, and the coordinator offers an amendment (`ricord-coordinator agreement amend "
+            "--editions`). Until both have signed it, studies wait; those sealed before are still sent.",
+            ExitCode.REFUSED,
+            "FAILED_PRECONDITION",
+        ),
         "token-invalid": Text(
             "This token is not valid; copy it whole, or ask the coordinator for a new one.",
             ExitCode.REFUSED,

@@ -208,6 +208,14 @@ class ProtocolMismatch(ProtocolError):
     """Two sides hold different protocols."""
 
 
+class EditionOver(ProtocolError):
+    """The coordinator accepts studies of an earlier edition of the protocol no longer."""
+
+
+class EditionNotCovered(ProtocolError):
+    """The agreement does not cover an edition of the protocol."""
+
+
 class TrustError(RicordError):
     """The other side is not who or what it must be."""
 

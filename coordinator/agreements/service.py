@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from coordinator.agreements.lifecycle import amended, as_of, state_at, terms_of, transition
 from coordinator.agreements.lookup import agreement_of, named_agreement, site_of
@@ -27,6 +27,7 @@ from shared.agreement import (
 )
 from shared.crypto.pki import Role
 from shared.crypto.signing import VerifyKey
+from shared.editions import EditionRange
 from shared.errors import AgreementTransitionInvalid, InvalidArgument, NotFound
 from shared.frozen import Frozen
 from shared.ids import RESERVED_SITE_IDS, AgreementId, Sha256, SiteId
@@ -59,6 +60,7 @@ class Draft(Frozen):
     earlier_site_ids: tuple[SiteId, ...] = Field(default=(), max_length=100)
     starts_at: Moment | None = None
     expires_at: Moment | None = None
+    editions: str = ""  # the protocol's first and last, as `2026.11-2027.12`; empty: only the one installed
 
 
 class AgreementService:
@@ -199,12 +201,13 @@ class AgreementService:
             curator=_curator_keys(work, draft.curator),
             coordinator_fingerprint=self._identity.signing_key.fingerprint,
             licence=draft.licence,
-            protocol=self._identity.protocol,
+            protocol=self._identity.protocol.protocol,
             protocol_digest=self._identity.protocol_digest,
             ethics_reference=draft.ethics_reference,
             earlier_site_ids=draft.earlier_site_ids,
             starts_at=draft.starts_at,
             expires_at=draft.expires_at,
+            editions=_editions(draft.editions, self._identity.protocol.edition),
         )
 
     def _execute(self, work: Work, agreement: Agreement, actor: str) -> tuple[Agreement, IssuedToken]:
@@ -261,6 +264,16 @@ def new_site_id(work: Work) -> SiteId:
         drawn = SiteId.random()
         if drawn not in RESERVED_SITE_IDS and work.reserve_site_id(drawn):
             return drawn
+
+
+def _editions(text: str, installed: str) -> EditionRange:
+    """The range that a draft names around the edition installed; raises `InvalidArgument`."""
+    first, _, last = (text or f"{installed}-{installed}").partition("-")
+    try:
+        return EditionRange(first=first, signed=installed, last=last)
+    except ValidationError:
+        problem = f"they are two like 2026.11-2027.12, around {installed}, which is installed here"
+        raise InvalidArgument(name="The editions", problem=problem) from None
 
 
 def _check_days(draft: Draft, now: datetime) -> None:

@@ -162,6 +162,7 @@ def _draft(request: pb.DraftAgreementRequest) -> Draft:
             licence=request.licence,
             ethics_reference=request.ethics_reference,
             earlier_site_ids=tuple(SiteId(site_id) for site_id in request.earlier_site_ids),
+            editions=request.editions,
             starts_at=from_timestamp(request.starts_at) if request.HasField("starts_at") else None,
             expires_at=from_timestamp(request.expires_at) if request.HasField("expires_at") else None,
         )

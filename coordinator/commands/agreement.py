@@ -39,6 +39,7 @@ def draft(
     licence: drafting.Licence = "CC BY-NC 4.0",
     ethics_reference: drafting.EthicsReference = None,
     earlier_site_ids: drafting.EarlierSiteIds = None,
+    editions: drafting.Editions = None,
     starts: drafting.Starts = None,
     expires: drafting.Expires = None,
     as_json: AsJson = False,
@@ -57,6 +58,7 @@ def draft(
         licence=licence,
         ethics_reference=ethics_reference,
         earlier_site_ids=earlier_site_ids,
+        editions=editions,
         starts=starts,
         expires=expires,
     )
@@ -81,6 +83,7 @@ def amend(
     licence: drafting.Licence = None,
     ethics_reference: drafting.EthicsReference = None,
     earlier_site_ids: drafting.EarlierSiteIds = None,
+    editions: drafting.Editions = None,
     starts: drafting.Starts = None,
     expires: drafting.Expires = None,
     as_json: AsJson = False,
@@ -101,6 +104,7 @@ def amend(
         licence=licence,
         ethics_reference=ethics_reference,
         earlier_site_ids=earlier_site_ids,
+        editions=editions,
         starts=starts,
         expires=expires,
     )

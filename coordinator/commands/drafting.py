@@ -29,6 +29,9 @@ EthicsReference = Annotated[str | None, typer.Option(help="Of the hospital's eth
 EarlierSiteIds = Annotated[str | None, typer.Option(help="SITEIDs of earlier contributions, comma-separated.")]
 Starts = Annotated[str | None, typer.Option(help="First day, or the moment of its begin, ISO 8601; empty: at once.")]
 Expires = Annotated[str | None, typer.Option(help="Last day, or the moment of its end, ISO 8601; empty: none.")]
+Editions = Annotated[
+    str | None, typer.Option(help="Of the protocol, FIRST-LAST, as 2026.11-2027.12; empty: only the one installed.")
+]
 
 _LISTS = ("modes", "modalities", "data_elements", "locations", "earlier_site_ids")
 
@@ -47,6 +50,7 @@ def draft_of(terms: AgreementTerms) -> DraftAgreementRequest:
         licence=terms.licence,
         ethics_reference=terms.ethics_reference,
         earlier_site_ids=terms.earlier_site_ids,
+        editions=f"{terms.editions.first}-{terms.editions.last}" if terms.editions else "",
         starts_at=to_timestamp(terms.starts_at) if terms.starts_at else None,
         expires_at=to_timestamp(terms.expires_at) if terms.expires_at else None,
     )

@@ -80,5 +80,7 @@ def init(
     home = home_of(context)
     identity = init_home(home, settings, text)
     print_line(f"Federation {federation} founded in {home.folder}.")
-    print_line(f"Signing key {identity.signing_key.fingerprint}; protocol {protocol} {identity.protocol_digest}.")
+    installed = identity.protocol
+    print_line(f"Signing key {identity.signing_key.fingerprint}.")
+    print_line(f"Protocol {installed.protocol}, edition {installed.edition}, digest {installed.digest}.")
     print_line(f"Next: ricord-coordinator --home {home.folder} serve")

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from shared.crypto.pki import Authority, Peer, Role
 from shared.crypto.signing import SigningKey
+from shared.editions import ProtocolEdition
 from shared.ids import Sha256
 from shared.token import Addresses
 
@@ -27,11 +28,15 @@ class Identity:
     addresses: Addresses
     authority: Authority
     signing_key: SigningKey
-    protocol: str  # name and edition
-    protocol_digest: Sha256
+    protocol: ProtocolEdition  # that is installed
     certificate_days: int = 30
     invitation_days: int = 14
     join_days: int = 7
+
+    @property
+    def protocol_digest(self) -> Sha256:
+        """Of the protocol that is installed."""
+        return self.protocol.digest
 
     @property
     def root(self) -> bytes:

@@ -21,7 +21,7 @@ from shared.crypto.pki import Role
 from shared.durable import write_whole
 from shared.errors import HomeExists, InvalidArgument
 from shared.extras import require_extra
-from shared.ids import Sha256
+from shared.protocol.loader import load_protocol
 
 if TYPE_CHECKING:
     from coordinator.store.bucket_files import BucketFiles
@@ -29,15 +29,16 @@ if TYPE_CHECKING:
 SERVER_DAYS = 397  # many times the life of a member's certificate
 
 
-def create_federation(home: Home, settings: Settings, text: str, *, protocol_digest: Sha256) -> Identity:
+def create_federation(home: Home, settings: Settings, text: str) -> Identity:
     """Create a home: root, keys, server and operator certificates, store. `text` becomes the settings file.
 
     The settings file is written last, so a folder without one is an unfinished home: founding goes on with the root and
     the keys in it. Raises `HomeExists` for a home, or another federation's root; `InvalidArgument` for a database that
-    another home founded; what `open_store` raises. Then nothing is made.
+    another home founded; `ProtocolInvalid`; what `open_store` raises. Then nothing is made.
     """
     if home.settings_file.exists():
         raise HomeExists(folder=str(home.folder))
+    load_protocol(settings.protocol)
     with _new_folder(home.folder):
         store = open_home_store(home, settings)
     try:
@@ -46,7 +47,7 @@ def create_federation(home: Home, settings: Settings, text: str, *, protocol_dig
         if founded and not has_authority(home):
             raise InvalidArgument(name="The database", problem="it holds a federation that another home founded")
         _make_keys(home, settings)
-        identity = open_identity(home, settings, protocol_digest=protocol_digest)
+        identity = open_identity(home, settings)
         renew_own_certificates(home, settings, identity, store)
         if not founded:
             with store.begin() as work:
@@ -90,15 +91,14 @@ def _make_keys(home: Home, settings: Settings) -> None:
         certificate.unlink(missing_ok=True)
 
 
-def open_identity(home: Home, settings: Settings, *, protocol_digest: Sha256) -> Identity:
-    """The identity kept in a home; raises what reading a key file raises."""
+def open_identity(home: Home, settings: Settings) -> Identity:
+    """The identity kept in a home, with the protocol installed; raises what reading a key file raises."""
     return Identity(
         federation=settings.federation,
         addresses=settings.addresses,
         authority=load_authority(home, passphrase_of(settings)),
         signing_key=keys.load_signing(home.signing_key),
-        protocol=settings.protocol,
-        protocol_digest=protocol_digest,
+        protocol=load_protocol(settings.protocol).named,
         certificate_days=settings.certificate_days,
         invitation_days=settings.invitation_days,
         join_days=settings.join_days,

@@ -23,7 +23,6 @@ from coordinator.service.supervisor import serve, stop_with_parent
 from coordinator.store.interface import Store
 from shared.errors import StoreNotShared
 from shared.proto.ricord.v1 import cohort_pb2_grpc, federation_pb2_grpc
-from shared.protocol.loader import load_protocol
 
 _log = structlog.get_logger("coordinator")
 _TRY_SECONDS = 1.0
@@ -31,7 +30,7 @@ _TRY_SECONDS = 1.0
 
 def init_home(home: Home, settings: Settings, text: str) -> Identity:
     """Create a federation under the protocol its settings name; raises what `create_federation` raises."""
-    return create_federation(home, settings, text, protocol_digest=load_protocol(settings.protocol).digest)
+    return create_federation(home, settings, text)
 
 
 def run(home: Home, *, federation: bool, ready: Callable[[str], None]) -> None:
@@ -100,7 +99,7 @@ def services(settings: Settings, identity: Identity, store: Store) -> tuple[Regi
 @contextmanager
 def _open_home(home: Home) -> Iterator[tuple[Settings, Identity, Store]]:
     settings = home.settings()
-    identity = open_identity(home, settings, protocol_digest=load_protocol(settings.protocol).digest)
+    identity = open_identity(home, settings)
     store = open_home_store(home, settings)
     try:
         yield settings, identity, store

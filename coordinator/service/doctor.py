@@ -24,7 +24,6 @@ from shared.crypto.keys import load_tls
 from shared.errors import ExtraMissing, KeyFileMissing, PortInUse, RicordError
 from shared.examination import Examined, Health, Result, examined
 from shared.extras import ENGINE, require_extra
-from shared.protocol.loader import load_protocol
 from shared.wire import Credentials, connected
 
 _SKEW = timedelta(minutes=5)  # that a clock may be behind
@@ -75,8 +74,7 @@ class _Examination:
 
     def keys(self) -> Result:
         """Every key is there, can be read, and by its owner only."""
-        digest = load_protocol(self.settings.protocol).digest
-        self.identity = open_identity(self.home, self.settings, protocol_digest=digest)
+        self.identity = open_identity(self.home, self.settings)
         for key in (self.home.server_key, self.home.operator_key):
             load_tls(key)
         return Health.GOOD, "All can be read, and by their owner only; keep a backup of `ca/` and `keys/`."

@@ -13,6 +13,8 @@ from coordinator.agreements.servicer import AgreementServicer
 from coordinator.audit.kept_head import keeping_head
 from coordinator.audit.service import AuditService
 from coordinator.audit.servicer import AuditServicer
+from coordinator.editions.service import EditionService
+from coordinator.editions.servicer import EditionServicer
 from coordinator.enrolment.issued_tokens import IssuedTokens
 from coordinator.enrolment.members import MemberService
 from coordinator.enrolment.service import EnrolmentService
@@ -35,6 +37,7 @@ from shared.errors import PortInUse
 from shared.proto.ricord.v1 import (
     agreement_pb2_grpc,
     audit_pb2_grpc,
+    edition_pb2_grpc,
     enrolment_pb2_grpc,
     membership_pb2_grpc,
     presence_pb2_grpc,
@@ -118,9 +121,11 @@ def _register_main(
     limits = Limits(study=settings.largest_study_bytes, unfinished=settings.unfinished_bytes_per_site)
     submissions = SubmissionService(store, open_ciphertexts(home, settings, store.locks), identity, clock, limits)
     decisions = DecisionService(store, identity, clock)
-    agreements = AgreementService(store, identity, clock)
+    agreements, editions = AgreementService(store, identity, clock), EditionService(store, identity, clock)
+    editions.note_installed()
     members = MemberService(store, identity, clock)
     agreement_pb2_grpc.add_AgreementServiceServicer_to_server(AgreementServicer(agreements), main)
+    edition_pb2_grpc.add_EditionServiceServicer_to_server(EditionServicer(editions), main)
     membership_pb2_grpc.add_MembershipServiceServicer_to_server(MembershipServicer(enrolment, identity), main)
     presence_pb2_grpc.add_PresenceServiceServicer_to_server(PresenceServicer(PresenceService(store, clock)), main)
     site_pb2_grpc.add_SiteServiceServicer_to_server(SiteServicer(members, IssuedTokens(store, clock)), main)

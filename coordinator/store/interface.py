@@ -16,6 +16,7 @@ from coordinator.store.records import (
     AgreementVersion,
     Certificate,
     Cohort,
+    Edition,
     ListedSubmission,
     Member,
     Node,
@@ -116,6 +117,12 @@ class Reading(Protocol):
     def presence(self, site_id: SiteId) -> Presence | None:
         """The latest report of a site's node."""
 
+    def editions(self) -> Sequence[Edition]:
+        """Every edition of the protocol that is known here, the one noted first at the beginning."""
+
+    def edition(self, digest: Sha256) -> Edition | None:
+        """An edition by the digest of its data."""
+
     def nodes(self) -> Sequence[Node]:
         """Every registered node, by SITEID."""
 
@@ -194,6 +201,9 @@ class Work(Reading, Protocol):
 
     def put_presence(self, presence: Presence) -> None:
         """Add a report or replace that site's last one."""
+
+    def put_edition(self, edition: Edition) -> None:
+        """Add an edition or replace the one of that digest."""
 
     def put_node(self, node: Node) -> None:
         """Add a site's node or replace it."""

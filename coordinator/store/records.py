@@ -6,6 +6,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Field
 
 from shared.agreement import Moment, State
+from shared.editions import ProtocolEdition
 from shared.federation.plan import Plan
 from shared.frozen import LARGEST_NUMBER, Frozen
 from shared.ids import AgreementId, RunId, Sha256, SiteId, Uid
@@ -175,6 +176,13 @@ class Upload(Frozen):
     name: Sha256
     site_id: SiteId
     continued_at: Moment
+
+
+class Edition(ProtocolEdition):
+    """An edition of the protocol that was installed here, or named to be accepted until a moment."""
+
+    noted_at: Moment
+    accepted_until: Moment | None = None  # of no meaning while it is the one installed
 
 
 class Node(Frozen):

@@ -222,6 +222,16 @@ presences = Table(
     Column("certificate_ends_at", Utc, nullable=False),
 )
 
+editions = Table(
+    "editions",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("protocol", String(100), nullable=False),
+    Column("edition", String(40), nullable=False),
+    Column("noted_at", Utc, nullable=False),
+    Column("accepted_until", Utc),
+)
+
 runs = Table(
     "runs",
     metadata,

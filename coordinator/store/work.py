@@ -30,6 +30,7 @@ from coordinator.store.records import (
     AgreementVersion,
     Certificate,
     Cohort,
+    Edition,
     ListedSubmission,
     Member,
     Node,
@@ -302,6 +303,18 @@ class SqlWork(Rows):
         insert_here: Any = sqlite.insert if self._connection.dialect.name == "sqlite" else postgresql.insert
         added = insert_here(tables.presences).values(**plain(presence))
         self._connection.execute(added.on_conflict_do_update(index_elements=["site_id"], set_=dict(added.excluded)))
+
+    def editions(self) -> Sequence[Edition]:
+        """In the order of their noting."""
+        return self._all(Edition, tables.editions, order=tables.editions.c.noted_at)
+
+    def edition(self, digest: Sha256) -> Edition | None:
+        """By digest."""
+        return self._get(Edition, tables.editions, digest=digest)
+
+    def put_edition(self, edition: Edition) -> None:
+        """Add or replace."""
+        self._put(tables.editions, edition)
 
     def nodes(self) -> Sequence[Node]:
         """By SITEID."""

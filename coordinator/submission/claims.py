@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from coordinator.agreements.lookup import site_of, terms_in_force
+from coordinator.editions.accepted import check_edition
 from coordinator.home.identity import Clock, Identity
 from coordinator.store.interface import Reading
 from coordinator.trust.certificates import is_member_now
@@ -14,7 +15,6 @@ from shared.errors import (
     AgreementSuperseded,
     CertificateForeign,
     ManifestInvalid,
-    ProtocolMismatch,
     SignatureInvalid,
     StudyQuotaReached,
 )
@@ -42,13 +42,13 @@ class Claims:
         """The terms that a verified manifest fits; they may have changed since they were last asked.
 
         Raises `NotFound`, `AgreementNotExecuted`, `AgreementNotBegun`, `AgreementModeNotAllowed`,
-        `AgreementSuperseded`, `ProtocolMismatch`, `ManifestInvalid`, `StudyQuotaReached`.
+        `AgreementSuperseded`, `ManifestInvalid`, `StudyQuotaReached`; what `check_edition` raises.
         """
         terms = terms_in_force(reading, site_id, Mode.SUBMIT, self.now())
         if manifest.agreement == terms.id and manifest.agreement_version < terms.version:
             raise AgreementSuperseded
-        if manifest.protocol_digest != self.identity.protocol_digest:
-            raise ProtocolMismatch(held=manifest.protocol_digest, wanted=self.identity.protocol_digest)
+        installed = self.identity.protocol
+        check_edition(reading, manifest.protocol_digest, installed=installed, terms=terms, now=self.now())
         agreed = (site_id, terms.id, terms.version, terms.curator.recipient)
         claimed = (manifest.site_id, manifest.agreement, manifest.agreement_version, manifest.recipient)
         for what, claim, term in zip(

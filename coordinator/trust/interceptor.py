@@ -56,6 +56,8 @@ ROLES: Mapping[str, frozenset[Role]] = MappingProxyType(
         "/ricord.v1.CohortService/ListCohorts": _READER,
         "/ricord.v1.CohortService/ComputeCohort": _COORDINATOR,
         "/ricord.v1.CohortService/GetCohort": _READER,
+        "/ricord.v1.EditionService/ListEditions": _COORDINATOR,
+        "/ricord.v1.EditionService/AcceptEdition": _COORDINATOR,
         "/ricord.v1.FederationService/StartRun": _COORDINATOR,
         "/ricord.v1.FederationService/GetRun": _READER,
         "/ricord.v1.FederationService/ListRuns": _READER,

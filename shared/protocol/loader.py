@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from shared.editions import EditionName, ProtocolEdition
 from shared.errors import ProtocolInvalid
 from shared.frozen import Frozen
 from shared.ids import Sha256
@@ -35,10 +36,15 @@ class Protocol(Frozen):
     clinical: ClinicalDictionary
     cohort: CohortDefinition
 
+    @property
+    def named(self) -> ProtocolEdition:
+        """Which edition of which protocol it is."""
+        return ProtocolEdition(protocol=self.name, edition=self.edition, digest=self.digest)
+
 
 class _Listing(Frozen):
     name: str = Field(pattern=r"[a-z0-9][a-z0-9-]*")
-    edition: str
+    edition: EditionName
     source: str
     criteria: str
     profile: str

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from shared.agreement import AgreementTerms, Consent, Execution, Mode
 from shared.crypto.keys import load_signing
 from shared.crypto.signing import VerifyKey
-from shared.errors import InvalidIdentifier, NotEnrolled, SignatureInvalid
+from shared.editions import ProtocolEdition
+from shared.errors import EditionNotCovered, InvalidIdentifier, NotEnrolled, SignatureInvalid
 from shared.frozen import Frozen
 from shared.ids import AgreementId, Sha256, SiteId
 from shared.signed import Signed
@@ -130,6 +131,11 @@ class Membership(Frozen):
     def protocol_digest(self) -> Sha256:
         """The protocol the agreement names."""
         return self.terms.protocol_digest
+
+    def check_covers(self, edition: ProtocolEdition) -> None:
+        """Raise `EditionNotCovered` unless studies may be made under that edition of the protocol."""
+        if not self.terms.covers(edition):
+            raise EditionNotCovered(edition=edition.edition, protocol=edition.protocol)
 
     @property
     def coordinator_key(self) -> VerifyKey:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from shared.agreement import Mode
 from shared.crypto.keys import load_secret, load_signing
-from shared.errors import NotEnrolled, ProtocolMismatch
+from shared.errors import EditionNotCovered, NotEnrolled
 from shared.protocol.loader import Protocol, load_protocol
 from site_node.blanking import Blanking
 from site_node.clinical.matching import JoinedRows, match_row
@@ -109,13 +109,17 @@ class SiteStages:
         """The stages that are open: before enrolment only the screen; sealing if the agreement covers submission.
 
         `checker` searches pixels for text, unless the settings switch that off.
-        Raises `ProtocolMismatch` when the agreement covers another protocol than the settings name.
+        Where the agreement does not cover the edition installed, only studies that are sealed go on.
         """
         if self.membership is None:
             return Stages(screen=self._screen)
-        if self.membership.protocol_digest != self.protocol.digest:
-            raise ProtocolMismatch(held=self.protocol.digest, wanted=self.membership.protocol_digest)
         covered, version = Mode.SUBMIT in self.membership.modes, self.membership.agreement_version
+        submit = submit if covered else None
+        try:
+            self.membership.check_covers(self.protocol.named)
+        except EditionNotCovered as error:
+            obstacle = error  # the name of an exception ends with its clause
+            return Stages(screen=self._screen, submit=submit, obstacle=lambda: obstacle)
         return Stages(
             screen=self._screen,
             deidentify=self._deidentify,
@@ -124,7 +128,8 @@ class SiteStages:
             validate=self._validate,
             add_to_library=self._add_to_library if self.settings.library else None,
             seal=self._sealer(self.membership) if covered else None,
-            submit=submit if covered else None,
+            submit=submit,
+            is_of_another_edition=lambda sealed: sealed.manifest.manifest.protocol_digest != self.protocol.digest,
             is_superseded=lambda sealed: sealed.manifest.manifest.agreement_version < version,
         )
 

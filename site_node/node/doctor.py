@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from shared.agreement import State
 from shared.crypto import pki
 from shared.crypto.keys import load_flower_public, load_secret, load_signing, load_tls
-from shared.errors import ProtocolMismatch, RicordError, next_step
+from shared.errors import RicordError, next_step
 from shared.examination import Examined, Health, Result, examined
 from shared.protocol.loader import load_protocol
 from site_node.home.folder import SiteHome
@@ -139,9 +139,7 @@ class _Examination:
         if self._membership is None:
             step = step_of(self.node.home)
             return Health.NOTE, f"It is {step.state}. Next: {step.next}."
-        digest = load_protocol(self.node.settings.protocol).digest
-        if digest != self._membership.protocol_digest:
-            raise ProtocolMismatch(held=digest, wanted=self._membership.protocol_digest)
+        self._membership.check_covers(load_protocol(self.node.settings.protocol).named)
         if self.answer is None:
             return Health.NOTE, "The coordinator, which knows, does not answer."
         health = Health.GOOD if self.answer.state is State.EXECUTED else Health.PROBLEM

@@ -7,7 +7,7 @@ import threading
 
 import structlog
 
-from shared.errors import ProtocolMismatch, RicordError
+from shared.errors import RicordError
 from shared.extras import ENGINE, require_extra
 from shared.member import member_channel
 from shared.protocol.loader import load_protocol
@@ -49,21 +49,20 @@ def start_federation(node: Node, stop: threading.Event) -> threading.Thread | No
 def answer_messages(home: SiteHome, membership: Membership, protocol: str, stop: threading.Event, *, once: bool) -> int:
     """Answer the federation's messages until `stop`, or with `once` until none came for a minute; return how many.
 
-    Raises `ProtocolMismatch` where the agreement covers another protocol, and what connecting raises.
+    Raises `EditionNotCovered` where the agreement does not cover the protocol installed, and what connecting raises.
     """
     from site_node.federate.connect import register_node, settings_for
     from site_node.federate.executor import run_federate
 
-    digest = load_protocol(protocol).digest
-    if digest != membership.protocol_digest:
-        raise ProtocolMismatch(held=digest, wanted=membership.protocol_digest)
+    edition = load_protocol(protocol).named
+    membership.check_covers(edition)
     with member_channel(member_of(membership)) as channel:
-        address = register_node(channel, node_key=home.flower_key, protocol_digest=digest)
+        address = register_node(channel, node_key=home.flower_key, protocol_digest=edition.digest)
     settings = settings_for(
         home,
         site_id=membership.site_id,
         coordinator_key=membership.coordinator_verify_key,
-        protocol_digest=digest,
+        protocol_digest=edition.digest,
         modes=membership.modes,
         agreement_expires_at=membership.terms.expires_at,
         fleet_address=address,

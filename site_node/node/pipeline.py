@@ -25,8 +25,10 @@ from shared.durable import reporting_full_disk
 from shared.errors import (
     AgreementSuperseded,
     DiskNearlyFull,
+    EditionNotCovered,
     HomeFailed,
     InternalError,
+    ProtocolError,
     ReceiptInvalid,
     RicordError,
     StudyQuotaReached,
@@ -96,6 +98,8 @@ class Stages:
     seal: Callable[[Validated, int], Sealed] | None = None
     submit: Callable[[Sealed], Submitted] | None = None
     is_superseded: Callable[[Sealed], bool] = lambda _sealed: False  # sealed under an earlier version of the agreement
+    is_of_another_edition: Callable[[Sealed], bool] = lambda _sealed: False  # than the one installed, which is covered
+    obstacle: Callable[[], RicordError | None] = lambda: None  # for which every study waits that is not sealed
 
 
 @dataclass(frozen=True)
@@ -169,7 +173,7 @@ class Pipeline:
             if not isinstance(result.error, DiskNearlyFull) and self._ledger.study(key).state is State.SEALED:
                 blocked = blocked or result.error
                 self._limit = self._limit if isinstance(result.error, _PERHAPS_OF_ONE) else State.SEALED
-            elif isinstance(result.error, (DiskNearlyFull, *_PERHAPS_OF_ONE)):
+            elif isinstance(result.error, (DiskNearlyFull, EditionNotCovered, *_PERHAPS_OF_ONE)):
                 waits = waits or result.error
             else:
                 raise result.error
@@ -248,8 +252,8 @@ class Pipeline:
         self, entry: StudyEntry, stage: Callable[[StudyEntry], State | None] | None = None
     ) -> tuple[State | None, RicordError | None]:
         """Run the next stage of one study: the state reached, or `None` and perhaps the error that makes it wait."""
-        if entry.state is not State.SEALED and (shortage := self._shortage()):
-            return None, shortage
+        if entry.state is not State.SEALED and (obstacle := self._stages.obstacle() or self._shortage()):
+            return None, obstacle
         try:
             with reporting_full_disk(self._home.folder):
                 return (stage or self._steps[entry.state])(entry), None
@@ -331,8 +335,14 @@ class Pipeline:
         sealed = self._records.read(entry.key, Sealed)
         try:
             submitted = self._stages.submit(sealed) if end is None else end()
-        except AgreementSuperseded:  # so the coordinator has not received it: it gives the receipt else
-            if self._stages.seal is None or not self._stages.is_superseded(sealed):
+        except (AgreementSuperseded, ProtocolError) as error:
+            # so the coordinator has not received it: it gives the receipt else
+            is_amended = isinstance(error, AgreementSuperseded)
+            if self._stages.seal is None or (is_amended and not self._stages.is_superseded(sealed)):
+                raise
+            if self._stages.is_of_another_edition(sealed):
+                return self._begin_again(entry)
+            if not is_amended:
                 raise
             return self._advance(entry, State.VALIDATED, entry.reasons)
         self._ledger.advance(

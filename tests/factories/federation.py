@@ -76,7 +76,7 @@ class Federation:
     @property
     def identity(self) -> Identity:
         """The coordinator's own keys."""
-        return open_identity(self.home, self.settings, protocol_digest=load_protocol(self.settings.protocol).digest)
+        return open_identity(self.home, self.settings)
 
     @contextmanager
     def serving(self) -> Iterator[None]:
@@ -191,8 +191,7 @@ def settings_text(settings: Settings) -> str:
 def make_federation(folder: Path, **changes: object) -> Federation:
     """A new federation whose coordinator does not serve yet."""
     settings, home = make_settings(**changes), Home(folder / "coordinator")
-    digest = load_protocol(settings.protocol).digest
-    create_federation(home, settings, settings_text(settings), protocol_digest=digest)
+    create_federation(home, settings, settings_text(settings))
     return Federation(home, settings, Time(), folder)
 
 

@@ -19,7 +19,6 @@ from coordinator.home.settings import Home
 from shared.errors import RicordError
 from shared.proto.ricord.v1 import submission_pb2 as pb
 from shared.proto.ricord.v1.submission_pb2_grpc import SubmissionServiceStub
-from shared.protocol.loader import load_protocol
 from shared.signed import of_manifest
 from shared.wire import Credentials, connected, to_signed
 from site_node.home.folder import init_home
@@ -72,7 +71,7 @@ def serve(home: Path) -> Iterator[subprocess.Popen[str]]:
 def make_home(folder: Path) -> Path:
     """Make the home of a new coordinator."""
     settings, home = make_settings(), Home(folder / "coordinator")
-    create_federation(home, settings, settings_text(settings), protocol_digest=load_protocol().digest)
+    create_federation(home, settings, settings_text(settings))
     return home.folder
 
 

@@ -12,7 +12,6 @@ import pytest
 
 from coordinator.home.init import create_federation
 from coordinator.home.settings import Home
-from shared.protocol.loader import load_protocol
 from shared.wire import Credentials
 from site_node.submit.client import submitting
 from tests.factories.federation import Federation, Time, free_ports, make_settings, sealed_bytes, settings_text
@@ -50,7 +49,7 @@ def federation(tmp_path: Path) -> Iterator[Federation]:
     settings = make_settings(behind_balancer=True, **dict(zip(names, before, strict=True)))
     own = settings.model_copy(update=dict(zip(names, behind, strict=True)))
     home = Home(tmp_path / "coordinator")
-    create_federation(home, settings, settings_text(settings), protocol_digest=load_protocol().digest)
+    create_federation(home, settings, settings_text(settings))
     ports = {
         f"{name.partition('_')[0].upper()}_{kind}": f"{prefix}{port}"
         for kind, prefix, numbers in (("BIND", "127.0.0.1:", before), ("PORT", "", behind))

@@ -26,55 +26,55 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from shared.proto.ricord.v1 import signed_pb2 as ricord_dot_v1_dot_signed__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19ricord/v1/agreement.proto\x12\tricord.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16ricord/v1/signed.proto\"\xf2\x02\n\tAgreement\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tsite_name\x18\x02 \x01(\t\x12\x0f\n\x07site_id\x18\x03 \x01(\t\x12(\n\x05state\x18\x04 \x01(\x0e\x32\x19.ricord.v1.AgreementState\x12\x0f\n\x07version\x18\x05 \x01(\r\x12\r\n\x05terms\x18\x06 \x01(\x0c\x12*\n\x07\x63onsent\x18\x07 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12,\n\texecution\x18\x08 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12.\n\nchanged_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0f\x61mendment_terms\x18\n \x01(\x0c\x12\x34\n\x11\x61mendment_consent\x18\x0b \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12\x12\n\nattachment\x18\x0c \x01(\t\"\xcc\x02\n\x15\x44raftAgreementRequest\x12\x11\n\tsite_name\x18\x01 \x01(\t\x12\x0f\n\x07\x63urator\x18\x02 \x01(\t\x12\r\n\x05modes\x18\x03 \x03(\t\x12\r\n\x05scope\x18\x04 \x01(\t\x12\x12\n\nmodalities\x18\x05 \x03(\t\x12\x0f\n\x07licence\x18\x06 \x01(\t\x12.\n\nexpires_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10\x65thics_reference\x18\x08 \x01(\t\x12\x18\n\x10\x65\x61rlier_site_ids\x18\t \x03(\t\x12\x0f\n\x07studies\x18\n \x01(\r\x12\x15\n\rdata_elements\x18\x0b \x03(\t\x12\x11\n\tlocations\x18\x0c \x03(\t\x12-\n\tstarts_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"A\n\x16\x44raftAgreementResponse\x12\'\n\tagreement\x18\x01 \x01(\x0b\x32\x14.ricord.v1.Agreement\"[\n\x15\x41mendAgreementRequest\x12/\n\x05\x64raft\x18\x01 \x01(\x0b\x32 .ricord.v1.DraftAgreementRequest\x12\x11\n\treinstate\x18\x02 \x01(\x08\"\x86\x01\n\x16\x41mendAgreementResponse\x12\'\n\tagreement\x18\x01 \x01(\x0b\x32\x14.ricord.v1.Agreement\x12\r\n\x05token\x18\x02 \x01(\t\x12\x34\n\x10token_expires_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\":\n\x15\x41ttachDocumentRequest\x12\x11\n\treference\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\"A\n\x16\x41ttachDocumentResponse\x12\'\n\tagreement\x18\x01 \x01(\x0b\x32\x14.ricord.v1.Agreement\"5\n\x15ListAgreementsRequest\x12\r\n\x05\x61\x66ter\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\r\"P\n\x16ListAgreementsResponse\x12(\n\nagreements\x18\x01 \x03(\x0b\x32\x14.ricord.v1.Agreement\x12\x0c\n\x04next\x18\x02 \x01(\t\"\xcd\x01\n\x0fSealedAgreement\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x0f\n\x07site_id\x18\x03 \x01(\t\x12(\n\x05state\x18\x04 \x01(\x0e\x32\x19.ricord.v1.AgreementState\x12\r\n\x05scope\x18\x05 \x01(\t\x12\x12\n\nmodalities\x18\x06 \x03(\t\x12\x0f\n\x07licence\x18\x07 \x01(\t\x12.\n\nexpires_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\";\n\x1bListSealedAgreementsRequest\x12\r\n\x05\x61\x66ter\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\r\"\\\n\x1cListSealedAgreementsResponse\x12.\n\nagreements\x18\x01 \x03(\x0b\x32\x1a.ricord.v1.SealedAgreement\x12\x0c\n\x04next\x18\x02 \x01(\t\"(\n\x13GetAgreementRequest\x12\x11\n\treference\x18\x01 \x01(\t\"M\n\x14GetAgreementResponse\x12\'\n\tagreement\x18\x01 \x01(\x0b\x32\x14.ricord.v1.Agreement\x12\x0c\n\x04text\x18\x02 \x01(\t\",\n\x17\x45xecuteAgreementRequest\x12\x11\n\treference\x18\x01 \x01(\t\"\x88\x01\n\x18\x45xecuteAgreementResponse\x12\'\n\tagreement\x18\x01 \x01(\x0b\x32\x14.ricord.v1.Agreement\x12\r\n\x05token\x18\x02 \x01(\t\x12\x34\n\x10token_expires_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\",\n\x17SuspendAgreementRequest\x12\x11\n\treference\x18\x01 \x01(\t\"C\n\x18SuspendAgreementResponse\x12\'\n\tagreement\x18\x01 \x01(\x0b\x32\x14.ricord.v1.Agreement\".\n\x19TerminateAgreementRequest\x12\x11\n\treference\x18\x01 \x01(\t\"E\n\x1aTerminateAgreementResponse\x12\'\n\tagreement\x18\x01 \x01(\x0b\x32\x14.ricord.v1.Agreement*\xa1\x02\n\x0e\x41greementState\x12\x1f\n\x1b\x41GREEMENT_STATE_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x41GREEMENT_STATE_INTERESTED\x10\x01\x12\x1b\n\x17\x41GREEMENT_STATE_INVITED\x10\x02\x12\x1b\n\x17\x41GREEMENT_STATE_DRAFTED\x10\x03\x12\x1a\n\x16\x41GREEMENT_STATE_SIGNED\x10\x04\x12\x1c\n\x18\x41GREEMENT_STATE_EXECUTED\x10\x05\x12\x1d\n\x19\x41GREEMENT_STATE_SUSPENDED\x10\x06\x12\x1e\n\x1a\x41GREEMENT_STATE_TERMINATED\x10\x07\x12\x1b\n\x17\x41GREEMENT_STATE_EXPIRED\x10\x08\x32\xc5\x06\n\x10\x41greementService\x12U\n\x0e\x44raftAgreement\x12 .ricord.v1.DraftAgreementRequest\x1a!.ricord.v1.DraftAgreementResponse\x12U\n\x0e\x41mendAgreement\x12 .ricord.v1.AmendAgreementRequest\x1a!.ricord.v1.AmendAgreementResponse\x12U\n\x0e\x41ttachDocument\x12 .ricord.v1.AttachDocumentRequest\x1a!.ricord.v1.AttachDocumentResponse\x12U\n\x0eListAgreements\x12 .ricord.v1.ListAgreementsRequest\x1a!.ricord.v1.ListAgreementsResponse\x12g\n\x14ListSealedAgreements\x12&.ricord.v1.ListSealedAgreementsRequest\x1a\'.ricord.v1.ListSealedAgreementsResponse\x12O\n\x0cGetAgreement\x12\x1e.ricord.v1.GetAgreementRequest\x1a\x1f.ricord.v1.GetAgreementResponse\x12[\n\x10\x45xecuteAgreement\x12\".ricord.v1.ExecuteAgreementRequest\x1a#.ricord.v1.ExecuteAgreementResponse\x12[\n\x10SuspendAgreement\x12\".ricord.v1.SuspendAgreementRequest\x1a#.ricord.v1.SuspendAgreementResponse\x12\x61\n\x12TerminateAgreement\x12$.ricord.v1.TerminateAgreementRequest\x1a%.ricord.v1.TerminateAgreementResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19ricord/v1/agreement.proto\x12\tricord.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16ricord/v1/signed.proto\"\xf2\x02\n\tAgreement\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tsite_name\x18\x02 \x01(\t\x12\x0f\n\x07site_id\x18\x03 \x01(\t\x12(\n\x05state\x18\x04 \x01(\x0e\x32\x19.ricord.v1.AgreementState\x12\x0f\n\x07version\x18\x05 \x01(\r\x12\r\n\x05terms\x18\x06 \x01(\x0c\x12*\n\x07\x63onsent\x18\x07 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12,\n\texecution\x18\x08 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12.\n\nchanged_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0f\x61mendment_terms\x18\n \x01(\x0c\x12\x34\n\x11\x61mendment_consent\x18\x0b \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12\x12\n\nattachment\x18\x0c \x01(\t\"\xde\x02\n\x15\x44raftAgreementRequest\x12\x11\n\tsite_name\x18\x01 \x01(\t\x12\x0f\n\x07\x63urator\x18\x02 \x01(\t\x12\r\n\x05modes\x18\x03 \x03(\t\x12\r\n\x05scope\x18\x04 \x01(\t\x12\x12\n\nmodalities\x18\x05 \x03(\t\x12\x0f\n\x07licence\x18\x06 \x01(\t\x12.\n\nexpires_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10\x65thics_reference\x18\x08 \x01(\t\x12\x18\n\x10\x65\x61rlier_site_ids\x18\t \x03(\t\x12\x0f\n\x07studies\x18\n \x01(\r\x12\x15\n\rdata_elements\x18\x0b \x03(\t\x12\x11\n\tlocations\x18\x0c \x03(\t\x12-\n\tstarts_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x65\x64itions\x18\x0e \x01(\t\"A\n\x16\x44raftAgreementResponse\x12\'\n\tagreement\x18\x01 \x01(\x0b\x32\x14.ricord.v1.Agreement\"[\n\x15\x41mendAgreementRequest\x12/\n\x05\x64raft\x18\x01 \x01(\x0b\x32 .ricord.v1.DraftAgreementRequest\x12\x11\n\treinstate\x18\x02 \x01(\x08\"\x86\x01\n\x16\x41mendAgreementResponse\x12\'\n\tagreement\x18\x01 \x01(\x0b\x32\x14.ricord.v1.Agreement\x12\r\n\x05token\x18\x02 \x01(\t\x12\x34\n\x10token_expires_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\":\n\x15\x41ttachDocumentRequest\x12\x11\n\treference\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\"A\n\x16\x41ttachDocumentResponse\x12\'\n\tagreement\x18\x01 \x01(\x0b\x32\x14.ricord.v1.Agreement\"5\n\x15ListAgreementsRequest\x12\r\n\x05\x61\x66ter\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\r\"P\n\x16ListAgreementsResponse\x12(\n\nagreements\x18\x01 \x03(\x0b\x32\x14.ricord.v1.Agreement\x12\x0c\n\x04next\x18\x02 \x01(\t\"\xcd\x01\n\x0fSealedAgreement\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x0f\n\x07site_id\x18\x03 \x01(\t\x12(\n\x05state\x18\x04 \x01(\x0e\x32\x19.ricord.v1.AgreementState\x12\r\n\x05scope\x18\x05 \x01(\t\x12\x12\n\nmodalities\x18\x06 \x03(\t\x12\x0f\n\x07licence\x18\x07 \x01(\t\x12.\n\nexpires_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\";\n\x1bListSealedAgreementsRequest\x12\r\n\x05\x61\x66ter\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\r\"\\\n\x1cListSealedAgreementsResponse\x12.\n\nagreements\x18\x01 \x03(\x0b\x32\x1a.ricord.v1.SealedAgreement\x12\x0c\n\x04next\x18\x02 \x01(\t\"(\n\x13GetAgreementRequest\x12\x11\n\treference\x18\x01 \x01(\t\"M\n\x14GetAgreementResponse\x12\'\n\tagreement\x18\x01 \x01(\x0b\x32\x14.ricord.v1.Agreement\x12\x0c\n\x04text\x18\x02 \x01(\t\",\n\x17\x45xecuteAgreementRequest\x12\x11\n\treference\x18\x01 \x01(\t\"\x88\x01\n\x18\x45xecuteAgreementResponse\x12\'\n\tagreement\x18\x01 \x01(\x0b\x32\x14.ricord.v1.Agreement\x12\r\n\x05token\x18\x02 \x01(\t\x12\x34\n\x10token_expires_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\",\n\x17SuspendAgreementRequest\x12\x11\n\treference\x18\x01 \x01(\t\"C\n\x18SuspendAgreementResponse\x12\'\n\tagreement\x18\x01 \x01(\x0b\x32\x14.ricord.v1.Agreement\".\n\x19TerminateAgreementRequest\x12\x11\n\treference\x18\x01 \x01(\t\"E\n\x1aTerminateAgreementResponse\x12\'\n\tagreement\x18\x01 \x01(\x0b\x32\x14.ricord.v1.Agreement*\xa1\x02\n\x0e\x41greementState\x12\x1f\n\x1b\x41GREEMENT_STATE_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x41GREEMENT_STATE_INTERESTED\x10\x01\x12\x1b\n\x17\x41GREEMENT_STATE_INVITED\x10\x02\x12\x1b\n\x17\x41GREEMENT_STATE_DRAFTED\x10\x03\x12\x1a\n\x16\x41GREEMENT_STATE_SIGNED\x10\x04\x12\x1c\n\x18\x41GREEMENT_STATE_EXECUTED\x10\x05\x12\x1d\n\x19\x41GREEMENT_STATE_SUSPENDED\x10\x06\x12\x1e\n\x1a\x41GREEMENT_STATE_TERMINATED\x10\x07\x12\x1b\n\x17\x41GREEMENT_STATE_EXPIRED\x10\x08\x32\xc5\x06\n\x10\x41greementService\x12U\n\x0e\x44raftAgreement\x12 .ricord.v1.DraftAgreementRequest\x1a!.ricord.v1.DraftAgreementResponse\x12U\n\x0e\x41mendAgreement\x12 .ricord.v1.AmendAgreementRequest\x1a!.ricord.v1.AmendAgreementResponse\x12U\n\x0e\x41ttachDocument\x12 .ricord.v1.AttachDocumentRequest\x1a!.ricord.v1.AttachDocumentResponse\x12U\n\x0eListAgreements\x12 .ricord.v1.ListAgreementsRequest\x1a!.ricord.v1.ListAgreementsResponse\x12g\n\x14ListSealedAgreements\x12&.ricord.v1.ListSealedAgreementsRequest\x1a\'.ricord.v1.ListSealedAgreementsResponse\x12O\n\x0cGetAgreement\x12\x1e.ricord.v1.GetAgreementRequest\x1a\x1f.ricord.v1.GetAgreementResponse\x12[\n\x10\x45xecuteAgreement\x12\".ricord.v1.ExecuteAgreementRequest\x1a#.ricord.v1.ExecuteAgreementResponse\x12[\n\x10SuspendAgreement\x12\".ricord.v1.SuspendAgreementRequest\x1a#.ricord.v1.SuspendAgreementResponse\x12\x61\n\x12TerminateAgreement\x12$.ricord.v1.TerminateAgreementRequest\x1a%.ricord.v1.TerminateAgreementResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'shared.proto.ricord.v1.agreement_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_AGREEMENTSTATE']._serialized_start=2270
-  _globals['_AGREEMENTSTATE']._serialized_end=2559
+  _globals['_AGREEMENTSTATE']._serialized_start=2288
+  _globals['_AGREEMENTSTATE']._serialized_end=2577
   _globals['_AGREEMENT']._serialized_start=98
   _globals['_AGREEMENT']._serialized_end=468
   _globals['_DRAFTAGREEMENTREQUEST']._serialized_start=471
-  _globals['_DRAFTAGREEMENTREQUEST']._serialized_end=803
-  _globals['_DRAFTAGREEMENTRESPONSE']._serialized_start=805
-  _globals['_DRAFTAGREEMENTRESPONSE']._serialized_end=870
-  _globals['_AMENDAGREEMENTREQUEST']._serialized_start=872
-  _globals['_AMENDAGREEMENTREQUEST']._serialized_end=963
-  _globals['_AMENDAGREEMENTRESPONSE']._serialized_start=966
-  _globals['_AMENDAGREEMENTRESPONSE']._serialized_end=1100
-  _globals['_ATTACHDOCUMENTREQUEST']._serialized_start=1102
-  _globals['_ATTACHDOCUMENTREQUEST']._serialized_end=1160
-  _globals['_ATTACHDOCUMENTRESPONSE']._serialized_start=1162
-  _globals['_ATTACHDOCUMENTRESPONSE']._serialized_end=1227
-  _globals['_LISTAGREEMENTSREQUEST']._serialized_start=1229
-  _globals['_LISTAGREEMENTSREQUEST']._serialized_end=1282
-  _globals['_LISTAGREEMENTSRESPONSE']._serialized_start=1284
-  _globals['_LISTAGREEMENTSRESPONSE']._serialized_end=1364
-  _globals['_SEALEDAGREEMENT']._serialized_start=1367
-  _globals['_SEALEDAGREEMENT']._serialized_end=1572
-  _globals['_LISTSEALEDAGREEMENTSREQUEST']._serialized_start=1574
-  _globals['_LISTSEALEDAGREEMENTSREQUEST']._serialized_end=1633
-  _globals['_LISTSEALEDAGREEMENTSRESPONSE']._serialized_start=1635
-  _globals['_LISTSEALEDAGREEMENTSRESPONSE']._serialized_end=1727
-  _globals['_GETAGREEMENTREQUEST']._serialized_start=1729
-  _globals['_GETAGREEMENTREQUEST']._serialized_end=1769
-  _globals['_GETAGREEMENTRESPONSE']._serialized_start=1771
-  _globals['_GETAGREEMENTRESPONSE']._serialized_end=1848
-  _globals['_EXECUTEAGREEMENTREQUEST']._serialized_start=1850
-  _globals['_EXECUTEAGREEMENTREQUEST']._serialized_end=1894
-  _globals['_EXECUTEAGREEMENTRESPONSE']._serialized_start=1897
-  _globals['_EXECUTEAGREEMENTRESPONSE']._serialized_end=2033
-  _globals['_SUSPENDAGREEMENTREQUEST']._serialized_start=2035
-  _globals['_SUSPENDAGREEMENTREQUEST']._serialized_end=2079
-  _globals['_SUSPENDAGREEMENTRESPONSE']._serialized_start=2081
-  _globals['_SUSPENDAGREEMENTRESPONSE']._serialized_end=2148
-  _globals['_TERMINATEAGREEMENTREQUEST']._serialized_start=2150
-  _globals['_TERMINATEAGREEMENTREQUEST']._serialized_end=2196
-  _globals['_TERMINATEAGREEMENTRESPONSE']._serialized_start=2198
-  _globals['_TERMINATEAGREEMENTRESPONSE']._serialized_end=2267
-  _globals['_AGREEMENTSERVICE']._serialized_start=2562
-  _globals['_AGREEMENTSERVICE']._serialized_end=3399
+  _globals['_DRAFTAGREEMENTREQUEST']._serialized_end=821
+  _globals['_DRAFTAGREEMENTRESPONSE']._serialized_start=823
+  _globals['_DRAFTAGREEMENTRESPONSE']._serialized_end=888
+  _globals['_AMENDAGREEMENTREQUEST']._serialized_start=890
+  _globals['_AMENDAGREEMENTREQUEST']._serialized_end=981
+  _globals['_AMENDAGREEMENTRESPONSE']._serialized_start=984
+  _globals['_AMENDAGREEMENTRESPONSE']._serialized_end=1118
+  _globals['_ATTACHDOCUMENTREQUEST']._serialized_start=1120
+  _globals['_ATTACHDOCUMENTREQUEST']._serialized_end=1178
+  _globals['_ATTACHDOCUMENTRESPONSE']._serialized_start=1180
+  _globals['_ATTACHDOCUMENTRESPONSE']._serialized_end=1245
+  _globals['_LISTAGREEMENTSREQUEST']._serialized_start=1247
+  _globals['_LISTAGREEMENTSREQUEST']._serialized_end=1300
+  _globals['_LISTAGREEMENTSRESPONSE']._serialized_start=1302
+  _globals['_LISTAGREEMENTSRESPONSE']._serialized_end=1382
+  _globals['_SEALEDAGREEMENT']._serialized_start=1385
+  _globals['_SEALEDAGREEMENT']._serialized_end=1590
+  _globals['_LISTSEALEDAGREEMENTSREQUEST']._serialized_start=1592
+  _globals['_LISTSEALEDAGREEMENTSREQUEST']._serialized_end=1651
+  _globals['_LISTSEALEDAGREEMENTSRESPONSE']._serialized_start=1653
+  _globals['_LISTSEALEDAGREEMENTSRESPONSE']._serialized_end=1745
+  _globals['_GETAGREEMENTREQUEST']._serialized_start=1747
+  _globals['_GETAGREEMENTREQUEST']._serialized_end=1787
+  _globals['_GETAGREEMENTRESPONSE']._serialized_start=1789
+  _globals['_GETAGREEMENTRESPONSE']._serialized_end=1866
+  _globals['_EXECUTEAGREEMENTREQUEST']._serialized_start=1868
+  _globals['_EXECUTEAGREEMENTREQUEST']._serialized_end=1912
+  _globals['_EXECUTEAGREEMENTRESPONSE']._serialized_start=1915
+  _globals['_EXECUTEAGREEMENTRESPONSE']._serialized_end=2051
+  _globals['_SUSPENDAGREEMENTREQUEST']._serialized_start=2053
+  _globals['_SUSPENDAGREEMENTREQUEST']._serialized_end=2097
+  _globals['_SUSPENDAGREEMENTRESPONSE']._serialized_start=2099
+  _globals['_SUSPENDAGREEMENTRESPONSE']._serialized_end=2166
+  _globals['_TERMINATEAGREEMENTREQUEST']._serialized_start=2168
+  _globals['_TERMINATEAGREEMENTREQUEST']._serialized_end=2214
+  _globals['_TERMINATEAGREEMENTRESPONSE']._serialized_start=2216
+  _globals['_TERMINATEAGREEMENTRESPONSE']._serialized_end=2285
+  _globals['_AGREEMENTSERVICE']._serialized_start=2580
+  _globals['_AGREEMENTSERVICE']._serialized_end=3417
 # @@protoc_insertion_point(module_scope)

@@ -134,6 +134,7 @@ class DraftAgreementRequest(_message.Message):
     DATA_ELEMENTS_FIELD_NUMBER: _builtins.int
     LOCATIONS_FIELD_NUMBER: _builtins.int
     STARTS_AT_FIELD_NUMBER: _builtins.int
+    EDITIONS_FIELD_NUMBER: _builtins.int
     site_name: _builtins.str
     """An agreement's id, a site's name or SITEID."""
     curator: _builtins.str
@@ -143,6 +144,8 @@ class DraftAgreementRequest(_message.Message):
     ethics_reference: _builtins.str
     studies: _builtins.int
     """The most studies that it covers; 0: no bound."""
+    editions: _builtins.str
+    """First and last edition of the protocol that it covers, as `2026.11-2027.12`; empty: only the one installed."""
     @_builtins.property
     def modes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -177,10 +180,11 @@ class DraftAgreementRequest(_message.Message):
         data_elements: _abc.Iterable[_builtins.str] | None = ...,
         locations: _abc.Iterable[_builtins.str] | None = ...,
         starts_at: _timestamp_pb2.Timestamp | None = ...,
+        editions: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at", "starts_at", b"starts_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["curator", b"curator", "data_elements", b"data_elements", "earlier_site_ids", b"earlier_site_ids", "ethics_reference", b"ethics_reference", "expires_at", b"expires_at", "licence", b"licence", "locations", b"locations", "modalities", b"modalities", "modes", b"modes", "scope", b"scope", "site_name", b"site_name", "starts_at", b"starts_at", "studies", b"studies"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["curator", b"curator", "data_elements", b"data_elements", "earlier_site_ids", b"earlier_site_ids", "editions", b"editions", "ethics_reference", b"ethics_reference", "expires_at", b"expires_at", "licence", b"licence", "locations", b"locations", "modalities", b"modalities", "modes", b"modes", "scope", b"scope", "site_name", b"site_name", "starts_at", b"starts_at", "studies", b"studies"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -84,8 +84,7 @@ def identity() -> Identity:
         addresses=Addresses(enrolment="127.0.0.1:1", main="127.0.0.1:2"),
         authority=make_ca("test"),
         signing_key=SigningKey.generate(),
-        protocol="ricord",
-        protocol_digest=PROTOCOL.digest,
+        protocol=PROTOCOL.named,
     )
 
 

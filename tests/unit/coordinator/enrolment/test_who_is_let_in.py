@@ -32,7 +32,6 @@ from shared.errors import (
     TokenInvalid,
     TokenUsed,
 )
-from shared.protocol.loader import load_protocol
 from shared.survey import SurveyAnswer
 from shared.token import TokenKind, new_secret
 from site_node.membership.enrolment import enrolment_of
@@ -44,7 +43,7 @@ ACTOR = "spiffe://test-federation/coordinator/operator"
 @pytest.fixture(scope="module")
 def coordinator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[SqlStore, Identity]]:
     settings, home = make_settings(), Home(tmp_path_factory.mktemp("enrolment") / "coordinator")
-    identity = create_federation(home, settings, settings_text(settings), protocol_digest=load_protocol().digest)
+    identity = create_federation(home, settings, settings_text(settings))
     store = open_home_store(home, settings)
     yield store, identity
     store.close()

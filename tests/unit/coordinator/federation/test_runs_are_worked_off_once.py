@@ -65,8 +65,7 @@ def identity() -> Identity:
         addresses=Addresses(enrolment="127.0.0.1:1", main="127.0.0.1:2"),
         authority=make_ca("test-federation"),
         signing_key=KEY,
-        protocol="ricord",
-        protocol_digest=DIGEST,
+        protocol=load_protocol().named,
     )
 
 

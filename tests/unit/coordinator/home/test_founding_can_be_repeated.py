@@ -22,7 +22,7 @@ DIGEST = load_protocol().digest
 def create(home: Home, **changes: object) -> None:
     """What `init` does."""
     settings = make_settings(**changes)
-    create_federation(home, settings, settings_text(settings), protocol_digest=DIGEST)
+    create_federation(home, settings, settings_text(settings))
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -59,7 +59,7 @@ def test_a_founding_cut_short_anywhere_is_repeated(tmp_path: Path) -> None:
         root = home.root.read_bytes() if home.root_key.exists() else None
         create(home, advertised_host="ricord.example.org")
         settings = home.settings()
-        identity, store = open_identity(home, settings, protocol_digest=DIGEST), open_home_store(home, settings)
+        identity, store = open_identity(home, settings), open_home_store(home, settings)
         assert root in (None, identity.root), "the root is made once"
         check_certificate(home.operator_certificate.read_bytes(), identity.root)
         check_certificate(home.server_certificate.read_bytes(), identity.root)

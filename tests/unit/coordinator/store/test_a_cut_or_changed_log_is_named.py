@@ -18,8 +18,8 @@ from shared.audit_head import AuditHead, leaf_of
 from shared.crypto.pki import make_ca
 from shared.crypto.signing import SigningKey
 from shared.errors import AuditBroken, InvalidArgument, SignatureInvalid, SourceMissing
-from shared.ids import Sha256
 from shared.merkle import Tree, hash_of, whole_subtrees
+from shared.protocol.loader import load_protocol
 from shared.receipt import Receipt
 from shared.signed import Signed
 from shared.token import Addresses
@@ -38,8 +38,7 @@ def audit(store: SqlStore, tmp_path: Path) -> AuditService:
         addresses=Addresses(enrolment="a:1", main="a:2"),
         authority=make_ca("test-federation"),
         signing_key=KEY,
-        protocol="ricord",
-        protocol_digest=Sha256("0" * 64),
+        protocol=load_protocol().named,
     )
     with store.begin() as work:
         for number in range(1, COUNT):

@@ -21,6 +21,7 @@ from shared.errors import AuditContradicted, NotFound, RicordError, SignatureInv
 from shared.ids import AgreementId, Sha256, SiteId, Uid
 from shared.proto.ricord.v1 import audit_pb2 as pb
 from shared.proto.ricord.v1.audit_pb2_grpc import AuditServiceStub
+from shared.protocol.loader import load_protocol
 from shared.receipt import Receipt
 from shared.signed import Signed
 from shared.token import Addresses
@@ -44,8 +45,7 @@ class Centre:
             addresses=Addresses(enrolment="a:1", main="a:2"),
             authority=make_ca(federation),
             signing_key=key,
-            protocol="ricord",
-            protocol_digest=Sha256("0" * 64),
+            protocol=load_protocol().named,
         )
         self._servicer = AuditServicer(AuditService(store, identity, folder / "audit-head.json"))
         self._store = store

@@ -1,0 +1,1 @@
+"""Which editions of the protocol are accepted, and until when."""
