@@ -226,7 +226,7 @@ class Pipeline:
                 self._report(key, state)
                 self._leftovers.remove(self._ledger.study(key))
             yield key, Advance(() if state is None else (state,), error)
-            if state is State.VALIDATED:  # its agreement was amended, so it is sealed anew
+            if state in (State.VALIDATED, State.RECEIVED):  # agreement or edition changed: it is sealed or made anew
                 yield key, self.advance(key, self._limit)
 
     def _advanced(self, until: State, workers: Workers | None) -> Iterator[tuple[StudyKey, Advance]]:

@@ -46,7 +46,11 @@ class Case(NamedTuple):
     @property
     def terms(self) -> AgreementTerms:
         """The agreement, of which nothing else is asked."""
-        values = {"protocol": "ricord", "protocol_digest": EDITIONS[self.signed].digest, "editions": self.agreed}
+        values: dict[str, Any] = {
+            "protocol": "ricord",
+            "protocol_digest": EDITIONS[self.signed].digest,
+            "editions": self.agreed,
+        }
         return AgreementTerms.model_construct(**values)
 
     def covers(self, name: str) -> bool:

@@ -2,6 +2,7 @@
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,8 +17,9 @@ from site_node.node.federation import answer_messages
 
 def test_federated_work_needs_the_protocol_that_was_signed(tmp_path: Path) -> None:
     """Under an edition that the agreement does not cover nothing is registered and nothing connected."""
-    terms = AgreementTerms.model_construct(protocol="ricord", protocol_digest=Sha256("b" * 64))
-    membership = Membership.model_construct(terms=terms)  # no address: it would fail to connect with another error
+    signed: dict[str, Any] = {"protocol": "ricord", "protocol_digest": Sha256("b" * 64)}
+    member: dict[str, Any] = {"terms": AgreementTerms.model_construct(**signed)}
+    membership = Membership.model_construct(**member)  # no address: it would fail to connect with another error
     with pytest.raises(EditionNotCovered) as caught:
         answer_messages(SiteHome(tmp_path), membership, "ricord", threading.Event(), once=True)
     assert caught.value.fields == {"edition": load_protocol("ricord").edition, "protocol": "ricord"}
