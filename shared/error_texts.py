@@ -227,15 +227,11 @@ TEXTS = MappingProxyType(
             "FAILED_PRECONDITION",
         ),
         "edition-over": Text(
-            "Studies of edition {edition} of the protocol are accepted {until}. A site that has a later one, which its "
-            "agreement covers, makes its study anew under that; else it installs the release with the coordinator's.",
-            ExitCode.REFUSED,
-            "FAILED_PRECONDITION",
+            "Edition {edition} of the protocol is accepted {until}; upgrade.", ExitCode.REFUSED, "FAILED_PRECONDITION"
         ),
         "edition-not-covered": Text(
-            "The agreement does not cover edition {edition} of protocol {protocol}: `ricord-site explain --changes` "
-            "says what that changes, and the coordinator offers an amendment (`ricord-coordinator agreement amend "
-            "--editions`). Until both have signed it, studies wait; those sealed before are still sent.",
+            "The agreement does not cover edition {edition} of protocol {protocol}, so studies wait: see `ricord-site "
+            "explain --changes`, and ask for an amendment (`ricord-coordinator agreement amend --editions`).",
             ExitCode.REFUSED,
             "FAILED_PRECONDITION",
         ),

@@ -16,8 +16,9 @@ from shared.ids import StudyKey
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger, State
 from site_node.membership.record import Membership
+from site_node.node.obstacles import home_failed
 from site_node.node.open import Node
-from site_node.node.pipeline import BY_WORKERS, Advance, Pipeline, Workers, home_failed
+from site_node.node.pipeline import BY_WORKERS, Advance, Pipeline, Workers
 from site_node.node.worker_processes import Processes
 from site_node.pixels.client import PixelChecker
 

@@ -9,9 +9,7 @@ A `Verdict` ends its study. Every other error blocks: each study stays where it 
 study into quarantine, unless it is sealed: then it waits, since nothing is wrong with it.
 """
 
-import errno
 import shutil
-import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -41,6 +39,7 @@ from site_node.home.folder import SiteHome
 from site_node.home.ledger import STATE_ORDER, Ledger, State, StudyChanged, StudyEntry
 from site_node.home.records import Records
 from site_node.node.leftovers import Leftovers
+from site_node.node.obstacles import obstacle_of
 from site_node.node.sending import Send, Sending
 from site_node.reasons import reason_for
 from site_node.review.boxes import decided_blanking
@@ -263,7 +262,7 @@ class Pipeline:
             why = Reason(code=error.code, message=error.public, severity=Severity.REJECT)
             return self._advance(entry, State.REFUSED, (why,)), None
         except Exception as error:  # noqa: BLE001 -- a defect of ours must not stop the other studies; a person sees it
-            if (obstacle := _obstacle(error)) is not None:
+            if (obstacle := obstacle_of(error)) is not None:
                 return None, obstacle
             log.error("stage.defect", study=entry.key, state=entry.state.value, trace=trace_lines(error))
             if entry.state is State.SEALED:
@@ -387,22 +386,6 @@ class Pipeline:
 def _earlier(*states: State) -> State:
     """Of states on the way the earliest."""
     return min(states, key=STATE_ORDER.index)
-
-
-def _obstacle(error: Exception) -> RicordError | None:
-    """The error to wait for, where it is no defect: the node's, the coordinator's, or one of the disk or ledger.
-
-    A file that is missing is a defect: waiting does not bring it back.
-    """
-    if isinstance(error, sqlite3.Error) or (isinstance(error, OSError) and not isinstance(error, FileNotFoundError)):
-        return home_failed(error)
-    return error if isinstance(error, RicordError) and not isinstance(error, InternalError) else None
-
-
-def home_failed(error: OSError | sqlite3.Error) -> HomeFailed:
-    """The error of a disk or ledger as ours: it says the kind, and no path."""
-    names = errno.errorcode.get(getattr(error, "errno", None) or 0), getattr(error, "sqlite_errorname", None)
-    return HomeFailed(folder="The home", problem=next(filter(None, names), type(error).__name__))
 
 
 def _endings(left_out: Sequence[LeftOut]) -> list[tuple[str, Ending, str]]:

@@ -22,9 +22,9 @@ from site_node.node.federation import start_federation
 from site_node.node.heartbeat import start_heartbeat
 from site_node.node.inbox import InboxWatcher
 from site_node.node.intake import Intake, receive_source
+from site_node.node.obstacles import home_failed
 from site_node.node.open import Node, membership_of
 from site_node.node.passes import Pass, run_pass
-from site_node.node.pipeline import home_failed
 from site_node.study import Ending
 from site_node.submit.states import StatesWatch
 
