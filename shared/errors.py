@@ -7,8 +7,9 @@ settings, addresses, codes and digests. `tests/laws/test_error_table_is_complete
 
 import re
 
+from shared.agreement_steps import next_step
 from shared.error_base import RicordError, Verdict, all_errors, code_of, error_for
-from shared.error_texts import BUSY_SECONDS, TEXTS, ExitCode, next_step
+from shared.error_texts import BUSY_SECONDS, TEXTS, ExitCode
 
 # The base and the table are read with the tree; the classes here are public.
 __all__ = [

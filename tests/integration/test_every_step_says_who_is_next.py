@@ -13,7 +13,7 @@ import typer
 
 from coordinator.cli import app as coordinator_app
 from shared.agreement import State
-from shared.error_texts import AGREEMENT_STEPS
+from shared.agreement_steps import AGREEMENT_STEPS
 from shared.errors import AgreementNotExecuted, ExitCode, next_step
 from shared.terminal import run_app
 from site_node.cli import app as site_app
