@@ -12,17 +12,7 @@ from shared.error_base import RicordError, Verdict, all_errors, code_of, error_f
 from shared.error_texts import BUSY_SECONDS, TEXTS, ExitCode
 
 # The base and the table are read with the tree; the classes here are public.
-__all__ = [
-    "BUSY_SECONDS",
-    "TEXTS",
-    "ExitCode",
-    "RicordError",
-    "Verdict",
-    "all_errors",
-    "code_of",
-    "error_for",
-    "next_step",
-]
+__all__ = ["BUSY_SECONDS", "TEXTS", "ExitCode", "RicordError", "Verdict", "all_errors", "code_of", "error_for"]
 
 
 class SettingsError(RicordError):

@@ -11,7 +11,8 @@ from coordinator.commands.operator_channel import operator_channel
 from coordinator.commands.output import AsJson, every_page, home_of, moment, plain, show_all
 from shared.agreement import AgreementTerms, Consent
 from shared.agreement_page import terms_page
-from shared.errors import AgreementNotExecuted, InvalidArgument, SourceMissing, next_step
+from shared.agreement_steps import next_step
+from shared.errors import AgreementNotExecuted, InvalidArgument, SourceMissing
 from shared.proto.ricord.v1 import agreement_pb2 as pb
 from shared.proto.ricord.v1.agreement_pb2_grpc import AgreementServiceStub
 from shared.proto.ricord.v1.signed_pb2 import SignedDocument

@@ -4,8 +4,8 @@ from datetime import datetime
 from enum import StrEnum
 
 from shared.agreement import Consent, State
+from shared.agreement_steps import next_step
 from shared.crypto.keys import load_signing
-from shared.errors import next_step
 from shared.frozen import Frozen
 from shared.signed import Signed
 from site_node.home.folder import SiteHome

@@ -13,8 +13,8 @@ import typer
 
 from coordinator.cli import app as coordinator_app
 from shared.agreement import State
-from shared.agreement_steps import AGREEMENT_STEPS
-from shared.errors import AgreementNotExecuted, ExitCode, next_step
+from shared.agreement_steps import AGREEMENT_STEPS, next_step
+from shared.errors import AgreementNotExecuted, ExitCode
 from shared.terminal import run_app
 from site_node.cli import app as site_app
 from site_node.home.folder import SiteHome
