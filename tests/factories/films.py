@@ -4,6 +4,8 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
+
 from site_node.clinical.table import read_table
 from site_node.home.folder import SiteHome
 from site_node.node.clinical_sheets import import_sheet
@@ -30,10 +32,12 @@ def prepare(home: SiteHome, patients: Iterable[str], *, workers: int) -> None:
         import_sheet(node, sheet, read_table(sheet), None, actor="A. Miller")
 
 
-def film(home: SiteHome, patient: str, *, rows: int = 64) -> Path:
-    """A patient's film, outside the inbox."""
-    file = home.folder / f"{patient}.dcm"
-    write_file(make_dx(study=patient, PatientID=patient, rows=rows), file)
+def film(home: SiteHome, patient: str, *, rows: int = 64, noise: bool = False) -> Path:
+    """A patient's film, outside the inbox; with `noise`, which no compression makes smaller, 1.5 bytes a pixel."""
+    file, changes = home.folder / f"{patient}.dcm", {}
+    if noise:
+        changes = {"PixelData": np.random.default_rng().integers(0, 4096, rows * rows, dtype=np.uint16).tobytes()}
+    write_file(make_dx(study=patient, PatientID=patient, rows=rows, **changes), file)
     return file
 
 

@@ -137,7 +137,7 @@ def refused_whole(data: bytes) -> None:
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=500, deadline=None)
 def test_a_damaged_study_writes_nothing(data: st.DataObject) -> None:
     """A study with a byte changed, its end cut or bytes added is refused, and no file is left."""
     _, good = sealed_study()
@@ -149,7 +149,7 @@ def test_a_damaged_study_writes_nothing(data: st.DataObject) -> None:
 @pytest.mark.soak
 @pytest.mark.parametrize("part", range(8))
 def test_every_byte_counts(part: int) -> None:
-    """Each changed bit of a sealed study's header, and a changed bit in each byte of its body, is refused."""
+    """Each changed bit of a sealed study's header, and a changed bit in each byte of its body: over 20,000 files."""
     _, good = sealed_study()
     for where in range(len(good)):
         if where < 2000 or where % 8 == part:
