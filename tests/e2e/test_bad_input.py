@@ -9,6 +9,7 @@ import pytest
 
 from shared.errors import ExitCode
 from tests.factories.dicom import make_dx, write_file
+from tests.peers import check_no_defect
 
 BIN = Path(sys.executable).parent
 NAME = "Kelstrupova"  # the patient of the test's image; no message may hold it
@@ -33,7 +34,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def assert_one_sentence(result: subprocess.CompletedProcess[str], exit_code: ExitCode, *words: str) -> None:
     """The exit code, one line on standard error that ends like a sentence, and the words that say what and where."""
     assert result.returncode == exit_code, result.stderr + result.stdout
-    assert "Traceback" not in result.stderr + result.stdout
+    check_no_defect(result.stderr + result.stdout)
     message = result.stderr.strip()
     assert message.startswith("error: ")
     assert message.endswith(".")

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.peers import check_no_defect
+
 ROOT = Path(__file__).resolve().parents[2]
 MINUTES = 8  # on a busy machine; alone it takes under four
 
@@ -88,7 +90,7 @@ def test_no_program_is_left_running(result: dict[str, Any]) -> None:
     assert result["running"] == {}
 
 
-def test_no_log_holds_a_traceback(result: dict[str, Any], folder: Path) -> None:
-    """No program wrote a traceback in the whole run."""
+def test_no_log_holds_a_defect(result: dict[str, Any], folder: Path) -> None:
+    """No program wrote a traceback or an `internal-error` in the whole run."""
     for log in (folder / "run" / "logs").iterdir():
-        assert "Traceback" not in log.read_text(errors="replace"), log.name
+        check_no_defect(log.read_text(errors="replace"))

@@ -34,10 +34,10 @@ def prepare(home: SiteHome, patients: Iterable[str], *, workers: int) -> None:
 
 def film(home: SiteHome, patient: str, *, rows: int = 64, noise: bool = False) -> Path:
     """A patient's film, outside the inbox; with `noise`, which no compression makes smaller, 1.5 bytes a pixel."""
-    file, changes = home.folder / f"{patient}.dcm", {}
+    file, dataset = home.folder / f"{patient}.dcm", make_dx(study=patient, PatientID=patient, rows=rows)
     if noise:
-        changes = {"PixelData": np.random.default_rng().integers(0, 4096, rows * rows, dtype=np.uint16).tobytes()}
-    write_file(make_dx(study=patient, PatientID=patient, rows=rows, **changes), file)
+        dataset.PixelData = np.random.default_rng().integers(0, 4096, rows * rows, dtype=np.uint16).tobytes()
+    write_file(dataset, file)
     return file
 
 

@@ -19,6 +19,7 @@ from site_node.home.ledger import Ledger
 from site_node.membership.record import Membership
 from tests.factories.dicom import make_ct, make_dx, write_file
 from tests.factories.federation import Federation, running_federation
+from tests.peers import check_no_defect
 
 COMMAND = (sys.executable, "-c", "from site_node.cli import main; main()")
 FILLED, ELIGIBLE = 7, 5  # studies in the inbox, and how many of them should arrive
@@ -40,7 +41,7 @@ def site(home: SiteHome, *arguments: str) -> subprocess.Popen[str]:
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
     out, err = process.communicate(timeout=120)
-    assert "Traceback" not in err
+    check_no_defect(out + err)
     return process.returncode, out or err
 
 

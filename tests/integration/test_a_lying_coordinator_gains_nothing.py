@@ -99,19 +99,17 @@ def test_no_other_consent_takes_effect(federation: Federation, home: SiteHome, m
         federation.identity.signing_key, consent.model_copy(update={"terms": own_recipient(consent.terms)})
     )
     before = identity(home)
-    for lie in (older.agreement.consent, to_signed(forged)):
+    for changes in (
+        agreement_pb2.Agreement(version=9, consent=older.agreement.consent),
+        agreement_pb2.Agreement(version=9, consent=to_signed(forged)),
+        agreement_pb2.Agreement(execution=older.agreement.execution),  # the signature under the older version
+    ):
         answer = membership_pb2.GetMembershipResponse()
         answer.CopyFrom(honest)
-        answer.agreement.version = 9
-        answer.agreement.consent.CopyFrom(lie)
+        answer.agreement.MergeFrom(changes)
         answering(monkeypatch, GetMembership=answer)
         with pytest.raises(SignatureInvalid):
             fetch_countersigned(home)
-    answer.CopyFrom(honest)
-    answer.agreement.execution.CopyFrom(older.agreement.execution)  # the signature under the older version
-    answering(monkeypatch, GetMembership=answer)
-    with pytest.raises(SignatureInvalid):
-        fetch_countersigned(home)
     answering(monkeypatch, GetMembership=older)
     assert fetch_countersigned(home) is None
     assert identity(home) == before

@@ -22,6 +22,7 @@ from site_node.node.open import open_node
 from site_node.node.passes import run_pass
 from site_node.study import Reason, Severity
 from tests.factories.dicom import make_dx, write_file
+from tests.peers import check_no_defect
 
 COMMAND = "from site_node.cli import main; main()"
 SLOW = """
@@ -115,7 +116,7 @@ class Hospital:
 def finish(process: subprocess.Popen[str], *codes: int) -> tuple[int, str]:
     out, err = process.communicate(timeout=120)
     assert process.returncode in (codes or (0,)), err
-    assert "Traceback" not in err
+    check_no_defect(out + err)
     return process.returncode, out
 
 

@@ -37,6 +37,7 @@ from tests.factories.federation import (
     settings_text,
 )
 from tests.factories.raw_calls import dial
+from tests.peers import check_no_defect
 
 MIB = 1 << 20
 
@@ -46,7 +47,7 @@ def run(home: Path, *arguments: str, code: int = 0) -> subprocess.CompletedProce
     command = [sys.executable, "-m", "coordinator.cli", "--home", str(home), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == code, done.stderr
-    assert "Traceback" not in done.stderr
+    check_no_defect(done.stdout + done.stderr)
     return done
 
 

@@ -21,6 +21,7 @@ from site_node.standalone.alone import EngineChoice, run_standalone
 from site_node.standalone.job import Job
 from site_node.standalone.resume import KEY_CHECK
 from tests.factories.dicom import make_ct, make_dx, write_file
+from tests.peers import check_no_defect
 
 # A shell that starts tests in the background makes their children ignore SIGINT.
 PROGRAM = """
@@ -65,7 +66,7 @@ def arguments(source: Path, out: Path, *more: str) -> list[str]:
 
 def run(command: tuple[str, ...], *more: str) -> tuple[int, str]:
     done = subprocess.run([*command, *more], capture_output=True, text=True, timeout=120, check=False)
-    assert "Traceback" not in done.stderr
+    check_no_defect(done.stderr)
     return done.returncode, done.stderr
 
 

@@ -45,6 +45,7 @@ from tests.factories.mixed_archive import (
     write_sheet,
 )
 from tests.factories.pacs import Orthanc, orthanc
+from tests.peers import check_no_defect
 
 COMMAND = (sys.executable, "-c", "from site_node.cli import main; main()")
 FETCHED = tuple(case for case in CASES if case.end in {"submitted", "excluded", "quarantined"})
@@ -92,7 +93,7 @@ class Hospital:
 
     def ask(self, *words: object) -> tuple[int, Any]:
         out, err = (process := self.start(*words, "--json")).communicate(timeout=120)
-        assert "Traceback" not in err
+        check_no_defect(out + err)
         return process.returncode, json.loads(out) if out else err
 
     def kill_when(self, condition: Callable[[], bool], *words: object) -> None:

@@ -20,7 +20,7 @@ from site_node.home.status import status_of
 from tests.factories.dicom import make_ct, make_dx, write_file
 from tests.factories.pacs import Orthanc, free_port, orthanc
 from tests.factories.tls import make_tls_files
-from tests.peers import needs_peer
+from tests.peers import check_no_defect, needs_peer
 
 COMMAND = (sys.executable, "-c", "from site_node.cli import main; main()")
 PORT = free_port()
@@ -72,7 +72,7 @@ def start(home: SiteHome, *words: str) -> subprocess.Popen[str]:
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
     out, err = process.communicate(timeout=60)
-    assert "Traceback" not in err
+    check_no_defect(out + err)
     return process.returncode, out or err
 
 

@@ -15,6 +15,7 @@ from site_node.node.passes import run_pass
 from tests.factories import programs
 from tests.factories.federation import running_federation
 from tests.factories.films import deliver, film, prepare
+from tests.peers import check_no_defect
 
 LATEST = 60.0
 
@@ -54,9 +55,7 @@ def test_both_come_to_receipts_and_the_centre_names_what_is_twice(tmp_path: Path
     assert sorted(row.sequence for row in rows) == [1, 2, 3, 3]
     assert len({row.study for row in rows}) == 4
     assert [(fault.sequence, fault.times) for fault in faults] == [(3, 2)]
-    said = "".join(log.read_text() for log in logs)
-    assert "internal-error" not in said
-    assert "Traceback" not in said, said
+    check_no_defect("".join(log.read_text() for log in logs))
 
 
 def is_sent(home: SiteHome) -> bool:
