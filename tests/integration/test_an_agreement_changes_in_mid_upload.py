@@ -21,7 +21,7 @@ from site_node.membership.invitation import read_agreement
 from site_node.node.intake import receive_source
 from site_node.node.open import open_node
 from site_node.node.passes import Pass, run_pass
-from site_node.submit import client
+from site_node.submit import client, pace
 from site_node.submit.receipts import Answer, Receipts
 from tests.factories.federation import Federation, running_federation
 from tests.factories.films import film, prepare
@@ -180,7 +180,7 @@ def change_in_mid_upload(
             refused(type(error))
             raise
 
-    patch.setattr(client, "CHUNK", 1000)
+    patch.setattr(pace, "CHUNK", 1000)
     patch.setattr(client, "_parts", interrupted)
     patch.setattr(client.UploadClient, "upload", noting)
 
