@@ -147,6 +147,12 @@ TEXTS = MappingProxyType(
             ExitCode.USAGE,
             "FAILED_PRECONDITION",
         ),
+        "submission-withdrawn": Text(
+            "Study {study} was withdrawn, or an image of it; the side that withdrew it must allow it first (`withdraw "
+            "--allow`). " + _DONE_NOTHING,
+            ExitCode.REFUSED,
+            "FAILED_PRECONDITION",
+        ),
         "ambiguous-reference": Text(
             "{count} {kind} begin with what was given; give more of it.", ExitCode.USAGE, "INVALID_ARGUMENT"
         ),

@@ -294,6 +294,10 @@ class AgreementTransitionInvalid(AgreementAtWrongState):
     """An agreement cannot go from its state to the requested one."""
 
 
+class SubmissionWithdrawn(Verdict):
+    """The study was withdrawn, and the side that withdrew it has not allowed it again."""
+
+
 class SealingError(Verdict):
     """A sealed study is not what it claims to be."""
 

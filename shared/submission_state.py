@@ -20,18 +20,23 @@ class SubmissionState(StrEnum):
     QUARANTINED = "quarantined"  # its curator has opened it and has not decided
     ACCEPTED = "accepted"
     REJECTED = "rejected"
+    WITHDRAWN = "withdrawn"  # a side took it back, whole or some of its images: the ciphertext is deleted
 
 
 _S = SubmissionState
 
 NEXT: Mapping[SubmissionState, frozenset[SubmissionState]] = MappingProxyType(
     {
-        _S.RECEIVED: frozenset({_S.QUARANTINED, _S.REJECTED}),  # what cannot be opened can still be rejected
-        _S.QUARANTINED: frozenset({_S.ACCEPTED, _S.REJECTED}),
-        _S.ACCEPTED: frozenset({_S.REJECTED}),  # a later decision corrects an earlier one
-        _S.REJECTED: frozenset({_S.ACCEPTED}),
+        _S.RECEIVED: frozenset({_S.QUARANTINED, _S.REJECTED, _S.WITHDRAWN}),  # what cannot be opened can be rejected
+        _S.QUARANTINED: frozenset({_S.ACCEPTED, _S.REJECTED, _S.WITHDRAWN}),
+        _S.ACCEPTED: frozenset({_S.REJECTED, _S.WITHDRAWN}),  # a later decision corrects an earlier one
+        _S.REJECTED: frozenset({_S.ACCEPTED, _S.WITHDRAWN}),
+        _S.WITHDRAWN: frozenset({_S.WITHDRAWN, _S.RECEIVED}),  # more of it; again, where that is allowed
     }
 )
+
+
+DECIDED = frozenset({_S.QUARANTINED, _S.ACCEPTED, _S.REJECTED})  # by the curator
 
 
 def check_next(state: SubmissionState, target: SubmissionState) -> None:

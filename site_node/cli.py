@@ -34,7 +34,19 @@ app = make_app(
             "review",
             "words",
         ),
-        *("seal", "submit", "submission", "federate", "run", "witness", "status", "doctor", "key", "explain"),
+        *(
+            "seal",
+            "submit",
+            "submission",
+            "withdraw",
+            "federate",
+            "run",
+            "witness",
+            "status",
+            "doctor",
+            "key",
+            "explain",
+        ),
     ),
 )
 

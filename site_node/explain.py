@@ -26,7 +26,7 @@ MEANINGS = {
 _MANIFEST = (
     "Both travel sealed to the curator. The signed manifest travels with them unencrypted: SITEID, agreement, protocol"
     " digest, new StudyInstanceUID, pseudonym, counts of series and instances, modalities, digests, size, sequence"
-    " number."
+    " number. A withdrawal sends ids of submissions, and of single images their new UIDs."
 )
 _FEDERATED = (
     "In federated work, and only where the agreement and the site's policy allow it, what leaves is never an image or a"

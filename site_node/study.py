@@ -7,6 +7,7 @@ and only `validate` makes one. A refusal is a value that carries its reasons.
 
 import os
 import re
+from collections.abc import Collection
 from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -242,6 +243,15 @@ class Validated(Frozen):
     def key(self) -> StudyKey:
         """The site's own name for the study."""
         return self.study.key
+
+    def without(self, withdrawn: Collection[Uid]) -> Self:
+        """The same study without the instances that were withdrawn; it may have none left."""
+        if not any(uid in withdrawn for uid in self.digests):
+            return self
+        rest = tuple(each for each in self.study.instances if each.sop_instance_uid not in withdrawn)
+        digests = {uid: digest for uid, digest in self.digests.items() if uid not in withdrawn}
+        study = self.study.model_copy(update={"instances": rest})
+        return self.model_copy(update={"study": study, "digests": digests})
 
 
 class Sealed(Frozen):

@@ -223,8 +223,9 @@ def _open(
 ) -> Pass:
     """Open the studies named, or with `None` all that are not open yet of those that came `after` a number."""
     protocol = load_protocol(home.settings().protocol)
-    open_already = list_opened(home.opened)
     with fetching(home, home.load_keys(), protocol) as fetcher:
+        purged = fetcher.purger.purge_withdrawn()
+        open_already = list_opened(home.opened)
         listed = fetcher.submissions(after) if submission_ids is None else ()
         requested = _not_open(listed, open_already) if submission_ids is None else submission_ids
         with progress("Opening", lambda: len(requested), unit="studies") as advance:
@@ -234,8 +235,17 @@ def _open(
     failures = [result for result in results if isinstance(result, dict)]
     if as_json:
         already = [_study(study) for study in open_already] if submission_ids is None else []
-        print_json({"opened": [_study(study) for study in opened], "already_open": already, "failed": failures})
+        print_json(
+            {
+                "opened": [_study(study) for study in opened],
+                "already_open": already,
+                "failed": failures,
+                "purged": purged,
+            }
+        )
     else:
+        for submission in purged:
+            print_line(f"purged what was withdrawn of {submission}")
         for study in opened:
             in_place_of = f", in place of submission {study.arrival.superseded[-1]}" if study.arrival.superseded else ""
             print_line(f"opened {study.folder}{in_place_of}")
@@ -265,7 +275,8 @@ def _not_open(listed: Sequence[pb.Submission], open_already: Sequence[OpenedStud
     return [
         submission.id
         for submission in listed
-        if submission.number > last.get((submission.site_id, submission.study), -1)
+        if submission.state != pb.SUBMISSION_STATE_WITHDRAWN
+        and submission.number > last.get((submission.site_id, submission.study), -1)
     ]
 
 
@@ -290,5 +301,6 @@ def _study(opened: OpenedStudy) -> dict[str, Any]:
         "sequence": manifest.sequence,
         "submission": opened.submission,
         "superseded": list(opened.arrival.superseded),
+        "withdrawn": list(opened.arrival.withdrawn),
         "folder": str(opened.folder),
     }

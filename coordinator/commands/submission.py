@@ -1,12 +1,13 @@
 """`submission`: what was received."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from coordinator.commands.operator_channel import operator_channel
-from coordinator.commands.output import AsJson, every_page, home_of, plain, short, show, show_all
+from coordinator.commands.output import AsJson, every_page, home_of, plain, short, show, show_all, show_fields
 from shared.counts import counted
+from shared.errors import InvalidArgument
 from shared.proto.ricord.v1 import submission_pb2
 from shared.proto.ricord.v1.submission_pb2_grpc import SubmissionServiceStub
 from shared.terminal import make_app, print_json, print_line
@@ -69,3 +70,59 @@ def show_submission(
     with operator_channel(home_of(context)) as channel:
         answer = SubmissionServiceStub(channel).GetSubmission(request, timeout=UNARY_SECONDS)
     show(answer, as_json=as_json)
+
+
+@submission.command("withdraw")
+def withdraw(
+    context: typer.Context,
+    submission_ids: Annotated[list[str] | None, typer.Argument(help="Ids of submissions, or beginnings.")] = None,
+    *,
+    study: Annotated[str, typer.Option(help="Every submission of a study, by its UID.")] = "",
+    patient: Annotated[str, typer.Option(help="Every submission of a patient, by the pseudonym.")] = "",
+    site_id: Annotated[str, typer.Option(help="Every submission of a site, by name or SITEID.")] = "",
+    instance: Annotated[list[str] | None, typer.Option(help="Only this image of the submission named.")] = None,
+    allow: Annotated[bool, typer.Option("--allow", help="Let what operators withdrew be submitted again.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Withdraw submissions: their ciphertext is deleted now, the curator purges its copies, none may come again."""
+    if sum(map(bool, (submission_ids, study, patient, site_id))) != 1:
+        raise InvalidArgument(name="What to withdraw", problem="name submissions, a study, a patient or a site")
+    with operator_channel(home_of(context)) as channel:
+        stub = SubmissionServiceStub(channel)
+        if not submission_ids:
+            rows = every_page(stub.ListSubmissions, submission_pb2.ListSubmissionsRequest(site_id=site_id)).submissions
+            submission_ids = [row.id for row in rows if study in ("", row.study) and patient in ("", row.patient)]
+        receipts = list[Any]()
+        for each in submission_ids:
+            if allow:
+                request = submission_pb2.AllowResubmissionRequest(submission=each)
+                stub.AllowResubmission(request, timeout=UNARY_SECONDS)
+            else:
+                withdrawal = submission_pb2.WithdrawRequest(submissions=[each], instances=instance)
+                receipts += plain(stub.Withdraw(withdrawal, timeout=UNARY_SECONDS))["receipts"]
+    if as_json:
+        print_json({"allowed": submission_ids if allow else [], "receipts": receipts})
+    else:
+        done = "may be submitted again" if allow else "withdrawn"
+        print_line(f"{counted(len(submission_ids), 'submission')} {done}.")
+
+
+@submission.command("withdrawals")
+def list_withdrawals(context: typer.Context, as_json: AsJson = False) -> None:
+    """What was withdrawn, by which side, and whether ciphertext and the curator's copies are deleted."""
+    with operator_channel(home_of(context)) as channel:
+        answer = every_page(SubmissionServiceStub(channel).ListWithdrawals, submission_pb2.ListWithdrawalsRequest())
+    if as_json:
+        print_json(plain(answer))
+        return
+    rows = [
+        {
+            **plain(row),
+            "instances": len(row.instances) or "all",
+            "ciphertext": "deleted" if row.HasField("deletion") else "not yet",
+            "copies": "purged" if row.HasField("purge") else "not yet",
+        }
+        for row in answer.withdrawals
+    ]
+    columns = ("number", "submission", "site_id", "by", "instances", "withdrawn_at", "ciphertext", "copies")
+    show_fields("Withdrawals", rows, columns)

@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,9 +14,11 @@ from coordinator.curation.deciding import Decider
 from coordinator.curation.keys import CuratorKeys
 from coordinator.curation.membership import CuratorHome, CuratorMembership, member_of
 from coordinator.curation.opening import LARGEST_STUDY, OpenedStudy, open_sealed
+from coordinator.curation.purging import Purger, refuse_withdrawn
 from coordinator.curation.second_look import look_again
 from coordinator.submission.streams import IDLE_SECONDS, idle_timeout
 from shared.agreement import Consent, Execution
+from shared.crypto.contents import Contents
 from shared.crypto.sealing import AgeIdentity
 from shared.crypto.signing import VerifyKey, verify_manifest
 from shared.durable import LONGEST_PAUSE, clear_folder, reporting_full_disk
@@ -66,6 +67,7 @@ class Fetcher:
         self._keys = keys
         self._protocol = protocol
         self.decider = Decider(channel, keys)
+        self.purger = Purger(channel, home, keys)
 
     def submissions(self, after: int = 0) -> tuple[pb.Submission, ...]:
         """What the coordinator holds for this curator, after a number, in the order of arrival."""
@@ -99,7 +101,7 @@ class Fetcher:
                 protocol_digest=self._protocol.digest,
                 out=self._home.opened,
                 number=fetched.row.number,
-                look=partial(look_again, profile=self._protocol.profile),
+                look=self._look,
             )
         except (TransportError, StorageError):
             raise
@@ -109,6 +111,10 @@ class Fetcher:
         sealed.unlink()
         self.decider.note_open(opened, fetched.row.state)
         return opened
+
+    def _look(self, folder: Path, contents: Contents) -> None:
+        refuse_withdrawn(self._home, contents)
+        look_again(folder, contents, self._protocol.profile)
 
     def _fetch(self, submission_id: str, target: Path) -> Fetched:
         """Fetch until the ciphertext is whole, again and again while more of it comes."""

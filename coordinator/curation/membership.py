@@ -83,6 +83,11 @@ class CuratorHome:
         return self.folder / "fetching"
 
     @property
+    def purges(self) -> Path:
+        """`<number>.json`: the signed statement of what was purged for each withdrawal."""
+        return self.folder / "purges"
+
+    @property
     def root(self) -> Path:
         """The federation's root certificate."""
         return self.folder / "identity" / "root.pem"

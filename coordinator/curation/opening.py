@@ -21,11 +21,11 @@ from shared.crypto.signing import VerifyKey, verify_manifest
 from shared.durable import new_file, publish_folder, unfinished_folder, write_whole
 from shared.errors import ManifestInvalid, ProtocolMismatch, SealedFileInvalid, SourceMissing, SubmissionSuperseded
 from shared.frozen import Frozen
-from shared.ids import Sha256
+from shared.ids import Sha256, Uid
 from shared.manifest import Manifest, SignedManifest, canonical_json
 
 MANIFEST_NAME = "manifest.json"
-_ARRIVAL_NAME = "arrival.json"
+ARRIVAL_NAME = "arrival.json"
 LARGEST_STUDY = 64 << 30  # bytes, unpacked
 _LARGEST_LISTING = 32 << 20  # bytes; about 100,000 instances
 
@@ -35,6 +35,7 @@ class Arrival(Frozen):
 
     number: int = 0  # by the coordinator's count, which rises with each arrival; 0: it was not noted
     superseded: tuple[Sha256, ...] = ()  # ids, the earliest first
+    withdrawn: tuple[Uid, ...] = ()  # instances of the contents that are deleted since
 
 
 class OpenedStudy(Frozen):
@@ -55,8 +56,9 @@ class OpenedStudy(Frozen):
 
     @property
     def instances(self) -> tuple[Path, ...]:
-        """The DICOM files, in the order of the contents."""
-        return tuple(self.folder / f"{instance.sop_instance_uid}.dcm" for instance in self.contents.instances)
+        """The DICOM files, in the order of the contents, but those that were withdrawn."""
+        uids = [instance.sop_instance_uid for instance in self.contents.instances]
+        return tuple(self.folder / f"{uid}.dcm" for uid in uids if uid not in self.arrival.withdrawn)
 
     @property
     def clinical(self) -> Path | None:
@@ -100,7 +102,7 @@ def open_sealed(
             contents = _unpack(ArchiveReader(open_chunks(identity, file)), manifest, folder, largest)
             look(folder, contents)
             write_whole(folder / MANIFEST_NAME, canonical_json(signed))
-            write_whole(folder / _ARRIVAL_NAME, canonical_json(arrival))
+            write_whole(folder / ARRIVAL_NAME, canonical_json(arrival))
             publish_folder(folder, target)
     return OpenedStudy(folder=target, signed=signed, contents=contents, arrival=arrival)
 
@@ -111,7 +113,7 @@ def list_opened(out: Path) -> tuple[OpenedStudy, ...]:
 
 
 def _read(folder: Path) -> OpenedStudy:
-    arrival = folder / _ARRIVAL_NAME  # earlier releases wrote none
+    arrival = folder / ARRIVAL_NAME  # earlier releases wrote none
     return OpenedStudy(
         folder=folder,
         signed=SignedManifest.model_validate_json((folder / MANIFEST_NAME).read_bytes()),
@@ -126,7 +128,7 @@ def _arrival(target: Path, submission: Sha256, number: int) -> Arrival:
         return Arrival(number=number)
     here = _read(target)
     if here.submission == submission:
-        return Arrival(number=max(number, here.arrival.number), superseded=here.arrival.superseded)
+        return here.arrival.model_copy(update={"number": max(number, here.arrival.number)})
     if number < here.arrival.number:
         raise SubmissionSuperseded(submission=submission, by=here.submission)
     return Arrival(number=number, superseded=(*here.arrival.superseded, here.submission))

@@ -31,6 +31,7 @@ from coordinator.store.interface import Store
 from coordinator.submission.decisions import DecisionService
 from coordinator.submission.service import Limits, SubmissionService
 from coordinator.submission.servicer import SubmissionServicer
+from coordinator.submission.withdrawals import WithdrawalService, finishing
 from coordinator.trust.interceptor import AccessInterceptor, access_check, no_check
 from coordinator.trust.refusals import noting_refusals
 from shared.errors import PortInUse
@@ -87,7 +88,15 @@ def serving(
     main = _server(members, AccessInterceptor(access_check(store, clock), note), MAIN_OPTIONS)
     audit = AuditService(store, identity, home.audit_head, clock)
     audit_pb2_grpc.add_AuditServiceServicer_to_server(AuditServicer(audit), main)
-    _register_main(main, home, settings, identity, store, enrolment=service, clock=clock)
+    ciphertexts = open_ciphertexts(home, settings, store.locks)
+    withdrawals = WithdrawalService(store, ciphertexts, identity, clock)
+    limits = Limits(study=settings.largest_study_bytes, unfinished=settings.unfinished_bytes_per_site)
+    submissions = SubmissionService(store, ciphertexts, identity, clock, limits)
+    decisions = DecisionService(store, identity, clock)
+    submission_pb2_grpc.add_SubmissionServiceServicer_to_server(
+        SubmissionServicer(submissions, decisions, withdrawals), main
+    )
+    _register_main(main, identity, store, enrolment=service, clock=clock)
     for register in extra:
         register(main)
     started: list[grpc.Server] = []
@@ -99,7 +108,7 @@ def serving(
             _bind(server, home, settings.host, port, key=key, root=root)
             server.start()
             started.append(server)
-        with keeping_head(audit):
+        with keeping_head(audit), finishing(withdrawals):
             yield
     finally:
         for stopped in [server.stop(_GRACE_SECONDS) for server in started]:
@@ -110,17 +119,12 @@ def serving(
 
 def _register_main(
     main: grpc.Server,
-    home: Home,
-    settings: Settings,
     identity: Identity,
     store: Store,
     *,
     enrolment: EnrolmentService,
     clock: Clock,
 ) -> None:
-    limits = Limits(study=settings.largest_study_bytes, unfinished=settings.unfinished_bytes_per_site)
-    submissions = SubmissionService(store, open_ciphertexts(home, settings, store.locks), identity, clock, limits)
-    decisions = DecisionService(store, identity, clock)
     agreements, editions = AgreementService(store, identity, clock), EditionService(store, identity, clock)
     editions.note_installed()
     members = MemberService(store, identity, clock)
@@ -129,7 +133,6 @@ def _register_main(
     membership_pb2_grpc.add_MembershipServiceServicer_to_server(MembershipServicer(enrolment, identity), main)
     presence_pb2_grpc.add_PresenceServiceServicer_to_server(PresenceServicer(PresenceService(store, clock)), main)
     site_pb2_grpc.add_SiteServiceServicer_to_server(SiteServicer(members, IssuedTokens(store, clock)), main)
-    submission_pb2_grpc.add_SubmissionServiceServicer_to_server(SubmissionServicer(submissions, decisions), main)
 
 
 def _server(admission: Admission, access: AccessInterceptor, options: tuple[tuple[str, int], ...]) -> grpc.Server:

@@ -28,7 +28,9 @@ from coordinator.store.records import (
     Site,
     Submission,
     TokenRow,
+    Unfinished,
     Upload,
+    Withdrawal,
 )
 from coordinator.store.references import Kind
 from shared.ids import AgreementId, Sha256, SiteId, Uid
@@ -111,6 +113,21 @@ class Reading(Protocol):
     def tree_hashes(self, subtrees: Collection[Subtree]) -> Mapping[Subtree, bytes]:
         """Hashes of whole subtrees of the tree over the events; raises `AuditBroken` where something is missing."""
 
+    def withdrawals(
+        self,
+        *,
+        site_id: str | None = None,
+        study: Uid | None = None,
+        curator: str | None = None,
+        unfinished: Unfinished | None = None,
+        after: int = 0,
+        limit: int | None = None,
+    ) -> Sequence[Withdrawal]:
+        """Withdrawals by number, of those that are named: `limit` at most, after a number.
+
+        `unfinished` names those without a receipt of deletion, or without the curator's statement.
+        """
+
     def uploads(self, site_id: SiteId | None = None, *, before: datetime | None = None) -> Sequence[Upload]:
         """Unfinished uploads by name: of one site, last continued before a moment, or both."""
 
@@ -185,13 +202,16 @@ class Work(Reading, Protocol):
         """Add a received study; `False`, and nothing changed, when its id is already there."""
 
     def put_submission(self, submission: Submission) -> None:
-        """Replace the received study of that id."""
+        """Add a received study or replace the one of that id."""
 
     def append_event(self, *, at: datetime, actor: str, action: str, about: str, result: str = "done") -> AuditEvent:
         """Add the next link of the audit chain, and what it makes whole of the Merkle tree over it."""
 
     def note_refusal(self, caller: str, method: str, hour: datetime) -> bool:
         """Note that a caller was refused a method within the hour; `False` when that is noted already."""
+
+    def put_withdrawal(self, withdrawal: Withdrawal) -> None:
+        """Add a withdrawal or replace the one of that number."""
 
     def put_upload(self, upload: Upload) -> None:
         """Add an unfinished upload or replace the one of that name."""

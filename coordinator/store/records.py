@@ -170,6 +170,29 @@ class SequenceFault(NamedTuple):
         return self.sequence - self.previous > 1
 
 
+Unfinished = Literal["deletion", "purge"]
+
+
+class Withdrawal(Frozen):
+    """A tombstone, kept for good: what was withdrawn, by which side, and what became of ciphertext and copies.
+
+    `number` is that of the audit event; `by` the role of who withdrew; `ciphertext` its name in the store of them.
+    """
+
+    number: int
+    submission: Sha256
+    site_id: SiteId
+    study: Uid
+    curator: str
+    by: str
+    instances: tuple[Uid, ...]  # none: the whole submission
+    ciphertext: Sha256
+    withdrawn_at: Moment
+    deletion: Signed | None = None  # a `Deletion`, once the ciphertext is deleted
+    purge: Signed | None = None  # a `Purge`, once the curator has said that its copies are
+    allowed_at: Moment | None = None  # since when the study may be received again
+
+
 class Upload(Frozen):
     """An unfinished upload: whose the partial file `name` is, and when the site last went on with it."""
 

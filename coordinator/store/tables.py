@@ -161,6 +161,25 @@ submissions = Table(
     Index("ix_submissions_agreement_study", "agreement", "study"),
 )
 
+withdrawals = Table(
+    "withdrawals",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("submission", String(64), nullable=False),
+    Column("site_id", String(6), nullable=False),
+    Column("study", String(64), nullable=False),
+    Column("curator", String(200), nullable=False),
+    Column("by", String(20), nullable=False),
+    Column("instances", JSON, nullable=False),
+    Column("ciphertext", String(64), nullable=False),
+    Column("withdrawn_at", Utc, nullable=False),
+    Column("deletion", JSON(none_as_null=True)),
+    Column("purge", JSON(none_as_null=True)),
+    Column("allowed_at", Utc),
+    Index("ix_withdrawals_study", "site_id", "study"),
+    Index("ix_withdrawals_curator", "curator", "number"),
+)
+
 events = Table(
     "audit_events",
     metadata,

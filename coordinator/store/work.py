@@ -45,14 +45,15 @@ from coordinator.store.records import (
     Upload,
 )
 from coordinator.store.references import NAMES, Kind, begins
-from coordinator.store.rows import Rows, plain
+from coordinator.store.rows import plain
+from coordinator.store.withdrawal_rows import WithdrawalRows
 from shared.errors import AuditBroken
 from shared.ids import AgreementId, Sha256, SiteId, Uid
 from shared.merkle import Subtree
 from shared.references import MOST
 
 
-class SqlWork(Rows):
+class SqlWork(WithdrawalRows):
     """One transaction; see `interface.Work` for what each method promises."""
 
     def named(self, kind: Kind, reference: str, *, curator: str | None = None) -> tuple[str | None, int]:

@@ -17,6 +17,7 @@ from shared.errors import (
     ManifestInvalid,
     SignatureInvalid,
     StudyQuotaReached,
+    SubmissionWithdrawn,
 )
 from shared.ids import SiteId
 from shared.manifest import Manifest
@@ -42,9 +43,11 @@ class Claims:
         """The terms that a verified manifest fits; they may have changed since they were last asked.
 
         Raises `NotFound`, `AgreementNotExecuted`, `AgreementNotBegun`, `AgreementModeNotAllowed`,
-        `AgreementSuperseded`, `ManifestInvalid`, `StudyQuotaReached`; what `check_edition` raises.
+        `AgreementSuperseded`, `ManifestInvalid`, `StudyQuotaReached`,
+        `SubmissionWithdrawn`; what `check_edition` raises.
         """
         terms = terms_in_force(reading, site_id, Mode.SUBMIT, self.now())
+        _check_not_withdrawn(reading, site_id, manifest)
         if manifest.agreement == terms.id and manifest.agreement_version < terms.version:
             raise AgreementSuperseded
         installed = self.identity.protocol
@@ -71,6 +74,13 @@ class Claims:
         if not is_member_now(reading, Role.SITE, site_id, now):
             raise CertificateForeign("revoked during the upload", peer=f"site/{site_id}")
         return terms
+
+
+def _check_not_withdrawn(reading: Reading, site_id: SiteId, manifest: Manifest) -> None:
+    """Raise `SubmissionWithdrawn` for a withdrawn study; one of which images were may come with other contents."""
+    for each in reading.withdrawals(site_id=site_id, study=manifest.study):
+        if each.allowed_at is None and (not each.instances or each.submission == manifest.submission):
+            raise SubmissionWithdrawn(study=manifest.study)
 
 
 def _check_quota(reading: Reading, terms: AgreementTerms, manifest: Manifest) -> None:

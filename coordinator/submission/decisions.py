@@ -5,9 +5,9 @@ from coordinator.store.interface import Reading, Store
 from coordinator.submission.service import named_submission
 from shared.crypto.pki import Role
 from shared.crypto.signing import VerifyKey
-from shared.errors import SignatureInvalid
+from shared.errors import SignatureInvalid, SubmissionTransitionInvalid
 from shared.signed import Signed
-from shared.submission_state import Decision, check_next
+from shared.submission_state import DECIDED, Decision, SubmissionState, check_next
 
 _WHAT = "the decision"
 
@@ -30,6 +30,8 @@ class DecisionService:
             row = named_submission(work, decision.submission, curator=curator)
             if row.decision == signed:
                 return
+            if decision.state not in DECIDED or row.state is SubmissionState.WITHDRAWN:
+                raise SubmissionTransitionInvalid(state=row.state, wanted=decision.state)
             check_next(row.state, decision.state)
             uri = self._identity.uri(Role.CURATOR, curator)
             event = work.append_event(at=self._now(), actor=uri, action=f"study {decision.state}", about=row.id)

@@ -23,6 +23,7 @@ from shared.errors import (
     NotFound,
     RoleNotAllowed,
     SealedFileInvalid,
+    SubmissionWithdrawn,
     UploadInterrupted,
 )
 from shared.frozen import LARGEST_NUMBER, Frozen
@@ -30,6 +31,7 @@ from shared.ids import Sha256, SiteId
 from shared.manifest import Manifest
 from shared.receipt import Receipt
 from shared.signed import Signed
+from shared.submission_state import SubmissionState
 
 PAGE = 1000  # submissions
 _STALE = timedelta(days=7)
@@ -104,7 +106,7 @@ class SubmissionService:
         """
         with self._store.read() as reading:
             manifest = self._claims.verified(reading, site_id, signed)
-            committed = reading.submission(manifest.submission)
+            committed = _standing(reading, manifest.submission)
             if committed is None:
                 self._claims.check_agreed(reading, site_id, manifest)
         if committed is not None:
@@ -139,7 +141,12 @@ class SubmissionService:
                 raise ManifestInvalid(problem="fewer bytes arrived than the manifest names")
             if not partial.finalise(manifest.ciphertext_sha256):
                 raise SealedFileInvalid(problem="what arrived is not what the manifest names")
-            yield self._commit(site_id, signed, manifest, partial)
+            try:
+                receipt = self._commit(site_id, signed, manifest, partial)
+            except SubmissionWithdrawn:  # while it was on its way
+                partial.discard()
+                raise
+            yield receipt
 
     def page(self, *, site: str, curator: str | None, after: int, limit: int, by_change: bool = False) -> Page:
         """What was received after the submission of that number, oldest first, at most `limit` (0: a whole page).
@@ -187,6 +194,7 @@ class SubmissionService:
 
         Raises `NotFound`; `RoleNotAllowed` for another curator than the agreement's; `AgreementNotExecuted` while the
         agreement is not in force, unless it only expired: what was received before stays the curator's to open.
+        `SubmissionWithdrawn` for what was withdrawn.
         """
         with self._store.begin() as work:
             row = named_submission(work, reference)
@@ -195,6 +203,8 @@ class SubmissionService:
             if terms_of(agreement).curator.name != curator:
                 raise RoleNotAllowed(f"{curator} is not the curator of {row.agreement}", role="curator")
             check_permitted(current, Act.FETCH, self._now())
+            if row.state is SubmissionState.WITHDRAWN:
+                raise SubmissionWithdrawn(study=row.study)
             fetched = FetchedStudy(row=row, site_key=site_of(work, row.site_id).verify_key or "", agreement=agreement)
             uri = self._identity.uri(Role.CURATOR, curator)
             work.append_event(at=self._now(), actor=uri, action="study fetched", about=row.id, result="begun")
@@ -223,7 +233,10 @@ class SubmissionService:
         """Remove the uploads not continued since, also the final ciphertext of one whose commit never came."""
         for upload in work.uploads(before=before):
             final = self._ciphertexts.is_final(upload.name)
-            committed = final and any(blob_name(row) == upload.name for row in work.submissions(upload.site_id))
+            committed = final and any(
+                row.state is not SubmissionState.WITHDRAWN and blob_name(row) == upload.name
+                for row in work.submissions(upload.site_id)
+            )
             if committed or self._ciphertexts.delete(upload.name):
                 work.delete_upload(upload.name)
 
@@ -237,7 +250,7 @@ class SubmissionService:
         with self._store.begin() as work:
             terms = self._claims.check_still_agreed(work, site_id, manifest, now)
             work.delete_upload(name)
-            committed = work.submission(key)
+            committed = _standing(work, key)
             if committed is not None:
                 if blob_name(committed) != name:  # sealed twice, and the other one was first
                     partial.discard()
@@ -253,7 +266,7 @@ class SubmissionService:
                 **manifest.model_dump(include=_IN_RECEIPT),
             )
             signed_receipt = Signed.by(self._identity.signing_key, receipt)
-            work.add_submission(
+            work.put_submission(  # in place of one that was withdrawn and may come again
                 Submission(
                     id=key,
                     number=event.number,
@@ -273,6 +286,12 @@ def blob_name(study: Manifest | Submission) -> Sha256:
     """The file's name: a study sealed again has another ciphertext, so its upload starts over."""
     submission = study.id if isinstance(study, Submission) else study.submission
     return Sha256(hashlib.sha256(f"{submission}{study.ciphertext_sha256}".encode()).hexdigest())
+
+
+def _standing(reading: Reading, submission: Sha256) -> Submission | None:
+    """The submission of that id, unless it was withdrawn: then it is as if it had never come."""
+    row = reading.submission(submission)
+    return None if row is None or row.state is SubmissionState.WITHDRAWN else row
 
 
 def named_submission(reading: Reading, reference: str, *, curator: str | None = None) -> Submission:

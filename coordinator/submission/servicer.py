@@ -10,6 +10,7 @@ from coordinator.submission import streams
 from coordinator.submission.decisions import DecisionService
 from coordinator.submission.service import SubmissionService
 from coordinator.submission.streams import idle_timeout
+from coordinator.submission.withdrawals import WithdrawalService
 from coordinator.trust.interceptor import peer_of
 from shared.crypto.pki import Role
 from shared.errors import InvalidArgument, RoleNotAllowed
@@ -20,15 +21,16 @@ from shared.signed import Signed
 from shared.wire import from_signed, to_signed, to_timestamp
 
 if TYPE_CHECKING:
-    from coordinator.store.records import ListedSubmission, Submission
+    from coordinator.store.records import ListedSubmission, Submission, Withdrawal
 
 
 class SubmissionServicer(SubmissionServiceServicer):
     """Uploads from sites, downloads for curators, and lists of what was received."""
 
-    def __init__(self, service: SubmissionService, decisions: DecisionService) -> None:
+    def __init__(self, service: SubmissionService, decisions: DecisionService, withdrawals: WithdrawalService) -> None:
         self._service = service
         self._decisions = decisions
+        self._withdrawals = withdrawals
 
     def GetUploadOffset(
         self, request: pb.GetUploadOffsetRequest, context: grpc.ServicerContext
@@ -119,6 +121,32 @@ class SubmissionServicer(SubmissionServiceServicer):
         self._decisions.decide(peer_of(context).name, from_signed(request.decision))
         return pb.DecideResponse()
 
+    def Withdraw(self, request: pb.WithdrawRequest, context: grpc.ServicerContext) -> pb.WithdrawResponse:
+        """Submissions, or images of a single one."""
+        receipts = self._withdrawals.withdraw(peer_of(context), request.submissions, request.instances)
+        return pb.WithdrawResponse(receipts=map(to_signed, receipts))
+
+    def AllowResubmission(
+        self, request: pb.AllowResubmissionRequest, context: grpc.ServicerContext
+    ) -> pb.AllowResubmissionResponse:
+        """Of a withdrawn study."""
+        self._withdrawals.allow(peer_of(context), request.submission)
+        return pb.AllowResubmissionResponse()
+
+    def ListWithdrawals(
+        self, request: pb.ListWithdrawalsRequest, context: grpc.ServicerContext
+    ) -> pb.ListWithdrawalsResponse:
+        """Tombstones."""
+        page = self._withdrawals.page(
+            peer_of(context), after=request.after, limit=request.limit, unpurged=request.unpurged
+        )
+        return pb.ListWithdrawalsResponse(withdrawals=map(_withdrawal, page.rows), next=page.next)
+
+    def ReportPurge(self, request: pb.ReportPurgeRequest, context: grpc.ServicerContext) -> pb.ReportPurgeResponse:
+        """What the curator purged."""
+        self._withdrawals.note_purge(peer_of(context).name, from_signed(request.statement))
+        return pb.ReportPurgeResponse()
+
 
 def _curator(context: grpc.ServicerContext) -> str | None:
     """The calling curator's name, who sees only what is sealed to it; `None` for coordinators."""
@@ -134,6 +162,21 @@ def _site(context: grpc.ServicerContext, asked: str) -> str:
     if asked not in {"", peer.name}:
         raise RoleNotAllowed(f"{peer.uri} asked for those of {asked}", role=peer.role)
     return peer.name
+
+
+def _withdrawal(row: "Withdrawal") -> pb.Withdrawal:
+    return pb.Withdrawal(
+        number=row.number,
+        submission=row.submission,
+        site_id=row.site_id,
+        study=row.study,
+        by=row.by,
+        instances=row.instances,
+        withdrawn_at=to_timestamp(row.withdrawn_at),
+        deletion=to_signed(row.deletion) if row.deletion else None,
+        purge=to_signed(row.purge) if row.purge else None,
+        allowed_at=to_timestamp(row.allowed_at) if row.allowed_at else None,
+    )
 
 
 def _header(parts: Iterator[pb.UploadRequest]) -> pb.UploadHeader:
@@ -175,6 +218,7 @@ def _message(row: "Submission | ListedSubmission", manifest: str, decision: str 
             state=pb.SubmissionState.Value(f"SUBMISSION_STATE_{row.state.upper()}"),
             decision=to_signed(Signed.model_validate_json(decision)) if decision else None,
             changed=row.changed,
+            patient=stated["patient"],
         )
     except (KeyError, TypeError, ValueError):
         problem = "its stored row cannot be read"

@@ -85,6 +85,10 @@ ROLES: Mapping[str, frozenset[Role]] = MappingProxyType(
         "/ricord.v1.SubmissionService/GetSubmission": _COORDINATOR | _CURATOR,
         "/ricord.v1.SubmissionService/Fetch": _CURATOR,
         "/ricord.v1.SubmissionService/Decide": _CURATOR,
+        "/ricord.v1.SubmissionService/Withdraw": _SITE | _COORDINATOR,
+        "/ricord.v1.SubmissionService/AllowResubmission": _SITE | _COORDINATOR,
+        "/ricord.v1.SubmissionService/ListWithdrawals": _COORDINATOR | _CURATOR | _SITE,
+        "/ricord.v1.SubmissionService/ReportPurge": _CURATOR,
     }
 )
 

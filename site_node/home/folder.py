@@ -86,6 +86,11 @@ class SiteHome:
         return self.folder / "receipts"
 
     @property
+    def deletions(self) -> Path:
+        """The receipts of deletion, and the receipts of submissions that were withdrawn and may come again."""
+        return self.folder / "deletions"
+
+    @property
     def witness(self) -> Path:
         """What was verified of the coordinator's audit log, and what contradicts it."""
         return self.folder / "witness"

@@ -86,6 +86,16 @@ create table submissions (
 create index submissions_by_change on submissions (changed);
 """
 
+_WITHDRAWALS = """
+alter table submissions add column patient text not null default '';
+create table withdrawn (
+    level text not null, name text not null, study text not null, event integer not null, primary key (level, name)
+) strict, without rowid;
+create table deletions (submission text primary key, receipt text, instances integer not null) strict, without rowid;
+create view covered as select s.submission, s.study, w.level, w.name from submissions as s join withdrawn as w
+    on w.level = 'site' or (w.level = 'study' and w.name = s.study) or (w.level = 'patient' and w.name = s.patient);
+"""
+
 
 def _make_or_complete(db: sqlite3.Connection) -> None:
     """Make a new ledger's tables and salt, or complete those of a ledger that has no version yet."""
@@ -160,9 +170,14 @@ def _keep_submissions(db: sqlite3.Connection) -> None:
     _execute(db, _SUBMISSIONS)
 
 
+def _keep_withdrawals(db: sqlite3.Connection) -> None:
+    """Keep what was withdrawn, and what the coordinator deleted."""
+    _execute(db, _WITHDRAWALS)
+
+
 STEPS = (
     *(_make_or_complete, _separate_arrivals, _revive_sealed, _keep_decisions, _count_associations, _keep_words),
-    *(_number_receipts, _keep_submissions),
+    *(_number_receipts, _keep_submissions, _keep_withdrawals),
 )
 
 

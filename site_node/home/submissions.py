@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from shared.frozen import Frozen
 from shared.ids import Sha256, Uid
+from shared.manifest import Manifest
 from shared.submission_state import Reasons, SubmissionState
 from site_node.home.database import transaction
 
@@ -18,6 +19,7 @@ class CentreState(Frozen):
     state: SubmissionState
     reasons: Reasons = ()
     changed: int
+    patient: str = ""  # the pseudonym
 
 
 class Submissions:
@@ -28,9 +30,26 @@ class Submissions:
 
     def put(self, states: Iterable[CentreState]) -> None:
         """Enter what the centre says now."""
-        rows = [(each.submission, each.study, each.state, json.dumps(each.reasons), each.changed) for each in states]
+        rows = [
+            (each.submission, each.study, each.state, json.dumps(each.reasons), each.changed, each.patient)
+            for each in states
+        ]
         with transaction(self._db):
-            self._db.executemany("insert or replace into submissions values (?, ?, ?, ?, ?)", rows)
+            self._db.executemany(
+                "insert into submissions values (?, ?, ?, ?, ?, ?) on conflict do update set state = excluded.state,"
+                " reasons = excluded.reasons, changed = excluded.changed,"
+                " patient = case patient when '' then excluded.patient else patient end",
+                rows,
+            )
+
+    def enter(self, manifest: Manifest) -> None:
+        """Enter what this site has submitted: study and patient are as it signed them, whatever the centre says."""
+        with transaction(self._db):
+            self._db.execute(
+                "insert into submissions values (?, ?, 'received', '[]', 0, ?)"
+                " on conflict do update set state = 'received', reasons = '[]'",
+                (manifest.submission, manifest.study, manifest.patient),
+            )
 
     def last_change(self) -> int:
         """The number of the last change that is known here; 0 without any."""

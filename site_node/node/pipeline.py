@@ -72,6 +72,8 @@ class Advance(NamedTuple):
     error: RicordError | None = None
 
 
+_WITHDRAWN = reason_for("withdrawn")
+
 # May have met one study only; the next one is tried.
 _PERHAPS_OF_ONE = (InternalError, HomeFailed, ReceiptInvalid, StudyQuotaReached)
 
@@ -206,7 +208,9 @@ class Pipeline:
                 yield key, Advance(here.reached or advanced.reached, here.error)
                 if self._may_send(key):
                     yield from self._settled(sending.make_room())
-                if self._may_send(key) and (submit := self._stages.submit) is not None:
+                if self._may_send(key) and self._is_withdrawn(self._records.read(key, Sealed)):
+                    yield key, self.advance(key, State.SUBMITTED)
+                elif self._may_send(key) and (submit := self._stages.submit) is not None:
                     sending.start(key, partial(self._send, key, submit))
             yield from self._settled(sending.rest())
 
@@ -317,6 +321,9 @@ class Pipeline:
         validated, previous = self._records.read(entry.key, Validated), self._records.find(entry.key, Sealed)
         if self._stages.is_outdated(validated.study):
             return self._begin_again(entry)
+        validated = validated.without(self._ledger.withdrawals.instances(validated.study.study_instance_uid))
+        if not validated.study.instances:
+            return self._advance(entry, State.EXCLUDED, (_WITHDRAWN, *entry.reasons))
         sealed = self._stages.seal(validated, self._ledger.sequence(entry.key))
         if previous is not None and previous.ciphertext != sealed.ciphertext:
             discard(previous)
@@ -332,6 +339,8 @@ class Pipeline:
         if self._stages.submit is None:
             return None
         sealed = self._records.read(entry.key, Sealed)
+        if end is None and self._is_withdrawn(sealed):
+            return self._advance(entry, State.EXCLUDED, (_WITHDRAWN, *entry.reasons))
         try:
             submitted = self._stages.submit(sealed) if end is None else end()
         except (AgreementSuperseded, ProtocolError) as error:
@@ -344,14 +353,20 @@ class Pipeline:
             if not is_amended:
                 raise
             return self._advance(entry, State.VALIDATED, entry.reasons)
-        self._ledger.advance(
-            entry.key,
-            State.SUBMITTED,
-            reasons=entry.reasons,
-            receipt=submitted.receipt.name,
-            audit_number=submitted.audit_number,
-        )
+        with self._ledger.changing():
+            self._ledger.submissions.enter(sealed.manifest.manifest)
+            self._ledger.advance(
+                entry.key,
+                State.SUBMITTED,
+                reasons=entry.reasons,
+                receipt=submitted.receipt.name,
+                audit_number=submitted.audit_number,
+            )
         return State.SUBMITTED
+
+    def _is_withdrawn(self, sealed: Sealed) -> bool:
+        manifest = sealed.manifest.manifest
+        return self._ledger.withdrawals.covers(manifest.study, manifest.patient)
 
     def _advance(
         self,

@@ -63,7 +63,7 @@ def run_once(node: Node, stop: threading.Event) -> Pass:
     _receive_arrivals(node, acquisition, quiet_seconds=0)
     if node.membership is not None:
         DailyProof().ask_if_due(node.home, node.membership)
-        StatesWatch().ask_if_due(node.ledger, node.membership)
+        StatesWatch().ask_if_due(node.home, node.ledger, node.membership)
     return run_pass(node, State.SUBMITTED, halted=stop.is_set, shown=True)
 
 
@@ -99,7 +99,7 @@ def _serve(node: Node, stop: threading.Event, acquisition: Acquisition) -> None:
                 current = replace(node, membership=membership_of(node.home))
                 if current.membership is not None:
                     proof.ask_if_due(node.home, current.membership)
-                    states.ask_if_due(node.ledger, current.membership)
+                    states.ask_if_due(node.home, node.ledger, current.membership)
                 completed = run_pass(current, State.SUBMITTED, halted=stop.is_set, crew=crew)
                 moved = completed.progress.moved
                 _log_pass(completed)

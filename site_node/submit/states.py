@@ -8,12 +8,14 @@ from shared.crypto.signing import VerifyKey
 from shared.errors import RicordError, SignatureInvalid
 from shared.ids import Sha256, Uid
 from shared.proto.ricord.v1 import submission_pb2 as pb
-from shared.submission_state import Decision, SubmissionState
+from shared.submission_state import DECIDED, Decision, SubmissionState
 from shared.wire import from_signed
+from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger
 from site_node.home.submissions import CentreState
 from site_node.membership.record import Membership
 from site_node.submit.comparison import own_rows
+from site_node.submit.withdrawals import withdraw_pending
 
 log = structlog.get_logger(__name__)
 
@@ -27,13 +29,14 @@ class StatesWatch:
     def __init__(self) -> None:
         self._not_before = datetime.min.replace(tzinfo=UTC)
 
-    def ask_if_due(self, ledger: Ledger, membership: Membership) -> None:
-        """Ask; an error is logged by its code."""
+    def ask_if_due(self, home: SiteHome, ledger: Ledger, membership: Membership) -> None:
+        """Ask, and withdraw what is withdrawn here and not there yet; an error is logged by its code."""
         if (now := datetime.now(UTC)) < self._not_before:
             return
         self._not_before = now + _EVERY
         try:
             fetch_states(ledger, membership)
+            withdraw_pending(home, ledger, membership)
         except RicordError as error:
             log.warning("states.problem", code=error.code)
 
@@ -49,12 +52,17 @@ def _state(row: pb.Submission, curator: VerifyKey) -> CentreState:
     """What a row says; a state that the curator of the agreement did not sign says so as its reason."""
     state = SubmissionState(pb.SubmissionState.Name(row.state).removeprefix("SUBMISSION_STATE_").lower())
     reasons: tuple[str, ...] = ()
-    if state is not SubmissionState.RECEIVED:
+    if state in DECIDED:
         try:
             decision = from_signed(row.decision).verified(curator, Decision, what="the decision")
             reasons = decision.reasons if (decision.submission, decision.state) == (row.id, state) else UNSIGNED
         except SignatureInvalid:
             reasons = UNSIGNED
     return CentreState(
-        submission=Sha256(row.id), study=Uid(row.study), state=state, reasons=reasons, changed=row.changed
+        submission=Sha256(row.id),
+        study=Uid(row.study),
+        state=state,
+        reasons=reasons,
+        changed=row.changed,
+        patient=row.patient,
     )

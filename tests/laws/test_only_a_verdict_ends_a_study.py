@@ -20,7 +20,7 @@ from tests.factories.pipeline import enter, key_of, make_home, make_stages, make
 STAGE = dict(zip(STATE_ORDER, ("screen", "deidentify", "validate", "seal", "submit"), strict=False))
 VERDICTS = {
     *("dicom-unreadable", "dicom-unsupported", "pixels-unreadable", "pixel-check-failed"),
-    *("sealed-file-invalid", "manifest-invalid"),
+    *("sealed-file-invalid", "manifest-invalid", "submission-withdrawn"),
 }
 FOREIGN = (
     OSError(5, "Input/output error"),

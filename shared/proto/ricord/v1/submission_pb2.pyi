@@ -32,6 +32,7 @@ class _SubmissionStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Submi
     SUBMISSION_STATE_QUARANTINED: _SubmissionState.ValueType  # 2
     SUBMISSION_STATE_ACCEPTED: _SubmissionState.ValueType  # 3
     SUBMISSION_STATE_REJECTED: _SubmissionState.ValueType  # 4
+    SUBMISSION_STATE_WITHDRAWN: _SubmissionState.ValueType  # 5
 
 class SubmissionState(_SubmissionState, metaclass=_SubmissionStateEnumTypeWrapper): ...
 
@@ -40,6 +41,7 @@ SUBMISSION_STATE_RECEIVED: SubmissionState.ValueType  # 1
 SUBMISSION_STATE_QUARANTINED: SubmissionState.ValueType  # 2
 SUBMISSION_STATE_ACCEPTED: SubmissionState.ValueType  # 3
 SUBMISSION_STATE_REJECTED: SubmissionState.ValueType  # 4
+SUBMISSION_STATE_WITHDRAWN: SubmissionState.ValueType  # 5
 Global___SubmissionState: _TypeAlias = SubmissionState  # noqa: Y015
 
 @_typing.final
@@ -187,6 +189,7 @@ class Submission(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     DECISION_FIELD_NUMBER: _builtins.int
     CHANGED_FIELD_NUMBER: _builtins.int
+    PATIENT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     site_id: _builtins.str
     study: _builtins.str
@@ -205,6 +208,8 @@ class Submission(_message.Message):
     state: Global___SubmissionState.ValueType
     changed: _builtins.int
     """The number of the event that last changed the state: what a list by change goes on after."""
+    patient: _builtins.str
+    """The pseudonym that the manifest states."""
     @_builtins.property
     def modalities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -234,10 +239,11 @@ class Submission(_message.Message):
         state: Global___SubmissionState.ValueType = ...,
         decision: _signed_pb2.SignedDocument | None = ...,
         changed: _builtins.int = ...,
+        patient: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "received_at", b"received_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement_id", b"agreement_id", "agreement_version", b"agreement_version", "changed", b"changed", "ciphertext_sha256", b"ciphertext_sha256", "ciphertext_size", b"ciphertext_size", "contents_sha256", b"contents_sha256", "decision", b"decision", "id", b"id", "instance_count", b"instance_count", "modalities", b"modalities", "number", b"number", "problem", b"problem", "received_at", b"received_at", "sequence", b"sequence", "series_count", b"series_count", "site_id", b"site_id", "state", b"state", "study", b"study"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement_id", b"agreement_id", "agreement_version", b"agreement_version", "changed", b"changed", "ciphertext_sha256", b"ciphertext_sha256", "ciphertext_size", b"ciphertext_size", "contents_sha256", b"contents_sha256", "decision", b"decision", "id", b"id", "instance_count", b"instance_count", "modalities", b"modalities", "number", b"number", "patient", b"patient", "problem", b"problem", "received_at", b"received_at", "sequence", b"sequence", "series_count", b"series_count", "site_id", b"site_id", "state", b"state", "study", b"study"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -578,3 +584,232 @@ class DecideResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DecideResponse: _TypeAlias = DecideResponse  # noqa: Y015
+
+@_typing.final
+class WithdrawRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUBMISSIONS_FIELD_NUMBER: _builtins.int
+    INSTANCES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def submissions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def instances(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """New SOP Instance UIDs, of a single submission; none: all of it."""
+
+    def __init__(
+        self,
+        *,
+        submissions: _abc.Iterable[_builtins.str] | None = ...,
+        instances: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["instances", b"instances", "submissions", b"submissions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WithdrawRequest: _TypeAlias = WithdrawRequest  # noqa: Y015
+
+@_typing.final
+class WithdrawResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECEIPTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def receipts(self) -> _containers.RepeatedCompositeFieldContainer[_signed_pb2.SignedDocument]:
+        """A `Deletion` for each submission."""
+
+    def __init__(
+        self,
+        *,
+        receipts: _abc.Iterable[_signed_pb2.SignedDocument] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["receipts", b"receipts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WithdrawResponse: _TypeAlias = WithdrawResponse  # noqa: Y015
+
+@_typing.final
+class AllowResubmissionRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUBMISSION_FIELD_NUMBER: _builtins.int
+    submission: _builtins.str
+    def __init__(
+        self,
+        *,
+        submission: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["submission", b"submission"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AllowResubmissionRequest: _TypeAlias = AllowResubmissionRequest  # noqa: Y015
+
+@_typing.final
+class AllowResubmissionResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AllowResubmissionResponse: _TypeAlias = AllowResubmissionResponse  # noqa: Y015
+
+@_typing.final
+class Withdrawal(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    SUBMISSION_FIELD_NUMBER: _builtins.int
+    SITE_ID_FIELD_NUMBER: _builtins.int
+    STUDY_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
+    INSTANCES_FIELD_NUMBER: _builtins.int
+    WITHDRAWN_AT_FIELD_NUMBER: _builtins.int
+    DELETION_FIELD_NUMBER: _builtins.int
+    PURGE_FIELD_NUMBER: _builtins.int
+    ALLOWED_AT_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """That of its audit event."""
+    submission: _builtins.str
+    site_id: _builtins.str
+    study: _builtins.str
+    by: _builtins.str
+    """The role of who withdrew."""
+    @_builtins.property
+    def instances(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def withdrawn_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def deletion(self) -> _signed_pb2.SignedDocument:
+        """A `Deletion`, once the ciphertext is deleted."""
+
+    @_builtins.property
+    def purge(self) -> _signed_pb2.SignedDocument:
+        """A `Purge`, once the curator's copies are."""
+
+    @_builtins.property
+    def allowed_at(self) -> _timestamp_pb2.Timestamp:
+        """Since when the study may be received again."""
+
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        submission: _builtins.str = ...,
+        site_id: _builtins.str = ...,
+        study: _builtins.str = ...,
+        by: _builtins.str = ...,
+        instances: _abc.Iterable[_builtins.str] | None = ...,
+        withdrawn_at: _timestamp_pb2.Timestamp | None = ...,
+        deletion: _signed_pb2.SignedDocument | None = ...,
+        purge: _signed_pb2.SignedDocument | None = ...,
+        allowed_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["allowed_at", b"allowed_at", "deletion", b"deletion", "purge", b"purge", "withdrawn_at", b"withdrawn_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_at", b"allowed_at", "by", b"by", "deletion", b"deletion", "instances", b"instances", "number", b"number", "purge", b"purge", "site_id", b"site_id", "study", b"study", "submission", b"submission", "withdrawn_at", b"withdrawn_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Withdrawal: _TypeAlias = Withdrawal  # noqa: Y015
+
+@_typing.final
+class ListWithdrawalsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AFTER_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    UNPURGED_FIELD_NUMBER: _builtins.int
+    after: _builtins.int
+    limit: _builtins.int
+    """0: a whole page, which is also the most."""
+    unpurged: _builtins.bool
+    """Those of which the curator has not said that it purged them."""
+    def __init__(
+        self,
+        *,
+        after: _builtins.int = ...,
+        limit: _builtins.int = ...,
+        unpurged: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "limit", b"limit", "unpurged", b"unpurged"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListWithdrawalsRequest: _TypeAlias = ListWithdrawalsRequest  # noqa: Y015
+
+@_typing.final
+class ListWithdrawalsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WITHDRAWALS_FIELD_NUMBER: _builtins.int
+    NEXT_FIELD_NUMBER: _builtins.int
+    next: _builtins.int
+    """The `after` of the next page; 0 with the last one."""
+    @_builtins.property
+    def withdrawals(self) -> _containers.RepeatedCompositeFieldContainer[Global___Withdrawal]: ...
+    def __init__(
+        self,
+        *,
+        withdrawals: _abc.Iterable[Global___Withdrawal] | None = ...,
+        next: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next", b"next", "withdrawals", b"withdrawals"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListWithdrawalsResponse: _TypeAlias = ListWithdrawalsResponse  # noqa: Y015
+
+@_typing.final
+class ReportPurgeRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATEMENT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def statement(self) -> _signed_pb2.SignedDocument:
+        """A `Purge`."""
+
+    def __init__(
+        self,
+        *,
+        statement: _signed_pb2.SignedDocument | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["statement", b"statement"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["statement", b"statement"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportPurgeRequest: _TypeAlias = ReportPurgeRequest  # noqa: Y015
+
+@_typing.final
+class ReportPurgeResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportPurgeResponse: _TypeAlias = ReportPurgeResponse  # noqa: Y015

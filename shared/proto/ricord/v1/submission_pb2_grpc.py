@@ -70,6 +70,26 @@ class SubmissionServiceStub:
                 request_serializer=ricord_dot_v1_dot_submission__pb2.DecideRequest.SerializeToString,
                 response_deserializer=ricord_dot_v1_dot_submission__pb2.DecideResponse.FromString,
                 _registered_method=True)
+        self.Withdraw = channel.unary_unary(
+                '/ricord.v1.SubmissionService/Withdraw',
+                request_serializer=ricord_dot_v1_dot_submission__pb2.WithdrawRequest.SerializeToString,
+                response_deserializer=ricord_dot_v1_dot_submission__pb2.WithdrawResponse.FromString,
+                _registered_method=True)
+        self.AllowResubmission = channel.unary_unary(
+                '/ricord.v1.SubmissionService/AllowResubmission',
+                request_serializer=ricord_dot_v1_dot_submission__pb2.AllowResubmissionRequest.SerializeToString,
+                response_deserializer=ricord_dot_v1_dot_submission__pb2.AllowResubmissionResponse.FromString,
+                _registered_method=True)
+        self.ListWithdrawals = channel.unary_unary(
+                '/ricord.v1.SubmissionService/ListWithdrawals',
+                request_serializer=ricord_dot_v1_dot_submission__pb2.ListWithdrawalsRequest.SerializeToString,
+                response_deserializer=ricord_dot_v1_dot_submission__pb2.ListWithdrawalsResponse.FromString,
+                _registered_method=True)
+        self.ReportPurge = channel.unary_unary(
+                '/ricord.v1.SubmissionService/ReportPurge',
+                request_serializer=ricord_dot_v1_dot_submission__pb2.ReportPurgeRequest.SerializeToString,
+                response_deserializer=ricord_dot_v1_dot_submission__pb2.ReportPurgeResponse.FromString,
+                _registered_method=True)
 
 
 class SubmissionServiceServicer:
@@ -124,6 +144,34 @@ class SubmissionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Withdraw(self, request, context):
+        """Submissions, a site its own, or some images of a single one; answers once the ciphertext is deleted.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AllowResubmission(self, request, context):
+        """By the side that withdrew.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListWithdrawals(self, request, context):
+        """A site gets its own only, a curator those of what was sealed to it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReportPurge(self, request, context):
+        """Role: curator.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SubmissionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -161,6 +209,26 @@ def add_SubmissionServiceServicer_to_server(servicer, server):
                     servicer.Decide,
                     request_deserializer=ricord_dot_v1_dot_submission__pb2.DecideRequest.FromString,
                     response_serializer=ricord_dot_v1_dot_submission__pb2.DecideResponse.SerializeToString,
+            ),
+            'Withdraw': grpc.unary_unary_rpc_method_handler(
+                    servicer.Withdraw,
+                    request_deserializer=ricord_dot_v1_dot_submission__pb2.WithdrawRequest.FromString,
+                    response_serializer=ricord_dot_v1_dot_submission__pb2.WithdrawResponse.SerializeToString,
+            ),
+            'AllowResubmission': grpc.unary_unary_rpc_method_handler(
+                    servicer.AllowResubmission,
+                    request_deserializer=ricord_dot_v1_dot_submission__pb2.AllowResubmissionRequest.FromString,
+                    response_serializer=ricord_dot_v1_dot_submission__pb2.AllowResubmissionResponse.SerializeToString,
+            ),
+            'ListWithdrawals': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListWithdrawals,
+                    request_deserializer=ricord_dot_v1_dot_submission__pb2.ListWithdrawalsRequest.FromString,
+                    response_serializer=ricord_dot_v1_dot_submission__pb2.ListWithdrawalsResponse.SerializeToString,
+            ),
+            'ReportPurge': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportPurge,
+                    request_deserializer=ricord_dot_v1_dot_submission__pb2.ReportPurgeRequest.FromString,
+                    response_serializer=ricord_dot_v1_dot_submission__pb2.ReportPurgeResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -353,6 +421,114 @@ class SubmissionService:
             '/ricord.v1.SubmissionService/Decide',
             ricord_dot_v1_dot_submission__pb2.DecideRequest.SerializeToString,
             ricord_dot_v1_dot_submission__pb2.DecideResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Withdraw(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ricord.v1.SubmissionService/Withdraw',
+            ricord_dot_v1_dot_submission__pb2.WithdrawRequest.SerializeToString,
+            ricord_dot_v1_dot_submission__pb2.WithdrawResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AllowResubmission(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ricord.v1.SubmissionService/AllowResubmission',
+            ricord_dot_v1_dot_submission__pb2.AllowResubmissionRequest.SerializeToString,
+            ricord_dot_v1_dot_submission__pb2.AllowResubmissionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListWithdrawals(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ricord.v1.SubmissionService/ListWithdrawals',
+            ricord_dot_v1_dot_submission__pb2.ListWithdrawalsRequest.SerializeToString,
+            ricord_dot_v1_dot_submission__pb2.ListWithdrawalsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportPurge(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ricord.v1.SubmissionService/ReportPurge',
+            ricord_dot_v1_dot_submission__pb2.ReportPurgeRequest.SerializeToString,
+            ricord_dot_v1_dot_submission__pb2.ReportPurgeResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -46,6 +46,14 @@ class SubmissionServiceStub:
     """Header with manifest and signature, then the ciphertext from an offset on. Role: curator."""
     Decide: _grpc.UnaryUnaryMultiCallable[_submission_pb2.DecideRequest, _submission_pb2.DecideResponse]
     """Role: curator, of what is sealed to it."""
+    Withdraw: _grpc.UnaryUnaryMultiCallable[_submission_pb2.WithdrawRequest, _submission_pb2.WithdrawResponse]
+    """Submissions, a site its own, or some images of a single one; answers once the ciphertext is deleted."""
+    AllowResubmission: _grpc.UnaryUnaryMultiCallable[_submission_pb2.AllowResubmissionRequest, _submission_pb2.AllowResubmissionResponse]
+    """By the side that withdrew."""
+    ListWithdrawals: _grpc.UnaryUnaryMultiCallable[_submission_pb2.ListWithdrawalsRequest, _submission_pb2.ListWithdrawalsResponse]
+    """A site gets its own only, a curator those of what was sealed to it."""
+    ReportPurge: _grpc.UnaryUnaryMultiCallable[_submission_pb2.ReportPurgeRequest, _submission_pb2.ReportPurgeResponse]
+    """Role: curator."""
 
 @_typing.type_check_only
 class SubmissionServiceAsyncStub(SubmissionServiceStub):
@@ -65,6 +73,14 @@ class SubmissionServiceAsyncStub(SubmissionServiceStub):
     """Header with manifest and signature, then the ciphertext from an offset on. Role: curator."""
     Decide: _aio.UnaryUnaryMultiCallable[_submission_pb2.DecideRequest, _submission_pb2.DecideResponse]  # type: ignore[assignment]
     """Role: curator, of what is sealed to it."""
+    Withdraw: _aio.UnaryUnaryMultiCallable[_submission_pb2.WithdrawRequest, _submission_pb2.WithdrawResponse]  # type: ignore[assignment]
+    """Submissions, a site its own, or some images of a single one; answers once the ciphertext is deleted."""
+    AllowResubmission: _aio.UnaryUnaryMultiCallable[_submission_pb2.AllowResubmissionRequest, _submission_pb2.AllowResubmissionResponse]  # type: ignore[assignment]
+    """By the side that withdrew."""
+    ListWithdrawals: _aio.UnaryUnaryMultiCallable[_submission_pb2.ListWithdrawalsRequest, _submission_pb2.ListWithdrawalsResponse]  # type: ignore[assignment]
+    """A site gets its own only, a curator those of what was sealed to it."""
+    ReportPurge: _aio.UnaryUnaryMultiCallable[_submission_pb2.ReportPurgeRequest, _submission_pb2.ReportPurgeResponse]  # type: ignore[assignment]
+    """Role: curator."""
 
 class SubmissionServiceServicer(metaclass=_abc_1.ABCMeta):
     """Sealed studies. A site submits, the coordinator holds ciphertext, a curator fetches."""
@@ -123,5 +139,37 @@ class SubmissionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_submission_pb2.DecideResponse, _abc.Awaitable[_submission_pb2.DecideResponse]]:
         """Role: curator, of what is sealed to it."""
+
+    @_abc_1.abstractmethod
+    def Withdraw(
+        self,
+        request: _submission_pb2.WithdrawRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_submission_pb2.WithdrawResponse, _abc.Awaitable[_submission_pb2.WithdrawResponse]]:
+        """Submissions, a site its own, or some images of a single one; answers once the ciphertext is deleted."""
+
+    @_abc_1.abstractmethod
+    def AllowResubmission(
+        self,
+        request: _submission_pb2.AllowResubmissionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_submission_pb2.AllowResubmissionResponse, _abc.Awaitable[_submission_pb2.AllowResubmissionResponse]]:
+        """By the side that withdrew."""
+
+    @_abc_1.abstractmethod
+    def ListWithdrawals(
+        self,
+        request: _submission_pb2.ListWithdrawalsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_submission_pb2.ListWithdrawalsResponse, _abc.Awaitable[_submission_pb2.ListWithdrawalsResponse]]:
+        """A site gets its own only, a curator those of what was sealed to it."""
+
+    @_abc_1.abstractmethod
+    def ReportPurge(
+        self,
+        request: _submission_pb2.ReportPurgeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_submission_pb2.ReportPurgeResponse, _abc.Awaitable[_submission_pb2.ReportPurgeResponse]]:
+        """Role: curator."""
 
 def add_SubmissionServiceServicer_to_server(servicer: SubmissionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -137,7 +137,7 @@ def test_a_state_that_the_curator_did_not_sign_says_so(
             work.put_submission(stored.model_copy(update=changes))
     store.close()
     with closing(Ledger(home.ledger)) as ledger:
-        StatesWatch().ask_if_due(ledger, member)
+        StatesWatch().ask_if_due(home, ledger, member)
         assert {each.submission: each.reasons for each in ledger.submissions.all()} == dict.fromkeys(
             (first, second, third), UNSIGNED
         )
@@ -160,9 +160,9 @@ def test_a_watch_asks_for_what_changed_and_not_at_every_pass(
     with closing(Ledger(home.ledger)) as ledger:
         watch = StatesWatch()
         for _ in range(2):
-            watch.ask_if_due(ledger, member)
+            watch.ask_if_due(home, ledger, member)
         known = ledger.submissions.last_change()
         curate(curator, "reject", first, "--reason", "blurred")
-        StatesWatch().ask_if_due(ledger, member)
+        StatesWatch().ask_if_due(home, ledger, member)
         assert asked == [0, known]
         assert ledger.submissions.all()[-1].reasons == ("blurred",)

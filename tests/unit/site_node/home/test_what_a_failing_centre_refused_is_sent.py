@@ -36,6 +36,8 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
         old._db.execute("update instances set code = 'internal-error' where key = ?", (key,))
         old.advance(key, State.REFUSED, reasons=(why,))
     later = (
+        "withdrawn",
+        "deletions",
         "submissions",
         "blankings",
         "sheets",
@@ -45,7 +47,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
         "removed_names",
         "accepted_words",
     )
-    undone = "alter table studies drop column stopped; drop index studies_by_audit_number;"
+    undone = "drop view covered; alter table studies drop column stopped; drop index studies_by_audit_number;"
     undone += "alter table studies drop column audit_number;"
     old._db.executescript(undone + "".join(f"drop table {name};" for name in later))
     old._db.execute("pragma user_version = 2")

@@ -1,0 +1,118 @@
+"""`withdraw`: take back what was submitted, and send it no more."""
+
+from typing import Annotated, NamedTuple
+
+import typer
+
+from shared.counts import counted
+from shared.durable import move
+from shared.errors import InvalidArgument, NotEnrolled
+from shared.ids import PatientPseudonym, StudyKey, Uid
+from shared.terminal import print_json, print_line
+from site_node.commands.options import Json, Person, node_of
+from site_node.home.ledger import Ledger, State, StudyEntry
+from site_node.home.references import study_named
+from site_node.home.withdrawals import Level
+from site_node.home.words import NO_STUDY
+from site_node.membership.record import Membership
+from site_node.node.open import Node
+from site_node.reasons import reason_for
+from site_node.submit.states import fetch_states
+from site_node.submit.withdrawals import allow_resubmission, withdraw_pending
+
+
+class Target(NamedTuple):
+    """What is meant: names of one level, and the study of images."""
+
+    level: Level
+    names: tuple[str, ...]
+    key: StudyKey = NO_STUDY  # for the audit
+    study: str = ""
+
+
+def withdraw(
+    context: typer.Context,
+    study: Annotated[str, typer.Argument(help="A study's key or new UID, or a beginning.")] = "",
+    *,
+    patient: Annotated[str, typer.Option(help="Every study of a patient, by the pseudonym.")] = "",
+    site: Annotated[bool, typer.Option("--site", help="Everything that this site has submitted.")] = False,
+    instance: Annotated[list[str] | None, typer.Option(help="Only this image, by its new UID; again for more.")] = None,
+    allow: Annotated[bool, typer.Option("--allow", help="Let what was withdrawn here be submitted again.")] = False,
+    reason: Annotated[str, typer.Option("--reason", help="Why; it is kept in the home's audit and does not leave.")],
+    person: Person = "",
+    as_json: Json = False,
+) -> None:
+    """Withdraw a study, a patient, single images or everything: centre and curator delete it, and none is sent again.
+
+    What leaves the hospital: ids of submissions, and new UIDs of the images.
+
+    The coordinator's receipts of deletion are kept in `deletions/`. What a kill or a coordinator that is away leaves
+    undone, the node does. After `--allow`, receive the images again to send them.
+
+    Example: `ricord-site withdraw 1f3a --as "A. Miller" --reason "consent withdrawn"`
+    """
+    with node_of(context, writing=False) as node:
+        if node.membership is None:
+            raise NotEnrolled(folder=str(node.home.folder))
+        target = _target(node.ledger, study, patient, site=site, instances=tuple(instance or ()))
+        fetch_states(node.ledger, node.membership)
+        if allow:
+            allowed = _allow(node, node.membership, target, person, reason)
+            shown, said = {"allowed": allowed}, f"{counted(len(allowed), 'submission')} may come again."
+        else:
+            with node.home.changing(), node.ledger.changing():
+                event = node.ledger.audit(person, "withdraw", target.key, f"{target.level}: {reason}")
+                node.ledger.withdrawals.enter(target.level, target.names, event, study=target.study)
+            receipts = withdraw_pending(node.home, node.ledger, node.membership)
+            shown = {"deleted": [receipt.submission for receipt in receipts]}
+            said = f"{counted(len(receipts), 'submission')} withdrawn; the receipts of deletion are in `deletions/`."
+    if as_json:
+        print_json(shown)
+    else:
+        print_line(said)
+
+
+def _target(ledger: Ledger, study: str, patient: str, *, site: bool, instances: tuple[str, ...]) -> Target:
+    if sum((bool(study), bool(patient), site)) != 1 or (instances and not study):
+        raise InvalidArgument(
+            name="What to withdraw", problem="name a study, with or without images, a patient or the site"
+        )
+    if site:
+        return Target(Level.SITE, ("",))
+    if patient:
+        return Target(Level.PATIENT, (PatientPseudonym(patient),))
+    entry = _study(ledger, study)
+    uid = entry.study or ""
+    if not instances:
+        return Target(Level.STUDY, (uid,), entry.key)
+    if entry.state is not State.SUBMITTED:
+        raise InvalidArgument(name="--instance", problem="the study is not submitted; leave the image out before it is")
+    return Target(Level.INSTANCE, tuple(Uid(each) for each in instances), entry.key, uid)
+
+
+def _study(ledger: Ledger, reference: str) -> StudyEntry:
+    entries = [entry for entry in ledger.studies() if entry.study]
+    return study_named(
+        entries, reference, kind="de-identified study", names=lambda entry: (entry.key, entry.study or "")
+    )
+
+
+def _allow(node: Node, membership: Membership, target: Target, person: str, reason: str) -> list[str]:
+    """Allow it at the coordinator first, then here: repeated after a kill, it ends the same."""
+    if target.level is Level.INSTANCE:
+        raise InvalidArgument(name="--allow", problem="a withdrawn image stays so; its study may come without it")
+    ledger, home = node.ledger, node.home
+    allowed = set(ledger.withdrawals.covered_only_by(target.level, target.names[0]))
+    allow_resubmission(membership, sorted(allowed))
+    with home.changing(), ledger.changing():
+        ledger.audit(person, "withdraw-allow", target.key, f"{target.level}: {reason}")
+        ledger.withdrawals.lift(target.level, target.names[0])
+        studies = {each.study for each in ledger.submissions.all() if each.submission in allowed}
+        for entry in ledger.studies(State.SUBMITTED):
+            if entry.study in studies:
+                ledger.withdrawals.forget_images(entry.key)
+                ledger.advance(entry.key, State.EXCLUDED, reasons=(reason_for("withdrawn"),))
+                if entry.receipt and (receipt := home.receipts / entry.receipt).exists():
+                    home.deletions.mkdir(exist_ok=True, mode=0o700)
+                    move(receipt, home.deletions / entry.receipt)
+    return sorted(allowed)

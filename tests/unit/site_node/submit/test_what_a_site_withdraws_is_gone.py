@@ -1,0 +1,229 @@
+"""What a site withdraws goes at the centre, whatever is killed on the way, and is not sent again."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+import coordinator.cli
+import site_node.cli
+from coordinator.commands.curate import _open
+from coordinator.curation.membership import CuratorHome
+from coordinator.curation.opening import list_opened
+from shared.durable import write_whole
+from shared.errors import SubmissionWithdrawn
+from shared.ids import StudyKey
+from shared.receipt import Receipt
+from shared.signed import Signed
+from shared.withdrawal import Deletion, Purge
+from site_node.home.folder import SiteHome
+from site_node.home.ledger import Ledger, State
+from site_node.home.withdrawals import Withdrawals
+from site_node.membership.record import Membership
+from site_node.study import Sealed
+from site_node.submit.client import submitting
+from site_node.submit.states import StatesWatch
+from tests.factories.federation import Federation, running_federation, sealed_bytes, sealed_study
+
+
+class Killed(BaseException):
+    """Nothing after it is done: no handler of errors sees it."""
+
+
+@pytest.fixture(scope="module")
+def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
+    with running_federation(tmp_path_factory.mktemp("federation")) as running:
+        running.curator()
+        yield running
+
+
+@pytest.fixture
+def curator(federation: Federation) -> CuratorHome:
+    return CuratorHome(federation.folder / "curator-curator")
+
+
+@pytest.fixture
+def member(federation: Federation, request: pytest.FixtureRequest) -> tuple[SiteHome, Membership]:
+    return federation.site(request.node.name.replace("[", " ").replace("]", ""))
+
+
+def send(member: tuple[SiteHome, Membership], *studies: Sealed) -> None:
+    """Submit studies, and enter them as the pipeline does."""
+    home, membership = member
+    with closing(Ledger(home.ledger)) as ledger, submitting(home, membership) as submit:
+        for sealed in studies:
+            submitted, manifest = submit(sealed), sealed.manifest.manifest
+            ledger.add_study(sealed.key, [f"{sealed.key}.dcm"], state=State.RECEIVED)
+            ledger.submissions.enter(manifest)
+            ledger.advance(
+                sealed.key,
+                State.SUBMITTED,
+                study=manifest.study,
+                receipt=submitted.receipt.name,
+                audit_number=submitted.audit_number,
+            )
+
+
+def withdraw(home: SiteHome, *arguments: str) -> Any:
+    command = ["--home", str(home.folder), "withdraw", *arguments, "--as", "A. Miller", "--reason", "consent", "--json"]
+    result = CliRunner().invoke(site_node.cli.app, command)
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return json.loads(result.output)
+
+
+def states(federation: Federation, membership: Membership) -> dict[str, str]:
+    with federation.reading() as reading:
+        return {row.study: row.state.value for row in reading.submissions(membership.site_id)}
+
+
+def test_each_level_takes_what_it_names(federation: Federation, member: tuple[SiteHome, Membership]) -> None:
+    """A study, a patient's, all; the receipts of deletion are kept, and the reason stays in the home's audit."""
+    home, membership = member
+    other = f"{membership.site_id}-000002"
+    sealed = [
+        sealed_bytes(home, membership, 9, sequence=n, **({"patient": other} if n in {3, 4} else {}))
+        for n in range(1, 6)
+    ]
+    send(member, *sealed)
+    uids = [study.manifest.manifest.study for study in sealed]
+    assert len(withdraw(home, sealed[0].key)["deleted"]) == 1
+    assert states(federation, membership) == dict(zip(uids, ["withdrawn", *["received"] * 4], strict=True))
+    assert len(withdraw(home, "--patient", other)["deleted"]) == 2
+    assert states(federation, membership)[uids[1]] == "received"
+    assert len(withdraw(home, "--site")["deleted"]) == 2
+    assert set(states(federation, membership).values()) == {"withdrawn"}
+    kept = [Signed.model_validate_json(path.read_bytes()) for path in home.deletions.glob("*.json")]
+    deletions = [each.verified(membership.coordinator_key, Deletion, what="x") for each in kept]
+    assert {deletion.study for deletion in deletions} == set(uids)
+    with closing(Ledger(home.ledger)) as ledger:
+        assert [event.detail for event in ledger.events()] == ["study: consent", "patient: consent", "site: consent"]
+        assert ledger.withdrawals.pending() == ()
+    assert withdraw(home, "--site")["deleted"] == []
+
+
+@pytest.mark.parametrize("step", range(10))
+def test_a_killed_site_goes_on(
+    federation: Federation, member: tuple[SiteHome, Membership], step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is withdrawn, or the node ends it: every covered submission has its receipt of deletion here."""
+    home, membership = member
+    send(member, *(sealed_bytes(home, membership, 9, sequence=n) for n in (1, 2)))
+    left = [step]
+
+    def dying(act: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            left[0] -= 1
+            if left[0] == -1:
+                raise Killed
+            result = act(*args, **kwargs)
+            left[0] -= 1
+            if left[0] == -1:
+                raise Killed
+            return result
+
+        return call
+
+    with monkeypatch.context() as patch, suppress(Killed):
+        patch.setattr(Withdrawals, "enter", dying(Withdrawals.enter))
+        patch.setattr(Withdrawals, "keep", dying(Withdrawals.keep))
+        patch.setattr("site_node.submit.withdrawals.write_whole", dying(write_whole))
+        withdraw(home, "--site")
+    with closing(Ledger(home.ledger)) as ledger:
+        begun = bool(ledger.events())
+        StatesWatch().ask_if_due(home, ledger, membership)
+        assert ledger.withdrawals.pending() == ()
+    assert set(states(federation, membership).values()) == ({"withdrawn"} if begun else {"received"})
+    assert bool(list(home.deletions.glob("*.json"))) == begun
+
+
+def test_what_was_sent_meanwhile_is_withdrawn_too(federation: Federation, member: tuple[SiteHome, Membership]) -> None:
+    """A study of a withdrawn patient that was on its way; the site's ledger names it, and the node withdraws it."""
+    home, membership = member
+    patient = f"{membership.site_id}-000001"
+    assert withdraw(home, "--patient", patient)["deleted"] == []
+    sealed = sealed_bytes(home, membership, 9)
+    with closing(Ledger(home.ledger)) as ledger:
+        assert ledger.withdrawals.covers(sealed.manifest.manifest.study, sealed.manifest.manifest.patient)
+    send(member, sealed)
+    with closing(Ledger(home.ledger)) as ledger:
+        StatesWatch().ask_if_due(home, ledger, membership)
+    assert set(states(federation, membership).values()) == {"withdrawn"}
+
+
+def test_it_is_sent_again_once_allowed(federation: Federation, member: tuple[SiteHome, Membership]) -> None:
+    """The same contents are refused until then; after it the study has no images here, so that they can come anew."""
+    home, membership = member
+    sealed = sealed_bytes(home, membership, 9)
+    data = sealed.ciphertext.read_bytes()
+    send(member, sealed)
+    withdraw(home, sealed.key)
+    receipt = home.receipts / f"{sealed.manifest.manifest.contents_sha256}.json"
+    sealed.ciphertext.write_bytes(data)
+    old = receipt.read_bytes()
+    receipt.unlink()
+    with pytest.raises(SubmissionWithdrawn), submitting(home, membership) as submit:
+        submit(sealed)
+    receipt.write_bytes(old)
+    assert withdraw(home, sealed.key, "--allow") == {"allowed": [sealed.manifest.manifest.submission]}
+    with closing(Ledger(home.ledger)) as ledger:
+        entry = ledger.study(StudyKey(sealed.key))
+        assert (entry.state, entry.lead, ledger.names(entry.key)) == (State.EXCLUDED, "withdrawn", frozenset())
+        assert not ledger.withdrawals.covers(sealed.manifest.manifest.study, sealed.manifest.manifest.patient)
+    assert (home.deletions / receipt.name).read_bytes() == old
+    with submitting(home, membership) as submit:
+        submit(sealed)
+    assert set(states(federation, membership).values()) == {"received"}
+    again = Receipt.model_validate_json(Signed.model_validate_json(receipt.read_bytes()).document)
+    assert again.audit_number > Receipt.model_validate_json(Signed.model_validate_json(old).document).audit_number
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_curator_purges_and_says_so(
+    federation: Federation,
+    curator: CuratorHome,
+    member: tuple[SiteHome, Membership],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    killed: bool,
+) -> None:
+    """Whole studies and single images; also where it was killed before it could say so; the rest stays open."""
+    home, membership = member
+    names = [f"{killed}-{n}" for n in (1, 2)]
+    whole, part = (sealed_study(home, membership, sequence=n, study=name) for n, name in enumerate(names, 1))
+    send(member, whole, part)
+    _open(curator, None, as_json=True)
+    folder = curator.opened / membership.site_id
+    image = next(
+        iter(study for study in list_opened(curator.opened) if study.submission == part.manifest.manifest.submission)
+    )
+    uid = image.instances[0].stem
+    withdraw(home, whole.key)
+    withdraw(home, part.key, "--instance", uid)
+    if killed:
+        with monkeypatch.context() as patch, suppress(Killed):
+
+            def dies(*_: object, **__: object) -> None:
+                raise Killed
+
+            patch.setattr("coordinator.curation.purging.shutil.rmtree", dies)
+            _open(curator, None, as_json=True)
+    _open(curator, None, as_json=True)
+    assert not (folder / whole.manifest.manifest.study).exists()
+    (rest,) = [study for study in list_opened(curator.opened) if study.folder.parent == folder]
+    assert (len(rest.instances), (folder / rest.folder / f"{uid}.dcm").exists()) == (2, False)
+    assert all(path.exists() for path in rest.instances)
+    with federation.reading() as reading:
+        rows = reading.withdrawals(site_id=membership.site_id)
+    for row in rows:
+        assert row.purge is not None
+        assert Purge.model_validate_json(row.purge.document).submission == row.submission
+    again = sealed_study(home, membership, sequence=3, study=names[1], slices=4)
+    with submitting(home, membership) as submit:
+        submit(again)
+    command = ["--home", str(curator.folder), "curate", "open", again.manifest.manifest.submission, "--json"]
+    result = CliRunner().invoke(coordinator.cli.app, command)
+    assert json.loads(result.output)["failed"][0]["code"] == "submission-withdrawn"
