@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import NamedTuple
 
-from shared.ids import PatientPseudonym, Sha256, StudyKey, Uid
+from shared.ids import Sha256, StudyKey, Uid
+from shared.manifest import Manifest
 from site_node.home.database import transaction
 
 
@@ -51,12 +52,12 @@ class Withdrawals:
                     (study,),
                 )
 
-    def covers(self, study: Uid, patient: PatientPseudonym) -> bool:
-        """Whether a study of a patient is withdrawn, whether or not it was ever sent."""
+    def covers(self, manifest: Manifest) -> bool:
+        """Whether a study is withdrawn, or its patient or the site, whether or not it was ever sent."""
         row = self._db.execute(
             "select 1 from withdrawn where level = 'site' or (level, name) = ('study', ?) or (level, name) ="
             " ('patient', ?)",
-            (study, patient),
+            (manifest.study, manifest.patient),
         )
         return row.fetchone() is not None
 

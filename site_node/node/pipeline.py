@@ -45,7 +45,6 @@ from site_node.reasons import reason_for
 from site_node.review.boxes import decided_blanking
 from site_node.study import (
     Deidentified,
-    Ending,
     Excluded,
     Included,
     LeftOut,
@@ -73,7 +72,6 @@ class Advance(NamedTuple):
 
 
 _WITHDRAWN = reason_for("withdrawn")
-
 # May have met one study only; the next one is tried.
 _PERHAPS_OF_ONE = (InternalError, HomeFailed, ReceiptInvalid, StudyQuotaReached)
 
@@ -208,7 +206,9 @@ class Pipeline:
                 yield key, Advance(here.reached or advanced.reached, here.error)
                 if self._may_send(key):
                     yield from self._settled(sending.make_room())
-                if self._may_send(key) and self._is_withdrawn(self._records.read(key, Sealed)):
+                if self._may_send(key) and self._ledger.withdrawals.covers(
+                    self._records.read(key, Sealed).manifest.manifest
+                ):
                     yield key, self.advance(key, State.SUBMITTED)
                 elif self._may_send(key) and (submit := self._stages.submit) is not None:
                     sending.start(key, partial(self._send, key, submit))
@@ -339,7 +339,7 @@ class Pipeline:
         if self._stages.submit is None:
             return None
         sealed = self._records.read(entry.key, Sealed)
-        if end is None and self._is_withdrawn(sealed):
+        if end is None and self._ledger.withdrawals.covers(sealed.manifest.manifest):
             return self._advance(entry, State.EXCLUDED, (_WITHDRAWN, *entry.reasons))
         try:
             submitted = self._stages.submit(sealed) if end is None else end()
@@ -364,10 +364,6 @@ class Pipeline:
             )
         return State.SUBMITTED
 
-    def _is_withdrawn(self, sealed: Sealed) -> bool:
-        manifest = sealed.manifest.manifest
-        return self._ledger.withdrawals.covers(manifest.study, manifest.patient)
-
     def _advance(
         self,
         entry: StudyEntry,
@@ -377,7 +373,7 @@ class Pipeline:
         left_out: Sequence[LeftOut] = (),
         study: Uid | None = None,
     ) -> State:
-        endings = _endings(left_out)
+        endings = [(each.instance.name, each.ending, each.reasons[0].code) for each in left_out]
         with self._home.changing():
             self._ledger.advance(entry.key, state, reasons=reasons, left_out=endings, study=study, since=entry)
         return state
@@ -401,7 +397,3 @@ class Pipeline:
 def _earlier(*states: State) -> State:
     """Of states on the way the earliest."""
     return min(states, key=STATE_ORDER.index)
-
-
-def _endings(left_out: Sequence[LeftOut]) -> list[tuple[str, Ending, str]]:
-    return [(entry.instance.name, entry.ending, entry.reasons[0].code) for entry in left_out]

@@ -147,7 +147,7 @@ def test_what_was_sent_meanwhile_is_withdrawn_too(federation: Federation, member
     assert withdraw(home, "--patient", patient)["deleted"] == []
     sealed = sealed_bytes(home, membership, 9)
     with closing(Ledger(home.ledger)) as ledger:
-        assert ledger.withdrawals.covers(sealed.manifest.manifest.study, sealed.manifest.manifest.patient)
+        assert ledger.withdrawals.covers(sealed.manifest.manifest)
     send(member, sealed)
     with closing(Ledger(home.ledger)) as ledger:
         StatesWatch().ask_if_due(home, ledger, membership)
@@ -172,7 +172,7 @@ def test_it_is_sent_again_once_allowed(federation: Federation, member: tuple[Sit
     with closing(Ledger(home.ledger)) as ledger:
         entry = ledger.study(StudyKey(sealed.key))
         assert (entry.state, entry.lead, ledger.names(entry.key)) == (State.EXCLUDED, "withdrawn", frozenset())
-        assert not ledger.withdrawals.covers(sealed.manifest.manifest.study, sealed.manifest.manifest.patient)
+        assert not ledger.withdrawals.covers(sealed.manifest.manifest)
     assert (home.deletions / receipt.name).read_bytes() == old
     with submitting(home, membership) as submit:
         submit(sealed)
