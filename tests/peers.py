@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from tempfile import TemporaryDirectory
 
 import pytest
@@ -21,6 +23,18 @@ def needs_peer(program: str, package: str | None = None) -> str:
     if os.environ.get("REQUIRE_PEERS") == "1":
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+@cache
+def shifting_library() -> str:
+    """What `LD_PRELOAD` names so that `faketime` moves a process's clock.
+
+    Asked once: each time it leaves a semaphore of its process behind, at which a later process of that number fails.
+    """
+    command = [needs_peer("faketime"), "-m", "-f", "+0", "env"]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    [preload] = [line.removeprefix("LD_PRELOAD=") for line in lines if line.startswith("LD_PRELOAD=")]
+    return preload
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import pytest
 
 from site_node.home.folder import SiteHome
 from site_node.membership.record import IdentityFiles
-from tests.peers import needs_peer
+from tests.peers import shifting_library
 
 
 @contextmanager
@@ -69,13 +69,10 @@ def environment(clock: Path | None) -> dict[str, str]:
     """
     if clock is None:
         return {**os.environ, "GRPC_VERBOSITY": "NONE"}
-    command = [needs_peer("faketime"), "-m", "-f", "+0", "env"]
-    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-    [preload] = [line.removeprefix("LD_PRELOAD=") for line in lines if line.startswith("LD_PRELOAD=")]
     return {
         **os.environ,
         "GRPC_VERBOSITY": "NONE",
-        "LD_PRELOAD": preload,
+        "LD_PRELOAD": shifting_library(),
         "FAKETIME_TIMESTAMP_FILE": str(clock),
         "FAKETIME_CACHE_DURATION": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",

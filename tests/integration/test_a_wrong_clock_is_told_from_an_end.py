@@ -18,7 +18,7 @@ from site_node.node.open import open_node
 from site_node.node.passes import run_pass
 from tests.factories.federation import Federation, make_federation
 from tests.factories.films import film, prepare
-from tests.peers import needs_peer
+from tests.peers import shifting_library
 
 PATIENTS = [f"clock-{number}" for number in range(20)]
 COMMANDS = ("run", "--once"), ("submit",), ("agreement", "status")
@@ -28,10 +28,7 @@ def shifted(shift: str) -> dict[str, str]:
     """The environment of a process whose clock is moved, unless `shift` is empty; it measures durations as ever."""
     if not shift:
         return {**os.environ, "GRPC_VERBOSITY": "NONE"}
-    command = [needs_peer("faketime"), "-m", "-f", shift, "env"]
-    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-    [preload] = [line.removeprefix("LD_PRELOAD=") for line in lines if line.startswith("LD_PRELOAD=")]
-    clock = {"LD_PRELOAD": preload, "FAKETIME": shift, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    clock = {"LD_PRELOAD": shifting_library(), "FAKETIME": shift, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
     return {**os.environ, **clock, "GRPC_VERBOSITY": "NONE"}
 
 
