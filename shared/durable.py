@@ -20,6 +20,7 @@ from typing import BinaryIO
 from shared.errors import DiskFull
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_DENIED = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 _TEMPORARY = ".tmp"
 LONGEST_PAUSE = timedelta(hours=1)  # of a process that writes, between two writes
 
@@ -27,6 +28,14 @@ LONGEST_PAUSE = timedelta(hours=1)  # of a process that writes, between two writ
 def is_full_disk(error: BaseException) -> bool:
     """Whether an error says that a disk, or the user's share of it, is full."""
     return isinstance(error, DiskFull) or (isinstance(error, OSError) and error.errno in _FULL)
+
+
+def denial_of(error: BaseException) -> str:
+    """The system's or SQLite's name for being let read or write nothing there; empty for another error."""
+    if isinstance(error, OSError) and error.errno in _DENIED:
+        return errno.errorcode[error.errno]
+    name = str(getattr(error, "sqlite_errorname", ""))
+    return name if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN")) else ""
 
 
 @contextmanager

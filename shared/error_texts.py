@@ -57,7 +57,7 @@ TEXTS = MappingProxyType(
             "UNAVAILABLE",
         ),
         "home-exists": Text(
-            "{folder} already holds a home; " + _DONE_NOTHING + " Choose another folder with --home.",
+            "{folder} already holds a home. " + _DONE_NOTHING + " Choose another folder with --home.",
             ExitCode.USAGE,
             "ALREADY_EXISTS",
         ),
@@ -105,7 +105,7 @@ TEXTS = MappingProxyType(
             "FAILED_PRECONDITION",
         ),
         "key-file-exists": Text(
-            "{file} already holds a key; " + _DONE_NOTHING + " Move it away first if you mean to replace it.",
+            "{file} already holds a key. " + _DONE_NOTHING + " Move it away first if you mean to replace it.",
             ExitCode.USAGE,
             "ALREADY_EXISTS",
         ),
@@ -166,6 +166,12 @@ TEXTS = MappingProxyType(
             "There is no room left in {folder}; free some and start again, nothing was lost.",
             ExitCode.FAILED,
             "RESOURCE_EXHAUSTED",
+        ),
+        "access-denied": Text(
+            "This account may not read or write a file that is needed ({problem}); mend its owner, its mode or its "
+            "disk, and start again.",
+            ExitCode.FAILED,
+            "FAILED_PRECONDITION",
         ),
         "disk-nearly-full": Text(
             "Less than {least} MB are free in {folder} (`min_free_mb`); free some, and the node goes on by itself: "

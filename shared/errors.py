@@ -155,6 +155,10 @@ class DiskFull(StorageError):
     """There is no space left for what must be written."""
 
 
+class AccessDenied(StorageError):
+    """The system lets this account not read or write what is needed: an owner, a mode, or a disk that is read-only."""
+
+
 class DiskNearlyFull(StorageError):
     """Less space is left than the settings reserve."""
 

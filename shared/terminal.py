@@ -25,8 +25,8 @@ import typer
 from click.shell_completion import CompletionItem
 from typer.core import TyperGroup
 
-from shared.durable import is_full_disk
-from shared.errors import DiskFull, ExitCode, InternalError, RicordError
+from shared.durable import denial_of, is_full_disk
+from shared.errors import AccessDenied, DiskFull, ExitCode, InternalError, RicordError
 from shared.extras import DISTRIBUTION, extra_missing
 
 if TYPE_CHECKING:
@@ -151,7 +151,8 @@ def make_app(explanation: str, *, package: str = "", verbs: Sequence[str] = ()) 
 def run_app(app: typer.Typer, program: str, extras: Sequence[str] = ()) -> NoReturn:
     """Run `app` with the process's arguments and end the process with the exit code that fits.
 
-    A `RicordError` is shown as its public sentence; a full disk as `DiskFull`'s, a package that only one of the
+    A `RicordError` is shown as its public sentence; a full disk as `DiskFull`'s, a file that
+    this account may not read or write as `AccessDenied`'s, a package that only one of the
     program's `extras` installs as `ExtraMissing`'s, anything else, which is a defect of ours, as `InternalError`'s.
     With `--json` among the arguments the error is one JSON object instead. Both go to standard error.
     """
@@ -202,7 +203,10 @@ def report(error: BaseException, *, as_json: bool = False, debug: bool = False) 
 def _public(error: BaseException) -> RicordError:
     if isinstance(error, RicordError):
         return error
-    return DiskFull(folder="a folder that it writes to") if is_full_disk(error) else InternalError()
+    if is_full_disk(error):
+        return DiskFull(folder="a folder that it writes to")
+    denial = next(filter(None, map(denial_of, _chain(error))), "")
+    return AccessDenied(problem=denial) if denial else InternalError()
 
 
 def trace_lines(error: BaseException) -> tuple[str, ...]:

@@ -137,6 +137,8 @@ class AgreementService:
             if state_at(agreement, self._now()) is State.SUSPENDED:
                 resumed = transition(agreement, State.EXECUTED, self._now())
                 return self._save(work, resumed, actor, "agreement resumed"), None
+            if agreement.amendment is not None:
+                raise AgreementTransitionInvalid(state=State.DRAFTED, wanted=State.EXECUTED)
             return self._execute(work, agreement, actor)
 
     def suspend(self, reference: str, *, actor: str) -> Agreement:

@@ -245,7 +245,8 @@ def _show(message: pb.Agreement, *, as_json: bool) -> None:
         print_json(values)
         return
     site = f"{message.site_name}, SITEID {message.site_id}" if message.site_id else message.site_name
-    print_line(f"The agreement with {site} is {values['state']}. Next: {next_step(values['state'])}.")
+    following = "" if message.amendment_terms else f" Next: {next_step(values['state'])}."
+    print_line(f"The agreement with {site} is {values['state']}.{following}")
     _show_version(message.terms, message.consent if message.HasField("consent") else None)
     if message.attachment:
         print_line(f"A signed document is attached, SHA-256 {message.attachment}.")

@@ -73,7 +73,7 @@ def init(
         settings = Settings.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        name = "--" + "-".join(str(part).replace("_", "-") for part in first["loc"] or ("ports",))
+        name = "--" + "-".join(str(part).replace("_", "-") for part in first["loc"]) if first["loc"] else "The ports"
         raise InvalidArgument(name=name, problem=first["msg"].removeprefix("Value error, ")) from None
     from coordinator.service.composition import init_home
 

@@ -33,7 +33,7 @@ def list_submissions(
     if as_json:
         print_json(plain(answer))
         return
-    columns = ("id", "number", "site_id", "sequence", "modalities", "instance_count", "received_at", "state")
+    columns = ("id", "number", "site_id", "modalities", "received_at", "state")
     show_all("Submissions", answer.submissions, columns, as_json=False)
     for row in answer.submissions:
         if row.problem:

@@ -1,5 +1,6 @@
 """Fetch sealed studies from the coordinator and open them, trusting only what a site signed."""
 
+import fcntl
 import hashlib
 import time
 from collections.abc import Iterable, Iterator
@@ -165,14 +166,19 @@ class Fetcher:
 
 @contextmanager
 def fetching(home: CuratorHome, keys: CuratorKeys, protocol: Protocol) -> Iterator[Fetcher]:
-    """A curator's connection; raises what `member_channel` raises."""
-    clear_folder(home.folder, unchanged_for=LONGEST_PAUSE)
-    before = time.time() - _KEPT.total_seconds()
-    for sealed in home.fetching.glob("*.age"):
-        if sealed.stat().st_mtime < before:
-            sealed.unlink()
-    with member_channel(member_of(home, keys)) as channel:
-        yield Fetcher(channel, home, home.membership(), keys, protocol)
+    """A curator's connection, for one process at a time, since two would append to one ciphertext: the second waits.
+
+    Raises what `member_channel` raises.
+    """
+    with (home.folder / "opening").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        clear_folder(home.folder, unchanged_for=LONGEST_PAUSE)
+        before = time.time() - _KEPT.total_seconds()
+        for sealed in home.fetching.glob("*.age"):
+            if sealed.stat().st_mtime < before:
+                sealed.unlink()
+        with member_channel(member_of(home, keys)) as channel:
+            yield Fetcher(channel, home, home.membership(), keys, protocol)
 
 
 def _size(file: Path) -> int:

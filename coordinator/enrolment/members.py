@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from coordinator.agreements.lifecycle import state_at, transition
+from coordinator.agreements.lifecycle import Act, check_permitted, state_at, transition
 from coordinator.agreements.lookup import agreement_of, named_site, site_of
 from coordinator.agreements.service import new_agreement
 from coordinator.home.identity import Clock, Identity, utc_now
@@ -103,14 +103,16 @@ class MemberService:
     def join_token(self, role: Role, name: str, *, actor: str) -> IssuedToken:
         """A join token for a curator or researcher, or for a site that must enrol again.
 
-        Raises `NotFound` for an unknown site, `InvalidArgument` for a role that does not join or a name that cannot
-        appear in a certificate.
+        Raises `NotFound` for an unknown site, `AgreementNotExecuted` for one that could not enrol with it,
+        `InvalidArgument` for a role that does not join or a name that cannot appear in a certificate.
         """
         now = self._now()
         with self._store.begin() as work:
             if role is Role.COORDINATOR:
                 raise InvalidArgument(name="role", problem="coordinators do not join by token")
             subject = site_of(work, name).name if role is Role.SITE else _checked_person(role, name)
+            if role is Role.SITE:
+                check_permitted(agreement_of(work, subject), Act.SUBMIT, now)
             token = tokens.issue(work, self._identity, kind=TokenKind.JOIN, role=role, subject=subject, now=now)
             work.append_event(at=now, actor=actor, action=f"join token issued to {role}", about=subject)
             return token

@@ -54,7 +54,8 @@ def list_submissions(
     else:
         columns = ("number", "sequence", "study", "received_at", "state")
         headings = ["Number", "Sequence", "Study", "Received", "State", "Why"]
-        print_table("Received", headings, [[row[column] for column in (*columns, "reasons")] for row in rows])
+        shown = [{**row, "received_at": str(row["received_at"])[:16].replace("T", " ")} for row in rows]
+        print_table("Received", headings, [[row[column] for column in (*columns, "reasons")] for row in shown])
 
 
 @submission.command()

@@ -142,7 +142,7 @@ class _Examination:
             return Health.NOTE, f"It is {step.state}. Next: {step.next}."
         self._membership.check_covers(load_protocol(self.node.settings.protocol).named)
         if self.answer is None:
-            return Health.NOTE, "The coordinator, which knows, does not answer."
+            return Health.NOTE, "The coordinator, which knows, did not say."
         health = Health.GOOD if self.answer.state is State.EXECUTED else Health.PROBLEM
         return health, f"It is {self.answer.state}. Next: {next_step(self.answer.state)}."
 

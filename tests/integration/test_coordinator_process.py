@@ -209,7 +209,7 @@ def test_a_home_is_made_once(tmp_path: Path) -> None:
     [
         (("--federation", "Not A Name"), "--federation"),
         (("--federation", "fine", "--main-port", "0"), "--main-port"),
-        (("--federation", "fine", "--main-port", "7443"), "--ports"),
+        (("--federation", "fine", "--main-port", "7443"), "The ports"),
         (("--federation", "fine", "--database-url", "mysql://localhost/x"), "database"),
     ],
 )

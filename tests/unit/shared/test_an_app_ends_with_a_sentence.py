@@ -2,10 +2,12 @@
 
 import errno
 import json
+import sqlite3
 import sys
 import threading
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import typer
@@ -14,8 +16,16 @@ from shared import terminal
 from shared.errors import ExitCode, NoDicomFound, TokenUsed
 
 PLANTED = "Doe^Jane"
-FAILURES = {"known": NoDicomFound(PLANTED, source="/archive"), "refused": TokenUsed(), "defect": ValueError(PLANTED)}
+FAILURES: dict[str, Any] = {
+    "known": NoDicomFound(PLANTED, source="/archive"),
+    "refused": TokenUsed(),
+    "defect": ValueError(PLANTED),
+}
 FAILURES["full"] = OSError(errno.ENOSPC, "No space left on device", PLANTED)
+
+FAILURES["denied"] = OSError(errno.EROFS, "Read-only file system", PLANTED)
+FAILURES["closed"] = sqlite3.OperationalError(PLANTED)
+FAILURES["closed"].sqlite_errorname = "SQLITE_READONLY"
 
 
 def sample_app() -> typer.Typer:
@@ -65,6 +75,8 @@ def test_a_verbs_exit_code_is_the_processes(monkeypatch: pytest.MonkeyPatch, cod
         ("refused", (ExitCode.REFUSED, "already used")),
         ("defect", (ExitCode.FAILED, "defect of its own")),
         ("full", (ExitCode.FAILED, "no room left")),
+        ("denied", (ExitCode.FAILED, "may not read or write")),
+        ("closed", (ExitCode.FAILED, "may not read or write")),
     ],
 )
 def test_every_failure_is_one_sentence_without_a_value(

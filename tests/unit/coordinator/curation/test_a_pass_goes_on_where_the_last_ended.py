@@ -1,16 +1,18 @@
 """A curator asks for what came after the last study that it opened, and for each that failed again."""
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from coordinator.cli import app
-from coordinator.commands.curate import _open
-from coordinator.curation.fetching import Fetcher
+from coordinator.commands.curate import Pass, _open
+from coordinator.curation.fetching import Fetcher, fetching
 from shared.proto.ricord.v1 import submission_pb2 as pb
 from shared.proto.ricord.v1.submission_pb2_grpc import SubmissionServiceStub
+from shared.protocol.loader import load_protocol
 from site_node.submit.client import submitting
 from tests.factories.federation import running_federation, sealed_study
 
@@ -60,3 +62,22 @@ def test_every_study_is_opened_once_and_a_failed_one_again(tmp_path: Path, monke
         assert [row["number"] for row in listed["submissions"]] == numbers
         listed = json.loads(CliRunner().invoke(app, [*command, "--limit", "1", "--after", str(numbers[2])]).output)
         assert [row["number"] for row in listed["submissions"]] == [listed["next"]] == [numbers[3]]
+
+
+def test_a_second_pass_waits_for_the_first(tmp_path: Path) -> None:
+    """Both would append to one ciphertext; the second then finds open what the first opened."""
+    with running_federation(tmp_path) as federation:
+        curator = federation.curator()
+        home, member = federation.site("Waited For Hospital")
+        with submitting(home, member) as submit:
+            submit(sealed_study(home, member))
+        passes = list[Pass]()
+        second = threading.Thread(target=lambda: passes.append(_open(curator, None, as_json=True)))
+        with fetching(curator, curator.load_keys(), load_protocol()) as first:
+            second.start()
+            second.join(0.5)
+            assert second.is_alive()
+            first.open(first.submissions()[0].id)
+        second.join()
+        assert [each.whole for each in passes] == [True]
+        assert len(list(curator.opened.glob("*/*"))) == 1

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from coordinator.agreements.lookup import agreement_of
 from coordinator.agreements.service import AgreementService
 from coordinator.cli import app
 from coordinator.enrolment.members import MemberService
@@ -24,6 +25,7 @@ from shared.agreement import State
 from shared.crypto.keys import load_tls
 from shared.crypto.pki import Role, make_csr, serial_of
 from shared.errors import (
+    AgreementNotExecuted,
     CertificateForeign,
     InvalidArgument,
     NotFound,
@@ -83,6 +85,13 @@ def test_only_known_sites_get_join_tokens(members: MemberService) -> None:
     """A site joins by invitation and agreement."""
     with pytest.raises(NotFound):
         members.join_token(Role.SITE, "Nowhere Hospital", actor=ACTOR)
+
+
+def test_only_a_site_with_an_agreement_in_force_gets_a_join_token(members: MemberService) -> None:
+    """Another could not enrol with it, and is told so before it is sent."""
+    members.invite("Merely Invited Hospital", actor=ACTOR)
+    with pytest.raises(AgreementNotExecuted):
+        members.join_token(Role.SITE, "Merely Invited Hospital", actor=ACTOR)
 
 
 def test_a_lost_invitation_is_replaced_until_something_was_signed(
@@ -191,6 +200,10 @@ def test_no_token_outlives_a_revocation(
     """One issued before is refused; one issued after it lets in again; other members keep theirs."""
     names = [f"{role}-of-late", f"{role}-beside"]
     invited = [members.invite(name, actor=ACTOR)[1] for name in names] if role is Role.SITE else []
+    if role is Role.SITE:
+        with coordinator[0].begin() as work:
+            for name in names:
+                work.put_agreement(agreement_of(work, name).model_copy(update={"state": State.EXECUTED}))
     before, beside = (members.join_token(role, name, actor=ACTOR).token for name in names)
     expected = 2 if role is Role.SITE else 1
     assert members.revoke(role, names[0], actor=ACTOR) == (0, expected)
