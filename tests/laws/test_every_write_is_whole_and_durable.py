@@ -22,6 +22,7 @@ ELSEWHERE = {
     "coordinator/store/folder.py:durable": "syncs an upload of which a part arrived, before it says how much",
     "coordinator/store/folder.py:open_partial": "an upload grows and is resumed: it is never whole until `finalise`",
     "coordinator/store/folder.py:_sync": "acknowledges the part of an upload that has arrived",
+    "coordinator/curation/fetching.py:fetching": "a lock",
     "coordinator/store/locks.py:holding": "an empty file to lock",
     "shared/federation/secure_sum/memory.py:_locked": "an empty file to lock",
     "shared/proto/generate.py:_write": "a developer's tool, which writes into the checkout",
