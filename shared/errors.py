@@ -1,8 +1,7 @@
 """One tree of errors, two texts.
 
-The public text of an error is one sentence of `shared/error_texts.py` that says what, where and what to do. The private
-text is for the operator's own log. Neither ever carries a patient's value: the fields that a public sentence names are
-settings, addresses, codes and digests. `tests/laws/test_error_table_is_complete.py` holds the table complete.
+The public text is one sentence of `shared/error_texts.py`: what, where and what to do. The private text is for the
+operator's own log. Neither has a patient's value; `tests/laws/test_error_table_is_complete.py` holds the table complete.
 """
 
 import re
