@@ -66,8 +66,13 @@ def explain_profile(profile: Profile) -> tuple[str, ...]:
 
 
 def _line(name: str, rule: Rule) -> str:
+    return f"{name}: {doing(rule)} [{rule.source}]"
+
+
+def doing(rule: Rule) -> str:
+    """What happens to an attribute."""
     required = f"; REMOVED stands for it in {', '.join(sorted(rule.required))}" if _has_dummy(rule) else ""
-    return f"{name}: {MEANINGS[rule.action]}{required} [{rule.source}]"
+    return f"{MEANINGS[rule.action]}{required}"
 
 
 def _has_dummy(rule: Rule) -> bool:

@@ -6,10 +6,12 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import grpc
+from pydantic import ValidationError
 
 from coordinator.curation.deciding import Decider
 from coordinator.curation.keys import CuratorKeys
@@ -18,11 +20,12 @@ from coordinator.curation.opening import LARGEST_STUDY, OpenedStudy, open_sealed
 from coordinator.curation.purging import Purger, refuse_withdrawn
 from coordinator.curation.second_look import look_again
 from coordinator.submission.streams import IDLE_SECONDS, idle_timeout
-from shared.agreement import Consent, Execution
+from shared.agreement import AgreementTerms, Consent, Execution
 from shared.crypto.contents import Contents
 from shared.crypto.sealing import AgeIdentity
 from shared.crypto.signing import VerifyKey, verify_manifest
 from shared.durable import LONGEST_PAUSE, clear_folder, reporting_full_disk
+from shared.editions import ProtocolEdition
 from shared.errors import (
     ManifestInvalid,
     RicordError,
@@ -31,6 +34,7 @@ from shared.errors import (
     StorageError,
     TransportError,
 )
+from shared.ids import Sha256
 from shared.manifest import SignedManifest
 from shared.member import member_channel
 from shared.proto.ricord.v1 import submission_pb2 as pb
@@ -49,6 +53,7 @@ class Fetched(NamedTuple):
     site_key: VerifyKey
     identity: AgeIdentity
     row: pb.Submission
+    edition: ProtocolEdition  # under which it was made
 
 
 class Fetcher:
@@ -99,10 +104,10 @@ class Fetcher:
                 fetched.manifest,
                 identity=fetched.identity,
                 site_key=fetched.site_key,
-                protocol_digest=self._protocol.digest,
+                protocol_digest=fetched.edition.digest,
                 out=self._home.opened,
                 number=fetched.row.number,
-                look=self._look,
+                look=partial(self._look, edition=fetched.edition.edition),
             )
         except (TransportError, StorageError):
             raise
@@ -113,9 +118,9 @@ class Fetcher:
         self.decider.note_open(opened, fetched.row.state)
         return opened
 
-    def _look(self, folder: Path, contents: Contents) -> None:
+    def _look(self, folder: Path, contents: Contents, *, edition: str) -> None:
         refuse_withdrawn(self._home, contents)
-        look_again(folder, contents, self._protocol.profile)
+        look_again(folder, contents, self._protocol.profile, edition)
 
     def _fetch(self, submission_id: str, target: Path) -> Fetched:
         """Fetch until the ciphertext is whole, again and again while more of it comes."""
@@ -137,7 +142,7 @@ class Fetcher:
                 if first is None or not first.HasField("header"):
                     raise ManifestInvalid(problem="the coordinator sent none")
                 signed = to_manifest(from_signed(first.header.manifest))
-                site_key, identity = self._parties(first.header, signed)
+                site_key, identity, terms = self._parties(first.header, signed)
                 manifest = verify_manifest(signed, site_key)
                 if not manifest.submission.startswith(submission_id):
                     raise ManifestInvalid(problem="it is that of another submission")
@@ -146,10 +151,11 @@ class Fetcher:
                 write_at_most(manifest.ciphertext_size, target, (part.chunk for part in parts))
         finally:
             call.cancel()
-        return Fetched(signed, site_key, identity, first.header.submission)
+        edition = edition_of(terms, manifest.protocol_digest, first.header.edition, installed=self._protocol.named)
+        return Fetched(signed, site_key, identity, first.header.submission, edition)
 
-    def _parties(self, header: pb.FetchHeader, signed: SignedManifest) -> tuple[VerifyKey, AgeIdentity]:
-        """The site's key, which must have signed an agreement that is countersigned, and the identity it names."""
+    def _parties(self, header: pb.FetchHeader, signed: SignedManifest) -> tuple[VerifyKey, AgeIdentity, AgreementTerms]:
+        """The site's key, which must have signed an agreement that is countersigned; the identity in it; its terms."""
         key, manifest = VerifyKey.parse(header.site_verify_key), signed.manifest
         consent = from_signed(header.consent)
         terms = consent.verified(key, Consent, what="the site's agreement").terms
@@ -161,7 +167,7 @@ class Fetcher:
         agreed = (execution.consent_sha256, execution.site_id, terms.id, terms.version)
         if agreed != (consent.digest, manifest.site_id, manifest.agreement, manifest.agreement_version):
             raise SignatureInvalid("not the agreement of this study", what="the countersignature")
-        return VerifyKey.parse(self._home.site_key(manifest.site_id, key.text)), identity
+        return VerifyKey.parse(self._home.site_key(manifest.site_id, key.text)), identity, terms
 
 
 @contextmanager
@@ -179,6 +185,20 @@ def fetching(home: CuratorHome, keys: CuratorKeys, protocol: Protocol) -> Iterat
                 sealed.unlink()
         with member_channel(member_of(home, keys)) as channel:
             yield Fetcher(channel, home, home.membership(), keys, protocol)
+
+
+def edition_of(terms: AgreementTerms, digest: Sha256, named: str, *, installed: ProtocolEdition) -> ProtocolEdition:
+    """The edition under which a study with that digest was made, where its agreement covers it; else the one installed.
+
+    `named` is what the coordinator calls it: it decides between editions that the hospital agreed to, and nothing else.
+    """
+    if digest == terms.protocol_digest:
+        named = terms.editions.signed if terms.editions else installed.edition
+    try:
+        made = ProtocolEdition(protocol=terms.protocol, edition=named, digest=digest)
+    except ValidationError:
+        return installed
+    return made if digest != installed.digest and terms.covers(made) else installed
 
 
 def _size(file: Path) -> int:

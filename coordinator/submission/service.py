@@ -68,6 +68,7 @@ class FetchedStudy(Frozen):
     row: Submission
     site_key: str  # OpenSSH line
     agreement: Agreement
+    edition: str  # the name of the protocol's; empty where it is not known
 
 
 class Limits(Frozen):
@@ -205,7 +206,13 @@ class SubmissionService:
             check_permitted(current, Act.FETCH, self._now())
             if row.state is SubmissionState.WITHDRAWN:
                 raise SubmissionWithdrawn(study=row.study)
-            fetched = FetchedStudy(row=row, site_key=site_of(work, row.site_id).verify_key or "", agreement=agreement)
+            made = work.edition(Manifest.model_validate_json(row.manifest.document).protocol_digest)
+            fetched = FetchedStudy(
+                row=row,
+                site_key=site_of(work, row.site_id).verify_key or "",
+                agreement=agreement,
+                edition=made.edition if made else "",
+            )
             uri = self._identity.uri(Role.CURATOR, curator)
             work.append_event(at=self._now(), actor=uri, action="study fetched", about=row.id, result="begun")
         return fetched, self._ciphertexts.read(blob_name(row), offset)

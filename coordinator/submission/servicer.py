@@ -112,6 +112,7 @@ class SubmissionServicer(SubmissionServiceServicer):
             site_verify_key=fetched.site_key,
             consent=to_signed(agreement.consent) if agreement.consent else None,
             execution=to_signed(agreement.execution) if agreement.execution else None,
+            edition=fetched.edition,
         )
         yield pb.FetchResponse(header=header)
         yield from (pb.FetchResponse(chunk=chunk) for chunk in chunks)

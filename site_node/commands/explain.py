@@ -8,8 +8,10 @@ from pydicom.dataset import Dataset
 
 from shared.protocol.loader import load_profile, load_protocol
 from shared.terminal import print_line, print_table
+from site_node.commands.options import node_of
 from site_node.commands.reason_table import print_reasons
 from site_node.explain import explain_profile, what_leaves
+from site_node.node.standing import changes_here
 from site_node.reasons import catalogue
 from site_node.standalone.preview import before_and_after
 
@@ -17,15 +19,23 @@ _MAX_SHOWN = 60  # characters of a value
 
 
 def explain(
+    context: typer.Context,
     file: Annotated[Path | None, typer.Argument(help="One DICOM file, to be shown before and after.")] = None,
+    *,
     profile: Annotated[
         str, typer.Option(help="The de-identification profile: ricord, ricord-2020 or tcia.")
     ] = "ricord",
     leaves: Annotated[bool, typer.Option("--what-leaves", help="Say in a few lines exactly what leaves.")] = False,
     protocol: Annotated[str, typer.Option(help="The protocol, for --what-leaves.")] = "ricord",
+    changed: Annotated[
+        bool, typer.Option("--changes", help="Say what the protocol installed changes of the one before.")
+    ] = False,
     reasons: Annotated[bool, typer.Option(help="Say what each reason code means, and what you can do.")] = False,
 ) -> None:
     """Say what happens to each attribute of an image, and why; or, for one file, show it before and after.
+
+    With --changes: what the edition of the protocol that is installed changes of the one that the agreement names, or,
+    where this home never had that, of the one before; and whether the agreement covers it.
 
     With --reasons: what each reason code means by which a study, file or request does not go on, and what you can do.
 
@@ -35,6 +45,10 @@ def explain(
     """
     if leaves:
         print_line(what_leaves(load_protocol(protocol)).rstrip())
+    elif changed:
+        with node_of(context, writing=False) as node:
+            for line in changes_here(node):
+                print_line(line)
     elif reasons:
         print_reasons("Why something does not go on", catalogue())
     elif file is None:

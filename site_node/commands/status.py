@@ -9,6 +9,7 @@ from site_node.commands.options import Json, node_of
 from site_node.commands.reason_table import print_reasons
 from site_node.home.status import status_of
 from site_node.membership.witness import Witness
+from site_node.node.standing import standing_of_edition
 from site_node.node.waits import federated_work, waits_of
 
 
@@ -26,14 +27,22 @@ def status(context: typer.Context, as_json: Json = False) -> None:
         short = node.free_space.shortage()
         counts = status_of(node.ledger, name=node.settings.name, site_id=site_id, disk_nearly_full=short is not None)
         running = node.home.is_served()
+        edition = standing_of_edition(node)
         contradiction = Witness(node.home).contradiction()
         waits, federation = waits_of(node, running=running), federated_work(node, running=running)
     if as_json:
-        more = {"waits": waits, "federation": federation, "node_running": running, "contradiction": contradiction}
+        more = {
+            "waits": waits,
+            "federation": federation,
+            "node_running": running,
+            "contradiction": contradiction,
+            "edition": edition,
+        }
         print_json({**counts.model_dump(mode="json"), **more})
         return
     if short:
         print_line(short.public)
+    print_line(edition)
     if contradiction:
         print_line(contradiction.error.public)
     rows = [("received", counts.received, ""), ("submitted", counts.submitted, "")]

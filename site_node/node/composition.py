@@ -162,7 +162,9 @@ class SiteStages:
         )
 
     def _is_outdated(self, study: Deidentified) -> bool:
-        """Whether the study has a word that was taken from the list since."""
+        """Whether another profile made the study, or it has a word that was taken from the list since."""
+        if study.profile_digest != self.protocol.profile.digest:
+            return True
         return not self.ledger.words(self.names).accepted().words.issuperset(study.accepted)
 
     def _validate(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shared.errors import NotEnrolled
+from shared.protocol.loader import Protocol, load_protocol
 from site_node.home.folder import SiteHome
 from site_node.home.free_space import FreeSpace
 from site_node.home.ledger import Ledger
@@ -31,6 +32,11 @@ class Node:
         from site_node.node.composition import SiteStages
 
         return SiteStages(self.home, self.settings, self.ledger, self.membership)
+
+    @property
+    def protocol(self) -> Protocol:
+        """The protocol of the settings, in the edition installed; raises `ProtocolInvalid`."""
+        return load_protocol(self.settings.protocol)
 
     @property
     def free_space(self) -> FreeSpace:

@@ -10,6 +10,7 @@ from shared.ids import StudyKey
 from shared.progress import progress
 from site_node.home.ledger import ENDED, STATE_ORDER, Ledger, State
 from site_node.node.crew import Crew
+from site_node.node.edition import begin_edition
 from site_node.node.open import Node
 from site_node.node.pipeline import Pipeline, Progress
 
@@ -59,6 +60,7 @@ def run_pass(
 
 def _run_pass(node: Node, until: State, *, halted: Callable[[], bool], crew: Crew | None, shown: bool) -> Pass:
     completed = Pass()
+    begin_edition(node)
     with ExitStack() as stack:
         crew = crew or stack.enter_context(closing(Crew(halted)))
         workers = crew.workers(node, until)  # they start while this process prepares

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from shared.agreement import Mode
+from shared.editions import ProtocolEdition
 from shared.errors import SettingsError, SourceMissing
 from shared.extras import ENGINE, require_extra
 from shared.frozen import Frozen
@@ -50,9 +51,9 @@ class FederatedWork(Frozen):
 def waits_of(node: Node, *, running: bool) -> tuple[Wait, ...]:
     """What waits; `running` says whether a node is at work in the home."""
     since: defaultdict[Whom, dict[str, datetime]] = defaultdict(dict)
-    since[Whom.NODE] = dict(_not_received(node))
+    since[Whom.NODE], edition = dict(_not_received(node)), node.protocol.named
     for entry in node.ledger.studies(*STATE_ORDER[:-1], State.QUARANTINED):
-        since[_whom(entry, node.membership)][entry.key] = entry.changed_at
+        since[_whom(entry, node.membership, edition)][entry.key] = entry.changed_at
     since[Whom.PACS] = {request.id: request.made_at for request in node.ledger.requests.all() if request.is_open}
     advice = dict(_advice(node, running=running))
     return tuple(
@@ -78,9 +79,11 @@ def next_of_node(*, running: bool) -> str:
     return "the node that is running goes on" if running else "`ricord-site run`"
 
 
-def _whom(entry: StudyEntry, membership: Membership | None) -> Whom:
+def _whom(entry: StudyEntry, membership: Membership | None, edition: ProtocolEdition) -> Whom:
     if entry.state is State.QUARANTINED:
         return Whom.PERSON
+    if membership is not None and entry.state is not State.SEALED and not membership.terms.covers(edition):
+        return Whom.AGREEMENT
     if entry.state is State.RECEIVED:
         return Whom.NODE
     if membership is None or (entry.state is State.VALIDATED and Mode.SUBMIT not in membership.modes):
@@ -105,10 +108,16 @@ def _advice(node: Node, *, running: bool) -> Iterator[tuple[Whom, str]]:
     )
     yield (
         Whom.AGREEMENT,
-        step_of(node.home).next
-        if node.membership is None
-        else ("it does not cover `submit`; ask the coordinator for an amendment"),
+        _advice_on_agreement(node),
     )
+
+
+def _advice_on_agreement(node: Node) -> str:
+    if node.membership is None:
+        return step_of(node.home).next
+    covered = node.membership.terms.covers(node.protocol.named)
+    missing = "`submit`" if covered else "the edition installed (`ricord-site explain --changes`)"
+    return f"it does not cover {missing}; ask the coordinator for an amendment"
 
 
 def federated_work(node: Node, *, running: bool) -> FederatedWork:

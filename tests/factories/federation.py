@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import grpc
 
@@ -125,7 +126,13 @@ class Federation:
         return home
 
     def draft(
-        self, name: str, *, curator: str = "curator", modes: tuple[str, ...] = ALL_MODES, studies: int = 0
+        self,
+        name: str,
+        *,
+        curator: str = "curator",
+        modes: tuple[str, ...] = ALL_MODES,
+        studies: int = 0,
+        editions: str = "",
     ) -> None:
         """Terms for an invited site."""
         request = agreement_pb2.DraftAgreementRequest(
@@ -136,6 +143,7 @@ class Federation:
             modalities=["CT", "CR", "DX"],
             licence="CC BY-NC 4.0",
             studies=studies,
+            editions=editions,
         )
         with self.operator() as channel:
             AgreementServiceStub(channel).DraftAgreement(request)
@@ -151,18 +159,18 @@ class Federation:
         with self.operator() as channel:
             AgreementServiceStub(channel).SuspendAgreement(agreement_pb2.SuspendAgreementRequest(reference=name))
 
-    def signed_site(self, name: str, *, modes: tuple[str, ...] = ALL_MODES, studies: int = 0) -> SiteHome:
-        """A site that has read and signed its agreement over so many `studies`; a curator must have enrolled."""
+    def signed_site(self, name: str, **terms: Any) -> SiteHome:
+        """A site that has read and signed its agreement with `terms` as in `draft`; a curator must have enrolled."""
         site = init_home(self.folder / name.replace(" ", "-"), name=name)
         token = self.invite(name)
-        self.draft(name, modes=modes, studies=studies)
+        self.draft(name, **terms)
         read_agreement(site, token)
         sign_agreement(site, token, signatory="A. Signatory, Director")
         return site
 
-    def site(self, name: str, *, modes: tuple[str, ...] = ALL_MODES, studies: int = 0) -> tuple[SiteHome, Membership]:
+    def site(self, name: str, **terms: Any) -> tuple[SiteHome, Membership]:
         """An enrolled site; a curator must have enrolled."""
-        site = self.signed_site(name, modes=modes, studies=studies)
+        site = self.signed_site(name, **terms)
         return site, enrol(site, self.execute(name))
 
 

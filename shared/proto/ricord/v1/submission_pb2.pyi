@@ -494,8 +494,11 @@ class FetchHeader(_message.Message):
     SITE_VERIFY_KEY_FIELD_NUMBER: _builtins.int
     CONSENT_FIELD_NUMBER: _builtins.int
     EXECUTION_FIELD_NUMBER: _builtins.int
+    EDITION_FIELD_NUMBER: _builtins.int
     site_verify_key: _builtins.str
     """OpenSSH line of the key the site registered when it signed its agreement."""
+    edition: _builtins.str
+    """The name of the protocol's edition under which the study was made; empty where the coordinator does not know it."""
     @_builtins.property
     def submission(self) -> Global___Submission: ...
     @_builtins.property
@@ -514,10 +517,11 @@ class FetchHeader(_message.Message):
         site_verify_key: _builtins.str = ...,
         consent: _signed_pb2.SignedDocument | None = ...,
         execution: _signed_pb2.SignedDocument | None = ...,
+        edition: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["consent", b"consent", "execution", b"execution", "manifest", b"manifest", "submission", b"submission"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["consent", b"consent", "execution", b"execution", "manifest", b"manifest", "site_verify_key", b"site_verify_key", "submission", b"submission"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consent", b"consent", "edition", b"edition", "execution", b"execution", "manifest", b"manifest", "site_verify_key", b"site_verify_key", "submission", b"submission"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
