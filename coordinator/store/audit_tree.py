@@ -3,9 +3,10 @@
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 
-from sqlalchemy import Connection, and_, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, func, or_, select
 
 from coordinator.store import tables
+from coordinator.store.statements import replacing
 from shared.audit_head import leaf_of
 from shared.errors import AuditBroken, InvalidIdentifier
 from shared.ids import Sha256
@@ -50,9 +51,8 @@ def add_leaf(connection: Connection, size: int, digest: Sha256) -> None:
     """
     if size % 2 == 0:
         return
-    before, row = whole_subtrees((0, size)), tables.audit_subtrees.c
+    before = whole_subtrees((0, size))
     hashes = tree_hashes(connection, before)
-    for subtree, value in Tree(size, [hashes[each] for each in before]).append(leaf_of(digest)):
-        same = (row.level == subtree.level, row.position == subtree.position)
-        if connection.execute(update(tables.audit_subtrees).where(*same).values(hash=value)).rowcount == 0:
-            connection.execute(insert(tables.audit_subtrees).values(**subtree._asdict(), hash=value))
+    whole = Tree(size, [hashes[each] for each in before]).append(leaf_of(digest))
+    rows = [{**subtree._asdict(), "hash": value} for subtree, value in whole]
+    connection.execute(replacing(tables.audit_subtrees, connection.dialect.name), rows)

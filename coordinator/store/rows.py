@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Table, insert, select, update
+from sqlalchemy import Connection, Select, Table, insert, select
 
+from coordinator.store.statements import adding_once, replacing, selecting
 from shared.frozen import Frozen
 
 Record = TypeVar("Record", bound=Frozen)
@@ -18,8 +19,11 @@ class Rows:
         self._connection = connection
 
     def _get(self, record: type[Record], table: Table, **key: str | int) -> Record | None:
-        rows = self._all(record, table, *(table.c[name] == _plain_value(value) for name, value in key.items()))
-        return rows[0] if rows else None
+        return self._first(record, selecting(table, *key), **{name: _plain_value(value) for name, value in key.items()})
+
+    def _first(self, record: type[Record], query: Select[Any], **values: str | int) -> Record | None:
+        row = self._connection.execute(query, values).first()
+        return None if row is None else record.model_validate(row._asdict())
 
     def _all(
         self, kind: type[Record], table: Table, *conditions: Any, order: Any = None, limit: int | None = None
@@ -30,14 +34,16 @@ class Rows:
         return [kind.model_validate(dict(row)) for row in self._connection.execute(query).mappings()]
 
     def _put(self, table: Table, record: Frozen) -> None:
-        """Replace the row with the record's primary key, or add it."""
-        values = plain(record)
-        same = [column == values[column.name] for column in table.primary_key]
-        if self._connection.execute(update(table).where(*same).values(**values)).rowcount == 0:
-            self._connection.execute(insert(table).values(**values))
+        """Add a row, or replace the one with the record's primary key, in one statement beside which others may."""
+        self._connection.execute(replacing(table, self._connection.dialect.name), plain(record))
 
     def _add(self, table: Table, record: Frozen) -> None:
-        self._connection.execute(insert(table).values(**plain(record)))
+        self._connection.execute(insert(table), plain(record))
+
+    def _add_once(self, table: Table, record: Frozen) -> bool:
+        """Add a row; `False`, and nothing changed, where there is one with the record's primary key."""
+        added = adding_once(table, self._connection.dialect.name)
+        return self._connection.execute(added, plain(record)).rowcount == 1
 
 
 def plain(record: Frozen) -> dict[str, Any]:

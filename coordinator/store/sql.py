@@ -1,5 +1,6 @@
 """The store on SQLAlchemy Core: SQLite (WAL) by default, PostgreSQL by DSN."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from coordinator.store.failures import naming_failures
 from coordinator.store.locks import AdvisoryLocks, FileLocks, Locks
 from coordinator.store.work import SqlWork
-from shared.errors import InvalidArgument, SourceMissing, StoreOutdated
+from shared.errors import InvalidArgument, SourceMissing, StoreOutdated, StoreUnreachable
 
 _WRITER = 0x5249434F  # PostgreSQL advisory lock: one writer at a time, as on SQLite; readers do not wait
 _LOCK_SECONDS = 30  # how long a change waits for another one
@@ -31,6 +32,7 @@ class SqlStore:
         self._engine = engine
         self.is_shared = engine.dialect.name == "postgresql"
         self.locks: Locks = AdvisoryLocks(engine) if self.is_shared else FileLocks(Path(f"{engine.url.database}.locks"))
+        self._writing = threading.Lock()
 
     @contextmanager
     def begin(self, *, passing: bool = False, synced: bool = True) -> Iterator[SqlWork]:
@@ -40,6 +42,7 @@ class SqlStore:
         """
         synced = synced and not passing
         with (
+            self._turn(),
             naming_failures(self._engine.dialect.name),
             self._engine.connect().execution_options(**{_SYNCED: synced}) as connection,
             connection.begin(),
@@ -58,6 +61,22 @@ class SqlStore:
             self._engine.connect().execution_options(**{_READ: True}) as connection,
         ):
             yield SqlWork(connection)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Where a process has SQLite's lock its threads wait for each other here: SQLite looks at it from time to time.
+
+        Raises `StoreUnreachable` after half a minute.
+        """
+        if self._engine.dialect.name != "sqlite":
+            yield
+            return
+        if not self._writing.acquire(timeout=_LOCK_SECONDS):
+            raise StoreUnreachable("another change lasts", kind="sqlite database", setting="database")
+        try:
+            yield
+        finally:
+            self._writing.release()
 
     def close(self) -> None:
         """Close every connection."""
@@ -116,7 +135,7 @@ def _engine(url: str, password_file: Path | None) -> Engine:
     if address.drivername not in ("sqlite", "postgresql+psycopg"):
         raise InvalidArgument(name=_SETTING, problem=f"it is {address.drivername}, not {_KINDS}")
     if address.drivername == "sqlite":
-        engine = create_engine(address, pool_pre_ping=True)
+        engine = create_engine(address)
         event.listen(engine, "connect", _on_sqlite_connect)
         event.listen(engine, "begin", _on_sqlite_begin)
         return engine
@@ -172,5 +191,8 @@ def _on_sqlite_begin(connection: Connection) -> None:
     if options.get(_READ):
         connection.exec_driver_sql("BEGIN")
         return
-    connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if options.get(_SYNCED, True) else 'NORMAL'}")
+    synced = options.get(_SYNCED, True)
+    if connection.info.get(_SYNCED, True) != synced:
+        connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if synced else 'NORMAL'}")
+        connection.info[_SYNCED] = synced
     connection.exec_driver_sql("BEGIN IMMEDIATE")

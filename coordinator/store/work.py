@@ -7,10 +7,12 @@ from typing import Any
 
 from pydantic import ValidationError
 from sqlalchemy import (
+    BindParameter,
     Column,
     ColumnElement,
     Text,
     and_,
+    bindparam,
     cast,
     delete,
     distinct,
@@ -21,7 +23,6 @@ from sqlalchemy import (
     union,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
 from coordinator.store import audit_chain, audit_tree, tables
 from coordinator.store.audit_chain import AuditEvent
@@ -45,12 +46,17 @@ from coordinator.store.records import (
     Upload,
 )
 from coordinator.store.references import NAMES, Kind, begins
-from coordinator.store.rows import plain
+from coordinator.store.statements import replacing
 from coordinator.store.withdrawal_rows import WithdrawalRows
 from shared.errors import AuditBroken
 from shared.ids import AgreementId, Sha256, SiteId, Uid
 from shared.merkle import Subtree
 from shared.references import MOST
+
+_REFERENCE: BindParameter[str] = bindparam("reference")
+_SITE = select(tables.sites).where(or_(tables.sites.c.name == _REFERENCE, tables.sites.c.site_id == _REFERENCE))
+_LAST_EVENT = select(tables.events).order_by(tables.events.c.number.desc()).limit(1)
+_DELETE_UPLOAD = delete(tables.uploads).where(tables.uploads.c.name == bindparam("upload"))
 
 
 class SqlWork(WithdrawalRows):
@@ -69,9 +75,7 @@ class SqlWork(WithdrawalRows):
 
     def site(self, reference: str) -> Site | None:
         """By name or SITEID."""
-        row = tables.sites.c
-        rows = self._all(Site, tables.sites, or_(row.name == reference, row.site_id == reference))
-        return rows[0] if rows else None
+        return self._first(Site, _SITE, reference=str(reference))
 
     def sites(self, *, after: str = "", limit: int | None = None) -> Sequence[Site]:
         """By name."""
@@ -234,10 +238,7 @@ class SqlWork(WithdrawalRows):
 
     def add_submission(self, submission: Submission) -> bool:
         """Once per id."""
-        if self.submission(submission.id) is not None:
-            return False
-        self._add(tables.submissions, submission)
-        return True
+        return self._add_once(tables.submissions, submission)
 
     def put_submission(self, submission: Submission) -> None:
         """By id."""
@@ -251,10 +252,8 @@ class SqlWork(WithdrawalRows):
 
     def append_event(self, *, at: datetime, actor: str, action: str, about: str, result: str = "done") -> AuditEvent:
         """The next link."""
-        last = self._all(AuditEvent, tables.events, order=tables.events.c.number.desc(), limit=1)
-        linked = audit_chain.link(
-            last[0] if last else None, at=at, actor=actor, action=action, about=about, result=result
-        )
+        last = self._first(AuditEvent, _LAST_EVENT)
+        linked = audit_chain.link(last, at=at, actor=actor, action=action, about=about, result=result)
         self._add(tables.events, linked)
         audit_tree.add_leaf(self._connection, linked.number - 1, linked.digest)
         return linked
@@ -272,10 +271,8 @@ class SqlWork(WithdrawalRows):
         row = tables.refusals.c
         same = (row.caller == caller, row.method == method)
         before = self._connection.execute(select(row.hour).where(*same)).scalar()
-        if before is None:
-            self._connection.execute(insert(tables.refusals).values(caller=caller, method=method, hour=hour))
-        else:
-            self._connection.execute(update(tables.refusals).where(*same).values(hour=hour))
+        noted = {"caller": caller, "method": method, "hour": hour}
+        self._connection.execute(replacing(tables.refusals, self._connection.dialect.name), noted)
         return before != hour
 
     def uploads(self, site_id: SiteId | None = None, *, before: datetime | None = None) -> Sequence[Upload]:
@@ -293,17 +290,15 @@ class SqlWork(WithdrawalRows):
 
     def delete_upload(self, name: Sha256) -> None:
         """By name."""
-        self._connection.execute(delete(tables.uploads).where(tables.uploads.c.name == str(name)))
+        self._connection.execute(_DELETE_UPLOAD, {"upload": str(name)})
 
     def presence(self, site_id: SiteId) -> Presence | None:
         """By SITEID."""
         return self._get(Presence, tables.presences, site_id=site_id)
 
     def put_presence(self, presence: Presence) -> None:
-        """Add or replace in one statement, beside which another may do so."""
-        insert_here: Any = sqlite.insert if self._connection.dialect.name == "sqlite" else postgresql.insert
-        added = insert_here(tables.presences).values(**plain(presence))
-        self._connection.execute(added.on_conflict_do_update(index_elements=["site_id"], set_=dict(added.excluded)))
+        """Add or replace."""
+        self._put(tables.presences, presence)
 
     def editions(self) -> Sequence[Edition]:
         """In the order of their noting."""

@@ -9,6 +9,7 @@ import base64
 import binascii
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -36,14 +37,14 @@ class VerifyKey:
     def parse(cls, text: str) -> Self:
         """Read the one-line text form; raises `InvalidIdentifier` on any other."""
         key = cls(text)
-        key._public()
+        _parsed(text)
         return key
 
     def verify(self, data: bytes, signature: str, *, what: str = "message") -> None:
         """Return when `signature` is this key's over `data`; else raise `SignatureInvalid` naming `what`."""
         try:
             raw = base64.b64decode(signature, validate=True)
-            self._public().verify(raw, data)
+            _parsed(self.text).verify(raw, data)
         except (InvalidSignature, binascii.Error, ValueError) as error:
             raise SignatureInvalid(what=what) from error
         if base64.b64encode(raw).decode() != signature:
@@ -54,15 +55,6 @@ class VerifyKey:
         """`SHA256:` and 43 characters, as `ssh-keygen -l` shows it."""
         digest = hashlib.sha256(base64.b64decode(self.text.split(" ")[1])).digest()
         return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
-
-    def _public(self) -> Ed25519PublicKey:
-        try:
-            public = load_ssh_public_key(self.text.encode())
-        except (ValueError, UnsupportedAlgorithm) as error:
-            raise InvalidIdentifier(kind="signing key") from error
-        if not isinstance(public, Ed25519PublicKey) or _line(public) != self.text:
-            raise InvalidIdentifier(kind="signing key")
-        return public
 
     def __str__(self) -> str:
         return self.text
@@ -118,6 +110,18 @@ def verify_manifest(signed: SignedManifest, verify_key: VerifyKey) -> Manifest:
     """The manifest, once its signature is verified as `verify_key`'s; raises `SignatureInvalid`."""
     verify_key.verify(canonical_json(signed.manifest), signed.signature, what="the manifest")
     return signed.manifest
+
+
+@lru_cache(maxsize=1024)
+def _parsed(text: str) -> Ed25519PublicKey:
+    """The key of a line; a coordinator verifies by those of its sites over and over."""
+    try:
+        public = load_ssh_public_key(text.encode())
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise InvalidIdentifier(kind="signing key") from error
+    if not isinstance(public, Ed25519PublicKey) or _line(public) != text:
+        raise InvalidIdentifier(kind="signing key")
+    return public
 
 
 def _line(public: Ed25519PublicKey) -> str:
