@@ -3,14 +3,14 @@
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from coordinator.agreements.lifecycle import Act, check_permitted, terms_of
 from coordinator.agreements.lookup import agreement_of, named_site_id, site_of, version_of
 from coordinator.home.identity import Clock, Identity, utc_now
 from coordinator.store.ciphertext import CiphertextStore, PartialCiphertext
-from coordinator.store.interface import Reading, Store, Work
+from coordinator.store.interface import Reading, Store
 from coordinator.store.paging import read_page
 from coordinator.store.records import Agreement, ListedSubmission, SequenceFault, Submission, Upload
 from coordinator.store.references import resolve
@@ -34,7 +34,7 @@ from shared.signed import Signed
 from shared.submission_state import SubmissionState
 
 PAGE = 1000  # submissions
-_STALE = timedelta(days=7)
+_STALE, _DROP_EVERY = timedelta(days=7), timedelta(hours=1)
 _IN_RECEIPT = {
     "site_id",
     "agreement",
@@ -46,13 +46,18 @@ _IN_RECEIPT = {
 }
 
 
-class Offset(Frozen):
-    """How far a study has come: durable bytes, or the receipt of one that was committed before."""
+class Received(NamedTuple):
+    """The receipt of a study that was committed before, and the manifest that it is over."""
 
-    manifest: Manifest  # verified
+    receipt: Signed
+    manifest: Signed
+
+
+class Offset(NamedTuple):
+    """How far a study has come: durable bytes, or all of one that was committed before."""
+
     durable: int
-    receipt: Signed | None = None
-    received: Signed | None = None  # with a receipt: the manifest that it is over
+    received: Received | None = None
 
 
 class Page(NamedTuple):
@@ -98,6 +103,7 @@ class SubmissionService:
         self._ciphertexts = ciphertexts
         self._identity = identity
         self._now = clock
+        self._drop_next = datetime.min.replace(tzinfo=UTC)
 
     def offset(self, site_id: SiteId, signed: Signed) -> Offset:
         """How much of a study is durable here; raises what `Claims.verified` raises.
@@ -106,34 +112,30 @@ class SubmissionService:
         asked, and it raises what `Claims.check_agreed` raises.
         """
         with self._store.read() as reading:
-            manifest = self._claims.verified(reading, site_id, signed)
-            committed = _standing(reading, manifest.submission)
-            if committed is None:
-                self._claims.check_agreed(reading, site_id, manifest)
+            manifest, committed = self._looked_up(reading, site_id, signed)
         if committed is not None:
-            return Offset(
-                manifest=manifest,
-                durable=committed.ciphertext_size,
-                receipt=committed.receipt,
-                received=committed.manifest,
-            )
-        durable = self._ciphertexts.durable(blob_name(manifest))
-        return Offset(manifest=manifest, durable=min(durable, manifest.ciphertext_size))
+            return Offset(committed.ciphertext_size, _received(committed))
+        return Offset(min(self._ciphertexts.durable(blob_name(manifest)), manifest.ciphertext_size))
 
-    def receive(self, site_id: SiteId, signed: Signed, offset: int, chunks: Iterable[bytes]) -> Iterator[int | Signed]:
+    def receive(
+        self, site_id: SiteId, signed: Signed, offset: int, chunks: Iterable[bytes]
+    ) -> Iterator[int | Signed | Received]:
         """Receive the rest of a study from `offset` on: yields durable sizes, then the receipt.
 
-        What arrived before an interruption is kept. Raises what `offset` raises, `UploadInterrupted` when another
-        upload is under way or `offset` is not where the arrived bytes end, `ManifestInvalid` for too many or too few
-        bytes, `SealedFileInvalid` when the whole has another digest (it is discarded then), `StoreUnreachable`, and
-        `DiskFull`, also when the site's unfinished uploads reach its limit.
+        Of one that was received before it yields that, and reads nothing. What arrived before an interruption is kept.
+        Raises what `offset` raises, `UploadInterrupted` when another upload is under way or `offset` is not where the
+        arrived bytes end, `ManifestInvalid` for too many or too few bytes, `SealedFileInvalid` when the whole has
+        another digest (it is discarded then), `StoreUnreachable`, and `DiskFull`, also when the site's unfinished
+        uploads reach its limit.
         """
-        here = self.offset(site_id, signed)
-        if here.receipt is not None:
-            yield here.receipt
+        with self._store.read() as reading:
+            manifest, committed = self._looked_up(reading, site_id, signed)
+            uploads = reading.uploads(site_id)
+        if committed is not None:
+            yield _received(committed)
             return
-        manifest, name = here.manifest, blob_name(here.manifest)
-        self._admit(site_id, manifest)
+        name = blob_name(manifest)
+        self._admit(site_id, manifest, uploads)
         with self._ciphertexts.open_partial(name) as partial:
             if partial.size != offset:
                 raise UploadInterrupted(f"it goes on at {offset}, and {partial.size} bytes are here")
@@ -217,37 +219,46 @@ class SubmissionService:
             work.append_event(at=self._now(), actor=uri, action="study fetched", about=row.id, result="begun")
         return fetched, self._ciphertexts.read(blob_name(row), offset)
 
-    def _admit(self, site_id: SiteId, manifest: Manifest) -> None:
+    def _looked_up(self, reading: Reading, site_id: SiteId, signed: Signed) -> tuple[Manifest, Submission | None]:
+        """The verified manifest, and the row of a study that was committed; another one's agreement is asked."""
+        manifest = self._claims.verified(reading, site_id, signed)
+        committed = _standing(reading, manifest.submission)
+        if committed is None:
+            self._claims.check_agreed(reading, site_id, manifest)
+        return manifest, committed
+
+    def _admit(self, site_id: SiteId, manifest: Manifest, uploads: Sequence[Upload]) -> None:
         """Record which site uploads this study, if it fits the site's limit together with its other unfinished uploads.
 
-        Raises `DiskFull`. Uploads not continued for a week are removed first.
+        Raises `DiskFull`. Uploads not continued for a week are removed first: the site's, and once an hour all.
         """
-        name, before = blob_name(manifest), self._now() - _STALE
-        with self._store.read() as reading:
-            stale = bool(reading.uploads(before=before))
-        if stale:
-            with self._store.begin() as work:
-                self._drop_stale(work, before)
-        with self._store.read() as reading:
-            others = [upload.name for upload in reading.uploads(site_id) if upload.name != name]
+        name, now = blob_name(manifest), self._now()
+        if now >= self._drop_next or any(upload.continued_at < now - _STALE for upload in uploads):
+            self._drop_next = now + _DROP_EVERY
+            uploads = self._drop_stale(site_id, now - _STALE)
+        others = (upload.name for upload in uploads if upload.name != name)
         unfinished = sum(map(self._ciphertexts.arrived, others))  # no transaction waits for a bucket that is far away
         if unfinished + manifest.ciphertext_size > self._limits.unfinished:
             raise DiskFull(f"unfinished uploads of {site_id}", folder="one site's part of the sealed studies")
         with self._store.begin(synced=False) as work:  # the row of the study, or the next one, makes it durable, too
-            work.put_upload(Upload(name=name, site_id=site_id, continued_at=self._now()))
+            work.put_upload(Upload(name=name, site_id=site_id, continued_at=now))
 
-    def _drop_stale(self, work: Work, before: datetime) -> None:
-        """Remove the uploads not continued since, also the final ciphertext of one whose commit never came."""
-        for upload in work.uploads(before=before):
-            final = self._ciphertexts.is_final(upload.name)
-            committed = final and any(
-                row.state is not SubmissionState.WITHDRAWN and blob_name(row) == upload.name
-                for row in work.submissions(upload.site_id)
-            )
-            if committed or self._ciphertexts.delete(upload.name):
-                work.delete_upload(upload.name)
+    def _drop_stale(self, site_id: SiteId, before: datetime) -> Sequence[Upload]:
+        """Remove what was not continued since, also a final ciphertext without its row; what a site has left."""
+        with self._store.begin() as work:
+            for upload in work.uploads(before=before):
+                final = self._ciphertexts.is_final(upload.name)
+                committed = final and any(
+                    row.state is not SubmissionState.WITHDRAWN and blob_name(row) == upload.name
+                    for row in work.submissions(upload.site_id)
+                )
+                if committed or self._ciphertexts.delete(upload.name):
+                    work.delete_upload(upload.name)
+            return work.uploads(site_id)
 
-    def _commit(self, site_id: SiteId, signed: Signed, manifest: Manifest, partial: PartialCiphertext) -> Signed:
+    def _commit(
+        self, site_id: SiteId, signed: Signed, manifest: Manifest, partial: PartialCiphertext
+    ) -> Signed | Received:
         """Commit row, audit event and receipt of a final ciphertext together.
 
         It is final and durable before the row exists. A failure or a refusal in between leaves a ciphertext that the
@@ -261,7 +272,7 @@ class SubmissionService:
             if committed is not None:
                 if blob_name(committed) != name:  # sealed twice, and the other one was first
                     partial.discard()
-                return committed.receipt
+                return _received(committed)
             uri = self._identity.uri(Role.SITE, site_id)
             event = work.append_event(at=now, actor=uri, action="study received", about=key)
             receipt = Receipt(
@@ -299,6 +310,10 @@ def _standing(reading: Reading, submission: Sha256) -> Submission | None:
     """The submission of that id, unless it was withdrawn: then it is as if it had never come."""
     row = reading.submission(submission)
     return None if row is None or row.state is SubmissionState.WITHDRAWN else row
+
+
+def _received(row: Submission) -> Received:
+    return Received(row.receipt, row.manifest)
 
 
 def named_submission(reading: Reading, reference: str, *, curator: str | None = None) -> Submission:

@@ -8,7 +8,7 @@ import grpc
 
 from coordinator.submission import streams
 from coordinator.submission.decisions import DecisionService
-from coordinator.submission.service import SubmissionService
+from coordinator.submission.service import Received, SubmissionService
 from coordinator.submission.streams import idle_timeout
 from coordinator.submission.withdrawals import WithdrawalService
 from coordinator.trust.interceptor import peer_of
@@ -37,10 +37,11 @@ class SubmissionServicer(SubmissionServiceServicer):
     ) -> pb.GetUploadOffsetResponse:
         """How far an upload has come."""
         offset = self._service.offset(SiteId(peer_of(context).name), from_signed(request.manifest))
+        received = offset.received
         return pb.GetUploadOffsetResponse(
             durable=offset.durable,
-            receipt=to_signed(offset.receipt) if offset.receipt else None,
-            manifest=to_signed(offset.received) if offset.received else None,
+            receipt=to_signed(received.receipt) if received else None,
+            manifest=to_signed(received.manifest) if received else None,
         )
 
     def Upload(
@@ -187,7 +188,9 @@ def _header(parts: Iterator[pb.UploadRequest]) -> pb.UploadHeader:
     return first.header
 
 
-def _step(step: int | Signed) -> pb.UploadResponse:
+def _step(step: int | Signed | Received) -> pb.UploadResponse:
+    if isinstance(step, Received):
+        return pb.UploadResponse(receipt=to_signed(step.receipt), manifest=to_signed(step.manifest))
     if isinstance(step, Signed):
         return pb.UploadResponse(receipt=to_signed(step))
     return pb.UploadResponse(durable=step)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from random import SystemRandom
@@ -78,24 +78,43 @@ class UploadClient:
         self._pace = pace
 
     def upload(self, manifest: Signed, ciphertext: Path, newest: int) -> Answer:
-        """Send what the coordinator does not hold yet; `newest` is the highest audit number in a receipt here."""
+        """Send what the coordinator does not hold yet; `newest` is the highest audit number in a receipt here.
+
+        What goes in one message is sent without asking; where a part of it, or another upload, is there, it is asked.
+        """
         begun_at = datetime.now(UTC)
-        try:
+        if ciphertext.stat().st_size <= self._pace.chunk:
+            with suppress(UploadInterrupted):
+                return self._send(manifest, ciphertext, 0, begun_at, newest)
+        with self._raising():
             state = self._stub.GetUploadOffset(
                 pb.GetUploadOffsetRequest(manifest=to_signed(manifest)), timeout=UNARY_SECONDS
             )
-            if state.HasField("receipt"):
-                arrived = from_signed(state.manifest) if state.HasField("manifest") else None
-                return Answer(from_signed(state.receipt), arrived)
-            receipt = None
-            for answer in self._stub.Upload(_parts(manifest, ciphertext, state.durable, self._pace)):
-                if answer.HasField("receipt"):
-                    receipt = from_signed(answer.receipt)
+        if state.HasField("receipt"):
+            return _earlier(state)
+        return self._send(manifest, ciphertext, state.durable, begun_at, newest)
+
+    def _send(self, manifest: Signed, ciphertext: Path, offset: int, begun_at: datetime, newest: int) -> Answer:
+        """Send a study from `offset` on; raises `UploadInterrupted` where the coordinator holds another part of it."""
+        with self._raising():
+            *_, last = pb.UploadResponse(), *self._stub.Upload(_parts(manifest, ciphertext, offset, self._pace))
+        if not last.HasField("receipt"):
+            raise UploadInterrupted("the stream ended without a receipt")
+        if last.HasField("manifest"):
+            return _earlier(last)
+        return Answer(from_signed(last.receipt), begun_at=begun_at, newest=newest)
+
+    @contextmanager
+    def _raising(self) -> Iterator[None]:
+        try:
+            yield
         except grpc.RpcError as error:
             raise from_rpc(error, self._address) from error
-        if receipt is None:
-            raise UploadInterrupted("the stream ended without a receipt")
-        return Answer(receipt, begun_at=begun_at, newest=newest)
+
+
+def _earlier(answer: pb.GetUploadOffsetResponse | pb.UploadResponse) -> Answer:
+    """What a coordinator answers of a study that it received before."""
+    return Answer(from_signed(answer.receipt), from_signed(answer.manifest) if answer.HasField("manifest") else None)
 
 
 def _parts(manifest: Signed, ciphertext: Path, offset: int, pace: Pace) -> Iterator[pb.UploadRequest]:

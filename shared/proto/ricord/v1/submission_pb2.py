@@ -26,15 +26,15 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from shared.proto.ricord.v1 import signed_pb2 as ricord_dot_v1_dot_signed__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aricord/v1/submission.proto\x12\tricord.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16ricord/v1/signed.proto\"E\n\x16GetUploadOffsetRequest\x12+\n\x08manifest\x18\x01 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\"\x83\x01\n\x17GetUploadOffsetResponse\x12\x0f\n\x07\x64urable\x18\x01 \x01(\x04\x12*\n\x07receipt\x18\x02 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12+\n\x08manifest\x18\x03 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\"K\n\x0cUploadHeader\x12+\n\x08manifest\x18\x01 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12\x0e\n\x06offset\x18\x02 \x01(\x04\"S\n\rUploadRequest\x12)\n\x06header\x18\x01 \x01(\x0b\x32\x17.ricord.v1.UploadHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"Y\n\x0eUploadResponse\x12\x11\n\x07\x64urable\x18\x01 \x01(\x04H\x00\x12,\n\x07receipt\x18\x02 \x01(\x0b\x32\x19.ricord.v1.SignedDocumentH\x00\x42\x06\n\x04part\"\xd6\x03\n\nSubmission\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07site_id\x18\x02 \x01(\t\x12\r\n\x05study\x18\x03 \x01(\t\x12\x14\n\x0c\x61greement_id\x18\x04 \x01(\t\x12\x19\n\x11\x61greement_version\x18\x05 \x01(\r\x12\x10\n\x08sequence\x18\x06 \x01(\x04\x12\x17\n\x0f\x63ontents_sha256\x18\x07 \x01(\t\x12\x19\n\x11\x63iphertext_sha256\x18\x08 \x01(\t\x12\x17\n\x0f\x63iphertext_size\x18\t \x01(\x04\x12\x14\n\x0cseries_count\x18\n \x01(\r\x12\x16\n\x0einstance_count\x18\x0b \x01(\r\x12\x12\n\nmodalities\x18\x0c \x03(\t\x12/\n\x0breceived_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07problem\x18\x0e \x01(\t\x12\x0e\n\x06number\x18\x0f \x01(\x04\x12)\n\x05state\x18\x10 \x01(\x0e\x32\x1a.ricord.v1.SubmissionState\x12+\n\x08\x64\x65\x63ision\x18\x11 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12\x0f\n\x07\x63hanged\x18\x12 \x01(\x04\x12\x0f\n\x07patient\x18\x13 \x01(\t\";\n\x0bSequenceGap\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12\r\n\x05\x66irst\x18\x02 \x01(\x04\x12\x0c\n\x04last\x18\x03 \x01(\x04\"B\n\x0eSequenceRepeat\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12\r\n\x05\x63ount\x18\x03 \x01(\r\"Z\n\x16ListSubmissionsRequest\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x02 \x01(\x04\x12\r\n\x05limit\x18\x03 \x01(\r\x12\x11\n\tby_change\x18\x04 \x01(\x08\"_\n\x17ListSubmissionsResponse\x12*\n\x0bsubmissions\x18\x01 \x03(\x0b\x32\x15.ricord.v1.Submission\x12\x0c\n\x04next\x18\x04 \x01(\x04J\x04\x08\x02\x10\x03J\x04\x08\x03\x10\x04\"J\n\x19ListSequenceFaultsRequest\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x02 \x01(\t\x12\r\n\x05limit\x18\x03 \x01(\r\"|\n\x1aListSequenceFaultsResponse\x12$\n\x04gaps\x18\x01 \x03(\x0b\x32\x16.ricord.v1.SequenceGap\x12*\n\x07repeats\x18\x02 \x03(\x0b\x32\x19.ricord.v1.SequenceRepeat\x12\x0c\n\x04next\x18\x03 \x01(\t\"\"\n\x14GetSubmissionRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x9b\x01\n\x15GetSubmissionResponse\x12)\n\nsubmission\x18\x01 \x01(\x0b\x32\x15.ricord.v1.Submission\x12+\n\x08manifest\x18\x02 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12*\n\x07receipt\x18\x03 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\"*\n\x0c\x46\x65tchRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x04\"\xe9\x01\n\x0b\x46\x65tchHeader\x12)\n\nsubmission\x18\x01 \x01(\x0b\x32\x15.ricord.v1.Submission\x12+\n\x08manifest\x18\x02 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12\x17\n\x0fsite_verify_key\x18\x03 \x01(\t\x12*\n\x07\x63onsent\x18\x04 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12,\n\texecution\x18\x05 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12\x0f\n\x07\x65\x64ition\x18\x06 \x01(\t\"R\n\rFetchResponse\x12(\n\x06header\x18\x01 \x01(\x0b\x32\x16.ricord.v1.FetchHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"<\n\rDecideRequest\x12+\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\"\x10\n\x0e\x44\x65\x63ideResponse\"9\n\x0fWithdrawRequest\x12\x13\n\x0bsubmissions\x18\x01 \x03(\t\x12\x11\n\tinstances\x18\x02 \x03(\t\"?\n\x10WithdrawResponse\x12+\n\x08receipts\x18\x01 \x03(\x0b\x32\x19.ricord.v1.SignedDocument\".\n\x18\x41llowResubmissionRequest\x12\x12\n\nsubmission\x18\x01 \x01(\t\"\x1b\n\x19\x41llowResubmissionResponse\"\xa8\x02\n\nWithdrawal\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x12\n\nsubmission\x18\x02 \x01(\t\x12\x0f\n\x07site_id\x18\x03 \x01(\t\x12\r\n\x05study\x18\x04 \x01(\t\x12\n\n\x02\x62y\x18\x05 \x01(\t\x12\x11\n\tinstances\x18\x06 \x03(\t\x12\x30\n\x0cwithdrawn_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x08\x64\x65letion\x18\x08 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12(\n\x05purge\x18\t \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12.\n\nallowed_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"H\n\x16ListWithdrawalsRequest\x12\r\n\x05\x61\x66ter\x18\x01 \x01(\x04\x12\r\n\x05limit\x18\x02 \x01(\r\x12\x10\n\x08unpurged\x18\x03 \x01(\x08\"S\n\x17ListWithdrawalsResponse\x12*\n\x0bwithdrawals\x18\x01 \x03(\x0b\x32\x15.ricord.v1.Withdrawal\x12\x0c\n\x04next\x18\x02 \x01(\x04\"B\n\x12ReportPurgeRequest\x12,\n\tstatement\x18\x01 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\"\x15\n\x13ReportPurgeResponse*\xd2\x01\n\x0fSubmissionState\x12 \n\x1cSUBMISSION_STATE_UNSPECIFIED\x10\x00\x12\x1d\n\x19SUBMISSION_STATE_RECEIVED\x10\x01\x12 \n\x1cSUBMISSION_STATE_QUARANTINED\x10\x02\x12\x1d\n\x19SUBMISSION_STATE_ACCEPTED\x10\x03\x12\x1d\n\x19SUBMISSION_STATE_REJECTED\x10\x04\x12\x1e\n\x1aSUBMISSION_STATE_WITHDRAWN\x10\x05\x32\x8b\x07\n\x11SubmissionService\x12X\n\x0fGetUploadOffset\x12!.ricord.v1.GetUploadOffsetRequest\x1a\".ricord.v1.GetUploadOffsetResponse\x12\x41\n\x06Upload\x12\x18.ricord.v1.UploadRequest\x1a\x19.ricord.v1.UploadResponse(\x01\x30\x01\x12X\n\x0fListSubmissions\x12!.ricord.v1.ListSubmissionsRequest\x1a\".ricord.v1.ListSubmissionsResponse\x12\x61\n\x12ListSequenceFaults\x12$.ricord.v1.ListSequenceFaultsRequest\x1a%.ricord.v1.ListSequenceFaultsResponse\x12R\n\rGetSubmission\x12\x1f.ricord.v1.GetSubmissionRequest\x1a .ricord.v1.GetSubmissionResponse\x12<\n\x05\x46\x65tch\x12\x17.ricord.v1.FetchRequest\x1a\x18.ricord.v1.FetchResponse0\x01\x12=\n\x06\x44\x65\x63ide\x12\x18.ricord.v1.DecideRequest\x1a\x19.ricord.v1.DecideResponse\x12\x43\n\x08Withdraw\x12\x1a.ricord.v1.WithdrawRequest\x1a\x1b.ricord.v1.WithdrawResponse\x12^\n\x11\x41llowResubmission\x12#.ricord.v1.AllowResubmissionRequest\x1a$.ricord.v1.AllowResubmissionResponse\x12X\n\x0fListWithdrawals\x12!.ricord.v1.ListWithdrawalsRequest\x1a\".ricord.v1.ListWithdrawalsResponse\x12L\n\x0bReportPurge\x12\x1d.ricord.v1.ReportPurgeRequest\x1a\x1e.ricord.v1.ReportPurgeResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aricord/v1/submission.proto\x12\tricord.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16ricord/v1/signed.proto\"E\n\x16GetUploadOffsetRequest\x12+\n\x08manifest\x18\x01 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\"\x83\x01\n\x17GetUploadOffsetResponse\x12\x0f\n\x07\x64urable\x18\x01 \x01(\x04\x12*\n\x07receipt\x18\x02 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12+\n\x08manifest\x18\x03 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\"K\n\x0cUploadHeader\x12+\n\x08manifest\x18\x01 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12\x0e\n\x06offset\x18\x02 \x01(\x04\"S\n\rUploadRequest\x12)\n\x06header\x18\x01 \x01(\x0b\x32\x17.ricord.v1.UploadHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"\x86\x01\n\x0eUploadResponse\x12\x11\n\x07\x64urable\x18\x01 \x01(\x04H\x00\x12,\n\x07receipt\x18\x02 \x01(\x0b\x32\x19.ricord.v1.SignedDocumentH\x00\x12+\n\x08manifest\x18\x03 \x01(\x0b\x32\x19.ricord.v1.SignedDocumentB\x06\n\x04part\"\xd6\x03\n\nSubmission\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07site_id\x18\x02 \x01(\t\x12\r\n\x05study\x18\x03 \x01(\t\x12\x14\n\x0c\x61greement_id\x18\x04 \x01(\t\x12\x19\n\x11\x61greement_version\x18\x05 \x01(\r\x12\x10\n\x08sequence\x18\x06 \x01(\x04\x12\x17\n\x0f\x63ontents_sha256\x18\x07 \x01(\t\x12\x19\n\x11\x63iphertext_sha256\x18\x08 \x01(\t\x12\x17\n\x0f\x63iphertext_size\x18\t \x01(\x04\x12\x14\n\x0cseries_count\x18\n \x01(\r\x12\x16\n\x0einstance_count\x18\x0b \x01(\r\x12\x12\n\nmodalities\x18\x0c \x03(\t\x12/\n\x0breceived_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07problem\x18\x0e \x01(\t\x12\x0e\n\x06number\x18\x0f \x01(\x04\x12)\n\x05state\x18\x10 \x01(\x0e\x32\x1a.ricord.v1.SubmissionState\x12+\n\x08\x64\x65\x63ision\x18\x11 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12\x0f\n\x07\x63hanged\x18\x12 \x01(\x04\x12\x0f\n\x07patient\x18\x13 \x01(\t\";\n\x0bSequenceGap\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12\r\n\x05\x66irst\x18\x02 \x01(\x04\x12\x0c\n\x04last\x18\x03 \x01(\x04\"B\n\x0eSequenceRepeat\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12\r\n\x05\x63ount\x18\x03 \x01(\r\"Z\n\x16ListSubmissionsRequest\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x02 \x01(\x04\x12\r\n\x05limit\x18\x03 \x01(\r\x12\x11\n\tby_change\x18\x04 \x01(\x08\"_\n\x17ListSubmissionsResponse\x12*\n\x0bsubmissions\x18\x01 \x03(\x0b\x32\x15.ricord.v1.Submission\x12\x0c\n\x04next\x18\x04 \x01(\x04J\x04\x08\x02\x10\x03J\x04\x08\x03\x10\x04\"J\n\x19ListSequenceFaultsRequest\x12\x0f\n\x07site_id\x18\x01 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x02 \x01(\t\x12\r\n\x05limit\x18\x03 \x01(\r\"|\n\x1aListSequenceFaultsResponse\x12$\n\x04gaps\x18\x01 \x03(\x0b\x32\x16.ricord.v1.SequenceGap\x12*\n\x07repeats\x18\x02 \x03(\x0b\x32\x19.ricord.v1.SequenceRepeat\x12\x0c\n\x04next\x18\x03 \x01(\t\"\"\n\x14GetSubmissionRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x9b\x01\n\x15GetSubmissionResponse\x12)\n\nsubmission\x18\x01 \x01(\x0b\x32\x15.ricord.v1.Submission\x12+\n\x08manifest\x18\x02 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12*\n\x07receipt\x18\x03 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\"*\n\x0c\x46\x65tchRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x04\"\xe9\x01\n\x0b\x46\x65tchHeader\x12)\n\nsubmission\x18\x01 \x01(\x0b\x32\x15.ricord.v1.Submission\x12+\n\x08manifest\x18\x02 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12\x17\n\x0fsite_verify_key\x18\x03 \x01(\t\x12*\n\x07\x63onsent\x18\x04 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12,\n\texecution\x18\x05 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12\x0f\n\x07\x65\x64ition\x18\x06 \x01(\t\"R\n\rFetchResponse\x12(\n\x06header\x18\x01 \x01(\x0b\x32\x16.ricord.v1.FetchHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"<\n\rDecideRequest\x12+\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\"\x10\n\x0e\x44\x65\x63ideResponse\"9\n\x0fWithdrawRequest\x12\x13\n\x0bsubmissions\x18\x01 \x03(\t\x12\x11\n\tinstances\x18\x02 \x03(\t\"?\n\x10WithdrawResponse\x12+\n\x08receipts\x18\x01 \x03(\x0b\x32\x19.ricord.v1.SignedDocument\".\n\x18\x41llowResubmissionRequest\x12\x12\n\nsubmission\x18\x01 \x01(\t\"\x1b\n\x19\x41llowResubmissionResponse\"\xa8\x02\n\nWithdrawal\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x12\n\nsubmission\x18\x02 \x01(\t\x12\x0f\n\x07site_id\x18\x03 \x01(\t\x12\r\n\x05study\x18\x04 \x01(\t\x12\n\n\x02\x62y\x18\x05 \x01(\t\x12\x11\n\tinstances\x18\x06 \x03(\t\x12\x30\n\x0cwithdrawn_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x08\x64\x65letion\x18\x08 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12(\n\x05purge\x18\t \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12.\n\nallowed_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"H\n\x16ListWithdrawalsRequest\x12\r\n\x05\x61\x66ter\x18\x01 \x01(\x04\x12\r\n\x05limit\x18\x02 \x01(\r\x12\x10\n\x08unpurged\x18\x03 \x01(\x08\"S\n\x17ListWithdrawalsResponse\x12*\n\x0bwithdrawals\x18\x01 \x03(\x0b\x32\x15.ricord.v1.Withdrawal\x12\x0c\n\x04next\x18\x02 \x01(\x04\"B\n\x12ReportPurgeRequest\x12,\n\tstatement\x18\x01 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\"\x15\n\x13ReportPurgeResponse*\xd2\x01\n\x0fSubmissionState\x12 \n\x1cSUBMISSION_STATE_UNSPECIFIED\x10\x00\x12\x1d\n\x19SUBMISSION_STATE_RECEIVED\x10\x01\x12 \n\x1cSUBMISSION_STATE_QUARANTINED\x10\x02\x12\x1d\n\x19SUBMISSION_STATE_ACCEPTED\x10\x03\x12\x1d\n\x19SUBMISSION_STATE_REJECTED\x10\x04\x12\x1e\n\x1aSUBMISSION_STATE_WITHDRAWN\x10\x05\x32\x8b\x07\n\x11SubmissionService\x12X\n\x0fGetUploadOffset\x12!.ricord.v1.GetUploadOffsetRequest\x1a\".ricord.v1.GetUploadOffsetResponse\x12\x41\n\x06Upload\x12\x18.ricord.v1.UploadRequest\x1a\x19.ricord.v1.UploadResponse(\x01\x30\x01\x12X\n\x0fListSubmissions\x12!.ricord.v1.ListSubmissionsRequest\x1a\".ricord.v1.ListSubmissionsResponse\x12\x61\n\x12ListSequenceFaults\x12$.ricord.v1.ListSequenceFaultsRequest\x1a%.ricord.v1.ListSequenceFaultsResponse\x12R\n\rGetSubmission\x12\x1f.ricord.v1.GetSubmissionRequest\x1a .ricord.v1.GetSubmissionResponse\x12<\n\x05\x46\x65tch\x12\x17.ricord.v1.FetchRequest\x1a\x18.ricord.v1.FetchResponse0\x01\x12=\n\x06\x44\x65\x63ide\x12\x18.ricord.v1.DecideRequest\x1a\x19.ricord.v1.DecideResponse\x12\x43\n\x08Withdraw\x12\x1a.ricord.v1.WithdrawRequest\x1a\x1b.ricord.v1.WithdrawResponse\x12^\n\x11\x41llowResubmission\x12#.ricord.v1.AllowResubmissionRequest\x1a$.ricord.v1.AllowResubmissionResponse\x12X\n\x0fListWithdrawals\x12!.ricord.v1.ListWithdrawalsRequest\x1a\".ricord.v1.ListWithdrawalsResponse\x12L\n\x0bReportPurge\x12\x1d.ricord.v1.ReportPurgeRequest\x1a\x1e.ricord.v1.ReportPurgeResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'shared.proto.ricord.v1.submission_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SUBMISSIONSTATE']._serialized_start=2938
-  _globals['_SUBMISSIONSTATE']._serialized_end=3148
+  _globals['_SUBMISSIONSTATE']._serialized_start=2984
+  _globals['_SUBMISSIONSTATE']._serialized_end=3194
   _globals['_GETUPLOADOFFSETREQUEST']._serialized_start=98
   _globals['_GETUPLOADOFFSETREQUEST']._serialized_end=167
   _globals['_GETUPLOADOFFSETRESPONSE']._serialized_start=170
@@ -43,54 +43,54 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPLOADHEADER']._serialized_end=378
   _globals['_UPLOADREQUEST']._serialized_start=380
   _globals['_UPLOADREQUEST']._serialized_end=463
-  _globals['_UPLOADRESPONSE']._serialized_start=465
-  _globals['_UPLOADRESPONSE']._serialized_end=554
-  _globals['_SUBMISSION']._serialized_start=557
-  _globals['_SUBMISSION']._serialized_end=1027
-  _globals['_SEQUENCEGAP']._serialized_start=1029
-  _globals['_SEQUENCEGAP']._serialized_end=1088
-  _globals['_SEQUENCEREPEAT']._serialized_start=1090
-  _globals['_SEQUENCEREPEAT']._serialized_end=1156
-  _globals['_LISTSUBMISSIONSREQUEST']._serialized_start=1158
-  _globals['_LISTSUBMISSIONSREQUEST']._serialized_end=1248
-  _globals['_LISTSUBMISSIONSRESPONSE']._serialized_start=1250
-  _globals['_LISTSUBMISSIONSRESPONSE']._serialized_end=1345
-  _globals['_LISTSEQUENCEFAULTSREQUEST']._serialized_start=1347
-  _globals['_LISTSEQUENCEFAULTSREQUEST']._serialized_end=1421
-  _globals['_LISTSEQUENCEFAULTSRESPONSE']._serialized_start=1423
-  _globals['_LISTSEQUENCEFAULTSRESPONSE']._serialized_end=1547
-  _globals['_GETSUBMISSIONREQUEST']._serialized_start=1549
-  _globals['_GETSUBMISSIONREQUEST']._serialized_end=1583
-  _globals['_GETSUBMISSIONRESPONSE']._serialized_start=1586
-  _globals['_GETSUBMISSIONRESPONSE']._serialized_end=1741
-  _globals['_FETCHREQUEST']._serialized_start=1743
-  _globals['_FETCHREQUEST']._serialized_end=1785
-  _globals['_FETCHHEADER']._serialized_start=1788
-  _globals['_FETCHHEADER']._serialized_end=2021
-  _globals['_FETCHRESPONSE']._serialized_start=2023
-  _globals['_FETCHRESPONSE']._serialized_end=2105
-  _globals['_DECIDEREQUEST']._serialized_start=2107
-  _globals['_DECIDEREQUEST']._serialized_end=2167
-  _globals['_DECIDERESPONSE']._serialized_start=2169
-  _globals['_DECIDERESPONSE']._serialized_end=2185
-  _globals['_WITHDRAWREQUEST']._serialized_start=2187
-  _globals['_WITHDRAWREQUEST']._serialized_end=2244
-  _globals['_WITHDRAWRESPONSE']._serialized_start=2246
-  _globals['_WITHDRAWRESPONSE']._serialized_end=2309
-  _globals['_ALLOWRESUBMISSIONREQUEST']._serialized_start=2311
-  _globals['_ALLOWRESUBMISSIONREQUEST']._serialized_end=2357
-  _globals['_ALLOWRESUBMISSIONRESPONSE']._serialized_start=2359
-  _globals['_ALLOWRESUBMISSIONRESPONSE']._serialized_end=2386
-  _globals['_WITHDRAWAL']._serialized_start=2389
-  _globals['_WITHDRAWAL']._serialized_end=2685
-  _globals['_LISTWITHDRAWALSREQUEST']._serialized_start=2687
-  _globals['_LISTWITHDRAWALSREQUEST']._serialized_end=2759
-  _globals['_LISTWITHDRAWALSRESPONSE']._serialized_start=2761
-  _globals['_LISTWITHDRAWALSRESPONSE']._serialized_end=2844
-  _globals['_REPORTPURGEREQUEST']._serialized_start=2846
-  _globals['_REPORTPURGEREQUEST']._serialized_end=2912
-  _globals['_REPORTPURGERESPONSE']._serialized_start=2914
-  _globals['_REPORTPURGERESPONSE']._serialized_end=2935
-  _globals['_SUBMISSIONSERVICE']._serialized_start=3151
-  _globals['_SUBMISSIONSERVICE']._serialized_end=4058
+  _globals['_UPLOADRESPONSE']._serialized_start=466
+  _globals['_UPLOADRESPONSE']._serialized_end=600
+  _globals['_SUBMISSION']._serialized_start=603
+  _globals['_SUBMISSION']._serialized_end=1073
+  _globals['_SEQUENCEGAP']._serialized_start=1075
+  _globals['_SEQUENCEGAP']._serialized_end=1134
+  _globals['_SEQUENCEREPEAT']._serialized_start=1136
+  _globals['_SEQUENCEREPEAT']._serialized_end=1202
+  _globals['_LISTSUBMISSIONSREQUEST']._serialized_start=1204
+  _globals['_LISTSUBMISSIONSREQUEST']._serialized_end=1294
+  _globals['_LISTSUBMISSIONSRESPONSE']._serialized_start=1296
+  _globals['_LISTSUBMISSIONSRESPONSE']._serialized_end=1391
+  _globals['_LISTSEQUENCEFAULTSREQUEST']._serialized_start=1393
+  _globals['_LISTSEQUENCEFAULTSREQUEST']._serialized_end=1467
+  _globals['_LISTSEQUENCEFAULTSRESPONSE']._serialized_start=1469
+  _globals['_LISTSEQUENCEFAULTSRESPONSE']._serialized_end=1593
+  _globals['_GETSUBMISSIONREQUEST']._serialized_start=1595
+  _globals['_GETSUBMISSIONREQUEST']._serialized_end=1629
+  _globals['_GETSUBMISSIONRESPONSE']._serialized_start=1632
+  _globals['_GETSUBMISSIONRESPONSE']._serialized_end=1787
+  _globals['_FETCHREQUEST']._serialized_start=1789
+  _globals['_FETCHREQUEST']._serialized_end=1831
+  _globals['_FETCHHEADER']._serialized_start=1834
+  _globals['_FETCHHEADER']._serialized_end=2067
+  _globals['_FETCHRESPONSE']._serialized_start=2069
+  _globals['_FETCHRESPONSE']._serialized_end=2151
+  _globals['_DECIDEREQUEST']._serialized_start=2153
+  _globals['_DECIDEREQUEST']._serialized_end=2213
+  _globals['_DECIDERESPONSE']._serialized_start=2215
+  _globals['_DECIDERESPONSE']._serialized_end=2231
+  _globals['_WITHDRAWREQUEST']._serialized_start=2233
+  _globals['_WITHDRAWREQUEST']._serialized_end=2290
+  _globals['_WITHDRAWRESPONSE']._serialized_start=2292
+  _globals['_WITHDRAWRESPONSE']._serialized_end=2355
+  _globals['_ALLOWRESUBMISSIONREQUEST']._serialized_start=2357
+  _globals['_ALLOWRESUBMISSIONREQUEST']._serialized_end=2403
+  _globals['_ALLOWRESUBMISSIONRESPONSE']._serialized_start=2405
+  _globals['_ALLOWRESUBMISSIONRESPONSE']._serialized_end=2432
+  _globals['_WITHDRAWAL']._serialized_start=2435
+  _globals['_WITHDRAWAL']._serialized_end=2731
+  _globals['_LISTWITHDRAWALSREQUEST']._serialized_start=2733
+  _globals['_LISTWITHDRAWALSREQUEST']._serialized_end=2805
+  _globals['_LISTWITHDRAWALSRESPONSE']._serialized_start=2807
+  _globals['_LISTWITHDRAWALSRESPONSE']._serialized_end=2890
+  _globals['_REPORTPURGEREQUEST']._serialized_start=2892
+  _globals['_REPORTPURGEREQUEST']._serialized_end=2958
+  _globals['_REPORTPURGERESPONSE']._serialized_start=2960
+  _globals['_REPORTPURGERESPONSE']._serialized_end=2981
+  _globals['_SUBMISSIONSERVICE']._serialized_start=3197
+  _globals['_SUBMISSIONSERVICE']._serialized_end=4104
 # @@protoc_insertion_point(module_scope)

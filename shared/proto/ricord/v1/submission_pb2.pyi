@@ -147,19 +147,25 @@ class UploadResponse(_message.Message):
 
     DURABLE_FIELD_NUMBER: _builtins.int
     RECEIPT_FIELD_NUMBER: _builtins.int
+    MANIFEST_FIELD_NUMBER: _builtins.int
     durable: _builtins.int
     """Bytes that a power cut cannot take back."""
     @_builtins.property
     def receipt(self) -> _signed_pb2.SignedDocument: ...
+    @_builtins.property
+    def manifest(self) -> _signed_pb2.SignedDocument:
+        """With the receipt of a study that was received before: the manifest that it is over, as in GetUploadOffset."""
+
     def __init__(
         self,
         *,
         durable: _builtins.int = ...,
         receipt: _signed_pb2.SignedDocument | None = ...,
+        manifest: _signed_pb2.SignedDocument | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["durable", b"durable", "part", b"part", "receipt", b"receipt"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["durable", b"durable", "manifest", b"manifest", "part", b"part", "receipt", b"receipt"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["durable", b"durable", "part", b"part", "receipt", b"receipt"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["durable", b"durable", "manifest", b"manifest", "part", b"part", "receipt", b"receipt"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["durable", "receipt"]  # noqa: Y015
     _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015

@@ -18,7 +18,7 @@ from shared.errors import (
     ManifestInvalid,
 )
 from shared.ids import Sha256
-from shared.signed import Signed, of_manifest
+from shared.signed import of_manifest
 from site_node.home.folder import SiteHome
 from site_node.membership.record import Membership
 from site_node.study import Sealed
@@ -36,7 +36,7 @@ def test_of_a_study_sealed_twice_one_file_is_kept(
         update=second.manifest.manifest.model_dump(include={"ciphertext_sha256", "ciphertext_size"})
     )
     other = of_manifest(sign_manifest(same, load_signing(site.signing_key)))
-    receipts: list[int | Signed] = []
+    receipts: list[object] = []
 
     def parts() -> Iterator[bytes]:
         receipts.extend(
@@ -45,7 +45,7 @@ def test_of_a_study_sealed_twice_one_file_is_kept(
         yield second.ciphertext.read_bytes()
 
     *_, receipt = service.receive(membership.site_id, other, 0, parts())
-    assert receipt == receipts[-1]
+    assert receipt == (receipts[-1], of_manifest(first.manifest))
     assert contents(ciphertexts) == [first.ciphertext.read_bytes()]
 
 

@@ -30,7 +30,10 @@ def test_the_number_of_different_studies_is_bounded(federation: Federation, serv
     with pytest.raises(StudyQuotaReached) as refused:
         service.offset(member.site_id, of_manifest(third.manifest))
     assert refused.value.fields == {"studies": "2"}
-    assert service.offset(member.site_id, of_manifest(first.manifest)).receipt == receipts[0]
+    assert service.offset(member.site_id, of_manifest(first.manifest)).received == (
+        receipts[0],
+        of_manifest(first.manifest),
+    )
     again = sealed_bytes(site, member, 9, study=first.manifest.manifest.study)
     assert receive(service, again) not in receipts
     assert len(service.page(site=member.site_id, curator=None, after=0, limit=0).rows) == 3
@@ -53,7 +56,7 @@ def test_of_two_that_are_the_last_at_once_one_is_received(
         list(service.receive(member.site_id, of_manifest(slow.manifest), 0, overtaken()))
     with store.read() as reading:
         assert [row.study for row in reading.submissions(member.site_id)] == [fast.manifest.manifest.study]
-    assert service.offset(member.site_id, of_manifest(fast.manifest)).receipt is not None
+    assert service.offset(member.site_id, of_manifest(fast.manifest)).received is not None
 
 
 def test_a_site_hears_of_it_by_name(federation: Federation) -> None:

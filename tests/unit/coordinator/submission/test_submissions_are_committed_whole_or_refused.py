@@ -17,7 +17,7 @@ from coordinator.store.audit_chain import verify
 from coordinator.store.ciphertext import CiphertextStore
 from coordinator.store.folder import CiphertextFolder
 from coordinator.store.sql import SqlStore
-from coordinator.submission.service import SubmissionService, blob_name
+from coordinator.submission.service import Received, SubmissionService, blob_name
 from shared.crypto.pki import Role
 from shared.errors import (
     AgreementNotExecuted,
@@ -62,8 +62,8 @@ def test_an_upload_goes_on_where_it_ended(
     named = receipt.verified(membership.coordinator_key, Receipt, what="the receipt")
     assert named.ciphertext_sha256 == sealed.manifest.manifest.ciphertext_sha256
     assert contents(ciphertexts) == [data]
-    assert service.offset(membership.site_id, signed).receipt == receipt
-    assert list(service.receive(membership.site_id, signed, 0, [])) == [receipt]
+    assert service.offset(membership.site_id, signed).received == (receipt, signed)
+    assert list(service.receive(membership.site_id, signed, 0, [])) == [(receipt, signed)]
 
 
 def test_other_bytes_are_not_taken(
@@ -154,7 +154,7 @@ def test_a_question_during_the_commit_moves_nothing(
     data, signed = sealed.ciphertext.read_bytes(), of_manifest(sealed.manifest)
     commit, offsets = service._commit, list[int]()
 
-    def ask_and_commit(*arguments: Any) -> Signed:
+    def ask_and_commit(*arguments: Any) -> Signed | Received:
         offsets.append(service.offset(membership.site_id, signed).durable)
         return commit(*arguments)
 
@@ -256,7 +256,7 @@ def test_an_upload_outlives_neither_membership_nor_agreement(
         list(service.receive(membership.site_id, signed, 0, parts()))
     if error is AgreementNotExecuted:
         federation.execute(name)
-    assert service.offset(membership.site_id, signed).receipt is None
+    assert service.offset(membership.site_id, signed).received is None
     assert service.offset(membership.site_id, signed).durable == len(data)
 
 
