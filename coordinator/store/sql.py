@@ -42,7 +42,7 @@ class SqlStore:
         """
         synced = synced and not passing
         with (
-            self._turn(),
+            self._writing_alone(),
             naming_failures(self._engine.dialect.name),
             self._engine.connect().execution_options(**{_SYNCED: synced}) as connection,
             connection.begin(),
@@ -63,7 +63,7 @@ class SqlStore:
             yield SqlWork(connection)
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
+    def _writing_alone(self) -> Iterator[None]:
         """Where a process has SQLite's lock its threads wait for each other here: SQLite looks at it from time to time.
 
         Raises `StoreUnreachable` after half a minute.
