@@ -105,7 +105,7 @@ class TextFinder:
         )
         yield from self._thin(stack[number], box)
         for picture in (evened(here), stretched(here - before), stretched(peaks(before, here, after))):
-            for region in self._both_ways(picture, 1):
+            for region in (*self._regions(picture, 1), *self._turned(picture, 1)):
                 yield region.placed(1, box.left, box.top)
 
     def _beside(self, stored: Stored, region: Region) -> Iterator[Region]:
@@ -115,25 +115,27 @@ class TextFinder:
         values = reduced(stored[box.top : box.bottom, box.left : box.right], factor)
         larger = max(1.0, _SEEN / region.height)
         picture = evened(thin(values, self._rules.detection.stroke)) if factor == 1 else evened(values)
-        for other in self._both_ways(_enlarged(picture, larger), factor / larger):
+        picture = _enlarged(picture, larger)
+        for other in (*self._regions(picture, factor / larger), *self._turned(picture, factor / larger)):
             if 0.5 < other.height / region.height < 2:
                 yield other.placed(1, box.left, box.top)
 
     def _thin(self, stored: Stored, box: Box) -> Iterator[Region]:
-        """Texts of thin strokes within a part of a picture."""
+        """Texts of thin strokes within a part of a picture; where the detector sees none, it looks from the side."""
         rule = self._rules.detection
         for part in box.parts(*_PART):
             values = reduced(stored[part.top : part.bottom, part.left : part.right], 1)
             picture = _enlarged(evened(thin(values, rule.stroke)), rule.enlarged)
-            for region in self._regions(picture, 1 / rule.enlarged):
+            for region in self._regions(picture, 1 / rule.enlarged) or self._turned(picture, 1 / rule.enlarged):
                 yield region.placed(1, part.left, part.top)
 
-    def _both_ways(self, picture: Picture, factor: float) -> Iterator[Region]:
-        """The regions of a picture and of the same turned to the left."""
-        yield from self._regions(picture, factor)
+    def _turned(self, picture: Picture, factor: float) -> list[Region]:
+        """The regions of a picture that is turned to the left, where they lie in the picture itself."""
         right = picture.shape[1] * factor
-        for region in self._regions(np.ascontiguousarray(np.rot90(picture)), factor):
-            yield region._replace(corners=np.stack((right - region.corners[:, 1], region.corners[:, 0]), axis=1))
+        return [
+            region._replace(corners=np.stack((right - region.corners[:, 1], region.corners[:, 0]), axis=1))
+            for region in self._regions(np.ascontiguousarray(np.rot90(picture)), factor)
+        ]
 
     def _regions(self, picture: Picture, factor: float) -> list[Region]:
         likely = regions(self._models.text_map(picture), self._rules.detection.box_score)
@@ -159,9 +161,7 @@ def _enlarged(picture: Picture, factor: float) -> Picture:
 def findings(lines: Sequence[Line], shape: tuple[int, ...], rules: PixelRules) -> tuple[Line, ...]:
     """The texts that a person must look at in a picture of `shape`."""
     seen = [line for line in lines if _is_text(line, min(shape[:2]), rules)]
-    markers = [
-        line for line in seen if line.score >= rules.detection.read_score and is_marker(line.text, rules.allowed)
-    ]
+    markers = [line for line in seen if _is_read(line, rules) and is_marker(line.text, rules.allowed)]
     sure = [line for line in markers if not is_doubtful(line.text, rules.allowed)]
     passing = [*sure, *(line for line in markers if sure and _is_at_edge(line, shape, rules.allowed.edge))]
     unknown = [line for line in seen if not any(line is other for other in passing)]
@@ -178,13 +178,19 @@ def _is_text(line: Line, short: int, rules: PixelRules) -> bool:
         return line.best >= rules.anatomy.read_score
     if line.best >= rule.unread_score:
         return height >= rule.smallest_height
-    if line.best < rule.blank_reading and line.region.aspect < rule.blank_aspect:
+    doubts = (line.best < rule.blank_reading) + (line.region.aspect < rule.blank_aspect)
+    if doubts == 2:
         sure = line.region.score >= rule.blank_score
-    elif height >= rules.anatomy.low_height * short:
+    elif doubts and height >= rules.anatomy.low_height * short:
         sure = line.region.score >= rules.anatomy.low_score
     else:
         sure = height >= rule.noise_height or line.region.score >= rule.noise_score
     return sure and height >= rule.unread_height
+
+
+def _is_read(line: Line, rules: PixelRules) -> bool:
+    """Whether a reading is certain and of the whole box: one letter of a long box is not what stands there."""
+    return line.score >= rules.detection.read_score and line.region.aspect <= rules.glyph.aspect * len(line.text)
 
 
 def _is_at_edge(line: Line, shape: tuple[int, ...], part: float) -> bool:

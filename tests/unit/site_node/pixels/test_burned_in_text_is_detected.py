@@ -71,3 +71,18 @@ def test_a_letter_beside_unknown_text_does_not_pass() -> None:
 def test_two_letters_read_for_certain_are_text() -> None:
     """Initials are not a single glyph, however narrow."""
     assert findings([line("JD", 0.95, 20, width=15)], (256, 256), RULES)
+
+
+def test_a_letter_read_in_a_long_box_is_no_marker() -> None:
+    """The reader knows few scripts, and reads now and then one letter where there are many."""
+    assert not findings([line("L", 0.9, 20)], (256, 256), RULES)
+    assert findings([line("L", 0.9, 20, width=50)], (256, 256), RULES)
+    assert not findings([line("PORTABLE", 0.9, 20, width=50)], (256, 256), RULES)
+
+
+@pytest.mark.parametrize(("width", "score", "seen"), [(100, 0.5, True), (100, 0.1, False), (60, 0.5, False)])
+def test_huge_letters_in_a_long_box_that_read_as_something_are_text(width: float, score: float, *, seen: bool) -> None:
+    """A box as high as a rib or lobe, of which the detector is not sure, must be both long and read as letters."""
+    text = line("ab", score, 20, width=width, height=20)
+    unsure = text._replace(region=text.region._replace(score=0.7))
+    assert bool(findings([unsure], (256, 256), RULES)) is seen
