@@ -3,13 +3,18 @@
 import hashlib
 import tomllib
 from collections.abc import Sequence
+from functools import cached_property
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from shared.errors import PixelCheckUnavailable
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 Grey = NDArray[np.uint8]
 _PACKAGE = "onnxruntime"
@@ -19,24 +24,22 @@ _SHORTEST, _LONGEST, _BATCH = 128, 1600, 8  # columns of the reader's input, and
 
 
 class Models:
-    """Detector and reader: PP-OCRv4. Raises `PixelCheckUnavailable` where they do not load or are not those we ship."""
+    """Detector and reader: PP-OCRv4. Raises `PixelCheckUnavailable` where they do not load or are not those we ship.
+
+    The reader is checked at once too, and loaded for the first text: most pictures show none.
+    """
 
     def __init__(self) -> None:
         try:
-            import onnxruntime
-
-            options = onnxruntime.SessionOptions()
-            options.intra_op_num_threads = options.inter_op_num_threads = 1
-            options.log_severity_level = 4  # messages may quote values
-            self._detector, self._reader = (
-                onnxruntime.InferenceSession(_model(name), options, providers=["CPUExecutionProvider"])
-                for name in ("detector", "reader")
-            )
+            self._detector, self._reader_model = _session(_model("detector")), _model("reader")
         except (ImportError, OSError, ValueError) as error:
             raise PixelCheckUnavailable(package=_PACKAGE) from error
-        # CTC: class 0 is no letter, and the last a space
-        listed = self._reader.get_modelmeta().custom_metadata_map["character"].splitlines()
-        self._letters = ["", *listed, " "]
+
+    @cached_property
+    def _reader(self) -> "tuple[InferenceSession, list[str]]":
+        """The reader and its letters. CTC: class 0 is no letter, and the last a space."""
+        reader = _session(self._reader_model)
+        return reader, ["", *reader.get_modelmeta().custom_metadata_map["character"].splitlines(), " "]
 
     def text_map(self, picture: Grey) -> NDArray[np.float32]:
         """How probably each pixel of `picture`, `(rows, columns)` or with three colours, is text.
@@ -54,19 +57,28 @@ class Models:
     def read(self, crops: Sequence[Image.Image]) -> list[tuple[str, float]]:
         """The text of each crop of one line, and the mean confidence of its letters, 0 to 1."""
         readings = [("", 0.0)] * len(crops)
-        lines = [_line(crop) for crop in crops]
+        (reader, letters), lines = self._reader, [_line(crop) for crop in crops]
         order = sorted(range(len(lines)), key=lambda index: lines[index].shape[1])
         for start in range(0, len(order), _BATCH):
             batch = order[start : start + _BATCH]
             whole = np.zeros((len(batch), 3, _LETTERS, max(_SHORTEST, lines[batch[-1]].shape[1])), dtype=np.float32)
             for row, index in enumerate(batch):
                 whole[row, :, :, : lines[index].shape[1]] = np.moveaxis(lines[index], -1, 0)
-            classes = self._reader.run(None, {"x": whole})[0]
+            classes = reader.run(None, {"x": whole})[0]
             for index, best, sure in zip(batch, classes.argmax(axis=2), classes.max(axis=2), strict=True):
                 new = (best > 0) & np.diff(best, prepend=0).astype(bool)
-                text = "".join(self._letters[letter] for letter in best[new])
+                text = "".join(letters[letter] for letter in best[new])
                 readings[index] = (text, float(sure[new].mean()) if new.any() else 0.0)
         return readings
+
+
+def _session(model: bytes) -> "InferenceSession":
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # messages may quote values
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def _line(crop: Image.Image) -> NDArray[np.float32]:

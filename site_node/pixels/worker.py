@@ -14,6 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+if __name__ == "__main__":
+    unneeded: Any = dict.fromkeys(("requests", "tqdm"))  # pydicom loads both where it can, to fetch sample files
+    sys.modules |= unneeded
+
 from shared.errors import PixelCheckFailed, PixelCheckUnavailable, PixelsUnreadable, RicordError
 from site_node.pixels.contrast import Stored
 from site_node.pixels.detect import TextFinder

@@ -1,5 +1,6 @@
 """The worker process: a crash, silence or nonsense is never a pass, and what it saw is shown to its owner only."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from PIL import Image
 
 from compose.sample import films
 from shared.errors import PixelCheckFailed, PixelCheckUnavailable, PixelsUnreadable
-from site_node.pixels.client import PixelChecker
+from site_node.pixels.client import WORKER, PixelChecker
 from site_node.pixels.frame import Frame, Stack
 from tests.factories.dicom import make_dx, write_file
 
@@ -58,6 +59,17 @@ def test_the_worker_keeps_no_note_of_its_work(tmp_path: Path, monkeypatch: pytes
         assert checker.check(alone(write_file(make_dx(rows=64), tmp_path / "film"))) == [()]
         assert [path for path in account.rglob("*") if path.is_file()] == []
     assert [path for path in account.rglob("*") if path.is_file()] == []
+
+
+def test_the_worker_loads_nothing_to_fetch_files_with() -> None:
+    """Not even what pydicom would load: it opens no connection, and is ready sooner."""
+    ended = subprocess.run(
+        [sys.executable, "-X", "importtime", *WORKER[1:]], check=True, input="", capture_output=True, text=True
+    )
+    assert ended.stdout == '{"ready": true}\n'
+    loaded = {line.rpartition("|")[2].strip() for line in ended.stderr.splitlines()}
+    assert "pydicom.data.download" in loaded
+    assert not loaded & {"urllib3", "tqdm.std"}
 
 
 @pytest.mark.parametrize(
