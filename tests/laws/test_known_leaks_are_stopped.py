@@ -4,15 +4,21 @@ import runpy
 import struct
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 
+import numpy as np
 import pytest
+from PIL import Image
 from pydicom import config
 
 from shared.protocol.loader import load_profile
+from site_node.blanking import FINDINGS_FILE, TextFindings
 from site_node.deidentify.study import deidentify
-from site_node.study import Deidentified, Validated
+from site_node.pixels.client import PixelChecker
+from site_node.pixels.inspect import TEXT, inspect
+from site_node.study import Deidentified, Ending, Received, Validated
 from site_node.validate.validation import validate
 from tests.factories.deidentified import PSEUDONYMS
 from tests.factories.studies import make_included, received_from
@@ -75,8 +81,15 @@ def modes() -> Iterator[None]:
 def files_of(generator: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The files that a generator writes."""
     monkeypatch.setattr(sys, "argv", [generator, str(folder)])
-    runpy.run_path(str(FAULTS / f"{generator}.py"), run_name="__main__")
+    with suppress(SystemExit):
+        runpy.run_path(str(FAULTS / f"{generator}.py"), run_name="__main__")
     return sorted(folder.iterdir())
+
+
+def study_of(files: list[Path]) -> Received:
+    """Files of one study."""
+    studies = [received_from(file) for file in files]
+    return studies[0].model_copy(update={"instances": tuple(one for study in studies for one in study.instances)})
 
 
 def outputs(file: Path, profile_name: str, folder: Path) -> list[bytes]:
@@ -106,3 +119,30 @@ def test_the_leak_is_stopped(generator: str, tmp_path: Path, monkeypatch: pytest
         for name in ("ricord", "tcia"):
             for number, content in enumerate(outputs(file, name, tmp_path / name)):
                 assert [word for word in planted if word in content] == [], (name, number)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not FAULTS.is_dir(), reason="the developers' shared faults are not here")
+@pytest.mark.usefixtures("modes")
+@pytest.mark.parametrize(
+    ("generator", "inside"), [("ct_middle_slice", (8, 12, 220, 28)), ("pixel_saturated_label", (112, 70, 500, 98))]
+)
+def test_the_text_of_a_picture_waits_with_its_box(
+    generator: str, inside: tuple[int, int, int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The study ends in quarantine; its picture is drawn with a line around the text, which boxes cover."""
+    included = make_included(study_of(files_of(generator, tmp_path / "source", monkeypatch)))
+    study = deidentify(included, profile=load_profile(), pseudonyms=PSEUDONYMS, out=tmp_path / "out")
+    assert isinstance(study, Deidentified)
+    with PixelChecker() as checker:
+        refused = inspect(study, frozenset(), checker=checker, pictures=tmp_path)
+    assert refused is not None
+    assert (refused.ending, [reason.code for reason in refused.reasons]) == (Ending.QUARANTINED, [TEXT])
+    (frame,) = TextFindings.model_validate_json((tmp_path / study.key / FINDINGS_FILE).read_bytes()).frames
+    left, top, right, bottom = inside
+    shown = np.zeros((bottom, right), dtype=bool)
+    for box in frame.boxes:
+        shown[box.top : box.bottom, box.left : box.right] = True
+    assert shown[top:, left:].mean() > 0.95
+    with Image.open(tmp_path / study.key / frame.picture) as picture:
+        assert (255, 64, 0) in {colour for _, colour in picture.getcolors(1 << 24) or ()}

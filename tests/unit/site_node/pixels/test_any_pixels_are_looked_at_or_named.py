@@ -103,6 +103,44 @@ def test_a_frame_that_does_not_decode_is_named_and_the_others_are_searched(
     assert answers[3]
 
 
+def megabytes_of(checker: PixelChecker) -> int:
+    """The most memory that the worker has had."""
+    assert checker._process is not None
+    status = Path(f"/proc/{checker._process.pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) >> 10
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="not Linux")
+def test_a_film_of_400_megabytes_is_searched_within_six_times_its_size(tmp_path: Path) -> None:
+    """A small name in the middle of it is found."""
+    values = np.full((14200, 14200), 500, dtype=np.uint16)
+    values[7000:7512, 7000:7512] += (MARKED * 3000).astype(np.uint16)
+    (stack,) = choose_stacks([write_file(film(values, Rows=14200, Columns=14200), tmp_path / "film")])
+    with PixelChecker() as checker:
+        (boxes,) = checker.check(stack)
+        assert isinstance(boxes, tuple)
+        assert any(7000 <= box.left < box.right <= 7512 and 7000 <= box.top < box.bottom <= 7512 for box in boxes)
+        assert megabytes_of(checker) < 6 * 400
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="not Linux")
+def test_one_of_two_thousand_frames_is_found_without_holding_them_all(tmp_path: Path) -> None:
+    """No more is in memory than a stack's frames, and each frame has its answer."""
+    rng = np.random.default_rng(1)
+    frames = films.frontal(rng, 128, positive=False) * 2000 + 500 + rng.normal(0, 8, (2000, 128, 128))
+    letters = films.mark(np.zeros((128, 128), dtype=np.float32), "DOE J 1961", (0.05, 0.3), 0.12)
+    frames[1234] += letters * 1500
+    dataset = film(frames.astype(np.uint16), Rows=128, Columns=128, NumberOfFrames=2000)
+    stacks = choose_stacks([write_file(dataset, tmp_path / "frames")])
+    with PixelChecker() as checker:
+        answers = [answer for stack in stacks for answer in checker.check(stack)]
+        assert len(answers) == 2000
+        assert not any(isinstance(answer, Exception) for answer in answers)
+        assert answers[1234]
+        assert not any(answers[:1233] + answers[1236:])
+        assert megabytes_of(checker) < 400
+
+
 def test_a_file_without_a_matrix_is_named(tmp_path: Path) -> None:
     dataset = make_dx()
     del dataset.Rows
