@@ -89,7 +89,7 @@ def files_of(generator: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> l
 def study_of(files: list[Path]) -> Received:
     """Files of one study."""
     studies = [received_from(file) for file in files]
-    return studies[0].model_copy(update={"instances": tuple(one for study in studies for one in study.instances)})
+    return studies[0].model_copy(update={"instances": tuple(file for study in studies for file in study.instances)})
 
 
 def outputs(file: Path, profile_name: str, folder: Path) -> list[bytes]:
