@@ -1,7 +1,7 @@
 """One tree of errors, two texts.
 
 The public text is one sentence of `shared/error_texts.py`: what, where and what to do. The private text is for the
-operator's own log. Neither has a patient's value; `tests/laws/test_error_table_is_complete.py` holds the table complete.
+operator's own log. Neither has a patient's value. `tests/laws/test_error_table_is_complete.py` holds the table to it.
 """
 
 import re

@@ -6,8 +6,8 @@ Sites keep what they answered to the open call.
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0004"
-down_revision = "0008"
+revision = "0006"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 

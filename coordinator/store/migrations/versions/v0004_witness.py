@@ -10,7 +10,7 @@ from shared.audit_head import leaf_of
 from shared.ids import Sha256
 from shared.merkle import Tree
 
-revision = "0007"
+revision = "0004"
 down_revision = "0003"
 branch_labels = None
 depends_on = None
