@@ -33,7 +33,7 @@ def list_submissions(
     with node_of(context, writing=False) as node:
         membership = _membership(node)
         received = list(own_rows(membership, after=after, limit=limit))
-        fetch_states(node.ledger, membership)
+        fetch_states(node.home, node.ledger, membership)
         states = {each.submission: each for each in node.ledger.submissions.all()}
     rows = [
         {

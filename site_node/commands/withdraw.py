@@ -55,7 +55,7 @@ def withdraw(
         if node.membership is None:
             raise NotEnrolled(folder=str(node.home.folder))
         target = _target(node.ledger, study, patient, site=site, instances=tuple(instance or ()))
-        fetch_states(node.ledger, node.membership)
+        fetch_states(node.home, node.ledger, node.membership)
         if allow:
             allowed = _allow(node, node.membership, target, person, reason)
             shown, said = {"allowed": allowed}, f"{counted(len(allowed), 'submission')} may come again."

@@ -65,6 +65,7 @@ def fetch_countersigned(home: SiteHome) -> Membership | None:
     agreement = SignedAgreement(consent=consent, execution=from_signed(answer.execution))
     membership_file = MembershipFile.model_validate_json(files.membership.read_bytes())
     renewed = membership_of(home, membership_file, agreement, load_signing(home.signing_key).public)
+    write_whole(files.replaced(membership.agreement_version), files.agreement.read_bytes())
     write_whole(files.agreement, canonical_json(agreement))
     return renewed
 

@@ -48,6 +48,10 @@ class IdentityFiles:
         """Consent and execution, both signatures; written by enrolment."""
         return self.home.identity / "agreement.json"
 
+    def replaced(self, version: int) -> Path:
+        """The agreement of a version that a later one replaced."""
+        return self.home.identity / f"agreement-{version}.json"
+
     @property
     def membership(self) -> Path:
         """Written last by enrolment."""
@@ -148,6 +152,19 @@ class Membership(Frozen):
         from shared.wire import Credentials
 
         return Credentials(self.root.read_bytes(), self.key, self.certificate)
+
+
+def curator_keys(home: SiteHome, membership: Membership) -> tuple[VerifyKey, ...]:
+    """The keys that the agreement in force, and those before it, name for the curator; the present one first.
+
+    Raises `SignatureInvalid` where a replaced agreement is not what this site signed.
+    """
+    own = load_signing(home.signing_key).public
+    earlier = IdentityFiles(home).replaced
+    files = [earlier(version) for version in range(membership.agreement_version - 1, 0, -1)]
+    agreements = [SignedAgreement.model_validate_json(file.read_bytes()) for file in files if file.exists()]
+    terms = [each.consent.verified(own, Consent, what="a replaced agreement").terms for each in agreements]
+    return tuple(VerifyKey.parse(each.curator.verify_key) for each in (membership.terms, *terms))
 
 
 def load_membership(home: SiteHome) -> Membership:

@@ -1,5 +1,7 @@
 """Asking the centre where this site's submissions stand: only what changed since is asked for."""
 
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -13,7 +15,7 @@ from shared.wire import from_signed
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger
 from site_node.home.submissions import CentreState
-from site_node.membership.record import Membership
+from site_node.membership.record import Membership, curator_keys
 from site_node.submit.comparison import own_rows
 from site_node.submit.withdrawals import withdraw_pending
 
@@ -35,29 +37,27 @@ class StatesWatch:
             return
         self._not_before = now + _EVERY
         try:
-            fetch_states(ledger, membership)
+            fetch_states(home, ledger, membership)
             withdraw_pending(home, ledger, membership)
         except RicordError as error:
             log.warning("states.problem", code=error.code)
 
 
-def fetch_states(ledger: Ledger, membership: Membership) -> None:
-    """Enter into the ledger what changed at the centre; raises what `own_rows` raises."""
-    key = VerifyKey.parse(membership.terms.curator.verify_key)
+def fetch_states(home: SiteHome, ledger: Ledger, membership: Membership) -> None:
+    """Enter into the ledger what changed at the centre; raises what `own_rows` and `curator_keys` raise."""
+    keys = curator_keys(home, membership)
     rows = own_rows(membership, after=ledger.submissions.last_change(), by_change=True)
-    ledger.submissions.put([_state(row, key) for row in rows if not row.problem])
+    ledger.submissions.put([_state(row, keys) for row in rows if not row.problem])
 
 
-def _state(row: pb.Submission, curator: VerifyKey) -> CentreState:
-    """What a row says; a state that the curator of the agreement did not sign says so as its reason."""
+def _state(row: pb.Submission, keys: Sequence[VerifyKey]) -> CentreState:
+    """What a row says; a state that no curator of the agreement, present or former, signed says so as its reason."""
     state = SubmissionState(pb.SubmissionState.Name(row.state).removeprefix("SUBMISSION_STATE_").lower())
     reasons: tuple[str, ...] = ()
     if state in DECIDED:
-        try:
-            decision = from_signed(row.decision).verified(curator, Decision, what="the decision")
-            reasons = decision.reasons if (decision.submission, decision.state) == (row.id, state) else UNSIGNED
-        except SignatureInvalid:
-            reasons = UNSIGNED
+        decision = _decision(row, keys)
+        signed = decision is not None and (decision.submission, decision.state) == (row.id, state)
+        reasons = decision.reasons if decision is not None and signed else UNSIGNED
     return CentreState(
         submission=Sha256(row.id),
         study=Uid(row.study),
@@ -66,3 +66,10 @@ def _state(row: pb.Submission, curator: VerifyKey) -> CentreState:
         changed=row.changed,
         patient=row.patient,
     )
+
+
+def _decision(row: pb.Submission, keys: Sequence[VerifyKey]) -> Decision | None:
+    for key in keys:
+        with suppress(SignatureInvalid):
+            return from_signed(row.decision).verified(key, Decision, what="the decision")
+    return None

@@ -2,11 +2,14 @@
 
 import shutil
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+import coordinator.cli
 from coordinator.curation import membership
 from coordinator.curation.fetching import fetching
 from coordinator.curation.keys import lock_curator_keys
@@ -19,6 +22,7 @@ from shared.errors import KeyFileLocked, SignatureInvalid
 from shared.ids import Sha256
 from shared.member import member_channel, renew_if_due
 from shared.proto.ricord.v1 import agreement_pb2
+from shared.proto.ricord.v1 import submission_pb2 as pb
 from shared.proto.ricord.v1.agreement_pb2_grpc import AgreementServiceStub
 from shared.proto.ricord.v1.membership_pb2 import RotateKeysRequest
 from shared.proto.ricord.v1.membership_pb2_grpc import MembershipServiceStub
@@ -26,12 +30,14 @@ from shared.protocol.loader import load_protocol
 from shared.signed import Signed
 from shared.wire import to_signed
 from site_node.home.folder import SiteHome, init_home
+from site_node.home.ledger import Ledger
 from site_node.membership.agreement import sign_agreement
 from site_node.membership.amendment import fetch_countersigned, read_amendment, sign_amendment
 from site_node.membership.enrolment import enrol
 from site_node.membership.invitation import read_agreement
 from site_node.membership.record import Membership, load_membership
 from site_node.submit.client import submitting
+from site_node.submit.states import fetch_states
 from tests.factories.federation import Federation, running_federation, sealed_study
 
 SIGNATORY = "A. Signatory, Director"
@@ -77,31 +83,64 @@ def test_old_keys_open_old_studies_and_new_agreements_name_new_keys(federation: 
     assert len(events) == 2
 
 
-def test_a_site_seals_to_the_new_keys_once_it_signed_an_amendment(federation: Federation) -> None:
-    """It sees them in the amendment; what it sealed before and after is opened."""
-    name, curator = "Amending Hospital", "amended"
+def rotated(federation: Federation, name: str, curator: str) -> tuple[CuratorHome, SiteHome, Membership, str]:
+    """A site that sent a study under an agreement whose curator then changed its keys; the new recipient."""
     home = federation.curator(curator)
-    site = init_home(federation.folder / "amending", name=name)
+    site = init_home(federation.folder / name, name=name)
     token = federation.invite(name)
     federation.draft(name, curator=curator)
     read_agreement(site, token)
     sign_agreement(site, token, signatory=SIGNATORY)
     member = enrol(site, federation.execute(name))
     send(site, member)
-    recipient = rotate(home).identity.recipient
+    return home, site, member, rotate(home).identity.recipient
+
+
+def amend(federation: Federation, site: SiteHome, name: str, curator: str) -> Membership:
+    """Both sides sign a version that names the curator's present keys."""
     draft = agreement_pb2.DraftAgreementRequest(
         site_name=name, curator=curator, modes=["submit"], scope="More", modalities=["CT"], licence="CC BY 4.0"
     )
     with federation.operator() as channel:
         AgreementServiceStub(channel).AmendAgreement(agreement_pb2.AmendAgreementRequest(draft=draft))
-    assert read_amendment(site).terms.curator.recipient == recipient != member.recipient
+    read_amendment(site)
     sign_amendment(site, signatory=SIGNATORY)
     federation.execute(name)
     fetch_countersigned(site)
-    amended = load_membership(site)
-    assert amended.recipient == recipient
+    return load_membership(site)
+
+
+def test_a_site_seals_to_the_new_keys_once_it_signed_an_amendment(federation: Federation) -> None:
+    """It sees them in the amendment; what it sealed before and after is opened."""
+    home, site, member, recipient = rotated(federation, "Amending Hospital", "amended")
+    amended = amend(federation, site, "Amending Hospital", "amended")
+    assert amended.recipient == recipient != member.recipient
     send(site, amended, study="study-2")
     assert opened(home) == 2
+
+
+def test_a_decision_counts_by_any_key_that_an_agreement_named(federation: Federation) -> None:
+    """Decided before the keys changed, or after: the site knows the curator's word once it signed who signs it."""
+    name, curator = "Deciding Hospital", "deciding"
+    home, site, member, _ = rotated(federation, name, curator)
+    send(site, member, study="study-2")
+    assert ("blurred",) in decided(home, site, member, "blurred", count=1)
+    member = amend(federation, site, name, curator)
+    send(site, member, study="study-3")
+    assert sorted(decided(home, site, member, "cut off")) == [("blurred",), ("cut off",), ("cut off",)]
+
+
+def decided(
+    home: CuratorHome, site: SiteHome, member: Membership, reason: str, *, count: int = 9
+) -> list[tuple[str, ...]]:
+    """Reject the first `count` that are new with a reason, and return the reasons that the site then knows."""
+    with fetching(home, home.load_keys(), load_protocol()) as fetcher:
+        new = [row.id for row in fetcher.submissions() if row.state == pb.SUBMISSION_STATE_RECEIVED][:count]
+    arguments = ["--home", str(home.folder), "curate", "reject", *new, "--reason", reason]
+    assert CliRunner().invoke(coordinator.cli.app, arguments).exit_code == 0
+    with closing(Ledger(site.ledger)) as ledger:
+        fetch_states(site, ledger, member)
+        return [each.reasons for each in ledger.submissions.all()]
 
 
 def test_a_rotation_that_was_cut_short_goes_on(federation: Federation, monkeypatch: pytest.MonkeyPatch) -> None:
