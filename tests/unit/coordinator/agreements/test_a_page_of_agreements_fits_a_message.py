@@ -8,6 +8,7 @@ from coordinator.store.records import Agreement, Amendment
 from shared.agreement import AgreementTerms, Consent, CuratorKeys, Mode, State
 from shared.crypto.recipients import generate_identity
 from shared.crypto.signing import SigningKey
+from shared.editions import EditionRange
 from shared.enrolment import Enrolment
 from shared.ids import AgreementId, Sha256, SiteId
 from shared.manifest import canonical_json
@@ -60,7 +61,8 @@ def test_a_page_at_every_bound_fits(letter: str) -> None:
         coordinator_fingerprint=key.fingerprint,
         protocol="x" * 63,
         protocol_digest=digest,
-        **{name: value for name, value in draft if name not in {"reference", "curator"}},
+        editions=EditionRange(**dict.fromkeys(("first", "signed", "last"), ".".join(["999999"] * 4))),
+        **{name: value for name, value in draft if name not in {"reference", "curator", "editions"}},
     )
     text = canonical_json(terms).decode()
     consent = Signed.by(key, Consent(terms=terms, signatory=line, fingerprint=key.fingerprint, signed_at=NOW))
