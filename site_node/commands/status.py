@@ -7,6 +7,7 @@ import typer
 from shared.terminal import print_json, print_line, print_table
 from site_node.commands.options import Json, node_of
 from site_node.commands.reason_table import print_reasons
+from site_node.home.retrieve_requests import RequestCounts
 from site_node.home.status import status_of
 from site_node.membership.witness import Witness
 from site_node.node.standing import standing_of_edition
@@ -56,12 +57,7 @@ def status(context: typer.Context, as_json: Json = False) -> None:
     print_table("Images", ["Place", "Images"], counts.instances.items())
     if counts.files:
         print_table("Files that are part of no study", ["Code", "Files"], counts.files.items())
-    requests = counts.requests
-    if requests.states:
-        images = [("announced", requests.announced), ("arrived", requests.arrived), ("failed", requests.failed)]
-        print_table("Images asked of the PACS", ["", "Images"], [*images, ("still expected", requests.expected)])
-        states = [(state, count, _why(requests.reasons_by_state[state])) for state, count in requests.states.items()]
-        print_table("Requests to the PACS", ["State", "Requests", "Why"], states)
+    _print_requests(counts.requests)
     if counts.associations:
         ends = [
             (f"{end.last_at.astimezone():%Y-%m-%d %H:%M}", end.reason, end.called, end.calling, end.count)
@@ -75,7 +71,15 @@ def status(context: typer.Context, as_json: Json = False) -> None:
     print_line("A node is running." if running else "No node is running.")
     kinds = ", ".join(federation.modes) or "none"
     print_line(f"Federated work: {kinds}; {federation.next}.")
-    print_reasons("Why, and what you can do", sorted({*codes, *counts.files, *requests.reasons}))
+    print_reasons("Why, and what you can do", sorted({*codes, *counts.files, *counts.requests.reasons}))
+
+
+def _print_requests(requests: RequestCounts) -> None:
+    if requests.states:
+        images = [("announced", requests.announced), ("arrived", requests.arrived), ("failed", requests.failed)]
+        print_table("Images asked of the PACS", ["", "Images"], [*images, ("still expected", requests.expected)])
+        states = [(state, count, _why(requests.reasons_by_state[state])) for state, count in requests.states.items()]
+        print_table("Requests to the PACS", ["State", "Requests", "Why"], states)
 
 
 def _why(reasons: Mapping[str, int]) -> str:
