@@ -15,7 +15,8 @@ from pydantic import AfterValidator, Field, StringConstraints
 from shared.crypto.signing import VerifyKey
 from shared.editions import EditionRange, ProtocolEdition
 from shared.enrolment import Enrolment
-from shared.errors import InvalidIdentifier, SignatureInvalid
+from shared.errors.inputs import InvalidIdentifier
+from shared.errors.trust import SignatureInvalid
 from shared.frozen import Count, Frozen
 from shared.ids import AgreementId, Sha256, SiteId
 from shared.signed import Signed

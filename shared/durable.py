@@ -17,7 +17,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
 
-from shared.errors import DiskFull
+from shared.errors.storage import DiskFull
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _DENIED = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from enum import StrEnum
 
-from shared.errors import RicordError
+from shared.errors.base import RicordError
 from shared.frozen import Frozen
 
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from importlib.util import find_spec
 
-from shared.errors import ExtraMissing
+from shared.errors.settings import ExtraMissing
 
 DISTRIBUTION = "ricord-federation"
 ENGINE = ("flwr", "torch", "starlette", "uvicorn")  # packages that only the extra `federation` installs

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from shared.errors import InvalidIdentifier
+from shared.errors.inputs import InvalidIdentifier
 
 
 class Identifier(str):

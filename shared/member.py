@@ -14,14 +14,10 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from shared.crypto import pki
 from shared.crypto.keys import load_tls
 from shared.durable import write_whole
-from shared.errors import (
-    CertificateExpired,
-    CertificateForeign,
-    ClockWrong,
-    CoordinatorUnreachable,
-    InvalidArgument,
-    RicordError,
-)
+from shared.errors.base import RicordError
+from shared.errors.inputs import InvalidArgument
+from shared.errors.transport import CoordinatorUnreachable
+from shared.errors.trust import CertificateExpired, CertificateForeign, ClockWrong
 from shared.proto.ricord.v1.membership_pb2 import RenewCertificateRequest
 from shared.proto.ricord.v1.membership_pb2_grpc import MembershipServiceStub
 from shared.signed import Signed

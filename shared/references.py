@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable
 from typing import TypeVar
 
 from shared.counts import plural
-from shared.errors import AmbiguousReference
+from shared.errors.inputs import AmbiguousReference
 
 Item = TypeVar("Item")
 

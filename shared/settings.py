@@ -9,7 +9,7 @@ from typing import TypeVar, get_args
 
 from pydantic import ValidationError
 
-from shared.errors import InvalidSetting, SettingsMissing, SettingsUnreadable, UnknownSetting
+from shared.errors.settings import InvalidSetting, SettingsMissing, SettingsUnreadable, UnknownSetting
 from shared.frozen import Frozen
 
 Settings = TypeVar("Settings", bound=Frozen)

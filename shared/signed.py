@@ -6,7 +6,7 @@ from typing import Self, TypeVar
 from pydantic import ValidationError
 
 from shared.crypto.signing import SigningKey, VerifyKey
-from shared.errors import SignatureInvalid
+from shared.errors.trust import SignatureInvalid
 from shared.frozen import Frozen
 from shared.ids import Sha256
 from shared.manifest import Manifest, SignedManifest, canonical_json

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, StringConstraints
 
 from shared.agreement import Moment
-from shared.errors import SubmissionTransitionInvalid
+from shared.errors.inputs import SubmissionTransitionInvalid
 from shared.frozen import Frozen
 from shared.ids import Sha256
 

@@ -26,7 +26,8 @@ from click.shell_completion import CompletionItem
 from typer.core import TyperGroup
 
 from shared.durable import denial_of, is_full_disk
-from shared.errors import AccessDenied, DiskFull, ExitCode, InternalError, RicordError
+from shared.errors.base import ExitCode, InternalError, RicordError
+from shared.errors.storage import AccessDenied, DiskFull
 from shared.extras import DISTRIBUTION, extra_missing
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import Self
 
 from pydantic import Field, ValidationError
 
-from shared.errors import TokenInvalid, TokenOfOtherKind
+from shared.errors.trust import TokenInvalid, TokenOfOtherKind
 from shared.frozen import Frozen
 from shared.ids import Sha256
 from shared.manifest import canonical_json

@@ -22,19 +22,12 @@ from grpc_status import rpc_status
 
 from shared.crypto.keys import load_tls, private_pem
 from shared.crypto.pki import check_certificate
-from shared.error_texts import TEXTS
-from shared.errors import (
-    BUSY_SECONDS,
-    CertificateForeign,
-    ClockWrong,
-    CoordinatorBusy,
-    CoordinatorUnreachable,
-    InternalError,
-    InvalidArgument,
-    RicordError,
-    UploadInterrupted,
-    error_for,
-)
+from shared.errors.base import InternalError, RicordError
+from shared.errors.inputs import InvalidArgument
+from shared.errors.MISSING import TEXTS
+from shared.errors.transport import BUSY_SECONDS, CoordinatorBusy, CoordinatorUnreachable, UploadInterrupted
+from shared.errors.tree import error_for
+from shared.errors.trust import CertificateForeign, ClockWrong
 from shared.proto.ricord.v1.signed_pb2 import SignedDocument
 from shared.signed import Signed
 from shared.token import Token

@@ -6,7 +6,7 @@ import pytest
 import structlog
 from hypothesis import settings
 
-from shared.errors import InternalError
+from shared.errors.base import InternalError
 
 settings.register_profile("any-machine", deadline=None)  # a busy machine breaks no law
 settings.load_profile("any-machine")

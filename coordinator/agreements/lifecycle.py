@@ -8,7 +8,12 @@ from typing import Any
 
 from coordinator.store.records import Agreement
 from shared.agreement import AgreementTerms, Mode, State
-from shared.errors import AgreementModeNotAllowed, AgreementNotBegun, AgreementNotExecuted, AgreementTransitionInvalid
+from shared.errors.agreements import (
+    AgreementModeNotAllowed,
+    AgreementNotBegun,
+    AgreementNotExecuted,
+    AgreementTransitionInvalid,
+)
 
 _S = State
 

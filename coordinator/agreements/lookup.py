@@ -7,7 +7,7 @@ from coordinator.store.interface import Reading
 from coordinator.store.records import Agreement, Site
 from coordinator.store.references import resolve
 from shared.agreement import AgreementTerms, Mode
-from shared.errors import InvalidIdentifier, NotFound
+from shared.errors.inputs import InvalidIdentifier, NotFound
 from shared.ids import AgreementId, SiteId
 
 

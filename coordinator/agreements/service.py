@@ -28,7 +28,8 @@ from shared.agreement import (
 from shared.crypto.pki import Role
 from shared.crypto.signing import VerifyKey
 from shared.editions import EditionRange
-from shared.errors import AgreementTransitionInvalid, InvalidArgument, NotFound
+from shared.errors.agreements import AgreementTransitionInvalid
+from shared.errors.inputs import InvalidArgument, NotFound
 from shared.frozen import Frozen
 from shared.ids import RESERVED_SITE_IDS, AgreementId, Sha256, SiteId
 from shared.manifest import canonical_json

@@ -10,7 +10,7 @@ from coordinator.agreements.service import AgreementService, CheckedScope, Draft
 from coordinator.agreements.text import agreement_text
 from coordinator.trust.interceptor import peer_of
 from shared.agreement import AgreementTerms, Mode, State
-from shared.errors import InvalidArgument
+from shared.errors.inputs import InvalidArgument
 from shared.ids import Sha256, SiteId
 from shared.proto.ricord.v1 import agreement_pb2 as pb
 from shared.proto.ricord.v1.agreement_pb2_grpc import AgreementServiceServicer

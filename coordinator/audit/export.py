@@ -10,7 +10,8 @@ from coordinator.store.audit_chain import AuditEvent, ChainReport, verify
 from shared.audit_head import AuditHead
 from shared.crypto.signing import VerifyKey
 from shared.durable import replacing
-from shared.errors import AuditBroken, SignatureInvalid, SourceMissing
+from shared.errors.inputs import SourceMissing
+from shared.errors.trust import AuditBroken, SignatureInvalid
 from shared.frozen import Frozen
 from shared.manifest import canonical_json
 from shared.signed import Signed

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import structlog
 
 from coordinator.audit.service import AuditService
-from shared.errors import RicordError
+from shared.errors.base import RicordError
 
 _SECONDS = 1.0  # between two looks whether the log grew
 

@@ -11,7 +11,8 @@ from coordinator.store.audit_chain import GENESIS, AuditEvent, ChainReport, dige
 from coordinator.store.interface import Reading, Store
 from shared.audit_head import AuditHead, root_digest
 from shared.durable import write_whole
-from shared.errors import AuditBroken, InvalidArgument, SignatureInvalid
+from shared.errors.inputs import InvalidArgument
+from shared.errors.trust import AuditBroken, SignatureInvalid
 from shared.frozen import LARGEST_NUMBER
 from shared.ids import Sha256
 from shared.manifest import canonical_json

@@ -7,7 +7,7 @@ are not shown, all others are rounded to the nearest 5 (NHS Digital, Hospital Ep
 
 import re
 
-from shared.errors import InvalidArgument
+from shared.errors.inputs import InvalidArgument
 from shared.frozen import Frozen
 
 

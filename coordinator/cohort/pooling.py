@@ -10,7 +10,7 @@ from coordinator.cohort.released import ReleasedCell, ReleasedTable
 from coordinator.cohort.suppression import suppress
 from coordinator.home.identity import Clock, Identity, utc_now
 from coordinator.store.interface import Reading, Store
-from shared.errors import PlanInvalid, RunFailed
+from shared.errors.federation import PlanInvalid, RunFailed
 from shared.federation.cohort import definition_of, subject_of
 from shared.federation.exchange import Exchange
 from shared.federation.plan import Plan

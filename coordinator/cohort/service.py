@@ -8,7 +8,7 @@ from coordinator.cohort.policies import Policy
 from coordinator.store.interface import Store
 from coordinator.store.records import Cohort, Run
 from coordinator.store.references import resolve
-from shared.errors import NotFound
+from shared.errors.inputs import NotFound
 from shared.manifest import canonical_json
 
 

@@ -6,7 +6,7 @@ import grpc
 
 from coordinator.cohort.service import CohortService
 from coordinator.trust.interceptor import peer_of
-from shared.errors import InvalidArgument
+from shared.errors.inputs import InvalidArgument
 from shared.proto.ricord.v1 import cohort_pb2 as pb
 from shared.proto.ricord.v1.cohort_pb2_grpc import CohortServiceServicer
 from shared.wire import to_timestamp

@@ -12,7 +12,8 @@ from coordinator.commands.output import AsJson, every_page, home_of, moment, pla
 from shared.agreement import AgreementTerms, Consent
 from shared.agreement_page import terms_page
 from shared.agreement_steps import next_step
-from shared.errors import AgreementNotExecuted, InvalidArgument, SourceMissing
+from shared.errors.agreements import AgreementNotExecuted
+from shared.errors.inputs import InvalidArgument, SourceMissing
 from shared.proto.ricord.v1 import agreement_pb2 as pb
 from shared.proto.ricord.v1.agreement_pb2_grpc import AgreementServiceStub
 from shared.proto.ricord.v1.signed_pb2 import SignedDocument

@@ -13,7 +13,7 @@ from coordinator.commands.output import AsJson, home_of, plain, show_all
 from coordinator.store.audit_chain import AuditEvent
 from shared.counts import counted
 from shared.crypto.keys import load_signing
-from shared.errors import AuditBroken
+from shared.errors.trust import AuditBroken
 from shared.proto.ricord.v1 import audit_pb2
 from shared.proto.ricord.v1.audit_pb2_grpc import AuditServiceStub
 from shared.terminal import make_app, print_json, print_line

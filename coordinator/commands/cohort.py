@@ -11,7 +11,7 @@ from coordinator.cohort.released import ReleasedTable
 from coordinator.cohort.rendering import footnote, sections
 from coordinator.commands.operator_channel import operator_channel
 from coordinator.commands.output import AsJson, home_of, show, show_all
-from shared.errors import RunFailed, RunGoesOn
+from shared.errors.federation import RunFailed, RunGoesOn
 from shared.proto.ricord.v1 import cohort_pb2, federation_pb2
 from shared.proto.ricord.v1.cohort_pb2_grpc import CohortServiceStub
 from shared.proto.ricord.v1.federation_pb2_grpc import FederationServiceStub

@@ -19,7 +19,9 @@ from coordinator.service.signals import stop_signals
 from shared.agreement import short_digest
 from shared.counts import counted
 from shared.crypto.keys import required
-from shared.errors import ExitCode, InvalidArgument, RicordError, TransportError
+from shared.errors.base import ExitCode, RicordError
+from shared.errors.inputs import InvalidArgument
+from shared.errors.transport import TransportError
 from shared.ids import Sha256
 from shared.member import member_channel
 from shared.progress import Advance, progress

@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from coordinator.commands.output import end_of
 from shared.agreement import AgreementTerms
-from shared.errors import InvalidArgument, SourceMissing
+from shared.errors.inputs import InvalidArgument, SourceMissing
 from shared.proto.ricord.v1.agreement_pb2 import DraftAgreementRequest
 from shared.wire import to_timestamp
 

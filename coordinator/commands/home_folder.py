@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 import typer
 
-from shared.errors import InvalidArgument
+from shared.errors.inputs import InvalidArgument
 
 HOME_VARIABLE = "RICORD_COORDINATOR_HOME"
 CURATOR_HOME_VARIABLE = "RICORD_CURATOR_HOME"

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from coordinator.commands.output import home_of
 from coordinator.home.settings import Settings
-from shared.errors import InvalidArgument
+from shared.errors.inputs import InvalidArgument
 from shared.terminal import print_line
 
 _DEFAULTS = Settings(federation="none").model_dump()

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import grpc
 
 from coordinator.home.settings import Home
-from shared.errors import KeyFileMissing
+from shared.errors.settings import KeyFileMissing
 from shared.wire import Credentials, connected
 
 

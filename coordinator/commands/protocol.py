@@ -6,7 +6,7 @@ import typer
 
 from coordinator.commands.operator_channel import operator_channel
 from coordinator.commands.output import AsJson, end_of, home_of, show, show_all
-from shared.errors import InvalidArgument
+from shared.errors.inputs import InvalidArgument
 from shared.proto.ricord.v1 import edition_pb2 as pb
 from shared.proto.ricord.v1.edition_pb2_grpc import EditionServiceStub
 from shared.terminal import make_app

@@ -8,7 +8,7 @@ import typer
 from coordinator.commands.operator_channel import operator_channel
 from coordinator.commands.output import AsJson, every_page, home_of, show, show_all
 from coordinator.home.settings import PROGRAM
-from shared.errors import SourceMissing
+from shared.errors.inputs import SourceMissing
 from shared.manifest import canonical_json
 from shared.proto.ricord.v1 import federation_pb2
 from shared.proto.ricord.v1.federation_pb2_grpc import FederationServiceStub

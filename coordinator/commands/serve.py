@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from coordinator.commands.output import home_of
-from shared.errors import InvalidArgument
+from shared.errors.inputs import InvalidArgument
 
 
 def serve(

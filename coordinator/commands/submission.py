@@ -7,7 +7,7 @@ import typer
 from coordinator.commands.operator_channel import operator_channel
 from coordinator.commands.output import AsJson, every_page, home_of, plain, short, show, show_all, show_fields
 from shared.counts import counted
-from shared.errors import InvalidArgument
+from shared.errors.inputs import InvalidArgument
 from shared.proto.ricord.v1 import submission_pb2
 from shared.proto.ricord.v1.submission_pb2_grpc import SubmissionServiceStub
 from shared.terminal import make_app, print_json, print_line

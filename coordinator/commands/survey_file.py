@@ -4,7 +4,7 @@ import csv
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from shared.errors import InvalidArgument, SourceMissing
+from shared.errors.inputs import InvalidArgument, SourceMissing
 from shared.proto.ricord.v1.site_pb2 import SurveyAnswer
 
 _COLUMNS = ("name", "country", "modalities", "studies", "modes", "clinical_data", "ethics")

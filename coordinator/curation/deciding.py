@@ -8,7 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from coordinator.curation.keys import CuratorKeys
 from coordinator.curation.opening import OpenedStudy
-from shared.errors import InvalidArgument, NotFound
+from shared.errors.inputs import InvalidArgument, NotFound
 from shared.ids import Sha256
 from shared.manifest import Manifest
 from shared.proto.ricord.v1 import submission_pb2 as pb

@@ -26,14 +26,11 @@ from shared.crypto.sealing import AgeIdentity
 from shared.crypto.signing import VerifyKey, verify_manifest
 from shared.durable import LONGEST_PAUSE, clear_folder, reporting_full_disk
 from shared.editions import ProtocolEdition
-from shared.errors import (
-    ManifestInvalid,
-    RicordError,
-    SealedFileInvalid,
-    SignatureInvalid,
-    StorageError,
-    TransportError,
-)
+from shared.errors.base import RicordError
+from shared.errors.storage import StorageError
+from shared.errors.studies import ManifestInvalid, SealedFileInvalid
+from shared.errors.transport import TransportError
+from shared.errors.trust import SignatureInvalid
 from shared.ids import Sha256
 from shared.manifest import SignedManifest
 from shared.member import member_channel

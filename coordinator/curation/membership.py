@@ -22,7 +22,9 @@ from shared.crypto.passphrase import Passphrase
 from shared.crypto.pki import Peer, Role
 from shared.durable import write_whole
 from shared.enrolment import Enrolment, KeyRotation
-from shared.errors import CertificateForeign, HomeExists, NotEnrolled, ProtocolMismatch, SignatureInvalid
+from shared.errors.protocol import ProtocolMismatch
+from shared.errors.settings import HomeExists
+from shared.errors.trust import CertificateForeign, NotEnrolled, SignatureInvalid
 from shared.frozen import Frozen
 from shared.ids import Sha256, SiteId
 from shared.manifest import canonical_json

@@ -19,7 +19,9 @@ from shared.crypto.contents import CLINICAL_NAME, CONTENTS_NAME, Contents, Membe
 from shared.crypto.sealing import AgeIdentity, open_chunks
 from shared.crypto.signing import VerifyKey, verify_manifest
 from shared.durable import new_file, publish_folder, unfinished_folder, write_whole
-from shared.errors import ManifestInvalid, ProtocolMismatch, SealedFileInvalid, SourceMissing, SubmissionSuperseded
+from shared.errors.inputs import SourceMissing, SubmissionSuperseded
+from shared.errors.protocol import ProtocolMismatch
+from shared.errors.studies import ManifestInvalid, SealedFileInvalid
 from shared.frozen import Frozen
 from shared.ids import Sha256, Uid
 from shared.manifest import Manifest, SignedManifest, canonical_json

@@ -15,7 +15,7 @@ from coordinator.curation.membership import CuratorHome
 from coordinator.curation.opening import ARRIVAL_NAME, MANIFEST_NAME, OpenedStudy, list_opened
 from shared.crypto.contents import Contents
 from shared.durable import sync_folder, write_whole
-from shared.errors import SubmissionWithdrawn
+from shared.errors.agreements import SubmissionWithdrawn
 from shared.ids import Sha256, SiteId, Uid
 from shared.manifest import canonical_json
 from shared.proto.ricord.v1 import submission_pb2 as pb

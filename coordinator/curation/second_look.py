@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shared.crypto.contents import Contents
-from shared.errors import SealedFileInvalid
+from shared.errors.studies import SealedFileInvalid
 from shared.protocol.profile import Profile
 
 if TYPE_CHECKING:

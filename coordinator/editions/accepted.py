@@ -5,7 +5,7 @@ from datetime import datetime
 from coordinator.store.interface import Reading
 from shared.agreement import AgreementTerms
 from shared.editions import ProtocolEdition
-from shared.errors import EditionNotCovered, EditionOver, ProtocolMismatch
+from shared.errors.protocol import EditionNotCovered, EditionOver, ProtocolMismatch
 from shared.ids import Sha256
 
 

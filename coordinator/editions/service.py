@@ -9,7 +9,7 @@ from coordinator.home.identity import OPERATOR, Clock, Identity, utc_now
 from coordinator.store.interface import Store
 from coordinator.store.records import Edition
 from shared.crypto.pki import Role
-from shared.errors import InvalidArgument, NotFound
+from shared.errors.inputs import InvalidArgument, NotFound
 from shared.ids import Sha256
 
 _FARTHEST = timedelta(days=3653)  # ten years; what is later is a slip

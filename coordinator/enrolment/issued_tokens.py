@@ -7,7 +7,7 @@ from coordinator.store.interface import Store
 from coordinator.store.paging import read_page
 from coordinator.store.records import TokenRow
 from coordinator.store.references import resolve
-from shared.errors import NotFound
+from shared.errors.inputs import NotFound
 from shared.ids import Sha256
 
 PAGE = 500  # tokens

@@ -18,7 +18,8 @@ from coordinator.trust.tokens import IssuedToken
 from shared.agreement import State
 from shared.counts import counted
 from shared.crypto.pki import Role, parse_spiffe
-from shared.errors import AgreementTransitionInvalid, InvalidArgument, InvalidIdentifier, NotFound
+from shared.errors.agreements import AgreementTransitionInvalid
+from shared.errors.inputs import InvalidArgument, InvalidIdentifier, NotFound
 from shared.frozen import Frozen
 from shared.survey import SurveyAnswer
 from shared.token import TokenKind

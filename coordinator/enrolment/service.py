@@ -17,7 +17,9 @@ from shared.crypto.pki import Role
 from shared.crypto.recipients import parse_recipient
 from shared.crypto.signing import VerifyKey
 from shared.enrolment import Enrolment, KeyRotation
-from shared.errors import AgreementTextChanged, InvalidArgument, NotFound, SignatureInvalid
+from shared.errors.agreements import AgreementTextChanged
+from shared.errors.inputs import InvalidArgument, NotFound
+from shared.errors.trust import SignatureInvalid
 from shared.frozen import Frozen
 from shared.ids import Sha256, SiteId
 from shared.signed import Signed

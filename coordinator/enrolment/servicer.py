@@ -14,7 +14,7 @@ from coordinator.presence.servicer import contact_message
 from coordinator.trust.interceptor import peer_of, peer_serial
 from shared.crypto.pki import Role
 from shared.crypto.signing import VerifyKey
-from shared.errors import InvalidArgument
+from shared.errors.inputs import InvalidArgument
 from shared.ids import SiteId
 from shared.manifest import canonical_json
 from shared.proto.ricord.v1 import agreement_pb2, enrolment_pb2, membership_pb2, site_pb2

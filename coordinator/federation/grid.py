@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 
-from shared.errors import RunFailed, TooFewSites
+from shared.errors.federation import RunFailed, TooFewSites
 from shared.federation import records
 from shared.federation.plan import Plan
 from shared.ids import SiteId

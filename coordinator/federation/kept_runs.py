@@ -6,7 +6,8 @@ import structlog
 
 from coordinator.federation.interface import SharedFiles
 from coordinator.federation.training import METRICS_FILE, finished_rounds
-from shared.errors import StorageError, StoreUnreachable
+from shared.errors.storage import StorageError
+from shared.errors.transport import StoreUnreachable
 from shared.ids import RunId
 
 _log = structlog.get_logger("federation")

@@ -4,7 +4,7 @@ import socket
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from shared.errors import PortInUse
+from shared.errors.settings import PortInUse
 
 
 class PathFilter:

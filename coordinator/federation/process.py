@@ -23,7 +23,7 @@ from coordinator.federation.training import METRICS_FILE
 from coordinator.home.identity import utc_now
 from coordinator.store.interface import Store
 from coordinator.store.records import Run
-from shared.errors import RicordError
+from shared.errors.base import RicordError
 from shared.federation.bundle import build_bundle
 from shared.federation.exchange import Exchange
 from shared.federation.plan import Plan

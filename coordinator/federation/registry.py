@@ -16,7 +16,9 @@ from coordinator.trust.certificates import is_member_now
 from shared.agreement import Mode
 from shared.crypto.pki import Role
 from shared.crypto.signing import VerifyKey
-from shared.errors import AgreementModeNotAllowed, InvalidArgument, NotFound, RicordError
+from shared.errors.agreements import AgreementModeNotAllowed
+from shared.errors.base import RicordError
+from shared.errors.inputs import InvalidArgument, NotFound
 from shared.ids import SiteId
 
 

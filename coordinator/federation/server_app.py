@@ -7,7 +7,7 @@ from flwr.serverapp import ServerApp
 
 from coordinator.federation.grid import RosterGrid
 from coordinator.federation.training import run_training
-from shared.errors import PlanInvalid
+from shared.errors.federation import PlanInvalid
 
 FOLDER = "ricord-folder"  # in the run's configuration: where checkpoints and figures go
 

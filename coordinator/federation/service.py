@@ -10,7 +10,9 @@ from coordinator.store.paging import read_page
 from coordinator.store.records import Node, Run
 from coordinator.store.references import resolve
 from shared.agreement import Mode
-from shared.errors import AgreementModeNotAllowed, ProtocolMismatch, RunFailed
+from shared.errors.agreements import AgreementModeNotAllowed
+from shared.errors.federation import RunFailed
+from shared.errors.protocol import ProtocolMismatch
 from shared.federation.bundle import bundle_digest
 from shared.federation.plan import Member, PlanRequest, Purpose, complete_plan, parse_request, sign_plan
 from shared.frozen import Frozen

@@ -49,7 +49,7 @@ from starlette.types import ASGIApp
 
 from coordinator.federation.interface import FEDERATED, NodeRegistry
 from coordinator.federation.listener import PathFilter, listen
-from shared.errors import RunFailed
+from shared.errors.federation import RunFailed
 from shared.frozen import Frozen
 from shared.ids import SiteId
 

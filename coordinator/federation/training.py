@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save
 from coordinator.federation.grid import RosterGrid
 from coordinator.federation.results import TrainingResult, checkpoint_file, training_result
 from shared.durable import clear_unfinished, write_whole
-from shared.errors import PlanInvalid
+from shared.errors.federation import PlanInvalid
 from shared.federation import records
 from shared.federation.models.registry import build_model, get_state, set_state
 from shared.federation.plan import TrainingTask

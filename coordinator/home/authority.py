@@ -8,7 +8,8 @@ from shared.crypto import keys, pki
 from shared.crypto.passphrase import Passphrase, is_locked, lock
 from shared.crypto.pki import Authority
 from shared.durable import sync_folder, write_whole
-from shared.errors import InvalidArgument, KeyFileInvalid, KeyFileMissing
+from shared.errors.inputs import InvalidArgument
+from shared.errors.settings import KeyFileInvalid, KeyFileMissing
 
 _KIND = "certificate authority's key"
 

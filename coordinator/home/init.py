@@ -19,7 +19,8 @@ from coordinator.store.sql import SqlStore, open_store
 from shared.crypto import keys, pki
 from shared.crypto.pki import Role
 from shared.durable import write_whole
-from shared.errors import HomeExists, InvalidArgument
+from shared.errors.inputs import InvalidArgument
+from shared.errors.settings import HomeExists
 from shared.extras import require_extra
 from shared.protocol.loader import load_protocol
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field, field_validator, model_validator
 
 from shared.crypto.pki import parse_spiffe
-from shared.errors import InvalidIdentifier
+from shared.errors.inputs import InvalidIdentifier
 from shared.frozen import Frozen
 from shared.settings import load_settings
 from shared.token import Addresses

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from coordinator.home.identity import Clock, utc_now
 from coordinator.store.interface import Reading, Store
 from coordinator.store.records import Presence
-from shared.errors import InvalidArgument
+from shared.errors.inputs import InvalidArgument
 from shared.frozen import Frozen
 from shared.ids import SiteId
 

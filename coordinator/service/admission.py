@@ -18,7 +18,9 @@ from grpc._server import _RECEIVE_MESSAGE_TOKEN, _Context, _receive_message
 
 from coordinator.service.slots import Choose
 from coordinator.trust.interceptor import Guarded
-from shared.errors import BUSY_SECONDS, CoordinatorBusy, InvalidArgument, RicordError
+from shared.errors.base import RicordError
+from shared.errors.inputs import InvalidArgument
+from shared.errors.transport import BUSY_SECONDS, CoordinatorBusy
 from shared.wire import refuse
 
 KNOWN_VERSIONS = ("1.85.1",)

@@ -21,7 +21,7 @@ from coordinator.service.server import Register
 from coordinator.service.signals import stop_signals
 from coordinator.service.supervisor import serve, stop_with_parent
 from coordinator.store.interface import Store
-from shared.errors import StoreNotShared
+from shared.errors.settings import StoreNotShared
 from shared.proto.ricord.v1 import cohort_pb2_grpc, federation_pb2_grpc
 
 _log = structlog.get_logger("coordinator")

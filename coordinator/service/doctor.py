@@ -21,7 +21,8 @@ from coordinator.store.sql import SqlStore, open_unchanged
 from shared.counts import counted
 from shared.crypto import pki
 from shared.crypto.keys import load_tls
-from shared.errors import ExtraMissing, KeyFileMissing, PortInUse, RicordError
+from shared.errors.base import RicordError
+from shared.errors.settings import ExtraMissing, KeyFileMissing, PortInUse
 from shared.examination import Examined, Health, Result, examined
 from shared.extras import ENGINE, require_extra
 from shared.wire import Credentials, connected

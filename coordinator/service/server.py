@@ -34,7 +34,7 @@ from coordinator.submission.servicer import SubmissionServicer
 from coordinator.submission.withdrawals import WithdrawalService, finishing
 from coordinator.trust.interceptor import AccessInterceptor, access_check, no_check
 from coordinator.trust.refusals import noting_refusals
-from shared.errors import PortInUse
+from shared.errors.settings import PortInUse
 from shared.proto.ricord.v1 import (
     agreement_pb2_grpc,
     audit_pb2_grpc,

@@ -11,7 +11,7 @@ import grpc
 
 from coordinator.trust.interceptor import Guarded, peer_of
 from shared.crypto.pki import Role
-from shared.errors import CertificateForeign
+from shared.errors.trust import CertificateForeign
 
 CALLS_EACH = 16  # of one caller at once: running, waiting for a thread, or half-sent
 _STREAMS_EACH = 8  # uploads and downloads: four at once, and those of a line that was cut

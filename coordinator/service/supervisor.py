@@ -16,7 +16,7 @@ from coordinator.home.settings import Home, Settings
 from coordinator.service.server import Register, serving
 from coordinator.service.signals import end_soon, stop_signals
 from coordinator.store.interface import Store
-from shared.errors import PortInUse
+from shared.errors.settings import PortInUse
 from shared.extras import ENGINE, require_extra
 
 _RENEWAL_CHECK_SECONDS = 3600.0

@@ -8,7 +8,8 @@ from sqlalchemy import Connection, and_, func, or_, select
 from coordinator.store import tables
 from coordinator.store.statements import replacing
 from shared.audit_head import leaf_of
-from shared.errors import AuditBroken, InvalidIdentifier
+from shared.errors.inputs import InvalidIdentifier
+from shared.errors.trust import AuditBroken
 from shared.ids import Sha256
 from shared.merkle import Subtree, Tree, whole_subtrees
 

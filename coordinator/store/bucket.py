@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 from coordinator.store.ciphertext import ACKNOWLEDGE_EVERY, CHUNK
 from coordinator.store.locks import Locks
 from coordinator.store.s3 import code_of, naming_failures
-from shared.errors import UploadInterrupted
+from shared.errors.transport import UploadInterrupted
 from shared.ids import Sha256
 
 

@@ -7,7 +7,10 @@ from contextlib import contextmanager
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NotSupportedError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
-from shared.errors import BUSY_SECONDS, CoordinatorBusy, DiskFull, InvalidArgument, RicordError, StoreUnreachable
+from shared.errors.base import RicordError
+from shared.errors.inputs import InvalidArgument
+from shared.errors.storage import DiskFull
+from shared.errors.transport import BUSY_SECONDS, CoordinatorBusy, StoreUnreachable
 
 _DEFECTS = (IntegrityError, NotSupportedError, ProgrammingError)  # our statement is wrong, not the moment
 _FULL = frozenset({sqlite3.SQLITE_FULL, "53100"})  # the other is PostgreSQL's disk_full

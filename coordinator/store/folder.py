@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from coordinator.store.ciphertext import ACKNOWLEDGE_EVERY, CHUNK
 from shared.durable import move, reporting_full_disk, sync_folder
-from shared.errors import UploadInterrupted
+from shared.errors.transport import UploadInterrupted
 from shared.ids import Sha256
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from sqlalchemy import Column, ColumnElement, and_, func
 
 from coordinator.store import tables
-from shared.errors import NotFound
+from shared.errors.inputs import NotFound
 from shared.references import ambiguous
 
 if TYPE_CHECKING:

@@ -10,7 +10,9 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from shared.errors import DiskFull, RicordError, StoreUnreachable, UploadInterrupted
+from shared.errors.base import RicordError
+from shared.errors.storage import DiskFull
+from shared.errors.transport import StoreUnreachable, UploadInterrupted
 
 _CONNECTIONS = 64  # as many as calls that may be open
 _FULL = frozenset({"QuotaExceeded", "XMinioStorageFull", "InsufficientCapacity", "507"})

@@ -17,7 +17,9 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from coordinator.store.failures import naming_failures
 from coordinator.store.locks import AdvisoryLocks, FileLocks, Locks
 from coordinator.store.work import SqlWork
-from shared.errors import InvalidArgument, SourceMissing, StoreOutdated, StoreUnreachable
+from shared.errors.inputs import InvalidArgument, SourceMissing
+from shared.errors.storage import StoreOutdated
+from shared.errors.transport import StoreUnreachable
 
 _WRITER = 0x5249434F  # PostgreSQL advisory lock: one writer at a time, as on SQLite; readers do not wait
 _LOCK_SECONDS = 30  # how long a change waits for another one

@@ -48,7 +48,7 @@ from coordinator.store.records import (
 from coordinator.store.references import NAMES, Kind, begins
 from coordinator.store.statements import replacing
 from coordinator.store.withdrawal_rows import WithdrawalRows
-from shared.errors import AuditBroken
+from shared.errors.trust import AuditBroken
 from shared.ids import AgreementId, Sha256, SiteId, Uid
 from shared.merkle import Subtree
 from shared.references import MOST

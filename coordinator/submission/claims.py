@@ -11,14 +11,9 @@ from coordinator.trust.certificates import is_member_now
 from shared.agreement import AgreementTerms, Mode
 from shared.crypto.pki import Role
 from shared.crypto.signing import VerifyKey
-from shared.errors import (
-    AgreementSuperseded,
-    CertificateForeign,
-    ManifestInvalid,
-    SignatureInvalid,
-    StudyQuotaReached,
-    SubmissionWithdrawn,
-)
+from shared.errors.agreements import AgreementSuperseded, StudyQuotaReached, SubmissionWithdrawn
+from shared.errors.studies import ManifestInvalid
+from shared.errors.trust import CertificateForeign, SignatureInvalid
 from shared.ids import SiteId
 from shared.manifest import Manifest
 from shared.signed import Signed

@@ -5,7 +5,8 @@ from coordinator.store.interface import Reading, Store
 from coordinator.submission.service import named_submission
 from shared.crypto.pki import Role
 from shared.crypto.signing import VerifyKey
-from shared.errors import SignatureInvalid, SubmissionTransitionInvalid
+from shared.errors.inputs import SubmissionTransitionInvalid
+from shared.errors.trust import SignatureInvalid
 from shared.signed import Signed
 from shared.submission_state import DECIDED, Decision, SubmissionState, check_next
 

@@ -16,16 +16,12 @@ from coordinator.store.records import Agreement, ListedSubmission, SequenceFault
 from coordinator.store.references import resolve
 from coordinator.submission.claims import Claims
 from shared.crypto.pki import Role
-from shared.errors import (
-    DiskFull,
-    InvalidArgument,
-    ManifestInvalid,
-    NotFound,
-    RoleNotAllowed,
-    SealedFileInvalid,
-    SubmissionWithdrawn,
-    UploadInterrupted,
-)
+from shared.errors.agreements import SubmissionWithdrawn
+from shared.errors.inputs import InvalidArgument, NotFound
+from shared.errors.storage import DiskFull
+from shared.errors.studies import ManifestInvalid, SealedFileInvalid
+from shared.errors.transport import UploadInterrupted
+from shared.errors.trust import RoleNotAllowed
 from shared.frozen import LARGEST_NUMBER, Frozen
 from shared.ids import Sha256, SiteId
 from shared.manifest import Manifest

@@ -13,7 +13,8 @@ from coordinator.submission.streams import idle_timeout
 from coordinator.submission.withdrawals import WithdrawalService
 from coordinator.trust.interceptor import peer_of
 from shared.crypto.pki import Role
-from shared.errors import InvalidArgument, RoleNotAllowed
+from shared.errors.inputs import InvalidArgument
+from shared.errors.trust import RoleNotAllowed
 from shared.ids import SiteId
 from shared.proto.ricord.v1 import submission_pb2 as pb
 from shared.proto.ricord.v1.submission_pb2_grpc import SubmissionServiceServicer

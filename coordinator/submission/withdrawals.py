@@ -19,7 +19,10 @@ from coordinator.store.records import Submission, Withdrawal
 from coordinator.submission.decisions import signing_key
 from coordinator.submission.service import blob_name, named_submission
 from shared.crypto.pki import Peer, Role
-from shared.errors import CoordinatorBusy, InvalidArgument, NotFound, RicordError, RoleNotAllowed
+from shared.errors.base import RicordError
+from shared.errors.inputs import InvalidArgument, NotFound
+from shared.errors.transport import CoordinatorBusy
+from shared.errors.trust import RoleNotAllowed
 from shared.frozen import LARGEST_NUMBER
 from shared.ids import Uid
 from shared.signed import Signed

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from coordinator.store.interface import Reading
 from shared.crypto.pki import Role
-from shared.errors import CertificateExpired, CertificateForeign
+from shared.errors.trust import CertificateExpired, CertificateForeign
 
 
 def check_certificate_row(reading: Reading, serial: str, *, role: Role, name: str, now: datetime) -> None:

@@ -19,15 +19,11 @@ from coordinator.trust.certificates import check_certificate_row
 from coordinator.trust.refusals import STRANGER, NoteRefusal, note_nothing
 from shared.crypto.pki import Peer, Role, parse_spiffe, serial_of
 from shared.durable import is_full_disk
-from shared.errors import (
-    CertificateForeign,
-    DiskFull,
-    InternalError,
-    InvalidIdentifier,
-    RicordError,
-    RoleNotAllowed,
-    UploadInterrupted,
-)
+from shared.errors.base import InternalError, RicordError
+from shared.errors.inputs import InvalidIdentifier
+from shared.errors.storage import DiskFull
+from shared.errors.transport import UploadInterrupted
+from shared.errors.trust import CertificateForeign, RoleNotAllowed
 from shared.wire import refuse
 
 _ALL = frozenset(Role)

@@ -7,7 +7,9 @@ import structlog
 
 from coordinator.home.identity import Clock, utc_now
 from coordinator.store.interface import Store
-from shared.errors import InternalError, RicordError, StorageError, TransportError
+from shared.errors.base import InternalError, RicordError
+from shared.errors.storage import StorageError
+from shared.errors.transport import TransportError
 
 STRANGER = "a stranger"  # who has no certificate of this federation
 _PASSING = (StorageError, TransportError, InternalError)  # failures of the centre, or of the line

@@ -7,7 +7,7 @@ from coordinator.home.identity import Identity
 from coordinator.store.interface import Reading, Work
 from coordinator.store.records import TokenRow
 from shared.crypto.pki import Role
-from shared.errors import TokenExpired, TokenInvalid, TokenUsed
+from shared.errors.trust import TokenExpired, TokenInvalid, TokenUsed
 from shared.token import Token, TokenKind, new_secret, secret_digest
 
 

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import zstandard
 
-from shared.errors import SealedFileInvalid
+from shared.errors.studies import SealedFileInvalid
 
 _LEVEL = 3
 _MAGIC = b"\x28\xb5\x2f\xfd"  # RFC 8878 section 3.1.1

@@ -27,16 +27,9 @@ from shared.crypto.passphrase import CREDENTIAL, Passphrase, credential, is_lock
 from shared.crypto.recipients import AgeIdentity, Kind, generate_identity, parse_identity
 from shared.crypto.signing import SigningKey
 from shared.durable import clear_unfinished, write_whole
-from shared.errors import (
-    InvalidArgument,
-    InvalidIdentifier,
-    KeyFileExists,
-    KeyFileInvalid,
-    KeyFileLocked,
-    KeyFileMissing,
-    KeyFileOpen,
-    SealedFileInvalid,
-)
+from shared.errors.inputs import InvalidArgument, InvalidIdentifier
+from shared.errors.settings import KeyFileExists, KeyFileInvalid, KeyFileLocked, KeyFileMissing, KeyFileOpen
+from shared.errors.studies import SealedFileInvalid
 
 SECRET_BYTES = 32
 _LARGEST = 64 * 1024  # bytes; every key file is far smaller

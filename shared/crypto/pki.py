@@ -23,7 +23,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from shared.crypto.keys import private_pem
-from shared.errors import CertificateExpired, CertificateForeign, ClockWrong, InvalidArgument, InvalidIdentifier
+from shared.errors.inputs import InvalidArgument, InvalidIdentifier
+from shared.errors.trust import CertificateExpired, CertificateForeign, ClockWrong
 from shared.frozen import Frozen
 from shared.ids import Sha256, SiteId
 

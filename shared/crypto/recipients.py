@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.hpke import (
 
 from shared.crypto import bech32
 from shared.crypto.stanzas import FILE_KEY_BYTES, Fault, Stanza, derive, from_base64, invalid, to_base64
-from shared.errors import InvalidIdentifier
+from shared.errors.inputs import InvalidIdentifier
 
 Kind = Literal["hybrid", "x25519"]
 

@@ -10,7 +10,7 @@ from typing import BinaryIO, Protocol
 from shared.crypto.payload import CHUNK_BYTES, ChunkWriter, Writable, read_chunks, read_exactly
 from shared.crypto.recipients import AgeIdentity, generate_identity, parse_identity, parse_recipient
 from shared.crypto.stanzas import FILE_KEY_BYTES, Fault, Stanza, derive, invalid, read_header, write_header
-from shared.errors import InvalidArgument
+from shared.errors.inputs import InvalidArgument
 
 __all__ = ["AgeIdentity", "decrypt", "encrypt", "generate_identity", "open_chunks", "parse_identity", "seal_writer"]
 

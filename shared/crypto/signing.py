@@ -23,7 +23,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_public_key,
 )
 
-from shared.errors import InvalidIdentifier, SignatureInvalid
+from shared.errors.inputs import InvalidIdentifier
+from shared.errors.trust import SignatureInvalid
 from shared.manifest import Manifest, SignedManifest, canonical_json
 
 

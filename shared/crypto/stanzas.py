@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from shared.errors import SealedFileInvalid
+from shared.errors.studies import SealedFileInvalid
 
 FILE_KEY_BYTES = 16
 VERSION = b"age-encryption.org/v1\n"

@@ -1,6 +1,6 @@
 """What site and centre must agree on about one cohort summary: its definition, and its name in a secure sum."""
 
-from shared.errors import ProtocolMismatch
+from shared.errors.protocol import ProtocolMismatch
 from shared.ids import Sha256
 from shared.protocol.cohort import CohortDefinition
 from shared.protocol.loader import load_protocol, protocol_names

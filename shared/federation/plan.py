@@ -11,7 +11,8 @@ from typing import Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from shared.crypto.signing import SigningKey, VerifyKey
-from shared.errors import PlanInvalid, SignatureInvalid
+from shared.errors.federation import PlanInvalid
+from shared.errors.trust import SignatureInvalid
 from shared.frozen import Frozen
 from shared.ids import RunId, Sha256, SiteId
 from shared.signed import Signed

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from shared.errors import InvalidArgument
+from shared.errors.inputs import InvalidArgument
 
 Vector = npt.NDArray[np.float32]  # one dimension
 Shapes = Mapping[str, tuple[int, ...]]

@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import Field
 
 from shared.editions import EditionName, ProtocolEdition
-from shared.errors import ProtocolInvalid
+from shared.errors.protocol import ProtocolInvalid
 from shared.frozen import Frozen
 from shared.ids import Sha256
 from shared.protocol.clinical import ClinicalDictionary

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from shared.errors import ProtocolInvalid
+from shared.errors.protocol import ProtocolInvalid
 from shared.frozen import Frozen
 
 Part = TypeVar("Part", bound=Frozen)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from pydantic import Field, field_validator
 
-from shared.errors import ProtocolInvalid
+from shared.errors.protocol import ProtocolInvalid
 from shared.frozen import Frozen
 from shared.protocol.rules import Action, Rule, rows_of
 

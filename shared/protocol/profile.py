@@ -13,7 +13,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from shared.errors import ProtocolInvalid
+from shared.errors.protocol import ProtocolInvalid
 from shared.frozen import Frozen
 from shared.ids import Sha256
 from shared.protocol.parts import parse_part

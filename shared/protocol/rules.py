@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from shared.errors import ProtocolInvalid
+from shared.errors.protocol import ProtocolInvalid
 from shared.frozen import Frozen
 from shared.protocol.vr import VRS
 

@@ -17,7 +17,7 @@ from openpyxl.comments import Comment
 from openpyxl.styles import PatternFill
 
 from shared.durable import replacing
-from shared.errors import ClinicalSheetInvalid
+from shared.errors.inputs import ClinicalSheetInvalid
 from site_node.clinical.cell_problem import CellProblem
 from site_node.sheets.table import Table
 from site_node.sheets.workbook import WorkbookInvalid, opened_workbook

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from shared.errors import ClinicalSheetInvalid
+from shared.errors.inputs import ClinicalSheetInvalid
 from shared.protocol.clinical import ClinicalDictionary, Field
 from site_node.clinical.cell_problem import CellProblem, letter_of
 from site_node.clinical.cells import Column, text_of

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from pydantic import Field as Setting
 from pydantic import ValidationError
 
-from shared.errors import ClinicalSheetInvalid, SourceMissing
+from shared.errors.inputs import ClinicalSheetInvalid, SourceMissing
 from shared.frozen import Frozen
 from shared.ids import Sha256
 from shared.protocol.clinical import ClinicalDictionary, Field

@@ -16,7 +16,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from shared.durable import write_whole
-from shared.errors import ClinicalSheetInvalid, DiskFull
+from shared.errors.inputs import ClinicalSheetInvalid
+from shared.errors.storage import DiskFull
 from shared.ids import Sha256
 from shared.protocol.clinical import ClinicalDictionary
 from site_node.clinical.mapping import SheetMapping, mapping_text, possible_digests

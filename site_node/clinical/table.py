@@ -3,7 +3,7 @@
 import csv
 from pathlib import Path
 
-from shared.errors import ClinicalSheetInvalid, InvalidArgument, SourceMissing
+from shared.errors.inputs import ClinicalSheetInvalid, InvalidArgument, SourceMissing
 from site_node.sheets.table import SEPARATORS, Table, separator_of, table_of_text
 from site_node.sheets.workbook import WorkbookInvalid, is_workbook, read_workbook
 

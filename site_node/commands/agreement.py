@@ -6,7 +6,7 @@ import typer
 
 from shared.agreement_page import terms_page
 from shared.agreement_steps import next_step
-from shared.errors import InvalidArgument
+from shared.errors.inputs import InvalidArgument
 from shared.terminal import make_app, print_json, print_line
 from site_node.commands.options import Json, home_of
 from site_node.membership.agreement import sign_agreement

@@ -9,7 +9,8 @@ import typer
 
 from shared.counts import counted
 from shared.durable import write_whole
-from shared.errors import ExitCode, InvalidArgument
+from shared.errors.base import ExitCode
+from shared.errors.inputs import InvalidArgument
 from shared.protocol.clinical import ClinicalDictionary
 from shared.protocol.loader import load_protocol
 from shared.terminal import make_app, print_json, print_line, print_table

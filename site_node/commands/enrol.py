@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from shared.errors import TokenUsed
+from shared.errors.trust import TokenUsed
 from shared.terminal import print_json, print_line
 from site_node.commands.options import Json, home_of
 from site_node.membership import enrolment

@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from shared.counts import counted
-from shared.errors import AgreementModeNotAllowed, NotEnrolled
+from shared.errors.agreements import AgreementModeNotAllowed
+from shared.errors.trust import NotEnrolled
 from shared.extras import ENGINE, require_extra
 from shared.terminal import print_json, print_line
 from site_node.commands.options import Json, home_of

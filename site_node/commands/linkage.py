@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from shared.counts import counted
-from shared.errors import NotEnrolled
+from shared.errors.trust import NotEnrolled
 from shared.terminal import make_app, print_json, print_line
 from site_node.commands.options import Json, Person, node_of
 from site_node.linkage import export

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shared.errors import HomeBusy, InvalidArgument, NodeRuns
+from shared.errors.inputs import InvalidArgument
+from shared.errors.settings import HomeBusy, NodeRuns
 
 if TYPE_CHECKING:
     from site_node.home.folder import SiteHome

@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from shared.counts import counted
-from shared.errors import ExitCode, InvalidArgument
+from shared.errors.base import ExitCode
+from shared.errors.inputs import InvalidArgument
 from shared.terminal import make_app, print_json, print_line, print_table
 from site_node.commands.fetch_progress import shown
 from site_node.commands.options import Json, home_of, node_of

@@ -7,7 +7,9 @@ import typer
 from pydantic import ValidationError
 
 from shared.durable import write_whole
-from shared.errors import ExitCode, InvalidArgument, InvalidSetting, NoDicomFound
+from shared.errors.base import ExitCode
+from shared.errors.inputs import InvalidArgument, NoDicomFound
+from shared.errors.settings import InvalidSetting
 from shared.terminal import print_json, print_line
 from site_node.commands.options import Json, node_of
 from site_node.network.store_scu import SendReport, failures, list_files, report_of

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from shared.counts import counted
-from shared.errors import ExitCode, InvalidArgument
+from shared.errors.base import ExitCode
+from shared.errors.inputs import InvalidArgument
 from shared.progress import progress
 from shared.terminal import print_json, print_line
 from site_node.commands.options import Json, node_of

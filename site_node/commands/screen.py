@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from shared.counts import counted
-from shared.errors import ExitCode
+from shared.errors.base import ExitCode
 from shared.protocol.loader import load_criteria, load_protocol
 from shared.terminal import print_json, print_table
 from site_node.clinical.mapping import load_mapping

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from shared.errors import ExitCode, NotEnrolled
+from shared.errors.base import ExitCode
+from shared.errors.trust import NotEnrolled
 from shared.ids import Sha256
 from shared.terminal import make_app, print_json, print_line, print_table
 from shared.wire import from_timestamp

@@ -6,7 +6,8 @@ import typer
 
 from shared.counts import counted
 from shared.durable import move
-from shared.errors import InvalidArgument, NotEnrolled
+from shared.errors.inputs import InvalidArgument
+from shared.errors.trust import NotEnrolled
 from shared.ids import PatientPseudonym, StudyKey, Uid
 from shared.terminal import print_json, print_line
 from site_node.commands.options import Json, Person, node_of

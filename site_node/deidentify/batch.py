@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from shared.errors import DicomUnsupported
+from shared.errors.studies import DicomUnsupported
 from site_node.blanking import BlankBox
 from site_node.deidentify.assemble import NewFile
 from site_node.deidentify.blank import blank_pixels

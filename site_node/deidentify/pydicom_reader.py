@@ -11,7 +11,7 @@ from pathlib import Path
 import pydicom
 from pydicom.dataelem import DataElement, RawDataElement
 
-from shared.errors import DicomUnsupported
+from shared.errors.studies import DicomUnsupported
 from shared.protocol.vr import DEEPEST, VRS, WORD_SIZES
 from site_node.deidentify.encapsulated import FAMILIES
 from site_node.deidentify.fast_reader import DEFLATED, EXPLICIT, IMPLICIT, MOST

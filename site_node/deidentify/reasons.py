@@ -1,6 +1,6 @@
 """Why an instance does not go on: an error on the way, a reason where it stops."""
 
-from shared.errors import DicomUnsupported
+from shared.errors.studies import DicomUnsupported
 from site_node.reasons import ending_of, reason_for, sentence_of
 from site_node.study import Ending, Reason
 

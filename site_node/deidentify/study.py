@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from shared.durable import publish_folder, sync_filesystem, unfinished_folder
-from shared.errors import DiskFull
+from shared.errors.storage import DiskFull
 from shared.protocol.accepted import NONE_ACCEPTED, AcceptedList
 from shared.protocol.profile import Profile
 from site_node.blanking import Blanking

@@ -22,7 +22,7 @@ from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag
 from pydicom.values import convert_SQ
 
-from shared.errors import DicomUnreadable
+from shared.errors.studies import DicomUnreadable
 
 _PIXEL_GROUP, _PADDING_GROUP = 0x7FE0, 0xFFFC
 _ENCODING = frozenset({0x00080005, 0x00280006})  # SpecificCharacterSet, PlanarConfiguration: how, not what

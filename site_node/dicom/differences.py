@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from shared.errors import DicomUnreadable
+from shared.errors.studies import DicomUnreadable
 from shared.frozen import Frozen
 
 

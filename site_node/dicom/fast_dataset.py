@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import MappingProxyType
 from typing import BinaryIO, NamedTuple, TypeVar
 
-from shared.errors import DicomUnsupported
+from shared.errors.studies import DicomUnsupported
 from site_node.dicom.elements import ITEM_END, UNDEFINED, Element, Elements, bytes_of
 from site_node.dicom.file_meta import PREAMBLE, START, read_file_meta
 from site_node.dicom.keywords import ATTRIBUTES, CHARACTER_SET, PIXELS, SEQUENCES, TAGS

@@ -18,7 +18,7 @@ from pydicom.filereader import read_partial
 from pydicom.tag import Tag
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian, MediaStorageDirectoryStorage
 
-from shared.errors import DicomUnreadable
+from shared.errors.studies import DicomUnreadable
 from shared.protocol.vr import LONG_VRS, SHORT_VRS
 from site_node.dicom.fragments import is_whole
 from site_node.dicom.header import AGE_KEYWORDS, HEADER_KEYWORDS, Attributes, Header, header_of

@@ -1,6 +1,6 @@
 """Why a file is not read: errors that bear a code of the catalogue of reasons."""
 
-from shared.errors import DicomUnreadable, DicomUnsupported
+from shared.errors.studies import DicomUnreadable, DicomUnsupported
 from site_node.reasons import sentence_of
 
 

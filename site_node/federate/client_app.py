@@ -13,7 +13,8 @@ from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import ClientAppCallable
 
 from shared.crypto.keys import load_signing
-from shared.errors import RicordError, RunRefused
+from shared.errors.base import RicordError
+from shared.errors.federation import RunRefused
 from shared.federation import records
 from shared.federation.models.registry import build_model, get_state, set_state
 from shared.federation.plan import Plan, TrainingTask, verify_plan

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from shared.agreement import Mode
 from shared.crypto.keys import load_flower_public
-from shared.errors import ProtocolMismatch
+from shared.errors.protocol import ProtocolMismatch
 from shared.ids import Sha256, SiteId
 from shared.proto.ricord.v1.federation_pb2 import GetFederationInfoRequest, RegisterNodeRequest
 from shared.proto.ricord.v1.federation_pb2_grpc import FederationServiceStub

@@ -5,7 +5,7 @@ import time
 
 import structlog
 
-from shared.errors import RicordError
+from shared.errors.base import RicordError
 from site_node.federate.client_app import REFUSED, app
 from site_node.federate.policy import check_bundle, load_policy
 from site_node.federate.site import CONTEXT_KEY, FederateSettings, SiteContext

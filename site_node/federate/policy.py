@@ -13,7 +13,8 @@ from pydantic import Field
 
 from shared.agreement import Mode
 from shared.durable import write_whole
-from shared.errors import PolicyMissing, RunRefused, SettingsMissing
+from shared.errors.federation import RunRefused
+from shared.errors.settings import PolicyMissing, SettingsMissing
 from shared.federation.bundle import bundle_digest
 from shared.federation.plan import LEAST_SITES, MODEL_NAMES, Plan, Purpose
 from shared.frozen import Frozen

@@ -9,7 +9,7 @@ stages of a statistic have no round; each is claimed by its name (and once per s
 from pathlib import Path
 
 from shared.durable import claim, sync_folder
-from shared.errors import RunRefused
+from shared.errors.federation import RunRefused
 from shared.federation.secure_sum.messages import STAGES
 from shared.ids import RunId
 

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from shared.agreement import Mode
 from shared.crypto.signing import VerifyKey
-from shared.errors import InvalidIdentifier
+from shared.errors.inputs import InvalidIdentifier
 from shared.federation.plan import Plan
 from shared.frozen import Frozen
 from shared.ids import Sha256, SiteId

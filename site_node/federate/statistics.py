@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from shared.crypto.signing import SigningKey, VerifyKey
-from shared.errors import ProtocolMismatch, RunRefused
+from shared.errors.federation import RunRefused
+from shared.errors.protocol import ProtocolMismatch
 from shared.federation.cohort import definition_of, subject_of
 from shared.federation.secure_sum.client import SumClient
 from shared.federation.secure_sum.masks import Words

@@ -56,7 +56,8 @@ from flwr.supernode.cli.flower_supernode import flower_supernode
 from flwr.supernode.runtime.run_clientapp import push_message, push_task_output
 
 from shared.durable import clear_unfinished, write_whole
-from shared.errors import CoordinatorUnreachable, RunFailed
+from shared.errors.federation import RunFailed
+from shared.errors.transport import CoordinatorUnreachable
 from shared.frozen import Frozen
 
 KNOWN_VERSIONS = ("1.41.0",)

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from shared.errors import RunRefused
+from shared.errors.federation import RunRefused
 from shared.federation.plan import TrainingTask
 
 Images = npt.NDArray[np.float32]  # (n, size, size), standardised

@@ -5,7 +5,7 @@ from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from shared.errors import RicordError
+from shared.errors.base import RicordError
 from shared.frozen import Frozen
 from site_node.home.database import open_database, transaction
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from shared.errors import DiskFull, HomeFailed, LedgerTooNew
+from shared.errors.settings import LedgerTooNew
+from shared.errors.storage import DiskFull, HomeFailed
 from site_node.home.migrations import STEPS
 
 _MMAP_BYTES = 1 << 30  # keeps a lookup among a million patients fast

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from shared.crypto.keys import make_flower, make_secret, make_signing, make_tls
 from shared.durable import write_whole
-from shared.errors import HomeBusy, HomeExists
+from shared.errors.settings import HomeBusy, HomeExists
 from shared.ids import StudyKey
 from site_node.settings.site import SETTINGS_FILE, SiteSettings, new_settings, read_settings
 

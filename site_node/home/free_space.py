@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.errors import DiskNearlyFull
+from shared.errors.storage import DiskNearlyFull
 
 
 def _free(folder: Path) -> int:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
-from shared.errors import NotFound
+from shared.errors.inputs import NotFound
 from shared.frozen import Frozen
 from shared.ids import StudyKey, Uid
 from site_node.blanking import Blanking

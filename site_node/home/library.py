@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from shared.durable import link_or_copy, publish_folder, unfinished_folder, write_whole
-from shared.errors import NotFound
+from shared.errors.inputs import NotFound
 from shared.frozen import Frozen
 from shared.ids import PatientPseudonym, Sha256, Uid
 

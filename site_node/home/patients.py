@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from shared.errors import LinkageConflict
+from shared.errors.inputs import LinkageConflict
 from site_node.home.database import transaction
 
 INTERVALS_NOT_KEPT = "intervals to the earlier contribution not kept"

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Collection, Iterable
 
-from shared.errors import InvalidArgument, NotFound
+from shared.errors.inputs import InvalidArgument, NotFound
 from shared.references import named
 from site_node.home.ledger import StudyEntry
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from shared.errors import KeyFileInvalid
+from shared.errors.settings import KeyFileInvalid
 from site_node.home.ledger import Ledger
 from site_node.pseudonyms.names import KeyedNames
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from shared.agreement import AgreementTerms
-from shared.errors import ClinicalSheetInvalid, LinkageConflict, LinkageInvalid, SourceMissing
+from shared.errors.inputs import ClinicalSheetInvalid, LinkageConflict, LinkageInvalid, SourceMissing
 from site_node.clinical.table import read_table
 from site_node.home.ledger import Ledger
 from site_node.home.patients import INTERVALS_NOT_KEPT, PatientRow

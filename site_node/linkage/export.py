@@ -16,7 +16,8 @@ from pydantic import Field, ValidationError
 from shared.crypto.recipients import HybridIdentity, X25519Identity
 from shared.crypto.sealing import AgeIdentity, open_chunks, seal_writer
 from shared.durable import replacing
-from shared.errors import InvalidArgument, InvalidIdentifier, LinkageInvalid, NotFound, SealedFileInvalid, SourceMissing
+from shared.errors.inputs import InvalidArgument, InvalidIdentifier, LinkageInvalid, NotFound, SourceMissing
+from shared.errors.studies import SealedFileInvalid
 from shared.frozen import Frozen
 from shared.ids import PatientPseudonym, StudyKey
 from site_node.home.ledger import Ledger

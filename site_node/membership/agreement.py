@@ -7,7 +7,8 @@ from pydantic import ValidationError
 from shared.agreement import AgreementTerms, Consent
 from shared.crypto.keys import load_signing
 from shared.durable import write_whole
-from shared.errors import AgreementTextChanged, InvalidArgument
+from shared.errors.agreements import AgreementTextChanged
+from shared.errors.inputs import InvalidArgument
 from shared.manifest import canonical_json
 from shared.proto.ricord.v1.enrolment_pb2 import SignAgreementRequest
 from shared.proto.ricord.v1.enrolment_pb2_grpc import EnrolmentServiceStub

@@ -3,7 +3,8 @@
 from shared.agreement import AgreementTerms
 from shared.crypto.keys import load_signing
 from shared.durable import write_whole
-from shared.errors import AgreementTextChanged, SignatureInvalid
+from shared.errors.agreements import AgreementTextChanged
+from shared.errors.trust import SignatureInvalid
 from shared.manifest import canonical_json
 from shared.member import member_channel
 from shared.proto.ricord.v1.membership_pb2 import GetMembershipRequest, ReadAmendmentRequest, SignAmendmentRequest

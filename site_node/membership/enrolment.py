@@ -10,7 +10,8 @@ from shared.crypto.keys import load_signing, load_tls
 from shared.crypto.pki import Role
 from shared.durable import write_whole
 from shared.enrolment import Enrolment
-from shared.errors import AgreementNotExecuted, CertificateForeign, SignatureInvalid
+from shared.errors.agreements import AgreementNotExecuted
+from shared.errors.trust import CertificateForeign, SignatureInvalid
 from shared.ids import Sha256, SiteId
 from shared.manifest import canonical_json
 from shared.member import check_clock

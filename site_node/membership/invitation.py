@@ -6,7 +6,8 @@ from pydantic import ValidationError
 
 from shared.agreement import AgreementTerms
 from shared.durable import write_whole
-from shared.errors import AgreementTextChanged, CertificateForeign
+from shared.errors.agreements import AgreementTextChanged
+from shared.errors.trust import CertificateForeign
 from shared.frozen import Frozen
 from shared.manifest import canonical_json
 from shared.proto.ricord.v1.enrolment_pb2 import ReadAgreementRequest

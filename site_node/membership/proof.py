@@ -7,7 +7,7 @@ from pathlib import Path
 from random import SystemRandom
 
 from shared.audit_head import AuditHead
-from shared.errors import AuditBroken, AuditContradicted, SignatureInvalid
+from shared.errors.trust import AuditBroken, AuditContradicted, SignatureInvalid
 from shared.member import member_channel
 from shared.proto.ricord.v1.audit_pb2 import GetProofRequest, GetProofResponse
 from shared.proto.ricord.v1.audit_pb2_grpc import AuditServiceStub

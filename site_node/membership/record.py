@@ -11,7 +11,9 @@ from shared.agreement import AgreementTerms, Consent, Execution, Mode
 from shared.crypto.keys import load_signing
 from shared.crypto.signing import VerifyKey
 from shared.editions import ProtocolEdition
-from shared.errors import EditionNotCovered, InvalidIdentifier, NotEnrolled, SignatureInvalid
+from shared.errors.inputs import InvalidIdentifier
+from shared.errors.protocol import EditionNotCovered
+from shared.errors.trust import NotEnrolled, SignatureInvalid
 from shared.frozen import Frozen
 from shared.ids import AgreementId, Sha256, SiteId
 from shared.signed import Signed

@@ -2,7 +2,7 @@
 
 from shared.agreement import State
 from shared.crypto.pki import Peer, Role
-from shared.errors import CertificateExpired, CertificateForeign, NotEnrolled, TokenUsed
+from shared.errors.trust import CertificateExpired, CertificateForeign, NotEnrolled, TokenUsed
 from shared.frozen import Frozen
 from shared.member import Member, member_channel
 from shared.proto.ricord.v1.agreement_pb2 import AgreementState

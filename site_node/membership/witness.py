@@ -14,7 +14,8 @@ from shared.agreement import Moment
 from shared.audit_head import AuditHead
 from shared.crypto.signing import VerifyKey
 from shared.durable import append, move, sync_folder, write_whole
-from shared.errors import AuditContradicted, NotFound, SignatureInvalid
+from shared.errors.inputs import NotFound
+from shared.errors.trust import AuditContradicted, SignatureInvalid
 from shared.frozen import Frozen
 from shared.manifest import canonical_json
 from shared.signed import Signed

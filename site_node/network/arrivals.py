@@ -16,7 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from shared.durable import move, new_file, sync_folder
-from shared.errors import DiskFull
+from shared.errors.storage import DiskFull
 from shared.ids import StudyKey
 
 _UNFINISHED = ".unfinished"

@@ -11,7 +11,7 @@ from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext
 
-from shared.errors import PacsFailed, PacsRefused, PacsUnreachable, TransportError
+from shared.errors.transport import PacsFailed, PacsRefused, PacsUnreachable, TransportError
 from site_node.network.upper_layer import Caller, is_without_contexts, rejection_of, send_at_once
 from site_node.settings.dimse import LONGEST_PDU, Peer
 

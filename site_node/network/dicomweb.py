@@ -18,15 +18,10 @@ import requests
 import structlog
 from dicomweb_client import DICOMwebClient
 
-from shared.errors import (
-    DicomUnreadable,
-    DicomwebRefused,
-    DiskFull,
-    PacsFailed,
-    PacsUnreachable,
-    SettingsError,
-    TransportError,
-)
+from shared.errors.settings import SettingsError
+from shared.errors.storage import DiskFull
+from shared.errors.studies import DicomUnreadable
+from shared.errors.transport import DicomwebRefused, PacsFailed, PacsUnreachable, TransportError
 from site_node.dicom.reading import read_header
 from site_node.network.arrivals import Arrivals
 from site_node.network.interface import QueryRetrieve, Trial

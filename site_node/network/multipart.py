@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from email.message import Message
 
-from shared.errors import PacsFailed
+from shared.errors.transport import PacsFailed
 
 _LONGEST_PART = 2 << 30  # bytes, an enhanced CT with a margin; the part is in memory while it is received
 _BOUNDARY = re.compile(r"[\x20-\x7e]{1,70}")  # RFC 2046 5.1.1

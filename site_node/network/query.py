@@ -12,7 +12,7 @@ from pydantic import Field
 from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import Dataset
 
-from shared.errors import InvalidArgument
+from shared.errors.inputs import InvalidArgument
 from shared.frozen import Frozen
 
 _Value = TypeVar("_Value")

@@ -18,7 +18,7 @@ from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext, build_context, build_role
 
-from shared.errors import PacsFailed
+from shared.errors.transport import PacsFailed
 from site_node.network.arrivals import Arrivals
 from site_node.network.connection import associated, missing_service
 from site_node.network.interface import QueryRetrieve, Trial

@@ -14,7 +14,8 @@ from pynetdicom import AE, evt
 from pynetdicom.events import Event
 from pynetdicom.sop_class import Verification
 
-from shared.errors import DiskFull, PortInUse
+from shared.errors.settings import PortInUse
+from shared.errors.storage import DiskFull
 from site_node.network.arrivals import Arrivals
 from site_node.network.part10 import part10, study_uid_of
 from site_node.network.presentation_contexts import supported_contexts

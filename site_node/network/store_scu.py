@@ -21,7 +21,7 @@ from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.status import code_to_category
 
-from shared.errors import TransportError
+from shared.errors.transport import TransportError
 from shared.frozen import Frozen
 from site_node.network.connection import associated
 from site_node.receive.source import candidates

@@ -3,7 +3,7 @@
 import ssl
 from pathlib import Path
 
-from shared.errors import KeyFileInvalid, KeyFileMissing
+from shared.errors.settings import KeyFileInvalid, KeyFileMissing
 from site_node.settings.dimse import TlsSettings
 
 _SUITES = "ECDHE+AESGCM:ECDHE+CHACHA20"  # of TLS 1.2; those of 1.3 are all acceptable

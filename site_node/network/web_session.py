@@ -15,7 +15,7 @@ import requests
 from requests.auth import AuthBase
 
 from shared.crypto.keys import read_private
-from shared.errors import KeyFileInvalid, KeyFileMissing
+from shared.errors.settings import KeyFileInvalid, KeyFileMissing
 from site_node.settings.dicomweb import DicomwebSettings
 
 _TALKATIVE = ("dicomweb_client", "requests", "retrying", "urllib3")

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import structlog
 
-from shared.errors import HomeBusy, InvalidSetting, NoDicomFound
+from shared.errors.inputs import NoDicomFound
+from shared.errors.settings import HomeBusy, InvalidSetting
 from shared.ids import StudyKey
 from shared.terminal import trace_lines
 from site_node.home.associations import count_association

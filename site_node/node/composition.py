@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from shared.agreement import Mode
 from shared.crypto.keys import load_secret, load_signing
-from shared.errors import EditionNotCovered, NotEnrolled
+from shared.errors.protocol import EditionNotCovered
+from shared.errors.trust import NotEnrolled
 from shared.protocol.loader import Protocol, load_protocol
 from site_node.blanking import Blanking
 from site_node.clinical.matching import JoinedRows, match_row

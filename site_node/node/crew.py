@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import cache, lru_cache, partial
 from pathlib import Path
 
-from shared.errors import RicordError
+from shared.errors.base import RicordError
 from shared.ids import StudyKey
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger, State

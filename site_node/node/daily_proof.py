@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from shared.errors import AuditContradicted, RicordError
+from shared.errors.base import RicordError
+from shared.errors.trust import AuditContradicted
 from site_node.home.folder import SiteHome
 from site_node.membership.proof import ask
 from site_node.membership.record import Membership

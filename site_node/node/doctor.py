@@ -8,7 +8,7 @@ from shared.agreement import State
 from shared.agreement_steps import next_step
 from shared.crypto import pki
 from shared.crypto.keys import load_flower_public, load_secret, load_signing, load_tls
-from shared.errors import RicordError
+from shared.errors.base import RicordError
 from shared.examination import Examined, Health, Result, examined
 from shared.protocol.loader import load_protocol
 from site_node.home.folder import SiteHome

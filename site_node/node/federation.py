@@ -7,7 +7,7 @@ import threading
 
 import structlog
 
-from shared.errors import RicordError
+from shared.errors.base import RicordError
 from shared.extras import ENGINE, require_extra
 from shared.member import member_channel
 from shared.protocol.loader import load_protocol

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import NamedTuple
 
-from shared.errors import HomeBusy
+from shared.errors.settings import HomeBusy
 from shared.frozen import Frozen
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger

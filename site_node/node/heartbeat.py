@@ -12,7 +12,8 @@ from importlib.metadata import version
 import structlog
 
 from shared.crypto import pki
-from shared.errors import RicordError, TransportError
+from shared.errors.base import RicordError
+from shared.errors.transport import TransportError
 from shared.extras import DISTRIBUTION
 from shared.proto.ricord.v1.presence_pb2 import Presence, ReportPresenceRequest
 from shared.proto.ricord.v1.presence_pb2_grpc import PresenceServiceStub

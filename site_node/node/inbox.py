@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from shared.errors import SourceMissing
+from shared.errors.inputs import SourceMissing
 from site_node.home.ledger import Ledger
 
 

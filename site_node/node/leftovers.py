@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 import structlog
 
 from shared.durable import LONGEST_PAUSE, clear_folder
-from shared.errors import HomeBusy, InvalidIdentifier, NotFound
+from shared.errors.inputs import InvalidIdentifier, NotFound
+from shared.errors.settings import HomeBusy
 from shared.ids import StudyKey
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import ENDED, Ledger, State, StudyEntry

@@ -3,7 +3,8 @@
 import errno
 import sqlite3
 
-from shared.errors import HomeFailed, InternalError, RicordError
+from shared.errors.base import InternalError, RicordError
+from shared.errors.storage import HomeFailed
 
 
 def obstacle_of(error: Exception) -> RicordError | None:

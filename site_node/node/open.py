@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shared.errors import NotEnrolled
+from shared.errors.trust import NotEnrolled
 from shared.protocol.loader import Protocol, load_protocol
 from site_node.home.folder import SiteHome
 from site_node.home.free_space import FreeSpace

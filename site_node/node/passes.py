@@ -5,7 +5,9 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from shared.errors import AgreementSuperseded, ExitCode, TrustError
+from shared.errors.agreements import AgreementSuperseded
+from shared.errors.base import ExitCode
+from shared.errors.trust import TrustError
 from shared.ids import StudyKey
 from shared.progress import progress
 from site_node.home.ledger import ENDED, STATE_ORDER, Ledger, State

@@ -20,18 +20,11 @@ from typing import NamedTuple
 import structlog
 
 from shared.durable import reporting_full_disk
-from shared.errors import (
-    AgreementSuperseded,
-    DiskNearlyFull,
-    EditionNotCovered,
-    HomeFailed,
-    InternalError,
-    ProtocolError,
-    ReceiptInvalid,
-    RicordError,
-    StudyQuotaReached,
-    Verdict,
-)
+from shared.errors.agreements import AgreementSuperseded, StudyQuotaReached
+from shared.errors.base import InternalError, RicordError, Verdict
+from shared.errors.protocol import EditionNotCovered, ProtocolError
+from shared.errors.storage import DiskNearlyFull, HomeFailed
+from shared.errors.trust import ReceiptInvalid
 from shared.ids import StudyKey, Uid
 from shared.terminal import trace_lines
 from site_node.blanking import Blanking

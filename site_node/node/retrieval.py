@@ -13,7 +13,8 @@ from threading import Event
 
 import structlog
 
-from shared.errors import InvalidArgument, TransportError
+from shared.errors.inputs import InvalidArgument
+from shared.errors.transport import TransportError
 from shared.terminal import trace_lines
 from site_node.home.retrieve_requests import Part, RequestEntry, Requests
 from site_node.network.arrivals import Arrivals

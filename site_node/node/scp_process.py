@@ -17,7 +17,8 @@ from pathlib import Path
 import structlog
 
 from shared.crypto.keys import load_secret
-from shared.errors import InternalError, RicordError, error_for
+from shared.errors.base import InternalError, RicordError
+from shared.errors.tree import error_for
 from shared.terminal import be_quiet
 from site_node.home.associations import count_association
 from site_node.home.folder import SiteHome

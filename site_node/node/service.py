@@ -13,7 +13,10 @@ from datetime import UTC, datetime
 
 import structlog
 
-from shared.errors import DiskFull, DiskNearlyFull, HomeBusy, NoDicomFound, RicordError, SettingsError
+from shared.errors.base import RicordError
+from shared.errors.inputs import NoDicomFound
+from shared.errors.settings import HomeBusy, SettingsError
+from shared.errors.storage import DiskFull, DiskNearlyFull
 from site_node.home.ledger import Ledger, State
 from site_node.node.acquisition import Acquisition
 from site_node.node.crew import Crew

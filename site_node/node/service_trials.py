@@ -4,7 +4,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from shared.errors import InvalidArgument, PortInUse, TransportError
+from shared.errors.inputs import InvalidArgument
+from shared.errors.settings import PortInUse
+from shared.errors.transport import TransportError
 from shared.frozen import Frozen
 from site_node.network.arrivals import Arrivals
 from site_node.network.interface import QueryRetrieve, Trial

@@ -8,7 +8,8 @@ from enum import StrEnum
 
 from shared.agreement import Mode
 from shared.editions import ProtocolEdition
-from shared.errors import SettingsError, SourceMissing
+from shared.errors.inputs import SourceMissing
+from shared.errors.settings import SettingsError
 from shared.extras import ENGINE, require_extra
 from shared.frozen import Frozen
 from site_node.federate.policy import POLICY_FILE, load_policy

@@ -12,7 +12,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from shared.errors import PixelCheckFailed, PixelCheckUnavailable, RicordError, error_for
+from shared.errors.base import RicordError
+from shared.errors.settings import PixelCheckUnavailable
+from shared.errors.studies import PixelCheckFailed
+from shared.errors.tree import error_for
 from site_node.pixels.box import Box
 from site_node.pixels.frame import Stack
 

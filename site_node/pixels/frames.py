@@ -12,7 +12,7 @@ import numpy as np
 import pydicom
 from pydicom.pixels import apply_color_lut, pixel_array
 
-from shared.errors import PixelsUnreadable
+from shared.errors.studies import PixelsUnreadable
 from site_node.pixels.contrast import Stored
 from site_node.pixels.frame import Frame, Stack
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Protocol
 
 from shared.durable import write_whole
-from shared.errors import PixelsUnreadable, RicordError
+from shared.errors.base import RicordError
+from shared.errors.studies import PixelsUnreadable
 from site_node.blanking import BURNED_IN_TEXT, FINDINGS_FILE, SAID_TO_BE_BURNED_IN, FrameWithText, Sides, TextFindings
 from site_node.pixels.box import Box
 from site_node.pixels.frame import Stack

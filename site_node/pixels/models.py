@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from shared.errors import PixelCheckUnavailable
+from shared.errors.settings import PixelCheckUnavailable
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession

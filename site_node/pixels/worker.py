@@ -18,7 +18,9 @@ if __name__ == "__main__":
     unneeded: Any = dict.fromkeys(("requests", "tqdm"))  # pydicom loads both where it can, to fetch sample files
     sys.modules |= unneeded
 
-from shared.errors import PixelCheckFailed, PixelCheckUnavailable, PixelsUnreadable, RicordError
+from shared.errors.base import RicordError
+from shared.errors.settings import PixelCheckUnavailable
+from shared.errors.studies import PixelCheckFailed, PixelsUnreadable
 from site_node.pixels.contrast import Stored
 from site_node.pixels.detect import TextFinder
 from site_node.pixels.frame import Frame

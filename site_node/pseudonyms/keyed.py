@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
-from shared.errors import InvalidArgument
+from shared.errors.inputs import InvalidArgument
 from shared.ids import PatientPseudonym, SiteId, Uid
 from site_node.pseudonyms.names import PADDING, KeyedNames, link_of, message_of
 from site_node.study import Identity

@@ -10,7 +10,7 @@ import hmac
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from shared.errors import KeyFileInvalid
+from shared.errors.settings import KeyFileInvalid
 from shared.ids import StudyKey
 from site_node.pseudonyms.sealed_link import Link, LinkSeal, Seal
 from site_node.study import Identity

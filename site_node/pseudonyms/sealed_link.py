@@ -10,7 +10,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pydantic import Field, ValidationError
 
-from shared.errors import LinkageInvalid
+from shared.errors.inputs import LinkageInvalid
 from shared.frozen import Frozen
 from site_node.study import Identity
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from shared.errors import AccessionListInvalid, SourceMissing
+from shared.errors.inputs import AccessionListInvalid, SourceMissing
 from shared.frozen import Frozen
 from site_node.receive.request_lists import StudyRequest
 from site_node.sheets.table import (

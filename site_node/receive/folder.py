@@ -20,7 +20,9 @@ from zipfile import BadZipFile
 from pydantic import Field
 
 from shared.durable import file_to_sync, move, sync_filesystem
-from shared.errors import DicomUnreadable, DiskFull, NoDicomFound
+from shared.errors.inputs import NoDicomFound
+from shared.errors.storage import DiskFull
+from shared.errors.studies import DicomUnreadable
 from shared.frozen import Frozen
 from shared.ids import Sha256, StudyKey
 from site_node.dicom.attributes import read_attributes

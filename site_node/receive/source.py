@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from shared.errors import SourceMissing
+from shared.errors.inputs import SourceMissing
 
 _ENCRYPTED = 0x1  # general purpose flag, bit 0 (APPNOTE 4.4.4)
 _MEMBER = b"PK\x03\x04"  # with which an archive begins

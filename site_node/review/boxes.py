@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 from pydantic import ValidationError
 
-from shared.errors import InvalidArgument
+from shared.errors.inputs import InvalidArgument
 from shared.ids import StudyKey
 from site_node.blanking import FINDINGS_FILE, BlankBox, Blanking, FrameWithText, Sides, TextFindings
 from site_node.home.folder import SiteHome

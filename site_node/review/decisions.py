@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from shared.errors import InvalidArgument, NotInQuarantine
+from shared.errors.inputs import InvalidArgument, NotInQuarantine
 from shared.frozen import Frozen
 from shared.ids import StudyKey
 from site_node.blanking import BLANKING_ANSWERS, Blanking, FrameWithText

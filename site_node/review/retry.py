@@ -1,6 +1,6 @@
 """Try a study again that an error refused, or that a defect put into quarantine."""
 
-from shared.errors import InvalidArgument
+from shared.errors.inputs import InvalidArgument
 from shared.ids import StudyKey
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger, State, StudyEntry

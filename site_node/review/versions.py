@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import Field
 
 from shared.durable import link_or_copy, sync_folder
-from shared.errors import InvalidArgument, NotFound
+from shared.errors.inputs import InvalidArgument, NotFound
 from shared.frozen import Frozen
 from shared.ids import Sha256, StudyKey
 from shared.references import named

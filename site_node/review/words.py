@@ -3,7 +3,7 @@
 Closed by default: what was not proposed cannot be accepted, nor what a removed name or a common surname is.
 """
 
-from shared.errors import InvalidArgument
+from shared.errors.inputs import InvalidArgument
 from shared.protocol.accepted import MOST_ACCEPTED, AcceptedList, is_word
 from shared.protocol.words import Words, unmarked
 from site_node.deidentify.identifiers import normal

@@ -9,7 +9,7 @@ from itertools import groupby
 
 from pydantic import Field
 
-from shared.errors import DicomUnreadable
+from shared.errors.studies import DicomUnreadable
 from shared.frozen import Frozen
 from shared.protocol.criteria import Criteria
 from site_node.screen.facts import Facts, read_facts

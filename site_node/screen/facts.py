@@ -7,7 +7,7 @@ from datetime import date
 from functools import partial
 from typing import Any
 
-from shared.errors import DicomUnreadable
+from shared.errors.studies import DicomUnreadable
 from site_node.dicom.header import Attributes, day_of, study_date_of, text_of, values_of
 from site_node.dicom.reading import read_as
 from site_node.study import Instance

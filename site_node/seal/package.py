@@ -19,7 +19,8 @@ from shared.crypto.payload import Writable
 from shared.crypto.sealing import seal_writer
 from shared.crypto.signing import SigningKey, sign_manifest, verify_manifest
 from shared.durable import clear_unfinished, replacing, write_whole
-from shared.errors import ManifestInvalid, SignatureInvalid
+from shared.errors.studies import ManifestInvalid
+from shared.errors.trust import SignatureInvalid
 from shared.ids import AgreementId, Sha256, SiteId, StudyKey, Uid
 from shared.manifest import SignedManifest, canonical_json
 from site_node.study import DeidentifiedInstance, Sealed, Validated

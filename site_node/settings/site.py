@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
-from shared.errors import InvalidArgument
+from shared.errors.inputs import InvalidArgument
 from shared.frozen import Frozen
 from shared.settings import load_settings
 from site_node.settings.dicomweb import DicomwebSettings

@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
-from shared.errors import InvalidArgument
+from shared.errors.inputs import InvalidArgument
 from site_node.node.worker_processes import Processes
 from site_node.node.workers import Engine, Inline
 from site_node.standalone.archive import RunReport, deidentify_archive

@@ -7,7 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from shared.errors import InvalidArgument, error_for
+from shared.errors.inputs import InvalidArgument
+from shared.errors.tree import error_for
 from shared.progress import progress
 from site_node.node.workers import Engine
 from site_node.receive.folder import InstanceName, Reception, receive_folder

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from shared.errors import InvalidArgument
+from shared.errors.inputs import InvalidArgument
 from site_node.node.worker_processes import be_quiet
 from site_node.node.workers import TRIES
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pydicom
 from pydicom.dataset import Dataset
 
-from shared.errors import InvalidArgument
+from shared.errors.inputs import InvalidArgument
 from shared.ids import EXAMPLE_SITE_ID
 from shared.protocol.profile import Profile
 from site_node.deidentify.study import deidentify

@@ -15,7 +15,8 @@ from shutil import rmtree
 from pydantic import TypeAdapter, ValidationError
 
 from shared.durable import append, write_whole
-from shared.errors import HomeBusy, InvalidArgument
+from shared.errors.inputs import InvalidArgument
+from shared.errors.settings import HomeBusy
 from shared.ids import PatientPseudonym, StudyKey
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.standalone.job import FileOutcome, Job, StudyResult, StudyTask

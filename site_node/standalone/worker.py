@@ -5,7 +5,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from shared.durable import is_full_disk
-from shared.errors import ProtocolError, RicordError, SettingsError
+from shared.errors.base import RicordError
+from shared.errors.protocol import ProtocolError
+from shared.errors.settings import SettingsError
 from site_node.standalone.job import FileOutcome, Job, JobFailure, Result, StudyResult, StudyTask
 from site_node.standalone.temporary_node import TemporaryNode
 

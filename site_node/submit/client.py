@@ -9,7 +9,7 @@ from random import SystemRandom
 
 import grpc
 
-from shared.errors import CoordinatorBusy, CoordinatorUnreachable, UploadInterrupted
+from shared.errors.transport import CoordinatorBusy, CoordinatorUnreachable, UploadInterrupted
 from shared.member import clock_blamed, member_channel
 from shared.proto.ricord.v1 import submission_pb2 as pb
 from shared.proto.ricord.v1.submission_pb2_grpc import SubmissionServiceStub

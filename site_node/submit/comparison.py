@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from shared.crypto.signing import VerifyKey
-from shared.errors import SignatureInvalid
+from shared.errors.trust import SignatureInvalid
 from shared.frozen import Frozen
 from shared.member import member_channel
 from shared.proto.ricord.v1 import submission_pb2 as pb

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from shared.crypto.keys import load_signing
 from shared.durable import write_whole
-from shared.errors import ReceiptInvalid
+from shared.errors.trust import ReceiptInvalid
 from shared.manifest import Manifest, canonical_json
 from shared.receipt import Receipt
 from shared.signed import Signed

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from shared.crypto.signing import VerifyKey
-from shared.errors import RicordError, SignatureInvalid
+from shared.errors.base import RicordError
+from shared.errors.trust import SignatureInvalid
 from shared.ids import Sha256, Uid
 from shared.proto.ricord.v1 import submission_pb2 as pb
 from shared.submission_state import DECIDED, Decision, SubmissionState

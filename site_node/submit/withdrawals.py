@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from shared.durable import write_whole
-from shared.errors import ReceiptInvalid
+from shared.errors.trust import ReceiptInvalid
 from shared.ids import Sha256
 from shared.manifest import canonical_json
 from shared.member import member_channel

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from operator import lt
 from typing import NamedTuple
 
-from shared.errors import DicomUnreadable, InvalidIdentifier
+from shared.errors.inputs import InvalidIdentifier
+from shared.errors.studies import DicomUnreadable
 from shared.ids import PatientPseudonym, SiteId
 from shared.protocol.profile import COPY_ACTIONS, Action, Profile, Rule
 from site_node.validate.characters import CHARSET, charset_of, is_charset, text_of

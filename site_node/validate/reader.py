@@ -10,7 +10,7 @@ from collections.abc import Collection
 from mmap import mmap
 from typing import NamedTuple
 
-from shared.errors import DicomUnreadable
+from shared.errors.studies import DicomUnreadable
 from shared.protocol.vr import DEEPEST, LONG_VRS, SHORT_VRS, WORD_SIZES
 from site_node.validate.elements import EXPLICIT, IMPLICIT, PIXEL_DATA, Document, Element, Path, Run
 

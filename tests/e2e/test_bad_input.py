@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import ExitCode
+from shared.errors.base import ExitCode
 from tests.factories.dicom import make_dx, write_file
 from tests.peers import check_no_defect
 

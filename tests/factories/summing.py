@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from shared.crypto.signing import SigningKey
-from shared.errors import RicordError, SecureSumRefused
+from shared.errors.base import RicordError
+from shared.errors.federation import SecureSumRefused
 from shared.federation.secure_sum.client import SumClient
 from shared.federation.secure_sum.masks import Words
 from shared.federation.secure_sum.memory import SessionMemory

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import CoordinatorBusy
+from shared.errors.transport import CoordinatorBusy
 from site_node.home.folder import SiteHome
 from site_node.membership.enrolment import enrol
 from site_node.membership.record import Membership

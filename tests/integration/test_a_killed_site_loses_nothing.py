@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from shared.errors import ExitCode
+from shared.errors.base import ExitCode
 from shared.receipt import Receipt
 from shared.signed import Signed
 from site_node.home.folder import SiteHome

@@ -8,7 +8,8 @@ import pytest
 from shared.agreement import AgreementTerms, Consent
 from shared.crypto.keys import load_signing
 from shared.crypto.recipients import generate_identity
-from shared.errors import AgreementError, AgreementTextChanged, SignatureInvalid
+from shared.errors.agreements import AgreementError, AgreementTextChanged
+from shared.errors.trust import SignatureInvalid
 from shared.manifest import canonical_json
 from shared.proto.ricord.v1 import agreement_pb2, membership_pb2, submission_pb2
 from shared.proto.ricord.v1.agreement_pb2_grpc import AgreementServiceStub

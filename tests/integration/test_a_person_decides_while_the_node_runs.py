@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from shared.errors import ExitCode
+from shared.errors.base import ExitCode
 from shared.ids import StudyKey
 from site_node.blanking import BURNED_IN_TEXT, FINDINGS_FILE, FrameWithText, Sides, TextFindings
 from site_node.home.folder import SiteHome, init_home

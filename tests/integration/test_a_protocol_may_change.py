@@ -14,7 +14,8 @@ import site_node.node.composition
 import site_node.node.open
 from coordinator.curation.fetching import fetching
 from coordinator.curation.keys import load_curator_keys
-from shared.errors import EditionNotCovered, EditionOver, RicordError
+from shared.errors.base import RicordError
+from shared.errors.protocol import EditionNotCovered, EditionOver
 from shared.ids import Sha256
 from shared.manifest import Manifest
 from shared.protocol.loader import Protocol, load_protocol

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection, create_engine, text
 
 from coordinator.store.work import SqlWork
-from shared.errors import AuditBroken, AuditContradicted, RoleNotAllowed
+from shared.errors.trust import AuditBroken, AuditContradicted, RoleNotAllowed
 from shared.proto.ricord.v1 import audit_pb2
 from shared.proto.ricord.v1.audit_pb2_grpc import AuditServiceStub
 from shared.wire import connected

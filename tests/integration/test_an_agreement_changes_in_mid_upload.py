@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from structlog.testing import capture_logs
 
-from shared.errors import AgreementNotExecuted, CertificateForeign, RicordError
+from shared.errors.agreements import AgreementNotExecuted
+from shared.errors.base import RicordError
+from shared.errors.trust import CertificateForeign
 from shared.proto.ricord.v1 import agreement_pb2 as pb
 from shared.proto.ricord.v1 import site_pb2, submission_pb2
 from shared.proto.ricord.v1.agreement_pb2_grpc import AgreementServiceStub

@@ -16,18 +16,19 @@ from coordinator.store import audit_chain
 from shared.agreement import State
 from shared.crypto import pki
 from shared.crypto.keys import load_tls
-from shared.errors import (
+from shared.errors.agreements import (
     AgreementModeNotAllowed,
     AgreementNotExecuted,
     AgreementTextChanged,
     AgreementTransitionInvalid,
+)
+from shared.errors.inputs import InvalidArgument, NotFound
+from shared.errors.protocol import ProtocolMismatch
+from shared.errors.transport import CoordinatorUnreachable
+from shared.errors.trust import (
     CertificateExpired,
     CertificateForeign,
-    CoordinatorUnreachable,
-    InvalidArgument,
     NotEnrolled,
-    NotFound,
-    ProtocolMismatch,
     RoleNotAllowed,
     SignatureInvalid,
     TokenExpired,

@@ -11,10 +11,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from coordinator.submission import streams
 from shared.crypto import pki
 from shared.crypto.keys import make_tls, private_pem
-from shared.errors import (
-    CertificateForeign,
-    UploadInterrupted,
-)
+from shared.errors.transport import UploadInterrupted
+from shared.errors.trust import CertificateForeign
 from shared.proto.ricord.v1 import site_pb2, submission_pb2
 from shared.proto.ricord.v1.site_pb2_grpc import SiteServiceStub
 from shared.proto.ricord.v1.submission_pb2_grpc import SubmissionServiceStub

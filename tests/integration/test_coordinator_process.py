@@ -16,7 +16,7 @@ import pytest
 
 from coordinator.home.init import create_federation
 from coordinator.home.settings import Home
-from shared.errors import RicordError
+from shared.errors.base import RicordError
 from shared.proto.ricord.v1 import submission_pb2 as pb
 from shared.proto.ricord.v1.submission_pb2_grpc import SubmissionServiceStub
 from shared.signed import of_manifest

@@ -16,7 +16,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from shared.errors import PacsUnreachable
+from shared.errors.transport import PacsUnreachable
 from shared.ids import SiteId
 from shared.protocol.loader import load_profile
 from site_node.deidentify.study import deidentify

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from shared.crypto.keys import make_secret
-from shared.errors import ExitCode
+from shared.errors.base import ExitCode
 from shared.ids import SiteId
 from site_node.standalone.alone import EngineChoice, run_standalone
 from site_node.standalone.job import Job

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from shared.errors import ExitCode
+from shared.errors.base import ExitCode
 from site_node.home.folder import init_home
 from site_node.home.ledger import Ledger
 from site_node.network.arrivals import Arrivals

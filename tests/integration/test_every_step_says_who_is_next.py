@@ -14,7 +14,8 @@ import typer
 from coordinator.cli import app as coordinator_app
 from shared.agreement import State
 from shared.agreement_steps import AGREEMENT_STEPS, next_step
-from shared.errors import AgreementNotExecuted, ExitCode
+from shared.errors.agreements import AgreementNotExecuted
+from shared.errors.base import ExitCode
 from shared.terminal import run_app
 from site_node.cli import app as site_app
 from site_node.home.folder import SiteHome

@@ -39,7 +39,8 @@ from coordinator.federation.superlink import SuperLink, SuperLinkSettings
 from shared.agreement import Mode
 from shared.crypto.keys import load_flower_public, make_flower
 from shared.crypto.signing import SigningKey
-from shared.errors import PortInUse, RunFailed
+from shared.errors.federation import RunFailed
+from shared.errors.settings import PortInUse
 from shared.federation.bundle import build_bundle
 from shared.federation.plan import PlanRequest, TrainingTask, complete_plan, sign_plan
 from shared.ids import SiteId

@@ -21,7 +21,7 @@ from coordinator.curation.fetching import fetching
 from coordinator.curation.keys import load_curator_keys
 from coordinator.curation.membership import CuratorHome
 from coordinator.curation.opening import OpenedStudy
-from shared.errors import ExitCode
+from shared.errors.base import ExitCode
 from shared.ids import Uid
 from shared.protocol.loader import load_protocol
 from site_node.home.folder import SiteHome

@@ -8,7 +8,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from coordinator.service import admission
 from coordinator.service.slots import CALLS_EACH
-from shared.errors import CoordinatorBusy
+from shared.errors.transport import CoordinatorBusy
 from shared.proto.ricord.v1 import site_pb2
 from shared.proto.ricord.v1.site_pb2_grpc import SiteServiceStub
 from shared.wire import Credentials, connected

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from openpyxl import Workbook
 
-from shared.errors import ExitCode
+from shared.errors.base import ExitCode
 from site_node.home.folder import SiteHome, init_home
 from site_node.home.ledger import Ledger
 from site_node.home.status import status_of

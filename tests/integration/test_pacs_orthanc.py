@@ -12,7 +12,8 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 from pynetdicom.association import Association
 
-from shared.errors import InvalidArgument, PacsRefused, PacsUnreachable
+from shared.errors.inputs import InvalidArgument
+from shared.errors.transport import PacsRefused, PacsUnreachable
 from site_node.home.ledger import Ledger
 from site_node.home.retrieve_requests import RequestState
 from site_node.network.arrivals import Arrivals

@@ -10,7 +10,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from compose.sample import films
-from shared.errors import InvalidArgument
+from shared.errors.inputs import InvalidArgument
 from shared.ids import SiteId, StudyKey
 from shared.protocol.loader import load_profile
 from site_node.blanking import BURNED_IN_TEXT, FINDINGS_FILE, Blanking, TextFindings

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from shared.durable import write_whole
-from shared.errors import NotInQuarantine
+from shared.errors.inputs import NotInQuarantine
 from site_node.blanking import BURNED_IN_TEXT, FINDINGS_FILE, FrameWithText, Sides, TextFindings
 from site_node.clinical.table import read_table
 from site_node.home.folder import SiteHome

@@ -17,7 +17,7 @@ from coordinator.editions.accepted import check_edition
 from coordinator.store.records import Edition
 from shared.agreement import AgreementTerms
 from shared.editions import EditionRange, ProtocolEdition, rank
-from shared.errors import EditionNotCovered, EditionOver, ProtocolMismatch
+from shared.errors.protocol import EditionNotCovered, EditionOver, ProtocolMismatch
 from shared.ids import Sha256
 from site_node.home.ledger import Ledger, State
 from site_node.node.pipeline import Pipeline, Stages

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared.errors import HomeBusy
+from shared.errors.settings import HomeBusy
 from shared.ids import StudyKey
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger, State

@@ -13,14 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.errors import (
-    CoordinatorUnreachable,
-    DicomUnsupported,
-    DiskFull,
-    InternalError,
-    ManifestInvalid,
-    RicordError,
-)
+from shared.errors.base import InternalError, RicordError
+from shared.errors.storage import DiskFull
+from shared.errors.studies import DicomUnsupported, ManifestInvalid
+from shared.errors.transport import CoordinatorUnreachable
 from shared.ids import StudyKey
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import ARRIVED_LATE, ENDED, Ledger, State

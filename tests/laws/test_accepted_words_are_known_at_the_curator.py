@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from coordinator.curation.opening import open_sealed
 from coordinator.curation.second_look import look_again
 from shared.crypto.contents import Contents
-from shared.errors import SealedFileInvalid
+from shared.errors.studies import SealedFileInvalid
 from shared.manifest import canonical_json
 from shared.protocol.accepted import MOST_ACCEPTED, NONE_ACCEPTED, AcceptedList
 from site_node.deidentify.study import deidentify

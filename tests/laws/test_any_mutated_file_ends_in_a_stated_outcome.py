@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import DicomUnreadable
+from shared.errors.studies import DicomUnreadable
 from shared.ids import Sha256, StudyKey
 from site_node.deidentify.study import deidentify
 from site_node.dicom.header import Header

@@ -3,8 +3,10 @@
 import string
 
 import pytest
+from shared.errors.MISSING import TEXTS
 
-from shared.errors import TEXTS, ExitCode, InternalError, RicordError, all_errors, code_of, error_for
+from shared.errors.base import ExitCode, InternalError, RicordError, code_of
+from shared.errors.tree import all_errors, error_for
 
 
 def test_every_error_has_a_public_text_and_every_text_an_error() -> None:

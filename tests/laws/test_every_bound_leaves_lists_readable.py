@@ -23,7 +23,7 @@ from coordinator.trust.interceptor import ROLES
 from shared.crypto.keys import load_signing
 from shared.crypto.pki import Role
 from shared.crypto.signing import sign_manifest
-from shared.errors import InternalError, RicordError
+from shared.errors.base import InternalError, RicordError
 from shared.manifest import Manifest
 from shared.proto.ricord.v1.agreement_pb2 import DraftAgreementRequest
 from shared.proto.ricord.v1.membership_pb2 import RenewCertificateRequest

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import all_errors, code_of
+from shared.errors.base import code_of
+from shared.errors.tree import all_errors
 from site_node.reasons import catalogue, ending_of, is_permanent, reason_for, sentence_of
 from site_node.study import Ending, Severity
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from shared import durable
-from shared.errors import DiskFull
+from shared.errors.storage import DiskFull
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("site_node", "coordinator", "shared")  # what `compose` writes is made anew by each run of it

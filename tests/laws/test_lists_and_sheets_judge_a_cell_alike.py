@@ -9,7 +9,7 @@ from openpyxl import Workbook
 from openpyxl.utils.datetime import CALENDAR_MAC_1904
 from openpyxl.worksheet.worksheet import Worksheet
 
-from shared.errors import AccessionListInvalid, ClinicalSheetInvalid
+from shared.errors.inputs import AccessionListInvalid, ClinicalSheetInvalid
 from shared.protocol.loader import load_protocol
 from site_node.clinical.sheet import read_sheet
 from site_node.receive.accessions import read_accessions

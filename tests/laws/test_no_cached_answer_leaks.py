@@ -26,7 +26,7 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
-from shared.errors import DicomUnsupported
+from shared.errors.studies import DicomUnsupported
 from shared.ids import SiteId
 from shared.protocol.loader import load_profile
 from site_node.deidentify import fast_reader

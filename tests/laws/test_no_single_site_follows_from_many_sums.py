@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.errors import RunRefused
+from shared.errors.federation import RunRefused
 from shared.federation.secure_sum.policy import Answered, SumPolicy, refuse_near_repeat
 from shared.ids import SiteId
 from tests.factories.summing import sites

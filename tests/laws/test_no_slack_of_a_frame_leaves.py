@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.sequence import Sequence
 
-from shared.errors import DicomUnsupported
+from shared.errors.studies import DicomUnsupported
 from site_node.deidentify.encapsulated import FAMILIES, Family, Planes, clean_frames
 from site_node.validate import codestream
 from site_node.validate.conformance import check_output

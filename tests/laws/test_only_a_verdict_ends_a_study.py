@@ -9,7 +9,9 @@ from typing import NoReturn
 
 import pytest
 
-from shared.errors import HomeFailed, InternalError, RicordError, Verdict, all_errors, code_of, error_for
+from shared.errors.base import InternalError, RicordError, Verdict, code_of
+from shared.errors.storage import HomeFailed
+from shared.errors.tree import all_errors, error_for
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import STATE_ORDER, Ledger, State
 from site_node.node.pipeline import Pipeline, Stages

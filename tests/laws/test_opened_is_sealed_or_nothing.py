@@ -14,7 +14,8 @@ from coordinator.curation.opening import open_sealed
 from shared.crypto.payload import CHUNK_BYTES, TAG_BYTES
 from shared.crypto.sealing import AgeIdentity, decrypt, encrypt, generate_identity
 from shared.crypto.signing import SigningKey, sign_manifest, verify_manifest
-from shared.errors import SealedFileInvalid, SignatureInvalid
+from shared.errors.studies import SealedFileInvalid
+from shared.errors.trust import SignatureInvalid
 from shared.manifest import Manifest, SignedManifest
 from tests.factories.validated import PROTOCOL, SealedStudy, make_sealed
 

@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.crypto.signing import SigningKey
-from shared.errors import RicordError, RunRefused, SecureSumRefused, SignatureInvalid, TooFewSites
+from shared.errors.base import RicordError
+from shared.errors.federation import RunRefused, SecureSumRefused, TooFewSites
+from shared.errors.trust import SignatureInvalid
 from shared.federation.secure_sum import shamir
 from shared.federation.secure_sum.messages import STAGES, Advert, SignedAdvert, SignedPlan, unpack_words
 from shared.federation.secure_sum.policy import SumPolicy, default_threshold

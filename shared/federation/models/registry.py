@@ -6,7 +6,7 @@ from types import MappingProxyType
 import torch
 from torch import nn
 
-from shared.errors import PlanInvalid
+from shared.errors.federation import PlanInvalid
 from shared.federation.models.small_cnn import SmallCnn
 from shared.federation.plan import TrainingTask
 from shared.federation.records import Vector, pack, unpack

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from shared.crypto.signing import SigningKey, VerifyKey
-from shared.errors import SecureSumRefused
+from shared.errors.federation import SecureSumRefused
 from shared.federation.secure_sum import masks, shamir
 from shared.federation.secure_sum.masks import Words
 from shared.federation.secure_sum.memory import SessionMemory

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from numpy.typing import NDArray
 
-from shared.errors import SecureSumRefused
+from shared.errors.federation import SecureSumRefused
 from shared.ids import SiteId
 
 Words = NDArray[np.uint64]  # a vector modulo 2^64

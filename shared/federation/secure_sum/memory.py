@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from shared.durable import claim, clear_folder, clear_unfinished, write_whole
-from shared.errors import SecureSumRefused
+from shared.errors.federation import SecureSumRefused
 from shared.federation.secure_sum.messages import STAGES
 from shared.federation.secure_sum.policy import Answered
 

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
 from shared.crypto.signing import SigningKey, VerifyKey
-from shared.errors import SecureSumRefused
+from shared.errors.federation import SecureSumRefused
 from shared.federation.secure_sum.masks import Words
 from shared.frozen import Frozen
 from shared.ids import Sha256, SiteId

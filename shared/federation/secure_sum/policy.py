@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 
 from pydantic import Field
 
-from shared.errors import RunRefused, TooFewSites
+from shared.errors.federation import RunRefused, TooFewSites
 from shared.federation.secure_sum.messages import SumPlan
 from shared.frozen import Frozen
 from shared.ids import SiteId

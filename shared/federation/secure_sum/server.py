@@ -12,7 +12,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from shared.errors import RicordError, SecureSumRefused, TooFewSites
+from shared.errors.base import RicordError
+from shared.errors.federation import SecureSumRefused, TooFewSites
 from shared.federation.exchange import Exchange
 from shared.federation.secure_sum import masks, shamir
 from shared.federation.secure_sum.masks import Words

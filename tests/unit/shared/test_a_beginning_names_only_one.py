@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shared.errors import AmbiguousReference
+from shared.errors.inputs import AmbiguousReference
 from shared.references import named
 
 NAMES = st.lists(st.text("ab1", min_size=1, max_size=4), unique=True)

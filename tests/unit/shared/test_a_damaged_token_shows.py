@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import TokenInvalid, TokenOfOtherKind
+from shared.errors.trust import TokenInvalid, TokenOfOtherKind
 from shared.token import Addresses, Token, TokenKind, new_secret, secret_digest
 
 TOKEN = Token(

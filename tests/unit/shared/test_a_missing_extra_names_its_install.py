@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import ExitCode, ExtraMissing
+from shared.errors.base import ExitCode
+from shared.errors.settings import ExtraMissing
 from shared.extras import extra_missing, require_extra
 
 ROOT = Path(__file__).resolve().parents[3]

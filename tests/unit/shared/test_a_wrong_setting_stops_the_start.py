@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import InvalidSetting, SettingsMissing, SettingsUnreadable, UnknownSetting
+from shared.errors.settings import InvalidSetting, SettingsMissing, SettingsUnreadable, UnknownSetting
 from shared.frozen import Frozen
 from shared.settings import load_settings
 

@@ -13,7 +13,9 @@ import pytest
 import typer
 
 from shared import terminal
-from shared.errors import ExitCode, NoDicomFound, TokenUsed
+from shared.errors.base import ExitCode
+from shared.errors.inputs import NoDicomFound
+from shared.errors.trust import TokenUsed
 
 PLANTED = "Doe^Jane"
 FAILURES: dict[str, Any] = {

@@ -7,7 +7,7 @@ import pytest
 
 from shared.agreement import Scope
 from shared.crypto.signing import SigningKey
-from shared.errors import SignatureInvalid
+from shared.errors.trust import SignatureInvalid
 from shared.frozen import Frozen
 from shared.manifest import canonical_json
 from shared.signed import Signed

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from shared.durable import clear_unfinished, new_file, replacing, write_whole
-from shared.errors import DiskFull
+from shared.errors.storage import DiskFull
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:

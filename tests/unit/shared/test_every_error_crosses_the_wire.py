@@ -11,17 +11,12 @@ import grpc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from shared.errors.MISSING import TEXTS
 
 from coordinator.trust.interceptor import AccessInterceptor, no_check
-from shared.errors import (
-    TEXTS,
-    CoordinatorBusy,
-    CoordinatorUnreachable,
-    InternalError,
-    RicordError,
-    all_errors,
-    code_of,
-)
+from shared.errors.base import InternalError, RicordError, code_of
+from shared.errors.transport import CoordinatorBusy, CoordinatorUnreachable
+from shared.errors.tree import all_errors
 from shared.signed import Signed
 from shared.wire import _of_transport, from_rpc, from_signed, from_timestamp, to_signed, to_timestamp
 

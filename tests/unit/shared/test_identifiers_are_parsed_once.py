@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from shared.errors import InvalidIdentifier
+from shared.errors.inputs import InvalidIdentifier
 from shared.frozen import Frozen
 from shared.ids import AgreementId, Identifier, PatientPseudonym, RunId, Sha256, SiteId, StudyKey, Uid
 

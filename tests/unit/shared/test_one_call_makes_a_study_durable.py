@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from shared.durable import file_to_sync, sync_filesystem
-from shared.errors import DiskFull
+from shared.errors.storage import DiskFull
 
 
 def test_it_syncs_the_file_system_of_the_folder(tmp_path: Path) -> None:

@@ -14,18 +14,15 @@ from coordinator.curation.membership import CuratorHome
 from coordinator.store.audit_chain import AuditEvent
 from coordinator.store.interface import Reading
 from shared.agreement import State
-from shared.errors import (
+from shared.errors.agreements import (
     AgreementNotBegun,
     AgreementNotExecuted,
     AgreementTextChanged,
     AgreementTransitionInvalid,
-    CertificateForeign,
-    InvalidArgument,
-    InvalidIdentifier,
-    NotFound,
-    RicordError,
-    SignatureInvalid,
 )
+from shared.errors.base import RicordError
+from shared.errors.inputs import InvalidArgument, InvalidIdentifier, NotFound
+from shared.errors.trust import CertificateForeign, SignatureInvalid
 from shared.member import renew_if_due
 from shared.proto.ricord.v1 import agreement_pb2 as pb
 from shared.proto.ricord.v1.agreement_pb2_grpc import AgreementServiceStub

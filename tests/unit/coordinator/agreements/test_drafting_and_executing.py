@@ -14,7 +14,8 @@ from coordinator.store.records import Agreement
 from coordinator.submission.service import SubmissionService
 from shared.agreement import AgreementTerms, State
 from shared.agreement_page import terms_page
-from shared.errors import AgreementNotExecuted, InvalidArgument, InvalidIdentifier
+from shared.errors.agreements import AgreementNotExecuted
+from shared.errors.inputs import InvalidArgument, InvalidIdentifier
 from shared.ids import SiteId
 from shared.proto.ricord.v1 import agreement_pb2
 from shared.proto.ricord.v1.agreement_pb2_grpc import AgreementServiceStub

@@ -11,7 +11,12 @@ from coordinator.agreements.lifecycle import NEXT, PERMITTED, Act, check_permitt
 from coordinator.agreements.text import agreement_text, text_digest
 from coordinator.store.records import Agreement
 from shared.agreement import AgreementTerms, CuratorKeys, Mode, Scope, State
-from shared.errors import AgreementModeNotAllowed, AgreementNotBegun, AgreementNotExecuted, AgreementTransitionInvalid
+from shared.errors.agreements import (
+    AgreementModeNotAllowed,
+    AgreementNotBegun,
+    AgreementNotExecuted,
+    AgreementTransitionInvalid,
+)
 from shared.ids import AgreementId, Sha256
 from shared.manifest import canonical_json
 from shared.signed import Signed

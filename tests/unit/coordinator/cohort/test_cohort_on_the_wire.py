@@ -11,7 +11,7 @@ from coordinator.cohort.rendering import footnote, sections
 from coordinator.cohort.service import CohortService
 from coordinator.cohort.servicer import CohortServicer
 from coordinator.store.records import Cohort, Run
-from shared.errors import InvalidArgument
+from shared.errors.inputs import InvalidArgument
 from shared.ids import SiteId
 from shared.proto.ricord.v1 import cohort_pb2 as pb
 from tests.factories.cohorts import released_table

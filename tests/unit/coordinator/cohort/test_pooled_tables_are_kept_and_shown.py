@@ -17,7 +17,9 @@ from coordinator.store.records import Run, Site
 from coordinator.store.sql import open_store
 from shared.crypto.pki import make_ca
 from shared.crypto.signing import SigningKey
-from shared.errors import InvalidArgument, NotFound, PlanInvalid, RicordError, RunFailed
+from shared.errors.base import RicordError
+from shared.errors.federation import PlanInvalid, RunFailed
+from shared.errors.inputs import InvalidArgument, NotFound
 from shared.federation.plan import Member, Plan, PlanRequest, StatisticsTask
 from shared.federation.secure_sum.policy import SumPolicy
 from shared.ids import AgreementId, RunId, SiteId

@@ -17,7 +17,8 @@ from coordinator.commands import cohort
 from coordinator.federation.servicer import FederationServicer
 from coordinator.home.settings import Home
 from coordinator.store.records import Cohort, Run, RunState
-from shared.errors import ExitCode, RunFailed, RunGoesOn
+from shared.errors.base import ExitCode
+from shared.errors.federation import RunFailed, RunGoesOn
 from shared.proto.ricord.v1.cohort_pb2_grpc import add_CohortServiceServicer_to_server
 from shared.proto.ricord.v1.federation_pb2_grpc import add_FederationServiceServicer_to_server
 from tests.factories.cohorts import released_table

@@ -9,7 +9,8 @@ from coordinator.curation.fetching import fetching
 from coordinator.curation.keys import load_curator_keys
 from coordinator.curation.membership import CuratorHome
 from coordinator.submission.service import FetchedStudy, SubmissionService
-from shared.errors import SealedFileInvalid, StoreUnreachable
+from shared.errors.studies import SealedFileInvalid
+from shared.errors.transport import StoreUnreachable
 from shared.protocol.loader import load_protocol
 from site_node.submit.client import submitting
 from tests.factories.federation import running_federation, sealed_study

@@ -13,7 +13,7 @@ from coordinator.cli import app
 from coordinator.commands.curate import _open
 from coordinator.curation.fetching import Fetcher
 from coordinator.curation.opening import Arrival, OpenedStudy, list_opened, open_sealed
-from shared.errors import SubmissionSuperseded
+from shared.errors.inputs import SubmissionSuperseded
 from site_node.submit.client import submitting
 from tests.factories.federation import running_federation, sealed_study
 from tests.factories.validated import PROTOCOL, SealedStudy, make_sealed, make_validated

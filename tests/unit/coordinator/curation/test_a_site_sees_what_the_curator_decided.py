@@ -14,7 +14,8 @@ from coordinator.commands.curate import _open
 from coordinator.curation.deciding import Decider
 from coordinator.curation.membership import CuratorHome
 from coordinator.home.init import open_home_store
-from shared.errors import InvalidArgument, NotFound, StoreUnreachable
+from shared.errors.inputs import InvalidArgument, NotFound
+from shared.errors.transport import StoreUnreachable
 from shared.ids import Sha256
 from shared.signed import Signed
 from shared.submission_state import SubmissionState

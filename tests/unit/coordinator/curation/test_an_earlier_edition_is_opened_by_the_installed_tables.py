@@ -9,7 +9,7 @@ from coordinator.curation.second_look import look_again
 from shared.agreement import AgreementTerms
 from shared.crypto.contents import Contents
 from shared.editions import EditionRange, ProtocolEdition
-from shared.errors import SealedFileInvalid
+from shared.errors.studies import SealedFileInvalid
 from shared.ids import Sha256
 from shared.protocol.profile import Profile
 from site_node.deidentify.study import deidentify

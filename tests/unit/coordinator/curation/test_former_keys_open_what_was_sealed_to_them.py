@@ -18,7 +18,8 @@ from shared.crypto.keys import find_passphrase, make_signing, required
 from shared.crypto.passphrase import CREDENTIAL
 from shared.crypto.pki import Role
 from shared.enrolment import Enrolment, KeyRotation
-from shared.errors import KeyFileLocked, SignatureInvalid
+from shared.errors.settings import KeyFileLocked
+from shared.errors.trust import SignatureInvalid
 from shared.ids import Sha256
 from shared.member import member_channel, renew_if_due
 from shared.proto.ricord.v1 import agreement_pb2

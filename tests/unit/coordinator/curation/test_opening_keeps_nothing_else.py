@@ -16,14 +16,11 @@ from coordinator.curation.opening import OpenedStudy, list_opened, open_sealed
 from shared.crypto.contents import Contents
 from shared.crypto.sealing import decrypt, encrypt, generate_identity
 from shared.crypto.signing import SigningKey, sign_manifest
-from shared.errors import (
-    KeyFileExists,
-    ManifestInvalid,
-    ProtocolMismatch,
-    SealedFileInvalid,
-    SignatureInvalid,
-    SourceMissing,
-)
+from shared.errors.inputs import SourceMissing
+from shared.errors.protocol import ProtocolMismatch
+from shared.errors.settings import KeyFileExists
+from shared.errors.studies import ManifestInvalid, SealedFileInvalid
+from shared.errors.trust import SignatureInvalid
 from shared.ids import Sha256, Uid
 from shared.manifest import SignedManifest, canonical_json
 from tests.factories.validated import CLINICAL, PROTOCOL, SealedStudy, make_sealed, make_validated

@@ -12,7 +12,8 @@ from coordinator.store.sql import SqlStore, open_store
 from shared.crypto.pki import make_ca
 from shared.crypto.signing import SigningKey
 from shared.editions import ProtocolEdition
-from shared.errors import InvalidArgument, InvalidIdentifier, NotFound, RicordError
+from shared.errors.base import RicordError
+from shared.errors.inputs import InvalidArgument, InvalidIdentifier, NotFound
 from shared.ids import Sha256
 from shared.token import Addresses
 

@@ -11,7 +11,8 @@ import pytest
 from coordinator.cli import app
 from coordinator.curation.keys import load_curator_keys
 from coordinator.curation.membership import CuratorHome, join, member_of
-from shared.errors import NotFound, RoleNotAllowed, TokenExpired
+from shared.errors.inputs import NotFound
+from shared.errors.trust import RoleNotAllowed, TokenExpired
 from shared.member import member_channel
 from shared.proto.ricord.v1 import agreement_pb2, site_pb2
 from shared.proto.ricord.v1.agreement_pb2_grpc import AgreementServiceStub

@@ -24,16 +24,10 @@ from coordinator.trust.certificates import is_member_now
 from shared.agreement import State
 from shared.crypto.keys import load_tls
 from shared.crypto.pki import Role, make_csr, serial_of
-from shared.errors import (
-    AgreementNotExecuted,
-    CertificateForeign,
-    InvalidArgument,
-    NotFound,
-    RicordError,
-    TokenExpired,
-    TokenInvalid,
-    TokenUsed,
-)
+from shared.errors.agreements import AgreementNotExecuted
+from shared.errors.base import RicordError
+from shared.errors.inputs import InvalidArgument, NotFound
+from shared.errors.trust import CertificateForeign, TokenExpired, TokenInvalid, TokenUsed
 from shared.survey import SurveyAnswer
 from shared.token import TokenKind, new_secret
 from site_node.membership.enrolment import enrolment_of

@@ -14,7 +14,7 @@ from coordinator.federation.servicer import FederationServicer
 from coordinator.home.identity import utc_now
 from coordinator.store.records import Node
 from shared.crypto.keys import make_flower
-from shared.errors import ProtocolMismatch
+from shared.errors.protocol import ProtocolMismatch
 from shared.federation.bundle import bundle_digest
 from shared.ids import Sha256, SiteId
 from shared.proto.ricord.v1.federation_pb2_grpc import add_FederationServiceServicer_to_server

@@ -26,14 +26,10 @@ from coordinator.store.sql import SqlStore, open_store
 from shared.agreement import Mode, State
 from shared.crypto.pki import Role, make_ca
 from shared.crypto.signing import SigningKey
-from shared.errors import (
-    AgreementModeNotAllowed,
-    AgreementNotExecuted,
-    InvalidArgument,
-    NotFound,
-    ProtocolMismatch,
-    RunFailed,
-)
+from shared.errors.agreements import AgreementModeNotAllowed, AgreementNotExecuted
+from shared.errors.federation import RunFailed
+from shared.errors.inputs import InvalidArgument, NotFound
+from shared.errors.protocol import ProtocolMismatch
 from shared.ids import SiteId
 from shared.manifest import canonical_json
 from shared.protocol.loader import load_protocol

@@ -12,7 +12,8 @@ from coordinator.federation.results import TrainingResult
 from coordinator.federation.server_app import FOLDER, app
 from coordinator.federation.training import make_strategy, pooled, run_training
 from shared.crypto.signing import SigningKey
-from shared.errors import PlanInvalid, RunFailed, StoreUnreachable, TooFewSites
+from shared.errors.federation import PlanInvalid, RunFailed, TooFewSites
+from shared.errors.transport import StoreUnreachable
 from shared.federation.plan import Plan, PlanRequest, StrategyName, TrainingTask, complete_plan, sign_plan
 from site_node.federate.site import FederateSettings
 from tests.factories.local_grid import LocalGrid

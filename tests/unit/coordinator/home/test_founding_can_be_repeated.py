@@ -11,7 +11,10 @@ from coordinator.home.settings import Home
 from coordinator.store.sql import open_store
 from shared.crypto.keys import load_tls
 from shared.crypto.pki import check_certificate
-from shared.errors import HomeExists, InvalidArgument, RicordError, SourceMissing, StoreUnreachable
+from shared.errors.base import RicordError
+from shared.errors.inputs import InvalidArgument, SourceMissing
+from shared.errors.settings import HomeExists
+from shared.errors.transport import StoreUnreachable
 from shared.protocol.loader import load_protocol
 from tests.factories.federation import make_settings, settings_text
 from tests.peers import postgres_url

@@ -21,7 +21,7 @@ from shared.agreement import State
 from shared.crypto import pki
 from shared.crypto.keys import private_pem, write_private
 from shared.durable import write_whole
-from shared.errors import KeyFileInvalid, KeyFileLocked, KeyFileMissing
+from shared.errors.settings import KeyFileInvalid, KeyFileLocked, KeyFileMissing
 from shared.member import renew_if_due
 from shared.terminal import run_app
 from site_node.membership.renewal import member_of, standing

@@ -8,7 +8,7 @@ from coordinator.home.init import open_ciphertexts
 from coordinator.home.settings import Home, StoreSettings
 from coordinator.store.bucket import CiphertextBucket
 from coordinator.store.locks import FileLocks
-from shared.errors import ExtraMissing, InvalidSetting
+from shared.errors.settings import ExtraMissing, InvalidSetting
 from tests.factories.ciphertexts import BUCKET, bucket_client, final_names, s3_server
 from tests.factories.federation import make_settings, settings_text
 

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from coordinator.commands.site import _contact
-from shared.errors import InvalidArgument, RoleNotAllowed
+from shared.errors.inputs import InvalidArgument
+from shared.errors.trust import RoleNotAllowed
 from shared.proto.ricord.v1 import site_pb2
 from shared.proto.ricord.v1.presence_pb2 import Presence, ReportPresenceRequest
 from shared.proto.ricord.v1.presence_pb2_grpc import PresenceServiceStub

@@ -19,7 +19,7 @@ from coordinator.cli import app
 from coordinator.home.settings import Home
 from coordinator.service import doctor
 from coordinator.service.doctor import examine
-from shared.errors import ExitCode
+from shared.errors.base import ExitCode
 from shared.examination import Health
 from shared.terminal import run_app
 from tests.factories.federation import Federation, running_federation

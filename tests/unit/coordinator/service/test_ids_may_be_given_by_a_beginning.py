@@ -8,7 +8,7 @@ import pytest
 from coordinator.commands.output import short, show_fields
 from coordinator.curation.keys import load_curator_keys
 from coordinator.curation.membership import CuratorHome, member_of
-from shared.errors import AmbiguousReference, NotFound
+from shared.errors.inputs import AmbiguousReference, NotFound
 from shared.ids import Sha256
 from shared.member import member_channel
 from shared.proto.ricord.v1 import agreement_pb2, site_pb2, submission_pb2

@@ -10,7 +10,7 @@ from coordinator.store.records import Agreement, Site, TokenRow
 from coordinator.store.references import Kind, resolve
 from coordinator.store.sql import SqlStore
 from shared.agreement import State
-from shared.errors import AmbiguousReference, NotFound
+from shared.errors.inputs import AmbiguousReference, NotFound
 from shared.ids import AgreementId, Sha256, SiteId
 from shared.references import MOST, named
 from shared.token import TokenKind

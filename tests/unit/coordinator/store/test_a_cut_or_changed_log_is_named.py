@@ -17,7 +17,8 @@ from coordinator.store.work import SqlWork
 from shared.audit_head import AuditHead, leaf_of
 from shared.crypto.pki import make_ca
 from shared.crypto.signing import SigningKey
-from shared.errors import AuditBroken, InvalidArgument, SignatureInvalid, SourceMissing
+from shared.errors.inputs import InvalidArgument, SourceMissing
+from shared.errors.trust import AuditBroken, SignatureInvalid
 from shared.merkle import Tree, hash_of, whole_subtrees
 from shared.protocol.loader import load_protocol
 from shared.receipt import Receipt

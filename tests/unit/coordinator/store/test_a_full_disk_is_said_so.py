@@ -12,7 +12,8 @@ from sqlalchemy import create_engine, text
 from coordinator.store import sql
 from coordinator.store.records import Cohort
 from coordinator.store.sql import SqlStore, open_store
-from shared.errors import CoordinatorBusy, DiskFull, StoreUnreachable
+from shared.errors.storage import DiskFull
+from shared.errors.transport import CoordinatorBusy, StoreUnreachable
 from shared.ids import RunId, Sha256
 
 NOW = datetime(2024, 1, 1, tzinfo=UTC)

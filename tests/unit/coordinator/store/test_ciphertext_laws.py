@@ -16,7 +16,7 @@ from coordinator.store.ciphertext import CiphertextStore
 from coordinator.store.folder import CiphertextFolder
 from coordinator.store.locks import FileLocks
 from coordinator.store.s3 import s3_client
-from shared.errors import StoreUnreachable, UploadInterrupted
+from shared.errors.transport import StoreUnreachable, UploadInterrupted
 from shared.ids import Sha256
 from tests.factories.ciphertexts import (
     BUCKET,

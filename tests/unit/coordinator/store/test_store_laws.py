@@ -24,7 +24,7 @@ from coordinator.store.records import (
 )
 from coordinator.store.sql import SqlStore, open_store
 from shared.agreement import State
-from shared.errors import StoreUnreachable
+from shared.errors.transport import StoreUnreachable
 from shared.ids import AgreementId, Sha256, SiteId
 from shared.signed import Signed
 from shared.token import TokenKind

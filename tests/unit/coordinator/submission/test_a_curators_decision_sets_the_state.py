@@ -15,7 +15,8 @@ from coordinator.store.sql import SqlStore
 from coordinator.submission.decisions import DecisionService
 from coordinator.submission.service import SubmissionService
 from shared.crypto.signing import SigningKey
-from shared.errors import NotFound, SignatureInvalid, SubmissionTransitionInvalid
+from shared.errors.inputs import NotFound, SubmissionTransitionInvalid
+from shared.errors.trust import SignatureInvalid
 from shared.ids import Sha256
 from shared.signed import Signed, of_manifest
 from shared.submission_state import DECIDED, NEXT, Decision, SubmissionState

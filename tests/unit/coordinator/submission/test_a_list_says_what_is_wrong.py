@@ -7,9 +7,7 @@ import pytest
 from coordinator.store import tables
 from coordinator.store.sql import SqlStore
 from coordinator.submission.service import SubmissionService
-from shared.errors import (
-    SignatureInvalid,
-)
+from shared.errors.trust import SignatureInvalid
 from shared.ids import Sha256
 from shared.proto.ricord.v1 import submission_pb2
 from shared.proto.ricord.v1.submission_pb2_grpc import SubmissionServiceStub

@@ -12,11 +12,9 @@ from coordinator.store.sql import SqlStore
 from coordinator.submission.service import Limits, SubmissionService, blob_name
 from shared.crypto.keys import load_signing
 from shared.crypto.signing import sign_manifest
-from shared.errors import (
-    AgreementNotExecuted,
-    DiskFull,
-    ManifestInvalid,
-)
+from shared.errors.agreements import AgreementNotExecuted
+from shared.errors.storage import DiskFull
+from shared.errors.studies import ManifestInvalid
 from shared.ids import Sha256
 from shared.signed import of_manifest
 from site_node.home.folder import SiteHome

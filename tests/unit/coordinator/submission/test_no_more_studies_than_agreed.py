@@ -7,7 +7,7 @@ import pytest
 
 from coordinator.store.sql import SqlStore
 from coordinator.submission.service import SubmissionService
-from shared.errors import StudyQuotaReached
+from shared.errors.agreements import StudyQuotaReached
 from shared.signed import Signed, of_manifest
 from site_node.study import Sealed
 from site_node.submit.client import submitting

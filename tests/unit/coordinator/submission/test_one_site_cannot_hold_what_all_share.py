@@ -9,7 +9,7 @@ import pytest
 
 from coordinator.curation.fetching import write_at_most
 from coordinator.submission.streams import idle_timeout
-from shared.errors import SealedFileInvalid
+from shared.errors.studies import SealedFileInvalid
 
 
 def test_a_stream_on_which_nothing_comes_is_cancelled() -> None:

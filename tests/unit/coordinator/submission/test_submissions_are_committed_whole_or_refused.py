@@ -19,17 +19,12 @@ from coordinator.store.folder import CiphertextFolder
 from coordinator.store.sql import SqlStore
 from coordinator.submission.service import Received, SubmissionService, blob_name
 from shared.crypto.pki import Role
-from shared.errors import (
-    AgreementNotExecuted,
-    CertificateForeign,
-    ManifestInvalid,
-    NotFound,
-    RicordError,
-    RoleNotAllowed,
-    SealedFileInvalid,
-    SignatureInvalid,
-    UploadInterrupted,
-)
+from shared.errors.agreements import AgreementNotExecuted
+from shared.errors.base import RicordError
+from shared.errors.inputs import NotFound
+from shared.errors.studies import ManifestInvalid, SealedFileInvalid
+from shared.errors.transport import UploadInterrupted
+from shared.errors.trust import CertificateForeign, RoleNotAllowed, SignatureInvalid
 from shared.ids import AgreementId, Sha256, SiteId
 from shared.proto.ricord.v1 import agreement_pb2, audit_pb2
 from shared.proto.ricord.v1.agreement_pb2_grpc import AgreementServiceStub

@@ -15,7 +15,9 @@ from coordinator.submission.service import SubmissionService, blob_name
 from coordinator.submission.withdrawals import WithdrawalService
 from shared.agreement import State
 from shared.crypto.pki import Peer, Role
-from shared.errors import AgreementNotExecuted, InvalidArgument, NotFound, RoleNotAllowed, SubmissionWithdrawn
+from shared.errors.agreements import AgreementNotExecuted, SubmissionWithdrawn
+from shared.errors.inputs import InvalidArgument, NotFound
+from shared.errors.trust import RoleNotAllowed
 from shared.ids import Sha256
 from shared.signed import Signed, of_manifest
 from shared.submission_state import SubmissionState

@@ -16,7 +16,9 @@ from coordinator.store.sql import open_store
 from coordinator.trust.interceptor import ROLES, UNSERVED, _public_error, access_check
 from shared.crypto.keys import make_tls
 from shared.crypto.pki import Role, expires_at, issue, make_ca, make_csr, serial_of
-from shared.errors import CertificateExpired, DiskFull, InternalError
+from shared.errors.base import InternalError
+from shared.errors.storage import DiskFull
+from shared.errors.trust import CertificateExpired
 
 ENROLMENT_ONLY = "ricord.v1.EnrolmentService"
 

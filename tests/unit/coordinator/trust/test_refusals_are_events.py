@@ -8,15 +8,10 @@ import pytest
 
 from coordinator.store.sql import SqlStore, open_store
 from coordinator.trust.refusals import noting_refusals
-from shared.errors import (
-    InternalError,
-    RicordError,
-    StorageError,
-    StoreUnreachable,
-    TransportError,
-    all_errors,
-    code_of,
-)
+from shared.errors.base import InternalError, RicordError, code_of
+from shared.errors.storage import StorageError
+from shared.errors.transport import StoreUnreachable, TransportError
+from shared.errors.tree import all_errors
 from tests.factories.rows import NOW
 
 METHOD = "/ricord.v1.SubmissionService/Upload"

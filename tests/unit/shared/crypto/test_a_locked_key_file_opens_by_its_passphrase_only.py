@@ -16,7 +16,7 @@ from shared.crypto.keys import (
     make_signing,
 )
 from shared.crypto.passphrase import CREDENTIAL, Passphrase, is_locked
-from shared.errors import KeyFileInvalid, KeyFileLocked, KeyFileOpen
+from shared.errors.settings import KeyFileInvalid, KeyFileLocked, KeyFileOpen
 from tests.peers import needs_peer
 
 RIGHT, WRONG = Passphrase(b"correct horse"), Passphrase(b"battery staple")

@@ -10,7 +10,7 @@ import pytest
 
 from shared.crypto.sealing import decrypt, parse_identity
 from shared.crypto.stanzas import Fault
-from shared.errors import SealedFileInvalid
+from shared.errors.studies import SealedFileInvalid
 
 FOLDER = Path(__file__).resolve().parents[4].parent / "shared" / "data" / "age-vectors" / "testdata"
 VECTORS = sorted(path.name for path in FOLDER.glob("*")) if FOLDER.is_dir() else []

@@ -6,7 +6,8 @@ from shared.crypto import bech32
 from shared.crypto.payload import CHUNK_BYTES
 from shared.crypto.recipients import HybridIdentity, Kind, parse_recipient
 from shared.crypto.sealing import decrypt, encrypt, generate_identity, parse_identity
-from shared.errors import InvalidArgument, InvalidIdentifier, SealedFileInvalid
+from shared.errors.inputs import InvalidArgument, InvalidIdentifier
+from shared.errors.studies import SealedFileInvalid
 
 KINDS: tuple[Kind, ...] = ("hybrid", "x25519")
 SPEC_IDENTITY = "AGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX"

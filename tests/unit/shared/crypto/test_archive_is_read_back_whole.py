@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.crypto.archive import ArchiveReader, ArchiveWriter, Compressor
-from shared.errors import SealedFileInvalid
+from shared.errors.studies import SealedFileInvalid
 
 
 class Pieces(list[bytes]):

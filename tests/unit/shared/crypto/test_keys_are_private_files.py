@@ -6,7 +6,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 
 from shared.crypto import keys
-from shared.errors import KeyFileExists, KeyFileInvalid, KeyFileMissing, KeyFileOpen
+from shared.errors.settings import KeyFileExists, KeyFileInvalid, KeyFileMissing, KeyFileOpen
 
 MAKERS = (keys.make_signing, keys.make_tls, keys.make_secret, keys.make_flower, keys.make_identity)
 LOADERS = (keys.load_signing, keys.load_tls, keys.load_secret, keys.load_flower_public, keys.load_identity)

@@ -8,7 +8,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.verification import PolicyBuilder, Store
 
 from shared.crypto import pki
-from shared.errors import CertificateExpired, CertificateForeign, ClockWrong, InvalidArgument, InvalidIdentifier
+from shared.errors.inputs import InvalidArgument, InvalidIdentifier
+from shared.errors.trust import CertificateExpired, CertificateForeign, ClockWrong
 
 SITE = "spiffe://demo-federation/site/123456"
 

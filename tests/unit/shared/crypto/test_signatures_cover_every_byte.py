@@ -3,7 +3,8 @@ import base64
 import pytest
 
 from shared.crypto.signing import SigningKey, VerifyKey
-from shared.errors import InvalidIdentifier, SignatureInvalid
+from shared.errors.inputs import InvalidIdentifier
+from shared.errors.trust import SignatureInvalid
 
 
 def test_a_signature_fits_only_its_data_and_its_key() -> None:

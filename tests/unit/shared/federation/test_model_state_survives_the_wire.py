@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from shared.errors import InvalidArgument
+from shared.errors.inputs import InvalidArgument
 from shared.federation.records import pack, unpack
 
 states = st.dictionaries(

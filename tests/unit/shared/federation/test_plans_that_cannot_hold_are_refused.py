@@ -6,7 +6,8 @@ from datetime import timedelta
 import pytest
 
 from shared.crypto.signing import SigningKey
-from shared.errors import PlanInvalid, SignatureInvalid
+from shared.errors.federation import PlanInvalid
+from shared.errors.trust import SignatureInvalid
 from shared.federation.models.registry import MODELS, build_model, get_state, set_state
 from shared.federation.plan import (
     MODEL_NAMES,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import RunRefused, SecureSumRefused
+from shared.errors.federation import RunRefused, SecureSumRefused
 from shared.federation.secure_sum.memory import FileMemory
 from shared.federation.secure_sum.policy import Answered
 from shared.federation.secure_sum.server import secure_sum

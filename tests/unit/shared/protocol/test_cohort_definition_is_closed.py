@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import ProtocolInvalid
+from shared.errors.protocol import ProtocolInvalid
 from shared.protocol.cohort import CohortDefinition, filled_cells
 from shared.protocol.loader import load_protocol
 

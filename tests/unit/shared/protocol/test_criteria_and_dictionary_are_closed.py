@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import ProtocolInvalid
+from shared.errors.protocol import ProtocolInvalid
 from shared.protocol.clinical import ClinicalDictionary
 from shared.protocol.criteria import Criteria
 

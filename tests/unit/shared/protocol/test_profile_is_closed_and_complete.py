@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import ProtocolInvalid
+from shared.errors.protocol import ProtocolInvalid
 from shared.protocol.build_deidentify import decide, read_facts
 from shared.protocol.build_profiles import DECIDERS, build_table
 from shared.protocol.loader import load_criteria, load_profile, load_protocol, profile_names, protocol_names

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import shared.protocol
-from shared.errors import ProtocolInvalid
+from shared.errors.protocol import ProtocolInvalid
 from shared.protocol.parts import parse_part
 from shared.protocol.search_terms import SearchTerms, search_terms
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openpyxl import Workbook
 
-from shared.errors import DiskFull
+from shared.errors.storage import DiskFull
 from shared.protocol.loader import load_protocol
 from site_node.clinical import sheet_store, typed_form
 from site_node.clinical.mapping import propose

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from openpyxl import Workbook
 from openpyxl.xml.constants import SHEET_MAIN_NS
 
-from shared.errors import ClinicalSheetInvalid
+from shared.errors.inputs import ClinicalSheetInvalid
 from shared.protocol.loader import load_protocol
 from site_node.clinical.sheet import read_sheet
 from site_node.sheets.workbook import WorkbookInvalid, is_workbook, read_workbook

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import ClinicalSheetInvalid, SourceMissing
+from shared.errors.inputs import ClinicalSheetInvalid, SourceMissing
 from shared.protocol.loader import load_protocol
 from site_node.clinical.mapping import SheetMapping, load_mapping, mapping_text, propose
 from site_node.clinical.sheet import read_sheet

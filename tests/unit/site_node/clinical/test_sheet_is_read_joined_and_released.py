@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openpyxl import Workbook, load_workbook
 
-from shared.errors import ClinicalSheetInvalid, SourceMissing
+from shared.errors.inputs import ClinicalSheetInvalid, SourceMissing
 from shared.ids import SiteId
 from shared.protocol.clinical import ClinicalDictionary
 from site_node.clinical.release import deidentify_row

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from openpyxl import Workbook
 
-from shared.errors import ClinicalSheetInvalid, InvalidArgument
+from shared.errors.inputs import ClinicalSheetInvalid, InvalidArgument
 from shared.protocol.loader import load_protocol
 from site_node.clinical.sheet import ClinicalSheet, read_sheet
 from site_node.clinical.table import read_table

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from openpyxl import Workbook, load_workbook
 
-from shared.errors import ClinicalSheetInvalid
+from shared.errors.inputs import ClinicalSheetInvalid
 from shared.protocol.clinical import Field
 from shared.protocol.loader import load_protocol
 from site_node.clinical.mapping import propose

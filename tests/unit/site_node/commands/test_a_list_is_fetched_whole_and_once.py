@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from shared.errors import ExitCode
+from shared.errors.base import ExitCode
 from shared.ids import StudyKey
 from site_node.commands import fetch_progress
 from site_node.home.folder import SiteHome

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.error_texts import ExitCode
+from shared.errors.base import ExitCode
 from shared.signed import Signed
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger, State

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import ExitCode
+from shared.errors.base import ExitCode
 from shared.proto.ricord.v1 import site_pb2
 from shared.proto.ricord.v1.site_pb2_grpc import SiteServiceStub
 from tests.factories.federation import Federation, running_federation

@@ -7,8 +7,8 @@ from unittest.mock import Mock
 
 import pytest
 
-from shared.error_texts import ExitCode
-from shared.errors import DicomUnreadable
+from shared.errors.base import ExitCode
+from shared.errors.studies import DicomUnreadable
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger, State
 from site_node.node.pipeline import Pipeline, Stages

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from openpyxl import Workbook
 
-from shared.errors import ExitCode
+from shared.errors.base import ExitCode
 from site_node.network.arrivals import Arrivals
 from site_node.network.scp import serving
 from site_node.settings.dimse import ScpSettings

@@ -13,7 +13,7 @@ import typer
 from PIL import Image, ImageDraw, ImageFont
 from pydicom.uid import SecondaryCaptureImageStorage
 
-from shared.errors import ExitCode
+from shared.errors.base import ExitCode
 from site_node.cli import app
 from site_node.home.folder import SiteHome
 from tests.factories.dicom import SECRETS, make_ct, make_dx, plant_identifiers, write_file

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import ExitCode
+from shared.errors.base import ExitCode
 from tests.factories.dicom import make_ct
 from tests.factories.dicomweb import Answer, dicomweb
 from tests.factories.pacs import free_port

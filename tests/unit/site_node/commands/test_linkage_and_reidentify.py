@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from shared.crypto.keys import load_secret
-from shared.error_texts import ExitCode
+from shared.errors.base import ExitCode
 from shared.ids import SiteId
 from shared.protocol.loader import profile_names
 from site_node.home.folder import SiteHome, init_home

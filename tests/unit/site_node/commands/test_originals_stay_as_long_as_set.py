@@ -10,7 +10,8 @@ from unittest.mock import Mock
 
 import pytest
 
-from shared.errors import ExitCode, ManifestInvalid
+from shared.errors.base import ExitCode
+from shared.errors.studies import ManifestInvalid
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import ARRIVED_LATE, ENDED, Ledger, State
 from site_node.home.retrieve_requests import Part

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from shared.error_texts import ExitCode
+from shared.errors.base import ExitCode
 from shared.ids import Uid
 from shared.protocol.loader import load_profile
 from site_node.blanking import BURNED_IN_TEXT, FINDINGS_FILE, FrameWithText, Sides, TextFindings

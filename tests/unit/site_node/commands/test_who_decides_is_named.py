@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.error_texts import ExitCode
+from shared.errors.base import ExitCode
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger
 from tests.factories.pipeline import key_of

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.error_texts import ExitCode
+from shared.errors.base import ExitCode
 from site_node.home.folder import SiteHome, init_home
 from site_node.home.ledger import Ledger
 from site_node.node.open import Node

@@ -7,7 +7,7 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 
-from shared.errors import DicomUnsupported
+from shared.errors.studies import DicomUnsupported
 from site_node.deidentify.study_reader import StudyReader, opened
 from site_node.study import Deidentified, Identity
 from tests.factories.deidentified import PROFILE, file_of, run_bytes, run_one, run_study

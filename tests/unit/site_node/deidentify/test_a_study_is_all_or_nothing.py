@@ -6,8 +6,9 @@ from pathlib import Path
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
+from shared.errors.MISSING import TEXTS
 
-from shared.errors import TEXTS, DiskFull
+from shared.errors.storage import DiskFull
 from site_node.deidentify import output, study
 from site_node.deidentify.reasons import reason_of, unsupported
 from site_node.deidentify.study import deidentify

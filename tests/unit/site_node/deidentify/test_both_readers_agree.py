@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from shared.errors import DicomUnreadable, DicomUnsupported
+from shared.errors.studies import DicomUnreadable, DicomUnsupported
 from shared.protocol.vr import DEEPEST
 from site_node.study import Identity
 from site_node.validate.reader import read_document

@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from shared.errors import DicomUnsupported
+from shared.errors.studies import DicomUnsupported
 from site_node.deidentify.encapsulated import FAMILIES, Family, Planes, clean_frames
 from tests.factories import frames
 from tests.factories.frames import items, segment

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import DicomUnsupported
+from shared.errors.studies import DicomUnsupported
 from site_node.deidentify.output import read_span
 from site_node.dicom.elements import Span
 

@@ -20,7 +20,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from shared.errors import DicomUnreadable
+from shared.errors.studies import DicomUnreadable
 from shared.ids import Sha256
 from site_node.dicom import pydicom_dataset, reading
 from site_node.dicom.fast_dataset import FastFile, read_fast

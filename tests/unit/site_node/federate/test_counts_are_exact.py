@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from coordinator.cohort.relations import complete, relations_of
 from shared.crypto.signing import SigningKey
-from shared.errors import ProtocolMismatch, RunRefused, SecureSumRefused
+from shared.errors.federation import RunRefused, SecureSumRefused
+from shared.errors.protocol import ProtocolMismatch
 from shared.federation.cohort import definition_of, subject_of
 from shared.federation.secure_sum.messages import Peer, SignedPlan, SumPlan
 from shared.federation.secure_sum.policy import SumPolicy

@@ -10,7 +10,8 @@ from flwr.supercore.task_identity import TaskIdentity
 
 from shared.agreement import Mode
 from shared.crypto.signing import SigningKey
-from shared.errors import InvalidIdentifier, RunRefused
+from shared.errors.federation import RunRefused
+from shared.errors.inputs import InvalidIdentifier
 from shared.federation.bundle import bundle_digest
 from shared.federation.models.registry import build_model, get_state
 from shared.federation.plan import Plan, PlanRequest, TrainingTask, complete_plan, sign_plan, verify_plan

@@ -7,7 +7,8 @@ import pytest
 
 from shared.agreement import Mode
 from shared.crypto.signing import SigningKey
-from shared.errors import PolicyMissing, RunRefused, UnknownSetting
+from shared.errors.federation import RunRefused
+from shared.errors.settings import PolicyMissing, UnknownSetting
 from shared.federation.bundle import bundle_digest
 from shared.federation.plan import Member, Plan, PlanRequest, StatisticsTask, TrainingTask, complete_plan
 from shared.ids import Sha256, SiteId

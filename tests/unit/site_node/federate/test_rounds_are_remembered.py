@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.errors import RunRefused
+from shared.errors.federation import RunRefused
 from shared.ids import RunId
 from site_node.federate.rounds import ATTEMPTS, claim_round
 

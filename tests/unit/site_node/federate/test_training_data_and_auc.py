@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import RunRefused
+from shared.errors.federation import RunRefused
 from shared.federation.models.registry import build_model, get_state
 from shared.federation.plan import TrainingTask
 from shared.ids import SiteId

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from shared.crypto.signing import SigningKey
-from shared.errors import LedgerTooNew
+from shared.errors.settings import LedgerTooNew
 from shared.ids import AgreementId, Sha256, SiteId, StudyKey, Uid
 from shared.receipt import Receipt
 from shared.signed import Signed

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import LinkageInvalid
+from shared.errors.inputs import LinkageInvalid
 from site_node.home.ledger import Ledger
 from site_node.home.words import NO_STUDY, SiteWords
 from site_node.pseudonyms.names import KeyedNames

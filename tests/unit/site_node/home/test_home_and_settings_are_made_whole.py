@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared.errors import HomeBusy, HomeExists, InvalidArgument, InvalidSetting, SettingsMissing, UnknownSetting
+from shared.errors.inputs import InvalidArgument
+from shared.errors.settings import HomeBusy, HomeExists, InvalidSetting, SettingsMissing, UnknownSetting
 from site_node.home.folder import SiteHome, init_home
 from site_node.settings.site import SiteSettings, new_settings
 

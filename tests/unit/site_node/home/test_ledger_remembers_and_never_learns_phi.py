@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import NotFound
+from shared.errors.inputs import NotFound
 from site_node.home.ledger import Ledger, State
 from site_node.study import Ending, Severity
 from tests.factories.pipeline import key_of, reason

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import NotFound
+from shared.errors.inputs import NotFound
 from shared.ids import PatientPseudonym, Sha256, Uid
 from site_node.home.library import LibraryInstance, LibrarySeries, LibraryStudy, add_study, load_library, remove_study
 

@@ -14,7 +14,7 @@ from openpyxl import Workbook
 
 from shared.agreement import AgreementTerms
 from shared.crypto.sealing import decrypt, generate_identity
-from shared.errors import InvalidArgument, LinkageConflict, LinkageInvalid, NotFound, SourceMissing
+from shared.errors.inputs import InvalidArgument, LinkageConflict, LinkageInvalid, NotFound, SourceMissing
 from shared.ids import SiteId
 from shared.protocol.loader import load_profile
 from site_node.deidentify.study import deidentify

@@ -9,7 +9,8 @@ import pytest
 from coordinator.agreements import service
 from shared.agreement import CuratorKeys
 from shared.crypto.recipients import generate_identity
-from shared.errors import CertificateForeign, InvalidArgument, NotEnrolled, SignatureInvalid
+from shared.errors.inputs import InvalidArgument
+from shared.errors.trust import CertificateForeign, NotEnrolled, SignatureInvalid
 from site_node.home.folder import SiteHome, init_home
 from site_node.membership.agreement import sign_agreement
 from site_node.membership.enrolment import enrol

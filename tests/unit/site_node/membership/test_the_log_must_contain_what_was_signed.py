@@ -17,7 +17,9 @@ from coordinator.home.identity import Identity
 from coordinator.store.sql import SqlStore, open_store
 from shared.crypto.pki import make_ca
 from shared.crypto.signing import SigningKey
-from shared.errors import AuditContradicted, NotFound, RicordError, SignatureInvalid
+from shared.errors.base import RicordError
+from shared.errors.inputs import NotFound
+from shared.errors.trust import AuditContradicted, SignatureInvalid
 from shared.ids import AgreementId, Sha256, SiteId, Uid
 from shared.proto.ricord.v1 import audit_pb2 as pb
 from shared.proto.ricord.v1.audit_pb2_grpc import AuditServiceStub

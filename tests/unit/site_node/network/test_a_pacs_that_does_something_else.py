@@ -11,7 +11,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelGet, Verification
 
-from shared.errors import PacsFailed
+from shared.errors.transport import PacsFailed
 from site_node.network.arrivals import Arrivals
 from site_node.network.query import Fetch
 from site_node.network.query_retrieve import Pacs

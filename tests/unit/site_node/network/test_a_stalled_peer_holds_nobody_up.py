@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import TransportError
+from shared.errors.transport import TransportError
 from site_node.network.arrivals import Arrivals
 from site_node.network.query_retrieve import Pacs
 from site_node.network.scp import serving

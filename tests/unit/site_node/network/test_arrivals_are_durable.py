@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import DiskFull
+from shared.errors.storage import DiskFull
 from site_node.network.arrivals import Arrivals
 from tests.factories.pacs import key_of
 

@@ -8,16 +8,10 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from shared.errors import (
-    DicomwebRefused,
-    InvalidArgument,
-    KeyFileInvalid,
-    KeyFileMissing,
-    KeyFileOpen,
-    PacsFailed,
-    PacsUnreachable,
-    RicordError,
-)
+from shared.errors.base import RicordError
+from shared.errors.inputs import InvalidArgument
+from shared.errors.settings import KeyFileInvalid, KeyFileMissing, KeyFileOpen
+from shared.errors.transport import DicomwebRefused, PacsFailed, PacsUnreachable
 from site_node.network import dicomweb as module
 from site_node.network.arrivals import Arrivals
 from site_node.network.dicomweb import Dicomweb

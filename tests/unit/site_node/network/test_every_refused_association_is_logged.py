@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import PacsFailed, PacsRefused
+from shared.errors.transport import PacsFailed, PacsRefused
 from site_node.network.arrivals import Arrivals
 from site_node.network.association_request import NO_TITLE, mended, titles_of
 from site_node.network.query_retrieve import Pacs

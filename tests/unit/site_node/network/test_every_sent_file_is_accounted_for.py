@@ -9,7 +9,7 @@ from pydicom import dcmread
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 from pynetdicom.dimse import DIMSEServiceProvider
 
-from shared.errors import PacsRefused, PacsUnreachable
+from shared.errors.transport import PacsRefused, PacsUnreachable
 from site_node.network import presentation_contexts
 from site_node.network.arrivals import Arrivals
 from site_node.network.scp import serving

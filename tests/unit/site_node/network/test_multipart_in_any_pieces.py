@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import PacsFailed
+from shared.errors.transport import PacsFailed
 from site_node.network.multipart import read_parts
 from tests.factories.dicomweb import BOUNDARY, MULTIPART, multipart_answer
 

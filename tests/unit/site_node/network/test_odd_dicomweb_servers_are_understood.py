@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.errors import TransportError
+from shared.errors.transport import TransportError
 from site_node.network.arrivals import Arrivals
 from site_node.network.dicomweb import Dicomweb
 from site_node.network.query import Fetch, Outcome, Query, StudyMatch

@@ -13,7 +13,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, JPEGBaseline8Bit
 from pynetdicom.association import Association
 
-from shared.errors import KeyFileInvalid, KeyFileMissing, PacsUnreachable, PortInUse
+from shared.errors.settings import KeyFileInvalid, KeyFileMissing, PortInUse
+from shared.errors.transport import PacsUnreachable
 from site_node.home.folder import init_home
 from site_node.network.arrivals import Arrivals
 from site_node.network.part10 import study_uid_of

@@ -13,7 +13,7 @@ from pynetdicom.dimse_messages import C_STORE_RSP
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.dsutils import create_file_meta, encode, encode_file_meta
 
-from shared.errors import PacsUnreachable
+from shared.errors.transport import PacsUnreachable
 from site_node.network.arrivals import Arrivals
 from site_node.network.c_store_response import c_store_response
 from site_node.network.part10 import part10

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import DiskFull, DiskNearlyFull
+from shared.errors.storage import DiskFull, DiskNearlyFull
 from site_node.home.folder import SiteHome
 from site_node.home.free_space import FreeSpace
 from site_node.home.ledger import STATE_ORDER, Ledger, State

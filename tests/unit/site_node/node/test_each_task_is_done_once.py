@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import InvalidArgument
+from shared.errors.inputs import InvalidArgument
 from site_node.node.worker_processes import Processes
 from site_node.node.workers import Engine, Inline
 from site_node.standalone.engine_ray import Ray, check_tls, is_here

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from shared.agreement import Mode
-from shared.errors import HomeBusy
+from shared.errors.settings import HomeBusy
 from shared.ids import StudyKey
 from site_node.federate.policy import POLICY_FILE, write_default_policy
 from site_node.home.folder import SiteHome, init_home

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from shared.agreement import AgreementTerms
-from shared.errors import EditionNotCovered
+from shared.errors.protocol import EditionNotCovered
 from shared.ids import Sha256
 from shared.protocol.loader import load_protocol
 from site_node.home.folder import SiteHome

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import SourceMissing
+from shared.errors.inputs import SourceMissing
 from site_node.home.ledger import Ledger
 from site_node.node.inbox import InboxWatcher
 

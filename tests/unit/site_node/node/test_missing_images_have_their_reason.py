@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import PacsFailed
+from shared.errors.transport import PacsFailed
 from site_node.home.folder import init_home
 from site_node.home.ledger import Ledger, State
 from site_node.home.retrieve_requests import Part

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import HomeBusy
+from shared.errors.settings import HomeBusy
 from site_node.home.folder import SiteHome, init_home
 from site_node.node.acquisition import Acquisition
 from site_node.node.intake import receive_source

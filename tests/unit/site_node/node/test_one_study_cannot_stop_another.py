@@ -8,14 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import (
-    CoordinatorUnreachable,
-    DiskFull,
-    ManifestInvalid,
-    ReceiptInvalid,
-    RicordError,
-    StudyQuotaReached,
-)
+from shared.errors.agreements import StudyQuotaReached
+from shared.errors.base import RicordError
+from shared.errors.storage import DiskFull
+from shared.errors.studies import ManifestInvalid
+from shared.errors.transport import CoordinatorUnreachable
+from shared.errors.trust import ReceiptInvalid
 from site_node.blanking import Blanking
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger, State

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import CoordinatorUnreachable, ManifestInvalid
+from shared.errors.studies import ManifestInvalid
+from shared.errors.transport import CoordinatorUnreachable
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger, State
 from site_node.node.pipeline import Pipeline

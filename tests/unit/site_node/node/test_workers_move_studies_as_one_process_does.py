@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import DiskFull, DiskNearlyFull, InternalError, RicordError
+from shared.errors.base import InternalError, RicordError
+from shared.errors.storage import DiskFull, DiskNearlyFull
 from shared.ids import StudyKey
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger, State

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import HomeFailed
+from shared.errors.storage import HomeFailed
 from shared.ids import StudyKey
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import State, StudyEntry

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from compose.sample import films
-from shared.errors import PixelCheckFailed, PixelCheckUnavailable, PixelsUnreadable
+from shared.errors.settings import PixelCheckUnavailable
+from shared.errors.studies import PixelCheckFailed, PixelsUnreadable
 from site_node.pixels.client import WORKER, PixelChecker
 from site_node.pixels.frame import Frame, Stack
 from tests.factories.dicom import make_dx, write_file

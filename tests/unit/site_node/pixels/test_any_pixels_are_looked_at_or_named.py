@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from compose.sample import films
-from shared.errors import PixelsUnreadable
+from shared.errors.studies import PixelsUnreadable
 from site_node.pixels.client import PixelChecker
 from site_node.pixels.frame import Frame
 from site_node.pixels.frames import choose_stacks, read_values

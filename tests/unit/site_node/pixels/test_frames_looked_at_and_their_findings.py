@@ -8,7 +8,9 @@ import pytest
 from PIL import Image
 from pydicom.dataset import Dataset
 
-from shared.errors import InvalidArgument, PixelCheckFailed, PixelsUnreadable, RicordError
+from shared.errors.base import RicordError
+from shared.errors.inputs import InvalidArgument
+from shared.errors.studies import PixelCheckFailed, PixelsUnreadable
 from site_node.blanking import SAID_TO_BE_BURNED_IN
 from site_node.pixels.box import Box
 from site_node.pixels.frame import Frame, Stack

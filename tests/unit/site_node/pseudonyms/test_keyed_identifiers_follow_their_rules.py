@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import InvalidArgument, KeyFileInvalid
+from shared.errors.inputs import InvalidArgument
+from shared.errors.settings import KeyFileInvalid
 from shared.ids import SiteId
 from site_node.pseudonyms.keyed import LONGEST_SHIFT, Pseudonyms
 from site_node.study import Identity

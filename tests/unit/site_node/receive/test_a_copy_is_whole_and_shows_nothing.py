@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import DiskFull
+from shared.errors.storage import DiskFull
 from tests.factories.dicom import make_ct, write_file
 from tests.unit.site_node.receive.conftest import receive
 

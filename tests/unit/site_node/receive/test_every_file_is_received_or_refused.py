@@ -23,7 +23,8 @@ from pydicom.uid import (
     MediaStorageDirectoryStorage,
 )
 
-from shared.errors import DicomUnreadable, NoDicomFound, SourceMissing
+from shared.errors.inputs import NoDicomFound, SourceMissing
+from shared.errors.studies import DicomUnreadable
 from site_node.dicom.data_digest import data_digest
 from site_node.dicom.header import Header
 from site_node.dicom.reading import read_header

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from openpyxl import Workbook
 
-from shared.errors import AccessionListInvalid, SourceMissing
+from shared.errors.inputs import AccessionListInvalid, SourceMissing
 from site_node.receive.accessions import PROBLEMS, AccessionList, of_text, read_accessions
 
 

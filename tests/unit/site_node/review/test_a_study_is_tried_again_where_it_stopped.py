@@ -8,7 +8,8 @@ from unittest.mock import Mock
 
 import pytest
 
-from shared.errors import InvalidArgument, ManifestInvalid, NotFound
+from shared.errors.inputs import InvalidArgument, NotFound
+from shared.errors.studies import ManifestInvalid
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger, State
 from site_node.node.pipeline import Pipeline, Stages

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import InvalidArgument
+from shared.errors.inputs import InvalidArgument
 from shared.protocol.loader import load_profile
 from shared.protocol.words import unmarked
 from site_node.deidentify.identifiers import IdentifyingValue, find_identifiers, normal

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import AmbiguousReference, InvalidArgument, NotFound
+from shared.errors.inputs import AmbiguousReference, InvalidArgument, NotFound
 from shared.ids import StudyKey
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger, State

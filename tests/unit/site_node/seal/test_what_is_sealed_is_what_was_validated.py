@@ -13,7 +13,9 @@ from pydicom.uid import RLELossless
 from shared.crypto.recipients import generate_identity
 from shared.crypto.sealing import AgeIdentity, decrypt
 from shared.crypto.signing import SigningKey, verify_manifest
-from shared.errors import DiskFull, InvalidIdentifier, ManifestInvalid
+from shared.errors.inputs import InvalidIdentifier
+from shared.errors.storage import DiskFull
+from shared.errors.studies import ManifestInvalid
 from shared.ids import SiteId
 from site_node.seal.package import load_sealed, seal
 from site_node.study import Sealed, Validated

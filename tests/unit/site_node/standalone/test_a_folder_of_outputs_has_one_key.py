@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from shared.crypto.keys import make_secret
-from shared.errors import InvalidArgument
+from shared.errors.inputs import InvalidArgument
 from shared.ids import SiteId
 from site_node.standalone.job import Job
 from site_node.standalone.resume import KEY_CHECK

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from shared.errors import DiskFull, KeyFileInvalid, KeyFileMissing, KeyFileOpen, NoDicomFound
+from shared.errors.inputs import NoDicomFound
+from shared.errors.settings import KeyFileInvalid, KeyFileMissing, KeyFileOpen
+from shared.errors.storage import DiskFull
 from site_node.deidentify import batch
 from site_node.deidentify.assemble import NewFile
 from site_node.deidentify.output import write_new

@@ -13,7 +13,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MediaStorageDirectoryStorage
 
 from shared.crypto.keys import load_secret
-from shared.errors import HomeBusy, InvalidArgument
+from shared.errors.inputs import InvalidArgument
+from shared.errors.settings import HomeBusy
 from site_node.node.workers import Inline
 from site_node.pixels import inspect as pixels
 from site_node.pseudonyms.keyed import Pseudonyms

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import NoDicomFound
+from shared.errors.inputs import NoDicomFound
 from site_node.standalone.scratch import locked, scratch_folder
 from tests.unit.site_node.standalone.conftest import Alone
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from coordinator.submission import service as submission_service
 from shared.crypto.signing import SigningKey
-from shared.errors import ReceiptInvalid, SignatureInvalid, TransportError
+from shared.errors.transport import TransportError
+from shared.errors.trust import ReceiptInvalid, SignatureInvalid
 from shared.ids import AgreementId, Sha256, SiteId, Uid
 from shared.receipt import Receipt
 from shared.signed import Signed, of_manifest

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from coordinator.home.init import open_home_store
 from coordinator.store import tables
-from shared.errors import NotEnrolled
+from shared.errors.trust import NotEnrolled
 from shared.proto.ricord.v1 import submission_pb2 as pb
 from shared.proto.ricord.v1.submission_pb2_grpc import SubmissionServiceStub
 from shared.wire import connected

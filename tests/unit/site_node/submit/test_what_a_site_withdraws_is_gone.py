@@ -14,7 +14,7 @@ from coordinator.commands.curate import _open
 from coordinator.curation.membership import CuratorHome
 from coordinator.curation.opening import list_opened
 from shared.durable import write_whole
-from shared.errors import SubmissionWithdrawn
+from shared.errors.agreements import SubmissionWithdrawn
 from shared.ids import StudyKey
 from shared.receipt import Receipt
 from shared.signed import Signed

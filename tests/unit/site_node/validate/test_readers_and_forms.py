@@ -19,7 +19,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from shared.errors import DicomUnreadable
+from shared.errors.studies import DicomUnreadable
 from shared.ids import SiteId
 from shared.protocol.iod import required_of
 from shared.protocol.loader import load_profile

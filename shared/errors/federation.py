@@ -1,0 +1,54 @@
+"""Federated runs and secure sums."""
+
+from shared.errors.base import ExitCode, RicordError, Text
+
+
+class FederationError(RicordError):
+    """A federated run cannot start or go on."""
+
+
+class RunRefused(FederationError):
+    """A site's policy does not allow the run."""
+
+    text = Text("The site's policy refuses this run: {problem}.", ExitCode.REFUSED, "FAILED_PRECONDITION")
+
+
+class TooFewSites(FederationError):
+    """Fewer sites take part than the policy's minimum."""
+
+    text = Text(
+        "{present} sites take part, the minimum is {minimum}; nothing was computed.",
+        ExitCode.REFUSED,
+        "FAILED_PRECONDITION",
+    )
+
+
+class PlanInvalid(FederationError):
+    """A run's plan contradicts itself or asks for the impossible."""
+
+    text = Text("The run's plan cannot hold: {problem}.", ExitCode.USAGE, "INVALID_ARGUMENT")
+
+
+class RunFailed(FederationError):
+    """A federated run ended without a result."""
+
+    text = Text("The federated run ended without a result: {problem}.", ExitCode.FAILED, "ABORTED")
+
+
+class RunGoesOn(FederationError):
+    """A federated run has not ended in the time that somebody would wait for it."""
+
+    text = Text(
+        "Run {run} is {state} after {minutes} minutes and goes on; `ricord-coordinator run show {run}` says how "
+        "far it is, `ricord-coordinator cohort show {run}` shows its table.",
+        ExitCode.UNREACHABLE,
+        "DEADLINE_EXCEEDED",
+    )
+
+
+class SecureSumRefused(FederationError):
+    """A message of a secure sum breaks the rules that keep each site's vector hidden."""
+
+    text = Text(
+        "The secure sum stops: {problem}; no site's numbers were shown.", ExitCode.REFUSED, "FAILED_PRECONDITION"
+    )

@@ -1,0 +1,60 @@
+"""What must be kept, and the disks and databases that keep it."""
+
+from shared.errors.base import ExitCode, RicordError, Text
+
+
+class StorageError(RicordError):
+    """What must be kept cannot be, or what was kept cannot be reached."""
+
+
+class DiskFull(StorageError):
+    """There is no space left for what must be written."""
+
+    text = Text(
+        "There is no room left in {folder}; free some and start again, nothing was lost.",
+        ExitCode.FAILED,
+        "RESOURCE_EXHAUSTED",
+    )
+
+
+class AccessDenied(StorageError):
+    """The system lets this account not read or write what is needed: an owner, a mode, or a disk that is read-only."""
+
+    text = Text(
+        "This account may not read or write a file that is needed ({problem}); mend its owner, its mode or its "
+        "disk, and start again.",
+        ExitCode.FAILED,
+        "FAILED_PRECONDITION",
+    )
+
+
+class DiskNearlyFull(StorageError):
+    """Less space is left than the settings reserve."""
+
+    text = Text(
+        "Less than {least} MB are free in {folder} (`min_free_mb`); free some, and the node goes on by itself: "
+        "nothing was lost.",
+        ExitCode.FAILED,
+        "RESOURCE_EXHAUSTED",
+    )
+
+
+class StoreOutdated(StorageError):
+    """The coordinator's database has another schema than this release."""
+
+    text = Text(
+        "The database has schema {held}, and this release has {newest}; `serve` moves an older one when it starts.",
+        ExitCode.FAILED,
+        "FAILED_PRECONDITION",
+    )
+
+
+class HomeFailed(StorageError):
+    """A file in a home, or its ledger, cannot be read or written now."""
+
+    text = Text(
+        "{folder} cannot be read or written now ({problem}); look at the disk and at who may write there, and the "
+        "node goes on by itself: nothing was lost.",
+        ExitCode.FAILED,
+        "UNAVAILABLE",
+    )
