@@ -1,6 +1,6 @@
 """The only place where our values meet gRPC: errors both ways, signed documents, moments, and channels.
 
-An error travels as the gRPC status of its row in `TEXTS` with a `google.rpc.ErrorInfo` (reason: the code, metadata: the
+An error travels as the gRPC status of its class with a `google.rpc.ErrorInfo` (reason: the code, metadata: the
 fields); its private text stays where it arose.
 """
 
@@ -24,7 +24,6 @@ from shared.crypto.keys import load_tls, private_pem
 from shared.crypto.pki import check_certificate
 from shared.errors.base import InternalError, RicordError
 from shared.errors.inputs import InvalidArgument
-from shared.errors.MISSING import TEXTS
 from shared.errors.transport import BUSY_SECONDS, CoordinatorBusy, CoordinatorUnreachable, UploadInterrupted
 from shared.errors.tree import error_for
 from shared.errors.trust import CertificateForeign, ClockWrong
@@ -150,7 +149,7 @@ def _named(error: grpc.Call) -> RicordError | None:
 
 def refuse(context: grpc.ServicerContext, error: RicordError) -> NoReturn:
     """End a call with `error`: its public sentence, code and fields, never its private text."""
-    code = grpc.StatusCode[TEXTS[error.code].status]
+    code = grpc.StatusCode[error.text.status]
     detail = AnyMessage()
     detail.Pack(ErrorInfo(reason=error.code, domain=DOMAIN, metadata=error.fields))
     status = Status(code=code.value[0], message=error.public, details=[detail])

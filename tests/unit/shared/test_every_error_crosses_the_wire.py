@@ -11,7 +11,6 @@ import grpc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from shared.errors.MISSING import TEXTS
 
 from coordinator.trust.interceptor import AccessInterceptor, no_check
 from shared.errors.base import InternalError, RicordError, code_of
@@ -77,10 +76,10 @@ def test_every_error_arrives_as_itself(
 ) -> None:
     """Class, fields and sentence survive; the private text does not leave; the status is the table's."""
     handler, channel = raiser
-    names = [name for _, name, _, _ in Formatter().parse(TEXTS[code_of(kind)].sentence) if name]
+    names = [name for _, name, _, _ in Formatter().parse(kind.text.sentence) if name]
     handler.error = kind(SECRET, **{name: f"<{name} ü>" for name in names})
     failure = failure_of(channel, method)
-    assert failure.code().name == TEXTS[code_of(kind)].status
+    assert failure.code().name == kind.text.status
     assert SECRET not in f"{failure.details()}{failure.trailing_metadata()}{failure}"
     arrived = from_rpc(failure, "here:1")
     assert type(arrived) is kind
