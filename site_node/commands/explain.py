@@ -10,7 +10,7 @@ from shared.protocol.loader import load_profile, load_protocol
 from shared.terminal import print_line, print_table
 from site_node.commands.options import node_of
 from site_node.commands.reason_table import print_reasons
-from site_node.explain import explain_profile, what_leaves
+from site_node.explain.protocol import explain_profile, what_leaves
 from site_node.node.standing import changes_here
 from site_node.reasons import catalogue
 from site_node.standalone.preview import before_and_after

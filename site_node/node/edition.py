@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import structlog
 
-from site_node.changes import changes, kept_edition
+from site_node.explain.editions import changes, kept_edition
 from site_node.home.editions import KeptEditions
 from site_node.home.ledger import State
 from site_node.home.records import Records

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from shared.errors.protocol import EditionNotCovered
-from site_node.changes import changes, statements_of
+from site_node.explain.editions import changes, statements_of
 from site_node.home.editions import KeptEditions
 from site_node.node.open import Node
 

@@ -14,7 +14,7 @@ from shared.protocol.build_profiles import DECIDERS, build_table
 from shared.protocol.loader import load_criteria, load_profile, load_protocol, profile_names, protocol_names
 from shared.protocol.profile import COPY_ACTIONS, FREE_TEXT, Action, Profile, digest_of
 from shared.protocol.rules import PROSE
-from site_node.explain import MEANINGS, explain_profile, what_leaves
+from site_node.explain.protocol import MEANINGS, explain_profile, what_leaves
 
 FACTS = Path(__file__).resolve().parents[4].parent / "shared" / "protocol"
 

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from shared.proto.ricord.v1.presence_pb2 import Presence
 from shared.protocol.loader import load_protocol
-from site_node.explain import what_leaves
+from site_node.explain.protocol import what_leaves
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger, State
 from site_node.home.status import status_of

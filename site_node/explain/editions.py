@@ -8,7 +8,7 @@ from pydantic import JsonValue
 
 from shared.protocol.loader import Protocol
 from shared.protocol.profile import Profile
-from site_node.explain import doing
+from site_node.explain.protocol import doing
 from site_node.home.editions import KeptEdition, Statements
 
 _TABLES = {"rules", "safe", "vocabulary", "digest", "files"}

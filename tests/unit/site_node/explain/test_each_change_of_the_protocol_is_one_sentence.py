@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from shared.protocol.loader import load_protocol
 from shared.protocol.profile import Action
-from site_node.changes import changes, statements_of
+from site_node.explain.editions import changes, statements_of
 
 PROTOCOL = load_protocol()
 NAMES = st.sampled_from(["age.lowest", "(0008,0020) StudyDate", "public words"])
@@ -65,7 +65,7 @@ def test_statements_are_the_same_in_every_process() -> None:
     code = """
 import hashlib
 from shared.protocol.loader import load_protocol, protocol_names
-from site_node.changes import statements_of
+from site_node.explain.editions import statements_of
 said = repr([statements_of(load_protocol(name)) for name in protocol_names()])
 print(hashlib.sha256(said.encode()).hexdigest())
 """
