@@ -1,67 +1,33 @@
 """What coordinators do with agreements, from the draft to the end."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from pydantic import Field, ValidationError
-
+from coordinator.agreements.drafting import Draft, terms_from
 from coordinator.agreements.lifecycle import amended, as_of, state_at, terms_of, transition
 from coordinator.agreements.lookup import agreement_of, named_agreement, site_of
-from coordinator.agreements.text import agreement_text, text_digest
 from coordinator.home.identity import Clock, Identity, utc_now
-from coordinator.store.interface import Reading, Store, Work
+from coordinator.store.interface import Store, Work
 from coordinator.store.paging import read_page
 from coordinator.store.records import Agreement, AgreementVersion, Amendment
 from coordinator.trust import tokens
 from coordinator.trust.tokens import IssuedToken
 from shared.agreement import (
     AgreementTerms,
-    CuratorKeys,
     Execution,
-    Line,
-    Mode,
-    Moment,
-    OptionalLine,
-    Scope,
     State,
 )
 from shared.crypto.pki import Role
-from shared.crypto.signing import VerifyKey
-from shared.editions import EditionRange
 from shared.errors.agreements import AgreementTransitionInvalid
-from shared.errors.inputs import InvalidArgument, NotFound
-from shared.frozen import Frozen
+from shared.errors.inputs import InvalidArgument
 from shared.ids import RESERVED_SITE_IDS, AgreementId, Sha256, SiteId
 from shared.manifest import canonical_json
-from shared.modalities import Modality
 from shared.signed import Signed
 from shared.token import TokenKind
 
 PAGE = 5  # agreements, each with its terms four times over while it is amended
 _ENDED = frozenset({State.TERMINATED, State.EXPIRED})
 _AMENDABLE = frozenset({State.EXECUTED, State.SUSPENDED, State.EXPIRED})
-_FARTHEST = timedelta(days=36525)  # a first or last day a century away is a slip
-
-
-class CheckedScope(Scope):
-    """A scope as it may be drafted; one that was signed is read as it is."""
-
-    modalities: tuple[Modality, ...] = Field(min_length=1, max_length=100)
-
-
-class Draft(Frozen):
-    """What a coordinator fills in; the rest of the terms follows from the site, the curator and the coordinator."""
-
-    reference: str  # the site's name, or the agreement's id
-    curator: str
-    modes: tuple[Mode, ...] = Field(min_length=1)
-    scope: CheckedScope
-    licence: Line
-    ethics_reference: OptionalLine = ""
-    earlier_site_ids: tuple[SiteId, ...] = Field(default=(), max_length=100)
-    starts_at: Moment | None = None
-    expires_at: Moment | None = None
-    editions: str = ""  # the protocol's first and last, as `2026.11-2027.12`; empty: only the one installed
 
 
 class AgreementService:
@@ -75,16 +41,15 @@ class AgreementService:
     def draft(self, draft: Draft, *, actor: str) -> Agreement:
         """Write the terms for an invited site; a draft that nobody signed may be rewritten as the next version.
 
-        Raises `NotFound` for the site or the curator, `AgreementTransitionInvalid`, and `InvalidArgument` for days that
-        cannot be meant, or an earlier SITEID that is another site's.
+        Raises `NotFound` for the site, `AgreementTransitionInvalid`, and what `terms_from` raises.
         """
         with self._store.begin() as work:
-            agreement = named_agreement(work, draft.reference)
-            terms = self._terms(work, draft, agreement)
+            agreement, now = named_agreement(work, draft.reference), self._now()
+            terms = terms_from(work, self._identity, draft, agreement, now)
             drafted = transition(
                 agreement,
                 State.DRAFTED,
-                self._now(),
+                now,
                 version=terms.version,
                 terms=canonical_json(terms).decode(),
                 expires_at=terms.expires_at,
@@ -104,7 +69,7 @@ class AgreementService:
             amendable = _ENDED if reinstate else _AMENDABLE
             if agreement.execution is None or state not in amendable:
                 raise AgreementTransitionInvalid(state=state, wanted="reinstated" if reinstate else "amended")
-            terms = self._terms(work, draft, agreement)
+            terms = terms_from(work, self._identity, draft, agreement, now)
             amendment = Amendment(version=terms.version, terms=canonical_json(terms).decode())
             offered = agreement.model_copy(update={"amendment": amendment, "changed_at": now})
             if reinstate:
@@ -189,30 +154,6 @@ class AgreementService:
             sites = [site_of(reading, agreement.site_name) for agreement in agreements]
         return {site.name: site.site_id for site in sites if site.site_id}
 
-    def _terms(self, work: Work, draft: Draft, agreement: Agreement) -> AgreementTerms:
-        _check_days(draft, self._now())
-        _reserve_earlier(work, draft.earlier_site_ids, agreement.site_name)
-        latest = agreement if agreement.amendment is None else agreement.amendment
-        return AgreementTerms(
-            id=agreement.id,
-            version=latest.version + 1,
-            federation=self._identity.federation,
-            site_name=agreement.site_name,
-            text_sha256=text_digest(agreement_text()),
-            scope=draft.scope,
-            modes=tuple(sorted(set(draft.modes))),
-            curator=_curator_keys(work, draft.curator),
-            coordinator_fingerprint=self._identity.signing_key.fingerprint,
-            licence=draft.licence,
-            protocol=self._identity.protocol.protocol,
-            protocol_digest=self._identity.protocol_digest,
-            ethics_reference=draft.ethics_reference,
-            earlier_site_ids=draft.earlier_site_ids,
-            starts_at=draft.starts_at,
-            expires_at=draft.expires_at,
-            editions=_editions(draft.editions, self._identity.protocol.edition),
-        )
-
     def _execute(self, work: Work, agreement: Agreement, actor: str) -> tuple[Agreement, IssuedToken]:
         now = self._now()
         site = site_of(work, agreement.site_name)
@@ -269,37 +210,6 @@ def new_site_id(work: Work) -> SiteId:
             return drawn
 
 
-def _editions(text: str, installed: str) -> EditionRange:
-    """The range that a draft names around the edition installed; raises `InvalidArgument`."""
-    first, _, last = (text or f"{installed}-{installed}").partition("-")
-    try:
-        return EditionRange(first=first, signed=installed, last=last)
-    except ValidationError:
-        problem = f"they are two like 2026.11-2027.12, around {installed}, which is installed here"
-        raise InvalidArgument(name="The editions", problem=problem) from None
-
-
-def _check_days(draft: Draft, now: datetime) -> None:
-    """Raise `InvalidArgument` for a first or last day that cannot be meant."""
-    first, last = draft.starts_at, draft.expires_at
-    for name, day in (("The first day", first), ("The last day", last)):
-        if day is not None and abs(day - now) > _FARTHEST:
-            raise InvalidArgument(name=name, problem="it is more than a hundred years away")
-    if last is not None and last <= now:
-        raise InvalidArgument(name="The last day", problem="it is over already")
-    if first is not None and last is not None and first >= last:
-        raise InvalidArgument(name="The first day", problem="it is not before the last day")
-
-
-def _reserve_earlier(work: Work, site_ids: Sequence[SiteId], site_name: str) -> None:
-    """See that nobody else ever has them; raises `InvalidArgument` when another site has one now."""
-    for site_id in site_ids:
-        holder = work.site(site_id)
-        if holder is not None and holder.name != site_name:
-            raise InvalidArgument(name="An earlier SITEID", problem=f"{site_id} is another site's")
-        work.reserve_site_id(site_id)
-
-
 def new_agreement(site_name: str, now: datetime) -> Agreement:
     """The agreement of a site that showed interest; it has no terms yet."""
     return Agreement(id=AgreementId.random(), site_name=site_name, state=State.INTERESTED, changed_at=now)
@@ -309,18 +219,3 @@ def _consent(agreement: Agreement) -> Signed:
     if agreement.consent is None:
         raise InvalidArgument(name="The agreement", problem="the site has not signed it")
     return agreement.consent
-
-
-def _curator_keys(reading: Reading, name: str) -> CuratorKeys:
-    member = reading.member(Role.CURATOR, name)
-    if member is None or member.recipient is None:
-        raise NotFound("a curator must enrol before an agreement can name it", kind="enrolled curator", name=name)
-    if member.statement is None:
-        raise NotFound("it must enrol again to state its recipient", kind="curator with a signed recipient", name=name)
-    return CuratorKeys(
-        name=name,
-        recipient=member.recipient,
-        fingerprint=VerifyKey.parse(member.verify_key).fingerprint,
-        verify_key=member.verify_key,
-        statement=member.statement,
-    )

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import grpc
 from pydantic import ValidationError
 
-from coordinator.agreements.service import AgreementService, CheckedScope, Draft
+from coordinator.agreements.drafting import CheckedScope, Draft
+from coordinator.agreements.service import AgreementService
 from coordinator.agreements.text import agreement_text
 from coordinator.trust.interceptor import peer_of
 from shared.agreement import AgreementTerms, Mode, State

@@ -2,42 +2,30 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import takewhile
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import typer
 
 from coordinator.commands.home_folder import folder_of
 from coordinator.commands.output import AsJson, every_page, show_all, show_fields
 from coordinator.curation.deciding import Decider, checked_reasons
-from coordinator.curation.fetching import Fetcher, fetching
 from coordinator.curation.keys import lock_curator_keys
 from coordinator.curation.membership import CuratorHome, enrol_again, join, member_of, rotate
 from coordinator.curation.opening import OpenedStudy, list_opened
+from coordinator.curation.passes import Pass, run_pass
 from coordinator.service.signals import stop_signals
 from shared.agreement import short_digest
 from shared.counts import counted
 from shared.crypto.keys import required
-from shared.errors.base import ExitCode, RicordError
+from shared.errors.base import ExitCode
 from shared.errors.inputs import InvalidArgument
 from shared.errors.transport import TransportError
 from shared.ids import Sha256
 from shared.member import member_channel
-from shared.progress import Advance, progress
-from shared.proto.ricord.v1 import submission_pb2 as pb
 from shared.proto.ricord.v1.agreement_pb2 import ListSealedAgreementsRequest
 from shared.proto.ricord.v1.agreement_pb2_grpc import AgreementServiceStub
-from shared.protocol.loader import load_protocol
 from shared.terminal import make_app, print_json, print_line, report
-
-
-class Pass(NamedTuple):
-    """What came of one: whether every study is open now, and the number up to which none failed."""
-
-    whole: bool
-    last: int
-
 
 curate = make_app("The curator: opens sealed studies with a key that never leaves this home.")
 
@@ -128,7 +116,13 @@ def open_studies(
     home = CuratorHome(folder_of(context))
     if every:
         _keep_opening(home, every, as_json=as_json)
-    elif not _open(home, submission_ids or None, as_json=as_json, say_nothing_new=True).whole:
+        return
+    completed = run_pass(home, submission_ids or None)
+    _show_pass(completed, as_json=as_json)
+    if not (as_json or completed.opened or completed.failures):
+        is_open = counted(len(completed.open_before), "study", "is")
+        print_line(f"Nothing new to open; {is_open} open in {home.opened}.")
+    if not completed.whole:
         raise typer.Exit(ExitCode.PARTIAL)
 
 
@@ -209,87 +203,35 @@ def _keep_opening(home: CuratorHome, every: float, *, as_json: bool) -> None:
     with stop_signals() as stop:
         while not stop.is_set():
             try:
-                last = _open(home, None, after=last, as_json=as_json).last
+                completed = run_pass(home, None, after=last)
+                last = completed.last
+                _show_pass(completed, as_json=as_json)
             except TransportError as error:
                 report(error, as_json=as_json)
             stop.wait(every)
 
 
-def _open(
-    home: CuratorHome,
-    submission_ids: Sequence[str] | None,
-    *,
-    after: int = 0,
-    as_json: bool,
-    say_nothing_new: bool = False,
-) -> Pass:
-    """Open the studies named, or with `None` all that are not open yet of those that came `after` a number."""
-    protocol = load_protocol(home.settings().protocol)
-    with fetching(home, home.load_keys(), protocol) as fetcher:
-        purged = fetcher.purger.purge_withdrawn()
-        open_already = list_opened(home.opened)
-        listed = fetcher.submissions(after) if submission_ids is None else ()
-        requested = _not_open(listed, open_already) if submission_ids is None else submission_ids
-        with progress("Opening", lambda: len(requested), unit="studies") as advance:
-            results = [_try(fetcher, submission_id, advance) for submission_id in requested]
-        _note_open(fetcher, listed, open_already)
-    opened = [result for result in results if isinstance(result, OpenedStudy)]
-    failures = [result for result in results if isinstance(result, dict)]
+def _show_pass(completed: Pass, *, as_json: bool) -> None:
     if as_json:
-        already = [_study(study) for study in open_already] if submission_ids is None else []
         print_json(
             {
-                "opened": [_study(study) for study in opened],
-                "already_open": already,
-                "failed": failures,
-                "purged": purged,
+                "opened": [_study(study) for study in completed.opened],
+                "already_open": [_study(study) for study in completed.open_before],
+                "failed": [
+                    {"submission": submission, "code": error.code, "message": error.public}
+                    for submission, error in completed.failures.items()
+                ],
+                "purged": completed.purged,
             }
         )
-    else:
-        for submission in purged:
-            print_line(f"purged what was withdrawn of {submission}")
-        for study in opened:
-            in_place_of = f", in place of submission {study.arrival.superseded[-1]}" if study.arrival.superseded else ""
-            print_line(f"opened {study.folder}{in_place_of}")
-        for failure in failures:
-            print_line(f"not opened {failure['submission']}: {failure['message']}")
-        if say_nothing_new and not results:
-            print_line(f"Nothing new to open; {counted(len(open_already), 'study', 'is')} open in {home.opened}.")
-    failed = {failure["submission"] for failure in failures}
-    settled = takewhile(lambda submission: submission.id not in failed, listed)
-    return Pass(whole=not failures, last=max((submission.number for submission in settled), default=after))
-
-
-def _note_open(fetcher: Fetcher, listed: Sequence[pb.Submission], open_already: Sequence[OpenedStudy]) -> None:
-    """Say of what an earlier pass opened that it is open, where that pass ended before it could."""
-    states = {submission.id: submission.state for submission in listed}
-    for study in open_already:
-        fetcher.decider.note_open(study, states.get(study.submission, pb.SUBMISSION_STATE_UNSPECIFIED))
-
-
-def _not_open(listed: Sequence[pb.Submission], open_already: Sequence[OpenedStudy]) -> list[str]:
-    """The ids of those that arrived after what is open of their study; the number of that the list may know, too."""
-    numbers = {submission.id: submission.number for submission in listed}
-    last: dict[tuple[str, str], int] = {
-        (study.contents.site_id, study.contents.study): max(study.arrival.number, numbers.get(study.submission, 0))
-        for study in open_already
-    }
-    return [
-        submission.id
-        for submission in listed
-        if submission.state != pb.SUBMISSION_STATE_WITHDRAWN
-        and submission.number > last.get((submission.site_id, submission.study), -1)
-    ]
-
-
-def _try(fetcher: Fetcher, submission_id: str, advance: Advance) -> OpenedStudy | dict[str, Any]:
-    """Open one study; a failure becomes a result, so that the other studies are still opened."""
-    try:
-        return fetcher.open(submission_id)
-    except RicordError as error:
-        return {"submission": submission_id, "code": error.code, "message": error.public}
-    finally:
-        advance()
+        return
+    for purged in completed.purged:
+        print_line(f"purged what was withdrawn of {purged}")
+    for study in completed.opened:
+        in_place_of = f", in place of submission {study.arrival.superseded[-1]}" if study.arrival.superseded else ""
+        print_line(f"opened {study.folder}{in_place_of}")
+    for submission, error in completed.failures.items():
+        print_line(f"not opened {submission}: {error.public}")
 
 
 def _study(opened: OpenedStudy) -> dict[str, Any]:

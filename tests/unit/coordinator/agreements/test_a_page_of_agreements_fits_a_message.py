@@ -2,7 +2,8 @@
 
 import pytest
 
-from coordinator.agreements.service import PAGE, Draft
+from coordinator.agreements.drafting import Draft
+from coordinator.agreements.service import PAGE
 from coordinator.agreements.servicer import agreement_message
 from coordinator.store.records import Agreement, Amendment
 from shared.agreement import AgreementTerms, Consent, CuratorKeys, Mode, State

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from coordinator.cli import app
-from coordinator.commands.curate import _open
 from coordinator.curation.fetching import Fetcher
 from coordinator.curation.opening import Arrival, OpenedStudy, list_opened, open_sealed
+from coordinator.curation.passes import run_pass
 from shared.errors.inputs import SubmissionSuperseded
 from site_node.submit.client import submitting
 from tests.factories.federation import running_federation, sealed_study
@@ -81,7 +81,7 @@ def test_passes_settle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         with federation.reading() as reading:
             first, second = (row.id for row in reading.submissions())
         for _ in range(3):
-            assert _open(curator, None, as_json=True).whole
+            assert run_pass(curator, None).whole
         assert opened == [first, second]
         command = ["--home", str(curator.folder), "curate"]
         (listed,) = json.loads(CliRunner().invoke(app, [*command, "list", "--json"]).output)
@@ -91,5 +91,5 @@ def test_passes_settle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert again.exit_code == 3
         assert "superseded" in again.output
         (curator.opened / member.site_id / listed["study"] / "arrival.json").unlink()  # as an earlier release left it
-        assert _open(curator, None, as_json=True).whole
+        assert run_pass(curator, None).whole
         assert opened == [first, second, first]

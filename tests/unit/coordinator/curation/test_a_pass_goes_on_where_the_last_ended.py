@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from coordinator.cli import app
-from coordinator.commands.curate import Pass, _open
 from coordinator.curation.fetching import Fetcher, fetching
+from coordinator.curation.passes import Pass, run_pass
 from shared.proto.ricord.v1 import submission_pb2 as pb
 from shared.proto.ricord.v1.submission_pb2_grpc import SubmissionServiceStub
 from shared.protocol.loader import load_protocol
@@ -41,12 +41,12 @@ def test_every_study_is_opened_once_and_a_failed_one_again(tmp_path: Path, monke
         )
         third = files[2].read_bytes()
         files[2].write_bytes(third[:-1])
-        first = _open(curator, None, as_json=True)
+        first = run_pass(curator, None)
         assert (first.whole, first.last) == (False, numbers[1])
         files[2].write_bytes(third)
-        second = _open(curator, None, after=first.last, as_json=True)
+        second = run_pass(curator, None, after=first.last)
         assert (second.whole, second.last) == (True, numbers[4])
-        third_pass = _open(curator, None, after=second.last, as_json=True)
+        third_pass = run_pass(curator, None, after=second.last)
         assert (third_pass.whole, third_pass.last) == (True, numbers[4])
         assert asked == [0, numbers[1], numbers[4]]
         assert len(list(curator.opened.glob("*/*"))) == 5
@@ -72,7 +72,7 @@ def test_a_second_pass_waits_for_the_first(tmp_path: Path) -> None:
         with submitting(home, member) as submit:
             submit(sealed_study(home, member))
         passes = list[Pass]()
-        second = threading.Thread(target=lambda: passes.append(_open(curator, None, as_json=True)))
+        second = threading.Thread(target=lambda: passes.append(run_pass(curator, None)))
         with fetching(curator, curator.load_keys(), load_protocol()) as first:
             second.start()
             second.join(0.5)

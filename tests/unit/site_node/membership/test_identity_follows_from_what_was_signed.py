@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.agreements import service
+from coordinator.agreements import drafting
 from shared.agreement import CuratorKeys
 from shared.crypto.recipients import generate_identity
 from shared.errors.inputs import InvalidArgument
@@ -88,9 +88,9 @@ def test_no_other_recipient_under_the_curators_fingerprint(
     federation: Federation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A coordinator that names its own recipient is refused before the draft is kept, and again at enrolment."""
-    home, own, honest = init_home(tmp_path / "home", name="Wary Hospital"), generate_identity(), service._curator_keys
+    home, own, honest = init_home(tmp_path / "home", name="Wary Hospital"), generate_identity(), drafting._curator_keys
     monkeypatch.setattr(
-        service, "_curator_keys", lambda *arguments: honest(*arguments).model_copy(update={"recipient": own.recipient})
+        drafting, "_curator_keys", lambda *arguments: honest(*arguments).model_copy(update={"recipient": own.recipient})
     )
     token = federation.invite("Wary Hospital")
     federation.draft("Wary Hospital")

@@ -10,9 +10,9 @@ from typer.testing import CliRunner
 
 import coordinator.cli
 import site_node.cli
-from coordinator.commands.curate import _open
 from coordinator.curation.membership import CuratorHome
 from coordinator.curation.opening import list_opened
+from coordinator.curation.passes import run_pass
 from shared.durable import write_whole
 from shared.errors.agreements import SubmissionWithdrawn
 from shared.ids import StudyKey
@@ -195,7 +195,7 @@ def test_a_curator_purges_and_says_so(
     names = [f"{killed}-{n}" for n in (1, 2)]
     whole, part = (sealed_study(home, membership, sequence=n, study=name) for n, name in enumerate(names, 1))
     send(member, whole, part)
-    _open(curator, None, as_json=True)
+    run_pass(curator, None)
     folder = curator.opened / membership.site_id
     image = next(
         iter(study for study in list_opened(curator.opened) if study.submission == part.manifest.manifest.submission)
@@ -210,8 +210,8 @@ def test_a_curator_purges_and_says_so(
                 raise Killed
 
             patch.setattr("coordinator.curation.purging.shutil.rmtree", dies)
-            _open(curator, None, as_json=True)
-    _open(curator, None, as_json=True)
+            run_pass(curator, None)
+    run_pass(curator, None)
     assert not (folder / whole.manifest.manifest.study).exists()
     (rest,) = [study for study in list_opened(curator.opened) if study.folder.parent == folder]
     assert (len(rest.instances), (folder / rest.folder / f"{uid}.dcm").exists()) == (2, False)
