@@ -1,6 +1,7 @@
 """What the federation asks of the rest of the coordinator: who may take part. The store implements it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
@@ -32,6 +33,18 @@ class Members(Protocol):
 
     def members(self, modes: tuple[Mode, ...]) -> Mapping[SiteId, str]:
         """The fingerprints of the sites whose executed agreement covers at least one of `modes`."""
+        ...
+
+
+class Signals(Protocol):
+    """Words by which the processes of the federation wake each other; the store carries them."""
+
+    def send(self, word: str) -> None:
+        """Say a word to all who listen; it may be lost."""
+        ...
+
+    def listening(self, heard: Callable[[str], None]) -> AbstractContextManager[None]:
+        """Call `heard` with each word while the block runs; with an empty one where some may have been lost."""
         ...
 
 

@@ -33,6 +33,7 @@ from coordinator.store.records import (
     Withdrawal,
 )
 from coordinator.store.references import Kind
+from coordinator.store.signals import Signals
 from shared.ids import AgreementId, Sha256, SiteId, Uid
 from shared.merkle import Subtree
 
@@ -258,6 +259,10 @@ class Store(Protocol):
     @property
     def locks(self) -> Locks:
         """Locks shared by all who use the database."""
+
+    @property
+    def signals(self) -> Signals:
+        """Words to all who use the database."""
 
     def close(self) -> None:
         """Close every connection."""

@@ -16,6 +16,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from coordinator.store.failures import naming_failures
 from coordinator.store.locks import AdvisoryLocks, FileLocks, Locks
+from coordinator.store.signals import DatabaseSignals, FolderSignals, Signals
 from coordinator.store.work import SqlWork
 from shared.errors.inputs import InvalidArgument, SourceMissing
 from shared.errors.storage import StoreOutdated
@@ -34,6 +35,9 @@ class SqlStore:
         self._engine = engine
         self.is_shared = engine.dialect.name == "postgresql"
         self.locks: Locks = AdvisoryLocks(engine) if self.is_shared else FileLocks(Path(f"{engine.url.database}.locks"))
+        self.signals: Signals = (
+            DatabaseSignals(engine) if self.is_shared else FolderSignals(Path(f"{engine.url.database}.signals"))
+        )
         self._writing = threading.Lock()
 
     @contextmanager
