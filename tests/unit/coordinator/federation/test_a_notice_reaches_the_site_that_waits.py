@@ -4,6 +4,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,8 +44,12 @@ def test_a_notice_is_heard_by_those_it_names(named: set[SiteId], waiting: set[Si
     """Once each; whoever ended its subscription hears nothing."""
     line, heard = Line(), list[tuple[SiteId, Notice]]()
     engine, port = Notices(line), Notices(line)
+
+    def note(site: SiteId, said: Notice) -> None:
+        heard.append((site, said))
+
     with port.listening():
-        ends = [port.subscribe(site, lambda said, site=site: heard.append((site, said))) for site in waiting]
+        ends = [port.subscribe(site, partial(note, site)) for site in waiting]
         line.send("another topic 200000")
         engine.post(notice, named)
         assert sorted(heard) == sorted((site, notice) for site in named & waiting)
