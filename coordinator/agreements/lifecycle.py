@@ -104,6 +104,7 @@ def amended(agreement: Agreement, now: datetime) -> Agreement:
     terms = AgreementTerms.model_validate_json(amendment.terms)
     _check_begun(terms, now)
     changes = {"version": amendment.version, "terms": amendment.terms, "consent": amendment.consent}
+    changes |= {"curator": terms.curator.name}
     ends = {"expires_at": terms.expires_at, "state": State.EXECUTED, "changed_at": now}
     amended = agreement.model_copy(update={**changes, **ends, "execution": None, "amendment": None, "attachment": None})
     if state_at(amended, now) is State.EXPIRED:

@@ -1,11 +1,12 @@
 """Look up sites and agreements by the names that people and certificates use."""
 
+import unicodedata
 from datetime import datetime
 
 from coordinator.agreements.lifecycle import in_force
 from coordinator.store.interface import Reading
 from coordinator.store.records import Agreement, Site
-from coordinator.store.references import resolve
+from coordinator.store.references import Kind, resolve
 from shared.agreement import AgreementTerms, Mode
 from shared.errors.inputs import InvalidIdentifier, NotFound
 from shared.ids import AgreementId, SiteId
@@ -33,7 +34,7 @@ def agreement_of(reading: Reading, reference: str) -> Agreement:
 
 def named_site(reading: Reading, reference: str) -> Site:
     """The site that a person means, by name or SITEID or a beginning; raises `NotFound`, `AmbiguousReference`."""
-    return site_of(reading, resolve(reading, "site", reference))
+    return site_of(reading, _resolved(reading, "site", reference))
 
 
 def named_site_id(reading: Reading, reference: str) -> SiteId:
@@ -48,7 +49,28 @@ def named_site_id(reading: Reading, reference: str) -> SiteId:
 
 def named_agreement(reading: Reading, reference: str) -> Agreement:
     """Likewise an agreement, also by its id."""
-    return agreement_of(reading, resolve(reading, "agreement", reference))
+    return agreement_of(reading, _resolved(reading, "agreement", reference))
+
+
+def _resolved(reading: Reading, kind: Kind, reference: str) -> str:
+    """As `resolve`; where a hospital has that name but for its case, the error says how it is written."""
+    try:
+        return resolve(reading, kind, reference)
+    except NotFound:
+        spelling = known_names(reading).get(folded(reference))
+        if spelling is None:
+            raise
+        raise NotFound(kind=kind, name=f"{reference}; there is `{spelling}`") from None
+
+
+def known_names(reading: Reading) -> dict[str, str]:
+    """The name of every site, by what it is without regard to case."""
+    return {folded(site.name): site.name for site in reading.sites()}
+
+
+def folded(name: str) -> str:
+    """A name without regard to case and form."""
+    return unicodedata.normalize("NFKC", name).casefold()
 
 
 def version_of(reading: Reading, agreement: Agreement, version: int) -> Agreement:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from coordinator.agreements.drafting import Draft, terms_from
-from coordinator.agreements.lifecycle import amended, as_of, state_at, terms_of, transition
+from coordinator.agreements.lifecycle import amended, as_of, state_at, transition
 from coordinator.agreements.lookup import agreement_of, named_agreement, site_of
 from coordinator.home.identity import Clock, Identity, utc_now
 from coordinator.store.interface import Store, Work
@@ -13,7 +13,6 @@ from coordinator.store.records import Agreement, AgreementVersion, Amendment
 from coordinator.trust import tokens
 from coordinator.trust.tokens import IssuedToken
 from shared.agreement import (
-    AgreementTerms,
     Execution,
     State,
 )
@@ -52,6 +51,7 @@ class AgreementService:
                 now,
                 version=terms.version,
                 terms=canonical_json(terms).decode(),
+                curator=terms.curator.name,
                 expires_at=terms.expires_at,
             )
             return self._save(work, drafted, actor, "agreement drafted")
@@ -123,25 +123,26 @@ class AgreementService:
                 work.revoke(Role.SITE, site.site_id, self._now())
             return self._save(work, terminated, actor, "agreement terminated")
 
-    def agreements(self, *, after: str, limit: int) -> tuple[Sequence[Agreement], bool]:
-        """Agreements as they stand now, of sites named after `after`, at most `limit`; whether there are more."""
+    def agreements(self, *, sealed_to: str | None = None, after: str, limit: int) -> tuple[Sequence[Agreement], bool]:
+        """Agreements as they stand now, of sites named after `after`, at most `limit`; whether there are more.
+
+        With `sealed_to`, those that were executed and by whose terms sites seal to that curator.
+        """
         with self._store.read() as reading:
-            rows, more = read_page(lambda limit: reading.agreements(after=after, limit=limit), limit, PAGE)
+            rows, more = read_page(
+                lambda limit: reading.agreements(sealed_to=sealed_to, after=after, limit=limit), limit, PAGE
+            )
         return [as_of(agreement, self._now()) for agreement in rows], more
 
-    def sealed_to(
-        self, curator: str, *, after: str, limit: int
-    ) -> tuple[Sequence[tuple[Agreement, AgreementTerms]], str]:
-        """Of at most `limit` agreements after an id, those under which sites seal to a curator; the next `after`.
+    def sealed_to(self, curator: str, *, after: str, limit: int) -> tuple[Sequence[Agreement], str]:
+        """A curator's at most `limit` agreements after an id, which names no hospital; the next `after`.
 
         Raises `NotFound`.
         """
         with self._store.read() as reading:
             name = agreement_of(reading, after).site_name if after else ""
-        rows, more = self.agreements(after=name, limit=limit)
-        executed = [(agreement, terms_of(agreement)) for agreement in rows if agreement.execution is not None]
-        sealed = [(agreement, terms) for agreement, terms in executed if terms.curator.name == curator]
-        return sealed, rows[-1].id if more else ""
+        rows, more = self.agreements(sealed_to=curator, after=name, limit=limit)
+        return rows, rows[-1].id if more else ""
 
     def agreement(self, reference: str) -> Agreement:
         """One agreement as it stands now; raises `NotFound`."""

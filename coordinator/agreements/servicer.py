@@ -7,11 +7,12 @@ import grpc
 from pydantic import ValidationError
 
 from coordinator.agreements.drafting import CheckedScope, Draft
+from coordinator.agreements.lifecycle import terms_of
 from coordinator.agreements.service import AgreementService
 from coordinator.agreements.text import agreement_text
 from coordinator.trust.interceptor import peer_of
-from shared.agreement import AgreementTerms, Mode, State
-from shared.errors.inputs import InvalidArgument
+from shared.agreement import Mode, State
+from shared.errors.inputs import InvalidArgument, InvalidIdentifier
 from shared.ids import Sha256, SiteId
 from shared.proto.ricord.v1 import agreement_pb2 as pb
 from shared.proto.ricord.v1.agreement_pb2_grpc import AgreementServiceServicer
@@ -70,9 +71,9 @@ class AgreementServicer(AgreementServiceServicer):
         """The curator's, page by page."""
         curator = peer_of(context).name
         rows, following = self._service.sealed_to(curator, after=request.after, limit=request.limit)
-        site_ids = self._service.site_ids(*(agreement for agreement, _ in rows))
+        site_ids = self._service.site_ids(*rows)
         return pb.ListSealedAgreementsResponse(
-            agreements=[_sealed(agreement, terms, site_ids[agreement.site_name]) for agreement, terms in rows],
+            agreements=[_sealed(agreement, site_ids[agreement.site_name]) for agreement in rows],
             next=following,
         )
 
@@ -129,7 +130,8 @@ def agreement_message(agreement: "Agreement", site_ids: Mapping[str, SiteId]) ->
     )
 
 
-def _sealed(agreement: "Agreement", terms: AgreementTerms, site_id: SiteId) -> pb.SealedAgreement:
+def _sealed(agreement: "Agreement", site_id: SiteId) -> pb.SealedAgreement:
+    terms = terms_of(agreement)
     return pb.SealedAgreement(
         id=agreement.id,
         version=agreement.version,
@@ -162,7 +164,7 @@ def _draft(request: pb.DraftAgreementRequest) -> Draft:
             ),
             licence=request.licence,
             ethics_reference=request.ethics_reference,
-            earlier_site_ids=tuple(SiteId(site_id) for site_id in request.earlier_site_ids),
+            earlier_site_ids=tuple(_earlier_site_id(text) for text in request.earlier_site_ids),
             editions=request.editions,
             starts_at=from_timestamp(request.starts_at) if request.HasField("starts_at") else None,
             expires_at=from_timestamp(request.expires_at) if request.HasField("expires_at") else None,
@@ -176,6 +178,13 @@ def named(error: ValidationError) -> InvalidArgument:
     first = error.errors(include_url=False, include_input=False)[0]
     problem = first["msg"].removeprefix("Value error, ")
     return InvalidArgument(name=str(first["loc"][0]), problem=problem[:1].lower() + problem[1:])
+
+
+def _earlier_site_id(text: str) -> SiteId:
+    try:
+        return SiteId(text)
+    except InvalidIdentifier:
+        raise InvalidArgument(name="earlier_site_ids", problem="each is a SITEID, a number of six digits") from None
 
 
 def _mode(name: str) -> Mode:

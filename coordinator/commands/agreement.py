@@ -32,7 +32,7 @@ def draft(
     *,
     curator: Annotated[str, typer.Option(help="The enrolled curator the site will seal to.")],
     modes: drafting.Modes = "submit",
-    scope: drafting.ScopeText = "Chest imaging for suspected COVID-19 with supporting clinical data",
+    scope: drafting.ScopeText = None,
     scope_file: drafting.ScopeFile = None,
     modalities: drafting.Modalities = "CT,CR,DX",
     studies: drafting.Studies = None,
@@ -48,7 +48,7 @@ def draft(
 ) -> None:
     """Write the terms for an invited site. A draft that was not signed may be written again."""
     request = drafting.fill(
-        pb.DraftAgreementRequest(site_name=site_name),
+        pb.DraftAgreementRequest(site_name=site_name, scope=drafting.USUAL_SCOPE),
         curator=curator,
         modes=modes,
         scope=scope,
@@ -127,12 +127,12 @@ def renew(
 def reinstate(
     context: typer.Context,
     reference: Reference,
-    expires: Annotated[str, typer.Option(help="The new last day; empty: none.")] = "",
+    expires: Annotated[str | None, typer.Option(help="The new last day; empty: none; it stays unless given.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Offer a terminated or expired agreement again, as its next version; prints the token to read and sign it with.
 
-    The site keeps its SITEID and its key.
+    The site keeps its SITEID and its key. The last day stays, and must be given where it is over.
     """
     _amend(context, reference, as_json=as_json, is_reinstated=True, expires=expires)
 
@@ -227,7 +227,9 @@ def _amend(
         terms = before.amendment_terms or before.terms
         if not terms:
             raise AgreementNotExecuted(state=plain(before)["state"])
-        draft = drafting.fill(drafting.draft_of(AgreementTerms.model_validate_json(terms)), **changes)
+        draft = drafting.draft_of(AgreementTerms.model_validate_json(terms))
+        drafting.check_last_day(draft, changes.get("expires"))
+        draft = drafting.fill(draft, **changes)
         request = pb.AmendAgreementRequest(draft=draft, reinstate=is_reinstated)
         answer = stub.AmendAgreement(request, timeout=UNARY_SECONDS)
     if as_json:

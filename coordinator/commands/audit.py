@@ -1,15 +1,15 @@
 """`audit`: what was done."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import grpc
 import typer
 
 from coordinator.audit.export import FirstLine, read_export, write_export
 from coordinator.commands.operator_channel import operator_channel
-from coordinator.commands.output import AsJson, home_of, plain, show_all
+from coordinator.commands.output import AsJson, home_of, plain, show_fields
 from coordinator.store.audit_chain import AuditEvent
 from shared.counts import counted
 from shared.crypto.keys import load_signing
@@ -34,7 +34,12 @@ def list_events(
     request = audit_pb2.ListAuditEventsRequest(after=after)
     with operator_channel(home_of(context)) as channel:
         answer = AuditServiceStub(channel).ListAuditEvents(request, timeout=UNARY_SECONDS)
-    show_all("Audit", answer.events, ("number", "at", "actor", "action", "object", "result"), as_json=as_json)
+    events = [plain(event) for event in answer.events]
+    if as_json:
+        print_json(events)
+    else:
+        columns = ("number", "at", "actor", "action", "object")
+        show_fields("Audit", [event | _in_short(event) for event in events], columns)
 
 
 @audit.command()
@@ -84,6 +89,14 @@ def export(
         print_json({"events": answer.events, "root": answer.root, "file": str(file)})
     else:
         print_line(f"{counted(answer.events, 'entry')} in {file}.")
+
+
+def _in_short(event: Mapping[str, Any]) -> dict[str, str]:
+    """The actor without the federation, which is this one; a result only where something was not done."""
+    actor, action = event["actor"], event["action"]
+    if actor.startswith("spiffe://"):
+        actor = " ".join(actor.split("/")[3:])
+    return {"actor": actor, "action": action if event["result"] == "done" else f"{action} {event['result']}"}
 
 
 def _verify_file(file: Path, *, as_json: bool) -> None:

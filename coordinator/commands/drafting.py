@@ -12,12 +12,12 @@ from coordinator.commands.output import end_of
 from shared.agreement import AgreementTerms
 from shared.errors.inputs import InvalidArgument, SourceMissing
 from shared.proto.ricord.v1.agreement_pb2 import DraftAgreementRequest
-from shared.wire import to_timestamp
+from shared.wire import from_timestamp, to_timestamp
 
 Curator = Annotated[str | None, typer.Option(help="The enrolled curator the site will seal to.")]
 Modes = Annotated[str | None, typer.Option(help="Ways of taking part, comma-separated.")]
 ScopeText = Annotated[str | None, typer.Option("--scope", help="Exhibit A in general words, so that later data fit.")]
-ScopeFile = Annotated[Path | None, typer.Option(help="A file with a longer text of Exhibit A, in UTF-8.")]
+ScopeFile = Annotated[Path | None, typer.Option(help="Instead of --scope: a file with a longer text, in UTF-8.")]
 Modalities = Annotated[str | None, typer.Option(help="Codes of DICOM, comma-separated.")]
 Studies = Annotated[
     int | None, typer.Option(min=0, max=2**31 - 1, help="The most studies that it covers; 0: no bound.")
@@ -33,6 +33,7 @@ Editions = Annotated[
     str | None, typer.Option(help="Of the protocol, FIRST-LAST, as 2026.11-2027.12; empty: only the one installed.")
 ]
 
+USUAL_SCOPE = "Chest imaging for suspected COVID-19 with supporting clinical data"
 _LISTS = ("modes", "modalities", "data_elements", "locations", "earlier_site_ids")
 
 
@@ -66,8 +67,11 @@ def fill(
 ) -> DraftAgreementRequest:
     """A draft with what was `given`, by the names of its fields; `None` leaves a field as it is.
 
-    Raises `InvalidArgument` for a day that is none and `SourceMissing` for a file that cannot be read.
+    Raises `InvalidArgument` for a day that is none, and for a text beside a file of it; `SourceMissing` for a file that
+    cannot be read.
     """
+    if scope_file is not None and given.get("scope") is not None:
+        raise InvalidArgument(name="--scope-file", problem="--scope is given, too; give one of them")
     if scope_file is not None:
         given["scope"] = _text_of(scope_file)
     changes: dict[str, Any] = {
@@ -79,6 +83,14 @@ def fill(
         changes["expires_at"] = _timestamp("--expires", expires, end_of)
     kept = {field.name: value for field, value in draft.ListFields() if field.name not in changes}
     return DraftAgreementRequest(**kept, **changes)
+
+
+def check_last_day(draft: DraftAgreementRequest, expires: str | None) -> None:
+    """Raise `InvalidArgument` where a next version would keep a last day that is over, since `expires` is not given."""
+    ends = from_timestamp(draft.expires_at) if draft.HasField("expires_at") else None
+    if expires is None and ends is not None and ends <= datetime.now(UTC):
+        problem = f"the version before ended on {ends:%Y-%m-%d %H:%M} UTC; give the next one's last day, or '' for none"
+        raise InvalidArgument(name="--expires", problem=problem)
 
 
 def _timestamp(option: str, text: str, parse: Callable[[str], datetime]) -> Timestamp | None:

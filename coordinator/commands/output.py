@@ -115,6 +115,8 @@ def _cell(value: Any) -> str:
     """For a person: lists in a line, documents as indented JSON, keys and digests shortened."""
     if isinstance(value, dict):
         return json.dumps(_shortened(value), ensure_ascii=False, indent=1)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, list):
         return ", ".join(str(element) for element in value)
     return "" if value is None else str(_shortened(value))

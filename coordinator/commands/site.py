@@ -82,7 +82,11 @@ def show_site(
         print_json(plain(answer.site))
         return
     contact = answer.site.contact
-    show_values("Site", plain(answer.site) | {"contact": _contact(answer.site)})
+    site = plain(answer.site) | {"contact": _contact(answer.site)}
+    survey_answer = site.pop("survey")
+    show_values("Site", site)
+    if survey_answer:
+        show_values("Its answer to the open call", survey_answer | {"site_name": ""})
     if answer.site.HasField("contact"):
         show_values("Its node's latest report", {"at": plain(contact)["at"], **plain(contact.presence)})
 

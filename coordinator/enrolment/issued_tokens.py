@@ -26,7 +26,7 @@ class IssuedTokens:
             return read_page(lambda limit: reading.tokens(after=after, limit=limit), limit, PAGE)
 
     def revoke(self, reference: str, *, actor: str) -> Sequence[TokenRow]:
-        """Let expire what could be used of the tokens for a name, or the token whose digest begins so; returns them.
+        """Revoke what could be used of the tokens for a name, or the token whose digest begins so; returns them.
 
         Raises `NotFound`, also where none could be used any more, and `AmbiguousReference`.
         """

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from coordinator.agreements.lifecycle import Act, check_permitted, state_at, transition
-from coordinator.agreements.lookup import agreement_of, named_site, site_of
+from coordinator.agreements.lookup import agreement_of, folded, known_names, named_site, site_of
 from coordinator.agreements.service import new_agreement
 from coordinator.home.identity import Clock, Identity, utc_now
 from coordinator.presence.service import Contact, contact_of
@@ -69,7 +69,7 @@ class MemberService:
         """
         now = self._now()
         with self._store.begin() as work:
-            names, recorded, seen = _known_names(work), 0, set[str]()
+            names, recorded, seen = known_names(work), 0, set[str]()
             for number, (text, answer) in enumerate(answers, start=1):
                 try:
                     name = _checked_name(text, names)
@@ -78,7 +78,7 @@ class MemberService:
                 if name in seen:
                     raise InvalidArgument(name=f"Answer {number}", problem=f"`{name}` answers twice")
                 seen.add(name)
-                names[_folded(name)] = name
+                names[folded(name)] = name
                 site = work.site(name)
                 recorded += site is None
                 work.put_site((site or self._record(work, name, now)).model_copy(update={"survey": answer}))
@@ -89,12 +89,13 @@ class MemberService:
         """Record a site, or an invited one again, and issue its invitation token.
 
         One whose agreement ended before it was ever in force begins anew; with another that ended, the token lets it
-        sign the next version. Raises `InvalidArgument` for a name that is empty, too long, a number that could pass for
-        a SITEID, or but for its case another site's; `AgreementTransitionInvalid` for a site that has signed.
+        sign the next version, once that is offered. Raises `InvalidArgument` for a name that is empty, too long, a
+        number that could pass for a SITEID, or but for its case another site's; `AgreementTransitionInvalid` for a site
+        that has signed, and one to which no next version is offered.
         """
         now = self._now()
         with self._store.begin() as work:
-            name = _checked_name(site_name, _known_names(work))
+            name = _checked_name(site_name, known_names(work))
             site = work.site(name) or self._record(work, name, now)
             work.put_agreement(_invited(agreement_of(work, name), now))
             token = tokens.issue(work, self._identity, kind=TokenKind.INVITATION, role=Role.SITE, subject=name, now=now)
@@ -175,30 +176,25 @@ def _invited(agreement: Agreement, now: datetime) -> Agreement:
     if state is State.INTERESTED:
         return transition(agreement, State.INVITED, now)
     if state in _ENDED and agreement.execution is None:
-        return transition(agreement, State.INVITED, now, terms=None, consent=None, expires_at=None, attachment=None)
+        terms = {"terms": None, "consent": None, "curator": None, "expires_at": None, "attachment": None}
+        return transition(agreement, State.INVITED, now, **terms)
+    if state in _ENDED and agreement.amendment is None:
+        following = "offer its next version (`ricord-coordinator agreement reinstate`), which prints the token to send"
+        raise AgreementTransitionInvalid(state=state, wanted=State.INVITED, next=following)
     if state not in _INVITABLE | _ENDED:
         raise AgreementTransitionInvalid(state=state, wanted=State.INVITED)
     return agreement
 
 
-def _known_names(reading: Reading) -> dict[str, str]:
-    """The name of every site, by what it is without regard to case."""
-    return {_folded(site.name): site.name for site in reading.sites()}
-
-
-def _folded(name: str) -> str:
-    return unicodedata.normalize("NFKC", name).casefold()
-
-
 def _checked_name(name: str, known: Mapping[str, str]) -> str:
-    """The name without needless spaces; `known` are those of other sites, as `_known_names` gives them."""
+    """The name without needless spaces; `known` are those of other sites, as `known_names` gives them."""
     name = unicodedata.normalize("NFC", " ".join(name.split()))
     if not name or len(name) > _LONGEST_NAME or name.isdigit() or not name.isprintable():
         raise InvalidArgument(
             name="The site's name",
             problem=f"it needs 1 to {_LONGEST_NAME} printable characters, and one that is no digit",
         )
-    if (spelling := known.get(_folded(name), name)) != name:
+    if (spelling := known.get(folded(name), name)) != name:
         raise InvalidArgument(name="The site's name", problem=f"there is a hospital `{spelling}`; write it like that")
     return name
 

@@ -227,7 +227,8 @@ def _answer(number: int, answer: site_pb2.SurveyAnswer) -> tuple[str, SurveyAnsw
 
 
 def _token(row: "TokenRow") -> site_pb2.IssuedToken:
-    state = "USED" if row.used_at else "EXPIRED" if row.expires_at <= utc_now() else "OPEN"
+    over = "REVOKED" if row.revoked_at else "EXPIRED" if row.expires_at <= utc_now() else ""
+    state = "USED" if row.used_at else over or "OPEN"
     return site_pb2.IssuedToken(
         digest=row.digest,
         kind=row.kind,

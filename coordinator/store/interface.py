@@ -59,8 +59,13 @@ class Reading(Protocol):
     def agreement_version(self, agreement_id: AgreementId, version: int) -> AgreementVersion | None:
         """A version that another one replaced."""
 
-    def agreements(self, *, after: str = "", limit: int | None = None) -> Sequence[Agreement]:
-        """Every agreement by site name, or `limit` at most after a name."""
+    def agreements(
+        self, *, sealed_to: str | None = None, after: str = "", limit: int | None = None
+    ) -> Sequence[Agreement]:
+        """Every agreement by site name, or `limit` at most after a name.
+
+        With `sealed_to`, those that were executed and by whose terms sites seal to that curator.
+        """
 
     def token(self, digest: Sha256) -> TokenRow | None:
         """A token by the digest of its secret."""
@@ -182,10 +187,10 @@ class Work(Reading, Protocol):
         """Mark a token as used; `False` when it already was or does not exist."""
 
     def cancel_tokens(self, role: str, subject: str, at: datetime) -> int:
-        """Let every token that was not used expire; returns how many could have been used until then."""
+        """Revoke every token that was not used; returns how many could have been used until then."""
 
     def cancel_token(self, digest: Sha256, at: datetime) -> bool:
-        """Let a token that was not used expire; `False` when it could not be used."""
+        """Revoke a token that was not used; `False` when it could not be used."""
 
     def add_certificate(self, certificate: Certificate) -> None:
         """Add an issued certificate by its serial number."""

@@ -39,7 +39,7 @@ class Amendment(Frozen):
 
 
 class Agreement(Frozen):
-    """An agreement in its present state. `terms` is canonical JSON of `AgreementTerms`.
+    """An agreement in its present state. `terms` is canonical JSON of `AgreementTerms`, `curator` whom they name.
 
     `attachment` is the digest of a document that the parties signed besides, which is kept elsewhere.
     """
@@ -55,6 +55,7 @@ class Agreement(Frozen):
     changed_at: Moment
     amendment: Amendment | None = None
     attachment: Sha256 | None = None
+    curator: str | None = None
 
 
 class AgreementVersion(Frozen):
@@ -77,6 +78,7 @@ class TokenRow(Frozen):
     subject: str  # site name, or the curator's or researcher's name
     expires_at: Moment
     used_at: Moment | None = None
+    revoked_at: Moment | None = None  # it expired then
 
 
 class Certificate(Frozen):

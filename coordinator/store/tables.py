@@ -76,6 +76,8 @@ agreements = Table(
     Column("changed_at", Utc, nullable=False),
     Column("amendment", JSON(none_as_null=True)),
     Column("attachment", String(64)),
+    Column("curator", String(200)),
+    Index("ix_agreements_curator", "curator", "site_name"),
 )
 
 agreement_versions = Table(
@@ -98,6 +100,7 @@ tokens = Table(
     Column("subject", String(200), nullable=False),
     Column("expires_at", Utc, nullable=False),
     Column("used_at", Utc),
+    Column("revoked_at", Utc),
 )
 
 certificates = Table(

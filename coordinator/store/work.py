@@ -18,6 +18,7 @@ from sqlalchemy import (
     distinct,
     func,
     insert,
+    null,
     or_,
     select,
     union,
@@ -102,10 +103,15 @@ class SqlWork(WithdrawalRows):
         """By agreement and number."""
         return self._get(AgreementVersion, tables.agreement_versions, agreement=agreement_id, version=version)
 
-    def agreements(self, *, after: str = "", limit: int | None = None) -> Sequence[Agreement]:
+    def agreements(
+        self, *, sealed_to: str | None = None, after: str = "", limit: int | None = None
+    ) -> Sequence[Agreement]:
         """By site name."""
-        name = tables.agreements.c.site_name
-        return self._all(Agreement, tables.agreements, name > after, order=name, limit=limit)
+        row = tables.agreements.c
+        conditions = [row.curator == sealed_to, row.execution.is_not(null())] if sealed_to is not None else []
+        return self._all(
+            Agreement, tables.agreements, *conditions, row.site_name > after, order=row.site_name, limit=limit
+        )
 
     def put_agreement(self, agreement: Agreement) -> None:
         """Add or replace."""
@@ -147,7 +153,7 @@ class SqlWork(WithdrawalRows):
     def _cancel(self, at: datetime, *which: ColumnElement[bool]) -> int:
         row = tables.tokens.c
         good = update(tables.tokens).where(*which, row.used_at.is_(None), row.expires_at > at)
-        return self._connection.execute(good.values(expires_at=at)).rowcount
+        return self._connection.execute(good.values(expires_at=at, revoked_at=at)).rowcount
 
     def certificate(self, serial: str) -> Certificate | None:
         """By serial."""

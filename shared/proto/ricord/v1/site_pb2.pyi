@@ -32,7 +32,8 @@ class _TokenStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TokenState
     TOKEN_STATE_OPEN: _TokenState.ValueType  # 1
     TOKEN_STATE_USED: _TokenState.ValueType  # 2
     TOKEN_STATE_EXPIRED: _TokenState.ValueType  # 3
-    """Its time is over, or it was revoked."""
+    """Its time is over."""
+    TOKEN_STATE_REVOKED: _TokenState.ValueType  # 4
 
 class TokenState(_TokenState, metaclass=_TokenStateEnumTypeWrapper): ...
 
@@ -40,7 +41,8 @@ TOKEN_STATE_UNSPECIFIED: TokenState.ValueType  # 0
 TOKEN_STATE_OPEN: TokenState.ValueType  # 1
 TOKEN_STATE_USED: TokenState.ValueType  # 2
 TOKEN_STATE_EXPIRED: TokenState.ValueType  # 3
-"""Its time is over, or it was revoked."""
+"""Its time is over."""
+TOKEN_STATE_REVOKED: TokenState.ValueType  # 4
 Global___TokenState: _TypeAlias = TokenState  # noqa: Y015
 
 @_typing.final

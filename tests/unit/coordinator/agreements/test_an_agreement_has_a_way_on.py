@@ -167,12 +167,15 @@ def test_a_terminated_agreement_is_reinstated(federation: Federation) -> None:
         read_amendment(home)
     with pytest.raises(AgreementTransitionInvalid):
         amend(federation, "Reinstated")
+    with pytest.raises(AgreementTransitionInvalid, match="agreement reinstate"):  # its token could read nothing
+        federation.invite("Reinstated")
     token = amend(federation, "Reinstated", reinstate=True)
     thief = init_home(federation.folder / "thief", name="Thief")
     read_agreement(thief, token)
     with pytest.raises(SignatureInvalid):  # curators know the site by the key that it had
         sign_agreement(thief, token, signatory=SIGNATORY)
     read_agreement(home, token)
+    read_agreement(home, federation.invite("Reinstated"))  # in place of one that was lost
     sign_agreement(home, token, signatory=SIGNATORY)
     again = enrol(home, federation.execute("Reinstated"))
     assert (again.site_id, again.agreement_version) == (member.site_id, 2)

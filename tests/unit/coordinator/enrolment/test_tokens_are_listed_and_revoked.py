@@ -64,6 +64,7 @@ def test_a_revoked_token_lets_nobody_in(federation: Federation, token_command: A
     digest = digest_of(texts[0])
     assert [row["digest"] for row in token_command("revoke", digest[:12])] == [digest]
     assert len(token_command("revoke", "carl")) == 2
+    assert {row["state"] for row in token_command("list") if row["subject"] == "carl"} == {"revoked"}
     for text in texts:
         with pytest.raises(TokenExpired):
             join(CuratorHome(tmp_path / "curator"), text, protocol="ricord")

@@ -214,9 +214,45 @@ class TestLaws:
             assert [work.cancel_token(token.digest, NOW) for token in tokens] == [False, False, False, True, True]
             assert list(work.tokens(after=tokens[1].digest, limit=2)) == [
                 tokens[2],
-                tokens[3].model_copy(update={"expires_at": NOW}),
+                tokens[3].model_copy(update={"expires_at": NOW, "revoked_at": NOW}),
             ]
             assert [row.role for row in work.tokens(subject="a")] == ["site", "site", "site", "curator"]
+
+    def test_a_curator_is_asked_for_what_was_executed_only(self, store: SqlStore) -> None:
+        """By site name and in pages: no other curator's, and none that is drafted or signed."""
+        signed = Signed(document="{}", signature="c2ln")
+        executed = [("b", "anna", signed), ("a", "anna", signed), ("d", "ben", signed)]
+        rows = [*executed, ("c", "anna", None), ("e", None, None)]
+        with store.begin() as work:
+            for number, (name, curator, execution) in enumerate(rows):
+                changes = {"site_name": name, "curator": curator, "execution": execution}
+                agreement = make_agreement(signed).model_copy(update=changes)
+                work.put_agreement(agreement.model_copy(update={"id": AgreementId(f"A-{number:012x}")}))
+        with store.read() as reading:
+            assert [row.site_name for row in reading.agreements(sealed_to="anna")] == ["a", "b"]
+            assert [row.site_name for row in reading.agreements(sealed_to="anna", after="a", limit=1)] == ["b"]
+            assert len(reading.agreements()) == len(rows)
+
+    def test_curators_of_agreements_that_are_kept_become_known(self, url: str) -> None:
+        """A store from before is opened: whom its sites seal to is read from their terms."""
+        open_store(url).close()
+        engine, added = create_engine(url), {"tokens": "revoked_at", "agreements": "curator"}
+        with engine.begin() as connection:
+            connection.execute(text("DROP INDEX ix_agreements_curator"))
+            for table, column in added.items():
+                connection.execute(text(f"ALTER TABLE {table} DROP COLUMN {column}"))
+            connection.execute(text("UPDATE alembic_version SET version_num = '0011'"))
+            insert = (
+                "INSERT INTO agreements (id, site_name, state, version, terms, changed_at)"
+                " VALUES (:name, :name, 'drafted', 1, :terms, '2026-03-01 12:00:00')"
+            )
+            for name, terms in (("A-00000000000a", '{"curator":{"name":"anna"}}'), ("A-00000000000b", None)):
+                connection.execute(text(insert), {"name": name, "terms": terms})
+        engine.dispose()
+        opened = open_store(url)
+        with opened.read() as reading:
+            assert [row.curator for row in reading.agreements()] == ["anna", None]
+        opened.close()
 
     def test_a_site_id_is_given_out_once(self, store: SqlStore) -> None:
         """A reservation is for ever."""
