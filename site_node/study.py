@@ -13,7 +13,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NamedTuple, Self
 
-from pydantic import Field, PlainSerializer, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import (
+    Field,
+    PlainSerializer,
+    SerializationInfo,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 
 from shared.frozen import Frozen
 from shared.ids import PatientPseudonym, Sha256, SiteId, StudyKey, Uid
@@ -93,17 +100,18 @@ class FileStamp(NamedTuple):
         return cls(state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
 
 
-def _path_text(path: Path) -> str:
-    """A path as JSON holds it: one whose bytes are no UTF-8 in hexadecimal digits."""
-    text = str(path)
+def _path_text(path: Path, info: SerializationInfo) -> str:
+    """A path as JSON holds it: below the folder of the context without that, one that is no UTF-8 in hexadecimal."""
+    folder = info.context
+    text = str(path.relative_to(folder) if isinstance(folder, Path) and path.is_relative_to(folder) else path)
     return text if text.isascii() or not _NO_UTF_8.search(text) else _BYTES + os.fsencode(path).hex()
 
 
-def _path_of(value: object, handler: ValidatorFunctionWrapHandler) -> Path:
+def _path_of(value: object, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Path:
     if isinstance(value, str) and value.startswith(_BYTES):
-        return Path(os.fsdecode(bytes.fromhex(value.removeprefix(_BYTES))))
+        value = os.fsdecode(bytes.fromhex(value.removeprefix(_BYTES)))
     path: Path = handler(value)
-    return path
+    return info.context / path if isinstance(info.context, Path) else path
 
 
 _BYTES = "bytes:"
@@ -208,7 +216,7 @@ class Refused(Frozen):
 class DeidentifiedInstance(Frozen):
     """One rewritten file; `source` is what it was made from, for the validator's eyes only."""
 
-    path: Path
+    path: AnyPath
     size: int
     sop_instance_uid: Uid
     series_instance_uid: Uid
@@ -258,7 +266,7 @@ class Sealed(Frozen):
     """A study encrypted to the curator, with its signed manifest, in the outbox."""
 
     key: StudyKey
-    ciphertext: Path
+    ciphertext: AnyPath
     manifest: SignedManifest
 
     @property

@@ -7,9 +7,23 @@ import structlog
 from hypothesis import settings
 
 from shared.errors.base import InternalError
+from tests.peers import empty_database, postgres_url
 
 settings.register_profile("any-machine", deadline=None)  # a busy machine breaks no law
 settings.load_profile("any-machine")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """A server, for every test of the session."""
+    with postgres_url() as url:
+        yield url
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest) -> str:
+    """What `coordinator.toml` says of a new database, of each kind; empty for SQLite in the home."""
+    return "" if request.param == "sqlite" else empty_database(request.getfixturevalue("postgres"))
 
 
 @pytest.fixture(autouse=True)

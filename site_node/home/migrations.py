@@ -1,5 +1,6 @@
 """The ledger's migrations: step n takes a ledger of version n to version n + 1. A released step never changes."""
 
+import re
 import secrets
 import sqlite3
 from contextlib import suppress
@@ -7,6 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from shared.durable import write_whole
 from shared.ids import StudyKey
 from shared.manifest import SignedManifest
 from shared.receipt import Receipt
@@ -96,6 +98,9 @@ create view covered as select s.submission, s.study, w.level, w.name from submis
     on w.level = 'site' or (w.level = 'study' and w.name = s.study) or (w.level = 'patient' and w.name = s.patient);
 """
 
+# A member of a record whose text, up to the last of them, leads to a place in a home for one study's files.
+_PATH_IN_A_HOME = re.compile(rb'"(path|ciphertext)":"/(?:[^"\\]|\\.)*/((?:spool|work)/[0-9a-f]{32}/|outbox/)')
+
 
 def _make_or_complete(db: sqlite3.Connection) -> None:
     """Make a new ledger's tables and salt, or complete those of a ledger that has no version yet."""
@@ -175,9 +180,18 @@ def _keep_withdrawals(db: sqlite3.Connection) -> None:
     _execute(db, _WITHDRAWALS)
 
 
+def _free_records_of_the_folder(db: sqlite3.Connection) -> None:
+    """Name what lies in the home relative to it in the records of its studies, also where the home was moved before."""
+    home = SiteHome(Path(db.execute("pragma database_list").fetchone()[2]).parent)
+    for record in home.folder.glob("work/*/*.json"):
+        text = record.read_bytes()
+        if (relative := _PATH_IN_A_HOME.sub(rb'"\1":"\2', text)) != text:
+            write_whole(record, relative, mode=0o600)
+
+
 STEPS = (
     *(_make_or_complete, _separate_arrivals, _revive_sealed, _keep_decisions, _count_associations, _keep_words),
-    *(_number_receipts, _keep_submissions, _keep_withdrawals),
+    *(_number_receipts, _keep_submissions, _keep_withdrawals, _free_records_of_the_folder),
 )
 
 

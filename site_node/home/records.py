@@ -13,7 +13,10 @@ Record = TypeVar("Record", bound=Frozen)
 
 
 class Records:
-    """The records of a home's studies, one file for each type of `site_node.study` that a study has reached. PHI."""
+    """The records of a home's studies, one file for each type of `site_node.study` that a study has reached. PHI.
+
+    Paths in them are relative to the home, so that it may be moved; what lies elsewhere is named in full.
+    """
 
     def __init__(self, home: SiteHome) -> None:
         self._home = home
@@ -22,7 +25,7 @@ class Records:
         """Write a record whole and durable; it replaces a previous one of its type."""
         path = self._path(key, type(record))
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        content = record.model_dump_json().encode()
+        content = record.model_dump_json(context=self._home.folder).encode()
         if self._home.is_temporary:
             path.unlink(missing_ok=True)
             with file_to_sync(path, mode=0o600) as file:
@@ -32,7 +35,7 @@ class Records:
 
     def read(self, key: StudyKey, kind: type[Record]) -> Record:
         """The record of a study; raises `FileNotFoundError` where there is none."""
-        return kind.model_validate_json(self._path(key, kind).read_bytes())
+        return kind.model_validate_json(self._path(key, kind).read_bytes(), context=self._home.folder)
 
     def find(self, key: StudyKey, kind: type[Record]) -> Record | None:
         """The record of a study, or `None`."""

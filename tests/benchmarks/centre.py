@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 
 from coordinator.federation.interface import FEDERATED
 from coordinator.federation.registry import StoredNodes
@@ -29,7 +29,7 @@ from shared.ids import Sha256, SiteId
 from shared.signed import of_manifest
 from tests.factories.federation import running_federation, sealed_bytes
 from tests.factories.registered import add_site
-from tests.peers import postgres_url
+from tests.peers import empty_database, postgres_url
 
 ROWS = 20_000
 STUDIES, STUDY_BYTES = 200, 100_000
@@ -44,11 +44,7 @@ REPORT = {"version": "0.1.0", "certificate_ends_at": datetime(2030, 1, 1, tzinfo
 def databases() -> Iterator[dict[str, str]]:
     """The settings' `database` of each kind."""
     with postgres_url() as server:
-        engine = create_engine(server, isolation_level="AUTOCOMMIT")
-        with engine.connect() as connection:
-            connection.execute(text("CREATE DATABASE centre"))
-        engine.dispose()
-        yield {"sqlite": "", "postgresql": server.replace("/postgres?", "/centre?")}
+        yield {"sqlite": "", "postgresql": empty_database(server)}
 
 
 def size(store: SqlStore) -> int:

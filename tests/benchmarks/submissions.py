@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 
-from sqlalchemy import create_engine, insert, text
+from sqlalchemy import insert
 
 from coordinator.store import tables
 from coordinator.store.rows import plain
@@ -14,7 +14,7 @@ from coordinator.submission.service import PAGE, SubmissionService
 from shared.ids import SiteId
 from tests.benchmarks.measure import Row, medians
 from tests.factories.rows import make_submission
-from tests.peers import postgres_url
+from tests.peers import empty_database, postgres_url
 
 FEW, MANY = 10_000, 200_000
 SITES = 20
@@ -28,7 +28,7 @@ def rows() -> list[Row]:
         server = stack.enter_context(postgres_url())
         services: dict[tuple[str, int], SubmissionService] = {}
         for size in (FEW, MANY):
-            for kind, url in (("SQLite", f"sqlite:///{folder}/{size}.sqlite"), ("PostgreSQL", _database(server, size))):
+            for kind, url in (("SQLite", f"sqlite:///{folder}/{size}.sqlite"), ("PostgreSQL", empty_database(server))):
                 store = open_store(url)
                 stack.callback(store.close)
                 _fill(store, size)
@@ -47,14 +47,6 @@ def rows() -> list[Row]:
 
 def _row(what: str, few: float, many: float, promised: float | None) -> Row:
     return Row(f"{what}, {MANY:,} studies", 1 / many, "/s", f"{FEW:,} studies", few / many, promised)
-
-
-def _database(server: str, size: int) -> str:
-    engine = create_engine(server, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE bench{size}"))
-    engine.dispose()
-    return server.replace("/postgres?", f"/bench{size}?")
 
 
 def _fill(store: SqlStore, size: int) -> None:

@@ -18,7 +18,6 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_public_key
-from sqlalchemy import create_engine, text
 
 from coordinator.audit.service import every_event
 from coordinator.federation.registry import StoredNodes
@@ -42,7 +41,7 @@ from tests.factories.ciphertexts import BUCKET, bucket_client, partial_names, s3
 from tests.factories.federation import Federation, make_federation, sealed_bytes, settings_text
 from tests.factories.registered import add_site
 from tests.factories.site_homes import make_site, set_policy
-from tests.peers import needs_peer, postgres_url
+from tests.peers import empty_database, needs_peer, postgres_url
 
 MIB = 1 << 20
 BALANCER = Path(__file__).parents[2] / "compose" / "haproxy.cfg"
@@ -138,11 +137,6 @@ def is_passed_on(port: int) -> bool:
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     haproxy, folder = needs_peer("haproxy"), tmp_path_factory.mktemp("pair")
     with postgres_url() as server, s3_server() as endpoint:
-        engine = create_engine(server, isolation_level="AUTOCOMMIT")
-        with engine.connect() as connection:
-            connection.execute(text("DROP DATABASE IF EXISTS pair"))
-            connection.execute(text("CREATE DATABASE pair"))
-        engine.dispose()
         client = bucket_client(endpoint, folder)
         store = StoreSettings(
             sealed=f"s3://{BUCKET}/federation", endpoint=endpoint, credentials_file=folder / "credentials"
@@ -152,7 +146,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
             host=HOSTS[0],
             advertised_host="127.0.0.1",
             behind_balancer=True,
-            database=server.replace("/postgres?", "/pair?"),
+            database=empty_database(server),
             store=store,
         )
         settings, second = federation.settings, Home(folder / "second")

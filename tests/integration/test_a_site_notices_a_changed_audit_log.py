@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,15 +22,9 @@ from site_node.node.daily_proof import DailyProof
 from site_node.submit.client import submitting
 from tests.factories.federation import Federation, make_federation, sealed_bytes
 from tests.factories.rows import NOW
-from tests.peers import postgres_url
+from tests.peers import empty_database
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[str]:
-    with postgres_url() as url:
-        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -38,13 +32,7 @@ def federation(request: pytest.FixtureRequest, tmp_path: Path) -> Federation:
     """A new federation over an empty database of each kind; it does not serve yet."""
     if request.param == "sqlite":
         return make_federation(tmp_path)
-    server = request.getfixturevalue("postgres")
-    engine = create_engine(server, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text("DROP DATABASE IF EXISTS witnessed"))
-        connection.execute(text("CREATE DATABASE witnessed"))
-    engine.dispose()
-    return make_federation(tmp_path, database=server.replace("/postgres?", "/witnessed?"))
+    return make_federation(tmp_path, database=empty_database(request.getfixturevalue("postgres")))
 
 
 def submit_one(home: SiteHome, member: Membership, sequence: int) -> None:

@@ -14,7 +14,6 @@ import pytest
 from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
-from sqlalchemy import create_engine, text
 
 import shared.proto.ricord.v1
 from coordinator.curation.keys import load_curator_keys
@@ -35,7 +34,6 @@ from site_node.home.folder import SiteHome
 from site_node.membership.record import Membership
 from site_node.submit.client import UploadClient
 from tests.factories.federation import Federation, running_federation, sealed_bytes
-from tests.peers import postgres_url
 
 TEXTS = ("", "\0", "x" * 1001, "\U0010ffff" * 64, "9" * 400, "'; --", "\u202e\n\x1b[2J")
 INTEGERS = (0, 1, -1, 2**31 - 1, 2**31, 2**32 - 1, 2**53, 2**63 - 1, 2**63, 2**64 - 1, -(2**63))
@@ -138,21 +136,10 @@ def answer_of(channel: grpc.Channel, method: MethodDescriptor, path: str, reques
         return from_rpc(error, address)
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def federation(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
-    folder = tmp_path_factory.mktemp("bounds")
-    if request.param == "sqlite":
-        with running_federation(folder) as running:
-            yield running
-        return
-    with postgres_url() as server:
-        engine = create_engine(server, isolation_level="AUTOCOMMIT")
-        with engine.connect() as connection:
-            connection.execute(text("DROP DATABASE IF EXISTS bounds"))
-            connection.execute(text("CREATE DATABASE bounds"))
-        with running_federation(folder, database=server.replace("/postgres?", "/bounds?")) as running:
-            yield running
-        engine.dispose()
+@pytest.fixture(scope="module")
+def federation(tmp_path_factory: pytest.TempPathFactory, database: str) -> Iterator[Federation]:
+    with running_federation(tmp_path_factory.mktemp("bounds"), database=database) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

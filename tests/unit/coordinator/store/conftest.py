@@ -4,31 +4,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
 
 from coordinator.store.sql import SqlStore, open_store
-from tests.peers import postgres_url
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    with postgres_url() as url:
-        yield url
+from tests.peers import empty_database
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database of each kind."""
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'store.sqlite'}"
-        return
-    server = request.getfixturevalue("postgres")
-    engine = create_engine(server, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text("DROP DATABASE IF EXISTS laws"))
-        connection.execute(text("CREATE DATABASE laws"))
-    yield server.replace("/postgres?", "/laws?")
-    engine.dispose()
+        return f"sqlite:///{tmp_path / 'store.sqlite'}"
+    return empty_database(request.getfixturevalue("postgres"))
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A federation with one site, and its submissions over ciphertexts of each test, of both kinds."""
+"""A federation with one site, over both kinds of database, and its submissions over ciphertexts of both kinds."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,8 +18,8 @@ from tests.factories.federation import Federation, running_federation, sealed_by
 
 
 @pytest.fixture(scope="module")
-def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
-    with running_federation(tmp_path_factory.mktemp("federation")) as running:
+def federation(tmp_path_factory: pytest.TempPathFactory, database: str) -> Iterator[Federation]:
+    with running_federation(tmp_path_factory.mktemp("federation"), database=database) as running:
         running.curator()
         yield running
 

@@ -10,6 +10,7 @@ import pytest
 from shared.errors.studies import ManifestInvalid
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger, State
+from site_node.home.records import Records
 from site_node.node.pipeline import Pipeline
 from site_node.reasons import reason_for
 from site_node.study import Sealed, Severity
@@ -28,7 +29,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
     stages = make_stages(home, tmp_path / "submitted")
     refusing = replace(stages, submit=Mock(side_effect=ManifestInvalid(problem="x")))
     Pipeline(home, old, refusing, originals_stay=None).run()
-    lost = Sealed.model_validate_json((home.work(LOST) / "sealed.json").read_bytes())
+    lost = Records(home).read(LOST, Sealed)
     for file in (*home.folder.glob("work/*/*.*"), *home.folder.glob("spool/*/*"), lost.ciphertext):
         file.unlink()
     for key in (SEALED, LOST):

@@ -34,8 +34,8 @@ class Killed(BaseException):
 
 
 @pytest.fixture(scope="module")
-def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
-    with running_federation(tmp_path_factory.mktemp("federation")) as running:
+def federation(tmp_path_factory: pytest.TempPathFactory, database: str) -> Iterator[Federation]:
+    with running_federation(tmp_path_factory.mktemp("federation"), database=database) as running:
         running.curator()
         yield running
 
