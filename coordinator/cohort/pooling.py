@@ -14,9 +14,9 @@ from shared.errors.federation import PlanInvalid, RunFailed
 from shared.federation.cohort import definition_of, subject_of
 from shared.federation.exchange import Exchange
 from shared.federation.plan import Plan
-from shared.federation.secure_sum.messages import Peer, SignedPlan, SumPlan
+from shared.federation.secure_sum.messages import Peer, SumPlan
 from shared.federation.secure_sum.policy import default_threshold
-from shared.federation.secure_sum.server import secure_sum
+from shared.federation.secure_sum.server import Refuse, sum_without_liars
 from shared.ids import RunId, SiteId
 from shared.manifest import canonical_json
 from shared.protocol.cohort import CohortDefinition
@@ -48,11 +48,22 @@ class Pooling:
             policy=Policy.named(plan.statistics.policy),
             identity=self._identity,
             now=self._now(),
+            refuse=self._record_refusal,
         )
         with self._store.begin() as work:
             work.append_event(at=self._now(), actor="federation", action="cohort released", about=table.id)
             work.add_cohort(table.row())
         return canonical_json(table)
+
+    def _record_refusal(self, site: SiteId, reason: str) -> None:
+        with self._store.begin() as work:
+            work.append_event(
+                at=self._now(),
+                actor="federation",
+                action="secure sum goes on without what a site gave",
+                about=site,
+                result=reason,
+            )
 
 
 def compute_cohort(
@@ -64,8 +75,9 @@ def compute_cohort(
     policy: Policy,
     identity: Identity,
     now: datetime,
+    refuse: Refuse,
 ) -> ReleasedTable:
-    """Sum the counts of `peers` (by SITEID, ascending) and suppress what is small.
+    """Sum the counts of `peers` (by SITEID, ascending) and suppress what is small; `refuse` hears of liars.
 
     Raises `PlanInvalid`, `TooFewSites`, `SecureSumRefused`, or `RunFailed` when the sum cannot be a sum of counts.
     """
@@ -77,7 +89,7 @@ def compute_cohort(
         roster=tuple(peers),
         threshold=threshold_for(len(peers)),
     )
-    pooled = secure_sum(SignedPlan.of(plan, identity.signing_key), exchange)
+    pooled = sum_without_liars(plan, identity.signing_key, exchange, refuse=refuse)
     counts = dict(zip(definition.cells, pooled.total.tolist(), strict=True))
     shown = released_counts(definition, counts, policy)
     return ReleasedTable(

@@ -52,3 +52,13 @@ class SecureSumRefused(FederationError):
     text = Text(
         "The secure sum stops: {problem}; no site's numbers were shown.", ExitCode.REFUSED, "FAILED_PRECONDITION"
     )
+
+
+class WrongShares(SecureSumRefused):
+    """The shares of some sites, named with commas, do not give back what the sum needs: it needs a session without."""
+
+    text = Text(
+        "The secure sum stops: the shares that {sites} gave are wrong; no site's numbers were shown.",
+        ExitCode.REFUSED,
+        "FAILED_PRECONDITION",
+    )

@@ -14,13 +14,16 @@ from pydantic import Field
 
 from shared.crypto.signing import SigningKey, VerifyKey
 from shared.errors.federation import SecureSumRefused
+from shared.errors.trust import SignatureInvalid
 from shared.federation.secure_sum import masks, shamir
 from shared.federation.secure_sum.masks import Words
 from shared.federation.secure_sum.memory import SessionMemory
 from shared.federation.secure_sum.messages import (
     Advert,
     Hex32,
+    Masked,
     Parcels,
+    ShareDigests,
     ShareRequest,
     SignatureAnswer,
     SignedAdvert,
@@ -29,14 +32,14 @@ from shared.federation.secure_sum.messages import (
     SurvivorsRequest,
     Unmasking,
     UnmaskRequest,
-    pack_words,
+    pack_masked,
     parse,
     survivors_bytes,
     view_of,
 )
 from shared.federation.secure_sum.policy import Answered, SumPolicy, refuse_near_repeat
 from shared.frozen import Frozen
-from shared.ids import SiteId
+from shared.ids import Sha256, SiteId
 from shared.manifest import canonical_json
 
 _Request = ShareRequest | Parcels | SurvivorsRequest | UnmaskRequest
@@ -66,11 +69,20 @@ class _State(Frozen):
     seed: Hex32 = Field(repr=False)
     adverts: tuple[SignedAdvert, ...] = ()
     shares: dict[SiteId, tuple[str, str]] = Field(default={}, repr=False)  # by sharer: of its seed, of its mask key
+    accused: tuple[SiteId, ...] = ()  # sharers whose shares are not what they committed to
     survivors: tuple[SiteId, ...] = ()
 
     @property
     def signed_by_all(self) -> bytes:
-        return survivors_bytes(self.plan, self.adverts, self.shares, self.survivors)
+        return survivors_bytes(self.plan, self.adverts, self.sharers, self.survivors)
+
+    @property
+    def sharers(self) -> tuple[SiteId, ...]:
+        return *self.shares, *self.accused
+
+    @property
+    def view(self) -> Sha256:
+        return view_of(self.adverts)
 
     def advert_of(self, site: SiteId) -> Advert:
         for signed in self.adverts:
@@ -146,42 +158,49 @@ class SumClient:
         places = [plan.place_of(site) for site in sites]
         seeds = shamir.split(bytes.fromhex(state.seed), plan.threshold, places)
         keys = shamir.split(bytes.fromhex(state.mask), plan.threshold, places)
-        own = plan.place_of(self.site_id)
-        shares = {self.site_id: (seeds[own].hex(), keys[own].hex())}
-        state = state.model_copy(update={"adverts": request.adverts, "shares": shares})
+        shares = {site: (seeds[place].hex(), keys[place].hex()) for site, place in zip(sites, places, strict=True)}
+        own = {self.site_id: shares[self.site_id]}
+        state = state.model_copy(update={"adverts": request.adverts, "shares": own})
         self._save(state)
-        parcels = {}
-        for advert in adverts:
-            if advert.site_id != self.site_id:
-                place = plan.place_of(advert.site_id)
-                route = (self.site_id, advert.site_id)
-                parcels[advert.site_id] = masks.seal_parcel(
-                    _channel(state, advert.site_id), route, _context(state), seeds[place] + keys[place]
-                ).hex()
-        return Parcels(session=plan.session, parcels=parcels)
+        parcels, digests = dict[SiteId, str](), dict[SiteId, ShareDigests]()
+        for site, (seed, key) in shares.items():
+            route = (self.site_id, site)
+            digests[site] = ShareDigests.of((seed, key), state.view, route, self.key)
+            if site != self.site_id:
+                plain = bytes.fromhex(seed + key)
+                parcels[site] = masks.seal_parcel(_channel(state, site), route, state.view.encode(), plain).hex()
+        return Parcels(session=plan.session, parcels=parcels, digests=digests)
 
     def _mask(self, state: _State, request: Parcels, contribution: Contribution) -> bytes:
-        """Keep the peers' shares; add this site's own mask and one mask with each peer that shared."""
+        """Keep the peers' shares; add this site's own mask and one mask with each peer that shared.
+
+        A peer whose share is not what it committed to is accused; its mask is there all the same, and the sum stays
+        whole as long as enough others hold a share of it.
+        """
         plan = state.plan
         self._checked(plan, [self.site_id, *request.parcels])
-        shares = {sender: self._opened(state, sender, sealed) for sender, sealed in request.parcels.items()}
-        self._save(state.model_copy(update={"shares": {**state.shares, **shares}}))
+        opened = {sender: self._opened(state, sender, request) for sender in request.parcels}
+        shares = {**state.shares, **{sender: pair for sender, pair in opened.items() if pair is not None}}
+        accused = tuple(sender for sender in request.parcels if sender not in shares)
+        if len(shares) < plan.threshold:
+            raise SecureSumRefused(problem=f"the shares from {', '.join(accused)} are not for this site and session")
+        self._save(state.model_copy(update={"shares": shares, "accused": accused}))
         self._remember(plan, ())  # here, since others can complete the sum without asking this site again
         words = contribution.vector(plan)
         if words.shape != (plan.length,) or words.dtype != np.uint64:
             raise SecureSumRefused(problem="the vector has another length or kind than the plan")
-        total = words + masks.self_words(bytes.fromhex(state.seed), plan.session, self.site_id, plan.length)
-        for peer in shares:
+        total = words.copy()
+        masks.add_mask(total, masks.self_key(bytes.fromhex(state.seed), plan.session, self.site_id))
+        for peer in request.parcels:
             public = bytes.fromhex(state.advert_of(peer).mask)
-            sites = (self.site_id, peer)
-            pair = masks.pair_words(bytes.fromhex(state.mask), public, plan.session, sites, plan.length)
-            total = total + pair if self.site_id < peer else total - pair
-        return pack_words(plan.session, total)
+            key = masks.pair_key(bytes.fromhex(state.mask), public, plan.session, (self.site_id, peer))
+            masks.add_mask(total, key, subtract=self.site_id > peer)
+        return pack_masked(plan, Masked(total, accused))
 
     def _consistency(self, state: _State, request: SurvivorsRequest) -> SignatureAnswer:
         """Sign the only list of survivors that this site will unmask."""
         plan, survivors = state.plan, self._checked(state.plan, request.survivors)
-        if not set(survivors) <= set(state.shares):
+        if not set(survivors) <= set(state.sharers):
             raise SecureSumRefused(problem="a survivor is named that never shared")
         self._remember(plan, survivors)
         state = state.model_copy(update={"survivors": survivors})
@@ -199,7 +218,7 @@ class SumClient:
         dropped = set(state.shares) - set(state.survivors)
         return Unmasking(
             session=plan.session,
-            seeds={site: state.shares[site][0] for site in state.survivors},
+            seeds={site: state.shares[site][0] for site in state.survivors if site in state.shares},
             keys={site: state.shares[site][1] for site in sorted(dropped)},
         )
 
@@ -217,12 +236,19 @@ class SumClient:
         self.policy.check_survivors(plan, self.site_id, sites)
         return tuple(sorted(sites))
 
-    def _opened(self, state: _State, sender: SiteId, sealed: str) -> tuple[str, str]:
-        route = (sender, self.site_id)
-        plain = masks.open_parcel(_channel(state, sender), route, _context(state), bytes.fromhex(sealed))
-        if len(plain) != 2 * shamir.SHARE_BYTES:
-            raise SecureSumRefused(problem=f"the shares from site {sender} have another size")
-        return plain[: shamir.SHARE_BYTES].hex(), plain[shamir.SHARE_BYTES :].hex()
+    def _opened(self, state: _State, sender: SiteId, request: Parcels) -> tuple[str, str] | None:
+        """The sender's two shares; `None` when they are not for this site and session, or not what it committed to."""
+        route, sealed, digests = (sender, self.site_id), request.parcels[sender], request.digests.get(sender)
+        channel = _channel(state, sender)
+        try:
+            plain = masks.open_parcel(channel, route, state.view.encode(), bytes.fromhex(sealed)).hex()
+            shares = plain[: 2 * shamir.SHARE_BYTES], plain[2 * shamir.SHARE_BYTES :]
+            if digests is None or not digests.fit(shares, route):
+                return None
+            digests.verify(state.view, route, state.plan.key_of(sender))
+        except (SecureSumRefused, SignatureInvalid):
+            return None
+        return shares
 
     def _save(self, state: _State) -> None:
         self.memory.save(state.plan.session, state.model_dump_json().encode())
@@ -230,7 +256,3 @@ class SumClient:
 
 def _channel(state: _State, peer: SiteId) -> masks.Channel:
     return masks.Channel(bytes.fromhex(state.channel), bytes.fromhex(state.advert_of(peer).channel), state.plan.session)
-
-
-def _context(state: _State) -> bytes:
-    return view_of(state.adverts).encode()

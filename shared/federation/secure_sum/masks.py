@@ -24,6 +24,8 @@ from shared.ids import SiteId
 
 Words = NDArray[np.uint64]  # a vector modulo 2^64
 KEY_BYTES = 32
+_BLOCK = 32768  # words
+_ZEROS = memoryview(bytes(8 * _BLOCK))
 
 
 class Channel(NamedTuple):
@@ -49,15 +51,31 @@ def commitment(seed: bytes, session: str, site: SiteId) -> str:
     return hashlib.sha256(f"ricord-secure-sum/1 commitment {session} {site} ".encode() + seed).hexdigest()
 
 
-def pair_words(private: bytes, public: bytes, session: str, sites: tuple[SiteId, SiteId], length: int) -> Words:
-    """The mask two sites share: `length` words that both compute, whichever way round they are named."""
+def share_digest(share: str, route: tuple[SiteId, SiteId], use: str) -> str:
+    """What a sharer publishes about a share, in hexadecimal: a share has as many random bits as the secret."""
+    return hashlib.sha256(f"ricord-secure-sum/1 share {use} {' '.join(route)} {share}".encode()).hexdigest()
+
+
+def pair_key(private: bytes, public: bytes, session: str, sites: tuple[SiteId, SiteId]) -> bytes:
+    """The key of the mask that two sites share: both compute it, whichever way round they are named."""
     first, second = sorted(sites)
-    return _words(_derive(_agree(private, public), "pair", session, first, second), length)
+    return _derive(_agree(private, public), "pair", session, first, second)
 
 
-def self_words(seed: bytes, session: str, site: SiteId, length: int) -> Words:
-    """A site's own mask: `length` words."""
-    return _words(_derive(seed, "self", session, site), length)
+def self_key(seed: bytes, session: str, site: SiteId) -> bytes:
+    """The key of a site's own mask."""
+    return _derive(seed, "self", session, site)
+
+
+def add_mask(words: Words, key: bytes, *, subtract: bool = False) -> None:
+    """Add to `words`, in place and modulo 2^64, the mask of that key, or subtract it.
+
+    In blocks that stay in the processor's cache: a vector of 25 million words has 200 MB, and so has each mask.
+    """
+    stream, change = Cipher(ChaCha20(key, bytes(16)), mode=None).encryptor(), np.subtract if subtract else np.add
+    for start in range(0, len(words), _BLOCK):
+        block = words[start : start + _BLOCK]
+        change(block, np.frombuffer(stream.update(_ZEROS[: block.nbytes]), dtype="<u8"), out=block)
 
 
 def seal_parcel(channel: Channel, route: tuple[SiteId, SiteId], context: bytes, plain: bytes) -> bytes:
@@ -87,8 +105,3 @@ def _agree(private: bytes, public: bytes) -> bytes:
 def _derive(secret: bytes, use: str, session: str, *sites: SiteId) -> bytes:
     context = " ".join(("ricord-secure-sum/1", use, session, *sites)).encode()
     return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=context).derive(secret)
-
-
-def _words(key: bytes, length: int) -> Words:
-    stream = Cipher(ChaCha20(key, bytes(16)), mode=None).encryptor().update(bytes(8 * length))
-    return np.frombuffer(stream, dtype="<u8").astype(np.uint64, copy=False)

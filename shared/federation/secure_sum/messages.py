@@ -7,13 +7,14 @@ Shamir shares lie.
 
 import hashlib
 from collections.abc import Iterable
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Literal, NamedTuple, Self, TypeVar
 
 import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
 from shared.crypto.signing import SigningKey, VerifyKey
 from shared.errors.federation import SecureSumRefused
+from shared.federation.secure_sum import masks
 from shared.federation.secure_sum.masks import Words
 from shared.frozen import Frozen
 from shared.ids import Sha256, SiteId
@@ -132,11 +133,47 @@ class ShareRequest(Frozen):
     adverts: tuple[SignedAdvert, ...]
 
 
+class ShareDigests(Frozen):
+    """What a sharer commits to about the two shares of one holder: their digests, signed with its registered key.
+
+    So a holder knows a wrong share when it comes, and the server one that a holder gives back: both name the liar.
+    """
+
+    seed: Hex32
+    key: Hex32
+    signature: str
+
+    @classmethod
+    def of(cls, shares: tuple[str, str], view: Sha256, route: tuple[SiteId, SiteId], key: SigningKey) -> Self:
+        """Commit to the shares (of the seed, of the mask key) that `route[0]` gives to `route[1]`."""
+        seed, mask = (masks.share_digest(share, route, use) for share, use in zip(shares, ("seed", "key"), strict=True))
+        return cls(seed=seed, key=mask, signature=key.sign(_share_bytes(view, route, seed, mask)))
+
+    def fit(self, shares: tuple[str, str], route: tuple[SiteId, SiteId]) -> bool:
+        """Whether these are the shares that `route[0]` committed to."""
+        return self.fits("seed", shares[0], route) and self.fits("key", shares[1], route)
+
+    def fits(self, use: Literal["seed", "key"], share: str, route: tuple[SiteId, SiteId]) -> bool:
+        """Whether this is the share of that secret."""
+        return masks.share_digest(share, route, use) == (self.seed if use == "seed" else self.key)
+
+    def verify(self, view: Sha256, route: tuple[SiteId, SiteId], key: VerifyKey) -> None:
+        """Return when the sharer `route[0]` signed this in the session of that view; else raise `SignatureInvalid`."""
+        key.verify(_share_bytes(view, route, self.seed, self.key), self.signature, what=f"the shares of {route[0]}")
+
+
+def _share_bytes(view: Sha256, route: tuple[SiteId, SiteId], seed: str, key: str) -> bytes:
+    return canonical_json(
+        {"format": "ricord-secure-sum-share/1", "view": view, "route": route, "seed": seed, "key": key}
+    )
+
+
 class Parcels(Frozen):
-    """Answer of `share`, parcels by receiver; request of `mask`, parcels by sender."""
+    """Answer of `share`, by receiver, with digests of the site's own shares, too; request of `mask`, by sender."""
 
     session: Session
     parcels: dict[SiteId, Hex]
+    digests: dict[SiteId, ShareDigests]
 
 
 class SurvivorsRequest(Frozen):
@@ -171,7 +208,10 @@ class UnmaskRequest(Frozen):
 
 
 class Unmasking(Frozen):
-    """Answer of `unmask`: for each survivor a share of its seed, for each dropped site one of its mask key."""
+    """Answer of `unmask`: for each survivor a share of its seed, for each dropped site one of its mask key.
+
+    Those that the site accused in `mask` are left out: it has no share of theirs.
+    """
 
     session: Session
     seeds: dict[SiteId, Hex]
@@ -206,13 +246,29 @@ def parse(payload: bytes, kind: type[Message], stage: str) -> Message:
         raise SecureSumRefused(problem=f"a message of stage {stage} is damaged or of another kind") from error
 
 
-def pack_words(session: str, words: Words) -> bytes:
-    """Answer of `mask`: 16 bytes of session, then the words, little-endian."""
-    return bytes.fromhex(session) + words.astype("<u8", copy=False).tobytes()
+class Masked(NamedTuple):
+    """A site's masked vector, and the places of the sharers whose share for it is not what they committed to."""
+
+    words: Words
+    accused: tuple[SiteId, ...]
 
 
-def unpack_words(payload: bytes, plan: SumPlan) -> Words:
-    """The masked vector of `plan.length` words; raises `SecureSumRefused` on another session or length."""
-    if payload[:16] != bytes.fromhex(plan.session) or len(payload) != 16 + 8 * plan.length:
+def pack_masked(plan: SumPlan, masked: Masked) -> bytes:
+    """Answer of `mask`: 16 bytes of session, a bit for each place of the roster (1: accused), then the words."""
+    bits = sum(1 << plan.place_of(site) for site in masked.accused)
+    head = bytes.fromhex(plan.session) + bits.to_bytes(_head_bytes(plan) - 16, "little")
+    return head + masked.words.astype("<u8", copy=False).tobytes()
+
+
+def unpack_masked(payload: bytes, plan: SumPlan) -> Masked:
+    """What `pack_masked` made; raises `SecureSumRefused` on another session or length."""
+    head = _head_bytes(plan)
+    if payload[:16] != bytes.fromhex(plan.session) or len(payload) != head + 8 * plan.length:
         raise SecureSumRefused(problem="a masked vector is of another session or length")
-    return np.frombuffer(payload, dtype="<u8", offset=16).astype(np.uint64, copy=False)
+    bits = int.from_bytes(payload[16:head], "little")
+    words = np.frombuffer(payload, dtype="<u8", offset=head).astype(np.uint64, copy=False)
+    return Masked(words, tuple(site for site in plan.sites if bits >> plan.place_of(site) & 1))
+
+
+def _head_bytes(plan: SumPlan) -> int:
+    return 16 + 8 * (len(plan.roster) // 64 + 1)  # whole words, so that the whole answer is an array of them

@@ -4,22 +4,24 @@ An answer that is damaged, foreign or missing drops its site; the sum goes on ov
 holds, and stops with `TooFewSites` below it.
 """
 
-import itertools
 import logging
+import secrets
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 
+from shared.crypto.signing import SigningKey
 from shared.errors.base import RicordError
-from shared.errors.federation import SecureSumRefused, TooFewSites
+from shared.errors.federation import SecureSumRefused, TooFewSites, WrongShares
 from shared.federation.exchange import Exchange
 from shared.federation.secure_sum import masks, shamir
 from shared.federation.secure_sum.masks import Words
 from shared.federation.secure_sum.messages import (
     STAGES,
     Parcels,
+    ShareDigests,
     ShareRequest,
     SignatureAnswer,
     SignedAdvert,
@@ -30,7 +32,8 @@ from shared.federation.secure_sum.messages import (
     UnmaskRequest,
     parse,
     survivors_bytes,
-    unpack_words,
+    unpack_masked,
+    view_of,
 )
 from shared.federation.secure_sum.policy import MINIMUM
 from shared.ids import SiteId
@@ -40,8 +43,13 @@ Answers = Mapping[SiteId, bytes]
 Read = TypeVar("Read")
 _Kind = TypeVar("_Kind", Parcels, SignatureAnswer, Unmasking)
 
+Refuse = Callable[[SiteId, str], None]  # is called with a site that lies or errs, and how
+
 _log = logging.getLogger(__name__)
-_MOST_TRIES = 200  # of sets of shares, when one site's share is wrong
+
+
+def _log_refusal(site: SiteId, reason: str) -> None:
+    _log.warning("site %s in a secure sum: %s", site, reason)
 
 
 @dataclass(frozen=True)
@@ -58,30 +66,48 @@ class Sum:
         return self.total.view(np.int64)
 
 
-def secure_sum(signed: SignedPlan, exchange: Exchange) -> Sum:
-    """Run one session over `exchange`. Raises `TooFewSites` or `SecureSumRefused`; then there is no result."""
-    server = SumServer(signed)
+def secure_sum(
+    signed: SignedPlan, exchange: Exchange, *, refuse: Refuse = _log_refusal, without: Collection[SiteId] = ()
+) -> Sum:
+    """Run one session over `exchange`, not asking the sites in `without`; `refuse` hears of each liar.
+
+    Raises `TooFewSites`, `WrongShares` or `SecureSumRefused`; then there is no result.
+    """
+    server = SumServer(signed, refuse)
     steps: dict[str, Callable[[Answers], Requests]] = {
         "advertise": server.adverts,
         "share": server.parcels,
         "mask": server.masked,
         "consistency": server.signatures,
     }
-    requests = server.start()
+    requests = {site: request for site, request in server.start().items() if site not in without}
     for stage, step in steps.items():
         requests = step(exchange(stage, requests))
     return server.total(exchange(STAGES[-1], requests))
 
 
+def sum_without_liars(plan: SumPlan, key: SigningKey, exchange: Exchange, *, refuse: Refuse = _log_refusal) -> Sum:
+    """Sign `plan` and sum; where shares are wrong, once more without those that gave them. Raises as `secure_sum`."""
+    try:
+        return secure_sum(SignedPlan.of(plan, key), exchange, refuse=refuse)
+    except WrongShares as error:
+        again = plan.model_copy(update={"session": secrets.token_hex(16)})
+        liars = [SiteId(site) for site in error.fields["sites"].split(", ")]
+        return secure_sum(SignedPlan.of(again, key), exchange, refuse=refuse, without=liars)
+
+
 class SumServer:
     """One session's state. Each method accepts one stage's answers and returns the next stage's requests."""
 
-    def __init__(self, signed: SignedPlan) -> None:
+    def __init__(self, signed: SignedPlan, refuse: Refuse = _log_refusal) -> None:
         self._signed = signed
         self._plan = signed.plan
+        self._refuse = refuse
         self._adverts: dict[SiteId, SignedAdvert] = {}
-        self._sharers: tuple[SiteId, ...] = ()
-        self._masked: dict[SiteId, Words] = {}
+        self._digests: dict[SiteId, dict[SiteId, ShareDigests]] = {}  # by sharer and holder
+        self._accused: dict[SiteId, set[SiteId]] = {}  # by sharer: who has no share of it
+        self._survivors: tuple[SiteId, ...] = ()
+        self._total: Words = np.zeros(0, dtype=np.uint64)
 
     def start(self) -> Requests:
         """Requests of `advertise`."""
@@ -102,20 +128,24 @@ class SumServer:
         return dict.fromkeys(self._adverts, request.model_dump_json().encode())
 
     def parcels(self, answers: Answers) -> Requests:
-        """Accept parcels of shares; requests of `mask`, to each site the parcels sealed for it."""
+        """Accept parcels of shares and what they commit to; requests of `mask`, to each site what is for it."""
 
         def read(site: SiteId, payload: bytes) -> Parcels:
             parcels = self._of_session(parse(payload, Parcels, "share"))
-            if set(parcels.parcels) != set(self._adverts) - {site}:
+            if set(parcels.parcels) != set(self._adverts) - {site} or set(parcels.digests) != set(self._adverts):
                 raise SecureSumRefused(problem="shares are missing or too many")
+            for holder, digests in parcels.digests.items():
+                digests.verify(view, (site, holder), self._plan.key_of(site))
             return parcels
 
+        view = view_of(tuple(self._adverts.values()))
         shared = self._accept(answers, read, self._adverts)
-        self._sharers = tuple(shared)
+        self._digests = {site: parcels.digests for site, parcels in shared.items()}
         return {
             site: Parcels(
                 session=self._plan.session,
                 parcels={sender: parcels.parcels[site] for sender, parcels in shared.items() if sender != site},
+                digests={sender: parcels.digests[site] for sender, parcels in shared.items() if sender != site},
             )
             .model_dump_json()
             .encode()
@@ -123,70 +153,95 @@ class SumServer:
         }
 
     def masked(self, answers: Answers) -> Requests:
-        """Accept masked vectors; requests of `consistency`."""
-        self._masked = self._accept(answers, lambda _, payload: unpack_words(payload, self._plan), self._sharers)
-        request = SurvivorsRequest(session=self._plan.session, survivors=tuple(self._masked))
-        return dict.fromkeys(self._masked, request.model_dump_json().encode())
+        """Accept masked vectors; requests of `consistency`.
+
+        Raises `WrongShares` for a sharer whose shares too few sites hold: its masks could not be removed.
+        """
+        masked = self._accept(answers, lambda _, payload: unpack_masked(payload, self._plan), self._digests)
+        self._accused = {site: {peer for peer in masked if site in masked[peer].accused} for site in self._digests}
+        for site, accusers in self._accused.items():
+            if accusers:
+                self._refuse(site, f"{', '.join(accusers)} say that its shares are not what it committed to")
+        liars = [site for site, accusers in self._accused.items() if len(masked) - len(accusers) < self._plan.threshold]
+        if liars:
+            raise WrongShares(sites=", ".join(liars))
+        self._total = np.zeros(self._plan.length, dtype=np.uint64)
+        for answer in masked.values():
+            self._total += answer.words
+        self._survivors = tuple(masked)
+        request = SurvivorsRequest(session=self._plan.session, survivors=self._survivors)
+        return dict.fromkeys(masked, request.model_dump_json().encode())
 
     def signatures(self, answers: Answers) -> Requests:
         """Accept signatures on the list of survivors; requests of `unmask`."""
-        signed = survivors_bytes(self._plan, tuple(self._adverts.values()), self._sharers, self._masked)
+        signed = survivors_bytes(self._plan, tuple(self._adverts.values()), self._digests, self._survivors)
 
         def read(site: SiteId, payload: bytes) -> str:
             answer = self._of_session(parse(payload, SignatureAnswer, "consistency"))
             self._plan.key_of(site).verify(signed, answer.signature, what="the list of survivors")
             return answer.signature
 
-        signatures = self._accept(answers, read, self._masked)
+        signatures = self._accept(answers, read, self._survivors)
         request = UnmaskRequest(session=self._plan.session, signatures=signatures)
         return dict.fromkeys(signatures, request.model_dump_json().encode())
 
     def total(self, answers: Answers) -> Sum:
-        """Accept the shares that unmask; the sum. Raises `SecureSumRefused` when they do not fit the commitments."""
-        dropped = [site for site in self._sharers if site not in self._masked]
+        """Accept the shares that unmask, without those of a site that gives a wrong one; the sum.
 
-        def read(_: SiteId, payload: bytes) -> Unmasking:
+        Raises `SecureSumRefused` for a site whose shares, as it committed to them, do not give its secret: the
+        survivors have signed, so no session without it may follow.
+        """
+        dropped = [site for site in self._digests if site not in self._survivors]
+
+        def read(holder: SiteId, payload: bytes) -> Unmasking:
             answer = self._of_session(parse(payload, Unmasking, "unmask"))
-            if set(answer.seeds) != set(self._masked) or set(answer.keys) != set(dropped):
+            held = {site for site in self._digests if holder not in self._accused[site]}
+            if set(answer.seeds) != held & set(self._survivors) or set(answer.keys) != held & set(dropped):
                 raise SecureSumRefused(problem="shares are missing or too many")
+            for site, share in (*answer.seeds.items(), *answer.keys.items()):
+                use: Literal["seed", "key"] = "seed" if site in answer.seeds else "key"
+                if not self._digests[site][holder].fits(use, share, (site, holder)):
+                    raise SecureSumRefused(problem=f"its share of site {site} is not the one it was given")
             return answer
 
-        parts = self._accept(answers, read, self._masked)
-        total = np.zeros(self._plan.length, dtype=np.uint64)
-        for site, words in self._masked.items():
-            seed = self._rebuilt(site, {peer: part.seeds[site] for peer, part in parts.items()}, self._seed_fits)
-            total += words - masks.self_words(seed, self._plan.session, site, self._plan.length)
+        parts = self._accept(answers, read, self._survivors)
+        for site in self._survivors:
+            seed = self._rebuilt(site, {peer: part.seeds[site] for peer, part in parts.items() if site in part.seeds})
+            if masks.commitment(seed, self._plan.session, site) != self._adverts[site].advert.commitment:
+                raise self._inconsistent(site)
+            masks.add_mask(self._total, masks.self_key(seed, self._plan.session, site), subtract=True)
         for site in dropped:
-            key = self._rebuilt(site, {peer: part.keys[site] for peer, part in parts.items()}, self._key_fits)
-            total -= self._masks_with(site, key)
-        return Sum(plan=self._plan, total=total, survivors=tuple(self._masked))
+            key = self._rebuilt(site, {peer: part.keys[site] for peer, part in parts.items() if site in part.keys})
+            if masks.public_of(key).hex() != self._adverts[site].advert.mask:
+                raise self._inconsistent(site)
+            self._remove_pairs(site, key)
+        return Sum(plan=self._plan, total=self._total, survivors=self._survivors)
 
-    def _masks_with(self, dropped: SiteId, key: bytes) -> Words:
-        """The sum of the survivors' masks with a dropped site, as their vectors hold them."""
-        total = np.zeros(self._plan.length, dtype=np.uint64)
-        for site in self._masked:
+    def _remove_pairs(self, dropped: SiteId, key: bytes) -> None:
+        """Take the masks of a dropped site out of the survivors' vectors."""
+        for site in self._survivors:
             public = bytes.fromhex(self._adverts[site].advert.mask)
-            pair = masks.pair_words(key, public, self._plan.session, (site, dropped), self._plan.length)
-            total = total + pair if site < dropped else total - pair
-        return total
+            pair = masks.pair_key(key, public, self._plan.session, (site, dropped))
+            masks.add_mask(self._total, pair, subtract=site < dropped)
 
-    def _rebuilt(self, site: SiteId, shares: Mapping[SiteId, str], fits: Callable[[SiteId, bytes], bool]) -> bytes:
-        """The secret of `site`; another set of shares is tried when one does not fit the commitment."""
-        subsets = itertools.islice(itertools.combinations(sorted(shares), self._plan.threshold), _MOST_TRIES)
-        for peers in subsets:
-            try:
-                secret = shamir.combine({self._plan.place_of(peer): bytes.fromhex(shares[peer]) for peer in peers})
-            except ValueError:
-                continue
-            if fits(site, secret):
-                return secret
-        raise SecureSumRefused(problem=f"the shares of site {site} do not give what it committed to")
+    def _rebuilt(self, site: SiteId, shares: Mapping[SiteId, str]) -> bytes:
+        """The secret of `site`, from shares that are what it committed to."""
+        if len(shares) < self._plan.threshold:
+            raise TooFewSites(present=str(len(shares)), minimum=str(self._plan.threshold))
+        try:
+            return shamir.combine(
+                {
+                    self._plan.place_of(peer): bytes.fromhex(shares[peer])
+                    for peer in list(shares)[: self._plan.threshold]
+                }
+            )
+        except ValueError:
+            raise self._inconsistent(site) from None
 
-    def _seed_fits(self, site: SiteId, seed: bytes) -> bool:
-        return masks.commitment(seed, self._plan.session, site) == self._adverts[site].advert.commitment
-
-    def _key_fits(self, site: SiteId, key: bytes) -> bool:
-        return masks.public_of(key).hex() == self._adverts[site].advert.mask
+    def _inconsistent(self, site: SiteId) -> SecureSumRefused:
+        problem = "the shares that it committed to do not give its secret"
+        self._refuse(site, problem)
+        return SecureSumRefused(problem=f"site {site}: {problem}")
 
     def _of_session(self, message: _Kind) -> _Kind:
         if message.session != self._plan.session:
@@ -202,7 +257,7 @@ class SumServer:
             try:
                 accepted[site] = read(site, answers[site])
             except RicordError as error:
-                _log.warning("site %s drops out of secure sum %s: %s", site, self._plan.session, error.public)
+                self._refuse(site, error.public)
         minimum = max(self._plan.threshold, MINIMUM)
         if len(accepted) < minimum:
             raise TooFewSites(present=str(len(accepted)), minimum=str(minimum))

@@ -200,6 +200,24 @@ def test_too_few_sites_release_nothing(service: CohortService, hospitals: Hospit
     assert not service.cohorts()
 
 
+def test_a_site_that_gives_wrong_shares_is_in_the_audit_log(
+    service: CohortService, hospitals: Hospitals, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The table is made without its shares, and the log names it."""
+    honest = hospitals.answer
+
+    def lie(stage: str, site: SiteId, payload: bytes) -> bytes:
+        answered = honest(stage, site, payload)
+        return answered.replace(b'"seeds":{"', b'"seeds":{"100009":"00","') if site == SITES[0] else answered
+
+    monkeypatch.setattr(hospitals, "answer", lie)
+    assert computed(service).site_count == 4
+    with store.read() as reading:
+        named = [event for event in reading.events() if event.object == SITES[0]]
+    assert [event.action for event in named] == ["secure sum goes on without what a site gave"]
+    assert "shares are missing or too many" in named[0].result
+
+
 def test_what_does_not_exist_is_refused(service: CohortService, engine: Engine, hospitals: Hospitals) -> None:
     """Another cohort, policy, table, site or a roster too small for a sum."""
     with pytest.raises(InvalidArgument):
