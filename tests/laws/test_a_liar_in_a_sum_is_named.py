@@ -1,0 +1,135 @@
+"""Whoever gives wrong shares in a secure sum is named, and the sum goes on without what it gave."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared.errors.federation import SecureSumRefused, TooFewSites, WrongShares
+from shared.federation.secure_sum import shamir
+from shared.federation.secure_sum.messages import SignedPlan, unpack_masked
+from shared.federation.secure_sum.server import secure_sum, sum_without_liars
+from shared.ids import SiteId
+from shared.manifest import canonical_json
+from tests.factories.summing import federation, sites, true_sum
+
+
+@pytest.mark.parametrize("place", range(20))
+def test_a_wrong_share_names_its_liar_at_every_place(place: int) -> None:
+    """Of 20 sites any may give back wrong shares: it is named, its shares are not used, and the sum is exact."""
+    carrier, liar, named = federation(20), sites(20)[place], dict[SiteId, str]()
+
+    def exchange(at: str, requests: dict[SiteId, bytes]) -> dict[SiteId, bytes]:
+        answers = dict(carrier(at, requests))
+        return answers | {liar: _wrong(answers[liar])} if at == "unmask" else answers
+
+    result = secure_sum(carrier.plan(), exchange, refuse=named.__setitem__)  # type: ignore[arg-type] # the server sends a dict
+    assert (result.total == true_sum(carrier.vectors.values())).all()
+    assert list(named) == [liar]
+
+
+@given(st.sets(st.integers(0, 19), max_size=9))
+@settings(max_examples=5, deadline=None)
+def test_liars_are_named_down_to_the_threshold(places: set[int]) -> None:
+    """As many may lie as may drop out, wherever they stand in the roster; with one more there is no sum."""
+    carrier, named = federation(20, 1), dict[SiteId, str]()
+    liars = {sites(20)[place] for place in places}
+
+    def exchange(at: str, requests: dict[SiteId, bytes]) -> dict[SiteId, bytes]:
+        answers = dict(carrier(at, requests))
+        return answers | {liar: _wrong(answers[liar]) for liar in liars} if at == "unmask" else answers
+
+    result = secure_sum(carrier.plan(), exchange, refuse=named.__setitem__)  # type: ignore[arg-type] # the server sends a dict
+    assert (result.total == true_sum(carrier.vectors.values())).all()
+    assert set(named) == liars
+    liars = set(sites(20)[:10])
+    with pytest.raises(TooFewSites):
+        secure_sum(carrier.plan(), exchange)  # type: ignore[arg-type] # the server sends a dict
+
+
+def _wrong(payload: bytes) -> bytes:
+    message = json.loads(payload)
+    return canonical_json(message | {"seeds": {site: _lie() for site in message["seeds"]}})
+
+
+@pytest.mark.parametrize("place", range(20))
+def test_a_wrong_parcel_accuses_its_sharer_at_every_place(place: int) -> None:
+    """A sharer whose shares are not what it committed to is named, and the sum goes on while enough others hold."""
+    carrier, liar, named = federation(20), sites(20)[place], dict[SiteId, str]()
+    deceived = [site for site in sites(20) if site != liar][::4]
+    carrier.changed = _parcels_from(liar, deceived)
+    result = secure_sum(carrier.plan(), carrier, refuse=named.__setitem__)
+    assert (result.total == true_sum(carrier.vectors.values())).all()
+    assert list(named) == [liar]
+    assert all(site in named[liar] for site in deceived)
+
+
+@given(st.integers(0, 5))
+@settings(max_examples=6, deadline=None)
+def test_without_its_liar_the_sum_is_made_again(place: int) -> None:
+    """A sharer that gave wrong shares to all is named before anybody signs, so no site refuses a session without it."""
+    carrier, liar, named = federation(6), sites(6)[place], dict[SiteId, str]()
+    carrier.changed = _parcels_from(liar, [site for site in sites(6) if site != liar])
+    with pytest.raises(WrongShares):
+        secure_sum(carrier.plan(), carrier)
+    assert not any(stage == "consistency" for stage, _ in carrier.requests)
+    result = sum_without_liars(carrier.plan().plan, carrier.coordinator, carrier, refuse=named.__setitem__)
+    assert list(named) == [liar]
+    assert result.survivors == tuple(site for site in sites(6) if site != liar)
+    assert (result.total == true_sum(words for site, words in carrier.vectors.items() if site != liar)).all()
+
+
+def _parcels_from(liar: SiteId, deceived: list[SiteId]) -> Callable[[str, SiteId, bytes], bytes]:
+    def change(stage: str, site: SiteId, payload: bytes) -> bytes:
+        message = json.loads(payload)
+        if stage == "mask" and site in deceived and liar in message["parcels"]:
+            message["parcels"][liar] = message["parcels"][liar][::-1]
+        return canonical_json(message)
+
+    return change
+
+
+@pytest.mark.parametrize("secret", ["seed", "mask"])
+def test_shares_that_do_not_give_the_secret_name_their_sharer(secret: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that commits to shares of something else is named when the sum cannot be unmasked."""
+    carrier, liar, named = federation(6, lost=[("mask", sites(6)[2])]), sites(6)[2], dict[SiteId, str]()
+    liar = sites(6)[1] if secret == "seed" else liar
+    split = shamir.split
+
+    def wrong(kept: bytes, threshold: int, places: list[int]) -> dict[int, bytes]:
+        state = json.loads(carrier.remembered[liar].states[session])
+        return split(bytes(32) if kept.hex() == state[secret] else kept, threshold, places)
+
+    monkeypatch.setattr(shamir, "split", wrong)
+    plan = carrier.plan()
+    session = plan.plan.session
+    with pytest.raises(SecureSumRefused):
+        secure_sum(plan, carrier, refuse=named.__setitem__)
+    assert list(named) == [liar]
+
+
+def test_digests_that_their_sharer_did_not_sign_count_for_nothing() -> None:
+    """A server that puts other digests beside a share gains nothing: the holder accuses, and gives no share."""
+    carrier, victim = federation(4), sites(4)[1]
+
+    def change(stage: str, site: SiteId, payload: bytes) -> bytes:
+        message = json.loads(payload)
+        if stage == "mask" and victim in message["digests"]:
+            message["digests"][victim]["signature"] = message["digests"][sites(4)[0 if site != sites(4)[0] else 2]][
+                "signature"
+            ]
+        return canonical_json(message)
+
+    carrier.changed = change
+    with pytest.raises(WrongShares):
+        secure_sum(carrier.plan(), carrier)
+    for site in set(sites(4)) - {victim}:
+        plan = SignedPlan.model_validate_json(carrier.requests["advertise", site]).plan
+        assert unpack_masked(carrier.answers["mask", site], plan).accused == (victim,)
+
+
+def _lie() -> str:
+    """A share drawn at random. Lies of equal size cancel: with places 1 to 4 of 5, the errors 5 - 10 + 10 - 5 are 0."""
+    return shamir.split(bytes(shamir.SECRET_BYTES), 2, [1, 2])[1].hex()
