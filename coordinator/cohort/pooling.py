@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from coordinator.cohort.policies import Policy
-from coordinator.cohort.relations import complete, relations_of, worth_of
+from coordinator.cohort.relations import complete, relations_of, statements_of, worth_of
 from coordinator.cohort.released import ReleasedCell, ReleasedTable
 from coordinator.cohort.suppression import suppress
 from coordinator.home.identity import Clock, Identity, utc_now
@@ -91,7 +91,7 @@ def compute_cohort(
     )
     pooled = sum_without_liars(plan, identity.signing_key, exchange, refuse=refuse)
     counts = dict(zip(definition.cells, pooled.total.tolist(), strict=True))
-    shown = released_counts(definition, counts, policy)
+    shown = released_counts(definition, counts, policy, seed=secrets.token_bytes(32))
     return ReleasedTable(
         id=run,
         definition=definition,
@@ -105,13 +105,16 @@ def compute_cohort(
     )
 
 
-def released_counts(definition: CohortDefinition, counts: Mapping[str, int], policy: Policy) -> dict[str, int | None]:
+def released_counts(
+    definition: CohortDefinition, counts: Mapping[str, int], policy: Policy, *, seed: bytes
+) -> dict[str, int | None]:
     """Each cell's count as it may be shown, `None` where hidden; raises `RunFailed` when they cannot be counts."""
     relations, everything = relations_of(definition), complete(definition, counts)
     if min(everything.values()) < 0 or not all(relation.holds(everything) for relation in relations):
         raise RunFailed(problem="the pooled numbers do not fit together, so a site did not count by the definition")
+    known = [*relations, *(statement for statement in statements_of(definition) if statement.holds(everything))]
     return suppress(
-        everything, relations, policy, never=set(everything) - set(counts), worth=worth_of(definition, counts)
+        everything, known, policy, seed=seed, never=set(everything) - set(counts), worth=worth_of(definition)
     )
 
 

@@ -1,4 +1,4 @@
-"""What anybody knows about a cohort's cells without seeing one: how they add up.
+"""What anybody knows about a cohort's cells without seeing one: how they add up, and what the protocol says of them.
 
 A suppressed cell is only as hidden as these relations leave it. Each is `low <= sum(weight * cell) <= high`.
 """
@@ -34,7 +34,7 @@ class Relation(Frozen):
 
 
 def relations_of(definition: CohortDefinition) -> tuple[Relation, ...]:
-    """Every relation that follows from a definition.
+    """Every relation that follows from how a definition counts.
 
     Besides the released cells they name `surplus/<variable>`, which is never released: the studies beyond the bands'
     lowest numbers.
@@ -49,9 +49,17 @@ def relations_of(definition: CohortDefinition) -> tuple[Relation, ...]:
         rows, columns = definition.variable(table.rows).cells, definition.variable(table.columns).cells
         relations.extend(_sum(row, total) for row, total in zip(cells, rows, strict=True))
         relations.extend(_sum(column, total) for column, total in zip(zip(*cells, strict=True), columns, strict=True))
-    relations.extend(Relation(weights={first: 1, second: -1}) for first, second in definition.same)
     relations.extend(_sum(filled_cells(field), "studies") for field in definition.filled)
     return tuple(relations)
+
+
+def statements_of(definition: CohortDefinition) -> tuple[Relation, ...]:
+    """What a definition states to be known; a table of a site that does not keep to the protocol may not fit it."""
+    return (
+        *(Relation(weights={cell: 1}) for cell in definition.zero),
+        *(Relation(weights={first: 1, second: -1}) for first, second in definition.same),
+        *(_at_most(part, whole) for part, whole in definition.implies),
+    )
 
 
 def complete(definition: CohortDefinition, counts: Mapping[str, int]) -> dict[str, int]:
@@ -65,10 +73,10 @@ def complete(definition: CohortDefinition, counts: Mapping[str, int]) -> dict[st
     return everything
 
 
-def worth_of(definition: CohortDefinition, counts: Mapping[str, int]) -> dict[str, int]:
-    """How much readers would miss a cell; rising: cells of tables, empty cells of tables, variables, totals."""
+def worth_of(definition: CohortDefinition) -> dict[str, int]:
+    """How much readers would miss a cell; rising: cells of tables, variables, totals."""
     inner = {cell for table in definition.tables for row in definition.table_cells(table) for cell in row}
-    return {cell: 3 if cell in TOTALS else (count == 0 if cell in inner else 2) for cell, count in counts.items()}
+    return {cell: 2 if cell in TOTALS else cell not in inner for cell in definition.cells}
 
 
 def _sum(cells: Iterable[str], total: str) -> Relation:

@@ -3,6 +3,9 @@
 A definition names variables (each patient, study or series falls into exactly one category of each) and tables of two
 variables. From it follow the cells and their order, the same at every site and at the centre: four totals, then each
 variable's categories, then each table's cells row by row, then for each field how often it is filled in.
+
+It also states what anybody knows of the counts who knows the protocol: cells that are empty (`zero`), that count the
+same (`same`), that count part of another (`implies`). Suppression holds against a reader who knows all of it.
 """
 
 import hashlib
@@ -117,7 +120,9 @@ class CohortDefinition(Frozen):
     source: str
     variables: tuple[Variable, ...] = ()
     tables: tuple[Table, ...] = ()
+    zero: tuple[str, ...] = ()  # cells in which the protocol lets nothing fall
     same: tuple[tuple[str, str], ...] = ()  # pairs of cells that count the same
+    implies: tuple[tuple[str, str], ...] = ()  # pairs of cells: what is counted in the first is counted in the second
     filled: tuple[str, ...] = ()  # clinical fields whose completeness is counted, by study
 
     @classmethod
@@ -158,12 +163,24 @@ class CohortDefinition(Frozen):
             rows, columns = self.variable(table.rows), self.variable(table.columns)
             if (rows.unit, rows.only) != (columns.unit, columns.only):
                 raise ValueError(f"table {table.rows} * {table.columns} counts different things")
-        known = {cell for variable in self.variables for cell in variable.cells}
-        for cell in (*(variable.only for variable in self.variables), *(cell for pair in self.same for cell in pair)):
-            if cell is not None and cell not in known:
-                raise ValueError(f"there is no cell {cell}")
+        of_variables = {cell for variable in self.variables for cell in variable.cells}
+        stated = {*self.zero, *(cell for pair in (*self.same, *self.implies) for cell in pair)}
+        absent = {variable.only for variable in self.variables} - of_variables - {None} | stated - set(self.cells)
+        if absent:
+            raise ValueError(f"there is no cell {min(map(str, absent))}")
         if len(set(self.cells)) != len(self.cells):
             raise ValueError("a cell stands twice")
+        return self
+
+    @model_validator(mode="after")
+    def _tables_form_no_ring(self) -> Self:
+        """In a ring (a by b, b by c, c by a) the tables tell more of one another than their sums do."""
+        joined = {variable.name: {variable.name} for variable in self.variables}
+        for table in self.tables:
+            if table.columns in joined[table.rows]:
+                raise ValueError(f"table {table.rows} * {table.columns} closes a ring of tables")
+            together = joined[table.rows] | joined[table.columns]
+            joined.update(dict.fromkeys(together, together))
         return self
 
 

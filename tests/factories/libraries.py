@@ -70,6 +70,44 @@ def library(site: SiteId, patients: int, seed: int = 0) -> list[LibraryStudy]:
     return studies
 
 
+def by_the_sheet(draw: random.Random, patients: int) -> list[LibraryStudy]:
+    """Patients who keep to the criteria, with rows filled in as the clinical sheet means them."""
+    studies = []
+    for patient in range(patients):
+        person: Clinical = {"sex": draw.choice("FFFFFMMMMMO"), "age": draw.randint(18, 90)}
+        for repeat in range(draw.choices([1, 2, 3, 5], [80, 12, 5, 3])[0]):
+            status = draw.choices(["positive", "negative", "pending"], [60, 30, 4])[0]
+            methods = ["rt-pcr", "serology", *(["clinical"] if status == "positive" else [])]
+            clinical = person | {
+                "covid_status": status,
+                "covid_method": draw.choices(methods, [80, 10, 10][: len(methods)])[0],
+            }
+            clinical["finding"] = draw.choice(["no-finding", "covid-19", "other"])
+            if status == "positive" and draw.random() < 0.97:
+                clinical["covid_timing"] = "during-admission"
+            if status == "negative" and draw.random() < 0.95:
+                clinical["alternative_diagnosis"] = "none"
+            clinical |= {field: "1" for field in ("test_date", "icu", "outcome", "crp") if draw.random() < 0.8}
+            modality = draw.choices(["CT", "CR", "DX"], [50, 30, 20])[0]
+            thickness = draw.choice([1.0, 2.5, 5.0, 7.0]) if modality == "CT" else None
+            described = (
+                modality,
+                draw.randint(1, 50),
+                draw.choice(["SIEMENS", "GE MEDICAL", "Philips", "Acme"]),
+                thickness,
+            )
+            studies.append(
+                study(
+                    f"100001.{patient}.{repeat}",
+                    f"100001-{patient + 1:06}",
+                    date=f"202003{draw.randint(1, 28):02}",
+                    series=[described] * draw.choice([1, 1, 2]),
+                    clinical=clinical,
+                )
+            )
+    return studies
+
+
 def write(folder: Path, studies: Sequence[LibraryStudy]) -> Path:
     """Put records into a library folder, without images."""
     for record in studies:

@@ -235,7 +235,9 @@ def test_numbers_that_cannot_be_counts_are_not_released() -> None:
     """A vector in which the parts do not add up to the total ends the run."""
     counts = count(PROTOCOL.cohort, library(SITES[0], 20))
     with pytest.raises(RunFailed):
-        released_counts(PROTOCOL.cohort, counts | {"age/65+": counts["age/65+"] + 2**40}, Policy.named("cms-11"))
+        released_counts(
+            PROTOCOL.cohort, counts | {"age/65+": counts["age/65+"] + 2**40}, Policy.named("cms-11"), seed=b""
+        )
 
 
 @pytest.mark.parametrize("name", ["cms-11", "nhs-7-round-5", "min-5"])
@@ -243,7 +245,7 @@ def test_numbers_that_cannot_be_counts_are_not_released() -> None:
 def test_cohorts_of_any_size_can_be_released(name: str, patients: int) -> None:
     """From nobody to hundreds: no small count is shown, others as the policy rounds them."""
     policy, counts = Policy.named(name), count(PROTOCOL.cohort, library(SITES[0], patients))
-    released = released_counts(PROTOCOL.cohort, counts, policy)
+    released = released_counts(PROTOCOL.cohort, counts, policy, seed=b"")
     for cell, shown in released.items():
         assert shown is None or (shown == policy.shown(counts[cell]) and not policy.is_small(counts[cell]))
     if patients == 200:
