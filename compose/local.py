@@ -166,7 +166,7 @@ def federated(
         for title in ("Cohort summary", "Federated training"):
             steps.skipped(title, "not every hospital has a validated study")
         return
-    with steps.step("Hospitals: nodes running, SuperNodes connected") as notes:
+    with steps.step("Hospitals: nodes running, connected to the fleet port") as notes:
         for number, hospital in enumerate(hospitals, start=1):
             federation.services.start(f"site-{number}", SITE, "--home", str(hospital.home), "run", ready="ready")
         notes.append(", ".join(f"{name} pid {pid}" for name, pid in federation.services.alive().items()))

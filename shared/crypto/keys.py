@@ -1,7 +1,7 @@
 """Private key files: made where they are used, readable by their owner only, never half-written, never overwritten.
 
 `make_…` creates a file and returns the key; `load_…` reads one. Forms: signing and TLS keys are PKCS #8 PEM, the
-Flower node key is OpenSSH's PEM (the form its SuperNode reads), the pseudonym secret is 32 raw bytes, an age identity
+Flower node key is OpenSSH's PEM (the form that Flower reads), the pseudonym secret is 32 raw bytes, an age identity
 is its own text line. Any of them may be under a passphrase (`passphrase.py`).
 """
 

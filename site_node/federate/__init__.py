@@ -1,4 +1,5 @@
-"""The site's part in federated work: Flower's SuperNode, the policy that vets each message, and what answers it.
+"""The site's part in federated work: the policy that vets each message, what answers it, and the way to the fleet port.
 
-`supernode` is the only module that touches Flower's internals; `executor.run_federate` is what the commands call.
+`fleet` and `packing` are the only modules that touch Flower's internals; `executor.run_federate` is what the commands
+call.
 """

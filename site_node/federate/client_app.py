@@ -22,10 +22,10 @@ from shared.federation.records import Vector
 from shared.federation.secure_sum.policy import SumPolicy
 from site_node.federate import statistics
 from site_node.federate.dataset import Split, load_split
+from site_node.federate.packing import refusal
 from site_node.federate.policy import check_message, may_report_figures
 from site_node.federate.rounds import claim_round
 from site_node.federate.site import CONTEXT_KEY, Admitted, FederateSettings, SiteContext, from_context
-from site_node.federate.supernode import refusal
 from site_node.federate.training import evaluate, train
 
 REFUSED = "SITE_POLICY: "

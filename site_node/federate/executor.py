@@ -1,47 +1,59 @@
-"""The site's part in federated runs: keep a SuperNode connected and answer each message with the installed app."""
+"""The site's part in federated runs: fetch each message from the fleet port and answer it with the installed app."""
 
 import threading
 import time
 
 import structlog
+from flwr.app import Context, Message, RecordDict
 
 from shared.errors.base import RicordError
+from shared.errors.federation import RunFailed
+from shared.errors.transport import CoordinatorUnreachable
 from site_node.federate.client_app import REFUSED, app
+from site_node.federate.fleet import Arrival, Fleet, FleetSettings
+from site_node.federate.packing import KINDS, check_kind, check_objects, pack, refusal, unpack
 from site_node.federate.policy import check_bundle, load_policy
 from site_node.federate.site import CONTEXT_KEY, FederateSettings, SiteContext
-from site_node.federate.supernode import SuperNode, SuperNodeSettings, Task, refusal
 
 log = structlog.get_logger(__name__)
-_CHECK_SECONDS = 5.0  # between two questions for a task of which no word came
+_FIRST_PAUSE_SECONDS = 0.02  # after a message; each further question waits twice as long, up to `poll_seconds`
 _PAUSE_SECONDS = 1.0
-_LONGEST_PAUSE_SECONDS = 60.0
+_LONGEST_PAUSE_SECONDS = 4.0  # so that a coordinator that is back is noticed within five
 
 
 def run_federate(settings: FederateSettings, *, stop: threading.Event, once: bool = False) -> int:
     """Answer federated work until `stop` is set; with `once`, until nothing came for `settings.idle_seconds`.
 
-    Returns how many messages were answered, refusals among them. A SuperLink that is down, or does not know this
-    node yet, is tried again; nothing of Flower outlives this process. Raises `SettingsError` for a policy that cannot
-    be read, and with `once` what kept it from connecting until the end.
+    Returns how many messages were answered, refusals among them. A coordinator that is down, or does not know this
+    node yet, is tried again. Raises `SettingsError` for a policy that cannot be read, and with `once` what kept it from
+    connecting until the end.
     """
     load_policy(settings.policy)
     clock = _Idle(settings.idle_seconds if once else None)
     while not (stop.is_set() or clock.over()):
         try:
-            with SuperNode(_node(settings)) as node:
-                while not (stop.is_set() or clock.over()):
-                    with node.task() as task:
-                        if task is not None:
-                            answer(task, settings)
-                            clock.count()
-                            continue
-                    node.wait(stop, _CHECK_SECONDS)
+            with Fleet(_fleet(settings), stop) as fleet:
+                _answer_all(fleet, settings, clock, stop)
         except RicordError as error:
             if clock.over() and clock.answered == 0:
                 raise
             log.warning("federation.lost", code=error.code)
             stop.wait(clock.pause())
     return clock.answered
+
+
+def _answer_all(fleet: Fleet, settings: FederateSettings, clock: "_Idle", stop: threading.Event) -> None:
+    pause = _FIRST_PAUSE_SECONDS
+    while not (stop.is_set() or clock.over()):
+        fleet.beat()
+        arrival = fleet.pull()
+        if arrival is None:
+            stop.wait(pause)
+            pause = min(2 * pause, settings.poll_seconds)
+            continue
+        answer(fleet, arrival, settings)
+        clock.count()
+        pause = _FIRST_PAUSE_SECONDS
 
 
 class _Idle:
@@ -69,28 +81,43 @@ class _Idle:
         return self._limit is not None and time.monotonic() - self._last > self._limit
 
 
-def answer(task: Task, settings: FederateSettings) -> None:
-    """Refuse a bundle that the policy does not list before its message is read; else let the app answer."""
-    kind = task.message.metadata.message_type
+def answer(fleet: Fleet, arrival: Arrival, settings: FederateSettings) -> None:
+    """Answer one message, with a refusal where the policy does not allow it; a run that has ended gets no answer.
+
+    Raises `CoordinatorUnreachable`; no other fault of a message ends more than its own answer.
+    """
+    start = time.monotonic()
+    try:
+        reply = _reply(fleet, arrival, settings)
+        fleet.send(arrival, pack(reply), time.monotonic() - start)
+    except RunFailed as error:
+        log.info("federation.dropped", run=str(arrival.message.metadata.run_id), message=error.public)
+        return
+    reason = reply.error.reason if reply.has_error() else None
+    kind = arrival.kind if arrival.kind in KINDS else "unknown"  # no word of a coordinator's own enters the log
+    log.info("federation.answered", kind=kind, run=str(arrival.message.metadata.run_id), refused=reason)
+
+
+def _reply(fleet: Fleet, arrival: Arrival, settings: FederateSettings) -> Message:
+    """The app's answer. What can be judged before the message is fetched, or before it is unpacked, is judged first."""
+    kind = arrival.kind
     try:
         policy = load_policy(settings.policy)
-        check_bundle(policy, task.bundle_digest)
+        check_bundle(policy, arrival.bundle_digest)
+        check_kind(kind)
+        objects = fleet.fetch(arrival)
+        check_objects(kind, objects)
+        message = unpack(arrival.message.metadata.message_id, objects)
+    except (CoordinatorUnreachable, RunFailed):
+        raise
     except RicordError as error:
-        reply = refusal(task.message, REFUSED + error.fields.get("problem", error.public))
-    else:
-        task.context.node_config = {CONTEXT_KEY: SiteContext(site=settings, policy=policy)}
-        reply = app(task.message, task.context)
-        task.context.node_config = {}
-    reason = reply.error.reason if reply.has_error() else None
-    log.info("federation.answered", kind=kind, run=str(task.message.metadata.run_id), refused=reason)
-    task.answer(reply, task.context)
+        return refusal(arrival.message, REFUSED + error.fields.get("problem", error.public))
+    except (ValueError, KeyError, TypeError):
+        return refusal(arrival.message, REFUSED + "the message cannot be read")
+    metadata = message.metadata
+    known = {CONTEXT_KEY: SiteContext(site=settings, policy=policy)}
+    return app(message, Context(metadata.run_id, metadata.dst_node_id, known, RecordDict(), {}))
 
 
-def _node(settings: FederateSettings) -> SuperNodeSettings:
-    return SuperNodeSettings(
-        folder=settings.folder,
-        fleet_address=settings.fleet_address,
-        root=settings.root,
-        node_key=settings.node_key,
-        poll_seconds=settings.poll_seconds,
-    )
+def _fleet(settings: FederateSettings) -> FleetSettings:
+    return FleetSettings(address=settings.fleet_address, root=settings.root, node_key=settings.node_key)

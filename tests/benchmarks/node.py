@@ -1,6 +1,6 @@
 """The node: what it costs idle, and folders taken to sealed studies with all checks on.
 
-An idle node is enrolled and takes part in federated work; its processes are counted together, its SuperNode among
+An idle node is enrolled and takes part in federated work; its processes are counted together, workers among
 them. The CPU of a stage is that of its verb, so it holds the start of the program. How fast a folder goes is measured
 over `receive` and then `seal`, which takes each study through all stages in one pass as a running node does. A home is
 on a disk and every record is synced to it.
@@ -29,7 +29,7 @@ FILMS, STUDIES, SLICES = 40, 3, 300  # slices of each CT study
 FEW_FILMS, FEW_SLICES = 3, 40  # done within seconds
 ROUNDS = 2
 SHARE = 0.005  # of a core
-SETTLING, WATCHED = 75.0, 60.0  # seconds: soon after its start a SuperNode asks more often
+SETTLING, WATCHED = 75.0, 60.0  # seconds: soon after its start a node asks more often
 PROMISED = {"large": 1.4, "small": 0.9}  # two workers beside one; the small one is left to one process
 STAGES = ("receive", "screen", "deidentify", "validate", "seal")
 SHEET = "mrn,covid_status,covid_method,covid_timing,age,sex\n{},positive,rt-pcr,,,\n"
@@ -66,7 +66,7 @@ def _idle(coordinator: Path, site: Path) -> Row:
     with _running(COORDINATOR, coordinator, "serve"), _running(PROGRAM, site, "run") as node:
         time.sleep(SETTLING)
         share = _share(node, WATCHED)
-    return Row("idle node and its SuperNode, CPU", 100 * share, "%", f"{SHARE:.1%} of a core", SHARE / share, 1.0)
+    return Row("idle node in federated work, CPU", 100 * share, "%", f"{SHARE:.1%} of a core", SHARE / share, 1.0)
 
 
 def _cpu_by_stage(site: Path, source: Path, workers: int) -> dict[str, float]:

@@ -1,34 +1,37 @@
-"""The internals of Flower that our two adapters use, checked against the versions they know."""
+"""The internals of Flower that our adapters use, checked against the versions they know."""
 
 import ast
 import inspect
-import time
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from flwr.supercore.inflatable.inflatable_utils import pull_objects
+from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents, pull_objects
 from flwr.superlink.config_loader import SuperLinkLifespanConfig
 from flwr.superlink.federation import NoOpFederationManager
 from flwr.superlink.grid import http_grid
 from flwr.superlink.main import create_app
 from flwr.superlink.servicer.control import control_handlers
 from flwr.superlink.servicer.runtime import runtime_handlers
-from flwr.supernode import start_client_internal
-from flwr.supernode.runtime import run_clientapp
+from flwr.supernode.fleet_http_client import FleetHttpClient
+from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from coordinator.federation import superlink
 from shared.federation.bundle import FLOWER_VERSION
-from site_node.federate import supernode
+from site_node.federate import fleet, packing
 
 ROOT = Path(__file__).resolve().parents[2]
-ADAPTERS = ("coordinator/federation/superlink.py", "site_node/federate/supernode.py")
+ADAPTERS = (
+    "coordinator/federation/superlink.py",
+    "site_node/federate/fleet.py",
+    "site_node/federate/packing.py",
+)
 PUBLIC = ("flwr.app", "flwr.clientapp", "flwr.serverapp")  # what Flower documents for apps
 
 
 def test_only_the_adapters_use_flowers_internals() -> None:
-    """Every other module imports the documented interface of Flower, so an upgrade is reviewed in two places."""
+    """Every other module imports the documented interface of Flower, so an upgrade is reviewed in three places."""
     internal = {
         str(path.relative_to(ROOT))
         for program in ("site_node", "coordinator", "shared", "compose")
@@ -66,10 +69,11 @@ def test_every_way_to_import_internals_is_seen(line: str) -> None:
     assert [name for name in imported(ast.parse(line)) if not is_public(name)]
 
 
-def test_the_installed_flower_is_one_both_adapters_know() -> None:
+def test_the_installed_flower_is_one_that_all_adapters_know() -> None:
     """A new Flower fails here until somebody reviews its internals again."""
     assert version("flwr") in superlink.KNOWN_VERSIONS
-    assert version("flwr") in supernode.KNOWN_VERSIONS
+    assert version("flwr") in fleet.KNOWN_VERSIONS
+    assert version("flwr") in packing.KNOWN_VERSIONS
     assert version("flwr") == FLOWER_VERSION
 
 
@@ -83,8 +87,9 @@ def test_the_installed_flower_is_one_both_adapters_know() -> None:
         (runtime_handlers.acquire_task, ["request", "state"]),
         (NoOpFederationManager.filter_nodes, ["self", "node_ids", "federation_id"]),
         (NoOpFederationManager.has_node, ["self", "node_id", "federation_id"]),
-        (run_clientapp.push_message, ["client", "message", "context"]),
-        (run_clientapp.push_task_output, ["client", "context", "sub_status", "details"]),
+        (FleetHttpClient.__init__, ["self", "base_url", "interceptors", "verify", "timeout", "retry_invoker"]),
+        (NodeAuthHttpInterceptor.__init__, ["self", "private_key", "public_key"]),
+        (inflate_object_from_contents, ["object_id", "object_contents", "keep_object_contents", "objects"]),
     ],
 )
 def test_functions_have_the_parameters_the_adapters_pass(function: object, parameters: list[str]) -> None:
@@ -93,14 +98,25 @@ def test_functions_have_the_parameters_the_adapters_pass(function: object, param
 
 
 def test_the_names_the_adapters_replace_are_there() -> None:
-    """Flower looks up the names that set its waits, and what fetches a message, where the adapter replaces them."""
-    assert start_client_internal.pull_objects is pull_objects
+    """Flower looks up the name that sets its waits where the adapter replaces it."""
     assert hasattr(http_grid, "pull_objects")
-    loop = inspect.getsource(start_client_internal.start_client_internal)
-    assert "time.sleep(3)" in loop
-    assert f"run_id = {supernode.PULL}(" in loop
-    assert start_client_internal.time is time
     assert "initial_backoff" in inspect.signature(pull_objects).parameters
+
+
+def test_the_fleet_client_has_the_calls_that_the_site_makes() -> None:
+    """Each is a method of one request, named as in Flower's protocol."""
+    for call in (
+        "ActivateNode",
+        "ConfirmMessageReceived",
+        "DeactivateNode",
+        "GetRun",
+        "PullMessages",
+        "PullObject",
+        "PushMessages",
+        "PushObject",
+        "SendNodeHeartbeat",
+    ):
+        assert list(inspect.signature(getattr(FleetHttpClient, call)).parameters) == ["self", "request"]
 
 
 def test_the_superlinks_settings_are_complete() -> None:

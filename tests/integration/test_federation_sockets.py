@@ -1,9 +1,7 @@
-"""Federated training over real sockets: Flower's SuperLink here, a SuperNode and an executor in a process per site."""
+"""Federated training over real sockets: Flower's SuperLink here, a process per site."""
 
 import contextlib
 import ipaddress
-import os
-import signal
 import socket
 import ssl
 import subprocess
@@ -39,13 +37,13 @@ from coordinator.federation.superlink import SuperLink, SuperLinkSettings
 from shared.agreement import Mode
 from shared.crypto.keys import load_flower_public, make_flower
 from shared.crypto.signing import SigningKey
-from shared.errors.federation import RunFailed
 from shared.errors.settings import PortInUse
+from shared.errors.transport import CoordinatorUnreachable
 from shared.federation.bundle import build_bundle
 from shared.federation.plan import PlanRequest, TrainingTask, complete_plan, sign_plan
 from shared.ids import SiteId
+from site_node.federate.fleet import Fleet, FleetSettings
 from site_node.federate.site import FederateSettings
-from site_node.federate.supernode import SuperNode, SuperNodeSettings
 from tests.factories.site_homes import PROTOCOL, make_site, member_of
 
 # Flower's own migrations, under a newer Alembic
@@ -175,20 +173,17 @@ def test_the_sites_port_serves_fleet_paths_only(superlink: SuperLink, settings: 
 def test_an_unregistered_node_is_not_admitted(
     superlink: SuperLink, settings: SuperLinkSettings, tmp_path: Path
 ) -> None:
-    """TLS and a key of its own are not enough; its SuperNode gives up by itself."""
+    """TLS and a key of its own are not enough."""
     make_flower(tmp_path / "node.pem")
-    stranger = SuperNodeSettings(
-        folder=tmp_path / "federation",
-        fleet_address=f"127.0.0.1:{settings.port}",
-        root=settings.certificate,
-        node_key=tmp_path / "node.pem",
+    stranger = FleetSettings(
+        address=f"127.0.0.1:{settings.port}", root=settings.certificate, node_key=tmp_path / "node.pem"
     )
-    with contextlib.suppress(RunFailed), SuperNode(stranger) as node:
-        assert comes_true(lambda: not node.alive)
+    with pytest.raises(CoordinatorUnreachable), Fleet(stranger, threading.Event()):
+        pass
 
 
-def test_a_line_that_ends_in_its_handshake_ends_the_supernode(settings: SuperLinkSettings, tmp_path: Path) -> None:
-    """As behind a balancer while no SuperLink answers: the child ends instead of staying without a connection."""
+def test_a_stop_ends_every_wait_for_a_port_that_does_not_answer(settings: SuperLinkSettings, tmp_path: Path) -> None:
+    """As behind a balancer while no SuperLink answers: lines are cut in their handshake, or nothing is said at all."""
     make_flower(tmp_path / "node.pem")
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -199,14 +194,14 @@ def test_a_line_that_ends_in_its_handshake_ends_the_supernode(settings: SuperLin
 
         closing = threading.Thread(target=hang_up, daemon=True)
         closing.start()
-        lost = SuperNodeSettings(
-            folder=tmp_path / "federation",
-            fleet_address=f"127.0.0.1:{listener.getsockname()[1]}",
-            root=settings.certificate,
-            node_key=tmp_path / "node.pem",
-        )
-        with contextlib.suppress(RunFailed), SuperNode(lost) as node:
-            assert comes_true(lambda: not node.alive)
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        lost = FleetSettings(address=address, root=settings.certificate, node_key=tmp_path / "node.pem")
+        stop = threading.Event()
+        threading.Timer(1, stop.set).start()
+        start = time.monotonic()
+        with pytest.raises(CoordinatorUnreachable), Fleet(lost, stop):
+            pass
+        assert time.monotonic() - start < 5
         listener.shutdown(socket.SHUT_RDWR)
     closing.join()
 
@@ -241,29 +236,6 @@ def test_a_run_left_behind_does_not_block_the_next(superlink: SuperLink) -> None
         raise ValueError("body")
     with superlink.run(build_bundle()) as run:
         assert run.grid.run.run_id != old_run
-
-
-def test_a_killed_site_leaves_nothing_behind(
-    sites: dict[SiteId, FederateSettings], processes: dict[SiteId, subprocess.Popen[bytes]]
-) -> None:
-    """`kill -9` of the site's process ends its SuperNode too."""
-    first = min(processes)
-    folder = str(sites[first].folder)
-    assert comes_true(lambda: bool(running_with(folder)))
-    os.kill(processes[first].pid, signal.SIGKILL)
-    processes[first].wait()
-    assert comes_true(lambda: not running_with(folder))
-
-
-def running_with(text: str) -> list[str]:
-    """The ids of our SuperNode processes whose command line names `text`."""
-    pids = []
-    for entry in Path("/proc").iterdir():
-        with contextlib.suppress(OSError):
-            line = (entry / "cmdline").read_bytes().decode(errors="replace") if entry.name.isdigit() else ""
-            if text in line and "site_node.federate.supernode" in line:
-                pids.append(entry.name)
-    return pids
 
 
 def comes_true(condition: Callable[[], bool], seconds: float = 30) -> bool:

@@ -34,7 +34,6 @@ ELSEWHERE = {
     "site_node/deidentify/output.py:_put": "pixels moved by the kernel, below an unfinished folder",
     "site_node/deidentify/output.py:_kernel_copy": "pixels moved by the kernel, below an unfinished folder",
     "site_node/deidentify/blank.py:_put": "pixels in a new file, below an unfinished folder",
-    "site_node/federate/supernode.py:_start": "the log of a child process",
     "site_node/node/service.py:end": "a sentence on a terminal, within a signal's handler",
     "site_node/home/folder.py:_locked": "an empty file to lock",
 }

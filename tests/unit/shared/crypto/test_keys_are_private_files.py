@@ -81,7 +81,7 @@ def test_a_folder_is_no_key_file(tmp_path: Path) -> None:
         keys.load_secret(tmp_path / "key")
 
 
-def test_the_flower_key_has_the_form_its_supernode_reads(tmp_path: Path) -> None:
+def test_the_flower_key_has_the_form_that_flower_reads(tmp_path: Path) -> None:
     line = keys.make_flower(tmp_path / "flower.pem")
     assert (tmp_path / "flower.pem").read_bytes().startswith(b"-----BEGIN OPENSSH PRIVATE KEY-----")
     assert line.startswith("ecdsa-sha2-nistp384 ")

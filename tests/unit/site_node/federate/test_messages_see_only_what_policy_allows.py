@@ -18,6 +18,8 @@ from shared.federation.plan import Plan, PlanRequest, TrainingTask, complete_pla
 from site_node.federate import client_app, executor
 from site_node.federate.client_app import app, check_answer, policy_gate
 from site_node.federate.executor import answer
+from site_node.federate.fleet import Arrival
+from site_node.federate.packing import Packed, pack, unpack
 from site_node.federate.policy import load_policy
 from site_node.federate.site import CONTEXT_KEY, FederateSettings, SiteContext
 from tests.factories.site_homes import PROTOCOL, make_site, member_of, set_policy
@@ -143,26 +145,76 @@ def test_work_that_the_signed_agreement_does_not_cover_is_refused(sites: list[Fe
         assert reason in reply.error.reason
 
 
-class FakeTask:
-    """A task of Flower's as the executor sees one."""
+class FakeFleet:
+    """A fleet port at which one message waits."""
 
-    def __init__(self, message: Message, bundle_digest: str) -> None:
-        self.message = message
-        self.bundle_digest = bundle_digest
-        self.context = Context(1, 2, {}, RecordDict(), {})
-        self.replies: list[Message] = []
+    def __init__(self, message: Message, *, kind: str | None = None, digest: str = bundle_digest()) -> None:
+        packed = pack(message)
+        self.arrival = Arrival(kind or message.metadata.message_type, message, tuple(packed.objects), digest)
+        self.objects = dict(packed.objects)
+        self.fetched = False
+        self.sent: list[Packed] = []
 
-    def answer(self, reply: Message, context: Context) -> None:
-        """Keep the reply."""
-        assert not context.node_config  # the site's settings stay here
-        self.replies.append(reply)
+    def fetch(self, arrival: Arrival) -> dict[str, bytes]:
+        """The message's objects."""
+        assert arrival is self.arrival
+        self.fetched = True
+        return self.objects
+
+    def send(self, arrival: Arrival, answer: Packed, seconds: float) -> None:
+        """Keep the answer."""
+        assert seconds >= 0
+        self.sent.append(answer)
+
+    def answered(self, site: FederateSettings) -> str | None:
+        """Why the site refused, or `None`."""
+        answer(self, self.arrival, site)  # type: ignore[arg-type] # a stand-in with the same shape
+        (sent,) = self.sent
+        reply = unpack(list(sent.objects)[-1], sent.objects)
+        return str(reply.error.reason) if reply.has_error() else None
 
 
-def test_a_foreign_bundle_is_refused_before_its_message_is_read(sites: list[FederateSettings]) -> None:
-    """The digest comes first: even a message under a good plan gets `SITE_POLICY`."""
-    task = FakeTask(make_message(sign_plan(plan_for(sites), KEY)), "f" * 64)
-    answer(task, sites[0])  # type: ignore[arg-type] # a stand-in with the same shape
-    assert task.replies[0].error.reason == "SITE_POLICY: this bundle's digest is not on the site's list"
+def test_a_foreign_bundle_is_refused_before_its_message_is_fetched(sites: list[FederateSettings]) -> None:
+    """The digest comes first: even a message under a good plan gets `SITE_POLICY`, and nothing of it arrives."""
+    fleet = FakeFleet(make_message(sign_plan(plan_for(sites), KEY)), digest="f" * 64)
+    assert fleet.answered(sites[0]) == "SITE_POLICY: this bundle's digest is not on the site's list"
+    assert not fleet.fetched
+
+
+@pytest.mark.parametrize("kind", ["train.another", "query.another", "system", "\n", "reconnect"])
+def test_a_kind_of_message_that_nobody_knows_is_refused_by_name(sites: list[FederateSettings], kind: str) -> None:
+    """It ends neither the site's federated work nor anything else, and its content is not fetched."""
+    fleet = FakeFleet(make_message(sign_plan(plan_for(sites), KEY)), kind=kind)
+    assert fleet.answered(sites[0]) == "SITE_POLICY: there is no such kind of message"
+    assert not fleet.fetched
+
+
+def test_objects_of_another_kind_are_refused_before_they_are_unpacked(
+    sites: list[FederateSettings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A question holds no array, and no message to a site holds metrics."""
+
+    def unpacked(*_: object) -> Message:
+        raise AssertionError
+
+    arrays, metrics = ArrayRecord({"state": Array(get_state(build_model(TASK)))}), MetricRecord({"x": 1})
+    for kind, record in (("query", arrays), ("train", metrics), ("evaluate", metrics)):
+        fleet = FakeFleet(Message(RecordDict({"record": record}), dst_node_id=2, message_type=kind))
+        with monkeypatch.context() as patched:
+            patched.setattr(executor, "unpack", unpacked)
+            reason = fleet.answered(sites[0])
+        assert reason == f"SITE_POLICY: a {kind} message holds an object that it may not"
+
+
+def test_what_is_no_message_is_refused(sites: list[FederateSettings]) -> None:
+    """Objects that are cut, missing, or make up something else."""
+    cut = FakeFleet(make_message(sign_plan(plan_for(sites), KEY)))
+    cut.objects = {name: content[:-1] for name, content in cut.objects.items()}
+    missing = FakeFleet(make_message(sign_plan(plan_for(sites), KEY)))
+    missing.objects.pop(next(iter(missing.objects)))
+    garbage = FakeFleet(make_message(sign_plan(plan_for(sites), KEY)))
+    garbage.objects = dict.fromkeys(garbage.objects, b"garbage")
+    assert {each.answered(sites[0]) for each in (cut, missing, garbage)} == {"SITE_POLICY: the message cannot be read"}
 
 
 def test_a_message_that_no_policy_has_seen_is_not_answered(sites: list[FederateSettings]) -> None:
@@ -190,7 +242,5 @@ def test_policy_and_plan_are_read_once_a_message(
 
     monkeypatch.setattr(executor, "load_policy", counted("policy", load_policy))
     monkeypatch.setattr(client_app, "verify_plan", counted("plan", verify_plan))
-    task = FakeTask(make_message(sign_plan(plan_for(sites), KEY), kind=kind), bundle_digest())
-    answer(task, sites[0])  # type: ignore[arg-type] # a stand-in with the same shape
-    assert not task.replies[0].has_error()
+    assert FakeFleet(make_message(sign_plan(plan_for(sites), KEY), kind=kind)).answered(sites[0]) is None
     assert reads == ["policy", "plan"]

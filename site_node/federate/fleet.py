@@ -1,0 +1,220 @@
+"""The site's end of Flower's Fleet protocol: messages are fetched and answers sent here, over HTTPS with the node key.
+
+With `packing` the only module of the site that uses Flower's internals. Flower's own connection
+(`flwr.supernode.fleet_http_connection`) tries for ever, and ends the process where it is refused; so this one is made
+from its parts. Every wait has an end: a request that fails is repeated for `_RETRY_SECONDS`, an object that is not
+there yet is asked for until `_OBJECT_SECONDS` have passed, and a stop ends both.
+"""
+
+import ssl
+import threading
+import time
+from collections.abc import Callable, Mapping
+from logging import WARNING, getLogger
+from pathlib import Path
+from typing import NamedTuple, Self, TypeVar, cast
+
+import httpx
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_ssh_private_key
+from flwr.app import Message
+from flwr.common.serde import message_from_proto
+from flwr.proto.fleet_pb2 import (
+    ActivateNodeRequest,
+    DeactivateNodeRequest,
+    PullMessagesRequest,
+    PushMessagesRequest,
+)
+from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
+from flwr.proto.message_pb2 import (
+    ConfirmMessageReceivedRequest,
+    ObjectTree,
+    PullObjectRequest,
+    PushObjectRequest,
+)
+from flwr.proto.message_pb2 import Message as MessageOnTheWire
+from flwr.proto.node_pb2 import Node
+from flwr.proto.run_pb2 import GetRunRequest
+from flwr.supercore.inflatable.inflatable_object import iterate_object_tree
+from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
+from flwr.supercore.primitives.asymmetric import public_key_to_bytes
+from flwr.supernode.fleet_http_client import FleetHttpClient
+from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
+
+from shared.errors.federation import RunFailed, RunRefused
+from shared.errors.transport import CoordinatorUnreachable
+from shared.frozen import Frozen
+from site_node.federate.packing import KINDS, Packed
+
+Answer = TypeVar("Answer")
+
+KNOWN_VERSIONS = ("1.41.0",)
+LARGEST_MESSAGE = 1 << 30  # bytes
+_HEARTBEAT_SECONDS = 10  # the least that Flower allows; a node that is silent for two of them is offline
+_REQUEST_SECONDS = 15.0  # for each step of a request: connecting, sending a part, waiting for a part
+_RETRY_SECONDS = 20.0
+_OBJECT_SECONDS = 120.0
+_PAUSE_SECONDS = 0.05, 2.0  # between two tries: the first, and the longest
+_NOT_NOW = frozenset({502, 503, 504})
+
+
+class FleetSettings(Frozen):
+    """Whom to connect to, and as whom; `node_key` is the P-384 key in OpenSSH form."""
+
+    address: str  # host:port
+    root: Path  # PEM of the root that signed the fleet port's certificate
+    node_key: Path
+
+
+class Arrival(NamedTuple):
+    """A message for this site of which nothing but its metadata is here yet."""
+
+    kind: str  # of message, as the coordinator names it: maybe one that Flower does not know
+    message: Message  # without content, and of a known kind
+    objects: tuple[str, ...]  # the names of its objects
+    bundle_digest: str  # SHA-256 of the FAB of its run; the FAB itself is never fetched, since the app is installed
+
+
+class Fleet:
+    """A node's connection to the fleet port. Use as a context manager; it may be used by several threads.
+
+    Every method raises `CoordinatorUnreachable` where the port does not answer in time, does not know this node, or
+    `stop` is set, and `RunFailed` where the message's run has ended.
+    """
+
+    def __init__(self, settings: FleetSettings, stop: threading.Event) -> None:
+        self._address = settings.address
+        self._stop = stop
+        self._beaten = 0.0
+        self._bundles: dict[int, str] = {}  # by run
+        key = cast("ec.EllipticCurvePrivateKey", load_ssh_private_key(settings.node_key.read_bytes(), None))
+        self._public_key = public_key_to_bytes(key.public_key())
+        self._client = FleetHttpClient(
+            f"https://{settings.address}",
+            interceptors=[
+                RuntimeVersionHttpInterceptor(component_name="SuperNode"),
+                NodeAuthHttpInterceptor(key, key.public_key()),
+            ],
+            verify=ssl.create_default_context(cafile=str(settings.root)),
+            timeout=_REQUEST_SECONDS,
+        )
+        for talkative in ("flwr", "httpx"):  # httpx logs every request
+            getLogger(talkative).setLevel(WARNING)
+
+    def __enter__(self) -> Self:
+        """Sign on: from now on the node counts as online."""
+        request = ActivateNodeRequest(public_key=self._public_key, heartbeat_interval=_HEARTBEAT_SECONDS)
+        try:
+            self._node = Node(node_id=self._ask(lambda: self._client.ActivateNode(request)).node_id)
+        except BaseException:
+            self._client.close()
+            raise
+        self._beaten = time.monotonic()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Sign off, if that is possible at once."""
+        try:
+            self._client.DeactivateNode(DeactivateNodeRequest(node_id=self._node.node_id))
+        except (httpx.HTTPError, ValueError):
+            pass  # it is offline after its last heartbeat
+        finally:
+            self._client.close()
+
+    def beat(self) -> None:
+        """Send a heartbeat where one is due."""
+        if time.monotonic() - self._beaten < _HEARTBEAT_SECONDS * 0.8:
+            return
+        request = SendNodeHeartbeatRequest(node=self._node, heartbeat_interval=_HEARTBEAT_SECONDS)
+        if not self._ask(lambda: self._client.SendNodeHeartbeat(request)).success:
+            raise CoordinatorUnreachable("it does not know this node any more", address=self._address)
+        self._beaten = time.monotonic()
+
+    def pull(self) -> Arrival | None:
+        """The next message, or `None` where none waits."""
+        pulled = self._ask(lambda: self._client.PullMessages(PullMessagesRequest(node=self._node)))
+        if not pulled.messages_list:
+            return None
+        head = pulled.messages_list[0]
+        kind = head.metadata.message_type
+        if kind not in KINDS:  # Flower makes no message of such a kind, and so none that answers it
+            head.metadata.message_type = next(iter(KINDS))
+        message = message_from_proto(head)
+        names = dict.fromkeys(tree.object_id for tree in iterate_object_tree(pulled.message_object_trees[0]))
+        return Arrival(kind, message, tuple(names), self._bundle(message.metadata.run_id))
+
+    def fetch(self, arrival: Arrival) -> Mapping[str, bytes]:
+        """The objects of a message; raises `RunRefused` for more than `LARGEST_MESSAGE` bytes together."""
+        run, deadline = arrival.message.metadata.run_id, time.monotonic() + _OBJECT_SECONDS
+        objects: dict[str, bytes] = {}
+        size = 0
+        for name in arrival.objects:
+            objects[name] = self._object(PullObjectRequest(node=self._node, run_id=run, object_id=name), deadline)
+            size += len(objects[name])
+            if size > LARGEST_MESSAGE:
+                raise RunRefused(problem="the message is larger than any that this site takes")
+        confirmed = ConfirmMessageReceivedRequest(
+            node=self._node, run_id=run, message_object_id=arrival.message.metadata.message_id
+        )
+        self._ask(lambda: self._client.ConfirmMessageReceived(confirmed))
+        return objects
+
+    def send(self, arrival: Arrival, answer: Packed, seconds: float) -> None:
+        """Send the answer to a message, which took `seconds` to compute."""
+        run = arrival.message.metadata.run_id
+        announced = PushMessagesRequest(
+            node=self._node,
+            messages_list=[MessageOnTheWire.FromString(answer.head)],
+            message_object_trees=[ObjectTree.FromString(answer.tree)],
+            clientapp_runtime_list=[seconds],
+        )
+        wanted = self._ask(lambda: self._client.PushMessages(announced))
+        missing = set(wanted.objects_to_push)
+        for name, content in answer.objects.items():
+            if name in missing:
+                part = PushObjectRequest(
+                    node=self._node,
+                    run_id=run,
+                    object_id=name,
+                    object_content=content,
+                    session_id=wanted.session_id,
+                )
+                if not self._ask(lambda part=part: self._client.PushObject(part)).stored:  # type: ignore[misc]
+                    raise RunFailed(problem="the coordinator did not store an answer")
+
+    def _bundle(self, run: int) -> str:
+        if run not in self._bundles:
+            about = self._ask(lambda: self._client.GetRun(GetRunRequest(node=self._node, run_id=run))).run
+            self._bundles[run] = str(about.fab_hash)
+        return self._bundles[run]
+
+    def _object(self, request: PullObjectRequest, deadline: float) -> bytes:
+        pause = _PAUSE_SECONDS[0]
+        while True:
+            answer = self._ask(lambda: self._client.PullObject(request))
+            if not answer.object_found:
+                raise RunFailed(problem="an object of a message is not there")
+            if answer.object_available:
+                return bytes(answer.object_content)
+            if time.monotonic() > deadline or self._stop.wait(pause):
+                raise CoordinatorUnreachable("an object of a message did not come", address=self._address)
+            pause = min(2 * pause, _PAUSE_SECONDS[1])
+
+    def _ask(self, call: Callable[[], Answer]) -> Answer:
+        """The answer to a request, which is repeated for a while where nobody answers."""
+        deadline, pause = time.monotonic() + _RETRY_SECONDS, _PAUSE_SECONDS[0]
+        while True:
+            try:
+                return call()
+            except httpx.HTTPStatusError as error:
+                status = error.response.status_code
+                if status == httpx.codes.FORBIDDEN:
+                    raise RunFailed(problem="its run has ended") from error
+                if status not in _NOT_NOW:
+                    raise CoordinatorUnreachable(f"status {status}", address=self._address) from error
+                cause: Exception = error
+            except (httpx.HTTPError, ValueError) as error:
+                cause = error
+            if time.monotonic() > deadline or self._stop.wait(pause):
+                raise CoordinatorUnreachable(type(cause).__name__, address=self._address) from cause
+            pause = min(2 * pause, _PAUSE_SECONDS[1])
