@@ -30,16 +30,18 @@ def study_of(source: Path, part: int = 0, parts: int = 1) -> Included:
     return make_included(received.model_copy(update={"instances": tuple(make_instance(file) for file in files)}))
 
 
-def work(study: Included, out: Path, *, validated: bool) -> None:
-    """De-identify a study, and validate it if asked."""
+def work(study: Included, out: Path, *, validated: bool) -> Deidentified | Validated:
+    """De-identify a study, and validate it if asked; it exits where either refuses it."""
     pseudonyms = Pseudonyms(bytes(range(32)), SiteId("123456"))  # new: nothing is cached from an earlier round
     result = deidentify(study, profile=PROFILE, pseudonyms=pseudonyms, out=out)
     if not isinstance(result, Deidentified):
         sys.exit(f"the benchmark's study was refused: {result}")
-    if validated:
-        verdict = validate(study, result, profile=PROFILE, pseudonyms=pseudonyms, report=out.with_suffix(".json"))
-        if not isinstance(verdict, Validated):
-            sys.exit(f"the benchmark's study did not validate: {verdict}")
+    if not validated:
+        return result
+    verdict = validate(study, result, profile=PROFILE, pseudonyms=pseudonyms, report=out.with_suffix(".json"))
+    if not isinstance(verdict, Validated):
+        sys.exit(f"the benchmark's study did not validate: {verdict}")
+    return verdict
 
 
 def memory(field: str) -> int:

@@ -51,7 +51,7 @@ def rows() -> list[Row]:
             site = federation.site("Hospital")[0].folder
         table = [_idle(federation.home.folder, site)]
         (folder / "clinical.csv").write_text(SHEET.format(SECRETS.patient_id), encoding="utf-8")
-        _call(site, "clinical", "import", str(folder / "clinical.csv"), "--as", "bench")
+        call(site, "clinical", "import", str(folder / "clinical.csv"), "--as", "bench")
         for workers in (1, 2):
             spent = _cpu_by_stage(site, large, workers)
             table += [
@@ -72,8 +72,8 @@ def _idle(coordinator: Path, site: Path) -> Row:
 def _cpu_by_stage(site: Path, source: Path, workers: int) -> dict[str, float]:
     """Seconds of CPU of each stage over the files of a folder."""
     words = {stage: (stage, *([str(source)] if stage == "receive" else [])) for stage in STAGES}
-    with _new_home(site, workers) as home:
-        return {stage: cpu_seconds(partial(_call, home, *words[stage])) for stage in STAGES}
+    with new_home(site, workers) as home:
+        return {stage: cpu_seconds(partial(call, home, *words[stage])) for stage in STAGES}
 
 
 def _rates(site: Path, sources: dict[str, Path]) -> list[Row]:
@@ -101,15 +101,15 @@ def _rates(site: Path, sources: dict[str, Path]) -> list[Row]:
 
 def _folder_to_sealed(site: Path, source: Path, workers: int) -> float:
     """Seconds from a folder to sealed studies in a new home."""
-    with _new_home(site, workers) as home:
+    with new_home(site, workers) as home:
         start = time.perf_counter()
-        _call(home, "receive", str(source))
-        _call(home, "seal")
+        call(home, "receive", str(source))
+        call(home, "seal")
         return time.perf_counter() - start
 
 
 @contextmanager
-def _new_home(site: Path, workers: int) -> Iterator[Path]:
+def new_home(site: Path, workers: int) -> Iterator[Path]:
     """A copy of an enrolled site's home."""
     with tempfile.TemporaryDirectory(prefix="home-", dir=site.parent) as name:
         home = Path(shutil.copytree(site, name, dirs_exist_ok=True))
@@ -119,7 +119,8 @@ def _new_home(site: Path, workers: int) -> Iterator[Path]:
         yield home
 
 
-def _call(home: Path, *words: str) -> None:
+def call(home: Path, *words: str) -> None:
+    """Run a verb."""
     subprocess.run([*PROGRAM, "--home", str(home), *words], check=True, capture_output=True)
 
 

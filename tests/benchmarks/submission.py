@@ -21,7 +21,7 @@ from site_node.submit.client import submitting
 from site_node.submit.pace import CHUNK
 from tests.benchmarks.bare_stream import put
 from tests.benchmarks.measure import Row, medians
-from tests.factories.federation import make_federation, sealed_bytes
+from tests.factories.federation import Federation, make_federation, sealed_bytes
 
 _LARGE, _SMALL, _COUNT, _AT_ONCE, _ROUNDS = 96 << 20, 100_000, 100, 4, 5
 
@@ -31,13 +31,12 @@ def rows() -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="ricord-bench-") as name:
         folder = Path(name)
         federation = make_federation(folder)
-        serve = [sys.executable, "-m", "coordinator.cli", "--home", str(federation.home.folder), "serve"]
-        with _child([*serve, "--no-federation"]):
+        with served(federation):
             federation.curator()
             site, member = federation.site("Hospital")
             (folder / "bare").mkdir()
             bare = [sys.executable, "-m", "tests.benchmarks.bare_stream", str(federation.home.folder)]
-            with _child([*bare, str(folder / "bare")]) as port:
+            with _ready([*bare, str(folder / "bare")]) as port:
                 large = _rates(site, member, f"127.0.0.1:{port}", size=_LARGE, count=1)
                 small = _rates(site, member, f"127.0.0.1:{port}", size=_SMALL, count=_COUNT)
     floor = "bare grpcio stream"
@@ -84,7 +83,15 @@ def _parts(file: Path) -> Iterator[bytes]:
 
 
 @contextmanager
-def _child(command: Sequence[str]) -> Iterator[str]:
+def served(federation: Federation) -> Iterator[None]:
+    """A coordinator's process."""
+    serve = [sys.executable, "-m", "coordinator.cli", "--home", str(federation.home.folder), "serve"]
+    with _ready([*serve, "--no-federation"]):
+        yield
+
+
+@contextmanager
+def _ready(command: Sequence[str]) -> Iterator[str]:
     """A process that has printed that it is ready."""
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import secrets
 import socket
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -245,6 +246,25 @@ def sealed_bytes(site: SiteHome, member: Membership, size: int, *, sequence: int
     """A manifest over `size` random bytes, signed by the site: the coordinator cannot tell it from a study."""
     data = secrets.token_bytes(size)
     digest = Sha256(hashlib.sha256(data).hexdigest())
+    sealed = _signed_over(digest, size, site, member, sequence=sequence, **changes)
+    sealed.ciphertext.write_bytes(data)
+    return sealed
+
+
+def sealed_zeros(site: SiteHome, member: Membership, size: int) -> Sealed:
+    """As `sealed_bytes`, over a sparse file, which takes neither memory nor room on the disk."""
+    with tempfile.TemporaryFile(dir=site.outbox) as file:
+        file.truncate(size)
+        digest = Sha256(hashlib.file_digest(file, "sha256").hexdigest())
+    sealed = _signed_over(digest, size, site, member)
+    with sealed.ciphertext.open("wb") as file:
+        file.truncate(size)
+    return sealed
+
+
+def _signed_over(
+    digest: Sha256, size: int, site: SiteHome, member: Membership, *, sequence: int = 1, **changes: object
+) -> Sealed:
     manifest = Manifest(
         site_id=member.site_id,
         agreement=member.agreement,
@@ -262,6 +282,5 @@ def sealed_bytes(site: SiteHome, member: Membership, size: int, *, sequence: int
         sequence=1,
     ).model_copy(update={"sequence": sequence, **changes})
     ciphertext = site.outbox / f"{manifest.contents_sha256}.age"
-    ciphertext.write_bytes(data)
     signed = sign_manifest(manifest, load_signing(site.signing_key))
     return Sealed(key=StudyKey(digest[:32]), ciphertext=ciphertext, manifest=signed)
