@@ -4,13 +4,13 @@ import secrets
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from coordinator.cohort.policies import Policy
 from coordinator.cohort.relations import complete, relations_of, statements_of, worth_of
 from coordinator.cohort.released import ReleasedCell, ReleasedTable
 from coordinator.cohort.suppression import suppress
 from coordinator.home.identity import Clock, Identity, utc_now
 from coordinator.store.interface import Reading, Store
 from shared.errors.federation import PlanInvalid, RunFailed
+from shared.federation.cell_policy import CellPolicy
 from shared.federation.cohort import definition_of, subject_of
 from shared.federation.exchange import Exchange
 from shared.federation.plan import Plan
@@ -45,7 +45,7 @@ class Pooling:
             run=plan.run,
             peers=peers,
             exchange=exchange,
-            policy=Policy.named(plan.statistics.policy),
+            policy=CellPolicy.named(plan.statistics.policy),
             identity=self._identity,
             now=self._now(),
             refuse=self._record_refusal,
@@ -72,7 +72,7 @@ def compute_cohort(
     run: RunId,
     peers: Sequence[Peer],
     exchange: Exchange,
-    policy: Policy,
+    policy: CellPolicy,
     identity: Identity,
     now: datetime,
     refuse: Refuse,
@@ -88,6 +88,7 @@ def compute_cohort(
         length=len(definition.cells),
         roster=tuple(peers),
         threshold=threshold_for(len(peers)),
+        cells=policy.name,
     )
     pooled = sum_without_liars(plan, identity.signing_key, exchange, refuse=refuse)
     counts = dict(zip(definition.cells, pooled.total.tolist(), strict=True))
@@ -106,7 +107,7 @@ def compute_cohort(
 
 
 def released_counts(
-    definition: CohortDefinition, counts: Mapping[str, int], policy: Policy, *, seed: bytes
+    definition: CohortDefinition, counts: Mapping[str, int], policy: CellPolicy, *, seed: bytes
 ) -> dict[str, int | None]:
     """Each cell's count as it may be shown, `None` where hidden; raises `RunFailed` when they cannot be counts."""
     relations, everything = relations_of(definition), complete(definition, counts)

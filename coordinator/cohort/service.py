@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from coordinator.agreements.lookup import named_site_id
-from coordinator.cohort.policies import Policy
 from coordinator.store.interface import Store
 from coordinator.store.records import Cohort, Run
 from coordinator.store.references import resolve
 from shared.errors.inputs import NotFound
+from shared.federation.cell_policy import CellPolicy
 from shared.manifest import canonical_json
 
 
@@ -43,7 +43,7 @@ class CohortService:
         """
         with self._store.read() as reading:
             site_ids = tuple(named_site_id(reading, site) for site in sites)
-        task = {"cohort": name, "policy": Policy.named(policy).name}
+        task = {"cohort": name, "policy": CellPolicy.named(policy).name}
         request = {"purpose": "statistics", "sites": site_ids, "statistics": task}
         return self._runs.start_run(canonical_json(request), actor=actor, wanted=wanted)
 

@@ -15,9 +15,9 @@ from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 
 from coordinator.cohort.feasible import Bounds, Witnesses
-from coordinator.cohort.policies import Policy
 from coordinator.cohort.relations import Relation
 from shared.errors.federation import RunFailed
+from shared.federation.cell_policy import CellPolicy
 
 Shown = dict[str, int | None]
 Span = tuple[int, int]
@@ -29,7 +29,7 @@ _BY_CHANCE = 1 / 64  # of the cells are hidden without need
 def suppress(
     counts: Mapping[str, int],
     relations: Sequence[Relation],
-    policy: Policy,
+    policy: CellPolicy,
     *,
     seed: bytes,
     never: Collection[str] = (),
@@ -64,7 +64,7 @@ class _Search:
         self,
         counts: Mapping[str, int],
         relations: Sequence[Relation],
-        policy: Policy,
+        policy: CellPolicy,
         *,
         seed: bytes,
         never: frozenset[str],

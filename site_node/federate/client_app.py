@@ -16,6 +16,7 @@ from shared.crypto.keys import load_signing
 from shared.errors.base import RicordError
 from shared.errors.federation import RunRefused
 from shared.federation import records
+from shared.federation.cell_policy import CellPolicy
 from shared.federation.models.registry import build_model, get_state, set_state
 from shared.federation.plan import Plan, TrainingTask, verify_plan
 from shared.federation.records import Vector
@@ -159,6 +160,7 @@ def count(message: Message, context: Context) -> Message:
         library=site.library,
         policy=SumPolicy(minimum=policy.minimum_sites, colluders=policy.colluders, pins=policy.pins),
         protocol_digest=site.protocol_digest,
+        cells=CellPolicy.named(policy.small_cells),
         roster=admitted.plan.roster,
     )
     return Message(RecordDict({records.CONFIG: ConfigRecord({records.PAYLOAD: payload})}), reply_to=message)

@@ -9,13 +9,15 @@ from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from shared.agreement import Mode
 from shared.durable import write_whole
 from shared.errors.federation import RunRefused
+from shared.errors.inputs import InvalidArgument
 from shared.errors.settings import PolicyMissing, SettingsMissing
 from shared.federation.bundle import bundle_digest
+from shared.federation.cell_policy import CellPolicy
 from shared.federation.plan import LEAST_SITES, MODEL_NAMES, Plan, Purpose
 from shared.frozen import Frozen
 from shared.ids import Sha256, SiteId
@@ -38,9 +40,18 @@ class SitePolicy(Frozen):
     minimum_sites: int = Field(default=LEAST_SITES, ge=LEAST_SITES)
     minimum_cases: int = Field(default=11, ge=1)  # of each class, before a figure of this site alone may leave
     site_metrics: bool = True  # whether a figure of this site alone may leave at all
+    small_cells: str = "cms-11"  # the weakest policy by which cohort tables that this site is in may hide small cells
     max_answer_bytes: int = Field(default=64 * 1024 * 1024, ge=1)
     colluders: int = Field(default=1, ge=0)  # known peers that may side with the coordinator in a secure sum
     pins: dict[SiteId, str] = Field(default_factory=dict)  # fingerprints of peers, exchanged out of band
+
+    @field_validator("small_cells")
+    @classmethod
+    def _names_a_policy(cls, name: str) -> str:
+        try:
+            return CellPolicy.named(name).name
+        except InvalidArgument as error:
+            raise ValueError("it is none of cms-11, nhs-7-round-5, min-k (such as min-5)") from error
 
 
 def load_policy(path: Path) -> SitePolicy:
@@ -64,6 +75,7 @@ max_rounds = 20
 minimum_sites = {LEAST_SITES}        # with pins below, only pinned peers (and this site) count
 minimum_cases = 11       # of each class, before a figure of this site alone may leave
 site_metrics = true      # whether a figure of this site alone may leave at all
+small_cells = "cms-11"   # cohort tables hide at least what this policy hides: cms-11, nhs-7-round-5 or min-k
 max_answer_bytes = 67108864
 colluders = 1            # known peers that may side with the coordinator in a secure sum
 

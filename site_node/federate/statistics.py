@@ -15,6 +15,7 @@ import numpy as np
 from shared.crypto.signing import SigningKey, VerifyKey
 from shared.errors.federation import RunRefused
 from shared.errors.protocol import ProtocolMismatch
+from shared.federation.cell_policy import CellPolicy
 from shared.federation.cohort import definition_of, subject_of
 from shared.federation.secure_sum.client import SumClient
 from shared.federation.secure_sum.masks import Words
@@ -48,14 +49,16 @@ def answer(
     library: Path,
     policy: SumPolicy,
     protocol_digest: Sha256,
+    cells: CellPolicy,
     roster: Iterable[SiteId] | None = None,
 ) -> bytes:
     """Answer one stage of a cohort summary's secure sum.
 
-    `memory` is a folder kept between runs; `roster`, when given, is the one that the site's policy approved.
+    `memory` is a folder kept between runs; `cells` is the weakest policy for small cells that the site accepts;
+    `roster`, when given, is the one that the site's policy approved.
     Raises what `SumClient.answer` raises, `RunRefused` and `ProtocolMismatch`; then no count has left.
     """
-    counts = LibraryCounts(protocol_digest, library, None if roster is None else frozenset(roster))
+    counts = LibraryCounts(protocol_digest, library, cells, None if roster is None else frozenset(roster))
     sum_memory = FileMemory(memory)
     sum_memory.wipe_stale()
     return SumClient(site_id, key, coordinator, policy, sum_memory).answer(stage, payload, counts)
@@ -66,10 +69,11 @@ class LibraryCounts(NamedTuple):
 
     protocol_digest: Sha256
     library: Path
+    cells: CellPolicy
     roster: frozenset[SiteId] | None
 
     def approve(self, plan: SumPlan) -> None:
-        """Take part in a plan that asks for this protocol's cohort, of its length, from the approved roster."""
+        """Take part in a plan that asks for this protocol's cohort from the approved roster and hides enough of it."""
         definition = definition_of(self.protocol_digest)
         if plan.protocol_digest != self.protocol_digest:
             raise ProtocolMismatch(held=self.protocol_digest, wanted=plan.protocol_digest)
@@ -77,6 +81,8 @@ class LibraryCounts(NamedTuple):
             raise RunRefused(problem="the sum is not of this protocol's cohort")
         if self.roster is not None and self.roster != set(plan.sites):
             raise RunRefused(problem="the sum is over other sites than the run")
+        if not CellPolicy.named(plan.cells).hides_as_much_as(self.cells):
+            raise RunRefused(problem=f"the table would hide less than the policy {self.cells.name} does")
 
     def vector(self, plan: SumPlan) -> Words:
         """The counts, in the definition's order."""

@@ -2,9 +2,9 @@
 
 from datetime import UTC, datetime
 
-from coordinator.cohort.policies import Policy
 from coordinator.cohort.pooling import released_counts
 from coordinator.cohort.released import ReleasedCell, ReleasedTable
+from shared.federation.cell_policy import CellPolicy
 from shared.ids import RunId, SiteId
 from shared.protocol.loader import load_protocol
 from site_node.federate.statistics import count
@@ -16,7 +16,10 @@ PROTOCOL = load_protocol()
 def released_table() -> ReleasedTable:
     """The table of sixty patients at one site under `min-5`, as if three of four sites had answered."""
     counts = released_counts(
-        PROTOCOL.cohort, count(PROTOCOL.cohort, library(SiteId("100001"), 60)), Policy.named("min-5"), seed=b"a secret"
+        PROTOCOL.cohort,
+        count(PROTOCOL.cohort, library(SiteId("100001"), 60)),
+        CellPolicy.named("min-5"),
+        seed=b"a secret",
     )
     return ReleasedTable(
         id=RunId("R-0123456789ab"),

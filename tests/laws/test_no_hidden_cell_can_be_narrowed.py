@@ -12,14 +12,18 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from coordinator.cohort.feasible import Witnesses
-from coordinator.cohort.policies import Policy
 from coordinator.cohort.relations import Relation, complete, relations_of, worth_of
 from coordinator.cohort.suppression import suppress
+from shared.federation.cell_policy import CellPolicy
 from shared.protocol.cohort import CohortDefinition
 
 SEED = b"a secret"
 laws = settings(max_examples=60, deadline=None)
-POLICIES = [Policy(name="min-4", highest=3), Policy(name="round", highest=3, base=5), Policy(name="min-3", highest=2)]
+POLICIES = [
+    CellPolicy(name="min-4", highest=3),
+    CellPolicy(name="round", highest=3, base=5),
+    CellPolicy(name="min-3", highest=2),
+]
 Counts = Mapping[str, int]
 Cells = NDArray[np.int32]
 Number = TypeVar("Number", int, Cells)
@@ -28,7 +32,7 @@ Number = TypeVar("Number", int, Cells)
 def assert_hidden(
     counts: Counts,
     relations: Sequence[Relation],
-    policy: Policy,
+    policy: CellPolicy,
     released: Mapping[str, int | None],
     everything: Mapping[str, Cells],
 ) -> None:
@@ -85,7 +89,7 @@ def every_table(rows: int, columns: int, most: int) -> Mapping[str, Cells]:
 
 @given(st.lists(st.integers(0, 9), min_size=2, max_size=4), st.sampled_from(POLICIES))
 @laws
-def test_one_variable_with_its_total(cells: list[int], policy: Policy) -> None:
+def test_one_variable_with_its_total(cells: list[int], policy: CellPolicy) -> None:
     """Every small count of a row stays possible, by enumeration of all rows."""
     names = [f"x{i}" for i in range(len(cells))]
     relations = [Relation(weights=dict.fromkeys(names, 1) | {"t": -1})]
@@ -97,7 +101,7 @@ def test_one_variable_with_its_total(cells: list[int], policy: Policy) -> None:
 
 @given(st.lists(st.lists(st.integers(0, 7), min_size=2, max_size=2), min_size=2, max_size=2), st.sampled_from(POLICIES))
 @settings(max_examples=25, deadline=None)
-def test_two_by_two_tables(inner: list[list[int]], policy: Policy) -> None:
+def test_two_by_two_tables(inner: list[list[int]], policy: CellPolicy) -> None:
     """Every small count of a 2 x 2 table with margins and total stays possible, by enumeration of all tables."""
     relations, counts = table_relations(2, 2), table_counts(inner)
     assert_hidden(
@@ -129,7 +133,7 @@ def test_larger_tables_by_network_flow_bounds(inner: list[list[int]], name: str)
 
     The bounds are those of relation after relation, which no feasible table may leave.
     """
-    policy, relations, counts = Policy.named(name), table_relations(len(inner), 5), table_counts(inner)
+    policy, relations, counts = CellPolicy.named(name), table_relations(len(inner), 5), table_counts(inner)
     released = suppress(counts, relations, policy, seed=SEED, worth={"t": 1})
     bounds = {cell: (0, 10_000) if count is None else policy.range_of(count) for cell, count in released.items()}
     assert Witnesses(counts, relations).narrow(bounds)
@@ -165,7 +169,7 @@ categories = [
 @settings(max_examples=25, deadline=None)
 def test_totals_of_two_kinds_do_not_give_a_cell_away(patients: tuple[int, int, int], extra: int) -> None:
     """With totals of patients and of studies shown, small counts of studies per patient stay possible."""
-    policy = Policy(name="min-3", highest=2)
+    policy = CellPolicy(name="min-3", highest=2)
 
     def counts_of(single: Number, double: Number, triple: Number, more: Number) -> dict[str, Number]:
         zero, studies = single * 0, single + 2 * double + 3 * triple + more
@@ -187,7 +191,7 @@ def test_totals_of_two_kinds_do_not_give_a_cell_away(patients: tuple[int, int, i
 def test_nothing_is_hidden_where_nothing_is_small(name: str) -> None:
     """A table without small cells is shown whole, zeros included."""
     counts = table_counts([[0, 40], [55, 70]])
-    released = suppress(counts, table_relations(2, 2), Policy.named(name), seed=SEED)
+    released = suppress(counts, table_relations(2, 2), CellPolicy.named(name), seed=SEED)
     assert released == counts
 
 
@@ -195,7 +199,7 @@ def test_a_single_small_cell_takes_three_others_with_it() -> None:
     """A single small cell hides a rectangle of four cells, and no margin, which readers would miss more."""
     counts = table_counts([[3, 40, 50], [60, 70, 80], [30, 90, 20]])
     worth = {cell: int(not cell.startswith("x")) for cell in counts}
-    released = suppress(counts, table_relations(3, 3), Policy.named("cms-11"), seed=SEED, worth=worth)
+    released = suppress(counts, table_relations(3, 3), CellPolicy.named("cms-11"), seed=SEED, worth=worth)
     hidden = {cell for cell, count in released.items() if count is None}
     assert len(hidden) == 4
     assert "x00" in hidden
@@ -206,5 +210,5 @@ def test_a_complement_too_small_to_help_takes_another() -> None:
     """Two hidden cells that would be known to be at most 7 hide a third."""
     relations = [Relation(weights={"a": 1, "b": 1, "c": 1, "d": 1, "t": -1})]
     counts = {"a": 3, "b": 4, "c": 30, "d": 50, "t": 87}
-    released = suppress(counts, relations, Policy.named("cms-11"), seed=SEED, worth={"t": 1})
+    released = suppress(counts, relations, CellPolicy.named("cms-11"), seed=SEED, worth={"t": 1})
     assert released in ({**counts, "a": None, "b": None, large: None} for large in ("c", "d"))

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from coordinator.cohort.policies import Policy
 from coordinator.cohort.pooling import released_counts
 from coordinator.cohort.relations import Relation, complete, relations_of, statements_of
+from shared.federation.cell_policy import CellPolicy
 from shared.protocol.cohort import CohortDefinition
 from shared.protocol.loader import load_protocol
 from site_node.federate.statistics import count
@@ -20,12 +20,12 @@ from tests.factories.libraries import by_the_sheet
 pytestmark = pytest.mark.slow
 
 RICORD = load_protocol().cohort
-POLICIES = [Policy.named(name) for name in ("cms-11", "nhs-7-round-5", "min-5", "min-2")]
+POLICIES = [CellPolicy.named(name) for name in ("cms-11", "nhs-7-round-5", "min-5", "min-2")]
 laws = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def release(
-    definition: CohortDefinition, everything: Mapping[str, int], policy: Policy, shown: Mapping[str, int | None]
+    definition: CohortDefinition, everything: Mapping[str, int], policy: CellPolicy, shown: Mapping[str, int | None]
 ) -> tuple[list[Relation], dict[str, Span]]:
     """What a reader has who knows what the definition states: relations, and each cell's span."""
     statements = [each for each in statements_of(definition) if each.holds(everything)]
@@ -34,7 +34,7 @@ def release(
     return [*relations_of(definition), *statements], spans
 
 
-def narrowed(definition: CohortDefinition, counts: Mapping[str, int], policy: Policy, seed: bytes) -> list[str]:
+def narrowed(definition: CohortDefinition, counts: Mapping[str, int], policy: CellPolicy, seed: bytes) -> list[str]:
     """The small cells that a reader narrows to less than 1 to `highest`."""
     shown = released_counts(definition, counts, policy, seed=seed)
     attack = Attack(*release(definition, complete(definition, counts), policy, shown))
@@ -48,7 +48,7 @@ def narrowed(definition: CohortDefinition, counts: Mapping[str, int], policy: Po
 @given(st.data(), definitions(), st.sampled_from(POLICIES), st.binary(max_size=4))
 @laws
 def test_who_knows_the_program_rules_out_no_table(
-    data: st.DataObject, definition: CohortDefinition, policy: Policy, seed: bytes
+    data: st.DataObject, definition: CohortDefinition, policy: CellPolicy, seed: bytes
 ) -> None:
     """Any table that fits a release is protected by the same hidden cells, so chance might have hidden the same."""
     counts = data.draw(pooled(definition))
@@ -65,7 +65,7 @@ def test_who_knows_the_program_rules_out_no_table(
 
 
 @pytest.mark.parametrize("policy", POLICIES[:3], ids=lambda policy: policy.name)
-def test_which_cells_are_hidden_is_the_seeds_choice(policy: Policy) -> None:
+def test_which_cells_are_hidden_is_the_seeds_choice(policy: CellPolicy) -> None:
     """From one table, different seeds lead to different hidden cells, and one seed always to the same."""
     counts = count(RICORD, by_the_sheet(random.Random("choice"), 150))
     hidden = [
@@ -78,14 +78,14 @@ def test_which_cells_are_hidden_is_the_seeds_choice(policy: Policy) -> None:
 
 @given(st.data(), definitions(), st.sampled_from(POLICIES), st.binary(max_size=4))
 @laws
-def test_of_any_definition(data: st.DataObject, definition: CohortDefinition, policy: Policy, seed: bytes) -> None:
+def test_of_any_definition(data: st.DataObject, definition: CohortDefinition, policy: CellPolicy, seed: bytes) -> None:
     """Each hidden small cell may hold every count that the policy hides, whatever the definition states."""
     assert narrowed(definition, data.draw(pooled(definition)), policy, seed) == []
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.name)
 @pytest.mark.parametrize("patients", [40, 80, 150, 300])
-def test_of_the_shipped_definition(patients: int, policy: Policy) -> None:
+def test_of_the_shipped_definition(patients: int, policy: CellPolicy) -> None:
     """No table of adults whose sheet is filled in as it is meant narrows a cell."""
     counts = count(RICORD, by_the_sheet(random.Random(f"{patients} {policy.name}"), patients))
     assert narrowed(RICORD, counts, policy, b"a secret") == []

@@ -50,6 +50,7 @@ class SumPlan(Frozen):
     length: int = Field(ge=1, le=2**27)  # 64-bit words
     roster: tuple[Peer, ...] = Field(min_length=1)
     threshold: int = Field(ge=1)
+    cells: str = Field(default="", max_length=63)  # the policy by which small cells of the sum are hidden, if any are
 
     @model_validator(mode="after")
     def _roster_is_a_set(self) -> Self:

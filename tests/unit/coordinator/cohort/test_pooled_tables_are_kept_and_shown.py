@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.cohort.policies import Policy
 from coordinator.cohort.pooling import Pooling, released_counts
 from coordinator.cohort.released import ReleasedTable
 from coordinator.cohort.rendering import footnote, grids, rows
@@ -20,6 +19,7 @@ from shared.crypto.signing import SigningKey
 from shared.errors.base import RicordError
 from shared.errors.federation import PlanInvalid, RunFailed
 from shared.errors.inputs import InvalidArgument, NotFound
+from shared.federation.cell_policy import CellPolicy
 from shared.federation.plan import Member, Plan, PlanRequest, StatisticsTask
 from shared.federation.secure_sum.policy import SumPolicy
 from shared.ids import AgreementId, RunId, SiteId
@@ -71,6 +71,7 @@ class Hospitals:
             library=self.folder / site / "library",
             policy=SumPolicy(),
             protocol_digest=PROTOCOL.digest,
+            cells=CellPolicy.named("min-3"),
             roster=SITES,
         )
 
@@ -236,7 +237,7 @@ def test_numbers_that_cannot_be_counts_are_not_released() -> None:
     counts = count(PROTOCOL.cohort, library(SITES[0], 20))
     with pytest.raises(RunFailed):
         released_counts(
-            PROTOCOL.cohort, counts | {"age/65+": counts["age/65+"] + 2**40}, Policy.named("cms-11"), seed=b""
+            PROTOCOL.cohort, counts | {"age/65+": counts["age/65+"] + 2**40}, CellPolicy.named("cms-11"), seed=b""
         )
 
 
@@ -244,7 +245,7 @@ def test_numbers_that_cannot_be_counts_are_not_released() -> None:
 @pytest.mark.parametrize("patients", [0, 2, 12, 200])
 def test_cohorts_of_any_size_can_be_released(name: str, patients: int) -> None:
     """From nobody to hundreds: no small count is shown, others as the policy rounds them."""
-    policy, counts = Policy.named(name), count(PROTOCOL.cohort, library(SITES[0], patients))
+    policy, counts = CellPolicy.named(name), count(PROTOCOL.cohort, library(SITES[0], patients))
     released = released_counts(PROTOCOL.cohort, counts, policy, seed=b"")
     for cell, shown in released.items():
         assert shown is None or (shown == policy.shown(counts[cell]) and not policy.is_small(counts[cell]))
@@ -267,7 +268,7 @@ def test_rendering_shows_what_was_released_and_no_more(service: CohortService) -
 
 def test_policies_by_name() -> None:
     """The named policies hide and round as their sources say."""
-    cms, nhs = Policy.named("cms-11"), Policy.named("nhs-7-round-5")
+    cms, nhs = CellPolicy.named("cms-11"), CellPolicy.named("nhs-7-round-5")
     assert [cms.is_small(count) for count in (0, 1, 10, 11)] == [False, True, True, False]
     assert [nhs.is_small(count) for count in (0, 1, 7, 8)] == [False, True, True, False]
     assert [nhs.shown(count) for count in (0, 8, 12, 13, 17, 18)] == [0, 10, 10, 15, 15, 20]
@@ -278,4 +279,4 @@ def test_policies_by_name() -> None:
             assert {policy.shown(candidate) for candidate in range(low, high + 1)} == {policy.shown(number)}
     for wrong in ("min-1", "min-k", "", "cms"):
         with pytest.raises(InvalidArgument):
-            Policy.named(wrong)
+            CellPolicy.named(wrong)

@@ -1,5 +1,6 @@
 """Laws of a site's counting."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,9 @@ from hypothesis import strategies as st
 from coordinator.cohort.relations import complete, relations_of
 from shared.crypto.signing import SigningKey
 from shared.errors.federation import RunRefused, SecureSumRefused
+from shared.errors.inputs import InvalidArgument
 from shared.errors.protocol import ProtocolMismatch
+from shared.federation.cell_policy import CellPolicy
 from shared.federation.cohort import definition_of, subject_of
 from shared.federation.secure_sum.messages import Peer, SignedPlan, SumPlan
 from shared.federation.secure_sum.policy import SumPolicy
@@ -82,7 +85,12 @@ def keys() -> dict[SiteId, SigningKey]:
 
 
 def ask(
-    tmp_path: Path, keys: dict[SiteId, SigningKey], *, roster: list[SiteId] | None = None, **changes: object
+    tmp_path: Path,
+    keys: dict[SiteId, SigningKey],
+    *,
+    roster: list[SiteId] | None = None,
+    weakest: str = "cms-11",
+    **changes: object,
 ) -> bytes:
     """The first site's answer to a plan with `changes`."""
     coordinator = SigningKey.generate()
@@ -93,6 +101,7 @@ def ask(
         "length": len(DEFINITION.cells),
         "roster": tuple(Peer(site_id=site, verify_key=str(key.public)) for site, key in keys.items()),
         "threshold": 3,
+        "cells": "cms-11",
     }
     plan = SignedPlan.of(SumPlan.model_validate(fields | changes), coordinator)
     return answer(
@@ -105,6 +114,7 @@ def ask(
         library=write(tmp_path / "library", []),
         policy=SumPolicy(),
         protocol_digest=PROTOCOL.digest,
+        cells=CellPolicy.named(weakest),
         roster=roster,
     )
 
@@ -130,3 +140,26 @@ def test_an_unknown_protocol_has_no_cohort() -> None:
     assert definition_of(PROTOCOL.digest) == DEFINITION
     with pytest.raises(ProtocolMismatch):
         definition_of(Sha256("f" * 64))
+
+
+@pytest.mark.parametrize(
+    ("weakest", "offered", "enough"),
+    [
+        ("cms-11", "cms-11", True),
+        ("cms-11", "min-20", True),
+        ("min-5", "cms-11", True),
+        ("min-5", "nhs-7-round-5", True),
+        ("cms-11", "min-2", False),
+        ("cms-11", "nhs-7-round-5", False),
+        ("nhs-7-round-5", "cms-11", False),
+        ("cms-11", "show-all", False),
+        ("cms-11", "", False),
+    ],
+)
+def test_a_site_refuses_a_table_that_hides_less_than_it_asks(
+    tmp_path: Path, keys: dict[SiteId, SigningKey], weakest: str, offered: str, enough: bool
+) -> None:
+    """The policy stands in the signed plan; a weaker one, an unknown one or none is refused before any key is made."""
+    with nullcontext() if enough else pytest.raises((RunRefused, InvalidArgument)):
+        assert ask(tmp_path, keys, weakest=weakest, cells=offered)
+    assert (tmp_path / "memory" / "sessions").exists() == enough

@@ -8,7 +8,7 @@ import pytest
 from shared.agreement import Mode
 from shared.crypto.signing import SigningKey
 from shared.errors.federation import RunRefused
-from shared.errors.settings import PolicyMissing, UnknownSetting
+from shared.errors.settings import InvalidSetting, PolicyMissing, UnknownSetting
 from shared.federation.bundle import bundle_digest
 from shared.federation.plan import Member, Plan, PlanRequest, StatisticsTask, TrainingTask, complete_plan
 from shared.ids import Sha256, SiteId
@@ -75,12 +75,16 @@ def test_a_policy_that_exists_is_not_overwritten(tmp_path: Path) -> None:
 
 
 def test_no_policy_or_a_wrong_one_stops_the_start(tmp_path: Path) -> None:
-    """No file means no federated work; an unknown key is named."""
+    """No file means no federated work; an unknown key is named, and so is an unknown policy for small cells."""
     with pytest.raises(PolicyMissing):
         load_policy(tmp_path / "none.toml")
     (tmp_path / "wrong.toml").write_text("allow_everything = true\n")
     with pytest.raises(UnknownSetting):
         load_policy(tmp_path / "wrong.toml")
+    (tmp_path / "wrong.toml").write_text('small_cells = "all"\n')
+    with pytest.raises(InvalidSetting) as caught:
+        load_policy(tmp_path / "wrong.toml")
+    assert "small_cells" in caught.value.public
 
 
 @pytest.mark.parametrize(

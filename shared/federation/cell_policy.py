@@ -1,4 +1,4 @@
-"""Named policies for small cells.
+"""Named policies for small cells of a table: the centre hides by one, and a site says which is the weakest it accepts.
 
 `cms-11`: counts of 1 to 10 are not shown, 0 is (CMS cell size suppression policy). `nhs-7-round-5`: counts of 1 to 7
 are not shown, all others are rounded to the nearest 5 (NHS Digital, Hospital Episode Statistics analysis guide).
@@ -11,7 +11,7 @@ from shared.errors.inputs import InvalidArgument
 from shared.frozen import Frozen
 
 
-class Policy(Frozen):
+class CellPolicy(Frozen):
     """Hide counts of 1 to `highest`; show others rounded to multiples of `base`."""
 
     name: str
@@ -19,7 +19,7 @@ class Policy(Frozen):
     base: int = 1
 
     @classmethod
-    def named(cls, name: str) -> "Policy":
+    def named(cls, name: str) -> "CellPolicy":
         """The policy of that name; raises `InvalidArgument`."""
         if name == "cms-11":
             return cls(name=name, highest=10)
@@ -29,6 +29,10 @@ class Policy(Frozen):
         if match is None:
             raise InvalidArgument(name="policy", problem="it is none of cms-11, nhs-7-round-5, min-k (such as min-5)")
         return cls(name=name, highest=int(match.group(1)) - 1)
+
+    def hides_as_much_as(self, other: "CellPolicy") -> bool:
+        """Whether whatever `other` hides or rounds away, this policy does too."""
+        return self.highest >= other.highest and self.base % other.base == 0
 
     def is_small(self, count: int) -> bool:
         """Whether a count must not be shown."""
