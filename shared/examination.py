@@ -1,9 +1,12 @@
 """The examination of a home: which parts work, which do not, and what to do about it."""
 
+import sqlite3
 from collections.abc import Callable
 from enum import StrEnum
 
+from shared.durable import denial_of
 from shared.errors.base import RicordError
+from shared.errors.storage import AccessDenied
 from shared.frozen import Frozen
 
 
@@ -30,6 +33,15 @@ def examined(part: str, examination: Callable[[], Result]) -> Examined:
     """The result of one examination; an error that it meets is a problem, and its sentence says what to do."""
     try:
         health, sentence = examination()
-    except RicordError as error:
-        health, sentence = Health.PROBLEM, error.public
+    except (RicordError, OSError, sqlite3.Error) as error:
+        health, sentence = Health.PROBLEM, sentence_of(error)
     return Examined(part=part, health=health, sentence=sentence)
+
+
+def sentence_of(error: Exception) -> str:
+    """What an error says; raises one that is a defect."""
+    if isinstance(error, RicordError):
+        return error.public
+    if denial := denial_of(error):
+        return AccessDenied(problem=denial).public
+    raise error

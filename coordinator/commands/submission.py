@@ -7,7 +7,7 @@ import typer
 from coordinator.commands.operator_channel import operator_channel
 from coordinator.commands.output import AsJson, every_page, home_of, plain, short, show, show_all, show_fields
 from shared.counts import counted
-from shared.errors.inputs import InvalidArgument
+from shared.errors.inputs import InvalidArgument, NotFound
 from shared.proto.ricord.v1 import submission_pb2
 from shared.proto.ricord.v1.submission_pb2_grpc import SubmissionServiceStub
 from shared.terminal import make_app, print_json, print_line
@@ -92,6 +92,8 @@ def withdraw(
         if not submission_ids:
             rows = every_page(stub.ListSubmissions, submission_pb2.ListSubmissionsRequest(site_id=site_id)).submissions
             submission_ids = [row.id for row in rows if study in ("", row.study) and patient in ("", row.patient)]
+        if not submission_ids:
+            raise NotFound(kind="submission of", name=study or patient or site_id)
         receipts = list[Any]()
         for each in submission_ids:
             if allow:

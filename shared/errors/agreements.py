@@ -27,6 +27,18 @@ class AgreementNotExecuted(AgreementAtWrongState):
     )
 
 
+class AgreementTerminated(AgreementError):
+    """The agreement has ended, and with it the site's certificates."""
+
+    text = Text(
+        "The coordinator terminated the agreement, and refuses this site since {moment}; studies wait here. To go on, "
+        "ask it for a next version (`ricord-coordinator agreement reinstate`), which is read and signed with the token "
+        "that this prints. What was submitted it withdraws where you ask for that.",
+        ExitCode.REFUSED,
+        "FAILED_PRECONDITION",
+    )
+
+
 class AgreementNotBegun(AgreementError):
     """An agreement's first day is still to come."""
 

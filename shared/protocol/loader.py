@@ -20,7 +20,7 @@ from shared.protocol.clinical import ClinicalDictionary
 from shared.protocol.cohort import CohortDefinition
 from shared.protocol.criteria import Criteria
 from shared.protocol.parts import parse_part
-from shared.protocol.profile import Profile, digest_of
+from shared.protocol.profile import Profile, digest_of, texts_of_profile
 
 PARTS = ("clinical", "cohort", "criteria")
 
@@ -55,22 +55,23 @@ class _Listing(Frozen):
 @lru_cache(maxsize=4)
 def load_protocol(name: str = "ricord") -> Protocol:
     """Load a protocol of this release; raises `ProtocolInvalid` when there is none of that name or a part is wrong."""
-    listing_file = f"protocols/{name}.toml"
-    listing = parse_part(_read("protocols", f"{name}.toml"), _Listing, file=listing_file)
-    texts = {listing_file: _read("protocols", f"{name}.toml")}
-    texts |= {f"{part}/{getattr(listing, part)}": _read(part, getattr(listing, part)) for part in PARTS}
-    profile_texts = _profile_texts()
-    profile = Profile.from_files(profile_texts, file=listing.profile)
-    texts |= {f"deidentify/{file}": profile_texts[file] for file in profile.files}
+    listing, texts = _listed(name)
     return Protocol(
         name=listing.name,
         edition=listing.edition,
         digest=digest_of(texts),
         criteria=Criteria.from_toml(texts[f"criteria/{listing.criteria}"]),
-        profile=profile,
+        profile=Profile.from_files(_profile_texts(), file=listing.profile),
         clinical=ClinicalDictionary.from_toml(texts[f"clinical/{listing.clinical}"]),
         cohort=CohortDefinition.from_toml(texts[f"cohort/{listing.cohort}"]),
     )
+
+
+@lru_cache(maxsize=4)
+def load_edition(name: str = "ricord") -> ProtocolEdition:
+    """Which edition of a protocol this release has; its parts are hashed and not read. Raises `ProtocolInvalid`."""
+    listing, texts = _listed(name)
+    return ProtocolEdition(protocol=listing.name, edition=listing.edition, digest=digest_of(texts))
 
 
 @lru_cache(maxsize=4)
@@ -97,6 +98,16 @@ def profile_names() -> tuple[str, ...]:
 def protocol_names() -> tuple[str, ...]:
     """The protocols of this release."""
     return tuple(sorted(file.removesuffix(".toml") for file in _folder("protocols")))
+
+
+def _listed(name: str) -> tuple[_Listing, Mapping[str, str]]:
+    """What a protocol names, and the texts of all its files by name."""
+    file = f"protocols/{name}.toml"
+    text = _read("protocols", f"{name}.toml")
+    listing = parse_part(text, _Listing, file=file)
+    parts = {f"{part}/{getattr(listing, part)}": _read(part, getattr(listing, part)) for part in PARTS}
+    profile = texts_of_profile(_profile_texts(), file=listing.profile)
+    return listing, {file: text, **parts, **{f"deidentify/{name}": text for name, text in profile.items()}}
 
 
 def _profile_texts() -> Mapping[str, str]:

@@ -145,24 +145,30 @@ class Profile(_Options):
         Raises:
             ProtocolInvalid: a file is missing, a key or action unknown, a row malformed or doubled.
         """
-        options = parse_part(_text(files, file, named_in=file), _Options, file=file)
-        table = _text(files, options.table, named_in=file)
-        lists = (options.words, VOCABULARY, DEVICES, SURNAMES, *([ENGLISH] if options.prose else []))
-        listed = {name: _text(files, name, named_in=file) for name in lists}
-        used = {file: files[file], options.table: table, **listed}
-        if options.safe_private:
-            used[options.safe_private] = _text(files, options.safe_private, named_in=file)
-        rules = read_rules(table, file=options.table)
+        options, used = _options_and_texts(files, file)
+        rules = read_rules(used[options.table], file=options.table)
         if any(not rule.required <= set(options.kinds.values()) for rule in rules):
             raise ProtocolInvalid(file=options.table, problem="a row names a kind that the profile does not process")
         return cls(
             **options.model_dump(),
             digest=digest_of(used),
             safe=read_safe_private(used.get(options.safe_private, ""), file=options.safe_private),
-            vocabulary=Words.from_files(listed, file=options.words, prose=options.prose),
+            vocabulary=Words.from_files(used, file=options.words, prose=options.prose),
             files=tuple(used),
             rules=rules,
         )
+
+
+def texts_of_profile(files: Mapping[str, str], *, file: str) -> Mapping[str, str]:
+    """The texts, by name, of the files that make up the profile in `files[file]`; raises `ProtocolInvalid`."""
+    return _options_and_texts(files, file)[1]
+
+
+def _options_and_texts(files: Mapping[str, str], file: str) -> tuple[_Options, dict[str, str]]:
+    options = parse_part(_text(files, file, named_in=file), _Options, file=file)
+    names = [options.table, options.words, VOCABULARY, DEVICES, SURNAMES]
+    names += [*([ENGLISH] if options.prose else []), *([options.safe_private] if options.safe_private else [])]
+    return options, {name: _text(files, name, named_in=file) for name in (file, *names)}
 
 
 def digest_of(files: Mapping[str, str]) -> Sha256:

@@ -7,9 +7,11 @@ import typer
 from shared.agreement_page import terms_page
 from shared.agreement_steps import next_step
 from shared.errors.inputs import InvalidArgument
+from shared.errors.trust import TokenUsed
 from shared.terminal import make_app, print_json, print_line
 from site_node.commands.options import Json, home_of
-from site_node.membership.agreement import sign_agreement
+from site_node.home.folder import SiteHome
+from site_node.membership.agreement import sign_agreement, signed_before
 from site_node.membership.amendment import fetch_countersigned, read_amendment, sign_amendment
 from site_node.membership.invitation import read_agreement
 from site_node.membership.record import load_membership
@@ -34,7 +36,11 @@ def read(context: typer.Context, token: Token = "", as_json: Json = False) -> No
     """
     home = home_of(context)
     home.load()
-    offered = read_agreement(home, token) if token else read_amendment(home)
+    try:
+        offered = read_agreement(home, token) if token else read_amendment(home)
+    except TokenUsed:
+        _show_signed(home, as_json=as_json)
+        return
     if as_json:
         print_json(offered)
         return
@@ -64,10 +70,14 @@ def sign(
     home.load()
     if not yes and not typer.confirm("Sign the agreement that `agreement read` showed?"):
         raise InvalidArgument(name="--yes", problem="the agreement was not signed")
-    if token:
-        terms, following = sign_agreement(home, token, signatory=signatory), " and sends a join token"
-    else:
-        terms, following = sign_amendment(home, signatory=signatory), "; until then the version before is in force"
+    try:
+        if token:
+            terms, following = sign_agreement(home, token, signatory=signatory), " and sends a join token"
+        else:
+            terms, following = sign_amendment(home, signatory=signatory), "; until then the version before is in force"
+    except TokenUsed:
+        _show_signed(home, as_json=as_json)
+        return
     if as_json:
         print_json({"agreement": terms.id, "version": terms.version, "state": "signed"})
     else:
@@ -98,6 +108,17 @@ def status(context: typer.Context, as_json: Json = False) -> None:
         print_line(f"The agreement is {state.state}, version {state.agreement_version}. Next: {following}.")
         if state.amendment is not None:
             print_line(f"Its next version is {state.amendment}. Next: {next_step(state.amendment)}.")
+
+
+def _show_signed(home: SiteHome, *, as_json: bool) -> None:
+    """Show what was signed with a token that is used up; raises `TokenUsed` where that was not in this home."""
+    consent = signed_before(home)
+    terms = consent.terms
+    if as_json:
+        print_json({"agreement": terms.id, "version": terms.version, "state": "signed", "signed_at": consent.signed_at})
+        return
+    signed = f"already signed on {consent.signed_at:%Y-%m-%d} by {consent.signatory}"
+    print_line(f"Agreement {terms.id}, version {terms.version}, was {signed}. Next: {step_of(home).next}.")
 
 
 def show_step(step: Step, *, as_json: bool) -> None:

@@ -10,7 +10,7 @@ from site_node.node.doctor import examine
 
 
 def doctor(context: typer.Context, as_json: Json = False) -> None:
-    """Examine settings, keys, clock, disk, OCR, PACS, certificate, coordinator and agreement; a line each.
+    """Examine settings, keys, clock, disk, OCR, PACS, certificate, coordinator, agreement and sending; a line each.
 
     Nothing is changed, but a certificate that is due is renewed. The PACS and the coordinator are asked whether they
     answer; no patient data is sent.

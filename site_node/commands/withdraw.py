@@ -6,7 +6,7 @@ import typer
 
 from shared.counts import counted
 from shared.durable import move
-from shared.errors.inputs import InvalidArgument
+from shared.errors.inputs import InvalidArgument, NotFound
 from shared.errors.trust import NotEnrolled
 from shared.ids import PatientPseudonym, StudyKey, Uid
 from shared.terminal import print_json, print_line
@@ -57,6 +57,8 @@ def withdraw(
             raise NotEnrolled(folder=str(node.home.folder))
         target = _target(node.ledger, study, patient, site=site, instances=tuple(instance or ()))
         fetch_states(node.home, node.ledger, node.membership)
+        if target.level is Level.PATIENT:
+            _check_patient(node.ledger, node.membership, target.names[0])
         if allow:
             allowed = _allow(node, node.membership, target, person, reason)
             shown, said = {"allowed": allowed}, f"{counted(len(allowed), 'submission')} may come again."
@@ -92,10 +94,21 @@ def _target(ledger: Ledger, study: str, patient: str, *, site: bool, instances: 
 
 
 def _study(ledger: Ledger, reference: str) -> StudyEntry:
-    entries = [entry for entry in ledger.studies() if entry.study]
     return study_named(
-        entries, reference, kind="de-identified study", names=lambda entry: (entry.key, entry.study or "")
+        [entry for entry in ledger.studies() if entry.study],
+        reference,
+        kind="de-identified study",
+        shown="its new UID as `ricord-site submission list` shows it",
+        names=lambda entry: (entry.key, entry.study or ""),
     )
+
+
+def _check_patient(ledger: Ledger, membership: Membership, pseudonym: str) -> None:
+    """Raise `NotFound` for a pseudonym that this site gave to nobody and under which the centre has nothing of it."""
+    site_id, _, number = pseudonym.partition("-")
+    given = site_id == membership.site_id and ledger.patients.with_number(int(number)) is not None
+    if not given and all(each.patient != pseudonym for each in ledger.submissions.all()):
+        raise NotFound(kind="patient with the pseudonym", name=pseudonym)
 
 
 def _allow(node: Node, membership: Membership, target: Target, person: str, reason: str) -> list[str]:

@@ -53,6 +53,7 @@ def settings_for(
         folder=home.folder / "federation",
         library=home.library,
         policy=home.folder / POLICY_FILE,
+        contradiction=home.contradiction,
         signing_key=home.signing_key,
         node_key=home.flower_key,
         coordinator_key=coordinator_key,

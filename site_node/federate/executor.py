@@ -12,7 +12,7 @@ from shared.errors.transport import CoordinatorUnreachable
 from site_node.federate.client_app import REFUSED, app
 from site_node.federate.fleet import Arrival, Fleet, FleetSettings
 from site_node.federate.packing import KINDS, check_kind, check_objects, pack, refusal, unpack
-from site_node.federate.policy import check_bundle, load_policy
+from site_node.federate.policy import check_bundle, check_witness, load_policy
 from site_node.federate.site import CONTEXT_KEY, FederateSettings, SiteContext
 
 log = structlog.get_logger(__name__)
@@ -102,6 +102,7 @@ def _reply(fleet: Fleet, arrival: Arrival, settings: FederateSettings) -> Messag
     """The app's answer. What can be judged before the message is fetched, or before it is unpacked, is judged first."""
     kind = arrival.kind
     try:
+        check_witness(settings.contradiction)
         policy = load_policy(settings.policy)
         check_bundle(policy, arrival.bundle_digest)
         check_kind(kind)

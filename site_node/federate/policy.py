@@ -89,6 +89,12 @@ def write_default_policy(path: Path) -> None:
         write_whole(path, default_policy().encode(), mode=0o600)
 
 
+def check_witness(contradiction: Path) -> None:
+    """Raise `RunRefused` while there is a contradiction in what the coordinator signed, for which nothing is sent."""
+    if contradiction.exists():
+        raise RunRefused(problem="the coordinator's audit log contradicts what the coordinator signed before")
+
+
 def check_bundle(policy: SitePolicy, digest: str) -> None:
     """Raise `RunRefused` unless the policy lists this FAB; called before its content is read."""
     if digest not in policy.bundles:

@@ -22,6 +22,7 @@ class FederateSettings(Frozen):
     folder: Path  # <home>/federation: Flower's files, and the rounds already answered
     library: Path
     policy: Path  # <home>/federation-policy.toml
+    contradiction: Path  # while this file exists, nothing is answered
     signing_key: Path
     node_key: Path  # P-384, OpenSSH form
     coordinator_key: str  # OpenSSH line; the agreement names its fingerprint

@@ -96,6 +96,11 @@ class SiteHome:
         return self.folder / "witness"
 
     @property
+    def contradiction(self) -> Path:
+        """What contradicts it; while this file exists, nothing leaves."""
+        return self.witness / "contradiction.json"
+
+    @property
     def reports(self) -> Path:
         """Validation reports, one per study."""
         return self.folder / "reports"

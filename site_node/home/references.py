@@ -15,15 +15,18 @@ def study_named(
     reference: str,
     *,
     kind: str = "study",
+    shown: str = "its key as `ricord-site review list` shows it",
     names: Callable[[StudyEntry], Collection[str]] = lambda entry: (entry.key,),
 ) -> StudyEntry:
-    """The one of `entries` that `reference` names by its key, or as `names` says; `kind` says in words which they are.
+    """The one of `entries` that `reference` names by its key, or as `names` says.
+
+    `kind` says in words which they are, and `shown` which name to give and where it is shown.
 
     Raises `InvalidArgument`, `NotFound`, `AmbiguousReference`; none quotes what was typed.
     """
     if not _DIGITS.fullmatch(reference):
-        raise InvalidArgument(name="The study", problem="give its key as `ricord-site review list` shows it")
+        raise InvalidArgument(name="The study", problem=f"give {shown}")
     entry = named(entries, reference, names, kind=kind)
     if entry is None:
-        raise NotFound(kind=kind, name="with a name that begins so")
+        raise NotFound(kind=kind, name=f"with a name that begins so; give {shown}")
     return entry

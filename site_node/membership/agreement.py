@@ -9,6 +9,7 @@ from shared.crypto.keys import load_signing
 from shared.durable import write_whole
 from shared.errors.agreements import AgreementTextChanged
 from shared.errors.inputs import InvalidArgument
+from shared.errors.trust import TokenUsed
 from shared.manifest import canonical_json
 from shared.proto.ricord.v1.enrolment_pb2 import SignAgreementRequest
 from shared.proto.ricord.v1.enrolment_pb2_grpc import EnrolmentServiceStub
@@ -43,6 +44,15 @@ def signed_consent(home: SiteHome, terms: AgreementTerms, signatory: str) -> Sig
     signed = Signed.by(key, _consent(terms, signatory, key.fingerprint))
     write_whole(files.consent, canonical_json(signed))
     return signed
+
+
+def signed_before(home: SiteHome) -> Consent:
+    """What this home has signed with an invitation token, which is used up; raises `TokenUsed` where it has not."""
+    file = IdentityFiles(home).consent
+    if not file.exists():
+        raise TokenUsed
+    consent = Signed.model_validate_json(file.read_bytes())
+    return consent.verified(load_signing(home.signing_key).public, Consent, what="the agreement")
 
 
 def _consent(terms: AgreementTerms, signatory: str, fingerprint: str) -> Consent:

@@ -2,6 +2,7 @@
 
 from shared.agreement import State
 from shared.crypto.pki import Peer, Role
+from shared.errors.agreements import AgreementTerminated
 from shared.errors.trust import CertificateExpired, CertificateForeign, NotEnrolled, TokenUsed
 from shared.frozen import Frozen
 from shared.member import Member, member_channel
@@ -40,7 +41,7 @@ def enrolled_before(home: SiteHome) -> Membership:
     try:
         membership = load_membership(home)
         standing(membership)
-    except (NotEnrolled, CertificateExpired, CertificateForeign):
+    except (NotEnrolled, CertificateExpired, CertificateForeign, AgreementTerminated):
         raise TokenUsed from None
     return membership
 

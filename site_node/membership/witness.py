@@ -62,6 +62,7 @@ class Witness:
     def __init__(self, home: SiteHome) -> None:
         self._folder = home.witness
         self._receipts = home.receipts
+        self._contradiction = home.contradiction
 
     def witnessed(self) -> Witnessed | None:
         """What was verified last; raises `SignatureInvalid` for a file that does not parse."""
@@ -98,7 +99,7 @@ class Witness:
     def contradiction(self) -> Contradiction | None:
         """What stops the sending."""
         try:
-            return Contradiction.model_validate_json((self._folder / "contradiction.json").read_bytes())
+            return Contradiction.model_validate_json(self._contradiction.read_bytes())
         except FileNotFoundError:
             return None
 
@@ -111,7 +112,7 @@ class Witness:
     def stop(self, contradiction: Contradiction) -> None:
         """Stop the sending, durably; the first contradiction stays."""
         if self.contradiction() is None:
-            self._write("contradiction.json", contradiction)
+            self._write(self._contradiction.name, contradiction)
 
     def resume(self) -> Contradiction:
         """Let sending go on and begin anew with the log as it is: no receipt of before is asked for any more.
@@ -125,7 +126,7 @@ class Witness:
         write_whole(self._folder / "receipts.txt", given_up.encode(), mode=0o600)
         (self._folder / "head.json").unlink(missing_ok=True)
         evidence = f"contradiction-{contradiction.seen_at:%Y%m%dT%H%M%S}.json"
-        move(self._folder / "contradiction.json", self._folder / evidence)
+        move(self._contradiction, self._folder / evidence)
         sync_folder(self._folder)
         return contradiction
 

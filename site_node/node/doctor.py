@@ -1,25 +1,30 @@
 """An examination of a home: which parts work, which do not, and what to do about it."""
 
+import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from shared.agreement import State
+from shared.agreement import State as AgreementState
 from shared.agreement_steps import next_step
+from shared.counts import counted
 from shared.crypto import pki
 from shared.crypto.keys import load_flower_public, load_secret, load_signing, load_tls
+from shared.errors.agreements import AgreementTerminated
 from shared.errors.base import RicordError
-from shared.examination import Examined, Health, Result, examined
-from shared.protocol.loader import load_protocol
+from shared.errors.transport import TransportError
+from shared.examination import Examined, Health, Result, examined, sentence_of
 from site_node.home.folder import SiteHome
+from site_node.home.ledger import State
 from site_node.home.secret import check_secret
 from site_node.membership.record import Membership
 from site_node.membership.renewal import Standing, standing
 from site_node.membership.step import step_of
 from site_node.membership.witness import Witness
 from site_node.node.acquisition import Acquisition
+from site_node.node.obstacles import kept_obstacle
 from site_node.node.open import Node, open_node
-from site_node.node.waits import federated_work
+from site_node.node.waits import federated_work, next_of_node
 from site_node.pixels.client import PixelChecker
 
 _SKEW = timedelta(minutes=5)  # that a clock may be behind
@@ -36,8 +41,8 @@ def examine(home: SiteHome, now: datetime) -> Iterator[Examined]:
         with open_node(home, writing=False) as node:
             for part, examination in _Examination(node, now).parts().items():
                 yield examined(part, examination)
-    except RicordError as error:
-        yield Examined(part="home", health=Health.PROBLEM, sentence=error.public)
+    except (RicordError, OSError, sqlite3.Error) as error:
+        yield Examined(part="home", health=Health.PROBLEM, sentence=sentence_of(error))
 
 
 def _keys(home: SiteHome) -> Result:
@@ -55,6 +60,7 @@ class _Examination:
     node: Node
     now: datetime
     answer: Standing | None = None  # the coordinator's
+    end: AgreementTerminated | None = None  # or this
 
     def parts(self) -> dict[str, Callable[[], Result]]:
         """The parts, in the order in which they depend on each other."""
@@ -67,6 +73,7 @@ class _Examination:
             "certificate": self.certificate,
             "coordinator": self.coordinator,
             "agreement": self.agreement,
+            "sending": self.sending,
             "witness": self.witness,
             "federated work": self.federated,
         }
@@ -132,7 +139,10 @@ class _Examination:
         """The coordinator answers this site."""
         if self._membership is None:
             return Health.NOTE, "It is asked once this site is enrolled."
-        self.answer = standing(self._membership)
+        try:
+            self.answer = standing(self._membership)
+        except AgreementTerminated as error:
+            self.end = error
         return Health.GOOD, f"{self._membership.addresses.main} answers."
 
     def agreement(self) -> Result:
@@ -140,11 +150,24 @@ class _Examination:
         if self._membership is None:
             step = step_of(self.node.home)
             return Health.NOTE, f"It is {step.state}. Next: {step.next}."
-        self._membership.check_covers(load_protocol(self.node.settings.protocol).named)
+        self._membership.check_covers(self.node.edition)
+        if self.end is not None:
+            raise self.end
         if self.answer is None:
             return Health.NOTE, "The coordinator, which knows, did not say."
-        health = Health.GOOD if self.answer.state is State.EXECUTED else Health.PROBLEM
+        health = Health.GOOD if self.answer.state is AgreementState.EXECUTED else Health.PROBLEM
         return health, f"It is {self.answer.state}. Next: {next_step(self.answer.state)}."
+
+    def sending(self) -> Result:
+        """Nothing that is sealed waits, or what the last try met."""
+        waiting = self.node.ledger.state_counts().get(State.SEALED, 0)
+        if not waiting:
+            return Health.GOOD, "Nothing that is sealed waits to be sent."
+        waits, obstacle = counted(waiting, "sealed study", "waits"), kept_obstacle(self.node.home)
+        if obstacle is None:
+            return Health.NOTE, f"{waits}. Next: {next_of_node(running=self.node.home.is_served())}."
+        health = Health.NOTE if isinstance(obstacle.error, TransportError) else Health.PROBLEM
+        return health, f"{waits}; since {obstacle.since:%Y-%m-%d %H:%M} UTC each try ends so: {obstacle.error.public}"
 
     def witness(self) -> Result:
         """The coordinator proved lately that its audit log contains what it signed for this site."""

@@ -10,11 +10,12 @@ import structlog
 from shared.errors.base import RicordError
 from shared.extras import ENGINE, require_extra
 from shared.member import member_channel
-from shared.protocol.loader import load_protocol
+from shared.protocol.loader import load_edition
 from site_node.federate.policy import POLICY_FILE, load_policy
 from site_node.home.folder import SiteHome
 from site_node.membership.record import Membership, load_membership
 from site_node.membership.renewal import member_of
+from site_node.membership.witness import Witness
 from site_node.node.open import Node
 
 log = structlog.get_logger(__name__)
@@ -49,13 +50,15 @@ def start_federation(node: Node, stop: threading.Event) -> threading.Thread | No
 def answer_messages(home: SiteHome, membership: Membership, protocol: str, stop: threading.Event, *, once: bool) -> int:
     """Answer the federation's messages until `stop`, or with `once` until none came for a minute; return how many.
 
-    Raises `EditionNotCovered` where the agreement does not cover the protocol installed, and what connecting raises.
+    Raises `EditionNotCovered` where the agreement does not cover the protocol installed, `AuditContradicted` while a
+    contradiction in the coordinator's audit log stops what leaves, and what connecting raises.
     """
     from site_node.federate.connect import register_node, settings_for
     from site_node.federate.executor import run_federate
 
-    edition = load_protocol(protocol).named
+    edition = load_edition(protocol)
     membership.check_covers(edition)
+    Witness(home).check()
     with member_channel(member_of(membership)) as channel:
         address = register_node(channel, node_key=home.flower_key, protocol_digest=edition.digest)
     settings = settings_for(

@@ -7,6 +7,7 @@ holds the pass up.
 import sqlite3
 import threading
 from contextlib import closing
+from datetime import UTC, datetime
 from importlib.metadata import version
 
 import structlog
@@ -15,11 +16,13 @@ from shared.crypto import pki
 from shared.errors.base import RicordError
 from shared.errors.transport import TransportError
 from shared.extras import DISTRIBUTION
+from shared.member import renew_if_due
 from shared.proto.ricord.v1.presence_pb2 import Presence, ReportPresenceRequest
 from shared.proto.ricord.v1.presence_pb2_grpc import PresenceServiceStub
 from shared.wire import connected, to_timestamp
 from site_node.home.ledger import ENDED, Ledger, State
 from site_node.membership.record import Membership
+from site_node.membership.renewal import member_of
 from site_node.node.open import Node, membership_of
 
 log = structlog.get_logger(__name__)
@@ -76,7 +79,10 @@ def presence_of(node: Node, membership: Membership) -> Presence:
 
 
 def report(membership: Membership, presence: Presence, stop: threading.Event) -> None:
-    """Send one report, and give it up at `stop`; raises what `connected` raises."""
+    """Send one report, and give it up at `stop`; raises what `connected` raises.
+
+    Then a certificate that is due is renewed: a coordinator that answered keeps nobody waiting with that.
+    """
     with connected(membership.addresses.main, membership.credentials) as channel:
         request = ReportPresenceRequest(presence=presence)
         call = PresenceServiceStub(channel).ReportPresence.future(request, timeout=_PATIENCE_SECONDS)
@@ -85,3 +91,4 @@ def report(membership: Membership, presence: Presence, stop: threading.Event) ->
                 call.cancel()
                 return
         call.result()
+    renew_if_due(member_of(membership), datetime.now(UTC))

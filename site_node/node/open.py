@@ -5,8 +5,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from shared.editions import ProtocolEdition
 from shared.errors.trust import NotEnrolled
-from shared.protocol.loader import Protocol, load_protocol
+from shared.protocol.loader import Protocol, load_edition, load_protocol
 from site_node.home.folder import SiteHome
 from site_node.home.free_space import FreeSpace
 from site_node.home.ledger import Ledger
@@ -37,6 +38,11 @@ class Node:
     def protocol(self) -> Protocol:
         """The protocol of the settings, in the edition installed; raises `ProtocolInvalid`."""
         return load_protocol(self.settings.protocol)
+
+    @property
+    def edition(self) -> ProtocolEdition:
+        """That edition's name and digest, for which the protocol is not read; raises `ProtocolInvalid`."""
+        return load_edition(self.settings.protocol)
 
     @property
     def free_space(self) -> FreeSpace:

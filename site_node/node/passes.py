@@ -13,6 +13,7 @@ from shared.progress import progress
 from site_node.home.ledger import ENDED, STATE_ORDER, Ledger, State
 from site_node.node.crew import Crew
 from site_node.node.edition import begin_edition
+from site_node.node.obstacles import keep_obstacle
 from site_node.node.open import Node
 from site_node.node.pipeline import Pipeline, Progress
 
@@ -46,8 +47,8 @@ def run_pass(
     What the certificate or the clock forbids comes into `blocked`; the stages before sending go on.
 
     `halted` is called between two stages and ends the pass early. `crew` works and stays; without one, one of this pass
-    works. With `shown` a terminal shows how far it is. Where the agreement was amended meanwhile, the pass fetches the
-    version in force and goes on under it.
+    works. With `shown` a terminal shows how far it is. What blocks a pass that may send is kept for `status` and
+    `doctor`. Where the agreement was amended meanwhile, the pass fetches the version in force and goes on under it.
     """
     completed = _run_pass(node, until, halted=halted, crew=crew, shown=shown)
     if isinstance(completed.progress.blocked, AgreementSuperseded) and not halted():
@@ -57,6 +58,8 @@ def run_pass(
             again = _run_pass(replace(node, membership=membership), until, halted=halted, crew=crew, shown=shown)
             moved = completed.progress.moved + again.progress.moved
             completed = Pass({**completed.reached, **again.reached}, replace(again.progress, moved=moved))
+    if until is State.SUBMITTED and not halted():
+        keep_obstacle(node.home, completed.progress.blocked)
     return completed
 
 

@@ -25,7 +25,7 @@ def changes_here(node: Node) -> Iterator[str]:
 
 def standing_of_edition(node: Node) -> str:
     """Which edition is installed, whether the agreement covers it, and whether it is in use."""
-    edition = node.protocol.named
+    edition = node.edition
     installed = f"Edition {edition.edition} of {edition.protocol} is installed ({edition.digest[:16]}…)."
     if node.membership is not None and not node.membership.terms.covers(edition):
         return f"{installed} {EditionNotCovered(edition=edition.edition, protocol=edition.protocol).public}"

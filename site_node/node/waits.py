@@ -8,6 +8,8 @@ from enum import StrEnum
 
 from shared.agreement import Mode
 from shared.editions import ProtocolEdition
+from shared.errors.agreements import AgreementError
+from shared.errors.base import RicordError
 from shared.errors.inputs import SourceMissing
 from shared.errors.settings import SettingsError
 from shared.extras import ENGINE, require_extra
@@ -19,6 +21,7 @@ from site_node.membership.step import step_of
 from site_node.membership.witness import Witness
 from site_node.network.arrivals import last_arrivals
 from site_node.node.inbox import InboxWatcher
+from site_node.node.obstacles import kept_obstacle
 from site_node.node.open import Node
 
 
@@ -52,11 +55,12 @@ class FederatedWork(Frozen):
 def waits_of(node: Node, *, running: bool) -> tuple[Wait, ...]:
     """What waits; `running` says whether a node is at work in the home."""
     since: defaultdict[Whom, dict[str, datetime]] = defaultdict(dict)
-    since[Whom.NODE], edition = dict(_not_received(node)), node.protocol.named
+    since[Whom.NODE], edition, obstacle = dict(_not_received(node)), node.edition, kept_obstacle(node.home)
+    error = None if obstacle is None else obstacle.error
     for entry in node.ledger.studies(*STATE_ORDER[:-1], State.QUARANTINED):
-        since[_whom(entry, node.membership, edition)][entry.key] = entry.changed_at
+        since[_whom(entry, node.membership, edition, error)][entry.key] = entry.changed_at
     since[Whom.PACS] = {request.id: request.made_at for request in node.ledger.requests.all() if request.is_open}
-    advice = dict(_advice(node, running=running))
+    advice = dict(_advice(node, error, running=running))
     return tuple(
         Wait(whom=whom, count=len(since[whom]), since=min(since[whom].values()), next=advice[whom])
         for whom in Whom
@@ -80,7 +84,10 @@ def next_of_node(*, running: bool) -> str:
     return "the node that is running goes on" if running else "`ricord-site run`"
 
 
-def _whom(entry: StudyEntry, membership: Membership | None, edition: ProtocolEdition) -> Whom:
+def _whom(
+    entry: StudyEntry, membership: Membership | None, edition: ProtocolEdition, error: RicordError | None
+) -> Whom:
+    """Whose turn it is with a study, of which `error` blocks the sending."""
     if entry.state is State.QUARANTINED:
         return Whom.PERSON
     if membership is not None and entry.state is not State.SEALED and not membership.terms.covers(edition):
@@ -89,10 +96,12 @@ def _whom(entry: StudyEntry, membership: Membership | None, edition: ProtocolEdi
         return Whom.NODE
     if membership is None or (entry.state is State.VALIDATED and Mode.SUBMIT not in membership.modes):
         return Whom.AGREEMENT
-    return Whom.COORDINATOR if entry.state is State.SEALED else Whom.NODE
+    if entry.state is not State.SEALED:
+        return Whom.NODE
+    return Whom.AGREEMENT if isinstance(error, AgreementError) else Whom.COORDINATOR
 
 
-def _advice(node: Node, *, running: bool) -> Iterator[tuple[Whom, str]]:
+def _advice(node: Node, error: RicordError | None, *, running: bool) -> Iterator[tuple[Whom, str]]:
     """What is next, for each whose turn it may be."""
     by_itself = next_of_node(running=running)
     yield Whom.PERSON, "`ricord-site review list`"
@@ -101,22 +110,22 @@ def _advice(node: Node, *, running: bool) -> Iterator[tuple[Whom, str]]:
     next_try = f"; next try at {due.astimezone():%H:%M:%S}" if due and due > datetime.now(UTC) else ""
     yield Whom.PACS, f"{by_itself}{next_try}"
     stopped = Witness(node.home).contradiction() is not None
+    met = "" if error is None else f". The last try: {error.public.rstrip('.')}"
     yield (
         Whom.COORDINATOR,
         "its audit log contradicts what it signed; `ricord-site witness show`, and once it said why, `witness resume`"
         if stopped
-        else f"{by_itself}; `ricord-site doctor` asks whether it answers",
+        else f"{by_itself}; `ricord-site doctor` asks whether it answers{met}",
     )
-    yield (
-        Whom.AGREEMENT,
-        _advice_on_agreement(node),
-    )
+    yield Whom.AGREEMENT, _advice_on_agreement(node, error)
 
 
-def _advice_on_agreement(node: Node) -> str:
+def _advice_on_agreement(node: Node, error: RicordError | None) -> str:
     if node.membership is None:
         return step_of(node.home).next
-    covered = node.membership.terms.covers(node.protocol.named)
+    covered = node.membership.terms.covers(node.edition)
+    if covered and isinstance(error, AgreementError):
+        return error.public.rstrip(".")
     missing = "`submit`" if covered else "the edition installed (`ricord-site explain --changes`)"
     return f"it does not cover {missing}; ask the coordinator for an amendment"
 
@@ -136,6 +145,8 @@ def _obstacle(node: Node, modes: Sequence[Mode]) -> str:
         return "the site is not enrolled"
     if not modes:
         return "the agreement does not cover it"
+    if contradiction := Witness(node.home).contradiction():
+        return contradiction.error.public.rstrip(".")
     try:
         require_extra("federation", *ENGINE)
         allowed = load_policy(node.home.folder / POLICY_FILE).purposes

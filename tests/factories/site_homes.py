@@ -33,6 +33,7 @@ def make_site(
         folder=folder / "federation",
         library=folder / "library",
         policy=folder / "federation-policy.toml",
+        contradiction=folder / "witness" / "contradiction.json",
         signing_key=folder / "keys" / "signing.pem",
         node_key=folder / "keys" / "flower.pem",
         coordinator_key=str(coordinator.public),

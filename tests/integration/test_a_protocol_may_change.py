@@ -46,6 +46,7 @@ def upgrade(monkeypatch: pytest.MonkeyPatch, *modules: Any) -> None:
     """Install the new edition at one side."""
     for module in modules:
         monkeypatch.setattr(module, "load_protocol", lambda _name: NEW)
+        monkeypatch.setattr(module, "load_edition", lambda _name: NEW.named, raising=False)
 
 
 @pytest.fixture

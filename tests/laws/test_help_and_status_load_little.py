@@ -5,7 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+import site_node.cli
 from site_node.federate.policy import POLICY_FILE, write_default_policy
 from tests.factories.federation import running_federation
 
@@ -38,8 +40,8 @@ def test_help_loads_no_verb(program: str) -> None:
     assert not loaded & (HEAVY | {"pydantic"})
 
 
-def test_status_loads_what_it_counts_with(tmp_path: Path) -> None:
-    """A home's counts need its ledger, settings, membership and policy: no image, no table, no network."""
+def test_status_loads_what_it_counts_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A home's counts need its ledger, settings, membership and policy: no image, table, network, word list."""
     with running_federation(tmp_path) as federation:
         federation.curator()
         home, member = federation.site("Quick Hospital")
@@ -47,3 +49,5 @@ def test_status_loads_what_it_counts_with(tmp_path: Path) -> None:
     shown, loaded = modules_of("site_node.cli", "--home", home.folder, "status")
     assert f"Quick Hospital, SITEID {member.site_id}" in " ".join(shown.split())
     assert not loaded & HEAVY
+    monkeypatch.setattr("site_node.node.open.load_protocol", None)
+    assert CliRunner().invoke(site_node.cli.app, ["--home", str(home.folder), "status"]).exit_code == 0

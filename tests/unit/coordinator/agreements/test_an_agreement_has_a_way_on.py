@@ -17,12 +17,13 @@ from shared.agreement import State
 from shared.errors.agreements import (
     AgreementNotBegun,
     AgreementNotExecuted,
+    AgreementTerminated,
     AgreementTextChanged,
     AgreementTransitionInvalid,
 )
 from shared.errors.base import RicordError
 from shared.errors.inputs import InvalidArgument, InvalidIdentifier, NotFound
-from shared.errors.trust import CertificateForeign, SignatureInvalid
+from shared.errors.trust import SignatureInvalid
 from shared.member import renew_if_due
 from shared.proto.ricord.v1 import agreement_pb2 as pb
 from shared.proto.ricord.v1.agreement_pb2_grpc import AgreementServiceStub
@@ -163,7 +164,7 @@ def test_a_terminated_agreement_is_reinstated(federation: Federation) -> None:
         amend(federation, "Reinstated", reinstate=True)
     with federation.operator() as channel:
         AgreementServiceStub(channel).TerminateAgreement(pb.TerminateAgreementRequest(reference="Reinstated"))
-    with pytest.raises(CertificateForeign):
+    with pytest.raises(AgreementTerminated, match="terminated the agreement, and refuses this site since"):
         read_amendment(home)
     with pytest.raises(AgreementTransitionInvalid):
         amend(federation, "Reinstated")

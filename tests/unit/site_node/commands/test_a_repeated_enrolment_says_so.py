@@ -1,8 +1,9 @@
-"""Who repeats `enrol` in a home that is a member is told that it is one; anybody else that the token is used."""
+"""Who repeats what a used token did in this home is told that it is done; anybody else that the token is used."""
 
 import json
 import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from shared.errors.base import ExitCode
 from shared.proto.ricord.v1 import site_pb2
 from shared.proto.ricord.v1.site_pb2_grpc import SiteServiceStub
+from site_node.home.folder import init_home
 from tests.factories.federation import Federation, running_federation
 from tests.unit.site_node.commands.conftest import Run
 
@@ -40,3 +42,23 @@ def test_enrolling_twice_is_no_mistake(federation: Federation, tmp_path: Path, r
         assert SiteServiceStub(channel).RevokeCertificates(request).name == NAME
     code, _, error = run("--home", home, "enrol", "--token", token)
     assert (code, "already used" in error) == (ExitCode.REFUSED, True)
+
+
+def test_reading_and_signing_again_is_no_mistake(federation: Federation, tmp_path: Path, run: Run) -> None:
+    """What was signed, when, by whom and what is next; but not to a home that signed nothing."""
+    home, stranger = init_home(tmp_path / "home", name=NAME).folder, init_home(tmp_path / "other", name="Other").folder
+    token = federation.invite(NAME)
+    federation.draft(NAME)
+    read, sign = ("agreement", "read", "--token", token), ("agreement", "sign", "--token", token, "--yes")
+    signatory = ("--signatory", "A. Signatory, Director")
+    assert run("--home", home, *read)[0] == run("--home", home, *sign, *signatory)[0] == 0
+    for again in (read, (*sign, *signatory)):
+        code, output, _ = run("--home", home, *again)
+        assert (code, f"already signed on {datetime.now(UTC):%Y-%m-%d} by A. Signatory, Director" in output) == (
+            0,
+            True,
+        )
+        assert "agreement execute" in output
+        assert json.loads(run("--home", home, *again, "--json")[1])["state"] == "signed"
+        code, _, error = run("--home", stranger, *again)
+        assert (code, "already used" in error) == (ExitCode.REFUSED, True)

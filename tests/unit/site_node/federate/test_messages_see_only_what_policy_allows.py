@@ -217,6 +217,18 @@ def test_what_is_no_message_is_refused(sites: list[FederateSettings]) -> None:
     assert {each.answered(sites[0]) for each in (cut, missing, garbage)} == {"SITE_POLICY: the message cannot be read"}
 
 
+def test_nothing_is_fetched_while_the_audit_log_is_contradicted(sites: list[FederateSettings]) -> None:
+    """Whatever bundle and plan; once a person has resumed, the same message is answered."""
+    site = sites[0]
+    site.contradiction.parent.mkdir(exist_ok=True)
+    site.contradiction.write_bytes(b"{}")
+    fleet = FakeFleet(make_message(sign_plan(plan_for(sites), KEY)))
+    reason = "SITE_POLICY: the coordinator's audit log contradicts what the coordinator signed before"
+    assert (fleet.answered(site), fleet.fetched) == (reason, False)
+    site.contradiction.unlink()
+    assert FakeFleet(make_message(sign_plan(plan_for(sites), KEY))).answered(site) is None
+
+
 def test_a_message_that_no_policy_has_seen_is_not_answered(sites: list[FederateSettings]) -> None:
     """Neither without the policy in its context, nor by a handler that is called past the gate."""
     message = make_message(sign_plan(plan_for(sites), KEY))

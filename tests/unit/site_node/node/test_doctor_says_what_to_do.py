@@ -1,5 +1,6 @@
 """The doctor names each part that does not work, and what to do; the other parts are examined all the same."""
 
+import errno
 import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -21,7 +22,8 @@ from site_node.node.doctor import examine
 from site_node.pixels.client import PixelChecker
 from tests.factories.federation import Federation, running_federation
 
-PARTS = {"settings", "keys", "clock", "disk", "OCR", "PACS", "coordinator", "certificate", "agreement", "witness"}
+PARTS = {"settings", "keys", "clock", "disk", "OCR", "PACS", "coordinator", "certificate", "agreement", "sending"}
+PARTS |= {"witness"}
 NAME = "Examined Hospital"
 NO_PACS = '[pacs]\nhost = "127.0.0.1"\nport = 1\nae_title = "PACS"\ncalling = "RICORD"\n'
 
@@ -52,6 +54,23 @@ def problems(home: SiteHome, *, ahead: timedelta = timedelta(0)) -> dict[str, st
     examined = list(examine(home, datetime.now(UTC) + ahead))
     assert all(part.sentence.endswith(".") for part in examined)
     return {part.part: part.sentence for part in examined if part.health is Health.PROBLEM}
+
+
+def test_a_home_on_a_read_only_disk_is_a_line(home: SiteHome, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parts before it are examined, and the problem is named; a defect is still one."""
+
+    def denied(*_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    def defective(*_: object) -> None:
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    monkeypatch.setattr("site_node.node.open.Ledger", denied)
+    assert [part.part for part in examine(home, datetime.now(UTC))] == ["settings", "keys", "home"]
+    assert "EROFS" in problems(home)["home"]
+    monkeypatch.setattr("site_node.node.open.Ledger", defective)
+    with pytest.raises(OSError, match="Bad file"):
+        problems(home)
 
 
 def test_every_part_of_a_good_home_is_examined(home: SiteHome) -> None:

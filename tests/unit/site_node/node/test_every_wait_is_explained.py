@@ -15,6 +15,7 @@ from site_node.federate.policy import POLICY_FILE, write_default_policy
 from site_node.home.folder import SiteHome, init_home
 from site_node.home.ledger import STATE_ORDER, Ledger, State
 from site_node.home.retrieve_requests import Part
+from site_node.membership.witness import Contradiction, Witness
 from site_node.node.inbox import InboxWatcher
 from site_node.node.open import open_node
 from site_node.node.service import STOPPING, until_signal
@@ -48,6 +49,18 @@ def waiting(home: SiteHome, *, running: bool = False) -> dict[Whom, tuple[int, s
         waits = waits_of(node, running=running)
     assert all(timedelta(0) <= datetime.now(UTC) - wait.since < timedelta(minutes=1) for wait in waits)
     return {wait.whom: (wait.count, wait.next) for wait in waits}
+
+
+def test_federated_work_waits_for_an_audit_log_that_contradicts_nothing(federation: Federation) -> None:
+    """The reason is the witness's, and what to do stands with it."""
+    home = federation.site("Contradicted Hospital")[0]
+    write_default_policy(home.folder / POLICY_FILE)
+    Witness(home).stop(Contradiction(problem="it was cut", seen_at=datetime.now(UTC)))
+    with open_node(home, writing=False) as node:
+        work = federated_work(node, running=False)
+    assert not work.possible
+    assert "it was cut" in work.next
+    assert "witness resume" in work.next
 
 
 def test_everything_on_its_way_waits_for_somebody(federation: Federation) -> None:

@@ -1,6 +1,7 @@
-"""The edition installed is compared with the agreement before federated work begins."""
+"""Federated work needs the edition that was signed, and an audit log that contradicts nothing."""
 
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,12 @@ import pytest
 
 from shared.agreement import AgreementTerms
 from shared.errors.protocol import EditionNotCovered
+from shared.errors.trust import AuditContradicted
 from shared.ids import Sha256
 from shared.protocol.loader import load_protocol
 from site_node.home.folder import SiteHome
 from site_node.membership.record import Membership
+from site_node.membership.witness import Contradiction, Witness
 from site_node.node.federation import answer_messages
 
 
@@ -24,3 +27,13 @@ def test_federated_work_needs_the_protocol_that_was_signed(tmp_path: Path) -> No
         answer_messages(SiteHome(tmp_path), membership, "ricord", threading.Event(), once=True)
     assert caught.value.fields == {"edition": load_protocol("ricord").edition, "protocol": "ricord"}
     assert not list(tmp_path.iterdir())
+
+
+def test_federated_work_does_not_begin_while_the_audit_log_is_contradicted(tmp_path: Path) -> None:
+    """Nothing is registered and nothing connected; what comes to work under way is refused by the executor."""
+    terms: dict[str, Any] = {"protocol": "ricord", "protocol_digest": load_protocol().digest, "editions": None}
+    member: dict[str, Any] = {"terms": AgreementTerms.model_construct(**terms)}
+    home = SiteHome(tmp_path)
+    Witness(home).stop(Contradiction(problem="it was cut", seen_at=datetime.now(UTC)))
+    with pytest.raises(AuditContradicted, match="it was cut"):
+        answer_messages(home, Membership.model_construct(**member), "ricord", threading.Event(), once=True)

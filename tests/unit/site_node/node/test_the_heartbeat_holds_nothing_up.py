@@ -5,10 +5,12 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from structlog.testing import capture_logs
 
+from shared.crypto import pki
 from shared.proto.ricord.v1.presence_pb2 import Presence
 from shared.protocol.loader import load_protocol
 from site_node.explain.protocol import what_leaves
@@ -105,6 +107,18 @@ def test_a_coordinator_that_is_there_hears_it(federation: Federation, node: Node
         presence = reading.presence(node.membership.site_id)
     assert presence is not None
     assert presence.received == len(State) + 2
+
+
+def test_a_certificate_that_is_due_is_renewed(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by every command that connects; one that is not due stays."""
+    assert node.membership is not None
+    certificate = node.membership.certificate
+    before, due = certificate.read_bytes(), pki.renew_at(certificate.read_bytes())
+    beat(node, 1)
+    assert certificate.read_bytes() == before
+    monkeypatch.setattr(heartbeat, "datetime", SimpleNamespace(now=lambda _: due))
+    beat(node, 2)
+    assert certificate.read_bytes() != before
 
 
 def test_a_coordinator_that_is_away_is_no_news(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:

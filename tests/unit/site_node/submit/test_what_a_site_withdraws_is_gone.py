@@ -15,6 +15,8 @@ from coordinator.curation.opening import list_opened
 from coordinator.curation.passes import run_pass
 from shared.durable import write_whole
 from shared.errors.agreements import SubmissionWithdrawn
+from shared.errors.base import ExitCode
+from shared.errors.inputs import InvalidArgument, NotFound
 from shared.ids import StudyKey
 from shared.receipt import Receipt
 from shared.signed import Signed
@@ -144,6 +146,8 @@ def test_what_was_sent_meanwhile_is_withdrawn_too(federation: Federation, member
     """A study of a withdrawn patient that was on its way; the site's ledger names it, and the node withdraws it."""
     home, membership = member
     patient = f"{membership.site_id}-000001"
+    with closing(Ledger(home.ledger)) as ledger:
+        assert ledger.patients.number(b"token") == 1
     assert withdraw(home, "--patient", patient)["deleted"] == []
     sealed = sealed_bytes(home, membership, 9)
     with closing(Ledger(home.ledger)) as ledger:
@@ -152,6 +156,24 @@ def test_what_was_sent_meanwhile_is_withdrawn_too(federation: Federation, member
     with closing(Ledger(home.ledger)) as ledger:
         StatesWatch().ask_if_due(home, ledger, membership)
     assert set(states(federation, membership).values()) == {"withdrawn"}
+
+
+def test_what_nobody_knows_is_an_error(federation: Federation, member: tuple[SiteHome, Membership]) -> None:
+    """At either side, and nothing is entered; the sentence says which name is meant and where it is shown."""
+    home, membership = member
+    unknown = f"{membership.site_id}-000009"
+    with pytest.raises(NotFound, match=f"no patient with the pseudonym {unknown}") as caught:
+        withdraw(home, "--patient", unknown)
+    assert caught.value.exit_code is ExitCode.USAGE
+    for study, error in (("2.25.99", NotFound), ("MRN-1", InvalidArgument)):
+        with pytest.raises(error, match="new UID as `ricord-site submission list` shows it"):
+            withdraw(home, study)
+    with closing(Ledger(home.ledger)) as ledger:
+        assert ledger.events() == ()
+    operator = ["--home", str(federation.home.folder), "submission", "withdraw"]
+    for option, name in (("--patient", unknown), ("--study", "2.25.99"), ("--site-id", membership.site_id)):
+        result = CliRunner().invoke(coordinator.cli.app, [*operator, option, name])
+        assert isinstance(result.exception, NotFound)
 
 
 def test_it_is_sent_again_once_allowed(federation: Federation, member: tuple[SiteHome, Membership]) -> None:

@@ -1,0 +1,22 @@
+"""Which edition is installed is known without reading what it says."""
+
+import pytest
+
+from shared.errors.protocol import ProtocolInvalid
+from shared.protocol.loader import load_edition, load_protocol, protocol_names
+from shared.protocol.words import Words
+
+
+@pytest.mark.parametrize("name", protocol_names())
+def test_it_is_the_edition_that_is_loaded(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Name, edition and digest; the word lists, which take the time, are hashed only."""
+    loaded = load_protocol(name).named
+    load_edition.cache_clear()
+    monkeypatch.setattr(Words, "from_files", None)
+    assert load_edition(name) == loaded
+
+
+def test_one_that_this_release_has_not_is_refused() -> None:
+    """As `load_protocol` refuses it."""
+    with pytest.raises(ProtocolInvalid):
+        load_edition("nothing")
