@@ -39,6 +39,7 @@ _LINE_CUT = ("RST_STREAM", "Stream removed")  # what it says of a connection tha
 _OUT_OF_TIME = ("certificate has expired", "certificate is not yet valid")  # the server's, which renews itself
 _TOO_LARGE = "larger than max"  # a message that no later try makes smaller
 _BUSY_TRIES = 12
+UNACKNOWLEDGED = 8 << 20  # bytes of a study that a site sends beyond those of which it heard that they are durable
 UNARY_SECONDS = 60.0  # long enough for a slow line, short enough for a person
 
 # Keepalive finds a peer that vanished silently; gzip on ciphertext and BDP probing off were measured slower.

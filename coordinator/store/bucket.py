@@ -1,7 +1,8 @@
 """Ciphertext in a bucket of S3, or of another store that speaks its protocol.
 
 `<prefix><first two digits>/<name>.age` is final. Until then a ciphertext is a multipart upload of that key, in parts of
-8 MiB; a process that ends loses the last bytes that are no part yet, and any process goes on after the listed parts.
+5 MiB, the least that S3 takes; a process that ends loses the last bytes that are no part yet, and any process goes on
+after the listed parts.
 S3 hands out no part before an upload is completed, and a running digest does not outlive its process. So what came in
 one stream is checked by the digest of that stream, and what was resumed by reading the completed object once.
 """
@@ -14,24 +15,24 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from coordinator.store.ciphertext import ACKNOWLEDGE_EVERY, CHUNK
+from coordinator.store.ciphertext import CHUNK
 from coordinator.store.locks import Locks
 from coordinator.store.s3 import code_of, naming_failures
 from shared.errors.transport import UploadInterrupted
 from shared.ids import Sha256
 
+PART = 5 << 20  # bytes; S3 refuses fewer, the last part apart, and more than 10,000 parts
+
 
 class CiphertextBucket:
     """A `CiphertextStore` in a bucket. S3 locks nothing, so `locks` of all who write there keep writers apart."""
 
-    def __init__(
-        self, client: Any, bucket: str, prefix: str, locks: Locks, *, part_size: int = ACKNOWLEDGE_EVERY
-    ) -> None:
+    def __init__(self, client: Any, bucket: str, prefix: str, locks: Locks, *, part_size: int = PART) -> None:
         self._client = client
         self._bucket = bucket
         self._prefix = prefix
         self._locks = locks
-        self._part_size = part_size  # bytes; S3 refuses fewer than 5 MiB, the last part apart
+        self._part_size = part_size  # bytes
 
     def check(self) -> None:
         """Raise `StoreUnreachable` when the bucket is not there or not ours."""

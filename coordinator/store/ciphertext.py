@@ -12,7 +12,7 @@ from typing import Protocol
 from shared.ids import Sha256
 
 CHUNK = 1 << 20  # bytes
-ACKNOWLEDGE_EVERY = 8 << 20  # bytes
+ACKNOWLEDGE_EVERY = 4 << 20  # bytes; a site waits for it once it is `UNACKNOWLEDGED` ahead
 
 
 class PartialCiphertext(Protocol):
@@ -23,7 +23,7 @@ class PartialCiphertext(Protocol):
         """How many bytes have arrived, the durable ones and those that came since."""
 
     def write(self, chunks: Iterable[bytes]) -> Iterator[int]:
-        """Append chunks; yields how many bytes are durable, every 8 MiB."""
+        """Append chunks; yields how many bytes are durable, each time that 5 MiB more are, or sooner."""
 
     def discard(self) -> None:
         """Delete what arrived, final or not."""

@@ -23,6 +23,7 @@ from site_node.study import Sealed, Submitted
 from site_node.submit.outbox import discard
 from site_node.submit.pace import Pace
 from site_node.submit.receipts import Answer, Receipts
+from site_node.submit.window import Window
 
 UNPACED = Pace()
 _PAUSES = (0.5, 2.0, 5.0)  # seconds before each further try
@@ -97,7 +98,12 @@ class UploadClient:
     def _send(self, manifest: Signed, ciphertext: Path, offset: int, begun_at: datetime, newest: int) -> Answer:
         """Send a study from `offset` on; raises `UploadInterrupted` where the coordinator holds another part of it."""
         with self._raising():
-            *_, last = pb.UploadResponse(), *self._stub.Upload(_parts(manifest, ciphertext, offset, self._pace))
+            window, last = Window(offset), pb.UploadResponse()
+            call = self._stub.Upload(_parts(manifest, ciphertext, offset, self._pace, window))
+            if not call.add_callback(window.end):
+                window.end()
+            for last in call:
+                window.acknowledge(last.durable)
         if not last.HasField("receipt"):
             raise UploadInterrupted("the stream ended without a receipt")
         if last.HasField("manifest"):
@@ -117,11 +123,13 @@ def _earlier(answer: pb.GetUploadOffsetResponse | pb.UploadResponse) -> Answer:
     return Answer(from_signed(answer.receipt), from_signed(answer.manifest) if answer.HasField("manifest") else None)
 
 
-def _parts(manifest: Signed, ciphertext: Path, offset: int, pace: Pace) -> Iterator[pb.UploadRequest]:
+def _parts(manifest: Signed, ciphertext: Path, offset: int, pace: Pace, window: Window) -> Iterator[pb.UploadRequest]:
     yield pb.UploadRequest(header=pb.UploadHeader(manifest=to_signed(manifest), offset=offset))
     with ciphertext.open("rb") as file:
         file.seek(offset)
         for part in iter(lambda: file.read(pace.chunk), b""):
+            if not window.wait(len(part)):
+                return
             pace.wait(len(part))
             yield pb.UploadRequest(chunk=part)
 

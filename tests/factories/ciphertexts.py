@@ -62,11 +62,12 @@ def bucket_client(endpoint: str, folder: Path) -> Any:
     return client
 
 
-def open_ciphertexts(kind: str, folder: Path, client: Any) -> CiphertextStore:
-    """A new place of a kind, `folder` or `bucket`; there with parts of `CHUNK` bytes below the folder's name."""
+def open_ciphertexts(kind: str, folder: Path, client: Any, *, part_size: int = CHUNK) -> CiphertextStore:
+    """A new place of a kind, `folder` or `bucket`; there with parts of `part_size` bytes below the folder's name."""
     if kind == "folder":
         return CiphertextFolder(folder / "ciphertexts")
-    return CiphertextBucket(client, BUCKET, f"{folder.name}/", FileLocks(folder.with_suffix(".locks")), part_size=CHUNK)
+    locks = FileLocks(folder.with_suffix(".locks"))
+    return CiphertextBucket(client, BUCKET, f"{folder.name}/", locks, part_size=part_size)
 
 
 def chunks(data: bytes, start: int = 0) -> list[bytes]:

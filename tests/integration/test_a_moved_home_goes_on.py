@@ -8,6 +8,7 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 import site_node.cli
+from shared.wire import UNACKNOWLEDGED
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import State
 from site_node.node.intake import receive_source
@@ -20,7 +21,6 @@ from tests.factories.line import Line
 from tests.peers import check_no_defect
 
 ROWS = 3600  # of the film that is half sent: 19 MB
-RESENT = 8 << 20
 LATEST = 60.0
 
 
@@ -45,7 +45,7 @@ def test_what_is_half_sent_goes_on_and_receipts_hold(tmp_path: Path) -> None:
         size = sum(file.stat().st_size for file in home.outbox.iterdir())
         line = stack.enter_context(Line(federation.settings.main_port).open())
         programs.lead_through(home, federation.settings.main_port, line.port)
-        line.halt(after=size // 2 + RESENT // 4)
+        line.halt(after=size // 2 + UNACKNOWLEDGED // 4)
         with programs.node(home, log):
             line.wait_for_halt(LATEST)
         line.resume()
@@ -65,5 +65,5 @@ def test_what_is_half_sent_goes_on_and_receipts_hold(tmp_path: Path) -> None:
             assert len(reading.submissions()) == 2
     assert answer.exit_code == 0
     assert json.loads(answer.stdout) == {"rows": 2, "receipts": 2, "differences": []}
-    assert line.sent < size + RESENT
+    assert line.sent < size + UNACKNOWLEDGED
     check_no_defect(log.read_text())

@@ -14,6 +14,7 @@ import pytest
 
 from shared.receipt import Receipt
 from shared.signed import Signed
+from shared.wire import UNACKNOWLEDGED
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import State
 from site_node.membership.record import Membership
@@ -27,7 +28,6 @@ from tests.factories.line import Line
 from tests.peers import check_no_defect
 
 ROWS = 2900  # a film of 12.6 MB, of which four are sent at once
-RESENT = 8 << 20  # bytes for each kill, at most
 BESIDE = 0.01  # bytes of frames, TLS and other calls for each byte of a study
 LATEST = 90.0
 
@@ -90,7 +90,7 @@ def test_each_study_arrives_once_and_little_is_sent_twice(uploads: int, tmp_path
         assert site.process.wait(30) == 0
     resent = max(0, line.sent - round(size * (1 + BESIDE))) / uploads
     sys.stdout.write(f"{uploads} kills: {size} bytes, and {resent:.0f} more for each kill\n")
-    assert resent <= RESENT
+    assert resent <= UNACKNOWLEDGED
     check_arrivals(federation, home, member, uploads)
     check_no_defect(log.read_text())
 

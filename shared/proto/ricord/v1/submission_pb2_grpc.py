@@ -104,7 +104,8 @@ class SubmissionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Upload(self, request_iterator, context):
-        """Header, then chunks of at most 1 MiB; the server acknowledges durable sizes and ends with the receipt.
+        """Header, then chunks of at most 1 MiB; the server acknowledges durable sizes, at least every 5 MiB, and ends with the
+        receipt. A site sends no more than 8 MiB beyond what was acknowledged: a cut sends so much again, at most.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -36,7 +36,9 @@ class SubmissionServiceStub:
     GetUploadOffset: _grpc.UnaryUnaryMultiCallable[_submission_pb2.GetUploadOffsetRequest, _submission_pb2.GetUploadOffsetResponse]
     """How much of a sealed study is durable here; a receipt instead when it is already committed."""
     Upload: _grpc.StreamStreamMultiCallable[_submission_pb2.UploadRequest, _submission_pb2.UploadResponse]
-    """Header, then chunks of at most 1 MiB; the server acknowledges durable sizes and ends with the receipt."""
+    """Header, then chunks of at most 1 MiB; the server acknowledges durable sizes, at least every 5 MiB, and ends with the
+    receipt. A site sends no more than 8 MiB beyond what was acknowledged: a cut sends so much again, at most.
+    """
     ListSubmissions: _grpc.UnaryUnaryMultiCallable[_submission_pb2.ListSubmissionsRequest, _submission_pb2.ListSubmissionsResponse]
     """A site gets its own only, a curator what is sealed to it."""
     ListSequenceFaults: _grpc.UnaryUnaryMultiCallable[_submission_pb2.ListSequenceFaultsRequest, _submission_pb2.ListSequenceFaultsResponse]
@@ -63,7 +65,9 @@ class SubmissionServiceAsyncStub(SubmissionServiceStub):
     GetUploadOffset: _aio.UnaryUnaryMultiCallable[_submission_pb2.GetUploadOffsetRequest, _submission_pb2.GetUploadOffsetResponse]  # type: ignore[assignment]
     """How much of a sealed study is durable here; a receipt instead when it is already committed."""
     Upload: _aio.StreamStreamMultiCallable[_submission_pb2.UploadRequest, _submission_pb2.UploadResponse]  # type: ignore[assignment]
-    """Header, then chunks of at most 1 MiB; the server acknowledges durable sizes and ends with the receipt."""
+    """Header, then chunks of at most 1 MiB; the server acknowledges durable sizes, at least every 5 MiB, and ends with the
+    receipt. A site sends no more than 8 MiB beyond what was acknowledged: a cut sends so much again, at most.
+    """
     ListSubmissions: _aio.UnaryUnaryMultiCallable[_submission_pb2.ListSubmissionsRequest, _submission_pb2.ListSubmissionsResponse]  # type: ignore[assignment]
     """A site gets its own only, a curator what is sealed to it."""
     ListSequenceFaults: _aio.UnaryUnaryMultiCallable[_submission_pb2.ListSequenceFaultsRequest, _submission_pb2.ListSequenceFaultsResponse]  # type: ignore[assignment]
@@ -99,7 +103,9 @@ class SubmissionServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_submission_pb2.UploadRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_submission_pb2.UploadResponse], _abc.AsyncIterator[_submission_pb2.UploadResponse]]:
-        """Header, then chunks of at most 1 MiB; the server acknowledges durable sizes and ends with the receipt."""
+        """Header, then chunks of at most 1 MiB; the server acknowledges durable sizes, at least every 5 MiB, and ends with the
+        receipt. A site sends no more than 8 MiB beyond what was acknowledged: a cut sends so much again, at most.
+        """
 
     @_abc_1.abstractmethod
     def ListSubmissions(

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from secrets import token_bytes
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from coordinator.store.bucket import CiphertextBucket
+from coordinator.store.bucket import PART, CiphertextBucket
 from coordinator.store.bucket_files import BucketFiles
 from coordinator.store.ciphertext import CiphertextStore
 from coordinator.store.folder import CiphertextFolder
@@ -18,6 +19,7 @@ from coordinator.store.locks import FileLocks
 from coordinator.store.s3 import s3_client
 from shared.errors.transport import StoreUnreachable, UploadInterrupted
 from shared.ids import Sha256
+from shared.wire import UNACKNOWLEDGED
 from tests.factories.ciphertexts import (
     BUCKET,
     CHUNK,
@@ -41,9 +43,14 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 @pytest.fixture(params=["folder", "bucket"])
-def ciphertexts(request: pytest.FixtureRequest, tmp_path: Path) -> CiphertextStore:
-    client = request.getfixturevalue("client") if request.param == "bucket" else None
-    return open_ciphertexts(request.param, tmp_path, client)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def ciphertexts(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> CiphertextStore:
+    client = request.getfixturevalue("client") if kind == "bucket" else None
+    return open_ciphertexts(kind, tmp_path, client)
 
 
 def another(ciphertexts: CiphertextStore) -> CiphertextStore:
@@ -97,6 +104,13 @@ class TestEveryPlace:
         assert b"".join(another(ciphertexts).read(name)) == data
         assert b"".join(ciphertexts.read(name, start % (size + 1))) == data[start % (size + 1) :]
         assert partial_names(ciphertexts) == []
+
+    def test_no_sender_waits_for_ever(self, kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+        """As bytes come in, more are durable long before a site has so many under way that it waits."""
+        client = request.getfixturevalue("client") if kind == "bucket" else None
+        ciphertexts = open_ciphertexts(kind, tmp_path, client, part_size=PART)
+        acknowledged = [0, *write(ciphertexts, digest_of(b""), bytes(4 * UNACKNOWLEDGED))]
+        assert max(after - before for before, after in pairwise(acknowledged)) <= PART < UNACKNOWLEDGED
 
     @pytest.mark.parametrize("size", [9, 3 * CHUNK, 3 * CHUNK + 9])
     @pytest.mark.parametrize("broken_off", [False, True])
