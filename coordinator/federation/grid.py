@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 
+from coordinator.federation.answers import problem_of
 from shared.errors.federation import RunFailed, TooFewSites
 from shared.federation import records
 from shared.federation.plan import Plan
@@ -94,23 +95,25 @@ class RosterGrid(Grid):  # type: ignore[misc] # Flower's packages are not follow
         return pulled
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
-        """One round. Raises `TooFewSites` when fewer sites answered usefully than the plan's minimum."""
+        """One round of useful answers. Raises `TooFewSites` when they are fewer than the plan's minimum."""
         del timeout  # the plan's own applies
-        replies = self.exchange(list(messages))
-        useful = sum(not reply.has_error() for reply in replies)
-        if useful < self.plan.minimum_sites:
+        before = len(self.answers)
+        useful = self.exchange(list(messages))
+        if len(useful) < self.plan.minimum_sites:
             raise TooFewSites(
-                "; ".join(f"{answer.site}: {answer.refusal}" for answer in self.answers[-len(replies) :]),
-                present=str(useful),
+                "; ".join(f"{answer.site}: {answer.refusal}" for answer in self.answers[before:]),
+                present=str(len(useful)),
                 minimum=str(self.plan.minimum_sites),
             )
-        return replies
+        return useful
 
     def exchange(self, messages: list[Message]) -> list[Message]:
-        """Send, wait until all sites have answered or the plan's timeout is over, and record each answer."""
+        """Send, wait until all sites have answered or the plan's timeout is over, and record each answer.
+
+        Returns the useful ones: no refusals, and of training none that `answers.problem_of` finds bad.
+        """
         self._check_stopped()
         sent = [self._renumbered(message) for message in messages]
-        kind = sent[0].metadata.message_type if sent else ""
         server_round = int(sent[0].content[records.CONFIG].get(records.ROUND, 0)) if sent else 0
         waiting = {message_id for message_id in self.push_messages(sent) if message_id}
         deadline = time.monotonic() + self.plan.timeout_seconds
@@ -122,11 +125,14 @@ class RosterGrid(Grid):  # type: ignore[misc] # Flower's packages are not follow
             if waiting:
                 self._check_stopped()
                 time.sleep(0 if arrived else _POLL_SECONDS)
-        by_site = [(site, reply) for reply in replies if (site := self.site_of(reply))]
-        ordered = [reply for _, reply in sorted(by_site, key=lambda pair: pair[0])]  # sums of floats keep their order
-        self.answers += [self._answer(reply, kind, server_round) for reply in ordered]
+        by_site = {site: reply for reply in replies if (site := self.site_of(reply))}
+        useful = []
+        for site in sorted(by_site):  # sums of floats keep their order
+            answer = self._answer(site, by_site[site], sent[0], server_round)
+            self.answers.append(answer)
+            useful += [by_site[site]] if answer.refusal is None else []
         self._present = None
-        return ordered
+        return useful
 
     def site_of(self, reply: Message) -> SiteId | None:
         """The site that a reply came from, as Flower authenticated its node."""
@@ -136,10 +142,12 @@ class RosterGrid(Grid):  # type: ignore[misc] # Flower's packages are not follow
         if self._stopped():
             raise RunFailed(problem="it was stopped")
 
-    def _answer(self, reply: Message, kind: str, server_round: int) -> Answer:
-        site = self._sites[reply.metadata.src_node_id]
+    def _answer(self, site: SiteId, reply: Message, asked: Message, server_round: int) -> Answer:
+        kind, task = asked.metadata.message_type, self.plan.training
         if reply.has_error():
             return Answer(site, kind, server_round, {}, str(reply.error.reason)[:300])
+        if task is not None and (problem := problem_of(reply, asked, task)):
+            return Answer(site, kind, server_round, {}, f"its answer does not count: {problem}")
         metrics = reply.content.get(records.METRICS) or {}
         figures = {key: float(value) for key, value in metrics.items() if isinstance(value, int | float)}
         return Answer(site, kind, server_round, figures, None)
@@ -185,7 +193,7 @@ class GridExchange:
         answers = {}
         for reply in self._grid.exchange(messages):
             site = self._grid.site_of(reply)
-            if site is not None and not reply.has_error() and records.CONFIG in reply.content:
+            if site is not None and records.CONFIG in reply.content:
                 payload = reply.content[records.CONFIG].get(records.PAYLOAD)
                 answers.update({site: payload} if isinstance(payload, bytes) else {})
         return answers

@@ -39,6 +39,8 @@ class TrainingTask(Frozen):
     strategy: StrategyName = "fedavg"
     server_learning_rate: float = Field(default=0.01, gt=0, le=10)  # of the strategies that have a server optimiser
     proximal_mu: float = Field(default=0.0, ge=0, le=100)  # FedProx only
+    maximum_images: int = Field(default=10_000, ge=1, le=2**18)  # a site with more weighs as much as one with these
+    update_norm: float = Field(default=1000.0, gt=0, le=1e6)  # L2; a site scales a larger change of the model to it
     validation_share: float = Field(default=0.25, gt=0, lt=1)  # of the patients
     seed: int = Field(default=0, ge=0, lt=2**31)
     site_metrics: bool = True  # ask for figures of each site, not only pooled ones

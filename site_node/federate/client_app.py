@@ -27,7 +27,7 @@ from site_node.federate.packing import refusal
 from site_node.federate.policy import check_message, may_report_figures
 from site_node.federate.rounds import claim_round
 from site_node.federate.site import CONTEXT_KEY, Admitted, FederateSettings, SiteContext, from_context
-from site_node.federate.training import evaluate, train
+from site_node.federate.training import clipped, evaluate, train
 
 REFUSED = "SITE_POLICY: "
 FAILED = "SITE_FAILED: "
@@ -108,19 +108,19 @@ def train_round(message: Message, context: Context) -> Message:
     """
     admitted = from_context(context.node_config, Admitted)
     task = _task(admitted.plan)
-    model = build_model(task)
-    set_state(model, _vector(message))
+    model, start = build_model(task), _vector(message)
+    set_state(model, start)
     samples = _split(admitted.site.library, task).training
     loss = train(model, samples, task, server_round=int(message.content[records.CONFIG][records.ROUND]))
     reported = may_report_figures(admitted.policy, admitted.plan, samples.cases)
     metrics = {
-        records.EXAMPLES: len(samples.labels),
+        records.EXAMPLES: min(len(samples.labels), task.maximum_images),
         records.LOSS: loss if reported else 0.0,
         records.FIGURES: int(reported),
     }
     content = RecordDict(
         {
-            records.ARRAYS: ArrayRecord({records.STATE: Array(get_state(model))}),
+            records.ARRAYS: ArrayRecord({records.STATE: Array(clipped(get_state(model), start, task.update_norm))}),
             records.METRICS: MetricRecord(metrics),
         }
     )
@@ -137,7 +137,7 @@ def evaluate_round(message: Message, context: Context) -> Message:
     result = evaluate(model, samples)
     reported = result.auc is not None and may_report_figures(admitted.policy, admitted.plan, samples.cases)
     metrics = {
-        records.EXAMPLES: result.images if reported else 0,
+        records.EXAMPLES: min(result.images, task.maximum_images) if reported else 0,
         records.LOSS: result.loss if reported else 0.0,
         records.AUC: result.auc if reported and result.auc is not None else 0.0,
         records.FIGURES: int(reported),

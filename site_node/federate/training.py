@@ -8,7 +8,9 @@ import torch
 from torch import nn
 
 from shared.errors.federation import RunRefused
+from shared.federation import records
 from shared.federation.plan import TrainingTask
+from shared.federation.records import Vector
 
 Images = npt.NDArray[np.float32]  # (n, size, size), standardised
 Labels = npt.NDArray[np.int64]  # (n,), 0 or 1
@@ -63,6 +65,17 @@ def train(model: nn.Module, samples: Samples, task: TrainingTask, *, server_roun
             optimizer.step()
         mean = total / len(labels)
     return mean
+
+
+def clipped(state: Vector, start: Vector, norm: float) -> Vector:
+    """`state`, moved towards `start` until its distance (L2) is at most `norm`.
+
+    Raises `InvalidArgument` when training came to values that are no numbers.
+    """
+    records.check_finite(state)
+    change = state.astype(np.float64) - start
+    distance = float(np.linalg.norm(change))
+    return state if distance <= norm else (start + change * (norm / distance)).astype(np.float32)
 
 
 def evaluate(model: nn.Module, samples: Samples) -> Evaluation:

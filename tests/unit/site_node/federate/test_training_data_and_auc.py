@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors.federation import RunRefused
+from shared.errors.inputs import InvalidArgument
 from shared.federation.models.registry import build_model, get_state
 from shared.federation.plan import TrainingTask
 from shared.ids import SiteId
 from site_node.federate.dataset import load_split, read_frontal, standardise
-from site_node.federate.training import Samples, auc, evaluate, train
+from site_node.federate.training import Samples, auc, clipped, evaluate, train
 from tests.factories.site_homes import fill_library, radiograph, write_radiograph
 
 TASK = TrainingTask(image_size=32, validation_share=0.3)
@@ -92,3 +93,12 @@ def test_a_strong_proximal_term_keeps_the_model_near_its_start() -> None:
         train(model, samples, task, server_round=1)
         moved.append(float(np.abs(get_state(model) - start).sum()))
     assert moved[1] < moved[0]
+
+
+def test_a_change_is_scaled_to_the_plans_norm() -> None:
+    """A change within the norm stays as it is; a larger one keeps its direction; values that are no numbers stop it."""
+    start, change = np.ones(3, np.float32), np.array([3, 0, 4], np.float32)
+    assert (clipped(start + change, start, 5.0) == start + change).all()
+    assert np.allclose(clipped(start + change, start, 1.0), start + change / 5)
+    with pytest.raises(InvalidArgument):
+        clipped(start * np.float32(np.nan), start, 1.0)
