@@ -1,6 +1,7 @@
 """An agreement's terms as a page for a person."""
 
 import textwrap
+from datetime import datetime, time, timedelta
 from types import MappingProxyType
 
 from shared.agreement import AgreementTerms, Mode, short_digest
@@ -46,8 +47,17 @@ def _protocol(terms: AgreementTerms) -> str:
     )
 
 
+def _end(ends: datetime | None) -> str:
+    """The end of a whole day as that day, which is how it was drafted."""
+    if ends is None:
+        return "It has no last day."
+    if ends.time() != time():
+        return f"It ends on {ends:%Y-%m-%d %H:%M} UTC."
+    return f"Its last day is {ends - timedelta(days=1):%Y-%m-%d}, in UTC."
+
+
 def _sentences(terms: AgreementTerms) -> tuple[str, ...]:
-    scope, curator, ends = terms.scope, terms.curator, terms.expires_at
+    scope, curator = terms.scope, terms.curator
     earlier = ", ".join(terms.earlier_site_ids)
     return (
         f"Agreement {terms.id}, version {terms.version}, is between {terms.site_name} and {terms.federation}.",
@@ -64,6 +74,6 @@ def _sentences(terms: AgreementTerms) -> tuple[str, ...]:
         *([f"The ethics reference is {terms.ethics_reference}."] if terms.ethics_reference else []),
         *([f"The hospital contributed before as SITEID {earlier}."] if earlier else []),
         *([f"It begins on {terms.starts_at:%Y-%m-%d %H:%M} UTC."] if terms.starts_at else []),
-        f"It ends on {ends:%Y-%m-%d %H:%M} UTC." if ends else "It has no last day.",
+        _end(terms.expires_at),
         f"The digest of its text is {terms.text_sha256[:16]}….",
     )

@@ -46,8 +46,12 @@ def make_authority(home: Home, federation: str, passphrase: Passphrase | None) -
 def issue_intermediate(home: Home, passphrase: Passphrase | None, *, root_key: Path | None = None) -> Authority:
     """A new intermediate, by the root's key in `root_key` or the home; what the one before signed stays good.
 
-    Raises `InvalidArgument` for a root that can have none, and what reading the key raises.
+    Raises `InvalidArgument` for a root that can have none or whose key is elsewhere, and what reading the key raises.
     """
+    if root_key is None and not home.root_key.exists():
+        raise InvalidArgument(
+            name="--root-key", problem="the root's key is not in this home; name the file that has it"
+        )
     intermediate = pki.make_intermediate(_load(home, root_key or home.root_key, home.root, passphrase))
     write_whole(home.issuing_certificate, intermediate.certificate_pem)
     keys.write_private(home.issuing_key, lock(intermediate.key_pem, passphrase), replace=True)

@@ -1,5 +1,6 @@
 """`agreement`: read it, sign it, and show its state."""
 
+import sys
 from typing import Annotated
 
 import typer
@@ -68,6 +69,10 @@ def sign(
     """
     home = home_of(context)
     home.load()
+    if not (yes or sys.stdin.isatty()):
+        raise InvalidArgument(
+            name="--yes", problem="it is needed where there is no terminal to ask at; nothing is signed"
+        )
     if not yes and not typer.confirm("Sign the agreement that `agreement read` showed?"):
         raise InvalidArgument(name="--yes", problem="the agreement was not signed")
     try:

@@ -86,6 +86,7 @@ def test_a_reinstated_agreement_keeps_its_last_day(federation: Federation, comma
         return answer["agreement"]["amendment_terms"]["expires_at"]
 
     assert offered() is None
+    assert f"Its last day is {last_day}" in command("agreement", "reinstate", name, "--expires", last_day)
     assert str(offered("--expires", last_day)).startswith(f"{end_of(last_day):%Y-%m-%d}")
     assert str(offered()).startswith(f"{end_of(last_day):%Y-%m-%d}")
     assert offered("--expires", "") is None

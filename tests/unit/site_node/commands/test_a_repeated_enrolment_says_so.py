@@ -51,7 +51,10 @@ def test_reading_and_signing_again_is_no_mistake(federation: Federation, tmp_pat
     federation.draft(NAME)
     read, sign = ("agreement", "read", "--token", token), ("agreement", "sign", "--token", token, "--yes")
     signatory = ("--signatory", "A. Signatory, Director")
-    assert run("--home", home, *read)[0] == run("--home", home, *sign, *signatory)[0] == 0
+    assert run("--home", home, *read)[0] == 0
+    code, _, error = run("--home", home, *sign[:-1], *signatory)  # no terminal
+    assert (code, "--yes" in error) == (ExitCode.USAGE, True)
+    assert run("--home", home, *sign, *signatory)[0] == 0
     for again in (read, (*sign, *signatory)):
         code, output, _ = run("--home", home, *again)
         assert (code, f"already signed on {datetime.now(UTC):%Y-%m-%d} by A. Signatory, Director" in output) == (
