@@ -13,6 +13,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from shared.crypto import pki
 from shared.crypto.keys import load_tls
+from shared.crypto.passphrase import Passphrase
 from shared.durable import write_whole
 from shared.errors.base import RicordError
 from shared.errors.inputs import InvalidArgument
@@ -40,11 +41,12 @@ class Member:
     certificate: Path
     uri: str  # its SPIFFE name
     sign: Callable[[bytes], Signed]  # binds a certificate request to the member's signing key, for a renewal
+    passphrase: Passphrase | None = None  # of the key
 
     @property
     def credentials(self) -> Credentials:
         """For channels to the main port."""
-        return Credentials(self.root.read_bytes(), self.key, self.certificate)
+        return Credentials(self.root.read_bytes(), self.key, self.certificate, self.passphrase)
 
 
 @contextmanager
@@ -70,7 +72,7 @@ def renew_if_due(member: Member, now: datetime) -> bool:
     """
     if now < pki.renew_at(member.certificate.read_bytes()):
         return False
-    csr = pki.make_csr(load_tls(member.key))
+    csr = pki.make_csr(load_tls(member.key, member.passphrase))
     request = RenewCertificateRequest(csr=csr, enrolment=to_signed(member.sign(csr)))
     with connected(member.addresses.main, member.credentials) as channel:
         answer = MembershipServiceStub(channel).RenewCertificate(request, timeout=UNARY_SECONDS)

@@ -21,6 +21,7 @@ from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
 from shared.crypto.keys import load_tls, private_pem
+from shared.crypto.passphrase import Passphrase
 from shared.crypto.pki import check_certificate
 from shared.errors.base import InternalError, RicordError
 from shared.errors.inputs import InvalidArgument
@@ -64,6 +65,7 @@ class Credentials:
     root: bytes
     key: Path | None = None
     certificate: Path | None = None
+    passphrase: Passphrase | None = None  # of the key
 
     def check(self, now: datetime | None = None) -> None:
         """Raise what `check_certificate` raises, before a server would refuse without a reason."""
@@ -74,7 +76,7 @@ class Credentials:
         """The channel credentials; the private key is read now and kept by gRPC only."""
         if self.key is None or self.certificate is None:
             return grpc.ssl_channel_credentials(root_certificates=self.root)
-        key = private_pem(load_tls(self.key))
+        key = private_pem(load_tls(self.key, self.passphrase))
         return grpc.ssl_channel_credentials(self.root, key, self.certificate.read_bytes())
 
 

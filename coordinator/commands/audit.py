@@ -10,6 +10,7 @@ import typer
 from coordinator.audit.export import FirstLine, read_export, write_export
 from coordinator.commands.operator_channel import operator_channel
 from coordinator.commands.output import AsJson, home_of, plain, show_fields
+from coordinator.home.authority import passphrase_of
 from coordinator.store.audit_chain import AuditEvent
 from shared.counts import counted
 from shared.crypto.keys import load_signing
@@ -78,7 +79,7 @@ def export(
     Where the log is broken the file is written all the same, and the command fails.
     """
     home = home_of(context)
-    key = load_signing(home.signing_key).public.text
+    key = load_signing(home.signing_key, passphrase_of(home.settings())).public.text
     with operator_channel(home) as channel:
         answer = _verified(channel)
         first = FirstLine(head=from_signed(answer.signed), verify_key=key)

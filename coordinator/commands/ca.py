@@ -11,7 +11,7 @@ from coordinator.home.authority import (
     export_root,
     issue_intermediate,
     load_authority,
-    lock_authority,
+    lock_signing_keys,
     passphrase_of,
 )
 from coordinator.home.identity import utc_now
@@ -63,7 +63,9 @@ def issue(
 
 @ca.command()
 def encrypt(context: typer.Context) -> None:
-    """Put the keys in `ca/` under the passphrase of `key_passphrase_file` in coordinator.toml, or of systemd."""
+    """Put the keys that sign under the passphrase of `key_passphrase_file` in coordinator.toml, or of systemd."""
     home = home_of(context)
-    count = lock_authority(home, required(passphrase_of(home.settings())))
-    print_line(f"{counted(count, 'key file', 'is')} encrypted. Keep the passphrase apart from the backup of `ca`.")
+    count = lock_signing_keys(home, required(passphrase_of(home.settings())))
+    print_line(
+        f"{counted(count, 'key file', 'is')} encrypted. Keep the passphrase apart from the backup of `ca` and `keys`."
+    )

@@ -47,7 +47,7 @@ def init(
     database_url: Annotated[str, typer.Option(help="SQLAlchemy URL of a PostgreSQL database, without password.")] = "",
     database_password_file: Annotated[Path | None, typer.Option(help="File with the database's password.")] = None,
     key_passphrase_file: Annotated[
-        Path | None, typer.Option(help="File with the passphrase of the keys in `ca`.")
+        Path | None, typer.Option(help="File with the passphrase of the keys that sign.")
     ] = None,
 ) -> None:
     """Found a federation: make the home with its root, keys, the operator's certificate and the settings."""

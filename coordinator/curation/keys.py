@@ -54,24 +54,22 @@ class CuratorKeys:
 
 
 def make_curator_keys(folder: Path, passphrase: Passphrase | None = None) -> CuratorKeys:
-    """Make all three in `folder`; raises `KeyFileExists`, before anything is written, when one exists.
-
-    The TLS key, which opens no study and can be revoked, is under no passphrase.
-    """
+    """Make all three in `folder`; raises `KeyFileExists`, before anything is written, when one exists."""
     for name in (*_PAIR, TLS_FILE):
         keys.refuse_existing(folder / name)
-    return CuratorKeys(*_make_pair(folder, passphrase), tls=keys.make_tls(folder / TLS_FILE))
+    return CuratorKeys(*_make_pair(folder, passphrase), tls=keys.make_tls(folder / TLS_FILE, passphrase))
 
 
 def load_curator_keys(folder: Path, passphrase: Passphrase | None = None) -> CuratorKeys:
     """Read all; raises as `shared.crypto.keys.read_key` does."""
     *former, present = (_load_pair(pair, passphrase) for pair in _pairs(folder))
-    return CuratorKeys(*present, tls=keys.load_tls(folder / TLS_FILE), former=tuple(former))
+    return CuratorKeys(*present, tls=keys.load_tls(folder / TLS_FILE, passphrase), former=tuple(former))
 
 
 def lock_curator_keys(folder: Path, passphrase: Passphrase) -> int:
-    """Put every pair under a passphrase; how many files were under none. Raises what `lock_file` raises."""
-    return sum(keys.lock_file(pair / name, passphrase) for pair in _pairs(folder) for name in _PAIR)
+    """Put every key under a passphrase; how many files were under none. Raises what `lock_file` raises."""
+    files = [folder / TLS_FILE, *(pair / name for pair in _pairs(folder) for name in _PAIR)]
+    return sum(keys.lock_file(file, passphrase) for file in files)
 
 
 def next_pair(folder: Path, passphrase: Passphrase | None) -> Pair:

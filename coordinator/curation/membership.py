@@ -46,7 +46,7 @@ class CuratorSettings(Frozen):
     """`curator.toml`."""
 
     protocol: str = "ricord"
-    key_passphrase_file: Path | None = None  # of the age identity and the signing key; else systemd's credential
+    key_passphrase_file: Path | None = None  # of the keys; else systemd's credential
 
 
 class CuratorMembership(Frozen):
@@ -239,6 +239,7 @@ def member_of(home: CuratorHome, keys: CuratorKeys) -> Member:
         certificate=home.certificate,
         uri=Peer(federation=membership.federation, role=Role.CURATOR, name=membership.name).uri,
         sign=lambda csr: _enrolment(keys, csr, token=None),
+        passphrase=home.passphrase(),
     )
 
 

@@ -1,4 +1,7 @@
-"""Who signs the federation's certificates: keys in `ca/`, under a passphrase where there is one, the root's offline."""
+"""Who signs the federation's certificates: keys in `ca/`, under a passphrase where there is one, the root's offline.
+
+The key that signs receipts lies under the same passphrase.
+"""
 
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,7 +18,7 @@ _KIND = "certificate authority's key"
 
 
 def passphrase_of(settings: Settings) -> Passphrase | None:
-    """The passphrase of the keys in `ca/`; raises what `find_passphrase` raises."""
+    """The passphrase of the keys that sign; raises what `find_passphrase` raises."""
     return keys.find_passphrase(settings.key_passphrase_file)
 
 
@@ -75,21 +78,25 @@ def export_root(home: Home, folder: Path, passphrase: Passphrase | None) -> Path
     return target
 
 
-def lock_authority(home: Home, passphrase: Passphrase) -> int:
-    """Put the keys in `ca/` under a passphrase; how many were under none."""
-    return sum(keys.lock_file(file, passphrase) for file in (home.root_key, home.issuing_key) if file.exists())
+def lock_signing_keys(home: Home, passphrase: Passphrase) -> int:
+    """Put the keys that sign under a passphrase; how many were under none."""
+    return sum(keys.lock_file(file, passphrase) for file in _signing_keys(home))
 
 
 def concerns(home: Home, now: datetime) -> tuple[str, ...]:
-    """What somebody should do about the keys in `ca/`, a sentence each."""
-    here = [file for file in (home.root_key, home.issuing_key) if file.exists()]
-    plain = [file.name for file in here if not is_locked(keys.read_private(file, _KIND))]
+    """What somebody should do about the keys that sign, a sentence each."""
+    plain = [file.name for file in _signing_keys(home) if not is_locked(keys.read_private(file, "signing key"))]
     sentences = [f"{name} is not encrypted: set `key_passphrase_file`, then `ca encrypt`." for name in plain]
-    if len(here) == 2:
+    if home.root_key.exists() and home.issuing_key.exists():
         sentences.append("The root's key lies here: move it away with `ca export-root`.")
     if home.issuing_key.exists() and now > _ends(home) - timedelta(days=pki.INTERMEDIATE_DAYS // 3):
         sentences.append(f"The intermediate ends on {_ends(home):%Y-%m-%d}: make another with `ca issue`.")
     return tuple(sentences)
+
+
+def _signing_keys(home: Home) -> list[Path]:
+    """Those that are here: the root's, the intermediate's, and that of receipts."""
+    return [file for file in (home.root_key, home.issuing_key, home.signing_key) if file.exists()]
 
 
 def _ends(home: Home) -> datetime:

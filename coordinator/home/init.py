@@ -81,24 +81,23 @@ def _make_keys(home: Home, settings: Settings) -> None:
     if has_authority(home) and load_authority(home, passphrase).federation != settings.federation:
         raise HomeExists(folder=str(home.folder))
     make_authority(home, settings.federation, passphrase)
-    for make, path in (
-        (keys.make_signing, home.signing_key),
-        (keys.make_tls, home.server_key),
-        (keys.make_tls, home.operator_key),
-    ):
+    if not home.signing_key.exists():
+        keys.make_signing(home.signing_key, passphrase)
+    for path in (home.server_key, home.operator_key):
         if not path.exists():
-            make(path)
+            keys.make_tls(path)
     for certificate in (home.server_certificate, home.operator_certificate):
         certificate.unlink(missing_ok=True)
 
 
 def open_identity(home: Home, settings: Settings) -> Identity:
     """The identity kept in a home, with the protocol installed; raises what reading a key file raises."""
+    passphrase = passphrase_of(settings)
     return Identity(
         federation=settings.federation,
         addresses=settings.addresses,
-        authority=load_authority(home, passphrase_of(settings)),
-        signing_key=keys.load_signing(home.signing_key),
+        authority=load_authority(home, passphrase),
+        signing_key=keys.load_signing(home.signing_key, passphrase),
         protocol=load_protocol(settings.protocol).named,
         certificate_days=settings.certificate_days,
         invitation_days=settings.invitation_days,

@@ -55,7 +55,7 @@ class Settings(Frozen):
     protocol: str = "ricord"
     database: str = ""  # SQLAlchemy DSN; empty: `coordinator.sqlite` in the home
     database_password_file: Path | None = None  # kept out of the DSN, and so out of this file
-    key_passphrase_file: Path | None = None  # of the keys in `ca/`; else systemd's credential
+    key_passphrase_file: Path | None = None  # of the keys that sign; else systemd's credential
     certificate_days: int = Field(default=30, ge=1, le=398)
     invitation_days: int = Field(default=14, ge=1, le=365)
     join_days: int = Field(default=7, ge=1, le=365)

@@ -135,16 +135,16 @@ def load_signing(path: Path, passphrase: Passphrase | None = None) -> SigningKey
     return _load(path, "signing key", SigningKey.from_pem, passphrase)
 
 
-def make_tls(path: Path) -> ec.EllipticCurvePrivateKey:
+def make_tls(path: Path, passphrase: Passphrase | None = None) -> ec.EllipticCurvePrivateKey:
     """A new P-256 key for TLS, kept at `path`."""
     key = ec.generate_private_key(ec.SECP256R1())
-    write_private(path, private_pem(key))
+    write_private(path, lock(private_pem(key), passphrase))
     return key
 
 
-def load_tls(path: Path) -> ec.EllipticCurvePrivateKey:
+def load_tls(path: Path, passphrase: Passphrase | None = None) -> ec.EllipticCurvePrivateKey:
     """The TLS key at `path`."""
-    return _load(path, "TLS key", lambda data: _curve(load_pem_private_key(data, password=None), ec.SECP256R1))
+    return _load(path, "TLS key", _tls, passphrase)
 
 
 def make_secret(path: Path) -> bytes:
@@ -196,6 +196,10 @@ def _load(path: Path, kind: str, parse: Callable[[bytes], Key], passphrase: Pass
     except (ValueError, TypeError, UnsupportedAlgorithm, InvalidIdentifier):
         # `from None`: a parser's message may quote the key
         raise KeyFileInvalid(file=str(path), kind=kind) from None
+
+
+def _tls(data: bytes) -> ec.EllipticCurvePrivateKey:
+    return _curve(load_pem_private_key(data, password=None), ec.SECP256R1)
 
 
 def _curve(key: object, curve: type[ec.EllipticCurve]) -> ec.EllipticCurvePrivateKey:

@@ -27,6 +27,7 @@ from shared.proto.ricord.v1 import submission_pb2 as pb
 from shared.proto.ricord.v1.agreement_pb2_grpc import AgreementServiceStub
 from shared.proto.ricord.v1.membership_pb2 import RotateKeysRequest
 from shared.proto.ricord.v1.membership_pb2_grpc import MembershipServiceStub
+from shared.proto.ricord.v1.submission_pb2_grpc import SubmissionServiceStub
 from shared.protocol.loader import load_protocol
 from shared.signed import Signed
 from shared.wire import to_signed
@@ -211,6 +212,7 @@ def test_keys_under_a_passphrase_need_no_person(
     join(home, token, protocol="ricord", passphrase_file=secret)
     rotate(home)
     pairs = [folder / name for folder in (home.keys, home.keys / "0002") for name in ("age.key", "signing.pem")]
+    pairs.append(home.keys / "tls.pem")
     assert not [file for file in pairs if b"ENCRYPTED" not in file.read_bytes() and b"scrypt" not in file.read_bytes()]
     moved = CuratorHome(Path(shutil.copytree(home.folder, tmp_path / "moved")))
     moved.settings_file.write_text('protocol = "ricord"\n')
@@ -219,4 +221,8 @@ def test_keys_under_a_passphrase_need_no_person(
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     shutil.copy(secret, tmp_path / CREDENTIAL)
     assert moved.load_keys().identity.recipient == home.load_keys().identity.recipient
+    member = member_of(moved, moved.load_keys())
+    assert renew_if_due(member, datetime.now(UTC) + timedelta(days=21))
+    with member_channel(member) as channel:
+        SubmissionServiceStub(channel).ListSubmissions(pb.ListSubmissionsRequest(limit=1))
     assert lock_curator_keys(moved.keys, required(find_passphrase(secret))) == 0

@@ -19,7 +19,7 @@ from coordinator.home.init import open_home_store, renew_own_certificates
 from coordinator.home.settings import Settings
 from shared.agreement import State
 from shared.crypto import pki
-from shared.crypto.keys import private_pem, write_private
+from shared.crypto.keys import load_signing, private_pem, write_private
 from shared.durable import write_whole
 from shared.errors.settings import KeyFileInvalid, KeyFileLocked, KeyFileMissing
 from shared.member import renew_if_due
@@ -118,7 +118,7 @@ def test_keys_under_a_passphrase_need_no_person(tmp_path: Path, ca: Call) -> Non
     secret.chmod(0o600)
     assert ca(federation, "encrypt")[0] != 0, "no passphrase is named"
     advice = json.loads(ca(federation, "show", "--json")[1])["concerns"]
-    assert [sentence.split()[0] for sentence in advice] == ["root.key", "issuing.key", "The"]
+    assert [sentence.split()[0] for sentence in advice] == ["root.key", "issuing.key", "signing.pem", "The"]
     named = change(federation, key_passphrase_file=str(secret))
     assert named.identity.root == federation.identity.root
     assert ca(named, "encrypt")[0] == 0
@@ -128,9 +128,15 @@ def test_keys_under_a_passphrase_need_no_person(tmp_path: Path, ca: Call) -> Non
     assert named.identity.root == named.home.root.read_bytes()
     with pytest.raises(KeyFileLocked):
         load_authority(named.home, None)
+    with pytest.raises(KeyFileLocked):
+        load_signing(named.home.signing_key)
+    with named.serving():
+        named.curator()
+        assert standing(named.site("Hospital")[1]).state is State.EXECUTED
     founded = make_federation(tmp_path / "other", key_passphrase_file=str(secret))
     assert b"ENCRYPTED" in founded.home.issuing_key.read_bytes()
     assert b"ENCRYPTED" in founded.home.root_key.read_bytes()
+    assert b"ENCRYPTED" in founded.home.signing_key.read_bytes()
 
 
 def test_an_authority_that_is_not_whole_is_named(tmp_path: Path) -> None:

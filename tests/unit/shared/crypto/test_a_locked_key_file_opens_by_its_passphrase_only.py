@@ -6,14 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 from shared.crypto.keys import (
     find_passphrase,
     load_identity,
     load_signing,
+    load_tls,
     lock_file,
     make_identity,
     make_signing,
+    make_tls,
 )
 from shared.crypto.passphrase import CREDENTIAL, Passphrase, is_locked
 from shared.errors.settings import KeyFileInvalid, KeyFileLocked, KeyFileOpen
@@ -24,10 +27,15 @@ RIGHT, WRONG = Passphrase(b"correct horse"), Passphrase(b"battery staple")
 
 def public(key: Any) -> str:
     """What others know of a key."""
+    if isinstance(key, EllipticCurvePrivateKey):
+        return str(key.public_key().public_numbers())
     return str(getattr(key, "recipient", None) or key.public.text)
 
 
-@pytest.fixture(params=[(make_signing, load_signing), (make_identity, load_identity)], ids=["signing", "age"])
+KINDS = {"signing": (make_signing, load_signing), "age": (make_identity, load_identity), "tls": (make_tls, load_tls)}
+
+
+@pytest.fixture(params=list(KINDS.values()), ids=list(KINDS))
 def kind(request: pytest.FixtureRequest) -> tuple[Callable[..., Any], Callable[..., Any]]:
     pair: tuple[Callable[..., Any], Callable[..., Any]] = request.param
     return pair
