@@ -55,15 +55,20 @@ class StoredNodes:
 
 def register_node(work: Work, site_id: SiteId, public_key: bytes, *, now: datetime) -> Node:
     """Store a site's node key. Raises `InvalidArgument`, `AgreementNotExecuted` or `AgreementModeNotAllowed`."""
-    if not any(_covers(work, site_id, mode, now) for mode in FEDERATED):
-        terms_in_force(work, site_id, Mode.TRAINING, now)
-        raise AgreementModeNotAllowed(mode=Mode.TRAINING)
+    check_takes_part(work, site_id, now)
     node = Node(site_id=site_id, public_key=_node_key(public_key), registered_at=now)
     registered = work.node_with(node.public_key)
     if registered is not None and registered.site_id != site_id:
         raise InvalidArgument(name="public_key", problem="another site has registered it")
     work.put_node(node)
     return node
+
+
+def check_takes_part(reading: Reading, site_id: SiteId, now: datetime) -> None:
+    """Raise `AgreementNotExecuted` or `AgreementModeNotAllowed` unless the site may take part in federated work."""
+    if not any(_covers(reading, site_id, mode, now) for mode in FEDERATED):
+        terms_in_force(reading, site_id, Mode.TRAINING, now)
+        raise AgreementModeNotAllowed(mode=Mode.TRAINING)
 
 
 def run_of(reading: Reading, name: str) -> Run:

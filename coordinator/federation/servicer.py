@@ -4,8 +4,10 @@ from typing import TYPE_CHECKING
 
 import grpc
 
+from coordinator.federation.notices import Notice
 from coordinator.federation.service import FederationService
-from coordinator.trust.interceptor import peer_of
+from coordinator.federation.waiting import WaitingSites
+from coordinator.trust.interceptor import Outlet, peer_of, without_thread
 from shared.ids import SiteId
 from shared.manifest import canonical_json
 from shared.proto.ricord.v1 import federation_pb2 as wire
@@ -17,10 +19,11 @@ if TYPE_CHECKING:
 
 
 class FederationServicer(FederationServiceServicer):
-    """Coordinators start and stop runs; sites register their node."""
+    """Coordinators start and stop runs; sites register their node and wait for work."""
 
-    def __init__(self, service: FederationService) -> None:
+    def __init__(self, service: FederationService, waiting: WaitingSites) -> None:
         self._service = service
+        self._waiting = waiting
 
     def StartRun(self, request: wire.StartRunRequest, context: grpc.ServicerContext) -> wire.StartRunResponse:
         """Complete, sign and queue the plan."""
@@ -63,6 +66,25 @@ class FederationServicer(FederationServiceServicer):
             fab_digests=info.bundles,
             protocol_digest=info.protocol_digest,
         )
+
+    @without_thread
+    def Await(self, request: wire.AwaitRequest, context: grpc.ServicerContext, outlet: Outlet) -> None:
+        """Tell the calling site whether work waits, now and at each change."""
+        del request
+        self._waiting.enter(SiteId(peer_of(context).name), AwaitingSite(outlet))
+
+
+class AwaitingSite:
+    """The `Line` to a site that waits."""
+
+    def __init__(self, outlet: Outlet) -> None:
+        self._outlet = outlet
+        self.end = outlet.end
+        self.on_end = outlet.on_end
+
+    def send(self, notice: Notice) -> None:
+        """Send a notice."""
+        self._outlet.send(wire.AwaitResponse(work=notice == "work"))
 
 
 def _actor(context: grpc.ServicerContext) -> str:

@@ -14,7 +14,17 @@ from typing import Any
 
 import grpc
 from grpc._cython import cygrpc
-from grpc._server import _RECEIVE_MESSAGE_TOKEN, _Context, _receive_message
+from grpc._server import (
+    _RECEIVE_MESSAGE_TOKEN,
+    _SEND_INITIAL_METADATA_AND_SEND_MESSAGE_TOKEN,
+    _SEND_MESSAGE_TOKEN,
+    _Context,
+    _get_initial_metadata_operation,
+    _is_rpc_state_active,
+    _receive_message,
+    _send_message,
+    _status,
+)
 
 from coordinator.service.slots import Choose
 from coordinator.trust.interceptor import Guarded
@@ -26,6 +36,7 @@ from shared.wire import refuse
 KNOWN_VERSIONS = ("1.85.1",)
 REQUEST_SECONDS = 10.0  # for some kilobytes, or for the first message of a stream
 _SWEEP_SECONDS = 1.0
+_SENDING = frozenset({_SEND_MESSAGE_TOKEN, _SEND_INITIAL_METADATA_AND_SEND_MESSAGE_TOKEN})
 
 
 class Admission(Executor):
@@ -84,6 +95,7 @@ class _Call:
         self.context: grpc.ServicerContext = _Context(event, state, codecs[0])
         self.ended: Future[None] = Future()
         self._event, self._state, self._argument, self._read = event, state, argument, codecs[0]
+        self._begun = _Begun(self.behaviour, WaitingCall(event, state, codecs[1]))
         self._respond: Callable[[Callable[..., Any], Callable[[], Any]], None] = lambda by, given: run(
             respond, event, state, by, given, *codecs
         )
@@ -102,7 +114,10 @@ class _Call:
         self._state.due.add(_RECEIVE_MESSAGE_TOKEN)
 
     def answer(self, message: Any) -> None:
-        """Answer on this thread, unless the caller left; the first message of a stream was received already."""
+        """Answer on this thread, unless the caller left; the first message of a stream was received already.
+
+        A call that waits is begun here, and goes on without this thread when it returns.
+        """
 
         def given() -> Any:
             if not self.context.is_active():
@@ -112,7 +127,7 @@ class _Call:
             return itertools.chain((message,), self._argument())
 
         try:
-            self._respond(self.behaviour, given)
+            self._respond(self._begun if self.behaviour.waits else self.behaviour, given)
         finally:
             self.ended.set_result(None)
 
@@ -121,6 +136,72 @@ class _Call:
         if self.context.is_active():
             self._respond(lambda _, context: refuse(context, error), tuple)
         self.ended.set_result(None)
+
+
+class _Begun:
+    """A behaviour that returns at once and answers later, in the form that grpcio gives no iterator to."""
+
+    experimental_non_blocking = True
+
+    def __init__(self, behaviour: Guarded, outlet: "WaitingCall") -> None:
+        self._behaviour = behaviour
+        self._outlet = outlet
+
+    def __call__(self, request: Any, context: grpc.ServicerContext, _: Callable[[Any], None]) -> None:
+        self._behaviour.open(request, context, self._outlet)
+
+
+class WaitingCall:
+    """The `Outlet` of a call. grpcio's own way to send waits on the caller's thread until the message has left."""
+
+    def __init__(self, event: Any, state: Any, write: Callable[[Any], bytes]) -> None:
+        self._event, self._state, self._write = event, state, write
+        self._next: Any = None
+
+    def send(self, message: Any) -> None:
+        """Send a message, at once or when the one before has left; a later one replaces one that still waits."""
+        state = self._state
+        with state.condition:
+            if not _is_rpc_state_active(state):
+                return
+            if _SENDING & state.due:
+                self._next = message
+                return
+            operations = [cygrpc.SendMessageOperation(self._write(message), 0)]
+            token = _SEND_MESSAGE_TOKEN
+            if state.initial_metadata_allowed:
+                operations.insert(0, _get_initial_metadata_operation(state, None))
+                state.initial_metadata_allowed = False
+                token = _SEND_INITIAL_METADATA_AND_SEND_MESSAGE_TOKEN
+            self._event.call.start_server_batch(operations, self._sent(token))
+            state.due.add(token)
+
+    def end(self) -> None:
+        """End the call, without an error."""
+        with self._state.condition:
+            if _is_rpc_state_active(self._state):
+                _status(self._event, self._state, None)
+
+    def on_end(self, callback: Callable[[], None]) -> None:
+        """Call `callback` once, when the call has ended on either side: at once, where it has."""
+        with self._state.condition:
+            if self._state.callbacks is not None:
+                self._state.callbacks.append(callback)
+                return
+        callback()
+
+    def _sent(self, token: str) -> Callable[[Any], Any]:
+        sent = _send_message(self._state, token)
+
+        def on_event(event: Any) -> Any:
+            answer = sent(event)
+            with self._state.condition:
+                following, self._next = self._next, None
+                if following is not None:
+                    self.send(following)
+            return answer
+
+        return on_event
 
 
 def _busy(why: str) -> CoordinatorBusy:

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import structlog
 
@@ -13,11 +14,12 @@ from coordinator.federation.interface import LEADING
 from coordinator.federation.registry import StoredNodes
 from coordinator.federation.service import FederationService
 from coordinator.federation.servicer import FederationServicer
+from coordinator.federation.waiting import WaitingSites
 from coordinator.home.authority import concerns
 from coordinator.home.identity import Identity, utc_now
 from coordinator.home.init import create_federation, open_home_store, open_identity, open_shared_files
 from coordinator.home.settings import Home, Settings
-from coordinator.service.server import Register
+from coordinator.service.server import Extra
 from coordinator.service.signals import stop_signals
 from coordinator.service.supervisor import serve, stop_with_parent
 from coordinator.store.interface import Store
@@ -86,14 +88,16 @@ def _lead(home: Home, settings: Settings, identity: Identity, store: Store, stop
     serve_federation(store, superlink, statistics=Pooling(store, identity), stop=stop, kept=kept)
 
 
-def services(settings: Settings, identity: Identity, store: Store) -> tuple[Register, ...]:
+def services(settings: Settings, identity: Identity, store: Store) -> Extra:
     """Cohorts and federated runs on the main port: rows in the store, which the federation process executes."""
     runs = FederationService(store, identity, fleet_address=settings.fleet_address, nodes=StoredNodes(store))
-    federation, cohort = FederationServicer(runs), CohortServicer(CohortService(store, runs))
-    return (
-        lambda server: federation_pb2_grpc.add_FederationServiceServicer_to_server(federation, server),
-        lambda server: cohort_pb2_grpc.add_CohortServiceServicer_to_server(cohort, server),
+    waiting = WaitingSites(store)
+    federation, cohort = FederationServicer(runs, waiting), CohortServicer(CohortService(store, runs))
+    registers = (
+        partial(federation_pb2_grpc.add_FederationServiceServicer_to_server, federation),
+        partial(cohort_pb2_grpc.add_CohortServiceServicer_to_server, cohort),
     )
+    return Extra(registers, waiting.watching())
 
 
 @contextmanager

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import cast
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import NamedTuple, cast
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -65,6 +65,16 @@ _GRACE_SECONDS = 10.0
 Register = Callable[[grpc.Server], None]
 
 
+class Extra(NamedTuple):
+    """What the main port serves beside membership and submissions, and what runs for it until the server stops."""
+
+    registers: tuple[Register, ...] = ()
+    running: AbstractContextManager[None] = nullcontext()
+
+
+NOTHING_EXTRA = Extra()
+
+
 @contextmanager
 def serving(
     home: Home,
@@ -72,7 +82,7 @@ def serving(
     identity: Identity,
     store: Store,
     *,
-    extra: tuple[Register, ...] = (),
+    extra: Extra = NOTHING_EXTRA,
     clock: Clock = utc_now,
 ) -> Iterator[None]:
     """Serve both ports while the block runs; `extra` adds the services of cohorts and federated runs to the main one.
@@ -97,7 +107,7 @@ def serving(
         SubmissionServicer(submissions, decisions, withdrawals), main
     )
     _register_main(main, identity, store, enrolment=service, clock=clock)
-    for register in extra:
+    for register in extra.registers:
         register(main)
     started: list[grpc.Server] = []
     try:
@@ -108,7 +118,7 @@ def serving(
             _bind(server, home, settings.host, port, key=key, root=root)
             server.start()
             started.append(server)
-        with keeping_head(audit), finishing(withdrawals):
+        with keeping_head(audit), finishing(withdrawals), extra.running:
             yield
     finally:
         for stopped in [server.stop(_GRACE_SECONDS) for server in started]:

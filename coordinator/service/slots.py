@@ -71,7 +71,8 @@ def by_certificate() -> Choose:
             return calls, ""
         if peer.role is Role.COORDINATOR:
             return operators, peer.uri
-        return (streams if behaviour.reads_stream or behaviour.answers_stream else calls), peer.uri
+        lasts = (behaviour.reads_stream or behaviour.answers_stream) and not behaviour.waits
+        return (streams if lasts else calls), peer.uri
 
     return choose
 

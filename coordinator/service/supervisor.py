@@ -13,7 +13,7 @@ import structlog
 from coordinator.home.identity import Identity
 from coordinator.home.init import renew_own_certificates
 from coordinator.home.settings import Home, Settings
-from coordinator.service.server import Register, serving
+from coordinator.service.server import Extra, serving
 from coordinator.service.signals import end_soon, stop_signals
 from coordinator.store.interface import Store
 from shared.errors.settings import PortInUse
@@ -33,7 +33,7 @@ def serve(
     identity: Identity,
     store: Store,
     *,
-    extra: tuple[Register, ...],
+    extra: Extra,
     federation: bool,
     ready: Callable[[], None],
 ) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import grpc
 import structlog
@@ -60,6 +60,7 @@ ROLES: Mapping[str, frozenset[Role]] = MappingProxyType(
         "/ricord.v1.FederationService/StopRun": _COORDINATOR,
         "/ricord.v1.FederationService/RegisterNode": _SITE,
         "/ricord.v1.FederationService/GetFederationInfo": _SITE | _COORDINATOR,
+        "/ricord.v1.FederationService/Await": _SITE,
         "/ricord.v1.MembershipService/RenewCertificate": _MEMBER,
         "/ricord.v1.MembershipService/RotateKeys": _CURATOR,
         "/ricord.v1.MembershipService/GetMembership": _MEMBER,
@@ -141,6 +142,25 @@ def no_check(method: str, context: grpc.ServicerContext) -> None:
     """For the enrolment port, whose callers present a token instead of a certificate."""
 
 
+class Outlet(Protocol):
+    """Where the answers of a call go that waits without a thread."""
+
+    def send(self, message: Any) -> None:
+        """Send a message, at once or when the one before has left; a later one replaces one that still waits."""
+
+    def end(self) -> None:
+        """End the call, without an error."""
+
+    def on_end(self, callback: Callable[[], None]) -> None:
+        """Call `callback` once, when the call has ended on either side."""
+
+
+def without_thread(behaviour: Callable[..., None]) -> Any:
+    """Mark the method of a servicer that answers by an outlet, later, and returns at once."""
+    behaviour.waits = True  # type: ignore[attr-defined] # read below, where the method is guarded
+    return behaviour
+
+
 @dataclass(frozen=True)
 class Guarded:
     """A method's behaviour behind its check: whatever either raises becomes a status with a public text."""
@@ -151,6 +171,17 @@ class Guarded:
     reads_stream: bool
     answers_stream: bool
     note: NoteRefusal = note_nothing
+
+    @property
+    def waits(self) -> bool:
+        """Whether the call holds no thread while it is open."""
+        return getattr(self.behaviour, "waits", False)
+
+    def open(self, request: Any, context: grpc.ServicerContext, outlet: Outlet) -> None:
+        """Begin a call that waits."""
+        with self._error_boundary(context):
+            self.check(self.method, context)
+            self.behaviour(request, context, outlet)
 
     def __call__(self, request: Any, context: grpc.ServicerContext) -> Any:
         """Answer a call: with one message, or with an iterator of them."""

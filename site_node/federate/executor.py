@@ -2,6 +2,7 @@
 
 import threading
 import time
+from typing import Protocol
 
 import structlog
 from flwr.app import Context, Message, RecordDict
@@ -17,38 +18,52 @@ from site_node.federate.site import CONTEXT_KEY, FederateSettings, SiteContext
 
 log = structlog.get_logger(__name__)
 _FIRST_PAUSE_SECONDS = 0.02  # after a message; each further question waits twice as long, up to `poll_seconds`
+_IDLE_SECONDS = 5.0
 _PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 4.0  # so that a coordinator that is back is noticed within five
 
 
-def run_federate(settings: FederateSettings, *, stop: threading.Event, once: bool = False) -> int:
+class Work(Protocol):
+    """Whether work waits; `Awaited` hears it from the coordinator."""
+
+    work: bool
+
+    def wait(self, seconds: float) -> None:
+        """Wait for so long, or until it is known better; raises where the site may not wait for work."""
+
+
+def run_federate(settings: FederateSettings, work: Work, *, stop: threading.Event, once: bool = False) -> int:
     """Answer federated work until `stop` is set; with `once`, until nothing came for `settings.idle_seconds`.
 
-    Returns how many messages were answered, refusals among them. A coordinator that is down, or does not know this
-    node yet, is tried again. Raises `SettingsError` for a policy that cannot be read, and with `once` what kept it from
-    connecting until the end.
+    Returns how many messages were answered, refusals among them. The fleet port is asked only while work waits. One
+    that is down, or does not know this node yet, is tried again. Raises `SettingsError` for a policy that cannot be
+    read, what `work` raises, and with `once` what kept it from connecting until the end.
     """
     load_policy(settings.policy)
     clock = _Idle(settings.idle_seconds if once else None)
     while not (stop.is_set() or clock.over()):
+        if not work.work:
+            work.wait(_IDLE_SECONDS)
+            continue
         try:
             with Fleet(_fleet(settings), stop) as fleet:
-                _answer_all(fleet, settings, clock, stop)
+                _answer_all(fleet, settings, work, clock, stop)
         except RicordError as error:
             if clock.over() and clock.answered == 0:
                 raise
             log.warning("federation.lost", code=error.code)
-            stop.wait(clock.pause())
+            work.wait(clock.pause())
     return clock.answered
 
 
-def _answer_all(fleet: Fleet, settings: FederateSettings, clock: "_Idle", stop: threading.Event) -> None:
+def _answer_all(fleet: Fleet, settings: FederateSettings, work: Work, clock: "_Idle", stop: threading.Event) -> None:
+    """Answer each message while work waits. A notice ends a pause, so pauses matter where one was lost."""
     pause = _FIRST_PAUSE_SECONDS
-    while not (stop.is_set() or clock.over()):
+    while work.work and not (stop.is_set() or clock.over()):
         fleet.beat()
         arrival = fleet.pull()
         if arrival is None:
-            stop.wait(pause)
+            work.wait(pause)
             pause = min(2 * pause, settings.poll_seconds)
             continue
         answer(fleet, arrival, settings)

@@ -53,6 +53,7 @@ def answer_messages(home: SiteHome, membership: Membership, protocol: str, stop:
     Raises `EditionNotCovered` where the agreement does not cover the protocol installed, `AuditContradicted` while a
     contradiction in the coordinator's audit log stops what leaves, and what connecting raises.
     """
+    from site_node.federate.awaiting import Awaited
     from site_node.federate.connect import register_node, settings_for
     from site_node.federate.executor import run_federate
 
@@ -70,4 +71,6 @@ def answer_messages(home: SiteHome, membership: Membership, protocol: str, stop:
         agreement_expires_at=membership.terms.expires_at,
         fleet_address=address,
     )
-    return run_federate(settings, stop=stop, once=once)
+    awaited = Awaited(lambda: member_channel(member_of(membership)), stop)
+    with awaited.listening():
+        return run_federate(settings, awaited, stop=stop, once=once)

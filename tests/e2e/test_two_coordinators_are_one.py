@@ -51,10 +51,12 @@ RUN_SITE = """
 import sys, threading
 from site_node.federate.executor import run_federate
 from site_node.federate.site import FederateSettings
-from shared.errors import RicordError
+from shared.errors.base import RicordError
+from tests.factories.always_work import AlwaysWork
+stop = threading.Event()
 while True:
     try:
-        run_federate(FederateSettings.model_validate_json(sys.argv[1]), stop=threading.Event())
+        run_federate(FederateSettings.model_validate_json(sys.argv[1]), AlwaysWork(stop), stop=stop)
     except RicordError:  # as a node: it tries again
         threading.Event().wait(1)
 """

@@ -55,7 +55,9 @@ RUN_SITE = """
 import sys, threading
 from site_node.federate.executor import run_federate
 from site_node.federate.site import FederateSettings
-run_federate(FederateSettings.model_validate_json(sys.argv[1]), stop=threading.Event())
+from tests.factories.always_work import AlwaysWork
+stop = threading.Event()
+run_federate(FederateSettings.model_validate_json(sys.argv[1]), AlwaysWork(stop), stop=stop)
 """
 
 

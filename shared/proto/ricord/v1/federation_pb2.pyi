@@ -275,6 +275,41 @@ class RegisterNodeResponse(_message.Message):
 Global___RegisterNodeResponse: _TypeAlias = RegisterNodeResponse  # noqa: Y015
 
 @_typing.final
+class AwaitRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AwaitRequest: _TypeAlias = AwaitRequest  # noqa: Y015
+
+@_typing.final
+class AwaitResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORK_FIELD_NUMBER: _builtins.int
+    work: _builtins.bool
+    """Messages wait, or a run of this site's is open: ask the fleet port. Else nothing has to be asked."""
+    def __init__(
+        self,
+        *,
+        work: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["work", b"work"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AwaitResponse: _TypeAlias = AwaitResponse  # noqa: Y015
+
+@_typing.final
 class GetFederationInfoRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

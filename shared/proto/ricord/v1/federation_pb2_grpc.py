@@ -65,6 +65,11 @@ class FederationServiceStub:
                 request_serializer=ricord_dot_v1_dot_federation__pb2.GetFederationInfoRequest.SerializeToString,
                 response_deserializer=ricord_dot_v1_dot_federation__pb2.GetFederationInfoResponse.FromString,
                 _registered_method=True)
+        self.Await = channel.unary_stream(
+                '/ricord.v1.FederationService/Await',
+                request_serializer=ricord_dot_v1_dot_federation__pb2.AwaitRequest.SerializeToString,
+                response_deserializer=ricord_dot_v1_dot_federation__pb2.AwaitResponse.FromString,
+                _registered_method=True)
 
 
 class FederationServiceServicer:
@@ -108,6 +113,14 @@ class FederationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Await(self, request, context):
+        """Says at once, and at each change, whether work waits for the calling site; stays open. A later call of a site ends
+        the one before.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_FederationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -140,6 +153,11 @@ def add_FederationServiceServicer_to_server(servicer, server):
                     servicer.GetFederationInfo,
                     request_deserializer=ricord_dot_v1_dot_federation__pb2.GetFederationInfoRequest.FromString,
                     response_serializer=ricord_dot_v1_dot_federation__pb2.GetFederationInfoResponse.SerializeToString,
+            ),
+            'Await': grpc.unary_stream_rpc_method_handler(
+                    servicer.Await,
+                    request_deserializer=ricord_dot_v1_dot_federation__pb2.AwaitRequest.FromString,
+                    response_serializer=ricord_dot_v1_dot_federation__pb2.AwaitResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -305,6 +323,33 @@ class FederationService:
             '/ricord.v1.FederationService/GetFederationInfo',
             ricord_dot_v1_dot_federation__pb2.GetFederationInfoRequest.SerializeToString,
             ricord_dot_v1_dot_federation__pb2.GetFederationInfoResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Await(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/ricord.v1.FederationService/Await',
+            ricord_dot_v1_dot_federation__pb2.AwaitRequest.SerializeToString,
+            ricord_dot_v1_dot_federation__pb2.AwaitResponse.FromString,
             options,
             channel_credentials,
             insecure,

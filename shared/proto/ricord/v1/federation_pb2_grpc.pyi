@@ -40,6 +40,10 @@ class FederationServiceStub:
     RegisterNode: _grpc.UnaryUnaryMultiCallable[_federation_pb2.RegisterNodeRequest, _federation_pb2.RegisterNodeResponse]
     """The caller's Flower node key; accepted while its agreement covers federated work."""
     GetFederationInfo: _grpc.UnaryUnaryMultiCallable[_federation_pb2.GetFederationInfoRequest, _federation_pb2.GetFederationInfoResponse]
+    Await: _grpc.UnaryStreamMultiCallable[_federation_pb2.AwaitRequest, _federation_pb2.AwaitResponse]
+    """Says at once, and at each change, whether work waits for the calling site; stays open. A later call of a site ends
+    the one before.
+    """
 
 @_typing.type_check_only
 class FederationServiceAsyncStub(FederationServiceStub):
@@ -53,6 +57,10 @@ class FederationServiceAsyncStub(FederationServiceStub):
     RegisterNode: _aio.UnaryUnaryMultiCallable[_federation_pb2.RegisterNodeRequest, _federation_pb2.RegisterNodeResponse]  # type: ignore[assignment]
     """The caller's Flower node key; accepted while its agreement covers federated work."""
     GetFederationInfo: _aio.UnaryUnaryMultiCallable[_federation_pb2.GetFederationInfoRequest, _federation_pb2.GetFederationInfoResponse]  # type: ignore[assignment]
+    Await: _aio.UnaryStreamMultiCallable[_federation_pb2.AwaitRequest, _federation_pb2.AwaitResponse]  # type: ignore[assignment]
+    """Says at once, and at each change, whether work waits for the calling site; stays open. A later call of a site ends
+    the one before.
+    """
 
 class FederationServiceServicer(metaclass=_abc_1.ABCMeta):
     """Federated runs. Role: coordinator; a site registers its node and asks where the fleet port is."""
@@ -99,5 +107,15 @@ class FederationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _federation_pb2.GetFederationInfoRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_federation_pb2.GetFederationInfoResponse, _abc.Awaitable[_federation_pb2.GetFederationInfoResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def Await(
+        self,
+        request: _federation_pb2.AwaitRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_federation_pb2.AwaitResponse], _abc.AsyncIterator[_federation_pb2.AwaitResponse]]:
+        """Says at once, and at each change, whether work waits for the calling site; stays open. A later call of a site ends
+        the one before.
+        """
 
 def add_FederationServiceServicer_to_server(servicer: FederationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

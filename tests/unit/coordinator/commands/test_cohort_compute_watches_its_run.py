@@ -58,7 +58,7 @@ def coordinator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Coordinator]:
     with ThreadPoolExecutor(1) as pool:
         server = grpc.server(pool)
         add_CohortServiceServicer_to_server(CohortServicer(services), server)
-        add_FederationServiceServicer_to_server(FederationServicer(services), server)
+        add_FederationServiceServicer_to_server(FederationServicer(services, services), server)
         port = server.add_insecure_port("127.0.0.1:0")
         server.start()
 

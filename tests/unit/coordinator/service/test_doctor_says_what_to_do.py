@@ -41,7 +41,7 @@ def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]
 @pytest.fixture
 def home(federation: Federation, tmp_path: Path) -> Home:
     """A copy of the home, whose ports are those of the coordinator that runs."""
-    shutil.copytree(federation.home.folder, tmp_path / "home")
+    shutil.copytree(federation.home.folder, tmp_path / "home", ignore=shutil.ignore_patterns("*.signals"))
     return Home(tmp_path / "home")
 
 
