@@ -70,13 +70,17 @@ class TextFinder:
         if not apart:
             return ()
         texts = [line.region for line in findings(self._read(stored, apart), stored.shape, self._rules)]
-        margin = self._rules.detection.margin
         boxes: list[Box] = []
         for _ in range(_ROUNDS):
-            boxes += [box_around(region, margin, stored.shape) for region in texts]
+            boxes += [self._box(region, stored) for region in texts]
             texts = [other for region in texts for other in self._beside(stored, region)]
-            texts = [other for other in texts if not _is_within(box_around(other, margin, stored.shape), boxes)]
+            texts = [other for other in texts if not _is_within(self._box(other, stored), boxes)]
         return tuple(dict.fromkeys(boxes))
+
+    def _box(self, region: Region, stored: Stored) -> Box:
+        """What is blanked of a text."""
+        rule = self._rules.detection
+        return box_around(region.longer(rule.margin_ends), rule.margin, stored.shape)
 
     def _texts(self, stored: Stored) -> Iterator[Region]:
         yield from self._large(stored)

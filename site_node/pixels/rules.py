@@ -18,6 +18,7 @@ class Detection(Frozen):
     enlarged: float = Field(ge=1, le=4)
     stroke: int = Field(ge=3)
     margin: float = Field(ge=0, le=1)
+    margin_ends: float = Field(ge=0, le=4)
     box_score: float = Field(gt=0, lt=1)
     smallest_height: int = Field(ge=1)
     unread_height: int = Field(ge=1)
