@@ -10,6 +10,7 @@ from site_node.pixels.allow import is_doubtful, is_marker
 from site_node.pixels.box import Box
 from site_node.pixels.contrast import Picture, Stored, evened, reduced, stretched, thin
 from site_node.pixels.difference import outliers, peaks
+from site_node.pixels.extent import FARTHEST, HEIGHT, extended
 from site_node.pixels.models import Models
 from site_node.pixels.regions import Region, regions
 from site_node.pixels.rules import PixelRules
@@ -59,10 +60,13 @@ class TextFinder:
             elif windows is None:
                 texts.append(self.find(stored))
             else:
-                texts.append(self._unknown(stored, (text for box in windows for text in self._new(stack, number, box))))
+                new = (text for box in windows for text in self._new(stack, number, box))
+                texts.append(self._unknown(stored, new, (stack[number - 1], stack[number + 1])))
         return texts
 
-    def _unknown(self, stored: Stored, candidates: Iterable[Region]) -> tuple[Box, ...]:
+    def _unknown(
+        self, stored: Stored, candidates: Iterable[Region], neighbours: Sequence[Stored] = ()
+    ) -> tuple[Box, ...]:
         apart: list[Region] = []
         for region in candidates:
             if not any(other.is_same(region) for other in apart):
@@ -70,17 +74,28 @@ class TextFinder:
         if not apart:
             return ()
         texts = [line.region for line in findings(self._read(stored, apart), stored.shape, self._rules)]
+        around = [(region, self._box(stored, region, neighbours)) for region in texts]
         boxes: list[Box] = []
         for _ in range(_ROUNDS):
-            boxes += [self._box(region, stored) for region in texts]
-            texts = [other for region in texts for other in self._beside(stored, region)]
-            texts = [other for other in texts if not _is_within(self._box(other, stored), boxes)]
+            boxes += [box for _, box in around]
+            others = [other for region, _ in around for other in self._beside(stored, region)]
+            new = ((other, self._box(stored, other, neighbours)) for other in others)
+            around = [(other, box) for other, box in new if not _is_within(box, boxes)]
         return tuple(dict.fromkeys(boxes))
 
-    def _box(self, region: Region, stored: Stored) -> Box:
-        """What is blanked of a text."""
+    def _box(self, stored: Stored, region: Region, neighbours: Sequence[Stored]) -> Box:
+        """A text to its ends and a margin: as far as there are strokes, or what no neighbour shows."""
         rule = self._rules.detection
-        return box_around(region.longer(rule.margin_ends), rule.margin, stored.shape)
+        box = box_around(region, FARTHEST + 1, stored.shape)
+        factor = max(1, round(region.height / HEIGHT))
+        here, *beside = (
+            reduced(each[box.top : box.bottom, box.left : box.right], factor) for each in (stored, *neighbours)
+        )
+        inks = [thin(here, rule.stroke), *([peaks(beside[0], here, beside[1])] if beside else [])]
+        near = region.placed(1, -box.left, -box.top).placed(1 / factor)
+        whole = extended(near, [np.abs(ink) if ink.ndim == 2 else np.abs(ink).max(axis=2) for ink in inks])
+        whole = whole.placed(factor, box.left, box.top).longer(rule.margin_ends, rule.margin_ends)
+        return box_around(whole, rule.margin, stored.shape)
 
     def _texts(self, stored: Stored) -> Iterator[Region]:
         yield from self._large(stored)

@@ -38,11 +38,12 @@ class Region(NamedTuple):
         """The region in a picture `factor` times as large, or of which this one is a part that begins there."""
         return Region(self.corners * np.float32(factor) + np.array((left, top), dtype=np.float32), self.score)
 
-    def longer(self, by: float) -> "Region":
-        """The region with so many heights more before its text and after it."""
+    def longer(self, before: float, after: float) -> "Region":
+        """The region with so many heights more before its text begins, and after it ends."""
         along = self.corners[1] - self.corners[0]
-        more = along * np.float32(by * self.height / max(float(np.linalg.norm(along)), 1.0))
-        return self._replace(corners=self.corners + np.stack((-more, more, more, -more)))
+        height = along * np.float32(self.height / max(float(np.linalg.norm(along)), 1.0))
+        by = np.array((-before, after, after, -before), dtype=np.float32)
+        return self._replace(corners=self.corners + by[:, None] * height)
 
     def is_same(self, other: "Region") -> bool:
         """Whether the other's centre lies in this one, which is at most twice as high."""
