@@ -1,6 +1,6 @@
 """How far a text goes on beyond what the detector saw of it: along its line, as far as there is ink.
 
-Of a long text, or of one over an edge of what is behind it, the detector often leaves out letters or a word at the ends.
+Of a long text, or one over an edge of what is behind it, the detector often leaves out letters or a word at the ends.
 """
 
 from collections.abc import Sequence
@@ -46,7 +46,7 @@ def _reach(inked: NDArray[np.bool_]) -> float:
 
 
 def _profile(region: Region, ink: Values) -> Values:
-    """The root mean square of ink in each bin of the line, from `FARTHEST` heights before the region to as far after it."""
+    """The root mean square of ink in each bin of a line, from `FARTHEST` heights before the region to as far after."""
     scale = region.height / HEIGHT
     start, along, _, down = region.longer(FARTHEST, FARTHEST).corners
     bins = 2 * _BEYOND + max(1, round(float(np.linalg.norm(region.corners[1] - region.corners[0])) / scale / _BIN))

@@ -1,4 +1,4 @@
-"""What blanking leaves of a text of any script, size, turn and style, its label among it: at most a fiftieth of its ink.
+"""What blanking leaves of a text of any script, size, turn and style, its label with it: a fiftieth of its ink at most.
 
 Fonts and public pictures that are not on this machine are left out.
 """

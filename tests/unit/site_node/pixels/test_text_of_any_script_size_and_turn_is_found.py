@@ -122,7 +122,7 @@ def test_nothing_of_a_turned_text_stays_beside_its_boxes() -> None:
 @pytest.mark.filterwarnings("default::UserWarning")
 @pytest.mark.parametrize("contrast", [0.05, 0.1, 0.2])
 def test_the_table_of_recall(contrast: float) -> None:
-    """Of 300 texts on 100 enlarged public films; the promise is for a tenth of the range around a text, and 12 pixels."""
+    """Of 300 texts on 100 enlarged films; the promise is for a tenth of the range around a text, and 12 pixels."""
     seen, whole = Counter[tuple[str, object]](), Counter[tuple[str, object]]()
     for text, hit in burned_films(300, 5, contrast, on_each=3):
         for name in ("script", "size", "degrees", "style", "contrast"):
