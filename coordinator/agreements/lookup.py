@@ -83,9 +83,9 @@ def version_of(reading: Reading, agreement: Agreement, version: int) -> Agreemen
     return agreement.model_copy(update={name: value for name, value in replaced if name != "agreement"})
 
 
-def terms_in_force(reading: Reading, site_id: SiteId, mode: Mode, now: datetime) -> AgreementTerms:
-    """The terms under which a site may do `mode` now.
+def terms_in_force(reading: Reading, reference: SiteId | AgreementId, mode: Mode, now: datetime) -> AgreementTerms:
+    """The terms of a site's agreement under which it may do `mode` now.
 
     Raises `NotFound`, `AgreementNotExecuted` or `AgreementModeNotAllowed`. Everything that moves data calls this first.
     """
-    return in_force(agreement_of(reading, site_id), now, mode)
+    return in_force(agreement_of(reading, reference), now, mode)

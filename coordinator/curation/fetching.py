@@ -19,7 +19,7 @@ from coordinator.curation.membership import CuratorHome, CuratorMembership, memb
 from coordinator.curation.opening import LARGEST_STUDY, OpenedStudy, open_sealed
 from coordinator.curation.purging import Purger, refuse_withdrawn
 from coordinator.curation.second_look import look_again
-from coordinator.submission.streams import IDLE_SECONDS, idle_timeout
+from coordinator.submission.streams import IdleWatch, watching
 from shared.agreement import AgreementTerms, Consent, Execution
 from shared.crypto.contents import Contents
 from shared.crypto.sealing import AgeIdentity
@@ -134,7 +134,8 @@ class Fetcher:
         """Write what is missing: no byte before the manifest is verified, and no more than it states."""
         call = self._stub.Fetch(pb.FetchRequest(id=submission_id, offset=_size(target)))
         try:
-            with idle_timeout(call, call.cancel, IDLE_SECONDS) as parts:
+            with watching(IdleWatch()) as idle:
+                parts = idle.watched(call, call.cancel)
                 first = next(parts, None)
                 if first is None or not first.HasField("header"):
                     raise ManifestInvalid(problem="the coordinator sent none")

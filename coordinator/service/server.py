@@ -29,8 +29,10 @@ from coordinator.service.health_servicer import DatedHealth
 from coordinator.service.slots import CALLS_EACH, by_address, by_certificate
 from coordinator.store.interface import Store
 from coordinator.submission.decisions import DecisionService
+from coordinator.submission.lists import SubmissionLists
 from coordinator.submission.service import Limits, SubmissionService
 from coordinator.submission.servicer import SubmissionServicer
+from coordinator.submission.streams import IdleWatch, watching
 from coordinator.submission.withdrawals import WithdrawalService, finishing
 from coordinator.trust.interceptor import AccessInterceptor, access_check, no_check
 from coordinator.trust.refusals import noting_refusals
@@ -102,9 +104,9 @@ def serving(
     withdrawals = WithdrawalService(store, ciphertexts, identity, clock)
     limits = Limits(study=settings.largest_study_bytes, unfinished=settings.unfinished_bytes_per_site)
     submissions = SubmissionService(store, ciphertexts, identity, clock, limits)
-    decisions = DecisionService(store, identity, clock)
+    decisions, idle = DecisionService(store, identity, clock), IdleWatch()
     submission_pb2_grpc.add_SubmissionServiceServicer_to_server(
-        SubmissionServicer(submissions, decisions, withdrawals), main
+        SubmissionServicer(submissions, SubmissionLists(store), decisions, withdrawals, idle), main
     )
     _register_main(main, identity, store, enrolment=service, clock=clock)
     for register in extra.registers:
@@ -118,7 +120,7 @@ def serving(
             _bind(server, home, settings.host, port, key=key, root=root)
             server.start()
             started.append(server)
-        with keeping_head(audit), finishing(withdrawals), extra.running:
+        with keeping_head(audit), finishing(withdrawals), watching(idle), extra.running:
             yield
     finally:
         for stopped in [server.stop(_GRACE_SECONDS) for server in started]:

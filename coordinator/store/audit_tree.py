@@ -2,16 +2,20 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping
+from typing import Any
 
 from sqlalchemy import Connection, and_, func, or_, select
 
 from coordinator.store import tables
-from coordinator.store.statements import replacing
+from coordinator.store.audit_chain import AuditEvent
+from coordinator.store.statements import replacing, selecting
 from shared.audit_head import leaf_of
 from shared.errors.inputs import InvalidIdentifier
 from shared.errors.trust import AuditBroken
 from shared.ids import Sha256
-from shared.merkle import Subtree, Tree, whole_subtrees
+from shared.merkle import Subtree, node_hash
+
+_SUBTREE = selecting(tables.audit_subtrees, "level", "position")
 
 
 def log_size(connection: Connection) -> int:
@@ -45,15 +49,24 @@ def _leaf(number: int, digest: str) -> bytes:
         raise AuditBroken("its digest is none", number=str(number)) from error
 
 
-def add_leaf(connection: Connection, size: int, digest: Sha256) -> None:
-    """Store the subtrees that the event after `size` others makes whole: none after an even number of them.
+def add_leaf(connection: Connection, event: AuditEvent, previous: AuditEvent) -> None:
+    """Store the subtrees that an event makes whole: none after an even number of others.
 
-    Rows that an event cut from the log left are replaced.
+    Rows that an event cut from the log left are replaced. Raises `AuditBroken` where a subtree beside one is missing.
     """
-    if size % 2 == 0:
-        return
-    before = whole_subtrees((0, size))
-    hashes = tree_hashes(connection, before)
-    whole = Tree(size, [hashes[each] for each in before]).append(leaf_of(digest))
-    rows = [{**subtree._asdict(), "hash": value} for subtree, value in whole]
-    connection.execute(replacing(tables.audit_subtrees, connection.dialect.name), rows)
+    index, level, whole, rows = event.number - 1, 0, leaf_of(event.digest), list[dict[str, Any]]()
+    while index >> level & 1:
+        whole = node_hash(_before(connection, previous, level, (index >> level) - 1), whole)
+        level += 1
+        rows.append({"level": level, "position": index >> level, "hash": whole})
+    if rows:
+        connection.execute(replacing(tables.audit_subtrees, connection.dialect.name), rows)
+
+
+def _before(connection: Connection, previous: AuditEvent, level: int, position: int) -> bytes:
+    if level == 0:
+        return leaf_of(previous.digest)
+    row = connection.execute(_SUBTREE, {"level": level, "position": position}).first()
+    if row is None:
+        raise AuditBroken("the stored tree has a hole", number=str((position << level) + 1))
+    return bytes(row.hash)

@@ -116,7 +116,7 @@ class PartialFile:
         self.size = file.tell()
 
     def write(self, chunks: Iterable[bytes]) -> Iterator[int]:
-        """Append; yields at the end too."""
+        """Append."""
         since = 0
         for chunk in chunks:
             self._file.write(chunk)
@@ -125,12 +125,12 @@ class PartialFile:
             since += len(chunk)
             if since >= ACKNOWLEDGE_EVERY:
                 since = 0
-                yield self._sync()
-        yield self._sync()
+                self._sync()
+                yield self.size
 
     def discard(self) -> None:
         """Remove its name."""
-        self._path.unlink()
+        self._path.unlink(missing_ok=True)
 
     def finalise(self, digest: Sha256) -> bool:
         """Move the file, if it was not moved before."""
@@ -138,12 +138,12 @@ class PartialFile:
             self.discard()
             return False
         if self._path != self._final:
+            self._sync()
             move(self._path, self._final)
             self._path = self._final
-            sync_folder(self._final.parent)
+        sync_folder(self._final.parent)  # also where a kill came between the two
         return True
 
-    def _sync(self) -> int:
+    def _sync(self) -> None:
         self._file.flush()
         os.fdatasync(self._file.fileno())
-        return self.size

@@ -31,7 +31,10 @@ class Rows:
         query = select(table).where(*conditions).limit(limit)
         if order is not None:
             query = query.order_by(*(order if isinstance(order, tuple) else (order,)))
-        return [kind.model_validate(dict(row)) for row in self._connection.execute(query).mappings()]
+        return self._every(kind, query)
+
+    def _every(self, kind: type[Record], query: Select[Any], **values: str | int) -> Sequence[Record]:
+        return [kind.model_validate(dict(row)) for row in self._connection.execute(query, values).mappings()]
 
     def _put(self, table: Table, record: Frozen) -> None:
         """Add a row, or replace the one with the record's primary key, in one statement beside which others may."""

@@ -8,14 +8,10 @@ from typing import Any
 from pydantic import ValidationError
 from sqlalchemy import (
     BindParameter,
-    Column,
     ColumnElement,
-    Text,
     and_,
     bindparam,
-    cast,
     delete,
-    distinct,
     func,
     insert,
     null,
@@ -33,35 +29,34 @@ from coordinator.store.records import (
     Certificate,
     Cohort,
     Edition,
-    ListedSubmission,
     Member,
     Node,
     Presence,
     Rotation,
     Run,
     RunState,
-    SequenceFault,
     Site,
-    Submission,
     TokenRow,
-    Upload,
 )
 from coordinator.store.references import NAMES, Kind, begins
-from coordinator.store.statements import replacing
+from coordinator.store.statements import replacing, selecting
+from coordinator.store.submission_rows import SubmissionRows
 from coordinator.store.withdrawal_rows import WithdrawalRows
 from shared.errors.trust import AuditBroken
-from shared.ids import AgreementId, Sha256, SiteId, Uid
+from shared.ids import AgreementId, Sha256, SiteId
 from shared.merkle import Subtree
 from shared.references import MOST
 
 _REFERENCE: BindParameter[str] = bindparam("reference")
 _SITE = select(tables.sites).where(or_(tables.sites.c.name == _REFERENCE, tables.sites.c.site_id == _REFERENCE))
 _LAST_EVENT = select(tables.events).order_by(tables.events.c.number.desc()).limit(1)
-_DELETE_UPLOAD = delete(tables.uploads).where(tables.uploads.c.name == bindparam("upload"))
+_CERTIFICATES = selecting(tables.certificates, "role", "name").order_by(tables.certificates.c.ends_at.desc())
 
 
-class SqlWork(WithdrawalRows):
+class SqlWork(SubmissionRows, WithdrawalRows):
     """One transaction; see `interface.Work` for what each method promises."""
+
+    _last_event: AuditEvent | None = None  # that this transaction appended
 
     def named(self, kind: Kind, reference: str, *, curator: str | None = None) -> tuple[str | None, int]:
         """Whole, else by the beginning."""
@@ -161,8 +156,7 @@ class SqlWork(WithdrawalRows):
 
     def certificates(self, role: str, name: str) -> Sequence[Certificate]:
         """The one that ends last first."""
-        row = tables.certificates.c
-        return self._all(Certificate, tables.certificates, row.role == role, row.name == name, order=row.ends_at.desc())
+        return self._every(Certificate, _CERTIFICATES, role=str(role), name=str(name))
 
     def add_certificate(self, certificate: Certificate) -> None:
         """Add it."""
@@ -191,65 +185,6 @@ class SqlWork(WithdrawalRows):
         """Add it."""
         self._add(tables.rotations, rotation)
 
-    def submission(self, submission_id: Sha256) -> Submission | None:
-        """By id."""
-        return self._get(Submission, tables.submissions, id=submission_id)
-
-    def submissions(
-        self, site_id: SiteId | None = None, *, after: int = 0, limit: int | None = None
-    ) -> Sequence[Submission]:
-        """By number."""
-        conditions = _of_page(site_id, None, after)
-        return self._all(Submission, tables.submissions, *conditions, order=tables.submissions.c.number, limit=limit)
-
-    def listed_submissions(
-        self, *, site_id: SiteId | None, curator: str | None, after: int, limit: int, by_change: bool = False
-    ) -> Sequence[ListedSubmission]:
-        """JSON as its text."""
-        row = tables.submissions.c
-        order = row.changed if by_change else row.number
-        columns = [row[name] for name in ListedSubmission._fields[:-2]]
-        documents = cast(row.manifest, Text), cast(row.decision, Text)
-        query = select(*columns, *documents).where(*_of_page(site_id, curator, after, order))
-        page = self._connection.execute(query.order_by(order).limit(limit))
-        return [ListedSubmission._make(entry) for entry in page]
-
-    def sequence_faults(self, site_id: SiteId | None, *, after: tuple[str, int], limit: int) -> Sequence[SequenceFault]:
-        """One pass over an index."""
-        row = tables.submissions.c
-        previous = func.lag(row.sequence).over(partition_by=row.site_id, order_by=row.sequence)
-        numbers = (
-            select(row.site_id, row.sequence, func.count().label("times"), func.coalesce(previous, 0).label("previous"))
-            .where(*_of_page(site_id, None, 0))
-            .group_by(row.site_id, row.sequence)
-            .subquery()
-            .c
-        )
-        is_fault = or_(numbers.times > 1, numbers.sequence - numbers.previous > 1)
-        is_after = or_(numbers.site_id > after[0], and_(numbers.site_id == after[0], numbers.sequence > after[1]))
-        page = select(*numbers).where(is_fault, is_after).order_by(numbers.site_id, numbers.sequence).limit(limit)
-        return [SequenceFault._make(entry) for entry in self._connection.execute(page)]
-
-    def has_study(self, agreement: AgreementId, study: Uid) -> bool:
-        """By an index."""
-        row = tables.submissions.c
-        query = select(row.id).where(row.agreement == str(agreement), row.study == str(study)).limit(1)
-        return self._connection.execute(query).first() is not None
-
-    def study_count(self, agreement: AgreementId) -> int:
-        """From the same index alone."""
-        row = tables.submissions.c
-        query = select(func.count(distinct(row.study))).where(row.agreement == str(agreement))
-        return int(self._connection.execute(query).scalar_one())
-
-    def add_submission(self, submission: Submission) -> bool:
-        """Once per id."""
-        return self._add_once(tables.submissions, submission)
-
-    def put_submission(self, submission: Submission) -> None:
-        """By id."""
-        self._put(tables.submissions, submission)
-
     def events(self, after: int = 0, limit: int = 1000) -> Sequence[AuditEvent]:
         """In order."""
         number = tables.events.c.number
@@ -258,10 +193,12 @@ class SqlWork(WithdrawalRows):
 
     def append_event(self, *, at: datetime, actor: str, action: str, about: str, result: str = "done") -> AuditEvent:
         """The next link."""
-        last = self._first(AuditEvent, _LAST_EVENT)
+        last = self._last_event or self._first(AuditEvent, _LAST_EVENT)
         linked = audit_chain.link(last, at=at, actor=actor, action=action, about=about, result=result)
         self._add(tables.events, linked)
-        audit_tree.add_leaf(self._connection, linked.number - 1, linked.digest)
+        if last is not None:
+            audit_tree.add_leaf(self._connection, linked, last)
+        self._last_event = linked
         return linked
 
     def log_size(self) -> int:
@@ -280,23 +217,6 @@ class SqlWork(WithdrawalRows):
         noted = {"caller": caller, "method": method, "hour": hour}
         self._connection.execute(replacing(tables.refusals, self._connection.dialect.name), noted)
         return before != hour
-
-    def uploads(self, site_id: SiteId | None = None, *, before: datetime | None = None) -> Sequence[Upload]:
-        """By name."""
-        row, conditions = tables.uploads.c, list[ColumnElement[bool]]()
-        if site_id is not None:
-            conditions.append(row.site_id == str(site_id))
-        if before is not None:
-            conditions.append(row.continued_at < before)
-        return self._all(Upload, tables.uploads, *conditions, order=row.name)
-
-    def put_upload(self, upload: Upload) -> None:
-        """Add or replace."""
-        self._put(tables.uploads, upload)
-
-    def delete_upload(self, name: Sha256) -> None:
-        """By name."""
-        self._connection.execute(_DELETE_UPLOAD, {"upload": str(name)})
 
     def presence(self, site_id: SiteId) -> Presence | None:
         """By SITEID."""
@@ -372,18 +292,3 @@ def _event(row: dict[str, Any]) -> AuditEvent:
         return AuditEvent.model_validate(row)
     except ValidationError as error:
         raise AuditBroken("a row that is no event", number=str(row["number"])) from error
-
-
-def _of_page(
-    site_id: SiteId | None, curator: str | None, after: int, order: Column[Any] = tables.submissions.c.number
-) -> Sequence[ColumnElement[bool]]:
-    """The submissions of a site, a curator, and after a number, where they are named."""
-    row = tables.submissions.c
-    conditions = list[ColumnElement[bool]]()
-    if site_id is not None:
-        conditions.append(row.site_id == str(site_id))
-    if curator is not None:
-        conditions.append(row.curator == curator)
-    if after:
-        conditions.append(order > after)
-    return conditions

@@ -1,12 +1,12 @@
 """What a manifest claims, judged by the site's key, the agreement in force and what was received under it."""
 
 from dataclasses import dataclass
-from datetime import datetime
 
 from coordinator.agreements.lookup import site_of, terms_in_force
 from coordinator.editions.accepted import check_edition
 from coordinator.home.identity import Clock, Identity
 from coordinator.store.interface import Reading
+from coordinator.store.records import Site
 from coordinator.trust.certificates import is_member_now
 from shared.agreement import AgreementTerms, Mode
 from shared.crypto.pki import Role
@@ -27,21 +27,32 @@ class Claims:
     now: Clock
     largest: int
 
-    def verified(self, reading: Reading, site_id: SiteId, signed: Signed) -> Manifest:
+    def verified(self, site: Site, signed: Signed) -> Manifest:
         """The manifest, after checking its signature; raises `SignatureInvalid`."""
-        key = site_of(reading, site_id).verify_key
-        if key is None:
+        if site.verify_key is None:
             raise SignatureInvalid("no key registered", what="the manifest")
-        return signed.verified(VerifyKey.parse(key), Manifest, what="the manifest")
+        return signed.verified(VerifyKey.parse(site.verify_key), Manifest, what="the manifest")
 
-    def check_agreed(self, reading: Reading, site_id: SiteId, manifest: Manifest) -> AgreementTerms:
-        """The terms that a verified manifest fits; they may have changed since they were last asked.
+    def terms(self, reading: Reading, site: Site) -> AgreementTerms:
+        """The terms in force.
 
-        Raises `NotFound`, `AgreementNotExecuted`, `AgreementNotBegun`, `AgreementModeNotAllowed`,
-        `AgreementSuperseded`, `ManifestInvalid`, `StudyQuotaReached`,
-        `SubmissionWithdrawn`; what `check_edition` raises.
+        Raises `NotFound`, `AgreementNotExecuted`, `AgreementNotBegun`, `AgreementModeNotAllowed`.
         """
-        terms = terms_in_force(reading, site_id, Mode.SUBMIT, self.now())
+        return terms_in_force(reading, site.agreement, Mode.SUBMIT, self.now())
+
+    def terms_of_member(self, reading: Reading, site_id: SiteId) -> AgreementTerms:
+        """The same at the end of an upload, since when the certificate may have been revoked: `CertificateForeign`."""
+        terms = self.terms(reading, site_of(reading, site_id))
+        if not is_member_now(reading, Role.SITE, site_id, self.now()):
+            raise CertificateForeign("revoked during the upload", peer=f"site/{site_id}")
+        return terms
+
+    def check(self, reading: Reading, site_id: SiteId, manifest: Manifest, terms: AgreementTerms) -> None:
+        """Raise unless a verified manifest fits the terms, which may have changed since it was last asked.
+
+        Raises `AgreementSuperseded`, `ManifestInvalid`, `StudyQuotaReached`, `SubmissionWithdrawn`; what
+        `check_edition` raises.
+        """
         _check_not_withdrawn(reading, site_id, manifest)
         if manifest.agreement == terms.id and manifest.agreement_version < terms.version:
             raise AgreementSuperseded
@@ -59,16 +70,6 @@ class Claims:
         if not set(manifest.modalities) <= set(terms.scope.modalities):
             raise ManifestInvalid(problem="a modality is outside the agreement's scope")
         _check_quota(reading, terms, manifest)
-        return terms
-
-    def check_still_agreed(
-        self, reading: Reading, site_id: SiteId, manifest: Manifest, now: datetime
-    ) -> AgreementTerms:
-        """Raise what may have changed since the upload began: the agreement's state, its terms, the certificate."""
-        terms = self.check_agreed(reading, site_id, manifest)
-        if not is_member_now(reading, Role.SITE, site_id, now):
-            raise CertificateForeign("revoked during the upload", peer=f"site/{site_id}")
-        return terms
 
 
 def _check_not_withdrawn(reading: Reading, site_id: SiteId, manifest: Manifest) -> None:

@@ -2,7 +2,7 @@
 
 from coordinator.home.identity import Clock, Identity, utc_now
 from coordinator.store.interface import Reading, Store
-from coordinator.submission.service import named_submission
+from coordinator.submission.lookup import named_submission
 from shared.crypto.pki import Role
 from shared.crypto.signing import VerifyKey
 from shared.errors.inputs import SubmissionTransitionInvalid

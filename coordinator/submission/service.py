@@ -1,52 +1,31 @@
 """Receive sealed studies: resumable, checked against agreement and signature, committed whole, receipted."""
 
-import hashlib
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from coordinator.agreements.lifecycle import Act, check_permitted, terms_of
-from coordinator.agreements.lookup import agreement_of, named_site_id, site_of, version_of
+from coordinator.agreements.lookup import agreement_of, site_of, version_of
 from coordinator.home.identity import Clock, Identity, utc_now
-from coordinator.store.ciphertext import CiphertextStore, PartialCiphertext
+from coordinator.store.ciphertext import CiphertextStore
 from coordinator.store.interface import Reading, Store
-from coordinator.store.paging import read_page
-from coordinator.store.records import Agreement, ListedSubmission, SequenceFault, Submission, Upload
-from coordinator.store.references import resolve
+from coordinator.store.records import Agreement, Submission, Upload
 from coordinator.submission.claims import Claims
+from coordinator.submission.commits import Arrival, Commits, Received
+from coordinator.submission.lookup import blob_name, named_submission, standing_submission
 from shared.crypto.pki import Role
 from shared.errors.agreements import SubmissionWithdrawn
-from shared.errors.inputs import InvalidArgument, NotFound
 from shared.errors.storage import DiskFull
 from shared.errors.studies import ManifestInvalid, SealedFileInvalid
 from shared.errors.transport import UploadInterrupted
 from shared.errors.trust import RoleNotAllowed
-from shared.frozen import LARGEST_NUMBER, Frozen
-from shared.ids import Sha256, SiteId
+from shared.frozen import Frozen
+from shared.ids import SiteId
 from shared.manifest import Manifest
-from shared.receipt import Receipt
 from shared.signed import Signed
 from shared.submission_state import SubmissionState
 
-PAGE = 1000  # submissions
 _STALE, _DROP_EVERY = timedelta(days=7), timedelta(hours=1)
-_IN_RECEIPT = {
-    "site_id",
-    "agreement",
-    "agreement_version",
-    "sequence",
-    "contents_sha256",
-    "ciphertext_sha256",
-    "ciphertext_size",
-}
-
-
-class Received(NamedTuple):
-    """The receipt of a study that was committed before, and the manifest that it is over."""
-
-    receipt: Signed
-    manifest: Signed
 
 
 class Offset(NamedTuple):
@@ -54,13 +33,6 @@ class Offset(NamedTuple):
 
     durable: int
     received: Received | None = None
-
-
-class Page(NamedTuple):
-    """A part of a list; `next` is what the rest comes after, 0 where there is none."""
-
-    rows: Sequence[ListedSubmission]
-    next: int
 
 
 class FetchedStudy(Frozen):
@@ -95,6 +67,7 @@ class SubmissionService:
     ) -> None:
         self._limits = limits
         self._claims = Claims(identity, clock, limits.study)
+        self._commits = Commits(store, self._claims, identity, clock)
         self._store = store
         self._ciphertexts = ciphertexts
         self._identity = identity
@@ -105,12 +78,12 @@ class SubmissionService:
         """How much of a study is durable here; raises what `Claims.verified` raises.
 
         One that was committed has its receipt whatever became of the agreement since; for another one the agreement is
-        asked, and it raises what `Claims.check_agreed` raises.
+        asked, and it raises what `Claims.terms` and `Claims.check` raise.
         """
         with self._store.read() as reading:
             manifest, committed = self._looked_up(reading, site_id, signed)
         if committed is not None:
-            return Offset(committed.ciphertext_size, _received(committed))
+            return Offset(committed.ciphertext_size, Received(committed.receipt, committed.manifest))
         return Offset(min(self._ciphertexts.durable(blob_name(manifest)), manifest.ciphertext_size))
 
     def receive(
@@ -119,16 +92,18 @@ class SubmissionService:
         """Receive the rest of a study from `offset` on: yields durable sizes, then the receipt.
 
         Of one that was received before it yields that, and reads nothing. What arrived before an interruption is kept.
+        The ciphertext is final and durable before its row exists: a failure or a refusal in between leaves one that the
+        next `offset` finds again, within the site's quota; never a row without its ciphertext.
         Raises what `offset` raises, `UploadInterrupted` when another upload is under way or `offset` is not where the
         arrived bytes end, `ManifestInvalid` for too many or too few bytes, `SealedFileInvalid` when the whole has
-        another digest (it is discarded then), `StoreUnreachable`, and `DiskFull`, also when the site's unfinished
-        uploads reach its limit.
+        another digest (it is discarded then), `CertificateForeign` after a revocation, `StoreUnreachable`, and
+        `DiskFull`, also when the site's unfinished uploads reach its limit.
         """
         with self._store.read() as reading:
             manifest, committed = self._looked_up(reading, site_id, signed)
             uploads = reading.uploads(site_id)
         if committed is not None:
-            yield _received(committed)
+            yield Received(committed.receipt, committed.manifest)
             return
         name = blob_name(manifest)
         self._admit(site_id, manifest, uploads)
@@ -141,52 +116,11 @@ class SubmissionService:
             if not partial.finalise(manifest.ciphertext_sha256):
                 raise SealedFileInvalid(problem="what arrived is not what the manifest names")
             try:
-                receipt = self._commit(site_id, signed, manifest, partial)
+                outcome = self._commits.commit(Arrival(site_id, signed, manifest, partial))
             except SubmissionWithdrawn:  # while it was on its way
                 partial.discard()
                 raise
-            yield receipt
-
-    def page(self, *, site: str, curator: str | None, after: int, limit: int, by_change: bool = False) -> Page:
-        """What was received after the submission of that number, oldest first, at most `limit` (0: a whole page).
-
-        With `by_change`, what changed its state after the change of that number, in the order of the last changes.
-        With a `curator`, only what is sealed to that curator, who names a site by its SITEID; else `site` is named as
-        people name it. Raises `NotFound`, `AmbiguousReference`, `InvalidIdentifier`.
-        """
-        after = min(after, LARGEST_NUMBER)
-        with self._store.read() as reading:
-            site_id = None if not site else SiteId(site) if curator else named_site_id(reading, site)
-            rows, more = read_page(
-                lambda limit: reading.listed_submissions(
-                    site_id=site_id, curator=curator, after=after, limit=limit, by_change=by_change
-                ),
-                limit,
-                PAGE,
-            )
-        last = rows[-1] if more else None
-        return Page(rows, (last.changed if by_change else last.number) if last else 0)
-
-    def sequence_faults(self, *, site: str, after: str, limit: int) -> tuple[Sequence[SequenceFault], str]:
-        """Missing and repeated sequence numbers of a site or all, at most `limit` (0: a whole page).
-
-        With them what the rest comes after, empty where there is none. Raises as `page` does, and `InvalidArgument`.
-        """
-        last = re.fullmatch(r"([0-9]{6}):([0-9]{1,19})", after or "000000:0")
-        if last is None:
-            raise InvalidArgument(name="after", problem="give what the page before named as its next")
-        place = last[1], min(int(last[2]), LARGEST_NUMBER)
-        with self._store.read() as reading:
-            site_id = named_site_id(reading, site) if site else None
-            rows, more = read_page(
-                lambda limit: reading.sequence_faults(site_id, after=place, limit=limit), limit, PAGE
-            )
-        return rows, f"{rows[-1].site_id}:{rows[-1].sequence}" if more else ""
-
-    def submission(self, reference: str, *, curator: str | None = None) -> Submission:
-        """One of them; raises as `named_submission` does."""
-        with self._store.read() as reading:
-            return named_submission(reading, reference, curator=curator)
+            yield outcome
 
     def fetch(self, curator: str, reference: str, offset: int = 0) -> tuple[FetchedStudy, Iterator[bytes]]:
         """A sealed study for the curator it is sealed to: what the store has on it, then its bytes from `offset` on.
@@ -217,10 +151,11 @@ class SubmissionService:
 
     def _looked_up(self, reading: Reading, site_id: SiteId, signed: Signed) -> tuple[Manifest, Submission | None]:
         """The verified manifest, and the row of a study that was committed; another one's agreement is asked."""
-        manifest = self._claims.verified(reading, site_id, signed)
-        committed = _standing(reading, manifest.submission)
+        site = site_of(reading, site_id)
+        manifest = self._claims.verified(site, signed)
+        committed = standing_submission(reading, manifest.submission)
         if committed is None:
-            self._claims.check_agreed(reading, site_id, manifest)
+            self._claims.check(reading, site_id, manifest, self._claims.terms(reading, site))
         return manifest, committed
 
     def _admit(self, site_id: SiteId, manifest: Manifest, uploads: Sequence[Upload]) -> None:
@@ -251,76 +186,6 @@ class SubmissionService:
                 if committed or self._ciphertexts.delete(upload.name):
                     work.delete_upload(upload.name)
             return work.uploads(site_id)
-
-    def _commit(
-        self, site_id: SiteId, signed: Signed, manifest: Manifest, partial: PartialCiphertext
-    ) -> Signed | Received:
-        """Commit row, audit event and receipt of a final ciphertext together.
-
-        It is final and durable before the row exists. A failure or a refusal in between leaves a ciphertext that the
-        next `offset` finds again, within the site's quota; never a row without its ciphertext.
-        """
-        name, now, key = blob_name(manifest), self._now(), manifest.submission
-        with self._store.begin() as work:
-            terms = self._claims.check_still_agreed(work, site_id, manifest, now)
-            work.delete_upload(name)
-            committed = _standing(work, key)
-            if committed is not None:
-                if blob_name(committed) != name:  # sealed twice, and the other one was first
-                    partial.discard()
-                return _received(committed)
-            uri = self._identity.uri(Role.SITE, site_id)
-            event = work.append_event(at=now, actor=uri, action="study received", about=key)
-            receipt = Receipt(
-                submission=key,
-                study=manifest.study,
-                received_at=now,
-                audit_number=event.number,
-                audit_head=event.digest,
-                **manifest.model_dump(include=_IN_RECEIPT),
-            )
-            signed_receipt = Signed.by(self._identity.signing_key, receipt)
-            work.put_submission(  # in place of one that was withdrawn and may come again
-                Submission(
-                    id=key,
-                    number=event.number,
-                    curator=terms.curator.name,
-                    study=manifest.study,
-                    manifest=signed,
-                    receipt=signed_receipt,
-                    received_at=now,
-                    changed=event.number,
-                    **manifest.model_dump(include=_IN_RECEIPT),
-                )
-            )
-        return signed_receipt
-
-
-def blob_name(study: Manifest | Submission) -> Sha256:
-    """The file's name: a study sealed again has another ciphertext, so its upload starts over."""
-    submission = study.id if isinstance(study, Submission) else study.submission
-    return Sha256(hashlib.sha256(f"{submission}{study.ciphertext_sha256}".encode()).hexdigest())
-
-
-def _standing(reading: Reading, submission: Sha256) -> Submission | None:
-    """The submission of that id, unless it was withdrawn: then it is as if it had never come."""
-    row = reading.submission(submission)
-    return None if row is None or row.state is SubmissionState.WITHDRAWN else row
-
-
-def _received(row: Submission) -> Received:
-    return Received(row.receipt, row.manifest)
-
-
-def named_submission(reading: Reading, reference: str, *, curator: str | None = None) -> Submission:
-    """The submission that a person means, by its id or a beginning; raises `NotFound`, `AmbiguousReference`.
-
-    What is sealed to another than `curator` is not there.
-    """
-    row = reading.submission(Sha256(resolve(reading, "submission", reference, curator=curator)))
-    if row is None:
-        raise NotFound(kind="submission", name=reference)
-    return row
 
 
 def _bounded(chunks: Iterable[bytes], left: int) -> Iterator[bytes]:

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from coordinator.submission import streams
+from coordinator.submission.commits import Received
 from coordinator.submission.decisions import DecisionService
-from coordinator.submission.service import Received, SubmissionService
-from coordinator.submission.streams import idle_timeout
+from coordinator.submission.lists import SubmissionLists
+from coordinator.submission.service import SubmissionService
+from coordinator.submission.streams import IdleWatch
 from coordinator.submission.withdrawals import WithdrawalService
 from coordinator.trust.interceptor import peer_of
 from shared.crypto.pki import Role
@@ -28,10 +29,19 @@ if TYPE_CHECKING:
 class SubmissionServicer(SubmissionServiceServicer):
     """Uploads from sites, downloads for curators, and lists of what was received."""
 
-    def __init__(self, service: SubmissionService, decisions: DecisionService, withdrawals: WithdrawalService) -> None:
+    def __init__(
+        self,
+        service: SubmissionService,
+        lists: SubmissionLists,
+        decisions: DecisionService,
+        withdrawals: WithdrawalService,
+        idle: IdleWatch,
+    ) -> None:
         self._service = service
+        self._lists = lists
         self._decisions = decisions
         self._withdrawals = withdrawals
+        self._idle = idle
 
     def GetUploadOffset(
         self, request: pb.GetUploadOffsetRequest, context: grpc.ServicerContext
@@ -50,17 +60,17 @@ class SubmissionServicer(SubmissionServiceServicer):
     ) -> Iterator[pb.UploadResponse]:
         """The rest of a study."""
         site_id = SiteId(peer_of(context).name)
-        with idle_timeout(request_iterator, context.cancel, streams.IDLE_SECONDS) as parts:
-            header = _header(parts)
-            chunks = (part.chunk for part in parts)
-            steps = self._service.receive(site_id, from_signed(header.manifest), header.offset, chunks)
-            yield from (_step(step) for step in steps)
+        parts = self._idle.watched(request_iterator, context.cancel)
+        header = _header(parts)
+        chunks = (part.chunk for part in parts)
+        steps = self._service.receive(site_id, from_signed(header.manifest), header.offset, chunks)
+        yield from map(_step, steps)
 
     def ListSubmissions(
         self, request: pb.ListSubmissionsRequest, context: grpc.ServicerContext
     ) -> pb.ListSubmissionsResponse:
         """What was received."""
-        page = self._service.page(
+        page = self._lists.page(
             site=_site(context, request.site_id),
             curator=_curator(context),
             after=request.after,
@@ -76,9 +86,7 @@ class SubmissionServicer(SubmissionServiceServicer):
         self, request: pb.ListSequenceFaultsRequest, context: grpc.ServicerContext
     ) -> pb.ListSequenceFaultsResponse:
         """What is missing, and what came more than once."""
-        faults, following = self._service.sequence_faults(
-            site=request.site_id, after=request.after, limit=request.limit
-        )
+        faults, following = self._lists.sequence_faults(site=request.site_id, after=request.after, limit=request.limit)
         return pb.ListSequenceFaultsResponse(
             gaps=[
                 pb.SequenceGap(site_id=fault.site_id, first=fault.previous + 1, last=fault.sequence - 1)
@@ -97,7 +105,7 @@ class SubmissionServicer(SubmissionServiceServicer):
         self, request: pb.GetSubmissionRequest, context: grpc.ServicerContext
     ) -> pb.GetSubmissionResponse:
         """One, with what was signed about it."""
-        row = self._service.submission(request.id, curator=_curator(context))
+        row = self._lists.submission(request.id, curator=_curator(context))
         return pb.GetSubmissionResponse(
             submission=_whole_message(row),
             manifest=to_signed(row.manifest),

@@ -1,4 +1,4 @@
-"""No thread for an idle upload."""
+"""No thread for an idle stream."""
 
 import threading
 import time
@@ -11,31 +11,47 @@ Part = TypeVar("Part")
 IDLE_SECONDS = 120.0  # a working connection delivers a chunk of 1 MiB in that time
 
 
-@contextmanager
-def idle_timeout(parts: Iterator[Part], cancel: Callable[[], object], seconds: float) -> Iterator[Iterator[Part]]:
-    """The same parts; `cancel` is called once when the next part does not arrive within `seconds`.
+class IdleWatch:
+    """Cancels streams whose next part does not arrive; one thread watches all of them, within `watching`."""
 
-    Time spent on processing a part, as on a slow disk, does not count.
-    """
-    over, since = threading.Event(), [time.monotonic()]
+    def __init__(self, seconds: float | None = None) -> None:
+        self.seconds = IDLE_SECONDS if seconds is None else seconds
+        self._since: dict[Callable[[], object], float] = {}  # by what cancels it: since when a stream waits
 
-    def watch() -> None:
-        while not over.wait(seconds / 8):
-            if time.monotonic() - since[0] > seconds:
+    def watched(self, parts: Iterator[Part], cancel: Callable[[], object]) -> Iterator[Part]:
+        """The same parts; time spent on processing a part, as on a slow disk, does not count."""
+        try:
+            while True:
+                self._since[cancel] = time.monotonic()
+                part = next(parts, None)
+                self._since.pop(cancel, None)
+                if part is None:
+                    return
+                yield part
+        finally:
+            self._since.pop(cancel, None)
+
+    def cancel(self) -> None:
+        """Cancel what has waited for too long."""
+        late = time.monotonic() - self.seconds
+        for cancel, since in tuple(self._since.items()):
+            if since < late and self._since.pop(cancel, None) is not None:
                 cancel()
-                return
 
-    def timed() -> Iterator[Part]:
-        since[0] = time.monotonic()
-        for part in parts:
-            since[0] = float("inf")
-            yield part
-            since[0] = time.monotonic()
 
-    watcher = threading.Thread(target=watch, name="idle upload", daemon=True)
-    watcher.start()
+@contextmanager
+def watching(idle: IdleWatch) -> Iterator[IdleWatch]:
+    """Cancel what is idle for too long, until the block ends."""
+    over = threading.Event()
+
+    def sweep() -> None:
+        while not over.wait(idle.seconds / 8):
+            idle.cancel()
+
+    sweeper = threading.Thread(target=sweep, name="idle streams")
+    sweeper.start()
     try:
-        yield timed()
+        yield idle
     finally:
         over.set()
-        watcher.join()
+        sweeper.join()

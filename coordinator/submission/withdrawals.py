@@ -17,7 +17,7 @@ from coordinator.store.interface import Store, Work
 from coordinator.store.paging import read_page
 from coordinator.store.records import Submission, Withdrawal
 from coordinator.submission.decisions import signing_key
-from coordinator.submission.service import blob_name, named_submission
+from coordinator.submission.lookup import blob_name, named_submission
 from shared.crypto.pki import Peer, Role
 from shared.errors.base import RicordError
 from shared.errors.inputs import InvalidArgument, NotFound

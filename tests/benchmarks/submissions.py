@@ -10,7 +10,7 @@ from sqlalchemy import insert
 from coordinator.store import tables
 from coordinator.store.rows import plain
 from coordinator.store.sql import SqlStore, open_store
-from coordinator.submission.service import PAGE, SubmissionService
+from coordinator.submission.lists import PAGE, SubmissionLists
 from shared.ids import SiteId
 from tests.benchmarks.measure import Row, medians
 from tests.factories.rows import make_submission
@@ -26,13 +26,13 @@ def rows() -> list[Row]:
     """The operator's last page, one site's last page, and, unpromised, every gap, at both sizes."""
     with tempfile.TemporaryDirectory(prefix="ricord-bench-") as folder, ExitStack() as stack:
         server = stack.enter_context(postgres_url())
-        services: dict[tuple[str, int], SubmissionService] = {}
+        services: dict[tuple[str, int], SubmissionLists] = {}
         for size in (FEW, MANY):
             for kind, url in (("SQLite", f"sqlite:///{folder}/{size}.sqlite"), ("PostgreSQL", empty_database(server))):
                 store = open_store(url)
                 stack.callback(store.close)
                 _fill(store, size)
-                services[kind, size] = SubmissionService(store, None, None)  # type: ignore[arg-type] # lists ask the store
+                services[kind, size] = SubmissionLists(store)
         contestants: dict[str, Callable[[], float | None]] = {}
         for (kind, size), service in services.items():
             for what, read in _READINGS.items():
@@ -72,21 +72,21 @@ def _site(number: int) -> SiteId:
     return SiteId(str(100_001 + number % SITES))
 
 
-def _last_page(service: SubmissionService, size: int) -> None:
+def _last_page(service: SubmissionLists, size: int) -> None:
     assert len(service.page(site="", curator=None, after=size - PAGE, limit=0).rows) == PAGE
 
 
-def _page_of_site(service: SubmissionService, size: int) -> None:
+def _page_of_site(service: SubmissionLists, size: int) -> None:
     of_site = FEW // SITES - 1
     assert len(service.page(site=_site(1), curator=None, after=size - FEW + SITES, limit=0).rows) == of_site
 
 
-def _gaps(service: SubmissionService, size: int) -> None:
+def _gaps(service: SubmissionLists, size: int) -> None:
     del size
     assert not service.sequence_faults(site="", after="", limit=0)[1]
 
 
-_READINGS: dict[str, Callable[[SubmissionService, int], None]] = {
+_READINGS: dict[str, Callable[[SubmissionLists, int], None]] = {
     "last page of the list": _last_page,
     "a site's last page": _page_of_site,
     "gaps": _gaps,

@@ -28,7 +28,7 @@ from coordinator.home.settings import Home, StoreSettings
 from coordinator.store.audit_chain import verify
 from coordinator.store.bucket import CiphertextBucket
 from coordinator.store.locks import FileLocks
-from coordinator.submission.service import blob_name
+from coordinator.submission.lookup import blob_name
 from shared.crypto.keys import load_flower_public
 from shared.crypto.signing import SigningKey
 from shared.ids import Sha256

@@ -18,6 +18,8 @@ from shared.proto.ricord.v1.site_pb2_grpc import SiteServiceStub
 from shared.proto.ricord.v1.submission_pb2_grpc import SubmissionServiceStub
 from shared.signed import of_manifest
 from shared.wire import Credentials, connected, to_signed
+from site_node.home.folder import SiteHome
+from site_node.membership.record import Membership
 from site_node.submit.client import submitting
 from tests.factories.federation import Federation, running_federation, sealed_study
 
@@ -80,10 +82,15 @@ def test_nobody_can_occupy_the_enrolment_port(federation: Federation) -> None:
         assert health.Check(question, timeout=10).status == health_pb2.HealthCheckResponse.SERVING
 
 
-def test_an_idle_upload_is_ended(federation: Federation, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_idle_upload_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its thread and its file are released; the site's next attempt succeeds."""
     monkeypatch.setattr(streams, "IDLE_SECONDS", 0.3)
-    home, member = federation.site("Idle Hospital")
+    with running_federation(tmp_path) as federation:
+        federation.curator()
+        _upload_and_wait(*federation.site("Idle Hospital"))
+
+
+def _upload_and_wait(home: SiteHome, member: Membership) -> None:
     sealed, upload_ended = sealed_study(home, member), threading.Event()
     header = submission_pb2.UploadHeader(manifest=to_signed(of_manifest(sealed.manifest)), offset=0)
 
@@ -94,6 +101,5 @@ def test_an_idle_upload_is_ended(federation: Federation, monkeypatch: pytest.Mon
     with pytest.raises(UploadInterrupted), connected(member.addresses.main, member.credentials) as channel:
         list(SubmissionServiceStub(channel).Upload(parts(), timeout=20))
     upload_ended.set()
-    monkeypatch.undo()
     with submitting(home, member) as submit:
         assert submit(sealed).receipt.exists()

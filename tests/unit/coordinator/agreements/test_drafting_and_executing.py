@@ -11,6 +11,7 @@ from coordinator.agreements.text import agreement_text
 from coordinator.home.init import open_home_store
 from coordinator.store.folder import CiphertextFolder
 from coordinator.store.records import Agreement
+from coordinator.submission.lists import SubmissionLists
 from coordinator.submission.service import SubmissionService
 from shared.agreement import AgreementTerms, State
 from shared.agreement_page import terms_page
@@ -128,7 +129,7 @@ def test_what_was_received_before_the_end_may_be_opened_after_it(federation: Fed
     early, late = (sealed_bytes(site, member, 99, sequence=number) for number in (1, 2))
     data = early.ciphertext.read_bytes()
     list(service.receive(member.site_id, of_manifest(early.manifest), 0, [data]))
-    [row] = service.page(site=member.site_id, curator=None, after=0, limit=0).rows
+    [row] = SubmissionLists(store).page(site=member.site_id, curator=None, after=0, limit=0).rows
     federation.time.ahead = timedelta(days=3)
     with pytest.raises(AgreementNotExecuted):
         service.offset(member.site_id, of_manifest(late.manifest))

@@ -19,7 +19,7 @@ from tests.factories.federation import running_federation, sealed_study
 
 def test_every_study_is_opened_once_and_a_failed_one_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Over lists of two a page: the position stays before the first study that failed, and goes on once it opens."""
-    monkeypatch.setattr("coordinator.submission.service.PAGE", 2)
+    monkeypatch.setattr("coordinator.submission.lists.PAGE", 2)
     asked, submissions = list[int](), Fetcher.submissions
 
     def ask(fetcher: Fetcher, after: int = 0) -> tuple[pb.Submission, ...]:

@@ -6,6 +6,7 @@ import pytest
 
 from coordinator.store import tables
 from coordinator.store.sql import SqlStore
+from coordinator.submission.lists import SubmissionLists
 from coordinator.submission.service import SubmissionService
 from shared.errors.trust import SignatureInvalid
 from shared.ids import Sha256
@@ -49,7 +50,8 @@ def test_a_row_that_cannot_be_read_is_named_and_hides_no_other(
         sealed = sealed_bytes(site, membership, 9, sequence=sequence)
         list(service.receive(membership.site_id, of_manifest(sealed.manifest), 0, [sealed.ciphertext.read_bytes()]))
     old = of_manifest(sealed_bytes(site, membership, 9, sequence=42, instance_count=2**40).manifest)
-    last = service.submission(service.page(site=membership.site_id, curator=None, after=0, limit=0).rows[-1].id)
+    lists = SubmissionLists(store)
+    last = lists.submission(lists.page(site=membership.site_id, curator=None, after=0, limit=0).rows[-1].id)
     bad = {
         "id": Sha256("b" * 64),
         "contents_sha256": Sha256("b" * 64),

@@ -9,7 +9,8 @@ import pytest
 from coordinator.store.ciphertext import CiphertextStore
 from coordinator.store.records import Upload
 from coordinator.store.sql import SqlStore
-from coordinator.submission.service import Limits, SubmissionService, blob_name
+from coordinator.submission.lookup import blob_name
+from coordinator.submission.service import Limits, SubmissionService
 from shared.crypto.keys import load_signing
 from shared.crypto.signing import sign_manifest
 from shared.errors.agreements import AgreementNotExecuted
@@ -93,7 +94,7 @@ def test_a_file_whose_commit_never_came_counts_and_goes(
     with store.begin() as work:  # as an older release left one for a study that was sent twice at once
         work.put_upload(Upload(name=row, site_id=membership.site_id, continued_at=time() - timedelta(days=9)))
     with monkeypatch.context() as killed:
-        killed.setattr(service._claims.__class__, "check_still_agreed", kill)
+        killed.setattr(service._claims.__class__, "terms_of_member", kill)
         with pytest.raises(KeyboardInterrupt):
             send(orphan)
     assert ciphertexts.is_final(blob_name(orphan.manifest.manifest))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from coordinator.curation.fetching import write_at_most
-from coordinator.submission.streams import idle_timeout
+from coordinator.submission.streams import IdleWatch, watching
 from shared.errors.studies import SealedFileInvalid
 
 
@@ -20,7 +20,8 @@ def test_a_stream_on_which_nothing_comes_is_cancelled() -> None:
         yield from (1, 2, 3)
         assert cancelled.wait(10)
 
-    with idle_timeout(parts(), cancelled.set, 0.1) as timed:
+    with watching(IdleWatch(0.1)) as idle:
+        timed = idle.watched(parts(), cancelled.set)
         assert next(timed) == 1
         time.sleep(0.3)
         assert not cancelled.is_set()
@@ -31,9 +32,9 @@ def test_a_stream_on_which_nothing_comes_is_cancelled() -> None:
 def test_a_stream_that_ends_is_not_cancelled() -> None:
     """Nor is a stream cancelled after its block."""
     cancelled = threading.Event()
-    with idle_timeout(iter([1]), cancelled.set, 0.05) as timed:
-        assert list(timed) == [1]
-    assert not cancelled.wait(0.2)
+    with watching(IdleWatch(0.05)) as idle:
+        assert list(idle.watched(iter([1]), cancelled.set)) == [1]
+        assert not cancelled.wait(0.2)
 
 
 @pytest.mark.parametrize("size", [0, 5, 9, 10])

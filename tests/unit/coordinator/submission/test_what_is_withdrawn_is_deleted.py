@@ -11,7 +11,8 @@ from coordinator.store.ciphertext import CiphertextStore
 from coordinator.store.records import Submission
 from coordinator.store.sql import SqlStore
 from coordinator.store.work import SqlWork
-from coordinator.submission.service import SubmissionService, blob_name
+from coordinator.submission.lookup import blob_name
+from coordinator.submission.service import SubmissionService
 from coordinator.submission.withdrawals import WithdrawalService
 from shared.agreement import State
 from shared.crypto.pki import Peer, Role

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from coordinator.submission import service as submission_service
+from coordinator.submission import commits
 from shared.crypto.signing import SigningKey
 from shared.errors.transport import TransportError
 from shared.errors.trust import ReceiptInvalid, SignatureInvalid
@@ -95,7 +95,7 @@ def test_a_receipt_with_one_field_altered_is_refused(
     home, membership = member
     lie = data.draw(LIES[name])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(submission_service, "Receipt", lambda **fields: Receipt(**(fields | {name: lie})))
+        patch.setattr(commits, "Receipt", lambda **fields: Receipt(**(fields | {name: lie})))
         sealed = sealed_bytes(home, membership, 9)
         refused = (ReceiptInvalid, SignatureInvalid)
         before = set(home.receipts.iterdir())

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from coordinator.home.init import open_ciphertexts, open_home_store
-from coordinator.submission.service import SubmissionService, blob_name
+from coordinator.submission.lookup import blob_name
+from coordinator.submission.service import SubmissionService
 from shared.crypto.keys import load_signing
 from shared.crypto.signing import sign_manifest
 from site_node.home.folder import SiteHome

@@ -59,7 +59,7 @@ def test_a_site_sees_its_own_rows_only(
     federation: Federation, member: tuple[SiteHome, Membership], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Over pages of two; one that asks for another's is refused."""
-    monkeypatch.setattr("coordinator.submission.service.PAGE", 2)
+    monkeypatch.setattr("coordinator.submission.lists.PAGE", 2)
     home, membership = member
     rows = list(own_rows(membership))
     assert [(row.site_id, row.sequence) for row in rows] == [(membership.site_id, number) for number in (1, 2, 3)]
