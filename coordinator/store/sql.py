@@ -33,6 +33,8 @@ class SqlStore:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._reading = engine.execution_options(**{_READ: True})
+        self._unsynced = engine.execution_options(**{_SYNCED: False})
         self.is_shared = engine.dialect.name == "postgresql"
         self.locks: Locks = AdvisoryLocks(engine) if self.is_shared else FileLocks(Path(f"{engine.url.database}.locks"))
         self.signals: Signals = (
@@ -50,8 +52,7 @@ class SqlStore:
         with (
             self._writing_alone(),
             naming_failures(self._engine.dialect.name),
-            self._engine.connect().execution_options(**{_SYNCED: synced}) as connection,
-            connection.begin(),
+            (self._engine if synced else self._unsynced).begin() as connection,
         ):
             if not passing:
                 _lock_for_writing(connection)
@@ -64,7 +65,7 @@ class SqlStore:
         """A transaction that only reads; raises `StoreUnreachable`, and `CoordinatorBusy` with no connection free."""
         with (
             naming_failures(self._engine.dialect.name),
-            self._engine.connect().execution_options(**{_READ: True}) as connection,
+            self._reading.connect() as connection,
         ):
             yield SqlWork(connection)
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from coordinator.agreements.lookup import site_of, terms_in_force
+from coordinator.agreements.lookup import terms_in_force
 from coordinator.editions.accepted import check_edition
 from coordinator.home.identity import Clock, Identity
 from coordinator.store.interface import Reading
@@ -14,7 +14,7 @@ from shared.crypto.signing import VerifyKey
 from shared.errors.agreements import AgreementSuperseded, StudyQuotaReached, SubmissionWithdrawn
 from shared.errors.studies import ManifestInvalid
 from shared.errors.trust import CertificateForeign, SignatureInvalid
-from shared.ids import SiteId
+from shared.ids import AgreementId, SiteId
 from shared.manifest import Manifest
 from shared.signed import Signed
 
@@ -33,16 +33,16 @@ class Claims:
             raise SignatureInvalid("no key registered", what="the manifest")
         return signed.verified(VerifyKey.parse(site.verify_key), Manifest, what="the manifest")
 
-    def terms(self, reading: Reading, site: Site) -> AgreementTerms:
-        """The terms in force.
+    def terms(self, reading: Reading, agreement: AgreementId) -> AgreementTerms:
+        """The terms in force under an agreement.
 
         Raises `NotFound`, `AgreementNotExecuted`, `AgreementNotBegun`, `AgreementModeNotAllowed`.
         """
-        return terms_in_force(reading, site.agreement, Mode.SUBMIT, self.now())
+        return terms_in_force(reading, agreement, Mode.SUBMIT, self.now())
 
-    def terms_of_member(self, reading: Reading, site_id: SiteId) -> AgreementTerms:
+    def terms_of_member(self, reading: Reading, site_id: SiteId, agreement: AgreementId) -> AgreementTerms:
         """The same at the end of an upload, since when the certificate may have been revoked: `CertificateForeign`."""
-        terms = self.terms(reading, site_of(reading, site_id))
+        terms = self.terms(reading, agreement)
         if not is_member_now(reading, Role.SITE, site_id, self.now()):
             raise CertificateForeign("revoked during the upload", peer=f"site/{site_id}")
         return terms

@@ -66,7 +66,7 @@ class Commits:
         self._identity = identity
         self._now = clock
         self._waiting = deque[Arrival]()
-        self._turn = threading.Lock()
+        self._committing = threading.Lock()
 
     def commit(self, arrival: Arrival) -> Signed | Received:
         """The receipt, once this thread or that of another arrival has committed it.
@@ -74,7 +74,7 @@ class Commits:
         Raises what `Claims.terms_of_member` and `Claims.check` raise, `StoreUnreachable`, `DiskFull`.
         """
         self._waiting.append(arrival)
-        with self._turn:
+        with self._committing:
             if not arrival.ended.done():
                 waiting = [self._waiting.popleft() for _ in range(len(self._waiting))]
                 others = [each for each in waiting if each is not arrival]
@@ -83,7 +83,7 @@ class Commits:
                 except Exception:
                     if not others:
                         raise
-                    self._commit_all([arrival])  # another may be to blame: each of them is tried at its own turn
+                    self._commit_all([arrival])  # another may be to blame: each of them is tried once more
         return arrival.ended.result()
 
     def _commit_all(self, arrivals: Sequence[Arrival]) -> None:
@@ -106,7 +106,7 @@ class Commits:
         site_id, manifest = arrival.site_id, arrival.manifest
         try:
             if site_id not in known:
-                known[site_id] = self._claims.terms_of_member(work, site_id)
+                known[site_id] = self._claims.terms_of_member(work, site_id, manifest.agreement)
             self._claims.check(work, site_id, manifest, known[site_id])
         except RicordError as refusal:
             return refusal

@@ -155,7 +155,7 @@ class SubmissionService:
         manifest = self._claims.verified(site, signed)
         committed = standing_submission(reading, manifest.submission)
         if committed is None:
-            self._claims.check(reading, site_id, manifest, self._claims.terms(reading, site))
+            self._claims.check(reading, site_id, manifest, self._claims.terms(reading, site.agreement))
         return manifest, committed
 
     def _admit(self, site_id: SiteId, manifest: Manifest, uploads: Sequence[Upload]) -> None:

@@ -55,7 +55,7 @@ def service(federation: Federation, store: SqlStore, tmp_path: Path) -> Submissi
 @contextmanager
 def at_once(service: SubmissionService, studies: Sequence["Study"]) -> Iterator[list["Future[Any]"]]:
     """Send studies, each in a thread; the block runs while each waits for its commit, which follows the block."""
-    with ThreadPoolExecutor(len(studies)) as threads, service._commits._turn:
+    with ThreadPoolExecutor(len(studies)) as threads, service._commits._committing:
         ends = [threads.submit(_receive, service, study) for study in studies]
         patience = time.monotonic() + 60
         while len(service._commits._waiting) < len(studies):
