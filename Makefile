@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 PACKAGES := site_node coordinator shared compose tests
 CHECKED_LAWS := $(addprefix tests/laws/test_,pages_name_what_exists.py names_are_the_fields_own.py the_shape_of_the_code.py)
 
-.PHONY: help install federation check test lint code-lint bench soak proto format clean
+.PHONY: help install federation check test mutants lint code-lint bench soak proto format clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -41,6 +41,9 @@ else
 	$(BIN)/pytest $(if $(COVERAGE),--cov --cov-append --cov-report=term:skip-covered) -n 2 tests/unit tests/laws
 endif
 
+mutants: $(INSTALLED) ## Changes that no test notices: of a room's guards (ROOM=site_node/screen), else of touched lines (SECONDS=180)
+	$(BIN)/python -m tests.mutants $(ROOM) $(if $(SECONDS),--seconds $(SECONDS))
+
 lint: code-lint ## code-lint plus protos, container files and compose files
 	$(BIN)/buf lint shared/proto
 	$(BIN)/python shared/proto/generate.py --check
@@ -67,4 +70,4 @@ format: $(INSTALLED) ## Let ruff write the layout
 	$(BIN)/ruff check --fix --quiet $(PACKAGES)
 
 clean: ## Remove what these targets made
-	rm -rf $(VENV) .venv-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage federation-run
+	rm -rf $(VENV) .venv-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .mutants .import_linter_cache .coverage federation-run

@@ -1,0 +1,95 @@
+"""`python -m tests.mutants [ROOM]`: the changes of a room's guards, or of the lines touched, that no test notices.
+
+Exits 1 where one survives that `tests/mutants.toml` does not call equivalent, or where a test kills one that it does.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from rich.console import Console
+
+from tests.mutants.changes import Mutant, mutants_of
+from tests.mutants.outcomes import Outcomes
+from tests.mutants.runs import Reached, end, fork, load_libraries, map_tests
+from tests.mutants.table import ROOT, Equivalent, modules_of, read_table
+from tests.mutants.touched import touched_lines
+
+_LONGEST_MAPPING = 300  # seconds
+_CONSOLE = Console(markup=False, highlight=False, soft_wrap=True)
+
+
+def main() -> int:
+    """Run the room asked for, or every room in the table that has touched lines."""
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
+    parser.add_argument(
+        "room", nargs="?", help="a folder such as site_node/screen; else the lines that a change touches"
+    )
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="start no mutant after that time")
+    parser.add_argument("--workers", type=int, default=2)
+    asked = parser.parse_args()
+    table, until = read_table(), time.monotonic() + asked.seconds
+    if asked.room:
+        mutants = {asked.room: _mutants(asked.room)}
+    elif (touched := touched_lines()) is None:
+        _CONSOLE.print("No mutants are run: git has no earlier commit here to compare the lines with.")
+        return 0
+    else:
+        mutants = {
+            room: [m for m in _mutants(room) if touched.get(m.path, set()) & {*range(m.line, m.last_line + 1)}]
+            for room in table.rooms
+        }
+    failures, left = 0, [room for room, those in mutants.items() if those]
+    for at, room in enumerate(left):
+        now = time.monotonic()
+        share = now + (until - now) / (len(left) - at)
+        equivalent = [entry for entry in table.equivalent if Path(entry.path).parent == Path(room)]
+        kept = ROOT / ".mutants" / f"{room.replace('/', '-')}.jsonl"
+        kept.parent.mkdir(exist_ok=True)
+        outcomes = Outcomes(kept, _reached(room, table.rooms[room]))
+        outcomes.run(mutants[room], workers=asked.workers, until=share)
+        failures += _report(room, mutants[room], outcomes, equivalent)
+    return 1 if failures else 0
+
+
+def _mutants(room: str) -> list[Mutant]:
+    return [mutant for path in modules_of(room) for mutant in mutants_of(ROOT, path)]
+
+
+def _reached(room: str, tests: Iterable[str]) -> Reached:
+    """What each test of a room reaches; exits where they fail without any change."""
+    load_libraries(tests)
+    modules = [ROOT / path for path in modules_of(room)]
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder, "reached.json")
+        if end(*os.waitpid(fork(lambda: map_tests(tests, modules, out), seconds=_LONGEST_MAPPING), 0)) != 0:
+            sys.exit(f"{room}: its tests fail on the unchanged code; see `make test`")
+        return Reached(**json.loads(out.read_text()))
+
+
+def _report(room: str, mutants: list[Mutant], outcomes: Outcomes, equivalent: list[Equivalent]) -> int:
+    """Print what survives and the room's line; the number of things to mend."""
+    known = {mutant: failed for mutant in mutants if (failed := outcomes.failed(mutant)) is not None}
+    surviving = [mutant for mutant, failed in known.items() if not failed]
+    named = {entry.name for entry in equivalent}
+    for mutant in (wrong := [mutant for mutant in surviving if mutant.name not in named]):
+        _CONSOLE.print(f"{mutant.path}:{mutant.line} {mutant.place}\n    - {mutant.was}\n    + {mutant.becomes}")
+    killed = {m.name for m in known} - {m.name for m in surviving}
+    for entry in (stale := [entry for entry in equivalent if entry.name in killed]):
+        _CONSOLE.print(
+            f"tests/mutants.toml: no equivalent, a test kills it: {entry.path} {entry.place}: {entry.becomes}"
+        )
+    _CONSOLE.print(
+        f"{room}: {len(mutants)} mutants, {len(known)} run, {len(known) - len(surviving)} killed, "
+        f"{len(wrong)} survived, {len(surviving) - len(wrong)} equivalent",
+    )
+    return len(wrong) + len(stale)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
