@@ -7,8 +7,9 @@ from datetime import datetime
 from coordinator.cohort.relations import complete, relations_of, statements_of, worth_of
 from coordinator.cohort.released import ReleasedCell, ReleasedTable
 from coordinator.cohort.suppression import suppress
+from coordinator.federation.registry import peers_of
 from coordinator.home.identity import Clock, Identity, utc_now
-from coordinator.store.interface import Reading, Store
+from coordinator.store.interface import Store
 from shared.errors.federation import PlanInvalid, RunFailed
 from shared.federation.cell_policy import CellPolicy
 from shared.federation.cohort import definition_of, subject_of
@@ -39,7 +40,7 @@ class Pooling:
         if plan.statistics is None or plan.statistics.cohort != definition.name:
             raise PlanInvalid(problem=f"this protocol's cohort is `{definition.name}`")
         with self._store.read() as reading:
-            peers = tuple(Peer(site_id=site, verify_key=_key(reading, site)) for site in sorted(plan.roster))
+            peers = peers_of(reading, plan.roster)
         table = compute_cohort(
             definition,
             run=plan.run,
@@ -125,10 +126,3 @@ def threshold_for(sites: int) -> int:
     if threshold > sites:
         raise PlanInvalid(problem=f"{sites} sites are too few for a secure sum")
     return threshold
-
-
-def _key(reading: Reading, site_id: SiteId) -> str:
-    site = reading.site(site_id)
-    if site is None or site.verify_key is None:
-        raise PlanInvalid(problem=f"site {site_id} has no registered key")
-    return site.verify_key

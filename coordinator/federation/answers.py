@@ -1,12 +1,13 @@
-"""Each site's unmasked answer, judged alone before a strategy sees it: one bad answer is that site's refusal only.
+"""Each site's answer, judged alone before a strategy sees it: one bad answer is that site's refusal only.
 
-A strategy averages whatever it is given: a number that is none, or a weight of 1e15, would be everybody's model.
+A strategy averages whatever it is given: a number that is none, or a weight of 1e15, would be everybody's model. Of a
+masked answer only the form can be judged; the sum is, in `masked.py`.
 """
 
 import math
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, Message, MetricRecord
+from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
 
 from shared.errors.inputs import InvalidArgument
 from shared.federation import records
@@ -28,6 +29,8 @@ def problem_of(reply: Message, asked: Message, task: TrainingTask) -> str | None
     """Why a site's answer to `asked` must not count; `None` when it may."""
     kind = asked.metadata.message_type
     content = reply.content
+    if task.masked:
+        return _problem_of_masked(content, kind)
     if {name: type(record) for name, record in content.items()} != _RECORDS[kind]:
         return "it holds other records than it should"
     problem = _problem_of_numbers(content[records.METRICS], kind, task)
@@ -35,6 +38,16 @@ def problem_of(reply: Message, asked: Message, task: TrainingTask) -> str | None
         start = asked.content[records.ARRAYS][records.STATE].numpy()
         problem = _problem_of_state(content[records.ARRAYS], start, task)
     return problem
+
+
+def _problem_of_masked(content: RecordDict, kind: str) -> str | None:
+    metrics = content.get(records.METRICS)
+    own = metrics is not None
+    if records.payload_of(content) is None or (own and (kind != "evaluate" or not isinstance(metrics, MetricRecord))):
+        return "it holds other records than it should"
+    if own and (set(metrics) != {records.AUC, records.FIGURES} or not _in_range(metrics)):
+        return "it holds other numbers than it should"
+    return None
 
 
 def too_far(state: Vector, start: Vector, task: TrainingTask) -> bool:
@@ -51,9 +64,12 @@ def _problem_of_numbers(metrics: MetricRecord, kind: str, task: TrainingTask) ->
     images = metrics[records.EXAMPLES]
     if not isinstance(images, int) or not (kind == "train") <= images <= task.maximum_images:
         return "its number of images is outside the plan"
-    if metrics[records.LOSS] < 0 or metrics[records.FIGURES] not in (0, 1) or not 0 <= metrics.get(records.AUC, 0) <= 1:
-        return "one of its figures is out of range"
-    return None
+    return None if metrics[records.LOSS] >= 0 and _in_range(metrics) else "one of its figures is out of range"
+
+
+def _in_range(metrics: MetricRecord) -> bool:
+    auc = metrics.get(records.AUC, 0)
+    return metrics[records.FIGURES] in (0, 1) and isinstance(auc, int | float) and 0 <= auc <= 1
 
 
 def _problem_of_state(arrays: ArrayRecord, start: Vector, task: TrainingTask) -> str | None:

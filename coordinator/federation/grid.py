@@ -12,9 +12,11 @@ from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 
 from coordinator.federation.answers import problem_of
+from shared.crypto.signing import SigningKey
 from shared.errors.federation import RunFailed, TooFewSites
 from shared.federation import records
 from shared.federation.plan import Plan
+from shared.federation.secure_sum.messages import Peer
 from shared.ids import SiteId
 
 _POLL_SECONDS = 0.1
@@ -23,13 +25,20 @@ _GRACE_SECONDS = 20.0  # for the other sites of the roster, once the minimum is 
 
 
 class Answer(NamedTuple):
-    """What one site answered to one message: figures by name, or why it refused."""
+    """What one site answered to one message: figures by name, or why it refused. No site: a sum over all."""
 
-    site: SiteId
+    site: SiteId | None
     kind: str  # "train", "evaluate" or "query"
     server_round: int
     metrics: Mapping[str, float]
     refusal: str | None
+
+
+class Signer(NamedTuple):
+    """Who signs the secure sums of a run, and its roster with the sites' keys, by SITEID, ascending."""
+
+    key: SigningKey
+    peers: tuple[Peer, ...]
 
 
 class RosterGrid(Grid):  # type: ignore[misc] # Flower's packages are not followed by mypy
@@ -41,9 +50,11 @@ class RosterGrid(Grid):  # type: ignore[misc] # Flower's packages are not follow
         plan: Plan,
         signed: str,
         nodes: Callable[[], Mapping[SiteId, int]],
+        signer: Signer | None = None,
     ) -> None:
         self.plan = plan
         self.signed = signed
+        self.signer = signer
         self.answers: list[Answer] = []
         self._grid = grid
         self._nodes = nodes
@@ -113,8 +124,8 @@ class RosterGrid(Grid):  # type: ignore[misc] # Flower's packages are not follow
         Returns the useful ones: no refusals, and of training none that `answers.problem_of` finds bad.
         """
         self._check_stopped()
+        server_round = self.round_of(messages[0]) if messages else 0
         sent = [self._renumbered(message) for message in messages]
-        server_round = int(sent[0].content[records.CONFIG].get(records.ROUND, 0)) if sent else 0
         waiting = {message_id for message_id in self.push_messages(sent) if message_id}
         deadline = time.monotonic() + self.plan.timeout_seconds
         replies: list[Message] = []
@@ -133,6 +144,11 @@ class RosterGrid(Grid):  # type: ignore[misc] # Flower's packages are not follow
             useful += [by_site[site]] if answer.refusal is None else []
         self._present = None
         return useful
+
+    def round_of(self, message: Message) -> int:
+        """The round of a message that is to be sent, counted on from the checkpoint; 0: it has none."""
+        number = int(message.content[records.CONFIG].get(records.ROUND, 0))
+        return number and number + self._finished_rounds
 
     def site_of(self, reply: Message) -> SiteId | None:
         """The site that a reply came from, as Flower authenticated its node."""
@@ -157,7 +173,7 @@ class RosterGrid(Grid):  # type: ignore[misc] # Flower's packages are not follow
         config = message.content.get(records.CONFIG)
         if self._finished_rounds == 0 or not isinstance(config, ConfigRecord) or records.ROUND not in config:
             return message
-        renumbered = ConfigRecord({**config, records.ROUND: int(config[records.ROUND]) + self._finished_rounds})
+        renumbered = ConfigRecord({**config, records.ROUND: self.round_of(message)})
         content = RecordDict({**message.content, records.CONFIG: renumbered})
         return Message(content, dst_node_id=message.metadata.dst_node_id, message_type=message.metadata.message_type)
 
@@ -177,27 +193,36 @@ class RosterGrid(Grid):  # type: ignore[misc] # Flower's packages are not follow
 
 
 class GridExchange:
-    """Carries one step of a federated statistic as Flower queries; satisfies `shared.federation.exchange.Exchange`."""
+    """Carries one step of a secure sum as Flower messages; satisfies `shared.federation.exchange.Exchange`.
 
-    def __init__(self, grid: RosterGrid) -> None:
+    The steps are queries, or of the kind and round of the message `asked`, whose arrays go with the step `mask`.
+    """
+
+    def __init__(self, grid: RosterGrid, asked: Message | None = None) -> None:
         self._grid = grid
+        self._asked = asked
+        self._kind = asked.metadata.message_type if asked else "query"
 
     def __call__(self, stage: str, requests: Mapping[SiteId, bytes]) -> Mapping[SiteId, bytes]:
         """Send each request to its site; a site that is offline, refuses or answers without a payload is left out."""
         present = self._grid.sites()
         messages = [
-            Message(self._content(stage, payload), dst_node_id=present[site], message_type="query")
+            Message(self._content(stage, payload), dst_node_id=present[site], message_type=self._kind)
             for site, payload in requests.items()
             if site in present
         ]
         answers = {}
         for reply in self._grid.exchange(messages):
             site = self._grid.site_of(reply)
-            if site is not None and records.CONFIG in reply.content:
-                payload = reply.content[records.CONFIG].get(records.PAYLOAD)
-                answers.update({site: payload} if isinstance(payload, bytes) else {})
+            payload = records.payload_of(reply.content)
+            answers.update({site: payload} if site is not None and payload is not None else {})
         return answers
 
     def _content(self, stage: str, payload: bytes) -> RecordDict:
         fields = {records.PLAN: self._grid.signed, records.STAGE: stage, records.PAYLOAD: payload}
-        return RecordDict({records.CONFIG: ConfigRecord(fields)})
+        if self._asked is None:
+            return RecordDict({records.CONFIG: ConfigRecord(fields)})
+        sent = self._asked.content
+        config = ConfigRecord({**fields, records.ROUND: sent[records.CONFIG][records.ROUND]})
+        arrays = {records.ARRAYS: sent[records.ARRAYS]} if stage == "mask" else {}
+        return RecordDict({records.CONFIG: config, **arrays})

@@ -13,7 +13,7 @@ from pathlib import Path
 import structlog
 
 from coordinator.federation import registry
-from coordinator.federation.grid import GridExchange, RosterGrid
+from coordinator.federation.grid import GridExchange, RosterGrid, Signer
 from coordinator.federation.interface import LEADING
 from coordinator.federation.kept_runs import KeptRuns
 from coordinator.federation.registry import StoredNodes
@@ -23,6 +23,7 @@ from coordinator.federation.training import METRICS_FILE
 from coordinator.home.identity import utc_now
 from coordinator.store.interface import Store
 from coordinator.store.records import Run
+from shared.crypto.signing import SigningKey
 from shared.errors.base import RicordError
 from shared.federation.bundle import build_bundle
 from shared.federation.exchange import Exchange
@@ -41,6 +42,7 @@ def serve_federation(
     settings: SuperLinkSettings,
     *,
     statistics: Statistics,
+    key: SigningKey,
     stop: threading.Event,
     kept: KeptRuns = NOT_SHARED,
 ) -> None:
@@ -53,7 +55,7 @@ def serve_federation(
         SuperLink(settings, StoredNodes(store)) as superlink,
         ThreadPoolExecutor(max_workers=1, thread_name_prefix="federated-run") as pool,
     ):
-        worker = _Worker(store, superlink, settings.folder / "runs", statistics, stop, kept=kept)
+        worker = _Worker(store, superlink, settings.folder / "runs", statistics, stop, key=key, kept=kept)
         worker.recover_interrupted()
         current: Future[None] | None = None
         while not stop.is_set():
@@ -78,9 +80,11 @@ class _Worker:
         statistics: Statistics,
         stop: threading.Event,
         *,
+        key: SigningKey,
         kept: KeptRuns = NOT_SHARED,
     ) -> None:
         self._store = store
+        self._key = key
         self._superlink = superlink
         self._folder = folder
         self._statistics = statistics
@@ -109,7 +113,9 @@ class _Worker:
         grid: RosterGrid | None = None
         try:
             with self._superlink.run(build_bundle()) as open_run:
-                grid = RosterGrid(open_run.grid, run.plan, run.signed, self._superlink.nodes)
+                with self._store.read() as reading:
+                    signer = Signer(self._key, registry.peers_of(reading, run.plan.roster))
+                grid = RosterGrid(open_run.grid, run.plan, run.signed, self._superlink.nodes, signer)
                 grid.stop_when(self._stopped(run))
                 result = self._result(run, grid, open_run.context)
             self._end(run, result=result)

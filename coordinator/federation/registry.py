@@ -1,6 +1,6 @@
 """Which sites take part in federated work: their registered nodes and their agreements, from the store."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -18,7 +18,9 @@ from shared.crypto.pki import Role
 from shared.crypto.signing import VerifyKey
 from shared.errors.agreements import AgreementModeNotAllowed
 from shared.errors.base import RicordError
+from shared.errors.federation import PlanInvalid
 from shared.errors.inputs import InvalidArgument, NotFound
+from shared.federation.secure_sum.messages import Peer
 from shared.ids import SiteId
 
 
@@ -103,3 +105,14 @@ def _node_key(pem: bytes) -> str:
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP384R1):
         raise InvalidArgument(name="public_key", problem="it is not on the curve P-384")
     return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+def peers_of(reading: Reading, roster: Iterable[SiteId]) -> tuple[Peer, ...]:
+    """The sites of a roster with their registered keys, by SITEID, ascending; raises `PlanInvalid` without a key."""
+    peers = []
+    for site_id in sorted(roster):
+        site = reading.site(site_id)
+        if site is None or site.verify_key is None:
+            raise PlanInvalid(problem=f"site {site_id} has no registered key")
+        peers.append(Peer(site_id=site_id, verify_key=site.verify_key))
+    return tuple(peers)

@@ -1,7 +1,7 @@
 """The results of a training run: figures per round and site, the model's file and digest, refusals and reasons."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from coordinator.federation.grid import Answer
@@ -11,7 +11,10 @@ from shared.ids import Sha256, SiteId
 
 
 class SiteFigures(Frozen):
-    """One site's figures of one round; `None` where the plan did not ask or the site withheld."""
+    """One site's figures of one round; `None` where the plan did not ask or the site withheld.
+
+    Of a masked run only the AUC: with the others' numbers of images a sum would give that of a site that withheld it.
+    """
 
     site_id: SiteId
     images: int | None = None  # validation images from which `auc` is computed
@@ -20,7 +23,7 @@ class SiteFigures(Frozen):
 
 
 class RoundResult(Frozen):
-    """One round: the mean training loss and AUC of the sites that reported them, weighted by number of images."""
+    """One round: of a masked run the figures of all sites' images together, else means over the sites that reported."""
 
     round: int
     training_images: int
@@ -55,7 +58,7 @@ def training_result(answers: Sequence[Answer], folder: Path, *, previous: Traini
     refused = tuple(
         Refusal(round=answer.server_round, site_id=answer.site, reason=answer.refusal)
         for answer in answers
-        if answer.refusal
+        if answer.refusal and answer.site
     )
     everything = (previous.rounds if previous else ()) + rounds
     model = checkpoint_file(folder, everything[-1].round if everything else 0)
@@ -74,30 +77,35 @@ def checkpoint_file(folder: Path, server_round: int) -> Path:
 
 def _round(server_round: int, answers: Sequence[Answer]) -> RoundResult:
     useful = [answer for answer in answers if answer.refusal is None]
-    trained = [answer.metrics for answer in useful if answer.kind == "train"]
-    sites = tuple(_figures(answer) for answer in useful if answer.kind == "evaluate")
+    trained = [answer.metrics for answer in useful if answer.kind == "train" and records.LOSS in answer.metrics]
+    evaluated = [answer.metrics for answer in useful if answer.kind == "evaluate" and records.LOSS in answer.metrics]
     return RoundResult(
         round=server_round,
         training_images=int(sum(metrics[records.EXAMPLES] for metrics in trained)),
-        training_loss=_mean((site[records.EXAMPLES], site[records.LOSS]) for site in trained if site[records.FIGURES]),
-        auc=_mean((site.images, site.auc) for site in sites if site.images is not None and site.auc is not None),
-        sites=sites,
+        training_loss=_mean(trained, records.LOSS),
+        auc=_mean(evaluated, records.AUC),
+        sites=tuple(
+            _figures(answer.site, answer.metrics)
+            for answer in useful
+            if answer.kind == "evaluate" and answer.site and records.AUC in answer.metrics
+        ),
     )
 
 
-def _figures(answer: Answer) -> SiteFigures:
-    metrics = answer.metrics
-    if not metrics.get(records.FIGURES):
-        return SiteFigures(site_id=answer.site)
+def _figures(site: SiteId, metrics: Mapping[str, float]) -> SiteFigures:
+    if not metrics[records.FIGURES]:
+        return SiteFigures(site_id=site)
+    images = metrics.get(records.EXAMPLES)
     return SiteFigures(
-        site_id=answer.site,
-        images=int(metrics[records.EXAMPLES]),
+        site_id=site,
+        images=None if images is None else int(images),
         auc=metrics[records.AUC],
-        loss=metrics[records.LOSS],
+        loss=metrics.get(records.LOSS),
     )
 
 
-def _mean(weighted: Iterable[tuple[float, float]]) -> float | None:
-    pairs = list(weighted)
-    total = sum(weight for weight, _ in pairs)
-    return sum(weight * value for weight, value in pairs) / total if total else None
+def _mean(answers: Iterable[Mapping[str, float]], figure: str) -> float | None:
+    """The mean of a figure over the answers that give it, by their numbers of images."""
+    pairs = [(metrics[records.EXAMPLES], metrics[figure]) for metrics in answers if metrics[records.FIGURES]]
+    total = sum(images for images, _ in pairs)
+    return sum(images * value for images, value in pairs) / total if total else None

@@ -8,16 +8,27 @@ from pathlib import Path
 from typing import Any
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
-from flwr.serverapp.strategy import FedAdagrad, FedAdam, FedAvg, FedAvgM, FedProx, FedYogi
+from flwr.serverapp.strategy import (
+    FedAdagrad,
+    FedAdam,
+    FedAvg,
+    FedAvgM,
+    FedMedian,
+    FedProx,
+    FedTrimmedAvg,
+    FedYogi,
+    Krum,
+)
 from safetensors.torch import load_file, save
 
 from coordinator.federation.grid import RosterGrid
+from coordinator.federation.masked import MaskedRounds
 from coordinator.federation.results import TrainingResult, checkpoint_file, training_result
 from shared.durable import clear_unfinished, write_whole
 from shared.errors.federation import PlanInvalid
 from shared.federation import records
 from shared.federation.models.registry import build_model, get_state, set_state
-from shared.federation.plan import TrainingTask
+from shared.federation.plan import StrategyName, TrainingTask
 from shared.federation.records import Vector
 from shared.manifest import canonical_json
 
@@ -36,6 +47,7 @@ def run_training(grid: RosterGrid, folder: Path) -> TrainingResult:
     grid.start_after(done)
     start = load_checkpoint(folder, done, task) if done else get_state(build_model(task))
     config = {records.PLAN: grid.signed}
+    rounds = MaskedRounds(grid, task) if task.masked else grid
 
     def after_round(server_round: int, arrays: ArrayRecord) -> None:
         if server_round > 0:
@@ -45,7 +57,7 @@ def run_training(grid: RosterGrid, folder: Path) -> TrainingResult:
             grid.round_kept()
 
     make_strategy(task, grid.plan.minimum_sites).start(
-        grid=grid,
+        grid=rounds,
         initial_arrays=ArrayRecord({records.STATE: Array(start)}),
         num_rounds=task.rounds - done,
         timeout=float(grid.plan.timeout_seconds),
@@ -77,19 +89,19 @@ def make_strategy(task: TrainingTask, minimum: int) -> FedAvg:
         "evaluate_metrics_aggr_fn": pooled,
     }
     rate = {"eta": task.server_learning_rate}
-    match task.strategy:
-        case "fedavg":
-            return FedAvg(**common)
-        case "fedprox":
-            return FedProx(**common, proximal_mu=task.proximal_mu)
-        case "fedavgm":
-            return FedAvgM(**common, server_learning_rate=task.server_learning_rate)
-        case "fedadam":
-            return FedAdam(**common, **rate)
-        case "fedyogi":
-            return FedYogi(**common, **rate)
-        case "fedadagrad":
-            return FedAdagrad(**common, **rate)
+    strategies: dict[StrategyName, tuple[type[FedAvg], dict[str, Any]]] = {
+        "fedavg": (FedAvg, {}),
+        "fedprox": (FedProx, {"proximal_mu": task.proximal_mu}),
+        "fedavgm": (FedAvgM, {"server_learning_rate": task.server_learning_rate}),
+        "fedadam": (FedAdam, rate),
+        "fedyogi": (FedYogi, rate),
+        "fedadagrad": (FedAdagrad, rate),
+        "fedmedian": (FedMedian, {}),
+        "fedtrimmedavg": (FedTrimmedAvg, {}),
+        "krum": (Krum, {"num_malicious_nodes": 1}),
+    }
+    strategy, settings = strategies[task.strategy]
+    return strategy(**common, **settings)
 
 
 def pooled(contents: list[RecordDict], weight: str) -> MetricRecord:

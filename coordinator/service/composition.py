@@ -85,7 +85,8 @@ def _lead(home: Home, settings: Settings, identity: Identity, store: Store, stop
         key=home.server_key,
     )
     kept = KeptRuns(open_shared_files(settings))
-    serve_federation(store, superlink, statistics=Pooling(store, identity), stop=stop, kept=kept)
+    statistics, key = Pooling(store, identity), identity.signing_key
+    serve_federation(store, superlink, statistics=statistics, key=key, stop=stop, kept=kept)
 
 
 def services(settings: Settings, identity: Identity, store: Store) -> Extra:

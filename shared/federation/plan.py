@@ -19,10 +19,15 @@ from shared.signed import Signed
 
 MODEL_NAMES = ("small-cnn",)  # shared.federation.models.registry holds the networks; a test compares the two
 LEAST_SITES = 3
+MOST_SITES = 2**10  # of a masked training; see shared.federation.averaging
+MOST_IMAGES = 2**18  # of a site that count in an average
 LIFETIME = timedelta(days=2)
 
 Purpose = Literal["statistics", "training"]
-StrategyName = Literal["fedavg", "fedprox", "fedadam", "fedavgm", "fedyogi", "fedadagrad"]
+StrategyName = Literal[
+    "fedavg", "fedprox", "fedadam", "fedavgm", "fedyogi", "fedadagrad", "fedmedian", "fedtrimmedavg", "krum"
+]
+COMPARING = ("fedmedian", "fedtrimmedavg", "krum")  # strategies that look at single updates
 
 
 class TrainingTask(Frozen):
@@ -37,9 +42,12 @@ class TrainingTask(Frozen):
     optimizer: Literal["sgd", "adam"] = "adam"
     learning_rate: float = Field(default=0.002, gt=0, le=10)
     strategy: StrategyName = "fedavg"
+    masked: bool = True  # each site's update goes into a secure sum; without, only where a site's policy allows it
     server_learning_rate: float = Field(default=0.01, gt=0, le=10)  # of the strategies that have a server optimiser
     proximal_mu: float = Field(default=0.0, ge=0, le=100)  # FedProx only
-    maximum_images: int = Field(default=10_000, ge=1, le=2**18)  # a site with more weighs as much as one with these
+    maximum_images: int = Field(
+        default=10_000, ge=1, le=MOST_IMAGES
+    )  # a site with more weighs as much as one with these
     update_norm: float = Field(default=1000.0, gt=0, le=1e6)  # L2; a site scales a larger change of the model to it
     validation_share: float = Field(default=0.25, gt=0, lt=1)  # of the patients
     seed: int = Field(default=0, ge=0, lt=2**31)
@@ -138,6 +146,14 @@ def _rules(plan: Plan) -> tuple[tuple[bool, str], ...]:
         (
             training is not None and training.proximal_mu > 0 and training.strategy != "fedprox",
             "`proximal_mu` is for the strategy fedprox",
+        ),
+        (
+            training is not None and training.masked and training.strategy in COMPARING,
+            "that strategy compares the sites' updates, which masks hide; without masks it needs `masked = false`",
+        ),
+        (
+            training is not None and training.masked and len(roster) > MOST_SITES,
+            f"masks hold for {MOST_SITES} sites at most",
         ),
         (plan.expires_at <= plan.created_at, "it expires before it begins"),
     )

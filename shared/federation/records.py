@@ -6,6 +6,7 @@ A model's state is packed into one float32 array, because Flower moves every arr
 
 import io
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -64,3 +65,10 @@ def check_finite(vector: Vector) -> None:
     """Raise `InvalidArgument` when the vector holds a value that is not finite."""
     if not np.isfinite(vector).all():
         raise InvalidArgument(name="model state", problem="it holds values that are no numbers")
+
+
+def payload_of(content: Mapping[str, Mapping[str, Any]]) -> bytes | None:
+    """The bytes of an answer to a step of a secure sum: a field, or the data of an array, which Flower cuts up."""
+    field = content.get(CONFIG, {}).get(PAYLOAD)
+    payload = field if field is not None else getattr(content.get(ARRAYS, {}).get(STATE), "data", None)
+    return payload if isinstance(payload, bytes) else None

@@ -30,9 +30,12 @@ _MANIFEST = (
 )
 _FEDERATED = (
     "In federated work, and only where the agreement and the site's policy allow it, what leaves is never an image or a"
-    " row. For a cohort: counts under masks that cancel only in the sum over all sites. For training: the model's"
-    " weights, unmasked, and the number of training images; this site's own loss and AUC, only if it has enough cases"
-    " of each class. And the reason of a refusal."
+    " row. For a cohort: counts under masks that cancel only in the sum over all sites. For training: under the"
+    " same masks the model's weights, the number of images, the loss and histograms of predictions; beside them this"
+    " site's own AUC, to two decimals, only if it has enough cases of each class. Where the site's policy says"
+    " `unmasked = true`, a run may ask for the weights and the number of training images without masks, and for the"
+    " site's own loss and AUC: the numbers of images of each class can be worked out from such weights. And the reason"
+    " of a refusal."
 )
 _MEMBER = (
     "Of the site itself: the hospital's name, the signatory's name and role, public keys, the addresses it connects"

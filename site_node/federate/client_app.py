@@ -20,11 +20,14 @@ from shared.federation.cell_policy import CellPolicy
 from shared.federation.models.registry import build_model, get_state, set_state
 from shared.federation.plan import Plan, TrainingTask, verify_plan
 from shared.federation.records import Vector
+from shared.federation.secure_sum.client import SumClient
+from shared.federation.secure_sum.memory import FileMemory
 from shared.federation.secure_sum.policy import SumPolicy
 from site_node.federate import statistics
 from site_node.federate.dataset import Split, load_split
+from site_node.federate.masked import Evaluated, MaskedPart, Update
 from site_node.federate.packing import refusal
-from site_node.federate.policy import check_message, may_report_figures
+from site_node.federate.policy import SitePolicy, check_message, check_patients, may_report_figures
 from site_node.federate.rounds import claim_round
 from site_node.federate.site import CONTEXT_KEY, Admitted, FederateSettings, SiteContext, from_context
 from site_node.federate.training import clipped, evaluate, train
@@ -52,8 +55,7 @@ def policy_gate(message: Message, context: Context, call_next: ClientAppCallable
             kind=kind,
             server_round=server_round,
         )
-        kind_or_stage = str(message.content[records.CONFIG].get(records.STAGE)) if kind == "query" else kind
-        claim_round(site.folder, plan.run, kind_or_stage, 0 if kind == "query" else server_round)
+        claim_round(site.folder, plan.run, _claimed(kind, message, plan), 0 if kind == "query" else server_round)
         context.node_config = {CONTEXT_KEY: Admitted(site=site, policy=policy, plan=plan)}
         reply = call_next(message, context)
         check_answer(reply, plan, policy.max_answer_bytes)
@@ -64,6 +66,14 @@ def policy_gate(message: Message, context: Context, call_next: ClientAppCallable
     except Exception as error:  # noqa: BLE001 -- whatever it is, its text must not leave
         return refusal(message, FAILED + type(error).__name__)
     return reply
+
+
+def _claimed(kind: str, message: Message, plan: Plan) -> str:
+    """What is answered once: a stage of a statistic, of a masked round, or a round."""
+    stage = str(message.content[records.CONFIG].get(records.STAGE))
+    if kind == "query":
+        return stage
+    return f"{kind}-{stage}" if plan.training is not None and plan.training.masked else kind
 
 
 def plan_of(message: Message, site: FederateSettings) -> Plan:
@@ -79,11 +89,13 @@ def check_answer(reply: Message, plan: Plan, max_bytes: int) -> None:
     """Raise `RunRefused` when an answer holds other records than its kind may, or more than `max_bytes`."""
     if reply.has_error():
         return
+    kind = reply.metadata.message_type.split(".")[0]
+    masked = plan.training is not None and plan.training.masked
     allowed = {
-        "train": {records.ARRAYS, records.METRICS},
-        "evaluate": {records.METRICS},
+        "train": {records.CONFIG, records.ARRAYS} if masked else {records.ARRAYS, records.METRICS},
+        "evaluate": {records.CONFIG, records.ARRAYS, records.METRICS} if masked else {records.METRICS},
         "query": {records.CONFIG},
-    }[reply.metadata.message_type.split(".")[0]]
+    }[kind]
     content = reply.content
     if set(content) - allowed:
         raise RunRefused(problem=f"an answer for {plan.purpose} held a record it may not")
@@ -102,15 +114,19 @@ _FIELDS = {
 
 
 def train_round(message: Message, context: Context) -> Message:
-    """Train the received model on this site's images and send back its state and the number of images.
+    """Train the received model on this site's images; the new state goes into a secure sum.
 
-    The number of images is what Flower weights the average by; the loss leaves only if each class has enough cases.
+    Without masks the state itself is sent, and the number of images by which Flower weights it; the loss leaves only
+    if each class has enough cases.
     """
     admitted = from_context(context.node_config, Admitted)
     task = _task(admitted.plan)
-    model, start = build_model(task), _vector(message)
+    if task.masked:
+        return _masked(message, admitted, Update)
+    model, start, split = build_model(task), _vector(message), _split(admitted.site.library, task)
+    check_patients(admitted.policy, split.patients)
     set_state(model, start)
-    samples = _split(admitted.site.library, task).training
+    samples = split.training
     loss = train(model, samples, task, server_round=int(message.content[records.CONFIG][records.ROUND]))
     reported = may_report_figures(admitted.policy, admitted.plan, samples.cases)
     metrics = {
@@ -131,18 +147,47 @@ def evaluate_round(message: Message, context: Context) -> Message:
     """Evaluate the received model on this site's validation images; figures leave only if there are enough cases."""
     admitted = from_context(context.node_config, Admitted)
     task = _task(admitted.plan)
-    model = build_model(task)
+    if task.masked:
+        return _masked(message, admitted, Evaluated)
+    model, split = build_model(task), _split(admitted.site.library, task)
+    check_patients(admitted.policy, split.patients)
     set_state(model, _vector(message))
-    samples = _split(admitted.site.library, task).validation
+    samples = split.validation
     result = evaluate(model, samples)
     reported = result.auc is not None and may_report_figures(admitted.policy, admitted.plan, samples.cases)
     metrics = {
-        records.EXAMPLES: min(result.images, task.maximum_images) if reported else 0,
+        records.EXAMPLES: min(len(samples.labels), task.maximum_images) if reported else 0,
         records.LOSS: result.loss if reported else 0.0,
         records.AUC: result.auc if reported and result.auc is not None else 0.0,
         records.FIGURES: int(reported),
     }
     return Message(RecordDict({records.METRICS: MetricRecord(metrics)}), reply_to=message)
+
+
+def _masked(message: Message, admitted: Admitted, kind: type[MaskedPart]) -> Message:
+    """Answer one stage of the secure sum of a round."""
+    site, policy, task, config = admitted.site, admitted.policy, _task(admitted.plan), message.content[records.CONFIG]
+    part = kind(
+        admitted.plan,
+        task,
+        policy,
+        split=lambda: _split(site.library, task),
+        start=_vector(message) if records.ARRAYS in message.content else None,
+        server_round=int(config[records.ROUND]),
+    )
+    memory = FileMemory(site.folder / "sums")
+    memory.wipe_stale()
+    client = SumClient(site.site_id, load_signing(site.signing_key), site.verify_key, _sum_policy(policy), memory)
+    payload = client.answer(str(config[records.STAGE]), config[records.PAYLOAD], part)
+    if part.start is None:
+        return Message(RecordDict({records.CONFIG: ConfigRecord({records.PAYLOAD: payload})}), reply_to=message)
+    words = ArrayRecord({records.STATE: Array("uint8", (len(payload),), "bytes", payload)})
+    figures = {records.METRICS: MetricRecord(part.figures)} if part.figures else {}
+    return Message(RecordDict({records.ARRAYS: words, **figures}), reply_to=message)
+
+
+def _sum_policy(policy: SitePolicy) -> SumPolicy:
+    return SumPolicy(minimum=policy.minimum_sites, colluders=policy.colluders, pins=policy.pins)
 
 
 def count(message: Message, context: Context) -> Message:
@@ -158,7 +203,7 @@ def count(message: Message, context: Context) -> Message:
         coordinator=site.verify_key,
         memory=site.folder / "sums",
         library=site.library,
-        policy=SumPolicy(minimum=policy.minimum_sites, colluders=policy.colluders, pins=policy.pins),
+        policy=_sum_policy(policy),
         protocol_digest=site.protocol_digest,
         cells=CellPolicy.named(policy.small_cells),
         roster=admitted.plan.roster,

@@ -32,6 +32,7 @@ class Split(NamedTuple):
 
     training: Samples
     validation: Samples
+    patients: int
 
 
 class _Entry(NamedTuple):
@@ -47,6 +48,7 @@ def load_split(library: Path, task: TrainingTask) -> Split:
     return Split(
         training=_samples([entry for entry, out in zip(entries, held_out, strict=True) if not out], task),
         validation=_samples([entry for entry, out in zip(entries, held_out, strict=True) if out], task),
+        patients=len({entry.patient for entry in entries}),
     )
 
 

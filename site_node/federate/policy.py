@@ -41,7 +41,9 @@ class SitePolicy(Frozen):
     minimum_cases: int = Field(default=11, ge=1)  # of each class, before a figure of this site alone may leave
     site_metrics: bool = True  # whether a figure of this site alone may leave at all
     small_cells: str = "cms-11"  # the weakest policy by which cohort tables that this site is in may hide small cells
-    max_answer_bytes: int = Field(default=64 * 1024 * 1024, ge=1)
+    minimum_patients: int = Field(default=20, ge=1)  # with the label and a radiograph, or this site trains nothing
+    unmasked: bool = False  # whether weights of this site alone may leave: class counts can be worked out from them
+    max_answer_bytes: int = Field(default=256 * 1024 * 1024, ge=1)
     colluders: int = Field(default=1, ge=0)  # known peers that may side with the coordinator in a secure sum
     pins: dict[SiteId, str] = Field(default_factory=dict)  # fingerprints of peers, exchanged out of band
 
@@ -76,7 +78,9 @@ minimum_sites = {LEAST_SITES}        # with pins below, only pinned peers (and t
 minimum_cases = 11       # of each class, before a figure of this site alone may leave
 site_metrics = true      # whether a figure of this site alone may leave at all
 small_cells = "cms-11"   # cohort tables hide at least what this policy hides: cms-11, nhs-7-round-5 or min-k
-max_answer_bytes = 67108864
+minimum_patients = 20    # with the label and a radiograph, or this site trains nothing
+unmasked = false         # whether weights of this site alone may leave: class counts can be worked out from them
+max_answer_bytes = 268435456
 colluders = 1            # known peers that may side with the coordinator in a secure sum
 
 [pins]                   # SITEID = "SHA256:..." of each peer, exchanged by telephone or paper, not by the coordinator
@@ -133,6 +137,7 @@ def check_message(
         (kind not in KINDS[plan.purpose], f"a {kind} message does not belong to the purpose {plan.purpose}"),
         (task is not None and task.model not in policy.models, "the model is not allowed"),
         (task is not None and bool(policy.labels) and task.label not in policy.labels, "the label is not allowed"),
+        (task is not None and not task.masked and not policy.unmasked, "training without masks is not allowed"),
         (task is not None and task.rounds > policy.max_rounds, f"more than {policy.max_rounds} rounds"),
         (task is not None and not 1 <= server_round <= task.rounds, "the round is outside the plan"),
         (plan.minimum_sites < policy.minimum_sites, f"fewer than {policy.minimum_sites} sites would do for the plan"),
@@ -161,3 +166,9 @@ def may_report_figures(policy: SitePolicy, plan: Plan, cases: tuple[int, int]) -
     if task is None or not (task.site_metrics and policy.site_metrics):
         return False
     return min(cases) >= max(task.minimum_cases, policy.minimum_cases)
+
+
+def check_patients(policy: SitePolicy, patients: int) -> None:
+    """Raise `RunRefused` when too few patients of this site would take part in a training."""
+    if patients < policy.minimum_patients:
+        raise RunRefused(problem=f"fewer than {policy.minimum_patients} patients here have that label and a radiograph")

@@ -2,8 +2,9 @@
 
 Every answer is claimed before it is computed: a marker per run, kind of message and round under the site's federation
 folder. Exactly one retry is allowed, because a restarted coordinator repeats the round that it had not
-finished, and a message can be lost with the connection. A third request is refused, whatever became of the others. The
-stages of a statistic have no round; each is claimed by its name (and once per session by the secure sum itself).
+finished, and a message can be lost with the connection. A third request is refused, whatever became of the others. Of
+a masked round each stage is claimed. The stages of a statistic have no round; each is claimed by its name (and all once
+per session by the secure sum itself).
 """
 
 from pathlib import Path
@@ -14,7 +15,7 @@ from shared.federation.secure_sum.messages import STAGES
 from shared.ids import RunId
 
 ATTEMPTS = 2  # the first and one retry
-_KINDS = ("train", "evaluate", *STAGES)
+_KINDS = ("train", "evaluate", *STAGES, *(f"{kind}-{stage}" for kind in ("train", "evaluate") for stage in STAGES))
 
 
 def claim_round(folder: Path, run: RunId, kind: str, server_round: int) -> None:

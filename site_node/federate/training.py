@@ -29,13 +29,17 @@ class Samples(NamedTuple):
         positive = int(self.labels.sum())
         return len(self.labels) - positive, positive
 
+    def first(self, images: int) -> "Samples":
+        """The first `images` of them."""
+        return Samples(self.images[:images], self.labels[:images])
+
 
 class Evaluation(NamedTuple):
-    """Mean loss, AUC (`None` with one class only), and the number of images."""
+    """Mean loss, AUC (`None` with one class only), and each image's probability of being positive, shape (n,)."""
 
     loss: float
     auc: float | None
-    images: int
+    probabilities: npt.NDArray[np.float64]
 
 
 def train(model: nn.Module, samples: Samples, task: TrainingTask, *, server_round: int) -> float:
@@ -81,7 +85,7 @@ def clipped(state: Vector, start: Vector, norm: float) -> Vector:
 def evaluate(model: nn.Module, samples: Samples) -> Evaluation:
     """Loss and AUC of the model on the samples."""
     if len(samples.labels) == 0:
-        return Evaluation(loss=0.0, auc=None, images=0)
+        return Evaluation(loss=0.0, auc=None, probabilities=np.zeros(0))
     torch.set_num_threads(1)
     model.eval()
     with torch.no_grad():
@@ -89,7 +93,8 @@ def evaluate(model: nn.Module, samples: Samples) -> Evaluation:
         logits = torch.cat([model(part) for part in parts])
     labels = torch.from_numpy(samples.labels).float()
     loss = float(nn.functional.binary_cross_entropy_with_logits(logits, labels))
-    return Evaluation(loss=loss, auc=auc(samples.labels, logits.double().numpy()), images=len(labels))
+    scores = logits.double()
+    return Evaluation(loss, auc(samples.labels, scores.numpy()), torch.sigmoid(scores).numpy())
 
 
 def auc(labels: Labels, scores: npt.NDArray[np.float64]) -> float | None:

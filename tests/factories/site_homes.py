@@ -1,15 +1,19 @@
 """Small sites for tests of federated work: a library of tiny radiographs, keys, a policy."""
 
+import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, generate_uid
 
+from coordinator.federation.grid import Signer
 from shared.agreement import Mode
 from shared.crypto.keys import make_flower, make_signing
 from shared.crypto.signing import SigningKey
 from shared.federation.plan import Member
+from shared.federation.secure_sum.messages import Peer
 from shared.ids import PatientPseudonym, Sha256, SiteId, Uid
 from site_node.federate.policy import write_default_policy
 from site_node.federate.site import FederateSettings
@@ -50,6 +54,12 @@ def member_of(site: FederateSettings) -> Member:
     """The site as a plan names it."""
     key = SigningKey.from_pem(site.signing_key.read_bytes())
     return Member(site_id=site.site_id, fingerprint=key.fingerprint)
+
+
+def signer_for(key: SigningKey, sites: Iterable[FederateSettings]) -> Signer:
+    """Who signs the sums of a run over these sites."""
+    keys = {site.site_id: SigningKey.from_pem(site.signing_key.read_bytes()).public for site in sites}
+    return Signer(key, tuple(Peer(site_id=site, verify_key=str(keys[site])) for site in sorted(keys)))
 
 
 def fill_library(library: Path, site_id: SiteId, images: int) -> None:
@@ -114,5 +124,5 @@ def set_policy(site: FederateSettings, **values: object) -> None:
     """Change settings of a site's policy file."""
     lines = site.policy.read_text().splitlines()
     for name, value in values.items():
-        lines = [f"{name} = {value!r}".replace("'", '"') if line.startswith(f"{name} ") else line for line in lines]
+        lines = [f"{name} = {json.dumps(value)}" if line.startswith(f"{name} ") else line for line in lines]
     site.policy.write_text("\n".join(lines) + "\n")

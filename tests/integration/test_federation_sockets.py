@@ -44,7 +44,7 @@ from shared.federation.plan import PlanRequest, TrainingTask, complete_plan, sig
 from shared.ids import SiteId
 from site_node.federate.fleet import Fleet, FleetSettings
 from site_node.federate.site import FederateSettings
-from tests.factories.site_homes import PROTOCOL, make_site, member_of
+from tests.factories.site_homes import PROTOCOL, make_site, member_of, signer_for
 
 # Flower's own migrations, under a newer Alembic
 pytestmark = pytest.mark.filterwarnings("ignore:No path_separator found:DeprecationWarning")
@@ -155,7 +155,10 @@ def test_three_sites_train_over_real_sockets(
     plan = complete_plan(request, members=members, protocol_digest=PROTOCOL)
     with superlink.run(build_bundle()) as run:
         run.context.run_config = {FOLDER: str(tmp_path)}
-        app(RosterGrid(run.grid, plan, sign_plan(plan, KEY), superlink.nodes), run.context)
+        app(
+            RosterGrid(run.grid, plan, sign_plan(plan, KEY), superlink.nodes, signer_for(KEY, sites.values())),
+            run.context,
+        )
     result = TrainingResult.model_validate_json((tmp_path / "metrics.json").read_bytes())
     assert [len(finished.sites) for finished in result.rounds] == [3, 3]
     assert all(site.auc is not None for finished in result.rounds for site in finished.sites)

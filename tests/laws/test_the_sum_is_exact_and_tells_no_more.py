@@ -346,6 +346,22 @@ def test_a_damaged_answer_drops_its_site_only(stage: str, rubbish: bytes) -> Non
     assert (bad in result.survivors) == (stage == "consistency")
 
 
+@given(st.integers(5, 8), st.data())
+@laws
+def test_the_centre_may_leave_sites_out_of_the_sum(count: int, data: st.DataObject) -> None:
+    """Whichever sites are chosen of those that answered, down to the threshold, the sum is exact over these."""
+    carrier, chosen = federation(count), set[SiteId]()
+    left_out = data.draw(st.sets(st.sampled_from(sites(count)), max_size=count - default_threshold(count)))
+
+    def choose(present: tuple[SiteId, ...]) -> tuple[SiteId, ...]:
+        chosen.update(set(present) - left_out)
+        return tuple(sorted(chosen))
+
+    result = secure_sum(carrier.plan(), carrier, choose=choose)
+    assert set(result.survivors) == chosen
+    assert (result.total == true_sum(carrier.vectors[site] for site in chosen)).all()
+
+
 def test_a_million_words_take_seconds() -> None:
     """Four sites sum a million words each, one dropping out after sharing, within the test's time."""
     words = {site: random_words(1_000_000) for site in sites(4)}

@@ -50,6 +50,7 @@ class SumPlan(Frozen):
     length: int = Field(ge=1, le=2**27)  # 64-bit words
     roster: tuple[Peer, ...] = Field(min_length=1)
     threshold: int = Field(ge=1)
+    inputs: str = Field(default="", max_length=200)  # what else each site must have been given, by digest: all alike
     cells: str = Field(default="", max_length=63)  # the policy by which small cells of the sum are hidden, if any are
 
     @model_validator(mode="after")

@@ -44,6 +44,7 @@ Read = TypeVar("Read")
 _Kind = TypeVar("_Kind", Parcels, SignatureAnswer, Unmasking)
 
 Refuse = Callable[[SiteId, str], None]  # is called with a site that lies or errs, and how
+Choose = Callable[[tuple[SiteId, ...]], tuple[SiteId, ...]]
 
 _log = logging.getLogger(__name__)
 
@@ -67,13 +68,20 @@ class Sum:
 
 
 def secure_sum(
-    signed: SignedPlan, exchange: Exchange, *, refuse: Refuse = _log_refusal, without: Collection[SiteId] = ()
+    signed: SignedPlan,
+    exchange: Exchange,
+    *,
+    refuse: Refuse = _log_refusal,
+    choose: Choose = lambda present: present,
+    without: Collection[SiteId] = (),
 ) -> Sum:
     """Run one session over `exchange`, not asking the sites in `without`; `refuse` hears of each liar.
 
+    `choose` says of the sites whose masked vectors came which ones to sum.
+
     Raises `TooFewSites`, `WrongShares` or `SecureSumRefused`; then there is no result.
     """
-    server = SumServer(signed, refuse)
+    server = SumServer(signed, refuse, choose)
     steps: dict[str, Callable[[Answers], Requests]] = {
         "advertise": server.adverts,
         "share": server.parcels,
@@ -86,23 +94,33 @@ def secure_sum(
     return server.total(exchange(STAGES[-1], requests))
 
 
-def sum_without_liars(plan: SumPlan, key: SigningKey, exchange: Exchange, *, refuse: Refuse = _log_refusal) -> Sum:
+def sum_without_liars(
+    plan: SumPlan,
+    key: SigningKey,
+    exchange: Exchange,
+    *,
+    refuse: Refuse = _log_refusal,
+    choose: Choose = lambda present: present,
+) -> Sum:
     """Sign `plan` and sum; where shares are wrong, once more without those that gave them. Raises as `secure_sum`."""
     try:
-        return secure_sum(SignedPlan.of(plan, key), exchange, refuse=refuse)
+        return secure_sum(SignedPlan.of(plan, key), exchange, refuse=refuse, choose=choose)
     except WrongShares as error:
         again = plan.model_copy(update={"session": secrets.token_hex(16)})
         liars = [SiteId(site) for site in error.fields["sites"].split(", ")]
-        return secure_sum(SignedPlan.of(again, key), exchange, refuse=refuse, without=liars)
+        return secure_sum(SignedPlan.of(again, key), exchange, refuse=refuse, choose=choose, without=liars)
 
 
 class SumServer:
     """One session's state. Each method accepts one stage's answers and returns the next stage's requests."""
 
-    def __init__(self, signed: SignedPlan, refuse: Refuse = _log_refusal) -> None:
+    def __init__(
+        self, signed: SignedPlan, refuse: Refuse = _log_refusal, choose: Choose = lambda present: present
+    ) -> None:
         self._signed = signed
         self._plan = signed.plan
         self._refuse = refuse
+        self._choose = choose
         self._adverts: dict[SiteId, SignedAdvert] = {}
         self._digests: dict[SiteId, dict[SiteId, ShareDigests]] = {}  # by sharer and holder
         self._accused: dict[SiteId, set[SiteId]] = {}  # by sharer: who has no share of it
@@ -162,15 +180,17 @@ class SumServer:
         for site, accusers in self._accused.items():
             if accusers:
                 self._refuse(site, f"{', '.join(accusers)} say that its shares are not what it committed to")
-        liars = [site for site, accusers in self._accused.items() if len(masked) - len(accusers) < self._plan.threshold]
+        self._survivors = self._choose(tuple(masked))
+        self._check_enough(self._survivors)
+        unheld = len(self._survivors) - self._plan.threshold  # how many survivors may be without a share of a site
+        liars = [site for site, accusers in self._accused.items() if len(accusers & set(self._survivors)) > unheld]
         if liars:
             raise WrongShares(sites=", ".join(liars))
         self._total = np.zeros(self._plan.length, dtype=np.uint64)
-        for answer in masked.values():
-            self._total += answer.words
-        self._survivors = tuple(masked)
+        for site in self._survivors:
+            self._total += masked[site].words
         request = SurvivorsRequest(session=self._plan.session, survivors=self._survivors)
-        return dict.fromkeys(masked, request.model_dump_json().encode())
+        return dict.fromkeys(self._survivors, request.model_dump_json().encode())
 
     def signatures(self, answers: Answers) -> Requests:
         """Accept signatures on the list of survivors; requests of `unmask`."""
@@ -258,7 +278,10 @@ class SumServer:
                 accepted[site] = read(site, answers[site])
             except RicordError as error:
                 self._refuse(site, error.public)
-        minimum = max(self._plan.threshold, MINIMUM)
-        if len(accepted) < minimum:
-            raise TooFewSites(present=str(len(accepted)), minimum=str(minimum))
+        self._check_enough(accepted)
         return accepted
+
+    def _check_enough(self, sites: Collection[SiteId]) -> None:
+        minimum = max(self._plan.threshold, MINIMUM)
+        if len(sites) < minimum:
+            raise TooFewSites(present=str(len(sites)), minimum=str(minimum))

@@ -20,7 +20,9 @@ from tests.factories.site_homes import PROTOCOL, make_site, member_of, set_polic
 pytestmark = pytest.mark.slow
 
 KEY = SigningKey.generate()
-TASK = TrainingTask(image_size=32, rounds=1, local_epochs=1, minimum_cases=1, validation_share=0.3, update_norm=50)
+TASK = TrainingTask(
+    image_size=32, rounds=1, local_epochs=1, minimum_cases=1, validation_share=0.3, update_norm=50, masked=False
+)
 LIAR = 12
 
 Change = Callable[[RecordDict], dict[str, Any]]
@@ -31,7 +33,7 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> dict[int, FederateSetting
     folder = tmp_path_factory.mktemp("sites")
     by_node = {10 + n: make_site(folder / str(n), f"{200000 + n}", KEY, images=24) for n in range(4)}
     for site in by_node.values():
-        set_policy(site, minimum_cases=1)
+        set_policy(site, minimum_cases=1, unmasked=True)
     return by_node
 
 

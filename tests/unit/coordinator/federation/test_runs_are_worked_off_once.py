@@ -110,7 +110,7 @@ def worker_for(
     store: SqlStore, identity: Identity, sites: dict[int, FederateSettings], folder: Path, stop: threading.Event
 ) -> _Worker:
     superlink: Any = LocalSuperLink(sites)
-    return _Worker(store, superlink, folder, Pooling(store, identity), stop)
+    return _Worker(store, superlink, folder, Pooling(store, identity), stop, key=identity.signing_key)
 
 
 def execute(store: SqlStore, identity: Identity, sites: dict[int, FederateSettings], folder: Path, run: Run) -> None:

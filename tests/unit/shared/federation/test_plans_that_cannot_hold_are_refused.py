@@ -10,7 +10,9 @@ from shared.errors.federation import PlanInvalid
 from shared.errors.trust import SignatureInvalid
 from shared.federation.models.registry import MODELS, build_model, get_state, set_state
 from shared.federation.plan import (
+    COMPARING,
     MODEL_NAMES,
+    MOST_SITES,
     Member,
     Plan,
     PlanRequest,
@@ -67,9 +69,12 @@ def test_what_cannot_hold_is_refused() -> None:
         {"purpose": "statistics"},
         {"training": TrainingTask(model="another")},
         {"training": TrainingTask(proximal_mu=0.5)},
+        *({"training": TrainingTask(strategy=name)} for name in COMPARING),
+        {"sites": members(MOST_SITES + 1)},
         {"expires_at": good.created_at - timedelta(seconds=1)},
     ]
     check_plan(good)
+    check_plan(good.model_copy(update={"training": TrainingTask(strategy="krum", masked=False)}))
     for changes in broken:
         with pytest.raises(PlanInvalid):
             check_plan(good.model_copy(update=changes))

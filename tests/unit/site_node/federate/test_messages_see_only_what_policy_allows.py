@@ -25,13 +25,15 @@ from site_node.federate.site import CONTEXT_KEY, FederateSettings, SiteContext
 from tests.factories.site_homes import PROTOCOL, make_site, member_of, set_policy
 
 KEY = SigningKey.generate()
-TASK = TrainingTask(image_size=32)
+TASK = TrainingTask(image_size=32, masked=False)
 
 
 @pytest.fixture
 def sites(tmp_path: Path) -> list[FederateSettings]:
     TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 1
-    return [make_site(tmp_path / str(n), f"{200000 + n}", KEY, images=8 if n == 0 else 0) for n in range(3)]
+    made = [make_site(tmp_path / str(n), f"{200000 + n}", KEY, images=8 if n == 0 else 0) for n in range(3)]
+    set_policy(made[0], unmasked=True, minimum_patients=8)
+    return made
 
 
 def plan_for(sites: list[FederateSettings]) -> Plan:

@@ -107,6 +107,7 @@ def test_no_policy_or_a_wrong_one_stops_the_start(tmp_path: Path) -> None:
         ({"labels": ("covid_status",)}, {}, {}),
         ({"max_rounds": 2}, {}, {}),
         ({"minimum_sites": 4}, {}, {}),
+        ({}, {"training": TrainingTask(masked=False)}, {}),
     ],
 )
 def test_each_rule_refuses(

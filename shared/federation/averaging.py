@@ -1,0 +1,91 @@
+"""Weighted averages as sums of whole numbers, so that a secure sum of them is exact.
+
+A site's values are clipped to +-1024, rounded to multiples of 2^-24 and multiplied by its weight, a number of images of
+at most 2^18; its words are the weight, then the products. Of up to 2^10 sites no sum leaves 64 signed bits, since
+2^10 * 2^24 * 2^18 * 2^10 = 2^62, and rounding moves an average by at most 2^-25. What is averaged never leaves a site
+by itself: neither its weights nor its number of images, nor its loss.
+"""
+
+import hashlib
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from shared.errors.federation import RunFailed
+from shared.errors.inputs import InvalidArgument
+from shared.federation.records import Vector
+from shared.federation.secure_sum.masks import Words
+from shared.ids import RunId
+
+SUBJECT = "training"  # of every sum of training: a site compares its rosters over all runs, since models may be equal
+LIMIT = 1024
+SCALE = 2**24
+BINS = 1000  # of each class's histogram of probabilities, from which a pooled AUC follows to about three decimals
+
+Values = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int64]  # shape (2, BINS): of negative and of positive images, by predicted probability
+
+
+class Average(NamedTuple):
+    """The average of `values`, shape (n,), over all images of the sites in a sum, and how many these are."""
+
+    values: Values
+    images: int
+
+
+def weighted(values: npt.NDArray[np.floating], images: int) -> Words:
+    """A site's words for an average, shape (1 + n,). Raises `InvalidArgument` for a value that is no number."""
+    if np.isnan(values).any():
+        raise InvalidArgument(name="update", problem="it holds values that are no numbers")
+    scaled = np.rint(np.clip(values.astype(np.float64), -LIMIT, LIMIT) * SCALE).astype(np.int64)
+    return np.concatenate([np.array([images], dtype=np.int64), scaled * images]).view(np.uint64)
+
+
+def averaged(total: Words, *, sites: int, most_images: int) -> Average:
+    """The average that `total` holds; with no image at all, zeros.
+
+    Raises `RunFailed` when `sites` sites with at most `most_images` images each cannot have summed to this.
+    """
+    signed = total.view(np.int64)
+    images, products = int(signed[0]), signed[1:]
+    bound = images * LIMIT * SCALE
+    if not 0 <= images <= sites * most_images or products.min() < -bound or products.max() > bound:
+        raise RunFailed(problem="a sum is not one of legal numbers, so a site lied or erred; masks hide which one")
+    return Average(products / (max(images, 1) * SCALE), images)
+
+
+def evaluation_words(loss: float, counts: Counts) -> Words:
+    """A site's words for a pooled evaluation: the average of its loss, then its histograms, shape (2 + 2 BINS,)."""
+    return np.concatenate([weighted(np.array([loss]), int(counts.sum())), counts.ravel().view(np.uint64)])
+
+
+def evaluation_of(total: Words, *, sites: int, most_images: int) -> tuple[float, Counts]:
+    """The mean loss and the pooled histograms; raises `RunFailed` as `averaged` does."""
+    average = averaged(total[:2], sites=sites, most_images=most_images)
+    counts = total[2:].view(np.int64).reshape(2, BINS)
+    if counts.min() < 0 or int(counts.sum()) != average.images or average.values[0] < 0:
+        raise RunFailed(problem="a sum is not one of evaluations, so a site lied or erred; masks hide which one")
+    return float(average.values[0]), counts
+
+
+def histogram(labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.floating]) -> Counts:
+    """How many images of each class got which probability."""
+    places = np.minimum((probabilities * BINS).astype(np.int64), BINS - 1)
+    return np.stack([np.bincount(places[labels == label], minlength=BINS) for label in (0, 1)]).astype(np.int64)
+
+
+def auc_of(counts: Counts) -> float | None:
+    """The area under the ROC curve that histograms give, equal bins counting half; `None` without both classes."""
+    negative, positive = counts
+    pairs = int(negative.sum()) * int(positive.sum())
+    below = np.cumsum(negative) - negative
+    return float((positive * (below + negative / 2)).sum() / pairs) if pairs else None
+
+
+def inputs_of(run: RunId, kind: str, state: Vector) -> str:
+    """What a sum's plan says of the model it begins with: by different ones a centre could tell sites apart.
+
+    Pasquini et al., "Eluding Secure Aggregation in Federated Learning via Model Inconsistency" (CCS 2022).
+    """
+    return f"{run} {kind} {hashlib.sha256(state.astype('<f4', copy=False).tobytes()).hexdigest()}"

@@ -1,0 +1,105 @@
+"""The site's part of a masked round: what it adds to a secure sum, and which sum it adds it to.
+
+A round is the five stages of one sum. The model comes with the stage `mask`; nothing but words under masks leaves, and
+of an evaluation this site's own AUC, to two decimals, where plan and policy want it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from shared.errors.federation import RunRefused
+from shared.errors.protocol import ProtocolMismatch
+from shared.federation import records
+from shared.federation.averaging import BINS, SUBJECT, evaluation_words, histogram, inputs_of, weighted
+from shared.federation.models.registry import build_model, get_state, set_state
+from shared.federation.plan import Plan, TrainingTask
+from shared.federation.records import Vector
+from shared.federation.secure_sum.masks import Words
+from shared.federation.secure_sum.messages import SumPlan
+from site_node.federate.dataset import Split
+from site_node.federate.policy import SitePolicy, check_patients, may_report_figures
+from site_node.federate.training import clipped, evaluate, train
+
+
+@dataclass
+class MaskedPart:
+    """A site's contribution to the sum of a round; `start` is the model that the message brought, if any."""
+
+    plan: Plan
+    task: TrainingTask
+    policy: SitePolicy
+    split: Callable[[], Split]
+    start: Vector | None
+    server_round: int
+    figures: dict[str, float] = field(default_factory=dict)  # of this site alone, that may leave beside the words
+    kind: ClassVar[str]
+
+    def approve(self, plan: SumPlan) -> None:
+        """Take part in a sum of this run and kind, over its whole roster, with enough patients here."""
+        if plan.protocol_digest != self.plan.protocol_digest:
+            raise ProtocolMismatch(held=self.plan.protocol_digest, wanted=plan.protocol_digest)
+        if (
+            plan.subject != SUBJECT
+            or plan.length != self.length()
+            or not plan.inputs.startswith(f"{self.plan.run} {self.kind} ")
+        ):
+            raise RunRefused(problem="the sum is not of this run")
+        roster = {member.site_id: member.fingerprint for member in self.plan.sites}
+        if {peer.site_id: peer.key.fingerprint for peer in plan.roster} != roster:
+            raise RunRefused(problem="the sum is over other sites than the run")
+        check_patients(self.policy, self.split().patients)
+
+    def vector(self, plan: SumPlan) -> Words:
+        """The words, computed from the model that every site of the sum was given."""
+        if self.start is None or inputs_of(self.plan.run, self.kind, self.start) != plan.inputs:
+            raise RunRefused(problem="the model is not the one that the sum names")
+        return self.words(self.start)
+
+    def length(self) -> int:
+        """How many words the vector has."""
+        raise NotImplementedError
+
+    def words(self, start: Vector) -> Words:
+        """The words that go under masks."""
+        raise NotImplementedError
+
+
+class Update(MaskedPart):
+    """The state after local training, its loss, and the number of images they are of."""
+
+    kind = "train"
+
+    def length(self) -> int:
+        """One for each number of the state, the loss, and the weight."""
+        return get_state(build_model(self.task)).size + 2
+
+    def words(self, start: Vector) -> Words:
+        """Train, and clip the change as the plan says."""
+        model, samples = build_model(self.task), self.split().training
+        set_state(model, start)
+        loss = train(model, samples, self.task, server_round=self.server_round)
+        state = clipped(get_state(model), start, self.task.update_norm)
+        return weighted(np.append(state, loss), min(len(samples.labels), self.task.maximum_images))
+
+
+class Evaluated(MaskedPart):
+    """The loss on validation images, and how many of each class got which probability."""
+
+    kind = "evaluate"
+
+    def length(self) -> int:
+        """Weight, loss and two histograms."""
+        return 2 + 2 * BINS
+
+    def words(self, start: Vector) -> Words:
+        """Evaluate on as many images as count in an average."""
+        model, samples = build_model(self.task), self.split().validation.first(self.task.maximum_images)
+        set_state(model, start)
+        result = evaluate(model, samples)
+        reported = result.auc is not None and may_report_figures(self.policy, self.plan, samples.cases)
+        auc = round(result.auc, 2) if reported and result.auc is not None else 0.0
+        self.figures = {records.AUC: auc, records.FIGURES: int(reported)}
+        return evaluation_words(result.loss, histogram(samples.labels, result.probabilities))

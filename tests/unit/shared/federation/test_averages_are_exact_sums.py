@@ -1,0 +1,89 @@
+"""What the fixed point holds: exact sums, a stated precision, a stated range, and no sum that cannot be one."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.errors.federation import RunFailed
+from shared.errors.inputs import InvalidArgument
+from shared.federation.averaging import (
+    BINS,
+    LIMIT,
+    SCALE,
+    auc_of,
+    averaged,
+    evaluation_of,
+    evaluation_words,
+    histogram,
+    weighted,
+)
+from shared.federation.plan import MOST_IMAGES, MOST_SITES
+from site_node.federate.training import auc
+
+VALUE = st.floats(-LIMIT, LIMIT)
+SITES = st.lists(st.tuples(st.integers(1, MOST_IMAGES), VALUE, VALUE), min_size=1, max_size=8)
+
+
+@given(SITES)
+def test_an_average_is_the_weighted_mean(sites: list[tuple[int, float, float]]) -> None:
+    """For any weights and any values in range it differs from the mean by at most half a step of the fixed point."""
+    total = np.zeros(3, dtype=np.uint64)
+    for images, *values in sites:
+        total += weighted(np.array(values), images)
+    average = averaged(total, sites=len(sites), most_images=MOST_IMAGES)
+    assert average.images == sum(images for images, *_ in sites)
+    for place in (0, 1):
+        mean = sum(images * values[place] for images, *values in sites) / average.images
+        assert abs(average.values[place] - mean) <= 0.5 / SCALE + 1e-12
+
+
+def test_the_largest_sum_fits() -> None:
+    """The most sites with the most images at the ends of the range stay within 64 signed bits."""
+    for end in (-LIMIT, LIMIT):
+        words = weighted(np.array([float(end)]), MOST_IMAGES)
+        total = words * np.uint64(MOST_SITES)
+        assert averaged(total, sites=MOST_SITES, most_images=MOST_IMAGES).values[0] == end
+
+
+def test_values_outside_are_clipped_and_what_is_no_number_is_refused() -> None:
+    """Clipping is to the range that is stated; a value that is no number would be somebody's whole model."""
+    clipped = averaged(weighted(np.array([5000.0, -np.inf]), 3), sites=1, most_images=10)
+    assert clipped.values.tolist() == [LIMIT, -LIMIT]
+    with pytest.raises(InvalidArgument):
+        weighted(np.array([np.nan]), 3)
+
+
+@pytest.mark.parametrize("words", [[-1, 0], [31, 0], [3, 4 * LIMIT * SCALE], [3, -(2**63)], [0, 1]])
+def test_a_sum_that_cannot_be_one_is_refused(words: list[int]) -> None:
+    """Too many images, or a sum that its images cannot give: some site lied."""
+    with pytest.raises(RunFailed):
+        averaged(np.array(words, dtype=np.int64).view(np.uint64), sites=3, most_images=10)
+
+
+IMAGES = st.lists(st.tuples(st.integers(0, 1), st.integers(0, BINS - 1)), max_size=40)
+
+
+@given(IMAGES)
+def test_a_pooled_auc_is_the_auc_of_its_bins(images: list[tuple[int, int]]) -> None:
+    """It is exact for scores that are no finer than the histogram's bins."""
+    labels = np.array([label for label, _ in images], dtype=np.int64)
+    scores = np.array([(place + 0.5) / BINS for _, place in images])
+    expected, shown = auc(labels, scores), auc_of(histogram(labels, scores))
+    assert shown == pytest.approx(expected) if expected is not None else shown is None
+
+
+@given(IMAGES, st.floats(0, 20))
+def test_an_evaluation_comes_back(images: list[tuple[int, int]], loss: float) -> None:
+    """Loss and counts are those that went in; changed counts are refused."""
+    labels = np.array([label for label, _ in images], dtype=np.int64)
+    counts = histogram(labels, np.array([place / BINS for _, place in images]))
+    total = evaluation_words(loss, counts)
+    back, same = evaluation_of(total, sites=1, most_images=40)
+    assert abs(back - loss) <= 0.5 / SCALE if images else back == 0
+    assert (same == counts).all()
+    for change in (1, 2**64 - 1):
+        wrong = total.copy()
+        wrong[2:3] += np.array([change], dtype=np.uint64)
+        with pytest.raises(RunFailed):
+            evaluation_of(wrong, sites=1, most_images=41)
