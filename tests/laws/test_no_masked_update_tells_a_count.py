@@ -22,7 +22,7 @@ from shared.federation.averaging import SUBJECT, averaged, inputs_of
 from shared.federation.models.registry import build_model, get_state, set_state
 from shared.federation.plan import Member, Plan, PlanRequest, TrainingTask, complete_plan
 from shared.federation.records import Vector
-from shared.federation.secure_sum import masks, shamir
+from shared.federation.secure_sum import masks
 from shared.federation.secure_sum.masks import Words
 from shared.federation.secure_sum.messages import SumPlan, unpack_masked
 from shared.federation.secure_sum.server import Sum, sum_without_liars
@@ -42,9 +42,9 @@ Cases = tuple[int, int]  # numbers of negative and positive images
 
 def attacking_model() -> Vector:
     model = build_model(TASK)
-    with torch.no_grad():
-        model.head.weight.zero_()
-        model.head.bias.fill_(BIAS)
+    state = model.state_dict()
+    state.update({"head.weight": torch.zeros_like(state["head.weight"]), "head.bias": torch.tensor([BIAS])})
+    model.load_state_dict(state)
     return get_state(model)
 
 
@@ -55,7 +55,7 @@ def attacked(state: Vector, images: int) -> tuple[int, int]:
     """The counts that the attack reads off: positive images are weighted so that both classes weigh alike."""
     model = build_model(TASK)
     set_state(model, state)
-    gradient = (BIAS - float(model.head.bias.detach())) / RATE
+    gradient = (BIAS - float(model.state_dict()["head.bias"])) / RATE
     negative = round(images * gradient / (2 / (1 + exp(-BIAS)) - 1))
     return negative, images - negative
 
@@ -119,7 +119,7 @@ def same_secrets(shift: tuple[Mapping[bytes, int], Words] = ({}, np.zeros(1, np.
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(masks, "new_secret", secret)
-        patch.setattr(shamir.secrets, "randbelow", lambda _: int.from_bytes(secret()))
+        patch.setattr("shared.federation.secure_sum.shamir.secrets.randbelow", lambda _: int.from_bytes(secret()))
         patch.setattr(masks, "add_mask", moved)
         yield
 
