@@ -132,17 +132,17 @@ COUNTS = st.tuples(st.integers(1, 9), st.integers(1, 9))
 
 
 @pytest.mark.parametrize("kind", [Update, Evaluated])
-@given(others=st.lists(COUNTS, min_size=1, max_size=3), one=COUNTS, two=COUNTS)
+@given(others=st.lists(COUNTS, min_size=1, max_size=3), first=COUNTS, second=COUNTS)
 @settings(max_examples=5, deadline=None)
 def test_the_view_fits_other_counts_as_well(
-    kind: type[MaskedPart], others: list[Cases], one: Cases, two: Cases
+    kind: type[MaskedPart], others: list[Cases], first: Cases, second: Cases
 ) -> None:
     """Whichever two sites exchange their data, the centre's whole view is the same, bit for bit, under another mask.
 
     The two share that mask by X25519; nobody else knows it, and it is as likely as the one that they drew.
     """
     names = sites(2 + len(others))
-    world = Round(kind, dict(zip(names, [one, two, *others], strict=True)))
+    world = Round(kind, dict(zip(names, [first, second, *others], strict=True)))
     plan = world.run_plan()
     session = world.sum_plan(plan)
     secrets_of: dict[SiteId, bytes] = {}
@@ -154,7 +154,7 @@ def test_the_view_fits_other_counts_as_well(
     pair = (names[0], names[1])
     key = pair_key(secrets_of[pair[0]], secrets_of[pair[1]], session.session, pair)
     vectors = [world.part(plan, site, START).vector(session) for site in pair]
-    exchanged = Round(kind, {**world.cases, pair[0]: two, pair[1]: one}, world)
+    exchanged = Round(kind, {**world.cases, pair[0]: second, pair[1]: first}, world)
     with same_secrets(({key: 1}, vectors[0] - vectors[1])):
         again = exchanged.run(plan, session)
     assert (total.total == again.total).all()

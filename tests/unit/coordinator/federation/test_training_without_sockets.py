@@ -207,8 +207,8 @@ def test_figures_of_a_site_with_few_cases_stay_there(sites: Sites, tmp_path: Pat
     figures = {site.site_id: site for site in result.rounds[0].sites}
     silent = figures[sites[10].site_id]
     assert (silent.auc, silent.images, silent.loss) == (None, None, None)
-    told = [figures[sites[node].site_id] for node in (11, 12)]
-    assert all(site.auc == round(site.auc or 0, 2) and site.images is None and site.loss is None for site in told)
+    reported = [figures[sites[node].site_id] for node in (11, 12)]
+    assert all(site.auc == round(site.auc or 0, 2) and site.images is None and site.loss is None for site in reported)
 
 
 @pytest.mark.parametrize("name", ["fedprox", "fedadam", "fedavgm", "fedyogi", "fedadagrad", *COMPARING])
