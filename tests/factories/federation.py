@@ -6,7 +6,7 @@ import secrets
 import socket
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -32,6 +32,7 @@ from shared.proto.ricord.v1.site_pb2_grpc import SiteServiceStub
 from shared.protocol.loader import load_protocol
 from site_node.deidentify.study import deidentify
 from site_node.home.folder import SiteHome, init_home
+from site_node.home.ledger import Ledger, State
 from site_node.membership.agreement import sign_agreement
 from site_node.membership.enrolment import enrol
 from site_node.membership.invitation import read_agreement
@@ -39,6 +40,7 @@ from site_node.membership.record import Membership
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.seal.package import seal
 from site_node.study import Deidentified, Sealed, Validated
+from site_node.submit.client import submitting
 from tests.factories.dicom import make_ct
 from tests.factories.studies import make_included, make_received
 from tests.factories.validated import digest_of
@@ -240,6 +242,22 @@ def sealed_study(
         sequence=sequence,
         signing_key=load_signing(site.signing_key),
     )
+
+
+def submit_and_enter(home: SiteHome, member: Membership, *studies: Sealed) -> None:
+    """Submit studies, and enter them into the ledger as the pipeline does."""
+    with closing(Ledger(home.ledger)) as ledger, submitting(home, member) as submit:
+        for sealed in studies:
+            submitted, manifest = submit(sealed), sealed.manifest.manifest
+            ledger.add_study(sealed.key, [f"{sealed.key}.dcm"], state=State.RECEIVED)
+            ledger.submissions.enter(manifest)
+            ledger.advance(
+                sealed.key,
+                State.SUBMITTED,
+                study=manifest.study,
+                receipt=submitted.receipt.name,
+                audit_number=submitted.audit_number,
+            )
 
 
 def sealed_bytes(site: SiteHome, member: Membership, size: int, *, sequence: int = 1, **changes: object) -> Sealed:

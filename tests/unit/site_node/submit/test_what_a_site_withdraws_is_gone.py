@@ -25,10 +25,9 @@ from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger, State
 from site_node.home.withdrawals import Withdrawals
 from site_node.membership.record import Membership
-from site_node.study import Sealed
 from site_node.submit.client import submitting
 from site_node.submit.states import StatesWatch
-from tests.factories.federation import Federation, running_federation, sealed_bytes, sealed_study
+from tests.factories.federation import Federation, running_federation, sealed_bytes, sealed_study, submit_and_enter
 
 
 class Killed(BaseException):
@@ -52,23 +51,6 @@ def member(federation: Federation, request: pytest.FixtureRequest) -> tuple[Site
     return federation.site(request.node.name.replace("[", " ").replace("]", ""))
 
 
-def send(member: tuple[SiteHome, Membership], *studies: Sealed) -> None:
-    """Submit studies, and enter them as the pipeline does."""
-    home, membership = member
-    with closing(Ledger(home.ledger)) as ledger, submitting(home, membership) as submit:
-        for sealed in studies:
-            submitted, manifest = submit(sealed), sealed.manifest.manifest
-            ledger.add_study(sealed.key, [f"{sealed.key}.dcm"], state=State.RECEIVED)
-            ledger.submissions.enter(manifest)
-            ledger.advance(
-                sealed.key,
-                State.SUBMITTED,
-                study=manifest.study,
-                receipt=submitted.receipt.name,
-                audit_number=submitted.audit_number,
-            )
-
-
 def withdraw(home: SiteHome, *arguments: str) -> Any:
     command = ["--home", str(home.folder), "withdraw", *arguments, "--as", "A. Miller", "--reason", "consent", "--json"]
     result = CliRunner().invoke(site_node.cli.app, command)
@@ -90,7 +72,7 @@ def test_each_level_takes_what_it_names(federation: Federation, member: tuple[Si
         sealed_bytes(home, membership, 9, sequence=n, **({"patient": other} if n in {3, 4} else {}))
         for n in range(1, 6)
     ]
-    send(member, *sealed)
+    submit_and_enter(*member, *sealed)
     uids = [study.manifest.manifest.study for study in sealed]
     assert len(withdraw(home, sealed[0].key)["deleted"]) == 1
     assert states(federation, membership) == dict(zip(uids, ["withdrawn", *["received"] * 4], strict=True))
@@ -113,7 +95,7 @@ def test_a_killed_site_goes_on(
 ) -> None:
     """Nothing is withdrawn, or the node ends it: every covered submission has its receipt of deletion here."""
     home, membership = member
-    send(member, *(sealed_bytes(home, membership, 9, sequence=n) for n in (1, 2)))
+    submit_and_enter(*member, *(sealed_bytes(home, membership, 9, sequence=n) for n in (1, 2)))
     left = [step]
 
     def dying(act: Callable[..., Any]) -> Callable[..., Any]:
@@ -152,7 +134,7 @@ def test_what_was_sent_meanwhile_is_withdrawn_too(federation: Federation, member
     sealed = sealed_bytes(home, membership, 9)
     with closing(Ledger(home.ledger)) as ledger:
         assert ledger.withdrawals.covers(sealed.manifest.manifest)
-    send(member, sealed)
+    submit_and_enter(*member, sealed)
     with closing(Ledger(home.ledger)) as ledger:
         StatesWatch().ask_if_due(home, ledger, membership)
     assert set(states(federation, membership).values()) == {"withdrawn"}
@@ -181,7 +163,7 @@ def test_it_is_sent_again_once_allowed(federation: Federation, member: tuple[Sit
     home, membership = member
     sealed = sealed_bytes(home, membership, 9)
     data = sealed.ciphertext.read_bytes()
-    send(member, sealed)
+    submit_and_enter(*member, sealed)
     withdraw(home, sealed.key)
     receipt = home.receipts / f"{sealed.manifest.manifest.contents_sha256}.json"
     sealed.ciphertext.write_bytes(data)
@@ -216,7 +198,7 @@ def test_a_curator_purges_and_says_so(
     home, membership = member
     names = [f"{killed}-{n}" for n in (1, 2)]
     whole, part = (sealed_study(home, membership, sequence=n, study=name) for n, name in enumerate(names, 1))
-    send(member, whole, part)
+    submit_and_enter(*member, whole, part)
     run_pass(curator, None)
     folder = curator.opened / membership.site_id
     image = next(
