@@ -17,7 +17,7 @@ from site_node.pixels.rules import PixelRules
 from site_node.pixels.strokes import stroke_windows
 
 _PART = (384, 64)  # pixels: larger parts of a picture are searched piece by piece, and how far those overlap
-_ROUNDS = 3  # of looking around what was seen
+_ROUNDS = 2  # of looking around what was seen
 _SEEN = 24  # pixels: the height of letters that the detector sees best
 _LETTERS = 96  # pixels: higher letters are reduced before they are read
 
@@ -75,12 +75,12 @@ class TextFinder:
             return ()
         texts = [line.region for line in findings(self._read(stored, apart), stored.shape, self._rules)]
         around = [(region, self._box(stored, region, neighbours)) for region in texts]
-        boxes: list[Box] = []
+        boxes = [box for _, box in around]
         for _ in range(_ROUNDS):
-            boxes += [box for _, box in around]
             others = [other for region, _ in around for other in self._beside(stored, region)]
             new = ((other, self._box(stored, other, neighbours)) for other in others)
             around = [(other, box) for other, box in new if not _is_within(box, boxes)]
+            boxes += [box for _, box in around]
         return tuple(dict.fromkeys(boxes))
 
     def _box(self, stored: Stored, region: Region, neighbours: Sequence[Stored]) -> Box:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from compose.sample import films
+from site_node.pixels import detect
 from site_node.pixels.detect import TextFinder
 from site_node.pixels.rules import load_rules
 from tests.factories.burned import Burned, burn, covered, scripts
@@ -121,8 +122,9 @@ def test_nothing_of_a_turned_text_stays_beside_its_boxes() -> None:
 @pytest.mark.soak
 @pytest.mark.filterwarnings("default::UserWarning")
 @pytest.mark.parametrize("contrast", [0.05, 0.1, 0.2])
-def test_the_table_of_recall(contrast: float) -> None:
+def test_the_table_of_recall(contrast: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 300 texts on 100 enlarged films; the promise is for a tenth of the range around a text, and 12 pixels."""
+    monkeypatch.setattr(detect, "_ROUNDS", 0)  # what is around a text is not asked here, and takes most of the time
     seen, whole = Counter[tuple[str, object]](), Counter[tuple[str, object]]()
     for text, hit in burned_films(300, 5, contrast, on_each=3):
         for name in ("script", "size", "degrees", "style", "contrast"):
