@@ -17,6 +17,7 @@ from site_node.pixels.rules import PixelRules
 from site_node.pixels.strokes import stroke_windows
 
 _PART = (384, 64)  # pixels: larger parts of a picture are searched piece by piece, and how far those overlap
+_LOOKS = 3  # along a text of which little was seen
 _ROUNDS = 2  # of looking around what was seen
 _SEEN = 24  # pixels: the height of letters that the detector sees best
 _LETTERS = 96  # pixels: higher letters are reduced before they are read
@@ -84,18 +85,27 @@ class TextFinder:
         return tuple(dict.fromkeys(boxes))
 
     def _box(self, stored: Stored, region: Region, neighbours: Sequence[Stored]) -> Box:
-        """A text to its ends and a margin: as far as there are strokes, or what no neighbour shows."""
-        rule = self._rules.detection
+        """A text to its ends and a margin."""
+        rule, shorter = self._rules.detection, region
+        for _ in range(_LOOKS):
+            region = self._longer(stored, shorter, neighbours)
+            if region.aspect < shorter.aspect + FARTHEST / 2:
+                break
+            shorter = region
+        return box_around(region.longer(rule.margin_ends, rule.margin_ends), rule.margin, stored.shape)
+
+    def _longer(self, stored: Stored, region: Region, neighbours: Sequence[Stored]) -> Region:
+        """A text as far as there are strokes or what no neighbour shows."""
         box = box_around(region, FARTHEST + 1, stored.shape)
         factor = max(1, round(region.height / HEIGHT))
         here, *beside = (
             reduced(each[box.top : box.bottom, box.left : box.right], factor) for each in (stored, *neighbours)
         )
-        inks = [thin(here, rule.stroke), *([peaks(beside[0], here, beside[1])] if beside else [])]
+        new = [peaks(beside[0], here, beside[1])] if beside else []
+        inks = [np.abs(ink) for ink in (thin(here, self._rules.detection.stroke), *new)]
+        flat = [ink if ink.ndim == 2 else ink.max(axis=2) for ink in inks]
         near = region.placed(1, -box.left, -box.top).placed(1 / factor)
-        whole = extended(near, [np.abs(ink) if ink.ndim == 2 else np.abs(ink).max(axis=2) for ink in inks])
-        whole = whole.placed(factor, box.left, box.top).longer(rule.margin_ends, rule.margin_ends)
-        return box_around(whole, rule.margin, stored.shape)
+        return extended(near, flat).placed(factor, box.left, box.top)
 
     def _texts(self, stored: Stored) -> Iterator[Region]:
         yield from self._large(stored)
