@@ -1,5 +1,6 @@
 """The README says what the programs say."""
 
+import os
 import re
 import subprocess
 import sys
@@ -23,9 +24,12 @@ def test_what_leaves_the_hospital_is_what_explain_says() -> None:
     assert section.group(1).strip() == explained.stdout.strip()
 
 
-def shown_commands() -> list[tuple[str, tuple[str, ...]]]:
-    """Every line of a shell block that calls one of the two programs: the program and its verbs."""
-    commands = set()
+def shown_commands() -> list[tuple[str, tuple[str, ...], tuple[str, ...]]]:
+    """Every line of a shell block that calls one of the two programs: the program, its verbs, its options.
+
+    An option that a comment offers in the place of what stands before it (`# or --study UID`) is shown, too.
+    """
+    shown = dict[tuple[str, tuple[str, ...]], set[str]]()
     for name in READMES:
         for block in re.findall(r"```sh\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL):
             for line in block.replace("\\\n", " ").splitlines():
@@ -33,19 +37,27 @@ def shown_commands() -> list[tuple[str, tuple[str, ...]]]:
                     r"(ricord-(?:site|coordinator))((?: +--home [^ ]+)?)((?: +[a-z]+(?:-[a-z]+)*)*)", line.strip()
                 )
                 if call:
-                    commands.add((call.group(1), tuple(call.group(3).split())))
-    return sorted(commands)
+                    typed, _, comment = line.strip()[call.end(2) :].partition(" # ")
+                    offered = comment if comment.startswith("or --") else ""
+                    options = shown.setdefault((call.group(1), tuple(call.group(3).split())), set())
+                    options.update(re.findall(r"(?<!\S)--[a-z-]+", typed + offered))
+    return sorted((program, words, tuple(sorted(options))) for (program, words), options in shown.items())
 
 
-@pytest.mark.parametrize(("program", "words"), shown_commands(), ids=str)
-def test_every_command_shown_exists(program: str, words: tuple[str, ...]) -> None:
-    """Each command that a README shows has a `--help`; words after a verb that are arguments are dropped."""
+@pytest.mark.parametrize(("program", "words", "options"), shown_commands(), ids=str)
+def test_every_command_shown_exists(program: str, words: tuple[str, ...], options: tuple[str, ...]) -> None:
+    """Each command that a README shows has a `--help` that names its options; words that are arguments are dropped."""
     for count in range(len(words), 0, -1):
         result = subprocess.run(
-            [str(BIN / program), *words[:count], "--help"], check=False, capture_output=True, text=True
+            [str(BIN / program), *words[:count], "--help"],
+            check=False,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "COLUMNS": "200"},  # no name is shortened
         )
         if result.returncode == 0:
             assert "Usage" in result.stdout
+            assert not [option for option in options if not re.search(rf"{option}\b(?!-)", result.stdout)]
             return
     pytest.fail(f"{program} {' '.join(words)} is shown and does not exist")
 
