@@ -69,7 +69,11 @@ def _changed(tree: ast.Module) -> Iterator[tuple[str, str, ast.stmt]]:
 def _changes_below(
     parent: ast.AST, field: str, node: ast.AST, *, place: str, around: ast.stmt
 ) -> Iterator[tuple[str, str, ast.stmt]]:
-    if field in _UNTOUCHED or (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
+    if (
+        field in _UNTOUCHED
+        or (isinstance(node, ast.keyword) and node.arg == "strict")
+        or (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
+    ):
         return
     around = node if isinstance(node, ast.stmt) else around
     was = _header(around)

@@ -1,0 +1,426 @@
+"""Each rule decides by what it states, to the last value that passes: ages, days, millimetres, degrees, words."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date
+from itertools import count
+from math import cos, radians, sin
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.protocol.criteria import Criteria
+from site_node.screen.decide import assess, kept_of
+from site_node.screen.facts import Facts, Slice, read_facts
+from site_node.screen.instance import check_instance, check_orientation, check_region, check_view, normal_of
+from site_node.screen.patient import check_age, check_covid, check_linkage, check_study
+from site_node.screen.reasons import gravest, unique, worst
+from site_node.screen.series import check_geometry, check_kernel, check_series, check_thickness
+from site_node.study import ClinicalRow, Reason, Severity
+from tests.factories.dicom import make_ct, make_dx, write_file
+from tests.factories.studies import make_instance, make_received
+
+DATA = Path(__file__).resolve().parents[4] / "shared" / "protocol" / "data" / "criteria"
+RICORD = Criteria.from_toml((DATA / "ricord.toml").read_text(encoding="utf-8"))
+AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+YEARS = st.integers(0, 130)
+NUMBERS = count(1)
+
+
+@pytest.fixture(scope="module")
+def slice_facts(tmp_path_factory: pytest.TempPathFactory) -> Facts:
+    """What is known of a good axial slice at the origin, of a grown-up."""
+    path = write_file(make_ct(slices=1, ImagePositionPatient=[0, 0, 0])[0], tmp_path_factory.mktemp("slice") / "one")
+    return read_facts(make_instance(path))
+
+
+def at(facts: Facts, **changes: Any) -> Facts:
+    """Another instance with the changes."""
+    instance = facts.instance.model_copy(update={"sop_instance_uid": f"1.2.{next(NUMBERS)}"})
+    return replace(facts, instance=instance, **changes)
+
+
+def codes(reasons: Sequence[Reason]) -> list[str]:
+    return [why.code for why in reasons]
+
+
+def row(**values: Any) -> ClinicalRow:
+    return ClinicalRow(row=2, keys={}, values=values)
+
+
+@given(ages=st.lists(st.integers(1, 130), min_size=1, max_size=5), minimum=st.integers(1, 40))
+def test_the_youngest_image_decides(slice_facts: Facts, ages: list[int], minimum: int) -> None:
+    """A study passes if and only if every age that its images state reaches the minimum, whatever their order."""
+    assert RICORD.age
+    rule = RICORD.age.model_copy(update={"minimum_years": minimum})
+    members = [at(slice_facts, birth_date=None, age=f"{age:03d}Y") for age in ages]
+    expected = ["under-age"] if any(age < minimum for age in ages) else []
+    assert codes(check_age(members, None, rule)) == expected
+
+
+@given(by_birth=YEARS, stated=st.integers(1, 130))
+def test_ages_that_differ_by_a_year_agree(slice_facts: Facts, by_birth: int, stated: int) -> None:
+    """Where they differ by more, a person looks, unless both are too low; the younger of the two counts."""
+    assert RICORD.age
+    facts = at(slice_facts, birth_date=date(2020 - by_birth, 1, 1), study_date=date(2020, 6, 1), age=f"{stated:03d}Y")
+    is_conflict = abs(by_birth - stated) > 1 and max(by_birth, stated) >= 18
+    expected = ["age-conflict"] if is_conflict else ["under-age"] if min(by_birth, stated) < 18 else []
+    assert codes(check_age([facts], None, RICORD.age)) == expected
+
+
+def test_an_age_is_known_or_a_person_looks(slice_facts: Facts) -> None:
+    """A malformed one and a placeholder are looked at, the latter only where no birth date says more."""
+    assert RICORD.age
+    for age, birth, expected in (
+        ("old", None, ["malformed-age"]),
+        ("999Y", None, ["age-placeholder"]),
+        ("", None, ["age-missing"]),
+        ("", date(1980, 1, 1), []),
+    ):
+        assert codes(check_age([at(slice_facts, age=age, birth_date=birth)], None, RICORD.age)) == expected
+    accepting = RICORD.age.model_copy(update={"younger": "accept"})
+    assert check_age([at(slice_facts, age="old", birth_date=date(1980, 1, 1))], None, accepting) == ()
+    unknown = at(slice_facts, age="", birth_date=None)
+    assert codes(check_age([unknown], row(age=17), RICORD.age)) == ["under-age"]
+    assert codes(check_age([unknown], row(age="17"), RICORD.age)) == ["age-missing"]
+    assert check_age([at(slice_facts, age="050Y", birth_date=None)], row(age=17), RICORD.age) == ()
+
+
+@given(
+    status=st.sampled_from([None, "positive", "negative", "pending"]),
+    method=st.sampled_from([None, "rt-pcr", "clinical"]),
+    timing=st.sampled_from([None, "during-admission"]),
+)
+def test_a_status_needs_its_method_and_a_positive_one_its_timing(
+    status: str | None, method: str | None, timing: str | None
+) -> None:
+    """By the table of methods that confirm it."""
+    assert RICORD.covid
+    methods = {"positive": {"rt-pcr", "clinical"}, "negative": {"rt-pcr"}}
+    if status not in methods:
+        expected = ["covid-status-missing" if status is None else "covid-status"]
+    else:
+        expected = [] if method in methods[status] else ["covid-method-missing"]
+        expected += ["covid-timing-missing"] if status == "positive" and timing is None else []
+    values = row(covid_status=status, covid_method=method, covid_timing=timing)
+    assert codes(check_covid(values, RICORD.covid)) == expected
+    assert codes(check_covid(None, RICORD.covid)) == ["covid-status-missing"]
+
+
+@given(
+    in_images=st.none() | st.integers(18, 90), age=st.none() | st.integers(18, 90),
+    sex=st.sampled_from(["", "F", "M", "X"]), stated=st.sampled_from([None, "F", "M"]),
+)  # fmt: skip
+def test_the_row_and_the_images_fill_and_confirm_each_other(
+    slice_facts: Facts, in_images: int | None, age: int | None, sex: str, stated: str | None
+) -> None:
+    """Age and sex stand in one of them; where both say it, ages differ by a year at most and the sex is the same."""
+    assert RICORD.linkage
+    facts = at(slice_facts, birth_date=None, age="" if in_images is None else f"{in_images:03d}Y", sex=sex)
+    known = {"F": "F", "M": "M"}.get(sex)
+    expected = []
+    if (in_images is None and age is None) or (known is None and stated is None):
+        expected.append("clinical-field-missing")
+    if in_images is not None and age is not None and abs(in_images - age) > 1:
+        expected.append("age-disagrees")
+    if known and stated and known != stated:
+        expected.append("sex-disagrees")
+    assert codes(check_linkage([facts], row(age=age, sex=stated), RICORD.linkage)) == expected
+
+
+@pytest.mark.parametrize("rule", ["localizer", "orientation", "view", "region", "geometry", "thickness", "kernel"])
+def test_a_rule_that_the_criteria_leave_out_is_not_asked(slice_facts: Facts, rule: str) -> None:
+    """Nor is one whose modalities are others; all the others say what they said."""
+    flawed = at(
+        slice_facts,
+        body_part="", codes=frozenset(), study_text="", series_text="", view="", view_codes=frozenset(),
+        slices=(Slice(AXIAL, None, None),), kernels=(),
+    )  # fmt: skip
+    localizer = replace(flawed, image_type=("ORIGINAL", "PRIMARY", "LOCALIZER"), modality="CT")
+    oblique = replace(flawed, slices=(Slice((1.0, 0, 0, 0, 0, -1.0), None, None),))
+    film = replace(flawed, modality="DX", sop_class="1.2.840.10008.5.1.4.1.1.1.1")
+    own = {"localizer": {"localizer"}, "orientation": {"not-axial"}, "view": {"view-unknown"}}
+    own |= {"region": {"region-unknown"}, "geometry": {"position-missing"}, "thickness": {"thickness-missing"}}
+    own |= {"kernel": {"kernel-unknown"}}
+
+    def said(criteria: Criteria) -> list[set[str]]:
+        every = [*(check_instance(facts, criteria) for facts in (localizer, oblique, film))]
+        return [{*codes(reasons)} for reasons in (*every, check_series([flawed], criteria))]
+
+    whole = said(RICORD)
+    assert own[rule] <= set().union(*whole)
+    without = [kinds - own[rule] for kinds in whole]
+    if rule == "localizer":
+        assert said(RICORD.model_copy(update={rule: None}))[1:] == without[1:]
+        assert "localizer" not in said(RICORD.model_copy(update={rule: None}))[0]
+    else:
+        assert said(RICORD.model_copy(update={rule: None})) == without
+    if rule != "region":
+        elsewhere = getattr(RICORD, rule).model_copy(update={"modalities": ("MR",)})
+        assert said(RICORD.model_copy(update={rule: elsewhere})) == said(RICORD.model_copy(update={rule: None}))
+
+
+def test_a_localizer_need_not_be_axial(slice_facts: Facts) -> None:
+    """It is left out for what it is, by value 3 of ImageType and by no other."""
+    scout = at(slice_facts, slices=(Slice((1.0, 0, 0, 0, 0, -1.0), None, None),))
+    for values, expected in (
+        (("ORIGINAL", "PRIMARY", "LOCALIZER"), ["localizer"]),
+        (("ORIGINAL", "PRIMARY"), ["not-axial"]),
+        (("LOCALIZER", "PRIMARY", "AXIAL"), ["not-axial"]),
+        (("ORIGINAL", "PRIMARY", "AXIAL", "LOCALIZER"), ["not-axial"]),
+    ):
+        assert codes(check_instance(replace(scout, image_type=values), RICORD)) == expected
+
+
+@given(degrees=st.floats(0, 89), mirrored=st.booleans())
+def test_a_slice_is_axial_up_to_the_tolerance(slice_facts: Facts, degrees: float, mirrored: bool) -> None:
+    """By the angle of its normal, of whichever sign; one frame that is not axial is enough."""
+    assert RICORD.orientation
+    tilt = radians(degrees)
+    tilted = (1.0, 0.0, 0.0, 0.0, (-1 if mirrored else 1) * cos(tilt), sin(tilt))
+    facts = at(slice_facts, slices=(Slice(AXIAL, None, None), Slice(tilted, None, None)))
+    if abs(degrees - 30) > 0.001:
+        expected = ["not-axial"] if degrees > 30 else []
+        assert codes(check_orientation(facts, RICORD.orientation)) == expected
+
+
+def test_directions_that_span_no_plane_are_no_orientation(slice_facts: Facts) -> None:
+    """Nor does a normal follow from them."""
+    assert RICORD.orientation
+    for directions in (None, (1.0, 0, 0, 1.0, 0, 0), (0.0,) * 6, (0.5, 0, 0, 0, 0.5, 0)):
+        facts = at(slice_facts, slices=(Slice(directions, None, None), Slice(AXIAL, None, None)))
+        assert codes(check_orientation(facts, RICORD.orientation)) == ["orientation-missing"]
+    assert normal_of((0.0,) * 6) == (0, 0, 0)
+    assert normal_of(AXIAL) == (0, 0, 1)
+    assert normal_of((0.0, 1.0, 0, 0, 0, -1.0)) == (-1, 0, 0)
+    assert normal_of((2.0, 0, 0, 0, 0, -2.0)) == (0, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("part", "coded", "text", "expected"),
+    [
+        ("CHEST", (), "", []),
+        ("CHEST_ABD", (), "", []),  # a word is enough
+        ("", ("SCT:51185008",), "", []),  # a code alone says it
+        ("", ("SCT:51185008",), "Hand", ["region-conflict"]),
+        ("ABDOMEN", ("SCT:51185008",), "", ["region-conflict"]),
+        ("", (), "Thorax", []),
+        ("", (), "Thorax abdomen", []),
+        ("", (), "", ["region-unknown"]),
+        ("", (), "Hand", ["region"]),
+        ("HAND", (), "", ["region-unlikely"]),
+        ("HAND", (), "Hand", ["region"]),
+        ("HAND", (), "Thorax", ["region-conflict"]),
+        ("CHEST", (), "Hand", ["region-conflict"]),
+        ("NECK_CHEST", (), "", []),
+        ("QUAGGA", (), "Quagga", ["region"]),  # the part's own words are another region's
+    ],
+)
+def test_what_says_the_region_agrees(
+    slice_facts: Facts, part: str, coded: tuple[str, ...], text: str, expected: list[str]
+) -> None:
+    """Body part, codes, and the descriptions of study and series."""
+    assert RICORD.region
+    facts = at(slice_facts, body_part=part, codes=frozenset(coded), study_text="", series_text=text)
+    assert codes(check_region(facts, RICORD.region)) == expected
+    swapped = replace(facts, study_text=text, series_text="")
+    assert codes(check_region(swapped, RICORD.region)) == expected
+
+
+@pytest.mark.parametrize(
+    ("view", "coded", "series", "study", "expected"),
+    [
+        ("PA", (), "", "", []),
+        ("PA", (), "lateral", "", ["view-conflict"]),
+        ("PA", ("SCT:399067008",), "", "", []),  # the position goes first
+        ("LL", (), "PA", "", ["view"]),
+        ("", ("SCT:399067008",), "", "", ["view"]),
+        ("", ("SCT:399067008", "SCT:399348003"), "", "", ["view"]),
+        ("", ("SCT:399348003",), "lateral", "", ["view-conflict"]),
+        ("", ("SCT:399348003",), "", "", []),
+        ("", (), "PA", "lateral", []),  # the series goes before the study
+        ("", (), "lateral", "PA", ["view"]),
+        ("", (), "", "PA", []),
+        ("", (), "", "lateral", ["view"]),
+        ("", (), "PA lateral", "", ["view-unknown"]),
+        ("", (), "", "", ["view-unknown"]),
+    ],
+)
+def test_what_says_the_projection_goes_in_order(
+    slice_facts: Facts, *, view: str, coded: tuple[str, ...], series: str, study: str, expected: list[str]
+) -> None:
+    """Position, then codes, then the series' descriptions, then the study's."""
+    assert RICORD.view
+    facts = at(slice_facts, view=view, view_codes=frozenset(coded), series_text=series, study_text=study)
+    assert codes(check_view(facts, RICORD.view)) == expected
+
+
+def places(*positions: float, thickness: float | None = 3.0) -> list[Slice]:
+    return [Slice(AXIAL, (0.0, 0.0, position), thickness) for position in positions]
+
+
+@pytest.mark.parametrize(
+    ("slices", "expected"),
+    [
+        (places(0, 3, 6, 9), []),
+        (places(9, 0, 6, 3), []),
+        (places(0, 3, 6), ["few-positions"]),
+        (places(0, 3, 6, 6.005), ["few-positions"]),
+        (places(0, 3, 6, 6, 9), ["repeated-position"]),
+        (places(0, 3, 6, 9, 12, 16.4), ["uneven-spacing"]),
+        (places(0, 3, 6, 9, 12, 16.5), ["slice-missing"]),
+        (places(0, 3, 6, 9, 12, 15.02), []),
+        (places(0, 3, 6, 9, 12, 15.04), ["uneven-spacing"]),
+        (places(0, 0.2, 0.4, 0.6, 0.8, 1.009), []),  # a hundredth of a millimetre is nothing
+        (places(0, 0.2, 0.4, 0.6, 0.8, 1.011), ["uneven-spacing"]),
+        ([*places(0, 3, 6, 9), Slice(AXIAL, None, 3.0)], ["position-missing"]),
+        ([Slice(None, (0.0, 0.0, 3.0 * number), 3.0) for number in range(5)], ["position-missing"]),
+        ([*places(0, 3, 6, 9), Slice((1.0, 0, 0, 0, 0.94, -0.342), (0.0, 0.0, 12.0), 3.0)], ["mixed-orientation"]),
+        ([*places(0, 3, 6, 9), Slice((1.0, 0, 0, 0.009, 1.0, 0), (0.0, 0.0, 12.0), 3.0)], []),
+        ([*places(0, 3, 6, 9), Slice((1.0, 0, 0, 0.011, 1.0, 0), (0.0, 0.0, 12.0), 3.0)], ["mixed-orientation"]),
+        ([*places(0, 3, 6, 9), Slice(None, (0.0, 0.0, 12.0), 3.0)], []),
+    ],
+)
+def test_a_volume_is_evenly_spaced(slices: list[Slice], expected: list[str]) -> None:
+    """At least four positions along one normal, each once, at even distances; where one is unknown a person looks."""
+    assert RICORD.geometry
+    assert codes(check_geometry(slices, RICORD.geometry)) == expected
+
+
+def test_slices_lie_along_their_own_normal() -> None:
+    """Distances are measured along it, not along an axis of the patient."""
+    assert RICORD.geometry
+    coronal = [Slice((1.0, 0, 0, 0, 0, -1.0), (7.0, 3.0 * number, number**2), 3.0) for number in range(5)]
+    assert check_geometry(coronal, RICORD.geometry) == ()
+
+
+@pytest.mark.parametrize(
+    ("slices", "expected"),
+    [
+        (places(0, 2.5, 5, thickness=2.5), []),
+        (places(0, 5, 10, thickness=5.0), []),
+        (places(0, 2.4, 4.8, thickness=2.4), ["thickness"]),
+        (places(0, 5.1, 10.2, thickness=5.1), ["thickness"]),
+        (places(0, 2.5, thickness=5.0), []),
+        (places(0, 2.4, thickness=5.0), ["thickness-unlike-spacing"]),
+        (places(0, 10, thickness=5.0), []),
+        (places(0, 10.1, thickness=5.0), ["thickness-unlike-spacing"]),
+        (places(0, 0, thickness=5.0), []),
+        (places(0, 3, thickness=None), ["thickness-missing"]),
+        (places(0, 3, thickness=0.0), ["thickness-missing"]),
+        ([*places(0, 3), Slice(AXIAL, (0.0, 0.0, 6.0), 5.1)], ["thickness"]),
+        ([*places(0, 3), Slice(AXIAL, (0.0, 0.0, 6.0), 2.4)], ["thickness"]),
+        ([*places(0, 30), Slice(AXIAL, None, 3.0)], []),
+        ([*places(0, 30), Slice(None, (0.0, 0.0, 60.0), 3.0)], []),
+    ],
+)
+def test_slices_are_as_thick_as_is_preferred(slices: list[Slice], expected: list[str]) -> None:
+    """From 2.5 to 5 mm, and within twice their distance, where that is known of all."""
+    assert RICORD.thickness
+    assert codes(check_thickness(slices, RICORD.thickness)) == expected
+
+
+def test_every_kernel_is_a_preferred_one() -> None:
+    """One that nobody knows, none, and one of another kind are each said."""
+    assert RICORD.kernel
+    for kernels, expected in (
+        ({"B30F"}, []),
+        ({"B30F", "STANDARD"}, []),
+        ({"B30F", "LUNG"}, ["kernel"]),
+        ({"B30F", "XYZZY"}, ["kernel-unknown"]),
+        (set[str](), ["kernel-unknown"]),
+    ):
+        assert codes(check_kernel(kernels, RICORD.kernel)) == expected
+
+
+def test_without_a_sheet_or_its_rules_no_row_is_asked_for(slice_facts: Facts) -> None:
+    """The rules of status and linkage are asked where there is a sheet and the criteria have them."""
+    good = at(slice_facts, sex="F")
+    odd = row(covid_status=None, age=19, sex="M")
+    pairs = [(RICORD, ["covid-status-missing", "age-disagrees", "sex-disagrees"])]
+    pairs += [(RICORD.model_copy(update={"covid": None}), ["age-disagrees", "sex-disagrees"])]
+    pairs += [(RICORD.model_copy(update={"linkage": None}), ["covid-status-missing"])]
+    for criteria, expected in pairs:
+        assert codes(check_study([good], criteria=criteria, clinical=odd, clinical_checked=True)) == expected
+        assert check_study([good], criteria=criteria, clinical=odd, clinical_checked=False) == ()
+    child = at(slice_facts, age="003Y", birth_date=None)
+    ageless = RICORD.model_copy(update={"age": None})
+    assert check_study([child], criteria=ageless, clinical=None, clinical_checked=False) == ()
+    unlinked = RICORD.model_copy(update={"linkage": None})
+    assert codes(check_study([good], criteria=unlinked, clinical=None, clinical_checked=True)) == [
+        "covid-status-missing"
+    ]
+
+
+def test_the_gravest_severity_counts_and_each_reason_stands_once() -> None:
+    """Accept, warn, review, reject, in this order."""
+    order = [Severity.ACCEPT, Severity.WARN, Severity.REVIEW, Severity.REJECT]
+    for number, severity in enumerate(order):
+        assert gravest(order[: number + 1]) is severity
+    assert worst(()) is Severity.ACCEPT
+    reasons = [Reason(code=code, message="It is so.", severity=Severity.WARN, attribute=None) for code in "abab"]
+    assert unique(reasons) == tuple(reasons[:2])
+
+
+def test_facts_show_nothing_of_the_patient(tmp_path: Path) -> None:
+    """Whoever logs them shows no text, date, age, sex, number or place of the patient."""
+    film = make_dx(
+        StudyDescription="Zebrawood", SeriesDescription="Quagga", PatientAge="077Y", PatientBirthDate="19420304",
+        StudyDate="20200401", PatientSex="M", PatientID="OKAPI", IssuerOfPatientID="BONGO", SliceThickness="7.5",
+    )  # fmt: skip
+    shown = repr(read_facts(make_instance(write_file(film, tmp_path / "film"))))
+    for value in ("Zebrawood", "Quagga", "077Y", "1942", "2020, 4", "'M'", "OKAPI", "BONGO", "7.5"):
+        assert value not in shown
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value", "field"),
+    [
+        ("ImageOrientationPatient", [1, 0, 0, 0, 1], "orientation"),
+        ("ImageOrientationPatient", [1, 0, 0, 0, 1, 0, 0], "orientation"),
+        ("ImagePositionPatient", [1, 2], "position"),
+        ("SliceThickness", [3, 3], "thickness"),
+    ],
+)
+def test_of_numbers_there_are_as_many_as_the_attribute_has(
+    tmp_path: Path, keyword: str, value: list[float], field: str
+) -> None:
+    """Any other count is no value at all."""
+    [dataset] = make_ct(slices=1, **{keyword: value})  # type: ignore[arg-type]  # attribute changes are any
+    [frame] = read_facts(make_instance(write_file(dataset, tmp_path / "slice"))).slices
+    assert getattr(frame, field) is None
+
+
+def test_what_a_person_could_let_through_is_what_remains(tmp_path: Path) -> None:
+    """Of a study that waits the kept images; of a rejected one, or one without any, nothing."""
+    waiting = make_received(tmp_path / "waiting", [make_dx(ViewPosition="", SeriesDescription="", StudyDescription="")])
+    child = make_received(tmp_path / "child", [make_dx(PatientBirthDate="20190101", PatientAge="001Y")])
+    lateral = make_received(tmp_path / "lateral", [make_dx(view="LL")])
+    unreadable = make_received(tmp_path / "unreadable", [make_dx()])
+    unreadable.instances[0].path.write_bytes(b"no dicom at all")
+    remaining = [
+        kept_of(assess(study, criteria=RICORD, clinical=None, clinical_checked=False))
+        for study in (waiting, child, lateral, unreadable)
+    ]
+    assert [kept and kept.kept for kept in remaining] == [waiting.instances, None, None, None]
+
+
+def test_a_rejected_series_keeps_every_reason_and_a_kept_one_those_of_what_is_kept(tmp_path: Path) -> None:
+    """What is left out says why by itself; a warning about an image that is gone is nobody's."""
+    scout = make_ct(plane="scout", slices=1, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"], BodyPartExamined="HAND")
+    volume = make_ct(slices=5)
+    scout[0].SeriesInstanceUID = volume[0].SeriesInstanceUID
+    scout[0].SOPInstanceUID = "1.2.3"
+    mixed = assess(
+        make_received(tmp_path / "mixed", [*volume, *scout]), criteria=RICORD, clinical=None, clinical_checked=False
+    )
+    assert [codes(series.reasons) for series in mixed.series] == [[]]
+    assert [{*codes(entry.reasons)} for entry in mixed.series[0].left_out] == [{"localizer"}]
+    few = assess(
+        make_received(tmp_path / "few", make_ct(slices=2, BodyPartExamined="HAND", SeriesDescription="CT")),
+        criteria=RICORD, clinical=None, clinical_checked=False,
+    )  # fmt: skip
+    assert {*codes(few.series[0].reasons)} > {"few-positions"}
