@@ -1,12 +1,8 @@
-"""Each rule decides by what it states, to the last value that passes: ages, days, millimetres, degrees, words."""
+"""Rules of an image, of a series and of what remains decide by what they state: millimetres, degrees, words."""
 
-from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date
-from itertools import count
 from math import cos, radians, sin
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,125 +12,20 @@ from shared.protocol.criteria import Criteria
 from site_node.screen.decide import assess, kept_of
 from site_node.screen.facts import Facts, Slice, read_facts
 from site_node.screen.instance import check_instance, check_orientation, check_region, check_view, normal_of
-from site_node.screen.patient import check_age, check_covid, check_linkage, check_study
 from site_node.screen.reasons import gravest, unique, worst
 from site_node.screen.series import check_geometry, check_kernel, check_series, check_thickness
-from site_node.study import ClinicalRow, Reason, Severity
+from site_node.study import Reason, Severity
 from tests.factories.dicom import make_ct, make_dx, write_file
+from tests.factories.facts import RICORD, changed_facts, codes
 from tests.factories.studies import make_instance, make_received
 
-DATA = Path(__file__).resolve().parents[4] / "shared" / "protocol" / "data" / "criteria"
-RICORD = Criteria.from_toml((DATA / "ricord.toml").read_text(encoding="utf-8"))
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
-YEARS = st.integers(0, 130)
-NUMBERS = count(1)
-
-
-@pytest.fixture(scope="module")
-def slice_facts(tmp_path_factory: pytest.TempPathFactory) -> Facts:
-    """What is known of a good axial slice at the origin, of a grown-up."""
-    path = write_file(make_ct(slices=1, ImagePositionPatient=[0, 0, 0])[0], tmp_path_factory.mktemp("slice") / "one")
-    return read_facts(make_instance(path))
-
-
-def at(facts: Facts, **changes: Any) -> Facts:
-    """Another instance with the changes."""
-    instance = facts.instance.model_copy(update={"sop_instance_uid": f"1.2.{next(NUMBERS)}"})
-    return replace(facts, instance=instance, **changes)
-
-
-def codes(reasons: Sequence[Reason]) -> list[str]:
-    return [why.code for why in reasons]
-
-
-def row(**values: Any) -> ClinicalRow:
-    return ClinicalRow(row=2, keys={}, values=values)
-
-
-@given(ages=st.lists(st.integers(1, 130), min_size=1, max_size=5), minimum=st.integers(1, 40))
-def test_the_youngest_image_decides(slice_facts: Facts, ages: list[int], minimum: int) -> None:
-    """A study passes if and only if every age that its images state reaches the minimum, whatever their order."""
-    assert RICORD.age
-    rule = RICORD.age.model_copy(update={"minimum_years": minimum})
-    members = [at(slice_facts, birth_date=None, age=f"{age:03d}Y") for age in ages]
-    expected = ["under-age"] if any(age < minimum for age in ages) else []
-    assert codes(check_age(members, None, rule)) == expected
-
-
-@given(by_birth=YEARS, stated=st.integers(1, 130))
-def test_ages_that_differ_by_a_year_agree(slice_facts: Facts, by_birth: int, stated: int) -> None:
-    """Where they differ by more, a person looks, unless both are too low; the younger of the two counts."""
-    assert RICORD.age
-    facts = at(slice_facts, birth_date=date(2020 - by_birth, 1, 1), study_date=date(2020, 6, 1), age=f"{stated:03d}Y")
-    is_conflict = abs(by_birth - stated) > 1 and max(by_birth, stated) >= 18
-    expected = ["age-conflict"] if is_conflict else ["under-age"] if min(by_birth, stated) < 18 else []
-    assert codes(check_age([facts], None, RICORD.age)) == expected
-
-
-def test_an_age_is_known_or_a_person_looks(slice_facts: Facts) -> None:
-    """A malformed one and a placeholder are looked at, the latter only where no birth date says more."""
-    assert RICORD.age
-    for age, birth, expected in (
-        ("old", None, ["malformed-age"]),
-        ("999Y", None, ["age-placeholder"]),
-        ("", None, ["age-missing"]),
-        ("", date(1980, 1, 1), []),
-    ):
-        assert codes(check_age([at(slice_facts, age=age, birth_date=birth)], None, RICORD.age)) == expected
-    accepting = RICORD.age.model_copy(update={"younger": "accept"})
-    assert check_age([at(slice_facts, age="old", birth_date=date(1980, 1, 1))], None, accepting) == ()
-    unknown = at(slice_facts, age="", birth_date=None)
-    assert codes(check_age([unknown], row(age=17), RICORD.age)) == ["under-age"]
-    assert codes(check_age([unknown], row(age="17"), RICORD.age)) == ["age-missing"]
-    assert check_age([at(slice_facts, age="050Y", birth_date=None)], row(age=17), RICORD.age) == ()
-
-
-@given(
-    status=st.sampled_from([None, "positive", "negative", "pending"]),
-    method=st.sampled_from([None, "rt-pcr", "clinical"]),
-    timing=st.sampled_from([None, "during-admission"]),
-)
-def test_a_status_needs_its_method_and_a_positive_one_its_timing(
-    status: str | None, method: str | None, timing: str | None
-) -> None:
-    """By the table of methods that confirm it."""
-    assert RICORD.covid
-    methods = {"positive": {"rt-pcr", "clinical"}, "negative": {"rt-pcr"}}
-    if status not in methods:
-        expected = ["covid-status-missing" if status is None else "covid-status"]
-    else:
-        expected = [] if method in methods[status] else ["covid-method-missing"]
-        expected += ["covid-timing-missing"] if status == "positive" and timing is None else []
-    values = row(covid_status=status, covid_method=method, covid_timing=timing)
-    assert codes(check_covid(values, RICORD.covid)) == expected
-    assert codes(check_covid(None, RICORD.covid)) == ["covid-status-missing"]
-
-
-@given(
-    in_images=st.none() | st.integers(18, 90), age=st.none() | st.integers(18, 90),
-    sex=st.sampled_from(["", "F", "M", "X"]), stated=st.sampled_from([None, "F", "M"]),
-)  # fmt: skip
-def test_the_row_and_the_images_fill_and_confirm_each_other(
-    slice_facts: Facts, in_images: int | None, age: int | None, sex: str, stated: str | None
-) -> None:
-    """Age and sex stand in one of them; where both say it, ages differ by a year at most and the sex is the same."""
-    assert RICORD.linkage
-    facts = at(slice_facts, birth_date=None, age="" if in_images is None else f"{in_images:03d}Y", sex=sex)
-    known = {"F": "F", "M": "M"}.get(sex)
-    expected = []
-    if (in_images is None and age is None) or (known is None and stated is None):
-        expected.append("clinical-field-missing")
-    if in_images is not None and age is not None and abs(in_images - age) > 1:
-        expected.append("age-disagrees")
-    if known and stated and known != stated:
-        expected.append("sex-disagrees")
-    assert codes(check_linkage([facts], row(age=age, sex=stated), RICORD.linkage)) == expected
 
 
 @pytest.mark.parametrize("rule", ["localizer", "orientation", "view", "region", "geometry", "thickness", "kernel"])
 def test_a_rule_that_the_criteria_leave_out_is_not_asked(slice_facts: Facts, rule: str) -> None:
     """Nor is one whose modalities are others; all the others say what they said."""
-    flawed = at(
+    flawed = changed_facts(
         slice_facts,
         body_part="", codes=frozenset(), study_text="", series_text="", view="", view_codes=frozenset(),
         slices=(Slice(AXIAL, None, None),), kernels=(),
@@ -165,7 +56,7 @@ def test_a_rule_that_the_criteria_leave_out_is_not_asked(slice_facts: Facts, rul
 
 def test_a_localizer_need_not_be_axial(slice_facts: Facts) -> None:
     """It is left out for what it is, by value 3 of ImageType and by no other."""
-    scout = at(slice_facts, slices=(Slice((1.0, 0, 0, 0, 0, -1.0), None, None),))
+    scout = changed_facts(slice_facts, slices=(Slice((1.0, 0, 0, 0, 0, -1.0), None, None),))
     for values, expected in (
         (("ORIGINAL", "PRIMARY", "LOCALIZER"), ["localizer"]),
         (("ORIGINAL", "PRIMARY"), ["not-axial"]),
@@ -181,7 +72,7 @@ def test_a_slice_is_axial_up_to_the_tolerance(slice_facts: Facts, degrees: float
     assert RICORD.orientation
     tilt = radians(degrees)
     tilted = (1.0, 0.0, 0.0, 0.0, (-1 if mirrored else 1) * cos(tilt), sin(tilt))
-    facts = at(slice_facts, slices=(Slice(AXIAL, None, None), Slice(tilted, None, None)))
+    facts = changed_facts(slice_facts, slices=(Slice(AXIAL, None, None), Slice(tilted, None, None)))
     if abs(degrees - 30) > 0.001:
         expected = ["not-axial"] if degrees > 30 else []
         assert codes(check_orientation(facts, RICORD.orientation)) == expected
@@ -191,7 +82,7 @@ def test_directions_that_span_no_plane_are_no_orientation(slice_facts: Facts) ->
     """Nor does a normal follow from them."""
     assert RICORD.orientation
     for directions in (None, (1.0, 0, 0, 1.0, 0, 0), (0.0,) * 6, (0.5, 0, 0, 0, 0.5, 0)):
-        facts = at(slice_facts, slices=(Slice(directions, None, None), Slice(AXIAL, None, None)))
+        facts = changed_facts(slice_facts, slices=(Slice(directions, None, None), Slice(AXIAL, None, None)))
         assert codes(check_orientation(facts, RICORD.orientation)) == ["orientation-missing"]
     assert normal_of((0.0,) * 6) == (0, 0, 0)
     assert normal_of(AXIAL) == (0, 0, 1)
@@ -224,7 +115,7 @@ def test_what_says_the_region_agrees(
 ) -> None:
     """Body part, codes, and the descriptions of study and series."""
     assert RICORD.region
-    facts = at(slice_facts, body_part=part, codes=frozenset(coded), study_text="", series_text=text)
+    facts = changed_facts(slice_facts, body_part=part, codes=frozenset(coded), study_text="", series_text=text)
     assert codes(check_region(facts, RICORD.region)) == expected
     swapped = replace(facts, study_text=text, series_text="")
     assert codes(check_region(swapped, RICORD.region)) == expected
@@ -254,7 +145,7 @@ def test_what_says_the_projection_goes_in_order(
 ) -> None:
     """Position, then codes, then the series' descriptions, then the study's."""
     assert RICORD.view
-    facts = at(slice_facts, view=view, view_codes=frozenset(coded), series_text=series, study_text=study)
+    facts = changed_facts(slice_facts, view=view, view_codes=frozenset(coded), series_text=series, study_text=study)
     assert codes(check_view(facts, RICORD.view)) == expected
 
 
@@ -334,25 +225,6 @@ def test_every_kernel_is_a_preferred_one() -> None:
         (set[str](), ["kernel-unknown"]),
     ):
         assert codes(check_kernel(kernels, RICORD.kernel)) == expected
-
-
-def test_without_a_sheet_or_its_rules_no_row_is_asked_for(slice_facts: Facts) -> None:
-    """The rules of status and linkage are asked where there is a sheet and the criteria have them."""
-    good = at(slice_facts, sex="F")
-    odd = row(covid_status=None, age=19, sex="M")
-    pairs = [(RICORD, ["covid-status-missing", "age-disagrees", "sex-disagrees"])]
-    pairs += [(RICORD.model_copy(update={"covid": None}), ["age-disagrees", "sex-disagrees"])]
-    pairs += [(RICORD.model_copy(update={"linkage": None}), ["covid-status-missing"])]
-    for criteria, expected in pairs:
-        assert codes(check_study([good], criteria=criteria, clinical=odd, clinical_checked=True)) == expected
-        assert check_study([good], criteria=criteria, clinical=odd, clinical_checked=False) == ()
-    child = at(slice_facts, age="003Y", birth_date=None)
-    ageless = RICORD.model_copy(update={"age": None})
-    assert check_study([child], criteria=ageless, clinical=None, clinical_checked=False) == ()
-    unlinked = RICORD.model_copy(update={"linkage": None})
-    assert codes(check_study([good], criteria=unlinked, clinical=None, clinical_checked=True)) == [
-        "covid-status-missing"
-    ]
 
 
 def test_the_gravest_severity_counts_and_each_reason_stands_once() -> None:
