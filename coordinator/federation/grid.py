@@ -32,6 +32,7 @@ class Answer(NamedTuple):
     server_round: int
     metrics: Mapping[str, float]
     refusal: str | None
+    summed: tuple[SiteId, ...] = ()  # of a sum: whose numbers are in it
 
 
 class Signer(NamedTuple):

@@ -25,15 +25,18 @@ Figures = dict[str, float]
 
 
 class MaskedRounds:
-    """As much of a grid as Flower's strategies use; each round is one secure sum over the plan's roster."""
+    """As much of a grid as Flower's strategies use; each round is one secure sum over the plan's roster.
 
-    def __init__(self, grid: RosterGrid, task: TrainingTask) -> None:
+    `summed` names the sites of the run's last sum, before a restart.
+    """
+
+    def __init__(self, grid: RosterGrid, task: TrainingTask, summed: tuple[SiteId, ...] = ()) -> None:
         if grid.signer is None:
             raise PlanInvalid(problem="it was started without a key that signs its sums")
         self._grid = grid
         self._task = task
         self._signer = grid.signer
-        self._summed: tuple[SiteId, ...] = ()  # the sites of the last sum
+        self._summed = summed  # the sites of the last sum
 
     def get_node_ids(self) -> Iterable[int]:
         """The nodes of the roster that are online; raises `TooFewSites`."""
@@ -51,7 +54,7 @@ class MaskedRounds:
         total = self._sum(asked, start, length=start.size + 2 if training else 2 + 2 * BINS)
         records_of, figures = self._trained(total, start) if training else ({}, self._evaluated(total))
         self._grid.answers.append(
-            Answer(None, asked.metadata.message_type, self._grid.round_of(asked), figures, refusal=None)
+            Answer(None, asked.metadata.message_type, self._grid.round_of(asked), figures, None, total.survivors)
         )
         return [Message(RecordDict({**records_of, records.METRICS: MetricRecord(figures)}), reply_to=asked)]
 

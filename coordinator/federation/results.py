@@ -30,6 +30,7 @@ class RoundResult(Frozen):
     training_loss: float | None
     auc: float | None
     sites: tuple[SiteFigures, ...]
+    summed: tuple[SiteId, ...] = ()  # of a masked run: the sites in these figures
 
 
 class Refusal(Frozen):
@@ -89,6 +90,7 @@ def _round(server_round: int, answers: Sequence[Answer]) -> RoundResult:
             for answer in useful
             if answer.kind == "evaluate" and answer.site and records.AUC in answer.metrics
         ),
+        summed=next((answer.summed for answer in useful if answer.kind == "evaluate" and answer.summed), ()),
     )
 
 

@@ -47,7 +47,8 @@ def run_training(grid: RosterGrid, folder: Path) -> TrainingResult:
     grid.start_after(done)
     start = load_checkpoint(folder, done, task) if done else get_state(build_model(task))
     config = {records.PLAN: grid.signed}
-    rounds = MaskedRounds(grid, task) if task.masked else grid
+    summed = previous.rounds[-1].summed if previous and previous.rounds else ()
+    rounds = MaskedRounds(grid, task, summed) if task.masked else grid
 
     def after_round(server_round: int, arrays: ArrayRecord) -> None:
         if server_round > 0:

@@ -135,6 +135,25 @@ def test_a_site_lost_after_a_round_ends_a_small_run(
     assert [file.name for file in tmp_path.glob("*.safetensors")] == ["round-1.safetensors"]
 
 
+def test_a_large_run_goes_on_over_three_sites_fewer_also_after_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of eight sites one is lost after a round: five go on, and the same five when all are back after a restart."""
+    sites = {10 + n: make_site(tmp_path / str(n), f"{200000 + n}", KEY, images=20) for n in range(8)}
+    local = LocalGrid(sites)
+    grid = started(local, TASK.model_copy(update={"rounds": 3}))
+    grid.round_kept = lambda: local.away.add(LIAR)
+    grid.stop_when(lambda: len(local.seen) >= 2 * 5 * (8 + 7) - 4 * 2)  # two of seven sign nothing in two sums
+    monkeypatch.setattr("coordinator.federation.grid._GRACE_SECONDS", 0.0)
+    with pytest.raises(RunFailed):
+        run_training(grid, tmp_path / "run")
+    again = RosterGrid(LocalGrid(sites), grid.plan, grid.signed, grid._nodes, grid.signer)
+    result = run_training(again, tmp_path / "run")
+    five = [site.site_id for site in sites.values() if site != sites[LIAR]][:5]
+    assert [len(finished.summed) for finished in result.rounds] == [8, 5, 5]
+    assert all(list(finished.summed) == five for finished in result.rounds[1:])
+
+
 @pytest.mark.parametrize(
     ("previous", "lost", "stay"), [(0, 0, 8), (8, 0, 8), (8, 1, 5), (8, 2, 5), (8, 3, 5), (8, 4, 4), (5, 0, 5)]
 )
