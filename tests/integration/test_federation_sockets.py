@@ -42,6 +42,7 @@ from shared.errors.transport import CoordinatorUnreachable
 from shared.federation.bundle import build_bundle
 from shared.federation.plan import PlanRequest, TrainingTask, complete_plan, sign_plan
 from shared.ids import SiteId
+from site_node.federate import fleet
 from site_node.federate.fleet import Fleet, FleetSettings
 from site_node.federate.site import FederateSettings
 from tests.factories.site_homes import PROTOCOL, make_site, member_of, signer_for
@@ -187,18 +188,28 @@ def test_an_unregistered_node_is_not_admitted(
         pass
 
 
-def test_a_stop_ends_every_wait_for_a_port_that_does_not_answer(settings: SuperLinkSettings, tmp_path: Path) -> None:
-    """As behind a balancer while no SuperLink answers: lines are cut in their handshake, or nothing is said at all."""
+@pytest.mark.parametrize("hangs_up", [True, False])
+def test_a_stop_ends_every_wait_for_a_port_that_does_not_answer(
+    settings: SuperLinkSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, hangs_up: bool
+) -> None:
+    """As behind a balancer while no SuperLink answers: lines are cut in their handshake, or nothing is said at all.
+
+    The second wait ends with the time that each step of a request has.
+    """
+    monkeypatch.setattr(fleet, "_REQUEST_SECONDS", 2.0)
     make_flower(tmp_path / "node.pem")
+    lines = list[socket.socket]()
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
-        def hang_up() -> None:
+        def answer() -> None:
             with contextlib.suppress(OSError):
                 while True:
-                    listener.accept()[0].close()
+                    lines.append(listener.accept()[0])
+                    if hangs_up:
+                        lines[-1].close()
 
-        closing = threading.Thread(target=hang_up, daemon=True)
-        closing.start()
+        answering = threading.Thread(target=answer, daemon=True)
+        answering.start()
         address = f"127.0.0.1:{listener.getsockname()[1]}"
         lost = FleetSettings(address=address, root=settings.certificate, node_key=tmp_path / "node.pem")
         stop = threading.Event()
@@ -208,7 +219,10 @@ def test_a_stop_ends_every_wait_for_a_port_that_does_not_answer(settings: SuperL
             pass
         assert time.monotonic() - start < 5
         listener.shutdown(socket.SHUT_RDWR)
-    closing.join()
+    answering.join()
+    assert lines
+    for line in lines:
+        line.close()
 
 
 def test_a_port_in_use_is_reported(superlink: SuperLink, settings: SuperLinkSettings, registry: Registry) -> None:

@@ -4,13 +4,17 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from subprocess import Popen
 
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
 from shared.receipt import Receipt
 from shared.signed import Signed
@@ -27,7 +31,9 @@ from tests.factories.films import film, prepare
 from tests.factories.line import Line
 from tests.peers import check_no_defect
 
-ROWS = 2900  # a film of 12.6 MB, of which four are sent at once
+ROWS = 2900  # a film of 12.6 MB
+AT_ONCE, FIFTY = 4, 50  # studies: so many are sent side by side; those of the long run
+MOST = 300  # films, in all
 BESIDE = 0.01  # bytes of frames, TLS and other calls for each byte of a study
 LATEST = 90.0
 
@@ -50,49 +56,120 @@ class Killed:
         self.process = self._running.enter_context(self._start())
 
 
-@pytest.mark.parametrize("uploads", [5, pytest.param(50, marks=pytest.mark.soak)])
-def test_each_study_arrives_once_and_little_is_sent_twice(uploads: int, tmp_path: Path) -> None:
-    """As many kills as uploads, of either side at drawn moments; nobody does anything but start what was killed."""
-    federation, log, drawn = make_federation(tmp_path), tmp_path / "log", random.Random(uploads)
+@dataclass
+class Uploads:
+    """A site that seals films, so many more each time, and the log of its node and its coordinator."""
+
+    federation: Federation
+    home: SiteHome
+    member: Membership
+    log: Path
+    sealed: int = 0
+
+    def seal(self, count: int, *, rows: int) -> int:
+        """Seal so many more films, and return their size in bytes."""
+        with open_node(self.home) as node:
+            for number in range(self.sealed, self.sealed + count):
+                receive_source(node, film(self.home, f"patient-{number}", rows=rows, noise=True))
+            run_pass(node, State.SEALED)
+        self.sealed += count
+        return sum(file.stat().st_size for file in self.home.outbox.iterdir())
+
+    def send(self, kills: Sequence[tuple[str, int]]) -> int:
+        """Send all, with a side killed after so many bytes each, and return how many went over the line.
+
+        Nobody does anything but start what was killed.
+        """
+        port = self.federation.settings.main_port
+        with ExitStack() as stack:
+            line = stack.enter_context(Line(port).open())
+            programs.lead_through(self.home, port, line.port)
+            stack.callback(programs.lead_through, self.home, line.port, port)
+            line.halt(after=kills[0][1])
+            sides = {
+                "coordinator": Killed(partial(programs.coordinator, self.federation.home.folder, self.log)),
+                "site": Killed(partial(programs.node, self.home, self.log)),
+            }
+            for side in sides.values():
+                stack.callback(side.kill)
+            for number, (name, moment) in enumerate(kills, 1):
+                line.wait_for_halt(LATEST)
+                sides[name].kill()
+                line.resume()
+                if number < len(kills):
+                    line.halt(after=kills[number][1] - moment)
+                sides[name].start()
+            latest = time.monotonic() + LATEST
+            while list(self.home.outbox.iterdir()):
+                assert time.monotonic() < latest, self.log.read_text()[-4000:]
+                time.sleep(0.1)
+            sides["site"].process.send_signal(signal.SIGTERM)
+            assert sides["site"].process.wait(30) == 0
+            return line.sent
+
+
+@pytest.fixture(scope="module")
+def uploads(tmp_path_factory: pytest.TempPathFactory) -> Uploads:
+    folder = tmp_path_factory.mktemp("kills")
+    federation = make_federation(folder)
     with federation.serving():
         federation.curator()
         home, member = federation.site("Killed Hospital")
-    patients = [f"patient-{number}" for number in range(uploads)]
-    prepare(home, patients, workers=1)
-    with open_node(home) as node:
-        for patient in patients:
-            receive_source(node, film(home, patient, rows=ROWS, noise=True))
-        run_pass(node, State.SEALED)
-    size = sum(file.stat().st_size for file in home.outbox.iterdir())
-    moments = sorted(drawn.randrange(size) for _ in range(uploads))
-    with ExitStack() as stack:
-        line = stack.enter_context(Line(federation.settings.main_port).open())
-        programs.lead_through(home, federation.settings.main_port, line.port)
-        line.halt(after=moments[0])
-        centre = Killed(partial(programs.coordinator, federation.home.folder, log))
-        stack.callback(centre.kill)
-        site = Killed(partial(programs.node, home, log))
-        stack.callback(site.kill)
-        victims = [(centre, site)[number % 2] for number in range(uploads)]
-        drawn.shuffle(victims)
-        for number, victim in enumerate(victims):
-            line.wait_for_halt(LATEST)
-            victim.kill()
-            line.resume()
-            if number + 1 < uploads:
-                line.halt(after=moments[number + 1] - moments[number])
-            victim.start()
-        latest = time.monotonic() + LATEST
-        while list(home.outbox.iterdir()):
-            assert time.monotonic() < latest, log.read_text()[-4000:]
-            time.sleep(0.1)
-        site.process.send_signal(signal.SIGTERM)
-        assert site.process.wait(30) == 0
-    resent = max(0, line.sent - round(size * (1 + BESIDE))) / uploads
-    sys.stdout.write(f"{uploads} kills: {size} bytes, and {resent:.0f} more for each kill\n")
+    prepare(home, [f"patient-{number}" for number in range(MOST)], workers=1)
+    return Uploads(federation, home, member, folder / "log")
+
+
+def check(uploads: Uploads, *, size: int, sent: int, kills: int) -> None:
+    """Everything is there once, and little was sent twice."""
+    resent = max(0, sent - round(size * (1 + BESIDE))) / kills
+    sys.stdout.write(f"{kills} kills: {size} bytes, and {resent:.0f} more for each kill\n")
     assert resent <= UNACKNOWLEDGED
-    check_arrivals(federation, home, member, uploads)
-    check_no_defect(log.read_text())
+    check_arrivals(uploads.federation, uploads.home, uploads.member, uploads.sealed)
+    check_no_defect(uploads.log.read_text())
+
+
+SCHEDULES = st.lists(st.tuples(st.sampled_from(["coordinator", "site"]), st.floats(0, 0.99)), min_size=2, max_size=3)
+
+
+def check_schedule(uploads: Uploads, schedule: Sequence[tuple[str, float]]) -> None:
+    """Four studies are under way, and sides are killed when a share of their bytes went over the line."""
+    size = uploads.seal(AT_ONCE, rows=ROWS // 2)
+    kills = [(side, round(share * size)) for side, share in sorted(schedule, key=itemgetter(1))]
+    check(uploads, size=size, sent=uploads.send(kills), kills=len(kills))
+
+
+DRAWN = settings(
+    phases=[Phase.explicit, Phase.generate],  # a smaller schedule is not worth its minutes
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@settings(DRAWN, max_examples=2)
+@given(schedule=SCHEDULES)
+def test_whoever_is_killed_whenever_each_study_arrives_once(
+    uploads: Uploads, schedule: list[tuple[str, float]]
+) -> None:
+    """By any schedule of kills, with four uploads in flight."""
+    check_schedule(uploads, schedule)
+
+
+@pytest.mark.soak
+@settings(DRAWN, max_examples=40)
+@given(schedule=SCHEDULES)
+def test_by_many_schedules_too(uploads: Uploads, schedule: list[tuple[str, float]]) -> None:
+    """The same law."""
+    check_schedule(uploads, schedule)
+
+
+@pytest.mark.soak
+def test_each_of_fifty_studies_arrives_once_and_little_is_sent_twice(uploads: Uploads) -> None:
+    """As many kills as uploads, of either side at drawn moments."""
+    drawn = random.Random(FIFTY)
+    size = uploads.seal(FIFTY, rows=ROWS)
+    victims = [("coordinator", "site")[number % 2] for number in range(FIFTY)]
+    drawn.shuffle(victims)
+    kills = list(zip(victims, sorted(drawn.randrange(size) for _ in range(FIFTY)), strict=True))
+    check(uploads, size=size, sent=uploads.send(kills), kills=FIFTY)
 
 
 def check_arrivals(federation: Federation, home: SiteHome, member: Membership, uploads: int) -> None:
