@@ -41,7 +41,12 @@ def list_runs(context: typer.Context, as_json: AsJson = False) -> None:
     """Every run."""
     with operator_channel(home_of(context)) as channel:
         answer = every_page(FederationServiceStub(channel).ListRuns, federation_pb2.ListRunsRequest())
-    show_all("Runs", answer.runs, ("id", "state", "site_ids", "started_at", "ended_at", "problem"), as_json=as_json)
+    show_all(
+        "Runs",
+        answer.runs,
+        ("id", "state", "site_ids", "started_at", "ended_at", "progress", "problem"),
+        as_json=as_json,
+    )
 
 
 @run.command("show")
@@ -53,6 +58,19 @@ def show_run(
     """One run with its plan and result."""
     with operator_channel(home_of(context)) as channel:
         answer = FederationServiceStub(channel).GetRun(federation_pb2.GetRunRequest(id=run_id), timeout=UNARY_SECONDS)
+    show(answer.run, as_json=as_json)
+
+
+@run.command()
+def resume(
+    context: typer.Context,
+    run_id: Annotated[str, typer.Argument(help="The run's id, or a beginning.")],
+    as_json: AsJson = False,
+) -> None:
+    """Let a training that failed go on after its last finished round, at the same sites under the same plan."""
+    with operator_channel(home_of(context)) as channel:
+        request = federation_pb2.ResumeRunRequest(id=run_id)
+        answer = FederationServiceStub(channel).ResumeRun(request, timeout=UNARY_SECONDS)
     show(answer.run, as_json=as_json)
 
 

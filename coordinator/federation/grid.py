@@ -6,7 +6,7 @@ when every site has answered or the plan's timeout is over, and fails the run wh
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
@@ -19,7 +19,7 @@ from shared.federation.plan import Plan
 from shared.federation.secure_sum.messages import Peer
 from shared.ids import SiteId
 
-_POLL_SECONDS = 0.1
+_CHECK_SECONDS = 0.5  # while waiting, how often the run looks whether it was stopped
 _GATHER_SECONDS = 120.0
 _GRACE_SECONDS = 20.0  # for the other sites of the roster, once the minimum is present
 
@@ -42,6 +42,14 @@ class Signer(NamedTuple):
     peers: tuple[Peer, ...]
 
 
+class WaitingGrid(Protocol):
+    """What the roster's grid asks of the one that carries its messages, besides Flower's `Grid`."""
+
+    def wait(self, seconds: float) -> None:
+        """Wait until a reply or a node came or left since the last look, at most for `seconds`."""
+        ...
+
+
 class RosterGrid(Grid):  # type: ignore[misc] # Flower's packages are not followed by mypy
     """A grid for one run; `nodes` maps sites to nodes at the time of the call, since a site may register late."""
 
@@ -52,7 +60,10 @@ class RosterGrid(Grid):  # type: ignore[misc] # Flower's packages are not follow
         signed: str,
         nodes: Callable[[], Mapping[SiteId, int]],
         signer: Signer | None = None,
+        *,
+        absent: set[SiteId] | None = None,
     ) -> None:
+        """`absent` names sites that were waited for in vain, by this run or another: not again until they are back."""
         self.plan = plan
         self.signed = signed
         self.signer = signer
@@ -60,8 +71,10 @@ class RosterGrid(Grid):  # type: ignore[misc] # Flower's packages are not follow
         self._grid = grid
         self._nodes = nodes
         self._sites: Mapping[int, SiteId] = {}
+        self._absent = set[SiteId]() if absent is None else absent
         self._stopped: Callable[[], bool] = lambda: False
         self.round_kept: Callable[[], None] = lambda: None  # called when a round's checkpoint and figures are written
+        self.progress: Callable[[str], None] = lambda _: None  # called with what the run waits for now
         self._finished_rounds = 0
         self._present: tuple[int, ...] | None = None
 
@@ -109,14 +122,9 @@ class RosterGrid(Grid):  # type: ignore[misc] # Flower's packages are not follow
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
         """One round of useful answers. Raises `TooFewSites` when they are fewer than the plan's minimum."""
         del timeout  # the plan's own applies
-        before = len(self.answers)
         useful = self.exchange(list(messages))
         if len(useful) < self.plan.minimum_sites:
-            raise TooFewSites(
-                "; ".join(f"{answer.site}: {answer.refusal}" for answer in self.answers[before:]),
-                present=str(len(useful)),
-                minimum=str(self.plan.minimum_sites),
-            )
+            raise TooFewSites(present=str(len(useful)), minimum=str(self.plan.minimum_sites))
         return useful
 
     def exchange(self, messages: list[Message]) -> list[Message]:
@@ -127,22 +135,30 @@ class RosterGrid(Grid):  # type: ignore[misc] # Flower's packages are not follow
         self._check_stopped()
         server_round = self.round_of(messages[0]) if messages else 0
         sent = [self._renumbered(message) for message in messages]
-        waiting = {message_id for message_id in self.push_messages(sent) if message_id}
+        kind = sent[0].metadata.message_type if sent else ""
+        sites = [self._sites[message.metadata.dst_node_id] for message in sent]
+        pushed = list(zip(self.push_messages(sent), sites, strict=True))
+        asked = {name: site for name, site in pushed if name}
+        waiting = set(asked)
         deadline = time.monotonic() + self.plan.timeout_seconds
-        replies: list[Message] = []
+        by_site: dict[SiteId, Message] = {}
         while waiting and time.monotonic() < deadline:
             arrived = list(self.pull_messages(waiting))
-            waiting -= {reply.metadata.reply_to_message_id for reply in arrived}
-            replies += arrived
-            if waiting:
+            for reply in arrived:
+                waiting.discard(reply.metadata.reply_to_message_id)
+                by_site[asked[reply.metadata.reply_to_message_id]] = reply
+            if waiting and not arrived:
                 self._check_stopped()
-                time.sleep(0 if arrived else _POLL_SECONDS)
-        by_site = {site: reply for reply in replies if (site := self.site_of(reply))}
+                self._say(f"{kind}, round {server_round}", [asked[name] for name in waiting])
+                self._grid.wait(_CHECK_SECONDS)
         useful = []
         for site in sorted(by_site):  # sums of floats keep their order
             answer = self._answer(site, by_site[site], sent[0], server_round)
             self.answers.append(answer)
             useful += [by_site[site]] if answer.refusal is None else []
+        missed = {site: "it takes no part any more" for name, site in pushed if not name}
+        missed |= {asked[name]: "it did not answer in time" for name in waiting}
+        self.answers += [Answer(site, kind, server_round, {}, why) for site, why in sorted(missed.items())]
         self._present = None
         return useful
 
@@ -169,6 +185,9 @@ class RosterGrid(Grid):  # type: ignore[misc] # Flower's packages are not follow
         figures = {key: float(value) for key, value in metrics.items() if isinstance(value, int | float)}
         return Answer(site, kind, server_round, figures, None)
 
+    def _say(self, what: str, sites: Iterable[SiteId]) -> None:
+        self.progress(f"{what}: waits for {', '.join(sorted(sites))}")
+
     def _renumbered(self, message: Message) -> Message:
         """Count rounds on from a checkpoint: Flower's strategies always start at 1."""
         config = message.content.get(records.CONFIG)
@@ -184,13 +203,18 @@ class RosterGrid(Grid):  # type: ignore[misc] # Flower's packages are not follow
             self._sites = {node: site for site, node in self._nodes().items() if site in self.plan.roster}
             present = tuple(node for node in self._grid.get_node_ids() if node in self._sites)
             waited = time.monotonic() - start
-            enough = len(present) >= self.plan.minimum_sites
-            if (len(present) == len(self._sites) and enough) or (enough and waited > _GRACE_SECONDS):
+            self._absent -= {self._sites[node] for node in present}
+            missing = {*self._sites.values()} - {self._sites[node] for node in present} - self._absent
+            if len(present) >= self.plan.minimum_sites and (not missing or waited > _GRACE_SECONDS):
+                self._absent |= missing
                 return present
             if waited > min(_GATHER_SECONDS, self.plan.timeout_seconds):
+                absent = {*self.plan.roster} - {self._sites[node] for node in present}
+                self.answers += [Answer(site, "", 0, {}, "it was absent") for site in sorted(absent)]
                 raise TooFewSites(present=str(len(present)), minimum=str(self.plan.minimum_sites))
             self._check_stopped()
-            time.sleep(_POLL_SECONDS)
+            self._say("gathering", missing or self._absent)
+            self._grid.wait(_CHECK_SECONDS)
 
 
 class GridExchange:

@@ -10,6 +10,7 @@ from shared.frozen import Frozen
 from shared.ids import SiteId
 
 LEADING = "federation"  # the lock of the process that executes the runs
+RUNS = "runs"  # the word that a run was asked for or stopped
 FEDERATED = (Mode.COHORT, Mode.STATISTICS, Mode.TRAINING)
 
 

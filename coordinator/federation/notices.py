@@ -62,9 +62,11 @@ class Notices:
 
     def _hear(self, word: str) -> None:
         """Words of other topics are not ours; where some were missed, everybody looks whether work waits."""
-        topic, notice, *sites = word.split() if word else (_TOPIC, "work", EVERYBODY)
-        if topic != _TOPIC or notice not in get_args(Notice):
-            return
+        match word.split() if word else (_TOPIC, "work", EVERYBODY):
+            case [topic, notice, *sites] if topic == _TOPIC and notice in get_args(Notice):
+                pass
+            case _:
+                return
         with self._lock:
             names = list(self._heard) if EVERYBODY in sites else sites
             callbacks = [heard for name in names for heard in self._heard.get(name, ())]

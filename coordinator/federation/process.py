@@ -1,21 +1,25 @@
-"""The federation process: a SuperLink that follows the agreements, and the store's pending runs, one at a time.
+"""The federation process: a SuperLink that follows the agreements, and the store's pending runs, side by side.
 
 A run goes pending -> running -> done or failed. When this process stops in the middle of a run, training continues from
 its last checkpoint at the next start; statistics have no checkpoint and are marked as failed.
 """
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import structlog
 
 from coordinator.federation import registry
 from coordinator.federation.grid import GridExchange, RosterGrid, Signer
-from coordinator.federation.interface import LEADING
+from coordinator.federation.interface import LEADING, RUNS
 from coordinator.federation.kept_runs import KeptRuns
+from coordinator.federation.notices import Notices
 from coordinator.federation.registry import StoredNodes
 from coordinator.federation.server_app import FOLDER, app
 from coordinator.federation.superlink import SuperLink, SuperLinkSettings
@@ -27,11 +31,15 @@ from shared.crypto.signing import SigningKey
 from shared.errors.base import RicordError
 from shared.federation.bundle import build_bundle
 from shared.federation.exchange import Exchange
-from shared.federation.plan import Plan
+from shared.federation.plan import Plan, Purpose
+from shared.ids import RunId, SiteId
 
 Statistics = Callable[[Plan, Exchange], bytes]  # canonical JSON of what may be shown
 
-_TICK_SECONDS = 0.3
+AT_ONCE: Mapping[Purpose, int] = {"statistics": 1, "training": 2}  # one release after the other, beside trainings
+_TICK_SECONDS = 0.5  # a new run wakes the loop at once; agreements and certificates are looked at so often
+_FRESH_SECONDS = 0.1  # so long a message may pass after an agreement has ended
+_PROGRESS_SECONDS = 1.0
 _ACTOR = "federation"
 NOT_SHARED = KeptRuns(None)
 _log = structlog.get_logger("federation")
@@ -49,21 +57,30 @@ def serve_federation(
     """Serve until `stop` is set, or the lock `LEADING` is lost: then another process does.
 
     Checkpoints and figures of a run lie in `<settings.folder>/runs/<run id>/`, and in `kept`. Raises `PortInUse`, or
-    `RunFailed` when Flower's SuperLink does not start.
+    `RunFailed` when the fleet port does not open or has closed.
     """
+    superlink = SuperLink(settings, StoredNodes(store, fresh_seconds=_FRESH_SECONDS), Notices(store.signals))
+    wanted = threading.Event()
     with (
-        SuperLink(settings, StoredNodes(store)) as superlink,
-        ThreadPoolExecutor(max_workers=1, thread_name_prefix="federated-run") as pool,
+        superlink,
+        store.signals.listening(lambda word: wanted.set() if word in (RUNS, "") else None),
+        ThreadPoolExecutor(sum(AT_ONCE.values()), thread_name_prefix="federated-run") as pool,
     ):
         worker = _Worker(store, superlink, settings.folder / "runs", statistics, stop, key=key, kept=kept)
         worker.recover_interrupted()
-        current: Future[None] | None = None
+        running = dict[RunId, Purpose]()
+
+        def ended(run: RunId, _: object) -> None:
+            running.pop(run)
+            wanted.set()
+
         while not stop.is_set():
+            wanted.clear()
             superlink.sync()
-            if current is None or current.done():
-                pending = worker.next_pending()
-                current = pool.submit(worker.execute, pending) if pending else None
-            stop.wait(_TICK_SECONDS)
+            for run in worker.next_pending(running):
+                running[run.id] = run.plan.purpose
+                pool.submit(worker.execute, run).add_done_callback(partial(ended, run.id))
+            wanted.wait(_TICK_SECONDS)
             if not store.locks.holds(LEADING):
                 _log.error("federation lost its lock")
                 stop.set()
@@ -90,6 +107,7 @@ class _Worker:
         self._statistics = statistics
         self._stop = stop
         self._kept = kept
+        self._absent = set[SiteId]()  # waited for in vain by some run, and not back since
 
     def recover_interrupted(self) -> None:
         """Make unfinished training of a previous process pending again; mark its other unfinished runs failed."""
@@ -101,10 +119,14 @@ class _Worker:
             else:
                 self._end(run, problem="the federation was stopped in the middle of it")
 
-    def next_pending(self) -> Run | None:
-        """The oldest pending run."""
+    def next_pending(self, running: Mapping[RunId, Purpose]) -> Sequence[Run]:
+        """The oldest pending runs of each purpose, as many as may begin beside those that are `running`."""
+        at_once, chosen = Counter(running.values()), list[Run]()
         with self._store.read() as reading:
-            return next(iter(reading.runs("pending")), None)
+            for purpose, most in AT_ONCE.items():
+                pending = reading.runs("pending", purpose=purpose, limit=2 * most)  # some may just have begun
+                chosen += [run for run in pending if run.id not in running][: most - at_once[purpose]]
+        return chosen
 
     def execute(self, run: Run) -> None:
         """Execute one run from start to end; never raises."""
@@ -115,8 +137,10 @@ class _Worker:
             with self._superlink.run(build_bundle()) as open_run:
                 with self._store.read() as reading:
                     signer = Signer(self._key, registry.peers_of(reading, run.plan.roster))
-                grid = RosterGrid(open_run.grid, run.plan, run.signed, self._superlink.nodes, signer)
+                nodes = self._superlink.nodes
+                grid = RosterGrid(open_run.grid, run.plan, run.signed, nodes, signer, absent=self._absent)
                 grid.stop_when(self._stopped(run))
+                grid.progress = self._progress(run)
                 result = self._result(run, grid, open_run.context)
             self._end(run, result=result)
         except RicordError as error:
@@ -149,9 +173,24 @@ class _Worker:
 
         return stopped
 
+    def _progress(self, run: Run) -> Callable[[str], None]:
+        """A function that keeps in the run's row what it waits for, once a second at most."""
+        last: tuple[float, str] = (float("-inf"), "")
+
+        def progress(what: str) -> None:
+            nonlocal last
+            if what == last[1] or time.monotonic() - last[0] < _PROGRESS_SECONDS:
+                return
+            last = time.monotonic(), what
+            with contextlib.suppress(RicordError), self._store.begin(synced=False) as work:
+                current = registry.run_of(work, run.id)  # it may have been stopped meanwhile
+                work.put_run(current.model_copy(update={"progress": what}))
+
+        return progress
+
     def _end(self, run: Run, *, result: str = "", problem: str = "") -> None:
         state = "failed" if problem else "done"
-        update = {"state": state, "ended_at": utc_now(), "result": result, "problem": problem}
+        update = {"state": state, "ended_at": utc_now(), "result": result, "problem": problem, "progress": ""}
         self._put(run.model_copy(update=update), f"run {state}")
 
     def _put(self, run: Run, action: str) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from coordinator.federation import registry
-from coordinator.federation.interface import Members
+from coordinator.federation.interface import RUNS, Members
 from coordinator.home.identity import Clock, Identity, utc_now
 from coordinator.store.interface import Store
 from coordinator.store.paging import read_page
@@ -69,6 +69,7 @@ class FederationService:
                 raise RunFailed(problem="its caller gave up")
             work.append_event(at=self._now(), actor=actor, action=f"run {plan.purpose} asked for", about=run.id)
             work.put_run(run)
+        self._store.signals.send(RUNS)
         return run
 
     def run(self, name: str) -> Run:
@@ -97,6 +98,23 @@ class FederationService:
             stopped = run.model_copy(update=update or {"state": "stopping"})
             work.put_run(stopped)
         return stopped
+
+    def resume_run(self, name: str, *, actor: str) -> Run:
+        """Queue a training that failed once more: it goes on after the last round of which a checkpoint is kept.
+
+        Raises as `run` does, and `RunFailed` where the run is none that can go on.
+        """
+        with self._store.begin() as work:
+            run = registry.run_of(work, resolve(work, "run", name))
+            if (run.state, run.plan.purpose) != ("failed", "training"):
+                raise RunFailed(problem="only a training that has failed can go on")
+            if run.plan.expires_at <= self._now():
+                raise RunFailed(problem="its plan has expired: no site takes part in it any more")
+            work.append_event(at=self._now(), actor=actor, action="run resumed", about=run.id)
+            resumed = run.model_copy(update={"state": "pending", "ended_at": None, "problem": ""})
+            work.put_run(resumed)
+        self._store.signals.send(RUNS)
+        return resumed
 
     def register_node(self, site_id: SiteId, public_key: bytes, *, protocol_digest: str) -> Node:
         """Store a site's node key: the SuperLink admits it while the site's agreement covers federated work.

@@ -45,6 +45,10 @@ class FederationServicer(FederationServiceServicer):
         """Ask a run to end."""
         return wire.StopRunResponse(run=_run(self._service.stop_run(request.id, actor=_actor(context))))
 
+    def ResumeRun(self, request: wire.ResumeRunRequest, context: grpc.ServicerContext) -> wire.ResumeRunResponse:
+        """Queue a training that failed once more."""
+        return wire.ResumeRunResponse(run=_run(self._service.resume_run(request.id, actor=_actor(context))))
+
     def RegisterNode(
         self, request: wire.RegisterNodeRequest, context: grpc.ServicerContext
     ) -> wire.RegisterNodeResponse:
@@ -102,4 +106,5 @@ def _run(run: "Run", *, whole: bool = True) -> wire.Run:
         plan=canonical_json(run.plan) if whole else b"",
         result=run.result.encode() if whole else b"",
         problem=run.problem,
+        progress=run.progress,
     )

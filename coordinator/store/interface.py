@@ -34,6 +34,7 @@ from coordinator.store.records import (
 )
 from coordinator.store.references import Kind
 from coordinator.store.signals import Signals
+from shared.federation.plan import Purpose
 from shared.ids import AgreementId, Sha256, SiteId, Uid
 from shared.merkle import Subtree
 
@@ -78,6 +79,12 @@ class Reading(Protocol):
 
     def certificates(self, role: str, name: str) -> Sequence[Certificate]:
         """A member's certificates, the one that ends last first."""
+
+    def certificates_end(self, role: str) -> Mapping[str, datetime]:
+        """By each member's name, when the last of its certificates ends that are not revoked."""
+
+    def membership(self) -> int:
+        """How often a site, an agreement, a certificate or a node changed."""
 
     def member(self, role: str, name: str) -> Member | None:
         """A curator or researcher by name."""
@@ -155,7 +162,9 @@ class Reading(Protocol):
     def run(self, run_id: str) -> Run | None:
         """A federated run by its id."""
 
-    def runs(self, *states: RunState, after: Run | None = None, limit: int | None = None) -> Sequence[Run]:
+    def runs(
+        self, *states: RunState, purpose: Purpose | None = None, after: Run | None = None, limit: int | None = None
+    ) -> Sequence[Run]:
         """The runs in one of `states`, of every state when none is named; the oldest first, `limit` after a run."""
 
     def cohort(self, run_id: str) -> Cohort | None:

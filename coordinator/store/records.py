@@ -239,7 +239,10 @@ RunState = Literal["pending", "running", "stopping", "done", "failed"]
 
 
 class Run(Frozen):
-    """A federated run. `signed` is the plan as it travels; `result` is canonical JSON, empty until there is one."""
+    """A federated run. `signed` is the plan as it travels; `result` is canonical JSON, empty until there is one.
+
+    `progress` says what a running one does or waits for.
+    """
 
     id: RunId
     state: RunState
@@ -251,6 +254,7 @@ class Run(Frozen):
     ended_at: Moment | None = None
     result: str = ""
     problem: str = ""
+    progress: str = ""
 
 
 class Cohort(Frozen):

@@ -267,6 +267,14 @@ runs = Table(
     Column("ended_at", Utc),
     Column("result", Text, nullable=False),
     Column("problem", Text, nullable=False),
+    Column("progress", Text, nullable=False, server_default=""),
+)
+
+counts = Table(  # how often something changed: one row a kind, there from the start
+    "counts",
+    metadata,
+    Column("name", String(40), primary_key=True),
+    Column("value", BigInteger, nullable=False),
 )
 
 cohorts = Table(

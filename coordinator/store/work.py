@@ -9,9 +9,7 @@ from pydantic import ValidationError
 from sqlalchemy import (
     BindParameter,
     ColumnElement,
-    and_,
     bindparam,
-    delete,
     func,
     insert,
     null,
@@ -23,18 +21,15 @@ from sqlalchemy import (
 
 from coordinator.store import audit_chain, audit_tree, tables
 from coordinator.store.audit_chain import AuditEvent
+from coordinator.store.federation_rows import FederationRows
 from coordinator.store.records import (
     Agreement,
     AgreementVersion,
     Certificate,
-    Cohort,
     Edition,
     Member,
-    Node,
     Presence,
     Rotation,
-    Run,
-    RunState,
     Site,
     TokenRow,
 )
@@ -53,7 +48,7 @@ _LAST_EVENT = select(tables.events).order_by(tables.events.c.number.desc()).limi
 _CERTIFICATES = selecting(tables.certificates, "role", "name").order_by(tables.certificates.c.ends_at.desc())
 
 
-class SqlWork(SubmissionRows, WithdrawalRows):
+class SqlWork(FederationRows, SubmissionRows, WithdrawalRows):
     """One transaction; see `interface.Work` for what each method promises."""
 
     _last_event: AuditEvent | None = None  # that this transaction appended
@@ -81,6 +76,7 @@ class SqlWork(SubmissionRows, WithdrawalRows):
     def put_site(self, site: Site) -> None:
         """Add or replace."""
         self._put(tables.sites, site)
+        self._count_membership()
 
     def reserve_site_id(self, site_id: SiteId) -> bool:
         """Mark as issued."""
@@ -111,6 +107,7 @@ class SqlWork(SubmissionRows, WithdrawalRows):
     def put_agreement(self, agreement: Agreement) -> None:
         """Add or replace."""
         self._put(tables.agreements, agreement)
+        self._count_membership()
 
     def token(self, digest: Sha256) -> TokenRow | None:
         """By digest."""
@@ -158,14 +155,22 @@ class SqlWork(SubmissionRows, WithdrawalRows):
         """The one that ends last first."""
         return self._every(Certificate, _CERTIFICATES, role=str(role), name=str(name))
 
+    def certificates_end(self, role: str) -> Mapping[str, datetime]:
+        """By name."""
+        row = tables.certificates.c
+        last = select(row.name, func.max(row.ends_at).label("ends")).where(row.role == role, row.revoked_at.is_(None))
+        return {each.name: each.ends for each in self._connection.execute(last.group_by(row.name))}
+
     def add_certificate(self, certificate: Certificate) -> None:
         """Add it."""
         self._add(tables.certificates, certificate)
+        self._count_membership()
 
     def revoke(self, role: str, name: str, at: datetime) -> int:
         """Every good one of a member."""
         row = tables.certificates.c
         good = update(tables.certificates).where(row.role == role, row.name == name, row.revoked_at.is_(None))
+        self._count_membership()
         return self._connection.execute(good.values(revoked_at=at)).rowcount
 
     def member(self, role: str, name: str) -> Member | None:
@@ -237,53 +242,6 @@ class SqlWork(SubmissionRows, WithdrawalRows):
     def put_edition(self, edition: Edition) -> None:
         """Add or replace."""
         self._put(tables.editions, edition)
-
-    def nodes(self) -> Sequence[Node]:
-        """By SITEID."""
-        return self._all(Node, tables.nodes, order=tables.nodes.c.site_id)
-
-    def node_with(self, public_key: str) -> Node | None:
-        """By key."""
-        return self._get(Node, tables.nodes, public_key=public_key)
-
-    def put_node(self, node: Node) -> None:
-        """Add or replace."""
-        self._put(tables.nodes, node)
-
-    def delete_node(self, site_id: str) -> None:
-        """By SITEID."""
-        self._connection.execute(delete(tables.nodes).where(tables.nodes.c.site_id == str(site_id)))
-
-    def run(self, run_id: str) -> Run | None:
-        """By id."""
-        return self._get(Run, tables.runs, id=run_id)
-
-    def runs(self, *states: RunState, after: Run | None = None, limit: int | None = None) -> Sequence[Run]:
-        """By state."""
-        row, conditions = tables.runs.c, list[ColumnElement[bool]]()
-        if states:
-            conditions.append(row.state.in_(states))
-        if after is not None:
-            at_once = and_(row.created_at == after.created_at, row.id > str(after.id))
-            conditions.append(or_(row.created_at > after.created_at, at_once))
-        return self._all(Run, tables.runs, *conditions, order=(row.created_at, row.id), limit=limit)
-
-    def put_run(self, run: Run) -> None:
-        """Add or replace."""
-        self._put(tables.runs, run)
-
-    def cohort(self, run_id: str) -> Cohort | None:
-        """By id."""
-        return self._get(Cohort, tables.cohorts, id=run_id)
-
-    def cohorts(self) -> Sequence[Cohort]:
-        """The oldest first."""
-        row = tables.cohorts.c
-        return self._all(Cohort, tables.cohorts, order=(row.computed_at, row.id))
-
-    def add_cohort(self, cohort: Cohort) -> None:
-        """Add it."""
-        self._add(tables.cohorts, cohort)
 
 
 def _event(row: dict[str, Any]) -> AuditEvent:

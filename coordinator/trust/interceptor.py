@@ -58,6 +58,7 @@ ROLES: Mapping[str, frozenset[Role]] = MappingProxyType(
         "/ricord.v1.FederationService/GetRun": _READER,
         "/ricord.v1.FederationService/ListRuns": _READER,
         "/ricord.v1.FederationService/StopRun": _COORDINATOR,
+        "/ricord.v1.FederationService/ResumeRun": _COORDINATOR,
         "/ricord.v1.FederationService/RegisterNode": _SITE,
         "/ricord.v1.FederationService/GetFederationInfo": _SITE | _COORDINATOR,
         "/ricord.v1.FederationService/Await": _SITE,

@@ -7,22 +7,28 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents, pull_objects
-from flwr.superlink.config_loader import SuperLinkLifespanConfig
+from flwr.app import Message, RecordDict
+from flwr.server.superlink.linkstate.in_memory_linkstate import InMemoryLinkState
+from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
+from flwr.supercore.object_store.in_memory_object_store import InMemoryObjectStore
+from flwr.supercore.protobuf.translation import PROTOBUF_REQUEST_TYPES
+from flwr.supercore.task_identity import TaskIdentity
 from flwr.superlink.federation import NoOpFederationManager
-from flwr.superlink.grid import http_grid
-from flwr.superlink.main import create_app
-from flwr.superlink.servicer.control import control_handlers
-from flwr.superlink.servicer.runtime import runtime_handlers
+from flwr.superlink.servicer.fleet import fleet_handlers
 from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from coordinator.federation import superlink
+from coordinator.federation.fleet_port import PATHS
+from coordinator.federation.link_state import LinkState
 from shared.federation.bundle import FLOWER_VERSION
 from site_node.federate import fleet, packing
 
 ROOT = Path(__file__).resolve().parents[2]
 ADAPTERS = (
+    "coordinator/federation/fleet_port.py",
+    "coordinator/federation/link_grid.py",
+    "coordinator/federation/link_state.py",
     "coordinator/federation/superlink.py",
     "site_node/federate/fleet.py",
     "site_node/federate/packing.py",
@@ -80,11 +86,27 @@ def test_the_installed_flower_is_one_that_all_adapters_know() -> None:
 @pytest.mark.parametrize(
     ("function", "parameters"),
     [
-        (create_app, ["config", "superlink_lifespan_class"]),
-        (control_handlers.register_node, ["request", "account", "state"]),
-        (control_handlers.unregister_node, ["request", "account", "state"]),
-        (control_handlers.start_run, ["request", "account", "state", "fleet_api_type", "source"]),
-        (runtime_handlers.acquire_task, ["request", "state"]),
+        (InMemoryLinkState.__init__, ["self", "federation_manager", "object_store"]),
+        (InMemoryLinkState.store_message_and_object_tree, ["self", "message", "object_tree", "session_id"]),
+        (InMemoryLinkState.store_object, ["self", "run_id", "session_id", "object_id", "object_content"]),
+        (InMemoryLinkState.activate_node, ["self", "node_id", "heartbeat_interval"]),
+        (InMemoryLinkState.acknowledge_node_heartbeat, ["self", "node_id", "heartbeat_interval"]),
+        (InMemoryLinkState.deactivate_node, ["self", "node_id"]),
+        (InMemoryLinkState.get_message_res, ["self", "message_ids", "run_id"]),
+        (InMemoryLinkState.delete_messages, ["self", "message_ins_ids"]),
+        (InMemoryLinkState.finish_task, ["self", "task_id", "sub_status", "details"]),
+        (InMemoryLinkState.cleanup_run, ["self", "run_id"]),
+        (fleet_handlers.activate_node, ["request", "state"]),
+        (fleet_handlers.deactivate_node, ["request", "state"]),
+        (fleet_handlers.send_node_heartbeat, ["request", "state"]),
+        (fleet_handlers.pull_messages, ["request", "state", "store"]),
+        (fleet_handlers.push_messages, ["request", "state"]),
+        (fleet_handlers.get_run, ["request", "state"]),
+        (fleet_handlers.push_object, ["request", "state"]),
+        (fleet_handlers.pull_object, ["request", "state"]),
+        (fleet_handlers.confirm_message_received, ["request", "state", "store"]),
+        (InMemoryObjectStore.preregister, ["self", "run_id", "object_tree"]),
+        (InMemoryObjectStore.put, ["self", "object_id", "object_content"]),
         (NoOpFederationManager.filter_nodes, ["self", "node_ids", "federation_id"]),
         (NoOpFederationManager.has_node, ["self", "node_id", "federation_id"]),
         (FleetHttpClient.__init__, ["self", "base_url", "interceptors", "verify", "timeout", "retry_invoker"]),
@@ -97,10 +119,23 @@ def test_functions_have_the_parameters_the_adapters_pass(function: object, param
     assert list(inspect.signature(function).parameters) == parameters  # type: ignore[arg-type] # Flower is not followed
 
 
-def test_the_names_the_adapters_replace_are_there() -> None:
-    """Flower looks up the name that sets its waits where the adapter replaces it."""
-    assert hasattr(http_grid, "pull_objects")
-    assert "initial_backoff" in inspect.signature(pull_objects).parameters
+def test_every_path_of_the_port_is_flowers() -> None:
+    """Each takes the message that Flower's port takes there; what it leaves out of Flower's paths registers nodes."""
+    flowers = {path: kind for (_, path), kind in PROTOBUF_REQUEST_TYPES.items() if path.startswith("/v1/fleet/")}
+    assert {name: path.request for name, path in PATHS.items()}.items() <= flowers.items()
+    assert flowers.keys() - PATHS.keys() == {"/v1/fleet/register-node", "/v1/fleet/unregister-node"}
+
+
+def test_the_state_has_the_parts_that_ours_reaches_into() -> None:
+    """The attributes of Flower's LinkState and of a message's metadata that ours reads and changes."""
+    state = vars(LinkState(lambda _: True))
+    parts = "nodes node_public_key_to_node_id owner_to_node_ids run_ids task_store task_token_store message_ins_store"
+    parts += " task_token_to_task_id message_ins_id_to_message_res_id flwr_aid_to_run_ids run_series_store"
+    parts += " run_series_context_store _object_push_sessions _object_push_session_by_root"
+    assert set(parts.split()) <= state.keys()
+    TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 0, 0, 1
+    stamped = vars(Message(RecordDict(), 2, "query").metadata)
+    assert {"_run_id", "_src_node_id", "_src_task_id", "_message_id"} <= stamped.keys()
 
 
 def test_the_fleet_client_has_the_calls_that_the_site_makes() -> None:
@@ -117,8 +152,3 @@ def test_the_fleet_client_has_the_calls_that_the_site_makes() -> None:
         "SendNodeHeartbeat",
     ):
         assert list(inspect.signature(getattr(FleetHttpClient, call)).parameters) == ["self", "request"]
-
-
-def test_the_superlinks_settings_are_complete() -> None:
-    """Flower's configuration has the fields that ours fills in, no more and no fewer."""
-    assert len(SuperLinkLifespanConfig.__dataclass_fields__) == 22

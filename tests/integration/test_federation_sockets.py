@@ -25,12 +25,10 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_public_key,
 )
 from cryptography.x509.oid import NameOID
-from flwr.proto.control_pb2 import StartRunRequest
-from flwr.proto.fab_pb2 import Fab
-from flwr.superlink.servicer.control import control_handlers
 
 from coordinator.federation.grid import RosterGrid
 from coordinator.federation.interface import RegisteredNode
+from coordinator.federation.notices import Notices
 from coordinator.federation.results import TrainingResult
 from coordinator.federation.server_app import FOLDER, app
 from coordinator.federation.superlink import SuperLink, SuperLinkSettings
@@ -79,6 +77,17 @@ class Registry:
         self.admitted[site.site_id] = RegisteredNode(public_key=pem, fingerprint=member_of(site).fingerprint)
 
 
+class NoSignals:
+    """Nobody listens."""
+
+    def send(self, word: str) -> None:
+        """Nothing."""
+
+    def listening(self, heard: Callable[[str], None]) -> contextlib.AbstractContextManager[None]:
+        """Nothing is heard."""
+        return contextlib.nullcontext()
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -113,7 +122,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> SuperLinkSettings:
 
 @pytest.fixture(scope="module")
 def superlink(settings: SuperLinkSettings, registry: Registry) -> Iterator[SuperLink]:
-    with SuperLink(settings, registry) as running:
+    with SuperLink(settings, registry, Notices(NoSignals())) as running:
         yield running
 
 
@@ -227,7 +236,7 @@ def test_a_stop_ends_every_wait_for_a_port_that_does_not_answer(
 
 def test_a_port_in_use_is_reported(superlink: SuperLink, settings: SuperLinkSettings, registry: Registry) -> None:
     """A second SuperLink on the same port does not start."""
-    with pytest.raises(PortInUse), SuperLink(settings, registry):
+    with pytest.raises(PortInUse), SuperLink(settings, registry, Notices(NoSignals())):
         pass
 
 
@@ -245,16 +254,16 @@ def test_a_site_whose_agreement_ends_is_out_at_once(
         assert node in run.grid.get_node_ids()
 
 
-def test_a_run_left_behind_does_not_block_the_next(superlink: SuperLink) -> None:
-    """A process that died between asking Flower for a run and taking its task leaves it open; the next run ends it."""
-    request = StartRunRequest(fab=Fab(content=build_bundle()))
-    old_run = control_handlers.start_run(request, superlink._account, superlink._state, None).run_id
-    with superlink.run(build_bundle()) as run:
-        assert run.grid.run.run_id != old_run
+def test_runs_go_side_by_side_and_leave_nothing(superlink: SuperLink) -> None:
+    """Two runs of one process have ids of their own; what ended, well or not, is forgotten."""
+    before = len(superlink._state.run_ids)
+    with superlink.run(build_bundle()) as first, superlink.run(build_bundle()) as second:
+        assert first.grid.run.run_id != second.grid.run.run_id
     with pytest.raises(ValueError, match="body"), superlink.run(build_bundle()):
         raise ValueError("body")
-    with superlink.run(build_bundle()) as run:
-        assert run.grid.run.run_id != old_run
+    assert len(superlink._state.run_ids) == before
+    assert not superlink._state.task_store
+    assert not superlink._state.object_store.store
 
 
 def comes_true(condition: Callable[[], bool], seconds: float = 30) -> bool:

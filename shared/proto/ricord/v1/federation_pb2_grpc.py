@@ -55,6 +55,11 @@ class FederationServiceStub:
                 request_serializer=ricord_dot_v1_dot_federation__pb2.StopRunRequest.SerializeToString,
                 response_deserializer=ricord_dot_v1_dot_federation__pb2.StopRunResponse.FromString,
                 _registered_method=True)
+        self.ResumeRun = channel.unary_unary(
+                '/ricord.v1.FederationService/ResumeRun',
+                request_serializer=ricord_dot_v1_dot_federation__pb2.ResumeRunRequest.SerializeToString,
+                response_deserializer=ricord_dot_v1_dot_federation__pb2.ResumeRunResponse.FromString,
+                _registered_method=True)
         self.RegisterNode = channel.unary_unary(
                 '/ricord.v1.FederationService/RegisterNode',
                 request_serializer=ricord_dot_v1_dot_federation__pb2.RegisterNodeRequest.SerializeToString,
@@ -96,6 +101,13 @@ class FederationServiceServicer:
 
     def StopRun(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeRun(self, request, context):
+        """A training that failed goes on after the last round that was kept.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -143,6 +155,11 @@ def add_FederationServiceServicer_to_server(servicer, server):
                     servicer.StopRun,
                     request_deserializer=ricord_dot_v1_dot_federation__pb2.StopRunRequest.FromString,
                     response_serializer=ricord_dot_v1_dot_federation__pb2.StopRunResponse.SerializeToString,
+            ),
+            'ResumeRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeRun,
+                    request_deserializer=ricord_dot_v1_dot_federation__pb2.ResumeRunRequest.FromString,
+                    response_serializer=ricord_dot_v1_dot_federation__pb2.ResumeRunResponse.SerializeToString,
             ),
             'RegisterNode': grpc.unary_unary_rpc_method_handler(
                     servicer.RegisterNode,
@@ -269,6 +286,33 @@ class FederationService:
             '/ricord.v1.FederationService/StopRun',
             ricord_dot_v1_dot_federation__pb2.StopRunRequest.SerializeToString,
             ricord_dot_v1_dot_federation__pb2.StopRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ricord.v1.FederationService/ResumeRun',
+            ricord_dot_v1_dot_federation__pb2.ResumeRunRequest.SerializeToString,
+            ricord_dot_v1_dot_federation__pb2.ResumeRunResponse.FromString,
             options,
             channel_credentials,
             insecure,

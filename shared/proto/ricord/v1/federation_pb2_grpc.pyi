@@ -37,6 +37,8 @@ class FederationServiceStub:
     GetRun: _grpc.UnaryUnaryMultiCallable[_federation_pb2.GetRunRequest, _federation_pb2.GetRunResponse]
     ListRuns: _grpc.UnaryUnaryMultiCallable[_federation_pb2.ListRunsRequest, _federation_pb2.ListRunsResponse]
     StopRun: _grpc.UnaryUnaryMultiCallable[_federation_pb2.StopRunRequest, _federation_pb2.StopRunResponse]
+    ResumeRun: _grpc.UnaryUnaryMultiCallable[_federation_pb2.ResumeRunRequest, _federation_pb2.ResumeRunResponse]
+    """A training that failed goes on after the last round that was kept."""
     RegisterNode: _grpc.UnaryUnaryMultiCallable[_federation_pb2.RegisterNodeRequest, _federation_pb2.RegisterNodeResponse]
     """The caller's Flower node key; accepted while its agreement covers federated work."""
     GetFederationInfo: _grpc.UnaryUnaryMultiCallable[_federation_pb2.GetFederationInfoRequest, _federation_pb2.GetFederationInfoResponse]
@@ -54,6 +56,8 @@ class FederationServiceAsyncStub(FederationServiceStub):
     GetRun: _aio.UnaryUnaryMultiCallable[_federation_pb2.GetRunRequest, _federation_pb2.GetRunResponse]  # type: ignore[assignment]
     ListRuns: _aio.UnaryUnaryMultiCallable[_federation_pb2.ListRunsRequest, _federation_pb2.ListRunsResponse]  # type: ignore[assignment]
     StopRun: _aio.UnaryUnaryMultiCallable[_federation_pb2.StopRunRequest, _federation_pb2.StopRunResponse]  # type: ignore[assignment]
+    ResumeRun: _aio.UnaryUnaryMultiCallable[_federation_pb2.ResumeRunRequest, _federation_pb2.ResumeRunResponse]  # type: ignore[assignment]
+    """A training that failed goes on after the last round that was kept."""
     RegisterNode: _aio.UnaryUnaryMultiCallable[_federation_pb2.RegisterNodeRequest, _federation_pb2.RegisterNodeResponse]  # type: ignore[assignment]
     """The caller's Flower node key; accepted while its agreement covers federated work."""
     GetFederationInfo: _aio.UnaryUnaryMultiCallable[_federation_pb2.GetFederationInfoRequest, _federation_pb2.GetFederationInfoResponse]  # type: ignore[assignment]
@@ -92,6 +96,14 @@ class FederationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _federation_pb2.StopRunRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_federation_pb2.StopRunResponse, _abc.Awaitable[_federation_pb2.StopRunResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ResumeRun(
+        self,
+        request: _federation_pb2.ResumeRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_federation_pb2.ResumeRunResponse, _abc.Awaitable[_federation_pb2.ResumeRunResponse]]:
+        """A training that failed goes on after the last round that was kept."""
 
     @_abc_1.abstractmethod
     def RegisterNode(

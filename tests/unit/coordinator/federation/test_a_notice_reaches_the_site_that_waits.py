@@ -50,7 +50,8 @@ def test_a_notice_is_heard_by_those_it_names(named: set[SiteId], waiting: set[Si
 
     with port.listening():
         ends = [port.subscribe(site, partial(note, site)) for site in waiting]
-        line.send("another topic 200000")
+        for other in ("another topic 200000", "runs", "fleet", "fleet else 200000"):
+            line.send(other)
         engine.post(notice, named)
         assert sorted(heard) == sorted((site, notice) for site in named & waiting)
         for end in ends:

@@ -21,6 +21,7 @@ from coordinator.federation.process import _Worker
 from coordinator.federation.registry import StoredNodes
 from coordinator.federation.service import FederationService
 from coordinator.home.identity import Identity
+from coordinator.store.interface import Reading
 from coordinator.store.records import Run
 from coordinator.store.sql import SqlStore, open_store
 from shared.agreement import Mode, State
@@ -30,7 +31,8 @@ from shared.errors.agreements import AgreementModeNotAllowed, AgreementNotExecut
 from shared.errors.federation import RunFailed
 from shared.errors.inputs import InvalidArgument, NotFound
 from shared.errors.protocol import ProtocolMismatch
-from shared.ids import SiteId
+from shared.federation.plan import Purpose
+from shared.ids import RunId, SiteId
 from shared.manifest import canonical_json
 from shared.protocol.loader import load_protocol
 from shared.token import Addresses
@@ -115,8 +117,7 @@ def worker_for(
 
 def execute(store: SqlStore, identity: Identity, sites: dict[int, FederateSettings], folder: Path, run: Run) -> None:
     worker = worker_for(store, identity, sites, folder, threading.Event())
-    pending = worker.next_pending()
-    assert pending is not None
+    (pending,) = worker.next_pending({})
     assert pending.id == run.id
     worker.execute(pending)
 
@@ -168,7 +169,77 @@ def test_a_stopped_run_is_not_worked_off(
     run = service.start_run(TRAINING, actor="coordinator/operator")
     assert service.stop_run(run.id, actor="coordinator/operator").state == "failed"
     assert service.stop_run(run.id, actor="coordinator/operator").problem == "it was stopped"
-    assert worker_for(store, identity, sites, tmp_path, threading.Event()).next_pending() is None
+    assert not worker_for(store, identity, sites, tmp_path, threading.Event()).next_pending({})
+
+
+@pytest.mark.usefixtures("sites")
+def test_a_query_does_not_wait_behind_a_training(
+    store: SqlStore, identity: Identity, service: FederationService, sites: dict[int, FederateSettings], tmp_path: Path
+) -> None:
+    """Of each kind as many run at once as may, the oldest first; the others wait for their own kind only."""
+    trainings = [service.start_run(TRAINING, actor="coordinator/operator").id for _ in range(3)]
+    queries = [service.start_run(STATISTICS, actor="coordinator/operator").id for _ in range(2)]
+    worker = worker_for(store, identity, sites, tmp_path, threading.Event())
+    assert {run.id for run in worker.next_pending({})} == {*trainings[:2], queries[0]}
+    begun: dict[RunId, Purpose] = {trainings[0]: "training", queries[0]: "statistics"}
+    assert [run.id for run in worker.next_pending(begun)] == [trainings[1]]
+    assert [run.id for run in worker.next_pending({trainings[0]: "training"})] == [queries[0], trainings[1]]
+
+
+@pytest.mark.usefixtures("sites")
+def test_a_training_that_failed_goes_on_by_a_command(store: SqlStore, service: FederationService) -> None:
+    """It is pending again under its own plan; nothing else can go on: no query, no running one, no expired plan."""
+    run = service.start_run(TRAINING, actor="coordinator/operator")
+    query = service.start_run(STATISTICS, actor="coordinator/operator")
+    with pytest.raises(RunFailed):
+        service.resume_run(run.id, actor="coordinator/operator")
+    for each in (run, query):
+        service.stop_run(each.id, actor="coordinator/operator")
+    resumed = service.resume_run(run.id, actor="coordinator/operator")
+    assert (resumed.state, resumed.problem, resumed.ended_at, resumed.signed) == ("pending", "", None, run.signed)
+    with pytest.raises(RunFailed):
+        service.resume_run(query.id, actor="coordinator/operator")
+    service.stop_run(run.id, actor="coordinator/operator")
+    service._now = lambda: run.plan.expires_at
+    with pytest.raises(RunFailed):
+        service.resume_run(run.id, actor="coordinator/operator")
+
+
+def test_what_a_run_waits_for_is_in_its_row(
+    store: SqlStore, identity: Identity, service: FederationService, sites: dict[int, FederateSettings], tmp_path: Path
+) -> None:
+    """And it neither undoes a stop that came meanwhile, nor outlasts the run."""
+    run = service.start_run(TRAINING, actor="coordinator/operator")
+    worker = worker_for(store, identity, sites, tmp_path, threading.Event())
+    with store.begin() as work:
+        work.put_run(run.model_copy(update={"state": "stopping"}))
+    worker._progress(run)("train, round 1: waits for 200000")
+    assert (service.run(run.id).progress, service.run(run.id).state) == ("train, round 1: waits for 200000", "stopping")
+    worker._end(run, problem="it was stopped")
+    assert service.run(run.id).progress == ""
+
+
+@pytest.mark.usefixtures("sites")
+def test_who_takes_part_is_worked_out_when_it_changes(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked a thousand times, read once; after a change, and after a day on which somebody's part ends, once more."""
+    now = datetime.now(UTC)
+    nodes = StoredNodes(store, lambda: now)
+    works, count = StoredNodes._work_out, list[datetime]()
+
+    def counted(self: StoredNodes, reading: Reading, at: datetime) -> None:
+        count.append(at)
+        works(self, reading, at)
+
+    monkeypatch.setattr(StoredNodes, "_work_out", counted)
+    first = nodes.nodes(FEDERATED)
+    assert all(nodes.nodes(FEDERATED) is first for _ in range(1000))
+    assert len(count) == 1
+    add_site(store, KEY, SiteId("200000"), SigningKey.generate(), state=State.SUSPENDED)
+    assert set(nodes.nodes(FEDERATED)) == set(first) - {SiteId("200000")}
+    assert len(count) == 2
+    now += timedelta(days=31)
+    assert not nodes.nodes(FEDERATED)
+    assert len(count) == 3
 
 
 @pytest.mark.usefixtures("sites")
@@ -190,8 +261,7 @@ def test_a_run_that_was_cut_off_is_taken_up_again(
     for request in (TRAINING, STATISTICS):
         service.start_run(request, actor="coordinator/operator")
         worker = worker_for(store, identity, sites, tmp_path, stop)
-        pending = worker.next_pending()
-        assert pending is not None
+        (pending,) = worker.next_pending({})
         worker.execute(pending)
         assert service.run(pending.id).state == "running"
     worker_for(store, identity, sites, tmp_path, threading.Event()).recover_interrupted()
