@@ -3,9 +3,11 @@
 import io
 import subprocess
 import tarfile
+import warnings
 from pathlib import Path
 from typing import Any
 
+import pydicom
 import pytest
 import zstandard
 from pydicom.uid import RLELossless
@@ -16,10 +18,10 @@ from shared.crypto.signing import SigningKey, verify_manifest
 from shared.errors.inputs import InvalidIdentifier
 from shared.errors.storage import DiskFull
 from shared.errors.studies import ManifestInvalid
-from shared.ids import SiteId
+from shared.ids import Sha256, SiteId
 from site_node.seal.package import load_sealed, seal
 from site_node.study import Sealed, Validated
-from tests.factories.validated import AGREEMENT, PROTOCOL, SITE, make_validated
+from tests.factories.validated import AGREEMENT, PROTOCOL, SITE, digest_of, make_validated
 from tests.peers import needs_peer
 
 
@@ -220,3 +222,69 @@ def test_what_a_killed_process_left_is_cleared(site: Site, study: Validated) -> 
     sealed.ciphertext.unlink()
     site.seal(study)
     assert not unfinished.exists()
+
+
+def with_files(study: Validated) -> Validated:
+    """The study with the digests of its files as they are now."""
+    digests = {instance.sop_instance_uid: digest_of(instance.path) for instance in study.study.instances}
+    return study.model_copy(update={"digests": digests})
+
+
+def test_every_image_but_the_first_of_a_series_must_still_be_there_too(site: Site, study: Validated) -> None:
+    """Whichever is gone, nothing is sealed and a person hears why."""
+    for instance in study.study.instances:
+        data = instance.path.read_bytes()
+        instance.path.unlink()
+        with pytest.raises(ManifestInvalid, match=r"cannot be read|gone since"):
+            site.seal(study)
+        assert site.files() == []
+        instance.path.write_bytes(data)
+    assert site.seal(study)
+
+
+def test_what_is_no_image_is_not_sealed(site: Site, study: Validated) -> None:
+    """Although its digest is the one that was validated."""
+    study.study.instances[-1].path.write_bytes(b"no dicom at all")
+    with pytest.raises(ManifestInvalid, match="cannot be read"):
+        site.seal(with_files(study))
+    assert site.files() == []
+
+
+@pytest.mark.parametrize("modality", ["ct", "C/T", "", "QUAGGA-OKAPI-BONG"])
+def test_a_modality_that_is_no_code_does_not_travel(site: Site, study: Validated, modality: str) -> None:
+    """It stands in clear in the manifest, where no text of a hospital may."""
+    film = study.study.instances[-1].path
+    dataset = pydicom.dcmread(film)
+    with warnings.catch_warnings(action="ignore"):
+        dataset.Modality = modality
+        dataset.save_as(film)
+        with pytest.raises(ManifestInvalid, match="no code"):
+            site.seal(with_files(study))
+    assert site.files() == []
+
+
+def test_what_was_sealed_is_read_back_under_its_own_digest(site: Site, study: Validated) -> None:
+    """A manifest of other contents, one that is none, or a ciphertext of another size is nothing that was sealed."""
+    sealed = site.seal(study)
+    digest, other = sealed.manifest.manifest.contents_sha256, Sha256("0" * 64)
+    for suffix in ("age", "manifest.json"):
+        (site.outbox / f"{other}.{suffix}").write_bytes((site.outbox / f"{digest}.{suffix}").read_bytes())
+    assert load_sealed(site.outbox, other, key=study.key) is None
+    sealed.ciphertext.write_bytes(sealed.ciphertext.read_bytes()[:-1])
+    assert load_sealed(site.outbox, digest, key=study.key) is None
+    (site.outbox / f"{digest}.manifest.json").write_bytes(b"{}")
+    assert load_sealed(site.outbox, digest, key=study.key) is None
+
+
+def test_the_outbox_is_made_where_it_is_missing(site: Site, study: Validated) -> None:
+    """With the folders above it."""
+    site.outbox = site.outbox / "of" / "another"
+    assert site.seal(study).ciphertext.parent == site.outbox
+
+
+def test_a_study_without_a_row_has_none_sealed(site: Site, tmp_path: Path) -> None:
+    """The archive ends with the images."""
+    study = make_validated(tmp_path / "rowless", clinical=False)
+    plain = zstandard.ZstdDecompressor().decompressobj().decompress(inside(site.seal(study), site.identity))
+    with tarfile.open(fileobj=io.BytesIO(plain), mode="r:") as archive:
+        assert len(archive.getmembers()) == 1 + len(study.study.instances)
