@@ -6,12 +6,11 @@ the gap, and where that fails by trying every count within the bounds the relati
 no false one is returned; a search that stops too early only hides more than it must.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from coordinator.cohort.relations import Relation
 
 _MOST_STEPS = 400  # of `_repair`
-_MOST_NODES = 300  # of `_try`
 _LIMIT = 10**9
 
 Bounds = dict[str, tuple[int, int]]
@@ -28,17 +27,23 @@ class Witnesses:
             for cell in relation.weights:
                 self._of[cell].append(number)
 
-    def find(self, cell: str, count: int, bounds: Bounds) -> dict[str, int] | None:
-        """A table within `bounds` (narrowed) in which `cell` holds `count`; `None` when the search fails."""
+    def find(
+        self, cell: str, count: int, bounds: Bounds, *, near: Mapping[str, int], effort: int
+    ) -> dict[str, int] | None:
+        """A table within `bounds` (narrowed) in which `cell` holds `count`; `None` when the search fails.
+
+        The search begins at `near`, a table that fits the relations and perhaps not the bounds, and where no repair
+        of it will do, it tries `effort` times to set one more cell.
+        """
         within = {**bounds, cell: (count, count)}
-        if not bounds[cell][0] <= count <= bounds[cell][1] or not self.narrow(within, self._of[cell]):
+        if not bounds[cell][0] <= count <= bounds[cell][1]:
             return None
-        table = {name: min(max(truth, within[name][0]), within[name][1]) for name, truth in self._truth.items()}
-        broken = set(self._broken(table, range(len(self._relations))))
-        if self._repair(table, {cell}, broken, within, iter(range(_MOST_STEPS))):
-            witness: dict[str, int] | None = table
-        else:
-            witness = self._try(within, iter(range(_MOST_NODES)))
+        table = {name: min(max(held, within[name][0]), within[name][1]) for name, held in near.items()}
+        touched = {number for name, held in near.items() if table[name] != held for number in self._of[name]}
+        witness: dict[str, int] | None = table
+        if not self._repair(table, {cell}, set(self._broken(table, touched)), within, iter(range(_MOST_STEPS))):
+            fits = self.narrow(within, self._of[cell])
+            witness = self._try(within, iter(range(effort))) if fits else None
         return witness if witness is not None and self.fits(witness, within) else None
 
     def known(self, bounds: Bounds) -> set[str]:
@@ -51,7 +56,7 @@ class Witnesses:
         within = all(bounds[cell][0] <= count <= bounds[cell][1] for cell, count in table.items())
         return within and not any(True for _ in self._broken(table, range(len(self._relations))))
 
-    def _broken(self, table: Mapping[str, int], numbers: Sequence[int]) -> Iterator[int]:
+    def _broken(self, table: Mapping[str, int], numbers: Iterable[int]) -> Iterator[int]:
         return (number for number in numbers if self._gap(table, number))
 
     def _gap(self, table: Mapping[str, int], number: int) -> int:

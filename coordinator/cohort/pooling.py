@@ -1,24 +1,25 @@
 """From the sites' masked counts to a releasable table. Only the sum is ever seen, and only here."""
 
 import secrets
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 
-from coordinator.cohort.relations import complete, relations_of, statements_of, worth_of
+from coordinator.cohort.relations import complete, relations_of
 from coordinator.cohort.released import ReleasedCell, ReleasedTable
-from coordinator.cohort.suppression import suppress
+from coordinator.cohort.releases import Release, suppress_jointly
+from coordinator.cohort.suppression import Shown
 from coordinator.federation.registry import peers_of
 from coordinator.home.identity import Clock, Identity, utc_now
 from coordinator.store.interface import Store
+from coordinator.store.records import PooledCounts
 from shared.errors.federation import PlanInvalid, RunFailed
 from shared.federation.cell_policy import CellPolicy
 from shared.federation.cohort import definition_of, subject_of
 from shared.federation.exchange import Exchange
 from shared.federation.plan import Plan
-from shared.federation.secure_sum.messages import Peer, SumPlan
+from shared.federation.secure_sum.messages import SumPlan
 from shared.federation.secure_sum.policy import default_threshold
-from shared.federation.secure_sum.server import Refuse, sum_without_liars
-from shared.ids import RunId, SiteId
+from shared.federation.secure_sum.server import Sum, sum_without_liars
+from shared.ids import SiteId
 from shared.manifest import canonical_json
 from shared.protocol.cohort import CohortDefinition
 
@@ -34,27 +35,57 @@ class Pooling:
     def __call__(self, plan: Plan, exchange: Exchange) -> bytes:
         """Run a plan of purpose `statistics`, store the table and return its canonical JSON.
 
-        Raises `PlanInvalid`, `TooFewSites`, `SecureSumRefused` or `RunFailed`; then nothing is stored.
+        Raises `PlanInvalid`, `TooFewSites`, `SecureSumRefused`, or `RunFailed` when the sum cannot be a sum of counts
+        or cannot be shown beside earlier tables; then nothing is stored.
         """
         definition = definition_of(plan.protocol_digest)
         if plan.statistics is None or plan.statistics.cohort != definition.name:
             raise PlanInvalid(problem=f"this protocol's cohort is `{definition.name}`")
+        policy = CellPolicy.named(plan.statistics.policy)
+        pooled = self._pooled(plan, definition, policy, exchange)
+        counts = dict(zip(definition.cells, pooled.total.tolist(), strict=True))
+        new = Release(sites=frozenset(pooled.survivors), counts=counts, policy=policy, shown={})
+        while True:
+            earlier, seed = self._released(definition)
+            shown = released_counts(definition, new, earlier, seed=seed)
+            table = ReleasedTable(
+                id=plan.run,
+                definition=definition,
+                definition_digest=definition.digest,
+                protocol_digest=self._identity.protocol_digest,
+                policy=policy.name,
+                roster_size=len(plan.roster),
+                site_count=len(pooled.survivors),
+                computed_at=self._now(),
+                cells=tuple(
+                    ReleasedCell(name=cell, count=shown[cell], suppressed=shown[cell] is None) for cell in shown
+                ),
+            )
+            with self._store.begin() as work:
+                if len(work.pooled_counts(definition.name)) > len(earlier):
+                    continue  # another table was released meanwhile
+                work.append_event(at=self._now(), actor="federation", action="cohort released", about=table.id)
+                work.add_cohort(table.row())
+                work.add_pooled_counts(
+                    PooledCounts(
+                        id=table.id, name=definition.name, sites=pooled.survivors, counts=counts, seed=seed.hex()
+                    )
+                )
+            return canonical_json(table)
+
+    def _pooled(self, plan: Plan, definition: CohortDefinition, policy: CellPolicy, exchange: Exchange) -> Sum:
         with self._store.read() as reading:
             peers = peers_of(reading, plan.roster)
-        table = compute_cohort(
-            definition,
-            run=plan.run,
-            peers=peers,
-            exchange=exchange,
-            policy=CellPolicy.named(plan.statistics.policy),
-            identity=self._identity,
-            now=self._now(),
-            refuse=self._record_refusal,
+        sum_plan = SumPlan(
+            session=secrets.token_hex(16),
+            subject=subject_of(definition),
+            protocol_digest=self._identity.protocol_digest,
+            length=len(definition.cells),
+            roster=peers,
+            threshold=threshold_for(len(peers)),
+            cells=policy.name,
         )
-        with self._store.begin() as work:
-            work.append_event(at=self._now(), actor="federation", action="cohort released", about=table.id)
-            work.add_cohort(table.row())
-        return canonical_json(table)
+        return sum_without_liars(sum_plan, self._identity.signing_key, exchange, refuse=self._record_refusal)
 
     def _record_refusal(self, site: SiteId, reason: str) -> None:
         with self._store.begin() as work:
@@ -66,58 +97,33 @@ class Pooling:
                 result=reason,
             )
 
+    def _released(self, definition: CohortDefinition) -> tuple[list[Release], bytes]:
+        """Every table of this cohort that was released, and the secret seed of all; a new one where there is none."""
+        with self._store.read() as reading:
+            pooled = reading.pooled_counts(definition.name)
+            tables = [
+                ReleasedTable.model_validate_json(row.table) for each in pooled if (row := reading.cohort(each.id))
+            ]
+        if any(table.definition.counted != definition.counted for table in tables):
+            raise RunFailed(
+                problem="tables of this cohort were released that count otherwise, and both would tell more"
+            )
+        releases = [
+            Release(frozenset(made.sites), made.counts, CellPolicy.named(table.policy), table.counts)
+            for made, table in zip(pooled, tables, strict=True)
+        ]
+        return releases, bytes.fromhex(pooled[0].seed) if pooled else secrets.token_bytes(32)
 
-def compute_cohort(
-    definition: CohortDefinition,
-    *,
-    run: RunId,
-    peers: Sequence[Peer],
-    exchange: Exchange,
-    policy: CellPolicy,
-    identity: Identity,
-    now: datetime,
-    refuse: Refuse,
-) -> ReleasedTable:
-    """Sum the counts of `peers` (by SITEID, ascending) and suppress what is small; `refuse` hears of liars.
 
-    Raises `PlanInvalid`, `TooFewSites`, `SecureSumRefused`, or `RunFailed` when the sum cannot be a sum of counts.
+def released_counts(definition: CohortDefinition, new: Release, earlier: Sequence[Release], *, seed: bytes) -> Shown:
+    """Each cell's count as it may be shown beside what was shown `earlier`, `None` where hidden.
+
+    Raises `RunFailed` when the counts cannot be counts or cannot be shown.
     """
-    plan = SumPlan(
-        session=secrets.token_hex(16),
-        subject=subject_of(definition),
-        protocol_digest=identity.protocol_digest,
-        length=len(definition.cells),
-        roster=tuple(peers),
-        threshold=threshold_for(len(peers)),
-        cells=policy.name,
-    )
-    pooled = sum_without_liars(plan, identity.signing_key, exchange, refuse=refuse)
-    counts = dict(zip(definition.cells, pooled.total.tolist(), strict=True))
-    shown = released_counts(definition, counts, policy, seed=secrets.token_bytes(32))
-    return ReleasedTable(
-        id=run,
-        definition=definition,
-        definition_digest=definition.digest,
-        protocol_digest=identity.protocol_digest,
-        policy=policy.name,
-        roster_size=len(peers),
-        site_count=len(pooled.survivors),
-        computed_at=now,
-        cells=tuple(ReleasedCell(name=cell, count=count, suppressed=count is None) for cell, count in shown.items()),
-    )
-
-
-def released_counts(
-    definition: CohortDefinition, counts: Mapping[str, int], policy: CellPolicy, *, seed: bytes
-) -> dict[str, int | None]:
-    """Each cell's count as it may be shown, `None` where hidden; raises `RunFailed` when they cannot be counts."""
-    relations, everything = relations_of(definition), complete(definition, counts)
-    if min(everything.values()) < 0 or not all(relation.holds(everything) for relation in relations):
+    everything = complete(definition, new.counts)
+    if min(everything.values()) < 0 or not all(relation.holds(everything) for relation in relations_of(definition)):
         raise RunFailed(problem="the pooled numbers do not fit together, so a site did not count by the definition")
-    known = [*relations, *(statement for statement in statements_of(definition) if statement.holds(everything))]
-    return suppress(
-        everything, known, policy, seed=seed, never=set(everything) - set(counts), worth=worth_of(definition)
-    )
+    return suppress_jointly(definition, new, earlier, seed=seed)
 
 
 def threshold_for(sites: int) -> int:

@@ -62,6 +62,11 @@ def statements_of(definition: CohortDefinition) -> tuple[Relation, ...]:
     )
 
 
+def known_relations(definition: CohortDefinition, everything: Mapping[str, int]) -> list[Relation]:
+    """What a reader knows of a table: how its cells add up, and whatever the definition states that holds of it."""
+    return [*relations_of(definition), *(each for each in statements_of(definition) if each.holds(everything))]
+
+
 def complete(definition: CohortDefinition, counts: Mapping[str, int]) -> dict[str, int]:
     """`counts` and the cells that relations name besides them."""
     everything = dict(counts)

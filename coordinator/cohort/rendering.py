@@ -55,7 +55,7 @@ def footnote(table: ReleasedTable) -> str:
     """One sentence on where the figures come from and what `*` means."""
     return (
         f"Pooled over {table.site_count} of {table.roster_size} sites by secure sum; {HIDDEN} is hidden by policy "
-        f"{table.policy}, for its own size or so that another cell cannot be worked out."
+        f"{table.policy}, for its own size or so that no cell of this or an earlier table can be worked out."
     )
 
 

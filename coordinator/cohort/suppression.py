@@ -34,20 +34,29 @@ def suppress(
     seed: bytes,
     never: Collection[str] = (),
     worth: Mapping[str, int] = MappingProxyType({}),
+    hidden: Collection[str] = (),
     seen: Mapping[str, Span] = MappingProxyType({}),
     guards: Mapping[str, int] = MappingProxyType({}),
 ) -> Shown:
     """What is shown of each cell: its (rounded) count, or `None` where it is hidden.
 
     `counts` are the pooled counts and fit `relations`; cells in `never` occur in relations but are never released. A
-    cell of more `worth` (default 0) is hidden only when no cell of less worth would help. `seen` are the spans in which
-    readers know cells to lie; `guards`: up to which count a cell must stay possible, where not up to `policy.highest`
-    for cells that may be released and not at all for others.
+    cell of more `worth` (default 0) is hidden only when no cell of less worth would help. `hidden` cells are hidden
+    whatever they hold; `seen` are the spans in which readers know cells to lie; `guards`: up to which count a cell must
+    stay possible, where not up to `policy.highest` for cells that may be released and not at all for others.
 
     Raises `RunFailed` when even a table that shows nothing would leave a cell unprotected: what was seen gives it away.
     """
     search = _Search(
-        counts, relations, policy, seed=seed, never=frozenset(never), worth=worth, seen=seen, guards=guards
+        counts,
+        relations,
+        policy,
+        seed=seed,
+        never=frozenset(never),
+        worth=worth,
+        hidden=hidden,
+        seen=seen,
+        guards=guards,
     )
     if search.small:
         search.protect()
@@ -69,6 +78,7 @@ class _Search:
         seed: bytes,
         never: frozenset[str],
         worth: Mapping[str, int],
+        hidden: Collection[str],
         seen: Mapping[str, Span],
         guards: Mapping[str, int],
     ) -> None:
@@ -80,16 +90,18 @@ class _Search:
         self._witnesses = Witnesses(counts, relations)
         self._most = 4 * max([policy.highest, *counts.values()]) + 100
         self._known = self._witnesses.known({cell: seen.get(cell, (0, self._most)) for cell in counts})
-        self._tables: list[Mapping[str, int]] = [counts]
-        self.hidden = {cell for cell in self.cells if policy.is_small(counts[cell])}
+        self._tables: list[Mapping[str, int]] = [counts]  # witnesses
+        self._former: list[Mapping[str, int]] = []  # those that a cell shown since then rules out
+        self._always = {cell for cell in self.cells if policy.is_small(counts[cell]) or cell in hidden}
+        self.hidden = set(self._always)
 
     def protect(self) -> None:
         """Hide cells until each is protected, in the end all; raises `RunFailed` when even that is too little."""
         while (unprotected := self.first_unprotected()) is not None:
             if not self.hide_another(unprotected):
-                self.hidden.update(self.cells)  # nothing is shown, so nothing follows from it
+                self.hidden.update(self.cells)  # nothing is shown, so nothing more follows than did before
                 if self._seen and self.first_unprotected() is not None:
-                    raise RunFailed(problem="what was released of this cohort before shows what this policy hides")
+                    raise RunFailed(problem="beside earlier tables of this cohort it would show what its policy hides")
                 return
 
     def first_unprotected(self) -> str | None:
@@ -107,25 +119,28 @@ class _Search:
         (low, high), highest, truth = bounds[cell], self._guards[cell], self._counts[cell]
         if high < 1 or low > highest:
             return True
-        witnessed = {table[cell] for table in self._tables}
+        witnessed, is_small = {table[cell] for table in self._tables}, 1 <= truth <= highest
         for count in range(1, highest + 1) if truth == 0 else range(highest, 0, -1):
             if count not in witnessed:
-                table = self._witnesses.find(cell, count, bounds)
+                near = min((*self._tables, *self._former), key=lambda table: abs(table[cell] - count))
+                effort = 300 if is_small else 30
+                table = self._witnesses.find(cell, count, bounds, near=near, effort=effort)
                 if table is None:
-                    return not 1 <= truth <= highest and witnessed.isdisjoint(range(1, highest + 1))
+                    return not is_small and witnessed.isdisjoint(range(1, highest + 1))
                 self._tables.append(table)
                 witnessed.add(count)
         return True
 
     def reveal_unneeded(self) -> None:
         """Show most of the cells of secondary suppression that need not be hidden, those of most worth first."""
-        extra = [cell for cell in self.cells if cell in self.hidden and not self._policy.is_small(self._counts[cell])]
+        extra = [cell for cell in self.cells if cell in self.hidden - self._always]
         for cell in sorted(extra, key=lambda name: (-self._worth.get(name, 0), self._draw("reveal", name))):
             tables, (low, high) = self._tables, self._policy.range_of(self._policy.shown(self._counts[cell]))
             if self._draw("keep", cell) < _KEPT:
                 continue
             self.hidden.remove(cell)
             self._tables = [table for table in tables if low <= table[cell] <= high]
+            self._former = [table for table in tables if not low <= table[cell] <= high]
             if self.first_unprotected() is not None:
                 self.hidden.add(cell)
                 self._tables = tables

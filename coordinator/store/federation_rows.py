@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import ColumnElement, and_, delete, or_, select, update
 
 from coordinator.store import tables
-from coordinator.store.records import Cohort, Node, Run, RunState
+from coordinator.store.records import Cohort, Node, PooledCounts, Run, RunState
 from coordinator.store.rows import Rows
 from shared.federation.plan import Purpose
 
@@ -77,3 +77,12 @@ class FederationRows(Rows):
     def add_cohort(self, cohort: Cohort) -> None:
         """Add it."""
         self._add(tables.cohorts, cohort)
+
+    def pooled_counts(self, name: str) -> Sequence[PooledCounts]:
+        """By cohort."""
+        row = tables.pooled_counts.c
+        return self._all(PooledCounts, tables.pooled_counts, row.name == name, order=(row.id,))
+
+    def add_pooled_counts(self, pooled: PooledCounts) -> None:
+        """Add them."""
+        self._add(tables.pooled_counts, pooled)

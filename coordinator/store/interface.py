@@ -20,6 +20,7 @@ from coordinator.store.records import (
     ListedSubmission,
     Member,
     Node,
+    PooledCounts,
     Presence,
     Rotation,
     Run,
@@ -170,6 +171,9 @@ class Reading(Protocol):
     def cohort(self, run_id: str) -> Cohort | None:
         """A released table by the id of its run."""
 
+    def pooled_counts(self, name: str) -> Sequence[PooledCounts]:
+        """What each released table of the cohort of that name was made from."""
+
     def cohorts(self) -> Sequence[Cohort]:
         """Every released table, the oldest first."""
 
@@ -251,6 +255,9 @@ class Work(Reading, Protocol):
 
     def add_cohort(self, cohort: Cohort) -> None:
         """Add a released table by the id of its run."""
+
+    def add_pooled_counts(self, pooled: PooledCounts) -> None:
+        """Add what a released table was made from."""
 
 
 class Store(Protocol):

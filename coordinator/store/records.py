@@ -257,6 +257,16 @@ class Run(Frozen):
     progress: str = ""
 
 
+class PooledCounts(Frozen):
+    """What a released cohort table was made from; never released. `id` is the table's."""
+
+    id: RunId
+    name: str  # of the cohort's definition
+    sites: tuple[SiteId, ...]  # whose counts are in it, ascending
+    counts: dict[str, int] = Field(repr=False)  # of every cell, in the definition's order
+    seed: str = Field(repr=False)  # hexadecimal: what chooses the cells that are hidden, one for all tables of a name
+
+
 class Cohort(Frozen):
     """A released cohort table. `id` is its run's; `table` is canonical JSON of `ReleasedTable`."""
 

@@ -277,6 +277,16 @@ counts = Table(  # how often something changed: one row a kind, there from the s
     Column("value", BigInteger, nullable=False),
 )
 
+pooled_counts = Table(
+    "pooled_counts",
+    metadata,
+    Column("id", String(20), primary_key=True),
+    Column("name", String(64), nullable=False, index=True),
+    Column("sites", JSON, nullable=False),
+    Column("counts", JSON, nullable=False),
+    Column("seed", String(64), nullable=False),
+)
+
 cohorts = Table(
     "cohorts",
     metadata,

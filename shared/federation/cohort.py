@@ -23,5 +23,5 @@ def _definitions() -> Mapping[Sha256, CohortDefinition]:
 
 
 def subject_of(definition: CohortDefinition) -> str:
-    """What a sum of this cohort is called, and under which name a site remembers whom it answered."""
-    return f"cohort:{definition.digest}"
+    """What a sum of this cohort is called, and under which name a site remembers whom it answered, in every edition."""
+    return f"cohort:{definition.name}"

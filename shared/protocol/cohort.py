@@ -136,6 +136,11 @@ class CohortDefinition(Frozen):
         return Sha256(hashlib.sha256(canonical_json(self)).hexdigest())
 
     @property
+    def counted(self) -> Self:
+        """What is counted, without what is said of it: equal where two definitions count the same."""
+        return self.model_copy(update={"edition": "", "source": "", "zero": (), "same": (), "implies": ()})
+
+    @property
     def cells(self) -> tuple[str, ...]:
         """Every cell's name, in the order of the vector that sites sum."""
         variables = (cell for variable in self.variables for cell in variable.cells)

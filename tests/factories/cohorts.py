@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from coordinator.cohort.pooling import released_counts
 from coordinator.cohort.released import ReleasedCell, ReleasedTable
+from coordinator.cohort.releases import Release
 from shared.federation.cell_policy import CellPolicy
 from shared.ids import RunId, SiteId
 from shared.protocol.loader import load_protocol
@@ -15,12 +16,9 @@ PROTOCOL = load_protocol()
 
 def released_table() -> ReleasedTable:
     """The table of sixty patients at one site under `min-5`, as if three of four sites had answered."""
-    counts = released_counts(
-        PROTOCOL.cohort,
-        count(PROTOCOL.cohort, library(SiteId("100001"), 60)),
-        CellPolicy.named("min-5"),
-        seed=b"a secret",
-    )
+    site, policy = SiteId("100001"), CellPolicy.named("min-5")
+    new = Release(frozenset({site}), count(PROTOCOL.cohort, library(site, 60)), policy, {})
+    counts = released_counts(PROTOCOL.cohort, new, [], seed=b"a secret")
     return ReleasedTable(
         id=RunId("R-0123456789ab"),
         definition=PROTOCOL.cohort,

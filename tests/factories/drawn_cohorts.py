@@ -65,13 +65,13 @@ def definitions(draw: st.DrawFn) -> CohortDefinition:
 
 
 @st.composite
-def pooled(draw: st.DrawFn, definition: CohortDefinition) -> dict[str, int]:
-    """The counts of some studies of one patient and series each; they fit some statements of `definition` by design."""
-    kinds = draw(st.lists(st.sampled_from(KINDS), min_size=1, max_size=12, unique=True))
+def studies(draw: st.DrawFn, most: int = 40) -> Counter[Item]:
+    """Studies of one patient and series each, by kind; half the time those alone that are `x/a` have the field."""
+    kinds = draw(st.lists(st.sampled_from(KINDS), min_size=1, max_size=8, unique=True))
     if draw(st.booleans()):
         kinds = [(labels, filled and labels[0] == "a") for labels, filled in kinds]
-    numbers = draw(st.lists(st.integers(1, 40), min_size=len(kinds), max_size=len(kinds)))
-    return counted(definition, Counter(dict(zip(kinds, numbers, strict=True))))
+    numbers = draw(st.lists(st.integers(1, most), min_size=len(kinds), max_size=len(kinds)))
+    return Counter(dict(zip(kinds, numbers, strict=True)))
 
 
 def counted(definition: CohortDefinition, items: Counter[Item]) -> dict[str, int]:

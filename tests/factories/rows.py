@@ -2,7 +2,17 @@
 
 from datetime import UTC, datetime, timedelta
 
-from coordinator.store.records import Agreement, AgreementVersion, Amendment, Cohort, Run, RunState, Site, Submission
+from coordinator.store.records import (
+    Agreement,
+    AgreementVersion,
+    Amendment,
+    Cohort,
+    PooledCounts,
+    Run,
+    RunState,
+    Site,
+    Submission,
+)
 from shared.agreement import Mode, State
 from shared.federation.plan import Member, Plan, StatisticsTask, TrainingTask
 from shared.ids import AgreementId, RunId, Sha256, SiteId, Uid
@@ -89,6 +99,13 @@ def make_run(number: int, state: RunState = "pending") -> Run:
         ended_at=at if state in ("done", "failed") else None,
         result='{"rounds":[]}' if state == "done" else "",
         problem="it was stopped" if state == "failed" else "",
+    )
+
+
+def make_pooled_counts(number: int) -> PooledCounts:
+    """What the table of `make_cohort` was made from."""
+    return PooledCounts(
+        id=RunId(f"R-{number:012x}"), name="ricord", sites=(SITE_ID,), counts={"patients": number}, seed="5e" * 32
     )
 
 

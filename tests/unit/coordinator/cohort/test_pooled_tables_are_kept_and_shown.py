@@ -1,6 +1,6 @@
 """Laws of pooling, keeping and showing a cohort, over real sites' counting and a real store."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -8,8 +8,10 @@ import pytest
 
 from coordinator.cohort.pooling import Pooling, released_counts
 from coordinator.cohort.released import ReleasedTable
+from coordinator.cohort.releases import Release
 from coordinator.cohort.rendering import footnote, grids, rows
 from coordinator.cohort.service import CohortService
+from coordinator.cohort.suppression import Shown
 from coordinator.home.identity import Identity
 from coordinator.store.interface import Store
 from coordinator.store.records import Run, Site
@@ -24,6 +26,7 @@ from shared.federation.plan import Member, Plan, PlanRequest, StatisticsTask
 from shared.federation.secure_sum.policy import SumPolicy
 from shared.ids import AgreementId, RunId, SiteId
 from shared.manifest import canonical_json
+from shared.protocol.cohort import CohortDefinition
 from shared.protocol.loader import load_protocol
 from shared.token import Addresses
 from site_node.federate.statistics import answer, count
@@ -232,13 +235,66 @@ def test_what_does_not_exist_is_refused(service: CohortService, engine: Engine, 
         engine.pooling(plan_of(hospitals, sites=2), hospitals)
 
 
+def alone(counts: Mapping[str, int], policy: CellPolicy) -> Mapping[str, int | None]:
+    """What is shown of a first table."""
+    return released_counts(PROTOCOL.cohort, Release(frozenset(SITES[:1]), counts, policy, {}), [], seed=b"")
+
+
+def test_asking_again_shows_no_more(service: CohortService) -> None:
+    """No policy shows a cell that was hidden before, while the counts are the same."""
+    first = computed(service)
+    for policy in ("min-3", "nhs-7-round-5", "cms-11"):
+        table = computed(service, policy)
+        assert {cell for cell, shown in first.counts.items() if shown is None} <= {
+            cell for cell, shown in table.counts.items() if shown is None
+        }
+
+
+def test_what_was_shown_before_is_reckoned_with(service: CohortService, engine: Engine) -> None:
+    """After a table that showed small counts, no table whose policy would hide them pretends to."""
+    computed(service, "min-3")
+    run = service.compute("ricord", "min-20", actor="x")
+    assert "beside earlier tables" in engine.runs[run.id].problem
+    assert len(service.cohorts()) == 1
+
+
+def test_another_definition_under_the_same_name_is_refused(
+    service: CohortService, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tables of one name count the same; what a definition says of its cells may change."""
+    computed(service)
+    stated = PROTOCOL.cohort.model_copy(update={"zero": (), "edition": "another"})
+    assert len(engine.pooling._released(stated)[0]) == 1
+    fewer = PROTOCOL.cohort.model_copy(update={"tables": PROTOCOL.cohort.tables[:1]})
+    with pytest.raises(RunFailed) as caught:
+        engine.pooling._released(fewer)
+    assert "count otherwise" in caught.value.public
+
+
+def test_tables_released_side_by_side_are_protected_together(
+    service: CohortService, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A table that is released while another is worked out is reckoned with before the other is stored."""
+    reckoned: list[int] = []
+
+    def meanwhile(definition: CohortDefinition, new: Release, earlier: Sequence[Release], *, seed: bytes) -> Shown:
+        reckoned.append(len(earlier))
+        if len(reckoned) == 1:
+            computed(service)
+        return released_counts(definition, new, earlier, seed=seed)
+
+    monkeypatch.setattr("coordinator.cohort.pooling.released_counts", meanwhile)
+    computed(service)
+    assert reckoned == [0, 0, 1]
+    with store.read() as reading:
+        assert len({pooled.seed for pooled in reading.pooled_counts("ricord")[:1]}) == 1
+
+
 def test_numbers_that_cannot_be_counts_are_not_released() -> None:
     """A vector in which the parts do not add up to the total ends the run."""
     counts = count(PROTOCOL.cohort, library(SITES[0], 20))
     with pytest.raises(RunFailed):
-        released_counts(
-            PROTOCOL.cohort, counts | {"age/65+": counts["age/65+"] + 2**40}, CellPolicy.named("cms-11"), seed=b""
-        )
+        alone(counts | {"age/65+": counts["age/65+"] + 2**40}, CellPolicy.named("cms-11"))
 
 
 @pytest.mark.parametrize("name", ["cms-11", "nhs-7-round-5", "min-5"])
@@ -246,7 +302,7 @@ def test_numbers_that_cannot_be_counts_are_not_released() -> None:
 def test_cohorts_of_any_size_can_be_released(name: str, patients: int) -> None:
     """From nobody to hundreds: no small count is shown, others as the policy rounds them."""
     policy, counts = CellPolicy.named(name), count(PROTOCOL.cohort, library(SITES[0], patients))
-    released = released_counts(PROTOCOL.cohort, counts, policy, seed=b"")
+    released = alone(counts, policy)
     for cell, shown in released.items():
         assert shown is None or (shown == policy.shown(counts[cell]) and not policy.is_small(counts[cell]))
     if patients == 200:

@@ -34,6 +34,7 @@ from tests.factories.rows import (
     SITE_ID,
     make_agreement,
     make_cohort,
+    make_pooled_counts,
     make_replaced,
     make_run,
     make_site,
@@ -64,6 +65,7 @@ class TestLaws:
             for run in runs:
                 work.put_run(run)
             work.add_cohort(make_cohort(1))
+            work.add_pooled_counts(make_pooled_counts(1))
             work.add_submission(make_submission(1))
         with store.read() as reading:
             assert reading.site("Höspital") == reading.site(SITE_ID) == site
@@ -74,6 +76,8 @@ class TestLaws:
             assert reading.uploads() == [upload]
             assert reading.runs() == runs == [reading.run(run.id) for run in runs]
             assert reading.cohort(make_cohort(1).id) == make_cohort(1)
+            assert reading.pooled_counts("ricord") == [make_pooled_counts(1)]
+            assert reading.pooled_counts("another") == []
             assert reading.submission(Sha256(f"{1:064x}")) == make_submission(1)
             assert isinstance(reading.sites()[0].agreement, AgreementId)
 
@@ -240,6 +244,7 @@ class TestLaws:
         with engine.begin() as connection:
             connection.execute(text("DROP INDEX ix_agreements_curator"))
             connection.execute(text("DROP TABLE counts"))
+            connection.execute(text("DROP TABLE pooled_counts"))
             for table, column in added.items():
                 connection.execute(text(f"ALTER TABLE {table} DROP COLUMN {column}"))
             connection.execute(text("UPDATE alembic_version SET version_num = '0011'"))

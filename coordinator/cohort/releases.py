@@ -1,0 +1,129 @@
+"""A table beside all that was released of the same cohort before: what a reader may hold together.
+
+Tables of the same sites and counts are one table, shown in several ways. Of any others whose sites are the same or lie
+within one another, the difference is a table too: of what came since, or of the sites that are more. Its small counts
+are protected even against a reader who knows the earlier table whole. A cell that was hidden stays hidden, and what is
+unchanged since it was shown counts as known.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from coordinator.cohort.relations import Relation, complete, known_relations, worth_of
+from coordinator.cohort.suppression import Shown, Span, suppress
+from shared.federation.cell_policy import CellPolicy
+from shared.ids import SiteId
+from shared.protocol.cohort import CohortDefinition
+
+_ANY = (-(10**6), 10**6)
+
+
+class Release(NamedTuple):
+    """A table: the sites that are in it, their pooled counts, the policy, and what is shown of each cell."""
+
+    sites: frozenset[SiteId]
+    counts: Mapping[str, int]
+    policy: CellPolicy
+    shown: Mapping[str, int | None]
+
+    def span(self, cell: str) -> Span | None:
+        """Where readers see the cell to lie; `None`: they do not see it."""
+        count = self.shown[cell]
+        return None if count is None else self.policy.range_of(count)
+
+
+class Difference(NamedTuple):
+    """A table less others of sites within its own, disjoint of one another."""
+
+    whole: Release
+    parts: tuple[Release, ...]
+
+    @property
+    def releases(self) -> tuple[Release, ...]:
+        """All its tables."""
+        return self.whole, *self.parts
+
+    @property
+    def is_of_one_table(self) -> bool:
+        """Whether it is between two releases of the same counts of the same sites."""
+        return all((part.sites, part.counts) == (self.whole.sites, self.whole.counts) for part in self.parts)
+
+    def count(self, cell: str) -> int:
+        """How much of the cell is in the whole and in no part."""
+        return self.whole.counts[cell] - sum(part.counts[cell] for part in self.parts)
+
+    def span_of(self, new: Release, cell: str) -> Span | None:
+        """Where `new` holds the cell, as far as a reader of the others knows who knows that no part outgrows the whole.
+
+        Where the whole holds no more than its parts, he may know that too. `None`: one of the others hides the cell.
+        """
+        whole, *parts = (release.span(cell) for release in self.releases if release is not new)
+        if self.whole is new:
+            whole, parts = _ANY, [whole, *parts]
+        low, high = sum(part[0] for part in parts if part), sum(part[1] for part in parts if part)
+        if whole is None or None in parts:
+            return None
+        nothing_more = self.count(cell) == 0
+        if self.whole is new:
+            return low, high if nothing_more else whole[1]
+        return whole[0] - high if nothing_more else 0, whole[1] - low
+
+
+def suppress_jointly(definition: CohortDefinition, new: Release, earlier: Sequence[Release], *, seed: bytes) -> Shown:
+    """What is shown of each cell of `new`, so that nothing follows from it and all of `earlier`.
+
+    Raises `RunFailed` when nothing protects every cell.
+    """
+    counts = complete(definition, new.counts)
+    relations = known_relations(definition, counts)
+    hidden: set[str] = set()
+    seen: dict[str, Span] = {}
+    guards = dict.fromkeys(definition.cells, new.policy.highest)
+    released = [each for each in earlier if any(count is not None for count in each.shown.values())]
+    for number, difference in enumerate(differences(new, released)):
+        highest = max(release.policy.highest for release in difference.releases)
+        for cell in definition.cells:
+            span, more = difference.span_of(new, cell), difference.count(cell)
+            if span is None:
+                hidden.add(cell)
+            elif more >= 0:
+                before = seen.get(cell, _ANY)
+                seen[cell] = max(span[0], before[0]), min(span[1], before[1])
+            if difference.is_of_one_table:
+                guards[cell] = max(guards[cell], highest)
+            elif 1 <= abs(more) <= highest:
+                name = f"{number}:{cell}"
+                weight = 1 if (more > 0) == (difference.whole is new) else -1
+                counts[name], guards[name], seen[name] = abs(more), highest, _ANY
+                rest = counts[cell] - weight * abs(more)
+                relations.append(Relation(weights={cell: 1, name: -weight}, low=rest, high=rest))
+    return suppress(
+        counts,
+        relations,
+        new.policy,
+        seed=seed,
+        never=set(counts).difference(definition.cells),
+        worth=worth_of(definition),
+        hidden=hidden,
+        seen=seen,
+        guards=guards,
+    )
+
+
+def differences(new: Release, earlier: Sequence[Release]) -> Iterator[Difference]:
+    """Every difference that `new` brings about: it less earlier tables, or an earlier one less it and others."""
+    inner = [release for release in earlier if release.sites <= new.sites]
+    yield from (Difference(new, parts) for parts in _disjoint(inner))
+    for whole in earlier:
+        if new.sites < whole.sites:
+            yield Difference(whole, (new,))
+            beside = [each for each in earlier if each.sites < whole.sites and not each.sites & new.sites]
+            yield from (Difference(whole, (new, *parts)) for parts in _disjoint(beside))
+
+
+def _disjoint(releases: Sequence[Release]) -> Iterator[tuple[Release, ...]]:
+    """Every choice of one or more tables no two of which have a site in common."""
+    for place, release in enumerate(releases):
+        yield (release,)
+        others = [other for other in releases[place + 1 :] if not other.sites & release.sites]
+        yield from ((release, *rest) for rest in _disjoint(others))
