@@ -26,11 +26,6 @@ class Release(NamedTuple):
     policy: CellPolicy
     shown: Mapping[str, int | None]
 
-    def span(self, cell: str) -> Span | None:
-        """Where readers see the cell to lie; `None`: they do not see it."""
-        count = self.shown[cell]
-        return None if count is None else self.policy.range_of(count)
-
 
 class Difference(NamedTuple):
     """A table less others of sites within its own, disjoint of one another."""
@@ -55,18 +50,18 @@ class Difference(NamedTuple):
     def span_of(self, new: Release, cell: str) -> Span | None:
         """Where `new` holds the cell, as far as a reader of the others knows who knows that no part outgrows the whole.
 
-        Where the whole holds no more than its parts, he may know that too. `None`: one of the others hides the cell.
+        Of other tables he is taken to know a shown count as it was before it was rounded, and of a whole that holds no
+        more than its parts that it does not. `None`: one of the others hides the cell.
         """
-        whole, *parts = (release.span(cell) for release in self.releases if release is not new)
-        if self.whole is new:
-            whole, parts = _ANY, [whole, *parts]
-        low, high = sum(part[0] for part in parts if part), sum(part[1] for part in parts if part)
-        if whole is None or None in parts:
+        others = [release for release in self.releases if release is not new]
+        if any(release.shown[cell] is None for release in others):
             return None
-        nothing_more = self.count(cell) == 0
-        if self.whole is new:
-            return low, high if nothing_more else whole[1]
-        return whole[0] - high if nothing_more else 0, whole[1] - low
+        if self.is_of_one_table:
+            return others[0].policy.range_of(others[0].shown[cell] or 0)
+        count, more = new.counts[cell], self.count(cell)
+        if more <= 0:
+            return (count, count) if more == 0 else _ANY
+        return (count - more, _ANY[1]) if self.whole is new else (0, count + more)
 
 
 def suppress_jointly(definition: CohortDefinition, new: Release, earlier: Sequence[Release], *, seed: bytes) -> Shown:
@@ -86,7 +81,7 @@ def suppress_jointly(definition: CohortDefinition, new: Release, earlier: Sequen
             span, more = difference.span_of(new, cell), difference.count(cell)
             if span is None:
                 hidden.add(cell)
-            elif more >= 0:
+            else:
                 before = seen.get(cell, _ANY)
                 seen[cell] = max(span[0], before[0]), min(span[1], before[1])
             if difference.is_of_one_table:

@@ -37,7 +37,10 @@ GROUPS = [frozenset(SITES[first:last]) for first, last in ((0, 2), (2, 4), (0, 3
 
 @dataclass
 class Reader:
-    """Who has every release and knows the protocol, and that what holds no less holds no less by growth."""
+    """Who has every release and knows the protocol, and that a cell of a part is no more than the whole's.
+
+    Of the latter he makes use where at most one of the tables hides the cell: what the README promises.
+    """
 
     definition: CohortDefinition
     releases: list[Release] = field(default_factory=list)
@@ -69,13 +72,14 @@ class Reader:
                     yield whole, parts
 
     def narrowed(self) -> list[str]:
-        """The small cells of a table, and of a difference of tables, that do not cover 1 to the policy's highest."""
+        """The small cells of any table, and of differences of the last, that do not cover 1 to the policy's highest."""
         narrow = []
         relations = self.relations + [
             Relation(weights=weights_of(cell, whole, parts), high=None)
             for whole, parts in self.differences()
             for cell in self.definition.cells
             if whole.counts[cell] >= sum(part.counts[cell] for part in parts)
+            and sum(each.shown[cell] is None for each in (whole, *parts)) < 2
         ]
         attack = Attack(relations, self.spans)
         for each in self.releases:
@@ -87,13 +91,13 @@ class Reader:
         return narrow + self.narrowed_differences()
 
     def narrowed_differences(self) -> list[str]:
-        """The small cells of differences of tables that do not cover 1 to the policies' highest."""
+        """The small cells of differences of the last table that do not cover 1 to the policies' highest."""
         relations, spans, goals = list(self.relations), dict(self.spans), {}
         for number, (whole, parts) in enumerate(self.differences()):
             highest = max(each.policy.highest for each in (whole, *parts))
             for cell in self.definition.cells:
                 more = whole.counts[cell] - sum(part.counts[cell] for part in parts)
-                if 1 <= abs(more) <= highest:
+                if 1 <= abs(more) <= highest and self.releases[-1] in (whole, *parts):
                     name = f"difference {number} {cell}"
                     spans[name], goals[name] = (-MOST, MOST), highest
                     weights = weights_of(cell, whole, parts) | {name: -1 if more > 0 else 1}
