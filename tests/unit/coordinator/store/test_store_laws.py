@@ -12,16 +12,7 @@ from sqlalchemy import bindparam, create_engine, inspect, text
 from sqlalchemy.exc import IntegrityError
 
 from coordinator.store import audit_chain, sql, tables
-from coordinator.store.records import (
-    Agreement,
-    Certificate,
-    Member,
-    Node,
-    RunState,
-    Site,
-    TokenRow,
-    Upload,
-)
+from coordinator.store.records import Agreement, Certificate, Member, Node, RunState, Site, TokenRow, Upload
 from coordinator.store.sql import SqlStore, open_store
 from shared.agreement import State
 from shared.errors.transport import StoreUnreachable
