@@ -10,7 +10,7 @@ from site_node.pixels.allow import is_doubtful, is_marker
 from site_node.pixels.box import Box
 from site_node.pixels.contrast import Picture, Stored, evened, reduced, stretched, thin
 from site_node.pixels.difference import outliers, peaks
-from site_node.pixels.extent import FARTHEST, HEIGHT, extended
+from site_node.pixels.extent import FARTHEST, HEIGHT, extended, frames_with
 from site_node.pixels.models import Models
 from site_node.pixels.regions import Region, regions
 from site_node.pixels.rules import PixelRules
@@ -53,7 +53,10 @@ class TextFinder:
         return self._unknown(stored, self._texts(stored))
 
     def find_in_stack(self, stack: Sequence[Stored], wanted: Container[int]) -> list[tuple[Box, ...]]:
-        """The same for the wanted frames of a stack, where they stand out of the frames beside them or have none."""
+        """The same for the wanted frames of a stack, where they stand out of the frames beside them or have none.
+
+        A text that is on several frames is boxed on each of them.
+        """
         texts: list[tuple[Box, ...]] = []
         for number, (stored, windows) in enumerate(zip(stack, outliers(stack), strict=True)):
             if number not in wanted:
@@ -63,7 +66,12 @@ class TextFinder:
             else:
                 new = (text for box in windows for text in self._new(stack, number, box))
                 texts.append(self._unknown(stored, new, (stack[number - 1], stack[number + 1])))
-        return texts
+        everywhere = [dict.fromkeys(boxes) for boxes in texts]
+        for number, boxes in enumerate(texts):
+            for box in boxes:
+                for other in frames_with(stack, number, box, self._rules.detection.stroke):
+                    everywhere[other].update({box: None} if other in wanted else {})
+        return [tuple(boxes) for boxes in everywhere]
 
     def _unknown(
         self, stored: Stored, candidates: Iterable[Region], neighbours: Sequence[Stored] = ()

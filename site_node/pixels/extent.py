@@ -1,15 +1,17 @@
-"""How far a text goes on beyond what the detector saw of it: along its line, as far as there is ink.
+"""How far a text goes on beyond what the detector saw of it: along its line, and over the frames of a stack.
 
 Of a long text, or one over an edge of what is behind it, the detector often leaves out letters or a word at the ends.
+In a stack it looks at a text only where it begins.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from site_node.pixels.contrast import Values
+from site_node.pixels.box import Box
+from site_node.pixels.contrast import Stored, Values, reduced, thin
 from site_node.pixels.regions import Region
 
 FARTHEST = 5  # heights beyond each end
@@ -19,6 +21,7 @@ _BEYOND = FARTHEST * HEIGHT // _BIN
 _GAP = 1.25 * HEIGHT / _BIN  # bins without ink, as between words
 _SHARE = 0.3  # of the text's own ink ...
 _ABOVE = 1.35  # and so many times what most of the line around it shows: ink
+_ALIKE = 0.5  # correlation of strokes with those of the frame where the text begins
 
 
 def extended(region: Region, inks: Sequence[Values]) -> Region:
@@ -58,3 +61,27 @@ def _profile(region: Region, ink: Values) -> Values:
     )
     profile: Values = np.sqrt(np.square(np.asarray(line)).reshape(rows, bins, _BIN).mean(axis=(0, 2)))
     return profile
+
+
+def frames_with(stack: Sequence[Stored], first: int, box: Box, stroke: int) -> Iterator[int]:
+    """The frames next to `first`, on both sides, that show the strokes which are new on it within the box."""
+    strokes, before = (thin(_part(stack[number], box), stroke) for number in (first, max(first - 1, 0)))
+    new = np.abs(strokes - before) if first else np.abs(strokes)
+    inked = new > np.percentile(new, 99) / 2
+    if first and strokes[inked].std() < before[inked].std():
+        return  # here a text ends
+    ways: tuple[Iterable[int], ...] = (range(first + 1, len(stack)), range(first - 1, -1, -1))
+    for way in ways:
+        for number in way:
+            if not _alike(strokes[inked], thin(_part(stack[number], box), stroke)[inked]):
+                break
+            yield number
+
+
+def _part(stored: Stored, box: Box) -> Values:
+    return reduced(stored[box.top : box.bottom, box.left : box.right], 1)
+
+
+def _alike(strokes: Values, others: Values) -> bool:
+    """Whether two vectors go up and down together."""
+    return bool(strokes.std() and others.std()) and float(np.corrcoef(strokes, others)[0, 1]) > _ALIKE
