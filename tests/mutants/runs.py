@@ -1,5 +1,6 @@
 """Runs tests in forks of a process that has loaded all libraries: each fork imports only what is ours, anew."""
 
+import importlib
 import importlib.machinery
 import io
 import json
@@ -42,15 +43,19 @@ settings.register_profile(
 class Reached:
     """Which tests reach which lines of the modules of a room, and how many seconds each takes."""
 
-    lines: dict[str, dict[str, list[str]]]  # of each path, by the line's number
+    lines: dict[str, dict[str, list[str]]]  # of each path, by the line's number; "" stands for its import
     seconds: dict[str, float]
 
     def tests(self, path: str, first: int, last: int) -> list[str]:
-        """Those that reach the lines, the fastest first; then the others that reach the module, or all if none does."""
-        lines = self.lines.get(path, {})
+        """Those that reach the lines, the fastest first, then the others that reach the module.
+
+        All, where none does, or where the lines run when the module is imported: no line shows who uses a constant.
+        """
+        lines = self.lines[path]
         near = {test for line in range(first, last + 1) for test in lines.get(str(line), ())}
-        far = {test for tests in lines.values() for test in tests} or set(self.seconds)
-        return sorted(far, key=lambda test: (test not in near, self.seconds[test]))
+        module = {test for tests in lines.values() for test in tests}
+        all_tests = set(self.seconds) if "" in near or not near else set(self.seconds) & module
+        return sorted(all_tests, key=lambda test: (test not in near, test not in module, self.seconds[test]))
 
 
 class _Timed:
@@ -128,13 +133,14 @@ def map_tests(tests: Iterable[str], modules: Sequence[Path], out: Path) -> int:
     coverage = Coverage(data_file=None, config_file=False, include=[str(path) for path in modules])
     timed = _Timed(coverage)
     coverage.start()
+    for path in modules:  # none of them later, as if a test had reached its constants
+        importlib.import_module(".".join(path.relative_to(Path.cwd()).with_suffix("").parts))
     code = pytest.main([*_OPTIONS, *tests], plugins=[timed])
     coverage.stop()
     data = coverage.get_data()
     lines = {
         str(path.relative_to(Path.cwd())): {
-            str(line): [test for test in contexts if test]
-            for line, contexts in data.contexts_by_lineno(str(path)).items()
+            str(line): contexts for line, contexts in data.contexts_by_lineno(str(path)).items()
         }
         for path in modules
     }
