@@ -21,6 +21,7 @@ from shared.errors.studies import ManifestInvalid
 from shared.ids import Sha256, SiteId
 from site_node.seal.package import load_sealed, seal
 from site_node.study import Sealed, Validated
+from tests.factories.dicom import write_file
 from tests.factories.validated import AGREEMENT, PROTOCOL, SITE, digest_of, make_validated
 from tests.peers import needs_peer
 
@@ -225,9 +226,13 @@ def test_what_a_killed_process_left_is_cleared(site: Site, study: Validated) -> 
 
 
 def with_files(study: Validated) -> Validated:
-    """The study with the digests of its files as they are now."""
-    digests = {instance.sop_instance_uid: digest_of(instance.path) for instance in study.study.instances}
-    return study.model_copy(update={"digests": digests})
+    """The study with the sizes and digests of its files as they are now."""
+    instances = [
+        instance.model_copy(update={"size": instance.path.stat().st_size}) for instance in study.study.instances
+    ]
+    digests = {instance.sop_instance_uid: digest_of(instance.path) for instance in instances}
+    changed = study.study.model_copy(update={"instances": tuple(instances)})
+    return study.model_copy(update={"study": changed, "digests": digests})
 
 
 def test_every_image_but_the_first_of_a_series_must_still_be_there_too(site: Site, study: Validated) -> None:
@@ -288,3 +293,10 @@ def test_a_study_without_a_row_has_none_sealed(site: Site, tmp_path: Path) -> No
     plain = zstandard.ZstdDecompressor().decompressobj().decompress(inside(site.seal(study), site.identity))
     with tarfile.open(fileobj=io.BytesIO(plain), mode="r:") as archive:
         assert len(archive.getmembers()) == 1 + len(study.study.instances)
+
+
+def test_a_study_is_compressed_unless_every_series_is(site: Site, study: Validated) -> None:
+    """One series of plain pixels beside a compressed one is worth it."""
+    film = study.study.instances[-1].path
+    write_file(pydicom.dcmread(film), film, RLELossless)
+    assert inside(site.seal(with_files(study)), site.identity).startswith(b"\x28\xb5\x2f\xfd")
