@@ -7,15 +7,17 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import structlog
 
-from coordinator.home.identity import Identity
+from coordinator.home.identity import Identity, utc_now
 from coordinator.home.init import renew_own_certificates
 from coordinator.home.settings import Home, Settings
 from coordinator.service.server import Extra, serving
 from coordinator.service.signals import end_soon, stop_signals
 from coordinator.store.interface import Store
+from shared.errors.base import RicordError
 from shared.errors.settings import PortInUse
 from shared.extras import ENGINE, require_extra
 
@@ -43,7 +45,8 @@ def serve(
         refuse_port_in_use(settings.host, settings.fleet_port, key="fleet_port")
     with stop_signals(ends=True) as stop:
         renew_own_certificates(home, settings, identity, store)
-        with _federation_child(home, stop, enabled=federation), serving(home, settings, identity, store, extra=extra):
+        child = _federation_child(home, store, stop, enabled=federation)
+        with child, serving(home, settings, identity, store, extra=extra):
             ready()
             while not stop.wait(_RENEWAL_CHECK_SECONDS):
                 renew_own_certificates(home, settings, identity, store)
@@ -60,14 +63,15 @@ def refuse_port_in_use(host: str, port: int, *, key: str) -> None:
 
 
 @contextlib.contextmanager
-def _federation_child(home: Home, stop: threading.Event, *, enabled: bool) -> Iterator[None]:
+def _federation_child(home: Home, store: Store, stop: threading.Event, *, enabled: bool) -> Iterator[None]:
     """Run the federation as a child process until `stop` or the end of the block, and restart it when it exits."""
     if not enabled:
         yield
         return
     arguments = ("--home", str(home.folder), "serve", "--federation-only", "--supervised")
     command = (sys.executable, "-m", "coordinator.cli", *arguments)
-    keeper = threading.Thread(target=keep_running, args=(command, stop), name="federation keeper")
+    note = partial(_note_end, store)
+    keeper = threading.Thread(target=keep_running, args=(command, stop, note), name="federation keeper")
     keeper.start()
     try:
         yield
@@ -76,8 +80,26 @@ def _federation_child(home: Home, stop: threading.Event, *, enabled: bool) -> It
         keeper.join()
 
 
-def keep_running(command: Sequence[str], stop: threading.Event, *, pauses: Sequence[float] = _RESTART_SECONDS) -> None:
+def _note_end(store: Store, exit_code: int) -> None:
+    """An audit event; the federation is started again whether or not the database takes it."""
+    try:
+        with store.begin() as work:
+            about, result = "federation", f"exit code {exit_code}"
+            work.append_event(at=utc_now(), actor="coordinator", action="ended by itself", about=about, result=result)
+    except RicordError as error:
+        _log.warning("federation.not-noted", code=error.code)
+
+
+def keep_running(
+    command: Sequence[str],
+    stop: threading.Event,
+    ended: Callable[[int], None],
+    *,
+    pauses: Sequence[float] = _RESTART_SECONDS,
+) -> None:
     """Run `command` until `stop` is set, and restart it after increasing `pauses` (seconds) when it exits.
+
+    `ended` is called with the exit code each time that it exits by itself.
 
     The child watches its standard input, which ends with this process, however that ends.
     """
@@ -90,6 +112,7 @@ def keep_running(command: Sequence[str], stop: threading.Event, *, pauses: Seque
         if not stop.is_set():
             pause = pauses[min(attempt, len(pauses) - 1)]
             _log.error("federation ended by itself", exit_code=child.returncode, next_start_seconds=pause)
+            ended(child.returncode)
             stop.wait(pause)
             attempt += 1
 

@@ -1,7 +1,7 @@
 """Flower's app bundle (FAB) without code: both apps load from the installed wheel by their component strings.
 
 A FAB is a zip of `pyproject.toml`, the files it includes and `.info/CONTENT`, one line `path,sha256,bits` each (Flower
-1.41, FAB format 1, which asks for a licence file). Ours is stored uncompressed with one fixed date, so that one release
+1.42, FAB format 1, which asks for a licence file). Ours is stored uncompressed with one fixed date, so that one release
 of this project has one digest on every machine, and a site can list it in its policy.
 """
 
@@ -11,7 +11,7 @@ import zipfile
 
 from shared.ids import Sha256
 
-FLOWER_VERSION = "1.41.0"
+FLOWER_VERSION = "1.42.0"
 SERVER_APP = "coordinator.federation.server_app:app"
 CLIENT_APP = "site_node.federate.client_app:app"
 

@@ -48,7 +48,7 @@ from site_node.federate.packing import KINDS, Packed
 
 Answer = TypeVar("Answer")
 
-KNOWN_VERSIONS = ("1.41.0",)
+KNOWN_VERSIONS = ("1.41.0", "1.42.0")
 LARGEST_MESSAGE = 1 << 30  # bytes
 _HEARTBEAT_SECONDS = 10  # the least that Flower allows; a node that is silent for two of them is offline
 _REQUEST_SECONDS = 15.0  # for each step of a request: connecting, sending a part, waiting for a part

@@ -22,7 +22,7 @@ from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_conte
 
 from shared.errors.federation import RunRefused
 
-KNOWN_VERSIONS = ("1.41.0",)
+KNOWN_VERSIONS = ("1.41.0", "1.42.0")
 _MODEL = frozenset({"Message", "RecordDict", "ConfigRecord", "ArrayRecord", "Array", "ArrayChunk"})
 KINDS: Mapping[str, frozenset[str]] = {  # of message, and which objects each may hold on its way to a site
     "train": _MODEL,
