@@ -199,10 +199,11 @@ def serve_sites(folder: Path, root: Path, port: int, sites: int) -> None:
             thread.join()
 
 
-def answered(_: int, receive: Any, send: Any, *parts: Any) -> bool:
+def answered(node: int, receive: Any, send: Any, *parts: Any) -> bool:
     """Answer the next message with nothing; whether there was one."""
     if (received := receive()) is None:
         return False
+    del node
     *_, pull_object, push_object, confirm = parts
     message, tree = received
     run, name = message.metadata.run_id, message.metadata.message_id
