@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tests.mutants.changes import compiled, mutants_of
 from tests.mutants.table import ROOT, modules_of, read_table
+from tests.mutants.touched import _lines_of
 
 GUARD = """
 LIMIT = 18
@@ -52,6 +53,27 @@ def test_every_mutant_is_another_program(tmp_path: Path) -> None:
     unchanged = compile(ast.parse(GUARD), str(tmp_path / "guard.py"), "exec")
     mutants = [compiled(tmp_path, mutant) for mutant in mutants_of(tmp_path, "guard.py")]
     assert len({unchanged, *mutants}) == len(mutants) + 1
+
+
+DIFFERENCE = """\
+--- a/shared/a.py
++++ b/shared/a.py
+@@ -3 +3 @@ def f():
+@@ -7,2 +7,3 @@ def g():
+@@ -20,4 +22,0 @@ def h():
+--- a/shared/gone.py
++++ /dev/null
+@@ -1,9 +0,0 @@
+--- /dev/null
++++ b/shared/b.py
+@@ -0,0 +1,2 @@
+"""
+
+
+def test_the_lines_of_a_change_are_those_that_it_leaves() -> None:
+    """One, several or none at a place; a file that is deleted has none."""
+    lines = {path: sorted(touched) for path, touched in _lines_of(DIFFERENCE).items() if touched}
+    assert lines == {"shared/a.py": [3, 7, 8, 9], "shared/b.py": [1, 2]}
 
 
 def test_every_equivalent_mutant_exists() -> None:

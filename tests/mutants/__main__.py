@@ -35,6 +35,8 @@ def main() -> int:
     asked = parser.parse_args()
     table, until = read_table(), time.monotonic() + asked.seconds
     if asked.room:
+        if asked.room not in table.rooms:
+            sys.exit(f"{asked.room}: name its tests in tests/mutants.toml first")
         mutants = {asked.room: _mutants(asked.room)}
     elif (touched := touched_lines()) is None:
         _CONSOLE.print("No mutants are run: git has no earlier commit here to compare the lines with.")
@@ -45,8 +47,13 @@ def main() -> int:
             for room in table.rooms
         }
     failures, left = 0, [room for room, those in mutants.items() if those]
+    if not left:
+        _CONSOLE.print("No mutants are run: no guard of a room in tests/mutants.toml is touched.")
     for at, room in enumerate(left):
         now = time.monotonic()
+        if now >= until:
+            _CONSOLE.print(f"{room}: {len(mutants[room])} mutants, none run: the time is over")
+            continue
         share = now + (until - now) / (len(left) - at)
         equivalent = [entry for entry in table.equivalent if Path(entry.path).parent == Path(room)]
         kept = ROOT / ".mutants" / f"{room.replace('/', '-')}.jsonl"
