@@ -135,10 +135,10 @@ def _check_contains(reading: Reading, kept: AuditHead | None, here: int) -> None
 
 
 def _check_event(reading: Reading, number: int) -> None:
-    """Raise `AuditBroken` where the event of that number is missing, or not what its digest says."""
+    """Raise `AuditBroken` where the event of that number, at most the last, is missing or not what its digest says."""
     events = reading.events(after=max(number - 2, 0), limit=min(number, 2))
-    previous = events[0].digest if number > 1 and events else GENESIS
-    if not events or events[-1].number != number or events[-1].digest != digest_of(events[-1], previous):
+    previous = events[0].digest if number > 1 else GENESIS
+    if events[-1].number != number or events[-1].digest != digest_of(events[-1], previous):
         raise AuditBroken(number=str(number))
 
 

@@ -11,11 +11,12 @@ from sqlalchemy import create_engine, text
 from structlog.testing import capture_logs
 
 from coordinator.audit import kept_head, service
-from coordinator.audit.export import FirstLine, write_export
+from coordinator.audit.export import FirstLine, read_export, write_export
 from coordinator.audit.kept_head import keeping_head
 from coordinator.audit.service import MOST_NUMBERS, PAGE, AuditService, every_event, receipt_heads
 from coordinator.audit.servicer import AuditServicer
 from coordinator.home.identity import Identity
+from coordinator.store.audit_chain import AuditEvent, link
 from coordinator.store.sql import SqlStore, open_store
 from shared.audit_head import AuditHead
 from shared.crypto.pki import make_ca
@@ -202,11 +203,31 @@ def test_the_wire_says_what_the_service_says(log: Log) -> None:
     assert (answer.intact, answer.broken_at) == (False, 2)
 
 
-def test_an_export_is_its_owners_alone(log: Log, tmp_path: Path) -> None:
-    """It names who did what."""
-    first = FirstLine(head=log.audit.verify()[2], verify_key=KEY.public.text)
-    write_export(tmp_path / "log.jsonl", first, ())
-    assert stat.S_IMODE((tmp_path / "log.jsonl").stat().st_mode) == 0o600
+def test_an_export_is_its_owners_alone_and_names_what_does_not_fit(log: Log, tmp_path: Path) -> None:
+    """It says who did what; the number is that of the first event that was changed, is missing or is too many."""
+    log.grow(5)
+    file, first = tmp_path / "log.jsonl", FirstLine(head=log.audit.verify()[2], verify_key=KEY.public.text)
+    with log.store.read() as reading:
+        events = list(every_event(reading))
+    write_export(file, first, events)
+    assert read_export(file).report.events == 5
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    changed = events[1].model_copy(update={"action": "other"})
+    further = link(events[-1], at=NOW, actor="a", action="b", about="c")
+    rewritten = list[AuditEvent]()
+    for _ in events:
+        rewritten.append(link(rewritten[-1] if rewritten else None, at=NOW, actor="b", action="b", about="c"))
+    for content, number in (
+        (rewritten, 5),
+        ([events[0], changed, *events[2:]], 2),
+        (events[:3], 4),
+        ([*events[:2], *events[3:]], 4),
+        ([*events, further], 6),
+    ):
+        write_export(file, first, content)
+        with pytest.raises(AuditBroken) as caught:
+            read_export(file)
+        assert caught.value.fields["number"] == str(number)
 
 
 class Keeps:

@@ -5,6 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from coordinator.store.sql import SqlStore, open_store
 from coordinator.trust.refusals import noting_refusals
@@ -12,6 +13,7 @@ from shared.errors.base import InternalError, RicordError, code_of
 from shared.errors.storage import StorageError
 from shared.errors.transport import StoreUnreachable, TransportError
 from shared.errors.tree import all_errors
+from shared.errors.trust import RoleNotAllowed
 from tests.factories.rows import NOW
 
 METHOD = "/ricord.v1.SubmissionService/Upload"
@@ -59,4 +61,6 @@ def test_a_store_that_fails_does_not_change_the_refusal(store: SqlStore, monkeyp
         raise StoreUnreachable(kind="sqlite")
 
     monkeypatch.setattr(store, "begin", fail)
-    noting_refusals(store, lambda: NOW)("site/1", METHOD, all_errors()[0]())
+    with capture_logs() as logged:
+        noting_refusals(store, lambda: NOW)("site/1", METHOD, RoleNotAllowed())
+    assert [entry["event"] for entry in logged] == ["refusal-not-noted"]
