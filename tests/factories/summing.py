@@ -12,8 +12,8 @@ from shared.errors.federation import SecureSumRefused
 from shared.federation.secure_sum.client import SumClient
 from shared.federation.secure_sum.masks import Words
 from shared.federation.secure_sum.memory import SessionMemory
-from shared.federation.secure_sum.messages import Peer, SignedPlan, SumPlan
-from shared.federation.secure_sum.policy import Answered, SumPolicy, default_threshold
+from shared.federation.secure_sum.messages import Answered, Peer, SignedPlan, SumPlan
+from shared.federation.secure_sum.policy import SumPolicy, default_threshold
 from shared.ids import Sha256, SiteId
 
 Change = Callable[[str, SiteId, bytes], bytes]
@@ -47,10 +47,10 @@ class ProcessMemory:
         """See `SessionMemory`."""
         self.states.pop(session, None)
 
-    def remember(self, subject: str, answer: Answered, allow: Callable[[Sequence[Answered]], None]) -> None:
+    def remember(self, subject: str, answers: Sequence[Answered], allow: Callable[[Sequence[Answered]], None]) -> None:
         """See `SessionMemory`."""
         allow(self.answered(subject))
-        self.answers.setdefault(subject, []).append(answer)
+        self.answers.setdefault(subject, []).extend(answers)
 
     def answered(self, subject: str) -> tuple[Answered, ...]:
         """See `SessionMemory`."""

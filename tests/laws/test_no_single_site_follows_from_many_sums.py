@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors.federation import RunRefused
-from shared.federation.secure_sum.policy import Answered, SumPolicy, refuse_near_repeat
+from shared.federation.secure_sum.messages import Answered
+from shared.federation.secure_sum.policy import SumPolicy, refuse_near_repeat
 from shared.ids import SiteId
 from tests.factories.summing import sites
 
@@ -111,13 +112,54 @@ def test_the_fano_plane_is_refused() -> None:
         assert not any(admitted([first], line, SumPolicy(), own) for line in others)
 
 
-def test_what_no_single_site_sees_is_not_covered() -> None:
-    """The limit that the README states: two disjoint sets, then both with a site that answered in neither, show it."""
+class Histories:
+    """Sites that tell one another, with each sum, what they answered and heard of before."""
+
+    def __init__(self) -> None:
+        self.memories = {site: set[Set]() for site in EVERYONE}
+        self.answered: list[Set] = []
+
+    def sum_over(self, new: Set, policy: SumPolicy) -> bool:
+        """Whether all sites of `new` answer over it."""
+        heard = set[Set]().union(*(self.memories[site] for site in new))
+        if len(new) < policy.minimum or not all(admitted(sorted(heard, key=sorted), new, policy, site) for site in new):
+            return False
+        for site in new:
+            self.memories[site] |= heard | {new}
+        self.answered.append(new)
+        return True
+
+
+@given(families(), st.integers(3, 4))
+@laws
+def test_no_small_group_can_be_solved_for_from_all_sums_of_the_federation(family: list[Set], minimum: int) -> None:
+    """Whatever sets were asked for, no group below the minimum lies in the row space of all that were answered."""
+    histories, policy = Histories(), SumPolicy(minimum=minimum)
+    for new in family:
+        if histories.sum_over(new, policy):
+            assert histories.sum_over(new, policy)
+    assert solvable(histories.answered, EVERYONE, minimum) == []
+
+
+def test_what_no_single_site_sees_is_heard_from_the_others() -> None:
+    """Two disjoint sets, then both with a site that answered in neither, would show it: some site knows each set."""
     first, second = frozenset(EVERYONE[:3]), frozenset(EVERYONE[3:6])
     both = first | second | {EVERYONE[6]}
-    memories = {site: [group for group in (first, second) if site in group] for site in EVERYONE}
-    assert admitted_by_all(memories, both, SumPolicy())
-    assert solvable([first, second, both], EVERYONE, 2) == [(EVERYONE[6],)]
+    histories, policy = Histories(), SumPolicy()
+    assert histories.sum_over(first, policy)
+    assert histories.sum_over(second, policy)
+    assert admitted([first], both, policy, EVERYONE[0])
+    assert not histories.sum_over(both, policy)
+    assert histories.sum_over(both | set(EVERYONE[7:9]), policy)
+
+
+def test_parts_that_know_nothing_of_one_another_are_refused() -> None:
+    """Three disjoint parts of an answered set of ten would show the tenth: every part holds one and the same site."""
+    histories, policy = Histories(), SumPolicy()
+    assert histories.sum_over(frozenset(EVERYONE), policy)
+    assert not histories.sum_over(frozenset(EVERYONE[1:4]), policy)
+    assert histories.sum_over(frozenset(EVERYONE[:3]), policy)
+    assert not histories.sum_over(frozenset(EVERYONE[3:6]), policy)
 
 
 @pytest.mark.parametrize("steps", [(3,), (3, 3), (3, 4, 3)])

@@ -4,7 +4,7 @@ The client keeps nothing in its own memory: between stages its secrets lie in a 
 run in a fresh process. Whatever goes wrong ends the session here and wipes its secrets.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
@@ -20,6 +20,7 @@ from shared.federation.secure_sum.masks import Words
 from shared.federation.secure_sum.memory import SessionMemory
 from shared.federation.secure_sum.messages import (
     Advert,
+    Answered,
     Hex32,
     Masked,
     Parcels,
@@ -37,7 +38,7 @@ from shared.federation.secure_sum.messages import (
     survivors_bytes,
     view_of,
 )
-from shared.federation.secure_sum.policy import Answered, SumPolicy, refuse_near_repeat
+from shared.federation.secure_sum.policy import SumPolicy, refuse_near_repeat
 from shared.frozen import Frozen
 from shared.ids import Sha256, SiteId
 from shared.manifest import canonical_json
@@ -148,6 +149,7 @@ class SumClient:
             channel=masks.public_of(channel).hex(),
             mask=masks.public_of(mask).hex(),
             commitment=masks.commitment(seed, plan.session, self.site_id),
+            answered=self.memory.answered(plan.subject),
         )
         return SignedAdvert(advert=advert, signature=self.key.sign(canonical_json(advert)))
 
@@ -155,6 +157,7 @@ class SumClient:
         """Split seed and mask key among those whose signed round keys came."""
         plan, adverts = state.plan, [signed.verified(state.plan) for signed in request.adverts]
         sites = self._checked(plan, [advert.site_id for advert in adverts])
+        refuse_near_repeat(_answered(request.adverts), plan.sites, None, self.policy, self.site_id)
         places = [plan.place_of(site) for site in sites]
         seeds = shamir.split(bytes.fromhex(state.seed), plan.threshold, places)
         keys = shamir.split(bytes.fromhex(state.mask), plan.threshold, places)
@@ -185,7 +188,7 @@ class SumClient:
         if len(shares) < plan.threshold:
             raise SecureSumRefused(problem=f"the shares from {', '.join(accused)} are not for this site and session")
         self._save(state.model_copy(update={"shares": shares, "accused": accused}))
-        self._remember(plan, ())  # here, since others can complete the sum without asking this site again
+        self._remember(state, ())  # here, since others can complete the sum without asking this site again
         words = contribution.vector(plan)
         if words.shape != (plan.length,) or words.dtype != np.uint64:
             raise SecureSumRefused(problem="the vector has another length or kind than the plan")
@@ -202,7 +205,7 @@ class SumClient:
         plan, survivors = state.plan, self._checked(state.plan, request.survivors)
         if not set(survivors) <= set(state.sharers):
             raise SecureSumRefused(problem="a survivor is named that never shared")
-        self._remember(plan, survivors)
+        self._remember(state, survivors)
         state = state.model_copy(update={"survivors": survivors})
         self._save(state)
         return SignatureAnswer(session=plan.session, signature=self.key.sign(state.signed_by_all))
@@ -222,12 +225,14 @@ class SumClient:
             keys={site: state.shares[site][1] for site in sorted(dropped)},
         )
 
-    def _remember(self, plan: SumPlan, survivors: tuple[SiteId, ...]) -> None:
-        self.memory.remember(
-            plan.subject,
-            Answered(roster=plan.sites, survivors=survivors),
-            lambda previous: refuse_near_repeat(previous, plan.sites, survivors, self.policy, self.site_id),
-        )
+    def _remember(self, state: _State, survivors: tuple[SiteId, ...]) -> None:
+        """Remember this answer and whatever the others have answered, unless one of them forbids it."""
+        plan, heard = state.plan, _answered(state.adverts)
+
+        def allow(previous: Sequence[Answered]) -> None:
+            refuse_near_repeat([*previous, *heard], plan.sites, survivors, self.policy, self.site_id)
+
+        self.memory.remember(plan.subject, [Answered(roster=plan.sites, survivors=survivors), *heard], allow)
 
     def _checked(self, plan: SumPlan, sites: Collection[SiteId]) -> tuple[SiteId, ...]:
         """`sites`, ascending: each once, all of the roster, this one among them, enough of them."""
@@ -252,6 +257,11 @@ class SumClient:
 
     def _save(self, state: _State) -> None:
         self.memory.save(state.plan.session, state.model_dump_json().encode())
+
+
+def _answered(adverts: Iterable[SignedAdvert]) -> tuple[Answered, ...]:
+    """What any of the sites answered on the subject, each once."""
+    return tuple(dict.fromkeys(answer for signed in adverts for answer in signed.advert.answered))
 
 
 def _channel(state: _State, peer: SiteId) -> masks.Channel:

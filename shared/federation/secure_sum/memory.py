@@ -14,8 +14,7 @@ from typing import Protocol
 
 from shared.durable import claim, clear_folder, clear_unfinished, write_whole
 from shared.errors.federation import SecureSumRefused
-from shared.federation.secure_sum.messages import STAGES
-from shared.federation.secure_sum.policy import Answered
+from shared.federation.secure_sum.messages import STAGES, Answered
 
 _STALE = timedelta(days=2)  # as long as a plan lives
 
@@ -39,8 +38,8 @@ class SessionMemory(Protocol):
         """Forget the session's secrets; its claims stay."""
         ...
 
-    def remember(self, subject: str, answer: Answered, allow: Callable[[Sequence[Answered]], None]) -> None:
-        """Add `answer` on `subject` unless `allow` raises on the previous answers. Atomic: no other call intervenes."""
+    def remember(self, subject: str, answers: Sequence[Answered], allow: Callable[[Sequence[Answered]], None]) -> None:
+        """Add `answers` on `subject` unless `allow` raises on the previous ones. Atomic: no other call intervenes."""
         ...
 
     def answered(self, subject: str) -> tuple[Answered, ...]:
@@ -91,14 +90,15 @@ class FileMemory:
         for session in self._sessions.glob("*"):
             clear_folder(session, unchanged_for=age)
 
-    def remember(self, subject: str, answer: Answered, allow: Callable[[Sequence[Answered]], None]) -> None:
+    def remember(self, subject: str, answers: Sequence[Answered], allow: Callable[[Sequence[Answered]], None]) -> None:
         """See `SessionMemory`."""
         file = self._file(subject)
         with _locked(file.with_suffix(".lock")):
             previous = self.answered(subject)
             allow(previous)
-            if answer not in previous:
-                lines = [entry.model_dump_json() for entry in (*previous, answer)]
+            new = [answer for answer in dict.fromkeys(answers) if answer not in previous]
+            if new:
+                lines = [entry.model_dump_json() for entry in (*previous, *new)]
                 clear_unfinished(file)
                 write_whole(file, "\n".join(lines).encode(), mode=0o600)
 

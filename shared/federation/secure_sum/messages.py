@@ -102,8 +102,21 @@ class SignedPlan(Frozen):
         return self.plan
 
 
+class Answered(Frozen):
+    """The sites of one answered session on one subject: the planned roster and the survivors.
+
+    No survivors: the site sent its masked vector and was not asked, or not yet, to sign the list of survivors.
+    """
+
+    roster: tuple[SiteId, ...]
+    survivors: tuple[SiteId, ...] = ()
+
+
 class Advert(Frozen):
-    """A site's round keys (X25519, hexadecimal) and the commitment to its self-mask's seed."""
+    """A site's round keys (X25519, hexadecimal), the commitment to its self-mask's seed, and what it answered before.
+
+    `answered` are the answers on the plan's subject that the site gave or heard of.
+    """
 
     format: Literal["ricord-secure-sum-advert/1"] = "ricord-secure-sum-advert/1"
     plan: Sha256
@@ -111,6 +124,7 @@ class Advert(Frozen):
     channel: Hex32  # seals the parcels of shares
     mask: Hex32  # makes the pair masks; its private half is what the key shares give
     commitment: Hex32
+    answered: tuple[Answered, ...] = Field(default=(), max_length=10_000)
 
 
 class SignedAdvert(Frozen):

@@ -5,12 +5,12 @@ collude with the coordinator. To learn a site's vector, a liar needs t shares of
 honest peer gives one or the other. It has n - u - k honest peers to ask, so `2t > n + k + u` makes it impossible.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from pydantic import Field
 
 from shared.errors.federation import RunRefused, TooFewSites
-from shared.federation.secure_sum.messages import SumPlan
+from shared.federation.secure_sum.messages import Answered, SumPlan
 from shared.frozen import Frozen
 from shared.ids import SiteId
 
@@ -45,16 +45,6 @@ class SumPolicy(Frozen):
                 raise TooFewSites(present=str(present), minimum=str(minimum))
 
 
-class Answered(Frozen):
-    """The sites of one answered session on one subject: the planned roster and the survivors.
-
-    No survivors: the site sent its masked vector and was not asked, or not yet, to sign the list of survivors.
-    """
-
-    roster: tuple[SiteId, ...]
-    survivors: tuple[SiteId, ...] = ()
-
-
 def default_threshold(sites: int, *, colluders: int = 1, minimum: int = MINIMUM) -> int:
     """The lowest threshold that `SumPolicy` accepts for a roster of that size (all known): 2t > n + k, t >= minimum."""
     return max((sites + colluders) // 2 + 1, minimum)
@@ -67,28 +57,45 @@ def refuse_near_repeat(
     policy: SumPolicy,
     own: SiteId,
 ) -> None:
-    """Raise `RunRefused` unless the sets are each equal to, disjoint from, or nested with every previous one.
+    """Raise `RunRefused` unless the planned sets are new to no one, or each fits in with every previous one.
 
-    Nested sets must differ by at least `policy.minimum` known sites. Rosters are compared with rosters and survivors
-    with survivors (`None`, or none in a previous answer: not known). The sets of one memory, which all hold `own`, are
-    then a chain whose first set and whose steps have the minimum of known sites each. Any sum or difference of their
-    sums, even for someone who knows the vectors of all unknown sites, weighs the sites of one step alike: it never
-    shows fewer known sites than the minimum. Sets that this memory does not hold are outside this guarantee.
+    `previous` are the answers that this site gave or heard of from the others. Rosters are compared with rosters and
+    survivors with survivors (`None`, or none in a previous answer: not known). A new set equals, contains, is part of,
+    or shares no site with each previous one; nested sets differ by at least `policy.minimum` known sites, and so many
+    known sites, or none, of each set are in no smaller one. A part of an earlier set holds the lowest known site of it,
+    which therefore knows of every such part. So the sets of a whole federation whose sites tell one another what they
+    answered are made of disjoint groups of the minimum of known sites each, and every sum of their sums weighs the
+    sites of a group alike.
     """
-    for answer in previous:
-        _refuse_near(answer.roster, roster, policy, own)
-        if survivors and answer.survivors:
-            _refuse_near(answer.survivors, survivors, policy, own)
+    _refuse_near([answer.roster for answer in previous], roster, policy, own)
+    if survivors:
+        _refuse_near([answer.survivors for answer in previous if answer.survivors], survivors, policy, own)
 
 
-def _refuse_near(previous: Sequence[SiteId], planned: Sequence[SiteId], policy: SumPolicy, own: SiteId) -> None:
-    first, second = set(previous), set(planned)
-    if first == second or not first & second:
+def _refuse_near(
+    previous: Iterable[Sequence[SiteId]], planned: Sequence[SiteId], policy: SumPolicy, own: SiteId
+) -> None:
+    new, family = frozenset(planned), {frozenset(each) for each in previous}
+    if new in family:
         return
-    if not (first < second or second < first):
+    for other in family:
+        if new & other:
+            _refuse_unless_nested(new, other, policy, own)
+    for whole in (new, *(each for each in family if new < each)):
+        rest = whole.difference(*(each for each in (*family, new) if each < whole))
+        count = policy.known(own, rest)
+        if rest and count < policy.minimum:
+            raise RunRefused(problem=f"sums over parts of these sites would show the {count} known site(s) in none")
+
+
+def _refuse_unless_nested(new: frozenset[SiteId], other: frozenset[SiteId], policy: SumPolicy, own: SiteId) -> None:
+    if not (new < other or other < new):
         raise RunRefused(problem="this was answered before with sites that are partly others, and sums could be solved")
-    count = policy.known(own, first ^ second)
+    count = policy.known(own, new ^ other)
     if count < policy.minimum:
         raise RunRefused(
             problem=f"this was answered before with {count} known site(s) more or fewer, whom the difference would show"
         )
+    keeper = min((site for site in other if policy.known(own, [site])), default=None)
+    if new < other and keeper is not None and keeper not in new:
+        raise RunRefused(problem=f"this was answered before with more sites, and site {keeper} of them is not here")

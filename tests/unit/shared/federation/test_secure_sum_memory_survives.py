@@ -9,7 +9,7 @@ import pytest
 
 from shared.errors.federation import RunRefused, SecureSumRefused
 from shared.federation.secure_sum.memory import FileMemory
-from shared.federation.secure_sum.policy import Answered
+from shared.federation.secure_sum.messages import Answered
 from shared.federation.secure_sum.server import secure_sum
 from tests.factories.summing import federation, sites, true_sum
 
@@ -62,14 +62,14 @@ def test_a_stage_without_a_name_is_no_file(tmp_path: Path) -> None:
 def test_answers_are_remembered_by_subject(tmp_path: Path) -> None:
     """An allowed answer is kept once; one that is not allowed leaves nothing behind."""
     memory, answer = FileMemory(tmp_path), Answered(roster=tuple(sites(3)), survivors=tuple(sites(3)))
-    memory.remember("x", answer, lambda previous: None)
-    memory.remember("x", answer, lambda previous: None)
+    memory.remember("x", [answer], lambda previous: None)
+    memory.remember("x", [answer], lambda previous: None)
 
     def refuse(previous: object) -> None:
         raise RunRefused(problem="no")
 
     with pytest.raises(RunRefused):
-        memory.remember("x", answer.model_copy(update={"survivors": ()}), refuse)
+        memory.remember("x", [answer.model_copy(update={"survivors": ()})], refuse)
     assert FileMemory(tmp_path).answered("x") == (answer,)
     assert memory.answered("y") == ()
 
