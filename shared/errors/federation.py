@@ -35,6 +35,12 @@ class RunFailed(FederationError):
     text = Text("The federated run ended without a result: {problem}.", ExitCode.FAILED, "ABORTED")
 
 
+class WorkerFailed(FederationError):
+    """The process that answers a site's messages did not start, or ended without an answer."""
+
+    text = Text("The site's worker failed: {problem}.", ExitCode.FAILED, "ABORTED")
+
+
 class RunGoesOn(FederationError):
     """A federated run has not ended in the time that somebody would wait for it."""
 

@@ -5,7 +5,6 @@ reply `SITE_POLICY: …`; any other failure names its public sentence only, sinc
 a value.
 """
 
-from functools import lru_cache
 from pathlib import Path
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
@@ -26,14 +25,11 @@ from shared.federation.secure_sum.policy import SumPolicy
 from site_node.federate import statistics
 from site_node.federate.dataset import Split, load_split
 from site_node.federate.masked import Evaluated, MaskedPart, Update
-from site_node.federate.packing import refusal
+from site_node.federate.packing import FAILED, REFUSED, refusal
 from site_node.federate.policy import SitePolicy, check_message, check_patients, may_report_figures
 from site_node.federate.rounds import claim_round
 from site_node.federate.site import CONTEXT_KEY, Admitted, FederateSettings, SiteContext, from_context
 from site_node.federate.training import clipped, evaluate, train
-
-REFUSED = "SITE_POLICY: "
-FAILED = "SITE_FAILED: "
 
 
 def policy_gate(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
@@ -223,14 +219,6 @@ def _vector(message: Message) -> Vector:
 
 
 def _split(library: Path, task: TrainingTask) -> Split:
-    """The site's images, decoded again only when the library holds other studies."""
-    studies = tuple(sorted(folder.name for folder in library.iterdir())) if library.is_dir() else ()
-    return _decoded(library, task, studies)
-
-
-@lru_cache(maxsize=1)
-def _decoded(library: Path, task: TrainingTask, studies: tuple[str, ...]) -> Split:
-    del studies  # in the key only: a withdrawn study must be gone from memory too
     return load_split(library, task)
 
 

@@ -6,7 +6,9 @@ split into training and validation, by a hash of the pseudonym: the same split i
 """
 
 import hashlib
+import struct
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,13 +19,27 @@ import torch
 from pydicom.errors import InvalidDicomError
 from torch.nn.functional import adaptive_avg_pool2d
 
+from shared.errors.studies import PixelsUnreadable
 from shared.federation.plan import TrainingTask
 from shared.ids import PatientPseudonym
+from site_node.federate.decoded import Decoded, DecodedImages
 from site_node.federate.training import Samples
 from site_node.home.library import LibraryStudy, load_library
 
 MODALITIES = ("CR", "DX")
 _LATERAL = ("LL", "RL", "LAT", "LATERAL", "LLD", "RLD", "LLO", "RLO", "LPO", "RPO", "LAO", "RAO")  # (0018,5101)
+_UNREADABLE = (
+    InvalidDicomError,
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    NotImplementedError,
+    RuntimeError,
+    struct.error,
+)
 _LABELS = {"yes": 1, "positive": 1, "1": 1, "true": 1, "no": 0, "negative": 0, "0": 0, "false": 0}
 
 
@@ -42,7 +58,7 @@ class _Entry(NamedTuple):
 
 
 def load_split(library: Path, task: TrainingTask) -> Split:
-    """Read the library's labelled frontal radiographs; a study without the label or a radiograph is skipped."""
+    """The library's labelled frontal radiographs; a study without the label or a readable radiograph is skipped."""
     entries = tuple(_entries(library, load_library(library), task))
     held_out = [_is_validation(entry.patient, task) for entry in entries]
     return Split(
@@ -62,14 +78,17 @@ def standardise(pixels: npt.NDArray[np.float32], size: int) -> npt.NDArray[np.fl
 
 
 def read_frontal(file: Path) -> npt.NDArray[np.float32] | None:
-    """The pixels of a frontal radiograph, bright where dense; `None` for another view, kind or an unreadable file."""
+    """The pixels of a frontal radiograph, bright where dense; `None` for another view or kind.
+
+    Raises `PixelsUnreadable`.
+    """
     try:
         dataset = pydicom.dcmread(file)
         if dataset.get("Modality") not in MODALITIES or str(dataset.get("ViewPosition", "")).upper() in _LATERAL:
             return None
         pixels: npt.NDArray[np.float32] = dataset.pixel_array.astype(np.float32)
-    except (InvalidDicomError, OSError, ValueError, AttributeError, NotImplementedError, RuntimeError):
-        return None  # a file that cannot be decoded must not end a federated run; validation already passed it
+    except _UNREADABLE as error:
+        raise PixelsUnreadable(type(error).__name__) from error
     if int(dataset.get("NumberOfFrames", 1) or 1) > 1:
         pixels = pixels[0]
     if int(dataset.get("SamplesPerPixel", 1) or 1) > 1:
@@ -79,14 +98,28 @@ def read_frontal(file: Path) -> npt.NDArray[np.float32] | None:
 
 
 def _entries(library: Path, studies: Sequence[LibraryStudy], task: TrainingTask) -> Iterator[_Entry]:
+    decoded = DecodedImages(library, task.image_size)
+    decoded.forget_all_but(studies)
     for study in studies:
         label = _label(study, task.label)
         if label is None or not set(study.modalities) & set(MODALITIES):
             continue
-        for instance in study.instances:
+        images = decoded.of(study, partial(_decode, library, task.image_size)).images
+        yield from (_Entry(study.patient, label, image) for image in images)
+
+
+def _decode(library: Path, size: int, study: LibraryStudy) -> Decoded:
+    """A study's frontal radiographs; a file that cannot be read is counted, and ends no federated run."""
+    images, unreadable = [], 0
+    for instance in study.instances:
+        try:
             pixels = read_frontal(library / study.study / instance.file)
-            if pixels is not None and pixels.ndim == 2:
-                yield _Entry(study.patient, label, standardise(pixels, task.image_size))
+        except PixelsUnreadable:
+            unreadable += 1
+            continue
+        if pixels is not None and pixels.ndim == 2:
+            images.append(standardise(pixels, size))
+    return Decoded(np.stack(images) if images else np.zeros((0, size, size), np.float32), unreadable)
 
 
 def _label(study: LibraryStudy, field: str) -> int | None:

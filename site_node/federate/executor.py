@@ -1,25 +1,33 @@
-"""The site's part in federated runs: fetch each message from the fleet port and answer it with the installed app."""
+"""The site's part in federated runs: fetch each message from the fleet port, let the worker answer it, send the answer.
+
+Messages of several runs are answered side by side. What a message is refused for before its content is unpacked is
+judged here; everything else is the app's in the worker.
+"""
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 import structlog
-from flwr.app import Context, Message, RecordDict
 
 from shared.errors.base import RicordError
-from shared.errors.federation import RunFailed
+from shared.errors.federation import RunFailed, RunRefused, WorkerFailed
 from shared.errors.transport import CoordinatorUnreachable
-from site_node.federate.client_app import REFUSED, app
 from site_node.federate.fleet import Arrival, Fleet, FleetSettings
-from site_node.federate.packing import KINDS, check_kind, check_objects, pack, refusal, unpack
+from site_node.federate.limits import Limits
+from site_node.federate.packing import FAILED, KINDS, REFUSED, check_kind, check_objects, pack, refusal
 from site_node.federate.policy import check_bundle, check_witness, load_policy
-from site_node.federate.site import CONTEXT_KEY, FederateSettings, SiteContext
+from site_node.federate.site import FederateSettings
+from site_node.federate.tasks import Result, TaskWorker
 
 log = structlog.get_logger(__name__)
+TASKS = 4  # messages that are answered at once
 _FIRST_PAUSE_SECONDS = 0.02  # after a message; each further question waits twice as long, up to `poll_seconds`
 _IDLE_SECONDS = 5.0
 _PAUSE_SECONDS = 1.0
+_HEADS = 1 << 16  # bytes of an answer besides its records
 _LONGEST_PAUSE_SECONDS = 4.0  # so that a coordinator that is back is noticed within five
 
 
@@ -37,38 +45,89 @@ def run_federate(settings: FederateSettings, work: Work, *, stop: threading.Even
 
     Returns how many messages were answered, refusals among them. The fleet port is asked only while work waits. One
     that is down, or does not know this node yet, is tried again. Raises `SettingsError` for a policy that cannot be
-    read, what `work` raises, and with `once` what kept it from connecting until the end.
+    read, `WorkerFailed`, what `work` raises, and with `once` what kept it from connecting until the end.
     """
     load_policy(settings.policy)
     clock = _Idle(settings.idle_seconds if once else None)
-    while not (stop.is_set() or clock.over()):
-        if not work.work:
-            work.wait(_IDLE_SECONDS)
-            continue
-        try:
-            with Fleet(_fleet(settings), stop) as fleet:
-                _answer_all(fleet, settings, work, clock, stop)
-        except RicordError as error:
-            if clock.over() and clock.answered == 0:
-                raise
-            log.warning("federation.lost", code=error.code)
-            work.wait(clock.pause())
+    with _answering(settings, stop) as answering:
+        answering.worker.start()
+        while not (stop.is_set() or clock.over()):
+            try:
+                pause = answering.step(wanted=work.work)
+                clock.count(answering.answered)
+            except CoordinatorUnreachable as error:
+                if clock.over() and clock.answered == 0:
+                    raise
+                log.warning("federation.lost", code=error.code)
+                answering.fleet.be_off()
+                pause = clock.pause()
+            if pause:
+                work.wait(pause)
     return clock.answered
 
 
-def _answer_all(fleet: Fleet, settings: FederateSettings, work: Work, clock: "_Idle", stop: threading.Event) -> None:
-    """Answer each message while work waits. A notice ends a pause, so pauses matter where one was lost."""
-    pause = _FIRST_PAUSE_SECONDS
-    while work.work and not (stop.is_set() or clock.over()):
-        fleet.beat()
-        arrival = fleet.pull()
+@contextmanager
+def _answering(settings: FederateSettings, stop: threading.Event) -> Iterator["_Answering"]:
+    """At the end tasks are ended, not waited for."""
+    fleet = Fleet(FleetSettings(address=settings.fleet_address, root=settings.root, node_key=settings.node_key), stop)
+    worker = TaskWorker()
+    try:
+        yield _Answering(settings, fleet, worker)
+    finally:
+        worker.close()
+        fleet.close()
+
+
+class _Answering:
+    """Messages that are being answered."""
+
+    def __init__(self, settings: FederateSettings, fleet: Fleet, worker: TaskWorker) -> None:
+        self.fleet = fleet
+        self.worker = worker
+        self.answered = 0
+        self._settings = settings
+        self._tasks: list[_Task] = []
+        self._pause = _FIRST_PAUSE_SECONDS
+
+    def step(self, *, wanted: bool) -> float:
+        """Begin to answer the next message, if there is one; returns seconds to wait before the next step.
+
+        Where no work is `wanted` any more, what is under way ends. Raises `CoordinatorUnreachable`.
+        """
+        for task in [task for task in self._tasks if not task.is_alive()]:
+            self._tasks.remove(task)
+            self.answered += 1
+            if task.lost is not None:
+                raise task.lost
+        if not wanted:
+            self.worker.cancel()
+            self.fleet.be_off()
+            return _IDLE_SECONDS
+        self.fleet.be_on()
+        arrival = self.fleet.pull() if len(self._tasks) < TASKS else None
         if arrival is None:
-            work.wait(pause)
-            pause = min(2 * pause, settings.poll_seconds)
-            continue
-        answer(fleet, arrival, settings)
-        clock.count()
-        pause = _FIRST_PAUSE_SECONDS
+            self._pause = min(2 * self._pause, self._settings.poll_seconds)
+            return self._pause
+        self._tasks.append(_Task(self.fleet, self.worker, arrival, self._settings))
+        self._pause = _FIRST_PAUSE_SECONDS
+        return 0
+
+
+class _Task(threading.Thread):
+    """The answer to one message, on a thread that keeps no process from ending."""
+
+    def __init__(self, fleet: Fleet, worker: TaskWorker, arrival: Arrival, settings: FederateSettings) -> None:
+        super().__init__(name="federated task", daemon=True)
+        self.lost: CoordinatorUnreachable | None = None
+        self._about = fleet, worker, arrival, settings
+        self.start()
+
+    def run(self) -> None:
+        """Keep what the executor must know of."""
+        try:
+            answer(*self._about)
+        except CoordinatorUnreachable as error:
+            self.lost = error
 
 
 class _Idle:
@@ -83,10 +142,9 @@ class _Idle:
         self._last = time.monotonic()
         self._failures = 0
 
-    def count(self) -> None:
-        self.answered += 1
-        self._failures = 0
-        self._last = time.monotonic()
+    def count(self, answered: int) -> None:
+        if answered > self.answered:
+            self.answered, self._failures, self._last = answered, 0, time.monotonic()
 
     def pause(self) -> float:
         self._failures += 1
@@ -96,44 +154,46 @@ class _Idle:
         return self._limit is not None and time.monotonic() - self._last > self._limit
 
 
-def answer(fleet: Fleet, arrival: Arrival, settings: FederateSettings) -> None:
+def answer(fleet: Fleet, worker: TaskWorker, arrival: Arrival, settings: FederateSettings) -> None:
     """Answer one message, with a refusal where the policy does not allow it; a run that has ended gets no answer.
 
     Raises `CoordinatorUnreachable`; no other fault of a message ends more than its own answer.
     """
     start = time.monotonic()
+    run = str(arrival.message.metadata.run_id)
     try:
-        reply = _reply(fleet, arrival, settings)
-        fleet.send(arrival, pack(reply), time.monotonic() - start)
+        result = _result(fleet, worker, arrival, settings)
+        fleet.send(arrival, result.answer, time.monotonic() - start)
     except RunFailed as error:
-        log.info("federation.dropped", run=str(arrival.message.metadata.run_id), message=error.public)
+        log.info("federation.dropped", run=run, message=error.public)
         return
-    reason = reply.error.reason if reply.has_error() else None
     kind = arrival.kind if arrival.kind in KINDS else "unknown"  # no word of a coordinator's own enters the log
-    log.info("federation.answered", kind=kind, run=str(arrival.message.metadata.run_id), refused=reason)
+    log.info("federation.answered", kind=kind, run=run, refused=result.refused)
 
 
-def _reply(fleet: Fleet, arrival: Arrival, settings: FederateSettings) -> Message:
-    """The app's answer. What can be judged before the message is fetched, or before it is unpacked, is judged first."""
-    kind = arrival.kind
+def _result(fleet: Fleet, worker: TaskWorker, arrival: Arrival, settings: FederateSettings) -> Result:
+    """The worker's answer, after all that can be judged before a message is fetched, and before it is unpacked."""
     try:
         check_witness(settings.contradiction)
         policy = load_policy(settings.policy)
         check_bundle(policy, arrival.bundle_digest)
-        check_kind(kind)
+        check_kind(arrival.kind)
         objects = fleet.fetch(arrival)
-        check_objects(kind, objects)
-        message = unpack(arrival.message.metadata.message_id, objects)
+        check_objects(arrival.kind, objects)
+        limits = Limits(memory=policy.max_task_mb << 20, seconds=policy.max_task_seconds)
+        result = worker.run(settings, policy, arrival.message.metadata.message_id, objects, limits)
+        if isinstance(result, Result) and result.answer.size > policy.max_answer_bytes + _HEADS:
+            raise RunRefused(problem=f"an answer of {result.answer.size} bytes is more than may leave")
     except (CoordinatorUnreachable, RunFailed):
         raise
+    except WorkerFailed as error:
+        result = FAILED + error.fields["problem"]
     except RicordError as error:
-        return refusal(arrival.message, REFUSED + error.fields.get("problem", error.public))
-    except (ValueError, KeyError, TypeError):
-        return refusal(arrival.message, REFUSED + "the message cannot be read")
-    metadata = message.metadata
-    known = {CONTEXT_KEY: SiteContext(site=settings, policy=policy)}
-    return app(message, Context(metadata.run_id, metadata.dst_node_id, known, RecordDict(), {}))
-
-
-def _fleet(settings: FederateSettings) -> FleetSettings:
-    return FleetSettings(address=settings.fleet_address, root=settings.root, node_key=settings.node_key)
+        result = REFUSED + error.fields.get("problem", error.public)
+    except (ValueError, LookupError, TypeError):
+        result = REFUSED + "the message cannot be read"
+    except OSError as error:
+        result = FAILED + type(error).__name__
+    if isinstance(result, str):
+        return Result(pack(refusal(arrival.message, result)), result)
+    return result

@@ -2,17 +2,19 @@
 
 With `packing` the only module of the site that uses Flower's internals. Flower's own connection
 (`flwr.supernode.fleet_http_connection`) tries for ever, and ends the process where it is refused; so this one is made
-from its parts. Every wait has an end: a request that fails is repeated for `_RETRY_SECONDS`, an object that is not
-there yet is asked for until `_OBJECT_SECONDS` have passed, and a stop ends both.
+from its parts. Every wait has an end: a request that fails is repeated for `_RETRY_SECONDS` (an answer for
+`_SEND_SECONDS`), an object that is not there yet is asked for until `_OBJECT_SECONDS` have passed, and a stop ends all.
 """
 
 import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
 from logging import WARNING, getLogger
 from pathlib import Path
-from typing import NamedTuple, Self, TypeVar, cast
+from typing import NamedTuple, TypeVar, cast
 
 import httpx
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -51,8 +53,9 @@ Answer = TypeVar("Answer")
 KNOWN_VERSIONS = ("1.41.0", "1.42.0")
 LARGEST_MESSAGE = 1 << 30  # bytes
 _HEARTBEAT_SECONDS = 10  # the least that Flower allows; a node that is silent for two of them is offline
-_REQUEST_SECONDS = 15.0  # for each step of a request: connecting, sending a part, waiting for a part
+_REQUEST_SECONDS = 10.0  # for each step of a request: connecting, sending a part, waiting for a part
 _RETRY_SECONDS = 20.0
+_SEND_SECONDS = 300.0  # for an answer, whose computation may have taken an hour
 _OBJECT_SECONDS = 120.0
 _PAUSE_SECONDS = 0.05, 2.0  # between two tries: the first, and the longest
 _NOT_NOW = frozenset({502, 503, 504})
@@ -76,7 +79,7 @@ class Arrival(NamedTuple):
 
 
 class Fleet:
-    """A node's connection to the fleet port. Use as a context manager; it may be used by several threads.
+    """A node's connection to the fleet port, for as long as it is signed on; several threads may use it.
 
     Every method raises `CoordinatorUnreachable` where the port does not answer in time, does not know this node, or
     `stop` is set, and `RunFailed` where the message's run has ended.
@@ -85,7 +88,7 @@ class Fleet:
     def __init__(self, settings: FleetSettings, stop: threading.Event) -> None:
         self._address = settings.address
         self._stop = stop
-        self._beaten = 0.0
+        self._beaten: float | None = None  # when the last heartbeat was sent; `None`: the node is not signed on
         self._bundles: dict[int, str] = {}  # by run
         key = cast("ec.EllipticCurvePrivateKey", load_ssh_private_key(settings.node_key.read_bytes(), None))
         self._public_key = public_key_to_bytes(key.public_key())
@@ -101,34 +104,30 @@ class Fleet:
         for talkative in ("flwr", "httpx"):  # httpx logs every request
             getLogger(talkative).setLevel(WARNING)
 
-    def __enter__(self) -> Self:
-        """Sign on: from now on the node counts as online."""
-        request = ActivateNodeRequest(public_key=self._public_key, heartbeat_interval=_HEARTBEAT_SECONDS)
-        try:
+    def be_on(self) -> None:
+        """Sign on where the node is not, so that it counts as online; else send a heartbeat where one is due."""
+        if self._beaten is None:
+            request = ActivateNodeRequest(public_key=self._public_key, heartbeat_interval=_HEARTBEAT_SECONDS)
             self._node = Node(node_id=self._ask(lambda: self._client.ActivateNode(request)).node_id)
-        except BaseException:
-            self._client.close()
-            raise
-        self._beaten = time.monotonic()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Sign off, if that is possible at once."""
-        try:
-            self._client.DeactivateNode(DeactivateNodeRequest(node_id=self._node.node_id))
-        except (httpx.HTTPError, ValueError):
-            pass  # it is offline after its last heartbeat
-        finally:
-            self._client.close()
-
-    def beat(self) -> None:
-        """Send a heartbeat where one is due."""
-        if time.monotonic() - self._beaten < _HEARTBEAT_SECONDS * 0.8:
+        elif time.monotonic() - self._beaten > _HEARTBEAT_SECONDS * 0.8:
+            beat = SendNodeHeartbeatRequest(node=self._node, heartbeat_interval=_HEARTBEAT_SECONDS)
+            if not self._ask(lambda: self._client.SendNodeHeartbeat(beat)).success:
+                raise CoordinatorUnreachable("it does not know this node any more", address=self._address)
+        else:
             return
-        request = SendNodeHeartbeatRequest(node=self._node, heartbeat_interval=_HEARTBEAT_SECONDS)
-        if not self._ask(lambda: self._client.SendNodeHeartbeat(request)).success:
-            raise CoordinatorUnreachable("it does not know this node any more", address=self._address)
         self._beaten = time.monotonic()
+
+    def be_off(self) -> None:
+        """Sign off, if that is possible at once; else the node is offline soon after its last heartbeat."""
+        if self._beaten is not None:
+            self._beaten = None
+            with suppress(httpx.HTTPError, ValueError):
+                self._client.DeactivateNode(DeactivateNodeRequest(node_id=self._node.node_id))
+
+    def close(self) -> None:
+        """Sign off and close the connection."""
+        self.be_off()
+        self._client.close()
 
     def pull(self) -> Arrival | None:
         """The next message, or `None` where none waits."""
@@ -168,7 +167,7 @@ class Fleet:
             message_object_trees=[ObjectTree.FromString(answer.tree)],
             clientapp_runtime_list=[seconds],
         )
-        wanted = self._ask(lambda: self._client.PushMessages(announced))
+        wanted = self._ask(lambda: self._client.PushMessages(announced), _SEND_SECONDS)
         missing = set(wanted.objects_to_push)
         for name, content in answer.objects.items():
             if name in missing:
@@ -179,7 +178,7 @@ class Fleet:
                     object_content=content,
                     session_id=wanted.session_id,
                 )
-                if not self._ask(lambda part=part: self._client.PushObject(part)).stored:  # type: ignore[misc]
+                if not self._ask(partial(self._client.PushObject, part), _SEND_SECONDS).stored:
                     raise RunFailed(problem="the coordinator did not store an answer")
 
     def _bundle(self, run: int) -> str:
@@ -200,9 +199,9 @@ class Fleet:
                 raise CoordinatorUnreachable("an object of a message did not come", address=self._address)
             pause = min(2 * pause, _PAUSE_SECONDS[1])
 
-    def _ask(self, call: Callable[[], Answer]) -> Answer:
-        """The answer to a request, which is repeated for a while where nobody answers."""
-        deadline, pause = time.monotonic() + _RETRY_SECONDS, _PAUSE_SECONDS[0]
+    def _ask(self, call: Callable[[], Answer], seconds: float | None = None) -> Answer:
+        """The answer to a request, which is repeated for `seconds` (`None`: `_RETRY_SECONDS`) where nobody answers."""
+        deadline, pause = time.monotonic() + (seconds or _RETRY_SECONDS), _PAUSE_SECONDS[0]
         while True:
             try:
                 return call()

@@ -23,6 +23,8 @@ from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_conte
 from shared.errors.federation import RunRefused
 
 KNOWN_VERSIONS = ("1.41.0", "1.42.0")
+REFUSED = "SITE_POLICY: "  # how the reason of a refusal begins
+FAILED = "SITE_FAILED: "
 _MODEL = frozenset({"Message", "RecordDict", "ConfigRecord", "ArrayRecord", "Array", "ArrayChunk"})
 KINDS: Mapping[str, frozenset[str]] = {  # of message, and which objects each may hold on its way to a site
     "train": _MODEL,

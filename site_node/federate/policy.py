@@ -44,6 +44,8 @@ class SitePolicy(Frozen):
     minimum_patients: int = Field(default=20, ge=1)  # with the label and a radiograph, or this site trains nothing
     unmasked: bool = False  # whether weights of this site alone may leave: class counts can be worked out from them
     max_answer_bytes: int = Field(default=256 * 1024 * 1024, ge=1)
+    max_task_mb: int = Field(default=4096, ge=512)  # of memory, the worker's own 300 among them
+    max_task_seconds: int = Field(default=3600, ge=1)  # of CPU, and of time
     colluders: int = Field(default=1, ge=0)  # known peers that may side with the coordinator in a secure sum
     pins: dict[SiteId, str] = Field(default_factory=dict)  # fingerprints of peers, exchanged out of band
 
@@ -81,6 +83,8 @@ small_cells = "cms-11"   # cohort tables hide at least what this policy hides: c
 minimum_patients = 20    # with the label and a radiograph, or this site trains nothing
 unmasked = false         # whether weights of this site alone may leave: class counts can be worked out from them
 max_answer_bytes = 268435456
+max_task_mb = 4096       # of memory for the answer to one message
+max_task_seconds = 3600  # of CPU and of time for it
 colluders = 1            # known peers that may side with the coordinator in a secure sum
 
 [pins]                   # SITEID = "SHA256:..." of each peer, exchanged by telephone or paper, not by the coordinator

@@ -83,6 +83,12 @@ def add_study(library: Path, study: LibraryStudy, files: dict[str, Path]) -> Pat
     return target
 
 
+def decoded_folder(library: Path) -> Path:
+    """Where the library's images are kept decoded for training; it can be deleted at any time."""
+    return library.with_name("decoded")
+
+
 def remove_study(library: Path, study: Uid) -> None:
-    """Remove a study, if it is there."""
+    """Remove a study, if it is there, and every decoded image."""
     shutil.rmtree(library / study, ignore_errors=True)
+    shutil.rmtree(decoded_folder(library), ignore_errors=True)

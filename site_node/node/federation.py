@@ -42,7 +42,7 @@ def start_federation(node: Node, stop: threading.Event) -> threading.Thread | No
                 log.warning("federation.problem", code=error.code, message=error.public)
                 stop.wait(node.settings.poll_seconds)
 
-    thread = threading.Thread(target=work, name="federation")
+    thread = threading.Thread(target=work, name="federation", daemon=True)
     thread.start()
     return thread
 

@@ -33,6 +33,7 @@ from site_node.submit.states import StatesWatch
 
 log = structlog.get_logger(__name__)
 
+_END_SECONDS = 10.0  # for what takes longer to end than the system waits before it kills
 _WAKE_SECONDS = 1.0  # in which an idle node sees what persons and commands changed
 STOPPING = "Stopping, once the current step is complete.\n"
 
@@ -53,7 +54,7 @@ def serve(node: Node, stop: threading.Event, *, federation: bool, ready: Callabl
         finally:
             stop.set()
             for thread in filter(None, threads):
-                thread.join()
+                thread.join(_END_SECONDS)
 
 
 def run_once(node: Node, stop: threading.Event) -> Pass:

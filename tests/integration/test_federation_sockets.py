@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -193,8 +194,8 @@ def test_an_unregistered_node_is_not_admitted(
     stranger = FleetSettings(
         address=f"127.0.0.1:{settings.port}", root=settings.certificate, node_key=tmp_path / "node.pem"
     )
-    with pytest.raises(CoordinatorUnreachable), Fleet(stranger, threading.Event()):
-        pass
+    with closing(Fleet(stranger, threading.Event())) as node, pytest.raises(CoordinatorUnreachable):
+        node.be_on()
 
 
 @pytest.mark.parametrize("hangs_up", [True, False])
@@ -224,8 +225,8 @@ def test_a_stop_ends_every_wait_for_a_port_that_does_not_answer(
         stop = threading.Event()
         threading.Timer(1, stop.set).start()
         start = time.monotonic()
-        with pytest.raises(CoordinatorUnreachable), Fleet(lost, stop):
-            pass
+        with closing(Fleet(lost, stop)) as node, pytest.raises(CoordinatorUnreachable):
+            node.be_on()
         assert time.monotonic() - start < 5
         listener.shutdown(socket.SHUT_RDWR)
     answering.join()
@@ -264,6 +265,21 @@ def test_runs_go_side_by_side_and_leave_nothing(superlink: SuperLink) -> None:
     assert len(superlink._state.run_ids) == before
     assert not superlink._state.task_store
     assert not superlink._state.object_store.store
+
+
+def test_a_killed_site_leaves_nothing_behind(processes: dict[SiteId, subprocess.Popen[bytes]]) -> None:
+    """`kill -9` of the site's process ends its worker too."""
+    killed = processes[min(processes)]
+    assert comes_true(lambda: bool(children_of(killed.pid)))
+    workers = children_of(killed.pid)
+    killed.kill()
+    killed.wait()
+    assert comes_true(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
+
+
+def children_of(process: int) -> list[str]:
+    """The ids of a process's children, whichever thread made them."""
+    return [pid for task in Path(f"/proc/{process}/task").iterdir() for pid in (task / "children").read_text().split()]
 
 
 def comes_true(condition: Callable[[], bool], seconds: float = 30) -> bool:

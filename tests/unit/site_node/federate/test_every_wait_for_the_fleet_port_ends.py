@@ -54,7 +54,7 @@ def fleet(tmp_path: Path, stop: threading.Event, port: Port, monkeypatch: pytest
     """A node that has signed on; its waits are short."""
     write_certificate(tmp_path)
     make_flower(tmp_path / "node.pem")
-    for name in ("_RETRY_SECONDS", "_OBJECT_SECONDS"):
+    for name in ("_RETRY_SECONDS", "_SEND_SECONDS", "_OBJECT_SECONDS"):
         monkeypatch.setattr(fleet_module, name, 0.2)
     fleet = Fleet(
         FleetSettings(address="127.0.0.1:1", root=tmp_path / "root.pem", node_key=tmp_path / "node.pem"), stop

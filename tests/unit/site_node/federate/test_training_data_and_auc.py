@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from shared.errors.federation import RunRefused
 from shared.errors.inputs import InvalidArgument
+from shared.errors.studies import PixelsUnreadable
 from shared.federation.models.registry import build_model, get_state
 from shared.federation.plan import TrainingTask
 from shared.ids import SiteId
@@ -52,13 +53,15 @@ def test_monochrome1_is_inverted(tmp_path: Path) -> None:
     assert np.allclose(standardise(inverted, 32), standardise(plain, 32), atol=1e-4)
 
 
-def test_laterals_other_modalities_and_broken_files_are_skipped(tmp_path: Path) -> None:
+def test_laterals_other_modalities_and_broken_files_are_left_out(tmp_path: Path) -> None:
     """Only frontal CR and DX are learned from."""
     image = radiograph(np.random.default_rng(3), sick=False)
     write_radiograph(tmp_path / "lateral.dcm", image, view="LL")
     write_radiograph(tmp_path / "ct.dcm", image, modality="CT")
-    (tmp_path / "text.dcm").write_text("no DICOM")
     assert all(read_frontal(file) is None for file in tmp_path.iterdir())
+    (tmp_path / "text.dcm").write_text("no DICOM")
+    with pytest.raises(PixelsUnreadable):
+        read_frontal(tmp_path / "text.dcm")
 
 
 def test_the_split_is_by_patient_and_stays(tmp_path: Path) -> None:
