@@ -50,7 +50,7 @@ def settings_for(
     """
     return FederateSettings(
         site_id=site_id,
-        folder=home.folder / "federation",
+        folder=home.federation,
         library=home.library,
         policy=home.folder / POLICY_FILE,
         contradiction=home.contradiction,

@@ -20,6 +20,7 @@ from site_node.federate.limits import Limits
 from site_node.federate.packing import FAILED, KINDS, REFUSED, check_kind, check_objects, pack, refusal
 from site_node.federate.policy import check_bundle, check_witness, load_policy
 from site_node.federate.site import FederateSettings
+from site_node.federate.state import StateFile
 from site_node.federate.tasks import Result, TaskWorker
 
 log = structlog.get_logger(__name__)
@@ -35,6 +36,7 @@ class Work(Protocol):
     """Whether work waits; `Awaited` hears it from the coordinator."""
 
     work: bool
+    reached: bool  # whether the coordinator can be heard now
 
     def wait(self, seconds: float) -> None:
         """Wait for so long, or until it is known better; raises where the site may not wait for work."""
@@ -48,14 +50,18 @@ def run_federate(settings: FederateSettings, work: Work, *, stop: threading.Even
     read, `WorkerFailed`, what `work` raises, and with `once` what kept it from connecting until the end.
     """
     load_policy(settings.policy)
-    clock = _Idle(settings.idle_seconds if once else None)
+    clock, state = _Idle(settings.idle_seconds if once else None), StateFile(settings.folder)
+    state.say("starting")
     with _answering(settings, stop) as answering:
         answering.worker.start()
+        offline = answering.worker.held is not None and answering.worker.held.network
         while not (stop.is_set() or clock.over()):
             try:
                 pause = answering.step(wanted=work.work)
                 clock.count(answering.answered)
+                state.say("working" if work.work else "waiting" if work.reached else "lost", offline=offline)
             except CoordinatorUnreachable as error:
+                state.say("lost", offline=offline)
                 if clock.over() and clock.answered == 0:
                     raise
                 log.warning("federation.lost", code=error.code)

@@ -71,6 +71,11 @@ class SiteHome:
         return self.folder / "spool"
 
     @property
+    def federation(self) -> Path:
+        """What federated work keeps: how it stands, and the rounds that were answered."""
+        return self.folder / "federation"
+
+    @property
     def library(self) -> Path:
         """Validated, de-identified studies for federated work."""
         return self.folder / "library"

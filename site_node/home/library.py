@@ -88,6 +88,12 @@ def decoded_folder(library: Path) -> Path:
     return library.with_name("decoded")
 
 
+def unreadable_count(library: Path) -> int:
+    """How many files could not be decoded for training; each decoded study's file says it in its name."""
+    names = (kept.name for folder in decoded_folder(library).glob("*") for kept in folder.glob("*.[1-9]*.npy"))
+    return sum({name.partition(".")[0]: int(name.split(".")[1]) for name in names}.values())
+
+
 def remove_study(library: Path, study: Uid) -> None:
     """Remove a study, if it is there, and every decoded image."""
     shutil.rmtree(library / study, ignore_errors=True)

@@ -4,14 +4,16 @@ Torch and Flower take seconds to load and most commands need neither, so this mo
 """
 
 import threading
+from typing import Self
 
 import structlog
 
-from shared.errors.base import RicordError
+from shared.errors.base import InternalError, RicordError
 from shared.extras import ENGINE, require_extra
 from shared.member import member_channel
 from shared.protocol.loader import load_edition
 from site_node.federate.policy import POLICY_FILE, load_policy
+from site_node.federate.state import StateFile
 from site_node.home.folder import SiteHome
 from site_node.membership.record import Membership, load_membership
 from site_node.membership.renewal import member_of
@@ -34,17 +36,33 @@ def start_federation(node: Node, stop: threading.Event) -> threading.Thread | No
     load_policy(node.home.folder / POLICY_FILE)
 
     def work() -> None:
+        state = StateFile(node.home.federation)
         while not stop.is_set():
-            try:
+            with _Outcome() as outcome:
                 current = load_membership(node.home)  # the agreement may have been amended
                 answer_messages(node.home, current, node.settings.protocol, stop, once=False)
-            except RicordError as error:
-                log.warning("federation.problem", code=error.code, message=error.public)
+            if outcome.error is not None:
+                error = outcome.error if isinstance(outcome.error, RicordError) else InternalError()
+                log.warning("federation.problem", code=error.code, kind=type(outcome.error).__name__)
+                state.say("stopped", problem=error.public)
                 stop.wait(node.settings.poll_seconds)
 
     thread = threading.Thread(target=work, name="federation", daemon=True)
     thread.start()
     return thread
+
+
+class _Outcome:
+    """What a block raised, whatever it was: federated work is begun again after a defect, too."""
+
+    error: Exception | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        self.error = error if isinstance(error, Exception) else None
+        return self.error is not None
 
 
 def answer_messages(home: SiteHome, membership: Membership, protocol: str, stop: threading.Event, *, once: bool) -> int:

@@ -15,7 +15,9 @@ from shared.errors.settings import SettingsError
 from shared.extras import ENGINE, require_extra
 from shared.frozen import Frozen
 from site_node.federate.policy import POLICY_FILE, load_policy
+from site_node.federate.state import StateFile
 from site_node.home.ledger import STATE_ORDER, State, StudyEntry
+from site_node.home.library import unreadable_count
 from site_node.membership.record import Membership
 from site_node.membership.step import step_of
 from site_node.membership.witness import Witness
@@ -135,8 +137,13 @@ def federated_work(node: Node, *, running: bool) -> FederatedWork:
     modes = node.membership.federated_modes if node.membership else ()
     if problem := _obstacle(node, modes):
         return FederatedWork(modes=modes, possible=False, next=problem)
-    following = "the node that is running answers" if running else "`ricord-site run`, or `ricord-site federate`"
-    return FederatedWork(modes=modes, possible=True, next=following)
+    if not running:
+        return FederatedWork(modes=modes, possible=True, next="`ricord-site run`, or `ricord-site federate`")
+    state = StateFile(node.home.federation).read()
+    unreadable = unreadable_count(node.home.library)
+    following = "the node that is running answers" + (f": {state.words}" if state else "")
+    following += f"; {unreadable} files of the library cannot be read for training" if unreadable else ""
+    return FederatedWork(modes=modes, possible=state is None or state.doing != "stopped", next=following)
 
 
 def _obstacle(node: Node, modes: Sequence[Mode]) -> str:

@@ -6,7 +6,7 @@ import threading
 class AlwaysWork:
     """`site_node.federate.executor.Work` without a main port."""
 
-    work = True
+    work = reached = True
 
     def __init__(self, stop: threading.Event) -> None:
         self._stop = stop
