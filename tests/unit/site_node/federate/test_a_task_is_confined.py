@@ -20,19 +20,21 @@ from site_node.federate.packing import pack, unpack
 from site_node.federate.policy import load_policy
 from site_node.federate.site import FederateSettings
 from site_node.federate.tasks import Result, TaskWorker
-from tests.factories.site_homes import PROTOCOL, make_site, member_of
+from tests.factories.site_homes import PROTOCOL, make_site, member_of, set_policy
 
 KEY = SigningKey.generate()
 ROOMY = Limits(memory=4 << 30, seconds=120)
-SHORT = TrainingTask(image_size=32)
-LONG = TrainingTask(image_size=256, local_epochs=50)
+SHORT = TrainingTask(image_size=32, masked=False)
+LONG = TrainingTask(image_size=256, local_epochs=50, masked=False)
 
 
 @pytest.fixture(scope="module")
 def sites(tmp_path_factory: pytest.TempPathFactory) -> list[FederateSettings]:
     TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 1
     folder = tmp_path_factory.mktemp("sites")
-    return [make_site(folder / str(n), f"{200000 + n}", KEY, images=60 if n == 0 else 0) for n in range(3)]
+    made = [make_site(folder / str(n), f"{200000 + n}", KEY, images=60 if n == 0 else 0) for n in range(3)]
+    set_policy(made[0], unmasked=True)
+    return made
 
 
 @pytest.fixture(scope="module")
