@@ -7,6 +7,7 @@ library no longer holds go at the next use, and `remove_study` clears everything
 
 import hashlib
 import io
+import os
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -70,7 +71,7 @@ class DecodedImages:
             if kept.name.partition(".")[0] not in wanted:
                 kept.unlink(missing_ok=True)
         if self._folder.is_dir():
-            self._folder.touch()
+            os.utime(self._folder)
         sizes = sorted(self._root.glob("*"), key=lambda folder: folder.stat().st_mtime, reverse=True)
         for folder in sizes[_SIZES:]:
             shutil.rmtree(folder, ignore_errors=True)
