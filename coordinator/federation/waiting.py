@@ -11,10 +11,12 @@ from typing import Protocol
 
 import structlog
 
+from coordinator.federation.interface import RUNS
 from coordinator.federation.notices import Notice, Notices
 from coordinator.federation.registry import check_takes_part
 from coordinator.home.identity import Clock, utc_now
 from coordinator.store.interface import Reading, Store
+from coordinator.store.signals import MISSED
 from shared.errors.base import RicordError
 from shared.ids import SiteId
 
@@ -57,18 +59,20 @@ class WaitingSites:
         self._notices = Notices(store.signals)
         self._sites: dict[SiteId, _Waiting] = {}
         self._lock = threading.Lock()
+        self._changed = threading.Event()
+        self._ends = False
 
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Tell those who wait while the block runs; their calls end with it."""
-        stop = threading.Event()
-        watch = threading.Thread(target=self._watch, args=(stop,), name="waiting sites")
-        with self._notices.listening():
+        watch = threading.Thread(target=self._watch, name="waiting sites")
+        with self._notices.listening(), self._store.signals.listening(self._hear):
             watch.start()
             try:
                 yield
             finally:
-                stop.set()
+                self._ends = True
+                self._changed.set()
                 watch.join()
         for waiting in self._all().values():
             waiting.line.end()
@@ -94,8 +98,15 @@ class WaitingSites:
 
         line.on_end(forget)
 
-    def _watch(self, stop: threading.Event) -> None:
-        while not stop.wait(_LOOK_SECONDS):
+    def _hear(self, word: str) -> None:
+        """A run was asked for, stopped or taken up, or a word may have been lost."""
+        if word in {RUNS, MISSED}:
+            self._changed.set()
+
+    def _watch(self) -> None:
+        while not self._ends:
+            self._changed.wait(_LOOK_SECONDS)
+            self._changed.clear()
             try:
                 self._look()
             except RicordError as error:  # the database is away: asked again

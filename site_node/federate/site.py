@@ -31,7 +31,7 @@ class FederateSettings(Frozen):
     agreement_expires_at: datetime | None  # `None`: it has no end
     fleet_address: str  # host:port
     root: Path  # PEM
-    poll_seconds: float = 0.5
+    poll_seconds: float = 5.0  # the longest wait between two questions while work waits, should a notice be lost
     idle_seconds: float = 60.0  # without a message, after which `federate --once` ends
 
     @property

@@ -108,6 +108,18 @@ def test_a_run_is_heard_of_by_its_roster_until_it_ends(waiting: WaitingSites, ru
     assert other.notices == ["stop"]
 
 
+def test_a_run_that_is_asked_for_is_heard_of_before_the_next_look(
+    store: SqlStore, runs: FederationService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within milliseconds, by the signal that the engine itself is woken by."""
+    monkeypatch.setattr(module, "_LOOK_SECONDS", 60.0)
+    waiting = WaitingSites(store)
+    with waiting.watching():
+        first = waits(waiting, SITES[0])
+        runs.start_run(canonical_json(QUERY), actor="a")
+        assert first.says("stop", "work")
+
+
 def test_a_notice_is_heard_before_the_runs_are_read(
     waiting: WaitingSites, runs: FederationService, store: SqlStore
 ) -> None:
