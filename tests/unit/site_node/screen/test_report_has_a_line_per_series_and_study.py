@@ -99,3 +99,45 @@ def test_a_study_that_a_person_must_see_first_is_under_review(tmp_path: Path) ->
     *_, study = lines(tmp_path, held_reason=no_patient)
     assert study["outcome"] == "review"
     assert study["reasons"][0]["code"] == "no-patient-id"
+
+
+def test_each_image_that_is_left_out_stands_in_its_series_with_why(tmp_path: Path) -> None:
+    """By its UID; a series of which nothing is left is rejected, whatever was refused of it, and so is its study."""
+    volume = make_ct(slices=8, rows=16)
+    scouts = make_ct(plane="scout", slices=2, rows=16, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+    for number, dataset in enumerate([*volume, *scouts]):
+        dataset.SOPInstanceUID = f"1.2.{number}"
+    uid = str(scouts[0].SeriesInstanceUID)
+    refused = UnassignedFile(
+        study="1.2", series=uid, instance="1.2.9", reason=CUT.model_copy(update={"severity": Severity.REVIEW})
+    )
+    held = Reason(code="no-patient-id", message="The study has no PatientID.", severity=Severity.REVIEW)
+    for datasets, outcome in (([*volume, *scouts], "review"), (scouts, "reject")):
+        (folder := tmp_path / outcome).mkdir()
+        assessment = assess(received(folder, datasets), criteria=RICORD, clinical=None, clinical_checked=False)
+        *by_series, study = study_lines(assessment, RICORD, checked=False, unassigned=[refused], held_reason=held)
+        [line] = [line for line in by_series if line["series"] == uid]
+        shown = [(why["instance"], why["code"]) for why in line["reasons"] if "instance" in why]
+        assert shown == [("1.2.8", "localizer"), ("1.2.9", "localizer"), ("1.2.9", "truncated")]
+        assert (line["outcome"], study["outcome"]) == ("reject", outcome)
+        assert {"localizer", "truncated", "no-patient-id"} <= {why["code"] for why in study["reasons"]}
+        assert len({tuple(why.items()) for why in study["reasons"]}) == len(study["reasons"])
+
+
+def test_refused_files_of_a_series_that_is_not_there_are_a_series_of_their_own(tmp_path: Path) -> None:
+    """Beside those that are there; a file without a series stands with the study alone."""
+    review = CUT.model_copy(update={"severity": Severity.REVIEW})
+    unassigned = [
+        UnassignedFile(study="1.2", series=series, instance=f"1.3.{number}", reason=review)
+        for number, series in enumerate(("1.5", "", "1.5"))
+    ]
+    present, refused, study = lines(tmp_path, unassigned=unassigned)
+    assert [why["instance"] for why in refused["reasons"]] == ["1.3.0", "1.3.2"]
+    assert (refused["series"], refused["outcome"], study["outcome"]) == ("1.5", "review", "review")
+    assert "truncated" not in {why["code"] for why in present["reasons"]}
+    assert [why["code"] for why in study["reasons"]].count("truncated") == 1
+    for checked, expected in ((True, []), (False, ["covid-status", "linkage"])):
+        *_, study = unassigned_lines("1.2", RICORD, unassigned, checked=checked)
+        assert [why["code"] for why in study["reasons"]] == ["truncated", *expected]
+    shown = repr(unassigned)
+    assert not any(text in shown for text in ("1.2", "1.3", "1.5"))
