@@ -75,7 +75,8 @@ def _reached(room: str, tests: Iterable[str]) -> Reached:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "reached.json")
         if end(*os.waitpid(fork(lambda: map_tests(tests, modules, out), seconds=_LONGEST_MAPPING), 0)) != 0:
-            sys.exit(f"{room}: its tests fail on the unchanged code; see `make test`")
+            failed = out.read_text() if out.exists() else "the time, or their import"
+            sys.exit(f"{room}: its tests fail on the unchanged code: {failed}")
         return Reached(**json.loads(out.read_text()))
 
 
