@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from coordinator.agreements.drafting import CheckedScope
 from coordinator.agreements.lifecycle import amended, terms_of, to_sign
@@ -316,8 +317,14 @@ def test_a_curator_sees_its_own_agreements_page_by_page(coordinator: Coordinator
         coordinator.agreements.sealed_to("cesar", after="A-ffffffffffff", limit=2)
 
 
-def test_a_scope_covers_known_modalities() -> None:
-    """At least one."""
-    for modalities in ((), ("XY",)):
-        with pytest.raises(ValueError, match="modalities"):
+def test_a_draft_names_what_it_covers_within_bounds() -> None:
+    """At least one mode and one known modality, at most a hundred modalities and earlier SITEIDs."""
+    for modalities in ((), ("XY",), ("CT",) * 101):
+        with pytest.raises(ValidationError, match="modalities"):
             CheckedScope(description="Chest imaging", modalities=modalities)
+    scope = CheckedScope(description="Chest imaging", modalities=("CT",) * 100)
+    ids = tuple(SiteId(str(number)) for number in range(300_000, 300_100))
+    assert draft("Hospital", scope=scope, earlier_site_ids=ids).earlier_site_ids == ids
+    for changes in ({"earlier_site_ids": (*ids, SiteId("300100"))}, {"modes": ()}):
+        with pytest.raises(ValidationError, match=next(iter(changes))):
+            draft("Hospital", **changes)
