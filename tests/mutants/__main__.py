@@ -86,7 +86,9 @@ def _report(room: str, mutants: list[Mutant], outcomes: Outcomes, equivalent: li
     surviving = [mutant for mutant, failed in known.items() if not failed]
     named = {entry.name for entry in equivalent}
     for mutant in (wrong := [mutant for mutant in surviving if mutant.name not in named]):
-        _CONSOLE.print(f"{mutant.path}:{mutant.line} {mutant.place}\n    - {mutant.was}\n    + {mutant.becomes}")
+        _CONSOLE.print(
+            f"{mutant.path}:{mutant.changed_line} {mutant.place}\n    - {mutant.was}\n    + {mutant.becomes}"
+        )
     killed = {m.name for m in known} - {m.name for m in surviving}
     for entry in (stale := [entry for entry in equivalent if entry.name in killed]):
         _CONSOLE.print(

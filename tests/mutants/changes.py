@@ -32,8 +32,9 @@ class Mutant:
     place: str  # the function or class around it, empty at the module's top
     was: str
     becomes: str
-    line: int
+    line: int  # of the statement's first, which ends before the statements in it
     last_line: int
+    changed_line: int
     number: int  # in the order of `_changed`
 
     @property
@@ -46,8 +47,8 @@ def mutants_of(root: Path, path: str) -> list[Mutant]:
     """Every mutant of the module at `path` below `root`, in the order of its lines."""
     tree = ast.parse((root / path).read_text())
     return [
-        Mutant(path, place, was, _header(statement), statement.lineno, _end_of_header(statement), number)
-        for number, (place, was, statement) in enumerate(_changed(tree))
+        Mutant(path, place, was, _header(statement), statement.lineno, _end_of_header(statement), line, number)
+        for number, (place, was, statement, line) in enumerate(_changed(tree))
     ]
 
 
@@ -60,15 +61,15 @@ def compiled(root: Path, mutant: Mutant) -> CodeType:
     raise LookupError(mutant)
 
 
-def _changed(tree: ast.Module) -> Iterator[tuple[str, str, ast.stmt]]:
-    """Make each change in `tree` and undo it; yields the place, the statement's text before, and the statement now."""
+def _changed(tree: ast.Module) -> Iterator[tuple[str, str, ast.stmt, int]]:
+    """Make each change in `tree` and undo it; yields the place, the statement before and now, and the line."""
     for statement in tree.body:
         yield from _changes_below(tree, "body", statement, place="", around=statement)
 
 
 def _changes_below(
     parent: ast.AST, field: str, node: ast.AST, *, place: str, around: ast.stmt
-) -> Iterator[tuple[str, str, ast.stmt]]:
+) -> Iterator[tuple[str, str, ast.stmt, int]]:
     if (
         field in _UNTOUCHED
         or (isinstance(node, ast.keyword) and node.arg == "strict")
@@ -80,7 +81,7 @@ def _changes_below(
     for variant in _variants(parent, field, node):
         ast.copy_location(variant, node)
         _put(parent, field, node, variant)
-        yield place, was, variant if isinstance(variant, ast.stmt) else around
+        yield place, was, variant if isinstance(variant, ast.stmt) else around, getattr(node, "lineno", around.lineno)
         _put(parent, field, variant, node)
     if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
         place = f"{place}.{node.name}".lstrip(".")
