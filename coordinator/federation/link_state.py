@@ -120,8 +120,11 @@ class LinkState(InMemoryLinkState):  # type: ignore[misc] # Flower's packages ar
             self.run_series_context_store.pop(series_id, None)
 
     def is_whole(self, reply_id: str) -> bool:
-        """Whether every object of a stored reply has arrived."""
-        with self._lock_object_push_sessions:
+        """Whether every object of a stored reply has arrived.
+
+        Flower stores a reply before it knows which of its objects are missing, both under one lock.
+        """
+        with self.lock, self._lock_object_push_sessions:
             session = self._object_push_sessions.get(self._object_push_session_by_root.get(reply_id, ""))
             return session is None or not session.pending_object_ids
 

@@ -250,3 +250,33 @@ def roster_grid(centre: Centre, sites: dict[SiteId, int], absent: set[SiteId]) -
     request = PlanRequest(purpose="statistics", statistics=StatisticsTask(cohort="ricord"), timeout_seconds=1)
     plan = complete_plan(request, members=members, protocol_digest=Sha256("0" * 64))
     return RosterGrid(centre.grid(), plan, sign_plan(plan, KEY), lambda: sites, absent=absent)
+
+
+def test_a_reply_that_is_being_stored_is_not_there_yet(centre: Centre, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between its head and the list of what it lacks it looks like one that lacks nothing: it would be lost."""
+    grid, between = centre.grid(), threading.Event()
+    asked = set(grid.push_messages([question(centre.nodes[0])]))
+    message = centre.pull(centre.nodes[0])
+    assert message is not None
+    listed, stored = centre.state.preregister_object_tree, centre.state.store_object
+
+    def late(*part: object) -> bool:
+        time.sleep(0.3)
+        done: bool = stored(*part)
+        return done
+
+    def slowly(*tree: object) -> list[str]:
+        between.set()
+        time.sleep(0.3)
+        missing: list[str] = listed(*tree)
+        return missing
+
+    monkeypatch.setattr(centre.state, "preregister_object_tree", slowly)
+    monkeypatch.setattr(centre.state, "store_object", late)
+    pushing = threading.Thread(target=centre.push, args=(centre.nodes[0], answer(message, 7)))
+    pushing.start()
+    assert between.wait(5)
+    replies = list(grid.pull_messages(asked))
+    pushing.join()
+    replies += grid.pull_messages(asked) if not replies else []
+    assert [reply.content[records.CONFIG]["number"] for reply in replies] == [7]
