@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 
 from tests.mutants.changes import Mutant, mutants_of
-from tests.mutants.outcomes import Outcomes
+from tests.mutants.outcomes import TOO_LONG, Outcomes
 from tests.mutants.runs import Reached, end, fork, load_libraries, map_tests
 from tests.mutants.table import ROOT, Equivalent, modules_of, read_table
 from tests.mutants.touched import touched_lines
@@ -89,13 +89,15 @@ def _report(room: str, mutants: list[Mutant], outcomes: Outcomes, equivalent: li
         _CONSOLE.print(
             f"{mutant.path}:{mutant.changed_line} {mutant.place}\n    - {mutant.was}\n    + {mutant.becomes}"
         )
-    killed = {m.name for m in known} - {m.name for m in surviving}
+    killed = {m.name for m, failed in known.items() if failed != TOO_LONG} - {m.name for m in surviving}
+    late = sum(failed == TOO_LONG for failed in known.values())
     for entry in (stale := [entry for entry in equivalent if entry.name in killed]):
         _CONSOLE.print(
             f"tests/mutants.toml: no equivalent, a test kills it: {entry.path} {entry.place}: {entry.becomes}"
         )
     _CONSOLE.print(
-        f"{room}: {len(mutants)} mutants, {len(known)} run, {len(known) - len(surviving)} killed, "
+        f"{room}: {len(mutants)} mutants, {len(known)} run, {len(known) - len(surviving)} killed "
+        f"({late} by the time they took), "
         f"{len(wrong)} survived, {len(surviving) - len(wrong)} equivalent",
     )
     return len(wrong) + len(stale)

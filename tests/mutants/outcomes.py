@@ -13,7 +13,7 @@ from tests.mutants.runs import Reached, end, failing_test, fork
 from tests.mutants.table import ROOT
 
 _TESTS_OF_EACH = 60.0  # seconds, on the unchanged code: the slowest tests beyond are left out
-_TOO_LONG = "the time it takes"
+TOO_LONG = "the time it takes"
 
 
 class Outcomes:
@@ -46,14 +46,14 @@ class Outcomes:
             child, status = os.wait()
             mutant, code = running.pop(child), end(child, status)
             if code < 0:
-                self._keep(mutant, _TOO_LONG)
+                self._keep(mutant, TOO_LONG)
             elif code:
                 raise RuntimeError(f"the tests could not run over {mutant}")
         self._failed = self._read()
 
     def _read(self) -> dict[str, str]:
         rows = [json.loads(line) for line in self._kept.read_text().splitlines()] if self._kept.exists() else []
-        tests = {*self._reached.seconds, _TOO_LONG}
+        tests = {*self._reached.seconds, TOO_LONG}
         return {mutant: failed for mutant, digest, failed in rows if digest == self._tests or failed in tests}
 
     def _tests_for(self, mutant: Mutant) -> Sequence[str]:

@@ -154,7 +154,9 @@ def test_days_are_within_a_century_and_in_order(coordinator: Coordinator) -> Non
         drafted = coordinator.agreements.draft(draft(name, starts_at=first, expires_at=last), actor=ACTOR)
         assert (drafted.expires_at, terms_of(drafted).starts_at) == (last, first)
     assert coordinator.enrolment.read_agreement(token.secret)[0].expires_at == now + 2 * TICK
+    assert coordinator.agreements.agreement(name).state is State.DRAFTED
     coordinator.time.ahead = 2 * TICK
+    assert coordinator.agreements.agreement(name).state is State.EXPIRED
     with pytest.raises(AgreementNotExecuted):
         coordinator.enrolment.read_agreement(token.secret)
 

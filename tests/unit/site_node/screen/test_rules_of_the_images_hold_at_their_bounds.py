@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from shared.protocol.criteria import Criteria
 from site_node.screen.decide import assess, kept_of
-from site_node.screen.facts import Facts, Slice, read_facts
+from site_node.screen.facts import Facts, Slice, _numbers, read_facts
 from site_node.screen.instance import check_instance, check_orientation, check_region, check_view, normal_of
 from site_node.screen.reasons import gravest, unique, worst
 from site_node.screen.series import check_geometry, check_kernel, check_series, check_thickness
@@ -161,6 +161,7 @@ def places(*positions: float, thickness: float | None = 3.0) -> list[Slice]:
         (places(0, 3, 6), ["few-positions"]),
         (places(0, 3, 6, 6.005), ["few-positions"]),
         (places(0, 3, 6, 6, 9), ["repeated-position"]),
+        (places(0, 0.01, 3, 6, 9), ["repeated-position"]),
         (places(0, 3, 6, 9, 12, 16.4), ["uneven-spacing"]),
         (places(0, 3, 6, 9, 12, 16.5), ["slice-missing"]),
         (places(0, 3, 6, 9, 12, 15.02), []),
@@ -262,6 +263,7 @@ def test_of_numbers_there_are_as_many_as_the_attribute_has(
 ) -> None:
     """Any other count is no value at all."""
     [dataset] = make_ct(slices=1, **{keyword: value})  # type: ignore[arg-type]  # attribute changes are any
+    assert _numbers({keyword: "three"}, keyword, len(value)) is None
     [frame] = read_facts(make_instance(write_file(dataset, tmp_path / "slice"))).slices
     assert getattr(frame, field) is None
 

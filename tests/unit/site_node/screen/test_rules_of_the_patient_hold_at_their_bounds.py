@@ -3,7 +3,7 @@
 from datetime import date
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from site_node.screen.facts import Facts
@@ -29,6 +29,9 @@ def test_the_youngest_image_decides(slice_facts: Facts, ages: list[int], minimum
 
 
 @given(by_birth=YEARS, stated=st.integers(1, 130))
+@example(by_birth=2, stated=18)
+@example(by_birth=18, stated=2)
+@example(by_birth=2, stated=17)
 def test_ages_that_differ_by_a_year_agree(slice_facts: Facts, by_birth: int, stated: int) -> None:
     """Where they differ by more, a person looks, unless both are too low; the younger of the two counts."""
     assert RICORD.age
