@@ -1,5 +1,7 @@
 """A round in which nobody computes anything: two messages to each site and back, beside Flower as it is installed.
 
+Each site sends back what it got: next to nothing, or a model of 100 MB.
+
 Ours: the engine at the centre under TLS and node keys, each site Flower's own client on a thread of another process.
 Flower's: `flower-superlink`, a `flower-supernode` for each site and `flwr run`, without TLS and keys, which cost more.
 """
@@ -16,6 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
 
+import numpy as np
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -23,7 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_private_key,
     load_ssh_public_key,
 )
-from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.app import Array, ArrayRecord, Message, RecordDict
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree, iterate_object_tree
 from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
 from flwr.supernode.fleet_http_connection import http_request_response
@@ -41,8 +44,8 @@ from shared.ids import SiteId
 from tests.benchmarks.measure import Row
 from tests.factories.tls import make_tls_files
 
-SITES = (4, 16)
 ROUNDS = 5
+ROUND = {(4, 0): 20.0, (16, 0): 20.0, (4, 100): 4.0}  # sites, and megabytes of the model: the ratio that is promised
 KINDS = ("train", "evaluate")
 _APP = {
     "LICENSE": "MIT",
@@ -52,13 +55,14 @@ from flwr.app import Message, RecordDict
 from flwr.clientapp import ClientApp
 
 app = ClientApp()
-app.train()(lambda message, context: Message(RecordDict(), reply_to=message))
-app.evaluate()(lambda message, context: Message(RecordDict(), reply_to=message))
+app.train()(lambda message, context: Message(message.content, reply_to=message))
+app.evaluate()(lambda message, context: Message(message.content, reply_to=message))
 """,
     "noop/server.py": """
 import time
 from pathlib import Path
-from flwr.app import Message, RecordDict
+import numpy as np
+from flwr.app import Array, ArrayRecord, Message, RecordDict
 from flwr.serverapp import ServerApp
 
 app = ServerApp()
@@ -70,7 +74,9 @@ def main(grid, context):
     start = time.perf_counter()
     for kind in ("train", "evaluate"):
         nodes = list(grid.get_node_ids())
-        asked = [Message(RecordDict(), dst_node_id=node, message_type=kind) for node in nodes]
+        numbers = np.random.default_rng().integers(256, size=context.run_config["size"], dtype=np.uint8)
+        model = ArrayRecord({"model": Array(numbers)})
+        asked = [Message(RecordDict({"model": model}), dst_node_id=node, message_type=kind) for node in nodes]
         assert len(list(grid.send_and_receive(asked))) == len(nodes)
     Path(context.run_config["seconds"]).write_text(str(time.perf_counter() - start))
 """,
@@ -88,22 +94,22 @@ fab-format-version = 1
 flwr-version-target = "1.42.0"
 fab-include = ["noop/*.py", "LICENSE"]
 components = { serverapp = "noop.server:app", clientapp = "noop.client:app" }
-config = { sites = 0, seconds = "" }
+config = { sites = 0, size = 0, seconds = "" }
 """,
 }
 
 
 def rows() -> list[Row]:
-    """A round of each number of sites."""
+    """A round of each number of sites and size of model."""
     table = []
-    for sites in SITES:
-        ours, stock = our_round(sites), stock_round(sites)
-        what = f"an empty round of {sites} sites"
-        table.append(Row(what, 1 / ours, "rounds/s", f"flower-supernode: {stock:.1f} s", stock / ours, 20))
+    for (sites, megabytes), promised in ROUND.items():
+        ours, stock = our_round(sites, megabytes), stock_round(sites, megabytes)
+        what = f"a round of {sites} sites, {megabytes} MB"
+        table.append(Row(what, 1 / ours, "rounds/s", f"flower-supernode: {stock:.1f} s", stock / ours, promised))
     return table
 
 
-def our_round(sites: int) -> float:
+def our_round(sites: int, megabytes: int) -> float:
     """Median seconds of a round."""
     with TemporaryDirectory() as where, engine(Path(where), sites) as superlink, superlink.run(build_bundle()) as run:
         while len(nodes := list(run.grid.get_node_ids())) < sites:
@@ -112,14 +118,15 @@ def our_round(sites: int) -> float:
         for _ in range(ROUNDS):
             start = time.perf_counter()
             for kind in KINDS:
-                exchange(run.grid, nodes, kind)
+                exchange(run.grid, nodes, kind, megabytes)
             seconds.append(time.perf_counter() - start)
     return statistics.median(seconds)
 
 
-def exchange(grid: LinkGrid, nodes: list[int], kind: str) -> None:
+def exchange(grid: LinkGrid, nodes: list[int], kind: str, megabytes: int) -> None:
     """A message to each node, and every reply."""
-    content = RecordDict({"config": ConfigRecord({"at": time.time()})})
+    model = np.random.default_rng().integers(256, size=megabytes * 1_000_000 or 1, dtype=np.uint8)
+    content = RecordDict({"model": ArrayRecord({"model": Array(model)})})
     waiting = set(grid.push_messages([Message(content, dst_node_id=node, message_type=kind) for node in nodes]))
     while waiting:
         waiting -= {reply.metadata.reply_to_message_id for reply in grid.pull_messages(waiting)}
@@ -172,7 +179,7 @@ def engine(folder: Path, sites: int) -> Iterator[SuperLink]:
 
 
 def serve_sites(folder: Path, root: Path, port: int, sites: int) -> None:
-    """Answer every message with nothing, each site on a thread, until this process is killed."""
+    """Answer every message, each site on a thread, until this process is killed."""
     notices = Notices(FolderSignals(folder / "signals"))
 
     def answer(number: int) -> None:
@@ -200,7 +207,7 @@ def serve_sites(folder: Path, root: Path, port: int, sites: int) -> None:
 
 
 def answered(node: int, receive: Any, send: Any, *parts: Any) -> bool:
-    """Answer the next message with nothing; whether there was one."""
+    """Send the next message's content back; whether there was a message."""
     if (received := receive()) is None:
         return False
     del node
@@ -209,9 +216,9 @@ def answered(node: int, receive: Any, send: Any, *parts: Any) -> bool:
     run, name = message.metadata.run_id, message.metadata.message_id
     objects = {each.object_id: pull_object(run, each.object_id) for each in iterate_object_tree(tree)}
     confirm(run, name)
-    asked = inflate_object_from_contents(name, objects)
+    asked = cast("Message", inflate_object_from_contents(name, objects))
     asked.metadata.__dict__["_message_id"] = name
-    reply = Message(RecordDict(), reply_to=cast("Message", asked))
+    reply = Message(asked.content, reply_to=asked)
     reply.metadata.__dict__["_message_id"] = reply.object_id
     missing, session = send(reply, get_object_tree(reply), 0.0)
     for part, each in get_all_nested_objects(reply).items():
@@ -220,16 +227,16 @@ def answered(node: int, receive: Any, send: Any, *parts: Any) -> bool:
     return True
 
 
-def stock_round(sites: int) -> float:
+def stock_round(sites: int, megabytes: int) -> float:
     """Seconds of a round of Flower as it is installed."""
-    with TemporaryDirectory() as where, stock_flower(Path(where), sites) as seconds:
+    with TemporaryDirectory() as where, stock_flower(Path(where), sites, megabytes) as seconds:
         while not seconds.is_file() or not seconds.read_text(encoding="utf-8"):
             time.sleep(0.5)
         return float(seconds.read_text(encoding="utf-8"))
 
 
 @contextmanager
-def stock_flower(folder: Path, sites: int) -> Iterator[Path]:
+def stock_flower(folder: Path, sites: int, megabytes: int) -> Iterator[Path]:
     """Its programs; yields the file that its ServerApp writes in the end."""
     for name, text in _APP.items():
         (folder / "app" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -256,7 +263,8 @@ def stock_flower(folder: Path, sites: int) -> Iterator[Path]:
             own = ("--host", "127.0.0.1", "--port", str(low + number))
             start("flower-supernode", "--insecure", "--superlink", superlink, *own)
         time.sleep(5)
-        start("flwr", "run", str(folder / "app"), "bench", "--run-config", f"sites={sites} seconds='{seconds}'")
+        settings = f"sites={sites} size={megabytes * 1_000_000 or 1} seconds='{seconds}'"
+        start("flwr", "run", str(folder / "app"), "bench", "--run-config", settings)
         yield seconds
     finally:
         for program in programs:
