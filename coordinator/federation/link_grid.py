@@ -76,8 +76,9 @@ class LinkGrid(Grid):  # type: ignore[misc] # Flower's packages are not followed
         """
         self._seen = self._state.changes()
         replies = self._state.message_ins_id_to_message_res_id
-        ready = {each for each in message_ids if each not in replies or self._state.is_whole(replies[each])}
-        heads = self._state.get_message_res(ready, self._run_id) if ready else []
+        with self._state.lock:  # or a reply that comes between the two is taken before its objects are here
+            ready = {each for each in message_ids if each not in replies or self._state.is_whole(replies[each])}
+            heads = self._state.get_message_res(ready, self._run_id) if ready else []
         pulled = [self._inflated(head) for head in heads]
         self._state.delete_messages({reply.metadata.reply_to_message_id for reply in pulled})
         return pulled

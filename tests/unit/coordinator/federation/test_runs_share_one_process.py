@@ -280,3 +280,23 @@ def test_a_reply_that_is_being_stored_is_not_there_yet(centre: Centre, monkeypat
     pushing.join()
     replies += grid.pull_messages(asked) if not replies else []
     assert [reply.content[records.CONFIG]["number"] for reply in replies] == [7]
+
+
+def test_a_reply_that_comes_while_replies_are_pulled_is_left(centre: Centre, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its head is there, its objects are not: it is pulled when they are."""
+    grid, state = centre.grid(), centre.state
+    asked = set(grid.push_messages([question(centre.nodes[0])]))
+    message = centre.pull(centre.nodes[0])
+    assert message is not None
+    pulled = state.get_message_res
+    pushing = threading.Thread(target=centre.push, args=(centre.nodes[0], answer(message, 7)), kwargs={"parts": 0})
+
+    def while_it_comes(*about: object) -> object:
+        pushing.start()
+        pushing.join(0.3)
+        return pulled(*about)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(state, "get_message_res", while_it_comes)
+        assert list(grid.pull_messages(asked)) == []
+    pushing.join()
