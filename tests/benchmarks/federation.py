@@ -7,6 +7,7 @@ Flower's: `flower-superlink`, a `flower-supernode` for each site and `flwr run`,
 """
 
 import os
+import socket
 import statistics
 import subprocess
 import sys
@@ -45,6 +46,7 @@ from tests.benchmarks.measure import Row
 from tests.factories.tls import make_tls_files
 
 ROUNDS = 5
+STOCK_SECONDS = 900
 ROUND = {(4, 0): 20.0, (16, 0): 20.0, (4, 100): 4.0}  # sites, and megabytes of the model: the ratio that is promised
 KINDS = ("train", "evaluate")
 _APP = {
@@ -230,9 +232,17 @@ def answered(node: int, receive: Any, send: Any, *parts: Any) -> bool:
 def stock_round(sites: int, megabytes: int) -> float:
     """Seconds of a round of Flower as it is installed."""
     with TemporaryDirectory() as where, stock_flower(Path(where), sites, megabytes) as seconds:
+        late = time.monotonic() + STOCK_SECONDS
         while not seconds.is_file() or not seconds.read_text(encoding="utf-8"):
+            assert time.monotonic() < late
             time.sleep(0.5)
         return float(seconds.read_text(encoding="utf-8"))
+
+
+def listens(port: int) -> bool:
+    """Whether somebody listens on a port of this host."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @contextmanager
@@ -262,7 +272,8 @@ def stock_flower(folder: Path, sites: int, megabytes: int) -> Iterator[Path]:
         for number in range(sites):
             own = ("--host", "127.0.0.1", "--port", str(low + number))
             start("flower-supernode", "--insecure", "--superlink", superlink, *own)
-        time.sleep(5)
+        while not listens(port):
+            time.sleep(0.5)
         settings = f"sites={sites} size={megabytes * 1_000_000 or 1} seconds='{seconds}'"
         start("flwr", "run", str(folder / "app"), "bench", "--run-config", settings)
         yield seconds
