@@ -63,6 +63,16 @@ class Difference(NamedTuple):
             return (count, count) if more == 0 else _ANY
         return (count - more, _ANY[1]) if self.whole is new else (0, count + more)
 
+    def would_narrow(self, new: Release, cell: str) -> bool:
+        """Whether the cell, shown in `new`, narrows what rounding leaves open of it in another table that shows it."""
+        if self.is_of_one_table or self.count(cell) < 0:
+            return False
+        whole, *parts = (each.policy.range_of(each.policy.shown(each.counts[cell])) for each in self.releases)
+        least = sum(low for low, _ in parts)
+        too_low = self.whole is not new and whole[0] < least
+        pairs = zip(self.parts, parts, strict=True)
+        return too_low or any(high > whole[1] - least + low for part, (low, high) in pairs if part is not new)
+
 
 def suppress_jointly(definition: CohortDefinition, new: Release, earlier: Sequence[Release], *, seed: bytes) -> Shown:
     """What is shown of each cell of `new`, so that nothing follows from it and all of `earlier`.
@@ -79,9 +89,9 @@ def suppress_jointly(definition: CohortDefinition, new: Release, earlier: Sequen
         highest = max(release.policy.highest for release in difference.releases)
         for cell in definition.cells:
             span, more = difference.span_of(new, cell), difference.count(cell)
-            if span is None:
+            if span is None or difference.would_narrow(new, cell):
                 hidden.add(cell)
-            else:
+            if span is not None:
                 before = seen.get(cell, _ANY)
                 seen[cell] = max(span[0], before[0]), min(span[1], before[1])
             if difference.is_of_one_table:

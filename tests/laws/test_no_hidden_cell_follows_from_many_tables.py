@@ -72,7 +72,7 @@ class Reader:
                     yield whole, parts
 
     def narrowed(self) -> list[str]:
-        """The small cells of any table, and of differences of the last, that do not cover 1 to the policy's highest."""
+        """The small cells of any table, and of two tables' difference, that do not cover 1 to the policy's highest."""
         narrow = []
         relations = self.relations + [
             Relation(weights=weights_of(cell, whole, parts), high=None)
@@ -88,16 +88,16 @@ class Reader:
                 assert all(each.shown[cell] is None for cell in small)
                 names = [f"{name_of(each)} {cell}" for cell in small]
                 narrow += [name for name in names if not attack.covers(name, each.policy.highest)]
-        return narrow + self.narrowed_differences()
+        return narrow + (self.narrowed_differences() if len(self.releases) == 2 else [])
 
     def narrowed_differences(self) -> list[str]:
-        """The small cells of differences of the last table that do not cover 1 to the policies' highest."""
+        """The small cells of differences that do not cover 1 to the policies' highest."""
         relations, spans, goals = list(self.relations), dict(self.spans), {}
         for number, (whole, parts) in enumerate(self.differences()):
             highest = max(each.policy.highest for each in (whole, *parts))
             for cell in self.definition.cells:
                 more = whole.counts[cell] - sum(part.counts[cell] for part in parts)
-                if 1 <= abs(more) <= highest and self.releases[-1] in (whole, *parts):
+                if 1 <= abs(more) <= highest:
                     name = f"difference {number} {cell}"
                     spans[name], goals[name] = (-MOST, MOST), highest
                     weights = weights_of(cell, whole, parts) | {name: -1 if more > 0 else 1}
