@@ -81,7 +81,7 @@ def test_a_slice_is_axial_up_to_the_tolerance(slice_facts: Facts, degrees: float
 def test_directions_that_span_no_plane_are_no_orientation(slice_facts: Facts) -> None:
     """Nor does a normal follow from them."""
     assert RICORD.orientation
-    for directions in (None, (1.0, 0, 0, 1.0, 0, 0), (0.0,) * 6, (0.5, 0, 0, 0, 0.5, 0)):
+    for directions in (None, (1.0, 0, 0, 1.0, 0, 0), (0.0,) * 6, (1.0, 0, 0, 0, 0.5, 0)):
         facts = changed_facts(slice_facts, slices=(Slice(directions, None, None), Slice(AXIAL, None, None)))
         assert codes(check_orientation(facts, RICORD.orientation)) == ["orientation-missing"]
     assert normal_of((0.0,) * 6) == (0, 0, 0)
