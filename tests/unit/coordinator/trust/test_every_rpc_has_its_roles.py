@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from grpc_health.v1 import health_pb2
+from structlog.testing import capture_logs
 
 import shared.proto.ricord.v1
 from coordinator.store.records import Certificate
@@ -95,3 +96,25 @@ def test_a_full_disk_is_no_defect() -> None:
     assert isinstance(answer, DiskFull)
     assert "/secret" not in answer.public
     assert isinstance(_public_error("/m", broken), InternalError)
+
+
+def test_the_log_says_what_was_refused_and_where_a_defect_is() -> None:
+    """The code and the private text of a refusal; of a defect its kind, and the line that raised it, but no value."""
+
+    def defect() -> None:
+        raise KeyError("Kelstrupova")
+
+    with capture_logs() as logged:
+        _public_error("/m", CertificateExpired("seen by nobody", peer="site/1"))
+        _public_error("/m", OSError(errno.ENOSPC, "full"))
+        try:
+            defect()
+        except KeyError as error:
+            _public_error("/m", error)
+    refused, full, broken = logged
+    assert (refused["event"], refused["private"]) == ("refused", "seen by nobody")
+    assert (refused["code"], refused["peer"]) == (CertificateExpired(peer="").code, "site/1")
+    assert full["event"] == "disk-full"
+    assert (broken["event"], broken["kind"]) == ("defect", "KeyError")
+    assert broken["place"] == f"{__file__}:{defect.__code__.co_firstlineno + 1}"
+    assert "Kelstrupova" not in str(broken)
