@@ -267,6 +267,7 @@ def test_an_enhanced_object_is_read_from_its_functional_groups(tmp_path: Path) -
         study = make_received(tmp_path / kind.__name__, [_enhanced(orientation)])
         decided = _decide(study)
         assert isinstance(decided, kind), _codes(decided)
+        assert "kernel-unknown" not in _codes(decided)
 
 
 def _enhanced(orientation: list[int]) -> Dataset:
