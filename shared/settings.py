@@ -4,6 +4,7 @@ import re
 import tomllib
 from collections.abc import Sequence
 from difflib import get_close_matches
+from itertools import takewhile
 from pathlib import Path
 from typing import TypeVar, get_args
 
@@ -35,14 +36,17 @@ def load_settings(file: Path, model: type[Settings], *, program: str) -> Setting
             file=str(file), line=line.group(1) if line else "last", problem=_toml_problem(error)
         ) from error
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        path = tuple(str(part) for part in first["loc"])
+        problems = error.errors(include_url=False, include_input=False)
+        first = problems[0]
+        path = tuple(takewhile(lambda part: "[" not in part, map(str, first["loc"])))  # then come pydantic's own names
         where = {"file": str(file), "key": ".".join(path), "line": str(line_of(text, path))}
         if first["type"] == "extra_forbidden":
             nearest = get_close_matches(path[-1], _names_beside(model, path), n=1)
             advice = "".join(f"write `{name}`, or " for name in nearest) + "remove it"
             raise UnknownSetting(advice=advice, **where) from None
-        raise InvalidSetting(problem=first["msg"][:1].lower() + first["msg"][1:], **where) from None
+        last = [each["msg"] for each in problems if tuple(map(str, each["loc"]))[: len(path)] == path][-1]
+        message = last.removeprefix("Value error, ").rstrip(".")  # of a union the last kind says most
+        raise InvalidSetting(problem=message[:1].lower() + message[1:], **where) from None
 
 
 def _toml_problem(error: tomllib.TOMLDecodeError) -> str:

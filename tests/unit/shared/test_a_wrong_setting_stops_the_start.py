@@ -7,6 +7,7 @@ import pytest
 from shared.errors.settings import InvalidSetting, SettingsMissing, SettingsUnreadable, UnknownSetting
 from shared.frozen import Frozen
 from shared.settings import load_settings
+from site_node.federate.policy import SitePolicy
 
 
 class Ports(Frozen):
@@ -48,6 +49,19 @@ def test_a_wrong_value_is_named_with_its_line_and_never_quoted(tmp_path: Path) -
         load(tmp_path, 'name = "x"\n[ports]\nmain = "hunter2"\n')
     assert caught.value.fields["line"] == "3"
     assert "hunter2" not in caught.value.public
+
+
+def test_a_wrong_name_in_a_table_is_said_in_our_words(tmp_path: Path) -> None:
+    """Neither the key nor the problem has a word of pydantic's own."""
+    file = tmp_path / "policy.toml"
+    for text, key, problem in (
+        ('[pins]\n"68112" = "x"\n', "pins.68112", "this is not a valid SiteId"),
+        ('small_cells = "min-k"\n', "small_cells", "it is none of cms-11, nhs-7-round-5, min-k (such as min-5)"),
+    ):
+        file.write_text(text)
+        with pytest.raises(InvalidSetting) as caught:
+            load_settings(file, SitePolicy, program="ricord-site")
+        assert (caught.value.fields["key"], caught.value.fields["problem"]) == (key, problem)
 
 
 def test_a_missing_key_points_to_its_table(tmp_path: Path) -> None:
