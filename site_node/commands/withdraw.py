@@ -1,11 +1,13 @@
 """`withdraw`: take back what was submitted, and send it no more."""
 
+from contextlib import nullcontext, suppress
 from typing import Annotated, NamedTuple
 
 import typer
 
 from shared.counts import counted
 from shared.durable import move
+from shared.errors.base import RicordError
 from shared.errors.inputs import InvalidArgument, NotFound
 from shared.errors.trust import NotEnrolled
 from shared.ids import PatientPseudonym, StudyKey, Uid
@@ -56,7 +58,8 @@ def withdraw(
         if node.membership is None:
             raise NotEnrolled(folder=str(node.home.folder))
         target = _target(node.ledger, study, patient, site=site, instances=tuple(instance or ()))
-        fetch_states(node.home, node.ledger, node.membership)
+        with nullcontext() if allow else suppress(RicordError):  # a withdrawal stands, though the centre is away
+            fetch_states(node.home, node.ledger, node.membership)
         if target.level is Level.PATIENT:
             _check_patient(node.ledger, node.membership, target.names[0])
         if allow:
@@ -129,4 +132,7 @@ def _allow(node: Node, membership: Membership, target: Target, person: str, reas
                 if entry.receipt and (receipt := home.receipts / entry.receipt).exists():
                     home.deletions.mkdir(exist_ok=True, mode=0o700)
                     move(receipt, home.deletions / entry.receipt)
+        for entry in ledger.studies(State.EXCLUDED):  # those that were withdrawn before they were sent
+            if any(each.code == "withdrawn" for each in entry.reasons):
+                ledger.withdrawals.forget_images(entry.key)
     return sorted(allowed)

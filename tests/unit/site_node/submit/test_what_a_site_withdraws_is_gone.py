@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from typer.testing import CliRunner
@@ -17,6 +18,7 @@ from shared.durable import write_whole
 from shared.errors.agreements import SubmissionWithdrawn
 from shared.errors.base import ExitCode
 from shared.errors.inputs import InvalidArgument, NotFound
+from shared.errors.transport import CoordinatorUnreachable
 from shared.ids import StudyKey
 from shared.receipt import Receipt
 from shared.signed import Signed
@@ -25,6 +27,7 @@ from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger, State
 from site_node.home.withdrawals import Withdrawals
 from site_node.membership.record import Membership
+from site_node.reasons import reason_for
 from site_node.submit.client import submitting
 from site_node.submit.states import StatesWatch
 from tests.factories.federation import Federation, running_federation, sealed_bytes, sealed_study, submit_and_enter
@@ -138,6 +141,40 @@ def test_what_was_sent_meanwhile_is_withdrawn_too(federation: Federation, member
     with closing(Ledger(home.ledger)) as ledger:
         StatesWatch().ask_if_due(home, ledger, membership)
     assert set(states(federation, membership).values()) == {"withdrawn"}
+
+
+@pytest.mark.parametrize("submitted", [False, True])
+def test_a_centre_that_is_away_delays_it_only(
+    federation: Federation, member: tuple[SiteHome, Membership], monkeypatch: pytest.MonkeyPatch, *, submitted: bool
+) -> None:
+    """It is entered, with its event, before anything is asked; the node withdraws the rest at the centre later."""
+    home, membership = member
+    sealed = sealed_bytes(home, membership, 9)
+    if submitted:
+        submit_and_enter(*member, sealed)
+    away = Mock(side_effect=CoordinatorUnreachable(address="127.0.0.1:1"))
+    with monkeypatch.context() as patch, pytest.raises(CoordinatorUnreachable) if submitted else nullcontext():
+        patch.setattr("site_node.commands.withdraw.fetch_states", away)
+        patch.setattr("site_node.submit.withdrawals.member_channel", away)
+        withdraw(home, "--site")
+    with closing(Ledger(home.ledger)) as ledger:
+        assert ledger.withdrawals.covers(sealed.manifest.manifest)
+        assert [event.detail for event in ledger.events()] == ["site: consent"]
+        StatesWatch().ask_if_due(home, ledger, membership)
+        assert ledger.withdrawals.pending() == ()
+    assert set(states(federation, membership).values()) == ({"withdrawn"} if submitted else set())
+
+
+def test_what_was_never_sent_may_come_again_too(federation: Federation, member: tuple[SiteHome, Membership]) -> None:
+    """A study that was withdrawn before it was sent has no images here once that is allowed, so it can come anew."""
+    home, keys = member[0], {StudyKey("a" * 32): "withdrawn", StudyKey("b" * 32): "rejected-in-review"}
+    with closing(Ledger(home.ledger)) as ledger:
+        for key, why in keys.items():
+            ledger.add_study(key, [why], state=State.EXCLUDED, reasons=(reason_for(why),))
+    withdraw(home, "--site")
+    assert withdraw(home, "--site", "--allow") == {"allowed": []}
+    with closing(Ledger(home.ledger)) as ledger:
+        assert [ledger.names(key) for key in keys] == [set(), {"rejected-in-review"}]
 
 
 def test_what_nobody_knows_is_an_error(federation: Federation, member: tuple[SiteHome, Membership]) -> None:
