@@ -14,6 +14,7 @@ import structlog
 
 from shared.errors.base import RicordError
 from shared.errors.federation import RunFailed, RunRefused, WorkerFailed
+from shared.errors.settings import SettingsError
 from shared.errors.transport import CoordinatorUnreachable
 from site_node.federate.fleet import Arrival, Fleet, FleetSettings
 from site_node.federate.limits import Limits
@@ -194,6 +195,8 @@ def _result(fleet: Fleet, worker: TaskWorker, arrival: Arrival, settings: Federa
         raise
     except WorkerFailed as error:
         result = FAILED + error.fields["problem"]
+    except SettingsError:
+        result = REFUSED + "the site's policy cannot be read"
     except RicordError as error:
         result = REFUSED + error.fields.get("problem", error.public)
     except (ValueError, LookupError, TypeError):

@@ -204,6 +204,14 @@ def test_a_foreign_bundle_is_refused_before_its_message_is_fetched(sites: list[F
     assert not fleet.fetched
 
 
+def test_a_policy_that_cannot_be_read_refuses_and_says_so(sites: list[FederateSettings]) -> None:
+    """Not what is wrong in it, nor where it lies: that is said at the site."""
+    sites[0].policy.write_text("minimum_patients = 0\n")
+    fleet = FakeFleet(make_message(sign_plan(plan_for(sites), KEY)))
+    assert fleet.answered(sites[0]) == "SITE_POLICY: the site's policy cannot be read"
+    assert not fleet.fetched
+
+
 @pytest.mark.parametrize("kind", ["train.another", "query.another", "system", "\n", "reconnect"])
 def test_a_kind_of_message_that_nobody_knows_is_refused_by_name(sites: list[FederateSettings], kind: str) -> None:
     """It ends neither the site's federated work nor anything else, and its content is not fetched."""
