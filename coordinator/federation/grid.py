@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
 from coordinator.federation.answers import problem_of
@@ -177,6 +178,8 @@ class RosterGrid(Grid):  # type: ignore[misc] # Flower's packages are not follow
 
     def _answer(self, site: SiteId, reply: Message, asked: Message, server_round: int) -> Answer:
         kind, task = asked.metadata.message_type, self.plan.training
+        if reply.has_error() and reply.error.code == ErrorCode.NODE_UNAVAILABLE:
+            return Answer(site, kind, server_round, {}, "it was lost before it answered")
         if reply.has_error():
             return Answer(site, kind, server_round, {}, str(reply.error.reason)[:300])
         if task is not None and (problem := problem_of(reply, asked, task)):
@@ -208,12 +211,12 @@ class RosterGrid(Grid):  # type: ignore[misc] # Flower's packages are not follow
             if len(present) >= self.plan.minimum_sites and (not missing or waited > _GRACE_SECONDS):
                 self._absent |= missing
                 return present
+            absent = {*self.plan.roster} - {self._sites[node] for node in present}
             if waited > min(_GATHER_SECONDS, self.plan.timeout_seconds):
-                absent = {*self.plan.roster} - {self._sites[node] for node in present}
                 self.answers += [Answer(site, "", 0, {}, "it was absent") for site in sorted(absent)]
                 raise TooFewSites(present=str(len(present)), minimum=str(self.plan.minimum_sites))
             self._check_stopped()
-            self._say("gathering", missing or self._absent)
+            self._say("gathering", absent)
             self._grid.wait(_CHECK_SECONDS)
 
 

@@ -29,6 +29,7 @@ from coordinator.store.interface import Store
 from coordinator.store.records import Run
 from shared.crypto.signing import SigningKey
 from shared.errors.base import RicordError
+from shared.errors.federation import RunFailed
 from shared.federation.bundle import build_bundle
 from shared.federation.exchange import Exchange
 from shared.federation.plan import Plan, Purpose
@@ -145,7 +146,8 @@ class _Worker:
             self._end(run, result=result)
         except RicordError as error:
             if not self._stop.is_set():  # else it is recovered at the next start
-                self._end(run, problem=" ".join((error.public, *_refusals(grid))))
+                problem = f"{error.fields['problem']}." if isinstance(error, RunFailed) else error.public
+                self._end(run, problem=" ".join((problem, *_refusals(grid))))
         except Exception as error:  # noqa: BLE001 -- a defect or Flower's own error ends this run, not the federation
             _log.error("run.defect", run=run.id, kind=type(error).__name__)
             self._end(run, problem=f"it met a defect ({type(error).__name__}); the log says more")

@@ -5,8 +5,9 @@ import time
 
 import numpy as np
 import pytest
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, RecordDict
 from flwr.app.message.message import remove_content_from_message
+from flwr.common.constant import ErrorCode
 from flwr.common.serde import message_from_proto, message_to_proto
 from flwr.proto.fleet_pb2 import PullMessagesRequest, PushMessagesRequest
 from flwr.proto.message_pb2 import ObjectTree, PushObjectRequest
@@ -235,6 +236,21 @@ def test_too_few_sites_names_the_absent(
     assert said[0] == f"gathering: waits for {missing[0]}, {missing[1]}"
 
 
+def test_a_site_that_never_connected_is_named_too(
+    centre: Centre, sites: dict[SiteId, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though the fleet port knows no node of it: the run says for whom it waits, and never for nobody."""
+    monkeypatch.setattr("coordinator.federation.grid._GATHER_SECONDS", 0.2)
+    grid, said = roster_grid(centre, sites, set()), list[str]()
+    never = max(sites)
+    monkeypatch.setattr(grid, "plan", grid.plan.model_copy(update={"minimum_sites": len(sites)}))
+    monkeypatch.setattr(grid, "_nodes", lambda: {site: node for site, node in sites.items() if site != never})
+    grid.progress = said.append
+    with pytest.raises(TooFewSites):
+        grid.get_node_ids()
+    assert said[0] == f"gathering: waits for {never}"
+
+
 def test_a_site_that_does_not_answer_is_named(centre: Centre, sites: dict[SiteId, int]) -> None:
     """The round ends at its time, with the answers that came."""
     grid = roster_grid(centre, sites, set())
@@ -243,6 +259,14 @@ def test_a_site_that_does_not_answer_is_named(centre: Centre, sites: dict[SiteId
     message.content[records.CONFIG][records.ROUND] = 3
     assert grid.exchange([message]) == []
     assert [(each.site, each.refusal) for each in grid.answers] == [(min(sites), "it did not answer in time")]
+
+
+def test_a_site_that_is_lost_is_named_in_our_words(centre: Centre, sites: dict[SiteId, int]) -> None:
+    """Not in Flower's, which speak of heartbeats."""
+    grid = roster_grid(centre, sites, set())
+    message = question(grid.sites()[min(sites)])
+    reply = Message(Error(ErrorCode.NODE_UNAVAILABLE, "Node Unavailable"), reply_to=message)
+    assert grid._answer(min(sites), reply, message, 1).refusal == "it was lost before it answered"
 
 
 def roster_grid(centre: Centre, sites: dict[SiteId, int], absent: set[SiteId]) -> RosterGrid:
