@@ -201,18 +201,18 @@ class RosterGrid(Grid):  # type: ignore[misc] # Flower's packages are not follow
         return Message(content, dst_node_id=message.metadata.dst_node_id, message_type=message.metadata.message_type)
 
     def _gather(self) -> tuple[int, ...]:
-        start = time.monotonic()
+        start, longest = time.monotonic(), min(_GATHER_SECONDS, self.plan.timeout_seconds)
         while True:
             self._sites = {node: site for site, node in self._nodes().items() if site in self.plan.roster}
             present = tuple(node for node in self._grid.get_node_ids() if node in self._sites)
             waited = time.monotonic() - start
             self._absent -= {self._sites[node] for node in present}
             missing = {*self._sites.values()} - {self._sites[node] for node in present} - self._absent
-            if len(present) >= self.plan.minimum_sites and (not missing or waited > _GRACE_SECONDS):
+            if len(present) >= self.plan.minimum_sites and (not missing or waited > min(_GRACE_SECONDS, longest)):
                 self._absent |= missing
                 return present
             absent = {*self.plan.roster} - {self._sites[node] for node in present}
-            if waited > min(_GATHER_SECONDS, self.plan.timeout_seconds):
+            if waited > longest:
                 self.answers += [Answer(site, "", 0, {}, "it was absent") for site in sorted(absent)]
                 raise TooFewSites(present=str(len(present)), minimum=str(self.plan.minimum_sites))
             self._check_stopped()
