@@ -5,6 +5,7 @@ its end, the kind of message and its round, then, after the answer is computed, 
 `site_node.federate.rounds` limits how often a round is answered.
 """
 
+import re
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -56,6 +57,14 @@ class SitePolicy(Frozen):
             return CellPolicy.named(name).name
         except InvalidArgument as error:
             raise ValueError("it is none of cms-11, nhs-7-round-5, min-k (such as min-5)") from error
+
+    @field_validator("pins")
+    @classmethod
+    def _are_fingerprints(cls, pins: dict[SiteId, str]) -> dict[SiteId, str]:
+        for site, fingerprint in pins.items():
+            if not re.fullmatch("SHA256:[A-Za-z0-9+/]{43}", fingerprint):
+                raise ValueError(f"that of {site} is no fingerprint as `ricord-site key fingerprint` shows it")
+        return pins
 
 
 def load_policy(path: Path) -> SitePolicy:

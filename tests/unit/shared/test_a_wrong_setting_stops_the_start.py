@@ -56,6 +56,11 @@ def test_a_wrong_name_in_a_table_is_said_in_our_words(tmp_path: Path) -> None:
     file = tmp_path / "policy.toml"
     for text, key, problem in (
         ('[pins]\n"68112" = "x"\n', "pins.68112", "this is not a valid SiteId"),
+        (
+            '[pins]\n"681129" = "SHA256:typo"\n',
+            "pins",
+            "that of 681129 is no fingerprint as `ricord-site key fingerprint` shows it",
+        ),
         ('small_cells = "min-k"\n', "small_cells", "it is none of cms-11, nhs-7-round-5, min-k (such as min-5)"),
     ):
         file.write_text(text)
