@@ -74,8 +74,8 @@ class StudyQuotaReached(AgreementError):
     """As many studies were received as the agreement covers."""
 
     text = Text(
-        "The agreement covers {studies} studies, and as many were received; further ones wait, ask the coordinator "
-        "for an amendment.",
+        "The agreement covers {studies} studies, and so many or more were received; further ones wait, ask the "
+        "coordinator for an amendment.",
         ExitCode.REFUSED,
         "FAILED_PRECONDITION",
     )
