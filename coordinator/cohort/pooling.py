@@ -13,7 +13,7 @@ from coordinator.store.interface import Store
 from coordinator.store.records import PooledCounts
 from shared.errors.federation import PlanInvalid, RunFailed
 from shared.federation.cell_policy import CellPolicy
-from shared.federation.cohort import definition_of, subject_of
+from shared.federation.cohort import definition_named, subject_of
 from shared.federation.exchange import Exchange
 from shared.federation.plan import Plan
 from shared.federation.secure_sum.messages import SumPlan
@@ -38,9 +38,9 @@ class Pooling:
         Raises `PlanInvalid`, `TooFewSites`, `SecureSumRefused`, or `RunFailed` when the sum cannot be a sum of counts
         or cannot be shown beside earlier tables; then nothing is stored.
         """
-        definition = definition_of(plan.protocol_digest)
-        if plan.statistics is None or plan.statistics.cohort != definition.name:
-            raise PlanInvalid(problem=f"this protocol's cohort is `{definition.name}`")
+        if plan.statistics is None:
+            raise PlanInvalid(problem="it asks for no statistics")
+        definition = definition_named(plan.statistics.cohort, plan.protocol_digest)
         policy = CellPolicy.named(plan.statistics.policy)
         pooled = self._pooled(plan, definition, policy, exchange)
         counts = dict(zip(definition.cells, pooled.total.tolist(), strict=True))

@@ -14,6 +14,7 @@ from shared.errors.agreements import AgreementModeNotAllowed
 from shared.errors.federation import RunFailed
 from shared.errors.protocol import ProtocolMismatch
 from shared.federation.bundle import bundle_digest
+from shared.federation.cohort import definition_named
 from shared.federation.plan import Member, PlanRequest, Purpose, complete_plan, parse_request, sign_plan
 from shared.frozen import Frozen
 from shared.ids import Sha256, SiteId
@@ -56,6 +57,8 @@ class FederationService:
         plan = complete_plan(
             requested, members=self._members(requested), protocol_digest=Sha256(self._identity.protocol_digest)
         )
+        if plan.statistics is not None:
+            definition_named(plan.statistics.cohort, plan.protocol_digest)
         run = Run(
             id=plan.run,
             state="pending",

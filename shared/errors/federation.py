@@ -17,7 +17,7 @@ class TooFewSites(FederationError):
     """Fewer sites take part than the policy's minimum."""
 
     text = Text(
-        "{present} sites take part, the minimum is {minimum}; nothing was computed.",
+        "{present} sites take part, the minimum is {minimum}; no figures without more of them.",
         ExitCode.REFUSED,
         "FAILED_PRECONDITION",
     )
@@ -45,7 +45,7 @@ class RunGoesOn(FederationError):
     """A federated run has not ended in the time that somebody would wait for it."""
 
     text = Text(
-        "Run {run} is {state} after {minutes} minutes and goes on; `ricord-coordinator run show {run}` says how "
+        "Run {run} is {state} after {minutes} min and goes on; `ricord-coordinator run show {run}` says how "
         "far it is, `ricord-coordinator cohort show {run}` shows its table.",
         ExitCode.UNREACHABLE,
         "DEADLINE_EXCEEDED",

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from functools import cache
 
+from shared.errors.federation import PlanInvalid
 from shared.errors.protocol import ProtocolMismatch
 from shared.ids import Sha256
 from shared.protocol.cohort import CohortDefinition
@@ -15,6 +16,14 @@ def definition_of(protocol_digest: Sha256) -> CohortDefinition:
     if protocol_digest not in definitions:
         raise ProtocolMismatch(held=", ".join(sorted(definitions)), wanted=protocol_digest)
     return definitions[protocol_digest]
+
+
+def definition_named(name: str, protocol_digest: Sha256) -> CohortDefinition:
+    """The same; raises `PlanInvalid` where it has another name, too."""
+    definition = definition_of(protocol_digest)
+    if definition.name != name:
+        raise PlanInvalid(problem=f"this protocol's cohort is `{definition.name}`")
+    return definition
 
 
 @cache

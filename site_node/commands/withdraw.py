@@ -1,5 +1,6 @@
 """`withdraw`: take back what was submitted, and send it no more."""
 
+import sys
 from contextlib import nullcontext, suppress
 from typing import Annotated, NamedTuple
 
@@ -40,6 +41,7 @@ def withdraw(
     patient: Annotated[str, typer.Option(help="Every study of a patient, by the pseudonym.")] = "",
     site: Annotated[bool, typer.Option("--site", help="Everything that this site has submitted.")] = False,
     instance: Annotated[list[str] | None, typer.Option(help="Only this image, by its new UID; again for more.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="With --site: withdraw without asking again.")] = False,
     allow: Annotated[bool, typer.Option("--allow", help="Let what was withdrawn here be submitted again.")] = False,
     reason: Annotated[str, typer.Option("--reason", help="Why; it is kept in the home's audit and does not leave.")],
     person: Person = "",
@@ -58,6 +60,8 @@ def withdraw(
         if node.membership is None:
             raise NotEnrolled(folder=str(node.home.folder))
         target = _target(node.ledger, study, patient, site=site, instances=tuple(instance or ()))
+        if site and not (yes or allow):
+            _ask_for_everything()
         with nullcontext() if allow else suppress(RicordError):  # a withdrawal stands, though the centre is away
             fetch_states(node.home, node.ledger, node.membership)
         if target.level is Level.PATIENT:
@@ -94,6 +98,15 @@ def _target(ledger: Ledger, study: str, patient: str, *, site: bool, instances: 
     if entry.state is not State.SUBMITTED:
         raise InvalidArgument(name="--instance", problem="the study is not submitted; leave the image out before it is")
     return Target(Level.INSTANCE, tuple(Uid(each) for each in instances), entry.key, uid)
+
+
+def _ask_for_everything() -> None:
+    """Raise `InvalidArgument` unless a person at the terminal means the whole site."""
+    if not sys.stdin.isatty():
+        problem = "it is needed with --site where there is no terminal to ask at; nothing is withdrawn"
+        raise InvalidArgument(name="--yes", problem=problem)
+    if not typer.confirm("Withdraw everything that this site has submitted?"):
+        raise InvalidArgument(name="--site", problem="nothing was withdrawn")
 
 
 def _study(ledger: Ledger, reference: str) -> StudyEntry:

@@ -115,7 +115,7 @@ def test_what_was_begun_ends_whole(federation: Federation, tmp_path: Path, level
         "images": (studies[0].key, "--instance", image.stem),
         "study": (studies[0].key,),
         "patient": ("--patient", first.patient),
-        "site": ("--site",),
+        "site": ("--site", "--yes"),
     }
     mortals.die_after(steps(STEPS), steps(STEPS_LEFT))
     withdraw(home, mortals, *named[level])

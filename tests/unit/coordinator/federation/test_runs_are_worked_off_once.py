@@ -28,7 +28,7 @@ from shared.agreement import Mode, State
 from shared.crypto.pki import Role, make_ca
 from shared.crypto.signing import SigningKey
 from shared.errors.agreements import AgreementModeNotAllowed, AgreementNotExecuted
-from shared.errors.federation import RunFailed
+from shared.errors.federation import PlanInvalid, RunFailed
 from shared.errors.inputs import InvalidArgument, NotFound
 from shared.errors.protocol import ProtocolMismatch
 from shared.federation.plan import Purpose
@@ -243,6 +243,16 @@ def test_who_takes_part_is_worked_out_when_it_changes(store: SqlStore, monkeypat
 
 
 @pytest.mark.usefixtures("sites")
+def test_a_cohort_that_the_protocol_has_not_is_not_queued(
+    service: FederationService, sites: dict[int, FederateSettings]
+) -> None:
+    """Whoever asks hears of it at once, with the name of the one that there is."""
+    request = canonical_json({"purpose": "statistics", "statistics": {"cohort": "other"}})
+    with pytest.raises(PlanInvalid, match=f"`{load_protocol().cohort.name}`"):
+        service.start_run(request, actor="coordinator/operator")
+    assert service.runs() == ([], False)
+
+
 def test_a_run_whose_caller_gave_up_is_not_queued(store: SqlStore, service: FederationService) -> None:
     """Nobody would learn of it: neither a run nor an event is left."""
     with pytest.raises(RunFailed):

@@ -81,7 +81,7 @@ def test_each_level_takes_what_it_names(federation: Federation, member: tuple[Si
     assert states(federation, membership) == dict(zip(uids, ["withdrawn", *["received"] * 4], strict=True))
     assert len(withdraw(home, "--patient", other)["deleted"]) == 2
     assert states(federation, membership)[uids[1]] == "received"
-    assert len(withdraw(home, "--site")["deleted"]) == 2
+    assert len(withdraw(home, "--site", "--yes")["deleted"]) == 2
     assert set(states(federation, membership).values()) == {"withdrawn"}
     kept = [Signed.model_validate_json(path.read_bytes()) for path in home.deletions.glob("*.json")]
     deletions = [each.verified(membership.coordinator_key, Deletion, what="x") for each in kept]
@@ -89,7 +89,16 @@ def test_each_level_takes_what_it_names(federation: Federation, member: tuple[Si
     with closing(Ledger(home.ledger)) as ledger:
         assert [event.detail for event in ledger.events()] == ["study: consent", "patient: consent", "site: consent"]
         assert ledger.withdrawals.pending() == ()
-    assert withdraw(home, "--site")["deleted"] == []
+    assert withdraw(home, "--site", "--yes")["deleted"] == []
+
+
+def test_everything_is_withdrawn_only_where_a_person_says_so(member: tuple[SiteHome, Membership]) -> None:
+    """Without a terminal to ask at, and without `--yes`, nothing is entered."""
+    home, _ = member
+    with pytest.raises(InvalidArgument, match="nothing is withdrawn"):
+        withdraw(home, "--site")
+    with closing(Ledger(home.ledger)) as ledger:
+        assert ledger.withdrawals.pending() == ()
 
 
 @pytest.mark.parametrize("step", range(10))
@@ -118,7 +127,7 @@ def test_a_killed_site_goes_on(
         patch.setattr(Withdrawals, "enter", dying(Withdrawals.enter))
         patch.setattr(Withdrawals, "keep", dying(Withdrawals.keep))
         patch.setattr("site_node.submit.withdrawals.write_whole", dying(write_whole))
-        withdraw(home, "--site")
+        withdraw(home, "--site", "--yes")
     with closing(Ledger(home.ledger)) as ledger:
         begun = bool(ledger.events())
         StatesWatch().ask_if_due(home, ledger, membership)
@@ -156,7 +165,7 @@ def test_a_centre_that_is_away_delays_it_only(
     with monkeypatch.context() as patch, pytest.raises(CoordinatorUnreachable) if submitted else nullcontext():
         patch.setattr("site_node.commands.withdraw.fetch_states", away)
         patch.setattr("site_node.submit.withdrawals.member_channel", away)
-        withdraw(home, "--site")
+        withdraw(home, "--site", "--yes")
     with closing(Ledger(home.ledger)) as ledger:
         assert ledger.withdrawals.covers(sealed.manifest.manifest)
         assert [event.detail for event in ledger.events()] == ["site: consent"]
@@ -171,7 +180,7 @@ def test_what_was_never_sent_may_come_again_too(federation: Federation, member: 
     with closing(Ledger(home.ledger)) as ledger:
         for key, why in keys.items():
             ledger.add_study(key, [why], state=State.EXCLUDED, reasons=(reason_for(why),))
-    withdraw(home, "--site")
+    withdraw(home, "--site", "--yes")
     assert withdraw(home, "--site", "--allow") == {"allowed": []}
     with closing(Ledger(home.ledger)) as ledger:
         assert [ledger.names(key) for key in keys] == [set(), {"rejected-in-review"}]
