@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from flwr.app import ConfigRecord, Message, RecordDict
-from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
 from coordinator.federation.answers import problem_of
+from coordinator.federation.link_grid import LOST
 from shared.crypto.signing import SigningKey
 from shared.errors.federation import RunFailed, TooFewSites
 from shared.federation import records
@@ -178,7 +178,7 @@ class RosterGrid(Grid):  # type: ignore[misc] # Flower's packages are not follow
 
     def _answer(self, site: SiteId, reply: Message, asked: Message, server_round: int) -> Answer:
         kind, task = asked.metadata.message_type, self.plan.training
-        if reply.has_error() and reply.error.code == ErrorCode.NODE_UNAVAILABLE:
+        if reply.has_error() and reply.error.code == LOST:
             return Answer(site, kind, server_round, {}, "it was lost before it answered")
         if reply.has_error():
             return Answer(site, kind, server_round, {}, str(reply.error.reason)[:300])

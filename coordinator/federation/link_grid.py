@@ -24,6 +24,7 @@ from flwr.supercore.task_identity import TaskIdentity
 
 from coordinator.federation.link_state import LinkState
 
+LOST = int(ErrorCode.NODE_UNAVAILABLE)  # the error in place of a reply of a node that went offline
 Pushed = Callable[[Collection[int]], None]  # called with the nodes for which messages now wait
 
 

@@ -116,8 +116,8 @@ def test_a_database_restored_from_a_backup_is_noticed(tmp_path: Path) -> None:
         submit_one(home, member, 2)
         head = ask(home, member, datetime.now(UTC))
         ask(late, late_member, datetime.now(UTC))
-    for file in database.parent.glob("coordinator.sqlite*"):
-        file.unlink()
+    for name in ("", "-wal", "-shm"):
+        Path(f"{database}{name}").unlink(missing_ok=True)
     shutil.copyfile(backup, database)
     with federation.serving():
         assert verified(federation).broken_at == head.size
