@@ -243,9 +243,7 @@ def test_who_takes_part_is_worked_out_when_it_changes(store: SqlStore, monkeypat
 
 
 @pytest.mark.usefixtures("sites")
-def test_a_cohort_that_the_protocol_has_not_is_not_queued(
-    service: FederationService, sites: dict[int, FederateSettings]
-) -> None:
+def test_a_cohort_that_the_protocol_has_not_is_not_queued(service: FederationService) -> None:
     """Whoever asks hears of it at once, with the name of the one that there is."""
     request = canonical_json({"purpose": "statistics", "statistics": {"cohort": "other"}})
     with pytest.raises(PlanInvalid, match=f"`{load_protocol().cohort.name}`"):
@@ -253,6 +251,7 @@ def test_a_cohort_that_the_protocol_has_not_is_not_queued(
     assert service.runs() == ([], False)
 
 
+@pytest.mark.usefixtures("sites")
 def test_a_run_whose_caller_gave_up_is_not_queued(store: SqlStore, service: FederationService) -> None:
     """Nobody would learn of it: neither a run nor an event is left."""
     with pytest.raises(RunFailed):
