@@ -51,14 +51,14 @@ def cohort(table: Mapping[str, Any]) -> Table:
 
 
 def training(rounds: Sequence[Mapping[str, Any]]) -> Table:
-    """AUC per round, pooled and of each site."""
+    """Seconds and AUC per round, pooled and of each site."""
     ids = sorted({site["site_id"] for entry in rounds for site in entry["sites"]})
     title = "Federated training: AUC on each site's validation patients"
-    table = Table("round", "images", "loss", "all sites", *ids, title=title, title_justify="left")
+    table = Table("round", "seconds", "images", "loss", "all sites", *ids, title=title, title_justify="left")
     for entry in rounds:
         aucs = {site["site_id"]: site["auc"] for site in entry["sites"]}
         figures = [figure(entry["training_loss"]), figure(entry["auc"]), *(figure(aucs.get(site)) for site in ids)]
-        table.add_row(str(entry["round"]), str(entry["training_images"]), *figures)
+        table.add_row(str(entry["round"]), f"{entry['seconds']:.1f}", str(entry["training_images"]), *figures)
     return table
 
 

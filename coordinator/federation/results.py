@@ -26,6 +26,7 @@ class RoundResult(Frozen):
     """One round: of a masked run the figures of all sites' images together, else means over the sites that reported."""
 
     round: int
+    seconds: float | None = None  # from the end of the round before; rounds of earlier releases lack it
     training_images: int
     training_loss: float | None
     auc: float | None
@@ -50,11 +51,17 @@ class TrainingResult(Frozen):
     model_sha256: Sha256 | None
 
 
-def training_result(answers: Sequence[Answer], folder: Path, *, previous: TrainingResult | None) -> TrainingResult:
-    """Everything so far: the rounds of `previous`, from before a restart, and those in `answers`."""
+def training_result(
+    answers: Sequence[Answer], folder: Path, *, previous: TrainingResult | None, seconds: Mapping[int, float]
+) -> TrainingResult:
+    """Everything so far: the rounds of `previous`, from before a restart, and those in `answers`.
+
+    `seconds` says of each of the latter how long it took.
+    """
     evaluated = sorted({answer.server_round for answer in answers if answer.kind == "evaluate"})
     rounds = tuple(
-        _round(number, [answer for answer in answers if answer.server_round == number]) for number in evaluated
+        _round(number, [answer for answer in answers if answer.server_round == number], seconds.get(number))
+        for number in evaluated
     )
     refused = tuple(
         Refusal(round=answer.server_round, site_id=answer.site, reason=answer.refusal)
@@ -76,12 +83,13 @@ def checkpoint_file(folder: Path, server_round: int) -> Path:
     return folder / f"round-{server_round}.safetensors"
 
 
-def _round(server_round: int, answers: Sequence[Answer]) -> RoundResult:
+def _round(server_round: int, answers: Sequence[Answer], seconds: float | None) -> RoundResult:
     useful = [answer for answer in answers if answer.refusal is None]
     trained = [answer.metrics for answer in useful if answer.kind == "train" and records.LOSS in answer.metrics]
     evaluated = [answer.metrics for answer in useful if answer.kind == "evaluate" and records.LOSS in answer.metrics]
     return RoundResult(
         round=server_round,
+        seconds=seconds,
         training_images=int(sum(metrics[records.EXAMPLES] for metrics in trained)),
         training_loss=_mean(trained, records.LOSS),
         auc=_mean(evaluated, records.AUC),

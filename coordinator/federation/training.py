@@ -4,6 +4,7 @@
 interrupted run continues from its last checkpoint (the moments of a server optimiser are reset).
 """
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +51,15 @@ def run_training(grid: RosterGrid, folder: Path) -> TrainingResult:
     summed = previous.rounds[-1].summed if previous and previous.rounds else ()
     rounds = MaskedRounds(grid, task, summed) if task.masked else grid
 
+    seconds, begun = dict[int, float](), time.monotonic()
+
     def after_round(server_round: int, arrays: ArrayRecord) -> None:
+        nonlocal begun
+        now = time.monotonic()
+        seconds[done + server_round], begun = round(now - begun, 3), now
         if server_round > 0:
             save_checkpoint(folder, done + server_round, arrays[records.STATE].numpy(), task)
-            result = training_result(grid.answers, folder, previous=previous)
+            result = training_result(grid.answers, folder, previous=previous, seconds=seconds)
             write_whole(folder / METRICS_FILE, canonical_json(result))
             grid.round_kept()
 
@@ -66,7 +72,7 @@ def run_training(grid: RosterGrid, folder: Path) -> TrainingResult:
         evaluate_config=ConfigRecord(config),
         evaluate_fn=after_round,
     )
-    return training_result(grid.answers, folder, previous=previous)
+    return training_result(grid.answers, folder, previous=previous, seconds=seconds)
 
 
 def task_of(grid: RosterGrid) -> TrainingTask:
