@@ -1,6 +1,7 @@
 """What an operator typed wrong is named by its option, and what was meant is offered."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -90,10 +91,9 @@ def test_a_reinstated_agreement_keeps_its_last_day(federation: Federation, comma
     assert str(offered("--expires", last_day)).startswith(f"{end_of(last_day):%Y-%m-%d}")
     assert str(offered()).startswith(f"{end_of(last_day):%Y-%m-%d}")
     assert offered("--expires", "") is None
-    soon = datetime.now(UTC) + timedelta(seconds=0.5)
+    soon = datetime.now(UTC) + timedelta(seconds=5)  # so long that the command, on a busy machine, comes before
     offered("--expires", soon.isoformat())
-    while datetime.now(UTC) <= soon:
-        pass
+    time.sleep((soon - datetime.now(UTC)).total_seconds() + 0.01)
     with pytest.raises(RicordError, match="--expires"):
         offered()
 
