@@ -5,7 +5,7 @@ reply `SITE_POLICY: …`; any other failure names its public sentence only, sinc
 a value.
 """
 
-from pathlib import Path
+from functools import cache, partial
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
@@ -23,7 +23,7 @@ from shared.federation.secure_sum.client import SumClient
 from shared.federation.secure_sum.memory import FileMemory
 from shared.federation.secure_sum.policy import SumPolicy
 from site_node.federate import statistics
-from site_node.federate.dataset import Split, load_split
+from site_node.federate.dataset import load_split
 from site_node.federate.masked import Evaluated, MaskedPart, Update
 from site_node.federate.packing import FAILED, REFUSED, refusal
 from site_node.federate.policy import SitePolicy, check_message, check_patients, may_report_figures
@@ -119,7 +119,7 @@ def train_round(message: Message, context: Context) -> Message:
     task = _task(admitted.plan)
     if task.masked:
         return _masked(message, admitted, Update)
-    model, start, split = build_model(task), _vector(message), _split(admitted.site.library, task)
+    model, start, split = build_model(task), _vector(message), load_split(admitted.site.library, task)
     check_patients(admitted.policy, split.patients)
     set_state(model, start)
     samples = split.training
@@ -145,7 +145,7 @@ def evaluate_round(message: Message, context: Context) -> Message:
     task = _task(admitted.plan)
     if task.masked:
         return _masked(message, admitted, Evaluated)
-    model, split = build_model(task), _split(admitted.site.library, task)
+    model, split = build_model(task), load_split(admitted.site.library, task)
     check_patients(admitted.policy, split.patients)
     set_state(model, _vector(message))
     samples = split.validation
@@ -167,7 +167,7 @@ def _masked(message: Message, admitted: Admitted, kind: type[MaskedPart]) -> Mes
         admitted.plan,
         task,
         policy,
-        split=lambda: _split(site.library, task),
+        split=cache(partial(load_split, site.library, task)),
         start=_vector(message) if records.ARRAYS in message.content else None,
         server_round=int(config[records.ROUND]),
     )
@@ -216,10 +216,6 @@ def _task(plan: Plan) -> TrainingTask:
 def _vector(message: Message) -> Vector:
     vector: Vector = message.content[records.ARRAYS][records.STATE].numpy()
     return vector
-
-
-def _split(library: Path, task: TrainingTask) -> Split:
-    return load_split(library, task)
 
 
 def _build() -> ClientApp:

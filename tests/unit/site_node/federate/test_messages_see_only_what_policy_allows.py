@@ -17,6 +17,7 @@ from shared.federation.models.registry import build_model, get_state
 from shared.federation.plan import Plan, PlanRequest, TrainingTask, complete_plan, sign_plan, verify_plan
 from site_node.federate import client_app, executor
 from site_node.federate.client_app import app, check_answer, policy_gate
+from site_node.federate.dataset import load_split
 from site_node.federate.executor import answer
 from site_node.federate.fleet import Arrival
 from site_node.federate.limits import Limits
@@ -117,12 +118,12 @@ def test_an_answer_larger_than_the_policy_does_not_leave(sites: list[FederateSet
 
 def test_a_withdrawn_study_is_gone_from_memory_too(sites: list[FederateSettings]) -> None:
     """The decoded images are read again as soon as the library holds other studies."""
-    before = client_app._split(sites[0].library, TASK)
+    before = load_split(sites[0].library, TASK)
     study = next(folder for folder in sites[0].library.iterdir())
     for file in sorted(study.rglob("*"), reverse=True):
         file.rmdir() if file.is_dir() else file.unlink()
     study.rmdir()
-    after = client_app._split(sites[0].library, TASK)
+    after = load_split(sites[0].library, TASK)
     assert sum(after.training.cases) + sum(after.validation.cases) == 7
     assert sum(before.training.cases) + sum(before.validation.cases) == 8
 
