@@ -15,7 +15,9 @@ from shared.federation.cell_policy import CellPolicy
 from shared.ids import SiteId
 from shared.protocol.cohort import CohortDefinition
 
-_ANY = (-(10**6), 10**6)
+_MOST = 10**6
+_ANY_COUNT = (0, _MOST)
+_ANY_DIFFERENCE = (-_MOST, _MOST)
 
 
 class Release(NamedTuple):
@@ -60,8 +62,8 @@ class Difference(NamedTuple):
             return others[0].policy.range_of(others[0].shown[cell] or 0)
         count, more = new.counts[cell], self.count(cell)
         if more <= 0:
-            return (count, count) if more == 0 else _ANY
-        return (count - more, _ANY[1]) if self.whole is new else (0, count + more)
+            return (count, count) if more == 0 else _ANY_COUNT
+        return (count - more, _MOST) if self.whole is new else (0, count + more)
 
     def would_narrow(self, new: Release, cell: str) -> bool:
         """Whether the cell, shown in `new`, narrows what rounding leaves open of it in another table that shows it."""
@@ -92,14 +94,14 @@ def suppress_jointly(definition: CohortDefinition, new: Release, earlier: Sequen
             if span is None or difference.would_narrow(new, cell):
                 hidden.add(cell)
             if span is not None:
-                before = seen.get(cell, _ANY)
+                before = seen.get(cell, _ANY_COUNT)
                 seen[cell] = max(span[0], before[0]), min(span[1], before[1])
             if difference.is_of_one_table:
                 guards[cell] = max(guards[cell], highest)
             elif 1 <= abs(more) <= highest:
                 name = f"{number}:{cell}"
                 weight = 1 if (more > 0) == (difference.whole is new) else -1
-                counts[name], guards[name], seen[name] = abs(more), highest, _ANY
+                counts[name], guards[name], seen[name] = abs(more), highest, _ANY_DIFFERENCE
                 rest = counts[cell] - weight * abs(more)
                 relations.append(Relation(weights={cell: 1, name: -weight}, low=rest, high=rest))
     return suppress(

@@ -40,17 +40,22 @@ KINDS = tuple(
 )
 
 
-@st.composite
-def definitions(draw: st.DrawFn) -> CohortDefinition:
-    """Three variables, tables of them, and statements on their cells, of which a table may fit some and not others."""
-    plain = CohortDefinition(
+def plain_definition(tables: tuple[Table, ...]) -> CohortDefinition:
+    """Three variables and `tables` of them, with no statement on their cells."""
+    return CohortDefinition(
         name="drawn",
         edition="1",
         source="a test",
         variables=tuple(variable(name) for name in NAMES),
-        tables=draw(st.sampled_from(TREES)),
+        tables=tables,
         filled=(FIELD,),
     )
+
+
+@st.composite
+def definitions(draw: st.DrawFn) -> CohortDefinition:
+    """Three variables, tables of them, and statements on their cells, of which a table may fit some and not others."""
+    plain = plain_definition(draw(st.sampled_from(TREES)))
     cells = st.sampled_from([cell for cell in plain.cells if cell not in TOTALS])
     pairs = st.lists(st.tuples(cells, cells), max_size=2).map(tuple)
     zero = st.lists(cells, max_size=4, unique=True).map(tuple)

@@ -21,7 +21,7 @@ from shared.protocol.cohort import CohortDefinition
 from shared.protocol.loader import load_protocol
 from site_node.federate.statistics import count
 from tests.factories.attacks import MOST, Attack, Span
-from tests.factories.drawn_cohorts import Item, counted, definitions, studies
+from tests.factories.drawn_cohorts import Item, counted, definitions, plain_definition, studies
 from tests.factories.libraries import by_the_sheet
 
 pytestmark = pytest.mark.slow
@@ -149,6 +149,36 @@ def test_of_any_sequence_of_tables(data: st.DataObject, definition: CohortDefini
             held = {site: before + data.draw(studies(5)) for site, before in held.items()}
         if data.draw(st.booleans()):
             held = {site: before - data.draw(studies(2)) for site, before in held.items()}
+    assert reader.narrowed() == []
+
+
+def test_of_a_part_that_has_outgrown_its_whole() -> None:
+    """A cell that is no more than the whole's only by being negative does not protect the difference of another."""
+    plain = plain_definition(())
+    outside: Counter[Item] = Counter(
+        {
+            (("a", "a", "not recorded"), True): 9,
+            (("a", "a", "b"), True): 1,
+            (("a", "a", "other"), True): 1,
+            (("not recorded", "b", "not recorded"), True): 1,
+            (("not recorded", "other", "b"), True): 10,
+        }
+    )
+    part: Counter[Item] = Counter(
+        {
+            (("a", "a", "b"), True): 2,
+            (("a", "a", "b"), False): 2,
+            (("a", "a", "other"), True): 1,
+            (("a", "a", "other"), False): 9,
+            (("a", "a", "not recorded"), True): 1,
+            (("other", "b", "b"), True): 9,
+        }
+    )
+    since: Counter[Item] = Counter({(("a", "a", "a"), True): 1, (("a", "a", "other"), True): 2})
+    reader = Reader(plain)
+    released(reader, counted(plain, outside + part), POLICIES[0], b"", GROUPS[3])
+    released(reader, counted(plain, part + since), POLICIES[0], b"", GROUPS[1])
+    assert len(reader.releases) == 2
     assert reader.narrowed() == []
 
 
