@@ -59,7 +59,13 @@ proto: $(INSTALLED) ## Generate the code of shared/proto
 	.venv-bench/bin/pip install --quiet --disable-pip-version-check dicognito==0.19.0 dicom-anonymizer==2.1.0 deid==0.4.13 rapidocr-onnxruntime==1.4.4
 	@touch $@
 
-bench: $(INSTALLED) .venv-bench/.installed ## Speed, side by side with peers and physical floors, as ratios
+# NVFlare apart from them, too; where it cannot be had its rows are skipped.
+.venv-nvflare/.installed: Makefile
+	$(PYTHON) -m venv .venv-nvflare
+	-.venv-nvflare/bin/pip install --quiet --disable-pip-version-check nvflare==2.9.0
+	@touch $@
+
+bench: $(INSTALLED) .venv-bench/.installed .venv-nvflare/.installed ## Speed, side by side with peers and physical floors, as ratios
 	$(BIN)/python -m tests.benchmarks
 
 soak: $(INSTALLED) ## The long figures: thousands of kills, mutations and tampers
@@ -70,4 +76,4 @@ format: $(INSTALLED) ## Let ruff write the layout
 	$(BIN)/ruff check --fix --quiet $(PACKAGES)
 
 clean: ## Remove what these targets made
-	rm -rf $(VENV) .venv-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .mutants .import_linter_cache .coverage federation-run
+	rm -rf $(VENV) .venv-bench .venv-nvflare .mypy_cache .ruff_cache .pytest_cache .hypothesis .mutants .import_linter_cache .coverage federation-run
