@@ -33,7 +33,7 @@ def load_settings(file: Path, model: type[Settings], *, program: str) -> Setting
     except tomllib.TOMLDecodeError as error:
         line = re.search(r"line (\d+)", str(error))
         raise SettingsUnreadable(
-            file=str(file), line=line.group(1) if line else "last", problem=_toml_problem(error)
+            file=str(file), line=line[1] if line else str(text.count("\n") + 1), problem=_toml_problem(error)
         ) from error
     except ValidationError as error:
         problems = error.errors(include_url=False, include_input=False)

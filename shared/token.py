@@ -14,7 +14,7 @@ from typing import Self
 
 from pydantic import Field, ValidationError
 
-from shared.errors.trust import TokenInvalid, TokenOfOtherKind
+from shared.errors.trust import TokenEmpty, TokenInvalid, TokenOfOtherKind
 from shared.frozen import Frozen
 from shared.ids import Sha256
 from shared.manifest import canonical_json
@@ -51,7 +51,9 @@ class Token(Frozen):
 
     @classmethod
     def parse(cls, text: str, *, kind: TokenKind) -> Self:
-        """Read a token's text; raises `TokenInvalid` when it is damaged, `TokenOfOtherKind`."""
+        """Read a token's text; raises `TokenInvalid` when it is damaged, `TokenEmpty`, `TokenOfOtherKind`."""
+        if not text.strip():
+            raise TokenEmpty
         try:
             if not text.strip().startswith(PREFIX):
                 raise TokenInvalid("no token prefix")

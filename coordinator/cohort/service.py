@@ -1,12 +1,14 @@
 """What coordinators and researchers may ask of cohort summaries. Computing one is a federated run like any other."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from coordinator.agreements.lookup import named_site_id
-from coordinator.store.interface import Store
+from coordinator.store.interface import Reading, Store
 from coordinator.store.records import Cohort, Run
 from coordinator.store.references import resolve
+from shared.errors.federation import CohortNotReady, RunFailed
 from shared.errors.inputs import NotFound
 from shared.federation.cell_policy import CellPolicy
 from shared.manifest import canonical_json
@@ -48,9 +50,17 @@ class CohortService:
         return self._runs.start_run(canonical_json(request), actor=actor, wanted=wanted)
 
     def cohort(self, name: str) -> Cohort:
-        """One released table, by its id or a beginning; raises `NotFound`, `AmbiguousReference`."""
+        """One released table, by its id or a beginning.
+
+        Raises `CohortNotReady` while its run goes on, `RunFailed` with the reason of one that failed, `NotFound`,
+        `AmbiguousReference`.
+        """
         with self._store.read() as reading:
-            cohort = reading.cohort(resolve(reading, "cohort", name))
+            try:
+                cohort = reading.cohort(resolve(reading, "cohort", name))
+            except NotFound:
+                _check_ended(reading, name)
+                raise
         if cohort is None:
             raise NotFound(kind="cohort", name=name)
         return cohort
@@ -59,3 +69,15 @@ class CohortService:
         """Every released table, the oldest first."""
         with self._store.read() as reading:
             return reading.cohorts()
+
+
+def _check_ended(reading: Reading, name: str) -> None:
+    """Raise why a cohort's run has no table, where that of this id or beginning is one; raises `AmbiguousReference`."""
+    with suppress(NotFound):
+        run = reading.run(resolve(reading, "run", name))
+        if run is None or run.plan.purpose != "statistics":
+            return
+        if run.state == "failed":
+            raise RunFailed(problem=run.problem.rstrip("."))
+        if run.state != "done":
+            raise CohortNotReady(run=run.id, state=run.state)

@@ -15,6 +15,7 @@ from shared.errors.federation import RunFailed
 from shared.errors.protocol import ProtocolMismatch
 from shared.federation.bundle import bundle_digest
 from shared.federation.cohort import definition_named
+from shared.federation.labels import check_label
 from shared.federation.plan import Member, PlanRequest, Purpose, complete_plan, parse_request, sign_plan
 from shared.frozen import Frozen
 from shared.ids import Sha256, SiteId
@@ -59,6 +60,8 @@ class FederationService:
         )
         if plan.statistics is not None:
             definition_named(plan.statistics.cohort, plan.protocol_digest)
+        if plan.training is not None:
+            check_label(plan.training.label, plan.protocol_digest)
         run = Run(
             id=plan.run,
             state="pending",

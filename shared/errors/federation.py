@@ -17,7 +17,7 @@ class TooFewSites(FederationError):
     """Fewer sites take part than the policy's minimum."""
 
     text = Text(
-        "{present} sites take part, the minimum is {minimum}; no figures without more of them.",
+        "{present} sites take part, the minimum is {minimum}; it goes no further without more of them.",
         ExitCode.REFUSED,
         "FAILED_PRECONDITION",
     )
@@ -49,6 +49,16 @@ class RunGoesOn(FederationError):
         "far it is, `ricord-coordinator cohort show {run}` shows its table.",
         ExitCode.UNREACHABLE,
         "DEADLINE_EXCEEDED",
+    )
+
+
+class CohortNotReady(FederationError):
+    """A cohort's table is asked for while its run goes on."""
+
+    text = Text(
+        "Cohort {run} is being computed: its run is {state}; `ricord-coordinator run show {run}` says how far it is.",
+        ExitCode.UNREACHABLE,
+        "FAILED_PRECONDITION",
     )
 
 

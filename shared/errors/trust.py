@@ -17,6 +17,16 @@ class TokenInvalid(TrustError):
     )
 
 
+class TokenEmpty(TokenInvalid):
+    """In place of a token stands nothing, as a variable that was never set leaves it."""
+
+    text = Text(
+        "The token is empty; copy the whole line that begins with RICORD1- and that the coordinator sent.",
+        ExitCode.USAGE,
+        "INVALID_ARGUMENT",
+    )
+
+
 class TokenOfOtherKind(TrustError):
     """A token is whole and meant for another command."""
 

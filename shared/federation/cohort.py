@@ -1,21 +1,14 @@
 """What site and centre must agree on about one cohort summary: its definition, and its name in a secure sum."""
 
-from collections.abc import Mapping
-from functools import cache
-
 from shared.errors.federation import PlanInvalid
-from shared.errors.protocol import ProtocolMismatch
 from shared.ids import Sha256
 from shared.protocol.cohort import CohortDefinition
-from shared.protocol.loader import load_protocol, protocol_names
+from shared.protocol.loader import protocol_with
 
 
 def definition_of(protocol_digest: Sha256) -> CohortDefinition:
     """The cohort definition of the protocol with that digest; raises `ProtocolMismatch` when this release has none."""
-    definitions = _definitions()
-    if protocol_digest not in definitions:
-        raise ProtocolMismatch(held=", ".join(sorted(definitions)), wanted=protocol_digest)
-    return definitions[protocol_digest]
+    return protocol_with(protocol_digest).cohort
 
 
 def definition_named(name: str, protocol_digest: Sha256) -> CohortDefinition:
@@ -24,11 +17,6 @@ def definition_named(name: str, protocol_digest: Sha256) -> CohortDefinition:
     if definition.name != name:
         raise PlanInvalid(problem=f"this protocol's cohort is `{definition.name}`")
     return definition
-
-
-@cache
-def _definitions() -> Mapping[Sha256, CohortDefinition]:
-    return {protocol.digest: protocol.cohort for protocol in map(load_protocol, protocol_names())}
 
 
 def subject_of(definition: CohortDefinition) -> str:

@@ -26,7 +26,7 @@ STAGE = "stage"  # in CONFIG of a query: which step of the statistics
 PAYLOAD = "payload"  # in CONFIG of a query and of its answer: bytes
 EXAMPLES = "num-examples"  # in METRICS: the weight in averages
 AUC, LOSS = "auc", "loss"
-FIGURES = "told"  # in METRICS: 1 when the site's own figures are sent, 0 when they are withheld and sent as 0
+FIGURES = "reported"  # in METRICS: 1 when the site's own figures are sent, 0 when they are withheld and sent as 0
 
 
 def pack(state: Mapping[str, npt.NDArray[np.float32]]) -> Vector:

@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import Field
 
 from shared.editions import EditionName, ProtocolEdition
-from shared.errors.protocol import ProtocolInvalid
+from shared.errors.protocol import ProtocolInvalid, ProtocolMismatch
 from shared.frozen import Frozen
 from shared.ids import Sha256
 from shared.protocol.clinical import ClinicalDictionary
@@ -65,6 +65,15 @@ def load_protocol(name: str = "ricord") -> Protocol:
         clinical=ClinicalDictionary.from_toml(texts[f"clinical/{listing.clinical}"]),
         cohort=CohortDefinition.from_toml(texts[f"cohort/{listing.cohort}"]),
     )
+
+
+@lru_cache(maxsize=4)
+def protocol_with(digest: Sha256) -> Protocol:
+    """The protocol with that digest; raises `ProtocolMismatch` when this release has none."""
+    named = {load_edition(name).digest: name for name in protocol_names()}
+    if digest not in named:
+        raise ProtocolMismatch(held=", ".join(sorted(named)), wanted=digest)
+    return load_protocol(named[digest])
 
 
 @lru_cache(maxsize=4)

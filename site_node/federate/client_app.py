@@ -16,7 +16,7 @@ from shared.errors.base import RicordError
 from shared.errors.federation import RunRefused
 from shared.federation import records
 from shared.federation.cell_policy import CellPolicy
-from shared.federation.models.registry import build_model, get_state, set_state
+from shared.federation.models.registry import build_model, get_state, set_state, state_length
 from shared.federation.plan import Plan, TrainingTask, verify_plan
 from shared.federation.records import Vector
 from shared.federation.secure_sum.client import SumClient
@@ -26,10 +26,12 @@ from site_node.federate import statistics
 from site_node.federate.dataset import load_split
 from site_node.federate.masked import Evaluated, MaskedPart, Update
 from site_node.federate.packing import FAILED, REFUSED, refusal
-from site_node.federate.policy import SitePolicy, check_message, check_patients, may_report_figures
+from site_node.federate.policy import SitePolicy, check_message, check_patients, check_size, may_report_figures
 from site_node.federate.rounds import claim_round
 from site_node.federate.site import CONTEXT_KEY, Admitted, FederateSettings, SiteContext, from_context
 from site_node.federate.training import clipped, evaluate, train
+
+_NUMBER_BYTES = 4  # of a model that leaves without masks
 
 
 def policy_gate(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
@@ -54,7 +56,7 @@ def policy_gate(message: Message, context: Context, call_next: ClientAppCallable
         claim_round(site.folder, plan.run, _claimed(kind, message, plan), 0 if kind == "query" else server_round)
         context.node_config = {CONTEXT_KEY: Admitted(site=site, policy=policy, plan=plan)}
         reply = call_next(message, context)
-        check_answer(reply, plan, policy.max_answer_bytes)
+        check_answer(reply, plan, policy)
     except RunRefused as error:
         return refusal(message, REFUSED + error.fields.get("problem", "refused"))
     except RicordError as error:
@@ -81,8 +83,8 @@ def plan_of(message: Message, site: FederateSettings) -> Plan:
     return verify_plan(text, site.verify_key)
 
 
-def check_answer(reply: Message, plan: Plan, max_bytes: int) -> None:
-    """Raise `RunRefused` when an answer holds other records than its kind may, or more than `max_bytes`."""
+def check_answer(reply: Message, plan: Plan, policy: SitePolicy) -> None:
+    """Raise `RunRefused` when an answer holds other records than its kind may, or more bytes than may leave."""
     if reply.has_error():
         return
     kind = reply.metadata.message_type.split(".")[0]
@@ -97,9 +99,7 @@ def check_answer(reply: Message, plan: Plan, max_bytes: int) -> None:
         raise RunRefused(problem=f"an answer for {plan.purpose} held a record it may not")
     if any(set(content[key]) - fields for key, fields in _FIELDS.items() if key in content):
         raise RunRefused(problem=f"an answer for {plan.purpose} held a field it may not")
-    size = sum(record.count_bytes() for record in content.values())
-    if size > max_bytes:
-        raise RunRefused(problem=f"an answer of {size} bytes is more than may leave")
+    check_size(policy, sum(record.count_bytes() for record in content.values()))
 
 
 _FIELDS = {
@@ -119,6 +119,7 @@ def train_round(message: Message, context: Context) -> Message:
     task = _task(admitted.plan)
     if task.masked:
         return _masked(message, admitted, Update)
+    check_size(admitted.policy, _NUMBER_BYTES * state_length(task.model, task.image_size))
     model, start, split = build_model(task), _vector(message), load_split(admitted.site.library, task)
     check_patients(admitted.policy, split.patients)
     set_state(model, start)

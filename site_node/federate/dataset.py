@@ -20,6 +20,7 @@ from pydicom.errors import InvalidDicomError
 from torch.nn.functional import adaptive_avg_pool2d
 
 from shared.errors.studies import PixelsUnreadable
+from shared.federation.labels import class_of
 from shared.federation.plan import TrainingTask
 from shared.ids import PatientPseudonym
 from site_node.federate.decoded import Decoded, DecodedImages
@@ -40,7 +41,6 @@ _UNREADABLE = (
     RuntimeError,
     struct.error,
 )
-_LABELS = {"yes": 1, "positive": 1, "1": 1, "true": 1, "no": 0, "negative": 0, "0": 0, "false": 0}
 
 
 class Split(NamedTuple):
@@ -101,7 +101,7 @@ def _entries(library: Path, studies: Sequence[LibraryStudy], task: TrainingTask)
     decoded = DecodedImages(library, task.image_size)
     decoded.forget_all_but(studies)
     for study in studies:
-        label = _label(study, task.label)
+        label = class_of((study.clinical or {}).get(task.label, ""))
         if label is None or not set(study.modalities) & set(MODALITIES):
             continue
         images = decoded.of(study, partial(_decode, library, task.image_size)).images
@@ -120,10 +120,6 @@ def _decode(library: Path, size: int, study: LibraryStudy) -> Decoded:
         if pixels is not None and pixels.ndim == 2:
             images.append(standardise(pixels, size))
     return Decoded(np.stack(images) if images else np.zeros((0, size, size), np.float32), unreadable)
-
-
-def _label(study: LibraryStudy, field: str) -> int | None:
-    return _LABELS.get(str((study.clinical or {}).get(field, "")).lower())
 
 
 def _is_validation(patient: PatientPseudonym, task: TrainingTask) -> bool:

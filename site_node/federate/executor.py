@@ -13,13 +13,13 @@ from typing import Protocol
 import structlog
 
 from shared.errors.base import RicordError
-from shared.errors.federation import RunFailed, RunRefused, WorkerFailed
+from shared.errors.federation import RunFailed, WorkerFailed
 from shared.errors.settings import SettingsError
 from shared.errors.transport import CoordinatorUnreachable
 from site_node.federate.fleet import Arrival, Fleet, FleetSettings
 from site_node.federate.limits import Limits
 from site_node.federate.packing import FAILED, KINDS, REFUSED, check_kind, check_objects, pack, refusal
-from site_node.federate.policy import check_bundle, check_witness, load_policy
+from site_node.federate.policy import check_bundle, check_size, check_witness, load_policy
 from site_node.federate.site import FederateSettings
 from site_node.federate.state import StateFile
 from site_node.federate.tasks import Result, TaskWorker
@@ -189,8 +189,8 @@ def _result(fleet: Fleet, worker: TaskWorker, arrival: Arrival, settings: Federa
         check_objects(arrival.kind, objects)
         limits = Limits(memory=policy.max_task_mb << 20, seconds=policy.max_task_seconds)
         result = worker.run(settings, policy, arrival.message.metadata.message_id, objects, limits)
-        if isinstance(result, Result) and result.answer.size > policy.max_answer_bytes + _HEADS:
-            raise RunRefused(problem=f"an answer of {result.answer.size} bytes is more than may leave")
+        if isinstance(result, Result):
+            check_size(policy, result.answer.size - _HEADS)
     except (CoordinatorUnreachable, RunFailed):
         raise
     except WorkerFailed as error:

@@ -14,14 +14,17 @@ from shared.errors.federation import RunRefused
 from shared.errors.protocol import ProtocolMismatch
 from shared.federation import records
 from shared.federation.averaging import BINS, SUBJECT, evaluation_words, histogram, inputs_of, weighted
-from shared.federation.models.registry import build_model, get_state, set_state
+from shared.federation.models.registry import build_model, get_state, set_state, state_length
 from shared.federation.plan import Plan, TrainingTask
 from shared.federation.records import Vector
 from shared.federation.secure_sum.masks import Words
 from shared.federation.secure_sum.messages import SumPlan
 from site_node.federate.dataset import Split
-from site_node.federate.policy import SitePolicy, check_patients, may_report_figures
+from site_node.federate.policy import SitePolicy, check_patients, check_size, may_report_figures
 from site_node.federate.training import clipped, evaluate, train
+
+_WORD_BYTES = 8
+_HEAD_BYTES = 512  # that an answer has at most besides its words
 
 
 @dataclass
@@ -38,7 +41,10 @@ class MaskedPart:
     kind: ClassVar[str]
 
     def approve(self, plan: SumPlan) -> None:
-        """Take part in a sum of this run and kind, over its whole roster, with enough patients here."""
+        """Take part in a sum of this run and kind, over its whole roster, with enough patients here.
+
+        A model whose words may not leave is refused here, before anything is computed.
+        """
         if plan.protocol_digest != self.plan.protocol_digest:
             raise ProtocolMismatch(held=self.plan.protocol_digest, wanted=plan.protocol_digest)
         if (
@@ -50,6 +56,7 @@ class MaskedPart:
         roster = {member.site_id: member.fingerprint for member in self.plan.sites}
         if {peer.site_id: peer.key.fingerprint for peer in plan.roster} != roster:
             raise RunRefused(problem="the sum is over other sites than the run")
+        check_size(self.policy, _WORD_BYTES * plan.length + _HEAD_BYTES)
         check_patients(self.policy, self.split().patients)
 
     def vector(self, plan: SumPlan) -> Words:
@@ -74,7 +81,7 @@ class Update(MaskedPart):
 
     def length(self) -> int:
         """One for each number of the state, the loss, and the weight."""
-        return get_state(build_model(self.task)).size + 2
+        return state_length(self.task.model, self.task.image_size) + 2
 
     def words(self, start: Vector) -> Words:
         """Train, and clip the change as the plan says."""

@@ -181,6 +181,13 @@ def may_report_figures(policy: SitePolicy, plan: Plan, cases: tuple[int, int]) -
     return min(cases) >= max(task.minimum_cases, policy.minimum_cases)
 
 
+def check_size(policy: SitePolicy, size: int) -> None:
+    """Raise `RunRefused` for an answer of `size` bytes when that is more than may leave."""
+    if size > policy.max_answer_bytes:
+        limit = f"`max_answer_bytes` is {policy.max_answer_bytes}"
+        raise RunRefused(problem=f"an answer of {size} bytes is more than may leave ({limit})")
+
+
 def check_patients(policy: SitePolicy, patients: int) -> None:
     """Raise `RunRefused` when too few patients of this site would take part in a training."""
     if patients < policy.minimum_patients:

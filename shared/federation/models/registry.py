@@ -1,6 +1,7 @@
 """Networks by the name a plan uses. Both sides build the same one, so only its state travels, packed into one array."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from types import MappingProxyType
 
 import torch
@@ -16,11 +17,16 @@ MODELS: MappingProxyType[str, Callable[[int], nn.Module]] = MappingProxyType({"s
 
 def build_model(task: TrainingTask) -> nn.Module:
     """The network of a task, initialised from the task's seed, the same everywhere; raises `PlanInvalid`."""
-    if task.model not in MODELS:
-        raise PlanInvalid(problem="there is no model of that name")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(task.seed)
-        return MODELS[task.model](task.image_size)
+        return _network(task.model, task.image_size)
+
+
+@lru_cache(maxsize=16)
+def state_length(model: str, image_size: int) -> int:
+    """How many numbers the state of that model has; it is laid out without memory for them. Raises `PlanInvalid`."""
+    with torch.device("meta"):
+        return sum(tensor.numel() for tensor in _network(model, image_size).state_dict().values())
 
 
 def get_state(model: nn.Module) -> Vector:
@@ -33,3 +39,9 @@ def set_state(model: nn.Module, vector: Vector) -> None:
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     state = {name: torch.from_numpy(array.copy()) for name, array in unpack(vector, shapes).items()}
     model.load_state_dict(state, strict=True)
+
+
+def _network(model: str, image_size: int) -> nn.Module:
+    if model not in MODELS:
+        raise PlanInvalid(problem="there is no model of that name")
+    return MODELS[model](image_size)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors.trust import TokenInvalid, TokenOfOtherKind
+from shared.errors.trust import TokenEmpty, TokenInvalid, TokenOfOtherKind
 from shared.token import Addresses, Token, TokenKind, new_secret, secret_digest
 
 TOKEN = Token(
@@ -36,6 +36,13 @@ def test_other_text_is_refused(text: str) -> None:
         with pytest.raises(TokenInvalid) as caught:
             Token.parse(candidate, kind=TokenKind.JOIN)
         assert TOKEN.secret not in caught.value.public
+
+
+@pytest.mark.parametrize("nothing", ["", " ", "\n"])
+def test_an_empty_token_is_said_to_be_empty(nothing: str) -> None:
+    """As the shell hands on a variable that was never set; it is no damaged token."""
+    with pytest.raises(TokenEmpty, match="The token is empty"):
+        Token.parse(nothing, kind=TokenKind.JOIN)
 
 
 def test_the_secret_is_shown_nowhere() -> None:

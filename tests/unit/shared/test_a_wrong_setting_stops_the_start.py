@@ -88,6 +88,14 @@ def test_broken_toml_names_the_line(tmp_path: Path) -> None:
     assert caught.value.fields["line"] == "2"
 
 
+@pytest.mark.parametrize(("text", "line"), [('name = "x"\n\n[ports', "3"), ("name = [\n1,\n", "3"), ("name", "1")])
+def test_toml_that_breaks_off_names_its_last_line(tmp_path: Path, text: str, line: str) -> None:
+    """A number, as for any other mistake: the parser names none for the end of the file."""
+    with pytest.raises(SettingsUnreadable) as caught:
+        load(tmp_path, text)
+    assert caught.value.fields["line"] == line
+
+
 @pytest.mark.parametrize(
     ("text", "cause"),
     [

@@ -14,12 +14,12 @@ from coordinator.cohort.service import CohortService
 from coordinator.cohort.suppression import Shown
 from coordinator.home.identity import Identity
 from coordinator.store.interface import Store
-from coordinator.store.records import Run, Site
+from coordinator.store.records import Run, RunState, Site
 from coordinator.store.sql import open_store
 from shared.crypto.pki import make_ca
 from shared.crypto.signing import SigningKey
 from shared.errors.base import RicordError
-from shared.errors.federation import PlanInvalid, RunFailed
+from shared.errors.federation import CohortNotReady, PlanInvalid, RunFailed
 from shared.errors.inputs import InvalidArgument, NotFound
 from shared.federation.cell_policy import CellPolicy
 from shared.federation.plan import Member, Plan, PlanRequest, StatisticsTask
@@ -31,6 +31,7 @@ from shared.protocol.loader import load_protocol
 from shared.token import Addresses
 from site_node.federate.statistics import answer, count
 from tests.factories.libraries import library, write
+from tests.factories.rows import make_run
 
 pytestmark = pytest.mark.slow
 
@@ -220,6 +221,35 @@ def test_a_site_that_gives_wrong_shares_is_in_the_audit_log(
         named = [event for event in reading.events() if event.object == SITES[0]]
     assert [event.action for event in named] == ["secure sum goes on without what a site gave"]
     assert "shares are missing or too many" in named[0].result
+
+
+@pytest.mark.parametrize("state", ["pending", "running", "stopping"])
+@pytest.mark.parametrize("letters", [14, 8])
+def test_a_table_that_is_being_computed_is_said_to_be(
+    service: CohortService, store: Store, state: RunState, letters: int
+) -> None:
+    """By its id or a beginning, while its run goes on; of a training's run there is no table, ever."""
+    counting = make_run(1, state).model_copy(update={"id": RunId("R-700000000001")})
+    training = make_run(2, state).model_copy(update={"id": RunId("R-800000000002")})
+    with store.begin() as work:
+        work.put_run(counting)
+        work.put_run(training)
+    with pytest.raises(CohortNotReady) as caught:
+        service.cohort(counting.id[:letters])
+    assert (caught.value.fields, caught.value.exit_code) == ({"run": counting.id, "state": state}, 5)
+    with pytest.raises(NotFound):
+        service.cohort(training.id[:letters])
+
+
+def test_a_table_whose_run_failed_has_its_reason(service: CohortService, store: Store) -> None:
+    """Not only that there is none; of a run that is done nothing is made up."""
+    with store.begin() as work:
+        work.put_run(make_run(1, "failed"))
+        work.put_run(make_run(3, "done"))
+    with pytest.raises(RunFailed, match="it was stopped"):
+        service.cohort(make_run(1).id)
+    with pytest.raises(NotFound):
+        service.cohort(make_run(3).id)
 
 
 def test_what_does_not_exist_is_refused(service: CohortService, engine: Engine, hospitals: Hospitals) -> None:

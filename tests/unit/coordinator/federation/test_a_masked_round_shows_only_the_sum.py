@@ -69,7 +69,7 @@ def test_sites_send_words_and_nothing_else(sites: dict[int, FederateSettings], t
         mask = message.content["config"]["stage"] == "mask"
         assert set(reply.content) == ({"arrays"} | own if mask else {"config"})
         assert set(message.content) == ({"config", "arrays"} if mask else {"config"})
-        assert set(reply.content.get("metrics", {})) <= {"auc", "told"}
+        assert set(reply.content.get("metrics", {})) <= {"auc", "reported"}
 
 
 class AddsALot(Watched):

@@ -103,7 +103,7 @@ class LocalSuperLink:
         return self._nodes
 
     @contextmanager
-    def run(self, bundle: bytes) -> Iterator[Any]:
+    def run(self, bundle: bytes, *, largest: int) -> Iterator[Any]:
         """One run."""
         yield SimpleNamespace(grid=self.grid, context=Context(1, 1, {}, RecordDict(), {}))
 
@@ -247,6 +247,16 @@ def test_a_cohort_that_the_protocol_has_not_is_not_queued(service: FederationSer
     """Whoever asks hears of it at once, with the name of the one that there is."""
     request = canonical_json({"purpose": "statistics", "statistics": {"cohort": "other"}})
     with pytest.raises(PlanInvalid, match=f"`{load_protocol().cohort.name}`"):
+        service.start_run(request, actor="coordinator/operator")
+    assert service.runs() == ([], False)
+
+
+@pytest.mark.usefixtures("sites")
+@pytest.mark.parametrize("label", ["covid", "age", "sex", "comment", "mrn"])
+def test_a_label_that_no_site_can_have_is_not_queued(service: FederationService, label: str) -> None:
+    """Unknown, or no yes/no field: refused with the names of those that are, before a site sees too few patients."""
+    request = canonical_json({"purpose": "training", "training": {"label": label}})
+    with pytest.raises(PlanInvalid, match=f"`{label}` is no yes/no field.*pneumonia, symptoms, icu, ventilation"):
         service.start_run(request, actor="coordinator/operator")
     assert service.runs() == ([], False)
 

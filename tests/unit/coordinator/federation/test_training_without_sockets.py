@@ -230,5 +230,5 @@ def test_a_server_app_without_a_roster_does_nothing() -> None:
 
 def test_pooling_figures_of_no_site_is_no_figure() -> None:
     """When every site withholds its figures, the mean says that no site reported."""
-    assert pooled([], "num-examples")["told"] == 0
+    assert pooled([], "num-examples")["reported"] == 0
     assert type(make_strategy(TASK, 3)).__name__ == "FedAvg"

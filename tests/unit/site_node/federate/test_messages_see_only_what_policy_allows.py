@@ -60,7 +60,7 @@ def test_a_message_under_a_good_plan_is_answered(sites: list[FederateSettings]) 
     reply = app(make_message(sign_plan(plan_for(sites), KEY)), context_of(sites[0]))
     assert not reply.has_error()
     assert set(reply.content) == {"arrays", "metrics"}
-    assert set(reply.content["metrics"]) == {"num-examples", "loss", "told"}
+    assert set(reply.content["metrics"]) == {"num-examples", "loss", "reported"}
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_an_answer_with_anything_more_does_not_leave(sites: list[FederateSetting
     plan = plan_for(sites)
     message = make_message(sign_plan(plan, KEY))
     with pytest.raises(RunRefused):
-        check_answer(Message(RecordDict(content), reply_to=message), plan, 10**9)
+        check_answer(Message(RecordDict(content), reply_to=message), plan, SitePolicy())
 
 
 def test_an_answer_larger_than_the_policy_does_not_leave(sites: list[FederateSettings]) -> None:
