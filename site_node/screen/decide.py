@@ -61,7 +61,7 @@ class Assessment(Frozen):
     def outcome(self) -> Severity:
         """`REJECT` where the whole study is rejected or nothing remains, else the gravest severity of what does."""
         remaining = [series.outcome for series in self.series if series.outcome is not Severity.REJECT]
-        if worst(self.reasons) is Severity.REJECT or not (remaining or self.unreadable):
+        if not (remaining or self.unreadable):
             return Severity.REJECT
         return gravest([worst(self.reasons), *remaining])
 

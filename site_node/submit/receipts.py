@@ -98,7 +98,6 @@ class Receipts:
             raise ReceiptInvalid(problem="the study cannot have arrived at its time")
         path = self.path(manifest)
         self._claim_number(receipt, answer, path.name)
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_whole(path, canonical_json(answer.receipt))
         return receipt
 

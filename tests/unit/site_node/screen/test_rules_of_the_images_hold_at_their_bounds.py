@@ -8,18 +8,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.errors.studies import DicomUnreadable
 from shared.protocol.criteria import Criteria
-from site_node.screen.decide import assess, kept_of
+from site_node.screen.decide import assess, decide, kept_of, without
 from site_node.screen.facts import Facts, Slice, _numbers, read_facts
 from site_node.screen.instance import check_instance, check_orientation, check_region, check_view, normal_of
 from site_node.screen.reasons import gravest, unique, worst
 from site_node.screen.series import check_geometry, check_kernel, check_series, check_thickness
-from site_node.study import Reason, Severity
+from site_node.study import Ending, LeftOut, Reason, Received, Review, Severity
 from tests.factories.dicom import make_ct, make_dx, write_file
 from tests.factories.facts import RICORD, changed_facts, codes
 from tests.factories.studies import make_instance, make_received
 
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+
+
+@pytest.fixture(scope="module")
+def volume(tmp_path_factory: pytest.TempPathFactory) -> Received:
+    """Five axial slices that every rule accepts."""
+    return make_received(tmp_path_factory.mktemp("volume"), make_ct(slices=5))
 
 
 @pytest.mark.parametrize("rule", ["localizer", "orientation", "view", "region", "geometry", "thickness", "kernel"])
@@ -78,6 +85,13 @@ def test_a_slice_is_axial_up_to_the_tolerance(slice_facts: Facts, degrees: float
         assert codes(check_orientation(facts, RICORD.orientation)) == expected
 
 
+def test_the_tolerance_itself_is_within_it(slice_facts: Facts) -> None:
+    """Where none is allowed, a slice that is axial to the last digit passes."""
+    assert RICORD.orientation
+    facts = changed_facts(slice_facts, slices=(Slice(AXIAL, None, None),))
+    assert check_orientation(facts, RICORD.orientation.model_copy(update={"tolerance_degrees": 0})) == ()
+
+
 def test_directions_that_span_no_plane_are_no_orientation(slice_facts: Facts) -> None:
     """Nor does a normal follow from them."""
     assert RICORD.orientation
@@ -95,6 +109,8 @@ def test_directions_that_span_no_plane_are_no_orientation(slice_facts: Facts) ->
     [
         ("CHEST", (), "", []),
         ("CHEST_ABD", (), "", []),  # a word is enough
+        ("TORSO", (), "", []),  # and so is a defined term
+        ("NECK_CHEST", (), "", []),
         ("", ("SCT:51185008",), "", []),  # a code alone says it
         ("", ("SCT:51185008",), "Hand", ["region-conflict"]),
         ("ABDOMEN", ("SCT:51185008",), "", ["region-conflict"]),
@@ -106,7 +122,6 @@ def test_directions_that_span_no_plane_are_no_orientation(slice_facts: Facts) ->
         ("HAND", (), "Hand", ["region"]),
         ("HAND", (), "Thorax", ["region-conflict"]),
         ("CHEST", (), "Hand", ["region-conflict"]),
-        ("NECK_CHEST", (), "", []),
         ("QUAGGA", (), "Quagga", ["region"]),  # the part's own words are another region's
     ],
 )
@@ -158,6 +173,7 @@ def places(*positions: float, thickness: float | None = 3.0) -> list[Slice]:
     [
         (places(0, 3, 6, 9), []),
         (places(9, 0, 6, 3), []),
+        (places(0), ["few-positions"]),
         (places(0, 3, 6), ["few-positions"]),
         (places(0, 3, 6, 6.005), ["few-positions"]),
         (places(0, 3, 6, 6, 9), ["repeated-position"]),
@@ -172,6 +188,7 @@ def places(*positions: float, thickness: float | None = 3.0) -> list[Slice]:
         ([Slice(None, (0.0, 0.0, 3.0 * number), 3.0) for number in range(5)], ["position-missing"]),
         ([*places(0, 3, 6, 9), Slice((1.0, 0, 0, 0, 0.94, -0.342), (0.0, 0.0, 12.0), 3.0)], ["mixed-orientation"]),
         ([*places(0, 3, 6, 9), Slice((1.0, 0, 0, 0.009, 1.0, 0), (0.0, 0.0, 12.0), 3.0)], []),
+        ([*places(0, 3, 6, 9), Slice((1.0, 0, 0, 0.01, 1.0, 0), (0.0, 0.0, 12.0), 3.0)], []),
         ([*places(0, 3, 6, 9), Slice((1.0, 0, 0, 0.011, 1.0, 0), (0.0, 0.0, 12.0), 3.0)], ["mixed-orientation"]),
         ([*places(0, 3, 6, 9), Slice(None, (0.0, 0.0, 12.0), 3.0)], []),
     ],
@@ -180,6 +197,13 @@ def test_a_volume_is_evenly_spaced(slices: list[Slice], expected: list[str]) -> 
     """At least four positions along one normal, each once, at even distances; where one is unknown a person looks."""
     assert RICORD.geometry
     assert codes(check_geometry(slices, RICORD.geometry)) == expected
+
+
+def test_a_gap_may_differ_by_the_tolerance_itself() -> None:
+    """By a quarter where a quarter is allowed."""
+    assert RICORD.geometry
+    rule = RICORD.geometry.model_copy(update={"spacing_tolerance": 0.25})
+    assert check_geometry(places(0, 4, 8, 12, 17), rule) == ()
 
 
 def test_slices_lie_along_their_own_normal() -> None:
@@ -200,7 +224,9 @@ def test_slices_lie_along_their_own_normal() -> None:
         (places(0, 2.4, thickness=5.0), ["thickness-unlike-spacing"]),
         (places(0, 10, thickness=5.0), []),
         (places(0, 10.1, thickness=5.0), ["thickness-unlike-spacing"]),
+        (places(0, thickness=5.0), []),
         (places(0, 0, thickness=5.0), []),
+        (places(0, 0.01, thickness=5.0), []),  # in one place
         (places(0, 3, thickness=None), ["thickness-missing"]),
         (places(0, 3, thickness=0.0), ["thickness-missing"]),
         ([*places(0, 3), Slice(AXIAL, (0.0, 0.0, 6.0), 5.1)], ["thickness"]),
@@ -238,6 +264,12 @@ def test_the_gravest_severity_counts_and_each_reason_stands_once() -> None:
     assert unique(reasons) == tuple(reasons[:2])
 
 
+def test_a_file_that_is_away_is_unreadable(slice_facts: Facts, tmp_path: Path) -> None:
+    """As one that is no DICOM: the study waits for a person."""
+    with pytest.raises(DicomUnreadable):
+        read_facts(slice_facts.instance.model_copy(update={"path": tmp_path / "away"}))
+
+
 def test_facts_show_nothing_of_the_patient(tmp_path: Path) -> None:
     """Whoever logs them shows no text, date, age, sex, number or place of the patient."""
     film = make_dx(
@@ -245,8 +277,11 @@ def test_facts_show_nothing_of_the_patient(tmp_path: Path) -> None:
         StudyDate="20200401", PatientSex="M", PatientID="OKAPI", IssuerOfPatientID="BONGO", SliceThickness="7.5",
     )  # fmt: skip
     shown = repr(read_facts(make_instance(write_file(film, tmp_path / "film"))))
+    study = make_received(tmp_path / "study", [film])
+    shown += repr(assess(study, criteria=RICORD, clinical=None, clinical_checked=False))
     for value in ("Zebrawood", "Quagga", "077Y", "1942", "2020, 4", "'M'", "OKAPI", "BONGO", "7.5"):
         assert value not in shown
+    assert str(film.SeriesInstanceUID) not in shown
 
 
 @pytest.mark.parametrize(
@@ -298,3 +333,29 @@ def test_a_rejected_series_keeps_every_reason_and_a_kept_one_those_of_what_is_ke
         criteria=RICORD, clinical=None, clinical_checked=False,
     )  # fmt: skip
     assert {*codes(few.series[0].reasons)} > {"few-positions"}
+
+
+def test_a_study_of_which_nothing_is_kept_never_goes_on(tmp_path: Path) -> None:
+    """Also where a person accepted that a file cannot be read, and nothing else is left."""
+    study = make_received(tmp_path, [make_dx(view="LL"), make_dx()])
+    study.instances[1].path.write_bytes(b"no dicom at all")
+    accepting = frozenset({"unreadable"})
+    decided = decide(assess(study, criteria=RICORD, clinical=None, clinical_checked=False, released=accepting))
+    assert isinstance(decided, Review)
+
+
+@given(endings=st.lists(st.sampled_from([None, Ending.EXCLUDED, Ending.QUARANTINED]), min_size=5, max_size=5))
+def test_what_a_later_stage_leaves_out_is_left_out_already(volume: Received, endings: list[Ending | None]) -> None:
+    """And nothing else; where nothing is kept, one image that a person may save holds the series for a person."""
+    assessment = assess(volume, criteria=RICORD, clinical=None, clinical_checked=False)
+    entries = [
+        LeftOut(instance=instance, ending=ending, reasons=())
+        for instance, ending in zip(volume.instances, endings, strict=True)
+        if ending
+    ]
+    [series] = without(assessment, entries).series
+    kept = [instance for instance, ending in zip(volume.instances, endings, strict=True) if not ending]
+    assert [*series.kept] == kept
+    assert [*series.left_out] == entries
+    if not kept:
+        assert series.outcome is (Severity.REVIEW if Ending.QUARANTINED in endings else Severity.REJECT)

@@ -49,6 +49,7 @@ def test_an_age_is_known_or_a_person_looks(slice_facts: Facts) -> None:
     for age, birth, expected in (
         ("old", None, ["malformed-age"]),
         ("999Y", None, ["age-placeholder"]),
+        ("000Y", date(2020, 1, 1), ["under-age"]),
         ("", None, ["age-missing"]),
         ("", date(1980, 1, 1), []),
     ):
@@ -86,6 +87,8 @@ def test_a_status_needs_its_method_and_a_positive_one_its_timing(
     in_images=st.none() | st.integers(18, 90), age=st.none() | st.integers(18, 90),
     sex=st.sampled_from(["", "F", "M", "X"]), stated=st.sampled_from([None, "F", "M"]),
 )  # fmt: skip
+@example(in_images=60, age=61, sex="F", stated="F")
+@example(in_images=60, age=62, sex="F", stated="F")
 def test_the_row_and_the_images_fill_and_confirm_each_other(
     slice_facts: Facts, in_images: int | None, age: int | None, sex: str, stated: str | None
 ) -> None:

@@ -1,8 +1,11 @@
 """A receipt counts only if every field of it fits: of a coordinator that lies in one, no study leaves the outbox."""
 
+import os
+import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any
 
 import pytest
@@ -42,6 +45,9 @@ LIES = {
 }
 
 
+NUMBERS = count(10**10)  # of audit events, each once and none of the coordinator's own
+
+
 @pytest.fixture(scope="module")
 def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
     with running_federation(tmp_path_factory.mktemp("federation")) as running:
@@ -58,6 +64,12 @@ def member(federation: Federation) -> tuple[SiteHome, Membership]:
         enter(ledger, submit(sealed_bytes(home, membership, 9)))
     federation.time.ahead = timedelta()
     return home, membership
+
+
+@pytest.fixture(scope="module")
+def newcomer(federation: Federation) -> tuple[SiteHome, Membership]:
+    """A site that holds no receipt."""
+    return federation.site("New Hospital")
 
 
 def answer_to(federation: Federation, sealed: Sealed, *, key: SigningKey | None = None, **changes: object) -> Answer:
@@ -174,3 +186,82 @@ def test_a_study_sealed_again_has_the_receipt_of_its_first_ciphertext(
         submitted = submit(again)
     receipt = Receipt.model_validate_json(Signed.model_validate_json(submitted.receipt.read_bytes()).document)
     assert receipt.ciphertext_sha256 == first.manifest.manifest.ciphertext_sha256
+
+
+@pytest.mark.parametrize("way", ["new", "came before", "came before it was sealed again"])
+def test_a_study_arrives_after_it_was_sent_and_not_tomorrow(
+    federation: Federation, member: tuple[SiteHome, Membership], way: str
+) -> None:
+    """Not before its upload, its sealing or the agreement; clocks may differ by a day and an hour."""
+    home, membership = member
+    now = membership.executed_at.replace(microsecond=0) + timedelta(days=100)
+    sealed_at, begun_at = now - timedelta(days=50), now - timedelta(hours=3)
+    earliest = {"new": begun_at, "came before": sealed_at}.get(way, membership.executed_at)
+    for received_at, counts in (
+        (earliest - timedelta(hours=25, seconds=1), False),
+        (earliest - timedelta(hours=25), True),
+        (now + timedelta(hours=25), True),
+        (now + timedelta(hours=25, seconds=1), False),
+    ):
+        first, same = sealed_bytes(home, membership, 9), {}
+        if way == "came before it was sealed again":
+            same = {"study": first.manifest.manifest.study, "contents_sha256": first.manifest.manifest.contents_sha256}
+        sealed = sealed_bytes(home, membership, 9, **same) if same else first
+        os.utime(sealed.ciphertext, (sealed_at.timestamp(),) * 2)
+        receipts = Receipts(home, membership, now=lambda: now)
+        receipts._newest = None  # another law orders it
+        answer = answer_to(federation, first, audit_number=next(NUMBERS), received_at=received_at)
+        answer = answer._replace(manifest=of_manifest(first.manifest) if same else None)
+        answer = answer._replace(begun_at=begun_at) if way == "new" else answer
+        if counts:
+            assert receipts.keep(sealed, answer).received_at == received_at
+        else:
+            with pytest.raises(ReceiptInvalid, match="arrived at its time"):
+                receipts.keep(sealed, answer)
+
+
+@given(
+    steps=st.lists(st.tuples(st.integers(1, 7), st.integers(-15, 15), st.booleans()), max_size=6),
+    number=st.integers(10**6, 10**9),
+)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_earlier_arrivals_are_ordered_as_their_numbers_are(
+    federation: Federation, newcomer: tuple[SiteHome, Membership], steps: list[tuple[int, int, bool]], number: int
+) -> None:
+    """Beyond five minutes a later arrival has a higher number than the newest here, also after a restart."""
+    home, membership = newcomer
+    home = SiteHome(home.folder.parent / f"copy-{next(NUMBERS)}")
+    shutil.copytree(newcomer[0].folder, home.folder)
+    receipts, now, held = Receipts(home, membership), datetime.now(UTC), dict[int, int]()
+    for ahead, minutes, has_restarted in steps:
+        sealed = sealed_bytes(home, membership, 9)
+        received_at = now + timedelta(minutes=minutes)
+        answer = answer_to(federation, sealed, audit_number=number + ahead, received_at=received_at)
+        newest = max(held, default=0)
+        apart = minutes - held.get(newest, minutes)
+        if ahead in held or (abs(apart) > 5 and (apart > 0) != (ahead > newest)):
+            with pytest.raises(ReceiptInvalid, match="audit number"):
+                receipts.keep(sealed, answer)
+            continue
+        receipts.keep(sealed, answer)
+        held[ahead] = minutes
+        assert receipts.newest == number + max(held)
+        with closing(Ledger(home.ledger)) as ledger:
+            path = receipts.path(sealed.manifest.manifest)
+            enter(ledger, Submitted.model_construct(key=sealed.key, receipt=path, audit_number=number + ahead))
+        receipts = Receipts(home, membership) if has_restarted else receipts
+
+
+def test_a_receipt_under_another_studys_name_is_none_of_it(
+    federation: Federation, member: tuple[SiteHome, Membership]
+) -> None:
+    """Nor can a site that holds none be told one by a file of another."""
+    home, membership = member
+    first, second = (sealed_bytes(home, membership, 9) for _ in range(2))
+    receipts = Receipts(home, membership)
+    assert receipts.kept(first.manifest.manifest) is None
+    kept = receipts.keep(first, answer_to(federation, first, audit_number=next(NUMBERS)))
+    assert receipts.kept(first.manifest.manifest) == kept
+    receipts.path(first.manifest.manifest).rename(receipts.path(second.manifest.manifest))
+    with pytest.raises(ReceiptInvalid, match="submission"):
+        receipts.kept(second.manifest.manifest)
