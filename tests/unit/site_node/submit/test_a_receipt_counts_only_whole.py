@@ -203,7 +203,7 @@ def test_a_study_arrives_after_it_was_sent_and_not_tomorrow(
         (now + timedelta(hours=25), True),
         (now + timedelta(hours=25, seconds=1), False),
     ):
-        first, same = sealed_bytes(home, membership, 9), {}
+        first, same = sealed_bytes(home, membership, 9), dict[str, Any]()
         if way == "came before it was sealed again":
             same = {"study": first.manifest.manifest.study, "contents_sha256": first.manifest.manifest.contents_sha256}
         sealed = sealed_bytes(home, membership, 9, **same) if same else first
@@ -248,7 +248,10 @@ def test_earlier_arrivals_are_ordered_as_their_numbers_are(
         assert receipts.newest == number + max(held)
         with closing(Ledger(home.ledger)) as ledger:
             path = receipts.path(sealed.manifest.manifest)
-            enter(ledger, Submitted.model_construct(key=sealed.key, receipt=path, audit_number=number + ahead))
+            submitted = Submitted(
+                key=sealed.key, receipt=path, sequence=1, received_at=received_at, audit_number=number + ahead
+            )
+            enter(ledger, submitted)
         receipts = Receipts(home, membership) if has_restarted else receipts
 
 

@@ -23,7 +23,7 @@ ERRORS = st.lists(st.sampled_from([*PASSING, ReceiptInvalid(problem="it lies")])
 def test_what_may_pass_is_tried_again(monkeypatch: pytest.MonkeyPatch, errors: list[RicordError]) -> None:
     """Of any row of errors the first three that may pass are waited out: as long as is usual, or as a busy one says."""
     slept, waiting = list[float](), iter(errors)
-    monkeypatch.setattr(client.time, "sleep", slept.append)
+    monkeypatch.setattr("time.sleep", slept.append)
 
     def upload() -> Answer:
         for error in waiting:
