@@ -53,7 +53,7 @@ def home_with(folder: Path, unproven: int, proven: int) -> SiteHome:
 
 
 @given(unproven=st.integers(0, 8), proven=st.integers(0, 4))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_each_is_asked_for_once(
     tmp_path_factory: pytest.TempPathFactory, asked: list[list[Path]], unproven: int, proven: int
 ) -> None:

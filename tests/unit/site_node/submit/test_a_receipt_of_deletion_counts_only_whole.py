@@ -42,7 +42,7 @@ def keep(site: tuple[SiteHome, Ledger], *receipts: Signed, instances: tuple[Uid,
 
 
 @given(withdrawn=INSTANCES, deleted=INSTANCES)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_less_is_deleted_than_was_withdrawn(
     site: tuple[SiteHome, Ledger], withdrawn: tuple[Uid, ...], deleted: tuple[Uid, ...]
 ) -> None:
