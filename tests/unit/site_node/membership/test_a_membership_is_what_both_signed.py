@@ -18,6 +18,7 @@ from shared.errors.trust import CertificateForeign, ClockWrong, NotEnrolled, Sig
 from shared.ids import AgreementId, Sha256, SiteId
 from shared.manifest import canonical_json
 from shared.signed import Signed
+from shared.token import Token, TokenKind
 from site_node.home.folder import SiteHome, init_home
 from site_node.membership import enrolment
 from site_node.membership.agreement import sign_agreement
@@ -166,7 +167,7 @@ def test_by_a_wrong_clock_no_token_is_used_up(federation: Federation) -> None:
 def test_who_has_signed_nothing_here_cannot_enrol(federation: Federation) -> None:
     """A home without its own consent, or with another than the coordinator holds."""
     home, token = signed_home(federation, "Forgetful Hospital")
-    answer = enrolment._ask(home, enrolment.Token.parse(token, kind=enrolment.TokenKind.JOIN))
+    answer = enrolment._ask(home, Token.parse(token, kind=TokenKind.JOIN))
     file = IdentityFiles(home).consent
     consent, own = Signed.model_validate_json(file.read_bytes()), load_signing(home.signing_key)
     other = consent.unsafe_parsed(Consent, what="it").model_copy(update={"signatory": "B. Other, Director"})
@@ -179,7 +180,7 @@ def test_who_has_signed_nothing_here_cannot_enrol(federation: Federation) -> Non
 def test_a_certificate_of_another_role_is_no_sites(federation: Federation) -> None:
     """The coordinator cannot enrol a site as its curator."""
     home, token = signed_home(federation, "Mistaken Hospital")
-    answer = enrolment._ask(home, enrolment.Token.parse(token, kind=enrolment.TokenKind.JOIN))
+    answer = enrolment._ask(home, Token.parse(token, kind=TokenKind.JOIN))
     [certificate] = (federation.folder / "curator-curator").rglob("certificate.pem")
     answer.certificate = certificate.read_bytes()
     refused(home, token, CertificateForeign, lambda patch: patch.setattr(enrolment, "_ask", lambda *_: answer))

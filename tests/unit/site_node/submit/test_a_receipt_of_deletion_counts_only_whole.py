@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,11 +19,10 @@ from shared.withdrawal import Deletion
 from site_node.home.folder import SiteHome, init_home
 from site_node.home.ledger import Ledger
 from site_node.home.withdrawals import ToWithdraw
-from site_node.membership.record import Membership
 from site_node.submit.withdrawals import _keep
 
 KEY = SigningKey.generate()
-MEMBER = Membership.model_construct(coordinator_verify_key=KEY.public.text, site_id=SiteId("100001"))
+MEMBER: Any = SimpleNamespace(coordinator_key=KEY.public, site_id=SiteId("100001"))
 DELETION = Deletion(
     submission=Sha256("a" * 64), site_id=MEMBER.site_id, study=Uid("2.25.7"), withdrawn_at=datetime.now(UTC),
     deleted_at=datetime.now(UTC), audit_number=12, audit_head=Sha256("b" * 64),
