@@ -18,7 +18,8 @@ from pathlib import Path
 from site_node.settings.dimse import ScpSettings
 from tests.benchmarks.measure import Row, medians
 from tests.factories.dicom import make_ct, write_file
-from tests.factories.pacs import free_port, orthanc, serving_in_a_process
+from tests.factories.pacs import orthanc, serving_in_a_process
+from tests.factories.ports import free_port
 
 FILES, SIDE = 200, 512  # CT slices, 0.5 MB each
 PEER_ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1"}

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tests.factories.dicom import make_ct, write_file
-from tests.factories.federation import free_ports
+from tests.factories.ports import free_ports
 from tests.peers import check_no_defect
 
 ROOT = Path(__file__).resolve().parents[2]

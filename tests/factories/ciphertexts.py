@@ -18,7 +18,7 @@ from coordinator.store.folder import CiphertextFolder
 from coordinator.store.locks import FileLocks
 from coordinator.store.s3 import s3_client
 from shared.ids import Sha256
-from tests.factories.federation import free_ports
+from tests.factories.ports import free_ports
 
 CHUNK = 1 << 16  # bytes of a piece of an upload, and of a part in the bucket
 BUCKET = "sealed-studies"

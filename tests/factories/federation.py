@@ -3,10 +3,9 @@
 import hashlib
 import json
 import secrets
-import socket
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -42,19 +41,11 @@ from site_node.seal.package import seal
 from site_node.study import Deidentified, Sealed, Validated
 from site_node.submit.client import submitting
 from tests.factories.dicom import make_ct
+from tests.factories.ports import free_ports
 from tests.factories.studies import make_included, make_received
 from tests.factories.validated import digest_of
 
 ALL_MODES = ("cohort", "statistics", "submit", "training")
-
-
-def free_ports(count: int) -> list[int]:
-    """`count` different ports that are free now."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for listener in sockets:
-            listener.bind(("127.0.0.1", 0))
-        return [listener.getsockname()[1] for listener in sockets]
 
 
 @dataclass

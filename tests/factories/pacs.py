@@ -4,7 +4,6 @@ import json
 import multiprocessing
 import multiprocessing.process
 import os
-import socket
 import subprocess
 import time
 import urllib.request
@@ -24,16 +23,10 @@ from site_node.network.scp import serving
 from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.settings.dimse import ScpSettings
 from tests.factories.dicom import write_file
+from tests.factories.ports import free_port
 from tests.peers import needs_peer
 
 _LOOPBACK = "127.0.0.1"
-
-
-def free_port() -> int:
-    """A loopback port that was free a moment ago."""
-    with socket.socket() as listener:
-        listener.bind((_LOOPBACK, 0))
-        return int(listener.getsockname()[1])
 
 
 class Orthanc:

@@ -53,7 +53,8 @@ from site_node.membership.invitation import read_agreement
 from site_node.membership.record import load_membership
 from site_node.membership.renewal import member_of, standing
 from site_node.submit.client import submitting
-from tests.factories.federation import Federation, free_ports, running_federation, sealed_study
+from tests.factories.federation import Federation, running_federation, sealed_study
+from tests.factories.ports import free_ports
 
 
 @pytest.fixture(scope="module")

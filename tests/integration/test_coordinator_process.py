@@ -30,12 +30,12 @@ from site_node.submit.pace import CHUNK
 from tests.factories.federation import (
     Federation,
     Time,
-    free_ports,
     make_settings,
     sealed_bytes,
     sealed_study,
     settings_text,
 )
+from tests.factories.ports import free_ports
 from tests.factories.raw_calls import dial
 from tests.peers import check_no_defect
 

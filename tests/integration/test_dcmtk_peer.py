@@ -25,7 +25,7 @@ from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.settings.dimse import SendSettings
 from site_node.study import Deidentified
 from tests.factories.dicom import make_ct, make_dx, plant_identifiers, write_file
-from tests.factories.pacs import free_port
+from tests.factories.ports import free_port
 from tests.factories.studies import make_included, make_received
 from tests.peers import needs_peer
 

@@ -22,7 +22,8 @@ from site_node.node.retrieval import Retrieval, work
 from site_node.receive.request_lists import RequestLists, StudyRequest
 from site_node.settings.dicomweb import DicomwebSettings
 from tests.factories.dicom import make_ct, make_dx
-from tests.factories.pacs import Orthanc, free_port, key_of, orthanc
+from tests.factories.pacs import Orthanc, key_of, orthanc
+from tests.factories.ports import free_port
 
 COMMAND = (sys.executable, "-c", "from site_node.cli import main; main()")
 SLICES = 60

@@ -44,6 +44,7 @@ from shared.ids import SiteId
 from site_node.federate import fleet
 from site_node.federate.fleet import Fleet, FleetSettings
 from site_node.federate.site import FederateSettings
+from tests.factories.ports import free_port
 from tests.factories.site_homes import PROTOCOL, make_site, member_of, signer_for
 
 # Flower's own migrations, under a newer Alembic
@@ -87,12 +88,6 @@ class NoSignals:
     def listening(self, heard: Callable[[str], None]) -> contextlib.AbstractContextManager[None]:
         """Nothing is heard."""
         return contextlib.nullcontext()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def write_certificate(folder: Path) -> None:

@@ -14,7 +14,8 @@ from coordinator.home.init import create_federation
 from coordinator.home.settings import Home
 from shared.wire import Credentials
 from site_node.submit.client import submitting
-from tests.factories.federation import Federation, Time, free_ports, make_settings, sealed_bytes, settings_text
+from tests.factories.federation import Federation, Time, make_settings, sealed_bytes, settings_text
+from tests.factories.ports import free_ports
 from tests.factories.raw_calls import half_sent
 from tests.peers import needs_peer
 

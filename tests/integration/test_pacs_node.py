@@ -18,7 +18,8 @@ from site_node.home.folder import SiteHome, init_home
 from site_node.home.ledger import Ledger
 from site_node.home.status import status_of
 from tests.factories.dicom import make_ct, make_dx, write_file
-from tests.factories.pacs import Orthanc, free_port, orthanc
+from tests.factories.pacs import Orthanc, orthanc
+from tests.factories.ports import free_port
 from tests.factories.tls import make_tls_files
 from tests.peers import check_no_defect, needs_peer
 

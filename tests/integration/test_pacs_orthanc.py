@@ -24,7 +24,8 @@ from site_node.node.retrieval import Retrieval, work
 from site_node.receive.request_lists import RequestLists, StudyRequest
 from site_node.settings.dimse import PacsSettings, ScpSettings
 from tests.factories.dicom import make_ct, make_dx
-from tests.factories.pacs import Orthanc, free_port, key_of, orthanc
+from tests.factories.pacs import Orthanc, key_of, orthanc
+from tests.factories.ports import free_port
 
 STUDIES, SLICES = 5, 100
 PORT = free_port()

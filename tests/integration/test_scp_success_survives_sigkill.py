@@ -12,7 +12,8 @@ from pydicom import dcmread
 from site_node.network.arrivals import Arrivals
 from site_node.settings.dimse import ScpSettings
 from tests.factories.dicom import make_ct, write_file
-from tests.factories.pacs import free_port, key_of, serving_in_a_process
+from tests.factories.pacs import key_of, serving_in_a_process
+from tests.factories.ports import free_port
 from tests.peers import needs_peer
 
 SLICES = 80

@@ -31,7 +31,7 @@ from tests.factories.ciphertexts import (
     partial_names,
     s3_server,
 )
-from tests.factories.federation import free_ports
+from tests.factories.ports import free_ports
 
 Another = Callable[[CiphertextStore], CiphertextStore]
 

@@ -27,7 +27,7 @@ from site_node.node.fetch import FetchProgress
 from site_node.node.log_codes import log_codes_only
 from tests.factories.dicom import make_ct
 from tests.factories.dicomweb import Answer, FakeDicomweb, dicomweb
-from tests.factories.pacs import free_port
+from tests.factories.ports import free_port
 from tests.unit.site_node.commands.test_dicomweb_mistakes_have_a_sentence import with_dicomweb
 
 Run = Callable[..., tuple[int, str, str]]

@@ -13,7 +13,8 @@ from shared.errors.base import ExitCode
 from site_node.network.arrivals import Arrivals
 from site_node.network.scp import serving
 from site_node.settings.dimse import ScpSettings
-from tests.factories.pacs import free_port, key_of
+from tests.factories.pacs import key_of
+from tests.factories.ports import free_port
 from tests.unit.site_node.commands.conftest import Run
 
 ASKED = "pacs-unreachable"  # how a good row ends here, where there is no PACS

@@ -9,7 +9,7 @@ import pytest
 from shared.errors.base import ExitCode
 from tests.factories.dicom import make_ct
 from tests.factories.dicomweb import Answer, dicomweb
-from tests.factories.pacs import free_port
+from tests.factories.ports import free_port
 
 Run = Callable[..., tuple[int, str, str]]
 SLICES = make_ct(slices=3, rows=8, AccessionNumber="ACC77315", PatientID="P1")

@@ -11,7 +11,8 @@ from site_node.network.arrivals import Arrivals
 from site_node.network.scp import serving
 from site_node.settings.dimse import ScpSettings
 from tests.factories.dicom import make_ct, write_file
-from tests.factories.pacs import free_port, key_of
+from tests.factories.pacs import key_of
+from tests.factories.ports import free_port
 
 Run = Callable[..., tuple[int, str, str]]
 SLICES = 3

@@ -14,7 +14,7 @@ from site_node.node.log_codes import log_codes_only
 from site_node.node.open import open_node
 from site_node.node.scp_process import serving_in_process
 from site_node.settings.dimse import ScpSettings
-from tests.factories.pacs import free_port
+from tests.factories.ports import free_port
 from tests.unit.site_node.commands.conftest import Run
 from tests.unit.site_node.network.test_every_refused_association_is_logged import REJECTED, answer_to, request
 

@@ -15,7 +15,7 @@ from shared.errors.agreements import AgreementNotExecuted
 from shared.proto.ricord.v1.federation_pb2 import AwaitRequest, AwaitResponse
 from shared.wire import from_rpc
 from site_node.federate.awaiting import Awaited
-from tests.factories.federation import free_ports
+from tests.factories.ports import free_ports
 from tests.factories.waiting_calls import serving_waiters
 
 CODEC = (AwaitRequest.FromString, AwaitResponse.SerializeToString)

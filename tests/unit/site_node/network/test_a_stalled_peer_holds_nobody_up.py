@@ -14,7 +14,8 @@ from site_node.network.arrivals import Arrivals
 from site_node.network.query_retrieve import Pacs
 from site_node.network.scp import serving
 from site_node.settings.dimse import PacsSettings, ScpSettings
-from tests.factories.pacs import free_port, key_of
+from tests.factories.pacs import key_of
+from tests.factories.ports import free_port
 
 _LONG = 10.0  # seconds, after which a call counts as blocked
 

@@ -20,7 +20,8 @@ from site_node.network.web_session import _TALKATIVE
 from site_node.settings.dicomweb import DicomwebSettings
 from tests.factories.dicom import make_ct
 from tests.factories.dicomweb import Answer, FakeDicomweb, dicomweb, multipart_answer, part_10, search_answer
-from tests.factories.pacs import free_port, key_of
+from tests.factories.pacs import key_of
+from tests.factories.ports import free_port
 from tests.factories.tls import make_tls_files
 
 ACCESSION = "ACC 77/31&5=ü"

@@ -19,7 +19,8 @@ from site_node.network.query_retrieve import Pacs
 from site_node.network.scp import serving
 from site_node.node.log_codes import log_codes_only
 from site_node.settings.dimse import PacsSettings, ScpSettings
-from tests.factories.pacs import free_port, key_of
+from tests.factories.pacs import key_of
+from tests.factories.ports import free_port
 
 ACCEPTED, REJECTED, ABORTED = 2, 3, 7
 TITLES = st.from_regex(r"[!-\[\]-~]([ -\[\]-~]{0,14}[!-\[\]-~])?", fullmatch=True)

@@ -17,7 +17,8 @@ from site_node.network.store_scu import SendOutcome, list_files, send
 from site_node.network.tls import client_context, server_context
 from site_node.settings.dimse import ScpSettings, SendSettings, TlsSettings
 from tests.factories.dicom import make_ct, write_file
-from tests.factories.pacs import free_port, key_of
+from tests.factories.pacs import key_of
+from tests.factories.ports import free_port
 from tests.factories.tls import make_tls_files
 
 SLICES = 12

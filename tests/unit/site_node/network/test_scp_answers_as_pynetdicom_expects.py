@@ -25,7 +25,8 @@ from site_node.network.upper_layer import Caller
 from site_node.node.scp_process import serving_in_process
 from site_node.settings.dimse import PacsSettings, ScpSettings, TlsSettings
 from tests.factories.dicom import SECRETS, make_dx, plant_identifiers
-from tests.factories.pacs import free_port, key_of
+from tests.factories.pacs import key_of
+from tests.factories.ports import free_port
 from tests.factories.tls import make_tls_files
 
 

@@ -22,7 +22,8 @@ from site_node.network.scp import serving
 from site_node.network.tls import server_context
 from site_node.network.upper_layer import Caller
 from site_node.settings.dimse import PacsSettings, ScpSettings, TlsSettings
-from tests.factories.pacs import free_port, key_of
+from tests.factories.pacs import key_of
+from tests.factories.ports import free_port
 from tests.factories.tls import make_tls_files
 
 _P_DATA = 4
