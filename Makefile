@@ -38,7 +38,8 @@ ifdef T
 	$(BIN)/pytest $(T)
 else
 	$(BIN)/pytest $(if $(COVERAGE),--cov --cov-report=) tests/integration tests/e2e tests/contract
-	$(BIN)/pytest $(if $(COVERAGE),--cov --cov-append --cov-report=term:skip-covered) -n 2 tests/unit tests/laws
+	$(BIN)/pytest $(if $(COVERAGE),--cov --cov-append --cov-report=) -n 2 tests/unit tests/laws
+	$(if $(COVERAGE),$(BIN)/python -m tests.coverage_by_room)
 endif
 
 mutants: $(INSTALLED) ## Changes that no test notices: of a room's guards (ROOM=site_node/screen), else of touched lines (SECONDS=180)
@@ -68,8 +69,8 @@ proto: $(INSTALLED) ## Generate the code of shared/proto
 bench: $(INSTALLED) .venv-bench/.installed .venv-nvflare/.installed ## Speed, side by side with peers and physical floors, as ratios
 	$(BIN)/python -m tests.benchmarks
 
-soak: $(INSTALLED) ## The long figures: thousands of kills, mutations and tampers
-	$(BIN)/pytest -m soak
+soak: $(INSTALLED) ## The long figures: thousands of kills, mutations and tampers, and twenty times the examples of each law
+	LAWS=soak $(BIN)/pytest -m "soak or hypothesis"
 
 format: $(INSTALLED) ## Let ruff write the layout
 	$(BIN)/ruff format $(PACKAGES)

@@ -1,16 +1,31 @@
 """What holds for every test."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
 import structlog
-from hypothesis import settings
+from hypothesis import is_hypothesis_test, settings
 
 from shared.errors.base import InternalError
 from tests.peers import empty_database, postgres_url
 
-settings.register_profile("any-machine", deadline=None)  # a busy machine breaks no law
-settings.load_profile("any-machine")
+# How laws draw their examples, by the environment's LAWS; a busy machine breaks none of them.
+settings.register_profile("random", deadline=None)
+settings.register_profile("repeatable", deadline=None, derandomize=True, print_blob=True)
+settings.register_profile("soak", deadline=None, print_blob=True)
+PROFILE = os.environ.get("LAWS", "random")
+settings.load_profile(PROFILE)
+SOAKED = 20  # times as many examples
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let each law draw many more examples in a soak, whatever number it names."""
+    if PROFILE == "soak":
+        for law in {item.function for item in items if isinstance(item, pytest.Function)}:
+            if is_hypothesis_test(law):
+                named = law._hypothesis_internal_use_settings
+                law._hypothesis_internal_use_settings = settings(named, max_examples=SOAKED * named.max_examples)
 
 
 @pytest.fixture(scope="session")
