@@ -29,13 +29,15 @@ def test_what_was_answered_is_there_after_a_kill(tmp_path: Path) -> None:
     settings = ScpSettings(host="127.0.0.1", port=free_port(), callers=("SENDER",), min_free_mb=0)
     folder = tmp_path / "arrivals"
     with serving_in_a_process(settings, folder) as process:
-        killer = threading.Thread(target=_kill_at, args=(process, folder, SLICES // 4))
+        pushed = threading.Event()
+        killer = threading.Thread(target=_kill_at, args=(process, folder, SLICES // 4, pushed))
         killer.start()
         log = push(storescu, settings.port, source)
+        pushed.set()
         killer.join()
     successes = log.count("Received Store Response (Success)")
     stored_files = list(folder.glob("*/*.dcm"))
-    assert 0 < successes <= len(stored_files) < SLICES
+    assert 0 < successes <= len(stored_files) < SLICES, log[-2000:]
     assert all(dcmread(path).SOPInstanceUID for path in stored_files)
     with serving_in_a_process(settings, folder):
         assert push(storescu, settings.port, source).count("Received Store Response (Success)") == SLICES
@@ -45,8 +47,8 @@ def test_what_was_answered_is_there_after_a_kill(tmp_path: Path) -> None:
     assert not list((folder / ".unfinished").iterdir())
 
 
-def _kill_at(process: BaseProcess, folder: Path, count: int) -> None:
-    while len(list(folder.glob("*/*.dcm"))) < count:
+def _kill_at(process: BaseProcess, folder: Path, count: int, pushed: threading.Event) -> None:
+    while len(list(folder.glob("*/*.dcm"))) < count and not pushed.is_set():
         time.sleep(0.001)
     process.kill()
 
