@@ -4,6 +4,7 @@ import os
 import secrets
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -16,9 +17,11 @@ from sqlalchemy import create_engine, text
 def needs_peer(program: str, package: str | None = None) -> str:
     """The path of `program`; where it is missing the test skips and names the package that brings it.
 
-    With `REQUIRE_PEERS=1` (set where the packages are installed first) a missing program is a failure.
+    With `REQUIRE_PEERS=1` (set where the packages are installed first) a missing program is a failure. It is never one
+    of this environment, where pynetdicom brings some of the same names.
     """
-    path = shutil.which(program)
+    own = f"{sys.prefix}/bin"
+    path = shutil.which(program, path=os.pathsep.join(each for each in os.get_exec_path() if each != own))
     if path is not None:
         return path
     reason = f"`{program}` is not here; install the package {package or program}"

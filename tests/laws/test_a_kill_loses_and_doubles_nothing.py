@@ -81,7 +81,7 @@ def is_entered(ledger: Ledger, name: str) -> bool:
     return ledger.has_study(key_of(name))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(kills=st.lists(st.integers(0, 90), max_size=5))
 def test_kills_anywhere_change_nothing_in_the_end(
     fuse: Fuse, template: SiteHome, tmp_path_factory: pytest.TempPathFactory, kills: list[int]

@@ -1,31 +1,27 @@
 """Whoever gives wrong shares in a secure sum is named, and the sum goes on without what it gave."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors.federation import SecureSumRefused, TooFewSites, WrongShares
+from shared.federation.exchange import Exchange
 from shared.federation.secure_sum import shamir
 from shared.federation.secure_sum.messages import SignedPlan, unpack_masked
 from shared.federation.secure_sum.server import secure_sum, sum_without_liars
 from shared.ids import SiteId
 from shared.manifest import canonical_json
-from tests.factories.summing import federation, sites, true_sum
+from tests.factories.summing import Federation, federation, sites, true_sum
 
 
 @pytest.mark.parametrize("place", range(20))
 def test_a_wrong_share_names_its_liar_at_every_place(place: int) -> None:
     """Of 20 sites any may give back wrong shares: it is named, its shares are not used, and the sum is exact."""
     carrier, liar, named = federation(20), sites(20)[place], dict[SiteId, str]()
-
-    def exchange(at: str, requests: dict[SiteId, bytes]) -> dict[SiteId, bytes]:
-        answers = dict(carrier(at, requests))
-        return answers | {liar: _wrong(answers[liar])} if at == "unmask" else answers
-
-    result = secure_sum(carrier.plan(), exchange, refuse=named.__setitem__)  # type: ignore[arg-type] # the server sends a dict
+    result = secure_sum(carrier.plan(), _with_liars(carrier, {liar}), refuse=named.__setitem__)
     assert (result.total == true_sum(carrier.vectors.values())).all()
     assert list(named) == [liar]
 
@@ -33,20 +29,29 @@ def test_a_wrong_share_names_its_liar_at_every_place(place: int) -> None:
 @given(st.sets(st.integers(0, 19), max_size=9))
 @settings(max_examples=5, deadline=None)
 def test_liars_are_named_down_to_the_threshold(places: set[int]) -> None:
-    """As many may lie as may drop out, wherever they stand in the roster; with one more there is no sum."""
+    """As many may lie as may drop out, wherever they stand in the roster."""
     carrier, named = federation(20, 1), dict[SiteId, str]()
     liars = {sites(20)[place] for place in places}
-
-    def exchange(at: str, requests: dict[SiteId, bytes]) -> dict[SiteId, bytes]:
-        answers = dict(carrier(at, requests))
-        return answers | {liar: _wrong(answers[liar]) for liar in liars} if at == "unmask" else answers
-
-    result = secure_sum(carrier.plan(), exchange, refuse=named.__setitem__)  # type: ignore[arg-type] # the server sends a dict
+    result = secure_sum(carrier.plan(), _with_liars(carrier, liars), refuse=named.__setitem__)
     assert (result.total == true_sum(carrier.vectors.values())).all()
     assert set(named) == liars
-    liars = set(sites(20)[:10])
+
+
+def test_with_a_liar_beyond_the_threshold_there_is_no_sum() -> None:
+    """Of 20 sites ten lie, one more than may drop out."""
+    carrier = federation(20, 1)
     with pytest.raises(TooFewSites):
-        secure_sum(carrier.plan(), exchange)  # type: ignore[arg-type] # the server sends a dict
+        secure_sum(carrier.plan(), _with_liars(carrier, set(sites(20)[:10])))
+
+
+def _with_liars(carrier: Federation, liars: set[SiteId]) -> Exchange:
+    """The carrier, where these give back wrong shares."""
+
+    def exchange(stage: str, requests: Mapping[SiteId, bytes]) -> Mapping[SiteId, bytes]:
+        answers = carrier(stage, requests)
+        return {**answers, **{liar: _wrong(answers[liar]) for liar in liars}} if stage == "unmask" else answers
+
+    return exchange
 
 
 def _wrong(payload: bytes) -> bytes:

@@ -199,7 +199,7 @@ ACTIONS: st.SearchStrategy[Callable[[Site], None]] = st.one_of(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(actions=st.lists(ACTIONS, max_size=10))
 def test_every_image_is_in_one_place_and_none_vanishes(
     template: SiteHome, actions: list[Callable[[Site], None]]

@@ -173,10 +173,10 @@ def real_files() -> list[Path]:
 @pytest.mark.skipif(not REAL.is_dir(), reason="the developers' shared data are not here")
 @pytest.mark.filterwarnings("ignore")
 def test_no_mutation_crashes_hangs_or_makes_an_output_that_validation_refuses(tmp_path: Path) -> None:
-    """Each of 2,000 mutations of real files ends in a stated outcome, and every output is valid."""
-    outcomes = mutate_all(real_files(), 2000, tmp_path, seed=1)
-    assert outcomes.total() == 2000
-    assert outcomes[VALIDATED] > 400
+    """Each of 500 mutations of real files ends in a stated outcome, and every output is valid."""
+    outcomes = mutate_all(real_files(), 500, tmp_path, seed=1)
+    assert outcomes.total() == 500
+    assert outcomes[VALIDATED] > 100
 
 
 @pytest.mark.soak

@@ -4,7 +4,8 @@ Every RPC of every service is called once for each bound of each field, on both 
 protocol's own definition, so that a new one is asked too. What a site signs is a message of its own: its manifests.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
@@ -99,27 +100,30 @@ def variants(message: Message) -> Iterator[Message]:
 
 
 class Callers:
-    """Somebody of each role, and a stranger with no certificate."""
+    """Somebody of each role, and a stranger with no certificate, each at the end of a line of its own."""
 
-    def __init__(self, federation: Federation, member: Membership, curator: CuratorHome) -> None:
-        home = federation.home
-        self.federation = federation
-        self.of = {
+    def __init__(self, federation: Federation, member: Membership, curator: CuratorHome, lines: ExitStack) -> None:
+        home, self._addresses = federation.home, federation.identity.addresses
+        credentials = {
             Role.COORDINATOR: Credentials(home.root.read_bytes(), home.operator_key, home.operator_certificate),
             Role.CURATOR: member_of(curator, load_curator_keys(curator.keys)).credentials,
             Role.SITE: member.credentials,
         }
+        self._lines = {
+            role: lines.enter_context(connected(self._addresses.main, each)) for role, each in credentials.items()
+        }
+        stranger = Credentials(federation.identity.root)
+        self._of_stranger = lines.enter_context(connected(self._addresses.enrolment, stranger))
 
-    def ask(self, method: MethodDescriptor, requests: Iterator[Message]) -> Iterator[tuple[Message, Any]]:
+    def ask(self, method: MethodDescriptor, requests: Sequence[Message]) -> Iterator[tuple[Message, Any]]:
         """Each request with its answer, or its error."""
         service = str(method.containing_service.full_name)
-        path, addresses = f"/{service}/{method.name}", self.federation.identity.addresses
-        allowed = [self.of[role] for role in self.of if role in ROLES.get(path, ())]
-        address = addresses.main if allowed else addresses.enrolment
-        for credentials in allowed or [Credentials(self.federation.identity.root)]:
-            with connected(address, credentials) as channel:
-                for request in requests:
-                    yield request, answer_of(channel, method, path, request, address)
+        path = f"/{service}/{method.name}"
+        allowed = [line for role, line in self._lines.items() if role in ROLES.get(path, ())]
+        address = self._addresses.main if allowed else self._addresses.enrolment
+        for line in allowed or [self._of_stranger]:
+            for request in requests:
+                yield request, answer_of(line, method, path, request, address)
 
 
 def answer_of(channel: grpc.Channel, method: MethodDescriptor, path: str, request: Message, address: str) -> Any:
@@ -151,15 +155,16 @@ def site(federation: Federation) -> tuple[SiteHome, Membership, CuratorHome]:
 
 
 @pytest.fixture(scope="module")
-def callers(federation: Federation, site: tuple[SiteHome, Membership, CuratorHome]) -> Callers:
-    return Callers(federation, site[1], site[2])
+def callers(federation: Federation, site: tuple[SiteHome, Membership, CuratorHome]) -> Iterator[Callers]:
+    with ExitStack() as lines:
+        yield Callers(federation, site[1], site[2], lines)
 
 
 def check_lists(callers: Callers) -> None:
     """Every list is read, whole."""
     for method in filter(is_list, methods()):
         usual = GetMessageClass(method.input_type)()
-        for _, answer in callers.ask(method, iter([usual])):
+        for _, answer in callers.ask(method, [usual]):
             assert isinstance(answer, Message), f"{method.name}: {answer}"
 
 
@@ -168,7 +173,7 @@ def test_no_message_is_a_defect_or_hides_a_list(callers: Callers) -> None:
     """Of any RPC, from whoever may call it."""
     for method in methods():
         usual = USUAL.get(method.input_type.full_name, GetMessageClass(method.input_type)())
-        for request, answer in callers.ask(method, variants(usual)):
+        for request, answer in callers.ask(method, list(variants(usual))):
             assert not isinstance(answer, InternalError), f"{method.full_name} {str(request)[:200]}: {answer.private}"
         check_lists(callers)
 
