@@ -26,7 +26,7 @@ from shared.federation.bundle import build_bundle
 from shared.ids import SiteId
 from site_node.federate.site import FederateSettings
 from tests.benchmarks.measure import wait_until
-from tests.factories.federation import free_ports
+from tests.factories.ports import free_ports
 from tests.factories.site_homes import make_site
 from tests.factories.tls import make_tls_files
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.benchmarks.measure import wait_until
-from tests.factories.federation import free_ports
+from tests.factories.ports import free_ports
 
 START_SECONDS, RUN_SECONDS = 60, 300
 _PROJECT = """

@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 from tests.benchmarks.federation import our_rounds
 from tests.benchmarks.flower import listens
 from tests.benchmarks.measure import Row, wait_until
-from tests.factories.federation import free_ports
+from tests.factories.ports import free_ports
 
 PYTHON = Path(".venv-nvflare/bin/python").absolute()
 SITES = {4: 2, 16: 1}  # and how often the pair is measured in turn
