@@ -6,6 +6,7 @@ an intermediate signs leaves, and follows each in its PEM. In federations that w
 them itself. So a chain has two or three links and is checked here without a path builder. All PEM values are bytes.
 """
 
+import base64
 import hashlib
 import ipaddress
 import re
@@ -24,7 +25,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from shared.crypto.keys import private_pem
 from shared.errors.inputs import InvalidArgument, InvalidIdentifier
-from shared.errors.trust import CertificateExpired, CertificateForeign, ClockWrong
+from shared.errors.trust import CertificateExpired, CertificateForeign, ClockWrong, SignatureInvalid
 from shared.frozen import Frozen
 from shared.ids import Sha256, SiteId
 
@@ -222,6 +223,22 @@ def _issuer(between: Sequence[x509.Certificate], root: x509.Certificate) -> x509
     if not limits.ca or _only_uri(intermediate) != _only_uri(root):
         raise ValueError("no intermediate of this root")
     return intermediate
+
+
+def endorse(key: ec.EllipticCurvePrivateKey, data: bytes) -> str:
+    """The signature over `data` by a certificate's key (ECDSA with SHA-256), in base64."""
+    return base64.b64encode(key.sign(data, ec.ECDSA(hashes.SHA256()))).decode()
+
+
+def check_endorsement(certificate_pem: bytes, data: bytes, signature: str, *, what: str) -> None:
+    """Return when `signature` is that of the leaf's key over `data`; else raise `SignatureInvalid` naming `what`."""
+    public = x509.load_pem_x509_certificate(certificate_pem).public_key()
+    if not isinstance(public, ec.EllipticCurvePublicKey):
+        raise SignatureInvalid("not a member's kind of key", what=what)
+    try:
+        public.verify(base64.b64decode(signature, validate=True), data, ec.ECDSA(hashes.SHA256()))
+    except (InvalidSignature, ValueError) as error:
+        raise SignatureInvalid(what=what) from error
 
 
 def renew_at(certificate_pem: bytes) -> datetime:

@@ -1,10 +1,11 @@
 """The plan of a federated run: what it may do and with whom, in canonical JSON, signed by the coordinator.
 
 A plan travels with every message of its run, so a site can judge each message by itself. A person writes a
-`PlanRequest` (`ricord-coordinator run start PLAN.toml`); the coordinator completes it to a `Plan` with a run id, the
-roster and its fingerprints, and signs that. `check_plan` refuses a plan that contradicts itself.
+`PlanRequest`; the coordinator completes it to a `Plan` with a run id, the roster and its fingerprints, and signs that.
+A researcher signs the request, too (`proposal.py`). `check_plan` refuses a plan that contradicts itself.
 """
 
+import operator
 from datetime import UTC, datetime, timedelta
 from typing import Literal, Self
 
@@ -21,12 +22,13 @@ MODEL_NAMES = ("small-cnn",)  # shared.federation.models.registry holds the netw
 LEAST_SITES = 3
 MOST_SITES = 2**10  # of a masked training; see shared.federation.averaging
 MOST_IMAGES = 2**18  # of a site that count in an average
-LIFETIME = timedelta(days=2)
+WAITING = timedelta(days=2)  # of a plan's life: for its turn, for sites that are absent, until a person resumes it
 
 Purpose = Literal["statistics", "training"]
 StrategyName = Literal[
     "fedavg", "fedprox", "fedadam", "fedavgm", "fedyogi", "fedadagrad", "fedmedian", "fedtrimmedavg", "krum"
 ]
+_ONE_LINE = r"^[^\x00-\x1f\x7f-\x9f]*$"
 COMPARING = ("fedmedian", "fedtrimmedavg", "krum")  # strategies that look at single updates
 
 
@@ -64,14 +66,36 @@ class StatisticsTask(Frozen):
 
 
 class PlanRequest(Frozen):
-    """What a person asks for. No sites: every site whose agreement covers the purpose."""
+    """What a person asks for. No sites: every site whose agreement covers the purpose.
 
+    `researcher` and `run` are set when a researcher signs it: one signature is good for one run.
+    """
+
+    format: Literal["ricord-plan-request/1"] = "ricord-plan-request/1"
     purpose: Purpose
+    aim: str = Field(default="", max_length=300, pattern=_ONE_LINE)  # what for, in a sentence
+    researcher: str = Field(default="", max_length=63)  # the name in the certificate; empty: the operator asks
+    run: RunId | None = None
     sites: tuple[SiteId, ...] = ()
     minimum_sites: int = Field(default=LEAST_SITES, ge=LEAST_SITES)
     training: TrainingTask | None = None
     statistics: StatisticsTask | None = None
     timeout_seconds: int = Field(default=3600, ge=1, le=86400)  # for one round of answers
+
+    @property
+    def lifetime(self) -> timedelta:
+        """How long its plan is good: to wait, and as long as every round of answers may last."""
+        rounds = 1 if self.training is None else 2 * self.training.rounds
+        return WAITING + rounds * timedelta(seconds=self.timeout_seconds)
+
+
+class Proposal(Frozen):
+    """A request as its researcher signed it, and by which keys; see `proposal.py`."""
+
+    signed: Signed  # `PlanRequest`
+    verify_key: str  # OpenSSH line of the Ed25519 key that they registered
+    certificate: str  # PEM, with the intermediate
+    endorsement: str  # base64: the certificate's own key over the signed document
 
 
 class Member(Frozen):
@@ -82,11 +106,17 @@ class Member(Frozen):
 
 
 class Plan(Frozen):
-    """A complete plan; only the coordinator makes one."""
+    """A complete plan; only the coordinator makes one.
+
+    What later releases added is left out of its JSON where it says nothing, so that earlier plans keep their bytes.
+    """
 
     format: Literal["ricord-plan/1"] = "ricord-plan/1"
     run: RunId
     purpose: Purpose
+    aim: str = Field(default="", max_length=300, pattern=_ONE_LINE, exclude_if=operator.not_)
+    researcher: str = Field(default="", max_length=63, exclude_if=operator.not_)
+    proposal: Proposal | None = Field(default=None, exclude_if=operator.not_)
     protocol_digest: Sha256
     sites: tuple[Member, ...]
     minimum_sites: int = Field(ge=LEAST_SITES)
@@ -108,12 +138,21 @@ class Plan(Frozen):
         return tuple(member.site_id for member in self.sites)
 
 
-def complete_plan(request: PlanRequest, *, members: tuple[Member, ...], protocol_digest: Sha256) -> Plan:
-    """The plan that fits a request; raises `PlanInvalid` as `check_plan` does."""
+def complete_plan(
+    request: PlanRequest,
+    *,
+    members: tuple[Member, ...],
+    protocol_digest: Sha256,
+    proposal: Proposal | None = None,
+) -> Plan:
+    """The plan that fits a request, which is that of `proposal`; raises `PlanInvalid` as `check_plan` does."""
     now = datetime.now(UTC)
     plan = Plan(
-        run=RunId.random(),
+        run=request.run or RunId.random(),
         purpose=request.purpose,
+        aim=request.aim,
+        researcher=request.researcher,
+        proposal=proposal,
         protocol_digest=protocol_digest,
         sites=members,
         minimum_sites=request.minimum_sites,
@@ -121,25 +160,42 @@ def complete_plan(request: PlanRequest, *, members: tuple[Member, ...], protocol
         statistics=request.statistics,
         timeout_seconds=request.timeout_seconds,
         created_at=now,
-        expires_at=now + LIFETIME,
+        expires_at=now + request.lifetime,
     )
     check_plan(plan)
     return plan
 
 
+def check_request(request: PlanRequest) -> None:
+    """Raise `PlanInvalid` when parts of the request contradict each other: no sites could make a plan of it."""
+    _refuse_first(_rules(request, request.sites or None))
+
+
 def check_plan(plan: Plan) -> None:
     """Raise `PlanInvalid` when parts of the plan contradict each other; its type checks the ranges of single values."""
-    problem = next((text for wrong, text in _rules(plan) if wrong), None)
+    keys = {member.fingerprint for member in plan.sites}
+    _refuse_first(
+        (
+            *_rules(plan, plan.roster),
+            (len(keys) != len(plan.sites), "two sites share one signing key"),
+            (plan.expires_at <= plan.created_at, "it expires before it begins"),
+            ((plan.proposal is None) != (not plan.researcher), "a researcher stands with their proposal only"),
+        )
+    )
+
+
+def _refuse_first(rules: tuple[tuple[bool, str], ...]) -> None:
+    problem = next((text for wrong, text in rules if wrong), None)
     if problem is not None:
         raise PlanInvalid(problem=problem)
 
 
-def _rules(plan: Plan) -> tuple[tuple[bool, str], ...]:
-    training, statistics, roster = plan.training, plan.statistics, plan.roster
+def _rules(plan: Plan | PlanRequest, roster: tuple[SiteId, ...] | None) -> tuple[tuple[bool, str], ...]:
+    """Without a roster nothing is said of the sites."""
+    training, statistics, count = plan.training, plan.statistics, plan.minimum_sites if roster is None else len(roster)
     return (
-        (len(set(roster)) != len(roster), "a site is named twice"),
-        (len({member.fingerprint for member in plan.sites}) != len(roster), "two sites share one signing key"),
-        (len(roster) < plan.minimum_sites, f"{len(roster)} sites are fewer than the minimum of {plan.minimum_sites}"),
+        (roster is not None and len(set(roster)) != count, "a site is named twice"),
+        (count < plan.minimum_sites, f"{count} sites are fewer than the minimum of {plan.minimum_sites}"),
         ((training is not None) != (plan.purpose == "training"), "`training` stands with the purpose training only"),
         ((statistics is not None) != (plan.purpose == "statistics"), "`statistics` stands with its purpose only"),
         (training is not None and training.model not in MODEL_NAMES, "there is no model of that name"),
@@ -152,10 +208,9 @@ def _rules(plan: Plan) -> tuple[tuple[bool, str], ...]:
             "that strategy compares the sites' updates, which masks hide; without masks it needs `masked = false`",
         ),
         (
-            training is not None and training.masked and len(roster) > MOST_SITES,
+            training is not None and training.masked and count > MOST_SITES,
             f"masks hold for {MOST_SITES} sites at most",
         ),
-        (plan.expires_at <= plan.created_at, "it expires before it begins"),
     )
 
 

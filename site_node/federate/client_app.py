@@ -18,6 +18,7 @@ from shared.federation import records
 from shared.federation.cell_policy import CellPolicy
 from shared.federation.models.registry import build_model, get_state, set_state, state_length
 from shared.federation.plan import Plan, TrainingTask, verify_plan
+from shared.federation.proposal import check_asked
 from shared.federation.records import Vector
 from shared.federation.secure_sum.client import SumClient
 from shared.federation.secure_sum.memory import FileMemory
@@ -75,12 +76,17 @@ def _claimed(kind: str, message: Message, plan: Plan) -> str:
 
 
 def plan_of(message: Message, site: FederateSettings) -> Plan:
-    """The verified plan a message carries; raises `RunRefused` without one, `SignatureInvalid` for a forged one."""
+    """The verified plan a message carries; raises `RunRefused` without one, `SignatureInvalid` for a forged one.
+
+    A researcher's plan must be what they signed, by a certificate of this federation.
+    """
     config = message.content.get(records.CONFIG) if message.has_content() else None
     text = config.get(records.PLAN) if isinstance(config, ConfigRecord) else None
     if not isinstance(text, str):
         raise RunRefused(problem="the message carries no plan")
-    return verify_plan(text, site.verify_key)
+    plan = verify_plan(text, site.verify_key)
+    check_asked(plan, site.root)
+    return plan
 
 
 def check_answer(reply: Message, plan: Plan, policy: SitePolicy) -> None:
