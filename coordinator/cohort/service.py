@@ -49,32 +49,32 @@ class CohortService:
         request = {"purpose": "statistics", "sites": site_ids, "statistics": task}
         return self._runs.start_run(canonical_json(request), actor=actor, wanted=wanted)
 
-    def cohort(self, name: str) -> Cohort:
-        """One released table, by its id or a beginning.
+    def cohort(self, name: str, *, asker: str | None = None) -> Cohort:
+        """One released table, by its id or a beginning, of the runs of `asker`; for who is no operator there are no others.
 
         Raises `CohortNotReady` while its run goes on, `RunFailed` with the reason of one that failed, `NotFound`,
         `AmbiguousReference`.
         """
         with self._store.read() as reading:
             try:
-                cohort = reading.cohort(resolve(reading, "cohort", name))
+                cohort = reading.cohort(resolve(reading, "cohort", name, asker=asker))
             except NotFound:
-                _check_ended(reading, name)
+                _check_ended(reading, name, asker)
                 raise
         if cohort is None:
             raise NotFound(kind="cohort", name=name)
         return cohort
 
-    def cohorts(self) -> Sequence[Cohort]:
-        """Every released table, the oldest first."""
+    def cohorts(self, *, asker: str | None = None) -> Sequence[Cohort]:
+        """Every released table, the oldest first; with an `asker`, those of that one's runs."""
         with self._store.read() as reading:
-            return reading.cohorts()
+            return reading.cohorts(asker=asker)
 
 
-def _check_ended(reading: Reading, name: str) -> None:
+def _check_ended(reading: Reading, name: str, asker: str | None) -> None:
     """Raise why a cohort's run has no table, where that of this id or beginning is one; raises `AmbiguousReference`."""
     with suppress(NotFound):
-        run = reading.run(resolve(reading, "run", name))
+        run = reading.run(resolve(reading, "run", name, asker=asker))
         if run is None or run.plan.purpose != "statistics":
             return
         if run.state == "failed":

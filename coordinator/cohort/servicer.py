@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import grpc
 
 from coordinator.cohort.service import CohortService
-from coordinator.trust.interceptor import peer_of
+from coordinator.trust.interceptor import actor_of, asker_of
 from shared.errors.inputs import InvalidArgument
 from shared.proto.ricord.v1 import cohort_pb2 as pb
 from shared.proto.ricord.v1.cohort_pb2_grpc import CohortServiceServicer
@@ -30,25 +30,25 @@ class CohortServicer(CohortServiceServicer):
         """Queue a run that asks the sites for one secure sum."""
         if request.options not in {b"", b"{}"}:
             raise InvalidArgument(name="options", problem="a cohort summary has none")
-        peer = peer_of(context)
         run = self._service.compute(
             request.name or DEFAULT_NAME,
             request.policy or DEFAULT_POLICY,
             request.site_ids,
-            actor=f"{peer.role}/{peer.name}",
+            actor=actor_of(context),
             wanted=context.is_active,
         )
         return pb.ComputeCohortResponse(run_id=run.id)
 
     def ListCohorts(self, request: pb.ListCohortsRequest, context: grpc.ServicerContext) -> pb.ListCohortsResponse:
         """What was released."""
-        del request, context
-        return pb.ListCohortsResponse(cohorts=[_message(cohort, whole=False) for cohort in self._service.cohorts()])
+        del request
+        cohorts = self._service.cohorts(asker=asker_of(context))
+        return pb.ListCohortsResponse(cohorts=[_message(cohort, whole=False) for cohort in cohorts])
 
     def GetCohort(self, request: pb.GetCohortRequest, context: grpc.ServicerContext) -> pb.GetCohortResponse:
         """One released table, whole."""
-        del context
-        return pb.GetCohortResponse(cohort=_message(self._service.cohort(request.id), whole=True))
+        cohort = self._service.cohort(request.id, asker=asker_of(context))
+        return pb.GetCohortResponse(cohort=_message(cohort, whole=True))
 
 
 def _message(cohort: "Cohort", *, whole: bool) -> pb.Cohort:

@@ -38,13 +38,13 @@ def start(
 
 @run.command("list")
 def list_runs(context: typer.Context, as_json: AsJson = False) -> None:
-    """Every run."""
+    """Every run, those that researchers propose among them."""
     with operator_channel(home_of(context)) as channel:
         answer = every_page(FederationServiceStub(channel).ListRuns, federation_pb2.ListRunsRequest())
     show_all(
         "Runs",
         answer.runs,
-        ("id", "state", "site_ids", "started_at", "ended_at", "progress", "problem"),
+        ("id", "state", "researcher", "aim", "site_ids", "started_at", "ended_at", "progress", "problem"),
         as_json=as_json,
     )
 
@@ -71,6 +71,33 @@ def resume(
     with operator_channel(home_of(context)) as channel:
         request = federation_pb2.ResumeRunRequest(id=run_id)
         answer = FederationServiceStub(channel).ResumeRun(request, timeout=UNARY_SECONDS)
+    show(answer.run, as_json=as_json)
+
+
+@run.command()
+def approve(
+    context: typer.Context,
+    run_id: Annotated[str, typer.Argument(help="The run's id, or a beginning.")],
+    as_json: AsJson = False,
+) -> None:
+    """Release a run that a researcher proposed: its plan is signed and goes to the sites, of which each decides."""
+    with operator_channel(home_of(context)) as channel:
+        request = federation_pb2.ApproveRunRequest(id=run_id)
+        answer = FederationServiceStub(channel).ApproveRun(request, timeout=UNARY_SECONDS)
+    show(answer.run, as_json=as_json)
+
+
+@run.command()
+def decline(
+    context: typer.Context,
+    run_id: Annotated[str, typer.Argument(help="The run's id, or a beginning.")],
+    reason: Annotated[str, typer.Option(help="Why, in a sentence that the researcher reads.")],
+    as_json: AsJson = False,
+) -> None:
+    """Refuse a run that a researcher proposed; no site hears of it."""
+    with operator_channel(home_of(context)) as channel:
+        request = federation_pb2.DeclineRunRequest(id=run_id, reason=reason)
+        answer = FederationServiceStub(channel).DeclineRun(request, timeout=UNARY_SECONDS)
     show(answer.run, as_json=as_json)
 
 

@@ -32,7 +32,7 @@ def researcher(
     name: Annotated[str, typer.Option(help="The researcher's short name, without spaces.")],
     as_json: AsJson = False,
 ) -> None:
-    """A join token for a researcher."""
+    """A join token for a researcher: `ricord-research enrol --token TOKEN`."""
     _join(context, "researcher", name, as_json=as_json)
 
 

@@ -15,10 +15,11 @@ from pydantic import ValidationError
 
 from coordinator.curation.deciding import Decider
 from coordinator.curation.keys import CuratorKeys
-from coordinator.curation.membership import CuratorHome, CuratorMembership, member_of
+from coordinator.curation.membership import CuratorHome, member_of
 from coordinator.curation.opening import LARGEST_STUDY, OpenedStudy, open_sealed
 from coordinator.curation.purging import Purger, refuse_withdrawn
 from coordinator.curation.second_look import look_again
+from coordinator.home.person import PersonMembership
 from coordinator.submission.streams import IdleWatch, watching
 from shared.agreement import AgreementTerms, Consent, Execution
 from shared.crypto.contents import Contents
@@ -60,7 +61,7 @@ class Fetcher:
         self,
         channel: grpc.Channel,
         home: CuratorHome,
-        membership: CuratorMembership,
+        membership: PersonMembership,
         keys: CuratorKeys,
         protocol: Protocol,
     ) -> None:

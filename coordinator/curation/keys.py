@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
+from coordinator.home.person import TLS_FILE
 from shared.crypto import keys
 from shared.crypto.passphrase import Passphrase
 from shared.crypto.sealing import AgeIdentity
@@ -19,7 +20,6 @@ from shared.durable import move, sync_folder
 
 IDENTITY_FILE = "age.key"
 SIGNING_FILE = "signing.pem"
-TLS_FILE = "tls.pem"
 _PAIR = (IDENTITY_FILE, SIGNING_FILE)
 _NEXT = "next"
 

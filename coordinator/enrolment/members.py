@@ -8,6 +8,7 @@ from typing import NamedTuple
 from coordinator.agreements.lifecycle import Act, check_permitted, state_at, transition
 from coordinator.agreements.lookup import agreement_of, folded, known_names, named_site, site_of
 from coordinator.agreements.service import new_agreement
+from coordinator.federation.proposals import end_runs_of
 from coordinator.home.identity import Clock, Identity, utc_now
 from coordinator.presence.service import Contact, contact_of
 from coordinator.store.interface import Reading, Store, Work
@@ -137,8 +138,8 @@ class MemberService:
     def revoke(self, role: Role, name: str, *, actor: str) -> Revoked:
         """Revoke every certificate of a member and cancel its tokens; the next use of one is refused.
 
-        A site's node key is deleted with them; a site that enrols again registers a new one. Raises `NotFound` for a
-        member that nobody knows.
+        A site's node key is deleted with them; a site that enrols again registers a new one. What a researcher asked
+        for ends. Raises `NotFound` for a member that nobody knows.
         """
         with self._store.begin() as work:
             subject, now = name, self._now()
@@ -149,6 +150,8 @@ class MemberService:
             revoked = Revoked(work.revoke(role, name, now), work.cancel_tokens(role, subject, now))
             if role is not Role.SITE and not any(revoked) and work.member(role, name) is None:
                 raise NotFound(kind=role, name=name)
+            if role is Role.RESEARCHER:
+                end_runs_of(work, name, self._now)
             action = (
                 f"{counted(revoked.certificates, 'certificate')} revoked, {counted(revoked.tokens, 'token')} cancelled"
             )

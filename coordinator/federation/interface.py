@@ -10,7 +10,7 @@ from shared.frozen import Frozen
 from shared.ids import SiteId
 
 LEADING = "federation"  # the lock of the process that executes the runs
-RUNS = "runs"  # the word that a run was asked for or stopped
+RUNS = "runs"  # the word that a run was asked for or stopped, and the folder of their files
 FEDERATED = (Mode.COHORT, Mode.STATISTICS, Mode.TRAINING)
 
 

@@ -67,7 +67,7 @@ def serve_federation(
         store.signals.listening(lambda word: wanted.set() if word in (RUNS, "") else None),
         ThreadPoolExecutor(sum(AT_ONCE.values()), thread_name_prefix="federated-run") as pool,
     ):
-        worker = _Worker(store, superlink, settings.folder / "runs", statistics, stop, key=key, kept=kept)
+        worker = _Worker(store, superlink, settings.folder / RUNS, statistics, stop, key=key, kept=kept)
         worker.recover_interrupted()
         running = dict[RunId, Purpose]()
 
@@ -158,10 +158,17 @@ class _Worker:
         folder = self._folder / run.id
         folder.mkdir(parents=True, exist_ok=True)
         self._kept.fetch(run.id, folder)
-        grid.round_kept = lambda: self._kept.keep(run.id, folder)
+        grid.round_kept = lambda: self._round_kept(run, folder)
         context.run_config = {FOLDER: str(folder)}  # type: ignore[attr-defined] # Flower's Context, not followed
         app(grid, context)
         return (folder / METRICS_FILE).read_text(encoding="utf-8")
+
+    def _round_kept(self, run: Run, folder: Path) -> None:
+        """Keep a round's model where the next process finds it, and its figures where who watches the run does."""
+        self._kept.keep(run.id, folder)
+        with contextlib.suppress(RicordError), self._store.begin(synced=False) as work:
+            figures = (folder / METRICS_FILE).read_text(encoding="utf-8")
+            work.put_run(registry.run_of(work, run.id).model_copy(update={"result": figures}))
 
     def _stopped(self, run: Run) -> Callable[[], bool]:
         """A function that says whether the run should end; it reads the store once a second."""
@@ -192,6 +199,9 @@ class _Worker:
 
     def _end(self, run: Run, *, result: str = "", problem: str = "") -> None:
         state = "failed" if problem else "done"
+        if problem:
+            with self._store.read() as reading:  # who stopped it may have said why
+                problem = registry.run_of(reading, run.id).problem or problem
         update = {"state": state, "ended_at": utc_now(), "result": result, "problem": problem, "progress": ""}
         self._put(run.model_copy(update=update), f"run {state}")
 

@@ -1,30 +1,27 @@
 """What coordinators and sites may ask of the federation. Runs are rows, which the federation process executes."""
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 
 from coordinator.federation import registry
 from coordinator.federation.interface import RUNS, Members
+from coordinator.federation.planning import MODES, plan_of
 from coordinator.home.identity import Clock, Identity, utc_now
 from coordinator.store.interface import Store
 from coordinator.store.paging import read_page
 from coordinator.store.records import Node, Run
 from coordinator.store.references import resolve
-from shared.agreement import Mode
-from shared.errors.agreements import AgreementModeNotAllowed
 from shared.errors.federation import RunFailed
 from shared.errors.protocol import ProtocolMismatch
 from shared.federation.bundle import bundle_digest
-from shared.federation.cohort import definition_named
-from shared.federation.labels import check_label
-from shared.federation.plan import Member, PlanRequest, Purpose, complete_plan, parse_request, sign_plan
+from shared.federation.offer import Offered, offer_of
+from shared.federation.plan import parse_request, sign_plan
 from shared.frozen import Frozen
 from shared.ids import Sha256, SiteId
 
 PAGE = 500  # runs
-MODES: dict[Purpose, tuple[Mode, ...]] = {
-    "training": (Mode.TRAINING,),
-    "statistics": (Mode.COHORT, Mode.STATISTICS),
-}
+ENDED = frozenset({"done", "failed", "declined"})
+_LOOK_SECONDS = 0.25
 
 
 class FederationInfo(Frozen):
@@ -51,17 +48,10 @@ class FederationService:
     def start_run(self, request: bytes, *, actor: str, wanted: Callable[[], bool] = lambda: True) -> Run:
         """Complete and sign the requested plan and queue it for the federation process.
 
-        Raises `PlanInvalid`, `AgreementModeNotAllowed` when the agreement of a named site does not cover it, or
-        `RunFailed` when it is no longer `wanted`: nobody would learn of the run.
+        Raises what `plan_of` raises, or `RunFailed` when it is no longer `wanted`: nobody would learn of the run.
         """
-        requested = parse_request(request)
-        plan = complete_plan(
-            requested, members=self._members(requested), protocol_digest=Sha256(self._identity.protocol_digest)
-        )
-        if plan.statistics is not None:
-            definition_named(plan.statistics.cohort, plan.protocol_digest)
-        if plan.training is not None:
-            check_label(plan.training.label, plan.protocol_digest)
+        requested = parse_request(request).model_copy(update={"run": None})  # its name is drawn
+        plan = plan_of(requested, self._nodes, self._identity.protocol_digest)
         run = Run(
             id=plan.run,
             state="pending",
@@ -78,19 +68,36 @@ class FederationService:
         self._store.signals.send(RUNS)
         return run
 
-    def run(self, name: str) -> Run:
-        """One run, by its id or a beginning; raises `NotFound`, `AmbiguousReference`."""
-        with self._store.read() as reading:
-            return registry.run_of(reading, resolve(reading, "run", name))
+    def run(self, name: str, *, asker: str | None = None) -> Run:
+        """One run, by its id or a beginning, of those that `asker` asked for; raises `NotFound`, `AmbiguousReference`.
 
-    def runs(self, *, after: str = "", limit: int = 0) -> tuple[Sequence[Run], bool]:
-        """Runs, the oldest first, after the run of that id, at most `limit` (0: a whole page); whether there are more.
-
-        Raises `NotFound`.
+        For who is no operator there are no other runs.
         """
         with self._store.read() as reading:
-            last = registry.run_of(reading, after) if after else None
-            return read_page(lambda limit: reading.runs(after=last, limit=limit), limit, PAGE)
+            return registry.run_of(reading, resolve(reading, "run", name, asker=asker))
+
+    def runs(self, *, after: str = "", limit: int = 0, asker: str | None = None) -> tuple[Sequence[Run], bool]:
+        """Runs, the oldest first, after the run of that id, at most `limit` (0: a whole page); whether there are more.
+
+        With an `asker`, those that they asked for. Raises `NotFound`.
+        """
+        with self._store.read() as reading:
+            last = registry.run_of(reading, resolve(reading, "run", after, asker=asker)) if after else None
+            return read_page(lambda limit: reading.runs(actor=asker, after=last, limit=limit), limit, PAGE)
+
+    def watch(self, name: str, *, asker: str | None = None, wanted: Callable[[], bool]) -> Iterator[Run]:
+        """A run at once and at each change, until it has ended or is no longer `wanted`; raises as `run` does."""
+        run = self.run(name, asker=asker)
+        yield run
+        while run.state not in ENDED and wanted():
+            time.sleep(_LOOK_SECONDS)
+            if (later := self.run(run.id, asker=asker)) != run:
+                yield (run := later)
+
+    def offered(self) -> Offered:
+        """What researchers may ask, and of how many sites for each purpose."""
+        counts = {purpose: len(self._nodes.members(modes)) for purpose, modes in MODES.items()}
+        return Offered(offer=offer_of(self._identity.protocol_digest), sites=counts)
 
     def stop_run(self, name: str, *, actor: str) -> Run:
         """Ask a run to end; one that has ended stays as it is. Raises as `run` does."""
@@ -142,9 +149,3 @@ class FederationService:
             bundles=(bundle_digest(),),
             protocol_digest=Sha256(self._identity.protocol_digest),
         )
-
-    def _members(self, requested: PlanRequest) -> tuple[Member, ...]:
-        eligible = self._nodes.members(MODES[requested.purpose])
-        if not set(requested.sites) <= set(eligible):
-            raise AgreementModeNotAllowed(mode=requested.purpose)
-        return tuple(Member(site_id=site, fingerprint=eligible[site]) for site in sorted(requested.sites or eligible))

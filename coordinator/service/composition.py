@@ -10,7 +10,9 @@ import structlog
 from coordinator.cohort.pooling import Pooling
 from coordinator.cohort.service import CohortService
 from coordinator.cohort.servicer import CohortServicer
-from coordinator.federation.interface import LEADING
+from coordinator.federation.interface import LEADING, RUNS
+from coordinator.federation.kept_models import KeptModels
+from coordinator.federation.proposals import ProposalService
 from coordinator.federation.registry import StoredNodes
 from coordinator.federation.service import FederationService
 from coordinator.federation.servicer import FederationServicer
@@ -50,7 +52,7 @@ def run(home: Home, *, federation: bool, ready: Callable[[str], None]) -> None:
             settings,
             identity,
             store,
-            extra=services(settings, identity, store),
+            extra=services(home, settings, identity, store),
             federation=federation,
             ready=lambda: ready(f"ready: enrolment {settings.addresses.enrolment}, main {settings.addresses.main}"),
         )
@@ -89,11 +91,13 @@ def _lead(home: Home, settings: Settings, identity: Identity, store: Store, stop
     serve_federation(store, superlink, statistics=statistics, key=key, stop=stop, kept=kept)
 
 
-def services(settings: Settings, identity: Identity, store: Store) -> Extra:
+def services(home: Home, settings: Settings, identity: Identity, store: Store) -> Extra:
     """Cohorts and federated runs on the main port: rows in the store, which the federation process executes."""
-    runs = FederationService(store, identity, fleet_address=settings.fleet_address, nodes=StoredNodes(store))
-    waiting = WaitingSites(store)
-    federation, cohort = FederationServicer(runs, waiting), CohortServicer(CohortService(store, runs))
+    nodes, waiting = StoredNodes(store), WaitingSites(store)
+    runs = FederationService(store, identity, fleet_address=settings.fleet_address, nodes=nodes)
+    models = KeptModels(home.federation / RUNS, open_shared_files(settings))
+    federation = FederationServicer(runs, ProposalService(store, identity, nodes), models, waiting)
+    cohort = CohortServicer(CohortService(store, runs))
     registers = (
         partial(federation_pb2_grpc.add_FederationServiceServicer_to_server, federation),
         partial(cohort_pb2_grpc.add_CohortServiceServicer_to_server, cohort),

@@ -1,8 +1,9 @@
 """The rows of federated work: nodes, runs, released tables, and who takes part; see `interface.Work`."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, or_, select, update
+from sqlalchemy import Column, ColumnElement, and_, delete, or_, select, update
 
 from coordinator.store import tables
 from coordinator.store.records import Cohort, Node, PooledCounts, Run, RunState
@@ -13,6 +14,11 @@ _MEMBERSHIP = select(tables.counts.c.value).where(tables.counts.c.name == "membe
 _COUNT_MEMBERSHIP = (
     update(tables.counts).where(tables.counts.c.name == "membership").values(value=tables.counts.c.value + 1)
 )
+
+
+def asked_by(asker: str | None, run: Column[Any]) -> tuple[ColumnElement[bool], ...]:
+    """The condition that a run, by the column of its id, is one that `asker` asked for; none for everybody's."""
+    return () if asker is None else (run.in_(select(tables.runs.c.id).where(tables.runs.c.actor == asker)),)
 
 
 class FederationRows(Rows):
@@ -48,7 +54,12 @@ class FederationRows(Rows):
         return self._get(Run, tables.runs, id=run_id)
 
     def runs(
-        self, *states: RunState, purpose: Purpose | None = None, after: Run | None = None, limit: int | None = None
+        self,
+        *states: RunState,
+        purpose: Purpose | None = None,
+        actor: str | None = None,
+        after: Run | None = None,
+        limit: int | None = None,
     ) -> Sequence[Run]:
         """By state."""
         row, conditions = tables.runs.c, list[ColumnElement[bool]]()
@@ -56,6 +67,8 @@ class FederationRows(Rows):
             conditions.append(row.state.in_(states))
         if purpose is not None:
             conditions.append(row.plan["purpose"].as_string() == purpose)
+        if actor is not None:
+            conditions.append(row.actor == actor)
         if after is not None:
             at_once = and_(row.created_at == after.created_at, row.id > str(after.id))
             conditions.append(or_(row.created_at > after.created_at, at_once))
@@ -69,10 +82,10 @@ class FederationRows(Rows):
         """By id."""
         return self._get(Cohort, tables.cohorts, id=run_id)
 
-    def cohorts(self) -> Sequence[Cohort]:
+    def cohorts(self, *, asker: str | None = None) -> Sequence[Cohort]:
         """The oldest first."""
         row = tables.cohorts.c
-        return self._all(Cohort, tables.cohorts, order=(row.computed_at, row.id))
+        return self._all(Cohort, tables.cohorts, *asked_by(asker, row.id), order=(row.computed_at, row.id))
 
     def add_cohort(self, cohort: Cohort) -> None:
         """Add it."""

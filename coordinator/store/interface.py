@@ -43,10 +43,13 @@ from shared.merkle import Subtree
 class Reading(Protocol):
     """A read-only transaction. A lookup that finds nothing returns `None`."""
 
-    def named(self, kind: Kind, reference: str, *, curator: str | None = None) -> tuple[str | None, int]:
+    def named(
+        self, kind: Kind, reference: str, *, curator: str | None = None, asker: str | None = None
+    ) -> tuple[str | None, int]:
         """The rows of a kind that have this name, else those that have one that begins so: a key, and how many.
 
-        With a `curator`, of the submissions sealed to that one. See `references.resolve`.
+        With a `curator`, of the submissions sealed to that one; with an `asker`, of the runs and cohorts of that one.
+        See `references.resolve`.
         """
 
     def site(self, reference: str) -> Site | None:
@@ -164,9 +167,17 @@ class Reading(Protocol):
         """A federated run by its id."""
 
     def runs(
-        self, *states: RunState, purpose: Purpose | None = None, after: Run | None = None, limit: int | None = None
+        self,
+        *states: RunState,
+        purpose: Purpose | None = None,
+        actor: str | None = None,
+        after: Run | None = None,
+        limit: int | None = None,
     ) -> Sequence[Run]:
-        """The runs in one of `states`, of every state when none is named; the oldest first, `limit` after a run."""
+        """The runs in one of `states`, of every state when none is named; the oldest first, `limit` after a run.
+
+        With an `actor`, those that this one asked for.
+        """
 
     def cohort(self, run_id: str) -> Cohort | None:
         """A released table by the id of its run."""
@@ -174,8 +185,8 @@ class Reading(Protocol):
     def pooled_counts(self, name: str) -> Sequence[PooledCounts]:
         """What each released table of the cohort of that name was made from."""
 
-    def cohorts(self) -> Sequence[Cohort]:
-        """Every released table, the oldest first."""
+    def cohorts(self, *, asker: str | None = None) -> Sequence[Cohort]:
+        """Every released table, the oldest first; with an `asker`, those of that one's runs."""
 
 
 class Work(Reading, Protocol):

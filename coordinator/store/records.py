@@ -235,13 +235,14 @@ class Presence(Frozen):
     certificate_ends_at: Moment
 
 
-RunState = Literal["pending", "running", "stopping", "done", "failed"]
+RunState = Literal["proposed", "declined", "pending", "running", "stopping", "done", "failed"]
 
 
 class Run(Frozen):
     """A federated run. `signed` is the plan as it travels; `result` is canonical JSON, empty until there is one.
 
-    `progress` says what a running one does or waits for.
+    One that a researcher proposed has a draft of its plan, and nothing is signed until an operator approves it.
+    `actor` asked for it. `progress` says what a running one does or waits for, `problem` why it ends or ended.
     """
 
     id: RunId

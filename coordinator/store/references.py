@@ -48,12 +48,14 @@ def begins(name: Column[Any], reference: str) -> ColumnElement[bool]:
     return same if any(name is text for text in _FREE_TEXT) else and_(name >= reference, name < f"{reference}g", same)
 
 
-def resolve(reading: "Reading", kind: Kind, reference: str, *, curator: str | None = None) -> str:
-    """The key of the row that a person means; with a `curator`, of the submissions sealed to that one.
+def resolve(
+    reading: "Reading", kind: Kind, reference: str, *, curator: str | None = None, asker: str | None = None
+) -> str:
+    """The key of the row that a person means: of the submissions sealed to a `curator`, the runs of an `asker`.
 
     Raises `NotFound` and `AmbiguousReference`.
     """
-    key, count = reading.named(kind, reference, curator=curator) if reference.isprintable() else (None, 0)
+    key, count = reading.named(kind, reference, curator=curator, asker=asker) if reference.isprintable() else (None, 0)
     if key is None:
         raise NotFound(kind=kind, name=reference)
     if count > 1:

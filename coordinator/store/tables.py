@@ -261,7 +261,7 @@ runs = Table(
     Column("state", String(20), nullable=False, index=True),
     Column("plan", JSON, nullable=False),
     Column("signed", Text, nullable=False),
-    Column("actor", String(300), nullable=False),
+    Column("actor", String(300), nullable=False, index=True),
     Column("created_at", Utc, nullable=False),
     Column("started_at", Utc),
     Column("ended_at", Utc),

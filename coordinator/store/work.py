@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 from coordinator.store import audit_chain, audit_tree, tables
 from coordinator.store.audit_chain import AuditEvent
-from coordinator.store.federation_rows import FederationRows
+from coordinator.store.federation_rows import FederationRows, asked_by
 from coordinator.store.records import (
     Agreement,
     AgreementVersion,
@@ -53,11 +53,16 @@ class SqlWork(FederationRows, SubmissionRows, WithdrawalRows):
 
     _last_event: AuditEvent | None = None  # that this transaction appended
 
-    def named(self, kind: Kind, reference: str, *, curator: str | None = None) -> tuple[str | None, int]:
+    def named(
+        self, kind: Kind, reference: str, *, curator: str | None = None, asker: str | None = None
+    ) -> tuple[str | None, int]:
         """Whole, else by the beginning."""
         sealed_to = () if curator is None else (tables.submissions.c.curator == curator,)
         for is_meant in (operator.eq, begins) if reference else ():
-            keys = [select(key).where(is_meant(name, reference), *sealed_to) for key, name in NAMES[kind]]
+            keys = [
+                select(key).where(is_meant(name, reference), *sealed_to, *asked_by(asker, key))
+                for key, name in NAMES[kind]
+            ]
             some = union(*keys).limit(MOST + 1).subquery()
             least, count = self._connection.execute(select(func.min(some.c[0]), func.count()).select_from(some)).one()
             if count:

@@ -31,7 +31,8 @@ _COORDINATOR = frozenset({Role.COORDINATOR})
 _SITE = frozenset({Role.SITE})
 _CURATOR = frozenset({Role.CURATOR})
 _MEMBER = frozenset({Role.SITE, Role.CURATOR, Role.RESEARCHER})
-_READER = frozenset({Role.COORDINATOR, Role.CURATOR, Role.RESEARCHER})
+_RESEARCHER = frozenset({Role.RESEARCHER})
+_ASKER = _COORDINATOR | _RESEARCHER  # who sees runs: an operator all, a researcher their own
 
 # Every method of the main port; a method without a row is refused (tests/unit/coordinator/trust: each has a row).
 ROLES: Mapping[str, frozenset[Role]] = MappingProxyType(
@@ -49,14 +50,20 @@ ROLES: Mapping[str, frozenset[Role]] = MappingProxyType(
         "/ricord.v1.AuditService/ListAuditEvents": _COORDINATOR,
         "/ricord.v1.AuditService/VerifyAudit": _COORDINATOR,
         "/ricord.v1.AuditService/GetProof": _MEMBER,
-        "/ricord.v1.CohortService/ListCohorts": _READER,
+        "/ricord.v1.CohortService/ListCohorts": _ASKER,
         "/ricord.v1.CohortService/ComputeCohort": _COORDINATOR,
-        "/ricord.v1.CohortService/GetCohort": _READER,
+        "/ricord.v1.CohortService/GetCohort": _ASKER,
         "/ricord.v1.EditionService/ListEditions": _COORDINATOR,
         "/ricord.v1.EditionService/AcceptEdition": _COORDINATOR,
         "/ricord.v1.FederationService/StartRun": _COORDINATOR,
-        "/ricord.v1.FederationService/GetRun": _READER,
-        "/ricord.v1.FederationService/ListRuns": _READER,
+        "/ricord.v1.FederationService/GetRun": _ASKER,
+        "/ricord.v1.FederationService/ListRuns": _ASKER,
+        "/ricord.v1.FederationService/WatchRun": _ASKER,
+        "/ricord.v1.FederationService/FetchModel": _ASKER,
+        "/ricord.v1.FederationService/GetOffer": _ASKER,
+        "/ricord.v1.FederationService/ProposeRun": _RESEARCHER,
+        "/ricord.v1.FederationService/ApproveRun": _COORDINATOR,
+        "/ricord.v1.FederationService/DeclineRun": _COORDINATOR,
         "/ricord.v1.FederationService/StopRun": _COORDINATOR,
         "/ricord.v1.FederationService/ResumeRun": _COORDINATOR,
         "/ricord.v1.FederationService/RegisterNode": _SITE,
@@ -105,6 +112,17 @@ def peer_of(context: grpc.ServicerContext) -> Peer:
         return parse_spiffe(uris[0] if len(uris) == 1 else "")
     except InvalidIdentifier as error:
         raise CertificateForeign(peer="an unknown peer") from error
+
+
+def actor_of(context: grpc.ServicerContext) -> str:
+    """Who calls, as runs and the audit log name them: role and name."""
+    peer = peer_of(context)
+    return f"{peer.role}/{peer.name}"
+
+
+def asker_of(context: grpc.ServicerContext) -> str | None:
+    """Whose runs the caller may see: their own; `None` for an operator, who sees all."""
+    return None if peer_of(context).role is Role.COORDINATOR else actor_of(context)
 
 
 def caller_of(context: grpc.ServicerContext) -> str:

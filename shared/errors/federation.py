@@ -29,6 +29,32 @@ class PlanInvalid(FederationError):
     text = Text("The run's plan cannot hold: {problem}.", ExitCode.USAGE, "INVALID_ARGUMENT")
 
 
+class RunNotProposed(FederationError):
+    """A run does not wait for an operator to approve or decline it."""
+
+    text = Text(
+        "Run {run} is {state}; only one that is proposed can be approved or declined.",
+        ExitCode.USAGE,
+        "FAILED_PRECONDITION",
+    )
+
+
+class RunUnfinished(FederationError):
+    """Somebody wants the results of a run that has not ended."""
+
+    text = Text(
+        "Run {run} is {state}; its results are there once it is done. `ricord-research watch {run}` waits for that.",
+        ExitCode.UNREACHABLE,
+        "FAILED_PRECONDITION",
+    )
+
+
+class RunDeclined(FederationError):
+    """An operator declined what a researcher proposed, or it ended with the researcher's certificate."""
+
+    text = Text("Run {run} was declined: {problem}.", ExitCode.REFUSED, "FAILED_PRECONDITION")
+
+
 class RunFailed(FederationError):
     """A federated run ended without a result."""
 

@@ -238,6 +238,11 @@ def parse_request(text: str | bytes) -> PlanRequest:
     try:
         return PlanRequest.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the plan"
-        raise PlanInvalid(problem=f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}") from None
+        raise PlanInvalid(problem=problem_of(error)) from None
+
+
+def problem_of(error: ValidationError) -> str:
+    """The first field that is wrong, and why; no value is quoted."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"]) or "the plan"
+    return f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}"

@@ -79,7 +79,7 @@ class Federation:
         store = open_home_store(self.home, self.settings)
         try:
             identity = self.identity
-            extra = services(self.settings, identity, store)
+            extra = services(self.home, self.settings, identity, store)
             with serving(self.home, self.settings, identity, store, extra=extra, clock=self.time):
                 yield
         finally:

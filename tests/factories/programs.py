@@ -79,6 +79,22 @@ def environment(clock: Path | None) -> dict[str, str]:
     }
 
 
+@contextmanager
+def process(program: str, home: Path, *arguments: str, ready: str) -> Iterator[subprocess.Popen[str]]:
+    """A program from its ready line on; killed at the end, if it still runs."""
+    command = [sys.executable, "-m", program, "--home", str(home), *arguments]
+    with (
+        (home / "log").open("a") as log,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as run,
+    ):
+        try:
+            assert run.stdout is not None
+            assert any(ready in line for line in run.stdout)
+            yield run
+        finally:
+            run.kill()
+
+
 def lead_through(home: SiteHome, main_port: int, line_port: int) -> None:
     """Let an enrolled site reach the coordinator's main port through a line; the addresses are what no side signed."""
     file = IdentityFiles(home).membership

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,27 +17,12 @@ from site_node.federate.policy import POLICY_FILE, write_default_policy
 from site_node.federate.state import StateFile
 from site_node.home.folder import SiteHome
 from tests.factories.federation import Federation, make_federation
+from tests.factories.programs import process
 from tests.factories.site_homes import fill_library
 
 TRAINING = {"image_size": 32, "rounds": 6, "local_epochs": 1, "minimum_cases": 1, "validation_share": 0.3}
 NAMES = ("North Hospital", "South Hospital", "West Hospital")
 NOTICED, STOPPED = 5.0, 15.0  # seconds
-
-
-@contextmanager
-def process(program: str, home: Path, *arguments: str, ready: str) -> Iterator[subprocess.Popen[str]]:
-    """A program from its ready line on; killed at the end, if it still runs."""
-    command = [sys.executable, "-m", program, "--home", str(home), *arguments]
-    with (
-        (home / "log").open("a") as log,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as run,
-    ):
-        try:
-            assert run.stdout is not None
-            assert any(ready in line for line in run.stdout)
-            yield run
-        finally:
-            run.kill()
 
 
 @contextmanager

@@ -32,7 +32,7 @@ def modules_of(program: str, *arguments: object) -> tuple[str, set[str]]:
     return ended.stdout, set(ended.stderr.split())
 
 
-@pytest.mark.parametrize("program", ["site_node.cli", "coordinator.cli"])
+@pytest.mark.parametrize("program", ["site_node.cli", "coordinator.cli", "coordinator.research.cli"])
 def test_help_loads_no_verb(program: str) -> None:
     """The list of verbs is read from their source: every verb is in it, with its help, and none is imported."""
     shown, loaded = modules_of(program, "--help")

@@ -15,6 +15,7 @@ PAGES = (
     "CHANGELOG.md",
     "site_node/README.md",
     "coordinator/README.md",
+    "coordinator/research/README.md",
 )
 TOPS = ("site_node/", "coordinator/", "shared/", "tests/", "compose/", ".ci/")
 PROGRAMS = ("site_node", "coordinator")

@@ -4,13 +4,14 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-BIN = Path(sys.executable).parent
-READMES = ("README.md", "site_node/README.md", "coordinator/README.md")
+SCRIPTS: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+READMES = ("README.md", "site_node/README.md", "coordinator/README.md", "coordinator/research/README.md")
 
 
 def test_what_leaves_the_hospital_is_what_explain_says() -> None:
@@ -18,14 +19,19 @@ def test_what_leaves_the_hospital_is_what_explain_says() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     section = re.search(r"a test holds it -->\n(.*?)<!-- what-leaves: end -->", text, re.DOTALL)
     explained = subprocess.run(
-        [str(BIN / "ricord-site"), "explain", "--what-leaves"], check=True, capture_output=True, text=True
+        [*command_of("ricord-site"), "explain", "--what-leaves"], cwd=ROOT, check=True, capture_output=True, text=True
     )
     assert section is not None
     assert section.group(1).strip() == explained.stdout.strip()
 
 
+def command_of(program: str) -> tuple[str, ...]:
+    """How a program of the wheel starts in this tree."""
+    return (sys.executable, "-m", SCRIPTS[program].partition(":")[0])
+
+
 def shown_commands() -> list[tuple[str, tuple[str, ...], tuple[str, ...]]]:
-    """Every line of a shell block that calls one of the two programs: the program, its verbs, its options.
+    """Every line of a shell block that calls one of our programs: the program, its verbs, its options.
 
     An option that a comment offers in the place of what stands before it (`# or --study UID`) is shown, too.
     """
@@ -34,7 +40,8 @@ def shown_commands() -> list[tuple[str, tuple[str, ...], tuple[str, ...]]]:
         for block in re.findall(r"```sh\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL):
             for line in block.replace("\\\n", " ").splitlines():
                 call = re.match(
-                    r"(ricord-(?:site|coordinator))((?: +--home [^ ]+)?)((?: +[a-z]+(?:-[a-z]+)*)*)", line.strip()
+                    r"(ricord-(?:site|coordinator|research))((?: +--home [^ ]+)?)((?: +[a-z]+(?:-[a-z]+)*)*)",
+                    line.strip(),
                 )
                 if call:
                     typed, _, comment = line.strip()[call.end(2) :].partition(" # ")
@@ -49,7 +56,8 @@ def test_every_command_shown_exists(program: str, words: tuple[str, ...], option
     """Each command that a README shows has a `--help` that names its options; words that are arguments are dropped."""
     for count in range(len(words), 0, -1):
         result = subprocess.run(
-            [str(BIN / program), *words[:count], "--help"],
+            [*command_of(program), *words[:count], "--help"],
+            cwd=ROOT,
             check=False,
             capture_output=True,
             text=True,

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class CohortServiceStub:
-    """Pooled figures, released only after suppression. Roles: coordinator computes; curator and researcher read.
+    """Pooled figures, released only after suppression. Roles: coordinator; a researcher reads the tables of their own runs.
     """
 
     def __init__(self, channel):
@@ -53,7 +53,7 @@ class CohortServiceStub:
 
 
 class CohortServiceServicer:
-    """Pooled figures, released only after suppression. Roles: coordinator computes; curator and researcher read.
+    """Pooled figures, released only after suppression. Roles: coordinator; a researcher reads the tables of their own runs.
     """
 
     def ListCohorts(self, request, context):
@@ -103,7 +103,7 @@ def add_CohortServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class CohortService:
-    """Pooled figures, released only after suppression. Roles: coordinator computes; curator and researcher read.
+    """Pooled figures, released only after suppression. Roles: coordinator; a researcher reads the tables of their own runs.
     """
 
     @staticmethod

@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class CohortServiceStub:
-    """Pooled figures, released only after suppression. Roles: coordinator computes; curator and researcher read."""
+    """Pooled figures, released only after suppression. Roles: coordinator; a researcher reads the tables of their own runs."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -42,7 +42,7 @@ class CohortServiceStub:
 
 @_typing.type_check_only
 class CohortServiceAsyncStub(CohortServiceStub):
-    """Pooled figures, released only after suppression. Roles: coordinator computes; curator and researcher read."""
+    """Pooled figures, released only after suppression. Roles: coordinator; a researcher reads the tables of their own runs."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListCohorts: _aio.UnaryUnaryMultiCallable[_cohort_pb2.ListCohortsRequest, _cohort_pb2.ListCohortsResponse]  # type: ignore[assignment]
@@ -53,7 +53,7 @@ class CohortServiceAsyncStub(CohortServiceStub):
     GetCohort: _aio.UnaryUnaryMultiCallable[_cohort_pb2.GetCohortRequest, _cohort_pb2.GetCohortResponse]  # type: ignore[assignment]
 
 class CohortServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Pooled figures, released only after suppression. Roles: coordinator computes; curator and researcher read."""
+    """Pooled figures, released only after suppression. Roles: coordinator; a researcher reads the tables of their own runs."""
 
     @_abc_1.abstractmethod
     def ListCohorts(

@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class FederationServiceStub:
-    """Federated runs. Role: coordinator; a site registers its node and asks where the fleet port is.
+    """Federated runs. Role: coordinator; a researcher proposes runs and sees their own; a site registers its node and asks
+    where the fleet port is.
     """
 
     def __init__(self, channel):
@@ -49,6 +50,36 @@ class FederationServiceStub:
                 '/ricord.v1.FederationService/ListRuns',
                 request_serializer=ricord_dot_v1_dot_federation__pb2.ListRunsRequest.SerializeToString,
                 response_deserializer=ricord_dot_v1_dot_federation__pb2.ListRunsResponse.FromString,
+                _registered_method=True)
+        self.WatchRun = channel.unary_stream(
+                '/ricord.v1.FederationService/WatchRun',
+                request_serializer=ricord_dot_v1_dot_federation__pb2.WatchRunRequest.SerializeToString,
+                response_deserializer=ricord_dot_v1_dot_federation__pb2.WatchRunResponse.FromString,
+                _registered_method=True)
+        self.FetchModel = channel.unary_stream(
+                '/ricord.v1.FederationService/FetchModel',
+                request_serializer=ricord_dot_v1_dot_federation__pb2.FetchModelRequest.SerializeToString,
+                response_deserializer=ricord_dot_v1_dot_federation__pb2.FetchModelResponse.FromString,
+                _registered_method=True)
+        self.GetOffer = channel.unary_unary(
+                '/ricord.v1.FederationService/GetOffer',
+                request_serializer=ricord_dot_v1_dot_federation__pb2.GetOfferRequest.SerializeToString,
+                response_deserializer=ricord_dot_v1_dot_federation__pb2.GetOfferResponse.FromString,
+                _registered_method=True)
+        self.ProposeRun = channel.unary_unary(
+                '/ricord.v1.FederationService/ProposeRun',
+                request_serializer=ricord_dot_v1_dot_federation__pb2.ProposeRunRequest.SerializeToString,
+                response_deserializer=ricord_dot_v1_dot_federation__pb2.ProposeRunResponse.FromString,
+                _registered_method=True)
+        self.ApproveRun = channel.unary_unary(
+                '/ricord.v1.FederationService/ApproveRun',
+                request_serializer=ricord_dot_v1_dot_federation__pb2.ApproveRunRequest.SerializeToString,
+                response_deserializer=ricord_dot_v1_dot_federation__pb2.ApproveRunResponse.FromString,
+                _registered_method=True)
+        self.DeclineRun = channel.unary_unary(
+                '/ricord.v1.FederationService/DeclineRun',
+                request_serializer=ricord_dot_v1_dot_federation__pb2.DeclineRunRequest.SerializeToString,
+                response_deserializer=ricord_dot_v1_dot_federation__pb2.DeclineRunResponse.FromString,
                 _registered_method=True)
         self.StopRun = channel.unary_unary(
                 '/ricord.v1.FederationService/StopRun',
@@ -78,7 +109,8 @@ class FederationServiceStub:
 
 
 class FederationServiceServicer:
-    """Federated runs. Role: coordinator; a site registers its node and asks where the fleet port is.
+    """Federated runs. Role: coordinator; a researcher proposes runs and sees their own; a site registers its node and asks
+    where the fleet port is.
     """
 
     def StartRun(self, request, context):
@@ -94,6 +126,45 @@ class FederationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListRuns(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchRun(self, request, context):
+        """A run at once and at each change, until it has ended.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FetchModel(self, request, context):
+        """The model (safetensors) of a finished training, in parts.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetOffer(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ProposeRun(self, request, context):
+        """A researcher's signed request; it waits until an operator approves or declines it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ApproveRun(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeclineRun(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -151,6 +222,36 @@ def add_FederationServiceServicer_to_server(servicer, server):
                     request_deserializer=ricord_dot_v1_dot_federation__pb2.ListRunsRequest.FromString,
                     response_serializer=ricord_dot_v1_dot_federation__pb2.ListRunsResponse.SerializeToString,
             ),
+            'WatchRun': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchRun,
+                    request_deserializer=ricord_dot_v1_dot_federation__pb2.WatchRunRequest.FromString,
+                    response_serializer=ricord_dot_v1_dot_federation__pb2.WatchRunResponse.SerializeToString,
+            ),
+            'FetchModel': grpc.unary_stream_rpc_method_handler(
+                    servicer.FetchModel,
+                    request_deserializer=ricord_dot_v1_dot_federation__pb2.FetchModelRequest.FromString,
+                    response_serializer=ricord_dot_v1_dot_federation__pb2.FetchModelResponse.SerializeToString,
+            ),
+            'GetOffer': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetOffer,
+                    request_deserializer=ricord_dot_v1_dot_federation__pb2.GetOfferRequest.FromString,
+                    response_serializer=ricord_dot_v1_dot_federation__pb2.GetOfferResponse.SerializeToString,
+            ),
+            'ProposeRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.ProposeRun,
+                    request_deserializer=ricord_dot_v1_dot_federation__pb2.ProposeRunRequest.FromString,
+                    response_serializer=ricord_dot_v1_dot_federation__pb2.ProposeRunResponse.SerializeToString,
+            ),
+            'ApproveRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApproveRun,
+                    request_deserializer=ricord_dot_v1_dot_federation__pb2.ApproveRunRequest.FromString,
+                    response_serializer=ricord_dot_v1_dot_federation__pb2.ApproveRunResponse.SerializeToString,
+            ),
+            'DeclineRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeclineRun,
+                    request_deserializer=ricord_dot_v1_dot_federation__pb2.DeclineRunRequest.FromString,
+                    response_serializer=ricord_dot_v1_dot_federation__pb2.DeclineRunResponse.SerializeToString,
+            ),
             'StopRun': grpc.unary_unary_rpc_method_handler(
                     servicer.StopRun,
                     request_deserializer=ricord_dot_v1_dot_federation__pb2.StopRunRequest.FromString,
@@ -185,7 +286,8 @@ def add_FederationServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class FederationService:
-    """Federated runs. Role: coordinator; a site registers its node and asks where the fleet port is.
+    """Federated runs. Role: coordinator; a researcher proposes runs and sees their own; a site registers its node and asks
+    where the fleet port is.
     """
 
     @staticmethod
@@ -259,6 +361,168 @@ class FederationService:
             '/ricord.v1.FederationService/ListRuns',
             ricord_dot_v1_dot_federation__pb2.ListRunsRequest.SerializeToString,
             ricord_dot_v1_dot_federation__pb2.ListRunsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/ricord.v1.FederationService/WatchRun',
+            ricord_dot_v1_dot_federation__pb2.WatchRunRequest.SerializeToString,
+            ricord_dot_v1_dot_federation__pb2.WatchRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FetchModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/ricord.v1.FederationService/FetchModel',
+            ricord_dot_v1_dot_federation__pb2.FetchModelRequest.SerializeToString,
+            ricord_dot_v1_dot_federation__pb2.FetchModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetOffer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ricord.v1.FederationService/GetOffer',
+            ricord_dot_v1_dot_federation__pb2.GetOfferRequest.SerializeToString,
+            ricord_dot_v1_dot_federation__pb2.GetOfferResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ProposeRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ricord.v1.FederationService/ProposeRun',
+            ricord_dot_v1_dot_federation__pb2.ProposeRunRequest.SerializeToString,
+            ricord_dot_v1_dot_federation__pb2.ProposeRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApproveRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ricord.v1.FederationService/ApproveRun',
+            ricord_dot_v1_dot_federation__pb2.ApproveRunRequest.SerializeToString,
+            ricord_dot_v1_dot_federation__pb2.ApproveRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeclineRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ricord.v1.FederationService/DeclineRun',
+            ricord_dot_v1_dot_federation__pb2.DeclineRunRequest.SerializeToString,
+            ricord_dot_v1_dot_federation__pb2.DeclineRunResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,7 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class FederationServiceStub:
-    """Federated runs. Role: coordinator; a site registers its node and asks where the fleet port is."""
+    """Federated runs. Role: coordinator; a researcher proposes runs and sees their own; a site registers its node and asks
+    where the fleet port is.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -36,6 +38,15 @@ class FederationServiceStub:
     StartRun: _grpc.UnaryUnaryMultiCallable[_federation_pb2.StartRunRequest, _federation_pb2.StartRunResponse]
     GetRun: _grpc.UnaryUnaryMultiCallable[_federation_pb2.GetRunRequest, _federation_pb2.GetRunResponse]
     ListRuns: _grpc.UnaryUnaryMultiCallable[_federation_pb2.ListRunsRequest, _federation_pb2.ListRunsResponse]
+    WatchRun: _grpc.UnaryStreamMultiCallable[_federation_pb2.WatchRunRequest, _federation_pb2.WatchRunResponse]
+    """A run at once and at each change, until it has ended."""
+    FetchModel: _grpc.UnaryStreamMultiCallable[_federation_pb2.FetchModelRequest, _federation_pb2.FetchModelResponse]
+    """The model (safetensors) of a finished training, in parts."""
+    GetOffer: _grpc.UnaryUnaryMultiCallable[_federation_pb2.GetOfferRequest, _federation_pb2.GetOfferResponse]
+    ProposeRun: _grpc.UnaryUnaryMultiCallable[_federation_pb2.ProposeRunRequest, _federation_pb2.ProposeRunResponse]
+    """A researcher's signed request; it waits until an operator approves or declines it."""
+    ApproveRun: _grpc.UnaryUnaryMultiCallable[_federation_pb2.ApproveRunRequest, _federation_pb2.ApproveRunResponse]
+    DeclineRun: _grpc.UnaryUnaryMultiCallable[_federation_pb2.DeclineRunRequest, _federation_pb2.DeclineRunResponse]
     StopRun: _grpc.UnaryUnaryMultiCallable[_federation_pb2.StopRunRequest, _federation_pb2.StopRunResponse]
     ResumeRun: _grpc.UnaryUnaryMultiCallable[_federation_pb2.ResumeRunRequest, _federation_pb2.ResumeRunResponse]
     """A training that failed goes on after the last round that was kept."""
@@ -49,12 +60,23 @@ class FederationServiceStub:
 
 @_typing.type_check_only
 class FederationServiceAsyncStub(FederationServiceStub):
-    """Federated runs. Role: coordinator; a site registers its node and asks where the fleet port is."""
+    """Federated runs. Role: coordinator; a researcher proposes runs and sees their own; a site registers its node and asks
+    where the fleet port is.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     StartRun: _aio.UnaryUnaryMultiCallable[_federation_pb2.StartRunRequest, _federation_pb2.StartRunResponse]  # type: ignore[assignment]
     GetRun: _aio.UnaryUnaryMultiCallable[_federation_pb2.GetRunRequest, _federation_pb2.GetRunResponse]  # type: ignore[assignment]
     ListRuns: _aio.UnaryUnaryMultiCallable[_federation_pb2.ListRunsRequest, _federation_pb2.ListRunsResponse]  # type: ignore[assignment]
+    WatchRun: _aio.UnaryStreamMultiCallable[_federation_pb2.WatchRunRequest, _federation_pb2.WatchRunResponse]  # type: ignore[assignment]
+    """A run at once and at each change, until it has ended."""
+    FetchModel: _aio.UnaryStreamMultiCallable[_federation_pb2.FetchModelRequest, _federation_pb2.FetchModelResponse]  # type: ignore[assignment]
+    """The model (safetensors) of a finished training, in parts."""
+    GetOffer: _aio.UnaryUnaryMultiCallable[_federation_pb2.GetOfferRequest, _federation_pb2.GetOfferResponse]  # type: ignore[assignment]
+    ProposeRun: _aio.UnaryUnaryMultiCallable[_federation_pb2.ProposeRunRequest, _federation_pb2.ProposeRunResponse]  # type: ignore[assignment]
+    """A researcher's signed request; it waits until an operator approves or declines it."""
+    ApproveRun: _aio.UnaryUnaryMultiCallable[_federation_pb2.ApproveRunRequest, _federation_pb2.ApproveRunResponse]  # type: ignore[assignment]
+    DeclineRun: _aio.UnaryUnaryMultiCallable[_federation_pb2.DeclineRunRequest, _federation_pb2.DeclineRunResponse]  # type: ignore[assignment]
     StopRun: _aio.UnaryUnaryMultiCallable[_federation_pb2.StopRunRequest, _federation_pb2.StopRunResponse]  # type: ignore[assignment]
     ResumeRun: _aio.UnaryUnaryMultiCallable[_federation_pb2.ResumeRunRequest, _federation_pb2.ResumeRunResponse]  # type: ignore[assignment]
     """A training that failed goes on after the last round that was kept."""
@@ -67,7 +89,9 @@ class FederationServiceAsyncStub(FederationServiceStub):
     """
 
 class FederationServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Federated runs. Role: coordinator; a site registers its node and asks where the fleet port is."""
+    """Federated runs. Role: coordinator; a researcher proposes runs and sees their own; a site registers its node and asks
+    where the fleet port is.
+    """
 
     @_abc_1.abstractmethod
     def StartRun(
@@ -89,6 +113,51 @@ class FederationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _federation_pb2.ListRunsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_federation_pb2.ListRunsResponse, _abc.Awaitable[_federation_pb2.ListRunsResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def WatchRun(
+        self,
+        request: _federation_pb2.WatchRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_federation_pb2.WatchRunResponse], _abc.AsyncIterator[_federation_pb2.WatchRunResponse]]:
+        """A run at once and at each change, until it has ended."""
+
+    @_abc_1.abstractmethod
+    def FetchModel(
+        self,
+        request: _federation_pb2.FetchModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_federation_pb2.FetchModelResponse], _abc.AsyncIterator[_federation_pb2.FetchModelResponse]]:
+        """The model (safetensors) of a finished training, in parts."""
+
+    @_abc_1.abstractmethod
+    def GetOffer(
+        self,
+        request: _federation_pb2.GetOfferRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_federation_pb2.GetOfferResponse, _abc.Awaitable[_federation_pb2.GetOfferResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ProposeRun(
+        self,
+        request: _federation_pb2.ProposeRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_federation_pb2.ProposeRunResponse, _abc.Awaitable[_federation_pb2.ProposeRunResponse]]:
+        """A researcher's signed request; it waits until an operator approves or declines it."""
+
+    @_abc_1.abstractmethod
+    def ApproveRun(
+        self,
+        request: _federation_pb2.ApproveRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_federation_pb2.ApproveRunResponse, _abc.Awaitable[_federation_pb2.ApproveRunResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def DeclineRun(
+        self,
+        request: _federation_pb2.DeclineRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_federation_pb2.DeclineRunResponse, _abc.Awaitable[_federation_pb2.DeclineRunResponse]]: ...
 
     @_abc_1.abstractmethod
     def StopRun(

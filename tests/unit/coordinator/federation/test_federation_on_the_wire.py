@@ -55,7 +55,7 @@ def channel(service: FakeService, monkeypatch: pytest.MonkeyPatch) -> Iterator[g
     fake: Any = service
     with ThreadPoolExecutor(1) as pool:
         server = grpc.server(pool)
-        add_FederationServiceServicer_to_server(FederationServicer(fake, fake), server)
+        add_FederationServiceServicer_to_server(FederationServicer(fake, fake, fake, fake), server)
         port = server.add_insecure_port("127.0.0.1:0")
         server.start()
         with grpc.insecure_channel(f"127.0.0.1:{port}") as opened:

@@ -1,0 +1,28 @@
+"""The model that a finished training made, for who asked for it: on this host, or where all hosts keep them."""
+
+import json
+from pathlib import Path
+
+from coordinator.federation.interface import SharedFiles
+from coordinator.store.records import Run
+from shared.errors.inputs import NotFound
+
+
+class KeptModels:
+    """Models below the folder of runs; `files` is `None` where every process has that folder."""
+
+    def __init__(self, folder: Path, files: SharedFiles | None) -> None:
+        self._folder = folder
+        self._files = files
+
+    def file(self, run: Run) -> Path:
+        """The file that a finished training's result names; raises `NotFound`, `StoreUnreachable`."""
+        if run.state != "done" or run.plan.training is None:
+            raise NotFound(kind="finished training", name=run.id)
+        name = Path(str(json.loads(run.result)["model"])).name
+        file = self._folder / run.id / name
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            if self._files is None or not self._files.fetch(f"{run.id}/{name}", file):
+                raise NotFound(kind="model of run", name=run.id)
+        return file

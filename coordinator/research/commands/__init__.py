@@ -1,0 +1,1 @@
+"""The verbs of `ricord-research`; each is a call of `coordinator.research`."""

@@ -1,0 +1,26 @@
+"""`watch`: follow a run."""
+
+import typer
+
+from coordinator.research.commands.options import AsJson, RunName, federation_of, show_run
+from shared.terminal import print_line
+
+
+def watch(context: typer.Context, run_id: RunName, as_json: AsJson = False) -> None:
+    """Follow a run until it has ended: its states, its rounds, which hospitals it waits for.
+
+    Ctrl-C ends the watching and leaves the run going; it can be watched again. A run that ends without a result ends
+    this command with its reason.
+    """
+    run = federation_of(context).run(run_id)
+
+    def say(line: str) -> None:
+        if as_json:
+            show_run(run, as_json=True)
+        else:
+            print_line(line)
+
+    run.watch(say)
+    _ = run.result
+    if not as_json:
+        print_line(f"Next: `ricord-research results {run.id} --to FOLDER`.")

@@ -1,0 +1,68 @@
+"""What a run showed, as rows: for a notebook, a CSV file and a table on the screen."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+Row = Mapping[str, Any]
+_ROUND = ("round", "site_id")
+
+
+class Rows(Sequence[Row]):
+    """Rows with the same columns; a figure that was withheld is `None`."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self._columns = tuple(dict.fromkeys(name for row in rows for name in row))
+        self._rows = [{name: row.get(name) for name in self._columns} for row in rows]
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._rows[index]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __repr__(self) -> str:
+        return self.to_csv()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns' names."""
+        return self._columns
+
+    def to_csv(self) -> str:
+        """Comma-separated text (RFC 4180) with a head; what was withheld is empty."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, self._columns, lineterminator="\r\n")
+        writer.writeheader()
+        writer.writerows(self._rows)
+        return text.getvalue()
+
+    def to_pandas(self) -> Any:
+        """A `pandas.DataFrame`; raises `ModuleNotFoundError` where pandas is not installed."""
+        return import_module("pandas").DataFrame(self._rows, columns=list(self._columns))
+
+
+def training_rows(result: Mapping[str, Any]) -> Rows:
+    """A row for each round with the figures of all sites together, and one for each site that showed its own."""
+    rows = list[Row]()
+    for finished in result["rounds"]:
+        number = finished["round"]
+        rows.append({"round": number, "site_id": "", **_figures(finished)})
+        rows += [{"round": number, "site_id": site["site_id"], **_figures(site)} for site in finished["sites"]]
+    return Rows(rows)
+
+
+def cohort_rows(table: Mapping[str, Any]) -> Rows:
+    """A row for each cell of a released table; `count` is `None` where it is hidden."""
+    return Rows([{"cell": cell["name"], "count": cell["count"]} for cell in table["cells"]])
+
+
+def _figures(values: Mapping[str, Any]) -> Row:
+    """What is a single number or nothing."""
+    return {
+        name: value
+        for name, value in values.items()
+        if name not in _ROUND and (value is None or isinstance(value, int | float))
+    }
