@@ -11,6 +11,8 @@ from coordinator.store.interface import Store
 from coordinator.store.paging import read_page
 from coordinator.store.records import Node, Run
 from coordinator.store.references import resolve
+from coordinator.trust.certificates import is_member_now
+from shared.crypto.pki import Role
 from shared.errors.federation import RunFailed
 from shared.errors.protocol import ProtocolMismatch
 from shared.federation.bundle import bundle_digest
@@ -123,6 +125,9 @@ class FederationService:
                 raise RunFailed(problem="only a training that has failed can go on")
             if run.plan.expires_at <= self._now():
                 raise RunFailed(problem="its plan has expired: no site takes part in it any more")
+            researcher = run.plan.researcher
+            if researcher and not is_member_now(work, Role.RESEARCHER, researcher, self._now()):
+                raise RunFailed(problem=f"researcher {researcher}, who asked for it, is a member no more")
             work.append_event(at=self._now(), actor=actor, action="run resumed", about=run.id)
             resumed = run.model_copy(update={"state": "pending", "ended_at": None, "problem": ""})
             work.put_run(resumed)

@@ -58,7 +58,7 @@ ROLES: Mapping[str, frozenset[Role]] = MappingProxyType(
         "/ricord.v1.FederationService/StartRun": _COORDINATOR,
         "/ricord.v1.FederationService/GetRun": _ASKER,
         "/ricord.v1.FederationService/ListRuns": _ASKER,
-        "/ricord.v1.FederationService/WatchRun": _ASKER,
+        "/ricord.v1.FederationService/WatchRun": _RESEARCHER,
         "/ricord.v1.FederationService/FetchModel": _ASKER,
         "/ricord.v1.FederationService/GetOffer": _ASKER,
         "/ricord.v1.FederationService/ProposeRun": _RESEARCHER,

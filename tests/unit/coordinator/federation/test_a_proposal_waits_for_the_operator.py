@@ -16,7 +16,7 @@ from shared.crypto.pki import Role, make_csr
 from shared.crypto.signing import SigningKey
 from shared.errors.agreements import AgreementModeNotAllowed
 from shared.errors.base import RicordError
-from shared.errors.federation import PlanInvalid, RunNotProposed
+from shared.errors.federation import PlanInvalid, RunFailed, RunNotProposed
 from shared.errors.inputs import InvalidArgument, NotFound
 from shared.errors.trust import CertificateExpired, CertificateForeign, SignatureInvalid
 from shared.federation.plan import PlanRequest, Proposal, verify_plan
@@ -251,6 +251,21 @@ def test_with_a_revoked_certificate_everything_ends_by_name(
     assert runs.run(kept.id).state == "proposed"
     with pytest.raises(CertificateForeign):
         proposals.propose(waiting, researcher="wilma")
+
+
+def test_a_training_goes_on_for_a_member_only(
+    coordinator: Coordinator, proposals: ProposalService, runs: FederationService
+) -> None:
+    """The operator may resume what failed, until the researcher's certificate is revoked."""
+    ida = Researcher(coordinator, "ida")
+    asked = ida.asks(purpose="training", statistics=None, training={"label": "pneumonia"})
+    failed = proposals.propose(asked, researcher="ida").model_copy(update={"state": "failed"})
+    with coordinator.store.begin() as work:
+        work.put_run(failed)
+    assert runs.resume_run(failed.id, actor=ACTOR).state == "pending"
+    coordinator.members.revoke(Role.RESEARCHER, "ida", actor=ACTOR)
+    with pytest.raises(RunFailed, match="ida, who asked for it, is a member no more"):
+        runs.resume_run(failed.id, actor=ACTOR)
 
 
 def test_what_outlived_its_certificate_is_not_approved(
