@@ -20,7 +20,7 @@ from shared.ids import RunId
 _LONGEST_REASON = 300
 
 
-def actor_of(researcher: str) -> str:
+def asker_named(researcher: str) -> str:
     """A researcher as runs and the audit log name them."""
     return f"{Role.RESEARCHER}/{researcher}"
 
@@ -53,7 +53,9 @@ class ProposalService:
                 raise PlanInvalid(problem="there is a run of that name")
             if known is not None:
                 return known
-            run = Run(id=plan.run, state="proposed", plan=plan, signed="", actor=actor_of(researcher), created_at=now)
+            run = Run(
+                id=plan.run, state="proposed", plan=plan, signed="", actor=asker_named(researcher), created_at=now
+            )
             work.append_event(at=now, actor=run.actor, action=f"run {plan.purpose} proposed", about=run.id)
             work.put_run(run)
         return run
@@ -95,7 +97,7 @@ class ProposalService:
 def end_runs_of(work: Work, researcher: str, clock: Clock) -> None:
     """End what a researcher whose certificates were revoked had asked for: decline, or stop by that name."""
     problem = f"the certificate of researcher {researcher} was revoked"
-    for run in work.runs("proposed", "pending", "running", actor=actor_of(researcher)):
+    for run in work.runs("proposed", "pending", "running", actor=asker_named(researcher)):
         if run.state == "proposed":
             _decline(work, run, problem, "coordinator", clock)
             continue

@@ -120,7 +120,7 @@ class PersonHome(ABC):
             raise CertificateForeign("the token carries another root", peer="the coordinator of this token")
 
     def enrol(
-        self, token_text: str, keys: PersonKeys, settings: PersonSettings, *, check: Callable[[Sha256], None]
+        self, token_text: str, keys: PersonKeys, settings: PersonSettings, *, check: Callable[[Sha256], object]
     ) -> PersonMembership:
         """Exchange a join token for a certificate; identity and `settings` are written once `check` passes.
 

@@ -7,6 +7,7 @@ A researcher signs the request, too (`proposal.py`). `check_plan` refuses a plan
 
 import operator
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from typing import Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
@@ -244,5 +245,5 @@ def parse_request(text: str | bytes) -> PlanRequest:
 def problem_of(error: ValidationError) -> str:
     """The first field that is wrong, and why; no value is quoted."""
     first = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(part) for part in first["loc"]) or "the plan"
-    return f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}"
+    where = ".".join(takewhile(lambda part: "[" not in part, map(str, first["loc"])))  # then come pydantic's own names
+    return f"{where or 'the plan'}: {first['msg'][:1].lower()}{first['msg'][1:]}"

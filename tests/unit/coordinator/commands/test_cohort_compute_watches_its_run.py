@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -17,6 +16,7 @@ from coordinator.commands import cohort
 from coordinator.federation.servicer import FederationServicer
 from coordinator.home.settings import Home
 from coordinator.store.records import Cohort, Run, RunState
+from shared.crypto.pki import Peer, Role
 from shared.errors.base import ExitCode
 from shared.errors.federation import RunFailed, RunGoesOn
 from shared.proto.ricord.v1.cohort_pb2_grpc import add_CohortServiceServicer_to_server
@@ -37,28 +37,29 @@ class Coordinator:
     def compute(self, name: str, policy: str, sites: Sequence[str], *, actor: str, wanted: object) -> Run:
         return make_run(1)
 
-    def run(self, name: str) -> Run:
-        assert name == RUN
+    def run(self, name: str, *, asker: str | None) -> Run:
+        assert (name, asker) == (RUN, None)
         return make_run(1, self.states.pop(0))
 
     def stop_run(self, name: str, *, actor: str) -> Run:
         self.stopped.append(name)
         return make_run(1, "stopping")
 
-    def cohort(self, name: str) -> Cohort:
-        assert (name, self.states) == (RUN, [])
+    def cohort(self, name: str, *, asker: str | None) -> Cohort:
+        assert (name, asker, self.states) == (RUN, None, [])
         return released_table().model_copy(update={"id": RUN}).row()
 
 
 @pytest.fixture
 def coordinator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Coordinator]:
     services: Any = Coordinator()
-    monkeypatch.setattr("coordinator.cohort.servicer.peer_of", lambda _: SimpleNamespace(role="x", name="y"))
+    peer = Peer(federation="test-federation", role=Role.COORDINATOR, name="operator")
+    monkeypatch.setattr("coordinator.trust.interceptor.peer_of", lambda _: peer)
     monkeypatch.setattr(cohort, "_POLL_SECONDS", 0)
     with ThreadPoolExecutor(1) as pool:
         server = grpc.server(pool)
         add_CohortServiceServicer_to_server(CohortServicer(services), server)
-        add_FederationServiceServicer_to_server(FederationServicer(services, services), server)
+        add_FederationServiceServicer_to_server(FederationServicer(services, services, services, services), server)
         port = server.add_insecure_port("127.0.0.1:0")
         server.start()
 

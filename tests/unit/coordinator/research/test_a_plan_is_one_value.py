@@ -20,10 +20,9 @@ from shared.protocol.loader import load_protocol
 
 OFFER = offer_of(load_protocol().digest)
 SITES = st.lists(st.integers(200000, 200009).map(lambda n: SiteId(str(n))), min_size=3, max_size=5, unique=True)
+AIMS = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=300).filter(str.strip)
 COMMON = {
-    "aim": st.text(
-        st.characters(exclude_categories=("C",), exclude_characters="\x7f"), min_size=1, max_size=300
-    ).filter(str.strip),
+    "aim": AIMS,
     "sites": st.just(()) | SITES.map(tuple),
     "minimum_sites": st.just(3),
     "timeout_seconds": st.integers(1, 86400),
