@@ -33,11 +33,13 @@ class StubCohortService:
         self.calls.append((name, policy, tuple(sites), actor))
         return make_run(1)
 
-    def cohort(self, name: str) -> Cohort:
+    def cohort(self, name: str, *, asker: str | None) -> Cohort:
+        assert asker is None
         self.calls.append((name,))
         return self.row
 
-    def cohorts(self) -> Sequence[Cohort]:
+    def cohorts(self, *, asker: str | None) -> Sequence[Cohort]:
+        assert asker is None
         return [self.row]
 
 

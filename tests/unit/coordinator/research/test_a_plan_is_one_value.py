@@ -42,9 +42,13 @@ def toml_of(request: PlanRequest) -> str:
     """The request as a person writes it: TOML's values are JSON's here."""
     fields = request.model_dump(mode="json", exclude_none=True, exclude={"format", "researcher"})
     task = fields.pop(request.purpose)
-    lines = [f"{name} = {json.dumps(value)}" for name, value in fields.items()]
+    lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in fields.items()]
     return "\n".join(
-        [*lines, f"[{request.purpose}]", *(f"{name} = {json.dumps(value)}" for name, value in task.items())]
+        [
+            *lines,
+            f"[{request.purpose}]",
+            *(f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in task.items()),
+        ]
     )
 
 

@@ -2,10 +2,12 @@
 
 import hashlib
 import json
-import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -228,27 +230,27 @@ def test_a_coordinator_that_is_lost_is_waited_for(
     """Once it was there; a watch that never reaches it ends at once."""
     monkeypatch.setattr(run_module, "_PAUSE_SECONDS", 0.01)
     run = opened.submit(Statistics(aim="How many?"))
-    calls, lost = opened.calls, [0]
+    calls, connections = opened.calls, count(1)
 
-    def cut() -> Any:
-        lost[0] += 1
-        if 1 < lost[0] < 4:
+    @contextmanager
+    def cut() -> Iterator[Any]:
+        number = next(connections)
+        if number in {2, 3, 5}:
             raise CoordinatorUnreachable(address="127.0.0.1:1")
-        if lost[0] == 4:
+        if number == 4:
             decide(federation, run, "No.")
-        return calls()
+        with calls() as stub:
+            yield SimpleNamespace(WatchRun=lambda request: _until_cut(stub.WatchRun(request))) if number == 1 else stub
 
     monkeypatch.setattr(opened, "calls", cut)
-    monkeypatch.setattr(
-        "coordinator.federation.servicer.FederationServicer.WatchRun",
-        lambda self, request, context: iter(
-            [federation_pb2.WatchRunResponse(run=self.GetRun(federation_pb2.GetRunRequest(id=request.id), context).run)]
-        ),
-    )
     assert [each.state for each in run.changes()] == ["proposed", "declined"]
-    lost[0] = 1
     with pytest.raises(CoordinatorUnreachable):
-        run.watch(logging.info)
+        run.watch()
+
+
+def _until_cut(answers: Iterator[Any]) -> Iterator[Any]:
+    yield next(answers)
+    raise CoordinatorUnreachable(address="127.0.0.1:1")
 
 
 def test_a_table_comes_home(federation: Federation, opened: Opened, home: ResearcherHome, tmp_path: Path) -> None:

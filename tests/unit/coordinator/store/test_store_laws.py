@@ -254,6 +254,7 @@ class TestLaws:
         engine, added = create_engine(url), {"tokens": "revoked_at", "agreements": "curator", "runs": "progress"}
         with engine.begin() as connection:
             connection.execute(text("DROP INDEX ix_agreements_curator"))
+            connection.execute(text("DROP INDEX ix_runs_actor"))
             connection.execute(text("DROP TABLE counts"))
             connection.execute(text("DROP TABLE pooled_counts"))
             for table, column in added.items():
