@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import grpc
+from pydantic import ValidationError
 
 from coordinator.federation.kept_models import KeptModels
 from coordinator.federation.notices import Notice
@@ -11,7 +12,8 @@ from coordinator.federation.proposals import ProposalService
 from coordinator.federation.service import FederationService
 from coordinator.federation.waiting import WaitingSites
 from coordinator.trust.interceptor import Outlet, actor_of, asker_of, peer_of, without_thread
-from shared.federation.plan import Proposal
+from shared.errors.federation import PlanInvalid
+from shared.federation.plan import Proposal, problem_of
 from shared.ids import SiteId
 from shared.manifest import canonical_json
 from shared.proto.ricord.v1 import federation_pb2 as wire
@@ -70,12 +72,15 @@ class FederationServicer(FederationServiceServicer):
 
     def ProposeRun(self, request: wire.ProposeRunRequest, context: grpc.ServicerContext) -> wire.ProposeRunResponse:
         """Keep a researcher's signed request."""
-        proposal = Proposal(
-            signed=from_signed(request.request),
-            verify_key=request.verify_key,
-            certificate=request.certificate.decode(errors="replace"),
-            endorsement=request.endorsement,
-        )
+        try:
+            proposal = Proposal(
+                signed=from_signed(request.request),
+                verify_key=request.verify_key,
+                certificate=request.certificate.decode(errors="replace"),
+                endorsement=request.endorsement,
+            )
+        except ValidationError as error:
+            raise PlanInvalid(problem=problem_of(error)) from None
         run = self._proposals.propose(proposal, researcher=peer_of(context).name)
         return wire.ProposeRunResponse(run=_run(run))
 

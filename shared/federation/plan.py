@@ -94,9 +94,9 @@ class Proposal(Frozen):
     """A request as its researcher signed it, and by which keys; see `proposal.py`."""
 
     signed: Signed  # `PlanRequest`
-    verify_key: str  # OpenSSH line of the Ed25519 key that they registered
-    certificate: str  # PEM, with the intermediate
-    endorsement: str  # base64: the certificate's own key over the signed document
+    verify_key: str = Field(max_length=200)  # OpenSSH line of the Ed25519 key that they registered
+    certificate: str = Field(max_length=16384)  # PEM, with the intermediate
+    endorsement: str = Field(max_length=200)  # base64: the certificate's own key over the signed document
 
 
 class Member(Frozen):

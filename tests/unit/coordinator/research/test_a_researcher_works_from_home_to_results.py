@@ -28,7 +28,7 @@ from coordinator.research.run import Run
 from coordinator.store.interface import Work
 from shared.crypto.pki import Role, renew_at, serial_of
 from shared.errors.base import RicordError
-from shared.errors.federation import RunDeclined, RunFailed, RunNotProposed, RunUnfinished, TooFewSites
+from shared.errors.federation import PlanInvalid, RunDeclined, RunFailed, RunNotProposed, RunUnfinished, TooFewSites
 from shared.errors.inputs import InvalidArgument, NotFound
 from shared.errors.transport import CoordinatorUnreachable
 from shared.errors.trust import CertificateForeign, NotEnrolled, RoleNotAllowed, SignatureInvalid, TokenUsed
@@ -325,6 +325,13 @@ def test_nobody_sees_anothers_runs(federation: Federation, opened: Opened) -> No
         FederationServiceStub(channel).ApproveRun(federation_pb2.ApproveRunRequest(id=run.id))
     with pytest.raises(RoleNotAllowed), member_channel(opened._member) as channel:
         FederationServiceStub(channel).StartRun(federation_pb2.StartRunRequest(plan=b"{}"))
+
+
+def test_what_travels_to_every_hospital_is_short(opened: Opened) -> None:
+    """A proposal is carried by each message of its run, so nothing is hidden beside a certificate in it."""
+    message = federation_pb2.ProposeRunRequest(certificate=b"x" * 20_000)
+    with pytest.raises(PlanInvalid, match="certificate"), member_channel(opened._member) as channel:
+        FederationServiceStub(channel).ProposeRun(message)
 
 
 def fetched(opened: Opened, run_id: str) -> bytes:
