@@ -8,7 +8,7 @@ from coordinator.agreements.lookup import named_site_id
 from coordinator.store.interface import Reading, Store
 from coordinator.store.records import Cohort, Run
 from coordinator.store.references import resolve
-from shared.errors.federation import CohortNotReady, RunFailed
+from shared.errors.federation import CohortNotReady, RunDeclined, RunFailed
 from shared.errors.inputs import NotFound
 from shared.federation.cell_policy import CellPolicy
 from shared.manifest import canonical_json
@@ -50,10 +50,10 @@ class CohortService:
         return self._runs.start_run(canonical_json(request), actor=actor, wanted=wanted)
 
     def cohort(self, name: str, *, asker: str | None = None) -> Cohort:
-        """One released table, by its id or a beginning, of the runs of `asker`; for who is no operator there are no others.
+        """One released table, by its id or a beginning, of the runs of `asker`; an operator asks for everybody's.
 
-        Raises `CohortNotReady` while its run goes on, `RunFailed` with the reason of one that failed, `NotFound`,
-        `AmbiguousReference`.
+        Raises `CohortNotReady` while its run goes on, `RunFailed` or `RunDeclined` for one that ended so,
+        `NotFound`, `AmbiguousReference`.
         """
         with self._store.read() as reading:
             try:
@@ -77,6 +77,8 @@ def _check_ended(reading: Reading, name: str, asker: str | None) -> None:
         run = reading.run(resolve(reading, "run", name, asker=asker))
         if run is None or run.plan.purpose != "statistics":
             return
+        if run.state == "declined":
+            raise RunDeclined(run=run.id, problem=run.problem.rstrip("."))
         if run.state == "failed":
             raise RunFailed(problem=run.problem.rstrip("."))
         if run.state != "done":

@@ -141,7 +141,11 @@ def test_a_reason_is_a_sentence(proposals: ProposalService, rita: Researcher, re
     [
         ({"statistics": {"cohort": "another"}}, PlanInvalid, "cohort is `ricord`"),
         ({"statistics": {"cohort": "ricord", "policy": "none"}}, InvalidArgument, "policy"),
-        ({"purpose": "training", "statistics": None, "training": {"label": "age"}}, PlanInvalid, "`age` is none"),
+        (
+            {"purpose": "training", "statistics": None, "training": {"label": "age"}},
+            PlanInvalid,
+            "`age` is no yes/no field",
+        ),
         ({"purpose": "training", "statistics": None, "training": {"model": "huge"}}, PlanInvalid, "no model"),
         ({"minimum_sites": 5}, PlanInvalid, "fewer than the minimum of 5"),
         ({"sites": [*SITES[:3], "999999"]}, AgreementModeNotAllowed, "statistics"),
