@@ -13,7 +13,6 @@ from sqlalchemy.exc import IntegrityError
 
 from coordinator.store import audit_chain, sql, tables
 from coordinator.store.records import Agreement, Certificate, Member, Node, RunState, Site, TokenRow, Upload
-from coordinator.store.references import Kind
 from coordinator.store.sql import SqlStore, open_store
 from shared.agreement import State
 from shared.errors.transport import StoreUnreachable
@@ -140,25 +139,6 @@ class TestLaws:
             assert [run.state for run in reading.runs("done", "running")] == ["running", "done"]
             assert reading.runs("failed") == [make_run(9, "failed")]
             assert reading.cohorts() == [make_cohort(number) for number in (1, 3, 5, 7, 9)]
-
-    def test_runs_and_their_tables_are_asked_for_by_who_asked(self, store: SqlStore) -> None:
-        """Whole or by a beginning; for an asker there are no other runs and tables, and for everybody there are all."""
-        hers, his = (make_run(n, "proposed").model_copy(update={"actor": a}) for n, a in ((1, "a/rita"), (2, "a/carl")))
-        with store.begin() as work:
-            for run in (hers, his):
-                work.put_run(run)
-            for number in (1, 2):
-                work.add_cohort(make_cohort(number))
-        with store.read() as reading:
-            assert reading.runs(actor="a/rita") == reading.runs("proposed", actor="a/rita") == [hers]
-            assert reading.runs("declined", actor="a/rita") == reading.runs(actor="a/rita", after=hers) == []
-            assert reading.cohorts(asker="a/carl") == [make_cohort(2)]
-            assert reading.cohorts(asker="a") == []
-            kinds: tuple[Kind, ...] = ("run", "cohort")
-            for kind in kinds:
-                assert reading.named(kind, his.id, asker="a/rita") == (None, 0)
-                assert reading.named(kind, "R-", asker="a/rita") == reading.named(kind, hers.id) == (hers.id, 1)
-                assert reading.named(kind, "R-")[1] == 2
 
     def test_uploads_are_asked_for_by_site_and_age(self, store: SqlStore) -> None:
         """Of one site, last continued before a moment, or both; one that is continued is young again."""
