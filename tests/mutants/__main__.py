@@ -9,14 +9,14 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from tests.mutants.changes import Mutant, mutants_of
 from tests.mutants.outcomes import TOO_LONG, Outcomes
-from tests.mutants.runs import Reached, end, fork, load_libraries, map_tests
+from tests.mutants.runs import NOT_LOADED, Collected, Reached, collect, end, fork, import_all, map_tests
 from tests.mutants.table import ROOT, Equivalent, modules_of, read_table
 from tests.mutants.touched import touched_lines
 
@@ -58,8 +58,7 @@ def main() -> int:
         equivalent = [entry for entry in table.equivalent if Path(entry.path).parent == Path(room)]
         kept = ROOT / ".mutants" / f"{room.replace('/', '-')}.jsonl"
         kept.parent.mkdir(exist_ok=True)
-        outcomes = Outcomes(kept, _reached(room, table.rooms[room]))
-        outcomes.run(mutants[room], workers=asked.workers, until=share)
+        outcomes = _run(room, table.rooms[room], mutants[room], kept, workers=asked.workers, until=share)
         failures += _report(room, mutants[room], outcomes, equivalent)
     return 1 if failures else 0
 
@@ -68,15 +67,27 @@ def _mutants(room: str) -> list[Mutant]:
     return [mutant for path in modules_of(room) for mutant in mutants_of(ROOT, path)]
 
 
-def _reached(room: str, tests: Iterable[str]) -> Reached:
-    """What each test of a room reaches; exits where they fail without any change."""
-    load_libraries(tests)
-    modules = [ROOT / path for path in modules_of(room)]
+def _run(room: str, tests: Sequence[str], mutants: list[Mutant], kept: Path, *, workers: int, until: float) -> Outcomes:
+    """Run the tests over the mutants; exits where they fail without any change."""
+    modules, outcomes = [ROOT / path for path in modules_of(room)], list[Outcomes]()
+
+    def work(collected: Collected) -> None:
+        outcomes.append(Outcomes(kept, _reached(tests, modules)))
+        outcomes[0].run(mutants, collected, workers=workers, until=until)
+
+    import_all(modules)
+    if failed := collect(tests, work):
+        sys.exit(f"{room}: its tests cannot be run on the unchanged code: {failed}")
+    return outcomes[0]
+
+
+def _reached(tests: Sequence[str], modules: Sequence[Path]) -> Reached:
+    """What each test of a room reaches; raises `RuntimeError` with the name of one that fails."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "reached.json")
-        if end(*os.waitpid(fork(lambda: map_tests(tests, modules, out), seconds=_LONGEST_MAPPING), 0)) != 0:
-            failed = out.read_text() if out.exists() else "the time, or their import"
-            sys.exit(f"{room}: its tests fail on the unchanged code: {failed}")
+        mapping = fork(lambda: map_tests(tests, modules, out), seconds=_LONGEST_MAPPING, folder=Path(folder))
+        if end(*os.waitpid(mapping, 0)) != 0:
+            raise RuntimeError(out.read_text() if out.exists() else "the time, or their import")
         return Reached(**json.loads(out.read_text()))
 
 
@@ -90,15 +101,16 @@ def _report(room: str, mutants: list[Mutant], outcomes: Outcomes, equivalent: li
             f"{mutant.path}:{mutant.changed_line} {mutant.place}\n    - {mutant.was}\n    + {mutant.becomes}"
         )
     killed = {m.name for m, failed in known.items() if failed != TOO_LONG} - {m.name for m in surviving}
-    late = sum(failed == TOO_LONG for failed in known.values())
+    late, unloaded = (sum(failed == how for failed in known.values()) for how in (TOO_LONG, NOT_LOADED))
     for entry in (stale := [entry for entry in equivalent if entry.name in killed]):
         _CONSOLE.print(
             f"tests/mutants.toml: no equivalent, a test kills it: {entry.path} {entry.place}: {entry.becomes}"
         )
     _CONSOLE.print(
         f"{room}: {len(mutants)} mutants, {len(known)} run, {len(known) - len(surviving)} killed "
-        f"({late} by the time they took), "
-        f"{len(wrong)} survived, {len(surviving) - len(wrong)} equivalent",
+        f"({late} by the time they took, {unloaded} at import), "
+        f"{len(wrong)} survived, {len(surviving) - len(wrong)} equivalent; "
+        f"{len(outcomes.seconds)} now, {sum(outcomes.seconds) / max(1, len(outcomes.seconds)):.1f} s of work each",
     )
     return len(wrong) + len(stale)
 

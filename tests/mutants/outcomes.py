@@ -1,15 +1,17 @@
 """Runs the tests over mutants one by one, and keeps each outcome, so that an interrupted run goes on where it was."""
 
+import gc
 import hashlib
 import json
 import os
+import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
 from tests.mutants.changes import Mutant, compiled
-from tests.mutants.runs import Reached, end, failing_test, fork
+from tests.mutants.runs import NOT_LOADED, Collected, Functions, Reached, end, failing_test_anew, fork
 from tests.mutants.table import ROOT
 
 _TESTS_OF_EACH = 60.0  # seconds, on the unchanged code: the slowest tests beyond are left out
@@ -23,6 +25,7 @@ class Outcomes:
     """
 
     def __init__(self, kept: Path, reached: Reached) -> None:
+        self.seconds = list[float]()  # of work, by each mutant of this run
         self._kept = kept
         self._reached = reached
         self._tests = _digest(sorted((ROOT / "tests").rglob("*.py")))
@@ -32,19 +35,24 @@ class Outcomes:
         """The test that the mutant fails; `None` while that is not known."""
         return self._failed.get(_key(mutant))
 
-    def run(self, mutants: Iterable[Mutant], *, workers: int, until: float) -> None:
+    def run(self, mutants: Iterable[Mutant], collected: Collected, *, workers: int, until: float) -> None:
         """Run the tests over those whose outcome is not known, in an order whose beginning is a fair sample."""
         waiting = sorted((mutant for mutant in mutants if self.failed(mutant) is None), key=_key)
-        running = dict[int, Mutant]()
+        functions = Functions({ROOT / mutant.path for mutant in waiting})
+        gc.freeze()  # a fork that walks over all objects copies them
+        running = dict[int, tuple[Mutant, tempfile.TemporaryDirectory[str]]]()
         while running or (waiting and time.monotonic() < until):
             if waiting and len(running) < workers and time.monotonic() < until:
-                mutant = waiting.pop(0)
+                mutant, folder = waiting.pop(0), tempfile.TemporaryDirectory()
                 tests = self._tests_for(mutant)
                 seconds = 10 + 3 * sum(self._reached.seconds[test] for test in tests)
-                running[fork(partial(self._test, mutant, tests), seconds=seconds)] = mutant
+                test = partial(self._test, mutant, tests, collected, functions)
+                running[fork(test, seconds=seconds, folder=Path(folder.name))] = mutant, folder
                 continue
-            child, status = os.wait()
-            mutant, code = running.pop(child), end(child, status)
+            child, status, used = os.wait4(-1, 0)
+            self.seconds.append(used.ru_utime + used.ru_stime)
+            (mutant, folder), code = running.pop(child), end(child, status)
+            folder.cleanup()
             if code < 0:
                 self._keep(mutant, TOO_LONG)
             elif code:
@@ -53,7 +61,7 @@ class Outcomes:
 
     def _read(self) -> dict[str, str]:
         rows = [json.loads(line) for line in self._kept.read_text().splitlines()] if self._kept.exists() else []
-        tests = {*self._reached.seconds, TOO_LONG}
+        tests = {*self._reached.seconds, TOO_LONG, NOT_LOADED}
         return {mutant: failed for mutant, digest, failed in rows if digest == self._tests or failed in tests}
 
     def _tests_for(self, mutant: Mutant) -> Sequence[str]:
@@ -64,8 +72,15 @@ class Outcomes:
                 tests.append(test)
         return tests
 
-    def _test(self, mutant: Mutant, tests: Sequence[str]) -> int:
-        self._keep(mutant, failing_test(ROOT / mutant.path, compiled(ROOT, mutant), tests))
+    def _test(self, mutant: Mutant, tests: Sequence[str], collected: Collected, functions: Functions) -> int:
+        path, code = ROOT / mutant.path, compiled(ROOT, mutant)
+        anew = self._reached.at_import(mutant.path, mutant.line, mutant.last_line)
+        if not anew:
+            try:
+                functions.change(path, code)
+            except ValueError:
+                anew = True
+        self._keep(mutant, failing_test_anew(path, code, tests) if anew else collected.failing_test(tests))
         return 0
 
     def _keep(self, mutant: Mutant, failed: str) -> None:

@@ -1,5 +1,10 @@
-"""Runs tests in forks of a process that has loaded all libraries: each fork imports only what is ours, anew."""
+"""Runs tests in forks of a process that has imported and collected them; a fork changes the functions that it has.
 
+What a module does when it is imported cannot be changed so: such a fork imports everything that is ours anew.
+"""
+
+import contextlib
+import gc
 import importlib
 import importlib.machinery
 import io
@@ -8,23 +13,23 @@ import os
 import resource
 import signal
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import redirect_stdout, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import CodeType
+from types import CodeType, FunctionType
 
 import pytest
 from coverage import Coverage
 from hypothesis import Phase, settings
 
+NOT_LOADED = "the modules do not load"
 _OURS = {"site_node", "coordinator", "shared", "tests"}
 _MEMORY = 8 << 30  # bytes; a change may make a loop endless
 _SLOWER_TWIN = "[postgresql"  # the law runs on SQLite, too, which needs no server in each fork
 _OPTIONS = [
     "-q",
-    "-x",
     "-p",
     "no:cacheprovider",
     "-p",
@@ -43,19 +48,33 @@ settings.register_profile(
 class Reached:
     """Which tests reach which lines of the modules of a room, and how many seconds each takes."""
 
-    lines: dict[str, dict[str, list[str]]]  # of each path, by the line's number; "" stands for its import
+    lines: dict[str, dict[str, list[str]]]  # of each path, by the line's number; "" stands for imports
     seconds: dict[str, float]
 
     def tests(self, path: str, first: int, last: int) -> list[str]:
-        """Those that reach the lines, the fastest first, then the others that reach the module.
+        """Those that reach the lines; file by file, so that what a file's tests share is made once, the fastest first.
 
-        All, where none does, or where the lines run when the module is imported: no line shows who uses a constant.
+        All, those that reach the module first, where none does, or where the lines run when modules are imported: no
+        line shows who uses a constant.
         """
         lines = self.lines[path]
-        near = {test for line in range(first, last + 1) for test in lines.get(str(line), ())}
-        module = {test for tests in lines.values() for test in tests}
-        all_tests = set(self.seconds) if "" in near or not near else set(self.seconds) & module
-        return sorted(all_tests, key=lambda test: (test not in near, test not in module, self.seconds[test]))
+        near, module = self._near(path, first, last), {test for tests in lines.values() for test in tests}
+        if near and not self.at_import(path, first, last):
+            return self._by_file(near)
+        return [*self._by_file(set(self.seconds) & module), *self._by_file(set(self.seconds) - module)]
+
+    def at_import(self, path: str, first: int, last: int) -> bool:
+        """Whether a module's import or a test's collection runs one of the lines."""
+        return "" in self._near(path, first, last)
+
+    def _near(self, path: str, first: int, last: int) -> set[str]:
+        return {test for line in range(first, last + 1) for test in self.lines[path].get(str(line), ())}
+
+    def _by_file(self, tests: set[str]) -> list[str]:
+        whole = dict[str, float]()
+        for test in tests:
+            whole[_file(test)] = whole.get(_file(test), 0.0) + self.seconds[test]
+        return sorted(tests, key=lambda test: (whole[_file(test)], _file(test), self.seconds[test], test))
 
 
 class _Timed:
@@ -79,34 +98,77 @@ class _Timed:
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         self.seconds[nodeid] += time.monotonic()
-        self._coverage.switch_context("")
 
 
-class _Chosen:
-    """A plugin that runs the chosen tests only, in their order, and keeps the name of the one that failed."""
+class Collected:
+    """A plugin that lets `work` run some of the collected tests, in place of running them all."""
 
-    def __init__(self, tests: Sequence[str]) -> None:
-        self.failed = ""
-        self._order = {test: at for at, test in enumerate(tests)}
+    def __init__(self, work: Callable[["Collected"], None]) -> None:
+        self._work = work
+        self._items = dict[str, pytest.Item]()
+        self._failed = ""
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        chosen = [item for item in items if item.nodeid in self._order]
-        items[:] = sorted(chosen, key=lambda item: self._order[item.nodeid])
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Instead of pytest's."""
+        self._items = {item.nodeid: item for item in session.items}
+        self._work(self)
+        return True
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep the name of the test that failed."""
         if report.failed:
-            self.failed = report.nodeid
+            self._failed = self._failed or report.nodeid
+
+    def failing_test(self, tests: Sequence[str]) -> str:
+        """Run tests until one fails; its name, `NOT_LOADED` where only some could be collected, else nothing."""
+        items = [self._items[test] for test in tests if test in self._items]
+        for item, following in zip(items, [*items[1:], None], strict=True):
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            if self._failed:
+                break
+        return self._failed or (NOT_LOADED if len(items) < len(tests) else "")
 
 
-def load_libraries(tests: Iterable[str]) -> None:
-    """Import what the tests import, once for all forks."""
-    with redirect_stdout(io.StringIO()):
-        pytest.main([*_OPTIONS, "--collect-only", *tests])
+class Functions:
+    """The functions of modules that are imported."""
+
+    def __init__(self, modules: Iterable[Path]) -> None:
+        paths = {str(path) for path in modules}
+        self._functions = [
+            function
+            for function in gc.get_objects()
+            if isinstance(function, FunctionType) and function.__code__.co_filename in paths
+        ]
+
+    def change(self, path: Path, code: CodeType) -> None:
+        """Give every function of the module at `path` its code out of the changed module's.
+
+        Raises `ValueError` where that changes nothing, or cannot be done.
+        """
+        changed, unchanged = dict[tuple[str, int], CodeType](), True
+        for part in _functions_of(code):
+            name = part.co_qualname, part.co_firstlineno
+            if name in changed:
+                raise ValueError(f"two functions of one name in a line of {path}")
+            changed[name] = part
+        for function in self._functions:
+            was = function.__code__
+            if was.co_filename == str(path):
+                function.__code__ = changed[was.co_qualname, was.co_firstlineno]
+                unchanged = unchanged and function.__code__ == was
+        if unchanged:
+            raise ValueError(f"no function of {path} is another")
 
 
-def fork(work: Callable[[], int], *, seconds: float) -> int:
-    """The process that does `work` and exits with its number; it leads a group.
+def collect(tests: Sequence[str], work: Callable[[Collected], None]) -> str:
+    """Import and collect the tests, and do `work` with them; what pytest printed if it could not."""
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        code = pytest.main([*_OPTIONS, *tests], plugins=[Collected(work)])
+    return "" if code == pytest.ExitCode.OK else printed.getvalue()
+
+
+def fork(work: Callable[[], int], *, seconds: float, folder: Path) -> int:
+    """The process that does `work` and exits with its number; it leads a group and has `folder` for temporary files.
 
     It ends by a signal after `seconds` of its own work, or after many more of the clock: the machine may be busy.
     """
@@ -123,8 +185,7 @@ def fork(work: Callable[[], int], *, seconds: float) -> int:
         nowhere = os.open(os.devnull, os.O_RDWR)
         for stream in range(3):
             os.dup2(nowhere, stream)
-        for name in [name for name in sys.modules if name.split(".")[0] in _OURS]:
-            del sys.modules[name]
+        os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
         code = work()
     finally:
         os._exit(code)
@@ -132,19 +193,19 @@ def fork(work: Callable[[], int], *, seconds: float) -> int:
 
 def end(child: int, status: int) -> int:
     """End what a fork left running; its exit code, or minus the signal that ended it."""
-    with suppress(ProcessLookupError):
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(child, signal.SIGKILL)
     return os.waitstatus_to_exitcode(status)
 
 
-def map_tests(tests: Iterable[str], modules: Sequence[Path], out: Path) -> int:
+def map_tests(tests: Sequence[str], modules: Sequence[Path], out: Path) -> int:
     """Run the tests on the unchanged code; what each reaches goes to `out`, or the one that fails; the exit code."""
+    _forget_ours()
     coverage = Coverage(data_file=None, config_file=False, include=[str(path) for path in modules])
     timed = _Timed(coverage)
     coverage.start()
-    for path in modules:  # none of them later, as if a test had reached its constants
-        importlib.import_module(".".join(path.relative_to(Path.cwd()).with_suffix("").parts))
-    code = pytest.main([*_OPTIONS, *tests], plugins=[timed])
+    import_all(modules)
+    code = pytest.main([*_OPTIONS, "-x", *tests], plugins=[timed])
     coverage.stop()
     if code:
         out.write_text(timed.failed)
@@ -160,8 +221,9 @@ def map_tests(tests: Iterable[str], modules: Sequence[Path], out: Path) -> int:
     return 0
 
 
-def failing_test(path: Path, code: CodeType, tests: Sequence[str]) -> str:
-    """Run the tests with the module at `path` replaced by `code`; the test that failed, empty if none did."""
+def failing_test_anew(path: Path, code: CodeType, tests: Sequence[str]) -> str:
+    """Import everything with `code` for the module at `path`, and run the tests; the first that failed, or none."""
+    _forget_ours()
     loader = importlib.machinery.SourceFileLoader
     unchanged = loader.get_code
 
@@ -169,6 +231,28 @@ def failing_test(path: Path, code: CodeType, tests: Sequence[str]) -> str:
         return code if Path(self.path).resolve() == path else unchanged(self, fullname)
 
     pytest.MonkeyPatch().setattr(loader, "get_code", get_code)
-    chosen = _Chosen(tests)
-    ending = pytest.main([*_OPTIONS, *dict.fromkeys(test.partition("::")[0] for test in tests)], plugins=[chosen])
-    return "" if ending == pytest.ExitCode.OK else chosen.failed or "the modules do not load"
+    failed = [NOT_LOADED]
+    collect([*dict.fromkeys(_file(test) for test in tests)], lambda those: failed.append(those.failing_test(tests)))
+    return failed[-1]
+
+
+def import_all(modules: Iterable[Path]) -> None:
+    """Import modules before any test does, as if it had reached their constants."""
+    for path in modules:
+        importlib.import_module(".".join(path.relative_to(Path.cwd()).with_suffix("").parts))
+
+
+def _file(test: str) -> str:
+    return test.partition("::")[0]
+
+
+def _forget_ours() -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] in _OURS]:
+        del sys.modules[name]
+
+
+def _functions_of(code: CodeType) -> Iterator[CodeType]:
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield constant
+            yield from _functions_of(constant)
