@@ -175,7 +175,7 @@ def _draft(request: pb.DraftAgreementRequest) -> Draft:
 
 def named(error: ValidationError) -> InvalidArgument:
     """The first thing that is wrong with a request, as a sentence."""
-    first = error.errors(include_url=False, include_input=False)[0]
+    first = error.errors()[0]
     problem = first["msg"].removeprefix("Value error, ")
     return InvalidArgument(name=str(first["loc"][0]), problem=problem[:1].lower() + problem[1:])
 

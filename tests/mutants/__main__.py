@@ -76,18 +76,21 @@ def _run(room: str, tests: Sequence[str], mutants: list[Mutant], kept: Path, *, 
         outcomes[0].run(mutants, collected, workers=workers, until=until)
 
     import_all(modules)
-    if failed := collect(tests, work):
-        sys.exit(f"{room}: its tests cannot be run on the unchanged code: {failed}")
+    try:
+        collect(tests, work)
+    except RuntimeError as problem:
+        sys.exit(f"{room}: {problem}")
     return outcomes[0]
 
 
 def _reached(tests: Sequence[str], modules: Sequence[Path]) -> Reached:
-    """What each test of a room reaches; raises `RuntimeError` with the name of one that fails."""
+    """What each test of a room reaches; raises `RuntimeError` where one fails without any change."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "reached.json")
         mapping = fork(lambda: map_tests(tests, modules, out), seconds=_LONGEST_MAPPING, folder=Path(folder))
         if end(*os.waitpid(mapping, 0)) != 0:
-            raise RuntimeError(out.read_text() if out.exists() else "the time, or their import")
+            failed = out.read_text() if out.exists() else "the time, or their import"
+            raise RuntimeError(f"its tests fail on the unchanged code: {failed}")
         return Reached(**json.loads(out.read_text()))
 
 

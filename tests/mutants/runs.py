@@ -107,11 +107,17 @@ class Collected:
         self._work = work
         self._items = dict[str, pytest.Item]()
         self._failed = ""
+        self.problem: BaseException | None = None
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Instead of pytest's."""
         self._items = {item.nodeid: item for item in session.items}
         self._work(self)
+        return True
+
+    def pytest_internalerror(self, excinfo: pytest.ExceptionInfo[BaseException]) -> bool:
+        """Keep what `work` raised, which pytest would print."""
+        self.problem = excinfo.value
         return True
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -160,11 +166,13 @@ class Functions:
             raise ValueError(f"no function of {path} is another")
 
 
-def collect(tests: Sequence[str], work: Callable[[Collected], None]) -> str:
-    """Import and collect the tests, and do `work` with them; what pytest printed if it could not."""
-    with contextlib.redirect_stdout(io.StringIO()) as printed:
-        code = pytest.main([*_OPTIONS, *tests], plugins=[Collected(work)])
-    return "" if code == pytest.ExitCode.OK else printed.getvalue()
+def collect(tests: Sequence[str], work: Callable[[Collected], None]) -> None:
+    """Import and collect the tests, and do `work` with those that could be."""
+    collected = Collected(work)
+    with contextlib.redirect_stdout(io.StringIO()):
+        pytest.main([*_OPTIONS, *tests], plugins=[collected])
+    if collected.problem is not None:
+        raise collected.problem
 
 
 def fork(work: Callable[[], int], *, seconds: float, folder: Path) -> int:

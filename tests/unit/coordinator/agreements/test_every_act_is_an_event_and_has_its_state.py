@@ -243,6 +243,31 @@ def test_only_what_was_in_force_is_amended(coordinator: Coordinator) -> None:
         coordinator.agreements.execute(drafted, actor=ACTOR)
 
 
+def test_what_ended_before_it_was_in_force_has_no_next_version(coordinator: Coordinator) -> None:
+    """A draft that nobody signed in time is neither amended nor reinstated: its hospital is invited again."""
+    name, _, _ = coordinator.offered(expires_at=coordinator.time() + TICK)
+    coordinator.time.ahead = 2 * TICK
+    for reinstate in (False, True):
+        with pytest.raises(AgreementTransitionInvalid):
+            coordinator.agreements.amend(draft(name), reinstate=reinstate, actor=ACTOR)
+    assert row_of(coordinator, name).amendment is None
+
+
+def test_a_next_version_may_name_another_curator(coordinator: Coordinator) -> None:
+    """From its countersignature on the agreement is in that one's list, and not in the former one's."""
+    coordinator.join(Role.CURATOR, "ciara", SigningKey.generate(), generate_identity().recipient)
+    name, key, _ = coordinator.executed()
+    amended_by_both(coordinator, name, key, curator="ciara")
+
+    def listed(curator: str) -> set[str]:
+        return {row.site_name for row in coordinator.agreements.agreements(sealed_to=curator, after="", limit=100)[0]}
+
+    assert (name in listed("carla"), name in listed("ciara")) == (True, False)
+    executed, _ = coordinator.agreements.execute(name, actor=ACTOR)
+    assert executed.curator == "ciara"
+    assert (name in listed("carla"), name in listed("ciara")) == (False, True)
+
+
 def test_the_next_version_is_countersigned_from_its_first_day_to_before_its_last(coordinator: Coordinator) -> None:
     """To the moment."""
     now = coordinator.time()

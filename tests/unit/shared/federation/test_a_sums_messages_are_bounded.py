@@ -1,0 +1,126 @@
+"""What a secure sum's messages may say: each bound holds to the last value, and a plan names each site and key once."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from shared.crypto.signing import SigningKey
+from shared.errors.federation import RunRefused, SecureSumRefused, TooFewSites
+from shared.federation.secure_sum.messages import (
+    Advert,
+    Answered,
+    Masked,
+    Peer,
+    SumPlan,
+    Unmasking,
+    pack_masked,
+    unpack_masked,
+)
+from shared.federation.secure_sum.policy import MINIMUM, SumPolicy, default_threshold
+from shared.ids import Sha256, SiteId
+from tests.factories.summing import federation, sites
+
+KEYS = {site: SigningKey.generate().public.text for site in sites(5)}
+SESSION = "ab" * 16
+
+
+def plan(**changes: Any) -> SumPlan:
+    roster = tuple(Peer(site_id=site, verify_key=key) for site, key in KEYS.items())
+    fields = {"session": SESSION, "subject": "x", "protocol_digest": "0" * 64, "length": 1, "roster": roster}
+    return SumPlan.model_validate({**fields, "threshold": 3, **changes})
+
+
+@pytest.mark.parametrize(
+    ("name", "most", "over"),
+    [
+        ("length", 2**27, 2**27 + 1),
+        ("length", 1, 0),
+        ("subject", "x" * 200, "x" * 201),
+        ("subject", "x", ""),
+        ("inputs", "x" * 200, "x" * 201),
+        ("cells", "x" * 63, "x" * 64),
+        ("threshold", 5, 6),
+        ("threshold", 1, 0),
+        ("session", "0" * 32, "0" * 31),
+    ],
+)
+def test_a_plan_is_within_its_bounds(name: str, most: Any, over: Any) -> None:
+    """To the last value."""
+    assert getattr(plan(**{name: most}), name) == most
+    with pytest.raises(ValidationError):
+        plan(**{name: over})
+
+
+def test_a_roster_is_a_set_of_sites_and_keys_in_order() -> None:
+    """Not empty, ascending, no site and no key twice; each site has its place from 1 and its own key."""
+    roster = plan().roster
+    wrong = (
+        (),
+        roster[::-1],
+        (*roster, roster[-1]),
+        (*roster[:4], Peer(site_id=roster[4].site_id, verify_key=roster[0].verify_key)),
+    )
+    for peers in wrong:
+        with pytest.raises(ValidationError):
+            plan(roster=peers, threshold=1)
+    assert [plan().place_of(site) for site in sites(5)] == [1, 2, 3, 4, 5]
+    assert [plan().key_of(site).text for site in sites(5)] == list(KEYS.values())
+    with pytest.raises(SecureSumRefused):
+        plan().key_of(SiteId("999999"))
+
+
+def test_a_history_and_a_share_are_bounded() -> None:
+    """Ten thousand answers, and shares of at most 512 bytes."""
+    keys = {"channel": "0" * 64, "mask": "0" * 64, "commitment": "0" * 64}
+    answer = Answered(roster=(SiteId("100000"),))
+
+    def advert(count: int) -> Advert:
+        return Advert(plan=Sha256("0" * 64), site_id=SiteId("100000"), **keys, answered=(answer,) * count)
+
+    assert len(advert(10_000).answered) == 10_000
+    with pytest.raises(ValidationError):
+        advert(10_001)
+    assert Unmasking(session=SESSION, seeds={SiteId("100000"): "ab" * 512}, keys={}).seeds
+    with pytest.raises(ValidationError):
+        Unmasking(session=SESSION, seeds={SiteId("100000"): "ab" * 513}, keys={})
+
+
+@pytest.mark.parametrize("count", [3, 62, 63, 64, 65, 130])
+def test_who_is_accused_travels_with_the_vector(count: int) -> None:
+    """In rosters of any size, each site by itself and all together; of another session or length it is refused."""
+    carrier = federation(count, 2)
+    signed = carrier.plan().plan
+    words = carrier.vectors[sites(1)[0]]
+    for accused in ((), (sites(count)[0],), (sites(count)[-1],), tuple(sites(count))):
+        there = unpack_masked(pack_masked(signed, Masked(words, accused)), signed)
+        assert (list(there.words), there.accused) == (list(words), accused)
+    payload = pack_masked(signed, Masked(words, ()))
+    assert len(payload) % 8 == 0
+    for wrong in (payload[:-8], payload + bytes(8), bytes(16) + payload[16:], payload[:-1], b""):
+        with pytest.raises(SecureSumRefused):
+            unpack_masked(wrong, signed)
+    assert there.words.dtype == np.uint64
+
+
+@pytest.mark.parametrize("changes", [{"minimum": MINIMUM - 1}, {"colluders": -1}])
+def test_a_policy_is_not_below_what_protects(changes: dict[str, int]) -> None:
+    """Three survivors, and no fewer than no colluders; by default three and one."""
+    with pytest.raises(ValidationError):
+        SumPolicy(**changes)
+    assert (SumPolicy().minimum, SumPolicy().colluders, SumPolicy(colluders=0).colluders) == (3, 1, 0)
+
+
+@pytest.mark.parametrize("count", range(3, 12))
+@pytest.mark.parametrize("colluders", range(3))
+def test_the_default_threshold_is_the_lowest_that_the_policy_accepts(count: int, colluders: int) -> None:
+    """Of any roster: one less is refused."""
+    policy, own = SumPolicy(colluders=colluders), sites(1)[0]
+    threshold = default_threshold(count, colluders=colluders)
+    carrier = federation(count, 1)
+    if threshold <= count:
+        policy.check_plan(carrier.plan(threshold=threshold).plan, own)
+    with pytest.raises((RunRefused, TooFewSites)):
+        policy.check_plan(carrier.plan(threshold=threshold - 1).plan, own)
+    assert default_threshold(count) == default_threshold(count, colluders=1, minimum=3)
