@@ -60,7 +60,7 @@ class Sides(NamedTuple):
 class FrameWithText(Frozen):
     """One frame in which text was found, and the picture that shows it."""
 
-    picture: str = Field(pattern=r"[0-9]+\.png")
+    picture: str = Field(pattern=r"^[0-9]+\.png$")
     instance: Uid
     frame: int = Field(ge=0)
     boxes: tuple[Sides, ...]

@@ -37,7 +37,7 @@ class TrainingTask(Frozen):
     """What is learned: `label` is a field of the clinical dictionary whose value is yes or no."""
 
     model: str = MODEL_NAMES[0]
-    label: str = Field(default="pneumonia", pattern=r"[a-z][a-z0-9_]{0,63}")
+    label: str = Field(default="pneumonia", pattern=r"^[a-z][a-z0-9_]{0,63}$")
     image_size: int = Field(default=64, ge=32, le=256, multiple_of=16)  # pixels of each side after resampling
     rounds: int = Field(default=3, ge=1, le=500)
     local_epochs: int = Field(default=4, ge=1, le=50)
@@ -61,8 +61,8 @@ class TrainingTask(Frozen):
 class StatisticsTask(Frozen):
     """What is counted: a cohort definition of the protocol by name; `options` is canonical JSON for it."""
 
-    cohort: str = Field(pattern=r"[a-z][a-z0-9-]{0,63}")
-    policy: str = Field(default="cms-11", pattern=r"[a-z0-9-]{1,63}")
+    cohort: str = Field(pattern=r"^[a-z][a-z0-9-]{0,63}$")
+    policy: str = Field(default="cms-11", pattern=r"^[a-z0-9-]{1,63}$")
     options: str = Field(default="{}", max_length=65536)
 
 
@@ -103,7 +103,7 @@ class Member(Frozen):
     """A site of the roster and the fingerprint of its registered signing key."""
 
     site_id: SiteId
-    fingerprint: str = Field(pattern=r"SHA256:[A-Za-z0-9+/]{43}")
+    fingerprint: str = Field(pattern=r"^SHA256:[A-Za-z0-9+/]{43}$")
 
 
 class Plan(Frozen):

@@ -26,7 +26,7 @@ class Code(Frozen):
 class Field(Frozen):
     """One column of the clinical sheet."""
 
-    name: str = Setting(pattern=r"[a-z][a-z0-9_]*")
+    name: str = Setting(pattern=r"^[a-z][a-z0-9_]*$")
     title: str  # the column's heading in the template
     meaning: str
     kind: Kind

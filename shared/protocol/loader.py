@@ -43,7 +43,7 @@ class Protocol(Frozen):
 
 
 class _Listing(Frozen):
-    name: str = Field(pattern=r"[a-z0-9][a-z0-9-]*")
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     edition: EditionName
     source: str
     criteria: str

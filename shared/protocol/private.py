@@ -26,7 +26,7 @@ class SafePrivate(Frozen):
     element: int = Field(ge=0, le=0xFF)
     name: str
     vr: str
-    vm: str = Field(pattern=r"\d+|\d+-(\d+|\d*n)")
+    vm: str = Field(pattern=r"^(\d+|\d+-(\d+|\d*n))$")
     source: str
 
     @field_validator("group")

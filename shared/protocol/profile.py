@@ -64,7 +64,7 @@ class _Options(Frozen):
     safe_private: str = ""
     notes: tuple[str, ...] = ()  # where the profile departs from its source, in whole sentences for `explain`
     method: str = Field(max_length=64)  # LO, PS3.5 section 6.2
-    uid_root: str = Field(pattern=r"[0-9.]+")
+    uid_root: str = Field(pattern=r"^[0-9.]+$")
     private_creator: str = Field(max_length=64)  # of the block that the program writes; empty: it writes none
     project: str = Field(max_length=16)  # SH
     claims: Claims

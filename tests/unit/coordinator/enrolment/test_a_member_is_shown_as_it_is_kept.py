@@ -10,9 +10,11 @@ from google.protobuf.message import Message
 from coordinator.agreements.lookup import agreement_of
 from coordinator.agreements.text import agreement_text
 from coordinator.enrolment.issued_tokens import IssuedTokens
+from coordinator.enrolment.service import EnrolmentService
 from coordinator.enrolment.servicer import EnrolmentServicer, MembershipServicer, SiteServicer
 from coordinator.presence.service import PresenceService
 from coordinator.store.records import TokenRow
+from coordinator.trust.interceptor import peer_of
 from shared.agreement import AgreementTerms, State
 from shared.crypto.pki import Role, expires_at
 from shared.crypto.recipients import generate_identity
@@ -20,6 +22,7 @@ from shared.crypto.signing import SigningKey
 from shared.enrolment import Enrolment, KeyRotation
 from shared.errors.agreements import AgreementNotExecuted
 from shared.errors.inputs import InvalidArgument
+from shared.errors.trust import TokenExpired
 from shared.ids import Sha256, SiteId
 from shared.proto.ricord.v1 import enrolment_pb2, membership_pb2, site_pb2
 from shared.signed import Signed
@@ -71,6 +74,12 @@ def present(message: Message) -> set[str]:
     return {field.name for field, _ in message.ListFields()}
 
 
+def last_event(coordinator: Coordinator) -> tuple[str, str, str]:
+    with coordinator.store.read() as reading:
+        event = list(reading.events(limit=10_000))[-1]
+    return event.actor, event.action, event.object
+
+
 def enrolled(coordinator: Coordinator) -> tuple[str, SigningKey, Any]:
     """A hospital's name and key, and the context of its calls."""
     name, key, secret = coordinator.executed()
@@ -91,6 +100,7 @@ def test_a_newcomer_gets_what_it_needs(coordinator: Coordinator, enrolling: Enro
     )
     agreement = enrolling.SignAgreement(sign, call_by(*STRANGER)).agreement
     assert (agreement.site_name, agreement.site_id, from_signed(agreement.consent)) == (name, "", signed)
+    assert last_event(coordinator) == (f"site {name}", "agreement signed", agreement.id)
     _, issued = coordinator.agreements.execute(name, actor=ACTOR)
     assert issued is not None
     secret = issued.token.secret
@@ -172,8 +182,12 @@ def test_nobody_renews_faster_than_a_day_needs(coordinator: Coordinator, members
     _, other_key, other = enrolled(coordinator)
     other_request = membership_pb2.RenewCertificateRequest(csr=CSR, enrolment=to_signed(enrolment(other_key, None)))
     membership.RenewCertificate(other_request, other)
-    coordinator.time.ahead = timedelta(days=1, minutes=1)
-    membership.RenewCertificate(request, site)
+    name = peer_of(site).name
+    with coordinator.store.read() as reading:
+        first = min(row.ends_at for row in reading.certificates(Role.SITE, name))
+    moment = first - timedelta(days=coordinator.identity.certificate_days - 1)  # the first is a day old to the moment
+    a_day_on = EnrolmentService(coordinator.store, coordinator.identity, lambda: moment)
+    MembershipServicer(a_day_on, coordinator.identity).RenewCertificate(request, site)
 
 
 def test_a_site_is_shown_as_far_as_it_has_come(coordinator: Coordinator, sites: SiteServicer) -> None:
@@ -210,7 +224,8 @@ def test_a_site_is_shown_as_far_as_it_has_come(coordinator: Coordinator, sites: 
     assert message.fingerprint == key.fingerprint
     assert from_timestamp(message.enrolled_at) == coordinator.members.site(name).site.enrolled_at
     assert from_timestamp(message.certificate_ends_at) == coordinator.members.site(name).certificate_ends_at
-    values = {"certificate_ends_at": coordinator.time(), "version": "1.0"}
+    numbers = ("received", "waiting", "quarantined", "excluded", "refused", "submitted", "queued", "free_bytes")
+    values = {**dict.fromkeys(numbers, 1), "certificate_ends_at": coordinator.time(), "version": "1.0"}
     PresenceService(coordinator.store, coordinator.time).report(SiteId(message.site_id), values)
     assert shown(name)[1] == fields | {"contact"}
 
@@ -249,13 +264,13 @@ def test_a_token_is_shown_as_it_stands(
         for subject, (state, ahead) in wanted.items():
             row = TokenRow(
                 digest=secret_digest(subject), kind=TokenKind.JOIN, role=Role.CURATOR, subject=subject,
-                expires_at=now + ahead,
+                expires_at=now + ahead + (tick if state == "REVOKED" else timedelta()),
             )  # fmt: skip
             work.add_token(row)
             if state == "USED":
                 work.use_token(row.digest, now)
             elif state == "REVOKED":
-                work.cancel_token(row.digest, now)
+                work.cancel_token(row.digest, now + ahead)  # it ends then
     shown = {token.subject: token for token in sites.ListTokens(site_pb2.ListTokensRequest(), OPERATOR).tokens}
     for subject, (state, ahead) in wanted.items():
         token = shown[subject]
@@ -281,6 +296,7 @@ def test_who_is_let_in_and_who_is_put_out_is_named(coordinator: Coordinator, sit
     [token] = sites.RevokeTokens(site_pb2.RevokeTokensRequest(reference="cleo"), OPERATOR).tokens
     assert token.digest == secret_digest(Token.parse(again.token, kind=TokenKind.JOIN).secret) != digest
     assert token.state == site_pb2.TOKEN_STATE_REVOKED
+    assert last_event(coordinator) == (ACTOR, "token revoked", f"join token {token.digest[:16]} for curator cleo")
     for role in ("", "king"):
         with pytest.raises(InvalidArgument, match="role"):
             sites.IssueJoinToken(site_pb2.IssueJoinTokenRequest(role=role, name="cleo"), OPERATOR)
@@ -299,6 +315,27 @@ def test_a_wrong_answer_is_named_by_its_number(
         assert refusal.value.fields["problem"].startswith(f"{next(iter(changes))}: ")
     with coordinator.store.read() as reading:
         assert reading.site(right.site_name) is None
+
+
+@pytest.mark.parametrize("name", ["", "123456", "x" * 101])
+def test_an_answer_under_a_wrong_name_is_named_too(coordinator: Coordinator, sites: SiteServicer, name: str) -> None:
+    """Wherever it stands, with what is wrong with the name."""
+    right, wrong = (site_pb2.SurveyAnswer(site_name=each, **ANSWER) for each in (next(NAMES), name))
+    for answers, number in (([wrong], 1), ([right, wrong], 2)):
+        with pytest.raises(InvalidArgument) as refusal:
+            sites.ImportSurvey(site_pb2.ImportSurveyRequest(answers=answers), OPERATOR)
+        assert refusal.value.fields["name"] == f"Answer {number}"
+        assert "printable characters" in refusal.value.fields["problem"]
+
+
+def test_an_invited_hospital_is_put_out_by_its_name(coordinator: Coordinator, sites: SiteServicer) -> None:
+    """It has no SITEID and no certificate yet; its invitation lets it sign nothing any more."""
+    _, (token, _) = coordinator.members.invite(name := next(NAMES), actor=ACTOR)
+    out = sites.RevokeCertificates(site_pb2.RevokeCertificatesRequest(role="site", name=name), OPERATOR)
+    assert (out.revoked, out.cancelled_tokens, out.name) == (0, 1, name)
+    assert last_event(coordinator) == (ACTOR, "0 certificates revoked, 1 token cancelled", f"site/{name}")
+    with pytest.raises(TokenExpired):
+        coordinator.enrolment.read_agreement(token.secret)
 
 
 def test_a_lost_member_is_let_in_while_its_agreement_permits(coordinator: Coordinator, sites: SiteServicer) -> None:
