@@ -306,7 +306,7 @@ def test_a_purge_is_of_what_was_withdrawn(
 
 
 def test_what_is_asked_at_once_is_bounded(withdrawals: WithdrawalService) -> None:
-    """A thousand submissions or ten thousand images of a single one; one more is refused before anything is looked up."""
+    """A thousand submissions, or ten thousand images of one; one more is refused before anything is looked up."""
     peer = Peer(federation="test-federation", role=Role.COORDINATOR, name="operator")
     for submissions, images in ((1001, 0), (1, 10_001), (2, 1), (0, 1)):
         with pytest.raises(InvalidArgument):
