@@ -60,8 +60,8 @@ def shown_as_kept(coordinator: Coordinator, name: str) -> tuple[pb.Agreement, se
     assert from_timestamp(message.changed_at) == row.changed_at
     assert message.terms.decode() == (row.terms or "")
     assert message.attachment == (row.attachment or "")
-    for field, kept in (("consent", row.consent), ("execution", row.execution)):
-        assert (from_signed(getattr(message, field)) if message.HasField(field) else None) == kept
+    assert (from_signed(message.consent) if message.HasField("consent") else None) == row.consent
+    assert (from_signed(message.execution) if message.HasField("execution") else None) == row.execution
     return message, {field.name for field, _ in message.ListFields()} - {"id", "site_name", "state", "changed_at"}
 
 

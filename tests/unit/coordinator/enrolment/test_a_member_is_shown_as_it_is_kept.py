@@ -32,7 +32,7 @@ from tests.factories.callers import call_by
 from tests.factories.parties import ACTOR, CSR, NAMES, Coordinator, consent, draft, enrolment, founded
 
 OPERATOR = call_by(Role.COORDINATOR, "operator")
-ANSWER = {
+ANSWER: dict[str, Any] = {
     "country": "DE",
     "modalities": ["CT"],
     "studies": 9,
@@ -286,6 +286,7 @@ def test_who_is_let_in_and_who_is_put_out_is_named(coordinator: Coordinator, sit
     """By the whole name, however it was asked for; with what was good until then."""
     name, _, _ = enrolled(coordinator)
     site_id = coordinator.members.site(name).site.site_id
+    assert site_id is not None
     issued = sites.IssueJoinToken(site_pb2.IssueJoinTokenRequest(role="site", name=site_id), OPERATOR)
     assert issued.name == name
     assert from_timestamp(issued.expires_at) > coordinator.time()
