@@ -18,9 +18,14 @@ BEGINNINGS = {"^https?://"}  # of a text that goes on as it likes
 def patterns() -> Iterator[tuple[str, str]]:
     """Each pattern in the product, and where it stands."""
     for path in (path for part in ("site_node", "coordinator", "shared") for path in (ROOT / part).rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.keyword) and node.arg == "pattern" and isinstance(node.value, ast.Constant):
-                yield str(node.value.value), f"{path.relative_to(ROOT)}:{node.value.lineno}"
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        assigned = [node for node in tree.body if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)]
+        named = {ast.unparse(node.targets[0]): node.value for node in assigned}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.keyword) and node.arg == "pattern":
+                value = named.get(ast.unparse(node.value), node.value)
+                assert isinstance(value, ast.Constant), path
+                yield str(value.value), f"{path.relative_to(ROOT)}:{node.value.lineno}"
 
 
 def test_every_pattern_has_both_ends() -> None:

@@ -104,10 +104,11 @@ def test_an_upload_ends_with_its_receipt(
     *steps, last = servicer.Upload(parts_of(sealed), caller)
     assert [step.durable for step in steps] == [9] * len(steps)
     assert (last.HasField("receipt"), last.HasField("manifest")) == (True, False)
-    for answer in (servicer.GetUploadOffset(asked, caller), *servicer.Upload(parts_of(sealed), caller)):
-        assert from_signed(answer.receipt) == from_signed(last.receipt)
-        assert from_signed(answer.manifest) == manifest
-    assert servicer.GetUploadOffset(asked, caller).durable == 9
+    [again] = servicer.Upload(parts_of(sealed), caller)
+    after = servicer.GetUploadOffset(asked, caller)
+    assert after.durable == 9
+    assert from_signed(again.receipt) == from_signed(after.receipt) == from_signed(last.receipt)
+    assert from_signed(again.manifest) == from_signed(after.manifest) == manifest
 
 
 def test_an_upload_begins_with_its_header(servicer: SubmissionServicer, caller: Any) -> None:
@@ -238,8 +239,9 @@ def test_a_withdrawal_is_shown_until_it_is_purged(
         rows = servicer.ListWithdrawals(pb.ListWithdrawalsRequest(**asked), context).withdrawals
         return [row for row in rows if row.submission == submission]
 
+    [row] = shown(OPERATOR)
     for context in (caller, CURATOR, OPERATOR):
-        [row] = shown(context)
+        assert shown(context) == [row]
         assert (row.site_id, row.by, list(row.instances)) == (site[1].site_id, "site", ["1.2.3", "1.2.4"])
         assert row.deletion == receipt
         assert row.HasField("withdrawn_at")

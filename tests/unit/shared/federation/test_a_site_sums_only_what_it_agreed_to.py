@@ -188,11 +188,12 @@ def test_nothing_is_unmasked_before_enough_survivors_signed_one_list() -> None:
     threshold = json.loads(carrier.requests["advertise", OWN])["plan"]["threshold"]
     few = dict(list(signatures.items())[: threshold - 1])
     refused(carrier, "unmask", message | {"signatures": few})
-    for change in (
+    changes: list[Callable[[Message], Message]] = [
         lambda signatures: signatures | {dropped: signatures[OWN]},
         lambda signatures: signatures | {OWN: signatures[sites(6)[1]]},
         lambda signatures: signatures | {OWN: "AAAA"},
-    ):
+    ]
+    for change in changes:
         carrier, message = survived()
         refused(carrier, "unmask", message | {"signatures": change(message["signatures"])},
                 SecureSumRefused if dropped in change(message["signatures"]) else SignatureInvalid)  # fmt: skip

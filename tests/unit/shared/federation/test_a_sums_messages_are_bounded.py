@@ -96,12 +96,12 @@ def test_who_is_accused_travels_with_the_vector(count: int) -> None:
     for accused in ((), (sites(count)[0],), (sites(count)[-1],), tuple(sites(count))):
         there = unpack_masked(pack_masked(signed, Masked(words, accused)), signed)
         assert (list(there.words), there.accused) == (list(words), accused)
+        assert there.words.dtype == np.uint64
     payload = pack_masked(signed, Masked(words, ()))
     assert len(payload) % 8 == 0
     for wrong in (payload[:-8], payload + bytes(8), bytes(16) + payload[16:], payload[:-1], b""):
         with pytest.raises(SecureSumRefused):
             unpack_masked(wrong, signed)
-    assert there.words.dtype == np.uint64
 
 
 @pytest.mark.parametrize("changes", [{"minimum": MINIMUM - 1}, {"colluders": -1}])
