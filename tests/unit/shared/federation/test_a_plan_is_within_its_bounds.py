@@ -140,8 +140,8 @@ def test_no_other_policy_has_a_name(name: str) -> None:
 def test_a_policy_is_as_strict_as_another_where_it_hides_and_rounds_as_much() -> None:
     """`nhs-7-round-5` rounds and hides less than `cms-11`: neither is as strict as the other."""
     names = ("min-5", "cms-11", "min-11", "nhs-7-round-5", "min-8")
-    stricter = {(one, other) for one in names for other in names
-                if CellPolicy.named(one).hides_as_much_as(CellPolicy.named(other))}  # fmt: skip
+    stricter = {(name, other) for name in names for other in names
+                if CellPolicy.named(name).hides_as_much_as(CellPolicy.named(other))}  # fmt: skip
     assert stricter == {
         *((name, name) for name in names), ("cms-11", "min-5"), ("min-11", "min-5"), ("min-8", "min-5"),
         ("nhs-7-round-5", "min-5"), ("cms-11", "min-11"), ("min-11", "cms-11"), ("cms-11", "min-8"),
