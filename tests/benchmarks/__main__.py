@@ -16,10 +16,11 @@ def main(names: list[str]) -> int:
     console = Console()
     table = Table("what", "rate", "beside", "ratio", "promised", title="make bench: medians, one run, this machine")
     rows: list[Row] = []
-    for module in pkgutil.iter_modules(tests.benchmarks.__path__):
-        benchmark = importlib.import_module(f"tests.benchmarks.{module.name}") if module.name != "__main__" else None
-        if benchmark is not None and hasattr(benchmark, "rows") and (not names or module.name in names):
-            console.print(f"{module.name} …")
+    modules = [module.name for module in pkgutil.iter_modules(tests.benchmarks.__path__) if module.name != "__main__"]
+    for name in names or modules:
+        benchmark = importlib.import_module(f"tests.benchmarks.{name}")
+        if hasattr(benchmark, "rows"):
+            console.print(f"{name} …")
             rows += benchmark.rows()
     for row in rows:
         promise = "" if row.promised is None else f"≥ {row.promised:g} {'✓' if row.holds else '✗'}"

@@ -1,7 +1,8 @@
 """A site that sends every message back: `python -m tests.benchmarks.echo SETTINGS SIGNALS`, until it is terminated.
 
 The node's own client (`run_federate`) and worker, whose app alone is another one. SETTINGS are JSON; SIGNALS is the
-folder by which the centre says that work waits. `… echo worker` is the worker.
+folder by which the centre says that work waits. `… echo worker` is the worker. A message that names a number of tensors
+has its one array cut into so many and put together again, as a site does with a model.
 """
 
 import signal
@@ -11,15 +12,17 @@ from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
-from flwr.app import Message
+from flwr.app import Array, ArrayRecord, Message
 from flwr.clientapp import ClientApp
 
 from coordinator.federation.notices import Notices
 from coordinator.store.signals import FolderSignals
+from shared.federation.records import pack, unpack
 from site_node.federate import executor
 from site_node.federate.site import FederateSettings
 from site_node.federate.tasks import TaskWorker
 
+TENSORS = "tensors"
 WORKER = (sys.executable, "-m", "tests.benchmarks.echo", "worker")
 
 
@@ -51,13 +54,24 @@ def serve(settings: FederateSettings, signals: Path) -> None:
         executor.run_federate(settings, work, stop=stop)
 
 
+def reply(message: Message, _: object) -> Message:
+    """What was asked."""
+    content = message.content
+    if TENSORS in content:
+        [array], number = content["model"].values(), content[TENSORS]["number"]
+        vector = array.numpy()
+        state = unpack(vector, {str(place): (vector.size // number,) for place in range(number)})
+        content["model"] = ArrayRecord({"model": Array(pack(state))})
+    return Message(content, reply_to=message)
+
+
 def work() -> None:
     """The node's worker with an app that sends back what it got."""
     from site_node.federate import worker
 
     app = ClientApp()
     for kind in (app.train(), app.evaluate()):
-        kind(lambda message, _: Message(message.content, reply_to=message))
+        kind(reply)
     with patch.object(worker, "app", app):
         worker.main()
 

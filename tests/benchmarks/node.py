@@ -63,7 +63,7 @@ def rows() -> list[Row]:
 
 def _idle(coordinator: Path, site: Path) -> Row:
     write_default_policy(site / POLICY_FILE)
-    with _running(COORDINATOR, coordinator, "serve"), _running(PROGRAM, site, "run") as node:
+    with running(COORDINATOR, coordinator, "serve"), running(PROGRAM, site, "run") as node:
         time.sleep(SETTLING)
         share = _share(node, WATCHED)
     return Row("idle node in federated work, CPU", 100 * share, "%", f"{SHARE:.1%} of a core", SHARE / share, 1.0)
@@ -125,7 +125,7 @@ def call(home: Path, *words: str) -> None:
 
 
 @contextmanager
-def _running(program: Sequence[str], home: Path, verb: str) -> Iterator[int]:
+def running(program: Sequence[str], home: Path, verb: str) -> Iterator[int]:
     """The id of a program that says when it is ready and ends with the block."""
     process = subprocess.Popen([*program, "--home", str(home), verb], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     try:
