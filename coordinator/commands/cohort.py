@@ -20,7 +20,7 @@ from shared.wire import UNARY_SECONDS
 
 cohort = make_app("Cohort summaries: pooled by secure sum, small cells suppressed after pooling.")
 
-_POLL_SECONDS = 0.5
+_POLL_SECONDS = 0.05, 0.5  # before the second look, and the longest: a table may be there within a second
 
 
 @cohort.command("list")
@@ -79,14 +79,15 @@ def _wait_for(channel: grpc.Channel, run_id: str, minutes: float) -> None:
     Raises `RunFailed` with its reason, or `RunGoesOn` after so many minutes.
     """
     runs, request = FederationServiceStub(channel), federation_pb2.GetRunRequest(id=run_id)
-    until = time.monotonic() + 60 * minutes
+    until, pause = time.monotonic() + 60 * minutes, _POLL_SECONDS[0]
     try:
         while (run := runs.GetRun(request, timeout=UNARY_SECONDS).run).state != "done":
             if run.state == "failed":
                 raise RunFailed(problem=run.problem.rstrip(".") or "the log says more")
             if time.monotonic() >= until:
                 raise RunGoesOn(run=run_id, state=run.state, minutes=f"{minutes:g}")
-            time.sleep(_POLL_SECONDS)
+            time.sleep(pause)
+            pause = min(1.2 * pause, _POLL_SECONDS[1])
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
 

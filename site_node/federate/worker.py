@@ -23,6 +23,7 @@ from flwr.app import Context, RecordDict
 
 from shared.federation.models.registry import build_model
 from shared.federation.plan import TrainingTask
+from shared.protocol.loader import load_edition, protocol_names, protocol_with
 from site_node.federate.client_app import app
 from site_node.federate.frames import read_frame, write_frame
 from site_node.federate.limits import Limits, close_network, end_with_parent, hold
@@ -55,7 +56,9 @@ def main() -> None:
 
 
 def warm_up() -> None:
-    """Pay for the first convolution and step of an optimiser, which take a second each in a new process."""
+    """Pay for what a fork would pay for anew: the first step of an optimiser, a second, and reading the protocols."""
+    for name in protocol_names():
+        protocol_with(load_edition(name).digest)
     task = TrainingTask(image_size=32)
     train(build_model(task), Samples(np.zeros((2, 32, 32), np.float32), np.array([0, 1])), task, server_round=1)
 
