@@ -1,12 +1,10 @@
-"""The node: what it costs idle, and folders taken to sealed studies with all checks on.
+"""The node: folders taken to sealed studies with all checks on.
 
-An idle node is enrolled and takes part in federated work; its processes are counted together, workers among
-them. The CPU of a stage is that of its verb, so it holds the start of the program. How fast a folder goes is measured
+The CPU of a stage is that of its verb, so it holds the start of the program. How fast a folder goes is measured
 over `receive` and then `seal`, which takes each study through all stages in one pass as a running node does. A home is
 on a disk and every record is synced to it.
 """
 
-import os
 import shutil
 import subprocess
 import sys
@@ -17,7 +15,6 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from site_node.federate.policy import POLICY_FILE, write_default_policy
 from tests.benchmarks.archives import write_ct, write_dx
 from tests.benchmarks.commands import PROGRAM, cpu_seconds
 from tests.benchmarks.measure import Row, medians
@@ -28,16 +25,13 @@ COORDINATOR = (sys.executable, "-c", "from coordinator.cli import main; main()")
 FILMS, STUDIES, SLICES = 40, 3, 300  # slices of each CT study
 FEW_FILMS, FEW_SLICES = 3, 40  # done within seconds
 ROUNDS = 2
-SHARE = 0.005  # of a core
-SETTLING, WATCHED = 75.0, 60.0  # seconds: soon after its start a node asks more often
 PROMISED = {"large": 1.4, "small": 0.9}  # two workers beside one; the small one is left to one process
 STAGES = ("receive", "screen", "deidentify", "validate", "seal")
 SHEET = "mrn,covid_status,covid_method,covid_timing,age,sex\n{},positive,rt-pcr,,,\n"
-_TICK = os.sysconf("SC_CLK_TCK")
 
 
 def rows() -> list[Row]:
-    """An idle node's share of a core, every stage's CPU, and the rate of a large and a small folder."""
+    """Every stage's CPU, and the rate of a large and a small folder."""
     with tempfile.TemporaryDirectory(prefix="ricord-bench-") as name:
         folder = Path(name)
         large, small = folder / "large", folder / "small"
@@ -49,7 +43,7 @@ def rows() -> list[Row]:
         with running_federation(folder) as federation:
             federation.curator()
             site = federation.site("Hospital")[0].folder
-        table = [_idle(federation.home.folder, site)]
+        table = list[Row]()
         (folder / "clinical.csv").write_text(SHEET.format(SECRETS.patient_id), encoding="utf-8")
         call(site, "clinical", "import", str(folder / "clinical.csv"), "--as", "bench")
         for workers in (1, 2):
@@ -59,14 +53,6 @@ def rows() -> list[Row]:
                 for stage, seconds in spent.items()
             ]
         return [*table, *_rates(site, {"large": large, "small": small})]
-
-
-def _idle(coordinator: Path, site: Path) -> Row:
-    write_default_policy(site / POLICY_FILE)
-    with running(COORDINATOR, coordinator, "serve"), running(PROGRAM, site, "run") as node:
-        time.sleep(SETTLING)
-        share = _share(node, WATCHED)
-    return Row("idle node in federated work, CPU", 100 * share, "%", f"{SHARE:.1%} of a core", SHARE / share, 1.0)
 
 
 def _cpu_by_stage(site: Path, source: Path, workers: int) -> dict[str, float]:
@@ -135,18 +121,3 @@ def running(program: Sequence[str], home: Path, verb: str) -> Iterator[int]:
     finally:
         process.terminate()
         process.wait()
-
-
-def _share(parent: int, seconds: float) -> float:
-    """The share of a core that a process and its children take together."""
-    before = _ticks(parent)
-    time.sleep(seconds)
-    return max(_ticks(parent) - before, 1) / _TICK / seconds
-
-
-def _ticks(parent: int) -> int:
-    """Ticks of CPU of a process and of its living children (proc(5), stat)."""
-    children = Path(f"/proc/{parent}/task").glob("*/children")
-    pids = {parent, *(int(pid) for file in children for pid in file.read_text(encoding="ascii").split())}
-    fields = [Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split() for pid in pids]
-    return sum(int(entry[11]) + int(entry[12]) for entry in fields)

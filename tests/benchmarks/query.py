@@ -4,8 +4,10 @@ Ours: a coordinator and three nodes as their programs, `cohort compute`, the fiv
 Flower's: its programs for as many sites, where each message starts a process. Each command's own start counts.
 """
 
+import statistics
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -16,12 +18,13 @@ from site_node.federate.policy import POLICY_FILE, write_default_policy
 from site_node.home.folder import SiteHome
 from tests.benchmarks.commands import PROGRAM
 from tests.benchmarks.flower import Stock, stock_flower
-from tests.benchmarks.measure import Row, medians, wait_until
+from tests.benchmarks.measure import Row, wait_until
 from tests.benchmarks.node import COORDINATOR, running
 from tests.factories.federation import running_federation
 from tests.factories.libraries import library, write
 
-SITES, PATIENTS, ROUNDS = 3, 40, 3
+SITES, PATIENTS, PAIRS, ASKS = 3, 40, 2, 3
+BETWEEN_SECONDS = 3.0
 PROMISED = 10.0
 ASK_SECONDS = 120
 CLIENT = """
@@ -52,16 +55,28 @@ def main(grid, context):
 
 
 def rows() -> list[Row]:
-    """Both commands, in turns; the programs of the other one are idle meanwhile."""
-    with TemporaryDirectory() as ours, TemporaryDirectory() as theirs, ExitStack() as stack:
-        home = stack.enter_context(hospitals(Path(ours)))
-        stock = stack.enter_context(stock_flower(Path(theirs), SITES))
-        for ask in (partial(ask_ours, home), partial(ask_stock, stock)):
-            ask()  # what is only there once is not counted
-        seconds = medians({"ours": partial(ask_ours, home), "stock": partial(ask_stock, stock)}, rounds=ROUNDS)
-    own, other = seconds["ours"], seconds["stock"]
+    """Both commands in turns, each alone on the machine: the programs of neither are quite idle between two."""
+    seconds: dict[str, list[float]] = {"ours": [], "stock": []}
+    for _ in range(PAIRS):
+        with TemporaryDirectory() as folder, hospitals(Path(folder)) as home:
+            seconds["ours"] += timed(partial(ask_ours, home))
+        with TemporaryDirectory() as folder, stock_flower(Path(folder), SITES) as stock:
+            ask_stock(stock)  # what is only there once is not counted
+            seconds["stock"] += timed(partial(ask_stock, stock))
+    own, other = statistics.median(seconds["ours"]), statistics.median(seconds["stock"])
     what = f"a query of {SITES} sites, from command to table"
     return [Row(what, 1 / own, "queries/s", f"flwr run: {other:.1f} s", other / own, PROMISED)]
+
+
+def timed(ask: Callable[[], object]) -> list[float]:
+    """Seconds of each of a few asks."""
+    seconds = []
+    for _ in range(ASKS):
+        start = time.perf_counter()
+        ask()
+        seconds.append(time.perf_counter() - start)
+        time.sleep(BETWEEN_SECONDS)  # the processes of a run end after its answer
+    return seconds
 
 
 @contextmanager

@@ -10,9 +10,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 
+from coordinator.federation.superlink import OpenRun
 from shared.federation.records import pack, unpack
 from tests.benchmarks.echo import TENSORS
-from tests.benchmarks.engine import KINDS, OpenRun, engine, exchange
+from tests.benchmarks.engine import KINDS, engine, exchange
 from tests.benchmarks.measure import Row, medians
 
 SITES, TENSORS_OF_A_MODEL, NUMBERS = 4, 727, 11_000  # numbers of each tensor: 32 MB in all
