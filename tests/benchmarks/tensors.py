@@ -24,9 +24,9 @@ def rows() -> list[Row]:
     """Both, in turns with the same sites."""
     with TemporaryDirectory() as folder, engine(Path(folder), SITES) as run:
         seconds = medians({"one": partial(play, run, 1), "many": partial(play, run, TENSORS_OF_A_MODEL)}, rounds=ROUNDS)
-    one, many = seconds["one"], seconds["many"]
+    single, many = seconds["one"], seconds["many"]
     what = f"a round of {SITES} sites, {TENSORS_OF_A_MODEL} tensors of 32 MB"
-    return [Row(what, 1 / many, "rounds/s", f"one tensor: {one:.2f} s", one / many, 1 / 1.5)]
+    return [Row(what, 1 / many, "rounds/s", f"one tensor: {single:.2f} s", single / many, 1 / 1.5)]
 
 
 def play(run: OpenRun, tensors: int) -> None:
