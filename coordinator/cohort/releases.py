@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from coordinator.cohort.relations import Relation, complete, known_relations, worth_of
-from coordinator.cohort.suppression import Shown, Span, suppress
+from coordinator.cohort.suppression import Shown, Span, is_protected, suppress
+from shared.errors.federation import RunFailed
 from shared.federation.cell_policy import CellPolicy
 from shared.ids import SiteId
 from shared.protocol.cohort import CohortDefinition
@@ -65,6 +66,20 @@ class Difference(NamedTuple):
             return (count, count) if more == 0 else _ANY_COUNT
         return (count - more, _MOST) if self.whole is new else (0, count + more)
 
+    def bounds_of(self, rounded: Release, cell: str) -> Span:
+        """Where `rounded` holds the cell for who knows the counts of all others, and that no part outgrows the whole.
+
+        Where two of the tables hide the cell, that tells nothing.
+        """
+        others = [release for release in self.releases if release is not rounded]
+        shown = [count for release in others if (count := release.shown[cell]) is not None]
+        if self.is_of_one_table:
+            return others[0].policy.range_of(shown[0]) if shown else _ANY_COUNT
+        count, more = rounded.counts[cell], self.count(cell)
+        if more < 0 or len(self.releases) - len(shown) - (rounded.shown[cell] is not None) > 1:
+            return _ANY_COUNT
+        return (count - more, _MOST) if self.whole is rounded else (0, count + more)
+
     def would_narrow(self, new: Release, cell: str) -> bool:
         """Whether the cell, shown in `new`, narrows what rounding leaves open of it in another table that shows it."""
         if self.is_of_one_table or self.count(cell) < 0:
@@ -79,7 +94,7 @@ class Difference(NamedTuple):
 def suppress_jointly(definition: CohortDefinition, new: Release, earlier: Sequence[Release], *, seed: bytes) -> Shown:
     """What is shown of each cell of `new`, so that nothing follows from it and all of `earlier`.
 
-    Raises `RunFailed` when nothing protects every cell.
+    Raises `RunFailed` when nothing protects every cell of it, or of an earlier table.
     """
     counts = complete(definition, new.counts)
     relations = known_relations(definition, counts)
@@ -104,7 +119,7 @@ def suppress_jointly(definition: CohortDefinition, new: Release, earlier: Sequen
                 counts[name], guards[name], seen[name] = abs(more), highest, _ANY_DIFFERENCE
                 rest = counts[cell] - weight * abs(more)
                 relations.append(Relation(weights={cell: 1, name: -weight}, low=rest, high=rest))
-    return suppress(
+    shown = suppress(
         counts,
         relations,
         new.policy,
@@ -115,6 +130,29 @@ def suppress_jointly(definition: CohortDefinition, new: Release, earlier: Sequen
         seen=seen,
         guards=guards,
     )
+    if not all(
+        stays_protected(definition, each, [*released, new._replace(shown=shown)])
+        for each in released
+        if each.policy.base > 1
+    ):
+        raise RunFailed(problem="it would narrow what rounding leaves open of an earlier table of this cohort")
+    return shown
+
+
+def stays_protected(definition: CohortDefinition, rounded: Release, releases: Sequence[Release]) -> bool:
+    """Whether all `releases`, whose counts readers are taken to know, leave the small cells of `rounded` protected.
+
+    Of a table that is not rounded a reader knows every shown cell already, and a hidden cell is hidden in all others.
+    """
+    seen: dict[str, Span] = {}
+    all_differences = (each for place, new in enumerate(releases) for each in differences(new, releases[:place]))
+    for difference in all_differences:
+        for cell in definition.cells if rounded in difference.releases else ():
+            before = seen.get(cell, _ANY_COUNT)
+            span = difference.bounds_of(rounded, cell)
+            seen[cell] = max(span[0], before[0]), min(span[1], before[1])
+    counts = complete(definition, rounded.counts)
+    return is_protected(counts, known_relations(definition, counts), rounded.policy, rounded.shown, seen)
 
 
 def differences(new: Release, earlier: Sequence[Release]) -> Iterator[Difference]:

@@ -66,6 +66,32 @@ def suppress(
     return {cell: None if cell in search.hidden else policy.shown(counts[cell]) for cell in search.cells}
 
 
+def is_protected(
+    counts: Mapping[str, int],
+    relations: Sequence[Relation],
+    policy: CellPolicy,
+    shown: Mapping[str, int | None],
+    seen: Mapping[str, Span],
+) -> bool:
+    """Whether each small cell of a table that shows `shown` may hold every count that its policy hides.
+
+    `counts` and `relations` are as of `suppress`; `seen` are the spans in which readers know cells to lie.
+    """
+    hidden = [cell for cell, count in shown.items() if count is None]
+    search = _Search(
+        counts,
+        relations,
+        policy,
+        seed=b"",
+        never=frozenset(counts).difference(shown),
+        worth={},
+        hidden=hidden,
+        seen=seen,
+        guards={},
+    )
+    return search.all_small_are_protected()
+
+
 class _Search:
     """Which cells are hidden so far, and the witnesses for them."""
 
@@ -113,6 +139,12 @@ class _Search:
         self._witnesses.narrow(bounds)
         others = [cell for cell in self._guards if cell not in self.small]
         return next((cell for cell in (*self.small, *others) if not self._is_protected(cell, bounds)), None)
+
+    def all_small_are_protected(self) -> bool:
+        """Whether what is hidden so far protects every small cell."""
+        bounds = self._bounds()
+        self._witnesses.narrow(bounds)
+        return all(self._is_protected(cell, bounds) for cell in self.small)
 
     def _is_protected(self, cell: str, bounds: Bounds) -> bool:
         """Whether each count of the guard has a witness or, of a cell that is not small, the nearest has none."""

@@ -17,7 +17,7 @@ from coordinator.cohort.releases import Release
 from shared.errors.federation import RunFailed
 from shared.federation.cell_policy import CellPolicy
 from shared.ids import SiteId
-from shared.protocol.cohort import CohortDefinition
+from shared.protocol.cohort import CohortDefinition, Table
 from shared.protocol.loader import load_protocol
 from site_node.federate.statistics import count
 from tests.factories.attacks import MOST, Attack, Span
@@ -179,6 +179,42 @@ def test_of_a_part_that_has_outgrown_its_whole() -> None:
     released(reader, counted(plain, outside + part), POLICIES[0], b"", GROUPS[3])
     released(reader, counted(plain, part + since), POLICIES[0], b"", GROUPS[1])
     assert len(reader.releases) == 2
+    assert reader.narrowed() == []
+
+
+def test_of_a_rounded_table_beside_an_exact_wider_one() -> None:
+    """What rounding leaves open of a table protects its small cells, or an exact wider table is refused."""
+    crossed, recorded, missing = plain_definition((Table(rows="x", columns="y"),)), True, False
+    part: Counter[Item] = Counter(
+        {
+            (("a", "a", "a"), recorded): 22,
+            (("a", "not recorded", "not recorded"), missing): 28,
+            (("b", "b", "b"), recorded): 22,
+            (("b", "b", "not recorded"), missing): 34,
+            (("b", "not recorded", "b"), recorded): 2,
+            (("not recorded", "a", "other"), recorded): 3,
+            (("not recorded", "b", "b"), recorded): 38,
+            (("not recorded", "not recorded", "a"), recorded): 1,
+            (("not recorded", "other", "b"), missing): 9,
+        }
+    )
+    other: Counter[Item] = Counter(
+        {
+            (("a", "a", "a"), recorded): 1,
+            (("a", "other", "b"), missing): 35,
+            (("b", "other", "not recorded"), missing): 1,
+            (("not recorded", "not recorded", "other"), recorded): 1,
+            (("not recorded", "other", "b"), recorded): 1,
+            (("other", "a", "b"), recorded): 1,
+            (("other", "b", "b"), missing): 1,
+            (("other", "b", "other"), missing): 16,
+        }
+    )
+    since: Counter[Item] = Counter({(("a", "a", "a"), recorded): 3})
+    reader = Reader(crossed)
+    released(reader, counted(crossed, part), POLICIES[1], b"w\xab\xaa\x12", GROUPS[0])
+    released(reader, counted(crossed, part + other - since), POLICIES[0], b"w\xab\xaa\x12", GROUPS[2])
+    assert reader.releases
     assert reader.narrowed() == []
 
 
