@@ -12,7 +12,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
@@ -21,7 +21,7 @@ from shared.errors.storage import DiskFull
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _DENIED = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
-_TEMPORARY = ".tmp"
+_TEMPORARY, _UNFINISHED = ".tmp", ".unfinished"
 LONGEST_PAUSE = timedelta(hours=1)  # of a process that writes, between two writes
 
 
@@ -171,7 +171,7 @@ def unfinished_folder(target: Path, *, mode: int = 0o755) -> Iterator[Path]:
 
     What a killed process left of the same target is removed first. Raises `DiskFull`.
     """
-    folder = target.with_name(f".{target.name}.unfinished")
+    folder = target.with_name(f".{target.name}{_UNFINISHED}")
     _recover(target)
     shutil.rmtree(folder, ignore_errors=True)
     try:
@@ -202,6 +202,16 @@ def publish_folder(folder: Path, target: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
 
 
+def remove_folder(target: Path) -> None:
+    """Remove a folder of `publish_folder`, and the one that it replaced, which a kill may have left, if they exist.
+
+    That is durable after `sync_folder` of its parent.
+    """
+    for folder in (target, _aside(target)):
+        with suppress(FileNotFoundError):
+            shutil.rmtree(folder)
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable: a rename is lost with the power until its folder is fsynced."""
     with reporting_full_disk(folder):
@@ -230,6 +240,12 @@ def clear_folder(folder: Path, *, unchanged_for: timedelta = timedelta()) -> Non
                 leftover.unlink()
         except FileNotFoundError:  # it got its name, or was removed
             continue
+
+
+def clear_unfinished_folders(parent: Path) -> None:
+    """Remove the folders of `unfinished_folder` in `parent` that killed processes left; nobody may make one now."""
+    for leftover in parent.glob(f".*{_UNFINISHED}"):
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _aside(target: Path) -> Path:

@@ -14,6 +14,7 @@ from shared.errors.trust import NotEnrolled
 from shared.ids import PatientPseudonym, StudyKey, Uid
 from shared.terminal import print_json, print_line
 from site_node.commands.options import Json, Person, node_of
+from site_node.home.clearing import clear_library
 from site_node.home.ledger import Ledger, State, StudyEntry
 from site_node.home.references import study_named
 from site_node.home.withdrawals import Level
@@ -49,6 +50,8 @@ def withdraw(
 ) -> None:
     """Withdraw a study, a patient, single images or everything: centre and curator delete it, and none is sent again.
 
+    It leaves the library, too, so that no federated question is answered with it any more.
+
     What leaves the hospital: ids of submissions, and new UIDs of the images.
 
     The coordinator's receipts of deletion are kept in `deletions/`. What a kill or a coordinator that is away leaves
@@ -73,6 +76,7 @@ def withdraw(
             with node.home.changing(), node.ledger.changing():
                 event = node.ledger.audit(person, "withdraw", target.key, f"{target.level}: {reason}")
                 node.ledger.withdrawals.enter(target.level, target.names, event, study=target.study)
+            clear_library(node.home, node.ledger)
             receipts = withdraw_pending(node.home, node.ledger, node.membership)
             shown = {"deleted": [receipt.submission for receipt in receipts]}
             said = f"{counted(len(receipts), 'submission')} withdrawn; the receipts of deletion are in `deletions/`."
@@ -145,6 +149,9 @@ def _allow(node: Node, membership: Membership, target: Target, person: str, reas
                 if entry.receipt and (receipt := home.receipts / entry.receipt).exists():
                     home.deletions.mkdir(exist_ok=True, mode=0o700)
                     move(receipt, home.deletions / entry.receipt)
+        for entry in ledger.studies(State.VALIDATED) if node.settings.library else ():  # where nothing is submitted
+            if not (home.library / (entry.study or "")).exists():
+                ledger.advance(entry.key, State.EXCLUDED, reasons=(reason_for("withdrawn"),))
         for entry in ledger.studies(State.EXCLUDED):  # those that were withdrawn before they were sent
             if any(each.code == "withdrawn" for each in entry.reasons):
                 ledger.withdrawals.forget_images(entry.key)

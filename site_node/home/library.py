@@ -5,12 +5,14 @@
 """
 
 import shutil
+from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field, ValidationError
 
-from shared.durable import link_or_copy, publish_folder, unfinished_folder, write_whole
+from shared.durable import link_or_copy, publish_folder, remove_folder, sync_folder, unfinished_folder, write_whole
 from shared.errors.inputs import NotFound
 from shared.frozen import Frozen
 from shared.ids import PatientPseudonym, Sha256, Uid
@@ -48,6 +50,16 @@ class LibraryStudy(Frozen):
     series: tuple[LibrarySeries, ...] = Field(min_length=1)
     instances: tuple[LibraryInstance, ...] = Field(min_length=1)
     clinical: dict[str, str | int | float | None] | None = None
+
+    def without(self, withdrawn: Collection[str]) -> Self | None:
+        """The same study without some instances; `None` where none is left, itself where it has none of them."""
+        rest = tuple(each for each in self.instances if each.sop_instance_uid not in withdrawn)
+        counts = Counter(each.series for each in rest)
+        series = tuple(
+            each.model_copy(update={"instance_count": counts[each.uid]}) for each in self.series if counts[each.uid]
+        )
+        modalities = tuple(sorted({each.modality for each in series}))
+        return self.model_copy(update={"instances": rest, "series": series, "modalities": modalities}) if rest else None
 
 
 def load_library(path: Path) -> tuple[LibraryStudy, ...]:
@@ -95,6 +107,13 @@ def unreadable_count(library: Path) -> int:
 
 
 def remove_study(library: Path, study: Uid) -> None:
-    """Remove a study, if it is there, and every decoded image."""
-    shutil.rmtree(library / study, ignore_errors=True)
+    """Remove a study, if it is there, durably, and every decoded image."""
+    if library.is_dir():
+        remove_folder(library / study)
+        sync_folder(library)
+    remove_decoded(library)
+
+
+def remove_decoded(library: Path) -> None:
+    """Remove every decoded image; those of the studies that stay are made again."""
     shutil.rmtree(decoded_folder(library), ignore_errors=True)

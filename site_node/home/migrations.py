@@ -98,6 +98,8 @@ create view covered as select s.submission, s.study, w.level, w.name from submis
     on w.level = 'site' or (w.level = 'study' and w.name = s.study) or (w.level = 'patient' and w.name = s.patient);
 """
 
+_WITHDRAWN_OF_THE_LIBRARY = "alter table withdrawn add column in_library integer not null default 1"
+
 # A member of a record whose text, up to the last of them, leads to a place in a home for one study's files.
 _PATH_IN_A_HOME = re.compile(rb'"(path|ciphertext)":"/(?:[^"\\]|\\.)*/((?:spool|work)/[0-9a-f]{32}/|outbox/)')
 
@@ -189,9 +191,15 @@ def _free_records_of_the_folder(db: sqlite3.Connection) -> None:
             write_whole(record, relative, mode=0o600)
 
 
+def _clear_the_library(db: sqlite3.Connection) -> None:
+    """Keep of what was withdrawn whether the library may hold it still: until it was cleared, it may."""
+    db.execute(_WITHDRAWN_OF_THE_LIBRARY)
+
+
 STEPS = (
     *(_make_or_complete, _separate_arrivals, _revive_sealed, _keep_decisions, _count_associations, _keep_words),
     *(_number_receipts, _keep_submissions, _keep_withdrawals, _free_records_of_the_folder),
+    _clear_the_library,
 )
 
 

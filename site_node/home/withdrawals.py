@@ -1,7 +1,8 @@
 """What this site has withdrawn: names of studies, patients and instances, or the site; and the receipts of deletion.
 
 What is withdrawn is not sent again. Whatever was submitted of it, before or meanwhile, is to be withdrawn at the
-coordinator until its receipt of deletion is here: that follows from these tables, so a kill forgets nothing.
+coordinator until its receipt of deletion is here, and to leave the library: that follows from these tables, so a kill
+forgets nothing.
 """
 
 import sqlite3
@@ -9,8 +10,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import NamedTuple
 
-from shared.ids import Sha256, StudyKey, Uid
-from shared.manifest import Manifest
+from shared.ids import PatientPseudonym, Sha256, StudyKey, Uid
 from site_node.home.database import transaction
 
 
@@ -21,6 +21,14 @@ class Level(StrEnum):
     PATIENT = "patient"
     STUDY = "study"
     INSTANCE = "instance"
+
+
+class Withdrawn(NamedTuple):
+    """A name that was withdrawn: a new UID, a pseudonym, or the site's empty one; `study` is that of an instance."""
+
+    level: Level
+    name: str
+    study: str
 
 
 class ToWithdraw(NamedTuple):
@@ -44,7 +52,7 @@ class Withdrawals:
         """Withdraw by names: new UIDs, pseudonyms, or one empty name for the site; `study` is that of instances."""
         with transaction(self._db):
             rows = [(level, name, study, event) for name in names]
-            self._db.executemany("insert or ignore into withdrawn values (?, ?, ?, ?)", rows)
+            self._db.executemany("insert or ignore into withdrawn values (?, ?, ?, ?, 1)", rows)
             if level is Level.INSTANCE:
                 self._db.execute(
                     "insert or replace into deletions select submission, null, 1 from submissions"
@@ -52,14 +60,25 @@ class Withdrawals:
                     (study,),
                 )
 
-    def covers(self, manifest: Manifest) -> bool:
+    def covers(self, study: Uid, patient: PatientPseudonym) -> bool:
         """Whether a study is withdrawn, or its patient or the site, whether or not it was ever sent."""
         row = self._db.execute(
             "select 1 from withdrawn where level = 'site' or (level, name) = ('study', ?) or (level, name) ="
             " ('patient', ?)",
-            (manifest.study, manifest.patient),
+            (study, patient),
         )
         return row.fetchone() is not None
+
+    def in_library(self) -> tuple[Withdrawn, ...]:
+        """What the library may hold still."""
+        rows = self._db.execute("select level, name, study from withdrawn where in_library")
+        return tuple(Withdrawn(Level(level), name, study) for level, name, study in rows)
+
+    def cleared(self, withdrawn: Iterable[Withdrawn]) -> None:
+        """Note what the library holds no more."""
+        with transaction(self._db):
+            rows = [(each.level, each.name) for each in withdrawn]
+            self._db.executemany("update withdrawn set in_library = 0 where (level, name) = (?, ?)", rows)
 
     def instances(self, study: Uid) -> frozenset[Uid]:
         """The instances of a study that were withdrawn."""

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from shared.durable import LONGEST_PAUSE, clear_folder
+from shared.durable import LONGEST_PAUSE, clear_folder, clear_unfinished_folders
 from shared.errors.inputs import InvalidIdentifier, NotFound
 from shared.errors.settings import HomeBusy
 from shared.ids import StudyKey
@@ -51,6 +51,7 @@ class Leftovers:
         with self._home.changing():  # a reception writes its record under this lock
             for folder in (self._home.outbox, self._home.receipts, self._home.reports, *self._home.work_folders()):
                 clear_folder(folder)
+            clear_unfinished_folders(self._home.library)
         for folder in self._home.shared_folders():
             clear_folder(folder, unchanged_for=LONGEST_PAUSE)
         for folder in (*self._home.work_folders(), *self._home.spool.iterdir()):

@@ -10,6 +10,7 @@ from shared.errors.base import ExitCode
 from shared.errors.trust import TrustError
 from shared.ids import StudyKey
 from shared.progress import progress
+from site_node.home.clearing import clear_library
 from site_node.home.ledger import ENDED, STATE_ORDER, Ledger, State
 from site_node.node.crew import Crew
 from site_node.node.edition import begin_edition
@@ -66,6 +67,7 @@ def run_pass(
 def _run_pass(node: Node, until: State, *, halted: Callable[[], bool], crew: Crew | None, shown: bool) -> Pass:
     completed = Pass()
     begin_edition(node)
+    clear_library(node.home, node.ledger)
     with ExitStack() as stack:
         crew = crew or stack.enter_context(closing(Crew(halted)))
         workers = crew.workers(node, until)  # they start while this process prepares

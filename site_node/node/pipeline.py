@@ -26,10 +26,12 @@ from shared.errors.protocol import EditionNotCovered, ProtocolError
 from shared.errors.storage import DiskNearlyFull, HomeFailed
 from shared.errors.trust import ReceiptInvalid
 from shared.ids import StudyKey, Uid
+from shared.manifest import Manifest
 from shared.terminal import trace_lines
 from site_node.blanking import Blanking
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import STATE_ORDER, Ledger, State, StudyChanged, StudyEntry
+from site_node.home.library import remove_study
 from site_node.home.records import Records
 from site_node.node.leftovers import Leftovers
 from site_node.node.obstacles import obstacle_of
@@ -199,9 +201,7 @@ class Pipeline:
                 yield key, Advance(here.reached or advanced.reached, here.error)
                 if self._may_send(key):
                     yield from self._settled(sending.make_room())
-                if self._may_send(key) and self._ledger.withdrawals.covers(
-                    self._records.read(key, Sealed).manifest.manifest
-                ):
+                if self._may_send(key) and self._covers(self._records.read(key, Sealed).manifest.manifest):
                     yield key, self.advance(key, State.SUBMITTED)
                 elif self._may_send(key) and (submit := self._stages.submit) is not None:
                     sending.start(key, partial(self._send, key, submit))
@@ -298,13 +298,19 @@ class Pipeline:
         included, output = self._records.read(entry.key, Included), self._records.read(entry.key, Deidentified)
         if self._stages.is_outdated(output):
             return self._begin_again(entry)
-        report = self._home.reports / f"{output.study_instance_uid}.json"
+        uid = output.study_instance_uid
+        if self._covers(output):
+            return self._exclude_withdrawn(entry, uid)
+        report = self._home.reports / f"{uid}.json"
         blank = decided_blanking(self._home, self._ledger, entry.key)
         result = self._stages.validate(included, output, report, blank)
         if isinstance(result, Refused):
             return self._refuse(entry, result)
-        if self._stages.add_to_library is not None:
-            self._stages.add_to_library(result)
+        rest = result.without(self._ledger.withdrawals.instances(uid))
+        if self._stages.add_to_library is not None and rest.study.instances:
+            self._stages.add_to_library(rest)
+        if self._covers(output):  # since it was cleared of what was withdrawn meanwhile
+            return self._exclude_withdrawn(entry, uid)
         self._records.write(entry.key, result)
         return self._advance(entry, State.VALIDATED, entry.reasons, left_out=result.study.left_out)
 
@@ -312,11 +318,12 @@ class Pipeline:
         if self._stages.seal is None:
             return None
         validated, previous = self._records.read(entry.key, Validated), self._records.find(entry.key, Sealed)
+        uid = validated.study.study_instance_uid
         if self._stages.is_outdated(validated.study):
             return self._begin_again(entry)
-        validated = validated.without(self._ledger.withdrawals.instances(validated.study.study_instance_uid))
+        validated = validated.without(self._ledger.withdrawals.instances(uid))
         if not validated.study.instances:
-            return self._advance(entry, State.EXCLUDED, (_WITHDRAWN, *entry.reasons))
+            return self._exclude_withdrawn(entry, uid)
         sealed = self._stages.seal(validated, self._ledger.sequence(entry.key))
         if previous is not None and previous.ciphertext != sealed.ciphertext:
             discard(previous)
@@ -332,8 +339,8 @@ class Pipeline:
         if self._stages.submit is None:
             return None
         sealed = self._records.read(entry.key, Sealed)
-        if end is None and self._ledger.withdrawals.covers(sealed.manifest.manifest):
-            return self._advance(entry, State.EXCLUDED, (_WITHDRAWN, *entry.reasons))
+        if end is None and self._covers(sealed.manifest.manifest):
+            return self._exclude_withdrawn(entry, sealed.manifest.manifest.study)
         try:
             submitted = self._stages.submit(sealed) if end is None else end()
         except (AgreementSuperseded, ProtocolError) as error:
@@ -379,6 +386,16 @@ class Pipeline:
                 raise StudyChanged
             self._ledger.reopen(entry.key, (), names)
         return State.RECEIVED
+
+    def _covers(self, study: Deidentified | Manifest) -> bool:
+        """Whether a study is withdrawn, or its patient or the site."""
+        uid = study.study if isinstance(study, Manifest) else study.study_instance_uid
+        return self._ledger.withdrawals.covers(uid, study.patient)
+
+    def _exclude_withdrawn(self, entry: StudyEntry, study: Uid) -> State:
+        """End a study that was withdrawn, in the library, too."""
+        remove_study(self._home.library, study)
+        return self._advance(entry, State.EXCLUDED, (_WITHDRAWN, *entry.reasons))
 
     def _refuse(self, entry: StudyEntry, refused: Refused) -> State:
         """End a study that a stage refused; its record says which instance was refused for what."""

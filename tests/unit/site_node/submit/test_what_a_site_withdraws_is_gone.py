@@ -87,7 +87,8 @@ def test_each_level_takes_what_it_names(federation: Federation, member: tuple[Si
     deletions = [each.verified(membership.coordinator_key, Deletion, what="x") for each in kept]
     assert {deletion.study for deletion in deletions} == set(uids)
     with closing(Ledger(home.ledger)) as ledger:
-        assert [event.detail for event in ledger.events()] == ["study: consent", "patient: consent", "site: consent"]
+        details = [event.detail for event in ledger.events() if event.action == "withdraw"]
+        assert details == ["study: consent", "patient: consent", "site: consent"]
         assert ledger.withdrawals.pending() == ()
     assert withdraw(home, "--site", "--yes")["deleted"] == []
 
@@ -168,7 +169,7 @@ def test_a_centre_that_is_away_delays_it_only(
         withdraw(home, "--site", "--yes")
     with closing(Ledger(home.ledger)) as ledger:
         assert ledger.withdrawals.covers(sealed.manifest.manifest)
-        assert [event.detail for event in ledger.events()] == ["site: consent"]
+        assert ledger.events()[0].detail == "site: consent"
         StatesWatch().ask_if_due(home, ledger, membership)
         assert ledger.withdrawals.pending() == ()
     assert set(states(federation, membership).values()) == ({"withdrawn"} if submitted else set())
