@@ -13,6 +13,17 @@ class RunRefused(FederationError):
     text = Text("The site's policy refuses this run: {problem}.", ExitCode.REFUSED, "FAILED_PRECONDITION")
 
 
+class SnapshotOutdated(FederationError):
+    """What a site answers from has studies that its library does not hold any more."""
+
+    text = Text(
+        "A study was withdrawn or made anew since this site's last snapshot; questions are answered again when enough "
+        "patients have changed.",
+        ExitCode.REFUSED,
+        "FAILED_PRECONDITION",
+    )
+
+
 class TooFewSites(FederationError):
     """Fewer sites take part than the policy's minimum."""
 

@@ -24,7 +24,7 @@ from shared.federation.secure_sum.client import SumClient
 from shared.federation.secure_sum.memory import FileMemory
 from shared.federation.secure_sum.policy import SumPolicy
 from site_node.federate import statistics
-from site_node.federate.dataset import load_split
+from site_node.federate.dataset import Split, load_split
 from site_node.federate.masked import Evaluated, MaskedPart, Update
 from site_node.federate.packing import FAILED, REFUSED, refusal
 from site_node.federate.policy import SitePolicy, check_message, check_patients, check_size, may_report_figures
@@ -55,7 +55,7 @@ def policy_gate(message: Message, context: Context, call_next: ClientAppCallable
             server_round=server_round,
         )
         claim_round(site.folder, plan.run, _claimed(kind, message, plan), 0 if kind == "query" else server_round)
-        context.node_config = {CONTEXT_KEY: Admitted(site=site, policy=policy, plan=plan)}
+        context.node_config = {CONTEXT_KEY: Admitted(site=site, policy=policy, studies=given.studies, plan=plan)}
         reply = call_next(message, context)
         check_answer(reply, plan, policy)
     except RunRefused as error:
@@ -126,7 +126,7 @@ def train_round(message: Message, context: Context) -> Message:
     if task.masked:
         return _masked(message, admitted, Update)
     check_size(admitted.policy, _NUMBER_BYTES * state_length(task.model, task.image_size))
-    model, start, split = build_model(task), _vector(message), load_split(admitted.site.library, task)
+    model, start, split = build_model(task), _vector(message), _split(admitted, task)
     check_patients(admitted.policy, split.patients)
     set_state(model, start)
     samples = split.training
@@ -152,7 +152,7 @@ def evaluate_round(message: Message, context: Context) -> Message:
     task = _task(admitted.plan)
     if task.masked:
         return _masked(message, admitted, Evaluated)
-    model, split = build_model(task), load_split(admitted.site.library, task)
+    model, split = build_model(task), _split(admitted, task)
     check_patients(admitted.policy, split.patients)
     set_state(model, _vector(message))
     samples = split.validation
@@ -174,7 +174,7 @@ def _masked(message: Message, admitted: Admitted, kind: type[MaskedPart]) -> Mes
         admitted.plan,
         task,
         policy,
-        split=cache(partial(load_split, site.library, task)),
+        split=cache(partial(_split, admitted, task)),
         start=_vector(message) if records.ARRAYS in message.content else None,
         server_round=int(config[records.ROUND]),
     )
@@ -205,13 +205,17 @@ def count(message: Message, context: Context) -> Message:
         key=load_signing(site.signing_key),
         coordinator=site.verify_key,
         memory=site.folder / "sums",
-        library=site.library,
+        studies=admitted.load,
         policy=_sum_policy(policy),
         protocol_digest=site.protocol_digest,
         cells=CellPolicy.named(policy.small_cells),
         roster=admitted.plan.roster,
     )
     return Message(RecordDict({records.CONFIG: ConfigRecord({records.PAYLOAD: payload})}), reply_to=message)
+
+
+def _split(admitted: Admitted, task: TrainingTask) -> Split:
+    return load_split(admitted.site.library, admitted.load(), task)
 
 
 def _task(plan: Plan) -> TrainingTask:

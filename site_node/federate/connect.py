@@ -52,6 +52,7 @@ def settings_for(
         site_id=site_id,
         folder=home.federation,
         library=home.library,
+        ledger=home.ledger,
         policy=home.folder / POLICY_FILE,
         contradiction=home.contradiction,
         signing_key=home.signing_key,

@@ -25,7 +25,7 @@ from shared.federation.plan import TrainingTask
 from shared.ids import PatientPseudonym
 from site_node.federate.decoded import Decoded, DecodedImages
 from site_node.federate.training import Samples
-from site_node.home.library import LibraryStudy, load_library
+from site_node.home.library import LibraryStudy
 
 MODALITIES = ("CR", "DX")
 _LATERAL = ("LL", "RL", "LAT", "LATERAL", "LLD", "RLD", "LLO", "RLO", "LPO", "RPO", "LAO", "RAO")  # (0018,5101)
@@ -57,9 +57,9 @@ class _Entry(NamedTuple):
     image: npt.NDArray[np.float32]  # (size, size)
 
 
-def load_split(library: Path, task: TrainingTask) -> Split:
-    """The library's labelled frontal radiographs; a study without the label or a readable radiograph is skipped."""
-    entries = tuple(_entries(library, load_library(library), task))
+def load_split(library: Path, studies: Sequence[LibraryStudy], task: TrainingTask) -> Split:
+    """The studies' labelled frontal radiographs; one without the label or a readable radiograph is skipped."""
+    entries = tuple(_entries(library, studies, task))
     held_out = [_is_validation(entry.patient, task) for entry in entries]
     return Split(
         training=_samples([entry for entry, out in zip(entries, held_out, strict=True) if not out], task),

@@ -20,7 +20,8 @@ from site_node.federate.fleet import Arrival, Fleet, FleetSettings
 from site_node.federate.limits import Limits
 from site_node.federate.packing import FAILED, KINDS, REFUSED, check_kind, check_objects, pack, refusal
 from site_node.federate.policy import check_bundle, check_size, check_witness, load_policy
-from site_node.federate.site import FederateSettings
+from site_node.federate.questions import Questions
+from site_node.federate.site import FederateSettings, SiteContext
 from site_node.federate.state import StateFile
 from site_node.federate.tasks import Result, TaskWorker
 
@@ -79,7 +80,7 @@ def _answering(settings: FederateSettings, stop: threading.Event) -> Iterator["_
     fleet = Fleet(FleetSettings(address=settings.fleet_address, root=settings.root, node_key=settings.node_key), stop)
     worker = TaskWorker()
     try:
-        yield _Answering(settings, fleet, worker)
+        yield _Answering(Questions(settings), fleet, worker)
     finally:
         worker.close()
         fleet.close()
@@ -88,11 +89,11 @@ def _answering(settings: FederateSettings, stop: threading.Event) -> Iterator["_
 class _Answering:
     """Messages that are being answered."""
 
-    def __init__(self, settings: FederateSettings, fleet: Fleet, worker: TaskWorker) -> None:
+    def __init__(self, questions: Questions, fleet: Fleet, worker: TaskWorker) -> None:
         self.fleet = fleet
         self.worker = worker
         self.answered = 0
-        self._settings = settings
+        self._questions = questions
         self._tasks: list[_Task] = []
         self._pause = _FIRST_PAUSE_SECONDS
 
@@ -113,9 +114,9 @@ class _Answering:
         self.fleet.be_on()
         arrival = self.fleet.pull() if len(self._tasks) < TASKS else None
         if arrival is None:
-            self._pause = min(2 * self._pause, self._settings.poll_seconds)
+            self._pause = min(2 * self._pause, self._questions.site.poll_seconds)
             return self._pause
-        self._tasks.append(_Task(self.fleet, self.worker, arrival, self._settings))
+        self._tasks.append(_Task(self.fleet, self.worker, arrival, self._questions))
         self._pause = _FIRST_PAUSE_SECONDS
         return 0
 
@@ -123,10 +124,10 @@ class _Answering:
 class _Task(threading.Thread):
     """The answer to one message, on a thread that keeps no process from ending."""
 
-    def __init__(self, fleet: Fleet, worker: TaskWorker, arrival: Arrival, settings: FederateSettings) -> None:
+    def __init__(self, fleet: Fleet, worker: TaskWorker, arrival: Arrival, questions: Questions) -> None:
         super().__init__(name="federated task", daemon=True)
         self.lost: CoordinatorUnreachable | None = None
-        self._about = fleet, worker, arrival, settings
+        self._about = fleet, worker, arrival, questions
         self.start()
 
     def run(self) -> None:
@@ -161,7 +162,7 @@ class _Idle:
         return self._limit is not None and time.monotonic() - self._last > self._limit
 
 
-def answer(fleet: Fleet, worker: TaskWorker, arrival: Arrival, settings: FederateSettings) -> None:
+def answer(fleet: Fleet, worker: TaskWorker, arrival: Arrival, questions: Questions) -> None:
     """Answer one message, with a refusal where the policy does not allow it; a run that has ended gets no answer.
 
     Raises `CoordinatorUnreachable`; no other fault of a message ends more than its own answer.
@@ -169,7 +170,7 @@ def answer(fleet: Fleet, worker: TaskWorker, arrival: Arrival, settings: Federat
     start = time.monotonic()
     run = str(arrival.message.metadata.run_id)
     try:
-        result = _result(fleet, worker, arrival, settings)
+        result = _result(fleet, worker, arrival, questions)
         fleet.send(arrival, result.answer, time.monotonic() - start)
     except RunFailed as error:
         log.info("federation.dropped", run=run, message=error.public)
@@ -178,17 +179,20 @@ def answer(fleet: Fleet, worker: TaskWorker, arrival: Arrival, settings: Federat
     log.info("federation.answered", kind=kind, run=run, refused=result.refused)
 
 
-def _result(fleet: Fleet, worker: TaskWorker, arrival: Arrival, settings: FederateSettings) -> Result:
+def _result(fleet: Fleet, worker: TaskWorker, arrival: Arrival, questions: Questions) -> Result:
     """The worker's answer, after all that can be judged before a message is fetched, and before it is unpacked."""
     try:
-        check_witness(settings.contradiction)
-        policy = load_policy(settings.policy)
+        site = questions.site
+        check_witness(site.contradiction)
+        policy = load_policy(site.policy)
         check_bundle(policy, arrival.bundle_digest)
         check_kind(arrival.kind)
         objects = fleet.fetch(arrival)
         check_objects(arrival.kind, objects)
         limits = Limits(memory=policy.max_task_mb << 20, seconds=policy.max_task_seconds)
-        result = worker.run(settings, policy, arrival.message.metadata.message_id, objects, limits)
+        with questions.answering(policy.minimum_patients) as studies:
+            known = SiteContext(site=site, policy=policy, studies=studies)
+            result = worker.run(known, arrival.message.metadata.message_id, objects, limits)
         if isinstance(result, Result):
             check_size(policy, result.answer.size - _HEADS)
     except (CoordinatorUnreachable, RunFailed):

@@ -9,8 +9,9 @@ from shared.crypto.signing import VerifyKey
 from shared.errors.inputs import InvalidIdentifier
 from shared.federation.plan import Plan
 from shared.frozen import Frozen
-from shared.ids import Sha256, SiteId
+from shared.ids import Sha256, SiteId, Uid
 from site_node.federate.policy import SitePolicy
+from site_node.home.library import LibraryStudy, load_listed
 
 CONTEXT_KEY = "ricord-site"
 
@@ -21,6 +22,7 @@ class FederateSettings(Frozen):
     site_id: SiteId
     folder: Path  # <home>/federation: Flower's files, and the rounds already answered
     library: Path
+    ledger: Path
     policy: Path  # <home>/federation-policy.toml
     contradiction: Path  # while this file exists, nothing is answered
     signing_key: Path
@@ -41,10 +43,18 @@ class FederateSettings(Frozen):
 
 
 class SiteContext(Frozen):
-    """What the executor gives the app for one message: the site's settings, and its policy as it was read then."""
+    """What the executor gives the app for one message: the site's settings, and what its policy and library were then.
+
+    `studies` is the snapshot of the library that is answered from: the digest of each study's record.
+    """
 
     site: FederateSettings
     policy: SitePolicy
+    studies: dict[Uid, Sha256]
+
+    def load(self) -> tuple[LibraryStudy, ...]:
+        """Those studies; raises `SnapshotOutdated` where the library does not hold them any more."""
+        return load_listed(self.site.library, self.studies)
 
 
 class Admitted(SiteContext):

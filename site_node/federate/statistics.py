@@ -1,11 +1,11 @@
-"""The site's part of a cohort summary: count its library by the definition, and give the counts to a secure sum only.
+"""The site's part of a cohort summary: count its snapshot by the definition, and give the counts to a secure sum only.
 
 A count leaves this site only under a mask; the masks cancel in the sum over all sites and nowhere else.
 """
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from pathlib import Path
 from typing import NamedTuple
@@ -24,7 +24,7 @@ from shared.federation.secure_sum.messages import SumPlan
 from shared.federation.secure_sum.policy import SumPolicy
 from shared.ids import Sha256, SiteId
 from shared.protocol.cohort import CohortDefinition, Level, Variable, filled_cells, table_cell
-from site_node.home.library import LibrarySeries, LibraryStudy, load_library
+from site_node.home.library import LibrarySeries, LibraryStudy
 
 ONE_STUDY = "one study"  # the text that `days` gives for a patient with a single study
 
@@ -46,7 +46,7 @@ def answer(
     key: SigningKey,
     coordinator: VerifyKey,
     memory: Path,
-    library: Path,
+    studies: Callable[[], Sequence[LibraryStudy]],
     policy: SumPolicy,
     protocol_digest: Sha256,
     cells: CellPolicy,
@@ -54,11 +54,11 @@ def answer(
 ) -> bytes:
     """Answer one stage of a cohort summary's secure sum.
 
-    `memory` is a folder kept between runs; `cells` is the weakest policy for small cells that the site accepts;
-    `roster`, when given, is the one that the site's policy approved.
+    `memory` is a folder kept between runs; `studies` gives what is counted; `cells` is the weakest policy for small
+    cells that the site accepts; `roster`, when given, is the one that the site's policy approved.
     Raises what `SumClient.answer` raises, `RunRefused` and `ProtocolMismatch`; then no count has left.
     """
-    counts = LibraryCounts(protocol_digest, library, cells, None if roster is None else frozenset(roster))
+    counts = LibraryCounts(protocol_digest, studies, cells, None if roster is None else frozenset(roster))
     sum_memory = FileMemory(memory)
     sum_memory.wipe_stale()
     return SumClient(site_id, key, coordinator, policy, sum_memory).answer(stage, payload, counts)
@@ -68,7 +68,7 @@ class LibraryCounts(NamedTuple):
     """The library's counts as a contribution to a sum."""
 
     protocol_digest: Sha256
-    library: Path
+    studies: Callable[[], Sequence[LibraryStudy]]
     cells: CellPolicy
     roster: frozenset[SiteId] | None
 
@@ -87,7 +87,7 @@ class LibraryCounts(NamedTuple):
     def vector(self, plan: SumPlan) -> Words:
         """The counts, in the definition's order."""
         del plan
-        return vector_of(definition_of(self.protocol_digest), load_library(self.library))
+        return vector_of(definition_of(self.protocol_digest), self.studies())
 
 
 def vector_of(definition: CohortDefinition, studies: Sequence[LibraryStudy]) -> Words:

@@ -17,8 +17,7 @@ from shared.frozen import Frozen
 from site_node.federate.frames import read_frame, write_frame
 from site_node.federate.limits import Limits
 from site_node.federate.packing import Packed
-from site_node.federate.policy import SitePolicy
-from site_node.federate.site import FederateSettings
+from site_node.federate.site import SiteContext
 
 COMMAND = (sys.executable, "-m", "site_node.federate.worker")
 _LOADING_SECONDS = 120.0
@@ -66,9 +65,7 @@ class TaskWorker:
                 self._end()
                 self._start()
 
-    def run(
-        self, site: FederateSettings, policy: SitePolicy, message: str, objects: Mapping[str, bytes], limits: Limits
-    ) -> Result | str:
+    def run(self, known: SiteContext, message: str, objects: Mapping[str, bytes], limits: Limits) -> Result | str:
         """Answer the message of that name, or say why it cannot be answered; raises `WorkerFailed`."""
         self.start()
         ours, theirs = socket.socketpair()
@@ -79,8 +76,7 @@ class TaskWorker:
                 ours.settimeout(limits.seconds + _PATIENCE_SECONDS)
                 running.enter_context(self._known(int.from_bytes(stream.read(4), "big")))
                 about: dict[str, Any] = {
-                    "site": site.model_dump(mode="json"),
-                    "policy": policy.model_dump(mode="json"),
+                    "known": known.model_dump(mode="json"),
                     "message": message,
                     "limits": limits.model_dump(),
                 }

@@ -28,8 +28,7 @@ from site_node.federate.client_app import app
 from site_node.federate.frames import read_frame, write_frame
 from site_node.federate.limits import Limits, close_network, end_with_parent, hold
 from site_node.federate.packing import REFUSED, Packed, pack, unpack
-from site_node.federate.policy import SitePolicy
-from site_node.federate.site import CONTEXT_KEY, FederateSettings, SiteContext
+from site_node.federate.site import CONTEXT_KEY, SiteContext
 from site_node.federate.training import Samples, train
 
 
@@ -86,8 +85,7 @@ def perform(about: Mapping[str, Any], objects: Mapping[str, bytes]) -> tuple[dic
         message = unpack(about["message"], objects)
     except (ValueError, KeyError, TypeError):
         return {"problem": REFUSED + "the message cannot be read"}, {}
-    site = FederateSettings.model_validate(about["site"])
-    known = {CONTEXT_KEY: SiteContext(site=site, policy=SitePolicy.model_validate(about["policy"]))}
+    known = {CONTEXT_KEY: SiteContext.model_validate(about["known"])}
     run, node = message.metadata.run_id, message.metadata.dst_node_id
     reply = app(message, Context(run, node, known, RecordDict(), {}))
     packed = pack(reply)

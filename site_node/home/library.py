@@ -4,18 +4,21 @@
 `validate`, so nothing here is PHI. A withdrawn study has no folder and is in no later result.
 """
 
+import hashlib
 import shutil
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, ValidationError
 
 from shared.durable import link_or_copy, publish_folder, remove_folder, sync_folder, unfinished_folder, write_whole
+from shared.errors.federation import SnapshotOutdated
 from shared.errors.inputs import NotFound
 from shared.frozen import Frozen
 from shared.ids import PatientPseudonym, Sha256, Uid
+from site_node.home.snapshots import ListedStudy
 
 RECORD = "study.json"
 
@@ -67,14 +70,46 @@ def load_library(path: Path) -> tuple[LibraryStudy, ...]:
 
     Raises `NotFound` when a study's record is missing or damaged: a result without that study would be wrong.
     """
-    folders = sorted(path.iterdir()) if path.is_dir() else []
-    return tuple(load_study(folder) for folder in folders if folder.is_dir() and not folder.name.startswith("."))
+    return tuple(map(load_study, _folders(path)))
+
+
+def list_library(path: Path) -> dict[Uid, ListedStudy]:
+    """Every study in the library: whose it is, and its record's digest. Raises `NotFound` as `load_library` does."""
+    return {study.study: ListedStudy(study.patient, digest) for study, digest in map(_read, _folders(path))}
+
+
+def load_listed(path: Path, studies: Mapping[Uid, Sha256]) -> tuple[LibraryStudy, ...]:
+    """The studies of a snapshot, by their records' digests, ordered by UID.
+
+    Raises `SnapshotOutdated` where the library does not hold one of them as it was then.
+    """
+    loaded = []
+    for study, wanted in sorted(studies.items()):
+        try:
+            record, digest = _read(path / study)
+        except NotFound as error:
+            raise SnapshotOutdated from error
+        if digest != wanted:
+            raise SnapshotOutdated
+        loaded.append(record)
+    return tuple(loaded)
 
 
 def load_study(folder: Path) -> LibraryStudy:
     """The study whose folder this is; raises `NotFound` when its record is missing or damaged."""
+    return _read(folder)[0]
+
+
+def _folders(path: Path) -> list[Path]:
+    folders = sorted(path.iterdir()) if path.is_dir() else []
+    return [folder for folder in folders if folder.is_dir() and not folder.name.startswith(".")]
+
+
+def _read(folder: Path) -> tuple[LibraryStudy, Sha256]:
+    """A study's record and its digest."""
     try:
-        return LibraryStudy.model_validate_json((folder / RECORD).read_bytes())
+        text = (folder / RECORD).read_bytes()
+        return LibraryStudy.model_validate_json(text), Sha256(hashlib.sha256(text).hexdigest())
     except (OSError, ValidationError) as error:
         raise NotFound(f"library record in {folder}", kind="readable library record", name=folder.name) from error
 

@@ -100,6 +100,17 @@ create view covered as select s.submission, s.study, w.level, w.name from submis
 
 _WITHDRAWN_OF_THE_LIBRARY = "alter table withdrawn add column in_library integer not null default 1"
 
+_SNAPSHOTS = """
+create table snapshots (number integer primary key autoincrement, taken_at text not null) strict;
+create table snapshot_studies (study text primary key, patient text not null, digest text not null)
+    strict, without rowid;
+create index snapshot_studies_by_patient on snapshot_studies (patient);
+create table snapshot_changes (
+    number integer not null references snapshots (number), patient text not null, digest text,
+    primary key (number, patient)
+) strict, without rowid;
+"""
+
 # A member of a record whose text, up to the last of them, leads to a place in a home for one study's files.
 _PATH_IN_A_HOME = re.compile(rb'"(path|ciphertext)":"/(?:[^"\\]|\\.)*/((?:spool|work)/[0-9a-f]{32}/|outbox/)')
 
@@ -196,10 +207,15 @@ def _clear_the_library(db: sqlite3.Connection) -> None:
     db.execute(_WITHDRAWN_OF_THE_LIBRARY)
 
 
+def _keep_snapshots(db: sqlite3.Connection) -> None:
+    """Keep which studies federated questions are answered from."""
+    _execute(db, _SNAPSHOTS)
+
+
 STEPS = (
     *(_make_or_complete, _separate_arrivals, _revive_sealed, _keep_decisions, _count_associations, _keep_words),
     *(_number_receipts, _keep_submissions, _keep_withdrawals, _free_records_of_the_folder),
-    _clear_the_library,
+    *(_clear_the_library, _keep_snapshots),
 )
 
 

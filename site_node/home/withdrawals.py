@@ -29,6 +29,7 @@ class Withdrawn(NamedTuple):
     level: Level
     name: str
     study: str
+    event: int  # by which a person withdrew it
 
 
 class ToWithdraw(NamedTuple):
@@ -69,10 +70,14 @@ class Withdrawals:
         )
         return row.fetchone() is not None
 
+    def all(self) -> frozenset[Withdrawn]:
+        """Everything that is withdrawn."""
+        return frozenset(map(_withdrawn, self._db.execute("select level, name, study, event from withdrawn")))
+
     def in_library(self) -> tuple[Withdrawn, ...]:
         """What the library may hold still."""
-        rows = self._db.execute("select level, name, study from withdrawn where in_library")
-        return tuple(Withdrawn(Level(level), name, study) for level, name, study in rows)
+        rows = self._db.execute("select level, name, study, event from withdrawn where in_library")
+        return tuple(map(_withdrawn, rows))
 
     def cleared(self, withdrawn: Iterable[Withdrawn]) -> None:
         """Note what the library holds no more."""
@@ -124,3 +129,7 @@ class Withdrawals:
         with transaction(self._db):
             self._db.execute("delete from withdrawn where (level, name) = (?, ?)", (level, name))
             self._db.execute("delete from deletions where submission not in (select submission from covered)")
+
+
+def _withdrawn(row: sqlite3.Row) -> Withdrawn:
+    return Withdrawn(Level(row["level"]), row["name"], row["study"], row["event"])

@@ -9,8 +9,8 @@ from flwr.serverapp import Grid
 from flwr.supercore.task_identity import TaskIdentity
 
 from site_node.federate.client_app import app
-from site_node.federate.policy import load_policy
-from site_node.federate.site import CONTEXT_KEY, FederateSettings, SiteContext
+from site_node.federate.site import CONTEXT_KEY, FederateSettings
+from tests.factories.site_homes import known_of
 
 
 class LocalGrid(Grid):  # type: ignore[misc] # Flower's packages are not followed by mypy
@@ -60,7 +60,7 @@ class LocalGrid(Grid):  # type: ignore[misc] # Flower's packages are not followe
         message.metadata.__dict__["_message_id"] = name
         self.seen.append(message)
         site = self.sites[message.metadata.dst_node_id]
-        config = {CONTEXT_KEY: SiteContext(site=site, policy=load_policy(site.policy))}
+        config = {CONTEXT_KEY: known_of(site)}
         context = Context(run_id=1, node_id=1, node_config=config, state=RecordDict(), run_config={})
         self._replies[name] = app(message, context)
         return name

@@ -15,9 +15,9 @@ from shared.crypto.signing import SigningKey
 from shared.federation.plan import Member
 from shared.federation.secure_sum.messages import Peer
 from shared.ids import PatientPseudonym, Sha256, SiteId, Uid
-from site_node.federate.policy import write_default_policy
-from site_node.federate.site import FederateSettings
-from site_node.home.library import LibraryInstance, LibrarySeries, LibraryStudy, add_study
+from site_node.federate.policy import load_policy, write_default_policy
+from site_node.federate.site import FederateSettings, SiteContext
+from site_node.home.library import LibraryInstance, LibrarySeries, LibraryStudy, add_study, list_library
 
 PROTOCOL = Sha256("a" * 64)
 SIZE = 48
@@ -36,6 +36,7 @@ def make_site(
         site_id=SiteId(site_id),
         folder=folder / "federation",
         library=folder / "library",
+        ledger=folder / "ledger.sqlite",
         policy=folder / "federation-policy.toml",
         contradiction=folder / "witness" / "contradiction.json",
         signing_key=folder / "keys" / "signing.pem",
@@ -48,6 +49,12 @@ def make_site(
         root=folder / "root.pem",
         poll_seconds=0.2,
     )
+
+
+def known_of(site: FederateSettings) -> SiteContext:
+    """What the app is given with each message; the snapshot is the whole library."""
+    studies = {study: listed.digest for study, listed in list_library(site.library).items()}
+    return SiteContext(site=site, policy=load_policy(site.policy), studies=studies)
 
 
 def member_of(site: FederateSettings) -> Member:

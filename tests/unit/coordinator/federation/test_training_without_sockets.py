@@ -18,6 +18,7 @@ from shared.errors.transport import StoreUnreachable
 from shared.federation.plan import COMPARING, Plan, PlanRequest, StrategyName, TrainingTask, complete_plan, sign_plan
 from site_node.federate.dataset import load_split
 from site_node.federate.site import FederateSettings
+from site_node.home.library import load_library
 from tests.factories.local_grid import LocalGrid
 from tests.factories.site_homes import PROTOCOL, make_site, member_of, set_policy, signer_for
 
@@ -67,7 +68,7 @@ def test_three_sites_learn_in_three_rounds(sites: Sites, tmp_path: Path) -> None
 
 
 def training_images(site: FederateSettings) -> int:
-    return len(load_split(site.library, TASK).training.labels)
+    return len(load_split(site.library, load_library(site.library), TASK).training.labels)
 
 
 @pytest.mark.parametrize("name", ["fedavg", "fedadam"])

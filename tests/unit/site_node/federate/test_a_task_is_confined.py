@@ -17,10 +17,9 @@ from shared.federation.models.registry import build_model, get_state
 from shared.federation.plan import PlanRequest, TrainingTask, complete_plan, sign_plan
 from site_node.federate.limits import Limits
 from site_node.federate.packing import pack, unpack
-from site_node.federate.policy import load_policy
 from site_node.federate.site import FederateSettings
 from site_node.federate.tasks import Result, TaskWorker
-from tests.factories.site_homes import PROTOCOL, make_site, member_of, set_policy
+from tests.factories.site_homes import PROTOCOL, known_of, make_site, member_of, set_policy
 
 KEY = SigningKey.generate()
 ROOMY = Limits(memory=4 << 30, seconds=120)
@@ -57,8 +56,7 @@ def ask(
     arrays = ArrayRecord({"state": Array(get_state(build_model(task)))})
     message = Message(RecordDict({"arrays": arrays, "config": config}), dst_node_id=2, message_type="train")
     packed = pack(message)
-    policy = load_policy(sites[0].policy)
-    return worker.run(sites[0], policy, message.object_id, packed.objects, limits)
+    return worker.run(known_of(sites[0]), message.object_id, packed.objects, limits)
 
 
 def test_every_limit_holds_here(worker: TaskWorker) -> None:
@@ -86,8 +84,7 @@ def test_several_are_answered_at_once(worker: TaskWorker, sites: list[FederateSe
 
 
 def test_what_is_no_message_has_a_reason(worker: TaskWorker, sites: list[FederateSettings]) -> None:
-    policy = load_policy(sites[0].policy)
-    assert worker.run(sites[0], policy, "a", {"a": b"nonsense"}, ROOMY) == "SITE_POLICY: the message cannot be read"
+    assert worker.run(known_of(sites[0]), "a", {"a": b"nonsense"}, ROOMY) == "SITE_POLICY: the message cannot be read"
 
 
 def test_a_task_that_takes_too_long_ends(worker: TaskWorker, sites: list[FederateSettings]) -> None:

@@ -20,7 +20,7 @@ from shared.ids import Sha256, SiteId
 from shared.manifest import canonical_json
 from shared.protocol.loader import load_protocol
 from site_node.federate.statistics import answer, count, vector_of
-from tests.factories.libraries import library, study, write
+from tests.factories.libraries import library, study
 
 PROTOCOL = load_protocol()
 DEFINITION = PROTOCOL.cohort
@@ -111,7 +111,7 @@ def ask(
         key=keys[SITES[0]],
         coordinator=coordinator.public,
         memory=tmp_path / "memory",
-        library=write(tmp_path / "library", []),
+        studies=tuple,
         policy=SumPolicy(),
         protocol_digest=PROTOCOL.digest,
         cells=CellPolicy.named(weakest),

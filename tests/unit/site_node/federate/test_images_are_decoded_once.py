@@ -37,7 +37,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 
 def images_of(library: Path, task: TrainingTask = TASK) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    split = load_split(library, task)
+    split = load_split(library, load_library(library), task)
     return np.concatenate([split.training.images, split.validation.images])
 
 

@@ -22,11 +22,13 @@ from site_node.federate.executor import answer
 from site_node.federate.fleet import Arrival
 from site_node.federate.limits import Limits
 from site_node.federate.packing import Packed, pack, unpack
-from site_node.federate.policy import SitePolicy, load_policy
+from site_node.federate.policy import load_policy
+from site_node.federate.questions import Questions
 from site_node.federate.site import CONTEXT_KEY, FederateSettings, SiteContext
 from site_node.federate.tasks import Result
 from site_node.federate.worker import perform
-from tests.factories.site_homes import PROTOCOL, make_site, member_of, set_policy
+from site_node.home.library import load_library
+from tests.factories.site_homes import PROTOCOL, known_of, make_site, member_of, set_policy
 
 KEY = SigningKey.generate()
 TASK = TrainingTask(image_size=32, masked=False)
@@ -52,7 +54,7 @@ def make_message(plan: str | None, kind: str = "train", server_round: int = 1) -
 
 
 def context_of(site: FederateSettings) -> Context:
-    return Context(1, 2, {CONTEXT_KEY: SiteContext(site=site, policy=load_policy(site.policy))}, RecordDict(), {})
+    return Context(1, 2, {CONTEXT_KEY: known_of(site)}, RecordDict(), {})
 
 
 def test_a_message_under_a_good_plan_is_answered(sites: list[FederateSettings]) -> None:
@@ -118,12 +120,12 @@ def test_an_answer_larger_than_the_policy_does_not_leave(sites: list[FederateSet
 
 def test_a_withdrawn_study_is_gone_from_memory_too(sites: list[FederateSettings]) -> None:
     """The decoded images are read again as soon as the library holds other studies."""
-    before = load_split(sites[0].library, TASK)
+    before = load_split(sites[0].library, load_library(sites[0].library), TASK)
     study = next(folder for folder in sites[0].library.iterdir())
     for file in sorted(study.rglob("*"), reverse=True):
         file.rmdir() if file.is_dir() else file.unlink()
     study.rmdir()
-    after = load_split(sites[0].library, TASK)
+    after = load_split(sites[0].library, load_library(sites[0].library), TASK)
     assert sum(after.training.cases) + sum(after.validation.cases) == 7
     assert sum(before.training.cases) + sum(before.validation.cases) == 8
 
@@ -157,14 +159,11 @@ class HereWorker:
     def __init__(self) -> None:
         self.asked = False
 
-    def run(
-        self, site: FederateSettings, policy: SitePolicy, message: str, objects: dict[str, bytes], limits: Limits
-    ) -> Result | str:
+    def run(self, known: SiteContext, message: str, objects: dict[str, bytes], limits: Limits) -> Result | str:
         """As the worker's process does."""
         self.asked = True
-        assert limits.seconds == policy.max_task_seconds
-        about = {"site": site.model_dump(mode="json"), "policy": policy.model_dump(mode="json"), "message": message}
-        said, parts = perform(about, objects)
+        assert limits.seconds == known.policy.max_task_seconds
+        said, parts = perform({"known": known.model_dump(mode="json"), "message": message}, objects)
         return str(said["problem"]) if "problem" in said else Result(Packed(b"", b"", parts), said["refused"])
 
 
@@ -192,7 +191,7 @@ class FakeFleet:
 
     def answered(self, site: FederateSettings) -> str | None:
         """Why the site refused, or `None`."""
-        answer(self, self.worker, self.arrival, site)  # type: ignore[arg-type] # stand-ins with the same shapes
+        answer(self, self.worker, self.arrival, Questions(site))  # type: ignore[arg-type] # stand-ins with the same shapes
         (sent,) = self.sent
         reply = unpack(list(sent.objects)[-1], sent.objects)
         return str(reply.error.reason) if reply.has_error() else None

@@ -15,6 +15,7 @@ from shared.federation.plan import TrainingTask
 from shared.ids import SiteId
 from site_node.federate.dataset import load_split, read_frontal, standardise
 from site_node.federate.training import Samples, auc, clipped, evaluate, train
+from site_node.home.library import load_library
 from tests.factories.site_homes import fill_library, radiograph, write_radiograph
 
 TASK = TrainingTask(image_size=32, validation_share=0.3)
@@ -67,7 +68,8 @@ def test_laterals_other_modalities_and_broken_files_are_left_out(tmp_path: Path)
 def test_the_split_is_by_patient_and_stays(tmp_path: Path) -> None:
     """Read twice the split is the same; every image is in one part; both labels are there."""
     fill_library(tmp_path / "library", SiteId("123456"), 30)
-    first, second = load_split(tmp_path / "library", TASK), load_split(tmp_path / "library", TASK)
+    library = tmp_path / "library"
+    first, second = (load_split(library, load_library(library), TASK) for _ in range(2))
     assert (first.training.images == second.training.images).all()
     assert len(first.training.labels) + len(first.validation.labels) == 30
     assert sum(first.training.cases) + sum(first.validation.cases) == 30
@@ -77,7 +79,8 @@ def test_the_split_is_by_patient_and_stays(tmp_path: Path) -> None:
 def test_a_study_without_the_label_is_skipped(tmp_path: Path) -> None:
     """Nothing is guessed: no such field, no image."""
     fill_library(tmp_path / "library", SiteId("123456"), 4)
-    split = load_split(tmp_path / "library", TASK.model_copy(update={"label": "covid_status"}))
+    library = tmp_path / "library"
+    split = load_split(library, load_library(library), TASK.model_copy(update={"label": "covid_status"}))
     assert len(split.training.labels) == len(split.validation.labels) == 0
     with pytest.raises(RunRefused):
         train(build_model(TASK), split.training, TASK, server_round=1)
