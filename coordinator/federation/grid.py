@@ -22,6 +22,7 @@ from shared.ids import SiteId
 
 _CHECK_SECONDS = 0.5  # while waiting, how often the run looks whether it was stopped
 _GATHER_SECONDS = 120.0
+_READY_SECONDS = 30.0  # for a site to say whether it takes part
 _GRACE_SECONDS = 20.0  # for the other sites of the roster, once the minimum is present
 
 
@@ -128,40 +129,60 @@ class RosterGrid(Grid):  # type: ignore[misc] # Flower's packages are not follow
             raise TooFewSites(present=str(len(useful)), minimum=str(self.plan.minimum_sites))
         return useful
 
+    def undecided(self) -> tuple[SiteId, ...]:
+        """Ask every site of the roster that is online whether it takes part; returns those that have yet to decide.
+
+        Nothing is counted or trained for that, and nothing recorded. Raises `TooFewSites` where too few are online.
+        """
+        config = ConfigRecord({records.PLAN: self.signed, records.STAGE: records.READY})
+        asked = [
+            Message(RecordDict({records.CONFIG: config}), dst_node_id=node, message_type="query")
+            for node in self.get_node_ids()
+        ]
+        replies, _ = self._collect(asked, "asks who takes part", min(_READY_SECONDS, self.plan.timeout_seconds))
+        waits = (site for site, reply in replies.items() if reply.has_error() and is_waiting(str(reply.error.reason)))
+        return tuple(sorted(waits))
+
     def exchange(self, messages: list[Message]) -> list[Message]:
         """Send, wait until all sites have answered or the plan's timeout is over, and record each answer.
 
         Returns the useful ones: no refusals, and of training none that `answers.problem_of` finds bad.
         """
-        self._check_stopped()
         server_round = self.round_of(messages[0]) if messages else 0
         sent = [self._renumbered(message) for message in messages]
         kind = sent[0].metadata.message_type if sent else ""
-        sites = [self._sites[message.metadata.dst_node_id] for message in sent]
-        pushed = list(zip(self.push_messages(sent), sites, strict=True))
-        asked = {name: site for name, site in pushed if name}
-        waiting = set(asked)
-        deadline = time.monotonic() + self.plan.timeout_seconds
-        by_site: dict[SiteId, Message] = {}
-        while waiting and time.monotonic() < deadline:
-            arrived = list(self.pull_messages(waiting))
-            for reply in arrived:
-                waiting.discard(reply.metadata.reply_to_message_id)
-                by_site[asked[reply.metadata.reply_to_message_id]] = reply
-            if waiting and not arrived:
-                self._check_stopped()
-                self._say(f"{kind}, round {server_round}", [asked[name] for name in waiting])
-                self._grid.wait(_CHECK_SECONDS)
+        by_site, missed = self._collect(sent, f"{kind}, round {server_round}", self.plan.timeout_seconds)
         useful = []
         for site in sorted(by_site):  # sums of floats keep their order
             answer = self._answer(site, by_site[site], sent[0], server_round)
             self.answers.append(answer)
             useful += [by_site[site]] if answer.refusal is None else []
-        missed = {site: "it takes no part any more" for name, site in pushed if not name}
-        missed |= {asked[name]: "it did not answer in time" for name in waiting}
         self.answers += [Answer(site, kind, server_round, {}, why) for site, why in sorted(missed.items())]
         self._present = None
         return useful
+
+    def _collect(
+        self, messages: list[Message], what: str, seconds: float
+    ) -> tuple[dict[SiteId, Message], dict[SiteId, str]]:
+        """Send, and wait for `seconds` at most: the replies by site, and why others gave none."""
+        self._check_stopped()
+        sites = [self._sites[message.metadata.dst_node_id] for message in messages]
+        pushed = list(zip(self.push_messages(messages), sites, strict=True))
+        asked = {name: site for name, site in pushed if name}
+        waiting = set(asked)
+        deadline = time.monotonic() + seconds
+        replies: dict[SiteId, Message] = {}
+        while waiting and time.monotonic() < deadline:
+            arrived = list(self.pull_messages(waiting))
+            for reply in arrived:
+                waiting.discard(reply.metadata.reply_to_message_id)
+                replies[asked[reply.metadata.reply_to_message_id]] = reply
+            if waiting and not arrived:
+                self._check_stopped()
+                self._say(what, [asked[name] for name in waiting])
+                self._grid.wait(_CHECK_SECONDS)
+        missed = {site: "it takes no part any more" for name, site in pushed if not name}
+        return replies, missed | {asked[name]: "it did not answer in time" for name in waiting}
 
     def round_of(self, message: Message) -> int:
         """The round of a message that is to be sent, counted on from the checkpoint; 0: it has none."""
@@ -218,6 +239,11 @@ class RosterGrid(Grid):  # type: ignore[misc] # Flower's packages are not follow
             self._check_stopped()
             self._say("gathering", absent)
             self._grid.wait(_CHECK_SECONDS)
+
+
+def is_waiting(refusal: str) -> bool:
+    """Whether a site refused a message because it has yet to decide on the run."""
+    return refusal.startswith(records.WAITS)
 
 
 class GridExchange:

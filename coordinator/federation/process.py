@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -41,6 +42,7 @@ AT_ONCE: Mapping[Purpose, int] = {"statistics": 1, "training": 2}  # one release
 _TICK_SECONDS = 0.5  # a new run wakes the loop at once; agreements and certificates are looked at so often
 _FRESH_SECONDS = 0.1  # so long a message may pass after an agreement has ended
 _PROGRESS_SECONDS = 1.0
+_DECISION_SECONDS = 30.0  # after which sites are asked again whether they have decided on a run
 _ACTOR = "federation"
 NOT_SHARED = KeptRuns(None)
 _log = structlog.get_logger("federation")
@@ -108,6 +110,7 @@ class _Worker:
         self._statistics = statistics
         self._stop = stop
         self._kept = kept
+        self._later = dict[RunId, float]()  # runs for which sites decide, and when to ask them again
         self._absent = set[SiteId]()  # waited for in vain by some run, and not back since
 
     def recover_interrupted(self) -> None:
@@ -121,18 +124,23 @@ class _Worker:
                 self._end(run, problem="the federation was stopped in the middle of it")
 
     def next_pending(self, running: Mapping[RunId, Purpose]) -> Sequence[Run]:
-        """The oldest pending runs of each purpose, as many as may begin beside those that are `running`."""
+        """The oldest pending runs of each purpose, as many as may begin beside those that are `running`.
+
+        One for which sites decide is asked about again in a while, and keeps no other from beginning.
+        """
         at_once, chosen = Counter(running.values()), list[Run]()
+        elsewhere = running.keys() | {run for run, due in self._later.items() if due > time.monotonic()}
         with self._store.read() as reading:
             for purpose, most in AT_ONCE.items():
-                pending = reading.runs("pending", purpose=purpose, limit=2 * most)  # some may just have begun
-                chosen += [run for run in pending if run.id not in running][: most - at_once[purpose]]
+                limit = 2 * most + len(elsewhere)  # some may just have begun
+                pending = reading.runs("pending", purpose=purpose, limit=limit)
+                chosen += [run for run in pending if run.id not in elsewhere][: most - at_once[purpose]]
         return chosen
 
     def execute(self, run: Run) -> None:
         """Execute one run from start to end; never raises."""
         run = run.model_copy(update={"state": "running", "started_at": utc_now()})
-        self._put(run, "run started")
+        self._put(run, "" if run.id in self._later else "run started")
         grid: RosterGrid | None = None
         try:
             with self._superlink.run(build_bundle()) as open_run:
@@ -142,6 +150,10 @@ class _Worker:
                 grid = RosterGrid(open_run.grid, run.plan, run.signed, nodes, signer, absent=self._absent)
                 grid.stop_when(self._stopped(run))
                 grid.progress = self._progress(run)
+                if (undecided := grid.undecided()) and utc_now() < _waits_until(run.plan):
+                    self._wait(run, undecided)
+                    return
+                self._later.pop(run.id, None)
                 result = self._result(run, grid, open_run.context)
             self._end(run, result=result)
         except RicordError as error:
@@ -169,6 +181,16 @@ class _Worker:
         with contextlib.suppress(RicordError), self._store.begin(synced=False) as work:
             figures = (folder / METRICS_FILE).read_text(encoding="utf-8")
             work.put_run(registry.run_of(work, run.id).model_copy(update={"result": figures}))
+
+    def _wait(self, run: Run, undecided: Sequence[SiteId]) -> None:
+        """Let a run wait for sites to decide; a run that was stopped meanwhile ends."""
+        with self._store.begin() as work:
+            if registry.run_of(work, run.id).state != "stopping":
+                said = f"waits for a decision at {', '.join(undecided)}"
+                work.put_run(run.model_copy(update={"state": "pending", "progress": said}))
+                self._later[run.id] = time.monotonic() + _DECISION_SECONDS
+                return
+        self._end(run, problem="it was stopped.")
 
     def _stopped(self, run: Run) -> Callable[[], bool]:
         """A function that says whether the run should end; it reads the store once a second."""
@@ -207,9 +229,16 @@ class _Worker:
 
     def _put(self, run: Run, action: str) -> None:
         with self._store.begin() as work:
-            work.append_event(at=utc_now(), actor=_ACTOR, action=action, about=run.id)
+            if action:
+                work.append_event(at=utc_now(), actor=_ACTOR, action=action, about=run.id)
             work.put_run(run)
-        _log.info(action.replace(" ", "."), run=run.id, purpose=run.plan.purpose)
+        if action:
+            _log.info(action.replace(" ", "."), run=run.id, purpose=run.plan.purpose)
+
+
+def _waits_until(plan: Plan) -> datetime:
+    """When a run begins without the sites that have yet to decide: half of its plan's life is left to it."""
+    return plan.created_at + (plan.expires_at - plan.created_at) / 2
 
 
 def _refusals(grid: RosterGrid | None) -> list[str]:

@@ -13,6 +13,12 @@ class RunRefused(FederationError):
     text = Text("The site's policy refuses this run: {problem}.", ExitCode.REFUSED, "FAILED_PRECONDITION")
 
 
+class RunWaits(FederationError):
+    """A site neither allows nor refuses the run yet."""
+
+    text = Text("The site has not decided on this run: {problem}.", ExitCode.REFUSED, "FAILED_PRECONDITION")
+
+
 class SnapshotOutdated(FederationError):
     """What a site answers from has studies that its library does not hold any more."""
 

@@ -23,10 +23,13 @@ STATE = "state"  # the one array in ARRAYS
 PLAN = "plan"  # in CONFIG: JSON of the signed plan
 ROUND = "server-round"  # in CONFIG: set by Flower's strategies, from 1
 STAGE = "stage"  # in CONFIG of a query: which step of the statistics
+READY = "ready"  # a stage before all others, of a query: whether the site takes part, or has yet to decide
 PAYLOAD = "payload"  # in CONFIG of a query and of its answer: bytes
 EXAMPLES = "num-examples"  # in METRICS: the weight in averages
 AUC, LOSS = "auc", "loss"
 FIGURES = "reported"  # in METRICS: 1 when the site's own figures are sent, 0 when they are withheld and sent as 0
+
+WAITS = "SITE_WAITS: "  # how the reason begins for which a site has not decided on a run yet
 
 
 def pack(state: Mapping[str, npt.NDArray[np.float32]]) -> Vector:

@@ -35,7 +35,7 @@ _FEDERATED = (
     " site's own AUC, to two decimals, only if it has enough cases of each class. Where the site's policy says"
     " `unmasked = true`, a run may ask for the weights and the number of training images without masks, and for the"
     " site's own loss and AUC: the numbers of images of each class can be worked out from such weights. And the reason"
-    " of a refusal."
+    " of a refusal: also that a person has yet to decide on the plan, and what a person who declined it gave as reason."
 )
 _MEMBER = (
     "Of the site itself: the hospital's name, the signatory's name and role, public keys, the addresses it connects"

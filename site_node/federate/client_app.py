@@ -5,6 +5,7 @@ reply `SITE_POLICY: …`; any other failure names its public sentence only, sinc
 a value.
 """
 
+from datetime import datetime
 from functools import cache, partial
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
@@ -13,7 +14,7 @@ from flwr.clientapp.typing import ClientAppCallable
 
 from shared.crypto.keys import load_signing
 from shared.errors.base import RicordError
-from shared.errors.federation import RunRefused
+from shared.errors.federation import RunRefused, RunWaits
 from shared.federation import records
 from shared.federation.cell_policy import CellPolicy
 from shared.federation.models.registry import build_model, get_state, set_state, state_length
@@ -25,6 +26,7 @@ from shared.federation.secure_sum.memory import FileMemory
 from shared.federation.secure_sum.policy import SumPolicy
 from site_node.federate import statistics
 from site_node.federate.dataset import Split, load_split
+from site_node.federate.decisions import check_decided
 from site_node.federate.masked import Evaluated, MaskedPart, Update
 from site_node.federate.packing import FAILED, REFUSED, refusal
 from site_node.federate.policy import SitePolicy, check_message, check_patients, check_size, may_report_figures
@@ -42,7 +44,8 @@ def policy_gate(message: Message, context: Context, call_next: ClientAppCallable
         site, policy = given.site, given.policy
         plan = plan_of(message, site)
         kind = message.metadata.message_type.split(".")[0]
-        server_round = int(message.content[records.CONFIG].get(records.ROUND, 0))
+        config = message.content[records.CONFIG]
+        server_round, asks = int(config.get(records.ROUND, 0)), config.get(records.STAGE) == records.READY
         check_message(
             policy,
             plan,
@@ -52,12 +55,17 @@ def policy_gate(message: Message, context: Context, call_next: ClientAppCallable
             modes=site.modes,
             agreement_expires_at=site.agreement_expires_at,
             kind=kind,
-            server_round=server_round,
+            server_round=None if asks and kind == "query" else server_round,
         )
+        check_decided(policy, plan, given.decisions, datetime.now().astimezone())
+        if asks and kind == "query":
+            return Message(RecordDict({records.CONFIG: ConfigRecord({records.PAYLOAD: b""})}), reply_to=message)
         claim_round(site.folder, plan.run, _claimed(kind, message, plan), 0 if kind == "query" else server_round)
-        context.node_config = {CONTEXT_KEY: Admitted(site=site, policy=policy, studies=given.studies, plan=plan)}
+        context.node_config = {CONTEXT_KEY: Admitted(**dict(given), plan=plan)}
         reply = call_next(message, context)
         check_answer(reply, plan, policy)
+    except RunWaits as error:
+        return refusal(message, records.WAITS + error.fields["problem"])
     except RunRefused as error:
         return refusal(message, REFUSED + error.fields.get("problem", "refused"))
     except RicordError as error:

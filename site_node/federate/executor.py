@@ -7,7 +7,7 @@ judged here; everything else is the app's in the worker.
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 import structlog
@@ -16,6 +16,7 @@ from shared.errors.base import RicordError
 from shared.errors.federation import RunFailed, WorkerFailed
 from shared.errors.settings import SettingsError
 from shared.errors.transport import CoordinatorUnreachable
+from site_node.federate.book import enter
 from site_node.federate.fleet import Arrival, Fleet, FleetSettings
 from site_node.federate.limits import Limits
 from site_node.federate.packing import FAILED, KINDS, REFUSED, check_kind, check_objects, pack, refusal
@@ -180,9 +181,13 @@ def answer(fleet: Fleet, worker: TaskWorker, arrival: Arrival, questions: Questi
 
 
 def _result(fleet: Fleet, worker: TaskWorker, arrival: Arrival, questions: Questions) -> Result:
-    """The worker's answer, after all that can be judged before a message is fetched, and before it is unpacked."""
+    """The worker's answer, after all that can be judged before a message is fetched, and before it is unpacked.
+
+    It is entered in the site's book; where that cannot be, nothing leaves.
+    """
+    site, policy = questions.site, None
+    kind = arrival.kind if arrival.kind in KINDS else "unknown"  # no word of a coordinator's own is kept
     try:
-        site = questions.site
         check_witness(site.contradiction)
         policy = load_policy(site.policy)
         check_bundle(policy, arrival.bundle_digest)
@@ -191,10 +196,12 @@ def _result(fleet: Fleet, worker: TaskWorker, arrival: Arrival, questions: Quest
         check_objects(arrival.kind, objects)
         limits = Limits(memory=policy.max_task_mb << 20, seconds=policy.max_task_seconds)
         with questions.answering(policy.minimum_patients) as studies:
-            known = SiteContext(site=site, policy=policy, studies=studies)
+            known = SiteContext(site=site, policy=policy, studies=studies, decisions=questions.decisions())
             result = worker.run(known, arrival.message.metadata.message_id, objects, limits)
         if isinstance(result, Result):
             check_size(policy, result.answer.size - _HEADS)
+            enter(site, policy, kind, result)
+            return result
     except (CoordinatorUnreachable, RunFailed):
         raise
     except WorkerFailed as error:
@@ -207,6 +214,7 @@ def _result(fleet: Fleet, worker: TaskWorker, arrival: Arrival, questions: Quest
         result = REFUSED + "the message cannot be read"
     except OSError as error:
         result = FAILED + type(error).__name__
-    if isinstance(result, str):
-        return Result(pack(refusal(arrival.message, result)), result)
-    return result
+    refused = Result(pack(refusal(arrival.message, result)), result)
+    with suppress(RicordError):  # that nothing leaves need not be entered first
+        enter(site, policy, kind, refused)
+    return refused

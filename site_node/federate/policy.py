@@ -9,6 +9,7 @@ import re
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, field_validator
 
@@ -24,6 +25,7 @@ from shared.frozen import Frozen
 from shared.ids import Sha256, SiteId
 from shared.settings import load_settings
 
+_HOUR = r"([01]\d|2[0-3]):[0-5]\d"
 POLICY_FILE = "federation-policy.toml"
 _SKEW = timedelta(minutes=5)  # between two clocks
 KINDS = {"training": ("train", "evaluate"), "statistics": ("query",)}
@@ -43,6 +45,9 @@ class SitePolicy(Frozen):
     site_metrics: bool = True  # whether a figure of this site alone may leave at all
     small_cells: str = "cms-11"  # the weakest policy by which cohort tables that this site is in may hide small cells
     minimum_patients: int = Field(default=20, ge=1)  # with the label and a radiograph, or this site trains nothing
+    ask: Literal["never", "training", "always"] = "never"  # which plans, of those allowed, wait for a person's approval
+    hours: str = Field(default="", pattern=rf"^({_HOUR}-{_HOUR})?$")  # of this machine's time; empty: at any time
+    plans_per_month: int = Field(default=0, ge=0)  # trainings of each label in a calendar month; 0: any number
     unmasked: bool = False  # whether weights of this site alone may leave: class counts can be worked out from them
     max_answer_bytes: int = Field(default=256 * 1024 * 1024, ge=1)
     max_task_mb: int = Field(default=4096, ge=512)  # of memory, the worker's own 300 among them
@@ -85,6 +90,9 @@ purposes = ["statistics", "training"]
 models = [{quoted}]
 labels = []              # clinical fields that may be learned; empty: every one of the dictionary
 max_rounds = 20
+ask = "never"            # which plans wait for a person (`ricord-site federate pending`): never, training or always
+hours = ""               # when plans are answered, by this machine's clock, such as "18:00-06:00"; empty: always
+plans_per_month = 0      # trainings of each label in a calendar month; 0: any number
 minimum_sites = {LEAST_SITES}        # with pins below, only pinned peers (and this site) count
 minimum_cases = 11       # of each class, before a figure of this site alone may leave
 site_metrics = true      # whether a figure of this site alone may leave at all
@@ -128,15 +136,17 @@ def check_message(
     modes: Collection[Mode],
     agreement_expires_at: datetime | None,
     kind: str,
-    server_round: int,
+    server_round: int | None,
 ) -> None:
     """Raise `RunRefused` unless policy and agreement allow a message of `kind` in round `server_round` (0: no round).
+
+    `None`: the message asks only whether the site takes part.
 
     The plan's signature must have been verified before. `modes` and `agreement_expires_at` are those of the agreement
     that this site signed, whatever the coordinator holds now.
     """
     now = datetime.now(UTC)
-    task = plan.training
+    task, asks = plan.training, server_round is None
     own = next((member for member in plan.sites if member.site_id == site_id), None)
     rules = (
         (own is None, "this site is not on the plan's roster"),
@@ -147,12 +157,15 @@ def check_message(
         (plan.created_at > now + _SKEW, "the plan is from the future"),
         (plan.expires_at <= now, "the plan has expired"),
         (plan.purpose not in policy.purposes, f"the purpose {plan.purpose} is not allowed"),
-        (kind not in KINDS[plan.purpose], f"a {kind} message does not belong to the purpose {plan.purpose}"),
+        (
+            not asks and kind not in KINDS[plan.purpose],
+            f"a {kind} message does not belong to the purpose {plan.purpose}",
+        ),
         (task is not None and task.model not in policy.models, "the model is not allowed"),
         (task is not None and bool(policy.labels) and task.label not in policy.labels, "the label is not allowed"),
         (task is not None and not task.masked and not policy.unmasked, "training without masks is not allowed"),
         (task is not None and task.rounds > policy.max_rounds, f"more than {policy.max_rounds} rounds"),
-        (task is not None and not 1 <= server_round <= task.rounds, "the round is outside the plan"),
+        (task is not None and server_round not in {None, *range(1, task.rounds + 1)}, "the round is outside the plan"),
         (plan.minimum_sites < policy.minimum_sites, f"fewer than {policy.minimum_sites} sites would do for the plan"),
     )
     problem = next((text for wrong, text in rules if wrong), None) or _pins(policy, plan, site_id)

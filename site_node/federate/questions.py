@@ -3,12 +3,17 @@
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from datetime import datetime
+from pathlib import Path
 
+from shared.counts import counted
 from shared.errors.federation import SnapshotOutdated
+from shared.frozen import Frozen
 from shared.ids import Sha256, Uid
 from site_node.federate.site import FederateSettings
 from site_node.home.ledger import Ledger
 from site_node.home.library import list_library, remove_decoded
+from site_node.home.plans import Decisions
 from site_node.home.snapshots import ListedStudy, Studies
 from site_node.home.withdrawals import Level, Withdrawn
 
@@ -21,6 +26,7 @@ class Questions:
         self._library, self._ledger = site.library, site.ledger
         self._lock = threading.Lock()
         self._listed: tuple[int, dict[Uid, ListedStudy]] | None = None  # with the time of the library's last change
+        self._last: tuple[object, Studies] | None = None  # what was answered from, and all that it follows from
 
     @contextmanager
     def answering(self, minimum_patients: int) -> Iterator[dict[Uid, Sha256]]:
@@ -31,19 +37,62 @@ class Questions:
         """
         with self._lock, closing(Ledger(self._ledger)) as ledger:
             withdrawn = ledger.withdrawals.all()
-            studies = _newest(ledger, withdrawn, self._list(), minimum_patients)
+            changed, listed = self._list()
+            seen = (changed, withdrawn, ledger.snapshots.number(), minimum_patients)
+            if self._last is None or self._last[0] != seen:
+                studies = _newest(ledger, withdrawn, listed, minimum_patients)
+                self._last = (*seen[:2], ledger.snapshots.number(), minimum_patients), studies
+            studies = self._last[1]
         yield {study: listed.digest for study, listed in studies.items()}
         with closing(Ledger(self._ledger)) as ledger:
             if affected(ledger.withdrawals.all() - withdrawn, studies):
                 remove_decoded(self._library)
                 raise SnapshotOutdated
 
-    def _list(self) -> dict[Uid, ListedStudy]:
-        """The library's studies, read anew where one was added or removed."""
+    def decisions(self) -> Decisions:
+        """What is decided on the plans that came."""
+        with closing(Ledger(self._ledger)) as ledger:
+            return ledger.plans.decisions()
+
+    def _list(self) -> tuple[int, dict[Uid, ListedStudy]]:
+        """When the library changed last (ns), and its studies, read anew where one was added or removed since."""
         changed = self._library.stat().st_mtime_ns if self._library.is_dir() else 0
         if self._listed is None or self._listed[0] != changed:
             self._listed = (changed, list_library(self._library))
-        return self._listed[1]
+        return self._listed
+
+
+class SnapshotStanding(Frozen):
+    """The snapshot that is answered from, whether it is, and how many patients must change before the next one."""
+
+    taken_at: datetime | None  # `None`: nothing was asked yet
+    answered: bool
+    missing: int
+    is_library: bool  # nothing came or left since
+
+    @property
+    def words(self) -> str:
+        """The same for a person."""
+        if self.taken_at is None:
+            return "No question was answered yet; the first is answered from the library as it is then."
+        which = f"the snapshot of {self.taken_at.astimezone():%Y-%m-%d %H:%M}"
+        following = f"once {counted(self.missing, 'more patient', 'has')} changed" if self.missing else "now"
+        if not self.answered:
+            return f"A study of {which} was withdrawn or made anew; questions are answered again {following}."
+        if self.is_library:
+            return f"Questions are answered from {which}, which is the library as it is."
+        return f"Questions are answered from {which}; the next one can be taken {following}."
+
+
+def standing_of(ledger: Ledger, library: Path, minimum_patients: int) -> SnapshotStanding:
+    """How the snapshot stands; it reads the whole library."""
+    newest, listed = ledger.snapshots.newest(), list_library(library)
+    if newest is None:
+        return SnapshotStanding(taken_at=None, answered=True, missing=0, is_library=False)
+    kept = all(listed.get(study) == about for study, about in newest.studies.items())
+    same = newest.studies == listed
+    missing = 0 if same else ledger.snapshots.missing(listed, minimum_patients)
+    return SnapshotStanding(taken_at=newest.taken_at, answered=kept, missing=missing, is_library=same)
 
 
 def _newest(ledger: Ledger, withdrawn: frozenset[Withdrawn], listed: Studies, minimum_patients: int) -> Studies:

@@ -12,6 +12,7 @@ from shared.frozen import Frozen
 from shared.ids import Sha256, SiteId, Uid
 from site_node.federate.policy import SitePolicy
 from site_node.home.library import LibraryStudy, load_listed
+from site_node.home.plans import Decisions
 
 CONTEXT_KEY = "ricord-site"
 
@@ -43,7 +44,7 @@ class FederateSettings(Frozen):
 
 
 class SiteContext(Frozen):
-    """What the executor gives the app for one message: the site's settings, and what its policy and library were then.
+    """What the executor gives the app for one message: the site's settings, its policy, and what was decided till then.
 
     `studies` is the snapshot of the library that is answered from: the digest of each study's record.
     """
@@ -51,6 +52,7 @@ class SiteContext(Frozen):
     site: FederateSettings
     policy: SitePolicy
     studies: dict[Uid, Sha256]
+    decisions: Decisions = Decisions()
 
     def load(self) -> tuple[LibraryStudy, ...]:
         """Those studies; raises `SnapshotOutdated` where the library does not hold them any more."""

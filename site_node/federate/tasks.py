@@ -38,11 +38,19 @@ class Held(Frozen):
     threads: int  # 1, or a fork of it could hang
 
 
+class Asked(NamedTuple):
+    """What a message asked, as the worker read it: the signed plan's JSON, and the stage; empty where it has none."""
+
+    plan: str = ""
+    stage: str = ""
+
+
 class Result(NamedTuple):
     """The answer to a message, and why it is a refusal (`None`: it is none)."""
 
     answer: Packed
     refused: str | None
+    asked: Asked = Asked()
 
 
 class TaskWorker:
@@ -90,7 +98,8 @@ class TaskWorker:
                 ) from error
         if "problem" in said:
             return str(said["problem"])
-        return Result(Packed(b64decode(said["head"]), b64decode(said["tree"]), parts), said["refused"])
+        asked = Asked(str(said["plan"]), str(said["stage"]))
+        return Result(Packed(b64decode(said["head"]), b64decode(said["tree"]), parts), said["refused"], asked)
 
     def cancel(self) -> None:
         """End every task; each raises `WorkerFailed` in its thread."""

@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from flwr.app import Context, RecordDict
+from flwr.app import ConfigRecord, Context, Message, RecordDict
 
+from shared.federation import records
 from shared.federation.models.registry import build_model
 from shared.federation.plan import TrainingTask
 from shared.protocol.loader import load_edition, protocol_names, protocol_with
@@ -90,7 +91,13 @@ def perform(about: Mapping[str, Any], objects: Mapping[str, bytes]) -> tuple[dic
     reply = app(message, Context(run, node, known, RecordDict(), {}))
     packed = pack(reply)
     refused = reply.error.reason if reply.has_error() else None
-    return _described(packed) | {"refused": refused}, packed.objects
+    return _described(packed) | _asked(message) | {"refused": refused}, packed.objects
+
+
+def _asked(message: Message) -> dict[str, str]:
+    config = message.content.get(records.CONFIG) if message.has_content() else None
+    fields = config if isinstance(config, ConfigRecord) else {}
+    return {"plan": str(fields.get(records.PLAN, "")), "stage": str(fields.get(records.STAGE, ""))}
 
 
 def _described(packed: Packed) -> dict[str, Any]:

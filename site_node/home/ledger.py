@@ -25,6 +25,7 @@ from site_node.blanking import Blanking
 from site_node.home.associations import Associations
 from site_node.home.database import open_database, transaction
 from site_node.home.patients import Patients
+from site_node.home.plans import Plans
 from site_node.home.retrieve_requests import Requests
 from site_node.home.snapshots import Snapshots
 from site_node.home.submissions import Submissions
@@ -140,6 +141,7 @@ class Ledger:
         self.submissions = Submissions(self._db)
         self.withdrawals = Withdrawals(self._db)
         self.snapshots = Snapshots(self._db)
+        self.plans = Plans(self._db, self.audit)
         self.inbox_entries = Tokens(self._db, INBOX_ENTRIES, self.token)
         self.accession_numbers = Tokens(self._db, ACCESSION_NUMBERS, self.token)
         self._salt: bytes = self._db.execute("select value from meta where name = 'salt'").fetchone()[0]

@@ -111,6 +111,18 @@ create table snapshot_changes (
 ) strict, without rowid;
 """
 
+_PLANS = """
+create table plans (
+    run text primary key, document text not null, state text not null, label text not null, seen_at text not null,
+    expires_at text not null, reason text not null
+) strict, without rowid;
+create table answers (
+    event integer primary key references events (number), run text not null, at text not null, what text not null,
+    size integer not null, refused text not null
+) strict;
+create index answers_by_run on answers (run);
+"""
+
 # A member of a record whose text, up to the last of them, leads to a place in a home for one study's files.
 _PATH_IN_A_HOME = re.compile(rb'"(path|ciphertext)":"/(?:[^"\\]|\\.)*/((?:spool|work)/[0-9a-f]{32}/|outbox/)')
 
@@ -212,10 +224,15 @@ def _keep_snapshots(db: sqlite3.Connection) -> None:
     _execute(db, _SNAPSHOTS)
 
 
+def _keep_plans(db: sqlite3.Connection) -> None:
+    """Keep what was decided on federated runs, and what was answered."""
+    _execute(db, _PLANS)
+
+
 STEPS = (
     *(_make_or_complete, _separate_arrivals, _revive_sealed, _keep_decisions, _count_associations, _keep_words),
     *(_number_receipts, _keep_submissions, _keep_withdrawals, _free_records_of_the_folder),
-    *(_clear_the_library, _keep_snapshots),
+    *(_clear_the_library, _keep_snapshots, _keep_plans),
 )
 
 

@@ -50,6 +50,11 @@ class Snapshots:
         studies = {Uid(study): ListedStudy(PatientPseudonym(whose), Sha256(digest)) for study, whose, digest in rows}
         return Snapshot(row["number"], datetime.fromisoformat(row["taken_at"]), studies)
 
+    def number(self) -> int | None:
+        """The newest one's number."""
+        number: int | None = self._db.execute("select max(number) from snapshots").fetchone()[0]
+        return number
+
     def missing(self, library: Studies, minimum: int) -> int:
         """How many patients more must change before this library may be the next snapshot; 0: it may be."""
         distances = [distance for distance in self._distances(_by_patient(library)) if distance]

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from shared.agreement import Mode
+from shared.counts import counted
 from shared.editions import ProtocolEdition
 from shared.errors.agreements import AgreementError
 from shared.errors.base import RicordError
@@ -18,6 +19,7 @@ from site_node.federate.policy import POLICY_FILE, load_policy
 from site_node.federate.state import StateFile
 from site_node.home.ledger import STATE_ORDER, State, StudyEntry
 from site_node.home.library import unreadable_count
+from site_node.home.plans import PlanState
 from site_node.membership.record import Membership
 from site_node.membership.step import step_of
 from site_node.membership.witness import Witness
@@ -137,13 +139,17 @@ def federated_work(node: Node, *, running: bool) -> FederatedWork:
     modes = node.membership.federated_modes if node.membership else ()
     if problem := _obstacle(node, modes):
         return FederatedWork(modes=modes, possible=False, next=problem)
+    waiting = [plan for plan in node.ledger.plans.all(PlanState.PENDING) if plan.is_open]
+    asked = (
+        f"; {counted(len(waiting), 'plan', 'waits')} for a person: `ricord-site federate pending`" if waiting else ""
+    )
     if not running:
-        return FederatedWork(modes=modes, possible=True, next="`ricord-site run`, or `ricord-site federate`")
+        return FederatedWork(modes=modes, possible=True, next=f"`ricord-site run`, or `ricord-site federate`{asked}")
     state = StateFile(node.home.federation).read()
     unreadable = unreadable_count(node.home.library)
     following = "the node that is running answers" + (f": {state.words}" if state else "")
     following += f"; {unreadable} files of the library cannot be read for training" if unreadable else ""
-    return FederatedWork(modes=modes, possible=state is None or state.doing != "stopped", next=following)
+    return FederatedWork(modes=modes, possible=state is None or state.doing != "stopped", next=following + asked)
 
 
 def _obstacle(node: Node, modes: Sequence[Mode]) -> str:
@@ -154,6 +160,8 @@ def _obstacle(node: Node, modes: Sequence[Mode]) -> str:
         return "the agreement does not cover it"
     if contradiction := Witness(node.home).contradiction():
         return contradiction.error.public.rstrip(".")
+    if node.ledger.plans.is_stopped():
+        return "a person stopped it; `ricord-site federate stop --allow` answers again"
     try:
         require_extra("federation", *ENGINE)
         allowed = load_policy(node.home.folder / POLICY_FILE).purposes

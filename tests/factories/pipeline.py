@@ -129,7 +129,7 @@ def make_stages(home: SiteHome, submitted: Path, *, wait: bool = False) -> Stage
         deidentify=deidentify,
         inspect=inspect,
         validate=validate,
-        add_to_library=lambda study: write_whole(home.library / f"{study.study.study_instance_uid}", b"kept"),
+        add_to_library=lambda study: (home.library / study.study.study_instance_uid).mkdir(exist_ok=True),
         seal=seal,
         submit=None if wait else submit,
     )

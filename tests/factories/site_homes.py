@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from shared.federation.secure_sum.messages import Peer
 from shared.ids import PatientPseudonym, Sha256, SiteId, Uid
 from site_node.federate.policy import load_policy, write_default_policy
 from site_node.federate.site import FederateSettings, SiteContext
+from site_node.home.ledger import Ledger
 from site_node.home.library import LibraryInstance, LibrarySeries, LibraryStudy, add_study, list_library
 
 PROTOCOL = Sha256("a" * 64)
@@ -54,7 +56,9 @@ def make_site(
 def known_of(site: FederateSettings) -> SiteContext:
     """What the app is given with each message; the snapshot is the whole library."""
     studies = {study: listed.digest for study, listed in list_library(site.library).items()}
-    return SiteContext(site=site, policy=load_policy(site.policy), studies=studies)
+    with closing(Ledger(site.ledger)) as ledger:
+        decisions = ledger.plans.decisions()
+    return SiteContext(site=site, policy=load_policy(site.policy), studies=studies, decisions=decisions)
 
 
 def member_of(site: FederateSettings) -> Member:

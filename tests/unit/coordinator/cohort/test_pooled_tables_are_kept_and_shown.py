@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,7 @@ from shared.protocol.cohort import CohortDefinition
 from shared.protocol.loader import load_protocol
 from shared.token import Addresses
 from site_node.federate.statistics import answer, count
+from site_node.home.library import load_library
 from tests.factories.libraries import library, write
 from tests.factories.rows import make_run
 
@@ -72,7 +74,7 @@ class Hospitals:
             key=self.keys[site],
             coordinator=self.coordinator.public,
             memory=self.folder / site / "memory",
-            library=self.folder / site / "library",
+            studies=partial(load_library, self.folder / site / "library"),
             policy=SumPolicy(),
             protocol_digest=PROTOCOL.digest,
             cells=CellPolicy.named("min-3"),

@@ -3,7 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -37,6 +37,8 @@ from shared.manifest import canonical_json
 from shared.protocol.loader import load_protocol
 from shared.token import Addresses
 from site_node.federate.site import FederateSettings
+from site_node.home.ledger import Ledger
+from site_node.home.plans import PlanState
 from tests.factories.local_grid import LocalGrid
 from tests.factories.registered import add_site
 from tests.factories.site_homes import make_site, set_policy
@@ -160,6 +162,64 @@ def test_a_refused_run_fails_and_says_which_site_and_why(
     failed = service.run(run.id)
     assert failed.state == "failed"
     assert f"{sites[10].site_id}: SITE_POLICY: the purpose training is not allowed" in failed.problem
+
+
+@pytest.fixture
+def worker(store: SqlStore, identity: Identity, sites: dict[int, FederateSettings], tmp_path: Path) -> _Worker:
+    return worker_for(store, identity, sites, tmp_path / "runs", threading.Event())
+
+
+def due(worker: _Worker) -> list[Run]:
+    """The runs that may begin, once it is time to ask sites again."""
+    worker._later = dict.fromkeys(worker._later, 0.0)
+    return list(worker.next_pending({}))
+
+
+def test_a_run_waits_for_persons_and_keeps_no_other_from_beginning(
+    store: SqlStore, service: FederationService, sites: dict[int, FederateSettings], worker: _Worker
+) -> None:
+    """Its row says for whom; it begins once the last of them decided, and is begun once in the audit."""
+    site = sites[10]
+    set_policy(site, ask="training")
+    run = service.start_run(TRAINING, actor="coordinator/operator")
+    for _ in range(2):
+        worker.execute(*due(worker))
+        waiting = service.run(run.id)
+        assert (waiting.state, waiting.progress) == ("pending", f"waits for a decision at {site.site_id}")
+    other = service.start_run(STATISTICS, actor="coordinator/operator")
+    assert [each.id for each in worker.next_pending({})] == [other.id]
+    with closing(Ledger(site.ledger)) as ledger:
+        plan = run.plan
+        ledger.plans.enter(plan.run, "", PlanState.PENDING, label="x", expires_at=plan.expires_at, about="x")
+        ledger.plans.decide(plan.run, PlanState.APPROVED, actor="A. Miller", reason="seen")
+    worker.execute(*(each for each in due(worker) if each.id == run.id))
+    assert (service.run(run.id).state, service.run(run.id).problem) == ("done", "")
+    with store.read() as reading:
+        assert [event.action for event in reading.events() if event.object == run.id].count("run started") == 1
+
+
+@pytest.mark.parametrize("ends", ["stopped", "too late"])
+def test_a_run_does_not_wait_for_ever(
+    service: FederationService,
+    sites: dict[int, FederateSettings],
+    worker: _Worker,
+    monkeypatch: pytest.MonkeyPatch,
+    ends: str,
+) -> None:
+    """It may be stopped; and when half of its plan's life is over it begins without those who have not decided."""
+    for site in sites.values():
+        set_policy(site, ask="training")
+    run = service.start_run(TRAINING, actor="coordinator/operator")
+    worker.execute(*due(worker))
+    if ends == "stopped":
+        assert service.stop_run(run.id, actor="coordinator/operator").state == "failed"
+        assert not due(worker)
+        return
+    monkeypatch.setattr("coordinator.federation.process._waits_until", lambda plan: plan.created_at)
+    worker.execute(*due(worker))
+    failed = service.run(run.id)
+    assert failed.state == "failed"
+    assert f"{sites[10].site_id}: SITE_WAITS: a person of this site decides on it" in failed.problem
 
 
 def test_a_stopped_run_is_not_worked_off(

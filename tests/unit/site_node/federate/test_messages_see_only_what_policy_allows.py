@@ -12,22 +12,15 @@ from shared.agreement import Mode
 from shared.crypto.signing import SigningKey
 from shared.errors.federation import RunRefused
 from shared.errors.inputs import InvalidIdentifier
-from shared.federation.bundle import bundle_digest
 from shared.federation.models.registry import build_model, get_state
 from shared.federation.plan import Plan, PlanRequest, TrainingTask, complete_plan, sign_plan, verify_plan
 from site_node.federate import client_app, executor
 from site_node.federate.client_app import app, check_answer, policy_gate
 from site_node.federate.dataset import load_split
-from site_node.federate.executor import answer
-from site_node.federate.fleet import Arrival
-from site_node.federate.limits import Limits
-from site_node.federate.packing import Packed, pack, unpack
 from site_node.federate.policy import load_policy
-from site_node.federate.questions import Questions
-from site_node.federate.site import CONTEXT_KEY, FederateSettings, SiteContext
-from site_node.federate.tasks import Result
-from site_node.federate.worker import perform
+from site_node.federate.site import CONTEXT_KEY, FederateSettings
 from site_node.home.library import load_library
+from tests.factories.local_fleet import FakeFleet
 from tests.factories.site_homes import PROTOCOL, known_of, make_site, member_of, set_policy
 
 KEY = SigningKey.generate()
@@ -151,50 +144,6 @@ def test_work_that_the_signed_agreement_does_not_cover_is_refused(sites: list[Fe
     for change, reason in changes:
         reply = app(make_message(text), context_of(sites[0].model_copy(update=change)))
         assert reason in reply.error.reason
-
-
-class HereWorker:
-    """Answers in this process."""
-
-    def __init__(self) -> None:
-        self.asked = False
-
-    def run(self, known: SiteContext, message: str, objects: dict[str, bytes], limits: Limits) -> Result | str:
-        """As the worker's process does."""
-        self.asked = True
-        assert limits.seconds == known.policy.max_task_seconds
-        said, parts = perform({"known": known.model_dump(mode="json"), "message": message}, objects)
-        return str(said["problem"]) if "problem" in said else Result(Packed(b"", b"", parts), said["refused"])
-
-
-class FakeFleet:
-    """A fleet port at which one message waits."""
-
-    def __init__(self, message: Message, *, kind: str | None = None, digest: str = bundle_digest()) -> None:
-        packed = pack(message)
-        self.arrival = Arrival(kind or message.metadata.message_type, message, tuple(packed.objects), digest)
-        self.objects = dict(packed.objects)
-        self.fetched = False
-        self.worker = HereWorker()
-        self.sent: list[Packed] = []
-
-    def fetch(self, arrival: Arrival) -> dict[str, bytes]:
-        """The message's objects."""
-        assert arrival is self.arrival
-        self.fetched = True
-        return self.objects
-
-    def send(self, arrival: Arrival, answer: Packed, seconds: float) -> None:
-        """Keep the answer."""
-        assert seconds >= 0
-        self.sent.append(answer)
-
-    def answered(self, site: FederateSettings) -> str | None:
-        """Why the site refused, or `None`."""
-        answer(self, self.worker, self.arrival, Questions(site))  # type: ignore[arg-type] # stand-ins with the same shapes
-        (sent,) = self.sent
-        reply = unpack(list(sent.objects)[-1], sent.objects)
-        return str(reply.error.reason) if reply.has_error() else None
 
 
 def test_a_foreign_bundle_is_refused_before_its_message_is_fetched(sites: list[FederateSettings]) -> None:

@@ -47,6 +47,11 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
         "bearers",
         "removed_names",
         "accepted_words",
+        "answers",
+        "plans",
+        "snapshot_changes",
+        "snapshot_studies",
+        "snapshots",
     )
     undone = "drop view covered; alter table studies drop column stopped; drop index studies_by_audit_number;"
     undone += "alter table studies drop column audit_number;"

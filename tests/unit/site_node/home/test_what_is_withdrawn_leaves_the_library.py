@@ -134,10 +134,10 @@ def test_it_is_gone_and_the_rest_stays(
         assert ledger.withdrawals.in_library() == ()
         assert [event.action for event in ledger.events()] == ["library-clear"] * bool(withdrawn)
     assert {name for name in files_of(home.library) if not name.partition("/")[0].endswith(".unfinished")} == expected
-    for study in load_library(home.library):
-        assert {f"{study.study}/{each.file}" for each in study.instances} <= expected
-        assert [each.uid for each in study.series] == [each.series for each in study.instances]
-        assert len(study.modalities) == len(study.series)
+    for kept in load_library(home.library):
+        assert {f"{kept.study}/{each.file}" for each in kept.instances} <= expected
+        assert [each.uid for each in kept.series] == [each.series for each in kept.instances]
+        assert len(kept.modalities) == len(kept.series)
     assert decoded_folder(home.library).exists() == (not withdrawn)
 
 

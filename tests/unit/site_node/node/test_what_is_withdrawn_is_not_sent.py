@@ -9,8 +9,10 @@ import pytest
 from site_node.home.ledger import Ledger, State
 from site_node.home.records import Records
 from site_node.home.withdrawals import Level
+from site_node.node.open import open_node
+from site_node.node.passes import run_pass
 from site_node.node.pipeline import Pipeline
-from site_node.study import Sealed, Validated
+from site_node.study import Deidentified, Sealed, Validated
 from tests.factories.pipeline import enter, key_of, make_home, make_stages, make_study
 
 
@@ -31,7 +33,44 @@ def test_it_ends_as_withdrawn(tmp_path: Path, level: Level, until: State) -> Non
     assert (entry.state, entry.lead) == (State.EXCLUDED, "withdrawn")
     assert not submit.called
     assert not list(home.outbox.iterdir())
+    assert not list(home.library.iterdir())
     ledger.close()
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_a_study_that_is_withdrawn_while_it_is_made_does_not_enter_the_library(tmp_path: Path, when: str) -> None:
+    """Also where nothing is submitted, and where the library was cleared just before the study came."""
+    home = make_home(tmp_path / "home")
+    ledger, stages = Ledger(home.ledger), make_stages(home, tmp_path / "submitted")
+    enter(home, ledger, make_study(home, "good-1"))
+    Pipeline(home, ledger, stages).run(State.DEIDENTIFIED)
+    patient = Records(home).read(key_of("good-1"), Deidentified).patient
+
+    def add(study: Validated) -> None:
+        if when == "meanwhile":
+            ledger.withdrawals.enter(Level.PATIENT, [patient], 1)
+        assert stages.add_to_library is not None
+        stages.add_to_library(study)
+
+    if when == "before":
+        ledger.withdrawals.enter(Level.PATIENT, [patient], 1)
+    Pipeline(home, ledger, replace(stages, add_to_library=add, seal=None, submit=None)).run()
+    entry = ledger.study(key_of("good-1"))
+    assert (entry.state, entry.lead) == (State.EXCLUDED, "withdrawn")
+    assert not list(home.library.iterdir())
+    ledger.close()
+
+
+def test_a_pass_clears_what_a_killed_command_left(tmp_path: Path) -> None:
+    """The withdrawal was entered, the library not cleared; what a killed stage left half added goes, too."""
+    home = make_home(tmp_path / "home")
+    for name in ("1.2.3", ".1.2.4.unfinished"):
+        (home.library / name).mkdir()
+    with open_node(home) as node:
+        node.ledger.withdrawals.enter(Level.STUDY, ["1.2.3"], 1)
+        run_pass(node, State.RECEIVED)
+        assert node.ledger.withdrawals.in_library() == ()
+    assert not list(home.library.iterdir())
 
 
 def test_the_rest_is_sealed(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from shared.errors.agreements import SubmissionWithdrawn
 from shared.errors.base import ExitCode
 from shared.errors.inputs import InvalidArgument, NotFound
 from shared.errors.transport import CoordinatorUnreachable
-from shared.ids import StudyKey
+from shared.ids import PatientPseudonym, StudyKey, Uid
 from shared.receipt import Receipt
 from shared.signed import Signed
 from shared.withdrawal import Deletion, Purge
@@ -28,6 +28,7 @@ from site_node.home.ledger import Ledger, State
 from site_node.home.withdrawals import Withdrawals
 from site_node.membership.record import Membership
 from site_node.reasons import reason_for
+from site_node.study import Sealed
 from site_node.submit.client import submitting
 from site_node.submit.states import StatesWatch
 from tests.factories.federation import Federation, running_federation, sealed_bytes, sealed_study, submit_and_enter
@@ -52,6 +53,10 @@ def curator(federation: Federation) -> CuratorHome:
 @pytest.fixture
 def member(federation: Federation, request: pytest.FixtureRequest) -> tuple[SiteHome, Membership]:
     return federation.site(request.node.name.replace("[", " ").replace("]", ""))
+
+
+def named(sealed: Sealed) -> tuple[Uid, PatientPseudonym]:
+    return sealed.manifest.manifest.study, sealed.manifest.manifest.patient
 
 
 def withdraw(home: SiteHome, *arguments: str) -> Any:
@@ -146,7 +151,7 @@ def test_what_was_sent_meanwhile_is_withdrawn_too(federation: Federation, member
     assert withdraw(home, "--patient", patient)["deleted"] == []
     sealed = sealed_bytes(home, membership, 9)
     with closing(Ledger(home.ledger)) as ledger:
-        assert ledger.withdrawals.covers(sealed.manifest.manifest)
+        assert ledger.withdrawals.covers(*named(sealed))
     submit_and_enter(*member, sealed)
     with closing(Ledger(home.ledger)) as ledger:
         StatesWatch().ask_if_due(home, ledger, membership)
@@ -162,28 +167,41 @@ def test_a_centre_that_is_away_delays_it_only(
     sealed = sealed_bytes(home, membership, 9)
     if submitted:
         submit_and_enter(*member, sealed)
+    kept = home.library / sealed.manifest.manifest.study
+    kept.mkdir()
     away = Mock(side_effect=CoordinatorUnreachable(address="127.0.0.1:1"))
     with monkeypatch.context() as patch, pytest.raises(CoordinatorUnreachable) if submitted else nullcontext():
         patch.setattr("site_node.commands.withdraw.fetch_states", away)
         patch.setattr("site_node.submit.withdrawals.member_channel", away)
         withdraw(home, "--site", "--yes")
     with closing(Ledger(home.ledger)) as ledger:
-        assert ledger.withdrawals.covers(sealed.manifest.manifest)
+        assert ledger.withdrawals.covers(*named(sealed))
+        assert [event.action for event in ledger.events()] == ["withdraw", "library-clear"]
         assert ledger.events()[0].detail == "site: consent"
+        assert not kept.exists()
         StatesWatch().ask_if_due(home, ledger, membership)
         assert ledger.withdrawals.pending() == ()
     assert set(states(federation, membership).values()) == ({"withdrawn"} if submitted else set())
 
 
 def test_what_was_never_sent_may_come_again_too(federation: Federation, member: tuple[SiteHome, Membership]) -> None:
-    """A study that was withdrawn before it was sent has no images here once that is allowed, so it can come anew."""
+    """A study that was withdrawn before it was sent has no images here once that is allowed, so it can come anew.
+
+    Likewise one that waited, validated, and left the library.
+    """
     home, keys = member[0], {StudyKey("a" * 32): "withdrawn", StudyKey("b" * 32): "rejected-in-review"}
+    waits = [StudyKey("c" * 32), StudyKey("d" * 32)]
     with closing(Ledger(home.ledger)) as ledger:
+        for number, key in enumerate(waits):
+            ledger.add_study(key, ["waits"], state=State.DEIDENTIFIED)
+            ledger.advance(key, State.VALIDATED, study=Uid(f"1.2.{number}"))
         for key, why in keys.items():
             ledger.add_study(key, [why], state=State.EXCLUDED, reasons=(reason_for(why),))
     withdraw(home, "--site", "--yes")
+    (home.library / "1.2.1").mkdir()
     assert withdraw(home, "--site", "--allow") == {"allowed": []}
     with closing(Ledger(home.ledger)) as ledger:
+        assert [ledger.names(key) for key in waits] == [set(), {"waits"}]
         assert [ledger.names(key) for key in keys] == [set(), {"rejected-in-review"}]
 
 
@@ -223,7 +241,7 @@ def test_it_is_sent_again_once_allowed(federation: Federation, member: tuple[Sit
     with closing(Ledger(home.ledger)) as ledger:
         entry = ledger.study(StudyKey(sealed.key))
         assert (entry.state, entry.lead, ledger.names(entry.key)) == (State.EXCLUDED, "withdrawn", frozenset())
-        assert not ledger.withdrawals.covers(sealed.manifest.manifest)
+        assert not ledger.withdrawals.covers(*named(sealed))
     assert (home.deletions / receipt.name).read_bytes() == old
     with submitting(home, membership) as submit:
         submit(sealed)

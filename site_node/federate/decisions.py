@@ -1,0 +1,38 @@
+"""Whether a plan that policy and agreement allow is answered now, waits for a person, or was declined by one."""
+
+from datetime import datetime, time
+
+from shared.errors.federation import RunRefused, RunWaits
+from shared.federation.plan import Plan
+from site_node.federate.policy import SitePolicy
+from site_node.home.plans import Decisions
+
+
+def check_decided(policy: SitePolicy, plan: Plan, decisions: Decisions, now: datetime) -> None:
+    """Raise `RunWaits` while a person or the hour has to come, `RunRefused` where a person or the month says no.
+
+    `now` is the time of this machine, with its zone.
+    """
+    label = plan.training.label if plan.training is not None else ""
+    begun = decisions.begun.get(label, ())
+    if decisions.stopped:
+        raise RunRefused(problem="a person of this site stopped all federated work")
+    if plan.run in decisions.declined:
+        raise RunRefused(problem=f"a person of this site declined it: {decisions.declined[plan.run]}")
+    if label and policy.plans_per_month and plan.run not in begun and len(begun) >= policy.plans_per_month:
+        raise RunRefused(problem="as many plans on that label as this site allows in a month have run")
+    if needs_person(policy, plan) and plan.run not in decisions.approved:
+        raise RunWaits(problem="a person of this site decides on it")
+    if policy.hours and not in_hours(policy.hours, now.time()):
+        raise RunWaits(problem=f"this site answers between {policy.hours.replace('-', ' and ')} of its own time")
+
+
+def needs_person(policy: SitePolicy, plan: Plan) -> bool:
+    """Whether the policy leaves the plan to a person."""
+    return policy.ask == "always" or (policy.ask == "training" and plan.purpose == "training")
+
+
+def in_hours(hours: str, now: time) -> bool:
+    """Whether `now` lies within hours as `18:00-06:00`, which may go past midnight; the end is not among them."""
+    begin, end = (time.fromisoformat(part) for part in hours.split("-"))
+    return begin <= now < end if begin < end else now >= begin or now < end

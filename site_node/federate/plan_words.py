@@ -1,0 +1,71 @@
+"""What a plan asks of this site, in words for a person who decides on it."""
+
+from collections.abc import Iterator
+
+from shared.counts import counted
+from shared.federation.plan import Plan, StatisticsTask, TrainingTask
+from shared.signed import Signed
+
+
+def summary(plan: Plan) -> str:
+    """The plan in a line."""
+    if plan.training is not None:
+        return f"training of {plan.training.model} on {plan.training.label}, {_masks(plan.training)}"
+    cohort = plan.statistics.cohort if plan.statistics is not None else ""
+    return f"statistics on the cohort {cohort}"
+
+
+def plan_in(document: str) -> Plan:
+    """The plan in the JSON that the coordinator signed, whose signature was verified when it came."""
+    return Plan.model_validate_json(Signed.model_validate_json(document).document)
+
+
+def words_of(plan: Plan) -> tuple[tuple[str, str], ...]:
+    """What is asked, by whom and what for, and what would leave: pairs of a heading and its text."""
+    return tuple((heading, text) for heading, text in _words(plan) if text)
+
+
+def _words(plan: Plan) -> Iterator[tuple[str, str]]:
+    yield ("Run", plan.run)
+    yield ("Purpose", plan.purpose)
+    yield ("Aim", getattr(plan, "aim", ""))
+    yield ("Who asks", getattr(plan, "researcher", "") or "the coordinator's operator")
+    yield ("Sites", f"{', '.join(plan.roster)}; at least {plan.minimum_sites} must answer")
+    yield ("Good until", f"{plan.expires_at.astimezone():%Y-%m-%d %H:%M}")
+    if plan.training is not None:
+        yield from _of_training(plan.training)
+    if plan.statistics is not None:
+        yield from _of_statistics(plan.statistics)
+
+
+def _of_training(task: TrainingTask) -> Iterator[tuple[str, str]]:
+    passes = counted(task.local_epochs, "pass")
+    yield ("Label", f"{task.label}, of frontal radiographs whose patients have it")
+    yield ("Model", f"{task.model}, on images of {task.image_size} x {task.image_size}")
+    yield ("Rounds", f"{task.rounds}, each of {passes} over the images here, by {task.strategy}")
+    yield ("Masks", "yes" if task.masked else "no")
+    yield ("Leaves each round", _MASKED if task.masked else _UNMASKED)
+    if task.site_metrics:
+        figures = "AUC, to two decimals" if task.masked else "loss and AUC"
+        yield ("Leaves besides", f"this site's own {figures}, where policy and enough cases of each class allow it")
+
+
+def _of_statistics(task: StatisticsTask) -> Iterator[tuple[str, str]]:
+    yield ("Cohort", task.cohort)
+    yield ("Options", "" if task.options == "{}" else task.options)
+    yield ("Small cells", f"hidden in the pooled table by the policy {task.policy}")
+    yield ("Leaves", "counts of patients, studies and series, under masks that cancel only in the sum over all sites")
+
+
+_MASKED = (
+    "the model's weights, the number of images, the loss and histograms of predictions, under masks that cancel only in"
+    " the sum over all sites"
+)
+_UNMASKED = (
+    "the model's weights and the number of images of this site, without masks: the number of images of each class can"
+    " be worked out from them"
+)
+
+
+def _masks(task: TrainingTask) -> str:
+    return "under masks" if task.masked else "without masks"
