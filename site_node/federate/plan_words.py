@@ -21,8 +21,10 @@ def plan_in(document: str) -> Plan:
 
 
 def words_of(plan: Plan) -> tuple[tuple[str, str], ...]:
-    """What is asked, by whom and what for, and what would leave: pairs of a heading and its text."""
-    return tuple((heading, text) for heading, text in _words(plan) if text)
+    """What is asked, by whom and what for, and what would leave: pairs of a heading and its text, safe to print."""
+    return tuple(
+        (heading, "".join(c if c.isprintable() else "?" for c in text)) for heading, text in _words(plan) if text
+    )
 
 
 def _words(plan: Plan) -> Iterator[tuple[str, str]]:

@@ -89,6 +89,9 @@ def test_what_cannot_hold_is_refused() -> None:
         ('{"purpose": "training", "minimum_sites": 2}', "minimum_sites"),
         ('{"purpose": "training", "training": {"rounds": 0}}', "training.rounds"),
         ('{"purpose": "training", "training": {"image_size": 65}}', "training.image_size"),
+        ('{"purpose": "training", "training": {"label": "icu [31m"}}', "training.label"),
+        ('{"purpose": "training", "training": {"label": "icu\\n"}}', "training.label"),
+        ('{"purpose": "statistics", "statistics": {"cohort": "A b"}}', "statistics.cohort"),
         ('{"purpose": "training", "secret": 1}', "secret"),
     ],
 )
