@@ -4,6 +4,7 @@ Torch and Flower take seconds to load and most commands need neither, so this mo
 """
 
 import threading
+from contextlib import closing
 from typing import Self
 
 import structlog
@@ -14,7 +15,9 @@ from shared.member import member_channel
 from shared.protocol.loader import load_edition
 from site_node.federate.policy import POLICY_FILE, load_policy
 from site_node.federate.state import StateFile
+from site_node.home.clearing import clear_library
 from site_node.home.folder import SiteHome
+from site_node.home.ledger import Ledger
 from site_node.membership.record import Membership, load_membership
 from site_node.membership.renewal import member_of
 from site_node.membership.witness import Witness
@@ -78,6 +81,8 @@ def answer_messages(home: SiteHome, membership: Membership, protocol: str, stop:
     edition = load_edition(protocol)
     membership.check_covers(edition)
     Witness(home).check()
+    with closing(Ledger(home.ledger)) as ledger:  # a command that was killed may have left it, and no pass comes by
+        clear_library(home, ledger)
     with member_channel(member_of(membership)) as channel:
         address = register_node(channel, node_key=home.flower_key, protocol_digest=edition.digest)
     settings = settings_for(
