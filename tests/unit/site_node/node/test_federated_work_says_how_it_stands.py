@@ -2,6 +2,9 @@
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,21 +13,26 @@ import pytest
 
 from shared.agreement import Mode
 from shared.errors.transport import CoordinatorUnreachable
+from shared.ids import RunId
 from site_node.federate.policy import POLICY_FILE, write_default_policy
 from site_node.federate.state import StateFile
 from site_node.home.folder import SiteHome
+from site_node.home.ledger import Ledger
 from site_node.home.library import decoded_folder, unreadable_count
+from site_node.home.plans import PlanState
 from site_node.node import federation
 from site_node.node.waits import federated_work
 
 
 @pytest.fixture
-def node(tmp_path: Path) -> Any:
+def node(tmp_path: Path) -> Iterator[Any]:
     """An enrolled node, as far as federated work asks."""
     write_default_policy(tmp_path / POLICY_FILE)
     membership = SimpleNamespace(federated_modes=(Mode.TRAINING,))
     settings = SimpleNamespace(protocol="ricord", poll_seconds=0.05)
-    return SimpleNamespace(home=SiteHome(tmp_path), membership=membership, settings=settings)
+    home = SiteHome(tmp_path)
+    with closing(Ledger(home.ledger)) as ledger:
+        yield SimpleNamespace(home=home, ledger=ledger, membership=membership, settings=settings)
 
 
 def test_a_state_is_written_once_and_read_back(tmp_path: Path) -> None:
@@ -55,6 +63,18 @@ def test_a_running_nodes_state_is_in_its_status(node: Any) -> None:
     assert not work.possible
     assert "centre:1" in work.next
     assert federated_work(node, running=False).possible
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_what_waits_for_a_person_is_in_its_status(node: Any, *, running: bool) -> None:
+    """While the plan is good; and that a person stopped the work."""
+    for hours in (1, -1):
+        until = datetime.now(UTC) + timedelta(hours=hours)
+        node.ledger.plans.enter(RunId.random(), "", PlanState.PENDING, label="", expires_at=until, about="a plan")
+    assert "1 plan waits for a person: `ricord-site federate pending`" in federated_work(node, running=running).next
+    node.ledger.plans.stop("A. Miller", "the board meets")
+    stopped = federated_work(node, running=running)
+    assert (stopped.possible, "stop --allow" in stopped.next) == (False, True)
 
 
 def test_files_that_cannot_be_read_are_counted(node: Any) -> None:
