@@ -140,6 +140,7 @@ class RosterGrid(Grid):  # type: ignore[misc] # Flower's packages are not follow
             for node in self.get_node_ids()
         ]
         replies, _ = self._collect(asked, "asks who takes part", min(_READY_SECONDS, self.plan.timeout_seconds))
+        self._present = None
         waits = (site for site, reply in replies.items() if reply.has_error() and is_waiting(str(reply.error.reason)))
         return tuple(sorted(waits))
 
