@@ -17,7 +17,7 @@ from shared.federation.plan import Plan, PlanRequest, TrainingTask, complete_pla
 from site_node.federate import client_app, executor
 from site_node.federate.client_app import app, check_answer, policy_gate
 from site_node.federate.dataset import load_split
-from site_node.federate.policy import load_policy
+from site_node.federate.policy import SitePolicy, load_policy
 from site_node.federate.site import CONTEXT_KEY, FederateSettings
 from site_node.home.library import load_library
 from tests.factories.local_fleet import FakeFleet
