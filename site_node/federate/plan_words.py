@@ -30,8 +30,8 @@ def words_of(plan: Plan) -> tuple[tuple[str, str], ...]:
 def _words(plan: Plan) -> Iterator[tuple[str, str]]:
     yield ("Run", plan.run)
     yield ("Purpose", plan.purpose)
-    yield ("Aim", getattr(plan, "aim", ""))
-    yield ("Who asks", getattr(plan, "researcher", "") or "the coordinator's operator")
+    yield ("Aim", plan.aim)
+    yield ("Who asks", plan.researcher or "the coordinator's operator")
     yield ("Sites", f"{', '.join(plan.roster)}; at least {plan.minimum_sites} must answer")
     yield ("Good until", f"{plan.expires_at.astimezone():%Y-%m-%d %H:%M}")
     if plan.training is not None:
