@@ -88,7 +88,7 @@ def test_without_masks_nothing_is_trained_for_nobody(tmp_path: Path) -> None:
     policy = SitePolicy(max_answer_bytes=4 * state_length(TASK.model, TASK.image_size) - 1)
     arrays = ArrayRecord({"state": Array(get_state(build_model(TASK)))})
     asked = Message(RecordDict({"arrays": arrays}), dst_node_id=2, message_type="train")
-    admitted = Admitted(site=site, policy=policy, plan=bare)
+    admitted = Admitted(site=site, policy=policy, studies={}, plan=bare)
     with pytest.raises(RunRefused, match="max_answer_bytes"):
         train_round(asked, Context(1, 2, {CONTEXT_KEY: admitted}, RecordDict(), {}))
 
