@@ -270,6 +270,11 @@ class Sealed(Frozen):
     manifest: SignedManifest
 
     @property
+    def named(self) -> tuple[Uid, PatientPseudonym]:
+        """By what it is withdrawn: its new UID, and its patient's pseudonym."""
+        return self.manifest.manifest.study, self.manifest.manifest.patient
+
+    @property
     def files(self) -> tuple[Path, Path]:
         """Its files in the outbox: the ciphertext, and the manifest beside it."""
         return self.ciphertext, self.ciphertext.with_suffix(".manifest.json")

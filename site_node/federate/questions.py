@@ -101,8 +101,8 @@ def _newest(ledger: Ledger, withdrawn: frozenset[Withdrawn], listed: Studies, mi
         if ledger.withdrawals.in_library() or ledger.withdrawals.all() != withdrawn:
             raise SnapshotOutdated
         whole = [each for each in withdrawn if each.level is not Level.INSTANCE]
-        gone = affected(whole, listed)
-        library = {study: about for study, about in listed.items() if study not in gone}
+        left_out = affected(whole, listed)
+        library = {study: about for study, about in listed.items() if study not in left_out}
         ledger.snapshots.move_on(library, minimum_patients)
         newest = ledger.snapshots.newest()
     if newest is None or any(library.get(study) != about for study, about in newest.studies.items()):

@@ -185,8 +185,9 @@ class SiteStages:
         )
 
     def _add_to_library(self, study: Validated) -> None:
-        record, files = library_record(study)
-        add_study(self.home.library, record, files)
+        rest = study.without(self.ledger.withdrawals.instances(study.study.study_instance_uid))
+        if rest.study.instances:
+            add_study(self.home.library, *library_record(rest))
 
     def _sealer(self, membership: Membership) -> Callable[[Validated, int], Sealed]:
         """Seal to the curator that the agreement names, and to no other."""

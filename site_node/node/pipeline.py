@@ -26,7 +26,6 @@ from shared.errors.protocol import EditionNotCovered, ProtocolError
 from shared.errors.storage import DiskNearlyFull, HomeFailed
 from shared.errors.trust import ReceiptInvalid
 from shared.ids import StudyKey, Uid
-from shared.manifest import Manifest
 from shared.terminal import trace_lines
 from site_node.blanking import Blanking
 from site_node.home.folder import SiteHome
@@ -201,7 +200,7 @@ class Pipeline:
                 yield key, Advance(here.reached or advanced.reached, here.error)
                 if self._may_send(key):
                     yield from self._settled(sending.make_room())
-                if self._may_send(key) and self._covers(self._records.read(key, Sealed).manifest.manifest):
+                if self._may_send(key) and self._ledger.withdrawals.covers(*self._records.read(key, Sealed).named):
                     yield key, self.advance(key, State.SUBMITTED)
                 elif self._may_send(key) and (submit := self._stages.submit) is not None:
                     sending.start(key, partial(self._send, key, submit))
@@ -298,19 +297,15 @@ class Pipeline:
         included, output = self._records.read(entry.key, Included), self._records.read(entry.key, Deidentified)
         if self._stages.is_outdated(output):
             return self._begin_again(entry)
-        uid = output.study_instance_uid
-        if self._covers(output):
-            return self._exclude_withdrawn(entry, uid)
-        report = self._home.reports / f"{uid}.json"
+        report = self._home.reports / f"{output.study_instance_uid}.json"
         blank = decided_blanking(self._home, self._ledger, entry.key)
         result = self._stages.validate(included, output, report, blank)
         if isinstance(result, Refused):
             return self._refuse(entry, result)
-        rest = result.without(self._ledger.withdrawals.instances(uid))
-        if self._stages.add_to_library is not None and rest.study.instances:
-            self._stages.add_to_library(rest)
-        if self._covers(output):  # since it was cleared of what was withdrawn meanwhile
-            return self._exclude_withdrawn(entry, uid)
+        if self._stages.add_to_library is not None:
+            self._stages.add_to_library(result)
+        if self._ledger.withdrawals.covers(output.study_instance_uid, output.patient):  # maybe since it was cleared
+            return self._exclude_withdrawn(entry, output.study_instance_uid)
         self._records.write(entry.key, result)
         return self._advance(entry, State.VALIDATED, entry.reasons, left_out=result.study.left_out)
 
@@ -318,12 +313,11 @@ class Pipeline:
         if self._stages.seal is None:
             return None
         validated, previous = self._records.read(entry.key, Validated), self._records.find(entry.key, Sealed)
-        uid = validated.study.study_instance_uid
         if self._stages.is_outdated(validated.study):
             return self._begin_again(entry)
-        validated = validated.without(self._ledger.withdrawals.instances(uid))
+        validated = validated.without(self._ledger.withdrawals.instances(validated.study.study_instance_uid))
         if not validated.study.instances:
-            return self._exclude_withdrawn(entry, uid)
+            return self._exclude_withdrawn(entry, validated.study.study_instance_uid)
         sealed = self._stages.seal(validated, self._ledger.sequence(entry.key))
         if previous is not None and previous.ciphertext != sealed.ciphertext:
             discard(previous)
@@ -339,7 +333,7 @@ class Pipeline:
         if self._stages.submit is None:
             return None
         sealed = self._records.read(entry.key, Sealed)
-        if end is None and self._covers(sealed.manifest.manifest):
+        if end is None and self._ledger.withdrawals.covers(*sealed.named):
             return self._exclude_withdrawn(entry, sealed.manifest.manifest.study)
         try:
             submitted = self._stages.submit(sealed) if end is None else end()
@@ -386,11 +380,6 @@ class Pipeline:
                 raise StudyChanged
             self._ledger.reopen(entry.key, (), names)
         return State.RECEIVED
-
-    def _covers(self, study: Deidentified | Manifest) -> bool:
-        """Whether a study is withdrawn, or its patient or the site."""
-        uid = study.study if isinstance(study, Manifest) else study.study_instance_uid
-        return self._ledger.withdrawals.covers(uid, study.patient)
 
     def _exclude_withdrawn(self, entry: StudyEntry, study: Uid) -> State:
         """End a study that was withdrawn, in the library, too."""

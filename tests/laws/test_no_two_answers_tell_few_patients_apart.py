@@ -128,9 +128,9 @@ def test_any_two_answers_differ_in_no_patient_or_in_enough(
     site = Site(SiteHome(tmp_path_factory.mktemp("home")))
     with closing(site.ledger):
         play(site, [*steps, ("ask", None)])
-    for index, one in enumerate(site.answers):
+    for index, later in enumerate(site.answers):
         for other in site.answers[:index]:
-            differing = sum(one.get(patient) != other.get(patient) for patient in one.keys() | other.keys())
+            differing = sum(later.get(patient) != other.get(patient) for patient in later.keys() | other.keys())
             assert differing == 0 or differing >= MINIMUM
 
 

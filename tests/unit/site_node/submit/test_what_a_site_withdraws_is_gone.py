@@ -19,7 +19,7 @@ from shared.errors.agreements import SubmissionWithdrawn
 from shared.errors.base import ExitCode
 from shared.errors.inputs import InvalidArgument, NotFound
 from shared.errors.transport import CoordinatorUnreachable
-from shared.ids import PatientPseudonym, StudyKey, Uid
+from shared.ids import StudyKey, Uid
 from shared.receipt import Receipt
 from shared.signed import Signed
 from shared.withdrawal import Deletion, Purge
@@ -28,7 +28,6 @@ from site_node.home.ledger import Ledger, State
 from site_node.home.withdrawals import Withdrawals
 from site_node.membership.record import Membership
 from site_node.reasons import reason_for
-from site_node.study import Sealed
 from site_node.submit.client import submitting
 from site_node.submit.states import StatesWatch
 from tests.factories.federation import Federation, running_federation, sealed_bytes, sealed_study, submit_and_enter
@@ -53,10 +52,6 @@ def curator(federation: Federation) -> CuratorHome:
 @pytest.fixture
 def member(federation: Federation, request: pytest.FixtureRequest) -> tuple[SiteHome, Membership]:
     return federation.site(request.node.name.replace("[", " ").replace("]", ""))
-
-
-def named(sealed: Sealed) -> tuple[Uid, PatientPseudonym]:
-    return sealed.manifest.manifest.study, sealed.manifest.manifest.patient
 
 
 def withdraw(home: SiteHome, *arguments: str) -> Any:
@@ -151,7 +146,7 @@ def test_what_was_sent_meanwhile_is_withdrawn_too(federation: Federation, member
     assert withdraw(home, "--patient", patient)["deleted"] == []
     sealed = sealed_bytes(home, membership, 9)
     with closing(Ledger(home.ledger)) as ledger:
-        assert ledger.withdrawals.covers(*named(sealed))
+        assert ledger.withdrawals.covers(*sealed.named)
     submit_and_enter(*member, sealed)
     with closing(Ledger(home.ledger)) as ledger:
         StatesWatch().ask_if_due(home, ledger, membership)
@@ -175,7 +170,7 @@ def test_a_centre_that_is_away_delays_it_only(
         patch.setattr("site_node.submit.withdrawals.member_channel", away)
         withdraw(home, "--site", "--yes")
     with closing(Ledger(home.ledger)) as ledger:
-        assert ledger.withdrawals.covers(*named(sealed))
+        assert ledger.withdrawals.covers(*sealed.named)
         assert [event.action for event in ledger.events()] == ["withdraw", "library-clear"]
         assert ledger.events()[0].detail == "site: consent"
         assert not kept.exists()
@@ -241,7 +236,7 @@ def test_it_is_sent_again_once_allowed(federation: Federation, member: tuple[Sit
     with closing(Ledger(home.ledger)) as ledger:
         entry = ledger.study(StudyKey(sealed.key))
         assert (entry.state, entry.lead, ledger.names(entry.key)) == (State.EXCLUDED, "withdrawn", frozenset())
-        assert not ledger.withdrawals.covers(*named(sealed))
+        assert not ledger.withdrawals.covers(*sealed.named)
     assert (home.deletions / receipt.name).read_bytes() == old
     with submitting(home, membership) as submit:
         submit(sealed)
