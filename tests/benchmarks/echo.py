@@ -1,8 +1,8 @@
-"""A site that sends every message back: `python -m tests.benchmarks.echo SETTINGS SIGNALS`, until it is terminated.
+"""A site that sends every message back: `python -m tests.benchmarks.echo SETTINGS SIGNALS MODULE`, until it is ended.
 
 The node's own client (`run_federate`) and worker, whose app alone is another one. SETTINGS are JSON; SIGNALS is the
-folder by which the centre says that work waits. `… echo worker` is the worker. A message that names a number of tensors
-has its one array cut into so many and put together again, as a site does with a model.
+folder by which the centre says that work waits. The worker is `python -m MODULE worker`; that of this module cuts the
+array of a message that names a number of tensors, and puts it together again, as a site does with a model.
 """
 
 import signal
@@ -23,7 +23,6 @@ from site_node.federate.site import FederateSettings
 from site_node.federate.tasks import TaskWorker
 
 TENSORS = "tensors"
-WORKER = (sys.executable, "-m", "tests.benchmarks.echo", "worker")
 
 
 class Noticed:
@@ -40,7 +39,7 @@ class Noticed:
         self.bell.clear()
 
 
-def serve(settings: FederateSettings, signals: Path) -> None:
+def serve(settings: FederateSettings, signals: Path, module: str) -> None:
     """Answer messages until this process is asked to end."""
     work, stop, notices = Noticed(), threading.Event(), Notices(FolderSignals(signals))
 
@@ -50,7 +49,8 @@ def serve(settings: FederateSettings, signals: Path) -> None:
 
     signal.signal(signal.SIGTERM, end)
     notices.subscribe(settings.site_id, lambda _: work.bell.set())
-    with notices.listening(), patch.object(executor, "TaskWorker", partial(TaskWorker, WORKER)):
+    worker = partial(TaskWorker, (sys.executable, "-m", module, "worker"))
+    with notices.listening(), patch.object(executor, "TaskWorker", worker):
         executor.run_federate(settings, work, stop=stop)
 
 
@@ -80,4 +80,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "worker":
         work()
     else:
-        serve(FederateSettings.model_validate_json(sys.argv[1]), Path(sys.argv[2]))
+        serve(FederateSettings.model_validate_json(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])

@@ -1,7 +1,7 @@
 """Our engine at the centre in this process, and its sites: each a process with the node's client and its worker.
 
-Every message is sent back as it came, by a fork of the worker, as `tests.benchmarks.echo` says. The main port is left
-out: a site hears of work by the word that wakes the port's open call.
+A fork of the worker answers each message as `tests.benchmarks.echo` says, or another module's `worker`. The main port
+is left out: a site hears of work by the word that wakes the port's open call.
 """
 
 import subprocess
@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_public_key
 from flwr.app import Message, RecordDict
@@ -35,6 +36,15 @@ START_SECONDS = 300  # in which the sites sign on
 ROUND_SECONDS = 300
 
 
+class Centre(NamedTuple):
+    """The engine with a run, whose sites are all online; `key` signs plans."""
+
+    run: OpenRun
+    superlink: SuperLink
+    sites: list[FederateSettings]
+    key: SigningKey
+
+
 class Registry:
     """Every site may take part."""
 
@@ -56,8 +66,8 @@ def public_pem(node_key: Path) -> bytes:
 
 
 @contextmanager
-def engine(folder: Path, sites: int) -> Iterator[OpenRun]:
-    """A run at the centre whose sites are all online."""
+def engine(folder: Path, sites: int, worker: str = "tests.benchmarks.echo") -> Iterator[Centre]:
+    """The centre and its sites, which end with the block."""
     tls, [port], key = make_tls_files(folder), free_ports(1), SigningKey.generate()
     homes = [
         make_site(folder / str(n), str(300000 + n), key, images=0, fleet_address=f"127.0.0.1:{port}").model_copy(
@@ -75,12 +85,12 @@ def engine(folder: Path, sites: int) -> Iterator[OpenRun]:
         ExitStack() as stack,
     ):
         for home in homes:
-            words = [*command, home.model_dump_json(), str(signals)]
+            words = [*command, home.model_dump_json(), str(signals), worker]
             process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             stack.callback(process.wait)
             stack.callback(process.terminate)  # it ends its worker
         wait_until(lambda: len(list(run.grid.get_node_ids())) == sites, START_SECONDS)
-        yield run
+        yield Centre(run, superlink, homes, key)
 
 
 def seconds_of(grid: LinkGrid, content: Callable[[], RecordDict]) -> float:

@@ -70,8 +70,8 @@ def rows() -> list[Row]:
 
 def our_rounds(sites: int, megabytes: int, rounds: int) -> list[float]:
     """Seconds of each round of ours."""
-    with TemporaryDirectory() as folder, engine(Path(folder), sites) as run:
-        return [seconds_of(run.grid, lambda: model(megabytes)) for _ in range(rounds)]
+    with TemporaryDirectory() as folder, engine(Path(folder), sites) as centre:
+        return [seconds_of(centre.run.grid, lambda: model(megabytes)) for _ in range(rounds)]
 
 
 def stock_rounds(sites: int, megabytes: int, rounds: int) -> list[float]:

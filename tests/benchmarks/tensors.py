@@ -10,10 +10,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 
-from coordinator.federation.superlink import OpenRun
 from shared.federation.records import pack, unpack
 from tests.benchmarks.echo import TENSORS
-from tests.benchmarks.engine import KINDS, engine, exchange
+from tests.benchmarks.engine import KINDS, Centre, engine, exchange
 from tests.benchmarks.measure import Row, medians
 
 SITES, TENSORS_OF_A_MODEL, NUMBERS = 4, 727, 11_000  # numbers of each tensor: 32 MB in all
@@ -22,14 +21,16 @@ ROUNDS = 5
 
 def rows() -> list[Row]:
     """Both, in turns with the same sites."""
-    with TemporaryDirectory() as folder, engine(Path(folder), SITES) as run:
-        seconds = medians({"one": partial(play, run, 1), "many": partial(play, run, TENSORS_OF_A_MODEL)}, rounds=ROUNDS)
+    with TemporaryDirectory() as folder, engine(Path(folder), SITES) as centre:
+        seconds = medians(
+            {"one": partial(play, centre, 1), "many": partial(play, centre, TENSORS_OF_A_MODEL)}, rounds=ROUNDS
+        )
     single, many = seconds["one"], seconds["many"]
     what = f"a round of {SITES} sites, {TENSORS_OF_A_MODEL} tensors of 32 MB"
     return [Row(what, 1 / many, "rounds/s", f"one tensor: {single:.2f} s", single / many, 1 / 1.5)]
 
 
-def play(run: OpenRun, tensors: int) -> None:
+def play(centre: Centre, tensors: int) -> None:
     """A round with a model of so many tensors."""
     each = TENSORS_OF_A_MODEL * NUMBERS // tensors
     model = {str(place): np.random.default_rng().random(each, np.float32) for place in range(tensors)}
@@ -41,5 +42,5 @@ def play(run: OpenRun, tensors: int) -> None:
                 TENSORS: ConfigRecord({"number": tensors}),
             }
         )
-        for reply in exchange(run.grid, kind, content):
+        for reply in exchange(centre.run.grid, kind, content):
             unpack(reply.content["model"]["model"].numpy(), shapes)

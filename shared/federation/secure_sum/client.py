@@ -82,7 +82,7 @@ class _State(Frozen):
         return *self.shares, *self.accused
 
     @property
-    def view(self) -> Sha256:
+    def view(self) -> Sha256:  # reads every advert: once for an answer, not for each peer
         return view_of(self.adverts)
 
     def advert_of(self, site: SiteId) -> Advert:
@@ -165,13 +165,14 @@ class SumClient:
         own = {self.site_id: shares[self.site_id]}
         state = state.model_copy(update={"adverts": request.adverts, "shares": own})
         self._save(state)
+        view = state.view
         parcels, digests = dict[SiteId, str](), dict[SiteId, ShareDigests]()
         for site, (seed, key) in shares.items():
             route = (self.site_id, site)
-            digests[site] = ShareDigests.of((seed, key), state.view, route, self.key)
+            digests[site] = ShareDigests.of((seed, key), view, route, self.key)
             if site != self.site_id:
                 plain = bytes.fromhex(seed + key)
-                parcels[site] = masks.seal_parcel(_channel(state, site), route, state.view.encode(), plain).hex()
+                parcels[site] = masks.seal_parcel(_channel(state, site), route, view.encode(), plain).hex()
         return Parcels(session=plan.session, parcels=parcels, digests=digests)
 
     def _mask(self, state: _State, request: Parcels, contribution: Contribution) -> bytes:
@@ -182,7 +183,8 @@ class SumClient:
         """
         plan = state.plan
         self._checked(plan, [self.site_id, *request.parcels])
-        opened = {sender: self._opened(state, sender, request) for sender in request.parcels}
+        view = state.view
+        opened = {sender: self._opened(state, view, sender, request) for sender in request.parcels}
         shares = {**state.shares, **{sender: pair for sender, pair in opened.items() if pair is not None}}
         accused = tuple(sender for sender in request.parcels if sender not in shares)
         if len(shares) < plan.threshold:
@@ -215,8 +217,9 @@ class SumClient:
         plan, signers = state.plan, set(request.signatures)
         if not signers <= set(state.survivors) or len(signers) < plan.threshold:
             raise SecureSumRefused(problem="too few survivors signed the list of survivors")
+        signed = state.signed_by_all
         for site, signature in request.signatures.items():
-            plan.key_of(site).verify(state.signed_by_all, signature, what="the list of survivors")
+            plan.key_of(site).verify(signed, signature, what="the list of survivors")
         self.memory.wipe(plan.session)
         dropped = set(state.shares) - set(state.survivors)
         return Unmasking(
@@ -241,16 +244,16 @@ class SumClient:
         self.policy.check_survivors(plan, self.site_id, sites)
         return tuple(sorted(sites))
 
-    def _opened(self, state: _State, sender: SiteId, request: Parcels) -> tuple[str, str] | None:
+    def _opened(self, state: _State, view: Sha256, sender: SiteId, request: Parcels) -> tuple[str, str] | None:
         """The sender's two shares; `None` when they are not for this site and session, or not what it committed to."""
         route, sealed, digests = (sender, self.site_id), request.parcels[sender], request.digests.get(sender)
         channel = _channel(state, sender)
         try:
-            plain = masks.open_parcel(channel, route, state.view.encode(), bytes.fromhex(sealed)).hex()
+            plain = masks.open_parcel(channel, route, view.encode(), bytes.fromhex(sealed)).hex()
             shares = plain[: 2 * shamir.SHARE_BYTES], plain[2 * shamir.SHARE_BYTES :]
             if digests is None or not digests.fit(shares, route):
                 return None
-            digests.verify(state.view, route, state.plan.key_of(sender))
+            digests.verify(view, route, state.plan.key_of(sender))
         except (SecureSumRefused, SignatureInvalid):
             return None
         return shares
