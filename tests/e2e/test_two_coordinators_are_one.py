@@ -226,7 +226,7 @@ def test_the_other_goes_on_with_a_run(pair: Pair) -> None:
     """One executes the runs and has the fleet port open; when it is killed the other trains the remaining rounds."""
     federation, port = pair.federation, pair.federation.settings.fleet_port
     key = SigningKey.from_pem(federation.home.signing_key.read_bytes())
-    digest, rounds = load_protocol("ricord").digest, 5
+    digest, rounds = load_protocol("ricord").digest, 3
     task = {"image_size": 32, "rounds": rounds, "minimum_cases": 1, "validation_share": 0.3}
     store = open_home_store(federation.home, federation.settings)
     service = FederationService(store, federation.identity, fleet_address=f"127.0.0.1:{port}", nodes=StoredNodes(store))

@@ -20,7 +20,7 @@ from tests.factories.federation import Federation, make_federation
 from tests.factories.programs import process
 from tests.factories.site_homes import fill_library
 
-TRAINING = {"image_size": 32, "rounds": 6, "local_epochs": 1, "minimum_cases": 1, "validation_share": 0.3}
+TRAINING = {"image_size": 32, "rounds": 4, "local_epochs": 1, "minimum_cases": 1, "validation_share": 0.3}
 NAMES = ("North Hospital", "South Hospital", "West Hospital")
 NOTICED, STOPPED = 5.0, 15.0  # seconds
 

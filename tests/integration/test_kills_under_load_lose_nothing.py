@@ -19,7 +19,7 @@ from tests.factories.films import deliver, film, prepare
 
 WORKERS_AT_ONCE = "from site_node.node import crew; crew.START_SECONDS = crew.IMAGE_SECONDS"  # for the least work
 SITE = (sys.executable, "-c", f"{WORKERS_AT_ONCE}; from site_node.cli import main; main()")
-KILLS = 20
+KILLS, SOAKED = 8, 20  # of one service
 FILMS = 3  # new ones for each life of the service: more than its workers
 LONGEST = 1.2  # seconds from `ready` to the kill: enough for a life's films
 LATEST = 60.0  # seconds that a busy machine may need until a study is under way
@@ -57,15 +57,17 @@ def live_and_die(home: SiteHome, log: Path, seconds: float, *, under_way: bool) 
             process.kill()
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(1, 26))])
-def test_each_study_has_one_receipt_and_each_patient_one_number(federation: Federation, seed: int) -> None:
-    """After 20 kills at drawn moments and one undisturbed run; with the soak it is more than 500."""
+@pytest.mark.parametrize(
+    ("seed", "kills"), [(0, KILLS), *(pytest.param(seed, SOAKED, marks=pytest.mark.soak) for seed in range(1, 26))]
+)
+def test_each_study_has_one_receipt_and_each_patient_one_number(federation: Federation, seed: int, kills: int) -> None:
+    """After kills at drawn moments and one undisturbed run; with the soak they are more than 500."""
     home, member = federation.site(f"Hospital {seed}")
-    patients = [f"P{number}" for number in range(KILLS * FILMS)]
+    patients = [f"P{number}" for number in range(kills * FILMS)]
     prepare(home, patients, workers=2)
     moments, log = random.Random(seed), home.folder.with_suffix(".log")
     caught = set[State]()
-    for life in range(KILLS):
+    for life in range(kills):
         deliver(home, *(film(home, patient, rows=512) for patient in patients[life * FILMS : (life + 1) * FILMS]))
         live_and_die(home, log, moments.uniform(0, LONGEST), under_way=life % 4 == 0)
         caught |= states_of(home)

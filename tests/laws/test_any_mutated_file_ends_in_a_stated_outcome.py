@@ -173,8 +173,8 @@ def real_files() -> list[Path]:
 @pytest.mark.skipif(not REAL.is_dir(), reason="the developers' shared data are not here")
 @pytest.mark.filterwarnings("ignore")
 def test_no_mutation_crashes_hangs_or_makes_an_output_that_validation_refuses(tmp_path: Path) -> None:
-    """Each of 500 mutations of real files ends in a stated outcome, and every output is valid."""
-    outcomes = mutate_all(real_files(), 500, tmp_path, seed=1)
+    """Each of 500 mutations of every fourth real file ends in a stated outcome, and every output is valid."""
+    outcomes = mutate_all(real_files()[::4], 500, tmp_path, seed=1)
     assert outcomes.total() == 500
     assert outcomes[VALIDATED] > 100
 

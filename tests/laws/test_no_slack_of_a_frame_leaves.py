@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from openjpeg.utils import decode
 from PIL import Image
@@ -90,6 +90,7 @@ def holds(
 
 
 @pytest.mark.parametrize("place", frames.JPEG_2000_PLACES)
+@settings(max_examples=25)
 @given(st.data())
 def test_of_jpeg_2000(place: str, data: st.DataObject) -> None:
     """Pointers, comments, boxes and what comes after a last packet go; the picture stays."""
@@ -99,6 +100,7 @@ def test_of_jpeg_2000(place: str, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("place", frames.JPEG_PLACES)
+@settings(max_examples=25)
 @given(st.data())
 def test_of_jpeg(place: str, data: st.DataObject) -> None:
     """Comments, tables that no scan uses and what comes after the last block go; the picture stays."""
@@ -110,6 +112,7 @@ def test_of_jpeg(place: str, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("place", frames.JPEG_PLACES)
+@settings(max_examples=25)
 @given(st.data())
 def test_of_lossless_jpeg(place: str, data: st.DataObject) -> None:
     """The same, sample by sample."""
@@ -163,6 +166,7 @@ def codes(folder: Path, dataset: Dataset) -> set[str]:
     return {finding.code for finding in check_output(raw, profile=PROFILE, site_id=PSEUDONYMS.site_id)}
 
 
+@settings(max_examples=40)
 @given(TOKENS, st.integers(0, 3000))
 def test_of_native_pixels(tmp_path_factory: pytest.TempPathFactory, token: bytes, place: int) -> None:
     """Bits that no value uses spell nothing: the file does not go on."""
@@ -196,6 +200,7 @@ def test_two_bytes_after_the_pixels_are_padding(tmp_path: Path, padding: bytes) 
     assert run_one(tmp_path, dataset).dataset.PixelData == pixels
 
 
+@settings(max_examples=40)
 @given(TOKENS.filter(lambda token: list(token[::2]) != sorted(token[::2])), st.integers(0, 200))
 def test_of_a_lookup_table(tmp_path_factory: pytest.TempPathFactory, token: bytes, place: int) -> None:
     """A table that rises or falls in every step spells nothing; another one does not go on."""
