@@ -32,13 +32,13 @@ code-lint: $(INSTALLED) ## Linters, types and import rules
 check: code-lint ## code-lint, fast unit tests, the laws of names, pages and shape: under two minutes, before each commit
 	$(BIN)/pytest -q -n 2 -m "not soak and not slow" tests/unit tests/contract $(CHECKED_LAWS)
 
-# What starts servers and whole programs has the machine to itself; unit tests and laws share the cores.
+# Each file runs in one of two processes, those that start whole programs first: the last to end are short.
 test: $(if $(T),$(INSTALLED),code-lint) ## code-lint, then every test; T=tests/unit/site_node/screen: those tests alone
 ifdef T
 	$(BIN)/pytest $(T)
 else
-	$(BIN)/pytest $(if $(COVERAGE),--cov --cov-report=) tests/integration tests/e2e tests/contract
-	$(BIN)/pytest $(if $(COVERAGE),--cov --cov-append --cov-report=) -n 2 tests/unit tests/laws
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(if $(COVERAGE),--cov --cov-report=) \
+		tests/e2e tests/integration tests/contract tests/laws tests/unit
 	$(if $(COVERAGE),$(BIN)/python -m tests.coverage_by_room)
 endif
 

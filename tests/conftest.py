@@ -1,7 +1,10 @@
 """What holds for every test."""
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
@@ -9,6 +12,13 @@ from hypothesis import is_hypothesis_test, settings
 
 from shared.errors.base import InternalError
 from tests.peers import empty_database, postgres_url
+
+# Two processes of tests share the cores, and each small model would start a thread for every core.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# What is written here is thrown away, so no disk is waited for, where memory has room for it.
+MEMORY, ROOM = Path("/dev/shm"), 8 << 30  # bytes
+if "TMPDIR" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM:
+    os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
 
 # How laws draw their examples, by the environment's LAWS; a busy machine breaks none of them.
 settings.register_profile("random", deadline=None)
@@ -35,7 +45,7 @@ def postgres() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def database(request: pytest.FixtureRequest) -> str:
     """What `coordinator.toml` says of a new database, of each kind; empty for SQLite in the home."""
     return "" if request.param == "sqlite" else empty_database(request.getfixturevalue("postgres"))

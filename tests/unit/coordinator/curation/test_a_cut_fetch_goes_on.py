@@ -15,6 +15,8 @@ from shared.protocol.loader import load_protocol
 from site_node.submit.client import submitting
 from tests.factories.federation import running_federation, sealed_study
 
+pytestmark = pytest.mark.slow
+
 PART = 256  # bytes
 
 

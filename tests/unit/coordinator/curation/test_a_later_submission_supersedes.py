@@ -18,6 +18,8 @@ from site_node.submit.client import submitting
 from tests.factories.federation import running_federation, sealed_study
 from tests.factories.validated import PROTOCOL, SealedStudy, make_sealed, make_validated
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def versions(tmp_path_factory: pytest.TempPathFactory) -> tuple[SealedStudy, ...]:

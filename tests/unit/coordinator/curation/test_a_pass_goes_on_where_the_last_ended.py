@@ -16,6 +16,8 @@ from shared.protocol.loader import load_protocol
 from site_node.submit.client import submitting
 from tests.factories.federation import running_federation, sealed_study
 
+pytestmark = pytest.mark.slow
+
 
 def test_every_study_is_opened_once_and_a_failed_one_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Over lists of two a page: the position stays before the first study that failed, and goes on once it opens."""

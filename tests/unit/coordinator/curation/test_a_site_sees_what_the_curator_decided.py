@@ -27,6 +27,8 @@ from site_node.submit.comparison import own_rows
 from site_node.submit.states import UNSIGNED, StatesWatch
 from tests.factories.federation import Federation, running_federation, sealed_study
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:

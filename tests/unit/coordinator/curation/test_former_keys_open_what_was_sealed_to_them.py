@@ -42,6 +42,8 @@ from site_node.submit.client import submitting
 from site_node.submit.states import fetch_states
 from tests.factories.federation import Federation, running_federation, sealed_study
 
+pytestmark = pytest.mark.slow
+
 SIGNATORY = "A. Signatory, Director"
 
 

@@ -41,7 +41,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         yield bucket_client(endpoint, tmp_path_factory.mktemp("credentials"))
 
 
-@pytest.fixture(params=["folder", "bucket"])
+@pytest.fixture(params=["folder", pytest.param("bucket", marks=pytest.mark.slow)])
 def ciphertexts(request: pytest.FixtureRequest, tmp_path: Path) -> CiphertextStore:
     client = request.getfixturevalue("client") if request.param == "bucket" else None
     return open_ciphertexts(request.param, tmp_path, client)

@@ -33,7 +33,7 @@ from tests.peers import postgres_url
 Member = tuple[SiteHome, Membership]
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def federation(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
     """A federation on each database."""
     folder = tmp_path_factory.mktemp("federation")
