@@ -30,15 +30,15 @@ def is_beyond(rule: Rule, numbers: Iterable[float]) -> bool:
 def numbers_in(value: str) -> Iterator[str]:
     """The digits that a number shows: of a whole one those, of any one with many digits all, without the point.
 
-    `4473921`, `+004473921.0` and `4.473921e6` show the same; so does `44739.21`.
+    `4473921`, `+004473921.0`, `4.473921e6` and `44739210e-1` show the same; so does `44739.21`.
     """
     number = _NUMBER.fullmatch(value)
     if number is None:
         return
     whole, fraction, exponent = number[1], (number[2] or "").rstrip("0"), int(number[3] or 0)
     digits, point = whole + fraction, len(whole) + exponent
-    if len(digits) <= point <= _MOST_DIGITS:
-        yield from (shown := digits.ljust(point, "0"), shown.lstrip("0"))
+    if 0 <= point <= _MOST_DIGITS and not digits[point:].strip("0"):
+        yield from (shown := digits[:point].ljust(point, "0"), shown.lstrip("0"))
     yield from (shown for shown in (digits.lstrip("0"), whole.lstrip("0")) if len(shown) >= _SHOWN)
 
 
