@@ -37,6 +37,7 @@ local_epochs = 12
 batch_size = 4
 learning_rate = 0.003
 validation_share = 0.4
+test_share = 0.1
 minimum_cases = {cases}   # of each class among a site's validation images, before its own figures are sent
 """
 CASES = 4  # the synthetic hospitals are small; otherwise a site's own policy asks for 11

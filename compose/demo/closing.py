@@ -19,7 +19,7 @@ def show(console: Console, result: Mapping[str, Any]) -> None:
     if result["cohort"] is not None:
         console.print(cohort(result["cohort"]))
     if result["training"] is not None:
-        console.print(training(result["training"]["rounds"]))
+        console.print(training(result["training"]))
     console.print(locations(result["places"]))
 
 
@@ -50,16 +50,26 @@ def cohort(table: Mapping[str, Any]) -> Table:
     return printed
 
 
-def training(rounds: Sequence[Mapping[str, Any]]) -> Table:
-    """Seconds and AUC per round, pooled and of each site."""
+def training(result: Mapping[str, Any]) -> Table:
+    """Seconds and AUC per round, pooled and of each site; last what the test patients say of the finished models."""
+    rounds: Sequence[Mapping[str, Any]] = result["rounds"]
     ids = sorted({site["site_id"] for entry in rounds for site in entry["sites"]})
     title = "Federated training: AUC on each site's validation patients"
+    said = [
+        f"Test of round {test['model']['round']}: AUC {interval(test['pooled']['auc'])}" for test in result["tests"]
+    ]
     table = Table("round", "seconds", "images", "loss", "all sites", *ids, title=title, title_justify="left")
+    table.caption = "; ".join(said)
     for entry in rounds:
         aucs = {site["site_id"]: site["auc"] for site in entry["sites"]}
         figures = [figure(entry["training_loss"]), figure(entry["auc"]), *(figure(aucs.get(site)) for site in ids)]
         table.add_row(str(entry["round"]), f"{entry['seconds']:.1f}", str(entry["training_images"]), *figures)
     return table
+
+
+def interval(value: Mapping[str, float] | None) -> str:
+    """A figure with the ends of its 95 % interval."""
+    return "withheld" if value is None else "{value:.3f} ({low:.3f} to {high:.3f})".format_map(value)
 
 
 def figure(value: float | None) -> str:

@@ -22,7 +22,9 @@ run = make_app("Federated runs: a plan goes to the sites, each decides, aggregat
 @run.command()
 def start(
     context: typer.Context,
-    plan: Annotated[Path, typer.Argument(help="What to do, as TOML: purpose, sites, [training] or [statistics].")],
+    plan: Annotated[
+        Path, typer.Argument(help="What to do, as TOML: purpose, sites, [training], [statistics] or [evaluation].")
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Start a federated run; `run show` says how it goes."""

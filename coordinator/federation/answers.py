@@ -5,13 +5,14 @@ masked answer only the form can be judged; the sum is, in `masked.py`.
 """
 
 import math
+from itertools import pairwise
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
 
 from shared.errors.inputs import InvalidArgument
 from shared.federation import records
-from shared.federation.plan import TrainingTask
+from shared.federation.plan import ALONE, Plan, TrainingTask
 from shared.federation.records import Vector
 
 _TOLERANCE = 1.001  # of norms, which the site took in float32
@@ -25,12 +26,14 @@ _NUMBERS = {
 }
 
 
-def problem_of(reply: Message, asked: Message, task: TrainingTask) -> str | None:
+def problem_of(reply: Message, asked: Message, plan: Plan, task: TrainingTask) -> str | None:
     """Why a site's answer to `asked` must not count; `None` when it may."""
     kind = asked.metadata.message_type
     content = reply.content
-    if task.masked:
-        return _problem_of_masked(content, kind)
+    if plan.sums(kind):
+        return _problem_of_masked(content, kind, ends=kind != "evaluate" or plan.evaluated is not None)
+    if kind == ALONE:
+        return _problem_of_own(content.get(records.METRICS), ends=True)
     if {name: type(record) for name, record in content.items()} != _RECORDS[kind]:
         return "it holds other records than it should"
     problem = _problem_of_numbers(content[records.METRICS], kind, task)
@@ -40,12 +43,19 @@ def problem_of(reply: Message, asked: Message, task: TrainingTask) -> str | None
     return problem
 
 
-def _problem_of_masked(content: RecordDict, kind: str) -> str | None:
+def _problem_of_masked(content: RecordDict, kind: str, *, ends: bool) -> str | None:
     metrics = content.get(records.METRICS)
-    own = metrics is not None
-    if records.payload_of(content) is None or (own and (kind != "evaluate" or not isinstance(metrics, MetricRecord))):
+    if records.payload_of(content) is None or (metrics is not None and kind == "train"):
         return "it holds other records than it should"
-    if own and (set(metrics) != {records.AUC, records.FIGURES} or not _in_range(metrics)):
+    return None if metrics is None else _problem_of_own(metrics, ends=ends)
+
+
+def _problem_of_own(metrics: object, *, ends: bool) -> str | None:
+    """Why a site's figures that leave beside masks must not count; `ends`: with those of an interval."""
+    if not isinstance(metrics, MetricRecord):
+        return "it holds other records than it should"
+    names = {records.AUC, records.FIGURES, *((records.LOW, records.HIGH) if ends else ())}
+    if set(metrics) != names or not _in_range(metrics):
         return "it holds other numbers than it should"
     return None
 
@@ -69,7 +79,12 @@ def _problem_of_numbers(metrics: MetricRecord, kind: str, task: TrainingTask) ->
 
 def _in_range(metrics: MetricRecord) -> bool:
     auc = metrics.get(records.AUC, 0)
-    return metrics[records.FIGURES] in (0, 1) and isinstance(auc, int | float) and 0 <= auc <= 1
+    ordered = (0, metrics.get(records.LOW, auc), auc, metrics.get(records.HIGH, auc), 1)
+    return (
+        metrics[records.FIGURES] in (0, 1)
+        and all(isinstance(value, int | float) for value in ordered)
+        and all(below <= above for below, above in pairwise(ordered))
+    )
 
 
 def _problem_of_state(arrays: ArrayRecord, start: Vector, task: TrainingTask) -> str | None:

@@ -30,7 +30,7 @@ class Answer(NamedTuple):
     """What one site answered to one message: figures by name, or why it refused. No site: a sum over all."""
 
     site: SiteId | None
-    kind: str  # "train", "evaluate" or "query"
+    kind: str  # "train", "evaluate", "query", or one of the messages at the end of a training
     server_round: int
     metrics: Mapping[str, float]
     refusal: str | None
@@ -199,12 +199,12 @@ class RosterGrid(Grid):  # type: ignore[misc] # Flower's packages are not follow
             raise RunFailed(problem="it was stopped")
 
     def _answer(self, site: SiteId, reply: Message, asked: Message, server_round: int) -> Answer:
-        kind, task = asked.metadata.message_type, self.plan.training
+        kind, task = asked.metadata.message_type, self.plan.learning
         if reply.has_error() and reply.error.code == LOST:
             return Answer(site, kind, server_round, {}, "it was lost before it answered")
         if reply.has_error():
             return Answer(site, kind, server_round, {}, str(reply.error.reason)[:300])
-        if task is not None and (problem := problem_of(reply, asked, task)):
+        if task is not None and (problem := problem_of(reply, asked, self.plan, task)):
             return Answer(site, kind, server_round, {}, f"its answer does not count: {problem}")
         metrics = reply.content.get(records.METRICS) or {}
         figures = {key: float(value) for key, value in metrics.items() if isinstance(value, int | float)}

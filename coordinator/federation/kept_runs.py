@@ -4,8 +4,8 @@ from pathlib import Path
 
 import structlog
 
+from coordinator.federation.checkpoints import METRICS_FILE, finished_rounds
 from coordinator.federation.interface import SharedFiles
-from coordinator.federation.training import METRICS_FILE, finished_rounds
 from shared.errors.storage import StorageError
 from shared.errors.transport import StoreUnreachable
 from shared.ids import RunId
@@ -20,19 +20,20 @@ class KeptRuns:
         self._files = files
 
     def fetch(self, run: RunId, folder: Path) -> None:
-        """Replace the figures and the last checkpoint in the run's folder by those that were kept last, if any were."""
+        """Replace the figures, the best and the last checkpoint in the run's folder by those kept last, if any were."""
         if self._files is None or not self._files.fetch(f"{run}/{METRICS_FILE}", folder / METRICS_FILE):
             return
         if (finished := finished_rounds(folder)) is not None:
-            self._files.fetch(f"{run}/{finished.model}", folder / finished.model)
+            for name in dict.fromkeys(finished.files):
+                self._files.fetch(f"{run}/{name}", folder / name)
 
     def keep(self, run: RunId, folder: Path) -> None:
-        """Keep the last checkpoint, then the figures that name it; a failure costs the next process this round."""
+        """Keep the best and the last checkpoint, then the figures; a failure costs the next process this round."""
         finished = finished_rounds(folder)
         if self._files is None or finished is None:
             return
         try:
-            for name in (finished.model, METRICS_FILE):
+            for name in dict.fromkeys((*finished.files, METRICS_FILE)):
                 self._files.keep(f"{run}/{name}", folder / name)
         except (StoreUnreachable, StorageError) as error:
             _log.warning("run.not-kept", run=run, code=error.code)

@@ -5,6 +5,7 @@ Flower's strategies still make the server's step, from that average; nobody sees
 
 import secrets
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
@@ -13,7 +14,7 @@ from coordinator.federation.answers import too_far
 from coordinator.federation.grid import Answer, GridExchange, RosterGrid
 from shared.errors.federation import PlanInvalid, RunFailed
 from shared.federation import records
-from shared.federation.averaging import BINS, SUBJECT, auc_of, averaged, evaluation_of, inputs_of
+from shared.federation.averaging import BINS, SUBJECT, Counts, auc_of, averaged, evaluation_of, inputs_of
 from shared.federation.plan import TrainingTask
 from shared.federation.records import Vector
 from shared.federation.secure_sum.messages import SumPlan
@@ -22,6 +23,16 @@ from shared.federation.secure_sum.server import Sum, sum_without_liars
 from shared.ids import SiteId
 
 Figures = dict[str, float]
+_EVALUATION = 2 + 2 * BINS  # words
+
+
+class Tested(NamedTuple):
+    """Of a finished model and all patients of the sites in a sum: histograms, and the mean loss of the test's."""
+
+    validation: Counts
+    loss: float
+    test: Counts
+    summed: tuple[SiteId, ...]
 
 
 class MaskedRounds:
@@ -51,12 +62,21 @@ class MaskedRounds:
         asked = next(iter(messages))
         start: Vector = asked.content[records.ARRAYS][records.STATE].numpy()
         training = asked.metadata.message_type == "train"
-        total = self._sum(asked, start, length=start.size + 2 if training else 2 + 2 * BINS)
+        total = self._sum(asked, start, length=start.size + 2 if training else _EVALUATION)
         records_of, figures = self._trained(total, start) if training else ({}, self._evaluated(total))
         self._grid.answers.append(
             Answer(None, asked.metadata.message_type, self._grid.round_of(asked), figures, None, total.survivors)
         )
         return [Message(RecordDict({**records_of, records.METRICS: MetricRecord(figures)}), reply_to=asked)]
+
+    def tested(self, asked: Message) -> Tested:
+        """The pooled histograms of a finished model, which `asked` brings; raises as `send_and_receive` does."""
+        start: Vector = asked.content[records.ARRAYS][records.STATE].numpy()
+        total = self._sum(asked, start, length=2 * _EVALUATION)
+        sites, most = len(total.survivors), self._task.maximum_images
+        parts = (total.total[:_EVALUATION], total.total[_EVALUATION:])
+        validation, test = (evaluation_of(part, sites=sites, most_images=most) for part in parts)
+        return Tested(validation[1], *test, total.survivors)
 
     def _sum(self, asked: Message, start: Vector, *, length: int) -> Sum:
         plan = self._grid.plan

@@ -17,6 +17,8 @@ from pathlib import Path
 import structlog
 
 from coordinator.federation import registry
+from coordinator.federation.checkpoints import METRICS_FILE
+from coordinator.federation.evaluation import run_evaluation
 from coordinator.federation.grid import GridExchange, RosterGrid, Signer
 from coordinator.federation.interface import LEADING, RUNS
 from coordinator.federation.kept_runs import KeptRuns
@@ -24,7 +26,6 @@ from coordinator.federation.notices import Notices
 from coordinator.federation.registry import StoredNodes
 from coordinator.federation.server_app import FOLDER, app
 from coordinator.federation.superlink import SuperLink, SuperLinkSettings
-from coordinator.federation.training import METRICS_FILE
 from coordinator.home.identity import utc_now
 from coordinator.store.interface import Store
 from coordinator.store.records import Run
@@ -35,10 +36,12 @@ from shared.federation.bundle import build_bundle
 from shared.federation.exchange import Exchange
 from shared.federation.plan import Plan, Purpose
 from shared.ids import RunId, SiteId
+from shared.manifest import canonical_json
 
 Statistics = Callable[[Plan, Exchange], bytes]  # canonical JSON of what may be shown
 
-AT_ONCE: Mapping[Purpose, int] = {"statistics": 1, "training": 2}  # one release after the other, beside trainings
+# One release after the other, beside trainings.
+AT_ONCE: Mapping[Purpose, int] = {"statistics": 1, "training": 2, "evaluation": 1}
 _TICK_SECONDS = 0.5  # a new run wakes the loop at once; agreements and certificates are looked at so often
 _FRESH_SECONDS = 0.1  # so long a message may pass after an agreement has ended
 _PROGRESS_SECONDS = 1.0
@@ -167,9 +170,13 @@ class _Worker:
     def _result(self, run: Run, grid: RosterGrid, context: object) -> str:
         if run.plan.purpose == "statistics":
             return self._statistics(run.plan, GridExchange(grid)).decode()
-        folder = self._folder / run.id
+        evaluation = run.plan.evaluated
+        trained = run.id if evaluation is None else evaluation.run
+        folder = self._folder / trained
         folder.mkdir(parents=True, exist_ok=True)
-        self._kept.fetch(run.id, folder)
+        self._kept.fetch(trained, folder)
+        if evaluation is not None:
+            return canonical_json(run_evaluation(grid, folder)).decode()
         grid.round_kept = lambda: self._round_kept(run, folder)
         context.run_config = {FOLDER: str(folder)}  # type: ignore[attr-defined] # Flower's Context, not followed
         app(grid, context)

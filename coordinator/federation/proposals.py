@@ -13,7 +13,7 @@ from shared.crypto.pki import Role
 from shared.errors.federation import PlanInvalid, RunNotProposed
 from shared.errors.inputs import InvalidArgument
 from shared.errors.trust import SignatureInvalid
-from shared.federation.plan import Proposal, sign_plan
+from shared.federation.plan import Plan, PlanRequest, Proposal, sign_plan
 from shared.federation.proposal import verify_proposal
 from shared.ids import RunId
 
@@ -42,7 +42,7 @@ class ProposalService:
         """
         now = self._now()
         request = verify_proposal(proposal, self._identity.root, now)
-        plan = plan_of(request, self._nodes, self._identity.protocol_digest, proposal=proposal)
+        plan = self._plan_of(request, proposal)
         with self._store.begin() as work:
             member = work.member(Role.RESEARCHER, researcher)
             if member is None or (request.researcher, proposal.verify_key) != (researcher, member.verify_key):
@@ -69,7 +69,7 @@ class ProposalService:
         with self._store.read() as reading:
             _, proposal = _proposed(reading, name)
         request = verify_proposal(proposal, self._identity.root, self._now())
-        plan = plan_of(request, self._nodes, self._identity.protocol_digest, proposal=proposal)
+        plan = self._plan_of(request, proposal)
         with self._store.begin() as work:
             run, _ = _proposed(work, plan.run)
             _check_certificate(work, proposal, request.researcher, self._now)
@@ -80,6 +80,13 @@ class ProposalService:
             work.put_run(approved)
         self._store.signals.send(RUNS)
         return approved
+
+    def _plan_of(self, request: PlanRequest, proposal: Proposal) -> Plan:
+        def run_of(run: RunId) -> Run:  # a researcher evaluates models of runs that they asked for
+            with self._store.read() as reading:
+                return registry.run_of(reading, resolve(reading, "run", run, asker=asker_named(request.researcher)))
+
+        return plan_of(request, self._nodes, self._identity.protocol_digest, run_of=run_of, proposal=proposal)
 
     def decline(self, name: str, reason: str, *, actor: str) -> Run:
         """End a proposal for a reason that its researcher reads.

@@ -3,11 +3,17 @@
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from coordinator.federation.grid import Answer
+from coordinator.federation.figures import Interval, PooledFigures
+from shared.errors.federation import PlanInvalid
 from shared.federation import records
+from shared.federation.plan import EvaluationRequest, EvaluationTask, TrainingTask
 from shared.frozen import Frozen
 from shared.ids import Sha256, SiteId
+
+if TYPE_CHECKING:  # it imports Flower, which a coordinator without the extra `federation` has not
+    from coordinator.federation.grid import Answer
 
 
 class SiteFigures(Frozen):
@@ -22,6 +28,35 @@ class SiteFigures(Frozen):
     loss: float | None = None
 
 
+class SiteTest(Frozen):
+    """A site's own AUC of the test, to two decimals; `None` where it withheld it."""
+
+    site_id: SiteId
+    auc: Interval | None = None
+
+
+class KeptModel(Frozen):
+    """A round's model: its file in the run's folder, and digests of the file and of the state that travels."""
+
+    round: int
+    file: str
+    sha256: Sha256
+    state_sha256: Sha256
+
+
+class ModelTest(Frozen):
+    """What the test patients say of one model, which was chosen without them.
+
+    `worst` is the site whose interval ends lowest, if below the pooled AUC; else no site can be told from the others.
+    """
+
+    model: KeptModel
+    pooled: PooledFigures
+    sites: tuple[SiteTest, ...]
+    worst: SiteId | None
+    summed: tuple[SiteId, ...]  # the sites in `pooled`
+
+
 class RoundResult(Frozen):
     """One round: of a masked run the figures of all sites' images together, else means over the sites that reported."""
 
@@ -30,6 +65,7 @@ class RoundResult(Frozen):
     training_images: int
     training_loss: float | None
     auc: float | None
+    validation_loss: float | None = None
     sites: tuple[SiteFigures, ...]
     summed: tuple[SiteId, ...] = ()  # of a masked run: the sites in these figures
 
@@ -49,10 +85,20 @@ class TrainingResult(Frozen):
     refusals: tuple[Refusal, ...]
     model: str  # file name in the run's folder
     model_sha256: Sha256 | None
+    best: int | None = (
+        None  # the round of the highest AUC on validation images, or where none has one of the least loss
+    )
+    tests: tuple[ModelTest, ...] = ()  # of the best model, then of the last, where that is another one
+    alone: tuple[SiteTest, ...] = ()  # of models that each site trained by itself, where the plan asked for them
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The models that must be kept: the best and the last."""
+        return (*(() if self.best is None else (checkpoint_name(self.best),)), self.model)
 
 
 def training_result(
-    answers: Sequence[Answer], folder: Path, *, previous: TrainingResult | None, seconds: Mapping[int, float]
+    answers: Sequence["Answer"], folder: Path, *, previous: TrainingResult | None, seconds: Mapping[int, float]
 ) -> TrainingResult:
     """Everything so far: the rounds of `previous`, from before a restart, and those in `answers`.
 
@@ -75,15 +121,53 @@ def training_result(
         refusals=(previous.refusals if previous else ()) + refused,
         model=model.name,
         model_sha256=Sha256(hashlib.sha256(model.read_bytes()).hexdigest()) if model.exists() else None,
+        best=best_round(everything),
+        tests=previous.tests if previous else (),
+        alone=previous.alone if previous else (),
     )
 
 
+def best_round(rounds: Sequence[RoundResult]) -> int | None:
+    """The first round of the highest pooled AUC; where no round has one, of the least loss; `None` without either."""
+    ranks = [(entry.auc, entry.round) for entry in rounds if entry.auc is not None] or [
+        (-entry.validation_loss, entry.round) for entry in rounds if entry.validation_loss is not None
+    ]
+    return max(ranks, key=lambda rank: (rank[0], -rank[1]))[1] if ranks else None
+
+
+def worst_site(sites: Iterable[SiteTest], pooled: Interval | None) -> SiteId | None:
+    """The site whose interval ends lowest, if that is below the pooled AUC."""
+    ends = [(site.auc.high, site.site_id) for site in sites if site.auc is not None]
+    lowest, site_id = min(ends, default=(1.0, None))
+    return site_id if pooled is not None and lowest < pooled.value else None
+
+
+def site_tests(answers: Iterable["Answer"], kind: str) -> tuple[SiteTest, ...]:
+    """What each site told of a message at the end of a training; of several answers the last counts."""
+    reported = {
+        answer.site: SiteTest(site_id=answer.site, auc=_interval(answer.metrics))
+        for answer in answers
+        if answer.kind == kind and answer.site and records.LOW in answer.metrics
+    }
+    return tuple(reported[site] for site in sorted(reported))
+
+
+def _interval(metrics: Mapping[str, float]) -> Interval | None:
+    value, low, high = (metrics[name] for name in (records.AUC, records.LOW, records.HIGH))
+    return Interval(value=value, low=low, high=high) if metrics[records.FIGURES] else None
+
+
+def checkpoint_name(server_round: int) -> str:
+    """The name of the file of the model after round `server_round`."""
+    return f"round-{server_round}.safetensors"
+
+
 def checkpoint_file(folder: Path, server_round: int) -> Path:
-    """Where the model after round `server_round` lies."""
-    return folder / f"round-{server_round}.safetensors"
+    """Where it lies."""
+    return folder / checkpoint_name(server_round)
 
 
-def _round(server_round: int, answers: Sequence[Answer], seconds: float | None) -> RoundResult:
+def _round(server_round: int, answers: Sequence["Answer"], seconds: float | None) -> RoundResult:
     useful = [answer for answer in answers if answer.refusal is None]
     trained = [answer.metrics for answer in useful if answer.kind == "train" and records.LOSS in answer.metrics]
     evaluated = [answer.metrics for answer in useful if answer.kind == "evaluate" and records.LOSS in answer.metrics]
@@ -93,6 +177,10 @@ def _round(server_round: int, answers: Sequence[Answer], seconds: float | None) 
         training_images=int(sum(metrics[records.EXAMPLES] for metrics in trained)),
         training_loss=_mean(trained, records.LOSS),
         auc=_mean(evaluated, records.AUC),
+        validation_loss=next(
+            (answer.metrics[records.LOSS] for answer in useful if answer.kind == "evaluate" and answer.summed),
+            _mean(evaluated, records.LOSS),
+        ),
         sites=tuple(
             _figures(answer.site, answer.metrics)
             for answer in useful
@@ -119,3 +207,19 @@ def _mean(answers: Iterable[Mapping[str, float]], figure: str) -> float | None:
     pairs = [(metrics[records.EXAMPLES], metrics[figure]) for metrics in answers if metrics[records.FIGURES]]
     total = sum(images for images, _ in pairs)
     return sum(images * value for images, value in pairs) / total if total else None
+
+
+def evaluation_of(request: EvaluationRequest, training: TrainingTask, result: TrainingResult) -> EvaluationTask:
+    """The plan's part of an evaluation of the run with that result; raises `PlanInvalid` without a tested model."""
+    wanted = result.best if request.model == "best" else result.rounds[-1].round
+    test = next((test for test in result.tests if test.model.round == wanted), None)
+    if test is None:
+        raise PlanInvalid(problem="that run has no such model that was tested")
+    return EvaluationTask(
+        run=request.run,
+        round=test.model.round,
+        sha256=test.model.sha256,
+        state_sha256=test.model.state_sha256,
+        threshold=test.pooled.threshold,
+        training=training,
+    )

@@ -53,7 +53,7 @@ class FederationService:
         Raises what `plan_of` raises, or `RunFailed` when it is no longer `wanted`: nobody would learn of the run.
         """
         requested = parse_request(request).model_copy(update={"run": None})  # its name is drawn
-        plan = plan_of(requested, self._nodes, self._identity.protocol_digest)
+        plan = plan_of(requested, self._nodes, self._identity.protocol_digest, run_of=self.run)
         run = Run(
             id=plan.run,
             state="pending",

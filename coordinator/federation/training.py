@@ -20,20 +20,16 @@ from flwr.serverapp.strategy import (
     FedYogi,
     Krum,
 )
-from safetensors.torch import load_file, save
 
+from coordinator.federation.checkpoints import finished_rounds, load_checkpoint, save_checkpoint, save_result
+from coordinator.federation.ending import final_test
 from coordinator.federation.grid import RosterGrid
 from coordinator.federation.masked import MaskedRounds
-from coordinator.federation.results import TrainingResult, checkpoint_file, training_result
-from shared.durable import clear_unfinished, write_whole
+from coordinator.federation.results import TrainingResult, training_result
 from shared.errors.federation import PlanInvalid
 from shared.federation import records
-from shared.federation.models.registry import build_model, get_state, set_state
+from shared.federation.models.registry import build_model, get_state
 from shared.federation.plan import StrategyName, TrainingTask
-from shared.federation.records import Vector
-from shared.manifest import canonical_json
-
-METRICS_FILE = "metrics.json"
 
 
 def run_training(grid: RosterGrid, folder: Path) -> TrainingResult:
@@ -60,7 +56,7 @@ def run_training(grid: RosterGrid, folder: Path) -> TrainingResult:
         if server_round > 0:
             save_checkpoint(folder, done + server_round, arrays[records.STATE].numpy(), task)
             result = training_result(grid.answers, folder, previous=previous, seconds=seconds)
-            write_whole(folder / METRICS_FILE, canonical_json(result))
+            save_result(folder, result)
             grid.round_kept()
 
     make_strategy(task, grid.plan.minimum_sites).start(
@@ -72,7 +68,8 @@ def run_training(grid: RosterGrid, folder: Path) -> TrainingResult:
         evaluate_config=ConfigRecord(config),
         evaluate_fn=after_round,
     )
-    return training_result(grid.answers, folder, previous=previous, seconds=seconds)
+    result = training_result(grid.answers, folder, previous=previous, seconds=seconds)
+    return final_test(grid, task, folder, result) if result.rounds else result
 
 
 def task_of(grid: RosterGrid) -> TrainingTask:
@@ -98,6 +95,7 @@ def make_strategy(task: TrainingTask, minimum: int) -> FedAvg:
     rate = {"eta": task.server_learning_rate}
     strategies: dict[StrategyName, tuple[type[FedAvg], dict[str, Any]]] = {
         "fedavg": (FedAvg, {}),
+        "fedbn": (FedAvg, {}),  # the sites send their norm layers as they came
         "fedprox": (FedProx, {"proximal_mu": task.proximal_mu}),
         "fedavgm": (FedAvgM, {"server_learning_rate": task.server_learning_rate}),
         "fedadam": (FedAdam, rate),
@@ -118,28 +116,3 @@ def pooled(contents: list[RecordDict], weight: str) -> MetricRecord:
     total = sum(count for count, _ in reported)
     mean = sum(count * value for count, value in reported) / total if total else 0.0
     return MetricRecord({records.AUC: mean, records.FIGURES: len(reported)})
-
-
-def finished_rounds(folder: Path) -> TrainingResult | None:
-    """The figures of the rounds whose checkpoint lies in `folder`; they are written after it."""
-    file = folder / METRICS_FILE
-    return TrainingResult.model_validate_json(file.read_bytes()) if file.exists() else None
-
-
-def save_checkpoint(folder: Path, server_round: int, state: Vector, task: TrainingTask) -> None:
-    """Write a round's model under its tensors' names, whole or not at all."""
-    model = build_model(task)
-    set_state(model, state)
-    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    about = {"model": task.model, "image_size": task.image_size, "label": task.label, "round": server_round}
-    metadata = {"ricord": canonical_json(about).decode()}  # one key: several have no fixed order
-    file = checkpoint_file(folder, server_round)
-    clear_unfinished(file)
-    write_whole(file, save(tensors, metadata=metadata))
-
-
-def load_checkpoint(folder: Path, server_round: int, task: TrainingTask) -> Vector:
-    """A round's model as one array."""
-    model = build_model(task)
-    model.load_state_dict(load_file(checkpoint_file(folder, server_round)), strict=True)
-    return get_state(model)

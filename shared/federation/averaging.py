@@ -16,7 +16,7 @@ from shared.errors.federation import RunFailed
 from shared.errors.inputs import InvalidArgument
 from shared.federation.records import Vector
 from shared.federation.secure_sum.masks import Words
-from shared.ids import RunId
+from shared.ids import RunId, Sha256
 
 SUBJECT = "training"  # of every sum of training: a site compares its rosters over all runs, since models may be equal
 LIMIT = 1024
@@ -88,4 +88,9 @@ def inputs_of(run: RunId, kind: str, state: Vector) -> str:
 
     Pasquini et al., "Eluding Secure Aggregation in Federated Learning via Model Inconsistency" (CCS 2022).
     """
-    return f"{run} {kind} {hashlib.sha256(state.astype('<f4', copy=False).tobytes()).hexdigest()}"
+    return f"{run} {kind} {state_digest(state)}"
+
+
+def state_digest(state: Vector) -> Sha256:
+    """SHA-256 of a state as it travels: float32, little-endian."""
+    return Sha256(hashlib.sha256(state.astype("<f4", copy=False).tobytes()).hexdigest())

@@ -6,6 +6,7 @@ A researcher signs the request, too (`proposal.py`). `check_plan` refuses a plan
 """
 
 import operator
+import re
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 from typing import Literal, Self
@@ -19,24 +20,41 @@ from shared.frozen import Frozen
 from shared.ids import RunId, Sha256, SiteId
 from shared.signed import Signed
 
-MODEL_NAMES = ("small-cnn",)  # shared.federation.models.registry holds the networks; a test compares the two
+MODEL_NAMES = ("small-cnn",)  # shared.federation.models.registry holds the networks; a test compares them
+MONAI_NAMES = ("monai:DenseNet121", "monai:SegResNet")
+_PACKAGE_MODEL = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*:[a-z0-9]+(-[a-z0-9]+)*")  # DISTRIBUTION:NAME
 LEAST_SITES = 3
 MOST_SITES = 2**10  # of a masked training; see shared.federation.averaging
 MOST_IMAGES = 2**18  # of a site that count in an average
 WAITING = timedelta(days=2)  # of a plan's life: for its turn, for sites that are absent, until a person resumes it
 
-Purpose = Literal["statistics", "training"]
+Purpose = Literal["statistics", "training", "evaluation"]
 StrategyName = Literal[
-    "fedavg", "fedprox", "fedadam", "fedavgm", "fedyogi", "fedadagrad", "fedmedian", "fedtrimmedavg", "krum"
+    "fedavg", "fedbn", "fedprox", "fedadam", "fedavgm", "fedyogi", "fedadagrad", "fedmedian", "fedtrimmedavg", "krum"
 ]
 _ONE_LINE = r"^[^\x00-\x1f\x7f-\x9f]*$"
+BEST, LAST, ALONE = "evaluate.best", "evaluate.last", "evaluate.alone"  # messages once a training has ended
+TESTS = (BEST, LAST)
 COMPARING = ("fedmedian", "fedtrimmedavg", "krum")  # strategies that look at single updates
+
+
+class ModelOptions(Frozen):
+    """Arguments of a network of MONAI's, within bounds; each only where the network has it."""
+
+    dropout: float = Field(default=0.0, ge=0, le=0.9)
+    filters: int = Field(default=8, ge=8, le=64, multiple_of=8)  # of the first layer
+
+
+MODEL_OPTIONS = {"monai:DenseNet121": {"dropout"}, "monai:SegResNet": {"dropout", "filters"}}
 
 
 class TrainingTask(Frozen):
     """What is learned: `label` is a field of the clinical dictionary whose value is yes or no."""
 
     model: str = MODEL_NAMES[0]
+    package: Sha256 | None = None  # of a model `DISTRIBUTION:NAME`, the digest of that installed wheel's files
+    model_options: ModelOptions = ModelOptions()
+    norm: Literal["group", "batch"] = "group"  # kind of norm layers; a package's network has its own
     label: str = Field(default="pneumonia", pattern=r"^[a-z][a-z0-9_]{0,63}$")
     image_size: int = Field(default=64, ge=32, le=256, multiple_of=16)  # pixels of each side after resampling
     rounds: int = Field(default=3, ge=1, le=500)
@@ -53,6 +71,9 @@ class TrainingTask(Frozen):
     )  # a site with more weighs as much as one with these
     update_norm: float = Field(default=1000.0, gt=0, le=1e6)  # L2; a site scales a larger change of the model to it
     validation_share: float = Field(default=0.25, gt=0, lt=1)  # of the patients
+    test_share: float = Field(default=0.2, ge=0, lt=1)  # of the patients; the finished models alone see these, once
+    specificity: float = Field(default=0.9, gt=0, lt=1)  # on the validation patients: there the test's threshold lies
+    baseline: bool = False  # each site also trains alone, for as many steps, and tells the test's AUC of that model
     seed: int = Field(default=0, ge=0, lt=2**31)
     site_metrics: bool = True  # ask for figures of each site, not only pooled ones
     minimum_cases: int = Field(default=11, ge=1)  # of each class at a site, or its figures stay there
@@ -64,6 +85,24 @@ class StatisticsTask(Frozen):
     cohort: str = Field(pattern=r"^[a-z][a-z0-9-]{0,63}$")
     policy: str = Field(default="cms-11", pattern=r"^[a-z0-9-]{1,63}$")
     options: str = Field(default="{}", max_length=65536)
+
+
+class EvaluationRequest(Frozen):
+    """Which model a person asks about: of a run that is done, the best or the last one."""
+
+    run: RunId
+    model: Literal["best", "last"] = "best"
+
+
+class EvaluationTask(Frozen):
+    """A finished run's model, for sites that had no part in it, and how it was trained."""
+
+    run: RunId
+    round: int = Field(ge=1)
+    sha256: Sha256  # of the checkpoint's file
+    state_sha256: Sha256  # of the state that is sent to the sites
+    threshold: float | None = None  # from the run's validation patients
+    training: TrainingTask
 
 
 class PlanRequest(Frozen):
@@ -81,12 +120,13 @@ class PlanRequest(Frozen):
     minimum_sites: int = Field(default=LEAST_SITES, ge=LEAST_SITES)
     training: TrainingTask | None = None
     statistics: StatisticsTask | None = None
+    evaluation: EvaluationRequest | None = None
     timeout_seconds: int = Field(default=3600, ge=1, le=86400)  # for one round of answers
 
     @property
     def lifetime(self) -> timedelta:
         """How long its plan is good: to wait, and as long as every round of answers may last."""
-        rounds = 1 if self.training is None else 2 * self.training.rounds
+        rounds = 1 if self.training is None else 2 * self.training.rounds + len(TESTS) + 1
         return WAITING + rounds * timedelta(seconds=self.timeout_seconds)
 
 
@@ -123,6 +163,7 @@ class Plan(Frozen):
     minimum_sites: int = Field(ge=LEAST_SITES)
     training: TrainingTask | None = None
     statistics: StatisticsTask | None = None
+    evaluated: EvaluationTask | None = Field(default=None, exclude_if=operator.not_)
     timeout_seconds: int = Field(default=3600, ge=1, le=86400)
     created_at: datetime
     expires_at: datetime
@@ -138,6 +179,17 @@ class Plan(Frozen):
         """The sites that take part."""
         return tuple(member.site_id for member in self.sites)
 
+    def sums(self, kind: str) -> bool:
+        """Whether answers of that kind go into a secure sum: a test's always do, others unless the plan says not so."""
+        if self.training is None or kind in ("query", *TESTS):
+            return kind != "query"
+        return self.training.masked and kind != ALONE
+
+    @property
+    def learning(self) -> TrainingTask | None:
+        """What is or was trained: of a training, or of the model that is evaluated."""
+        return self.training if self.evaluated is None else self.evaluated.training
+
 
 def complete_plan(
     request: PlanRequest,
@@ -145,8 +197,12 @@ def complete_plan(
     members: tuple[Member, ...],
     protocol_digest: Sha256,
     proposal: Proposal | None = None,
+    evaluated: EvaluationTask | None = None,
 ) -> Plan:
-    """The plan that fits a request, which is that of `proposal`; raises `PlanInvalid` as `check_plan` does."""
+    """The plan that fits a request, which is that of `proposal`, of the model `evaluated` if it is about one.
+
+    Raises `PlanInvalid` as `check_plan` does.
+    """
     now = datetime.now(UTC)
     plan = Plan(
         run=request.run or RunId.random(),
@@ -159,6 +215,7 @@ def complete_plan(
         minimum_sites=request.minimum_sites,
         training=request.training,
         statistics=request.statistics,
+        evaluated=evaluated,
         timeout_seconds=request.timeout_seconds,
         created_at=now,
         expires_at=now + request.lifetime,
@@ -169,7 +226,7 @@ def complete_plan(
 
 def check_request(request: PlanRequest) -> None:
     """Raise `PlanInvalid` when parts of the request contradict each other: no sites could make a plan of it."""
-    _refuse_first(_rules(request, request.sites or None))
+    _refuse_first((*_rules(request, request.sites or None), _evaluation_rule(request.purpose, request.evaluation)))
 
 
 def check_plan(plan: Plan) -> None:
@@ -178,6 +235,12 @@ def check_plan(plan: Plan) -> None:
     _refuse_first(
         (
             *_rules(plan, plan.roster),
+            _evaluation_rule(plan.purpose, plan.evaluated),
+            (
+                plan.evaluated is not None and plan.evaluated.training.strategy == "fedbn",
+                "the norm layers of that model stayed at the sites that trained it",
+            ),
+            *(_model_rules(plan.evaluated.training) if plan.evaluated else ()),
             (len(keys) != len(plan.sites), "two sites share one signing key"),
             (plan.expires_at <= plan.created_at, "it expires before it begins"),
             ((plan.proposal is None) != (not plan.researcher), "a researcher stands with their proposal only"),
@@ -199,7 +262,11 @@ def _rules(plan: Plan | PlanRequest, roster: tuple[SiteId, ...] | None) -> tuple
         (count < plan.minimum_sites, f"{count} sites are fewer than the minimum of {plan.minimum_sites}"),
         ((training is not None) != (plan.purpose == "training"), "`training` stands with the purpose training only"),
         ((statistics is not None) != (plan.purpose == "statistics"), "`statistics` stands with its purpose only"),
-        (training is not None and training.model not in MODEL_NAMES, "there is no model of that name"),
+        *(_model_rules(training) if training else ()),
+        (
+            training is not None and training.validation_share + training.test_share >= 1,
+            "validation and test leave no patient to train on",
+        ),
         (
             training is not None and training.proximal_mu > 0 and training.strategy != "fedprox",
             "`proximal_mu` is for the strategy fedprox",
@@ -212,6 +279,20 @@ def _rules(plan: Plan | PlanRequest, roster: tuple[SiteId, ...] | None) -> tuple
             training is not None and training.masked and count > MOST_SITES,
             f"masks hold for {MOST_SITES} sites at most",
         ),
+    )
+
+
+def _evaluation_rule(purpose: Purpose, model: object | None) -> tuple[bool, str]:
+    return ((model is not None) != (purpose == "evaluation"), "`evaluation` stands with its purpose only")
+
+
+def _model_rules(task: TrainingTask) -> tuple[tuple[bool, str], ...]:
+    shipped = task.model in (*MODEL_NAMES, *MONAI_NAMES)
+    chosen = task.model_options.model_dump(exclude_defaults=True)
+    return (
+        (not shipped and _PACKAGE_MODEL.fullmatch(task.model) is None, "there is no model of that name"),
+        (shipped == (task.package is not None), "`package` stands with the model of a package, and always there"),
+        (bool(set(chosen) - MODEL_OPTIONS.get(task.model, set())), "that model has no such option"),
     )
 
 

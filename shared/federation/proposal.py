@@ -64,5 +64,10 @@ def check_asked(plan: Plan, root: Path) -> None:
         return
     request = verify_proposal(plan.proposal, root.read_bytes(), plan.created_at)
     same = all(getattr(plan, name) == getattr(request, name) for name in _KEPT)
-    if not same or (request.sites and {*request.sites} != {*plan.roster}):
+    asked = request.evaluation and request.evaluation.run
+    if (
+        not same
+        or asked != (plan.evaluated and plan.evaluated.run)
+        or (request.sites and {*request.sites} != {*plan.roster})
+    ):
         raise PlanInvalid(problem="it is not what its researcher signed")

@@ -27,6 +27,7 @@ READY = "ready"  # a stage before all others, of a query: whether the site takes
 PAYLOAD = "payload"  # in CONFIG of a query and of its answer: bytes
 EXAMPLES = "num-examples"  # in METRICS: the weight in averages
 AUC, LOSS = "auc", "loss"
+LOW, HIGH = "auc-low", "auc-high"  # the ends of the 95 % interval of AUC
 FIGURES = "reported"  # in METRICS: 1 when the site's own figures are sent, 0 when they are withheld and sent as 0
 
 WAITS = "SITE_WAITS: "  # how the reason begins for which a site has not decided on a run yet

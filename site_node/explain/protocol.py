@@ -31,8 +31,10 @@ _MANIFEST = (
 _FEDERATED = (
     "In federated work, and only where the agreement and the site's policy allow it, what leaves is never an image or a"
     " row. For a cohort: counts under masks that cancel only in the sum over all sites. For training: under the"
-    " same masks the model's weights, the number of images, the loss and histograms of predictions; beside them this"
-    " site's own AUC, to two decimals, only if it has enough cases of each class. Where the site's policy says"
+    " same masks the model's weights, the numbers of images and patients, the loss and histograms of predictions;"
+    " beside them this site's own AUC, of test patients with its interval, to two decimals, only if it has enough"
+    " cases of each class (from the width of an interval the order of their number can be guessed). Where the"
+    " site's policy says"
     " `unmasked = true`, a run may ask for the weights and the number of training images without masks, and for the"
     " site's own loss and AUC: the numbers of images of each class can be worked out from such weights. And the reason"
     " of a refusal: also that a person has yet to decide on the plan, and what a person who declined it gave as reason."

@@ -54,5 +54,4 @@ def _plan(site: FederateSettings, asked: Asked) -> Plan | None:
 
 def _kind(kind: str, plan: Plan) -> str:
     """What leaves: of which message, and whether masks hide it."""
-    masked = plan.training is None or plan.training.masked
-    return f"{kind} {'under' if masked else 'without'} masks"
+    return f"{kind} {'under' if kind == 'query' or plan.sums(kind) else 'without'} masks"

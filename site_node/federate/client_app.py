@@ -17,8 +17,8 @@ from shared.errors.base import RicordError
 from shared.errors.federation import RunRefused, RunWaits
 from shared.federation import records
 from shared.federation.cell_policy import CellPolicy
-from shared.federation.models.registry import build_model, get_state, set_state, state_length
-from shared.federation.plan import Plan, TrainingTask, verify_plan
+from shared.federation.models.registry import state_length
+from shared.federation.plan import ALONE, BEST, LAST, TESTS, Plan, TrainingTask, verify_plan
 from shared.federation.proposal import check_asked
 from shared.federation.records import Vector
 from shared.federation.secure_sum.client import SumClient
@@ -27,12 +27,14 @@ from shared.federation.secure_sum.policy import SumPolicy
 from site_node.federate import statistics
 from site_node.federate.dataset import Split, load_split
 from site_node.federate.decisions import check_decided
-from site_node.federate.masked import Evaluated, MaskedPart, Update
+from site_node.federate.figures import own_figures, scores_of
+from site_node.federate.local_layers import LocalLayers
+from site_node.federate.masked import Best, Elsewhere, Evaluated, Last, MaskedPart, Update
 from site_node.federate.packing import FAILED, REFUSED, refusal
 from site_node.federate.policy import SitePolicy, check_message, check_patients, check_size, may_report_figures
-from site_node.federate.rounds import claim_round
+from site_node.federate.rounds import claim_round, took_part
 from site_node.federate.site import CONTEXT_KEY, Admitted, FederateSettings, SiteContext, from_context
-from site_node.federate.training import clipped, evaluate, train
+from site_node.federate.training import clipped, evaluate, train, train_alone
 
 _NUMBER_BYTES = 4  # of a model that leaves without masks
 
@@ -43,7 +45,7 @@ def policy_gate(message: Message, context: Context, call_next: ClientAppCallable
         given = from_context(context.node_config, SiteContext)
         site, policy = given.site, given.policy
         plan = plan_of(message, site)
-        kind = message.metadata.message_type.split(".")[0]
+        kind = message.metadata.message_type
         config = message.content[records.CONFIG]
         server_round, asks = int(config.get(records.ROUND, 0)), config.get(records.STAGE) == records.READY
         check_message(
@@ -60,7 +62,7 @@ def policy_gate(message: Message, context: Context, call_next: ClientAppCallable
         check_decided(policy, plan, given.decisions, datetime.now().astimezone())
         if asks and kind == "query":
             return Message(RecordDict({records.CONFIG: ConfigRecord({records.PAYLOAD: b""})}), reply_to=message)
-        claim_round(site.folder, plan.run, _claimed(kind, message, plan), 0 if kind == "query" else server_round)
+        claim_round(site.folder, plan.run, _claimed(kind, message, plan), server_round if kind in _ROUNDS else 0)
         context.node_config = {CONTEXT_KEY: Admitted(**dict(given), plan=plan)}
         reply = call_next(message, context)
         check_answer(reply, plan, policy)
@@ -80,7 +82,7 @@ def _claimed(kind: str, message: Message, plan: Plan) -> str:
     stage = str(message.content[records.CONFIG].get(records.STAGE))
     if kind == "query":
         return stage
-    return f"{kind}-{stage}" if plan.training is not None and plan.training.masked else kind
+    return f"{kind}-{stage}" if plan.sums(kind) else kind
 
 
 def plan_of(message: Message, site: FederateSettings) -> Plan:
@@ -101,26 +103,29 @@ def check_answer(reply: Message, plan: Plan, policy: SitePolicy) -> None:
     """Raise `RunRefused` when an answer holds other records than its kind may, or more bytes than may leave."""
     if reply.has_error():
         return
-    kind = reply.metadata.message_type.split(".")[0]
-    masked = plan.training is not None and plan.training.masked
-    allowed = {
-        "train": {records.CONFIG, records.ARRAYS} if masked else {records.ARRAYS, records.METRICS},
-        "evaluate": {records.CONFIG, records.ARRAYS, records.METRICS} if masked else {records.METRICS},
-        "query": {records.CONFIG},
-    }[kind]
+    kind = reply.metadata.message_type
+    summed = plan.sums(kind)
+    if kind == "query":
+        allowed = {records.CONFIG}
+    elif kind == "train":
+        allowed = {records.ARRAYS, records.CONFIG if summed else records.METRICS}
+    else:
+        allowed = {records.METRICS, *([records.CONFIG, records.ARRAYS] if summed else [])}
+    fields = _FIELDS | {records.METRICS: _OWN if summed or kind == ALONE else _OWN | {records.EXAMPLES, records.LOSS}}
     content = reply.content
     if set(content) - allowed:
         raise RunRefused(problem=f"an answer for {plan.purpose} held a record it may not")
-    if any(set(content[key]) - fields for key, fields in _FIELDS.items() if key in content):
+    if any(set(content[key]) - names for key, names in fields.items() if key in content):
         raise RunRefused(problem=f"an answer for {plan.purpose} held a field it may not")
     check_size(policy, sum(record.count_bytes() for record in content.values()))
 
 
 _FIELDS = {
     records.ARRAYS: {records.STATE},
-    records.METRICS: {records.EXAMPLES, records.LOSS, records.AUC, records.FIGURES},
     records.CONFIG: {records.PAYLOAD},
 }
+_OWN = {records.AUC, records.LOW, records.HIGH, records.FIGURES}  # figures of this site that may leave beside masks
+_ROUNDS = ("train", "evaluate")  # messages of which each round has its own
 
 
 def train_round(message: Message, context: Context) -> Message:
@@ -133,12 +138,13 @@ def train_round(message: Message, context: Context) -> Message:
     task = _task(admitted.plan)
     if task.masked:
         return _masked(message, admitted, Update)
-    check_size(admitted.policy, _NUMBER_BYTES * state_length(task.model, task.image_size))
-    model, start, split = build_model(task), _vector(message), _split(admitted, task)
+    check_size(admitted.policy, _NUMBER_BYTES * state_length(task))
+    start, split, server_round = _vector(message), _split(admitted, task), _round(message)
     check_patients(admitted.policy, split.patients)
-    set_state(model, start)
-    samples = split.training
-    loss = train(model, samples, task, server_round=int(message.content[records.CONFIG][records.ROUND]))
+    layers = LocalLayers(admitted.site.folder, admitted.plan, task)
+    model, samples = layers.model_of(start, after=server_round - 1), split.training
+    loss = train(model, samples, task, server_round=server_round)
+    layers.keep(model, after=server_round)
     reported = may_report_figures(admitted.policy, admitted.plan, samples.cases)
     metrics = {
         records.EXAMPLES: min(len(samples.labels), task.maximum_images),
@@ -147,7 +153,9 @@ def train_round(message: Message, context: Context) -> Message:
     }
     content = RecordDict(
         {
-            records.ARRAYS: ArrayRecord({records.STATE: Array(clipped(get_state(model), start, task.update_norm))}),
+            records.ARRAYS: ArrayRecord(
+                {records.STATE: Array(clipped(layers.without(model, start), start, task.update_norm))}
+            ),
             records.METRICS: MetricRecord(metrics),
         }
     )
@@ -157,14 +165,17 @@ def train_round(message: Message, context: Context) -> Message:
 def evaluate_round(message: Message, context: Context) -> Message:
     """Evaluate the received model on this site's validation images; figures leave only if there are enough cases."""
     admitted = from_context(context.node_config, Admitted)
-    task = _task(admitted.plan)
+    task, evaluation = _task(admitted.plan), admitted.plan.evaluated
+    if evaluation is not None:
+        if took_part(admitted.site.folder, evaluation.run):
+            raise RunRefused(problem="this site had a part in that model's training")
+        return _masked(message, admitted, Elsewhere)
     if task.masked:
         return _masked(message, admitted, Evaluated)
-    model, split = build_model(task), _split(admitted, task)
+    split, layers = _split(admitted, task), LocalLayers(admitted.site.folder, admitted.plan, task)
     check_patients(admitted.policy, split.patients)
-    set_state(model, _vector(message))
     samples = split.validation
-    result = evaluate(model, samples)
+    result = evaluate(layers.model_of(_vector(message), after=_round(message)), samples)
     reported = result.auc is not None and may_report_figures(admitted.policy, admitted.plan, samples.cases)
     metrics = {
         records.EXAMPLES: min(len(samples.labels), task.maximum_images) if reported else 0,
@@ -173,6 +184,29 @@ def evaluate_round(message: Message, context: Context) -> Message:
         records.FIGURES: int(reported),
     }
     return Message(RecordDict({records.METRICS: MetricRecord(metrics)}), reply_to=message)
+
+
+def evaluate_finished(message: Message, context: Context) -> Message:
+    """Evaluate a finished model on this site's test patients; histograms go into a secure sum, masked run or not."""
+    return _masked(message, from_context(context.node_config, Admitted), {BEST: Best, LAST: Last}[_kind(message)])
+
+
+def evaluate_alone(message: Message, context: Context) -> Message:
+    """Train a model of this site alone, as long as the run did, and give its AUC of the test patients."""
+    admitted = from_context(context.node_config, Admitted)
+    task, split = _task(admitted.plan), _split(admitted, _task(admitted.plan))
+    check_patients(admitted.policy, split.patients)
+    model = train_alone(split.training, split.validation, task)
+    figures = own_figures(scores_of(model, split.test, task), admitted.plan, task, admitted.policy)
+    return Message(RecordDict({records.METRICS: MetricRecord(figures)}), reply_to=message)
+
+
+def _round(message: Message) -> int:
+    return int(message.content[records.CONFIG][records.ROUND])
+
+
+def _kind(message: Message) -> str:
+    return str(message.metadata.message_type)
 
 
 def _masked(message: Message, admitted: Admitted, kind: type[MaskedPart]) -> Message:
@@ -184,7 +218,8 @@ def _masked(message: Message, admitted: Admitted, kind: type[MaskedPart]) -> Mes
         policy,
         split=cache(partial(_split, admitted, task)),
         start=_vector(message) if records.ARRAYS in message.content else None,
-        server_round=int(config[records.ROUND]),
+        server_round=_round(message),
+        layers=LocalLayers(site.folder, admitted.plan, task),
     )
     memory = FileMemory(site.folder / "sums")
     memory.wipe_stale()
@@ -223,13 +258,15 @@ def count(message: Message, context: Context) -> Message:
 
 
 def _split(admitted: Admitted, task: TrainingTask) -> Split:
-    return load_split(admitted.site.library, admitted.load(), task)
+    """All test patients, where the model is another's."""
+    elsewhere = admitted.plan.evaluated is not None
+    return load_split(admitted.site.library, admitted.load(), task, all_test=elsewhere)
 
 
 def _task(plan: Plan) -> TrainingTask:
-    if plan.training is None:
-        raise RunRefused(problem="the plan holds no training")
-    return plan.training
+    if plan.learning is None:
+        raise RunRefused(problem="the plan holds no model")
+    return plan.learning
 
 
 def _vector(message: Message) -> Vector:
@@ -241,6 +278,9 @@ def _build() -> ClientApp:
     client = ClientApp(mods=[policy_gate])
     client.train()(train_round)
     client.evaluate()(evaluate_round)
+    for kind in TESTS:
+        client.evaluate(kind.partition(".")[2])(evaluate_finished)
+    client.evaluate(ALONE.partition(".")[2])(evaluate_alone)
     client.query()(count)
     return client
 

@@ -2,12 +2,13 @@
 
 Each image is inverted when it is MONOCHROME1, clipped to its 1st and 99th percentile, averaged down to the task's size
 and standardised on its own to mean 0 and deviation 1, so that no scanner's gain is learned. Patients, not images, are
-split into training and validation, by a hash of the pseudonym: the same split in every round and after a restart.
+split into training, validation and test, by a hash of the pseudonym: the same split in every round and after a
+restart.
 """
 
 import hashlib
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -48,6 +49,7 @@ class Split(NamedTuple):
 
     training: Samples
     validation: Samples
+    test: Samples  # seen by finished models only
     patients: int
 
 
@@ -57,15 +59,18 @@ class _Entry(NamedTuple):
     image: npt.NDArray[np.float32]  # (size, size)
 
 
-def load_split(library: Path, studies: Sequence[LibraryStudy], task: TrainingTask) -> Split:
-    """The studies' labelled frontal radiographs; one without the label or a readable radiograph is skipped."""
+def load_split(library: Path, studies: Sequence[LibraryStudy], task: TrainingTask, *, all_test: bool = False) -> Split:
+    """The studies' labelled frontal radiographs; one without the label or a readable radiograph is skipped.
+
+    With `all_test` every patient is a test patient: of a site that had no part in the training.
+    """
     entries = tuple(_entries(library, studies, task))
-    held_out = [_is_validation(entry.patient, task) for entry in entries]
-    return Split(
-        training=_samples([entry for entry, out in zip(entries, held_out, strict=True) if not out], task),
-        validation=_samples([entry for entry, out in zip(entries, held_out, strict=True) if out], task),
-        patients=len({entry.patient for entry in entries}),
-    )
+    numbers = {patient: number for number, patient in enumerate(sorted({entry.patient for entry in entries}))}
+    parts: dict[str, list[_Entry]] = {"training": [], "validation": [], "test": []}
+    for entry in entries:
+        parts["test" if all_test else _part(entry.patient, task)].append(entry)
+    samples = {name: _samples(entries, numbers, task) for name, entries in parts.items()}
+    return Split(**samples, patients=len(numbers))
 
 
 def standardise(pixels: npt.NDArray[np.float32], size: int) -> npt.NDArray[np.float32]:
@@ -122,12 +127,17 @@ def _decode(library: Path, size: int, study: LibraryStudy) -> Decoded:
     return Decoded(np.stack(images) if images else np.zeros((0, size, size), np.float32), unreadable)
 
 
-def _is_validation(patient: PatientPseudonym, task: TrainingTask) -> bool:
-    draw = int.from_bytes(hashlib.sha256(f"split/{task.seed}/{patient}".encode()).digest()[:8])
-    return draw < task.validation_share * 2**64
+def _part(patient: PatientPseudonym, task: TrainingTask) -> str:
+    draw = int.from_bytes(hashlib.sha256(f"split/{task.seed}/{patient}".encode()).digest()[:8]) / 2**64
+    if draw < task.validation_share:
+        return "validation"
+    return "test" if draw >= 1 - task.test_share else "training"
 
 
-def _samples(entries: Sequence[_Entry], task: TrainingTask) -> Samples:
+def _samples(entries: Sequence[_Entry], numbers: Mapping[PatientPseudonym, int], task: TrainingTask) -> Samples:
     size = task.image_size
-    images = np.stack([entry.image for entry in entries]) if entries else np.zeros((0, size, size), np.float32)
-    return Samples(images=images, labels=np.array([entry.label for entry in entries], dtype=np.int64))
+    return Samples(
+        images=np.stack([entry.image for entry in entries]) if entries else np.zeros((0, size, size), np.float32),
+        labels=np.array([entry.label for entry in entries], dtype=np.int64),
+        patients=np.array([numbers[entry.patient] for entry in entries], dtype=np.int64),
+    )

@@ -29,7 +29,7 @@ def check_decided(policy: SitePolicy, plan: Plan, decisions: Decisions, now: dat
 
 def needs_person(policy: SitePolicy, plan: Plan) -> bool:
     """Whether the policy leaves the plan to a person."""
-    return policy.ask == "always" or (policy.ask == "training" and plan.purpose == "training")
+    return policy.ask == "always" or (policy.ask == "training" and plan.learning is not None)
 
 
 def in_hours(hours: str, now: time) -> bool:

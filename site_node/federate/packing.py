@@ -21,6 +21,7 @@ from flwr.supercore.inflatable.inflatable_object import (
 from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
 
 from shared.errors.federation import RunRefused
+from shared.federation.plan import ALONE, TESTS
 
 KNOWN_VERSIONS = ("1.41.0", "1.42.0")
 REFUSED = "SITE_POLICY: "  # how the reason of a refusal begins
@@ -29,6 +30,8 @@ _MODEL = frozenset({"Message", "RecordDict", "ConfigRecord", "ArrayRecord", "Arr
 KINDS: Mapping[str, frozenset[str]] = {  # of message, and which objects each may hold on its way to a site
     "train": _MODEL,
     "evaluate": _MODEL,
+    **dict.fromkeys(TESTS, _MODEL),
+    ALONE: frozenset({"Message", "RecordDict", "ConfigRecord"}),
     "query": frozenset({"Message", "RecordDict", "ConfigRecord"}),
 }
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from shared.counts import counted
-from shared.federation.plan import Plan, StatisticsTask, TrainingTask
+from shared.federation.plan import EvaluationTask, Plan, StatisticsTask, TrainingTask
 from shared.signed import Signed
 
 
@@ -11,6 +11,8 @@ def summary(plan: Plan) -> str:
     """The plan in a line."""
     if plan.training is not None:
         return f"training of {plan.training.model} on {plan.training.label}, {_masks(plan.training)}"
+    if plan.evaluated is not None:
+        return f"evaluation of the model of run {plan.evaluated.run} on {plan.evaluated.training.label}"
     cohort = plan.statistics.cohort if plan.statistics is not None else ""
     return f"statistics on the cohort {cohort}"
 
@@ -36,6 +38,8 @@ def _words(plan: Plan) -> Iterator[tuple[str, str]]:
     yield ("Good until", f"{plan.expires_at.astimezone():%Y-%m-%d %H:%M}")
     if plan.training is not None:
         yield from _of_training(plan.training)
+    if plan.evaluated is not None:
+        yield from _of_evaluation(plan.evaluated)
     if plan.statistics is not None:
         yield from _of_statistics(plan.statistics)
 
@@ -49,7 +53,19 @@ def _of_training(task: TrainingTask) -> Iterator[tuple[str, str]]:
     yield ("Leaves each round", _MASKED if task.masked else _UNMASKED)
     if task.site_metrics:
         figures = "AUC, to two decimals" if task.masked else "loss and AUC"
-        yield ("Leaves besides", f"this site's own {figures}, where policy and enough cases of each class allow it")
+        yield ("Leaves besides", f"this site's own {figures}, {_ALLOWED}")
+    if task.test_share:
+        yield ("Leaves at the end", _TESTED)
+    if task.baseline:
+        yield ("Trains besides", "a model of this site alone, whose AUC of test patients leaves likewise")
+    if task.package is not None:
+        yield ("Package", f"the installed wheel of the model, {task.package}")
+
+
+def _of_evaluation(task: EvaluationTask) -> Iterator[tuple[str, str]]:
+    yield ("Label", f"{task.training.label}, of frontal radiographs whose patients have it")
+    yield ("Model", f"{task.training.model}, as run {task.run} left it after round {task.round}")
+    yield ("Leaves", _TESTED)
 
 
 def _of_statistics(task: StatisticsTask) -> Iterator[tuple[str, str]]:
@@ -66,6 +82,13 @@ _MASKED = (
 _UNMASKED = (
     "the model's weights and the number of images of this site, without masks: the number of images of each class can"
     " be worked out from them"
+)
+
+
+_ALLOWED = "where policy and enough cases of each class allow it"
+_TESTED = (
+    "histograms of predictions for patients whom no round saw, under masks that cancel only in the sum over all sites;"
+    f" this site's own AUC with its interval, to two decimals, {_ALLOWED}"
 )
 
 

@@ -20,7 +20,7 @@ from shared.errors.inputs import InvalidArgument
 from shared.errors.settings import PolicyMissing, SettingsMissing
 from shared.federation.bundle import bundle_digest
 from shared.federation.cell_policy import CellPolicy
-from shared.federation.plan import LEAST_SITES, MODEL_NAMES, Plan, Purpose
+from shared.federation.plan import ALONE, LEAST_SITES, MODEL_NAMES, TESTS, Plan, Purpose, TrainingTask
 from shared.frozen import Frozen
 from shared.ids import Sha256, SiteId
 from shared.settings import load_settings
@@ -28,8 +28,12 @@ from shared.settings import load_settings
 _HOUR = r"([01]\d|2[0-3]):[0-5]\d"
 POLICY_FILE = "federation-policy.toml"
 _SKEW = timedelta(minutes=5)  # between two clocks
-KINDS = {"training": ("train", "evaluate"), "statistics": ("query",)}
-MODES = {"training": {Mode.TRAINING}, "statistics": {Mode.COHORT, Mode.STATISTICS}}  # any of them covers the purpose
+KINDS = {"training": ("train", "evaluate", *TESTS, ALONE), "evaluation": ("evaluate",), "statistics": ("query",)}
+MODES = {
+    "training": {Mode.TRAINING},
+    "evaluation": {Mode.TRAINING},
+    "statistics": {Mode.COHORT, Mode.STATISTICS},
+}  # any of them covers the purpose
 
 
 class SitePolicy(Frozen):
@@ -38,6 +42,7 @@ class SitePolicy(Frozen):
     bundles: tuple[Sha256, ...] = ()  # SHA-256 of the FABs that may run here
     purposes: tuple[Purpose, ...] = ()
     models: tuple[str, ...] = ()
+    packages: tuple[Sha256, ...] = ()  # wheels whose networks may be trained here, by the digest of their files
     labels: tuple[str, ...] = ()  # clinical fields that may be learned; empty: every one of the dictionary
     max_rounds: int = Field(default=20, ge=1)
     minimum_sites: int = Field(default=LEAST_SITES, ge=LEAST_SITES)
@@ -81,13 +86,14 @@ def load_policy(path: Path) -> SitePolicy:
 
 
 def default_policy() -> str:
-    """The text of a first policy: this release's bundle, both purposes, the models that are shipped, no pins."""
+    """The text of a first policy: this release's bundle, counting, training, the shipped models, no pins."""
     quoted = ", ".join(f'"{name}"' for name in MODEL_NAMES)
     return f"""\
 # What this site takes part in. Everything that is not allowed here is refused, visibly, with "SITE_POLICY: ...".
 bundles = ["{bundle_digest()}"]  # SHA-256 of the FABs that may run here; this one carries no code
-purposes = ["statistics", "training"]
+purposes = ["statistics", "training"]  # also "evaluation": of models that other sites trained, on patients here
 models = [{quoted}]
+packages = []            # SHA-256 of the wheels whose networks may be trained here, beside their names under `models`
 labels = []              # clinical fields that may be learned; empty: every one of the dictionary
 max_rounds = 20
 ask = "never"            # which plans wait for a person (`ricord-site federate pending`): never, training or always
@@ -146,7 +152,7 @@ def check_message(
     that this site signed, whatever the coordinator holds now.
     """
     now = datetime.now(UTC)
-    task, asks = plan.training, server_round is None
+    task, training, asks = plan.learning, plan.training, server_round is None
     own = next((member for member in plan.sites if member.site_id == site_id), None)
     rules = (
         (own is None, "this site is not on the plan's roster"),
@@ -162,9 +168,14 @@ def check_message(
             f"a {kind} message does not belong to the purpose {plan.purpose}",
         ),
         (task is not None and task.model not in policy.models, "the model is not allowed"),
+        (
+            task is not None and task.package is not None and task.package not in policy.packages,
+            "the model's package is not on the site's list",
+        ),
         (task is not None and bool(policy.labels) and task.label not in policy.labels, "the label is not allowed"),
-        (task is not None and not task.masked and not policy.unmasked, "training without masks is not allowed"),
-        (task is not None and task.rounds > policy.max_rounds, f"more than {policy.max_rounds} rounds"),
+        (training is not None and not training.masked and not policy.unmasked, "training without masks is not allowed"),
+        (training is not None and training.rounds > policy.max_rounds, f"more than {policy.max_rounds} rounds"),
+        (task is not None and kind == ALONE and not task.baseline, "the plan asks for no model of this site alone"),
         (task is not None and server_round not in {None, *range(1, task.rounds + 1)}, "the round is outside the plan"),
         (plan.minimum_sites < policy.minimum_sites, f"fewer than {policy.minimum_sites} sites would do for the plan"),
     )
@@ -188,10 +199,13 @@ def _pins(policy: SitePolicy, plan: Plan, site_id: SiteId) -> str | None:
 
 def may_report_figures(policy: SitePolicy, plan: Plan, cases: tuple[int, int]) -> bool:
     """Whether figures of this site alone may leave: plan and policy want them, and each class has enough cases."""
-    task = plan.training
-    if task is None or not (task.site_metrics and policy.site_metrics):
-        return False
-    return min(cases) >= max(task.minimum_cases, policy.minimum_cases)
+    task = plan.learning
+    return task is not None and task.site_metrics and policy.site_metrics and min(cases) >= least_cases(policy, task)
+
+
+def least_cases(policy: SitePolicy, task: TrainingTask) -> int:
+    """Of each class, before a figure of this site alone may leave."""
+    return max(task.minimum_cases, policy.minimum_cases)
 
 
 def check_size(policy: SitePolicy, size: int) -> None:

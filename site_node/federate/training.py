@@ -9,6 +9,7 @@ from torch import nn
 
 from shared.errors.federation import RunRefused
 from shared.federation import records
+from shared.federation.models.registry import build_model, get_state, set_state
 from shared.federation.plan import TrainingTask
 from shared.federation.records import Vector
 
@@ -18,10 +19,11 @@ _EVALUATION_BATCH = 64  # images evaluated together
 
 
 class Samples(NamedTuple):
-    """Images and their labels."""
+    """Images, their labels, and whose each is: patients by number."""
 
     images: Images
     labels: Labels
+    patients: Labels
 
     @property
     def cases(self) -> tuple[int, int]:
@@ -31,7 +33,7 @@ class Samples(NamedTuple):
 
     def first(self, images: int) -> "Samples":
         """The first `images` of them."""
-        return Samples(self.images[:images], self.labels[:images])
+        return Samples(self.images[:images], self.labels[:images], self.patients[:images])
 
 
 class Evaluation(NamedTuple):
@@ -61,7 +63,7 @@ def train(model: nn.Module, samples: Samples, task: TrainingTask, *, server_roun
     for _ in range(task.local_epochs):
         total = 0.0
         shuffled = order.permutation(len(labels))
-        for batch in np.array_split(shuffled, max(1, -(-len(labels) // task.batch_size))):
+        for batch in np.array_split(shuffled, _batches(len(labels), task)):
             loss = criterion(model(images[batch]), labels[batch])
             total += float(loss.detach()) * len(batch)
             optimizer.zero_grad()
@@ -69,6 +71,23 @@ def train(model: nn.Module, samples: Samples, task: TrainingTask, *, server_roun
             optimizer.step()
         mean = total / len(labels)
     return mean
+
+
+def train_alone(samples: Samples, validation: Samples, task: TrainingTask) -> nn.Module:
+    """A model of this site alone: as many rounds as a run has, and of these the best on the validation images.
+
+    That is the one of the highest AUC; where the images have one class only, of the lowest loss. Raises as `train`.
+    """
+    model = build_model(task)
+    best, state = (float("-inf"), float("-inf")), get_state(model)
+    for server_round in range(1, task.rounds + 1):
+        train(model, samples, task, server_round=server_round)
+        reached = evaluate(model, validation)
+        rank = (-1.0 if reached.auc is None else reached.auc, -reached.loss)
+        if rank > best:
+            best, state = rank, get_state(model)
+    set_state(model, state)
+    return model
 
 
 def clipped(state: Vector, start: Vector, norm: float) -> Vector:
@@ -109,6 +128,12 @@ def auc(labels: Labels, scores: npt.NDArray[np.float64]) -> float | None:
     _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]  # mid-ranks, from 1
     return float((ranks[labels == 1].sum() - positive * (positive + 1) / 2) / (positive * negative))
+
+
+def _batches(images: int, task: TrainingTask) -> int:
+    """How many batches of nearly one size; with batch norms none of a single image, which has no variance."""
+    batches = max(1, -(-images // task.batch_size))
+    return max(1, min(batches, images // 2)) if task.norm == "batch" else batches
 
 
 def _weight(samples: Samples) -> torch.Tensor:

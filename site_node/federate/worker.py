@@ -14,6 +14,8 @@ import socket
 import sys
 from base64 import b64encode
 from collections.abc import Mapping
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ import torch
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 
 from shared.federation import records
+from shared.federation.models.monai_networks import MONAI
 from shared.federation.models.registry import build_model
 from shared.federation.plan import TrainingTask
 from shared.protocol.loader import load_edition, protocol_names, protocol_with
@@ -56,11 +59,18 @@ def main() -> None:
 
 
 def warm_up() -> None:
-    """Pay for what a fork would pay for anew: the first step of an optimiser, a second, and reading the protocols."""
+    """Pay for what a fork would pay for anew: the first step of an optimiser, the protocols, MONAI where it is."""
     for name in protocol_names():
         protocol_with(load_edition(name).digest)
+    if find_spec("monai") is not None:
+        import_module(MONAI)
     task = TrainingTask(image_size=32)
-    train(build_model(task), Samples(np.zeros((2, 32, 32), np.float32), np.array([0, 1])), task, server_round=1)
+    train(
+        build_model(task),
+        Samples(np.zeros((2, 32, 32), np.float32), np.array([0, 1]), np.arange(2)),
+        task,
+        server_round=1,
+    )
 
 
 def _fork(handle: int) -> None:

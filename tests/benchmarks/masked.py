@@ -59,7 +59,7 @@ def work() -> None:
     """The node's worker with a model of that size."""
     import torch
 
-    from site_node.federate import client_app, masked, worker
+    from site_node.federate import client_app, local_layers, masked, worker
     from site_node.federate.dataset import Split
     from site_node.federate.training import Samples
 
@@ -68,12 +68,13 @@ def work() -> None:
         model.weights = torch.nn.Parameter(torch.zeros(NUMBERS))
         return model
 
-    samples = Samples(np.zeros((PATIENTS, 32, 32), np.float32), np.arange(PATIENTS) % 2)
+    samples = Samples(np.zeros((PATIENTS, 32, 32), np.float32), np.arange(PATIENTS) % 2, np.arange(PATIENTS))
+    split = Split(samples, samples, samples, PATIENTS)
     with ExitStack() as stack:
-        stack.enter_context(patch.object(masked, "build_model", build))
+        stack.enter_context(patch.object(local_layers, "build_model", build))
         stack.enter_context(patch.object(masked, "state_length", lambda *_: NUMBERS))
         stack.enter_context(patch.object(masked, "train", lambda *_, **__: 0.5))
-        stack.enter_context(patch.object(client_app, "load_split", lambda *_: Split(samples, samples, PATIENTS)))
+        stack.enter_context(patch.object(client_app, "load_split", lambda *_, **__: split))
         worker.main()
 
 

@@ -9,6 +9,7 @@ import itertools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from math import exp
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,7 +29,8 @@ from shared.federation.secure_sum.messages import SumPlan, unpack_masked
 from shared.federation.secure_sum.server import Sum, sum_without_liars
 from shared.ids import Sha256, SiteId
 from site_node.federate.dataset import Split
-from site_node.federate.masked import Evaluated, MaskedPart, Update
+from site_node.federate.local_layers import LocalLayers
+from site_node.federate.masked import Best, Evaluated, MaskedPart, Update
 from site_node.federate.policy import SitePolicy
 from site_node.federate.training import Samples, train
 from tests.factories.summing import Federation, sites
@@ -64,7 +66,8 @@ def data(cases: Cases) -> Split:
     """Images of one site; the site is told by its counts, so that a swap of counts is a swap of data."""
     labels = np.array([0] * cases[0] + [1] * cases[1], dtype=np.int64)
     images = np.random.default_rng(cases).normal(size=(len(labels), 32, 32)).astype(np.float32)
-    return Split(training=Samples(images, labels), validation=Samples(images, labels), patients=sum(cases))
+    samples = Samples(images, labels, np.arange(len(labels)))
+    return Split(training=samples, validation=samples, test=samples, patients=sum(cases))
 
 
 class Round(Federation):
@@ -91,7 +94,8 @@ class Round(Federation):
 
     def part(self, plan: Plan, site: SiteId, start: Vector | None) -> MaskedPart:
         """A site's contribution."""
-        return self.kind(plan, TASK, SitePolicy(minimum_patients=1), lambda: data(self.cases[site]), start, 1)
+        layers = LocalLayers(Path("none"), plan, TASK)  # without FedBN it keeps nothing
+        return self.kind(plan, TASK, SitePolicy(minimum_patients=1), lambda: data(self.cases[site]), start, 1, layers)
 
     def run(self, plan: Plan, session: SumPlan) -> Sum:
         """The round."""
@@ -131,7 +135,7 @@ def pair_key(first: bytes, second: bytes, session: str, pair: tuple[SiteId, Site
 COUNTS = st.tuples(st.integers(1, 9), st.integers(1, 9))
 
 
-@pytest.mark.parametrize("kind", [Update, Evaluated])
+@pytest.mark.parametrize("kind", [Update, Evaluated, Best])
 @given(others=st.lists(COUNTS, min_size=1, max_size=3), first=COUNTS, second=COUNTS)
 @settings(max_examples=5, deadline=None)
 def test_the_view_fits_other_counts_as_well(
@@ -182,7 +186,7 @@ def test_the_attack_reads_counts_off_weights_and_nothing_off_words(cases: list[C
     assert attacked(pooled.values[:-1].astype(np.float32), pooled.images)[0] == sum(negative for negative, _ in cases)
 
 
-@pytest.mark.parametrize("kind", [Update, Evaluated])
+@pytest.mark.parametrize("kind", [Update, Evaluated, Best])
 def test_only_words_under_masks_depend_on_data(kind: type[MaskedPart]) -> None:
     """With the same secrets and other data, every message but the masked vectors is the same."""
     answers = []

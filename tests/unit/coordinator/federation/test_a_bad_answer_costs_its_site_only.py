@@ -21,7 +21,14 @@ pytestmark = pytest.mark.slow
 
 KEY = SigningKey.generate()
 TASK = TrainingTask(
-    image_size=32, rounds=1, local_epochs=1, minimum_cases=1, validation_share=0.3, update_norm=50, masked=False
+    image_size=32,
+    rounds=1,
+    local_epochs=1,
+    minimum_cases=1,
+    validation_share=0.3,
+    update_norm=50,
+    masked=False,
+    test_share=0,
 )
 LIAR = 12
 

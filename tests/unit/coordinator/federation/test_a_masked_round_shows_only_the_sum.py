@@ -12,7 +12,7 @@ from coordinator.federation.masked import nested
 from coordinator.federation.training import run_training
 from shared.crypto.signing import SigningKey
 from shared.errors.federation import PlanInvalid, RunFailed, TooFewSites
-from shared.federation.plan import PlanRequest, TrainingTask, complete_plan, sign_plan
+from shared.federation.plan import TESTS, PlanRequest, TrainingTask, complete_plan, sign_plan
 from shared.federation.secure_sum.messages import STAGES
 from site_node.federate.site import FederateSettings
 from tests.factories.local_grid import LocalGrid
@@ -58,18 +58,23 @@ def started(local: LocalGrid, task: TrainingTask = TASK) -> RosterGrid:
 
 
 def test_sites_send_words_and_nothing_else(sites: dict[int, FederateSettings], tmp_path: Path) -> None:
-    """Five stages each: of a round of training no number beside the payload, of an evaluation at most the own AUC."""
+    """Five stages each: of a round of training no number beside the payload, of an evaluation at most the own AUC.
+
+    Of a test at most that with its interval.
+    """
     local = Watched(sites)
     result = run_training(started(local), tmp_path)
     assert [finished.round for finished in result.rounds] == [1, 2]
     asked = [message.content["config"]["stage"] for message in local.seen]
-    assert asked == [stage for _ in range(4) for stage in STAGES for _ in sites]
+    assert asked == [stage for _ in range(4 + len(result.tests)) for stage in STAGES for _ in sites]
     for message, reply in zip(local.seen, local.answered, strict=True):
-        own = {"metrics"} if message.metadata.message_type == "evaluate" else set()
+        kind = message.metadata.message_type
+        own = set() if kind == "train" else {"metrics"}
         mask = message.content["config"]["stage"] == "mask"
         assert set(reply.content) == ({"arrays"} | own if mask else {"config"})
         assert set(message.content) == ({"config", "arrays"} if mask else {"config"})
-        assert set(reply.content.get("metrics", {})) <= {"auc", "reported"}
+        ends = {"auc-low", "auc-high"} if kind in TESTS else set()
+        assert set(reply.content.get("metrics", {})) <= {"auc", "reported", *ends}
 
 
 class AddsALot(Watched):
@@ -141,7 +146,7 @@ def test_a_large_run_goes_on_over_three_sites_fewer_also_after_a_restart(
     """Of eight sites one is lost after a round: five go on, and the same five when all are back after a restart."""
     sites = {10 + n: make_site(tmp_path / str(n), f"{200000 + n}", KEY, images=20) for n in range(8)}
     local = LocalGrid(sites)
-    grid = started(local, TASK.model_copy(update={"rounds": 3}))
+    grid = started(local, TASK.model_copy(update={"rounds": 3, "test_share": 0.0}))
     grid.round_kept = lambda: local.away.add(LIAR)
     grid.stop_when(lambda: len(local.seen) >= 2 * 5 * (8 + 7) - 4 * 2)  # two of seven sign nothing in two sums
     monkeypatch.setattr("coordinator.federation.grid._GRACE_SECONDS", 0.0)

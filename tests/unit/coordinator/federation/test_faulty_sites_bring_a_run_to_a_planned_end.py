@@ -89,7 +89,9 @@ def test_a_run_ends_and_names_the_faulty(
 
 def run(grid: FaultyGrid, sites: Sites, *, masked: bool, folder: Path) -> tuple[list[int], dict[SiteId | None, str]]:
     """How many sites each round has, none where the run failed by name; why each site was left out."""
-    task = TrainingTask(image_size=32, rounds=2, local_epochs=1, minimum_cases=1, validation_share=0.3, masked=masked)
+    task = TrainingTask(
+        image_size=32, rounds=2, local_epochs=1, minimum_cases=1, validation_share=0.3, test_share=0, masked=masked
+    )
     request = PlanRequest(purpose="training", training=task, timeout_seconds=SECONDS)
     members = tuple(member_of(site) for site in sites.values())
     plan = complete_plan(request, members=members, protocol_digest=PROTOCOL)

@@ -3,18 +3,14 @@
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from flwr.app import Context, RecordDict
 
-from coordinator.cohort.pooling import Pooling
 from coordinator.enrolment.members import MemberService
 from coordinator.federation.interface import FEDERATED
 from coordinator.federation.process import _Worker
@@ -39,7 +35,7 @@ from shared.token import Addresses
 from site_node.federate.site import FederateSettings
 from site_node.home.ledger import Ledger
 from site_node.home.plans import PlanState
-from tests.factories.local_grid import LocalGrid
+from tests.factories.local_runs import execute, worker_for
 from tests.factories.registered import add_site
 from tests.factories.site_homes import make_site, set_policy
 
@@ -93,37 +89,6 @@ def new_key(curve: ec.EllipticCurve | None = None) -> bytes:
     return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
-class LocalSuperLink:
-    """A SuperLink whose runs go to local sites."""
-
-    def __init__(self, sites: dict[int, FederateSettings]) -> None:
-        self.grid = LocalGrid(sites)
-        self._nodes = {site.site_id: node for node, site in sites.items()}
-
-    def nodes(self) -> dict[SiteId, int]:
-        """Each site's node."""
-        return self._nodes
-
-    @contextmanager
-    def run(self, bundle: bytes, *, largest: int) -> Iterator[Any]:
-        """One run."""
-        yield SimpleNamespace(grid=self.grid, context=Context(1, 1, {}, RecordDict(), {}))
-
-
-def worker_for(
-    store: SqlStore, identity: Identity, sites: dict[int, FederateSettings], folder: Path, stop: threading.Event
-) -> _Worker:
-    superlink: Any = LocalSuperLink(sites)
-    return _Worker(store, superlink, folder, Pooling(store, identity), stop, key=identity.signing_key)
-
-
-def execute(store: SqlStore, identity: Identity, sites: dict[int, FederateSettings], folder: Path, run: Run) -> None:
-    worker = worker_for(store, identity, sites, folder, threading.Event())
-    (pending,) = worker.next_pending({})
-    assert pending.id == run.id
-    worker.execute(pending)
-
-
 @pytest.mark.slow
 def test_a_training_run_goes_from_pending_to_done(
     store: SqlStore, identity: Identity, service: FederationService, sites: dict[int, FederateSettings], tmp_path: Path
@@ -137,6 +102,33 @@ def test_a_training_run_goes_from_pending_to_done(
     assert (done.state, done.problem) == ("done", "")
     assert json.loads(done.result)["rounds"][0]["round"] == 1
     assert (tmp_path / "runs" / run.id / "round-1.safetensors").exists()
+
+
+@pytest.mark.slow
+def test_a_model_that_is_done_is_evaluated_at_other_sites(
+    store: SqlStore, identity: Identity, service: FederationService, sites: dict[int, FederateSettings], tmp_path: Path
+) -> None:
+    """By run id; the roster is every other site, a site that trained cannot be named, and no run that is not done."""
+    run = service.start_run(TRAINING, actor="coordinator/operator")
+    wanted = {"purpose": "evaluation", "evaluation": {"run": run.id, "model": "last"}}
+    with pytest.raises(PlanInvalid):
+        service.start_run(canonical_json(wanted), actor="coordinator/operator")
+    execute(store, identity, sites, tmp_path / "runs", run)
+    others = {}
+    for n in range(10, 13):
+        site = make_site(tmp_path / str(n), f"{200000 + n}", KEY, images=20)
+        others[10 + n] = site = site.model_copy(update={"protocol_digest": DIGEST})
+        set_policy(site, purposes=["evaluation"])
+        add_site(store, KEY, site.site_id, SigningKey.from_pem(site.signing_key.read_bytes()))
+        service.register_node(site.site_id, new_key(), protocol_digest=DIGEST)
+    with pytest.raises(PlanInvalid):
+        service.start_run(canonical_json({**wanted, "sites": list(run.plan.roster)}), actor="coordinator/operator")
+    evaluation = service.start_run(canonical_json(wanted), actor="coordinator/operator")
+    assert set(evaluation.plan.roster) == {site.site_id for site in others.values()}
+    execute(store, identity, others, tmp_path / "runs", evaluation)
+    done = service.run(evaluation.id)
+    assert (done.state, done.problem) == ("done", "")
+    assert json.loads(done.result)["test"]["pooled"]["patients"] == 60
 
 
 @pytest.mark.slow

@@ -7,11 +7,12 @@ import pytest
 from flwr.app import Context, RecordDict
 from safetensors.torch import load_file
 
+from coordinator.federation.checkpoints import load_checkpoint
 from coordinator.federation.grid import RosterGrid
 from coordinator.federation.kept_runs import KeptRuns
 from coordinator.federation.results import TrainingResult
 from coordinator.federation.server_app import FOLDER, app
-from coordinator.federation.training import load_checkpoint, make_strategy, pooled, run_training
+from coordinator.federation.training import make_strategy, pooled, run_training
 from shared.crypto.signing import SigningKey
 from shared.errors.federation import PlanInvalid, RunFailed, TooFewSites
 from shared.errors.transport import StoreUnreachable
@@ -25,7 +26,9 @@ from tests.factories.site_homes import PROTOCOL, make_site, member_of, set_polic
 pytestmark = pytest.mark.slow
 
 KEY = SigningKey.generate()
-TASK = TrainingTask(image_size=32, rounds=3, local_epochs=2, learning_rate=0.003, minimum_cases=1, validation_share=0.3)
+TASK = TrainingTask(
+    image_size=32, rounds=3, local_epochs=2, learning_rate=0.003, minimum_cases=1, validation_share=0.3, test_share=0.0
+)
 
 ROUND = 2 * 5 * 3  # messages of a masked round: two sums of five stages over three sites
 

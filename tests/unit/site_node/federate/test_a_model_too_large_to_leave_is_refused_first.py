@@ -18,9 +18,11 @@ from shared.federation.secure_sum.messages import Masked, Peer, SumPlan, pack_ma
 from shared.ids import Sha256, SiteId
 from site_node.federate.client_app import check_answer, train_round
 from site_node.federate.dataset import Split
-from site_node.federate.masked import Evaluated, MaskedPart, Update
+from site_node.federate.local_layers import LocalLayers
+from site_node.federate.masked import Best, Evaluated, MaskedPart, Update
 from site_node.federate.policy import SitePolicy
 from site_node.federate.site import CONTEXT_KEY, Admitted
+from site_node.federate.training import Samples
 from tests.factories.site_homes import make_site
 
 KEYS = [SigningKey.generate() for _ in range(70)]
@@ -36,6 +38,15 @@ def never() -> Split:
     raise AssertionError("no image is read")
 
 
+def counted() -> Split:
+    nothing = Samples(np.zeros((0, 32, 32), np.float32), np.zeros(0, np.int64), np.zeros(0, np.int64))
+    return Split(nothing, nothing, nothing, 1)
+
+
+def layers(plan: Plan) -> LocalLayers:
+    return LocalLayers(Path("none"), plan, TASK)
+
+
 def plans(sites: int, kind: type[MaskedPart]) -> tuple[Plan, SumPlan]:
     """A run's plan, and that of a sum in it."""
     keys = {SiteId(f"{200000 + n}"): key for n, key in enumerate(KEYS[:sites])}
@@ -46,7 +57,7 @@ def plans(sites: int, kind: type[MaskedPart]) -> tuple[Plan, SumPlan]:
         session="0" * 32,
         subject=SUBJECT,
         protocol_digest=plan.protocol_digest,
-        length=kind(plan, TASK, SitePolicy(), never, None, 1).length(),
+        length=kind(plan, TASK, SitePolicy(), never, None, 1, layers(plan)).length(),
         roster=tuple(Peer(site_id=site, verify_key=str(key.public)) for site, key in keys.items()),
         threshold=sites,
         inputs=inputs_of(plan.run, kind.kind, np.zeros(1, np.float32)),
@@ -56,7 +67,7 @@ def plans(sites: int, kind: type[MaskedPart]) -> tuple[Plan, SumPlan]:
 
 @settings(max_examples=20, deadline=None)
 @given(
-    kind=st.sampled_from([Update, Evaluated]),
+    kind=st.sampled_from([Update, Evaluated, Best]),
     sites=st.sampled_from([3, 63, 64, 70]),
     accused=st.booleans(),
     left_over=st.integers(-2000, 2000),
@@ -69,7 +80,7 @@ def test_what_is_approved_may_leave(kind: type[MaskedPart], sites: int, accused:
     payload = pack_masked(session, masked)
     words = ArrayRecord({"state": Array("uint8", (len(payload),), "bytes", payload)})
     asked = Message(RecordDict({"config": ConfigRecord()}), dst_node_id=2, message_type=kind.kind)
-    part = kind(plan, TASK, policy, lambda: Split(None, None, 1), None, 1)  # type: ignore[arg-type] # it is counted only
+    part = kind(plan, TASK, policy, counted, None, 1, layers(plan))
     if left_over >= 512:
         part.approve(session)
         check_answer(Message(RecordDict({"arrays": words}), reply_to=asked), plan, policy)
@@ -85,7 +96,7 @@ def test_without_masks_nothing_is_trained_for_nobody(tmp_path: Path) -> None:
     plan = plans(3, Update)[0]
     assert plan.training is not None
     bare = plan.model_copy(update={"training": plan.training.model_copy(update={"masked": False})})
-    policy = SitePolicy(max_answer_bytes=4 * state_length(TASK.model, TASK.image_size) - 1)
+    policy = SitePolicy(max_answer_bytes=4 * state_length(TASK) - 1)
     arrays = ArrayRecord({"state": Array(get_state(build_model(TASK)))})
     asked = Message(RecordDict({"arrays": arrays}), dst_node_id=2, message_type="train")
     admitted = Admitted(site=site, policy=policy, studies={}, plan=bare)
@@ -96,4 +107,5 @@ def test_without_masks_nothing_is_trained_for_nobody(tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", [32, 64, 256])
 def test_a_models_length_is_that_of_its_state(size: int) -> None:
     """Known without a model being made."""
-    assert state_length("small-cnn", size) == get_state(build_model(TrainingTask(image_size=size))).size
+    task = TrainingTask(image_size=size)
+    assert state_length(task) == get_state(build_model(task)).size

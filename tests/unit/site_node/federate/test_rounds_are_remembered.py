@@ -46,6 +46,17 @@ def test_of_many_claims_at_once_two_are_granted(tmp_path: Path) -> None:
     assert {stat.S_IMODE(file.stat().st_mode) for file in tmp_path.rglob("*.[12]")} == {0o600}
 
 
+@pytest.mark.parametrize("kind", ["train", "train-mask"])
+def test_a_run_whose_test_was_seen_trains_no_more(tmp_path: Path, kind: str) -> None:
+    """The test patients come last: after them no model of that run is trained here, of others it is."""
+    assert claimed(tmp_path, RUNS[0], kind, 1)
+    assert claimed(tmp_path, RUNS[0], "evaluate-mask", 1)
+    assert claimed(tmp_path, RUNS[0], "evaluate.best-mask", 0)
+    assert not claimed(tmp_path, RUNS[0], kind, 2)
+    assert claimed(tmp_path, RUNS[0], "evaluate.last-mask", 0)
+    assert claimed(tmp_path, RUNS[1], kind, 2)
+
+
 @pytest.mark.parametrize("kind", ["../../train", "", "query", "train/x"])
 def test_a_kind_without_a_name_is_no_file(tmp_path: Path, kind: str) -> None:
     """A name from outside never becomes a path."""

@@ -66,14 +66,18 @@ def test_laterals_other_modalities_and_broken_files_are_left_out(tmp_path: Path)
 
 
 def test_the_split_is_by_patient_and_stays(tmp_path: Path) -> None:
-    """Read twice the split is the same; every image is in one part; both labels are there."""
+    """Read twice the split is the same; every image is in one part; a plan without a test changes no validation."""
     fill_library(tmp_path / "library", SiteId("123456"), 30)
     library = tmp_path / "library"
     first, second = (load_split(library, load_library(library), TASK) for _ in range(2))
     assert (first.training.images == second.training.images).all()
-    assert len(first.training.labels) + len(first.validation.labels) == 30
-    assert sum(first.training.cases) + sum(first.validation.cases) == 30
-    assert 0 < len(first.validation.labels) < 20
+    parts = (first.training, first.validation, first.test)
+    assert sum(len(part.labels) for part in parts) == sum(sum(part.cases) for part in parts) == first.patients == 30
+    assert sorted(number for part in parts for number in part.patients.tolist()) == list(range(30))
+    assert all(0 < len(part.labels) < 25 for part in parts)
+    other = load_split(library, load_library(library), TASK.model_copy(update={"test_share": 0.0}))
+    assert (first.validation.images == other.validation.images).all()
+    assert not len(other.test.labels)
 
 
 def test_a_study_without_the_label_is_skipped(tmp_path: Path) -> None:
@@ -90,7 +94,7 @@ def test_a_study_without_the_label_is_skipped(tmp_path: Path) -> None:
 def test_a_strong_proximal_term_keeps_the_model_near_its_start() -> None:
     """FedProx: the larger mu, the less a round moves the state."""
     random = np.random.default_rng(4)
-    samples = Samples(random.normal(size=(16, 32, 32)).astype(np.float32), np.array([0, 1] * 8))
+    samples = Samples(random.normal(size=(16, 32, 32)).astype(np.float32), np.array([0, 1] * 8), np.arange(16))
     moved = []
     for mu in (0.0, 50.0):
         task = TASK.model_copy(update={"proximal_mu": mu, "local_epochs": 3, "optimizer": "sgd", "strategy": "fedprox"})
