@@ -12,7 +12,7 @@ from typing import NamedTuple
 from tests.benchmarks.measure import wait_until
 from tests.factories.ports import free_ports
 
-START_SECONDS, RUN_SECONDS = 60, 300
+START_SECONDS, RUN_SECONDS = 60, 480
 _PROJECT = """
 [project]
 name = "bench"
