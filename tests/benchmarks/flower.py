@@ -12,7 +12,7 @@ from typing import NamedTuple
 from tests.benchmarks.measure import wait_until
 from tests.factories.ports import free_ports
 
-START_SECONDS, RUN_SECONDS = 60, 480
+START_SECONDS, RUN_SECONDS = 120, 480
 _PROJECT = """
 [project]
 name = "bench"
@@ -86,9 +86,9 @@ def stock_flower(home: Path, sites: int) -> Iterator[Stock]:
             stack.callback(process.terminate)
 
         start("flower-superlink", "--host", "127.0.0.1", "--port", str(control))
+        wait_until(lambda: listens(control), START_SECONDS)
         for port in own:
             start("flower-supernode", "--superlink", address, "--host", "127.0.0.1", "--port", str(port))
-        wait_until(lambda: listens(control), START_SECONDS)
         yield Stock(home, environment)
 
 
