@@ -269,6 +269,17 @@ def test_a_next_version_may_name_another_curator(coordinator: Coordinator) -> No
     assert (name in listed("carla"), name in listed("ciara")) == (False, True)
 
 
+def test_a_hospital_that_has_a_site_id_keeps_it(coordinator: Coordinator) -> None:
+    """Its patients are known by it: whatever became of the agreement before, no second one is issued."""
+    name, secret, terms = coordinator.offered()
+    with coordinator.store.begin() as work:
+        work.put_site(site_of(work, name).model_copy(update={"site_id": SiteId("567812")}))
+    key = SigningKey.generate()
+    coordinator.enrolment.sign_agreement(secret, consent(key, terms), key.public.text)
+    coordinator.agreements.execute(name, actor=ACTOR)
+    assert coordinator.members.site(name).site.site_id == "567812"
+
+
 def test_the_next_version_is_countersigned_from_its_first_day_to_before_its_last(coordinator: Coordinator) -> None:
     """To the moment."""
     now = coordinator.time()
