@@ -8,11 +8,13 @@ from pydantic import ValidationError
 
 from shared.crypto.signing import SigningKey
 from shared.errors.federation import RunRefused, SecureSumRefused
+from shared.errors.trust import SignatureInvalid
 from shared.federation.secure_sum.messages import (
     Advert,
     Answered,
     Masked,
     Peer,
+    ShareDigests,
     SumPlan,
     Unmasking,
     pack_masked,
@@ -102,6 +104,27 @@ def test_who_is_accused_travels_with_the_vector(count: int) -> None:
     for wrong in (payload[:-8], payload + bytes(8), bytes(16) + payload[16:], payload[:-1], b""):
         with pytest.raises(SecureSumRefused):
             unpack_masked(wrong, signed)
+
+
+def test_a_commitment_is_to_both_shares_and_to_one_route() -> None:
+    """Another share of either secret, the two exchanged, or the shares of another sharer or holder do not fit it."""
+    key, first, second, third = SigningKey.generate(), *sites(3)
+    shares, route, view = ("ab" * 66, "cd" * 66), (first, second), Sha256("0" * 64)
+    digests = ShareDigests.of(shares, view, route, key)
+    assert digests.fit(shares, route)
+    for wrong in (("ab" * 65 + "ac", shares[1]), (shares[0], "cd" * 65 + "ce"), shares[::-1]):
+        assert not digests.fit(wrong, route)
+    for other in ((second, first), (first, third), (third, second)):
+        assert not digests.fit(shares, other)
+        with pytest.raises(SignatureInvalid):
+            digests.verify(view, other, key.public)
+    digests.verify(view, route, key.public)
+    for verify in ((Sha256("1" * 64), key.public), (view, SigningKey.generate().public)):
+        with pytest.raises(SignatureInvalid):
+            digests.verify(verify[0], route, verify[1])
+    for changed in ("seed", "key"):
+        with pytest.raises(SignatureInvalid):
+            digests.model_copy(update={changed: "0" * 64}).verify(view, route, key.public)
 
 
 @pytest.mark.parametrize("changes", [{"minimum": MINIMUM - 1}, {"colluders": -1}])
