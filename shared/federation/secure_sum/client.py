@@ -238,9 +238,9 @@ class SumClient:
         self.memory.remember(plan.subject, [Answered(roster=plan.sites, survivors=survivors), *heard], allow)
 
     def _checked(self, plan: SumPlan, sites: Collection[SiteId]) -> tuple[SiteId, ...]:
-        """`sites`, ascending: each once, all of the roster, this one among them, enough of them."""
-        if len(set(sites)) != len(sites) or not set(sites) <= set(plan.sites) or self.site_id not in sites:
-            raise SecureSumRefused(problem="the sites named are not part of the roster with this site among them")
+        """`sites`, ascending: each once, this one among them, enough of them; whoever shared is of the roster."""
+        if len(set(sites)) != len(sites) or self.site_id not in sites:
+            raise SecureSumRefused(problem="a site is named twice, or this one is not among those named")
         self.policy.check_survivors(plan, self.site_id, sites)
         return tuple(sorted(sites))
 

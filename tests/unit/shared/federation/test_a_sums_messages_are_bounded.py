@@ -20,7 +20,7 @@ from shared.federation.secure_sum.messages import (
     pack_masked,
     unpack_masked,
 )
-from shared.federation.secure_sum.policy import MINIMUM, SumPolicy, default_threshold
+from shared.federation.secure_sum.policy import MINIMUM, SumPolicy, default_threshold, refuse_near_repeat
 from shared.ids import Sha256, SiteId
 from tests.factories.summing import federation, sites
 
@@ -149,3 +149,17 @@ def test_the_default_threshold_is_the_lowest_that_the_policy_accepts(count: int,
             policy.check_plan(carrier.plan(threshold=threshold - 1).plan, own)
     assert threshold >= MINIMUM
     assert default_threshold(count) == default_threshold(count, colluders=1, minimum=3)
+
+
+@pytest.mark.parametrize(("minimum", "allowed"), [(3, True), (4, False)])
+def test_nested_sets_differ_by_as_many_sites_as_a_site_asks_for(minimum: int, *, allowed: bool) -> None:
+    """Also where sites that ask for fewer have answered on the difference by themselves."""
+    everybody = sites(8)
+    previous = [Answered(roster=tuple(everybody)), Answered(roster=tuple(everybody[5:]))]
+    policy = SumPolicy(minimum=minimum)
+    for roster in (everybody[:5], everybody):
+        if allowed or roster == everybody:
+            refuse_near_repeat(previous, roster, None, policy, everybody[0])
+        else:
+            with pytest.raises(RunRefused):
+                refuse_near_repeat(previous, roster, None, policy, everybody[0])
