@@ -42,9 +42,9 @@ def refused(values: list[int], *, entries: int, bits: int, width: int = 2, extra
     return True
 
 
-@given(entries=st.integers(2, 40), bits=st.integers(1, 16), palette=st.booleans(), falls=st.booleans())
+@given(entries=st.integers(4, 40), bits=st.integers(1, 16), palette=st.booleans(), falls=st.booleans())
 def test_entries_are_as_many_and_as_wide_as_is_said(entries: int, bits: int, palette: bool, falls: bool) -> None:
-    """One more or less, or one that needs a further bit, is refused."""
+    """One more or less, or one that needs a further bit, is refused; as words, few entries could be more as bytes."""
     most = (1 << bits) - 1
     values = sorted((most * at // (entries - 1) for at in range(entries)), reverse=falls)
     assert not refused(values, entries=entries, bits=bits, palette=palette)
