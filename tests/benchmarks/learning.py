@@ -37,7 +37,7 @@ from tests.factories.site_homes import PROTOCOL, make_site, member_of, set_polic
 
 KEY = SigningKey.generate()
 SEEDS = (0, 1, 2)
-TASK = TrainingTask(rounds=8, local_epochs=2, batch_size=16, learning_rate=0.002, minimum_cases=11)
+TASK = TrainingTask(image_size=32, rounds=8, local_epochs=2, batch_size=16, learning_rate=0.002, minimum_cases=11)
 ARMS: Mapping[str, dict[str, object]] = {
     "FedAvg, masked": {},
     "FedAvg, unmasked": {"masked": False},
@@ -104,6 +104,7 @@ def add_film(site: FederateSettings, image: Path, patient: int, row: Mapping[str
         clinical={"pneumonia": "yes" if row["pneumonia"] == "1" else "no"},
     )
     add_study(site.library, record, {"film.dcm": file})
+    file.unlink()  # the library holds it by a link
 
 
 def federated(sites: Sites, task: TrainingTask, folder: Path) -> Iterator[tuple[str, Scores]]:

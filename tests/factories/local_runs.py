@@ -31,7 +31,7 @@ class LocalSuperLink:
         return self._nodes
 
     @contextmanager
-    def run(self, bundle: bytes, *, largest: int) -> Iterator[Any]:
+    def run(self, bundle: bytes, *, largest: int = 0) -> Iterator[Any]:
         """One run."""
         yield SimpleNamespace(grid=self.grid, context=Context(1, 1, {}, RecordDict(), {}))
 
