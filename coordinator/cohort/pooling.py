@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Sequence
+from datetime import datetime
 
 from coordinator.cohort.relations import complete, relations_of
 from coordinator.cohort.released import ReleasedCell, ReleasedTable
@@ -16,7 +17,7 @@ from shared.federation.cell_policy import CellPolicy
 from shared.federation.cohort import definition_named, subject_of
 from shared.federation.exchange import Exchange
 from shared.federation.plan import Plan
-from shared.federation.secure_sum.messages import SumPlan
+from shared.federation.secure_sum.messages import Peer, SumPlan
 from shared.federation.secure_sum.policy import default_threshold
 from shared.federation.secure_sum.server import Sum, sum_without_liars
 from shared.ids import SiteId
@@ -48,19 +49,7 @@ class Pooling:
         while True:
             earlier, seed = self._released(definition)
             shown = released_counts(definition, new, earlier, seed=seed)
-            table = ReleasedTable(
-                id=plan.run,
-                definition=definition,
-                definition_digest=definition.digest,
-                protocol_digest=self._identity.protocol_digest,
-                policy=policy.name,
-                roster_size=len(plan.roster),
-                site_count=len(pooled.survivors),
-                computed_at=self._now(),
-                cells=tuple(
-                    ReleasedCell(name=cell, count=shown[cell], suppressed=shown[cell] is None) for cell in shown
-                ),
-            )
+            table = table_of(plan, definition, policy, shown, sites=len(pooled.survivors), computed_at=self._now())
             with self._store.begin() as work:
                 if len(work.pooled_counts(definition.name)) > len(earlier):
                     continue  # another table was released meanwhile
@@ -76,15 +65,7 @@ class Pooling:
     def _pooled(self, plan: Plan, definition: CohortDefinition, policy: CellPolicy, exchange: Exchange) -> Sum:
         with self._store.read() as reading:
             peers = peers_of(reading, plan.roster)
-        sum_plan = SumPlan(
-            session=secrets.token_hex(16),
-            subject=subject_of(definition),
-            protocol_digest=self._identity.protocol_digest,
-            length=len(definition.cells),
-            roster=peers,
-            threshold=threshold_for(len(peers)),
-            cells=policy.name,
-        )
+        sum_plan = sum_plan_of(plan, definition, policy, peers)
         return sum_without_liars(sum_plan, self._identity.signing_key, exchange, refuse=self._record_refusal)
 
     def _record_refusal(self, site: SiteId, reason: str) -> None:
@@ -113,6 +94,36 @@ class Pooling:
             for made, table in zip(pooled, tables, strict=True)
         ]
         return releases, bytes.fromhex(pooled[0].seed) if pooled else secrets.token_bytes(32)
+
+
+def sum_plan_of(plan: Plan, definition: CohortDefinition, policy: CellPolicy, peers: tuple[Peer, ...]) -> SumPlan:
+    """The secure sum of a definition's counts over `peers`; raises `PlanInvalid` where they are too few."""
+    return SumPlan(
+        session=secrets.token_hex(16),
+        subject=subject_of(definition),
+        protocol_digest=plan.protocol_digest,
+        length=len(definition.cells),
+        roster=peers,
+        threshold=threshold_for(len(peers)),
+        cells=policy.name,
+    )
+
+
+def table_of(
+    plan: Plan, definition: CohortDefinition, policy: CellPolicy, shown: Shown, *, sites: int, computed_at: datetime
+) -> ReleasedTable:
+    """The table of what may be shown of the counts of `sites` sites."""
+    return ReleasedTable(
+        id=plan.run,
+        definition=definition,
+        definition_digest=definition.digest,
+        protocol_digest=plan.protocol_digest,
+        policy=policy.name,
+        roster_size=len(plan.roster),
+        site_count=sites,
+        computed_at=computed_at,
+        cells=tuple(ReleasedCell(name=cell, count=shown[cell], suppressed=shown[cell] is None) for cell in shown),
+    )
 
 
 def released_counts(definition: CohortDefinition, new: Release, earlier: Sequence[Release], *, seed: bytes) -> Shown:

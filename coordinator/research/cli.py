@@ -11,11 +11,11 @@ from shared.terminal import Version, make_app, run_app
 HOME_VARIABLE = "RICORD_RESEARCH_HOME"
 
 app = make_app(
-    "Ask a question of many hospitals: write a plan, propose it, follow it, keep what it showed.\n\n"
+    "Ask a question of many hospitals: write a plan, try it, propose it, follow it, keep what it showed.\n\n"
     "What you sign is what runs. An operator releases it, each hospital decides, and no figure of a single patient "
     "leaves any of them. From Python: `coordinator.research.federation.Federation`.",
     package="coordinator.research.commands",
-    verbs=("enrol", "data", "plan", "submit", "runs", "watch", "results"),
+    verbs=("enrol", "data", "plan", "simulate", "submit", "runs", "watch", "results", "plot"),
 )
 
 

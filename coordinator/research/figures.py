@@ -44,6 +44,11 @@ class Rows(Sequence[Row]):
         return import_module("pandas").DataFrame(self._rows, columns=list(self._columns))
 
 
+def rows_of(result: Mapping[str, Any]) -> Rows:
+    """The rows of a training's result or of a cohort's table."""
+    return training_rows(result) if "rounds" in result else cohort_rows(result)
+
+
 def training_rows(result: Mapping[str, Any]) -> Rows:
     """A row for each round with the figures of all sites together, and one for each site that showed its own."""
     rows = list[Row]()

@@ -1,11 +1,13 @@
 """What is asked, as a value: the same in Python, in TOML and in JSON, and what is signed is its canonical JSON."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Protocol, Self
 
 from pydantic import ModelWrapValidatorHandler, ValidationError, model_validator
 
 from coordinator.research.home import PROGRAM
+from coordinator.research.simulation import Tried, simulate
 from shared.errors.federation import PlanInvalid
 from shared.errors.inputs import SourceMissing
 from shared.federation.offer import offer_of
@@ -93,6 +95,13 @@ class Asked(Frozen):
         """This plan, once it holds and names what is offered; raises as `check_plan`."""
         check_plan(self.request, offered)
         return self
+
+    def simulate(
+        self, sites: Mapping[str, Path | str], *, policy: Path | None = None, address: str | None = None
+    ) -> Tried:
+        """Try it over folders of studies on this machine; see `coordinator.research.simulation.simulate`."""
+        folders = {name: Path(folder).expanduser() for name, folder in sites.items()}
+        return simulate(self.check().request, folders, policy=policy, address=address)
 
 
 class Training(Asked, TrainingTask):

@@ -6,11 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
-import numpy.typing as npt
-from safetensors.numpy import load
-
-from coordinator.research.figures import Rows, cohort_rows, training_rows
+from coordinator.research.shown import Shown
 from shared.errors.federation import RunDeclined, RunFailed, RunUnfinished
 from shared.errors.inputs import NotFound
 from shared.errors.transport import CoordinatorUnreachable
@@ -26,7 +22,7 @@ _PAUSE_SECONDS, _TRIES = 2.0, 30  # to reach a coordinator again that was lost w
 _WITHOUT_RESULT = ("failed", "declined")
 
 
-class Run:
+class Run(Shown):
     """A run that this researcher asked for. What it shows is read when it is asked for, once it is done."""
 
     def __init__(self, federation: "Federation", message: wire.Run) -> None:
@@ -114,12 +110,6 @@ class Run:
         result: dict[str, Any] = json.loads(message.result)
         return result
 
-    @property
-    def metrics(self) -> Rows:
-        """Of a training its figures by round and site, of a cohort its cells; raises as `result`."""
-        result = self.result
-        return training_rows(result) if "rounds" in result else cohort_rows(result)
-
     def model_file(self) -> bytes:
         """The model in the form of safetensors, whole; raises as `result`, `NotFound`, and `SignatureInvalid`."""
         digest = self.result.get("model_sha256")
@@ -131,11 +121,6 @@ class Run:
         if hashlib.sha256(data).hexdigest() != digest:
             raise SignatureInvalid("another digest than the result names", what=f"the model of run {self.id}")
         return data
-
-    def model(self) -> dict[str, npt.NDArray[np.float32]]:
-        """The model's tensors by name; raises as `model_file`."""
-        tensors: dict[str, npt.NDArray[np.float32]] = load(self.model_file())
-        return tensors
 
     def _rounds(self) -> list[dict[str, Any]]:
         rounds: list[dict[str, Any]] = json.loads(self._message.result or b"{}").get("rounds", [])

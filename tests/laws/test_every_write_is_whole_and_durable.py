@@ -29,6 +29,7 @@ ELSEWHERE = {
     "shared/protocol/build_iod.py:main": "a developer's tool, which writes into the checkout",
     "shared/protocol/build_profiles.py:main": "a developer's tool, which writes into the checkout",
     "shared/terminal.py:run_app": "/dev/null in place of a standard output that nobody reads",
+    "coordinator/research/simulated_run.py:main": "the pipe to the program that asks",
     "site_node/pixels/worker.py:main": "the pipe to the program that asks",
     "site_node/deidentify/output.py:write_new": "pixels moved by the kernel, below an unfinished folder",
     "site_node/deidentify/output.py:_put": "pixels moved by the kernel, below an unfinished folder",

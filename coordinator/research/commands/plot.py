@@ -1,0 +1,28 @@
+"""`plot`: draw what a run showed."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from coordinator.research.commands.options import AsJson, RunName, federation_of
+from coordinator.research.results import write_plots
+from shared.terminal import print_json, print_line
+
+
+def plot(
+    context: typer.Context,
+    run_id: RunName,
+    to: Annotated[Path, typer.Option(help="The folder to write to; it is made.")],
+    as_json: AsJson = False,
+) -> None:
+    """Draw what a finished run showed, as PNG and SVG: a cohort's counts, or how a model learned, and its test.
+
+    `results` and `simulate` draw the same plots.
+    """
+    files = write_plots(federation_of(context).run(run_id), to)
+    if as_json:
+        print_json([str(file) for file in files])
+    else:
+        for file in files:
+            print_line(str(file))

@@ -1,0 +1,30 @@
+"""All plots of a result, by name."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from coordinator.cohort.released import ReleasedTable
+from coordinator.federation.results import ModelTest, SiteTest, TrainingResult
+from coordinator.research.plots.cohort import plot_cohort
+from coordinator.research.plots.learning import plot_learning
+from coordinator.research.plots.testing import plot_calibration, plot_forest, plot_roc
+
+
+def plots_of(result: Mapping[str, Any]) -> dict[str, Figure]:
+    """The plots of a cohort's table, or those of a training or an evaluation that it has figures for."""
+    if "cells" in result:
+        return {"cohort": plot_cohort(ReleasedTable.model_validate(result))}
+    if "test" in result:
+        return _of_test(ModelTest.model_validate(result["test"]))
+    training = TrainingResult.model_validate(result)
+    plots = {"learning": plot_learning(training)} if training.rounds else {}
+    return plots | (_of_test(training.tests[0], training.alone) if training.tests else {})
+
+
+def _of_test(test: ModelTest, alone: Sequence[SiteTest] = ()) -> dict[str, Figure]:
+    plots = {"forest": plot_forest(test, alone)}
+    if test.pooled.points:
+        plots |= {"roc": plot_roc(test.pooled), "calibration": plot_calibration(test.pooled)}
+    return plots

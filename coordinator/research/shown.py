@@ -1,0 +1,54 @@
+"""What a run or a simulation showed: rows, plots, the model and its card."""
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors.numpy import load
+
+from coordinator.federation.results import TrainingResult
+from coordinator.research.card import model_card
+from coordinator.research.figures import Rows, rows_of
+from shared.federation.plan import Plan
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class Shown(ABC):
+    """A plan and what came of it."""
+
+    @property
+    @abstractmethod
+    def plan(self) -> dict[str, Any]:
+        """The plan, as JSON gives it."""
+
+    @property
+    @abstractmethod
+    def result(self) -> dict[str, Any]:
+        """What it showed, as the coordinator keeps it."""
+
+    @abstractmethod
+    def model_file(self) -> bytes:
+        """The model in the form of safetensors, whole; raises `NotFound` where there is none."""
+
+    @property
+    def metrics(self) -> Rows:
+        """Of a training its figures by round and site, of a cohort its cells; raises as `result`."""
+        return rows_of(self.result)
+
+    def model(self) -> dict[str, npt.NDArray[np.float32]]:
+        """The model's tensors by name; raises as `model_file`."""
+        tensors: dict[str, npt.NDArray[np.float32]] = load(self.model_file())
+        return tensors
+
+    def plot(self) -> dict[str, "Figure"]:
+        """Plots by name, such as `roc` or `cohort`, those that the result has figures for; raises as `result`."""
+        from coordinator.research.plots.results import plots_of
+
+        return plots_of(self.result)
+
+    def card(self) -> str:
+        """The model's card in Markdown; raises as `result`, and `PlanInvalid` for a plan without a training."""
+        return model_card(Plan.model_validate(self.plan), TrainingResult.model_validate(self.result))

@@ -1,0 +1,97 @@
+"""A plan that is tried under Flower's simulation comes to the numbers of the run over the same libraries."""
+
+from pathlib import Path
+
+import pytest
+
+from coordinator.cohort.released import ReleasedTable
+from coordinator.federation.grid import RosterGrid
+from coordinator.federation.results import TrainingResult
+from coordinator.federation.training import run_training
+from coordinator.research.simulation import Simulation, simulated
+from shared.crypto.signing import SigningKey
+from shared.errors.federation import PlanInvalid, RunFailed
+from shared.errors.inputs import SourceMissing
+from shared.federation.plan import PlanRequest, StatisticsTask, TrainingTask, complete_plan, sign_plan
+from shared.ids import Sha256, SiteId
+from shared.protocol.loader import load_protocol
+from site_node.federate.site import FederateSettings
+from site_node.federate.statistics import count
+from site_node.home.library import load_library
+from tests.factories.local_grid import LocalGrid
+from tests.factories.site_homes import PROTOCOL, make_site, member_of, set_policy, signer_for
+
+pytestmark = pytest.mark.slow
+
+KEY = SigningKey.generate()
+TASK = TrainingTask(image_size=32, rounds=2, local_epochs=1, learning_rate=0.003, minimum_cases=1, validation_share=0.3)
+REQUEST = PlanRequest(purpose="training", training=TASK)
+
+
+@pytest.fixture
+def sites(tmp_path: Path) -> list[FederateSettings]:
+    made = [make_site(tmp_path / str(place), f"{200_000 + place}", KEY, images=24) for place in range(3)]
+    for site in made:
+        set_policy(site, minimum_cases=1)
+    return made
+
+
+def simulation(
+    sites: list[FederateSettings], request: PlanRequest = REQUEST, protocol_digest: Sha256 = PROTOCOL
+) -> Simulation:
+    return Simulation(
+        request=request,
+        protocol_digest=protocol_digest,
+        sites={site.site_id: site.library.parent for site in sites},
+        policy=sites[0].policy,
+        folder=sites[0].folder.parent.parent / "tried",
+    )
+
+
+def test_training_comes_to_the_same_model(sites: list[FederateSettings], tmp_path: Path) -> None:
+    """The same model, bit for bit, the same figures, round by round, and the same refusals."""
+    sites.append(make_site(tmp_path / "small", "200003", KEY, images=19))
+    plan = complete_plan(REQUEST, members=tuple(map(member_of, sites)), protocol_digest=PROTOCOL)
+    nodes = {site.site_id: number for number, site in enumerate(sites, start=10)}
+    local = LocalGrid(dict(zip(nodes.values(), sites, strict=True)))
+    grid = RosterGrid(local, plan, sign_plan(plan, KEY), lambda: nodes, signer_for(KEY, sites))
+    deployed = run_training(grid, tmp_path / "deployed")
+    tried = TrainingResult.model_validate(simulated(simulation(sites)).result)
+    assert timeless(tried) == timeless(deployed)
+    assert tried.model_sha256 is not None
+    assert len(tried.rounds) == TASK.rounds
+    assert {refusal.site_id for refusal in tried.refusals} == {"200003"}
+
+
+def timeless(result: TrainingResult) -> TrainingResult:
+    """The result without what a clock measured."""
+    rounds = tuple(each.model_copy(update={"seconds": None}) for each in result.rounds)
+    return result.model_copy(update={"rounds": rounds})
+
+
+def test_a_table_counts_the_libraries(sites: list[FederateSettings]) -> None:
+    """Every shown cell is the sum of the libraries' counts, or hidden."""
+    protocol = load_protocol()
+    request = PlanRequest(purpose="statistics", statistics=StatisticsTask(cohort=protocol.cohort.name))
+    table = ReleasedTable.model_validate(simulated(simulation(sites, request, protocol.digest)).result)
+    counts = [count(protocol.cohort, load_library(site.library)) for site in sites]
+    assert table.site_count == len(sites)
+    assert table.counts["patients"] == 72
+    assert all(shown in (None, sum(each[cell] for each in counts)) for cell, shown in table.counts.items())
+
+
+@pytest.mark.soak
+def test_a_simulated_hospital_refuses_what_its_policy_does(sites: list[FederateSettings]) -> None:
+    """The reasons of the sites come back by name."""
+    request = REQUEST.model_copy(update={"training": TASK.model_copy(update={"masked": False})})
+    with pytest.raises(RunFailed, match="200001: SITE_POLICY: training without masks is not allowed"):
+        simulated(simulation(sites, request))
+
+
+def test_too_little_is_said_before_anything_starts(sites: list[FederateSettings], tmp_path: Path) -> None:
+    """A folder that is not there, and too few of them."""
+    whole = simulation(sites)
+    with pytest.raises(SourceMissing):
+        simulated(whole.model_copy(update={"sites": {**whole.sites, SiteId("200009"): tmp_path / "nothing"}}))
+    with pytest.raises(PlanInvalid, match="2 folders are fewer"):
+        simulated(simulation(sites[1:]))
