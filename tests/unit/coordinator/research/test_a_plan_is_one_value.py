@@ -39,17 +39,21 @@ ASKED = st.builds(
 
 
 def toml_of(request: PlanRequest) -> str:
-    """The request as a person writes it: TOML's values are JSON's here."""
+    """The request as a person writes it."""
     fields = request.model_dump(mode="json", exclude_none=True, exclude={"format", "researcher"})
     task = fields.pop(request.purpose)
-    lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in fields.items()]
-    return "\n".join(
-        [
-            *lines,
-            f"[{request.purpose}]",
-            *(f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in task.items()),
-        ]
-    )
+    return "\n".join([*_lines(fields), f"[{request.purpose}]", *_lines(task)])
+
+
+def _lines(fields: dict[str, object]) -> list[str]:
+    return [f"{name} = {_value(value)}" for name, value in fields.items()]
+
+
+def _value(value: object) -> str:
+    """TOML's values are JSON's, but for tables within a line."""
+    if isinstance(value, dict):
+        return f"{{{', '.join(_lines(value))}}}"
+    return json.dumps(value, ensure_ascii=False)
 
 
 @settings(max_examples=100)
