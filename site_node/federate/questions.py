@@ -1,6 +1,7 @@
 """The snapshot that questions are answered from, as they come: it moves on where it may; a withdrawal stops answers."""
 
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import datetime
@@ -17,6 +18,8 @@ from site_node.home.plans import Decisions
 from site_node.home.snapshots import ListedStudy, Studies
 from site_node.home.withdrawals import Level, Withdrawn
 
+_TICK_NS = 1_000_000_000  # two changes of a folder that are closer may have the same time
+
 
 class Questions:
     """What questions to one library are answered from; several threads may use it."""
@@ -25,7 +28,9 @@ class Questions:
         self.site = site
         self._library, self._ledger = site.library, site.ledger
         self._lock = threading.Lock()
-        self._listed: tuple[int, dict[Uid, ListedStudy]] | None = None  # with the time of the library's last change
+        self._listed: dict[Uid, ListedStudy] = {}
+        self._listings = 0  # how often the library was listed
+        self._listed_at = -1  # the library's last change (ns), once a further one would show; else -1
         self._last: tuple[object, Studies] | None = None  # what was answered from, and all that it follows from
 
     @contextmanager
@@ -37,8 +42,8 @@ class Questions:
         """
         with self._lock, closing(Ledger(self._ledger)) as ledger:
             withdrawn = ledger.withdrawals.all()
-            changed, listed = self._list()
-            seen = (changed, withdrawn, ledger.snapshots.number(), minimum_patients)
+            listed = self._list()
+            seen = (self._listings, withdrawn, ledger.snapshots.number(), minimum_patients)
             if self._last is None or self._last[0] != seen:
                 studies = _newest(ledger, withdrawn, listed, minimum_patients)
                 self._last = (*seen[:2], ledger.snapshots.number(), minimum_patients), studies
@@ -54,11 +59,13 @@ class Questions:
         with closing(Ledger(self._ledger)) as ledger:
             return ledger.plans.decisions()
 
-    def _list(self) -> tuple[int, dict[Uid, ListedStudy]]:
-        """When the library changed last (ns), and its studies, read anew where one was added or removed since."""
+    def _list(self) -> dict[Uid, ListedStudy]:
+        """The library's studies, read anew where one may have been added or removed since."""
         changed = self._library.stat().st_mtime_ns if self._library.is_dir() else 0
-        if self._listed is None or self._listed[0] != changed:
-            self._listed = (changed, list_library(self._library))
+        if self._listed_at != changed:
+            settled = time.time_ns() - changed > _TICK_NS
+            self._listed_at, self._listed = changed if settled else -1, list_library(self._library)
+            self._listings += 1
         return self._listed
 
 
