@@ -26,6 +26,7 @@ def clear_library(home: SiteHome, ledger: Ledger) -> None:
     for name in names:
         if not name.endswith(".unfinished"):
             _clear(home, home.library / name, withdrawn)
+    remove_decoded(home.library)  # also where the call that removed the study was killed before it came here
     with ledger.changing():
         ledger.withdrawals.cleared(withdrawn)
         ledger.audit("ricord-site", "library-clear", NO_STUDY, f"of {counted(len(withdrawn), 'withdrawal')}")
@@ -41,7 +42,6 @@ def _clear(home: SiteHome, folder: Path, withdrawn: Sequence[Withdrawn]) -> None
         if rest := load_study(folder).without(instances):
             with home.changing():
                 add_study(home.library, rest, {each.file: folder / each.file for each in rest.instances})
-            remove_decoded(home.library)
         else:
             remove_study(home.library, study)
 

@@ -119,7 +119,7 @@ def play(site: Site, steps: list[Step]) -> None:
                 site.ask()
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(STEPS, max_size=14))
 def test_any_two_answers_differ_in_no_patient_or_in_enough(
     tmp_path_factory: pytest.TempPathFactory, steps: list[Step]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from shared.ids import PatientPseudonym, Sha256, Uid
@@ -99,7 +99,8 @@ def files_of(library: Path) -> set[str]:
     return {str(path.relative_to(library)) for path in library.rglob("*") if path.name.endswith(".dcm")}
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(withdrawn=[(Level.STUDY, "1.2.0", "")], kills=[4])  # after the study, before what was decoded
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(withdrawn=st.lists(WITHDRAWALS, max_size=4), kills=st.lists(st.integers(0, 60), max_size=4))
 def test_it_is_gone_and_the_rest_stays(
     fuse: list[int],
