@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from coordinator.research.shown import Shown
 from shared.errors.federation import RunDeclined, RunFailed, RunUnfinished
 from shared.errors.inputs import NotFound
-from shared.errors.transport import CoordinatorUnreachable
+from shared.errors.transport import TransportError
 from shared.errors.trust import SignatureInvalid
 from shared.proto.ricord.v1 import federation_pb2 as wire
 from shared.wire import UNARY_SECONDS
@@ -81,7 +81,7 @@ class Run(Shown):
                     for answer in stub.WatchRun(wire.WatchRunRequest(id=self.id)):
                         self._message, tries = answer.run, _TRIES
                         yield self
-            except CoordinatorUnreachable:
+            except TransportError:
                 if not tries:
                     raise
             if self.has_ended:
