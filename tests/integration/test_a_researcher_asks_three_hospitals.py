@@ -70,7 +70,7 @@ def test_from_question_to_table_and_model(tmp_path: Path) -> None:
         opened = Opened.open(home.folder)
         for folder in folders:
             stack.enter_context(process("site_node.cli", folder, "run", ready="ready"))
-        assert opened.offered().sites == {"training": 3, "statistics": 3}
+        assert {"training": 3, "statistics": 3}.items() <= opened.offered().sites.items()
         with pytest.raises(TooFewSites):
             opened.submit(Statistics(aim="How many?", minimum_sites=4))
 

@@ -1,5 +1,7 @@
 """`watch`: follow a run."""
 
+import sys
+
 import typer
 
 from coordinator.research.commands.options import AsJson, RunName, federation_of, show_run
@@ -19,6 +21,7 @@ def watch(context: typer.Context, run_id: RunName, as_json: AsJson = False) -> N
             show_run(run, as_json=True)
         else:
             print_line(line)
+        sys.stdout.flush()
 
     run.watch(say)
     _ = run.result
