@@ -17,7 +17,7 @@ class TokenInvalid(TrustError):
     )
 
 
-class TokenEmpty(TokenInvalid):
+class TokenEmpty(TrustError):
     """In place of a token stands nothing, as a variable that was never set leaves it."""
 
     text = Text(
