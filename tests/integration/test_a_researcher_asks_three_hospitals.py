@@ -80,15 +80,15 @@ def test_from_question_to_table_and_model(tmp_path: Path) -> None:
             _ = declined.watch().result
 
         run = opened.submit(Statistics(aim="How many patients have which sex?", timeout_seconds=60))
-        watching = subprocess.Popen(
+        with subprocess.Popen(
             [sys.executable, "-m", "coordinator.research.cli", "--home", home.folder, "watch", run.id],
             stdout=subprocess.PIPE,
             text=True,
-        )
-        assert watching.stdout is not None
-        assert watching.stdout.readline() == "proposed\n"
-        watching.send_signal(signal.SIGINT)
-        assert watching.wait(30) == INTERRUPTED
+        ) as watching:
+            assert watching.stdout is not None
+            assert watching.stdout.readline() == "proposed\n"
+            watching.send_signal(signal.SIGINT)
+            assert watching.wait(30) == INTERRUPTED
         decide(federation, run)
         table = ReleasedTable.model_validate(opened.run(run.id).watch().result)
         assert (table.id, table.site_count) == (run.id, 3)
