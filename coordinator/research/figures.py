@@ -45,8 +45,9 @@ class Rows(Sequence[Row]):
 
 
 def rows_of(result: Mapping[str, Any]) -> Rows:
-    """The rows of a training's result or of a cohort's table."""
-    return training_rows(result) if "rounds" in result else cohort_rows(result)
+    """The rows of a training's or an evaluation's result, or of a cohort's table."""
+    kinds = {"rounds": training_rows, "test": evaluation_rows, "cells": cohort_rows}
+    return next(rows(result) for part, rows in kinds.items() if part in result)
 
 
 def training_rows(result: Mapping[str, Any]) -> Rows:
@@ -57,6 +58,13 @@ def training_rows(result: Mapping[str, Any]) -> Rows:
         rows.append({"round": number, "site_id": "", **_figures(finished)})
         rows += [{"round": number, "site_id": site["site_id"], **_figures(site)} for site in finished["sites"]]
     return Rows(rows)
+
+
+def evaluation_rows(result: Mapping[str, Any]) -> Rows:
+    """A row with the AUC of all sites together and its interval, and one for each site that showed its own."""
+    test = result["test"]
+    tested = [("", test["pooled"]["auc"]), *((site["site_id"], site["auc"]) for site in test["sites"])]
+    return Rows([{"site_id": site, **(auc or dict.fromkeys(("value", "low", "high")))} for site, auc in tested])
 
 
 def cohort_rows(table: Mapping[str, Any]) -> Rows:

@@ -13,6 +13,7 @@ from shared.errors.inputs import SourceMissing
 from shared.federation.offer import offer_of
 from shared.federation.plan import (
     LEAST_SITES,
+    EvaluationRequest,
     PlanRequest,
     Purpose,
     StatisticsTask,
@@ -26,6 +27,17 @@ from shared.protocol.loader import load_protocol
 from shared.settings import load_settings
 
 TEMPLATES: dict[Purpose, str] = {
+    "evaluation": """\
+purpose = "evaluation"
+aim = ""                  # what for, in one sentence that every hospital reads
+# sites = ["123456"]      # none: every site whose agreement covers it, but those that trained the model
+minimum_sites = 3
+timeout_seconds = 3600    # for one round of answers
+
+[evaluation]
+run = ""                  # the training, as `ricord-research runs` shows it
+model = "best"            # or "last"
+""",
     "statistics": """\
 purpose = "statistics"
 aim = ""                  # what for, in one sentence that every hospital reads
@@ -108,6 +120,12 @@ class Training(Asked, TrainingTask):
     """A model that is learned at the sites."""
 
     purpose = "training"
+
+
+class Evaluation(Asked, EvaluationRequest):
+    """A model that one of the researcher's trainings made, at sites that had no part in it."""
+
+    purpose = "evaluation"
 
 
 class Statistics(Asked, StatisticsTask):

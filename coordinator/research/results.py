@@ -14,7 +14,7 @@ def write_results(shown: Shown, folder: Path) -> list[Path]:
     Raises as `Run.result` and `Run.model_file`, and `InvalidArgument` for a folder with another run's results.
     """
     result, plan = shown.result, canonical_json(shown.plan)
-    name = "metrics" if "rounds" in result else "cohort"
+    name = "cohort" if "cells" in result else "metrics"
     files = {
         "plan.json": plan,
         f"{name}.json": canonical_json(result),

@@ -35,7 +35,7 @@ class Shown(ABC):
 
     @property
     def metrics(self) -> Rows:
-        """Of a training its figures by round and site, of a cohort its cells; raises as `result`."""
+        """Figures of a training by round and site, an evaluation by site, a cohort by cell; raises as `result`."""
         return rows_of(self.result)
 
     def model(self) -> dict[str, npt.NDArray[np.float32]]:

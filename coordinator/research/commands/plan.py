@@ -18,7 +18,9 @@ plan = make_app("Plans: what is asked, as TOML or JSON; the same value as `Train
 @plan.command()
 def new(
     file: Annotated[Path, typer.Argument(help="The file to write.")],
-    purpose: Annotated[Literal["statistics", "training"], typer.Option(help="What is asked.")] = "statistics",
+    purpose: Annotated[
+        Literal["statistics", "training", "evaluation"], typer.Option(help="What is asked.")
+    ] = "statistics",
 ) -> None:
     """Write a first plan with every line explained; say in it what it is for."""
     if file.exists():

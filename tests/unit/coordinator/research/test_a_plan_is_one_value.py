@@ -7,14 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coordinator.research.plans import TEMPLATES, Asked, Statistics, Training, check_plan, read_plan
+from coordinator.research.figures import rows_of
+from coordinator.research.plans import TEMPLATES, Asked, Evaluation, Statistics, Training, check_plan, read_plan
 from shared.errors.base import RicordError
 from shared.errors.federation import PlanInvalid, TooFewSites
 from shared.errors.inputs import InvalidArgument, SourceMissing
 from shared.errors.settings import InvalidSetting, UnknownSetting
 from shared.federation.offer import Offered, offer_of
 from shared.federation.plan import PlanRequest, Purpose, parse_request
-from shared.ids import SiteId
+from shared.ids import RunId, SiteId
 from shared.manifest import canonical_json
 from shared.protocol.loader import load_protocol
 
@@ -72,14 +73,19 @@ def test_three_ways_to_write_it_are_the_same_bytes(tmp_path_factory: pytest.Temp
 
 @pytest.mark.parametrize("purpose", TEMPLATES)
 def test_a_new_plan_lacks_its_aim_only(tmp_path: Path, purpose: Purpose) -> None:
-    """The template holds what Python would take without being told."""
+    """The template holds what Python would take without being told; an evaluation names its training, too."""
     file = tmp_path / "plan.toml"
-    file.write_text(TEMPLATES[purpose])
+    template = TEMPLATES[purpose].replace('run = ""', 'run = "R-0123456789ab"')
+    file.write_text(template)
     with pytest.raises(PlanInvalid, match="aim"):
         check_plan(read_plan(file))
-    file.write_text(TEMPLATES[purpose].replace('aim = ""', 'aim = "Why?"'))
-    kind = {"training": Training, "statistics": Statistics}[purpose]
-    assert read_plan(file) == kind(aim="Why?").request
+    file.write_text(template.replace('aim = ""', 'aim = "Why?"'))
+    made = {
+        "training": Training(aim="Why?"),
+        "statistics": Statistics(aim="Why?"),
+        "evaluation": Evaluation(aim="Why?", run=RunId("R-0123456789ab")),
+    }
+    assert read_plan(file) == made[purpose].request
 
 
 @pytest.mark.parametrize(
@@ -129,6 +135,18 @@ def test_a_wrong_file_is_one_sentence(tmp_path: Path, text: str, error: type[Ric
     with pytest.raises(error) as caught:
         check_plan(read_plan(file))
     assert named in caught.value.public
+
+
+def test_an_evaluation_shows_an_interval_by_site() -> None:
+    """All sites together first; of a site that withheld its own nothing is shown."""
+    auc = {"value": 0.8, "low": 0.7, "high": 0.9}
+    sites = [{"site_id": "200000", "auc": auc}, {"site_id": "200001", "auc": None}]
+    rows = rows_of({"test": {"pooled": {"auc": auc}, "sites": sites}})
+    assert [(row["site_id"], row["value"], row["low"]) for row in rows] == [
+        ("", 0.8, 0.7),
+        ("200000", 0.8, 0.7),
+        ("200001", None, None),
+    ]
 
 
 def test_a_file_that_is_none_is_named(tmp_path: Path) -> None:
