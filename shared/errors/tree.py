@@ -27,9 +27,9 @@ THEMES = (
 
 
 def all_errors(kind: type[RicordError] = RicordError) -> tuple[type[RicordError], ...]:
-    """The leaf classes below `kind`: those that are raised."""
-    children = kind.__subclasses__()
-    return tuple(leaf for child in children for leaf in all_errors(child)) if children else (kind,)
+    """The classes from `kind` down that have a sentence: those that are raised."""
+    below = tuple(each for child in kind.__subclasses__() for each in all_errors(child))
+    return (kind, *below) if "text" in vars(kind) else below
 
 
 def error_for(code: str, fields: dict[str, str]) -> RicordError:

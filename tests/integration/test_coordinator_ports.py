@@ -78,7 +78,8 @@ def test_nobody_can_occupy_the_enrolment_port(federation: Federation) -> None:
         for watch in [health.Watch(question, timeout=10) for _ in range(20)]:
             with pytest.raises(grpc.RpcError) as caught:
                 next(watch)
-            assert "UNIMPLEMENTED" in str(caught.value)
+            # A line that is full still, in the eyes of the server, refuses a stream.
+            assert caught.value.code() in {grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.UNAVAILABLE}
         assert health.Check(question, timeout=10).status == health_pb2.HealthCheckResponse.SERVING
 
 

@@ -8,12 +8,23 @@ import pytest
 from shared import errors
 from shared.errors.base import ExitCode, InternalError, RicordError, code_of
 from shared.errors.tree import THEMES, all_errors, error_for
+from shared.errors.trust import TokenInvalid
 
 
 def test_the_tree_holds_every_theme() -> None:
     """An error of any module of `shared/errors` is known by its code, whoever names it."""
     modules = {path.stem for path in Path(errors.__path__[0]).glob("*.py")} - {"__init__", "base", "tree"}
     assert modules == {theme.__name__.rpartition(".")[2] for theme in THEMES}
+
+
+def test_a_kind_of_an_error_hides_it_from_nobody() -> None:
+    """Whatever can be raised is known by its code, also where another error is a kind of it."""
+    assert type(error_for("token-invalid", {})) is TokenInvalid
+    assert all(type(error_for(code_of(above), {})) is above for kind in all_errors() for above in with_sentences(kind))
+
+
+def with_sentences(kind: type[RicordError]) -> list[type[RicordError]]:
+    return [above for above in kind.__mro__ if issubclass(above, RicordError) and hasattr(above, "text")]
 
 
 @pytest.mark.parametrize("kind", all_errors(), ids=code_of)
