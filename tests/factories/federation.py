@@ -18,6 +18,8 @@ from coordinator.curation.membership import CuratorHome, join
 from coordinator.home.identity import Identity
 from coordinator.home.init import create_federation, open_home_store, open_identity
 from coordinator.home.settings import Home, Settings
+from coordinator.research.home import ResearcherHome
+from coordinator.research.home import enrol as enrol_researcher
 from coordinator.service.composition import services
 from coordinator.service.server import serving
 from coordinator.store.interface import Reading
@@ -117,6 +119,12 @@ class Federation:
         """An enrolled curator."""
         home = CuratorHome(self.folder / f"curator-{name}")
         join(home, self.join_token("curator", name), protocol="ricord")
+        return home
+
+    def researcher(self, name: str = "researcher") -> ResearcherHome:
+        """An enrolled researcher."""
+        home = ResearcherHome(self.folder / name)
+        enrol_researcher(home, self.join_token("researcher", name))
         return home
 
     def draft(

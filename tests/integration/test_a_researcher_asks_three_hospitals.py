@@ -10,7 +10,6 @@ import pytest
 
 from coordinator.cohort.released import ReleasedTable
 from coordinator.research.federation import Federation as Opened
-from coordinator.research.home import ResearcherHome, enrol
 from coordinator.research.plans import Statistics, Training
 from coordinator.research.run import Run
 from shared.crypto.pki import Role
@@ -28,12 +27,6 @@ from tests.factories.site_homes import fill_library
 
 NAMES = ("North Hospital", "South Hospital", "West Hospital")
 LEARNING = {"label": "pneumonia", "image_size": 32, "local_epochs": 1, "timeout_seconds": 120}
-
-
-def researcher(federation: Federation, name: str) -> ResearcherHome:
-    home = ResearcherHome(federation.folder / name)
-    enrol(home, federation.join_token("researcher", name))
-    return home
 
 
 def hospital(federation: Federation, name: str) -> Path:
@@ -65,7 +58,7 @@ def test_from_question_to_table_and_model(tmp_path: Path) -> None:
     with ExitStack() as stack:
         stack.enter_context(process("coordinator.cli", federation.home.folder, "serve", ready="ready"))
         federation.curator()
-        home, wilma = researcher(federation, "rita"), researcher(federation, "wilma")
+        home, wilma = federation.researcher("rita"), federation.researcher("wilma")
         folders = [hospital(federation, name) for name in NAMES]
         opened = Opened.open(home.folder)
         for folder in folders:

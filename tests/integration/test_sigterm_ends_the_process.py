@@ -57,6 +57,7 @@ def test_any_caller_of_any_method_may_be_silent_or_away(tmp_path: Path, locked: 
         home_of_curator = federation.curator()
         curator = member_of(home_of_curator, load_curator_keys(home_of_curator.keys))
         site, member = federation.site("Silent Hospital")
+        researcher = federation.researcher().connecting()
         sealed = sealed_bytes(site, member, 8 << 20)
         with submitting(site, member) as submit:
             submit(sealed)
@@ -76,6 +77,7 @@ def test_any_caller_of_any_method_may_be_silent_or_away(tmp_path: Path, locked: 
             Role.COORDINATOR: operator(home),
             Role.CURATOR: curator.credentials,
             Role.SITE: member.credentials,
+            Role.RESEARCHER: researcher.credentials,
         }
         for method in METHODS:
             caller = next(credentials[role] for role in credentials if role in ROLES[method])
