@@ -19,7 +19,6 @@ from google.protobuf.message_factory import GetMessageClass
 import shared.proto.ricord.v1
 from coordinator.curation.keys import load_curator_keys
 from coordinator.curation.membership import CuratorHome, member_of
-from coordinator.research.home import ResearcherHome, enrol
 from coordinator.trust.interceptor import ROLES
 from shared.crypto.keys import load_signing
 from shared.crypto.pki import Role
@@ -105,13 +104,11 @@ class Callers:
 
     def __init__(self, federation: Federation, member: Membership, curator: CuratorHome, lines: ExitStack) -> None:
         home, self._addresses = federation.home, federation.identity.addresses
-        researcher = ResearcherHome(federation.folder / "researcher")
-        enrol(researcher, federation.join_token("researcher", "rita"))
         credentials = {
             Role.COORDINATOR: Credentials(home.root.read_bytes(), home.operator_key, home.operator_certificate),
             Role.CURATOR: member_of(curator, load_curator_keys(curator.keys)).credentials,
             Role.SITE: member.credentials,
-            Role.RESEARCHER: researcher.connecting().credentials,
+            Role.RESEARCHER: federation.researcher("rita").connecting().credentials,
         }
         self._lines = {
             role: lines.enter_context(connected(self._addresses.main, each)) for role, each in credentials.items()
