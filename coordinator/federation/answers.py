@@ -12,6 +12,8 @@ from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
 
 from shared.errors.inputs import InvalidArgument
 from shared.federation import records
+from shared.federation.cohort import definition_of
+from shared.federation.models.registry import state_length
 from shared.federation.plan import ALONE, Plan, TrainingTask
 from shared.federation.records import Vector
 
@@ -24,6 +26,19 @@ _NUMBERS = {
     "train": {records.EXAMPLES, records.LOSS, records.FIGURES},
     "evaluate": {records.EXAMPLES, records.LOSS, records.AUC, records.FIGURES},
 }
+
+_BESIDES = 4 << 20  # bytes: heads, signatures, whom a site answered before
+_FOR_EACH_SITE = 4 << 10  # bytes that a step of a secure sum says of each other site
+
+
+def largest_answer(plan: Plan) -> int:
+    """Bytes that no honest answer in a run exceeds: 8 for each number, and what a step of a sum says of each site.
+
+    Raises `PlanInvalid` or `ProtocolMismatch` for a model or a protocol that this release does not have.
+    """
+    task = plan.training
+    numbers = state_length(task.model, task.image_size) if task else len(definition_of(plan.protocol_digest).cells)
+    return 8 * numbers + len(plan.roster) * _FOR_EACH_SITE + _BESIDES
 
 
 def problem_of(reply: Message, asked: Message, plan: Plan, task: TrainingTask) -> str | None:

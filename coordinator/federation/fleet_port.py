@@ -88,6 +88,10 @@ class FleetPort:
         """Wait for the answers under way."""
         self._pool.shutdown()
 
+    async def answer_ourselves(self) -> None:
+        """Return once a thread of the port and the LinkState's locks were free for a moment."""
+        await asyncio.get_running_loop().run_in_executor(self._pool, self._state.pass_locks)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":

@@ -51,6 +51,10 @@ class WaitingGrid(Protocol):
         """Wait until a reply or a node came or left since the last look, at most for `seconds`."""
         ...
 
+    def forget(self, message_ids: Iterable[str]) -> None:
+        """Forget messages that are not waited for any more, with whatever came in answer."""
+        ...
+
 
 class RosterGrid(Grid):  # type: ignore[misc] # Flower's packages are not followed by mypy
     """A grid for one run; `nodes` maps sites to nodes at the time of the call, since a site may register late."""
@@ -182,6 +186,7 @@ class RosterGrid(Grid):  # type: ignore[misc] # Flower's packages are not follow
                 self._check_stopped()
                 self._say(what, [asked[name] for name in waiting])
                 self._grid.wait(_CHECK_SECONDS)
+        self._grid.forget(waiting)
         missed = {site: "it takes no part any more" for name, site in pushed if not name}
         return replies, missed | {asked[name]: "it did not answer in time" for name in waiting}
 

@@ -22,6 +22,7 @@ from flwr.supercore.object_store import NoObjectInStoreError
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
+from coordinator.federation.answer_room import TOO_LARGE
 from coordinator.federation.link_state import LinkState
 
 LOST = int(ErrorCode.NODE_UNAVAILABLE)  # the error in place of a reply of a node that went offline
@@ -71,18 +72,28 @@ class LinkGrid(Grid):  # type: ignore[misc] # Flower's packages are not followed
         return list(ids.values())
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """The replies that are here whole, each once; an error for a node that is gone, or where objects make up none.
+        """The replies that are here whole, each once; an error for a node that is gone, or a reply that cannot be had.
 
         What belongs to a reply is forgotten.
         """
         self._seen = self._state.changes()
-        replies = self._state.message_ins_id_to_message_res_id
+        replies, waited_for = self._state.message_ins_id_to_message_res_id, set(message_ids)
+        refused = {each for each in waited_for if self._state.room.is_too_large(each)}
         with self._state.lock:  # or a reply that comes between the two is taken before its objects are here
-            ready = {each for each in message_ids if each not in replies or self._state.is_whole(replies[each])}
+            whole = {each for each in waited_for if each not in replies or self._state.is_whole(replies[each])}
+            ready = whole - refused
             heads = self._state.get_message_res(ready, self._run_id) if ready else []
-        pulled = [self._inflated(head) for head in heads]
+        pulled = [self._inflated(head) for head in heads] + [self._refused(each) for each in refused]
         self._state.delete_messages({reply.metadata.reply_to_message_id for reply in pulled})
         return pulled
+
+    def forget(self, message_ids: Iterable[str]) -> None:
+        """Forget messages whose replies come too late; what comes of them is not stored any more."""
+        for message_id in message_ids:
+            reply_id = self._state.message_ins_id_to_message_res_id.get(message_id, "")
+            self._state.delete_messages({message_id})
+            for name in (message_id, reply_id):
+                self._state.object_store.delete(name)
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
         """Not used: the roster's grid does this within its plan."""
@@ -102,6 +113,10 @@ class LinkGrid(Grid):  # type: ignore[misc] # Flower's packages are not followed
         if not stored:
             store.delete(message_id)
         return message_id if stored else ""
+
+    def _refused(self, message_id: str) -> Message:
+        error = Error(ErrorCode.MESSAGE_UNAVAILABLE, TOO_LARGE)
+        return Message(error, reply_to=self._state.message_ins_store[message_id])
 
     def _inflated(self, head: Message) -> Message:
         """The reply with its content. A site may send anything: what is no message becomes an error of that site."""

@@ -15,7 +15,10 @@ from flwr.supercore.fab import Fab
 from flwr.supercore.object_store.in_memory_object_store import InMemoryObjectStore
 from flwr.superlink.federation import NoOpFederationManager
 
+from coordinator.federation.answer_room import AnswerRoom
 from shared.errors.federation import RunFailed
+
+LARGEST_ANSWER = 1 << 30  # bytes, where no plan says less
 
 Result = TypeVar("Result")
 Admits = Callable[[bytes], bool]  # a node's public key as PEM: may it take part now?
@@ -25,9 +28,17 @@ class LinkState(InMemoryLinkState):  # type: ignore[misc] # Flower's packages ar
     """Flower's state of nodes, runs and messages. Any thread may use it."""
 
     def __init__(self, admits: Admits) -> None:
-        super().__init__(_Admission(admits), InMemoryObjectStore())
+        super().__init__(_Admission(admits), Objects())
+        self.room = AnswerRoom()
+        self._largest: dict[int, int] = {}  # bytes of an answer, by run
+        self._asked: dict[str, str] = {}  # which message a reply answers whose objects a session brings
         self._changed = threading.Condition()
         self._changes = 0
+
+    def pass_locks(self) -> None:
+        """Return once each lock was free."""
+        with self.lock, self._lock_object_push_sessions, self.object_store.lock_store:
+            pass
 
     def changes(self) -> int:
         """How often a message, an object or the presence of a node changed."""
@@ -39,13 +50,35 @@ class LinkState(InMemoryLinkState):  # type: ignore[misc] # Flower's packages ar
         with self._changed:
             self._changed.wait_for(lambda: self._changes != since, seconds)
 
-    def store_message_and_object_tree(self, *message: Any) -> Any:
-        """Flower's, and say so."""
-        return self._after(super().store_message_and_object_tree(*message))
+    def store_message_and_object_tree(self, message: Any, object_tree: Any, session_id: str) -> Any:
+        """Flower's, and say so. A reply has the room that its run gives it."""
+        about = message.metadata
+        if not about.reply_to_message_id:
+            self.room.open(about.message_id, self._largest[about.run_id])
+        elif object_tree.object_id != about.message_id or not self.room.use(
+            about.reply_to_message_id, object_tree.ByteSize()
+        ):
+            return self._after((False, []))
+        else:
+            self._asked[session_id] = about.reply_to_message_id
+        return self._after(super().store_message_and_object_tree(message, object_tree, session_id))
 
-    def store_object(self, *part: Any) -> Any:
-        """Flower's, and say so."""
-        return self._after(super().store_object(*part))
+    def store_object(self, run_id: int, session_id: str, object_id: str, object_content: bytes) -> Any:
+        """Flower's, and say so. What does not fit ends the reply: nothing of it is kept."""
+        if not self.room.use(self._asked.get(session_id, ""), len(object_content)):
+            with self.lock:
+                self._cleanup_push_session(session_id, cleanup_messages=True)
+            return self._after(False)
+        return self._after(super().store_object(run_id, session_id, object_id, object_content))
+
+    def delete_messages(self, message_ins_ids: set[str]) -> None:
+        """Flower's, and forget what room their answers had."""
+        super().delete_messages(message_ins_ids)
+        self.room.close(message_ins_ids)
+
+    def _cleanup_push_session(self, session_id: str, *, cleanup_messages: bool) -> None:
+        super()._cleanup_push_session(session_id, cleanup_messages=cleanup_messages)
+        self._asked.pop(session_id, None)
 
     def activate_node(self, *node: Any) -> Any:
         """Flower's, and say so. A node that signs on again before it was missed, as after a kill, is let in as well."""
@@ -81,10 +114,11 @@ class LinkState(InMemoryLinkState):  # type: ignore[misc] # Flower's packages ar
             waiting = (message.metadata for message in self.message_ins_store.values())
             return any(each.dst_node_id == node_id and not each.delivered_at for each in waiting)
 
-    def open_run(self, bundle: bytes) -> tuple[int, int]:
+    def open_run(self, bundle: bytes, *, largest: int = LARGEST_ANSWER) -> tuple[int, int]:
         """A running run with this bundle as its FAB: the ids of the run and of its task. Raises `RunFailed`.
 
-        Its task has no token: it runs in this process, so nothing has to keep it alive.
+        An answer has `largest` bytes at most. Its task has no token: it runs in this process, so nothing has to keep
+        it alive.
         """
         digest = self.store_fab(Fab(hash_str="", content=bundle, verifications={}))
         run_id = self.create_run(
@@ -104,6 +138,7 @@ class LinkState(InMemoryLinkState):  # type: ignore[misc] # Flower's packages ar
         with self.lock_task_store:
             self.task_token_to_task_id.pop(token)
             self.task_token_store.pop(task_id)
+        self._largest[int(run_id)] = largest
         return int(run_id), int(task_id)
 
     def close_run(self, run_id: int, *, problem: str = "") -> None:
@@ -113,6 +148,7 @@ class LinkState(InMemoryLinkState):  # type: ignore[misc] # Flower's packages ar
         self.cleanup_run(run_id)
         with self.lock_task_store, self.lock:
             self.run_ids.pop(run_id)
+            self._largest.pop(run_id)
             self.flwr_aid_to_run_ids[NOOP_FLWR_AID].discard(run_id)
             self.task_store.pop(task_id)
         with self.lock_run_series_store, self.lock_run_series_context_store:
@@ -133,6 +169,23 @@ class LinkState(InMemoryLinkState):  # type: ignore[misc] # Flower's packages ar
             self._changes += 1
             self._changed.notify_all()
         return result
+
+
+class Objects(InMemoryObjectStore):  # type: ignore[misc] # as above
+    """Flower's store of objects; a tree is registered whole.
+
+    Flower takes the lock for each object by itself, from the parts to the whole. Meanwhile the end of another message
+    could delete a part that both share, before the whole that needs it is counted.
+    """
+
+    def preregister(self, run_id: int, object_tree: Any) -> Any:
+        """Flower's, under one lock. What no whole holds, such as parts that a liar names later, is neither kept."""
+        with self.lock_store:
+            missing = super().preregister(run_id, object_tree)
+            for name in missing:
+                if name != object_tree.object_id and name in self.store and not self.store[name].ref_count:
+                    self.delete(name)
+            return [name for name in missing if name in self.store]
 
 
 class _Admission(NoOpFederationManager):  # type: ignore[misc] # as above

@@ -5,6 +5,8 @@ import socket
 import ssl
 import threading
 from asyncio import TimerHandle
+from collections.abc import Coroutine
+from concurrent.futures import Future
 from pathlib import Path
 
 import uvicorn
@@ -66,6 +68,10 @@ class HttpsServer:
     def alive(self) -> bool:
         """Whether it serves."""
         return self._thread.is_alive()
+
+    def start_soon(self, work: Coroutine[None, None, None]) -> "Future[None]":
+        """Begin some work on the thread that serves."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def stop(self) -> None:
         """Stop listening; open requests are dropped."""

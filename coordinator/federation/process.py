@@ -17,6 +17,7 @@ from pathlib import Path
 import structlog
 
 from coordinator.federation import registry
+from coordinator.federation.answers import largest_answer
 from coordinator.federation.checkpoints import METRICS_FILE
 from coordinator.federation.evaluation import run_evaluation
 from coordinator.federation.grid import GridExchange, RosterGrid, Signer
@@ -59,11 +60,13 @@ def serve_federation(
     key: SigningKey,
     stop: threading.Event,
     kept: KeptRuns = NOT_SHARED,
+    alive: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve until `stop` is set, or the lock `LEADING` is lost: then another process does.
 
-    Checkpoints and figures of a run lie in `<settings.folder>/runs/<run id>/`, and in `kept`. Raises `PortInUse`, or
-    `RunFailed` when the fleet port does not open or has closed.
+    `alive` is called each time that store, port and LinkState have answered, which is about twice a second. Checkpoints
+    and figures of a run lie in `<settings.folder>/runs/<run id>/`, and in `kept`. Raises `PortInUse`, or `RunFailed`
+    when the fleet port does not open or has closed.
     """
     superlink = SuperLink(settings, StoredNodes(store, fresh_seconds=_FRESH_SECONDS), Notices(store.signals))
     wanted = threading.Event()
@@ -86,6 +89,8 @@ def serve_federation(
             for run in worker.next_pending(running):
                 running[run.id] = run.plan.purpose
                 pool.submit(worker.execute, run).add_done_callback(partial(ended, run.id))
+            if superlink.has_answered():
+                alive()
             wanted.wait(_TICK_SECONDS)
             if not store.locks.holds(LEADING):
                 _log.error("federation lost its lock")
@@ -146,7 +151,7 @@ class _Worker:
         self._put(run, "" if run.id in self._later else "run started")
         grid: RosterGrid | None = None
         try:
-            with self._superlink.run(build_bundle()) as open_run:
+            with self._superlink.run(build_bundle(), largest=largest_answer(run.plan)) as open_run:
                 with self._store.read() as reading:
                     signer = Signer(self._key, registry.peers_of(reading, run.plan.roster))
                 nodes = self._superlink.nodes

@@ -20,7 +20,7 @@ from flwr.supercore import telemetry
 from coordinator.federation.fleet_port import FleetPort
 from coordinator.federation.interface import FEDERATED, NodeRegistry, RegisteredNode
 from coordinator.federation.link_grid import LinkGrid
-from coordinator.federation.link_state import LinkState
+from coordinator.federation.link_state import LARGEST_ANSWER, LinkState
 from coordinator.federation.listener import HttpsServer, listen
 from coordinator.federation.notices import Notices
 from shared.errors.federation import RunFailed
@@ -72,6 +72,7 @@ class SuperLink:
             self._follow_registry()
             self._certificate_changed = self._settings.certificate.stat().st_mtime_ns
             self._server.start()
+            self._asked = self._server.start_soon(self._port.answer_ourselves())
             self._cleanup = cleanup.pop_all()
         self._notices.post_to_everybody("work")
         return self
@@ -93,6 +94,13 @@ class SuperLink:
             self._certificate_changed = changed
         self._follow_registry()
 
+    def has_answered(self) -> bool:
+        """Whether port and LinkState have answered what the call before asked them; never waits, and asks again."""
+        answered = self._asked.done()
+        if answered:
+            self._asked = self._server.start_soon(self._port.answer_ourselves())
+        return answered
+
     def _follow_registry(self) -> None:
         admitted, known = self._admitted(), self._state.node_public_key_to_node_id
         for key in admitted.keys() - known.keys():
@@ -111,9 +119,12 @@ class SuperLink:
         return node is not None and self._state.has_message_for(node)
 
     @contextmanager
-    def run(self, bundle: bytes) -> Iterator[OpenRun]:
-        """Start a run of `bundle`; it ends, as failed when the block raises. Raises `RunFailed`."""
-        run_id, task_id = self._state.open_run(bundle)
+    def run(self, bundle: bytes, *, largest: int = LARGEST_ANSWER) -> Iterator[OpenRun]:
+        """Start a run of `bundle` with answers of at most `largest` bytes; it ends, as failed when the block raises.
+
+        Raises `RunFailed`.
+        """
+        run_id, task_id = self._state.open_run(bundle, largest=largest)
         problem = "the run was stopped"
         try:
             context = Context(run_id, SUPERLINK_NODE_ID, {}, RecordDict(), {})

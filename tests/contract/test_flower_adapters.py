@@ -94,6 +94,7 @@ def test_the_installed_flower_is_one_that_all_adapters_know() -> None:
         (InMemoryLinkState.deactivate_node, ["self", "node_id"]),
         (InMemoryLinkState.get_message_res, ["self", "message_ids", "run_id"]),
         (InMemoryLinkState.delete_messages, ["self", "message_ins_ids"]),
+        (InMemoryLinkState._cleanup_push_session, ["self", "session_id", "cleanup_messages"]),
         (InMemoryLinkState.finish_task, ["self", "task_id", "sub_status", "details"]),
         (InMemoryLinkState.cleanup_run, ["self", "run_id"]),
         (fleet_handlers.activate_node, ["request", "state"]),

@@ -43,6 +43,11 @@ class LocalGrid(Grid):  # type: ignore[misc] # Flower's packages are not followe
         """Answers are there at once, so only an absent site is waited for."""
         time.sleep(min(seconds, 0.1))
 
+    def forget(self, message_ids: Iterable[str]) -> None:
+        """Their answers come no more."""
+        for name in message_ids:
+            self._replies.pop(name, None)
+
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         """Answer at once."""
         return [self._answer(message, f"m{len(self.seen)}") for message in messages]
