@@ -50,18 +50,18 @@ class Member:
 
 
 @contextmanager
-def member_channel(member: Member) -> Iterator[grpc.Channel]:
-    """A channel to the main port; a certificate that is due is renewed first.
+def member_channel(member: Member, *, prompt: bool = False) -> Iterator[grpc.Channel]:
+    """A channel to the main port, `prompt` as in `connected`; a certificate that is due is renewed first.
 
     A renewal that fails is left to the next connection, since a third of the certificate's life remains. Raises what
     `connected` raises, and `ClockWrong` where this machine's clock is the cause.
     """
-    with clock_blamed(member):
+    with clock_blamed(member, prompt=prompt):
         try:
             renew_if_due(member, datetime.now(UTC))
         except RicordError as error:
             _log.warning("renewal.failed", code=error.code)
-        with connected(member.addresses.main, member.credentials) as channel:
+        with connected(member.addresses.main, member.credentials, prompt=prompt) as channel:
             yield channel
 
 
@@ -84,7 +84,7 @@ def renew_if_due(member: Member, now: datetime) -> bool:
 
 
 @contextmanager
-def clock_blamed(member: Member) -> Iterator[None]:
+def clock_blamed(member: Member, *, prompt: bool = False) -> Iterator[None]:
     """Raise `ClockWrong` or `CertificateExpired` for an error of the block that has it as its cause.
 
     A server ends the handshake without a reason when a certificate is over by its own clock, and a client takes a good
@@ -94,7 +94,8 @@ def clock_blamed(member: Member) -> Iterator[None]:
         yield
     except (CertificateExpired, CoordinatorUnreachable) as error:
         try:
-            with connected(member.addresses.enrolment, Credentials(member.root.read_bytes())) as channel:
+            root = Credentials(member.root.read_bytes())
+            with connected(member.addresses.enrolment, root, prompt=prompt) as channel:
                 now = check_clock(channel)
             member.credentials.check(now)
         except (ClockWrong, CertificateExpired) as cause:

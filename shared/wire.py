@@ -49,10 +49,20 @@ _CLIENT_OPTIONS = (
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.enable_retries", 0),
 )
+# Of a call that waits: a line that passes nothing is noticed after six seconds, and its end within five, since no try
+# to connect takes longer than four.
+PROMPT_OPTIONS = (
+    ("grpc.keepalive_time_ms", 3_000),
+    ("grpc.keepalive_timeout_ms", 3_000),  # of a peer whose machine acknowledges nothing
+    ("grpc.http2.ping_timeout_ms", 3_000),  # of any other: a minute, unless said
+    ("grpc.http2.max_pings_without_data", 0),  # no limit
+    ("grpc.min_reconnect_backoff_ms", 4_000),  # for TCP and TLS together
+    ("grpc.enable_retries", 0),
+)
 SERVER_OPTIONS = (
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 20_000),
-    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 2_000),  # less than what `PROMPT_OPTIONS` say
     ("grpc.server_handshake_timeout_ms", 15_000),  # of TLS
     ("grpc.so_reuseport", 0),  # a second server on the same port must fail, not share it
 )
@@ -81,14 +91,15 @@ class Credentials:
 
 
 @contextmanager
-def connected(address: str, credentials: Credentials) -> Iterator[grpc.Channel]:
+def connected(address: str, credentials: Credentials, *, prompt: bool = False) -> Iterator[grpc.Channel]:
     """A channel to `address`; errors of calls made inside come out as `RicordError`s.
 
+    A `prompt` one notices within seconds that the line passes nothing, for calls that wait long and send little.
     Raises `CertificateForeign`, `CertificateExpired`, `ClockWrong`, `CoordinatorUnreachable`, or what the other side
     raised.
     """
     credentials.check()
-    with grpc.secure_channel(address, credentials.to_grpc(), options=_options(address)) as channel:
+    with grpc.secure_channel(address, credentials.to_grpc(), options=_options(address, prompt=prompt)) as channel:
         try:
             yield channel
         except grpc.RpcError as error:
@@ -112,10 +123,11 @@ def at_enrolment(token: Token, ask: Callable[[grpc.Channel], Answer]) -> Answer:
     raise AssertionError("the last try returns or raises")
 
 
-def _options(address: str) -> tuple[tuple[str, int], ...]:
+def _options(address: str, *, prompt: bool) -> tuple[tuple[str, int], ...]:
     """A hospital may go out through an HTTP proxy, which gRPC finds in the environment; loopback bypasses it."""
     loopback = address.startswith(("127.", "localhost:", "[::1]"))
-    return (*_CLIENT_OPTIONS, ("grpc.enable_http_proxy", 0)) if loopback else _CLIENT_OPTIONS
+    options = PROMPT_OPTIONS if prompt else _CLIENT_OPTIONS
+    return (*options, ("grpc.enable_http_proxy", 0)) if loopback else options
 
 
 def from_rpc(error: object, address: str) -> RicordError:

@@ -53,7 +53,8 @@ Answer = TypeVar("Answer")
 KNOWN_VERSIONS = ("1.41.0", "1.42.0")
 LARGEST_MESSAGE = 1 << 30  # bytes
 _HEARTBEAT_SECONDS = 10  # the least that Flower allows; a node that is silent for two of them is offline
-_REQUEST_SECONDS = 10.0  # for each step of a request: connecting, sending a part, waiting for a part
+_REQUEST_SECONDS = 10.0  # for each step of a request: sending a part, waiting for a part
+_CONNECT_SECONDS = 4.0
 _RETRY_SECONDS = 20.0
 _SEND_SECONDS = 300.0  # for an answer, whose computation may have taken an hour
 _OBJECT_SECONDS = 120.0
@@ -99,7 +100,7 @@ class Fleet:
                 NodeAuthHttpInterceptor(key, key.public_key()),
             ],
             verify=ssl.create_default_context(cafile=str(settings.root)),
-            timeout=_REQUEST_SECONDS,
+            timeout=httpx.Timeout(_REQUEST_SECONDS, connect=_CONNECT_SECONDS),
         )
         for talkative in ("flwr", "httpx"):  # httpx logs every request
             getLogger(talkative).setLevel(WARNING)

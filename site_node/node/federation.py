@@ -94,6 +94,6 @@ def answer_messages(home: SiteHome, membership: Membership, protocol: str, stop:
         agreement_expires_at=membership.terms.expires_at,
         fleet_address=address,
     )
-    awaited = Awaited(lambda: member_channel(member_of(membership)), stop)
+    awaited = Awaited(lambda: member_channel(member_of(membership), prompt=True), stop)
     with awaited.listening():
         return run_federate(settings, awaited, stop=stop, once=once)

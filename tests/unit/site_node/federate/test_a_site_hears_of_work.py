@@ -3,7 +3,7 @@
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,8 +13,9 @@ import pytest
 from coordinator.trust.interceptor import Outlet
 from shared.errors.agreements import AgreementNotExecuted
 from shared.proto.ricord.v1.federation_pb2 import AwaitRequest, AwaitResponse
-from shared.wire import from_rpc
-from site_node.federate.awaiting import Awaited
+from shared.wire import PROMPT_OPTIONS, SERVER_OPTIONS, from_rpc
+from site_node.federate.awaiting import _PAUSE_SECONDS, Awaited
+from tests.factories.line import Line
 from tests.factories.ports import free_ports
 from tests.factories.waiting_calls import serving_waiters
 
@@ -39,10 +40,11 @@ class Coordinator:
         self.outlets.put(outlet)
 
 
-def awaited_at(address: str, stop: threading.Event) -> Awaited:
+def awaited_at(address: str, stop: threading.Event, **options: int) -> Awaited:
     @contextmanager
     def connect() -> Iterator[grpc.Channel]:
-        with grpc.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+        named = [(f"grpc.{name}", value) for name, value in {"use_local_subchannel_pool": 1, **options}.items()]
+        with grpc.insecure_channel(address, options=named) as channel:
             try:
                 yield channel
             except grpc.RpcError as error:
@@ -88,6 +90,46 @@ def test_a_coordinator_that_is_back_is_heard_within_five_seconds(stop: threading
                 assert awaited.work is work
             assert hears(awaited, lambda: not awaited.reached, 10)
             assert awaited.work is work
+
+
+def ten_times_as_fast(options: Sequence[tuple[str, int]]) -> dict[str, int]:
+    return {name.removeprefix("grpc."): value // 10 if name.endswith("_ms") else value for name, value in options}
+
+
+def test_a_line_that_passes_nothing_is_noticed_and_its_end_too(
+    stop: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Packets are dropped, no connection is reset. Ten times as fast as in earnest: six seconds, then five.
+
+    Before it, the idle call outlives more pings than grpc's own limits allow.
+    """
+    monkeypatch.setattr("site_node.federate.awaiting._PAUSE_SECONDS", (0.05, 0.25))
+    coordinator, pings = Coordinator(work=False), PROMPT_OPTIONS[0][1] / 10_000
+    with (
+        serving_waiters(coordinator, codec=CODEC, **ten_times_as_fast(SERVER_OPTIONS)) as (address, _),
+        Line(int(address.rpartition(":")[2])).open() as line,
+    ):
+        awaited = awaited_at(f"127.0.0.1:{line.port}", stop, **ten_times_as_fast(PROMPT_OPTIONS))
+        with awaited.listening():
+            assert hears(awaited, lambda: awaited.reached)
+            time.sleep(8 * pings)
+            assert awaited.reached
+            assert coordinator.outlets.qsize() == 1
+            line.halt(after=0)
+            assert hears(awaited, lambda: not awaited.reached, 2)
+            time.sleep(1)
+            line.resume()
+            assert hears(awaited, lambda: awaited.reached, 2)
+
+
+def test_a_coordinator_that_is_back_is_tried_within_five_seconds() -> None:
+    """A try that began before ends, the longest pause passes, and the next try connects."""
+    bounds = dict(PROMPT_OPTIONS)
+    assert bounds["grpc.keepalive_time_ms"] > dict(SERVER_OPTIONS)["grpc.http2.min_ping_interval_without_data_ms"]
+    for noticed in ("grpc.keepalive_timeout_ms", "grpc.http2.ping_timeout_ms"):
+        assert bounds["grpc.keepalive_time_ms"] + bounds[noticed] <= 6_000
+    rest_of_a_try = bounds["grpc.min_reconnect_backoff_ms"] / 1000 - 3  # TCP itself tries after 1 and 3 seconds
+    assert max(2, rest_of_a_try) + max(_PAUSE_SECONDS) < SOON
 
 
 def test_a_connection_that_grows_old_loses_no_notice(stop: threading.Event) -> None:
