@@ -8,6 +8,7 @@ import typer
 from coordinator.commands.operator_channel import operator_channel
 from coordinator.commands.output import AsJson, every_page, home_of, show, show_all
 from coordinator.home.settings import PROGRAM
+from coordinator.service.engine_state import EngineFile
 from shared.errors.inputs import SourceMissing
 from shared.manifest import canonical_json
 from shared.proto.ricord.v1 import federation_pb2
@@ -49,6 +50,7 @@ def list_runs(context: typer.Context, as_json: AsJson = False) -> None:
         ("id", "state", "researcher", "aim", "site_ids", "started_at", "ended_at", "progress", "problem"),
         as_json=as_json,
     )
+    _say_if_none_runs(context)
 
 
 @run.command("show")
@@ -61,6 +63,7 @@ def show_run(
     with operator_channel(home_of(context)) as channel:
         answer = FederationServiceStub(channel).GetRun(federation_pb2.GetRunRequest(id=run_id), timeout=UNARY_SECONDS)
     show(answer.run, as_json=as_json)
+    _say_if_none_runs(context)
 
 
 @run.command()
@@ -114,3 +117,10 @@ def stop(
         request = federation_pb2.StopRunRequest(id=run_id)
         answer = FederationServiceStub(channel).StopRun(request, timeout=UNARY_SECONDS)
     show(answer.run, as_json=as_json)
+
+
+def _say_if_none_runs(context: typer.Context) -> None:
+    """Say on standard error why no run goes on, where this home's engine does not execute any now."""
+    engine = EngineFile(home_of(context).federation).read()
+    if engine is not None and not engine.executes:
+        typer.echo(f"No run goes on now: {engine.words}.", err=True)

@@ -21,9 +21,10 @@ from coordinator.home.authority import concerns
 from coordinator.home.identity import Identity, utc_now
 from coordinator.home.init import create_federation, open_home_store, open_identity, open_shared_files
 from coordinator.home.settings import Home, Settings
+from coordinator.service.pulse import Parent, nobody_hears
 from coordinator.service.server import Extra
 from coordinator.service.signals import stop_signals
-from coordinator.service.supervisor import serve, stop_with_parent
+from coordinator.service.supervisor import serve
 from coordinator.store.interface import Store
 from shared.errors.settings import StoreNotShared
 from shared.proto.ricord.v1 import cohort_pb2_grpc, federation_pb2_grpc
@@ -64,16 +65,26 @@ def run_federation(home: Home, *, supervised: bool) -> None:
     Of several processes one holds the lock `LEADING` and does so; the others wait for it, with their fleet port closed.
     """
     with _open_home(home) as (settings, identity, store), stop_signals(ends=True) as stop:
-        if supervised:
-            stop_with_parent(stop)
+        parent = Parent(stop) if supervised else None
+        hear = parent.hear if parent is not None else nobody_hears
         while not stop.is_set():
             with store.locks.holding(LEADING) as leading:
                 if leading:
-                    _lead(home, settings, identity, store, stop)
+                    hear("starting")
+                    _lead(home, settings, identity, store, stop, alive=partial(hear, "serving"))
+            hear("standby")
             stop.wait(_TRY_SECONDS)
 
 
-def _lead(home: Home, settings: Settings, identity: Identity, store: Store, stop: threading.Event) -> None:
+def _lead(
+    home: Home,
+    settings: Settings,
+    identity: Identity,
+    store: Store,
+    stop: threading.Event,
+    *,
+    alive: Callable[[], None],
+) -> None:
     """Serve the fleet port and execute runs. The engine, which takes seconds to load, is not loaded before."""
     from coordinator.federation.kept_runs import KeptRuns
     from coordinator.federation.process import serve_federation
@@ -88,7 +99,7 @@ def _lead(home: Home, settings: Settings, identity: Identity, store: Store, stop
     )
     kept = KeptRuns(open_shared_files(settings))
     statistics, key = Pooling(store, identity), identity.signing_key
-    serve_federation(store, superlink, statistics=statistics, key=key, stop=stop, kept=kept)
+    serve_federation(store, superlink, statistics=statistics, key=key, stop=stop, kept=kept, alive=alive)
 
 
 def services(home: Home, settings: Settings, identity: Identity, store: Store) -> Extra:

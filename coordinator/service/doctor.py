@@ -16,6 +16,7 @@ from coordinator.home.authority import concerns
 from coordinator.home.identity import Identity
 from coordinator.home.init import open_ciphertexts, open_identity
 from coordinator.home.settings import Home, Settings
+from coordinator.service.engine_state import EngineFile, EngineState
 from coordinator.service.supervisor import refuse_port_in_use
 from coordinator.store.sql import SqlStore, open_unchanged
 from shared.counts import counted
@@ -30,6 +31,7 @@ from shared.wire import Credentials, connected
 _SKEW = timedelta(minutes=5)  # that a clock may be behind
 _RESERVE = 1 << 30  # bytes that should be free for sealed studies
 _PATIENCE_SECONDS = 5.0
+_RECENT = timedelta(days=1)  # within which an end of the engine is said to be one
 _UNKNOWN: Result = (Health.NOTE, "The database or a key, which it needs, cannot be read.")
 
 
@@ -163,9 +165,9 @@ class _Examination:
             require_extra("federation", *ENGINE, otherwise="")
         except ExtraMissing:
             return Health.NOTE, "The extra `federation` is not installed: `serve --no-federation` serves all else."
+        engine = EngineFile(self.home.federation).read()
         if self._is_free("fleet_port", self.settings.fleet_port):
-            problem = "`serve` does not run, or runs without federated runs, or their process starts anew (see its log)"
-            return Health.NOTE, f"Nobody serves port {self.settings.fleet_port}: {problem}."
+            return self._unserved(engine)
         host, _, port = self.settings.fleet_address.rpartition(":")
         context = ssl.create_default_context(cadata=_read(self.home.root).decode())
         try:
@@ -173,9 +175,22 @@ class _Examination:
                 socket.create_connection((host, int(port)), timeout=_PATIENCE_SECONDS) as line,
                 context.wrap_socket(line, server_hostname=host),
             ):
-                return Health.GOOD, f"{self.settings.fleet_address} answers."
+                ended = engine.last_end_at if engine is not None else None
+                health = Health.NOTE if ended is not None and self.now - ended < _RECENT else Health.GOOD
+                about = f": {engine.words}" if engine is not None else ""
+                return health, f"{self.settings.fleet_address} answers{about}."
         except OSError:
-            return Health.PROBLEM, _held(self.settings.fleet_address, self.settings.fleet_port)
+            about = f" As `serve` wrote: {engine.words}." if engine is not None else ""
+            return Health.PROBLEM, _held(self.settings.fleet_address, self.settings.fleet_port) + about
+
+    def _unserved(self, engine: EngineState | None) -> Result:
+        """Nobody listens on the fleet port: a problem where `serve` runs and should have an engine that does."""
+        port = self.settings.fleet_port
+        if engine is None or self._is_free("main_port", self.settings.main_port):
+            return Health.NOTE, f"Nobody serves port {port}; `serve` would, unless it runs with `--no-federation`."
+        broken = engine.doing in {"ended", "serving"} or (engine.doing == "starting" and engine.restarts > 0)
+        advice = "; the log of `serve` says why" if broken else ""
+        return Health.PROBLEM if broken else Health.NOTE, f"Nobody serves port {port}: {engine.words}{advice}."
 
     def _port(self, address: str, key: str, credentials: Credentials) -> Result:
         try:

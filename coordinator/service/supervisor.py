@@ -1,30 +1,31 @@
 """`ricord-coordinator serve`: the process that serves until a stop signal, and the federation process it supervises."""
 
 import contextlib
-import os
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Protocol
 
 import structlog
 
-from coordinator.home.identity import Identity, utc_now
+from coordinator.home.identity import Identity
 from coordinator.home.init import renew_own_certificates
 from coordinator.home.settings import Home, Settings
+from coordinator.service.engine_state import Alive, Doing, EngineNotes
+from coordinator.service.pulse import SILENCE_SECONDS, watch_child
 from coordinator.service.server import Extra, serving
-from coordinator.service.signals import end_soon, stop_signals
+from coordinator.service.signals import stop_signals
 from coordinator.store.interface import Store
-from shared.errors.base import RicordError
 from shared.errors.settings import PortInUse
 from shared.extras import ENGINE, require_extra
 
 _RENEWAL_CHECK_SECONDS = 3600.0
 _RESTART_SECONDS = (1.0, 2.0, 5.0, 15.0, 60.0)
+_SETTLED_SECONDS = 600.0  # after which the next pause is the shortest again
 _CHILD_GRACE_SECONDS = 10.0
-_POLL_SECONDS = 0.2
 
 _log = structlog.get_logger("coordinator")
 
@@ -65,13 +66,14 @@ def refuse_port_in_use(host: str, port: int, *, key: str) -> None:
 @contextlib.contextmanager
 def _federation_child(home: Home, store: Store, stop: threading.Event, *, enabled: bool) -> Iterator[None]:
     """Run the federation as a child process until `stop` or the end of the block, and restart it when it exits."""
+    notes = EngineNotes(home.federation, store)
     if not enabled:
+        notes.heard("off")
         yield
         return
     arguments = ("--home", str(home.folder), "serve", "--federation-only", "--supervised")
     command = (sys.executable, "-m", "coordinator.cli", *arguments)
-    note = partial(_note_end, store)
-    keeper = threading.Thread(target=keep_running, args=(command, stop, note), name="federation keeper")
+    keeper = threading.Thread(target=keep_running, args=(command, stop, notes), name="federation keeper")
     keeper.start()
     try:
         yield
@@ -80,41 +82,53 @@ def _federation_child(home: Home, store: Store, stop: threading.Event, *, enable
         keeper.join()
 
 
-def _note_end(store: Store, exit_code: int) -> None:
-    """An audit event; the federation is started again whether or not the database takes it."""
-    try:
-        with store.begin() as work:
-            about, result = "federation", f"exit code {exit_code}"
-            work.append_event(at=utc_now(), actor="coordinator", action="ended by itself", about=about, result=result)
-    except RicordError as error:
-        _log.warning("federation.not-noted", code=error.code)
+class Notes(Protocol):
+    """Who is told what a child does; `EngineNotes`."""
+
+    def heard(self, doing: Doing) -> None:
+        """It is alive, or is not wanted any more."""
+        ...
+
+    def ended(self, action: str, reason: str) -> None:
+        """It ended without being asked to."""
+        ...
 
 
 def keep_running(
     command: Sequence[str],
     stop: threading.Event,
-    ended: Callable[[int], None],
+    notes: Notes,
     *,
     pauses: Sequence[float] = _RESTART_SECONDS,
+    silence: Mapping[Alive, float] = SILENCE_SECONDS,
 ) -> None:
-    """Run `command` until `stop` is set, and restart it after increasing `pauses` (seconds) when it exits.
+    """Run `command` until `stop` is set; restart it after increasing `pauses` (seconds) when it exits or hangs.
 
-    `ended` is called with the exit code each time that it exits by itself.
-
-    The child watches its standard input, which ends with this process, however that ends.
+    It hangs when it gives no sign of life for the seconds that `silence` allows. Its standard input is a socket, on
+    which it says what it does, and which ends with this process, however that ends.
     """
     attempt = 0
     while not stop.is_set():
-        with subprocess.Popen(command, stdin=subprocess.PIPE) as child:
-            while child.poll() is None and not stop.wait(_POLL_SECONDS):
-                pass
+        notes.heard("starting")
+        started = time.monotonic()
+        ours, theirs = socket.socketpair()
+        with ours, subprocess.Popen(command, stdin=theirs.fileno()) as child:
+            theirs.close()
+            silent = watch_child(child, ours, stop, notes.heard, silence=silence)
             _end(child)
-        if not stop.is_set():
-            pause = pauses[min(attempt, len(pauses) - 1)]
-            _log.error("federation ended by itself", exit_code=child.returncode, next_start_seconds=pause)
-            ended(child.returncode)
-            stop.wait(pause)
-            attempt += 1
+        if stop.is_set():
+            break
+        attempt = 0 if time.monotonic() - started > _SETTLED_SECONDS else attempt
+        pause = pauses[min(attempt, len(pauses) - 1)]
+        if silent is None:
+            action, reason = "ended by itself", f"exit code {child.returncode}"
+        else:
+            action, reason = "ended since it hung", f"no sign of life for {silent:g} s"
+        _log.error(f"federation {action}", reason=reason, next_start_seconds=pause)
+        notes.ended(action, reason)
+        stop.wait(pause)
+        attempt += 1
+    notes.heard("off")
 
 
 def _end(child: "subprocess.Popen[bytes]") -> None:
@@ -123,15 +137,3 @@ def _end(child: "subprocess.Popen[bytes]") -> None:
         child.wait(_CHILD_GRACE_SECONDS)
     except subprocess.TimeoutExpired:
         child.kill()
-
-
-def stop_with_parent(stop: threading.Event) -> None:
-    """Set `stop` when standard input ends: the parent process has exited."""
-
-    def watch() -> None:
-        while os.read(0, 1):  # not `sys.stdin`, whose lock a thread must not hold when the interpreter ends
-            pass
-        end_soon()
-        stop.set()
-
-    threading.Thread(target=watch, name="parent watch", daemon=True).start()

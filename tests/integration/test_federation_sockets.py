@@ -201,7 +201,8 @@ def test_a_stop_ends_every_wait_for_a_port_that_does_not_answer(
 
     The second wait ends with the time that each step of a request has.
     """
-    monkeypatch.setattr(fleet, "_REQUEST_SECONDS", 2.0)
+    for seconds in ("_REQUEST_SECONDS", "_CONNECT_SECONDS"):
+        monkeypatch.setattr(fleet, seconds, 2.0)
     make_flower(tmp_path / "node.pem")
     lines = list[socket.socket]()
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -260,6 +261,27 @@ def test_runs_go_side_by_side_and_leave_nothing(superlink: SuperLink) -> None:
     assert len(superlink._state.run_ids) == before
     assert not superlink._state.task_store
     assert not superlink._state.object_store.store
+
+
+@pytest.mark.parametrize("part", ["lock", "_lock_object_push_sessions", "threads"])
+def test_an_engine_that_hangs_does_not_say_that_it_answers(superlink: SuperLink, part: str) -> None:
+    """A lock of the LinkState that is never given back, or threads of the port that all wait: then no sign of life."""
+    assert comes_true(superlink.has_answered)
+    held, over = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        lock = getattr(superlink._state, part, contextlib.nullcontext())
+        with lock:
+            held.set()
+            over.wait(30)
+
+    for _ in range(8 if part == "threads" else 1):  # as many as the port has
+        superlink._port._pool.submit(hold)
+    assert held.wait(10)
+    superlink.has_answered()  # of what was asked before
+    assert not comes_true(superlink.has_answered, 0.5)
+    over.set()
+    assert comes_true(superlink.has_answered)
 
 
 def test_a_killed_site_leaves_nothing_behind(processes: dict[SiteId, subprocess.Popen[bytes]]) -> None:

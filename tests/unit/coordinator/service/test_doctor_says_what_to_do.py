@@ -19,6 +19,7 @@ from coordinator.cli import app
 from coordinator.home.settings import Home
 from coordinator.service import doctor
 from coordinator.service.doctor import examine
+from coordinator.service.engine_state import Doing, EngineFile, EngineState
 from shared.errors.base import ExitCode
 from shared.examination import Health
 from shared.terminal import run_app
@@ -185,6 +186,34 @@ def test_the_port_of_federated_runs_must_answer_as_this_coordinator(
             answering.start()
         health, sentence = examined(home)["federated runs"]
     assert health is (Health.GOOD if ours else Health.PROBLEM), sentence
+
+
+@pytest.mark.parametrize(
+    ("doing", "restarts", "health"),
+    [
+        ("ended", 1, Health.PROBLEM),
+        ("starting", 2, Health.PROBLEM),
+        ("starting", 0, Health.NOTE),
+        ("serving", 0, Health.PROBLEM),
+        ("standby", 0, Health.NOTE),
+        ("off", 0, Health.NOTE),
+    ],
+)
+def test_a_dead_engine_is_a_problem_while_serve_runs(
+    federation: Federation, home: Home, doing: Doing, restarts: int, health: Health
+) -> None:
+    """With since when, how often and why; where nobody serves at all, what was written last is no problem."""
+    at = datetime(2026, 3, 1, 12, 5, tzinfo=UTC).astimezone()
+    ended = {"restarts": restarts, "last_end": "exit code 9", "last_end_at": at} if restarts else {}
+    EngineFile(home.federation).write(EngineState(doing=doing, since=at, **ended))
+    actual, sentence = examined(home)["federated runs"]
+    assert (actual, f"(since {at:%Y-%m-%d %H:%M})" in sentence) == (health, True), sentence
+    assert ("log of `serve`" in sentence) is (health is Health.PROBLEM)
+    assert (f"last on {at:%Y-%m-%d}" in sentence and "exit code 9" in sentence) is bool(restarts)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        text = home.settings_file.read_text()
+        home.settings_file.write_text(text.replace(str(federation.settings.main_port), str(free.getsockname()[1])))
+    assert examined(home)["federated runs"][0] is Health.NOTE
 
 
 def test_a_full_disk_is_named(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
