@@ -36,8 +36,8 @@ def largest_answer(plan: Plan) -> int:
 
     Raises `PlanInvalid` or `ProtocolMismatch` for a model or a protocol that this release does not have.
     """
-    task = plan.training
-    numbers = state_length(task.model, task.image_size) if task else len(definition_of(plan.protocol_digest).cells)
+    task = plan.learning
+    numbers = state_length(task) if task else len(definition_of(plan.protocol_digest).cells)
     return 8 * numbers + len(plan.roster) * _FOR_EACH_SITE + _BESIDES
 
 
