@@ -2,113 +2,24 @@
 
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
-from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, RecordDict
-from flwr.app.message.message import remove_content_from_message
+from flwr.app import Array, Error, Message
 from flwr.common.constant import ErrorCode
-from flwr.common.serde import message_from_proto, message_to_proto
-from flwr.proto.fleet_pb2 import PullMessagesRequest, PushMessagesRequest
-from flwr.proto.message_pb2 import ObjectTree, PushObjectRequest
-from flwr.proto.node_pb2 import Node
-from flwr.supercore.inflatable.inflatable_object import (
-    get_all_nested_objects,
-    get_object_tree,
-    iterate_object_tree,
-    no_object_id_recompute,
-)
-from flwr.supercore.object_store import in_memory_object_store
-from flwr.superlink.servicer.fleet import fleet_handlers
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from coordinator.federation.answer_room import TOO_LARGE
-from coordinator.federation.grid import RosterGrid
-from coordinator.federation.link_grid import LinkGrid
-from coordinator.federation.link_state import LARGEST_ANSWER, LinkState, Objects
-from shared.crypto.signing import SigningKey
 from shared.errors.federation import TooFewSites
 from shared.federation import records
-from shared.federation.bundle import build_bundle
-from shared.federation.plan import Member, PlanRequest, StatisticsTask, complete_plan, sign_plan
-from shared.ids import Sha256, SiteId
-
-KEY = SigningKey.generate()
-NODES = 4
-
-
-class Centre:
-    """A LinkState with online nodes; `ended` names keys whose agreement has ended."""
-
-    def __init__(self) -> None:
-        self.ended = set[bytes]()
-        self.state = LinkState(lambda key: key not in self.ended)
-        self.nodes = [self.state.add_node(b"key %d" % n) for n in range(NODES)]
-        for node in self.nodes:
-            self.state.activate_node(node, 30)
-        self.notified = list[int]()
-
-    def grid(self, largest: int = LARGEST_ANSWER) -> LinkGrid:
-        """The grid of a new run."""
-        return LinkGrid(self.state, *self.state.open_run(build_bundle(), largest=largest), self.notified.extend)
-
-    def pull(self, node: int) -> Message | None:
-        """What the site's fleet client fetches, with its content."""
-        pulled = fleet_handlers.pull_messages(
-            PullMessagesRequest(node=Node(node_id=node)), self.state, self.state.object_store
-        )
-        if not pulled.messages_list:
-            return None
-        message: Message = message_from_proto(pulled.messages_list[0])
-        objects = [each.object_id for each in pulled.message_object_trees[0].children]
-        assert all(self.state.object_store.get(name) for name in objects)  # what a message needs is there before it
-        return message
-
-    def push(self, node: int, reply: Message, *, parts: int | None = None, lie: bytes | None = None) -> bool:
-        """What the site's fleet client sends; only the first `parts` objects, or `lie` as the tree of its objects.
-
-        Returns whether every object that was wanted, if any, was stored.
-        """
-        reply.metadata.__dict__["_message_id"] = reply.object_id
-        with no_object_id_recompute():
-            tree: ObjectTree = get_object_tree(reply)
-            objects = {name: each.deflate() for name, each in get_all_nested_objects(reply).items()}
-        if lie is not None:
-            tree.CopyFrom(ObjectTree(object_id=tree.object_id))
-        head = message_to_proto(remove_content_from_message(reply))
-        pushed = fleet_handlers.push_messages(
-            PushMessagesRequest(node=Node(node_id=node), messages_list=[head], message_object_trees=[tree]), self.state
-        )
-        for name in list(pushed.objects_to_push)[:parts]:
-            part = PushObjectRequest(
-                node=Node(node_id=node),
-                run_id=reply.metadata.run_id,
-                object_id=name,
-                object_content=objects[name],
-                session_id=pushed.session_id,
-            )
-            if not fleet_handlers.push_object(part, self.state).stored:
-                return False
-        return bool(pushed.objects_to_push)
+from shared.ids import SiteId
+from tests.factories.centre import NODES, Centre, answer, question, roster_grid
 
 
 @pytest.fixture
 def centre() -> Centre:
     return Centre()
-
-
-def question(node: int, number: int = 0, array: Array | None = None) -> Message:
-    content = RecordDict({records.CONFIG: ConfigRecord({"number": number})})
-    if array is not None:
-        content[records.ARRAYS] = ArrayRecord({records.STATE: array})
-    return Message(content, dst_node_id=node, message_type="query")
-
-
-def answer(asked: Message, number: int = 0) -> Message:
-    return Message(RecordDict({records.CONFIG: ConfigRecord({"number": number})}), reply_to=asked)
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -283,13 +194,6 @@ def test_a_site_that_is_lost_is_named_in_our_words(centre: Centre, sites: dict[S
     assert grid._answer(min(sites), reply, message, 1).refusal == "it was lost before it answered"
 
 
-def roster_grid(centre: Centre, sites: dict[SiteId, int], absent: set[SiteId]) -> RosterGrid:
-    members = tuple(Member(site_id=site, fingerprint=SigningKey.generate().fingerprint) for site in sites)
-    request = PlanRequest(purpose="statistics", statistics=StatisticsTask(cohort="ricord"), timeout_seconds=1)
-    plan = complete_plan(request, members=members, protocol_digest=Sha256("0" * 64))
-    return RosterGrid(centre.grid(), plan, sign_plan(plan, KEY), lambda: sites, absent=absent)
-
-
 def test_a_reply_that_is_being_stored_is_not_there_yet(centre: Centre, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between its head and the list of what it lacks it looks like one that lacks nothing: it would be lost."""
     grid, between = centre.grid(), threading.Event()
@@ -338,107 +242,3 @@ def test_a_reply_that_comes_while_replies_are_pulled_is_left(centre: Centre, mon
         patched.setattr(state, "get_message_res", while_it_comes)
         assert list(grid.pull_messages(asked)) == []
     pushing.join()
-
-
-def large(asked: Message, size: int, seed: int = 0) -> Message:
-    """An answer of so many bytes and some hundred."""
-    payload = np.random.default_rng(seed).bytes(size)
-    return Message(RecordDict({records.CONFIG: ConfigRecord({"payload": payload})}), reply_to=asked)
-
-
-@settings(max_examples=25, deadline=None)
-@given(largest=st.integers(5_000, 20_000), sizes=st.lists(st.integers(0, 20_000), min_size=NODES, max_size=NODES))
-def test_of_one_answer_no_more_is_kept_than_its_run_allows(largest: int, sizes: list[int]) -> None:
-    """Too large: that site's named refusal, nothing of it stays, and the others' answers count; none is lost."""
-    centre = Centre()
-    grid = centre.grid(largest)
-    asked = list(grid.push_messages([question(node) for node in centre.nodes]))
-    stored = []
-    for node, size in zip(centre.nodes, sizes, strict=True):
-        message = centre.pull(node)
-        assert message is not None
-        stored.append(centre.push(node, large(message, size)))
-        assert sum(len(each.content) for each in centre.state.object_store.store.values()) <= NODES * (largest + 1000)
-    replies = {reply.metadata.src_node_id: reply for reply in grid.pull_messages(asked)}
-    assert len({reply.metadata.reply_to_message_id for reply in replies.values()} | set(asked)) == NODES
-    refused = [reply for reply in replies.values() if reply.has_error()]
-    assert {reply.error.reason for reply in refused} <= {TOO_LARGE}
-    assert (
-        [size + 2_000 > largest for size in sizes].count(True)
-        >= len(refused)
-        >= [size > largest for size in sizes].count(True)
-    )
-    assert stored.count(False) == len(refused)
-    assert not list(grid.pull_messages([]))
-    centre.state.close_run(grid.run.run_id)
-    assert not centre.state.object_store.store
-
-
-def test_an_answer_that_begins_again_has_no_more_room(centre: Centre) -> None:
-    """One head with ever other parts, or a tree of another name: none of them is wanted, and none stays."""
-    grid, node, state = centre.grid(30_000), centre.nodes[0], centre.state
-    asked = list(grid.push_messages([question(node)]))
-    message = centre.pull(node)
-    assert message is not None
-    first, before = large(message, 10_000), set(state.object_store.store)
-    assert centre.push(node, first)
-    kept = set(state.object_store.store)
-    for seed in range(1, 6):
-        other = large(message, 10_000, seed)
-        tree: ObjectTree = get_object_tree(other)
-        for name in (tree.object_id, first.object_id):
-            tree.object_id = name
-            session = state.start_session(message.metadata.run_id)
-            assert not state.store_message_and_object_tree(remove_content_from_message(first), tree, session)[1]
-        assert set(state.object_store.store) == kept
-    (reply,) = grid.pull_messages(asked)
-    assert reply.content[records.CONFIG]["payload"] == first.content[records.CONFIG]["payload"]
-    assert set(state.object_store.store) == before
-
-
-def test_an_answer_that_comes_too_late_is_not_kept(centre: Centre, sites: dict[SiteId, int]) -> None:
-    """When its round has ended, whether nothing or a part of it was here: it would lie there until the run ends."""
-    grid, (first, second, *_) = roster_grid(centre, sites, set()), centre.nodes
-    pulled: list[Message] = []
-
-    def pull_and_answer(seconds: float) -> None:
-        if not pulled:
-            pulled.extend(filter(None, map(centre.pull, (first, second))))
-            centre.push(second, large(pulled[1], 10_000), parts=1)
-
-    inner: LinkGrid = grid._grid
-    inner.wait = pull_and_answer  # type: ignore[method-assign] # the sites, while the round waits
-    assert grid.sites()
-    assert grid.exchange([question(first), question(second)]) == []
-    assert not centre.state.message_ins_store
-    assert not centre.state.message_res_store
-    assert not centre.push(first, large(pulled[0], 10_000))
-    assert not centre.push(second, large(pulled[1], 10_000))
-    assert not centre.state.object_store.store
-
-
-def test_what_two_messages_share_outlasts_the_end_of_either(centre: Centre, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tree is registered whole: meanwhile no end of another message deletes a part that both hold."""
-    centre.grid()
-    store, model = Objects(), Array(np.zeros(1000))
-    objects = []
-    for number in range(2):
-        message = Message(question(2, number, model).content, dst_node_id=2, message_type="query")
-        objects.append((get_object_tree(message), get_all_nested_objects(message)))
-    for missing in store.preregister(1, objects[0][0]):
-        store.put(missing, objects[0][1][missing].deflate())
-    ending = threading.Thread(target=store.delete, args=(objects[0][0].object_id,))
-    first_of = iterate_object_tree
-
-    def while_the_other_ends(tree: ObjectTree) -> Iterator[ObjectTree]:
-        for number, each in enumerate(first_of(tree)):
-            yield each
-            if number == 0:
-                ending.start()
-                ending.join(0.3)
-
-    monkeypatch.setattr(in_memory_object_store, "iterate_object_tree", while_the_other_ends)
-    missing = store.preregister(1, objects[1][0])
-    ending.join()
-    assert all(name in store for name in objects[1][1])
-    assert [name for name in objects[1][1] if not store.get(name)] == missing
