@@ -172,7 +172,7 @@ def unfinished_folder(target: Path, *, mode: int = 0o755) -> Iterator[Path]:
     What a killed process left of the same target is removed first. Raises `DiskFull`.
     """
     folder = target.with_name(f".{target.name}{_UNFINISHED}")
-    _recover(target)
+    recover_folder(target)
     shutil.rmtree(folder, ignore_errors=True)
     try:
         with reporting_full_disk(target.parent):
@@ -197,7 +197,7 @@ def publish_folder(folder: Path, target: Path) -> None:
         move(folder, target)
         sync_folder(target.parent)
     except BaseException:
-        _recover(target)
+        recover_folder(target)
         raise
     shutil.rmtree(aside, ignore_errors=True)
 
@@ -252,8 +252,8 @@ def _aside(target: Path) -> Path:
     return target.with_name(f".{target.name}.earlier")
 
 
-def _recover(target: Path) -> None:
-    """Complete or undo a replacement of `target` that was cut short."""
+def recover_folder(target: Path) -> None:
+    """Complete or undo a replacement of `target` that a kill cut short."""
     if target.exists():
         shutil.rmtree(_aside(target), ignore_errors=True)
     elif _aside(target).exists():

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from shared.counts import counted
+from shared.durable import recover_folder
 from shared.errors.inputs import NotFound
 from shared.ids import Uid
 from site_node.home.folder import SiteHome
@@ -34,6 +35,7 @@ def clear_library(home: SiteHome, ledger: Ledger) -> None:
 
 def _clear(home: SiteHome, folder: Path, withdrawn: Sequence[Withdrawn]) -> None:
     """Remove a study, or its images, that were withdrawn."""
+    recover_folder(folder)
     names = {level: {each.name for each in withdrawn if each.level is level} for level in Level}
     patients, study = names[Level.PATIENT], Uid(folder.name)
     if names[Level.SITE] or study in names[Level.STUDY] or (patients and _patient(folder) in {"", *patients}):

@@ -100,6 +100,7 @@ def files_of(library: Path) -> set[str]:
 
 
 @example(withdrawn=[(Level.STUDY, "1.2.0", "")], kills=[4])  # after the study, before what was decoded
+@example(withdrawn=[(Level.INSTANCE, "1.2.0.0.0", "1.2.0")], kills=[1, 10])  # before the rest has its name
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(withdrawn=st.lists(WITHDRAWALS, max_size=4), kills=st.lists(st.integers(0, 60), max_size=4))
 def test_it_is_gone_and_the_rest_stays(
