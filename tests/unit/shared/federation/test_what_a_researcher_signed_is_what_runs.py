@@ -15,6 +15,7 @@ from shared.errors.base import RicordError
 from shared.errors.federation import PlanInvalid
 from shared.errors.trust import CertificateExpired, CertificateForeign, SignatureInvalid
 from shared.federation.plan import (
+    TESTS,
     WAITING,
     Member,
     Plan,
@@ -142,7 +143,7 @@ def test_a_researcher_stands_with_their_proposal_only() -> None:
 def test_plans_of_earlier_releases_keep_their_bytes() -> None:
     """A plan that nobody but the operator asked for has no field that an earlier release does not know."""
     plan = complete_plan(asked(aim="", researcher="", run=None), members=MEMBERS, protocol_digest=DIGEST)
-    known = {*Plan.model_fields} - {"aim", "researcher", "proposal"}
+    known = {*Plan.model_fields} - {"aim", "researcher", "proposal", "evaluated"}
     assert {*plan.model_dump(mode="json")} == known
     assert Plan.model_validate_json(canonical_json(plan)) == plan
 
@@ -150,8 +151,8 @@ def test_plans_of_earlier_releases_keep_their_bytes() -> None:
 @settings(max_examples=100)
 @given(rounds=st.integers(1, 500), seconds=st.integers(1, 86400))
 def test_a_plan_lives_as_long_as_its_rounds_may_last(rounds: int, seconds: int) -> None:
-    """Each round is one of training and one of evaluation, and each may last as long as sites are waited for."""
+    """Each round is one of training and one of evaluation, then come the tests; each may last as long."""
     task = TrainingTask(rounds=rounds)
     request = PlanRequest(purpose="training", training=task, timeout_seconds=seconds)
     plan = complete_plan(request, members=MEMBERS, protocol_digest=DIGEST)
-    assert plan.expires_at - plan.created_at == WAITING + timedelta(seconds=2 * rounds * seconds)
+    assert plan.expires_at - plan.created_at == WAITING + timedelta(seconds=(2 * rounds + len(TESTS) + 1) * seconds)
