@@ -21,6 +21,7 @@ from coordinator.trust.interceptor import (
     AccessInterceptor,
     Guarded,
     access_check,
+    asker_of,
     caller_of,
     no_check,
     peer_of,
@@ -184,8 +185,9 @@ def test_a_token_is_good_once_for_its_kind_and_days(
                 tokens.use(work, secret, kind=asked, now=now)
         row = tokens.use(work, token.secret, kind=kind, now=ends - TICK)
         assert (row.subject, row.role) == ("Hospital", Role.SITE)
-        with pytest.raises(TokenUsed):
-            tokens.use(work, token.secret, kind=kind, now=NOW)
+        for again in (tokens.check, tokens.use):
+            with pytest.raises(TokenUsed):
+                again(work, token.secret, kind=kind, now=NOW)
 
 
 def test_a_token_that_another_used_meanwhile_is_used(
@@ -284,3 +286,31 @@ def test_every_method_is_guarded(reads_stream: bool, answers_stream: bool) -> No
     assert interceptor.intercept_service(lambda _: None, Details()) is None  # type: ignore[arg-type] # likewise
     Details.method = next(iter(UNSERVED))
     assert interceptor.intercept_service(lambda _: handler, Details()) is None  # type: ignore[arg-type] # likewise
+
+
+def test_a_stream_that_fails_in_its_midst_ends_with_a_status() -> None:
+    """What was answered before has left; what raised is noted, as of any other call."""
+    noted = list[str]()
+
+    def behaviour(request: str, context: Any) -> Iterator[str]:
+        yield request
+        raise CertificateExpired(peer="nobody")
+
+    guarded = Guarded(
+        METHOD, no_check, behaviour, reads_stream=False, answers_stream=True,
+        note=lambda caller, method, error: noted.append(error.code),
+    )  # fmt: skip
+    call: Any = Call([uri(Role.SITE, SITE_ID)])
+    answers = guarded("a", call)
+    assert next(answers) == "a"
+    with pytest.raises(Refused):
+        next(answers)
+    assert call.status is not None
+    assert noted == [CertificateExpired(peer="").code]
+
+
+def test_everybody_but_an_operator_asks_for_what_is_their_own() -> None:
+    """By role and name, so that a person of one role is not one of another."""
+    for role, asker in ((Role.COORDINATOR, None), (Role.CURATOR, "curator/x"), (Role.RESEARCHER, "researcher/x")):
+        call: Any = Call([uri(role, "x")])
+        assert asker_of(call) == asker

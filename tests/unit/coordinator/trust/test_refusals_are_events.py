@@ -64,3 +64,12 @@ def test_a_store_that_fails_does_not_change_the_refusal(store: SqlStore, monkeyp
     with capture_logs() as logged:
         noting_refusals(store, lambda: NOW)("site/1", METHOD, RoleNotAllowed())
     assert [entry["event"] for entry in logged] == ["refusal-not-noted"]
+
+
+def test_what_is_noted_asks_nothing_of_the_store(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second refusal of an hour waits for no other transaction; that of another method does."""
+    note, begun, begin = noting_refusals(store, lambda: NOW), list[None](), store.begin
+    monkeypatch.setattr(store, "begin", lambda: (begun.append(None), begin())[1])
+    for method, times in ((METHOD, 1), (METHOD, 1), ("/ricord.v1.EnrolmentService/Enrol", 2)):
+        note("site/1", method, RoleNotAllowed())
+        assert len(begun) == times

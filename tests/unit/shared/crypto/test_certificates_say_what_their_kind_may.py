@@ -143,3 +143,37 @@ def test_an_authority_without_room_below_makes_no_intermediate() -> None:
     assert BETWEEN.federation == "demo"
     again = pki.Authority.from_pem(BETWEEN.key_pem, BETWEEN.certificate_pem, ROOT.root_pem)
     assert pki.check_certificate(pki.issue(again, CSR, SITE), ROOT.root_pem).uri == SITE
+
+
+def signed_by_root(names: list[str], key: ec.EllipticCurvePrivateKey, *, ca: bool = False) -> x509.Certificate:
+    """A certificate that the root signed, with any names."""
+    builder = pki._builder(pki._name("x"), ROOT.certificate.subject, key.public_key(), 1).add_extension(
+        x509.BasicConstraints(ca=ca, path_length=0 if ca else None), critical=True
+    )
+    uris = [x509.UniformResourceIdentifier(name) for name in names]
+    return builder.add_extension(x509.SubjectAlternativeName(uris), critical=False).sign(ROOT.key, hashes.SHA384())
+
+
+def test_a_certificate_has_one_name() -> None:
+    """Of two, neither counts, in whichever order they stand."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    curator = "spiffe://demo/curator/carla"
+    pem = signed_by_root([SITE], key).public_bytes(Encoding.PEM)
+    assert pki.check_certificate(pem, ROOT.root_pem).uri == SITE
+    for names in ([SITE, curator], [curator, SITE], [SITE, SITE]):
+        pem = signed_by_root(names, key).public_bytes(Encoding.PEM)
+        with pytest.raises(CertificateForeign):
+            pki.check_certificate(pem, ROOT.root_pem)
+
+
+@pytest.mark.parametrize("ca", [False, True])
+def test_only_what_may_sign_is_an_intermediate(*, ca: bool) -> None:
+    """A certificate with the federation's own name that may sign none signs no member."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    between = pki.Authority(key, signed_by_root(["spiffe://demo"], key, ca=ca), ROOT.certificate)
+    leaf = pki.issue(between, CSR, SITE)
+    if ca:
+        assert pki.check_certificate(leaf, ROOT.root_pem).uri == SITE
+    else:
+        with pytest.raises(CertificateForeign):
+            pki.check_certificate(leaf, ROOT.root_pem)

@@ -1,0 +1,58 @@
+"""What a site began to upload and left for a week goes, whoever uploads next; a study and a site have their bounds."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from coordinator.store.ciphertext import CiphertextStore
+from coordinator.store.records import Upload
+from coordinator.store.sql import SqlStore
+from coordinator.submission.service import DEFAULT_LIMITS, SubmissionService
+from shared.ids import Sha256, SiteId
+from shared.signed import of_manifest
+from site_node.home.folder import SiteHome
+from site_node.membership.record import Membership
+from tests.factories.ciphertexts import open_ciphertexts
+from tests.factories.federation import Federation, sealed_bytes
+
+STRANGER = SiteId("999998")
+WEEK, TICK = timedelta(days=7), timedelta(microseconds=1)
+
+
+@pytest.fixture
+def ciphertexts(tmp_path: Path) -> CiphertextStore:
+    """Of one kind: rows are asked."""
+    return open_ciphertexts("folder", tmp_path, None)
+
+
+def test_a_study_and_a_sites_uploads_are_bounded() -> None:
+    """By 64 and 128 GiB, unless a coordinator says otherwise."""
+    assert (DEFAULT_LIMITS.study, DEFAULT_LIMITS.unfinished) == (2**36, 2**37)
+
+
+def test_everybodys_are_looked_at_once_an_hour(
+    federation: Federation, store: SqlStore, ciphertexts: CiphertextStore, member: tuple[SiteHome, Membership]
+) -> None:
+    """A week old to the moment stays; older goes with the first upload of any site, and then not for an hour."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    service = SubmissionService(store, ciphertexts, federation.identity, lambda: now)
+
+    def leave(name: str, age: timedelta) -> None:
+        with store.begin() as work:
+            work.put_upload(Upload(name=Sha256(name * 64), site_id=STRANGER, continued_at=now - age))
+
+    def left() -> str:
+        sealed = sealed_bytes(*member, 9)
+        list(service.receive(member[1].site_id, of_manifest(sealed.manifest), 0, [sealed.ciphertext.read_bytes()]))
+        with store.read() as reading:
+            return "".join(sorted(upload.name[0] for upload in reading.uploads(STRANGER)))
+
+    leave("a", WEEK)
+    leave("b", WEEK + TICK)
+    assert left() == "a"
+    leave("c", WEEK + TICK)
+    now += timedelta(hours=1) - TICK
+    assert left() == "ac"
+    now += TICK
+    assert left() == ""
