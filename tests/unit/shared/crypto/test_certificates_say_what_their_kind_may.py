@@ -6,13 +6,13 @@ from ipaddress import ip_address
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from shared.crypto import pki
 from shared.errors.inputs import InvalidArgument, InvalidIdentifier
-from shared.errors.trust import CertificateExpired, CertificateForeign, ClockWrong
+from shared.errors.trust import CertificateExpired, CertificateForeign, ClockWrong, SignatureInvalid
 
 SITE = "spiffe://demo/site/123456"
 CSR = pki.make_csr(ec.generate_private_key(ec.SECP256R1()))
@@ -177,3 +177,21 @@ def test_only_what_may_sign_is_an_intermediate(*, ca: bool) -> None:
     else:
         with pytest.raises(CertificateForeign):
             pki.check_certificate(leaf, ROOT.root_pem)
+
+
+def test_an_endorsement_is_of_the_certificates_own_key() -> None:
+    """Over all of the data, in its one spelling; another key, other data and another kind of key endorse nothing."""
+    key, other = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    leaf = pki.issue(BETWEEN, pki.make_csr(key), SITE)
+    signature = pki.endorse(key, b"data")
+    pki.check_endorsement(leaf, b"data", signature, what="it")
+    for data, wrong in (
+        (b"dat", signature), (b"data", pki.endorse(other, b"data")), (b"data", ""), (b"data", "AAAA"),
+        (b"data", f"{signature[:4]} {signature[4:]}"), (b"data", f"{signature}\n"),
+    ):  # fmt: skip
+        with pytest.raises(SignatureInvalid, match="it"):
+            pki.check_endorsement(leaf, data, wrong, what="it")
+    edwards = pki._builder(pki._name("x"), pki._name("x"), ed25519.Ed25519PrivateKey.generate().public_key(), 1)  # type: ignore[arg-type] # of a kind that no member has
+    pem = edwards.sign(ROOT.key, hashes.SHA384()).public_bytes(Encoding.PEM)
+    with pytest.raises(SignatureInvalid):
+        pki.check_endorsement(pem, b"data", signature, what="it")
