@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -69,7 +70,12 @@ def test_a_store_that_fails_does_not_change_the_refusal(store: SqlStore, monkeyp
 def test_what_is_noted_asks_nothing_of_the_store(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second refusal of an hour waits for no other transaction; that of another method does."""
     note, begun, begin = noting_refusals(store, lambda: NOW), list[None](), store.begin
-    monkeypatch.setattr(store, "begin", lambda: (begun.append(None), begin())[1])
+
+    def counted() -> Any:
+        begun.append(None)
+        return begin()
+
+    monkeypatch.setattr(store, "begin", counted)
     for method, times in ((METHOD, 1), (METHOD, 1), ("/ricord.v1.EnrolmentService/Enrol", 2)):
         note("site/1", method, RoleNotAllowed())
         assert len(begun) == times
