@@ -5,6 +5,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -134,7 +135,7 @@ def _places(grid: Grid, sites: int, ended: threading.Event) -> dict[int, int]:
 
 
 class _LookingGrid:
-    """Flower's grid, with the wait that a roster's grid asks for."""
+    """Flower's grid, with what a roster's grid asks for besides (`WaitingGrid`)."""
 
     def __init__(self, grid: Grid) -> None:
         self._grid = grid
@@ -145,6 +146,9 @@ class _LookingGrid:
     def wait(self, seconds: float) -> None:
         """Wait for the next look."""
         time.sleep(min(seconds, _LOOK_SECONDS))
+
+    def forget(self, message_ids: Iterable[str]) -> None:
+        """Nothing: what came too late ends with the simulation."""
 
 
 if __name__ == "__main__":
