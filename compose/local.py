@@ -1,4 +1,4 @@
-"""Three hospitals, a coordinator and a curator on this machine, with nothing but the two commands.
+"""Three hospitals, a coordinator, a curator and a researcher on this machine, with nothing but the three commands.
 
 `python compose/local.py [--data DIR] [--folder DIR] [--json FILE] [--keep]`
 
@@ -27,6 +27,7 @@ from compose.sample_hospital import write_hospital
 NAMES = ("General Hospital", "University Hospital", "Children and Adults Hospital")
 PLAN = """\
 purpose = "training"
+aim = "Show that three hospitals can learn together and keep their images."
 
 [training]
 label = "pneumonia"
@@ -97,6 +98,8 @@ def play(federation: Federation, steps: Steps, options: argparse.Namespace, resu
         federation.start_coordinator()
     with steps.step("Curator: keys of its own, enrolled") as notes:
         notes.append(f"signing key {federation.appoint_curator()}")
+    with steps.step("Researcher: keys of their own, enrolled") as notes:
+        notes.append(f"signing key {federation.appoint_researcher()}")
     with steps.step("Hospitals: invited, agreement read and signed, executed, enrolled") as notes:
         site_ids = together(federation.enrol, hospitals)
         set_policies(hospitals, site_ids, None if options.data else CASES)
@@ -176,12 +179,13 @@ def federated(
         result["cohort"] = cohort["table"]
         hidden = sum(cell["suppressed"] for cell in cohort["table"]["cells"])
         notes.append(f"{cohort['site_count']} sites, {len(cohort['table']['cells'])} cells, {hidden} hidden")
-    with steps.step("Federated training: three rounds of a small chest-radiograph classifier") as notes:
+    with steps.step(
+        "Federated training: the researcher proposes a plan, the operator releases it, three rounds"
+    ) as notes:
         plan = federation.folder / "plan.toml"
         plan.write_text(PLAN + ("" if options.data else SMALL.format(cases=CASES)), encoding="utf-8")
-        run = federation.run_plan(plan, timeout=900)
-        result["training"] = {"run": run["id"], **run["result"]}
-        notes.append("AUC " + " -> ".join(closing.figure(entry["auc"]) for entry in run["result"]["rounds"]))
+        result["training"] = federation.ask(plan, federation.folder / "results", timeout=900)
+        notes.append("AUC " + " -> ".join(closing.figure(entry["auc"]) for entry in result["training"]["rounds"]))
 
 
 def check(federation: Federation, steps: Steps, planted: tuple[str, ...], result: dict[str, Any]) -> None:
@@ -194,10 +198,12 @@ def check(federation: Federation, steps: Steps, planted: tuple[str, ...], result
         notes.append(f"{len(planted)} identifiers, found in {len(leaking)} files")
         if leaking:
             raise StepFailed(f"identifiers left the hospitals in {', '.join(leaking[:5])}")
-    home, training = federation.coordinator, result["training"]
-    model = home / "federation" / "runs" / training["run"] / training["model"] if training else "no training took place"
+    home, results = federation.coordinator, federation.folder / "results"
+    trained = "" if result["training"] else "no training took place"
     result["places"] = {
-        "model": str(model),
+        "model": trained or str(results / "model.safetensors"),
+        "model card": trained or str(results / "card.md"),
+        "plots": trained or str(results / "*.png"),
         "receipts": str(federation.folder / "hospital-*" / "node" / "receipts"),
         "opened studies": str(federation.curator / "opened"),
         "sealed studies": str(home / "blobs"),

@@ -1,16 +1,16 @@
-"""The members of the demonstration: one coordinator, one curator, three hospitals, each with a home of its own."""
+"""The members of the demonstration: a coordinator, a curator, a researcher, three hospitals, each with its home."""
 
+import json
 import re
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from compose.demo.programs import Services, StepFailed, call, call_json, free_ports
+from compose.demo.programs import Services, call, call_json, free_ports
 
-COORDINATOR, SITE = "ricord-coordinator", "ricord-site"
+COORDINATOR, SITE, RESEARCH = "ricord-coordinator", "ricord-site", "ricord-research"
 MODES = "cohort,submit,statistics,training"
 Answer = TypeVar("Answer")
 
@@ -42,6 +42,7 @@ class Federation:
         self.services = Services(folder / "logs")
         self.coordinator = folder / "coordinator"
         self.curator = folder / "curator"
+        self.researcher = folder / "researcher"
 
     def call(self, *arguments: str) -> str:
         """A command of the coordinator."""
@@ -65,6 +66,11 @@ class Federation:
         curator: dict[str, str] = call_json(COORDINATOR, *arguments)
         return curator["fingerprint"]
 
+    def appoint_researcher(self) -> str:
+        """Enrol the researcher with keys of their own, and give their signing key's fingerprint."""
+        token = self.json("token", "researcher", "--name", "researcher")["token"]
+        return str(call_json(RESEARCH, "--home", str(self.researcher), "enrol", "--token", token)["fingerprint"])
+
     def enrol(self, hospital: Hospital) -> str:
         """From invitation to certificate; gives the SITEID."""
         hospital.call("init", "--name", hospital.name, "--protocol", self.protocol)
@@ -81,18 +87,14 @@ class Federation:
         """The curator opens and checks every sealed study that has arrived."""
         return call_json(COORDINATOR, "--home", str(self.curator), "curate", "open", "--all")
 
-    def run_plan(self, plan: Path, timeout: float) -> Any:
-        """Start a federated run and wait for its end."""
-        run = self.json("run", "start", str(plan))
-        end = time.monotonic() + timeout
-        while run["state"] in {"pending", "running"}:
-            if time.monotonic() > end:
-                raise StepFailed(f"run {run['id']} was not done after {timeout:.0f} s")
-            time.sleep(0.5)
-            run = self.json("run", "show", run["id"])
-        if run["state"] != "done":
-            raise StepFailed(f"run {run['id']} is {run['state']}: {run['problem']}")
-        return run
+    def ask(self, plan: Path, results: Path, timeout: float) -> Any:
+        """Propose a plan as the researcher, release it as the operator, wait for its end, and keep what it showed."""
+        research = ("--home", str(self.researcher))
+        run = call_json(RESEARCH, *research, "submit", str(plan))["id"]
+        self.json("run", "approve", run)
+        call(RESEARCH, *research, "watch", run, timeout=timeout)
+        call(RESEARCH, *research, "results", run, "--to", str(results))
+        return json.loads((results / "metrics.json").read_bytes())
 
 
 def set_policies(hospitals: Sequence[Hospital], site_ids: Sequence[str], minimum_cases: int | None) -> None:

@@ -1,4 +1,4 @@
-"""The two commands as a person would call them, and the services they leave running, ended by pid."""
+"""The three commands as a person would call them, and the services they leave running, ended by pid."""
 
 import json
 import os

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from coordinator.federation.figures import Interval
 from coordinator.federation.results import ModelTest, SiteTest, TrainingResult
+from shared.counts import counted
 from shared.errors.federation import PlanInvalid
 from shared.federation.plan import Plan, TrainingTask
 
@@ -21,8 +22,8 @@ The figures of one site are those of few patients: read their intervals. Where p
 than here, predicted values and calibration differ. Nothing was examined by age, sex, origin or scanner."""
 
 
-def model_card(plan: Plan, result: TrainingResult) -> str:
-    """The card in Markdown, of the best model where there was a test and else of the last; raises `PlanInvalid`."""
+def model_card(plan: Plan, result: TrainingResult, *, simulated: bool = False) -> str:
+    """The card in Markdown, of the last model and, where a test tells them apart, the best; raises `PlanInvalid`."""
     task = plan.training
     if task is None:
         raise PlanInvalid(problem="it holds no training")
@@ -30,11 +31,11 @@ def model_card(plan: Plan, result: TrainingResult) -> str:
         f"# {task.model} for `{task.label}`",
         plan.aim or "The plan states no aim.",
         "## The model",
-        _table(("", ""), list(_about(plan, task, result))),
+        _table(("", ""), list(_about(plan, task, result, simulated=simulated))),
         "## What it was learned from",
         _data(plan, task, result),
         "## What the test says",
-        *([_test(test, task) for test in result.tests[:1]] or [_UNTESTED]),
+        *([_test(test, task, result) for test in result.tests] or [_UNTESTED]),
         *_sites(result),
         "## What it is for, and what not",
         _LIMITS.format(label=task.label),
@@ -42,8 +43,8 @@ def model_card(plan: Plan, result: TrainingResult) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _about(plan: Plan, task: TrainingTask, result: TrainingResult) -> Iterator[tuple[str, str]]:
-    yield "run", plan.run
+def _about(plan: Plan, task: TrainingTask, result: TrainingResult, *, simulated: bool) -> Iterator[tuple[str, str]]:
+    yield "run", "simulated on one machine" if simulated else plan.run
     if plan.researcher:
         yield "asked by", plan.researcher
     yield "file", f"`{result.model}`, SHA-256 `{result.model_sha256 or NOT_SHOWN}`"
@@ -63,11 +64,11 @@ def _data(plan: Plan, task: TrainingTask, result: TrainingResult) -> str:
     return (
         f"{images} of the roster's {len(plan.sites)} hospitals, under the protocol `{plan.protocol_digest[:12]}`. "
         f"No patient is on two sides: {task.validation_share:.0%} chose the best round and the threshold{tested}. "
-        f"{refused or 'No'} hospital{'s' if refused != 1 else ''} refused a part; the result gives reasons."
+        + (f"{counted(refused, 'hospital')} refused a part; the result says why." if refused else "")
     )
 
 
-def _test(test: ModelTest, task: TrainingTask) -> str:
+def _test(test: ModelTest, task: TrainingTask, result: TrainingResult) -> str:
     pooled = test.pooled
     threshold = NOT_SHOWN if pooled.threshold is None else f"{pooled.threshold:.2f}"
     figures: list[tuple[str, Interval | None]] = [
@@ -78,7 +79,8 @@ def _test(test: ModelTest, task: TrainingTask) -> str:
         ("calibration slope (1 is best)", pooled.calibration_slope),
         ("calibration intercept (0 is best)", pooled.calibration_intercept),
     ]
-    head = (f"{pooled.patients:,} test patients, round {test.model.round}", "95 % interval")
+    which = " (the file above)" if test.model.file == result.model else " (the best)"
+    head = (f"{pooled.patients:,} test patients, model of round {test.model.round}{which}", "95 % interval")
     return _table(head, [(name, _interval(value)) for name, value in figures])
 
 
@@ -86,11 +88,14 @@ def _sites(result: TrainingResult) -> Iterator[str]:
     if not result.tests:
         return
     test, alone = result.tests[0], {each.site_id: each for each in result.alone}
+    if not any(site.auc for site in test.sites):
+        yield "No hospital showed a figure of its own."
+        return
     rows = [
         (f"{site.site_id}{' (worst)' if site.site_id == test.worst else ''}", _auc(site), _auc(alone.get(site.site_id)))
         for site in test.sites
     ]
-    yield _table(("site", "AUC, 95 % interval", "its own model, learned alone"), rows)
+    yield _table((f"site, round {test.model.round}", "AUC, 95 % interval", "its own model, learned alone"), rows)
     if test.worst is None:
         yield "By their intervals no site can be told to be worse than all together."
 

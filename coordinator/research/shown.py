@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 class Shown(ABC):
     """A plan and what came of it."""
 
+    simulated = False
+
     @property
     @abstractmethod
     def plan(self) -> dict[str, Any]:
@@ -51,4 +53,5 @@ class Shown(ABC):
 
     def card(self) -> str:
         """The model's card in Markdown; raises as `result`, and `PlanInvalid` for a plan without a training."""
-        return model_card(Plan.model_validate(self.plan), TrainingResult.model_validate(self.result))
+        plan, result = Plan.model_validate(self.plan), TrainingResult.model_validate(self.result)
+        return model_card(plan, result, simulated=self.simulated)

@@ -50,6 +50,8 @@ class Outcome(Frozen):
 class Tried(Shown):
     """What a simulation showed, in the same words as a run."""
 
+    simulated = True
+
     def __init__(self, outcome: Outcome, model: bytes | None) -> None:
         self._outcome = outcome
         self._model = model

@@ -78,8 +78,11 @@ def test_three_rounds_were_trained_at_every_site_and_learned(result: dict[str, A
 def test_the_model_the_receipts_and_the_audit_log_lie_where_the_table_says(
     result: dict[str, Any], folder: Path
 ) -> None:
-    """Model, receipts and audit log exist at the places that the closing table names."""
+    """Model, card, plots, receipts and audit log exist at the places that the closing table names."""
     assert Path(result["places"]["model"]).is_file()
+    assert Path(result["places"]["model card"]).read_text().startswith("# small-cnn for `pneumonia`")
+    plots = Path("/").glob(result["places"]["plots"].lstrip("/"))
+    assert {"learning", "forest"} <= {plot.stem for plot in plots}
     receipts = list(Path("/").glob(result["places"]["receipts"].lstrip("/") + "/*.json"))
     assert len(receipts) == result["opened"]
     assert (folder / "run" / "coordinator" / "coordinator.sqlite").is_file()

@@ -4,7 +4,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from coordinator.federation.results import TrainingResult
-from coordinator.research.plots.canvas import INK, drawing, marks
+from coordinator.research.plots.canvas import INK, PALE, drawing, marks
 
 
 def plot_learning(result: TrainingResult) -> Figure:
@@ -21,8 +21,7 @@ def plot_learning(result: TrainingResult) -> Figure:
         axes.plot(rounds, pooled, color=INK, linewidth=2.5, marker="o", markersize=3, label="all sites")
         if result.best is not None:
             axes.axvline(result.best, color=INK, linewidth=0.8, linestyle=":", label="best round")
-        axes.axhline(0.5, color=INK, linewidth=0.5)
-        axes.text(rounds[0] if rounds else 0, 0.5, "chance", va="bottom", size=7)
+        axes.axhline(0.5, color=PALE, linewidth=0.8, linestyle="-.", label="chance")
         axes.set_xlabel("round")
         axes.set_ylabel("AUC, validation images")
         axes.set_ylim(top=1.0)

@@ -156,5 +156,9 @@ def test_a_card_says_what_plan_and_result_say(result: TrainingResult) -> None:
     assert f"| {SITES[1]} (worst) | 0.70 (0.60 to 0.80) | 0.55 (0.40 to 0.70) |" in card
     assert f"| {SHY} | not shown |" in card
     assert "1 hospital refused a part" in card
+    assert "model of round 2 (the best) | 95 % interval |" in card
+    withheld = result.tests[0].model_copy(update={"sites": (SiteTest(site_id=SHY),)})
+    assert "No hospital showed" in model_card(plan, result.model_copy(update={"tests": (withheld,)}))
+    assert "simulated" in model_card(plan, result, simulated=True)
     untested = model_card(plan, result.model_copy(update={"tests": ()}))
     assert "no test" in untested
