@@ -25,7 +25,7 @@ from shared.frozen import Frozen
 from shared.ids import Sha256, SiteId
 from shared.settings import load_settings
 
-_HOUR = r"([01]\d|2[0-3]):[0-5]\d"
+_HOURS = r"^(([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d)?$"  # as 18:00-06:00
 POLICY_FILE = "federation-policy.toml"
 _SKEW = timedelta(minutes=5)  # between two clocks
 KINDS = {"training": ("train", "evaluate", *TESTS, ALONE), "evaluation": ("evaluate",), "statistics": ("query",)}
@@ -51,7 +51,7 @@ class SitePolicy(Frozen):
     small_cells: str = "cms-11"  # the weakest policy by which cohort tables that this site is in may hide small cells
     minimum_patients: int = Field(default=20, ge=1)  # with the label and a radiograph, or this site trains nothing
     ask: Literal["never", "training", "always"] = "never"  # which plans, of those allowed, wait for a person's approval
-    hours: str = Field(default="", pattern=rf"^({_HOUR}-{_HOUR})?$")  # of this machine's time; empty: at any time
+    hours: str = Field(default="", pattern=_HOURS)  # of this machine's time; empty: at any time
     plans_per_month: int = Field(default=0, ge=0)  # trainings of each label in a calendar month; 0: any number
     unmasked: bool = False  # whether weights of this site alone may leave: class counts can be worked out from them
     max_answer_bytes: int = Field(default=256 * 1024 * 1024, ge=1)

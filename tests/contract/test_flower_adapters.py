@@ -33,7 +33,7 @@ ADAPTERS = (
     "site_node/federate/fleet.py",
     "site_node/federate/packing.py",
 )
-PUBLIC = ("flwr.app", "flwr.clientapp", "flwr.serverapp")  # what Flower documents for apps
+PUBLIC = ("flwr.app", "flwr.clientapp", "flwr.serverapp", "flwr.simulation")  # what Flower documents for apps
 
 
 def test_only_the_adapters_use_flowers_internals() -> None:
