@@ -13,22 +13,23 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_public_key
-from flwr.app import Message, RecordDict
+from flwr.app import ConfigRecord, Message, RecordDict
 
 from coordinator.federation.interface import RegisteredNode
-from coordinator.federation.link_grid import LinkGrid
 from coordinator.federation.notices import Notices
 from coordinator.federation.superlink import OpenRun, SuperLink, SuperLinkSettings
 from coordinator.store.signals import FolderSignals
 from shared.agreement import Mode
 from shared.crypto.keys import load_flower_public
 from shared.crypto.signing import SigningKey
+from shared.federation import records
 from shared.federation.bundle import build_bundle
+from shared.federation.plan import PlanRequest, TrainingTask, complete_plan, sign_plan
 from shared.ids import SiteId
 from site_node.federate.site import FederateSettings
 from tests.benchmarks.measure import wait_until
 from tests.factories.ports import free_ports
-from tests.factories.site_homes import make_site
+from tests.factories.site_homes import PROTOCOL, make_site, member_of
 from tests.factories.tls import make_tls_files
 
 KINDS = ("train", "evaluate")
@@ -43,6 +44,13 @@ class Centre(NamedTuple):
     superlink: SuperLink
     sites: list[FederateSettings]
     key: SigningKey
+
+    def under_plan(self, content: RecordDict) -> RecordDict:
+        """The content with a signed plan, since a site enters whose plan each answer is for."""
+        request = PlanRequest(purpose="training", training=TrainingTask())
+        plan = complete_plan(request, members=tuple(map(member_of, self.sites)), protocol_digest=PROTOCOL)
+        config = ConfigRecord({records.PLAN: sign_plan(plan, self.key)})
+        return RecordDict({**content, records.CONFIG: config})
 
 
 class Registry:
@@ -93,17 +101,18 @@ def engine(folder: Path, sites: int, worker: str = "tests.benchmarks.echo") -> I
         yield Centre(run, superlink, homes, key)
 
 
-def seconds_of(grid: LinkGrid, content: Callable[[], RecordDict]) -> float:
+def seconds_of(centre: Centre, content: Callable[[], RecordDict]) -> float:
     """Seconds of a round: of each kind a message to each site, and every reply."""
     start = time.perf_counter()
     for kind in KINDS:
-        exchange(grid, kind, content())
+        exchange(centre, kind, content())
     return time.perf_counter() - start
 
 
-def exchange(grid: LinkGrid, kind: str, content: RecordDict) -> list[Message]:
+def exchange(centre: Centre, kind: str, content: RecordDict) -> list[Message]:
     """A message to each site that is online, and every reply. Raises `TimeoutError`, or `ValueError` for a refusal."""
     late, replies = time.monotonic() + ROUND_SECONDS, list[Message]()
+    grid, content = centre.run.grid, centre.under_plan(content)
     asked = [Message(content, dst_node_id=node, message_type=kind) for node in grid.get_node_ids()]
     waiting = set(grid.push_messages(asked))
     while waiting:

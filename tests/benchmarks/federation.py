@@ -71,7 +71,7 @@ def rows() -> list[Row]:
 def our_rounds(sites: int, megabytes: int, rounds: int) -> list[float]:
     """Seconds of each round of ours."""
     with TemporaryDirectory() as folder, engine(Path(folder), sites) as centre:
-        return [seconds_of(centre.run.grid, lambda: model(megabytes)) for _ in range(rounds)]
+        return [seconds_of(centre, lambda: model(megabytes)) for _ in range(rounds)]
 
 
 def stock_rounds(sites: int, megabytes: int, rounds: int) -> list[float]:

@@ -42,5 +42,5 @@ def play(centre: Centre, tensors: int) -> None:
                 TENSORS: ConfigRecord({"number": tensors}),
             }
         )
-        for reply in exchange(centre.run.grid, kind, content):
+        for reply in exchange(centre, kind, content):
             unpack(reply.content["model"]["model"].numpy(), shapes)
