@@ -17,6 +17,8 @@ from shared.settings import load_settings
 from shared.terminal import make_app
 from shared.wire import UNARY_SECONDS
 
+RunName = Annotated[str, typer.Argument(help="The run's id, or a beginning.")]
+
 run = make_app("Federated runs: a plan goes to the sites, each decides, aggregates come back.")
 
 
@@ -56,7 +58,7 @@ def list_runs(context: typer.Context, as_json: AsJson = False) -> None:
 @run.command("show")
 def show_run(
     context: typer.Context,
-    run_id: Annotated[str, typer.Argument(help="The run's id, or a beginning.")],
+    run_id: RunName,
     as_json: AsJson = False,
 ) -> None:
     """One run with its plan and result."""
@@ -69,7 +71,7 @@ def show_run(
 @run.command()
 def resume(
     context: typer.Context,
-    run_id: Annotated[str, typer.Argument(help="The run's id, or a beginning.")],
+    run_id: RunName,
     as_json: AsJson = False,
 ) -> None:
     """Let a training that failed go on after its last finished round, at the same sites under the same plan."""
@@ -82,7 +84,7 @@ def resume(
 @run.command()
 def approve(
     context: typer.Context,
-    run_id: Annotated[str, typer.Argument(help="The run's id, or a beginning.")],
+    run_id: RunName,
     as_json: AsJson = False,
 ) -> None:
     """Release a run that a researcher proposed: its plan is signed and goes to the sites, of which each decides."""
@@ -95,7 +97,7 @@ def approve(
 @run.command()
 def decline(
     context: typer.Context,
-    run_id: Annotated[str, typer.Argument(help="The run's id, or a beginning.")],
+    run_id: RunName,
     reason: Annotated[str, typer.Option(help="Why, in a sentence that the researcher reads.")],
     as_json: AsJson = False,
 ) -> None:
@@ -109,7 +111,7 @@ def decline(
 @run.command()
 def stop(
     context: typer.Context,
-    run_id: Annotated[str, typer.Argument(help="The run's id, or a beginning.")],
+    run_id: RunName,
     as_json: AsJson = False,
 ) -> None:
     """Ask a run to end."""

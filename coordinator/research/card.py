@@ -63,8 +63,8 @@ def _data(plan: Plan, task: TrainingTask, result: TrainingResult) -> str:
     refused = len({each.site_id for each in result.refusals})
     return (
         f"{images} of the roster's {len(plan.sites)} hospitals, under the protocol `{plan.protocol_digest[:12]}`. "
-        f"No patient is on two sides: {task.validation_share:.0%} chose the best round and the threshold{tested}. "
-        + (f"{counted(refused, 'hospital')} refused a part; the result says why." if refused else "")
+        f"No patient is on two sides: {task.validation_share:.0%} chose the best round and the threshold{tested}."
+        + (f" {counted(refused, 'hospital')} refused a part; the result says why." if refused else "")
     )
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from shared.errors.inputs import InvalidArgument, SourceMissing
 from shared.ids import PatientPseudonym, Sha256, SiteId, Uid
 from site_node.dicom.attributes import read_attributes
-from site_node.home.library import RECORD, LibraryInstance, LibrarySeries, LibraryStudy, add_study
+from site_node.home.library import RECORD, SERIES_ATTRIBUTES, LibraryInstance, LibraryStudy, add_study, series_of
 
 TABLE = "clinical.csv"
 KEYS = ("StudyInstanceUID", "AccessionNumber", "PatientID")  # the first that the table has joins its rows
@@ -24,9 +24,7 @@ _ATTRIBUTES = (
     "SOPInstanceUID",
     "SeriesInstanceUID",
     "StudyDate",
-    "Modality",
-    "Manufacturer",
-    "SliceThickness",
+    *SERIES_ATTRIBUTES,
 )
 
 Row = Mapping[str, str | int | float | None]
@@ -88,7 +86,9 @@ def _record(
     by_series = defaultdict[str, list[_Instance]](list)
     for instance in instances:
         by_series[instance.attributes["SeriesInstanceUID"]].append(instance)
-    series = tuple(_series(Uid(uid), members) for uid, members in sorted(by_series.items()))
+    series = tuple(
+        series_of(Uid(uid), len(members), members[0].attributes) for uid, members in sorted(by_series.items())
+    )
     files = {
         f"{each.attributes['SeriesInstanceUID']}/{each.attributes['SOPInstanceUID']}.dcm": each for each in instances
     }
@@ -110,15 +110,3 @@ def _record(
         clinical=None if row is None else dict(row),
     )
     return record, {name: each.file for name, each in files.items()}
-
-
-def _series(uid: Uid, members: Sequence[_Instance]) -> LibrarySeries:
-    first = members[0].attributes
-    thickness = first.get("SliceThickness")
-    return LibrarySeries(
-        uid=uid,
-        modality=first.get("Modality", ""),
-        instance_count=len(members),
-        manufacturer=first.get("Manufacturer", ""),
-        slice_thickness=float(thickness) if thickness else None,
-    )

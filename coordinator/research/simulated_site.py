@@ -1,5 +1,6 @@
 """A simulated hospital: the site's own client app over a folder's library, with a key and policy of its own."""
 
+from functools import cache
 from pathlib import Path
 
 from flwr.app import ConfigRecord, Context, Message, RecordDict
@@ -13,7 +14,7 @@ from shared.federation import records
 from shared.federation.plan import Member
 from shared.federation.secure_sum.messages import Peer
 from shared.frozen import Frozen
-from shared.ids import Sha256, SiteId
+from shared.ids import Sha256, SiteId, Uid
 from site_node.federate.client_app import app
 from site_node.federate.policy import load_policy, write_default_policy
 from site_node.federate.site import CONTEXT_KEY, FederateSettings, SiteContext
@@ -70,6 +71,12 @@ def make_site(
     return SimulatedSite(site_id=site_id, verify_key=str(key.public))
 
 
+@cache  # nothing changes a library while it is simulated
+def _studies(library: Path) -> dict[Uid, Sha256]:
+    """The digest of each study's record."""
+    return {study: listed.digest for study, listed in list_library(library).items()}
+
+
 class SimulatedApp(ClientApp):  # type: ignore[misc] # Flower's packages are not followed by mypy
     """What every simulated node executes: it answers as the hospital in the folder of its place."""
 
@@ -83,6 +90,5 @@ class SimulatedApp(ClientApp):  # type: ignore[misc] # Flower's packages are not
         if message.metadata.message_type == ASK_PLACE:
             return Message(RecordDict({records.CONFIG: ConfigRecord({PLACE: place})}), reply_to=message)
         site = FederateSettings.model_validate_json((self._folders[place] / "site.json").read_bytes())
-        studies = {study: listed.digest for study, listed in list_library(site.library).items()}
-        known = {CONTEXT_KEY: SiteContext(site=site, policy=load_policy(site.policy), studies=studies)}
+        known = {CONTEXT_KEY: SiteContext(site=site, policy=load_policy(site.policy), studies=_studies(site.library))}
         return app(message, Context(context.run_id, context.node_id, known, RecordDict(), {}))

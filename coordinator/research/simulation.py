@@ -107,6 +107,8 @@ def simulated(simulation: Simulation) -> Outcome:
 
     Raises as `simulate`.
     """
+    if simulation.request.purpose == "evaluation":
+        raise PlanInvalid(problem="an evaluation is of a run's model, which is not on this machine")
     for source in (*simulation.sites.values(), *([simulation.policy] if simulation.policy else [])):
         if not source.exists():
             raise SourceMissing(source=str(source))

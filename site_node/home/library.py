@@ -21,6 +21,7 @@ from shared.ids import PatientPseudonym, Sha256, Uid
 from site_node.home.snapshots import ListedStudy
 
 RECORD = "study.json"
+SERIES_ATTRIBUTES = ("Modality", "Manufacturer", "SliceThickness")
 
 
 class LibrarySeries(Frozen):
@@ -31,6 +32,18 @@ class LibrarySeries(Frozen):
     instance_count: int = Field(ge=1)
     manufacturer: str = ""
     slice_thickness: float | None = None  # mm
+
+
+def series_of(uid: Uid, instances: int, attributes: Mapping[str, str]) -> LibrarySeries:
+    """The series with that many instances, by one's attributes: `SERIES_ATTRIBUTES` by keyword."""
+    thickness = attributes.get("SliceThickness")
+    return LibrarySeries(
+        uid=uid,
+        modality=attributes.get("Modality", ""),
+        instance_count=instances,
+        manufacturer=attributes.get("Manufacturer", ""),
+        slice_thickness=float(thickness) if thickness else None,
+    )
 
 
 class LibraryInstance(Frozen):

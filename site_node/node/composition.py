@@ -10,6 +10,7 @@ from shared.agreement import Mode
 from shared.crypto.keys import load_secret, load_signing
 from shared.errors.protocol import EditionNotCovered
 from shared.errors.trust import NotEnrolled
+from shared.ids import Uid
 from shared.protocol.loader import Protocol, load_protocol
 from site_node.blanking import Blanking
 from site_node.clinical.matching import JoinedRows, match_row
@@ -19,7 +20,7 @@ from site_node.clinical.sheet_store import SheetStore
 from site_node.dicom.attributes import read_attributes
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger
-from site_node.home.library import LibraryInstance, LibrarySeries, LibraryStudy, add_study
+from site_node.home.library import SERIES_ATTRIBUTES, LibraryInstance, LibraryStudy, add_study, series_of
 from site_node.home.secret import check_secret
 from site_node.membership.record import Membership
 from site_node.node.pipeline import Inspect, Stages
@@ -230,10 +231,13 @@ def join_keys(study: Received) -> dict[str, str]:
 def library_record(study: Validated) -> tuple[LibraryStudy, dict[str, Path]]:
     """The library's record of a validated study, and the file for each name in it."""
     output = study.study
-    by_series: dict[str, list[DeidentifiedInstance]] = {}
+    by_series: dict[Uid, list[DeidentifiedInstance]] = {}
     for instance in output.instances:
         by_series.setdefault(instance.series_instance_uid, []).append(instance)
-    series = tuple(_series(members) for _, members in sorted(by_series.items()))
+    series = tuple(
+        series_of(uid, len(members), read_attributes(members[0].path, *SERIES_ATTRIBUTES))
+        for uid, members in sorted(by_series.items())
+    )
     names = {
         instance: f"{instance.series_instance_uid}/{instance.sop_instance_uid}.dcm" for instance in output.instances
     }
@@ -255,15 +259,3 @@ def library_record(study: Validated) -> tuple[LibraryStudy, dict[str, Path]]:
         clinical=output.clinical,
     )
     return record, {name: instance.path for instance, name in names.items()}
-
-
-def _series(members: Sequence[DeidentifiedInstance]) -> LibrarySeries:
-    first = read_attributes(members[0].path, "Modality", "Manufacturer", "SliceThickness")
-    thickness = first.get("SliceThickness")
-    return LibrarySeries(
-        uid=members[0].series_instance_uid,
-        modality=first.get("Modality", ""),
-        instance_count=len(members),
-        manufacturer=first.get("Manufacturer", ""),
-        slice_thickness=float(thickness) if thickness else None,
-    )

@@ -1,5 +1,6 @@
 """What the verbs share: the home, and how a run is shown."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +29,15 @@ def home_of(context: typer.Context) -> ResearcherHome:
 def federation_of(context: typer.Context) -> Federation:
     """The federation of the home; raises `NotEnrolled`."""
     return Federation(home_of(context))
+
+
+def show_files(files: Sequence[Path], *, as_json: bool) -> None:
+    """The files that were written, one a line."""
+    if as_json:
+        print_json([str(file) for file in files])
+    else:
+        for file in files:
+            print_line(str(file))
 
 
 def show_run(run: Run, *, as_json: bool) -> None:

@@ -5,9 +5,8 @@ from typing import Annotated
 
 import typer
 
-from coordinator.research.commands.options import AsJson, RunName, federation_of
+from coordinator.research.commands.options import AsJson, RunName, federation_of, show_files
 from coordinator.research.results import write_plots
-from shared.terminal import print_json, print_line
 
 
 def plot(
@@ -20,9 +19,4 @@ def plot(
 
     `results` and `simulate` draw the same plots.
     """
-    files = write_plots(federation_of(context).run(run_id), to)
-    if as_json:
-        print_json([str(file) for file in files])
-    else:
-        for file in files:
-            print_line(str(file))
+    show_files(write_plots(federation_of(context).run(run_id), to), as_json=as_json)

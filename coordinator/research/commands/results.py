@@ -5,9 +5,8 @@ from typing import Annotated
 
 import typer
 
-from coordinator.research.commands.options import AsJson, RunName, federation_of
+from coordinator.research.commands.options import AsJson, RunName, federation_of, show_files
 from coordinator.research.results import write_results
-from shared.terminal import print_json, print_line
 
 
 def results(
@@ -16,13 +15,8 @@ def results(
     to: Annotated[Path, typer.Option(help="The folder to write to; it is made.")],
     as_json: AsJson = False,
 ) -> None:
-    """Write what a finished run showed: the plan, figures as JSON and CSV, and of a training model.safetensors.
+    """Write what a finished run showed: plan, figures as JSON and CSV, plots, and of a training the model and its card.
 
-    The model's digest is checked.
+    The model is that of the last round, whose digest is checked.
     """
-    files = write_results(federation_of(context).run(run_id), to)
-    if as_json:
-        print_json([str(file) for file in files])
-    else:
-        for file in files:
-            print_line(str(file))
+    show_files(write_results(federation_of(context).run(run_id), to), as_json=as_json)

@@ -5,12 +5,11 @@ from typing import Annotated
 
 import typer
 
-from coordinator.research.commands.options import AsJson, PlanFile
+from coordinator.research.commands.options import AsJson, PlanFile, show_files
 from coordinator.research.plans import check_plan, read_plan
 from coordinator.research.results import write_results
 from coordinator.research.simulation import simulate as simulate_plan
 from shared.errors.inputs import InvalidArgument
-from shared.terminal import print_json, print_line
 
 
 def simulate(
@@ -24,8 +23,8 @@ def simulate(
 ) -> None:
     """Try a plan over folders on this machine, each as a hospital; what comes out is what a run over them would show.
 
-    A folder holds a library of `ricord-site`, or DICOM files and `clinical.csv`, whose first column StudyInstanceUID,
-    AccessionNumber or PatientID joins them. Nothing is sent.
+    A folder holds a library of `ricord-site`, or DICOM files and `clinical.csv`, whose column StudyInstanceUID,
+    AccessionNumber or PatientID says which studies a row is of. Nothing is sent.
     """
     request = read_plan(file)
     check_plan(request)
@@ -33,11 +32,7 @@ def simulate(
     if len(folders) < len(site):
         raise InvalidArgument(name="--site", problem="two folders have one name")
     files = write_results(simulate_plan(request, folders, policy=policy, address=address), to)
-    if as_json:
-        print_json([str(each) for each in files])
-    else:
-        for each in files:
-            print_line(str(each))
+    show_files(files, as_json=as_json)
 
 
 def _named(text: str) -> tuple[str, Path]:

@@ -7,12 +7,12 @@ import pytest
 from typer.testing import CliRunner
 
 from coordinator.research.cli import app
-from coordinator.research.plans import Training
+from coordinator.research.plans import Evaluation, Training
 from coordinator.research.simulation import site_ids
 from shared.crypto.signing import SigningKey
 from shared.errors.base import RicordError
 from shared.errors.federation import PlanInvalid
-from shared.ids import SiteId
+from shared.ids import RunId, SiteId
 from tests.factories.site_homes import make_site, set_policy
 
 KEY = SigningKey.generate()
@@ -68,3 +68,9 @@ def test_a_plan_without_an_aim_is_not_tried(tmp_path: Path) -> None:
     """What could not be submitted is not simulated."""
     with pytest.raises(PlanInvalid, match="aim"):
         Training(aim=" ").simulate({"a": tmp_path, "b": tmp_path, "c": tmp_path})
+
+
+def test_an_evaluation_is_not_simulated(tmp_path: Path) -> None:
+    """The model of a run lies at the coordinator, and a simulation sends nothing."""
+    with pytest.raises(PlanInvalid, match="not on this machine"):
+        Evaluation(aim="Why?", run=RunId.random()).simulate({"a": tmp_path, "b": tmp_path, "c": tmp_path})
