@@ -21,14 +21,12 @@ def plot_roc(figures: PooledFigures) -> Figure:
         )
         axes.plot([0, 1], [0, 1], color=PALE, linewidth=0.8, linestyle=":", label="chance")
         if figures.sensitivity and figures.specificity:
-            across = [
-                [figures.specificity.high - figures.specificity.value],
-                [figures.specificity.value - figures.specificity.low],
-            ]
+            right = figures.specificity
+            wrong = Interval(value=1 - right.value, low=1 - right.high, high=1 - right.low)
             axes.errorbar(
-                [1 - figures.specificity.value],
+                [wrong.value],
                 [figures.sensitivity.value],
-                xerr=across,
+                xerr=_arms([wrong]),
                 yerr=_arms([figures.sensitivity]),
                 color=COLOURS[1],
                 marker="s",
@@ -99,7 +97,7 @@ def plot_forest(test: ModelTest, alone: Sequence[SiteTest] = ()) -> Figure:
 
 
 def _arms(intervals: Sequence[Interval]) -> list[list[float]]:
-    """The lengths of error bars below and above, shape (2, n)."""
+    """The lengths of error bars below and above, shape (2, n); an end that rounding put beyond the value is at it."""
     return [
         [max(0.0, each.value - each.low) for each in intervals],
         [max(0.0, each.high - each.value) for each in intervals],

@@ -143,6 +143,16 @@ def test_curves_name_their_intervals(result: TrainingResult, tmp_path: Path) -> 
     assert "slope" in svg(plot_calibration(pooled), tmp_path)
 
 
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_an_interval_whose_end_rounding_put_beyond_its_figure_is_drawn(result: TrainingResult, value: float) -> None:
+    """A specificity of 1 whose interval ends at 1 - 1e-16, and one of 0 that begins above it."""
+    beyond = Interval(value=value, low=1e-16, high=1 - 1e-16)
+    pooled = result.tests[0].pooled.model_copy(update={"sensitivity": beyond, "specificity": beyond, "auc": beyond})
+    test = result.tests[0].model_copy(update={"pooled": pooled})
+    assert plot_roc(pooled).axes
+    assert plot_forest(test).axes
+
+
 def test_a_card_says_what_plan_and_result_say(result: TrainingResult) -> None:
     """The aim, the model's digest, every figure with its interval, the worst site, and what was withheld."""
     task = TrainingTask(label="pneumonia")
