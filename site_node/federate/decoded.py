@@ -5,11 +5,12 @@ run, each in a process of its own, share it. All of it can be made again: it is 
 library no longer holds go at the next use, and `remove_study` clears everything.
 """
 
+import contextlib
 import hashlib
 import io
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,7 +41,7 @@ class DecodedImages:
         self._size = size
         self._root = decoded_folder(library)
         self._folder = self._root / str(size)
-        self._free = LARGEST - sum(kept.stat().st_size for kept in self._folder.glob("*.npy"))
+        self._free = LARGEST - sum(state.st_size for _, state in _present(self._folder, "*.npy"))
 
     def of(self, study: LibraryStudy, decode: Callable[[LibraryStudy], Decoded]) -> Decoded:
         """A study's images, as `decode` gives them where no file has them yet; on a full disk they are not kept."""
@@ -72,9 +73,16 @@ class DecodedImages:
                 kept.unlink(missing_ok=True)
         if self._folder.is_dir():
             os.utime(self._folder)
-        sizes = sorted(self._root.glob("*"), key=lambda folder: folder.stat().st_mtime, reverse=True)
-        for folder in sizes[_SIZES:]:
+        newest_first = sorted(_present(self._root, "*"), key=lambda entry: entry[1].st_mtime, reverse=True)
+        for folder, _ in newest_first[_SIZES:]:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _present(folder: Path, pattern: str) -> Iterator[tuple[Path, os.stat_result]]:
+    """Each entry with its state; another training, or a withdrawal, may delete some meanwhile."""
+    for path in folder.glob(pattern):
+        with contextlib.suppress(FileNotFoundError):
+            yield path, path.stat()
 
 
 def _digest(study: LibraryStudy) -> str:

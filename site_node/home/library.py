@@ -5,6 +5,8 @@
 """
 
 import hashlib
+import os
+import re
 import shutil
 from collections import Counter
 from collections.abc import Collection, Mapping
@@ -22,6 +24,7 @@ from site_node.home.snapshots import ListedStudy
 
 RECORD = "study.json"
 SERIES_ATTRIBUTES = ("Modality", "Manufacturer", "SliceThickness")
+_DECODED = re.compile(r"(?P<study>[^.]+)\.(?P<unreadable>\d+)\.npy")
 
 
 class LibrarySeries(Frozen):
@@ -150,8 +153,9 @@ def decoded_folder(library: Path) -> Path:
 
 def unreadable_count(library: Path) -> int:
     """How many files could not be decoded for training; each decoded study's file says it in its name."""
-    names = (kept.name for folder in decoded_folder(library).glob("*") for kept in folder.glob("*.[1-9]*.npy"))
-    return sum({name.partition(".")[0]: int(name.split(".")[1]) for name in names}.values())
+    names = (name for _, _, files in os.walk(decoded_folder(library)) for name in files)  # some may vanish meanwhile
+    decoded = filter(None, map(_DECODED.fullmatch, names))
+    return sum({match["study"]: int(match["unreadable"]) for match in decoded}.values())
 
 
 def remove_study(library: Path, study: Uid) -> None:

@@ -21,6 +21,7 @@ from site_node.standalone.alone import EngineChoice, run_standalone
 from site_node.standalone.job import Job
 from site_node.standalone.resume import KEY_CHECK
 from tests.factories.dicom import make_ct, make_dx, write_file
+from tests.factories.live_folders import paths_in
 from tests.peers import check_no_defect
 
 # A shell that starts tests in the background makes their children ignore SIGINT.
@@ -99,7 +100,7 @@ def fill(source: Path, studies: int, slices: int = 4) -> None:
 
 def wait_for_output(out: Path, process: subprocess.Popen[bytes]) -> None:
     until = time.monotonic() + 60
-    while process.poll() is None and not list(out.glob("*/*/*/*.dcm")) and time.monotonic() < until:
+    while process.poll() is None and not paths_in(out, "*/*/*/*.dcm") and time.monotonic() < until:
         time.sleep(0.01)
 
 

@@ -33,6 +33,7 @@ from site_node.pseudonyms.keyed import Pseudonyms
 from site_node.receive.request_lists import RequestLists
 from site_node.study import Identity
 from tests.factories.federation import Federation, running_federation
+from tests.factories.live_folders import paths_in
 from tests.factories.mixed_archive import (
     CASES,
     SHARED,
@@ -136,7 +137,7 @@ def run_a_day(hospital: Hospital, *, killed: bool) -> None:
     reasons = write_list(home.folder / "list.xlsx")
     fetch = ("receive", "--accessions", home.folder / "list.xlsx", "--patient-column", "MRN")
     if killed:
-        hospital.kill_when(lambda: len(list(home.arrivals.glob("*/*.dcm"))) > 10, *fetch)
+        hospital.kill_when(lambda: len(paths_in(home.arrivals, "*/*.dcm")) > 10, *fetch)
     code, answer = hospital.ask(*fetch)
     assert code == ExitCode.PARTIAL
     assert killed or answer["rows"] == {str(row): reason for row, reason in reasons.items()}

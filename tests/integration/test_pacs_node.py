@@ -18,6 +18,7 @@ from site_node.home.folder import SiteHome, init_home
 from site_node.home.ledger import Ledger
 from site_node.home.status import status_of
 from tests.factories.dicom import make_ct, make_dx, write_file
+from tests.factories.live_folders import paths_in
 from tests.factories.pacs import Orthanc, orthanc
 from tests.factories.ports import free_port
 from tests.factories.tls import make_tls_files
@@ -104,9 +105,11 @@ def test_a_list_killed_half_way_ends_like_an_undisturbed_one(tmp_path: Path, pac
     home = home_for(tmp_path, scp_text("PACS") + pacs_text(pacs.dicom, method))
     words = ("receive", "--accessions", str(accession_sheet(tmp_path)))
     process = start(home, *words)
-    _wait(lambda: list(home.spool.rglob("*.dcm")) and list(home.arrivals.glob("*/*.dcm")))
-    process.kill()
-    process.communicate()
+    try:
+        _wait(lambda: paths_in(home.spool, "**/*.dcm") and paths_in(home.arrivals, "*/*.dcm"))
+    finally:
+        process.kill()
+        process.communicate()
     code, report = ask(home, *words)
     assert code == ExitCode.PARTIAL
     status = status_in(home)

@@ -24,6 +24,7 @@ from site_node.node.retrieval import Retrieval, work
 from site_node.receive.request_lists import RequestLists, StudyRequest
 from site_node.settings.dimse import PacsSettings, ScpSettings
 from tests.factories.dicom import make_ct, make_dx
+from tests.factories.live_folders import paths_in
 from tests.factories.pacs import Orthanc, key_of, orthanc
 from tests.factories.ports import free_port
 
@@ -202,7 +203,7 @@ def test_a_pacs_killed_half_way_is_asked_for_the_rest(tmp_path: Path) -> None:
 
 
 def _kill_after_the_first_file(running: Orthanc, arrivals: Arrivals) -> None:
-    while not list(arrivals.folder.glob("*/*.dcm")):
+    while not paths_in(arrivals.folder, "*/*.dcm"):
         time.sleep(0.002)
     running.kill()
 

@@ -12,6 +12,7 @@ from pydicom import dcmread
 from site_node.network.arrivals import Arrivals
 from site_node.settings.dimse import ScpSettings
 from tests.factories.dicom import make_ct, write_file
+from tests.factories.live_folders import paths_in
 from tests.factories.pacs import key_of, serving_in_a_process
 from tests.factories.ports import free_port
 from tests.peers import needs_peer
@@ -48,7 +49,7 @@ def test_what_was_answered_is_there_after_a_kill(tmp_path: Path) -> None:
 
 
 def _kill_at(process: BaseProcess, folder: Path, count: int, pushed: threading.Event) -> None:
-    while len(list(folder.glob("*/*.dcm"))) < count and not pushed.is_set():
+    while len(paths_in(folder, "*/*.dcm")) < count and not pushed.is_set():
         time.sleep(0.001)
     process.kill()
 

@@ -27,6 +27,7 @@ from site_node.node.fetch import FetchProgress
 from site_node.node.log_codes import log_codes_only
 from tests.factories.dicom import make_ct
 from tests.factories.dicomweb import Answer, FakeDicomweb, dicomweb
+from tests.factories.live_folders import paths_in
 from tests.factories.ports import free_port
 from tests.unit.site_node.commands.test_dicomweb_mistakes_have_a_sentence import with_dicomweb
 
@@ -86,7 +87,7 @@ def test_a_study_goes_on_before_the_list_has_ended(home: Path) -> None:
         with subprocess.Popen([*COMMAND, *map(str, words)], stderr=subprocess.PIPE, text=True) as process:
             try:
                 until = time.monotonic() + 60
-                while len(list((home / "spool").rglob("*.dcm"))) < 3 and time.monotonic() < until:
+                while len(paths_in(home / "spool", "**/*.dcm")) < 3 and time.monotonic() < until:
                     time.sleep(0.05)
                 assert len(list((home / "spool").rglob("*.dcm"))) == 3
                 assert process.poll() is None

@@ -54,6 +54,14 @@ def test_the_second_round_decodes_nothing(library: Path, read: list[Path]) -> No
     assert len(list(decoded_folder(library).iterdir())) == 2
 
 
+def test_what_vanishes_meanwhile_ends_no_training(library: Path) -> None:
+    """Another training, or a withdrawal, deletes a listed file or size before it is looked at."""
+    first = images_of(library)
+    (decoded_folder(library) / "32" / "vanished.0.npy").symlink_to("nowhere")
+    (decoded_folder(library) / "48").symlink_to("nowhere")
+    assert (images_of(library) == first).all()
+
+
 def test_a_changed_study_is_decoded_again(library: Path, read: list[Path]) -> None:
     images_of(library)
     study = load_library(library)[0]
