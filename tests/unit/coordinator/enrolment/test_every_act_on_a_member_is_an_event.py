@@ -19,7 +19,7 @@ from shared.errors.trust import CertificateExpired, CertificateForeign
 from shared.ids import SiteId
 from shared.survey import SurveyAnswer
 from tests.factories.parties import ACTOR, CSR, NAMES, Coordinator, draft, enrolment, founded
-from tests.factories.rows import make_site
+from tests.factories.rows import make_run, make_site
 
 
 @pytest.fixture(scope="module")
@@ -184,3 +184,25 @@ def test_a_revoked_site_is_no_node_of_a_federation(coordinator: Coordinator) -> 
     coordinator.members.revoke(Role.SITE, name, actor=ACTOR)
     with coordinator.store.read() as reading:
         assert reading.node_with(name) is None
+
+
+def test_whoever_is_known_is_revoked_again(coordinator: Coordinator) -> None:
+    """There is nothing left to revoke, and that is said; it is no mistyped name."""
+    coordinator.join(Role.CURATOR, "cara", SigningKey.generate(), generate_identity().recipient)
+    for role, name in ((Role.CURATOR, "cara"), (Role.SITE, enrolled_site(coordinator)[0])):
+        assert coordinator.members.revoke(role, name, actor=ACTOR) == (1, 0)
+        assert coordinator.members.revoke(role, name, actor=ACTOR) == (0, 0)
+
+
+def test_what_a_revoked_researcher_asked_for_ends(coordinator: Coordinator) -> None:
+    """And nothing of another's, nor where a curator of the same name is revoked."""
+    runs = [make_run(number, "proposed").model_copy(update={"actor": f"researcher/{name}"})
+            for number, name in enumerate(("rika", "other"), start=1)]  # fmt: skip
+    with coordinator.store.begin() as work:
+        for run in runs:
+            work.put_run(run)
+    for role, states in ((Role.CURATOR, ["proposed", "proposed"]), (Role.RESEARCHER, ["declined", "proposed"])):
+        coordinator.members.join_token(role, "rika", actor=ACTOR)
+        coordinator.members.revoke(role, "rika", actor=ACTOR)
+        with coordinator.store.read() as reading:
+            assert [kept.state for run in runs if (kept := reading.run(run.id))] == states

@@ -12,7 +12,7 @@ from shared.crypto.pki import Role, make_csr, serial_of
 from shared.crypto.recipients import generate_identity
 from shared.crypto.signing import SigningKey
 from shared.enrolment import Enrolment, KeyRotation
-from shared.errors.agreements import AgreementTextChanged
+from shared.errors.agreements import AgreementNotExecuted, AgreementTextChanged
 from shared.errors.base import RicordError
 from shared.errors.inputs import InvalidArgument, InvalidIdentifier, NotFound
 from shared.errors.trust import SignatureInvalid
@@ -101,6 +101,16 @@ def test_a_join_token_enrols_the_key_that_signed_the_agreement(coordinator: Coor
         ]
         last = list(reading.events())[-1]
         assert (last.action, last.object) == ("enrolled", serial_of(enrolled.certificate))
+
+
+def test_nobody_enrols_under_an_agreement_that_is_not_in_force(coordinator: Coordinator) -> None:
+    """Also with a token from before its suspension, which is good again once that ends."""
+    name, key, secret = coordinator.executed()
+    coordinator.agreements.suspend(name, actor=ACTOR)
+    with pytest.raises(AgreementNotExecuted):
+        coordinator.enrolment.enrol(secret, CSR, enrolment(key, secret), key.public.text)
+    coordinator.agreements.execute(name, actor=ACTOR)
+    assert coordinator.enrolment.enrol(secret, CSR, enrolment(key, secret), key.public.text).role is Role.SITE
 
 
 def test_an_enrolment_is_of_its_request_and_its_token(coordinator: Coordinator) -> None:
