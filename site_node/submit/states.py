@@ -57,8 +57,10 @@ def _state(row: pb.Submission, keys: Sequence[VerifyKey]) -> CentreState:
     reasons: tuple[str, ...] = ()
     if state in DECIDED:
         decision = _decision(row, keys)
-        signed = decision is not None and (decision.submission, decision.state) == (row.id, state)
-        reasons = decision.reasons if decision is not None and signed else UNSIGNED
+        if decision is None or (decision.submission, decision.state) != (row.id, state):
+            reasons = UNSIGNED
+        else:
+            reasons = decision.reasons
     return CentreState(
         submission=Sha256(row.id),
         study=Uid(row.study),

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -14,7 +15,7 @@ from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger, State
 from site_node.node.pipeline import Pipeline, Stages
 from site_node.review.retry import retry
-from tests.factories.pipeline import enter, key_of, make_home, make_stages, make_study
+from tests.factories.pipeline import enter, key_of, make_home, make_stages, make_study, reason
 
 KEY = key_of("partly-1")  # of its two images one is left out
 
@@ -92,6 +93,50 @@ def test_files_that_are_deleted_send_it_further_back(home: SiteHome, ledger: Led
     with pytest.raises(InvalidArgument, match="receive it again"):
         retry(home, ledger, KEY, actor="A. Miller")
     assert ledger.study(KEY).state is State.REFUSED
+
+
+# A study that stopped at a state goes on from the first of these whose files are here.
+WAYS_BACK = {
+    State.SEALED: (State.VALIDATED, State.SEALED, State.RECEIVED),
+    State.VALIDATED: (State.VALIDATED, State.RECEIVED),
+    State.DEIDENTIFIED: (State.DEIDENTIFIED, State.RECEIVED),
+    State.INCLUDED: (State.INCLUDED,),
+    State.RECEIVED: (State.RECEIVED,),
+}
+FILES = {"originals": "spool/*/*", "new": "work/*/deidentified/*", "sealed": "outbox/*.age", "signed": "outbox/*.json"}
+NEEDS = {
+    State.VALIDATED: {"new"},
+    State.SEALED: {"sealed", "signed"},
+    State.DEIDENTIFIED: {"new", "originals"},
+    State.INCLUDED: {"originals"},
+    State.RECEIVED: {"originals"},
+}
+
+
+@pytest.mark.parametrize("stopped", WAYS_BACK)
+def test_it_goes_on_from_the_furthest_state_whose_files_are_here(
+    home: SiteHome, stages: Stages, ledger: Ledger, stopped: State
+) -> None:
+    """Whatever else is deleted; a part of a state's files is as none."""
+    Pipeline(home, ledger, replace(stages, submit=None), originals_stay=None).run()
+    lost = {name: min(home.folder.glob(pattern), key=str) for name, pattern in FILES.items()}
+    for here in (set(names) for count in range(5) for names in combinations(FILES, count)):
+        ledger.reopen(KEY, (), (), state=stopped)
+        ledger.advance(KEY, stopped)
+        ledger.advance(KEY, State.REFUSED, reasons=(reason("corrupt"),))
+        for name, path in lost.items():
+            if name not in here:
+                path.rename(path.with_suffix(".away"))
+        back_at = next((state for state in WAYS_BACK[stopped] if NEEDS[state] <= here), None)
+        if back_at is None:
+            with pytest.raises(InvalidArgument, match="receive it again"):
+                retry(home, ledger, KEY, actor="A. Miller")
+        else:
+            retry(home, ledger, KEY, actor="A. Miller")
+        assert ledger.study(KEY).state is (back_at or State.REFUSED)
+        for path in lost.values():
+            if not path.exists():
+                path.with_suffix(".away").rename(path)
 
 
 def test_what_a_person_must_see_is_not_tried_again(home: SiteHome, ledger: Ledger, stages: Stages) -> None:

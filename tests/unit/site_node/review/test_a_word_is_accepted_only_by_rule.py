@@ -55,10 +55,26 @@ def test_a_word_of_enough_patients_is_accepted_in_any_spelling(ledger: Ledger) -
     (acceptance,) = ledger.words(NAMES).acceptances()
     assert (acceptance.word, acceptance.actor, acceptance.reason) == (unmarked(WORD), PERSON, "late phase")
     assert ledger.words(NAMES).proposals(ENOUGH) == ()
-    decisions.drop(ledger, NAMES, WORD, actor=PERSON)
-    assert not ledger.words(NAMES).accepted().words
+    dropped = decisions.drop(ledger, NAMES, WORD, actor=PERSON)
+    assert dropped == ledger.words(NAMES).accepted()
+    assert not dropped.words
     with pytest.raises(InvalidArgument, match="not on the list"):
         decisions.drop(ledger, NAMES, WORD, actor=PERSON)
+
+
+def test_a_word_is_accepted_once_and_a_full_list_takes_none(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not twice, and not beyond the most that a list may hold, which is as many as a study may name."""
+    words = ("spätvenös", "frühvenös", "spätarteriell")
+    for word in words:
+        drop_from_texts(ledger, word, range(ENOUGH))
+    monkeypatch.setattr(decisions, "MOST_ACCEPTED", 2)
+    decisions.accept(ledger, NAMES, VOCABULARY, words[0], actor=PERSON)
+    with pytest.raises(InvalidArgument, match="accepted already"):
+        decisions.accept(ledger, NAMES, VOCABULARY, words[0], actor=PERSON)
+    decisions.accept(ledger, NAMES, VOCABULARY, words[1], actor=PERSON)
+    with pytest.raises(InvalidArgument, match="holds 2 words already"):
+        decisions.accept(ledger, NAMES, VOCABULARY, words[2], actor=PERSON)
+    assert ledger.words(NAMES).accepted().words == {unmarked(word) for word in words[:2]}
 
 
 def test_one_patient_too_few_is_not_enough(ledger: Ledger) -> None:

@@ -5,15 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors.inputs import AmbiguousReference, InvalidArgument, NotFound
-from shared.ids import StudyKey
+from shared.errors.inputs import AmbiguousReference, InvalidArgument, NotFound, NotInQuarantine
+from shared.ids import StudyKey, Uid
+from site_node.blanking import BURNED_IN_TEXT, FINDINGS_FILE, BlankBox, Blanking, FrameWithText, Sides, TextFindings
 from site_node.home.folder import SiteHome
-from site_node.home.ledger import Ledger, State
+from site_node.home.ledger import OTHER_BYTES, SENT_OR_SEALED, Ledger, State
+from site_node.home.records import Records
 from site_node.node.intake import enter_reception
 from site_node.node.pipeline import Pipeline
 from site_node.receive.folder import NO_PATIENT_ID, Reception
-from site_node.review.decisions import list_waiting, reject, release, show
-from tests.factories.pipeline import enter, key_of, make_home, make_stages, make_study
+from site_node.review.decisions import blank, choose, list_waiting, list_with_versions, reject, release, show
+from site_node.study import Received, Severity
+from tests.factories.pipeline import enter, key_of, make_home, make_stages, make_study, reason
 
 KEY = key_of("review-1")
 
@@ -43,6 +46,7 @@ def test_a_released_study_goes_the_whole_way_and_the_act_is_kept(
 ) -> None:
     (home.quarantine / KEY).mkdir()
     (home.quarantine / KEY / "0.png").write_bytes(b"")
+    assert show(home, ledger, KEY).blanked == 0
     (item,) = list_waiting(home, ledger)
     assert (item.key, [why.code for why in item.reasons], item.pictures) == (KEY, ["look"], (f"{KEY}/0.png",))
     release(home, ledger, KEY[:8], actor="dr", reason="seen, it is  chest")
@@ -100,3 +104,75 @@ def test_nobody_can_release_a_study_without_a_patient(home: SiteHome, ledger: Le
     with pytest.raises(InvalidArgument):
         release(home, ledger, study.key, actor="dr", reason="please")
     assert ledger.study(study.key).state is State.QUARANTINED
+
+
+@pytest.mark.parametrize("passed", [State.INCLUDED, State.VALIDATED, State.SEALED])
+@pytest.mark.parametrize("versions", [False, True])
+@pytest.mark.parametrize("state", State)
+def test_each_decision_has_the_studies_that_it_concerns(
+    home: SiteHome, ledger: Ledger, state: State, versions: bool, passed: State
+) -> None:
+    """Those in quarantine; rejected may be one that an error refused late, too, and chosen one with versions apart.
+
+    Without a reason given, nothing changes for these either; what was sealed is never changed by a choice.
+    """
+    ledger.advance(KEY, passed)
+    ledger.advance(KEY, state, reasons=(reason("why"),))
+    if versions:
+        ledger.hold_instances(KEY, ["a-version"], OTHER_BYTES)
+    before, waits = ledger.study(KEY), state is State.QUARANTINED
+    was_passed_over = state is State.REFUSED and passed is not State.INCLUDED
+    with pytest.raises(InvalidArgument if waits else NotInQuarantine):
+        release(home, ledger, KEY, actor="dr", reason=" ")
+    with pytest.raises(InvalidArgument if waits else NotInQuarantine):
+        blank(home, ledger, KEY, actor="dr", reason=" ")
+    with pytest.raises(InvalidArgument if waits or was_passed_over else NotInQuarantine):
+        reject(home, ledger, KEY, actor="dr", reason=" ")
+    if waits or versions:
+        assert show(home, ledger, KEY).item.key == KEY
+        with pytest.raises(InvalidArgument, match="it was sealed" if state in SENT_OR_SEALED else "say why"):
+            choose(home, ledger, KEY, "a-version", actor="dr", reason=" ")
+    else:
+        with pytest.raises(NotInQuarantine):
+            show(home, ledger, KEY)
+        with pytest.raises(NotInQuarantine):
+            choose(home, ledger, KEY, "a-version", actor="dr", reason="why")
+    assert (ledger.study(KEY), ledger.events()) == (before, ())
+    assert [item.key for item in list_waiting(home, ledger)] == ([KEY] if waits else [])
+    is_listed = versions and not waits and state not in SENT_OR_SEALED
+    assert list_with_versions(ledger) == ((KEY,) if is_listed else ())
+
+
+def test_a_study_without_its_record_is_not_released(home: SiteHome, ledger: Ledger, pipeline: Pipeline) -> None:
+    """Nobody knows then whose it is."""
+    (home.work(KEY) / "received.json").unlink()
+    with pytest.raises(InvalidArgument, match="has no patient"):
+        release(home, ledger, KEY, actor="dr", reason="please")
+    assert ledger.study(KEY).state is State.QUARANTINED
+
+
+def test_a_release_lifts_what_a_person_may_judge(home: SiteHome, ledger: Ledger, pipeline: Pipeline) -> None:
+    """Each reason for review, and no other beside it."""
+    severities = {"look": Severity.REVIEW, "look-too": Severity.REVIEW, "slight": Severity.WARN, "no": Severity.REJECT}
+    reasons = tuple(reason(code, severity) for code, severity in severities.items())
+    ledger.advance(KEY, State.QUARANTINED, reasons=reasons)
+    release(home, ledger, KEY, actor="dr", reason="seen")
+    assert ledger.study(KEY).released == {"look", "look-too"}
+
+
+@pytest.mark.parametrize("kept", ["ledger", "record"])
+def test_boxes_of_earlier_decisions_stay_blanked(home: SiteHome, ledger: Ledger, pipeline: Pipeline, kept: str) -> None:
+    """A person sees how many, and adds to them; earlier releases kept them as a record."""
+    former = Blanking(boxes=(BlankBox(instance=Uid("1.2.3"), frame=0, left=1, top=1, right=2, bottom=2),))
+    if kept == "ledger":
+        names = [instance.name for instance in Records(home).read(KEY, Received).instances]
+        ledger.reopen(KEY, (), names, blanking=former)
+    else:
+        Records(home).write(KEY, former)
+    ledger.advance(KEY, State.QUARANTINED, reasons=(reason(BURNED_IN_TEXT, Severity.REVIEW),))
+    assert show(home, ledger, KEY).blanked == 1
+    frame = FrameWithText(picture="0.png", instance=Uid("1.2.3"), frame=0, boxes=(Sides(4, 4, 6, 6),))
+    (home.quarantine / KEY).mkdir()
+    (home.quarantine / KEY / FINDINGS_FILE).write_text(TextFindings(frames=(frame,)).model_dump_json())
+    _, blanking = blank(home, ledger, KEY, actor="dr", reason="a name")
+    assert ledger.blanking(KEY) == Blanking(boxes=(*former.boxes, *blanking.boxes))
