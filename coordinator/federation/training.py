@@ -21,6 +21,7 @@ from flwr.serverapp.strategy import (
     Krum,
 )
 
+from coordinator.federation.averaged import AveragedRounds
 from coordinator.federation.checkpoints import finished_rounds, load_checkpoint, save_checkpoint, save_result
 from coordinator.federation.ending import final_test
 from coordinator.federation.grid import RosterGrid
@@ -29,7 +30,7 @@ from coordinator.federation.results import TrainingResult, training_result
 from shared.errors.federation import PlanInvalid
 from shared.federation import records
 from shared.federation.models.registry import build_model, get_state
-from shared.federation.plan import StrategyName, TrainingTask
+from shared.federation.plan import COMPARING, StrategyName, TrainingTask
 
 
 def run_training(grid: RosterGrid, folder: Path) -> TrainingResult:
@@ -45,7 +46,9 @@ def run_training(grid: RosterGrid, folder: Path) -> TrainingResult:
     start = load_checkpoint(folder, done, task) if done else get_state(build_model(task))
     config = {records.PLAN: grid.signed}
     summed = previous.rounds[-1].summed if previous and previous.rounds else ()
-    rounds = MaskedRounds(grid, task, summed) if task.masked else grid
+    rounds: MaskedRounds | AveragedRounds | RosterGrid = grid
+    if task.strategy not in COMPARING:
+        rounds = MaskedRounds(grid, task, summed) if task.masked else AveragedRounds(grid)
 
     seconds, begun = dict[int, float](), time.monotonic()
 

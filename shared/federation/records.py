@@ -68,7 +68,7 @@ def npy_vector(data: bytes, length: int) -> Vector:
 def check_finite(vector: Vector) -> None:
     """Raise `InvalidArgument` when the vector holds a value that is not finite."""
     if not np.isfinite(vector).all():
-        raise InvalidArgument(name="model state", problem="it holds values that are no numbers")
+        raise InvalidArgument(name="model state", problem="it holds values that are not numbers")
 
 
 def payload_of(content: Mapping[str, Mapping[str, Any]]) -> bytes | None:

@@ -92,7 +92,7 @@ def bomb(content: RecordDict) -> dict[str, Any]:
 
 
 TRAIN: dict[str, tuple[Change, str]] = {
-    "not a number": (nan, "no numbers"),
+    "not a number": (nan, "not numbers"),
     "wrong length": (lambda content: state(old(content)[1:]), "no array of"),
     "another kind": (lambda content: state(old(content).astype(np.float64)), "no array of"),
     "a header that asks for a petabyte": (bomb, "no array of"),

@@ -12,6 +12,7 @@ from shared.federation.averaging import (
     LIMIT,
     SCALE,
     auc_of,
+    average_of,
     averaged,
     evaluation_of,
     evaluation_words,
@@ -36,6 +37,24 @@ def test_an_average_is_the_weighted_mean(sites: list[tuple[int, float, float]]) 
     for place in (0, 1):
         mean = sum(images * values[place] for images, *values in sites) / average.images
         assert abs(average.values[place] - mean) <= 0.5 / SCALE + 1e-12
+
+
+@given(SITES, st.integers(1, 3))
+def test_an_average_without_masks_is_the_sum_s_bit_for_bit(
+    sites: list[tuple[int, float, float]], repeated: int
+) -> None:
+    """Whatever the updates, and wherever a part of one ends."""
+    repeat = 2 * 2**repeated * 2**11 + repeated
+    updates = [(np.resize(np.array(values, np.float32), repeat), images) for images, *values in sites]
+    total = sum((weighted(values, images) for values, images in updates), np.zeros(1 + repeat, np.uint64))
+    average = averaged(total, sites=len(sites), most_images=MOST_IMAGES).values.astype(np.float32)
+    assert average_of(updates).tobytes() == average.tobytes()
+
+
+def test_without_masks_there_may_be_more_sites() -> None:
+    """Sums that would leave 64 bits are of floats."""
+    ends = [np.full(2, end, np.float32) for end in (LIMIT, LIMIT, LIMIT, -LIMIT)]
+    assert average_of([(values, 2**30) for values in ends]).tolist() == [LIMIT / 2] * 2
 
 
 def test_the_largest_sum_fits() -> None:
