@@ -39,10 +39,10 @@ def test_masks_change_no_number(tmp_path: Path, changes: dict[str, object]) -> N
         plan = complete_plan(request, members=tuple(map(member_of, sites.values())), protocol_digest=PROTOCOL)
         signer = signer_for(KEY, sites.values())
         run_training(RosterGrid(LocalGrid(sites), plan, sign_plan(plan, KEY), lambda: nodes, signer), tmp_path / "run")
-        found = [load_checkpoint(tmp_path / "run", number, task) for number in range(1, task.rounds + 1)]
+        after_rounds = [load_checkpoint(tmp_path / "run", number, task) for number in range(1, task.rounds + 1)]
         for file in (tmp_path / "run").iterdir():
             file.unlink()
-        return found
+        return after_rounds
 
     for under_masks, without in zip(states(masked=True), states(masked=False), strict=True):
         assert under_masks.tobytes() == without.tobytes()
