@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from coordinator.audit.service import MOST_NUMBERS
 from shared.audit_head import AuditHead
 from shared.crypto.signing import SigningKey
 from shared.errors.trust import AuditBroken, AuditContradicted
@@ -71,6 +72,11 @@ def test_each_is_asked_for_once(
     kept = Witness(home).witnessed()
     assert kept is not None
     assert kept.proven_at == NOW + timedelta(1)
+
+
+def test_no_request_is_larger_than_a_coordinator_answers() -> None:
+    """Neither of what was not proven yet nor of what was."""
+    assert {proof._AT_ONCE, proof._AGAIN} == {MOST_NUMBERS}
 
 
 def test_nothing_is_asked_while_sending_is_stopped(tmp_path: Path, asked: list[list[Path]]) -> None:

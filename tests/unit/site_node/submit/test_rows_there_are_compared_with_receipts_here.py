@@ -108,9 +108,9 @@ def test_each_altered_field_of_a_row_is_named(
 
 
 def test_what_only_one_side_has_is_named(member: tuple[SiteHome, Membership], federation: Federation) -> None:
-    """A receipt without a row, a row without a receipt, and a receipt that was changed here."""
+    """Once: a receipt without a row, receipts that were changed here, and rows of which no receipt is held."""
     home, membership = member
-    first, second, _ = list(own_rows(membership))
+    first, second, third = sorted(own_rows(membership), key=lambda row: row.contents_sha256)
     store = open_home_store(federation.home, federation.settings)
     try:
         with store.begin() as work:
@@ -118,10 +118,16 @@ def test_what_only_one_side_has_is_named(member: tuple[SiteHome, Membership], fe
     finally:
         store.close()
     (home.receipts / f"{second.contents_sha256}.json").write_text("{}")
-    differences = " ".join(compare(home, membership).differences)
-    assert f"submission {first.id} of study {first.study}: the coordinator has no row" in differences
-    assert f"receipt {second.contents_sha256}.json: it is not what" in differences
-    assert f"submission {second.id} of study {second.study}: no receipt" in differences
+    expected = {
+        f"submission {first.id} of study {first.study}: the coordinator has no row of it, and signed a receipt",
+        f"receipt {second.contents_sha256}.json: it is not what the coordinator signed",
+        f"submission {second.id} of study {second.study}: no receipt of it is held here",
+    }
+    differences = compare(home, membership).differences
+    assert (set(differences), len(differences)) == (expected, 3)
+    for row in (first, third):
+        (home.receipts / f"{row.contents_sha256}.json").write_text("{}")
+    assert len(compare(home, membership).differences) == 5
 
 
 def test_a_site_that_is_no_member_is_told(tmp_path_factory: pytest.TempPathFactory) -> None:
