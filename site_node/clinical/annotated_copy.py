@@ -93,6 +93,6 @@ def _add_problem_page(book: Any, problems: Iterable[CellProblem]) -> None:
     page = book.create_sheet(_PAGE)
     page.append(["Row", "Column", "Letter", "Code", "Meaning"])
     for problem in problems:
-        page.append([problem.row, problem.column or "", problem.letter or "", problem.code, problem.message])
+        page.append([problem.row, problem.column, problem.letter, problem.code, problem.message])
     for letter, width in zip("ABCDE", (8, 24, 8, 20, 90), strict=True):
         page.column_dimensions[letter].width = width

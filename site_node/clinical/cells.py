@@ -4,7 +4,7 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from functools import cached_property
 from types import MappingProxyType
 from typing import Literal
@@ -54,8 +54,6 @@ class Column:
 
     def value(self, cell: Cell) -> Value:
         """The typed value of a cell; `None` for an empty one. Raises `CellInvalid` with a code of `PROBLEMS`."""
-        if cell == "" or cell is None:
-            return None
         if not self.field.leaves:
             return text_of(identifier_of(cell)) or None
         key = (type(cell), cell)  # 1, 1.0 and True are equal and read differently
@@ -134,9 +132,7 @@ def text_of(cell: Cell) -> str:
 
 def day_of(cell: Cell, text: str, order: DateOrder) -> date:
     """The day of a true date or of text; text that is not ISO is read only in the order that a person named."""
-    if isinstance(cell, datetime):
-        return _day(cell.year, cell.month, cell.day)
-    if isinstance(cell, date):
+    if isinstance(cell, date):  # a moment, too
         return _day(cell.year, cell.month, cell.day)
     if parts := _ISO.fullmatch(text):
         return _day(*(int(part) for part in parts.groups()))

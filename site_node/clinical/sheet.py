@@ -63,7 +63,7 @@ def study_keys(
 ) -> dict[str, str]:
     """A study's keys by the dictionary's names, as the sheet's cells are read; absent keys are left out."""
     study = {"mrn": patient_id, "accession": accession, "study_uid": study_uid}
-    return {name: text_of(value) for name, value in study.items() if value and text_of(value)}
+    return {name: text_of(value) for name, value in study.items() if text_of(value)}
 
 
 def best_key(row: ClinicalRow) -> tuple[str, str]:

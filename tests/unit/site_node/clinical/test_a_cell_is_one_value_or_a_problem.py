@@ -83,6 +83,13 @@ def test_what_a_cell_means_is_written_in_it(name: str, cell: Cell, expected: Val
     assert read(column, "") is None
 
 
+def test_what_is_shown_of_a_column_is_no_sheets() -> None:
+    """Neither its heading nor a spelling nor a cell that was read."""
+    column = Column(FIELDS["sex"], "Geschlecht", codes={"weiblich": "F"})
+    assert read(column, "weiblich") == "F"
+    assert not any(text in repr(column) for text in ("Geschlecht", "weiblich"))
+
+
 @given(
     number=st.integers(-50, 150), stated=st.sampled_from([None, "Cel", "[degF]"]), converted=st.booleans(),
     written=st.sampled_from(["", "°C", "F", "mg/L"]),

@@ -11,6 +11,7 @@ from site_node.clinical.annotated_copy import write_annotated
 from site_node.clinical.sheet import type_table
 from site_node.clinical.table import read_table
 from site_node.clinical.template import write_template
+from site_node.sheets.table import Table
 
 DICTIONARY = load_protocol().clinical
 
@@ -51,6 +52,30 @@ def test_bad_cells_of_a_workbook_are_coloured_and_say_why(tmp_path: Path) -> Non
     assert {"Codes", "Meaning", "Problems"} <= set(copy.sheetnames)
     assert len(page.data_validations.dataValidation) == sum(bool(field.codes) for field in DICTIONARY.fields)
     assert not any("Zebra" in str(cell.value) for row in copy["Problems"].iter_rows() for cell in row)
+
+
+def test_a_last_page_lists_each_problem_in_words(tmp_path: Path) -> None:
+    """With its row, its column and why; of a whole row no column."""
+    (tmp_path / "sheet.csv").write_text("MRN,Age,Ward\nP1,many,\n,7,\n", encoding="utf-8")
+    table = read_table(tmp_path / "sheet.csv")
+    problems = type_table(table, DICTIONARY).problems
+    listed = list(annotated(tmp_path / "sheet.csv")["Problems"].iter_rows(values_only=True))
+    assert listed[0] == ("Row", "Column", "Letter", "Code", "Meaning")
+    assert listed[1:] == [(each.row, each.column, each.letter, each.code, each.message) for each in problems]
+    assert [each[:4] for each in listed[1:]] == [
+        (1, "C", "C", "unknown-column"),
+        (2, "Age", "B", "no-number"),
+        (3, None, None, "no-key"),
+    ]
+
+
+def test_a_text_keeps_each_character_that_a_workbook_can_hold(tmp_path: Path) -> None:
+    """Of the control characters these are the tab and the two ends of a line."""
+    table = Table([["MRN", *(f"a{chr(code)}b" for code in range(1, 34))]])
+    write_annotated(tmp_path / "sheet.csv", table, (), tmp_path / "annotated.xlsx")
+    _, *texts = (cell.value for cell in load_workbook(tmp_path / "annotated.xlsx")["Clinical"][1])
+    kept = [text.replace("_x000D_", "\r").replace("\n", "\r")[1:-1] for text in texts if text != "ab"]
+    assert kept == ["\t", "\r", "\r", " ", "!"]
 
 
 @pytest.mark.parametrize("formula", ["=1+1", "=cmd|'/c calc'!A1", "+1", "@x"])

@@ -1,5 +1,6 @@
 """Every row and every study is either joined or listed as unmatched, with its reason."""
 
+from itertools import combinations
 from pathlib import Path
 
 from hypothesis import given
@@ -91,6 +92,38 @@ def test_a_row_stays_joined_when_its_study_is_gone(tmp_path: Path) -> None:
     assert not listed.studies
     joined.note(key(1), None)
     assert not joined.has(key(1))
+
+
+def test_of_several_sheets_the_best_reason_counts() -> None:
+    """Whichever of them knows most of the study, in any order."""
+    nobody, patient = sheet({"mrn": "P9"}), sheet({"mrn": "P1", "accession": "A9"})
+    exam, twice = sheet({"mrn": "P7", "accession": "A1"}), sheet({"mrn": "P1"}, {"mrn": "P1"})
+    keys = {"mrn": "P1", "accession": "A1"}
+    by_detail = (nobody, "no-row"), (patient, "other-exam"), (exam, "keys-disagree"), (twice, "several-rows")
+    for (worse, _), (better, reason) in combinations(by_detail, 2):
+        assert match_row(keys, [worse, better]) == match_row(keys, [better, worse]) == reason
+    assert match_row(keys, [nobody, joins := sheet({"mrn": "P1"})]) == (1, joins.rows[0])
+
+
+def test_what_is_shown_names_nobody() -> None:
+    """Of a sheet the beginning of its digest, of a study its key."""
+    listed = unmatched([("0123456789abcdef", sheet({"mrn": "P1"}))], [])
+    assert [row.sheet for row in listed.rows] == ["0123456789ab"]
+    assert "P1" not in repr(KnownStudy(key(1), {"mrn": "P1"}))
+    assert not KnownStudy(key(1), None).joined
+
+
+def test_joined_rows_are_kept_for_nobody_else_to_read(tmp_path: Path) -> None:
+    """Each noted as often as its study is screened; a file that a kill left is none."""
+    joined = JoinedRows(tmp_path / "joined", lambda text: text.replace(" ", "-"))
+    rows = sheet({"mrn": "P1"}, {"mrn": "P2"}).rows
+    joined.note(key(1), None)
+    for study, row in ((1, rows[0]), (1, rows[1]), (2, rows[0])):
+        joined.note(key(study), row)
+    (tmp_path / "joined" / ".killed.tmp").write_text("half")
+    assert joined.tokens() == {"clinical-row-mrn=P1", "clinical-row-mrn=P2"}
+    assert (tmp_path / "joined").stat().st_mode & 0o777 == 0o700
+    assert {(tmp_path / "joined" / key(number)).stat().st_mode & 0o777 for number in (1, 2)} == {0o600}
 
 
 KEYS = st.fixed_dictionaries(

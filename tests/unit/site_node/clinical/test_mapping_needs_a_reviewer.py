@@ -7,12 +7,15 @@ import pytest
 
 from shared.errors.inputs import ClinicalSheetInvalid, SourceMissing
 from shared.protocol.loader import load_protocol
-from site_node.clinical.mapping import SheetMapping, load_mapping, mapping_text, propose
+from site_node.clinical.mapping import ColumnRule, SheetMapping, headings_digest, load_mapping, mapping_text, propose
 from site_node.clinical.sheet import read_sheet
 from site_node.clinical.sheet_store import SheetStore
 from site_node.clinical.table import read_table
+from site_node.sheets.table import Cell, Table
 
 DICTIONARY = load_protocol().clinical
+GUESS = "a guess from a part of the heading; look at the column"
+ORDER = 'dates here are text: say whether dates = "dmy" or "mdy"'
 THEIRS = (
     "Pat.-Nr.;Auftrag;Covid test date;Alter;Gender;Temp F;Freitext\n"
     "007;A1;03.04.2020;59;w;98.6;never\n"
@@ -53,6 +56,92 @@ def test_the_proposal_says_what_it_knows_and_what_it_guesses(sheet: Path) -> Non
     assert not proposed.reviewed_by
     text = mapping_text(proposed, DICTIONARY)
     assert not any(cell in text for cell in ("007", "never", "59", "03.04"))
+
+
+@pytest.mark.parametrize(
+    ("heading", "field", "unit", "note"),
+    [
+        ("Patient ID", "mrn", None, ""),
+        ("CRP (mg/L)", "crp", "mg/L", ""),
+        ("CRP (mg/dL)", "crp", "mg/dL", "the dictionary wants mg/L"),
+        ("Test date", "test_date", None, ORDER),
+        ("Sex of patient", "sex", None, GUESS),
+        ("Test method of PCR", "covid_method", None, GUESS),
+        ("First admission date", "admission_date", None, f"{GUESS}; {ORDER}"),
+        ("Ward", "", None, "which field? leave empty if none"),
+        ("MRN", "", None, "another column is proposed for this field"),
+    ],
+)
+def test_a_proposal_says_why(heading: str, field: str, unit: str | None, note: str) -> None:
+    """Of each column: a name that the dictionary knows, the longest that a heading holds, or none."""
+    rows = [
+        ["Our ward"],
+        ["Patient number", "", heading] if field != "mrn" else ["", "", heading],
+        ["P1", "", "3.4.2020"],
+    ]
+    (*_, rule) = propose(Table(rows), DICTIONARY).columns
+    assert (rule.column, rule.heading, rule.field, rule.unit, rule.note) == ("C", heading, field, unit, note)
+
+
+def test_of_two_guesses_the_longer_name_is_proposed() -> None:
+    """By words, then by letters, then as the dictionary has it."""
+    for heading, field in (
+        ("Patient ID of exam", "mrn"),
+        ("Exam ID, accession", "accession"),
+        ("PE, sex, age at exam", "age"),
+    ):
+        assert propose(Table([[heading]]), DICTIONARY).columns[0].field == field
+
+
+@pytest.mark.parametrize(
+    ("rows", "headings", "columns"),
+    [
+        ([["Patient ID", "Sex"], ["MRN", "Age"]], 0, "AB"),  # of two alike the upper
+        ([["Our patient ID list"], ["", "Sex", "Age"]], 1, "BC"),
+        ([["x", 7, 8], ["y", "", "z"], ["u", "v"]], 1, "AC"),  # where none is known: that of most texts
+        ([[7, 8, 9], ["y"]], 1, "A"),
+    ],
+)
+def test_the_row_that_may_mean_most_is_proposed(rows: list[list[Cell]], headings: int, columns: str) -> None:
+    """A mapping is then for these very headings, a rule for each."""
+    proposed = propose(Table(rows), DICTIONARY)
+    assert proposed.headings == headings_digest(rows[headings])
+    assert "".join(rule.column for rule in proposed.columns) == columns
+
+
+@pytest.mark.parametrize(
+    ("cells", "is_asked"),
+    [(["3.4.2020"], True), (["", "3/4/2020"], True), (["2020-04-03"], False), ([date(2020, 4, 3)], False), ([], False)],
+)
+def test_an_order_is_asked_for_where_a_text_needs_one(cells: list[Cell], is_asked: bool) -> None:
+    """In a column of dates, of which some rows may end before."""
+    table = Table([["MRN", "Test date"], ["P0"], *(["P1", cell] for cell in cells)])
+    assert ("say whether dates" in propose(table, DICTIONARY).columns[1].note) == is_asked
+
+
+@pytest.mark.parametrize("text", ["plain", 'a "quote" \\ and ä', "tab\t, line\nand \x7f", "\ud800 alone"])
+def test_a_mapping_is_read_as_it_was_written(tmp_path: Path, text: str) -> None:
+    """Whatever a sheet's headings and spellings are; what no text can hold is replaced."""
+    rule = ColumnRule(
+        column="B", heading=text, field="sex", unit="mg/L", dates="mdy", codes={text: "F", "m": "M"}, note="a guess"
+    )
+    plain = ColumnRule(column="A", heading="MRN", field="mrn")
+    mapping = SheetMapping(headings=headings_digest(["x"]), reviewed_by="Dr Who", dates="dmy", columns=(plain, rule))
+    written = mapping_text(mapping, DICTIONARY)
+    (tmp_path / "mapping.toml").write_text(written, encoding="utf-8")
+    kept = text.replace("\ud800", "\ufffd")
+    expected = rule.model_copy(update={"heading": kept, "codes": {kept: "F", "m": "M"}, "note": ""})
+    assert load_mapping(tmp_path / "mapping.toml") == mapping.model_copy(update={"columns": (plain, expected)})
+    assert "[[columns]]\n" in written
+    assert "[[columns]]  # a guess\n" in written
+    assert "unit" not in written.partition("[[columns]]")[2].partition("[[columns]]")[0]
+
+
+def test_what_is_shown_of_a_mapping_is_no_sheets() -> None:
+    """Neither headings nor spellings; a note is for its file alone."""
+    rule = ColumnRule(column="A", heading="Geschlecht", field="sex", codes={"weiblich": "F"}, note="why")
+    assert not any(text in repr(rule) for text in ("Geschlecht", "weiblich"))
+    assert "note" not in rule.model_dump()
 
 
 def test_nothing_is_read_by_a_mapping_that_nobody_reviewed(sheet: Path) -> None:

@@ -12,9 +12,10 @@ from shared.errors.inputs import ClinicalSheetInvalid, SourceMissing
 from shared.ids import SiteId
 from shared.protocol.clinical import ClinicalDictionary
 from site_node.clinical.release import deidentify_row
-from site_node.clinical.sheet import ClinicalSheet, read_sheet, study_keys
+from site_node.clinical.sheet import ClinicalSheet, read_sheet, study_keys, type_table
 from site_node.clinical.template import write_template
 from site_node.pseudonyms.keyed import Pseudonyms
+from site_node.sheets.table import Cell, Row, Table
 from site_node.study import ClinicalRow, Identity
 
 DATA = Path(__file__).resolve().parents[4] / "shared" / "protocol" / "data" / "clinical"
@@ -160,6 +161,50 @@ def test_rows_join_by_their_best_key_and_no_key_may_differ(tmp_path: Path) -> No
     assert age() is None
 
 
+@pytest.mark.parametrize(
+    ("row", "keys", "codes"),
+    [
+        ("P1", {"mrn": "P1"}, []),
+        ("P1,A1", {"mrn": "P1", "accession": "A1"}, []),
+        ("P1,,many", {"mrn": "P1"}, ["no-number"]),
+        ("#REF!,A1", None, ["error-cell", "no-key"]),
+        ("#REF!,A1,#N/A", None, ["error-cell", "error-cell", "no-key"]),
+        (",,59", None, ["no-key"]),
+        ("P1,A1,59,x", None, ["more-cells"]),
+        ("P1,A1,59,", {"mrn": "P1", "accession": "A1"}, []),
+    ],
+)
+def test_a_row_is_of_whom_all_its_keys_say(
+    tmp_path: Path, row: str, keys: dict[str, str] | None, codes: list[str]
+) -> None:
+    """A key that cannot be read is not made up for by another; cells at the end may be left out."""
+    sheet = _csv(tmp_path, f"MRN,Accession,Age\nP0,A0,1\n{row}\n")
+    assert [(problem.row, problem.code) for problem in sheet.problems] == [(3, code) for code in codes]
+    assert [read.keys for read in sheet.rows if read.row == 3] == ([] if keys is None else [keys])
+
+
+@pytest.mark.parametrize(
+    ("cells", "noted"),
+    [
+        ([date(2020, 4, 3), "25/12/2020"], True),
+        (["25/12/2020", date(2020, 4, 3), "in March"], True),
+        ([date(2020, 4, 3), "2020-04-03"], False),
+        ([date(2020, 4, 3), "in March"], False),
+        ([date(2020, 4, 3), date(2020, 4, 4)], False),
+        (["25/12/2020", "26/12/2020"], False),
+        ([date(2020, 4, 3), ""], False),
+        (["25/12/2020", ""], False),
+    ],
+)
+def test_dates_and_ordered_texts_in_one_column_are_noted(cells: list[Cell], noted: bool) -> None:
+    """Of a column of dates; empty cells and rows that end before it are neither."""
+    for heading in ("Test date", "Comment"):
+        rows: list[Row] = [[f"P{number}", cell] for number, cell in enumerate(cells)]
+        sheet = type_table(Table([["MRN", heading], *rows, ["P9"]], name="x"), DICTIONARY)
+        mixed = [(problem.row, problem.letter) for problem in sheet.problems if problem.code == "mixed-dates"]
+        assert mixed == ([(1, "B")] if noted and heading == "Test date" else [])
+
+
 def test_rows_that_name_one_exam_twice_are_not_used(tmp_path: Path) -> None:
     sheet = _csv(tmp_path, "MRN,Accession,Age\nP1,A1,1\nP1,A1,2\nP2,A2,3\n")
     assert [row.row for row in sheet.rows] == [4]
@@ -188,6 +233,13 @@ def test_what_leaves_is_coded_capped_and_shifted(mrn: str, day: date, age: int) 
     assert out["age"] == min(age, 90)
     assert out["outcome"] is None
     assert not any(mrn in str(value) for value in out.values())
+
+
+def test_what_is_unknown_leaves_as_unknown() -> None:
+    """And a number that has no cap as it is."""
+    row = ClinicalRow(row=2, keys={"mrn": "P1"}, values={"crp": 1234.5, "age": None, "sex": None, "outcome": "of ours"})
+    out = deidentify_row(row, dictionary=DICTIONARY, pseudonyms=PSEUDONYMS, identity=PATIENT)
+    assert {name: value for name, value in out.items() if value is not None} == {"crp": 1234.5}
 
 
 def test_no_key_and_no_text_of_the_dictionary_leaves() -> None:
