@@ -45,8 +45,7 @@ def blanking_of(folder: Path, named: Sequence[str] = ()) -> Blanking:
 
 def _parse_box(text: str, frames: dict[str, FrameWithText], folder: Path) -> tuple[BlankBox, ...]:
     match = _BOX.fullmatch(text.strip())
-    frame = frames.get(Path(match["picture"]).name) if match else None
-    if match is None or frame is None:
+    if match is None or (frame := frames.get(Path(match["picture"]).name)) is None:
         problem = "give PICTURE:left,top,right,bottom with a picture that `review show` names, as 0.png:10,20,200,60"
         raise InvalidArgument(name="--box", problem=problem)
     sides = Sides(*map(int, match["sides"].split(",")))

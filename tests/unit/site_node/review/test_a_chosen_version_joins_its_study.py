@@ -10,7 +10,7 @@ from unittest.mock import Mock
 import pytest
 
 from shared.durable import sync_folder
-from shared.errors.inputs import InvalidArgument
+from shared.errors.inputs import InvalidArgument, NotFound
 from shared.ids import StudyKey
 from site_node.home.folder import SiteHome
 from site_node.home.ledger import NOT_CHOSEN, OTHER_BYTES, Ledger, State
@@ -169,6 +169,16 @@ def test_a_study_whose_images_are_deleted_is_received_again_first(site: Site, tm
         choose(home, ledger, key, image.names[0], actor="dr", reason="why")
     assert versions_of(home, ledger, key) == (image,)
     assert ledger.events() == ()
+
+
+def test_a_version_is_chosen_by_a_name_of_its_own(site: Site, tmp_path: Path) -> None:
+    """No other image's, though it is of the study."""
+    home, ledger = site
+    key = receive(site, tmp_path, 2, 1)
+    for name in (*recorded(site, key), "0" * 32):
+        with pytest.raises(NotFound):
+            choose(home, ledger, key, name, actor="dr", reason="why")
+    assert len(versions_of(home, ledger, key)) == 1
 
 
 @pytest.mark.parametrize("links", [False, True])

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -31,6 +31,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @given(sides=st.tuples(COORDINATES, COORDINATES, COORDINATES, COORDINATES), number=st.integers(0, 2))
+@example(sides=(COLUMNS - 1, ROWS - 1, COLUMNS, ROWS), number=0)
+@example(sides=(COLUMNS, 0, COLUMNS + 1, 1), number=0)
+@example(sides=(COLUMNS + 1, 0, COLUMNS + 2, 1), number=0)
+@example(sides=(0, ROWS, 1, ROWS + 1), number=0)
+@example(sides=(0, ROWS + 1, 1, ROWS + 2), number=0)
 def test_a_box_covers_a_pixel_or_is_refused(folder: Path, sides: tuple[int, int, int, int], number: int) -> None:
     """Whatever its sides are; it is one of the frame that the picture shows."""
     left, top, right, bottom = sides

@@ -15,6 +15,7 @@ from site_node.home.folder import SiteHome
 from site_node.home.ledger import Ledger, State
 from site_node.node.pipeline import Pipeline, Stages
 from site_node.review.retry import retry
+from site_node.study import Ending
 from tests.factories.pipeline import enter, key_of, make_home, make_stages, make_study, reason
 
 KEY = key_of("partly-1")  # of its two images one is left out
@@ -117,13 +118,18 @@ NEEDS = {
 def test_it_goes_on_from_the_furthest_state_whose_files_are_here(
     home: SiteHome, stages: Stages, ledger: Ledger, stopped: State
 ) -> None:
-    """Whatever else is deleted; a part of a state's files is as none."""
+    """Whatever else is deleted; a part of a state's files is as none.
+
+    An image that was left out is judged anew where the study begins anew, and there alone.
+    """
+    left_out, _ = (instance.name for instance in make_study(home, "partly-1").instances)
     Pipeline(home, ledger, replace(stages, submit=None), originals_stay=None).run()
     lost = {name: min(home.folder.glob(pattern), key=str) for name, pattern in FILES.items()}
     for here in (set(names) for count in range(5) for names in combinations(FILES, count)):
         ledger.reopen(KEY, (), (), state=stopped)
         ledger.advance(KEY, stopped)
-        ledger.advance(KEY, State.REFUSED, reasons=(reason("corrupt"),))
+        scout = ((left_out, Ending.EXCLUDED, "scout"),)
+        ledger.advance(KEY, State.REFUSED, reasons=(reason("corrupt"),), left_out=scout)
         for name, path in lost.items():
             if name not in here:
                 path.rename(path.with_suffix(".away"))
@@ -134,6 +140,7 @@ def test_it_goes_on_from_the_furthest_state_whose_files_are_here(
         else:
             retry(home, ledger, KEY, actor="A. Miller")
         assert ledger.study(KEY).state is (back_at or State.REFUSED)
+        assert ledger.image_count(KEY) == (0 if back_at is None else 2 if back_at is State.RECEIVED else 1)
         for path in lost.values():
             if not path.exists():
                 path.with_suffix(".away").rename(path)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from shared.errors.inputs import AmbiguousReference, InvalidArgument, NotFound, NotInQuarantine
 from shared.ids import StudyKey, Uid
@@ -149,6 +150,18 @@ def test_a_study_without_its_record_is_not_released(home: SiteHome, ledger: Ledg
     with pytest.raises(InvalidArgument, match="has no patient"):
         release(home, ledger, KEY, actor="dr", reason="please")
     assert ledger.study(KEY).state is State.QUARANTINED
+
+
+def test_nothing_is_blanked_where_no_text_held_the_study(home: SiteHome, ledger: Ledger, pipeline: Pipeline) -> None:
+    """Though a search of before left its boxes, and a person names another."""
+    (home.quarantine / KEY).mkdir()
+    Image.new("L", (9, 9)).save(home.quarantine / KEY / "0.png")
+    frame = FrameWithText(picture="0.png", instance=Uid("1.2.3"), frame=0, boxes=(Sides(4, 4, 6, 6),))
+    (home.quarantine / KEY / FINDINGS_FILE).write_text(TextFindings(frames=(frame,)).model_dump_json())
+    for boxes in ((), ("0.png:1,1,2,2",)):
+        with pytest.raises(InvalidArgument, match="nothing to blank"):
+            blank(home, ledger, KEY, actor="dr", reason="a name", boxes=boxes)
+    assert (ledger.study(KEY).state, ledger.blanking(KEY), ledger.events()) == (State.QUARANTINED, None, ())
 
 
 def test_a_release_lifts_what_a_person_may_judge(home: SiteHome, ledger: Ledger, pipeline: Pipeline) -> None:
