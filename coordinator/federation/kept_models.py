@@ -1,9 +1,9 @@
-"""The model that a finished training made, for who asked for it: on this host, or where all hosts keep them."""
+"""The models that a finished training made, for who asked for it: on this host, or where all hosts keep them."""
 
-import json
 from pathlib import Path
 
 from coordinator.federation.interface import SharedFiles
+from coordinator.federation.results import TrainingResult
 from coordinator.store.records import Run
 from shared.errors.inputs import NotFound
 
@@ -15,11 +15,12 @@ class KeptModels:
         self._folder = folder
         self._files = files
 
-    def file(self, run: Run) -> Path:
-        """The file that a finished training's result names; raises `NotFound`, `StoreUnreachable`."""
+    def file(self, run: Run, *, best: bool = False) -> Path:
+        """The last or the best model that a finished training's result names; raises `NotFound`, `StoreUnreachable`."""
         if run.state != "done" or run.plan.training is None:
             raise NotFound(kind="finished training", name=run.id)
-        name = Path(str(json.loads(run.result)["model"])).name
+        files = TrainingResult.model_validate_json(run.result).files
+        name = Path(files[0 if best else -1]).name
         file = self._folder / run.id / name
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)

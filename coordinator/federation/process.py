@@ -5,6 +5,7 @@ its last checkpoint at the next start; statistics have no checkpoint and are mar
 """
 
 import contextlib
+import json
 import threading
 import time
 from collections import Counter
@@ -236,7 +237,8 @@ class _Worker:
         if problem:
             with self._store.read() as reading:  # who stopped it may have said why
                 problem = registry.run_of(reading, run.id).problem or problem
-        update = {"state": state, "ended_at": utc_now(), "result": result, "problem": problem, "progress": ""}
+        stopped = str(json.loads(result or "{}").get("stopped", ""))
+        update = {"state": state, "ended_at": utc_now(), "result": result, "problem": problem, "progress": stopped}
         self._put(run.model_copy(update=update), f"run {state}")
 
     def _put(self, run: Run, action: str) -> None:

@@ -88,6 +88,8 @@ class TrainingResult(Frozen):
     best: int | None = (
         None  # the round of the highest AUC on validation images, or where none has one of the least loss
     )
+    best_sha256: Sha256 | None = None  # of that round's file, where it is another one than `model`
+    stopped: str = ""  # why it ended before the plan's last round
     tests: tuple[ModelTest, ...] = ()  # of the best model, then of the last, where that is another one
     alone: tuple[SiteTest, ...] = ()  # of models that each site trained by itself, where the plan asked for them
 
@@ -116,22 +118,31 @@ def training_result(
     )
     everything = (previous.rounds if previous else ()) + rounds
     model = checkpoint_file(folder, everything[-1].round if everything else 0)
+    best = best_round(everything)
     return TrainingResult(
         rounds=everything,
         refusals=(previous.refusals if previous else ()) + refused,
         model=model.name,
-        model_sha256=Sha256(hashlib.sha256(model.read_bytes()).hexdigest()) if model.exists() else None,
-        best=best_round(everything),
+        model_sha256=_digest(model),
+        best=best,
+        best_sha256=None
+        if best is None or checkpoint_name(best) == model.name
+        else _digest(checkpoint_file(folder, best)),
         tests=previous.tests if previous else (),
         alone=previous.alone if previous else (),
     )
 
 
-def best_round(rounds: Sequence[RoundResult]) -> int | None:
-    """The first round of the highest pooled AUC; where no round has one, of the least loss; `None` without either."""
-    ranks = [(entry.auc, entry.round) for entry in rounds if entry.auc is not None] or [
+def validation_figures(rounds: Sequence[RoundResult]) -> Sequence[tuple[float, int]]:
+    """AUC and number of each round that has one; where none has, the negative loss: higher is better."""
+    return [(entry.auc, entry.round) for entry in rounds if entry.auc is not None] or [
         (-entry.validation_loss, entry.round) for entry in rounds if entry.validation_loss is not None
     ]
+
+
+def best_round(rounds: Sequence[RoundResult]) -> int | None:
+    """The first round of the highest pooled AUC; where no round has one, of the least loss; `None` without either."""
+    ranks = validation_figures(rounds)
     return max(ranks, key=lambda rank: (rank[0], -rank[1]))[1] if ranks else None
 
 
@@ -155,6 +166,10 @@ def site_tests(answers: Iterable["Answer"], kind: str) -> tuple[SiteTest, ...]:
 def _interval(metrics: Mapping[str, float]) -> Interval | None:
     value, low, high = (metrics[name] for name in (records.AUC, records.LOW, records.HIGH))
     return Interval(value=value, low=low, high=high) if metrics[records.FIGURES] else None
+
+
+def _digest(file: Path) -> Sha256 | None:
+    return Sha256(hashlib.sha256(file.read_bytes()).hexdigest()) if file.exists() else None
 
 
 def checkpoint_name(server_round: int) -> str:

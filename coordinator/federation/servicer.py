@@ -61,7 +61,7 @@ class FederationServicer(FederationServiceServicer):
     ) -> Iterator[wire.FetchModelResponse]:
         """A finished model, in parts."""
         run = self._service.run(request.id, asker=asker_of(context))
-        with self._models.file(run).open("rb") as file:
+        with self._models.file(run, best=request.best).open("rb") as file:
             while data := file.read(_PART_BYTES):
                 yield wire.FetchModelResponse(data=data)
 

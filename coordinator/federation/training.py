@@ -4,6 +4,7 @@
 interrupted run continues from its last checkpoint (the moments of a server optimiser are reset).
 """
 
+import contextlib
 import time
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from flwr.serverapp.strategy import (
 
 from coordinator.federation.averaged import AveragedRounds
 from coordinator.federation.checkpoints import finished_rounds, load_checkpoint, save_checkpoint, save_result
+from coordinator.federation.early_stop import stop_reason
 from coordinator.federation.ending import final_test
 from coordinator.federation.grid import RosterGrid
 from coordinator.federation.masked import MaskedRounds
@@ -52,27 +54,38 @@ def run_training(grid: RosterGrid, folder: Path) -> TrainingResult:
 
     seconds, begun = dict[int, float](), time.monotonic()
 
+    def so_far() -> TrainingResult:
+        result = training_result(grid.answers, folder, previous=previous, seconds=seconds)
+        return result.model_copy(update={"stopped": stop_reason(task, result.rounds)})
+
     def after_round(server_round: int, arrays: ArrayRecord) -> None:
         nonlocal begun
         now = time.monotonic()
         seconds[done + server_round], begun = round(now - begun, 3), now
         if server_round > 0:
             save_checkpoint(folder, done + server_round, arrays[records.STATE].numpy(), task)
-            result = training_result(grid.answers, folder, previous=previous, seconds=seconds)
+            result = so_far()
             save_result(folder, result)
             grid.round_kept()
+            if result.stopped:
+                raise _StopsEarly
 
-    make_strategy(task, grid.plan.minimum_sites).start(
-        grid=rounds,
-        initial_arrays=ArrayRecord({records.STATE: Array(start)}),
-        num_rounds=task.rounds - done,
-        timeout=float(grid.plan.timeout_seconds),
-        train_config=ConfigRecord(config),
-        evaluate_config=ConfigRecord(config),
-        evaluate_fn=after_round,
-    )
-    result = training_result(grid.answers, folder, previous=previous, seconds=seconds)
+    with contextlib.suppress(_StopsEarly):
+        make_strategy(task, grid.plan.minimum_sites).start(
+            grid=rounds,
+            initial_arrays=ArrayRecord({records.STATE: Array(start)}),
+            num_rounds=0 if previous and previous.stopped else task.rounds - done,
+            timeout=float(grid.plan.timeout_seconds),
+            train_config=ConfigRecord(config),
+            evaluate_config=ConfigRecord(config),
+            evaluate_fn=after_round,
+        )
+    result = so_far()
     return final_test(grid, task, folder, result) if result.rounds else result
+
+
+class _StopsEarly(Exception):
+    """Ends the strategy's rounds: Flower's have no other way."""
 
 
 def task_of(grid: RosterGrid) -> TrainingTask:

@@ -48,12 +48,15 @@ def _about(plan: Plan, task: TrainingTask, result: TrainingResult, *, simulated:
     if plan.researcher:
         yield "asked by", plan.researcher
     yield "file", f"`{result.model}`, SHA-256 `{result.model_sha256 or NOT_SHOWN}`"
+    if result.stopped:
+        yield "ended", result.stopped
     yield "input", f"{task.image_size} x {task.image_size} pixels, one frontal radiograph, standardised by itself"
     yield "output", f"the logit of `{task.label}` being yes"
     yield "learned by", f"{task.strategy}, {len(result.rounds)} of {task.rounds} rounds, seed {task.seed}"
     yield "updates", "summed under masks; no site's own was seen" if task.masked else "each site's own was seen"
     if result.best is not None:
-        yield "best round", f"{result.best}, by the validation images"
+        beside = f"; its model is `best.safetensors`, SHA-256 `{result.best_sha256}`" if result.best_sha256 else ""
+        yield "best round", f"{result.best}, by the validation images{beside}"
 
 
 def _data(plan: Plan, task: TrainingTask, result: TrainingResult) -> str:

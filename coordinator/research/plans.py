@@ -60,6 +60,7 @@ timeout_seconds = 3600    # for one round of answers
 model = "small-cnn"
 label = "pneumonia"       # `ricord-research data` lists what can be learned
 rounds = 3
+# early_stop = { patience = 3, least_improvement = 0.001 }  # end after so many rounds without a better validation AUC
 local_epochs = 4
 image_size = 64           # pixels of each side
 strategy = "fedavg"

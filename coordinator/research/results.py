@@ -1,4 +1,4 @@
-"""What a run or a simulation showed as files: plan, figures and plots, and of a training the model and its card."""
+"""What a run or a simulation showed as files: plan, figures and plots, and of a training its models and their card."""
 
 from pathlib import Path
 
@@ -9,9 +9,10 @@ from shared.manifest import canonical_json
 
 
 def write_results(shown: Shown, folder: Path) -> list[Path]:
-    """Write the plan, figures as JSON and CSV, plots, and a model with its card; what was written.
+    """Write the plan, figures as JSON and CSV, plots, and of a training the last model, its card, and a better one.
 
-    Raises as `Run.result` and `Run.model_file`, and `InvalidArgument` for a folder with another run's results.
+    Returns what was written. Raises as `Run.result` and `Run.model_file`, and `InvalidArgument` for a folder with
+    another run's results.
     """
     result, plan = shown.result, canonical_json(shown.plan)
     name = "cohort" if "cells" in result else "metrics"
@@ -22,6 +23,8 @@ def write_results(shown: Shown, folder: Path) -> list[Path]:
     }
     if result.get("model_sha256"):
         files |= {"model.safetensors": shown.model_file(), "card.md": shown.card().encode()}
+    if result.get("best_sha256"):
+        files["best.safetensors"] = shown.model_file("best")
     held = folder / "plan.json"
     if held.exists() and held.read_bytes() != plan:
         raise InvalidArgument(name="--to", problem="the folder holds another run's results")

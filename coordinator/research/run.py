@@ -11,6 +11,7 @@ from shared.errors.federation import RunDeclined, RunFailed, RunUnfinished
 from shared.errors.inputs import NotFound
 from shared.errors.transport import TransportError
 from shared.errors.trust import SignatureInvalid
+from shared.federation.plan import Which
 from shared.proto.ricord.v1 import federation_pb2 as wire
 from shared.wire import UNARY_SECONDS
 
@@ -110,13 +111,15 @@ class Run(Shown):
         result: dict[str, Any] = json.loads(message.result)
         return result
 
-    def model_file(self) -> bytes:
-        """The model in the form of safetensors, whole; raises as `result`, `NotFound`, and `SignatureInvalid`."""
-        digest = self.result.get("model_sha256")
+    def model_file(self, which: Which = "last") -> bytes:
+        """That round's model as safetensors, whole; raises as `result`, `NotFound`, and `SignatureInvalid`."""
+        result = self.result
+        best = which == "best" and result.get("best_sha256") is not None
+        digest = result.get("best_sha256" if best else "model_sha256")
         if digest is None:
             raise NotFound(kind="model of run", name=self.id)
         with self._federation.calls() as stub:
-            parts = stub.FetchModel(wire.FetchModelRequest(id=self.id), timeout=_MODEL_SECONDS)
+            parts = stub.FetchModel(wire.FetchModelRequest(id=self.id, best=best), timeout=_MODEL_SECONDS)
             data = b"".join(part.data for part in parts)
         if hashlib.sha256(data).hexdigest() != digest:
             raise SignatureInvalid("another digest than the result names", what=f"the model of run {self.id}")

@@ -10,7 +10,7 @@ from safetensors.numpy import load
 from coordinator.federation.results import TrainingResult
 from coordinator.research.card import model_card
 from coordinator.research.figures import Rows, rows_of
-from shared.federation.plan import Plan
+from shared.federation.plan import Plan, Which
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,17 +32,17 @@ class Shown(ABC):
         """What it showed, as the coordinator keeps it."""
 
     @abstractmethod
-    def model_file(self) -> bytes:
-        """The model in the form of safetensors, whole; raises `NotFound` where there is none."""
+    def model_file(self, which: Which = "last") -> bytes:
+        """That round's model in the form of safetensors, whole; raises `NotFound` where there is none."""
 
     @property
     def metrics(self) -> Rows:
         """Figures of a training by round and site, an evaluation by site, a cohort by cell; raises as `result`."""
         return rows_of(self.result)
 
-    def model(self) -> dict[str, npt.NDArray[np.float32]]:
+    def model(self, which: Which = "last") -> dict[str, npt.NDArray[np.float32]]:
         """The model's tensors by name; raises as `model_file`."""
-        tensors: dict[str, npt.NDArray[np.float32]] = load(self.model_file())
+        tensors: dict[str, npt.NDArray[np.float32]] = load(self.model_file(which))
         return tensors
 
     def plot(self) -> dict[str, "Figure"]:

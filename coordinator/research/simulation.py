@@ -17,10 +17,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from coordinator.federation.results import TrainingResult
 from coordinator.research.shown import Shown
 from shared.errors.federation import PlanInvalid, RunFailed
 from shared.errors.inputs import NotFound, SourceMissing
-from shared.federation.plan import PlanRequest
+from shared.federation.plan import PlanRequest, Which
 from shared.frozen import Frozen
 from shared.ids import Sha256, SiteId
 from shared.protocol.loader import load_protocol
@@ -52,9 +53,9 @@ class Tried(Shown):
 
     simulated = True
 
-    def __init__(self, outcome: Outcome, model: bytes | None) -> None:
+    def __init__(self, outcome: Outcome, models: Mapping[Which, bytes]) -> None:
         self._outcome = outcome
-        self._model = model
+        self._models = models
 
     @property
     def plan(self) -> dict[str, Any]:
@@ -66,11 +67,11 @@ class Tried(Shown):
         """What the coordinator would keep."""
         return dict(self._outcome.result or {})
 
-    def model_file(self) -> bytes:
-        """The model in the form of safetensors, whole; raises `NotFound`."""
-        if self._model is None:
+    def model_file(self, which: Which = "last") -> bytes:
+        """That round's model in the form of safetensors, whole; raises `NotFound`."""
+        if which not in self._models:
             raise NotFound(kind="model", name="this plan")
-        return self._model
+        return self._models[which]
 
 
 def simulate(
@@ -91,8 +92,9 @@ def simulate(
             folder=Path(folder),
         )
         outcome = simulated(simulation)
-        model = Path(folder) / str((outcome.result or {}).get("model"))
-        return Tried(outcome, model.read_bytes() if model.is_file() else None)
+        files = () if request.training is None else TrainingResult.model_validate(outcome.result).files
+        models = [(Path(folder) / file).read_bytes() for file in files]
+        return Tried(outcome, {"best": models[0], "last": models[-1]} if models else {})
 
 
 def site_ids(names: Iterable[str]) -> list[SiteId]:

@@ -32,6 +32,7 @@ Purpose = Literal["statistics", "training", "evaluation"]
 StrategyName = Literal[
     "fedavg", "fedbn", "fedprox", "fedadam", "fedavgm", "fedyogi", "fedadagrad", "fedmedian", "fedtrimmedavg", "krum"
 ]
+Which = Literal["best", "last"]  # of a training's models: best by the validation images
 _ONE_LINE = r"^[^\x00-\x1f\x7f-\x9f]*$"
 BEST, LAST, ALONE = "evaluate.best", "evaluate.last", "evaluate.alone"  # messages once a training has ended
 TESTS = (BEST, LAST)
@@ -48,6 +49,13 @@ class ModelOptions(Frozen):
 MODEL_OPTIONS = {"monai:DenseNet121": {"dropout"}, "monai:SegResNet": {"dropout", "filters"}}
 
 
+class EarlyStop(Frozen):
+    """After how many rounds without a better validation figure a training ends; the best round's model is kept, too."""
+
+    patience: int = Field(ge=1, le=100)  # rounds
+    least_improvement: float = Field(default=0.0, ge=0, lt=1)  # of the AUC (without one, of the loss); not more is none
+
+
 class TrainingTask(Frozen):
     """What is learned: `label` is a field of the clinical dictionary whose value is yes or no."""
 
@@ -58,6 +66,7 @@ class TrainingTask(Frozen):
     label: str = Field(default="pneumonia", pattern=r"^[a-z][a-z0-9_]{0,63}$")
     image_size: int = Field(default=64, ge=32, le=256, multiple_of=16)  # pixels of each side after resampling
     rounds: int = Field(default=3, ge=1, le=500)
+    early_stop: EarlyStop | None = Field(default=None, exclude_if=operator.not_)  # none: every round is trained
     local_epochs: int = Field(default=4, ge=1, le=50)
     batch_size: int = Field(default=8, ge=1, le=1024)
     optimizer: Literal["sgd", "adam"] = "adam"
@@ -91,7 +100,7 @@ class EvaluationRequest(Frozen):
     """Which model a person asks about: of a run that is done, the best or the last one."""
 
     run: RunId
-    model: Literal["best", "last"] = "best"
+    model: Which = "best"
 
 
 class EvaluationTask(Frozen):

@@ -49,6 +49,8 @@ def _of_training(task: TrainingTask) -> Iterator[tuple[str, str]]:
     yield ("Label", f"{task.label}, of frontal radiographs whose patients have it")
     yield ("Model", f"{task.model}, on images of {task.image_size} x {task.image_size}")
     yield ("Rounds", f"{task.rounds}, each of {passes} over the images here, by {task.strategy}")
+    if task.early_stop is not None:
+        yield ("Ends early", f"after {counted(task.early_stop.patience, 'round')} without better validation figures")
     yield ("Masks", "yes" if task.masked else "no")
     yield ("Leaves each round", _MASKED if task.masked else _UNMASKED)
     if task.site_metrics:

@@ -15,8 +15,9 @@ def results(
     to: Annotated[Path, typer.Option(help="The folder to write to; it is made.")],
     as_json: AsJson = False,
 ) -> None:
-    """Write what a finished run showed: plan, figures as JSON and CSV, plots, and of a training the model and its card.
+    """Write what a finished run showed: plan, figures as JSON and CSV, plots, and a training's models with their card.
 
-    The model is that of the last round, whose digest is checked.
+    `model.safetensors` is the last round's model, `best.safetensors` the best one's where it is another; digests are
+    checked.
     """
     show_files(write_results(federation_of(context).run(run_id), to), as_json=as_json)

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from shared.proto.ricord.v1 import signed_pb2 as ricord_dot_v1_dot_signed__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aricord/v1/federation.proto\x12\tricord.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16ricord/v1/signed.proto\"\xf2\x01\n\x03Run\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x10\n\x08site_ids\x18\x03 \x03(\t\x12.\n\nstarted_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04plan\x18\x06 \x01(\x0c\x12\x0e\n\x06result\x18\x07 \x01(\x0c\x12\x0f\n\x07problem\x18\x08 \x01(\t\x12\x10\n\x08progress\x18\t \x01(\t\x12\x12\n\nresearcher\x18\n \x01(\t\x12\x0b\n\x03\x61im\x18\x0b \x01(\t\"\x1f\n\x0fStartRunRequest\x12\x0c\n\x04plan\x18\x01 \x01(\x0c\"/\n\x10StartRunResponse\x12\x1b\n\x03run\x18\x01 \x01(\x0b\x32\x0e.ricord.v1.Run\"\x1b\n\rGetRunRequest\x12\n\n\x02id\x18\x01 \x01(\t\"-\n\x0eGetRunResponse\x12\x1b\n\x03run\x18\x01 \x01(\x0b\x32\x0e.ricord.v1.Run\"/\n\x0fListRunsRequest\x12\r\n\x05\x61\x66ter\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\r\">\n\x10ListRunsResponse\x12\x1c\n\x04runs\x18\x01 \x03(\x0b\x32\x0e.ricord.v1.Run\x12\x0c\n\x04next\x18\x02 \x01(\t\"\x1d\n\x0fWatchRunRequest\x12\n\n\x02id\x18\x01 \x01(\t\"/\n\x10WatchRunResponse\x12\x1b\n\x03run\x18\x01 \x01(\x0b\x32\x0e.ricord.v1.Run\"\x1f\n\x11\x46\x65tchModelRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\"\n\x12\x46\x65tchModelResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"\x11\n\x0fGetOfferRequest\"#\n\x10GetOfferResponse\x12\x0f\n\x07offered\x18\x01 \x01(\x0c\"}\n\x11ProposeRunRequest\x12*\n\x07request\x18\x01 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12\x12\n\nverify_key\x18\x02 \x01(\t\x12\x13\n\x0b\x63\x65rtificate\x18\x03 \x01(\x0c\x12\x13\n\x0b\x65ndorsement\x18\x04 \x01(\t\"1\n\x12ProposeRunResponse\x12\x1b\n\x03run\x18\x01 \x01(\x0b\x32\x0e.ricord.v1.Run\"\x1f\n\x11\x41pproveRunRequest\x12\n\n\x02id\x18\x01 \x01(\t\"1\n\x12\x41pproveRunResponse\x12\x1b\n\x03run\x18\x01 \x01(\x0b\x32\x0e.ricord.v1.Run\"/\n\x11\x44\x65\x63lineRunRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"1\n\x12\x44\x65\x63lineRunResponse\x12\x1b\n\x03run\x18\x01 \x01(\x0b\x32\x0e.ricord.v1.Run\"\x1c\n\x0eStopRunRequest\x12\n\n\x02id\x18\x01 \x01(\t\".\n\x0fStopRunResponse\x12\x1b\n\x03run\x18\x01 \x01(\x0b\x32\x0e.ricord.v1.Run\"\x1e\n\x10ResumeRunRequest\x12\n\n\x02id\x18\x01 \x01(\t\"0\n\x11ResumeRunResponse\x12\x1b\n\x03run\x18\x01 \x01(\x0b\x32\x0e.ricord.v1.Run\"B\n\x13RegisterNodeRequest\x12\x12\n\npublic_key\x18\x01 \x01(\x0c\x12\x17\n\x0fprotocol_digest\x18\x02 \x01(\t\"\'\n\x14RegisterNodeResponse\x12\x0f\n\x07node_id\x18\x01 \x01(\x04\"\x0e\n\x0c\x41waitRequest\"\x1d\n\rAwaitResponse\x12\x0c\n\x04work\x18\x01 \x01(\x08\"\x1a\n\x18GetFederationInfoRequest\"n\n\x19GetFederationInfoResponse\x12\x15\n\rfleet_address\x18\x01 \x01(\t\x12\x0c\n\x04root\x18\x02 \x01(\x0c\x12\x13\n\x0b\x66\x61\x62_digests\x18\x03 \x03(\t\x12\x17\n\x0fprotocol_digest\x18\x04 \x01(\t2\x8f\x08\n\x11\x46\x65\x64\x65rationService\x12\x43\n\x08StartRun\x12\x1a.ricord.v1.StartRunRequest\x1a\x1b.ricord.v1.StartRunResponse\x12=\n\x06GetRun\x12\x18.ricord.v1.GetRunRequest\x1a\x19.ricord.v1.GetRunResponse\x12\x43\n\x08ListRuns\x12\x1a.ricord.v1.ListRunsRequest\x1a\x1b.ricord.v1.ListRunsResponse\x12\x45\n\x08WatchRun\x12\x1a.ricord.v1.WatchRunRequest\x1a\x1b.ricord.v1.WatchRunResponse0\x01\x12K\n\nFetchModel\x12\x1c.ricord.v1.FetchModelRequest\x1a\x1d.ricord.v1.FetchModelResponse0\x01\x12\x43\n\x08GetOffer\x12\x1a.ricord.v1.GetOfferRequest\x1a\x1b.ricord.v1.GetOfferResponse\x12I\n\nProposeRun\x12\x1c.ricord.v1.ProposeRunRequest\x1a\x1d.ricord.v1.ProposeRunResponse\x12I\n\nApproveRun\x12\x1c.ricord.v1.ApproveRunRequest\x1a\x1d.ricord.v1.ApproveRunResponse\x12I\n\nDeclineRun\x12\x1c.ricord.v1.DeclineRunRequest\x1a\x1d.ricord.v1.DeclineRunResponse\x12@\n\x07StopRun\x12\x19.ricord.v1.StopRunRequest\x1a\x1a.ricord.v1.StopRunResponse\x12\x46\n\tResumeRun\x12\x1b.ricord.v1.ResumeRunRequest\x1a\x1c.ricord.v1.ResumeRunResponse\x12O\n\x0cRegisterNode\x12\x1e.ricord.v1.RegisterNodeRequest\x1a\x1f.ricord.v1.RegisterNodeResponse\x12^\n\x11GetFederationInfo\x12#.ricord.v1.GetFederationInfoRequest\x1a$.ricord.v1.GetFederationInfoResponse\x12<\n\x05\x41wait\x12\x17.ricord.v1.AwaitRequest\x1a\x18.ricord.v1.AwaitResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aricord/v1/federation.proto\x12\tricord.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16ricord/v1/signed.proto\"\xf2\x01\n\x03Run\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x10\n\x08site_ids\x18\x03 \x03(\t\x12.\n\nstarted_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04plan\x18\x06 \x01(\x0c\x12\x0e\n\x06result\x18\x07 \x01(\x0c\x12\x0f\n\x07problem\x18\x08 \x01(\t\x12\x10\n\x08progress\x18\t \x01(\t\x12\x12\n\nresearcher\x18\n \x01(\t\x12\x0b\n\x03\x61im\x18\x0b \x01(\t\"\x1f\n\x0fStartRunRequest\x12\x0c\n\x04plan\x18\x01 \x01(\x0c\"/\n\x10StartRunResponse\x12\x1b\n\x03run\x18\x01 \x01(\x0b\x32\x0e.ricord.v1.Run\"\x1b\n\rGetRunRequest\x12\n\n\x02id\x18\x01 \x01(\t\"-\n\x0eGetRunResponse\x12\x1b\n\x03run\x18\x01 \x01(\x0b\x32\x0e.ricord.v1.Run\"/\n\x0fListRunsRequest\x12\r\n\x05\x61\x66ter\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\r\">\n\x10ListRunsResponse\x12\x1c\n\x04runs\x18\x01 \x03(\x0b\x32\x0e.ricord.v1.Run\x12\x0c\n\x04next\x18\x02 \x01(\t\"\x1d\n\x0fWatchRunRequest\x12\n\n\x02id\x18\x01 \x01(\t\"/\n\x10WatchRunResponse\x12\x1b\n\x03run\x18\x01 \x01(\x0b\x32\x0e.ricord.v1.Run\"-\n\x11\x46\x65tchModelRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04\x62\x65st\x18\x02 \x01(\x08\"\"\n\x12\x46\x65tchModelResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"\x11\n\x0fGetOfferRequest\"#\n\x10GetOfferResponse\x12\x0f\n\x07offered\x18\x01 \x01(\x0c\"}\n\x11ProposeRunRequest\x12*\n\x07request\x18\x01 \x01(\x0b\x32\x19.ricord.v1.SignedDocument\x12\x12\n\nverify_key\x18\x02 \x01(\t\x12\x13\n\x0b\x63\x65rtificate\x18\x03 \x01(\x0c\x12\x13\n\x0b\x65ndorsement\x18\x04 \x01(\t\"1\n\x12ProposeRunResponse\x12\x1b\n\x03run\x18\x01 \x01(\x0b\x32\x0e.ricord.v1.Run\"\x1f\n\x11\x41pproveRunRequest\x12\n\n\x02id\x18\x01 \x01(\t\"1\n\x12\x41pproveRunResponse\x12\x1b\n\x03run\x18\x01 \x01(\x0b\x32\x0e.ricord.v1.Run\"/\n\x11\x44\x65\x63lineRunRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"1\n\x12\x44\x65\x63lineRunResponse\x12\x1b\n\x03run\x18\x01 \x01(\x0b\x32\x0e.ricord.v1.Run\"\x1c\n\x0eStopRunRequest\x12\n\n\x02id\x18\x01 \x01(\t\".\n\x0fStopRunResponse\x12\x1b\n\x03run\x18\x01 \x01(\x0b\x32\x0e.ricord.v1.Run\"\x1e\n\x10ResumeRunRequest\x12\n\n\x02id\x18\x01 \x01(\t\"0\n\x11ResumeRunResponse\x12\x1b\n\x03run\x18\x01 \x01(\x0b\x32\x0e.ricord.v1.Run\"B\n\x13RegisterNodeRequest\x12\x12\n\npublic_key\x18\x01 \x01(\x0c\x12\x17\n\x0fprotocol_digest\x18\x02 \x01(\t\"\'\n\x14RegisterNodeResponse\x12\x0f\n\x07node_id\x18\x01 \x01(\x04\"\x0e\n\x0c\x41waitRequest\"\x1d\n\rAwaitResponse\x12\x0c\n\x04work\x18\x01 \x01(\x08\"\x1a\n\x18GetFederationInfoRequest\"n\n\x19GetFederationInfoResponse\x12\x15\n\rfleet_address\x18\x01 \x01(\t\x12\x0c\n\x04root\x18\x02 \x01(\x0c\x12\x13\n\x0b\x66\x61\x62_digests\x18\x03 \x03(\t\x12\x17\n\x0fprotocol_digest\x18\x04 \x01(\t2\x8f\x08\n\x11\x46\x65\x64\x65rationService\x12\x43\n\x08StartRun\x12\x1a.ricord.v1.StartRunRequest\x1a\x1b.ricord.v1.StartRunResponse\x12=\n\x06GetRun\x12\x18.ricord.v1.GetRunRequest\x1a\x19.ricord.v1.GetRunResponse\x12\x43\n\x08ListRuns\x12\x1a.ricord.v1.ListRunsRequest\x1a\x1b.ricord.v1.ListRunsResponse\x12\x45\n\x08WatchRun\x12\x1a.ricord.v1.WatchRunRequest\x1a\x1b.ricord.v1.WatchRunResponse0\x01\x12K\n\nFetchModel\x12\x1c.ricord.v1.FetchModelRequest\x1a\x1d.ricord.v1.FetchModelResponse0\x01\x12\x43\n\x08GetOffer\x12\x1a.ricord.v1.GetOfferRequest\x1a\x1b.ricord.v1.GetOfferResponse\x12I\n\nProposeRun\x12\x1c.ricord.v1.ProposeRunRequest\x1a\x1d.ricord.v1.ProposeRunResponse\x12I\n\nApproveRun\x12\x1c.ricord.v1.ApproveRunRequest\x1a\x1d.ricord.v1.ApproveRunResponse\x12I\n\nDeclineRun\x12\x1c.ricord.v1.DeclineRunRequest\x1a\x1d.ricord.v1.DeclineRunResponse\x12@\n\x07StopRun\x12\x19.ricord.v1.StopRunRequest\x1a\x1a.ricord.v1.StopRunResponse\x12\x46\n\tResumeRun\x12\x1b.ricord.v1.ResumeRunRequest\x1a\x1c.ricord.v1.ResumeRunResponse\x12O\n\x0cRegisterNode\x12\x1e.ricord.v1.RegisterNodeRequest\x1a\x1f.ricord.v1.RegisterNodeResponse\x12^\n\x11GetFederationInfo\x12#.ricord.v1.GetFederationInfoRequest\x1a$.ricord.v1.GetFederationInfoResponse\x12<\n\x05\x41wait\x12\x17.ricord.v1.AwaitRequest\x1a\x18.ricord.v1.AwaitResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -52,45 +52,45 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WATCHRUNRESPONSE']._serialized_start=645
   _globals['_WATCHRUNRESPONSE']._serialized_end=692
   _globals['_FETCHMODELREQUEST']._serialized_start=694
-  _globals['_FETCHMODELREQUEST']._serialized_end=725
-  _globals['_FETCHMODELRESPONSE']._serialized_start=727
-  _globals['_FETCHMODELRESPONSE']._serialized_end=761
-  _globals['_GETOFFERREQUEST']._serialized_start=763
-  _globals['_GETOFFERREQUEST']._serialized_end=780
-  _globals['_GETOFFERRESPONSE']._serialized_start=782
-  _globals['_GETOFFERRESPONSE']._serialized_end=817
-  _globals['_PROPOSERUNREQUEST']._serialized_start=819
-  _globals['_PROPOSERUNREQUEST']._serialized_end=944
-  _globals['_PROPOSERUNRESPONSE']._serialized_start=946
-  _globals['_PROPOSERUNRESPONSE']._serialized_end=995
-  _globals['_APPROVERUNREQUEST']._serialized_start=997
-  _globals['_APPROVERUNREQUEST']._serialized_end=1028
-  _globals['_APPROVERUNRESPONSE']._serialized_start=1030
-  _globals['_APPROVERUNRESPONSE']._serialized_end=1079
-  _globals['_DECLINERUNREQUEST']._serialized_start=1081
-  _globals['_DECLINERUNREQUEST']._serialized_end=1128
-  _globals['_DECLINERUNRESPONSE']._serialized_start=1130
-  _globals['_DECLINERUNRESPONSE']._serialized_end=1179
-  _globals['_STOPRUNREQUEST']._serialized_start=1181
-  _globals['_STOPRUNREQUEST']._serialized_end=1209
-  _globals['_STOPRUNRESPONSE']._serialized_start=1211
-  _globals['_STOPRUNRESPONSE']._serialized_end=1257
-  _globals['_RESUMERUNREQUEST']._serialized_start=1259
-  _globals['_RESUMERUNREQUEST']._serialized_end=1289
-  _globals['_RESUMERUNRESPONSE']._serialized_start=1291
-  _globals['_RESUMERUNRESPONSE']._serialized_end=1339
-  _globals['_REGISTERNODEREQUEST']._serialized_start=1341
-  _globals['_REGISTERNODEREQUEST']._serialized_end=1407
-  _globals['_REGISTERNODERESPONSE']._serialized_start=1409
-  _globals['_REGISTERNODERESPONSE']._serialized_end=1448
-  _globals['_AWAITREQUEST']._serialized_start=1450
-  _globals['_AWAITREQUEST']._serialized_end=1464
-  _globals['_AWAITRESPONSE']._serialized_start=1466
-  _globals['_AWAITRESPONSE']._serialized_end=1495
-  _globals['_GETFEDERATIONINFOREQUEST']._serialized_start=1497
-  _globals['_GETFEDERATIONINFOREQUEST']._serialized_end=1523
-  _globals['_GETFEDERATIONINFORESPONSE']._serialized_start=1525
-  _globals['_GETFEDERATIONINFORESPONSE']._serialized_end=1635
-  _globals['_FEDERATIONSERVICE']._serialized_start=1638
-  _globals['_FEDERATIONSERVICE']._serialized_end=2677
+  _globals['_FETCHMODELREQUEST']._serialized_end=739
+  _globals['_FETCHMODELRESPONSE']._serialized_start=741
+  _globals['_FETCHMODELRESPONSE']._serialized_end=775
+  _globals['_GETOFFERREQUEST']._serialized_start=777
+  _globals['_GETOFFERREQUEST']._serialized_end=794
+  _globals['_GETOFFERRESPONSE']._serialized_start=796
+  _globals['_GETOFFERRESPONSE']._serialized_end=831
+  _globals['_PROPOSERUNREQUEST']._serialized_start=833
+  _globals['_PROPOSERUNREQUEST']._serialized_end=958
+  _globals['_PROPOSERUNRESPONSE']._serialized_start=960
+  _globals['_PROPOSERUNRESPONSE']._serialized_end=1009
+  _globals['_APPROVERUNREQUEST']._serialized_start=1011
+  _globals['_APPROVERUNREQUEST']._serialized_end=1042
+  _globals['_APPROVERUNRESPONSE']._serialized_start=1044
+  _globals['_APPROVERUNRESPONSE']._serialized_end=1093
+  _globals['_DECLINERUNREQUEST']._serialized_start=1095
+  _globals['_DECLINERUNREQUEST']._serialized_end=1142
+  _globals['_DECLINERUNRESPONSE']._serialized_start=1144
+  _globals['_DECLINERUNRESPONSE']._serialized_end=1193
+  _globals['_STOPRUNREQUEST']._serialized_start=1195
+  _globals['_STOPRUNREQUEST']._serialized_end=1223
+  _globals['_STOPRUNRESPONSE']._serialized_start=1225
+  _globals['_STOPRUNRESPONSE']._serialized_end=1271
+  _globals['_RESUMERUNREQUEST']._serialized_start=1273
+  _globals['_RESUMERUNREQUEST']._serialized_end=1303
+  _globals['_RESUMERUNRESPONSE']._serialized_start=1305
+  _globals['_RESUMERUNRESPONSE']._serialized_end=1353
+  _globals['_REGISTERNODEREQUEST']._serialized_start=1355
+  _globals['_REGISTERNODEREQUEST']._serialized_end=1421
+  _globals['_REGISTERNODERESPONSE']._serialized_start=1423
+  _globals['_REGISTERNODERESPONSE']._serialized_end=1462
+  _globals['_AWAITREQUEST']._serialized_start=1464
+  _globals['_AWAITREQUEST']._serialized_end=1478
+  _globals['_AWAITRESPONSE']._serialized_start=1480
+  _globals['_AWAITRESPONSE']._serialized_end=1509
+  _globals['_GETFEDERATIONINFOREQUEST']._serialized_start=1511
+  _globals['_GETFEDERATIONINFOREQUEST']._serialized_end=1537
+  _globals['_GETFEDERATIONINFORESPONSE']._serialized_start=1539
+  _globals['_GETFEDERATIONINFORESPONSE']._serialized_end=1649
+  _globals['_FEDERATIONSERVICE']._serialized_start=1652
+  _globals['_FEDERATIONSERVICE']._serialized_end=2691
 # @@protoc_insertion_point(module_scope)

@@ -93,14 +93,18 @@ def new_key(curve: ec.EllipticCurve | None = None) -> bytes:
 def test_a_training_run_goes_from_pending_to_done(
     store: SqlStore, identity: Identity, service: FederationService, sites: dict[int, FederateSettings], tmp_path: Path
 ) -> None:
-    """Asked for, signed, queued, trained: the result is in the row, the model in the run's folder."""
-    run = service.start_run(TRAINING, actor="coordinator/operator")
+    """Asked for, signed, queued, trained: the result is in the row, the model in the run's folder, and why it ended."""
+    request = json.loads(TRAINING)
+    request["training"] |= {"rounds": 4, "early_stop": {"patience": 1, "least_improvement": 0.9}}
+    run = service.start_run(canonical_json(request), actor="coordinator/operator")
     assert run.state == "pending"
     assert set(run.plan.roster) == {site.site_id for site in sites.values()}
     execute(store, identity, sites, tmp_path / "runs", run)
     done = service.run(run.id)
     assert (done.state, done.problem) == ("done", "")
     assert json.loads(done.result)["rounds"][0]["round"] == 1
+    assert json.loads(done.result)["stopped"] == done.progress
+    assert done.progress.startswith("stopped early after round 2 of 4")
     assert (tmp_path / "runs" / run.id / "round-1.safetensors").exists()
 
 

@@ -300,6 +300,33 @@ def test_a_model_comes_home_whole_or_not_at_all(federation: Federation, opened: 
         run.model()
 
 
+def test_the_best_model_comes_beside_the_last(federation: Federation, opened: Opened, tmp_path: Path) -> None:
+    """Where another round was the best on validation images, whole or not at all; else it is the last one."""
+    federation.site("Far Hospital")
+    run = opened.submit(Training(aim="Can pneumonia be seen?"))
+    decide(federation, run)
+    folder = federation.home.federation / "runs" / run.id
+    folder.mkdir(parents=True)
+    (folder / "round-1.safetensors").write_bytes(MODEL + b"better")
+    (folder / "round-2.safetensors").write_bytes(MODEL)
+    rounds = (ROUND, ROUND.model_copy(update={"round": 2, "auc": 0.7}))
+    better = Sha256(hashlib.sha256(MODEL + b"better").hexdigest())
+    both = TrainingResult(
+        rounds=rounds, refusals=(), model="round-2.safetensors", model_sha256=DIGEST, best=1, best_sha256=better
+    )
+    change(federation, run, state="done", result=canonical_json(both).decode())
+    names = [path.name for path in write_results(run, tmp_path / "out")]
+    assert {"model.safetensors", "best.safetensors"} < set(names)
+    assert (tmp_path / "out" / "best.safetensors").read_bytes() == MODEL + b"better"
+    assert (tmp_path / "out" / "model.safetensors").read_bytes() == MODEL
+    (folder / "round-1.safetensors").write_bytes(MODEL)
+    with pytest.raises(SignatureInvalid, match="model"):
+        run.model_file("best")
+    change(federation, run, state="done", result=canonical_json(RESULT).decode())
+    again = opened.run(run.id)
+    assert again.model_file("best") == again.model_file() == MODEL
+
+
 def test_nobody_sees_anothers_runs(federation: Federation, opened: Opened) -> None:
     """Neither run, nor table, nor model, by no call; a researcher decides and starts nothing, a curator sees none."""
     run, other = opened.submit(Statistics(aim="How many?")), Opened.open(researcher(federation, "otto").folder)
