@@ -5,6 +5,7 @@ contain them all was cut, changed or restored from an older backup; then nothing
 """
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -67,11 +68,11 @@ class Witness:
     def witnessed(self) -> Witnessed | None:
         """What was verified last; raises `SignatureInvalid` for a file that does not parse."""
         try:
-            return Witnessed.model_validate_json((self._folder / "head.json").read_bytes())
-        except FileNotFoundError:
-            return None
+            with suppress(FileNotFoundError):
+                return Witnessed.model_validate_json((self._folder / "head.json").read_bytes())
         except ValidationError as error:
             raise SignatureInvalid("it does not parse", what=_WHAT) from error
+        return None
 
     def head(self, key: VerifyKey) -> AuditHead | None:
         """The largest head that was verified, its signature checked again; raises `SignatureInvalid`."""
@@ -98,10 +99,9 @@ class Witness:
 
     def contradiction(self) -> Contradiction | None:
         """What stops the sending."""
-        try:
+        with suppress(FileNotFoundError):
             return Contradiction.model_validate_json(self._contradiction.read_bytes())
-        except FileNotFoundError:
-            return None
+        return None
 
     def check(self) -> None:
         """Raise `AuditContradicted` while a contradiction stops the sending."""

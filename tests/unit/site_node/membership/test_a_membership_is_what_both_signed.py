@@ -2,8 +2,12 @@
 
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -20,8 +24,9 @@ from shared.manifest import canonical_json
 from shared.signed import Signed
 from shared.token import Token, TokenKind
 from site_node.home.folder import SiteHome, init_home
-from site_node.membership import enrolment
+from site_node.membership import amendment, enrolment
 from site_node.membership.agreement import sign_agreement
+from site_node.membership.amendment import read_amendment, sign_amendment
 from site_node.membership.enrolment import enrol
 from site_node.membership.invitation import checked_offer
 from site_node.membership.record import (
@@ -136,6 +141,37 @@ def test_terms_and_text_are_offered_together(enrolled: SiteHome) -> None:
     for document, offered in ((canonical_json(terms), f"{text} "), (b"{}", text)):
         with pytest.raises(AgreementTextChanged):
             checked_offer(document, offered)
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_next"),
+    [
+        ({"version": 2}, True),
+        ({"version": 7}, True),
+        ({"version": 1}, False),
+        ({"version": 2, "id": AgreementId("A-ba9876543210")}, False),
+        ({"version": 2, "federation": "other"}, False),
+        ({"version": 2, "coordinator_fingerprint": "SHA256:other"}, False),
+    ],
+)
+def test_a_member_is_offered_a_next_version_of_its_agreement(
+    home: SiteHome, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], is_next: bool
+) -> None:
+    """Of the same agreement, federation and coordinator; anything else is neither kept to be signed nor signed."""
+    files = IdentityFiles(home)
+    draft, terms = files.draft.read_bytes(), load_membership(home).terms.model_copy(update=changes)
+    answer = SimpleNamespace(terms=canonical_json(terms), text=files.text.read_text())
+    stub = SimpleNamespace(ReadAmendment=lambda *_, **__: answer, SignAmendment=Mock())
+    monkeypatch.setattr(amendment, "member_channel", lambda _: nullcontext())
+    monkeypatch.setattr(amendment, "MembershipServiceStub", lambda _: stub)
+    if is_next:
+        assert read_amendment(home).terms == sign_amendment(home, signatory="A. Signatory, Director") == terms
+    else:
+        for way in (read_amendment, partial(sign_amendment, signatory="A. Signatory, Director")):
+            with pytest.raises(AgreementTextChanged):
+                way(home)
+        assert files.draft.read_bytes() == draft
+    assert stub.SignAmendment.called == is_next
 
 
 def signed_home(federation: Federation, name: str) -> tuple[SiteHome, str]:

@@ -10,6 +10,7 @@ from shared.crypto.signing import SigningKey
 from shared.errors.trust import CertificateForeign, SignatureInvalid, TokenUsed
 from shared.manifest import canonical_json
 from shared.signed import Signed
+from shared.token import Token, TokenKind
 from site_node.home.folder import SiteHome, init_home
 from site_node.membership import renewal
 from site_node.membership.agreement import sign_agreement, signed_before
@@ -45,7 +46,9 @@ def test_a_home_is_at_one_step_after_the_other(
     for early in (signed_before, enrolled_before):
         with pytest.raises(TokenUsed):
             early(home)
-    read_agreement(home, token)
+    offered, files = read_agreement(home, token), IdentityFiles(home)
+    root = Token.parse(token, kind=TokenKind.INVITATION).root_pem
+    assert (files.root.read_text(), files.text.read_text()) == (root, offered.text)
     assert home.identity.stat().st_mode & 0o777 == 0o700
     assert standing() == (LocalState.READ, "hospital")
     read_agreement(home, token)

@@ -105,6 +105,7 @@ def test_what_is_witnessed_is_its_owners(tmp_path: Path) -> None:
     """No other user of the machine reads it, also after sending was resumed."""
     home = home_with(tmp_path, 1, 1)
     witness = Witness(home)
+    assert {path.stat().st_mode & 0o777 for path in home.witness.iterdir()} == {0o600}
     for problem in ("first", "second"):  # also where there is no head, for none was proven since
         witness.stop(Contradiction(problem=problem, seen_at=NOW))
         witness.resume()

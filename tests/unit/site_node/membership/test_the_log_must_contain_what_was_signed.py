@@ -187,6 +187,10 @@ def test_a_log_that_does_not_contain_the_kept_head_stops_the_sending(
     first = Witness(home).contradiction()
     assert first is not None
     assert "has 0 entries" in first.problem
+    kept = Witness(home).witnessed()
+    assert kept is not None
+    assert first.held == kept.head
+    assert first.answer not in {None, kept.head}
     prove(home, centre)
     other.close()
 
@@ -217,6 +221,20 @@ def test_only_a_person_resumes(home: SiteHome, centre: Centre) -> None:
     prove(home, centre)
     [evidence] = home.witness.glob("contradiction-*.json")
     assert json.loads(evidence.read_bytes())["problem"] == "first"
+
+
+def test_what_a_person_resumed_outlasts_the_power(
+    home: SiteHome, centre: Centre, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder is durable once the contradiction is out of the way, and not before."""
+    witness, stops = Witness(home), list[tuple[Path, bool]]()
+    prove(home, centre)
+    witness.stop(Contradiction(problem="it ends", seen_at=NOW))
+    monkeypatch.setattr(
+        "site_node.membership.witness.sync_folder", lambda folder: stops.append((folder, home.contradiction.exists()))
+    )
+    witness.resume()
+    assert stops == [(home.witness, False)]
 
 
 def test_a_damaged_file_is_named(home: SiteHome, centre: Centre) -> None:
