@@ -20,7 +20,7 @@ from tests.mutants.runs import NOT_LOADED, Collected, Reached, collect, end, for
 from tests.mutants.table import ROOT, Equivalent, modules_of, read_table
 from tests.mutants.touched import touched_lines
 
-_LONGEST_MAPPING = 300  # seconds
+_LONGEST_MAPPING = 600  # seconds
 _CONSOLE = Console(markup=False, highlight=False, soft_wrap=True)
 
 

@@ -230,12 +230,12 @@ def test_only_what_was_in_force_is_amended(coordinator: Coordinator) -> None:
     drafted, _, _ = coordinator.offered()
     running, _, _ = coordinator.executed()
     for name, reinstate in ((drafted, False), (drafted, True), (running, True)):
-        with pytest.raises(AgreementTransitionInvalid):
+        with pytest.raises(AgreementTransitionInvalid, match="become reinstated" if reinstate else "become amended"):
             coordinator.agreements.amend(draft(name), reinstate=reinstate, actor=ACTOR)
     with pytest.raises(AgreementTransitionInvalid):
         amended(row_of(coordinator, running), coordinator.time())
     coordinator.agreements.amend(draft(running), actor=ACTOR)
-    with pytest.raises(AgreementTransitionInvalid):
+    with pytest.raises(AgreementTransitionInvalid, match="is drafted cannot become executed"):
         coordinator.agreements.execute(running, actor=ACTOR)
     with pytest.raises(AgreementTransitionInvalid):
         amended(row_of(coordinator, running), coordinator.time())
@@ -322,6 +322,8 @@ def test_people_name_sites_and_agreements(coordinator: Coordinator) -> None:
         with pytest.raises(NotFound, match=f"there is `{name}`"):
             named_site(reading, name.upper())
         for stranger in ("Nowhere", "765432"):
+            with pytest.raises(NotFound, match=rf"There is no site {stranger}\."):
+                named_site(reading, stranger)
             with pytest.raises(NotFound):
                 site_of(reading, stranger)
             with pytest.raises(NotFound):

@@ -7,7 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.agreements.lifecycle import NEXT, PERMITTED, Act, check_permitted, in_force, state_at, transition
+from coordinator.agreements.lifecycle import (
+    NEXT,
+    PERMITTED,
+    Act,
+    check_permitted,
+    in_force,
+    state_at,
+    terms_of,
+    transition,
+)
 from coordinator.agreements.text import agreement_text, text_digest
 from coordinator.store.records import Agreement
 from shared.agreement import AgreementTerms, CuratorKeys, Mode, Scope, State
@@ -149,6 +158,22 @@ def test_only_an_executed_agreement_is_in_force(state: State) -> None:
     else:
         with pytest.raises(AgreementNotExecuted, match=state):
             in_force(make_agreement(state), NOW)
+
+
+@pytest.mark.parametrize(("mode", "act"), list(product(Mode, (Act.SUBMIT, Act.FEDERATE))))
+def test_each_way_of_taking_part_has_its_act_in_the_table(
+    mode: Mode, act: Act, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a state permits one of them only, nothing else is in force in it."""
+    monkeypatch.setattr("coordinator.agreements.lifecycle.PERMITTED", {State.EXECUTED: {act}})
+    agreement = make_agreement(State.EXECUTED)
+    terms = terms_of(agreement).model_copy(update={"modes": tuple(Mode)})
+    agreement = agreement.model_copy(update={"terms": canonical_json(terms).decode()})
+    if (mode is Mode.SUBMIT) == (act is Act.SUBMIT):
+        assert in_force(agreement, NOW, mode) == terms
+    else:
+        with pytest.raises(AgreementNotExecuted):
+            in_force(agreement, NOW, mode)
 
 
 @pytest.mark.parametrize("mode", [Mode.COHORT, Mode.STATISTICS, Mode.TRAINING])
