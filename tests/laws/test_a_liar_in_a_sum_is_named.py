@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -94,6 +95,83 @@ def _parcels_from(liar: SiteId, deceived: list[SiteId]) -> Callable[[str, SiteId
         return canonical_json(message)
 
     return change
+
+
+Message = dict[str, Any]
+LIAR, OTHER, DROPPED = sites(6)[1:4]
+
+
+def without(name: str, site: SiteId) -> Callable[[Message, Message], Message]:
+    """The message without a site's entry."""
+    return lambda own, _: own | {name: {key: value for key, value in own[name].items() if key != site}}
+
+
+def with_more(name: str, site: str) -> Callable[[Message, Message], Message]:
+    """The message with an entry more."""
+    return lambda own, _: own | {name: own[name] | {site: next(iter(own[name].values()))}}
+
+
+@pytest.mark.parametrize(
+    ("stage", "change", "reason"),
+    [
+        ("advertise", lambda _, other: other, "another site"),
+        ("share", without("parcels", OTHER), "missing or too many"),
+        ("share", without("digests", OTHER), "missing or too many"),
+        ("share", without("digests", LIAR), "missing or too many"),
+        ("share", with_more("parcels", LIAR), "missing or too many"),
+        ("share", with_more("digests", "999999"), "missing or too many"),
+        ("share", lambda own, other: own | {"digests": other["digests"]}, "signature"),
+        ("consistency", lambda own, other: own | {"signature": other["signature"]}, "signature"),
+        ("unmask", without("seeds", OTHER), "missing or too many"),
+        ("unmask", without("keys", DROPPED), "missing or too many"),
+        ("unmask", with_more("seeds", DROPPED), "missing or too many"),
+        ("unmask", with_more("keys", OTHER), "missing or too many"),
+        ("unmask", lambda own, other: own | {"keys": other["keys"]}, "not the one it was given"),
+    ],
+)
+def test_an_answer_that_is_not_whole_or_not_its_own_costs_its_site_only(
+    stage: str, change: Callable[[Message, Message], Message], reason: str
+) -> None:
+    """The site is named with the reason, once, at that stage; the sum of the others is exact."""
+    carrier, named = federation(6, lost=[("mask", DROPPED)]), list[tuple[SiteId, str]]()
+
+    def exchange(at: str, requests: Mapping[SiteId, bytes]) -> Mapping[SiteId, bytes]:
+        answers = dict(carrier(at, requests))
+        if at == stage:
+            answers[LIAR] = canonical_json(change(json.loads(answers[LIAR]), json.loads(answers[OTHER])))
+        return answers
+
+    result = secure_sum(carrier.plan(), exchange, refuse=lambda site, why: named.append((site, why)))
+    assert [site for site, _ in named] == [LIAR]
+    assert reason in named[0][1]
+    there = {*sites(6)} - {DROPPED} - ({LIAR} if stage in {"advertise", "share"} else set())
+    assert set(result.survivors) == there
+    assert (result.total == true_sum(carrier.vectors[site] for site in result.survivors)).all()
+
+
+def test_a_liar_is_in_the_log_unless_somebody_else_hears_of_it(caplog: pytest.LogCaptureFixture) -> None:
+    """By its SITEID, and with what it did."""
+    carrier = federation(8)
+    secure_sum(carrier.plan(), _with_liars(carrier, {sites(8)[3]}))
+    assert [sites(8)[3] in record.getMessage() for record in caplog.records] == [True]
+    assert "not the one it was given" in caplog.text
+
+
+def test_no_sum_is_made_of_fewer_than_the_threshold() -> None:
+    """Whoever chooses; nobody has signed a list of survivors by then."""
+    carrier = federation(6)
+    with pytest.raises(TooFewSites):
+        secure_sum(carrier.plan(), carrier, choose=lambda present: present[:3])
+    assert not any(stage == "consistency" for stage, _ in carrier.requests)
+
+
+def test_too_few_shares_of_a_secret_are_nobodys_lie() -> None:
+    """Two of six hold no right share of one, and a third is away when it is asked: no sum, and no liar more."""
+    carrier, sharer, named = federation(6, lost=[("unmask", sites(6)[5])]), sites(6)[0], list[SiteId]()
+    carrier.changed = _parcels_from(sharer, sites(6)[1:3])
+    with pytest.raises(TooFewSites, match="3"):
+        secure_sum(carrier.plan(), carrier, refuse=lambda site, _: named.append(site))
+    assert named == [sharer]
 
 
 @pytest.mark.parametrize("secret", ["seed", "mask"])

@@ -73,6 +73,7 @@ def test_below_the_threshold_nothing_is_computed(count: int, stage: str) -> None
     carrier = federation(count, lost=[(stage, site) for site in dropped])
     with pytest.raises(TooFewSites):
         secure_sum(carrier.plan(), carrier)
+    assert {at for at, _ in carrier.requests} == {*STAGES[: STAGES.index(stage) + 1]}
 
 
 @given(st.sampled_from(STAGES), st.data())

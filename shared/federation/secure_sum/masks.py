@@ -88,7 +88,7 @@ def open_parcel(channel: Channel, route: tuple[SiteId, SiteId], context: bytes, 
     try:
         return _cipher(channel, route).decrypt(bytes(12), sealed, context)
     except InvalidTag as error:
-        raise SecureSumRefused(problem=f"the shares from site {route[0]} are not for this site and session") from error
+        raise SecureSumRefused(problem="these shares are not for this site and session") from error
 
 
 def _cipher(channel: Channel, route: tuple[SiteId, SiteId]) -> ChaCha20Poly1305:

@@ -7,7 +7,7 @@ the difference of two vectors, two of `unmask` might show both halves of a secre
 import fcntl
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
@@ -85,8 +85,9 @@ class FileMemory:
         """Forget the secrets of sessions whose last stage was answered longer ago than `age`."""
         before = (datetime.now(UTC) - age).timestamp()
         for state in self._sessions.glob("*/state"):
-            if state.stat().st_mtime < before:
-                state.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # its session ended meanwhile
+                if state.stat().st_mtime < before:
+                    state.unlink()
         for session in self._sessions.glob("*"):
             clear_folder(session, unchanged_for=age)
 

@@ -97,5 +97,5 @@ def _refuse_unless_nested(new: frozenset[SiteId], other: frozenset[SiteId], poli
             problem=f"this was answered before with {count} known site(s) more or fewer, whom the difference would show"
         )
     keeper = min((site for site in other if policy.known(own, [site])), default=None)
-    if new < other and keeper is not None and keeper not in new:
+    if keeper is not None and keeper not in new:
         raise RunRefused(problem=f"this was answered before with more sites, and site {keeper} of them is not here")

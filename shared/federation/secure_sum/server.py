@@ -125,7 +125,7 @@ class SumServer:
         self._digests: dict[SiteId, dict[SiteId, ShareDigests]] = {}  # by sharer and holder
         self._accused: dict[SiteId, set[SiteId]] = {}  # by sharer: who has no share of it
         self._survivors: tuple[SiteId, ...] = ()
-        self._total: Words = np.zeros(0, dtype=np.uint64)
+        self._total: Words = np.zeros(signed.plan.length, dtype=np.uint64)
 
     def start(self) -> Requests:
         """Requests of `advertise`."""
@@ -186,7 +186,6 @@ class SumServer:
         liars = [site for site, accusers in self._accused.items() if len(accusers & set(self._survivors)) > unheld]
         if liars:
             raise WrongShares(sites=", ".join(liars))
-        self._total = np.zeros(self._plan.length, dtype=np.uint64)
         for site in self._survivors:
             self._total += masked[site].words
         request = SurvivorsRequest(session=self._plan.session, survivors=self._survivors)

@@ -1,7 +1,7 @@
 """A site answers each stage only to what it agreed to; every other request ends the session there."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,8 @@ from shared.errors.federation import RunRefused, SecureSumRefused, TooFewSites
 from shared.errors.trust import SignatureInvalid
 from shared.federation.secure_sum.client import _State
 from shared.federation.secure_sum.masks import Words
-from shared.federation.secure_sum.messages import Peer, SignedPlan, SumPlan
-from shared.federation.secure_sum.server import SumServer
+from shared.federation.secure_sum.messages import Peer, SignedPlan, SumPlan, unpack_masked
+from shared.federation.secure_sum.server import SumServer, secure_sum
 from shared.ids import SiteId
 from shared.manifest import canonical_json
 from tests.factories.summing import Approving, Federation, federation, sites
@@ -128,6 +128,37 @@ def test_the_sites_named_are_of_the_roster_with_this_site_once_each(stage: str, 
     for change, error in changes:
         carrier = federation(4)
         refused(carrier, stage, change(begun(carrier, stage)), error)
+
+
+@pytest.mark.parametrize(("stage", "name"), [("share", "channel"), ("mask", "mask")])
+def test_a_round_key_that_gives_no_secret_is_refused(stage: str, name: str) -> None:
+    """A point of low order, with which every exchange gives the same: also where its site signed it."""
+    carrier, liar = federation(4), sites(4)[1]
+
+    def exchange(at: str, requests: Mapping[SiteId, bytes]) -> Mapping[SiteId, bytes]:
+        answers = dict(carrier(at, requests))
+        if at == "advertise":
+            advert = json.loads(answers[liar])["advert"] | {name: "00" * 32}
+            answers[liar] = canonical_json(
+                {"advert": advert, "signature": carrier.keys[liar].sign(canonical_json(advert))}
+            )
+        return answers
+
+    with pytest.raises(TooFewSites):
+        secure_sum(carrier.plan(), exchange)
+    for site in set(sites(4)) - {liar}:
+        assert "no usable key" in carrier.refusals[stage, site].public
+        assert not carrier.remembered[site].states
+
+
+def test_a_share_without_its_digest_accuses_its_sharer() -> None:
+    """As a wrong one does; the vector goes out all the same, and names the sharer."""
+    carrier, sharer = federation(6), sites(6)[3]
+    message, signed = begun(carrier, "mask"), carrier.plan()
+    digests = {site: digest for site, digest in message["digests"].items() if site != sharer}
+    answer = carrier.ask("mask", OWN, canonical_json(message | {"digests": digests}))
+    plan = signed.plan.model_copy(update={"session": message["session"]})
+    assert unpack_masked(answer, plan).accused == (sharer,)
 
 
 def test_no_survivor_is_named_that_never_shared() -> None:

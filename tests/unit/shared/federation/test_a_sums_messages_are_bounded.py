@@ -7,8 +7,9 @@ import pytest
 from pydantic import ValidationError
 
 from shared.crypto.signing import SigningKey
-from shared.errors.federation import RunRefused, SecureSumRefused
+from shared.errors.federation import RunRefused, SecureSumRefused, TooFewSites
 from shared.errors.trust import SignatureInvalid
+from shared.federation.secure_sum import masks
 from shared.federation.secure_sum.messages import (
     Advert,
     Answered,
@@ -151,6 +152,17 @@ def test_the_default_threshold_is_the_lowest_that_the_policy_accepts(count: int,
     assert default_threshold(count) == default_threshold(count, colluders=1, minimum=3)
 
 
+def test_too_few_sites_are_refused_whatever_their_threshold() -> None:
+    """Two in all, or two known ones among four: before anything is made for the session."""
+    own, peer, *_ = sites(4)
+    carrier = federation(4, 1)
+    for count, policy in ((2, SumPolicy()), (4, SumPolicy(pins={peer: carrier.keys[peer].fingerprint}))):
+        plan = carrier.plan(sites(count), threshold=count).plan
+        assert 2 * plan.threshold > count + policy.colluders + (count - 2)
+        with pytest.raises(TooFewSites):
+            policy.check_plan(plan, own)
+
+
 @pytest.mark.parametrize(("minimum", "allowed"), [(3, True), (4, False)])
 def test_nested_sets_differ_by_as_many_sites_as_a_site_asks_for(minimum: int, *, allowed: bool) -> None:
     """Also where sites that ask for fewer have answered on the difference by themselves."""
@@ -163,3 +175,24 @@ def test_nested_sets_differ_by_as_many_sites_as_a_site_asks_for(minimum: int, *,
         else:
             with pytest.raises(RunRefused):
                 refuse_near_repeat(previous, roster, None, policy, everybody[0])
+
+
+def test_no_part_is_summed_that_leaves_few_sites_in_none() -> None:
+    """Of eight, with three summed before, three more would leave two whom the sums of parts show; five leave none."""
+    everybody = sites(8)
+    previous = [Answered(roster=tuple(everybody)), Answered(roster=tuple(everybody[3:6]))]
+    with pytest.raises(RunRefused, match="the 2 known"):
+        refuse_near_repeat(previous, everybody[:3], None, SumPolicy(), everybody[0])
+    refuse_near_repeat(previous, [*everybody[:3], *everybody[6:]], None, SumPolicy(), everybody[0])
+
+
+def test_a_mask_is_its_key_stream_in_words() -> None:
+    """As published for a key of zeros (RFC 8439, A.1): little-endian, added modulo 2^64, or subtracted."""
+    stream = bytes.fromhex("76b8e0ada0f13d90405d6ae55386bd28bdd219b8a08ded1aa836efcc8b770dc7")
+    expected = [int.from_bytes(stream[at : at + 8], "little") for at in range(0, 32, 8)]
+    words = np.full(4, 2**64 - 1, dtype=np.uint64)
+    masks.add_mask(words, bytes(32))
+    assert words.tolist() == [word - 1 for word in expected]
+    masks.add_mask(words, bytes(32), subtract=True)
+    masks.add_mask(words, bytes(32), subtract=True)
+    assert words.tolist() == [2**64 - 1 - word for word in expected]

@@ -1,6 +1,7 @@
 """Laws of the secret sharing."""
 
 import secrets
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
@@ -22,6 +23,17 @@ def test_any_threshold_of_shares_gives_the_secret(secret: bytes, holders: int, d
     assert {len(share) for share in shares.values()} == {SHARE_BYTES}
 
 
+@given(SECRET, st.integers(2, 8), st.data())
+@settings(max_examples=40, deadline=None)
+def test_one_share_fewer_gives_another_secret_or_none(secret: bytes, holders: int, data: st.DataObject) -> None:
+    """Whatever the threshold and the chosen holders: all but one of those needed are not enough."""
+    threshold = data.draw(st.integers(2, holders))
+    shares = split(secret, threshold, range(1, holders + 1))
+    chosen = data.draw(st.permutations(sorted(shares)))[: threshold - 1]
+    with suppress(ValueError):
+        assert combine({place: shares[place] for place in chosen}) != secret
+
+
 @given(SECRET)
 @settings(max_examples=20, deadline=None)
 def test_shares_are_random(secret: bytes) -> None:
@@ -36,6 +48,9 @@ def test_a_wrong_share_gives_another_secret_or_none() -> None:
     shares = split(secret, 2, (1, 2))
     with pytest.raises(ValueError, match="belong together"):
         combine({1: shares[1], 2: secrets.token_bytes(SHARE_BYTES - 8).rjust(SHARE_BYTES, b"\x01")})
+    assert combine({1: (2**256 - 1).to_bytes(SHARE_BYTES)}) == b"\xff" * 32
+    with pytest.raises(ValueError, match="belong together"):
+        combine({1: (2**256).to_bytes(SHARE_BYTES)})
 
 
 @pytest.mark.parametrize(
