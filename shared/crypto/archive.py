@@ -87,8 +87,8 @@ class ArchiveReader:
         """The whole first member, which must be called `name` and have at most `limit` bytes."""
         header = b"".join(self._read(_BLOCK))
         stated = _OCTAL.fullmatch(header, 124, 135)
-        size = int(stated.group(), 8) if stated else limit + 1
-        if size > limit or header != _header(name, size):
+        size = int(stated.group(), 8) if stated else None
+        if size is None or size > limit or header != _header(name, size):
             raise SealedFileInvalid(problem=f"it does not start with {name}")
         return b"".join(self._body(size))
 
@@ -139,10 +139,8 @@ def _inflated(chunks: Iterator[bytes]) -> Iterator[bytes]:
     frame = zstandard.ZstdDecompressor(max_window_size=_LARGEST_WINDOW).decompressobj()
     try:
         for piece in _slices(chain([first], chunks)):
-            if frame.eof:
-                raise SealedFileInvalid(problem=TOO_MUCH)
             yield frame.decompress(piece)
-    except zstandard.ZstdError as error:
+    except zstandard.ZstdError as error:  # what follows a frame, too
         raise SealedFileInvalid(problem=CUT) from error
     if not frame.eof or frame.unused_data:
         raise SealedFileInvalid(problem=CUT)

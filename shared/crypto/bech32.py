@@ -18,8 +18,8 @@ def decode(text: str) -> tuple[str, bytes]:
     """The lower-case prefix and the data; raises `ValueError` on mixed case, a wrong character or a wrong checksum."""
     if text not in {text.lower(), text.upper()} or not text.isascii():
         raise ValueError("mixed case")
-    prefix, separator, rest = text.lower().rpartition("1")
-    if not prefix or not separator or len(rest) < _CHECKSUM or not set(rest) <= _VALUES.keys():
+    prefix, _, rest = text.lower().rpartition("1")
+    if not prefix or len(rest) < _CHECKSUM or not set(rest) <= _VALUES.keys():
         raise ValueError("not Bech32")
     values = [_VALUES[character] for character in rest]
     if _polymod([*_expanded(prefix), *values]) != 1:
@@ -54,6 +54,6 @@ def _regroup(values: bytes | list[int], old: int, new: int, *, pad: bool) -> lis
             pending &= (1 << bits) - 1
     if pad and bits:
         result.append(pending << new - bits)
-    elif not pad and (bits >= old or pending):
+    elif bits >= old or pending:
         raise ValueError("left-over bits")
     return result

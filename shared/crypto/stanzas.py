@@ -102,7 +102,7 @@ def to_base64(data: bytes) -> str:
 def from_base64(text: str) -> bytes:
     """Read canonical base64 without padding; raises `SealedFileInvalid` on any other text."""
     try:
-        data = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+        data = base64.b64decode(text + "=" * (-len(text) % 4))
     except (binascii.Error, ValueError) as error:
         raise invalid(Fault.HEADER) from error
     if to_base64(data) != text:

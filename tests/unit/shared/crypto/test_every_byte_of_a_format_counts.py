@@ -1,5 +1,7 @@
 """What is read has every byte, length and count that its format gives it: stanzas, chunks, archives, lists, files."""
 
+import base64
+import hashlib
 import io
 import secrets
 from pathlib import Path
@@ -7,6 +9,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -91,6 +94,42 @@ def test_an_archive_ends_where_it_ends(compress: bool) -> None:
             members_of(*pieces)
 
 
+def frame(*blocks: tuple[int, bytes], window: int = 13 << 3) -> bytes:
+    """A zstd frame of blocks that hold bytes as they are, or a byte so many times (RFC 8878, section 3.1.1)."""
+    parts = [b"\x28\xb5\x2f\xfd\0" + bytes([window])]
+    for number, (times, data) in enumerate(blocks, start=1):
+        size, kind = (len(data), 0) if times == 1 else (times, 1)
+        parts.append((size << 3 | kind << 1 | (number == len(blocks))).to_bytes(3, "little") + data)
+    return b"".join(parts)
+
+
+def test_a_frame_that_did_not_end_is_cut() -> None:
+    """Also where all content is there: an empty last block says that it is."""
+    whole = frame((1, archived(b"list", b"image")), (1, b""))
+    assert members_of(whole) == [b"list", b"image"]
+    with pytest.raises(SealedFileInvalid):
+        members_of(whole[:-3])
+
+
+@pytest.mark.parametrize(("window", "valid"), [(13 << 3, True), (13 << 3 | 1, False), (14 << 3, False)])
+def test_a_frame_asks_for_at_most_8_mib(window: int, valid: bool) -> None:
+    """Of memory for what it refers back to; a window is a power of two and eighths of it."""
+    data = frame((1, archived(b"list", b"image")), window=window)
+    if valid:
+        assert members_of(data) == [b"list", b"image"]
+    else:
+        with pytest.raises(SealedFileInvalid):
+            members_of(data)
+
+
+@pytest.mark.parametrize("offset", range(4))
+def test_a_frame_expands_in_pieces_of_at_most_8_mib(offset: int) -> None:
+    """Wherever its smallest blocks, of four bytes, which expand to the most, 128 KiB, are cut."""
+    data = frame((1, archived(bytes(offset))), *[(1 << 17, b"x")] * 600)
+    pieces = ArchiveReader(iter([data]))._read(64 << 20)
+    assert max(map(len, pieces)) <= 8 << 20
+
+
 def test_a_list_has_its_limit_and_no_more() -> None:
     """To the byte."""
     assert ArchiveReader(iter([archived(b"list")])).first("0", 4) == b"list"
@@ -146,6 +185,46 @@ def test_a_stanza_has_one_share_and_one_key(identity: X25519Identity | HybridIde
         type(identity)(KEY[:-1])
 
 
+@settings(deadline=None)
+@given(st.data())
+def test_no_bit_of_a_sealed_file_is_free(data: st.DataObject) -> None:
+    """Whichever changes, it does not open, or not with this key."""
+    identity, target = X25519Identity(KEY), io.BytesIO()
+    writer = seal_for([parse_recipient(identity.recipient)], target)
+    writer.write(b"content")
+    writer.finish()
+    whole = bytearray(target.getvalue())
+    whole[data.draw(st.integers(0, len(whole) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    with pytest.raises(SealedFileInvalid):
+        list(open_chunks(identity, io.BytesIO(whole)))
+
+
+def test_a_header_that_is_none_is_said_to_be_damaged() -> None:
+    """Not to be changed, or for another: without stanzas, with a MAC of another length, or one behind another mark."""
+    header = write_header([Stanza(("kind",), b"body")], FILE_KEY)
+    begin, mac = header[:-44], header[-44:]
+    for data in (write_header([], FILE_KEY), begin + mac[:-5] + b"\n", begin[:-1] + b"_" + mac, begin + b"\n"):
+        with pytest.raises(SealedFileInvalid, match="damaged"):
+            read_header(io.BytesIO(data))
+
+
+@given(st.binary(max_size=200))
+def test_a_stanza_is_read_as_it_is_written_and_no_other_way(body: bytes) -> None:
+    """In lines of 64 columns, the last of fewer, without padding (c2sp.org/age)."""
+    header = write_header([Stanza(("kind", "argument"), body)], FILE_KEY)
+    first, *lines = header.split(b"\n")[1:-2]
+    assert (first, [len(line) for line in lines[:-1]]) == (b"-> kind argument", [64] * (len(lines) - 1))
+    assert len(lines[-1]) < 64
+    assert b"".join(lines) == base64.b64encode(body).rstrip(b"=")
+    assert read_header(io.BytesIO(header)).stanzas == (Stanza(("kind", "argument"), body),)
+    text = b"".join(lines)
+    for columns in (len(text) - 1, 63, 65):
+        other = [text[start : start + columns] for start in range(0, len(text) + 1, max(columns, 1))]
+        if len(text) > 65:
+            with pytest.raises(SealedFileInvalid, match="damaged"):
+                read_header(io.BytesIO(header.replace(b"\n".join(lines), b"\n".join(other))))
+
+
 @pytest.mark.parametrize(("argument", "valid"), [("!", True), ("~", True), (" ", False), ("\x7f", False), ("", False)])
 def test_arguments_are_visible_characters(argument: str, valid: bool) -> None:
     """From `!` to `~`, and never none."""
@@ -198,6 +277,22 @@ def test_a_passphrase_stanza_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None
         with pytest.raises(SealedFileInvalid):
             secret.unwrap(Stanza(arguments, stanza.body))
     assert "horse" not in repr(secret)
+
+
+def test_the_costliest_passphrase_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And none beyond; the key is what scrypt's definition says (RFC 7914), with 8 and 1 (c2sp.org/age)."""
+    monkeypatch.setattr(passphrases, "_MOST_WORK", 5)
+    secret, salt = Passphrase(b"correct horse"), bytes(range(16))
+    for work, valid in ((5, True), (6, False)):
+        label = b"age-encryption.org/v1/scrypt"
+        key = hashlib.scrypt(secret.secret, salt=label + salt, n=2**work, r=8, p=1, dklen=32)
+        body = ChaCha20Poly1305(key).encrypt(bytes(12), FILE_KEY, None)
+        stanza = Stanza(("scrypt", to_base64(salt), str(work)), body)
+        if valid:
+            assert secret.unwrap(stanza) == FILE_KEY
+        else:
+            with pytest.raises(SealedFileInvalid):
+                secret.unwrap(stanza)
 
 
 def test_a_passphrase_is_the_only_recipient(monkeypatch: pytest.MonkeyPatch) -> None:
