@@ -112,7 +112,7 @@ def with_more(name: str, site: str) -> Callable[[Message, Message], Message]:
 
 
 @pytest.mark.parametrize(
-    ("stage", "change", "reason"),
+    ("at", "change", "reason"),
     [
         ("advertise", lambda _, other: other, "another site"),
         ("share", without("parcels", OTHER), "missing or too many"),
@@ -130,13 +130,13 @@ def with_more(name: str, site: str) -> Callable[[Message, Message], Message]:
     ],
 )
 def test_an_answer_that_is_not_whole_or_not_its_own_costs_its_site_only(
-    stage: str, change: Callable[[Message, Message], Message], reason: str
+    at: str, change: Callable[[Message, Message], Message], reason: str
 ) -> None:
     """The site is named with the reason, once, at that stage; the sum of the others is exact."""
     carrier, named = federation(6, lost=[("mask", DROPPED)]), list[tuple[SiteId, str]]()
 
-    def exchange(at: str, requests: Mapping[SiteId, bytes]) -> Mapping[SiteId, bytes]:
-        answers = dict(carrier(at, requests))
+    def exchange(stage: str, requests: Mapping[SiteId, bytes]) -> Mapping[SiteId, bytes]:
+        answers = dict(carrier(stage, requests))
         if at == stage:
             answers[LIAR] = canonical_json(change(json.loads(answers[LIAR]), json.loads(answers[OTHER])))
         return answers
@@ -144,7 +144,7 @@ def test_an_answer_that_is_not_whole_or_not_its_own_costs_its_site_only(
     result = secure_sum(carrier.plan(), exchange, refuse=lambda site, why: named.append((site, why)))
     assert [site for site, _ in named] == [LIAR]
     assert reason in named[0][1]
-    there = {*sites(6)} - {DROPPED} - ({LIAR} if stage in {"advertise", "share"} else set())
+    there = {*sites(6)} - {DROPPED} - ({LIAR} if at in {"advertise", "share"} else set())
     assert set(result.survivors) == there
     assert (result.total == true_sum(carrier.vectors[site] for site in result.survivors)).all()
 

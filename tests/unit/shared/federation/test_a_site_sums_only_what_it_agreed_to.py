@@ -130,14 +130,14 @@ def test_the_sites_named_are_of_the_roster_with_this_site_once_each(stage: str, 
         refused(carrier, stage, change(begun(carrier, stage)), error)
 
 
-@pytest.mark.parametrize(("stage", "name"), [("share", "channel"), ("mask", "mask")])
-def test_a_round_key_that_gives_no_secret_is_refused(stage: str, name: str) -> None:
+@pytest.mark.parametrize(("at", "name"), [("share", "channel"), ("mask", "mask")])
+def test_a_round_key_that_gives_no_secret_is_refused(at: str, name: str) -> None:
     """A point of low order, with which every exchange gives the same: also where its site signed it."""
     carrier, liar = federation(4), sites(4)[1]
 
-    def exchange(at: str, requests: Mapping[SiteId, bytes]) -> Mapping[SiteId, bytes]:
-        answers = dict(carrier(at, requests))
-        if at == "advertise":
+    def exchange(stage: str, requests: Mapping[SiteId, bytes]) -> Mapping[SiteId, bytes]:
+        answers = dict(carrier(stage, requests))
+        if stage == "advertise":
             advert = json.loads(answers[liar])["advert"] | {name: "00" * 32}
             answers[liar] = canonical_json(
                 {"advert": advert, "signature": carrier.keys[liar].sign(canonical_json(advert))}
@@ -147,7 +147,7 @@ def test_a_round_key_that_gives_no_secret_is_refused(stage: str, name: str) -> N
     with pytest.raises(TooFewSites):
         secure_sum(carrier.plan(), exchange)
     for site in set(sites(4)) - {liar}:
-        assert "no usable key" in carrier.refusals[stage, site].public
+        assert "no usable key" in carrier.refusals[at, site].public
         assert not carrier.remembered[site].states
 
 
